@@ -18,6 +18,7 @@ import lume_sync as lume
 
 FLOW_VERSION = "customer_cleaner:v1"
 MAX_ACTIVE = 20  # unfinished runs at a time: this job's share of the service
+TIMEOUT = 6 * 3600  # seconds; without one, it would wait for a server that is gone for ever
 WORST_FIRST = (1, 6, 3, 124, 5, 0)
 
 
@@ -47,7 +48,9 @@ def code_of(outcome: lume.Outcome[lume.LumeRun]) -> int:
 def main(paths: Path, journal: Path) -> int:
     summary, codes = lume.Summary(), {0}
     try:
-        for outcome in lume.run_many(requests(paths), max_active=MAX_ACTIVE, journal=journal):
+        for outcome in lume.run_many(
+            requests(paths), max_active=MAX_ACTIVE, journal=journal, timeout=TIMEOUT
+        ):
             summary.add(outcome)
             codes.add(code_of(outcome))
             print(outcome.run_id, outcome.run.status if outcome.run else outcome.error, file=sys.stderr)

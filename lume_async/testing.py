@@ -1,4 +1,4 @@
-"""For tests of code that uses lume: a scripted transport, a fake clock, no back-off.
+"""For tests of code that uses lume: a scripted transport, a fake clock, no back-off, signed webhooks.
 
     def answer(request: FakeRequest) -> FakeAnswer:
         return FakeAnswer(200, run_json("run_1", "SUCCEEDED"))
@@ -14,6 +14,7 @@ import heapq
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -21,11 +22,23 @@ from attrs import field, frozen
 from multidict import CIMultiDict
 
 from lume_async._base.clock import SystemClock
+from lume_async._base.default_client import forget_client
 from lume_async._client import Client
 from lume_async._http.transport import Body
+from lume_async._webhooks.signatures import check_secrets, signed, veiled_secrets
 from lume_async._wire.call import Response
 
-__all__ = ["FakeAnswer", "FakeClock", "FakeRequest", "FakeTransport", "fake_client", "no_backoff", "run_json"]
+__all__ = [
+    "FakeAnswer",
+    "FakeClock",
+    "FakeRequest",
+    "FakeTransport",
+    "fake_client",
+    "no_backoff",
+    "reset_default_clients",
+    "run_json",
+    "sign_webhook",
+]
 
 
 @frozen
@@ -173,6 +186,33 @@ def no_backoff() -> Iterator[None]:
         yield
     finally:
         SystemClock.scale = before
+
+
+def reset_default_clients() -> None:
+    """Forget the clients of the module-level functions, of `lume_async` and of `lume_sync`.
+
+    The next call creates a client from the environment, or from what `init` is given: call it in a test that has
+    changed the environment. The pytest fixture `lume_server` does so before and after each test that uses it.
+    """
+    forget_client("lume_async")  # its connections end with their event loop
+    if (client := forget_client("lume_sync")) is not None:
+        client.close()
+
+
+def sign_webhook(
+    body: bytes, secret: str | bytes, *, delivery_id: str = "msg_test", at: datetime | None = None
+) -> dict[str, str]:
+    """The headers with which a server signs the delivery of a webhook.
+
+    Args:
+        body: what is delivered, such as `orjson.dumps({"event": "run.finished", …})`.
+        secret: what the receiver verifies with; one that begins with `whsec_` is base64.
+        delivery_id: `webhook-id`, by which a receiver recognizes a repeated delivery.
+        at: the time of the delivery; default: now. Receivers refuse old ones.
+    """
+    (key,) = check_secrets(veiled_secrets(secret))
+    timestamp = str(int((datetime.now(UTC) if at is None else at).timestamp()))
+    return signed(body, key, delivery_id, timestamp)
 
 
 def run_json(run_id: str, status: str, **fields: Any) -> dict[str, Any]:

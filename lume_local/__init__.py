@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from lume_local._ddl import table_ddl as table_ddl
     from lume_local._flow.fields import FlowError as FlowError
     from lume_local._options import ServerOptions as ServerOptions
-    from lume_local._sample import sample_rows as sample_rows
+    from lume_local._sample import JudgedColumn as JudgedColumn
+    from lume_local._sample import SampleFile as SampleFile
+    from lume_local._sample import SampleRows as SampleRows
+    from lume_local._sample import open_sample as open_sample
     from lume_local._serve import Server as Server
     from lume_local._serve import ThreadedServer as ThreadedServer
     from lume_local._serve import serve as serve

@@ -7,6 +7,6 @@ NAMES = {
     "lume_local._ddl": "table_ddl",
     "lume_local._flow.fields": "FlowError",
     "lume_local._options": "ServerOptions",
-    "lume_local._sample": "sample_rows",
+    "lume_local._sample": "JudgedColumn SampleFile SampleRows open_sample",
     "lume_local._serve": "Server ThreadedServer serve serve_in_thread",
 }

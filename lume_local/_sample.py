@@ -1,10 +1,17 @@
-"""The first rows of a file that only DuckDB can read, by a separate process."""
+"""A sample of a source: its first rows as a flow's expressions see them, and what a flow makes of these."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike, fspath
-from typing import Literal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Timer
+from typing import Any
+
+from attrs import frozen
 
 from lume_async._base.extras import require
 from lume_async.errors import ConfigurationError
@@ -12,28 +19,129 @@ from lume_async.errors import ConfigurationError
 _SECONDS = 120.0
 
 
-def sample_rows(
-    path: str | PathLike[str], kind: Literal["parquet", "excel"], rows: int = 10_000
-) -> list[list[str | None]]:
-    """The first rows of a Parquet file or an Excel workbook, as a flow's expressions see them; first the names.
+@frozen
+class SampleRows:
+    """The first rows of a source.
+
+    Attributes:
+        names: of the columns, as expressions name them.
+        header: how the file names them, which may be empty or repeated.
+        rows: their values, as strings or None.
+        malformed: how many lines can't be rows, by reason.
+        malformed_lines: the numbers of the first of them.
+    """
+
+    names: list[str]
+    header: list[str]
+    rows: list[list[str | None]]
+    malformed: dict[str, int]
+    malformed_lines: list[int]
+
+
+@frozen
+class JudgedColumn:
+    """What a column of a flow makes of a sample.
+
+    Attributes:
+        misfits: the number of rows that would be rejected for their value.
+        missing: the number of rows without a value, if the column is required.
+        example: one of the misfits.
+    """
+
+    misfits: int
+    missing: int
+    example: str | None
+
+
+class SampleFile:
+    """A file whose first rows can be read and judged. Open it with `open_sample`."""
+
+    def __init__(self, process: "subprocess.Popen[str]", path: str) -> None:
+        self._process, self._path = process, path
+
+    def rows(
+        self, source: Mapping[str, Any], *, most: int = 10_000, members: Sequence[str] = ()
+    ) -> SampleRows:
+        """The first rows.
+
+        Args:
+            source: how to read the file, as `[source]` of a flow.
+            most: the maximum number of rows.
+            members: of a JSON source, the members of its objects to read.
+
+        Raises:
+            ConfigurationError: the file can't be read.
+        """
+        if source.get("format") == "excel":
+            require("openpyxl", "excel", "reading an Excel workbook")
+        return SampleRows(**self._ask(do="rows", source=source, most=most, members=list(members)))
+
+    def judge(
+        self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
+    ) -> dict[str, JudgedColumn]:
+        """Try columns of a flow on the rows that `rows` has read last.
+
+        Args:
+            source: as `[source]` of a flow.
+            columns: by name, the source column and the definition, as `[columns.<name>]` of a flow.
+
+        Raises:
+            ConfigurationError: the flow can't be run.
+        """
+        found = self._ask(do="judge", source=source, columns=columns)
+        return {name: JudgedColumn(**one) for name, one in found.items()}
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        if self._process.poll() is not None:  # it has said why
+            raise ConfigurationError(f"{self._path} can't be read: its process has ended")
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        watch = Timer(_SECONDS, self._process.kill)
+        watch.start()
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        finally:
+            watch.cancel()
+        if not line:
+            raise ConfigurationError(f"{self._path} can't be read: {self._words()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ConfigurationError(str(answer["error"]))
+        return answer
+
+    def _words(self) -> str:
+        _, said = self._process.communicate()
+        if self._process.returncode < 0:
+            return f"this takes longer than {_SECONDS:g} s"
+        return (said.strip().splitlines() or ["no reason was given"])[-1]
+
+
+@contextmanager
+def open_sample(path: str | PathLike[str], *, name: str | None = None) -> Iterator[SampleFile]:
+    """Read and judge the first rows of a file, in a process of its own, as a run would.
 
     Args:
         path: the file.
-        kind: what it is.
-        rows: the maximum number of rows.
-
-    Raises:
-        ConfigurationError: the file can't be read.
-        ModuleNotFoundError: an Excel workbook needs the extra `excel`.
+        name: what messages call it; default: its name.
     """
-    if kind == "excel":
-        require("openpyxl", "excel", "reading an Excel workbook")
-    command = [sys.executable, "-m", "lume_local._worker.sample", kind, fspath(path), str(rows)]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        raise ConfigurationError(f"{path} can't be read within {_SECONDS:g} s") from None
-    if done.returncode:
-        words = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise ConfigurationError(f"{path} can't be read: {words[-1] if words else 'no reason was given'}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    shown = name or Path(path).name
+    command = [sys.executable, "-m", "lume_local._worker.sample", fspath(path), shown]
+    with (
+        TemporaryDirectory(prefix="lume-sample-") as folder,
+        subprocess.Popen(  # noqa: S603
+            [*command, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        ) as process,
+    ):
+        try:
+            yield SampleFile(process, shown)
+        finally:
+            process.kill()

@@ -33,14 +33,21 @@ def lume_server(
     """A running server with `.base_url` and `.api_key`, fresh for each test.
 
     Source paths are relative to `tmp_path`; files of your project may be named by their absolute path. What
-    the runs write lies below `tmp_path` as well.
+    the runs write lies below `tmp_path` as well. The module-level functions of `lume_async` and `lume_sync` forget
+    their client before and after the test: they use this server once the test has set `LUME_API_KEY` and
+    `LUME_BASE_URL`, or has called `init`.
     """
     import lume_local
+    from lume_async.testing import reset_default_clients
 
+    reset_default_clients()
     with lume_local.serve_in_thread(
         flows=lume_flows, data=tmp_path / ".lume", roots=[tmp_path, pytestconfig.rootpath]
     ) as server:
-        yield server
+        try:
+            yield server
+        finally:
+            reset_default_clients()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ import lume_async.webhooks
 import lume_local._exports
 import lume_local.pytest_plugin
 import lume_sync._exports
+import lume_sync.testing
 import lume_sync.webhooks
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +29,7 @@ PACKAGES = [*FACADES, lume_local]
 MODULES = [
     *PACKAGES,
     *(lume_async.errors, lume_async.models, lume_async.testing, lume_async.webhooks),
-    *(lume_sync.webhooks, lume_local.pytest_plugin),
+    *(lume_sync.testing, lume_sync.webhooks, lume_local.pytest_plugin),
 ]
 """All that users may import from."""
 

@@ -47,7 +47,7 @@ WINGS = {
         _monitor
         _flows _many_runs
         _client
-        _api
+        _api testing
         __init__
     """,
     "lume_local": """

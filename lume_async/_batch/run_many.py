@@ -25,6 +25,7 @@ from lume_async._batch.entries import Entry
 from lume_async._batch.journal_file import path_of
 from lume_async._batch.journal_thread import Recorder
 from lume_async._batch.outcomes import Outbox, Outcomes
+from lume_async._batch.silence import warned_of_silence
 from lume_async._batch.submitter import Submitter
 from lume_async._http.sender import Sender
 from lume_async._many.completion import outcome_of, too_late
@@ -62,7 +63,8 @@ def run_many(
 
     async def work() -> None:
         async with _journal(path) as recorder, Monitor(sender, poll_interval=poll_interval) as monitor:
-            await _Batch(monitor, submitting(recorder), outbox).run(requests, limit)
+            with warned_of_silence(sender, limit):
+                await _Batch(monitor, submitting(recorder), outbox).run(requests, limit)
 
     return Outcomes(outbox, work)
 

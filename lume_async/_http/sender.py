@@ -1,7 +1,7 @@
 """`Sender.send(call)`: the only place where key, throttle, request limiter, transport, decoding and retry meet."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, TypeVar
 
@@ -69,6 +69,9 @@ class Sender:
         """The seconds for which the server keeps an idempotency key; None if it does not announce them."""
         self.has_answered: bool = False
         """Whether the server has ever responded: if it then does not, it is away, and the address is right."""
+        self.on_silence: set[Callable[[float, ApiError], None]] = set()
+        """Called after each request without an answer, with the seconds since the first one of them in a row."""
+        self._silent_since: float | None = None
         self._offered: str | None = None
         self._transport = transport
         self._keys = Keys(settings.api_key, self.clock)
@@ -203,7 +206,12 @@ class Sender:
             )
             if state.traced or self.observer.listening:
                 request = self._observed(request, call, headers, state)
-            response = await request
+            began = self.clock.now()
+            try:
+                response = await request
+            except ApiConnectionError as error:
+                self._unanswered(error, began)
+                raise
         finally:
             limiter.release()
             if stream is not None:
@@ -269,9 +277,15 @@ class Sender:
         left = deadline - self.clock.now()
         return min(limit, max(left, call.hold + LAST_POLL if call.hold else 0.0))
 
+    def _unanswered(self, error: ApiError, began: float) -> None:
+        if self._silent_since is None:
+            self._silent_since = began
+        for listener in list(self.on_silence):
+            listener(self.clock.now() - self._silent_since, error)
+
     def _learn(self, response: Response, state: CallState, epoch: int) -> None:
         """Update what responses report: capabilities, the server's clock, whether it is overloaded."""
-        self.has_answered = True
+        self.has_answered, self._silent_since = True, None
         headers, now = response.headers, self.clock.now()
         offered = headers.get(CAPABILITIES)
         if offered is not None and offered != self._offered:  # absent from responses of a proxy

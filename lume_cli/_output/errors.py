@@ -81,6 +81,9 @@ _OPTIONS = (
     ("pass force_rerun=true to", "pass --force-rerun to"),
     ("pass flows=<folder>, or pass flows=None", "pass --flows DIR, or pass --no-flows"),
     ("pass another port=, or port=0 for a free one", "pass another --port, or leave it out for a free one"),
+    ("run_many keeps trying", "this command keeps trying"),
+    ("pass timeout=, leave the iteration or press Ctrl-C", "pass --timeout, or press Ctrl-C"),
+    ("leave the iteration or press Ctrl-C", "press Ctrl-C"),
     ("pass data=<another folder>", "pass --data with another folder"),
 )
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lume_cli._output.text import columns, visible, wrapped
+from lume_cli._output.text import as_json, columns, visible, wrapped
 
 _LONGEST = 500
 """Characters of one value. It applies in a pipe, too, since every line is as wide as the longest value."""
@@ -43,5 +43,5 @@ def _block(cells: Sequence[tuple[str, str]], leading: int, width: int) -> list[s
 
 
 def _cell(value: Any) -> str:
-    text = "" if value is None else visible(value)
+    text = "" if value is None else visible(as_json(value) if isinstance(value, dict | list) else value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"

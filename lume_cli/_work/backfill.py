@@ -1,7 +1,9 @@
 """A running batch: counts outcomes, shows progress, prints the summary. The work of `backfill`."""
 
 import time
-from collections.abc import AsyncIterator
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -23,7 +25,7 @@ from lume_cli._output.live import Standing, progress
 from lume_cli._output.text import clock
 from lume_cli._session import CommandSession
 from lume_cli._work.early_stop import EarlyStop
-from lume_cli._work.source_paths import Paths
+from lume_cli._work.source_paths import Named, Paths
 
 _EVERY = 10.0
 """Seconds between two progress lines if there is no terminal."""
@@ -33,7 +35,7 @@ class Backfill:
     """One batch."""
 
     def __init__(
-        self, session: CommandSession, paths: Paths, total: int | None, *, allow_partial: bool
+        self, session: CommandSession, paths: Named | Paths, total: int | None, *, allow_partial: bool
     ) -> None:
         self.summary = Summary()
         self._session = session
@@ -75,7 +77,7 @@ class Backfill:
             if not say.is_lively:
                 group.start_soon(self._report_progress)
             try:
-                with progress(say, self._standing, eta=True):
+                with self._warnings_as_notes(), progress(say, self._standing, eta=True):
                     await self._take_all(outcomes, EarlyStop(has_journal=journal is not None))
             except (
                 Exception
@@ -90,6 +92,14 @@ class Backfill:
             say.note(self._line())
         self._report_summary(journal, retry_failed)
         return exit_codes.worst(self._codes)
+
+    @contextmanager
+    def _warnings_as_notes(self) -> Iterator[None]:
+        """What the library warns of, as this command words it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", RuntimeWarning)
+            warnings.showwarning = lambda message, *_: self._session.say.warn(errors.in_options(str(message)))
+            yield
 
     async def _take_all(self, outcomes: AsyncIterator[Outcome[LumeRun]], early_stop: EarlyStop) -> None:
         try:

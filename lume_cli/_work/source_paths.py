@@ -1,8 +1,9 @@
-"""Source paths from a file or stdin, one per line; blank lines and lines beginning with # are skipped."""
+"""Source paths: from the command line, or from a file or stdin, one per line, without blank lines and # comments."""
 
+import glob
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 
 import anyio
@@ -11,6 +12,46 @@ import click
 from lume_async import InvalidRequestError, RunRequest
 
 _CHUNK = 65536
+
+
+class Named:
+    """The run requests for source paths and patterns of the command line; see `Paths`.
+
+    Args:
+        given: the words of the command line.
+        request: builds the request for a path.
+    """
+
+    def __init__(self, given: Sequence[str], request: Callable[[str], RunRequest]) -> None:
+        self._requests: list[RunRequest] = []
+        for path in dict.fromkeys(path for one in given for path in _matching(one)):
+            try:
+                self._requests.append(request(path))
+            except InvalidRequestError as error:
+                raise click.UsageError(f"{path}: {error}") from None
+
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._requests)
+
+    async def requests(self) -> AsyncIterator[RunRequest]:
+        """One request per path."""
+        for request in self._requests:
+            yield request
+
+
+def _matching(given: str) -> list[str]:
+    """The files that a pattern stands for, sorted; a path or a URL stands for itself.
+
+    Raises:
+        click.UsageError: there is none.
+    """
+    if not glob.has_magic(given) or "://" in given or os.path.exists(given):
+        return [given]
+    found = sorted(path for path in glob.glob(given, recursive=True) if os.path.isfile(path))
+    if not found:
+        raise click.UsageError(f"no file matches {given!r}, seen from {os.getcwd()}: check the pattern")
+    return found
 
 
 class Paths:

@@ -1,6 +1,6 @@
 """`lume backfill`: one flow over many sources, with bounded concurrency."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @click.command("backfill")
 @click.argument("flow")
+@click.argument("sources", nargs=-1, metavar="[SOURCE...]")
 @click.option(
     "--from-file",
-    required=True,
     metavar="FILE",
     help="File with source paths, one per line (# begins a comment line); - reads stdin.",
 )
@@ -48,7 +48,8 @@ def command(
     options: GlobalOptions,
     *,
     flow: str,
-    from_file: str,
+    sources: tuple[str, ...],
+    from_file: str | None,
     journal: str | None,
     retry_failed: bool,
     max_active: int,
@@ -58,24 +59,31 @@ def command(
     timeout: float | None,
     allow_partial: bool,
 ) -> None:
-    """Run FLOW on every source path in a file, with a bounded number of unfinished runs.
+    """Run FLOW on every SOURCE, or on every source path in a file, with a bounded number of unfinished runs.
+
+    A SOURCE may be a pattern: 'in/*.csv' stands for the files here that match, in the order of their names.
 
     Prints a summary; with -o ndjson one JSON line per outcome, and the summary on stderr. Stops early if
     the key is rejected, or if the first 5 sources all fail because the server can't be reached or does not
     know the flow version. On Ctrl-C submitted runs keep running.
 
     \b
+    lume backfill customer_cleaner:v1 'in/*.csv'
     lume backfill customer_cleaner:v1 --from-file paths.txt --journal state.db
     find data -name '*.csv' | lume backfill customer_cleaner:v1 --from-file - --max-active 20
     """
     from lume_async import Client, RunRequest
     from lume_cli._session import CommandSession
     from lume_cli._work.backfill import Backfill
-    from lume_cli._work.source_paths import Paths
+    from lume_cli._work.source_paths import Named, Paths
 
-    _check(options, from_file, journal, retry_failed=retry_failed)
+    _check(options, sources, from_file, journal, retry_failed=retry_failed)
     session = CommandSession(options)
-    paths = Paths(from_file, lambda path: RunRequest(flow, path, metadata, force_rerun))
+
+    def request(path: str) -> RunRequest:
+        return RunRequest(flow, path, metadata, force_rerun)
+
+    paths = Named(sources, request) if from_file is None else Paths(from_file, request)
     backfill = Backfill(session, paths, paths.count(), allow_partial=allow_partial)
 
     async def work(client: Client) -> int:
@@ -98,10 +106,21 @@ def command(
         "--on-duplicate": on_duplicate if on_duplicate != "raise" else None,
         "--allow-partial": allow_partial,
     }
-    session.finish_with_client(work, lambda: _interruption(session, backfill.unfinished, flow, resume))
+    session.finish_with_client(
+        work, lambda: _interruption(session, backfill.unfinished, [flow, *sources], resume)
+    )
 
 
-def _check(options: GlobalOptions, from_file: str, journal: str | None, *, retry_failed: bool) -> None:
+def _check(
+    options: GlobalOptions,
+    sources: tuple[str, ...],
+    from_file: str | None,
+    journal: str | None,
+    *,
+    retry_failed: bool,
+) -> None:
+    if bool(sources) == (from_file is not None):
+        raise click.UsageError("pass the sources, such as 'in/*.csv', or --from-file FILE with their paths")
     if from_file == "-" and options.api_key_stdin:
         raise click.UsageError(
             "stdin can't supply both the API key and the paths: use LUME_API_KEY or a file"
@@ -111,13 +130,13 @@ def _check(options: GlobalOptions, from_file: str, journal: str | None, *, retry
 
 
 def _interruption(
-    session: "CommandSession", active: int, flow: str, resume: Mapping[str, object]
+    session: "CommandSession", active: int, words: Sequence[str], resume: Mapping[str, object]
 ) -> tuple[str, str | None]:
     """The message for Ctrl-C, and with a journal the command to resume."""
     from lume_cli._output.text import counted
 
     going = f"{counted(active, 'submitted run')} {'keeps' if active == 1 else 'keep'} running"
     if resume["--journal"] is not None:
-        return going, session.command("backfill", flow, **resume)
-    listing = session.command("list", **{"--flow": flow})
+        return going, session.command("backfill", *words, **resume)
+    listing = session.command("list", **{"--flow": words[0]})
     return f"{going}: see `{listing}`; with --journal FILE the command could be resumed", None

@@ -10,7 +10,7 @@ from lume_cli._options import GlobalOptions, runs_argument, server_options
 @server_options
 @click.pass_obj
 def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
-    """Request cancellation of each RUN. Finished runs are left unchanged.
+    """Request cancellation of each RUN. Runs that have ended are left unchanged, and reported.
 
     Cancelling may take a moment: `lume wait RUN` shows how the run ended. With - as RUN, ids are read
     from stdin, one per line.
@@ -21,6 +21,7 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
     """
     from lume_async import Client, LumeRun
     from lume_cli._output import exit_codes, run_view
+    from lume_cli._output.short_ids import short
     from lume_cli._session import CommandSession
     from lume_cli._work.each import each
     from lume_cli._work.run_ids import run_ids, whole_ids
@@ -30,8 +31,11 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
 
     async def work(client: Client) -> int:
         async def cancel(run_id: str) -> LumeRun:
-            run = client.attach(run_id)
-            await run.cancel()
+            run = await client.run_status(run_id)
+            if run.is_terminal:
+                session.say.warn(f"run {short(run.id)} has ended {run.status} already: nothing was cancelled")
+            else:
+                await run.cancel()
             return run
 
         found, codes = await each(session, await whole_ids(client, ids), cancel)

@@ -106,7 +106,9 @@ def _delimiter(_context: click.Context, _option: click.Parameter, value: str | N
 @command.command("init", short_help="Write a flow file from a sample.")
 @click.argument("sample", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", metavar="NAME", help="Name of the flow; default: the sample's name.")
-@click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the sample.")
+@click.option(
+    "--encoding", metavar="NAME", help="Encoding of a CSV sample, such as cp1252; default: guessed."
+)
 @click.option(
     "--delim",
     metavar="CHARACTER",
@@ -126,7 +128,7 @@ def init(
     *,
     sample: Path,
     name: str | None,
-    encoding: str,
+    encoding: str | None,
     delim: str | None,
     output: str | None,
     force: bool,
@@ -154,15 +156,7 @@ def init(
     seen = read_sample(sample, encoding, delim)
     for doubt in seen.doubts:
         say.warn(doubt)
-    text = flow_draft(
-        flow,
-        seen.columns,
-        sample=sample.name,
-        rows=seen.rows,
-        delim=seen.delim,
-        encoding=seen.encoding,
-        kind=seen.kind,
-    )
+    text = flow_draft(flow, seen, sample.name)
     if target is None:
         write_utf8()
         with writing():

@@ -22,6 +22,7 @@ from lume_cli._options import (
     metavar="KEY",
     help="Your own idempotency key: it never creates a second run.",
 )
+@click.option("--webhook-url", metavar="URL", help="Where the server sends a webhook when the run has ended.")
 @click.option("--upload", is_flag=True, help="SOURCE is a file on this machine: send it to the server first.")
 @submit_and_wait_options
 @server_or_ids_options
@@ -35,6 +36,7 @@ def command(
     metadata: dict[str, str] | None,
     on_duplicate: str,
     idempotency_key: str | None,
+    webhook_url: str | None,
     upload: bool,
     waiting: Waiting | None,
 ) -> None:
@@ -68,6 +70,7 @@ def command(
             force_rerun=force_rerun,
             idempotency_key=idempotency_key,
             on_duplicate=on_duplicate,
+            webhook_url=webhook_url,
         )
 
     session.finish_with_client(work, submission.interruption)

@@ -61,7 +61,7 @@ async function request(method, where, options) {
 async function answered(method, where, { body, type, headers = {}, signal, limit = LIMIT }) {
   const tooLate = AbortSignal.timeout(body instanceof Blob ? LIMIT_OF_FILES : limit);
   const session = secret();
-  const response = await fetch(where, {
+  const response = await reached(where, {
     method,
     body,
     signal: signal ? AbortSignal.any([signal, tooLate]) : tooLate,
@@ -78,6 +78,16 @@ async function answered(method, where, { body, type, headers = {}, signal, limit
   // Unless a new session has begun meanwhile.
   if (problem.status === 401 && session === secret()) dispatchEvent(new CustomEvent("signed-out"));
   throw problem;
+}
+
+/** Without an answer a browser says no more than "Failed to fetch". */
+async function reached(where, options) {
+  try {
+    return await fetch(where, options);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error; // given up: by this page, or for its time
+    throw new Error("The server can't be reached: check that it is running (`lume serve`), then reload this page.");
+  }
 }
 
 /** A number that JavaScript's would change stays the text that it is in JSON, where the browser tells it (2025 and later). */

@@ -118,7 +118,7 @@ function timeline(run) {
       el(
         "span",
         { class: "num muted" },
-        stage.rows === null || stage.rows === undefined ? "" : `${number(stage.rows)} rows`,
+        stage.rows === null || stage.rows === undefined ? "" : rows(stage.rows),
       ),
     );
   };
@@ -135,6 +135,9 @@ function timeline(run) {
   return node;
 }
 
+const OF_COLUMNS = /^(column|no row has) '/; // of these the number of rows says nothing
+const rows = (count) => `${number(count)} ${count === 1 ? "row" : "rows"}`;
+
 /** Beside each other what is short, below it what is wide. */
 function sections(run, query, signal) {
   const { metrics, target_locations: places } = run.metadata;
@@ -150,7 +153,7 @@ function sections(run, query, signal) {
         "ul",
         { class: "plain" },
         warnings.map(([text, times]) =>
-          el("li", {}, text, " ", el("span", { class: "muted num" }, `${number(times)} rows`)),
+          el("li", {}, text, " ", !OF_COLUMNS.test(text) && el("span", { class: "muted num" }, rows(times))),
         ),
       ),
     );

@@ -36,7 +36,7 @@ const COLUMNS = [
 
 export async function show({ query, signal }) {
   const body = el("tbody", {});
-  const empty = el("p", { class: "empty", hidden: true }, "No run is like that.");
+  const empty = el("p", { class: "empty", hidden: true }, "No run matches these filters.");
   const below = el("div", {});
   const here = (changes) => address(["runs"], query, changes);
 
@@ -92,7 +92,7 @@ function row(run) {
     cell("", badge(run)),
     cell("", link),
     cell("", flowLink(run.flow_version)),
-    cell("path", run.source_path),
+    cell("path", el("a", { href: `#/runs/${run.id}` }, run.source_path)),
     ...figures.map((figure) => cell("num", figure)),
     cell("num", took),
     cell("num", ageOf(run.created_at)),

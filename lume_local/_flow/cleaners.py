@@ -17,12 +17,19 @@ class Cleaner:
     Attributes:
         version: raised when any result changes.
         problem: the message for a value that it can't read; empty if it reads all.
-        choices: what a literal second argument may be; empty for anything.
+        choices: what a literal second argument may be, by which nothing can mean several; empty for anything.
     """
 
     version: int = 1
     problem: str = ""
     choices: tuple[str, ...] = ()
+
+    @property
+    def doubtful_problem(self) -> str:
+        """The message if no choice is made."""
+        if not self.choices:
+            return self.problem
+        return f"{self.problem}, or can mean several: {' or '.join(map(repr, self.choices))} decides"
 
 
 CLEANERS = {
@@ -30,14 +37,10 @@ CLEANERS = {
     "country_code": Cleaner(version=2, problem="is not the name or code of a country"),
     "nullif_missing": Cleaner(),
     "parse_bool": Cleaner(problem="is neither yes nor no"),
-    "parse_date_any": Cleaner(
-        version=2, problem="is not a date, or can mean several", choices=("dmy", "mdy")
-    ),
+    "parse_date_any": Cleaner(version=2, problem="is not a date that exists", choices=("dmy", "mdy")),
     "parse_email": Cleaner(problem="is not an email address"),
-    "parse_money": Cleaner(
-        version=2, problem="is not an amount of money, or can mean several", choices=(".", ",")
-    ),
-    "parse_percent": Cleaner(problem="is not a percentage, or can mean several", choices=(".", ",")),
+    "parse_money": Cleaner(version=2, problem="is not an amount of money", choices=(".", ",")),
+    "parse_percent": Cleaner(problem="is not a percentage", choices=(".", ",")),
     "parse_phone": Cleaner(version=2, problem="is not a phone number"),
 }
 _CALL = re.compile(rf"\b({'|'.join(CLEANERS)})\b", re.IGNORECASE)

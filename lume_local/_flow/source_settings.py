@@ -40,6 +40,7 @@ class SourceSettings:
     max_line_bytes: int
     sheet: str
     identity: str = PATH
+    null: tuple[str, ...] = ()
     query: DatabaseQuery | None = None
     where: str = ""
 
@@ -60,6 +61,7 @@ def read_source(table: Table) -> SourceSettings:
         max_line_bytes=table.count("max_line_bytes", default=_LINE_BYTES),
         sheet=excel.text("sheet", default="", longest=200),
         identity=table.choice("identity", (PATH, CONTENT), default=PATH),
+        null=_null(table),
         where=table.text("where", default="", longest=20_000),
         query=read_query(table) if table.values.get("format") == SQL else None,
     )
@@ -89,6 +91,19 @@ def _uris(table: Table) -> tuple[str, ...]:
                 "source.uri", f"{uri!r} is a pattern, and so must be a path or a URL of an object store"
             )
     return uris
+
+
+def _null(table: Table) -> tuple[str, ...]:
+    """What the source writes instead of nothing, without spaces around it."""
+    words = tuple(table.scalars("null"))
+    for word in words:
+        if not isinstance(word, str) or not word.strip() or word != word.strip() or len(word) > 100:
+            raise FlowError(
+                "source.null",
+                f"{word!r} is not a string of 1 to 100 characters without spaces around it: an empty value is NULL "
+                "anyway",
+            )
+    return words
 
 
 def _check_dialect(source: SourceSettings) -> None:

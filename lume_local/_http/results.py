@@ -101,7 +101,8 @@ class ResultsApi:
     async def _document(self, run: StoredRun, part: str, job: Read, owner: str) -> bytes:
         if "://" in job.path and not is_store_url(job.path):
             raise Problem(
-                "not-supported", f"the rows lie at {job.path}, and this server reads files and objects only"
+                "not-supported",
+                f"the rows are in a table, {job.path}: query it there; files and objects can be read here",
             )
         if Path(job.path).name == MANIFEST:
             raise Problem(

@@ -110,6 +110,9 @@ def located(path: Path, error: FlowError) -> str:
 COMPILER = 6
 """Increase it when the compiled form or its meaning changes: stored forms of other numbers are compiled again."""
 
+
+_MOST_SIBLING_COLUMNS = 500
+"""Columns of other versions that a run is given."""
 _log = logging.getLogger("lume_local")
 _OLDER_CLEANERS = (
     "%s keeps the cleaners it was compiled with, since runs have used them. In this version of lume_local they give "
@@ -305,7 +308,19 @@ class FlowRegistry:
         if stored.compiled_by != self._tag:
             async with self._registering:  # a concurrent replacement must not be overwritten
                 stored = await self._compiled_anew(self._stored[ref])
-        return stored.compiled
+        return stored.compiled | {"siblings": self._siblings(ref)}
+
+    def _siblings(self, ref: str) -> dict[str, Any]:
+        """What other versions of the flow read, the newest first: for the error of a file that is meant for one."""
+        flow, room, found = ref.partition(":")[0] + ":", _MOST_SIBLING_COLUMNS, dict[str, Any]()
+        for other in reversed(self._stored):
+            if other.startswith(flow) and other != ref:
+                compiled = self._stored[other].compiled
+                room -= len(compiled["sources"])
+                if room < 0:
+                    break
+                found[other] = {"sources": list(compiled["sources"]), "delim": compiled["csv"]["delim"]}
+        return found
 
     async def _compiled_anew(self, stored: StoredFlow) -> StoredFlow:
         if stored.compiled_by == self._tag:

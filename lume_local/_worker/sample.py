@@ -1,53 +1,156 @@
-"""The first rows of a Parquet file or an Excel workbook, as texts: what `sample_rows` runs in a process of its own.
+"""A sample of a source, as a flow's expressions see it, and what a flow makes of it: the process behind `Sample`.
 
-python -m lume_local._worker.sample parquet|excel FILE ROWS
+python -m lume_local._worker.sample FILE NAME FOLDER
+
+Takes requests on stdin, one JSON object a line, and answers each with another one. Messages call the file NAME;
+FOLDER is for its own files.
 """
 
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import json
 import sys
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import duckdb
+from duckdb import DuckDBPyConnection
 
-from lume_local._worker.sources.formats.excel import as_text as cell_text
-from lume_local._worker.sources.formats.excel import open_book
-from lume_local._worker.sources.formats.parquet import texts_of
-from lume_local._worker.sources.source import SourceError
+from lume_local._flow.definition import read_definition
+from lume_local._flow.fields import FlowError
+from lume_local._worker.compiler.compile import compile_flow
+from lume_local._worker.connection import connect
+from lume_local._worker.sources.formats.csv import names_of
+from lume_local._worker.sources.formats.dialect import Dialect
+from lume_local._worker.sources.formats.excel import read_sheet
+from lume_local._worker.sources.formats.names import visible_columns
+from lume_local._worker.sources.formats.rows_file import RowsFile
+from lume_local._worker.sources.intake import Account, Malformed, Reading
+from lume_local._worker.sources.read import FORMATS
+from lume_local._worker.sources.source import SourceError, no_pause
+from lume_local._worker.sql import scan_or_retry
+from lume_local._worker.statements import BITS, Layout, Statements
 
-Row = list[str | None]
-
-
-def parquet_rows(path: Path) -> Iterator[Row]:
-    """The names of the columns, then the rows."""
-    with duckdb.connect(":memory:") as connection:
-        names, query = texts_of(connection, path, path.name)
-        yield list(names)
-        found = connection.execute(query)
-        while rows := found.fetchmany(1000):
-            yield from map(list, rows)
-
-
-def excel_rows(path: Path) -> Iterator[Row]:
-    book = open_book(path, data_only=True)
-    try:
-        for cells in book.worksheets[0]:
-            row = [cell_text(cell) for cell in cells]
-            if any(value is not None for value in row):
-                yield row
-    finally:
-        book.close()
+Json = dict[str, Any]
 
 
-def main(kind: str, path: str, most: str) -> None:
-    """Print a JSON list for each row; the first one has the names."""
-    rows = {"parquet": parquet_rows, "excel": excel_rows}[kind](Path(path))
-    try:
-        for row in islice(rows, int(most) + 1):
-            sys.stdout.write(json.dumps(row) + "\n")
-    except SourceError as error:
-        sys.exit(str(error))
+class HeldSample:
+    """The rows of one file, kept for the flows that are tried on them.
+
+    Args:
+        path: the file.
+        shown: what messages call it.
+        folder: for what is derived from it; one folder for each reading.
+    """
+
+    def __init__(self, path: Path, shown: str, folder: Path) -> None:
+        self._path, self._shown, self._folder = path, shown, folder
+        self._readings = 0
+        self._layout: Layout | None = None
+
+    def rows(self, source: Json, members: list[str], most: int) -> Json:
+        """The first rows. `source` is that of a flow, `members` are what its JSON objects have."""
+        self._readings += 1
+        folder = self._folder / f"reading{self._readings}"
+        folder.mkdir()
+        with connect() as connection:
+            flow = compile_flow(connection, read_definition(_flow(source, {"none": {"sql": "NULL"}})))
+            flow["sources"] = dict.fromkeys(members, "")
+            reading = Reading(
+                connection,
+                self._path,
+                self._shown,
+                flow,
+                folder,
+                Account(self._path.stat().st_size),
+                Malformed(folder / "malformed"),
+                no_pause,
+                True,
+            )
+            kind = flow["format"]
+            layout = read_sheet(reading, most) if kind == "excel" else FORMATS[kind](reading)
+            reading.malformed.close()
+            found = _first(connection, layout, most)
+            header = names_of(reading, Dialect.of(flow["csv"])) if kind == "csv" else list(layout.raw)
+        self._layout = _kept(layout, found, folder / "rows")
+        return {
+            "names": layout.raw,
+            "header": header,
+            "rows": found,
+            "malformed": reading.malformed.counts,
+            "malformed_lines": [line for line, *_ in islice(reading.malformed.rows(), 5)],
+        }
+
+    def judge(self, source: Json, columns: Json) -> Json:
+        """For each column, how many of the rows its value or a check rejects, how many have none, and an example.
+
+        `columns` has what `rows` gave as `[source column, definition]` by any name.
+        """
+        with connect() as connection:
+            definition = _flow(source, {name: column for name, (_, column) in columns.items()})
+            flow = compile_flow(connection, read_definition(definition))
+            layout = self._read_by(flow)
+            statements = Statements(flow, layout)
+            connection.execute(f"CREATE TEMP TABLE _lume_stage AS {statements.stage()}")
+            _, _, *counts = connection.execute(statements.counts("_lume_stage")).fetchall()[0]
+            found = {name: {"misfits": 0, "missing": 0, "example": None} for name in columns}
+            for n, (check, count) in enumerate(zip(flow["checks"], counts, strict=True)):
+                name, _, reason = check["reason"].partition(": ")
+                if reason == "is required":
+                    found[name]["missing"] = count
+                elif count:
+                    at = layout.raw.index(columns[name][0])
+                    query = (
+                        f"SELECT _lume_raw[{at + 1}] FROM _lume_stage "
+                        f"WHERE (_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0 LIMIT 1"
+                    )
+                    ((example,),) = connection.execute(query).fetchall()
+                    found[name] |= {"misfits": found[name]["misfits"] + count, "example": example}
+        return found
+
+    def _read_by(self, flow: Json) -> Layout:
+        """The columns that the flow reads: each step of its statement would carry all others along."""
+        assert self._layout is not None, "no rows were read"
+        places = visible_columns(flow, list(self._layout.raw), self._shown)
+        items = ", ".join(f"_lume_s{n} AS _lume_s{k}" for k, n in enumerate(places.values()))
+        raw = tuple(self._layout.raw[n] for n in places.values())
+        reader = f"SELECT {items or '1 AS _lume_none'} FROM ({self._layout.reader})"
+        return Layout(reader, raw, {name: k for k, name in enumerate(places)})
+
+
+def _flow(source: Json, columns: Json) -> Json:
+    return {"flow": "sample", "version": "v1", "source": source, "columns": columns}
+
+
+def _first(connection: DuckDBPyConnection, layout: Layout, most: int) -> list[list[str | None]]:
+    items = ", ".join(f"_lume_s{n}" for n in range(len(layout.raw)))
+    found = scan_or_retry(
+        layout.reader,
+        lambda reader: connection.execute(f"SELECT {items} FROM ({reader}) LIMIT {most}").fetchall(),
+    )
+    return [list(row) for row in found]
+
+
+def _kept(layout: Layout, rows: list[list[str | None]], path: Path) -> Layout:
+    """The rows in a file of their own, so that every flow is tried on the same ones."""
+    file = RowsFile(path, len(layout.raw))
+    for row in rows:
+        file.write(row)
+    file.close()
+    return Layout(file.reader, layout.raw, {})
+
+
+def main(path: str, shown: str, folder: str) -> None:
+    """Answer requests until stdin ends."""
+    sample = HeldSample(Path(path), shown, Path(folder))
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = getattr(sample, request.pop("do"))(**request)
+        except (SourceError, FlowError, duckdb.Error) as error:
+            answer = {"error": str(error)}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

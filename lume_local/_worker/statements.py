@@ -157,8 +157,16 @@ class Statements:
         items = [*self.layout.raw_names, *self._place]
         items += [column["inner"] for column in self.flow["columns"]]
         items += [f"{self.flow['where']} AS _lume_where"] if self.flow["where"] else []
-        seen = "".join(f", _lume_s{n} AS {quoted(name)}" for name, n in self.layout.visible.items())
+        seen = "".join(f", {self._value(n)} AS {quoted(name)}" for name, n in self.layout.visible.items())
         return f"SELECT {', '.join(items)} FROM ({self._looked_up(f'SELECT *{seen} FROM ({self.layout.reader})')})"
+
+    def _value(self, number: int) -> str:
+        """What expressions see of a raw column: NULL for what the source writes instead of nothing."""
+        raw = f"_lume_s{number}"
+        if not self.flow["null"]:
+            return raw
+        words = ", ".join(map(text, self.flow["null"]))
+        return f"CASE WHEN coalesce(list_position([{words}], trim({raw})), 0) = 0 THEN {raw} END"
 
     def _looked_up(self, rows: str) -> str:
         """With the seeds' values for each row. No row is lost or doubled, as keys are unique in a seed.
@@ -265,10 +273,10 @@ class Statements:
             name = self.layout.raw[n]
             if name.lower().startswith(RESERVED):
                 continue  # an earlier run's reasons, in a rejects file that was corrected and submitted again
-            label, again = name or f"column{n + 1}", 1
+            label, again = name or f"column_{n + 1}", 1
             while label.lower() in taken:
                 again += 1
-                label = f"{name or f'column{n + 1}'}_{again}"
+                label = f"{name or f'column_{n + 1}'}_{again}"
             taken.add(label.lower())
             labels[n] = label
         yield from ((f"_lume_s{n}", labels[n]) for n in sorted(labels))

@@ -55,7 +55,31 @@ def test_runs_are_filtered(page: Any, site: Site) -> None:
     expect(page.get_by_label("Source contains")).to_have_value("mixed")
     page.get_by_label("Flow").fill("nobody:v9")
     page.get_by_label("Flow").press("Enter")
-    expect(page.get_by_text("No run is like that.")).to_be_visible()
+    expect(page.get_by_text("No run matches these filters.")).to_be_visible()
+
+
+def test_a_run_is_opened_by_its_source(page: Any, site: Site) -> None:
+    site.run("people:v1", site.write("by-name.csv", GOOD))
+    go(page, "#/runs?source=by-name", "Runs")
+    runs(page).get_by_role("link", name="by-name.csv").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("by-name.csv")
+
+
+def test_a_warning_of_a_column_has_no_number_of_rows(page: Any, site: Site) -> None:
+    flow = PEOPLE.replace('"people"', '"warned"') + '[source]\non_unknown_columns = "warn"\n'
+    flow += '[[rules]]\nname = "young"\nsql = "age > 30"\non_fail = "warn"\n'
+    (site.home / "flows" / "warned.v1.toml").write_text(flow)
+    run_id = site.run("warned:v1", site.write("warned.csv", "id,Email,Age,Note\n1,a@b.org,20,x\n"))
+    go(page, f"#/runs/{run_id}", "warned.csv")
+    warned = page.locator(".card", has_text="Warnings").get_by_role("listitem")
+    expect(warned).to_have_text(["column 'Note' is not read ", "young: is broken 1 row"])
+
+
+def test_a_server_that_is_away_is_reported_in_words(page: Any, site: Site) -> None:
+    page.route("**/v1/runs?*", lambda route: route.abort())
+    go(page, "#/runs?source=away", "This page can't be shown")
+    expect(page.get_by_role("alert")).to_contain_text("The server can't be reached: check that it is running")
+    page.unroute("**/v1/runs?*")
 
 
 def test_a_run_appears_and_changes_while_one_looks(page: Any, site: Site) -> None:

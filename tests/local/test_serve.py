@@ -279,6 +279,40 @@ def test_the_pytest_plugin(pytester: pytest.Pytester, options: tuple[str, ...], 
     result.assert_outcomes(passed=1)
 
 
+def test_every_test_of_a_process_has_its_own_server_by_the_module_level_functions(
+    pytester: pytest.Pytester,
+) -> None:
+    """As documented: `monkeypatch.setenv`, then code that uses the functions of either package."""
+    write_flows(pytester.path / "flows")
+    pytester.makepyfile("""
+        import asyncio
+
+        import lume_async
+        import lume_sync
+        import pytest
+
+        @pytest.fixture(autouse=True)
+        def environment(lume_server, monkeypatch, tmp_path):
+            monkeypatch.setenv("LUME_API_KEY", lume_server.api_key)
+            monkeypatch.setenv("LUME_BASE_URL", lume_server.base_url)
+            (tmp_path / "in.csv").write_text("id,Email,Age\\n1,ann@example.org,31\\n")
+
+        @pytest.mark.parametrize("time", range(2))
+        def test_sync(time, lume_server):
+            assert lume_sync.default_client().base_url == lume_server.base_url
+            assert lume_sync.run("people:v1", "in.csv").wait(timeout=60).succeeded
+
+        @pytest.mark.parametrize("time", range(2))
+        def test_async(time, lume_server):
+            async def work():
+                run = await lume_async.run("people:v1", "in.csv")
+                return await run.wait(timeout=60)
+
+            assert asyncio.run(work()).succeeded
+    """)
+    pytester.runpytest("-p", "no:asyncio").assert_outcomes(passed=4)
+
+
 def test_the_pytest_plugin_costs_nothing_where_it_is_not_used(tmp_path: Path) -> None:
     """pytest loads it before coverage is measured: what it imported would look as if never run.
 

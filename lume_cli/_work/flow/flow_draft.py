@@ -2,10 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
+from lume_async._base.elided import elided
 from lume_cli._output.text import counted, visible
-from lume_cli._work.flow.flow_infer import SampleColumn
+from lume_cli._work.flow.flow_infer import Doubt, SampleColumn
+from lume_cli._work.flow.flow_judge import definition
+from lume_cli._work.flow.flow_sample import Sample
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _RESERVED = "_lume_"
@@ -19,27 +22,19 @@ def snake(text: str) -> str:
     return re.sub(r"\W+", "_", words).strip("_").lower()
 
 
-def flow_draft(
-    name: str,
-    columns: Sequence[SampleColumn],
-    *,
-    sample: str,
-    rows: int,
-    delim: str,
-    encoding: str,
-    kind: str = "csv",
-) -> str:
-    """The text of a flow file; `delim` and `encoding` are those of a CSV source."""
+def flow_draft(name: str, sample: Sample, file: str) -> str:
+    """The text of a flow file for a sample, which was read from that file."""
+    kind = sample.source["format"]
     rejects = "ndjson" if kind in ("ndjson", "json") else "csv"
-    csv = [f"csv = {{ delim = {_basic(delim)}, encoding = {_basic(encoding)} }}"] if delim else []
     lines = [
-        f"# Generated from {rows:,} rows of {visible(sample)}: review every column, then run `lume flow try`.",
+        f"# Generated from {counted(sample.rows, 'row')} of {visible(file)}: review every column, then run "
+        "`lume flow try`.",
         f"flow = {_basic(name)}",
         'version = "v1"                       # a version that has run never changes: increase it instead',
         "",
         "[source]",
         f"format = {_basic(kind)}".ljust(37) + "# the file is the run's source_path",
-        *csv,
+        *_source(sample),
         "",
         "# [target]                           # default: in the server's data folder",
         f'# mapped = "{{data}}/out/{{flow}}/{{version}}/{{run_id}}/{name}.parquet"',
@@ -50,8 +45,8 @@ def flow_draft(
         "",
         "# sql is a DuckDB expression over the source columns, named as in the source.",
     ]
-    names = _target_names(column.source for column in columns)
-    for target, column in zip(names, columns, strict=True):
+    names = _target_names(column.source for column in sample.columns)
+    for target, column in zip(names, sample.columns, strict=True):
         lines += ["", *_column(target, column)]
     lines += [
         "",
@@ -63,34 +58,45 @@ def flow_draft(
     return "\n".join(lines) + "\n"
 
 
+def _source(sample: Sample) -> list[str]:
+    """How the file is read, and what to check about that."""
+    lines = [f"# {visible(doubt)}" for doubt in sample.doubts]
+    if "compression" in sample.source:
+        lines.append(f"compression = {_basic(sample.source['compression'])}")
+    if csv := sample.source.get("csv"):
+        options = ", ".join(f"{key} = {_basic(value)}" for key, value in csv.items())
+        lines.append(f"csv = {{ {options} }}")
+    null = sample.null
+    if null.proposed:
+        also = {name: None for names in null.texts.values() for name in names}
+        note = "in columns of numbers, dates or yes and no" + (
+            f"; but also in {', '.join(map(_basic, list(also)[:3]))}: is that nothing, too?" if also else ""
+        )
+        lines.append(f"null = [{', '.join(map(_basic, null.proposed))}]".ljust(37) + f"# {note}")
+    if null.doubtful:
+        where = ", ".join(dict.fromkeys(map(_basic, null.doubtful.values())))
+        words = ", ".join(map(_basic, (*null.proposed, *null.doubtful)))
+        lines.append(f"# null = [{words}]".ljust(37) + f"# in {where}: if that is nothing")
+    return lines
+
+
 def _column(target: str, column: SampleColumn) -> list[str]:
     lines = [f"[columns.{target if _BARE.fullmatch(target) else _basic(target)}]"]
-    if column.sql:
-        expression = column.sql.format(column=_quoted(column.source))
-        lines.append(f"sql = {_literal(expression)}" + (f"  # {column.about}" if column.about else ""))
-    elif column.spaces:
-        lines.append(
-            f"sql = {_literal(f'''nullif(trim({_quoted(column.source)}), '')''')}  # some are padded with spaces"
-        )
-    elif target != column.source:
-        lines.append(f"sql = {_literal(_quoted(column.source))}")
-    if column.type != "string" or column.format is None:
-        lines.append(f"type = {_basic(column.type)}")
-    if column.format is not None:
-        lines.append(f"format = {_basic(column.format)}")
-    if column.sql_type is not None:
-        note = "               # times without a time zone" if column.sql_type == "TIMESTAMP" else ""
-        lines.append(f"sql_type = {_basic(column.sql_type)}{note}")
+    wanted = definition(column, column.guess)
+    is_plain = column.guess is None or not column.guess.sql
+    note = column.guess.about if column.guess else ""
+    if is_plain and column.spaces:
+        note = "some are padded with spaces"
+    if wanted["sql"] != _quoted(column.source) or target != column.source:
+        lines.append(f"sql = {_literal(wanted['sql'])}" + (f"  # {note}" if note else ""))
+    lines += _type(wanted)
     required = "required = true" if column.required else "# required = true"
     if column.blanks:
         required = f"{required.ljust(37)}# {counted(column.blanks, 'value')} in the sample "
         required += "is empty" if column.blanks == 1 else "are empty"
     lines.append(required)
-    if column.misfits:
-        example = json.dumps(column.misfits[0], ensure_ascii=True)
-        lines.append(
-            f"# {counted(len(column.misfits), 'value')} in the sample would be rejected, such as {example}"
-        )
+    if column.doubt is not None:
+        lines += _doubt(column, column.doubt)
     if column.unique:
         lines.append("# unique = true                      # all values in the sample are distinct")
     elif column.twins:
@@ -101,6 +107,23 @@ def _column(target: str, column: SampleColumn) -> list[str]:
         values = ", ".join(map(_basic, column.values))
         lines.append(f"# enum = [{values}]")
     return lines
+
+
+def _type(wanted: Mapping[str, str]) -> list[str]:
+    lines = [f"{key} = {_basic(wanted[key])}" for key in ("type", "format", "sql_type") if key in wanted]
+    if wanted.get("sql_type") == "TIMESTAMP":
+        lines[-1] += "               # times without a time zone"
+    return lines
+
+
+def _doubt(column: SampleColumn, doubt: Doubt) -> list[str]:
+    """The guess that does not hold, ready to be used."""
+    wanted = definition(column, doubt.guess)
+    example = json.dumps(elided(doubt.example, 60), ensure_ascii=True)
+    return [
+        f"# {counted(doubt.count, 'row')} of the sample would be rejected, such as {example}, if it were read so:",
+        *(f"# {line}" for line in (f"sql = {_literal(wanted['sql'])}", *_type(wanted))),
+    ]
 
 
 def _target_names(sources: Iterable[str]) -> list[str]:

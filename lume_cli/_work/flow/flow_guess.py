@@ -2,13 +2,13 @@
 
 # ruff: noqa: RUF001 - dashes, minus signs and quotes as people type them.
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 _ENOUGH = 0.7
-"""The share of values that must match: low, because such columns are dirty, and the patterns are distinctive."""
+"""The share of values that must match for a cleaner to be proposed: low, because such columns are dirty."""
 _CURRENCY = r"(?:[A-Z]{0,3}[$€£¥₹₽₺₩]|[A-Z]{3}|(?i:kr|zł|kč|ft|fr|rs)\.?)"
 _SIGNED = r"\(?[-+−]? ?(?:{currency})? ?[-+−]? ?{digits}(?:[.,][-–—]+)? ?(?:{currency})? ?-?\)?"
 _WITH_POINT = r"(?:\d+|[1-9]\d{0,2}(?:(?:,\d{3})+|(?: \d{3})+|(?:['’]\d{3})+))(?:\.\d{0,4})?"
@@ -39,11 +39,13 @@ _NO = frozenset(
         *("faux", "falso", "não", "nao", "nee", "nie", "nej", "✗", "✘"),
     }
 )
+_DOMAIN = re.compile(r"[^@\s<>.]+(\.[^@\s<>.]+)+>?")
 _PHONE = re.compile(r"(?:tel:)? ?\(?\+?[\d ().\-–/]{6,}")
 _PHONE_NAME = re.compile(r"phone|telefon|(^|[^a-z])(tel|fax|mobile?|handy)([^a-z]|$)", re.IGNORECASE)
 _COUNTRY_NAME = re.compile(r"(^|[^a-z])(country|land|pays|pa[ií]s|paese|nation)([^a-z]|$)", re.IGNORECASE)
 
 Kind = tuple[str, str | None, str | None]
+_CENTS: Kind = ("number", None, "DECIMAL(18,2)")
 
 
 @frozen
@@ -54,7 +56,7 @@ class Guess:
         sql: the expression, with `{column}` in it.
         kind: its type, format and SQL type, as in `flow_infer`.
         about: what to check, for a comment.
-        misfits: the values that it can't read.
+        misfits: the values that don't have its form.
     """
 
     sql: str
@@ -63,12 +65,17 @@ class Guess:
     misfits: list[str]
 
 
-def guess(name: str, values: Sequence[str]) -> Guess | None:
-    """How to read the values of a column, none of which is blank; None if no cleaner matches."""
-    if not values:
-        return None
-    ways = (_emails, _dates, _percents, _phones, _money, _booleans, _countries)
-    return next((found for way in ways if (found := way(name, values)) is not None), None)
+def guesses(name: str, values: Sequence[str]) -> Iterator[Guess]:
+    """Ways to read the values of a column, none of which is blank, the most likely first.
+
+    By their form only: whether a cleaner reads them, the engine decides.
+    """
+    if values:
+        for way in (_emails, _dates, _percents, _phones, _money, _booleans, _countries):
+            if (found := way(name, values)) is not None:
+                yield found
+                if found.kind == _CENTS:
+                    yield evolve(found, kind=("number", None, "DECIMAL(18,4)"))
 
 
 def _misfits(values: Sequence[str], fits: Callable[[str], object]) -> list[str] | None:
@@ -78,8 +85,14 @@ def _misfits(values: Sequence[str], fits: Callable[[str], object]) -> list[str] 
 
 
 def _emails(_name: str, values: Sequence[str]) -> Guess | None:
-    misfits = _misfits(values, re.compile(r"[^@]*<?[^@\s<>]+@[^@\s<>.]+(\.[^@\s<>.]+)+>?").fullmatch)
+    misfits = _misfits(values, _is_email)
     return None if misfits is None else Guess("parse_email({column})", ("string", "email", None), "", misfits)
+
+
+def _is_email(value: str) -> bool:
+    """Whether it is an address, also as in `Ann <ann@example.org>`. In parts: one pattern would backtrack."""
+    before, _, domain = value.partition("@")
+    return bool(before and not before[-1].isspace() and before[-1] not in "<>" and _DOMAIN.fullmatch(domain))
 
 
 def _dates(_name: str, values: Sequence[str]) -> Guess | None:
@@ -141,7 +154,7 @@ def _money(_name: str, values: Sequence[str]) -> Guess | None:
     misfits = _misfits(values, lambda value: _POINT.fullmatch(value) or _COMMA.fullmatch(value))
     if misfits is None or len(misfits) >= len(written):
         return None
-    kind: Kind = ("number", None, "DECIMAL(18,2)")
+    kind = _CENTS
     about = "currencies are dropped: are they all the same?"
     if len(point) == len(comma):
         ambiguous = "1,234 and 1.234 are rejected unless the decimal mark is given: parse_money(…, ',')"

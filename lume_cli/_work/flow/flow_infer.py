@@ -3,11 +3,13 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 
-from lume_cli._work.flow.flow_guess import guess
+from attrs import frozen
+
+from lume_cli._work.flow.flow_guess import Guess, guesses
 
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?")
@@ -17,11 +19,27 @@ _CODE = re.compile(r"[+-]?0\d+")
 _FEW = 8
 """At most this many distinct values look like an enumeration."""
 _ENOUGH = 0.95
-"""The share of values that must match a type; a flow rejects the others."""
+"""The share of values that must match a type for it to be tried."""
 
 DELIMITERS = ",;\t|"
 _MOST = 0.7
 """The share of lines that must have as many values as the header."""
+_COUNTRY = "country_code({column})"
+
+
+@frozen
+class Doubt:
+    """A guess that does not hold.
+
+    Attributes:
+        guess: the one with the fewest misfits.
+        count: how many rows of the sample it would reject.
+        example: the value of one of them.
+    """
+
+    guess: Guess
+    count: int
+    example: str
 
 
 class SampleColumn:
@@ -29,18 +47,15 @@ class SampleColumn:
 
     Attributes:
         source: its name in the file.
-        type: the JSON Schema type.
-        format: its format, if it has one.
-        sql_type: the SQL type, if it is not the default.
+        guesses: ways to read its values, the most likely first; the first that holds is used (see `flow_judge`).
+        guess: the one that is used; None for a string as it is.
+        doubt: what to check if none holds.
         spaces: whether values are padded with spaces; those with line breaks, caused by a stray quote, don't count.
         required: whether no value is empty.
         unique: whether all values are distinct.
         blanks: how many values are empty, if so few that they may be mistakes.
         twins: the values that occur more than once, if there are few.
-        sql: an expression with `{column}` that reads the values, if a plain column does not.
-        about: what to check about it.
         values: the distinct values, if they look like an enumeration; empty if a cleaner changes them.
-        misfits: the values that don't match the type.
     """
 
     def __init__(self, source: str, values: Sequence[str]) -> None:
@@ -54,15 +69,12 @@ class SampleColumn:
         self.unique = distinct and (self.required or self.blanks > 0)
         again = sorted(value for value, count in Counter(filled).items() if count > 1)
         self.twins = again if len(filled) - len(set(filled)) <= few else []
-        self.type, self.format, self.sql_type, self.misfits = _kind(filled)
-        self.sql, self.about = "", ""
-        if (self.type, self.format) == ("string", None) and (guessed := guess(source, filled)) is not None:
-            self.sql, self.about, self.misfits = guessed.sql, guessed.about, guessed.misfits
-            self.type, self.format, self.sql_type = guessed.kind
+        self.guesses = [*_kinds(filled), *guesses(source, filled)]
+        self.guess = self.guesses[0] if self.guesses else None
+        self.doubt: Doubt | None = None
         different = sorted(set(filled))
-        listed = (self.type, self.format, self.sql) == ("string", None, "")
         many = len(filled) >= 4 * len(different)
-        self.values = different if listed and many and len(different) <= _FEW else []
+        self.values = different if self.guess is None and many and len(different) <= _FEW else []
 
 
 def delimiter(lines: Sequence[str]) -> str:
@@ -92,24 +104,36 @@ def infer(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[SampleCo
 
 def _set_phone_countries(columns: Sequence[SampleColumn]) -> None:
     """Read phone numbers without + by the country column of the same row."""
-    country = next((column.source for column in columns if column.sql == "country_code({column})"), None)
+    countries = (column.source for column in columns for guess in column.guesses if guess.sql == _COUNTRY)
+    country = next(countries, None)
     for column in columns:
-        if country is not None and column.sql == "parse_phone({column})" and column.about:
-            name = '"' + country.replace('"', '""').replace("{", "{{").replace("}", "}}") + '"'
-            column.sql = f"parse_phone({{column}}, TRY(country_code({name})))"
-            column.about, column.misfits = f"numbers without + get their country from {country}", []
+        for n, guess in enumerate(column.guesses):
+            if country is not None and guess.sql == "parse_phone({column})" and guess.about:
+                name = '"' + country.replace('"', '""').replace("{", "{{").replace("}", "}}") + '"'
+                by_country = f"parse_phone({{column}}, TRY(country_code({name})))"
+                about = f"numbers without + get their country from {country}"
+                column.guesses.insert(n, Guess(by_country, guess.kind, about, []))
+                column.guess = column.guesses[0]
+                break
 
 
-def _kind(values: Sequence[str]) -> tuple[str, str | None, str | None, list[str]]:
-    """The type, format and SQL type that (nearly) all values match, and the values that don't."""
-    best: tuple[str, str | None, str | None, list[str]] = ("string", None, None, [])
-    fewest = len(values) * (1 - _ENOUGH) if values else -1.0
+def is_typed(values: Sequence[str]) -> bool:
+    """Whether these are numbers, dates, truth values and the like, and no texts."""
+    return any(True for _ in _kinds(values)) or any(
+        guess.kind[0] != "string" or guess.kind[1] == "date" for guess in guesses("", values)
+    )
+
+
+def _kinds(values: Sequence[str]) -> Iterator[Guess]:
+    """The types that (nearly) all values match without a cleaner, the one with the fewest misfits first."""
     codes = any(map(_CODE.fullmatch, values))
+    found = []
     for fits, kind in _KINDS:
-        misfits = [value for value in values if not fits(value)]
-        if len(misfits) <= fewest and not (codes and kind[0] in ("integer", "number")):
-            best, fewest = (*kind, misfits), len(misfits) - 1
-    return best
+        misfits = [value for value in values if not fits(value)] if values else []
+        few = bool(values) and len(misfits) <= len(values) * (1 - _ENOUGH)
+        if few and not (codes and kind[0] in ("integer", "number")):
+            found.append(Guess("", kind, "", misfits))
+    yield from sorted(found, key=lambda guess: len(guess.misfits))
 
 
 def _is_date(value: str) -> bool:

@@ -1,200 +1,232 @@
-"""Reading a sample file, CSV, NDJSON, JSON, Parquet or Excel: its delimiter, its columns, their types."""
+"""Reading a sample file, CSV, NDJSON, JSON, Parquet or Excel: how it is written, its columns, their types."""
 
-import codecs
 import csv
-import gzip
-import io
-import json
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import IO, Literal, cast
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 import click
 from attrs import field, frozen
 
 from lume_async import ConfigurationError
+from lume_async._base.elided import elided
 from lume_cli._work.flow.flow_infer import SampleColumn, delimiter, infer
-from lume_cli._work.flow.sample_doubts import doubts
-from lume_cli._work.flow.sample_text import json_format, lines, read_objects
+from lume_cli._work.flow.flow_judge import judge
+from lume_cli._work.flow.null_words import NullWords, null_words
+from lume_cli._work.flow.sample_doubts import controls, doubts, of_malformed, of_names, trailing_delimiter
+from lume_cli._work.flow.sample_file import compression_of, encoding_of, open_bytes, refuse_binary
+from lume_cli._work.flow.sample_text import copy_head, json_format, objects
+from lume_local import SampleFile, SampleRows, open_sample
 from lume_local._shared import magic
 
 _ROWS = 10_000
 """Rows to read."""
+_MOST_COLUMNS = 2000
 _LINES = 200
 """Lines from which the delimiter is guessed."""
-_BLOCKS, _BLOCK = 64, 1024 * 1024
-"""How much of a file is read to check its encoding."""
+_KINDS: dict[str | None, Literal["parquet", "excel"]] = {magic.PARQUET: "parquet", magic.ZIP: "excel"}
+_QUOTING: tuple[dict[str, str], ...] = ({}, {"escape": "\\"}, {"quote": ""})
+"""What is tried, in this order, if quotes are broken: the first with the fewest malformed lines is used."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""What can't stand in an expression of a flow."""
+_QUOTED = re.compile(r"\s*\".*\"\s*", re.DOTALL)
+_BROKEN = "malformed line: broken quotes"
 
 
 @frozen
 class Sample:
-    """The contents of a sample."""
+    """The contents of a sample.
+
+    Attributes:
+        columns: what there is in it; judged.
+        rows: the number of rows.
+        source: how it is read, as `[source]` of a flow.
+        doubts: what to check in the sample, which may not be what it seems.
+        null: what stands for nothing.
+    """
 
     columns: list[SampleColumn]
     rows: int
-    delim: str = ""
-    """Of CSV."""
-    kind: str = "csv"
-    """Its format, as flows name it."""
-    encoding: str = "utf-8"
-    """Of CSV."""
+    source: dict[str, Any]
     doubts: list[str] = field(factory=list)
-    """What to check in the sample, which may not be what it seems."""
+    null: NullWords = field(factory=NullWords)
 
 
-def read_sample(path: Path, encoding: str, delim: str | None = None) -> Sample:
-    """Read the sample; the delimiter of a CSV file is guessed unless given.
+def read_sample(path: Path, encoding: str | None = None, delim: str | None = None) -> Sample:
+    """Read the sample; the encoding and the delimiter of a CSV file are guessed unless given.
 
     Raises:
-        click.UsageError: it is neither a CSV file with a header nor one of the other formats.
+        click.UsageError: it can't be read as any of the formats.
     """
-    if (kind := _kind(path)) is not None:
-        return _read_with_engine(path, kind)
-    _refuse_binary(path)
     try:
-        with _open_bytes(path) as packed:
-            objects = json_format(packed)
-        if objects is not None:
-            return _read_objects(path, objects)
-        encoding = _marked_encoding(path) if encoding == "utf-8" else encoding
-        with _open_text(path, "utf-8-sig" if encoding == "utf-8" else encoding) as file:
-            if delim is None:
-                delim = delimiter(list(islice(lines(file, str(path)), _LINES)))
-                file.seek(0)
-            rows = list(islice(csv.reader(lines(file, str(path)), delimiter=delim), _ROWS + 1))
-    except LookupError:
-        raise click.UsageError(f"unknown encoding {encoding!r}: try utf-8 or cp1252") from None
-    except UnicodeError:
-        raise click.UsageError(f"{path} is not valid {encoding}: {_other_encoding(path)}") from None
+        if (kind := _kind(path)) is not None:
+            with open_sample(path, name=str(path)) as file:
+                return _judged(path, file, file.rows({"format": kind}, most=_ROWS), {"format": kind}, [])
+        refuse_binary(path)
+        with open_bytes(path) as packed:
+            text = json_format(packed)
+        if text is None and path.name.lower().removesuffix(".gz").endswith(".json"):
+            raise click.UsageError(
+                f"{path} is JSON without an array of objects at its top: convert it to one, or to CSV"
+            )
+        with TemporaryDirectory(prefix="lume-init-") as folder:
+            head = Path(folder) / "sample"
+            return _of_csv(path, head, encoding, delim) if text is None else _of_objects(path, head, text)
     except (OSError, EOFError) as error:
         raise click.UsageError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
-    except csv.Error as error:
-        raise click.UsageError(f"{path} is not a valid CSV file: {error}") from None
-    if len(rows) < 2:
-        raise click.UsageError(f"{path} is too short: it needs a header and at least one row")
-    names = [name.strip() for name in rows[0]]  # as the engine reads them
-    return _sample(path, names, rows[1:], delim=delim, encoding=encoding)
-
-
-def _sample(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]], **more: str) -> Sample:
-    """Leaves out the columns that a rejects file has in addition to those of its source: a flow does not see them."""
-    asked = doubts(names, rows, more.get("delim", ""), more.get("encoding", ""))
-    names, rows = _within_header(names, rows)
-    own = [n for n, name in enumerate(names) if name.lower().startswith("_lume_")]
-    if len(own) == len(names):
-        raise click.UsageError(f"{path} has no columns except those of rejects: {', '.join(names)}")
-    columns = infer(_header(path, names), rows)
-    return Sample([one for n, one in enumerate(columns) if n not in own], len(rows), doubts=asked, **more)
-
-
-def _within_header(
-    names: Sequence[str], rows: Sequence[Sequence[str]]
-) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """Drop empty columns after the last name, which a coloured cell or a trailing delimiter causes."""
-    width = len(names)
-    while width and not names[width - 1] and 2 * sum(any(row[width - 1 :]) for row in rows) <= len(rows):
-        width -= 1
-    return names[:width], [row if any(row[width:]) else row[:width] for row in rows]
-
-
-def _marked_encoding(path: Path) -> str:
-    """The encoding that a byte order mark names; UTF-8 without one."""
-    with _open_bytes(path) as file:
-        start = file.read(4)
-    return next((encoding for mark, encoding in _MARKS if start.startswith(mark)), "utf-8")
-
-
-def _other_encoding(path: Path) -> str:
-    """Advice for a file that is not in the requested encoding: Excel in the West writes cp1252."""
-    try:
-        with _open_text(path, "cp1252") as file:
-            for _ in range(_BLOCKS):
-                file.read(_BLOCK)
-    except UnicodeError:
-        return "pass the encoding that it was saved in with --encoding; it is not cp1252, but may be cp850 or cp1250"
-    return "it may be cp1252, as Excel and older programs write: pass --encoding cp1252"
-
-
-def _refuse_binary(path: Path) -> None:
-    try:
-        with _open_bytes(path) as file:
-            found = magic.kind_of(file.read(magic.LENGTH))
-    except (OSError, EOFError):
-        return  # reading it reports why
-    if found is not None:
-        raise click.UsageError(
-            f"{path} is {found}, not CSV, NDJSON, JSON, Parquet or Excel (.xlsx): convert it first"
-        )
-
-
-def _header(path: Path, header: Sequence[str]) -> Sequence[str]:
-    seen: set[str] = set()
-    for number, name in enumerate(header, 1):
-        if not name.strip():
-            raise click.UsageError(
-                f"{path}: column {number} of the header has no name: name it or, if the first line is a title, "
-                "delete the lines above the header"
-            )
-        if name.lower() in seen:
-            raise click.UsageError(f"{path}: the header names {name!r} twice")
-        seen.add(name.lower())
-    return header
-
-
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),  # begins with the mark of UTF-16
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_KINDS: dict[str | None, Literal["parquet", "excel"]] = {magic.PARQUET: "parquet", magic.ZIP: "excel"}
+    except (ConfigurationError, ModuleNotFoundError) as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _kind(path: Path) -> Literal["parquet", "excel"] | None:
-    """The format of a file that only the engine can read."""
+    """The format of a file that is no text."""
     with path.open("rb") as file:
         return _KINDS.get(magic.kind_of(file.read(magic.LENGTH)))
 
 
-def _read_with_engine(path: Path, kind: Literal["parquet", "excel"]) -> Sample:
-    from lume_local import sample_rows
-
-    try:
-        names, *rows = sample_rows(path, kind, _ROWS) or [[]]
-    except (ConfigurationError, ModuleNotFoundError) as error:
-        raise click.UsageError(str(error)) from None
-    if not any(names):
-        raise click.UsageError(f"{path} has no header: its first row must name the columns")
-    width = max(map(len, [names, *rows]))
-    header, *texts = [
-        [value or "" for value in [*row, *[None] * (width - len(row))]] for row in [names, *rows]
-    ]
-    return _sample(path, header, texts, kind=kind)
-
-
-def _open_text(path: Path, encoding: str) -> IO[str]:
-    """The file as text, decompressed if necessary."""
-    return io.TextIOWrapper(_open_bytes(path), encoding=encoding, newline="")
-
-
-def _open_bytes(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        packed = magic.kind_of(file.read(magic.LENGTH)) == magic.GZIP
-    return cast("IO[bytes]", gzip.open(path)) if packed else path.open("rb")
-
-
-def _read_objects(path: Path, kind: Literal["json", "ndjson"]) -> Sample:
-    with _open_bytes(path) as file:
-        found = read_objects(file, kind, str(path), _ROWS)
-    names = list(dict.fromkeys(name for row in found for name in row))
+def _of_objects(path: Path, head: Path, kind: Literal["json", "ndjson"]) -> Sample:
+    """Of lines that are no objects, the engine reports why it would reject them."""
+    names: dict[str, None] = {}
+    with open_bytes(path) as file, head.open("wb") as out:
+        for line, value in objects(file, kind, str(path), _ROWS):
+            out.write(line + b"\n")
+            if isinstance(value, dict):
+                names |= dict.fromkeys(value)
     if not names:
         raise click.UsageError(f"{path} has no object with a member: a sample needs at least one")
-    return _sample(path, names, [[_text(row.get(name)) for name in names] for row in found], kind=kind)
+    spelled: dict[str, str] = {}
+    for name in names:
+        spelled.setdefault(name.lower(), name)
+    twins = [
+        f"the members {spelled[name.lower()]!r} and {name!r} differ in case only, and a flow reads one: the first"
+        for name in names
+        if spelled[name.lower()] != name
+    ]
+    with open_sample(head, name=str(path)) as sample:
+        rows = sample.rows({"format": "ndjson"}, most=_ROWS, members=list(spelled.values()))
+        return _judged(path, sample, rows, {"format": kind} | compression_of(path), twins)
 
 
-def _text(value: object) -> str:
-    """The value as a flow's expressions see it on the server."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _of_csv(path: Path, head: Path, encoding: str | None, delim: str | None) -> Sample:
+    asked: list[str] = []
+    if encoding is None:
+        encoding, asked = encoding_of(path)
+    try:
+        with open_bytes(path) as file:
+            copy_head(file, encoding, str(path), head, _ROWS)
+    except LookupError:
+        raise click.UsageError(f"unknown encoding {encoding!r}: try utf-8 or cp1252") from None
+    except UnicodeError:
+        raise click.UsageError(
+            f"{path} is not valid {encoding}: leave out --encoding to have it guessed, or pass the one that it was "
+            "saved in"
+        ) from None
+    with head.open(encoding="utf-8", errors="surrogateescape", newline="") as text:
+        first = list(islice(text, _LINES))
+    if not any(line.strip() for line in first):
+        raise click.UsageError(f"{path} is empty: a sample needs a header that names the columns, and rows")
+    delim = delimiter(first) if delim is None else delim
+    with suppress(csv.Error):
+        shown = list(csv.reader(first, delimiter=delim))
+        asked += doubts(shown[0], shown[1:], delim)
+        if trailing_delimiter(shown[0], shown[1:]):  # with it in the header, the rows can be judged
+            _end_header(head, delim)
+    with open_sample(head, name=str(path)) as sample:
+        source, rows = _quoting(sample, {"delim": delim})
+        asked += controls([rows.names, *([value or "" for value in row] for row in rows.rows)], encoding)
+        written = {"format": "csv", "csv": {"delim": delim, "encoding": encoding} | source["csv"]}
+        written |= compression_of(path)
+        return _judged(path, sample, rows, written, asked)
+
+
+def _quoting(sample: SampleFile, csv: dict[str, str]) -> tuple[dict[str, Any], SampleRows]:
+    """How quotes are written in the file, so that the fewest lines are malformed."""
+    found: list[tuple[int, dict[str, Any]]] = []
+    refused: list[ConfigurationError] = []
+    for options in _QUOTING:
+        source = {"format": "csv", "csv": csv | options}
+        try:
+            rows = sample.rows(source, most=_ROWS)
+        except ConfigurationError as error:  # such as for the quotes of its header
+            refused.append(error)
+            continue
+        is_usual = not (options or refused or _BROKEN in rows.malformed)
+        if is_usual or not (rows.malformed or ("quote" in options and _is_quoted(rows))):
+            return source, rows
+        if "quote" not in options or not _is_quoted(rows):
+            found.append((sum(rows.malformed.values()), source))
+    if not found:
+        raise refused[0]
+    _, source = min(found, key=lambda one: one[0])
+    return source, sample.rows(source, most=_ROWS)
+
+
+def _is_quoted(rows: SampleRows) -> bool:
+    """Whether a value is within quotes, which a reader without quotes would leave there."""
+    return any(_QUOTED.fullmatch(value or "") for row in rows.rows for value in row)
+
+
+def _end_header(head: Path, delim: str) -> None:
+    content = head.read_bytes()
+    line = content.splitlines()[0]
+    head.write_bytes(line + delim.encode() + content[len(line) :])
+
+
+def _too_many(columns: int) -> list[str]:
+    if columns <= _MOST_COLUMNS:
+        return []
+    return [f"it has {columns:,} columns, and a flow may have {_MOST_COLUMNS:,}: here the first ones are"]
+
+
+def _judged(
+    path: Path, sample: SampleFile, found: SampleRows, source: dict[str, Any], asked: Sequence[str]
+) -> Sample:
+    """Leaves out the columns that a rejects file has in addition to those of its source: a flow does not see them."""
+    names = found.names
+    values = [[row[n] or "" for row in found.rows] for n in range(len(names))]
+    kept = [
+        n
+        for n, name in enumerate(names)
+        if not name.lower().startswith("_lume_") and (found.header[n] or any(values[n]))
+    ]
+    if not kept:
+        raise click.UsageError(f"{path} has no columns except those of rejects: {', '.join(names)}")
+    if sum(found.malformed.values()) > len(found.rows):
+        advice = "quotes must enclose a whole value, without spaces around them: correct the file"
+        if _BROKEN not in found.malformed:
+            advice = "check the delimiter (--delim), and that the first line is the header"
+        message = f"{path}: {next(of_malformed(found))}, which is most of it: {'; '.join(asked) or advice}"
+        raise click.UsageError(elided(message))
+    asked = [*asked, *_too_many(len(kept))]
+    first = {name.lower(): n for n, name in reversed(list(enumerate(names)))}
+    if twins := [names[n] for n in kept if first[names[n].lower()] != n]:
+        kept = [n for n in kept if first[names[n].lower()] == n]
+        asked.append(f"left out, as another name differs in case only: {', '.join(map(repr, twins[:5]))}")
+    kept = kept[:_MOST_COLUMNS]
+    if hidden := [names[n] for n in kept if _CONTROL.search(names[n])]:
+        kept = [n for n in kept if names[n] not in hidden]
+        asked.append(
+            f"left out, as the name contains a control character: {', '.join(map(repr, hidden[:5]))}"
+        )
+    if not kept:
+        raise click.UsageError(f"{path}: {asked[-1]}: rename the columns")
+    names, values = [names[n] for n in kept], [values[n] for n in kept]
+    null = null_words(names, values)
+    words = set(null.proposed)
+    filled = [["" if value.strip() in words else value for value in one] for one in values]
+    columns = infer(names, zip(*filled, strict=True))
+    if found.rows:
+        judge(sample, {"null": list(words)} if words else {}, columns)
+    more = [*of_names([found.header[n] for n in kept], names), *of_malformed(found)]
+    if doubtful := [column.source for column in columns if column.doubt]:
+        listed = ", ".join(map(repr, doubtful[:5])) + (", …" if len(doubtful) > 5 else "")
+        more.append(
+            f"read as text, as some rows would be rejected otherwise (see the comments there): {listed}"
+        )
+    if not found.rows:
+        more.append(f"{path.name} has no rows: every column is read as text")
+    return Sample(columns, len(found.rows), source, [*asked, *more], null)

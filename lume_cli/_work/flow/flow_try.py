@@ -37,6 +37,7 @@ _EVERY = 0.3
 _LARGEST_DRY_RUN = 1000
 """The most rows that the API returns for a dry run."""
 
+_DECIMAL = re.compile(r"DECIMAL\(\d+, ?(\d+)\)")
 _exact = partial(json.loads, parse_float=Decimal)
 """A DECIMAL(18,2) is shown as 2500.00."""
 
@@ -95,7 +96,7 @@ class Bench:
             ref=f"{definition['flow']}:{definition['version']}",
             tried=tried,
             run=run,
-            clean=list(islice(_rows(run.mapped_location), limit)),
+            clean=[_to_scale(row, definition) for row in islice(_rows(run.mapped_location), limit)],
             rejected=rejected,
             over=ratio if ratio is not None and share > ratio else None,
         )
@@ -138,6 +139,16 @@ def _rows(location: str | None) -> Iterator[dict[str, Any]]:
         return
     with Path(location.removeprefix("file://")).open(encoding="utf-8") as file:
         yield from map(_exact, file)
+
+
+def _to_scale(row: dict[str, Any], definition: dict[str, Any]) -> dict[str, Any]:
+    """With the digits that a DECIMAL has: DuckDB writes 2944.90 of a DECIMAL(12,2) as 2944.9."""
+    shown = {}
+    for name, value in row.items():
+        found = _DECIMAL.fullmatch(str(definition["columns"].get(name, {}).get("sql_type", "")).upper())
+        is_number = found is not None and isinstance(value, int | Decimal) and not isinstance(value, bool)
+        shown[name] = round(Decimal(value), int(found[1])) if found and is_number else value
+    return shown
 
 
 class Trial:

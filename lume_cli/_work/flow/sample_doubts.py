@@ -5,29 +5,53 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from lume_cli._output.text import counted
 from lume_cli._work.flow.flow_infer import DELIMITERS
+from lume_local import SampleRows
 
 _MOST = 0.7
 """The share of rows that must have a width for it to be the file's."""
 _CONTROL = re.compile("[\x80-\x9f]")
 
 
-def doubts(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str, encoding: str) -> list[str]:
-    """What to check; `delim` and `encoding` are those of a CSV file."""
-    asked = (
-        _one_column(names, rows, delim),
-        _other_width(names, rows, delim),
-        _controls([names, *rows], encoding) if encoding else "",
-    )
+def doubts(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str) -> list[str]:
+    """What to check in the first lines of a CSV file."""
+    asked = (_one_column(names, rows, delim), _other_width(names, rows), _title(names))
     return [doubt for doubt in asked if doubt]
+
+
+def of_names(header: Sequence[str], names: Sequence[str]) -> Iterator[str]:
+    """Columns that the header doesn't name, or names like another one. `names` is what they are called."""
+    called: dict[str, list[str]] = {}
+    for cell, name in zip(header, names, strict=True):
+        called.setdefault(cell.lower(), []).append(name)
+    for cell, shown in called.items():
+        listed = ", ".join(shown[:5]) + (", …" if len(shown) > 5 else "")
+        if not cell and shown:
+            yield f"{counted(len(shown), 'cell')} of the header without a name: called {listed}"
+        elif len(shown) > 1:
+            yield f"the header names {cell!r} {len(shown)} times: called {listed}"
+
+
+def of_malformed(found: SampleRows) -> Iterator[str]:
+    """Lines that a run rejects, as they can't be rows."""
+    if found.malformed:
+        reasons = ", ".join(
+            f"{reason.removeprefix('malformed line: ')}: {count:,}"
+            for reason, count in found.malformed.items()
+        )
+        total = sum(found.malformed.values())
+        at = ", ".join(f"{line:,}" for line in found.malformed_lines)
+        yield f"a run rejects {counted(total, 'line')} of the sample ({reasons}): see line {at}" + (
+            ", …" if total > len(found.malformed_lines) else ""
+        )
 
 
 def _one_column(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str) -> str:
     """A header of one column: it contains a possible delimiter, or the lines below have another one."""
-    if not delim or len(names) != 1:
+    if len(names) != 1:
         return ""
     if marks := [mark for mark in DELIMITERS if mark in names[0]]:
         shown = " or ".join(json.dumps(mark) for mark in marks)
@@ -43,13 +67,26 @@ def _one_column(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str)
     )
 
 
-def _other_width(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str) -> str:
-    """Most rows of a CSV file are not as wide as its header, so that a run would reject them."""
-    widths = [len(row) for row in rows if row]
-    width, share = _usual(widths)
-    if not delim or len(names) == 1 or width == len(names) or share < _MOST:
+def _title(names: Sequence[str]) -> str:
+    """Most cells of the first line are empty."""
+    if 2 * sum(not name.strip() for name in names) < len(names):
         return ""
-    ends = width == len(names) + 1 and not any(row[-1] for row in rows if len(row) == width)
+    return "most cells of the first line are empty: if the first line is a title, delete the lines above the header"
+
+
+def trailing_delimiter(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the rows end with a delimiter and the header does not."""
+    width, share = _usual([len(row) for row in rows if row])
+    is_wider = len(names) > 1 and width == len(names) + 1 and share >= _MOST
+    return is_wider and not any(row[-1] for row in rows if len(row) == width)
+
+
+def _other_width(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Most rows of a CSV file are not as wide as its header, so that a run would reject them."""
+    width, share = _usual([len(row) for row in rows if row])
+    if len(names) == 1 or width == len(names) or share < _MOST:
+        return ""
+    ends = trailing_delimiter(names, rows)
     advice = "the lines below end with a delimiter: end the header with one" if ends else "correct the header"
     return (
         f"the header has {counted(len(names), 'column')}, but most rows have {width}, and a run rejects "
@@ -57,18 +94,17 @@ def _other_width(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str
     )
 
 
-def _controls(rows: Sequence[Sequence[str]], encoding: str) -> str:
+def controls(rows: Iterable[Sequence[str]], encoding: str) -> list[str]:
     """Text in cp1252 that would be control characters in Latin-1, such as the euro sign."""
     if codecs.lookup(encoding).name not in ("iso8859-1", "iso8859-15"):
-        return ""
+        return []
     value = next((value for row in rows for value in row if _CONTROL.search(value)), "")
     try:
-        return value and (
-            f"in {encoding} a value is {value!r}, in cp1252 it is {value.encode(encoding).decode('cp1252')!r}: "
-            "pass --encoding cp1252"
-        )
+        western = value.encode(encoding).decode("cp1252")
     except UnicodeDecodeError:
-        return ""
+        return []
+    said = f"in {encoding} a value is {value!r}, in cp1252 it is {western!r}: pass --encoding cp1252"
+    return [said] if value else []
 
 
 def _usual(widths: Sequence[int]) -> tuple[int, float]:

@@ -1,10 +1,12 @@
-"""Reading a sample that is text: its lines, none longer than the engine accepts, and its first JSON objects."""
+"""Reading a sample that is text: its lines, none longer than the engine accepts, and its first JSON values."""
 
 import codecs
+import io
 import json
 import re
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import IO, Any, AnyStr, Literal
 
 import click
@@ -59,34 +61,52 @@ def json_format(file: IO[bytes]) -> Literal["json", "ndjson"] | None:
     return "ndjson"
 
 
-def read_objects(
+def copy_head(file: IO[bytes], encoding: str, name: str, target: Path, rows: int) -> None:
+    """Copy the lines of the first rows, in UTF-8; what is not UTF-8 in such a file stays as it is.
+
+    Raises:
+        click.UsageError: a line is too long.
+        UnicodeError: it is not of that encoding.
+    """
+    plain = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+    errors = "surrogateescape" if plain else "strict"
+    count, quotes, size = 0, 0, 0
+    with (
+        io.TextIOWrapper(
+            file, encoding="utf-8-sig" if plain else encoding, errors=errors, newline=""
+        ) as text,
+        target.open("w", encoding="utf-8", errors=errors, newline="") as out,
+    ):
+        for line in lines(text, name):
+            if size > _CHARACTERS or count > 2 * rows or (count > rows and quotes % 2 == 0):
+                break  # hardly within a quoted value
+            out.write(line)
+            count, quotes, size = count + 1, quotes + line.count('"'), size + len(line)
+
+
+def objects(
     file: IO[bytes], kind: Literal["json", "ndjson"], name: str, most: int
-) -> list[dict[str, Any]]:
-    """The first objects. Raises `click.UsageError` if anything else is found."""
-    found = []
-    values = _lines(file, name, most) if kind == "ndjson" else islice(_values(file, name), most)
-    for line, value in values:
-        if not isinstance(value, dict):
-            where = (
-                "NDJSON has one on each line"
-                if kind == "ndjson"
-                else "a JSON source is a series or an array of objects"
-            )
-            raise click.UsageError(f"{name}:{line} is not an object: {where}")
-        found.append(value)
-    return found
+) -> Iterator[tuple[bytes, Any]]:
+    """The first values, each as a line and parsed; None for a line that is not valid JSON.
+
+    Raises:
+        click.UsageError: a line is too long, or a file of the kind "json" is not valid JSON.
+    """
+    yield from _lines(file, name, most) if kind == "ndjson" else islice(_values(file, name), most)
 
 
-def _lines(file: IO[bytes], name: str, most: int) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(islice(lines(file, name), most), 1):
-        if line.strip():
+def _lines(file: IO[bytes], name: str, most: int) -> Iterator[tuple[bytes, Any]]:
+    for number, line in enumerate(islice(lines(file, name), most)):
+        text = line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n") if number == 0 else line.rstrip(b"\r\n")
+        if text.strip():
             try:
-                yield number, json.loads(line)
-            except ValueError as error:
-                raise click.UsageError(f"{name}:{number} is not valid JSON: {error}") from None
+                value = json.loads(text)
+            except (ValueError, RecursionError):
+                value = None
+            yield text, value
 
 
-def _values(file: IO[bytes], name: str) -> Iterator[tuple[int, Any]]:
+def _values(file: IO[bytes], name: str) -> Iterator[tuple[bytes, Any]]:
     """The values of an array, or consecutive values; of a large file, those at its beginning."""
     data = file.read(_CHARACTERS)
     is_cut = bool(file.read(1))
@@ -100,12 +120,12 @@ def _values(file: IO[bytes], name: str) -> Iterator[tuple[int, Any]]:
     while at < len(text) and not text.startswith("]", at):
         try:
             value, end = decoder.raw_decode(text, at)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if is_cut:
                 return
             line = text.count("\n", 0, at) + 1
-            raise click.UsageError(f"{name}:{line} is not valid JSON: {error}") from None
-        yield text.count("\n", 0, at) + 1, value
+            raise click.UsageError(f"{name}:{line} is not valid JSON ({error}): correct it there") from None
+        yield text[at:end].replace("\r", " ").replace("\n", " ").encode(), value
         at = _skip_space(text, end)
         if is_array and text.startswith(",", at):
             at = _skip_space(text, at + 1)

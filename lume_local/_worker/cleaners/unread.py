@@ -56,7 +56,9 @@ class Unread:
     def _of_cleaner(self, node: dict[str, Any], name: str) -> str | None:
         arguments = list(classed(node))
         self._check_choice(name, arguments[1:])
-        self.problem = self.problem or CLEANERS[name].problem
+        self.problem = self.problem or (
+            CLEANERS[name].problem if arguments[1:] else CLEANERS[name].doubtful_problem
+        )
         inner = self._any(arguments)
         if not CLEANERS[name].problem or not arguments:
             return inner

@@ -62,6 +62,7 @@ def compile_flow(
         "on_unknown_columns": flow.source.on_unknown_columns,
         "compression": flow.source.compression,
         "max_unpacked_bytes": flow.source.max_unpacked_bytes,
+        "null": list(flow.source.null),
         "max_ratio": flow.max_ratio,
         "sources": sources,
         "respelled": respelled,
@@ -73,6 +74,7 @@ def compile_flow(
         "checks": _checks(flow, judged) + [asdict(check) for check in _where_checks(where)],
         "where": None if where is None else _where(connection, where, _dummy(where.reads, lookups)),
         "cleaners": made,
+        "siblings": {},  # other versions of the flow, as the server knows them when it starts a run
         "unique": [column.name for column in flow.columns if column.unique],
         "references": [
             {"name": column.name, "sql_type": column.sql_type, **asdict(column.references)}

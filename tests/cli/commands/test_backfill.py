@@ -218,3 +218,28 @@ def until_active(client: Client, names: list[str]) -> None:
     end = time.monotonic() + DEADLINE
     while not all(list(client.list_runs(source_path=name)) for name in names):
         assert time.monotonic() < end, "not all runs were submitted"
+
+
+def test_sources_are_named_by_a_pattern(shell: Shell, home: Path) -> None:
+    folder = home / "pattern"
+    folder.mkdir()
+    for name in ("b.csv", "a.csv", "c.txt"):
+        (folder / name).write_text(PEOPLE_CSV)
+    done = shell.lume("backfill", "people:v1", f"{folder}/*.csv", f"{folder}/a.csv", "-o", "ndjson")
+    assert done.code == 0, done.err
+    found = [json.loads(line)["source_path"] for line in done.out.splitlines()]
+    assert sorted(found) == [f"{folder}/a.csv", f"{folder}/b.csv"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "pass the sources, such as 'in/*.csv', or --from-file FILE"),
+        (("a.csv", "--from-file", "-"), "pass the sources, such as 'in/*.csv', or --from-file FILE"),
+        (("nowhere/*.csv",), "no file matches 'nowhere/*.csv', seen from "),
+        (("",), "source_path"),
+    ],
+)
+def test_sources_that_are_not_named_well(shell: Shell, words: tuple[str, ...], said: str) -> None:
+    done = shell.lume("backfill", "people:v1", *words, stdin="")
+    assert (done.code, said in " ".join(done.err.split())) == (2, True), done.err

@@ -41,8 +41,9 @@ def test_json_has_the_rows(lone: Shell, folder: Path) -> None:
     assert found["rejected"][0]["_lume_reasons"]
 
 
-def test_amounts_keep_their_digits(lone: Shell, folder: Path) -> None:
-    column = '[columns.price]\ntype = "number"\nsql_type = "DECIMAL(18,2)"\n'
+@pytest.mark.parametrize("sql_type", ["DECIMAL(18,2)", "DECIMAL(12,2)", "decimal(6, 2)"])
+def test_amounts_keep_their_digits(lone: Shell, folder: Path, sql_type: str) -> None:
+    column = f'[columns.price]\ntype = "number"\nsql_type = "{sql_type}"\n'
     (folder / "people.toml").write_text(f'flow = "people"\nversion = "v1"\n{column}')
     (folder / "people.csv").write_text("price\n1234.5\n2500\n")
     shown = trying(lone)

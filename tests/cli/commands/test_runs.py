@@ -32,6 +32,11 @@ def test_run_wait_shows_the_life_cycle_on_stderr(shell: Shell, source: Callable[
     assert "\x1b" not in done.err
 
 
+def test_the_url_of_a_webhook_reaches_the_server(shell: Shell, source: Callable[..., str]) -> None:
+    done = shell.lume("run", "people:v1", source(), "--webhook-url", "https://example.org/hook")
+    assert (done.code, "webhook" in done.err) == (1, True)  # this server has no secret to sign with
+
+
 def test_a_partial_failure_is_5_unless_it_is_allowed(shell: Shell, source: Callable[..., str]) -> None:
     name = source(MIXED_CSV)
     assert shell.lume("run", "people:v1", name, "--wait").code == 5
@@ -166,6 +171,16 @@ def test_cancel_and_wait_for_the_cancelled_run(shell: Shell, slow_run: LumeRun) 
     waited = shell.lume("wait", slow_run.id)
     assert waited.code == 6
     assert "CANCELLED" in waited.out
+
+
+def test_a_cancel_of_a_run_that_has_ended_says_so(
+    shell: Shell, source: Callable[..., str], client: Client
+) -> None:
+    ended = client.run("people:v1", source()).wait(10)
+    done = shell.lume("cancel", ended.id)
+    assert (done.code, "SUCCEEDED" in done.out) == (0, True)
+    assert f"warning: run {short(ended.id)} has ended SUCCEEDED already: nothing was cancelled" in done.err
+    assert client.run_status(ended.id).status == "SUCCEEDED"
 
 
 def test_watch_tells_each_change_as_a_line(shell: Shell, source: Callable[..., str], client: Client) -> None:

@@ -326,3 +326,17 @@ def test_which_parquet_file_is_damaged(tmp_path: Path) -> None:
     columns = {"id": {"type": "integer"}, "v": {}}
     outcome = compared(tmp_path / "run", files, THREE, columns=columns, source={"format": "parquet"})
     assert outcome.error.startswith("2.parquet is damaged (")
+
+
+def test_words_for_nothing_are_null_in_every_shard(tmp_path: Path) -> None:
+    content = CSV.replace(b",Ann 3\n", b",NA\n").replace(b",Ann 59\n", b",NA\n")
+    found = compared(tmp_path, [("a.csv", content)], THREE, columns=COLUMNS, source={"null": ["NA"]})
+    assert found.shards["count"] == 3
+    assert found.metrics["columns"]["name"]["nulls"] == 2
+
+
+def test_cells_without_a_name_are_named_alike_in_every_shard(tmp_path: Path) -> None:
+    content = CSV.replace(b"id,name\n", b",name\n")
+    columns = COLUMNS | {"id": {"sql": "column_1", "type": "integer"}}
+    found = compared(tmp_path, [("a.csv", content)], THREE, columns=columns)
+    assert (found.shards["count"], found.metrics["rows_mapped"]) == (3, 60)

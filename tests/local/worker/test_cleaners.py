@@ -85,7 +85,7 @@ def test_the_examples_of_the_page_hold(connection, call: str, result: str, word:
 def test_what_cannot_be_read_rejects_the_row_and_a_blank_is_null(tmp_path, name: str) -> None:
     mapped, reasons = outcome(tmp_path, f"{name}(a)", ["%%", "", "  "])
 
-    assert (mapped, reasons) == ([None, None], [f"v: {CLEANERS[name].problem}"])
+    assert (mapped, reasons) == ([None, None], [f"v: {CLEANERS[name].doubtful_problem}"])
 
 
 @pytest.mark.parametrize(
@@ -240,3 +240,12 @@ def test_the_tables_are_small() -> None:
 
     assert sum(map(len, made)) < 100_000
     assert json.dumps(made)
+
+
+@pytest.mark.parametrize(
+    ("name", "choice"), [("parse_date_any", "dmy"), ("parse_money", "."), ("parse_percent", ",")]
+)
+def test_where_a_choice_is_made_nothing_can_mean_several(tmp_path: Path, name: str, choice: str) -> None:
+    _, reasons = outcome(tmp_path, f"{name}(a, '{choice}')", ["31.02.2024"])
+    assert reasons == [f"v: {CLEANERS[name].problem}"]
+    assert "several" not in reasons[0]

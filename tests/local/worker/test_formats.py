@@ -3,6 +3,7 @@
 import datetime
 import io
 import json
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -327,10 +328,37 @@ def test_a_sheet_by_its_name(tmp_path: Path) -> None:
         execute(tmp_path / "d", ("in.xlsx", content), source={"format": "excel", "max_unpacked_bytes": 99})
 
 
-@pytest.mark.parametrize("content", [b"", b"id\n1\n", workbook([["id"]])[:-30]], ids=["empty", "CSV", "cut"])
-def test_what_is_not_excel(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(RunFailed, match=r"in\.xlsx is not an Excel workbook"):
+def zipped(**files: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+ODS = b"application/vnd.oasis.opendocument.spreadsheet"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", 'is a text file, .*: if it is CSV, use a flow version with format = "csv"'),
+        (b"id\n1\n", 'is a text file, .*: if it is CSV, use a flow version with format = "csv"'),
+        (workbook([["id"]])[:-30], "is a damaged ZIP archive, .*: copy it again"),
+        (
+            zipped(mimetype=ODS),
+            r"is an OpenDocument file \(such as \.ods\), .*: open it .* save it as \.xlsx or CSV",
+        ),
+        (zipped(**{"word/document.xml": b""}), r"is a Word document, .*: open it"),
+        (zipped(**{"xl/workbook.bin": b""}), r"is a binary workbook \(\.xlsb\), .*: open it"),
+        (zipped(**{"a.csv": b"", "b.csv": b""}), r"is a ZIP archive of 'a\.csv', 'b\.csv', .*: unpack it"),
+    ],
+    ids=["empty", "CSV", "cut", "ods", "docx", "xlsb", "zip"],
+)
+def test_what_is_not_excel(tmp_path: Path, content: bytes, words: str) -> None:
+    with pytest.raises(RunFailed, match=r"in\.xlsx " + words) as failed:
         execute(tmp_path, ("in.xlsx", content), source={"format": "excel"})
+    assert "not an Excel workbook (.xlsx)" in str(failed.value)
 
 
 @pytest.mark.parametrize("filled", [True, False])

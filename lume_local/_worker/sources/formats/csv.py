@@ -14,7 +14,9 @@ from lume_local._worker.sources.formats.dialect import LINE_END, Dialect
 from lume_local._worker.sources.formats.names import (
     column_trouble,
     other_delimiter,
+    readable,
     unknown_columns,
+    version_for,
     visible_columns,
 )
 from lume_local._worker.sources.formats.resent import RAW, Resent, Rewriter
@@ -39,7 +41,7 @@ class Split:
 def read_csv(reading: Reading) -> Layout:
     """Split the file. Raises `SourceError`."""
     flow, dialect = reading.flow, Dialect.of(reading.flow["csv"])
-    names = names_of(reading, dialect)
+    names = readable(names_of(reading, dialect))
     visible = visible_columns(flow, names, reading.shown)
     resent = None
     if RAW in map(str.lower, names):
@@ -114,11 +116,14 @@ def header_of(path: Path, dialect: Dialect, flow: dict[str, Any], shown: str) ->
     match = re.compile(b"(%b)(%b|\\Z)" % (dialect.any_record, LINE_END)).match(start, at)
     if match is None:
         first = re.split(rb"[\r\n]", start[at:], maxsplit=1)[0].decode(errors="replace")
-        if other_delimiter(flow, [first]):  # then its quotes may well be in order
+        if other_delimiter(flow, [first]) or version_for(
+            flow, [first]
+        ):  # then its quotes may well be in order
             name, place = next(iter(flow["sources"].items()))
             raise SourceError(column_trouble(flow, shown, name, place, [first], 0))
         raise SourceError(
-            f"the header of {shown} can't be read: its quotes are broken, or the line never ends"
+            f"the header of {shown} can't be read: its quotes are broken, or the line never ends: correct it, or "
+            "delete the lines above it"
         )
     if len(match[0]) >= _LONGEST_HEADER - len(BOM) and not match[2]:
         raise SourceError(
@@ -126,7 +131,9 @@ def header_of(path: Path, dialect: Dialect, flow: dict[str, Any], shown: str) ->
             "text file with line ends"
         )
     if not match[1].strip():
-        raise SourceError(f"{shown} has no header: its first line must name the columns")
+        raise SourceError(
+            f"{shown} has no header: its first line must name the columns: delete the lines above"
+        )
     return match[1], match[2], match.end()
 
 
@@ -134,5 +141,7 @@ def _names(header: bytes, dialect: Dialect, shown: str) -> list[str]:
     fields = (dialect.value(field) for field in dialect.split(header))
     names = [field.decode(errors="replace").strip() for field in fields]
     if not any(names):
-        raise SourceError(f"{shown} has no header: its first line must name the columns")
+        raise SourceError(
+            f"{shown} has no header: its first line must name the columns: delete the lines above"
+        )
     return names

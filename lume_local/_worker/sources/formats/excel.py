@@ -7,12 +7,14 @@ import datetime
 import zipfile
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from attrs import frozen
 
-from lume_local._worker.sources.formats.names import unknown_columns, visible_columns
+from lume_local._shared import magic
+from lume_local._worker.sources.formats.names import readable, unknown_columns, visible_columns
 from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import SourceError
@@ -36,6 +38,11 @@ _TROUBLE = (
 
 def read_excel(reading: Reading) -> Layout:
     """Read the sheet; its first row names the columns, blank rows are skipped. Raises `SourceError`."""
+    return read_sheet(reading, None)
+
+
+def read_sheet(reading: Reading, most: int | None) -> Layout:
+    """The same of `most` rows, or of all. Raises `SourceError`."""
     rows = rows_of(reading)
     number, header = next(rows, (0, []))
     header = header if number == 1 else []
@@ -43,10 +50,14 @@ def read_excel(reading: Reading) -> Layout:
     while names and not names[-1]:
         names.pop()
     if not names:
-        raise SourceError(f"{reading.shown} has no header: the first row of its sheet must name the columns")
+        raise SourceError(
+            f"{reading.shown} has no header: the first row of its sheet must name the columns: "
+            "delete what is above them"
+        )
+    names = readable(names)
     visible = visible_columns(reading.flow, names, reading.shown)
     with closing(RowsFile(reading.folder / "rows", len(names))) as file:
-        for number, cells in rows:
+        for number, cells in islice(rows, most):
             _take(reading, file, number, cells, len(names))
     return Layout(file.reader, tuple(names), visible, unknown=unknown_columns(names, visible))
 
@@ -56,7 +67,7 @@ def _take(reading: Reading, file: RowsFile, number: int, cells: list[Any], width
         return
     reading.account.records += 1
     values = [as_text(cell) for cell in cells]
-    if why := _why_malformed(cells, width):
+    if why := _why_malformed(cells, width, reading.flow["null"]):
         reading.malformed.add(
             number, why, ",".join(value or "" for value in values).encode("utf-8", "replace")
         )
@@ -64,11 +75,11 @@ def _take(reading: Reading, file: RowsFile, number: int, cells: list[Any], width
     file.write([*values[:width], *[None] * (width - len(values))])
 
 
-def _why_malformed(cells: list[Any], width: int) -> str:
+def _why_malformed(cells: list[Any], width: int, null: list[str]) -> str:
     if any(cell.value is not None for cell in cells[width:]):
         return "too many columns"
     for cell in cells:
-        if cell.data_type == "e":
+        if cell.data_type == "e" and cell.value not in null:
             return f"{cell.coordinate} contains the error {cell.value}"
         if cell.data_type == "f":
             return (
@@ -93,14 +104,51 @@ def rows_of(reading: Reading) -> Generator[tuple[int, list[Any]], None, None]:
                 reading.pause()
             yield number, [_saved(one, other) for one, other in zip(values, formulas, strict=True)]
     except _TROUBLE as error:
-        raise SourceError(
-            f"{reading.shown} is not an Excel workbook (.xlsx) that can be read: {error}"
-        ) from None
+        raise SourceError(f"{reading.shown} {what_else(reading.path) or _damaged(error)}") from None
     finally:
         for book in books:
             book.close()
         for file in files:
             file.close()
+
+
+_DOCUMENTS = {
+    "xl/workbook.bin": "a binary workbook (.xlsb)",
+    "word/document.xml": "a Word document",
+    "ppt/presentation.xml": "a presentation",
+}
+
+
+def what_else(path: Path) -> str:
+    """What a file is that is no workbook, and what to do; empty for a damaged workbook."""
+    with path.open("rb") as file:
+        kind = magic.kind_of(file.read(magic.LENGTH))
+    if kind != magic.ZIP:
+        return f"is {kind or 'a text file'}, {_NOT_ONE}: {_SAVE if kind else _TEXT}"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            form = archive.read("mimetype") if "mimetype" in names else b""
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
+        return f"is a damaged ZIP archive, {_NOT_ONE}: copy it again"
+    if form.startswith(b"application/vnd.oasis.opendocument"):
+        return f"is an OpenDocument file (such as .ods), {_NOT_ONE}: {_SAVE}"
+    if found := next((what for name, what in _DOCUMENTS.items() if name in names), ""):
+        return f"is {found}, {_NOT_ONE}: {_SAVE}"
+    if "xl/workbook.xml" in names:
+        return ""
+    inside = [name for name in names if not name.endswith("/")]
+    listed = ", ".join(map(repr, inside[:3])) + (", …" if len(inside) > 3 else "")
+    return f"is a ZIP archive of {listed or 'nothing'}, {_NOT_ONE}: unpack it, and use the file that you mean"
+
+
+_NOT_ONE = "not an Excel workbook (.xlsx)"
+_TEXT = 'if it is CSV, use a flow version with format = "csv"'
+_SAVE = "open it in a spreadsheet, and save it as .xlsx or CSV"
+
+
+def _damaged(error: Exception) -> str:
+    return f"is an Excel workbook that can't be read ({error}): open it in Excel, and save it again"
 
 
 def open_book(file: BinaryIO | Path, *, data_only: bool) -> Any:

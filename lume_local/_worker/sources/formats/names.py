@@ -2,6 +2,8 @@
 
 import difflib
 import json
+import re
+from collections import Counter
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,6 +14,28 @@ from lume_local._worker.statements import Layout
 
 NEW = " (in a new flow version if this one is registered)"
 """How to correct a flow, in messages."""
+
+
+def readable(header: list[str]) -> list[str]:
+    """A name for each cell of a header: one without a name has its number, each of several with one name its own.
+
+    So nothing is read from the first of two columns that a flow knows as one.
+    """
+    counts = Counter(header)
+    taken = {name.lower() for name in header if name and counts[name] == 1}
+    seen: Counter[str] = Counter()
+    names = []
+    for n, name in enumerate(header, 1):
+        seen[name] += 1
+        number = seen[name] if name else n
+        made = name
+        if not name or counts[name] > 1:
+            made = f"{name or 'column'}_{number}"
+            while made.lower() in taken:
+                made += "_"
+        taken.add(made.lower())
+        names.append(made)
+    return names
 
 
 def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[str, int]:
@@ -51,6 +75,19 @@ def column_trouble(
         header = shown if of_query else f"the header of {shown}"
         return f"{header} names {name!r} {found} times; {flow['ref']} reads it ({place}): rename one"
     spelled = {one.lower(): one for one in names}
+    other = version_for(flow, names)
+    repeated = [one for one in names if re.fullmatch(rf"{re.escape(name)}_\d+_*", one, re.IGNORECASE)]
+    if len(repeated) > 1 and not of_query:
+        return (
+            f"the header of {shown} names {name!r} {len(repeated)} times, so that they are called "
+            f"{' and '.join(map(repr, repeated[:5]))}; {flow['ref']} reads {name!r} ({place}): rename one, or read "
+            f"one of these{NEW}"
+        )
+    if other:
+        return (
+            f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}). Its header is that of {other}, "
+            f"another version of this flow: run {other} on it"
+        )
     if delim := other_delimiter(flow, names):
         advice = f"set csv.delim = {json.dumps(delim)} in [source]{NEW}, then run it again"
         return (
@@ -59,10 +96,30 @@ def column_trouble(
         )
     near = difflib.get_close_matches(name.lower(), spelled, 1, 0.7)
     hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
+    if (
+        2 * sum(re.fullmatch(r"column_\d+_*", one) is not None for one in names) >= len(names)
+        or len(names) == 1
+    ):
+        hint += " If the first line is a title, delete the lines above the header."
     return (
         f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
         f"{'Change the query' if of_query else 'Fix the header'} or the flow{NEW}, then run it again"
     )
+
+
+def version_for(flow: dict[str, Any], names: list[str]) -> str | None:
+    """Another version of the flow, all of whose columns the header has, also if that has another delimiter."""
+    own, quote = flow["csv"]["delim"], flow["csv"]["quote"]
+    for ref, read in flow["siblings"].items():
+        cells = names
+        if read["delim"] != own and flow["format"] == "csv":
+            cells = [one.strip().strip(quote or None) for one in names[0].split(read["delim"])]
+            cells = cells if len(names) == 1 else []
+        if read["sources"] and {one.lower() for one in read["sources"]} <= {
+            one.strip().lower() for one in cells
+        }:
+            return str(ref)
+    return None
 
 
 def other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:

@@ -1,0 +1,100 @@
+"""The bytes of a sample file: what they are, and in which encoding."""
+
+import codecs
+import gzip
+from pathlib import Path
+from typing import IO, cast
+
+import click
+
+from lume_local._shared import magic
+
+_BLOCKS, _BLOCK = 64, 1024 * 1024
+"""How much of a file is read to find its encoding."""
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins with the mark of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """The file, decompressed if necessary."""
+    with path.open("rb") as file:
+        packed = magic.kind_of(file.read(magic.LENGTH)) == magic.GZIP
+    return cast("IO[bytes]", gzip.open(path)) if packed else path.open("rb")
+
+
+def compression_of(path: Path) -> dict[str, str]:
+    """The setting of a compressed file whose name does not show that it is one."""
+    with path.open("rb") as file:
+        packed = magic.kind_of(file.read(magic.LENGTH)) == magic.GZIP
+    return {"compression": "gzip"} if packed and path.suffix.lower() not in (".gz", ".gzip") else {}
+
+
+def refuse_binary(path: Path) -> None:
+    """Refuse a file that is no text. Raises `click.UsageError`."""
+    try:
+        with open_bytes(path) as file:
+            found = magic.kind_of(file.read(magic.LENGTH))
+    except (OSError, EOFError):
+        return  # reading it reports why
+    if found is not None:
+        raise click.UsageError(
+            f"{path} is {found}, not CSV, NDJSON, JSON, Parquet or Excel (.xlsx): convert it first"
+        )
+
+
+def encoding_of(path: Path) -> tuple[str, list[str]]:
+    """The likely encoding of a text file, and what to check about it.
+
+    Raises:
+        click.UsageError: it is none that can be recognized.
+    """
+    with open_bytes(path) as file:
+        start = file.read(_BLOCK)
+        marked = next((encoding for mark, encoding in _MARKS if start.startswith(mark)), "")
+        if marked:
+            return marked, []
+        if wide := _without_mark(start):
+            return wide, [
+                f"read as {wide}, of which it has no byte order mark: if that is wrong, pass --encoding"
+            ]
+        bad, beyond, western = 0, 0, True
+        utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        cp1252 = codecs.getincrementaldecoder("cp1252")("replace")
+        for _ in range(_BLOCKS):
+            text = utf8.decode(start, final=not start)
+            if not text.isascii():
+                bad += sum("\udc80" <= letter <= "\udcff" for letter in text)
+                beyond += sum(letter > "\x7f" for letter in text)
+                western = western and "\ufffd" not in cp1252.decode(start)
+            if not start:
+                break
+            start = file.read(_BLOCK)
+    if not bad:
+        return "utf-8", []
+    if beyond - bad >= bad:
+        return "utf-8", [
+            f"most of it is UTF-8, but {bad:,} bytes are not: their lines are rejected; if another "
+            "encoding is meant, pass --encoding"
+        ]
+    if western:
+        return "cp1252", [
+            "it is not valid UTF-8, and read as cp1252, as Excel and older programs write: if letters look wrong, "
+            "pass --encoding, such as cp1250 or cp850"
+        ]
+    raise click.UsageError(
+        f"{path} is not valid utf-8: pass the encoding that it was saved in with --encoding; it is not cp1252, but "
+        "may be cp850 or cp1250"
+    )
+
+
+def _without_mark(start: bytes) -> str:
+    """UTF-16 of a text that is mostly ASCII: every other byte is zero."""
+    even, odd = start[0:2000:2].count(0), start[1:2000:2].count(0)
+    half = max(len(start[:2000]) // 2, 1)
+    if odd > half * 0.6 and even == 0:
+        return "utf-16-le"
+    return "utf-16-be" if even > half * 0.6 and odd == 0 else ""

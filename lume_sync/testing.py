@@ -1,0 +1,44 @@
+"""For tests of code that uses `lume_sync`: `fake_client` of its own, the rest of `lume_async.testing`."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from lume_async import testing as _testing
+from lume_async.testing import (
+    Answerer,
+    FakeAnswer,
+    FakeClock,
+    FakeRequest,
+    FakeTransport,
+    no_backoff,
+    reset_default_clients,
+    run_json,
+    sign_webhook,
+)
+from lume_sync._client import Client
+
+__all__ = [
+    "FakeAnswer",
+    "FakeClock",
+    "FakeRequest",
+    "FakeTransport",
+    "fake_client",
+    "no_backoff",
+    "reset_default_clients",
+    "run_json",
+    "sign_webhook",
+]
+
+
+def fake_client(
+    answers: Answerer | Iterable[FakeAnswer | Exception], *, clock: FakeClock | None = None, **options: Any
+) -> tuple[Client, FakeTransport]:
+    """A real client over a fake transport and a fake clock; returns the client and the transport.
+
+    Args:
+        answers: a function from request to answer, which is called in another thread, or an iterable of answers.
+        clock: default: a new one.
+        options: arguments of `Client`; the API key and the base URL have defaults here.
+    """
+    core, transport = _testing.fake_client(answers, clock=clock, **options)
+    return Client._wrap(core), transport

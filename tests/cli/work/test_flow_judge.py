@@ -1,0 +1,232 @@
+"""`lume flow init` is judged by its own sample: what it writes rejects no row of that, if no line is malformed."""
+
+import csv
+import gzip
+import json
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lume_cli._app import app
+from lume_cli._work.flow import flow_sample
+from lume_cli._work.flow.flow_infer import SampleColumn
+
+
+def init(sample: Path, *options: str) -> Result:
+    return CliRunner().invoke(app, ["flow", "init", str(sample), *options])
+
+
+def clean(folder: Path, sample: Path) -> dict[str, Any]:
+    """The flow that `init` writes; tried on its own sample it rejects no row."""
+    made = init(sample)
+    assert made.exit_code == 0, made.stderr
+    (folder / "flow.toml").write_text(made.stdout, encoding="utf-8")
+    tried = CliRunner().invoke(app, ["flow", "try", str(folder / "flow.toml"), str(sample), "-o", "json"])
+    assert json.loads(tried.stdout)["reject_reasons"] == {}
+    return tomllib.loads(made.stdout)
+
+
+KINDS = {
+    "integer": ["1", "20", "300"],
+    "too large": ["1", "99999999999999999999", "2"],
+    "number": ["1.5", "-2", "1e5"],
+    "money": ["$1,200.50", "12", "€ 3.5"],
+    "money of four digits": ["$1,200.5000", "$0.0025", "$1.25"],
+    "date": ["2024-01-31", "2024-02-01", "2023-12-31"],
+    "dates": ["31/12/2024", "1 March 2024", "2024-03-02"],
+    "times": ["2024-01-31 10:00:00", "2024-01-31T11:30:00.123", "2024-02-01 00:00:00"],
+    "times in hours": ["2024-01-31 10:00", "2024-01-31 11:30", "2024-02-01 00:00"],
+    "zoned": ["2024-01-31T10:00:00Z", "2024-01-31T10:00:00+02:00", "2024-02-01T10:00:00Z"],
+    "booleans": ["yes", "no", "Y"],
+    "percent": ["5 %", "12,5%", "3.25 %"],
+    "emails": ["a@example.org", "Bob <bob@example.org>", "c@example.org"],
+    "countries": ["Germany", "FR", "Italia"],
+    "phones": ["+49 30 123456", "+1 650 253 0000", "+33 1 42 68 53 00"],
+    "codes": ["00123", "01234", "10115"],
+    "texts": ["Ann", "Bo", "Cy"],
+}
+BAD = [
+    "2024-02-30",
+    "1.234,5,6",
+    "a@b",
+    "Atlantis",
+    "+12",
+    "1,234",
+    "24:00",
+    "nan",
+    "1e999",
+    "12.34567 $",
+    "-",
+    "x",
+]
+
+
+def written(path: Path, columns: dict[str, list[str]]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([columns, *zip(*columns.values(), strict=True)])
+    return path
+
+
+def test_no_guess_rejects_a_row_of_its_sample(tmp_path: Path) -> None:
+    """Columns of one kind, each with one value that may be anything: also where the form of a value promises more."""
+    pairs = [(kind, bad) for kind in KINDS for bad in ("", *BAD)]
+    columns = {f"{kind} {n}": [*KINDS[kind] * 10, bad] for n, (kind, bad) in enumerate(pairs)}
+    flow = clean(tmp_path, written(tmp_path / "a.csv", columns))
+    null = flow["source"].get("null", [])
+    required = [column.get("required", False) for column in flow["columns"].values()]
+    assert required == [bad not in ("", *null) for _, bad in pairs]
+
+
+def test_what_holds_is_kept(tmp_path: Path) -> None:
+    """Else the test above would be content with texts."""
+    kinds = {name: values * 4 for name, values in KINDS.items() if name not in ("codes", "texts", "phones")}
+    flow = clean(tmp_path, written(tmp_path / "a.csv", kinds))
+    texts = [name for name, column in zip(kinds, flow["columns"].values(), strict=True) if is_text(column)]
+    assert texts == ["countries"]  # by its name, it is not one of countries
+
+
+def is_text(column: dict[str, Any]) -> bool:
+    return "format" not in column and column["type"] == "string"
+
+
+@pytest.mark.parametrize("word", ["NA", "N/A", "NULL", "null", "-", ".", "NaN", "?"])
+def test_words_for_nothing_are_proposed(tmp_path: Path, word: str) -> None:
+    sample = tmp_path / "a.csv"
+    lines = "".join(f"{n},{n / 2},2024-01-{n:02},{n}\n" for n in range(1, 13))
+    sample.write_text(f"id,v,at,note\n{lines}13,{word},{word},{word}\n")
+    flow = clean(tmp_path, sample)
+    assert flow["source"]["null"] == [word]
+    assert flow["columns"]["v"] == {"type": "number"}
+    assert flow["columns"]["at"] == {"format": "date"}
+
+
+def test_in_a_column_of_texts_a_word_for_nothing_is_only_a_question(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text("country,size\n" + "DE,S\nNA,N/A\nFR,M\n" * 5)
+    made = init(sample).stdout
+    assert "null" not in tomllib.loads(made)["source"]
+    assert '# null = ["NA", "N/A"]' in made
+    assert '# in "country", "size": if that is nothing' in made
+    sample.write_text("country,size\n" + "DE,1\nNA,NA\nFR,3\n" * 5)
+    assert 'but also in "country": is that nothing, too?' in init(sample).stdout
+
+
+def test_quotes_that_are_escaped_by_a_backslash(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text('id,v\n1,"say \\"hi\\", then"\n2,"x"\n')
+    flow = clean(tmp_path, sample)
+    assert flow["source"]["csv"] == {"delim": ",", "encoding": "utf-8", "escape": "\\"}
+    assert flow["columns"]["id"]["type"] == "integer"
+    sample.write_text('id\tv\n1\t5" pipe\n2\t"x\n')
+    assert clean(tmp_path, sample)["source"]["csv"]["quote"] == ""
+    sample.write_text('id,v\n1,5" pipe\n2,"x, y"\n3,z\n')
+    made = init(sample)
+    assert "a run rejects 1 line of the sample (broken quotes: 1): see line 2" in made.stderr
+    assert tomllib.loads(made.stdout)["source"]["csv"] == {"delim": ",", "encoding": "utf-8"}
+
+
+def test_quotes_in_the_header(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text('id\t5" pipes\n1\t2\n')
+    assert clean(tmp_path, sample)["source"]["csv"]["quote"] == ""
+    sample.write_text('"id\n1\n')
+    assert clean(tmp_path, sample)["columns"]["id"]["sql"] == '"""id"'
+
+
+def test_of_too_many_columns_the_first_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_sample, "_MOST_COLUMNS", 2)
+    sample = tmp_path / "a.csv"
+    sample.write_text("a,b,c\n1,2,3\n")
+    assert list(clean(tmp_path, sample)["columns"]) == ["a", "b"]
+    assert "it has 3 columns, and a flow may have 2: here the first ones are" in init(sample).stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        (
+            "569,30,malignant\n" + "1,2,3,4,0\n" * 9,
+            "the header has 3 columns, but most rows have 5, and a run rejects",
+        ),
+        (
+            'a,  b\n1,  "x"\n2,  "y"\n',
+            "quotes must enclose a whole value, without spaces around them: correct the file",
+        ),
+        ("a;b;c\n1\n2\n3\n1;2;3\n", "the header has 3 columns, but most rows have 1"),
+    ],
+)
+def test_no_flow_is_made_that_would_reject_most_lines(tmp_path: Path, text: str, advice: str) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text(text)
+    refused = init(sample)
+    words = " ".join(refused.stderr.split())
+    assert (refused.exit_code, "which is most of it: " in words, advice in words) == (2, True, True), words
+
+
+def test_a_compressed_file_whose_name_does_not_show_it(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_bytes(gzip.compress(b"id\n1\n"))
+    assert clean(tmp_path, sample)["source"]["compression"] == "gzip"
+    sample = tmp_path / "a.ndjson"
+    sample.write_bytes(gzip.compress(b'{"id": 1}\n'))
+    assert clean(tmp_path, sample)["source"] == {"format": "ndjson", "compression": "gzip"}
+
+
+def test_json_that_is_no_table_is_not_read_as_csv(tmp_path: Path) -> None:
+    sample = tmp_path / "a.json"
+    sample.write_text('[["id", "name"],\n ["1", "x"]]\n')
+    refused = init(sample)
+    words = "is JSON without an array of objects at its top: convert it to one, or to CSV"
+    assert (refused.exit_code, words in " ".join(refused.stderr.split())) == (2, True)
+
+
+def test_cells_without_a_name_have_columns(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text(",v,v,\n1,2,x,\n2,3,y,\n")
+    flow = clean(tmp_path, sample)
+    assert {name: column.get("sql") for name, column in flow["columns"].items()} == {
+        "column_1": None,
+        "v_1": None,
+        "v_2": None,
+    }
+    said = init(sample).stderr
+    assert "1 cell of the header without a name: called column_1" in said
+    assert "the header names 'v' 2 times: called v_1, v_2" in said
+
+
+LONG = {
+    "no blank": lambda n: "x" * n,
+    "an address without an end": lambda n: "<" * (n // 2) + "x" * (n // 2),
+    "many at signs": lambda n: "a@" * (n // 2),
+    "digits": lambda n: "1" * n,
+    "groups of digits": lambda n: "1" + ",234" * (n // 4),
+    "letters and points": lambda n: "a" * (n // 2) + "." * (n // 2),
+    "blanks": lambda n: "1" + " " * n + "1",
+    "signs": lambda n: "-+ " * (n // 3),
+}
+
+
+@pytest.mark.parametrize("case", LONG)
+@pytest.mark.parametrize("name", ["v", "phone", "country"])
+def test_sixteen_times_the_length_of_a_value_takes_no_square_of_the_time(case: str, name: str) -> None:
+    def seconds(length: int, times: int) -> float:
+        value, taken = LONG[case](length), []
+        for _ in range(times):
+            begun = time.process_time()
+            SampleColumn(name, [value] * 10)
+            taken.append(time.process_time() - begun)
+        return min(taken)
+
+    small = max(0.002, seconds(1_000, 5))
+    assert seconds(16_000, 3) / small < 64
+
+
+def test_a_name_that_no_expression_can_hold_is_left_out(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_bytes(b"id,start\x0bdate\n1,2\n")
+    assert list(clean(tmp_path, sample)["columns"]) == ["id"]
+    assert "left out, as the name contains a control character: 'start\\x0bdate'" in init(sample).stderr
