@@ -11,12 +11,19 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "docs", "package", "lowest", "newest", "tests"]
+nox.options.sessions = ["lint", "types", "docs", "package", "audit", "licences", "lowest", "newest", "tests"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
 TRIED = [*SUPPORTED, "3.14"]  # 3.14 becomes a classifier when the whole suite has passed on it
 EXTRAS = ("local", "cli", "speed")
+INSTALLED = tuple(name for name in PYPROJECT["project"]["optional-dependencies"] if name != "airflow")
+"""The extras of which users install what they need; Airflow pins its own dependencies."""
+PERMISSIVE = (
+    *("Apache", "BSD", "ISC", "MIT", "PSF", "Python Software Foundation", "Unlicense", "Zlib"),
+    *("MPL", "Mozilla Public", "LGPL"),  # certifi, psycopg: imported, not changed
+)
+"""Licences that go with Apache-2.0 for users who only install and import."""
 TRIED_WITH = ["tests/async", "tests/sync", "tests/local", "tests/cli", "tests/faults"]
 """What depends on the version of a dependency."""
 
@@ -88,6 +95,36 @@ def docs(session: nox.Session) -> None:
     session.install("-e", with_extras(*EXTRAS), *group("docs"))
     session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
     session.run("python", "tools/check_pages.py")  # skipped where there is no chromium
+
+
+@nox.session(python=SUPPORTED[-1], venv_backend="uv")
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of everything that users install, by pip-audit, which asks PyPI."""
+    pins = Path(session.create_tmp()) / "newest.txt"
+    extras = [f"--extra={name}" for name in INSTALLED]
+    # fmt: off
+    session.run(
+        "uv", "pip", "compile", "--quiet", f"--python={session.python}", "--no-header", "--no-annotate", *extras,
+        f"--output-file={pins}", "pyproject.toml",
+        external=True,
+    )
+    # fmt: on
+    session.install("pip-audit>=2.9")
+    # What can't be looked up fails: a pass would say nothing about it.
+    session.run(
+        "pip-audit", "--strict", "--no-deps", "--disable-pip", f"--requirement={pins}", *session.posargs
+    )
+
+
+@nox.session(python=SUPPORTED[-1])
+def licences(session: nox.Session) -> None:
+    """The licences of everything that users install: none may ask more of them than this project's own does."""
+    session.install(with_extras(*INSTALLED), "pip-licenses>=5")
+    own = ["lume-client", "pip-licenses", "prettytable", "wcwidth", "tomli"]
+    session.run(
+        "pip-licenses", "--from=mixed", "--partial-match", f"--allow-only={';'.join(PERMISSIVE)}",
+        "--ignore-packages", *own, *session.posargs,
+    )  # fmt: skip
 
 
 @nox.session(python=False)

@@ -1,7 +1,9 @@
 """Creates the parts of a server, and closes them in reverse order."""
 
 import errno
+import logging
 import math
+import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
@@ -19,7 +21,10 @@ from lume_local._http.keys import ApiKeys
 from lume_local._http.listener import Listener
 from lume_local._http.operations import Api
 from lume_local._http.results import ResultsApi
+from lume_local._http.sign_in import SignIn
 from lume_local._http.telemetry import ServerMetrics, Telemetry
+from lume_local._http.tls import RenewedContext
+from lume_local._http.tokens import Tokens
 from lume_local._http.uploads import Uploads
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.dry_run import DryRuns
@@ -47,6 +52,8 @@ from lume_local._settings import ServerSettings
 from lume_local._shards.engines.executors import is_cluster, kind_of
 from lume_local._shared.lock import Locked, held, holder, holder_died
 from lume_local._shared.protocol import Json
+
+_log = logging.getLogger("lume_local")
 
 STATE_FILE = "runs.sqlite"
 LOCK_FILE = "lock"
@@ -78,7 +85,7 @@ async def _engine(settings: ServerSettings, health: Health) -> AsyncIterator[tup
     if url is None or not is_cluster(url):
         yield settings.shards, MAX_ACTIVE
         return
-    process = EngineProcess(url, settings.places.state, health)
+    process = EngineProcess(url, settings.places.state, health, settings.secrets)
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(process.running())
@@ -97,7 +104,7 @@ async def _running(
     places = settings.places
     uploads = _opened_uploads(places, settings)
     hub = Hub()
-    pool = WorkerPool(max_active, health)
+    pool = WorkerPool(max_active, health, secrets=settings.secrets)
     sender = WebhookSender(store.deliveries, settings.webhooks, health, settings.lineage)
     flows = FlowRegistry(store, await store.flows(), pool, settings.flows, dev=settings.dev)
     metrics = ServerMetrics.of()
@@ -107,12 +114,13 @@ async def _running(
     settler = Settler(store, recorder, paths, pool)
     late = Late(settler, paths, health)
     runner = Runner(store, recorder, paths, pool, settler, late, health, max_active, settings.run_timeout)
-    reader = RowReader(places.state / "rows", health)
+    reader = RowReader(places.state / "rows", health, settings.secrets)
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
     contents = Contents(store.sources, paths, reader.pool)
     api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs, contents)
     keys = ApiKeys(settings.api_key, settings.keys)
-    console = Console(Sessions(), keys, (settings.host, *settings.console_hosts))
+    tokens = Tokens()
+    console = Console(Sessions(), keys, (settings.host, *settings.console_hosts), SignIn(tokens, keys))
     front = Front(
         api,
         FlowsApi(store, flows),
@@ -120,6 +128,7 @@ async def _running(
         console,
         watch,
         keys,
+        tokens,
         settings.keep,
     )
     listener = Listener(front, hub)
@@ -135,7 +144,7 @@ async def _running(
         async with (
             sender.running(),
             runner.running(),
-            _listening(listener, settings.host, settings.port) as base_url,
+            _listening(listener, settings) as base_url,
         ):
             yield base_url, runner, console
         upkeep.cancel_scope.cancel()
@@ -198,7 +207,9 @@ async def _enter_lock(stack: ExitStack, lock: Path) -> None:
 async def _opened_store(places: Roots) -> AsyncIterator[Store]:
     with ExitStack() as stack:
         try:
+            places.data.mkdir(parents=True, exist_ok=True, mode=0o700)
             places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _warn_if_readable(places)
             await _enter_lock(stack, places.state / LOCK_FILE)
             store = SqliteStore(places.state / STATE_FILE, places.data / "out")
         except Locked:
@@ -215,6 +226,16 @@ async def _opened_store(places: Roots) -> AsyncIterator[Store]:
         yield store
 
 
+def _warn_if_readable(places: Roots) -> None:
+    """The state has the server's key and all runs; others may be meant to read the outputs beside it."""
+    for folder, others in ((places.state, 0o077), (places.data, 0o007)):
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & others:
+            _log.warning(
+                "%s can be read by other users of this machine (mode %o): chmod 700 %s", folder, mode, folder
+            )
+
+
 def _opened_uploads(places: Roots, settings: ServerSettings) -> Uploads:
     uploads = Uploads(places.uploads, settings.max_upload_bytes, settings.uploads_quota)
     try:
@@ -225,9 +246,12 @@ def _opened_uploads(places: Roots, settings: ServerSettings) -> Uploads:
 
 
 @asynccontextmanager
-async def _listening(listener: Listener, host: str, port: int) -> AsyncIterator[str]:
+async def _listening(listener: Listener, settings: ServerSettings) -> AsyncIterator[str]:
+    host, port, tls = settings.host, settings.port, None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        tls = RenewedContext(settings.tls_cert, settings.tls_key).context
     try:
-        base_url = await listener.open(host, port)
+        base_url = await listener.open(host, port, tls)
     except (OSError, UnicodeError) as error:
         await listener.close()
         if isinstance(error, UnicodeError):

@@ -20,10 +20,16 @@ class ServerOptions(TypedDict, total=False):
     port: int
     """The port to listen on; 0, the default, takes a free one."""
     api_key: str | None
-    """The key that requests must carry; by default a generated one."""
+    """The key that requests must carry, at least 16 characters unless `host` is this machine only; by default a generated one."""
     keys: AnyPath | None
-    """A file of further keys, each with a role: `read`, `submit` or `admin`; `lume key new` writes it. It is read
-    again when it changes. `api_key` may do everything."""
+    """A file of further keys, each with a role: `read`, `submit` or `admin`; `lume key new` writes it. It can also
+    give roles to the tokens of an OpenID Connect issuer. It is read again when it changes. `api_key` may do
+    everything."""
+    tls_cert: AnyPath | None
+    """The file of a PEM certificate with its chain; with `tls_key` the server uses HTTPS, by default plain HTTP. Both
+    files are read again when they are renewed."""
+    tls_key: AnyPath | None
+    """The file of the PEM private key of `tls_cert`, unencrypted."""
     dev: bool
     """Whether a flow version changes with its file even after it has run. Such a server is for writing flows: every
     run of it says in its metadata (`notes`) with which content it was started."""
@@ -65,7 +71,8 @@ class ServerOptions(TypedDict, total=False):
     delivered at least once: 8 attempts, 2 s, 4 s, 8 s … apart, also after a restart."""
     webhook_hosts: Sequence[str]
     """The hosts that a `webhook_url` may name, by default none: `host` or `host:port`, compared literally. This
-    machine needs its port (`127.0.0.1:9000`), and no other name may lead to it. Redirects are not followed."""
+    machine needs its port (`127.0.0.1:9000`). A name may lead to this machine or to a private network only if the
+    address is listed, too. Redirects are not followed."""
 
     lineage_url: str | None
     """The URL that receives OpenLineage events for the start and the end of each run, delivered as webhooks are; by

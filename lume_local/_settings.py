@@ -1,5 +1,6 @@
 """The settings of a server: the options of `serve` with their defaults, checked before anything starts."""
 
+import os
 import re
 import secrets
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,9 @@ from lume_local._runs.sources.paths import Roots
 from lume_local._shards.engines.executors import UnknownEngine, check_engine
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
+_LEAST_KEY = 16
+"""Characters of a key that is given for a server that other machines reach, so that it can't be guessed by trying."""
+_HERE = ("127.0.0.1", "localhost", "::1")
 _LONGEST_HOST = 253
 MOST_ACTIVE = 10_000
 """The maximum of `max_active`: the server has a task for each."""
@@ -122,6 +126,8 @@ class ServerSettings:
     port: int = field(default=0, validator=_refused(arguments.whole, 0, 65_535))
     api_key: str = field(default=None, converter=_checked_key, repr=False)
     keys: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     dev: bool = field(default=False, validator=_refused(arguments.flag))
     console_hosts: tuple[str, ...] = field(default=(), converter=_names)
     max_active: int | None = field(default=None, validator=_whole(1, MOST_ACTIVE))
@@ -134,10 +140,25 @@ class ServerSettings:
     keep_uploads: float | None = _duration("keep_uploads", None)
     keep_output: float | None = _duration("keep_output", None)
 
+    def __attrs_post_init__(self) -> None:
+        if len(self.api_key) < _LEAST_KEY and self.host not in _HERE:
+            raise ConfigurationError(
+                f"api_key has {len(self.api_key)} characters, and needs at least {_LEAST_KEY} on {self.host}: leave it "
+                "out for a generated one, or use a long random one, such as `openssl rand -hex 24` prints"
+            )
+
     @property
     def shards(self) -> dict[str, Any] | None:
         """The settings of the engine for runs."""
         return None if self.engine is None else {"url": self.engine, "shard_bytes": self.shard_bytes}
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What no other process needs to know."""
+        lineage = None if self.lineage is None else self.lineage.key
+        engine = self.engine if self.engine and "://" in self.engine else None  # it may hold a token
+        given = (self.api_key, lineage, engine, *map(os.fsdecode, self.webhooks.secrets))
+        return frozenset(secret for secret in given if secret is not None)
 
     @classmethod
     def of(
@@ -148,8 +169,13 @@ class ServerSettings:
         if unknown := given.keys() - ServerOptions.__annotations__.keys():
             raise TypeError(f"serve() got an unexpected keyword argument {min(unknown)!r}")
         keys, folder = _optional_path(given.pop("keys", None), "keys"), _optional_path(flows, "flows")
+        cert, key = (_optional_path(given.pop(name, None), name) for name in ("tls_cert", "tls_key"))
+        if (cert is None) is not (key is None):
+            raise ConfigurationError("tls_cert and tls_key belong together: name both files, or neither")
         return cls(
-            places=_places(roots, data, () if keys is None else (keys,), folder),
+            places=_places(roots, data, tuple(path for path in (keys, key) if path is not None), folder),
+            tls_cert=cert,
+            tls_key=key,
             flows=folder,
             webhooks=WebhookRules.of(given.pop("webhook_secret", None), given.pop("webhook_hosts", ())),
             lineage=LineageEvents.of(

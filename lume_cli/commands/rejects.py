@@ -9,13 +9,21 @@ from lume_cli._options import GlobalOptions, rows_options
 @click.argument("run", metavar="RUN")
 @click.option("--reason", metavar="TEXT", help="Only rows with a reason that contains TEXT.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Maximum number of rows.")
+@click.option(
+    "--no-formulas",
+    is_flag=True,
+    help="Put ' before values that a spreadsheet would take for formulas; with -o csv, for reading only.",
+)
 @rows_options
 @click.pass_obj
-def command(options: GlobalOptions, *, run: str, reason: str | None, limit: int | None) -> None:
+def command(
+    options: GlobalOptions, *, run: str, reason: str | None, limit: int | None, no_formulas: bool
+) -> None:
     """Print the rejected rows of RUN: the columns of the source, and why each row was rejected.
 
     With -o csv they can be corrected and passed to `lume resubmit`, whatever the format of the source is. Those of
-    a CSV source have its dialect and encoding.
+    a CSV source have its dialect and encoding. Values that begin with = + - or @ are formulas for a spreadsheet: use
+    --no-formulas before you open the rejects of a source that you don't trust in one.
 
     \b
     lume rejects 2f91d0ab --reason "not an email address" --limit 20
@@ -31,6 +39,8 @@ def command(options: GlobalOptions, *, run: str, reason: str | None, limit: int 
 
     session = CommandSession(options, "csv")
     data = session.data
+    if no_formulas and data.format != "csv":
+        raise click.UsageError("--no-formulas needs -o csv")
 
     async def work(client: Client) -> int:
         (whole,) = await whole_ids(client, [run])
@@ -52,7 +62,7 @@ def command(options: GlobalOptions, *, run: str, reason: str | None, limit: int 
                 return exit_codes.OK
             kept = [row async for row in rows]
             if dialect is not None:
-                dialect.write(kept)
+                dialect.write(kept, formulas=not no_formulas)
             elif data.format == "json":
                 data.document(kept)
             else:

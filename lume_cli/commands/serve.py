@@ -11,6 +11,9 @@ from lume_cli._options import FOREVER, GlobalOptions, SecondsOrForever, Size, ou
 if TYPE_CHECKING:
     from lume_cli._session import CommandSession
 
+_LEAST_KEY = 8
+"""Characters of a key from the environment: fewer can be guessed by trying, by anybody on this machine."""
+
 
 def _size(name: str, *names: str, help: str) -> Any:
     return click.option(name, *names, type=Size(), metavar="SIZE", help=help)
@@ -58,6 +61,14 @@ _address = stack(
         metavar="FILE",
         help="File with further keys, each with a role; `lume key new` writes it. Read again when it changes.",
     ),
+)
+_tls = stack(
+    click.option(
+        "--tls-cert",
+        metavar="FILE",
+        help="PEM certificate with its chain, for HTTPS; default: plain HTTP. Read again when it is renewed.",
+    ),
+    click.option("--tls-key", metavar="FILE", help="PEM private key of --tls-cert, unencrypted."),
 )
 _bounds = stack(
     click.option(
@@ -140,6 +151,7 @@ _console = click.option(
 @click.command("serve")
 @_places
 @_address
+@_tls
 @_bounds
 @_engine
 @_webhooks
@@ -173,6 +185,8 @@ def command(options: GlobalOptions, /, *, key_env: str | None, log_format: Any, 
     _check_folders(session, wanted["flows"], wanted.get("roots", ()))
     if key_env is not None:
         wanted["api_key"] = _from_variable("--key-env", key_env)
+        if len(wanted["api_key"]) < _LEAST_KEY:
+            raise click.UsageError(f"--key-env: the key in {key_env} needs at least {_LEAST_KEY} characters")
     try:
         run(serve.until_stopped(session, serve.with_last_address(wanted), key_env, log_format))
     except Interrupted:

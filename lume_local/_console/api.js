@@ -27,8 +27,9 @@ export const post = (where, body, options = {}) =>
 
 export const put = (where, body, options = {}) => request("PUT", where, { ...options, body });
 
-/** Trades the token of a link for a session, or ends the session. */
+/** Trades the token of a link, or what an issuer has led back with, for a session; or ends the session. */
 export const signIn = async (token) => keep((await post("/console/session", { token })).session);
+export const signInWith = async (answer) => keep((await post("/console/session", answer)).session);
 export async function signOut() {
   await request("DELETE", "/console/session", {});
   forget();

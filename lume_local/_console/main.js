@@ -3,6 +3,7 @@
 import { signIn, signOut } from "./api.js";
 import { el, fill } from "./dom.js";
 import { follow } from "./feed.js";
+import { arrive, issuers, leave } from "./oidc.js";
 import { show as flow } from "./page_flow.js";
 import { show as flows } from "./page_flows.js";
 import { show as overview } from "./page_overview.js";
@@ -124,9 +125,23 @@ function door(message) {
     ),
   );
   main.querySelector("h1").focus();
+  offer(main.firstChild).catch((error) => notice(error.message, true));
+}
+
+/** Adds a button for each issuer at which people can sign in. */
+async function offer(place) {
+  for (const issuer of await issuers()) {
+    const begin = () => leave(issuer).catch((error) => notice(error.message, true));
+    place.append(el("p", {}, el("button", { on: { click: begin } }, `Sign in at ${new URL(issuer.issuer).host}`)));
+  }
 }
 
 async function start() {
+  try {
+    await arrive();
+  } catch (error) {
+    refusal = error.message;
+  }
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token !== null) {
     history.replaceState(null, "", "#/"); // before anything else: a token is not for the history

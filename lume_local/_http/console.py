@@ -6,6 +6,7 @@ secrets of both are kept in memory only, as digests: a restart ends all of them.
 
 import hashlib
 import ipaddress
+import math
 import secrets
 import socket
 import time
@@ -14,11 +15,12 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from lume_local._http import requests
 from lume_local._http.keys import KEY_HEADER, ApiKeys, Holder
 from lume_local._http.messages import Ask, Problem, Reply, odd_problem
+from lume_local._http.sign_in import SignIn
 
 SESSION_HEADER = "lume-console-session"
 """The header with the session of the console's page. Unlike a cookie, browsers do not send it by themselves, nor to
@@ -27,6 +29,8 @@ LINK_LIMIT = 600.0
 """Seconds for which a link is valid."""
 IDLE_LIMIT = 7 * 86400.0
 """Seconds after which a session without requests ends; an open page keeps it alive."""
+TOKEN_LIMIT = 12 * 3600.0
+"""Seconds after which a session ends that a token began: its account may have been withdrawn meanwhile."""
 _MOST = 100
 """The maximum of links, and of sessions, of one owner; a new one ends the owner's oldest."""
 
@@ -38,11 +42,13 @@ class _Grant:
     Attributes:
         owner: the digest of the key that it derives from.
         maker: the digest of the session that created it, with which it ends; None if the key did.
+        ends: the time at which it ends, however much it is used.
     """
 
     owner: str
     maker: bytes | None
     seen: float
+    ends: float
 
 
 _Grants = dict[bytes, _Grant]
@@ -60,20 +66,22 @@ class Sessions:
         self._links: _Grants = {}
         self._sessions: _Grants = {}
 
-    def new_token(self, owner: str, session: str | None = None) -> str:
+    def new_token(self, owner: str, session: str | None = None, lasts: float = math.inf) -> str:
         """The token of a new link, which can be exchanged once for a session of that owner.
 
         Args:
             session: the secret of the session that creates it, unless the key does.
+            lasts: the seconds after which that session ends, however much it is used.
         """
-        return self._add(self._links, owner, None if session is None else _digest(session))
+        maker = None if session is None else _digest(session)
+        return self._add(self._links, owner, maker, self._clock() + lasts)
 
     def begin(self, token: str) -> str | None:
         """The secret of a new session for a token; None if the token is wrong, expired or used."""
         link = self._links.pop(_digest(token), None)
         if link is None or not self._holds(link, LINK_LIMIT):
             return None
-        return self._add(self._sessions, link.owner, link.maker)
+        return self._add(self._sessions, link.owner, link.maker, link.ends)
 
     def end(self, secret: str) -> None:
         """End a session, if it exists, with the links and sessions that it has created."""
@@ -86,12 +94,12 @@ class Sessions:
         if session is None or not self._holds(session, IDLE_LIMIT):
             return None
         # Insert it last, so that the first one is the oldest.
-        self._sessions[digest] = _Grant(session.owner, session.maker, self._clock())
+        self._sessions[digest] = evolve(session, seen=self._clock())
         return session.owner
 
     def _holds(self, grant: _Grant, limit: float) -> bool:
         """Whether it has not expired, and the session that created it is still valid."""
-        while self._clock() - grant.seen <= limit:
+        while self._clock() - grant.seen <= limit and self._clock() <= grant.ends:
             if grant.maker is None:
                 return True
             maker = self._sessions.get(grant.maker)
@@ -100,9 +108,9 @@ class Sessions:
             grant, limit = maker, IDLE_LIMIT
         return False
 
-    def _add(self, grants: _Grants, owner: str, maker: bytes | None) -> str:
+    def _add(self, grants: _Grants, owner: str, maker: bytes | None, ends: float) -> str:
         secret = secrets.token_urlsafe(32)
-        grants[_digest(secret)] = _Grant(owner, maker, self._clock())
+        grants[_digest(secret)] = _Grant(owner, maker, self._clock(), ends)
         same = [digest for digest, other in grants.items() if other.owner == owner]
         if len(same) > _MOST:
             del grants[same[0]]
@@ -130,7 +138,6 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
 }
 """For the page and its files: no other origins, no inline code, and no string becomes markup or a script."""
 
@@ -141,10 +148,11 @@ class Console:
     Args:
         keys: a session has the role of the key that its link was created with, as long as that key is valid.
         names: host names, besides addresses and `localhost`, under which the page may be opened.
+        at_issuers: how people sign in elsewhere.
     """
 
-    def __init__(self, sessions: Sessions, keys: ApiKeys, names: Collection[str]) -> None:
-        self._sessions, self._keys = sessions, keys
+    def __init__(self, sessions: Sessions, keys: ApiKeys, names: Collection[str], at_issuers: SignIn) -> None:
+        self._sessions, self._keys, self._at_issuers = sessions, keys, at_issuers
         self._names = {name.lower() for name in (*names, socket.gethostname())}
 
     def token(self) -> str:
@@ -157,6 +165,7 @@ class Console:
         return None if owner is None else self._keys.of(owner)
 
     async def page(self, ask: Ask) -> Reply:
+        """`GET /`; an issuer leads back to it with a query, which is for the page."""
         return self._file(ask, PAGE)
 
     async def file(self, ask: Ask) -> Reply:
@@ -169,9 +178,16 @@ class Console:
         return Reply(200, content, HEADERS, content_type)
 
     async def sign_in(self, ask: Ask) -> Reply:
-        """`POST /console/session` `{token}`: exchanges the token of a link for a session, `{session}`."""
+        """`POST /console/session`: exchanges the token of a link for a session, `{session}`.
+
+        Or, instead of `{token}`, what an issuer has led back with: see `SignIn`.
+        """
         self._check_host(ask.headers)
-        token = requests.json_object(ask.body, ask.content_type).get("token")
+        fields = requests.json_object(ask.body, ask.content_type)
+        token = fields.get("token")
+        if "code" in fields:
+            holder = await self._at_issuers.holder(fields, ask.headers.get("Host", ""))
+            token = self._sessions.new_token(holder.owner, lasts=TOKEN_LIMIT)
         session = self._sessions.begin(token) if isinstance(token, str) else None
         if session is None:
             raise Problem(
@@ -179,6 +195,11 @@ class Console:
                 "this link is wrong, older than 10 minutes, or already used: `lume console` prints a new one",
             )
         return Reply(201, {"session": session})
+
+    async def issuers(self, ask: Ask) -> Reply:
+        """`GET /console/issuers`: where else people can sign in."""
+        self._check_host(ask.headers)
+        return Reply(200, {"items": await self._at_issuers.issuers()})
 
     async def sign_out(self, ask: Ask) -> Reply:
         self._sessions.end(ask.headers.get(SESSION_HEADER, ""))
@@ -189,9 +210,11 @@ class Console:
         key = ask.headers.get(KEY_HEADER)
         if key is not None:
             return Reply(201, {"token": self._sessions.new_token(self._keys.digest(key))})
-        session = ask.headers[SESSION_HEADER]  # which authenticated this request
+        session = ask.headers.get(SESSION_HEADER, "")
         owner = self._sessions.owner(session)
-        assert owner is not None
+        if owner is None:
+            of_token = self._sessions.new_token(ask.owner, lasts=TOKEN_LIMIT)  # a bearer token
+            return Reply(201, {"token": of_token})
         return Reply(201, {"token": self._sessions.new_token(owner, session)})
 
     def _check_host(self, headers: Mapping[str, str]) -> None:

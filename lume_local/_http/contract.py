@@ -28,10 +28,23 @@ _PAGE = b"""<!DOCTYPE html>
 <body>
 <div id="swagger-ui"></div>
 <script src="/docs/swagger-ui-bundle.js"></script>
-<script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", validatorUrl: null})</script>
+<script src="/docs/start.js"></script>
 </body>
 </html>
 """
+_START = "start.js"
+_SCRIPT = b"""SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", validatorUrl: null})
+"""
+VIEWER_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
+"""For the page and its files: no other origins, no script in the page. Swagger UI has styles and images inline."""
 
 
 @cache
@@ -52,15 +65,17 @@ async def openapi_json(ask: Ask) -> Reply:
 async def page(ask: Ask) -> Reply:
     """The page, which is not part of the contract. Raises `Problem` if the viewer is not installed."""
     _viewer()
-    return Reply(200, _PAGE, content_type="text/html; charset=utf-8")
+    return Reply(200, _PAGE, VIEWER_HEADERS, "text/html; charset=utf-8")
 
 
 async def file(ask: Ask) -> Reply:
     """A file of the page. Raises `Problem` if it does not exist."""
     name = ask.path["file"]
+    if name == _START:
+        return Reply(200, _SCRIPT, VIEWER_HEADERS, "text/javascript; charset=utf-8")
     if name not in _TYPES:
         raise Problem("not-found", f"there is no file {name[:100]!r} for this page")
-    return Reply(200, (_viewer() / name).read_bytes(), content_type=_TYPES[name])
+    return Reply(200, (_viewer() / name).read_bytes(), VIEWER_HEADERS, _TYPES[name])
 
 
 def _viewer() -> Path:

@@ -20,6 +20,8 @@ from lume_local._http.operations import CAPABILITIES, Api
 from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES, check_parameters
 from lume_local._http.results import ResultsApi
 from lume_local._http.telemetry import RequestInfo, Telemetry
+from lume_local._http.tokens import Tokens
+from lume_local._http.wrong_keys import WrongKeys
 from lume_local._runs.health import is_storage_full, why
 from lume_local._runs.records import StoreUnavailable
 from lume_local._shared import no_links
@@ -27,8 +29,8 @@ from lume_local._shared.identity import identity
 
 _log = logging.getLogger("lume_local")
 
-_OPEN = {"/healthz", "/openapi.yaml", "/openapi.json", "/docs", "/", "/console/session"}
-"""Paths that need no key; the last one is for signing in to the console."""
+_OPEN = {"/healthz", "/openapi.yaml", "/openapi.json", "/docs", "/", "/console/issuers", "/console/session"}
+"""Paths that need no key; the last ones are for signing in to the console."""
 _OPEN_BELOW = ("/docs/", "/console/files/")
 BODY_LIMIT = 60.0
 """Seconds for the body of a request, except uploads."""
@@ -45,6 +47,7 @@ def _router(
     table: dict[str, dict[str, Operation]] = {
         "/": {"GET": console.page},
         "/console/files/{file}": {"GET": console.file},
+        "/console/issuers": {"GET": console.issuers},
         "/console/session": {"POST": console.sign_in, "DELETE": console.sign_out},
         "/console/links": {"POST": console.new_link},
         "/healthz": {"GET": api.health},
@@ -82,6 +85,7 @@ class Front:
     """Handles requests by calling the operations.
 
     Args:
+        tokens: checks those of issuers.
         keep: how many seconds an idempotency key is kept; None for ever.
     """
 
@@ -93,12 +97,13 @@ class Front:
         console: Console,
         watch: Telemetry,
         keys: ApiKeys,
+        tokens: Tokens,
         keep: float | None,
     ) -> None:
         self._api, self._console, self._watch = api, console, watch
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
         self._router = _router(api, flows, results, console, watch)
-        self._keys = keys
+        self._keys, self._tokens, self._wrong_keys = keys, tokens, WrongKeys()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle one request. Raises nothing, unless it is cancelled because the client disconnected."""
@@ -140,7 +145,7 @@ class Front:
     async def _answer(self, request: web.BaseRequest, seen: RequestInfo) -> Reply:
         path = request.path
         is_open = path in _OPEN or path.startswith(_OPEN_BELOW)
-        holder = OWN if is_open else self._authenticated(request)
+        holder = OWN if is_open else await self._authenticated(request)
         seen.key = None if is_open else holder.name
         match = await self._router.resolve(cast(Any, request))
         error = match.http_exception
@@ -158,24 +163,48 @@ class Front:
         check_parameters(request.method, seen.route, list(request.query.items()))
         operation = cast(Operation, match.handler)
         most = None if operation == self._api.upload else MOST_OPEN_BYTES if is_open else MOST_BYTES
-        return await operation(await _ask(request, dict(match), most))
+        return await operation(await _ask(request, dict(match), most, holder.owner))
 
-    def _authenticated(self, request: web.BaseRequest) -> Holder:
+    async def _authenticated(self, request: web.BaseRequest) -> Holder:
+        if len(request.headers.getall(KEY_HEADER, [])) > 1:
+            raise Problem("malformed-request", f"{KEY_HEADER} is given more than once: send one key")
         if KEY_HEADER not in request.headers:
             visitor = self._console.holder(request.headers)
             if visitor is not None:
                 return visitor
         text = request.headers.get(KEY_HEADER, "")
-        if request.path == "/metrics" and KEY_HEADER not in request.headers:
-            # Prometheus sends its key as a bearer token.
-            text = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if KEY_HEADER not in request.headers:
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            if scheme.lower() == "bearer" and token.count(".") == 2 and self._keys.grants:
+                return await self._token_holder(token.strip())
+            if request.path == "/metrics" and scheme.lower() == "bearer":
+                text = token  # Prometheus sends its key so
         given = text.encode("utf-8", "surrogateescape")
         holder = self._keys.holder(given)
         if holder is None:
             if text:
+                await self._slow_down()
                 raise Problem("unauthorized", "the API key that was sent is not one of this server's keys")
             raise Problem("unauthorized", f"send the server's API key in the header {KEY_HEADER}")
         return holder
+
+    async def _token_holder(self, token: str) -> Holder:
+        try:
+            return await self._tokens.holder(token, self._keys.grants)
+        except Problem as problem:
+            if problem.status == 401:
+                await self._slow_down()
+            raise
+
+    async def _slow_down(self) -> None:
+        """Wait until one more wrong key may be answered. Raises `Problem` if that would take too long."""
+        delay = self._wrong_keys.delay()
+        if delay is None:
+            raise Problem(
+                "too-many-wrong-keys", "too many requests had a wrong API key: correct it, and try later"
+            )
+        if delay:
+            await asyncio.sleep(delay)
 
 
 def _authorize(holder: Holder, method: str, route: str) -> None:
@@ -188,7 +217,7 @@ def _authorize(holder: Holder, method: str, route: str) -> None:
         )
 
 
-async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None) -> Ask:
+async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None, owner: str) -> Ask:
     """The request, with a body of `most` bytes; where that is None, the operation reads the body."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem("unsupported-encoding", "send the body as it is, without Content-Encoding")
@@ -203,6 +232,7 @@ async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None)
         content_range=request.headers.get("Content-Range"),
         traceparents=request.headers.getall("traceparent", []),
         headers=request.headers,
+        owner=owner,
         content=BodyStream(_chunks(request), request.content_length) if most is None else None,
     )
 
@@ -239,7 +269,8 @@ async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
 
 
 _MORE_HEADERS = {
-    401: {"WWW-Authenticate": 'ApiKey realm="lume"'},
+    401: {"WWW-Authenticate": 'ApiKey realm="lume", Bearer realm="lume"'},
+    429: {"Retry-After": "5"},
     503: {"Retry-After": "1"},
 }
 
@@ -251,11 +282,13 @@ def problem_answer(problem: Problem, headers: dict[str, str] | None = None) -> R
 
 def headers_of(answer: Reply, request_id: str, every: dict[str, str] | None = None) -> dict[str, str]:
     headers = {
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",  # of pages: their own
         **(every or {}),
         **answer.headers,
         "X-Request-Id": request_id,
         "Lume-Capabilities": CAPABILITIES,
         "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
         "Server": "lume_local",
     }
     has_body = answer.document is not None or answer.file is not None

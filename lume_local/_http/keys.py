@@ -1,7 +1,7 @@
 """API keys and their roles: the server's own key may do everything, those of `keys.toml` what their role allows.
 
-The file has only digests of the keys, which can't be used as keys. It is read again when it has changed, so that keys
-are added and revoked without a restart.
+The file has only digests of the keys, which can't be used as keys, and which tokens of an issuer have a role. It is
+read again when it has changed, so that keys are added and revoked without a restart.
 """
 
 import enum
@@ -11,15 +11,18 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import field, frozen
 
+from lume_async._base.extras import require
 from lume_async.errors import ConfigurationError
 from lume_local._shared.identity import stamp
 
 _log = logging.getLogger("lume_local")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SAFE = ("GET", "HEAD")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 KEY_HEADER = "lume-api-key"
 
 
@@ -36,10 +39,44 @@ class Role(enum.IntEnum):
 
 @frozen
 class Holder:
-    """The holder of a key."""
+    """The holder of a key, or of a token.
+
+    Attributes:
+        owner: what sessions of the console derive from: the digest of the key, or the entry of the file.
+    """
 
     name: str
     role: Role
+    owner: str = field(default="", repr=False)
+
+
+@frozen
+class Grant:
+    """Which tokens of an issuer have a role.
+
+    Attributes:
+        holder: its name is the one of the entry.
+        claim: where in the claims `value` must be; None if every token for the audience has the role.
+        client_id: what the console is called at the issuer; None if nobody signs in there.
+    """
+
+    holder: Holder
+    issuer: str
+    audience: str
+    claim: str | None
+    value: str
+    client_id: str | None = None
+
+    def allows(self, claims: dict[str, Any]) -> bool:
+        """Whether the claim is or contains the value. `a.b` is the member `b` of `a` if no claim has that name."""
+        if self.claim is None:
+            return True
+        found: Any = claims
+        for name in [self.claim] if self.claim in claims else self.claim.split("."):
+            found = found.get(name) if isinstance(found, dict) else None
+        return self.value in (
+            found.split() if isinstance(found, str) else found if isinstance(found, list) else ()
+        )
 
 
 OWN = Holder("server", Role.ADMIN)
@@ -71,7 +108,7 @@ class ApiKeys:
         self._path = path
         self._state = None if path is None else stamp(path)
         self._trouble = ""
-        self._holders = {} if path is None else read_keys(path)
+        self._holders, self._grants = ({}, ()) if path is None else read_keys(path)
 
     def holder(self, key: bytes) -> Holder | None:
         # By digest, so the duration reveals nothing about keys.
@@ -90,6 +127,13 @@ class ApiKeys:
             self._read_again(self._path)
         return self._holders.get(digest)
 
+    @property
+    def grants(self) -> tuple[Grant, ...]:
+        """Which tokens have a role now."""
+        if self._path is not None:
+            self._read_again(self._path)
+        return self._grants
+
     def _read_again(self, path: Path) -> None:
         """Read the file if it has changed. A missing file revokes all keys.
 
@@ -100,7 +144,7 @@ class ApiKeys:
         if state == self._state:
             return
         try:
-            self._holders = {} if state is None else read_keys(path)
+            self._holders, self._grants = ({}, ()) if state is None else read_keys(path)
         except ConfigurationError as error:
             if str(error) != self._trouble:
                 _log.error("%s; the previous keys stay valid", error)
@@ -110,8 +154,8 @@ class ApiKeys:
             _log.warning("%s was read again: %d keys", path, len(self._holders))
 
 
-def read_keys(path: Path) -> dict[str, Holder]:
-    """The holders by the digests of their keys. Raises `ConfigurationError`."""
+def read_keys(path: Path) -> tuple[dict[str, Holder], tuple[Grant, ...]]:
+    """The holders by the digests of their keys, or by the entries of their tokens. Raises `ConfigurationError`."""
     try:
         tables = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
@@ -119,22 +163,74 @@ def read_keys(path: Path) -> dict[str, Holder]:
     except ValueError as error:
         raise ConfigurationError(f"keys: {path} is not TOML: {error}") from None
     holders: dict[str, Holder] = {}
+    grants = []
     for name, table in tables.items():
-        digest, holder = _entry(path, name, table)
+        place = f"keys: {path}: [{name}]"
+        if isinstance(table, dict) and "issuer" in table:
+            grants.append(_grant(place, name, table))
+            holders[grants[-1].holder.owner] = grants[-1].holder
+            continue
+        digest = _digest_of(place, table)
         if digest in holders:
             raise ConfigurationError(f"keys: {path}: {name} and {holders[digest].name} have the same key")
-        holders[digest] = holder
-    return holders
+        holders[digest] = Holder(name, _role(place, table), digest)
+    return holders, tuple(grants)
 
 
-def _entry(path: Path, name: str, table: Any) -> tuple[str, Holder]:
-    roles = {role.name.lower(): role for role in Role}
+def _digest_of(place: str, table: Any) -> str:
     if not isinstance(table, dict) or set(table) != {"role", "sha256"}:
-        raise ConfigurationError(f"keys: {path}: [{name}] must have role and sha256, and nothing else")
-    if table["role"] not in roles:
-        raise ConfigurationError(f"keys: {path}: [{name}]: role must be one of {', '.join(roles)}")
-    if not isinstance(table["sha256"], str) or not _DIGEST.fullmatch(table["sha256"]):
         raise ConfigurationError(
-            f"keys: {path}: [{name}]: sha256 must be the SHA-256 of the key in hex, as `lume key new` writes it"
+            f"{place} must have role and sha256, and nothing else; or role, issuer and audience"
         )
-    return table["sha256"], Holder(name, roles[table["role"]])
+    digest = table["sha256"]
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise ConfigurationError(
+            f"{place}: sha256 must be the SHA-256 of the key in hex, as `lume key new` writes it"
+        )
+    return digest
+
+
+def _role(place: str, table: dict[str, Any]) -> Role:
+    roles = {role.name.lower(): role for role in Role}
+    role = roles.get(str(table["role"]))
+    if role is None:
+        raise ConfigurationError(f"{place}: role must be one of {', '.join(roles)}")
+    return role
+
+
+def _grant(place: str, name: str, table: dict[str, Any]) -> Grant:
+    needed, pair = {"role", "issuer", "audience"}, {"claim", "value"}
+    if not needed <= set(table) <= needed | pair | {"client_id"} or len(pair & set(table)) == 1:
+        raise ConfigurationError(
+            f"{place} must have role, issuer and audience, perhaps also claim with value, and client_id; nothing else"
+        )
+    for key, value in table.items():
+        if not isinstance(value, str) or not value.strip():
+            raise ConfigurationError(f"{place}: {key} must be a string that is not empty")
+    if not is_confidential(table["issuer"]):
+        raise ConfigurationError(
+            f"{place}: issuer must be an https:// URL, exactly as its tokens have it in iss"
+        )
+    try:
+        require("joserfc", "oidc", f"{place} (issuer)")
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(str(error)) from None
+    holder = Holder(name, _role(place, table), f"entry {name}")
+    return Grant(
+        holder,
+        table["issuer"],
+        table["audience"],
+        table.get("claim"),
+        table.get("value", ""),
+        table.get("client_id"),
+    )
+
+
+def is_confidential(url: Any) -> bool:
+    """Whether a URL is HTTPS, or HTTP on this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except (ValueError, AttributeError):
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))

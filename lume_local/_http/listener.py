@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import resource
+import ssl
 import uuid
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from lume_local._http.front import Front, problem_answer, response_of
 from lume_local._http.messages import Problem, odd_problem
@@ -69,7 +71,11 @@ class _Connection(web.RequestHandler):
             _log.error("internal error of the server", exc_info=exc)
             problem = Problem("internal", "see the server's log")
         else:
-            problem = odd_problem(status, message or "this is not HTTP/1.1")
+            # Not aiohttp's message: it repeats the line, which may be that of the key.
+            too_long = isinstance(exc, LineTooLong)
+            problem = odd_problem(
+                status, "a line of the request's head is too long" if too_long else "this is not HTTP/1.1"
+            )
         response = response_of(problem_answer(problem), uuid.uuid4().hex)
         response.force_close()
         return response
@@ -93,7 +99,7 @@ class Listener:
         self._hub = hub
         self._runner: web.ServerRunner | None = None
 
-    async def open(self, host: str, port: int) -> str:
+    async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> str:
         """Start listening; returns the base URL. Raises OSError if the address can't be used."""
         acceptor = _Acceptor(
             self._front.handle,
@@ -104,11 +110,11 @@ class Listener:
         )
         self._runner = web.ServerRunner(acceptor, handle_signals=False, shutdown_timeout=5)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls)
         await site.start()
         address = self._runner.addresses[0]
         shown = f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{address[1]}"
+        return f"{'http' if tls is None else 'https'}://{shown}:{address[1]}"
 
     async def close(self) -> None:
         """Stop listening, answer the long polls, close the connections."""

@@ -25,6 +25,8 @@ class Ask:
     traceparents: list[str] = field(factory=list)
     headers: Mapping[str, str] = field(factory=dict)
     content: "BodyStream | None" = None
+    owner: str = ""
+    """Of the key or the token, see `Holder`; empty for the server's own key, and where none is needed."""
 
 
 @frozen
@@ -88,6 +90,7 @@ _TITLES = {
     "webhook-not-allowed": (422, "The webhook may not be called"),
     "internal": (500, "The server met an error"),
     "unavailable": (503, "The server can't do its work at the moment"),
+    "too-many-wrong-keys": (429, "Too many wrong API keys"),
     "storage-full": (507, "The server has no room left"),
 }
 

@@ -85,7 +85,7 @@ class Api:
             force_rerun=wanted.force_rerun,
             idempotency_key=key,
             fingerprint=wanted.fingerprint(),
-            webhook_url=wanted.webhook_url,
+            webhook_url=wanted.webhook_url and str(parse_webhook(wanted.webhook_url)),
             traceparent=requests.traceparent(ask.traceparents),
             note=note,
         )

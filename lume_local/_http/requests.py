@@ -261,6 +261,8 @@ def whole_number(query: dict[str, str], name: str, default: int, least: int, mos
 
 def check_parameters(method: str, route: str, pairs: Pairs) -> None:
     """Refuse unknown and repeated query parameters. Raises `Problem`."""
+    if route == "/":  # an issuer leads back to the console with a query, which is for the page
+        return
     known, seen = _PARAMETERS.get(("GET" if method == "HEAD" else method, route), ()), set[str]()
     for name, _ in pairs:
         if name not in known:

@@ -142,7 +142,7 @@ class StoredFlow:
 
 @frozen
 class PendingDelivery:
-    """A body that is to be delivered.
+    """A delivery that is to be made; its body may be large and is read separately.
 
     Attributes:
         id: the same for all attempts.
@@ -153,7 +153,6 @@ class PendingDelivery:
     id: str
     run_id: str
     url: str
-    body: bytes
     attempts: int
     due: float
     traceparent: str | None = None

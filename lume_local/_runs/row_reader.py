@@ -6,7 +6,7 @@ are at most `READERS`, and further requests wait.
 
 import shutil
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -31,11 +31,12 @@ class RowReader:
 
     Args:
         folder: for copies of objects; emptied at the start, since a killed process leaves its copies.
+        secrets: the server's own, which must not be in the environment of its processes.
     """
 
-    def __init__(self, folder: Path, health: Health) -> None:
+    def __init__(self, folder: Path, health: Health, secrets: Collection[str] = ()) -> None:
         self._folder = folder
-        self.pool = WorkerPool(1, health)
+        self.pool = WorkerPool(1, health, secrets=secrets)
         self._turns = anyio.Semaphore(READERS)
 
     @asynccontextmanager

@@ -36,9 +36,16 @@ class Deliveries(Protocol):
     """The outbox. A delivery is settled once it is delivered or abandoned."""
 
     async def waiting(
-        self, limit: int, *, webhooks: bool = True, lineage: bool = True
+        self, most: int, *, webhooks: bool = True, lineage: bool = True
     ) -> list[PendingDelivery]:
-        """Pending deliveries of the kinds that can be sent, in the order in which they are due."""
+        """The first pending deliveries for each receiver, at most so many each, in the order in which they are due.
+
+        Only of the kinds that can be sent.
+        """
+        ...
+
+    async def body(self, delivery_id: str) -> bytes:
+        """The body of a pending delivery."""
         ...
 
     async def of_run(self, run_id: str) -> list[Attempted]:

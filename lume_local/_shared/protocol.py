@@ -2,8 +2,8 @@
 
 Typed here, structured by cattrs at both ends: a line that is not of the protocol is a `ProtocolError` there, and
 no missing key somewhere else. A worker is `Ready`, is given any number of `Check`, `Finish`, `Look` and `Read`
-jobs and one `Execute`, and answers that with stages and progress and, last, with one `Outcome`; then it is `Ready`
-again or ends.
+jobs and one `Execute`, before each perhaps a `Lend`, and answers the last one with stages and progress and, last,
+with one `Outcome`; then it is `Ready` again or ends.
 """
 
 from typing import Any
@@ -114,6 +114,13 @@ class Look:
 
 
 @frozen
+class Lend:
+    """Environment variables for the next job, and for that alone."""
+
+    variables: dict[str, str] = field(repr=False)
+
+
+@frozen
 class Cancel:
     """Stop the active run, and let no other begin in this process."""
 
@@ -209,7 +216,7 @@ class Cancelled:
     """The run was interrupted; nothing was written."""
 
 
-Job = Check | Execute | Finish | Look | Read | Cancel
+Job = Check | Execute | Finish | Look | Read | Lend | Cancel
 Outcome = Done | Failed | Cancelled
 Event = Ready | Checked | Refused | Looked | RowsPage | Unreadable | StageBegun | Progressed | Outcome
 

@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from lume_local._shared.protocol import (
     Execute,
     Failed,
     Finish,
+    Lend,
     Look,
     Looked,
     Outcome,
@@ -66,6 +68,10 @@ _HEARTBEAT = 5.0
 """Seconds after which progress is sent even where there is none: a worker that is silent is taken for stopped."""
 
 
+_Job = Check | Execute | Finish | Look | Read
+"""What is done."""
+
+
 class EventWriter:
     """Events to the server, from any thread, one line each."""
 
@@ -89,26 +95,32 @@ class Leash:
     """Reads stdin in a thread: jobs, and `Cancel`, which stops the run that is active and lets no other begin."""
 
     def __init__(self) -> None:
-        self._jobs: list[Check | Execute | Finish | Look | Read] = []
+        self._jobs: list[tuple[_Job, dict[str, str]]] = []
         self._arrived = threading.Condition()
         self.cancelled = threading.Event()
         threading.Thread(target=self._read, name="leash", daemon=True).start()
 
-    def next_job(self) -> Check | Execute | Finish | Look | Read:
+    def next_job(self) -> tuple[_Job, dict[str, str]]:
+        """Wait for the next job, and the variables that it is lent."""
         with self._arrived:
             self._arrived.wait_for(lambda: self._jobs)
             return self._jobs.pop(0)
 
     def _read(self) -> None:
+        variables: dict[str, str] = {}
         try:
             for line in sys.stdin.buffer:
                 job = decode_job(line)
                 if isinstance(job, Cancel):
                     self.cancelled.set()
                     continue
+                if isinstance(job, Lend):
+                    variables = job.variables
+                    continue
                 with self._arrived:
-                    self._jobs.append(job)
+                    self._jobs.append((job, variables))
                     self._arrived.notify()
+                variables = {}
         except BaseException:
             traceback.print_exc()
         os._exit(1)  # without a leash there is no worker
@@ -179,14 +191,30 @@ def _serve(over_shards: str) -> None:
     instances, before = Instances(), _surroundings()
     while True:
         outbox.send(Ready(_resident()))
-        while not isinstance(job := leash.next_job(), Execute):
-            outbox.send(_answer(job))
-        outcome, orderly = _run(over_shards, instances, outbox, leash, job)
+        job, variables = leash.next_job()
+        while not isinstance(job, Execute):
+            with _lent(variables):
+                answer = _answer(job)
+            outbox.send(answer)
+            job, variables = leash.next_job()
+        with _lent(variables):
+            outcome, orderly = _run(over_shards, instances, outbox, leash, job)
         # Last, for the next event belongs to the next run: nothing of this one is left in this process now.
         outbox.send(outcome)
         if not orderly or leash.cancelled.is_set() or _surroundings() != before:
             os._exit(0)
         instances.prepare()
+
+
+@contextmanager
+def _lent(variables: dict[str, str]) -> Iterator[None]:
+    """Have these variables in the environment as long as the block lasts."""
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            os.environ.pop(name, None)
 
 
 def _bound_memory() -> None:

@@ -73,7 +73,7 @@ def test_a_link_to_the_console_is_printed_at_the_start_and_when_asked_for(lone: 
 
 
 def test_with_a_key_that_is_not_shown_neither_is_a_link(lone: Shell) -> None:
-    started = serving(lone, "--key-env", "SECRET", SECRET="whisper")
+    started = serving(lone, "--key-env", "SECRET", SECRET="whisper-of-a-test")
     assert "#token=" not in started.err
     assert "`lume console` prints a link" in started.err
     stop(started)
@@ -237,10 +237,10 @@ def test_options_win(lone: Shell, home: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    started = serving(lone, "--port", str(port), "--key-env", "MINE", MINE="mine-1")
+    started = serving(lone, "--port", str(port), "--key-env", "MINE", MINE="mine-1-for-a-test")
     stop(started)
     assert started.out.strip() == f"http://127.0.0.1:{port}"
-    assert json.loads((home / ".lume/state/server.json").read_text())["api_key"] == "mine-1"
+    assert json.loads((home / ".lume/state/server.json").read_text())["api_key"] == "mine-1-for-a-test"
 
 
 def test_a_port_that_is_taken_by_another_is_not_waited_for(lone: Shell) -> None:

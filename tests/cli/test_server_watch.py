@@ -160,12 +160,14 @@ def test_a_run_that_is_waited_for_is_submitted_once_the_server_is_there(lone: Sh
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
-    variables = {"LUME_BASE_URL": f"http://127.0.0.1:{port}", "LUME_API_KEY": "k"}
+    variables = {"LUME_BASE_URL": f"http://127.0.0.1:{port}", "LUME_API_KEY": "key-of-the-server"}
     with lone:
         started = lone.start("run", "people:v1", "late.csv", "--wait", **variables)
         started.until(lambda: "does not respond (nothing is listening there); still trying" in started.err)
         (home / "late.csv").write_text(PEOPLE_CSV)
-        with lume_local.serve_in_thread(home / "flows", home / ".late", [home], port=port, api_key="k"):
+        with lume_local.serve_in_thread(
+            home / "flows", home / ".late", [home], port=port, api_key="key-of-the-server"
+        ):
             done = started.end()
     assert done.code == 0
     assert "responds again" in done.err

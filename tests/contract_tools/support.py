@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from attrs import frozen
 from components import component
 from local.flows import PEOPLE_CSV, write_flows
 
 import lume_local
+from lume_local._http import wrong_keys
 
 DESCRIPTION = Path(lume_local.__file__).parent / "openapi.yaml"
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -23,9 +25,11 @@ def served(home: Path) -> Iterator[str]:
     """The base URL of an embedded server with flow versions and one source."""
     write_flows(home / "flows")
     (home / "people.csv").write_text(PEOPLE_CSV)
-    with lume_local.serve_in_thread(
-        flows=home / "flows", data=home / ".lume", roots=[home], api_key=KEY
-    ) as server:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        lume_local.serve_in_thread(home / "flows", home / ".lume", [home], api_key=KEY) as server,
+    ):
+        patch.setattr(wrong_keys, "AT_ONCE", 1_000_000)  # schemathesis tries a wrong key with every request
         yield server.base_url
 
 

@@ -13,7 +13,7 @@ import pytest
 from contract_tools.support import schemathesis, served
 
 from lume_local._http import front, requests
-from lume_local._http.keys import OWN
+from lume_local._http.keys import OWN, Holder
 from lume_local._http.messages import Problem
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
@@ -22,7 +22,11 @@ FIELDS = requests._FIELDS
 
 def any_key(patch: pytest.MonkeyPatch) -> None:
     """No API key is needed."""
-    patch.setattr(front.Front, "_authenticated", lambda *_: OWN)
+
+    async def anyone(*_: object) -> Holder:
+        return OWN
+
+    patch.setattr(front.Front, "_authenticated", anyone)
 
 
 def any_limit(patch: pytest.MonkeyPatch) -> None:

@@ -46,8 +46,10 @@ class Authority:
         self.ca_file = folder / "authority.pem"
         self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def server(self, host: str = "127.0.0.1", *, expired: bool = False) -> ssl.SSLContext:
-        """What a server needs that says it is `host`."""
+    def pair(
+        self, host: str = "127.0.0.1", *, expired: bool = False
+    ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        """The certificate and the key of a server that says it is `host`."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             other: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
@@ -62,6 +64,11 @@ class Authority:
             )
             .sign(self._key, hashes.SHA256())
         )
+        return certificate, key
+
+    def server(self, host: str = "127.0.0.1", *, expired: bool = False) -> ssl.SSLContext:
+        """What a server needs that says it is `host`."""
+        certificate, key = self.pair(host, expired=expired)
         file = self._folder / f"{host}{'-expired' if expired else ''}.pem"
         file.write_bytes(
             key.private_bytes(

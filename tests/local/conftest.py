@@ -42,7 +42,8 @@ def home(tmp_path: Path, state: Path) -> Path:
     """A folder with flow versions, their compiled forms and one source."""
     write_flows(tmp_path / "flows")
     (tmp_path / "people.csv").write_text(PEOPLE_CSV)
-    (tmp_path / ".lume/state").mkdir(parents=True)
+    for name in (".lume", ".lume/state"):
+        (tmp_path / name).mkdir(mode=0o700)
     shutil.copy(state, tmp_path / ".lume/state/runs.sqlite")
     return tmp_path
 

@@ -25,15 +25,61 @@ pytest_plugins = ["pytester"]
 
 async def test_settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
-    async with lume_local.serve(api_key="my-key") as server:
+    async with lume_local.serve(api_key="my-key-for-tests") as server:
         assert server.base_url.startswith("http://127.0.0.1:")
-        assert server.api_key == "my-key"
-        assert "my-key" not in repr(server)
-        wire = Wire(server.base_url, "my-key")
+        assert server.api_key == "my-key-for-tests"
+        assert "my-key-for-tests" not in repr(server)
+        wire = Wire(server.base_url, "my-key-for-tests")
         async with wire.session:
             assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
             (home / ".lume/in.csv").write_text(PEOPLE_CSV)
             assert (await wire.run("people:v1", ".lume/in.csv"))["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("", "printable ASCII"),
+        ("k", "has 1 characters, and needs at least 16 on 0.0.0.0: leave it out for a generated one"),
+        ("x" * 15, "has 15 characters"),
+        ("clé" + "x" * 20, "printable ASCII"),
+        (" " + "x" * 20, "printable ASCII"),
+    ],
+)
+async def test_keys_that_could_be_guessed(home: Path, key: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        async with lume_local.serve(None, home / ".lume", host="0.0.0.0", api_key=key):  # noqa: S104
+            pass
+    assert "xxx" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("folder", "mode", "warned"),
+    [
+        (".lume", 0o755, True),
+        (".lume", 0o701, True),
+        (".lume", 0o750, False),
+        (".lume/state", 0o750, True),
+        (".lume/state", 0o700, False),
+        ("", 0o755, False),
+    ],
+)
+async def test_a_data_folder_that_others_can_read_is_reported(
+    home: Path, folder: str, mode: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    if folder:
+        (home / folder).chmod(mode)
+    async with lume_local.serve(None, home / ".lume"):
+        pass
+    expected = f"{home / folder} can be read by other users of this machine (mode {mode:o}): chmod 700"
+    assert [line for line in caplog.messages if "can be read" in line] == (
+        [f"{expected} {home / folder}"] if warned else []
+    )
+
+
+async def test_a_new_data_folder_is_for_nobody_else(home: Path) -> None:
+    async with lume_local.serve(None, home / "new"):
+        assert {(home / name).stat().st_mode & 0o777 for name in ("new", "new/state")} == {0o700}
 
 
 async def test_keys_are_made_up_and_differ(home: Path) -> None:
@@ -77,7 +123,6 @@ async def test_a_mistake_in_a_flow_file_is_one_clear_error(home: Path, text: str
         ({"flows": "absent"}, "no flows folder"),
         ({"max_active": 0}, "a whole number from 1 to 10,000"),
         ({"roots": []}, "roots is empty"),
-        ({"api_key": ""}, "printable ASCII"),
         ({"api_key": "a\nb"}, "printable ASCII"),
         ({"host": "203.0.113.7"}, "can't listen on 203.0.113.7"),
         ({"engine": "abacus"}, "no engine 'abacus': expected pool, "),

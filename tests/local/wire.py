@@ -40,8 +40,11 @@ def _is_utc(value: object) -> bool:
 
 _REGISTRY = Registry().with_resource("urn:spec", Resource.from_contents(strict(SPEC), DRAFT202012))
 _PATHS = {re.compile(re.sub(r"\{[a-z_]+\}", "[^/]+", path)): path for path in SPEC["paths"]}
-_SAID = ("ETag", "Location", "Retry-After", "WWW-Authenticate", "Allow")
-"""Headers that a response has exactly where it is described with them."""
+_OF_HTTP = {"date", "server", "content-type", "content-length", "cache-control", "connection"} | {
+    "content-security-policy",
+    "x-content-type-options",
+}
+"""Headers that need no description; all others a response has exactly where it is described with them."""
 CAPABILITIES = "idempotency, wait, changes, cancel"
 
 
@@ -101,9 +104,11 @@ def check(method: str, path: str, answer: Answer) -> None:
     assert answer.headers["Lume-Capabilities"] == CAPABILITIES
     assert answer.headers["Date"]
     where, described = _described(method, path, answer.status)
-    there = {name for name in _SAID if name in answer.headers}
-    assert there <= set(described["headers"])
-    assert {name for name, one in described["headers"].items() if name in _SAID and _is_sure(one)} <= there
+    there = {name.lower() for name in answer.headers} - _OF_HTTP
+    headers = {name.lower(): _is_sure(one) for name, one in described["headers"].items()}
+    assert there <= set(headers), there - set(headers)
+    assert {name for name, is_sure in headers.items() if is_sure} <= there
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     if "content" not in described or method == "HEAD":
         assert answer.document is None
         return
@@ -123,7 +128,8 @@ class Wire:
     async def ask(self, method: str, path: str, **options: Any) -> Answer:
         """One request; its answer is checked."""
         async with self.session.request(method, path, **options) as response:
-            document = await response.json(content_type=None) if response.content_length else None
+            is_json = response.content_length and "json" in response.content_type
+            document = await response.json(content_type=None) if is_json else None
             answer = Answer(response.status, response.headers, document)
             check(method, response.url.path, answer)
             return answer

@@ -1,5 +1,6 @@
 """The rejected rows of a run, from its server, and as CSV to be corrected. The work of `rejects`."""
 
+import re
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
@@ -16,6 +17,8 @@ from lume_cli._output.stdout import writing
 from lume_cli._output.text import counted
 
 _RAW = "_lume_raw"
+_BEFORE_FORMULAS = "=+-@\t\r\n\0"
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _PLAIN = 400
 """The largest exponent of a number that is written without one, as the server does."""
 
@@ -61,8 +64,12 @@ class SourceDialect:
     escape: str
     encoding: str
 
-    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows to stdout as the server writes its rejects file, so that they can be corrected and submitted."""
+    def write(self, rows: Sequence[Mapping[str, Any]], *, formulas: bool = True) -> None:
+        """Write rows to stdout as the server writes its rejects file, so that they can be corrected and submitted.
+
+        Without `formulas` a spreadsheet calculates none of the values, and they are no longer what was rejected.
+        """
+        safe = (lambda text: text) if formulas else defused
         columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name != _RAW]
         names = [*columns, _RAW]
         with (
@@ -76,10 +83,11 @@ class SourceDialect:
                 closefd=False,
             ) as out,
         ):
-            out.write(self._line(names))
+            out.write(self._line([safe(name) for name in names]))
             for row in rows:
                 reasons = "; ".join(row["_lume_reasons"])
-                out.write(self._line([_text({**row, "_lume_reasons": reasons}.get(name)) for name in names]))
+                values = ({**row, "_lume_reasons": reasons}.get(name) for name in names)
+                out.write(self._line([safe(_text(value)) for value in values]))
 
     def _line(self, values: Sequence[str | None]) -> str:
         if self.quote:
@@ -102,6 +110,13 @@ class SourceDialect:
         escape = self.escape or self.quote
         body = value.replace(escape, escape * 2) if self.escape else value
         return self.quote + body.replace(self.quote, escape + self.quote) + self.quote
+
+
+def defused(text: str | None) -> str | None:
+    """The text, with an apostrophe before what a spreadsheet would take for a formula; numbers are none."""
+    if not text or text[0] not in _BEFORE_FORMULAS or _NUMBER.fullmatch(text):
+        return text
+    return f"'{text}"
 
 
 def _text(value: Any) -> str | None:

@@ -1,27 +1,29 @@
 """Sends the deliveries of the outbox: a few attempts at a time, each with a time limit, all owned by one block.
 
+Hosts take turns, and each has few attempts at a time: one that does not answer delays no other.
+
 At least once: an attempt that the end of the server interrupts is repeated by the next server, with the same delivery
 id and the same body.
 """
 
-import errno
 import logging
-import socket
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from operator import itemgetter
 
 import aiohttp
 import anyio
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver
 from anyio.abc import TaskGroup
 from yarl import URL
 
 from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
+from lume_local._runs.deliveries.addresses import OutwardResolver
 from lume_local._runs.deliveries.lineage import LineageEvents
-from lume_local._runs.deliveries.webhooks import WebhookRefused, WebhookRules, is_this_machine, signed_headers
+from lume_local._runs.deliveries.webhooks import ListedHost, WebhookRefused, WebhookRules, signed_headers
 from lume_local._runs.health import Health, why
 from lume_local._runs.records import PendingDelivery, StoreFailed
 from lume_local._runs.store import Deliveries
@@ -31,7 +33,11 @@ _log = logging.getLogger("lume_local")
 UNIT = 1.0
 """Seconds: after the n-th failure the next attempt waits for 2^n of them."""
 MOST_ATTEMPTS = 8
-MOST_AT_ONCE = 8
+MOST_PER_HOST = 2
+"""Attempts at a time for one entry of `webhook_hosts`."""
+MOST_AT_ONCE = 64
+"""Attempts at a time for all hosts together; only half of them are for a host's second one. So the others are
+delayed by no fewer than 64 hosts that all fail to answer."""
 _LONGEST_PAUSE = UNIT * 2**MOST_ATTEMPTS
 PATIENCE = 10.0
 """Seconds that one attempt may take."""
@@ -57,7 +63,8 @@ class WebhookSender:
         self._lineage = lineage
         self._health = health
         self._woken = anyio.Event()
-        self._active: set[str] = set()
+        self._active: dict[str, str | ListedHost] = {}
+        """The host of each attempt that is under way, by delivery."""
         self._session: aiohttp.ClientSession
         self._lineage_session: aiohttp.ClientSession
         self._closing = False
@@ -73,7 +80,7 @@ class WebhookSender:
             yield
             return
         async with (
-            _opened(OutwardResolver()) as self._session,
+            _opened(OutwardResolver(self._rules)) as self._session,
             _opened(None) as self._lineage_session,  # the operator's own address
             task_group() as tasks,
         ):
@@ -105,24 +112,41 @@ class WebhookSender:
         now = time.time()
         kinds = {"webhooks": bool(self._rules.secrets), "lineage": self._lineage is not None}
         active = set(self._active)  # an attempt that ends during the query may still appear as due
-        for delivery in await self._deliveries.waiting(2 * MOST_AT_ONCE, **kinds):
-            if delivery.id in active:
+        waiting = await self._deliveries.waiting(2 * MOST_PER_HOST, **kinds)
+        due, later = [], []
+        for one in waiting:
+            if one.id in active:
                 continue
-            if len(self._active) >= MOST_AT_ONCE:
-                return None
-            if now < delivery.due <= now + _LONGEST_PAUSE:  # later: the clock was set back meanwhile
-                return delivery.due - now
-            self._active.add(delivery.id)
-            tasks.start_soon(self._attempt, delivery)
-        return None
+            if now < one.due <= now + _LONGEST_PAUSE:  # after that: the clock was set back meanwhile
+                later.append(one.due)
+            else:
+                due.append((self._host(one), one))
+        for host, delivery in _in_turns(due):
+            if self._has_room(host):
+                body = await self._deliveries.body(delivery.id)
+                self._active[delivery.id] = host
+                tasks.start_soon(self._attempt, delivery, body)
+        return min(later) - now if later else None
 
-    async def _attempt(self, delivery: PendingDelivery) -> None:
+    def _host(self, delivery: PendingDelivery) -> str | ListedHost:
+        """The host that a delivery counts for: the entry of `webhook_hosts`, else (refused, lineage) its URL."""
         try:
-            error = await self._send(delivery)
+            return delivery.url if delivery.is_lineage else self._rules.check(delivery.url)
+        except WebhookRefused:
+            return delivery.url
+
+    def _has_room(self, host: str | ListedHost) -> bool:
+        """Whether one more attempt for the host may begin."""
+        count = list(self._active.values()).count(host)
+        return count < MOST_PER_HOST and len(self._active) < (MOST_AT_ONCE // 2 if count else MOST_AT_ONCE)
+
+    async def _attempt(self, delivery: PendingDelivery, body: bytes) -> None:
+        try:
+            error = await self._send(delivery, body)
             while not await self._noted(delivery, error):  # noqa: ASYNC110 - else it would be sent over and over again
                 await anyio.sleep(RETRY)
         finally:
-            self._active.discard(delivery.id)
+            del self._active[delivery.id]
             self.wake()
 
     async def _noted(self, delivery: PendingDelivery, error: str | None) -> bool:
@@ -145,18 +169,16 @@ class WebhookSender:
         self._health.works(_OUTBOX)
         return True
 
-    async def _send(self, delivery: PendingDelivery) -> str | None:
+    async def _send(self, delivery: PendingDelivery, body: bytes) -> str | None:
         """Make one attempt; None if it was delivered, else the reason."""
         try:
-            session, url, more = self._addressed(delivery)
+            session, url, more = self._addressed(delivery, body)
             headers = {
                 "Content-Type": "application/json",
                 **more,
                 **({"traceparent": delivery.traceparent} if delivery.traceparent else {}),
             }
-            async with session.post(
-                URL(url), data=delivery.body, headers=headers, allow_redirects=False
-            ) as answer:
+            async with session.post(URL(url), data=body, headers=headers, allow_redirects=False) as answer:
                 return None if 200 <= answer.status < 300 else f"answered with status {answer.status}"
         except WebhookRefused as refused:
             return str(refused)
@@ -165,35 +187,29 @@ class WebhookSender:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return elided(f"{type(error).__name__}: {error}")
 
-    def _addressed(self, delivery: PendingDelivery) -> tuple[aiohttp.ClientSession, str, dict[str, str]]:
+    def _addressed(
+        self, delivery: PendingDelivery, body: bytes
+    ) -> tuple[aiohttp.ClientSession, str, dict[str, str]]:
         """The session, the URL and the headers of a delivery. Raises `WebhookRefused`."""
         if delivery.is_lineage:
             assert self._lineage is not None
             return self._lineage_session, self._lineage.url, self._lineage.headers
         # The operator may have changed the list since the run was submitted.
         self._rules.check(delivery.url)
-        headers = signed_headers(self._rules.secrets, delivery.id, int(time.time()), delivery.body)
+        headers = signed_headers(self._rules.secrets, delivery.id, int(time.time()), body)
         return self._session, delivery.url, headers
 
 
-class OutwardResolver(AbstractResolver):
-    """Resolves host names, and refuses any other name that resolves to this machine."""
-
-    def __init__(self) -> None:
-        self._resolver: Any = aiohttp.DefaultResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The addresses of a host. Raises OSError if there are none, or if one may not be called."""
-        found: list[ResolveResult] = await self._resolver.resolve(host, port, family)
-        if not is_this_machine(host) and any(is_this_machine(one["host"]) for one in found):
-            words = f"{host} leads to this machine, which is called only by its own name and port"
-            raise OSError(errno.EACCES, words)
-        return found
-
-    async def close(self) -> None:
-        await self._resolver.close()
+def _in_turns(
+    due: Sequence[tuple[str | ListedHost, PendingDelivery]],
+) -> list[tuple[str | ListedHost, PendingDelivery]]:
+    """The first of each host, then the second of each, and so on; each round in the order of `due`."""
+    before: Counter[str | ListedHost] = Counter()
+    turns = []
+    for host, delivery in due:
+        turns.append((before[host], host, delivery))
+        before[host] += 1
+    return [(host, delivery) for _, host, delivery in sorted(turns, key=itemgetter(0))]
 
 
 def _opened(resolver: AbstractResolver | None) -> aiohttp.ClientSession:

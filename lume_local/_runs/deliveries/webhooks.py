@@ -112,17 +112,21 @@ class NotAWebhook(WebhookRefused):
     """This is not a valid URL of a webhook."""
 
 
+ListedHost = tuple[str, int | None]
+"""A host as the parser spells it, with its port, or None for any port."""
+
+
 @frozen
 class WebhookRules:
     """The operator's settings. Create it with `of`.
 
     Attributes:
         secrets: what deliveries are signed with, several during a rotation; empty if no URL may be called.
-        hosts: the hosts that may be called, as the parser spells them, each with its port or None for any.
+        hosts: the hosts that may be called.
     """
 
     secrets: tuple[bytes, ...] = field(repr=False)
-    hosts: tuple[tuple[str, int | None], ...]
+    hosts: tuple[ListedHost, ...]
 
     @classmethod
     def of(cls, secret: str | bytes | Iterable[str | bytes] | None, hosts: Iterable[str]) -> "WebhookRules":
@@ -131,17 +135,22 @@ class WebhookRules:
         names = arguments.several(given, "webhook_hosts", "hosts", error=ConfigurationError)
         return cls(checked_secrets(secret), tuple(_checked_host(name) for name in names))
 
-    def check(self, url: str) -> None:
-        """Raises `WebhookRefused` if the URL may not be called; the message lists the hosts that may."""
+    def check(self, url: str) -> ListedHost:
+        """The entry of `hosts` that allows this URL. Raises `WebhookRefused` if it may not be called.
+
+        Anyone who may submit reads the message, so it does not tell which hosts are listed.
+        """
         if not self.secrets:
             raise WebhooksOff("this server sends no webhooks, since it has no webhook_secret: leave it out")
         parsed = parse_webhook(url)
-        if not {(parsed.raw_host, None), (parsed.raw_host, parsed.port)} & set(self.hosts):
-            listed = ", ".join(host if port is None else f"{host}:{port}" for host, port in self.hosts)
-            raise WebhookRefused(
-                f"{parsed.raw_host}:{parsed.port} is not a host that this server calls; "
-                f"webhook_hosts names {listed or 'none'}"
-            )
+        host = parsed.raw_host or ""
+        for listed in ((host, None), (host, parsed.port)):
+            if listed in self.hosts:
+                return listed
+        raise WebhookRefused(
+            f"{host}:{parsed.port} is not a host that this server calls: its operator may list it as a "
+            "webhook host (webhook_hosts, --webhook-host)"
+        )
 
 
 def parse_webhook(text: str) -> URL:
@@ -174,7 +183,7 @@ def is_this_machine(host: str) -> bool:
     return bool(mapped.is_loopback or mapped.is_unspecified)
 
 
-def _checked_host(name: str) -> tuple[str, int | None]:
+def _checked_host(name: str) -> ListedHost:
     arguments.text(name, "webhook_hosts", ConfigurationError)
     has_port = name.rpartition("]")[2].count(":") == 1
     authority = name if has_port or name.startswith("[") or ":" not in name else f"[{name}]"

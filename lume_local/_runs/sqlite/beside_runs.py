@@ -7,11 +7,27 @@ import uuid
 
 from lume_local._runs.records import Attempted, PendingDelivery
 from lume_local._runs.sqlite.operation import operation
+from lume_local._runs.sqlite.schema import RECEIVER
 from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent
 
 _WEBHOOK, _LINEAGE = "dlv_", "lin_"
 """The kinds of deliveries, by the prefix of their id."""
+_FIRST_OF_EACH = f"""
+WITH RECURSIVE receivers (receiver) AS (
+    SELECT min({RECEIVER}) FROM deliveries WHERE due IS NOT NULL
+    UNION ALL
+    SELECT (SELECT min({RECEIVER}) FROM deliveries WHERE due IS NOT NULL AND {RECEIVER} > receiver)
+    FROM receivers WHERE receiver IS NOT NULL
+)
+SELECT id, run_id, url, attempts, due, traceparent FROM receivers
+JOIN deliveries ON id IN (
+    SELECT id FROM deliveries WHERE due IS NOT NULL AND {RECEIVER} = receiver ORDER BY due LIMIT ?3
+)
+LEFT JOIN traces USING (run_id)
+WHERE CASE receiver WHEN '' THEN ?2 ELSE ?1 END ORDER BY due
+"""
+"""It steps from receiver to receiver in the index, so that a long queue for one of them costs the others nothing."""
 
 
 class SqliteDeliveries:
@@ -36,15 +52,16 @@ class SqliteDeliveries:
         )
 
     @operation
-    def waiting(self, limit: int, *, webhooks: bool = True, lineage: bool = True) -> list[PendingDelivery]:
-        kinds = [kind for kind, wanted in ((_WEBHOOK, webhooks), (_LINEAGE, lineage)) if wanted]
-        rows = self._db.execute(
-            "SELECT id, run_id, url, body, attempts, due, traceparent FROM deliveries "
-            "LEFT JOIN traces USING (run_id) WHERE due IS NOT NULL "
-            f"AND substr(id, 1, 4) IN ({', '.join('?' * len(kinds))}) ORDER BY due LIMIT ?",
-            [*kinds, limit],
-        )
+    def waiting(self, most: int, *, webhooks: bool = True, lineage: bool = True) -> list[PendingDelivery]:
+        rows = self._db.execute(_FIRST_OF_EACH, [webhooks, lineage, most])
         return [PendingDelivery(**dict(row), is_lineage=row["id"].startswith(_LINEAGE)) for row in rows]
+
+    @operation
+    def body(self, delivery_id: str) -> bytes:
+        """The body of a pending delivery."""
+        body: bytes
+        (body,) = self._db.execute("SELECT body FROM deliveries WHERE id = ?", [delivery_id]).fetchone()
+        return body
 
     @operation
     def of_run(self, run_id: str) -> list[Attempted]:

@@ -1,9 +1,12 @@
 """The tables of the state file."""
 
+RECEIVER = "substr(url, 1, 7 + instr(substr(url, 9) || '/', '/'))"
+"""Scheme, host and port of a delivery's URL; empty for lineage events, which have none. An index is over it."""
+
 VERSION = 1
 """The `user_version` of the file, from which a later release can migrate it. Another one is refused."""
 
-SCHEMA = """
+SCHEMA = f"""
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 
 CREATE TABLE runs (
@@ -92,6 +95,7 @@ CREATE TABLE sources (
     seen TEXT NOT NULL,
     digest TEXT
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX due_by_receiver ON deliveries ({RECEIVER}, due) WHERE due IS NOT NULL;
 CREATE INDEX outputs_kept ON outputs (run_id) WHERE identity != '';
 CREATE INDEX by_flow_and_status ON runs (flow_version, status, seq);
 CREATE INDEX done_by_source ON runs (flow_version, source_key, seq)

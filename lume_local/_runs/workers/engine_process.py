@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -36,10 +36,11 @@ class EngineProcess:
     Args:
         url: of the engine. It may hold a secret, so it is on no command line.
         folder: of the server; the workers of the cluster must see it.
+        secrets: the server's own, which must not be in its environment.
     """
 
-    def __init__(self, url: str, folder: Path, health: Health) -> None:
-        self._order_url, self._folder, self._health = url, folder, health
+    def __init__(self, url: str, folder: Path, health: Health, secrets: Collection[str] = ()) -> None:
+        self._order_url, self._folder, self._health, self._secrets = url, folder, health, secrets
         self._socket = ""
         self.slots = 1
 
@@ -86,7 +87,7 @@ class EngineProcess:
         """A process that serves. Raises `EngineFailed`."""
         with suppress(FileNotFoundError):
             os.unlink(self._socket)
-        process = await _spawned()
+        process = await _spawned(self._secrets)
         said = _Said()
         tasks.start_soon(said.read, process)
         try:
@@ -121,9 +122,9 @@ class _Said:
         return self._end.decode(errors="replace").strip().rpartition("\n")[2] or "it said nothing"
 
 
-async def _spawned() -> ChildProcess:
+async def _spawned(secrets: Collection[str]) -> ChildProcess:
     try:
-        return await child(_PROGRAM, environment())
+        return await child(_PROGRAM, environment(secrets))
     except OSError as error:
         raise EngineFailed(f"its process can't be started: {error.strerror or error}") from error
 

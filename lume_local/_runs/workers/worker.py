@@ -6,7 +6,7 @@ process that does not answer in time is killed.
 """
 
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 
 from lume_async._base.elided import elided
 from lume_local._flow.fields import FlowError
-from lume_local._runs.workers.child import ChildProcess, Start, child, environment
+from lume_local._runs.workers.child import ChildProcess, Start, child, environment, lent
 from lume_local._shared.obstacle import Obstacle
 from lume_local._shared.protocol import (
     Cancel,
@@ -29,6 +29,7 @@ from lume_local._shared.protocol import (
     Finish,
     Job,
     Json,
+    Lend,
     Look,
     Looked,
     ProtocolError,
@@ -75,8 +76,8 @@ class NotFinished(Obstacle):
 class Worker:
     """One worker process. Create it with `start`; `stop` it."""
 
-    def __init__(self, process: ChildProcess, given: dict[str, str]) -> None:
-        self._process, self._environment = process, given
+    def __init__(self, process: ChildProcess, given: dict[str, str], secrets: Collection[str]) -> None:
+        self._process, self._environment, self._secrets = process, given, secrets
         self._stdin, self._stdout = process.stdin, process.stdout
         self.runs = 0
         self._is_ready = True  # for a job; false from the start of a run
@@ -86,13 +87,15 @@ class Worker:
         self._stderr_ended = anyio.Event()
 
     @classmethod
-    async def start(cls, tasks: TaskGroup, start: Start | None = None) -> "Worker":
+    async def start(
+        cls, tasks: TaskGroup, start: Start | None = None, secrets: Collection[str] = ()
+    ) -> "Worker":
         """A worker that is ready for a job. Raises `WorkerDied` if it can't start.
 
-        `tasks` gets the reader of its stderr, which ends with the process.
+        `tasks` gets the reader of its stderr, which ends with the process. `secrets` are not in its environment.
         """
-        given = environment()
-        worker = cls(await _spawned(given, start), given)
+        given = environment(secrets)
+        worker = cls(await _spawned(given, start), given, secrets)
         tasks.start_soon(worker._read_stderr)
         try:
             with anyio.move_on_after(START_LIMIT):
@@ -123,7 +126,7 @@ class Worker:
     @property
     def is_fit(self) -> bool:
         """Whether a new process would have the same environment: a password in it may have changed."""
-        return self.is_alive and self._environment == environment()
+        return self.is_alive and self._environment == environment(self._secrets)
 
     async def _event(self) -> Event | None:
         """The next event, or None if the process has ended. Raises `ProtocolError`."""
@@ -134,7 +137,10 @@ class Worker:
         return decode_event(line) if line.endswith(b"\n") else None
 
     async def _send(self, job: Job) -> None:
+        variables = lent(_databases(job))
         with suppress(ConnectionError):  # the process has ended: the missing answer reports it
+            if variables:
+                self._stdin.write(encode(Lend(variables)))
             self._stdin.write(encode(job))
             await self._stdin.drain()
 
@@ -245,6 +251,19 @@ class Worker:
             await self._process.wait()
         with anyio.move_on_after(PATIENCE):  # another process may have inherited the pipe
             await self._stderr_ended.wait()
+
+
+def _databases(job: Job) -> Collection[str] | None:
+    """The variables with the databases that a job uses; None for any: a commit may have begun in each of them."""
+    places: tuple[Json, ...] = ()
+    match job:
+        case Execute():
+            places = (job.source, job.mapped, job.rejects)
+        case Look():
+            places = (job.source,)
+        case Finish():
+            return None
+    return {place["url_env"] for place in places if "url_env" in place}
 
 
 async def _spawned(environment: dict[str, str], start: Start | None) -> ChildProcess:

@@ -1,6 +1,6 @@
 """Worker processes: started ahead of need, handed out, taken back, never outliving the pool."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -38,10 +38,17 @@ class WorkerPool:
     Args:
         most: the maximum number of workers, besides those that are needed immediately.
         start: how their processes are started, if not by `default_start`.
+        secrets: the server's own, which must not be in their environment.
     """
 
-    def __init__(self, most: int = 1, health: Health | None = None, start: Start | None = None) -> None:
-        self._most, self._health, self._start_process = most, health, start
+    def __init__(
+        self,
+        most: int = 1,
+        health: Health | None = None,
+        start: Start | None = None,
+        secrets: Collection[str] = (),
+    ) -> None:
+        self._most, self._health, self._start_process, self._secrets = most, health, start, secrets
         self._tasks: TaskGroup
         self._spare: _Spare | None = None
         self._idle: list[Worker] = []
@@ -103,7 +110,7 @@ class WorkerPool:
     async def _started(self) -> Worker:
         """Start a worker, and report to `health` whether that works. Raises `WorkerDied`."""
         try:
-            worker = await Worker.start(self._tasks, self._start_process)
+            worker = await Worker.start(self._tasks, self._start_process, self._secrets)
         except WorkerDied as error:
             if self._health is not None:
                 self._health.trouble(_WORKERS, str(error))

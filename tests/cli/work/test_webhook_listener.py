@@ -115,14 +115,14 @@ def test_the_command_serve_as_the_sender(shell: Shell, tmp_path: Path, port: int
     write_flows(tmp_path / "flows")
     (tmp_path / "good.csv").write_text(PEOPLE_CSV)
     words = ["--webhook-secret-env", "LUME_WEBHOOK_SECRET", "--webhook-host", f"127.0.0.1:{port}"]
-    serving = shell.start("serve", "--key-env", "KEY", *words, KEY="k")
+    serving = shell.start("serve", "--key-env", "KEY", *words, KEY="key-of-the-sender")
     serving.until(lambda: "LUME_API_KEY" in serving.err and "\n" in serving.out)
     started, url = listen(shell, "--once", "--port", str(port))
     wanted = {"flow_version": "people:v1", "source_path": "good.csv", "webhook_url": url}
     status, _ = send(
         f"{serving.out.strip()}/v1/runs",
         json.dumps(wanted).encode(),
-        {"lume-api-key": "k", "Content-Type": "application/json"},
+        {"lume-api-key": "key-of-the-sender", "Content-Type": "application/json"},
     )
     assert status == 201
     done = started.end()

@@ -45,6 +45,48 @@ async def test_half_a_head_is_not_waited_for(
         assert await reader.read() == b""
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /v1/runs HTTP/1.1\r\nHost: x\r\nlume-api-key: KEY\x00\r\n\r\n",
+        b"GET /v1/runs HTTP/1.1\r\nHost: x\r\nlume-api-key KEY\r\n\r\n",
+        b"GET /v1/runs HTTP/1.1\r\nHost: x\r\n lume-api-key: KEY\r\n\r\n",
+        b"GET /v1/runs HTTP/1.1\r\nHost: x\r\nlume api key: KEY\r\n\r\n",
+        b"GET /v1/runs HTTP/1.1\r\nHost: x\r\nlume-api-key: KEY" + b"x" * 10_000 + b"\r\n\r\n",
+        b"GET /v1/runs HTTP/1.1\r\nHost: x\r\nKEY" + b"x" * 10_000 + b": a\r\n\r\n",
+        b"GET /v1/runs?KEY=" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /KEY\x7f\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"KEY / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/KEY\r\nHost: x\r\n\r\n",
+        b"POST /v1/runs HTTP/1.1\r\nHost: x\r\nContent-Length: KEY\r\n\r\n",
+        b"POST /v1/runs HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nKEY\r\n",
+    ],
+)
+async def test_a_malformed_head_is_not_repeated(
+    server: lume_local.Server, head: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may hold the key, and an answer may end up in a log."""
+    async with connection(server) as (reader, writer):
+        writer.write(head.replace(b"KEY", server.api_key.encode()))
+        answered = await reader.read()
+    assert answered.split()[1] in (b"400", b"401", b"404", b"405"), answered
+    assert server.api_key.encode() not in answered
+    assert server.api_key not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "lengths", ["Content-Length: 2\r\nContent-Length: 3", "Content-Length: 2\r\nTransfer-Encoding: chunked"]
+)
+async def test_a_body_with_two_lengths_is_refused(server: lume_local.Server, lengths: str) -> None:
+    """A proxy in front may take the other one, and the rest for another request (request smuggling)."""
+    head = f"POST /v1/runs HTTP/1.1\r\nHost: x\r\nlume-api-key: {server.api_key}\r\n{lengths}\r\n\r\n"
+    async with connection(server) as (reader, writer):
+        writer.write(head.encode() + b"{}0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        answered = await reader.read()
+    assert answered.split()[1] == b"400"
+    assert answered.count(b"X-Request-Id:") == 1
+
+
 async def test_half_a_second_head_is_not_waited_for_either(
     server: lume_local.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,12 +20,27 @@ async def test_the_page_has_all_that_it_loads(server: lume_local.Server) -> None
     assert (status, content_type) == (200, "text/html; charset=utf-8")
     loaded = re.findall(r'(?:href|src|url)(?:="|: ")([^"]+)"', page.decode())
     assert len(loaded) == 4
+    assert b"<script>" not in page  # the policy allows none
     for path in loaded:
         assert path.startswith("/"), "nothing comes from elsewhere"
         assert (await get(server, path))[0] == 200
     _, content_type, script = await get(server, "/docs/swagger-ui-bundle.js")
     assert content_type.startswith("text/javascript")
     assert len(script) > 1_000_000
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js"])
+async def test_the_page_allows_nothing_from_elsewhere(server: lume_local.Server, path: str) -> None:
+    wire = Wire(server.base_url, "wrong")
+    async with wire.session, wire.session.get(path) as response:
+        policy = response.headers["Content-Security-Policy"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert (rules["default-src"], rules["script-src"], rules["frame-ancestors"]) == (
+        "'none'",
+        "'self'",
+        "'none'",
+    )
 
 
 @pytest.mark.parametrize("name", ["other.js", "..%2Fflask_swagger_ui.py", "%2Fetc%2Fpasswd", "index.css"])

@@ -9,6 +9,7 @@ import sqlite3
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,6 +150,10 @@ async def a_delivery(aged: Aged) -> str:
     return (await aged.store.deliveries.waiting(10))[0].id
 
 
+async def body(aged: Aged) -> Any:
+    return await aged.store.deliveries.body(await a_delivery(aged))
+
+
 async def delivered(aged: Aged) -> Any:
     return await aged.store.deliveries.delivered(await a_delivery(aged))
 
@@ -207,6 +212,7 @@ OPERATIONS: dict[str, Operation] = {
         lambda aged: aged.store.sources.last_header("broken:v1")
     ),
     "deliveries.waiting": lambda aged: aged.store.deliveries.waiting(10),
+    "deliveries.body": body,
     "deliveries.of_run": lambda aged: aged.store.deliveries.of_run("run_1"),
     "deliveries.pending": lambda aged: aged.store.deliveries.pending(),
     "deliveries.delivered": delivered,
@@ -273,6 +279,27 @@ async def test_what_grows_with_the_history_is_known(aged: tuple[Aged, Aged], nam
     _, operation = BOUNDED_OTHERWISE[name]
     (few, _), (many, _) = [await one.steps(operation(one)) for one in aged]
     assert many > 1.2 * few + 50, "it doesn't grow any more: move it to the others"
+
+
+async def test_a_longer_queue_for_one_receiver_costs_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Recorded))
+    counts = []
+    for waiting in (SHORT, LONG):
+        store = SqliteStore(tmp_path / f"{waiting}.sqlite")
+        assert isinstance(store._db, Recorded)
+        fill(store._db, waiting)
+        store._db.execute("UPDATE deliveries SET due = attempts, url = 'https://away.example/' || id")
+        store._db.commit()
+        one = Aged(store, store._db, waiting)
+        await a_delivery(one)
+        counts.append(await one.steps(store.deliveries.waiting(4)))
+        assert len(await store.deliveries.waiting(4)) == 5
+        store.close()
+    (few, _), (many, scans) = counts
+    assert many <= 1.2 * few + 50
+    assert not scans
 
 
 def test_every_operation_is_looked_at(aged: tuple[Aged, Aged]) -> None:

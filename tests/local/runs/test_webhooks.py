@@ -4,8 +4,8 @@ import asyncio
 import socket
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ import lume_async
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_async.webhooks import Once, WebhookEvent, verify
-from lume_local._runs.deliveries import webhook_sender
+from lume_local._runs.deliveries import addresses, webhook_sender
+from lume_local._runs.deliveries.addresses import is_own, is_public
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.deliveries.webhooks import NotAWebhook, WebhookRefused, WebhookRules
 from lume_local._runs.health import Health
@@ -457,6 +458,7 @@ async def test_whoever_can_not_be_reached_is_noted(
     late, refused, unreachable = [row["error"] for row in rows]
     assert late == "no answer within 0 s"
     assert "not.allowed.any.more:80 is not a host that this server calls" in refused
+    assert hook.host not in refused  # a submitter reads it, and need not know which hosts are listed
     assert "ClientConnectorError" in unreachable
 
 
@@ -479,19 +481,106 @@ async def test_no_other_name_leads_to_this_machine(
         await ended(store, f"http://localhost:{port}/hook")
         async with sending(store, "inward.example", f"localhost:{port}"):
             refused, called = await settled(tmp_path / "runs.sqlite", 2)
-    assert "inward.example leads to this machine" in refused["error"]
+    assert "inward.example leads to an address of this machine" in refused["error"]
     assert called["error"] is None
     assert len(calls) == 1
 
 
-async def test_only_a_few_at_a_time(store: SqliteStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        *(
+            ("8.8.8.8", True),
+            ("2001:4860:4860::8888", True),
+            ("::ffff:8.8.8.8", True),
+            ("64:ff9b::8.8.8.8", True),
+        ),
+        *(
+            (text, False)
+            for text in ("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254")
+        ),
+        *((text, False) for text in ("100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "192.0.2.1")),
+        *(
+            (text, False)
+            for text in ("::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12::1", "ff02::1")
+        ),
+        *((text, False) for text in ("::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:808:808::1")),
+    ],
+)
+def test_addresses_of_the_internet(address: str, public: bool) -> None:
+    assert is_public(address) is public
+
+
+def test_addresses_of_this_machine() -> None:
+    assert is_own("127.0.0.1")
+    assert not is_own("8.8.8.8")
+    assert not is_own("2001:4860:4860::8888")
+
+
+Resolve = Callable[[str, int], str]
+
+
+def resolved_by(monkeypatch: pytest.MonkeyPatch, resolve: Resolve) -> list[str]:
+    """Names lead where `resolve` says. Gives the names that were looked up."""
+    asked: list[str] = []
+
+    async def answer(resolver: object, host: str, port: int = 0, family: int = 0) -> list[dict[str, Any]]:
+        asked.append(host)
+        found = {"hostname": host, "host": resolve(host, len(asked)), "port": port}
+        return [{**found, "family": socket.AF_INET, "proto": 0, "flags": socket.AI_NUMERICHOST}]
+
+    monkeypatch.setattr(DefaultResolver, "resolve", answer)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("address", "more", "allowed"),
+    [
+        ("8.8.8.8", [], True),
+        ("8.8.4.4", [], False),  # of an interface of this machine
+        ("8.8.4.4", ["8.8.4.4:80"], True),
+        ("10.0.0.5", [], False),
+        ("10.0.0.5", ["10.0.0.6", "10.0.0.5:81"], False),
+        ("10.0.0.5", ["10.0.0.5"], True),
+        ("10.0.0.5", ["10.0.0.5:80"], True),
+        ("169.254.169.254", [], False),
+        ("127.0.0.1", ["127.0.0.1:80"], True),
+    ],
+)
+async def test_a_listed_name_leads_to_the_internet_or_to_a_listed_address(
+    monkeypatch: pytest.MonkeyPatch, address: str, more: list[str], allowed: bool
+) -> None:
+    monkeypatch.setattr(addresses, "is_own", lambda text: text == "8.8.4.4")
+    resolved_by(monkeypatch, lambda host, count: address)
+    resolver = addresses.OutwardResolver(WebhookRules.of(SECRET, ["hooks.example", *more]))
+    with (
+        nullcontext() if allowed else pytest.raises(OSError, match="only if webhook_hosts lists the address")
+    ):
+        assert [one["host"] for one in await resolver.resolve("hooks.example", 80)] == [address]
+    await resolver.close()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_the_address_that_was_checked_is_the_one_that_is_called(
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each answer is another one: a second look-up between the check and the connection would lead elsewhere.
+    asked = resolved_by(monkeypatch, lambda host, count: "127.0.0.1" if count % 2 else "127.0.0.2")
+    async with receiver(lambda event: None) as hook:
+        await ended(store, f"http://inward.example:{hook.host.rpartition(':')[2]}/hook")
+        async with sending(store, "inward.example", hook.host):
+            (row,) = await settled(tmp_path / "runs.sqlite")
+    assert (row["attempts"], row["error"], asked) == (1, None, ["inward.example"])
+
+
+async def test_only_two_at_a_time_for_a_host(store: SqliteStore, tmp_path: Path) -> None:
     present, most, gate, full = 0, 0, asyncio.Event(), asyncio.Event()
 
     async def count(event: WebhookEvent) -> None:
         nonlocal present, most
         present += 1
         most = max(most, present)
-        if present == webhook_sender.MOST_AT_ONCE:
+        if present == webhook_sender.MOST_PER_HOST:
             full.set()
         await gate.wait()
         present -= 1
@@ -504,8 +593,56 @@ async def test_only_a_few_at_a_time(store: SqliteStore, tmp_path: Path) -> None:
             gate.set()
             received = await hook.until(30)
             await settled(tmp_path / "runs.sqlite", 30)
-    assert most == webhook_sender.MOST_AT_ONCE
+    assert most == webhook_sender.MOST_PER_HOST
     assert sorted(orjson.loads(one.body)["run_id"] for one in received) == sorted(ids)
+
+
+@asynccontextmanager
+async def hanging(count: int) -> AsyncIterator[list[str]]:
+    """Hosts that accept connections and never answer."""
+    listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        yield [f"127.0.0.1:{one.getsockname()[1]}" for one in listening]
+    finally:
+        for one in listening:
+            one.close()
+
+
+@pytest.mark.parametrize(("hosts", "each"), [(1, 48), (48, 1), (48, 3)])
+async def test_receivers_that_hang_delay_no_other(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, hosts: int, each: int
+) -> None:
+    monkeypatch.setattr(webhook_sender, "PATIENCE", 600.0)  # longer than the test
+    async with hanging(hosts) as names, receiver(lambda event: None) as hook:
+        for name in names:
+            await ended(store, f"http://{name}/", each)
+        async with sending(store, *names, hook.host) as sender:
+            await ended(store, hook.url)
+            sender.wake()
+            await hook.until(1)
+            await ended(store, hook.url, 30)
+            sender.wake()
+            await hook.until(31)
+
+
+async def test_hosts_take_turns(store: SqliteStore) -> None:
+    """Few places, many waiting for one host: the next place is for a host that has none."""
+    order: list[str] = []
+    async with (
+        receiver(lambda event: order.append("one")) as one,
+        receiver(lambda event: order.append("two")) as two,
+    ):
+        await ended(store, one.url, 20)
+        await ended(store, two.url, 2)
+        async with sending(store, one.host, two.host):
+            await two.until(2)
+    assert order.count("one") < 20
+
+
+async def test_ports_of_a_host_that_is_listed_without_one_share_its_places(store: SqliteStore) -> None:
+    rules = WebhookRules.of(SECRET, ["hooks.example", "other.example:8080"])
+    urls = ("http://hooks.example/a", "https://HOOKS.example:8443/b", "http://other.example:8080/")
+    assert [rules.check(url) for url in urls] == [("hooks.example", None)] * 2 + [("other.example", 8080)]
 
 
 async def test_a_clock_that_was_set_back_holds_nothing_up(store: SqliteStore, tmp_path: Path) -> None:
@@ -559,8 +696,12 @@ async def test_what_can_not_be_noted_is_noted_later_and_not_sent_again(
 
 async def test_what_is_due_first_comes_first(store: SqliteStore) -> None:
     first, second = await ended(store, "http://127.0.0.1/", 2)
-    one, two = await store.deliveries.waiting(9)
-    assert (one.run_id, two.run_id) == (first, second)
+    (other,) = await ended(store, "http://127.0.0.1:8080/?a=/b")
+    one, two, three = await store.deliveries.waiting(9)
+    assert (one.run_id, two.run_id, three.run_id) == (first, second, other)
+    assert await store.deliveries.waiting(1) == [one, three]
     await store.deliveries.failed(one.id, "no", two.due + 1)
-    assert await store.deliveries.waiting(1) == [two]
+    assert await store.deliveries.waiting(1) == [two, three]
+    await store.deliveries.delivered(three.id)
+    assert orjson.loads(await store.deliveries.body(two.id))["run_id"] == second
     assert (await store.deliveries.waiting(9))[1] == evolve(one, attempts=1, due=two.due + 1)

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forked import altered
@@ -57,17 +58,24 @@ async def odd() -> AsyncIterator[WorkerPool]:
         yield pool
 
 
-def job(folder: Path, *questions: str, do: str = "") -> Execute:
+def job(folder: Path, *questions: str, do: str = "", **places: dict[str, Any]) -> Execute:
     """A run that asks these questions and then does that."""
     flow = {"ask": questions, "do": do, "seeds": []}
-    return Execute("run_1", flow, {"kind": "odd"}, str(folder / "run"), {}, {}, "1GB", 2)
+    source, mapped, rejects = (
+        places.get("source", {"kind": "odd"}),
+        places.get("mapped", {}),
+        places.get("rejects", {}),
+    )
+    return Execute("run_1", flow, source, str(folder / "run"), mapped, rejects, "1GB", 2)
 
 
-async def ask(pool: WorkerPool, folder: Path, *questions: str, do: str = "") -> tuple[int, Event | None]:
+async def ask(
+    pool: WorkerPool, folder: Path, *questions: str, do: str = "", **places: dict[str, Any]
+) -> tuple[int, Event | None]:
     """One run in a pool: the process that did it, and its last event."""
     taken = await pool.take()
     event = None
-    async for event in taken.run(job(folder, *questions, do=do)):
+    async for event in taken.run(job(folder, *questions, do=do, **places)):
         if isinstance(event, Outcome):
             break
     await pool.release(taken)
@@ -109,15 +117,16 @@ async def test_a_process_ends_after_so_many_runs(home: Path, monkeypatch: pytest
 async def test_a_variable_that_is_set_later_is_seen_by_the_next_run(
     odd: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether the process was idle or a spare one: it may be the URL of a database."""
+    """Whether the process was idle or a spare one."""
 
     def sees(value: str | None) -> str:
-        return f"assert os.environ.get('WAREHOUSE_URL') == {value!r}"
+        return f"assert os.environ.get('AWS_REGION') == {value!r}"
 
     first, event = await ask(odd, tmp_path, do=sees(None))
     assert isinstance(event, Done)
-    for n, value in enumerate(["postgresql://one", "postgresql://two"]):
-        monkeypatch.setenv("WAREHOUSE_URL", value)
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    for n, value in enumerate(["one", "two"]):
+        monkeypatch.setenv("AWS_REGION", value)
         monkeypatch.setenv("PYTEST_CURRENT_TEST", f"another one {n}")
         second, event = await ask(odd, tmp_path, do=sees(value))
         assert isinstance(event, Done)
@@ -127,9 +136,56 @@ async def test_a_variable_that_is_set_later_is_seen_by_the_next_run(
             "nothing that concerns a run has changed"
         )
         first = second
-    monkeypatch.delenv("WAREHOUSE_URL")
+    monkeypatch.delenv("AWS_REGION")
     _, event = await ask(odd, tmp_path, do=sees(None))
     assert isinstance(event, Done)
+
+
+async def test_a_run_gets_the_databases_that_it_names_and_no_other(
+    odd: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql://app:secret@db.example/app"
+    for name in ("FIRST_URL", "SECOND_URL", "THIRD_URL"):
+        monkeypatch.setenv(name, f"{url}-{name}")
+
+    async def sees(*names: str, **places: dict[str, Any]) -> int:
+        seen = f"{{name for name in os.environ if name.endswith('_URL')}} == {set(names)!r}"
+        pid, event = await ask(odd, tmp_path, do=f"assert {seen}", **places)
+        assert isinstance(event, Done), event
+        return pid
+
+    first = await sees("FIRST_URL", source={"kind": "odd", "url_env": "FIRST_URL"})
+    monkeypatch.setenv("SECOND_URL", f"{url}-changed")  # no reason for another process
+    assert await sees(
+        "SECOND_URL", "THIRD_URL", mapped={"url_env": "SECOND_URL"}, rejects={"url_env": "THIRD_URL"}
+    )
+    assert await sees() == first, "what one run was lent is not left to the next"
+
+
+async def test_the_secrets_of_the_server_are_not_in_the_environment_of_its_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the variables are called that it has them from."""
+    secrets = {"MY_KEY": "an-api-key-of-mine", "HOOKS": "whisper", "CLUSTER": "sc://spark:15002/;token=abc"}
+    others = {
+        "BROKER": "amqp://user:pw@broker/",
+        "DATABASE_URL": "sqlite:////srv/a.db",
+        "LUME_WEBHOOK_SECRET": "x",
+        "LUME_API_KEY": "y",
+    }
+    kept = {
+        "HTTPS_PROXY": "http://user:pw@proxy:3128",
+        "PLAIN": "https://user@example.org/a:b@c",
+        "TZ": "UTC",
+    }
+    for name, value in (secrets | others | kept).items():
+        monkeypatch.setenv(name, value)
+    pool = WorkerPool(start=altered(lambda _: ODD_RUNS), secrets=frozenset(secrets.values()))
+    async with owned(pool.running(), "pool"):
+        names = [*secrets, *others, *kept]
+        seen = f"[name for name in {names!r} if name in os.environ] == {[*kept]!r}"
+        _, event = await ask(pool, tmp_path, do=f"assert {seen}, list(os.environ)")
+    assert isinstance(event, Done), event
 
 
 async def test_a_spare_process_of_another_environment_is_not_handed_out(
@@ -140,7 +196,7 @@ async def test_a_spare_process_of_another_environment_is_not_handed_out(
         assert pool._spare is not None
         await pool._spare.settled.wait()
         spare = pool._spare.worker
-        monkeypatch.setenv("WAREHOUSE_URL", "postgresql://one")
+        monkeypatch.setenv("AWS_REGION", "one")
         taken = await pool.take()
         assert taken is not spare
         assert pool.size == 1

@@ -5,22 +5,22 @@ The rows are those that the file has: openpyxl alone would drop or join those th
 
 import datetime
 import zipfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from attrs import frozen
 
 from lume_local._shared import magic
 from lume_local._worker.sources.formats.names import readable, unknown_columns, visible_columns
 from lume_local._worker.sources.formats.rows_file import RowsFile
+from lume_local._worker.sources.formats.workbook import Archive, PartTooLarge, open_book
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
-_BETWEEN_PAUSES = 1000
 _WHOLE = 1e15
 """Below it every whole number is a number of its own."""
 _TROUBLE = (
@@ -90,26 +90,25 @@ def _why_malformed(cells: list[Any], width: int, null: list[str]) -> str:
 
 def rows_of(reading: Reading) -> Generator[tuple[int, list[Any]], None, None]:
     """The rows with their numbers; a formula has the value that was saved with it, or stays a formula."""
-    books: list[Any] = []
-    # Twice, as openpyxl gives either saved values or formulas: an empty value alone would hide an unsaved formula.
-    # As open files, because it checks the suffix of a path, and an upload may have any name.
-    files = [reading.path.open("rb") for _ in range(2)]
+    shown = reading.shown
     try:
-        _check_size(reading)
-        for file, data_only in zip(files, (True, False), strict=True):
-            books.append(open_book(file, data_only=data_only))
-        sheets = [sheet_rows(_sheet(book, reading), reading.shown) for book in books]
-        for count, ((number, values), (_, formulas)) in enumerate(zip(*sheets, strict=True), 1):
-            if count % _BETWEEN_PAUSES == 0:
-                reading.pause()
-            yield number, [_saved(one, other) for one, other in zip(values, formulas, strict=True)]
+        with Archive(reading.path, reading.pause) as archive:
+            _check_size(archive, reading)
+            # Twice, as openpyxl gives either saved values or formulas: an empty value would hide an unsaved formula.
+            book = open_book(archive, data_only=True)
+            sheet = _sheet(book, reading)
+            other = _sheet(open_book(archive, data_only=False, strings=sheet._shared_strings), reading)
+            with closing(sheet_rows(sheet, shown)) as rows, closing(sheet_rows(other, shown)) as others:
+                for (number, values), (_, formulas) in zip(rows, others, strict=True):
+                    yield number, [_saved(one, other) for one, other in zip(values, formulas, strict=True)]
+    except MemoryError:
+        raise SourceError(f"{shown} needs more memory than a run has: save it as CSV") from None
+    except PartTooLarge as error:
+        raise SourceError(
+            f"{shown} is not read: {error}. Save it as CSV if it is meant to be so large"
+        ) from None
     except _TROUBLE as error:
-        raise SourceError(f"{reading.shown} {what_else(reading.path) or _damaged(error)}") from None
-    finally:
-        for book in books:
-            book.close()
-        for file in files:
-            file.close()
+        raise SourceError(f"{shown} {what_else(reading.path) or _damaged(error)}") from None
 
 
 _DOCUMENTS = {
@@ -151,32 +150,14 @@ def _damaged(error: Exception) -> str:
     return f"is an Excel workbook that can't be read ({error}): open it in Excel, and save it again"
 
 
-def open_book(file: BinaryIO | Path, *, data_only: bool) -> Any:
-    """The workbook, as `openpyxl.load_workbook` gives it. Its chart sheets have no cells and are skipped."""
-    from openpyxl.chartsheet import Chartsheet
-    from openpyxl.reader.excel import ExcelReader
-
-    class Reader(ExcelReader):
-        def read_chartsheet(self, sheet: Any, rel: Any) -> None:
-            book: Any = self.wb
-            book._add_sheet(Chartsheet(parent=book, title=sheet.name))
-
-    reader = Reader(file, read_only=True, data_only=data_only)
-    reader.read()
-    return reader.wb
-
-
 def _saved(value: Any, formula: Any) -> Any:
     return formula if formula.data_type == "f" and value.value is None else value
 
 
-def _check_size(reading: Reading) -> None:
-    """A workbook is a zip archive, and could unpack to anything."""
-    with zipfile.ZipFile(reading.path) as archive:
-        size = sum(part.file_size for part in archive.infolist())
-    if size > reading.flow["max_unpacked_bytes"]:
+def _check_size(archive: Archive, reading: Reading) -> None:
+    if archive.unpacked_bytes > reading.flow["max_unpacked_bytes"]:
         raise SourceError(
-            f"{reading.shown} unpacks to {size:,} bytes, more than source.max_unpacked_bytes allows"
+            f"{reading.shown} unpacks to {archive.unpacked_bytes:,} bytes, more than source.max_unpacked_bytes allows"
         )
 
 
@@ -236,7 +217,7 @@ class Strings:
         return self.texts[number]
 
 
-def sheet_rows(sheet: Any, shown: str) -> Iterator[tuple[int, list[Any]]]:
+def sheet_rows(sheet: Any, shown: str) -> Generator[tuple[int, list[Any]]]:
     """The rows that the file has, with their numbers; cells that it leaves out are empty. Raises `SourceError`."""
     from openpyxl.cell.read_only import EMPTY_CELL, ReadOnlyCell
     from openpyxl.worksheet._reader import WorkSheetParser
@@ -252,10 +233,12 @@ def sheet_rows(sheet: Any, shown: str) -> Iterator[tuple[int, list[Any]]]:
             timedelta_formats=book._timedelta_formats,
         )
         last = 0
+        file.row_ends()
         for number, cells in parser.parse():
             if not last < number <= MOST_ROWS:
                 raise SourceError(_wrong(shown, f"row {number} comes after row {last}"))
             last = number
+            file.row_ends()
             row: list[Any] = []
             for cell in cells:
                 column = cell["column"]

@@ -1,0 +1,382 @@
+"""Bearer tokens: those of a real issuer, and all that makes a token worthless."""
+
+import asyncio
+import base64
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from attrs import define, field
+from components import package
+from local.oidc import AUDIENCE, entry, issuer
+from local.receiver import unused_port
+from local.wire import Wire
+
+import lume_local
+from lume_async.errors import ConfigurationError
+from lume_local._http import tokens
+from lume_local._http.keys import Grant, Holder, Role, read_keys
+
+jwk, jwt = package("joserfc.jwk"), package("joserfc.jwt")
+NOW = 1_800_000_000
+FLOW = "/v1/flows/people/versions/v2"
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@asynccontextmanager
+async def serving(home: Path, *entries: str) -> AsyncIterator[Wire]:
+    """A server with these entries, and a client without a key."""
+    (home / "keys.toml").write_text("".join(entries))
+    folders = home / "flows", home / ".lume", [home]
+    async with lume_local.serve(*folders, keys=home / "keys.toml", max_active=1) as server:
+        wire = Wire(server.base_url, server.api_key)
+        del wire.session.headers["lume-api-key"]
+        async with wire.session:
+            yield wire
+
+
+# -- a real issuer
+
+
+async def token_of(issuer: str, client: str, audience: str = AUDIENCE) -> str:
+    """The access token of a client, as its programs get it."""
+    form = {"grant_type": "client_credentials", "resource": audience, "scope": "lume:read"}
+    basic = base64.b64encode(f"{client}:secret-of-a-robot".encode()).decode()
+    headers = {"Authorization": f"Basic {basic}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as http,
+        http.post(f"{issuer}/token", data=form) as response,
+    ):
+        document = await response.json()
+        assert response.status == 200, document
+        return str(document["access_token"])
+
+
+@pytest.mark.parametrize(("kind", "alg"), [("RSA", "RS256"), ("EC", "ES256"), ("OKP", "Ed25519")])
+async def test_tokens_of_a_real_issuer(home: Path, kind: str, alg: str) -> None:
+    port = unused_port()
+    made = {"RSA": 2048, "EC": "P-256", "OKP": "Ed25519"}
+    first, second = (
+        jwk.JWKRegistry.generate_key(kind, made[kind], {"alg": alg, "kid": name}) for name in ("one", "two")
+    )
+    entries = (
+        entry("readers", "read", f"http://127.0.0.1:{port}"),
+        entry("submitters", "submit", f"http://127.0.0.1:{port}", "realm_access.roles"),
+    )
+    body = {"flow_version": "people:v1", "source_path": "people.csv"}
+    async with serving(home, *entries) as wire:
+        with issuer(home, port, first) as url:
+            reader, submitter, stranger = [
+                bearer(await token_of(url, name)) for name in ("readers", "submitters", "strangers")
+            ]
+            elsewhere = bearer(await token_of(url, "readers", "urn:other"))
+            assert (await wire.ask("GET", "/v1/runs", headers=reader)).status == 200
+            refused = await wire.ask("POST", "/v1/runs", json=body, headers=reader)
+            assert (refused.status, "'readers:readers' has the role read" in refused.document["detail"]) == (
+                403,
+                True,
+            )
+            assert (await wire.ask("POST", "/v1/runs", json=body, headers=submitter)).status == 201
+            nothing = await wire.ask("GET", "/v1/runs", headers=stranger)
+            assert (nothing.status, "none of its claims gives it a role" in nothing.document["detail"]) == (
+                401,
+                True,
+            )
+            wrong = await wire.ask("GET", "/v1/runs", headers=elsewhere)
+            assert (wrong.status, "the token is not accepted" in wrong.document["detail"]) == (401, True)
+        # The issuer is away, and its key is known; then it is back with another one.
+        assert (await wire.ask("GET", "/v1/runs", headers=reader)).status == 200
+        with issuer(home, port, second) as url, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tokens, "_BETWEEN", 0.0)
+            renewed = bearer(await token_of(url, "readers"))
+            assert (await wire.ask("GET", "/v1/runs", headers=renewed)).status == 200
+            assert (await wire.ask("GET", "/v1/runs", headers=reader)).status == 401, "its key is withdrawn"
+            link = await console_link(wire, renewed)
+            assert (await wire.ask("GET", "/v1/runs", headers=link)).status == 200
+            assert (await wire.ask("POST", "/v1/runs", json=body, headers=link)).status == 403
+            (home / "keys.toml").write_text(entries[1])
+            assert (await wire.ask("GET", "/v1/runs", headers=link)).status == 401
+            assert (await wire.ask("GET", "/v1/runs", headers=renewed)).status == 401
+
+
+async def console_link(wire: Wire, headers: dict[str, str]) -> dict[str, str]:
+    """A session of the console that a token began."""
+    async with wire.session.post("/console/links", headers=headers) as response:
+        assert response.status == 201
+        token = (await response.json())["token"]
+    async with wire.session.post("/console/session", json={"token": token}) as response:
+        return {"lume-console-session": (await response.json())["session"]}
+
+
+# -- tokens that are worth nothing
+
+
+@define
+class Issuer:
+    """An issuer that says what the test wants."""
+
+    url: str = ""
+    keys: list[Any] = field(factory=list)
+    about: dict[str, Any] = field(factory=dict)
+    requests: int = 0
+    answer: Callable[[], web.StreamResponse] | None = None
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.requests += 1
+        if request.path == "/jwks":
+            if self.answer is not None:
+                return self.answer()
+            return web.json_response({"keys": [one.as_dict(private=False) for one in self.keys]})
+        assert request.path == "/.well-known/openid-configuration"
+        return web.json_response({"issuer": self.url, "jwks_uri": f"{self.url}/jwks"} | self.about)
+
+
+RSA = jwk.RSAKey.generate_key(2048, {"kid": "one", "alg": "RS256"})
+OTHER = jwk.RSAKey.generate_key(2048, {"kid": "one"})
+EC = jwk.ECKey.generate_key("P-256", {"kid": "two"})
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[Issuer]:
+    made = Issuer(keys=[RSA, EC])
+    runner = web.ServerRunner(web.Server(made.handle, access_log=None), shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield made
+    await runner.cleanup()
+
+
+def grants(url: str) -> list[Grant]:
+    reader, writer = Holder("readers", Role.READ), Holder("writers", Role.SUBMIT)
+    return [Grant(reader, url, AUDIENCE, "groups", "a"), Grant(writer, url, AUDIENCE, "groups", "b")]
+
+
+def signed(url: str, key: Any = RSA, alg: str = "RS256", kid: str | None = "one", **changes: Any) -> str:
+    claims = {"iss": url, "aud": AUDIENCE, "exp": NOW + 60, "sub": "ann", "groups": ["a"]} | changes
+    header = {"alg": alg} | ({} if kid is None else {"kid": kid})
+    claims = {name: value for name, value in claims.items() if value is not None}
+    return str(jwt.encode(header, claims, key, algorithms=[alg]))
+
+
+def raw(*parts: object, signature: str = "") -> str:
+    """A token that no library would make."""
+    texts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
+    return ".".join([*texts, signature])
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "role"),
+    [
+        ({}, "readers:ann", Role.READ),
+        ({"groups": ["a", "b"]}, "writers:ann", Role.SUBMIT),
+        ({"groups": "x a"}, "readers:ann", Role.READ),
+        ({"aud": ["other", AUDIENCE]}, "readers:ann", Role.READ),
+        ({"exp": NOW - 59}, "readers:ann", Role.READ),
+        ({"nbf": NOW + 59}, "readers:ann", Role.READ),
+        ({"sub": "a\nb"}, "readers", Role.READ),
+        ({"sub": None}, "readers", Role.READ),
+        ({"key": EC, "alg": "ES256", "kid": "two"}, "readers:ann", Role.READ),
+    ],
+)
+async def test_tokens_that_are_accepted(fake: Issuer, changes: dict[str, Any], name: str, role: Role) -> None:
+    checked = tokens.Tokens(lambda: NOW)
+    holder = await checked.holder(signed(fake.url, **changes), grants(fake.url))
+    assert (holder.name, holder.role) == (name, role)
+
+
+def _hmac(url: str) -> str:
+    """Signed with the public key as if it were a secret."""
+    head, claims = raw(
+        {"alg": "HS256", "kid": "one"}, {"iss": url, "aud": AUDIENCE, "exp": NOW + 60, "groups": ["a"]}
+    ).split(".")[:2]
+    digest = hmac.digest(RSA.as_pem(private=False), f"{head}.{claims}".encode(), "sha256")
+    return f"{head}.{claims}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+
+
+ODD: list[dict[str, Any]] = [
+    {"key": OTHER},
+    {"exp": NOW - 61},
+    {"exp": None},
+    {"exp": "soon"},
+    {"nbf": NOW + 61},
+    {"aud": "urn:other"},
+    {"aud": ["urn:other"]},
+    {"aud": None},
+    {"aud": 7},
+    {"iss": "http://127.0.0.1:1"},
+    {"iss": None},
+    {"iss": ["x"]},
+    {"kid": "unknown"},
+    {"kid": None},
+]
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *(lambda url, more=more: signed(url, **more) for more in ODD),
+        _hmac,
+        lambda url: raw({"alg": "none"}, {"iss": url, "aud": AUDIENCE, "exp": NOW + 60, "groups": ["a"]}),
+        lambda url: raw({"alg": "RS256", "kid": ["one"]}, {"iss": url}, signature="AAAA"),
+        lambda url: raw({"alg": "RS256", "kid": "one", "crit": ["x"], "x": 1}, {"iss": url}, signature="AAAA"),
+        lambda url: raw({"alg": 7}, {"iss": url}, signature="AAAA"),
+        lambda url: raw([], {"iss": url}, signature="AAAA"),
+        lambda url: signed(url)[:-3] + "AAA",
+        lambda url: signed(url).replace(".", ".A", 1),
+        lambda url: "..",
+        lambda url: "é.é.é",
+        lambda url: "a.b.c",
+    ],
+)  # fmt: skip
+async def test_tokens_that_are_refused(fake: Issuer, token: Callable[[str], str]) -> None:
+    checked = tokens.Tokens(lambda: NOW)
+    with pytest.raises(tokens.Problem) as caught:
+        await checked.holder(token(fake.url), grants(fake.url))
+    assert caught.value.status == 401
+    assert caught.value.document["detail"].startswith("the token is not accepted: ")
+
+
+@pytest.mark.parametrize("groups", [[], ["c"], "c", None, 7, {"a": 1}, [["a"]]])
+async def test_a_token_without_the_claim_has_no_role(fake: Issuer, groups: Any) -> None:
+    checked = tokens.Tokens(lambda: NOW)
+    with pytest.raises(tokens.Problem, match="unauthorized"):
+        await checked.holder(signed(fake.url, groups=groups), grants(fake.url))
+
+
+@pytest.mark.parametrize(
+    ("claim", "claims", "allowed"),
+    [
+        ("a.b", {"a": {"b": ["v"]}}, True),
+        ("a.b", {"a.b": "v"}, True),
+        ("a.b", {"a": ["v"]}, False),
+        ("a.b", {"a": {"c": ["v"]}}, False),
+        ("https://example.org/roles", {"https://example.org/roles": ["v"]}, True),
+        ("scope", {"scope": "openid v"}, True),
+        ("scope", {"scope": "openid vv"}, False),
+        ("scope", {}, False),
+        (None, {}, True),
+    ],
+)
+def test_where_a_claim_is(claim: str | None, claims: dict[str, Any], allowed: bool) -> None:
+    assert Grant(Holder("x", Role.READ), "i", "a", claim, "v").allows(claims) is allowed
+
+
+# -- issuers that are away, or lie
+
+
+async def test_the_keys_are_fetched_rarely(fake: Issuer) -> None:
+    now = NOW
+    checked = tokens.Tokens(lambda: now)
+    for _ in range(20):
+        await checked.holder(signed(fake.url, exp=NOW + 99999), grants(fake.url))
+        with pytest.raises(tokens.Problem):
+            await checked.holder(signed(fake.url, kid="unknown"), grants(fake.url))
+    assert fake.requests == 2
+    now += 31
+    with pytest.raises(tokens.Problem):
+        await checked.holder(signed(fake.url, kid="unknown", exp=NOW + 99999), grants(fake.url))
+    assert fake.requests == 4
+    now += 3601
+    await asyncio.gather(
+        *(checked.holder(signed(fake.url, exp=NOW + 99999), grants(fake.url)) for _ in range(20))
+    )
+    assert fake.requests == 6
+
+
+async def test_an_issuer_that_is_away_for_long_is_not_believed_any_more(fake: Issuer) -> None:
+    now = NOW
+    checked = tokens.Tokens(lambda: now)
+    token = signed(fake.url, exp=NOW + 99999)
+    await checked.holder(token, grants(fake.url))
+    fake.answer = lambda: web.Response(status=503)
+    now += 3601
+    await checked.holder(token, grants(fake.url))
+    now += 3601
+    with pytest.raises(tokens.Problem, match="unavailable") as caught:
+        await checked.holder(token, grants(fake.url))
+    assert "answers with status 503" in caught.value.document["detail"]
+    fake.answer = None
+    now += 31
+    await checked.holder(token, grants(fake.url))
+
+
+@pytest.mark.parametrize(
+    ("about", "answer", "words"),
+    [
+        ({"issuer": "http://127.0.0.1:1"}, None, "it says that it is 'http://127.0.0.1:1'"),
+        ({"jwks_uri": "http://keys.example/jwks"}, None, "http://keys.example/jwks is not https"),
+        ({"jwks_uri": 7}, None, "is not https"),
+        ({}, lambda: web.Response(status=302, headers={"Location": "/"}), "answers with status 302"),
+        ({}, lambda: web.Response(body=b"x" * 2_000_000), "more than 1,048,576 bytes"),
+        ({}, lambda: web.Response(body=b"{"), "unexpected end"),
+        ({}, lambda: web.json_response([]), "no JSON object"),
+        ({}, lambda: web.json_response({"keys": []}), "of no use"),
+        (
+            {},
+            lambda: web.json_response({"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "one"}]}),
+            "of no use",
+        ),
+        ({}, lambda: web.json_response({"keys": ["x"]}), ""),
+        ({}, lambda: web.json_response({}), "keys"),
+    ],
+)
+async def test_an_issuer_whose_keys_are_of_no_use(
+    fake: Issuer, about: dict[str, Any], answer: Callable[[], web.StreamResponse] | None, words: str
+) -> None:
+    fake.about, fake.answer = about, answer
+    checked = tokens.Tokens(lambda: NOW)
+    with pytest.raises(tokens.Problem, match="unavailable") as caught:
+        await checked.holder(signed(fake.url), grants(fake.url))
+    assert words in caught.value.document["detail"]
+
+
+async def test_a_key_is_used_where_both_are_sent(home: Path, fake: Issuer) -> None:
+    """A proxy may add a header `Authorization` of its own."""
+    async with serving(home, entry("readers", "read", fake.url)) as wire:
+        wrong = {
+            "lume-api-key": "wrong",
+            **bearer(signed(fake.url, exp=int(time.time()) + 60, groups=["readers"])),
+        }
+        assert (await wire.ask("GET", "/v1/runs", headers=wrong)).status == 401
+
+
+# -- the file
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('role = "read"\nissuer = "https://i"', "must have role, issuer and audience"),
+        ('role = "read"\nissuer = "https://i"\naudience = "a"\nclaim = "c"', "perhaps also claim with value"),
+        ('role = "read"\nissuer = "https://i"\naudience = "a"\nsha256 = "x"', "nothing else"),
+        ('role = "read"\nissuer = "https://i"\naudience = ""', "audience must be a string that is not empty"),
+        ('role = "read"\nissuer = ["https://i"]\naudience = "a"', "issuer must be a string"),
+        ('role = "read"\nissuer = "http://i.example"\naudience = "a"', "issuer must be an https:// URL"),
+        (
+            'role = "owner"\nissuer = "https://i.example"\naudience = "a"',
+            "role must be one of read, submit, admin",
+        ),
+    ],
+)
+def test_entries_with_mistakes(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "keys.toml").write_text(f"[staff]\n{text}\n")
+    with pytest.raises(ConfigurationError, match=words):
+        read_keys(tmp_path / "keys.toml")
+
+
+def test_what_an_entry_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keys.toml").write_text(entry("staff", "read", "https://i.example"))
+    monkeypatch.setattr("lume_async._base.extras.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"\[staff\] \(issuer\) needs joserfc: .*oidc"):
+        read_keys(tmp_path / "keys.toml")
