@@ -48,7 +48,7 @@ async def test_settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 async def test_keys_that_could_be_guessed(home: Path, key: str, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words) as caught:
-        async with lume_local.serve(None, home / ".lume", host="0.0.0.0", api_key=key):  # noqa: S104
+        async with lume_local.serve(None, home / ".lume", host="0.0.0.0", api_key=key):
             pass
     assert "xxx" not in str(caught.value)
 
