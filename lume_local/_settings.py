@@ -143,8 +143,8 @@ class ServerSettings:
     def __attrs_post_init__(self) -> None:
         if len(self.api_key) < _LEAST_KEY and self.host not in _HERE:
             raise ConfigurationError(
-                f"api_key has {len(self.api_key)} characters, and needs at least {_LEAST_KEY} on {self.host}: leave it "
-                "out for a generated one, or use a long random one, such as `openssl rand -hex 24` prints"
+                f"api_key has {len(self.api_key)} characters, and needs at least {_LEAST_KEY} on {self.host}: leave "
+                "it out for a generated one, or use a long random one, such as `openssl rand -hex 24` prints"
             )
 
     @property
