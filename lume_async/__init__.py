@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lume_async._api import as_completed as as_completed
     from lume_async._api import attach as attach
     from lume_async._api import default_client as default_client
+    from lume_async._api import dry_run as dry_run
     from lume_async._api import flow_version as flow_version
     from lume_async._api import init as init
     from lume_async._api import list_flows as list_flows
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from lume_async._api import run as run
     from lume_async._api import run_many as run_many
     from lume_async._api import run_status as run_status
+    from lume_async._api import statistics as statistics
+    from lume_async._api import upload as upload
     from lume_async._api import upload_file as upload_file
     from lume_async._api import wait_all as wait_all
     from lume_async._api import wait_for_run_completion as wait_for_run_completion
@@ -45,11 +48,19 @@ if TYPE_CHECKING:
     from lume_async._run.handle import LumeRun as LumeRun
     from lume_async._run.rows import Rows as Rows
     from lume_async._run.submit import OnDuplicate as OnDuplicate
+    from lume_async._run.transfer import OnProgress as OnProgress
+    from lume_async._run.transfer import SourceData as SourceData
     from lume_async._wire.flow_models import FlowColumn as FlowColumn
     from lume_async._wire.flow_models import FlowRule as FlowRule
     from lume_async._wire.flow_models import FlowSummary as FlowSummary
     from lume_async._wire.flow_models import FlowVersion as FlowVersion
+    from lume_async._wire.report_models import CountedBy as CountedBy
+    from lume_async._wire.report_models import CountOrder as CountOrder
+    from lume_async._wire.report_models import Delivery as Delivery
+    from lume_async._wire.report_models import DryRun as DryRun
+    from lume_async._wire.report_models import RunCount as RunCount
     from lume_async._wire.retry import Retry as Retry
+    from lume_async._wire.row_endpoints import Part as Part
     from lume_async.errors import ApiConnectionError as ApiConnectionError
     from lume_async.errors import ApiError as ApiError
     from lume_async.errors import ApiTimeoutError as ApiTimeoutError

@@ -1,13 +1,13 @@
 """The module-level functions: the operations of `Client` on a default client."""
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from lume_async._base.backoff import PollInterval
 from lume_async._base.duration import Duration
-from lume_async._base.secret import veiled
+from lume_async._base.secret import veiled, veiled_headers
 from lume_async._client import Client
 from lume_async._http.settings import ApiKey
 from lume_async._many import progress as _progress
@@ -15,7 +15,9 @@ from lume_async._many.monitor import Monitor
 from lume_async._many.progress import Progress
 from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate
+from lume_async._run.transfer import OnProgress, SourceData
 from lume_async._wire.flow_models import FlowSummary, FlowVersion
+from lume_async._wire.report_models import CountedBy, CountOrder, DryRun, RunCount
 from lume_async.models import Outcome, RunRequest, RunStatus
 
 # A dict operation is atomic, so there is no lock that a fork could leave locked.
@@ -48,16 +50,19 @@ def init(
     """
     api_key, base_url = veiled(api_key), veiled(base_url)
     client_options["proxy"] = veiled(client_options.get("proxy"))
+    client_options["token"] = veiled(client_options.get("token"))
+    client_options["headers"] = veiled_headers(client_options.get("headers"))
     options = {"base_url": base_url, "request_timeout": request_timeout, **client_options}
     _default["client"] = Client(api_key, **options)
 
 
 async def run(
     flow_version: str,
-    source_path: str,
+    source_path: str | None = None,
     run_metadata: dict[str, Any] | None = None,
     force_rerun: bool = False,
     *,
+    data: SourceData = None,
     idempotency_key: str | None = None,
     on_duplicate: OnDuplicate = "raise",
     webhook_url: str | None = None,
@@ -68,6 +73,7 @@ async def run(
         source_path,
         run_metadata,
         force_rerun,
+        data=data,
         idempotency_key=idempotency_key,
         on_duplicate=on_duplicate,
         webhook_url=webhook_url,
@@ -149,14 +155,24 @@ def monitor(*, max_in_flight: int = 64, poll_interval: PollInterval = None) -> M
 def list_runs(
     *,
     flow_version: str | None = None,
+    flow: str | None = None,
     source_path: str | None = None,
+    source: str | None = None,
     status: RunStatus | str | Collection[RunStatus | str] | None = None,
     since: datetime | Duration | None = None,
+    attention: float | None = None,
     limit: int | None = None,
 ) -> AsyncIterator[LumeRun]:
     """Yield the runs that match, newest first; see `Client.list_runs`."""
     return default_client().list_runs(
-        flow_version=flow_version, source_path=source_path, status=status, since=since, limit=limit
+        flow_version=flow_version,
+        flow=flow,
+        source_path=source_path,
+        source=source,
+        status=status,
+        since=since,
+        attention=attention,
+        limit=limit,
     )
 
 
@@ -183,6 +199,32 @@ def progress(
     return _progress.progress(outcomes, total=total, every=every)
 
 
+async def dry_run(
+    flow_version: str,
+    source_path: str,
+    run_metadata: dict[str, Any] | None = None,
+    *,
+    limit: int = 100,
+    timeout: Duration | None = 3600,
+) -> DryRun:
+    """Execute a run without publishing anything; see `Client.dry_run`."""
+    return await default_client().dry_run(
+        flow_version, source_path, run_metadata, limit=limit, timeout=timeout
+    )
+
+
+async def statistics(
+    *,
+    by: CountedBy | Sequence[CountedBy] = "status",
+    since: datetime | Duration | None = None,
+    flow: str | None = None,
+    order: CountOrder = "dimensions",
+    limit: int = 1000,
+) -> list[RunCount]:
+    """Count runs and their rows; see `Client.statistics`."""
+    return await default_client().statistics(by=by, since=since, flow=flow, order=order, limit=limit)
+
+
 async def register_flow(flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersion:
     """Register a flow version from a file, its text, or a dict; see `Client.register_flow`."""
     return await default_client().register_flow(flow)
@@ -196,6 +238,21 @@ async def flow_version(ref: str) -> FlowVersion:
 def list_flows(flow: str | None = None) -> AsyncIterator[FlowSummary]:
     """Yield the registered flow versions; see `Client.list_flows`."""
     return default_client().list_flows(flow)
+
+
+async def upload(
+    source: SourceData,
+    *,
+    name: str | None = None,
+    flow_version: str | None = None,
+    progress: OnProgress | None = None,
+) -> str:
+    """Send data of this program to the server's staging area; see `Client.upload`.
+
+    Returns:
+        The `source_path` to pass to `run`.
+    """
+    return await default_client().upload(source, name=name, flow_version=flow_version, progress=progress)
 
 
 async def upload_file(path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:

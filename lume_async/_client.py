@@ -2,32 +2,37 @@
 
 import os
 import random
-import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, NoReturn, Self
+
+from attrs import evolve
 
 from lume_async._base import arguments
 from lume_async._base.backoff import Backoff, PollInterval
 from lume_async._base.clock import SystemClock
 from lume_async._base.duration import Duration, optional_seconds, seconds
 from lume_async._base.public import public
-from lume_async._base.secret import veiled
+from lume_async._base.secret import veiled, veiled_headers
 from lume_async._http.events import Hook, Observer
+from lume_async._http.more_headers import checked_headers, merged_headers
 from lume_async._http.sender import Sender
-from lume_async._http.settings import MEBIBYTE, ApiKey, Proxy, Ssl, settings
+from lume_async._http.settings import MEBIBYTE, ApiKey, Proxy, Ssl, checked_timeout, settings
 from lume_async._http.transport import AiohttpTransport
 from lume_async._operations.flows import Flows
 from lume_async._operations.many import ManyRuns
-from lume_async._run.handle import LumeRun, wait_until_ended
+from lume_async._operations.reports import Reports
+from lume_async._run.handle import LumeRun, start, start_on_data, wait_until_ended
 from lume_async._run.poll import fetch
-from lume_async._run.submit import OnDuplicate, check_on_duplicate, submit
+from lume_async._run.submit import OnDuplicate, check_on_duplicate
+from lume_async._run.transfer import OnProgress, SourceData
+from lume_async._run.upload import upload
 from lume_async._wire.retry import Retry
-from lume_async.errors import ConfigurationError
+from lume_async.errors import ConfigurationError, InvalidRequestError
 from lume_async.models import RunRequest, check_run_id
 
 
 @public
-class Client(ManyRuns, Flows):
+class Client(ManyRuns, Flows, Reports):
     """A client of one Lume service; usable from any number of tasks, threads and event loops.
 
     It opens no connection and starts nothing until the first call. Closing is recommended but optional:
@@ -46,6 +51,10 @@ class Client(ManyRuns, Flows):
             a CA file.
         user_agent: text to put in front of the library's `User-Agent`.
         max_response_bytes: the largest response that is accepted, in bytes after decompression.
+        headers: headers for every request, for gateways in between. Values of headers whose names say that they are
+            secret are treated as the key is.
+        token: a bearer token for `Authorization`, or a function (plain or asynchronous) that returns one and is
+            called before each request; with a token, the API key is optional.
         hooks: functions that are called with each event (`RequestFinished`, `RunStatusChanged` …) on the event loop.
 
     Raises:
@@ -64,9 +73,12 @@ class Client(ManyRuns, Flows):
         ssl: Ssl = None,
         user_agent: str | None = None,
         max_response_bytes: int = 32 * MEBIBYTE,
+        headers: Mapping[str, str] | None = None,
+        token: ApiKey | None = None,
         hooks: Iterable[Hook] = (),
     ) -> None:
         api_key, base_url, proxy = veiled(api_key), veiled(base_url), veiled(proxy)
+        headers, token = veiled_headers(headers), veiled(token)
         chosen = settings(
             api_key,
             base_url=base_url,
@@ -76,16 +88,58 @@ class Client(ManyRuns, Flows):
             proxy=proxy,
             ssl=ssl,
             user_agent=user_agent,
+            token=token,
+            headers=headers,
         )
-        arguments.instance(retry, "retry", Retry, "a Retry, such as Retry(attempts=1)", ConfigurationError)
         self._sender = Sender(
             chosen,
             AiohttpTransport(chosen),
-            retry=retry,
+            retry=_checked_retry(retry),
             clock=SystemClock(),
             rng=random.Random(),  # noqa: S311 - jitter
             observer=Observer(hooks),
         )
+        self._is_view = False
+
+    def with_options(
+        self,
+        *,
+        request_timeout: Duration | None = None,
+        retry: Retry | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> "Client":
+        """A client with other settings on the same connections; it costs next to nothing.
+
+        It shares the connections, the request slots, the throttle and what is known of the server. Closing it
+        closes nothing; it ends with this client.
+
+        Args:
+            request_timeout: seconds (or a `timedelta`) per attempt; default: that of this client.
+            retry: when and how often a failed request is retried; default: that of this client. The longest
+                `Retry-After` that slows down other requests stays that of this client.
+            headers: headers in addition to those of this client; one of the same name replaces it.
+
+        Raises:
+            ConfigurationError: a setting is not valid.
+        """
+        headers = veiled_headers(headers)
+        now = self._sender.settings
+        more = checked_headers(headers)
+        if now.token is not None and any(name.lower() == "authorization" for name in more):
+            raise ConfigurationError("this client has a token: pass no header Authorization")
+        chosen = evolve(
+            now,
+            request_timeout=now.request_timeout
+            if request_timeout is None
+            else checked_timeout(request_timeout),
+            headers=merged_headers(now.headers, more),
+        )
+        view = Client.__new__(Client)
+        view._sender = self._sender.view(
+            chosen, _checked_retry(self._sender.retry if retry is None else retry)
+        )
+        view._is_view = True
+        return view
 
     @property
     def base_url(self) -> str:
@@ -95,10 +149,11 @@ class Client(ManyRuns, Flows):
     async def run(
         self,
         flow_version: str,
-        source_path: str,
+        source_path: str | None = None,
         run_metadata: dict[str, Any] | None = None,
         force_rerun: bool = False,
         *,
+        data: SourceData = None,
         idempotency_key: str | None = None,
         on_duplicate: OnDuplicate = "raise",
         webhook_url: str | None = None,
@@ -113,6 +168,10 @@ class Client(ManyRuns, Flows):
             source_path: the file's URI or the batch identifier that the flow's source understands.
             run_metadata: a JSON object of your own; it is returned with the run and sent with its webhook.
             force_rerun: process the source even if it was processed before; may duplicate rows in the target.
+            data: in place of `source_path`: the path of a file of yours, bytes, a binary file, an iterable of bytes
+                or of rows (dicts), or a table of pandas, polars or pyarrow; rows and tables are written in the format
+                that the flow version reads. It is uploaded first. The same data again is the same run, which is
+                returned with `reused=True`, unless that run wrote nothing, or with `force_rerun`.
             idempotency_key: a key of your own that is stable across restarts of your program; default: a new one.
             on_duplicate: if a run holds the source, "raise" `DuplicateRunError`, or "attach" to return that run. A
                 source that has other content than that run read raises in either case.
@@ -126,13 +185,13 @@ class Client(ManyRuns, Flows):
             ApiError: see the tree in `lume_async.errors`.
         """
         check_on_duplicate(on_duplicate)
-        request = RunRequest(
-            flow_version, source_path, run_metadata, force_rerun, idempotency_key, webhook_url
-        )
-        key = idempotency_key or uuid.uuid4().hex
-        own_key = idempotency_key is not None
-        done = await submit(self._sender, request, key, own_key=own_key, on_duplicate=on_duplicate)
-        return LumeRun(self._sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
+        if (source_path is None) == (data is None):
+            raise InvalidRequestError("pass either source_path or data=...; no request was sent")
+        source = "data" if source_path is None else source_path
+        request = RunRequest(flow_version, source, run_metadata, force_rerun, idempotency_key, webhook_url)
+        if source_path is None:
+            return await start_on_data(self._sender, request, data)
+        return await start(self._sender, request, on_duplicate)
 
     async def run_status(self, run_id: str) -> LumeRun:
         """Get the current state of a run.
@@ -199,6 +258,33 @@ class Client(ManyRuns, Flows):
         handle = run if isinstance(run, LumeRun) else self.attach(run)
         return handle.watch(poll_interval=poll_interval, timeout=timeout)
 
+    async def upload(
+        self,
+        source: SourceData,
+        *,
+        name: str | None = None,
+        flow_version: str | None = None,
+        progress: OnProgress | None = None,
+    ) -> str:
+        """Send data of this program to the server's staging area; returns the `source_path` to pass to `run`.
+
+        Args:
+            source: the path of a file, bytes, a binary file, a plain or asynchronous iterable of bytes or of rows
+                (dicts), or a table of pandas, polars or pyarrow. What is not a file yet becomes a temporary one.
+            name: of the file on the server, to which the client adds a unique beginning.
+            flow_version: the flow version that the data is for. Rows and tables are written in the format that it
+                reads; without it, tables as Parquet and other rows as NDJSON.
+            progress: called with the bytes that were sent and their total; they begin again with a new attempt.
+
+        Raises:
+            InvalidRequestError: `source` can't be sent, or the server refused it.
+            MissingLibraryError: Parquet is to be written, and pyarrow is not installed.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        from lume_async._run.data_in import send_data
+
+        return await send_data(self._sender, source, name=name, flow_version=flow_version, progress=progress)
+
     async def upload_file(self, path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:
         """Stream a local file to the server's staging area (beta); returns the `source_path` to pass to `run`.
 
@@ -209,13 +295,15 @@ class Client(ManyRuns, Flows):
             InvalidRequestError: the file does not exist, or the server refused it.
             ApiError: see the tree in `lume_async.errors`.
         """
-        from lume_async._run.upload import upload
-
         return await upload(self._sender, path, flow_version)
 
     async def aclose(self) -> None:
-        """Close the connections. Calls in progress, waits included, and later calls raise `ClientClosedError`."""
-        await self._sender.aclose()
+        """Close the connections. Calls in progress, waits included, and later calls raise `ClientClosedError`.
+
+        A client of `with_options` has no connections of its own: then nothing is closed.
+        """
+        if not self._is_view:
+            await self._sender.aclose()
 
     async def __aenter__(self) -> Self:
         """Return the client; it is closed at the end of the block."""
@@ -235,3 +323,7 @@ class Client(ManyRuns, Flows):
         raise TypeError(
             "a Client can't be pickled: pickle run handles, and create the client where they are loaded"
         )
+
+
+def _checked_retry(retry: Retry) -> Retry:
+    return arguments.instance(retry, "retry", Retry, "a Retry, such as Retry(attempts=1)", ConfigurationError)

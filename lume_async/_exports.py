@@ -4,8 +4,9 @@
 
 NAMES = {
     "lume_async._api": (
-        "aclose as_completed attach default_client flow_version init list_flows list_runs monitor progress "
-        "register_flow run run_many run_status upload_file wait_all wait_for_run_completion watch "
+        "aclose as_completed attach default_client dry_run flow_version init list_flows list_runs monitor "
+        "progress register_flow run run_many run_status statistics upload upload_file wait_all "
+        "wait_for_run_completion watch "
     ),
     "lume_async._base.backoff": "Backoff PollInterval",
     "lume_async._base.duration": "Duration",
@@ -19,8 +20,11 @@ NAMES = {
     "lume_async._run.handle": "LumeRun",
     "lume_async._run.rows": "Rows",
     "lume_async._run.submit": "OnDuplicate",
+    "lume_async._run.transfer": "OnProgress SourceData",
     "lume_async._wire.flow_models": "FlowColumn FlowRule FlowSummary FlowVersion",
+    "lume_async._wire.report_models": "CountOrder CountedBy Delivery DryRun RunCount",
     "lume_async._wire.retry": "Retry",
+    "lume_async._wire.row_endpoints": "Part",
     "lume_async.errors": (
         "ApiConnectionError ApiError ApiTimeoutError AuthenticationError ClientClosedError "
         "ConfigurationError DuplicateRunError InvalidRequestError JournalError LumeError MissingLibraryError "

@@ -26,7 +26,7 @@ from lume_async._base.default_client import forget_client
 from lume_async._client import Client
 from lume_async._http.transport import Body
 from lume_async._webhooks.signatures import check_secrets, signed, veiled_secrets
-from lume_async._wire.call import Response
+from lume_async._wire.call import Receiver, Response
 
 __all__ = [
     "FakeAnswer",
@@ -141,7 +141,14 @@ class FakeTransport:
             self._answer = lambda request: _next_answer(queue, request)
 
     async def request(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: Body, timeout: float
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: Body,
+        timeout: float,
+        receiver: Receiver | None = None,
     ) -> Response:
         """Record the request and answer it."""
         content = body if body is None or isinstance(body, bytes) else b"".join([part async for part in body])
@@ -154,6 +161,11 @@ class FakeTransport:
         if self._clock is not None and answer.took:
             await self._clock.sleep(answer.took)
         body = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)
+        if receiver is not None and answer.status in (200, 206):
+            await receiver.begin(answer.status, CIMultiDict(answer.headers))
+            await receiver.write(body)
+            await receiver.flush()
+            body = b""
         return Response(answer.status, CIMultiDict(answer.headers), body)
 
     async def aclose(self) -> None:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from lume_async import ClientClosedError as ClientClosedError
     from lume_async import ColumnMetrics as ColumnMetrics
     from lume_async import ConfigurationError as ConfigurationError
+    from lume_async import CountedBy as CountedBy
+    from lume_async import CountOrder as CountOrder
+    from lume_async import Delivery as Delivery
+    from lume_async import DryRun as DryRun
     from lume_async import DuplicateRunError as DuplicateRunError
     from lume_async import Duration as Duration
     from lume_async import Event as Event
@@ -34,7 +38,9 @@ if TYPE_CHECKING:
     from lume_async import MissingLibraryError as MissingLibraryError
     from lume_async import NotSupportedError as NotSupportedError
     from lume_async import OnDuplicate as OnDuplicate
+    from lume_async import OnProgress as OnProgress
     from lume_async import Outcome as Outcome
+    from lume_async import Part as Part
     from lume_async import PollInterval as PollInterval
     from lume_async import Progress as Progress
     from lume_async import Proxy as Proxy
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
     from lume_async import ResponseDecodeError as ResponseDecodeError
     from lume_async import Retry as Retry
     from lume_async import RetryScheduled as RetryScheduled
+    from lume_async import RunCount as RunCount
     from lume_async import RunError as RunError
     from lume_async import RunEvent as RunEvent
     from lume_async import RunFailedError as RunFailedError
@@ -56,6 +63,7 @@ if TYPE_CHECKING:
     from lume_async import RunTimeoutError as RunTimeoutError
     from lume_async import SeedMetrics as SeedMetrics
     from lume_async import ServerError as ServerError
+    from lume_async import SourceData as SourceData
     from lume_async import SourceMetrics as SourceMetrics
     from lume_async import Ssl as Ssl
     from lume_async import Stage as Stage
@@ -68,6 +76,7 @@ if TYPE_CHECKING:
     from lume_sync._api import attach as attach
     from lume_sync._api import close as close
     from lume_sync._api import default_client as default_client
+    from lume_sync._api import dry_run as dry_run
     from lume_sync._api import flow_version as flow_version
     from lume_sync._api import init as init
     from lume_sync._api import list_flows as list_flows
@@ -78,6 +87,8 @@ if TYPE_CHECKING:
     from lume_sync._api import run as run
     from lume_sync._api import run_many as run_many
     from lume_sync._api import run_status as run_status
+    from lume_sync._api import statistics as statistics
+    from lume_sync._api import upload as upload
     from lume_sync._api import upload_file as upload_file
     from lume_sync._api import wait_all as wait_all
     from lume_sync._api import wait_for_run_completion as wait_for_run_completion

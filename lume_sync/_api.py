@@ -3,22 +3,28 @@
 """The synchronous twin of lume_async/_api.py."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import lume_async
 from lume_async import (
     ApiKey,
+    CountedBy,
+    CountOrder,
+    DryRun,
     Duration,
     FlowSummary,
     FlowVersion,
     OnDuplicate,
+    OnProgress,
     Outcome,
     PollInterval,
     Progress,
+    RunCount,
     RunRequest,
     RunStatus,
+    SourceData,
 )
 from lume_sync._bridge import (
     adopted,
@@ -31,6 +37,7 @@ from lume_sync._bridge import (
     pulled,
     same,
     veiled,
+    veiled_headers,
 )
 from lume_sync._client import Client
 from lume_sync._monitor import Monitor
@@ -65,16 +72,19 @@ def init(
     """
     api_key, base_url = veiled(api_key), veiled(base_url)
     client_options["proxy"] = veiled(client_options.get("proxy"))
+    client_options["token"] = veiled(client_options.get("token"))
+    client_options["headers"] = veiled_headers(client_options.get("headers"))
     options = {"base_url": base_url, "request_timeout": request_timeout, **client_options}
     _default["client"] = Client(api_key, **options)
 
 
 def run(
     flow_version: str,
-    source_path: str,
+    source_path: str | None = None,
     run_metadata: dict[str, Any] | None = None,
     force_rerun: bool = False,
     *,
+    data: SourceData = None,
     idempotency_key: str | None = None,
     on_duplicate: OnDuplicate = "raise",
     webhook_url: str | None = None,
@@ -87,6 +97,7 @@ def run(
             source_path,
             run_metadata,
             force_rerun,
+            data=data,
             idempotency_key=idempotency_key,
             on_duplicate=on_duplicate,
             webhook_url=webhook_url,
@@ -196,16 +207,26 @@ def monitor(*, max_in_flight: int = 64, poll_interval: PollInterval = None) -> M
 def list_runs(
     *,
     flow_version: str | None = None,
+    flow: str | None = None,
     source_path: str | None = None,
+    source: str | None = None,
     status: RunStatus | str | Collection[RunStatus | str] | None = None,
     since: datetime | Duration | None = None,
+    attention: float | None = None,
     limit: int | None = None,
 ) -> Iterator[LumeRun]:
     """Yield the runs that match, newest first; see `Client.list_runs`."""
     with adopted:
         return iterate(
             default_client()._core.list_runs(
-                flow_version=flow_version, source_path=source_path, status=status, since=since, limit=limit
+                flow_version=flow_version,
+                flow=flow,
+                source_path=source_path,
+                source=source,
+                status=status,
+                since=since,
+                attention=attention,
+                limit=limit,
             ),
             LumeRun._wrap,
         )
@@ -232,6 +253,34 @@ def progress(
         return iterate(lume_async.progress(pulled(outcomes), total=total, every=every), same)
 
 
+def dry_run(
+    flow_version: str,
+    source_path: str,
+    run_metadata: dict[str, Any] | None = None,
+    *,
+    limit: int = 100,
+    timeout: Duration | None = 3600,
+) -> DryRun:
+    """Execute a run without publishing anything; see `Client.dry_run`."""
+    return call(
+        default_client()._core.dry_run, flow_version, source_path, run_metadata, limit=limit, timeout=timeout
+    ).result()
+
+
+def statistics(
+    *,
+    by: CountedBy | Sequence[CountedBy] = "status",
+    since: datetime | Duration | None = None,
+    flow: str | None = None,
+    order: CountOrder = "dimensions",
+    limit: int = 1000,
+) -> list[RunCount]:
+    """Count runs and their rows; see `Client.statistics`."""
+    return call(
+        default_client()._core.statistics, by=by, since=since, flow=flow, order=order, limit=limit
+    ).result()
+
+
 def register_flow(flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersion:
     """Register a flow version from a file, its text, or a dict; see `Client.register_flow`."""
     return call(default_client()._core.register_flow, flow).result()
@@ -246,6 +295,23 @@ def list_flows(flow: str | None = None) -> Iterator[FlowSummary]:
     """Yield the registered flow versions; see `Client.list_flows`."""
     with adopted:
         return iterate(default_client()._core.list_flows(flow), same)
+
+
+def upload(
+    source: SourceData,
+    *,
+    name: str | None = None,
+    flow_version: str | None = None,
+    progress: OnProgress | None = None,
+) -> str:
+    """Send data of this program to the server's staging area; see `Client.upload`.
+
+    Returns:
+        The `source_path` to pass to `run`.
+    """
+    return call(
+        default_client()._core.upload, source, name=name, flow_version=flow_version, progress=progress
+    ).result()
 
 
 def upload_file(path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:

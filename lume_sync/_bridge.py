@@ -18,6 +18,7 @@ from lume_async import ClientClosedError, Outcome, RunError, RunEvent
 from lume_async._base.batched import all_runs
 from lume_async._base.default_client import find_client
 from lume_async._base.secret import veiled as veiled
+from lume_async._base.secret import veiled_headers as veiled_headers
 from lume_sync._held import Held as Held
 from lume_sync._iteration import Iteration
 from lume_sync._portal import Portal
@@ -49,6 +50,8 @@ def adopt(error: E) -> E:
 
 
 portal = Portal(adopt)
+
+
 call = portal.call
 atexit.register(portal.at_exit)
 os.register_at_fork(after_in_child=portal.after_fork)
@@ -90,6 +93,15 @@ def iterate(source: AsyncIterator[S], wrap: Callable[[S], T]) -> Iterator[T]:
 def same(value: T) -> T:
     """Plain data needs no wrapping."""
     return value
+
+
+def twin(_of: type[T], core: Any) -> T | Iterator[Any]:
+    """The twin of a live object, or a plain iterator of an asynchronous one."""
+    owner = _twins.get(type(core))
+    if owner is None:
+        return iterate(core, same)
+    found: T = owner._wrap(core)
+    return found
 
 
 def in_list(wrap: Callable[[S], T]) -> Callable[[list[S]], list[T]]:

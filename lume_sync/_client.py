@@ -3,18 +3,30 @@
 """The synchronous twin of lume_async/_client.py."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn, Self
 
 import lume_async
-from lume_async import ApiKey, Duration, Hook, OnDuplicate, PollInterval, Proxy, Retry, Ssl
+from lume_async import (
+    ApiKey,
+    Duration,
+    Hook,
+    OnDuplicate,
+    OnProgress,
+    PollInterval,
+    Proxy,
+    Retry,
+    SourceData,
+    Ssl,
+)
 from lume_sync._bridge import Held, adopted, call, core_of, hold, iterate, offload, veiled
 from lume_sync._flows import Flows
 from lume_sync._many_runs import ManyRuns
+from lume_sync._reports import Reports
 from lume_sync._run import LumeRun
 
 
-class Client(ManyRuns, Flows):
+class Client(ManyRuns, Flows, Reports):
     """A client of one Lume service; usable from any number of tasks, threads and event loops.
 
     It opens no connection and starts nothing until the first call. Closing is recommended but optional:
@@ -33,6 +45,10 @@ class Client(ManyRuns, Flows):
             a CA file.
         user_agent: text to put in front of the library's `User-Agent`.
         max_response_bytes: the largest response that is accepted, in bytes after decompression.
+        headers: headers for every request, for gateways in between. Values of headers whose names say that they are
+            secret are treated as the key is.
+        token: a bearer token for `Authorization`, or a function (plain or asynchronous) that returns one and is
+            called before each request; with a token, the API key is optional.
         hooks: functions that are called with each event (`RequestFinished`, `RunStatusChanged` …) on the event loop.
 
     Raises:
@@ -63,11 +79,14 @@ class Client(ManyRuns, Flows):
         ssl: Ssl = None,
         user_agent: str | None = None,
         max_response_bytes: int = 32 * (1024 * 1024),
+        headers: Mapping[str, str] | None = None,
+        token: ApiKey | None = None,
         hooks: Iterable[Hook] = (),
     ) -> None:
         api_key = offload(api_key)
         base_url = veiled(base_url)
         proxy = veiled(proxy)
+        token = offload(token)
         self._core = lume_async.Client(
             api_key,
             base_url=base_url,
@@ -78,8 +97,36 @@ class Client(ManyRuns, Flows):
             ssl=ssl,
             user_agent=user_agent,
             max_response_bytes=max_response_bytes,
+            headers=headers,
+            token=token,
             hooks=hooks,
         )
+
+    def with_options(
+        self,
+        *,
+        request_timeout: Duration | None = None,
+        retry: Retry | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> "Client":
+        """A client with other settings on the same connections; it costs next to nothing.
+
+        It shares the connections, the request slots, the throttle and what is known of the server. Closing it
+        closes nothing; it ends with this client.
+
+        Args:
+            request_timeout: seconds (or a `timedelta`) per attempt; default: that of this client.
+            retry: when and how often a failed request is retried; default: that of this client. The longest
+                `Retry-After` that slows down other requests stays that of this client.
+            headers: headers in addition to those of this client; one of the same name replaces it.
+
+        Raises:
+            ConfigurationError: a setting is not valid.
+        """
+        with adopted:
+            return Client._wrap(
+                self._core.with_options(request_timeout=request_timeout, retry=retry, headers=headers)
+            )
 
     @property
     def base_url(self) -> str:
@@ -89,10 +136,11 @@ class Client(ManyRuns, Flows):
     def run(
         self,
         flow_version: str,
-        source_path: str,
+        source_path: str | None = None,
         run_metadata: dict[str, Any] | None = None,
         force_rerun: bool = False,
         *,
+        data: SourceData = None,
         idempotency_key: str | None = None,
         on_duplicate: OnDuplicate = "raise",
         webhook_url: str | None = None,
@@ -107,6 +155,10 @@ class Client(ManyRuns, Flows):
             source_path: the file's URI or the batch identifier that the flow's source understands.
             run_metadata: a JSON object of your own; it is returned with the run and sent with its webhook.
             force_rerun: process the source even if it was processed before; may duplicate rows in the target.
+            data: in place of `source_path`: the path of a file of yours, bytes, a binary file, an iterable of bytes
+                or of rows (dicts), or a table of pandas, polars or pyarrow; rows and tables are written in the format
+                that the flow version reads. It is uploaded first. The same data again is the same run, which is
+                returned with `reused=True`, unless that run wrote nothing, or with `force_rerun`.
             idempotency_key: a key of your own that is stable across restarts of your program; default: a new one.
             on_duplicate: if a run holds the source, "raise" `DuplicateRunError`, or "attach" to return that run. A
                 source that has other content than that run read raises in either case.
@@ -126,6 +178,7 @@ class Client(ManyRuns, Flows):
                 source_path,
                 run_metadata,
                 force_rerun,
+                data=data,
                 idempotency_key=idempotency_key,
                 on_duplicate=on_duplicate,
                 webhook_url=webhook_url,
@@ -197,6 +250,33 @@ class Client(ManyRuns, Flows):
                 self._core.watch(core_of(run), poll_interval=poll_interval, timeout=timeout), LumeRun._wrap
             )
 
+    def upload(
+        self,
+        source: SourceData,
+        *,
+        name: str | None = None,
+        flow_version: str | None = None,
+        progress: OnProgress | None = None,
+    ) -> str:
+        """Send data of this program to the server's staging area; returns the `source_path` to pass to `run`.
+
+        Args:
+            source: the path of a file, bytes, a binary file, a plain or asynchronous iterable of bytes or of rows
+                (dicts), or a table of pandas, polars or pyarrow. What is not a file yet becomes a temporary one.
+            name: of the file on the server, to which the client adds a unique beginning.
+            flow_version: the flow version that the data is for. Rows and tables are written in the format that it
+                reads; without it, tables as Parquet and other rows as NDJSON.
+            progress: called with the bytes that were sent and their total; they begin again with a new attempt.
+
+        Raises:
+            InvalidRequestError: `source` can't be sent, or the server refused it.
+            MissingLibraryError: Parquet is to be written, and pyarrow is not installed.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        return call(
+            self._core.upload, source, name=name, flow_version=flow_version, progress=progress
+        ).result()
+
     def upload_file(self, path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:
         """Stream a local file to the server's staging area (beta); returns the `source_path` to pass to `run`.
 
@@ -210,7 +290,10 @@ class Client(ManyRuns, Flows):
         return call(self._core.upload_file, path, flow_version=flow_version).result()
 
     def close(self) -> None:
-        """Close the connections. Calls in progress, waits included, and later calls raise `ClientClosedError`."""
+        """Close the connections. Calls in progress, waits included, and later calls raise `ClientClosedError`.
+
+        A client of `with_options` has no connections of its own: then nothing is closed.
+        """
         call(self._core.aclose).result()
 
     def __enter__(self) -> Self:

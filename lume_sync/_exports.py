@@ -5,17 +5,19 @@
 NAMES = {
     "lume_async": (
         "ApiConnectionError ApiError ApiKey ApiTimeoutError AuthenticationError Backoff ClientClosedError "
-        "ColumnMetrics ConfigurationError DuplicateRunError Duration Event Failure FileMetrics FlowColumn "
-        "FlowRule FlowSummary FlowVersion Hook InvalidRequestError JournalError LumeError Metrics "
-        "MissingLibraryError NotSupportedError OnDuplicate Outcome PollInterval Progress Proxy "
-        "RateLimitError RequestFinished RequestStarted ResponseDecodeError Retry RetryScheduled RunError "
-        "RunEvent RunFailedError RunInfo RunMetadata RunNotFoundError RunRequest RunStatus RunStatusChanged "
-        "RunTimeoutError SeedMetrics ServerError SourceMetrics Ssl Stage SubmissionUnknownError Summary "
-        "TargetLocations WebhookSignatureError __version__ "
+        "ColumnMetrics ConfigurationError CountOrder CountedBy Delivery DryRun DuplicateRunError Duration "
+        "Event Failure FileMetrics FlowColumn FlowRule FlowSummary FlowVersion Hook InvalidRequestError "
+        "JournalError LumeError Metrics MissingLibraryError NotSupportedError OnDuplicate OnProgress Outcome "
+        "Part PollInterval Progress Proxy RateLimitError RequestFinished RequestStarted ResponseDecodeError "
+        "Retry RetryScheduled RunCount RunError RunEvent RunFailedError RunInfo RunMetadata RunNotFoundError "
+        "RunRequest RunStatus RunStatusChanged RunTimeoutError SeedMetrics ServerError SourceData "
+        "SourceMetrics Ssl Stage SubmissionUnknownError Summary TargetLocations WebhookSignatureError "
+        "__version__ "
     ),
     "lume_sync._api": (
-        "as_completed attach close default_client flow_version init list_flows list_runs monitor progress "
-        "register_flow run run_many run_status upload_file wait_all wait_for_run_completion watch "
+        "as_completed attach close default_client dry_run flow_version init list_flows list_runs monitor "
+        "progress register_flow run run_many run_status statistics upload upload_file wait_all "
+        "wait_for_run_completion watch "
     ),
     "lume_sync._client": "Client",
     "lume_sync._monitor": "Monitor",

@@ -32,7 +32,7 @@ class Flows:
         return call(self._core.register_flow, flow).result()
 
     def flow_version(self, ref: str) -> "FlowVersion":
-        """Get a flow version as it was registered.
+        """Get a flow version as it was registered, with the schema of its mapped rows.
 
         Args:
             ref: the flow and its version, such as `customer_cleaner:v1`.

@@ -2,18 +2,22 @@
 
 """The synchronous twin of lume_async/_run/handle.py."""
 
+import os
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Self, TypeVar, overload
 
 import lume_async
-from lume_async import Duration, PollInterval, RunMetadata, RunStatus
-from lume_sync._bridge import adopted, call, iterate, revive, twin_of
+from lume_async import Delivery, Duration, OnProgress, Part, PollInterval, SourceData
+from lume_sync._bridge import adopted, call, iterate, revive, twin, twin_of
 from lume_sync._rows import Rows
+from lume_sync._state import RunState
+
+T = TypeVar("T")
 
 
 @twin_of(lume_async.LumeRun)
-class LumeRun:
+class LumeRun(RunState):
     """One run: its ID, and its state at the last poll.
 
     Handles with the same ID are equal. A pickled handle holds no API key and no connection; unpickled, it uses
@@ -30,101 +34,6 @@ class LumeRun:
         self = cls.__new__(cls)
         self._core = core
         return self
-
-    @property
-    def id(self) -> str:
-        """The ID of the run."""
-        return self._core.id
-
-    @property
-    def status(self) -> RunStatus | None:
-        """The status at the last poll; None before the first."""
-        return self._core.status
-
-    @property
-    def metadata(self) -> RunMetadata:
-        """The run's metadata: a dict as the server sent it, with typed views; empty before the first poll."""
-        return self._core.metadata
-
-    @property
-    def flow_version(self) -> str | None:
-        """The flow and its version, such as `customer_cleaner:v1`."""
-        return self._core.flow_version
-
-    @property
-    def source_path(self) -> str | None:
-        """The source that the run reads."""
-        return self._core.source_path
-
-    @property
-    def run_metadata(self) -> dict[str, Any] | None:
-        """The JSON object of the submission."""
-        return self._core.run_metadata
-
-    @property
-    def force_rerun(self) -> bool:
-        """Whether the run was submitted with `force_rerun`."""
-        return self._core.force_rerun
-
-    @property
-    def created_at(self) -> datetime | None:
-        """When the server accepted the run."""
-        return self._core.created_at
-
-    @property
-    def started_at(self) -> datetime | None:
-        """When the run started to execute."""
-        return self._core.started_at
-
-    @property
-    def finished_at(self) -> datetime | None:
-        """When the run ended; None before."""
-        return self._core.finished_at
-
-    @property
-    def progress(self) -> float | None:
-        """The progress of the run, 0 to 1, if the server reports it."""
-        return self._core.progress
-
-    @property
-    def idempotency_key(self) -> str | None:
-        """The key of the submission; None for a run that was not submitted through this handle."""
-        return self._core.idempotency_key
-
-    @property
-    def reused(self) -> bool:
-        """Whether the server answered the submission with a run that already existed."""
-        return self._core.reused
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the run had ended at the last poll."""
-        return self._core.is_terminal
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether all rows were mapped."""
-        return self._core.succeeded
-
-    @property
-    def has_output(self) -> bool:
-        """Whether mapped rows were written: SUCCEEDED or PARTIAL_FAILED."""
-        return self._core.has_output
-
-    @property
-    def mapped_location(self) -> str | None:
-        """Where the mapped rows were written; None if there are none."""
-        return self._core.mapped_location
-
-    @property
-    def rejects_location(self) -> str | None:
-        """Where the rejected rows were written; None if there are none."""
-        return self._core.rejects_location
-
-    @property
-    def error_message(self) -> str | None:
-        """The server's error message; None if there is none."""
-        return self._core.error_message
 
     def wait(self, timeout: Duration | None = 3600, poll_interval: PollInterval = None) -> Self:
         """Wait for the run to finish; the handle is updated after every poll.
@@ -186,6 +95,62 @@ class LumeRun:
         with adopted:
             return iterate(self._core.watch(poll_interval=poll_interval, timeout=timeout), LumeRun._wrap)
 
+    def rerun(self, *, force: bool = False) -> "LumeRun":
+        """Submit the run again: the same flow version, source and metadata; returns the new run at once.
+
+        Args:
+            force: process the source even if this run or another one has processed it; may duplicate rows in the
+                target. A run that failed needs no force.
+
+        Raises:
+            DuplicateRunError: a run has processed the source or is processing it.
+            SubmissionUnknownError: the answer was lost: a run may exist.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        return LumeRun._wrap(call(self._core.rerun, force=force).result())
+
+    def resubmit(self, corrected: SourceData, *, force: bool = False) -> "LumeRun":
+        """Run the same flow version on corrected rejects of this run; returns the new run at once.
+
+        The new run has the metadata of this one, and its ID as `resubmit_of`. If a run has already processed the
+        same content for this run, or is processing it, that run is returned, with `reused=True`.
+
+        Args:
+            corrected: the corrected rejects with their `_lume_` columns: the path of a file as the server wrote it,
+                its bytes, a binary file, or rows as `rejects` gives them (dicts, or a table).
+            force: accept content without `_lume_` columns and content that was submitted before, and replace rows
+                of this run.
+
+        Raises:
+            InvalidRequestError: the run has not ended or wrote no rejects, `corrected` is not its rejects, or the
+                new run would overwrite the rows of this one.
+            SubmissionUnknownError: the answer was lost: a run may exist.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        return LumeRun._wrap(call(self._core.resubmit, corrected, force=force).result())
+
+    def dismiss(self, why: str) -> None:
+        """Note that nothing is left to do about the run, so that it no longer needs attention. May be repeated.
+
+        Args:
+            why: one line, at most 500 characters, for those who look at the run later.
+
+        Raises:
+            InvalidRequestError: `why` is not valid, or the run has not ended.
+            NotSupportedError: the server does not dismiss runs.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        call(self._core.dismiss, why).result()
+
+    def deliveries(self) -> "list[Delivery]":
+        """The webhooks of the run and how far their delivery has come, oldest first.
+
+        Raises:
+            NotSupportedError: the server does not list deliveries.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        return call(self._core.deliveries).result()
+
     def rejects(self, reason: str | None = None, limit: int | None = None) -> "Rows":
         """The rejected rows, each with its reasons; pages are fetched as needed.
 
@@ -200,28 +165,47 @@ class LumeRun:
         with adopted:
             return Rows._wrap(self._core.rejects(reason, limit))
 
-    def mapped(self, limit: int | None = None) -> "Rows":
+    @overload
+    def mapped(self, limit: int | None = None, *, as_: None = None) -> "Rows": ...
+
+    @overload
+    def mapped(self, limit: int | None = None, *, as_: type[T]) -> Iterator[T]: ...
+
+    def mapped(self, limit: int | None = None, *, as_: type[T] | None = None) -> "Rows | Iterator[T]":
         """The mapped rows, in the order of the source; pages are fetched as needed.
 
         Args:
             limit: the maximum number of rows.
-        """
-        with adopted:
-            return Rows._wrap(self._core.mapped(limit))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The run as the server sent it, in plain JSON values; only its ID before the first poll."""
-        with adopted:
-            return self._core.to_dict()
-
-    def raise_for_status(self) -> None:
-        """Raise if the run had failed at the last poll; else do nothing.
+            as_: an attrs class, a dataclass or a TypedDict: the rows are values of it instead of dicts. Columns that
+                it does not have are left out; a row that does not fit raises `ResponseDecodeError`, which says where.
 
         Raises:
-            RunFailedError: the run ended FAILED, CRASHED, CANCELLED or in an unknown status.
+            TypeError: `as_` is not such a class.
         """
         with adopted:
-            self._core.raise_for_status()
+            return twin(Rows, self._core.mapped(limit, as_=as_))
+
+    def download(
+        self, output: "Part", to: str | os.PathLike[str], *, progress: OnProgress | None = None
+    ) -> Path:
+        """Download the file that the run has written, as it is; returns its path.
+
+        The file is complete or does not appear: a broken connection is resumed where it broke, and the checksum of
+        the server, if it sends one, is compared.
+
+        Args:
+            output: "mapped" or "rejects".
+            to: the path of the new file, which replaces an existing one; or a folder, in which it gets the name that
+                the server gives.
+            progress: called with the bytes that have arrived and their total (None if it is not known).
+
+        Raises:
+            InvalidRequestError: the run has no such output, or its rows are in a table, an object store or several
+                files: the message says where.
+            NotSupportedError: the server does not send outputs.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        return call(self._core.download, output, to, progress=progress).result()
 
     def __repr__(self) -> str:
         """Short and safe: no metadata, no connection."""

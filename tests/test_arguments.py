@@ -39,16 +39,21 @@ EXAMPLES: dict[str, Any] = {
     **{"outcomes": [lume_async.Outcome("run_1", error=OSError())], "initial": 1, "interval": 1},
     **{"outcome": lume_async.Outcome("run_1", error=OSError()), "secret": "s", "body": b"{}"},
     **{"signature": hmac.new(b"s", b"{}", hashlib.sha256).hexdigest()},
-    **{"on_event": print, "handler": print},
+    **{"on_event": print, "handler": print, "source": b"x", "output": "mapped", "to": "rows.csv"},
+    **{"why": "nothing is left to do"},
+    **{"corrected": b"_lume_row,id\n1,2\n"},
 }
 """A value for each parameter without a default."""
 TOGETHER = {"retry_failed": {"journal": "j.db"}}
 """What a parameter needs beside it."""
+ONE_OF = {"run": ("source_path", "data")}
+"""Of these parameters a function needs one, though each has a default."""
 CONSTRUCTED = {"Backoff", "Client", "Once", "Retry", "RunRequest"}
 """The classes that users make themselves; `MADE` are the results of calls, and what hooks and iterations receive."""
 MADE = {
     *("ColumnMetrics", "FileMetrics", "FlowColumn", "FlowRule", "FlowSummary", "FlowVersion", "Metrics"),
     *("RunInfo", "RunMetadata", "RunStatus", "SeedMetrics", "SourceMetrics", "Stage", "TargetLocations"),
+    *("Delivery", "DryRun", "RunCount"),
     *("Failure", "LumeRun", "Monitor", "Outcome", "Progress", "Rows", "RunEvent", "Summary"),
     *("RequestFinished", "RequestStarted", "RetryScheduled", "RunStatusChanged"),
 }
@@ -115,8 +120,14 @@ STEP = "in the first step of the iteration"
 def answer(request: FakeRequest) -> FakeAnswer:
     """A server on which everything succeeds at once."""
     match request.method, urlsplit(request.path).path.strip("/").split("/")[1:]:
+        case "POST", ["runs"] if b"dry_run" in (request.body or b""):
+            return FakeAnswer(200, run_json("dry_1", "SUCCEEDED", dry_run=True))
+        case _, ["statistics"]:
+            return FakeAnswer(200, {"items": []})
         case "POST", ["runs"]:
             return FakeAnswer(201, run_json("run_1", "SUCCEEDED"))
+        case "GET", ["runs", _, "outputs", _]:
+            return FakeAnswer(200, b"x")
         case "GET", ["runs"] | ["flows"] | ["runs", _, _]:
             return FakeAnswer(200, {"items": [], "next_cursor": None})
         case _, ["runs", run_id, *_]:
@@ -202,6 +213,9 @@ def verdict(
         for other, one in target.parameters().items()
         if one.default is inspect.Parameter.empty and other != name
     }
+    choice = ONE_OF.get(target.label.rpartition(".")[2], ())
+    if choice and name not in choice:
+        needed[choice[0]] = EXAMPLES[choice[0]]
     arguments = {**needed, **TOGETHER.get(name, {}), name: value}
     try:
         attempted(arguments)

@@ -42,10 +42,10 @@ WINGS = {
         _iteration
         _held
         _bridge
-        _rows
+        _rows _state
         _run
         _monitor
-        _flows _many_runs
+        _flows _many_runs _reports
         _client
         _api testing
         __init__
@@ -86,20 +86,14 @@ WINGS = {
 """Each package from the ground up. A wing (a folder, or a file at the root) imports only from rows above its own."""
 
 PURE = [
-    *(
-        "errors",
-        "models",
-        "_decoding",
-        "_metrics",
-        "_base/arguments",
-        "_base/backoff",
-        "_base/duration",
-        "_base/elided",
-    ),
-    *("_http/base_url", "_http/refusals", "_http/throttle", "_webhooks/signatures"),
+    *("errors", "models", "_decoding", "_metrics"),
+    *("_base/arguments", "_base/backoff", "_base/duration", "_base/elided"),
+    *("_http/base_url", "_http/known", "_http/more_headers", "_http/refusals", "_http/throttle"),
+    "_webhooks/signatures",
     *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/rate_limit", "_wire/retry"),
     *("_wire/withhold", "_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints"),
-    *("_run/frames", "_batch/recovery"),
+    *("_wire/report_endpoints", "_wire/report_models"),
+    *("_run/frames", "_run/row_text", "_run/state", "_batch/recovery"),
 ]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""
 IMPURE = {"aiohttp", "anyio", "asyncio", "random", "socket", "threading", "time"}
@@ -115,6 +109,7 @@ SHARED = {
     },
     "lume_cli": {
         *(f"lume_async._base.{name}" for name in ["elided", "extras", "tasks"]),
+        "lume_async._run.row_text",
         *(f"lume_local._shared.{name}" for name in ["identity", "lock", "magic"]),
     },
 }
@@ -125,6 +120,7 @@ MAY_IMPORT_AIOHTTP = {
     "_http/connector",
     "_http/resolver",
     "_http/session",
+    "_http/socks",
     "_http/transport",
     "webhooks",
 }

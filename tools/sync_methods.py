@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sync_source import (
     CORE,
     HOOKS,
+    LIVE,
     PLAIN_DUNDERS,
     RENAMED,
     SECRET_NAMES,
@@ -17,6 +18,7 @@ from sync_source import (
     annotation_edits,
     converter,
     head_of,
+    members,
     names_in,
     parameter_of,
     wrapper,
@@ -145,6 +147,10 @@ def returned(source: Source, function: FunctionNode, expression: str) -> str:
     if head_of(function.returns) == "AsyncIterator":
         wrap = wrapper(source, parameter_of(function.returns)) or "same"
         return f"return iterate({expression}, {wrap})"
+    union = [head_of(member) for member in members(function.returns)]
+    if len(union) > 1 and set(union) <= {*LIVE, "AsyncIterator"}:  # overloads say which
+        live = next(head for head in union if head in LIVE)
+        return f"return twin({live}, {expression})"
     wrap = wrapper(source, function.returns) or ""
     return f"return {wrap}({expression})" if wrap else f"return {expression}"
 
@@ -169,6 +175,8 @@ def method(source: Source, owner: str, function: FunctionNode, *, iterates: bool
     if dunder and name not in known:
         raise source.refuse(function, f"{owner}.{name}: nothing is known about this special method")
     decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
+    if decorators == ["overload"]:
+        return f"    @overload\n    {signature(source, function)} ...\n"
     if decorators not in ([], ["property"]):
         raise source.refuse(
             function, f"{owner}.{name}: nothing is known about the decorator @{decorators[0]}"

@@ -13,6 +13,7 @@ from sync_source import (
     FACADE,
     HOOKS,
     LIVE,
+    PART_OWNERS,
     PARTS,
     RENAMED,
     Edit,
@@ -27,7 +28,8 @@ BRIDGE = (
     "from typing import Self\n"
     "from collections.abc import Iterator\n"
     f"from {FACADE}._bridge import adopted, call, core_of, cores_of, hold, in_event, in_list, in_outcome\n"
-    f"from {FACADE}._bridge import Held, iterate, offload, pulled, revive, same, twin_of, veiled\n"
+    f"from {FACADE}._bridge import Held, iterate, offload, pulled, revive, same, twin, twin_of\n"
+    f"from {FACADE}._bridge import veiled, veiled_headers\n"
 )
 """More than any module needs: ruff takes out what one does not use."""
 
@@ -41,6 +43,10 @@ def imports(source: Source, functions: list[FunctionNode], own: set[str]) -> str
         - set(dir(builtins))
     )
     lines = [f"from {FACADE}.{LIVE[name]} import {name}\n" for name in wanted & LIVE.keys()]
+    variables = sorted(wanted & source.type_variables())
+    if variables:
+        lines.append("from typing import TypeVar, overload\n")
+        wanted -= set(variables)
     wanted -= LIVE.keys()
     for node in source.imports():
         module = node.module if isinstance(node, ast.ImportFrom) else None
@@ -64,7 +70,7 @@ def imports(source: Source, functions: list[FunctionNode], own: set[str]) -> str
         raise source.refuse(
             source.tree, f"{', '.join(sorted(wanted))}: a public signature may use imported names only"
         )
-    return "".join(sorted(lines))
+    return "".join([*sorted(lines), *(f'{name} = TypeVar("{name}")\n' for name in variables)])
 
 
 def live_class(source: Source, node: ast.ClassDef) -> str:
@@ -119,7 +125,7 @@ def parts_of(node: ast.ClassDef) -> list[str]:
 
 
 def part_class(source: Source, node: ast.ClassDef) -> str:
-    """The twin of a class that only adds operations to `Client`."""
+    """The twin of a class that a live class inherits from."""
     if node.bases or node.keywords or node.decorator_list:
         raise source.refuse(node, f"{node.name}: nothing is known about its bases or decorators")
     methods = list(public_functions(source, node))
@@ -127,7 +133,7 @@ def part_class(source: Source, node: ast.ClassDef) -> str:
         f"class {node.name}:",
         "    " + docstring(source, node, node.name) + "\n",
         "    __slots__ = ()\n",
-        f"    _core: {CORE}.Client\n",
+        f"    _core: {CORE}.{PART_OWNERS.get(node.name, 'Client')}\n",
     ]
     parts = [method(source, node.name, function) for function in methods]
     return BRIDGE + imports(source, methods, set()) + "\n\n" + "\n".join(head) + "\n" + "\n".join(parts)

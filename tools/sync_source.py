@@ -17,10 +17,17 @@ HOMES = {
 }
 """Where each of them lies in the core."""
 
-PARTS = {"ManyRuns": "_many_runs", "Flows": "_flows"}
-"""The classes that `Client` inherits operations from, and the module of each twin."""
+PARTS = {"ManyRuns": "_many_runs", "Flows": "_flows", "Reports": "_reports", "RunState": "_state"}
+"""The classes that `Client` and `LumeRun` inherit from, and the module of each twin."""
 
-PART_HOMES = {"ManyRuns": "_operations/many.py", "Flows": "_operations/flows.py"}
+PART_HOMES = {
+    "ManyRuns": "_operations/many.py",
+    "Flows": "_operations/flows.py",
+    "Reports": "_operations/reports.py",
+    "RunState": "_run/state.py",
+}
+PART_OWNERS = {"RunState": "LumeRun"}
+"""Which live class inherits a part, if it is not `Client`."""
 
 LAZY = (CORE, FACADE, "lume_local")
 """The packages whose public names are loaded on first use."""
@@ -45,7 +52,7 @@ CARRIERS = {"list": "in_list", "Outcome": "in_outcome", "RunEvent": "in_event"}
 
 SECRETS = {"ApiKey": "offload", "Proxy": "veiled"}
 """Argument types that may hold a secret, and what hides it from tracebacks before anything can fail."""
-SECRET_NAMES = {"base_url": "veiled"}
+SECRET_NAMES = {"base_url": "veiled", "headers": "veiled_headers"}
 """The same for arguments whose type says nothing: somebody may write a password into an address."""
 
 PLAIN_DUNDERS = {
@@ -103,6 +110,14 @@ class Source:
         for node in self.tree.body:
             inner = node.body if isinstance(node, ast.If) else [node]
             yield from (item for item in inner if isinstance(item, (ast.Import, ast.ImportFrom)))
+
+    def type_variables(self) -> set[str]:
+        """The names of the module's own type variables."""
+        return {
+            ast.unparse(node.targets[0])
+            for node in self.tree.body
+            if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("TypeVar(")
+        }
 
     def private_constant(self, name: str) -> str | None:
         """The text of a number that another module of the core gives a name which is not public."""
@@ -203,6 +218,9 @@ def annotation_edits(source: Source, annotation: ast.expr) -> Iterator[Edit]:
     for node in ast.walk(annotation):
         if isinstance(node, ast.Name) and node.id in RENAMED:
             yield (*source.span(node), RENAMED[node.id])
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            quoted = source.text(*source.span(node))
+            yield (*source.span(node), re.sub(r"\w+", lambda word: RENAMED.get(word[0], word[0]), quoted))
         elif isinstance(node, ast.BinOp) and head_of(node.right) == "AsyncIterable":
             yield source.span(node.left)[1], source.span(node.right)[1], ""
         elif isinstance(node, ast.BinOp) and head_of(node.left) == "AsyncIterable":

@@ -1,5 +1,6 @@
 """Strings and bytes that no repr shows."""
 
+from collections.abc import Mapping
 from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -34,6 +35,13 @@ class Veiled:
 
     def __repr__(self) -> str:
         return "'[redacted]'"
+
+
+def veiled_headers(headers: T) -> T:
+    """A mapping as a dict whose values no repr shows; anything else is returned as it is, to be refused."""
+    if not isinstance(headers, Mapping):
+        return headers
+    return {name: veiled(value) for name, value in headers.items()}  # type: ignore[return-value]
 
 
 def veiled(value: T) -> T:

@@ -9,7 +9,7 @@ from attrs import evolve
 from lume_async._batch.entries import canonical
 from lume_async._batch.recovery import Found
 from lume_async._http.sender import Sender
-from lume_async._many.listing import PAGE
+from lume_async._run.pages import RUNS
 from lume_async._run.submit import sent_at
 from lume_async._wire import endpoints
 from lume_async._wire.call import CallState
@@ -71,7 +71,7 @@ class LookUp:
 
     async def _fitting(self, request: RunRequest, state: CallState) -> tuple[list[RunRecord], bool]:
         """The matching runs, newest first, including slightly older ones; and whether all pages were read."""
-        filters = {"source_path": request.source_path, "limit": str(PAGE)}
+        filters = {"source_path": request.source_path, "limit": str(RUNS)}
         fitting: list[RunRecord] = []
         cursor: str | None = None
         for _ in range(PAGES):

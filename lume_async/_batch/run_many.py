@@ -30,7 +30,8 @@ from lume_async._batch.submitter import Submitter
 from lume_async._http.sender import Sender
 from lume_async._many.completion import outcome_of, too_late
 from lume_async._many.monitor import Monitor, finish_after
-from lume_async._run.handle import LumeRun, record_of, snapshot
+from lume_async._run.handle import LumeRun, snapshot
+from lume_async._run.state import record_of
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
 from lume_async.errors import RunTimeoutError
 from lume_async.models import Outcome, RunRequest

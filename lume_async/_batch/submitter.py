@@ -15,7 +15,8 @@ from lume_async._batch.journal_thread import Recorder
 from lume_async._batch.lookup import LookUp, likeness
 from lume_async._batch.recovery import Found, Next, next_step
 from lume_async._http.sender import Sender
-from lume_async._run.handle import LumeRun, record_of
+from lume_async._run.handle import LumeRun
+from lume_async._run.state import record_of
 from lume_async._run.submit import OnDuplicate, StartedRun, sent_at, submit
 from lume_async._wire import endpoints
 from lume_async._wire.answers import run_record

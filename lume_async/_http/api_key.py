@@ -1,4 +1,4 @@
-"""The API key of each request: a fixed string, or the result of a function that concurrent callers share."""
+"""The API key and the token of each request: a fixed string, or the result of a function that callers share."""
 
 import asyncio
 import inspect
@@ -16,11 +16,13 @@ from lume_async.errors import ApiConnectionError, ApiTimeoutError, ClientClosedE
 class Keys:
     """Provides the key. Single-flight: callers that arrive during a call of the function share its result."""
 
-    def __init__(self, source: Secret | Callable[[], object], lifetime: Lifetime) -> None:
-        self._source = source
+    def __init__(
+        self, source: Secret | Callable[[], object], lifetime: Lifetime, name: str = "api_key"
+    ) -> None:
+        self._source, self._name = source, name
         self.fixed = source if isinstance(source, Secret) else None
         """The key, if it never changes."""
-        self._asking = PerLoop(lambda: _Asking(lifetime))
+        self._asking = PerLoop(lambda: _Asking(lifetime, name))
         self._lifetime = lifetime
 
     @property
@@ -60,13 +62,13 @@ class Keys:
             raise ClientClosedError(CLOSED_MEANWHILE)
         if patience.expired():
             raise ApiTimeoutError(
-                f"the api_key function returned no key within {timeout:.3g} s", reached=False
+                f"the {self._name} function returned nothing within {timeout:.3g} s", reached=False
             )
         if isinstance(failure, LumeError):
             raise copy(failure)  # a shared one would collect the tracebacks of all callers
         # Its message is not repeated, as it may contain the key.
         raise ApiConnectionError(
-            f"the api_key function failed: {type(failure).__name__}", reached=False
+            f"the {self._name} function failed: {type(failure).__name__}", reached=False
         ) from failure
 
 
@@ -77,8 +79,8 @@ class _Asking:
     of a single request anyio's cost 2 to 9 times as much.
     """
 
-    def __init__(self, lifetime: Lifetime) -> None:
-        self._lifetime = lifetime
+    def __init__(self, lifetime: Lifetime, name: str) -> None:
+        self._lifetime, self._name = lifetime, name
         self._task: asyncio.Task[Secret] | None = None
         self._callers = 0
 
@@ -106,4 +108,4 @@ class _Asking:
                 answer = veiled(await answer)
         finally:
             self._lifetime.forget(question.cancel)
-        return valid_key(answer, "the api_key function")
+        return valid_key(answer, f"the {self._name} function")

@@ -23,10 +23,19 @@ def flaw_of(text: str) -> str | None:
 
 def is_http(text: str) -> bool:
     """Whether it is an HTTP URL with a valid host and port."""
+    return _is_url(text, ("http", "https"))
+
+
+def is_socks(text: str) -> bool:
+    """Whether it is the URL of a SOCKS proxy with a valid host and port."""
+    return _is_url(text, ("socks4", "socks5", "socks5h"))
+
+
+def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
     try:
         parts = urlsplit(text)
         host, _port = parts.hostname, parts.port
-        if parts.scheme not in ("http", "https") or not host:
+        if parts.scheme not in schemes or not host:
             return False
         if "\\" in host:  # some parsers read it as a slash
             return False

@@ -45,6 +45,21 @@ def whole(response: aiohttp.ClientResponse, limit: int) -> Coroutine[Any, Any, b
     return response.read()
 
 
+def refuse_encoded(response: aiohttp.ClientResponse) -> None:
+    """Raise `ResponseDecodeError` if the body, which is passed on as it is, has an encoding."""
+    if _encoding(response) != "identity":
+        raise ResponseDecodeError(
+            f"the response has {_named(_encoding(response))}, which was not requested",
+            status_code=response.status,
+            retryable=False,
+        )
+
+
+def left_behind(response: aiohttp.ClientResponse) -> bytes:
+    """What arrived before the connection broke and was not read: aiohttp raises the error instead."""
+    return response.content._read_nowait(-1)
+
+
 async def beginning(response: aiohttp.ClientResponse) -> bytes:
     """The first part of an error's body, enough to explain it; empty if it can't be read."""
     encoding = _encoding(response)
@@ -82,7 +97,8 @@ def _encoding(response: aiohttp.ClientResponse) -> str:
 
 def _named(encoding: str) -> str:
     """The encoding, if it is registered; any other text of a response may repeat the API key."""
-    return f"the encoding {encoding!r}" if encoding in _REGISTERED else "an unknown encoding"
+    known = encoding in _REGISTERED or encoding in CODINGS
+    return f"the encoding {encoding!r}" if known else "an unknown encoding"
 
 
 async def _gather(response: aiohttp.ClientResponse, limit: int, inflater: Inflater | None) -> bytes:

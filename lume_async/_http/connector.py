@@ -9,6 +9,10 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 
+class SocksError(aiohttp.ClientConnectionError):
+    """No connection through a SOCKS proxy: nothing was sent."""
+
+
 class Connector(aiohttp.TCPConnector):
     """aiohttp's connector, but attempts to connect can be ended."""
 

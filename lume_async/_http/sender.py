@@ -3,17 +3,21 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, closing, nullcontext
+from copy import copy
 from typing import Any, TypeVar
 
 from attrs import evolve
 
 from lume_async._base.backoff import LAST_POLL, Rng
 from lume_async._base.clock import Clock
+from lume_async._base.secret import Secret
 from lume_async._http.api_key import Keys
 from lume_async._http.base_url import passwords_in
 from lume_async._http.events import Observer, RequestFinished
+from lume_async._http.known import Known
 from lume_async._http.lifetime import CLOSED_MEANWHILE, Lifetime
 from lume_async._http.limiter import Slots
+from lume_async._http.more_headers import secrets_in
 from lume_async._http.per_loop import PerLoop
 from lume_async._http.recent_runs import RecentRuns
 from lume_async._http.settings import Settings
@@ -22,9 +26,16 @@ from lume_async._http.throttle_queue import ThrottleQueue
 from lume_async._http.tracing import Traced, traced_attempt, traced_call, tracing_is_on
 from lume_async._http.transport import Body, Transport
 from lume_async._wire import endpoints
-from lume_async._wire.answers import http_date, read, seconds
+from lume_async._wire.answers import read, seconds
 from lume_async._wire.call import Call, CallState, Content, Response
-from lume_async._wire.headers import API_KEY, CAPABILITIES, DATE, IDEMPOTENCY_EXPIRES, REQUEST_ID
+from lume_async._wire.headers import (
+    API_KEY,
+    AUTHORIZATION,
+    CAPABILITIES,
+    DATE,
+    IDEMPOTENCY_EXPIRES,
+    REQUEST_ID,
+)
 from lume_async._wire.lost_answers import Then, decide, may_have_started_a_run, submission_unknown
 from lume_async._wire.rate_limit import refusal_in
 from lume_async._wire.retry import Retry
@@ -64,25 +75,40 @@ class Sender:
         self.rng = rng
         self.observer = observer
         self.retry = retry
-        self.capabilities: frozenset[str] | None = None
-        self.keys_kept: float | None = None
-        """The seconds for which the server keeps an idempotency key; None if it does not announce them."""
-        self.has_answered: bool = False
-        """Whether the server has ever responded: if it then does not, it is away, and the address is right."""
+        self._known = Known()
         self.on_silence: set[Callable[[float, ApiError], None]] = set()
         """Called after each request without an answer, with the seconds since the first one of them in a row."""
-        self._silent_since: float | None = None
-        self._offered: str | None = None
         self._transport = transport
-        self._keys = Keys(settings.api_key, self.clock)
-        self._passwords = passwords_in(settings.proxy)
+        self._keys = None if settings.api_key is None else Keys(settings.api_key, self.clock)
+        self._tokens = None if settings.token is None else Keys(settings.token, self.clock, "token")
+        self._passwords = (*passwords_in(settings.proxy), *secrets_in(settings.headers))
         self._throttle = Throttle(retry.max_retry_after)
         self._queue = ThrottleQueue(self._throttle, self.clock)
         # Not anyio's: nine times the cost, and it asks the context, which may be that of a trio program.
         self._limiter = PerLoop(lambda: Slots(settings.max_connections))
         self.recent_runs: RecentRuns = RecentRuns(self.clock)
-        self._long_polls = 0
-        self._dated: tuple[str | None, float] = None, 0.0  # the newest Date, and when it came
+
+    @property
+    def capabilities(self) -> frozenset[str] | None:
+        """What the server announces; None before its first answer."""
+        return self._known.capabilities
+
+    @property
+    def keys_kept(self) -> float | None:
+        """For how many seconds the server knows an idempotency key, where it says so."""
+        return self._known.keys_kept
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether the server has ever responded."""
+        return self._known.has_answered
+
+    def view(self, settings: Settings, retry: Retry) -> "Sender":
+        """The same connections, limits and knowledge of the server, with other settings for its requests."""
+        view = copy(self)
+        view.settings, view.retry = settings, retry
+        view._passwords = (*passwords_in(settings.proxy), *secrets_in(settings.headers))
+        return view
 
     def send(
         self,
@@ -117,7 +143,7 @@ class Sender:
         deadline = None if timeout is None else clock.now() + timeout
         long_poll = call.hold > 0
         # Before anything is awaited: many that ask `may_long_poll` at once must see each other.
-        self._long_polls += long_poll
+        self._known.long_polls += long_poll
         try:
             while True:
                 state.attempts += 1
@@ -141,7 +167,7 @@ class Sender:
                     self.observer.retrying(call.operation, state.attempts, delay, error)
                     await clock.sleep(delay)
         finally:
-            self._long_polls -= long_poll
+            self._known.long_polls -= long_poll
 
     def over(self, transport: Transport, *, clock: Clock, rng: Rng) -> "Sender":
         """The same settings over another transport and another time: for tests."""
@@ -163,21 +189,22 @@ class Sender:
 
         Such a request keeps a connection busy: at most half of them, so that short requests always get one.
         """
-        return self.can("wait") and self._long_polls < self.settings.max_connections // 2
+        return self.can("wait") and self._known.long_polls < self.settings.max_connections // 2
 
     @property
     def knows_time(self) -> bool:
         """Whether a response had a valid `Date` header."""
-        return http_date(self._dated[0]) is not None
+        return self._known.date is not None
 
     def server_time(self, moment: float) -> float:
         """A moment of the monotonic clock on the server's wall clock, by its newest `Date` header.
 
         Without a `Date` header, assumes that both wall clocks agree.
         """
-        text, came = self._dated
-        date = http_date(text)
-        return moment + (self.clock.wall() - self.clock.now() if date is None else date - came)
+        date = self._known.date
+        return moment + (
+            self.clock.wall() - self.clock.now() if date is None else date - self._known.dated[1]
+        )
 
     async def _attempt(self, call: Call[T], state: CallState, deadline: float | None) -> T:
         """Send once, after waiting for our turn; the wait for it counts against the caller's deadline only."""
@@ -191,18 +218,25 @@ class Sender:
             limit = call.hold + self.settings.request_timeout
             if deadline is not None:
                 limit = self._clipped(limit, call, deadline)
-            headers = dict(call.headers)
-            if call.keyed:
+            headers: dict[str, str] = {**self.settings.headers, **call.headers}
+            if call.keyed and self._keys is not None:
                 headers[API_KEY] = state.key = self._keys.fixed or await self._keys.get(limit)
+            if self._tokens is not None:
+                state.token = self._tokens.fixed or await self._tokens.get(limit)
+                headers[AUTHORIZATION] = Secret(f"Bearer {state.token}")
             if self.clock.over:
                 raise ClientClosedError
             if call.submits is not None and state.first_sent is None:
                 state.first_sent = self.clock.now()
+            more: dict[str, Any] = {}
+            if call.receiver is not None:
+                headers |= call.receiver.headers
+                more["receiver"] = call.receiver
             body: Body = call.body
             if call.stream is not None:
                 body = stream = call.stream()
             request = self._transport.request(
-                call.method, call.path, headers=headers, body=body, timeout=limit
+                call.method, call.path, headers=headers, body=body, timeout=limit, **more
             )
             if state.traced or self.observer.listening:
                 request = self._observed(request, call, headers, state)
@@ -217,7 +251,11 @@ class Sender:
             if stream is not None:
                 stream.close()
         self._learn(response, state, epoch)
-        return read(call, response, state.key, self.clock.wall, self._passwords)
+        return read(call, response, state.key, self.clock.wall, self._secrets(state))
+
+    def _secrets(self, state: CallState) -> tuple[Secret, ...]:
+        """What errors and logs must not repeat, beside the API key."""
+        return self._passwords if state.token is None else (*self._passwords, state.token)
 
     async def _turn(self, limiter: Slots, deadline: float | None) -> int:
         left = None if deadline is None else deadline - self.clock.now()
@@ -255,7 +293,7 @@ class Sender:
                 event = evolve(
                     event,
                     status_code=response.status,
-                    request_id=request_id and redact(request_id, state.key, *self._passwords),
+                    request_id=request_id and redact(request_id, state.key, *self._secrets(state)),
                 )
                 return response
             except BaseException as error:
@@ -278,32 +316,35 @@ class Sender:
         return min(limit, max(left, call.hold + LAST_POLL if call.hold else 0.0))
 
     def _unanswered(self, error: ApiError, began: float) -> None:
-        if self._silent_since is None:
-            self._silent_since = began
+        since = self._known.silent_since
+        if since is None:
+            since = self._known.silent_since = began
         for listener in list(self.on_silence):
-            listener(self.clock.now() - self._silent_since, error)
+            listener(self.clock.now() - since, error)
 
     def _learn(self, response: Response, state: CallState, epoch: int) -> None:
         """Update what responses report: capabilities, the server's clock, whether it is overloaded."""
-        self.has_answered, self._silent_since = True, None
+        known = self._known
+        known.has_answered, known.silent_since = True, None
         headers, now = response.headers, self.clock.now()
         offered = headers.get(CAPABILITIES)
-        if offered is not None and offered != self._offered:  # absent from responses of a proxy
-            self._offered = offered
-            self.capabilities = frozenset(filter(None, map(str.strip, offered.lower().split(","))))
-            self.keys_kept = seconds(headers.get(IDEMPOTENCY_EXPIRES))
+        if offered is not None and offered != known.offered:  # absent from responses of a proxy
+            known.offered = offered
+            known.capabilities = frozenset(filter(None, map(str.strip, offered.lower().split(","))))
+            known.keys_kept = seconds(headers.get(IDEMPOTENCY_EXPIRES))
         if response.status in _REFUSALS:
             self._throttle.refused(now, epoch, refusal_in(headers, self.clock.wall()))
         elif response.status < 500:  # other errors say nothing about the rate
             self._throttle.succeeded(now, epoch)
         date = headers.get(DATE)
         if date is not None:
-            self._dated = date, now
+            known.dated = date, now
 
     def _rekeys(self, call: Call[T], error: ApiError, state: CallState) -> bool:
         """Whether a refused key is fetched again: once per call, as it may have been rotated meanwhile."""
         refused = isinstance(error, AuthenticationError) and error.status_code == 401
-        if not refused or state.rekeyed or not (call.keyed and self._keys.rotates):
+        sent = (self._keys if call.keyed else None, self._tokens)
+        if not refused or state.rekeyed or not any(keys is not None and keys.rotates for keys in sent):
             return False
         state.rekeyed = True
         return True

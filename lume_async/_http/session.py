@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import aiohttp
 
 from lume_async._base.threads import run_in_thread
+from lume_async._http.base_url import is_socks
 from lume_async._http.connector import Connector
 from lume_async._http.resolver import Resolver
 from lume_async._http.settings import Settings, Ssl
@@ -49,19 +50,14 @@ class Session:
     async def _live(
         self, settings: Settings, ssl: ssl_module.SSLContext | None
     ) -> AsyncGenerator[aiohttp.ClientSession, None]:
-        connector = Connector(
-            limit=0,  # the sender has its own fair limit: queueing must not look like a slow server
-            keepalive_timeout=KEEP_ALIVE,
-            resolver=Resolver(),
-            ssl=True if ssl is None else ssl,
-        )
+        connector, proxy = _connector(settings.proxy, ssl)
         self.limits = TimeLimits(connector.is_connecting)
         self.session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             headers={**_ALWAYS, "User-Agent": settings.user_agent},
-            proxy=settings.proxy,
+            proxy=proxy,
         )
         # aiohttp would repeat a GET by itself when a kept connection breaks, but we count every attempt.
         self.session._retry_connection = False
@@ -89,6 +85,20 @@ class Session:
             for response in self.reading.copy():
                 response.close()
             await self.session.close()
+
+
+def _connector(proxy: str | None, ssl: ssl_module.SSLContext | None) -> tuple[Connector, str | None]:
+    """The connector, and the proxy that is left to aiohttp."""
+    options = {
+        "limit": 0,  # the sender has its own fair limit: queueing must not look like a slow server
+        "keepalive_timeout": KEEP_ALIVE,
+        "ssl": True if ssl is None else ssl,
+    }
+    if proxy is None or not is_socks(proxy):
+        return Connector(resolver=Resolver(), **options), proxy
+    from lume_async._http.socks import SocksConnector  # here: aiohttp-socks is an extra
+
+    return SocksConnector(proxy, **options), None
 
 
 def end_all(sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, Session]) -> None:

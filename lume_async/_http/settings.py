@@ -3,7 +3,8 @@
 import os
 import ssl as ssl_module
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -13,9 +14,11 @@ from attrs import field, frozen
 
 from lume_async._base import arguments
 from lume_async._base.duration import Duration, seconds
+from lume_async._base.extras import install_command
 from lume_async._base.secret import Secret, Veiled, veiled
 from lume_async._base.version import __version__
-from lume_async._http.base_url import flaw_of, is_http
+from lume_async._http.base_url import flaw_of, is_http, is_socks
+from lume_async._http.more_headers import Headers, checked_headers
 from lume_async.errors import ConfigurationError
 
 ApiKey: TypeAlias = str | Callable[[], str] | Callable[[], Awaitable[str]]
@@ -43,13 +46,15 @@ class Settings:
     """The settings of a client, complete and valid."""
 
     base_url: str
-    api_key: Secret | Callable[[], object] = field(repr=False)
+    api_key: Secret | Callable[[], object] | None = field(repr=False)
     request_timeout: float = DEFAULT_TIMEOUT
     max_connections: int = 100
     max_response_bytes: int = 32 * MEBIBYTE
     proxy: str | None = field(default=None, repr=False)  # may contain a password
     ssl: Ssl = None
     user_agent: str = ""
+    token: Secret | Callable[[], object] | None = field(default=None, repr=False)
+    headers: Headers = field(factory=dict, repr=False)
 
 
 def settings(
@@ -62,14 +67,16 @@ def settings(
     proxy: Proxy,
     ssl: Ssl,
     user_agent: str | None,
+    token: ApiKey | None = None,
+    headers: Mapping[str, str] | None = None,
     variables: Variables = os.getenv,
 ) -> Settings:
     """Combine arguments, environment and defaults. Raises `ConfigurationError`, which names both sources."""
     url = _base_url(base_url, variables)
     return Settings(
         base_url=url,
-        api_key=_api_key(api_key, variables),
-        request_timeout=_request_timeout(request_timeout, variables),
+        api_key=_api_key(api_key, variables, is_needed=token is None),
+        request_timeout=checked_timeout(request_timeout, variables),
         max_connections=arguments.whole(max_connections, "max_connections", error=ConfigurationError),
         max_response_bytes=arguments.whole(
             max_response_bytes, "max_response_bytes", error=ConfigurationError
@@ -77,6 +84,8 @@ def settings(
         proxy=_proxy(proxy, url),
         ssl=_ssl(ssl),
         user_agent=_user_agent(user_agent),
+        token=_token(token),
+        headers=_headers(headers, token),
     )
 
 
@@ -95,12 +104,27 @@ def valid_key(key: object, source: str) -> Secret:
     return text
 
 
-def _api_key(key: ApiKey | None, variables: Variables) -> Secret | Callable[[], object]:
+def _token(token: ApiKey | None) -> Secret | Callable[[], object] | None:
+    return token if token is None or callable(token) else valid_key(token, "token")
+
+
+def _headers(headers: Mapping[str, str] | None, token: object) -> Headers:
+    checked = checked_headers(headers)
+    if token is not None and any(name.lower() == "authorization" for name in checked):
+        raise ConfigurationError("pass either token=... or the header Authorization, not both")
+    return checked
+
+
+def _api_key(
+    key: ApiKey | None, variables: Variables, *, is_needed: bool
+) -> Secret | Callable[[], object] | None:
     if callable(key):
         return key
     if key is not None:
         return valid_key(key, "api_key")
     found = veiled(variables("LUME_API_KEY"))
+    if found is None and not is_needed:
+        return None
     if found is None:
         raise ConfigurationError("no API key: pass api_key=... or set LUME_API_KEY")
     return valid_key(found, "LUME_API_KEY")
@@ -135,7 +159,8 @@ def _server_here() -> str:
     )
 
 
-def _request_timeout(argument: Duration | None, variables: Variables) -> float:
+def checked_timeout(argument: Duration | None, variables: Variables = os.getenv) -> float:
+    """The seconds that an attempt may take. Raises `ConfigurationError`."""
     source, value = "request_timeout", argument
     if argument is not None:
         seconds(argument, source)  # raises TypeError or ValueError
@@ -165,9 +190,11 @@ def _proxy(proxy: Proxy, base_url: str) -> str | None:
         return None
     if not (isinstance(proxy, str) and _is_proxy(proxy)):
         raise ConfigurationError(
-            "proxy (or HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) must look like http://[user:password@]host:port; "
-            "False uses none"
+            "proxy (or HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) must look like http://[user:password@]host:port or "
+            "socks5://[user:password@]host:port; False uses none"
         )
+    if is_socks(proxy) and find_spec("aiohttp_socks") is None:
+        raise ConfigurationError(f"a SOCKS proxy needs aiohttp-socks: {install_command('socks')}")
     return proxy
 
 
@@ -183,7 +210,7 @@ def _proxy_of_environment(base_url: str) -> str | None:
 
 
 def _is_proxy(text: str) -> bool:
-    return is_http(text) and urlsplit(text).port != 0
+    return (is_http(text) or is_socks(text)) and urlsplit(text).port != 0
 
 
 def _ssl(ssl: Ssl) -> Ssl:

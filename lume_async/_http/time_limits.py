@@ -74,6 +74,10 @@ class TimeLimit:
         self.connected = True
         """Whether there was a connection at the deadline; otherwise nothing was sent."""
 
+    def extend(self, seconds: float) -> None:
+        """Move the deadline to so many seconds from now, not to an earlier moment."""
+        self.ends = max(self.ends, self._limits.loop.time() + seconds)
+
     def __enter__(self) -> Self:
         task = asyncio.current_task()
         assert task is not None

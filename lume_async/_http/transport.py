@@ -5,7 +5,7 @@ import math
 import os
 import re
 import ssl as ssl_module
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from contextlib import suppress
 from typing import Protocol, TypeAlias
 from weakref import WeakKeyDictionary, finalize
@@ -13,12 +13,13 @@ from weakref import WeakKeyDictionary, finalize
 import aiohttp
 from yarl import URL
 
-from lume_async._http.body import arrived, beginning, whole
+from lume_async._http.body import arrived, beginning, left_behind, refuse_encoded, whole
+from lume_async._http.connector import SocksError
 from lume_async._http.per_loop import forget_closed
 from lume_async._http.session import Session, close_soon, end_all, load_trust
 from lume_async._http.settings import Settings
 from lume_async._http.time_limits import TimeLimit
-from lume_async._wire.call import Response
+from lume_async._wire.call import Receiver, Response
 from lume_async.errors import (
     ApiConnectionError,
     ApiError,
@@ -37,6 +38,7 @@ _NOT_REACHED = (
     aiohttp.ClientHttpProxyError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.ServerFingerprintMismatch,
+    SocksError,
 )
 
 
@@ -47,9 +49,20 @@ class Transport(Protocol):
     """The interface to HTTP; tests replace it."""
 
     async def request(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: Body, timeout: float
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: Body,
+        timeout: float,
+        receiver: Receiver | None = None,
     ) -> Response:
         """Make one attempt; return a complete response, with any status.
+
+        Args:
+            receiver: takes the body of a 200 or 206. Then `timeout` is for the response's headers, and for each
+                pause in its body.
 
         Raises:
             ApiConnectionError: no complete response; `reached` says whether the request may have arrived.
@@ -81,7 +94,14 @@ class AiohttpTransport:
         finalize(self, end_all, self._sessions).atexit = False  # each ends with its loop anyway
 
     async def request(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: Body, timeout: float
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: Body,
+        timeout: float,
+        receiver: Receiver | None = None,
     ) -> Response:
         response: aiohttp.ClientResponse | None
         limit: TimeLimit | None = None
@@ -100,7 +120,9 @@ class AiohttpTransport:
                     allow_redirects=False,  # would send the key wherever a response points
                 )
                 content = None
-                if response.status < 400:
+                if receiver is not None and response.status in (200, 206):
+                    content = await self._pass_on(opened, response, receiver, lambda: limit.extend(timeout))
+                elif response.status < 400:
                     content = arrived(response, self._settings.max_response_bytes)
                 if content is None:
                     content = await self._read(opened, response)
@@ -132,6 +154,32 @@ class AiohttpTransport:
                 return await beginning(response)
         finally:
             opened.reading.discard(response)
+
+    async def _pass_on(
+        self,
+        opened: Session,
+        response: aiohttp.ClientResponse,
+        receiver: Receiver,
+        on_chunk: Callable[[], None],
+    ) -> bytes:
+        """Give the body to the receiver; returns nothing of it."""
+        opened.reading.add(response)
+        try:
+            async with response:
+                refuse_encoded(response)
+                await receiver.begin(response.status, response.headers)
+                try:
+                    async for chunk in response.content.iter_any():
+                        on_chunk()
+                        await receiver.write(chunk)
+                except (aiohttp.ClientError, OSError):
+                    await receiver.write(left_behind(response))
+                    raise
+                finally:
+                    await receiver.flush()
+        finally:
+            opened.reading.discard(response)
+        return b""
 
     async def aclose(self) -> None:
         self._closed = True
@@ -192,6 +240,8 @@ def _is_invalid_host(error: Exception) -> bool:
 
 def _words_of(error: Exception) -> str:
     """A description of the error that quotes nothing of a response, which may repeat the API key."""
+    if isinstance(error, SocksError):
+        return f"no connection through the SOCKS proxy: {error}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the server closed the connection before it answered"
     if _is_invalid_host(error):

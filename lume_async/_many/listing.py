@@ -3,35 +3,32 @@
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
-from itertools import takewhile
 
 from lume_async._base import arguments
 from lume_async._base.batched import Chunked
 from lume_async._base.duration import Duration, seconds
 from lume_async._http.sender import Sender
 from lume_async._run.handle import LumeRun
-from lume_async._run.pages import check_limit, pages
-from lume_async._wire import endpoints
-from lume_async._wire.call import Call
-from lume_async._wire.endpoints import Page
-from lume_async.models import RunRecord, RunStatus, plain_text, wanted_status
-
-PAGE = 100
-"""Runs per request."""
+from lume_async._run.pages import check_limit, run_pages
+from lume_async._run.state import record_of
+from lume_async.models import RunStatus, plain_text, wanted_status
 
 
 def list_runs(
     sender: Sender,
     *,
     flow_version: str | None,
+    flow: str | None,
     source_path: str | None,
+    source: str | None,
     status: RunStatus | str | Collection[RunStatus | str] | None,
     since: datetime | Duration | None,
+    attention: float | None,
     limit: int | None,
 ) -> Chunked[LumeRun]:
     """The runs that match, newest first. Raises `ValueError` if an argument is not valid; no request was sent."""
     check_limit(limit)
-    asked = {"flow_version": flow_version, "source_path": source_path}
+    asked = {"flow_version": flow_version, "flow": flow, "source_path": source_path, "source": source}
     filters: dict[str, str | list[str]] = {
         name: plain_text(value, name) for name, value in asked.items() if value is not None
     }
@@ -41,10 +38,13 @@ def list_runs(
         filters["status"] = [str(wanted_status(one)) for one in statuses]
         if not statuses:
             raise ValueError("status must name a status: an empty collection matches no run")
-    return Chunked(_pages(sender, filters, _oldest(sender, since), limit), "runs")
+    if attention is not None:
+        share = f"{arguments.number(attention, 'attention', 0, 1):.9f}"
+        filters["attention"] = share.rstrip("0").rstrip(".")
+    return Chunked(_pages(sender, filters, oldest(sender, since), limit), "runs")
 
 
-def _oldest(sender: Sender, since: datetime | Duration | None) -> datetime | None:
+def oldest(sender: Sender, since: datetime | Duration | None) -> datetime | None:
     """The time before which runs are too old; None for no limit."""
     if isinstance(since, datetime):
         if since.tzinfo is None:
@@ -59,17 +59,6 @@ def _oldest(sender: Sender, since: datetime | Duration | None) -> datetime | Non
 async def _pages(
     sender: Sender, filters: Mapping[str, str | list[str]], oldest: datetime | None, limit: int | None
 ) -> AsyncGenerator[list[LumeRun], None]:
-    def ask(size: int, cursor: str | None) -> Call[Page[RunRecord]]:
-        return endpoints.runs({**filters, "limit": str(size)}, cursor)
-
-    async with aclosing(pages(sender, ask, PAGE, limit)) as found:
+    async with aclosing(run_pages(sender, filters, oldest, limit)) as found:
         async for page in found:
-            runs = [LumeRun(sender, record.id, record) for record in page]
-            young = list(takewhile(lambda run: _is_young(run, oldest), runs))
-            yield young
-            if len(young) < len(runs):  # newest first: all that follow are older
-                return
-
-
-def _is_young(run: LumeRun, oldest: datetime | None) -> bool:
-    return oldest is None or run.created_at is None or run.created_at >= oldest
+            yield [LumeRun(sender, run.id, record_of(run)) for run in page]

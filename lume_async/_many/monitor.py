@@ -21,8 +21,9 @@ from lume_async._many.change_feed import ChangeFeed
 from lume_async._many.feed_check import SAMPLING, FeedCheck
 from lume_async._many.scheduler import Scheduler
 from lume_async._many.watched import EVER, Watched, handle_of
-from lume_async._run.handle import LumeRun, record_of, snapshot, update
+from lume_async._run.handle import LumeRun, snapshot, update
 from lume_async._run.poll import patience, poll_once
+from lume_async._run.state import record_of
 from lume_async._wire.endpoints import Change
 from lume_async.errors import ApiError, ClientClosedError
 from lume_async.models import RunEvent, RunRecord, RunStatus

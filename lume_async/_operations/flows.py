@@ -7,9 +7,12 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from lume_async._base.batched import Chunked
 from lume_async._http.sender import Sender
 from lume_async._run.pages import pages
+from lume_async.errors import NotSupportedError
 from lume_async.models import plain_text
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ class Flows:
         return await self._sender.send(flow_endpoints.register_flow(name, version, definition))
 
     async def flow_version(self, ref: str) -> "FlowVersion":
-        """Get a flow version as it was registered.
+        """Get a flow version as it was registered, with the schema of its mapped rows.
 
         Args:
             ref: the flow and its version, such as `customer_cleaner:v1`.
@@ -55,7 +58,13 @@ class Flows:
         from lume_async._operations.flow_file import split_ref
         from lume_async._wire import flow_endpoints
 
-        return await self._sender.send(flow_endpoints.flow_version(*split_ref(ref)))
+        name, version = split_ref(ref)
+        found = await self._sender.send(flow_endpoints.flow_version(name, version))
+        try:
+            schema = await self._sender.send(flow_endpoints.target_schema(name, version))
+        except NotSupportedError:
+            return found
+        return evolve(found, target_schema=schema)
 
     def list_flows(self, flow: str | None = None) -> AsyncIterator["FlowSummary"]:
         """Yield the registered flow versions, by flow, each flow's versions in the order of registration.

@@ -136,17 +136,27 @@ class ManyRuns:
         self,
         *,
         flow_version: str | None = None,
+        flow: str | None = None,
         source_path: str | None = None,
+        source: str | None = None,
         status: RunStatus | str | Collection[RunStatus | str] | None = None,
         since: datetime | Duration | None = None,
+        attention: float | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[LumeRun]:
         """Yield the runs that match, newest first; pages are fetched as needed.
 
         Args:
+            flow_version: only runs of this version, such as `customer_cleaner:v1`.
+            flow: only runs of this flow, in all its versions.
+            source_path: only runs on this source, exactly as it was submitted.
+            source: only runs whose source path contains this text; upper and lower case differ.
             status: only runs with this status, or with one of several. A status that this version doesn't know is
                 asked for all the same.
             since: only runs created since then: an aware `datetime`, or so many seconds (or a `timedelta`) ago.
+            attention: only runs that wait for a person: the last one of their flow version and source, if it is
+                FAILED, CRASHED, or PARTIAL_FAILED with more than this share (0 to 1) of its rows rejected.
+            limit: the maximum number of runs.
 
         Raises:
             ValueError: an argument that makes no sense, or a status that is a near miss of a known one.
@@ -157,8 +167,11 @@ class ManyRuns:
         return list_runs(
             self._sender,
             flow_version=flow_version,
+            flow=flow,
             source_path=source_path,
+            source=source,
             status=status,
             since=since,
+            attention=attention,
             limit=limit,
         )

@@ -1,38 +1,44 @@
 """`LumeRun`: a handle on one run: its state at the last poll, and the sender to poll it with."""
 
+import os
+import uuid
 from collections.abc import AsyncIterator, Callable, Collection
-from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
+from lume_async._base import arguments
 from lume_async._base.backoff import Backoff, PollInterval, polling
 from lume_async._base.default_client import find_client
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.public import public
-from lume_async._decoding import parse_time
 from lume_async._http.sender import Sender
 from lume_async._run.poll import RunPoll, fetch, timeout_error
+from lume_async._run.state import RunState
+from lume_async._run.submit import OnDuplicate, submit
+from lume_async._run.transfer import OnProgress, SourceData
 from lume_async._run.waiter import Unfinished
 from lume_async._wire import endpoints
-from lume_async.errors import ConfigurationError, ResponseDecodeError, RunFailedError
-from lume_async.models import RunMetadata, RunRecord, RunStatus
+from lume_async.errors import ConfigurationError, InvalidRequestError
+from lume_async.models import RunRecord, RunRequest, RunStatus, plain_text
 
 if TYPE_CHECKING:
     from lume_async._run.rows import Rows
+    from lume_async._wire.report_models import Delivery
     from lume_async._wire.row_endpoints import Part
+
+T = TypeVar("T")
 
 
 @public
-class LumeRun:
+class LumeRun(RunState):
     """One run: its ID, and its state at the last poll.
 
     Handles with the same ID are equal. A pickled handle holds no API key and no connection; unpickled, it uses
     the default client of its package.
     """
 
-    __slots__ = (
-        *("__weakref__", "_find", "_id", "_key", "_metadata", "_record", "_reused", "_sender", "_warned"),
-    )
+    __slots__ = ("__weakref__", "_find", "_sender", "_warned")
 
     def __init__(
         self,
@@ -43,117 +49,10 @@ class LumeRun:
         idempotency_key: str | None = None,
         reused: bool = False,
     ) -> None:
+        super().__init__(run_id, record, idempotency_key, reused=reused)
         self._sender = sender
         self._find: Callable[[], Any] | None = None
-        self._id = run_id
-        self._record = record
-        self._metadata: RunMetadata | None = None
-        self._key = idempotency_key
-        self._reused = reused
         self._warned: RunStatus | None = None  # the last unknown status that was logged
-
-    @property
-    def id(self) -> str:
-        """The ID of the run."""
-        return self._id
-
-    @property
-    def status(self) -> RunStatus | None:
-        """The status at the last poll; None before the first."""
-        return self._record.status if self._record else None
-
-    @property
-    def metadata(self) -> RunMetadata:
-        """The run's metadata: a dict as the server sent it, with typed views; empty before the first poll."""
-        if self._metadata is None:
-            raw = self._raw("metadata") or {}
-            if not isinstance(raw, dict):
-                raise ResponseDecodeError(f"expected an object, got {type(raw).__name__} @ $.metadata")
-            self._metadata = RunMetadata(raw)
-        return self._metadata
-
-    @property
-    def flow_version(self) -> str | None:
-        """The flow and its version, such as `customer_cleaner:v1`."""
-        return self._text("flow_version")
-
-    @property
-    def source_path(self) -> str | None:
-        """The source that the run reads."""
-        return self._text("source_path")
-
-    @property
-    def run_metadata(self) -> dict[str, Any] | None:
-        """The JSON object of the submission."""
-        value = self._raw("run_metadata")
-        return value if isinstance(value, dict) else None
-
-    @property
-    def force_rerun(self) -> bool:
-        """Whether the run was submitted with `force_rerun`."""
-        return bool(self._raw("force_rerun"))
-
-    @property
-    def created_at(self) -> datetime | None:
-        """When the server accepted the run."""
-        return self._time("created_at")
-
-    @property
-    def started_at(self) -> datetime | None:
-        """When the run started to execute."""
-        return self._time("started_at")
-
-    @property
-    def finished_at(self) -> datetime | None:
-        """When the run ended; None before."""
-        return self._time("finished_at")
-
-    @property
-    def progress(self) -> float | None:
-        """The progress of the run, 0 to 1, if the server reports it."""
-        value = self._raw("progress")
-        return float(value) if isinstance(value, (int, float)) else None
-
-    @property
-    def idempotency_key(self) -> str | None:
-        """The key of the submission; None for a run that was not submitted through this handle."""
-        return self._key
-
-    @property
-    def reused(self) -> bool:
-        """Whether the server answered the submission with a run that already existed."""
-        return self._reused
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the run had ended at the last poll."""
-        return self._record is not None and self._record.is_terminal
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether all rows were mapped."""
-        return self.status == RunStatus.SUCCEEDED
-
-    @property
-    def has_output(self) -> bool:
-        """Whether mapped rows were written: SUCCEEDED or PARTIAL_FAILED."""
-        status = self.status
-        return status is not None and status.has_output
-
-    @property
-    def mapped_location(self) -> str | None:
-        """Where the mapped rows were written; None if there are none."""
-        return self.metadata.target_locations.mapped
-
-    @property
-    def rejects_location(self) -> str | None:
-        """Where the rejected rows were written; None if there are none."""
-        return self.metadata.target_locations.rejects
-
-    @property
-    def error_message(self) -> str | None:
-        """The server's error message; None if there is none."""
-        return self.metadata.error_message
 
     async def wait(self, timeout: Duration | None = 3600, poll_interval: PollInterval = None) -> Self:
         """Wait for the run to finish; the handle is updated after every poll.
@@ -227,6 +126,79 @@ class LumeRun:
             clock=sender.clock,
         )
 
+    async def rerun(self, *, force: bool = False) -> "LumeRun":
+        """Submit the run again: the same flow version, source and metadata; returns the new run at once.
+
+        Args:
+            force: process the source even if this run or another one has processed it; may duplicate rows in the
+                target. A run that failed needs no force.
+
+        Raises:
+            DuplicateRunError: a run has processed the source or is processing it.
+            SubmissionUnknownError: the answer was lost: a run may exist.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        arguments.flag(force, "force")
+        if self.flow_version is None or self.source_path is None:
+            await self.refresh()
+        if self.flow_version is None or self.source_path is None:
+            raise InvalidRequestError(
+                f"the server does not report the flow version and source of run {self.id}"
+            )
+        request = RunRequest(self.flow_version, self.source_path, self.run_metadata, force)
+        return await start(self._connected, request)
+
+    async def resubmit(self, corrected: SourceData, *, force: bool = False) -> "LumeRun":
+        """Run the same flow version on corrected rejects of this run; returns the new run at once.
+
+        The new run has the metadata of this one, and its ID as `resubmit_of`. If a run has already processed the
+        same content for this run, or is processing it, that run is returned, with `reused=True`.
+
+        Args:
+            corrected: the corrected rejects with their `_lume_` columns: the path of a file as the server wrote it,
+                its bytes, a binary file, or rows as `rejects` gives them (dicts, or a table).
+            force: accept content without `_lume_` columns and content that was submitted before, and replace rows
+                of this run.
+
+        Raises:
+            InvalidRequestError: the run has not ended or wrote no rejects, `corrected` is not its rejects, or the
+                new run would overwrite the rows of this one.
+            SubmissionUnknownError: the answer was lost: a run may exist.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        from lume_async._run.resubmit import resubmit
+
+        arguments.flag(force, "force")
+        sender = self._connected
+        done, key = await resubmit(sender, self, self.refresh, corrected, force=force)
+        return LumeRun(sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
+
+    async def dismiss(self, why: str) -> None:
+        """Note that nothing is left to do about the run, so that it no longer needs attention. May be repeated.
+
+        Args:
+            why: one line, at most 500 characters, for those who look at the run later.
+
+        Raises:
+            InvalidRequestError: `why` is not valid, or the run has not ended.
+            NotSupportedError: the server does not dismiss runs.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        from lume_async._wire import report_endpoints
+
+        update(self, await self._connected.send(report_endpoints.dismiss(self._id, plain_text(why, "why"))))
+
+    async def deliveries(self) -> "list[Delivery]":
+        """The webhooks of the run and how far their delivery has come, oldest first.
+
+        Raises:
+            NotSupportedError: the server does not list deliveries.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        from lume_async._wire import report_endpoints
+
+        return await self._connected.send(report_endpoints.deliveries(self._id))
+
     def rejects(self, reason: str | None = None, limit: int | None = None) -> "Rows":
         """The rejected rows, each with its reasons; pages are fetched as needed.
 
@@ -240,30 +212,54 @@ class LumeRun:
         """
         return self._rows("rejects", reason=reason, limit=limit, reasons=self._reject_reasons)
 
-    def mapped(self, limit: int | None = None) -> "Rows":
+    @overload
+    def mapped(self, limit: int | None = None, *, as_: None = None) -> "Rows": ...
+
+    @overload
+    def mapped(self, limit: int | None = None, *, as_: type[T]) -> AsyncIterator[T]: ...
+
+    def mapped(self, limit: int | None = None, *, as_: type[T] | None = None) -> "Rows | AsyncIterator[T]":
         """The mapped rows, in the order of the source; pages are fetched as needed.
 
         Args:
             limit: the maximum number of rows.
-        """
-        return self._rows("mapped", limit=limit)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The run as the server sent it, in plain JSON values; only its ID before the first poll."""
-        return dict(self._record.raw) if self._record else {"id": self._id}
-
-    def raise_for_status(self) -> None:
-        """Raise if the run had failed at the last poll; else do nothing.
+            as_: an attrs class, a dataclass or a TypedDict: the rows are values of it instead of dicts. Columns that
+                it does not have are left out; a row that does not fit raises `ResponseDecodeError`, which says where.
 
         Raises:
-            RunFailedError: the run ended FAILED, CRASHED, CANCELLED or in an unknown status.
+            TypeError: `as_` is not such a class.
         """
-        if self.is_terminal and not self.has_output:
-            try:
-                reason = self.error_message or "the server gave no reason"
-            except ResponseDecodeError:
-                reason = "its metadata can't be read"
-            raise RunFailedError(f"run {self._id} ended {self.status}: {reason}", run=self)
+        rows = self._rows("mapped", limit=limit)
+        if as_ is None:
+            return rows
+        from lume_async._run.typed_rows import TypedRows, check_row_type
+
+        check_row_type(as_)
+        return TypedRows(rows, as_)
+
+    async def download(
+        self, output: "Part", to: str | os.PathLike[str], *, progress: OnProgress | None = None
+    ) -> Path:
+        """Download the file that the run has written, as it is; returns its path.
+
+        The file is complete or does not appear: a broken connection is resumed where it broke, and the checksum of
+        the server, if it sends one, is compared.
+
+        Args:
+            output: "mapped" or "rejects".
+            to: the path of the new file, which replaces an existing one; or a folder, in which it gets the name that
+                the server gives.
+            progress: called with the bytes that have arrived and their total (None if it is not known).
+
+        Raises:
+            InvalidRequestError: the run has no such output, or its rows are in a table, an object store or several
+                files: the message says where.
+            NotSupportedError: the server does not send outputs.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        from lume_async._run.download import download
+
+        return await download(self._connected, self._id, output, to, progress)
 
     def _rows(self, part: "Part", **options: Any) -> "Rows":
         from lume_async._run.rows import Rows
@@ -328,27 +324,21 @@ class LumeRun:
             self._sender = find()._sender
         return self._sender
 
-    def _raw(self, name: str) -> Any:
-        return self._record.raw.get(name) if self._record else None
 
-    def _text(self, name: str) -> str | None:
-        value = self._raw(name)
-        return value if isinstance(value, str) else None
+async def start_on_data(sender: Sender, request: RunRequest, data: SourceData) -> LumeRun:
+    """Start a run on data of this program, or find the one that has it. Raises as `Client.run` does."""
+    from lume_async._run.data_in import run_data
 
-    def _time(self, name: str) -> datetime | None:
-        value = self._raw(name)
-        if value is None:
-            return None
-        try:
-            return parse_time(value)
-        except ValueError as error:
-            reason = str(error)
-        raise ResponseDecodeError(f"{reason} @ $.{name}")
+    done, key = await run_data(sender, request, data)
+    return LumeRun(sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
 
 
-def record_of(run: LumeRun) -> RunRecord | None:
-    """The record of the last poll; None before the first."""
-    return run._record
+async def start(sender: Sender, request: RunRequest, on_duplicate: OnDuplicate = "raise") -> LumeRun:
+    """Start a run, with its own idempotency key or a new one. Raises as `Client.run` does."""
+    key = request.idempotency_key or uuid.uuid4().hex
+    own_key = request.idempotency_key is not None
+    done = await submit(sender, request, key, own_key=own_key, on_duplicate=on_duplicate)
+    return LumeRun(sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
 
 
 def snapshot(run: LumeRun, record: RunRecord) -> LumeRun:

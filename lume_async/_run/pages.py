@@ -1,15 +1,24 @@
 """Paged lists: each page is fetched when the previous one has been read."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from datetime import UTC, datetime
+from itertools import takewhile
 from typing import TypeVar
 
 from lume_async._base import arguments
 from lume_async._http.sender import Sender
+from lume_async._run.state import RunState
+from lume_async._wire import endpoints
 from lume_async._wire.call import Call
 from lume_async._wire.endpoints import Page
 from lume_async.errors import ResponseDecodeError
+from lume_async.models import RunRecord
 
 T = TypeVar("T")
+
+RUNS = 100
+"""Runs per request."""
 
 EMPTY = 1000
 """After so many empty pages in a row, reading fails."""
@@ -46,6 +55,36 @@ async def pages(
                 "the server gave the same cursor twice @ $.next_cursor", retryable=False
             )
         seen.add(cursor)
+
+
+async def run_pages(
+    sender: Sender,
+    filters: Mapping[str, str | list[str]],
+    oldest: datetime | None = None,
+    limit: int | None = None,
+) -> AsyncGenerator[list[RunState], None]:
+    """Yield the runs that match, newest first, page by page.
+
+    Args:
+        oldest: older runs end the list, even if the server does not know the parameter `since`.
+    """
+    if oldest is not None:
+        filters = {**filters, "since": oldest.astimezone(UTC).isoformat()}
+
+    def ask(size: int, cursor: str | None) -> Call[Page[RunRecord]]:
+        return endpoints.runs({**filters, "limit": str(size)}, cursor)
+
+    async with aclosing(pages(sender, ask, RUNS, limit)) as found:
+        async for page in found:
+            runs = [RunState(record.id, record) for record in page]
+            young = list(takewhile(lambda run: _is_young(run, oldest), runs))
+            yield young
+            if len(young) < len(runs):  # newest first: all that follow are older
+                return
+
+
+def _is_young(run: RunState, oldest: datetime | None) -> bool:
+    return oldest is None or run.created_at is None or run.created_at >= oldest
 
 
 def check_limit(limit: int | None) -> None:

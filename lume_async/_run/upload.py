@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from lume_async._base import arguments
 from lume_async._http.sender import Sender
+from lume_async._run.transfer import OnProgress, Reporter
 from lume_async._wire import endpoints
 from lume_async.errors import ApiError, InvalidRequestError
 from lume_async.models import plain_text
@@ -24,8 +25,21 @@ SLOWEST = 128 * 1024
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-async def upload(sender: Sender, path: str | os.PathLike[str], flow_version: str | None) -> str:
+async def upload(
+    sender: Sender,
+    path: str | os.PathLike[str],
+    flow_version: str | None,
+    *,
+    name: str | None = None,
+    prefix: str | None = None,
+    progress: OnProgress | None = None,
+) -> str:
     """Upload the file; returns its `source_path` on the server.
+
+    Args:
+        name: of the file on the server; default: that of `path`.
+        prefix: put in front of the name; default: one that is unique for every call, so that a retry overwrites only
+            the file of this call.
 
     Raises:
         InvalidRequestError: the file does not exist.
@@ -35,18 +49,20 @@ async def upload(sender: Sender, path: str | os.PathLike[str], flow_version: str
     if flow_version is not None:
         plain_text(flow_version, "flow_version")
     before = await to_thread.run_sync(_stat, file)
-    # A unique name for every call: a retry overwrites only the file of this call.
-    name = f"{uuid.uuid4().hex}-{_UNUSUAL.sub('_', file.name)[-80:].lstrip('.') or 'file'}"
+    plain = _UNUSUAL.sub("_", name or file.name)[-80:].lstrip(".") or "file"
     attempts: list[_Content] = []
+    reporter = Reporter(progress)
 
     def content() -> _Content:
+        if reporter.failure is not None:
+            raise reporter.failure
         if attempts and attempts[-1].is_short:
             raise _change_error(file, "it became shorter")
-        attempts.append(_Content(file, before.st_size))
+        attempts.append(_Content(file, before.st_size, reporter))
         return attempts[-1]
 
     call = endpoints.upload(
-        name,
+        f"{prefix or uuid.uuid4().hex}-{plain}",
         content,
         size=before.st_size,
         flow_version=flow_version,
@@ -55,9 +71,11 @@ async def upload(sender: Sender, path: str | os.PathLike[str], flow_version: str
     try:
         stored = await sender.send(call)
     except ApiError:
-        if not (attempts and attempts[-1].is_short):
+        if reporter.failure is None and not (attempts and attempts[-1].is_short):
             raise
         stored = None
+    if reporter.failure is not None:
+        raise reporter.failure
     if stored is None:
         raise _change_error(file, "it became shorter")
     after = await to_thread.run_sync(_stat, file)
@@ -81,11 +99,12 @@ class _Content(AsyncIterator[bytes]):
         is_short: whether the file has become shorter than its size at the start.
     """
 
-    def __init__(self, file: Path, size: int) -> None:
+    def __init__(self, file: Path, size: int, reporter: Reporter) -> None:
         self.digest = hashlib.sha256()
         self.is_short = False
         self._file = file
-        self._left = size
+        self._left = self._size = size
+        self._reporter = reporter
         self._stream: BinaryIO | None = None
         self._closed = False
 
@@ -102,6 +121,7 @@ class _Content(AsyncIterator[bytes]):
             raise OSError(f"{self._file.name!r} became shorter while it was sent")
         self.digest.update(chunk)
         self._left -= len(chunk)
+        self._reporter.report(self._size - self._left, self._size)
         return chunk
 
     def close(self) -> None:

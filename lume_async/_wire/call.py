@@ -28,6 +28,24 @@ class Content(Protocol):
     def close(self) -> None: ...
 
 
+class Receiver(Protocol):
+    """Takes the body of a 200 or 206 as it arrives, instead of `Response.body`; used by one attempt at a time.
+
+    `flush` ends each attempt that has begun, also one that failed. Their errors are `ApiError`s.
+    """
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers of the next attempt."""
+        ...
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None: ...
+
+    async def write(self, chunk: bytes) -> None: ...
+
+    async def flush(self) -> None: ...
+
+
 @define(eq=False)
 class Call(Generic[T]):
     """One request.
@@ -37,6 +55,7 @@ class Call(Generic[T]):
         decode: decodes a 2xx response, or a 304 if `If-None-Match` was sent.
         run_id: the run that the request is about, if any: a 404 raises `RunNotFoundError`.
         stream: creates the body for each attempt, if it is streamed.
+        receiver: takes the body of the response, if it is streamed.
         hold: seconds that the server may hold the request, on top of the time limit.
         submits: the run that it starts; None for requests that can safely be sent twice.
         keyed: whether it carries the API key.
@@ -49,6 +68,7 @@ class Call(Generic[T]):
     headers: Mapping[str, str] = field(factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     stream: Callable[[], Content] | None = field(default=None, repr=False)
+    receiver: Receiver | None = None
     run_id: str | None = None
     hold: float = 0.0
     submits: RunRequest | None = None
@@ -75,6 +95,7 @@ class CallState:
     lost         the sender             after an attempt that may have started a run; never reset;
                  or a resumed batch     before the call: its process ended without an answer
     key          the sender             with each attempt: its API key
+    token        the sender             with each attempt: its bearer token
     rekeyed      the sender             once, when a refused key was fetched anew
     traced       the sender             at the start of the call: whether OpenTelemetry traces it
     """
@@ -84,6 +105,7 @@ class CallState:
     sent_at: float | None = None
     lost: bool = False
     key: Secret | None = None
+    token: Secret | None = None
     rekeyed: bool = False
     traced: bool = False
 

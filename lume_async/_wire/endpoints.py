@@ -83,6 +83,20 @@ class Polled:
 
 def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
     """Start a run; the idempotency key must be the same for every attempt."""
+    return Call(
+        operation="POST /v1/runs",
+        path="/v1/runs",
+        headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
+        body=orjson.dumps(submission(request)),
+        decode=lambda answer: Submitted(
+            _run(answer), replayed=answer.status == 200, not_before=floor(retry_after(answer.headers))
+        ),
+        submits=request,
+    )
+
+
+def submission(request: RunRequest) -> dict[str, Any]:
+    """The body of a submission."""
     body: dict[str, Any] = {
         "flow_version": request.flow_version,
         "source_path": request.source_path,
@@ -92,16 +106,7 @@ def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
         body["run_metadata"] = request.run_metadata
     if request.webhook_url is not None:
         body["webhook_url"] = request.webhook_url
-    return Call(
-        operation="POST /v1/runs",
-        path="/v1/runs",
-        headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
-        body=orjson.dumps(body),
-        decode=lambda answer: Submitted(
-            _run(answer), replayed=answer.status == 200, not_before=floor(retry_after(answer.headers))
-        ),
-        submits=request,
-    )
+    return body
 
 
 def run(run_id: str) -> Call[RunRecord]:

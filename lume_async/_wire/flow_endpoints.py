@@ -39,6 +39,16 @@ def flow_version(flow: str, version: str) -> Call[FlowVersion]:
     )
 
 
+def target_schema(flow: str, version: str) -> Call[dict[str, Any]]:
+    """The JSON Schema of the mapped rows."""
+    return Call(
+        operation=f"GET {_FLOW}/schema",
+        path=f"{_FLOW.format(flow=flow, version=version)}/schema",
+        decode=lambda answer: decode_object(answer.body),
+        optional=True,
+    )
+
+
 def register_flow(flow: str, version: str, definition: dict[str, Any]) -> Call[FlowVersion]:
     """Register a flow version. Idempotent for the same content."""
     return Call(
@@ -53,5 +63,6 @@ def register_flow(flow: str, version: str, definition: dict[str, Any]) -> Call[F
 
 def _flow_version(answer: Response) -> FlowVersion:
     raw = decode_object(answer.body)
-    raw.pop("is_new", None)  # the status of the response has it
+    for ours in ("is_new", "target_schema"):  # other responses have them
+        raw.pop(ours, None)
     return structure(raw, FlowVersion)

@@ -69,6 +69,8 @@ class FlowVersion:
         flow_version: the flow and its version, such as `customer_cleaner:v1`.
         content_hash: equal for versions with the same content.
         definition: the JSON form of its file.
+        target_schema: the JSON Schema (draft 2020-12) of its mapped rows; None if it was not requested, as by
+            `register_flow`, or the server does not offer it.
         is_new: whether this call has registered it; False if the server already had it.
     """
 
@@ -77,3 +79,4 @@ class FlowVersion:
     created_at: datetime
     definition: dict[str, Any] = field(repr=False)
     is_new: bool = False
+    target_schema: dict[str, Any] | None = field(default=None, repr=False)

@@ -5,8 +5,9 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from lume_async._wire.answers import decode_object
-from lume_async._wire.call import Call, Response
+from lume_async._wire.call import Call, Receiver, Response
 from lume_async._wire.endpoints import Page, path_of, read_page
+from lume_async._wire.headers import ACCEPT, ACCEPT_ENCODING, WANT_REPR_DIGEST
 from lume_async.errors import ResponseDecodeError
 from lume_async.models import check_run_id
 
@@ -28,15 +29,29 @@ def rows(run_id: str, part: Part, *, reason: str | None, limit: int, cursor: str
     )
 
 
+def output(run_id: str, part: Part, receiver: Receiver) -> Call[None]:
+    """The file with the rows, as it is."""
+    return Call(
+        operation="GET /v1/runs/{id}/outputs/{output}",
+        path=f"/v1/runs/{check_run_id(run_id)}/outputs/{part}",
+        # A compressed body would have other ranges.
+        headers={ACCEPT: "*/*", ACCEPT_ENCODING: "identity", WANT_REPR_DIGEST: "sha-256=1"},
+        decode=lambda answer: None,
+        receiver=receiver,
+        run_id=run_id,
+        optional=True,
+    )
+
+
 def _rows(answer: Response) -> Page[Row]:
-    items, cursor = read_page(_exact(answer.body))
+    items, cursor = read_page(exact_object(answer.body))
     for number, item in enumerate(items):
         if not isinstance(item, dict):
             raise ResponseDecodeError(f"expected an object, got {type(item).__name__} @ $.items[{number}]")
     return Page(items, cursor)
 
 
-def _exact(body: bytes) -> dict[str, Any]:
+def exact_object(body: bytes) -> dict[str, Any]:
     """The object, with all digits of its numbers; orjson would turn them into floats, except 64-bit integers."""
     try:
         exact = json.loads(body.decode("utf-8-sig"), parse_float=_number, parse_constant=_refused)

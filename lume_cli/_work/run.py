@@ -1,6 +1,6 @@
 """Submitting one run and, with --wait, following it. The work of `run`."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,16 +43,28 @@ class RunSubmission:
         A run that is waited for is submitted as soon as there is a connection, within the timeout. `how` are further
         arguments of `Client.run`.
         """
+        upload = source if is_uploaded else None
+
+        async def start() -> LumeRun:
+            nonlocal source, upload
+            if upload is not None:
+                source = await client.upload_file(upload, flow_version=flow)
+                self._asked = {"--flow": flow, "--source": source}
+                upload = None
+                self._session.say.note(f"uploaded as {source}")
+            return await client.run(flow, source, **how)
+
+        return await self.begin(flow, source, start, "already holds this source; following it")
+
+    async def begin(
+        self, flow: str, source: str, start: Callable[[], Awaitable[LumeRun]], reused: str
+    ) -> int:
+        """As `to_end`, with a run that `start` submits; `reused` is said of one that existed before."""
         self._began = anyio.current_time()
         self._asked = {"--flow": flow, "--source": source}
-        upload = source if is_uploaded else None
         while True:
             try:
-                if upload is not None:
-                    source = await client.upload_file(upload, flow_version=flow)
-                    self._asked["--source"], upload = source, None
-                    self._session.say.note(f"uploaded as {source}")
-                run = await client.run(flow, source, **how)
+                run = await start()
                 break
             except ApiConnectionError as error:
                 if error.reached or self._waiting is None or self._waiting.timeout == 0.0:
@@ -63,12 +75,11 @@ class RunSubmission:
                     raise NotSubmittedError(self._session.away or str(error)) from None
                 await anyio.sleep(_AGAIN if left is None else min(_AGAIN, left))
         if run.reused:
-            self._session.say.note(f"run {short(run.id)} already holds this source; following it")
+            self._session.say.note(f"run {short(run.id)} {reused}")
         return await self.follow(run)
 
     async def follow(self, run: LumeRun) -> int:
         """Print the submitted run, new or found, and follow it to its end if wanted; return the exit code."""
-        self._began = self._began or anyio.current_time()
         self._run, self._shown = run, run.status
         for note in run.metadata.notes:
             self._session.say.warn(note)

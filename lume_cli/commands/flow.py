@@ -15,7 +15,13 @@ def command() -> None:
     """Write, check and register flow files, and list and compare what a server has."""
 
 
-for _subcommand in (flow_versions.list_, flow_versions.register, flow_versions.diff, flow_versions.ddl):
+for _subcommand in (
+    flow_versions.list_,
+    flow_versions.register,
+    flow_versions.diff,
+    flow_versions.ddl,
+    flow_versions.model,
+):
     command.add_command(_subcommand)
 
 

@@ -1,4 +1,4 @@
-"""`lume flow list`, `register`, `diff` and `ddl`: the flow versions of a server."""
+"""`lume flow list`, `register`, `diff`, `ddl` and `model`: the flow versions of a server."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -147,6 +147,46 @@ def diff(options: GlobalOptions, *, before: str, after: str | None) -> None:
             )
         if not found:
             session.say.note("no differences")
+        return exit_codes.OK
+
+    session.finish_with_client(work)
+
+
+@click.command("model", short_help="Write a Python class for the rows of a flow version.")
+@click.argument("ref", metavar="FLOW:VERSION", type=Utf8())
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["attrs", "dataclass", "typed-dict"]),
+    default="dataclass",
+    show_default=True,
+    help="What the class is.",
+)
+@click.option("--name", help="The name of the class; default: that of the flow.")
+@server_options
+@click.pass_obj
+def model(options: GlobalOptions, *, ref: str, kind: str, name: str | None) -> None:
+    """Print a Python class for the mapped rows of a flow version, as `run.mapped(as_=...)` takes it.
+
+    \b
+    lume flow model customer_cleaner:v1 > customers.py
+    lume flow model customer_cleaner:v1 --as attrs --name Customer
+    """
+    from lume_cli._output import exit_codes
+    from lume_cli._session import CommandSession
+    from lume_cli._work.flow import flow_model
+
+    session = CommandSession(options)
+
+    async def work(client: "Client") -> int:
+        found = await client.flow_version(ref)
+        if found.target_schema is None:
+            raise click.ClickException("the server does not offer the schema of mapped rows")
+        text = flow_model.model(found.target_schema, kind, name)
+        if session.data.format == "table":
+            session.data.text(text.rstrip("\n"))
+        else:
+            session.data.document({"flow_version": found.flow_version, "model": text})
         return exit_codes.OK
 
     session.finish_with_client(work)

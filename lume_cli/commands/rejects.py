@@ -34,7 +34,13 @@ def command(
     from lume_cli._output.short_ids import short
     from lume_cli._output.try_view import rejected_table
     from lume_cli._session import CommandSession
-    from lume_cli._work.rejects.rejected_rows import dialect_of, matching_reasons, rejected_rows, why_no_rows
+    from lume_cli._work.rejects.rejected_rows import (
+        dialect_of,
+        matching_reasons,
+        rejected_rows,
+        why_no_rows,
+        write_csv,
+    )
     from lume_cli._work.run_ids import whole_ids
 
     session = CommandSession(options, "csv")
@@ -62,7 +68,7 @@ def command(
                 return exit_codes.OK
             kept = [row async for row in rows]
             if dialect is not None:
-                dialect.write(kept, formulas=not no_formulas)
+                write_csv(kept, dialect, formulas=not no_formulas)
             elif data.format == "json":
                 data.document(kept)
             else:

@@ -27,12 +27,11 @@ def command(options: GlobalOptions, *, run: str, waiting: Waiting | None) -> Non
 
     async def work(client: Client) -> int:
         old = await fetch_finished(client, run)
-        return await submission.to_end(
-            client,
+        return await submission.begin(
             str(old.flow_version),
             str(old.source_path),
-            run_metadata=old.run_metadata,
-            force_rerun=old.has_output,
+            lambda: old.rerun(force=old.has_output),
+            "already holds this source; following it",
         )
 
     session.finish_with_client(work, submission.interruption)

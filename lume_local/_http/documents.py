@@ -9,7 +9,7 @@ from attrs import asdict
 
 from lume_async.models import RunStatus
 from lume_local._flow.definition import BOUNDS, LENGTHS, Flow
-from lume_local._runs.dry_run import DryRun
+from lume_local._runs.dry_run import DryRunResult
 from lume_local._runs.records import Attempted, Count, FollowUp, StatusChange, StoredFlow, StoredRun
 from lume_local._runs.times import at_text, seconds_between
 
@@ -60,7 +60,7 @@ _NO_METRICS: dict[str, Any] = {
 }
 
 
-def dry_run_document(done: DryRun, notes: Sequence[str]) -> dict[str, Any]:
+def dry_run_document(done: DryRunResult, notes: Sequence[str]) -> dict[str, Any]:
     rows = {part: orjson.Fragment(done.rows.get(part, "[]")) for part in ("mapped", "rejects")}
     return {**run_document(done.run, notes=notes), "dry_run": True, "rows": rows}
 

@@ -2,20 +2,20 @@
 
 import asyncio
 import logging
-import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, BinaryIO, cast
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
 
 import orjson
 from aiohttp import web
 
 from lume_local._http import contract
 from lume_local._http.console import Console
+from lume_local._http.download import sent
 from lume_local._http.flows import FlowsApi
 from lume_local._http.keys import KEY_HEADER, OWN, ApiKeys, Holder, needed
-from lume_local._http.messages import Ask, BodyStream, Output, Problem, Reply, odd_problem
+from lume_local._http.messages import Ask, BodyStream, Problem, Reply, odd_problem
 from lume_local._http.operations import CAPABILITIES, Api
 from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES, check_parameters
 from lume_local._http.results import ResultsApi
@@ -24,8 +24,6 @@ from lume_local._http.tokens import Tokens
 from lume_local._http.wrong_keys import WrongKeys
 from lume_local._runs.health import is_storage_full, why
 from lume_local._runs.records import StoreUnavailable
-from lume_local._shared import no_links
-from lume_local._shared.identity import identity
 
 _log = logging.getLogger("lume_local")
 
@@ -302,44 +300,3 @@ def response_of(answer: Reply, request_id: str, every: dict[str, str] | None = N
     document = answer.document
     body = document if isinstance(document, bytes) else orjson.dumps(document)
     return web.Response(status=answer.status, headers=headers, body=body)
-
-
-_BLOCK = 256 * 1024
-
-
-async def sent(request: web.BaseRequest, output: Output, headers: Mapping[str, str]) -> web.StreamResponse:
-    """Send a file as the response. Raises `Problem` before anything is sent."""
-    with await asyncio.to_thread(_opened, output) as file:
-        response = web.StreamResponse(headers=headers)
-        left = os.fstat(file.fileno()).st_size
-        response.content_length = left
-        await response.prepare(request)
-        while left and request.method != "HEAD":
-            block = await asyncio.to_thread(_read, file, min(left, _BLOCK))
-            left -= len(block)
-            await response.write(block)
-        return response
-
-
-def _read(file: BinaryIO, size: int) -> bytes:
-    """The next bytes. After the headers, an error can only be reported by closing the connection."""
-    try:
-        block = file.read(size)
-    except OSError as error:
-        raise ConnectionError(f"the file can no longer be read: {error}") from None
-    if not block:
-        raise ConnectionError("the file became shorter while it was sent")
-    return block
-
-
-def _opened(output: Output) -> BinaryIO:
-    path = output.path
-    try:
-        # Without O_NONBLOCK, opening a FIFO at that path would block.
-        file = os.fdopen(no_links.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
-    except OSError as error:
-        raise Problem("output-gone", f"{path} can't be read: {error.strerror or error}") from None
-    if output.identity != identity(file.fileno()):
-        file.close()
-        raise Problem("output-changed", f"{path} has been changed since the run wrote it")
-    return file

@@ -74,6 +74,7 @@ _TITLES = {
     "already-processed": (409, "The source has been processed already"),
     "run-in-progress": (409, "The source is being processed"),
     "run-not-ended": (409, "The run has not ended"),
+    "invalid-range": (416, "The file has no such range"),
     "output-changed": (409, "The output was changed"),
     "output-gone": (410, "The output is gone"),
     "output-unreadable": (409, "The output can't be read"),

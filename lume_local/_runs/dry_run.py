@@ -29,7 +29,7 @@ from lume_local._shared.protocol import Done, Execute, Failed, RowsPage, StageBe
 
 
 @frozen
-class DryRun:
+class DryRunResult:
     """How a run would have ended, and its first rows of each kind, as JSON arrays."""
 
     run: StoredRun
@@ -43,7 +43,7 @@ class DryRuns:
         self._paths, self._pool, self._reader, self._time_limit = paths, pool, reader, time_limit
         self._turn = anyio.Semaphore(1)
 
-    async def do(self, flow: Flow, source_path: str, run_metadata: Any, limit: int) -> DryRun:
+    async def do(self, flow: Flow, source_path: str, run_metadata: Any, limit: int) -> DryRunResult:
         """Execute a run but its commit; returns `limit` rows of each kind. Raises what compiling the flow raises."""
         run = StoredRun(
             seq=0,
@@ -61,11 +61,11 @@ class DryRuns:
             try:
                 job = evolve(await self._paths.job(run), dry_run=True, engine=None)
                 run, built = await self._executed(run, job)
-                return DryRun(run, await self._rows(run, flow, built, limit))
+                return DryRunResult(run, await self._rows(run, flow, built, limit))
             except PathRefused as error:
-                return DryRun(_ended(run, RunStatus.FAILED, str(error)), {})
+                return DryRunResult(_ended(run, RunStatus.FAILED, str(error)), {})
             except WorkerDied as error:
-                return DryRun(_ended(run, RunStatus.CRASHED, str(error)), {})
+                return DryRunResult(_ended(run, RunStatus.CRASHED, str(error)), {})
             finally:
                 folder = self._paths.folder(run.run_id)
                 with anyio.CancelScope(shield=True):

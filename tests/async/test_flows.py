@@ -89,13 +89,21 @@ async def test_a_version_that_exists_with_other_content() -> None:
 
 
 async def test_one_flow_version() -> None:
-    client, transport = fake_client([FakeAnswer(200, {**STORED, "is_new": True})])
+    schema = {"title": "people:v1"}
+    stored = FakeAnswer(200, {**STORED, "is_new": True, "target_schema": "of a newer server"})
+    client, transport = fake_client([stored, FakeAnswer(200, schema)])
     found = await client.flow_version("people:v1")
+    assert found.target_schema == schema
     assert isinstance(found, FlowVersion)
     assert found.created_at == datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
     assert not found.is_new
     assert "definition" not in repr(found)
     assert transport.requests[0].path == "/v1/flows/people/versions/v1"
+
+
+async def test_a_server_without_schemas() -> None:
+    client, _ = fake_client([FakeAnswer(200, STORED), FakeAnswer(404, b"nothing")])
+    assert (await client.flow_version("people:v1")).target_schema is None
 
 
 async def test_the_list_is_read_page_by_page() -> None:

@@ -270,5 +270,7 @@ async def _all(outcomes: AsyncIterator[Outcome[LumeRun]]) -> list[Outcome[LumeRu
 async def asleep(client: Client, count: int = 1) -> None:
     """Until so many would be told of the client's end, or one has left a request with the server."""
     sender = client._sender
-    while sum(len(told) for _, told in sender.clock._listeners.items()) < count and not sender._long_polls:
+    while (
+        sum(len(told) for _, told in sender.clock._listeners.items()) < count and not sender._known.long_polls
+    ):
         await asyncio.sleep(0)

@@ -1,11 +1,18 @@
 """What a type checker knows of the synchronous API. Checked by mypy --strict and pyright, never run."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, assert_type
 
 import lume_sync as lume
 from lume_sync import webhooks
+
+
+@dataclass
+class Customer:
+    customer_id: int
 
 
 def single_runs(client: lume.Client) -> None:
@@ -30,13 +37,25 @@ def single_runs(client: lume.Client) -> None:
     assert_type(client.attach("run_1"), lume.LumeRun)
     assert_type(client.wait_for_run_completion("run_1", max_delay=30), lume.LumeRun)
     assert_type(client.upload_file("a.csv"), str)
+    assert_type(client.upload([{"id": 1}], name="a.csv", progress=print), str)
+    assert_type(client.run("f:v1", data=[{"id": 1}]), lume.LumeRun)
+    assert_type(run.download("mapped", "a.csv", progress=lambda sent, total: None), Path)
+    assert_type(client.dry_run("f:v1", "a.csv", limit=3), lume.DryRun)
+    assert_type(client.statistics(by=["day", "status"]), list[lume.RunCount])
+    assert_type(run.rerun(force=True), lume.LumeRun)
+    assert_type(run.resubmit([{"id": 1}]), lume.LumeRun)
+    assert_type(run.dismiss("done"), None)
+    assert_type(run.deliveries(), list[lume.Delivery])
     assert_type(run.rejects("why", limit=3), lume.Rows)
+    for customer in run.mapped(as_=Customer):
+        assert_type(customer, Customer)
     for row in run.mapped():
         assert_type(row, dict[str, Any])
     assert_type(client.register_flow({"flow": "f"}), lume.FlowVersion)
     assert_type((client.flow_version("f:v1")).definition, dict[str, Any])
     for flow in client.list_flows():
         assert_type(flow.columns, list[lume.FlowColumn])
+    assert_type(client.with_options(request_timeout=5, headers={"X-Tenant": "a"}), lume.Client)
     if run.status == "SUCCEEDED" or run.status in ["FAILED", "CRASHED"]:
         print(f"{run.status}")
 

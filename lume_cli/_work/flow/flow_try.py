@@ -13,7 +13,6 @@ from typing import Any
 
 import anyio
 import click
-from aiohttp import ClientSession
 from attrs import frozen
 
 import lume_local
@@ -74,9 +73,8 @@ class Result:
 class Bench:
     """A server on a temporary folder, on which flows are tried. Create it with `bench`."""
 
-    def __init__(self, client: Client, server: lume_local.Server) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._server = server
         self._tries = 0
 
     async def try_flow(self, file: Path, sample: Path, limit: int) -> Result:
@@ -113,14 +111,8 @@ class Bench:
 
     async def _dry_rejects(self, tried: str, sample: Path, limit: int) -> list[dict[str, Any]]:
         """The first rejected rows of a run that FAILED because all rows were rejected: a dry run returns them."""
-        body = {"flow_version": tried, "source_path": str(sample), "dry_run": True}
-        body["limit"] = min(limit, _LARGEST_DRY_RUN)
-        async with (
-            ClientSession(headers={"lume-api-key": self._server.api_key}, raise_for_status=True) as http,
-            http.post(f"{self._server.base_url}/v1/runs", json=body) as response,
-        ):
-            rejects: list[dict[str, Any]] = (await response.json(loads=_exact))["rows"]["rejects"]
-            return rejects
+        dry = await self._client.dry_run(tried, str(sample), limit=min(limit, _LARGEST_DRY_RUN))
+        return dry.rejects
 
 
 @asynccontextmanager
@@ -131,7 +123,7 @@ async def bench(sample: Path) -> AsyncIterator[Bench]:
             lume_local.serve(flows=None, data=data, roots=[Path.cwd(), sample.parent]) as server,
             server.client() as client,
         ):
-            yield Bench(client, server)
+            yield Bench(client)
 
 
 def _rows(location: str | None) -> Iterator[dict[str, Any]]:

@@ -3,24 +3,20 @@
 import re
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 import click
-import simplejson
-from attrs import frozen
 
-from lume_async import Client, LumeRun
+from lume_async import Client, InvalidRequestError, LumeRun
+from lume_async._run import row_text
+from lume_async._run.row_text import CsvDialect
 from lume_cli._output import run_view
 from lume_cli._output.short_ids import short
 from lume_cli._output.stdout import writing
 from lume_cli._output.text import counted
 
-_RAW = "_lume_raw"
 _BEFORE_FORMULAS = "=+-@\t\r\n\0"
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
-_PLAIN = 400
-"""The largest exponent of a number that is written without one, as the server does."""
 
 
 def matching_reasons(run: LumeRun, text: str) -> list[str]:
@@ -55,61 +51,23 @@ async def rejected_rows(
             return
 
 
-@frozen
-class SourceDialect:
-    """How the source of a flow version writes CSV."""
+def write_csv(rows: Sequence[Mapping[str, Any]], dialect: CsvDialect, *, formulas: bool = True) -> None:
+    """Write rows to stdout as the server writes its rejects file, so that they can be corrected and submitted.
 
-    delim: str
-    quote: str
-    escape: str
-    encoding: str
-
-    def write(self, rows: Sequence[Mapping[str, Any]], *, formulas: bool = True) -> None:
-        """Write rows to stdout as the server writes its rejects file, so that they can be corrected and submitted.
-
-        Without `formulas` a spreadsheet calculates none of the values, and they are no longer what was rejected.
-        """
-        safe = (lambda text: text) if formulas else defused
-        columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name != _RAW]
-        names = [*columns, _RAW]
-        with (
-            writing(),
-            open(
-                sys.stdout.fileno(),
-                "w",
-                encoding=self.encoding,
-                errors="backslashreplace",
-                newline="",
-                closefd=False,
-            ) as out,
-        ):
-            out.write(self._line([safe(name) for name in names]))
-            for row in rows:
-                reasons = "; ".join(row["_lume_reasons"])
-                values = ({**row, "_lume_reasons": reasons}.get(name) for name in names)
-                out.write(self._line([safe(_text(value)) for value in values]))
-
-    def _line(self, values: Sequence[str | None]) -> str:
-        if self.quote:
-            return self.delim.join(map(self._field, values)) + "\n"
-        apart = str.maketrans(dict.fromkeys(self.delim + "\r\n", " "))
-        *first, last = ("" if value is None else value for value in values)
-        # The last one may hold a malformed line with its delimiters.
-        return self.delim.join([*(value.translate(apart) for value in first), last]) + "\n"
-
-    def _field(self, value: str | None) -> str:
-        """Empty for a missing value; an empty string is quoted."""
-        if value is None:
-            return ""
-        if (
-            value
-            and not self.escape
-            and not any(one in value for one in (self.delim, self.quote, "\r", "\n"))
-        ):
-            return value
-        escape = self.escape or self.quote
-        body = value.replace(escape, escape * 2) if self.escape else value
-        return self.quote + body.replace(self.quote, escape + self.quote) + self.quote
+    Without `formulas` a spreadsheet calculates none of the values, and they are no longer what was rejected.
+    """
+    with (
+        writing(),
+        open(
+            sys.stdout.fileno(),
+            "w",
+            encoding=dialect.encoding,
+            errors="backslashreplace",
+            newline="",
+            closefd=False,
+        ) as out,
+    ):
+        out.writelines(dialect.lines(rows) if formulas else dialect.lines(rows, defused))
 
 
 def defused(text: str | None) -> str | None:
@@ -119,33 +77,14 @@ def defused(text: str | None) -> str | None:
     return f"'{text}"
 
 
-def _text(value: Any) -> str | None:
-    """The value as a flow's expressions see it; JSON for objects and lists."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, float | Decimal):
-        number = Decimal(str(value))
-        return str(number) if abs(number.adjusted()) > _PLAIN else format(number, "f")
-    return simplejson.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-async def dialect_of(client: Client, run: LumeRun) -> SourceDialect:
-    """The dialect in which the rejects of a run can be submitted: plain CSV if its source is not CSV.
+async def dialect_of(client: Client, run: LumeRun) -> CsvDialect:
+    """The dialect in which the rejects of a run can be submitted.
 
     Raises:
         click.UsageError: its source is a query, which a file can't replace.
     """
-    source = (await client.flow_version(str(run.flow_version))).definition.get("source") or {}
-    kind = source.get("format", "csv")
-    if kind == "sql":
-        raise click.UsageError(
-            "the source of this run is a query of a database: correct the rows there; -o ndjson prints them"
-        )
-    if kind != "csv":
-        return SourceDialect(",", '"', "", "utf-8")
-    options = source.get("csv") or {}
-    quote = options.get("quote", '"')
-    escape = options.get("escape", "")
-    return SourceDialect(
-        options.get("delim", ","), quote, "" if escape == quote else escape, options.get("encoding", "utf-8")
-    )
+    definition = (await client.flow_version(str(run.flow_version))).definition
+    try:
+        return row_text.dialect_of(definition)
+    except InvalidRequestError as error:
+        raise click.UsageError(f"{error}; -o ndjson prints them") from None

@@ -162,7 +162,7 @@ def test_without_a_url_the_file_of_a_server_is_named_but_not_used(tmp_path: Path
         (FULL, {"max_connections": 2.5}, ["max_connections must be"]),
         (FULL, {"max_response_bytes": 0}, ["max_response_bytes must be"]),
         (FULL, {"proxy": "proxy.test:3128"}, ["proxy", "must look like"]),
-        (FULL, {"proxy": "socks5://x:1"}, ["proxy", "must look like"]),
+        (FULL, {"proxy": "quic://x:1"}, ["proxy", "must look like"]),
         (FULL, {"proxy": f"http://u:{CANARY}@:1"}, ["proxy", "must look like"]),
         (FULL, {"proxy": "http://x:99999"}, ["proxy", "must look like"]),
         (FULL, {"proxy": f"http://u:{CANARY}@a\\b:1"}, ["proxy", "must look like"]),
@@ -200,7 +200,7 @@ def test_what_is_missing_or_wrong_is_said_and_never_repeats_a_key(
         ({}, {"proxy": {"https": f"http://u:{CANARY}@p:1"}}),
         ({"LUME_BASE_URL": f"http://user:{CANARY}@x"}, {"base_url": None}),
         ({"LUME_API_KEY": f"{CANARY}\x07"}, {"api_key": None}),
-        ({"ALL_PROXY": f"socks5://u:{CANARY}@p:1"}, {}),
+        ({"ALL_PROXY": f"quic://u:{CANARY}@p:1"}, {}),
     ],
 )
 @pytest.mark.parametrize("package", [lume_async, lume_sync])
@@ -257,7 +257,7 @@ def test_no_proxy_means_none_whatever_the_environment_says(monkeypatch: pytest.M
 
 
 def test_a_proxy_that_can_not_be_used_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALL_PROXY", "socks5://p:1")
+    monkeypatch.setenv("ALL_PROXY", "quic://p:1")
 
     with pytest.raises(ConfigurationError, match="ALL_PROXY"):
         chosen(FULL, base_url=URL)

@@ -18,8 +18,8 @@ from components import package
 from local.flows import write_flows
 
 import lume_local
+from lume_async._run.resubmit import Corrected
 from lume_cli._output.short_ids import short
-from lume_cli._work.rejects.corrected import Corrected
 from lume_cli._work.rejects.rejected_rows import defused
 from lume_sync import Client, LumeRun
 

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from lume_local._shared import magic
-
 _OURS = b"_lume_"
 _LOOKED_AT = 1024 * 1024
 """Bytes of a text file: more than a header, or the first object of an array, needs."""
-_PACKED: dict[str | None, Callable[..., Any]] = {
-    magic.GZIP: gzip.open,
-    magic.BZIP2: bz2.open,
-    magic.XZ: lzma.open,
+_ZSTD, _ZIP, _PARQUET = b"\x28\xb5\x2f\xfd", b"PK", b"PAR1\x15"  # without \x15: the name of a column
+_PACKED: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
 }
+"""How compressed files begin, and what opens them."""
 _CHUNK = 1024 * 1024
 _SHEETS = ("xl/sharedStrings.xml", "xl/worksheets/")
 _MOST = 256
@@ -35,14 +35,15 @@ def has_reject_columns(path: Path) -> bool | None:
     """Whether it has them; None if that can't be determined. Raises UnreadableError."""
     try:
         with path.open("rb") as file:
-            kind = magic.kind_of(file.read(magic.LENGTH))
-        if kind == magic.ZSTD:
+            begin = file.read(8)
+        if begin.startswith(_ZSTD):
             return None
-        if kind == magic.ZIP:
+        if begin.startswith(_ZIP):
             return _in_workbook(path)
-        if kind == magic.PARQUET:
+        if begin.startswith(_PARQUET):
             return _in_parquet(path)
-        with _PACKED.get(kind, open)(path, "rb") as file:
+        unpack = next((opened for magic, opened in _PACKED.items() if begin.startswith(magic)), open)
+        with unpack(path, "rb") as file:
             return _in_text(file)
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, lzma.LZMAError, zlib.error) as error:
         raise UnreadableError(str(error)) from None  # such as cut off, or encrypted

@@ -1,0 +1,71 @@
+"""Headers that a user adds to every request, checked; which of their values are secrets. Pure."""
+
+import re
+from collections.abc import Mapping
+
+from lume_async._base.secret import Secret
+from lume_async.errors import ConfigurationError
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_LONGEST = 8192
+_OURS = {
+    *(
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+    ),
+    *("idempotency-key", "if-match", "if-none-match", "if-range", "prefer", "range", "te", "trailer"),
+    *("transfer-encoding", "upgrade", "expect"),
+}
+"""Headers with a meaning in the requests of the client, and those of the connection."""
+_INSTEAD = {"lume-api-key": "api_key", "user-agent": "user_agent"}
+_SECRET = re.compile(r"auth|cookie|key|password|secret|token", re.IGNORECASE)
+"""In the names of headers whose values errors must not repeat."""
+
+Headers = Mapping[str, Secret]
+
+
+def checked_headers(headers: Mapping[str, str] | None) -> dict[str, Secret]:
+    """The headers, with values whose reprs are redacted.
+
+    Raises:
+        ConfigurationError: a name or a value is not valid, or the client sets that header itself. The message does
+            not repeat the value.
+    """
+    if headers is None:
+        return {}
+    if not isinstance(headers, Mapping):
+        raise ConfigurationError(f"headers must be a dict of strings, not {type(headers).__name__}")
+    found: dict[str, Secret] = {}
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ConfigurationError(f"headers: {name!r:.60} is not a valid header name")
+        if (instead := _INSTEAD.get(name.lower())) is not None:
+            raise ConfigurationError(f"headers: pass {name} as {instead}=...")
+        if name.lower() in _OURS:
+            raise ConfigurationError(f"headers: {name} is set by the client itself")
+        fits = isinstance(value, str) and value.isascii() and value.isprintable() and value == value.strip()
+        if not fits or len(value) > _LONGEST:
+            raise ConfigurationError(
+                f"headers: the value of {name} must be printable ASCII without blanks around it, at most "
+                f"{_LONGEST:,} characters"
+            )
+        found[name] = Secret(value)
+    if len({name.lower() for name in found}) < len(found):
+        raise ConfigurationError("headers: a name occurs twice, in upper and lower case")
+    return found
+
+
+def merged_headers(headers: Headers, more: Headers) -> dict[str, Secret]:
+    """Both; a header of `more` replaces one of the same name in any case."""
+    names = {name.lower() for name in more}
+    return {name: value for name, value in headers.items() if name.lower() not in names} | dict(more)
+
+
+def secrets_in(headers: Headers) -> tuple[Secret, ...]:
+    """The values that errors must not repeat: those of headers that are named as secrets."""
+    return tuple(value for name, value in headers.items() if _SECRET.search(name))

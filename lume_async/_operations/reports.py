@@ -1,0 +1,103 @@
+"""`Reports`: the operations of a client that only look: dry runs, and counts of runs."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+from lume_async._base import arguments
+from lume_async._base.duration import Duration, optional_seconds
+from lume_async._http.sender import Sender
+from lume_async._many.listing import oldest
+from lume_async._wire.report_models import CountedBy, CountOrder, DryRun, RunCount
+from lume_async.models import RunRequest, plain_text
+
+_FOREVER = 366 * 24 * 3600.0
+"""Seconds for a dry run without a timeout."""
+
+
+class Reports:
+    """The operations of `Client` that only look."""
+
+    _sender: Sender
+
+    async def dry_run(
+        self,
+        flow_version: str,
+        source_path: str,
+        run_metadata: dict[str, Any] | None = None,
+        *,
+        limit: int = 100,
+        timeout: Duration | None = 3600,
+    ) -> DryRun:
+        """Execute a run without publishing anything: how would it end, and what would its first rows be?
+
+        The source is read, mapped and checked as in any run. Nothing is kept, no run exists afterwards, and the
+        source may have been processed before.
+
+        Args:
+            flow_version: the flow and its version, such as `customer_cleaner:v1`.
+            source_path: as in `run`.
+            run_metadata: as in `run`, for flows that use it.
+            limit: the number of rows of each kind to return, 0 to 1,000.
+            timeout: seconds (or a `timedelta`) for the whole call, which lasts as long as the run would.
+
+        Raises:
+            InvalidRequestError: an argument or the flow version is not valid.
+            NotSupportedError: the server does not offer dry runs. If it has started a run, the message names it.
+            ApiError: see the tree in `lume_async.errors`. A run that would fail is not an error: see
+                `DryRun.would_fail`.
+        """
+        arguments.whole(limit, "limit", 0, 1000)
+        from lume_async._wire import report_endpoints
+
+        seconds = optional_seconds(timeout, "timeout")
+        request = RunRequest(flow_version, source_path, run_metadata)
+        patience = _FOREVER if seconds is None else seconds
+        call = report_endpoints.dry_run(request, limit, uuid.uuid4().hex, patience)
+        return await self._sender.send(call, timeout=seconds)
+
+    async def statistics(
+        self,
+        *,
+        by: CountedBy | Sequence[CountedBy] = "status",
+        since: datetime | Duration | None = None,
+        flow: str | None = None,
+        order: CountOrder = "dimensions",
+        limit: int = 1000,
+    ) -> list[RunCount]:
+        """Count runs and their rows, without listing them.
+
+        Args:
+            by: what is counted apart, one or several of "hour", "day", "flow_version" and "status". Hours and days
+                are those in which runs were created, in UTC.
+            since: only runs created in the hour of this time or later: an aware `datetime`, or so many seconds (or a
+                `timedelta`) ago.
+            flow: only runs of this flow, in all its versions.
+            order: "rejected" for those with the largest share of rejected rows first.
+            limit: the maximum number of counts, up to 10,000.
+
+        Raises:
+            ValueError: an argument is not valid; no request was sent.
+            NotSupportedError: the server does not count runs.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        arguments.whole(limit, "limit", 1, 10_000)
+        arguments.instance(by, "by", (str, Sequence), "one name or several")
+        dimensions: list[str] = [by] if isinstance(by, str) else list(by)
+        known = list(get_args(CountedBy))
+        once = all(one in known and dimensions.count(one) == 1 for one in dimensions)
+        if not (dimensions and once):
+            raise ValueError(
+                f"by must name each of {', '.join(known)} once at most, not {arguments.shown(by)}"
+            )
+        if order not in get_args(CountOrder):
+            raise ValueError(f"order must be 'dimensions' or 'rejected', not {arguments.shown(order)}")
+        filters: dict[str, str | list[str]] = {"by": [*dimensions], "order": order, "limit": str(limit)}
+        if flow is not None:
+            filters["flow"] = plain_text(flow, "flow")
+        if (first := oldest(self._sender, since)) is not None:
+            filters["since"] = first.astimezone(UTC).isoformat()
+        from lume_async._wire import report_endpoints
+
+        return await self._sender.send(report_endpoints.statistics(filters))

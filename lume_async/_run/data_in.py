@@ -1,0 +1,101 @@
+"""Data of a program as the source of a run: sent to the server, and processed once."""
+
+import hashlib
+import uuid
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+from attrs import evolve
+
+from lume_async._base import arguments
+from lume_async._http.sender import Sender
+from lume_async._run.once import holder, key_of
+from lume_async._run.pages import run_pages
+from lume_async._run.row_files import RowFormat, format_for, local_file
+from lume_async._run.state import RunState
+from lume_async._run.submit import StartedRun, submit
+from lume_async._run.transfer import OnProgress, Reporter, SourceData
+from lume_async._run.upload import upload
+from lume_async._wire import flow_endpoints
+from lume_async.errors import InvalidRequestError, NotSupportedError
+from lume_async.models import RunRequest, plain_text
+
+_PREFIX = 32
+"""Characters of a checksum in the name of a file on the server."""
+
+
+async def send_data(
+    sender: Sender,
+    data: SourceData,
+    *,
+    name: str | None,
+    flow_version: str | None,
+    progress: OnProgress | None,
+) -> str:
+    """Send data to the server; returns its `source_path`. Raises as `upload`, and as `local_file` does."""
+    if name is not None:
+        arguments.text(name, "name", InvalidRequestError)
+    if flow_version is not None:
+        plain_text(flow_version, "flow_version")
+    Reporter(progress)  # checks it, before anything is sent
+    async with local_file(data, partial(_format, sender, flow_version), "source") as file:
+        return await upload(sender, file, flow_version, name=name, progress=progress)
+
+
+async def run_data(sender: Sender, request: RunRequest, data: SourceData) -> tuple[StartedRun, str | None]:
+    """Send data and start a run on it, or find the one that has processed the same data.
+
+    Args:
+        request: the run; its source is still to come.
+
+    Returns:
+        The run, and its idempotency key; None for a run that was found.
+    """
+    async with local_file(data, partial(_format, sender, request.flow_version)) as file:
+        sha256 = await to_thread.run_sync(_sha256, file)
+        name = f"data{''.join(file.suffixes[-2:])}"  # the same for the same content
+        source = await upload(sender, file, request.flow_version, name=name, prefix=sha256[:_PREFIX])
+    request = evolve(request, source_path=source)
+    key = request.idempotency_key
+    if key is None and not request.force_rerun:
+        earlier = await _earlier(sender, request)
+        if (held := holder(earlier)) is not None:
+            return StartedRun(held, reused=True), None
+        key = key_of("data", f"{request.flow_version} {source} {sha256}", earlier)
+    new_key = key or uuid.uuid4().hex
+    done = await submit(sender, request, new_key, own_key=key is not None, on_duplicate="attach")
+    return done, new_key
+
+
+async def definition_at(sender: Sender, ref: str) -> dict[str, Any] | None:
+    """The definition of a flow version; None if the server does not show it."""
+    name, _, version = ref.partition(":")
+    try:
+        return (await sender.send(flow_endpoints.flow_version(name, version))).definition
+    except NotSupportedError:
+        return None
+
+
+async def _format(sender: Sender, flow_version: str | None) -> RowFormat:
+    return format_for(None if flow_version is None else await definition_at(sender, flow_version))
+
+
+async def _earlier(sender: Sender, request: RunRequest) -> list[RunState]:
+    """The runs of the flow version on that source, newest first; empty if the server can't list runs."""
+    filters: dict[str, str | list[str]] = {
+        "flow_version": request.flow_version,
+        "source_path": request.source_path,
+    }
+    try:
+        async with aclosing(run_pages(sender, filters)) as found:
+            return [run async for page in found for run in page]
+    except NotSupportedError:
+        return []
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,203 @@
+"""Downloads a file that a run has written: streamed, resumed where a connection broke, checked, and whole."""
+
+import base64
+import hashlib
+import os
+import re
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from anyio import CancelScope, to_thread
+
+from lume_async._base import arguments
+from lume_async._http.sender import Sender
+from lume_async._run.transfer import OnProgress, Reporter
+from lume_async._wire.headers import (
+    CONTENT_DISPOSITION,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    ETAG,
+    IF_RANGE,
+    RANGE,
+    REPR_DIGEST,
+)
+from lume_async._wire.row_endpoints import Part, output
+from lume_async.errors import ApiConnectionError, ApiError, InvalidRequestError
+
+_BLOCK = 1024 * 1024
+_CHANGES = 10
+"""How often the file may be another one when the download is resumed."""
+_NAME = re.compile(r'filename="([A-Za-z0-9._-]{1,200})"')
+_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
+
+
+async def download(
+    sender: Sender, run_id: str, part: Part, to: str | os.PathLike[str], progress: OnProgress | None
+) -> Path:
+    """Download an output into a file, or into a folder under the name that the server gives; returns its path.
+
+    Raises:
+        InvalidRequestError: there is no such file, or it can't be sent: the message says where the rows are.
+        ApiError: the server refused it, or other bytes arrived.
+    """
+    if not isinstance(part, str) or part not in ("mapped", "rejects"):
+        raise InvalidRequestError(
+            f"output must be 'mapped' or 'rejects', not {arguments.shown(part)}; no request was sent"
+        )
+    reporter = Reporter(progress)
+    arguments.instance(to, "to", (str, os.PathLike), "a path")
+    target = Path(to)
+    folder = target if await to_thread.run_sync(os.path.isdir, target) else target.parent
+    if not await to_thread.run_sync(os.path.isdir, folder):
+        raise InvalidRequestError(f"to: there is no folder {str(folder)!r:.200}; no request was sent")
+    draft = _Draft(await to_thread.run_sync(_new_file, folder, target), reporter)
+    try:
+        try:
+            await _received(sender, run_id, part, draft)
+        except ApiError:
+            if reporter.failure is None:
+                raise
+        if reporter.failure is not None:
+            raise reporter.failure
+        place = target if folder != target else folder / (draft.name or f"{run_id}-{part}")
+        await to_thread.run_sync(draft.publish, place)
+        return place
+    finally:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(draft.discard)
+
+
+async def _received(sender: Sender, run_id: str, part: Part, draft: "_Draft") -> None:
+    """Receive the whole file, as long as each series of attempts brings more of it."""
+    while True:
+        before = draft.progress
+        try:
+            return await sender.send(output(run_id, part, draft))
+        except ApiConnectionError:
+            if draft.progress <= before:
+                raise
+
+
+def _new_file(folder: Path, target: Path) -> tuple[BinaryIO, Path]:
+    path = folder / f".{target.name[:50]}.{uuid.uuid4().hex}.part"
+    try:
+        with suppress(FileNotFoundError):
+            target.lstat()  # fails for a name that is too long
+        return path.open("xb"), path
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+    raise InvalidRequestError(f"to: {str(folder)!r} can't be written: {reason}; no request was sent")
+
+
+class _Draft:
+    """The part of the file that has arrived; also the receiver of each attempt's body (see `Receiver`).
+
+    Attributes:
+        size: the number of bytes that have arrived.
+        progress: grows with each byte that had not arrived before: how often the file was another one, and the most
+            bytes that have arrived of it.
+        name: of the file, if the server has given one.
+    """
+
+    def __init__(self, file: tuple[BinaryIO, Path], reporter: Reporter) -> None:
+        self._file, self._path = file
+        self._reporter = reporter
+        self._sha256 = hashlib.sha256()
+        self._block = bytearray()
+        self._etag: str | None = None
+        self._digest: str | None = None
+        self._total: int | None = None
+        self.size = 0
+        self.progress = 0, 0
+        self.name: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What an attempt asks for: the rest of the file, if it is still the same one."""
+        if self.size == 0 or self._etag is None:
+            return {}
+        return {RANGE: f"bytes={self.size}-", IF_RANGE: self._etag}
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """The headers of a response: the whole file, or the rest that was asked for."""
+        self._block.clear()
+        found = _RANGE.fullmatch(headers.get(CONTENT_RANGE, "")) if status == 206 else None
+        if status == 206 and (found is None or int(found[1]) != self.size):
+            raise ApiError("the server sent another part of the file than was asked for", status_code=status)
+        if found is None and self.size:
+            await to_thread.run_sync(self._restart)
+        self._total = int(found[2]) if found else _number(headers.get(CONTENT_LENGTH))
+        etag, digest = headers.get(ETAG, ""), _DIGEST.search(headers.get(REPR_DIGEST, ""))
+        if found is None and self._etag is not None and etag != self._etag:
+            self._replaced()
+        self._etag = etag if etag and not etag.startswith("W/") else None
+        self._digest = digest[1] if digest else None
+        name = _NAME.search(headers.get(CONTENT_DISPOSITION, ""))
+        self.name = name[1] if name and name[1].strip(".") else None
+        self._report()
+
+    async def write(self, chunk: bytes) -> None:
+        """The next bytes."""
+        self._block += chunk
+        if len(self._block) >= _BLOCK:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Keep what has arrived, also if the connection broke."""
+        block = bytes(self._block)
+        self._block.clear()
+        if block:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(self._keep, block)
+            self._report()
+
+    def publish(self, place: Path) -> None:
+        """Check the file and put it in place. Raises `ApiError`."""
+        if self._total is not None and self.size != self._total:
+            raise ApiConnectionError(f"the file has {self._total:,} bytes, and {self.size:,} arrived")
+        if self._digest is not None and self._digest != base64.b64encode(self._sha256.digest()).decode():
+            raise ApiError("the file arrived changed: its checksum is another one; download it again")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._path, place)
+
+    def discard(self) -> None:
+        """Remove what was not published."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def _keep(self, block: bytes) -> None:
+        try:
+            self._file.write(block)
+            self._file.flush()
+        except OSError as error:  # not to be taken for a broken connection
+            reason = error.strerror
+        else:
+            self._sha256.update(block)
+            self.size += len(block)
+            self.progress = max(self.progress, (self.progress[0], self.size))
+            return
+        raise ApiError(f"{str(self._path.parent)!r} can't be written: {reason}")
+
+    def _restart(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._sha256, self.size = hashlib.sha256(), 0
+
+    def _replaced(self) -> None:
+        changes = self.progress[0] + 1
+        if changes > _CHANGES:
+            raise ApiError("the file has changed at each attempt to download it: try again later")
+        self.progress = changes, 0
+
+    def _report(self) -> None:
+        self._reporter.report(self.size, self._total)
+
+
+def _number(text: Any) -> int | None:
+    return int(text) if isinstance(text, str) and text.isdigit() else None

@@ -1,0 +1,187 @@
+"""Submits corrected rejects of a run: the rule by which the same content is processed once."""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+from attrs import frozen
+
+from lume_async._http.sender import Sender
+from lume_async._run.data_in import definition_at
+from lume_async._run.once import holder, key_of
+from lume_async._run.pages import run_pages
+from lume_async._run.reject_columns import UnreadableError, has_reject_columns
+from lume_async._run.row_files import RowFormat, csv_format, local_file
+from lume_async._run.row_text import dialect_of
+from lume_async._run.state import RunState
+from lume_async._run.submit import StartedRun, submit
+from lume_async._run.transfer import SourceData
+from lume_async._run.upload import upload
+from lume_async.errors import InvalidRequestError, NotSupportedError
+from lume_async.models import RunRequest
+
+PARENT = "resubmit_of"
+"""The key in a run's metadata that links it to the run whose rejects it processes."""
+CONTENT = "resubmit_sha256"
+"""The key in a run's metadata with the checksum of the corrected content."""
+_OWN_PLACE = ("{run_id}", "{source_path}")
+"""With one of these in `target.mapped` a run on an upload writes to its own place; the default has the first."""
+_KEY_IS_TAKEN = "urn:lume:problem:idempotency-key-reused"
+
+
+async def resubmit(
+    sender: Sender,
+    old: RunState,
+    refresh: Callable[[], Awaitable[None]],
+    corrected: SourceData,
+    *,
+    force: bool,
+) -> tuple[StartedRun, str | None]:
+    """Start a run of the same flow version on corrected rejects of a run, or find the one that has this content.
+
+    Returns:
+        The run, and its idempotency key; None for a run that was found.
+
+    Raises:
+        InvalidRequestError: the run can't be repeated, or `corrected` is not what it has rejected.
+    """
+
+    async def definition() -> dict[str, Any]:
+        return await definition_at(sender, await _ended(old, refresh)) or {}
+
+    async def rows_as() -> RowFormat:
+        return csv_format(dialect_of(await definition()))
+
+    async with local_file(corrected, rows_as, "corrected") as file:
+        shown = str(file) if isinstance(corrected, str | os.PathLike) else "the content"
+        if not force and not old.is_terminal:
+            await to_thread.run_sync(_refuse_others, file, shown, old)  # before any request
+        flow_version = await _ended(old, refresh)
+        if not force:
+            _refuse_without_rejects(old)
+            await to_thread.run_sync(_refuse_others, file, shown, old)
+        content = await to_thread.run_sync(Corrected.of, old, file)
+        key = None
+        if not force:
+            earlier = await content.earlier(sender)
+            held = holder(earlier)
+            if held is not None:
+                return StartedRun(held, reused=True), None
+            _refuse_replacing(old, await definition())
+            key = content.key(earlier)
+        source_path = await upload(sender, file, flow_version)
+    request = RunRequest(flow_version, source_path, content.metadata)
+    new_key = key or uuid.uuid4().hex
+    try:
+        done = await submit(sender, request, new_key, own_key=key is not None, on_duplicate="raise")
+    except InvalidRequestError as caught:
+        if key is None or _KEY_IS_TAKEN not in caught.body:
+            raise
+        taken = caught
+    else:
+        return done, new_key
+    raise InvalidRequestError(
+        f"this content was submitted for run {old.id} a moment ago: try again to get that run, or pass force=True to "
+        "process it again",
+        status_code=taken.status_code,
+        request_id=taken.request_id,
+        body=taken.body,
+    )
+
+
+async def _ended(old: RunState, refresh: Callable[[], Awaitable[None]]) -> str:
+    """The flow version of the run, once it is known that it has ended. Raises `InvalidRequestError`."""
+    if not old.is_terminal:
+        await refresh()
+    if not old.is_terminal:
+        raise InvalidRequestError(f"run {old.id} is {old.status}: wait for it, or cancel it")
+    if old.flow_version is None or old.source_path is None:
+        raise InvalidRequestError(f"the server does not report the flow version and source of run {old.id}")
+    return old.flow_version
+
+
+@frozen
+class Corrected:
+    """The content of corrected rejects of one run.
+
+    Attributes:
+        old: the run whose rejects they are.
+        sha256: of the content.
+    """
+
+    old: RunState
+    sha256: str
+
+    @classmethod
+    def of(cls, old: RunState, file: Path) -> "Corrected":
+        """Read the file once."""
+        with file.open("rb") as opened:
+            return cls(old, hashlib.file_digest(opened, "sha256").hexdigest())
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata of a run on this content."""
+        return {**(self.old.run_metadata or {}), PARENT: self.old.id, CONTENT: self.sha256}
+
+    async def earlier(self, sender: Sender) -> list[RunState]:
+        """The runs submitted with this content for this run, newest first; empty if the server can't list runs."""
+        filters: dict[str, str | list[str]] = {"flow_version": str(self.old.flow_version)}
+        try:
+            async with aclosing(run_pages(sender, filters, self.old.created_at)) as found:
+                return [run async for page in found for run in page if self._is_of(run.run_metadata or {})]
+        except NotSupportedError:
+            return []
+
+    def key(self, earlier: list[RunState]) -> str:
+        """The idempotency key of the next submission."""
+        return key_of("resubmit", f"{self.old.id} {self.sha256}", earlier)
+
+    def _is_of(self, metadata: dict[str, Any]) -> bool:
+        return metadata.get(PARENT) == self.old.id and metadata.get(CONTENT) == self.sha256
+
+
+def _refuse_without_rejects(old: RunState) -> None:
+    if not old.has_output:
+        raise InvalidRequestError(
+            f"run {old.id} is {old.status} and wrote no rejects: correct its source or its flow and run that; or "
+            "pass force=True to process this content anyway"
+        )
+
+
+def _refuse_others(file: Path, shown: str, old: RunState) -> None:
+    """Check that the file has the columns of a run's rejects: else it may be the source itself."""
+    try:
+        seen = has_reject_columns(file)
+    except UnreadableError as error:
+        reason = str(error)
+    else:
+        if seen is None:
+            raise InvalidRequestError(
+                f"corrected: {shown} is compressed with zstd, so it can't be checked whether it is a rejects file: "
+                "decompress it, or pass force=True to process it anyway"
+            )
+        if not seen:
+            raise InvalidRequestError(
+                f"corrected: {shown} has no _lume_ columns, so it is not a rejects file: its rows may already be in "
+                f"the output of run {old.id}. Correct the rows of its rejects and keep their columns, or pass "
+                "force=True to process this content anyway"
+            )
+        return
+    raise InvalidRequestError(f"corrected: {shown} is damaged or can't be read: {reason}")
+
+
+def _refuse_replacing(old: RunState, definition: dict[str, Any]) -> None:
+    """Check that the rows of a run are kept: the next run must write to another place, or append to a table."""
+    mapped = (definition.get("target") or {}).get("mapped")
+    if isinstance(mapped, str) and not any(name in mapped for name in _OWN_PLACE):
+        rows = old.metadata.metrics.rows_mapped
+        raise InvalidRequestError(
+            f"all runs of {old.flow_version} write {mapped}: the corrected rows would replace the {rows:,} "
+            f"{'row' if rows == 1 else 'rows'} of run {old.id} there. Put {{run_id}} into target.mapped of a new "
+            "version and run that on the whole source; or copy that output, then pass force=True"
+        )

@@ -1,0 +1,230 @@
+"""Data of a program as a local file that can be uploaded: bytes as they are, rows and tables in a flow's format."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import anyio
+from anyio import to_thread
+from attrs import frozen
+
+from lume_async._run import frames
+from lume_async._run.row_text import CsvDialect, dialect_of, json_array, json_lines
+from lume_async._run.transfer import SourceData
+from lume_async.errors import InvalidRequestError
+
+_BLOCK = 1024 * 1024
+_TABLES = ("pandas", "polars", "pyarrow")
+_UNSENT = "no request was sent"
+
+
+@frozen
+class RowFormat:
+    """How rows become a file.
+
+    Attributes:
+        suffix: of the file's name.
+        write: writes the rows, which are a table or an iterable of dicts.
+    """
+
+    suffix: str
+    write: Callable[[Any, BinaryIO], None]
+
+
+def csv_format(dialect: CsvDialect) -> RowFormat:
+    """CSV; rows of an iterable are held in memory, as the header needs the columns of all."""
+
+    def write(rows: Any, file: BinaryIO) -> None:
+        for line in dialect.lines(list(_dicts(rows))):
+            file.write(line.encode(dialect.encoding, "backslashreplace"))
+
+    return RowFormat(".csv", write)
+
+
+def format_for(definition: Mapping[str, Any] | None) -> RowFormat:
+    """The format that a flow version reads; Parquet for tables and NDJSON for other rows if it is not known.
+
+    Raises:
+        InvalidRequestError: the flow version reads no files, or files that can't be written here.
+    """
+    if definition is None:
+        return RowFormat("", lambda rows, file: (_parquet if _is_table(rows) else _lines)(rows, file))
+    kind = (definition.get("source") or {}).get("format", "csv")
+    if kind == "csv":
+        return csv_format(dialect_of(definition))
+    if kind in _FORMATS:
+        return _FORMATS[kind]
+    if kind == "sql":
+        raise InvalidRequestError(f"the flow version reads a query of a database, and no data; {_UNSENT}")
+    raise InvalidRequestError(
+        f"rows can't be written as {kind}: pass a file that the flow version reads; {_UNSENT}"
+    )
+
+
+@asynccontextmanager
+async def local_file(
+    data: SourceData, rows_as: Callable[[], Awaitable[RowFormat]], name: str = "data"
+) -> AsyncIterator[Path]:
+    """The data as a file, which is removed after the block; the path of a file is that file.
+
+    Args:
+        rows_as: returns the format for rows; not called for bytes.
+        name: of the argument, for errors.
+
+    Raises:
+        InvalidRequestError: the data has a type that can't be sent.
+    """
+    if isinstance(data, str | os.PathLike):
+        path = Path(data)
+        if not await to_thread.run_sync(os.path.isfile, path):
+            raise InvalidRequestError(f"{name}: there is no file at {os.fspath(data)!r:.200}; {_UNSENT}")
+        yield path
+        return
+    folder = Path(await to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="lume-upload-")))
+    try:
+        yield await _written(data, rows_as, folder, name)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+async def _written(
+    data: SourceData, rows_as: Callable[[], Awaitable[RowFormat]], folder: Path, name: str
+) -> Path:
+    if isinstance(data, AsyncIterable):
+        return await _gathered(data, rows_as, folder, name)
+    if _is_table(data):
+        return await to_thread.run_sync(_write_rows, data, await rows_as(), folder)
+    pieces: Iterator[Any]
+    if isinstance(data, bytes | bytearray | memoryview):
+        pieces = iter([bytes(data)])
+    elif hasattr(data, "read") and not isinstance(data, type):
+        pieces = iter(lambda: _read(data, name), b"")
+    elif isinstance(data, Iterable) and not isinstance(data, Mapping):
+        pieces = iter(data)
+    else:
+        raise InvalidRequestError(
+            f"{name} must be a path, bytes, a binary file, rows or a table, not {type(data).__name__}; {_UNSENT}"
+        )
+    first = await to_thread.run_sync(next, pieces, None)
+    if isinstance(first, Mapping):
+        return await to_thread.run_sync(_write_rows, chain([first], pieces), await rows_as(), folder)
+    return await to_thread.run_sync(_write_bytes, _begun(first, name), pieces, folder, name)
+
+
+def _begun(first: Any, name: str) -> bytes:
+    """The first bytes. Raises `InvalidRequestError`."""
+    if first is None:
+        raise InvalidRequestError(f"{name} is empty; {_UNSENT}")
+    return _bytes(first, name)
+
+
+def _write_bytes(first: bytes, pieces: Iterator[Any], folder: Path, name: str) -> Path:
+    path = folder / "data"
+    with path.open("wb") as file:
+        file.write(first)
+        for piece in pieces:
+            file.write(_bytes(piece, name))
+    return path
+
+
+async def _gathered(
+    data: AsyncIterable[Any], rows_as: Callable[[], Awaitable[RowFormat]], folder: Path, name: str
+) -> Path:
+    """An asynchronous iterable; its rows are held in memory."""
+    path = folder / "data"
+    found = aiter(data)
+    first = await anext(found, None)
+    if isinstance(first, Mapping):
+        rows = [first, *[row async for row in found]]
+        return await to_thread.run_sync(_write_rows, rows, await rows_as(), folder)
+    block = bytearray(_begun(first, name))
+    with await to_thread.run_sync(path.open, "wb") as file:
+        async for piece in found:
+            block += _bytes(piece, name)
+            if len(block) >= _BLOCK:
+                await to_thread.run_sync(file.write, bytes(block))
+                block.clear()
+        await to_thread.run_sync(file.write, bytes(block))
+    return path
+
+
+def _write_rows(rows: Any, form: RowFormat, folder: Path) -> Path:
+    suffix = form.suffix or (".parquet" if _is_table(rows) else ".ndjson")
+    path = folder / f"data{suffix}"
+    with path.open("wb") as file:
+        form.write(rows, file)
+    return path
+
+
+def _lines(rows: Any, file: BinaryIO) -> None:
+    file.writelines(line.encode() for line in json_lines(_dicts(rows)))
+
+
+def _array(rows: Any, file: BinaryIO) -> None:
+    file.writelines(line.encode() for line in json_array(_dicts(rows)))
+
+
+def _parquet(rows: Any, file: BinaryIO) -> None:
+    pyarrow, parquet = frames.library("pyarrow"), frames.library("pyarrow.parquet")
+    kind = _library_of(rows)
+    if kind == "pandas":
+        table = pyarrow.Table.from_pandas(rows, preserve_index=False)
+    elif kind == "polars":
+        table = rows.to_arrow()
+    else:
+        table = rows if kind == "pyarrow" else frames.to_arrow(pyarrow, [dict(row) for row in _dicts(rows)])
+    parquet.write_table(table, file)
+
+
+_FORMATS = {
+    "ndjson": RowFormat(".ndjson", _lines),
+    "json": RowFormat(".json", _array),
+    "parquet": RowFormat(".parquet", _parquet),
+}
+
+
+def _dicts(rows: Any) -> Iterator[Mapping[str, Any]]:
+    """The rows of a table or an iterable. Raises `InvalidRequestError`."""
+    kind = _library_of(rows)
+    if kind == "pandas":
+        rows = rows.convert_dtypes()  # whole numbers beside missing ones are floats in pandas
+        rows = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    elif kind == "polars":
+        rows = rows.iter_rows(named=True)
+    elif kind == "pyarrow":
+        rows = (row for batch in rows.to_batches() for row in batch.to_pylist())
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping):
+            raise InvalidRequestError(
+                f"row {number:,} must be a dict like those before, not {type(row).__name__}; {_UNSENT}"
+            )
+        yield row
+
+
+def _library_of(data: Any) -> str | None:
+    """The library of a table; None for anything else."""
+    top = type(data).__module__.partition(".")[0]
+    return top if top in _TABLES and type(data).__name__ in ("DataFrame", "Table") else None
+
+
+def _is_table(data: Any) -> bool:
+    return _library_of(data) is not None
+
+
+def _read(file: Any, name: str) -> bytes:
+    return _bytes(file.read(_BLOCK), name)
+
+
+def _bytes(piece: Any, name: str) -> bytes:
+    if isinstance(piece, bytes | bytearray | memoryview):
+        return bytes(piece)
+    hint = ": open the file in binary mode" if isinstance(piece, str) else ""
+    raise InvalidRequestError(
+        f"{name} must consist of bytes or of rows, not {type(piece).__name__}{hint}; {_UNSENT}"
+    )

@@ -1,0 +1,163 @@
+"""Rows as the text of a source: CSV in the dialect of a flow version, or JSON. Pure."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from attrs import frozen
+
+from lume_async.errors import InvalidRequestError
+
+_FIRST, _LAST = "_lume_row", "_lume_raw"
+"""The columns of rejects by whose places the server recognizes them."""
+_PLAIN = 400
+"""The largest exponent of a number that is written without one, as the server does."""
+
+
+@frozen
+class CsvDialect:
+    """How the source of a flow version writes CSV."""
+
+    delim: str = ","
+    quote: str = '"'
+    escape: str = ""
+    encoding: str = "utf-8"
+
+    def lines(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        change: Callable[[str | None], str | None] = lambda text: text,
+    ) -> Iterator[str]:
+        """The header and the rows, as the server writes them, so that rejects can be submitted again.
+
+        Args:
+            change: changes each text before it is written.
+
+        Raises:
+            InvalidRequestError: a value has no text.
+        """
+        found = dict.fromkeys(name for row in rows for name in row)
+        names = sorted(found, key=lambda name: (name == _LAST, name != _FIRST))  # stable for all others
+        if _FIRST in found or "_lume_line" in found:
+            names = [name for name in names if name != _LAST] + [_LAST]
+        yield self._line([change(_header(name)) for name in names])
+        for number, row in enumerate(rows, 1):
+            yield self._line([change(_field(row.get(name), number, name)) for name in names])
+
+    def _line(self, values: Sequence[str | None]) -> str:
+        if self.quote:
+            return self.delim.join(map(self._quoted, values)) + "\n"
+        apart = str.maketrans(dict.fromkeys(self.delim + "\r\n", " "))
+        *first, last = ("" if value is None else value for value in values)
+        # The last one may hold a malformed line with its delimiters.
+        return self.delim.join([*(value.translate(apart) for value in first), last]) + "\n"
+
+    def _quoted(self, value: str | None) -> str:
+        """Empty for a missing value; an empty string is quoted."""
+        if value is None:
+            return ""
+        if (
+            value
+            and not self.escape
+            and not any(one in value for one in (self.delim, self.quote, "\r", "\n"))
+        ):
+            return value
+        escape = self.escape or self.quote
+        body = value.replace(escape, escape * 2) if self.escape else value
+        return self.quote + body.replace(self.quote, escape + self.quote) + self.quote
+
+
+def dialect_of(definition: Mapping[str, Any]) -> CsvDialect:
+    """The dialect in which rejects of the flow version can be submitted: plain CSV if its source is not CSV.
+
+    Raises:
+        InvalidRequestError: its source is a query, which a file can't replace.
+    """
+    source = definition.get("source") or {}
+    kind = source.get("format", "csv")
+    if kind == "sql":
+        raise InvalidRequestError("the source of this run is a query of a database: correct the rows there")
+    if kind != "csv":
+        return CsvDialect()
+    options = source.get("csv") or {}
+    quote, escape = options.get("quote", '"'), options.get("escape", "")
+    return CsvDialect(
+        options.get("delim", ","), quote, "" if escape == quote else escape, options.get("encoding", "utf-8")
+    )
+
+
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """NDJSON. Raises `InvalidRequestError`."""
+    for number, row in enumerate(rows, 1):
+        yield json_text(row, f"row {number:,}") + "\n"
+
+
+def json_array(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """One JSON array. Raises `InvalidRequestError`."""
+    before = "[\n"
+    for line in json_lines(rows):
+        yield before + line.removesuffix("\n")
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def json_text(value: Any, place: str) -> str:
+    """Compact JSON that keeps all digits of a `Decimal`; times are ISO 8601, NaN is null.
+
+    Raises:
+        InvalidRequestError: the value has no JSON form; the message names `place`.
+    """
+    if value is None or isinstance(value, str | bool | int):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float | Decimal):
+        return _number(value) or "null"
+    if isinstance(value, Mapping):
+        items = (f"{json.dumps(str(key))}:{json_text(one, f'{place}.{key}')}" for key, one in value.items())
+        return "{" + ",".join(items) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(json_text(one, place) for one in value) + "]"
+    if (text := _plain(value)) is not None:
+        return json.dumps(text)
+    raise InvalidRequestError(f"{place}: {type(value).__name__} has no text in a source; no request was sent")
+
+
+def _header(name: object) -> str:
+    if not isinstance(name, str):
+        raise InvalidRequestError(
+            f"the column {name!r:.60} has a name that is not a string; no request was sent"
+        )
+    return name
+
+
+def _field(value: Any, row: int, column: str) -> str | None:
+    """The value as a flow's expressions see it; JSON for objects and lists."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float | Decimal):
+        return _number(value)
+    if column == "_lume_reasons" and isinstance(value, list | tuple):
+        return "; ".join(map(str, value))
+    return _plain(value) or json_text(value, f"row {row:,}, column {column}")
+
+
+def _number(value: float | Decimal) -> str | None:
+    """Its digits; None for a NaN, which tables have in place of missing values."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    number = Decimal(str(float(value) if isinstance(value, float) else value))
+    if number.is_nan():
+        return None
+    if not number.is_finite() or abs(number.adjusted()) > _PLAIN:
+        return str(number)
+    return format(number, "f")
+
+
+def _plain(value: Any) -> str | None:
+    """The text of a time or a UUID; of a missing time of pandas, empty."""
+    if isinstance(value, datetime | date | time):
+        return None if value != value else value.isoformat()  # NaT is not equal to itself
+    return str(value) if isinstance(value, UUID) else None

@@ -1,0 +1,40 @@
+"""What uploads and downloads have in common."""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from lume_async.errors import ApiError
+
+OnProgress: TypeAlias = Callable[[int, int | None], object]
+"""Called with the bytes that were transferred and their total, None if it is not known, on the event loop."""
+
+
+SourceData: TypeAlias = str | os.PathLike[str] | bytes | Any
+"""The path of a file; `bytes`; a binary file object; a plain or asynchronous iterable of bytes or of rows (dicts); or
+a table of pandas, polars or pyarrow."""
+
+
+class Reporter:
+    """Calls the function of a user; what it raises ends the transfer, and is not taken for a broken connection.
+
+    Attributes:
+        failure: what it has raised.
+    """
+
+    def __init__(self, progress: OnProgress | None) -> None:
+        if not (progress is None or callable(progress)) or isinstance(progress, type):
+            raise TypeError(f"progress must be a function, not {type(progress).__name__}")
+        self._progress = progress
+        self.failure: Exception | None = None
+
+    def report(self, done: int, total: int | None) -> None:
+        """Raises `ApiError` if the function failed: `failure` is to be raised in its place."""
+        if self._progress is None:
+            return
+        try:
+            self._progress(done, total)
+            return
+        except Exception as error:
+            self.failure = error
+        raise ApiError("the progress function failed")

@@ -1,0 +1,102 @@
+"""Rows as values of a user's class: attrs, a dataclass or a TypedDict."""
+
+from collections.abc import Callable
+from datetime import date, datetime, time
+from decimal import Decimal
+from functools import cache
+from typing import Any, TypeVar
+
+import attrs
+import cattrs
+from cattrs import Converter, transform_error
+from cattrs.v import format_exception
+
+from lume_async._base import arguments
+from lume_async._base.batched import Batched, take_ready
+from lume_async._run.rows import Rows
+from lume_async.errors import ResponseDecodeError
+
+T = TypeVar("T")
+
+
+class TypedRows(Batched[T]):
+    """The rows as values of that class, in the same order; columns that it does not have are left out."""
+
+    def __init__(self, rows: Rows, into: type[T]) -> None:
+        self._rows, self._into = rows, into
+        self._keys = getattr(into, "__required_keys__", frozenset()) | getattr(
+            into, "__optional_keys__", frozenset()
+        )
+        self._number = 0
+
+    def __aiter__(self) -> "TypedRows[T]":
+        return self
+
+    async def __anext__(self) -> T:
+        return self._value(await anext(self._rows))
+
+    def __repr__(self) -> str:
+        """The rows, and the class."""
+        return f"{self._rows!r} as {self._into.__name__}"
+
+    def _take_ready(self, limit: int) -> list[T]:
+        return [self._value(row) for row in take_ready(self._rows, limit)]
+
+    def _value(self, row: dict[str, Any]) -> T:
+        self._number += 1
+        if self._keys:  # a TypedDict, of which cattrs would keep all keys
+            row = {name: value for name, value in row.items() if name in self._keys}
+        try:
+            return _converter().structure(row, self._into)
+        except (cattrs.BaseValidationError, ValueError, TypeError, KeyError, ArithmeticError) as error:
+            reasons = transform_error(error, path="$", format_exception=_reason)
+        raise ResponseDecodeError(
+            f"row {self._number:,} is not a valid {self._into.__name__}: {'; '.join(reasons)}",
+            retryable=False,
+        )
+
+
+def check_row_type(into: object) -> None:
+    """Raise `TypeError` unless rows can become values of that class."""
+    fits = isinstance(into, type) and (
+        attrs.has(into) or hasattr(into, "__dataclass_fields__") or hasattr(into, "__total__")
+    )
+    if not fits:
+        raise TypeError(
+            f"as_ must be an attrs class, a dataclass or a TypedDict, not {arguments.shown(into)}"
+        )
+
+
+@cache
+def _converter() -> Converter:
+    """Texts become times and numbers where the class wants them; nothing else is coerced."""
+    result = Converter()
+    kinds: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), bool: (bool,)}
+    kinds |= {float: (int, float, Decimal), Decimal: (int, float, Decimal, str)}
+    for kind, accepted in kinds.items():
+        result.register_structure_hook(kind, _strict(kind, accepted))
+    for moment in (datetime, date, time):
+        result.register_structure_hook(moment, _moment(moment))
+    return result
+
+
+def _strict(kind: type, accepted: tuple[type, ...]) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, _type: Any) -> Any:
+        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"expected {kind.__name__}, got {type(value).__name__}")
+        return Decimal(str(value)) if kind is Decimal else kind(value)
+
+    return hook
+
+
+def _moment(kind: Any) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, _type: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"expected {kind.__name__} in ISO 8601, got {type(value).__name__}")
+        return kind.fromisoformat(value)
+
+    return hook
+
+
+def _reason(error: BaseException, into: type | None) -> str:
+    return str(error) if isinstance(error, ValueError | ArithmeticError) else format_exception(error, into)

@@ -1,0 +1,87 @@
+"""The requests for reports on runs, as data. Pure."""
+
+from collections.abc import Mapping
+
+import orjson
+
+from lume_async._decoding import structure
+from lume_async._metrics import Metrics
+from lume_async._wire.answers import decode_object, run_record
+from lume_async._wire.call import Call, Response
+from lume_async._wire.endpoints import JSON_BODY, page_of, path_of, submission
+from lume_async._wire.headers import IDEMPOTENCY_KEY
+from lume_async._wire.report_models import Delivery, DryRun, RunCount
+from lume_async._wire.row_endpoints import Row, exact_object
+from lume_async.errors import NotSupportedError
+from lume_async.models import RunMetadata, RunRecord, RunRequest, check_run_id
+
+
+def dry_run(request: RunRequest, limit: int, idempotency_key: str, patience: float) -> Call[DryRun]:
+    """Execute a run without its commit.
+
+    Args:
+        limit: the number of rows of each kind to return.
+        idempotency_key: for a server that does not know dry runs, so that repeated attempts start one run at most.
+        patience: seconds that it may take, on top of the time limit.
+    """
+    return Call(
+        operation="POST /v1/runs",
+        path="/v1/runs",
+        headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
+        body=orjson.dumps({**submission(request), "dry_run": True, "limit": limit}),
+        decode=_dry_run,
+        hold=patience,
+    )
+
+
+def statistics(filters: Mapping[str, str | list[str]]) -> Call[list[RunCount]]:
+    """Counts of runs."""
+    return Call(
+        operation="GET /v1/statistics",
+        path=path_of("/v1/statistics", filters),
+        decode=lambda answer: structure(page_of(answer)[0], list[RunCount], at="$.items"),
+        optional=True,
+    )
+
+
+def deliveries(run_id: str) -> Call[list[Delivery]]:
+    """The webhook deliveries of a run."""
+    return Call(
+        operation="GET /v1/runs/{id}/deliveries",
+        path=f"/v1/runs/{check_run_id(run_id)}/deliveries",
+        decode=lambda answer: structure(page_of(answer)[0], list[Delivery], at="$.items"),
+        run_id=run_id,
+        optional=True,
+    )
+
+
+def dismiss(run_id: str, why: str) -> Call[RunRecord]:
+    """Note that nothing is left to do about a run. Idempotent."""
+    return Call(
+        operation="POST /v1/runs/{id}/dismiss",
+        path=f"/v1/runs/{check_run_id(run_id)}/dismiss",
+        headers=JSON_BODY,
+        body=orjson.dumps({"why": why}),
+        decode=lambda answer: run_record(decode_object(answer.body), run_id=run_id),
+        run_id=run_id,
+        optional=True,
+    )
+
+
+def _dry_run(answer: Response) -> DryRun:
+    raw = exact_object(answer.body)
+    record = run_record(raw)
+    if raw.get("dry_run") is not True:
+        raise NotSupportedError(
+            f"the server does not offer dry runs: it has started the run {record.id} instead"
+        )
+    metadata = RunMetadata(raw.get("metadata") or {})
+    rows = structure(raw.get("rows") or {}, dict[str, list[Row]], at="$.rows")
+    return DryRun(
+        status=record.status,
+        message=metadata.error_message,
+        metrics=structure(metadata.get("metrics") or {}, Metrics, at="$.metadata.metrics"),
+        mapped=rows.get("mapped", []),
+        rejects=rows.get("rejects", []),
+        notes=metadata.notes,
+    )

@@ -1,0 +1,87 @@
+"""Reports on runs as the server returns them: dry runs, deliveries, counts. Data only."""
+
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from attrs import field, frozen
+
+from lume_async._base.public import public
+from lume_async._metrics import Metrics
+from lume_async.models import RunStatus
+
+CountedBy: TypeAlias = Literal["hour", "day", "flow_version", "status"]
+"""What runs are counted by."""
+CountOrder: TypeAlias = Literal["dimensions", "rejected"]
+"""`rejected`: those with the largest share of rejected rows first."""
+
+
+@public
+@frozen
+class DryRun:
+    """How a run would end now, and the first rows that it would write. Nothing was published.
+
+    Attributes:
+        status: the status that the run would have.
+        message: why it would fail; None if it would not.
+        metrics: what it has counted, over the whole source.
+        mapped: the first mapped rows, as `LumeRun.mapped` gives them.
+        rejects: the first rejected rows, as `LumeRun.rejects` gives them.
+        notes: the server's remarks.
+    """
+
+    status: RunStatus
+    message: str | None = None
+    metrics: Metrics = field(factory=Metrics, repr=False)
+    mapped: list[dict[str, Any]] = field(factory=list, repr=False)
+    rejects: list[dict[str, Any]] = field(factory=list, repr=False)
+    notes: list[str] = field(factory=list, repr=False)
+
+    @property
+    def would_fail(self) -> bool:
+        """Whether a run would write nothing."""
+        return not self.status.has_output
+
+
+@public
+@frozen
+class Delivery:
+    """A webhook of a run, and how far its delivery has come.
+
+    Attributes:
+        id: the `webhook-id` of its attempts.
+        state: `pending`, `delivered` or `given_up`.
+        receiver: scheme, host and port of the URL.
+        attempts: the number of attempts so far.
+        error: why the last attempt failed.
+    """
+
+    id: str
+    state: str
+    receiver: str
+    attempts: int
+    created_at: datetime
+    next_attempt_at: datetime | None = None
+    delivered_at: datetime | None = None
+    error: str | None = None
+
+
+@public
+@frozen
+class RunCount:
+    """Runs that have in common what they were counted by; what they were not counted by is None.
+
+    Attributes:
+        runs: the number of runs.
+        rows_read: the number of rows that they have read.
+        rows_rejected: the number of rows that they have rejected.
+        hour: the beginning of the hour in which they were created.
+        day: the beginning of the day in which they were created.
+    """
+
+    runs: int
+    rows_read: int
+    rows_rejected: int
+    hour: datetime | None = None
+    day: datetime | None = None
+    flow_version: str | None = None
+    status: RunStatus | None = None

@@ -1,0 +1,93 @@
+"""Sends a file in blocks, since outputs may be larger than memory; or the rest of it, from where a client has it."""
+
+import asyncio
+import base64
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from io import BufferedReader
+
+from aiohttp import web
+
+from lume_local._http.messages import Output, Problem
+from lume_local._shared import no_links
+from lume_local._shared.identity import identity
+
+_BLOCK = 256 * 1024
+_DIGESTS = 1000
+"""How many checksums are remembered."""
+
+_digests: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+
+async def sent(request: web.BaseRequest, output: Output, headers: Mapping[str, str]) -> web.StreamResponse:
+    """Send a file, or a part of it, as the response. Raises `Problem` before anything is sent."""
+    with await asyncio.to_thread(_opened, output) as file:
+        size = os.fstat(file.fileno()).st_size
+        tag = f'"{output.identity}"'
+        first, last = _range(request, size, tag)
+        is_part = (first, last) != (0, size)
+        response = web.StreamResponse(status=206 if is_part else 200, headers=headers)
+        response.headers.update({"ETag": tag, "Accept-Ranges": "bytes"})
+        if is_part:
+            response.headers["Content-Range"] = f"bytes {first}-{last - 1}/{size}"
+        if "sha-256" in request.headers.get("Want-Repr-Digest", "").lower():
+            response.headers["Repr-Digest"] = await _digest(output, file)
+        left = response.content_length = last - first
+        await response.prepare(request)
+        await asyncio.to_thread(file.seek, first)
+        while left and request.method != "HEAD":
+            block = await asyncio.to_thread(_read, file, min(left, _BLOCK))
+            left -= len(block)
+            await response.write(block)
+        return response
+
+
+def _range(request: web.BaseRequest, size: int, tag: str) -> tuple[int, int]:
+    """The first byte to send and the one after the last. A range that can't be read is ignored (RFC 9110, 14.2)."""
+    if request.headers.get("If-Range", tag) != tag or "Range" not in request.headers:
+        return 0, size
+    try:
+        wanted = request.http_range
+    except ValueError:
+        return 0, size
+    if wanted.start is not None and wanted.start >= size:
+        raise Problem("invalid-range", f"the file has {size:,} bytes")
+    first, last, _ = wanted.indices(size)
+    return first, last
+
+
+async def _digest(output: Output, file: BufferedReader) -> str:
+    """The checksum of the whole file (RFC 9530), computed once."""
+    place = str(output.path), output.identity
+    if place not in _digests:
+        found = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
+        _digests[place] = f"sha-256=:{base64.b64encode(found.digest()).decode()}:"
+        while len(_digests) > _DIGESTS:
+            _digests.popitem(last=False)
+    return _digests[place]
+
+
+def _read(file: BufferedReader, size: int) -> bytes:
+    """The next bytes. After the headers, an error can only be reported by closing the connection."""
+    try:
+        block = file.read(size)
+    except OSError as error:
+        raise ConnectionError(f"the file can no longer be read: {error}") from None
+    if not block:
+        raise ConnectionError("the file became shorter while it was sent")
+    return block
+
+
+def _opened(output: Output) -> BufferedReader:
+    path = output.path
+    try:
+        # Without O_NONBLOCK, opening a FIFO at that path would block.
+        file = os.fdopen(no_links.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    except OSError as error:
+        raise Problem("output-gone", f"{path} can't be read: {error.strerror or error}") from None
+    if output.identity != identity(file.fileno()):
+        file.close()
+        raise Problem("output-changed", f"{path} has been changed since the run wrote it")
+    return file

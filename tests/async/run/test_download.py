@@ -1,0 +1,237 @@
+"""Downloads of outputs: resumed where a connection broke, checked, and whole or not there."""
+
+import base64
+import hashlib
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Loopback
+from loopback_steps import Connection, Moment, Request
+
+from lume_async import (
+    ApiConnectionError,
+    ApiError,
+    Client,
+    InvalidRequestError,
+    NotSupportedError,
+    ResponseDecodeError,
+    Retry,
+)
+from lume_async.testing import FakeAnswer, fake_client, no_backoff
+
+CONTENT = random.Random(7).randbytes(1_000_003)
+BLOCK = 64 * 1024
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
+
+
+@dataclass(frozen=True)
+class Sends:
+    """Sends so many bytes of a response, and drops the connection if that is not all of it."""
+
+    head: bytes
+    body: bytes
+    cut: int
+    moment: Moment = "request"
+
+    async def play(self, connection: Connection) -> None:
+        await connection.send(self.head + self.body[: self.cut])
+        if len(self.body) > self.cut:
+            connection.close()
+
+
+class Files:
+    """The script of a server that sends one file: each connection breaks after `cut` bytes of it."""
+
+    def __init__(self, content: bytes = CONTENT, /, *, cut: int = BLOCK, **headers: str) -> None:
+        self.content, self.cut = content, cut
+        self.headers = {"ETag": '"1"', "Repr-Digest": digest_of(content), **headers}
+        self.asked: list[str | None] = []
+        self.changes_at: int | None = None
+
+    def __call__(self, request: Request) -> Sends:
+        wanted = request.headers.get("range")
+        self.asked.append(wanted)
+        if self.changes_at == len(self.asked):
+            self.content = self.content[::-1]
+            self.headers |= {"ETag": '"2"', "Repr-Digest": digest_of(self.content)}
+        first = 0
+        if wanted and request.headers.get("if-range") == self.headers.get("ETag"):
+            first = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        body, whole = self.content[first:], len(self.content)
+        headers = {"Content-Length": str(len(body)), **self.headers}
+        headers |= {"Content-Range": f"bytes {first}-{whole - 1}/{whole}"} if first else {}
+        lines = [f"{name}: {value}" for name, value in headers.items() if value]
+        status = "206 Partial Content" if first else "200 OK"
+        return Sends("\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode(), body, self.cut)
+
+
+async def fetched(files: Files, to: Path, **options: Any) -> Path:
+    with no_backoff():
+        async with Loopback(files) as server, Client("key", base_url=server.url, **options) as client:
+            return await client.attach("run_1").download("mapped", to)
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def test_a_connection_that_breaks_at_every_64_kb_is_resumed(tmp_path: Path) -> None:
+    files = Files()
+    seen: list[tuple[int, int | None]] = []
+    with no_backoff():
+        async with Loopback(files) as server, Client("key", base_url=server.url) as client:
+            run = client.attach("run_1")
+            path = await run.download(
+                "mapped", tmp_path / "rows.bin", progress=lambda done, total: seen.append((done, total))
+            )
+    assert path == tmp_path / "rows.bin"
+    assert path.read_bytes() == CONTENT
+    assert left_in(tmp_path) == ["rows.bin"]
+    assert len(files.asked) == -(-len(CONTENT) // BLOCK), "each connection brought its part, once"
+    assert files.asked[:2] == [None, f"bytes={BLOCK}-"]
+    assert seen == sorted(seen)
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+
+
+async def test_a_file_that_changes_meanwhile_is_sent_from_its_beginning(tmp_path: Path) -> None:
+    files = Files()
+    files.changes_at = 4
+    path = await fetched(files, tmp_path / "rows.bin")
+    assert path.read_bytes() == CONTENT[::-1]
+
+
+async def test_a_server_without_ranges_begins_again(tmp_path: Path) -> None:
+    files = Files(ETag="", cut=BLOCK)
+
+    def longer(request: Request) -> Sends:
+        files.cut = BLOCK if len(files.asked) < 2 else len(CONTENT)
+        return files(request)
+
+    with no_backoff():
+        async with Loopback(longer) as server, Client("key", base_url=server.url) as client:
+            path = await client.attach("run_1").download("mapped", tmp_path / "rows.bin")
+    assert path.read_bytes() == CONTENT
+    assert files.asked == [None, None, None]
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK, 1024 * 1024])
+async def test_files_of_any_size(tmp_path: Path, size: int) -> None:
+    content = CONTENT[:size]
+    path = await fetched(Files(content, cut=2 * size + 1), tmp_path / "rows.bin")
+    assert path.read_bytes() == content
+
+
+async def test_a_folder_gets_the_file_under_the_servers_name(tmp_path: Path) -> None:
+    name = {"Content-Disposition": 'attachment; filename="run_1-mapped.csv"'}
+    assert (await fetched(Files(cut=10**9, **name), tmp_path)).name == "run_1-mapped.csv"
+    other = {"Content-Disposition": 'attachment; filename="../../evil"'}
+    assert (await fetched(Files(cut=10**9, **other), tmp_path)) == tmp_path / "run_1-mapped"
+
+
+async def test_other_bytes_than_the_server_has_are_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "rows.bin").write_text("the file of before")
+    wrong = {"Repr-Digest": digest_of(b"other")}
+    with pytest.raises(ApiError, match="its checksum is another one"):
+        await fetched(Files(cut=10**9, **wrong), tmp_path / "rows.bin")
+    assert (tmp_path / "rows.bin").read_text() == "the file of before"
+    assert left_in(tmp_path) == ["rows.bin"]
+
+
+async def test_a_server_that_brings_nothing_ends_the_download(tmp_path: Path) -> None:
+    files = Files(cut=0)
+    with pytest.raises(ApiConnectionError):
+        await fetched(files, tmp_path / "rows.bin", retry=Retry(attempts=3))
+    assert len(files.asked) == 3
+    assert left_in(tmp_path) == []
+
+
+async def test_a_compressed_body_is_refused(tmp_path: Path) -> None:
+    files = Files(cut=10**9, **{"Content-Encoding": "gzip"})
+    with pytest.raises(ResponseDecodeError, match="the encoding 'gzip', which was not requested"):
+        await fetched(files, tmp_path / "rows.bin")
+    assert left_in(tmp_path) == []
+
+
+async def test_an_error_of_the_server_is_as_in_any_call(tmp_path: Path) -> None:
+    detail = "the rows lie at s3://bucket/rows.parquet, and this server sends local files only"
+    problem = {"type": "urn:lume:problem:not-supported", "detail": detail}
+    client, _ = fake_client([FakeAnswer(422, problem), FakeAnswer(404, b"nothing")])
+    run = client.attach("run_1")
+    with pytest.raises(InvalidRequestError, match=r"the rows lie at s3://bucket/rows\.parquet"):
+        await run.download("mapped", tmp_path / "rows.bin")
+    with pytest.raises(NotSupportedError):
+        await run.download("mapped", tmp_path / "rows.bin")
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(("output", "to"), [("other", "a"), ("mapped", "no/such/folder/a")])
+async def test_what_can_not_be_downloaded(tmp_path: Path, output: Any, to: str) -> None:
+    client, transport = fake_client([])
+    with pytest.raises(InvalidRequestError, match="no request was sent"):
+        await client.attach("run_1").download(output, tmp_path / to)
+    assert not transport.requests
+
+
+async def test_a_part_that_was_not_asked_for_is_refused(tmp_path: Path) -> None:
+    answer = FakeAnswer(206, b"abc", {"Content-Range": "bytes 5-7/8"})
+    client, _ = fake_client([answer])
+    with pytest.raises(ApiError, match="another part of the file"):
+        await client.attach("run_1").download("mapped", tmp_path / "rows.bin")
+    assert left_in(tmp_path) == []
+
+
+async def test_a_file_that_never_stays_the_same_ends_the_download(tmp_path: Path) -> None:
+    files = Files()
+
+    def another(request: Request) -> Sends:
+        files.headers["ETag"] = f'"{len(files.asked)}"'
+        return files(request)
+
+    with no_backoff():
+        async with Loopback(another) as server, Client("key", base_url=server.url) as client:
+            with pytest.raises(ApiError, match="has changed at each attempt"):
+                await client.attach("run_1").download("mapped", tmp_path / "rows.bin")
+    assert left_in(tmp_path) == []
+
+
+async def test_a_server_without_ranges_that_always_breaks_at_one_place_ends_the_download(
+    tmp_path: Path,
+) -> None:
+    files = Files(ETag="")
+    with pytest.raises(ApiConnectionError):
+        await fetched(files, tmp_path / "rows.bin", retry=Retry(attempts=2))
+    assert len(files.asked) == 4, "the second series of attempts brought nothing new"
+
+
+async def test_a_full_disk_is_not_taken_for_a_broken_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(draft: Any, block: bytes) -> None:
+        raise ApiError("no space")
+
+    files = Files(cut=10**9)
+    monkeypatch.setattr("lume_async._run.download._Draft._keep", full)
+    with pytest.raises(ApiError, match="no space"):
+        await fetched(files, tmp_path / "rows.bin")
+    assert len(files.asked) == 1
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, RuntimeError, KeyError])
+async def test_what_the_progress_function_raises_is_raised(tmp_path: Path, error: type[Exception]) -> None:
+    def fails(done: int, total: int | None) -> None:
+        if done:
+            raise error("no more")
+
+    files = Files(cut=10**9)
+    async with Loopback(files) as server, Client("key", base_url=server.url) as client:
+        with pytest.raises(error, match="no more"):
+            await client.attach("run_1").download("mapped", tmp_path / "rows.bin", progress=fails)
+    assert len(files.asked) == 1
+    assert left_in(tmp_path) == []

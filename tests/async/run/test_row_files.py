@@ -1,0 +1,137 @@
+"""Data of a program as a local file: what is written, what is refused, and that nothing is left."""
+
+import io
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lume_async import Client, InvalidRequestError
+from lume_async._run.row_files import RowFormat, csv_format, format_for, local_file
+from lume_async._run.row_text import CsvDialect
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client
+
+ROWS = [{"id": 1, "name": "Ann"}, {"id": 2, "name": None}]
+
+
+async def csv() -> RowFormat:
+    return csv_format(CsvDialect())
+
+
+def of_format(format: str | None) -> Callable[[], Awaitable[RowFormat]]:
+    async def known() -> RowFormat:
+        return format_for(None if format is None else {"source": {"format": format}})
+
+    return known
+
+
+async def many(*items: Any) -> AsyncIterator[Any]:
+    for item in items:
+        yield item
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "content"),
+    [
+        (lambda: ROWS, "data.csv", b"id,name\n1,Ann\n2,\n"),
+        (lambda: iter(ROWS), "data.csv", b"id,name\n1,Ann\n2,\n"),
+        (lambda: many(*ROWS), "data.csv", b"id,name\n1,Ann\n2,\n"),
+        (lambda: b"id\n", "data", b"id\n"),
+        (lambda: bytearray(b"id\n"), "data", b"id\n"),
+        (lambda: memoryview(b"id\n"), "data", b"id\n"),
+        (lambda: io.BytesIO(b"id\n" * 1_000_000), "data", b"id\n" * 1_000_000),
+        (lambda: [b"i", b"d\n"], "data", b"id\n"),
+        (lambda: many(b"i", b"d\n"), "data", b"id\n"),
+        (lambda: many(*[b"id\n" * 1000] * 1000), "data", b"id\n" * 1_000_000),
+        (lambda: b"", "data", b""),
+    ],
+)
+async def test_each_kind_of_data(temporary: Path, data: Any, name: str, content: bytes) -> None:
+    async with local_file(data(), csv) as file:
+        assert (file.name, file.read_bytes()) == (name, content)
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (lambda: [], "data is empty"),
+        (lambda: many(), "data is empty"),
+        (lambda: io.BytesIO(), "data is empty"),
+        (lambda: [ROWS[0], b"id"], "row 2 must be a dict"),
+        (lambda: many(ROWS[0], b"id"), "row 2 must be a dict"),
+        (lambda: [b"id", ROWS[0]], "bytes or of rows, not dict"),
+        (lambda: many(b"id", ROWS[0]), "bytes or of rows, not dict"),
+        (lambda: io.StringIO("id"), "open the file in binary mode"),
+        (lambda: ["id"], "open the file in binary mode"),
+        (lambda: 5, "not int"),
+        (lambda: {"id": 1}, "not dict"),
+    ],
+)
+async def test_what_is_refused_leaves_nothing(temporary: Path, data: Any, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        async with local_file(data(), csv):
+            pass
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("format", "content"),
+    [
+        ("csv", b"id,name\n1,Ann\n2,\n"),
+        ("ndjson", b'{"id":1,"name":"Ann"}\n{"id":2,"name":null}\n'),
+        ("json", b'[\n{"id":1,"name":"Ann"},\n{"id":2,"name":null}\n]\n'),
+    ],
+)
+async def test_the_format_of_the_flow_version(format: str, content: bytes) -> None:
+    async with local_file(ROWS, of_format(format)) as file:
+        assert (file.suffix, file.read_bytes()) == (f".{format}", content)
+
+
+@pytest.mark.parametrize(
+    ("format", "message"), [("excel", "written as excel"), ("sql", "a query of a database")]
+)
+def test_formats_that_are_not_written(format: str, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        format_for({"source": {"format": format}})
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", None])
+async def test_parquet(library: str | None) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table: Any = ROWS
+    if library is not None:
+        module = pytest.importorskip(library)
+        table = module.Table.from_pylist(ROWS) if library == "pyarrow" else module.DataFrame(ROWS)
+    async with local_file(table, of_format("parquet")) as file:
+        assert parquet.read_table(file).to_pylist() == ROWS
+    if library is not None:
+        async with local_file(table, of_format(None)) as file:
+            assert file.suffix == ".parquet"
+
+
+async def test_without_a_flow_version_rows_are_ndjson() -> None:
+    async with local_file(ROWS, of_format(None)) as file:
+        assert file.name == "data.ndjson"
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, RuntimeError])
+async def test_what_the_progress_function_raises_is_raised(error: type[Exception]) -> None:
+    def fails(done: int, total: int | None) -> None:
+        raise error("no more")
+
+    def answer(request: FakeRequest) -> FakeAnswer:
+        raise AssertionError("the upload was not complete")
+
+    client: Client
+    client, _ = fake_client(answer)
+    with pytest.raises(error, match="no more"):
+        await client.upload(b"id", progress=fails)

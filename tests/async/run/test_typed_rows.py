@@ -1,0 +1,102 @@
+"""Rows as values of a user's class."""
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, NotRequired, TypedDict
+
+import pytest
+from attrs import frozen
+
+import lume_async
+import lume_sync
+from lume_async import ResponseDecodeError
+from lume_async.testing import FakeAnswer, fake_client
+
+
+@frozen
+class Attrs:
+    id: int
+    name: str | None
+    day: date
+    price: Decimal
+    share: float = 0.5
+
+
+@dataclass(frozen=True)
+class Data:
+    id: int
+    name: str | None
+    day: date
+    price: Decimal
+    share: float = 0.5
+
+
+class Typed(TypedDict):
+    id: int
+    name: str | None
+    day: date
+    price: Decimal
+    share: NotRequired[float]
+
+
+ROW: dict[str, Any] = {"id": 1, "name": None, "day": "2026-01-02", "price": 1.1, "more": [1]}
+
+
+def served(*rows: dict[str, Any]) -> lume_async.Client:
+    return fake_client([FakeAnswer(200, {"items": list(rows), "next_cursor": None})])[0]
+
+
+@pytest.mark.parametrize("kind", [Attrs, Data])
+async def test_classes(kind: Any) -> None:
+    run = served(ROW, {**ROW, "share": 1}).attach("run_1")
+    day, price = date(2026, 1, 2), Decimal("1.1")
+    assert [row async for row in run.mapped(as_=kind)] == [
+        kind(1, None, day, price),
+        kind(1, None, day, price, 1.0),
+    ]
+
+
+async def test_a_typed_dict() -> None:
+    rows = [row async for row in served(ROW).attach("run_1").mapped(as_=Typed)]
+    assert rows == [{"id": 1, "name": None, "day": date(2026, 1, 2), "price": Decimal("1.1")}]
+
+
+def test_the_facade() -> None:
+    run = lume_sync.Client._wrap(served(ROW, ROW)).attach("run_1")
+    rows = run.mapped(as_=Data)
+    assert next(rows).id == 1
+    assert [row.price for row in rows] == [Decimal("1.1")]
+    assert type(run.mapped()) is lume_sync.Rows
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"id": "1"}, r"expected int, got str @ \$\.id"),
+        ({"id": True}, r"expected int, got bool @ \$\.id"),
+        ({"id": None}, r"expected int, got NoneType @ \$\.id"),
+        ({"name": 5}, r"\$\.name"),
+        ({"day": "yesterday"}, r"\$\.day"),
+        ({"price": "much"}, r"\$\.price"),
+        ({"share": "1"}, r"expected float, got str @ \$\.share"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Attrs, Data, Typed])
+async def test_a_row_that_does_not_fit(kind: Any, change: dict[str, Any], place: str) -> None:
+    rows = served(ROW, {**ROW, **change}).attach("run_1").mapped(as_=kind)
+    await anext(rows)
+    with pytest.raises(ResponseDecodeError, match=f"row 2 is not a valid {kind.__name__}: .*{place}"):
+        await anext(rows)
+
+
+async def test_a_column_that_the_rows_do_not_have() -> None:
+    row = {name: value for name, value in ROW.items() if name != "day"}
+    with pytest.raises(ResponseDecodeError, match=r"row 1 is not a valid Attrs: .*day"):
+        await anext(served(row).attach("run_1").mapped(as_=Attrs))
+
+
+@pytest.mark.parametrize("kind", [dict, int, "Attrs", 5, dict[str, int]])
+async def test_what_is_no_class_for_rows(kind: Any) -> None:
+    with pytest.raises(TypeError, match="as_ must be an attrs class, a dataclass or a TypedDict"):
+        served().attach("run_1").mapped(as_=kind)
