@@ -20,7 +20,7 @@ class ServerOptions(TypedDict, total=False):
     port: int
     """The port to listen on; 0, the default, takes a free one."""
     api_key: str | None
-    """The key that requests must carry; by default a generated one. At least 16 characters if other machines reach it."""
+    """The key that requests must carry; by default a generated one. At least 16 characters if others reach it."""
     keys: AnyPath | None
     """A file of further keys, each with a role: `read`, `submit` or `admin`; `lume key new` writes it. It can also
     give roles to the tokens of an OpenID Connect issuer. It is read again when it changes. `api_key` may do

@@ -50,8 +50,10 @@ def _duration(name: str, default: timedelta | None) -> Any:
             return None
         try:
             number = seconds(given, name)
-        except (TypeError, ValueError) as error:
+        except TypeError as error:
             raise ConfigurationError(f"{error}; None is for ever") from None
+        except ValueError:
+            number = 0.0
         if not 0 < number <= _LONGEST:
             shown = arguments.shown(given)
             raise ConfigurationError(f"{name} must be above 0 seconds, or None for ever, not {shown}")

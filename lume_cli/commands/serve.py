@@ -11,7 +11,7 @@ from lume_cli._options import FOREVER, GlobalOptions, SecondsOrForever, Size, ou
 if TYPE_CHECKING:
     from lume_cli._session import CommandSession
 
-_LEAST_KEY = 8
+_LEAST_KEY = 6
 """Characters of a key from the environment: fewer can be guessed by trying, by anybody on this machine."""
 
 

@@ -96,10 +96,8 @@ def column_trouble(
         )
     near = difflib.get_close_matches(name.lower(), spelled, 1, 0.7)
     hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
-    if (
-        2 * sum(re.fullmatch(r"column_\d+_*", one) is not None for one in names) >= len(names)
-        or len(names) == 1
-    ):
+    nameless = sum(re.fullmatch(r"column_\d+_*", one) is not None for one in names)
+    if not of_query and (2 * nameless >= len(names) or len(names) == 1):
         hint += " If the first line is a title, delete the lines above the header."
     return (
         f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
