@@ -14,6 +14,7 @@ class FileMetrics:
     bytes: int = 0
     lines: int = 0
     records: int = 0
+    skipped: dict[str, int] = Factory(dict)
 
 
 @public
@@ -24,14 +25,18 @@ class SourceMetrics:
     Every record is in `rows_mapped`, `rows_rejected` or `rows_filtered`. Lines are physical ones, 0 for formats
     without lines.
     If the source has several files, `files` has the counts of each. `header` has the names of the columns, if the
-    flow reports changes of them (`on_unknown_columns = "warn"`).
+    flow reports changes of them (`on_unknown_columns = "warn"`). `aliases` says how the source calls the columns that
+    have several names in the flow. `skipped` has the lines (of a workbook: the rows) that are neither a header
+    nor of a record, by kind: `preamble`, `comments`, `blank`, `footer`.
     """
 
     bytes: int = 0
     lines: int = 0
     records: int = 0
+    skipped: dict[str, int] = Factory(dict)
     files: list[FileMetrics] = Factory(list)
     header: list[str] = Factory(list)
+    aliases: dict[str, list[str]] = Factory(dict)
 
 
 @public

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from attrs import field, frozen
 
+from lume_local._flow.aliases import Aliases, read_aliases
 from lume_local._flow.cleaners import CLEANERS, named_in
 from lume_local._flow.databases import Reference, TableTarget, check_ever, check_key, read_reference
 from lume_local._flow.fields import FlowError, Table
@@ -58,6 +59,7 @@ class Column:
 
     name: str
     sql: str
+    aliases: Aliases | None
     type: str
     format: str | None
     sql_type: str
@@ -237,6 +239,7 @@ def _column(name: str, table: Table) -> Column:
     column = Column(
         name=name,
         sql=sql,
+        aliases=read_aliases(name, table),
         type=kind,
         format=shape,
         sql_type=sql_type,

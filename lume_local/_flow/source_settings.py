@@ -9,6 +9,13 @@ from lume_local._flow.databases import DatabaseQuery, read_query
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import check_placeholders
 from lume_local._flow.store_urls import is_store_url
+from lume_local._flow.table_bounds import (
+    FooterSettings,
+    HeaderSettings,
+    read_comment,
+    read_footer,
+    read_header,
+)
 
 PATH, CONTENT = "path", "content"
 """What makes two sources of one: another path, or other content as well."""
@@ -19,6 +26,8 @@ _UNPACKED_BYTES = 10 * 1024**3
 _MOST_LINE_BYTES = 64_000_000
 _OF_FILES = ("uri", "compression", "identity", "max_unpacked_bytes")
 """Keys that a query has no use for."""
+_OF_TABLES = ("header", "names", "comment", "footer")
+"""Keys that only lines and rows of a sheet have a use for."""
 
 
 @frozen
@@ -39,6 +48,9 @@ class SourceSettings:
     encoding: str
     max_line_bytes: int
     sheet: str
+    header: HeaderSettings
+    comment: str
+    footer: FooterSettings | None
     identity: str = PATH
     null: tuple[str, ...] = ()
     query: DatabaseQuery | None = None
@@ -60,11 +72,17 @@ def read_source(table: Table) -> SourceSettings:
         encoding=csv.text("encoding", default="utf-8", longest=40),
         max_line_bytes=table.count("max_line_bytes", default=_LINE_BYTES),
         sheet=excel.text("sheet", default="", longest=200),
+        header=read_header(table),
+        comment=read_comment(table),
+        footer=read_footer(table),
         identity=table.choice("identity", (PATH, CONTENT), default=PATH),
         null=_null(table),
         where=table.text("where", default="", longest=20_000),
         query=read_query(table) if table.values.get("format") == SQL else None,
     )
+    for key in _OF_TABLES:
+        if source.format not in ("csv", "excel") and key in table.values:
+            raise FlowError(f"source.{key}", f"has no meaning for format {source.format!r}: remove it")
     for part in (table, csv, excel):
         part.no_more()
     for key in ("csv", "excel", *(_OF_FILES if source.format == SQL else ())):
@@ -108,6 +126,8 @@ def _null(table: Table) -> tuple[str, ...]:
 
 def _check_dialect(source: SourceSettings) -> None:
     """Refuse a dialect in which no file can be read, before the first run does."""
+    if source.comment and source.comment[0] in source.delim + source.quote:
+        raise FlowError("source.comment", "must not begin with the delimiter or the quote")
     if not source.delim or not source.delim.isascii() or source.delim in "\r\n" + source.quote:
         raise FlowError("source.csv.delim", "must be one ASCII character, not the quote and not a line end")
     if not source.quote.isascii() or source.quote.isspace():

@@ -36,6 +36,7 @@ class Layout:
         json_lines: whether there is `_lume_line_text`, an NDJSON line as it was.
         of_files: whether there is `_lume_file`, the name of one of several files.
         unknown: the names of columns that the flow does not read.
+        aliases: of columns with aliases, how the source calls them; several files may do so in several ways.
         members: of JSON, what its objects have: all that the flow reads, or everything; empty for other formats.
     """
 
@@ -46,6 +47,7 @@ class Layout:
     of_files: bool = False
     unknown: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
+    aliases: dict[str, list[str]] = field(factory=dict)
 
     @property
     def raw_names(self) -> list[str]:

@@ -12,6 +12,7 @@ from attrs import asdict
 from duckdb import DuckDBPyConnection
 
 from lume_async._base.extras import require
+from lume_local._flow.aliases import folded
 from lume_local._flow.databases import TableTarget
 from lume_local._flow.definition import PAIRS, Column, Flow, Rule, quoted
 from lume_local._flow.fields import FlowError
@@ -23,6 +24,7 @@ from lume_local._worker.compiler.lookups import Lookup, Lookups
 from lume_local._worker.compiler.mistakes import explained, first_line
 from lume_local._worker.profile import COUNTS, question
 from lume_local._worker.seeds import make_empty_tables
+from lume_local._worker.sources.formats.header_search import missing_in
 from lume_local._worker.sql import row_of, text
 from lume_local._worker.statements import OUT, Layout, Statements
 
@@ -42,10 +44,15 @@ def compile_flow(
     _require_extra(flow)
     lookups, judge = Lookups(connection, flow.seeds), Judge(connection)
     looking_up = Judge(connection, lookups=lookups if flow.seeds else None)
-    judged = [looking_up.expression(f"columns.{column.name}.sql", column.sql) for column in flow.columns]
+    judged = [
+        looking_up.expression(f"columns.{one.name}.sql", one.sql, one.name if one.aliases else None)
+        for one in flow.columns
+    ]
     where = judge.expression("source.where", flow.source.where) if flow.source.where else None
     reads = [(f"columns.{column.name}.sql", one) for column, one in zip(flow.columns, judged, strict=True)]
-    sources, respelled = _sources([*reads, *([("source.where", where)] if where else [])])
+    reads += [("source.where", where)] if where else []
+    _check_aliases(flow, reads)
+    sources, respelled = _sources(reads)
     columns = []
     for index, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
         seen = _dummy(expression.reads, lookups)
@@ -58,6 +65,9 @@ def compile_flow(
         "csv": {"delim": flow.source.delim, "quote": flow.source.quote, "escape": flow.source.escape},
         "encoding": flow.source.encoding,
         "max_line_bytes": flow.source.max_line_bytes,
+        "header": asdict(flow.source.header),
+        "comment": flow.source.comment,
+        "footer": asdict(flow.source.footer) if flow.source.footer else None,
         "sheet": flow.source.sheet,
         "on_unknown_columns": flow.source.on_unknown_columns,
         "compression": flow.source.compression,
@@ -66,6 +76,7 @@ def compile_flow(
         "max_ratio": flow.max_ratio,
         "sources": sources,
         "respelled": respelled,
+        "aliases": {one.name.lower(): asdict(one.aliases) for one in flow.columns if one.aliases},
         "seeds": _seeds(flow, lookups),
         "lookups": [_compiled_lookup(judge, flow, lookup) for lookup in lookups.all],
         "columns": columns,
@@ -83,6 +94,7 @@ def compile_flow(
         ],
         "judged_by_table": _is_judged_by_table(flow),
     }
+    _check_names(compiled)
     _rehearse(connection, compiled, flow, _dummy(sources, lookups))
     return compiled
 
@@ -91,6 +103,16 @@ def _is_judged_by_table(flow: Flow) -> bool:
     """Whether the target's table decides about rows."""
     by_constraints = isinstance(flow.mapped, TableTarget) and flow.mapped.on_violation == "reject"
     return by_constraints or any(column.ever for column in flow.columns)
+
+
+def _check_names(compiled: dict[str, Any]) -> None:
+    """Refuse names for files without a header that lack what the flow reads."""
+    names = compiled["header"]["names"]
+    if names and (missing := missing_in(compiled, names)):
+        listed = ", ".join(map(repr, missing[:5]))
+        raise FlowError(
+            "source.names", f"lacks {listed}, which {compiled['sources'].get(missing[0], 'the flow')} reads"
+        )
 
 
 def _require_extra(flow: Flow) -> None:
@@ -118,6 +140,32 @@ def _where_checks(where: Expression | None) -> list[RowCheck]:
 def _check_is_condition(place: str, given: str) -> None:
     if given not in ("BOOLEAN", '"NULL"'):
         raise FlowError(place, f"must be a condition (true or false), but is of type {given}")
+
+
+def _check_aliases(flow: Flow, judged: list[tuple[str, Expression]]) -> None:
+    """Refuse aliases without effect, and an expression that would miss the other spellings."""
+    owners: dict[str, str] = {}
+    for column in flow.columns:
+        for alias in column.aliases.names if column.aliases else ():
+            other = owners.setdefault(folded(alias), column.name)
+            if other != column.name:
+                raise FlowError(
+                    f"columns.{column.name}.from",
+                    f"{alias!r} means column {other!r} already: read {quoted(other)} in sql instead",
+                )
+    for column, (_, expression) in zip(flow.columns, judged, strict=False):
+        read = {name.lower() for name in expression.reads}
+        if column.aliases and column.name.lower() not in read:
+            raise FlowError(f"columns.{column.name}.from", "has no effect: let sql read value")
+    for place, expression in judged:
+        for name in expression.reads:
+            other = owners.get(folded(name), name)
+            if other.lower() != name.lower():
+                raise FlowError(
+                    place,
+                    f"reads {name!r}, an alias of column {other!r}: read {quoted(other)} (in that column: value), "
+                    "which is whichever of them a source has",
+                )
 
 
 def _sources(judged: list[tuple[str, Expression]]) -> tuple[dict[str, str], list[str]]:

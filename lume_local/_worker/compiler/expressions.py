@@ -15,7 +15,16 @@ from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners.unread import Unread
 from lume_local._worker.compiler.lookups import Lookups
 from lume_local._worker.compiler.mistakes import explained
-from lume_local._worker.compiler.tree import classed, is_text, node_sql, parsed, refs, text_of
+from lume_local._worker.compiler.tree import (
+    LAMBDA_TAKERS,
+    classed,
+    is_text,
+    node_sql,
+    parsed,
+    refs,
+    rename_ref,
+    text_of,
+)
 
 _ALLOWED = frozenset(
     {
@@ -63,7 +72,6 @@ _TOTAL = frozenset(
 """Functions of texts that can't fail, whatever the row holds (a bad pattern fails at once, on every row)."""
 _PASSING = ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "OPERATOR_COALESCE")
 _ONE = 'must be one expression, such as lower(trim("Email"))'
-_LAMBDA_TAKERS = ("list_", "array_", "apply", "filter", "reduce")
 
 
 @frozen
@@ -102,8 +110,12 @@ class Judge:
         self._connection, self._of_all_rows, self._lookups = connection, of_all_rows, lookups
         self._kinds: dict[str, set[str]] | None = None
 
-    def expression(self, place: str, sql: str) -> Expression:
-        """Judge an expression. Raises `FlowError` at `place` if it isn't one plain expression over a row."""
+    def expression(self, place: str, sql: str, value: str | None = None) -> Expression:
+        """Judge an expression. Raises `FlowError` at `place` if it isn't one plain expression over a row.
+
+        Args:
+            value: the column that it means by `value`, if that is one with aliases.
+        """
         if not sql.strip():
             raise FlowError(place, "is not an SQL expression: it is empty")
         # Twice: in brackets, text that closes the parenthesis early and opens another one can't parse.
@@ -111,9 +123,13 @@ class Judge:
         if len(list(classed(listed))) != 1:
             raise FlowError(place, f"{_ONE}: with a comma it would be several")
         tree = self._only_expression(place, self._parse(place, f"SELECT (\n{sql}\n)", sql))
+        if value is not None and rename_ref(tree, "value", value):
+            sql = node_sql(self._connection, tree)
         seen: dict[str, None] = {}
         used, names = self._lookups.replace(place, tree) if self._lookups else ([], set())
         self._walk(place, tree, frozenset(names), seen)
+        if value is not None and value.lower() != "value" and "value" in map(str.lower, seen):
+            raise FlowError(place, f"reads value where a lambda has a parameter {value!r}: rename that")
         cleaners = Unread(self._connection, place)
         unread = cleaners.condition(tree)
         filled = cleaners.filled(tree) if not used and unread is not None and _is_total(tree) else None
@@ -167,7 +183,7 @@ class Judge:
         takes_lambda = False
         if kind == "FUNCTION":
             self._function(place, node["function_name"].lower())
-            takes_lambda = node["function_name"].lower().startswith(_LAMBDA_TAKERS)
+            takes_lambda = node["function_name"].lower().startswith(LAMBDA_TAKERS)
         for child in classed(node):
             if takes_lambda and child["class"] == "LAMBDA":
                 parameters = {name for ref in refs(child["lhs"]) for name in ref}

@@ -8,6 +8,9 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._worker.sql import row_of
 
+LAMBDA_TAKERS = ("list_", "array_", "apply", "filter", "reduce")
+"""How functions begin whose `x -> …` is a lambda; elsewhere that is JSON's arrow."""
+
 
 def parsed(connection: DuckDBPyConnection, statement: str) -> dict[str, Any]:
     """The tree of a statement, or its `error`."""
@@ -31,6 +34,22 @@ def refs(node: dict[str, Any]) -> Iterator[list[str]]:
         yield node["column_names"]
     for child in children(node):
         yield from refs(child)
+
+
+def rename_ref(node: dict[str, Any], old: str, new: str) -> bool:
+    """Let an expression read column `new` where it reads `old`, which no lambda binds. Whether it does."""
+    if node.get("class") == "COLUMN_REF":
+        found = [name.lower() for name in node["column_names"]] == [old]
+        if found:
+            node["column_names"] = [new]
+        return found
+    takes_lambda = node.get("class") == "FUNCTION" and node["function_name"].lower().startswith(LAMBDA_TAKERS)
+    found = False
+    for child in classed(node):
+        bound = list(refs(child["lhs"])) if takes_lambda and child["class"] == "LAMBDA" else []
+        binds = [old] in bound or [new] in bound
+        found = (not binds and rename_ref(child, old, new)) or found
+    return found
 
 
 def classed(node: Any) -> Iterator[dict[str, Any]]:

@@ -66,6 +66,7 @@ def _taken(job: Execute, folder: Path, file: File) -> dict[str, Any]:
         "layout": asdict(layout),
         "lines": intake.account.lines,
         "records": intake.account.records,
+        "skipped": intake.account.skipped,
         "malformed": malformed.plain(),
         "is_cut_wrong": job.flow["format"] == "csv" and ends_within_a_record(file.path, malformed, job.flow),
     }
@@ -78,7 +79,7 @@ def _shard(argument: dict[str, Any], path: Path, format: str) -> File:
             for block in _bytes(segment, argument["tag"], argument["shown"]):
                 out.write(block)
     is_beginning = argument["first"] or bool(argument["head"])
-    return File(path, argument["shown"], format, argument["bytes"], is_beginning)
+    return File(path, argument["shown"], format, argument["bytes"], is_beginning, is_end=False)
 
 
 def _bytes(segment: dict[str, Any], tag: str, shown: str) -> Iterator[bytes]:

@@ -25,7 +25,6 @@ from lume_local._worker.shards.split import Plan, planned
 from lume_local._worker.shards.staged import can_be_joined, joined, later_rows, shared_rows
 from lume_local._worker.shards.taking_in import TakingIn
 from lume_local._worker.shards.tasks import Tasks
-from lume_local._worker.sources.files import count_lines
 from lume_local._worker.sources.formats.names import check_columns
 from lume_local._worker.sources.intake import Account, Malformed
 from lume_local._worker.sources.read import Intake
@@ -97,7 +96,10 @@ class Sharded:
         of_files: list[list[Taken]] = [[] for _ in cuts]
         for one in taken:
             of_files[one.shard.file].append(one)
-        layout = layout_of_all([layout_of_file(parts) for parts in of_files])
+        shown = [cut.plan.single.shown for cut in cuts]
+        layout = layout_of_all(
+            [layout_of_file(self._flow, *of_file) for of_file in zip(shown, of_files, strict=True)]
+        )
         check_columns(self._flow, layout)
         self._context.enter("TRANSFORMING", None)
         staged = self._stage(cuts, taken, asdict(layout) if len(cuts) > 1 else None)
@@ -215,8 +217,8 @@ def _check_unpacked(cuts: list[Cut], taken: list[Taken], left: int) -> None:
 def _accounts(cuts: list[Cut], of_files: list[list[Taken]], folder: Path) -> tuple[Account, AllMalformed]:
     accounts, malformed = list[tuple[str, Account]](), list[tuple[str, Malformed]]()
     for cut, parts in zip(cuts, of_files, strict=True):
-        single, head = cut.plan.single, count_lines(cut.plan.head)
-        account, lines = account_of(parts, single.bytes, head)
+        single = cut.plan.single
+        account, lines = account_of(cut.plan, parts)
         accounts.append((single.shown, account))
         malformed.append((single.shown, lines))
     account = Account.of(accounts) if len(accounts) > 1 else accounts[0][1]

@@ -10,8 +10,10 @@ from attrs import evolve, field, frozen
 
 from lume_local._worker.shards.access import local_path
 from lume_local._worker.shards.split import PieceLook, Plan, ranges
+from lume_local._worker.sources.files import count_lines
+from lume_local._worker.sources.formats.names import check_members
 from lume_local._worker.sources.intake import Account, Malformed
-from lume_local._worker.sources.several_files import common_columns
+from lume_local._worker.sources.several_files import common_columns, joint_aliases
 from lume_local._worker.sql import text
 from lume_local._worker.statements import Layout
 
@@ -46,7 +48,7 @@ class Cut:
         """Its shards, as file `number`."""
         if not self.looks:
             return [Shard(number)]
-        spans = ranges(self.looks, self.plan.pieces[0][0], self.plan.single.bytes)
+        spans = ranges(self.looks, self.plan.pieces[0][0], self.plan.end)
         last = len(spans) - 1
         return [Shard(number, n == 0, n == last, span) for n, span in enumerate(spans)]
 
@@ -101,30 +103,39 @@ class Joined(Malformed):
                 yield line + before, reason, raw
 
 
-def account_of(parts: Sequence[Taken], bytes_: int, head_lines: int) -> tuple[Account, Joined]:
+def account_of(plan: Plan, parts: Sequence[Taken]) -> tuple[Account, Joined]:
     """What there is in a file, from its shards in their order; each but the first has the header once more."""
-    account, malformed = Account(bytes_), []
+    account, malformed, head_lines = Account(plan.single.bytes), [], count_lines(plan.head)
     for part in parts:
         again = 0 if part.shard.first else head_lines
+        account.skip(part.result["skipped"])
+        if again:
+            account.skip(plan.above, -1)
         malformed.append((account.lines - again, Malformed.of(part.result["malformed"])))
         account.lines += part.result["lines"] - again
         account.records += part.result["records"]
+    if plan.footer and parts[0].shard.span is not None:
+        account.lines += plan.footer.lines
+        account.skip(plan.footer.skipped)
     return account, Joined(malformed)
 
 
-def layout_of_file(parts: Sequence[Taken]) -> Layout:
-    """The columns of a file; objects of NDJSON may have other members in every shard."""
+def layout_of_file(flow: dict[str, Any], shown: str, parts: Sequence[Taken]) -> Layout:
+    """The columns of a file; objects of NDJSON may have other members in every shard. Raises `SourceError`."""
     layouts = [part.layout for part in parts]
     if not layouts[0].json_lines:
         return evolve(layouts[0], reader="")
     unknown = {name for layout in layouts for name in layout.unknown}
     members = {name for layout in layouts for name in layout.members}
-    return evolve(
+    together = evolve(
         layouts[0],
         reader="",
         unknown=tuple(sorted(unknown, key=str.encode)),
         members=tuple(sorted(members, key=str.encode)),
+        aliases=joint_aliases(layouts),
     )
+    check_members(flow, together, shown)
+    return together
 
 
 def layout_of_all(files: Sequence[Layout]) -> Layout:

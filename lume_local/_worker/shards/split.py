@@ -15,14 +15,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from lume_local._flow.definition import RESERVED
 from lume_local._worker.shards.access import fetch_range, local_path, new_folder, open_part
 from lume_local._worker.sources.files import BLOCK, is_utf8_name, opened
-from lume_local._worker.sources.formats.csv import header_of
+from lume_local._worker.sources.formats.csv_header import header_of
 from lume_local._worker.sources.formats.dialect import LINE_END, Dialect
 from lume_local._worker.sources.formats.mended import delim_of
-from lume_local._worker.sources.formats.resent import BEGINNING, delim_of_rejects
+from lume_local._worker.sources.formats.resent import BEGINNING, OF_REJECTS, delim_of_rejects
+from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in, whole_lines
 from lume_local._worker.sources.intake import Malformed
 from lume_local._worker.sources.places.held import Held, changed
 from lume_local._worker.sources.places.unpack import compression_of
@@ -181,6 +183,8 @@ class Plan:
     Attributes:
         why: why it is one shard; empty where it is cut.
         head: what comes before the first record.
+        above: which lines of that are not the header, by kind.
+        footer: what comes after the last record; no shard has any of it.
         pieces: from where to where each piece goes that is about as large as a shard should be.
     """
 
@@ -188,6 +192,13 @@ class Plan:
     why: str = ""
     head: bytes = field(default=b"", repr=False)
     pieces: tuple[tuple[int, int], ...] = ()
+    above: dict[str, int] = field(factory=dict)
+    footer: Footer | None = None
+
+    @property
+    def end(self) -> int:
+        """Where the last record ends."""
+        return self.footer.begin if self.footer else self.single.bytes
 
 
 def planned(
@@ -203,17 +214,32 @@ def planned(
 def _plan(single: Single, flow: dict[str, Any], size: int, copy: Path) -> Plan:
     with closing(Held()) as held:
         here = _held(single, held, copy)
-        why, head = next(_reasons(single, here, flow, size), ""), b""
-        if not why:
-            why, head = _begins(here or fetch_range(single, 0, min(_HEAD, single.bytes), copy), single, flow)
-    if why:
-        return Plan(single, why)
-    start = len(head)
-    count = min(-(-(single.bytes - start) // size), _MOST_PIECES)
+        if why := next(_reasons(single, here, flow, size), ""):
+            return Plan(single, why)
+        plan = _begins(here or fetch_range(single, 0, min(_HEAD, single.bytes), copy), single, flow, copy)
+    if plan.why:
+        return plan
+    start = len(plan.head)
+    count = min(-(-(plan.end - start) // size), _MOST_PIECES)
     if count < 2:
         return Plan(single, _SMALL)
-    bounds = [start + n * (single.bytes - start) // count for n in range(count + 1)]
-    return Plan(single, "", head, tuple(pairwise(bounds)))
+    bounds = [start + n * (plan.end - start) // count for n in range(count + 1)]
+    return evolve(plan, pieces=tuple(pairwise(bounds)))
+
+
+def _footer(single: Single, begin: int, flow: dict[str, Any], copy: Path) -> Footer | None:
+    """Found before anything is cut: a shard can't see what the ones behind it hold."""
+    if flow["footer"] is None:
+        return None
+    start = max(begin, single.bytes - TAIL)
+    if (path := local_path(single)) is None:
+        tail = fetch_range(single, start, single.bytes, copy.with_suffix(".tail")).read_bytes()
+    else:
+        with open_part(path, single.tag, single.shown) as file:
+            file.seek(start)
+            tail = file.read(single.bytes - start)
+    whole = tail if start == begin else whole_lines(tail)
+    return footer_in(whole, start + len(tail) - len(whole), Dialect.of(flow["csv"]), flow)
 
 
 def _held(single: Single, held: Held, copy: Path) -> Path | None:
@@ -227,23 +253,26 @@ def _held(single: Single, held: Held, copy: Path) -> Path | None:
     return here
 
 
-def _begins(path: Path, single: Single, flow: dict[str, Any]) -> tuple[str, bytes]:
-    """Why the file is not cut, by what it begins with, and what comes before its first record."""
+def _begins(path: Path, single: Single, flow: dict[str, Any], copy: Path) -> Plan:
+    """Why the file is not cut, by what it begins with, or what comes before its first and after its last record."""
     if flow["format"] != "csv":
         with path.open("rb") as file:
-            return ("it holds rejects in CSV" if delim_of_rejects(file.read(BEGINNING)) else ""), b""
+            return Plan(single, "it holds rejects in CSV" if delim_of_rejects(file.read(BEGINNING)) else "")
     with path.open("rb") as file:
         header = file.readline(_HEAD).decode(errors="replace").lower()
     if delim_of(header, own := flow["csv"]["delim"]) != own:
-        return "it holds rejects that were saved with another delimiter", b""
+        return Plan(single, "it holds rejects that were saved with another delimiter")
+    if RESERVED in header:
+        flow = flow | OF_REJECTS
     try:
-        _, line_end, end = header_of(path, Dialect.of(flow["csv"]), flow, single.shown)
+        found = header_of(path, Dialect.of(flow["csv"]), flow, single.shown)
     except SourceError:
-        return "its header can't be read", b""  # whoever reads it all says so
-    if line_end == b"\r":
-        return r"its lines end with \r", b""
+        return Plan(single, "its header can't be read")  # whoever reads it all says so
+    if found.line_end == b"\r":
+        return Plan(single, r"its lines end with \r")
+    footer = _footer(single, found.end, flow, copy)
     with path.open("rb") as file:
-        return "", file.read(end)
+        return Plan(single, "", file.read(found.end), above=found.skipped, footer=footer)
 
 
 _SMALL = "it is not larger than a shard"

@@ -30,26 +30,37 @@ class Account:
     Attributes:
         lines: physical lines; of line ends within quotes too.
         records: rows, and lines that can't be rows. Every one of them is mapped or rejected.
+        skipped: how many of the lines (of a sheet: rows) are neither the header nor of a record: `preamble`,
+            `comments`, `blank`, `footer`.
     """
 
     bytes: int
     lines: int = 0
     records: int = 0
+    skipped: dict[str, int] = field(factory=dict)
     files: "list[tuple[str, Account]]" = field(factory=list)
+
+    def skip(self, skipped: dict[str, int], times: int = 1) -> None:
+        """Lines of each kind that belong to no record. Those of a file of lines are counted in `lines`, too."""
+        for kind, lines in skipped.items():
+            if count := self.skipped.pop(kind, 0) + times * lines:
+                self.skipped[kind] = count
 
     @classmethod
     def of(cls, files: "list[tuple[str, Account]]") -> "Account":
         each = [one for _, one in files]
-        return cls(
-            sum(one.bytes for one in each),
-            sum(one.lines for one in each),
-            sum(one.records for one in each),
-            files,
-        )
+        lines, records = sum(one.lines for one in each), sum(one.records for one in each)
+        together = cls(sum(one.bytes for one in each), lines, records)
+        for one in each:
+            together.skip(one.skipped)
+        together.files = files
+        return together
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
         counts: dict[str, Any] = {"bytes": self.bytes, "lines": self.lines, "records": self.records}
+        if self.skipped:
+            counts["skipped"] = dict(sorted(self.skipped.items()))
         if self.files:
             counts["files"] = [{"file": name, **one.plain()} for name, one in self.files]
         return counts
@@ -197,6 +208,7 @@ class Reading:
         account: counts what is in the file. Its bytes are there already.
         malformed: takes what can't be a row.
         is_beginning: whether the source begins with it: only there are magic bytes and a BOM recognized.
+        is_end: whether the source ends with it: only there is a footer.
     """
 
     connection: DuckDBPyConnection
@@ -208,3 +220,4 @@ class Reading:
     malformed: Malformed
     pause: Pause
     is_beginning: bool = True
+    is_end: bool = True

@@ -18,7 +18,7 @@ from lume_local._worker.sources.formats.mended import as_saved
 from lume_local._worker.sources.formats.mended_book import DELIM, as_csv
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.parquet import read_parquet
-from lume_local._worker.sources.formats.resent import BEGINNING, delim_of_rejects
+from lume_local._worker.sources.formats.resent import BEGINNING, OF_REJECTS, delim_of_rejects
 from lume_local._worker.sources.formats.resent_objects import read_resent_objects
 from lume_local._worker.sources.intake import Account, Malformed, Reading
 from lume_local._worker.sources.places.query_source import read_rows
@@ -66,7 +66,7 @@ def read_source(
             own = folder / f"file{n}"
             own.mkdir()
         account, malformed = Account(file.bytes), Malformed(own / "malformed")
-        about = (file.path, file.shown, flow, own, account, malformed, pause, file.is_beginning)
+        about = (file.path, file.shown, flow, own, account, malformed, pause, file.is_beginning, file.is_end)
         readings.append(Reading(connection, *about))
         with closing(malformed):
             layouts.append(_layout(readings[-1], file.format))
@@ -93,7 +93,11 @@ def _layout(reading: Reading, format: str) -> Layout:
 
 def _read_rejects(reading: Reading, format: str, delim: str) -> Layout:
     """Rejects in CSV whose source was of another format. To a flow the values of all formats are texts, as here."""
-    form = {"format": "csv", "encoding": "utf-8", "csv": {"delim": delim, "quote": '"', "escape": ""}}
+    form = OF_REJECTS | {
+        "format": "csv",
+        "encoding": "utf-8",
+        "csv": {"delim": delim, "quote": '"', "escape": ""},
+    }
     more = {"of_a_sheet": True} if format == "excel" else {}
     # A quoted field is an empty text and another one NULL, unless the source knows one of them only.
     more |= {"lines": reading.flow["csv"]} if format == "csv" else {"of_values": True}

@@ -1,7 +1,7 @@
 """Several files as one source: their rows one after the other, in columns of the same names."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -38,7 +38,16 @@ def common_columns(layouts: list[Layout]) -> Layout:
         of_files=True,
         unknown=unknown,
         members=members,
+        aliases=joint_aliases(layouts),
     )
+
+
+def joint_aliases(layouts: Sequence[Layout]) -> dict[str, list[str]]:
+    names = dict.fromkeys(name for layout in layouts for name in layout.aliases)
+    return {
+        name: list(dict.fromkeys(one for layout in layouts for one in layout.aliases.get(name, ())))
+        for name in names
+    }
 
 
 def rows_in(together: Layout, layout: Layout, shown: str) -> str:

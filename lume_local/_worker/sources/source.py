@@ -34,6 +34,7 @@ class File:
         format: how it is read: one of `read.FORMATS`.
         bytes: of the source that it is made from.
         is_beginning: of the source; a BOM elsewhere belongs to its line.
+        is_end: of the source; a footer elsewhere does not end anything.
         is_unpacked: whether it is what was in a compressed one.
     """
 
@@ -43,6 +44,7 @@ class File:
     bytes: int
     is_beginning: bool = True
     is_unpacked: bool = False
+    is_end: bool = True
 
 
 @frozen

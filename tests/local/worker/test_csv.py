@@ -105,7 +105,7 @@ def test_blank_lines(tmp_path: Path) -> None:
     result = execute(tmp_path, "id,t\n\n1,a\n\n\n2,b\n  \n\n", columns=TWO)
     assert result.mapped == [(1, "a"), (2, "b")]
     assert result.raws == ["  "]
-    assert result.metrics["source"] == {"bytes": 20, "lines": 8, "records": 3}
+    assert result.metrics["source"] == {"bytes": 20, "lines": 8, "records": 3, "skipped": {"blank": 4}}
 
 
 @pytest.mark.parametrize("end", [b"\n\r", b"\n\n\r", b"\r\n\n", b"\r\n\r", b"\r\r\n", b"\n\r\n"])
@@ -125,7 +125,9 @@ def test_a_file_that_is_only_a_header(tmp_path: Path) -> None:
     for n, content in enumerate([b"id,t", b"id,t\n", b"\xef\xbb\xbfid,t\r\n\r\n"]):
         result = execute(tmp_path / str(n), content, columns=TWO)
         assert (result.mapped, result.metrics["rows_read"]) == ([], 0)
-        assert result.metrics["source"] == {"bytes": len(content), "lines": 1 + (n == 2), "records": 0}
+        skipped = {"skipped": {"blank": 1}} if n == 2 else {}
+        counts = {"bytes": len(content), "lines": 1 + (n == 2), "records": 0}
+        assert result.metrics["source"] == counts | skipped
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"  \n1,a\n", b'"id"x,t\n1,a\n', b'id,"t\n1,a\n'])

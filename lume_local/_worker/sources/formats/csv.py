@@ -1,7 +1,6 @@
 """A CSV source made ready for DuckDB: its header, its columns, every record well-formed."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
-import re
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,24 +8,20 @@ from typing import Any
 from attrs import frozen
 
 from lume_local._flow.definition import RESERVED
-from lume_local._worker.sources.files import BOM, count_lines
-from lume_local._worker.sources.formats.dialect import LINE_END, Dialect
+from lume_local._worker.sources.files import BOM
+from lume_local._worker.sources.formats.csv_header import Header, header_of
+from lume_local._worker.sources.formats.dialect import Dialect
 from lume_local._worker.sources.formats.names import (
-    column_trouble,
-    other_delimiter,
+    layout_of_table,
     readable,
-    unknown_columns,
-    version_for,
     visible_columns,
 )
 from lume_local._worker.sources.formats.resent import RAW, Resent, Rewriter
 from lume_local._worker.sources.formats.scan import Scanner
+from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in, whole_lines
 from lume_local._worker.sources.intake import Copy, Reading
-from lume_local._worker.sources.source import SourceError
 from lume_local._worker.sql import literal, text
 from lume_local._worker.statements import Layout
-
-_LONGEST_HEADER = 1024 * 1024
 
 
 @frozen
@@ -40,7 +35,8 @@ class Split:
 
 def read_csv(reading: Reading) -> Layout:
     """Split the file. Raises `SourceError`."""
-    flow, dialect = reading.flow, Dialect.of(reading.flow["csv"])
+    dialect = Dialect.of(reading.flow["csv"])
+    flow = reading.flow
     names = readable(names_of(reading, dialect))
     visible = visible_columns(flow, names, reading.shown)
     resent = None
@@ -49,22 +45,40 @@ def read_csv(reading: Reading) -> Layout:
         resent = Resent(names, dialect, lines, of_a_sheet="of_a_sheet" in flow)
     split = split_records(reading, dialect, resent)
     reader = _reader(split, dialect, flow)
-    return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
+    return layout_of_table(reader, flow, names, visible)
 
 
 def names_of(reading: Reading, dialect: Dialect) -> list[str]:
     """What the header names. Raises `SourceError`."""
-    return _names(header_of(reading.path, dialect, reading.flow, reading.shown)[0], dialect, reading.shown)
+    return _header(reading, dialect).names
+
+
+def _header(reading: Reading, dialect: Dialect) -> Header:
+    return header_of(reading.path, dialect, reading.flow, reading.shown, is_beginning=reading.is_beginning)
+
+
+def footer_of(path: Path, begin: int, dialect: Dialect, flow: dict[str, Any]) -> Footer | None:
+    """The footer of a file whose first record is at byte `begin`."""
+    if flow["footer"] is None:
+        return None
+    with path.open("rb") as file:
+        start = max(begin, file.seek(0, 2) - TAIL)
+        file.seek(start)
+        tail = file.read()
+    whole = tail if start == begin else whole_lines(tail)
+    return footer_in(whole, start + len(tail) - len(whole), dialect, flow)
 
 
 def split_records(reading: Reading, dialect: Dialect, resent: Rewriter | None, copied: bool = False) -> Split:
     """Look at every record; with `copied` what is to be read has no header. Raises `SourceError`."""
     path, flow, account = reading.path, reading.flow, reading.account
-    header, line_end, end = header_of(path, dialect, flow, reading.shown)
-    names = _names(header, dialect, reading.shown)
-    account.lines += count_lines(header) + 1
+    header = _header(reading, dialect)
+    footer = footer_of(path, header.end, dialect, flow) if reading.is_end else None
+    names, line_end, end = header.names, header.line_end, header.end
+    account.lines += header.lines
+    account.skip(header.skipped)
     copy = Copy(path, reading.folder / "source", end, line_end or b"\n")
-    if copied or line_end == b"\r" or count_lines(header):
+    if copied or line_end == b"\r" or header.lines > 1 or _begins_with_a_value(reading, header):
         # From such a line DuckDB would guess another line end, or not find the end of the header.
         copy.begin(end)
     scanner = Scanner(
@@ -79,12 +93,17 @@ def split_records(reading: Reading, dialect: Dialect, resent: Rewriter | None, c
         copy,
         reading.pause,
         resent,
+        comment=flow["comment"].encode(),
+        stop=footer.begin if footer else None,
     )
     with closing(copy):
         scanner.scan()
+    if footer:
+        account.lines += footer.lines
+        account.skip(footer.skipped)
     options = [
-        f"header={str(not copy.begun).lower()}",
-        f"max_line_size={flow['max_line_bytes'] + len(header) + 16}",
+        f"header={str(bool(header.lines) and not copy.begun).lower()}",
+        f"max_line_size={flow['max_line_bytes'] + header.longest + 16}",
     ]
     if copy.begun or line_end == b"\n":
         # As DuckDB spells it. Else it takes the first one that it finds, be it within quotes.
@@ -92,6 +111,14 @@ def split_records(reading: Reading, dialect: Dialect, resent: Rewriter | None, c
     # The last (see `scan_or_retry`).
     options.append("parallel=false" if scanner.spans_lines else "parallel=true")
     return Split(names, copy, options)
+
+
+def _begins_with_a_value(reading: Reading, header: Header) -> bool:
+    """Whether what looks like a byte order mark belongs to the first value, from which DuckDB would take it."""
+    if header.end or reading.is_beginning:
+        return False
+    with reading.path.open("rb") as file:
+        return file.read(len(BOM)) == BOM
 
 
 def _reader(split: Split, dialect: Dialect, flow: dict[str, Any]) -> str:
@@ -105,43 +132,3 @@ def _reader(split: Split, dialect: Dialect, flow: dict[str, Any]) -> str:
         f"delim={text(dialect.delim.decode())}, quote={text(dialect.quote.decode())}, "
         f"escape={text(dialect.escape.decode())}, nullstr='', strict_mode=true, {', '.join(options)})"
     )
-
-
-def header_of(path: Path, dialect: Dialect, flow: dict[str, Any], shown: str) -> tuple[bytes, bytes, int]:
-    """The first record, its line end (empty if the file ends with it), and its end in the file."""
-    with path.open("rb") as file:
-        start = file.read(_LONGEST_HEADER)
-        start += file.read(1) if start.endswith(b"\r") else b""
-    at = len(BOM) if start.startswith(BOM) else 0
-    match = re.compile(b"(%b)(%b|\\Z)" % (dialect.any_record, LINE_END)).match(start, at)
-    if match is None:
-        first = re.split(rb"[\r\n]", start[at:], maxsplit=1)[0].decode(errors="replace")
-        if other_delimiter(flow, [first]) or version_for(
-            flow, [first]
-        ):  # then its quotes may well be in order
-            name, place = next(iter(flow["sources"].items()))
-            raise SourceError(column_trouble(flow, shown, name, place, [first], 0))
-        raise SourceError(
-            f"the header of {shown} can't be read: its quotes are broken, or the line never ends: correct it, or "
-            "delete the lines above it"
-        )
-    if len(match[0]) >= _LONGEST_HEADER - len(BOM) and not match[2]:
-        raise SourceError(
-            f"the first line of {shown}, its header, is longer than {_LONGEST_HEADER:,} bytes: check that it is a "
-            "text file with line ends"
-        )
-    if not match[1].strip():
-        raise SourceError(
-            f"{shown} has no header: its first line must name the columns: delete the lines above"
-        )
-    return match[1], match[2], match.end()
-
-
-def _names(header: bytes, dialect: Dialect, shown: str) -> list[str]:
-    fields = (dialect.value(field) for field in dialect.split(header))
-    names = [field.decode(errors="replace").strip() for field in fields]
-    if not any(names):
-        raise SourceError(
-            f"{shown} has no header: its first line must name the columns: delete the lines above"
-        )
-    return names

@@ -6,13 +6,17 @@ from itertools import islice
 from typing import Any
 
 from lume_local._flow.definition import RESERVED
+from lume_local._flow.table_bounds import LOOKED_AT
 from lume_local._worker.sources.files import is_utf8, is_utf8_name
-from lume_local._worker.sources.formats.names import NEW
+from lume_local._worker.sources.formats.dialect import LINE_END
+from lume_local._worker.sources.formats.names import NEW, spellings
+from lume_local._worker.sources.formats.resent import OF_REJECTS
 from lume_local._worker.sources.intake import NOT_UTF8, Reading
 from lume_local._worker.sources.several_files import AllMalformed
 from lume_local._worker.sources.source import SourceError
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_LINE_END = re.compile(LINE_END)
 _HEADER = 64 * 1024
 _LOOKED_AT = 1000
 """The number of invalid lines from which the encoding is guessed."""
@@ -56,11 +60,11 @@ def _advice(flow: dict[str, Any], *, is_resent: bool) -> str:
 
 def _names_in_cp1252(start: bytes, flow: dict[str, Any]) -> bool:
     """Whether its header names a column that the flow reads if it is taken for cp1252, and is no UTF-8."""
-    header = _first_line(start)
-    if is_utf8(header) or not _is_cp1252(header):
-        return False
-    shown = header.decode("cp1252").lower()
-    return any(not name.isascii() and name.lower() in shown for name in flow["sources"])
+    is_first = flow["header"] == OF_REJECTS["header"] and not flow["comment"]
+    lines = _LINE_END.split(start, LOOKED_AT)[: 1 if is_first else LOOKED_AT]
+    shown = "".join(line.decode("cp1252").lower() for line in lines if not is_utf8(line) and _is_cp1252(line))
+    names = (one for name in flow["sources"] for one in spellings(flow, name))
+    return any(not name.isascii() and name.lower() in shown for name in names)
 
 
 def _is_cp1252(data: bytes) -> bool:

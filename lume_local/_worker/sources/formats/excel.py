@@ -14,8 +14,9 @@ from typing import Any
 from attrs import frozen
 
 from lume_local._shared import magic
-from lume_local._worker.sources.formats.names import readable, unknown_columns, visible_columns
+from lume_local._worker.sources.formats.names import layout_of_table, readable, visible_columns
 from lume_local._worker.sources.formats.rows_file import RowsFile
+from lume_local._worker.sources.formats.sheet_table import table_of_sheet
 from lume_local._worker.sources.formats.workbook import Archive, PartTooLarge, open_book
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import SourceError
@@ -37,34 +38,23 @@ _TROUBLE = (
 
 
 def read_excel(reading: Reading) -> Layout:
-    """Read the sheet; its first row names the columns, blank rows are skipped. Raises `SourceError`."""
+    """Read the sheet; a row of it names the columns, blank rows are skipped. Raises `SourceError`."""
     return read_sheet(reading, None)
 
 
 def read_sheet(reading: Reading, most: int | None) -> Layout:
     """The same of `most` rows, or of all. Raises `SourceError`."""
-    rows = rows_of(reading)
-    number, header = next(rows, (0, []))
-    header = header if number == 1 else []
-    names = [("" if cell.value is None else str(cell.value)).strip() for cell in header]
-    while names and not names[-1]:
-        names.pop()
-    if not names:
-        raise SourceError(
-            f"{reading.shown} has no header: the first row of its sheet must name the columns: "
-            "delete what is above them"
-        )
-    names = readable(names)
-    visible = visible_columns(reading.flow, names, reading.shown)
+    flow = reading.flow
+    header, rows = table_of_sheet(rows_of(reading), flow, reading.shown, reading.account)
+    names = readable(header)
+    visible = visible_columns(flow, names, reading.shown)
     with closing(RowsFile(reading.folder / "rows", len(names))) as file:
         for number, cells in islice(rows, most):
             _take(reading, file, number, cells, len(names))
-    return Layout(file.reader, tuple(names), visible, unknown=unknown_columns(names, visible))
+    return layout_of_table(file.reader, flow, names, visible)
 
 
 def _take(reading: Reading, file: RowsFile, number: int, cells: list[Any], width: int) -> None:
-    if all(cell.value is None for cell in cells):
-        return
     reading.account.records += 1
     values = [as_text(cell) for cell in cells]
     if why := _why_malformed(cells, width, reading.flow["null"]):

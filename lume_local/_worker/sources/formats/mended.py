@@ -10,6 +10,7 @@ from attrs import evolve
 
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.files import blocks, is_utf8_name
+from lume_local._worker.sources.formats.resent import OF_REJECTS
 from lume_local._worker.sources.intake import Reading
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -40,7 +41,7 @@ def as_saved(reading: Reading) -> Reading:
     csv = flow["csv"]
     delim = delim_of(header, csv["delim"])
     saved = csv if delim == csv["delim"] else {"delim": delim, **_AS_SAVED}
-    return evolve(reading, flow=flow | {"csv": saved, "encoding": encoding, "lines": csv})
+    return evolve(reading, flow=flow | {"csv": saved, "encoding": encoding, "lines": csv} | OF_REJECTS)
 
 
 def _header(start: bytes, encoding: str) -> str:

@@ -1,6 +1,5 @@
 """The columns of a source by the names that a flow uses: those it reads, and those that it does not. Pure."""
 
-import difflib
 import json
 import re
 from collections import Counter
@@ -8,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from lume_async._base.elided import elided
+from lume_local._flow.aliases import folded
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
@@ -38,43 +38,63 @@ def readable(header: list[str]) -> list[str]:
     return names
 
 
-def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[str, int]:
-    """Which columns the flow's expressions see, by the names they use.
+def layout_of_table(reader: str, flow: dict[str, Any], names: list[str], visible: dict[str, int]) -> Layout:
+    """What a source with a header gives, of whose columns the flow sees some."""
+    read = set(visible.values())
+    unknown = (
+        name for n, name in enumerate(names) if n not in read and not name.lower().startswith(RESERVED)
+    )
+    aliases = {name: [names[n]] for name, n in visible.items() if name.lower() in flow["aliases"]}
+    return Layout(reader, tuple(names), visible, unknown=tuple(unknown), aliases=aliases)
 
-    Case doesn't matter, unless several columns differ in nothing else: then the spelling of the flow decides, if it
-    has only one.
-    """
-    positions: dict[str, list[int]] = {}
-    for n, name in enumerate(names):
-        positions.setdefault(name.lower(), []).append(n)
+
+def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[str, int]:
+    """Which columns the flow's expressions see, by the names they use."""
     visible: dict[str, int] = {}
     for name, place in flow["sources"].items():
-        found = positions.get(name.lower(), [])
-        if len(found) > 1 and name.lower() not in flow["respelled"]:
-            found = [n for n in found if names[n] == name] or found
+        found = _positions(flow, name, names)
         if len(found) != 1:
-            raise SourceError(column_trouble(flow, shown, name, place, names, len(found)))
+            raise SourceError(column_trouble(flow, shown, name, place, names, found))
         visible[name] = found[0]
     return visible
 
 
-def unknown_columns(names: list[str], visible: dict[str, int]) -> tuple[str, ...]:
-    """The columns that the flow does not read; without our own in a file of rejects."""
-    read = set(visible.values())
-    return tuple(
-        name for n, name in enumerate(names) if n not in read and not name.lower().startswith(RESERVED)
-    )
+def spellings(flow: dict[str, Any], name: str) -> list[str]:
+    """How a source may call what the flow reads as `name`."""
+    aliases = flow["aliases"].get(name.lower())
+    return aliases["names"] if aliases else [name]
+
+
+def _positions(flow: dict[str, Any], name: str, names: list[str]) -> list[int]:
+    """The columns that are meant, for what should be one: by their exact names if there are such.
+
+    Case doesn't matter, unless several columns differ in nothing else: then the spelling of the flow decides, if it
+    has only one.
+    """
+    wanted = [one.lower() for one in spellings(flow, name)]
+    lower = [one.lower() for one in names]
+    found = [n for one in wanted for n, there in enumerate(lower) if there == one]
+    if name.lower() not in flow["aliases"]:
+        is_exact = len(found) > 1 and name.lower() not in flow["respelled"]
+        return ([n for n in found if names[n] == name] if is_exact else []) or found
+    if not found:
+        folds = [folded(there) for there in lower]
+        found = [n for one in map(folded, wanted) for n, there in enumerate(folds) if there == one]
+    found = list(dict.fromkeys(found))
+    return found[:1] if flow["aliases"][name.lower()]["first"] else found
 
 
 def column_trouble(
-    flow: dict[str, Any], shown: str, name: str, place: str, names: list[str], found: int
+    flow: dict[str, Any], shown: str, name: str, place: str, names: list[str], found: list[int]
 ) -> str:
     listed = ", ".join(repr(one) for one in names[:30]) + (", …" if len(names) > 30 else "")
     of_query = flow["format"] == "sql"
+    header = shown if of_query else f"the header of {shown}"
+    several = list(dict.fromkeys(names[n] for n in found))
+    if len(several) > 1 and name.lower() in flow["aliases"]:
+        return _two_aliases(flow, f"{header} names", name, several)
     if found:
-        header = shown if of_query else f"the header of {shown}"
-        return f"{header} names {name!r} {found} times; {flow['ref']} reads it ({place}): rename one"
-    spelled = {one.lower(): one for one in names}
+        return f"{header} names {name!r} {len(found)} times; {flow['ref']} reads it ({place}): rename one"
     other = version_for(flow, names)
     repeated = [one for one in names if re.fullmatch(rf"{re.escape(name)}_\d+_*", one, re.IGNORECASE)]
     if len(repeated) > 1 and not of_query:
@@ -83,24 +103,28 @@ def column_trouble(
             f"{' and '.join(map(repr, repeated[:5]))}; {flow['ref']} reads {name!r} ({place}): rename one, or read "
             f"one of these{NEW}"
         )
+    wanted = spellings(flow, name)
+    others = [repr(one) for one in wanted if one != name]
+    aliases = f" (or {', '.join(others[:10])}{', …' if others[10:] else ''})" if others else ""
     if other:
         return (
-            f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}). Its header is that of {other}, "
-            f"another version of this flow: run {other} on it"
+            f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}). Its header is that of "
+            f"{other}, another version of this flow: run {other} on it"
         )
     if delim := other_delimiter(flow, names):
         advice = f"set csv.delim = {json.dumps(delim)} in [source]{NEW}, then run it again"
         return (
-            f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}): its header is one column, "
-            f"{listed}. It looks like the delimiter is {delim!r}: {advice}"
+            f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}): its header is one "
+            f"column, {listed}. It looks like the delimiter is {delim!r}: {advice}"
         )
-    near = difflib.get_close_matches(name.lower(), spelled, 1, 0.7)
+    spelled = {one.lower(): one for one in names}
+    near = next(filter(None, (get_close_matches(one.lower(), spelled, 1, 0.7) for one in wanted)), None)
     hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
     nameless = sum(re.fullmatch(r"column_\d+_*", one) is not None for one in names)
     if not of_query and (2 * nameless >= len(names) or len(names) == 1):
         hint += " If the first line is a title, delete the lines above the header."
     return (
-        f"{shown} has no column {name!r}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
+        f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
         f"{'Change the query' if of_query else 'Fix the header'} or the flow{NEW}, then run it again"
     )
 
@@ -120,11 +144,18 @@ def version_for(flow: dict[str, Any], names: list[str]) -> str | None:
     return None
 
 
+def _two_aliases(flow: dict[str, Any], has: str, name: str, several: list[str]) -> str:
+    return (
+        f"{has} {' and '.join(map(repr, several[:5]))}, each of which {flow['ref']} reads as {name!r}: remove "
+        f"one, or set columns.{name}.from = {{ first = […] }}{NEW}, so that the first in that list is read"
+    )
+
+
 def other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
     """The delimiter that would give columns that the flow reads, if its own gives a single one."""
     if len(names) != 1 or flow["format"] != "csv":
         return None
-    wanted = {name.lower() for name in flow["sources"]}
+    wanted = {one.lower() for name in flow["sources"] for one in spellings(flow, name)}
     quote = flow["csv"]["quote"]
     hits: dict[str, int] = {}
     for delim in ";,\t|":
@@ -150,9 +181,16 @@ def check_columns(flow: dict[str, Any], layout: Layout) -> None:
         )
 
 
+def check_members(flow: dict[str, Any], layout: Layout, shown: str) -> None:
+    """Refuse a file of objects that have a column under two of its aliases. Raises `SourceError`."""
+    for name, found in layout.aliases.items():
+        if len(found) > 1 and not flow["aliases"][name.lower()]["first"]:
+            raise SourceError(_two_aliases(flow, f"the objects of {shown} have", name, found))
+
+
 def _check_members(flow: dict[str, Any], layout: Layout) -> None:
     spelled = {one.lower(): one for one in layout.members if not one.lower().startswith(RESERVED)}
-    absent = _absent(layout)
+    absent = _absent(flow, layout)
     wrong = absent if len(absent) == len(layout.raw) else [one for one in absent if one.lower() in spelled]
     if not wrong:
         return
@@ -165,18 +203,22 @@ def _check_members(flow: dict[str, Any], layout: Layout) -> None:
     )
 
 
-def _absent(layout: Layout) -> list[str]:
+def _absent(flow: dict[str, Any], layout: Layout) -> list[str]:
     """What the flow reads but no object has, if there are objects."""
-    return [name for name in layout.raw if name not in layout.members] if layout.members else []
+    members = set(layout.members)
+    return [name for name in layout.raw if members and members.isdisjoint(spellings(flow, name))]
 
 
-def noted(flow: dict[str, Any], layout: Layout) -> dict[str, list[str]]:
-    return {"header": _header(layout)} if flow["on_unknown_columns"] == "warn" else {}
+def noted(flow: dict[str, Any], layout: Layout) -> dict[str, Any]:
+    """What the metrics say of the columns."""
+    header = {"header": _header(layout)} if flow["on_unknown_columns"] == "warn" else {}
+    spelled = {name: list(map(elided, found)) for name, found in layout.aliases.items()}
+    return header | ({"aliases": spelled} if spelled else {})
 
 
 def changes(flow: dict[str, Any], layout: Layout, before: list[str] | None) -> dict[str, int]:
     """Warnings: of members that no object has; of every column that is not read, later of those that came or went."""
-    absent = {f"no row has {name!r}": 1 for name in _absent(layout)}
+    absent = {f"no row has {name!r}": 1 for name in _absent(flow, layout)}
     return absent | _unread(flow, layout, before)
 
 

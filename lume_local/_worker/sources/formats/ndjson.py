@@ -19,6 +19,7 @@ from duckdb import DuckDBPyConnection
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.files import BLOCK, BOM, LONGEST_LINE, blocks, is_utf8
 from lume_local._worker.sources.formats.json_shape import Shape, braces_in
+from lume_local._worker.sources.formats.names import check_members, spellings
 from lume_local._worker.sources.formats.strict_json import OWN, NotARow, raw_in, repeats_a_key, strict_line
 from lume_local._worker.sources.intake import APART, NOT_JSON, Account, Copy, Malformed, Reading
 from lume_local._worker.sources.source import Pause, SourceError
@@ -40,26 +41,43 @@ def read_ndjson(reading: Reading) -> Layout:
     scan = _reader(plain, ["_lume_line_text"], limit)
     names, first = tuple(flow["sources"]), _first_object(plain)
     doubtful = _doubtful(reading, plain, scan, first)
-    pointers = ", ".join(text("/" + name.replace("~", "~0").replace("/", "~1")) for name in names)
-    fields = "".join(f", _lume_fields[{n + 1}] AS _lume_s{n}" for n in range(len(names)))
+    spelled = [spellings(flow, name) for name in names]
+    wanted = list(dict.fromkeys(one for each in spelled for one in each))
+    pointers = ", ".join(text("/" + name.replace("~", "~0").replace("/", "~1")) for name in wanted)
+    fields = "".join(f", {_first_of(each, wanted)} AS _lume_s{n}" for n, each in enumerate(spelled))
     original = "_lume_line_text"
     if doubtful:
         strict = folder / "source"
         longest = _strict_lines(plain, strict, doubtful, reading)
         scan = _reader(strict, ["_lume_line_text", "_lume_as_it_was"], max(limit, longest))
         original = "coalesce(_lume_as_it_was, _lume_line_text) AS _lume_line_text"
-    is_enough = flow["on_unknown_columns"] == "ignore" and first and set(names) <= set(first)
+    is_enough = (
+        flow["on_unknown_columns"] == "ignore" and not flow["aliases"] and first and set(names) <= set(first)
+    )
     members = names if is_enough else scan_or_retry(scan, lambda reader: _members(connection, reader))
     read = f"json_extract_string(_lume_line_text, [{pointers}])" if names else "NULL"
     parsed = f"SELECT *, {read} AS _lume_fields FROM ({scan}) WHERE NOT {_IS_BLANK}"
-    return Layout(
+    layout = Layout(
         f"SELECT {original}{fields} FROM ({parsed})",
         names,
         {name: n for n, name in enumerate(names)},
         json_lines=True,
-        unknown=() if flow["on_unknown_columns"] == "ignore" else _unread(members, names),
+        unknown=() if flow["on_unknown_columns"] == "ignore" else _unread(members, wanted),
         members=members,
+        aliases={
+            name: [one for one in each if one in members]
+            for name, each in zip(names, spelled, strict=True)
+            if name.lower() in flow["aliases"]
+        },
     )
+    check_members(flow, layout, reading.shown)
+    return layout
+
+
+def _first_of(spelled: list[str], wanted: list[str]) -> str:
+    """The value of the first of these members that an object has."""
+    values = [f"_lume_fields[{wanted.index(one) + 1}]" for one in spelled]
+    return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
 
 
 _IS_BLANK = r"(_lume_line_text IS NULL OR regexp_full_match(_lume_line_text, '[ \t]*'))"
@@ -72,7 +90,7 @@ def _members(connection: DuckDBPyConnection, scan: str) -> tuple[str, ...]:
     return tuple(key for (key,) in found)
 
 
-def _unread(members: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+def _unread(members: tuple[str, ...], names: list[str]) -> tuple[str, ...]:
     return tuple(key for key in members if key not in names and not key.lower().startswith(RESERVED))
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import duckdb
 
 from lume_local._flow.definition import quoted
-from lume_local._worker.sources.formats.names import unknown_columns, visible_columns
+from lume_local._worker.sources.formats.names import layout_of_table, visible_columns
 from lume_local._worker.sources.formats.parquet_types import exactly
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.places.held import named
@@ -106,7 +106,7 @@ def read_parquet(reading: Reading) -> Layout:
         ) from None
     reading.account.records += int(rows)
     visible = visible_columns(reading.flow, names, reading.shown)
-    return Layout(reader, tuple(names), visible, unknown=unknown_columns(names, visible))
+    return layout_of_table(reader, reading.flow, names, visible)
 
 
 @contextmanager

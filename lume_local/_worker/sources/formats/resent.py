@@ -1,13 +1,19 @@
 """A CSV rejects file that is submitted again. Pure."""
 
 import re
-from typing import Protocol
+from typing import Any, Protocol
+
+from attrs import asdict
 
 from lume_local._flow.definition import RESERVED
+from lume_local._flow.table_bounds import HeaderSettings
 from lume_local._worker.sources.formats.dialect import Dialect
 
 RAW = f"{RESERVED}raw"
 """The column of a rejects file that holds the text of a malformed line."""
+
+OF_REJECTS: dict[str, Any] = {"header": asdict(HeaderSettings()), "comment": "", "footer": None}
+"""Where the table of rejects is, wherever that of their source was: in a compiled flow's terms."""
 
 _OF_A_SHEET = "is a row of a sheet as text: fill in its columns and clear _lume_raw"
 FILLED_IN = " (clear _lume_raw to use the columns that are filled in)"

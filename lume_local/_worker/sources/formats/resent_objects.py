@@ -20,8 +20,9 @@ def read_resent_objects(reading: Reading) -> Layout:
     flow, dialect = reading.flow, Dialect.of(reading.flow["csv"])
     names = names_of(reading, dialect)
     for name, place in flow["sources"].items():
-        if (count := names.count(name)) > 1:
-            raise SourceError(column_trouble(flow, reading.shown, name, place, names, count))
+        if names.count(name) > 1:
+            found = [n for n, one in enumerate(names) if one == name]
+            raise SourceError(column_trouble(flow, reading.shown, name, place, names, found))
     objects = ResentObjects(names, dialect)
     lines = split_records(reading, dialect, objects, copied=True).copy.path
     counted, folder = Account(0), reading.folder / "objects"

@@ -36,6 +36,8 @@ class Scanner:
         copy: takes what DuckDB reads.
         pause: called every few megabytes; it may raise.
         resent: for a file of rejects, whose records are read one by one.
+        comment: what lines begin with that are no records; empty if there are none.
+        stop: the byte at which the records end; None for the end of the file.
     """
 
     def __init__(
@@ -51,12 +53,16 @@ class Scanner:
         copy: Copy,
         pause: Callable[[], None],
         resent: Rewriter | None = None,
+        comment: bytes = b"",
+        stop: int | None = None,
     ) -> None:
         self._path = path
         self._dialect, self._columns, self._line_end, self._limit = dialect, columns, line_end, limit
         self._account, self._malformed, self._copy = account, malformed, copy
-        self._pause, self._resent = pause, resent
+        self._pause, self._resent, self._comment, self._stop = pause, resent, comment, stop
         record = dialect.record(columns) if resent is None else resent.record
+        if comment:
+            record = b"(?!%b)%b" % (re.escape(comment), record)
         self._each = re.compile(record + line_end)
         # A lone \r may be the first half of \r\n, unless another character is seen behind it.
         self._usual = re.compile(record + rb"\r(?=[^\n])") if line_end == b"\r" else self._each
@@ -78,6 +84,8 @@ class Scanner:
                 self._take_run()
                 if self._at == before:
                     self._take_one(file)
+        if self._stop is not None:
+            self._copy.begin(self._base + self._at)  # without what follows
 
     def _more(self, file: BinaryIO) -> bool:
         """Read until the buffer can hold a whole record, if the file does; false at the end."""
@@ -89,11 +97,14 @@ class Scanner:
     def _block(self, file: BinaryIO) -> bytes:
         """The next bytes, never the first half of a line end alone."""
         self._pause()
-        block = file.read(BLOCK)
-        while block.endswith(b"\r") and (byte := file.read(1)):
+        block = file.read(self._left(file, BLOCK))
+        while block.endswith(b"\r") and (byte := file.read(self._left(file, 1))):
             block += byte
         self._ended = not block
         return block
+
+    def _left(self, file: BinaryIO, most: int) -> int:
+        return most if self._stop is None else max(0, min(most, self._stop - file.tell()))
 
     @property
     def _end(self) -> int:
@@ -125,7 +136,10 @@ class Scanner:
         """Everything up to the last line end in reach, with its records and lines, if all of that is well-formed."""
         end = self._buffer.rfind(self._line_end, self._at, self._end)
         data = self._buffer[self._at : end + len(self._line_end)] if end >= 0 else b""
-        counts = self._skeleton.count(data) if data else None
+        has_comment = bool(self._comment) and (
+            data.startswith(self._comment) or b"\n" + self._comment in data
+        )
+        counts = self._skeleton.count(data) if data and not has_comment else None
         if counts is None:
             self._quick_from = self._base + self._end  # what is in the way there needs to be found only once
         return data, counts
@@ -159,8 +173,13 @@ class Scanner:
             is_end = self._ended and blank.end() == len(self._buffer)
             if not is_end or blank[0].replace(self._line_end, b""):  # DuckDB skips its own line ends there
                 self._copy.begin(self._base + self._at)
-            self._account.lines += count_lines(blank[0])
+            self._skip("blank", count_lines(blank[0]))
             self._at = blank.end()
+            return
+        if self._comment and self._buffer.startswith(self._comment, self._at):
+            self._copy.begin(self._base + self._at)
+            deque(self._long_line(file), maxlen=0)
+            self._skip("comments", 1)
             return
         match = self._single.match(self._buffer, self._at, self._end)
         if match is None and self._is_last:
@@ -187,6 +206,10 @@ class Scanner:
         self._account.records += 1
         self._account.lines += within + 1
         self._at += len(record) + len(end)
+
+    def _skip(self, kind: str, lines: int) -> None:
+        self._account.skip({kind: lines})
+        self._account.lines += lines
 
     def _refuse_line(self, file: BinaryIO) -> None:
         """The physical line that begins here is a reject."""

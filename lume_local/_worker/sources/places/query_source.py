@@ -14,7 +14,7 @@ from lume_local._shared.identity import SourceContent
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Query, Row
 from lume_local._worker.databases.postgres import PostgresQuery
 from lume_local._worker.databases.sqlite import SqliteQuery
-from lume_local._worker.sources.formats.names import unknown_columns, visible_columns
+from lume_local._worker.sources.formats.names import layout_of_table, visible_columns
 from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import File, Pause, Single, SourceError, no_pause
@@ -103,7 +103,7 @@ def read_rows(reading: Reading) -> Layout:
     reading.account.records += note["rows"]
     names = note["names"]
     visible = visible_columns(reading.flow, names, reading.shown)
-    return Layout(note["reader"], tuple(names), visible, unknown=unknown_columns(names, visible))
+    return layout_of_table(note["reader"], reading.flow, names, visible)
 
 
 def _note(path: Path) -> Path:

@@ -1,0 +1,55 @@
+"""Which of the first lines of a table is its header. Pure."""
+
+from typing import Any
+
+from lume_local._flow.aliases import folded
+from lume_local._flow.table_bounds import LOOKED_AT
+from lume_local._worker.sources.formats.names import NEW, spellings
+
+
+def is_header(flow: dict[str, Any], cells: list[str]) -> bool:
+    """Whether all that is looked for is in a line."""
+    return not missing_in(flow, cells)
+
+
+def missing_in(flow: dict[str, Any], cells: list[str]) -> list[str]:
+    """What a line lacks to be the header."""
+    folds, lower = set(map(folded, cells)), {cell.lower() for cell in cells}
+    if contains := flow["header"]["contains"]:
+        return [name for name in contains if folded(name) not in folds]
+    aliased = flow["aliases"]
+    return [
+        name
+        for name in flow["sources"]
+        if lower.isdisjoint(one.lower() for one in spellings(flow, name))
+        and (name.lower() not in aliased or folds.isdisjoint(map(folded, spellings(flow, name))))
+    ]
+
+
+def header_not_found(flow: dict[str, Any], shown: str, lines: list[tuple[int, list[str]]]) -> str:
+    """Which lines come nearest, and what they lack."""
+    best = sorted(lines, key=lambda line: len(missing_in(flow, line[1])))[:3]
+    near = "; ".join(
+        f"line {number} ({', '.join(map(repr, cells[:5]))}) lacks {', '.join(map(repr, missing_in(flow, cells)[:5]))}"
+        for number, cells in best
+    )
+    return (
+        f"no header in the first {LOOKED_AT} lines of {shown}: {near or 'it is empty'}. Fix the file or header in "
+        f"[source]{NEW}"
+    )
+
+
+def joined(rows: list[list[str]]) -> list[str]:
+    """One header of several lines: the words of each column from top to bottom, a group's over all of its columns.
+
+    A cell of an upper line that is empty belongs to the group on its left.
+    """
+    width = max(map(len, rows))
+    names = [""] * width
+    for number, row in enumerate(rows, 1):
+        group = ""
+        for n in range(width):
+            cell = row[n] if n < len(row) else ""
+            group = cell or ("" if number == len(rows) else group)
+            names[n] = f"{names[n]} {group}".strip()
+    return names

@@ -1,0 +1,87 @@
+"""Which of the last rows of a table are its footer. Pure."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+
+from lume_local._flow.table_bounds import LOOKED_AT
+from lume_local._worker.sources.formats.dialect import LINE_END, Dialect
+
+TAIL = 1024 * 1024
+"""Bytes at the end of a file in which its footer is looked for."""
+_LINE = re.compile(rb"[^\r\n]*+(?:" + LINE_END + rb"|\Z)")
+
+
+@frozen
+class Footer:
+    """The end of a file of lines that holds no records.
+
+    Attributes:
+        begin: the byte where it begins.
+        lines: physical lines from there on.
+        skipped: how many of them are of each kind.
+    """
+
+    begin: int
+    lines: int
+    skipped: dict[str, int]
+
+
+def footer_start(footer: dict[str, Any], rows: Sequence[str | None]) -> int:
+    """Where in the last rows the footer begins; behind them all if there is none.
+
+    A row that is None, which is blank or a comment, may stand in a footer and behind it.
+    """
+    first, starts_with = len(rows), tuple(footer["starts_with"])
+    left = footer["rows"] or len(rows)
+    for n in reversed(range(len(rows))):
+        text = rows[n]
+        if text is None:
+            continue
+        if not left or (starts_with and not text.startswith(starts_with)):
+            break
+        first, left = n, left - 1
+    return first
+
+
+def footer_in(tail: bytes, at: int, dialect: Dialect, flow: dict[str, Any]) -> Footer | None:
+    """The footer at the end of a file. `tail` is all that follows byte `at`, where a line begins."""
+    if flow["footer"] is None:
+        return None
+    comment = flow["comment"].encode()
+    lines = [match[0] for match in _LINE.finditer(tail) if match[0]][-LOOKED_AT:]
+    kinds = [kind_of(line, comment) for line in lines]
+    rows = [None if kind else _text(line, dialect) for line, kind in zip(lines, kinds, strict=True)]
+    first = footer_start(flow["footer"], rows)
+    if first == len(lines):
+        return None
+    size = sum(map(len, lines[first:]))
+    skipped: dict[str, int] = {}
+    for kind in kinds[first:]:
+        skipped[kind or "footer"] = skipped.get(kind or "footer", 0) + 1
+    return Footer(at + len(tail) - size, len(lines) - first, skipped)
+
+
+def kind_of(line: bytes, comment: bytes) -> str:
+    """Which kind of line can't be a record; empty for all others."""
+    if not line.strip(b"\r\n"):
+        return "blank"
+    return "comments" if comment and line.startswith(comment) else ""
+
+
+def _text(line: bytes, dialect: Dialect) -> str:
+    """The line as it is compared; nothing for one in which a record ends that began in an earlier line."""
+    bare = line
+    if dialect.escape != dialect.quote:
+        bare = re.sub(re.escape(dialect.escape) + b".", b"", line)
+    if dialect.quote and bare.count(dialect.quote) % 2:
+        return ""
+    return line.decode(errors="replace").lstrip().removeprefix(dialect.quote.decode()).lstrip()
+
+
+def whole_lines(tail: bytes) -> bytes:
+    """What follows the first line end of a part of a file, which may begin within a line."""
+    end = re.search(LINE_END, tail)
+    return tail[end.end() :] if end else b""

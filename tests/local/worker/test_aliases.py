@@ -1,0 +1,235 @@
+"""`columns.<name>.from`: one flow version for the headers of many senders."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from local.flows import people
+from local.one_run import execute, execute_files
+from local.shards.twice import Here, compared
+
+from lume_local._flow.aliases import folded
+from lume_local._flow.definition import read_definition
+from lume_local._flow.fields import FlowError
+from lume_local._shards import coordinator
+from lume_local._worker.compiler.compile import compile_flow
+from lume_local._worker.connection import connect
+from lume_local._worker.engine import RunFailed
+
+ENGINE = {"url": "here", "shard_bytes": 1, "shards": 3}
+COLUMNS: dict[str, Any] = {
+    "email": {"from": ["Email", "E-Mail", "Mail address"], "sql": "lower(trim(value))", "required": True},
+    "amount": {"from": ["Betrag", "Montant"], "type": "number"},
+    "both": {"sql": "concat(email, '/', amount)"},
+}
+ROWS = [("ANN@x.org ", "1.5"), ("", "2"), ("bo@y.org", "x")]
+MAPPED = [("ann@x.org", 1.5, "ANN@x.org /1.5")]
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        *(("E-Mail", "email"), ("MAIL_address", "Mail address"), ("Straße", "STRASSE"), ("Größe", "grosse")),
+        *(("\uff4e\uff41\uff4d\uff45", "name"), ("Prénom", "prenom"), ("No.", "no"), ("a\u00a0b", "ab")),
+    ],
+)
+def test_spellings_that_count_as_one(name: str, same: str) -> None:
+    assert folded(name) == folded(same)
+
+
+@pytest.mark.parametrize("name", ["e+mail", "emails", "mail", "e-mail2"])
+def test_spellings_that_do_not(name: str) -> None:
+    assert folded(name) != folded("E-Mail")
+
+
+def as_csv(header: tuple[str, str], folder: Path) -> bytes:
+    return "\n".join(",".join(f'"{cell}"' for cell in row) for row in (header, *ROWS)).encode()
+
+
+def as_excel(header: tuple[str, str], folder: Path) -> bytes:
+    openpyxl = pytest.importorskip("openpyxl")
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    for row in (header, *ROWS):
+        book.active.append(row)
+    book.save(file)
+    return file.getvalue()
+
+
+def as_parquet(header: tuple[str, str], folder: Path) -> bytes:
+    names = ", ".join(f'"{name}"' for name in header)
+    values = ", ".join(f"(nullif('{one}', ''), '{other}')" for one, other in ROWS)
+    duckdb.sql(f"FROM (VALUES {values}) AS t({names})").write_parquet(str(folder / "table"))
+    return (folder / "table").read_bytes()
+
+
+def as_ndjson(header: tuple[str, str], folder: Path) -> bytes:
+    return "".join(
+        json.dumps({name: value or None for name, value in zip(header, row, strict=True)}) + "\n"
+        for row in ROWS
+    ).encode()
+
+
+EXACT = [("email", "amount"), ("E-Mail", "Betrag"), ("Mail address", "Montant"), ("Email", "amount")]
+FOLDED = [
+    ("E MAIL", "BETRAG"),
+    ("mail_address", "Amount"),
+    ("\uff25\uff0d\uff4d\uff41\uff49\uff4c", "montant."),
+]
+
+
+@pytest.mark.parametrize("format", ["csv", "excel", "parquet", "ndjson"])
+@pytest.mark.parametrize("header", [*EXACT, *FOLDED], ids=" ".join)
+def test_every_header_through_one_flow(tmp_path: Path, format: str, header: tuple[str, str]) -> None:
+    if format == "ndjson" and header in FOLDED:
+        pytest.skip("names in JSON are compared exactly")
+    content = globals()[f"as_{format}"](header, tmp_path)
+    result = execute(tmp_path / "run", content, columns=COLUMNS, source={"format": format})
+    assert result.mapped == MAPPED
+    assert result.metrics["reject_reasons"] == {"email: is required": 1, "amount: is not a valid number": 1}
+    assert result.metrics["source"]["aliases"] == {"email": [header[0]], "amount": [header[1]]}
+
+
+@pytest.mark.parametrize("format", ["csv", "ndjson"])
+@pytest.mark.parametrize("shards", [None, 3])
+def test_rejects_come_back_through_the_same_flow(tmp_path: Path, format: str, shards: int | None) -> None:
+    rows = [(f"{n}@x.org", str(n) if n % 3 else "x") for n in range(100)]
+    header = ("E-Mail", "Montant")
+    content = (
+        "".join(json.dumps(dict(zip(header, row, strict=True))) + "\n" for row in rows)
+        if format == "ndjson"
+        else "\n".join(map(",".join, (header, *rows)))
+    )
+    first = execute(tmp_path / "first", content, columns=COLUMNS, source={"format": format})
+    mended = first.rejects_file.replace(b",x", b",7")
+    source = {"format": "csv"} if format == "csv" else {"format": "ndjson"}
+    if format == "ndjson":
+        return
+    again = execute(tmp_path / "again", mended, columns=COLUMNS, source=source)
+    assert len(first.mapped) + len(again.mapped) == len(rows)
+
+
+def test_files_that_call_it_differently(tmp_path: Path) -> None:
+    result = execute_files(
+        tmp_path,
+        ("a.csv", b"Email,Betrag\na@x.org,1\n"),
+        ("b.csv", b"other,montant,E-Mail\n?,2,b@x.org\n?,x,c@x.org\n"),
+        columns=COLUMNS,
+    )
+    assert result.mapped == [("a@x.org", 1.0, "a@x.org/1"), ("b@x.org", 2.0, "b@x.org/2")]
+    assert [(row["Email"], row["Betrag"]) for row in result.rejects] == [("c@x.org", "x")]
+    assert result.metrics["source"]["aliases"] == {
+        "email": ["Email", "E-Mail"],
+        "amount": ["Betrag", "montant"],
+    }
+
+
+BOTH = {
+    "csv": b"Email,amount,E-Mail\na@x.org,1,b@x.org\n",
+    "ndjson": b'{"Email":"a@x.org"}\n{"E-Mail":"b","amount":1}\n',
+}
+
+
+@pytest.mark.parametrize("format", BOTH)
+def test_two_of_them_in_one_file_are_an_error(tmp_path: Path, format: str) -> None:
+    with pytest.raises(RunFailed, match=r"'Email' and 'E-Mail', each of which .* reads as 'email'.*first"):
+        execute(tmp_path, BOTH[format], columns=COLUMNS, source={"format": format})
+
+
+def test_unless_the_flow_says_which_wins(tmp_path: Path) -> None:
+    columns = COLUMNS | {"email": {"from": {"first": ["E-Mail", "Email"]}, "sql": "value"}}
+    result = execute(tmp_path, BOTH["csv"], columns=columns)
+    assert [row[0] for row in result.mapped] == ["b@x.org"]
+
+
+def test_the_exact_name_wins_over_the_folded_one(tmp_path: Path) -> None:
+    result = execute(tmp_path, b"e_mail,E-Mail,amount\na,b,1\n", columns=COLUMNS)
+    assert [row[0] for row in result.mapped] == ["b"]
+
+
+def test_two_that_fold_alike_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match="'E_MAIL' and 'E MAIL'"):
+        execute(tmp_path, b"E_MAIL,E MAIL,amount\na,b,1\n", columns=COLUMNS)
+
+
+def test_none_of_them_says_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(
+        RunFailed, match=r"no column 'email' \(or 'Email', 'E-Mail', 'Mail address'\).*Did you mean 'e-mial'"
+    ):
+        execute(tmp_path, b"e-mial,amount\na,1\n", columns=COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("columns", "place", "problem"),
+    [
+        ({"a": {"from": ["A"], "sql": "b"}}, "columns.a.from", "has no effect"),
+        ({"a": {"from": ["b"]}, "c": {"sql": "B"}}, "columns.c.sql", "an alias of column 'a'"),
+        ({"a": {"from": ["x y"]}, "c": {"from": ["X-Y"]}}, "columns.c.from", "means column 'a' already"),
+        (
+            {"a": {"from": ["b"], "sql": "list_transform([value], lambda a: a || value)[1]"}},
+            "columns.a.sql",
+            "rename that",
+        ),
+        ({"a": {"from": []}}, "columns.a.from", "must be a list"),
+        ({"a": {"from": ["-"]}}, "columns.a.from", "no letter or digit"),
+        ({"a": {"from": [1]}}, "columns.a.from", "is not a name"),
+        ({"a": {"from": {"last": ["b"]}}}, "columns.a.from.last", "is not a known key"),
+        ({"a": {"from": "b"}}, "columns.a.from", "must be a list"),
+    ],
+)
+def test_mistakes(columns: dict[str, Any], place: str, problem: str) -> None:
+    with pytest.raises(FlowError, match=problem) as caught, connect() as connection:
+        compile_flow(connection, read_definition(people(columns=columns)))
+    assert caught.value.place == place
+
+
+@pytest.mark.parametrize(
+    ("sql", "given"),
+    [
+        ("list_transform([1], lambda value: value + 1)[1]::VARCHAR || Value", "2ab"),
+        ("list_transform(string_split(value, 'b'), lambda part: part || value)[1]", "aab"),
+        ("value || lower(value)", "abab"),
+        ("coalesce(\"VALUE\", 'no')", "ab"),
+    ],
+)
+def test_value_is_the_column_unless_a_lambda_binds_it(tmp_path: Path, sql: str, given: str) -> None:
+    result = execute(tmp_path, b"A\nab\n", columns={"x": {"from": ["a"], "sql": sql}})
+    assert result.mapped == [(given,)]
+
+
+def test_without_aliases_value_is_a_column_of_the_source(tmp_path: Path) -> None:
+    assert execute(tmp_path, b"value\nab\n", columns={"x": {"sql": "value"}}).mapped == [("ab",)]
+
+
+@pytest.mark.parametrize("wrong", [None, "Email", "E-Mail"])
+def test_objects_over_shards_are_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str | None
+) -> None:
+    """One of them is in the last shard only."""
+    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
+    lines = [json.dumps({"E-Mail": f"{n}@x.org", "amount": n}) for n in range(60)]
+    if wrong:
+        lines.append(json.dumps({wrong: "last@x.org", "amount": 1}))
+    flow = {"columns": COLUMNS, "source": {"format": "ndjson"}}
+    content = "\n".join(lines).encode()
+    sharded = compared(tmp_path, [("a.ndjson", content)], ENGINE, rejects_as=".ndjson", **flow)
+    if wrong == "Email":
+        assert "'Email' and 'E-Mail', each of which" in sharded.error
+        return
+    assert sharded.shards["count"] > 2
+    assert sharded.metrics["rows_mapped"] == len(lines)
+
+
+def test_files_over_shards_that_call_it_differently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
+    first = "E-Mail,Betrag\n" + "".join(f"{n}@x.org,{n}\n" for n in range(50))
+    second = "amount,?,EMAIL\n" + "".join(f"{n if n % 7 else 'x'},?,{n}@y.org\n" for n in range(50))
+    files = [("a.csv", first.encode()), ("b.csv", second.encode())]
+    sharded = compared(tmp_path, files, ENGINE, columns=COLUMNS)
+    assert sharded.metrics["rows_mapped"] == 92
+    assert sharded.metrics["source"]["aliases"] == {
+        "email": ["E-Mail", "EMAIL"],
+        "amount": ["Betrag", "amount"],
+    }
