@@ -17,7 +17,7 @@ from lume_local._shared.protocol import Read, RowsPage, Unreadable
 class Dying:
     """A pool whose process is killed while it copies."""
 
-    def __init__(self, most: int, health: Health) -> None:
+    def __init__(self, most: int, health: Health, **_: object) -> None:
         pass
 
     @asynccontextmanager
