@@ -351,7 +351,7 @@ def test_names_of_the_source_may_be_anything(tmp_path: Path) -> None:
     result = execute(tmp_path, content + "y,2,3,4,5,x\n", columns=columns)
     assert result.mapped == [(1, "2", "4")]
     (reject,) = result.rejects
-    assert list(reject)[3:-1] == ["a'b", 'c"d', "column3", "select", "same", "same_2"]
+    assert list(reject)[3:-1] == ["a'b", 'c"d', "column_3", "select", "same_1", "same_2"]
 
 
 def test_an_expression_reaches_no_file(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_a_directory_that_states_a_smaller_size(tmp_path: Path) -> None:
     at = content.rindex(STRINGS.encode()) - 46
     lying = bytearray(content)
     lying[at + 24 : at + 28] = struct.pack("<I", 500)
-    with pytest.raises(RunFailed, match=r"in\.xlsx is not an Excel workbook"):
+    with pytest.raises(RunFailed, match=r"in\.xlsx is an Excel workbook that can.t be read"):
         execute(tmp_path, ("in.xlsx", bytes(lying)), **FLOW)
 
 
