@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import io
 import os
 import re
+import threading
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -54,8 +56,9 @@ async def download(
     folder = target if await to_thread.run_sync(os.path.isdir, target) else target.parent
     if not await to_thread.run_sync(os.path.isdir, folder):
         raise InvalidRequestError(f"to: there is no folder {str(folder)!r:.200}; no request was sent")
-    draft = _Draft(await to_thread.run_sync(_new_file, folder, target), reporter)
+    draft = _Draft(folder / f".{target.name[:50]}.{uuid.uuid4().hex}.part", reporter)
     try:
+        await to_thread.run_sync(draft.open, target)
         try:
             await _received(sender, run_id, part, draft)
         except ApiError:
@@ -67,8 +70,7 @@ async def download(
         await to_thread.run_sync(draft.publish, place)
         return place
     finally:
-        with CancelScope(shield=True):
-            await to_thread.run_sync(draft.discard)
+        draft.discard()  # at once: a second cancellation must not come between
 
 
 async def _received(sender: Sender, run_id: str, part: Part, draft: "_Draft") -> None:
@@ -82,17 +84,6 @@ async def _received(sender: Sender, run_id: str, part: Part, draft: "_Draft") ->
                 raise
 
 
-def _new_file(folder: Path, target: Path) -> tuple[BinaryIO, Path]:
-    path = folder / f".{target.name[:50]}.{uuid.uuid4().hex}.part"
-    try:
-        with suppress(FileNotFoundError):
-            target.lstat()  # fails for a name that is too long
-        return path.open("xb"), path
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-    raise InvalidRequestError(f"to: {str(folder)!r} can't be written: {reason}; no request was sent")
-
-
 class _Draft:
     """The part of the file that has arrived; also the receiver of each attempt's body (see `Receiver`).
 
@@ -103,9 +94,11 @@ class _Draft:
         name: of the file, if the server has given one.
     """
 
-    def __init__(self, file: tuple[BinaryIO, Path], reporter: Reporter) -> None:
-        self._file, self._path = file
-        self._reporter = reporter
+    def __init__(self, path: Path, reporter: Reporter) -> None:
+        self._path, self._reporter = path, reporter
+        self._opening = threading.Lock()
+        self._is_discarded = False
+        self._file: BinaryIO = io.BytesIO()
         self._sha256 = hashlib.sha256()
         self._block = bytearray()
         self._etag: str | None = None
@@ -114,6 +107,21 @@ class _Draft:
         self.size = 0
         self.progress = 0, 0
         self.name: str | None = None
+
+    def open(self, target: Path) -> None:
+        """Create the file, unless it was discarded meanwhile: a cancellation does not wait for this thread."""
+        try:
+            with suppress(FileNotFoundError):
+                target.lstat()  # fails for a name that is too long
+            with self._opening:
+                if not self._is_discarded:
+                    self._file = self._path.open("xb")
+            return
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+        raise InvalidRequestError(
+            f"to: {str(self._path.parent)!r} can't be written: {reason}; no request was sent"
+        )
 
     @property
     def headers(self) -> dict[str, str]:
@@ -168,8 +176,10 @@ class _Draft:
 
     def discard(self) -> None:
         """Remove what was not published."""
-        self._file.close()
-        self._path.unlink(missing_ok=True)
+        with self._opening:
+            self._is_discarded = True
+            self._file.close()
+            self._path.unlink(missing_ok=True)
 
     def _keep(self, block: bytes) -> None:
         try:

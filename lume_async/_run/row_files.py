@@ -9,7 +9,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import anyio
 from anyio import to_thread
 from attrs import frozen
 
@@ -85,12 +84,11 @@ async def local_file(
             raise InvalidRequestError(f"{name}: there is no file at {os.fspath(data)!r:.200}; {_UNSENT}")
         yield path
         return
-    folder = Path(await to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="lume-upload-")))
+    folder = Path(tempfile.mkdtemp(prefix="lume-upload-"))  # here, as in a thread a cancellation could lose it
     try:
         yield await _written(data, rows_as, folder, name)
     finally:
-        with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _written(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import inspect
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
@@ -166,6 +167,41 @@ async def upload_file(client: Client, folder: Path) -> None:
     await client.upload_file(file)
 
 
+async def upload(client: Client, _folder: Path) -> None:
+    await client.upload(CONTENT)
+
+
+async def download(client: Client, folder: Path) -> None:
+    await client.attach("run_a").download("rejects", folder / "rejects.csv")
+    assert [file.name for file in folder.iterdir()] == ["rejects.csv"]
+
+
+async def rerun(client: Client, _folder: Path) -> None:
+    await client.attach("run_a").rerun(force=True)
+
+
+async def resubmit(client: Client, _folder: Path) -> None:
+    run = client.attach("run_a")
+    await run.wait()
+    await run.resubmit(CONTENT, force=True)
+
+
+async def deliveries(client: Client, _folder: Path) -> None:
+    await client.attach("run_a").deliveries()
+
+
+async def dismiss(client: Client, _folder: Path) -> None:
+    await client.attach("run_a").dismiss("nothing is left to do")
+
+
+async def statistics(client: Client, _folder: Path) -> None:
+    await client.statistics()
+
+
+async def dry_run(client: Client, _folder: Path) -> None:
+    await client.dry_run("f:v1", "s.csv")
+
+
 async def register_flow(client: Client, folder: Path) -> None:
     await client.register_flow({"flow": "f", "version": "v1"})
 
@@ -183,6 +219,7 @@ OPERATIONS: list[Callable[[Client, Path], Awaitable[None]]] = [
     *(run, run_status, refresh, wait, recipe, watch, list_runs, closing, monitor, monitor_left_in_the_middle),
     *(as_completed, as_completed_too_late, left_early, wait_all, run_many, run_many_with_a_journal),
     *(cancel, rows, to_arrow, upload_file, register_flow, flow_version, list_flows),
+    *(upload, download, rerun, resubmit, deliveries, dismiss, statistics, dry_run),
 ]
 
 
@@ -203,10 +240,11 @@ def test_no_public_operation_is_missing() -> None:
         for name, member in inspect.getmembers(owner, inspect.isfunction)
         if not name.startswith("_")
     }
-    assert offered - named == {"attach", "raise_for_status", "to_dict"}, "these await nothing"
+    assert offered - named == {"attach", "raise_for_status", "to_dict", "with_options"}, "these await nothing"
 
 
 CONTENT = b"id,email\n1,a@example.org\n"
+DRY = json.loads((Path(__file__).parents[1] / "contract/run_dry.json").read_text())
 COUNTED = {"content_hash": "h", "created_at": "2026-01-01T00:00:00Z"}
 
 
@@ -216,8 +254,14 @@ class WholeService(Service):
     def __call__(self, request: FakeRequest) -> FakeAnswer | Exception:
         place = urlsplit(request.path)
         match place.path.split("/")[2:]:
-            case ["runs", run_id, "cancel"]:
+            case ["runs", run_id, "cancel" | "dismiss"]:
                 return self._look(run_id)
+            case ["runs", _, "deliveries"] | ["statistics"]:
+                return FakeAnswer(200, {"items": [], "next_cursor": None})
+            case ["runs", _, "outputs", _]:
+                return FakeAnswer(200, CONTENT, {"Content-Length": str(len(CONTENT)), "ETag": '"1"'})
+            case ["runs"] if b"dry_run" in (request.body or b""):
+                return FakeAnswer(200, DRY)
             case ["runs", _, "rejects" | "mapped"]:
                 return self._page({"_lume_row": 1}, place.query)
             case ["uploads", name]:
@@ -261,7 +305,7 @@ class World:
 
     async def assert_nothing_is_left(self) -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        assert self.client._sender._long_polls == 0
+        assert self.client._sender._known.long_polls == 0
         for _loop, limiter in self.client._sender._limiter.items():
             assert limiter._free == self.client._sender.settings.max_connections
         # A thread that was opening the file when the cancellation came closes it: nobody waits for it.

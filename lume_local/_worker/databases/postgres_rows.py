@@ -10,6 +10,7 @@ from lume_local._flow.definition import quoted
 from lume_local._worker.databases.built import opened
 from lume_local._worker.databases.database import (
     NUMBER,
+    DatabaseTrouble,
     Load,
     Refused,
     by_constraint,
@@ -39,6 +40,9 @@ class StagedRows:
         connection: with the transaction of the load.
         given: the type of each column of the table.
         numbered: whether the rows have `NUMBER`.
+
+    Raises:
+        DatabaseTrouble: a column that the table had when it was checked is gone.
     """
 
     def __init__(
@@ -47,6 +51,8 @@ class StagedRows:
         self._connection, self._load, self._given, self._numbered = connection, load, given, numbered
         self._table = PostgresTypes().spelled(load.table)
         self.count = 0
+        if gone := [name for name in load.names if name not in given]:
+            raise DatabaseTrouble(f"{load.table} no longer has the column {', '.join(map(repr, gone[:10]))}")
 
     def copy(self, built: Path) -> None:
         """Into a temporary table that ends with the transaction."""
