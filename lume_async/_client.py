@@ -25,7 +25,6 @@ from lume_async._run.handle import LumeRun, start, start_on_data, wait_until_end
 from lume_async._run.poll import fetch
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
 from lume_async._run.transfer import OnProgress, SourceData
-from lume_async._run.upload import upload
 from lume_async._wire.retry import Retry
 from lume_async.errors import ConfigurationError, InvalidRequestError
 from lume_async.models import RunRequest, check_run_id
@@ -295,6 +294,8 @@ class Client(ManyRuns, Flows, Reports):
             InvalidRequestError: the file does not exist, or the server refused it.
             ApiError: see the tree in `lume_async.errors`.
         """
+        from lume_async._run.upload import upload
+
         return await upload(self._sender, path, flow_version)
 
     async def aclose(self) -> None:

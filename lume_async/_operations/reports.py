@@ -8,7 +8,6 @@ from typing import Any, get_args
 from lume_async._base import arguments
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._http.sender import Sender
-from lume_async._many.listing import oldest
 from lume_async._wire.report_models import CountedBy, CountOrder, DryRun, RunCount
 from lume_async.models import RunRequest, plain_text
 
@@ -96,6 +95,8 @@ class Reports:
         filters: dict[str, str | list[str]] = {"by": [*dimensions], "order": order, "limit": str(limit)}
         if flow is not None:
             filters["flow"] = plain_text(flow, "flow")
+        from lume_async._many.listing import oldest
+
         if (first := oldest(self._sender, since)) is not None:
             filters["since"] = first.astimezone(UTC).isoformat()
         from lume_async._wire import report_endpoints

@@ -84,7 +84,9 @@ async def local_file(
             raise InvalidRequestError(f"{name}: there is no file at {os.fspath(data)!r:.200}; {_UNSENT}")
         yield path
         return
-    folder = Path(tempfile.mkdtemp(prefix="lume-upload-"))  # here, as in a thread a cancellation could lose it
+    folder = Path(
+        tempfile.mkdtemp(prefix="lume-upload-")
+    )  # here, as in a thread a cancellation could lose it
     try:
         yield await _written(data, rows_as, folder, name)
     finally:
