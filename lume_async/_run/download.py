@@ -179,7 +179,8 @@ class _Draft:
         with self._opening:
             self._is_discarded = True
             self._file.close()
-            self._path.unlink(missing_ok=True)
+            if not isinstance(self._file, io.BytesIO):  # the file was created
+                self._path.unlink(missing_ok=True)
 
     def _keep(self, block: bytes) -> None:
         try:

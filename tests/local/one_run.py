@@ -110,7 +110,7 @@ def read_rejects(written: bytes, flow: dict[str, Any]) -> list[dict[str, str]]:
     text = written.decode(flow["encoding"], "surrogateescape")
     if flow["csv"]["quote"]:
         csv.field_size_limit(2**31 - 1)
-    return list(csv.DictReader(io.StringIO(text, newline=""), **dialect(flow)))
+        return list(csv.DictReader(io.StringIO(text, newline=""), **dialect(flow)))
     delim = flow["csv"]["delim"]
     header, *lines = text.split("\n")[:-1] or [""]
     names = header.split(delim)  # the last one's value, `_lume_raw`, goes to the end of its line
