@@ -224,7 +224,7 @@ def sign_webhook(
     """
     (key,) = check_secrets(veiled_secrets(secret))
     timestamp = str(int((datetime.now(UTC) if at is None else at).timestamp()))
-    return signed(body, key, delivery_id, timestamp)
+    return signed(body, [key], delivery_id, timestamp)
 
 
 def run_json(run_id: str, status: str, **fields: Any) -> dict[str, Any]:

@@ -104,8 +104,11 @@ SHARED = {
         for name in ["batched", "default_client", "immortal", "lazy", "secret", "threads"]
     },
     "lume_local": {
-        f"lume_async._base.{name}"
-        for name in ["arguments", "duration", "elided", "extras", "lazy", "owned", "tasks"]
+        *(
+            f"lume_async._base.{name}"
+            for name in ["arguments", "duration", "elided", "extras", "lazy", "owned", "tasks"]
+        ),
+        "lume_async._webhooks.signatures",
     },
     "lume_cli": {
         *(f"lume_async._base.{name}" for name in ["elided", "extras", "tasks"]),

@@ -1,4 +1,4 @@
-"""Checks the signature of a delivery: our own header, and those of Standard Webhooks. Pure.
+"""Signs a delivery, and checks its signature: our own header, and those of Standard Webhooks. Pure.
 
 Our own header signs only the body, so a recorded delivery stays valid for ever. Standard Webhooks
 (https://www.standardwebhooks.com) also sign the delivery's ID and the time of the attempt.
@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from lume_async._base.secret import SecretBytes, Veiled
@@ -50,11 +50,11 @@ def check_secrets(secrets: list[SecretBytes | Veiled]) -> list[bytes]:
     if not keys or any(not key.strip() for key in keys):
         raise ConfigurationError("a webhook secret is empty, so that anybody could sign: set a secret")
     for key in keys:
-        _standard_key(key)
+        standard_key(key)
     return keys
 
 
-def _standard_key(secret: bytes) -> bytes:
+def standard_key(secret: bytes) -> bytes:
     """The key of Standard Webhooks: a secret with the prefix `whsec_` is base64, any other is the key itself."""
     if not secret.startswith(_PREFIX):
         return secret
@@ -113,13 +113,18 @@ def check_standard(
         )
 
 
-def signed(body: bytes, key: bytes, delivery_id: str, at: str) -> dict[str, str]:
-    """Our own header and those of Standard Webhooks; `at` is in seconds since 1970."""
+def signed(body: bytes, keys: Sequence[bytes], delivery_id: str, at: str) -> dict[str, str]:
+    """Our own header, which holds the signature of the first key, and those of Standard Webhooks.
+
+    Args:
+        at: the time of the attempt, in seconds since 1970.
+    """
+    content = _content(body, delivery_id, at)
     return {
-        SIGNATURE_HEADER: "sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest(),
+        SIGNATURE_HEADER: "sha256=" + hmac.new(keys[0], body, hashlib.sha256).hexdigest(),
         ID: delivery_id,
         TIMESTAMP: at,
-        SIGNATURE: "v1," + _digest(key, _content(body, delivery_id, at)).decode(),
+        SIGNATURE: " ".join(f"v1,{_digest(key, content).decode()}" for key in keys),
     }
 
 
@@ -128,4 +133,4 @@ def _content(body: bytes, delivery_id: str, at: str) -> bytes:
 
 
 def _digest(key: bytes, content: bytes) -> bytes:
-    return base64.b64encode(hmac.digest(_standard_key(key), content, "sha256"))
+    return base64.b64encode(hmac.digest(standard_key(key), content, "sha256"))

@@ -93,8 +93,7 @@ def test_every_header_through_one_flow(tmp_path: Path, format: str, header: tupl
 
 
 @pytest.mark.parametrize("format", ["csv", "ndjson"])
-@pytest.mark.parametrize("shards", [None, 3])
-def test_rejects_come_back_through_the_same_flow(tmp_path: Path, format: str, shards: int | None) -> None:
+def test_rejects_come_back_through_the_same_flow(tmp_path: Path, format: str) -> None:
     rows = [(f"{n}@x.org", str(n) if n % 3 else "x") for n in range(100)]
     header = ("E-Mail", "Montant")
     content = (
@@ -104,11 +103,9 @@ def test_rejects_come_back_through_the_same_flow(tmp_path: Path, format: str, sh
     )
     first = execute(tmp_path / "first", content, columns=COLUMNS, source={"format": format})
     mended = first.rejects_file.replace(b",x", b",7")
-    source = {"format": "csv"} if format == "csv" else {"format": "ndjson"}
-    if format == "ndjson":
-        return
-    again = execute(tmp_path / "again", mended, columns=COLUMNS, source=source)
-    assert len(first.mapped) + len(again.mapped) == len(rows)
+    again = execute(tmp_path / "again", mended, columns=COLUMNS, source={"format": format})
+    assert (len(first.mapped), len(again.mapped)) == (66, 34)
+    assert sorted(row[0] for row in (*first.mapped, *again.mapped)) == sorted(email for email, _ in rows)
 
 
 def test_files_that_call_it_differently(tmp_path: Path) -> None:
