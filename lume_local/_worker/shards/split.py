@@ -22,10 +22,10 @@ from lume_local._worker.shards.access import fetch_range, local_path, new_folder
 from lume_local._worker.sources.files import BLOCK, is_utf8_name, opened
 from lume_local._worker.sources.formats.csv_header import header_of
 from lume_local._worker.sources.formats.dialect import LINE_END, Dialect
-from lume_local._worker.sources.formats.mended import delim_of
-from lume_local._worker.sources.formats.resent import BEGINNING, OF_REJECTS, delim_of_rejects
 from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in, whole_lines
 from lume_local._worker.sources.intake import Malformed
+from lume_local._worker.sources.mending.mended import delim_of
+from lume_local._worker.sources.mending.resent import BEGINNING, OF_REJECTS, delim_of_rejects
 from lume_local._worker.sources.places.held import Held, changed
 from lume_local._worker.sources.places.unpack import compression_of
 from lume_local._worker.sources.source import Single, SourceError

@@ -14,13 +14,13 @@ from lume_local._worker.sources.formats.csv import read_csv
 from lume_local._worker.sources.formats.encoding import refuse_other_encoding
 from lume_local._worker.sources.formats.excel import read_excel
 from lume_local._worker.sources.formats.json import read_json
-from lume_local._worker.sources.formats.mended import as_saved
-from lume_local._worker.sources.formats.mended_book import DELIM, as_csv
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.parquet import read_parquet
-from lume_local._worker.sources.formats.resent import BEGINNING, OF_REJECTS, delim_of_rejects
-from lume_local._worker.sources.formats.resent_objects import read_resent_objects
 from lume_local._worker.sources.intake import Account, Malformed, Reading
+from lume_local._worker.sources.mending.mended import as_saved
+from lume_local._worker.sources.mending.mended_book import DELIM, as_csv
+from lume_local._worker.sources.mending.resent import BEGINNING, OF_REJECTS, delim_of_rejects
+from lume_local._worker.sources.mending.resent_objects import read_resent_objects
 from lume_local._worker.sources.places.query_source import read_rows
 from lume_local._worker.sources.places.unpack import compression_of
 from lume_local._worker.sources.several_files import AllMalformed, one_after_the_other

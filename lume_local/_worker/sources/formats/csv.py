@@ -16,10 +16,10 @@ from lume_local._worker.sources.formats.names import (
     readable,
     visible_columns,
 )
-from lume_local._worker.sources.formats.resent import RAW, Resent, Rewriter
 from lume_local._worker.sources.formats.scan import Scanner
 from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in, whole_lines
 from lume_local._worker.sources.intake import Copy, Reading
+from lume_local._worker.sources.mending.resent import RAW, Resent, Rewriter
 from lume_local._worker.sql import literal, text
 from lume_local._worker.statements import Layout
 

@@ -10,8 +10,8 @@ from attrs import evolve
 
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.files import blocks, is_utf8_name
-from lume_local._worker.sources.formats.resent import OF_REJECTS
 from lume_local._worker.sources.intake import Reading
+from lume_local._worker.sources.mending.resent import OF_REJECTS
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _START = 64 * 1024
