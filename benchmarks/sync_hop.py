@@ -28,7 +28,7 @@ CALLS, ITEMS, PAGE = 2_000, 5_000, 100
 ITERATION = "lume_sync, an item of an iteration"
 BASE = "run_coroutine_threadsafe"
 TARGETS = {
-    ("lume_sync", BASE): 0.80,
+    ("lume_sync", BASE): 0.78,
     ("lume_sync", "anyio portal.call"): 0.45,
     ("lume_sync", "synchronicity"): 0.50,
     ("lume_sync", "asgiref async_to_sync"): 0.15,

@@ -5,7 +5,7 @@ import contextvars
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from lume_async.errors import ClientClosedError
@@ -68,7 +68,7 @@ class Call(Generic[T]):
 
     def _schedule(self, callback: Callable[[], None]) -> None:
         try:
-            self._engine.loop.call_soon_threadsafe(callback, context=self._context)
+            self._engine.loop.call_soon_threadsafe(callback)
         except RuntimeError:
             raise _closed() from None
 
@@ -76,7 +76,9 @@ class Call(Generic[T]):
         if self._engine.closing:  # a new task might never get its first step
             self.fail()
             return
-        self._task = self._engine.loop.create_task(self._drive(), context=self._context)
+        task = _first_step_taken(self._drive(), self._engine.loop, self._context)
+        if not self._done:
+            self._task = task
 
     async def _drive(self) -> None:
         # Caught here, because a task would pass SystemExit and KeyboardInterrupt on to the loop. The lock is
@@ -128,6 +130,15 @@ class Call(Generic[T]):
         else:
             self._task.add_done_callback(lambda _: self._finish())  # without a first step, no `finally` runs
             self._task.cancel()
+
+
+def _first_step_taken(
+    coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: contextvars.Context
+) -> asyncio.Task[None]:
+    """A task, whose first step runs now where Python can do that: another turn of the loop costs a fifth of a hop."""
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
+    return loop.create_task(coroutine, context=context)
 
 
 def _context_on_the_loop() -> contextvars.Context:

@@ -11,6 +11,7 @@ import types
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import uvloop
@@ -92,6 +93,17 @@ def test_a_task_dies_on_the_loop(portal: Portal) -> None:
     assert [task() for task in tasks] == [None]
 
 
+@pytest.fixture
+def later_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with Python 3.11, whose tasks take no step before the next turn of the loop."""
+
+    def new_task(coroutine: Any, loop: asyncio.AbstractEventLoop, context: contextvars.Context) -> object:
+        return loop.create_task(coroutine, context=context)
+
+    monkeypatch.setattr(_call, "_first_step_taken", new_task)
+
+
+@pytest.mark.usefixtures("later_first_step")
 def test_a_call_that_was_interrupted_before_its_first_step_is_let_go_of(portal: Portal) -> None:
     class Held:
         async def leave(self) -> None:
@@ -139,6 +151,17 @@ def test_a_cancelled_coroutine_is_no_ordinary_exception(portal: Portal) -> None:
     assert not isinstance(caught.value, Exception)  # so that no `except Exception: retry` takes it
 
 
+async def _current_task() -> asyncio.Task[Any] | None:
+    return asyncio.current_task()
+
+
+def test_a_call_that_needs_no_other_turn_of_the_loop_has_a_task_all_the_same(portal: Portal) -> None:
+    tasks = [portal.call(_current_task).result() for _ in range(2)]
+    assert None not in tasks
+    assert tasks[0] is not tasks[1]
+
+
+@pytest.mark.usefixtures("later_first_step")
 def test_a_call_whose_task_was_taken_before_its_first_step_ends(portal: Portal, short_waits: None) -> None:
     engine = portal.engine()
     create_task = engine.loop.create_task
