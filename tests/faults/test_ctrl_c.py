@@ -80,7 +80,9 @@ AT_ONCE = 3
 """Processes of each kind, side by side."""
 
 NOISE = re.compile("was destroyed|never retrieved|never awaited|nclosed|Exception in |exception was|Fatal")
-LAST_WORDS = re.compile(r"^(?!Traceback|Exception ignored|During handling|The above|Error calling __set_name__)\w.*$", re.MULTILINE)
+LAST_WORDS = re.compile(
+    r"^(?!Traceback|Exception ignored|During handling|The above|Error calling __set_name__)\w.*$", re.MULTILINE
+)
 """The line of a traceback that names the error, and everything else at the margin but a note of Python on it."""
 
 
