@@ -66,6 +66,7 @@ async def run(
     idempotency_key: str | None = None,
     on_duplicate: OnDuplicate = "raise",
     webhook_url: str | None = None,
+    priority: int = 0,
 ) -> LumeRun:
     """Start a run and return at once, through the default client; see `Client.run`."""
     return await default_client().run(
@@ -77,6 +78,7 @@ async def run(
         idempotency_key=idempotency_key,
         on_duplicate=on_duplicate,
         webhook_url=webhook_url,
+        priority=priority,
     )
 
 
@@ -161,6 +163,7 @@ def list_runs(
     status: RunStatus | str | Collection[RunStatus | str] | None = None,
     since: datetime | Duration | None = None,
     attention: float | None = None,
+    submitted_by: str | None = None,
     limit: int | None = None,
 ) -> AsyncIterator[LumeRun]:
     """Yield the runs that match, newest first; see `Client.list_runs`."""
@@ -172,6 +175,7 @@ def list_runs(
         status=status,
         since=since,
         attention=attention,
+        submitted_by=submitted_by,
         limit=limit,
     )
 

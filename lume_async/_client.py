@@ -156,6 +156,7 @@ class Client(ManyRuns, Flows, Reports):
         idempotency_key: str | None = None,
         on_duplicate: OnDuplicate = "raise",
         webhook_url: str | None = None,
+        priority: int = 0,
     ) -> LumeRun:
         """Start a run and return at once; `LumeRun.wait` waits for it to finish.
 
@@ -175,6 +176,7 @@ class Client(ManyRuns, Flows, Reports):
             on_duplicate: if a run holds the source, "raise" `DuplicateRunError`, or "attach" to return that run. A
                 source that has other content than that run read raises in either case.
             webhook_url: where the server reports the end of the run, in addition to its own webhooks.
+            priority: 0 to 9; runs with a higher one begin first. Above 0 the key needs the role admin.
 
         Raises:
             DuplicateRunError: the source was processed or is being processed; `.run_id` is the run that holds it, and
@@ -187,7 +189,9 @@ class Client(ManyRuns, Flows, Reports):
         if (source_path is None) == (data is None):
             raise InvalidRequestError("pass either source_path or data=...; no request was sent")
         source = "data" if source_path is None else source_path
-        request = RunRequest(flow_version, source, run_metadata, force_rerun, idempotency_key, webhook_url)
+        request = RunRequest(
+            flow_version, source, run_metadata, force_rerun, idempotency_key, webhook_url, priority
+        )
         if source_path is None:
             return await start_on_data(self._sender, request, data)
         return await start(self._sender, request, on_duplicate)

@@ -50,6 +50,7 @@ _LONGEST = {
     "source": 4096,
     "source_path": 4096,
     "webhook_url": 2048,
+    "submitted_by": 256,
     "why": 500,
 }
 LONGEST_KEY = 255
@@ -144,6 +145,7 @@ class RunInfo:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     duration_seconds: float | None = None
+    submitted_by: str | None = None
 
 
 @public
@@ -273,6 +275,7 @@ class RunRequest:
         default=None, validator=optional(_checked(arguments.line, LONGEST_KEY, error=InvalidRequestError))
     )
     webhook_url: str | None = field(default=None, validator=optional(_checked(_web_address)))
+    priority: int = field(default=0, validator=_checked(arguments.whole, 0, 9, error=InvalidRequestError))
 
 
 def is_run_id(run_id: object) -> TypeGuard[str]:

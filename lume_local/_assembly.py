@@ -113,12 +113,16 @@ async def _running(
     paths = RunPaths(places, flows, store, engine)
     settler = Settler(store, recorder, paths, pool)
     late = Late(settler, paths, health)
-    runner = Runner(store, recorder, paths, pool, settler, late, health, max_active, settings.run_timeout)
+    keys = ApiKeys(settings.api_key, settings.keys)
+    runner = Runner(
+        *(store, recorder, paths, pool, settler, late, health, max_active, settings.run_timeout),
+        at_limit=keys.at_limit,
+        drain=settings.drain or 0.0,
+    )
     reader = RowReader(places.state / "rows", health, settings.secrets)
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
     contents = Contents(store.sources, paths, reader.pool)
     api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs, contents)
-    keys = ApiKeys(settings.api_key, settings.keys)
     tokens = Tokens()
     console = Console(Sessions(), keys, (settings.host, *settings.console_hosts), SignIn(tokens, keys))
     front = Front(
@@ -146,7 +150,10 @@ async def _running(
             runner.running(),
             _listening(listener, settings) as base_url,
         ):
-            yield base_url, runner, console
+            try:
+                yield base_url, runner, console
+            finally:
+                await runner.drain()  # while the server still answers
         upkeep.cancel_scope.cancel()
 
 

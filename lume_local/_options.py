@@ -43,6 +43,9 @@ class ServerOptions(TypedDict, total=False):
     run_timeout: float | timedelta | None
     """The time limit of a run, by default a day: seconds or a timedelta, None for no limit. A run that takes longer
     is FAILED."""
+    drain: float | timedelta | None
+    """How long active runs may take to end when the server is ended: seconds or a timedelta. What is left then is
+    CREATED again, and the next server executes it. By default None: active runs are stopped, and are CRASHED."""
     engine: str | None
     """What spreads a run over shards of its source: `pool` for the cores of this machine, `pool://4` for so many
     processes, or a cluster: `dask://host:8786`, `spark://host:7077`, `sc://host:15002` (Spark Connect),

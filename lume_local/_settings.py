@@ -42,8 +42,8 @@ def _whole(least: int, most: int | None = None) -> Any:
     return optional(_refused(arguments.whole, least, most))
 
 
-def _duration(name: str, default: timedelta | None) -> Any:
-    """A field in seconds, given as seconds or a timedelta; None for no limit."""
+def _duration(name: str, default: timedelta | None, none: str = "for ever") -> Any:
+    """A field in seconds, given as seconds or a timedelta, or None, which means `none`."""
 
     def converted(given: float | timedelta | None) -> float | None:
         if given is None:
@@ -51,12 +51,12 @@ def _duration(name: str, default: timedelta | None) -> Any:
         try:
             number = seconds(given, name)
         except TypeError as error:
-            raise ConfigurationError(f"{error}; None is for ever") from None
+            raise ConfigurationError(f"{error}; None is {none}") from None
         except ValueError:
             number = 0.0
         if not 0 < number <= _LONGEST:
             shown = arguments.shown(given)
-            raise ConfigurationError(f"{name} must be above 0 seconds, or None for ever, not {shown}")
+            raise ConfigurationError(f"{name} must be above 0 seconds, or None {none}, not {shown}")
         return number
 
     return field(default=default, converter=converted)
@@ -134,6 +134,7 @@ class ServerSettings:
     console_hosts: tuple[str, ...] = field(default=(), converter=_names)
     max_active: int | None = field(default=None, validator=_whole(1, MOST_ACTIVE))
     run_timeout: float | None = _duration("run_timeout", timedelta(days=1))
+    drain: float | None = _duration("drain", None, "for no time")
     engine: str | None = field(default=None, converter=_checked_engine, repr=False)  # it may hold a token
     shard_bytes: int = field(default=SHARD_BYTES, validator=_refused(arguments.whole, LEAST_SHARD))
     max_upload_bytes: int = field(default=10 * 1024**3, validator=_refused(arguments.whole, 0))

@@ -144,6 +144,7 @@ class Client(ManyRuns, Flows, Reports):
         idempotency_key: str | None = None,
         on_duplicate: OnDuplicate = "raise",
         webhook_url: str | None = None,
+        priority: int = 0,
     ) -> LumeRun:
         """Start a run and return at once; `LumeRun.wait` waits for it to finish.
 
@@ -163,6 +164,7 @@ class Client(ManyRuns, Flows, Reports):
             on_duplicate: if a run holds the source, "raise" `DuplicateRunError`, or "attach" to return that run. A
                 source that has other content than that run read raises in either case.
             webhook_url: where the server reports the end of the run, in addition to its own webhooks.
+            priority: 0 to 9; runs with a higher one begin first. Above 0 the key needs the role admin.
 
         Raises:
             DuplicateRunError: the source was processed or is being processed; `.run_id` is the run that holds it, and
@@ -182,6 +184,7 @@ class Client(ManyRuns, Flows, Reports):
                 idempotency_key=idempotency_key,
                 on_duplicate=on_duplicate,
                 webhook_url=webhook_url,
+                priority=priority,
             ).result()
         )
 

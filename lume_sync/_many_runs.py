@@ -140,6 +140,7 @@ class ManyRuns:
         status: RunStatus | str | Collection[RunStatus | str] | None = None,
         since: datetime | Duration | None = None,
         attention: float | None = None,
+        submitted_by: str | None = None,
         limit: int | None = None,
     ) -> Iterator[LumeRun]:
         """Yield the runs that match, newest first; pages are fetched as needed.
@@ -154,6 +155,7 @@ class ManyRuns:
             since: only runs created since then: an aware `datetime`, or so many seconds (or a `timedelta`) ago.
             attention: only runs that wait for a person: the last one of their flow version and source, if it is
                 FAILED, CRASHED, or PARTIAL_FAILED with more than this share (0 to 1) of its rows rejected.
+            submitted_by: only runs that the key with this name has submitted.
             limit: the maximum number of runs.
 
         Raises:
@@ -170,6 +172,7 @@ class ManyRuns:
                     status=status,
                     since=since,
                     attention=attention,
+                    submitted_by=submitted_by,
                     limit=limit,
                 ),
                 LumeRun._wrap,

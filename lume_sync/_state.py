@@ -53,6 +53,11 @@ class RunState:
         return self._core.force_rerun
 
     @property
+    def submitted_by(self) -> str | None:
+        """The name of the key that submitted the run; None if the server doesn't say it."""
+        return self._core.submitted_by
+
+    @property
     def created_at(self) -> datetime | None:
         """When the server accepted the run."""
         return self._core.created_at

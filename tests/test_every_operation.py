@@ -23,6 +23,9 @@ METHODS = {"get", "put", "post", "delete", "patch"}
 NOT_CALLED = {
     "getDescription": "the description is for tools",
     "getDescriptionAsJson": "the same",
+    "live": "for the probes of what runs the server",
+    "ready": "the same",
+    "getServer": "for those who run the server",
 }
 NOT_SENT = {("listChanges", "limit"): "a monitor wants every change, in pages of the server's size"}
 HOLDS = {"Lume-Capabilities": "idempotency, wait, changes, cancel"}
@@ -108,6 +111,7 @@ CALLS: dict[str, Callable[[Client, LumeRun, Path], Awaitable[Any]]] = {
             status="FAILED",
             since=datetime(2026, 1, 1, tzinfo=UTC),
             attention=0.05,
+            submitted_by="nightly",
         )
     ),
     "statistics": lambda client, run, file: client.statistics(by="day", since=60, flow="f", order="rejected"),

@@ -128,6 +128,8 @@ def canonical(request: RunRequest) -> bytes:
         said["idempotency_key"] = request.idempotency_key
     if request.webhook_url is not None:
         said["webhook_url"] = request.webhook_url
+    if request.priority:
+        said["priority"] = request.priority
     return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
 
 

@@ -87,7 +87,7 @@ class LookUp:
 
 def likeness(request: RunRequest) -> bytes:
     """Equal for requests whose runs cannot be told apart in a list."""
-    return canonical(evolve(request, idempotency_key=None, webhook_url=None))
+    return canonical(evolve(request, idempotency_key=None, webhook_url=None, priority=0))
 
 
 def _fits(run: RunRecord, request: RunRequest) -> bool:

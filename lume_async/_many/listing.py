@@ -24,11 +24,13 @@ def list_runs(
     status: RunStatus | str | Collection[RunStatus | str] | None,
     since: datetime | Duration | None,
     attention: float | None,
+    submitted_by: str | None,
     limit: int | None,
 ) -> Chunked[LumeRun]:
     """The runs that match, newest first. Raises `ValueError` if an argument is not valid; no request was sent."""
     check_limit(limit)
     asked = {"flow_version": flow_version, "flow": flow, "source_path": source_path, "source": source}
+    asked["submitted_by"] = submitted_by
     filters: dict[str, str | list[str]] = {
         name: plain_text(value, name) for name, value in asked.items() if value is not None
     }

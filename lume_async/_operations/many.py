@@ -142,6 +142,7 @@ class ManyRuns:
         status: RunStatus | str | Collection[RunStatus | str] | None = None,
         since: datetime | Duration | None = None,
         attention: float | None = None,
+        submitted_by: str | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[LumeRun]:
         """Yield the runs that match, newest first; pages are fetched as needed.
@@ -156,6 +157,7 @@ class ManyRuns:
             since: only runs created since then: an aware `datetime`, or so many seconds (or a `timedelta`) ago.
             attention: only runs that wait for a person: the last one of their flow version and source, if it is
                 FAILED, CRASHED, or PARTIAL_FAILED with more than this share (0 to 1) of its rows rejected.
+            submitted_by: only runs that the key with this name has submitted.
             limit: the maximum number of runs.
 
         Raises:
@@ -173,5 +175,6 @@ class ManyRuns:
             status=status,
             since=since,
             attention=attention,
+            submitted_by=submitted_by,
             limit=limit,
         )

@@ -64,6 +64,12 @@ class RunState:
         return bool(self._raw("force_rerun"))
 
     @property
+    def submitted_by(self) -> str | None:
+        """The name of the key that submitted the run; None if the server doesn't say it."""
+        value = self._raw("submitted_by")
+        return value if isinstance(value, str) else None
+
+    @property
     def created_at(self) -> datetime | None:
         """When the server accepted the run."""
         return self._time("created_at")

@@ -106,6 +106,8 @@ def submission(request: RunRequest) -> dict[str, Any]:
         body["run_metadata"] = request.run_metadata
     if request.webhook_url is not None:
         body["webhook_url"] = request.webhook_url
+    if request.priority:
+        body["priority"] = request.priority
     return body
 
 

@@ -25,6 +25,7 @@ def to_dict(run: LumeRun) -> dict[str, Any]:
         "source_path": run.source_path,
         "run_metadata": run.run_metadata,
         "force_rerun": run.force_rerun,
+        "submitted_by": run.submitted_by,
         **{name: None if time is None else time.isoformat() for name, time in times.items()},
         "progress": run.progress,
         "reused": run.reused,
@@ -160,6 +161,7 @@ def page(run: LumeRun) -> list[tuple[str, str]]:
         ("started", moment(run.started_at)),
         ("finished", moment(run.finished_at) + (f" ({took(run)})" if took(run) else "")),
         ("rerun", "forced" if run.force_rerun else ""),
+        ("submitted by", run.submitted_by or ""),
         ("metadata", as_json(run.run_metadata) if run.run_metadata else ""),
     ]
     lines += [("stage", _stage(stage)) for stage in run.metadata.stages]

@@ -29,6 +29,7 @@ _RECENT = 200
     metavar="TIME",
     help="Only runs created in this time: 30m, 2h, 7d …",
 )
+@click.option("--by", type=Utf8(), metavar="KEY", help="Only runs that the key with this name has submitted.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Maximum number of runs."
 )
@@ -41,6 +42,7 @@ def command(
     source: str | None,
     status: str | None,
     since: float | None,
+    by: str | None,
     limit: int,
 ) -> None:
     """List runs, newest first.
@@ -66,7 +68,7 @@ def command(
     async def work(client: "Client") -> int:
         found, kept, printed = 0, list[LumeRun](), set[str]()
         async for run in client.list_runs(
-            flow_version=flow, source_path=source, status=status, since=since, limit=limit
+            flow_version=flow, source_path=source, status=status, since=since, submitted_by=by, limit=limit
         ):
             found += 1
             if data.format == "ndjson":

@@ -23,6 +23,12 @@ from lume_cli._options import (
     help="Your own idempotency key: it never creates a second run.",
 )
 @click.option("--webhook-url", metavar="URL", help="Where the server sends a webhook when the run has ended.")
+@click.option(
+    "--priority",
+    type=click.IntRange(0, 9),
+    default=0,
+    help="Above 0: begin before other waiting runs; the key needs the role admin.",
+)
 @click.option("--upload", is_flag=True, help="SOURCE is a file on this machine: send it to the server first.")
 @submit_and_wait_options
 @server_or_ids_options
@@ -37,6 +43,7 @@ def command(
     on_duplicate: str,
     idempotency_key: str | None,
     webhook_url: str | None,
+    priority: int,
     upload: bool,
     waiting: Waiting | None,
 ) -> None:
@@ -71,6 +78,7 @@ def command(
             idempotency_key=idempotency_key,
             on_duplicate=on_duplicate,
             webhook_url=webhook_url,
+            priority=priority,
         )
 
     session.finish_with_client(work, submission.interruption)

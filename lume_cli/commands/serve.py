@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lume_cli._options import FOREVER, GlobalOptions, SecondsOrForever, Size, output_options, stack
+from lume_cli._options import FOREVER, GlobalOptions, Seconds, SecondsOrForever, Size, output_options, stack
 
 if TYPE_CHECKING:
     from lume_cli._session import CommandSession
@@ -91,6 +91,14 @@ _bounds = stack(
         "--keep",
         help="Retention of idempotency keys, the change feed and completed deliveries: 12h, 90d … or "
         "forever; default: 30d. Runs are always kept.",
+    ),
+    click.option(
+        "--drain",
+        type=Seconds(),
+        default=60.0,
+        metavar="TIME",
+        help="How long active runs may take to end after Ctrl-C or SIGTERM: 90s, 10m …; default: 60s. Then they are "
+        "stopped, and the next start executes them anew; with 0 they are CRASHED.",
     ),
     _time(
         "--run-timeout",
@@ -218,6 +226,7 @@ def _serve_arguments(
     options["webhook_secret"] = tuple(
         os.fsencode(_from_variable("--webhook-secret-env", name)) for name in webhook_variables
     )
+    options["drain"] = options["drain"] or None
     given = {name: value for name, value in options.items() if value is not None and value != ()}
     given = {name: None if value == FOREVER else value for name, value in given.items()}
     return {**given, "flows": None if no_flows else flows or "flows"}

@@ -8,6 +8,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+import orjson
+
 from lume_local._http.messages import Ask, Problem, Reply
 
 _FOLDER = Path(__file__).parents[1]
@@ -50,6 +52,13 @@ VIEWER_HEADERS = {
 @cache
 def _document(name: str) -> bytes:
     return (_FOLDER / name).read_bytes()
+
+
+@cache
+def number() -> str:
+    """The version of the contract."""
+    found: str = orjson.loads(_document("openapi.json"))["info"]["version"]
+    return found
 
 
 async def openapi_yaml(ask: Ask) -> Reply:

@@ -46,7 +46,7 @@ def run_document(
 
 
 _SHOWN = (
-    *("status", "flow_version", "source_path", "run_metadata", "force_rerun"),
+    *("status", "flow_version", "source_path", "run_metadata", "force_rerun", "submitted_by"),
     *("created_at", "started_at", "finished_at"),
 )
 _NO_METRICS: dict[str, Any] = {

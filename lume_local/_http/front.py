@@ -14,9 +14,10 @@ from lume_local._http import contract
 from lume_local._http.console import Console
 from lume_local._http.download import sent
 from lume_local._http.flows import FlowsApi
-from lume_local._http.keys import KEY_HEADER, OWN, ApiKeys, Holder, needed
+from lume_local._http.keys import KEY_HEADER, OWN, ApiKeys, Holder, Role, needed
 from lume_local._http.messages import Ask, BodyStream, Problem, Reply, odd_problem
 from lume_local._http.operations import CAPABILITIES, Api
+from lume_local._http.quotas import Quotas
 from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES, check_parameters
 from lume_local._http.results import ResultsApi
 from lume_local._http.telemetry import RequestInfo, Telemetry
@@ -27,7 +28,17 @@ from lume_local._runs.records import StoreUnavailable
 
 _log = logging.getLogger("lume_local")
 
-_OPEN = {"/healthz", "/openapi.yaml", "/openapi.json", "/docs", "/", "/console/issuers", "/console/session"}
+_OPEN = {
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/openapi.yaml",
+    "/openapi.json",
+    "/docs",
+    "/",
+    "/console/issuers",
+    "/console/session",
+}
 """Paths that need no key; the last ones are for signing in to the console."""
 _OPEN_BELOW = ("/docs/", "/console/files/")
 BODY_LIMIT = 60.0
@@ -49,6 +60,9 @@ def _router(
         "/console/session": {"POST": console.sign_in, "DELETE": console.sign_out},
         "/console/links": {"POST": console.new_link},
         "/healthz": {"GET": api.health},
+        "/livez": {"GET": api.live},
+        "/readyz": {"GET": api.ready},
+        "/v1/server": {"GET": api.server},
         "/openapi.yaml": {"GET": contract.openapi_yaml},
         "/openapi.json": {"GET": contract.openapi_json},
         "/metrics": {"GET": watch.page},
@@ -101,7 +115,7 @@ class Front:
         self._api, self._console, self._watch = api, console, watch
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
         self._router = _router(api, flows, results, console, watch)
-        self._keys, self._tokens, self._wrong_keys = keys, tokens, WrongKeys()
+        self._keys, self._tokens, self._wrong_keys, self._quotas = keys, tokens, WrongKeys(), Quotas()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle one request. Raises nothing, unless it is cancelled because the client disconnected."""
@@ -158,10 +172,12 @@ class Front:
         assert match.route.resource is not None
         seen.route = match.route.resource.canonical
         _authorize(holder, request.method, seen.route)
+        if (request.method, seen.route) == ("POST", "/v1/runs"):
+            self._count_submission(holder)
         check_parameters(request.method, seen.route, list(request.query.items()))
         operation = cast(Operation, match.handler)
         most = None if operation == self._api.upload else MOST_OPEN_BYTES if is_open else MOST_BYTES
-        return await operation(await _ask(request, dict(match), most, holder.owner))
+        return await operation(await _ask(request, dict(match), most, holder))
 
     async def _authenticated(self, request: web.BaseRequest) -> Holder:
         if len(request.headers.getall(KEY_HEADER, [])) > 1:
@@ -194,6 +210,16 @@ class Front:
                 await self._slow_down()
             raise
 
+    def _count_submission(self, holder: Holder) -> None:
+        """Raises `Problem` if the key has submitted as many runs as it may in a minute."""
+        most = holder.submissions_per_minute
+        if most is not None and (wait := self._quotas.wait(holder.name, most)):
+            raise Problem(
+                "too-many-submissions",
+                f"the key {holder.name!r} may submit {most:,} runs a minute: try again in {wait} s",
+                retry_after=wait,
+            )
+
     async def _slow_down(self) -> None:
         """Wait until one more wrong key may be answered. Raises `Problem` if that would take too long."""
         delay = self._wrong_keys.delay()
@@ -215,7 +241,7 @@ def _authorize(holder: Holder, method: str, route: str) -> None:
         )
 
 
-async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None, owner: str) -> Ask:
+async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None, holder: Holder) -> Ask:
     """The request, with a body of `most` bytes; where that is None, the operation reads the body."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem("unsupported-encoding", "send the body as it is, without Content-Encoding")
@@ -230,7 +256,9 @@ async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None,
         content_range=request.headers.get("Content-Range"),
         traceparents=request.headers.getall("traceparent", []),
         headers=request.headers,
-        owner=owner,
+        holder=holder.name,
+        is_admin=holder.role is Role.ADMIN,
+        owner=holder.owner,
         content=BodyStream(_chunks(request), request.content_length) if most is None else None,
     )
 
@@ -275,6 +303,8 @@ _MORE_HEADERS = {
 
 def problem_answer(problem: Problem, headers: dict[str, str] | None = None) -> Reply:
     more = _MORE_HEADERS.get(problem.status, {})
+    if problem.retry_after is not None:
+        more = {"Retry-After": str(problem.retry_after)}
     return Reply(problem.status, problem.document, {**(headers or {}), **more}, "application/problem+json")
 
 

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SAFE = ("GET", "HEAD")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 KEY_HEADER = "lume-api-key"
+_BOUNDS, _MOST = {"max_active", "submissions_per_minute"}, 1_000_000
+"""What bounds the runs of a key, and the largest of these numbers."""
 
 
 class Role(enum.IntEnum):
@@ -43,11 +46,15 @@ class Holder:
 
     Attributes:
         owner: what sessions of the console derive from: the digest of the key, or the entry of the file.
+        max_active: of its runs, how many are executed at a time; None: as many as of all.
+        submissions_per_minute: None: any number.
     """
 
     name: str
     role: Role
     owner: str = field(default="", repr=False)
+    max_active: int | None = None
+    submissions_per_minute: int | None = None
 
 
 @frozen
@@ -84,13 +91,16 @@ OWN = Holder("server", Role.ADMIN)
 
 _NEEDED = {
     ("PUT", "/v1/flows/{flow}/versions/{version}"): Role.ADMIN,
+    ("GET", "/v1/server"): Role.ADMIN,
     ("POST", "/console/links"): Role.READ,  # the session may do what the key may
 }
 
 
 def needed(method: str, path: str) -> Role:
     """The lowest role that may do this; the path as in the router."""
-    return _NEEDED.get((method, path), Role.READ if method in _SAFE else Role.SUBMIT)
+    return _NEEDED.get(
+        ("GET" if method == "HEAD" else method, path), Role.READ if method in _SAFE else Role.SUBMIT
+    )
 
 
 class ApiKeys:
@@ -126,6 +136,17 @@ class ApiKeys:
         if self._path is not None:
             self._read_again(self._path)
         return self._holders.get(digest)
+
+    def at_limit(self, active: Mapping[str | None, int]) -> list[str]:
+        """The holders of which as many runs are active as are allowed.
+
+        Args:
+            active: how many runs of each holder are active, by its name.
+        """
+        if self._path is not None:
+            self._read_again(self._path)
+        limits = {holder.name: holder.max_active for holder in self._holders.values()}
+        return [name for name, most in limits.items() if most is not None and active.get(name, 0) >= most]
 
     @property
     def grants(self) -> tuple[Grant, ...]:
@@ -173,14 +194,16 @@ def read_keys(path: Path) -> tuple[dict[str, Holder], tuple[Grant, ...]]:
         digest = _digest_of(place, table)
         if digest in holders:
             raise ConfigurationError(f"keys: {path}: {name} and {holders[digest].name} have the same key")
-        holders[digest] = Holder(name, _role(place, table), digest)
+        holders[digest] = Holder(name, _role(place, table), digest, **_bounds(place, table))
     return holders, tuple(grants)
 
 
 def _digest_of(place: str, table: Any) -> str:
-    if not isinstance(table, dict) or set(table) != {"role", "sha256"}:
+    needed = {"role", "sha256"}
+    if not isinstance(table, dict) or not needed <= set(table) <= needed | _BOUNDS:
         raise ConfigurationError(
-            f"{place} must have role and sha256, and nothing else; or role, issuer and audience"
+            f"{place} must have role and sha256, perhaps also {' and '.join(sorted(_BOUNDS))}; nothing else; or "
+            "role, issuer and audience"
         )
     digest = table["sha256"]
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
@@ -188,6 +211,14 @@ def _digest_of(place: str, table: Any) -> str:
             f"{place}: sha256 must be the SHA-256 of the key in hex, as `lume key new` writes it"
         )
     return digest
+
+
+def _bounds(place: str, table: dict[str, Any]) -> dict[str, int]:
+    given = {name: table[name] for name in _BOUNDS & set(table)}
+    for name, value in given.items():
+        if type(value) is not int or not 1 <= value <= _MOST:
+            raise ConfigurationError(f"{place}: {name} must be a whole number from 1 to {_MOST:,}")
+    return given
 
 
 def _role(place: str, table: dict[str, Any]) -> Role:
@@ -200,11 +231,14 @@ def _role(place: str, table: dict[str, Any]) -> Role:
 
 def _grant(place: str, name: str, table: dict[str, Any]) -> Grant:
     needed, pair = {"role", "issuer", "audience"}, {"claim", "value"}
-    if not needed <= set(table) <= needed | pair | {"client_id"} or len(pair & set(table)) == 1:
+    if not needed <= set(table) <= needed | pair | {"client_id"} | _BOUNDS or len(pair & set(table)) == 1:
         raise ConfigurationError(
-            f"{place} must have role, issuer and audience, perhaps also claim with value, and client_id; nothing else"
+            f"{place} must have role, issuer and audience, perhaps also claim with value, client_id, "
+            f"{' and '.join(sorted(_BOUNDS))}; nothing else"
         )
     for key, value in table.items():
+        if key in _BOUNDS:
+            continue
         if not isinstance(value, str) or not value.strip():
             raise ConfigurationError(f"{place}: {key} must be a string that is not empty")
     if not is_confidential(table["issuer"]):
@@ -215,7 +249,7 @@ def _grant(place: str, name: str, table: dict[str, Any]) -> Grant:
         require("joserfc", "oidc", f"{place} (issuer)")
     except ModuleNotFoundError as error:
         raise ConfigurationError(str(error)) from None
-    holder = Holder(name, _role(place, table), f"entry {name}")
+    holder = Holder(name, _role(place, table), f"entry {name}", **_bounds(place, table))
     return Grant(
         holder,
         table["issuer"],

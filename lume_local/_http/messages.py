@@ -25,6 +25,9 @@ class Ask:
     traceparents: list[str] = field(factory=list)
     headers: Mapping[str, str] = field(factory=dict)
     content: "BodyStream | None" = None
+    holder: str = ""
+    """The name of the key or the token."""
+    is_admin: bool = True
     owner: str = ""
     """Of the key or the token, see `Holder`; empty for the server's own key, and where none is needed."""
 
@@ -92,6 +95,7 @@ _TITLES = {
     "internal": (500, "The server met an error"),
     "unavailable": (503, "The server can't do its work at the moment"),
     "too-many-wrong-keys": (429, "Too many wrong API keys"),
+    "too-many-submissions": (429, "The key has submitted too many runs"),
     "storage-full": (507, "The server has no room left"),
 }
 
@@ -102,11 +106,13 @@ class Problem(Exception):
     Args:
         kind: which one; the last part of its `type`.
         detail: what exactly is wrong and what to do.
+        retry_after: seconds after which the same request may succeed; by default as for others of its status.
         extra: more members of the document.
     """
 
-    def __init__(self, kind: str, detail: str, **extra: Any) -> None:
+    def __init__(self, kind: str, detail: str, *, retry_after: int | None = None, **extra: Any) -> None:
         super().__init__(kind, elided(detail))
+        self.retry_after = retry_after
         self.status, title = _TITLES[kind]
         self.document: dict[str, Any] = {
             "type": TYPE + kind,

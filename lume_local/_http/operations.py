@@ -1,12 +1,15 @@
 """The operations of the HTTP contract, independent of sockets and aiohttp: `Ask` in, `Reply` out."""
 
+import os
+import socket
 from collections.abc import Sequence
+from importlib.metadata import version
 
 import anyio
-from attrs import frozen
+from attrs import field, frozen
 
 from lume_async.models import RunStatus
-from lume_local._http import lookup, requests
+from lume_local._http import contract, lookup, requests
 from lume_local._http.documents import change_document, dry_run_document, etag, run_document
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._http.uploads import Uploads
@@ -27,7 +30,7 @@ from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.store import Store
-from lume_local._runs.times import ago_text
+from lume_local._runs.times import ago_text, now_text
 from lume_local._runs.waiters import EVERY_RUN, Hub
 
 CAPABILITIES = "idempotency, wait, changes, cancel"
@@ -48,6 +51,7 @@ class Api:
     _health: Health
     _dry_runs: DryRuns
     _contents: Contents
+    _started_at: str = field(factory=now_text)
 
     async def settled(self) -> None:
         """Wait until the present state survives a power cut, so that replies may show it."""
@@ -63,6 +67,32 @@ class Api:
             found["backup_age_seconds"] = round(age)
         return Reply(200, found)
 
+    async def live(self, ask: Ask) -> Reply:
+        """`GET /livez`: the process answers. Nothing else is looked at, as a restart would mend nothing else."""
+        return Reply(200, {"status": "ok"})
+
+    async def ready(self, ask: Ask) -> Reply:
+        """`GET /readyz`: whether the server takes work."""
+        reasons = self._health.reasons()
+        if self._runner.is_ending:
+            reasons.append("the server is ending: it begins no more runs")
+        if reasons:
+            raise Problem("unavailable", "; ".join(reasons))
+        return Reply(200, {"status": "ok"})
+
+    async def server(self, ask: Ask) -> Reply:
+        """`GET /v1/server`."""
+        this = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": self._started_at}
+        document = {
+            "version": version("lume-client"),
+            "contract_version": contract.number(),
+            "capabilities": CAPABILITIES.split(", "),
+            "state": {"kind": self._store.kind, "form": self._store.form},
+            "servers": [{**this, "is_ending": self._runner.is_ending}],
+            "runs": {"waiting": await self._store.waiting(), "active": len(self._runner.workers())},
+        }
+        return Reply(200, document)
+
     # -- runs
 
     async def submit(self, ask: Ask) -> Reply:
@@ -70,6 +100,10 @@ class Api:
         wanted = requests.submission(ask.body, ask.content_type)
         # The whole body is validated before anything that it names is looked up.
         lookup.check_webhook(wanted.webhook_url, parse_webhook)
+        if wanted.priority and not ask.is_admin:
+            raise Problem(
+                "forbidden", "priority: this needs a key with the role admin: leave it out", field="priority"
+            )
         flow, note = await lookup.require_flow(self._flows.runnable(wanted.flow_version))
         lookup.check_webhook(wanted.webhook_url, self._webhooks.check)
         located = lookup.require_place(flow, wanted.source_path, self._roots)
@@ -88,6 +122,8 @@ class Api:
             webhook_url=wanted.webhook_url and str(parse_webhook(wanted.webhook_url)),
             traceparent=requests.traceparent(ask.traceparents),
             note=note,
+            submitted_by=ask.holder,
+            priority=wanted.priority,
         )
         try:
             run, is_new = await self._runner.submit(new)

@@ -21,6 +21,8 @@ MOST_BYTES, MOST_OPEN_BYTES = 1024 * 1024, 4096
 DRY_ROWS, _MOST_DRY_ROWS = 20, 1000
 """Rows of each kind in the response to a dry run."""
 _MOST_METADATA = 64 * 1024
+_HIGHEST = 9
+"""The priority of a run is 0, which is that of all others, to 9."""
 _DEEPEST = 32
 _LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048, "why": 500}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -42,7 +44,7 @@ _KINDS: dict[type, str] = {
 }
 
 _STATUS = re.compile(r"[A-Z][A-Z_]{0,31}")
-_FILTERS = ("flow_version", "flow", "source_path", "source", "status", "since", "attention")
+_FILTERS = ("flow_version", "flow", "source_path", "source", "status", "since", "attention", "submitted_by")
 _PARAMETERS = {
     ("GET", "/v1/runs"): (*_FILTERS, "limit", "cursor"),
     ("GET", "/v1/runs/{run_id}/mapped"): ("limit", "cursor"),
@@ -67,10 +69,15 @@ class SubmissionBody:
     webhook_url: str | None
     dry_run: bool = False
     limit: int = DRY_ROWS
+    priority: int = 0
 
     def fingerprint(self) -> str:
         """The same for two bodies with equal fields."""
-        content = [self.flow_version, self.source_path, self.run_metadata, self.force_rerun, self.webhook_url]
+        content: list[Any] = [
+            *(self.flow_version, self.source_path, self.run_metadata, self.force_rerun, self.webhook_url)
+        ]
+        if self.priority:
+            content.append(self.priority)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -124,7 +131,8 @@ def submission(body: bytes, content_type: str | None = None) -> SubmissionBody:
         force_rerun=_flag(given, "force_rerun"),
         webhook_url=None if given.get("webhook_url") is None else _line(given, "webhook_url"),
         dry_run=dry_run,
-        limit=_rows(given),
+        limit=_whole(given, "limit", DRY_ROWS, _MOST_DRY_ROWS),
+        priority=_whole(given, "priority", 0, _HIGHEST),
     )
 
 
@@ -144,11 +152,11 @@ def _flag(fields: dict[str, Any], name: str) -> bool:
     return value
 
 
-def _rows(fields: dict[str, Any]) -> int:
-    value = fields.get("limit", DRY_ROWS)
+def _whole(fields: dict[str, Any], name: str, default: int, most: int) -> int:
+    value = fields.get(name, default)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (is_number and 0 <= value <= _MOST_DRY_ROWS and float(value).is_integer()):
-        raise _field("limit", f"must be a whole number from 0 to {_MOST_DRY_ROWS:,}")
+    if not (is_number and 0 <= value <= most and float(value).is_integer()):
+        raise _field(name, f"must be a whole number from 0 to {most:,}")
     return int(value)
 
 
@@ -319,6 +327,7 @@ def run_filter(pairs: Pairs) -> RunFilter:
         statuses=statuses,
         since=time_of(query, "since"),
         attention=_share(query, "attention"),
+        submitted_by=query.get("submitted_by"),
     )
 
 

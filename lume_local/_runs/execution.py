@@ -52,6 +52,7 @@ class Stop(enum.Enum):
     OVERDUE = RunStatus.FAILED, "the run took longer than its time limit of {limit:g} s; nothing was written"
     SILENT = RunStatus.CRASHED, f"the worker process did not respond for {{silence:g}} s; {NOTHING_WRITTEN}"
     SHUTDOWN = RunStatus.CRASHED, f"the server was stopped; {NOTHING_WRITTEN}"
+    DEFERRED = RunStatus.CREATED, ""  # begins anew with the next server
     UNASKED = RunStatus.CRASHED, f"DuckDB was interrupted; {NOTHING_WRITTEN}"
 
 
@@ -67,7 +68,7 @@ class Execution:
         late: Late,
         time_limit: float | None,
     ) -> None:
-        self._run, self._recorder, self._paths = run, recorder, paths
+        self.run, self._recorder, self._paths = run, recorder, paths
         self._settler, self._late = settler, late
         self._time_limit = time_limit
         self._why: Stop | None = None
@@ -123,7 +124,7 @@ class Execution:
         return outcome
 
     async def _follow(self, worker: Worker, job: Execute) -> Outcome | None:
-        run_id = self._run.run_id
+        run_id = self.run.run_id
         async with aclosing(worker.run(job)) as events:
             async for event in events:
                 self._has_begun = True
@@ -159,10 +160,10 @@ class Execution:
     def _is_publishing(self) -> bool:
         """Whether the worker has committed and is putting its files in place."""
         is_heard = anyio.current_time() < self._heard + SILENCE
-        return is_heard and committed(self._paths.folder(self._run.run_id)) is not None
+        return is_heard and committed(self._paths.folder(self.run.run_id)) is not None
 
     async def _conclude(self, worker: Worker, outcome: Outcome | None) -> None:
-        run, recorder = self._run, self._recorder
+        run, recorder = self.run, self._recorder
         match outcome:
             case None:
                 death = await worker.death()
@@ -186,9 +187,11 @@ class Execution:
                 await self._end_stopped(self._why or Stop.UNASKED)
 
     async def _end_stopped(self, why: Stop) -> None:
+        if why is Stop.DEFERRED:
+            return await self._recorder.defer(self.run.run_id)
         status, words = why.value
         message = words.format(limit=self._time_limit, silence=SILENCE)
-        await self._recorder.end(self._run.run_id, status, message=message)
+        await self._recorder.end(self.run.run_id, status, message=message)
 
 
 def _log_shards(run_id: str, shards: Json | None) -> None:

@@ -73,6 +73,15 @@ class RunRecorder:
         if run is not None and len(run.stages) == 1:
             self._on_message()
 
+    async def defer(self, run_id: str) -> None:
+        """A run that was stopped without output is as if it had not begun: the next server executes it."""
+        await self._carry_on(
+            run_id, lambda _: {"status": RunStatus.CREATED.value, "stages": [], "started_at": None}
+        )
+        await self._store.settled()
+        self.progress.pop(run_id, None)
+        self._hub.notify(run_id)
+
     async def _carry_on(self, run_id: str, change: Callable[[StoredRun], dict[str, Any]]) -> StoredRun | None:
         """Change a run, computed from its present state; None if it has ended: then it stays unchanged."""
         while True:

@@ -60,11 +60,17 @@ class NewRun:
     webhook_url: str | None = None
     traceparent: str | None = None
     note: str | None = None
+    submitted_by: str | None = None
+    priority: int = 0
 
 
 @frozen
 class StoredRun:
-    """A run as it is stored. `rev` grows with every change."""
+    """A run as it is stored. `rev` grows with every change.
+
+    Attributes:
+        submitted_by: the name of the key; None for runs of a server that did not note it.
+    """
 
     seq: int
     run_id: str
@@ -82,6 +88,7 @@ class StoredRun:
     metrics: dict[str, Any] = field(factory=dict)
     target_locations: dict[str, Any] = field(factory=dict)
     error_message: str | None = field(default=None, converter=optional(elided))
+    submitted_by: str | None = None
 
 
 @frozen
@@ -102,6 +109,7 @@ class RunFilter:
     statuses: list[str] = field(factory=list)
     since: str | None = None
     attention: float | None = None
+    submitted_by: str | None = None
 
 
 @frozen

@@ -4,7 +4,8 @@ The queue is the store itself: a fixed number of lanes each take the oldest wait
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -39,7 +40,12 @@ _PATIENCE = 10.0
 
 
 class Runner:
-    """Executes runs while its `running` block lasts; used from one event loop."""
+    """Executes runs while its `running` block lasts; used from one event loop.
+
+    Args:
+        at_limit: the keys that may have no more active runs, given how many each has.
+        drain: seconds for active runs to end when the server ends; what is left then begins anew later.
+    """
 
     def __init__(
         self,
@@ -52,17 +58,21 @@ class Runner:
         health: Health,
         max_active: int,
         time_limit: float | None = None,
+        at_limit: Callable[[Mapping[str | None, int]], Collection[str]] = lambda active: (),
+        drain: float = 0.0,
     ) -> None:
         self._store, self._recorder, self._paths, self._pool = store, recorder, paths, pool
         self._settler, self._late, self._health = settler, late, health
         self._max_active = max_active
         self._time_limit = time_limit
+        self._at_limit, self._drain = at_limit, drain
         self._active: dict[str, Execution] = {}
         """The runs that a lane executes, or that are cancelled while they wait: only their owner changes them."""
         self._left: set[str] = set()
         self._held = HeldRuns(paths, health)
         self._more = anyio.Event()
         self._closing = False
+        self._none_active = anyio.Event()
         self._recovered = anyio.Event()
         self._tasks: TaskGroup
 
@@ -112,7 +122,8 @@ class Runner:
         except Exception as error:
             await self._crash(run_id, error)
         finally:
-            del self._active[run_id]
+            self._release(run_id)
+            self._wake_lanes()  # it was counted among the active runs of its key
             ended.set()
 
     def workers(self) -> dict[str, int]:
@@ -128,7 +139,8 @@ class Runner:
     async def running(self) -> AsyncIterator[None]:
         """Recover the runs of an earlier server, then execute runs until the block ends.
 
-        Then active runs are stopped. Waiting runs stay CREATED; the next server executes them.
+        Then active runs are stopped: they are CRASHED, or CREATED again if they were given time (`drain`). Waiting
+        runs stay CREATED; the next server executes them.
         """
         async with task_group() as tasks:
             self._tasks = tasks
@@ -181,12 +193,30 @@ class Runner:
         except Exception as error:
             await self._crash(run.run_id, error)
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether no more runs begin."""
+        return self._closing
+
+    async def drain(self) -> None:
+        """Begin no more runs, and wait for those that are active, as long as they may take."""
+        if not self._drain:
+            return
+        self._closing = True
+        self._wake_lanes()
+        if self._active:
+            _log.warning("ending: waiting up to %g s for %d active runs", self._drain, len(self._active))
+        with anyio.CancelScope(deadline=anyio.current_time() + self._drain, shield=True):
+            while self._active:
+                self._none_active = anyio.Event()
+                await self._none_active.wait()
+
     def _close(self, tasks: TaskGroup) -> None:
         self._closing = True
         self._held.close()
         self._wake_lanes()
         for execution in self._active.values():
-            execution.stop(Stop.SHUTDOWN)
+            execution.stop(Stop.SHUTDOWN if not self._drain else Stop.DEFERRED)
         patience = _PATIENCE if self._recovered.is_set() else 0  # the next server recovers the rest
         tasks.cancel_scope.deadline = anyio.current_time() + patience
 
@@ -212,12 +242,13 @@ class Runner:
                 await self._do(run)
 
     async def _next(self) -> StoredRun | None:
-        """The oldest waiting run that is neither claimed nor left for later."""
+        """The waiting run that is next, and neither claimed nor left for later."""
         taken = {*self._active, *self._left, *self._late.run_ids, *self._held.run_ids}
-        return await self._store.oldest_waiting(taken)
+        active = Counter(execution.run.submitted_by for execution in self._active.values())
+        return await self._store.next_waiting(taken, self._at_limit(active))
 
     async def _claimed(self) -> StoredRun | None:
-        """The oldest waiting run, claimed for a lane; None if there is none."""
+        """The next waiting run, claimed for a lane; None if there is none."""
         while True:
             run = await self._next()
             if run is None:
@@ -232,11 +263,11 @@ class Runner:
             except Exception:
                 if execution.is_stopped:
                     return run  # a cancel waits for it: the lane ends it without output
-                del self._active[run.run_id]
+                self._release(run.run_id)
                 raise
             if run.status == RunStatus.CREATED:
                 return run
-            del self._active[run.run_id]  # it had ended before it was claimed
+            self._release(run.run_id)  # it had ended before it was claimed
 
     def _claim(self, run: StoredRun) -> Execution:
         execution = Execution(run, self._recorder, self._paths, self._settler, self._late, self._time_limit)
@@ -250,7 +281,12 @@ class Runner:
         except Exception as error:
             await self._crash(run.run_id, error)
         finally:
-            del self._active[run.run_id]
+            self._release(run.run_id)
+
+    def _release(self, run_id: str) -> None:
+        del self._active[run_id]
+        if not self._active:
+            self._none_active.set()
 
     async def _crash(self, run_id: str, error: Exception) -> None:
         """End a run after an internal error. If even that fails, only this run is affected."""

@@ -131,6 +131,16 @@ class Store(Protocol):
         ...
 
     @property
+    def kind(self) -> str:
+        """Where the state is, such as `sqlite`."""
+        ...
+
+    @property
+    def form(self) -> int:
+        """The number of its form: each release that changes it has a higher one."""
+        ...
+
+    @property
     def deliveries(self) -> Deliveries:
         """The outbox."""
         ...
@@ -236,8 +246,12 @@ class Store(Protocol):
         """
         ...
 
-    async def oldest_waiting(self, taken: Collection[str]) -> StoredRun | None:
-        """The oldest run that is CREATED and not among `taken`."""
+    async def next_waiting(self, taken: Collection[str], at_limit: Collection[str] = ()) -> StoredRun | None:
+        """The run that is to begin next: CREATED, not among `taken`, and not of a key that is `at_limit`.
+
+        Those with a higher priority come first. Otherwise (key, flow) take turns: the next run of each, then the one
+        after, in the order in which they were created.
+        """
         ...
 
     async def waiting(self) -> int:

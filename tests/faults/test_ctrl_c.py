@@ -81,7 +81,8 @@ AT_ONCE = 3
 
 NOISE = re.compile("was destroyed|never retrieved|never awaited|nclosed|Exception in |exception was|Fatal")
 LAST_WORDS = re.compile(
-    r"^(?!Traceback|Exception ignored|During handling|The above|Error calling __set_name__)\w.*$", re.MULTILINE
+    r"^(?!Traceback|Exception ignored|During handling|The above|Error calling __set_name__)\w.*$",
+    re.MULTILINE,
 )
 """The line of a traceback that names the error, and everything else at the margin but a note of Python on it."""
 

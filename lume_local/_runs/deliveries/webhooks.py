@@ -33,6 +33,7 @@ def event_body(run: StoredRun, status: str, finished_at: str) -> bytes:
         "flow_version": run.flow_version,
         "source_path": run.source_path,
         "run_metadata": run.run_metadata,
+        "submitted_by": run.submitted_by,
         "finished_at": finished_at,
     }
     return orjson.dumps(document)

@@ -26,7 +26,7 @@ def selected(wanted: RunFilter, before: int | None, limit: int) -> tuple[str, li
 
 def _is_grouped(wanted: RunFilter) -> bool:
     """Whether the runs are those of some flow versions in some statuses."""
-    searches = (wanted.source_path, wanted.source, wanted.since, wanted.attention)
+    searches = (wanted.source_path, wanted.source, wanted.since, wanted.attention, wanted.submitted_by)
     one = wanted.flow_version is not None
     return searches == (None,) * len(searches) and (
         wanted.flow is not None or (one and bool(wanted.statuses))
@@ -59,6 +59,7 @@ def _conditions(wanted: RunFilter) -> tuple[list[str], list[Any]]:
     for condition, value in (
         ("flow_version = ?", wanted.flow_version),
         ("source_path = ?", wanted.source_path),
+        ("submitted_by = ?", wanted.submitted_by),
         ("instr(source_path, ?) > 0", wanted.source),
         ("created_at >= ?", wanted.since),
         ("seq IN (SELECT seq FROM attention WHERE ratio > ?)", wanted.attention),

@@ -3,8 +3,18 @@
 RECEIVER = "substr(url, 1, 7 + instr(substr(url, 9) || '/', '/'))"
 """Scheme, host and port of a delivery's URL; empty for lineage events, which have none. An index is over it."""
 
-VERSION = 1
-"""The `user_version` of the file, from which a later release can migrate it. Another one is refused."""
+VERSION = 2
+"""The `user_version` of the file: its form. Earlier ones are migrated (`migrations`), later ones refused."""
+
+FLOW = "substr(flow_version, 1, instr(flow_version, ':') - 1)"
+"""The flow of a run's flow version. Indexes are over it."""
+
+QUEUE = f"""
+CREATE INDEX by_key ON runs (submitted_by, seq);
+CREATE INDEX queue ON runs (priority DESC, turn, seq, submitted_by) WHERE status = 'CREATED';
+CREATE INDEX queue_of ON runs (submitted_by, {FLOW}, priority, turn) WHERE status = 'CREATED';
+"""
+"""By who submitted them; and the runs that wait, in the order in which they begin, and by those who take turns."""
 
 SCHEMA = f"""
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -29,7 +39,10 @@ CREATE TABLE runs (
     metrics TEXT NOT NULL,
     target_locations TEXT NOT NULL,
     error_message TEXT,
-    webhook_url TEXT
+    webhook_url TEXT,
+    submitted_by TEXT,
+    priority INTEGER NOT NULL DEFAULT 0,
+    turn INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE UNIQUE INDEX one_active ON runs (flow_version, source_key)
@@ -101,5 +114,6 @@ CREATE INDEX by_flow_and_status ON runs (flow_version, status, seq);
 CREATE INDEX done_by_source ON runs (flow_version, source_key, seq)
     WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED');
 CREATE INDEX done_by_flow ON runs (flow_version, seq)
-    WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED')
+    WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED');
+{QUEUE}
 """

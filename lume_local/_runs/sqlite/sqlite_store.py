@@ -42,6 +42,7 @@ from lume_local._runs.sqlite.beside_runs import SqliteDeliveries, SqliteOutputs,
 from lume_local._runs.sqlite.durability import Durability
 from lume_local._runs.sqlite.listing import selected
 from lume_local._runs.sqlite.operation import operation
+from lume_local._runs.sqlite.schema import FLOW, VERSION
 from lume_local._runs.sqlite.state_file import open_state
 from lume_local._runs.sqlite.statistics import SqliteStatistics, flow_range
 from lume_local._runs.times import now_text
@@ -49,7 +50,7 @@ from lume_local._shared.identity import SourceContent
 
 _RUN_COLUMNS = (
     "seq, run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status, created_at, "
-    "started_at, finished_at, stages, metrics, target_locations, error_message"
+    "started_at, finished_at, stages, metrics, target_locations, error_message, submitted_by"
 )
 _JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations")
 _ACTIVE = f"status IN {ACTIVE}"
@@ -58,6 +59,8 @@ _DONE = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
 
 class SqliteStore:
     """The state of one data folder, as a `store.Store`. Close it. The arguments are those of `open_state`."""
+
+    kind, form = "sqlite", VERSION
 
     def __init__(self, path: Path, outputs: Path | None = None) -> None:
         self._db = open_state(path, outputs)
@@ -150,15 +153,33 @@ class SqliteStore:
         source = new.flow_version, new.source_path, new.source_key
         self._db.execute(
             "INSERT INTO runs (run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, "
-            "status, created_at, stages, metrics, target_locations, webhook_url) "
-            "VALUES (?, 1, ?, ?, ?, ?, ?, 'CREATED', ?, '[]', '{}', '{}', ?)",
-            [run_id, *source, orjson.dumps(new.run_metadata).decode(), new.force_rerun, now, new.webhook_url],
+            "status, created_at, stages, metrics, target_locations, webhook_url, submitted_by, priority, turn) "
+            "VALUES (?, 1, ?, ?, ?, ?, ?, 'CREATED', ?, '[]', '{}', '{}', ?, ?, ?, ?)",
+            [
+                *(run_id, *source, orjson.dumps(new.run_metadata).decode(), new.force_rerun, now),
+                *(new.webhook_url, new.submitted_by, new.priority, self._turn(new)),
+            ],
         )
         if new.traceparent is not None:
             self._db.execute("INSERT INTO traces VALUES (?, ?)", [run_id, new.traceparent])
         if new.note is not None:
             self._db.execute("INSERT INTO notes VALUES (?, ?)", [run_id, new.note])
         self._note_change(run_id, "CREATED", None)
+
+    def _turn(self, new: NewRun) -> int:
+        """The turn of a new run: after the last one that waits for its key and flow, not before the next one of all.
+
+        So a run that is submitted behind thousands of another key begins next. This is fair queueing by start tags:
+        nothing has to be remembered of runs that have begun.
+        """
+        same = "status = 'CREATED' AND priority = ?"
+        (head,) = self._db.execute(f"SELECT min(turn) FROM runs WHERE {same}", [new.priority]).fetchone()
+        (last,) = self._db.execute(
+            f"SELECT max(turn) FROM runs WHERE {same} AND submitted_by IS ? AND {FLOW} = ?",
+            [new.priority, new.submitted_by, new.flow_version.partition(":")[0]],
+        ).fetchone()
+        turn: int = max(head or 0, -1 if last is None else last + 1)
+        return turn
 
     def _note_change(self, run_id: str, status: str, finished_at: str | None) -> None:
         query = "INSERT INTO changes (run_id, status, finished_at, at) VALUES (?, ?, ?, ?)"
@@ -207,9 +228,13 @@ class SqliteStore:
         return None if row is None else _run(row)
 
     @operation
-    def oldest_waiting(self, taken: Collection[str]) -> StoredRun | None:
-        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE status = 'CREATED' ORDER BY seq LIMIT ?"
-        rows = self._db.execute(query, [len(taken) + 1])
+    def next_waiting(self, taken: Collection[str], at_limit: Collection[str] = ()) -> StoredRun | None:
+        allowed = f"AND submitted_by NOT IN ({', '.join('?' * len(at_limit))})" if at_limit else ""
+        query = (
+            f"SELECT {_RUN_COLUMNS} FROM runs WHERE status = 'CREATED' {allowed} "
+            "ORDER BY priority DESC, turn, seq LIMIT ?"
+        )
+        rows = self._db.execute(query, [*at_limit, len(taken) + 1])
         return next((_run(row) for row in rows if row["run_id"] not in taken), None)
 
     @operation

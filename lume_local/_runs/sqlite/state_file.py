@@ -14,6 +14,7 @@ from pathlib import Path
 from lume_local._runs.health import is_full
 from lume_local._runs.sqlite import operation
 from lume_local._runs.sqlite.attention import MENDS
+from lume_local._runs.sqlite.migrations import migrate
 from lume_local._runs.sqlite.schema import SCHEMA, VERSION
 from lume_local._runs.sqlite.statistics import COUNTS
 from lume_local._runs.times import now_text
@@ -67,7 +68,7 @@ def _create(path: Path, outputs: Path | None) -> None:
     draft.unlink(missing_ok=True)
     db = sqlite3.connect(draft, isolation_level=None)
     try:
-        db.executescript(f"BEGIN; {SCHEMA}; {COUNTS} PRAGMA user_version = {VERSION}; COMMIT")
+        db.executescript(f"BEGIN; {SCHEMA} {COUNTS} {MENDS} PRAGMA user_version = {VERSION}; COMMIT")
         db.execute("INSERT INTO facts VALUES ('store_id', ?)", [uuid.uuid4().hex[:8]])
     except sqlite3.DatabaseError as error:
         raise (_full(path) if is_full(path.parent) else error) from None
@@ -93,14 +94,15 @@ def _check_before_opening(path: Path) -> None:
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
     try:
         found: int = db.execute("PRAGMA user_version").fetchone()[0]
-        if found != VERSION and found:
+        if found > VERSION:
             raise _other_version(db, path, found)
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok" or not found:
             raise _damaged(path, f"is damaged ({verdict if found else 'it holds no tables'})")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        db.executescript(f"BEGIN; {MENDS} COMMIT")
+        if found < VERSION:
+            migrate(db, path, found)
         _skip_lost_numbers(db)
         db.execute("PRAGMA synchronous = NORMAL")  # see `durability`
     except sqlite3.DatabaseError as error:

@@ -49,7 +49,7 @@ def invoke(*words: str) -> Result:
 
 def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> None:
     invoke()
-    assert asked == [{"data": ".lume", "host": "127.0.0.1", "dev": False, "flows": "flows"}]
+    assert asked == [{"data": ".lume", "host": "127.0.0.1", "dev": False, "drain": 60.0, "flows": "flows"}]
 
 
 @pytest.mark.parametrize(

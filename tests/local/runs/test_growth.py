@@ -195,7 +195,7 @@ OPERATIONS: dict[str, Operation] = {
     "notes": lambda aged: aged.store.notes("run_1"),
     "unfinished": lambda aged: aged.store.unfinished(),
     "overtaken_by": lambda aged: overtaken(aged, 20),
-    "oldest_waiting": lambda aged: aged.store.oldest_waiting(["x"]),
+    "next_waiting": lambda aged: aged.store.next_waiting(["x"]),
     "active_sources": lambda aged: aged.store.active_sources(),
     "waiting": lambda aged: aged.store.waiting(),
     "runs_of": lambda aged: aged.store.runs_of(["f:v1", "broken:v1"]),

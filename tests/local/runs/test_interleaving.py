@@ -84,7 +84,7 @@ async def test_two_lanes_that_see_the_same_run_do_not_both_do_it(home: Path, scr
     async with serve(home, max_active=2) as wire:
         start = await place(wire)
         both = asyncio.Barrier(2)
-        script.at("oldest_waiting>", both.wait, both.wait)
+        script.at("next_waiting>", both.wait, both.wait)
         run = await wire.run("people:v1", "people.csv")
         assert script.is_over
         assert await history(wire, run["id"], start) == WHOLE
@@ -101,7 +101,7 @@ async def test_a_run_that_is_cancelled_while_a_lane_takes_it_is_not_begun(home: 
             assert answer.document["status"] == "CANCELLED"
             cancelled.set()
 
-        script.at("oldest_waiting>", cancel)
+        script.at("next_waiting>", cancel)
         run_id = (await wire.submit("people:v1", "people.csv")).document["id"]
         await cancelled.wait()
         (home / "other.csv").write_text(PEOPLE_CSV)
@@ -153,7 +153,7 @@ async def test_a_cancel_is_kept_where_the_lane_has_to_try_again(
         async def then() -> None:
             script.at("<settled", cancelled_and_failed)
 
-        script.at("oldest_waiting>", then)
+        script.at("next_waiting>", then)
         run_id = (await wire.submit("people:v1", "people.csv")).document["id"]
         await wire.until(run_id)
         assert script.is_over

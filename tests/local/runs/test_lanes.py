@@ -77,7 +77,7 @@ async def test_a_queue_that_can_not_be_read_is_unhealthy_and_read_again(
 
     async with serve(home, max_active=1) as wire:
         with monkeypatch.context() as patch:
-            patch.setattr(SqliteStore, "oldest_waiting", broken)
+            patch.setattr(SqliteStore, "next_waiting", broken)
             run_id = (await wire.submit("people:v1", "people.csv")).document["id"]
             async with asyncio.timeout(20):
                 while (answer := await wire.ask("GET", "/healthz")).status == 200:

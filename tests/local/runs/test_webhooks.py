@@ -220,7 +220,14 @@ async def test_the_end_of_a_run_is_told(home: Path) -> None:
         "run_id": run["id"],
         **{
             name: run[name]
-            for name in ("status", "flow_version", "source_path", "run_metadata", "finished_at")
+            for name in (
+                "status",
+                "flow_version",
+                "source_path",
+                "run_metadata",
+                "submitted_by",
+                "finished_at",
+            )
         },
     }
     assert [(event.run_id, event.status) for event in events] == [(run["id"], "SUCCEEDED")]

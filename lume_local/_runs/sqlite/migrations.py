@@ -1,0 +1,54 @@
+"""Brings the state file of an earlier release to the present form: forward only, one form at a time.
+
+Each step is one transaction, so that a server that is killed between two of them goes on with the next. Before the
+first, the file is copied: the copy is how to go back, as an earlier release refuses a newer form.
+"""
+
+import logging
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from lume_local._runs.sqlite.attention import MENDS
+from lume_local._runs.sqlite.schema import QUEUE, VERSION
+from lume_local._shared.commit import sync_file, sync_folder
+
+_log = logging.getLogger("lume_local")
+
+STEPS = {
+    1: f"""
+        {MENDS}
+        ALTER TABLE runs ADD COLUMN submitted_by TEXT;
+        ALTER TABLE runs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE runs ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
+        {QUEUE}
+    """,
+}
+"""By the form that a step begins with; it ends with the next. A step never changes once it is released."""
+
+
+def migrate(db: sqlite3.Connection, path: Path, form: int) -> None:
+    """Bring the file from an earlier form to `VERSION`. Raises sqlite3.Error, OSError."""
+    copy = copied(path, form)
+    for at in range(form, VERSION):
+        db.executescript(f"BEGIN IMMEDIATE; {STEPS[at]} PRAGMA user_version = {at + 1}; COMMIT")
+    _log.warning(
+        "%s is now in form %d of the state, it was in form %d: %s is a copy from before, for the earlier release",
+        *(path, VERSION, form, copy),
+    )
+
+
+def copied(path: Path, form: int) -> Path:
+    """A copy of the file in this form: the one that is there, else a new one."""
+    copy = path.with_name(f"{path.name}.form-{form}")
+    if copy.exists():
+        return copy
+    draft = copy.with_name(f"{copy.name}.draft")
+    draft.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as state, closing(sqlite3.connect(draft)) as into:
+        state.backup(into)
+    sync_file(draft)
+    os.replace(draft, copy)
+    sync_folder(copy.parent)
+    return copy

@@ -1,0 +1,99 @@
+"""How many runs a key may submit in a minute, and how many of its runs are executed at a time."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from local.servers import serve
+from local.wire import Wire
+
+import lume_local
+from lume_async.errors import ConfigurationError
+from lume_local._http.quotas import Quotas
+
+
+def entry(name: str, role: str = "submit", **bounds: object) -> str:
+    more = "".join(f"{key} = {value}\n" for key, value in bounds.items())
+    return f'[{name}]\nrole = "{role}"\nsha256 = "{hashlib.sha256(name.encode()).hexdigest()}"\n{more}'
+
+
+def test_a_bucket_for_each_key() -> None:
+    now = 100.0
+    quotas = Quotas(lambda: now)
+    assert [quotas.wait("a", 3) for _ in range(5)] == [0, 0, 0, 20, 20]
+    assert quotas.wait("b", 3) == 0
+    now += 19.5
+    assert quotas.wait("a", 3) == 1
+    now += 0.5
+    assert [quotas.wait("a", 3) for _ in range(2)] == [0, 20]
+    now += 1000
+    assert [quotas.wait("a", 3) for _ in range(4)] == [0, 0, 0, 20]
+
+
+async def test_more_submissions_than_a_key_may_make_are_refused_with_the_time_to_wait(home: Path) -> None:
+    (home / "keys.toml").write_text(entry("nightly", submissions_per_minute=2))
+    async with lume_local.serve(home / "flows", home / ".lume", [home], keys=home / "keys.toml") as server:
+        wire = Wire(server.base_url, "nightly")
+        async with wire.session:
+            answers = [await wire.submit("people:v1", "people.csv", force_rerun=True) for _ in range(3)]
+            listed = await wire.ask("GET", "/v1/runs?submitted_by=nightly")
+            assert (await wire.ask("GET", "/v1/runs?submitted_by=server")).document["items"] == []
+    assert answers[0].status == 201
+    made = [one for one in answers if one.status == 201]
+    assert [run["submitted_by"] for run in listed.document["items"]] == ["nightly"] * len(made)
+    assert (answers[2].status, answers[2].kind) == (429, "too-many-submissions")
+    assert 1 <= int(answers[2].headers["Retry-After"]) <= 30
+    assert "'nightly' may submit 2 runs a minute" in answers[2].document["detail"]
+
+
+async def test_runs_of_a_key_beyond_its_own_limit_wait_and_hold_up_no_other(home: Path) -> None:
+    for name in ("a", "b", "c"):
+        (home / f"{name}.csv").write_text((home / "people.csv").read_text())
+    (home / "slow.csv").write_text("id\n" + "".join(f"{n}\n" for n in range(20_000)))
+    (home / "keys.toml").write_text(entry("nightly", max_active=1) + entry("person"))
+    options = {"keys": home / "keys.toml", "max_active": 2}
+    async with lume_local.serve(home / "flows", home / ".lume", [home], **options) as server:
+        nightly, person = (Wire(server.base_url, name) for name in ("nightly", "person"))
+        async with nightly.session, person.session:
+            slow = (await nightly.submit("slow:v1", "slow.csv")).document["id"]
+            await nightly.until(slow, "TRANSFORMING")
+            waiting = (await nightly.submit("people:v1", "a.csv")).document["id"]
+            assert (await person.run("people:v1", "b.csv"))["status"] == "SUCCEEDED"
+            assert (await nightly.get(waiting)).document["status"] == "CREATED"
+            await nightly.ask("POST", f"/v1/runs/{slow}/cancel")
+            assert (await nightly.until(waiting))["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("bound", ["max_active = 0", "submissions_per_minute = true", 'max_active = "2"'])
+async def test_bounds_that_make_no_sense(home: Path, bound: str) -> None:
+    (home / "keys.toml").write_text(entry("nightly") + bound + "\n")
+    words = r"\[nightly\]: \w+ must be a whole number from 1 to 1,000,000"
+    with pytest.raises(ConfigurationError, match=words):
+        async with serve(home, keys=home / "keys.toml"):
+            pass
+
+
+async def test_only_an_admin_sets_a_priority(home: Path) -> None:
+    (home / "keys.toml").write_text(entry("person") + entry("chief", "admin"))
+    async with lume_local.serve(home / "flows", home / ".lume", [home], keys=home / "keys.toml") as server:
+        person, chief = (Wire(server.base_url, name) for name in ("person", "chief"))
+        async with person.session, chief.session:
+            refused = await person.submit("people:v1", "people.csv", priority=1)
+            assert (refused.status, refused.document["field"]) == (403, "priority")
+            assert (await person.submit("people:v1", "people.csv", priority=0)).status == 201
+            assert (await chief.submit("people:v1", "people.csv", priority=9, force_rerun=True)).status in (
+                201,
+                409,
+            )
+            about = await chief.ask("GET", "/v1/server")
+            assert (about.status, about.document["state"]) == (200, {"kind": "sqlite", "form": 2})
+            assert (await person.ask("GET", "/v1/server")).status == 403
+
+
+async def test_probes_need_no_key(home: Path) -> None:
+    async with serve(home) as wire:
+        other = Wire(str(wire.session._base_url).rstrip("/"), "wrong")
+        async with other.session:
+            for path in ("/livez", "/readyz"):
+                answer = await other.ask("GET", path)
+                assert (answer.status, answer.document) == (200, {"status": "ok"})
