@@ -113,9 +113,9 @@ class Loopback:
 
     async def refuse(self) -> None:
         """Close the port: every new connection is refused. Those that stand go on."""
-        await self._stop_listening()
         if self._parked is None:
-            self._park()
+            self._park()  # first: between the two, somebody else could get the port
+        await self._stop_listening()
 
     def release(self) -> None:
         """Let every stalled answer go on, now and later."""
@@ -139,6 +139,7 @@ class Loopback:
         """Hold the port without listening, so that nobody else gets it and connecting is refused."""
         parked = socket.socket()
         parked.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        parked.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # beside our own that still listens
         parked.bind(("127.0.0.1", self.port))
         self.port = parked.getsockname()[1]
         self._parked = parked
