@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from lume_local._options import ServerOptions as ServerOptions
     from lume_local._sample import JudgedColumn as JudgedColumn
     from lume_local._sample import SampleFile as SampleFile
+    from lume_local._sample import SampleParts as SampleParts
     from lume_local._sample import SampleRows as SampleRows
     from lume_local._sample import open_sample as open_sample
+    from lume_local._sample import sample_parts as sample_parts
+    from lume_local._sample import unpack_member as unpack_member
     from lume_local._serve import Server as Server
     from lume_local._serve import ThreadedServer as ThreadedServer
     from lume_local._serve import serve as serve

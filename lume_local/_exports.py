@@ -7,6 +7,8 @@ NAMES = {
     "lume_local._ddl": "table_ddl",
     "lume_local._flow.fields": "FlowError",
     "lume_local._options": "ServerOptions",
-    "lume_local._sample": "JudgedColumn SampleFile SampleRows open_sample",
+    "lume_local._sample": (
+        "JudgedColumn SampleFile SampleParts SampleRows open_sample sample_parts unpack_member "
+    ),
     "lume_local._serve": "Server ThreadedServer serve serve_in_thread",
 }

@@ -8,6 +8,7 @@ from attrs import frozen
 from lume_local._flow.databases import DatabaseQuery, read_query
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import check_placeholders
+from lume_local._flow.sheets import SheetSettings, read_sheets
 from lume_local._flow.store_urls import is_store_url
 from lume_local._flow.table_bounds import (
     FooterSettings,
@@ -24,7 +25,7 @@ SQL = "sql"
 _LINE_BYTES = 2_000_000
 _UNPACKED_BYTES = 10 * 1024**3
 _MOST_LINE_BYTES = 64_000_000
-_OF_FILES = ("uri", "compression", "identity", "max_unpacked_bytes")
+_OF_FILES = ("uri", "compression", "members", "identity", "max_unpacked_bytes")
 """Keys that a query has no use for."""
 _OF_TABLES = ("header", "names", "comment", "footer")
 """Keys that only lines and rows of a sheet have a use for."""
@@ -41,13 +42,14 @@ class SourceSettings:
     uris: tuple[str, ...]
     on_unknown_columns: str
     compression: str
+    members: tuple[str, ...]
     max_unpacked_bytes: int
     delim: str
     quote: str
     escape: str
     encoding: str
     max_line_bytes: int
-    sheet: str
+    sheets: SheetSettings
     header: HeaderSettings
     comment: str
     footer: FooterSettings | None
@@ -64,14 +66,15 @@ def read_source(table: Table) -> SourceSettings:
         format=table.choice("format", ("csv", "ndjson", "json", "parquet", "excel", SQL), default="csv"),
         uris=_uris(table),
         on_unknown_columns=table.choice("on_unknown_columns", ("ignore", "warn", "fail"), default="ignore"),
-        compression=table.choice("compression", ("auto", "none", "gzip", "zstd"), default="auto"),
+        compression=table.choice("compression", ("auto", "none", "gzip", "zstd", "zip"), default="auto"),
+        members=_members(table),
         max_unpacked_bytes=table.count("max_unpacked_bytes", default=_UNPACKED_BYTES, most=2**50),
         delim=csv.text("delim", default=",", longest=1),
         quote=csv.text("quote", default='"', longest=1),
         escape=csv.text("escape", default="", longest=1),
         encoding=csv.text("encoding", default="utf-8", longest=40),
         max_line_bytes=table.count("max_line_bytes", default=_LINE_BYTES),
-        sheet=excel.text("sheet", default="", longest=200),
+        sheets=read_sheets(excel),
         header=read_header(table),
         comment=read_comment(table),
         footer=read_footer(table),
@@ -83,7 +86,7 @@ def read_source(table: Table) -> SourceSettings:
     for key in _OF_TABLES:
         if source.format not in ("csv", "excel") and key in table.values:
             raise FlowError(f"source.{key}", f"has no meaning for format {source.format!r}: remove it")
-    for part in (table, csv, excel):
+    for part in (table, csv):
         part.no_more()
     for key in ("csv", "excel", *(_OF_FILES if source.format == SQL else ())):
         if source.format != key and key in table.values:
@@ -109,6 +112,21 @@ def _uris(table: Table) -> tuple[str, ...]:
                 "source.uri", f"{uri!r} is a pattern, and so must be a path or a URL of an object store"
             )
     return uris
+
+
+def _members(table: Table) -> tuple[str, ...]:
+    """Patterns of what is read from an archive, in their order: one, or a list."""
+    given = table.values.get("members")
+    members = (table.text("members"),) if isinstance(given, str) else tuple(table.scalars("members"))
+    for one in members:
+        if not isinstance(one, str) or not one.strip("/ ") or one.startswith("/") or len(one) > 1000:
+            raise FlowError(
+                "source.members",
+                f'{one!r} is not a pattern of names in an archive, such as "*.csv" or "**/*.csv"',
+            )
+    if members and table.values.get("compression", "auto") not in ("auto", "zip"):
+        raise FlowError("source.members", 'has no meaning unless compression is "zip" or "auto": remove it')
+    return members
 
 
 def _null(table: Table) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ LENGTH = 32
 """The number of bytes needed to recognize a file."""
 
 ZIP = "a ZIP archive (such as .xlsx, .docx, .ods)"
+OLE = "an old Office document (such as .xls, .doc)"
 PARQUET = "a Parquet file"
 GZIP = "a gzip file"
 ZSTD = "a zstd file"
@@ -15,7 +16,7 @@ XZ = "an xz file"
 _KINDS = (
     ("a PDF document", rb"%PDF-"),
     (ZIP, rb"PK(\x03\x04|\x05\x06)"),
-    ("an old Office document (such as .xls, .doc)", rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+    (OLE, rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
     (PARQUET, rb"PAR1\x15"),  # without \x15 it could be the name of a column
     (GZIP, rb"\x1f\x8b"),
     (ZSTD, rb"\x28\xb5\x2f\xfd"),

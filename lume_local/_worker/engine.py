@@ -16,8 +16,8 @@ from lume_local._shared.protocol import Json
 from lume_local._worker.connection import words_of
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.seeds import check_seeds
-from lume_local._worker.sources.formats.encoding import hint_of_encoding
 from lume_local._worker.sources.formats.names import changes, noted
+from lume_local._worker.sources.formats.text.encoding import hint_of_encoding
 from lume_local._worker.sources.places.held import changed, moved, named
 from lume_local._worker.sources.places.source_kinds import check_source
 from lume_local._worker.sources.source import SourceError
@@ -106,6 +106,7 @@ class Run:
             reason = "filtered" if into is filtered else check["reason"]
             if count:
                 into[reason] = into.get(reason, 0) + count
+        warnings |= intake.account.warnings
         warnings |= few_rows(intake.account.records, filtered["filtered"], self.context.job.mends)
         duplicates, malformed = self._count_late(taken, reasons), intake.malformed.total
         metrics = {

@@ -20,11 +20,11 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
-from lume_local._worker.sources.formats.csv import names_of
-from lume_local._worker.sources.formats.dialect import Dialect
-from lume_local._worker.sources.formats.excel import read_sheet
 from lume_local._worker.sources.formats.names import visible_columns
 from lume_local._worker.sources.formats.rows_file import RowsFile
+from lume_local._worker.sources.formats.sheets.excel import opened_sheets, read_sheet
+from lume_local._worker.sources.formats.text.csv import names_of
+from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.intake import Account, Malformed, Reading
 from lume_local._worker.sources.read import FORMATS
 from lume_local._worker.sources.source import SourceError, no_pause
@@ -68,7 +68,11 @@ class HeldSample:
                 True,
             )
             kind = flow["format"]
-            layout = read_sheet(reading, most) if kind == "excel" else FORMATS[kind](reading)
+            if kind == "excel":
+                with opened_sheets(reading) as sheets:  # of several, the first stands for all
+                    layout = read_sheet(reading, most, sheets[0] if sheets else None)
+            else:
+                layout = FORMATS[kind](reading)
             reading.malformed.close()
             found = _first(connection, layout, most)
             header = names_of(reading, Dialect.of(flow["csv"])) if kind == "csv" else list(layout.raw)

@@ -63,6 +63,8 @@ def _source(sample: Sample) -> list[str]:
     lines = [f"# {visible(doubt)}" for doubt in sample.doubts]
     if "compression" in sample.source:
         lines.append(f"compression = {_basic(sample.source['compression'])}")
+    if "members" in sample.source:
+        lines.append(f"members = {_basic(sample.source['members'])}")
     if csv := sample.source.get("csv"):
         options = ", ".join(f"{key} = {_basic(value)}" for key, value in csv.items())
         lines.append(f"csv = {{ {options} }}")

@@ -1,7 +1,8 @@
-"""Reading a sample file, CSV, NDJSON, JSON, Parquet or Excel: how it is written, its columns, their types."""
+"""Reading a sample of any format: how it is written, its columns, their types. An archive is read by a member."""
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
@@ -10,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import click
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from lume_async import ConfigurationError
 from lume_async._base.elided import elided
@@ -20,7 +21,7 @@ from lume_cli._work.flow.null_words import NullWords, null_words
 from lume_cli._work.flow.sample_doubts import controls, doubts, of_malformed, of_names, trailing_delimiter
 from lume_cli._work.flow.sample_file import compression_of, encoding_of, open_bytes, refuse_binary
 from lume_cli._work.flow.sample_text import copy_head, json_format, objects
-from lume_local import SampleFile, SampleRows, open_sample
+from lume_local import SampleFile, SampleParts, SampleRows, open_sample, sample_parts, unpack_member
 from lume_local._shared import magic
 
 _ROWS = 10_000
@@ -28,7 +29,11 @@ _ROWS = 10_000
 _MOST_COLUMNS = 2000
 _LINES = 200
 """Lines from which the delimiter is guessed."""
-_KINDS: dict[str | None, Literal["parquet", "excel"]] = {magic.PARQUET: "parquet", magic.ZIP: "excel"}
+_KINDS: dict[str | None, Literal["parquet", "excel"]] = {
+    magic.PARQUET: "parquet",
+    magic.ZIP: "excel",
+    magic.OLE: "excel",
+}
 _QUOTING: tuple[dict[str, str], ...] = ({}, {"escape": "\\"}, {"quote": ""})
 """What is tried, in this order, if quotes are broken: the first with the fewest malformed lines is used."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -63,9 +68,14 @@ def read_sample(path: Path, encoding: str | None = None, delim: str | None = Non
         click.UsageError: it can't be read as any of the formats.
     """
     try:
+        parts = sample_parts(path)
+        if parts.members:
+            return _of_archive(path, parts.members, encoding, delim)
         if (kind := _kind(path)) is not None:
             with open_sample(path, name=str(path)) as file:
-                return _judged(path, file, file.rows({"format": kind}, most=_ROWS), {"format": kind}, [])
+                return _judged(
+                    path, file, file.rows({"format": kind}, most=_ROWS), {"format": kind}, _of_sheets(parts)
+                )
         refuse_binary(path)
         with open_bytes(path) as packed:
             text = json_format(packed)
@@ -82,10 +92,46 @@ def read_sample(path: Path, encoding: str | None = None, delim: str | None = Non
         raise click.UsageError(str(error)) from None
 
 
+def _of_sheets(parts: SampleParts) -> list[str]:
+    """What to check about the sheets of a workbook of which one is read."""
+    asked = []
+    if others := parts.sheets[1:]:
+        listed = ", ".join(map(repr, others[:5])) + (", …" if others[5:] else "")
+        asked.append(f"read is the sheet {parts.sheets[0]!r}; for {listed}, set excel = {{ sheet = … }}")
+    if parts.hidden:
+        listed = ", ".join(map(repr, parts.hidden[:5])) + (", …" if parts.hidden[5:] else "")
+        asked.append(f"hidden, and not read: {listed}")
+    return asked
+
+
 def _kind(path: Path) -> Literal["parquet", "excel"] | None:
     """The format of a file that is no text."""
     with path.open("rb") as file:
         return _KINDS.get(magic.kind_of(file.read(magic.LENGTH)))
+
+
+def _of_archive(path: Path, members: list[str], encoding: str | None, delim: str | None) -> Sample:
+    """By the first of the members of the most frequent kind, as a flow reads all of that kind."""
+    suffixes = Counter(Path(name).suffix for name in members)
+    suffix = max(suffixes, key=lambda one: (suffixes[one], one))
+    read = [name for name in members if name.endswith(suffix)]
+    with TemporaryDirectory(prefix="lume-init-") as folder:
+        copy = Path(folder) / f"sample{suffix}"
+        unpack_member(path, read[0], copy)
+        try:
+            sample = read_sample(copy, encoding, delim)
+        except click.UsageError as error:
+            raise click.UsageError(error.message.replace(str(copy), f"{path}/{read[0]}")) from None
+    source = {name: value for name, value in sample.source.items() if name != "compression"}
+    if path.suffix.lower() != ".zip":
+        source["compression"] = "zip"
+    asked = [f"the columns are those of {read[0]!r}"] if len(read) > 1 else []
+    if len(members) > 1:
+        source["members"] = ("**/*" if any("/" in name for name in read) else "*") + suffix
+    if left := [name for name in members if name not in read]:
+        others = ", ".join(map(repr, left[:5])) + (", …" if left[5:] else "")
+        asked.append(f"not read of the archive: {others}")
+    return evolve(sample, source=source, doubts=[*asked, *sample.doubts])
 
 
 def _of_objects(path: Path, head: Path, kind: Literal["json", "ndjson"]) -> Sample:

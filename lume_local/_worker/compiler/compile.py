@@ -16,6 +16,7 @@ from lume_local._flow.aliases import folded
 from lume_local._flow.databases import TableTarget
 from lume_local._flow.definition import PAIRS, Column, Flow, Rule, quoted
 from lume_local._flow.fields import FlowError
+from lume_local._flow.sheets import is_pattern
 from lume_local._worker.cleaners.library import statements
 from lume_local._worker.compiler.casts import cast, storage_type
 from lume_local._worker.compiler.checks import RowCheck, column_checks, literal, rule_check
@@ -68,9 +69,10 @@ def compile_flow(
         "header": asdict(flow.source.header),
         "comment": flow.source.comment,
         "footer": asdict(flow.source.footer) if flow.source.footer else None,
-        "sheet": flow.source.sheet,
+        "excel": asdict(flow.source.sheets) | {"of_all": is_pattern(flow.source.sheets.sheet)},
         "on_unknown_columns": flow.source.on_unknown_columns,
         "compression": flow.source.compression,
+        "members": list(flow.source.members),
         "max_unpacked_bytes": flow.source.max_unpacked_bytes,
         "null": list(flow.source.null),
         "max_ratio": flow.max_ratio,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from lume_local._worker.outputs.row_json import LINE, REASONS, ROW, Broken, OutputRow, output_row
-from lume_local._worker.sources.formats.dialect import Dialect
+from lume_local._worker.sources.formats.text.dialect import Dialect
 
 
 class CsvRows:

@@ -25,7 +25,7 @@ from lume_local._worker.outputs.ndjson_rows import NdjsonRows
 from lume_local._worker.outputs.parquet_rows import ParquetRows
 from lume_local._worker.outputs.row_json import Broken, OutputRows, Reasons, reject_json
 from lume_local._worker.sources.files import is_utf8_name
-from lume_local._worker.sources.formats.dialect import Dialect
+from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.places.held import Held, named
 
 if TYPE_CHECKING:

@@ -67,6 +67,7 @@ def _taken(job: Execute, folder: Path, file: File) -> dict[str, Any]:
         "lines": intake.account.lines,
         "records": intake.account.records,
         "skipped": intake.account.skipped,
+        "warnings": intake.account.warnings,
         "malformed": malformed.plain(),
         "is_cut_wrong": job.flow["format"] == "csv" and ends_within_a_record(file.path, malformed, job.flow),
     }

@@ -35,6 +35,7 @@ from lume_local._worker.statements import Statements
 from lume_local._worker.steps import Context, Judged, Metrics, TakenIn, Unmet, check_written
 from lume_local._worker.targets.parts_target import PartsTarget
 
+_INSIDE = "one worker reads all, as an archive or workbook among them can hold several"
 _MOST_NAMED = 20
 """Files that are not cut are named in the metrics, up to so many."""
 
@@ -239,7 +240,8 @@ def _described(context: Context, count: int, plans: list[Plan]) -> dict[str, Any
     engine = context.job.engine or {}
     whole = {plan.single.shown: plan.why for plan in plans if plan.why}
     if not plans:
-        whole = {"the query": "one worker reads it"}
+        inside = {one.shown: _INSIDE for one in context.source.each()}
+        whole = inside or {"the query": "one worker reads it"}
     kind = engine.get("kind") or engine["url"].partition("://")[0]  # the rest may hold a secret
     return {"engine": kind, "count": count, "whole": dict(list(whole.items())[:_MOST_NAMED])}
 

@@ -109,6 +109,7 @@ def account_of(plan: Plan, parts: Sequence[Taken]) -> tuple[Account, Joined]:
     for part in parts:
         again = 0 if part.shard.first else head_lines
         account.skip(part.result["skipped"])
+        account.warnings |= part.result["warnings"]
         if again:
             account.skip(plan.above, -1)
         malformed.append((account.lines - again, Malformed.of(part.result["malformed"])))

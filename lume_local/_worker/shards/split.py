@@ -20,14 +20,14 @@ from attrs import evolve, field, frozen
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.shards.access import fetch_range, local_path, new_folder, open_part
 from lume_local._worker.sources.files import BLOCK, is_utf8_name, opened
-from lume_local._worker.sources.formats.csv_header import header_of
-from lume_local._worker.sources.formats.dialect import LINE_END, Dialect
 from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in, whole_lines
+from lume_local._worker.sources.formats.text.csv_header import header_of
+from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect
 from lume_local._worker.sources.intake import Malformed
 from lume_local._worker.sources.mending.mended import delim_of
 from lume_local._worker.sources.mending.resent import BEGINNING, OF_REJECTS, delim_of_rejects
 from lume_local._worker.sources.places.held import Held, changed
-from lume_local._worker.sources.places.unpack import compression_of
+from lume_local._worker.sources.places.unpack import ZIP, compression_of
 from lume_local._worker.sources.source import Single, SourceError
 
 _REACH = 256 * 1024
@@ -204,11 +204,23 @@ class Plan:
 def planned(
     singles: Sequence[Single], flow: dict[str, Any], engine: dict[str, Any], folder: Path
 ) -> list[Plan]:
-    """A plan for each file. Raises `SourceError` where an object can't be read."""
+    """A plan for each file; none if one worker has to read them all.
+
+    Raises `SourceError` where an object can't be read.
+    """
+    if any(may_hold_several(single, flow) for single in singles):
+        return []
     size: int = engine["shard_bytes"]
     if engine.get("shards"):
         size = max(1, -(-sum(one.bytes for one in singles) // engine["shards"]))
     return [_plan(single, flow, size, folder / f"head{n}") for n, single in enumerate(singles)]
+
+
+def may_hold_several(single: Single, flow: dict[str, Any]) -> bool:
+    """Whether what is one file now can be several once it is open."""
+    name = local_path(single) or Path(single.shown)
+    of_sheets = flow["format"] == "excel" and flow["excel"]["of_all"]
+    return of_sheets or compression_of(name, flow["compression"], None) == ZIP
 
 
 def _plan(single: Single, flow: dict[str, Any], size: int, copy: Path) -> Plan:

@@ -31,13 +31,15 @@ class Account:
         lines: physical lines; of line ends within quotes too.
         records: rows, and lines that can't be rows. Every one of them is mapped or rejected.
         skipped: how many of the lines (of a sheet: rows) are neither the header nor of a record: `preamble`,
-            `comments`, `blank`, `footer`.
+            `comments`, `blank`, `footer`, and of a sheet those `outside` of the range.
+        warnings: what is left out, but not as a line.
     """
 
     bytes: int
     lines: int = 0
     records: int = 0
     skipped: dict[str, int] = field(factory=dict)
+    warnings: dict[str, int] = field(factory=dict)
     files: "list[tuple[str, Account]]" = field(factory=list)
 
     def skip(self, skipped: dict[str, int], times: int = 1) -> None:
@@ -46,6 +48,10 @@ class Account:
             if count := self.skipped.pop(kind, 0) + times * lines:
                 self.skipped[kind] = count
 
+    def warn(self, warning: str) -> None:
+        """Add a warning to those of the run."""
+        self.warnings[warning] = self.warnings.get(warning, 0) + 1
+
     @classmethod
     def of(cls, files: "list[tuple[str, Account]]") -> "Account":
         each = [one for _, one in files]
@@ -53,6 +59,7 @@ class Account:
         together = cls(sum(one.bytes for one in each), lines, records)
         for one in each:
             together.skip(one.skipped)
+            together.warnings |= one.warnings
         together.files = files
         return together
 

@@ -1,6 +1,6 @@
 """The files of a source from what they are to what DuckDB reads, with the account of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -8,14 +8,15 @@ from typing import Any
 from attrs import evolve, frozen
 from duckdb import DuckDBPyConnection
 
+from lume_async._base.elided import elided
 from lume_local._shared import magic
 from lume_local._worker.sources.files import is_utf8_name, recode
-from lume_local._worker.sources.formats.csv import read_csv
-from lume_local._worker.sources.formats.encoding import refuse_other_encoding
-from lume_local._worker.sources.formats.excel import read_excel
 from lume_local._worker.sources.formats.json import read_json
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.parquet import read_parquet
+from lume_local._worker.sources.formats.sheets.excel import OpenSheet, opened_sheets, read_excel
+from lume_local._worker.sources.formats.text.csv import read_csv
+from lume_local._worker.sources.formats.text.encoding import refuse_other_encoding
 from lume_local._worker.sources.intake import Account, Malformed, Reading
 from lume_local._worker.sources.mending.mended import as_saved
 from lume_local._worker.sources.mending.mended_book import DELIM, as_csv
@@ -24,7 +25,7 @@ from lume_local._worker.sources.mending.resent_objects import read_resent_object
 from lume_local._worker.sources.places.query_source import read_rows
 from lume_local._worker.sources.places.unpack import compression_of
 from lume_local._worker.sources.several_files import AllMalformed, one_after_the_other
-from lume_local._worker.sources.source import File, Pause, SourceError
+from lume_local._worker.sources.source import File, Pause, SourceError, check_number
 from lume_local._worker.statements import Layout
 
 FORMATS: dict[str, Callable[[Reading], Layout]] = {
@@ -42,7 +43,7 @@ _KINDS = {
     "ndjson": "NDJSON files",
     "json": "JSON files",
     "parquet": "Parquet files",
-    "excel": "Excel workbooks (.xlsx)",
+    "excel": "workbooks (.xlsx, .xls, .xlsb, .ods)",
 }
 
 
@@ -65,22 +66,56 @@ def read_source(
         if len(files) > 1:
             own = folder / f"file{n}"
             own.mkdir()
-        account, malformed = Account(file.bytes), Malformed(own / "malformed")
-        about = (file.path, file.shown, flow, own, account, malformed, pause, file.is_beginning, file.is_end)
-        readings.append(Reading(connection, *about))
-        with closing(malformed):
-            layouts.append(_layout(readings[-1], file.format))
+        about = (file.path, file.shown, flow, own, Account(file.bytes), Malformed(own / "malformed"), pause)
+        whole = Reading(connection, *about, file.is_beginning, file.is_end)
+        with closing(_parts(whole, file.format)) as parts:
+            for reading, sheet in parts:
+                readings.append(reading)
+                check_number(len(readings))
+                with closing(reading.malformed):
+                    layouts.append(
+                        _layout(reading, file.format) if sheet is None else read_excel(reading, sheet)
+                    )
     all_malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
-    if len(files) == 1:
+    if len(readings) == 1:
         return Intake(layouts[0], readings[0].account, all_malformed)
     account = Account.of([(one.shown, one.account) for one in readings])
-    return Intake(one_after_the_other(layouts, [file.shown for file in files]), account, all_malformed)
+    return Intake(one_after_the_other(layouts, [one.shown for one in readings]), account, all_malformed)
+
+
+def _parts(reading: Reading, format: str) -> Generator[tuple[Reading, OpenSheet | None], None, None]:
+    """The file, or each of several sheets of it that are read, of a workbook that is open meanwhile."""
+    if format != "excel" or delim_of_rejects(_start(reading)):
+        yield reading, None
+        return
+    with opened_sheets(reading) as sheets:
+        if not sheets:
+            yield reading, None
+        for n, sheet in enumerate(sheets):
+            own = reading.folder / f"sheet{n}"
+            own.mkdir()
+            yield (
+                evolve(
+                    reading,
+                    shown=f"{reading.shown}/{elided(sheet.name, 200)}",
+                    folder=own,
+                    account=Account(0)
+                    if n
+                    else reading.account,  # the bytes of the workbook count for the first
+                    malformed=Malformed(own / "malformed"),
+                ),
+                sheet,
+            )
+
+
+def _start(reading: Reading) -> bytes:
+    with reading.path.open("rb") as file:
+        return file.read(max(BEGINNING, magic.LENGTH))
 
 
 def _layout(reading: Reading, format: str) -> Layout:
     if reading.is_beginning:
-        with reading.path.open("rb") as file:
-            start = file.read(max(BEGINNING, magic.LENGTH))
+        start = _start(reading)
         if format != "excel" and format in _KINDS and (book := as_csv(reading)):
             return _read_rejects(book, format, DELIM)
         if format != "csv" and format in _KINDS and (delim := delim_of_rejects(start[:BEGINNING])):
@@ -105,10 +140,11 @@ def _read_rejects(reading: Reading, format: str, delim: str) -> Layout:
     return read_resent_objects(resent) if format in ("json", "ndjson") else read_csv(resent)
 
 
-_ITS_OWN = {"parquet": "a Parquet file", "excel": "a ZIP archive"}
+_ITS_OWN = {"parquet": ("a Parquet file",), "excel": ("a ZIP archive", "an old Office document")}
 _HOW = {
     "a Parquet file": 'register a flow version with format = "parquet"',
-    "a ZIP archive": 'unpack it or, if it is a workbook (.xlsx), register a flow version with format = "excel"',
+    "a ZIP archive": 'if it is a workbook (.xlsx), register a flow version with format = "excel"; else let its name '
+    'end with .zip, or register one with compression = "zip"',
     "a gzip file": 'let its name end with .gz, or register a flow version with compression = "gzip"',
     "a zstd file": 'let its name end with .zst, or register a flow version with compression = "zstd"',
 }
@@ -121,7 +157,7 @@ def _refuse_binary(reading: Reading, format: str, start: bytes) -> None:
     if format not in _KINDS:
         return
     found = magic.kind_of(start)
-    if found is None or found.startswith(_ITS_OWN.get(format, "-")):
+    if found is None or found.startswith(_ITS_OWN.get(format, ("-",))):
         return
     how = next((how for kind, how in _HOW.items() if found.startswith(kind)), "convert it first")
     if found.startswith(_PACKED) and compression_of(

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
+from lume_local._flow.patterns import MOST_FILES
 from lume_local._shared.identity import SourceContent
 
 Pause = Callable[[], None]
@@ -61,6 +62,12 @@ class Single:
     shown: str
     bytes: int
     tag: str = ""
+
+
+def check_number(files: int, what: str = "files") -> None:
+    """Refuse a source of more files than a run reads. Raises `SourceError`."""
+    if files > MOST_FILES:
+        raise SourceError(f"the source has {files:,} {what}, but a run reads at most {MOST_FILES:,}")
 
 
 class Source(Protocol):

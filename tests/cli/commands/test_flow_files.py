@@ -199,7 +199,10 @@ def test_ndjson(tmp_path: Path) -> None:
     [
         (b"\x1f\x8b\x08", "can't be read"),
         (b"PAR1\x15...", "is not a Parquet file that can be read"),
-        (b"PK\x03\x04....", "is a damaged ZIP archive, not an Excel workbook (.xlsx): copy it again"),
+        (
+            b"PK\x03\x04....",
+            "is a damaged ZIP archive, not a workbook (.xlsx, .xls, .xlsb, .ods): copy it again",
+        ),
         (b'{"a": \n{"b": \n', "is not valid JSON"),
         (b"{}\n[1]\n", "has no object with a member"),
     ],

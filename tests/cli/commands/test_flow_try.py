@@ -2,11 +2,13 @@
 
 import json
 import signal
+import zipfile
 from pathlib import Path
 
 import pytest
 from cli.shell import Done, Shell
 from local.flows import PEOPLE
+from local.workbooks import KINDS, Sheet, written
 
 from lume_cli._output.try_view import rejected_table, rows
 
@@ -32,6 +34,27 @@ def test_clean_and_rejected_rows_with_reasons(lone: Shell, folder: Path) -> None
     assert "CLEAN" in done.out
     assert "REJECTED" in done.out
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "zip"])
+def test_containers(lone: Shell, folder: Path, kind: str) -> None:
+    """What `lume flow init` has written of a workbook or an archive is tried on it."""
+    sheets = {"Hidden": Sheet([["?"]], "hidden"), "Orders": Sheet([["No", "Name"], [1, "A"], [2, "B"]])}
+    sample = folder / f"orders.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(sample, "w") as archive:
+            for name in ("a.csv", "b.csv", "readme.txt"):
+                archive.writestr(name, "No,Name\n1,A\n")
+    else:
+        sample.write_bytes(written(kind, sheets))
+    made = lone.lume("flow", "init", sample.name)
+    (folder / "orders.toml").write_text(made.out)
+    found = json.loads(lone.lume("flow", "try", "orders.toml", sample.name, "-o", "json").out)
+    wanted = [
+        {"no": 1, "name": "A"},
+        {"no": 1 if kind == "zip" else 2, "name": "A" if kind == "zip" else "B"},
+    ]
+    assert (found["rows_read"], found["clean"]) == (2, wanted)
 
 
 def test_json_has_the_rows(lone: Shell, folder: Path) -> None:

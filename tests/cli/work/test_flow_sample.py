@@ -1,6 +1,7 @@
 """`lume flow init` on files that aren't quite, or not at all, what they should be."""
 
 import codecs
+import datetime
 import gzip
 import io
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from local.workbooks import KINDS, Sheet, written
 
 from lume_cli._app import app
 from lume_cli._work.flow import flow_sample, sample_file, sample_text
@@ -69,7 +71,6 @@ def test_a_stray_quote_is_not_taken_for_spaces(tmp_path: Path) -> None:
     [
         (PDF, "a PDF document"),
         (gzip.compress(PDF, mtime=0), "a PDF document"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "an old Office document (such as .xls, .doc)"),
         (b"\x89PNG\r\n\x1a\n" + bytes(20), "a PNG image"),
         (b"<!DOCTYPE html>\n<p>sign in</p>\n", "an HTML page"),
         (b"SQLite format 3\x00" + bytes(20), "an SQLite database"),
@@ -377,13 +378,10 @@ def zip_of(**files: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "is a workbook that can't be read"),
         (
-            zip_of(**{"in/a.csv": b"id\n1\n"}),
-            "is a ZIP archive of 'in/a.csv', not an Excel workbook (.xlsx): unpack it",
-        ),
-        (
-            zip_of(mimetype=b"application/vnd.oasis.opendocument.spreadsheet"),
-            "is an OpenDocument file (such as .ods), not an Excel workbook (.xlsx): open it in a",
+            zip_of(mimetype=b"application/vnd.oasis.opendocument.text"),
+            "is an OpenDocument file, not a workbook (.xlsx, .xls, .xlsb, .ods): open it in a",
         ),
     ],
 )
@@ -393,6 +391,64 @@ def test_an_archive_that_is_no_workbook_says_what_to_do(tmp_path: Path, content:
     sample.write_bytes(content)
     refused = init(sample)
     assert (refused.exit_code, words in " ".join(refused.stderr.split())) == (2, True), refused.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flow_of_every_kind_of_workbook(tmp_path: Path, kind: str) -> None:
+    sample = tmp_path / f"sample.{kind}"
+    sheets = {
+        "Config": Sheet([["x"]], "hidden"),
+        "Orders": Sheet([["No", "Day"], [1, datetime.date(2024, 5, 1)], [2, datetime.date(2024, 5, 2)]]),
+        "Notes": Sheet([["y"]]),
+    }
+    sample.write_bytes(written(kind, sheets))
+    text = init(sample).stdout
+    flow = tomllib.loads(text)
+    assert flow["source"] == {"format": "excel"}
+    kinds = {name: one.get("type", one.get("format")) for name, one in flow["columns"].items()}
+    assert kinds == {"no": "integer", "day": "date"}
+    assert "# read is the sheet 'Orders'; for 'Notes', set excel = { sheet = … }" in text
+    assert "# hidden, and not read: 'Config'" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "source", "doubts"),
+    [
+        ("in.zip", {"a.csv": b"id;name\n1;A\n"}, {}, []),
+        ("in.zip", {"a.csv": b"id;name\n1;A\n", "__MACOSX/._a.csv": b"?"}, {}, []),
+        (
+            "in.dat",
+            {"x/b.csv": b"id;name\n1;A\n", "x/a.csv": b"id;name\n1;A\n", "readme.txt": b"?"},
+            {"members": "**/*.csv", "compression": "zip"},
+            ["the columns are those of 'x/a.csv'", "not read of the archive: 'readme.txt'"],
+        ),
+        (
+            "in.zip",
+            {"a.csv.gz": gzip.compress(b"id;name\n1;A\n"), "b.csv.gz": gzip.compress(b"id;name\n1;A\n")},
+            {"members": "*.gz"},
+            ["the columns are those of 'a.csv.gz'"],
+        ),
+    ],
+)
+def test_a_flow_of_an_archive(
+    tmp_path: Path, name: str, files: dict[str, bytes], source: dict[str, str], doubts: list[str]
+) -> None:
+    sample = tmp_path / name
+    sample.write_bytes(zip_of(**files))
+    text = init(sample).stdout
+    flow = tomllib.loads(text)
+    assert flow["source"] == {"format": "csv", "csv": {"delim": ";", "encoding": "utf-8"}} | source
+    assert list(flow["columns"]) == ["id", "name"]
+    assert [f"# {doubt}" for doubt in doubts if f"# {doubt}" not in text] == []
+
+
+def test_an_archive_whose_member_can_not_be_read(tmp_path: Path) -> None:
+    sample = tmp_path / "in.zip"
+    sample.write_bytes(zip_of(**{"a.pdf": PDF}))
+    refused = init(sample)
+    assert "in.zip/a.pdf is a PDF document" in " ".join(refused.stderr.split())
+    sample.write_bytes(zip_of(**{"../a.csv": b"id\n1\n"}))
+    assert "is not read: its name leads out of the archive" in " ".join(init(sample).stderr.split())
 
 
 @pytest.mark.parametrize("bad", ['{"id": ', "[1]", "7", '{"id": 1, "id": 2}', '{"id": NaN}'])

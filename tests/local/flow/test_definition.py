@@ -133,7 +133,11 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"source": {"uri": ["a.csv", 1]}}, "source.uri", "1 is not a path"),
     ({"source": {"uri": ["{source}.csv"]}}, "source.uri", "{source} is not a placeholder"),
     ({"source": {"uri": "file:///in/*.csv"}}, "source.uri", "a pattern, and so must be a path"),
-    ({"source": {"compression": "zip"}}, "source.compression", "'zip' is not one of auto, none, gzip, zstd"),
+    (
+        {"source": {"compression": "lzma"}},
+        "source.compression",
+        "'lzma' is not one of auto, none, gzip, zstd, zip",
+    ),
     ({"source": {"max_line_bytes": 0}}, "source.max_line_bytes", "from 1 to 64,000,000"),
     ({"source": {"max_line_bytes": 10**9}}, "source.max_line_bytes", "from 1 to 64,000,000"),
     ({"source": {"csv": {"encoding": "utf-9"}}}, "source.csv.encoding", "is not an encoding"),

@@ -15,8 +15,9 @@ from local.servers import serve
 
 from lume_local._runs import execution
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources.formats import workbook
-from lume_local._worker.sources.formats.workbook import Archive, open_book
+from lume_local._worker.sources.formats.sheets import parts
+from lume_local._worker.sources.formats.sheets.parts import Archive
+from lume_local._worker.sources.formats.sheets.xlsx import open_book
 
 SPACE = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 HEAD = f"<worksheet {SPACE}><sheetData>".encode()
@@ -96,12 +97,12 @@ def test_a_directory_that_states_a_smaller_size(tmp_path: Path) -> None:
     at = content.rindex(STRINGS.encode()) - 46
     lying = bytearray(content)
     lying[at + 24 : at + 28] = struct.pack("<I", 500)
-    with pytest.raises(RunFailed, match=r"in\.xlsx is an Excel workbook that can.t be read"):
+    with pytest.raises(RunFailed, match=r"in\.xlsx is a workbook that can.t be read"):
         execute(tmp_path, ("in.xlsx", bytes(lying)), **FLOW)
 
 
 def test_large_sheets_whose_rows_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbook, "_MOST_BETWEEN_ROWS", 100_000)
+    monkeypatch.setattr(parts, "_MOST_BETWEEN_ROWS", 100_000)
     content = bomb(SHEET, HEAD + ROW, b"<row><c><v>7</v></c></row>" * 1000, 20, b"</sheetData></worksheet>")
     assert execute(tmp_path, ("in.xlsx", content), **FLOW).mapped == [(7,)] * 20_000
 

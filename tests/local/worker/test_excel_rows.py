@@ -41,7 +41,7 @@ def run(folder: Path, content: bytes) -> Any:
         ('<row r="2"><c r="A2" t="s"><v>-1</v></c></row>', "shared string -1, and there are 0"),
         (
             '<row r="2"><c r="A2" t="d" s="500"><v>2024-01-01</v></c></row>',
-            "an Excel workbook that can.t be read",
+            "a workbook that can.t be read",
         ),
         (
             '<row r="2"><c r="C2"><v>3</v></c><c r="A2"><v>1</v></c></row>',

@@ -11,7 +11,8 @@ from local.one_run import carried_out, execute
 
 from lume_local._shared.protocol import Execute
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources.formats import ndjson, scan
+from lume_local._worker.sources.formats import ndjson
+from lume_local._worker.sources.formats.text import scan
 
 LENGTH = 20_000_000
 COLUMNS = {"id": {"type": "integer"}, "name": {}}

@@ -16,9 +16,14 @@ from lume_local._worker.engine import RunFailed
         (b"%PDF-1.7\n1 0 obj\n", "csv", r"is a PDF document, but .* reads CSV files: convert it first"),
         (b"%PDF-1.7\n1 0 obj\n", "parquet", "is a PDF document, but .* reads Parquet files"),
         (b"\xff\xd8\xff\xe0JFIF", "ndjson", "is a JPEG image, but .* reads NDJSON files"),
-        (b"PK\x03\x04" + bytes(30), "csv", r'is a ZIP archive .*: unpack it or, .* format = "excel"'),
+        (
+            b"PK\x03\x04" + bytes(30),
+            "csv",
+            r'is a ZIP archive .*: if it is a workbook .* format = "excel"; .* compression = "zip"',
+        ),
         (gzip.compress(b"id\n1\n", mtime=0), "csv", r"is a gzip file, .*: let its name end with \.gz"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(30), "excel", r"is an old Office document .*\.xls"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(30), "csv", r"is an old Office document .*\.xls"),
+        (b"<html><table>", "excel", r"is an HTML page, but .* reads workbooks"),
     ],
 )
 def test_a_file_of_another_kind_is_named(tmp_path: Path, content: bytes, format: str, words: str) -> None:

@@ -1,6 +1,8 @@
 """Objects of a store as source and target, against moto's S3."""
 
 import gzip
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +81,7 @@ def test_a_pattern_is_bounded(bucket: Bucket, tmp_path: Path, monkeypatch: pytes
         bucket.put(f"in/{n}.csv", b"id\n1\n")
     wanted = [{"url": "s3://warehouse/in", "pattern": "*.csv"}]
     with monkeypatch.context() as patch:
-        patch.setattr("lume_local._worker.sources.places.store_source.MOST_FILES", 2)
+        patch.setattr("lume_local._worker.sources.source.MOST_FILES", 2)
         with pytest.raises(RunFailed, match="the source has 3 objects, but a run reads at most 2"):
             execute(tmp_path, wanted)
     with monkeypatch.context() as patch:
@@ -108,6 +110,31 @@ def test_one_limit_for_all_that_is_unpacked(bucket: Bucket, tmp_path: Path) -> N
     wanted = [{"url": "s3://warehouse/in", "pattern": "*"}]
     with pytest.raises(RunFailed, match=r"in/b.csv.gz unpacks to more than .* allows: 17 bytes are left"):
         execute(tmp_path, wanted, max_unpacked_bytes=60)
+
+
+def test_archives(bucket: Bucket, tmp_path: Path) -> None:
+    """Their members are files, in the order of all; one limit is for what is unpacked of all."""
+    bucket.put("in/a.zip", zipped(b=b"id\n2\n", a=b"id\n1\nx\n"))
+    bucket.put("in/b.csv", b"id\n3\n")
+    bucket.put("in/c.zip", zipped(d=b"id\n4\n"))
+    wanted = [{"url": "s3://warehouse/in", "pattern": "*"}]
+    record = execute(tmp_path, wanted, members=["*.csv"])
+    assert bucket.get("out/clean.csv") == b"id\n1\n2\n3\n4\n"
+    assert [one["file"].rpartition("/in/")[2] for one in record["metrics"]["source"]["files"]] == [
+        *("a.zip/a.csv", "a.zip/b.csv", "b.csv", "c.zip/d.csv")
+    ]
+    assert b",s3://warehouse/in/a.zip/a.csv,x" in bucket.get("out/rejects.csv")
+    assert list((tmp_path / "run_1").rglob("copy.zip")) == []
+    with pytest.raises(RunFailed, match=r"c\.zip/d\.csv unpacks to more than .* allows: 3 bytes are left"):
+        execute(tmp_path, wanted, run_id="run_2", members=["*.csv"], max_unpacked_bytes=15)
+
+
+def zipped(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.csv", content)
+    return file.getvalue()
 
 
 def test_an_object_is_replaced_as_a_file_is(bucket: Bucket, tmp_path: Path) -> None:

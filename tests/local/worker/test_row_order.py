@@ -10,7 +10,8 @@ from local.staging import PLACES, stage_in
 
 from lume_local._shards import coordinator
 from lume_local._worker import sql, stage
-from lume_local._worker.sources.formats import csv, ndjson
+from lume_local._worker.sources.formats import ndjson
+from lume_local._worker.sources.formats.text import csv
 from lume_local._worker.statements import PLACE, Statements
 
 VECTOR = 2048

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lume_local._worker.sources.files import count_lines
-from lume_local._worker.sources.formats import skeleton
-from lume_local._worker.sources.formats.dialect import Dialect
-from lume_local._worker.sources.formats.skeleton import Skeleton
+from lume_local._worker.sources.formats.text import skeleton
+from lume_local._worker.sources.formats.text.dialect import Dialect
+from lume_local._worker.sources.formats.text.skeleton import Skeleton
 
 DIALECTS = [Dialect(b",", b'"', b'"'), Dialect(b";", b"'", b"\\"), Dialect(b"\t", b"", b"")]
 

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import frozen
 
 from lume_local._flow.table_bounds import LOOKED_AT
-from lume_local._worker.sources.formats.dialect import LINE_END, Dialect
+from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect
 
 TAIL = 1024 * 1024
 """Bytes at the end of a file in which its footer is looked for."""

@@ -7,8 +7,8 @@ from attrs import evolve
 
 from lume_local._flow.definition import RESERVED
 from lume_local._shared import magic
-from lume_local._worker.sources.formats.dialect import Dialect
-from lume_local._worker.sources.formats.excel import as_text, rows_of
+from lume_local._worker.sources.formats.sheets.excel import first_sheet, opened
+from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import SourceError
 
@@ -32,9 +32,8 @@ def as_csv(reading: Reading) -> Reading | None:
 def _written(reading: Reading, copy: Path) -> bool:
     """Write the rows, if the header has a column of ours. Nothing between two delimiters is NULL."""
     width = 0
-    with copy.open("wb") as out, closing(rows_of(reading)) as rows:
-        for _, cells in rows:
-            values = [as_text(cell) for cell in cells]
+    with opened(reading) as book, copy.open("wb") as out, closing(first_sheet(book)) as rows:
+        for _, values in rows:
             if not width and not any(value and value.startswith(RESERVED) for value in values):
                 return False
             width = width or len(values)

@@ -7,7 +7,7 @@ from attrs import asdict
 
 from lume_local._flow.definition import RESERVED
 from lume_local._flow.table_bounds import HeaderSettings
-from lume_local._worker.sources.formats.dialect import Dialect
+from lume_local._worker.sources.formats.text.dialect import Dialect
 
 RAW = f"{RESERVED}raw"
 """The column of a rejects file that holds the text of a malformed line."""

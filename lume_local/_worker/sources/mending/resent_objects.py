@@ -4,11 +4,11 @@ import orjson
 from attrs import evolve
 
 from lume_local._flow.definition import RESERVED
-from lume_local._worker.sources.formats.csv import names_of, split_records
-from lume_local._worker.sources.formats.dialect import Dialect
 from lume_local._worker.sources.formats.names import column_trouble
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.strict_json import NotARow, strict_line
+from lume_local._worker.sources.formats.text.csv import names_of, split_records
+from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.intake import Account, Reading
 from lume_local._worker.sources.mending.resent import FILLED_IN, RAW
 from lume_local._worker.sources.source import SourceError

@@ -9,8 +9,8 @@ from attrs import evolve, frozen
 from lume_local._shared.identity import SourceContent, hash_of, is_open
 from lume_local._worker.sources.files import Snapshot, digest, opened, snapshot
 from lume_local._worker.sources.places.held import Held, changed, make_room
-from lume_local._worker.sources.places.unpack import compression_of, unpack
-from lume_local._worker.sources.source import File, Pause, Single, SourceError, no_pause
+from lume_local._worker.sources.places.unpack import Packed, compression_of
+from lume_local._worker.sources.source import File, Pause, Single, SourceError, check_number, no_pause
 
 
 @frozen
@@ -61,17 +61,19 @@ class LocalFiles:
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
         left: int = self._flow["max_unpacked_bytes"]
-        files = []
+        files = list[File]()
         make_room(len(self._named))
         for n, (one, before) in enumerate(zip(self._named, self._before, strict=True)):
-            path = source = self._hold(one, before, folder / f"held{n}")
-            packed = compression_of(one.path, self._flow["compression"], source)
-            if packed is not None:
-                path = folder / f"unpacked{n}"
-                left -= unpack(source, one.shown, packed, path, left, pause)
-            files.append(
-                File(path, one.shown, self._flow["format"], before.size, is_unpacked=packed is not None)
-            )
+            path = self._hold(one, before, folder / f"held{n}")
+            kind = compression_of(one.path, self._flow["compression"], path)
+            if kind is None:
+                files.append(File(path, one.shown, self._flow["format"], before.size))
+                continue
+            packed = Packed(path, one.shown, kind, self._flow["members"])
+            for part in packed.unpack(folder / f"unpacked{n}", left, pause):
+                left -= part.path.stat().st_size
+                files.append(File(part.path, part.shown, self._flow["format"], part.packed, is_unpacked=True))
+            check_number(len(files))
         return files
 
     def _hold(self, one: _Named, before: Snapshot, copy: Path) -> Path:

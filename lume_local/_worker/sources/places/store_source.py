@@ -3,15 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve
-
-from lume_local._flow.patterns import MOST_FILES
 from lume_local._shared.identity import SourceContent, hash_of
 from lume_local._worker.object_stores import Buckets, ObjectVersion
 from lume_local._worker.sources.places.held import changed
 from lume_local._worker.sources.places.local import LocalFiles
 from lume_local._worker.sources.places.objects import Objects, copy_object
-from lume_local._worker.sources.source import File, Pause, Single, SourceError, no_pause
+from lume_local._worker.sources.source import File, Pause, Single, check_number, no_pause
 
 
 class StoredFiles:
@@ -32,10 +29,7 @@ class StoredFiles:
     def check(self, pause: Pause = no_pause) -> None:
         self._before = self._objects.found(pause)
         self.places = list(self._before)
-        if len(self.places) > MOST_FILES:
-            raise SourceError(
-                f"the source has {len(self.places):,} objects, but a run reads at most {MOST_FILES:,}"
-            )
+        check_number(len(self.places), "objects")
 
     def content(
         self, known: SourceContent | None, most: int, pause: Pause = no_pause
@@ -54,7 +48,7 @@ class StoredFiles:
         ]
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
-        files = []
+        files = list[File]()
         left: int = self._flow["max_unpacked_bytes"]
         for n, (url, before) in enumerate(self._before.items()):
             own = folder / f"object{n}"
@@ -65,11 +59,12 @@ class StoredFiles:
             local = LocalFiles(place, self._flow | {"max_unpacked_bytes": left})
             self._copies.append(local)
             local.check()
-            (file,) = local.fetch(own, pause)
-            if file.is_unpacked:
-                left -= file.path.stat().st_size
+            fetched = local.fetch(own, pause)
+            if fetched[0].is_unpacked:
+                left -= sum(file.path.stat().st_size for file in fetched)
                 path.unlink()
-            files.append(evolve(file, bytes=before.size))
+            files += fetched
+            check_number(len(files))
         return files
 
     def close(self) -> None:

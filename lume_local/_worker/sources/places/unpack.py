@@ -1,14 +1,17 @@
-"""Compressed files, unpacked up to the size that the flow allows."""
+"""Compressed files and archives, unpacked up to the size that the flow allows."""
 
 import gzip
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from attrs import frozen
+
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.files import BLOCK
+from lume_local._worker.sources.places.zip_archive import JudgedMember, chosen, members_of, reading_zip
 from lume_local._worker.sources.source import Pause, SourceError
 
 if sys.version_info >= (3, 14):
@@ -16,7 +19,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports.zstd import DecompressionParameter, ZstdError, ZstdFile
 
-_SUFFIXES = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+ZIP = "zip"
+_SUFFIXES = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".zip": ZIP}
 _OURS = f"{RESERVED}row".encode()
 _BEGINNING = 32
 _WINDOW_LOG = 27
@@ -48,23 +52,75 @@ def _zstd(path: Path) -> Any:
 _OPENERS: dict[str, Callable[[Path], Any]] = {"gzip": gzip.open, "zstd": _zstd}
 
 
-def unpack(path: Path, shown: str, compression: str, target: Path, most: int, pause: Pause) -> int:
-    """Write what is in a compressed file, `most` bytes at the most; how many it was. Raises `SourceError`."""
-    written = 0
-    with target.open("wb") as out:
+@frozen
+class Unpacked:
+    """A file that was in a compressed one.
+
+    Attributes:
+        shown: what messages call it.
+        packed: its size before, in bytes.
+    """
+
+    path: Path
+    shown: str
+    packed: int
+
+
+@frozen
+class Packed:
+    """A compressed file, or an archive.
+
+    Attributes:
+        kind: how it is compressed: `zip`, or one of the others, which hold a single file.
+        members: patterns of those to read, if it is an archive.
+    """
+
+    path: Path
+    shown: str
+    kind: str
+    members: Sequence[str] = ()
+
+    def unpack(self, target: Path, most: int, pause: Pause) -> list[Unpacked]:
+        """Write what is in it to `target` or beside it, `most` bytes at the most. Raises `SourceError`."""
+        if self.kind != ZIP:
+            self._write(target, most, pause)
+            return [Unpacked(target, self.shown, self.path.stat().st_size)]
+        found = list[Unpacked]()
+        with reading_zip(self.path, self.shown) as archive:
+            for member in chosen(members_of(archive), self.shown, self.members):
+                inside = f"{self.shown}/{member.name}"
+                own, packed = target.with_name(f"{target.name}_{len(found)}"), member.info.compress_size
+                with archive.open(member.info) as file:
+                    most -= _copied(JudgedMember(file, packed, inside), own, inside, most, pause)
+                if kind := _SUFFIXES.get(Path(member.name).suffix.lower()):
+                    plain = own.with_suffix(".plain")
+                    most -= Packed(own, inside, kind)._write(plain, most, pause)
+                    own.unlink()
+                    own = plain
+                found.append(Unpacked(own, inside, packed))
+        return found
+
+    def _write(self, target: Path, most: int, pause: Pause) -> int:
         try:
-            with _OPENERS[compression](path) as packed:
-                while block := packed.read(BLOCK):
-                    pause()
-                    written += len(block)
-                    if written > most:
-                        raise SourceError(
-                            f"{shown} unpacks to more than source.max_unpacked_bytes allows: {most:,} bytes "
-                            "are left for it. If this is intended, raise the limit in a new flow version"
-                        )
-                    out.write(block)
+            with _OPENERS[self.kind](self.path) as packed:
+                return _copied(packed, target, self.shown, most, pause)
         except (EOFError, gzip.BadGzipFile, zlib.error, ZstdError) as error:
             raise SourceError(
-                f"{shown} is not a complete {compression} file: {error}. Copy it again, or set source.compression"
+                f"{self.shown} is not a complete {self.kind} file: {error}. Copy it again, or set source.compression"
             ) from None
+
+
+def _copied(packed: Any, target: Path, shown: str, most: int, pause: Pause) -> int:
+    """Write all that can be read; how many bytes that was. Raises `SourceError`."""
+    written = 0
+    with target.open("wb") as out:
+        while block := packed.read(BLOCK):
+            pause()
+            written += len(block)
+            if written > most:
+                raise SourceError(
+                    f"{shown} unpacks to more than source.max_unpacked_bytes allows: {most:,} bytes "
+                    "are left for it. If this is intended, raise the limit in a new flow version"
+                )
+            out.write(block)
     return written

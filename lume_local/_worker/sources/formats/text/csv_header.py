@@ -9,10 +9,10 @@ from attrs import frozen
 
 from lume_local._flow.table_bounds import LOOKED_AT
 from lume_local._worker.sources.files import BOM, count_lines
-from lume_local._worker.sources.formats.dialect import LINE_END, Dialect
 from lume_local._worker.sources.formats.header_search import header_not_found, is_header, joined
 from lume_local._worker.sources.formats.names import column_trouble, other_delimiter, version_for
 from lume_local._worker.sources.formats.table_end import kind_of
+from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect
 from lume_local._worker.sources.source import SourceError
 
 _LONGEST = 1024 * 1024

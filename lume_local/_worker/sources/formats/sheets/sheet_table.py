@@ -1,4 +1,4 @@
-"""Where the table of a sheet begins and ends. Its cells are those of openpyxl."""
+"""Where the table of a sheet begins and ends."""
 
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -7,30 +7,21 @@ from typing import Any
 
 from lume_local._flow.table_bounds import LOOKED_AT
 from lume_local._worker.sources.formats.header_search import header_not_found, is_header, joined
+from lume_local._worker.sources.formats.sheets.area import Row
 from lume_local._worker.sources.formats.table_end import footer_start
 from lume_local._worker.sources.intake import Account
 from lume_local._worker.sources.source import SourceError
-
-Row = tuple[int, list[Any]]
-"""Its number and its cells."""
 
 
 def table_of_sheet(
     rows: Iterator[Row], flow: dict[str, Any], shown: str, account: Account
 ) -> tuple[list[str], Iterator[Row]]:
-    """What the header names, and the rows of the records. All others are counted as skipped. Raises `SourceError`."""
-    rows = _with_gaps(rows)
+    """What the header names, and the rows of the records. All others are counted as skipped. Raises `SourceError`.
+
+    The row of the header is counted from the first of `rows`, among which none is left out.
+    """
     names = list(flow["header"]["names"]) or _header(rows, flow, shown, account)
     return names, _records(rows, flow, account)
-
-
-def _with_gaps(rows: Iterator[Row]) -> Iterator[Row]:
-    """Rows that the file leaves out are blank."""
-    last = 0
-    for number, cells in rows:
-        yield from ((gap, []) for gap in range(last + 1, number))
-        yield number, cells
-        last = number
 
 
 def _header(rows: Iterator[Row], flow: dict[str, Any], shown: str, account: Account) -> list[str]:
@@ -62,7 +53,7 @@ def _header(rows: Iterator[Row], flow: dict[str, Any], shown: str, account: Acco
 
 def _names(window: deque[Row]) -> list[str]:
     """What these rows name together; nothing if the first of them is blank."""
-    rows = [[_text(cell) for cell in cells] for _, cells in window]
+    rows = [[_text(value) for value in values] for _, values in window]
     names = joined(rows) if any(rows[0]) else []
     while names and not names[-1]:
         names.pop()
@@ -84,8 +75,8 @@ def _records(rows: Iterator[Row], flow: dict[str, Any], account: Account) -> Ite
             yield from _record(held.popleft(), flow, account)
     if not held or footer is None:
         return
-    kinds = [_kind(cells, flow) for _, cells in held]
-    texts = [None if kind else _text(cells[0]) for kind, (_, cells) in zip(kinds, held, strict=True)]
+    kinds = [_kind(values, flow) for _, values in held]
+    texts = [None if kind else _text(values[0]) for kind, (_, values) in zip(kinds, held, strict=True)]
     first = footer_start(footer, texts)
     for row in islice(held, first):
         yield from _record(row, flow, account)
@@ -99,12 +90,12 @@ def _record(row: Row, flow: dict[str, Any], account: Account) -> Iterator[Row]:
         yield row
 
 
-def _kind(cells: list[Any], flow: dict[str, Any]) -> str:
+def _kind(values: list[str | None], flow: dict[str, Any]) -> str:
     """Which kind of row is no record; empty for all others."""
-    if all(cell.value is None for cell in cells):
+    if all(value is None for value in values):
         return "blank"
-    return "comments" if flow["comment"] and _text(cells[0]).startswith(flow["comment"]) else ""
+    return "comments" if flow["comment"] and _text(values[0]).startswith(flow["comment"]) else ""
 
 
-def _text(cell: Any) -> str:
-    return "" if cell.value is None else str(cell.value).strip()
+def _text(value: str | None) -> str:
+    return (value or "").strip()

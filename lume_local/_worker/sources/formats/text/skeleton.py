@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 
 from lume_local._worker.sources.files import count_lines
-from lume_local._worker.sources.formats.dialect import Dialect
+from lume_local._worker.sources.formats.text.dialect import Dialect
 
 _BYTES = bytes(range(256))
 _OPEN, _CLOSE = b"\x01", b"\x02"

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lume_local._worker.sources.files import BLOCK, LONGEST_LINE, count_lines, is_utf8
-from lume_local._worker.sources.formats.dialect import BROKEN_QUOTES, LINE_END, Dialect
-from lume_local._worker.sources.formats.skeleton import Skeleton
+from lume_local._worker.sources.formats.text.dialect import BROKEN_QUOTES, LINE_END, Dialect
+from lume_local._worker.sources.formats.text.skeleton import Skeleton
 from lume_local._worker.sources.intake import Account, Copy, Malformed
 from lume_local._worker.sources.mending.resent import Rewriter
 from lume_local._worker.sources.source import SourceError

@@ -1,4 +1,4 @@
-"""A workbook as openpyxl gives it, but bounded: a zip archive of a few megabytes can unpack to anything.
+"""The parts of a workbook that is a ZIP archive, bounded: one of a few megabytes can unpack to anything.
 
 Each part is measured before it is read, and is read with pauses, so that a run that is cancelled ends at once.
 """
@@ -7,10 +7,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from lume_local._worker.sources.places.zip_archive import BoundedFile
 from lume_local._worker.sources.source import Pause, SourceError, no_pause
 
 _MOST_WHOLE = 32 * 1024**2
-_MOST_STRINGS = 512 * 1024**2
+MOST_STRINGS = 512 * 1024**2
 _MOST_STREAMED = 2 * 1024**3
 _MOST_BETWEEN_ROWS = 64 * 1024**2
 """Bytes, unpacked: of a part that is read at once; of the shared strings, which are held in memory; of a sheet; and
@@ -29,8 +30,22 @@ class Archive(zipfile.ZipFile):
     """
 
     def __init__(self, path: Path, pause: Pause = no_pause) -> None:
-        super().__init__(path)
+        self._held = BoundedFile.of(path)
+        try:
+            super().__init__(self._held)
+        except BaseException:
+            self._held.close()
+            raise
         self._pause = pause
+        for part in self.infolist():  # some programs write them so, against the standard
+            part.filename = part.filename.replace("\\", "/")
+            self.NameToInfo[part.filename] = part
+
+    def close(self) -> None:
+        """Close the file, too."""
+        super().close()
+        if held := getattr(self, "_held", None):  # also called where the file could not be opened
+            held.close()
 
     @property
     def unpacked_bytes(self) -> int:
@@ -88,48 +103,3 @@ class BookPart:
                     f"{self._name[:100]} in it has a row of more than {_MOST_BETWEEN_ROWS:,} bytes"
                 )
         return block
-
-
-def open_book(archive: Archive, *, data_only: bool, strings: list[str] | None = None) -> Any:
-    """The workbook, as `openpyxl.load_workbook` gives it. Its chart sheets have no cells and are skipped.
-
-    Args:
-        data_only: whether a formula has the value that was saved with it.
-        strings: the shared strings, if they are known.
-    """
-    from openpyxl.chartsheet import Chartsheet
-    from openpyxl.reader.excel import ExcelReader
-    from openpyxl.worksheet._read_only import ReadOnlyWorksheet
-    from openpyxl.xml.constants import SHARED_STRINGS
-
-    class Sheet(ReadOnlyWorksheet):
-        def _get_size(self) -> None:
-            """Not needed, and a sheet that does not state its size would be read to its end."""
-
-    class Reader(ExcelReader):
-        def __init__(self) -> None:
-            self.archive, self.valid_files = archive, archive.namelist()
-            self.read_only, self.data_only = True, data_only
-            self.keep_vba = self.keep_links = self.rich_text = False
-            self.shared_strings: list[str] = strings or []
-
-        def read_strings(self) -> None:
-            manifest: Any = self.package
-            part = manifest.find(SHARED_STRINGS)
-            if strings is None and part is not None:
-                archive.check(part.PartName[1:], _MOST_STRINGS)
-                super().read_strings()
-
-        def read_worksheets(self) -> None:
-            book: Any = self.wb
-            for sheet, place in self.parser.find_sheets():
-                if place.target not in self.valid_files:
-                    continue
-                if "chartsheet" in place.Type:
-                    book._add_sheet(Chartsheet(parent=book, title=sheet.name))
-                else:
-                    book._sheets.append(Sheet(book, sheet.name, place.target, self.shared_strings))
-
-    reader = Reader()
-    reader.read()
-    return reader.wb

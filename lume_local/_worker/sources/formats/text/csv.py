@@ -9,15 +9,15 @@ from attrs import frozen
 
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.files import BOM
-from lume_local._worker.sources.formats.csv_header import Header, header_of
-from lume_local._worker.sources.formats.dialect import Dialect
 from lume_local._worker.sources.formats.names import (
     layout_of_table,
     readable,
     visible_columns,
 )
-from lume_local._worker.sources.formats.scan import Scanner
 from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in, whole_lines
+from lume_local._worker.sources.formats.text.csv_header import Header, header_of
+from lume_local._worker.sources.formats.text.dialect import Dialect
+from lume_local._worker.sources.formats.text.scan import Scanner
 from lume_local._worker.sources.intake import Copy, Reading
 from lume_local._worker.sources.mending.resent import RAW, Resent, Rewriter
 from lume_local._worker.sql import literal, text

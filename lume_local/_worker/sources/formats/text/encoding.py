@@ -8,8 +8,8 @@ from typing import Any
 from lume_local._flow.definition import RESERVED
 from lume_local._flow.table_bounds import LOOKED_AT
 from lume_local._worker.sources.files import is_utf8, is_utf8_name
-from lume_local._worker.sources.formats.dialect import LINE_END
 from lume_local._worker.sources.formats.names import NEW, spellings
+from lume_local._worker.sources.formats.text.dialect import LINE_END
 from lume_local._worker.sources.intake import NOT_UTF8, Reading
 from lume_local._worker.sources.mending.resent import OF_REJECTS
 from lume_local._worker.sources.several_files import AllMalformed

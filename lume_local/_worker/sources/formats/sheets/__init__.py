@@ -1,0 +1,1 @@
+"""Spreadsheets: the sheets of a workbook, their values as texts."""

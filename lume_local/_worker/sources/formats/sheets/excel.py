@@ -1,0 +1,182 @@
+"""A spreadsheet as a source: one sheet of a workbook, its values as strings. Needs the extra `excel`."""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import islice
+from typing import Any
+
+from attrs import frozen
+
+from lume_async._base.elided import elided
+from lume_local._flow.definition import RESERVED
+from lume_local._flow.patterns import Part
+from lume_local._worker.sources.formats.names import layout_of_table, readable, visible_columns
+from lume_local._worker.sources.formats.rows_file import RowsFile
+from lume_local._worker.sources.formats.sheets.area import Area, Row, column_letters, filled, without_gaps
+from lume_local._worker.sources.formats.sheets.book import SheetName
+from lume_local._worker.sources.formats.sheets.sheet_table import table_of_sheet
+from lume_local._worker.sources.formats.sheets.values import ErrorText, Unsaved
+from lume_local._worker.sources.formats.sheets.workbook import Workbook, opened_workbook
+from lume_local._worker.sources.intake import Account, Reading
+from lume_local._worker.sources.mending.resent import OF_REJECTS
+from lume_local._worker.sources.source import SourceError, check_number
+from lume_local._worker.statements import Layout
+
+
+@frozen
+class OpenSheet:
+    """One of several sheets of a workbook that is open."""
+
+    book: Workbook
+    name: str
+
+
+def read_excel(reading: Reading, sheet: OpenSheet | None = None) -> Layout:
+    """Read the sheet; a row of it names the columns, blank rows are skipped. Raises `SourceError`."""
+    return read_sheet(reading, None, sheet)
+
+
+def read_sheet(reading: Reading, most: int | None, sheet: OpenSheet | None = None) -> Layout:
+    """The same of `most` rows, or of all. Raises `SourceError`."""
+    if sheet is not None:
+        return _read(reading, reading.flow, sheet, most)
+    with opened(reading) as book:
+        flow = _as_rejects(reading.flow, book)
+        name = _one_of(book, flow["excel"]["sheet"], reading.shown, reading.account)
+        return _read(reading, flow, OpenSheet(book, name), most)
+
+
+def _read(reading: Reading, flow: dict[str, Any], sheet: OpenSheet, most: int | None) -> Layout:
+    with closing(sheet.book.rows(sheet.name)) as found:
+        rows: Iterator[Row] = found
+        if flow["excel"]["merged"] == "fill":
+            rows = filled(rows, sheet.book.merged(sheet.name), reading.shown)
+        table = _within(without_gaps(rows), flow["excel"]["range"], reading.account)
+        header, records = table_of_sheet(table, flow, reading.shown, reading.account)
+        names = readable(header)
+        visible = visible_columns(flow, names, reading.shown)
+        with closing(RowsFile(reading.folder / "rows", len(names))) as file:
+            for number, values in islice(records, most):
+                _take(reading, file, number, values, len(names))
+    return layout_of_table(file.reader, flow, names, visible)
+
+
+@contextmanager
+def opened(reading: Reading) -> Iterator[Workbook]:
+    """The workbook that is read. Raises `SourceError`."""
+    most: int = reading.flow["max_unpacked_bytes"]
+    with opened_workbook(reading.path, reading.shown, most, reading.pause) as book:
+        yield book
+
+
+_WHOLE: dict[str, Any] = {"sheet": "", "range": None, "merged": "first", "of_all": False}
+
+
+def _as_rejects(flow: dict[str, Any], book: Workbook) -> dict[str, Any]:
+    """The flow, for a workbook that holds corrected rejects: its table is the first sheet, from the first row on."""
+    is_plain = all(flow[key] == value for key, value in OF_REJECTS.items()) and flow["excel"] == _WHOLE
+    if is_plain:
+        return flow
+    with closing(first_sheet(book)) as rows:
+        _, values = next(rows, (0, []))
+    are_rejects = any(value is not None and value.startswith(RESERVED) for value in values)
+    return flow | OF_REJECTS | {"excel": _WHOLE} if are_rejects else flow
+
+
+def _within(rows: Iterator[Row], range: list[int] | None, account: Account) -> Iterator[Row]:
+    """The rows of the range, with its columns; those above and below it are counted as skipped."""
+    if range is None:
+        yield from rows
+        return
+    area = Area(*range)
+    for number, values in rows:
+        if area.top <= number <= area.bottom:
+            yield number, values[area.left - 1 : area.right]
+        else:
+            account.skip({"outside": 1})
+
+
+def first_sheet(book: Workbook) -> Generator[Row, None, None]:
+    """The rows of the first sheet that a person sees, if there is any."""
+    for sheet in _seen(book)[:1]:
+        yield from book.rows(sheet.name)
+
+
+def _seen(book: Workbook) -> list[SheetName]:
+    """The sheets that a person sees; all, should a program have hidden all."""
+    return [sheet for sheet in book.sheets if not sheet.is_hidden] or book.sheets
+
+
+def _one_of(book: Workbook, wanted: str | int, shown: str, account: Account) -> str:
+    """The sheet with that name, or the visible one with that number, from 1 on; without either the first."""
+    if not book.sheets:
+        raise SourceError(f"{shown} has no sheet with cells")
+    names = [sheet.name for sheet in book.sheets]
+    if isinstance(wanted, str) and wanted:
+        if wanted not in names:
+            without = "is a chart" if wanted in book.charts else "is not there"
+            raise SourceError(f"{shown} has no sheet {wanted!r} with cells ({without}), but {_listed(book)}")
+        return wanted
+    seen, number = _seen(book), wanted or 1
+    assert isinstance(number, int)
+    if number > len(seen):
+        raise SourceError(f"{shown} has no visible sheet with the number {number}, but {_listed(book)}")
+    found = seen[number - 1]
+    _warn_of_hidden(book.sheets[: book.sheets.index(found)], account)
+    return found.name
+
+
+def _listed(book: Workbook) -> str:
+    each = [f"{elided(one.name, 100)!r}{' (hidden)' if one.is_hidden else ''}" for one in book.sheets[:30]]
+    return ", ".join(each) + (", …" if len(book.sheets) > 30 else "")
+
+
+def _warn_of_hidden(sheets: Sequence[SheetName], account: Account) -> None:
+    for sheet in sheets:
+        if sheet.is_hidden:
+            account.warn(f"the hidden sheet {elided(sheet.name, 100)!r} is not read")
+
+
+@contextmanager
+def opened_sheets(reading: Reading) -> Iterator[list[OpenSheet]]:
+    """Each visible sheet that matches the pattern of the flow, in the order of the workbook. Raises `SourceError`.
+
+    None if the file is not read as several: the flow has no pattern, or the workbook holds corrected rejects.
+    """
+    pattern, shown = reading.flow["excel"]["sheet"], reading.shown
+    if not reading.flow["excel"]["of_all"]:
+        yield []
+        return
+    with opened(reading) as book:
+        if not _as_rejects(reading.flow, book)["excel"]["of_all"]:
+            yield []
+            return
+        matches = Part(pattern).matches
+        found = [sheet for sheet in book.sheets if matches(sheet.name)]
+        seen = [sheet.name for sheet in found if sheet in _seen(book)]
+        if not seen:
+            raise SourceError(f"{shown} has no visible sheet that matches {pattern!r}, but {_listed(book)}")
+        check_number(len(seen), f"sheets in {shown}")
+        _warn_of_hidden([sheet for sheet in found if sheet.name not in seen], reading.account)
+        yield [OpenSheet(book, name) for name in seen]
+
+
+def _take(reading: Reading, file: RowsFile, number: int, values: list[str | None], width: int) -> None:
+    reading.account.records += 1
+    if why := _why_malformed(number, values, width, reading.flow):
+        text = ",".join(value or "" for value in values)
+        reading.malformed.add(number, why, text.encode("utf-8", "replace"))
+        return
+    file.write([*values[:width], *[None] * (width - len(values))])
+
+
+def _why_malformed(number: int, values: list[str | None], width: int, flow: dict[str, Any]) -> str:
+    if any(value is not None for value in values[width:]):
+        return "too many columns"
+    for n, value in enumerate(values, flow["excel"]["range"][2] if flow["excel"]["range"] else 1):
+        if isinstance(value, ErrorText) and value not in flow["null"]:
+            return f"{column_letters(n)}{number} contains the error {value}"
+        if isinstance(value, Unsaved):
+            place = f"{column_letters(n)}{number}"
+            return f"{place} contains a formula without a saved value: open and save the file in Excel"
+    return ""

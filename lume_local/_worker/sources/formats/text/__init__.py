@@ -1,0 +1,1 @@
+"""Files of lines whose values stand between delimiters."""
