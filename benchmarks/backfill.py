@@ -1,6 +1,6 @@
 """How soon is the end of 2,000 runs noticed, and at what price? Then: what does run_many cost beside the engine?
 
-Part one: a server in a process of its own, whose runs end at random within 20 s, is followed in five ways.
+Part one: a server in a process of its own, whose runs end at random within 20 s, is followed in six ways.
 Part two: `run_many` over tiny real runs in `lume_local`, in a process of its own: CPU of client and engine.
 Writes a plot where matplotlib is there. `RUNS`, `LASTS` and `TINY` in the environment make it smaller.
 """
@@ -32,7 +32,7 @@ import asyncio, json, random, sys, time
 from datetime import UTC, datetime
 from aiohttp import web
 
-lasts, capabilities = float(sys.argv[1]), sys.argv[2]
+lasts, capabilities, with_runs = float(sys.argv[1]), sys.argv[2], sys.argv[3] == "True"
 ends, order, requests, moved = {}, [], 0, asyncio.Condition()
 
 def stamp(at): return datetime.fromtimestamp(at, UTC).isoformat()
@@ -68,6 +68,8 @@ async def changes(request):
         await asyncio.sleep(0.01)
     items = [] if after is None else [
         {"id": run_id, "status": "SUCCEEDED", "finished_at": stamp(ends[run_id])} for run_id in order[cursor:]]
+    if with_runs and request.query.get("include") == "run":
+        items = [item | {"run": body(item["id"])} for item in items]
     answer = {"items": items, "next_cursor": str(cursor + len(items))}
     return web.json_response(answer, headers={"Lume-Capabilities": capabilities})
 
@@ -89,8 +91,8 @@ Seen = dict[str, float]
 
 
 @contextmanager
-def server(capabilities: str) -> Iterator[str]:
-    arguments = [sys.executable, "-c", SERVER, str(LASTS), capabilities]
+def server(capabilities: str, *, with_runs: bool) -> Iterator[str]:
+    arguments = [sys.executable, "-c", SERVER, str(LASTS), capabilities, str(with_runs)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
@@ -125,12 +127,14 @@ async def each_held(client: Client, ids: list[str], seen: Seen) -> None:
     await asyncio.gather(*map(follow, ids))
 
 
+WITH_RUNS = "feed with the runs"
 POLICIES: dict[str, tuple[str, int, Callable[[Client, list[str], Seen], Awaitable[None]]]] = {
     "the guide's loop": ("", 100, documented_loop),
     "every 5 s": ("", 100, many(5.0)),
     "our back-off": ("", 100, many(None)),
     "Prefer: wait": ("wait", 2 * RUNS + 10, each_held),
     "the change feed": ("wait, changes", 100, many(None)),
+    WITH_RUNS: ("wait, changes", 100, many(None)),
 }
 
 
@@ -173,7 +177,7 @@ def part_one() -> dict[str, dict[str, float]]:
     print(f"{'':20} {'requests/run':>12} {'mean delay':>12} {'p95':>10} {'client CPU':>12}")
     found = {}
     for name, (capabilities, connections, policy) in POLICIES.items():
-        with server(capabilities) as url:
+        with server(capabilities, with_runs=name == WITH_RUNS) as url:
             result = found[name] = asyncio.run(follow(url, connections, policy))
         print(
             f"{name:20} {result['requests']:12.2f} {result['mean'] * 1e3:9.0f} ms {result['p95'] * 1e3:7.0f} ms "

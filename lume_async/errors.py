@@ -9,7 +9,7 @@
     │   ├── InvalidRequestError      400, 404, 409, 413, 422
     │   │   ├── DuplicateRunError    409: a run already holds this source
     │   │   └── RunNotFoundError     404 on a run
-    │   ├── NotSupportedError        404, 405, 501: the server does not offer the operation
+    │   ├── NotSupportedError        404, 405, 406, 501: the server does not offer it
     │   ├── RateLimitError           429, after the retries
     │   ├── ServerError              5xx, after the retries
     │   ├── ResponseDecodeError      a response that violates the API contract

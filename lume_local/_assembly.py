@@ -21,6 +21,7 @@ from lume_local._http.keys import ApiKeys
 from lume_local._http.listener import Listener
 from lume_local._http.operations import Api
 from lume_local._http.results import ResultsApi
+from lume_local._http.rows import RowsApi
 from lume_local._http.sign_in import SignIn
 from lume_local._http.telemetry import ServerMetrics, Telemetry
 from lume_local._http.tls import RenewedContext
@@ -128,7 +129,8 @@ async def _running(
     front = Front(
         api,
         FlowsApi(store, flows),
-        ResultsApi(store, flows, reader, places),
+        RowsApi(store, flows, reader, places),
+        ResultsApi(store, places),
         console,
         watch,
         keys,

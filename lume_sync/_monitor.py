@@ -19,7 +19,7 @@ class Monitor:
     for the next `add`. Runs that have ended are removed. `add`, `discard` and `notify` may be called from any thread.
 
     Between two polls, a run needs no task and no connection. If the server has a change feed, one request follows
-    all runs, and only those that have ended are fetched.
+    all runs; those that have ended come with it, or are fetched.
     """
 
     __module__ = "lume_sync"

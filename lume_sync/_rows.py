@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 import lume_async
-from lume_sync._bridge import call, iterate, same, twin_of
+from lume_sync._bridge import adopted, call, iterate, same, twin_of
 
 
 @twin_of(lume_async.Rows)
@@ -18,7 +18,8 @@ class Rows:
     Numbers keep all their digits: one that a `float` would change, for example of a `DECIMAL(38,2)`, is a
     `decimal.Decimal`.
 
-    `to_arrow`, `to_polars` and `to_pandas` always fetch all rows, even if the iterator has read some.
+    `to_arrow`, `to_arrow_batches`, `to_polars` and `to_pandas` always fetch all rows, even if the iterator has read
+    some.
     """
 
     __module__ = "lume_sync"
@@ -51,10 +52,24 @@ class Rows:
     def to_arrow(self) -> Any:
         """All rows as a `pyarrow.Table`.
 
+        If the server sends Arrow, each column has the type of the output: that of the flow, or of the source for
+        rejects of a Parquet file. Otherwise the types are inferred from the values, as in `to_polars`.
+
         Raises:
-            MissingLibraryError: pyarrow is not installed.
+            MissingLibraryError: pyarrow is not installed (extra `arrow`).
         """
         return call(self._core.to_arrow).result()
+
+    def to_arrow_batches(self) -> Iterator[Any]:
+        """All rows as `pyarrow.RecordBatch`es with one schema, as in `to_arrow`; about 8 MB of them in memory.
+
+        If the server sends JSON only, all rows are in memory before the first batch.
+
+        Raises:
+            MissingLibraryError: pyarrow is not installed (extra `arrow`); raised by the first step.
+        """
+        with adopted:
+            return iterate(self._core.to_arrow_batches(), same)
 
     def to_polars(self) -> Any:
         """All rows as a `polars.DataFrame`.

@@ -151,7 +151,17 @@ class LumeRun(RunState):
         """
         return call(self._core.deliveries).result()
 
-    def rejects(self, reason: str | None = None, limit: int | None = None) -> "Rows":
+    @overload
+    def rejects(self, reason: str | None = None, limit: int | None = None, *, as_: None = None) -> "Rows": ...
+
+    @overload
+    def rejects(
+        self, reason: str | None = None, limit: int | None = None, *, as_: type[T]
+    ) -> Iterator[T]: ...
+
+    def rejects(
+        self, reason: str | None = None, limit: int | None = None, *, as_: type[T] | None = None
+    ) -> "Rows | Iterator[T]":
         """The rejected rows, each with its reasons; pages are fetched as needed.
 
         If the run has not ended, or its output was changed or removed since, fetching the first row raises
@@ -161,9 +171,10 @@ class LumeRun(RunState):
             reason: only rows with this reason, the whole text as in `metadata.metrics.reject_reasons`. If no row
                 has it, a `UserWarning` names the reasons that the run has counted.
             limit: the maximum number of rows.
+            as_: as in `mapped`. Rejected values may not fit a type: `str | None` takes all of a CSV file.
         """
         with adopted:
-            return Rows._wrap(self._core.rejects(reason, limit))
+            return twin(Rows, self._core.rejects(reason, limit, as_=as_))
 
     @overload
     def mapped(self, limit: int | None = None, *, as_: None = None) -> "Rows": ...

@@ -12,18 +12,27 @@ from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, fake_client, 
 class Service:
     """Answers requests; `lasts` says how many seconds a run needs, `broken` which ids answer with what.
 
+    Args:
+        include: what becomes of `include=run`: "known", "ignored" or "refused".
+
     Attributes:
         looks: how often each run was looked at.
         created: the ids of submitted runs, in order.
     """
 
     def __init__(
-        self, *, capabilities: Iterable[str] = (), lasts: float = 3.0, status: str = "SUCCEEDED"
+        self,
+        *,
+        capabilities: Iterable[str] = (),
+        lasts: float = 3.0,
+        status: str = "SUCCEEDED",
+        include: str = "ignored",
     ) -> None:
         self.clock = FakeClock(0.0)
         self.capabilities = set(capabilities)
         self.lasts = lasts
         self.status = status
+        self.include = include
         self.begun: dict[str, float] = {}
         self.ends_as: dict[str, str] = {}
         self.broken: dict[str, FakeAnswer | Exception] = {}
@@ -40,13 +49,13 @@ class Service:
         if path.path == "/healthz":
             return self._answer(200, {})
         if path.path == "/v1/changes":
-            return self._changes(query.get("after"))
+            return self._changes(query.get("after"), with_runs="include" in query)
         if path.path == "/v1/runs":
             return self._submit(request) if request.method == "POST" else self._list(query)
         return self._look(path.path.rsplit("/", 1)[1])
 
-    def run(self, run_id: str) -> dict[str, object]:
-        now = self.clock.now()
+    def run(self, run_id: str, now: float | None = None) -> dict[str, object]:
+        now = self.clock.now() if now is None else now
         begun = self.begun.setdefault(run_id, now)
         ended = now - begun >= self.lasts
         status = self.ends_as.get(run_id, self.status) if ended else "TRANSFORMING"
@@ -88,21 +97,25 @@ class Service:
             run[name] == query[name] for name in ("flow_version", "source_path", "status") if name in query
         )
 
-    def _changes(self, after: str | None) -> FakeAnswer:
+    def _changes(self, after: str | None, *, with_runs: bool) -> FakeAnswer:
         """Ends since the cursor (a time); where there are none, the answer takes until there is one."""
         if "changes" not in self.capabilities:
             return FakeAnswer(404, {"detail": "no such place"})
+        if with_runs and self.include == "refused":
+            return self._answer(400, {"detail": "'include' is not a parameter here"})
         now = self.clock.now()
         if after is None:
             return self._answer(200, {"items": [], "next_cursor": repr(now)})
         ends = {run_id: begun + self.lasts for run_id, begun in self.begun.items()}
         coming = [end for end in ends.values() if end > float(after)]
         until = max(now, min([*coming, now + 30.0])) if "wait" in self.capabilities else now
-        items = [
+        items: list[dict[str, object]] = [
             {"id": run_id, "status": self.ends_as.get(run_id, self.status), "finished_at": _time(end)}
             for run_id, end in ends.items()
             if float(after) < end <= until
         ]
+        if with_runs and self.include == "known":
+            items = [item | {"run": self.run(str(item["id"]), until)} for item in items]
         return self._answer(200, {"items": items, "next_cursor": repr(until)}, took=until - now)
 
     def _answer(self, status: int, body: object, took: float = 0.0) -> FakeAnswer:

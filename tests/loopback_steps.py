@@ -255,6 +255,22 @@ class Reply:
 
 
 @dataclass(frozen=True)
+class Sends:
+    """Sends so many bytes of a response, and drops the connection if that is not all of it, or in any case."""
+
+    head: bytes
+    body: bytes
+    cut: int
+    closes: bool = False
+    moment: Moment = "request"
+
+    async def play(self, connection: Connection) -> None:
+        await connection.send(self.head + self.body[: self.cut])
+        if self.closes or len(self.body) > self.cut:
+            connection.close()
+
+
+@dataclass(frozen=True)
 class Endless:
     """A chunked 200 whose body never ends."""
 

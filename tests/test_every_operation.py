@@ -99,6 +99,7 @@ CALLS: dict[str, Callable[[Client, LumeRun, Path], Awaitable[Any]]] = {
     "cancel": lambda client, run, file: run.cancel(),
     "mapped": lambda client, run, file: read(run.mapped(limit=3)),
     "rejects": lambda client, run, file: read(run.rejects("why")),
+    "to_arrow": lambda client, run, file: read(run.mapped().to_arrow_batches()),
     "download": lambda client, run, file: run.download("rejects", file.with_name("rejects.csv")),
     "dismiss": lambda client, run, file: run.dismiss("nothing is left to do"),
     "deliveries": lambda client, run, file: run.deliveries(),

@@ -11,29 +11,37 @@ GRACE = 10.0
 REMEMBERED = 10_000
 """The maximum number of submissions in the table."""
 
-_LONG_AGO = -math.inf, -math.inf
+_LONG_AGO = -math.inf, -math.inf, -math.inf
 
 
 class RecentRuns:
-    """A bounded table: when each run was submitted, and until when the server asked not to poll it."""
+    """A bounded table: when each run was submitted, until when the server asked not to poll it, and how old it is."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._times: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._times: OrderedDict[str, tuple[float, float, float]] = OrderedDict()
 
-    def add(self, run_id: str, not_before: float = 0.0) -> None:
-        """Add a run that was submitted just now; its first poll must wait for `not_before` seconds."""
+    def add(self, run_id: str, not_before: float = 0.0, *, sent: float | None = None) -> None:
+        """Add a run that was submitted just now; its first poll must wait for `not_before` seconds.
+
+        Args:
+            sent: when the request that created it was sent, in monotonic seconds; None if an earlier one may have.
+        """
         now = self._clock.now()
-        self._times[run_id] = now, now + not_before
+        self._times[run_id] = now, now + not_before, -math.inf if sent is None else sent
         if len(self._times) > REMEMBERED:
             self._times.popitem(last=False)
 
     def is_fresh(self, run_id: str | None) -> bool:
         """Whether the run is so new that the server may not find it yet."""
-        submitted, _ = self._times.get(run_id or "", _LONG_AGO)
+        submitted, *_ = self._times.get(run_id or "", _LONG_AGO)
         return self._clock.now() - submitted < GRACE
 
     def quiet_for(self, run_id: str) -> float:
         """Seconds for which the server asked not to poll the run; 0 or less if it may be polled."""
-        _, until = self._times.get(run_id, _LONG_AGO)
+        _, until, _ = self._times.get(run_id, _LONG_AGO)
         return until - self._clock.now()
+
+    def born_after(self, run_id: str) -> float:
+        """A time after which the run was created, in monotonic seconds; minus infinity if none is known."""
+        return self._times.get(run_id, _LONG_AGO)[2]

@@ -14,8 +14,9 @@ from lume_async.errors import ApiError
 RECHECK = 5.0
 """Seconds between two checks of whether the server announces the capability."""
 
-GATHER = 0.06
-"""Seconds to wait after a change, so that a busy server is not asked for each change separately."""
+GATHER = 0.045
+"""Seconds to wait after a change, so that a busy server is not asked for each change separately: half of them are the
+mean delay of an end."""
 
 TOLERATED = 5.0
 """Seconds of failures after which the runs are polled instead."""
@@ -58,6 +59,8 @@ class Hold:
 class ChangeFeed:
     """Follows all status changes of a server, while it announces the capability `changes`.
 
+    The server is asked for the records of ended runs, too; if it refuses that, the feed does without.
+
     Args:
         on_change: called with the latest change of a run, and the time of the request that returned it.
         on_switch: called with whether every change is reported from now on, and whether some may have been
@@ -76,6 +79,7 @@ class ChangeFeed:
         self._on_switch = on_switch
         self._hold = Hold()
         self._cursor: str | None = None
+        self._with_runs = True
         self._asked = 0.0
         self._idle = 0
 
@@ -103,7 +107,8 @@ class ChangeFeed:
         """Report the changes since the cursor; returns the seconds to wait before the next request."""
         sender, missed = self._sender, self._cursor is None
         hold = self._hold.seconds if sender.can("wait") and not missed else 0.0
-        page = await sender.send(endpoints.changes(self._cursor, hold=hold), once=True)
+        call = endpoints.changes(self._cursor, hold=hold, with_runs=self._with_runs and not missed)
+        page = await sender.send(call, once=True)
         self._cursor = page.next_cursor
         self._on_switch(True, missed)
         # Only the last change of a run: a poll may have shown the earlier ones.
@@ -123,6 +128,9 @@ class ChangeFeed:
     def _pause(self, error: ApiError, failures: int, failing_for: float) -> float:
         """The seconds to wait after a failure; an error of the feed itself resets the cursor."""
         sender = self._sender
+        if self._with_runs and self._cursor is not None and not error.retryable:
+            self._with_runs = False  # a server may not know the parameter
+            return floor(error.retry_after)
         cut_off = self._hold.shorten(sender.clock.now() - self._asked)
         if not error.retryable or self._cursor is None:
             self._reset()  # such as an expired cursor
@@ -133,5 +141,5 @@ class ChangeFeed:
         return max(floor(error.retry_after), POLLING.delay(failures, sender.rng))
 
     def _reset(self) -> None:
-        self._cursor = None
+        self._cursor, self._with_runs = None, True
         self._on_switch(False, True)

@@ -20,7 +20,7 @@ from lume_async._http.sender import Sender
 from lume_async._many.change_feed import ChangeFeed
 from lume_async._many.feed_check import SAMPLING, FeedCheck
 from lume_async._many.scheduler import Scheduler
-from lume_async._many.watched import EVER, Watched, handle_of
+from lume_async._many.watched import EVER, Unwatched, Watched, handle_of
 from lume_async._run.handle import LumeRun, snapshot, update
 from lume_async._run.poll import patience, poll_once
 from lume_async._run.state import record_of
@@ -57,7 +57,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     for the next `add`. Runs that have ended are removed. `add`, `discard` and `notify` may be called from any thread.
 
     Between two polls, a run needs no task and no connection. If the server has a change feed, one request follows
-    all runs, and only those that have ended are fetched.
+    all runs; those that have ended come with it, or are fetched.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._fed: bool | None = None  # whether the feed reports every change; None before its first answer
         self._fed_since = math.inf
         self._feed_check = FeedCheck()
+        self._unwatched = Unwatched()
         self._deadline = math.inf  # the start of the last round
         self._failure: BaseException | None = None
         self._closed = False
@@ -106,7 +107,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
 
     def notify(self, run_id: str) -> None:
         """Poll a run immediately, for example from a webhook handler. An ID that is not watched is ignored."""
-        self._on_loop(self._scheduler.wake, arguments.instance(run_id, "run_id", str, "a string"))
+        self._on_loop(self._wake, arguments.instance(run_id, "run_id", str, "a string"))
 
     async def __aenter__(self) -> Self:
         """Start watching.
@@ -184,7 +185,9 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     def _add(self, run: LumeRun) -> None:
         if run.id in self._watched or self._closed:
             return
-        self._watched[run.id] = Watched(run)
+        watched = self._watched[run.id] = Watched(run)
+        watched.is_new = self._unwatched.is_as_reported(run)
+        watched.born_after = self._sender.recent_runs.born_after(run.id)
         self._start_feed()
         opening = self._feed_wanted.is_set() and self._fed is None
         # A poll before the feed opens would have to be repeated.
@@ -194,6 +197,12 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     def _discard(self, run_id: str) -> None:
         self._watched.pop(run_id, None)
         self._scheduler.discard(run_id)
+
+    def _wake(self, run_id: str) -> None:
+        """Poll the run now."""
+        if (watched := self._watched.get(run_id)) is not None:
+            watched.is_new = False
+            self._scheduler.wake(run_id)
 
     def _spread(self) -> float:
         """A random delay in seconds; its maximum grows with the number of runs."""
@@ -205,22 +214,27 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         if watched is None:
             return None
         run, clock = watched.run, self._sender.clock
-        if not run.is_terminal:
+        before, watched.polled = watched.polled, math.inf
+        # A run that began after the feed was opened is as the feed says, and needs no first poll.
+        is_fed = watched.is_new and watched.born_after > self._fed_since and self._deadline == math.inf
+        is_current, watched.is_new = run.is_terminal or is_fed, False
+        if not is_current:
             if watched.not_before > self._deadline:
                 return None
-            before, watched.polled = watched.polled, math.inf
             seen = await self._request(watched)
             if self._watched.get(run_id) is not watched:
                 return None  # discarded during the poll
-            if isinstance(seen, ApiError):
+            if isinstance(seen, ApiError) and not run.is_terminal:
                 await self._emit_last(watched, RunEvent(run, watched.shown, seen))
                 return None
-            watched.not_before = clock.now() + seen if seen else EVER
-            if run.is_terminal and not watched.ended and before > self._fed_since:
+            if not isinstance(seen, ApiError):
+                watched.not_before = clock.now() + seen if seen else EVER
+            if run.is_terminal and not watched.ended and max(before, watched.born_after) > self._fed_since:
                 self._feed_check.note_polled_end(run_id, clock.now())
         self._start_feed()
         await self._show(watched)
-        watched.polled = now = clock.now()
+        now = clock.now()
+        watched.polled = before if is_current else now
         if run.is_terminal:
             return None
         delay = watched.next_delay(
@@ -282,25 +296,30 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         await ChangeFeed(self._sender, on_change=self._on_change, on_switch=self._on_switch).follow()
 
     def _on_change(self, change: Change, asked: float) -> None:
-        """Handle a change from the feed: fetch a run that has ended, show any other status as it is.
+        """Handle a change from the feed: show its status; fetch a run that has ended, unless the change carries it.
 
         If a poll ended after the feed was `asked`, either may be newer: poll the run once more.
         """
         self._feed_check.note_report(change.id)
         watched = self._watched.get(change.id)
-        if watched is None or (change.status == watched.shown and not change.finished_at):
+        if watched is None:
+            self._unwatched.note(change)
+            return
+        if change.status == watched.shown and not change.finished_at:
             return
         run, record = watched.run, record_of(watched.run)
         status = RunStatus(change.status) if change.status else None
         watched.ended |= bool(change.finished_at) or (status is not None and status.is_terminal)
+        if watched.ended and (end := change.end) is not None:
+            update(run, end)  # the poll that follows shows it without a request
         if status is None or record is None or watched.ended or watched.polled > asked:
-            self._scheduler.wake(change.id)
+            self._wake(change.id)
         elif not run.is_terminal:
             newer = RunRecord(record.id, status, {**record.raw, "status": change.status})
             try:
                 self._send.send_nowait(RunEvent(snapshot(run, newer), watched.shown))
             except WouldBlock:
-                self._scheduler.wake(change.id)  # a poll can wait for the reader
+                self._wake(change.id)  # a poll can wait for the reader
             else:
                 update(run, newer)
                 newer.pack()

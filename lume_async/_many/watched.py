@@ -1,6 +1,7 @@
 """`Watched`: one run in a monitor, its state, and when to poll it next."""
 
 import math
+from collections import OrderedDict
 
 from attrs import define
 
@@ -8,6 +9,7 @@ from lume_async._base import arguments
 from lume_async._base.backoff import Backoff, Rng, after_failure
 from lume_async._http.sender import Sender
 from lume_async._run.handle import LumeRun
+from lume_async._wire.endpoints import Change
 from lume_async.models import RunStatus, check_run_id
 
 SAFETY_NET = 300.0
@@ -18,6 +20,27 @@ SOONEST = 0.2
 
 EVER = -math.inf
 """A time before all others; one shared object, as each float takes 24 bytes."""
+
+
+UNWATCHED = 10_000
+"""How many changes of runs that are not watched are remembered."""
+
+
+class Unwatched:
+    """The last changes of runs that are not watched: one of them may be added a moment later."""
+
+    def __init__(self) -> None:
+        self._statuses = OrderedDict[str, str]()
+
+    def note(self, change: Change) -> None:
+        """Note a change that the feed has reported."""
+        self._statuses[change.id] = change.status
+        if len(self._statuses) > UNWATCHED:
+            self._statuses.popitem(last=False)
+
+    def is_as_reported(self, run: LumeRun) -> bool:
+        """Whether the feed has not reported another status than the handle has."""
+        return run.status is not None and self._statuses.get(run.id, run.status) == run.status
 
 
 @define(eq=False, weakref_slot=False)
@@ -31,6 +54,8 @@ class Watched:
     ended: bool = False  # reported by the feed
     not_before: float = EVER  # the server asked us not to poll before
     polled: float = EVER  # the end of the last poll; infinite during a poll
+    born_after: float = EVER  # see `RecentRuns.born_after`
+    is_new: bool = False  # not polled yet, and the feed has reported no other status than the handle has
     shown: RunStatus | None = None
     reported: float | None = None  # the progress at the last poll
     progress: tuple[float, float] | None = None  # the first one reported, and when

@@ -199,7 +199,17 @@ class LumeRun(RunState):
 
         return await self._connected.send(report_endpoints.deliveries(self._id))
 
-    def rejects(self, reason: str | None = None, limit: int | None = None) -> "Rows":
+    @overload
+    def rejects(self, reason: str | None = None, limit: int | None = None, *, as_: None = None) -> "Rows": ...
+
+    @overload
+    def rejects(
+        self, reason: str | None = None, limit: int | None = None, *, as_: type[T]
+    ) -> AsyncIterator[T]: ...
+
+    def rejects(
+        self, reason: str | None = None, limit: int | None = None, *, as_: type[T] | None = None
+    ) -> "Rows | AsyncIterator[T]":
         """The rejected rows, each with its reasons; pages are fetched as needed.
 
         If the run has not ended, or its output was changed or removed since, fetching the first row raises
@@ -209,8 +219,9 @@ class LumeRun(RunState):
             reason: only rows with this reason, the whole text as in `metadata.metrics.reject_reasons`. If no row
                 has it, a `UserWarning` names the reasons that the run has counted.
             limit: the maximum number of rows.
+            as_: as in `mapped`. Rejected values may not fit a type: `str | None` takes all of a CSV file.
         """
-        return self._rows("rejects", reason=reason, limit=limit, reasons=self._reject_reasons)
+        return self._rows("rejects", as_, reason=reason, limit=limit, reasons=self._reject_reasons)
 
     @overload
     def mapped(self, limit: int | None = None, *, as_: None = None) -> "Rows": ...
@@ -229,13 +240,7 @@ class LumeRun(RunState):
         Raises:
             TypeError: `as_` is not such a class.
         """
-        rows = self._rows("mapped", limit=limit)
-        if as_ is None:
-            return rows
-        from lume_async._run.typed_rows import TypedRows, check_row_type
-
-        check_row_type(as_)
-        return TypedRows(rows, as_)
+        return self._rows("mapped", as_, limit=limit)
 
     async def download(
         self, output: "Part", to: str | os.PathLike[str], *, progress: OnProgress | None = None
@@ -261,10 +266,16 @@ class LumeRun(RunState):
 
         return await download(self._connected, self._id, output, to, progress)
 
-    def _rows(self, part: "Part", **options: Any) -> "Rows":
+    def _rows(self, part: "Part", as_: type[T] | None, **options: Any) -> "Rows | AsyncIterator[T]":
         from lume_async._run.rows import Rows
 
-        return Rows(self._connected, self._id, part, **options)
+        rows = Rows(self._connected, self._id, part, **options)
+        if as_ is None:
+            return rows
+        from lume_async._run.typed_rows import TypedRows, check_row_type
+
+        check_row_type(as_)
+        return TypedRows(rows, as_)
 
     async def _reject_reasons(self) -> Collection[str]:
         """The reasons that the run has counted."""

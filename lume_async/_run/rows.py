@@ -1,8 +1,9 @@
 """`Rows`: the rows that a run has mapped or rejected, fetched as needed."""
 
 import warnings
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from anyio import to_thread
@@ -13,10 +14,13 @@ from lume_async._base.public import public
 from lume_async._http.sender import Sender
 from lume_async._run import frames
 from lume_async._run.pages import check_limit, pages
-from lume_async._wire.row_endpoints import Part, Row, rows
+from lume_async._wire.call import Call
+from lume_async._wire.endpoints import Page
+from lume_async._wire.row_endpoints import Part, Row, arrow_rows, rows
+from lume_async.errors import InvalidRequestError, NotSupportedError
 
-PAGE = 1000
-"""Rows per request."""
+PAGE, ARROW_PAGE = 1000, 100_000
+"""Rows per request, as JSON and as Arrow."""
 
 
 @public
@@ -28,7 +32,8 @@ class Rows(Batched[dict[str, Any]]):
     Numbers keep all their digits: one that a `float` would change, for example of a `DECIMAL(38,2)`, is a
     `decimal.Decimal`.
 
-    `to_arrow`, `to_polars` and `to_pandas` always fetch all rows, even if the iterator has read some.
+    `to_arrow`, `to_arrow_batches`, `to_polars` and `to_pandas` always fetch all rows, even if the iterator has read
+    some.
     """
 
     def __init__(
@@ -66,10 +71,26 @@ class Rows(Batched[dict[str, Any]]):
     async def to_arrow(self) -> Any:
         """All rows as a `pyarrow.Table`.
 
+        If the server sends Arrow, each column has the type of the output: that of the flow, or of the source for
+        rejects of a Parquet file. Otherwise the types are inferred from the values, as in `to_polars`.
+
         Raises:
-            MissingLibraryError: pyarrow is not installed.
+            MissingLibraryError: pyarrow is not installed (extra `arrow`).
         """
-        return await self._to_table("pyarrow", frames.to_arrow)
+        pyarrow = await _library("pyarrow")
+        async with aclosing(self._tables(pyarrow)) as found:
+            tables = [table async for table in found]
+        return await to_thread.run_sync(pyarrow.concat_tables, tables, abandon_on_cancel=True)
+
+    def to_arrow_batches(self) -> AsyncIterator[Any]:
+        """All rows as `pyarrow.RecordBatch`es with one schema, as in `to_arrow`; about 8 MB of them in memory.
+
+        If the server sends JSON only, all rows are in memory before the first batch.
+
+        Raises:
+            MissingLibraryError: pyarrow is not installed (extra `arrow`); raised by the first step.
+        """
+        return Chunked(self._batches(), f"batches of {self!r}")
 
     async def to_polars(self) -> Any:
         """All rows as a `polars.DataFrame`.
@@ -77,7 +98,7 @@ class Rows(Batched[dict[str, Any]]):
         Raises:
             MissingLibraryError: polars is not installed.
         """
-        return await self._to_table("polars", frames.to_polars)
+        return await self._to_table(await _library("polars"), frames.to_polars)
 
     async def to_pandas(self) -> Any:
         """All rows as a `pandas.DataFrame`.
@@ -85,7 +106,7 @@ class Rows(Batched[dict[str, Any]]):
         Raises:
             MissingLibraryError: pandas is not installed.
         """
-        return await self._to_table("pandas", frames.to_pandas)
+        return await self._to_table(await _library("pandas"), frames.to_pandas)
 
     def __repr__(self) -> str:
         """The run, the kind of rows, and how to get them."""
@@ -98,31 +119,54 @@ class Rows(Batched[dict[str, Any]]):
     def _take_ready(self, limit: int) -> list[Row]:
         return self._rows._take_ready(limit)
 
-    async def _fetch(self) -> AsyncGenerator[list[Row], None]:
+    def _fetch(self) -> AsyncGenerator[list[Row], None]:
+        return self._pages(partial(rows, self._run_id, self._part), PAGE)
+
+    async def _pages(self, call: Callable[..., Call[Page[Row]]], size: int) -> AsyncGenerator[Any, None]:
         """Yield page after page; warn if no row has the reason."""
         none = True
-        async with aclosing(self._pages()) as found:
+
+        def ask(limit: int, cursor: str | None) -> Call[Page[Row]]:
+            return call(reason=self._reason, limit=limit, cursor=cursor)
+
+        async with aclosing(pages(self._sender, ask, size, self._limit)) as found:
             async for page in found:
-                none = none and not page
+                none = none and not len(page)
                 yield page
         if none and self._reason is not None and self._reasons is not None:
             _warn(self._run_id, self._reason, await self._reasons())
 
-    def _pages(self) -> AsyncGenerator[list[Row], None]:
-        return pages(
-            self._sender,
-            lambda size, cursor: rows(
-                self._run_id, self._part, reason=self._reason, limit=size, cursor=cursor
-            ),
-            PAGE,
-            self._limit,
-        )
+    async def _tables(self, pyarrow: Any) -> AsyncGenerator[Any, None]:
+        """Yield tables of one schema: each page, or all rows at once if the server sends JSON only."""
+        is_first = True
+        try:
+            call = partial(arrow_rows, self._run_id, self._part, pyarrow)
+            async with aclosing(self._pages(call, ARROW_PAGE)) as found:
+                async for table in found:
+                    is_first = False
+                    yield table
+            return
+        except (NotSupportedError, InvalidRequestError) as error:
+            # A server that knows no Arrow may also refuse so large a page. What is really wrong, JSON shows, too.
+            if not is_first or not (isinstance(error, NotSupportedError) or error.status_code == 400):
+                raise
+        yield await self._to_table(pyarrow, frames.to_arrow)
 
-    async def _to_table(self, name: str, frame: Callable[[Any, list[Row]], Any]) -> Any:
-        """All rows as a table of that library; the slow import and conversion run in a thread."""
-        library = await to_thread.run_sync(frames.library, name, abandon_on_cancel=True)
-        rows = [row async for page in self._fetch() for row in page]
+    async def _batches(self) -> AsyncGenerator[list[Any], None]:
+        async with aclosing(self._tables(await _library("pyarrow"))) as found:
+            async for table in found:
+                yield table.to_batches()
+
+    async def _to_table(self, library: Any, frame: Callable[[Any, list[Row]], Any]) -> Any:
+        """All rows as a table of that library, from JSON; the slow conversion runs in a thread."""
+        async with aclosing(self._fetch()) as found:
+            rows = [row async for page in found for row in page]
         return await to_thread.run_sync(frame, library, rows, abandon_on_cancel=True)
+
+
+async def _library(name: str) -> Any:
+    """Import a library, in a thread. Raises `MissingLibraryError`."""
+    return await to_thread.run_sync(frames.library, name, abandon_on_cancel=True)
 
 
 def _warn(run_id: str, reason: str, counted: Collection[str]) -> None:

@@ -65,7 +65,7 @@ async def submit(
             raise submission_unknown(call, closed, state, sender.keys_kept) from closed
         raise
     else:
-        remember(sender, answer.record, answer.not_before)
+        remember(sender, answer.record, answer.not_before, None if answer.replayed else state.first_sent)
         replayed_ours = state.lost and is_new(answer.record, sent_at(sender, state))
         return StartedRun(answer.record, reused=own_key and answer.replayed and not replayed_ours)
     if not state.lost and (not attaches or duplicate.run_id is None):
@@ -88,9 +88,9 @@ async def submit(
     raise submission_unknown(call, unseen, state, sender.keys_kept)
 
 
-def remember(sender: Sender, run: RunRecord, not_before: float = 0.0) -> None:
-    """Note a run that this client has started."""
-    sender.recent_runs.add(run.id, not_before)
+def remember(sender: Sender, run: RunRecord, not_before: float = 0.0, sent: float | None = None) -> None:
+    """Note a run that this client has started; the arguments are those of `RecentRuns.add`."""
+    sender.recent_runs.add(run.id, not_before, sent=sent)
     sender.observer.status_changed(run.id, None, run.status)
 
 

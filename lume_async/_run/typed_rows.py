@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
@@ -77,7 +77,23 @@ def _converter() -> Converter:
         result.register_structure_hook(kind, _strict(kind, accepted))
     for moment in (datetime, date, time):
         result.register_structure_hook(moment, _moment(moment))
+
+    @result.register_structure_hook_factory(_is_list)
+    def lists_only(kind: Any) -> Callable[[Any, Any], Any]:
+        (item,) = get_args(kind)  # cattrs would take a text for a list of letters
+
+        def hook(value: Any, _type: Any) -> Any:
+            if not isinstance(value, list):
+                raise ValueError(f"expected list, got {type(value).__name__}")
+            return [result.structure(one, item) for one in value]
+
+        return hook
+
     return result
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is list
 
 
 def _strict(kind: type, accepted: tuple[type, ...]) -> Callable[[Any, Any], Any]:

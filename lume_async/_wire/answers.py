@@ -235,7 +235,7 @@ def _kind(status: int, what: str, *, on_run: bool, submits: bool) -> type[ApiErr
 _NO_OUTPUT = f"{PROBLEM}no-output"
 _NOT_FOUND = {_NO_OUTPUT, f"{PROBLEM}run-not-found", f"{PROBLEM}flow-version-not-found"}
 """The problem types of a 404 that do not mean an unknown path."""
-_NO_OPERATION = {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
+_NO_OPERATION = {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.NOT_IMPLEMENTED}
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: InvalidRequestError,
     401: AuthenticationError,

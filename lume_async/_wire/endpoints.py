@@ -61,11 +61,21 @@ class Stored:
 
 @frozen
 class Change:
-    """One entry of the change feed."""
+    """One entry of the change feed; `run` is the run's record, if it was requested and the run has ended."""
 
     id: str
     status: str
     finished_at: str | None = None
+    run: Any = None
+
+    @property
+    def end(self) -> RunRecord | None:
+        """The record of the ended run; None if the feed has not given one that can be used."""
+        try:
+            record = run_record(self.run, run_id=self.id)
+        except ResponseDecodeError:
+            return None
+        return record if record.is_terminal else None
 
 
 @define(eq=False)
@@ -177,8 +187,12 @@ def runs(filters: Mapping[str, str | list[str]], cursor: str | None) -> Call[Pag
     )
 
 
-def changes(after: str | None, *, hold: float = 0.0) -> Call[Page[Change]]:
-    """All status changes after the cursor, oldest first; without a cursor, only the current cursor."""
+def changes(after: str | None, *, hold: float = 0.0, with_runs: bool = False) -> Call[Page[Change]]:
+    """All status changes after the cursor, oldest first; without a cursor, only the current cursor.
+
+    Args:
+        with_runs: whether the changes are to carry the records of ended runs.
+    """
 
     def decode(answer: Response) -> Page[Change]:
         items, cursor = page_of(answer)
@@ -188,7 +202,7 @@ def changes(after: str | None, *, hold: float = 0.0) -> Call[Page[Change]]:
 
     return Call(
         operation="GET /v1/changes",
-        path=path_of("/v1/changes", {}, after=after),
+        path=path_of("/v1/changes", {"include": "run"} if with_runs else {}, after=after),
         headers={PREFER: f"wait={hold:.0f}"} if hold else {},
         decode=decode,
         hold=hold,

@@ -4,17 +4,28 @@ import json
 from decimal import Decimal
 from typing import Any, Literal
 
+from attrs import evolve
+
 from lume_async._wire.answers import decode_object
 from lume_async._wire.call import Call, Receiver, Response
 from lume_async._wire.endpoints import Page, path_of, read_page
-from lume_async._wire.headers import ACCEPT, ACCEPT_ENCODING, WANT_REPR_DIGEST
-from lume_async.errors import ResponseDecodeError
+from lume_async._wire.headers import (
+    ACCEPT,
+    ACCEPT_ENCODING,
+    CONTENT_TYPE,
+    NEXT_CURSOR,
+    WANT_REPR_DIGEST,
+)
+from lume_async.errors import NotSupportedError, ResponseDecodeError
 from lume_async.models import check_run_id
 
 Row = dict[str, Any]
 """A row of an output: its columns by their names."""
 Part = Literal["mapped", "rejects"]
 """Which rows of a run."""
+ARROW = "application/vnd.apache.arrow.stream"
+_END = b"\xff\xff\xff\xff\0\0\0\0"
+"""The mark at the end of an Arrow stream. Readers do without; here it shows that nothing is missing."""
 
 
 def rows(run_id: str, part: Part, *, reason: str | None, limit: int, cursor: str | None) -> Call[Page[Row]]:
@@ -27,6 +38,28 @@ def rows(run_id: str, part: Part, *, reason: str | None, limit: int, cursor: str
         run_id=run_id,
         optional=True,
     )
+
+
+def arrow_rows(
+    run_id: str, part: Part, pyarrow: Any, *, reason: str | None, limit: int, cursor: str | None
+) -> Call[Page[Any]]:
+    """One page of those rows as Arrow: its items are a `pyarrow.Table`."""
+
+    def decode(answer: Response) -> Page[Any]:
+        if answer.headers.get(CONTENT_TYPE, "").partition(";")[0].strip().lower() != ARROW:
+            raise NotSupportedError("the server does not send rows as Arrow")
+        if not answer.body.endswith(_END):
+            raise ResponseDecodeError("the Arrow stream is cut off: its end mark is missing")
+        try:
+            table = pyarrow.ipc.open_stream(answer.body).read_all()
+        except (pyarrow.ArrowException, OSError) as error:
+            reason = str(error)
+        else:
+            return Page(table, answer.headers.get(NEXT_CURSOR))
+        raise ResponseDecodeError(f"the Arrow stream can't be read: {reason}", retryable=False)
+
+    call = rows(run_id, part, reason=reason, limit=limit, cursor=cursor)
+    return evolve(call, headers={ACCEPT: ARROW}, decode=decode)
 
 
 def output(run_id: str, part: Part, receiver: Receiver) -> Call[None]:

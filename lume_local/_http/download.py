@@ -1,11 +1,16 @@
-"""Sends a file in blocks, since outputs may be larger than memory; or the rest of it, from where a client has it."""
+"""Sends bodies in blocks, since outputs may be larger than memory.
+
+A body is a file, the rest of one from where a client has it, or what is read while it is sent.
+"""
 
 import asyncio
 import base64
 import hashlib
+import logging
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from io import BufferedReader
 
 from aiohttp import web
@@ -14,7 +19,10 @@ from lume_local._http.messages import Output, Problem
 from lume_local._shared import no_links
 from lume_local._shared.identity import identity
 
+_log = logging.getLogger("lume_local")
 _BLOCK = 256 * 1024
+_WRITE_LIMIT = 60.0
+"""Seconds in which a client must take a block of a stream."""
 _DIGESTS = 1000
 """How many checksums are remembered."""
 
@@ -42,6 +50,29 @@ async def sent(request: web.BaseRequest, output: Output, headers: Mapping[str, s
             left -= len(block)
             await response.write(block)
         return response
+
+
+async def streamed(
+    request: web.BaseRequest, blocks: AsyncGenerator[bytes, None], headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Send the blocks as the response. If one can't be read, the connection is closed before the end of the body."""
+    response = web.StreamResponse(status=200, headers=headers)
+    async with aclosing(blocks):
+        await response.prepare(request)
+        try:
+            if request.method == "HEAD":
+                return response
+            async for block in blocks:
+                for start in range(0, len(block), _BLOCK):
+                    async with asyncio.timeout(_WRITE_LIMIT):
+                        await response.write(memoryview(block)[start : start + _BLOCK])
+        except TimeoutError:
+            raise ConnectionError(f"the client took nothing for {_WRITE_LIMIT:g} s") from None
+        except Problem as problem:
+            detail = problem.document["detail"]
+            _log.warning("a stream of rows broke off: %s", detail)
+            raise ConnectionError(f"the rest can't be read: {detail}") from None
+    return response
 
 
 def _range(request: web.BaseRequest, size: int, tag: str) -> tuple[int, int]:

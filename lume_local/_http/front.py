@@ -12,7 +12,7 @@ from aiohttp import web
 
 from lume_local._http import contract
 from lume_local._http.console import Console
-from lume_local._http.download import sent
+from lume_local._http.download import sent, streamed
 from lume_local._http.flows import FlowsApi
 from lume_local._http.keys import KEY_HEADER, OWN, ApiKeys, Holder, Role, needed
 from lume_local._http.messages import Ask, BodyStream, Problem, Reply, odd_problem
@@ -20,6 +20,7 @@ from lume_local._http.operations import CAPABILITIES, Api
 from lume_local._http.quotas import Quotas
 from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES, check_parameters
 from lume_local._http.results import ResultsApi
+from lume_local._http.rows import RowsApi
 from lume_local._http.telemetry import RequestInfo, Telemetry
 from lume_local._http.tokens import Tokens
 from lume_local._http.wrong_keys import WrongKeys
@@ -49,7 +50,7 @@ Operation = Callable[[Ask], Awaitable[Reply]]
 
 
 def _router(
-    api: Api, flows: FlowsApi, results: ResultsApi, console: Console, watch: Telemetry
+    api: Api, flows: FlowsApi, rows: RowsApi, results: ResultsApi, console: Console, watch: Telemetry
 ) -> web.UrlDispatcher:
     """The router of aiohttp, with operations in place of handlers."""
     run, flow = "/v1/runs/{run_id}", "/v1/flows/{flow}/versions/{version}"
@@ -72,8 +73,8 @@ def _router(
         run: {"GET": api.status},
         f"{run}/cancel": {"POST": api.cancel},
         f"{run}/dismiss": {"POST": api.dismiss},
-        f"{run}/mapped": {"GET": results.mapped},
-        f"{run}/rejects": {"GET": results.rejects},
+        f"{run}/mapped": {"GET": rows.mapped},
+        f"{run}/rejects": {"GET": rows.rejects},
         f"{run}/deliveries": {"GET": results.deliveries},
         f"{run}/outputs/{{output}}": {"GET": results.output},
         "/v1/changes": {"GET": api.changes},
@@ -105,6 +106,7 @@ class Front:
         self,
         api: Api,
         flows: FlowsApi,
+        rows: RowsApi,
         results: ResultsApi,
         console: Console,
         watch: Telemetry,
@@ -114,7 +116,7 @@ class Front:
     ) -> None:
         self._api, self._console, self._watch = api, console, watch
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
-        self._router = _router(api, flows, results, console, watch)
+        self._router = _router(api, flows, rows, results, console, watch)
         self._keys, self._tokens, self._wrong_keys, self._quotas = keys, tokens, WrongKeys(), Quotas()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -131,6 +133,8 @@ class Front:
             answer = await self._settled(request, seen)
             if answer.file is not None:
                 return await sent(request, answer.file, headers_of(answer, request_id, self._headers))
+            if answer.stream is not None:
+                return await streamed(request, answer.stream, headers_of(answer, request_id, self._headers))
         except Problem as problem:
             answer = problem_answer(problem)
         except web.HTTPException as error:
@@ -319,8 +323,8 @@ def headers_of(answer: Reply, request_id: str, every: dict[str, str] | None = No
         "X-Content-Type-Options": "nosniff",
         "Server": "lume_local",
     }
-    has_body = answer.document is not None or answer.file is not None
-    return headers | ({"Content-Type": answer.content_type} if has_body else {})
+    bodies = (answer.document, answer.file, answer.stream)
+    return headers | ({} if bodies == (None, None, None) else {"Content-Type": answer.content_type})
 
 
 def response_of(answer: Reply, request_id: str, every: dict[str, str] | None = None) -> web.Response:

@@ -1,7 +1,7 @@
 """Requests, replies and problems (RFC 9457) of the operations, independent of sockets and aiohttp."""
 
 import http
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,14 @@ class Output:
 
 @frozen
 class Reply:
-    """A reply: JSON, bytes, a file, or no body if `document` is None."""
+    """A reply: JSON, bytes, a file, a stream, or no body if `document` is None."""
 
     status: int
     document: Any = None
     headers: dict[str, str] = field(factory=dict)
     content_type: str = "application/json"
     file: Output | None = None
+    stream: AsyncGenerator[bytes, None] | None = None
 
 
 TYPE = "urn:lume:problem:"
@@ -73,6 +74,7 @@ _TITLES = {
     "flow-version-not-found": (404, "There is no such flow version"),
     "no-output": (404, "The run has written nothing"),
     "method-not-allowed": (405, "This path does not take this method"),
+    "not-acceptable": (406, "The rows can't be sent in this form"),
     "request-timeout": (408, "The request took too long to arrive"),
     "already-processed": (409, "The source has been processed already"),
     "run-in-progress": (409, "The source is being processed"),

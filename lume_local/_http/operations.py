@@ -4,8 +4,10 @@ import os
 import socket
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
 
 import anyio
+import orjson
 from attrs import field, frozen
 
 from lume_async.models import RunStatus
@@ -37,6 +39,8 @@ CAPABILITIES = "idempotency, wait, changes, cancel"
 YOUNG, TOGETHER = 1.0, 0.1
 """In the first `YOUNG` seconds of a run its changes follow each other within milliseconds, so a long poll waits up to
 `TOGETHER` seconds for more of them: for a small run it then returns the end."""
+MOST_RECORDS = 1024 * 1024
+"""Bytes of runs in a page of the change feed after which it has no further change."""
 
 
 @frozen
@@ -144,12 +148,14 @@ class Api:
     async def _run_answer(
         self, run: StoredRun, status: int = 200, headers: dict[str, str] | None = None
     ) -> Reply:
+        return Reply(status, await self._document(run), {"ETag": etag(run), **(headers or {})})
+
+    async def _document(self, run: StoredRun) -> dict[str, Any]:
         notes, follow_up = (
             await self._store.notes(run.run_id),
             await self._store.attention.of(run.run_id),
         )
-        document = run_document(run, self._runner.progress(run.run_id), notes, follow_up)
-        return Reply(status, document, {"ETag": etag(run), **(headers or {})})
+        return run_document(run, self._runner.progress(run.run_id), notes, follow_up)
 
     async def status(self, ask: Ask) -> Reply:
         """`GET /v1/runs/{id}`: immediately, or with `Prefer: wait=N` when the run changes."""
@@ -202,17 +208,36 @@ class Api:
         query = dict(ask.query)
         limit = requests.whole_number(query, "limit", 500, 1, 5000)
         after = requests.feed_cursor(query.get("after"), self._store.store_id)
+        with_runs = requests.includes_run(query)
         wait, headers = self._wait_of(ask)
         try:
             found, following = await self._changes(after, limit, wait)
+            items = await self._with_runs(found) if with_runs else list(map(change_document, found))
+            if after is not None and len(items) < len(found):
+                _, following = await self._store.changes(after, len(items))
         except CursorForgotten:
             raise Problem(
                 "invalid-cursor",
                 "after: changes that came after this cursor are forgotten: start again without it",
                 field="after",
             ) from None
-        items = [change_document(one) for one in found]
         return Reply(200, {"items": items, "next_cursor": following.text(self._store.store_id)}, headers)
+
+    async def _with_runs(self, changes: Sequence[StatusChange]) -> Sequence[dict[str, Any]]:
+        """The changes, those of runs that have ended with their run; as many as fit into a page, at least one."""
+        items: list[dict[str, Any]] = []
+        size = 0
+        for change in changes:
+            item = change_document(change)
+            has_ended = RunStatus(change.status).is_terminal
+            if has_ended and (run := await self._store.get(change.run_id)) is not None:
+                record = orjson.dumps(await self._document(run))
+                size += len(record)
+                item["run"] = orjson.Fragment(record)
+            items.append(item)
+            if size > MOST_RECORDS:
+                break
+        return items
 
     async def _changes(
         self, after: Cursor | None, limit: int, wait: int

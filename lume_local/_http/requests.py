@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
@@ -49,7 +49,7 @@ _PARAMETERS = {
     ("GET", "/v1/runs"): (*_FILTERS, "limit", "cursor"),
     ("GET", "/v1/runs/{run_id}/mapped"): ("limit", "cursor"),
     ("GET", "/v1/runs/{run_id}/rejects"): ("limit", "cursor", "reason"),
-    ("GET", "/v1/changes"): ("after", "limit"),
+    ("GET", "/v1/changes"): ("after", "limit", "include"),
     ("GET", "/v1/statistics"): ("by", "since", "flow", "order", "limit"),
     ("GET", "/v1/flows"): ("flow", "limit", "cursor"),
     ("PUT", "/v1/uploads/{name}"): ("flow_version",),
@@ -301,6 +301,24 @@ def feed_cursor(text: str | None, store_id: str) -> Cursor | None:
     if cursor is None:
         raise invalid_cursor("after")
     return cursor
+
+
+def includes_run(query: dict[str, str]) -> bool:
+    """Whether changes are to carry the runs that have ended. Raises `Problem`."""
+    if query.get("include", "run") != "run":
+        raise Problem("invalid-query", "include must be run", field="include")
+    return "include" in query
+
+
+def accepts(headers: Mapping[str, str], wanted: str, usual: str) -> bool:
+    """Whether `Accept` names a media type, and does not prefer the usual one. What can't be read is left out."""
+    shares = {wanted: 0.0, usual: 0.0}
+    for part in headers.get("Accept", "").split(","):
+        name, *options = (text.strip().lower() for text in part.split(";"))
+        quality = next((option[2:] for option in options if option.startswith("q=")), "1")
+        if name in shares and re.fullmatch(r"[01](\.[0-9]{0,3})?", quality):
+            shares[name] = float(quality)
+    return shares[wanted] > 0 and shares[wanted] >= shares[usual]
 
 
 def invalid_cursor(name: str) -> Problem:

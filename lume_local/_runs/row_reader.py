@@ -19,7 +19,7 @@ from lume_local._flow.definition import Flow
 from lume_local._runs.health import Health
 from lume_local._runs.records import StoredRun
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.protocol import Read, RowsPage, Unreadable
+from lume_local._shared.protocol import ArrowFile, Read, RowsPage, Unreadable
 
 READERS = 2
 _PLAIN = {"delim": ",", "quote": '"', "escape": ""}
@@ -47,10 +47,27 @@ class RowReader:
 
     async def page(self, job: Read) -> RowsPage | Unreadable:
         """Read one page. Raises `WorkerDied`."""
+        async with self._turn(job) as turn:
+            page = await self.pool.read(turn)
+            assert not isinstance(page, ArrowFile)
+            return page
+
+    async def arrow(self, job: Read) -> tuple[ArrowFile, bytes] | Unreadable:
+        """Read one page as Arrow: where it ends, and the content of its file. Raises `WorkerDied`."""
+        async with self._turn(job) as turn:
+            page = await self.pool.read(evolve(turn, arrow=True))
+            assert not isinstance(page, RowsPage)
+            return (
+                page if isinstance(page, Unreadable) else (page, await run_sync(Path(page.path).read_bytes))
+            )
+
+    @asynccontextmanager
+    async def _turn(self, job: Read) -> AsyncIterator[Read]:
+        """The job with a folder for what it writes, as long as the block lasts, once it is its turn."""
         folder = self._folder / uuid.uuid4().hex
         async with self._turns:
             try:
-                return await self.pool.read(evolve(job, folder=str(folder)))
+                yield evolve(job, folder=str(folder))
             finally:
                 await _removed(folder)
 
@@ -80,6 +97,7 @@ class RowReader:
             is_rejects=is_rejects,
             reasons=list(run.metrics["reject_reasons"]) if is_rejects else [],
             reason=reason,
+            types={} if is_rejects else {column.name: column.sql_type for column in flow.columns},
         )
 
 

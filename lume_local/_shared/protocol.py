@@ -72,10 +72,10 @@ class Finish:
 
 @frozen
 class Read:
-    """Read a page of what a run has written: answered by `RowsPage` or `Unreadable`.
+    """Read a page of what a run has written: answered by `RowsPage`, `ArrowFile` or `Unreadable`.
 
     Attributes:
-        path: the file; its suffix is its format.
+        path: the file; its suffix is its format. Empty, with `arrow`, for the rejects of a run that has none.
         identity: of the file as it must be; empty for any.
         csv: the dialect of a `.csv` file.
         kinds: the JSON type of each column of a `.csv` file that isn't a text.
@@ -84,6 +84,9 @@ class Read:
         limit: the most rows that the page may have.
         reason: only rejects with this one.
         folder: the folder for a copy of an object; created if missing. Empty for the system's own.
+        arrow: write the page into a file there, as record batches of Arrow.
+        types: with `arrow`, the SQL types of columns of a file that has no types.
+        with_schema: with `arrow`, whether the schema comes before them.
     """
 
     path: str
@@ -99,6 +102,9 @@ class Read:
     reasons: list[str] = field(factory=list)
     reason: str | None = None
     folder: str = ""
+    arrow: bool = False
+    types: dict[str, str] = field(factory=dict)
+    with_schema: bool = True
 
 
 @frozen
@@ -172,6 +178,19 @@ class RowsPage:
 
 
 @frozen
+class ArrowFile:
+    """Rows of an output in the file at `path`, as messages of an Arrow stream that has no end mark yet.
+
+    The other attributes are those of `RowsPage`.
+    """
+
+    path: str
+    position: str | None
+    row: int
+    identity: str
+
+
+@frozen
 class Unreadable:
     """There is no such page: which kind of problem, and what it is."""
 
@@ -218,7 +237,9 @@ class Cancelled:
 
 Job = Check | Execute | Finish | Look | Read | Lend | Cancel
 Outcome = Done | Failed | Cancelled
-Event = Ready | Checked | Refused | Looked | RowsPage | Unreadable | StageBegun | Progressed | Outcome
+Event = (
+    Ready | Checked | Refused | Looked | RowsPage | ArrowFile | Unreadable | StageBegun | Progressed | Outcome
+)
 
 
 def encode(line: Job | Event) -> bytes:

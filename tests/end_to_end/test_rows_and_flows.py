@@ -51,6 +51,21 @@ async def test_asynchronous(server: lume_local.ThreadedServer, run_id: str) -> N
         assert [(flow.flow_version, flow.runs) for flow in listed] == [("people:v1", 1)]
 
 
+def test_tables(server: lume_local.ThreadedServer, run_id: str) -> None:
+    with server.client() as client:
+        run = client.attach(run_id)
+        mapped = run.mapped().to_arrow()
+        assert {field.name: str(field.type) for field in mapped.schema}["id"] == "int64"
+        assert mapped.to_pylist() == list(run.mapped())
+        assert [row for batch in run.mapped(limit=3).to_arrow_batches() for row in batch.to_pylist()] == list(
+            run.mapped(limit=3)
+        )
+        rejects = run.rejects(REASON).to_arrow()
+        assert numbers(rejects.to_pylist()) == list(range(0, 2500, 3))
+        wanted = [row["_lume_reasons"] for row in run.rejects(REASON)]
+        assert rejects["_lume_reasons"].to_pylist() == wanted
+
+
 def test_synchronous(server: lume_local.ThreadedServer, run_id: str) -> None:
     with server.client() as client:
         run = client.run_status(run_id)

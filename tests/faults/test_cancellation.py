@@ -158,7 +158,15 @@ async def rows(client: Client, _folder: Path) -> None:
 
 
 async def to_arrow(client: Client, _folder: Path) -> None:
-    await client.attach("run_a").mapped().to_arrow()
+    assert len(await client.attach("run_a").mapped().to_arrow()) == 2
+
+
+async def to_arrow_batches(client: Client, _folder: Path) -> None:
+    assert [batch async for batch in client.attach("run_a").mapped().to_arrow_batches()] == [["row"], ["row"]]
+
+
+async def to_polars(client: Client, _folder: Path) -> None:
+    await client.attach("run_a").mapped().to_polars()
 
 
 async def upload_file(client: Client, folder: Path) -> None:
@@ -218,21 +226,44 @@ async def list_flows(client: Client, _folder: Path) -> None:
 OPERATIONS: list[Callable[[Client, Path], Awaitable[None]]] = [
     *(run, run_status, refresh, wait, recipe, watch, list_runs, closing, monitor, monitor_left_in_the_middle),
     *(as_completed, as_completed_too_late, left_early, wait_all, run_many, run_many_with_a_journal),
-    *(cancel, rows, to_arrow, upload_file, register_flow, flow_version, list_flows),
+    *(
+        cancel,
+        rows,
+        to_arrow,
+        to_arrow_batches,
+        to_polars,
+        upload_file,
+        register_flow,
+        flow_version,
+        list_flows,
+    ),
     *(upload, download, rerun, resubmit, deliveries, dismiss, statistics, dry_run),
 ]
 
 
 @pytest.fixture(autouse=True)
 def tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In place of pyarrow: a thread that still imports it when its waiter is gone has files open."""
-    monkeypatch.setitem(sys.modules, "pyarrow", SimpleNamespace(table=dict))
+    """In place of the libraries: a thread that still imports one when its waiter is gone has files open."""
+    stream = SimpleNamespace(read_all=lambda: Table(["row"]))
+    pyarrow = SimpleNamespace(ipc=SimpleNamespace(open_stream=lambda body: stream), concat_tables=list)
+    monkeypatch.setitem(sys.modules, "pyarrow", pyarrow)
+    monkeypatch.setitem(sys.modules, "polars", SimpleNamespace(DataFrame=lambda columns, strict: columns))
+
+
+class Table(list[str]):
+    """In place of one of pyarrow."""
+
+    def __getitem__(self, part: Any) -> Any:
+        return Table(super().__getitem__(part))
+
+    def to_batches(self) -> list["Table"]:
+        return [self]
 
 
 def test_no_public_operation_is_missing() -> None:
     """Those that only pass on what another one does are named here, with that one."""
     passed_on = {"aclose": closing, "wait_for_run_completion": recipe, "rejects": rows, "mapped": rows}
-    passed_on |= {"to_polars": to_arrow, "to_pandas": to_arrow}
+    passed_on |= {"to_pandas": to_polars}
     named = {operation.__name__ for operation in OPERATIONS} | set(passed_on)
     offered = {
         name
@@ -243,6 +274,8 @@ def test_no_public_operation_is_missing() -> None:
     assert offered - named == {"attach", "raise_for_status", "to_dict", "with_options"}, "these await nothing"
 
 
+ARROW = "application/vnd.apache.arrow.stream"
+ARROW_END = b"\xff\xff\xff\xff\0\0\0\0"
 CONTENT = b"id,email\n1,a@example.org\n"
 DRY = json.loads((Path(__file__).parents[1] / "contract/run_dry.json").read_text())
 COUNTED = {"content_hash": "h", "created_at": "2026-01-01T00:00:00Z"}
@@ -262,6 +295,9 @@ class WholeService(Service):
                 return FakeAnswer(200, CONTENT, {"Content-Length": str(len(CONTENT)), "ETag": '"1"'})
             case ["runs"] if b"dry_run" in (request.body or b""):
                 return FakeAnswer(200, DRY)
+            case ["runs", _, "rejects" | "mapped"] if request.headers.get("Accept") == ARROW:
+                following = {} if "cursor" in place.query else {"Lume-Next-Cursor": "2"}
+                return FakeAnswer(200, ARROW_END, {"Content-Type": ARROW, **following})
             case ["runs", _, "rejects" | "mapped"]:
                 return self._page({"_lume_row": 1}, place.query)
             case ["uploads", name]:

@@ -47,6 +47,8 @@ async def single_runs(client: lume.Client) -> None:
     assert_type(await run.dismiss("done"), None)
     assert_type(await run.deliveries(), list[lume.Delivery])
     assert_type(run.rejects("why", limit=3), lume.Rows)
+    async for rejected in run.rejects(as_=Customer):
+        assert_type(rejected, Customer)
     async for customer in run.mapped(as_=Customer):
         assert_type(customer, Customer)
     async for row in run.mapped():

@@ -47,6 +47,8 @@ def single_runs(client: lume.Client) -> None:
     assert_type(run.dismiss("done"), None)
     assert_type(run.deliveries(), list[lume.Delivery])
     assert_type(run.rejects("why", limit=3), lume.Rows)
+    for rejected in run.rejects(as_=Customer):
+        assert_type(rejected, Customer)
     for customer in run.mapped(as_=Customer):
         assert_type(customer, Customer)
     for row in run.mapped():

@@ -19,6 +19,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._runs.workers.child import ChildProcess, Start, child, environment, lent
 from lume_local._shared.obstacle import Obstacle
 from lume_local._shared.protocol import (
+    ArrowFile,
     Cancel,
     Check,
     Checked,
@@ -179,10 +180,10 @@ class Worker:
         self._give_up()
         raise NotFinished(f"that takes longer than {FINISH_LIMIT:g} s", may_pass=True)
 
-    async def read(self, job: Read) -> RowsPage | Unreadable:
+    async def read(self, job: Read) -> RowsPage | ArrowFile | Unreadable:
         """A page of an output. Raises `WorkerDied`, also if that takes too long."""
         with anyio.move_on_after(READ_LIMIT):
-            return await self._answer(job, RowsPage, Unreadable)
+            return await self._answer(job, ArrowFile if job.arrow else RowsPage, Unreadable)
         self._give_up()
         raise WorkerDied(f"reading a page took longer than {READ_LIMIT:g} s")
 

@@ -12,7 +12,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._runs.health import Health
 from lume_local._runs.workers.child import Start
 from lume_local._runs.workers.worker import Worker, WorkerDied
-from lume_local._shared.protocol import Json, Look, Looked, Read, RowsPage, Unreadable
+from lume_local._shared.protocol import ArrowFile, Json, Look, Looked, Read, RowsPage, Unreadable
 
 Answer = TypeVar("Answer")
 
@@ -196,7 +196,7 @@ class WorkerPool:
         """The compiled form of a flow (see `compile_flow`), from a spare worker. Raises `FlowError`, `WorkerDied`."""
         return await self._answered(lambda worker: worker.check(definition, cleaners))
 
-    async def read(self, job: Read) -> RowsPage | Unreadable:
+    async def read(self, job: Read) -> RowsPage | ArrowFile | Unreadable:
         """A page of an output, from a spare worker. Raises `WorkerDied`."""
         return await self._answered(lambda worker: worker.read(job))
 

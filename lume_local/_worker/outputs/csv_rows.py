@@ -25,8 +25,8 @@ class CsvRows:
         header = self._record()
         if header is None:
             raise Broken("it has no header")
-        self._names = [value or "" for value in map(self._value, dialect.split(header))]
-        self._kinds = [kinds.get(name) for name in self._names]
+        self.names = [value or "" for value in map(self._value, dialect.split(header))]
+        self._kinds = [kinds.get(name) for name in self.names]
         if position:
             file.seek(position)
 
@@ -34,18 +34,18 @@ class CsvRows:
         return self._file.tell()
 
     def __iter__(self) -> Iterator[OutputRow]:
-        if self._names[:1] == [ROW] and self._names[1:3] != [LINE, REASONS]:
+        if self.names[:1] == [ROW] and self.names[1:3] != [LINE, REASONS]:
             raise Broken(f"its header does not continue with {LINE} and {REASONS}")
         while (record := self._record()) is not None:
             fields = self._fields(record)
-            if len(fields) != len(self._names):
-                raise Broken(f"a row has {len(fields)} columns, but the header has {len(self._names)}")
-            yield output_row(self._names, [self._value(field) for field in fields], self._kinds)
+            if len(fields) != len(self.names):
+                raise Broken(f"a row has {len(fields)} columns, but the header has {len(self.names)}")
+            yield output_row(self.names, [self._value(field) for field in fields], self._kinds)
 
     def _fields(self, record: bytes) -> list[bytes]:
         if not self._quote:
             # The last column may hold what was malformed, delimiters and all.
-            return record.split(self._dialect.delim, len(self._names) - 1)
+            return record.split(self._dialect.delim, len(self.names) - 1)
         return self._dialect.split(record)
 
     def _value(self, field: bytes) -> str | None:

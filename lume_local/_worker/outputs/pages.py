@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING
 import duckdb
 from attrs import frozen
 
+from lume_async._base.extras import require
 from lume_local._flow.store_urls import is_store_url, split_store_url
 from lume_local._shared import no_links
 from lume_local._shared.commit import explain
 from lume_local._shared.identity import LARGEST_COPY, identity, identity_of_copies
-from lume_local._shared.protocol import Read, RowsPage, Unreadable
+from lume_local._shared.protocol import ArrowFile, Read, RowsPage, Unreadable
 from lume_local._worker.connection import confine_read, connect
 from lume_local._worker.object_stores import StoreTrouble, head, obstore_errors, store_of
+from lume_local._worker.outputs.arrow_rows import (
+    ArrowPage,
+    NotArrow,
+    is_infinite,
+    write_no_rejects,
+    write_rows,
+)
 from lume_local._worker.outputs.csv_rows import CsvRows
 from lume_local._worker.outputs.ndjson_rows import NdjsonRows
 from lume_local._worker.outputs.parquet_rows import ParquetRows
@@ -84,19 +92,28 @@ MOST_SCANNED = 32 * 1024 * 1024
 """Bytes of rows that are read for one page, whether or not they have the requested reason."""
 
 
-def read_page(job: Read) -> RowsPage | Unreadable:
+def read_page(job: Read) -> RowsPage | ArrowFile | Unreadable:
     """The page, or why there is none."""
+    if job.arrow:
+        try:
+            require("nanoarrow", "local", "sending rows as Arrow")
+        except ModuleNotFoundError as error:
+            return _not_arrow(error)
+    if not job.path:
+        return _file(job, "", write_no_rejects)
     try:
         with open_output(job.path, job.folder) as place:
             before = place.identity()
             if job.identity and job.identity != before:
                 return _changed("the file has been changed since the run wrote it")
             with _opened(job, place.path) as rows:
-                page = _filled(job, rows, before)
+                page = (_written if job.arrow else _filled)(job, rows, before)
             if place.identity() != before:
                 return _changed("the file was changed while it was read")
     except TooLarge as error:
         return Unreadable("not-supported", str(error))
+    except NotArrow as error:
+        return _not_arrow(error)
     except StoreTrouble as trouble:
         return Unreadable("output-gone" if trouble.is_missing else "output-unreadable", str(trouble))
     except FileNotFoundError:
@@ -106,11 +123,17 @@ def read_page(job: Read) -> RowsPage | Unreadable:
     except OverflowError:
         return Unreadable("invalid-cursor", "the cursor does not point into the file: start again without it")
     except (Broken, duckdb.Error) as error:
+        if is_infinite(error):
+            return _not_arrow(error)
         first = named(str(error)).partition("\n")[0]
         return Unreadable("output-unreadable", f"the file is not what the run has written: {first}")
     if page.position is None and page.row != job.rows:
         return _changed(f"the run wrote {job.rows:,} rows, and the file has {page.row:,}")
     return page
+
+
+def _not_arrow(error: Exception) -> Unreadable:
+    return Unreadable("not-acceptable", f"{named(str(error))}; request the rows as JSON")
 
 
 def _changed(how: str) -> Unreadable:
@@ -135,9 +158,25 @@ def _opened(job: Read, path: Path) -> Iterator[OutputRows]:
             yield CsvRows(file, Dialect.of(job.csv), job.kinds, int(job.position))
 
 
+def _reasons(job: Read) -> Reasons | None:
+    return Reasons(job.reasons, _spelling(job)) if job.is_rejects else None
+
+
+def _written(job: Read, rows: OutputRows, file: str) -> ArrowFile:
+    """Write the page into a file, as Arrow."""
+    return _file(job, file, lambda page: write_rows(job, rows, _reasons(job), page))
+
+
+def _file(job: Read, file: str, write: Callable[[ArrowPage], tuple[str | None, int]]) -> ArrowFile:
+    Path(job.folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=job.folder, delete=False) as target:
+        position, row = write(ArrowPage(target.file, with_schema=job.with_schema))
+    return ArrowFile(target.name, position, row, file)
+
+
 def _filled(job: Read, rows: OutputRows, file: str) -> RowsPage:
     """Read until the page is full or the rows end."""
-    reasons = Reasons(job.reasons, _spelling(job)) if job.is_rejects else None
+    reasons = _reasons(job)
     items: list[bytes] = []
     size = scan_or_retry = 0
     row = job.row

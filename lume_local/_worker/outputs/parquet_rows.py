@@ -10,7 +10,7 @@ from duckdb import DuckDBPyConnection, OutOfMemoryException
 
 from lume_local._flow.definition import quoted
 from lume_local._worker.outputs.row_json import BOOLEAN, NUMBER, OutputRow, output_row
-from lume_local._worker.sql import literal
+from lume_local._worker.sql import literal, row_of
 
 _NUMERIC = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 _MOST = 5000
@@ -22,13 +22,25 @@ class ParquetRows:
     """Reads from the row `position` on, at first `size` rows at a time: each query reads a whole row group."""
 
     def __init__(self, connection: DuckDBPyConnection, path: Path, position: int, size: int) -> None:
-        self._connection, self._next, self._size = connection, position, size
-        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(path)})").fetchall()
-        self._names = [row[0] for row in described]
-        self._kinds = [_kind(row[1]) for row in described]
+        self.connection, self._next, self._size = connection, position, size
+        described = connection.sql(f"SELECT * FROM read_parquet({literal(path)})")
+        self.names, self.types = described.columns, described.types
+        self._kinds = [_kind(str(one)) for one in self.types]
         # A source may have a column of that name, and so its rejects: then rows are counted.
-        self._is_hidden = "file_row_number" in map(str.lower, self._names)
+        self._is_hidden = "file_row_number" in map(str.lower, self.names)
         self._table = f"read_parquet({literal(path)}, file_row_number={not self._is_hidden})"
+
+    def count(self) -> int:
+        """How many rows the file has."""
+        return int(row_of(self.connection, f"SELECT count(*) FROM {self._table}")[0])
+
+    def between(self, start: int, end: int) -> str:
+        """SQL for these rows, each with its number in the file as `_lume_n`."""
+        if self._is_hidden:
+            rows = f"SELECT * FROM {self._table} LIMIT {end - start} OFFSET {start}"
+            return f"SELECT *, {start} + row_number() OVER () - 1 AS _lume_n FROM ({rows})"
+        which = f"file_row_number >= {start} AND file_row_number < {end}"
+        return f"SELECT *, file_row_number AS _lume_n FROM {self._table} WHERE {which}"
 
     def position(self) -> int:
         return self._next
@@ -36,19 +48,15 @@ class ParquetRows:
     def __iter__(self) -> Iterator[OutputRow]:
         for values in self._rows():
             self._next += 1
-            yield output_row(self._names, values, self._kinds)
+            yield output_row(self.names, values, self._kinds)
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
-        columns = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in self._names)
+        columns = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in self.names)
         size = self._size
         while True:
-            start = self._next
-            which = f"WHERE file_row_number >= {start} AND file_row_number < {start + size} ORDER BY file_row_number"
-            if self._is_hidden:
-                which = f"LIMIT {size} OFFSET {start}"
-            query = f"SELECT {columns} FROM {self._table} {which}"
+            table = self.between(self._next, self._next + size)
             try:
-                rows = self._connection.execute(query).fetchall()
+                rows = self.connection.execute(f"SELECT {columns} FROM ({table}) ORDER BY _lume_n").fetchall()
             except OutOfMemoryException:
                 if size == 1:
                     raise

@@ -3,13 +3,12 @@
 import base64
 import hashlib
 import random
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from loopback import Loopback
-from loopback_steps import Connection, Moment, Request
+from loopback_steps import Request, Sends
 
 from lume_async import (
     ApiConnectionError,
@@ -28,21 +27,6 @@ BLOCK = 64 * 1024
 
 def digest_of(content: bytes) -> str:
     return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
-
-
-@dataclass(frozen=True)
-class Sends:
-    """Sends so many bytes of a response, and drops the connection if that is not all of it."""
-
-    head: bytes
-    body: bytes
-    cut: int
-    moment: Moment = "request"
-
-    async def play(self, connection: Connection) -> None:
-        await connection.send(self.head + self.body[: self.cut])
-        if len(self.body) > self.cut:
-            connection.close()
 
 
 class Files:

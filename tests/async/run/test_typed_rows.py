@@ -97,6 +97,80 @@ async def test_a_column_that_the_rows_do_not_have() -> None:
 
 
 @pytest.mark.parametrize("kind", [dict, int, "Attrs", 5, dict[str, int]])
-async def test_what_is_no_class_for_rows(kind: Any) -> None:
+@pytest.mark.parametrize("part", ["mapped", "rejects"])
+async def test_what_is_no_class_for_rows(kind: Any, part: str) -> None:
     with pytest.raises(TypeError, match="as_ must be an attrs class, a dataclass or a TypedDict"):
-        served().attach("run_1").mapped(as_=kind)
+        getattr(served().attach("run_1"), part)(as_=kind)
+
+
+# Rejects
+
+
+@frozen
+class AttrsReject:
+    _lume_row: int | None
+    _lume_reasons: list[str]
+    email: str | None
+    _lume_line: int | None = None
+    _lume_raw: str | None = None
+
+
+@dataclass(frozen=True)
+class DataReject:
+    _lume_row: int | None
+    _lume_reasons: list[str]
+    email: str | None
+    _lume_line: int | None = None
+    _lume_raw: str | None = None
+
+
+class TypedReject(TypedDict):
+    _lume_row: int | None
+    _lume_reasons: list[str]
+    email: NotRequired[str | None]
+    _lume_raw: NotRequired[str]
+
+
+REJECTS: tuple[dict[str, Any], ...] = (
+    {
+        "_lume_row": 3,
+        "_lume_line": None,
+        "_lume_reasons": ["email: bad", "id: twice"],
+        "email": "x",
+        "id": "1",
+    },
+    {"_lume_row": None, "_lume_line": 9, "_lume_reasons": ["too few"], "email": None, "_lume_raw": "a;b"},
+)
+
+
+@pytest.mark.parametrize("kind", [AttrsReject, DataReject])
+async def test_rejects_as_classes(kind: Any) -> None:
+    found = [row async for row in served(*REJECTS).attach("run_1").rejects(as_=kind)]
+    assert found == [
+        kind(3, ["email: bad", "id: twice"], "x"),
+        kind(None, ["too few"], None, 9, "a;b"),
+    ]
+
+
+async def test_rejects_as_a_typed_dict_with_reason_and_limit() -> None:
+    client, transport = fake_client([FakeAnswer(200, {"items": list(REJECTS[:1]), "next_cursor": None})])
+    rows = client.attach("run_1").rejects("email: bad", 5, as_=TypedReject)
+    assert [row async for row in rows] == [
+        {"_lume_row": 3, "_lume_reasons": ["email: bad", "id: twice"], "email": "x"}
+    ]
+    assert transport.requests[0].path == "/v1/runs/run_1/rejects?limit=5&reason=email%3A+bad"
+
+
+async def test_a_reject_that_does_not_fit() -> None:
+    rows = (
+        served(REJECTS[0], {**REJECTS[1], "_lume_reasons": "too few"}).attach("run_1").rejects(as_=DataReject)
+    )
+    await anext(rows)
+    with pytest.raises(ResponseDecodeError, match=r"row 2 is not a valid DataReject: .*\$\._lume_reasons"):
+        await anext(rows)
+
+
+def test_rejects_in_the_facade() -> None:
+    run = lume_sync.Client._wrap(served(*REJECTS)).attach("run_1")
+    assert [row._lume_row for row in run.rejects(as_=DataReject)] == [3, None]
+    assert type(run.rejects()) is lume_sync.Rows

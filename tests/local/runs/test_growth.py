@@ -22,7 +22,7 @@ from lume_local._shared.identity import SourceContent
 
 SHORT, LONG = 1_000, 20_000
 NEW = NewRun("f:v1", "new.csv", "/new.csv", {}, False, "new", "print", "https://a.b/", "trace", "a note")
-PARTS = ("deliveries", "outputs", "sources", "statistics")
+PARTS = ("attention", "deliveries", "outputs", "sources", "statistics")
 GROW_WITH_HISTORY = (
     "runs",
     "changes",
@@ -211,6 +211,8 @@ OPERATIONS: dict[str, Operation] = {
     "sources.last_header: of a flow that always failed": (
         lambda aged: aged.store.sources.last_header("broken:v1")
     ),
+    "attention.of": lambda aged: aged.store.attention.of("run_1"),
+    "attention.dismiss": lambda aged: aged.store.attention.dismiss("run_1", "known"),
     "deliveries.waiting": lambda aged: aged.store.deliveries.waiting(10),
     "deliveries.body": body,
     "deliveries.of_run": lambda aged: aged.store.deliveries.of_run("run_1"),

@@ -1,0 +1,156 @@
+"""The rows that runs have mapped and rejected: page by page as JSON or Arrow, or all of them as one Arrow stream."""
+
+import hashlib
+import re
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import unquote
+
+import orjson
+from attrs import evolve
+
+from lume_local._flow.store_urls import is_store_url
+from lume_local._http import requests
+from lume_local._http.lookup import require_output, require_run
+from lume_local._http.messages import Ask, Problem, Reply
+from lume_local._runs.flow_registry import FlowRegistry
+from lume_local._runs.records import StoredRun
+from lume_local._runs.row_reader import RowReader
+from lume_local._runs.sources.paths import Roots
+from lume_local._runs.store import Store
+from lume_local._runs.workers.worker import WorkerDied
+from lume_local._shared.folders import MANIFEST
+from lume_local._shared.protocol import ArrowFile, Read, Unreadable
+
+ARROW = "application/vnd.apache.arrow.stream"
+_MOST, _MOST_ARROW = 1000, 1_000_000
+"""Rows of a page as JSON, and as Arrow."""
+_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+"""The mark at the end of an Arrow stream: one without it is incomplete."""
+_EMPTY = orjson.dumps({"items": [], "next_cursor": None})
+_CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})-([0-9]{1,90})-([0-9]{1,20}-[0-9]{1,20})")
+
+
+class RowsApi:
+    """The operations for rows."""
+
+    def __init__(self, store: Store, flows: FlowRegistry, reader: RowReader, roots: Roots) -> None:
+        self._store, self._flows, self._reader, self._roots = store, flows, reader, roots
+
+    async def mapped(self, ask: Ask) -> Reply:
+        return await self._rows(ask, "mapped")
+
+    async def rejects(self, ask: Ask) -> Reply:
+        return await self._rows(ask, "rejects")
+
+    async def _rows(self, ask: Ask, part: str) -> Reply:
+        query = dict(ask.query)
+        as_arrow = requests.accepts(ask.headers, ARROW, "application/json")
+        most, default = (_MOST_ARROW, _MOST_ARROW) if as_arrow else (_MOST, 100)
+        limit = requests.whole_number(query, "limit", default, 1, most)
+        run = await require_run(self._store, ask.path["run_id"])
+        reason, cursor = query.get("reason"), query.get("cursor")
+        owner = _owner(run.run_id, part, reason)
+        place = None if cursor is None else _place(cursor, owner)
+        noted = await require_output(self._store, run, part)
+        is_empty = run.target_locations[part] is None
+        if is_empty and not as_arrow:
+            return Reply(200, _EMPTY)
+        flow = self._flows.parsed(run.flow_version)
+        job = self._reader.job(run, flow, part, noted, limit=limit, reason=reason)
+        if place is not None:
+            row, position, identity = place
+            if job.identity != identity:
+                words = "the file has been changed since the run wrote it"
+                _refuse(run, part, Unreadable("output-changed", words))
+            job = evolve(job, row=row, position=position, identity=identity)
+        job = evolve(job, path="" if is_empty else self._roots.output(job.path))
+        _check_place(job)
+        if as_arrow:
+            return await self._arrow(run, part, job, owner, whole="limit" not in query)
+        return Reply(200, await self._document(run, part, job, owner))
+
+    async def _document(self, run: StoredRun, part: str, job: Read, owner: str) -> bytes:
+        try:
+            page = await self._reader.page(job)
+        except WorkerDied as error:
+            raise _unavailable(error) from None
+        if isinstance(page, Unreadable):
+            _refuse(run, part, page)
+        following = _cursor(owner, page.row, page.position, page.identity)
+        return orjson.dumps({"items": orjson.Fragment(page.items), "next_cursor": following})
+
+    async def _arrow(self, run: StoredRun, part: str, job: Read, owner: str, *, whole: bool) -> Reply:
+        page, content = await self._arrow_page(run, part, job)
+        if whole:
+            return Reply(200, None, content_type=ARROW, stream=self._stream(run, part, job, page, content))
+        following = _cursor(owner, page.row, page.position, page.identity)
+        headers = {} if following is None else {"Lume-Next-Cursor": following}
+        return Reply(200, content + _END, headers, ARROW)
+
+    async def _stream(
+        self, run: StoredRun, part: str, job: Read, page: ArrowFile, content: bytes
+    ) -> AsyncGenerator[bytes, None]:
+        """The first page and all that follow."""
+        while True:
+            yield content
+            if page.position is None:
+                break
+            job = evolve(job, row=page.row, position=page.position, identity=page.identity, with_schema=False)
+            page, content = await self._arrow_page(run, part, job)
+        yield _END
+
+    async def _arrow_page(self, run: StoredRun, part: str, job: Read) -> tuple[ArrowFile, bytes]:
+        try:
+            page = await self._reader.arrow(job)
+        except WorkerDied as error:
+            raise _unavailable(error) from None
+        if isinstance(page, Unreadable):
+            _refuse(run, part, page)
+        return page
+
+
+def _check_place(job: Read) -> None:
+    """Raises `Problem` if rows can't be read from where they are."""
+    if "://" in job.path and not is_store_url(job.path):
+        raise Problem(
+            "not-supported",
+            f"the rows are in a table, {job.path}: query it there; files and objects can be read here",
+        )
+    if Path(job.path).name == MANIFEST:
+        raise Problem(
+            "not-supported",
+            f"the rows are in the files that {job.path} names: read them with DuckDB, polars or Spark",
+        )
+
+
+def _unavailable(error: WorkerDied) -> Problem:
+    return Problem("unavailable", f"the rows could not be read: {error}")
+
+
+def _refuse(run: StoredRun, part: str, answer: Unreadable) -> NoReturn:
+    location = run.target_locations[part]
+    raise Problem(answer.kind, f"{location}: {answer.problem}", run_id=run.run_id, location=location)
+
+
+def _owner(run_id: str, part: str, reason: str | None) -> str:
+    """What a cursor belongs to: requests for another run or with another filter can't use it."""
+    content = orjson.dumps([run_id, part, reason])
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _cursor(owner: str, row: int, position: str | None, identity: str) -> str | None:
+    return None if position is None else f"{owner}-{row}-{position}-{identity}"
+
+
+def _place(cursor: str, owner: str) -> tuple[int, str, str]:
+    """Row, position and identity. Raises `Problem`."""
+    match = _CURSOR.fullmatch(unquote(cursor))
+    if match is None or match[1] != owner:
+        raise Problem(
+            "invalid-cursor",
+            "cursor is not one of this request: start again without it",
+            field="cursor",
+        )
+    return int(match[2]), match[3], match[4]

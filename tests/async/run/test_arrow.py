@@ -1,0 +1,247 @@
+"""Rows as Arrow: every row once, never short without a word, and JSON where the server sends nothing else."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from loopback import Loopback
+from loopback_steps import Request, Sends
+
+import lume_sync
+from lume_async import (
+    ApiConnectionError,
+    ApiError,
+    Client,
+    InvalidRequestError,
+    MissingLibraryError,
+    NotSupportedError,
+    ResponseDecodeError,
+    Retry,
+    RunNotFoundError,
+)
+from lume_async._run import frames, rows
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client, no_backoff, run_json
+
+pyarrow = pytest.importorskip("pyarrow")
+
+ARROW = "application/vnd.apache.arrow.stream"
+SCHEMA = pyarrow.schema({"n": pyarrow.int64(), "text": pyarrow.string()})
+Answer = FakeAnswer | Exception
+
+
+def table(first: int, end: int) -> Any:
+    return pyarrow.table({"n": range(first, end), "text": [f"row {n}" for n in range(first, end)]}, SCHEMA)
+
+
+def page(first: int, end: int, cursor: str | None = None) -> FakeAnswer:
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, SCHEMA) as writer:
+        writer.write_table(table(first, end), max_chunksize=3)
+    more = {} if cursor is None else {"Lume-Next-Cursor": cursor}
+    return FakeAnswer(200, sink.getvalue().to_pybytes(), {"Content-Type": ARROW, **more})
+
+
+def query(request: FakeRequest) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()}
+
+
+def served(count: int, most: int) -> Callable[[FakeRequest], Answer]:
+    """A server of so many rows, with at most so many in a page, and sometimes none."""
+
+    def answer(request: FakeRequest) -> Answer:
+        assert request.headers["Accept"] == ARROW
+        asked = query(request)
+        start, empty = map(int, asked.get("cursor", "0-0").split("-"))
+        if not empty and start % 3 == 1:
+            return page(start, start, f"{start}-1")
+        end = min(start + int(asked["limit"]), start + most, count)
+        return page(start, end, f"{end}-0" if end < count else None)
+
+    return answer
+
+
+@given(count=st.integers(0, 30), most=st.integers(1, 7), limit=st.none() | st.integers(1, 40))
+async def test_every_row_comes_once(count: int, most: int, limit: int | None) -> None:
+    client, transport = fake_client(served(count, most))
+    wanted = table(0, min(count, limit or count))
+    found = client.attach("run_1").mapped(limit=limit)
+
+    assert await found.to_arrow() == wanted
+    batches = [batch async for batch in found.to_arrow_batches()]
+
+    assert pyarrow.Table.from_batches(batches, SCHEMA) == wanted
+    assert all(int(query(one)["limit"]) <= (limit or rows.ARROW_PAGE) for one in transport.requests)
+
+
+async def test_a_server_that_sends_more_than_was_requested() -> None:
+    client, _ = fake_client([page(0, 9)])
+    assert await client.attach("run_1").mapped(limit=4).to_arrow() == table(0, 4)
+
+
+async def test_what_is_asked_for() -> None:
+    client, transport = fake_client([page(0, 1)])
+    await client.attach("run_1").rejects("no & email", limit=5).to_arrow()
+    assert transport.requests[0].path == "/v1/runs/run_1/rejects?limit=5&reason=no+%26+email"
+
+
+def test_the_facade() -> None:
+    run = lume_sync.Client._wrap(fake_client(served(9, 4))[0]).attach("run_1")
+    assert run.mapped().to_arrow() == table(0, 9)
+    batches = run.mapped().to_arrow_batches()
+    assert next(batches).num_rows == 3
+    assert sum(batch.num_rows for batch in batches) == 6
+
+
+# Never short without a word
+
+
+@pytest.mark.parametrize("cut", [1, 8, 9, 50, 10**6])
+async def test_a_page_that_is_cut_off_is_requested_again(cut: int) -> None:
+    whole = page(0, 5)
+    broken = FakeAnswer(200, whole.body[:-cut], whole.headers)
+    client, transport = fake_client([broken, whole, broken, ApiConnectionError("cut"), whole])
+    assert await client.attach("run_1").mapped().to_arrow() == table(0, 5)
+    assert len(transport.requests) == 2
+    assert [b.num_rows async for b in client.attach("run_1").mapped().to_arrow_batches()] == [3, 2]
+
+
+@pytest.mark.parametrize("cut", [1, 8, 9, 50, 10**6])
+async def test_a_page_that_is_always_cut_off_is_an_error(cut: int) -> None:
+    second = page(5, 9)
+    broken = FakeAnswer(200, second.body[:-cut], second.headers)
+    client, _ = fake_client(lambda request: broken if "cursor" in request.path else page(0, 5, "5"))
+    with pytest.raises(ResponseDecodeError, match="cut off: its end mark is missing"):
+        await client.attach("run_1").mapped().to_arrow()
+    seen = 0
+    with pytest.raises(ResponseDecodeError):
+        async for batch in client.attach("run_1").mapped().to_arrow_batches():
+            seen += batch.num_rows
+    assert seen == 5
+
+
+LONG = page(0, 40_000)
+
+
+class Cutting:
+    """The script of a server whose connections break within a page, each 64 KB later than the one before."""
+
+    def __init__(self, *, length: bool) -> None:
+        self.length, self.sent = length, 0
+
+    def __call__(self, request: Request) -> Sends:
+        self.sent += 64 * 1024
+        lines = ["HTTP/1.1 200 OK", f"Content-Type: {ARROW}", "Connection: close"]
+        lines += [f"Content-Length: {len(LONG.body)}"] if self.length else []
+        return Sends("\r\n".join([*lines, "", ""]).encode(), LONG.body, self.sent, closes=not self.length)
+
+
+@pytest.mark.parametrize("length", [True, False], ids=["length", "until it closes"])
+async def test_a_connection_that_breaks_at_every_64_kb(length: bool) -> None:
+    """Without a length, a body that breaks off looks complete to HTTP: its end mark is missing."""
+    script = Cutting(length=length)
+    attempts = len(LONG.body) // (64 * 1024) + 1
+    assert attempts > 10
+    with no_backoff():
+        async with Loopback(script) as server:
+            retry = Retry(attempts=attempts)
+            async with Client("key", base_url=server.url, retry=retry, proxy=False) as client:
+                assert await client.attach("run_1").mapped().to_arrow() == table(0, 40_000)
+                script.sent = 0
+                retry = Retry(attempts=attempts - 1)
+                with pytest.raises((ResponseDecodeError, ApiConnectionError)):
+                    await client.with_options(retry=retry).attach("run_1").mapped().to_arrow()
+
+
+async def test_what_is_no_arrow_stream() -> None:
+    body = b"PAR1 and more" + page(0, 0).body[-8:]
+    client, transport = fake_client([FakeAnswer(200, body, {"Content-Type": ARROW})])
+    with pytest.raises(ResponseDecodeError, match="the Arrow stream can't be read: "):
+        await client.attach("run_1").mapped().to_arrow()
+    assert len(transport.requests) == 1
+
+
+# A server without Arrow
+
+ITEMS = [{"n": 1, "text": "a"}, {"n": 2, "text": "b"}]
+JSON_PAGE = FakeAnswer(200, {"items": ITEMS, "next_cursor": None}, {"Content-Type": "application/json"})
+
+
+def json_only(refusal: FakeAnswer | None) -> Callable[[FakeRequest], Answer]:
+    """A server that knows no Arrow: it refuses it, or the size of the page, or sends JSON."""
+
+    def answer(request: FakeRequest) -> Answer:
+        if request.headers.get("Accept") == ARROW and refusal is not None:
+            return refusal
+        return JSON_PAGE
+
+    return answer
+
+
+REFUSALS = {
+    "ignored": None,
+    "the form": FakeAnswer(406, {"type": "urn:lume:problem:not-acceptable", "detail": "no nanoarrow"}),
+    "the size": FakeAnswer(400, {"type": "urn:lume:problem:invalid-query", "detail": "limit must be less"}),
+    "a gateway": FakeAnswer(406, b"<html>"),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+async def test_a_server_that_sends_json_only(refusal: str) -> None:
+    client, transport = fake_client(json_only(REFUSALS[refusal]))
+    found = client.attach("run_1").mapped()
+    assert (await found.to_arrow()).to_pylist() == ITEMS
+    batches = [batch async for batch in found.to_arrow_batches()]
+    assert [row for batch in batches for row in batch.to_pylist()] == ITEMS
+    assert len(transport.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "error"),
+    [
+        (404, "run-not-found", RunNotFoundError),
+        (404, "no-output", InvalidRequestError),
+        (404, "not-found", NotSupportedError),
+        (409, "run-not-ended", InvalidRequestError),
+        (409, "output-changed", InvalidRequestError),
+        (410, "output-gone", ApiError),
+        (422, "not-supported", InvalidRequestError),
+    ],
+)
+async def test_what_is_wrong_is_said(status: int, kind: str, error: type[ApiError]) -> None:
+    body = {"type": f"urn:lume:problem:{kind}", "detail": "so it is"}
+    client, _ = fake_client(lambda request: FakeAnswer(status, body))
+    for rows_of in (client.attach("run_1").mapped, client.attach("run_1").rejects):
+        with pytest.raises(error) as caught:
+            await rows_of().to_arrow()
+        assert type(caught.value) is error
+        with pytest.raises(error):
+            await anext(rows_of().to_arrow_batches())
+
+
+async def test_a_page_in_the_middle_that_can_not_be_sent() -> None:
+    refusal = REFUSALS["the form"]
+    client, _ = fake_client(lambda request: refusal if "cursor" in request.path else page(0, 5, "5"))
+    with pytest.raises(NotSupportedError, match="no nanoarrow"):
+        await client.attach("run_1").mapped().to_arrow()
+
+
+async def test_a_reason_that_no_row_has_is_told() -> None:
+    counted = run_json("run_1", "PARTIAL_FAILED", metadata={"metrics": {"reject_reasons": {"is empty": 2}}})
+    client, _ = fake_client(
+        lambda request: page(0, 0) if "/rejects" in request.path else FakeAnswer(200, counted)
+    )
+    with pytest.warns(UserWarning, match="did you mean 'is empty'"):
+        assert (await client.attach("run_1").rejects("is emty").to_arrow()).num_rows == 0
+
+
+async def test_pyarrow_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    client, transport = fake_client([])
+    with pytest.raises(MissingLibraryError, match=r"pyarrow is not installed: .* -m pip install pyarrow"):
+        await anext(client.attach("run_1").mapped().to_arrow_batches())
+    assert transport.requests == []
+    assert frames.library("json")
