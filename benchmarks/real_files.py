@@ -164,8 +164,11 @@ def measure(client: Client, path: Path, number: int) -> Iterator[Found]:
 
 def compared(client: Client, path: Path, flow: dict[str, Any]) -> Found:
     """All columns as texts, against Python's own reader."""
+    if {"header", "comment", "footer"} & {*flow["source"]}:
+        return Found("not compared: Python's reader finds no table")
     options = flow["source"]["csv"]
-    opened: Any = gzip.open if path.suffix == ".gz" else open
+    is_packed = path.suffix == ".gz" or "compression" in flow["source"]
+    opened: Any = gzip.open if is_packed else open
     with opened(path, "rt", encoding=options["encoding"].replace("utf-8", "utf-8-sig"), newline="") as file:
         dialect: dict[str, Any] = {"delimiter": options["delim"]}
         if options.get("quote") == "":
@@ -175,7 +178,8 @@ def compared(client: Client, path: Path, flow: dict[str, Any]) -> Found:
         names, *rows = (row for row in csv.reader(file, **dialect))
     width = len(names)
     wanted = [[value or None for value in row] for row in rows if row or width == 1]
-    if len({name.strip().lower() for name in names}) < width or not all(name.strip() for name in names):
+    plain = {name.strip().lower() for name in names if name.strip() and name.isprintable()}
+    if len(plain) < width:
         return Found("not compared: no plain header")
     source = {key: value for key, value in flow["source"].items() if key != "null"}
     columns = {f"c{n}": {"sql": '"' + name.strip().replace('"', '""') + '"'} for n, name in enumerate(names)}

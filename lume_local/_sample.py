@@ -25,12 +25,13 @@ _UNPACKED = 10 * 1024**3
 
 @frozen
 class SampleRows:
-    """The first rows of a source.
+    """Rows of a source, from all over the first ones.
 
     Attributes:
         names: of the columns, as expressions name them.
         header: how the file names them, which may be empty or repeated.
         rows: their values, as strings or None.
+        count: how many first rows there are, on all of which columns are tried.
         malformed: how many lines can't be rows, by reason.
         malformed_lines: the numbers of the first of them.
     """
@@ -38,6 +39,7 @@ class SampleRows:
     names: list[str]
     header: list[str]
     rows: list[list[str | None]]
+    count: int
     malformed: dict[str, int]
     malformed_lines: list[int]
 
@@ -138,7 +140,7 @@ class SampleFile:
     def rows(
         self, source: Mapping[str, Any], *, most: int = 10_000, members: Sequence[str] = ()
     ) -> SampleRows:
-        """The first rows.
+        """Rows from all over the first 100,000.
 
         Args:
             source: how to read the file, as `[source]` of a flow.
@@ -155,7 +157,7 @@ class SampleFile:
     def judge(
         self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
     ) -> dict[str, JudgedColumn]:
-        """Try columns of a flow on the rows that `rows` has read last.
+        """Try columns of a flow on all of the rows that `rows` has read last.
 
         Args:
             source: as `[source]` of a flow.

@@ -54,7 +54,7 @@ PAIRS = (*product(BOUNDS[::2], BOUNDS[1::2]), LENGTHS)
 class Column:
     """One column of the target: where its value comes from, its type, and what a value must satisfy.
 
-    `unique` is within a run, `ever` in the target's table as well.
+    `unique` is within a run, `ever` in the target's table as well, or in all runs of the flow.
     """
 
     name: str

@@ -264,6 +264,14 @@ class FlowRegistry:
             self._parsed[ref] = read_definition(self._stored[ref].definition)
         return self._parsed[ref]
 
+    def noting(self, name: str) -> dict[str, set[str]]:
+        """For each version of a flow, the columns whose values its runs note; nothing if versions may change."""
+        flows = [] if self._dev else [self.parsed(flow.ref) for flow in self.all(name)]
+        return {
+            flow.ref: {column.name for column in flow.columns if column.ever and isinstance(flow.mapped, str)}
+            for flow in flows
+        }
+
     async def register(self, flow: Flow, *, replace_unused: bool = False, replace: bool = False) -> bool:
         """Add a flow version; True if it is new. Raises `FlowError`, `FlowConflict`.
 

@@ -262,8 +262,8 @@ class Store(Protocol):
         """A page of runs, newest first, older than the run with sequence number `before`."""
         ...
 
-    async def runs_of(self, refs: Collection[str]) -> dict[str, int]:
-        """How many runs used each of these flow versions; versions without runs are omitted."""
+    async def runs_of(self, refs: Collection[str], *, with_output: bool = False) -> dict[str, int]:
+        """How many runs used each of these flow versions, or have output; versions without such runs are omitted."""
         ...
 
     async def is_used(self, ref: str) -> bool:

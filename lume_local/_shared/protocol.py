@@ -41,7 +41,8 @@ class Execute:
     that the flow's sources had the last time, if a change of them is to be reported; `engine` is set if the run is
     spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, `shards` if their number is given, and the
     `kind` of a cluster; `content` is the digest of the source that the run was submitted for, if nothing else may be
-    read; `mends` is how many rejects the run has whose corrected rejects this one reads, None if it reads none.
+    read; `mends` is how many rejects the run has whose corrected rejects this one reads, None if it reads none;
+    `earlier` is where the values are that no row may repeat (see `targets.earlier_values`).
     """
 
     run_id: str
@@ -58,6 +59,7 @@ class Execute:
     engine: Json | None = None
     content: str | None = None
     mends: int | None = None
+    earlier: Json | None = None
 
 
 @frozen

@@ -108,6 +108,7 @@ class Run:
                 into[reason] = into.get(reason, 0) + count
         warnings |= intake.account.warnings
         warnings |= few_rows(intake.account.records, filtered["filtered"], self.context.job.mends)
+        warnings |= self.context.earlier.warnings if self.context.earlier else {}
         duplicates, malformed = self._count_late(taken, reasons), intake.malformed.total
         metrics = {
             "rows_read": intake.account.records,
@@ -225,18 +226,23 @@ def check_targets(context: Context) -> None:
             raise RunFailed(f"{name} is the same file as {other}: {target.location}; name another one")
     for part in ("mapped", "rejects"):
         context.targets[part].check()
+    if context.earlier is not None:
+        context.earlier.check()
 
 
 def publish(
     context: Context, read: Json | None, metrics: Metrics, build: Callable[[str], Path]
 ) -> dict[str, Any]:
-    """Commit what `build` gives for each target, then carry that out: the rejects first, the mapped rows last."""
+    """Commit what `build` gives for each target, then carry that out: the rejects first, the mapped rows last.
+
+    The values of the run come before both: what another run has accepted meanwhile must not be published.
+    """
     record: dict[str, Any] = {
         "status": status_of(metrics),
         "metrics": metrics,
         "target_locations": {"mapped": None, "rejects": None},
         "read": read,
-        "steps": [],
+        "steps": [context.earlier.step()] if context.earlier else [],
     }
     try:
         for part, target in context.targets.items():

@@ -1,7 +1,8 @@
-"""Rejects that depend on databases: a value that is not where it must be, or a row that the target's table refuses.
+"""Rejects that depend on more than the source: a value that is not where it must be, a row that the target's table
+refuses, or one that repeats a value of an earlier run.
 
-They are found among the rows that would otherwise be mapped, and added to the table `_lume_duplicates`. What the
-target's table refuses is known once the others are in it: the transaction of the load is open from here on.
+They are found among the rows that would otherwise be mapped, and added to the table `_lume_duplicates`. What a table
+refuses is known once the others are in it: its transaction is open from here on.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
@@ -22,6 +23,7 @@ from lume_local._worker.sources.source import Pause
 from lume_local._worker.sql import STAGED, copy_to, text
 from lume_local._worker.steps import Context, TakenIn
 from lume_local._worker.targets.database_target import DatabaseTarget
+from lume_local._worker.targets.earlier_values import EarlierValues
 from lume_local._worker.targets.target import TargetError
 
 _AT_ONCE = 5000
@@ -43,13 +45,19 @@ def refuse_late(context: Context, taken: TakenIn, has_duplicates: bool, folder: 
         missing = _missing(connection, taken, reference, context.pause)
         counts[reason] += _refuse(connection, taken, name, missing, reason)
     if flow["judged_by_table"]:
-        target = context.targets["mapped"]
-        assert isinstance(target, DatabaseTarget)  # the flow can't have another one
-        if not (context.job.dry_run and target.may_create):
-            _refuse_by_table(context, taken, target, folder / "candidates.parquet", counts)
+        table = _table(context)
+        if not (context.job.dry_run and (table is None or table.may_create)):
+            assert table is not None, "a run that counts knows what decides about its rows"
+            _refuse_by_table(context, taken, table, folder / "candidates.parquet", counts)
     ((total,),) = connection.execute("SELECT count(*) FROM _lume_duplicates WHERE why IS NOT NULL").fetchall()
     counts[""] = total
     return counts
+
+
+def _table(context: Context) -> DatabaseTarget | EarlierValues | None:
+    """What decides about rows; None without a server, which would know of earlier runs."""
+    target = context.targets["mapped"]
+    return context.earlier or (target if isinstance(target, DatabaseTarget) else None)
 
 
 def _candidates(taken: TakenIn) -> str:
@@ -85,11 +93,15 @@ def _refuse(connection: DuckDBPyConnection, taken: TakenIn, name: str, values: l
 
 
 def _refuse_by_table(
-    context: Context, taken: TakenIn, target: DatabaseTarget, path: Path, counts: Counter[str]
+    context: Context,
+    taken: TakenIn,
+    table: DatabaseTarget | EarlierValues,
+    path: Path,
+    counts: Counter[str],
 ) -> None:
     connection = context.connection
     copy_to(connection, taken.statements.numbered(taken.staged), path, STAGED)
-    refused = target.judge(path, partial(begin, context.folder))
+    refused = table.judge(path, partial(begin, context.folder))
     path.unlink()
     for reasons in refused.values():
         counts.update(reasons)

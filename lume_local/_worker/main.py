@@ -315,7 +315,7 @@ def _run(
 def _execute(context: Context, place: Path | None, over_shards: str) -> dict[str, Any]:
     if place is not None:
         return Run(context, SmallFiles(context, place)).execute()
-    # What databases decide about rows is decided in one place.
+    # What depends on databases, or on other runs, is decided in one place.
     if context.job.engine is None or context.flow["references"] or context.flow["judged_by_table"]:
         return one_process.execute(context)
     module, _, name = over_shards.partition(":")

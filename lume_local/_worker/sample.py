@@ -21,21 +21,27 @@ from lume_local._flow.fields import FlowError
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.sources.formats.names import visible_columns
-from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.formats.sheets.excel import opened_sheets, read_sheet
 from lume_local._worker.sources.formats.text.csv import names_of
 from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.intake import Account, Malformed, Reading
 from lume_local._worker.sources.read import FORMATS
 from lume_local._worker.sources.source import SourceError, no_pause
-from lume_local._worker.sql import scan_or_retry
+from lume_local._worker.sql import STAGED, copy_to, scan_or_retry
+from lume_local._worker.stage import scan_of
 from lume_local._worker.statements import BITS, Layout, Statements
 
 Json = dict[str, Any]
 
+_MOST = 100_000
+"""Rows that flows are tried on."""
+_AT_FIRST, _THINNED = 5_000, 1_000
+"""Of the rows that are shown: how many are at the beginning; and after how many of the others every second one is
+left out, after as many more two of three, and so on."""
+
 
 class HeldSample:
-    """The rows of one file, kept for the flows that are tried on them.
+    """The first rows of one file, kept for the flows that are tried on them.
 
     Args:
         path: the file.
@@ -49,7 +55,7 @@ class HeldSample:
         self._layout: Layout | None = None
 
     def rows(self, source: Json, members: list[str], most: int) -> Json:
-        """The first rows. `source` is that of a flow, `members` are what its JSON objects have."""
+        """Some rows, from all that are kept. `source` is that of a flow, `members` are what its JSON objects have."""
         self._readings += 1
         folder = self._folder / f"reading{self._readings}"
         folder.mkdir()
@@ -74,13 +80,14 @@ class HeldSample:
             else:
                 layout = FORMATS[kind](reading)
             reading.malformed.close()
-            found = _first(connection, layout, most)
+            self._layout, count = _kept(connection, layout, folder / "rows.parquet")
+            found = _shown(connection, self._layout, most)
             header = names_of(reading, Dialect.of(flow["csv"])) if kind == "csv" else list(layout.raw)
-        self._layout = _kept(layout, found, folder / "rows")
         return {
             "names": layout.raw,
             "header": header,
             "rows": found,
+            "count": count,
             "malformed": reading.malformed.counts,
             "malformed_lines": [line for line, *_ in islice(reading.malformed.rows(), 5)],
         }
@@ -126,22 +133,24 @@ def _flow(source: Json, columns: Json) -> Json:
     return {"flow": "sample", "version": "v1", "source": source, "columns": columns}
 
 
-def _first(connection: DuckDBPyConnection, layout: Layout, most: int) -> list[list[str | None]]:
-    items = ", ".join(f"_lume_s{n}" for n in range(len(layout.raw)))
-    found = scan_or_retry(
+def _kept(connection: DuckDBPyConnection, layout: Layout, path: Path) -> tuple[Layout, int]:
+    """The rows in a file of their own, so that every flow is tried on the same ones; and how many they are."""
+    items = ", ".join(f"_lume_s{n}" for n in range(len(layout.raw))) or "1 AS _lume_none"
+    count = scan_or_retry(
         layout.reader,
-        lambda reader: connection.execute(f"SELECT {items} FROM ({reader}) LIMIT {most}").fetchall(),
+        lambda reader: copy_to(connection, f"SELECT {items} FROM ({reader}) LIMIT {_MOST}", path, STAGED),
     )
-    return [list(row) for row in found]
+    return Layout(f"FROM {scan_of(path)}", layout.raw, {}), count
 
 
-def _kept(layout: Layout, rows: list[list[str | None]], path: Path) -> Layout:
-    """The rows in a file of their own, so that every flow is tried on the same ones."""
-    file = RowsFile(path, len(layout.raw))
-    for row in rows:
-        file.write(row)
-    file.close()
-    return Layout(file.reader, layout.raw, {})
+def _shown(connection: DuckDBPyConnection, kept: Layout, most: int) -> list[list[str | None]]:
+    """Some of them, from all over: ever fewer, the further down they are."""
+    n, items = f"(file_row_number - {_AT_FIRST})", ", ".join(f"_lume_s{n}" for n in range(len(kept.raw)))
+    query = (
+        f"SELECT {items or '1'} FROM ({kept.reader}) WHERE {n} < 0 OR {n} % (1 + {n} // {_THINNED}) = 0 "
+        f"ORDER BY file_row_number LIMIT {most}"
+    )
+    return [list(row) for row in connection.execute(query).fetchall()]
 
 
 def main(path: str, shown: str, folder: str) -> None:

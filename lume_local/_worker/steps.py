@@ -18,6 +18,7 @@ from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.read import Intake
 from lume_local._worker.sources.source import Pause, Source, no_pause
 from lume_local._worker.statements import Statements
+from lume_local._worker.targets.earlier_values import EarlierValues
 from lume_local._worker.targets.target import Target
 from lume_local._worker.targets.target_kinds import target_of
 
@@ -80,6 +81,13 @@ def _targets(context: "Context") -> dict[str, Target]:
     return {part: target_of(part, place, context.job.run_id) for part, place in places.items()}
 
 
+def _earlier(context: "Context") -> EarlierValues | None:
+    job = context.job
+    return (
+        None if job.earlier is None else EarlierValues(job.earlier, context.folder, job.run_id, context.pause)
+    )
+
+
 @frozen
 class Context:
     """What all steps of one run need.
@@ -89,6 +97,7 @@ class Context:
         enter: called with the name of each stage that begins, and the number of rows of the stage before.
         pause: called often while Python reads the source; raises if the run is to stop.
         targets: in the order in which they are published.
+        earlier: the values of earlier runs that no row may repeat, if they are not in the target's table.
     """
 
     connection: DuckDBPyConnection
@@ -97,6 +106,7 @@ class Context:
     pause: Pause = no_pause
     source: Source = field(init=False, default=Factory(_source, takes_self=True))
     targets: dict[str, Target] = field(init=False, default=Factory(_targets, takes_self=True))
+    earlier: EarlierValues | None = field(init=False, default=Factory(_earlier, takes_self=True))
 
     @property
     def flow(self) -> dict[str, Any]:

@@ -24,7 +24,8 @@ SEEDS: dict[str, dict[str, tuple[str | None, str | None]]] = {
     "places": {f"P{n}": (f"place {n}", "") for n in range(3)},
 }
 REPEATS, TOO_MUCH = "id: repeats the value of an earlier row", "amount: is above 900"
-LINES = {"max_line_bytes": 1000}
+NOTHING, FILTERED = "K41", "K17"
+SOURCE = {"max_line_bytes": 1000, "null": [NOTHING], "where": f"code IS DISTINCT FROM '{FILTERED}'"}
 FLOW: dict[str, Any] = {
     "seeds": {name: {"path": f"{name}.csv", "key": "key"} for name in SEEDS},
     "columns": {
@@ -62,13 +63,16 @@ def wanted(
     held = set[int]()
     for n, (id_, code, other, amount, _) in enumerate(rows, 1):
         number, much = int(id_), int(amount)
+        if code == FILTERED:
+            continue
         if much > 900:
             rejects.append((n, TOO_MUCH, id_))
         elif unique and number in held:
             rejects.append((n, REPEATS, id_))
         else:
             held.add(number)
-            name, kind, place = code, code, other.strip()
+            name = kind = None if code == NOTHING else code
+            place = other.strip()
             if looks_up:
                 name, kind = SEEDS["names"].get(code, (None, None))
                 place = SEEDS["places"].get(place, (None, None))[0]
@@ -138,7 +142,7 @@ def given(
         seeds[name] = {"path": str(path), "looked_up": ""}
     with connect() as connection:
         flow = compile_flow(
-            connection, read_definition(people(**FLOW | {"source": LINES | source} | changes))
+            connection, read_definition(people(**FLOW | {"source": SOURCE | source} | changes))
         )
     targets = folder / "mapped.parquet", folder / "rejects.parquet"
     with connect() as connection:

@@ -11,7 +11,12 @@ from lume_local._runs.records import StoredRun
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store import Store
 
-_PARTS = ("deliveries", "outputs", "sources", "statistics")
+PARTS = [
+    name
+    for name, one in vars(Store).items()
+    if isinstance(one, property) and one.fget.__annotations__["return"] not in (str, int)
+]
+"""The parts of a store, each with operations of its own."""
 Pause = Callable[[str], Awaitable[None]]
 """What happens before (`<create`) and after (`create>`) each operation."""
 
@@ -40,7 +45,7 @@ class Interleaved:
     def __init__(self, store: SqliteStore, pause: Pause | None = None) -> None:
         self._pause = pause or switching()
         self._real: Any = store
-        for name in _PARTS:
+        for name in PARTS:
             setattr(self, name, _Part(getattr(store, name), self._pause))
 
     def __getattr__(self, name: str) -> Any:

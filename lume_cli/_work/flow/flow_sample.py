@@ -24,8 +24,8 @@ from lume_cli._work.flow.sample_text import copy_head, json_format, objects
 from lume_local import SampleFile, SampleParts, SampleRows, open_sample, sample_parts, unpack_member
 from lume_local._shared import magic
 
-_ROWS = 10_000
-"""Rows to read."""
+_LINES_READ, _ROWS = 100_000, 10_000
+"""Lines that are read, of whose rows each guess is tried on all; and rows from all over these to guess from."""
 _MOST_COLUMNS = 2000
 _LINES = 200
 """Lines from which the delimiter is guessed."""
@@ -138,7 +138,7 @@ def _of_objects(path: Path, head: Path, kind: Literal["json", "ndjson"]) -> Samp
     """Of lines that are no objects, the engine reports why it would reject them."""
     names: dict[str, None] = {}
     with open_bytes(path) as file, head.open("wb") as out:
-        for line, value in objects(file, kind, str(path), _ROWS):
+        for line, value in objects(file, kind, str(path), _LINES_READ):
             out.write(line + b"\n")
             if isinstance(value, dict):
                 names |= dict.fromkeys(value)
@@ -163,7 +163,7 @@ def _of_csv(path: Path, head: Path, encoding: str | None, delim: str | None) -> 
         encoding, asked = encoding_of(path)
     try:
         with open_bytes(path) as file:
-            copy_head(file, encoding, str(path), head, _ROWS)
+            copy_head(file, encoding, str(path), head, _LINES_READ)
     except LookupError:
         raise click.UsageError(f"unknown encoding {encoding!r}: try utf-8 or cp1252") from None
     except UnicodeError:
@@ -241,7 +241,7 @@ def _judged(
     ]
     if not kept:
         raise click.UsageError(f"{path} has no columns except those of rejects: {', '.join(names)}")
-    if sum(found.malformed.values()) > len(found.rows):
+    if sum(found.malformed.values()) > found.count:
         advice = "quotes must enclose a whole value, without spaces around them: correct the file"
         if _BROKEN not in found.malformed:
             advice = "check the delimiter (--delim), and that the first line is the header"
@@ -275,4 +275,4 @@ def _judged(
         )
     if not found.rows:
         more.append(f"{path.name} has no rows: every column is read as text")
-    return Sample(columns, len(found.rows), source, [*asked, *more], null)
+    return Sample(columns, found.count, source, [*asked, *more], null)

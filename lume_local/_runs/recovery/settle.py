@@ -168,7 +168,7 @@ def places(record: Json) -> list[OutputPlace]:
     found = []
     for step in record["steps"]:
         mode = step["load"]["mode"] if "load" in step else ""
-        if mode != "append" and "was" not in step:
+        if mode != "append" and "was" not in step and "part" in step:
             location = record["target_locations"][step["part"]]
             found.append(OutputPlace(location, of_source=mode == "replace_batch"))
     return found

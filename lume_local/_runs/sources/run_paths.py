@@ -91,12 +91,27 @@ class RunPaths:
             engine=self._engine_of(flow),
             content=content,
             mends=await self._rejects_of((run.run_metadata or {}).get("resubmit_of")),
+            earlier=await self._earlier(flow, batch),
         )
 
     async def _rejects_of(self, parent: Any) -> int | None:
         """How many rejects the run has whose corrected rejects are to be read; None if there is no such run."""
         found = await self._runs.get(parent) if isinstance(parent, str) else None
         return None if found is None else found.metrics.get("rows_rejected")
+
+    async def _earlier(self, flow: Flow, batch: str) -> Json | None:
+        """The values that no row of a run may repeat, if they are not in a table (see `EarlierValues`)."""
+        ever = [column.name for column in flow.columns if column.ever]
+        if not ever or not isinstance(flow.mapped, str):
+            return None
+        noting = self._flows.noting(flow.name)
+        runs = await self._runs.runs_of(noting, with_output=True)
+        noted = {
+            name: sum(runs.get(ref, 0) for ref, names in noting.items() if name in names) for name in ever
+        }
+        columns = {name: [count, sum(runs.values()) - count] for name, count in noted.items()}
+        path = self._roots.state / "values" / f"{flow.name}.sqlite"
+        return {"path": str(path), "source": batch, "columns": columns}
 
     def _engine_of(self, flow: Flow) -> Json | None:
         wanted = flow.sharding

@@ -354,11 +354,10 @@ class SqliteStore:
         ]
 
     @operation
-    def runs_of(self, refs: Collection[str]) -> dict[str, int]:
-        wanted = ", ".join("?" * len(refs))
+    def runs_of(self, refs: Collection[str], *, with_output: bool = False) -> dict[str, int]:
+        wanted = f"flow_version IN ({', '.join('?' * len(refs))})" + (f" AND {_DONE}" if with_output else "")
         query = (
-            f"SELECT flow_version, sum(runs) FROM run_counts WHERE flow_version IN ({wanted}) "
-            "GROUP BY 1 HAVING sum(runs) > 0"
+            f"SELECT flow_version, sum(runs) FROM run_counts WHERE {wanted} GROUP BY 1 HAVING sum(runs) > 0"
         )
         return dict(self._db.execute(query, list(refs)).fetchall())
 

@@ -102,7 +102,7 @@ def compile_flow(
 
 
 def _is_judged_by_table(flow: Flow) -> bool:
-    """Whether the target's table decides about rows."""
+    """Whether the target's table decides about rows, or that of the values of earlier runs."""
     by_constraints = isinstance(flow.mapped, TableTarget) and flow.mapped.on_violation == "reject"
     return by_constraints or any(column.ever for column in flow.columns)
 

@@ -21,7 +21,24 @@ def refuse_overtaken(step: Step) -> None:
         raise TargetError(why)
 
 
-class Target(Protocol):
+class StepKind(Protocol):
+    """What carries out a kind of steps."""
+
+    @staticmethod
+    def publish(step: Step) -> None:
+        """Carry out what `prepare` returned. Repeating it does no harm. Raises OSError or `TargetError`.
+
+        A step that has `overtaken` must not replace what is there: if it was not carried out before, that is raised.
+        """
+        ...
+
+    @staticmethod
+    def abandon(step: Step) -> None:
+        """Undo what was given to `begin`, as far as it was done. Repeating it does no harm. Raises as `publish`."""
+        ...
+
+
+class Target(StepKind, Protocol):
     """One place that the rows of a run go to.
 
     The engine calls `check` before it reads anything, builds a file of the rows in the run's folder, then calls
@@ -56,17 +73,4 @@ class Target(Protocol):
         `built` is a durable file in the run's folder, which lasts until the step was carried out. Call `begin`
         before anything is created elsewhere: it returns once the step is noted durably.
         """
-        ...
-
-    @staticmethod
-    def publish(step: Step) -> None:
-        """Carry out what `prepare` returned. Repeating it does no harm. Raises OSError or `TargetError`.
-
-        A step that has `overtaken` must not replace what is there: if it was not carried out before, that is raised.
-        """
-        ...
-
-    @staticmethod
-    def abandon(step: Step) -> None:
-        """Undo what was given to `begin`, as far as it was done. Repeating it does no harm. Raises as `publish`."""
         ...

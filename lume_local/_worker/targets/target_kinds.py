@@ -6,11 +6,12 @@ from typing import Any
 from lume_local._shared import commit
 from lume_local._shared.folders import PARTS
 from lume_local._worker.targets.database_target import DATABASE, DatabaseTarget
+from lume_local._worker.targets.earlier_values import VALUES, EarlierValues
 from lume_local._worker.targets.file_target import FileTarget
 from lume_local._worker.targets.parts_target import PartsTarget
 from lume_local._worker.targets.s3_target import S3, S3Target
 from lume_local._worker.targets.store_target import STORE, StoreTarget
-from lume_local._worker.targets.target import Step, Target
+from lume_local._worker.targets.target import Step, StepKind, Target
 
 KINDS: dict[str, type[Target]] = {
     commit.FILE: FileTarget,
@@ -19,6 +20,7 @@ KINDS: dict[str, type[Target]] = {
     S3: S3Target,
     STORE: StoreTarget,
 }
+_STEPS: dict[str, type[StepKind]] = {**KINDS, VALUES: EarlierValues}
 
 
 def target_of(part: str, place: dict[str, Any], run_id: str) -> Target:
@@ -33,7 +35,7 @@ def publish(record: dict[str, Any], folder: Path) -> None:
     """
     steps, before, why = record["steps"], commit.done(folder), commit.overtaken(folder)
     for number, step in enumerate(steps[before:], before + 1):
-        KINDS[step["kind"]].publish(step | {"overtaken": why} if why else step)
+        _STEPS[step["kind"]].publish(step | {"overtaken": why} if why else step)
         if step["kind"] in (S3, STORE) and number < len(steps):
             commit.note_done(folder, number)
 
@@ -52,7 +54,7 @@ def abandon(folder: Path) -> None:
     for step in commit.begun(folder):
         # An upload without an id is identified by excluding those of other runs.
         others = {"others": commit.begun_by_others(folder)} if "since" in step else {}
-        KINDS[step["kind"]].abandon(step | others)
+        _STEPS[step["kind"]].abandon(step | others)
     commit.forget_begun(folder)
 
 

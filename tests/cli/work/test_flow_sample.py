@@ -475,3 +475,22 @@ def test_a_header_without_rows(tmp_path: Path) -> None:
     result = init(sample)
     assert columns_of(result) == {"id": "string", "name": "string"}
     assert "a.csv has no rows: every column is read as text" in result.stderr
+
+
+def test_rows_from_all_over_a_file_are_in_its_sample(tmp_path: Path) -> None:
+    """What only later rows have: a word for nothing is found, and a single value changes the type."""
+    levels = [f"{'nil' if 39_000 < n < 40_000 else n / 8}" for n in range(60_000)]
+    ages = [f"{'' if n == 59_998 else 'old' if n == 59_999 else n % 90}" for n in range(60_000)]
+    rows = [*zip(levels, ages, strict=True)]
+    (tmp_path / "a.csv").write_text("level,age\n" + "".join(f"{one},{other}\n" for one, other in rows))
+    lines = [json.dumps({"level": one, "age": other}) for one, other in rows]
+    (tmp_path / "a.ndjson").write_text("\n".join(lines) + "\n")
+    for name in ("a.csv", "a.ndjson"):
+        made = init(tmp_path / name).stdout
+        assert "# Generated from 60,000 rows" in made
+        assert 'null = ["nil"]' in made
+        columns = tomllib.loads(made)["columns"]
+        assert columns["level"] == {"type": "number"}
+        assert columns["age"].get("type", "string") == "string"
+        assert columns["age"].get("required", False) is (name == "a.ndjson"), "an empty text is one there"
+        assert "of the sample would be rejected, such as" in made

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,18 @@ async def test_no_source_makes_a_long_text(
     assert "\0" not in json.dumps(run)
     assert not [char for char in run["metadata"]["error_message"] or "" if ord(char) < 32 and char != "\n"]
     assert all(len(line) < 2000 for line in caplog.messages)
+
+
+async def test_a_message_that_is_in_the_state_already_is_served_short(home: Path, wire: Wire) -> None:
+    """By whatever it was written: a list with eight such runs was more than clients accept."""
+    ids = [(await wire.run("people:v1", "people.csv", force_rerun=True))["id"] for _ in range(8)]
+    with closing(sqlite3.connect(home / ".lume/state/runs.sqlite")) as state, state:
+        state.execute("UPDATE runs SET status = 'FAILED', error_message = ?", ["x" * 4 * MIB])
+    listed = (await wire.ask("GET", "/v1/runs?limit=100")).document["items"]
+    for run in (*listed, (await wire.get(ids[0])).document):
+        assert len(run["metadata"]["error_message"]) <= LIMIT
+        assert "(4,194,304 characters)" in run["metadata"]["error_message"]
+    assert len(listed) == 8
 
 
 Request = tuple[str, str, dict[str, Any]]

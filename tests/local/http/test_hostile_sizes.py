@@ -5,6 +5,7 @@ several measurements the quickest counts, in processor time, and below a millise
 machine makes no difference to it.
 """
 
+import base64
 import contextlib
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 
 from lume_async.errors import LumeError
 from lume_local._flow.cleaners import named_in
+from lume_local._flow.databases import QueryRefused, with_parameter
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import line_of
@@ -21,6 +23,7 @@ from lume_local._http import requests
 from lume_local._http.console import Sessions, is_own_host
 from lume_local._http.messages import Problem
 from lume_local._http.rows import _place
+from lume_local._http.tokens import _unchecked
 from lume_local._runs.sources.paths import UPLOAD_NAME
 
 SMALL, TIMES, AT_MOST, FLOOR = 1_000, 16, 64, 0.001
@@ -38,6 +41,19 @@ def metadata(text: str) -> object:
 
 def members(n: int, name: Callable[[int], str]) -> str:
     return "{" + ",".join(f'"{name(i)}":1' for i in range(n)) + "}"
+
+
+def token(claims: str) -> str:
+    """A token of an issuer, whose claims are read to find that issuer before its signature is checked."""
+    return f"e30.{base64.urlsafe_b64encode(claims.encode()).decode()}.x"
+
+
+def aliases(n: int) -> dict[str, Any]:
+    return {f"c{i}": {"from": [f"n{i}-{k}" for k in range(10)]} for i in range(n // 100)}
+
+
+def with_source(**more: Any) -> dict[str, Any]:
+    return {**FLOW, "source": more}
 
 
 def with_columns(**more: Any) -> dict[str, Any]:
@@ -111,6 +127,14 @@ CASES: dict[str, tuple[Callable[[Any], object], Callable[[int], Any]]] = {
     "a host": (lambda text: is_own_host(text, ()), lambda n: "a" * 16 * n),
     "a host of colons": (lambda text: is_own_host(text, ()), lambda n: "[" + ":1" * 8 * n + "]"),
     "a host of marks": (lambda text: is_own_host(text, ()), lambda n: "a" + "\u0315\u0316" * n),
+    "a token of dots": (lambda text: _unchecked(text, 1), lambda n: "." * 16 * n),
+    "a token that is no base64": (lambda text: _unchecked(text, 1), lambda n: "x." + "*-" * 8 * n + "."),
+    "a token of many claims": (
+        lambda text: _unchecked(text, 1),
+        lambda n: token(members(n, lambda i: str(i % 2))),
+    ),
+    "a token of deep claims": (lambda text: _unchecked(text, 1), lambda n: token('{"a":' * n)),
+    "a token of digits": (lambda text: _unchecked(text, 1), lambda n: token('{"a":' + "1" * 16 * n + "}")),
     "the name of an upload": (UPLOAD_NAME.fullmatch, lambda n: "a." * 8 * n + "/"),
     "columns of a flow": (
         read_definition,
@@ -120,6 +144,22 @@ CASES: dict[str, tuple[Callable[[Any], object], Callable[[int], Any]]] = {
         read_definition,
         lambda n: with_columns(columns={f"a{'A' * i}": {} for i in range(n // 100)}),
     ),
+    "aliases of a flow": (read_definition, lambda n: with_columns(columns=aliases(n))),
+    "accents of an alias": (
+        read_definition,
+        lambda n: with_columns(
+            columns={f"c{i}": {"from": ["a" + "\u0315\u0316" * 99]} for i in range(n // 100)}
+        ),
+    ),
+    "names of a header": (
+        read_definition,
+        lambda n: with_source(header="none", names=[f"n{i % 1000}" for i in range(n)]),
+    ),
+    "words for nothing": (read_definition, lambda n: with_source(null=[f"n{i}" for i in range(n)])),
+    "a query": (lambda sql: with_parameter(sql, "?"), lambda n: "SELECT '" + "a" * 16 * n),
+    "quotes of a query": (lambda sql: with_parameter(sql, "?"), lambda n: "'a''" * 4 * n),
+    "dollars of a query": (lambda sql: with_parameter(sql, "?"), lambda n: "$a$ $b$ " * 2 * n + "$c$"),
+    "comments of a query": (lambda sql: with_parameter(sql, "?"), lambda n: "/* " * 4 * n + " */" * 2 * n),
     "rules of a flow": (
         read_definition,
         lambda n: with_columns(rules=[{"name": str(i), "sql": "a"} for i in range(n // 4)]),
@@ -156,7 +196,7 @@ def quickest(parse: Callable[[Any], object], text: Any, times: int) -> float:
     taken = []
     for _ in range(times):
         begun = time.process_time()
-        with contextlib.suppress(Problem, FlowError, LumeError):
+        with contextlib.suppress(Problem, FlowError, LumeError, QueryRefused):
             parse(text)
         taken.append(time.process_time() - begun)
     return min(taken)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve, frozen
-from local.states import moved
+from local.states import PARTS, moved
 
 from lume_local._runs.records import Cursor, Duplicate, NewRun, RunFilter, StoredFlow, StoredRun
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
@@ -22,7 +22,6 @@ from lume_local._shared.identity import SourceContent
 
 SHORT, LONG = 1_000, 20_000
 NEW = NewRun("f:v1", "new.csv", "/new.csv", {}, False, "new", "print", "https://a.b/", "trace", "a note")
-PARTS = ("attention", "deliveries", "outputs", "sources", "statistics")
 GROW_WITH_HISTORY = (
     "runs",
     "changes",
@@ -32,6 +31,9 @@ GROW_WITH_HISTORY = (
     "notes",
     "outputs",
     "sources",
+    "attention",
+    "mends",
+    "dismissals",
 )
 
 
@@ -104,6 +106,8 @@ def fill(db: sqlite3.Connection, runs: int) -> None:
         INSERT INTO notes SELECT 'run_' || n, 'x' FROM n;
         INSERT INTO traces SELECT 'run_' || n, 'x' FROM n;
         INSERT INTO idempotency_keys SELECT 'k' || n, 'x', 'run_' || n, at FROM n;
+        INSERT INTO mends SELECT 'run_' || n, 'run_' || (n / 8) FROM n WHERE n > 8;
+        INSERT INTO dismissals SELECT 'run_' || n, 'x', at FROM n WHERE n % 3 = 0;
         INSERT INTO deliveries SELECT 'dlv_' || n, 'run_' || n, 'u', x'00', 1, NULL, at, NULL, at FROM n;
         COMMIT;
         """
@@ -167,6 +171,16 @@ async def overtaken(aged: Aged, back: int) -> Any:
     return await aged.store.overtaken_by(run, "2025", "nowhere", of_source=True)
 
 
+async def mended(aged: Aged) -> Any:
+    """Another attempt at the rejects of a run that was corrected often already, and its end."""
+    unique = f"/{uuid.uuid4()}"
+    new = evolve(NEW, source_key=unique, idempotency_key=unique, run_metadata={"resubmit_of": "run_0"})
+    run, _ = await aged.store.create(new)
+    return await aged.store.update(
+        run, "SUCCEEDED", metrics={"rows_read": 1, "source": {}}, finished_at="2026-01-29"
+    )
+
+
 def listed(wanted: RunFilter, *, deep: bool) -> "Operation":
     return lambda aged: aged.store.runs(wanted, aged.runs // 2 if deep else None, 50)
 
@@ -190,6 +204,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "create: forced": lambda aged: aged.store.create(NewRun("f:v1", "s0", "/s0", {}, True, None, "")),
     "update": ended,
+    "update: of corrected rejects": mended,
     "get": lambda aged: aged.store.get("run_1"),
     "require": lambda aged: aged.store.require("run_1"),
     "notes": lambda aged: aged.store.notes("run_1"),
@@ -199,6 +214,7 @@ OPERATIONS: dict[str, Operation] = {
     "active_sources": lambda aged: aged.store.active_sources(),
     "waiting": lambda aged: aged.store.waiting(),
     "runs_of": lambda aged: aged.store.runs_of(["f:v1", "broken:v1"]),
+    "runs_of: with output": lambda aged: aged.store.runs_of(["f:v1", "broken:v1"], with_output=True),
     "is_used": lambda aged: aged.store.is_used("f:v1"),
     "is_used: never": lambda aged: aged.store.is_used("g:v1"),
     "changes": lambda aged: aged.store.changes(Cursor(0, aged.runs // 2), 100),
@@ -219,6 +235,8 @@ OPERATIONS: dict[str, Operation] = {
     "deliveries.pending": lambda aged: aged.store.deliveries.pending(),
     "deliveries.delivered": delivered,
     "deliveries.failed": failed,
+    "attention.of": lambda aged: aged.store.attention.of("run_0"),
+    "attention.dismiss": lambda aged: aged.store.attention.dismiss("run_1", "known"),
     "sources.read_by": lambda aged: aged.store.sources.read_by("run_1"),
     "outputs.identity": lambda aged: aged.store.outputs.identity("run_1", "mapped"),
     "outputs.forget": lambda aged: aged.store.outputs.forget("run_0", "mapped"),

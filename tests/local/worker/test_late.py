@@ -208,7 +208,6 @@ def test_another_process_that_loads_it_again_sees_what_was_loaded_meanwhile(
 @pytest.mark.parametrize(
     ("columns", "mapped", "words"),
     [
-        (EVER, "out.csv", '"ever" needs a table'),
         (EVER, {"url_env": ENV, "table": "t", "mode": "upsert", "key": ["id"]}, "contradicts the upsert"),
         ({"id": {"unique": "always"}}, "out.csv", "must be true or false"),
         ({"id": {"references": {"url_env": ENV, "table": "t"}}}, "out.csv", "references.column: is missing"),

@@ -51,6 +51,7 @@ def check(folder: Path, length: int, format: str, count: int = 2 * VECTOR - 60, 
     assert (columns["id"]["min"], columns["id"]["max"]) == ("0", str(max(row[0] for row in mapped)))
     assert columns["place"]["nulls"] == sum(row[3] is None for row in mapped)
     assert (run.metrics["rows_read"], run.metrics["rows_mapped"]) == (count, len(mapped))
+    assert run.metrics["rows_filtered"] == count - len(mapped) - len(rejects) > 0
 
 
 @pytest.mark.usefixtures("short_vectors")
