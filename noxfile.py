@@ -3,6 +3,7 @@
 Interpreters that are not installed are skipped. Arguments after `--` go to pytest: `nox -s tests-3.12 -- -k retry`.
 """
 
+import sys
 from pathlib import Path
 
 import nox
@@ -11,7 +12,18 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "docs", "package", "audit", "licences", "lowest", "newest", "tests"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "docs",
+    "package",
+    "audit",
+    "licences",
+    "wheels",
+    "lowest",
+    "newest",
+    "tests",
+]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
@@ -26,6 +38,8 @@ PERMISSIVE = (
 """Licences that go with Apache-2.0 for users who only install and import."""
 TRIED_WITH = ["tests/async", "tests/sync", "tests/local", "tests/cli", "tests/faults"]
 """What depends on the version of a dependency."""
+CLIENT_TESTS = ["tests/windows", "tests/async", "tests/sync"]
+"""What needs no embedded server."""
 
 
 def group(name: str) -> list[str]:
@@ -86,7 +100,23 @@ def types(session: nox.Session) -> None:
     interpreter = f"{session.virtualenv.bin}/python"
     session.run("mypy")
     session.run("pyright", "--pythonpath", interpreter)
+    session.run("python", "tools/check_platforms.py")
     session.run("pytest", "-q", "tests/test_exports.py")  # every public name has a known type
+
+
+@nox.session(python=SUPPORTED[-1])
+def client(session: nox.Session) -> None:
+    """The client and the command line without the server: on Windows and macOS; on Linux as if it were Windows."""
+    session.install("-e", with_extras("cli", "local"), *group("test"), *group("lint"))
+    env = {"PYTHONPATH": "tests/without_posix"} if sys.platform == "linux" else {}
+    session.run("pytest", "-q", *(session.posargs or CLIENT_TESTS), env=env)
+
+
+@nox.session(python=SUPPORTED[-1])
+def wheels(session: nox.Session) -> None:
+    """Whether everything that the client and the command line need has wheels for Windows and macOS; asks PyPI."""
+    session.install("uv", "pip>=25.1")
+    session.run("python", "tools/check_platforms.py", "--wheels")
 
 
 @nox.session(python=SUPPORTED[-1])

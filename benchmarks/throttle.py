@@ -36,7 +36,7 @@ from real_limits import Measured, Server, haproxy, loopback, nginx
 from real_limits import crowd as real_crowd
 
 from lume_async import Client
-from lume_async._http.throttle import Throttle
+from lume_async._http.throttle.throttle import Throttle
 from lume_async._wire.rate_limit import Refusal
 
 SEEDS = range(8)

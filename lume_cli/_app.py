@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from lume_cli._options import GlobalOptions, general_options
-from lume_cli._streams import drop_unwritten
+from lume_cli._streams import broken_pipes, drop_unwritten
 
 _COMMANDS = {
     "run": ("run", "Start a run; print its id."),
@@ -35,8 +35,11 @@ _COMMANDS = {
 }
 """Command: (module, help line), in help order. Printing the help imports no command module."""
 
-_READER_IS_GONE = 128 + signal.SIGPIPE
-"""The exit code of a command that writes to a closed pipe."""
+_READER_IS_GONE = 128 + 13
+"""The exit code of a command that writes to a closed pipe: as after SIGPIPE, also where there are no such signals."""
+
+_UNUSABLE = {"duckdb": "missing_extra", "lume_local": "unsupported_platform"}
+"""The error codes for what can't be imported."""
 
 _EXIT_CODES = """\b
 Exit codes; for several runs that of the worst one, which is the first in this list:
@@ -95,7 +98,8 @@ class App(click.Group):
         options = extra.setdefault("obj", GlobalOptions())
         try:
             code = super().main(*args, **{"prog_name": "lume", **extra, "standalone_mode": False})
-            sys.stdout.flush()
+            with broken_pipes():
+                sys.stdout.flush()
         except BrokenPipeError:
             code = _READER_IS_GONE
         except Exception as error:
@@ -165,8 +169,8 @@ def _end(error: Exception, options: GlobalOptions) -> int:
         error = OutputError(error)  # from click's own writing, such as of a help page
     if isinstance(error, LumeError):
         say.error(error)
-    elif isinstance(error, ModuleNotFoundError) and error.name == "duckdb":
-        say.problem("missing_extra", f"error: {error}")  # it names the command that installs it
+    elif isinstance(error, ImportError) and error.name in _UNUSABLE:
+        say.problem(_UNUSABLE[error.name], f"error: {error}")  # it says what to do
     else:
         say.problem("unexpected", f"unexpected {type(error).__name__}: {error}; pass -v for a traceback")
     return exit_codes.of_error(error)

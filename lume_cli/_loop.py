@@ -9,8 +9,15 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from types import FrameType
 from typing import Any, NoReturn
+
+from lume_async._base.platform import IS_POSIX
+
+_ENDING = ("SIGINT", "SIGTERM", "SIGBREAK")
+"""The signals that end a command. Only Windows has the last one, which is Ctrl-Break."""
 
 
 class Interrupted(Exception):
@@ -23,34 +30,40 @@ class Interrupted(Exception):
 
 def run(work: Coroutine[Any, Any, int]) -> int:
     """Run the command; return its exit code. Raises `Interrupted` if Ctrl-C or SIGTERM came first."""
-    return asyncio.run(_guard(work))
-
-
-async def _guard(work: Coroutine[Any, Any, int]) -> int:
-    loop, task, caught = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
-    assert task is not None
-
-    def on_signal(number: int) -> None:
-        if caught:
-            _leave(caught[0])
-        caught.append(number)
-        task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            # Kept until the loop is closed: the second signal may arrive during the shutdown.
-            loop.add_signal_handler(number, on_signal, number)
+    known = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in known}
+    before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    caught: list[int] = []
     try:
-        return await work
+        return asyncio.run(_guard(work, before, caught))
     except asyncio.CancelledError:
         if not caught:
             raise
-        raise Interrupted(caught[0]) from None
+    finally:  # after the end of the loop: the second signal may arrive during its shutdown
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    raise Interrupted(caught[0])
+
+
+async def _guard(work: Coroutine[Any, Any, int], numbers: Iterable[int], caught: list[int]) -> int:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if caught:
+            _leave(caught[0])
+        caught.append(number)
+        with suppress(RuntimeError):  # the loop is closed: the work was done
+            loop.call_soon_threadsafe(task.cancel)
+
+    for number in numbers:
+        signal.signal(number, on_signal)  # not `loop.add_signal_handler`, which Windows does not have
+    return await work
 
 
 def _leave(number: int) -> NoReturn:
     """Exit at once; only restore the cursor that a display has hidden."""
-    if sys.stderr.isatty():
-        sys.stderr.write("\x1b[?25h\n")
-    sys.stderr.flush()
+    if IS_POSIX and sys.stderr.isatty():
+        with suppress(OSError):
+            os.write(2, b"\x1b[?25h\n")  # a stream may be in the middle of a write
     os._exit(128 + number)

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
+from lume_async._base import platform
+
 FOLDER = ".lume"
 STATE = "state"
 NAME = "server.json"
@@ -45,10 +47,8 @@ class ServerFile:
         now = read(self.path.parents[1])
         if now is None or now.base_url != self.base_url:
             return False
-        try:
-            from lume_local._shared.lock import is_held, may_be_held_by
-        except ImportError:  # the server does not run on this platform either
-            return True
+        from lume_local._shared.lock import is_held, may_be_held_by
+
         lock = self.path.with_name(_LOCK)
         try:
             return is_held(lock) if now.pid is None else may_be_held_by(lock, now.pid)
@@ -71,13 +71,16 @@ def nearest(start: Path) -> ServerFile | None:
 
 
 def read(data: Path) -> ServerFile | None:
-    """The file of a data folder; None if it is missing, invalid, or could have been written by another user."""
+    """The file of a data folder; None if it is missing, invalid, or could have been written by another user.
+
+    So it is not used on Windows, where everybody may create a folder in `C:\\`; its server would run in WSL.
+    """
     path = data / STATE / NAME
     try:
         about = path.lstat()
-        if not stat.S_ISREG(about.st_mode) or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        if not (stat.S_ISREG(about.st_mode) and platform.is_own(about)):
             return None
-        if hasattr(os, "getuid") and about.st_uid != os.getuid():
+        if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return None
         held = json.loads(path.read_bytes())
         urlsplit(held["base_url"]).port  # noqa: B018 - raises ValueError
@@ -101,6 +104,6 @@ def replace(path: Path, text: str) -> None:
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
-        draft.replace(path)
+        platform.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)

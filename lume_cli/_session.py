@@ -1,6 +1,5 @@
 """What a running command needs: its output streams, its settings, its client, its exit."""
 
-import shlex
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ import anyio
 import click
 
 from lume_async import ApiConnectionError, Client, ConfigurationError
+from lume_async._base.platform import command_line
 from lume_async._base.tasks import task_group
 from lume_cli import _loop
 from lume_cli._health import HealthCheck
@@ -146,7 +146,7 @@ class CommandSession:
     def command(self, *words: str, **options: object) -> str:
         """A command line for the same service; `options` are named as they are written: `--flow`."""
         service = _words({"-p": self.options.profile, "--base-url": self.options.base_url})
-        return shlex.join(["lume", *service, *words, *_words(options)])
+        return command_line(["lume", *service, *words, *_words(options)])
 
     def resume_wait(self, runs: Sequence[str]) -> tuple[str, str | None]:
         """The message for an interrupted wait, and the command to resume it."""

@@ -22,6 +22,7 @@ from typing import Any
 import click
 
 from lume_async import ApiConnectionError, ConfigurationError
+from lume_async._base.platform import IS_POSIX
 from lume_cli._options import GlobalOptions
 from lume_cli._server_file import ServerFile, nearest
 from lume_cli._streams import secret_line
@@ -215,7 +216,7 @@ def _check(path: Path, name: str, table: object) -> None:
 def others_can_read(path: Path) -> bool:
     """Whether the file is readable by its group or by everybody."""
     try:
-        return os.name == "posix" and bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+        return IS_POSIX and bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
     except OSError:
         return False
 

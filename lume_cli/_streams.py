@@ -1,8 +1,11 @@
 """Prepares the standard streams, whatever the shell has done to them."""
 
+import errno
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _STDOUT = 1
 
@@ -40,6 +43,26 @@ def write_utf8() -> None:
     """Write UTF-8 into a file or to another command, whatever the terminal's encoding is."""
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8")
+
+
+@contextmanager
+def broken_pipes() -> Iterator[None]:
+    """Raise `BrokenPipeError` if the reader of a stream has ended, which Windows reports as a wrong argument."""
+    try:
+        yield
+    except OSError as error:
+        from lume_async._base.platform import IS_POSIX  # here: `lume --help` needs none of it
+
+        if IS_POSIX or error.errno != errno.EINVAL:
+            raise
+        raise BrokenPipeError(errno.EPIPE, "the reader has ended") from None
+
+
+def is_dumb() -> bool:
+    """Whether a terminal shows lines only; those of Windows have no name."""
+    from lume_async._base.platform import IS_POSIX
+
+    return os.environ.get("TERM", "dumb" if IS_POSIX else "") in ("dumb", "unknown")
 
 
 def drop_unwritten() -> None:

@@ -28,9 +28,16 @@ else:
     from lume_async._base.lazy import lazily as _lazily
     from lume_local._exports import NAMES as _NAMES
 
-    def _check() -> None:
+    def _check(name: str) -> None:
         from lume_async._base.extras import require
+        from lume_async._base.platform import IS_POSIX
 
+        if not (IS_POSIX or name in ("FlowError", "ServerOptions", "table_ddl")):
+            raise ImportError(
+                "the embedded server needs Linux or macOS (WSL, Docker); so do `lume flow check`, `init` and `try`, "
+                "which use its engine",
+                name=__name__,
+            )
         require("duckdb", "local", "lume_local")
 
     __all__, __getattr__, __dir__ = _lazily(__name__, _NAMES, check=_check)

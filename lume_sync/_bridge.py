@@ -6,7 +6,6 @@ A live object of this package holds its core in `_core`; plain data is shared wi
 import asyncio
 import atexit
 import inspect
-import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 from lume_async import ClientClosedError, Outcome, RunError, RunEvent
 from lume_async._base.batched import all_runs
 from lume_async._base.default_client import find_client
+from lume_async._base.platform import at_fork
 from lume_async._base.secret import veiled as veiled
 from lume_async._base.secret import veiled_headers as veiled_headers
 from lume_sync._held import Held as Held
@@ -54,7 +54,7 @@ portal = Portal(adopt)
 
 call = portal.call
 atexit.register(portal.at_exit)
-os.register_at_fork(after_in_child=portal.after_fork)
+at_fork(after_in_child=portal.after_fork)
 
 
 def _too_late() -> ClientClosedError:

@@ -8,13 +8,16 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from lume_async._base.platform import IS_POSIX
 from lume_async.errors import ClientClosedError
 from lume_sync._loop_thread import CLEAN_UP, LoopThread
 
 T = TypeVar("T")
 
-SLICE = 1.0
-"""Seconds between two checks that the loop is alive. Not a limit: only a dead loop ends a wait."""
+SLICE = 1.0 if IS_POSIX else 0.2
+"""Seconds between two checks that the loop is alive. Not a limit: only a dead loop ends a wait.
+
+On Windows no signal interrupts the wait for a lock: Ctrl-C is noticed at the next check."""
 
 
 class Call(Generic[T]):

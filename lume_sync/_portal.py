@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, ParamSpec, TypeVar
 
+from lume_async._base.platform import IS_POSIX
+from lume_async._base.threads import in_thread
 from lume_async.errors import ClientClosedError
 from lume_sync._call import Call
 from lume_sync._loop_thread import CLEAN_UP, LoopThread, refuse_greenlets
@@ -24,12 +26,20 @@ class BlockingCallWarning(RuntimeWarning):
     """A synchronous call blocks the event loop of its caller."""
 
 
+def _new_loop_apart() -> asyncio.AbstractEventLoop:
+    """A loop that was created in another thread than the main one.
+
+    There, a loop of Windows would take the wake-up by Ctrl-C away from the program's own loop.
+    """
+    return in_thread(asyncio.new_event_loop).result()
+
+
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     """The factory of uvloop if it is installed (the extra `speed`); for the private loop only, without a policy."""
     try:
         import uvloop
     except ImportError:
-        return asyncio.new_event_loop
+        return asyncio.new_event_loop if IS_POSIX else _new_loop_apart
 
     class Loop(uvloop.Loop):
         # uvloop calls this before it connects to a resolved address. With the kind of socket it answers at once;

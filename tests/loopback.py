@@ -57,6 +57,9 @@ __all__ = [
 Script = Sequence[Step] | Callable[[Request], Step]
 
 
+REUSE_PORT: int = getattr(socket, "SO_REUSEPORT", 0)
+
+
 class Loopback:
     """The server. `requests` holds everything that arrived, `connections` counts the accepted ones."""
 
@@ -113,6 +116,8 @@ class Loopback:
 
     async def refuse(self) -> None:
         """Close the port: every new connection is refused. Those that stand go on."""
+        if not REUSE_PORT:  # as on Windows
+            await self._stop_listening()
         if self._parked is None:
             self._park()  # first: between the two, somebody else could get the port
         await self._stop_listening()
@@ -139,7 +144,8 @@ class Loopback:
         """Hold the port without listening, so that nobody else gets it and connecting is refused."""
         parked = socket.socket()
         parked.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        parked.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # beside our own that still listens
+        if REUSE_PORT:
+            parked.setsockopt(socket.SOL_SOCKET, REUSE_PORT, 1)  # beside our own that still listens
         parked.bind(("127.0.0.1", self.port))
         self.port = parked.getsockname()[1]
         self._parked = parked

@@ -88,7 +88,8 @@ WINGS = {
 PURE = [
     *("errors", "models", "_decoding", "_metrics"),
     *("_base/arguments", "_base/backoff", "_base/duration", "_base/elided"),
-    *("_http/base_url", "_http/known", "_http/more_headers", "_http/refusals", "_http/throttle"),
+    *("_http/base_url", "_http/known", "_http/more_headers"),
+    *("_http/throttle/refusals", "_http/throttle/throttle"),
     "_webhooks/signatures",
     *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/rate_limit", "_wire/retry"),
     *("_wire/withhold", "_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints"),
@@ -101,19 +102,19 @@ IMPURE = {"aiohttp", "anyio", "asyncio", "random", "socket", "threading", "time"
 SHARED = {
     "lume_sync": {
         f"lume_async._base.{name}"
-        for name in ["batched", "default_client", "immortal", "lazy", "secret", "threads"]
+        for name in ["batched", "default_client", "immortal", "lazy", "platform", "secret", "threads"]
     },
     "lume_local": {
         *(
             f"lume_async._base.{name}"
-            for name in ["arguments", "duration", "elided", "extras", "lazy", "owned", "tasks"]
+            for name in ["arguments", "duration", "elided", "extras", "lazy", "owned", "platform", "tasks"]
         ),
         "lume_async._webhooks.signatures",
     },
     "lume_cli": {
-        *(f"lume_async._base.{name}" for name in ["elided", "extras", "tasks"]),
+        *(f"lume_async._base.{name}" for name in ["elided", "extras", "platform", "tasks", "threads"]),
         "lume_async._run.row_text",
-        *(f"lume_local._shared.{name}" for name in ["identity", "lock", "magic"]),
+        *(f"lume_local._shared.{name}" for name in ["lock", "magic", "saved"]),
     },
 }
 """The internal modules that another package may import; else it uses public names only."""

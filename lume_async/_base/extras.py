@@ -1,13 +1,15 @@
 """The command that installs an extra of this distribution, from where it was installed: index, checkout, archive."""
 
 import json
-import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from lume_async._base.platform import command_line
 
 _NAME = "lume-client"
 
@@ -20,21 +22,23 @@ def require(module: str, extra: str, what: str) -> None:
 
 def install_command(extra: str) -> str:
     """The command that installs an extra into the running Python's environment."""
-    python = shlex.quote(sys.executable or "python")
-    pip = f"{python} -m pip install" if find_spec("pip") else f"uv pip install --python {python}"
-    return f"{pip} {_requirement(extra)}"
+    python = sys.executable or "python"
+    pip = (
+        [python, "-m", "pip", "install"] if find_spec("pip") else ["uv", "pip", "install", "--python", python]
+    )
+    return command_line([*pip, *_requirement(extra)])
 
 
-def _requirement(extra: str) -> str:
+def _requirement(extra: str) -> list[str]:
     origin = _origin()
     url = str(origin.get("url") or "")
     if url.startswith("file:"):
-        editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
-        return editable + shlex.quote(f"{unquote(urlsplit(url).path)}[{extra}]")
+        path = url2pathname(urlsplit(url).path)
+        return [*(["-e"] if origin.get("dir_info", {}).get("editable") else []), f"{path}[{extra}]"]
     if url:
         scheme = f"{vcs}+" if (vcs := origin.get("vcs_info", {}).get("vcs")) else ""
-        return shlex.quote(f"{_NAME}[{extra}] @ {scheme}{url}")
-    return shlex.quote(f"{_NAME}[{extra}]")
+        return [f"{_NAME}[{extra}] @ {scheme}{url}"]
+    return [f"{_NAME}[{extra}]"]
 
 
 def _origin() -> dict[str, Any]:

@@ -14,7 +14,7 @@ def lazily(
     names: "Mapping[str, str]",
     *,
     together: "Iterable[str]" = (),
-    check: "Callable[[], object]" = lambda: None,
+    check: "Callable[[str], object]" = lambda name: None,
 ) -> "tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]":
     """`__all__`, `__getattr__` and `__dir__` of a package.
 
@@ -23,7 +23,7 @@ def lazily(
             `TYPE_CHECKING` in the package's `__init__`, the only list that is kept by hand.
         together: packages of which all names are loaded with the first name of this package, so that finalizers
             can use them: during interpreter shutdown nothing can be imported.
-        check: called before a name is loaded; raises ImportError if the package can't be used.
+        check: called with a name before it is loaded; raises ImportError if it can't be used.
     """
     module = sys.modules[package]
     homes = {name: home for home, public in names.items() for name in public.split()}
@@ -31,7 +31,7 @@ def lazily(
     def load(name: str) -> "Any":
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=module)
-        check()
+        check(name)
         value = getattr(import_module(homes[name]), name)
         setattr(module, name, value)
         if homes[name].startswith(f"{package}."):

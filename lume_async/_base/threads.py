@@ -1,12 +1,13 @@
 """Blocking work in daemon threads, which delay neither an event loop, nor the end of the program, nor a fork."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import ParamSpec, TypeVar
+
+from lume_async._base.platform import at_fork
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,7 +62,7 @@ class ForkShy:
 
     def __init__(self) -> None:
         self._reset()
-        os.register_at_fork(before=self._delay, after_in_parent=self._release, after_in_child=self._reset)
+        at_fork(before=self._delay, after_in_parent=self._release, after_in_child=self._reset)
 
     def run(self, work: Callable[[], T]) -> T:
         """Run `work` in this thread, but not while the process is forking."""

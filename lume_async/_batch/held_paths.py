@@ -2,10 +2,10 @@
 opens the journal while the first one is still closing it, so opening waits for the close.
 """
 
-import os
 import threading
 
 from lume_async._base.immortal import immortal
+from lume_async._base.platform import at_fork
 
 
 class HeldPaths:
@@ -13,7 +13,7 @@ class HeldPaths:
 
     def __init__(self) -> None:
         self._reset()
-        os.register_at_fork(after_in_child=self._leave_to_parent)
+        at_fork(after_in_child=self._leave_to_parent)
 
     def take(self, path: str, patience: float) -> bool:
         """Take the path, waiting at most `patience` seconds; return whether it was free."""

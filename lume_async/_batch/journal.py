@@ -72,10 +72,13 @@ class Journal:
         """Close the file."""
         mark, self._mark = self._mark, None
         complete = mark is not None and needs_no_log(self._connection)
-        with self._translated():
-            close_file(self._connection, self._path)
+
+        def close_mark() -> None:
             if mark is not None:
                 mark.close(remove=complete and not os.path.exists(f"{self._path}-wal"))
+
+        with self._translated():
+            close_file(self._connection, self._path, close_mark)
 
     def rows(self, first: int, count: int) -> dict[int, list[Row]]:
         """The entries of `count` items, oldest first; items without entries are omitted."""

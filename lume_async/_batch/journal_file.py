@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+from collections.abc import Callable
 
 from lume_async._base import arguments
 from lume_async._batch.held_paths import held_paths
@@ -75,10 +76,14 @@ def needs_no_log(connection: sqlite3.Connection) -> bool:
     return True
 
 
-def close_file(connection: sqlite3.Connection, path: str) -> None:
-    """Close the file. SQLite's cleanup may fail: it is repeated when the file is opened next."""
+def close_file(connection: sqlite3.Connection, path: str, afterwards: Callable[[], object]) -> None:
+    """Close the file, and call `afterwards` before this process can open it again.
+
+    SQLite's cleanup may fail: it is repeated when the file is opened next.
+    """
     try:
         connection.close()
+        afterwards()
     finally:
         held_paths.release(path)
 

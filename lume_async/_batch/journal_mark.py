@@ -5,7 +5,10 @@ SQLite reads a truncated or damaged log (`-wal`) as one that ends there: nothing
 
 import os
 import zlib
+from contextlib import suppress
 from typing import Self
+
+from lume_async._base.platform import BINARY
 
 _LENGTH = 8
 _CHECKED = _LENGTH + 4
@@ -30,7 +33,7 @@ class Mark:
     def open(cls, journal: str) -> Self:
         """Open the journal's mark, or create a new one. Raises `OSError` if it can't be written."""
         path = mark_of(journal)
-        return cls(path, os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
+        return cls(path, os.open(path, os.O_RDWR | os.O_CREAT | BINARY, 0o666))
 
     def set(self, count: int) -> None:
         """Write the number of entries. Raises `OSError` if it can't be written."""
@@ -43,7 +46,9 @@ class Mark:
         """Close the file, and remove it if the journal was closed completely."""
         os.close(self._file)
         if remove:
-            os.unlink(self._path)
+            # Another process may have opened the journal meanwhile: then it is removed, or can't be on Windows.
+            with suppress(FileNotFoundError, PermissionError):
+                os.unlink(self._path)
 
 
 def mark_of(journal: str) -> str:

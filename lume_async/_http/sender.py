@@ -21,8 +21,8 @@ from lume_async._http.more_headers import secrets_in
 from lume_async._http.per_loop import PerLoop
 from lume_async._http.recent_runs import RecentRuns
 from lume_async._http.settings import Settings
-from lume_async._http.throttle import Throttle
-from lume_async._http.throttle_queue import ThrottleQueue
+from lume_async._http.throttle.throttle import Throttle
+from lume_async._http.throttle.throttle_queue import ThrottleQueue
 from lume_async._http.tracing import Traced, traced_attempt, traced_call, tracing_is_on
 from lume_async._http.transport import Body, Transport
 from lume_async._wire import endpoints

@@ -1,7 +1,6 @@
 """An aiohttp session per event loop, which ends with its loop or its client."""
 
 import asyncio
-import os
 import ssl as ssl_module
 from collections.abc import AsyncGenerator
 from importlib import import_module
@@ -11,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 
+from lume_async._base.platform import at_fork
 from lume_async._base.threads import run_in_thread
 from lume_async._http.base_url import is_socks
 from lume_async._http.connector import Connector
@@ -155,4 +155,4 @@ def _prepare_fork() -> None:
         import_module("lume_async._base.immortal")
 
 
-os.register_at_fork(before=_prepare_fork, after_in_child=_abandon_inherited_sessions)
+at_fork(before=_prepare_fork, after_in_child=_abandon_inherited_sessions)

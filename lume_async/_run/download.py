@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from anyio import CancelScope, to_thread
 
-from lume_async._base import arguments
+from lume_async._base import arguments, platform
 from lume_async._http.sender import Sender
 from lume_async._run.transfer import OnProgress, Reporter
 from lume_async._wire.headers import (
@@ -169,10 +169,16 @@ class _Draft:
             raise ApiConnectionError(f"the file has {self._total:,} bytes, and {self.size:,} arrived")
         if self._digest is not None and self._digest != base64.b64encode(self._sha256.digest()).decode():
             raise ApiError("the file arrived changed: its checksum is another one; download it again")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        os.replace(self._path, place)
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            platform.replace(self._path, place)
+            return
+        except OSError as error:
+            reason = error.strerror
+        hint = "" if platform.IS_POSIX else ": close it in all programs, and download it again"
+        raise ApiError(f"{str(place)!r} can't be written: {reason}{hint}")
 
     def discard(self) -> None:
         """Remove what was not published."""

@@ -35,7 +35,9 @@ class ProgressLine(Progress):
     ) -> None:
         self._screen, self._standing = console, standing
         columns: list[ProgressColumn] = [
-            SpinnerColumn("dots" if console.encoding.startswith("utf") else "line"),
+            SpinnerColumn(
+                "dots" if console.encoding.startswith("utf") and not console.legacy_windows else "line"
+            ),
             TimeElapsedColumn(),
         ]
         if console.width >= _NARROW:

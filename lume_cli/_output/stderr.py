@@ -2,7 +2,6 @@
 script can parse both streams; at a terminal the progress displays are shown with every format.
 """
 
-import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from lume_async._base.elided import elided
 from lume_cli._options import Format
 from lume_cli._output import errors
 from lume_cli._output.text import as_json, visible
+from lume_cli._streams import is_dumb
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,9 +29,7 @@ class Say:
         self.is_terminal = sys.stderr.isatty()
         # A display on stderr and lines on stdout would write over each other on one screen.
         mixed = output == "ndjson" and sys.stdout.isatty()
-        self.is_lively = (
-            self.is_terminal and not mixed and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
-        )
+        self.is_lively = self.is_terminal and not mixed and not is_dumb()
 
     @property
     def console(self) -> "Console":

@@ -9,13 +9,15 @@ from typing import Any
 from lume_cli._options import Format
 from lume_cli._output.errors import OutputError
 from lume_cli._output.text import as_json, columns, visible, wrapped
+from lume_cli._streams import broken_pipes
 
 
 @contextmanager
 def writing() -> Iterator[None]:
     """Raises `OutputError` if stdout can't be written, and `BrokenPipeError` if its reader has ended."""
     try:
-        yield
+        with broken_pipes():
+            yield
     except BrokenPipeError:
         raise
     except OSError as error:

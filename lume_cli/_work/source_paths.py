@@ -1,17 +1,20 @@
 """Source paths: from the command line, or from a file or stdin, one per line, without blank lines and # comments."""
 
 import glob
+import io
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import suppress
 
 import anyio
 import click
 
 from lume_async import InvalidRequestError, RunRequest
+from lume_async._base.threads import run_in_thread
 
 _CHUNK = 65536
+_AGAIN = 0.05
+"""Seconds between two reads of a stdin that does not block."""
 
 
 class Named:
@@ -51,7 +54,12 @@ def _matching(given: str) -> list[str]:
     found = sorted(path for path in glob.glob(given, recursive=True) if os.path.isfile(path))
     if not found:
         raise click.UsageError(f"no file matches {given!r}, seen from {os.getcwd()}: check the pattern")
-    return found
+    return [as_written(given, path) for path in found]
+
+
+def as_written(pattern: str, path: str, separator: str = os.sep) -> str:
+    r"""A path with the separators of its pattern: on Windows a glob writes `data\*.csv` for `data/*.csv`."""
+    return path if separator in pattern else path.replace(separator, "/")
 
 
 class Paths:
@@ -104,7 +112,7 @@ class Paths:
 
 
 async def _lines() -> AsyncIterator[bytes]:
-    """The lines of stdin, awaited where the event loop can do so, so that Ctrl-C interrupts the wait."""
+    """The lines of stdin, read in a thread, so that Ctrl-C interrupts the wait."""
     try:
         number = sys.stdin.fileno()
     except OSError:  # not a real file
@@ -112,9 +120,12 @@ async def _lines() -> AsyncIterator[bytes]:
             yield text.encode()
         return
     rest = b""
+    raw = _raw(number)
     while True:
-        await _readable(number)
-        chunk = os.read(number, _CHUNK)
+        chunk = await run_in_thread(raw.read, _CHUNK)
+        if chunk is None:  # another program has made it non-blocking, and there is nothing yet
+            await anyio.sleep(_AGAIN)
+            continue
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield line
@@ -124,7 +135,6 @@ async def _lines() -> AsyncIterator[bytes]:
             return
 
 
-async def _readable(number: int) -> None:
-    """Wait until a read would not block; a regular file never blocks (and can't be waited for)."""
-    with suppress(PermissionError):
-        await anyio.wait_readable(number)
+def _raw(number: int) -> io.RawIOBase:
+    """The stream without a buffer. Unlike `os.read`, it is UTF-8 at a terminal of Windows."""
+    return open(number, "rb", buffering=0, closefd=False)

@@ -1,7 +1,6 @@
 """`lume flow`: write and check flow files."""
 
 import os
-import shlex
 from pathlib import Path
 
 import click
@@ -146,6 +145,7 @@ def init(
     \b
     lume flow init customers.csv --name customer_cleaner -o flows/
     """
+    from lume_async._base.platform import command_line
     from lume_cli._output.stderr import Say
     from lume_cli._output.stdout import writing
     from lume_cli._streams import write_utf8
@@ -178,7 +178,7 @@ def init(
         raise click.UsageError(f"{target} exists; pass --force to overwrite it") from None
     except OSError as error:
         raise click.ClickException(f"{target} can't be written: {error.strerror}") from None
-    say.note(f"wrote {target}; next: lume flow try {shlex.quote(str(target))} {shlex.quote(str(sample))}")
+    say.note(f"wrote {target}; next: {command_line(['lume', 'flow', 'try', str(target), str(sample)])}")
 
 
 def _target(output: str) -> Path:

@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from lume_async._base.extras import require
 from lume_async.errors import ConfigurationError
-from lume_local._shared.identity import stamp
+from lume_local._shared.saved import stamp
 
 _log = logging.getLogger("lume_local")
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -24,7 +24,7 @@ from lume_local._runs.store import Store
 from lume_local._runs.times import now_text
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared import no_links
-from lume_local._shared.identity import stamp
+from lume_local._shared.saved import stamp
 
 
 class FlowFiles:

@@ -18,15 +18,6 @@ def identity(path: Path | int) -> str:
     return f"{found.st_size}-{found.st_mtime_ns}"
 
 
-def stamp(path: Path) -> tuple[int, ...] | None:
-    """Changes with a file and its permissions, for files that people edit; None while it is missing, as in a save."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
 def is_still(path: Path, noted: str) -> bool:
     """Whether the file is the one that was noted. Raises OSError."""
     try:

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: the runs go on, and the command that resumes is printed."""
 
+import asyncio
 import json
 import shlex
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from cli.shell import Shell, Started
 
+from lume_cli import _loop
 from lume_cli._output.short_ids import short
 from lume_sync import Client, LumeRun
 
@@ -62,6 +64,26 @@ def test_a_background_job_that_ignores_ctrl_c_goes_on_ignoring_it(shell: Shell, 
         slow_run.cancel()
         done = started.end()
     assert (done.code, "CANCELLED" in done.out) == (6, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_no_loop_needs_to_handle_signals(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    """As that of Windows can't."""
+
+    def refuse(*_arguments: object) -> None:
+        raise NotImplementedError
+
+    async def work() -> int:
+        signal.raise_signal(number)
+        await asyncio.Event().wait()
+        return 0
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", refuse)
+    before = signal.getsignal(number)
+    with pytest.raises(_loop.Interrupted) as caught:
+        _loop.run(work())
+    assert caught.value.exit_code == 128 + number
+    assert signal.getsignal(number) is before
 
 
 STUBBORN = """

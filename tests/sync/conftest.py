@@ -16,6 +16,7 @@ import pytest
 from faults.support import DIES_WITH_US, QUIET_ABOUT_TIME, SHOWS_WHERE, family
 from fork_server import fork_server
 from forked import CLIENTS
+from on_posix import IS_POSIX, need_posix
 from running import Running, running
 from sync.service import Service, serving
 
@@ -23,6 +24,8 @@ from lume_sync import _call
 from lume_sync._portal import Portal
 
 ROOT = Path(__file__).parents[2]
+collect_ignore = [] if IS_POSIX else ["test_celery.py", "test_gunicorn.py"]
+"""They import the embedded server."""
 
 
 def loop_factories() -> list[Callable[[], asyncio.AbstractEventLoop]]:
@@ -131,6 +134,7 @@ def started(
         "PYTHONPATH": str(ROOT),
         "LUME_API_KEY": "test-key",
     }
+    need_posix()
     if forked:
         server = fork_server(*CLIENTS, hidden=hidden, flags=flags)
         with running(server, prelude + source, env=env) as program:

@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
+from on_posix import posix_only
 from sync.conftest import tasks
 
 import lume_sync
@@ -219,6 +220,7 @@ def test_every_step_sees_the_callers_context(portal: Portal) -> None:
         assert next(iteration) == value
 
 
+@posix_only
 def test_ctrl_c_gives_up_one_step_and_waits_for_its_clean_up(portal: Portal) -> None:
     """What can go on after that does so: a monitor in a notebook, say."""
 
@@ -243,6 +245,7 @@ def test_ctrl_c_gives_up_one_step_and_waits_for_its_clean_up(portal: Portal) -> 
     assert list(iteration) == [1]
 
 
+@posix_only
 def test_ctrl_c_ends_a_generator(portal: Portal) -> None:
     async def interrupted() -> AsyncIterator[int]:
         yield 1
@@ -325,6 +328,7 @@ def test_leaving_what_was_never_entered_is_an_error(portal: Portal) -> None:
         portal.call(Held(portal, group([])).leave, None, None, None).result()
 
 
+@posix_only
 def test_an_exit_that_is_given_up_and_then_fails_makes_no_noise(
     portal: Portal, caplog: pytest.LogCaptureFixture
 ) -> None:

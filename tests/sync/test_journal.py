@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from on_posix import posix_only
 from sync.service import Service
 
 import lume_sync as lume
@@ -49,7 +50,13 @@ def interrupt_a_step(client: lume.Client, journal: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "times"), [(leave, 20), (raise_in_the_loop, 5), (interrupt_the_loop, 5), (interrupt_a_step, 5)]
+    ("end", "times"),
+    [
+        (leave, 20),
+        (raise_in_the_loop, 5),
+        pytest.param(interrupt_the_loop, 5, marks=posix_only),
+        pytest.param(interrupt_a_step, 5, marks=posix_only),
+    ],
 )
 def test_left_early_and_begun_again(
     client: lume.Client, tmp_path: Path, end: Callable[[lume.Client, Path], None], times: int

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import uvloop
 from sync.conftest import add, fail
 
 from lume_sync import _call, _portal
@@ -333,8 +332,31 @@ def test_a_thread_that_cannot_start_leaves_nothing_behind(
 
 
 def test_uvloop_makes_the_private_loop_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    uvloop = pytest.importorskip("uvloop")
     loop = _portal.loop_factory()()
     loop.close()
     assert isinstance(loop, uvloop.Loop)
     monkeypatch.setitem(sys.modules, "uvloop", None)  # type: ignore[arg-type]
     assert _portal.loop_factory() is asyncio.new_event_loop
+
+
+def test_on_windows_the_private_loop_is_not_created_in_the_main_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of Proactor that is created there takes the wake-up by signals from the loop of the program."""
+    created: list[threading.Thread] = []
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        created.append(threading.current_thread())
+        return asyncio.SelectorEventLoop()
+
+    monkeypatch.setitem(sys.modules, "uvloop", None)  # type: ignore[arg-type]
+    monkeypatch.setattr(_portal, "IS_POSIX", False)
+    monkeypatch.setattr(asyncio, "new_event_loop", new_event_loop)
+    portal = Portal(new_loop=_portal.loop_factory())
+    try:
+        assert portal.call(add, 1, right=2).result() == 3
+    finally:
+        portal.close()
+    assert created
+    assert threading.main_thread() not in created

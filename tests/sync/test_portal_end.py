@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from on_posix import posix_only
 from sync.conftest import add, for_ever, tasks
 
 from lume_async import ClientClosedError
@@ -22,6 +23,7 @@ def press_ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+@posix_only
 def test_ctrl_c_cancels_and_waits_for_the_clean_up(portal: Portal) -> None:
     cleaned = []
 
@@ -39,6 +41,7 @@ def test_ctrl_c_cancels_and_waits_for_the_clean_up(portal: Portal) -> None:
     assert tasks(portal) == 0
 
 
+@posix_only
 def test_a_coroutine_that_ignores_ctrl_c_is_left_behind(portal: Portal, short_waits: None) -> None:
     release = threading.Event()
 
@@ -61,6 +64,7 @@ def test_a_coroutine_that_ignores_ctrl_c_is_left_behind(portal: Portal, short_wa
     gc.collect()
 
 
+@posix_only
 def test_a_second_ctrl_c_returns_at_once(portal: Portal) -> None:
     release = threading.Event()
 

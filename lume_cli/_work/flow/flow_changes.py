@@ -8,7 +8,7 @@ import click
 
 from lume_cli._output.stderr import Say
 from lume_cli._work.flow.flow_diff import read_flow
-from lume_local._shared.identity import stamp
+from lume_local._shared.saved import stamp
 
 _EVERY = 1.0
 _WAYS_OUT = (

@@ -21,7 +21,7 @@ from lume_cli._output import exit_codes, run_view, try_view
 from lume_cli._session import CommandSession
 from lume_cli._work.flow import flow_check
 from lume_cli._work.flow.flow_diff import read_flow
-from lume_local._shared.identity import stamp
+from lume_local._shared.saved import stamp
 
 _OUT = "{data}/out/{run_id}"
 _WORDS = (

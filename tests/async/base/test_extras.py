@@ -4,12 +4,19 @@ import json
 import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
-from lume_async._base import extras
+from lume_async._base import extras, platform
 
 PIP = f"{sys.executable} -m pip install"
+
+
+@pytest.fixture(autouse=True)
+def on_unix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its quotes and paths, unless a test is about those of Windows."""
+    monkeypatch.setattr(platform, "IS_POSIX", True)
 
 
 @pytest.fixture
@@ -61,6 +68,28 @@ def test_a_checkout_that_is_only_on_the_path(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(extras, "distribution", missing)
     root = Path(extras.__file__).parents[2]
     assert extras.install_command("local") == f"{PIP} '{root}[local]'"
+
+
+@pytest.mark.parametrize(
+    ("url", "requirement"),
+    [
+        ("file:///C:/src/lume%20client", r'"C:\src\lume client[cli]"'),
+        ("file:///C:/src", r"C:\src[cli]"),
+        ("https://host/x.whl", '"lume-client[cli] @ https://host/x.whl"'),
+    ],
+)
+@pytest.mark.usefixtures("with_pip")
+def test_on_windows_the_command_has_its_paths_and_quotes(
+    origin: list[dict[str, object] | None], monkeypatch: pytest.MonkeyPatch, url: str, requirement: str
+) -> None:
+    def url2pathname(path: str) -> str:
+        """As that of Windows, for a drive."""
+        return unquote(path.removeprefix("/")).replace("/", "\\")
+
+    monkeypatch.setattr(platform, "IS_POSIX", False)
+    monkeypatch.setattr(extras, "url2pathname", url2pathname)
+    origin.append({"url": url})
+    assert extras.install_command("cli") == f"{PIP} {requirement}"
 
 
 def test_an_environment_without_pip(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from on_posix import posix_only
 
 from lume_async import ConfigurationError, JournalError, RunRequest
 from lume_async._batch import journal_file
+from lume_async._batch.held_paths import held_paths
 from lume_async._batch.journal import Journal
 from lume_async._batch.journal_file import path_of
 
@@ -106,13 +108,14 @@ def test_a_journal_that_this_process_keeps_is_refused_in_the_end(
     Journal.open(path).close()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@posix_only
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_leaves_the_journal_to_its_parent(path: Path) -> None:
     program = """
 import gc, os, sys
 from lume_async import RunRequest
 from lume_async._batch import journal_file
+from lume_async._batch.held_paths import held_paths
 from lume_async._batch.journal import Journal
 
 journal = Journal.open(sys.argv[1])
@@ -143,6 +146,12 @@ os._exit(0)
 # What is of no use
 
 
+def mkfifo(path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("there are no named pipes in folders")
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize("content", [b"not a database, but text that is longer than a header " * 20, b"x"])
 def test_a_file_of_something_else_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
@@ -167,7 +176,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         Journal.open(tmp_path / "nowhere" / "state.db")
 
 
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink(os.devnull, path)])
+@pytest.mark.parametrize("make", [os.mkdir, mkfifo, lambda path: os.symlink(os.devnull, path)])
 def test_what_is_no_regular_file_is_refused(path: Path, make: Callable[[Path], None]) -> None:
     make(path)
     with pytest.raises(ConfigurationError, match="not a regular file"):
@@ -301,6 +310,7 @@ def test_a_full_disk_says_so_and_what_was_recorded_is_kept(path: Path) -> None:
     assert read_all(path) == last
 
 
+@posix_only
 def test_a_file_that_may_not_grow_says_so_and_what_was_recorded_is_kept(path: Path) -> None:
     program = """
 import os, resource, sys
@@ -337,6 +347,7 @@ def unprivileged(program: str, *arguments: object) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+@posix_only
 @pytest.mark.parametrize("read_only", ["file", "folder"])
 def test_a_read_only_file_or_folder_says_what_must_be_writable(read_only: str) -> None:
     folder = Path(os.path.realpath(subprocess.check_output(["mktemp", "-d"], text=True).strip()))
@@ -355,3 +366,35 @@ def test_a_read_only_file_or_folder_says_what_must_be_writable(read_only: str) -
         shutil.rmtree(folder)
     assert said.startswith("ConfigurationError")
     assert "must be writable" in said
+
+
+# Its mark
+
+
+def test_the_mark_is_removed_before_this_process_can_open_the_journal_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be that of the next one."""
+    journal, release, there = Journal.open(path), held_paths.release, list[bool]()
+
+    def released(name: str) -> None:
+        there.append(os.path.exists(f"{name}-mark"))
+        release(name)
+
+    monkeypatch.setattr(held_paths, "release", released)
+    journal.close()
+    assert there == [False]
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, PermissionError])
+def test_a_mark_that_another_process_has_by_now_is_left_to_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    def refuse(_path: str) -> None:
+        raise error
+
+    journal = Journal.open(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        journal.close()
+    Journal.open(path).close()

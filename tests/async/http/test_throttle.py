@@ -17,8 +17,8 @@ from limits import (
     TokenBucket,
 )
 
-from lume_async._http.refusals import ENOUGH, LONG, ROW, SECOND
-from lume_async._http.throttle import (
+from lume_async._http.throttle.refusals import ENOUGH, LONG, ROW, SECOND
+from lume_async._http.throttle.throttle import (
     DEPTH,
     FIRST_DEPTH,
     FIRST_RATE,

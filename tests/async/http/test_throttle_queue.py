@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from lume_async._http.refusals import ROW
-from lume_async._http.throttle import SLOWEST, Throttle
-from lume_async._http.throttle_queue import ThrottleQueue
+from lume_async._http.throttle.refusals import ROW
+from lume_async._http.throttle.throttle import SLOWEST, Throttle
+from lume_async._http.throttle.throttle_queue import ThrottleQueue
 from lume_async._wire.rate_limit import Refusal
 from lume_async.testing import FakeClock
 

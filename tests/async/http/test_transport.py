@@ -21,6 +21,7 @@ import pytest
 from faults.support import QUIET_ABOUT_TIME
 from loopback import Loopback, Request, bomb, endless, forever, gzipped, redirect, reply, reset
 from loopback_steps import Reply
+from on_posix import posix_only
 
 from lume_async import (
     ApiConnectionError,
@@ -565,6 +566,7 @@ FORKED = """
 """
 
 
+@posix_only
 def test_a_forked_child_uses_no_connection_of_its_parent() -> None:
     with ServerThread() as thread:
         done = subprocess.run(

@@ -19,6 +19,7 @@ from lume_async import (
     ResponseDecodeError,
     Retry,
 )
+from lume_async._base import platform
 from lume_async.testing import FakeAnswer, fake_client, no_backoff
 
 CONTENT = random.Random(7).randbytes(1_000_003)
@@ -205,6 +206,19 @@ async def test_a_full_disk_is_not_taken_for_a_broken_connection(
         await fetched(files, tmp_path / "rows.bin")
     assert len(files.asked) == 1
     assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("is_posix", [True, False])
+async def test_a_file_that_can_not_be_put_in_place_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_posix: bool
+) -> None:
+    monkeypatch.setattr(platform, "IS_POSIX", is_posix)
+    monkeypatch.setattr(platform, "_PATIENCE", 0.1)
+    (tmp_path / "run_1-mapped").mkdir()
+    with pytest.raises(ApiError, match=r"run_1-mapped' can't be written: Is a directory") as caught:
+        await fetched(Files(cut=10**9), tmp_path)
+    assert ("close it in all programs" in str(caught.value)) is not is_posix
+    assert left_in(tmp_path) == ["run_1-mapped"]
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError, RuntimeError, KeyError])

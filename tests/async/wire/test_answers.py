@@ -37,6 +37,9 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Response:
 @pytest.fixture
 def new_york() -> Any:
     """A machine that does not live in UTC."""
+    if not hasattr(time, "tzset"):
+        yield  # where its machine lives
+        return
     before = os.environ.get("TZ")
     os.environ["TZ"] = "America/New_York"
     time.tzset()

@@ -5,7 +5,7 @@ import math
 
 from lume_async._base.clock import Clock
 from lume_async._http.per_loop import PerLoop
-from lume_async._http.throttle import Throttle
+from lume_async._http.throttle.throttle import Throttle
 
 NAP = 0.02
 """Seconds after which the first in the queue looks again: an answer may have opened the throttle before its time."""

@@ -7,7 +7,7 @@ import math
 
 from attrs import define
 
-from lume_async._http.refusals import LONG, SECOND, RateTrial, Verdict, Window, long_row
+from lume_async._http.throttle.refusals import LONG, SECOND, RateTrial, Verdict, Window, long_row
 from lume_async._wire.rate_limit import Refusal
 
 SLOWEST, FIRST_RATE = 1.0, 30.0

@@ -1,0 +1,54 @@
+"""What this platform has. Elsewhere nothing asks for its name.
+
+Windows has no forks, its signals interrupt no wait for a lock, and it replaces no file that a program has open.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+IS_POSIX = hasattr(os, "fork")
+"""Whether it is Linux, macOS or the like, and not Windows."""
+
+BINARY: int = getattr(os, "O_BINARY", 0)
+"""A flag for `os.open`, without which Windows changes the ends of lines."""
+
+_PATIENCE = 1.0
+"""Seconds to wait until a file can be replaced: virus scanners and indexers open new files for a moment."""
+_NAP = 0.05
+
+
+def at_fork(**functions: Callable[[], object]) -> None:
+    """Register functions as `os.register_at_fork` does, if there are forks."""
+    register = getattr(os, "register_at_fork", None)
+    if register is not None:
+        register(**functions)
+
+
+def replace(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Do the same as `os.replace`, which takes several attempts on Windows. Raises `OSError`."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            if IS_POSIX or time.monotonic() >= deadline:
+                raise
+        time.sleep(_NAP)
+
+
+def is_own(about: os.stat_result) -> bool:
+    """Whether a file belongs to the user of this process; never on Windows, which does not report it."""
+    getuid = getattr(os, "getuid", None)
+    return getuid is not None and about.st_uid == getuid()
+
+
+def command_line(words: Sequence[str]) -> str:
+    """The words as one line for a shell; on Windows for cmd.exe, where single quotes are letters, and PowerShell."""
+    if IS_POSIX:
+        import shlex
+
+        return shlex.join(words)
+    import subprocess
+
+    return subprocess.list2cmdline(words)
