@@ -3,16 +3,15 @@
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import anyio
 import click
 
-from lume_async import ApiConnectionError, Client, ConfigurationError
+from lume_async import ApiConnectionError, ConfigurationError
 from lume_async._base.platform import command_line
 from lume_async._base.tasks import task_group
 from lume_cli import _loop
-from lume_cli._health import HealthCheck
 from lume_cli._options import Format, GlobalOptions
 from lume_cli._output import exit_codes
 from lume_cli._output.short_ids import shorts
@@ -21,6 +20,9 @@ from lume_cli._output.stdout import Data
 from lume_cli._server_file import ServerFile
 from lume_cli._server_watch import ServerWatch
 from lume_cli._settings import resolve
+
+if TYPE_CHECKING:
+    from lume_async import Client
 
 _GONE = "it is not running"
 """For the server of the nearest `.lume` folder: what listens on its port now is another program."""
@@ -76,12 +78,15 @@ class CommandSession:
         return None if trouble is None else f"the server does not respond ({trouble})"
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
+    async def client(self) -> "AsyncIterator[Client]":
         """A client with the command's settings; while it is open, it is reported if the server does not respond.
 
         Raises:
             ConfigurationError: a setting is missing or invalid.
         """
+        from lume_async import Client
+        from lume_cli._health import HealthCheck
+
         settings = resolve(self.options, self.say.warn).check()
         base_url = settings.base_url or ""
         health = HealthCheck(base_url)
@@ -117,7 +122,7 @@ class CommandSession:
             group.cancel_scope.cancel()
 
     def finish_with_client(
-        self, work: Callable[[Client], Coroutine[Any, Any, int]], interrupted: Interruption = _interrupted
+        self, work: "Callable[[Client], Coroutine[Any, Any, int]]", interrupted: Interruption = _interrupted
     ) -> NoReturn:
         """As `finish`; the work gets a client."""
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from lume_local._serve import ThreadedServer as ThreadedServer
     from lume_local._serve import serve as serve
     from lume_local._serve import serve_in_thread as serve_in_thread
+    from lume_local._trial import Trial as Trial
+    from lume_local._trial import TriedFlow as TriedFlow
+    from lume_local._trial import open_trial as open_trial
 else:
     from lume_async._base.lazy import lazily as _lazily
     from lume_local._exports import NAMES as _NAMES

@@ -17,6 +17,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import with_line
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._shared.protocol import Json
 
 _MOST = 50
 """The maximum number of mistakes that are reported for one file."""
@@ -43,11 +44,11 @@ async def check_flow(path: str | PathLike[str]) -> CheckedFlow:
         OSError: the file can't be read.
         ConfigurationError: no worker process can be started to check its SQL.
     """
-    text = _text(Path(path))
+    text = text_of(Path(path))
     try:
         definition = read_definition_of(text)
         async with WorkerPool().running() as pool:
-            flow = await _checked(pool, definition, text)
+            flow, _ = await checked(pool, definition, text)
     except WorkerDied as error:
         raise ConfigurationError(f"no worker process can check {path}: {error}") from None
     except FlowError as error:
@@ -55,13 +56,13 @@ async def check_flow(path: str | PathLike[str]) -> CheckedFlow:
     return CheckedFlow(flow.ref, tuple(column.name for column in flow.columns))
 
 
-async def _checked(pool: WorkerPool, definition: Any, text: str) -> Flow:
-    """The flow; or its mistakes, each found after removing the ones before."""
+async def checked(pool: WorkerPool, definition: Any, text: str) -> tuple[Flow, Json]:
+    """The flow and its compiled form; or its mistakes, each found after removing the ones before."""
     mistakes: list[FlowError] = []
     while True:
         try:
             flow = read_definition(definition)
-            await pool.check(flow.definition)
+            compiled = await pool.check(flow.definition)
         except FlowError as error:
             if all((error.place, error.problem) != (known.place, known.problem) for known in mistakes):
                 mistakes.append(with_line(error, text))
@@ -70,12 +71,13 @@ async def _checked(pool: WorkerPool, definition: Any, text: str) -> Flow:
                 continue
         else:
             if not mistakes:
-                return flow
+                return flow, compiled
         mistakes[0].others = tuple(sorted(mistakes[1:], key=lambda mistake: mistake.line or 0))
         raise mistakes[0]
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a flow file. Raises OSError, `FlowError`."""
     try:
         return path.read_text(encoding="utf-8-sig")  # an editor may have added a byte order mark
     except UnicodeError as error:

@@ -11,4 +11,5 @@ NAMES = {
         "JudgedColumn SampleFile SampleParts SampleRows open_sample sample_parts unpack_member "
     ),
     "lume_local._serve": "Server ThreadedServer serve serve_in_thread",
+    "lume_local._trial": "Trial TriedFlow open_trial",
 }

@@ -154,6 +154,15 @@ class SampleFile:
             require("openpyxl", "excel", "reading an Excel workbook")
         return SampleRows(**self._ask(do="rows", source=source, most=most, members=list(members)))
 
+    def members(self, source: Mapping[str, Any], *, most: int = 10_000) -> list[str]:
+        """The fields that the first records have, in their order; of a source of the format `xml`.
+
+        Raises:
+            ConfigurationError: the file can't be read.
+        """
+        names: list[str] = self._ask(do="members", source=source, most=most)["names"]
+        return names
+
     def judge(
         self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
     ) -> dict[str, JudgedColumn]:

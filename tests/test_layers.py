@@ -56,7 +56,7 @@ WINGS = {
         _shards
         _settings _http
         _check _assembly _ddl _sample
-        _serve
+        _serve _trial
         __init__
         pytest_plugin
     """,

@@ -53,10 +53,11 @@ def format_for(definition: Mapping[str, Any] | None) -> RowFormat:
     """
     if definition is None:
         return RowFormat("", lambda rows, file: (_parquet if _is_table(rows) else _lines)(rows, file))
-    kind = (definition.get("source") or {}).get("format", "csv")
+    source = definition.get("source") or {}
+    kind = source.get("format", "csv")
     if kind == "csv":
         return csv_format(dialect_of(definition))
-    if kind in _FORMATS:
+    if kind in _FORMATS and not source.get(kind):  # else its records are somewhere within a document
         return _FORMATS[kind]
     if kind == "sql":
         raise InvalidRequestError(f"the flow version reads a query of a database, and no data; {_UNSENT}")

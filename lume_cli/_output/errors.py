@@ -2,7 +2,7 @@
 
 import errno
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lume_async import (
     ApiConnectionError,
@@ -11,7 +11,6 @@ from lume_async import (
     DuplicateRunError,
     InvalidRequestError,
     LumeError,
-    LumeRun,
     RateLimitError,
     RunError,
     RunFailedError,
@@ -19,6 +18,9 @@ from lume_async import (
     RunTimeoutError,
     SubmissionUnknownError,
 )
+
+if TYPE_CHECKING:
+    from lume_async import LumeRun
 
 
 class StoppedError(LumeError):
@@ -49,7 +51,7 @@ class OutputError(LumeError):
         self.run: LumeRun | None = None
 
 
-def submission_note(run: LumeRun) -> str:
+def submission_note(run: "LumeRun") -> str:
     """Names the submitted run on stderr if stdout can't be written."""
     if run.is_terminal:
         return f"run {run.id} was submitted: `lume show {run.id}`"

@@ -4,25 +4,25 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile, zip_longest
 from typing import Any
 
-from lume_async import LumeRun
 from lume_cli._output.row_table import row_table
 from lume_cli._output.text import counted, filtered
+from lume_local import TriedFlow
 
 _GAP = "  |  "
 _PAGE = 80
 """Width in characters if there is no terminal."""
 
 
-def counts(ref: str, sample: str, run: LumeRun, failure: str | None, over: float | None) -> list[str]:
+def counts(tried: TriedFlow, sample: str, failure: str | None, over: float | None) -> list[str]:
     """The lines above the rows."""
-    metrics = run.metadata.metrics
+    metrics = tried.metrics
     if failure is not None:
-        return [f"{ref} on {sample}: {run.status}: {failure}"]
+        return [f"{tried.ref} on {sample}: {tried.status}: {failure}"]
     lines = [
-        f"{ref} on {sample}: {counted(metrics.rows_read, 'row')} read, {metrics.rows_mapped:,} clean, "
-        f"{metrics.rows_rejected:,} rejected{filtered(metrics.rows_filtered)}"
+        f"{tried.ref} on {sample}: {counted(metrics['rows_read'], 'row')} read, {metrics['rows_mapped']:,} clean, "
+        f"{metrics['rows_rejected']:,} rejected{filtered(metrics.get('rows_filtered', 0))}"
     ]
-    most_first = sorted(metrics.reject_reasons.items(), key=lambda item: (-item[1], item[0]))
+    most_first = sorted(metrics["reject_reasons"].items(), key=lambda item: (-item[1], item[0]))
     lines += [f"  {counted(number, 'row')}: {reason}" for reason, number in most_first]
     if over is not None:
         lines.append(f"  with max_ratio = {over:g} this run would be FAILED and write nothing")

@@ -12,7 +12,7 @@ from lume_local._flow.store_urls import is_store_url
 MAPPED = "{data}/out/{flow}/{version}/{run_id}/mapped.parquet"
 REJECTS = "{data}/out/{flow}/{version}/{run_id}/rejects.csv"
 SUFFIXES = (".parquet", ".csv", ".ndjson")
-_REJECTED = {"excel": ".csv", "json": ".ndjson", "sql": ".csv"}
+_REJECTED = {"excel": ".csv", "fixed": ".csv", "json": ".ndjson", "xml": ".ndjson", "sql": ".csv"}
 """The suffixes of rejects of formats that can be read but not written."""
 _PLACEHOLDERS = ("data", "flow", "version", "run_id", "source_path")
 

@@ -8,6 +8,7 @@ from attrs import frozen
 from lume_local._flow.databases import DatabaseQuery, read_query
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import check_placeholders
+from lume_local._flow.record_settings import FixedSettings, read_fixed, read_records
 from lume_local._flow.sheets import SheetSettings, read_sheets
 from lume_local._flow.store_urls import is_store_url
 from lume_local._flow.table_bounds import (
@@ -29,6 +30,11 @@ _OF_FILES = ("uri", "compression", "members", "identity", "max_unpacked_bytes")
 """Keys that a query has no use for."""
 _OF_TABLES = ("header", "names", "comment", "footer")
 """Keys that only lines and rows of a sheet have a use for."""
+_TABLES = ("csv", "fixed", "excel")
+"""Formats in which a table may stand between other lines or rows."""
+_FORMATS = ("csv", "fixed", "ndjson", "json", "xml", "parquet", "excel", SQL)
+_OF_ONE = ("csv", "fixed", "json", "xml", "excel")
+"""Tables that are of the format of that name."""
 
 
 @frozen
@@ -57,13 +63,18 @@ class SourceSettings:
     null: tuple[str, ...] = ()
     query: DatabaseQuery | None = None
     where: str = ""
+    fixed: FixedSettings | None = None
+    records: tuple[str, ...] = ()
+    """The names on the way to the records of JSON or XML."""
 
 
 def read_source(table: Table) -> SourceSettings:
     """The table `[source]`. Raises `FlowError`."""
-    csv, excel = table.table("csv"), table.table("excel")
+    kind = table.choice("format", _FORMATS, default="csv")
+    csv, fixed, json, xml, excel = (table.table(one) for one in _OF_ONE)
+    columns = read_fixed(fixed) if kind == "fixed" else None
     source = SourceSettings(
-        format=table.choice("format", ("csv", "ndjson", "json", "parquet", "excel", SQL), default="csv"),
+        format=kind,
         uris=_uris(table),
         on_unknown_columns=table.choice("on_unknown_columns", ("ignore", "warn", "fail"), default="ignore"),
         compression=table.choice("compression", ("auto", "none", "gzip", "zstd", "zip"), default="auto"),
@@ -72,25 +83,32 @@ def read_source(table: Table) -> SourceSettings:
         delim=csv.text("delim", default=",", longest=1),
         quote=csv.text("quote", default='"', longest=1),
         escape=csv.text("escape", default="", longest=1),
-        encoding=csv.text("encoding", default="utf-8", longest=40),
+        encoding=(fixed if columns else csv).text("encoding", default="utf-8", longest=40),
         max_line_bytes=table.count("max_line_bytes", default=_LINE_BYTES),
         sheets=read_sheets(excel),
-        header=read_header(table),
+        header=read_header(table, columns.names if columns else ()),
         comment=read_comment(table),
         footer=read_footer(table),
         identity=table.choice("identity", (PATH, CONTENT), default=PATH),
         null=_null(table),
         where=table.text("where", default="", longest=20_000),
-        query=read_query(table) if table.values.get("format") == SQL else None,
+        query=read_query(table) if kind == SQL else None,
+        fixed=columns,
+        records=read_records(xml, "/") if kind == "xml" else read_records(json, "."),
     )
-    for key in _OF_TABLES:
-        if source.format not in ("csv", "excel") and key in table.values:
-            raise FlowError(f"source.{key}", f"has no meaning for format {source.format!r}: remove it")
-    for part in (table, csv):
+    without = [*(one for one in _OF_ONE if one != kind), *(_OF_FILES if kind == SQL else ())]
+    without += _OF_TABLES if kind not in _TABLES else ()
+    for key in without:
+        if key in table.values:
+            raise FlowError(f"source.{key}", f"has no meaning for format {kind!r}: remove it")
+    for part in (table, csv, fixed, json, xml):
         part.no_more()
-    for key in ("csv", "excel", *(_OF_FILES if source.format == SQL else ())):
-        if source.format != key and key in table.values:
-            raise FlowError(f"source.{key}", f"has no meaning for format {source.format!r}: remove it")
+    if columns and source.header.names and len(source.header.names) != len(columns.spans):
+        raise FlowError(
+            "source.names", f"are {len(source.header.names)}, and source.fixed.widths {len(columns.spans)}"
+        )
+    if kind == "xml" and not source.records:
+        raise FlowError("source.xml.records", 'is missing: the way to a record, such as "orders/order"')
     if not 1 <= source.max_line_bytes <= _MOST_LINE_BYTES:
         raise FlowError("source.max_line_bytes", f"must be a whole number from 1 to {_MOST_LINE_BYTES:,}")
     _check_dialect(source)
@@ -163,4 +181,5 @@ def _check_dialect(source: SourceSettings) -> None:
         # Bytes that are no characters are kept; some codecs can't.
         codecs.getincrementaldecoder(source.encoding)("surrogateescape").decode(letter, final=True)
     except (LookupError, UnicodeError):
-        raise FlowError("source.csv.encoding", f"{source.encoding!r} is not an encoding: try utf-8") from None
+        place = "source.fixed.encoding" if source.fixed else "source.csv.encoding"
+        raise FlowError(place, f"{source.encoding!r} is not an encoding: try utf-8") from None

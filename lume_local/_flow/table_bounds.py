@@ -42,15 +42,20 @@ class FooterSettings:
     starts_with: tuple[str, ...] = ()
 
 
-def read_header(source: Table) -> HeaderSettings:
-    """`header` and `names` of the table `[source]`. Raises `FlowError`."""
+def read_header(source: Table, named: tuple[str, ...] = ()) -> HeaderSettings:
+    """`header` and `names` of the table `[source]`; `named` are columns with names. Raises `FlowError`."""
     place, value = source.at("header"), source.values.get("header")
     names = _texts(source, "names")
+    if named and names:
+        raise FlowError(
+            source.at("names"), "has no meaning with fixed.columns, which have names: remove one of the two"
+        )
     if isinstance(value, dict):
         if names:
             raise FlowError(source.at("names"), 'has no meaning without header = "none"')
         return _table(source.table("header"))
-    kind = source.choice("header", ("first", "find", "none"), default="first")
+    kind = source.choice("header", ("first", "find", "none"), default="none" if named else "first")
+    names = named if named and kind == "none" else names
     if (kind == "none") != bool(names):
         raise FlowError(place, 'header = "none" and names = ["…", …] belong together')
     return HeaderSettings(row=int(kind == "first"), names=names)

@@ -12,6 +12,7 @@ GZIP = "a gzip file"
 ZSTD = "a zstd file"
 BZIP2 = "a bzip2 file"
 XZ = "an xz file"
+XML = "an XML document"
 
 _KINDS = (
     ("a PDF document", rb"%PDF-"),
@@ -29,7 +30,7 @@ _KINDS = (
     ("an Arrow file", rb"ARROW1\x00"),
     ("an RTF document", rb"\{\\rtf"),
     ("an HTML page", rb"(\xef\xbb\xbf)?\s*(?i:<!doctype html|<html)[\s>]"),
-    ("an XML document", rb"(\xef\xbb\xbf)?<\?xml\s"),
+    (XML, rb"(\xef\xbb\xbf)?<\?xml\s"),
     ("a PNG image", rb"\x89PNG\r\n"),
     ("a JPEG image", rb"\xff\xd8\xff"),
     ("a GIF image", rb"GIF8[79]a"),

@@ -19,6 +19,9 @@ from lume_local._shared.identity import SourceContent
 
 Json = dict[str, Any]
 """A JSON object that only passes through: a flow, the record of a commit, metrics."""
+MEMORY_LIMIT = "1GB"
+THREADS = 2
+"""The limits of one run."""
 
 
 class ProtocolError(Exception):

@@ -21,6 +21,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.sources.formats.names import visible_columns
+from lume_local._worker.sources.formats.records.xml import members_of
 from lume_local._worker.sources.formats.sheets.excel import opened_sheets, read_sheet
 from lume_local._worker.sources.formats.text.csv import names_of
 from lume_local._worker.sources.formats.text.dialect import Dialect
@@ -56,23 +57,9 @@ class HeldSample:
 
     def rows(self, source: Json, members: list[str], most: int) -> Json:
         """Some rows, from all that are kept. `source` is that of a flow, `members` are what its JSON objects have."""
-        self._readings += 1
-        folder = self._folder / f"reading{self._readings}"
-        folder.mkdir()
         with connect() as connection:
-            flow = compile_flow(connection, read_definition(_flow(source, {"none": {"sql": "NULL"}})))
-            flow["sources"] = dict.fromkeys(members, "")
-            reading = Reading(
-                connection,
-                self._path,
-                self._shown,
-                flow,
-                folder,
-                Account(self._path.stat().st_size),
-                Malformed(folder / "malformed"),
-                no_pause,
-                True,
-            )
+            reading = self._reading(connection, source, members)
+            flow, folder = reading.flow, reading.folder
             kind = flow["format"]
             if kind == "excel":
                 with opened_sheets(reading) as sheets:  # of several, the first stands for all
@@ -91,6 +78,20 @@ class HeldSample:
             "malformed": reading.malformed.counts,
             "malformed_lines": [line for line, *_ in islice(reading.malformed.rows(), 5)],
         }
+
+    def members(self, source: Json, most: int) -> Json:
+        """The fields that records have, in the order of the file."""
+        with connect() as connection:
+            return {"names": members_of(self._reading(connection, source, []), most)}
+
+    def _reading(self, connection: DuckDBPyConnection, source: Json, members: list[str]) -> Reading:
+        self._readings += 1
+        folder = self._folder / f"reading{self._readings}"
+        folder.mkdir()
+        flow = compile_flow(connection, read_definition(_flow(source, {"none": {"sql": "NULL"}})))
+        flow["sources"] = dict.fromkeys(members, "")
+        account, malformed = Account(self._path.stat().st_size), Malformed(folder / "malformed")
+        return Reading(connection, self._path, self._shown, flow, folder, account, malformed, no_pause)
 
     def judge(self, source: Json, columns: Json) -> Json:
         """For each column, how many of the rows its value or a check rejects, how many have none, and an example.

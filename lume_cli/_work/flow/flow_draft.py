@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from lume_async._base.elided import elided
 from lume_cli._output.text import counted, visible
@@ -25,7 +26,7 @@ def snake(text: str) -> str:
 def flow_draft(name: str, sample: Sample, file: str) -> str:
     """The text of a flow file for a sample, which was read from that file."""
     kind = sample.source["format"]
-    rejects = "ndjson" if kind in ("ndjson", "json") else "csv"
+    rejects = "ndjson" if kind in ("ndjson", "json", "xml") else "csv"
     lines = [
         f"# Generated from {counted(sample.rows, 'row')} of {visible(file)}: review every column, then run "
         "`lume flow try`.",
@@ -65,9 +66,16 @@ def _source(sample: Sample) -> list[str]:
         lines.append(f"compression = {_basic(sample.source['compression'])}")
     if "members" in sample.source:
         lines.append(f"members = {_basic(sample.source['members'])}")
-    if csv := sample.source.get("csv"):
-        options = ", ".join(f"{key} = {_basic(value)}" for key, value in csv.items())
-        lines.append(f"csv = {{ {options} }}")
+    lines += [
+        f"{key} = {_toml(sample.source[key])}"
+        for key in ("csv", "json", "xml", "excel", "header", "comment")
+        if key in sample.source
+    ]
+    if sample.footer:
+        lines.append(
+            f"# footer = {{ starts_with = {_toml(sample.footer)} }}".ljust(37)
+            + " # the last lines begin so: if they are no records"
+        )
     null = sample.null
     if null.proposed:
         also = {name: None for names in null.texts.values() for name in names}
@@ -79,11 +87,30 @@ def _source(sample: Sample) -> list[str]:
         where = ", ".join(dict.fromkeys(map(_basic, null.doubtful.values())))
         words = ", ".join(map(_basic, (*null.proposed, *null.doubtful)))
         lines.append(f"# null = [{words}]".ljust(37) + f"# in {where}: if that is nothing")
+    if fixed := sample.source.get("fixed"):
+        lines += [f"fixed.{key} = {_toml(value)}" for key, value in fixed.items() if key != "columns"]
+        lines += ["", "[source.fixed.columns]               # the first and the last character"]
+        lines += [f"{_key(name)} = {_toml(span)}" for name, span in fixed["columns"].items()]
     return lines
 
 
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else _basic(name)
+
+
+def _toml(value: Any) -> str:
+    """A value on one line."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_key(key)} = {_toml(one)}' for key, one in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return _basic(value) if isinstance(value, str) else json.dumps(value)
+
+
 def _column(target: str, column: SampleColumn) -> list[str]:
-    lines = [f"[columns.{target if _BARE.fullmatch(target) else _basic(target)}]"]
+    lines = [f"[columns.{_key(target)}]"]
+    if column.guess is None and column.codes:
+        lines.append("# digits with leading zeros: kept as text")
     wanted = definition(column, column.guess)
     is_plain = column.guess is None or not column.guess.sql
     note = column.guess.about if column.guess else ""

@@ -10,6 +10,7 @@ from datetime import date, datetime
 from attrs import frozen
 
 from lume_cli._work.flow.flow_guess import Guess, guesses
+from lume_cli._work.flow.table_start import start_of_lines
 
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?")
@@ -55,6 +56,7 @@ class SampleColumn:
         unique: whether all values are distinct.
         blanks: how many values are empty, if so few that they may be mistakes.
         twins: the values that occur more than once, if there are few.
+        codes: whether values are digits that begin with zeros, which a number would lose.
         values: the distinct values, if they look like an enumeration; empty if a cleaner changes them.
     """
 
@@ -72,6 +74,7 @@ class SampleColumn:
         self.guesses = [*_kinds(filled), *guesses(source, filled)]
         self.guess = self.guesses[0] if self.guesses else None
         self.doubt: Doubt | None = None
+        self.codes = any(map(_CODE.fullmatch, filled))
         different = sorted(set(filled))
         many = len(filled) >= 4 * len(different)
         self.values = different if self.guess is None and many and len(different) <= _FEW else []
@@ -80,12 +83,13 @@ class SampleColumn:
 def delimiter(lines: Sequence[str]) -> str:
     """The delimiter that splits the header into the most columns, preferably as many as most of the lines have.
 
-    Not as many as all of them have: a flow rejects ragged rows.
+    Not as many as all of them have: a flow rejects ragged rows. What is above the header does not count.
     """
 
     def merit(mark: str) -> tuple[bool, int, float]:
+        start = start_of_lines(lines, mark)
         with suppress(csv.Error):
-            widths = [len(row) for row in csv.reader(lines, delimiter=mark) if row]
+            widths = [len(row) for row in csv.reader(lines[start.row :], delimiter=mark) if row]
             if widths and widths[0] > 1:
                 share = widths.count(widths[0]) / len(widths)
                 return share >= _MOST, widths[0], share

@@ -1,5 +1,6 @@
-"""Reading a sample of any format: how it is written, its columns, their types. An archive is read by a member."""
+"""Reading a sample of any format, or an archive of samples: how it is written, where its table is, its columns."""
 
+import codecs
 import csv
 import re
 from collections import Counter
@@ -15,17 +16,23 @@ from attrs import evolve, field, frozen
 
 from lume_async import ConfigurationError
 from lume_async._base.elided import elided
+from lume_cli._work.flow.fixed_guess import FixedColumns, fixed_columns
 from lume_cli._work.flow.flow_infer import SampleColumn, delimiter, infer
 from lume_cli._work.flow.flow_judge import judge
 from lume_cli._work.flow.null_words import NullWords, null_words
+from lume_cli._work.flow.record_paths import RecordPath, names_in, path_in_json, path_in_xml
 from lume_cli._work.flow.sample_doubts import controls, doubts, of_malformed, of_names, trailing_delimiter
 from lume_cli._work.flow.sample_file import compression_of, encoding_of, open_bytes, refuse_binary
-from lume_cli._work.flow.sample_text import copy_head, json_format, objects
-from lume_local import SampleFile, SampleParts, SampleRows, open_sample, sample_parts, unpack_member
+from lume_cli._work.flow.sample_text import copy_head, is_xml, json_format, objects
+from lume_cli._work.flow.sheet_guess import SheetChoice, sheet_of
+from lume_cli._work.flow.table_start import footer_of, split, start_of_lines
+from lume_local import SampleFile, SampleRows, open_sample, sample_parts, unpack_member
 from lume_local._shared import magic
 
 _LINES_READ, _ROWS = 100_000, 10_000
 """Lines that are read, of whose rows each guess is tried on all; and rows from all over these to guess from."""
+_BLOCK, _MOST_UNPACKED = 1024**2, 1024**3
+"""Bytes that are copied at a time, and at most, of a document that is read whole."""
 _MOST_COLUMNS = 2000
 _LINES = 200
 """Lines from which the delimiter is guessed."""
@@ -52,6 +59,7 @@ class Sample:
         source: how it is read, as `[source]` of a flow.
         doubts: what to check in the sample, which may not be what it seems.
         null: what stands for nothing.
+        footer: how the last rows begin that may be no records.
     """
 
     columns: list[SampleColumn]
@@ -59,6 +67,7 @@ class Sample:
     source: dict[str, Any]
     doubts: list[str] = field(factory=list)
     null: NullWords = field(factory=NullWords)
+    footer: list[str] = field(factory=list)
 
 
 def read_sample(path: Path, encoding: str | None = None, delim: str | None = None) -> Sample:
@@ -73,35 +82,27 @@ def read_sample(path: Path, encoding: str | None = None, delim: str | None = Non
             return _of_archive(path, parts.members, encoding, delim)
         if (kind := _kind(path)) is not None:
             with open_sample(path, name=str(path)) as file:
-                return _judged(
-                    path, file, file.rows({"format": kind}, most=_ROWS), {"format": kind}, _of_sheets(parts)
-                )
+                chosen = sheet_of(parts, file) if kind == "excel" else SheetChoice({"format": kind}, [])
+                rows = file.rows(chosen.source, most=_ROWS)
+                return _judged(path, file, rows, chosen.source, chosen.doubts)
         refuse_binary(path)
         with open_bytes(path) as packed:
             text = json_format(packed)
+        with open_bytes(path) as packed:
+            has_elements = text is None and is_xml(packed)
         if text is None and path.name.lower().removesuffix(".gz").endswith(".json"):
             raise click.UsageError(
                 f"{path} is JSON without an array of objects at its top: convert it to one, or to CSV"
             )
         with TemporaryDirectory(prefix="lume-init-") as folder:
             head = Path(folder) / "sample"
+            if has_elements:
+                return _of_xml(path, head)
             return _of_csv(path, head, encoding, delim) if text is None else _of_objects(path, head, text)
     except (OSError, EOFError) as error:
         raise click.UsageError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
     except (ConfigurationError, ModuleNotFoundError) as error:
         raise click.UsageError(str(error)) from None
-
-
-def _of_sheets(parts: SampleParts) -> list[str]:
-    """What to check about the sheets of a workbook of which one is read."""
-    asked = []
-    if others := parts.sheets[1:]:
-        listed = ", ".join(map(repr, others[:5])) + (", …" if others[5:] else "")
-        asked.append(f"read is the sheet {parts.sheets[0]!r}; for {listed}, set excel = {{ sheet = … }}")
-    if parts.hidden:
-        listed = ", ".join(map(repr, parts.hidden[:5])) + (", …" if parts.hidden[5:] else "")
-        asked.append(f"hidden, and not read: {listed}")
-    return asked
 
 
 def _kind(path: Path) -> Literal["parquet", "excel"] | None:
@@ -134,14 +135,47 @@ def _of_archive(path: Path, members: list[str], encoding: str | None, delim: str
     return evolve(sample, source=source, doubts=[*asked, *sample.doubts])
 
 
+def _of_xml(path: Path, head: Path) -> Sample:
+    with open_bytes(path) as file:
+        found = path_in_xml(file, str(path))
+    return _of_records(path, head, {"format": "xml", "xml": {"records": "/".join(found.steps)}}, found, None)
+
+
+def _of_records(
+    path: Path, head: Path, source: dict[str, Any], found: RecordPath, names: Sequence[str] | None
+) -> Sample:
+    """Records by a path, which the engine reads; without `names` it also says which fields they have."""
+    with open_bytes(path) as file, head.open("wb") as out:
+        while block := file.read(_BLOCK):
+            if out.tell() > _MOST_UNPACKED:
+                raise click.UsageError(
+                    f"{path} unpacks to more than {_MOST_UNPACKED:,} bytes: use a smaller sample"
+                )
+            out.write(block)
+    with open_sample(head, name=str(path)) as sample:
+        members = sample.members(source, most=_ROWS) if names is None else names
+        rows = sample.rows(source, most=_ROWS, members=members)
+        return _judged(path, sample, rows, source | compression_of(path), found.doubts)
+
+
 def _of_objects(path: Path, head: Path, kind: Literal["json", "ndjson"]) -> Sample:
     """Of lines that are no objects, the engine reports why it would reject them."""
-    names: dict[str, None] = {}
+    values: list[Any] = []
     with open_bytes(path) as file, head.open("wb") as out:
         for line, value in objects(file, kind, str(path), _LINES_READ):
             out.write(line + b"\n")
-            if isinstance(value, dict):
-                names |= dict.fromkeys(value)
+            values.append(value)
+    is_lines = path.name.lower().removesuffix(".gz").endswith((".ndjson", ".jsonl"))
+    if len(values) == 1 and not is_lines and (found := path_in_json(values[0])):
+        records: Any = values[0]
+        for step in found.steps:
+            records = records[step]
+        has_dots = any("." in step for step in found.steps)
+        way = found.steps if has_dots else ".".join(found.steps)
+        return _of_records(
+            path, head, {"format": "json", "json": {"records": way}}, found, names_in(records[:_ROWS])
+        )
+    names = names_in(values)
     if not names:
         raise click.UsageError(f"{path} has no object with a member: a sample needs at least one")
     spelled: dict[str, str] = {}
@@ -163,7 +197,7 @@ def _of_csv(path: Path, head: Path, encoding: str | None, delim: str | None) -> 
         encoding, asked = encoding_of(path)
     try:
         with open_bytes(path) as file:
-            copy_head(file, encoding, str(path), head, _LINES_READ)
+            is_whole = copy_head(file, encoding, str(path), head, _LINES_READ)
     except LookupError:
         raise click.UsageError(f"unknown encoding {encoding!r}: try utf-8 or cp1252") from None
     except UnicodeError:
@@ -175,26 +209,52 @@ def _of_csv(path: Path, head: Path, encoding: str | None, delim: str | None) -> 
         first = list(islice(text, _LINES))
     if not any(line.strip() for line in first):
         raise click.UsageError(f"{path} is empty: a sample needs a header that names the columns, and rows")
-    delim = delimiter(first) if delim is None else delim
+    given, delim = delim, delimiter(first) if delim is None else delim
+    start = start_of_lines(first, delim)
+    if given is None and len(start.names) < 2 and (fixed := fixed_columns(first)):
+        return _of_fixed(path, head, fixed, encoding, asked)
     with suppress(csv.Error):
-        shown = list(csv.reader(first, delimiter=delim))
-        asked += doubts(shown[0], shown[1:], delim)
+        shown = list(csv.reader(first[start.row :], delimiter=delim))
+        asked += [*start.doubts, *doubts(shown[0], shown[1:], delim)]
         if trailing_delimiter(shown[0], shown[1:]):  # with it in the header, the rows can be judged
-            _end_header(head, delim)
+            _end_header(head, delim, start.row)
     with open_sample(head, name=str(path)) as sample:
-        source, rows = _quoting(sample, {"delim": delim})
+        try:
+            source, rows = _quoting(sample, {"delim": delim}, start.settings)
+        except ConfigurationError:
+            if not start.settings:
+                raise
+            source, rows = _quoting(sample, {"delim": delim}, {})  # then the guess was wrong
+            asked = [doubt for doubt in asked if doubt not in start.doubts]
         asked += controls([rows.names, *([value or "" for value in row] for row in rows.rows)], encoding)
-        written = {"format": "csv", "csv": {"delim": delim, "encoding": encoding} | source["csv"]}
+        written = source | {"csv": {"delim": delim, "encoding": encoding} | source["csv"]}
         written |= compression_of(path)
-        return _judged(path, sample, rows, written, asked)
+        judged = _judged(path, sample, rows, written, asked)
+    ending = split(head.read_text(encoding="utf-8", errors="replace").splitlines()[-10:], delim)
+    if not is_whole or not (footer := footer_of(ending, len(rows.names))):
+        return judged
+    listed = ", ".join(map(repr, footer))
+    doubt = f"the last lines begin with {listed}: if they are no records, set footer as in the comment"
+    return evolve(judged, footer=footer, doubts=[*judged.doubts, doubt])
 
 
-def _quoting(sample: SampleFile, csv: dict[str, str]) -> tuple[dict[str, Any], SampleRows]:
+def _of_fixed(path: Path, head: Path, fixed: FixedColumns, encoding: str, asked: list[str]) -> Sample:
+    source: dict[str, Any] = fixed.source
+    with open_sample(head, name=str(path)) as sample:
+        rows = sample.rows(source, most=_ROWS)
+        if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
+            source["fixed"]["encoding"] = encoding
+        return _judged(path, sample, rows, source | compression_of(path), [*asked, *fixed.doubts])
+
+
+def _quoting(
+    sample: SampleFile, csv: dict[str, str], more: dict[str, object]
+) -> tuple[dict[str, Any], SampleRows]:
     """How quotes are written in the file, so that the fewest lines are malformed."""
     found: list[tuple[int, dict[str, Any]]] = []
     refused: list[ConfigurationError] = []
     for options in _QUOTING:
-        source = {"format": "csv", "csv": csv | options}
+        source: dict[str, Any] = {"format": "csv", **more, "csv": csv | options}
         try:
             rows = sample.rows(source, most=_ROWS)
         except ConfigurationError as error:  # such as for the quotes of its header
@@ -216,10 +276,12 @@ def _is_quoted(rows: SampleRows) -> bool:
     return any(_QUOTED.fullmatch(value or "") for row in rows.rows for value in row)
 
 
-def _end_header(head: Path, delim: str) -> None:
-    content = head.read_bytes()
-    line = content.splitlines()[0]
-    head.write_bytes(line + delim.encode() + content[len(line) :])
+def _end_header(head: Path, delim: str, above: int) -> None:
+    lines = head.read_bytes().splitlines(keepends=True)
+    header = lines[above]
+    bare = header.rstrip(b"\r\n")
+    lines[above] = bare + delim.encode() + header[len(bare) :]
+    head.write_bytes(b"".join(lines))
 
 
 def _too_many(columns: int) -> list[str]:

@@ -40,9 +40,9 @@ def refuse_binary(path: Path) -> None:
             found = magic.kind_of(file.read(magic.LENGTH))
     except (OSError, EOFError):
         return  # reading it reports why
-    if found is not None:
+    if found not in (None, magic.XML):
         raise click.UsageError(
-            f"{path} is {found}, not CSV, NDJSON, JSON, Parquet or Excel (.xlsx): convert it first"
+            f"{path} is {found}, not CSV, NDJSON, JSON, XML, Parquet or Excel (.xlsx): convert it first"
         )
 
 

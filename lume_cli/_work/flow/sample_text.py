@@ -61,8 +61,16 @@ def json_format(file: IO[bytes]) -> Literal["json", "ndjson"] | None:
     return "ndjson"
 
 
-def copy_head(file: IO[bytes], encoding: str, name: str, target: Path, rows: int) -> None:
+def is_xml(file: IO[bytes]) -> bool:
+    """Whether it begins as XML does, in an encoding with Latin letters."""
+    start = file.read(_START).replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+    return re.match(rb"<(?:\?xml\s|!--|[A-Za-z_][\w.:-]*[\s/>])", start) is not None
+
+
+def copy_head(file: IO[bytes], encoding: str, name: str, target: Path, rows: int) -> bool:
     """Copy the lines of the first rows, in UTF-8; what is not UTF-8 in such a file stays as it is.
+
+    Returns whether that is all of it.
 
     Raises:
         click.UsageError: a line is too long.
@@ -79,9 +87,10 @@ def copy_head(file: IO[bytes], encoding: str, name: str, target: Path, rows: int
     ):
         for line in lines(text, name):
             if size > _CHARACTERS or count > 2 * rows or (count > rows and quotes % 2 == 0):
-                break  # hardly within a quoted value
+                return False  # hardly within a quoted value
             out.write(line)
             count, quotes, size = count + 1, quotes + line.count('"'), size + len(line)
+    return True
 
 
 def objects(

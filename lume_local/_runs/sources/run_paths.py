@@ -29,11 +29,8 @@ from lume_local._runs.sources.source_key import (
 from lume_local._runs.store import Store
 from lume_local._shared.commit import FILE, hand_over
 from lume_local._shared.folders import PARTS, scratch, scratch_of
-from lume_local._shared.protocol import Execute, Json
+from lume_local._shared.protocol import MEMORY_LIMIT, THREADS, Execute, Json
 
-MEMORY_LIMIT = "1GB"
-THREADS = 2
-"""The limits of one run."""
 _POOL = {"url": "pool", "shard_bytes": SHARD_BYTES}
 """The engine of flows with `[engine]` on a server without an engine."""
 

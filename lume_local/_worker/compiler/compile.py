@@ -70,6 +70,8 @@ def compile_flow(
         "comment": flow.source.comment,
         "footer": asdict(flow.source.footer) if flow.source.footer else None,
         "excel": asdict(flow.source.sheets) | {"of_all": is_pattern(flow.source.sheets.sheet)},
+        "fixed": asdict(flow.source.fixed) if flow.source.fixed else None,
+        "records": list(flow.source.records),
         "on_unknown_columns": flow.source.on_unknown_columns,
         "compression": flow.source.compression,
         "members": list(flow.source.members),
@@ -109,18 +111,23 @@ def _is_judged_by_table(flow: Flow) -> bool:
 
 def _check_names(compiled: dict[str, Any]) -> None:
     """Refuse names for files without a header that lack what the flow reads."""
-    names = compiled["header"]["names"]
-    if names and (missing := missing_in(compiled, names)):
+    fixed = (compiled["fixed"] or {}).get("names")
+    names = fixed or compiled["header"]["names"]
+    if names and (missing := missing_in(compiled | {"header": {"contains": []}}, names)):
         listed = ", ".join(map(repr, missing[:5]))
         raise FlowError(
-            "source.names", f"lacks {listed}, which {compiled['sources'].get(missing[0], 'the flow')} reads"
+            "source.fixed.columns" if fixed else "source.names",
+            f"lacks {listed}, which {compiled['sources'].get(missing[0], 'the flow')} reads",
         )
 
 
+_EXTRAS = {"excel": "openpyxl", "xml": "lxml"}
+
+
 def _require_extra(flow: Flow) -> None:
-    if flow.source.format == "excel":
+    if module := _EXTRAS.get(kind := flow.source.format):
         try:
-            require("openpyxl", "excel", "format 'excel'")
+            require(module, kind, f"format {kind!r}")
         except ModuleNotFoundError as error:
             raise FlowError("source.format", str(error)) from None
 

@@ -108,7 +108,6 @@ class Judge:
         lookups: Lookups | None = None,
     ) -> None:
         self._connection, self._of_all_rows, self._lookups = connection, of_all_rows, lookups
-        self._kinds: dict[str, set[str]] | None = None
 
     def expression(self, place: str, sql: str, value: str | None = None) -> Expression:
         """Judge an expression. Raises `FlowError` at `place` if it isn't one plain expression over a row.
@@ -207,7 +206,13 @@ class Judge:
     def _function(self, place: str, name: str) -> None:
         if name == "seed":
             raise FlowError(place, "calls seed, which the columns of a flow with [seeds.<name>] can")
-        kinds = self._function_kinds().get(name, {"scalar"})
+        if name.startswith(RESERVED):
+            raise FlowError(
+                place, f"calls {name}: names that begin with {RESERVED} are reserved for the engine"
+            )
+        if name in _TOTAL or name in CLEANERS:  # most flows call no others: then none need be listed
+            return
+        kinds = _kinds_of_functions(self._connection).get(name, {"scalar"})
         if name in _UNSTEADY or "volatile" in kinds:
             raise FlowError(
                 place, f"calls {name}: a flow version must give the same output for the same input"
@@ -216,19 +221,24 @@ class Judge:
             return
         if "aggregate" in kinds and "scalar" not in kinds:
             raise FlowError(place, f"calls the aggregate {name}: an expression sees one row at a time")
-        usual = name in _PLAIN_MACROS or name in CLEANERS or name.startswith(_MACROS)
+        usual = name in _PLAIN_MACROS or name.startswith(_MACROS)
         if not kinds & {"scalar", "macro"} or (kinds == {"macro"} and not usual):
             raise FlowError(place, f"calls {name}: it is not a function of one row's values")
 
-    def _function_kinds(self) -> dict[str, set[str]]:
-        if self._kinds is None:
-            self._kinds = {}
-            for name, kind in self._connection.execute(
-                "SELECT DISTINCT function_name, "
-                "CASE WHEN stability = 'VOLATILE' THEN 'volatile' ELSE function_type END FROM duckdb_functions()"
-            ).fetchall():
-                self._kinds.setdefault(name, set()).add(kind)
-        return self._kinds
+
+_kinds: dict[str, set[str]] = {}
+
+
+def _kinds_of_functions(connection: DuckDBPyConnection) -> dict[str, set[str]]:
+    """The kinds of DuckDB's own functions, which take as long to list as several expressions to judge."""
+    if not _kinds:
+        for name, kind in connection.execute(
+            "SELECT DISTINCT function_name, "
+            "CASE WHEN stability = 'VOLATILE' THEN 'volatile' ELSE function_type END "
+            "FROM duckdb_functions() WHERE internal"
+        ).fetchall():
+            _kinds.setdefault(name, set()).add(kind)
+    return _kinds
 
 
 def _date_of_text(node: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:

@@ -20,6 +20,7 @@ from attrs import evolve, field, frozen
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.shards.access import fetch_range, local_path, new_folder, open_part
 from lume_local._worker.sources.files import BLOCK, is_utf8_name, opened
+from lume_local._worker.sources.formats.records.fixed_width import grammar_of
 from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in, whole_lines
 from lume_local._worker.sources.formats.text.csv_header import header_of
 from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect
@@ -251,7 +252,7 @@ def _footer(single: Single, begin: int, flow: dict[str, Any], copy: Path) -> Foo
             file.seek(start)
             tail = file.read(single.bytes - start)
     whole = tail if start == begin else whole_lines(tail)
-    return footer_in(whole, start + len(tail) - len(whole), Dialect.of(flow["csv"]), flow)
+    return footer_in(whole, start + len(tail) - len(whole), grammar_of(flow), flow)
 
 
 def _held(single: Single, held: Held, copy: Path) -> Path | None:
@@ -269,15 +270,18 @@ def _begins(path: Path, single: Single, flow: dict[str, Any], copy: Path) -> Pla
     """Why the file is not cut, by what it begins with, or what comes before its first and after its last record."""
     if flow["format"] != "csv":
         with path.open("rb") as file:
-            return Plan(single, "it holds rejects in CSV" if delim_of_rejects(file.read(BEGINNING)) else "")
-    with path.open("rb") as file:
-        header = file.readline(_HEAD).decode(errors="replace").lower()
-    if delim_of(header, own := flow["csv"]["delim"]) != own:
-        return Plan(single, "it holds rejects that were saved with another delimiter")
-    if RESERVED in header:
-        flow = flow | OF_REJECTS
+            of_rejects = delim_of_rejects(file.read(BEGINNING))
+        if of_rejects or flow["format"] == "ndjson":
+            return Plan(single, "it holds rejects in CSV" if of_rejects else "")
+    else:
+        with path.open("rb") as file:
+            header = file.readline(_HEAD).decode(errors="replace").lower()
+        if delim_of(header, own := flow["csv"]["delim"]) != own:
+            return Plan(single, "it holds rejects that were saved with another delimiter")
+        if RESERVED in header:
+            flow = flow | OF_REJECTS
     try:
-        found = header_of(path, Dialect.of(flow["csv"]), flow, single.shown)
+        found = header_of(path, grammar_of(flow), flow, single.shown)
     except SourceError:
         return Plan(single, "its header can't be read")  # whoever reads it all says so
     if found.line_end == b"\r":
@@ -291,7 +295,7 @@ _SMALL = "it is not larger than a shard"
 
 
 def _reasons(single: Single, path: Path | None, flow: dict[str, Any], size: int) -> Iterator[str]:
-    if flow["format"] not in ("csv", "ndjson"):
+    if flow["format"] not in ("csv", "fixed", "ndjson"):
         yield f"a file of the format {flow['format']} is not cut"
     elif packed := compression_of(local_path(single) or Path(single.shown), flow["compression"], path):
         yield f"it is compressed ({packed})"

@@ -98,6 +98,15 @@ def count_lines(data: bytes) -> int:
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
+def physical_lines(path: Path, pause: Callable[[], None]) -> int:
+    """How many lines a text has; the last one need not have an end."""
+    count, last = 0, b"\n"
+    for block in blocks(path, pause):
+        count += count_lines(block) - (last.endswith(b"\r") and block.startswith(b"\n"))
+        last = block[-1:]
+    return count + (last not in b"\r\n")
+
+
 def is_utf8(data: bytes) -> bool:
     """Whether these bytes, which end with a whole character, are UTF-8."""
     if data.isascii():
@@ -129,9 +138,7 @@ def recode(path: Path, shown: str, encoding: str, target: Path, pause: Callable[
                 pause()
                 out.write(block)
     except UnicodeError as error:
-        raise SourceError(
-            f"{shown} is not {encoding}: {error}; set its encoding as csv.encoding in [source]"
-        ) from None
+        raise SourceError(f"{shown} is not {encoding}: {error}; set its encoding in [source]") from None
     return target
 
 

@@ -14,6 +14,8 @@ from lume_local._worker.sources.files import is_utf8_name, recode
 from lume_local._worker.sources.formats.json import read_json
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.parquet import read_parquet
+from lume_local._worker.sources.formats.records.fixed import read_fixed
+from lume_local._worker.sources.formats.records.xml import read_xml
 from lume_local._worker.sources.formats.sheets.excel import OpenSheet, opened_sheets, read_excel
 from lume_local._worker.sources.formats.text.csv import read_csv
 from lume_local._worker.sources.formats.text.encoding import refuse_other_encoding
@@ -30,8 +32,10 @@ from lume_local._worker.statements import Layout
 
 FORMATS: dict[str, Callable[[Reading], Layout]] = {
     "csv": read_csv,
+    "fixed": read_fixed,
     "ndjson": read_ndjson,
     "json": read_json,
+    "xml": read_xml,
     "parquet": read_parquet,
     "excel": read_excel,
     "rows": read_rows,
@@ -40,8 +44,10 @@ FORMATS: dict[str, Callable[[Reading], Layout]] = {
 
 _KINDS = {
     "csv": "CSV files",
+    "fixed": "files of columns with fixed widths",
     "ndjson": "NDJSON files",
     "json": "JSON files",
+    "xml": "XML files",
     "parquet": "Parquet files",
     "excel": "workbooks (.xlsx, .xls, .xlsb, .ods)",
 }
@@ -137,12 +143,17 @@ def _read_rejects(reading: Reading, format: str, delim: str) -> Layout:
     # A quoted field is an empty text and another one NULL, unless the source knows one of them only.
     more |= {"lines": reading.flow["csv"]} if format == "csv" else {"of_values": True}
     resent = evolve(reading, flow=reading.flow | form | more)
-    return read_resent_objects(resent) if format in ("json", "ndjson") else read_csv(resent)
+    return read_resent_objects(resent) if format in ("json", "ndjson", "xml") else read_csv(resent)
 
 
-_ITS_OWN = {"parquet": ("a Parquet file",), "excel": ("a ZIP archive", "an old Office document")}
+_ITS_OWN = {
+    "parquet": ("a Parquet file",),
+    "excel": ("a ZIP archive", "an old Office document"),
+    "xml": ("an XML document",),
+}
 _HOW = {
     "a Parquet file": 'register a flow version with format = "parquet"',
+    "an XML document": 'register a flow version with format = "xml"',
     "a ZIP archive": 'if it is a workbook (.xlsx), register a flow version with format = "excel"; else let its name '
     'end with .zip, or register one with compression = "zip"',
     "a gzip file": 'let its name end with .gz, or register a flow version with compression = "gzip"',
@@ -171,7 +182,7 @@ def _refuse_binary(reading: Reading, format: str, start: bytes) -> None:
 
 def _in_utf8(reading: Reading) -> Reading:
     encoding = reading.flow["encoding"]
-    if reading.flow["format"] == "csv":
+    if reading.flow["format"] in ("csv", "fixed"):
         refuse_other_encoding(reading)
     if is_utf8_name(encoding):
         return reading

@@ -97,11 +97,17 @@ async def test_the_format_of_the_flow_version(format: str, content: bytes) -> No
 
 
 @pytest.mark.parametrize(
-    ("format", "message"), [("excel", "written as excel"), ("sql", "a query of a database")]
+    ("source", "message"),
+    [
+        ({"format": "excel"}, "written as excel"),
+        ({"format": "xml", "xml": {"records": "a/b"}}, "written as xml"),
+        ({"format": "json", "json": {"records": "data.items"}}, "written as json"),
+        ({"format": "sql"}, "a query of a database"),
+    ],
 )
-def test_formats_that_are_not_written(format: str, message: str) -> None:
+def test_formats_that_are_not_written(source: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message):
-        format_for({"source": {"format": format}})
+        format_for({"source": source})
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", None])

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -146,6 +148,28 @@ def test_mistakes_are_all_reported(lone: Shell, folder: Path) -> None:
 def test_a_ratio_that_would_fail_the_run_is_pointed_out(lone: Shell, folder: Path) -> None:
     (folder / "people.toml").write_text(PEOPLE + "\n[rejects]\nmax_ratio = 0.1\n")
     assert "with max_ratio = 0.1 this run would be FAILED" in trying(lone).out
+
+
+def test_it_needs_no_server(folder: Path) -> None:
+    """What a server and its client consist of is not even imported: that would take longer than the try."""
+    program = (
+        "import sys\nfrom lume_cli import main\ntry: main()\n"
+        "finally: print({'aiohttp', 'sqlite3', 'lume_local._serve'} & {*sys.modules}, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program, "flow", "try", "people.toml", "people.csv"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (5, "set()\n")
+
+
+def test_no_table_of_the_target_is_asked(lone: Shell, folder: Path) -> None:
+    """Of what is unique for ever a try knows the rows of the sample."""
+    mapped = '[target]\nmapped = { url_env = "NO_URL", table = "t", mode = "append" }\n'
+    (folder / "people.toml").write_text(
+        f'flow = "f"\nversion = "v1"\n{mapped}[columns.id]\nunique = "ever"\n'
+    )
+    (folder / "people.csv").write_text("id\n1\n2\n1\n")
+    done = trying(lone)
+    assert (done.code, "3 rows read, 2 clean, 1 rejected" in done.out) == (5, True), done
 
 
 def test_watch_tries_again_at_each_save(lone: Shell, folder: Path) -> None:

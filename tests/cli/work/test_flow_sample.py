@@ -232,12 +232,20 @@ def test_a_header_of_too_few_columns_is_told(tmp_path: Path) -> None:
 def test_a_title_above_the_header_is_asked_about(tmp_path: Path) -> None:
     sample = tmp_path / "a.csv"
     sample.write_text("\n".join(["People of 2023", "", *PEOPLE]), encoding="utf-8")
+    for title in (["People of 2023", ""], ["People of 2023;;", ";;"], ["", 'The "best", of 5"']):
+        sample.write_text("\n".join([*title, *PEOPLE]), encoding="utf-8")
+        result = init(sample)
+        assert (
+            "the header is taken to be 'Nr', 'Name', 'Price', and what is above it is skipped"
+            in result.stderr
+        )
+        assert columns_of(result) == {"nr": "integer", "name": "string", "price": "number"}
+        assert tomllib.loads(result.stdout)["source"]["header"] == {"contains": ["Nr", "Name", "Price"]}
+    sample.write_text("Title\na;b\nx;y\nz;w\n", encoding="utf-8")  # or a header that lacks a name
     assert (
-        """the first line is one column, 'People of 2023', but most lines are 3 with the delimiter ";": """
+        """the first line is one column, 'Title', but most lines are 2 with the delimiter ";": """
         "if it is a title, delete the lines above the header"
     ) in init(sample).stderr
-    sample.write_text("\n".join(["People of 2023;;", ";;", *PEOPLE]), encoding="utf-8")
-    assert "if the first line is a title, delete the lines above the header" in init(sample).stderr
 
 
 def test_a_column_of_sentences_is_no_title(tmp_path: Path) -> None:
@@ -407,7 +415,7 @@ def test_a_flow_of_every_kind_of_workbook(tmp_path: Path, kind: str) -> None:
     assert flow["source"] == {"format": "excel"}
     kinds = {name: one.get("type", one.get("format")) for name, one in flow["columns"].items()}
     assert kinds == {"no": "integer", "day": "date"}
-    assert "# read is the sheet 'Orders'; for 'Notes', set excel = { sheet = … }" in text
+    assert "# of 2 sheets the first is read, 'Orders': others are 'Notes'" in text
     assert "# hidden, and not read: 'Config'" in text
 
 

@@ -109,7 +109,11 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"columns": {"a": {"enum": [["x"]]}}}, "columns.a.enum", "is not a string, a number"),
     ({"columns": {"a": {"type": "integer", "enum": ["1"]}}}, "columns.a.enum", "not of type 'integer'"),
     ({"columns": {"a": {"type": "integer", "enum": [True]}}}, "columns.a.enum", "not of type 'integer'"),
-    ({"source": {"format": "xlsx"}}, "source.format", "not one of csv, ndjson, json, parquet, excel"),
+    (
+        {"source": {"format": "xlsx"}},
+        "source.format",
+        "not one of csv, fixed, ndjson, json, xml, parquet, excel",
+    ),
     ({"source": {"csv": {"delim": "||"}}}, "source.csv.delim", "1 is the most"),
     ({"source": {"csv": {"delim": '"'}}}, "source.csv.delim", "not the quote"),
     ({"source": {"csv": {"quote": "«"}}}, "source.csv.quote", "one ASCII character"),

@@ -1,13 +1,15 @@
 """A JSON source: an array of objects, or objects one after the other. It is converted to NDJSON and read as that."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
+import re
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from attrs import evolve
 
-from lume_local._worker.sources.files import BLOCK, blocks, count_lines
+from lume_local._flow.definition import RESERVED
+from lume_local._worker.sources.files import BLOCK, physical_lines
+from lume_local._worker.sources.formats.names import NEW
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import Pause, SourceError
@@ -18,19 +20,29 @@ _LONGEST = 64_000_000
 _SPACE = " \t\r\n"
 # Only the end of a value matters here; its content is checked later, so that a bad object costs only itself.
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str)
+_NUMBER = re.compile(r"[-+.\deE]+")
+_OURS = re.compile(rf'\ufeff?\s*\{{\s*"{RESERVED}')
+"""The beginning of rejects, which are objects one after the other, wherever those of their source were."""
+_MOST_NAMED = 20
 
 
 def read_json(reading: Reading) -> Layout:
     """Put each object into a line of its own. Raises `SourceError`."""
-    lines, count = reading.folder / "objects", 0
+    lines, count, path = reading.folder / "objects", 0, tuple(reading.flow["records"])
+    if begins_with_rejects(reading):
+        path = ()
     with reading.path.open(encoding="utf-8-sig", newline="") as file, lines.open("wb") as out:
         try:
-            for value in _values(_Window(file, reading.pause)):
+            for value in _Records(_Window(file, reading.pause), path, reading).values():
                 count += 1
                 # Line ends can only be white space between the parts of a value.
                 out.write(value.replace("\r", " ").replace("\n", " ").encode() + b"\n")
         except _Broken as error:
             raise SourceError(f"{reading.shown} is not JSON at line {error.line:,}: {error}") from None
+        except RecursionError:
+            raise SourceError(
+                f"{reading.shown} has arrays within arrays that are nested too deeply"
+            ) from None
         except UnicodeError as error:
             raise SourceError(
                 f"{reading.shown} is not UTF-8 ({error}), as JSON has to be: save it with that encoding, then submit "
@@ -39,16 +51,14 @@ def read_json(reading: Reading) -> Layout:
     layout = read_ndjson(evolve(reading, path=lines))
     if reading.account.records != count:
         raise SourceError(f"{reading.shown} has {count:,} values, but {reading.account.records:,} were read")
-    reading.account.lines = _lines(reading.path, reading.pause)
+    reading.account.lines = physical_lines(reading.path, reading.pause)
     return layout
 
 
-def _lines(path: Path, pause: Pause) -> int:
-    count, last = 0, b"\n"
-    for block in blocks(path, pause):
-        count += count_lines(block) - (last.endswith(b"\r") and block.startswith(b"\n"))
-        last = block[-1:]
-    return count + (last not in b"\r\n")
+def begins_with_rejects(reading: Reading) -> bool:
+    """Whether it is NDJSON with our own members: rejects that are submitted again."""
+    with reading.path.open("rb") as file:
+        return _OURS.match(file.read(1000).decode(errors="replace")) is not None
 
 
 class _Broken(Exception):
@@ -86,16 +96,46 @@ class _Window:
 
     def value(self) -> str:
         while True:
+            number = _NUMBER.match(self._text, self._at)
+            if number is not None and number.end() == len(self._text) and self._more():
+                continue  # it may go on
             try:
                 _, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
                 if len(self._text) - self._at > _LONGEST or self._ended or not self._more():
                     raise self.broken(getattr(error, "msg", "it is nested too deeply")) from None
                 continue
-            if end < len(self._text) or self._ended or not self._more():  # a number may continue
-                text = self._text[self._at : end]
-                self._at = end
-                return text
+            text = self._text[self._at : end]
+            self._at = end
+            return text
+
+    def elements(self) -> Iterator[None]:
+        """Stops at each element of the array that begins here, whose bracket is next."""
+        yield from self._parts("]", "the array")
+
+    def members(self) -> Iterator[str]:
+        """Stops at the value of each member of the object that begins here, and gives its name."""
+        for _ in self._parts("}", "the object"):
+            if self.peek() != '"':
+                raise self.broken("the name of a member is missing")
+            name = str(json.loads(self.value()))
+            if self.peek() != ":":
+                raise self.broken("a colon is missing behind the name of a member")
+            self.skip()
+            self.peek()
+            yield name
+
+    def _parts(self, end: str, what: str) -> Iterator[None]:
+        self.skip()
+        while self.peek() != end:
+            yield
+            if self.peek() == ",":
+                self.skip()
+                if self.peek() == end:
+                    raise self.broken(f"a comma before the end of {what}")
+            elif self.peek() != end:
+                raise self.broken(f"a comma or the end of {what} is missing")
+        self.skip()
 
     def broken(self, why: str) -> _Broken:
         error = _Broken(why)
@@ -103,20 +143,70 @@ class _Window:
         return error
 
 
-def _values(window: _Window) -> Iterator[str]:
-    if window.peek() != "[":
+class _Records:
+    """The values of a text that are records.
+
+    Args:
+        path: the members on the way to them. An array on the way stands for each of its elements.
+        reading: for messages.
+    """
+
+    def __init__(self, window: _Window, path: Sequence[str], reading: Reading) -> None:
+        self._window, self._path, self._reading = window, path, reading
+        self._is_found, self._others = not path, dict[str, None]()
+
+    def values(self) -> Iterator[str]:
+        """Each of them, as it is written. Raises `SourceError` if nothing is at the path."""
+        window = self._window
+        if not self._path and window.peek() == "[":
+            for _ in window.elements():
+                yield window.value()
+            if window.peek():
+                raise window.broken("something follows the array")
         while window.peek():
-            yield window.value()
-        return
-    window.skip()
-    while window.peek() != "]":
-        yield window.value()
-        if window.peek() == ",":
-            window.skip()
-            if window.peek() == "]":
-                raise window.broken("a comma before the end of the array")
-        elif window.peek() != "]":
-            raise window.broken("a comma or the end of the array is missing")
-    window.skip()
-    if window.peek():
-        raise window.broken("something follows the array")
+            yield from self._below(self._path) if self._path else [window.value()]
+        if not self._is_found:
+            others = ", ".join(map(repr, self._others)) or "no object"
+            raise SourceError(
+                f"{self._reading.shown} has no {'.'.join(self._path)!r}, where {self._reading.flow['ref']} reads its "
+                f"records. Found on the way: {others}. Fix json.records in [source]{NEW}, then run it again"
+            )
+
+    def _below(self, path: Sequence[str]) -> Iterator[str]:
+        """The records in the value that comes next."""
+        window, begins = self._window, self._window.peek()
+        if begins == "[":
+            for _ in window.elements():
+                yield from self._below(path) if path else [window.value()]
+        elif not path:
+            if (value := window.value()) != "null":
+                yield value
+        elif begins == "{":
+            is_there = False
+            for name in window.members():
+                if name == path[0]:
+                    if is_there:
+                        raise window.broken(f"the member {name!r} is there twice")
+                    is_there, self._is_found = True, self._is_found or len(path) == 1
+                    yield from self._below(path[1:])
+                else:
+                    self._note(name)
+                    self._skip()
+        else:
+            window.value()
+
+    def _skip(self) -> None:
+        """The next value, of which parts are in memory one after the other."""
+        window = self._window
+        if window.peek() == "[":
+            for _ in window.elements():
+                window.value()
+        elif window.peek() == "{":
+            for _ in window.members():
+                window.value()
+        else:
+            window.value()
+
+    def _note(self, name: str) -> None:
+        if len(self._others) < _MOST_NAMED:
+            self._others[name[:100]] = None

@@ -42,8 +42,7 @@ def read_ndjson(reading: Reading) -> Layout:
     names, first = tuple(flow["sources"]), _first_object(plain)
     doubtful = _doubtful(reading, plain, scan, first)
     spelled = [spellings(flow, name) for name in names]
-    wanted = list(dict.fromkeys(one for each in spelled for one in each))
-    pointers = ", ".join(text("/" + name.replace("~", "~0").replace("/", "~1")) for name in wanted)
+    wanted = list(dict.fromkeys(pointer for each in spelled for one in each for pointer in pointers(one)))
     fields = "".join(f", {_first_of(each, wanted)} AS _lume_s{n}" for n, each in enumerate(spelled))
     original = "_lume_line_text"
     if doubtful:
@@ -51,18 +50,19 @@ def read_ndjson(reading: Reading) -> Layout:
         longest = _strict_lines(plain, strict, doubtful, reading)
         scan = _reader(strict, ["_lume_line_text", "_lume_as_it_was"], max(limit, longest))
         original = "coalesce(_lume_as_it_was, _lume_line_text) AS _lume_line_text"
-    is_enough = (
-        flow["on_unknown_columns"] == "ignore" and not flow["aliases"] and first and set(names) <= set(first)
-    )
-    members = names if is_enough else scan_or_retry(scan, lambda reader: _members(connection, reader))
-    read = f"json_extract_string(_lume_line_text, [{pointers}])" if names else "NULL"
+    is_plain = flow["on_unknown_columns"] == "ignore" and not flow["aliases"]
+    is_enough = is_plain and first and all(_is_in(first, name) for name in names)
+    nested = [one for each in spelled for one in each if len(pointers(one)) > 1]
+    members = names if is_enough else scan_or_retry(scan, lambda reader: _members(connection, reader, nested))
+    listed = ", ".join(map(text, wanted))
+    read = f"json_extract_string(_lume_line_text, [{listed}])" if names else "NULL"
     parsed = f"SELECT *, {read} AS _lume_fields FROM ({scan}) WHERE NOT {_IS_BLANK}"
     layout = Layout(
         f"SELECT {original}{fields} FROM ({parsed})",
         names,
         {name: n for n, name in enumerate(names)},
         json_lines=True,
-        unknown=() if flow["on_unknown_columns"] == "ignore" else _unread(members, wanted),
+        unknown=() if flow["on_unknown_columns"] == "ignore" else _unread(members, spelled),
         members=members,
         aliases={
             name: [one for one in each if one in members]
@@ -74,24 +74,46 @@ def read_ndjson(reading: Reading) -> Layout:
     return layout
 
 
+def pointers(name: str) -> list[str]:
+    """Where the value of a name may be: in the member of that name, or of several with dots, in nested objects."""
+    plain = name.replace("~", "~0").replace("/", "~1")
+    return [f"/{one}" for one in dict.fromkeys((plain, plain.replace(".", "/")))]
+
+
+def _is_in(first: dict[str, Any], name: str) -> bool:
+    inner: Any = first
+    for step in name.split("."):
+        inner = inner.get(step) if isinstance(inner, dict) else None
+    return name in first or inner is not None
+
+
 def _first_of(spelled: list[str], wanted: list[str]) -> str:
     """The value of the first of these members that an object has."""
-    values = [f"_lume_fields[{wanted.index(one) + 1}]" for one in spelled]
+    values = [f"_lume_fields[{wanted.index(one) + 1}]" for name in spelled for one in pointers(name)]
     return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
 
 
 _IS_BLANK = r"(_lume_line_text IS NULL OR regexp_full_match(_lume_line_text, '[ \t]*'))"
 
 
-def _members(connection: DuckDBPyConnection, scan: str) -> tuple[str, ...]:
-    each = "CASE WHEN json_valid(_lume_line_text) THEN json_keys(_lume_line_text) END"
-    keys = f"SELECT unnest({each}) AS k FROM ({scan})"
-    found = connection.execute(f"SELECT k FROM ({keys}) GROUP BY k ORDER BY k").fetchall()
+def _members(connection: DuckDBPyConnection, scan: str, nested: list[str]) -> tuple[str, ...]:
+    """The members of all objects, and those of `nested` that one has in an object within it."""
+    each = "json_keys(_lume_line_text)"
+    if nested:
+        there = (
+            f"CASE WHEN json_exists(_lume_line_text, {text(pointers(name)[1])}) THEN {text(name)} END"
+            for name in nested
+        )
+        each = f"list_concat({each}, [{', '.join(there)}])"
+    keys = f"SELECT unnest(CASE WHEN json_valid(_lume_line_text) THEN {each} END) AS k FROM ({scan})"
+    found = connection.execute(f"SELECT k FROM ({keys}) WHERE k IS NOT NULL GROUP BY k ORDER BY k").fetchall()
     return tuple(key for (key,) in found)
 
 
-def _unread(members: tuple[str, ...], names: list[str]) -> tuple[str, ...]:
-    return tuple(key for key in members if key not in names and not key.lower().startswith(RESERVED))
+def _unread(members: tuple[str, ...], spelled: list[list[str]]) -> tuple[str, ...]:
+    """An object of which something is read is read."""
+    read = {one for each in spelled for name in each for one in (name, name.partition(".")[0])}
+    return tuple(key for key in members if key not in read and not key.lower().startswith(RESERVED))
 
 
 def _reader(path: Path, columns: list[str], limit: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import frozen
 
 from lume_local._flow.table_bounds import LOOKED_AT
+from lume_local._worker.sources.formats.records.fixed_width import FixedWidth
 from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect
 
 TAIL = 1024 * 1024
@@ -46,7 +47,7 @@ def footer_start(footer: dict[str, Any], rows: Sequence[str | None]) -> int:
     return first
 
 
-def footer_in(tail: bytes, at: int, dialect: Dialect, flow: dict[str, Any]) -> Footer | None:
+def footer_in(tail: bytes, at: int, dialect: Dialect | FixedWidth, flow: dict[str, Any]) -> Footer | None:
     """The footer at the end of a file. `tail` is all that follows byte `at`, where a line begins."""
     if flow["footer"] is None:
         return None
@@ -71,7 +72,7 @@ def kind_of(line: bytes, comment: bytes) -> str:
     return "comments" if comment and line.startswith(comment) else ""
 
 
-def _text(line: bytes, dialect: Dialect) -> str:
+def _text(line: bytes, dialect: Dialect | FixedWidth) -> str:
     """The line as it is compared; nothing for one in which a record ends that began in an earlier line."""
     bare = line
     if dialect.escape != dialect.quote:

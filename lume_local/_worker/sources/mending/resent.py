@@ -7,6 +7,7 @@ from attrs import asdict
 
 from lume_local._flow.definition import RESERVED
 from lume_local._flow.table_bounds import HeaderSettings
+from lume_local._worker.sources.formats.records.fixed_width import FixedWidth
 from lume_local._worker.sources.formats.text.dialect import Dialect
 
 RAW = f"{RESERVED}raw"
@@ -55,7 +56,7 @@ class Resent:
     """
 
     def __init__(
-        self, names: list[str], dialect: Dialect, lines: Dialect, *, of_a_sheet: bool = False
+        self, names: list[str], dialect: Dialect, lines: Dialect | FixedWidth, *, of_a_sheet: bool = False
     ) -> None:
         self._of_a_sheet, self._lines = of_a_sheet, lines
         lower = [name.lower() for name in names]

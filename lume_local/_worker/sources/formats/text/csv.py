@@ -14,10 +14,12 @@ from lume_local._worker.sources.formats.names import (
     readable,
     visible_columns,
 )
+from lume_local._worker.sources.formats.records.fixed_width import EvenLines, FixedWidth
 from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in, whole_lines
 from lume_local._worker.sources.formats.text.csv_header import Header, header_of
 from lume_local._worker.sources.formats.text.dialect import Dialect
-from lume_local._worker.sources.formats.text.scan import Scanner
+from lume_local._worker.sources.formats.text.scan import Counter, Scanner
+from lume_local._worker.sources.formats.text.skeleton import Skeleton
 from lume_local._worker.sources.intake import Copy, Reading
 from lume_local._worker.sources.mending.resent import RAW, Resent, Rewriter
 from lume_local._worker.sql import literal, text
@@ -41,23 +43,25 @@ def read_csv(reading: Reading) -> Layout:
     visible = visible_columns(flow, names, reading.shown)
     resent = None
     if RAW in map(str.lower, names):
-        lines = Dialect.of(flow.get("lines", flow["csv"]))
+        # What is malformed in these rejects is a line of their source.
+        fixed = flow["fixed"]
+        lines = FixedWidth.of(fixed) if fixed else Dialect.of(flow.get("lines", flow["csv"]))
         resent = Resent(names, dialect, lines, of_a_sheet="of_a_sheet" in flow)
     split = split_records(reading, dialect, resent)
     reader = _reader(split, dialect, flow)
     return layout_of_table(reader, flow, names, visible)
 
 
-def names_of(reading: Reading, dialect: Dialect) -> list[str]:
+def names_of(reading: Reading, dialect: Dialect | FixedWidth) -> list[str]:
     """What the header names. Raises `SourceError`."""
     return _header(reading, dialect).names
 
 
-def _header(reading: Reading, dialect: Dialect) -> Header:
+def _header(reading: Reading, dialect: Dialect | FixedWidth) -> Header:
     return header_of(reading.path, dialect, reading.flow, reading.shown, is_beginning=reading.is_beginning)
 
 
-def footer_of(path: Path, begin: int, dialect: Dialect, flow: dict[str, Any]) -> Footer | None:
+def footer_of(path: Path, begin: int, dialect: Dialect | FixedWidth, flow: dict[str, Any]) -> Footer | None:
     """The footer of a file whose first record is at byte `begin`."""
     if flow["footer"] is None:
         return None
@@ -69,7 +73,9 @@ def footer_of(path: Path, begin: int, dialect: Dialect, flow: dict[str, Any]) ->
     return footer_in(whole, start + len(tail) - len(whole), dialect, flow)
 
 
-def split_records(reading: Reading, dialect: Dialect, resent: Rewriter | None, copied: bool = False) -> Split:
+def split_records(
+    reading: Reading, dialect: Dialect | FixedWidth, resent: Rewriter | None, copied: bool = False
+) -> Split:
     """Look at every record; with `copied` what is to be read has no header. Raises `SourceError`."""
     path, flow, account = reading.path, reading.flow, reading.account
     header = _header(reading, dialect)
@@ -81,11 +87,16 @@ def split_records(reading: Reading, dialect: Dialect, resent: Rewriter | None, c
     if copied or line_end == b"\r" or header.lines > 1 or _begins_with_a_value(reading, header):
         # From such a line DuckDB would guess another line end, or not find the end of the header.
         copy.begin(end)
+    if isinstance(dialect, FixedWidth):
+        counter: Counter = EvenLines(dialect, line_end or b"\n")
+    else:
+        counter = Skeleton(dialect, len(names), line_end or b"\n")
     scanner = Scanner(
         path,
         end,
         dialect,
         len(names),
+        counter,
         line_end or b"\n",
         flow["max_line_bytes"],
         account,

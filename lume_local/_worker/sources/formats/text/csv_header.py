@@ -5,12 +5,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from lume_local._flow.table_bounds import LOOKED_AT
 from lume_local._worker.sources.files import BOM, count_lines
 from lume_local._worker.sources.formats.header_search import header_not_found, is_header, joined
 from lume_local._worker.sources.formats.names import column_trouble, other_delimiter, version_for
+from lume_local._worker.sources.formats.records.fixed_width import FixedWidth
 from lume_local._worker.sources.formats.table_end import kind_of
 from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect
 from lume_local._worker.sources.source import SourceError
@@ -41,7 +42,7 @@ class Header:
 
 
 def header_of(
-    path: Path, dialect: Dialect, flow: dict[str, Any], shown: str, *, is_beginning: bool = True
+    path: Path, dialect: Dialect | FixedWidth, flow: dict[str, Any], shown: str, *, is_beginning: bool = True
 ) -> Header:
     """Find the header. Raises `SourceError`."""
     with path.open("rb") as file:
@@ -51,7 +52,9 @@ def header_of(
     if wanted["names"]:
         end = re.search(LINE_END, start)
         return Header(list(wanted["names"]), end[0] if end else b"", at, 0, {}, 0)
-    return _Search(start, dialect, flow, shown).header(at)
+    found = _Search(start, dialect, flow, shown).header(at)
+    fixed = flow["fixed"] if isinstance(dialect, FixedWidth) else None
+    return evolve(found, names=list(fixed["names"])) if fixed and fixed["names"] else found
 
 
 @frozen
@@ -59,7 +62,7 @@ class _Search:
     """Looks for the header in the beginning of a file."""
 
     start: bytes
-    dialect: Dialect
+    dialect: Dialect | FixedWidth
     flow: dict[str, Any]
     shown: str
 
@@ -129,7 +132,7 @@ class _Search:
         return Header(names, line_end, at, lines, dict(Counter(above)), longest)
 
 
-def _name(dialect: Dialect, field: bytes) -> str:
+def _name(dialect: Dialect | FixedWidth, field: bytes) -> str:
     return dialect.value(field).decode(errors="replace").strip()
 
 

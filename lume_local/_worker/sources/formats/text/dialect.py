@@ -24,6 +24,8 @@ class Dialect:
     delim: bytes
     quote: bytes
     escape: bytes
+    skips_blank = False
+    """Whether a blank line is none, also where it could be an empty value."""
 
     @classmethod
     def of(cls, options: dict[str, str]) -> "Dialect":

@@ -41,7 +41,11 @@ def hint_of_encoding(flow: dict[str, Any], malformed: AllMalformed, names: tuple
 
     Spreadsheets save so in the West. `names` are those of the header.
     """
-    if flow["format"] != "csv" or not is_utf8_name(flow["encoding"]) or NOT_UTF8 not in malformed.counts:
+    if (
+        flow["format"] not in ("csv", "fixed")
+        or not is_utf8_name(flow["encoding"])
+        or NOT_UTF8 not in malformed.counts
+    ):
         return ""
     lines = (raw for _, _, reason, raw in malformed.rows() if reason == NOT_UTF8)
     if not all(_is_cp1252(line) for line in islice(lines, _LOOKED_AT)):
@@ -55,7 +59,7 @@ def _advice(flow: dict[str, Any], *, is_resent: bool) -> str:
         wanted = flow["encoding"]
         how = f"with the encoding {wanted}, which the flow reads, then submit them again"
         return f"save these corrected rejects {how}"
-    return f'set csv.encoding = "cp1252" in [source]{NEW}, or save the file as UTF-8, then run it again'
+    return f'set {flow["format"]}.encoding = "cp1252" in [source]{NEW}, or save the file as UTF-8, then run it again'
 
 
 def _names_in_cp1252(start: bytes, flow: dict[str, Any]) -> bool:

@@ -1,0 +1,65 @@
+"""Chooses the sheet of a workbook: the first that has a table."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+
+from lume_async import ConfigurationError
+from lume_cli._output.text import counted
+from lume_cli._work.flow.table_start import Start, start_of
+from lume_local import SampleFile, SampleParts
+
+_MOST_CELLS = 200
+_FIRST_ROWS = 100
+_MOST_SHEETS = 20
+
+
+@frozen
+class SheetChoice:
+    """A sheet, as `[source]` of a flow has it, and what to check."""
+
+    source: dict[str, Any]
+    doubts: list[str]
+
+
+def sheet_of(parts: SampleParts, file: SampleFile) -> SheetChoice:
+    """The sheet to read, and where its table begins."""
+    names = parts.sheets
+    first, doubts = Start(0, []), list[str]()
+    for n, name in enumerate(names[:_MOST_SHEETS] or [""]):
+        more: dict[str, Any] = {"excel": {"sheet": name}} if n else {}
+        start, has_table = _begins(file, more)
+        first = first if n else start
+        if has_table:
+            break
+    else:
+        name, start, more = "", first, {}
+    if more:
+        doubts.append(f"the sheet {name!r} is read, as those before it have no table: is that right?")
+    elif len(names) > 1:
+        others = ", ".join(map(repr, names[1:6])) + (", …" if len(names) > 6 else "")
+        doubts.append(
+            f"of {counted(len(names), 'sheet')} the first is read, {names[0]!r}: others are {others}"
+        )
+    if parts.hidden:
+        hidden = ", ".join(map(repr, parts.hidden[:5])) + (", …" if parts.hidden[5:] else "")
+        doubts.append(f"hidden, and not read: {hidden}")
+    return SheetChoice({"format": "excel"} | more | start.settings, [*doubts, *start.doubts])
+
+
+def _begins(file: SampleFile, more: dict[str, Any]) -> tuple[Start, bool]:
+    """Where the table of a sheet begins, by its first rows as they are; and whether there is one."""
+    names = [f"c{n}" for n in range(_MOST_CELLS)]
+    try:
+        found = file.rows({"format": "excel", "header": "none", "names": names} | more, most=_FIRST_ROWS)
+    except ConfigurationError:  # as it is read reports why
+        return Start(0, []), False
+    rows = [[value or "" for value in row] for row in found.rows]
+    width = max((n for row in rows for n, value in enumerate(row, 1) if value), default=0)
+    start = start_of([row[:width] for row in rows])
+    return start, _is_table(start, rows, width)
+
+
+def _is_table(start: Start, rows: Sequence[Sequence[str]], width: int) -> bool:
+    return width > 1 and len(rows) > start.row + 1

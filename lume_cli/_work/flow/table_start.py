@@ -1,0 +1,163 @@
+"""Where the table of a sample begins and may end: its header, comments, a footer. Pure; what it finds is a guess."""
+
+import csv
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from statistics import median
+
+from attrs import evolve, frozen
+
+from lume_async._base.elided import elided
+
+_FILLED = 0.8
+"""The share of the usual number of filled cells from which on a row can be the header."""
+_SPARSE = 0.5
+"""The share below which the first row is rather a title."""
+_MARKS = ("#", "//", "--", "%")
+_TYPED = re.compile(r"[^\w(]{0,3}[-+(]?\d[\d.,:/ -]*\W{0,3}|true|false|yes|no", re.IGNORECASE)
+"""A number, a date or the like, which no header has."""
+_TOTAL = re.compile(
+    r"(?:(?:grand|sub|end)[ -]?)?(?:total|totals|sum|summe|gesamt|gesamtsumme|insgesamt|somme|totale|suma|soma)\b"
+    r"|(?:end of|ende|fin|source|quelle|as of|stand|generated|created|exported|erstellt)\b",
+    re.IGNORECASE,
+)
+_MOST_NAMED = 3
+
+
+@frozen
+class Start:
+    """Where a table begins.
+
+    Attributes:
+        row: how many rows are above the header.
+        names: its cells.
+        comment: what comments begin with; empty if there are none.
+        is_sure: whether the cells of the header are of another kind than those below.
+        is_below_comments: whether nothing but comments and blank rows is above it.
+    """
+
+    row: int
+    names: list[str]
+    comment: str = ""
+    is_sure: bool = True
+    is_below_comments: bool = False
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What `[source]` of a flow has of it."""
+        found: dict[str, object] = {"comment": self.comment} if self.comment else {}
+        if self.row and not self.is_below_comments and self.contains:
+            found["header"] = {"contains": self.contains}
+        return found
+
+    @property
+    def contains(self) -> list[str]:
+        """Some names by which the header is found."""
+        named = [name for name in dict.fromkeys(map(str.strip, self.names)) if re.search(r"[^\W_]", name)]
+        return [name for name in named if len(name) <= 200][:_MOST_NAMED]
+
+    @property
+    def doubts(self) -> list[str]:
+        """What to check."""
+        asked = []
+        if self.comment:
+            asked.append(f"lines that begin with {self.comment!r} are skipped as comments: is that right?")
+        if "header" in self.settings:
+            shown = elided(", ".join(map(repr, self.names[:5])), 200) + (", …" if len(self.names) > 5 else "")
+            unsure = "" if self.is_sure else ", though it looks like the rows below it"
+            asked.append(
+                f"the header is taken to be {shown}{unsure}, and what is above it is skipped: is that right?"
+            )
+        return asked
+
+
+def start_of_lines(lines: Sequence[str], delim: str) -> Start:
+    """Where the table of a text begins, by its first lines."""
+    rows, record = split(lines, delim), list[str]()
+    start = start_of(rows, lines)
+    with suppress(csv.Error):
+        record = next((row for row in csv.reader(lines, delimiter=delim) if any(row)), [])
+    has_line_ends = any("\n" in cell or "\r" in cell for cell in record)
+    if "header" in start.settings and has_line_ends and len(record) >= _FILLED * len(start.names):
+        return evolve(start, row=0, names=record)  # a header of several lines
+    return start
+
+
+def start_of(rows: Sequence[Sequence[str]], lines: Sequence[str] = ()) -> Start:
+    """Where the table of these first rows begins: the first that is filled nearly as much as they usually are.
+
+    `lines` are the rows as they are written, if they are lines of a text.
+    """
+    comment = _comment_mark(rows, lines)
+    is_comment = [bool(comment) and line.startswith(comment) for line in lines] or [False] * len(rows)
+    filled = [
+        0 if skipped else sum(bool(cell.strip()) for cell in row)
+        for row, skipped in zip(rows, is_comment, strict=True)
+    ]
+    usual = median([count for count in filled if count] or [0])
+    first = next((n for n, count in enumerate(filled) if count), 0)
+    found = next((n for n, count in enumerate(filled) if count and count >= _FILLED * usual), first)
+    below = [row for row, count in zip(rows[found + 1 :], filled[found + 1 :], strict=True) if count]
+    typed = _typed(rows[found]) if rows else 0
+    is_sure = bool(below) and typed < median(map(_typed, below))
+    if found > first and not (typed == 0 and is_sure):
+        # A row of nothing but values is no header; one below a row that is not sparse rather isn't.
+        is_title = filled[first] < _SPARSE * usual
+        found = found if is_title and typed < filled[found] else first
+    names = list(rows[found]) if rows else []
+    return Start(found, names, comment, is_sure, bool(comment) and found == first)
+
+
+def _comment_mark(rows: Sequence[Sequence[str]], lines: Sequence[str]) -> str:
+    """What lines begin with that have not as many values as most have, and are not within quotes."""
+    widths = [len(row) for row in rows if any(cell.strip() for cell in row)]
+    usual = median(widths or [0])
+    begins, is_open = list[bool](), False
+    for row, line in zip(rows, lines, strict=False):
+        is_even = line.count('"') % 2 == 0
+        is_record = len(row) == usual and is_even
+        begins.append(not is_open or is_record)
+        is_open = not is_record and is_open == is_even
+    for mark in _MARKS:
+        marked = [
+            row
+            for row, line, is_begin in zip(rows, lines, begins, strict=False)
+            if is_begin and line.startswith(mark)
+        ]
+        if marked and len(marked) < len(rows) / 2 and all(len(row) != usual for row in marked):
+            return mark
+    return ""
+
+
+def _typed(row: Sequence[str]) -> int:
+    """How many of its cells are no names."""
+    return sum(_TYPED.fullmatch(cell.strip()) is not None for cell in row)
+
+
+def split(lines: Sequence[str], delim: str) -> list[list[str]]:
+    """Each line by itself: above a table, quotes may stand anywhere."""
+    rows = []
+    for line in lines:
+        row: list[str] = []
+        with suppress(csv.Error):
+            row = next(csv.reader([line], delimiter=delim), [])
+        rows.append(row)
+    return rows
+
+
+def footer_of(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """How the last rows begin that may be no records.
+
+    Any rule gave false alarms on real files: so this is for a comment.
+    """
+    starts: list[str] = []
+    for row in reversed([row for row in rows if any(cell.strip() for cell in row)]):
+        first = next((cell.strip() for cell in row if cell.strip()), "")
+        is_total = _TOTAL.match(first) is not None and (
+            len(row) != width or any(not cell.strip() for cell in row)
+        )
+        if not is_total or len(starts) > _MOST_NAMED:
+            break
+        starts.append(first[:50])
+    return list(dict.fromkeys(reversed(starts)))

@@ -1,0 +1,87 @@
+"""Where records and columns are in formats that don't say so: `fixed`, `json` and `xml` in `[source]`. Pure."""
+
+from typing import Any
+
+from attrs import frozen
+
+from lume_local._flow.fields import FlowError, Table
+
+_MOST_COLUMNS = 2000
+_MOST_CHARACTERS = 1_000_000
+_MOST_STEPS = 20
+_LONGEST_NAME = 200
+
+
+@frozen
+class FixedSettings:
+    """Columns by the positions of their characters.
+
+    Attributes:
+        spans: from which character, counted from 0, and up to which each column goes.
+        names: of the columns; empty if the header has them.
+        trimmed: whether blanks at the end of a line may be missing.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    names: tuple[str, ...] = ()
+    trimmed: bool = False
+
+
+def read_fixed(table: Table) -> FixedSettings:
+    """`columns` or `widths`, and `trimmed`, of `[source.fixed]`; `encoding` is read elsewhere. Raises `FlowError`."""
+    columns, widths = table.table("columns"), table.scalars("widths")
+    if bool(columns.values) == bool(widths):
+        raise FlowError(
+            table.place,
+            "needs either columns = { no = [1, 8], name = [9, 30] }, the first and the last character of each, or "
+            "widths = [8, 22]",
+        )
+    trimmed = table.flag("trimmed")
+    if widths:
+        spans, at = list[tuple[int, int]](), 0
+        for n, width in enumerate(widths):
+            spans.append((at, at := at + _number(table.at(f"widths[{n}]"), width)))
+        return FixedSettings(tuple(spans), trimmed=trimmed)
+    if len(columns.values) > _MOST_COLUMNS:
+        raise FlowError(columns.place, f"are {len(columns.values):,}: {_MOST_COLUMNS:,} are the most")
+    named = {name: _span(columns.at(name), name, value) for name, value in columns.values.items()}
+    # By position, not as they are listed: the same columns are the same flow, whatever the order of keys.
+    names = sorted(named, key=lambda name: (named[name], name))
+    return FixedSettings(tuple(named[name] for name in names), tuple(names), trimmed)
+
+
+def _span(place: str, name: str, value: Any) -> tuple[int, int]:
+    if not name.strip() or len(name) > _LONGEST_NAME:
+        raise FlowError(place, f"{name!r} is not a name of 1 to {_LONGEST_NAME} characters")
+    if not isinstance(value, list) or len(value) != 2:
+        raise FlowError(place, f"must be the first and the last character, such as [1, 8], not {value!r}")
+    first, last = (_number(place, one) for one in value)
+    if last < first:
+        raise FlowError(place, f"ends at character {last}, before it begins")
+    return first - 1, last
+
+
+def _number(place: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_CHARACTERS:
+        raise FlowError(place, f"{value!r} is not a whole number from 1 to {_MOST_CHARACTERS:,}")
+    return value
+
+
+def read_records(table: Table, separator: str) -> tuple[str, ...]:
+    """`records` of `[source.json]` or `[source.xml]`: the names on the way to the records. Raises `FlowError`.
+
+    One text with separators, or a list of names, in which separators are characters like any other.
+    """
+    if isinstance(table.values.get("records"), list):
+        steps = table.scalars("records")
+    else:
+        text = table.text("records", default="", longest=_LONGEST_NAME * _MOST_STEPS)
+        steps = text.removeprefix("/").split(separator) if text else []
+    if len(steps) > _MOST_STEPS:
+        raise FlowError(table.at("records"), f"has {len(steps):,} steps: {_MOST_STEPS} are the most")
+    for step in steps:
+        if not isinstance(step, str) or not step.strip() or len(step) > _LONGEST_NAME:
+            raise FlowError(
+                table.at("records"), f"{step!r} is not a name: write names with {separator!r} between them"
+            )
+    return tuple(steps)

@@ -1,0 +1,1 @@
+"""Formats whose records a flow describes: columns by position, and records by a path."""

@@ -1,0 +1,203 @@
+"""An XML source: the elements at a path are its records. Each becomes an object of NDJSON. Needs the extra `xml`.
+
+In an object are the texts of attributes and elements, by their paths within the record: `@id`, `customer/name`,
+`customer/@no`; what is there several times is called `item`, `item[2]` and so on. Namespaces are left out of names.
+
+Nothing that a document says makes this process read, fetch or build more than the document itself: one with a
+document type declaration, without which there are no entities, is refused; libxml2 bounds names, texts and depth; and
+what was read is removed from its tree as soon as it is complete.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import Any
+
+import orjson
+from attrs import evolve, field, mutable
+
+from lume_local._worker.sources.files import blocks, physical_lines
+from lume_local._worker.sources.formats.json import begins_with_rejects
+from lume_local._worker.sources.formats.names import NEW
+from lume_local._worker.sources.formats.ndjson import read_ndjson
+from lume_local._worker.sources.intake import Reading
+from lume_local._worker.sources.source import SourceError
+from lume_local._worker.statements import Layout
+
+_PIECE = 64 * 1024
+"""Bytes that are parsed at a time."""
+LONGEST = 16 * 1024 * 1024
+"""Bytes of a record, in the document and as an object: its tree takes several times as many."""
+_MOST_NAMED = 20
+_SPACE = " \t\r\n"
+
+
+def read_xml(reading: Reading) -> Layout:
+    """Put each record into a line of its own. Raises `SourceError`."""
+    if begins_with_rejects(reading):
+        return read_ndjson(reading)
+    lines, count = reading.folder / "objects", 0
+    with lines.open("wb") as out:
+        for record in _Document(reading).records():
+            count += 1
+            out.write(orjson.dumps(record) + b"\n")
+    layout = read_ndjson(evolve(reading, path=lines))
+    if reading.account.records != count:
+        raise SourceError(f"{reading.shown} has {count:,} records, but {reading.account.records:,} were read")
+    reading.account.lines = physical_lines(reading.path, reading.pause)
+    return layout
+
+
+def members_of(reading: Reading, most: int) -> list[str]:
+    """What the first records have, in the order of the document. Raises `SourceError`."""
+    records = islice(_Document(reading).records(), most)
+    return list(dict.fromkeys(name for record in records for name in record))
+
+
+@mutable
+class _Document:
+    """A document that is being read."""
+
+    reading: Reading
+    _wanted: list[str] = field(init=False)
+    _path: list[str] = field(factory=list, init=False)
+    """The names of the elements that are open, up to a record."""
+    _within: int = field(default=0, init=False)
+    """How many elements are open in a record, itself among them."""
+    _found: int = field(default=0, init=False)
+    _others: dict[str, None] = field(factory=dict, init=False)
+    """The paths of elements where a record, or what leads to one, could have been."""
+
+    def __attrs_post_init__(self) -> None:
+        self._wanted = self.reading.flow["records"]
+
+    def records(self) -> Iterator[dict[str, str | None]]:
+        """Each of them. Raises `SourceError`."""
+        from lxml import etree
+
+        etree.clear_error_log()  # of documents before this one
+        parser = etree.XMLPullParser(
+            events=("start", "end"),
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
+            huge_tree=False,
+            remove_comments=True,
+            remove_pis=True,
+        )
+        since = 0  # bytes, since something was removed from the tree
+        try:
+            for piece in chain(self._pieces(), [b""]):
+                parser.feed(piece) if piece else parser.close()
+                since += len(piece)
+                for event, element in parser.read_events():
+                    if event == "start":
+                        self._starts(element)
+                    elif (ended := self._ends(element)) is not None:
+                        since = 0
+                        yield from ended
+                if since > LONGEST:
+                    raise self._too_long()
+        except etree.XMLSyntaxError as error:
+            raise self._refused(f"is not well-formed XML: {_words(error)}") from None
+        if not self._found:
+            raise self._not_found()
+
+    def _pieces(self) -> Iterator[bytes]:
+        for block in blocks(self.reading.path, self.reading.pause):
+            yield from (block[at : at + _PIECE] for at in range(0, len(block), _PIECE))
+
+    def _starts(self, element: Any) -> None:
+        if self._within:
+            self._within += 1
+            return
+        if not self._path and element.getroottree().docinfo.doctype:
+            raise self._refused(
+                "has a document type declaration (<!DOCTYPE …>), which may define entities and is not read: remove it"
+            )
+        self._path.append(_local(element.tag))
+        if self._path == self._wanted:
+            self._within = 1
+        elif self._path[:-1] == self._wanted[: len(self._path) - 1] and len(self._others) < _MOST_NAMED:
+            self._others["/".join(self._path)[:200]] = None
+
+    def _ends(self, element: Any) -> list[dict[str, str | None]] | None:
+        """A record, or nothing if what has ended is elsewhere; None within a record."""
+        if self._within > 1:
+            self._within -= 1
+            return None
+        ended = []
+        if self._within:
+            ended.append(self._object(element))
+            self._within, self._found = 0, self._found + 1
+        self._path.pop()
+        # The last child of an open element must stay, as the parser goes on behind it.
+        element.clear(keep_tail=True)
+        parent = element.getparent()
+        while parent is not None and (before := element.getprevious()) is not None:
+            parent.remove(before)
+        return ended
+
+    def _object(self, record: Any) -> dict[str, str | None]:
+        """The texts in a record by their paths, in the order of the document."""
+        found: dict[str, str | None] = {}
+        left: list[tuple[Any, str]] = [(record, "")]
+        size = 0
+        while left:
+            element, path = left.pop()
+            children = list(element)
+            begin = f"{path}/" if path else ""
+            named = [(f"{begin}@{_local(name)}", value.strip(_SPACE)) for name, value in element.items()]
+            text = "".join([element.text or "", *(child.tail or "" for child in children)]).strip(_SPACE)
+            if text or (not children and path):
+                named.append((path or ".", text))
+            for name, value in named:
+                found[_other_than(found, name)] = value or None
+            counts = Counter[str]()
+            below = []
+            for child in children:
+                name = _local(child.tag)
+                counts[name] += 1
+                below.append((child, f"{begin}{name}" + (f"[{counts[name]}]" if counts[name] > 1 else "")))
+            left += reversed(below)
+            size += sum(len(name) + len(value) for name, value in named) + sum(len(name) for _, name in below)
+            if size > LONGEST:
+                raise self._too_long()
+        return found
+
+    def _refused(self, why: str) -> SourceError:
+        return SourceError(f"{self.reading.shown} {why}. Correct it, or have it written again")
+
+    def _too_long(self) -> SourceError:
+        wanted = "/".join(self._wanted)
+        return self._refused(
+            f"has more than {LONGEST:,} bytes in {wanted} number {self._found + 1:,}, or before it: no record may be "
+            "longer"
+        )
+
+    def _not_found(self) -> SourceError:
+        wanted, there = "/".join(self._wanted), ", ".join(map(repr, self._others))
+        return SourceError(
+            f"{self.reading.shown} has no element {wanted!r}, where {self.reading.flow['ref']} reads its records. "
+            f"Found: {there}. Fix xml.records in [source]{NEW}, then run it again"
+        )
+
+
+def _local(name: str) -> str:
+    """A name without its namespace."""
+    return name.rpartition("}")[2]
+
+
+def _other_than(found: dict[str, str | None], name: str) -> str:
+    """The name, with a number if attributes of two namespaces, say, have it."""
+    other, number = name, 1
+    while other in found:
+        number += 1
+        other = f"{name}[{number}]"
+    return other
+
+
+def _words(error: Any) -> str:
+    """What the parser has said first: what it raises may be about the end only."""
+    log = error.error_log
+    return f"{log[0].message}, line {log[0].line}" if len(log) else str(error)
