@@ -10,14 +10,18 @@ if TYPE_CHECKING:
     from lume_async._api import as_completed as as_completed
     from lume_async._api import attach as attach
     from lume_async._api import default_client as default_client
+    from lume_async._api import discard_rejects as discard_rejects
     from lume_async._api import dry_run as dry_run
     from lume_async._api import flow_version as flow_version
+    from lume_async._api import inbox as inbox
     from lume_async._api import init as init
     from lume_async._api import list_flows as list_flows
     from lume_async._api import list_runs as list_runs
     from lume_async._api import monitor as monitor
+    from lume_async._api import open_rejects as open_rejects
     from lume_async._api import progress as progress
     from lume_async._api import register_flow as register_flow
+    from lume_async._api import replay as replay
     from lume_async._api import run as run
     from lume_async._api import run_many as run_many
     from lume_async._api import run_status as run_status
@@ -54,6 +58,15 @@ if TYPE_CHECKING:
     from lume_async._wire.flow_models import FlowRule as FlowRule
     from lume_async._wire.flow_models import FlowSummary as FlowSummary
     from lume_async._wire.flow_models import FlowVersion as FlowVersion
+    from lume_async._wire.inbox_models import Inbox as Inbox
+    from lume_async._wire.inbox_models import InboxDay as InboxDay
+    from lume_async._wire.inbox_models import InboxFlow as InboxFlow
+    from lume_async._wire.inbox_models import InboxItem as InboxItem
+    from lume_async._wire.inbox_models import Replay as Replay
+    from lume_async._wire.inbox_models import ReplayReason as ReplayReason
+    from lume_async._wire.inbox_models import RowAccount as RowAccount
+    from lume_async._wire.inbox_models import RowState as RowState
+    from lume_async._wire.inbox_models import UnreadableRows as UnreadableRows
     from lume_async._wire.report_models import CountedBy as CountedBy
     from lume_async._wire.report_models import CountOrder as CountOrder
     from lume_async._wire.report_models import Delivery as Delivery

@@ -17,6 +17,7 @@ from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate
 from lume_async._run.transfer import OnProgress, SourceData
 from lume_async._wire.flow_models import FlowSummary, FlowVersion
+from lume_async._wire.inbox_models import Inbox, Replay, RowState
 from lume_async._wire.report_models import CountedBy, CountOrder, DryRun, RunCount
 from lume_async.models import Outcome, RunRequest, RunStatus
 
@@ -227,6 +228,56 @@ async def statistics(
 ) -> list[RunCount]:
     """Count runs and their rows; see `Client.statistics`."""
     return await default_client().statistics(by=by, since=since, flow=flow, order=order, limit=limit)
+
+
+async def inbox(*, flow: str | None = None, since: datetime | Duration | None = None) -> Inbox:
+    """Count the open rejected rows of all runs; see `Client.inbox`."""
+    return await default_client().inbox(flow=flow, since=since)
+
+
+def open_rejects(
+    *,
+    flow: str | None = None,
+    reason: str | Sequence[str] | None = None,
+    since: datetime | Duration | None = None,
+    run: str | None = None,
+    state: RowState = "open",
+    limit: int | None = None,
+) -> AsyncIterator[dict[str, Any]]:
+    """Yield rejected rows of many runs; see `Client.open_rejects`."""
+    return default_client().open_rejects(
+        flow=flow, reason=reason, since=since, run=run, state=state, limit=limit
+    )
+
+
+async def discard_rejects(
+    why: str,
+    *,
+    flow: str | None = None,
+    reason: str | Sequence[str] | None = None,
+    since: datetime | Duration | None = None,
+    run: str | None = None,
+    rows: Sequence[int] | None = None,
+) -> int:
+    """Note that nothing is left to do about open rejected rows; see `Client.discard_rejects`."""
+    return await default_client().discard_rejects(
+        why, flow=flow, reason=reason, since=since, run=run, rows=rows
+    )
+
+
+async def replay(
+    flow: str,
+    *,
+    to: str | None = None,
+    reason: str | Sequence[str] | None = None,
+    since: datetime | Duration | None = None,
+    dry_run: bool = False,
+    timeout: Duration | None = 3600,
+) -> Replay:
+    """Send open rejected rows of a flow through one of its versions; see `Client.replay`."""
+    return await default_client().replay(
+        flow, to=to, reason=reason, since=since, dry_run=dry_run, timeout=timeout
+    )
 
 
 async def register_flow(flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersion:

@@ -20,6 +20,7 @@ from lume_async._http.settings import MEBIBYTE, ApiKey, Proxy, Ssl, checked_time
 from lume_async._http.transport import AiohttpTransport
 from lume_async._operations.flows import Flows
 from lume_async._operations.many import ManyRuns
+from lume_async._operations.rejects import RejectedRows
 from lume_async._operations.reports import Reports
 from lume_async._run.handle import LumeRun, start, start_on_data, wait_until_ended
 from lume_async._run.poll import fetch
@@ -31,7 +32,7 @@ from lume_async.models import RunRequest, check_run_id
 
 
 @public
-class Client(ManyRuns, Flows, Reports):
+class Client(ManyRuns, Flows, Reports, RejectedRows):
     """A client of one Lume service; usable from any number of tasks, threads and event loops.
 
     It opens no connection and starts nothing until the first call. Closing is recommended but optional:

@@ -4,9 +4,9 @@
 
 NAMES = {
     "lume_async._api": (
-        "aclose as_completed attach default_client dry_run flow_version init list_flows list_runs monitor "
-        "progress register_flow run run_many run_status statistics upload upload_file wait_all "
-        "wait_for_run_completion watch "
+        "aclose as_completed attach default_client discard_rejects dry_run flow_version inbox init "
+        "list_flows list_runs monitor open_rejects progress register_flow replay run run_many run_status "
+        "statistics upload upload_file wait_all wait_for_run_completion watch "
     ),
     "lume_async._base.backoff": "Backoff PollInterval",
     "lume_async._base.duration": "Duration",
@@ -22,6 +22,9 @@ NAMES = {
     "lume_async._run.submit": "OnDuplicate",
     "lume_async._run.transfer": "OnProgress SourceData",
     "lume_async._wire.flow_models": "FlowColumn FlowRule FlowSummary FlowVersion",
+    "lume_async._wire.inbox_models": (
+        "Inbox InboxDay InboxFlow InboxItem Replay ReplayReason RowAccount RowState UnreadableRows "
+    ),
     "lume_async._wire.report_models": "CountOrder CountedBy Delivery DryRun RunCount",
     "lume_async._wire.retry": "Retry",
     "lume_async._wire.row_endpoints": "Part",

@@ -49,6 +49,7 @@ _LONGEST = {
     "flow_version": 256,
     "source": 4096,
     "source_path": 4096,
+    "to": 256,
     "webhook_url": 2048,
     "submitted_by": 256,
     "why": 500,

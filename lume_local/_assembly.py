@@ -20,6 +20,7 @@ from lume_local._http.front import Front
 from lume_local._http.keys import ApiKeys
 from lume_local._http.listener import Listener
 from lume_local._http.operations import Api
+from lume_local._http.rejected import RejectedApi
 from lume_local._http.results import ResultsApi
 from lume_local._http.rows import RowsApi
 from lume_local._http.sign_in import SignIn
@@ -32,9 +33,12 @@ from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
 from lume_local._runs.recorder import RunRecorder
+from lume_local._runs.records import StoredRun
 from lume_local._runs.recovery.late import Late, Leftovers
+from lume_local._runs.recovery.lost_rejects import LostRejects
 from lume_local._runs.recovery.old_files import OldFiles
 from lume_local._runs.recovery.settle import Settler
+from lume_local._runs.replays import Replays, remove_source
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
@@ -110,7 +114,12 @@ async def _running(
     flows = FlowRegistry(store, await store.flows(), pool, settings.flows, dev=settings.dev)
     metrics = ServerMetrics.of()
     watch = Telemetry(metrics)
-    recorder = RunRecorder(store, hub, health, sender.wake, watch.run_ended, settings.lineage)
+
+    def run_ended(run: StoredRun) -> None:
+        watch.run_ended(run)
+        remove_source(run, places.uploads)
+
+    recorder = RunRecorder(store, hub, health, sender.wake, run_ended, settings.lineage)
     paths = RunPaths(places, flows, store, engine)
     settler = Settler(store, recorder, paths, pool)
     late = Late(settler, paths, health)
@@ -123,6 +132,7 @@ async def _running(
     reader = RowReader(places.state / "rows", health, settings.secrets)
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
     contents = Contents(store.sources, paths, reader.pool)
+    replays = Replays(store, flows, runner, dry_runs, contents, reader, places)
     api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs, contents)
     tokens = Tokens()
     console = Console(Sessions(), keys, (settings.host, *settings.console_hosts), SignIn(tokens, keys))
@@ -131,6 +141,7 @@ async def _running(
         FlowsApi(store, flows),
         RowsApi(store, flows, reader, places),
         ResultsApi(store, places),
+        RejectedApi(store, flows, reader, places, replays),
         console,
         watch,
         keys,
@@ -142,10 +153,12 @@ async def _running(
         _add_gauges(metrics, store, runner, pool, health)
     async with task_group() as upkeep, pool.running(), reader.running():
         await _load_flows(settings, flows, pool)
+        await replays.clear()
         upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
         upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
         upkeep.start_soon(late.carry_out)
         upkeep.start_soon(Leftovers(settler, paths, health).undo_all)
+        upkeep.start_soon(sweep_daily, LostRejects(store, places).check, "looking for rejects", health)
         _remove_old_files(upkeep, OldFiles(store, places), settings, health)
         async with (
             sender.running(),

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from lume_async import FlowSummary as FlowSummary
     from lume_async import FlowVersion as FlowVersion
     from lume_async import Hook as Hook
+    from lume_async import Inbox as Inbox
+    from lume_async import InboxDay as InboxDay
+    from lume_async import InboxFlow as InboxFlow
+    from lume_async import InboxItem as InboxItem
     from lume_async import InvalidRequestError as InvalidRequestError
     from lume_async import JournalError as JournalError
     from lume_async import LumeError as LumeError
@@ -45,11 +49,15 @@ if TYPE_CHECKING:
     from lume_async import Progress as Progress
     from lume_async import Proxy as Proxy
     from lume_async import RateLimitError as RateLimitError
+    from lume_async import Replay as Replay
+    from lume_async import ReplayReason as ReplayReason
     from lume_async import RequestFinished as RequestFinished
     from lume_async import RequestStarted as RequestStarted
     from lume_async import ResponseDecodeError as ResponseDecodeError
     from lume_async import Retry as Retry
     from lume_async import RetryScheduled as RetryScheduled
+    from lume_async import RowAccount as RowAccount
+    from lume_async import RowState as RowState
     from lume_async import RunCount as RunCount
     from lume_async import RunError as RunError
     from lume_async import RunEvent as RunEvent
@@ -70,20 +78,25 @@ if TYPE_CHECKING:
     from lume_async import SubmissionUnknownError as SubmissionUnknownError
     from lume_async import Summary as Summary
     from lume_async import TargetLocations as TargetLocations
+    from lume_async import UnreadableRows as UnreadableRows
     from lume_async import WebhookSignatureError as WebhookSignatureError
     from lume_async import __version__ as __version__
     from lume_sync._api import as_completed as as_completed
     from lume_sync._api import attach as attach
     from lume_sync._api import close as close
     from lume_sync._api import default_client as default_client
+    from lume_sync._api import discard_rejects as discard_rejects
     from lume_sync._api import dry_run as dry_run
     from lume_sync._api import flow_version as flow_version
+    from lume_sync._api import inbox as inbox
     from lume_sync._api import init as init
     from lume_sync._api import list_flows as list_flows
     from lume_sync._api import list_runs as list_runs
     from lume_sync._api import monitor as monitor
+    from lume_sync._api import open_rejects as open_rejects
     from lume_sync._api import progress as progress
     from lume_sync._api import register_flow as register_flow
+    from lume_sync._api import replay as replay
     from lume_sync._api import run as run
     from lume_sync._api import run_many as run_many
     from lume_sync._api import run_status as run_status

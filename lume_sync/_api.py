@@ -16,11 +16,14 @@ from lume_async import (
     Duration,
     FlowSummary,
     FlowVersion,
+    Inbox,
     OnDuplicate,
     OnProgress,
     Outcome,
     PollInterval,
     Progress,
+    Replay,
+    RowState,
     RunCount,
     RunRequest,
     RunStatus,
@@ -282,6 +285,66 @@ def statistics(
     """Count runs and their rows; see `Client.statistics`."""
     return call(
         default_client()._core.statistics, by=by, since=since, flow=flow, order=order, limit=limit
+    ).result()
+
+
+def inbox(*, flow: str | None = None, since: datetime | Duration | None = None) -> Inbox:
+    """Count the open rejected rows of all runs; see `Client.inbox`."""
+    return call(default_client()._core.inbox, flow=flow, since=since).result()
+
+
+def open_rejects(
+    *,
+    flow: str | None = None,
+    reason: str | Sequence[str] | None = None,
+    since: datetime | Duration | None = None,
+    run: str | None = None,
+    state: RowState = "open",
+    limit: int | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield rejected rows of many runs; see `Client.open_rejects`."""
+    with adopted:
+        return iterate(
+            default_client()._core.open_rejects(
+                flow=flow, reason=reason, since=since, run=run, state=state, limit=limit
+            ),
+            same,
+        )
+
+
+def discard_rejects(
+    why: str,
+    *,
+    flow: str | None = None,
+    reason: str | Sequence[str] | None = None,
+    since: datetime | Duration | None = None,
+    run: str | None = None,
+    rows: Sequence[int] | None = None,
+) -> int:
+    """Note that nothing is left to do about open rejected rows; see `Client.discard_rejects`."""
+    return call(
+        default_client()._core.discard_rejects, why, flow=flow, reason=reason, since=since, run=run, rows=rows
+    ).result()
+
+
+def replay(
+    flow: str,
+    *,
+    to: str | None = None,
+    reason: str | Sequence[str] | None = None,
+    since: datetime | Duration | None = None,
+    dry_run: bool = False,
+    timeout: Duration | None = 3600,
+) -> Replay:
+    """Send open rejected rows of a flow through one of its versions; see `Client.replay`."""
+    return call(
+        default_client()._core.replay,
+        flow,
+        to=to,
+        reason=reason,
+        since=since,
+        dry_run=dry_run,
+        timeout=timeout,
     ).result()
 
 

@@ -22,11 +22,12 @@ from lume_async import (
 from lume_sync._bridge import Held, adopted, call, core_of, hold, iterate, offload, veiled
 from lume_sync._flows import Flows
 from lume_sync._many_runs import ManyRuns
+from lume_sync._rejects import RejectedRows
 from lume_sync._reports import Reports
 from lume_sync._run import LumeRun
 
 
-class Client(ManyRuns, Flows, Reports):
+class Client(ManyRuns, Flows, Reports, RejectedRows):
     """A client of one Lume service; usable from any number of tasks, threads and event loops.
 
     It opens no connection and starts nothing until the first call. Closing is recommended but optional:

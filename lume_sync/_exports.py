@@ -6,18 +6,18 @@ NAMES = {
     "lume_async": (
         "ApiConnectionError ApiError ApiKey ApiTimeoutError AuthenticationError Backoff ClientClosedError "
         "ColumnMetrics ConfigurationError CountOrder CountedBy Delivery DryRun DuplicateRunError Duration "
-        "Event Failure FileMetrics FlowColumn FlowRule FlowSummary FlowVersion Hook InvalidRequestError "
-        "JournalError LumeError Metrics MissingLibraryError NotSupportedError OnDuplicate OnProgress Outcome "
-        "Part PollInterval Progress Proxy RateLimitError RequestFinished RequestStarted ResponseDecodeError "
-        "Retry RetryScheduled RunCount RunError RunEvent RunFailedError RunInfo RunMetadata RunNotFoundError "
-        "RunRequest RunStatus RunStatusChanged RunTimeoutError SeedMetrics ServerError SourceData "
-        "SourceMetrics Ssl Stage SubmissionUnknownError Summary TargetLocations WebhookSignatureError "
-        "__version__ "
+        "Event Failure FileMetrics FlowColumn FlowRule FlowSummary FlowVersion Hook Inbox InboxDay InboxFlow "
+        "InboxItem InvalidRequestError JournalError LumeError Metrics MissingLibraryError NotSupportedError "
+        "OnDuplicate OnProgress Outcome Part PollInterval Progress Proxy RateLimitError Replay ReplayReason "
+        "RequestFinished RequestStarted ResponseDecodeError Retry RetryScheduled RowAccount RowState "
+        "RunCount RunError RunEvent RunFailedError RunInfo RunMetadata RunNotFoundError RunRequest RunStatus "
+        "RunStatusChanged RunTimeoutError SeedMetrics ServerError SourceData SourceMetrics Ssl Stage "
+        "SubmissionUnknownError Summary TargetLocations UnreadableRows WebhookSignatureError __version__ "
     ),
     "lume_sync._api": (
-        "as_completed attach close default_client dry_run flow_version init list_flows list_runs monitor "
-        "progress register_flow run run_many run_status statistics upload upload_file wait_all "
-        "wait_for_run_completion watch "
+        "as_completed attach close default_client discard_rejects dry_run flow_version inbox init list_flows "
+        "list_runs monitor open_rejects progress register_flow replay run run_many run_status statistics "
+        "upload upload_file wait_all wait_for_run_completion watch "
     ),
     "lume_sync._client": "Client",
     "lume_sync._monitor": "Monitor",

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import hmac
 import inspect
+import json
 import typing
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
@@ -44,7 +45,12 @@ EXAMPLES: dict[str, Any] = {
     **{"corrected": b"_lume_row,id\n1,2\n"},
 }
 """A value for each parameter without a default."""
-TOGETHER = {"retry_failed": {"journal": "j.db"}}
+OF = {"replay": {"flow": "f"}, "discard_rejects": {"flow": "f"}}
+"""Of these functions: arguments that mean something else than elsewhere, or are needed though they have a default."""
+TOGETHER: dict[str, dict[str, Any]] = {
+    "retry_failed": {"journal": "j.db"},
+    "rows": {"run": "run_1", "flow": None},
+}
 """What a parameter needs beside it."""
 ONE_OF = {"run": ("source_path", "data")}
 """Of these parameters a function needs one, though each has a default."""
@@ -54,6 +60,16 @@ MADE = {
     *("ColumnMetrics", "FileMetrics", "FlowColumn", "FlowRule", "FlowSummary", "FlowVersion", "Metrics"),
     *("RunInfo", "RunMetadata", "RunStatus", "SeedMetrics", "SourceMetrics", "Stage", "TargetLocations"),
     *("Delivery", "DryRun", "RunCount"),
+    *(
+        "Inbox",
+        "InboxDay",
+        "InboxFlow",
+        "InboxItem",
+        "Replay",
+        "ReplayReason",
+        "RowAccount",
+        "UnreadableRows",
+    ),
     *("Failure", "LumeRun", "Monitor", "Outcome", "Progress", "Rows", "RunEvent", "Summary"),
     *("RequestFinished", "RequestStarted", "RetryScheduled", "RunStatusChanged"),
 }
@@ -117,11 +133,23 @@ STEP = "in the first step of the iteration"
 """A note to an error of the result, not of the call."""
 
 
+def golden(name: str) -> Any:
+    return json.loads((Path(__file__).parent / f"contract/{name}.json").read_text())
+
+
 def answer(request: FakeRequest) -> FakeAnswer:
     """A server on which everything succeeds at once."""
     match request.method, urlsplit(request.path).path.strip("/").split("/")[1:]:
         case "POST", ["runs"] if b"dry_run" in (request.body or b""):
             return FakeAnswer(200, run_json("dry_1", "SUCCEEDED", dry_run=True))
+        case _, ["inbox"]:
+            return FakeAnswer(200, golden("inbox"))
+        case "POST", ["replays"]:
+            return FakeAnswer(200, golden("replay"))
+        case "POST", ["rejects", "discard"]:
+            return FakeAnswer(200, golden("discarded"))
+        case "GET", ["rejects"]:
+            return FakeAnswer(200, {"items": [], "next_cursor": None, "unreadable": []})
         case _, ["statistics"]:
             return FakeAnswer(200, {"items": []})
         case "POST", ["runs"]:
@@ -216,7 +244,10 @@ def verdict(
     choice = ONE_OF.get(target.label.rpartition(".")[2], ())
     if choice and name not in choice:
         needed[choice[0]] = EXAMPLES[choice[0]]
-    arguments = {**needed, **TOGETHER.get(name, {}), name: value}
+    own = OF.get(target.label.rpartition(".")[2], {})
+    arguments = {**needed, **own, **TOGETHER.get(name, {}), name: value}
+    if own and name == "run":
+        arguments["flow"] = None
     try:
         attempted(arguments)
     except (WebhookSignatureError, ResponseDecodeError) as judged:  # the verdict on a delivery

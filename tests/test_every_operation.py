@@ -61,6 +61,12 @@ def answered(request: FakeRequest, status: str) -> FakeAnswer:
         digest = hashlib.sha256(request.body or b"").hexdigest()
         stored = {"source_path": "upload://a", "bytes": len(request.body or b""), "sha256": digest}
         return FakeAnswer(201, stored)
+    if path == "/v1/inbox":
+        return FakeAnswer(200, example("inbox"))
+    if path == "/v1/replays":
+        return FakeAnswer(200, example("replay"))
+    if path == "/v1/rejects/discard":
+        return FakeAnswer(200, example("discarded"))
     if path.endswith("/schema"):
         return FakeAnswer(200, example("target_schema"))
     if "/versions/" in path:
@@ -117,6 +123,12 @@ CALLS: dict[str, Callable[[Client, LumeRun, Path], Awaitable[Any]]] = {
     ),
     "statistics": lambda client, run, file: client.statistics(by="day", since=60, flow="f", order="rejected"),
     "dry_run": lambda client, run, file: client.dry_run("f:v1", "a.csv"),
+    "inbox": lambda client, run, file: client.inbox(flow="f", since=60),
+    "open_rejects": lambda client, run, file: read(
+        client.open_rejects(flow="f", reason=["a", "b"], since=60, run="run_1", state="mended")
+    ),
+    "discard_rejects": lambda client, run, file: client.discard_rejects("known", flow="f"),
+    "replay": lambda client, run, file: client.replay("f"),
     "upload": lambda client, run, file: client.upload(b"id", flow_version="f:v1"),
     "upload_file": lambda client, run, file: client.upload_file(file, flow_version="f:v1"),
     "register_flow": lambda client, run, file: client.register_flow({"flow": "f", "version": "v1"}),

@@ -45,7 +45,7 @@ WINGS = {
         _rows _state
         _run
         _monitor
-        _flows _many_runs _reports
+        _flows _many_runs _rejects _reports
         _client
         _api testing
         __init__
@@ -93,6 +93,7 @@ PURE = [
     "_webhooks/signatures",
     *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/rate_limit", "_wire/retry"),
     *("_wire/withhold", "_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints"),
+    *("_wire/inbox_endpoints", "_wire/inbox_models"),
     *("_wire/report_endpoints", "_wire/report_models"),
     *("_run/frames", "_run/row_text", "_run/state", "_batch/recovery"),
 ]

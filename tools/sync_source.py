@@ -17,13 +17,20 @@ HOMES = {
 }
 """Where each of them lies in the core."""
 
-PARTS = {"ManyRuns": "_many_runs", "Flows": "_flows", "Reports": "_reports", "RunState": "_state"}
+PARTS = {
+    "ManyRuns": "_many_runs",
+    "Flows": "_flows",
+    "Reports": "_reports",
+    "RejectedRows": "_rejects",
+    "RunState": "_state",
+}
 """The classes that `Client` and `LumeRun` inherit from, and the module of each twin."""
 
 PART_HOMES = {
     "ManyRuns": "_operations/many.py",
     "Flows": "_operations/flows.py",
     "Reports": "_operations/reports.py",
+    "RejectedRows": "_operations/rejects.py",
     "RunState": "_run/state.py",
 }
 PART_OWNERS = {"RunState": "LumeRun"}

@@ -77,7 +77,12 @@ def output(run_id: str, part: Part, receiver: Receiver) -> Call[None]:
 
 
 def _rows(answer: Response) -> Page[Row]:
-    items, cursor = read_page(exact_object(answer.body))
+    return rows_page(exact_object(answer.body))
+
+
+def rows_page(raw: dict[str, Any]) -> Page[Row]:
+    """A page of rows. Raises `ResponseDecodeError`."""
+    items, cursor = read_page(raw)
     for number, item in enumerate(items):
         if not isinstance(item, dict):
             raise ResponseDecodeError(f"expected an object, got {type(item).__name__} @ $.items[{number}]")

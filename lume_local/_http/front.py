@@ -18,6 +18,7 @@ from lume_local._http.keys import KEY_HEADER, OWN, ApiKeys, Holder, Role, needed
 from lume_local._http.messages import Ask, BodyStream, Problem, Reply, odd_problem
 from lume_local._http.operations import CAPABILITIES, Api
 from lume_local._http.quotas import Quotas
+from lume_local._http.rejected import RejectedApi
 from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES, check_parameters
 from lume_local._http.results import ResultsApi
 from lume_local._http.rows import RowsApi
@@ -50,7 +51,13 @@ Operation = Callable[[Ask], Awaitable[Reply]]
 
 
 def _router(
-    api: Api, flows: FlowsApi, rows: RowsApi, results: ResultsApi, console: Console, watch: Telemetry
+    api: Api,
+    flows: FlowsApi,
+    rows: RowsApi,
+    results: ResultsApi,
+    rejected: RejectedApi,
+    console: Console,
+    watch: Telemetry,
 ) -> web.UrlDispatcher:
     """The router of aiohttp, with operations in place of handlers."""
     run, flow = "/v1/runs/{run_id}", "/v1/flows/{flow}/versions/{version}"
@@ -77,6 +84,10 @@ def _router(
         f"{run}/rejects": {"GET": rows.rejects},
         f"{run}/deliveries": {"GET": results.deliveries},
         f"{run}/outputs/{{output}}": {"GET": results.output},
+        "/v1/inbox": {"GET": rejected.inbox},
+        "/v1/rejects": {"GET": rejected.rejects},
+        "/v1/rejects/discard": {"POST": rejected.discard},
+        "/v1/replays": {"POST": rejected.replay},
         "/v1/changes": {"GET": api.changes},
         "/v1/statistics": {"GET": results.statistics},
         "/v1/flows": {"GET": flows.page},
@@ -108,6 +119,7 @@ class Front:
         flows: FlowsApi,
         rows: RowsApi,
         results: ResultsApi,
+        rejected: RejectedApi,
         console: Console,
         watch: Telemetry,
         keys: ApiKeys,
@@ -116,7 +128,7 @@ class Front:
     ) -> None:
         self._api, self._console, self._watch = api, console, watch
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
-        self._router = _router(api, flows, rows, results, console, watch)
+        self._router = _router(api, flows, rows, results, rejected, console, watch)
         self._keys, self._tokens, self._wrong_keys, self._quotas = keys, tokens, WrongKeys(), Quotas()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:

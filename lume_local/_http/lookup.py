@@ -13,7 +13,7 @@ from lume_local._runs.deliveries.webhooks import NotAWebhook, WebhookRefused, We
 from lume_local._runs.flow_registry import UnknownFlow
 from lume_local._runs.records import Duplicate, StoredRun
 from lume_local._runs.sources.contents import CantTell, Contents
-from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots
 from lume_local._runs.sources.source_key import source_key, with_content
 from lume_local._runs.store import Store
 
@@ -64,6 +64,8 @@ async def require_flow(found: Awaitable[Found]) -> Found:
 def require_place(flow: Flow, source_path: str, roots: Roots) -> str:
     """Where the source of a run is. Raises `Problem` if the server may not read it."""
     try:
+        if source_path.startswith(UPLOAD + REPLAY):
+            raise PathRefused("it has the rows of a replay: start another replay of what is still open")
         return source_key(flow.source, source_path, roots)
     except PathRefused as error:
         raise Problem("source-not-allowed", f"source_path: {error}", field="source_path") from None

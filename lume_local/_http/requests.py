@@ -24,7 +24,7 @@ _MOST_METADATA = 64 * 1024
 _HIGHEST = 9
 """The priority of a run is 0, which is that of all others, to 9."""
 _DEEPEST = 32
-_LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048, "why": 500}
+_LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048, "why": 500, "flow": 256, "to": 256}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -50,12 +50,14 @@ _PARAMETERS = {
     ("GET", "/v1/runs/{run_id}/mapped"): ("limit", "cursor"),
     ("GET", "/v1/runs/{run_id}/rejects"): ("limit", "cursor", "reason"),
     ("GET", "/v1/changes"): ("after", "limit", "include"),
+    ("GET", "/v1/inbox"): ("flow", "since"),
+    ("GET", "/v1/rejects"): ("flow", "reason", "since", "state", "run", "limit", "cursor"),
     ("GET", "/v1/statistics"): ("by", "since", "flow", "order", "limit"),
     ("GET", "/v1/flows"): ("flow", "limit", "cursor"),
     ("PUT", "/v1/uploads/{name}"): ("flow_version",),
 }
 """By method and route; all others take none."""
-_REPEATABLE = ("status", "by")
+_REPEATABLE = ("status", "by", "reason")
 
 
 @frozen
@@ -120,16 +122,16 @@ def submission(body: bytes, content_type: str | None = None) -> SubmissionBody:
     given = json_object(body, content_type)
     for name in given:
         if name not in _FIELDS:
-            raise _field(name[:100], "is not a field of a run request: remove it")
-    dry_run = _flag(given, "dry_run")
+            raise field_problem(name[:100], "is not a field of a run request: remove it")
+    dry_run = flag(given, "dry_run")
     if "limit" in given and not dry_run:
-        raise _field("limit", "has no meaning without dry_run: remove it")
+        raise field_problem("limit", "has no meaning without dry_run: remove it")
     return SubmissionBody(
-        flow_version=_line(given, "flow_version"),
-        source_path=_line(given, "source_path"),
+        flow_version=line(given, "flow_version"),
+        source_path=line(given, "source_path"),
         run_metadata=_metadata(given.get("run_metadata")),
-        force_rerun=_flag(given, "force_rerun"),
-        webhook_url=None if given.get("webhook_url") is None else _line(given, "webhook_url"),
+        force_rerun=flag(given, "force_rerun"),
+        webhook_url=None if given.get("webhook_url") is None else line(given, "webhook_url"),
         dry_run=dry_run,
         limit=_whole(given, "limit", DRY_ROWS, _MOST_DRY_ROWS),
         priority=_whole(given, "priority", 0, _HIGHEST),
@@ -141,14 +143,14 @@ def dismissal(body: bytes, content_type: str | None = None) -> str:
     fields = json_object(body, content_type)
     for name in fields:
         if name != "why":
-            raise _field(name[:100], "is not a field of a dismissal: remove it")
-    return _line(fields, "why")
+            raise field_problem(name[:100], "is not a field of a dismissal: remove it")
+    return line(fields, "why")
 
 
-def _flag(fields: dict[str, Any], name: str) -> bool:
+def flag(fields: dict[str, Any], name: str) -> bool:
     value = fields.get(name, False)
     if not isinstance(value, bool):
-        raise _field(name, f"must be true or false, not {_kind(value)}")
+        raise field_problem(name, f"must be true or false, not {_kind(value)}")
     return value
 
 
@@ -156,26 +158,26 @@ def _whole(fields: dict[str, Any], name: str, default: int, most: int) -> int:
     value = fields.get(name, default)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (is_number and 0 <= value <= most and float(value).is_integer()):
-        raise _field(name, f"must be a whole number from 0 to {most:,}")
+        raise field_problem(name, f"must be a whole number from 0 to {most:,}")
     return int(value)
 
 
-def _field(name: str, problem: str) -> Problem:
+def field_problem(name: str, problem: str) -> Problem:
     return Problem("invalid-field", f"{name}: {problem}", field=name)
 
 
-def _line(fields: dict[str, Any], name: str) -> str:
+def line(fields: dict[str, Any], name: str) -> str:
     if name not in fields:
-        raise _field(name, "is missing")
+        raise field_problem(name, "is missing")
     value = fields[name]
     if not isinstance(value, str):
-        raise _field(name, f"must be a string, not {_kind(value)}")
+        raise field_problem(name, f"must be a string, not {_kind(value)}")
     if not value.strip():
-        raise _field(name, "is empty")
+        raise field_problem(name, "is empty")
     if len(value) > _LONGEST[name]:
-        raise _field(name, f"has {len(value):,} characters; the maximum is {_LONGEST[name]:,}")
+        raise field_problem(name, f"has {len(value):,} characters; the maximum is {_LONGEST[name]:,}")
     if _CONTROL.search(value) or _SURROGATE.search(value):
-        raise _field(name, "contains a control character or a lone surrogate")
+        raise field_problem(name, "contains a control character or a lone surrogate")
     return value
 
 
@@ -183,22 +185,22 @@ def _metadata(value: Any) -> dict[str, Any] | None:
     if value is None:
         return None
     if not isinstance(value, dict):
-        raise _field("run_metadata", f"must be an object, not {_kind(value)}")
+        raise field_problem("run_metadata", f"must be an object, not {_kind(value)}")
     _check_json(value, "run_metadata", 1)
     if len(json.dumps(value, ensure_ascii=False).encode()) > _MOST_METADATA:
-        raise _field("run_metadata", f"is larger than {_MOST_METADATA:,} bytes")
+        raise field_problem("run_metadata", f"is larger than {_MOST_METADATA:,} bytes")
     return value
 
 
 def _check_json(value: Any, place: str, depth: int) -> None:
     """Refuse values that would not be returned as they were sent."""
     if depth > _DEEPEST:
-        raise _field("run_metadata", f"is nested more than {_DEEPEST} levels deep")
+        raise field_problem("run_metadata", f"is nested more than {_DEEPEST} levels deep")
     if isinstance(value, str) and _SURROGATE.search(value):
-        raise _field("run_metadata", f"{place} contains a lone surrogate")
+        raise field_problem("run_metadata", f"{place} contains a lone surrogate")
     # JSON knows one kind of number: 1e20 and 100000000000000000000 are the same.
     if isinstance(value, int | float) and not -(2**63) <= value < 2**64:
-        raise _field("run_metadata", f"{place} is a number of more than 64 bits: send it as a string")
+        raise field_problem("run_metadata", f"{place} is a number of more than 64 bits: send it as a string")
     if isinstance(value, dict):
         for key, below in value.items():
             _check_json(key, f"a key of {place}", depth)
@@ -333,7 +335,7 @@ def invalid_cursor(name: str) -> Problem:
 def run_filter(pairs: Pairs) -> RunFilter:
     """Which runs `GET /v1/runs` lists. Raises `Problem`."""
     query = dict(pairs)
-    statuses = _several(pairs, "status")
+    statuses = several(pairs, "status")
     for status in statuses:
         if not _STATUS.fullmatch(status):
             raise Problem("invalid-query", f"status {status[:40]!r} is not a status such as SUCCEEDED")
@@ -351,7 +353,7 @@ def run_filter(pairs: Pairs) -> RunFilter:
 
 def dimensions(pairs: Pairs) -> tuple[list[str], bool]:
     """The dimensions of `GET /v1/statistics`, and whether the worst come first. Raises `Problem`."""
-    by = _several(pairs, "by") or ["status"]
+    by = several(pairs, "by") or ["status"]
     for name in by:
         if name not in DIMENSIONS or by.count(name) > 1:
             raise Problem(
@@ -377,7 +379,7 @@ def time_of(query: dict[str, str], name: str) -> str | None:
         raise Problem("invalid-query", detail, field=name) from None
 
 
-def _several(pairs: Pairs, of: str) -> list[str]:
+def several(pairs: Pairs, of: str) -> list[str]:
     """The values of a parameter that is repeated, or that has several separated by commas."""
     return [one for name, value in pairs if name == of for one in value.split(",")]
 

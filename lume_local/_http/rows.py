@@ -15,6 +15,7 @@ from lume_local._http import requests
 from lume_local._http.lookup import require_output, require_run
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._runs.flow_registry import FlowRegistry
+from lume_local._runs.read_jobs import read_output
 from lume_local._runs.records import StoredRun
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.paths import Roots
@@ -58,7 +59,7 @@ class RowsApi:
         if is_empty and not as_arrow:
             return Reply(200, _EMPTY)
         flow = self._flows.parsed(run.flow_version)
-        job = self._reader.job(run, flow, part, noted, limit=limit, reason=reason)
+        job = read_output(run, flow, part, noted, limit=limit, reason=reason)
         if place is not None:
             row, position, identity = place
             if job.identity != identity:

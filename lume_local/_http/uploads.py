@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import frozen
 
 from lume_local._http.messages import Problem
-from lume_local._runs.sources.paths import UPLOAD, UPLOAD_NAME
+from lume_local._runs.sources.paths import REPLAY, UPLOAD, UPLOAD_NAME
 from lume_local._shared import no_links
 from lume_local._shared.commit import sync_folder
 
@@ -62,10 +62,11 @@ class Uploads:
         Raises:
             Problem: the name is invalid, the file is too large, the disk or the quota is full.
         """
-        if not UPLOAD_NAME.fullmatch(name):
+        if not UPLOAD_NAME.fullmatch(name) or name.startswith(REPLAY):
             raise Problem(
                 "invalid-field",
-                "name: must be 1 to 200 letters, digits, '.', '_' and '-', and begin with a letter or digit",
+                "name: must be 1 to 200 letters, digits, '.', '_' and '-', and begin with a letter or digit; but "
+                f"not with {REPLAY}",
                 field="name",
             )
         self._check_size(length or 0)

@@ -11,12 +11,13 @@ from typing import Any
 
 import anyio
 from anyio.to_thread import run_sync
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from lume_async._base.elided import bounded
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._runs.execution import Stop
+from lume_local._runs.read_jobs import read_output
 from lume_local._runs.recorder import closed, entered
 from lume_local._runs.records import StoredRun
 from lume_local._runs.row_reader import RowReader
@@ -25,15 +26,16 @@ from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.times import now_text
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.protocol import Done, Execute, Failed, RowsPage, StageBegun, Unreadable
+from lume_local._shared.protocol import Done, Execute, Failed, Json, RowsPage, StageBegun, Unreadable
 
 
 @frozen
 class DryRunResult:
-    """How a run would have ended, and its first rows of each kind, as JSON arrays."""
+    """How a run would have ended, its first rows of each kind as JSON arrays, and what the ledger would record."""
 
     run: StoredRun
     rows: dict[str, str]
+    ledger: dict[str, Any] = field(factory=dict)
 
 
 class DryRuns:
@@ -43,7 +45,9 @@ class DryRuns:
         self._paths, self._pool, self._reader, self._time_limit = paths, pool, reader, time_limit
         self._turn = anyio.Semaphore(1)
 
-    async def do(self, flow: Flow, source_path: str, run_metadata: Any, limit: int) -> DryRunResult:
+    async def do(
+        self, flow: Flow, source_path: str, run_metadata: Any, limit: int, *, is_replay: bool = False
+    ) -> DryRunResult:
         """Execute a run but its commit; returns `limit` rows of each kind. Raises what compiling the flow raises."""
         run = StoredRun(
             seq=0,
@@ -59,9 +63,10 @@ class DryRuns:
         )
         async with self._turn:
             try:
-                job = evolve(await self._paths.job(run), dry_run=True, engine=None)
-                run, built = await self._executed(run, job)
-                return DryRunResult(run, await self._rows(run, flow, built, limit))
+                job = await self._paths.job(run)
+                job = evolve(job, dry_run=True, engine=None, mended=None, is_replay=is_replay)
+                run, built, ledger = await self._executed(run, job)
+                return DryRunResult(run, await self._rows(run, flow, built, limit), ledger)
             except PathRefused as error:
                 return DryRunResult(_ended(run, RunStatus.FAILED, str(error)), {})
             except WorkerDied as error:
@@ -71,8 +76,8 @@ class DryRuns:
                 with anyio.CancelScope(shield=True):
                     await run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
 
-    async def _executed(self, run: StoredRun, job: Execute) -> tuple[StoredRun, dict[str, str]]:
-        """The run at its end, and the files with its rows. Raises `WorkerDied`."""
+    async def _executed(self, run: StoredRun, job: Execute) -> tuple[StoredRun, dict[str, str], Json]:
+        """The run at its end, the files with its rows, and what is for the ledger. Raises `WorkerDied`."""
         run = evolve(run, started_at=now_text())
         with anyio.move_on_after(self._time_limit):
             async with self._pool.worker() as worker, aclosing(worker.run(job)) as events:
@@ -82,18 +87,19 @@ class DryRuns:
                             run = evolve(run, stages=entered(run.stages, name, rows, now_text()))
                         case Done(record):
                             status, built = RunStatus(record["status"]), record["built"]
-                            return _ended(run, status, record["message"], record["metrics"]), built
+                            run = _ended(run, status, record["message"], record["metrics"])
+                            return run, built, record["ledger"]
                         case Failed(message, metrics):
-                            return _ended(run, RunStatus.FAILED, message, metrics), {}
+                            return _ended(run, RunStatus.FAILED, message, metrics), {}, {}
                 raise WorkerDied(await worker.death())
         message = Stop.OVERDUE.value[1].format(limit=self._time_limit or 0.0)
-        return _ended(run, RunStatus.FAILED, message), {}
+        return _ended(run, RunStatus.FAILED, message), {}, {}
 
     async def _rows(self, run: StoredRun, flow: Flow, built: dict[str, str], limit: int) -> dict[str, str]:
         found = {}
         for part in built if limit else ():
             written = evolve(run, target_locations=built)
-            page = await self._reader.page(self._reader.job(written, flow, part, "", limit=limit))
+            page = await self._reader.page(read_output(written, flow, part, "", limit=limit))
             if isinstance(page, Unreadable):
                 raise RuntimeError(f"the {part} rows can't be read back: {page.problem}")
             assert isinstance(page, RowsPage)

@@ -101,6 +101,7 @@ class RunRecorder:
             locations=record["target_locations"],
             outputs={step["part"]: step["identity"] for step in record["steps"] if "identity" in step},
             read=None if record.get("read") is None else SourceContent(**record["read"]),
+            ledger=record.get("ledger"),
         )
 
     async def end(
@@ -113,6 +114,7 @@ class RunRecorder:
         locations: Json | None = None,
         outputs: dict[str, str] | None = None,
         read: SourceContent | None = None,
+        ledger: Json | None = None,
     ) -> None:
         """Record the end of a run, retried until it is written. A run that has already ended stays unchanged."""
         written = metrics["rows_read"] if metrics and locations else None
@@ -130,6 +132,7 @@ class RunRecorder:
                 ),
                 "outputs": outputs,
                 "read": read,
+                "ledger": ledger,
                 "finished_at": now,
                 "stages": closed(run.stages, written, now),
                 "error_message": message,

@@ -15,15 +15,11 @@ import anyio
 from anyio.to_thread import run_sync
 from attrs import evolve
 
-from lume_local._flow.definition import Flow
 from lume_local._runs.health import Health
-from lume_local._runs.records import StoredRun
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.protocol import ArrowFile, Read, RowsPage, Unreadable
+from lume_local._shared.protocol import ArrowFile, Gather, Gathered, Read, RowsPage, Unreadable
 
 READERS = 2
-_PLAIN = {"delim": ",", "quote": '"', "escape": ""}
-_LITERALS = {"integer": "number", "number": "number", "boolean": "boolean"}
 
 
 class RowReader:
@@ -71,34 +67,10 @@ class RowReader:
             finally:
                 await _removed(folder)
 
-    def job(
-        self, run: StoredRun, flow: Flow, part: str, identity: str, *, limit: int, reason: str | None = None
-    ) -> Read:
-        """The job for the first page of an output; an empty identity matches any file."""
-        is_rejects = part == "rejects"
-        location = str(run.target_locations[part])
-        # Rejects of a CSV source have its dialect and encoding.
-        as_source = is_rejects and flow.source.format == "csv"
-        source = flow.source
-        dialect = {"delim": source.delim, "quote": source.quote, "escape": source.escape}
-        literals = {
-            column.name: _LITERALS[column.type] for column in flow.columns if column.type in _LITERALS
-        }
-        return Read(
-            path=location,
-            identity=identity,
-            csv=dialect if as_source else _PLAIN,
-            encoding=source.encoding if as_source else "utf-8",
-            kinds={} if is_rejects else literals,
-            position="0",
-            row=0,
-            rows=run.metrics["rows_rejected" if is_rejects else "rows_mapped"],
-            limit=limit,
-            is_rejects=is_rejects,
-            reasons=list(run.metrics["reject_reasons"]) if is_rejects else [],
-            reason=reason,
-            types={} if is_rejects else {column.name: column.sql_type for column in flow.columns},
-        )
+    async def gather(self, job: Gather) -> Gathered:
+        """Add rejects to the files of a replay. Raises `WorkerDied`."""
+        async with self._turns:
+            return await self.pool.gather(job)
 
 
 async def _removed(folder: Path) -> None:

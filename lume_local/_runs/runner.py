@@ -5,7 +5,7 @@ The queue is the store itself: a fixed number of lanes each take the oldest wait
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -17,6 +17,7 @@ from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
 from lume_local._runs.execution import NOTHING_WRITTEN, Execution, Stop
 from lume_local._runs.health import Health, why
+from lume_local._runs.ledger import Claim
 from lume_local._runs.recorder import RETRY, RunRecorder
 from lume_local._runs.records import NewRun, StoredRun
 from lume_local._runs.recovery.held_runs import HeldRuns
@@ -78,10 +79,10 @@ class Runner:
 
     # -- for requests
 
-    async def submit(self, new: NewRun) -> tuple[StoredRun, bool]:
-        """Create a run, or find that of the idempotency key; whether it is new. Raises `Duplicate`, `KeyReused`."""
+    async def submit(self, new: NewRun, claims: Sequence[Claim] = ()) -> tuple[StoredRun, bool]:
+        """Create a run, or find that of the idempotency key; whether it is new. Raises what `Store.create` raises."""
         try:
-            run, is_new = await self._store.create(new)
+            run, is_new = await self._store.create(new, claims)
         except anyio.get_cancelled_exc_class():
             self._created()  # possibly: the request is cancelled, but the run may exist
             raise

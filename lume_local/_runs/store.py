@@ -13,10 +13,11 @@ Callers rely on these guarantees:
   survive a power cut. Await it before showing them to clients or acting on them. Stages of runs may be lost.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+from lume_local._runs.ledger import Claim, Ledger
 from lume_local._runs.records import (
     Attempted,
     Count,
@@ -161,6 +162,11 @@ class Store(Protocol):
         ...
 
     @property
+    def ledger(self) -> Ledger:
+        """What happened to rejected rows."""
+        ...
+
+    @property
     def statistics(self) -> Statistics:
         """Counts."""
         ...
@@ -189,10 +195,13 @@ class Store(Protocol):
 
     # -- runs
 
-    async def create(self, new: NewRun) -> tuple[StoredRun, bool]:
+    async def create(self, new: NewRun, claims: Sequence[Claim] = ()) -> tuple[StoredRun, bool]:
         """Claim the source for a new run, or find the run of the same idempotency key; whether it is new.
 
         Of any number of requests for one source, one gets it. Raises `Duplicate`, `KeyReused`.
+
+        Args:
+            claims: the rows of other runs that it replays; `Claimed` is raised unless all can be had.
         """
         ...
 
@@ -205,6 +214,7 @@ class Store(Protocol):
         outputs: dict[str, str] | None = None,
         lineage: bytes | None = None,
         read: SourceContent | None = None,
+        ledger: Mapping[str, Any] | None = None,
         **values: Any,
     ) -> StoredRun | None:
         """Change a run from the state in which it was read, as one change; None if that is no longer its state.
@@ -216,6 +226,7 @@ class Store(Protocol):
             outputs: the identities of the files it has written.
             lineage: the OpenLineage event for this change.
             read: identifies the content of its source.
+            ledger: what the worker has reported of the rejects.
             values: further fields of `StoredRun`.
         """
         ...
@@ -226,6 +237,10 @@ class Store(Protocol):
 
     async def require(self, run_id: str) -> StoredRun:
         """A run that must exist."""
+        ...
+
+    async def run_of_key(self, key: str) -> str | None:
+        """The run of an idempotency key, whatever its request was; None if there is none."""
         ...
 
     async def notes(self, run_id: str) -> list[str]:

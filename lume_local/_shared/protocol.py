@@ -1,9 +1,9 @@
 """The worker protocol: jobs go to a worker's stdin, events come from its stdout, one JSON object a line.
 
 Typed here, structured by cattrs at both ends: a line that is not of the protocol is a `ProtocolError` there, and
-no missing key somewhere else. A worker is `Ready`, is given any number of `Check`, `Finish`, `Look` and `Read`
-jobs and one `Execute`, before each perhaps a `Lend`, and answers the last one with stages and progress and, last,
-with one `Outcome`; then it is `Ready` again or ends.
+no missing key somewhere else. A worker is `Ready`, is given any number of `Check`, `Finish`, `Gather`, `Look` and
+`Read` jobs and one `Execute`, before each perhaps a `Lend`, and answers the last one with stages and progress and,
+last, with one `Outcome`; then it is `Ready` again or ends.
 """
 
 from typing import Any
@@ -44,8 +44,10 @@ class Execute:
     that the flow's sources had the last time, if a change of them is to be reported; `engine` is set if the run is
     spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, `shards` if their number is given, and the
     `kind` of a cluster; `content` is the digest of the source that the run was submitted for, if nothing else may be
-    read; `mends` is how many rejects the run has whose corrected rejects this one reads, None if it reads none;
-    `earlier` is where the values are that no row may repeat (see `targets.earlier_values`).
+    read; `mends` is how many rejects the run has whose corrected rejects this one reads, None if it reads none, and
+    `mended` reads those rejects, if they can still be read (as the fields of a `Read`); `is_replay` is set if the
+    source has rejects of other runs as they were; `earlier` is where the values are that no row may repeat (see
+    `targets.earlier_values`).
     """
 
     run_id: str
@@ -63,6 +65,8 @@ class Execute:
     content: str | None = None
     mends: int | None = None
     earlier: Json | None = None
+    mended: Json | None = None
+    is_replay: bool = False
 
 
 @frozen
@@ -92,6 +96,8 @@ class Read:
         arrow: write the page into a file there, as record batches of Arrow.
         types: with `arrow`, the SQL types of columns of a file that has no types.
         with_schema: with `arrow`, whether the schema comes before them.
+        run_id: of rejects that are shown with those of other runs; each row is shown with it then.
+        picked: of those, the numbers of the rows that the page has, in order, each with its reasons now.
     """
 
     path: str
@@ -110,6 +116,25 @@ class Read:
     arrow: bool = False
     types: dict[str, str] = field(factory=dict)
     with_schema: bool = True
+    run_id: str = ""
+    picked: list[tuple[int, list[str]]] = field(factory=list)
+
+
+@frozen
+class Gather:
+    """Add rejects of some runs to the files of a replay: answered by `Gathered`.
+
+    Attributes:
+        parts: each has `read`, the fields of a `Read`, and `rows`, the set of the rows that are wanted, as text.
+        target: of the files; each name is this with the digest of its columns behind it, and its suffix.
+        csv: the dialect of the files; empty if they are NDJSON.
+        is_marked: whether a file begins with a byte order mark.
+    """
+
+    parts: list[Json]
+    target: str
+    csv: dict[str, str]
+    is_marked: bool = False
 
 
 @frozen
@@ -196,6 +221,16 @@ class ArrowFile:
 
 
 @frozen
+class Gathered:
+    """For each part the files that have got its rows, in order: `path`, and `rows`, a set as text.
+
+    Of a part that can't be read, `kind` and `problem` (see `Unreadable`) instead.
+    """
+
+    parts: list[list[Json]]
+
+
+@frozen
 class Unreadable:
     """There is no such page: which kind of problem, and what it is."""
 
@@ -240,11 +275,26 @@ class Cancelled:
     """The run was interrupted; nothing was written."""
 
 
-Job = Check | Execute | Finish | Look | Read | Lend | Cancel
+Job = Check | Execute | Finish | Gather | Look | Read | Lend | Cancel
 Outcome = Done | Failed | Cancelled
 Event = (
-    Ready | Checked | Refused | Looked | RowsPage | ArrowFile | Unreadable | StageBegun | Progressed | Outcome
+    Ready
+    | Checked
+    | Refused
+    | Looked
+    | Gathered
+    | RowsPage
+    | ArrowFile
+    | Unreadable
+    | StageBegun
+    | Progressed
+    | Outcome
 )
+
+
+def read_job(plain: Json) -> Read:
+    """A `Read` from its fields."""
+    return _CONVERTER.structure(plain, Read)
 
 
 def encode(line: Job | Event) -> bytes:

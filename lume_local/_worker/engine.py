@@ -14,6 +14,7 @@ from lume_local._shared.commit import begin, commit, explain
 from lume_local._shared.no_links import Relinked
 from lume_local._shared.protocol import Json
 from lume_local._worker.connection import words_of
+from lume_local._worker.for_ledger import for_ledger
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.seeds import check_seeds
 from lume_local._worker.sources.formats.names import changes, noted
@@ -76,7 +77,8 @@ class Run:
         if self.context.job.dry_run:
             targets.abandon(self.context.folder)
             return self._tried(judged)
-        return publish(self.context, read, judged.metrics, lambda part: self.steps.build(part, judged))
+        build = lambda part: self.steps.build(part, judged)  # noqa: E731
+        return publish(self.context, read, judged.metrics, build, judged.ledger)
 
     def judge(self) -> Judged:
         """Everything up to the building of the targets, in `attempt`."""
@@ -92,7 +94,9 @@ class Run:
         rejects = Rejects(
             context.connection, context.flow, taken.statements, malformed, taken.staged, duplicates
         )
-        return Judged(taken, metrics, rejects, message)
+        return Judged(
+            taken, metrics, rejects, message, for_ledger(context.job, taken.intake, rejects, metrics)
+        )
 
     def _measure(self, taken: TakenIn) -> tuple[Metrics, bool]:
         """The metrics, whose row counts agree, and whether there are duplicates."""
@@ -161,6 +165,8 @@ class Run:
                 )
         hint = hint_of_encoding(flow, taken.intake.malformed, taken.intake.layout.raw)
         rejected, limit = metrics["rows_rejected"], flow["max_ratio"]
+        if self.context.job.is_replay:  # of rows that were rejected already: those that are again stay open
+            rejected = 0
         read = metrics["rows_read"] - metrics.get("rows_filtered", 0)
         if rejected and limit is not None and rejected > limit * read:
             return (
@@ -185,7 +191,13 @@ class Run:
             if metrics["rows_mapped" if part == "mapped" else "rows_rejected"]
         }
         status = "FAILED" if judged.message else status_of(metrics)
-        return {"status": status, "message": judged.message, "metrics": metrics, "built": built}
+        return {
+            "status": status,
+            "message": judged.message,
+            "metrics": metrics,
+            "built": built,
+            "ledger": judged.ledger,
+        }
 
 
 @contextmanager
@@ -231,7 +243,7 @@ def check_targets(context: Context) -> None:
 
 
 def publish(
-    context: Context, read: Json | None, metrics: Metrics, build: Callable[[str], Path]
+    context: Context, read: Json | None, metrics: Metrics, build: Callable[[str], Path], ledger: Json
 ) -> dict[str, Any]:
     """Commit what `build` gives for each target, then carry that out: the rejects first, the mapped rows last.
 
@@ -242,6 +254,7 @@ def publish(
         "metrics": metrics,
         "target_locations": {"mapped": None, "rejects": None},
         "read": read,
+        "ledger": ledger,
         "steps": [context.earlier.step()] if context.earlier else [],
     }
     try:

@@ -35,6 +35,7 @@ from lume_local._shared.protocol import (
     Execute,
     Failed,
     Finish,
+    Gather,
     Lend,
     Look,
     Looked,
@@ -51,6 +52,7 @@ from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import confine_check, connect
 from lume_local._worker.engine import Run, RunBroke, RunFailed
+from lume_local._worker.outputs.gather import gather
 from lume_local._worker.outputs.pages import read_page
 from lume_local._worker.small_files import Instances, SmallFiles, place_of
 from lume_local._worker.sources.places.source_kinds import source_of
@@ -68,7 +70,7 @@ _HEARTBEAT = 5.0
 """Seconds after which progress is sent even where there is none: a worker that is silent is taken for stopped."""
 
 
-_Job = Check | Execute | Finish | Look | Read
+_Job = Check | Execute | Finish | Gather | Look | Read
 """What is done."""
 
 
@@ -242,8 +244,10 @@ def _resident() -> int:
         return most if sys.platform == "darwin" else most * 1024
 
 
-def _answer(job: Check | Finish | Look | Read) -> Event:
+def _answer(job: Check | Finish | Gather | Look | Read) -> Event:
     match job:
+        case Gather():
+            return gather(job)
         case Check():
             return _check(job)
         case Finish():

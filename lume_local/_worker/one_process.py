@@ -50,7 +50,10 @@ class OneProcess:
     def take_in_files(self, files: list[File], seeds: dict[str, Any]) -> TakenIn:
         """The same of files that the connection can read, with seeds that it has loaded."""
         context = self._context
-        intake = read_source(self._connection, files, self._flow, self._folder, context.pause)
+        is_mended = context.job.mended is not None
+        intake = read_source(
+            self._connection, files, self._flow, self._folder, context.pause, is_mended=is_mended
+        )
         check_columns(self._flow, intake.layout)
         statements = Statements(self._flow, intake.layout)
         context.enter("TRANSFORMING", None)

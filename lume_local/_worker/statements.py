@@ -203,7 +203,7 @@ class Statements:
         """One row: how many rows there are, how many rejects, then how many rows break each check."""
         items = ["count(*)", count_of("_lume_reject")]
         for n in range(len(self.flow["checks"])):
-            items.append(count_of(f"(_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0"))
+            items.append(count_of(_breaks(n)))
         return f"SELECT {', '.join(items)} FROM {staged}"
 
     def kinds(self, staged: str) -> str:
@@ -213,10 +213,7 @@ class Statements:
 
     def first_broken(self, staged: str, check: int) -> str:
         """The number of the first row that breaks a check, from 1."""
-        return (
-            f"SELECT min(file_row_number) + 1 FROM {staged} "
-            f"WHERE (_lume_why{check // BITS} & {1 << (check % BITS)}) <> 0"
-        )
+        return f"SELECT min(file_row_number) + 1 FROM {staged} WHERE {_breaks(check)}"
 
     def mapped(self, staged: str, duplicates: bool) -> str:
         """The rows to publish, in the order of the source."""
@@ -257,6 +254,25 @@ class Statements:
             "WHERE _lume_reject OR twice.n IS NOT NULL ORDER BY staged.file_row_number"
         )
 
+    def numbered_rejects(self, staged: str, duplicates: bool) -> str:
+        """The rejected rows with their number among the rows, `n`, and among the rejects, `k`, both from 0."""
+        late = ", twice.bits, twice.why" if duplicates else ""
+        whys = "".join(f", _lume_why{n}" for n in range(self.masks))
+        rows = f"{staged} WHERE _lume_reject" if not duplicates else self.rejected(staged, duplicates)
+        items = f"file_row_number AS n{whys}{late}"
+        return f"SELECT *, row_number() OVER (ORDER BY n) - 1 AS k FROM (SELECT {items} FROM {rows})"
+
+    def conditions(self, duplicates: bool) -> dict[str, str]:
+        """For each reason the condition by which one of `numbered_rejects` has it; those of `why` are not here."""
+        found: dict[str, str] = {}
+        for n, check in enumerate(self.flow["checks"]):
+            if check["on_fail"] == "reject":
+                either = found.get(check["reason"])
+                found[check["reason"]] = f"{either} OR {_breaks(n)}" if either else _breaks(n)
+        for n, name in enumerate(self.flow["unique"] if duplicates else ()):
+            found[twin_reason(name)] = f"(bits & {1 << n}) <> 0"
+        return found
+
     def _unpacked(self, staged: str) -> str:
         if self._keeps_all:
             return staged
@@ -289,14 +305,22 @@ class Statements:
     def _each_reason(self, duplicates: bool) -> Iterator[str]:
         for n, check in enumerate(self.flow["checks"]):
             if check["on_fail"] == "reject" and (self.found is None or check["reason"] in self.found):
-                bit = f"(_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0"
-                yield f"CASE WHEN {bit} THEN {text(check['reason'])} END"
+                yield f"CASE WHEN {_breaks(n)} THEN {text(check['reason'])} END"
         if duplicates:
             for n, name in enumerate(self.flow["unique"]):
                 yield f"CASE WHEN (twice.bits & {1 << n}) <> 0 THEN {text(twin_reason(name))} END"
             if self.flow["references"] or self.flow["judged_by_table"]:
                 yield "twice.why"
         yield "NULL::VARCHAR"
+
+
+def _breaks(check: int) -> str:
+    return f"(_lume_why{check // BITS} & {1 << (check % BITS)}) <> 0"
+
+
+def rejects_as_bits(condition: str, count: int, number: str = "k") -> str:
+    """An aggregate: which of `count` rejects meet it, as a BIT; NULL if none does."""
+    return f"bitstring_agg({number}, 0, {count - 1}) FILTER ({condition})::VARCHAR"
 
 
 def count_of(condition: str) -> str:

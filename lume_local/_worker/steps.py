@@ -144,12 +144,14 @@ class Judged:
 
     Attributes:
         message: of a dry run, why a real one would fail.
+        ledger: what the server's ledger records of the rejects (see `for_ledger`).
     """
 
     taken: TakenIn
     metrics: Metrics
     rejects: Rejects
     message: str | None = None
+    ledger: dict[str, Any] = field(factory=dict, repr=False)
 
 
 class RunSteps(Protocol):

@@ -210,6 +210,23 @@ async def dry_run(client: Client, _folder: Path) -> None:
     await client.dry_run("f:v1", "s.csv")
 
 
+async def inbox(client: Client, _folder: Path) -> None:
+    await client.inbox()
+
+
+async def open_rejects(client: Client, _folder: Path) -> None:
+    async for _ in client.open_rejects():
+        pass
+
+
+async def discard_rejects(client: Client, _folder: Path) -> None:
+    await client.discard_rejects("they were sent by mistake", flow="f")
+
+
+async def replay(client: Client, _folder: Path) -> None:
+    await client.replay("f")
+
+
 async def register_flow(client: Client, folder: Path) -> None:
     await client.register_flow({"flow": "f", "version": "v1"})
 
@@ -238,6 +255,7 @@ OPERATIONS: list[Callable[[Client, Path], Awaitable[None]]] = [
         list_flows,
     ),
     *(upload, download, rerun, resubmit, deliveries, dismiss, statistics, dry_run),
+    *(inbox, open_rejects, discard_rejects, replay),
 ]
 
 
@@ -277,7 +295,13 @@ def test_no_public_operation_is_missing() -> None:
 ARROW = "application/vnd.apache.arrow.stream"
 ARROW_END = b"\xff\xff\xff\xff\0\0\0\0"
 CONTENT = b"id,email\n1,a@example.org\n"
-DRY = json.loads((Path(__file__).parents[1] / "contract/run_dry.json").read_text())
+
+
+def golden(name: str) -> Any:
+    return json.loads((Path(__file__).parents[1] / f"contract/{name}.json").read_text())
+
+
+DRY = golden("run_dry")
 COUNTED = {"content_hash": "h", "created_at": "2026-01-01T00:00:00Z"}
 
 
@@ -295,10 +319,14 @@ class WholeService(Service):
                 return FakeAnswer(200, CONTENT, {"Content-Length": str(len(CONTENT)), "ETag": '"1"'})
             case ["runs"] if b"dry_run" in (request.body or b""):
                 return FakeAnswer(200, DRY)
+            case ["inbox"] | ["replays"]:
+                return FakeAnswer(200, golden(place.path.removeprefix("/v1/").removesuffix("s")))
+            case ["rejects", "discard"]:
+                return FakeAnswer(200, {"discarded": 1})
             case ["runs", _, "rejects" | "mapped"] if request.headers.get("Accept") == ARROW:
                 following = {} if "cursor" in place.query else {"Lume-Next-Cursor": "2"}
                 return FakeAnswer(200, ARROW_END, {"Content-Type": ARROW, **following})
-            case ["runs", _, "rejects" | "mapped"]:
+            case ["runs", _, "rejects" | "mapped"] | ["rejects"]:
                 return self._page({"_lume_row": 1}, place.query)
             case ["uploads", name]:
                 digest = hashlib.sha256(CONTENT).hexdigest()

@@ -42,13 +42,18 @@ async def single_runs(client: lume.Client) -> None:
     assert_type(await run.download("mapped", "a.csv", progress=lambda sent, total: None), Path)
     assert_type(await client.dry_run("f:v1", "a.csv", limit=3), lume.DryRun)
     assert_type(await client.statistics(by=["day", "status"]), list[lume.RunCount])
+    assert_type((await client.inbox(flow="f")).flows, list[lume.InboxFlow])
+    assert_type(await client.discard_rejects("known", run="run_1", rows=[1]), int)
+    assert_type(await client.replay("f", to="f:v2", reason="why", dry_run=True), lume.Replay)
+    async for rejected in client.open_rejects(flow="f", since=60, state="lost"):
+        assert_type(rejected, dict[str, Any])
     assert_type(await run.rerun(force=True), lume.LumeRun)
     assert_type(await run.resubmit([{"id": 1}]), lume.LumeRun)
     assert_type(await run.dismiss("done"), None)
     assert_type(await run.deliveries(), list[lume.Delivery])
     assert_type(run.rejects("why", limit=3), lume.Rows)
-    async for rejected in run.rejects(as_=Customer):
-        assert_type(rejected, Customer)
+    async for typed in run.rejects(as_=Customer):
+        assert_type(typed, Customer)
     async for customer in run.mapped(as_=Customer):
         assert_type(customer, Customer)
     async for row in run.mapped():

@@ -42,13 +42,18 @@ def single_runs(client: lume.Client) -> None:
     assert_type(run.download("mapped", "a.csv", progress=lambda sent, total: None), Path)
     assert_type(client.dry_run("f:v1", "a.csv", limit=3), lume.DryRun)
     assert_type(client.statistics(by=["day", "status"]), list[lume.RunCount])
+    assert_type((client.inbox(flow="f")).flows, list[lume.InboxFlow])
+    assert_type(client.discard_rejects("known", run="run_1", rows=[1]), int)
+    assert_type(client.replay("f", to="f:v2", reason="why", dry_run=True), lume.Replay)
+    for rejected in client.open_rejects(flow="f", since=60, state="lost"):
+        assert_type(rejected, dict[str, Any])
     assert_type(run.rerun(force=True), lume.LumeRun)
     assert_type(run.resubmit([{"id": 1}]), lume.LumeRun)
     assert_type(run.dismiss("done"), None)
     assert_type(run.deliveries(), list[lume.Delivery])
     assert_type(run.rejects("why", limit=3), lume.Rows)
-    for rejected in run.rejects(as_=Customer):
-        assert_type(rejected, Customer)
+    for typed in run.rejects(as_=Customer):
+        assert_type(typed, Customer)
     for customer in run.mapped(as_=Customer):
         assert_type(customer, Customer)
     for row in run.mapped():

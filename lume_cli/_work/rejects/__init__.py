@@ -1,1 +1,1 @@
-"""The work of `lume rejects` and `lume resubmit`."""
+"""The work of `lume rejects`, `resubmit`, `replay` and `discard`."""

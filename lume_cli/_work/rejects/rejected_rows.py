@@ -14,6 +14,7 @@ from lume_cli._output import run_view
 from lume_cli._output.short_ids import short
 from lume_cli._output.stdout import writing
 from lume_cli._output.text import counted
+from lume_cli._work.rejects.reasons import containing
 
 _BEFORE_FORMULAS = "=+-@\t\r\n\0"
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
@@ -21,7 +22,7 @@ _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 def matching_reasons(run: LumeRun, text: str) -> list[str]:
     """The reasons of a run that contain the text, ignoring case."""
-    return [reason for reason in run.metadata.metrics.reject_reasons if text.lower() in reason.lower()]
+    return containing(run.metadata.metrics.reject_reasons, text)
 
 
 def why_no_rows(run: LumeRun) -> str:

@@ -12,6 +12,8 @@ from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
 
 UPLOAD = "upload://"
 """The prefix of an upload's source path; its name follows."""
+REPLAY = "lume-replay-"
+"""What the names of uploads begin with that the server has gathered for a replay: requests can't use them."""
 UPLOAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """Names never begin with a dot: drafts of uploads do."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")

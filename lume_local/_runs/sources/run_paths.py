@@ -3,9 +3,8 @@
 import shutil
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from lume_local._flow.definition import Flow
 from lume_local._flow.places import SUFFIXES
@@ -14,6 +13,7 @@ from lume_local._flow.source_settings import CONTENT
 from lume_local._flow.store_urls import is_store_url
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
+from lume_local._runs.read_jobs import read_output
 from lume_local._runs.records import StoredRun
 from lume_local._runs.sources.paths import PathRefused, Roots, filled, stored
 from lume_local._runs.sources.source_files import SourceSpec
@@ -74,6 +74,7 @@ class RunPaths:
                 if is_within or file["path"] in (mapped.get("path"), rejects.get("path")):
                     raise PathRefused(f"the target {file['path']!r} is {what}: choose another place")
         warns = flow.source.on_unknown_columns == "warn"
+        parent = await self._parent(run)
         return Execute(
             run_id=run.run_id,
             flow=await self._flows.compiled(run.flow_version),
@@ -85,16 +86,28 @@ class RunPaths:
             threads=THREADS,
             seeds=seeds,
             header=await self._runs.sources.last_header(run.flow_version) if warns else None,
-            engine=self._engine_of(flow),
+            engine=None if parent is not None else self._engine_of(flow),
             content=content,
-            mends=await self._rejects_of((run.run_metadata or {}).get("resubmit_of")),
+            mends=None if parent is None else parent.metrics.get("rows_rejected"),
+            mended=None if parent is None else await self._mended(parent),
+            is_replay=await self._runs.ledger.is_replay(run.run_id),
             earlier=await self._earlier(flow, batch),
         )
 
-    async def _rejects_of(self, parent: Any) -> int | None:
-        """How many rejects the run has whose corrected rejects are to be read; None if there is no such run."""
-        found = await self._runs.get(parent) if isinstance(parent, str) else None
-        return None if found is None else found.metrics.get("rows_rejected")
+    async def _parent(self, run: StoredRun) -> StoredRun | None:
+        """The run whose corrected rejects are to be read; None if there is no such run."""
+        named = (run.run_metadata or {}).get("resubmit_of")
+        return await self._runs.get(named) if isinstance(named, str) else None
+
+    async def _mended(self, parent: StoredRun) -> Json | None:
+        """What reads the rejects of a run; None if nothing does any more."""
+        identity = await self._runs.outputs.identity(parent.run_id, "rejects")
+        location = parent.target_locations.get("rejects")
+        if identity == "" or location is None or not self._flows.is_known(parent.flow_version):
+            return None
+        flow = self._flows.parsed(parent.flow_version)
+        job = read_output(parent, flow, "rejects", identity or "", limit=1)
+        return asdict(evolve(job, path=self._roots.output(job.path)))
 
     async def _earlier(self, flow: Flow, batch: str) -> Json | None:
         """The values that no row of a run may repeat, if they are not in a table (see `EarlierValues`)."""

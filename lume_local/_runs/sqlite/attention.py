@@ -8,7 +8,7 @@ import sqlite3
 
 from lume_local._runs.records import FollowUp
 from lume_local._runs.sqlite.durability import Durability
-from lume_local._runs.sqlite.operation import operation
+from lume_local._runs.sqlite.operation import operation, transaction
 from lume_local._runs.times import now_text
 
 PARENT = "json_extract(new.run_metadata, '$.resubmit_of')"
@@ -56,18 +56,12 @@ class SqliteAttention:
     @operation
     def dismiss(self, run_id: str, why: str) -> None:
         """A person needs no more reminder of this run; it is submitted again as any other."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO dismissals VALUES (?, ?, ?)", [run_id, why, now_text()])
             self._db.execute(
                 "DELETE FROM attention WHERE seq = (SELECT seq FROM runs WHERE run_id = ?)", [run_id]
             )
             self._db.execute("UPDATE runs SET rev = rev + 1 WHERE run_id = ?", [run_id])
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
         self._durability.wanted()
 
     @operation

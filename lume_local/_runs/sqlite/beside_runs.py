@@ -6,7 +6,8 @@ import sqlite3
 import uuid
 
 from lume_local._runs.records import Attempted, PendingDelivery
-from lume_local._runs.sqlite.operation import operation
+from lume_local._runs.sqlite.ledger_entries import LedgerEntries
+from lume_local._runs.sqlite.operation import operation, transaction
 from lume_local._runs.sqlite.schema import RECEIVER
 from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent
@@ -101,8 +102,8 @@ class SqliteDeliveries:
 class SqliteOutputs:
     """The table `outputs`: for each run and part (`mapped`, `rejects`) the identity of its file."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+    def __init__(self, db: sqlite3.Connection, ledger: LedgerEntries) -> None:
+        self._db, self._ledger = db, ledger
 
     def note(self, run_id: str, identities: dict[str, str]) -> None:
         """Store what a run has written; part of the transaction that ends the run."""
@@ -120,7 +121,10 @@ class SqliteOutputs:
 
     @operation
     def forget(self, run_id: str, part: str) -> None:
-        self._db.execute("UPDATE outputs SET identity = '' WHERE run_id = ? AND part = ?", [run_id, part])
+        with transaction(self._db):
+            self._db.execute("UPDATE outputs SET identity = '' WHERE run_id = ? AND part = ?", [run_id, part])
+            if part == "rejects":
+                self._ledger.set_lost(run_id, is_lost=True)
 
     @operation
     def identity(self, run_id: str, part: str) -> str | None:

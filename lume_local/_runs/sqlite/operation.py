@@ -1,7 +1,8 @@
 """Operations of the store as coroutine functions."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from types import CoroutineType
 from typing import Any, ParamSpec, TypeVar, cast
@@ -26,6 +27,18 @@ def operation(method: Callable[P, T]) -> "Callable[P, CoroutineType[Any, Any, T]
             raise failure(error) from error
 
     return cast("Callable[P, CoroutineType[Any, Any, T]]", carried_out)  # mypy infers a Coroutine
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """A block whose changes take effect together or not at all."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:  # SQLite itself rolls back on some errors, such as a full disk
+            db.execute("ROLLBACK")
 
 
 def failure(error: sqlite3.Error) -> StoreFailed:

@@ -17,14 +17,15 @@ What a power cut may lose, and why no run is lost or repeated:
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import orjson
 
+from lume_local._runs.ledger import Claim
 from lume_local._runs.records import (
     ACTIVE,
     Cursor,
@@ -41,8 +42,9 @@ from lume_local._runs.sqlite.attention import SqliteAttention
 from lume_local._runs.sqlite.beside_runs import SqliteDeliveries, SqliteOutputs, SqliteSources
 from lume_local._runs.sqlite.durability import Durability
 from lume_local._runs.sqlite.listing import selected
-from lume_local._runs.sqlite.operation import operation
+from lume_local._runs.sqlite.operation import operation, transaction
 from lume_local._runs.sqlite.schema import FLOW, VERSION
+from lume_local._runs.sqlite.sqlite_ledger import SqliteLedger
 from lume_local._runs.sqlite.state_file import open_state
 from lume_local._runs.sqlite.statistics import SqliteStatistics, flow_range
 from lume_local._runs.times import now_text
@@ -67,11 +69,12 @@ class SqliteStore:
         row = self._db.execute("SELECT value FROM facts WHERE name = 'store_id'").fetchone()
         self.store_id: str = row[0]
         self.deliveries = SqliteDeliveries(self._db)
-        self.outputs = SqliteOutputs(self._db)
         self.sources = SqliteSources(self._db)
         self.statistics = SqliteStatistics(self._db)
         self._durability = Durability(path)
         self.attention = SqliteAttention(self._db, self._durability)
+        self.ledger = SqliteLedger(self._db, self._durability)
+        self.outputs = SqliteOutputs(self._db, self.ledger.entries)
         self._submissions = anyio.Lock(fast_acquire=True)
 
     async def settled(self) -> None:
@@ -86,25 +89,15 @@ class SqliteStore:
         self._durability.close()
         self._db.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:  # SQLite itself rolls back on some errors, such as a full disk
-                self._db.execute("ROLLBACK")
-
     # -- runs
 
-    async def create(self, new: NewRun) -> tuple[StoredRun, bool]:
+    async def create(self, new: NewRun, claims: Sequence[Claim] = ()) -> tuple[StoredRun, bool]:
         async with self._submissions:
-            return await self._create(new)
+            return await self._create(new, claims)
 
     @operation
-    def _create(self, new: NewRun) -> tuple[StoredRun, bool]:
-        with self._transaction():
+    def _create(self, new: NewRun, claims: Sequence[Claim]) -> tuple[StoredRun, bool]:
+        with transaction(self._db):
             earlier = self._run_of_key(new)
             if earlier is not None:
                 return self._require(earlier), False
@@ -119,6 +112,7 @@ class SqliteStore:
             if new.idempotency_key is not None:
                 values = [new.idempotency_key, new.fingerprint, run_id, now]
                 self._db.execute("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?)", values)
+            self.ledger.entries.claim(run_id, claims)
             run = self._require(run_id)
         self._durability.wanted()
         return run, True
@@ -184,6 +178,11 @@ class SqliteStore:
     def _note_change(self, run_id: str, status: str, finished_at: str | None) -> None:
         query = "INSERT INTO changes (run_id, status, finished_at, at) VALUES (?, ?, ?, ?)"
         self._db.execute(query, [run_id, status, finished_at, now_text()])
+
+    @operation
+    def run_of_key(self, key: str) -> str | None:
+        row = self._db.execute("SELECT run_id FROM idempotency_keys WHERE key = ?", [key]).fetchone()
+        return None if row is None else str(row["run_id"])
 
     @operation
     def notes(self, run_id: str) -> list[str]:
@@ -256,6 +255,7 @@ class SqliteStore:
         outputs: dict[str, str] | None = None,
         lineage: bytes | None = None,
         read: SourceContent | None = None,
+        ledger: Mapping[str, Any] | None = None,
         **values: Any,
     ) -> StoredRun | None:
         assignments, arguments = ["status = ?", "rev = rev + 1"], [status]
@@ -266,7 +266,7 @@ class SqliteStore:
             f"UPDATE runs SET {', '.join(assignments)} WHERE run_id = ? AND rev = ? RETURNING {_RUN_COLUMNS}"
         )
         run_id = seen.run_id
-        with self._transaction():
+        with transaction(self._db):
             rows = self._db.execute(query, [*arguments, run_id, seen.rev]).fetchall()
             if not rows:
                 return None
@@ -279,9 +279,12 @@ class SqliteStore:
                 self.outputs.note(run_id, outputs)
             if read is not None:
                 self.sources.note(run_id, read)
+            run = _run(rows[0])
+            if status not in ACTIVE:
+                self.ledger.entries.run_ended(run, ledger or {})
         if status not in ACTIVE:
             self._durability.wanted()
-        return _run(rows[0])
+        return run
 
     @operation
     def runs(self, wanted: RunFilter, before: int | None, limit: int) -> list[StoredRun]:
@@ -314,7 +317,7 @@ class SqliteStore:
 
     @operation
     def forget(self, before: str, limit: int) -> int:
-        with self._transaction():
+        with transaction(self._db):
             old = "SELECT key FROM idempotency_keys WHERE at < ? LIMIT ?"
             query = f"DELETE FROM idempotency_keys WHERE key IN ({old})"
             keys = self._db.execute(query, [before, limit]).rowcount

@@ -14,6 +14,7 @@ from pathlib import Path
 from lume_local._runs.health import is_full
 from lume_local._runs.sqlite import operation
 from lume_local._runs.sqlite.attention import MENDS
+from lume_local._runs.sqlite.ledger_schema import LEDGER
 from lume_local._runs.sqlite.migrations import migrate
 from lume_local._runs.sqlite.schema import SCHEMA, VERSION
 from lume_local._runs.sqlite.statistics import COUNTS
@@ -68,7 +69,7 @@ def _create(path: Path, outputs: Path | None) -> None:
     draft.unlink(missing_ok=True)
     db = sqlite3.connect(draft, isolation_level=None)
     try:
-        db.executescript(f"BEGIN; {SCHEMA} {COUNTS} {MENDS} PRAGMA user_version = {VERSION}; COMMIT")
+        db.executescript(f"BEGIN; {SCHEMA} {COUNTS} {MENDS} {LEDGER} PRAGMA user_version = {VERSION}; COMMIT")
         db.execute("INSERT INTO facts VALUES ('store_id', ?)", [uuid.uuid4().hex[:8]])
     except sqlite3.DatabaseError as error:
         raise (_full(path) if is_full(path.parent) else error) from None

@@ -28,6 +28,8 @@ from lume_local._shared.protocol import (
     Execute,
     Failed,
     Finish,
+    Gather,
+    Gathered,
     Job,
     Json,
     Lend,
@@ -56,6 +58,8 @@ FINISH_LIMIT = 600.0
 """Seconds that carrying out a commit may take."""
 READ_LIMIT = 60.0
 """Seconds that reading a page of an output may take."""
+GATHER_LIMIT = 600.0
+"""Seconds that gathering rejects of some runs may take."""
 PATIENCE = 5.0
 """Seconds for a worker to exit after its stdin is closed, or to be ready again after a run."""
 MOST_RUNS = 1000
@@ -186,6 +190,13 @@ class Worker:
             return await self._answer(job, ArrowFile if job.arrow else RowsPage, Unreadable)
         self._give_up()
         raise WorkerDied(f"reading a page took longer than {READ_LIMIT:g} s")
+
+    async def gather(self, job: Gather) -> Gathered:
+        """Add rejects to the files of a replay. Raises `WorkerDied`, also if that takes too long."""
+        with anyio.move_on_after(GATHER_LIMIT):
+            return await self._answer(job, Gathered, Gathered)
+        self._give_up()
+        raise WorkerDied(f"gathering the rows took longer than {GATHER_LIMIT:g} s")
 
     async def look(self, job: Look) -> Looked:
         """The content of a source. Raises `WorkerDied`. The caller limits the time, and then ends the process."""

@@ -12,7 +12,17 @@ from lume_local._flow.fields import FlowError
 from lume_local._runs.health import Health
 from lume_local._runs.workers.child import Start
 from lume_local._runs.workers.worker import Worker, WorkerDied
-from lume_local._shared.protocol import ArrowFile, Json, Look, Looked, Read, RowsPage, Unreadable
+from lume_local._shared.protocol import (
+    ArrowFile,
+    Gather,
+    Gathered,
+    Json,
+    Look,
+    Looked,
+    Read,
+    RowsPage,
+    Unreadable,
+)
 
 Answer = TypeVar("Answer")
 
@@ -199,6 +209,10 @@ class WorkerPool:
     async def read(self, job: Read) -> RowsPage | ArrowFile | Unreadable:
         """A page of an output, from a spare worker. Raises `WorkerDied`."""
         return await self._answered(lambda worker: worker.read(job))
+
+    async def gather(self, job: Gather) -> Gathered:
+        """Add rejects to the files of a replay, by a spare worker. Raises `WorkerDied`."""
+        return await self._answered(lambda worker: worker.gather(job))
 
     async def look(self, job: Look) -> Looked:
         """The content of a source, by a spare worker. Raises `WorkerDied`."""

@@ -5,7 +5,7 @@ They are read from the file itself, or from a copy of an object of limited size.
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ from lume_local._worker.outputs.arrow_rows import (
 from lume_local._worker.outputs.csv_rows import CsvRows
 from lume_local._worker.outputs.ndjson_rows import NdjsonRows
 from lume_local._worker.outputs.parquet_rows import ParquetRows
-from lume_local._worker.outputs.row_json import Broken, OutputRows, Reasons, reject_json
+from lume_local._worker.outputs.row_json import Broken, OutputRow, OutputRows, Reasons, reject_json
 from lume_local._worker.sources.files import is_utf8_name
 from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.places.held import Held, named
@@ -106,8 +106,9 @@ def read_page(job: Read) -> RowsPage | ArrowFile | Unreadable:
             before = place.identity()
             if job.identity and job.identity != before:
                 return _changed("the file has been changed since the run wrote it")
-            with _opened(job, place.path) as rows:
-                page = (_written if job.arrow else _filled)(job, rows, before)
+            fill = _picked if job.run_id else _written if job.arrow else _filled
+            with opened(job, place.path) as rows:
+                page = fill(job, rows, before)
             if place.identity() != before:
                 return _changed("the file was changed while it was read")
     except TooLarge as error:
@@ -136,12 +137,25 @@ def _not_arrow(error: Exception) -> Unreadable:
     return Unreadable("not-acceptable", f"{named(str(error))}; request the rows as JSON")
 
 
+def all_rows_of(job: Read) -> Generator[OutputRow]:
+    """All rows of an output, as it was written.
+
+    Raises `Broken`, `StoreTrouble`, `TooLarge`, OSError, `duckdb.Error`.
+    """
+    with open_output(job.path, job.folder) as place:
+        if job.identity and job.identity != place.identity():
+            raise Broken("the file has been changed since the run wrote it")
+        with opened(job, place.path) as rows:
+            yield from rows
+
+
 def _changed(how: str) -> Unreadable:
     return Unreadable("output-changed", how)
 
 
 @contextmanager
-def _opened(job: Read, path: Path) -> Iterator[OutputRows]:
+def opened(job: Read, path: Path) -> Iterator[OutputRows]:
+    """The rows of an output from the position of the job on."""
     suffix = Path(job.path).suffix.lower()  # `path` may be another name of the file
     if suffix == ".parquet":
         with connect() as connection:
@@ -199,6 +213,25 @@ def _filled(job: Read, rows: OutputRows, file: str) -> RowsPage:
         size += len(item)
     position = str(rows.position())
     return _page(items, None if next(found, None) is None else position, row, file)
+
+
+def _picked(job: Read, rows: OutputRows, file: str) -> RowsPage:
+    """Read until the picked rows are found, or the page is full."""
+    items: list[bytes] = []
+    size = scanned = 0
+    row, wanted = job.row, iter(job.picked)
+    number, reasons = next(wanted)
+    for one in rows:
+        row += 1
+        scanned += len(one.body)
+        if row - 1 == number:
+            own: dict[str, str | int] = {"_lume_run": job.run_id, "_lume_reject": row}
+            items.append(reject_json(one.row, one.line, reasons, one.body, own))
+            size += len(items[-1])
+            number, reasons = next(wanted, (-1, []))
+        if number < 0 or size >= MOST_BYTES or scanned >= MOST_SCANNED:
+            return _page(items, str(rows.position()), row, file)
+    return _page(items, None, row, file)
 
 
 def _page(items: list[bytes], position: str | None, row: int, file: str) -> RowsPage:

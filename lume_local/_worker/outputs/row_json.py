@@ -35,9 +35,15 @@ def object_json(names: Sequence[str], values: Sequence[str | None], kinds: Seque
     return b"{" + b",".join(members) + b"}"
 
 
-def reject_json(row: int | None, line: int | None, reasons: list[str], rest: bytes) -> bytes:
+def reject_json(
+    row: int | None,
+    line: int | None,
+    reasons: list[str],
+    rest: bytes,
+    own: dict[str, str | int] | None = None,
+) -> bytes:
     """A rejected row: where it was in the source, why it was rejected, and `rest`, the object of its columns."""
-    head = orjson.dumps({"_lume_row": row, "_lume_line": line, "_lume_reasons": reasons})
+    head = orjson.dumps({**(own or {}), "_lume_row": row, "_lume_line": line, "_lume_reasons": reasons})
     return head[:-1] + (b"}" if rest == b"{}" else b"," + rest[1:])
 
 

@@ -161,6 +161,6 @@ def whole(argument: dict[str, Any]) -> dict[str, Any]:
                     for part in context.targets
                     if part == "mapped" or judged.metrics["rows_rejected"]
                 }
-                return {"metrics": judged.metrics, "built": built}
+                return {"metrics": judged.metrics, "built": built, "ledger": judged.ledger}
         except RunFailed as error:
             return {"message": str(error), "metrics": error.metrics, "broke": isinstance(error, RunBroke)}

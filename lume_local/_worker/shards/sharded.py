@@ -50,10 +50,11 @@ def execute(context: Context, tasks: Callable[[], AbstractContextManager[Tasks]]
         plans = planned(context.source.each(), context.flow, engine, context.folder)
         if "kind" in engine and _is_small(plans, engine) and not context.job.dry_run:
             with tasks() as of_cluster:
-                metrics, built = _as_task(context, of_cluster)
+                done = _as_task(context, of_cluster)
+            metrics, built = done["metrics"], done["built"]
             metrics["shards"] = _described(context, 1, plans)
             context.enter("SYNCING_TARGET", metrics["rows_read"])
-            return publish(context, read, metrics, lambda part: Path(built[part]))
+            return publish(context, read, metrics, lambda part: Path(built[part]), done["ledger"])
         if len(plans) < 2 and not any(plan.pieces for plan in plans):
             one = OneProcess(context, shards=_described(context, 1, plans))
             return Run(context, one).finish(read)
@@ -67,13 +68,13 @@ def _is_small(plans: list[Plan], engine: dict[str, Any]) -> bool:
     return bool(plans) and not any(plan.pieces for plan in plans) and size <= engine["shard_bytes"]
 
 
-def _as_task(context: Context, tasks: Tasks) -> tuple[Metrics, dict[str, str]]:
+def _as_task(context: Context, tasks: Tasks) -> dict[str, Any]:
     """Have a cluster do the run as one task, so that it bounds how many such runs there are at a time."""
     context.enter("TRANSFORMING", None)
     (result,) = tasks.do("whole", [{"job": plain_job(context.job)}])
     if "message" in result:
         raise (RunBroke if result["broke"] else RunFailed)(result["message"], result["metrics"])
-    return result["metrics"], result["built"]
+    return result
 
 
 class Sharded:

@@ -216,6 +216,7 @@ class Reading:
         malformed: takes what can't be a row.
         is_beginning: whether the source begins with it: only there are magic bytes and a BOM recognized.
         is_end: whether the source ends with it: only there is a footer.
+        identities: takes which rejects the records of corrected ones are, if that is to be known.
     """
 
     connection: DuckDBPyConnection
@@ -228,3 +229,4 @@ class Reading:
     pause: Pause
     is_beginning: bool = True
     is_end: bool = True
+    identities: list[tuple[str, str, str]] | None = None

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from duckdb import DuckDBPyConnection
 
 from lume_async._base.elided import elided
@@ -22,6 +22,7 @@ from lume_local._worker.sources.formats.text.encoding import refuse_other_encodi
 from lume_local._worker.sources.intake import Account, Malformed, Reading
 from lume_local._worker.sources.mending.mended import as_saved
 from lume_local._worker.sources.mending.mended_book import DELIM, as_csv
+from lume_local._worker.sources.mending.mended_rows import Identity, note_others
 from lume_local._worker.sources.mending.resent import BEGINNING, OF_REJECTS, delim_of_rejects
 from lume_local._worker.sources.mending.resent_objects import read_resent_objects
 from lume_local._worker.sources.places.query_source import read_rows
@@ -55,38 +56,59 @@ _KINDS = {
 
 @frozen
 class Intake:
-    """A source that was split."""
+    """A source that was split.
+
+    Attributes:
+        identities: of corrected rejects, in their order; empty if they were not asked for.
+    """
 
     layout: Layout
     account: Account
     malformed: AllMalformed
+    identities: list[Identity] = field(factory=list, repr=False)
 
 
 def read_source(
-    connection: DuckDBPyConnection, files: list[File], flow: dict[str, Any], folder: Path, pause: Pause
+    connection: DuckDBPyConnection,
+    files: list[File],
+    flow: dict[str, Any],
+    folder: Path,
+    pause: Pause,
+    *,
+    is_mended: bool = False,
 ) -> Intake:
-    """Split the files. Raises `SourceError`, and whatever `pause` raises, which is called every few megabytes."""
+    """Split the files. Raises `SourceError`, and whatever `pause` raises, which is called every few megabytes.
+
+    Args:
+        is_mended: whether they are corrected rejects whose identities are needed.
+    """
     readings, layouts = list[Reading](), list[Layout]()
+    identities = list[Identity]()
     for n, file in enumerate(files):
         own = folder
         if len(files) > 1:
             own = folder / f"file{n}"
             own.mkdir()
         about = (file.path, file.shown, flow, own, Account(file.bytes), Malformed(own / "malformed"), pause)
-        whole = Reading(connection, *about, file.is_beginning, file.is_end)
+        noting = identities if is_mended else None
+        whole = Reading(connection, *about, file.is_beginning, file.is_end, noting)
         with closing(_parts(whole, file.format)) as parts:
             for reading, sheet in parts:
                 readings.append(reading)
                 check_number(len(readings))
+                noted = len(identities)
                 with closing(reading.malformed):
                     layouts.append(
                         _layout(reading, file.format) if sheet is None else read_excel(reading, sheet)
                     )
+                if is_mended and len(identities) == noted:
+                    note_others(reading, layouts[-1])
     all_malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
     if len(readings) == 1:
-        return Intake(layouts[0], readings[0].account, all_malformed)
+        return Intake(layouts[0], readings[0].account, all_malformed, identities)
     account = Account.of([(one.shown, one.account) for one in readings])
-    return Intake(one_after_the_other(layouts, [one.shown for one in readings]), account, all_malformed)
+    together = one_after_the_other(layouts, [one.shown for one in readings])
+    return Intake(together, account, all_malformed, identities)
 
 
 def _parts(reading: Reading, format: str) -> Generator[tuple[Reading, OpenSheet | None], None, None]:

@@ -16,9 +16,11 @@ import pytest
 from attrs import evolve, frozen
 from local.states import PARTS, moved
 
-from lume_local._runs.records import Cursor, Duplicate, NewRun, RunFilter, StoredFlow, StoredRun
+from lume_local._runs.ledger import Claim, RowFilter, RowsOfRun
+from lume_local._runs.records import Cursor, Duplicate, NewRun, RunFilter, StoredRun
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._shared.identity import SourceContent
+from lume_local._shared.row_set import all_rows, packed
 
 SHORT, LONG = 1_000, 20_000
 NEW = NewRun("f:v1", "new.csv", "/new.csv", {}, False, "new", "print", "https://a.b/", "trace", "a note")
@@ -34,7 +36,14 @@ GROW_WITH_HISTORY = (
     "attention",
     "mends",
     "dismissals",
+    "rejected",
+    "rejected_for",
+    "closings",
+    "row_accounts",
 )
+
+
+CLOSED = f"x'{packed(all_rows(8)).hex()}'"
 
 
 class Recorded(sqlite3.Connection):
@@ -109,6 +118,13 @@ def fill(db: sqlite3.Connection, runs: int) -> None:
         INSERT INTO mends SELECT 'run_' || n, 'run_' || (n / 8) FROM n WHERE n > 8;
         INSERT INTO dismissals SELECT 'run_' || n, 'x', at FROM n WHERE n % 3 = 0;
         INSERT INTO deliveries SELECT 'dlv_' || n, 'run_' || n, 'u', x'00', 1, NULL, at, NULL, at FROM n;
+        INSERT INTO inbox VALUES (1, 'f', '', 8), (2, 'f', 'why', 8), (3, 'f', 'other', 8);
+        INSERT INTO rejected (seq, run_id, flow, source_key, at, count, open, closed)
+            SELECT n + 1, 'run_' || n, 'f', '/s' || n, at, 8, iif(n % 4, 0, 8), iif(n % 4, {CLOSED}, NULL) FROM n;
+        INSERT INTO rejected_for SELECT 2 + n % 2, n + 1, iif(n % 4, 0, 8), NULL FROM n;
+        INSERT INTO closings (seq, state, count, rows, by, at)
+            SELECT n + 1, 'discarded', 8, {CLOSED}, 'x', at FROM n WHERE n % 4;
+        INSERT INTO row_accounts (flow, source_key, read) SELECT 'f', '/s' || n, 8 FROM n;
         COMMIT;
         """
     )
@@ -181,12 +197,34 @@ async def mended(aged: Aged) -> Any:
     )
 
 
+async def rejecting(aged: Aged) -> Any:
+    figures = {"rows_read": 2, "rows_mapped": 1, "rows_rejected": 1, "source": {}}
+    run = await a_run(aged.store)
+    ledger = {"reasons": {"why": None}}
+    return await aged.store.update(
+        run, "PARTIAL_FAILED", metrics=figures, ledger=ledger, finished_at="2026-01-29"
+    )
+
+
+async def replaying(aged: Aged) -> Any:
+    """A replay of the newest rows, which ends without effect, so that the next one can have them."""
+    found = (await aged.store.ledger.rows(RowFilter("f"), aged.runs - 50, 2))[-1]
+    unique = f"/{uuid.uuid4()}"
+    new = evolve(NEW, source_key=unique, idempotency_key=unique)
+    run, _ = await aged.store.create(new, [Claim(found.seq, 0, found.rows)])
+    assert await aged.store.ledger.is_replay(run.run_id)
+    return await aged.store.update(run, "FAILED", finished_at="2026-01-29")
+
+
+def rows(wanted: RowFilter, *, deep: bool) -> "Operation":
+    return lambda aged: aged.store.ledger.rows(wanted, aged.runs // 10 if deep else 0, 50)
+
+
 def listed(wanted: RunFilter, *, deep: bool) -> "Operation":
     return lambda aged: aged.store.runs(wanted, aged.runs // 2 if deep else None, 50)
 
 
 Operation = Callable[[Aged], Awaitable[Any]]
-
 FLOW = StoredFlow("f:v1", "hash", {}, {}, "engine", "2026")
 
 
@@ -203,8 +241,11 @@ OPERATIONS: dict[str, Operation] = {
         NewRun("f:v1", "s0", "/s0", {}, False, None, "")
     ),
     "create: forced": lambda aged: aged.store.create(NewRun("f:v1", "s0", "/s0", {}, True, None, "")),
+    "create: a replay": lambda aged: replaying(aged),
     "update": ended,
     "update: of corrected rejects": mended,
+    "update: with rejects": lambda aged: rejecting(aged),
+    "run_of_key": lambda aged: aged.store.run_of_key("k1"),
     "get": lambda aged: aged.store.get("run_1"),
     "require": lambda aged: aged.store.require("run_1"),
     "notes": lambda aged: aged.store.notes("run_1"),
@@ -227,7 +268,7 @@ OPERATIONS: dict[str, Operation] = {
     "sources.last_header: of a flow that always failed": (
         lambda aged: aged.store.sources.last_header("broken:v1")
     ),
-    "attention.of": lambda aged: aged.store.attention.of("run_1"),
+    "attention.of": lambda aged: aged.store.attention.of("run_0"),
     "attention.dismiss": lambda aged: aged.store.attention.dismiss("run_1", "known"),
     "deliveries.waiting": lambda aged: aged.store.deliveries.waiting(10),
     "deliveries.body": body,
@@ -235,12 +276,35 @@ OPERATIONS: dict[str, Operation] = {
     "deliveries.pending": lambda aged: aged.store.deliveries.pending(),
     "deliveries.delivered": delivered,
     "deliveries.failed": failed,
-    "attention.of": lambda aged: aged.store.attention.of("run_0"),
-    "attention.dismiss": lambda aged: aged.store.attention.dismiss("run_1", "known"),
     "sources.read_by": lambda aged: aged.store.sources.read_by("run_1"),
     "outputs.identity": lambda aged: aged.store.outputs.identity("run_1", "mapped"),
     "outputs.forget": lambda aged: aged.store.outputs.forget("run_0", "mapped"),
     "outputs.written_before": lambda aged: aged.store.outputs.written_before("2027", 20),
+    "ledger.inbox": lambda aged: aged.store.ledger.inbox(None, "2026"),
+    "ledger.inbox: of a flow": lambda aged: aged.store.ledger.inbox("f", "2026"),
+    "ledger.days": lambda aged: aged.store.ledger.days("f", "why", "2026"),
+    "ledger.account": lambda aged: aged.store.ledger.account("f", "/s1"),
+    "ledger.reasons": lambda aged: aged.store.ledger.reasons(1),
+    "ledger.discard": lambda aged: aged.store.ledger.discard([RowsOfRun(2, "run_1", 1, 8)], "x", "y"),
+    "ledger.unended": lambda aged: aged.store.ledger.unended(0, 50),
+    "ledger.lose": lambda aged: aged.store.ledger.lose("run_3"),
+    "ledger.find": lambda aged: aged.store.ledger.find("run_3"),
+    "ledger.is_replay": lambda aged: aged.store.ledger.is_replay("run_1"),
+    "ledger.replays": lambda aged: aged.store.ledger.replays("f"),
+    **{
+        f"ledger.rows: {name}{', deep' * deep}": rows(wanted, deep=deep)
+        for deep in (False, True)
+        for name, wanted in {
+            "all": RowFilter(),
+            "of a flow": RowFilter("f"),
+            "with a reason": RowFilter("f", ("why",)),
+            "with one of several": RowFilter("f", ("why", "other")),
+            "of a run": RowFilter(run_id="run_1"),
+            "discarded": RowFilter(state="discarded"),
+            "lost": RowFilter("f", state="lost"),
+            "replaying": RowFilter(state="replaying"),
+        }.items()
+    },
     **{f"statistics.counts: {by}": counted(by) for by in ("hour", "day", "flow_version", "status")},
     **{
         f"runs: {name}{', deep' * deep}": listed(wanted, deep=deep)

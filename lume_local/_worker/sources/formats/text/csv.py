@@ -21,6 +21,7 @@ from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.formats.text.scan import Counter, Scanner
 from lume_local._worker.sources.formats.text.skeleton import Skeleton
 from lume_local._worker.sources.intake import Copy, Reading
+from lume_local._worker.sources.mending.mended_rows import Noting, has_identity
 from lume_local._worker.sources.mending.resent import RAW, Resent, Rewriter
 from lume_local._worker.sql import literal, text
 from lume_local._worker.statements import Layout
@@ -79,6 +80,8 @@ def split_records(
     """Look at every record; with `copied` what is to be read has no header. Raises `SourceError`."""
     path, flow, account = reading.path, reading.flow, reading.account
     header = _header(reading, dialect)
+    if reading.identities is not None and has_identity(header.names):
+        resent = Noting(header.names, dialect, reading.identities, resent)
     footer = footer_of(path, header.end, dialect, flow) if reading.is_end else None
     names, line_end, end = header.names, header.line_end, header.end
     account.lines += header.lines

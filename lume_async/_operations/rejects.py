@@ -1,0 +1,210 @@
+"""`RejectedRows`: the operations of a client on the rejected rows of many runs.
+
+Each method imports its work on first use, as those of `ManyRuns` do.
+"""
+
+import uuid
+import warnings
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lume_async._base import arguments
+from lume_async._base.duration import Duration, optional_seconds
+from lume_async._http.sender import Sender
+from lume_async.models import check_run_id, plain_text
+
+if TYPE_CHECKING:
+    from lume_async._wire.inbox_models import Inbox, Replay, RowState, UnreadableRows
+
+_PAGE = 1000
+_FOREVER = 366 * 24 * 3600.0
+"""Seconds for a replay without a timeout."""
+
+
+class RejectedRows:
+    """The operations of `Client` on the rejected rows of many runs."""
+
+    _sender: Sender
+
+    async def inbox(self, *, flow: str | None = None, since: datetime | Duration | None = None) -> "Inbox":
+        """Count the open rejected rows of all runs, by flow and reason.
+
+        A row is open until it is mended (accepted in an edited form), replayed (accepted as it was, by another flow
+        version), discarded, or superseded, when its whole source is read again.
+
+        Args:
+            flow: only rows of this flow, in all its versions.
+            since: count new and closed rows from the beginning of this day on: an aware `datetime`, or so many
+                seconds (or a `timedelta`) ago. By default from yesterday on.
+
+        Raises:
+            ValueError: an argument is not valid; no request was sent.
+            NotSupportedError: the server has no inbox.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        from lume_async._wire import inbox_endpoints
+
+        return await self._sender.send(inbox_endpoints.inbox(self._filters(flow, None, since)))
+
+    def open_rejects(
+        self,
+        *,
+        flow: str | None = None,
+        reason: str | Sequence[str] | None = None,
+        since: datetime | Duration | None = None,
+        run: str | None = None,
+        state: "RowState" = "open",
+        limit: int | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield rejected rows of many runs, those of the oldest run first.
+
+        The rows are those of `LumeRun.rejects`, with `_lume_run`, the ID of their run, and `_lume_reject`, their
+        number among its rejects. `_lume_reasons` are the reasons that they have now: a replay may have changed them.
+        Rows that can't be read are skipped with a warning.
+
+        Args:
+            flow: only rows of this flow, in all its versions.
+            reason: only rows with this reason, or with one of several, spelled as in the inbox.
+            since: only rows of runs that ended at this time or later: an aware `datetime`, or so many seconds (or a
+                `timedelta`) ago.
+            run: only rows of the run with this ID.
+            state: only rows in this state: "open" for those that nothing has been done about, "replaying", "lost",
+                "mended", "replayed", "discarded" or "superseded".
+            limit: the maximum number of rows.
+
+        Raises:
+            ValueError: an argument is not valid; no request was sent.
+            NotSupportedError: raised by the iteration: the server does not list rows of many runs.
+        """
+        from lume_async._base.batched import Chunked
+        from lume_async._run.pages import check_limit, pages
+        from lume_async._wire import inbox_endpoints
+        from lume_async._wire.inbox_models import ROW_STATES
+
+        check_limit(limit)
+        if state not in ROW_STATES:
+            raise ValueError(f"state must be one of {', '.join(ROW_STATES)}, not {arguments.shown(state)}")
+        filters = self._filters(flow, reason, since) | {"state": state}
+        if run is not None:
+            filters["run"] = check_run_id(run)
+        return Chunked(
+            pages(
+                self._sender,
+                lambda size, cursor: inbox_endpoints.rejected_rows(filters, size, cursor, _warn),
+                _PAGE,
+                limit,
+            ),
+            "rejected rows",
+        )
+
+    async def discard_rejects(
+        self,
+        why: str,
+        *,
+        flow: str | None = None,
+        reason: str | Sequence[str] | None = None,
+        since: datetime | Duration | None = None,
+        run: str | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> int:
+        """Note that nothing is left to do about open rejected rows; returns how many were open. Idempotent.
+
+        The server records the name of the key, the time and the reason. Rows in a replay that has not ended are not
+        discarded.
+
+        Args:
+            why: one line for people who look at the rows later.
+            flow: rows of this flow, in all its versions; or pass `run`.
+            reason: only rows with this reason, or with one of several.
+            since: only rows of runs that ended at this time or later: an aware `datetime`, or so many seconds (or a
+                `timedelta`) ago.
+            run: rows of the run with this ID.
+            rows: of that run, the numbers of the rows among its rejects (`_lume_reject`), at most 10,000.
+
+        Raises:
+            ValueError: an argument is not valid; no request was sent.
+            NotSupportedError: the server does not discard rows.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        from lume_async._wire import inbox_endpoints
+
+        body: dict[str, Any] = {"why": plain_text(why, "why"), **self._filters(flow, reason, since)}
+        if (flow is None) == (run is None):
+            raise ValueError("pass either flow or run: the rows of which are to be discarded")
+        if run is not None:
+            body["run"] = check_run_id(run)
+        if rows is not None:
+            if run is None:
+                raise ValueError("rows are numbers of rejects of one run: pass run")
+            numbers = arguments.several(rows, "rows", "numbers of rejects", Sequence)
+            body["rows"] = [arguments.whole(row, "rows") for row in numbers]
+        return await self._sender.send(inbox_endpoints.discard(body))
+
+    async def replay(
+        self,
+        flow: str,
+        *,
+        to: str | None = None,
+        reason: str | Sequence[str] | None = None,
+        since: datetime | Duration | None = None,
+        dry_run: bool = False,
+        timeout: Duration | None = 3600,
+    ) -> "Replay":
+        """Send the open rejected rows of a flow through one of its versions, as they were.
+
+        Rows with the same columns are processed by one run. A row is in one replay at a time and is accepted once,
+        even if the client or the server is killed: call it again for the rows that are still open. Rows that are
+        rejected again stay open, with the reasons that they have then.
+
+        Args:
+            flow: the name of the flow; rows of all its versions are replayed.
+            to: the flow version that judges them, by default the one registered last.
+            reason: only rows with this reason, or with one of several, spelled as in the inbox.
+            since: only rows of runs that ended at this time or later: an aware `datetime`, or so many seconds (or a
+                `timedelta`) ago.
+            dry_run: only find out how many of the rows would be accepted; nothing is kept.
+            timeout: seconds (or a `timedelta`) to gather the rows, and for a dry run to process them.
+
+        Raises:
+            InvalidRequestError: the flow version does not exist, or it can't process such rows.
+            NotSupportedError: the server does not offer replays.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        from lume_async._wire import inbox_endpoints
+
+        seconds = optional_seconds(timeout, "timeout")
+        arguments.flag(dry_run, "dry_run")
+        body: dict[str, Any] = {
+            **self._filters(plain_text(flow, "flow"), reason, since),
+            "dry_run": dry_run,
+        }
+        if to is not None:
+            body["to"] = plain_text(to, "to")
+        call = inbox_endpoints.replay(body, uuid.uuid4().hex, _FOREVER if seconds is None else seconds)
+        return await self._sender.send(call, timeout=seconds)
+
+    def _filters(
+        self, flow: str | None, reason: str | Sequence[str] | None, since: datetime | Duration | None
+    ) -> dict[str, str | list[str]]:
+        from lume_async._many.listing import oldest
+
+        filters: dict[str, str | list[str]] = {}
+        if flow is not None:
+            filters["flow"] = plain_text(flow, "flow")
+        if reason is not None:
+            arguments.instance(reason, "reason", (str, list, tuple), "one reason or a list of them")
+            reasons = [reason] if isinstance(reason, str) else [*reason]
+            if not reasons:
+                raise ValueError("reason must name at least one reason: pass None for all")
+            filters["reason"] = [arguments.text(one, "reason") for one in reasons]
+        if (first := oldest(self._sender, since)) is not None:
+            filters["since"] = first.astimezone(UTC).isoformat()
+        return filters
+
+
+def _warn(rows: "UnreadableRows") -> None:
+    are = "row" if rows.rows == 1 else "rows"
+    warnings.warn(
+        f"{rows.rows:,} rejected {are} of run {rows.run_id} can't be read: {rows.problem}", stacklevel=2
+    )

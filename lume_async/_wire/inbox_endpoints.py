@@ -1,0 +1,91 @@
+"""The requests about rejected rows of many runs, as data. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from lume_async._decoding import structure
+from lume_async._wire.answers import decode_object
+from lume_async._wire.call import Call, Response
+from lume_async._wire.endpoints import JSON_BODY, Page, path_of
+from lume_async._wire.headers import IDEMPOTENCY_KEY
+from lume_async._wire.inbox_models import Inbox, Replay, UnreadableRows
+from lume_async._wire.row_endpoints import Row, exact_object, rows_page
+from lume_async.errors import ResponseDecodeError
+
+Filters = Mapping[str, str | list[str]]
+
+
+def inbox(filters: Filters) -> Call[Inbox]:
+    """The counts of open rows."""
+    return Call(
+        operation="GET /v1/inbox",
+        path=path_of("/v1/inbox", filters),
+        decode=lambda answer: structure(decode_object(answer.body), Inbox, at="$"),
+        optional=True,
+    )
+
+
+def rejected_rows(
+    filters: Filters, limit: int, cursor: str | None, on_unreadable: Callable[[UnreadableRows], None]
+) -> Call[Page[Row]]:
+    """One page of rejected rows. `on_unreadable` is called for rows that can't be read."""
+
+    def decode(answer: Response) -> Page[Row]:
+        raw = exact_object(answer.body)
+        page = rows_page(raw)
+        for one in structure(raw.get("unreadable") or [], list[UnreadableRows], at="$.unreadable"):
+            on_unreadable(one)
+        return page
+
+    return Call(
+        operation="GET /v1/rejects",
+        path=path_of("/v1/rejects", {**filters, "limit": str(limit)}, cursor=cursor),
+        decode=decode,
+        optional=True,
+    )
+
+
+def discard(body: Mapping[str, Any]) -> Call[int]:
+    """Note that nothing is left to do about rows. Idempotent."""
+    return Call(
+        operation="POST /v1/rejects/discard",
+        path="/v1/rejects/discard",
+        headers=JSON_BODY,
+        body=orjson.dumps(body),
+        decode=lambda answer: _count(decode_object(answer.body)),
+        optional=True,
+    )
+
+
+def replay(body: Mapping[str, Any], idempotency_key: str, patience: float) -> Call[Replay]:
+    """Replay rows. It may be repeated: rows that a replay has are in no other.
+
+    Args:
+        patience: seconds that gathering the rows may take, on top of the time limit.
+    """
+    return Call(
+        operation="POST /v1/replays",
+        path="/v1/replays",
+        headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
+        body=orjson.dumps(body),
+        decode=lambda answer: _replay(decode_object(answer.body)),
+        hold=patience,
+        optional=True,
+    )
+
+
+def _count(raw: Mapping[str, Any]) -> int:
+    return structure(raw.get("discarded"), int, at="$.discarded")
+
+
+def _replay(raw: Mapping[str, Any]) -> Replay:
+    return structure({**raw, "run_ids": _ids(raw.get("runs") or [])}, Replay, at="$")
+
+
+def _ids(runs: Sequence[Any]) -> list[str]:
+    for number, run in enumerate(runs):
+        if not isinstance(run, dict) or not isinstance(run.get("id"), str):
+            raise ResponseDecodeError(f"expected a run @ $.runs[{number}]")
+    return [run["id"] for run in runs]

@@ -1,0 +1,44 @@
+"""The inbox and what a replay would do, as tables and JSON. Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import asdict
+
+from lume_async import Inbox, InboxFlow, Replay
+from lume_cli._output.text import moment
+
+HEADERS = ("FLOW", "OPEN", "NEW", "OLDEST", "REASON")
+TRIAL_HEADERS = ("ROWS", "ACCEPTED", "REASON")
+
+
+def rows(inbox: Inbox) -> Iterator[tuple[str, ...]]:
+    """For each flow its reasons; a row with two reasons is under both."""
+    for item in inbox.items:
+        yield item.flow, f"{item.open:,}", f"{item.new:,}", moment(item.oldest), item.reason
+
+
+def to_dict(flow: InboxFlow, inbox: Inbox) -> dict[str, Any]:
+    """A flow with its reasons."""
+    reasons = [_plain(asdict(item)) for item in inbox.items if item.flow == flow.flow]
+    return {**_plain(asdict(flow)), "reasons": reasons}
+
+
+def trial_rows(replay: Replay) -> Iterator[tuple[str, ...]]:
+    for one in replay.reasons:
+        yield f"{one.rows:,}", f"{one.passed:,}", one.reason
+
+
+def trial_to_dict(replay: Replay) -> dict[str, Any]:
+    fields = ("to", "rows", "passed", "reasons", "rejected_for", "messages", "unreadable")
+    plain = asdict(replay)
+    return {name: plain[name] for name in fields}
+
+
+def _plain(value: Any) -> Any:
+    """With times as text."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.isoformat() if hasattr(value, "isoformat") else value

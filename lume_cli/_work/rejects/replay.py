@@ -1,0 +1,88 @@
+"""A replay of rejected rows, or what it would do. The work of `replay`."""
+
+from lume_async import Client, Replay
+from lume_cli._options import Waiting
+from lume_cli._output import exit_codes, inbox_view
+from lume_cli._output.text import counted
+from lume_cli._session import CommandSession
+from lume_cli._work.rejects.reasons import matching_in_inbox
+from lume_cli._work.wait import Wait
+
+
+class Replaying:
+    """One replay.
+
+    Args:
+        waiting: how to wait for its runs; None: not at all.
+    """
+
+    def __init__(self, session: CommandSession, waiting: Waiting | None) -> None:
+        self._session, self._waiting = session, waiting
+        self._wait: Wait | None = None
+
+    async def of(
+        self,
+        client: Client,
+        flow: str,
+        *,
+        to: str | None,
+        reason: str | None,
+        since: float | None,
+        dry_run: bool,
+    ) -> int:
+        """Start it; return the exit code."""
+        reasons = await matching_in_inbox(self._session, client, flow, reason)
+        if reasons == []:
+            return exit_codes.OK
+        replay = await client.replay(flow, to=to, reason=reasons, since=since, dry_run=dry_run)
+        for one in replay.unreadable:
+            rows = counted(one.rows, "row")
+            self._session.say.warn(f"{rows} of run {one.run_id} can't be read and stay open: {one.problem}")
+        if dry_run:
+            self._show(replay)
+            return exit_codes.OK
+        if replay.replaying:
+            self._session.say.note(
+                f"{counted(len(replay.replaying), 'earlier replay')} of {flow} not ended yet: "
+                "the rows that they have are not in this one"
+            )
+        return await self._follow(client, replay)
+
+    def _show(self, replay: Replay) -> None:
+        data = self._session.data
+        if data.format != "table":
+            data.document(inbox_view.trial_to_dict(replay))
+            return
+        data.line(f"{replay.to} would accept {replay.passed or 0:,} of {counted(replay.rows, 'row')}")
+        data.table(inbox_view.TRIAL_HEADERS, inbox_view.trial_rows(replay))
+        for reason, rows in sorted(replay.rejected_for.items(), key=lambda item: -item[1]):
+            self._session.say.note(f"would be rejected again: {rows:,}: {reason}")
+        for message in replay.messages:
+            self._session.say.warn(message)
+
+    async def _follow(self, client: Client, replay: Replay) -> int:
+        say, data = self._session.say, self._session.data
+        # Those of an interrupted attempt are this one's, too.
+        run_ids = [*replay.replaying, *replay.run_ids]
+        if not run_ids:
+            say.note("no open row matches")
+            return exit_codes.OK
+        if replay.run_ids:
+            say.note(f"{counted(replay.rows, 'row')} in {counted(len(replay.run_ids), 'run')} of {replay.to}")
+        if self._waiting is None:
+            if data.format in ("table", "ids"):
+                data.text("\n".join(replay.run_ids) if replay.run_ids else "")
+            else:
+                data.document({"to": replay.to, "rows": replay.rows, "run_ids": replay.run_ids})
+            return exit_codes.OK
+        self._wait = Wait(self._session, run_ids, self._waiting)
+        return await self._wait.until_ended(client)
+
+    def interruption(self) -> tuple[str, str | None]:
+        """The message for Ctrl-C, and the command to resume."""
+        if self._wait is None:
+            return (
+                "interrupted; rows that are replayed already are not replayed twice: repeat the command",
+                None,
+            )
+        return self._session.resume_wait(self._wait.unfinished)

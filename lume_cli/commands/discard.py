@@ -1,0 +1,64 @@
+"""`lume discard`: nothing is left to do about rejected rows."""
+
+import click
+
+from lume_cli._options import GlobalOptions, Seconds, Utf8, server_options
+
+
+@click.command("discard")
+@click.argument("flow", type=Utf8(), required=False, metavar="[FLOW]")
+@click.option("--run", metavar="RUN", help="Rows of this run, instead of those of a flow.")
+@click.option("--reason", metavar="TEXT", help="Only rows with a reason that contains TEXT.")
+@click.option(
+    "--since",
+    type=Seconds(above_zero=True),
+    metavar="TIME",
+    help="Only rows of runs that ended in this time.",
+)
+@click.option(
+    "--why", type=Utf8(), required=True, metavar="TEXT", help="Why nothing is left to do; recorded."
+)
+@server_options
+@click.pass_obj
+def command(
+    options: GlobalOptions,
+    *,
+    flow: str | None,
+    run: str | None,
+    reason: str | None,
+    since: float | None,
+    why: str,
+) -> None:
+    """Discard the open rejected rows of FLOW, or of one run: they leave the inbox. Print how many they were.
+
+    The rows stay in the rejects of their runs. Who discarded them, when and why is recorded. Rows in a replay that
+    has not ended stay open.
+
+    \b
+    lume discard customers --reason "not an email address" --why "these accounts are closed"
+    lume discard --run 2f91d0ab --why "sent by mistake"
+    """
+    from lume_async import Client
+    from lume_cli._output import exit_codes
+    from lume_cli._output.text import counted
+    from lume_cli._session import CommandSession
+    from lume_cli._work.rejects.reasons import matching_in_inbox
+    from lume_cli._work.run_ids import whole_ids
+
+    if (flow is None) == (run is None):
+        raise click.UsageError("name a FLOW, or a run with --run")
+    session = CommandSession(options)
+
+    async def work(client: Client) -> int:
+        reasons = await matching_in_inbox(session, client, flow, reason)
+        whole = None if run is None else (await whole_ids(client, [run]))[0]
+        count = 0
+        if reasons != []:
+            count = await client.discard_rejects(why, flow=flow, run=whole, reason=reasons, since=since)
+        if session.data.format == "table":
+            session.data.line(f"discarded {counted(count, 'row')}")
+        else:
+            session.data.document({"discarded": count})
+        return exit_codes.OK
+
+    session.finish_with_client(work)

@@ -1,0 +1,63 @@
+"""`lume replay`: send open rejected rows through a newer version of their flow."""
+
+import click
+
+from lume_cli._options import (
+    GlobalOptions,
+    Seconds,
+    Utf8,
+    Waiting,
+    server_or_ids_options,
+    submit_and_wait_options,
+)
+
+
+@click.command("replay")
+@click.argument("flow", type=Utf8(), metavar="FLOW")
+@click.option("--to", type=Utf8(), metavar="VERSION", help="The flow version to use, by default the newest.")
+@click.option("--reason", metavar="TEXT", help="Only rows with a reason that contains TEXT.")
+@click.option(
+    "--since",
+    type=Seconds(above_zero=True),
+    metavar="TIME",
+    help="Only rows of runs that ended in this time.",
+)
+@click.option("--dry-run", is_flag=True, help="Only show how many rows would be accepted, by reason.")
+@submit_and_wait_options
+@server_or_ids_options
+@click.pass_obj
+def command(
+    options: GlobalOptions,
+    *,
+    flow: str,
+    to: str | None,
+    reason: str | None,
+    since: float | None,
+    dry_run: bool,
+    waiting: Waiting | None,
+) -> None:
+    """Send the open rejected rows of FLOW through one of its versions, as they were. Print the ids of the runs.
+
+    FLOW is a name without a version; rows of all its versions are replayed, those with the same columns by one run.
+    Each row is accepted once, even if this command or the server is killed: repeat it for the rows that are still
+    open. Rows that are rejected again stay open.
+
+    \b
+    lume replay customers --reason "not an email address" --since 90d --dry-run
+    lume replay customers --reason "not an email address" --since 90d --to customers:v4 --wait
+    """
+    from lume_async import Client
+    from lume_cli._session import CommandSession
+    from lume_cli._work.rejects.replay import Replaying
+
+    if flow.count(":"):
+        raise click.UsageError(
+            f"FLOW is a name without a version: lume replay {flow.partition(':')[0]} --to {flow}"
+        )
+    session = CommandSession(options, "ids")
+    replaying = Replaying(session, waiting)
+
+    async def work(client: Client) -> int:
+        return await replaying.of(client, flow, to=to, reason=reason, since=since, dry_run=dry_run)
+
+    session.finish_with_client(work, replaying.interruption)

@@ -1,0 +1,183 @@
+"""The ledger of rejected rows: what happened to each of them, over all runs. Its values, and what a store offers.
+
+A rejected row is open until it is mended (accepted in an edited form), replayed (accepted as it was, by a newer
+version), discarded, or superseded (its whole source was read again). It is identified by its run and its number among
+the rejects of that run, as they were written. Sets of rows are integers (see `row_set`).
+
+A corrected row that is rejected again is a row of the run on the corrected rejects; a replayed one stays a row of its
+own run, with the reasons that it has now. For each source, and for each flow:
+
+    read + added + again = accepted + filtered + open + lost + discarded + superseded
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+OPEN, REPLAYING, LOST = "open", "replaying", "lost"
+ENDS = ("mended", "replayed", "discarded", "superseded")
+STATES = (OPEN, REPLAYING, LOST, *ENDS)
+"""`open` are rows that nothing happens to; `replaying` those of a replay that has not ended; `lost` are open rows
+whose rejects were removed, so that they can't be seen any more."""
+
+
+@frozen
+class RowFilter:
+    """Which rejected rows are meant; None means all.
+
+    Attributes:
+        reasons: rows with one of these.
+        since: of runs that ended at that time or later.
+        run_id: of this run.
+    """
+
+    flow: str | None = None
+    reasons: tuple[str, ...] | None = None
+    since: str | None = None
+    run_id: str | None = None
+    state: str = OPEN
+
+
+@frozen
+class RowsOfRun:
+    """Some rejected rows of one run.
+
+    Attributes:
+        seq: of the run.
+        rows: the set of them.
+        count: how many rejects the run has.
+    """
+
+    seq: int
+    run_id: str
+    rows: int
+    count: int
+
+
+@frozen
+class UnendedRows:
+    """A run with rows that are open or lost."""
+
+    seq: int
+    run_id: str
+    is_lost: bool
+
+
+@frozen
+class OpenCount:
+    """The open rows of a flow with a reason; those of all reasons if that is None.
+
+    Attributes:
+        open: how many there are, also those that are replayed at the moment.
+        new: how many were rejected since the time that was asked for.
+        closed: how many were closed since then.
+        oldest: when the first run with such rows ended.
+    """
+
+    flow: str
+    reason: str | None
+    open: int
+    new: int
+    closed: int
+    oldest: str | None
+
+
+@frozen
+class Day:
+    """How many rows of a flow were rejected and closed on the day (UTC) that begins at `day`."""
+
+    day: str
+    opened: int
+    closed: int
+
+
+@frozen
+class LedgerAccount:
+    """What became of all rows of a flow, or of one of its sources.
+
+    Attributes:
+        read: by runs that read a whole source.
+        added: in corrected rejects, rows that are no rejects of their run: one that was split, for example.
+        again: accepted or rejected once more, after they were closed already.
+        mended: how many were closed by corrected rejects; `replayed`: by a replay. They are among other figures.
+    """
+
+    read: int = 0
+    added: int = 0
+    again: int = 0
+    accepted: int = 0
+    filtered: int = 0
+    open: int = 0
+    lost: int = 0
+    discarded: int = 0
+    superseded: int = 0
+    mended: int = 0
+    replayed: int = 0
+
+    @property
+    def closes(self) -> bool:
+        """Whether no row is missing, and none counted twice."""
+        ends = self.accepted + self.filtered + self.open + self.lost + self.discarded + self.superseded
+        return self.read + self.added + self.again == ends
+
+
+@frozen
+class Claim:
+    """The rows of one run that a replay has: from its record `start` on."""
+
+    seq: int
+    start: int
+    rows: int
+
+
+class Claimed(Exception):
+    """Some of the rows are not open any more, or another replay has them: select again."""
+
+
+class Ledger(Protocol):
+    """See the module. It changes in the transactions that create and end runs, and by these operations."""
+
+    async def inbox(self, flow: str | None, since: str) -> list[OpenCount]:
+        """The flows with open rows, each followed by its reasons, those with most rows first."""
+        ...
+
+    async def days(self, flow: str, reason: str | None, since: str) -> list[Day]:
+        """The days with changes, oldest first."""
+        ...
+
+    async def account(self, flow: str, source_key: str | None = None) -> LedgerAccount:
+        """The account of a flow, or of one source."""
+        ...
+
+    async def rows(self, wanted: RowFilter, after: int, limit: int) -> list[RowsOfRun]:
+        """The rows of up to `limit` runs with a greater sequence number than `after`, oldest first."""
+        ...
+
+    async def reasons(self, seq: int) -> Mapping[str, int]:
+        """Which rows of a run have which reason now: of those that were replayed, not what its rejects say."""
+        ...
+
+    async def discard(self, found: Sequence[RowsOfRun], by: str, why: str) -> int:
+        """Close these rows, as far as they are open; how many that were."""
+        ...
+
+    async def unended(self, after: int, limit: int) -> list[UnendedRows]:
+        """Runs with open or lost rows and a greater sequence number than `after`, oldest first."""
+        ...
+
+    async def lose(self, run_id: str) -> None:
+        """The rejects of a run can't be read any more."""
+        ...
+
+    async def find(self, run_id: str) -> None:
+        """They can be read again."""
+        ...
+
+    async def is_replay(self, run_id: str) -> bool:
+        """Whether a run that has not ended has rows of other runs."""
+        ...
+
+    async def replays(self, flow: str) -> list[str]:
+        """The replays of a flow that have not ended, oldest first."""
+        ...

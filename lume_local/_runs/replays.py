@@ -1,0 +1,314 @@
+"""Replays: open rejects of many runs go through a version of their flow once more, as they were.
+
+They are gathered in files, one for all that have the same columns, and each file is the source of a run. That run
+claims its rows in the transaction that creates it, and closes those that it accepts in the one that ends it: whatever
+is killed, each row is in one replay at a time, and accepted once.
+"""
+
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.to_thread import run_sync
+from attrs import asdict, evolve, field, frozen
+
+from lume_local._flow.definition import Flow
+from lume_local._flow.source_settings import CONTENT
+from lume_local._runs.dry_run import DryRuns
+from lume_local._runs.flow_registry import FlowRegistry
+from lume_local._runs.ledger import Claim, Claimed, RowFilter, RowsOfRun
+from lume_local._runs.read_jobs import PLAIN, read_output
+from lume_local._runs.records import NewRun, StoredRun
+from lume_local._runs.row_reader import RowReader
+from lume_local._runs.runner import Runner
+from lume_local._runs.sources.contents import Contents
+from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
+from lume_local._runs.sources.source_key import source_key, with_content
+from lume_local._runs.store import Store
+from lume_local._shared import no_links
+from lume_local._shared.commit import sync_file, sync_folder
+from lume_local._shared.protocol import Gather, Json
+from lume_local._shared.row_set import all_rows, as_text, of_text, placed
+
+_MOST_RUNS = 10_000
+"""Runs whose rows one request replays; the rest stay open."""
+_AT_ONCE = 32
+"""Runs whose rows are gathered by one job."""
+_ATTEMPTS = 3
+_OWN_PLACE = ("{run_id}", "{source_path}")
+
+
+class ReplayRefused(Exception):
+    """This version can't replay rows. The message says why and what to do."""
+
+
+@frozen
+class UnreadRows:
+    """Open rows that can't be read: how many, of which run, and why."""
+
+    run_id: str
+    rows: int
+    kind: str
+    problem: str
+
+
+@frozen
+class Started:
+    """Attributes:
+    runs: the replays.
+    rows: how many rows they have.
+    replaying: the replays of the flow that were active before.
+    """
+
+    runs: list[StoredRun]
+    rows: int
+    replaying: list[str]
+    unread: list[UnreadRows]
+
+
+@frozen
+class Tried:
+    """What a replay would do.
+
+    Attributes:
+        passed: how many rows it would accept.
+        reasons: for each reason that the rows have, how many they are and how many of them would be accepted.
+        rejected_for: the reasons of the others then.
+        messages: why it would fail.
+    """
+
+    rows: int = 0
+    passed: int = 0
+    reasons: dict[str, list[int]] = field(factory=dict)
+    rejected_for: dict[str, int] = field(factory=dict)
+    messages: list[str] = field(factory=list)
+    unread: list[UnreadRows] = field(factory=list)
+
+
+@frozen
+class _Gathered:
+    """The files with rows of runs, and what can't be read."""
+
+    files: dict[Path, list[Claim]]
+    unread: list[UnreadRows]
+
+
+class Replays:
+    def __init__(
+        self,
+        store: Store,
+        flows: FlowRegistry,
+        runner: Runner,
+        dry_runs: DryRuns,
+        contents: Contents,
+        reader: RowReader,
+        roots: Roots,
+    ) -> None:
+        self._store, self._flows, self._runner, self._dry_runs = store, flows, runner, dry_runs
+        self._contents, self._reader, self._roots = contents, reader, roots
+
+    async def clear(self) -> None:
+        """Remove the files of replays that have ended."""
+        used = {Path(key.partition("#")[0]).name for key in await self._store.active_sources()}
+        await run_sync(self._remove, used)
+
+    def _remove(self, used: set[str]) -> None:
+        for path in [*self._roots.uploads.glob(f"{REPLAY}*"), *self._roots.uploads.glob(f".{REPLAY}*")]:
+            if path.name not in used:
+                path.unlink(missing_ok=True)
+
+    # -- operations
+
+    async def start(self, wanted: RowFilter, to: Flow, key: str | None, by: str) -> Started:
+        """Replay the rows that are open. Raises `ReplayRefused`, `KeyReused`, `CantTell`, `WorkerDied`.
+
+        Args:
+            key: of a request that may have come before; then its replays are found, and rows that they lack added.
+            by: the name of the API key.
+        """
+        _check(to)
+        before = await self._store.ledger.replays(to.name)
+        runs, rows = await self._of_key(key), 0
+        before = [run_id for run_id in before if run_id not in {run.run_id for run in runs}]
+        unread: list[UnreadRows] = []
+        for _ in range(_ATTEMPTS):
+            async with self._gathered(wanted, to) as gathered:
+                unread = gathered.unread
+                try:
+                    for path, claims in gathered.files.items():
+                        runs.append(
+                            await self._started(path, claims, to, wanted, _numbered(key, len(runs)), by)
+                        )
+                        rows += _count(claims)
+                    break
+                except Claimed:
+                    continue  # other requests were faster with some of the rows
+        return Started(runs, rows, before, unread)
+
+    async def attempt(self, wanted: RowFilter, to: Flow) -> Tried:
+        """What a replay would do. Raises `ReplayRefused`, `WorkerDied`."""
+        _check(to)
+        tried = Tried()
+        async with self._gathered(wanted, to) as gathered:
+            for path, claims in gathered.files.items():
+                tried = await self._tried(tried, path, claims, to)
+            return evolve(tried, unread=gathered.unread)
+
+    # -- rows
+
+    @asynccontextmanager
+    async def _gathered(self, wanted: RowFilter, to: Flow) -> AsyncIterator[_Gathered]:
+        """The files with the rows, as long as the block lasts, unless they are moved away."""
+        draft = self._roots.uploads / f".{REPLAY}{uuid.uuid4().hex}"
+        gathered = _Gathered({}, [])
+        try:
+            found = await self._store.ledger.rows(wanted, 0, _MOST_RUNS)
+            for at in range(0, len(found), _AT_ONCE):
+                await self._gather(gathered, found[at : at + _AT_ONCE], draft, to)
+            yield gathered
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_sync(_discard, draft)
+
+    async def _gather(self, into: _Gathered, found: Sequence[RowsOfRun], draft: Path, to: Flow) -> None:
+        reads = [await self._read(one) for one in found]
+        parts = [
+            {"read": read, "rows": as_text(one.rows)}
+            for one, read in zip(found, reads, strict=True)
+            if isinstance(read, dict)
+        ]
+        source = to.source
+        csv = {"delim": source.delim, "quote": source.quote, "escape": source.escape}
+        csv = csv if source.format == "csv" else {} if source.format in ("ndjson", "json") else PLAIN
+        is_marked = source.format == "csv" and source.encoding != "utf-8"
+        answers = iter((await self._reader.gather(Gather(parts, str(draft), csv, is_marked))).parts)
+        for one, read in zip(found, reads, strict=True):
+            for file in next(answers) if isinstance(read, dict) else [asdict(read)]:
+                if "kind" in file:
+                    count = one.rows.bit_count()
+                    into.unread.append(UnreadRows(one.run_id, count, file["kind"], file["problem"]))
+                    if file["kind"] == "output-gone":
+                        await self._store.ledger.lose(one.run_id)
+                    continue
+                claims = into.files.setdefault(Path(file["path"]), [])
+                claims.append(Claim(one.seq, _count(claims), of_text(file["rows"])))
+
+    async def _read(self, one: RowsOfRun) -> Json | UnreadRows:
+        """The fields of the job that reads the rejects of a run."""
+        run = await self._store.require(one.run_id)
+        identity = await self._store.outputs.identity(run.run_id, "rejects")
+        location, count = run.target_locations.get("rejects"), one.rows.bit_count()
+        if identity == "" or location is None:
+            return UnreadRows(
+                one.run_id, count, "output-gone", "the output was removed when its time was over"
+            )
+        flow = self._flows.parsed(run.flow_version)
+        job = read_output(run, flow, "rejects", identity or "", limit=1)
+        return asdict(evolve(job, path=self._roots.output(job.path)))
+
+    # -- runs
+
+    async def _of_key(self, key: str | None) -> list[StoredRun]:
+        """The replays that a request with this key has started before."""
+        runs: list[StoredRun] = []
+        while key is not None and (found := await self._store.run_of_key(str(_numbered(key, len(runs))))):
+            runs.append(await self._store.require(found))
+        return runs
+
+    async def _started(
+        self, draft: Path, claims: list[Claim], to: Flow, wanted: RowFilter, key: str | None, by: str
+    ) -> StoredRun:
+        """Raises `Claimed`."""
+        source_path = await self._put(draft)
+        try:
+            located = source_key(to.source, source_path, self._roots)
+            if to.source.identity == CONTENT:
+                located = with_content(located, await self._contents.digest(to, source_path))
+            reasons = {"reasons": list(wanted.reasons)} if wanted.reasons else {}
+            metadata: dict[str, Any] = {"replay": {"flow": to.name, "rows": _count(claims), **reasons}}
+            key_of_source = self._flows.source_key(to, located)
+            new = NewRun(to.ref, source_path, key_of_source, metadata, False, key, "replay", submitted_by=by)
+            run, _ = await self._runner.submit(new, claims)
+        except Claimed:
+            await run_sync(no_links.unlink, self._roots.uploads / source_path.removeprefix(UPLOAD))
+            raise
+        return run
+
+    async def _put(self, draft: Path) -> str:
+        """Make a draft the source of a run, durably; its source path."""
+        final = self._roots.uploads / f"{REPLAY}{uuid.uuid4().hex}{draft.suffix}"
+
+        def put() -> None:
+            sync_file(draft)
+            no_links.replace(draft, final)
+            sync_folder(final.parent)
+
+        await run_sync(put)
+        return UPLOAD + final.name
+
+    async def _tried(self, before: Tried, draft: Path, claims: list[Claim], to: Flow) -> Tried:
+        source_path = await self._put(draft)
+        try:
+            done = await self._dry_runs.do(to, source_path, None, 0, is_replay=True)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_sync(no_links.unlink, self._roots.uploads / source_path.removeprefix(UPLOAD))
+        rows = _count(claims)
+        rejected = of_text(done.ledger["rejected"]) if "rejected" in done.ledger else all_rows(rows)
+        reasons, again = {**before.reasons}, {**before.rejected_for}
+        for claim in claims:
+            part = (rejected >> claim.start) & all_rows(claim.rows.bit_count())
+            refused = placed(part, claim.rows)
+            for reason, having in (await self._store.ledger.reasons(claim.seq)).items():
+                all_, passed = reasons.get(reason, [0, 0])
+                mine = having & claim.rows
+                reasons[reason] = [all_ + mine.bit_count(), passed + (mine & ~refused).bit_count()]
+        for reason, count in done.run.metrics.get("reject_reasons", {}).items():
+            again[reason] = again.get(reason, 0) + count
+        message = done.run.error_message
+        return Tried(
+            rows=before.rows + rows,
+            passed=before.passed + rows - rejected.bit_count(),
+            reasons={reason: counts for reason, counts in reasons.items() if counts[0]},
+            rejected_for=again,
+            messages=before.messages + ([message] if message else []),
+        )
+
+
+def remove_source(run: StoredRun, uploads: Path) -> None:
+    """Remove the file of a replay that has ended: its rows are in the rejects that they came from."""
+    if run.source_path.startswith(UPLOAD + REPLAY):
+        (uploads / run.source_path.removeprefix(UPLOAD)).unlink(missing_ok=True)
+
+
+def _check(to: Flow) -> None:
+    if to.source.query:
+        raise ReplayRefused(
+            f"{to.ref} reads a query of a database and no files: correct the rows there, then run it again"
+        )
+    mapped = to.mapped
+    if (
+        isinstance(mapped, str)
+        and not mapped.endswith("/")
+        and not any(name in mapped for name in _OWN_PLACE)
+    ):
+        raise ReplayRefused(
+            f"all runs of {to.ref} write {mapped}, so a replay would replace the rows there: put {{run_id}} into "
+            "target.mapped of a new version, or run that on the whole sources"
+        )
+
+
+def _numbered(key: str | None, number: int) -> str | None:
+    return None if key is None else f"{key}#{number}"
+
+
+def _count(claims: Sequence[Claim]) -> int:
+    return sum(claim.rows.bit_count() for claim in claims)
+
+
+def _discard(draft: Path) -> None:
+    for path in draft.parent.glob(f"{draft.name}*"):
+        path.unlink(missing_ok=True)

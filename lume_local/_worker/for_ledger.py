@@ -1,0 +1,29 @@
+"""What a run reports for the server's ledger of rejected rows, in `commit.json`."""
+
+from pathlib import Path
+from typing import Any
+
+from lume_local._shared.protocol import Execute, Json, read_job
+from lume_local._shared.row_set import as_text
+from lume_local._worker.reject_index import reasons_of, records_of
+from lume_local._worker.rejects import Rejects
+from lume_local._worker.sources.mending.mended_rows import rows_of_rejects
+from lume_local._worker.sources.read import Intake
+
+
+def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str, Any]) -> Json:
+    """Sets of rows, as text.
+
+    - `reasons`: which of the rejects have which reason; of a replay, which of its records (see `reject_index`), and
+      which of them were `rejected`.
+    - `mended`: of corrected rejects, which of the rejects of their run are in this source.
+    """
+    found: Json = {}
+    if job.is_replay:
+        (file,) = job.source["files"]
+        found |= records_of(rejects, metrics, Path(file["path"]))
+    elif metrics["rows_rejected"]:
+        found["reasons"] = reasons_of(rejects, metrics)
+    if job.mended is not None:
+        found["mended"] = as_text(rows_of_rejects(read_job(job.mended), intake.identities))
+    return found

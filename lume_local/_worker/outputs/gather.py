@@ -1,0 +1,242 @@
+"""Rejects of several runs, as they were, in files that a replay reads: one for all that have the same columns.
+
+They begin with our own columns, as every file of rejects does, so that they are read as such (see `mending`).
+Malformed lines have a file of their own, since reading one of those again takes much longer than reading a row.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+from attrs import field, frozen
+
+from lume_local._flow.definition import RESERVED
+from lume_local._shared.commit import explain
+from lume_local._shared.protocol import Gather, Gathered, Json, Read, Unreadable, read_job
+from lume_local._shared.row_set import as_text, flags_of, of_flags, of_text
+from lume_local._worker.object_stores import StoreTrouble
+from lume_local._worker.outputs.pages import TooLarge, open_output, opened
+from lume_local._worker.outputs.row_json import LINE, RAW, REASONS, ROW, Broken, OutputRow
+from lume_local._worker.sources.files import BOM, is_utf8_name
+from lume_local._worker.sources.formats.text.dialect import Dialect
+from lume_local._worker.sources.places.held import named
+
+_BLOCK = 4 * 1024 * 1024
+"""Bytes of lines that are copied at a time."""
+
+
+def gather(job: Gather) -> Gathered:
+    """Add the rows of each part. What can't be read leaves nothing behind."""
+    return Gathered([_gathered(job, read_job(part["read"]), of_text(part["rows"])) for part in job.parts])
+
+
+def _gathered(job: Gather, read: Read, rows: int) -> list[Json]:
+    files = _Files(job, read.rows)
+    try:
+        with open_output(read.path, read.folder) as place:
+            if read.identity and read.identity != place.identity():
+                raise Broken("the file has been changed since the run wrote it")
+            if not _by_lines(files, read, place.path, rows):
+                files.undo()
+                _row_by_row(files, read, place.path, rows)
+    except BaseException as error:
+        files.undo()
+        trouble = _trouble(error)
+        if trouble is None:
+            raise
+        return [{"kind": trouble.kind, "problem": trouble.problem}]
+    return files.described()
+
+
+def _trouble(error: BaseException) -> Unreadable | None:
+    """Why rejects can't be read; None for an error that is not theirs."""
+    match error:
+        case StoreTrouble():
+            return Unreadable("output-gone" if error.is_missing else "output-unreadable", str(error))
+        case FileNotFoundError():
+            return Unreadable("output-gone", "the file no longer exists")
+        case TooLarge():
+            return Unreadable("not-supported", str(error))
+        case Broken() | duckdb.Error():
+            return Unreadable("output-changed", named(str(error)).partition("\n")[0])
+        case OSError():
+            return Unreadable("output-unreadable", named(explain(error)))
+    return None
+
+
+@frozen
+class _Header:
+    """The columns of a file, and the line with them, which may be written in several ways; none in NDJSON."""
+
+    names: tuple[str, ...] = ()
+    line: bytes = b""
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(orjson.dumps(self.names)).hexdigest()[:12]
+
+
+@frozen
+class _Files:
+    """The files that get the rows of one part: by the digest of their columns, how long each was, and its rows."""
+
+    job: Gather
+    count: int
+    begun: dict[Path, tuple[int, bytearray]] = field(factory=dict)
+
+    def add(self, header: _Header, data: bytes, first: int, flags: bytes) -> None:
+        """Add records: the rows from `first` on whose flag is set."""
+        if not data:
+            return
+        suffix = ".csv" if self.job.csv else ".ndjson"
+        path = Path(f"{self.job.target}-{header.digest}{suffix}")
+        size = path.stat().st_size if path.exists() else 0
+        with path.open("ab") as file:
+            _, rows = self.begun.setdefault(path, (size, bytearray(self.count)))
+            rows[first : first + len(flags)] = flags
+            if not size and header.line:
+                file.write((BOM if self.job.is_marked else b"") + header.line)
+            file.write(data)
+
+    def undo(self) -> None:
+        for path, (size, _) in self.begun.items():
+            with suppress(FileNotFoundError):
+                if size:
+                    with path.open("r+b") as file:
+                        file.truncate(size)
+                else:
+                    path.unlink()
+        self.begun.clear()
+
+    def described(self) -> list[Json]:
+        return [
+            {"path": str(path), "rows": as_text(of_flags(bytes(rows)))}
+            for path, (_, rows) in self.begun.items()
+        ]
+
+
+def _by_lines(files: _Files, read: Read, path: Path, rows: int) -> bool:
+    """Copy lines as they are, if each is a record, and in the form that is wanted; else False."""
+    suffix = _suffix(read)
+    if not is_utf8_name(read.encoding):
+        return False
+    if suffix == ".ndjson" and not files.job.csv:
+        return _copy_objects(files, path, flags_of(rows, read.rows))
+    if suffix != ".csv" or not files.job.csv or files.job.csv != read.csv:
+        return False
+    dialect = Dialect.of(read.csv)
+    with path.open("rb") as file:
+        line = file.readline()
+    names = tuple(dialect.value(name).decode() for name in dialect.split(line.removesuffix(b"\n")))
+    own = dialect.delim.join([ROW.encode(), LINE.encode(), REASONS.encode(), b""])
+    end = dialect.delim + RAW.encode() + b"\n"
+    is_ours = line.startswith(own) and line.endswith(end)
+    flags = flags_of(rows, read.rows)
+    return is_ours and _copy_records(files, path, _Header(names, line), dialect.delim, flags)
+
+
+def _suffix(read: Read) -> str:
+    return Path(read.path).suffix.lower()  # the file itself may have another name
+
+
+def _parts(path: Path, has_header: bool, flags: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """The lines of a file some at a time: the number of the first, the lines, and a flag for each."""
+    at = 0
+    with path.open("rb") as file:
+        if has_header:
+            file.readline()
+        while lines := file.read(_BLOCK) + file.readline():
+            count = lines.count(b"\n")
+            yield at, lines, flags[at : at + count]
+            at += count
+
+
+def _joined(lines: list[bytes], flags: bytes) -> bytes:
+    """The lines whose flag is set, with their line ends."""
+    return b"".join(line + b"\n" for line in compress(lines, flags))
+
+
+def _copy_objects(files: _Files, path: Path, flags: bytes) -> bool:
+    """False if a line is not a record."""
+    count = 0
+    for first, lines, part in _parts(path, False, flags):
+        files.add(_Header(), lines if 0 not in part else _joined(lines.split(b"\n")[:-1], part), first, part)
+        count += lines.count(b"\n")
+    return count == len(flags)
+
+
+def _copy_records(files: _Files, path: Path, header: _Header, delim: bytes, flags: bytes) -> bool:
+    """Rows lose their last column, in which only malformed lines have a text. False if a line is not a record."""
+    of_rows = _Header(header.names[:-1], header.line.removesuffix(delim + RAW.encode() + b"\n") + b"\n")
+    end, count = delim + b"\n", 0
+    for first, lines, part in _parts(path, True, flags):
+        # Malformed lines have no number, and come last.
+        is_plain = not lines.startswith(delim, lines.rfind(b"\n", 0, -1) + 1)
+        if 0 not in part and is_plain:
+            chosen, others, last = lines, b"", len(part)
+        else:
+            each = lines.split(b"\n")[:-1]
+            last = len(part) if is_plain else next(n for n, line in enumerate(each) if line.startswith(delim))
+            chosen, others = (_joined(each[of], part[of]) for of in (slice(last), slice(last, None)))
+        data = chosen.replace(end, b"\n")
+        count += len(part)
+        if len(chosen) - len(data) != part[:last].count(1) * len(delim) or len(part) != lines.count(b"\n"):
+            return False
+        files.add(of_rows, data, first, part[:last])
+        files.add(header, others, first + last, part[last:])
+    return count == len(flags)
+
+
+def _row_by_row(files: _Files, read: Read, path: Path, rows: int) -> None:
+    """Write the rows in another form than they are in."""
+    flags, found = flags_of(rows, read.rows), 0
+    dialect = Dialect.of(files.job.csv) if files.job.csv else None
+    with opened(read, path) as all_rows:
+        for number, row in enumerate(all_rows):
+            found += 1
+            if number < len(flags) and flags[number]:
+                header, record = _as_json(row) if dialect is None else _as_csv(row, dialect)
+                files.add(header, record, number, b"\1")
+    if found != read.rows:
+        raise Broken(f"the run wrote {read.rows:,} rows, and the file has {found:,}")
+
+
+def _as_json(row: OutputRow) -> tuple[_Header, bytes]:
+    own = orjson.dumps({ROW: row.row, LINE: row.line, REASONS: row.reasons})
+    return _Header(), own[:-1] + (b"}" if row.body == b"{}" else b"," + row.body[1:]) + b"\n"
+
+
+def _as_csv(row: OutputRow, dialect: Dialect) -> tuple[_Header, bytes]:
+    values: dict[str, Any] = json.loads(row.body, parse_float=str, parse_int=str)
+    raw = values.pop(RAW, None)
+    columns = {name: value for name, value in values.items() if not name.lower().startswith(RESERVED)}
+    more = {} if raw is None else {RAW: raw}
+    names = [ROW, LINE, REASONS, *columns, *more]
+    own = [row.row, row.line, row.reasons]
+    fields = (_field(_text(value), dialect) for value in (*own, *columns.values(), *more.values()))
+    line = dialect.delim.join(_field(name, dialect) if name in columns else name.encode() for name in names)
+    return _Header(tuple(names), line + b"\n"), dialect.delim.join(fields) + b"\n"
+
+
+def _field(value: str | None, dialect: Dialect) -> bytes:
+    if value is None:
+        return b""
+    written = value.encode("utf-8", "replace")
+    if dialect.quote:
+        return dialect.as_field(written)
+    return b" ".join(written.replace(dialect.delim, b" ").splitlines())
+
+
+def _text(value: Any) -> str | None:
+    """A value as a flow sees it."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) else json.dumps(value, ensure_ascii=False)

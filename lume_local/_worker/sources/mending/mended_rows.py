@@ -1,0 +1,112 @@
+"""Which rejects of a run the rows of a file of corrected rejects are, by the columns that rejects begin with."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants.
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from typing import Any, TextIO
+
+import duckdb
+import orjson
+
+from lume_local._flow.definition import RESERVED
+from lume_local._shared.protocol import Read
+from lume_local._shared.row_set import row_set
+from lume_local._worker.object_stores import StoreTrouble
+from lume_local._worker.outputs.pages import TooLarge, all_rows_of
+from lume_local._worker.outputs.row_json import LINE, ROW, Broken, OutputRow
+from lume_local._worker.sources.formats.records.fixed_width import FixedWidth
+from lume_local._worker.sources.formats.text.dialect import Dialect
+from lume_local._worker.sources.intake import Reading
+from lume_local._worker.sources.mending.resent import Rewriter
+from lume_local._worker.statements import Layout
+
+FILE = f"{RESERVED}file"
+Identity = tuple[str, str, str]
+"""The file (of several), the number of the row and that of the line, as texts: one of the last two is empty."""
+
+
+class Noting:
+    """Notes the identity of each record before another rewriter, if there is one, has it. See `Rewriter`."""
+
+    def __init__(
+        self,
+        names: list[str],
+        dialect: Dialect | FixedWidth,
+        found: list[Identity],
+        then: Rewriter | None,
+    ) -> None:
+        self._dialect, self._found, self._then = dialect, found, then
+        lower = [name.lower() for name in names]
+        self._at = [lower.index(name) if name in lower else None for name in (FILE, ROW, LINE)]
+        self.record = dialect.record(len(names)) if then is None else then.record
+
+    def rewrite(self, record: bytes) -> tuple[str, bytes]:
+        fields = self._dialect.split(record)
+        file, row, line = (
+            "" if at is None else self._dialect.value(fields[at]).decode("utf-8", "replace").strip()
+            for at in self._at
+        )
+        self._found.append((file, row, line))
+        return ("", record) if self._then is None else self._then.rewrite(record)
+
+
+def has_identity(names: Sequence[str]) -> bool:
+    return not {ROW, LINE}.isdisjoint(map(str.lower, names))
+
+
+def note_others(reading: Reading, layout: Layout) -> None:
+    """Note the identities of rows that were not read as records of CSV."""
+    found = reading.identities
+    assert found is not None
+    if layout.json_lines:
+        with reading.path.open(encoding="utf-8-sig", errors="replace") as file:
+            found.extend(_identity_of(value) for value in _values(file))
+    elif has_identity(layout.raw):
+        lower = [name.lower() for name in layout.raw]
+        items = [f"_lume_s{lower.index(one)}" if one in lower else "''" for one in (FILE, ROW, LINE)]
+        rows = reading.connection.execute(f"SELECT {', '.join(items)} FROM ({layout.reader})").fetchall()
+        found.extend((file or "", row or "", line or "") for file, row, line in rows)
+
+
+def _values(file: TextIO) -> Iterator[Any]:
+    """The objects of a file, one a line or in one array; what is not JSON is left out."""
+    with suppress(ValueError, RecursionError):
+        if file.read(1) == "[":
+            file.seek(0)
+            yield from json.load(file)
+            return
+        file.seek(0)
+    for line in file:
+        with suppress(ValueError, RecursionError):
+            yield json.loads(line)
+
+
+def _identity_of(value: Any) -> Identity:
+    found = value if isinstance(value, dict) else {}
+    file, row, line = ("" if (one := found.get(name)) is None else str(one) for name in (FILE, ROW, LINE))
+    return file, row, line
+
+
+def rows_of_rejects(job: Read, identities: Iterable[Identity]) -> int:
+    """The set of the rejects of a run, numbered as they are written, that have one of these identities.
+
+    Empty if they can't be read: then the rows of the file are counted as additional ones.
+    """
+    left, rows = set(identities) - {("", "", "")}, list[int]()
+    try:
+        with closing(all_rows_of(job)) as found:
+            for number, one in enumerate(found if left else ()):
+                if (identity := _identity(one)) in left:
+                    rows.append(number)
+                    left.remove(identity)
+                    if not left:
+                        break
+    except (Broken, StoreTrouble, TooLarge, OSError, duckdb.Error):
+        return 0
+    return row_set(rows, job.rows)
+
+
+def _identity(row: OutputRow) -> Identity:
+    values: dict[str, Any] = orjson.loads(row.body) if FILE.encode() in row.body else {}
+    return _identity_of({FILE: values.get(FILE), ROW: row.row, LINE: row.line})

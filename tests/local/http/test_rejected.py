@@ -1,0 +1,285 @@
+"""Rejected rows of all runs: the inbox, the rows, what ends them, by requests to a running server."""
+
+import json
+import sqlite3
+import tomllib
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.flows import NOTES, PEOPLE
+from local.http.test_contract import golden, shape
+from local.http.test_keys import entry
+from local.wire import Wire
+
+import lume_local
+from lume_local._runs.recovery.lost_rejects import LostRejects
+from lume_local._runs.sources.paths import REPLAY, Roots
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
+
+NOT_AN_ADDRESS = "email: is not an email address"
+TOO_OLD = "age: is above 150"
+WITHOUT_RULE = PEOPLE.replace('"v1"', '"v2"').replace('format = "email"\n', "")
+DIRTY = 'id,Email,Age\n1,a@b.org,5\n2,no,6\n3,"c,\n""d",200\n4\n5,x,7\n'
+
+
+async def registered(wire: Wire, text: str) -> None:
+    flow = tomllib.loads(text)
+    answer = await wire.ask("PUT", f"/v1/flows/{flow['flow']}/versions/{flow['version']}", json=flow)
+    assert answer.status == 201
+
+
+async def dirty(wire: Wire, home: Path, name: str = "dirty.csv", text: str = DIRTY) -> dict[str, Any]:
+    (home / name).write_text(text)
+    run = await wire.run("people:v1", name)
+    assert run["status"] == "PARTIAL_FAILED"
+    return run
+
+
+async def inbox(wire: Wire) -> dict[str | None, int]:
+    """The open rows by reason; all of them under None."""
+    document = (await wire.ask("GET", "/v1/inbox")).document
+    assert all(flow["account"]["closes"] for flow in document["flows"])
+    return {one.get("reason"): one["open"] for one in (*document["flows"], *document["items"])}
+
+
+async def rows(wire: Wire, **query: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        more = {} if cursor is None else {"cursor": cursor}
+        document = (await wire.ask("GET", "/v1/rejects", params={**query, **more})).document
+        assert not document["unreadable"]
+        found += document["items"]
+        cursor = document["next_cursor"]
+        if cursor is None:
+            return found
+
+
+async def replayed(wire: Wire, **body: Any) -> dict[str, Any]:
+    answer = await wire.ask("POST", "/v1/replays", json={"flow": "people", **body})
+    assert answer.status in (200, 201)
+    for run in answer.document["runs"]:
+        await wire.until(run["id"])
+    return answer.document
+
+
+async def test_the_answers_are_as_the_golden_files_say(wire: Wire, home: Path) -> None:
+    await registered(wire, WITHOUT_RULE)
+    run = await dirty(wire, home)
+    found = {"inbox": (await wire.ask("GET", "/v1/inbox")).document}
+    page = (await wire.ask("GET", "/v1/rejects")).document
+    assert {one.pop("_lume_run") for one in page["items"]} == {run["id"]}
+    expected = [{**one} for one in golden("rejected_rows_page")["items"]]
+    assert {one.pop("_lume_run") for one in expected} == {"run_00000000000000000000000000000001"}
+    assert shape(page["items"]) == shape(expected)
+    body = golden("replay_request") | {"since": "2020-01-01T00:00:00Z"}
+    found["replay_dry"] = (await wire.ask("POST", "/v1/replays", json=body | {"dry_run": True})).document
+    found["replay"] = (await wire.ask("POST", "/v1/replays", json=body)).document
+    await wire.until(found["replay"]["runs"][0]["id"])
+    found["discarded"] = (await wire.ask("POST", "/v1/rejects/discard", json=golden("discard"))).document
+    for name, document in found.items():
+        assert shape(document) == shape(golden(name)), name
+
+
+async def test_rows_are_replayed_through_a_newer_version(wire: Wire, home: Path) -> None:
+    run = await dirty(wire, home)
+    assert await inbox(wire) == {
+        None: 4,
+        NOT_AN_ADDRESS: 3,
+        TOO_OLD: 1,
+        "malformed line: too few columns": 1,
+    }
+    await registered(wire, WITHOUT_RULE)
+    body = {"flow": "people", "reason": NOT_AN_ADDRESS, "dry_run": True}
+    tried = (await wire.ask("POST", "/v1/replays", json=body)).document
+    assert (tried["rows"], tried["passed"], tried["rejected_for"]) == (3, 2, {TOO_OLD: 1})
+    assert tried["reasons"] == [
+        {"reason": NOT_AN_ADDRESS, "rows": 3, "passed": 2},
+        {"reason": TOO_OLD, "rows": 1, "passed": 0},
+    ]
+    assert (await inbox(wire))[None] == 4, "nothing has happened"
+    done = await replayed(wire, reason=NOT_AN_ADDRESS)
+    assert (done["to"], done["rows"], len(done["runs"])) == ("people:v2", 3, 1)
+    assert await inbox(wire) == {None: 2, TOO_OLD: 1, "malformed line: too few columns": 1}
+    (old,) = await rows(wire, reason=TOO_OLD)
+    assert (old["_lume_run"], old["_lume_reject"], old["_lume_row"]) == (run["id"], 2, 3)
+    assert old["_lume_reasons"] == [TOO_OLD], "the reasons that it has now"
+    assert old["Email"] == 'c,\n"d'
+    assert [one["id"] for one in await rows(wire, state="replayed")] == ["2", "5"]
+    again = await replayed(wire, reason=NOT_AN_ADDRESS)
+    assert (again["rows"], again["runs"]) == (0, [])
+
+
+async def test_rows_of_different_layouts_and_malformed_lines_are_replayed(wire: Wire, home: Path) -> None:
+    await dirty(wire, home)
+    await dirty(wire, home, "other.csv", "Age,Email,more,id\n9,nobody,x,7\n8,a@b.org,y,8\n")
+    loose = WITHOUT_RULE.replace("[columns.id]", "[source]\nnull = ['-']\n[columns.id]")
+    await registered(wire, loose.replace("maximum = 150\n", ""))
+    done = await replayed(wire)
+    assert (done["rows"], len(done["runs"])) == (5, 3)
+    assert await inbox(wire) == {None: 1, "malformed line: too few columns": 1}
+    assert len(await rows(wire, state="replayed")) == 4
+
+
+async def test_a_row_that_is_mended_is_closed_and_one_left_out_stays_open(wire: Wire, home: Path) -> None:
+    run = await dirty(wire, home)
+    header = "_lume_row,_lume_line,_lume_reasons,id,Email,Age,_lume_raw\n"
+    text = header + '3,,,3,"c@b.org",200,\n2,,,2,no@b.org,6,\n2,,,9,split@b.org,6,\n'
+    await wire.ask("PUT", "/v1/uploads/mended.csv", data=text)
+    mended = await wire.run("people:v1", "upload://mended.csv", run_metadata={"resubmit_of": run["id"]})
+    assert mended["metadata"]["metrics"]["rows_rejected"] == 1
+    left = await rows(wire)
+    assert [(one["_lume_run"], one["_lume_row"]) for one in left] == [
+        (run["id"], 4),
+        (run["id"], None),
+        (mended["id"], 1),
+    ]
+    (flow,) = (await wire.ask("GET", "/v1/inbox")).document["flows"]
+    assert (flow["account"]["mended"], flow["account"]["added"]) == (2, 1)
+    assert len(await rows(wire, state="mended", run=run["id"])) == 2
+
+
+async def test_corrected_rejects_of_a_replay_are_those_of_the_runs_it_has_the_rows_of(
+    wire: Wire, home: Path
+) -> None:
+    first = await dirty(wire, home)
+    await dirty(wire, home, "b.csv", "id,Email,Age\n7,q,900\n8,a@b.org,1\n")
+    await registered(wire, WITHOUT_RULE)
+    done = await replayed(wire, reason=TOO_OLD)
+    (replay,) = done["runs"]
+    header = "_lume_row,_lume_line,_lume_reasons,id,Email,Age\n"
+    await wire.ask("PUT", "/v1/uploads/m.csv", data=header + "2,,,7,q@b.org,90\n")
+    await wire.run("people:v1", "upload://m.csv", run_metadata={"resubmit_of": replay["id"]})
+    (mended,) = await rows(wire, state="mended")
+    assert mended["id"] == "7"
+    assert (await rows(wire, reason=TOO_OLD))[0]["_lume_run"] == first["id"]
+
+
+@pytest.mark.parametrize("force", [True, False])
+async def test_a_source_that_is_read_again_supersedes(wire: Wire, home: Path, force: bool) -> None:
+    await dirty(wire, home)
+    await registered(wire, WITHOUT_RULE)
+    again = await wire.run("people:v1" if force else "people:v2", "dirty.csv", force_rerun=force)
+    left = await rows(wire)
+    assert {one["_lume_run"] for one in left} == {again["id"]}
+    assert len(await rows(wire, state="superseded")) == 4
+
+
+async def test_discarding_says_who_and_why_and_needs_a_key_that_may_submit(wire: Wire, home: Path) -> None:
+    run = await dirty(wire, home)
+    body = {"run": run["id"], "rows": [1, 4], "why": "sent by mistake"}
+    answer = await wire.ask("POST", "/v1/rejects/discard", json=body)
+    assert answer.document == {"discarded": 2}
+    assert (await wire.ask("POST", "/v1/rejects/discard", json=body)).document == {"discarded": 0}
+    assert [one["_lume_reject"] for one in await rows(wire)] == [2, 3]
+    body = {"flow": "people", "reason": TOO_OLD, "why": "known"}
+    assert (await wire.ask("POST", "/v1/rejects/discard", json=body)).document == {"discarded": 1}
+    assert await inbox(wire) == {None: 1, NOT_AN_ADDRESS: 1}
+    for bad in ({}, {"why": "x"}, {"flow": "people"}, {"flow": "people", "why": "x", "rows": [1]}):
+        assert (await wire.ask("POST", "/v1/rejects/discard", json=bad)).kind == "invalid-field"
+
+
+async def test_rows_whose_rejects_are_gone_are_lost_to_sight(wire: Wire, home: Path) -> None:
+    run = await dirty(wire, home)
+    Path(run["metadata"]["target_locations"]["rejects"]).unlink()
+    page = (await wire.ask("GET", "/v1/rejects")).document
+    assert page["items"] == []
+    (unreadable,) = page["unreadable"]
+    assert (unreadable["rows"], unreadable["kind"]) == (4, "output-gone")
+    assert await inbox(wire) == {}
+    done = await replayed(wire)
+    assert done["rows"] == 0
+    discard = {"flow": "people", "why": "gone"}
+    assert (await wire.ask("POST", "/v1/rejects/discard", json=discard)).document == {"discarded": 4}
+
+
+async def test_rejects_that_are_back_are_open_again(wire: Wire, home: Path, tmp_path: Path) -> None:
+    run = await dirty(wire, home)
+    rejects = Path(run["metadata"]["target_locations"]["rejects"])
+    rejects.rename(away := tmp_path / "away.csv")
+    with closing(SqliteStore(home / ".lume/state/runs.sqlite")) as store:
+        check = LostRejects(store, Roots.of((home,), home / ".lume")).check
+        assert [await check(), await check()] == [1, 0]
+        assert await inbox(wire) == {}
+        away.rename(rejects)
+        assert [await check(), await check()] == [1, 0]
+        assert (await inbox(wire))[None] == 4
+        await store.outputs.forget(run["id"], "rejects")  # retention removes it
+        assert [await check(), await check()] == [1, 0]
+        assert await inbox(wire) == {}
+
+
+async def test_pages_of_rows_continue_where_they_ended(wire: Wire, home: Path) -> None:
+    for number in range(3):
+        text = "id,Email,Age\n" + "".join(f"{number * 10 + n},bad,{n}\n" for n in range(5)) + "99,a@b.org,1\n"
+        await dirty(wire, home, f"{number}.csv", text)
+    whole = await rows(wire)
+    assert len(whole) == 15
+    for limit in (1, 4, 5, 6):
+        assert await rows(wire, limit=str(limit)) == whole
+    bad = await wire.ask("GET", "/v1/rejects", params={"cursor": "x"})
+    assert bad.kind == "invalid-cursor"
+
+
+async def test_the_source_of_a_replay_is_not_for_others(wire: Wire) -> None:
+    name = f"{REPLAY}1.csv"
+    assert (await wire.ask("PUT", f"/v1/uploads/{name}", data="a")).kind == "invalid-field"
+    assert (await wire.submit("people:v1", f"upload://{name}")).kind == "source-not-allowed"
+
+
+async def test_a_version_that_would_replace_rows_is_refused(wire: Wire, home: Path) -> None:
+    await dirty(wire, home)
+    await registered(wire, WITHOUT_RULE + '[target]\nmapped = "all.parquet"\n')
+    answer = await wire.ask("POST", "/v1/replays", json={"flow": "people"})
+    assert answer.kind == "not-supported"
+    assert "would replace the rows there" in answer.document["detail"]
+    for body in ({"flow": "people", "to": "notes:v1"}, {"flow": "people", "to": "people"}):
+        assert (await wire.ask("POST", "/v1/replays", json=body)).kind == "invalid-field"
+    for body in ({"flow": "nobody"}, {"flow": "people", "to": "people:v9"}):
+        assert (await wire.ask("POST", "/v1/replays", json=body)).kind == "flow-version-not-found"
+
+
+async def test_the_same_key_finds_the_same_replay(wire: Wire, home: Path) -> None:
+    await dirty(wire, home)
+    await registered(wire, WITHOUT_RULE)
+    headers = {"Idempotency-Key": "k"}
+    first = await wire.ask("POST", "/v1/replays", json={"flow": "people"}, headers=headers)
+    again = await wire.ask("POST", "/v1/replays", json={"flow": "people"}, headers=headers)
+    ids = [[run["id"] for run in one.document["runs"]] for one in (first, again)]
+    assert ids[0] == ids[1]
+    assert again.document["replaying"] == []
+
+
+async def test_rejects_of_objects_are_replayed_as_they_were(wire: Wire, home: Path) -> None:
+    lines = [{"text": "x", "stars": 1}, {"text": "good", "stars": 2}, {"text": "y", "more": [1, {"a": 2.50}]}]
+    (home / "notes.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines) + "{broken\n")
+    run = await wire.run("notes:v1", "notes.ndjson")
+    assert run["metadata"]["metrics"]["rows_rejected"] == 3
+    await registered(wire, NOTES.replace('"v1"', '"v2"').replace("minLength = 2", ""))
+    answer = await wire.ask("POST", "/v1/replays", json={"flow": "notes"})
+    (replay,) = answer.document["runs"]
+    done = await wire.until(replay["id"])
+    assert done["metadata"]["metrics"]["rows_mapped"] == 2
+    (left,) = await rows(wire, flow="notes")
+    assert left["_lume_raw"] == "{broken"
+
+
+async def test_roles(home: Path) -> None:
+    keys = home / "keys.toml"
+    keys.write_text("".join(map(entry, ("read", "submit"))))
+    async with lume_local.serve(home / "flows", home / ".lume", [home], keys=keys) as server:
+        submit, read = Wire(server.base_url, "submit"), Wire(server.base_url, "read")
+        async with submit.session, read.session:
+            await dirty(submit, home)
+            discard = {"flow": "people", "why": "known"}
+            for path, body in (("replays", {"flow": "people"}), ("rejects/discard", discard)):
+                assert (await read.ask("POST", f"/v1/{path}", json=body)).status == 403
+            assert len(await rows(read)) == (await inbox(read))[None] == 4
+            answer = await submit.ask("POST", "/v1/rejects/discard", json=discard)
+            assert answer.document == {"discarded": 4}
+    with closing(sqlite3.connect(home / ".lume/state/runs.sqlite")) as state:
+        assert state.execute("SELECT state, count, by, why FROM closings").fetchall() == [
+            ("discarded", 4, "submit", "known")
+        ]

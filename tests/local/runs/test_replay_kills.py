@@ -1,0 +1,159 @@
+"""Rows that are replayed while client and server are killed: each is in its table once, and the ledger closes."""
+
+import asyncio
+import os
+import random
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import postgres_server
+import pytest
+from cli.shell import environment
+from local.servers import process
+from local.table_run import ENV, Database, postgresql, sqlite
+from local.wire import Wire
+
+FLOW = """
+flow = "{name}"
+version = "{version}"
+[columns.id]
+type = "integer"
+required = true
+unique = true
+[columns.mail]
+{rule}
+required = true
+[target.mapped]
+url_env = "WAREHOUSE_URL"
+table = "{name}"
+create = true
+{how}
+"""
+HOW = {"appended": 'mode = "append"', "upserted": 'mode = "upsert"\nkey = ["id"]'}
+ROWS = 8
+"""Of each source; all but two are rejected at first."""
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.thorough)])
+def database(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Database]:
+    if request.param == "sqlite":
+        with sqlite(tmp_path, monkeypatch) as found:
+            yield found
+        return
+    with postgres_server.running() as server, postgresql(server, monkeypatch) as found:
+        yield found
+
+
+def write_flow(home: Path, name: str, version: str, rule: str) -> None:
+    (home / "flows").mkdir(exist_ok=True)
+    text = FLOW.format(name=name, version=version, rule=rule, how=HOW[name])
+    (home / "flows" / f"{name}.{version}.toml").write_text(text)
+
+
+def write_source(home: Path, name: str, number: int) -> None:
+    """Rows with ids of their own, and with their columns in one of two orders."""
+    first = number * ROWS
+    mails = ["a@example.org" if n < 2 else "nobody" for n in range(ROWS)]
+    rows = [("id", "mail"), *((str(first + n), mail) for n, mail in enumerate(mails))]
+    order = slice(None, None, -1 if number % 3 == 0 else 1)
+    text = "".join(",".join(row[order]) + "\n" for row in rows)
+    (home / f"{name}{number}.csv").write_text(text)
+
+
+async def fill(wire: Wire, home: Path, runs: int) -> None:
+    for name in HOW:
+        started = []
+        for number in range(runs):
+            write_source(home, name, number)
+            started.append((await wire.submit(f"{name}:v1", f"{name}{number}.csv")).document["id"])
+        for run_id in started:
+            assert (await wire.until(run_id))["status"] == "PARTIAL_FAILED"
+
+
+async def accounts(wire: Wire) -> dict[str, dict[str, Any]]:
+    document = (await wire.ask("GET", "/v1/inbox")).document
+    assert all(flow["account"]["closes"] for flow in document["flows"])
+    return {flow["flow"]: flow for flow in document["flows"]}
+
+
+async def replaying(wire: Wire, home: Path, name: str) -> asyncio.subprocess.Process:
+    variables = environment(
+        home, LUME_BASE_URL=str(wire.session._base_url), LUME_API_KEY=wire.session.headers["lume-api-key"]
+    )
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "lume_cli", "replay", name, "--wait", "--timeout", "60"),
+        env=variables,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+
+
+async def requested(wire: Wire, name: str) -> None:
+    """The same without a process of its own, for most of the kills."""
+    try:
+        answer = await wire.ask("POST", "/v1/replays", json={"flow": name})
+        assert answer.status in (200, 201)
+    except (aiohttp.ClientError, ConnectionError, AssertionError, KeyError):
+        pass  # the server was killed in the middle of the answer
+
+
+async def all_replayed(wire: Wire) -> None:
+    """Replay until nothing is open. What an earlier replay has may still fail or be crashed, and be open again."""
+    while flows := await accounts(wire):
+        for name, flow in flows.items():
+            answer = await wire.ask("POST", "/v1/replays", json={"flow": name})
+            for run_id in [*flow["replays"], *(run["id"] for run in answer.document["runs"])]:
+                await wire.until(run_id)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("runs", "kills"), [(6, 4), pytest.param(1000, 50, marks=pytest.mark.thorough)], ids=str
+)
+async def test_each_row_is_accepted_once(tmp_path: Path, database: Database, runs: int, kills: int) -> None:
+    dice = random.Random(runs + int(os.environ.get("SOAK_SEED", "0")))
+    for name in HOW:
+        write_flow(tmp_path, name, "v1", 'format = "email"')
+    serve = partial(process, tmp_path, env={ENV: os.environ[ENV]}, max_active=2)
+    async with serve() as (_, wire):
+        await fill(wire, tmp_path, runs)
+        found = await accounts(wire)
+        assert {name: flow["open"] for name, flow in found.items()} == dict.fromkeys(HOW, runs * (ROWS - 2))
+    for name in HOW:
+        write_flow(tmp_path, name, "v2", "minLength = 2")
+    for kill in range(kills):
+        async with serve() as (server, wire):
+            names = list(HOW)
+            clients = [await replaying(wire, tmp_path, dice.choice(names))] if kill % 4 == 0 else []
+            requests = [asyncio.create_task(requested(wire, name)) for name in dice.sample(names, 2)]
+            await asyncio.sleep(dice.uniform(0, 0.6))
+            for client in clients:
+                client.kill()
+                await client.wait()
+            await asyncio.sleep(dice.uniform(0, 0.2))
+            server.kill()
+            await server.wait()
+            await asyncio.gather(*requests)
+    async with serve() as (_, wire):
+        await all_replayed(wire)
+        for name in HOW:
+            ids = [row[0] for row in database.execute(f"SELECT id FROM {name} ORDER BY id")]
+            assert ids == list(range(runs * ROWS)), "each row once"
+    with closing(sqlite3.connect(tmp_path / ".lume/state/runs.sqlite")) as state:
+        query = (
+            "SELECT flow, read, accepted, replayed, open, lost, again FROM row_accounts WHERE source_key = ''"
+        )
+        dirty = runs * (ROWS - 2)
+        assert sorted(state.execute(query).fetchall()) == [
+            (name, runs * ROWS, runs * ROWS, dirty, 0, 0, 0) for name in HOW
+        ]
+        assert state.execute("SELECT count(*) FROM claims").fetchall() == [(0,)]
+    assert not list((tmp_path / ".lume/uploads").glob("*lume-replay*"))
