@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from local.states import PARTS, moved
 
 from lume_local._runs.ledger import Claim, RowFilter, RowsOfRun
-from lume_local._runs.records import Cursor, Duplicate, NewRun, RunFilter, StoredRun
+from lume_local._runs.records import Cursor, Duplicate, NewRun, RunFilter, StoredFlow, StoredRun
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._shared.identity import SourceContent
 from lume_local._shared.row_set import all_rows, packed
