@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from lume_async._run.rows import Rows as Rows
     from lume_async._run.submit import OnDuplicate as OnDuplicate
     from lume_async._run.transfer import OnProgress as OnProgress
+    from lume_async._run.transfer import SeedData as SeedData
     from lume_async._run.transfer import SourceData as SourceData
     from lume_async._wire.flow_models import FlowColumn as FlowColumn
     from lume_async._wire.flow_models import FlowRule as FlowRule

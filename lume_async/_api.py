@@ -15,7 +15,7 @@ from lume_async._many.monitor import Monitor
 from lume_async._many.progress import Progress
 from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate
-from lume_async._run.transfer import OnProgress, SourceData
+from lume_async._run.transfer import OnProgress, SeedData, SourceData
 from lume_async._wire.flow_models import FlowSummary, FlowVersion
 from lume_async._wire.inbox_models import Inbox, Replay, RowState
 from lume_async._wire.report_models import CountedBy, CountOrder, DryRun, RunCount
@@ -64,10 +64,12 @@ async def run(
     force_rerun: bool = False,
     *,
     data: SourceData = None,
+    seeds: SeedData | None = None,
     idempotency_key: str | None = None,
     on_duplicate: OnDuplicate = "raise",
     webhook_url: str | None = None,
     priority: int = 0,
+    progress: OnProgress | None = None,
 ) -> LumeRun:
     """Start a run and return at once, through the default client; see `Client.run`."""
     return await default_client().run(
@@ -76,10 +78,12 @@ async def run(
         run_metadata,
         force_rerun,
         data=data,
+        seeds=seeds,
         idempotency_key=idempotency_key,
         on_duplicate=on_duplicate,
         webhook_url=webhook_url,
         priority=priority,
+        progress=progress,
     )
 
 
@@ -209,12 +213,13 @@ async def dry_run(
     source_path: str,
     run_metadata: dict[str, Any] | None = None,
     *,
+    seeds: SeedData | None = None,
     limit: int = 100,
     timeout: Duration | None = 3600,
 ) -> DryRun:
     """Execute a run without publishing anything; see `Client.dry_run`."""
     return await default_client().dry_run(
-        flow_version, source_path, run_metadata, limit=limit, timeout=timeout
+        flow_version, source_path, run_metadata, seeds=seeds, limit=limit, timeout=timeout
     )
 
 

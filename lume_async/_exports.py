@@ -20,7 +20,7 @@ NAMES = {
     "lume_async._run.handle": "LumeRun",
     "lume_async._run.rows": "Rows",
     "lume_async._run.submit": "OnDuplicate",
-    "lume_async._run.transfer": "OnProgress SourceData",
+    "lume_async._run.transfer": "OnProgress SeedData SourceData",
     "lume_async._wire.flow_models": "FlowColumn FlowRule FlowSummary FlowVersion",
     "lume_async._wire.inbox_models": (
         "Inbox InboxDay InboxFlow InboxItem Replay ReplayReason RowAccount RowState UnreadableRows "

@@ -44,16 +44,8 @@ Run = TypeVar("Run")  # the `LumeRun` of the caller's package
 
 _ID_LETTERS = f"{string.ascii_letters}{string.digits}_-"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # no JSON holds a lone surrogate
-_LONGEST = {
-    "flow": 256,
-    "flow_version": 256,
-    "source": 4096,
-    "source_path": 4096,
-    "to": 256,
-    "webhook_url": 2048,
-    "submitted_by": 256,
-    "why": 500,
-}
+_LONGEST = {"flow": 256, "flow_version": 256, "submitted_by": 256, "to": 256, "webhook_url": 2048, "why": 500}
+_LONGEST |= dict.fromkeys(("source", "source_path", "seeds"), 4096)
 LONGEST_KEY = 255
 
 _checked = arguments.validator
@@ -248,6 +240,14 @@ def _json_object(value: Any, name: str) -> None:
     raise InvalidRequestError(f"{name} is not JSON: {reason}; no request was sent")
 
 
+def _seed_paths(value: Any, name: str) -> None:
+    if not isinstance(value, dict):
+        raise InvalidRequestError(f"{name} must be a dict of source paths, not {type(value).__name__}")
+    for seed, path in value.items():
+        plain_text(seed, name)
+        plain_text(path, name)
+
+
 def _web_address(value: Any, name: str) -> None:
     plain_text(value, name)
     try:
@@ -262,7 +262,7 @@ def _web_address(value: Any, name: str) -> None:
 @public
 @frozen
 class RunRequest:
-    """A run to submit; the arguments are those of `Client.run`.
+    """A run to submit; the arguments are those of `Client.run`, but `seeds` are source paths on the server.
 
     Raises:
         InvalidRequestError: an argument is not valid.
@@ -277,6 +277,7 @@ class RunRequest:
     )
     webhook_url: str | None = field(default=None, validator=optional(_checked(_web_address)))
     priority: int = field(default=0, validator=_checked(arguments.whole, 0, 9, error=InvalidRequestError))
+    seeds: dict[str, str] | None = field(default=None, validator=optional(_checked(_seed_paths)))
 
 
 def is_run_id(run_id: object) -> TypeGuard[str]:

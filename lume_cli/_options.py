@@ -239,7 +239,7 @@ submit_options = stack(
         "--metadata",
         multiple=True,
         metavar="KEY=VALUE",
-        callback=lambda _context, parameter, values: _pairs(parameter, values),
+        callback=lambda _context, parameter, values: pairs(parameter, values),
         help="A string returned with the run and its webhook; repeatable.",
     ),
     click.option(
@@ -266,13 +266,14 @@ secret_options = stack(
 runs_argument = click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 
 
-def _pairs(parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
-    pairs = {}
+def pairs(parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
+    """The values of a repeatable option as a mapping; None if there are none."""
+    found: dict[str, str] = {}
     for value in values:
         key, equals, text = value.partition("=")
         if not equals or not key:
             raise click.BadParameter(f"{value!r} must look like KEY=VALUE", param=parameter)
-        if key in pairs:
+        if key in found:
             raise click.BadParameter(f"{key!r} was given twice", param=parameter)
-        pairs[key] = text
-    return pairs or None
+        found[key] = text
+    return found or None

@@ -27,6 +27,7 @@ from lume_local._http.sign_in import SignIn
 from lume_local._http.telemetry import ServerMetrics, Telemetry
 from lume_local._http.tls import RenewedContext
 from lume_local._http.tokens import Tokens
+from lume_local._http.upload_operations import UploadsApi
 from lume_local._http.uploads import Uploads
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.dry_run import DryRuns
@@ -133,7 +134,7 @@ async def _running(
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
     contents = Contents(store.sources, paths, reader.pool)
     replays = Replays(store, flows, runner, dry_runs, contents, reader, places)
-    api = Api(store, flows, runner, hub, places, uploads, settings.webhooks, health, dry_runs, contents)
+    api = Api(store, flows, runner, hub, places, settings.webhooks, health, dry_runs, contents)
     tokens = Tokens()
     console = Console(Sessions(), keys, (settings.host, *settings.console_hosts), SignIn(tokens, keys))
     front = Front(
@@ -142,6 +143,7 @@ async def _running(
         RowsApi(store, flows, reader, places),
         ResultsApi(store, places),
         RejectedApi(store, flows, reader, places, replays),
+        UploadsApi(flows, uploads),
         console,
         watch,
         keys,
@@ -159,6 +161,7 @@ async def _running(
         upkeep.start_soon(late.carry_out)
         upkeep.start_soon(Leftovers(settler, paths, health).undo_all)
         upkeep.start_soon(sweep_daily, LostRejects(store, places).check, "looking for rejects", health)
+        upkeep.start_soon(sweep_daily, uploads.remove_abandoned, "removing abandoned uploads", health)
         _remove_old_files(upkeep, OldFiles(store, places), settings, health)
         async with (
             sender.running(),

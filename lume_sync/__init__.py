@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from lume_async import RunStatus as RunStatus
     from lume_async import RunStatusChanged as RunStatusChanged
     from lume_async import RunTimeoutError as RunTimeoutError
+    from lume_async import SeedData as SeedData
     from lume_async import SeedMetrics as SeedMetrics
     from lume_async import ServerError as ServerError
     from lume_async import SourceData as SourceData

@@ -27,6 +27,7 @@ from lume_async import (
     RunCount,
     RunRequest,
     RunStatus,
+    SeedData,
     SourceData,
 )
 from lume_sync._bridge import (
@@ -88,10 +89,12 @@ def run(
     force_rerun: bool = False,
     *,
     data: SourceData = None,
+    seeds: SeedData | None = None,
     idempotency_key: str | None = None,
     on_duplicate: OnDuplicate = "raise",
     webhook_url: str | None = None,
     priority: int = 0,
+    progress: OnProgress | None = None,
 ) -> LumeRun:
     """Start a run and return at once, through the default client; see `Client.run`."""
     return LumeRun._wrap(
@@ -102,10 +105,12 @@ def run(
             run_metadata,
             force_rerun,
             data=data,
+            seeds=seeds,
             idempotency_key=idempotency_key,
             on_duplicate=on_duplicate,
             webhook_url=webhook_url,
             priority=priority,
+            progress=progress,
         ).result()
     )
 
@@ -265,12 +270,19 @@ def dry_run(
     source_path: str,
     run_metadata: dict[str, Any] | None = None,
     *,
+    seeds: SeedData | None = None,
     limit: int = 100,
     timeout: Duration | None = 3600,
 ) -> DryRun:
     """Execute a run without publishing anything; see `Client.dry_run`."""
     return call(
-        default_client()._core.dry_run, flow_version, source_path, run_metadata, limit=limit, timeout=timeout
+        default_client()._core.dry_run,
+        flow_version,
+        source_path,
+        run_metadata,
+        seeds=seeds,
+        limit=limit,
+        timeout=timeout,
     ).result()
 
 

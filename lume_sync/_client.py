@@ -16,6 +16,7 @@ from lume_async import (
     PollInterval,
     Proxy,
     Retry,
+    SeedData,
     SourceData,
     Ssl,
 )
@@ -142,10 +143,12 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         force_rerun: bool = False,
         *,
         data: SourceData = None,
+        seeds: SeedData | None = None,
         idempotency_key: str | None = None,
         on_duplicate: OnDuplicate = "raise",
         webhook_url: str | None = None,
         priority: int = 0,
+        progress: OnProgress | None = None,
     ) -> LumeRun:
         """Start a run and return at once; `LumeRun.wait` waits for it to finish.
 
@@ -161,11 +164,15 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
                 or of rows (dicts), or a table of pandas, polars or pyarrow; rows and tables are written in the format
                 that the flow version reads. It is uploaded first. The same data again is the same run, which is
                 returned with `reused=True`, unless that run wrote nothing, or with `force_rerun`.
+            seeds: files in place of seeds of the flow version, by their names: each the path of a CSV file of yours,
+                bytes, a binary file, rows or a table, which is uploaded; or the source path of an upload. The flow
+                version must allow it (`per_run = true`). The same source with other seeds is another source.
             idempotency_key: a key of your own that is stable across restarts of your program; default: a new one.
             on_duplicate: if a run holds the source, "raise" `DuplicateRunError`, or "attach" to return that run. A
                 source that has other content than that run read raises in either case.
             webhook_url: where the server reports the end of the run, in addition to its own webhooks.
             priority: 0 to 9; runs with a higher one begin first. Above 0 the key needs the role admin.
+            progress: as in `upload`, for `data`.
 
         Raises:
             DuplicateRunError: the source was processed or is being processed; `.run_id` is the run that holds it, and
@@ -182,10 +189,12 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
                 run_metadata,
                 force_rerun,
                 data=data,
+                seeds=seeds,
                 idempotency_key=idempotency_key,
                 on_duplicate=on_duplicate,
                 webhook_url=webhook_url,
                 priority=priority,
+                progress=progress,
             ).result()
         )
 
@@ -264,13 +273,18 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
     ) -> str:
         """Send data of this program to the server's staging area; returns the `source_path` to pass to `run`.
 
+        If the connection breaks, the upload is continued where the server has it, as often as the client's `Retry`
+        allows; attempts that bring the server more of the file don't count. A server that can't continue one is sent
+        everything again.
+
         Args:
             source: the path of a file, bytes, a binary file, a plain or asynchronous iterable of bytes or of rows
                 (dicts), or a table of pandas, polars or pyarrow. What is not a file yet becomes a temporary one.
             name: of the file on the server, to which the client adds a unique beginning.
             flow_version: the flow version that the data is for. Rows and tables are written in the format that it
                 reads; without it, tables as Parquet and other rows as NDJSON.
-            progress: called with the bytes that were sent and their total; they begin again with a new attempt.
+            progress: called with the bytes that were sent and their total. They go back if the connection broke and
+                the server has less than was sent, since the rest is sent again.
 
         Raises:
             InvalidRequestError: `source` can't be sent, or the server refused it.

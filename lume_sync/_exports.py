@@ -11,8 +11,9 @@ NAMES = {
         "OnDuplicate OnProgress Outcome Part PollInterval Progress Proxy RateLimitError Replay ReplayReason "
         "RequestFinished RequestStarted ResponseDecodeError Retry RetryScheduled RowAccount RowState "
         "RunCount RunError RunEvent RunFailedError RunInfo RunMetadata RunNotFoundError RunRequest RunStatus "
-        "RunStatusChanged RunTimeoutError SeedMetrics ServerError SourceData SourceMetrics Ssl Stage "
-        "SubmissionUnknownError Summary TargetLocations UnreadableRows WebhookSignatureError __version__ "
+        "RunStatusChanged RunTimeoutError SeedData SeedMetrics ServerError SourceData SourceMetrics Ssl "
+        "Stage SubmissionUnknownError Summary TargetLocations UnreadableRows WebhookSignatureError "
+        "__version__ "
     ),
     "lume_sync._api": (
         "as_completed attach close default_client discard_rejects dry_run flow_version inbox init list_flows "

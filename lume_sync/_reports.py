@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import lume_async
-from lume_async import CountedBy, CountOrder, DryRun, Duration, RunCount
+from lume_async import CountedBy, CountOrder, DryRun, Duration, RunCount, SeedData
 from lume_sync._bridge import call
 
 
@@ -24,6 +24,7 @@ class Reports:
         source_path: str,
         run_metadata: dict[str, Any] | None = None,
         *,
+        seeds: SeedData | None = None,
         limit: int = 100,
         timeout: Duration | None = 3600,
     ) -> DryRun:
@@ -36,8 +37,9 @@ class Reports:
             flow_version: the flow and its version, such as `customer_cleaner:v1`.
             source_path: as in `run`.
             run_metadata: as in `run`, for flows that use it.
+            seeds: as in `run`.
             limit: the number of rows of each kind to return, 0 to 1,000.
-            timeout: seconds (or a `timedelta`) for the whole call, which lasts as long as the run would.
+            timeout: seconds (or a `timedelta`) for the run itself, which lasts as long as a real one would.
 
         Raises:
             InvalidRequestError: an argument or the flow version is not valid.
@@ -46,7 +48,13 @@ class Reports:
                 `DryRun.would_fail`.
         """
         return call(
-            self._core.dry_run, flow_version, source_path, run_metadata, limit=limit, timeout=timeout
+            self._core.dry_run,
+            flow_version,
+            source_path,
+            run_metadata,
+            seeds=seeds,
+            limit=limit,
+            timeout=timeout,
         ).result()
 
     def statistics(

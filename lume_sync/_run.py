@@ -96,7 +96,7 @@ class LumeRun(RunState):
             return iterate(self._core.watch(poll_interval=poll_interval, timeout=timeout), LumeRun._wrap)
 
     def rerun(self, *, force: bool = False) -> "LumeRun":
-        """Submit the run again: the same flow version, source and metadata; returns the new run at once.
+        """Submit the run again: the same flow version, source, metadata and seeds; returns the new run at once.
 
         Args:
             force: process the source even if this run or another one has processed it; may duplicate rows in the
@@ -109,17 +109,20 @@ class LumeRun(RunState):
         """
         return LumeRun._wrap(call(self._core.rerun, force=force).result())
 
-    def resubmit(self, corrected: SourceData, *, force: bool = False) -> "LumeRun":
+    def resubmit(
+        self, corrected: SourceData, *, force: bool = False, progress: OnProgress | None = None
+    ) -> "LumeRun":
         """Run the same flow version on corrected rejects of this run; returns the new run at once.
 
-        The new run has the metadata of this one, and its ID as `resubmit_of`. If a run has already processed the
-        same content for this run, or is processing it, that run is returned, with `reused=True`.
+        The new run has the metadata and the seeds of this one, and its ID as `resubmit_of`. If a run has already
+        processed the same content for this run, or is processing it, that run is returned, with `reused=True`.
 
         Args:
             corrected: the corrected rejects with their `_lume_` columns: the path of a file as the server wrote it,
                 its bytes, a binary file, or rows as `rejects` gives them (dicts, or a table).
             force: accept content without `_lume_` columns and content that was submitted before, and replace rows
                 of this run.
+            progress: as in `Client.upload`.
 
         Raises:
             InvalidRequestError: the run has not ended or wrote no rejects, `corrected` is not its rejects, or the
@@ -127,7 +130,7 @@ class LumeRun(RunState):
             SubmissionUnknownError: the answer was lost: a run may exist.
             ApiError: see the tree in `lume_async.errors`.
         """
-        return LumeRun._wrap(call(self._core.resubmit, corrected, force=force).result())
+        return LumeRun._wrap(call(self._core.resubmit, corrected, force=force, progress=progress).result())
 
     def dismiss(self, why: str) -> None:
         """Note that nothing is left to do about the run, so that it no longer needs attention. May be repeated.

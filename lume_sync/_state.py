@@ -48,6 +48,11 @@ class RunState:
         return self._core.run_metadata
 
     @property
+    def seeds(self) -> dict[str, str] | None:
+        """The source paths of the seeds that the run has brought, by their names; None if it has brought none."""
+        return self._core.seeds
+
+    @property
     def force_rerun(self) -> bool:
         """Whether the run was submitted with `force_rerun`."""
         return self._core.force_rerun

@@ -20,7 +20,7 @@ SENSITIVE = (
     *("async/http/test_per_loop.py", "async/run/test_waiter.py", "async/many/test_scheduler.py"),
     *("async/many/test_owned.py", "async/base/test_threads.py", "async/batch/test_deadline.py"),
     *("faults/test_connections.py", "faults/test_closing.py", "faults/test_long_poll.py"),
-    *("faults/test_stalls.py",),
+    *("faults/test_stalls.py", "faults/test_resumed_uploads.py"),
 )
 """Files whose outcome hangs on timers, cancellation or threads: where one loop differs from the other."""
 

@@ -20,7 +20,7 @@ from yarl import URL
 from lume_async import Client
 from lume_async.testing import Answerer, FakeAnswer, FakeClock, FakeRequest
 
-METHODS = ("GET", "POST", "PUT")
+METHODS = ("GET", "HEAD", "PATCH", "POST", "PUT")
 _active: list[aioresponses] = []
 
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import yaml
 
-from lume_async import Client, LumeRun
+from lume_async import ApiConnectionError, Client, LumeRun
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 ROOT = Path(__file__).parents[1]
@@ -43,12 +43,21 @@ def example(name: str) -> Any:
     return json.loads((ROOT / f"tests/contract/{name}.json").read_text())
 
 
-def server() -> Callable[[FakeRequest], FakeAnswer]:
+def server() -> Callable[[FakeRequest], FakeAnswer | Exception]:
     """What a server answers to each operation. The runs end once the change feed says so."""
     fed = False
+    puts = iter([ApiConnectionError("cut off")])
+    rests = iter([ApiConnectionError("the response is lost")])
+    offsets = iter([{"Upload-Offset": "1", "Upload-Complete": "?0"}])
 
-    def answer(request: FakeRequest) -> FakeAnswer:
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
         nonlocal fed
+        if request.path.startswith("/v1/uploads/"):
+            if request.method == "HEAD":
+                return FakeAnswer(200, headers=next(offsets, {"Upload-Offset": "2", "Upload-Complete": "?1"}))
+            broken = next(puts if request.method == "PUT" else rests, None)
+            if request.method in ("PUT", "PATCH") and broken is not None:
+                return broken
         fed = fed or "after=" in request.path
         return answered(request, "SUCCEEDED" if fed or "run_1" in request.path else "TRANSFORMING")
 
@@ -58,7 +67,7 @@ def server() -> Callable[[FakeRequest], FakeAnswer]:
 def answered(request: FakeRequest, status: str) -> FakeAnswer:
     path = urlsplit(request.path).path
     if path.startswith("/v1/uploads/"):
-        digest = hashlib.sha256(request.body or b"").hexdigest()
+        digest = hashlib.sha256(b"id").hexdigest()
         stored = {"source_path": "upload://a", "bytes": len(request.body or b""), "sha256": digest}
         return FakeAnswer(201, stored)
     if path == "/v1/inbox":
@@ -161,7 +170,7 @@ async def sent(tmp_path: Path) -> dict[str, set[str]]:
     """The operations that the calls have used, and the query parameters that they have sent."""
     seen: dict[str, set[str]] = defaultdict(set)
     file = tmp_path / "a.csv"
-    file.write_text("id\n1\n")
+    file.write_text("id")
     for call in CALLS.values():
         client, transport = fake_client(server())
         await client._sender.replays()  # reads the capabilities

@@ -94,7 +94,7 @@ PURE = [
     *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/rate_limit", "_wire/retry"),
     *("_wire/withhold", "_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints"),
     *("_wire/inbox_endpoints", "_wire/inbox_models"),
-    *("_wire/report_endpoints", "_wire/report_models"),
+    *("_wire/report_endpoints", "_wire/report_models", "_wire/upload_endpoints"),
     *("_run/frames", "_run/row_text", "_run/state", "_batch/recovery"),
 ]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""

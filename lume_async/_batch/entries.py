@@ -130,6 +130,8 @@ def canonical(request: RunRequest) -> bytes:
         said["webhook_url"] = request.webhook_url
     if request.priority:
         said["priority"] = request.priority
+    if request.seeds is not None:
+        said["seeds"] = request.seeds
     return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
 
 

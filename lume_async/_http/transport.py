@@ -5,7 +5,7 @@ import math
 import os
 import re
 import ssl as ssl_module
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Protocol, TypeAlias
 from weakref import WeakKeyDictionary, finalize
@@ -61,6 +61,7 @@ class Transport(Protocol):
         """Make one attempt; return a complete response, with any status.
 
         Args:
+            body: if it is iterated, `timeout` is for each pause in it, and for the response after its end.
             receiver: takes the body of a 200 or 206. Then `timeout` is for the response's headers, and for each
                 pause in its body.
 
@@ -110,6 +111,8 @@ class AiohttpTransport:
             if opened is None or not opened.open:
                 opened = await self._open()
             with TimeLimit(opened.limits, timeout) as limit:
+                if not (body is None or isinstance(body, bytes)):
+                    body = _Paced(body, limit, timeout)
                 # Not `request`, whose context manager is an additional step for every response.
                 response = await opened.session._request(
                     method,
@@ -231,6 +234,17 @@ class AiohttpTransport:
             opened = self._sessions[loop] = Session(self._settings, self._ssl)
             await anext(opened.life)
         return opened
+
+
+class _Paced(AsyncIterator[bytes]):
+    """A body that has so many seconds for each of its chunks: then the connection no longer takes any."""
+
+    def __init__(self, body: AsyncIterable[bytes], limit: TimeLimit, seconds: float) -> None:
+        self._chunks, self._limit, self._seconds = aiter(body), limit, seconds
+
+    async def __anext__(self) -> bytes:
+        self._limit.extend(self._seconds)
+        return await anext(self._chunks)
 
 
 def _is_invalid_host(error: Exception) -> bool:

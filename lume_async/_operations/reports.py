@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, get_args
 
+from attrs import evolve
+
 from lume_async._base import arguments
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._http.sender import Sender
+from lume_async._run.transfer import SeedData
 from lume_async._wire.report_models import CountedBy, CountOrder, DryRun, RunCount
 from lume_async.models import RunRequest, plain_text
 
@@ -26,6 +29,7 @@ class Reports:
         source_path: str,
         run_metadata: dict[str, Any] | None = None,
         *,
+        seeds: SeedData | None = None,
         limit: int = 100,
         timeout: Duration | None = 3600,
     ) -> DryRun:
@@ -38,8 +42,9 @@ class Reports:
             flow_version: the flow and its version, such as `customer_cleaner:v1`.
             source_path: as in `run`.
             run_metadata: as in `run`, for flows that use it.
+            seeds: as in `run`.
             limit: the number of rows of each kind to return, 0 to 1,000.
-            timeout: seconds (or a `timedelta`) for the whole call, which lasts as long as the run would.
+            timeout: seconds (or a `timedelta`) for the run itself, which lasts as long as a real one would.
 
         Raises:
             InvalidRequestError: an argument or the flow version is not valid.
@@ -52,6 +57,10 @@ class Reports:
 
         seconds = optional_seconds(timeout, "timeout")
         request = RunRequest(flow_version, source_path, run_metadata)
+        if seeds is not None:
+            from lume_async._run.seeds_in import sent_seeds
+
+            request = evolve(request, seeds=await sent_seeds(self._sender, flow_version, seeds))
         patience = _FOREVER if seconds is None else seconds
         call = report_endpoints.dry_run(request, limit, uuid.uuid4().hex, patience)
         return await self._sender.send(call, timeout=seconds)

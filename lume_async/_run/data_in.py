@@ -1,10 +1,8 @@
 """Data of a program as the source of a run: sent to the server, and processed once."""
 
-import hashlib
 import uuid
 from contextlib import aclosing
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
@@ -17,7 +15,7 @@ from lume_async._run.pages import run_pages
 from lume_async._run.row_files import RowFormat, format_for, local_file
 from lume_async._run.state import RunState
 from lume_async._run.submit import StartedRun, submit
-from lume_async._run.transfer import OnProgress, Reporter, SourceData
+from lume_async._run.transfer import OnProgress, Reporter, SourceData, sha256_of
 from lume_async._run.upload import upload
 from lume_async._wire import flow_endpoints
 from lume_async.errors import InvalidRequestError, NotSupportedError
@@ -45,7 +43,9 @@ async def send_data(
         return await upload(sender, file, flow_version, name=name, progress=progress)
 
 
-async def run_data(sender: Sender, request: RunRequest, data: SourceData) -> tuple[StartedRun, str | None]:
+async def run_data(
+    sender: Sender, request: RunRequest, data: SourceData, progress: OnProgress | None
+) -> tuple[StartedRun, str | None]:
     """Send data and start a run on it, or find the one that has processed the same data.
 
     Args:
@@ -55,16 +55,27 @@ async def run_data(sender: Sender, request: RunRequest, data: SourceData) -> tup
         The run, and its idempotency key; None for a run that was found.
     """
     async with local_file(data, partial(_format, sender, request.flow_version)) as file:
-        sha256 = await to_thread.run_sync(_sha256, file)
+        sha256 = await to_thread.run_sync(sha256_of, file)
         name = f"data{''.join(file.suffixes[-2:])}"  # the same for the same content
-        source = await upload(sender, file, request.flow_version, name=name, prefix=sha256[:_PREFIX])
+        source = await upload(
+            sender,
+            file,
+            request.flow_version,
+            name=name,
+            prefix=sha256[:_PREFIX],
+            sha256=sha256,
+            progress=progress,
+        )
     request = evolve(request, source_path=source)
     key = request.idempotency_key
     if key is None and not request.force_rerun:
         earlier = await _earlier(sender, request)
         if (held := holder(earlier)) is not None:
             return StartedRun(held, reused=True), None
-        key = key_of("data", f"{request.flow_version} {source} {sha256}", earlier)
+        content = f"{request.flow_version} {source} {sha256}"
+        if request.seeds:  # the same content has the same path
+            content += f" {sorted(request.seeds.items())}"
+        key = key_of("data", content, earlier)
     new_key = key or uuid.uuid4().hex
     done = await submit(sender, request, new_key, own_key=key is not None, on_duplicate="attach")
     return done, new_key
@@ -84,18 +95,13 @@ async def _format(sender: Sender, flow_version: str | None) -> RowFormat:
 
 
 async def _earlier(sender: Sender, request: RunRequest) -> list[RunState]:
-    """The runs of the flow version on that source, newest first; empty if the server can't list runs."""
+    """The runs of the flow version on that source and seeds, newest first; empty if the server can't list runs."""
     filters: dict[str, str | list[str]] = {
         "flow_version": request.flow_version,
         "source_path": request.source_path,
     }
     try:
         async with aclosing(run_pages(sender, filters)) as found:
-            return [run async for page in found for run in page]
+            return [run async for page in found for run in page if run.seeds == (request.seeds or None)]
     except NotSupportedError:
         return []
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -127,7 +127,7 @@ class LumeRun(RunState):
         )
 
     async def rerun(self, *, force: bool = False) -> "LumeRun":
-        """Submit the run again: the same flow version, source and metadata; returns the new run at once.
+        """Submit the run again: the same flow version, source, metadata and seeds; returns the new run at once.
 
         Args:
             force: process the source even if this run or another one has processed it; may duplicate rows in the
@@ -145,20 +145,23 @@ class LumeRun(RunState):
             raise InvalidRequestError(
                 f"the server does not report the flow version and source of run {self.id}"
             )
-        request = RunRequest(self.flow_version, self.source_path, self.run_metadata, force)
+        request = RunRequest(self.flow_version, self.source_path, self.run_metadata, force, seeds=self.seeds)
         return await start(self._connected, request)
 
-    async def resubmit(self, corrected: SourceData, *, force: bool = False) -> "LumeRun":
+    async def resubmit(
+        self, corrected: SourceData, *, force: bool = False, progress: OnProgress | None = None
+    ) -> "LumeRun":
         """Run the same flow version on corrected rejects of this run; returns the new run at once.
 
-        The new run has the metadata of this one, and its ID as `resubmit_of`. If a run has already processed the
-        same content for this run, or is processing it, that run is returned, with `reused=True`.
+        The new run has the metadata and the seeds of this one, and its ID as `resubmit_of`. If a run has already
+        processed the same content for this run, or is processing it, that run is returned, with `reused=True`.
 
         Args:
             corrected: the corrected rejects with their `_lume_` columns: the path of a file as the server wrote it,
                 its bytes, a binary file, or rows as `rejects` gives them (dicts, or a table).
             force: accept content without `_lume_` columns and content that was submitted before, and replace rows
                 of this run.
+            progress: as in `Client.upload`.
 
         Raises:
             InvalidRequestError: the run has not ended or wrote no rejects, `corrected` is not its rejects, or the
@@ -170,7 +173,7 @@ class LumeRun(RunState):
 
         arguments.flag(force, "force")
         sender = self._connected
-        done, key = await resubmit(sender, self, self.refresh, corrected, force=force)
+        done, key = await resubmit(sender, self, self.refresh, corrected, force=force, progress=progress)
         return LumeRun(sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
 
     async def dismiss(self, why: str) -> None:
@@ -336,11 +339,13 @@ class LumeRun(RunState):
         return self._sender
 
 
-async def start_on_data(sender: Sender, request: RunRequest, data: SourceData) -> LumeRun:
+async def start_on_data(
+    sender: Sender, request: RunRequest, data: SourceData, progress: OnProgress | None
+) -> LumeRun:
     """Start a run on data of this program, or find the one that has it. Raises as `Client.run` does."""
     from lume_async._run.data_in import run_data
 
-    done, key = await run_data(sender, request, data)
+    done, key = await run_data(sender, request, data, progress)
     return LumeRun(sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
 
 

@@ -1,6 +1,5 @@
 """Submits corrected rejects of a run: the rule by which the same content is processed once."""
 
-import hashlib
 import os
 import uuid
 from collections.abc import Awaitable, Callable
@@ -20,7 +19,7 @@ from lume_async._run.row_files import RowFormat, csv_format, local_file
 from lume_async._run.row_text import dialect_of
 from lume_async._run.state import RunState
 from lume_async._run.submit import StartedRun, submit
-from lume_async._run.transfer import SourceData
+from lume_async._run.transfer import OnProgress, Reporter, SourceData, sha256_of
 from lume_async._run.upload import upload
 from lume_async.errors import InvalidRequestError, NotSupportedError
 from lume_async.models import RunRequest
@@ -41,6 +40,7 @@ async def resubmit(
     corrected: SourceData,
     *,
     force: bool,
+    progress: OnProgress | None,
 ) -> tuple[StartedRun, str | None]:
     """Start a run of the same flow version on corrected rejects of a run, or find the one that has this content.
 
@@ -50,6 +50,7 @@ async def resubmit(
     Raises:
         InvalidRequestError: the run can't be repeated, or `corrected` is not what it has rejected.
     """
+    Reporter(progress)  # checks it, before anything is sent
 
     async def definition() -> dict[str, Any]:
         return await definition_at(sender, await _ended(old, refresh)) or {}
@@ -74,8 +75,8 @@ async def resubmit(
                 return StartedRun(held, reused=True), None
             _refuse_replacing(old, await definition())
             key = content.key(earlier)
-        source_path = await upload(sender, file, flow_version)
-    request = RunRequest(flow_version, source_path, content.metadata)
+        source_path = await upload(sender, file, flow_version, sha256=content.sha256, progress=progress)
+    request = RunRequest(flow_version, source_path, content.metadata, seeds=old.seeds)
     new_key = key or uuid.uuid4().hex
     try:
         done = await submit(sender, request, new_key, own_key=key is not None, on_duplicate="raise")
@@ -120,8 +121,7 @@ class Corrected:
     @classmethod
     def of(cls, old: RunState, file: Path) -> "Corrected":
         """Read the file once."""
-        with file.open("rb") as opened:
-            return cls(old, hashlib.file_digest(opened, "sha256").hexdigest())
+        return cls(old, sha256_of(file))
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -59,6 +59,15 @@ class RunState:
         return value if isinstance(value, dict) else None
 
     @property
+    def seeds(self) -> dict[str, str] | None:
+        """The source paths of the seeds that the run has brought, by their names; None if it has brought none."""
+        value = self._raw("seeds")
+        if not isinstance(value, dict):
+            return None
+        found = {name: seed.get("source_path") for name, seed in value.items() if isinstance(seed, dict)}
+        return {name: path for name, path in found.items() if isinstance(path, str)} or None
+
+    @property
     def force_rerun(self) -> bool:
         """Whether the run was submitted with `force_rerun`."""
         return bool(self._raw("force_rerun"))

@@ -1,7 +1,9 @@
 """What uploads and downloads have in common."""
 
+import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from lume_async.errors import ApiError
@@ -13,6 +15,16 @@ OnProgress: TypeAlias = Callable[[int, int | None], object]
 SourceData: TypeAlias = str | os.PathLike[str] | bytes | Any
 """The path of a file; `bytes`; a binary file object; a plain or asynchronous iterable of bytes or of rows (dicts); or
 a table of pandas, polars or pyarrow."""
+
+SeedData: TypeAlias = Mapping[str, SourceData]
+"""By the names of seeds: the path of a CSV file, bytes, a binary file, rows (dicts) or a table; or the source path of
+an upload (`upload://…`), which is not sent again."""
+
+
+def sha256_of(file: Path) -> str:
+    """The checksum of a file, in hex."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 class Reporter:

@@ -1,4 +1,4 @@
-"""Uploads a local file to the server's staging area: streamed, and checked at the end."""
+"""Uploads a local file to the server's staging area: streamed, continued where a connection broke, and checked."""
 
 import hashlib
 import os
@@ -7,22 +7,23 @@ import stat
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, TypeVar
 
 from anyio import to_thread
 
 from lume_async._base import arguments
 from lume_async._http.sender import Sender
 from lume_async._run.transfer import OnProgress, Reporter
-from lume_async._wire import endpoints
-from lume_async.errors import ApiError, InvalidRequestError
+from lume_async._wire import upload_endpoints
+from lume_async._wire.call import Call
+from lume_async._wire.upload_endpoints import Stored, WholeFile
+from lume_async.errors import ApiError, InvalidRequestError, NotSupportedError
 from lume_async.models import plain_text
 
 CHUNK = 256 * 1024
-SLOWEST = 128 * 1024
-"""Bytes per second: an upload may take the request timeout plus the time at this rate."""
 
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
+T = TypeVar("T")
 
 
 async def upload(
@@ -32,78 +33,153 @@ async def upload(
     *,
     name: str | None = None,
     prefix: str | None = None,
+    sha256: str | None = None,
     progress: OnProgress | None = None,
 ) -> str:
     """Upload the file; returns its `source_path` on the server.
 
     Args:
         name: of the file on the server; default: that of `path`.
-        prefix: put in front of the name; default: one that is unique for every call, so that a retry overwrites only
-            the file of this call.
+        prefix: put in front of the name; default: one that is unique for every call, so that no other upload has it.
+        sha256: the checksum of the file in hex, if it is known.
 
     Raises:
-        InvalidRequestError: the file does not exist.
-        ApiError: the server refused it or received other bytes, or the file changed during the upload.
+        InvalidRequestError: the file does not exist, or the server refused it.
+        ApiError: the server received other bytes, or the file changed during the upload.
     """
     file = Path(arguments.path(path, "path", InvalidRequestError))
     if flow_version is not None:
         plain_text(flow_version, "flow_version")
-    before = await to_thread.run_sync(_stat, file)
+    source = _Source(file, await to_thread.run_sync(_stat, file), Reporter(progress))
     plain = _UNUSUAL.sub("_", name or file.name)[-80:].lstrip(".") or "file"
-    attempts: list[_Content] = []
-    reporter = Reporter(progress)
-
-    def content() -> _Content:
-        if reporter.failure is not None:
-            raise reporter.failure
-        if attempts and attempts[-1].is_short:
-            raise _change_error(file, "it became shorter")
-        attempts.append(_Content(file, before.st_size, reporter))
-        return attempts[-1]
-
-    call = endpoints.upload(
-        f"{prefix or uuid.uuid4().hex}-{plain}",
-        content,
-        size=before.st_size,
-        flow_version=flow_version,
-        patience=before.st_size / SLOWEST,
-    )
-    try:
-        stored = await sender.send(call)
-    except ApiError:
-        if reporter.failure is None and not (attempts and attempts[-1].is_short):
-            raise
-        stored = None
-    if reporter.failure is not None:
-        raise reporter.failure
-    if stored is None:
-        raise _change_error(file, "it became shorter")
-    after = await to_thread.run_sync(_stat, file)
-    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-        raise _change_error(file, "it was written to")
-    if stored.sha256 != attempts[-1].digest.hexdigest():
+    sha256 = sha256 or await source.sha256()
+    whole = WholeFile(f"{prefix or uuid.uuid4().hex}-{plain}", source.size, sha256)
+    stored = await _Transfer(sender, source, whole, flow_version).carried_out()
+    await source.check()
+    if stored.sha256 != sha256:
         raise ApiError(
-            f"{file.name!r} arrived changed: {stored.bytes:,} of {before.st_size:,} bytes, with another checksum; "
+            f"{file.name!r} arrived changed: {stored.bytes:,} of {source.size:,} bytes, with another checksum; "
             "upload it again"
         )
     return stored.source_path
 
 
-class _Content(AsyncIterator[bytes]):
-    """The file's bytes for one attempt; `close` it at the end of the attempt.
+class _Transfer:
+    """The requests of one upload.
 
-    Not a generator: during a step it could not be closed, and the file would stay open.
-
-    Attributes:
-        digest: the SHA-256 of the bytes read so far.
-        is_short: whether the file has become shorter than its size at the start.
+    After one that failed, the server is asked how much it has, and is sent the rest. The client's `Retry` decides
+    whether and when; its attempts count those in a row that brought the server nothing.
     """
 
-    def __init__(self, file: Path, size: int, reporter: Reporter) -> None:
-        self.digest = hashlib.sha256()
-        self.is_short = False
+    def __init__(self, sender: Sender, source: "_Source", file: WholeFile, flow_version: str | None) -> None:
+        self._sender, self._source, self._file, self._flow_version = sender, source, file, flow_version
+        self._failures = 0
+        self._farthest = 0
+        """The most bytes that the server is known to have had."""
+
+    async def carried_out(self) -> Stored:
+        attempts = 0
+        while True:
+            try:
+                return await (self._continued() if attempts else self._begun())
+            except ApiError as caught:
+                error = caught
+            attempts += 1
+            self._failures += 1
+            error.attempts = attempts
+            await self._source.check()
+            delay = self._sender.retry.delay(error, self._failures, self._sender.rng)
+            if delay is None:
+                raise error
+            self._sender.observer.retrying("PATCH /v1/uploads/{name}", attempts, delay, error)
+            await self._sender.clock.sleep(delay)
+
+    async def _begun(self) -> Stored:
+        content = self._source.content
+        return await self._sent(upload_endpoints.begin(self._file, content, flow_version=self._flow_version))
+
+    async def _continued(self) -> Stored:
+        """Send what the server lacks; everything if it can't say, or has another file."""
+        try:
+            held = await self._sender.send(upload_endpoints.held(self._file), once=True)
+            if held is not None and held.is_complete:
+                stored = await self._sender.send(upload_endpoints.stored(self._file), once=True)
+                if stored.sha256 == self._file.sha256:
+                    return stored
+                held = None
+        except NotSupportedError:
+            held = None
+        if held is None or held.offset > self._file.size:
+            return await self._begun()
+        offset = held.offset
+        if offset > self._farthest:
+            self._farthest, self._failures = offset, 0
+        return await self._sent(
+            upload_endpoints.resume(self._file, lambda: self._source.content(offset), offset=offset)
+        )
+
+    async def _sent(self, call: Call[T]) -> T:
+        try:
+            return await self._sender.send(call, once=True)
+        except InvalidRequestError as error:
+            # Another request has continued, completed or removed the upload: that is worth another look.
+            error.retryable = error.status_code == 409 or (
+                error.status_code == 404 and call.method == "PATCH"
+            )
+            raise
+
+
+class _Source:
+    """The file, which must not change while it is sent."""
+
+    def __init__(self, file: Path, found: os.stat_result, reporter: Reporter) -> None:
+        self._file, self._found, self._reporter = file, found, reporter
+        self.size = found.st_size
+
+    def content(self, start: int = 0) -> "_Content":
+        """Its bytes from there on, for one attempt."""
+        return _Content(self._file, start, self.size, self._reporter)
+
+    async def sha256(self) -> str:
+        """Its checksum in hex. Raises `ApiError` if it changes meanwhile."""
+        digest, content = hashlib.sha256(), _Content(self._file, 0, self.size, Reporter(None))
+        try:
+            async for chunk in content:
+                digest.update(chunk)
+        except OSError:
+            await self.check()
+            raise
+        finally:
+            content.close()
+        return digest.hexdigest()
+
+    async def check(self) -> None:
+        """Raise what the user's function has raised, or `ApiError` if the file has changed."""
+        if self._reporter.failure is not None:
+            raise self._reporter.failure
+        try:
+            now = await to_thread.run_sync(_stat, self._file)
+        except InvalidRequestError:
+            how = "it was removed"
+        else:
+            if (now.st_size, now.st_mtime_ns) == (self._found.st_size, self._found.st_mtime_ns):
+                return
+            how = "it became shorter" if now.st_size < self.size else "it was written to"
+        raise ApiError(
+            f"{self._file.name!r} was changed while it was sent ({how}): upload it again when it is complete",
+            retryable=False,
+        )
+
+
+class _Content(AsyncIterator[bytes]):
+    """The file's bytes from `start` on, for one attempt; `close` it at the end of the attempt.
+
+    Not a generator: during a step it could not be closed, and the file would stay open.
+    """
+
+    def __init__(self, file: Path, start: int, size: int, reporter: Reporter) -> None:
         self._file = file
-        self._left = self._size = size
+        self._at, self._size = start, size
         self._reporter = reporter
         self._stream: BinaryIO | None = None
         self._closed = False
@@ -113,15 +189,13 @@ class _Content(AsyncIterator[bytes]):
 
     async def __anext__(self) -> bytes:
         """The next chunk. Raises `OSError` if the file can't be read, or became shorter: the server would wait."""
-        if self._left == 0:
+        if self._at == self._size:
             raise StopAsyncIteration
         chunk = await to_thread.run_sync(self._read)
         if not chunk:
-            self.is_short = True
             raise OSError(f"{self._file.name!r} became shorter while it was sent")
-        self.digest.update(chunk)
-        self._left -= len(chunk)
-        self._reporter.report(self._size - self._left, self._size)
+        self._at += len(chunk)
+        self._reporter.report(self._at, self._size)
         return chunk
 
     def close(self) -> None:
@@ -133,17 +207,11 @@ class _Content(AsyncIterator[bytes]):
     def _read(self) -> bytes:
         if self._stream is None:
             self._stream = self._file.open("rb")
+            self._stream.seek(self._at)
         if self._closed:  # by `close`, before the file was open
             self._stream.close()
             return b""
-        return self._stream.read(min(CHUNK, self._left))
-
-
-def _change_error(file: Path, how: str) -> ApiError:
-    return ApiError(
-        f"{file.name!r} was changed while it was sent ({how}): upload it again when it is complete",
-        retryable=False,
-    )
+        return self._stream.read(min(CHUNK, self._size - self._at))
 
 
 def _stat(file: Path) -> os.stat_result:

@@ -1,6 +1,6 @@
 """The requests of the wire contract, as data: what to send, and how to decode the response. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
@@ -9,9 +9,8 @@ from attrs import define, frozen
 
 from lume_async._decoding import structure
 from lume_async._wire.answers import decode_object, retry_after, run_record
-from lume_async._wire.call import Call, Content, Response
+from lume_async._wire.call import Call, Response
 from lume_async._wire.headers import (
-    CONTENT_LENGTH,
     CONTENT_TYPE,
     ETAG,
     IDEMPOTENCY_KEY,
@@ -19,7 +18,7 @@ from lume_async._wire.headers import (
     PREFER,
 )
 from lume_async._wire.retry import floor
-from lume_async.errors import ResponseDecodeError
+from lume_async.errors import NotSupportedError, ResponseDecodeError
 from lume_async.models import RunRecord, RunRequest, check_run_id
 
 T = TypeVar("T")
@@ -48,15 +47,6 @@ class Page(Generic[T]):
 
     items: list[T]
     next_cursor: str | None
-
-
-@frozen
-class Stored:
-    """The response to an upload: the `source_path` for `run`, and the size and SHA-256 of the received file."""
-
-    source_path: str
-    bytes: int
-    sha256: str
 
 
 @frozen
@@ -93,16 +83,28 @@ class Polled:
 
 def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
     """Start a run; the idempotency key must be the same for every attempt."""
+
+    def decode(answer: Response) -> Submitted:
+        record = _run(answer)
+        check_seeds(request, record)
+        return Submitted(record, replayed=answer.status == 200, not_before=floor(retry_after(answer.headers)))
+
     return Call(
         operation="POST /v1/runs",
         path="/v1/runs",
         headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
         body=orjson.dumps(submission(request)),
-        decode=lambda answer: Submitted(
-            _run(answer), replayed=answer.status == 200, not_before=floor(retry_after(answer.headers))
-        ),
+        decode=decode,
         submits=request,
     )
+
+
+def check_seeds(request: RunRequest, record: RunRecord) -> None:
+    """Raise `NotSupportedError` if the server has ignored the seeds of a request."""
+    if request.seeds and not record.raw.get("seeds"):
+        raise NotSupportedError(
+            f"the server does not take seeds for one run: it has ignored them in run {record.id}"
+        )
 
 
 def submission(request: RunRequest) -> dict[str, Any]:
@@ -118,6 +120,8 @@ def submission(request: RunRequest) -> dict[str, Any]:
         body["webhook_url"] = request.webhook_url
     if request.priority:
         body["priority"] = request.priority
+    if request.seeds:
+        body["seeds"] = request.seeds
     return body
 
 
@@ -206,29 +210,6 @@ def changes(after: str | None, *, hold: float = 0.0, with_runs: bool = False) ->
         headers={PREFER: f"wait={hold:.0f}"} if hold else {},
         decode=decode,
         hold=hold,
-    )
-
-
-def upload(
-    name: str,
-    content: Callable[[], Content],
-    *,
-    size: int,
-    flow_version: str | None,
-    patience: float,
-) -> Call[Stored]:
-    """Put a file into the staging area; an existing one with the same name is replaced.
-
-    Args:
-        patience: seconds on top of the time limit.
-    """
-    return Call(
-        operation="PUT /v1/uploads/{name}",
-        path=path_of(f"/v1/uploads/{name}", {}, flow_version=flow_version),
-        headers={CONTENT_TYPE: "application/octet-stream", CONTENT_LENGTH: str(size)},
-        stream=content,
-        decode=lambda answer: structure(decode_object(answer.body), Stored),
-        hold=patience,
     )
 
 

@@ -8,7 +8,7 @@ from lume_async._decoding import structure
 from lume_async._metrics import Metrics
 from lume_async._wire.answers import decode_object, run_record
 from lume_async._wire.call import Call, Response
-from lume_async._wire.endpoints import JSON_BODY, page_of, path_of, submission
+from lume_async._wire.endpoints import JSON_BODY, check_seeds, page_of, path_of, submission
 from lume_async._wire.headers import IDEMPOTENCY_KEY
 from lume_async._wire.report_models import Delivery, DryRun, RunCount
 from lume_async._wire.row_endpoints import Row, exact_object
@@ -29,7 +29,7 @@ def dry_run(request: RunRequest, limit: int, idempotency_key: str, patience: flo
         path="/v1/runs",
         headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
         body=orjson.dumps({**submission(request), "dry_run": True, "limit": limit}),
-        decode=_dry_run,
+        decode=lambda answer: _dry_run(answer, request),
         hold=patience,
     )
 
@@ -68,13 +68,14 @@ def dismiss(run_id: str, why: str) -> Call[RunRecord]:
     )
 
 
-def _dry_run(answer: Response) -> DryRun:
+def _dry_run(answer: Response, request: RunRequest) -> DryRun:
     raw = exact_object(answer.body)
     record = run_record(raw)
     if raw.get("dry_run") is not True:
         raise NotSupportedError(
             f"the server does not offer dry runs: it has started the run {record.id} instead"
         )
+    check_seeds(request, record)
     metadata = RunMetadata(raw.get("metadata") or {})
     rows = structure(raw.get("rows") or {}, dict[str, list[Row]], at="$.rows")
     return DryRun(

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from lume_async import OnProgress
 from lume_cli._output.stderr import Say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _PER_SECOND = 8
+_MEGABYTE = 1_000_000
 
 
 class Standing(NamedTuple):
@@ -49,3 +51,17 @@ def progress(say: Say, standing: Callable[[], Standing], *, eta: bool = False) -
 
     with ProgressLine(say.console, standing, per_second=_PER_SECOND, eta=eta):
         yield
+
+
+@contextmanager
+def sending(say: Say, name: str) -> Iterator[OnProgress]:
+    """One line while a file is sent; gives the function to report its bytes to."""
+    standing = Standing(f"sending {name}")
+
+    def report(sent: int, total: int | None) -> None:
+        nonlocal standing
+        of = "" if total is None else f" of {total / _MEGABYTE:,.1f}"
+        standing = Standing(f"sending {name}: {sent / _MEGABYTE:,.1f}{of} MB", sent, total)
+
+    with progress(say, lambda: standing, eta=True):
+        yield report

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -11,6 +12,7 @@ from lume_async import ApiConnectionError, Client, LumeRun, RunStatus
 from lume_cli._options import Waiting
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.errors import NotSubmittedError, OutputError, submission_note
+from lume_cli._output.live import sending
 from lume_cli._output.short_ids import short
 from lume_cli._session import CommandSession
 from lume_cli._work.run_ids import whole_ids
@@ -48,7 +50,8 @@ class RunSubmission:
         async def start() -> LumeRun:
             nonlocal source, upload
             if upload is not None:
-                source = await client.upload_file(upload, flow_version=flow)
+                with sending(self._session.say, Path(upload).name) as report:
+                    source = await client.upload(upload, flow_version=flow, progress=report)
                 self._asked = {"--flow": flow, "--source": source}
                 upload = None
                 self._session.say.note(f"uploaded as {source}")

@@ -7,6 +7,7 @@ import click
 from lume_cli._options import (
     GlobalOptions,
     Waiting,
+    pairs,
     server_or_ids_options,
     submit_and_wait_options,
     submit_options,
@@ -30,6 +31,14 @@ from lume_cli._options import (
     help="Above 0: begin before other waiting runs; the key needs the role admin.",
 )
 @click.option("--upload", is_flag=True, help="SOURCE is a file on this machine: send it to the server first.")
+@click.option(
+    "--seed",
+    "seeds",
+    multiple=True,
+    metavar="NAME=FILE",
+    callback=lambda _context, parameter, values: pairs(parameter, values),
+    help="A CSV file on this machine in place of a seed of FLOW, for this run; repeatable.",
+)
 @submit_and_wait_options
 @server_or_ids_options
 @click.pass_obj
@@ -45,6 +54,7 @@ def command(
     webhook_url: str | None,
     priority: int,
     upload: bool,
+    seeds: dict[str, str] | None,
     waiting: Waiting | None,
 ) -> None:
     """Run FLOW (such as customer_cleaner:v1) on SOURCE and print the run's id.
@@ -55,6 +65,7 @@ def command(
     \b
     lume run customer_cleaner:v1 customers.csv --wait
     lume run customer_cleaner:v1 ~/Downloads/customers.csv --upload --wait
+    lume run sales:v2 march.csv --seed rates=march_rates.csv
     run=$(lume run invoices:v3 batch_42 --metadata ticket=OPS-7)
     """
     from lume_async import Client
@@ -64,6 +75,9 @@ def command(
     if upload and not Path(source).is_file():
         what = f"{source} is a folder: pass a file in it" if Path(source).is_dir() else f"no file at {source}"
         raise click.UsageError(f"--upload: {what}")
+    for name, file in (seeds or {}).items():
+        if "://" not in file and not Path(file).is_file():
+            raise click.UsageError(f"--seed {name}: no file at {file}")
     session = CommandSession(options, "ids")
     submission = RunSubmission(session, waiting)
 
@@ -79,6 +93,7 @@ def command(
             on_duplicate=on_duplicate,
             webhook_url=webhook_url,
             priority=priority,
+            seeds=seeds,
         )
 
     session.finish_with_client(work, submission.interruption)

@@ -29,6 +29,8 @@ _MOST_COLUMNS = 2000
 _NUMBERS = frozenset({"rowid", "file_row_number"})
 """By which DuckDB numbers the rows of a table and of a Parquet file: a column of that name would hide the number."""
 
+SEED_BYTES = 64 * 1024 * 1024
+"""The maximum size of a seed, which is read whole."""
 _SQL_TYPE = re.compile(
     r"(?P<name>TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT|UTINYINT|USMALLINT|UINTEGER|UBIGINT|FLOAT|DOUBLE|BOOLEAN"
     r"|VARCHAR|UUID|DATE|TIME|TIMESTAMP|TIMESTAMPTZ)|DECIMAL\((?P<digits>\d{1,2}), ?(?P<scale>\d{1,2})\)"
@@ -88,11 +90,12 @@ class Rule:
 
 @frozen
 class Seed:
-    """A small CSV file that expressions look values up in, by a unique key."""
+    """A small CSV file that expressions look values up in, by a unique key. If `per_run`, a run may bring another."""
 
     name: str
     path: str
     key: str
+    per_run: bool = False
 
 
 @frozen
@@ -339,7 +342,8 @@ def _seeds(table: Table) -> tuple[Seed, ...]:
         if not isinstance(entry, dict):
             raise FlowError(place, f"must be a table: write [seeds.{name}]")
         values = Table(place, entry)
-        seeds.append(Seed(name, values.text("path", longest=4096), values.text("key", longest=128)))
+        path, key = values.text("path", longest=4096), values.text("key", longest=128)
+        seeds.append(Seed(name, path, key, values.flag("per_run")))
         values.no_more()
     return tuple(seeds)
 

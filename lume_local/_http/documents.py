@@ -21,7 +21,7 @@ def run_document(
     follow_up: FollowUp = FollowUp(),  # noqa: B008 - it is frozen
 ) -> dict[str, Any]:
     """A run as in the contract. `progress` is for active runs; that of ended runs follows from their status."""
-    known = {name: getattr(run, name) for name in _SHOWN}
+    known = {name: getattr(run, name) for name in _SHOWN} | ({"seeds": run.seeds} if run.seeds else {})
     return {
         "id": run.run_id,
         **known,

@@ -24,6 +24,7 @@ from lume_local._http.results import ResultsApi
 from lume_local._http.rows import RowsApi
 from lume_local._http.telemetry import RequestInfo, Telemetry
 from lume_local._http.tokens import Tokens
+from lume_local._http.upload_operations import UploadsApi
 from lume_local._http.wrong_keys import WrongKeys
 from lume_local._runs.health import is_storage_full, why
 from lume_local._runs.records import StoreUnavailable
@@ -56,6 +57,7 @@ def _router(
     rows: RowsApi,
     results: ResultsApi,
     rejected: RejectedApi,
+    uploads: UploadsApi,
     console: Console,
     watch: Telemetry,
 ) -> web.UrlDispatcher:
@@ -93,7 +95,7 @@ def _router(
         "/v1/flows": {"GET": flows.page},
         flow: {"GET": flows.get, "PUT": flows.put},
         f"{flow}/schema": {"GET": flows.schema},
-        "/v1/uploads/{name}": {"PUT": api.upload},
+        "/v1/uploads/{name}": {"GET": uploads.get, "PUT": uploads.put, "PATCH": uploads.patch},
     }
     router = web.UrlDispatcher()
     for path, operations in table.items():
@@ -120,6 +122,7 @@ class Front:
         rows: RowsApi,
         results: ResultsApi,
         rejected: RejectedApi,
+        uploads: UploadsApi,
         console: Console,
         watch: Telemetry,
         keys: ApiKeys,
@@ -128,7 +131,8 @@ class Front:
     ) -> None:
         self._api, self._console, self._watch = api, console, watch
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
-        self._router = _router(api, flows, rows, results, rejected, console, watch)
+        self._router = _router(api, flows, rows, results, rejected, uploads, console, watch)
+        self._streamed = (uploads.put, uploads.patch)
         self._keys, self._tokens, self._wrong_keys, self._quotas = keys, tokens, WrongKeys(), Quotas()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -192,7 +196,7 @@ class Front:
             self._count_submission(holder)
         check_parameters(request.method, seen.route, list(request.query.items()))
         operation = cast(Operation, match.handler)
-        most = None if operation == self._api.upload else MOST_OPEN_BYTES if is_open else MOST_BYTES
+        most = None if operation in self._streamed else MOST_OPEN_BYTES if is_open else MOST_BYTES
         return await operation(await _ask(request, dict(match), most, holder))
 
     async def _authenticated(self, request: web.BaseRequest) -> Holder:
@@ -275,8 +279,16 @@ async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None,
         holder=holder.name,
         is_admin=holder.role is Role.ADMIN,
         owner=holder.owner,
-        content=BodyStream(_chunks(request), request.content_length) if most is None else None,
+        content=None if most is not None else _stream(request),
     )
+
+
+def _stream(request: web.BaseRequest) -> BodyStream:
+    def left() -> bytes:
+        # What was not read when the connection broke: aiohttp's public methods raise the error instead.
+        return b"" if request.content.at_eof() else request.content._read_nowait(-1)
+
+    return BodyStream(_chunks(request), request.content_length, left)
 
 
 async def _body(request: web.BaseRequest, most: int) -> bytes:
@@ -321,7 +333,8 @@ def problem_answer(problem: Problem, headers: dict[str, str] | None = None) -> R
     more = _MORE_HEADERS.get(problem.status, {})
     if problem.retry_after is not None:
         more = {"Retry-After": str(problem.retry_after)}
-    return Reply(problem.status, problem.document, {**(headers or {}), **more}, "application/problem+json")
+    every = {**problem.headers, **(headers or {}), **more}
+    return Reply(problem.status, problem.document, every, "application/problem+json")
 
 
 def headers_of(answer: Reply, request_id: str, every: dict[str, str] | None = None) -> dict[str, str]:

@@ -93,6 +93,8 @@ _NEEDED = {
     ("PUT", "/v1/flows/{flow}/versions/{version}"): Role.ADMIN,
     ("GET", "/v1/server"): Role.ADMIN,
     ("POST", "/console/links"): Role.READ,  # the session may do what the key may
+    ("GET", "/v1/uploads/{name}"): Role.SUBMIT,  # it ends a request that is still sending
+    ("HEAD", "/v1/uploads/{name}"): Role.SUBMIT,
 }
 
 

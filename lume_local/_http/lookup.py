@@ -14,6 +14,7 @@ from lume_local._runs.flow_registry import UnknownFlow
 from lume_local._runs.records import Duplicate, StoredRun
 from lume_local._runs.sources.contents import CantTell, Contents
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots
+from lume_local._runs.sources.run_seeds import RunSeeds, SeedRefused, found_seeds
 from lume_local._runs.sources.source_key import source_key, with_content
 from lume_local._runs.store import Store
 
@@ -80,6 +81,16 @@ async def require_content(contents: Contents, flow: Flow, source_path: str, loca
     except CantTell as error:
         kind = "unavailable" if error.may_pass else "not-supported"
         raise Problem(kind, f"source_path: {error}", field="source_path") from None
+
+
+async def require_seeds(flow: Flow, given: dict[str, str], roots: Roots) -> RunSeeds:
+    """The seeds that a run brings. Raises `Problem`."""
+    try:
+        return await found_seeds(flow, given, roots)
+    except SeedRefused as error:
+        raise Problem("invalid-field", f"seeds: {error}", field="seeds") from None
+    except PathRefused as error:
+        raise Problem("source-not-allowed", f"seeds: {error}", field="seeds") from None
 
 
 def check_webhook(url: str | None, check: Callable[[str], object]) -> None:

@@ -1,7 +1,7 @@
 """Requests, replies and problems (RFC 9457) of the operations, independent of sockets and aiohttp."""
 
 import http
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,15 @@ class Ask:
 
 @frozen
 class BodyStream:
-    """A body that is read in blocks, since it may be larger than memory."""
+    """A body that is read in blocks, since it may be larger than memory.
+
+    Attributes:
+        left: returns what has arrived and was not read when the connection broke.
+    """
 
     chunks: AsyncIterator[bytes]
     length: int | None
+    left: Callable[[], bytes] = bytes
 
 
 @frozen
@@ -73,12 +78,17 @@ _TITLES = {
     "run-not-found": (404, "There is no such run"),
     "flow-version-not-found": (404, "There is no such flow version"),
     "no-output": (404, "The run has written nothing"),
+    "upload-not-found": (404, "There is no such upload"),
     "method-not-allowed": (405, "This path does not take this method"),
     "not-acceptable": (406, "The rows can't be sent in this form"),
     "request-timeout": (408, "The request took too long to arrive"),
     "already-processed": (409, "The source has been processed already"),
     "run-in-progress": (409, "The source is being processed"),
     "run-not-ended": (409, "The run has not ended"),
+    "mismatching-upload-offset": (409, "The upload has another offset"),
+    "completed-upload": (409, "The upload is complete"),
+    "inconsistent-upload-length": (400, "The length is not what was announced"),
+    "other-content": (422, "The content is not what was announced"),
     "invalid-range": (416, "The file has no such range"),
     "output-changed": (409, "The output was changed"),
     "output-gone": (410, "The output is gone"),
@@ -86,7 +96,7 @@ _TITLES = {
     "flow-version-exists": (409, "A flow version never changes"),
     "too-large": (413, "The body is too large"),
     "precondition-failed": (412, "There is one already"),
-    "unsupported-media-type": (415, "The body is not JSON"),
+    "unsupported-media-type": (415, "The body has a media type that is not accepted here"),
     "unsupported-encoding": (415, "The body is encoded"),
     "invalid-field": (422, "A field is invalid"),
     "idempotency-key-reused": (422, "The idempotency key belongs to another request"),
@@ -108,13 +118,22 @@ class Problem(Exception):
     Args:
         kind: which one; the last part of its `type`.
         detail: what exactly is wrong and what to do.
+        headers: more headers of the reply.
         retry_after: seconds after which the same request may succeed; by default as for others of its status.
         extra: more members of the document.
     """
 
-    def __init__(self, kind: str, detail: str, *, retry_after: int | None = None, **extra: Any) -> None:
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        retry_after: int | None = None,
+        **extra: Any,
+    ) -> None:
         super().__init__(kind, elided(detail))
-        self.retry_after = retry_after
+        self.kind, self.headers, self.retry_after = kind, headers or {}, retry_after
         self.status, title = _TITLES[kind]
         self.document: dict[str, Any] = {
             "type": TYPE + kind,

@@ -14,7 +14,6 @@ from lume_async.models import RunStatus
 from lume_local._http import contract, lookup, requests
 from lume_local._http.documents import change_document, dry_run_document, etag, run_document
 from lume_local._http.messages import Ask, Problem, Reply
-from lume_local._http.uploads import Uploads
 from lume_local._runs.deliveries.webhooks import WebhookRules, parse_webhook
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
@@ -31,6 +30,8 @@ from lume_local._runs.records import (
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import Roots
+from lume_local._runs.sources.run_seeds import digest_of
+from lume_local._runs.sources.source_key import with_seeds
 from lume_local._runs.store import Store
 from lume_local._runs.times import ago_text, now_text
 from lume_local._runs.waiters import EVERY_RUN, Hub
@@ -50,7 +51,6 @@ class Api:
     _runner: Runner
     _hub: Hub
     _roots: Roots
-    _uploads: Uploads
     _webhooks: WebhookRules
     _health: Health
     _dry_runs: DryRuns
@@ -111,14 +111,15 @@ class Api:
         flow, note = await lookup.require_flow(self._flows.runnable(wanted.flow_version))
         lookup.check_webhook(wanted.webhook_url, self._webhooks.check)
         located = lookup.require_place(flow, wanted.source_path, self._roots)
+        seeds = await lookup.require_seeds(flow, wanted.seeds, self._roots)
         if wanted.dry_run:
-            done = await self._dry_runs.do(flow, wanted.source_path, wanted.run_metadata, wanted.limit)
+            done = await self._dry_runs.do(flow, wanted.source_path, wanted.run_metadata, wanted.limit, seeds)
             return Reply(200, dry_run_document(done, [note] if note else []))
         located = await lookup.require_content(self._contents, flow, wanted.source_path, located)
         new = NewRun(
             flow_version=wanted.flow_version,
             source_path=wanted.source_path,
-            source_key=self._flows.source_key(flow, located),
+            source_key=self._flows.source_key(flow, with_seeds(located, digest_of(seeds))),
             run_metadata=wanted.run_metadata,
             force_rerun=wanted.force_rerun,
             idempotency_key=key,
@@ -128,6 +129,7 @@ class Api:
             note=note,
             submitted_by=ask.holder,
             priority=wanted.priority,
+            seeds=seeds,
         )
         try:
             run, is_new = await self._runner.submit(new)
@@ -269,17 +271,3 @@ class Api:
             raise Problem("run-not-ended", "only a run that has ended can be dismissed: cancel it, or wait")
         await self._store.attention.dismiss(run.run_id, why)
         return await self._run_answer(await self._store.require(run.run_id))
-
-    # -- uploads
-
-    async def upload(self, ask: Ask) -> Reply:
-        for _, ref in ask.query:
-            await lookup.require_flow(self._flows.require(ref))
-        if ask.content_range is not None:
-            raise Problem("malformed-request", "an upload is sent whole, without Content-Range")
-        if requests.is_any(ask.if_none_match) and self._uploads.has(ask.path["name"]):
-            raise lookup.exists(f"there is an upload {ask.path['name']}")
-        assert ask.content is not None
-        stored = await self._uploads.receive(ask.path["name"], ask.content.chunks, ask.content.length)
-        document = {"source_path": stored.source_path, "bytes": stored.size, "sha256": stored.sha256}
-        return Reply(201, document)

@@ -24,7 +24,9 @@ _MOST_METADATA = 64 * 1024
 _HIGHEST = 9
 """The priority of a run is 0, which is that of all others, to 9."""
 _DEEPEST = 32
-_LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048, "why": 500, "flow": 256, "to": 256}
+_MOST_SEEDS = 100
+_LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048, "why": 500, "seeds": 4096}
+_LONGEST |= {"flow": 256, "to": 256}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -69,6 +71,7 @@ class SubmissionBody:
     run_metadata: dict[str, Any] | None
     force_rerun: bool
     webhook_url: str | None
+    seeds: dict[str, str]
     dry_run: bool = False
     limit: int = DRY_ROWS
     priority: int = 0
@@ -78,6 +81,7 @@ class SubmissionBody:
         content: list[Any] = [
             *(self.flow_version, self.source_path, self.run_metadata, self.force_rerun, self.webhook_url)
         ]
+        content += [{"seeds": self.seeds}] if self.seeds else []
         if self.priority:
             content.append(self.priority)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -132,6 +136,7 @@ def submission(body: bytes, content_type: str | None = None) -> SubmissionBody:
         run_metadata=_metadata(given.get("run_metadata")),
         force_rerun=flag(given, "force_rerun"),
         webhook_url=None if given.get("webhook_url") is None else line(given, "webhook_url"),
+        seeds=_seeds(given.get("seeds")),
         dry_run=dry_run,
         limit=_whole(given, "limit", DRY_ROWS, _MOST_DRY_ROWS),
         priority=_whole(given, "priority", 0, _HIGHEST),
@@ -145,6 +150,16 @@ def dismissal(body: bytes, content_type: str | None = None) -> str:
         if name != "why":
             raise field_problem(name[:100], "is not a field of a dismissal: remove it")
     return line(fields, "why")
+
+
+def _seeds(value: Any) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise field_problem("seeds", f"must be an object, not {_kind(value)}")
+    if len(value) > _MOST_SEEDS:
+        raise field_problem("seeds", f"has {len(value):,} members; the maximum is {_MOST_SEEDS}")
+    return {line({"seeds": name}, "seeds"): line({"seeds": path}, "seeds") for name, path in value.items()}
 
 
 def flag(fields: dict[str, Any], name: str) -> bool:

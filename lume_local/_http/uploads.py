@@ -1,30 +1,57 @@
-"""The staging area for files that clients upload as sources of runs. A file is complete or does not exist."""
+"""The staging area for files that clients upload for runs. A file is complete, or no run sees it.
+
+Each request that begins an upload has a draft of its own, so that of several for one name the last to end wins. The
+newest one that may be continued is remembered by its name, also by the next server.
+"""
 
 import asyncio
 import errno
 import hashlib
+import math
 import os
-import uuid
-from collections.abc import AsyncIterator
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
 
-from lume_local._http.messages import Problem
+from lume_local._http.drafts import (
+    KEPT,
+    PASSING,
+    Announced,
+    Draft,
+    OtherContent,
+    StoredUpload,
+    TakenOver,
+    key_of,
+)
+from lume_local._http.messages import BodyStream, Problem
+from lume_local._http.reception import Reception
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, UPLOAD_NAME
 from lume_local._shared import no_links
-from lume_local._shared.commit import sync_folder
+from lume_local._shared.identity import identity
 
-_BLOCK = 1024 * 1024
+ABANDONED = 24 * 3600
+"""Seconds after which an upload that nobody has continued is removed."""
+_AT_ONCE = 100
+_DIGESTS = 1000
+"""How many checksums are remembered."""
 
 
 @frozen
-class StoredUpload:
-    """A complete upload: the source path for runs, its size in bytes, its SHA-256 in hex."""
+class HeldUpload:
+    """What there is of an upload: how many bytes, of how many (None if that is not known).
+
+    Attributes:
+        sha256: of a complete one, which runs can read.
+    """
 
     source_path: str
     size: int
-    sha256: str
+    length: int | None
+    sha256: str | None = None
 
 
 class Uploads:
@@ -36,31 +63,56 @@ class Uploads:
 
     def __init__(self, folder: Path, most_bytes: int, quota: int | None = None) -> None:
         self._folder = folder
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
         self._quota = quota
-        self._arriving: set[_Draft] = set()
+        self._drafts: set[Draft] = set()
+        self._newest: dict[str, Draft] = {}
+        """Those that may be continued, by their keys."""
+        self._receptions: dict[Draft, Reception] = {}
         self._arrived = 0
         """The bytes of all uploads since the start."""
+        self._digests: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     def open(self) -> None:
-        """Create the folder, and remove incomplete files of an earlier server. Raises OSError."""
+        """Create the folder; find what may be continued, and remove what may not. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with no_links.folder(self._folder):
             pass  # it is a folder, and not a link to one
-        for draft in self._folder.glob(".*.draft"):
-            draft.unlink(missing_ok=True)
+        for passing in self._folder.glob(f".*.{PASSING}"):
+            passing.unlink(missing_ok=True)
+        found = [draft for path in self._folder.glob(f".*.{KEPT}") if (draft := Draft.found(path))]
+        for draft in sorted(found, key=Draft.touched):
+            self._remember(draft)
 
     def has(self, name: str) -> bool:
         return UPLOAD_NAME.fullmatch(name) is not None and no_links.exists(self._folder / name)
 
-    async def receive(self, name: str, chunks: AsyncIterator[bytes], length: int | None) -> StoredUpload:
-        """Store a file under its name, replacing an existing one.
+    async def held(self, name: str) -> HeldUpload | None:
+        """What there is of an upload; None if nothing is. Whoever appends to it does so no more. Raises OSError."""
+        source = UPLOAD + name
+        while draft := self._newest.get(key_of(name)):
+            await self._stop(draft)
+            with suppress(FileNotFoundError):  # it has just been completed
+                return HeldUpload(source, await asyncio.to_thread(draft.pause), draft.announced.length)
+            self._forget(draft)
+        if not self.has(name):
+            return None
+        size, sha256 = await asyncio.to_thread(self._sum, self._folder / name)
+        return HeldUpload(source, size, size, sha256)
+
+    async def receive(
+        self, name: str, body: BodyStream, announced: Announced, *, is_kept: bool = False, is_all: bool = True
+    ) -> StoredUpload | None:
+        """Store a file under its name, replacing an existing one; None if that is still to come.
 
         Args:
-            chunks: its content; an error in it leaves everything unchanged.
+            body: its content; an error in it leaves everything unchanged.
+            is_kept: whether the rest may come later, in other requests.
+            is_all: whether the file ends with this body.
 
         Raises:
-            Problem: the name is invalid, the file is too large, the disk or the quota is full.
+            Problem: the name is invalid, the file is too large, the disk or the quota is full, or other bytes than
+                were announced have arrived.
         """
         if not UPLOAD_NAME.fullmatch(name) or name.startswith(REPLAY):
             raise Problem(
@@ -69,80 +121,198 @@ class Uploads:
                 f"not with {REPLAY}",
                 field="name",
             )
-        self._check_size(length or 0)
+        length = announced.length or 0
+        self._check_size(length)
         # A file of the same name counts, too, until it is replaced.
-        before = 0 if self._quota is None else -self._arrived + await asyncio.to_thread(self._stored)
-        self._check_quota(before, length or 0)
-        draft = _Draft(self._folder, length or 0)
-        self._arriving.add(draft)
+        check_quota = await self._quota_check()
+        check_quota(length)
+        draft = Draft.new(self._folder, name, announced, is_kept=is_kept)
+        draft.reserved = length
+        self._remember(draft)
+        return await self._append(draft, name, body, check_quota, is_all=is_all, at=0)
+
+    async def resume(
+        self, name: str, at: int, body: BodyStream, announced: Announced, *, is_all: bool
+    ) -> StoredUpload | None:
+        """Append the body, whose place is `at`, to what there is of an upload. As `receive`.
+
+        Raises:
+            Problem: also if there is no such upload, or less or more of it.
+        """
+        draft = self._newest.get(key_of(name))
+        if draft is not None:
+            await self._stop(draft)
+            draft = self._newest.get(draft.key)
+        if draft is None:
+            if self.has(name):
+                raise Problem(
+                    "completed-upload", f"the upload {name} is complete: nothing can be added to it"
+                )
+            raise Problem("upload-not-found", f"there is nothing of an upload {name[:200]}: begin it")
+        if unlike := draft.announced.unlike(announced):
+            raise Problem(
+                "other-content", f"{unlike}: this is another file, begin its upload under another name"
+            )
+        if at != draft.size:
+            raise self._other_offset(draft)
+        self._check_size(announced.length or 0)
+        check_quota = await self._quota_check()
+        reserved = max(announced.length or 0, draft.size)
+        check_quota(reserved - draft.reserved)
+        draft.reserved = reserved
+        return await self._append(draft, name, body, check_quota, is_all=is_all, at=at)
+
+    async def remove_abandoned(self) -> int:
+        """Remove some uploads that nobody has continued for a day; how many. Raises OSError."""
+        removed = 0
+        for draft in list(self._newest.values()):
+            if not draft.is_active and _age(draft) > ABANDONED:
+                self._discard(draft)
+                removed += 1
+            if removed == _AT_ONCE:
+                break
+        return removed
+
+    async def _append(
+        self,
+        draft: Draft,
+        name: str,
+        body: BodyStream,
+        check_quota: Callable[[int], None],
+        *,
+        is_all: bool,
+        at: int,
+    ) -> StoredUpload | None:
+        def check(size: int) -> None:
+            self._check_size(size)
+            _check_length(draft, size)
+            draft.reserved = max(draft.reserved, size)
+            check_quota(0)
+
+        final = self._folder / name if is_all else None
+        reception = self._receptions[draft] = Reception(draft, body, at, check)
         try:
-            block = bytearray()
-            async for chunk in chunks:
-                block += chunk
-                self._check_size(draft.size + len(block))
-                draft.reserved = max(draft.reserved, draft.size + len(block))
-                self._check_quota(before)
-                if len(block) >= _BLOCK:
-                    await asyncio.to_thread(draft.write, bytes(block))
-                    block.clear()
-            stored = await asyncio.to_thread(draft.finish, bytes(block), self._folder / name)
-            self._arrived += stored.size
-            return stored
+            stored = await reception.received(final)
+        except TakenOver:
+            raise self._other_offset(draft) from None
+        except OtherContent as error:
+            self._discard(draft)
+            raise Problem("other-content", f"{error}: send it again") from None
+        except FileNotFoundError:
+            self._forget(draft)
+            raise Problem(
+                "upload-not-found", "the upload has been removed meanwhile: begin it again"
+            ) from None
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Problem("storage-full", "remove what is not needed, then upload again") from None
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self._discard(draft)
+            raise Problem("storage-full", "remove what is not needed, then upload again") from None
+        except Problem as problem:
+            if problem.kind != "request-timeout":
+                self._discard(draft)
             raise
+        else:
+            if stored is not None:
+                self._arrived += stored.size
+                self._note(name, stored.identity, stored.sha256)
+                self._forget(draft)
+            return stored
         finally:
-            self._arriving.discard(draft)
-            draft.discard()
+            if self._receptions.get(draft) is reception:
+                del self._receptions[draft]
+            if draft in self._drafts and self._newest.get(draft.key) is not draft:
+                self._discard(draft)  # it can't be continued
+
+    async def _stop(self, draft: Draft) -> None:
+        """Let the request that appends to a draft end."""
+        reception = self._receptions.get(draft)
+        if reception is not None:
+            await reception.stop()
+
+    def _remember(self, draft: Draft) -> None:
+        """Note a draft; an earlier one of the same name to which nobody appends is removed."""
+        self._drafts.add(draft)
+        if draft.is_kept:
+            before = self._newest.get(draft.key)
+            self._newest[draft.key] = draft
+            if before is not None and not before.is_active:
+                self._discard(before)
+
+    def _forget(self, draft: Draft) -> None:
+        self._drafts.discard(draft)
+        if self._newest.get(draft.key) is draft:
+            del self._newest[draft.key]
+
+    def _discard(self, draft: Draft) -> None:
+        self._forget(draft)
+        draft.discard()
+
+    def _other_offset(self, draft: Draft) -> Problem:
+        return Problem(
+            "mismatching-upload-offset",
+            f"the server has {draft.size:,} bytes of this upload, or another request continues it: ask for its "
+            "offset, and continue there",
+            {"Upload-Offset": str(draft.size)},
+        )
+
+    def _sum(self, path: Path) -> tuple[int, str]:
+        """The size and the SHA-256 of a file."""
+        with os.fdopen(no_links.open(path), "rb") as file:
+            found, size = identity(file.fileno()), os.fstat(file.fileno()).st_size
+            sha256 = self._digests.get((path.name, found)) or hashlib.file_digest(file, "sha256").hexdigest()
+        self._note(path.name, found, sha256)
+        return size, sha256
+
+    def _note(self, name: str, identity: str, sha256: str) -> None:
+        self._digests[name, identity] = sha256
+        while len(self._digests) > _DIGESTS:
+            self._digests.popitem(last=False)
+
+    async def _quota_check(self) -> Callable[[int], None]:
+        """Checks the quota for so many more bytes. Raises `Problem`."""
+        if self._quota is None:
+            return lambda more: None
+        before = -self._arrived + await asyncio.to_thread(self._stored)
+
+        def check(more: int) -> None:
+            taken = before + self._arrived + sum(draft.reserved for draft in self._drafts) + more
+            if self._quota is not None and taken > self._quota:
+                raise Problem(
+                    "storage-full",
+                    f"uploads may have {self._quota:,} bytes together on this server, and with this one have "
+                    f"{taken:,}: ask its operator to remove some, then upload again",
+                )
+
+        return check
 
     def _stored(self) -> int:
         with no_links.folder(self._folder) as folder, os.scandir(folder) as entries:
             return sum(entry.stat().st_size for entry in entries if not entry.name.startswith("."))
 
-    def _check_quota(self, before: int, more: int = 0) -> None:
-        taken = before + self._arrived + sum(draft.reserved for draft in self._arriving) + more
-        if self._quota is not None and taken > self._quota:
+    def _check_size(self, size: int) -> None:
+        if size > self.most_bytes:
             raise Problem(
-                "storage-full",
-                f"uploads may have {self._quota:,} bytes together on this server, and with this one have {taken:,}: "
-                "ask its operator to remove some, then upload again",
+                "too-large", f"an upload has at most {self.most_bytes:,} bytes on this server", self.limits
             )
 
-    def _check_size(self, size: int) -> None:
-        if size > self._most_bytes:
-            raise Problem("too-large", f"an upload has at most {self._most_bytes:,} bytes on this server")
+    @property
+    def limits(self) -> dict[str, str]:
+        """The header that says what an upload may be."""
+        return {"Upload-Limit": f"max-size={self.most_bytes}, max-age={ABANDONED}"}
 
 
-class _Draft:
-    def __init__(self, folder: Path, reserved: int) -> None:
-        self.reserved = reserved
-        """Its size in the end, as far as it is known."""
-        self._path = folder / f".{uuid.uuid4().hex}.draft"
-        self._file = os.fdopen(no_links.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
-        self._digest = hashlib.sha256()
-        self.size = 0
+def _age(draft: Draft) -> float:
+    """For how many seconds nothing has arrived; of a draft that somebody has removed, for ever."""
+    try:
+        return time.time() - draft.touched()
+    except FileNotFoundError:
+        return math.inf
 
-    def write(self, block: bytes) -> None:
-        self._file.write(block)
-        self._digest.update(block)
-        self.size += len(block)
 
-    def finish(self, block: bytes, final: Path) -> StoredUpload:
-        """Add the last block and put the file in place, durably."""
-        self.write(block)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        no_links.replace(self._path, final)
-        sync_folder(final.parent)
-        return StoredUpload(UPLOAD + final.name, self.size, self._digest.hexdigest())
-
-    def discard(self) -> None:
-        """Remove an incomplete upload; a finished one stays."""
-        try:
-            self._file.close()  # flushes, so a full disk may fail here once more
-        except OSError:
-            pass
-        finally:
-            no_links.unlink(self._path)
+def _check_length(draft: Draft, size: int) -> None:
+    length = draft.announced.length
+    if length is not None and size > length:
+        raise Problem(
+            "inconsistent-upload-length", f"{length:,} bytes were announced, and {size:,} have arrived"
+        )

@@ -23,6 +23,7 @@ from lume_local._runs.records import StoredRun
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.sources.run_seeds import RunSeeds
 from lume_local._runs.times import now_text
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
@@ -46,7 +47,14 @@ class DryRuns:
         self._turn = anyio.Semaphore(1)
 
     async def do(
-        self, flow: Flow, source_path: str, run_metadata: Any, limit: int, *, is_replay: bool = False
+        self,
+        flow: Flow,
+        source_path: str,
+        run_metadata: Any,
+        limit: int,
+        seeds: RunSeeds | None = None,
+        *,
+        is_replay: bool = False,
     ) -> DryRunResult:
         """Execute a run but its commit; returns `limit` rows of each kind. Raises what compiling the flow raises."""
         run = StoredRun(
@@ -60,6 +68,7 @@ class DryRuns:
             force_rerun=False,
             status=RunStatus.CREATED,
             created_at=now_text(),
+            seeds=seeds or {},
         )
         async with self._turn:
             try:

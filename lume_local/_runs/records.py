@@ -62,6 +62,7 @@ class NewRun:
     note: str | None = None
     submitted_by: str | None = None
     priority: int = 0
+    seeds: dict[str, dict[str, Any]] = field(factory=dict)
 
 
 @frozen
@@ -70,6 +71,7 @@ class StoredRun:
 
     Attributes:
         submitted_by: the name of the key; None for runs of a server that did not note it.
+        seeds: those that it brings, see `RunSeeds`.
     """
 
     seq: int
@@ -89,6 +91,7 @@ class StoredRun:
     target_locations: dict[str, Any] = field(factory=dict)
     error_message: str | None = field(default=None, converter=optional(elided))
     submitted_by: str | None = None
+    seeds: dict[str, dict[str, Any]] = field(factory=dict)
 
 
 @frozen

@@ -186,6 +186,10 @@ class Store(Protocol):
         """The source keys of the runs that have not ended."""
         ...
 
+    async def active_seeds(self) -> list[str]:
+        """The source paths of the seeds that runs bring which have not ended."""
+        ...
+
     async def forget(self, before: str, limit: int) -> int:
         """Delete changes, idempotency keys and settled deliveries from before a time; how many were deleted.
 

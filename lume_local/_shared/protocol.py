@@ -40,7 +40,8 @@ class Check:
 class Execute:
     """Do a run. `folder` is the run's own; source and targets are places, each of a `kind` (see `_worker`).
 
-    `seeds` has the file of each seed of the flow: `{"countries": {"path": …, "looked_up": …}}`; `header` the columns
+    `seeds` has the file of each seed of the flow: `{"countries": {"path": …, "looked_up": …}}`, and the `sha256` that
+    it must have if the run brings it; `header` the columns
     that the flow's sources had the last time, if a change of them is to be reported; `engine` is set if the run is
     spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, `shards` if their number is given, and the
     `kind` of a cluster; `content` is the digest of the source that the run was submitted for, if nothing else may be

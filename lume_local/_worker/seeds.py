@@ -11,20 +11,18 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
-from lume_local._flow.definition import quoted
+from lume_local._flow.definition import SEED_BYTES, quoted
 from lume_local._worker.sources.files import opened, snapshot
 from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.source import SourceError
-
-MOST_BYTES = 64 * 1024 * 1024
 
 
 def check_seeds(flow: dict[str, Any], places: dict[str, Any]) -> None:
     """Check that they exist and are not too large. Raises `SourceError`."""
     for name in flow["seeds"]:
         path = Path(places[name]["path"])
-        if snapshot(path, places[name]["looked_up"]).size > MOST_BYTES:
-            raise SourceError(f"the seed {path} is larger than {MOST_BYTES:,} bytes: use it as a source")
+        if snapshot(path, places[name]["looked_up"]).size > SEED_BYTES:
+            raise SourceError(f"the seed {path} is larger than {SEED_BYTES:,} bytes: use it as a source")
 
 
 def load_seeds(
@@ -36,10 +34,15 @@ def load_seeds(
     for name, seed in flow["seeds"].items():
         path = Path(places[name]["path"])
         with os.fdopen(opened(path, places[name]["looked_up"])[0], "rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            data = file.read(SEED_BYTES + 1)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if sha256 != places[name].get("sha256", sha256):
+            raise SourceError(
+                f"the seed {path} was changed after the run was submitted: submit the run again"
+            )
         where, rows = _read(path, data, seed["key"], seed["columns"])
         _make_table(connection, seed, where, rows, folder / f"seed_{seed['table']}")
-        found[name] = {"file": str(path), "sha256": hashlib.sha256(data).hexdigest(), "rows": len(rows)}
+        found[name] = {"file": str(path), "sha256": sha256, "rows": len(rows)}
     if flow["lookups"]:
         # The seed is the side that a join holds: to hold the source takes memory, and loses the order of its rows.
         connection.execute("SET disabled_optimizers='in_clause,build_side_probe_side,join_order'")

@@ -17,6 +17,7 @@ from lume_local._http import wrong_keys
 
 DESCRIPTION = Path(lume_local.__file__).parent / "openapi.yaml"
 CONFIG = Path(__file__).with_name("schemathesis.toml")
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 KEY = "key-of-the-tools"
 
 
@@ -36,6 +37,7 @@ def served(home: Path) -> Iterator[str]:
 def run(*command: str, folder: Path, timeout: float = 200) -> subprocess.CompletedProcess[str]:
     """A tool to its end; what it wrote is one text."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment |= {"SCHEMATHESIS_HOOKS": str(HOOKS)}
     environment |= {"PATH": f"{Path(command[0]).parent}:{os.environ['PATH']}", "NO_COLOR": "1"}
     return subprocess.run(
         command,

@@ -11,7 +11,9 @@ from contract_tools.support import DESCRIPTION, KEY, run, served
 SOURCE = "id,Email,Age\n1,ann@example.org,31\nx,bob@example.org,5\n"
 CONFIG = """
 post_hooks: []  # it would format with a ruff of its own
-content_type_overrides: {application/yaml: text/plain}  # which it does not know
+content_type_overrides:  # which it does not know
+  application/yaml: text/plain
+  application/partial-upload: application/octet-stream
 """
 HERE = Path(__file__).parent
 

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 from fake_service import Service
 
-from lume_async import Client, LumeRun, Outcome, Rows, RunRequest
-from lume_async.testing import FakeAnswer, FakeRequest, fake_client
+from lume_async import ApiConnectionError, Client, LumeRun, Outcome, Rows, RunRequest
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 MOST = 5_000
 """More awaits than any operation here has."""
@@ -179,6 +179,14 @@ async def upload(client: Client, _folder: Path) -> None:
     await client.upload(CONTENT)
 
 
+async def upload_continued(client: Client, _folder: Path) -> None:
+    await client.upload(CUT)
+
+
+async def run_with_seeds(client: Client, _folder: Path) -> None:
+    await client.run("f:v1", "s.csv", seeds={"s": CONTENT})
+
+
 async def download(client: Client, folder: Path) -> None:
     await client.attach("run_a").download("rejects", folder / "rejects.csv")
     assert [file.name for file in folder.iterdir()] == ["rejects.csv"]
@@ -254,7 +262,18 @@ OPERATIONS: list[Callable[[Client, Path], Awaitable[None]]] = [
         flow_version,
         list_flows,
     ),
-    *(upload, download, rerun, resubmit, deliveries, dismiss, statistics, dry_run),
+    *(
+        upload,
+        upload_continued,
+        run_with_seeds,
+        download,
+        rerun,
+        resubmit,
+        deliveries,
+        dismiss,
+        statistics,
+        dry_run,
+    ),
     *(inbox, open_rejects, discard_rejects, replay),
 ]
 
@@ -302,6 +321,8 @@ def golden(name: str) -> Any:
 
 
 DRY = golden("run_dry")
+CUT = b"id\n1\n"
+"""Content whose upload breaks after its first bytes."""
 COUNTED = {"content_hash": "h", "created_at": "2026-01-01T00:00:00Z"}
 
 
@@ -317,6 +338,9 @@ class WholeService(Service):
                 return FakeAnswer(200, {"items": [], "next_cursor": None})
             case ["runs", _, "outputs", _]:
                 return FakeAnswer(200, CONTENT, {"Content-Length": str(len(CONTENT)), "ETag": '"1"'})
+            case ["runs"] if b"seeds" in (request.body or b""):
+                seeds = {"s": {"source_path": "upload://s", "sha256": "0" * 64}}
+                return FakeAnswer(201, run_json("run_a", "CREATED", seeds=seeds))
             case ["runs"] if b"dry_run" in (request.body or b""):
                 return FakeAnswer(200, DRY)
             case ["inbox"] | ["replays"]:
@@ -328,13 +352,18 @@ class WholeService(Service):
                 return FakeAnswer(200, ARROW_END, {"Content-Type": ARROW, **following})
             case ["runs", _, "rejects" | "mapped"] | ["rejects"]:
                 return self._page({"_lume_row": 1}, place.query)
+            case ["uploads", _] if request.method == "HEAD":
+                return FakeAnswer(204, headers={"Upload-Offset": "3", "Upload-Complete": "?0"})
+            case ["uploads", _] if request.method == "PUT" and request.body == CUT:
+                return ApiConnectionError("cut off")
             case ["uploads", name]:
-                digest = hashlib.sha256(CONTENT).hexdigest()
+                digest = hashlib.sha256(CUT if request.method == "PATCH" else CONTENT).hexdigest()
                 return FakeAnswer(201, {"source_path": name, "bytes": len(CONTENT), "sha256": digest})
             case ["flows"]:
                 return self._page({"flow_version": "f:v1", "runs": 0, "columns": [], **COUNTED}, place.query)
             case ["flows", *_]:
-                return FakeAnswer(200, {"flow_version": "f:v1", "definition": {}, **COUNTED})
+                definition = {"seeds": {"s": {"path": "s.csv", "key": "id", "per_run": True}}}
+                return FakeAnswer(200, {"flow_version": "f:v1", "definition": definition, **COUNTED})
         return super().__call__(request)
 
     def _page(self, item: dict[str, object], query: str) -> FakeAnswer:

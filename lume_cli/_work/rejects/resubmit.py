@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from lume_async import Client, InvalidRequestError
+from lume_async import Client, InvalidRequestError, LumeRun
+from lume_cli._output.live import sending
 from lume_cli._output.short_ids import short
 from lume_cli._session import CommandSession
 from lume_cli._work.run import RunSubmission, fetch_finished
@@ -28,10 +29,13 @@ async def resubmit(
     reused = (
         f"already has this content for run {short(old.id)}: nothing is submitted; --force processes it again"
     )
+
+    async def start() -> LumeRun:
+        with sending(session.say, file.name) as report:
+            return await old.resubmit(file, force=force, progress=report)
+
     try:
-        return await submission.begin(
-            str(old.flow_version), str(file), lambda: old.resubmit(file, force=force), reused
-        )
+        return await submission.begin(str(old.flow_version), str(file), start, reused)
     except InvalidRequestError as error:
         if error.status_code is not None and "force=True" not in str(error):
             raise

@@ -88,11 +88,14 @@ class OldFiles:
             yield lambda path: used.has(path) or since.has(path)
 
     async def _keys(self) -> set[str]:
-        """The source keys of unfinished runs, and the seeds of all flows."""
-        seeds = (
-            seed for flow in await self._store.flows() for seed in flow.definition.get("seeds", {}).values()
-        )
-        places = (_allowed(self._roots.source, seed["path"]) for seed in seeds)
+        """The source keys of unfinished runs and the seeds that they bring, and the seeds of all flows."""
+        seeds = [
+            seed["path"]
+            for flow in await self._store.flows()
+            for seed in flow.definition.get("seeds", {}).values()
+        ]
+        seeds += await self._store.active_seeds()
+        places = (_allowed(self._roots.source, seed) for seed in seeds)
         return {*await self._store.active_sources(), *map(str, filter(None, places))}
 
 

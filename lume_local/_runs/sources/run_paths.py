@@ -64,7 +64,9 @@ class RunPaths:
             content = content_in(run.source_key, batch)
             batch = with_content(batch, content)
         mapped, rejects = self._mapped(flow, values, batch), self._file(flow.rejects, values)
-        seeds = {seed.name: self._seed(seed.path) for seed in flow.seeds}
+        seeds = {
+            seed.name: self._seed(run.seeds.get(seed.name, {"source_path": seed.path})) for seed in flow.seeds
+        }
         for what, files in (
             ("the source itself", source.get("files", ())),
             ("a seed of the flow", seeds.values()),
@@ -134,8 +136,10 @@ class RunPaths:
             "shards": wanted.shards,
         }
 
-    def _seed(self, path: str) -> dict[str, str]:
-        return {"path": str(self._roots.source(path)), "looked_up": self._roots.looked_up(path)}
+    def _seed(self, seed: dict[str, str]) -> dict[str, str]:
+        path = seed["source_path"]
+        place = {"path": str(self._roots.source(path)), "looked_up": self._roots.looked_up(path)}
+        return place | ({"sha256": seed["sha256"]} if "sha256" in seed else {})
 
     def folder(self, run_id: str) -> Path:
         """The run's own folder, while it is active."""

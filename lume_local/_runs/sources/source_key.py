@@ -13,10 +13,11 @@ from lume_local._flow.store_urls import is_store_url
 from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots, below_root, root_of
 from lume_local._runs.sources.source_files import SourceSpec
 
-_CONTENT = re.compile(r"(#[0-9a-f]{64}){1,2}$")
-"""The content of the source, if it is part of the source's identity; on a development server also the content of the
-flow version.
+_CONTENT = re.compile(r"(#(seeds:)?[0-9a-f]{64}){1,3}$")
+"""The content of the source, if it is part of the source's identity; that of the seeds that its run brings; on a
+development server also the content of the flow version.
 """
+_SEEDS = re.compile(r"#seeds:[0-9a-f]{64}")
 _CHOICE = re.compile(r"\[!?\]?[^\]]*\]")
 """The brackets of a pattern. In a key they may also be part of a source path, which is literal."""
 _MANY = 100
@@ -37,6 +38,16 @@ def source_key(source: SourceSettings, source_path: str, roots: Roots) -> str:
 def with_content(located: str, digest: str) -> str:
     """The key of a source whose identity is its place and its content."""
     return f"{located}#{digest}"
+
+
+def with_seeds(located: str, digest: str) -> str:
+    """The key of a source that is processed with other seeds than those of its flow version; see `digest_of`."""
+    return f"{located}#seeds:{digest}" if digest else located
+
+
+def batch_of(key: str) -> str:
+    """The key without the seeds: in a table, a run replaces the rows of its source, whatever its seeds are."""
+    return _SEEDS.sub("", key)
 
 
 def content_in(key: str, located: str) -> str:

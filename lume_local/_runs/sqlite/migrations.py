@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lume_local._runs.sqlite.attention import MENDS
 from lume_local._runs.sqlite.ledger_schema import LEDGER
-from lume_local._runs.sqlite.schema import QUEUE, VERSION
+from lume_local._runs.sqlite.schema import QUEUE, SEEDS, VERSION
 from lume_local._shared.commit import sync_file, sync_folder
 
 _log = logging.getLogger("lume_local")
@@ -25,6 +25,7 @@ STEPS = {
         ALTER TABLE runs ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
         {QUEUE}
         {LEDGER}
+        {SEEDS}
     """,
 }
 """By the form that a step begins with; it ends with the next. A step never changes once it is released."""

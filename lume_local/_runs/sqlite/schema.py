@@ -16,7 +16,12 @@ CREATE INDEX queue_of ON runs (submitted_by, {FLOW}, priority, turn) WHERE statu
 """
 """By who submitted them; and the runs that wait, in the order in which they begin, and by those who take turns."""
 
-SCHEMA = f"""
+SEEDS = """
+CREATE TABLE seeds (run_id TEXT PRIMARY KEY, seeds TEXT NOT NULL) STRICT, WITHOUT ROWID;
+"""
+"""The seeds that runs bring; most bring none."""
+
+SCHEMA = f"""{SEEDS}
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 
 CREATE TABLE runs (

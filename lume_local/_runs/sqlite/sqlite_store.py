@@ -38,6 +38,7 @@ from lume_local._runs.records import (
     StoredFlow,
     StoredRun,
 )
+from lume_local._runs.sources.source_key import batch_of
 from lume_local._runs.sqlite.attention import SqliteAttention
 from lume_local._runs.sqlite.beside_runs import SqliteDeliveries, SqliteOutputs, SqliteSources
 from lume_local._runs.sqlite.durability import Durability
@@ -52,9 +53,10 @@ from lume_local._shared.identity import SourceContent
 
 _RUN_COLUMNS = (
     "seq, run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status, created_at, "
-    "started_at, finished_at, stages, metrics, target_locations, error_message, submitted_by"
+    "started_at, finished_at, stages, metrics, target_locations, error_message, submitted_by, "
+    "coalesce((SELECT seeds FROM seeds WHERE seeds.run_id = runs.run_id), '{}') AS seeds"
 )
-_JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations")
+_JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations", "seeds")
 _ACTIVE = f"status IN {ACTIVE}"
 _DONE = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
 
@@ -156,6 +158,8 @@ class SqliteStore:
         )
         if new.traceparent is not None:
             self._db.execute("INSERT INTO traces VALUES (?, ?)", [run_id, new.traceparent])
+        if new.seeds:
+            self._db.execute("INSERT INTO seeds VALUES (?, ?)", [run_id, orjson.dumps(new.seeds).decode()])
         if new.note is not None:
             self._db.execute("INSERT INTO notes VALUES (?, ?)", [run_id, new.note])
         self._note_change(run_id, "CREATED", None)
@@ -220,11 +224,13 @@ class SqliteStore:
         )
         where, values = f"seq > ? AND {_DONE} AND finished_at >= ? AND {place}", [run.seq, since, location]
         if of_source:
-            where += " AND source_key = ? AND flow_version BETWEEN ? AND ?"
-            values += [run.source_key, *flow_range(run.flow_version.rpartition(":")[0])]
-        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {where} ORDER BY seq DESC LIMIT 1"
-        row = self._db.execute(query, values).fetchone()
-        return None if row is None else _run(row)
+            where += " AND flow_version BETWEEN ? AND ?"
+            values += flow_range(run.flow_version.rpartition(":")[0])
+        query = f"SELECT run_id, source_key FROM runs WHERE {where} ORDER BY seq DESC"
+        rows = self._db.execute(query if of_source else f"{query} LIMIT 1", values).fetchall()
+        batch = batch_of(run.source_key)
+        found = (row["run_id"] for row in rows if not of_source or batch_of(row["source_key"]) == batch)
+        return None if (run_id := next(found, None)) is None else self._get(run_id)
 
     @operation
     def next_waiting(self, taken: Collection[str], at_limit: Collection[str] = ()) -> StoredRun | None:
@@ -239,6 +245,14 @@ class SqliteStore:
     @operation
     def active_sources(self) -> list[str]:
         return [row[0] for row in self._db.execute(f"SELECT source_key FROM runs WHERE {_ACTIVE}")]
+
+    @operation
+    def active_seeds(self) -> list[str]:
+        # CROSS JOIN: the few runs first.
+        rows = self._db.execute(
+            f"SELECT seeds.seeds FROM runs CROSS JOIN seeds USING (run_id) WHERE {_ACTIVE}"
+        )
+        return [seed["source_path"] for row in rows for seed in orjson.loads(row[0]).values()]
 
     @operation
     def waiting(self) -> int:

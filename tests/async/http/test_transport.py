@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from faults.support import QUIET_ABOUT_TIME
@@ -33,7 +33,7 @@ from lume_async import (
 )
 from lume_async._http.body import ERROR_BYTES
 from lume_async._http.settings import settings
-from lume_async._http.transport import CONNECT_SHARE, AiohttpTransport
+from lume_async._http.transport import CONNECT_SHARE, AiohttpTransport, _Paced
 from lume_async._wire.call import Response
 
 KIB, MIB = 1024, 1024 * 1024
@@ -647,3 +647,19 @@ def test_a_client_keeps_no_loop_that_was_closed() -> None:
             asyncio.run(use(client))
         gc.collect()
         assert [loop() is None for loop in loops[:3]] == [True] * 3  # the newest goes with the next
+
+
+async def test_a_body_has_a_time_limit_for_each_of_its_chunks_and_for_the_response_after_it() -> None:
+    class Limit:
+        seconds: ClassVar[list[float]] = []
+
+        def extend(self, seconds: float) -> None:
+            self.seconds.append(seconds)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"a"
+        yield b"b"
+
+    limit: Any = Limit()
+    assert [chunk async for chunk in _Paced(body(), limit, 3.0)] == [b"a", b"b"]
+    assert limit.seconds == [3.0, 3.0, 3.0]

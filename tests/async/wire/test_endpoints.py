@@ -6,9 +6,9 @@ import orjson
 import pytest
 from multidict import CIMultiDict
 
-from lume_async._wire import endpoints
+from lume_async._wire import endpoints, report_endpoints
 from lume_async._wire.call import Response
-from lume_async.errors import InvalidRequestError, ResponseDecodeError
+from lume_async.errors import InvalidRequestError, NotSupportedError, ResponseDecodeError
 from lume_async.models import RunRequest
 from lume_async.testing import run_json
 
@@ -200,3 +200,17 @@ def test_a_page_that_is_not_the_contract_says_where(call: endpoints.Call[Any], r
         call.decode(answer(200, raw))
 
     assert place in str(caught.value)
+
+
+def test_a_server_that_ignores_the_seeds_of_a_run_is_noticed() -> None:
+    request = RunRequest("f:v1", "a.csv", seeds={"countries": "upload://c.csv"})
+    call = endpoints.submit(request, "key")
+    assert orjson.loads(call.body or b"")["seeds"] == {"countries": "upload://c.csv"}
+    plain = run_json("run_1", "CREATED")
+    with pytest.raises(NotSupportedError, match="has ignored them in run run_1"):
+        call.decode(answer(201, plain))
+    seeds = {"countries": {"source_path": "upload://c.csv", "sha256": "0" * 64}}
+    assert call.decode(answer(201, plain | {"seeds": seeds})).record.id == "run_1"
+    dry = report_endpoints.dry_run(request, 1, "key", 1.0)
+    with pytest.raises(NotSupportedError, match="has ignored them"):
+        dry.decode(answer(200, plain | {"dry_run": True, "rows": {}}))

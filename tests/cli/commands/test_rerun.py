@@ -49,3 +49,47 @@ def test_a_file_outside_of_the_roots_is_uploaded(shell: Shell, tmp_path: Path) -
 def test_a_file_that_is_not_there_is_wrong_usage(shell: Shell) -> None:
     done = shell.lume("run", "people:v1", "nowhere.csv", "--upload")
     assert (done.code, "--upload: no file at nowhere.csv" in done.err) == (2, True)
+
+
+def test_what_is_sent_is_shown_at_a_terminal_only(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(PEOPLE_CSV)
+    seen = shell.screen("run", "people:v1", "mine.csv", "--upload", "--wait", width=120)
+    assert (seen.code, "sending mine.csv" in seen.out) == (0, True), seen.out
+    piped = shell.lume("run", "people:v1", "mine.csv", "--upload", "--wait")
+    assert (piped.code, "sending" in piped.err) == (0, False), piped.err
+
+
+SEEDED = """
+flow = "seeded"
+version = "v1"
+[seeds.names]
+path = "names.csv"
+key = "id"
+per_run = true
+[columns.name]
+sql = "seed('names', id, 'name')"
+"""
+
+
+def test_a_seed_for_one_run(shell: Shell, home: Path, source: Callable[..., str], tmp_path: Path) -> None:
+    (home / "flows/seeded.v1.toml").write_text(SEEDED)
+    (home / "names.csv").write_text("id,name\n1,Ann\n")
+    (tmp_path / "own.csv").write_text("id,name\n1,Bo\n")
+    (tmp_path / "wrong.csv").write_text("no,name\n1,Bo\n")
+    run = shell.lume("run", "seeded:v1", source(), "--seed", "names=own.csv", "--wait")
+    assert run.code == 0, run.err
+    rows = shell.lume("show", run.out.split()[0], "-o", "json")
+    seeds = json.loads(rows.out)["metadata"]["run"]["seeds"]
+    assert seeds["names"]["source_path"].startswith("upload://")
+    for seed, words in (
+        ("names=nowhere.csv", "--seed names: no file at nowhere.csv"),
+        ("names", "must look like KEY=VALUE"),
+    ):
+        refused = shell.lume("run", "seeded:v1", source(), "--seed", seed)
+        assert (refused.code, words in refused.err) == (2, True), refused.err
+    for seed, words in (
+        ("names=wrong.csv", "needs one column 'id'"),
+        ("other=own.csv", "has no seed 'other'"),
+    ):
+        refused = shell.lume("run", "seeded:v1", source(), "--seed", seed)
+        assert (refused.code != 0, words in " ".join(refused.err.split())) == (True, True), refused.err

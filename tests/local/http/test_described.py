@@ -50,7 +50,7 @@ class Operations:
 
 
 def test_the_routes_are_those_of_the_document() -> None:
-    parts: list[Any] = [Operations()] * 6
+    parts: list[Any] = [Operations()] * 7
     routes = {
         (route.method, resource.canonical)
         for resource in front._router(*parts).resources()
@@ -72,11 +72,18 @@ async def server(home: Path) -> AsyncIterator[lume_local.Server]:
         yield server
 
 
+PART = {
+    "Content-Type": "application/partial-upload",
+    "Upload-Offset": "0",
+    "Upload-Complete": "?0",
+}
+"""What a PATCH needs for its body to be read, beside an upload that has begun."""
+
+
 async def unfinished(server: lume_local.Server, method: str, path: str) -> int:
     """The status for a request whose body never arrives."""
-    head = (
-        f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nlume-api-key: {server.api_key}\r\n\r\n"
-    )
+    more = "".join(f"{name}: {value}\r\n" for name, value in PART.items()) if method == "PATCH" else ""
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nlume-api-key: {server.api_key}\r\n{more}\r\n"
     async with connection(server) as (reader, writer):
         writer.write(head.encode())
         return int((await reader.readline()).split()[1])
@@ -100,6 +107,10 @@ async def test_the_faults_that_a_request_may_have(
         statuses.add(str(answer.status))
 
     async with wire.session, reader.session, nobody.session:
+        if method == "PATCH":
+            await wire.ask("PUT", place, data=b"", headers={"Upload-Complete": "?0"})
+            await ask(wire, data=b"x" * 1001, headers=PART)
+            await wire.ask("PUT", place, data=b"", headers={"Upload-Complete": "?0"})
         await ask(wire, query="?nonsense=1")
         await ask(wire, method="OPTIONS")
         await ask(wire, data=io.BytesIO(b"x" * 1_100_000))

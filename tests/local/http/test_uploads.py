@@ -14,7 +14,8 @@ from local.wire import Wire
 
 import lume_async
 import lume_local
-from lume_local._http.messages import Problem
+from lume_local._http.drafts import Announced, StoredUpload
+from lume_local._http.messages import BodyStream, Problem
 from lume_local._http.uploads import Uploads
 
 CSV = PEOPLE_CSV.encode()
@@ -151,6 +152,14 @@ async def test_drafts_of_a_server_that_died_are_removed(home: Path) -> None:
         assert uploaded(home) == {"whole.csv": b"id\n"}
 
 
+async def receive(
+    uploads: Uploads, name: str, chunks: AsyncIterator[bytes], length: int | None
+) -> StoredUpload:
+    stored = await uploads.receive(name, BodyStream(chunks, length), Announced(length))
+    assert stored is not None
+    return stored
+
+
 async def test_a_full_disk_is_said_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +170,7 @@ async def test_a_full_disk_is_said_and_leaves_nothing(
     uploads.open()
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Problem) as caught:
-        await uploads.receive("a", pieces(30_000), None)
+        await receive(uploads, "a", pieces(30_000), None)
     assert caught.value.status == 507
     assert list((tmp_path / "up").iterdir()) == []
 
@@ -169,7 +178,7 @@ async def test_a_full_disk_is_said_and_leaves_nothing(
 async def test_a_large_upload_arrives_whole(tmp_path: Path) -> None:
     uploads = Uploads(tmp_path / "up", 10**9)
     uploads.open()
-    stored = await uploads.receive("a", pieces(30_000), 3_000_000)
+    stored = await receive(uploads, "a", pieces(30_000), 3_000_000)
     content = (tmp_path / "up/a").read_bytes()
     assert (stored.size, content) == (3_000_000, b"x" * 3_000_000)
     assert stored.sha256 == hashlib.sha256(content).hexdigest()
@@ -226,18 +235,18 @@ async def test_the_quota_counts_what_is_arriving_and_what_has_arrived_meanwhile(
     uploads = Uploads(tmp_path, 1000, quota=100)
     halfway, no_pause = asyncio.Event(), asyncio.Event()
     slow = arriving(30, then=no_pause, when=halfway)
-    first = asyncio.create_task(uploads.receive("a", slow, None))
+    first = asyncio.create_task(receive(uploads, "a", slow, None))
     await halfway.wait()
     with pytest.raises(Problem) as caught:
-        await uploads.receive("b", whole(71), None)
+        await receive(uploads, "b", whole(71), None)
     assert (caught.value.status, "with this one have 101" in str(caught.value)) == (507, True)
     with pytest.raises(Problem):
-        await uploads.receive("b", whole(1), 71)  # as long as it says that it is going to be
-    await uploads.receive("b", whole(70), 70)
+        await receive(uploads, "b", whole(1), 71)  # as long as it says that it is going to be
+    await receive(uploads, "b", whole(70), 70)
     no_pause.set()
     await first
     with pytest.raises(Problem):
-        await uploads.receive("c", whole(1), None)
+        await receive(uploads, "c", whole(1), None)
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
 
 
@@ -251,9 +260,9 @@ async def test_what_arrives_while_another_one_does_counts_for_both(tmp_path: Pat
         await no_pause.wait()
         yield b"x" * 60
 
-    first = asyncio.create_task(uploads.receive("a", late(), None))
+    first = asyncio.create_task(receive(uploads, "a", late(), None))
     await halfway.wait()
-    await uploads.receive("b", whole(60), None)
+    await receive(uploads, "b", whole(60), None)
     no_pause.set()
     with pytest.raises(Problem):
         await first

@@ -25,6 +25,7 @@ from lume_local._shared.row_set import all_rows, packed
 SHORT, LONG = 1_000, 20_000
 NEW = NewRun("f:v1", "new.csv", "/new.csv", {}, False, "new", "print", "https://a.b/", "trace", "a note")
 GROW_WITH_HISTORY = (
+    "seeds",
     "runs",
     "changes",
     "idempotency_keys",
@@ -113,6 +114,7 @@ def fill(db: sqlite3.Connection, runs: int) -> None:
         INSERT INTO outputs SELECT 'run_' || n, 'mapped', iif(n % 8, '', 'x') FROM n;
         INSERT INTO sources SELECT 'run_' || n, n, 'x', 'x' FROM n;
         INSERT INTO notes SELECT 'run_' || n, 'x' FROM n;
+        INSERT INTO seeds SELECT 'run_' || n, '{{}}' FROM n;
         INSERT INTO traces SELECT 'run_' || n, 'x' FROM n;
         INSERT INTO idempotency_keys SELECT 'k' || n, 'x', 'run_' || n, at FROM n;
         INSERT INTO mends SELECT 'run_' || n, 'run_' || (n / 8) FROM n WHERE n > 8;
@@ -253,6 +255,7 @@ OPERATIONS: dict[str, Operation] = {
     "overtaken_by": lambda aged: overtaken(aged, 20),
     "next_waiting": lambda aged: aged.store.next_waiting(["x"]),
     "active_sources": lambda aged: aged.store.active_sources(),
+    "active_seeds": lambda aged: aged.store.active_seeds(),
     "waiting": lambda aged: aged.store.waiting(),
     "runs_of": lambda aged: aged.store.runs_of(["f:v1", "broken:v1"]),
     "runs_of: with output": lambda aged: aged.store.runs_of(["f:v1", "broken:v1"], with_output=True),

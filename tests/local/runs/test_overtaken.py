@@ -57,6 +57,9 @@ async def test_a_later_run_with_output_in_the_same_place(store: SqliteStore, par
     assert found.run_id == later[3].run_id
     assert await store.overtaken_by(run, ago_text(-60), OUT, of_source=False) is None, "before it committed"
     assert await store.overtaken_by(run, ago_text(60), OUT, of_source=True) is None, "of another source"
+    seeded = await submitted(store, source_key=f"{NEW.source_key}#seeds:{'0' * 64}")
+    await ended(store, seeded, mapped=OUT)
+    assert await store.overtaken_by(run, ago_text(60), OUT, of_source=True) == await store.get(seeded.run_id)
 
 
 async def test_a_batch_is_of_one_flow_and_source(store: SqliteStore) -> None:

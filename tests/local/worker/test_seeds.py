@@ -115,7 +115,7 @@ def test_seeds_are_looked_for_before_the_source_is_read(
 
     monkeypatch.setattr(LocalFiles, "fetch", read)
     if trouble == "large":
-        monkeypatch.setattr(seeds, "MOST_BYTES", 10)
+        monkeypatch.setattr(seeds, "SEED_BYTES", 10)
         words = "is larger than 10 bytes"
     else:
         monkeypatch.setattr(Path, "write_bytes", lambda *_: 0)

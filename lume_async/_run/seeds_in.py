@@ -1,0 +1,97 @@
+"""Seeds for one run: data of a program, checked against the flow version and sent to the server."""
+
+import csv
+import os
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+
+from lume_async._base import arguments
+from lume_async._http.sender import Sender
+from lume_async._run.data_in import definition_at
+from lume_async._run.row_files import RowFormat, csv_format, local_file
+from lume_async._run.row_text import CsvDialect
+from lume_async._run.transfer import SeedData, sha256_of
+from lume_async._run.upload import upload
+from lume_async.errors import InvalidRequestError
+from lume_async.models import plain_text
+
+_UPLOADED = "upload://"
+_UNSENT = "nothing was uploaded"
+_PREFIX = 32
+"""Characters of a checksum in the name of a file on the server."""
+
+
+async def sent_seeds(sender: Sender, flow_version: str, seeds: SeedData) -> dict[str, str]:
+    """Send the seeds; returns their source paths.
+
+    The same content has the same path each time, so that the same run is recognized.
+
+    Raises:
+        InvalidRequestError: the flow version does not let a run bring one of them, or one has no column with its key.
+        ApiError: as `upload` does.
+    """
+    arguments.instance(seeds, "seeds", Mapping, "a dict of seeds by their names", InvalidRequestError)
+    for name in seeds:
+        plain_text(name, "seeds")
+    paths = {name: str(data) for name, data in seeds.items() if _is_uploaded(data)}
+    for path in paths.values():
+        plain_text(path, "seeds")
+    async with AsyncExitStack() as stack:
+        files: dict[str, Path] = {}
+        for name, data in seeds.items():
+            if name not in paths:
+                local = local_file(data, _rows_as, f"seeds[{name!r}]")
+                files[name] = await stack.enter_async_context(local)
+        definition = await definition_at(sender, flow_version) if seeds else None
+        for name in seeds if definition is not None else ():
+            seed = _declared(definition, flow_version, name)
+            if name in files:
+                await to_thread.run_sync(_check_key, files[name], name, seed.get("key"))
+        for name, file in files.items():
+            sha256 = await to_thread.run_sync(sha256_of, file)
+            paths[name] = await upload(
+                sender, file, None, name="seed.csv", prefix=sha256[:_PREFIX], sha256=sha256
+            )
+    return {name: paths[name] for name in seeds}
+
+
+def _is_uploaded(data: object) -> bool:
+    return isinstance(data, str) and data.startswith(_UPLOADED)
+
+
+async def _rows_as() -> RowFormat:
+    return csv_format(CsvDialect())
+
+
+def _declared(definition: Mapping[str, Any] | None, flow_version: str, name: str) -> Mapping[str, Any]:
+    """What a flow version says of a seed. Raises `InvalidRequestError`."""
+    declared = (definition or {}).get("seeds") or {}
+    if name not in declared:
+        known = ", ".join(sorted(declared)) or "none"
+        raise InvalidRequestError(f"seeds: {flow_version} has no seed {name!r}; it has {known}; {_UNSENT}")
+    seed: Mapping[str, Any] = declared[name]
+    if seed.get("per_run") is not True:
+        raise InvalidRequestError(
+            f"seeds: the seed {name!r} of {flow_version} is the same for all runs: write per_run = true below "
+            f"[seeds.{name}] in a new version; {_UNSENT}"
+        )
+    return seed
+
+
+def _check_key(file: Path, name: str, key: object) -> None:
+    """Check the header, as far as it can be read here. Raises `InvalidRequestError`."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            header = [column.strip() for column in next(csv.reader(text), [])]
+    except (ValueError, csv.Error):
+        return  # the server says what is wrong
+    folded = [column.lower() for column in header]
+    if isinstance(key, str) and key not in header and folded.count(key.lower()) != 1:
+        shown = ", ".join(map(repr, header)) or "none"
+        raise InvalidRequestError(
+            f"seeds: {name} needs one column {key!r}; {os.fspath(file.name)!r} has {shown:.200}; {_UNSENT}"
+        )

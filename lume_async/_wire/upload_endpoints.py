@@ -1,0 +1,133 @@
+"""The requests for uploads, as data, in the form of the IETF's draft "Resumable Uploads for HTTP". Pure.
+
+An upload is its own upload resource, under the name that the client chooses. So the client knows where to continue
+one whose first request was cut off, without the draft's interim response (104), which HTTP libraries don't pass on.
+"""
+
+import base64
+import re
+from collections.abc import Callable
+
+from attrs import frozen
+
+from lume_async._decoding import structure
+from lume_async._wire.answers import decode_object
+from lume_async._wire.call import Call, Content, Response
+from lume_async._wire.endpoints import path_of
+from lume_async._wire.headers import (
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    REPR_DIGEST,
+    UPLOAD_COMPLETE,
+    UPLOAD_LENGTH,
+    UPLOAD_OFFSET,
+)
+
+_SETTLING, _SYNCED = 30.0, 50_000_000
+"""Seconds for what has left this program and not arrived yet; bytes per second that a server makes durable."""
+_OFFSET = re.compile(r"\s*([0-9]{1,15})\s*(;.*)?")
+_COMPLETE = re.compile(r"\s*\?1\s*(;.*)?")
+
+
+@frozen
+class Stored:
+    """A complete upload: the `source_path` for `run`, and the size and SHA-256 of the received file."""
+
+    source_path: str
+    bytes: int
+    sha256: str
+
+
+@frozen
+class UploadState:
+    """What the server has of an upload: so many bytes, and whether that is all."""
+
+    offset: int
+    is_complete: bool
+
+
+@frozen
+class WholeFile:
+    """What is uploaded: its name on the server, its size in bytes, its SHA-256 in hex."""
+
+    name: str
+    size: int
+    sha256: str
+
+    def part(self, offset: int) -> dict[str, str]:
+        """The headers of a request with all bytes from there on."""
+        digest = base64.b64encode(bytes.fromhex(self.sha256)).decode()
+        return {
+            CONTENT_LENGTH: str(self.size - offset),
+            REPR_DIGEST: f"sha-256=:{digest}:",
+            UPLOAD_COMPLETE: "?1",
+            UPLOAD_LENGTH: str(self.size),
+        }
+
+    @property
+    def patience(self) -> float:
+        """Seconds that the server may need after the last byte, on top of the time limit."""
+        return _SETTLING + self.size / _SYNCED
+
+
+def begin(file: WholeFile, content: Callable[[], Content], *, flow_version: str | None) -> Call[Stored]:
+    """Send all of a file; an existing upload with the same name is replaced once it has arrived."""
+    return Call(
+        operation="PUT /v1/uploads/{name}",
+        path=path_of(f"/v1/uploads/{file.name}", {}, flow_version=flow_version),
+        headers={CONTENT_TYPE: "application/octet-stream", **file.part(0)},
+        stream=content,
+        decode=_stored,
+        hold=file.patience,
+    )
+
+
+def resume(file: WholeFile, content: Callable[[], Content], *, offset: int) -> Call[Stored]:
+    """Send the bytes of a file from there on."""
+    return Call(
+        operation="PATCH /v1/uploads/{name}",
+        path=f"/v1/uploads/{file.name}",
+        headers={
+            CONTENT_TYPE: "application/partial-upload",
+            UPLOAD_OFFSET: str(offset),
+            **file.part(offset),
+        },
+        stream=content,
+        decode=_stored,
+        hold=file.patience,
+    )
+
+
+def held(file: WholeFile) -> Call[UploadState | None]:
+    """How much of a file the server has; None if it does not say."""
+    return Call(
+        operation="HEAD /v1/uploads/{name}",
+        path=f"/v1/uploads/{file.name}",
+        decode=_held,
+        hold=file.patience,
+        optional=True,
+    )
+
+
+def stored(file: WholeFile) -> Call[Stored]:
+    """The response to an upload that is complete."""
+    return Call(
+        operation="GET /v1/uploads/{name}",
+        path=f"/v1/uploads/{file.name}",
+        decode=_stored,
+        hold=file.patience,
+        optional=True,
+    )
+
+
+def _stored(answer: Response) -> Stored:
+    return structure(decode_object(answer.body), Stored)
+
+
+def _held(answer: Response) -> UploadState | None:
+    offset = _OFFSET.fullmatch(answer.headers.get(UPLOAD_OFFSET, ""))
+    if offset is None:
+        return None
+    return UploadState(
+        int(offset[1]), _COMPLETE.fullmatch(answer.headers.get(UPLOAD_COMPLETE, "")) is not None
+    )

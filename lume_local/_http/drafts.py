@@ -1,0 +1,203 @@
+"""A file that is being uploaded: what has arrived of it, beside the uploads until it is whole.
+
+A draft that may be continued needs nothing but its file, so that a killed server loses none: the name of the file has
+its upload and what the client has announced, and its size is how much has arrived. Any number of requests may try to
+append; the last one that took its turn can.
+"""
+
+import hashlib
+import os
+import re
+import threading
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from attrs import frozen
+
+from lume_local._runs.sources.paths import UPLOAD
+from lume_local._shared import no_links
+from lume_local._shared.commit import sync_folder
+from lume_local._shared.identity import identity
+
+KEPT, PASSING = "part", "draft"
+"""The suffixes of drafts: of those that outlive their request and their server, and of the others."""
+_FILE = re.compile(rf"\.([0-9a-f]{{32}})-([0-9]{{1,15}}|any)-([0-9a-f]{{64}}|any)-[0-9a-f]{{32}}\.{KEPT}")
+
+
+class TakenOver(Exception):
+    """Another request continues this upload."""
+
+
+class Turn:
+    """The right of one request to append, until another request takes it."""
+
+
+class OtherContent(Exception):
+    """What has arrived is not what was announced. The message says how it differs."""
+
+
+@frozen
+class Announced:
+    """What a client has said of the whole file: its length and its SHA-256 in hex; None where it has not."""
+
+    length: int | None = None
+    sha256: str | None = None
+
+    def unlike(self, other: "Announced") -> str:
+        """Why they can't be of the same file; empty if they can."""
+        if None not in (self.length, other.length) and self.length != other.length:
+            return f"{self.length:,} bytes were announced, not {other.length:,}"
+        if None not in (self.sha256, other.sha256) and self.sha256 != other.sha256:
+            return f"the SHA-256 {self.sha256} was announced, not {other.sha256}"
+        return ""
+
+
+@frozen
+class StoredUpload:
+    """A complete upload: its source path for runs, size in bytes, SHA-256 in hex, and the identity of its file."""
+
+    source_path: str
+    size: int
+    sha256: str
+    identity: str
+
+
+def key_of(name: str) -> str:
+    """What stands for the name of an upload in those of its drafts, which would be too long with it."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+class Draft:
+    """One draft. Its methods may be called in any thread.
+
+    Attributes:
+        key: see `key_of`.
+        size: how many bytes have arrived.
+        reserved: how many bytes it takes of the quota.
+        is_kept: whether it outlives a request that ends early.
+    """
+
+    def __init__(self, path: Path, key: str, announced: Announced, size: int, digest: Any) -> None:
+        self._path, self.key, self.announced = path, key, announced
+        self.size = self.reserved = size
+        self.is_kept = path.suffix == f".{KEPT}"
+        self._digest = digest
+        """Of what has arrived; None if an earlier server has received it."""
+        self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
+        self._turn: Turn | None = None
+
+    @classmethod
+    def new(cls, folder: Path, name: str, announced: Announced, *, is_kept: bool) -> "Draft":
+        """Create the file. Raises OSError."""
+        key, length, sha256 = key_of(name), announced.length, announced.sha256
+        said = f"{'any' if length is None else length}-{sha256 or 'any'}"
+        path = folder / f".{key}-{said}-{uuid.uuid4().hex}.{KEPT if is_kept else PASSING}"
+        os.close(no_links.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        return cls(path, key, announced, 0, hashlib.sha256())
+
+    @classmethod
+    def found(cls, path: Path) -> "Draft | None":
+        """The draft of an earlier server; None for another file. Raises OSError."""
+        match = _FILE.fullmatch(path.name)
+        if match is None:
+            return None
+        length, sha256 = (None if said == "any" else said for said in match.group(2, 3))
+        announced = Announced(None if length is None else int(length), sha256)
+        return cls(path, match[1], announced, no_links.stat(path).st_size, None)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a request may append to it now."""
+        return self._turn is not None
+
+    def touched(self) -> float:
+        """When the last bytes arrived, in seconds since 1970. Raises OSError."""
+        return no_links.stat(self._path).st_mtime
+
+    def take(self) -> Turn:
+        """A turn to append: no earlier one can append from now on. Does not block."""
+        turn = self._turn = Turn()
+        return turn
+
+    def pause(self) -> int:
+        """End the turn of whoever appends; how many bytes there are, which survive a power cut. Raises OSError."""
+        self._turn = None
+        with self._lock:
+            self._close()
+            handle = no_links.open(self._path)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            return self.size
+
+    def write(self, turn: Turn, at: int, block: bytes) -> None:
+        """Append a block whose place is `at`. Raises `TakenOver`, OSError."""
+        with self._lock:
+            self._write(turn, at, block)
+
+    def _write(self, turn: Turn, at: int, block: bytes) -> None:
+        file = self._opened(turn)
+        if at != self.size:
+            raise TakenOver
+        try:
+            file.write(block)
+            file.flush()
+        except OSError:
+            self._close()
+            raise
+        self._digest.update(block)
+        self.size += len(block)
+
+    def _opened(self, turn: Turn) -> BinaryIO:
+        if turn is not self._turn:
+            raise TakenOver
+        if self._file is None:
+            self._file = file = os.fdopen(no_links.open(self._path, os.O_RDWR), "r+b")
+            if self._digest is None:
+                self._digest = hashlib.file_digest(file, "sha256")
+            file.truncate(self.size)  # a write that failed has left more
+            file.seek(self.size)
+        return self._file
+
+    def leave(self, turn: Turn, at: int, block: bytes) -> None:
+        """End a turn, after a last block if that is possible; a beginning of it may have been written already."""
+        with self._lock:
+            with suppress(TakenOver, OSError):
+                if at <= self.size:
+                    self._write(turn, self.size, block[self.size - at :])
+            self.reserved = self.size
+            if turn is self._turn:
+                self._turn = None
+                self._close()
+
+    def finish(self, turn: Turn, final: Path) -> StoredUpload:
+        """Check the file and put it in place, durably. Raises `TakenOver`, `OtherContent`, OSError."""
+        with self._lock:
+            file = self._opened(turn)
+            found = Announced(self.size, self._digest.hexdigest())
+            if unlike := self.announced.unlike(found):
+                raise OtherContent(unlike)
+            os.fsync(file.fileno())
+            written = identity(file.fileno())
+            self._close()
+            no_links.replace(self._path, final)
+            self._turn = None
+        sync_folder(final.parent)
+        return StoredUpload(UPLOAD + final.name, self.size, self._digest.hexdigest(), written)
+
+    def discard(self) -> None:
+        """Remove an incomplete upload; a finished one stays."""
+        self._turn = None
+        with self._lock:
+            self._close()
+            no_links.unlink(self._path)
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # it flushes, so a full disk may fail here once more
+                file.close()

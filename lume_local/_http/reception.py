@@ -1,0 +1,72 @@
+"""The body of one request on its way into a draft."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+
+from lume_local._http.drafts import Draft, StoredUpload, TakenOver
+from lume_local._http.messages import BodyStream
+
+_BLOCK = 1024 * 1024
+_PATIENCE = 5.0
+"""Seconds for a request that is stopped to keep what it has; then it is left behind."""
+
+
+class Reception:
+    """Appends a body to a draft, until it ends or another request wants to append.
+
+    Args:
+        at: the place of the body in the file.
+        check: called with the size that the draft is going to have, before the bytes are kept.
+    """
+
+    def __init__(self, draft: Draft, body: BodyStream, at: int, check: Callable[[int], None]) -> None:
+        self._draft, self._body, self._at, self._check = draft, body, at, check
+        self._block = bytearray()
+        self._turn = draft.take()
+        self._scope, self._ended = anyio.CancelScope(), anyio.Event()
+
+    async def stop(self) -> None:
+        """End it, as the connection's end would: the client may have lost it, which is not known here yet."""
+        self._scope.cancel()
+        with anyio.move_on_after(_PATIENCE):
+            await self._ended.wait()
+
+    async def received(self, final: Path | None) -> StoredUpload | None:
+        """Receive the body; if it is the file's last part, put the file into its `final` place.
+
+        What has arrived until an error is kept. Raises `TakenOver`, `OtherContent`, OSError, and what `check` and the
+        body raise.
+        """
+        try:
+            with self._scope:
+                return await self._receive(final)
+            raise TakenOver
+        finally:
+            rest = bytes(self._block) + self._body.left()
+            leave = asyncio.get_running_loop().run_in_executor(
+                None, self._draft.leave, self._turn, self._at, rest
+            )
+            try:
+                await asyncio.shield(leave)  # the request is being cancelled, perhaps twice
+            finally:
+                self._ended.set()
+
+    async def _receive(self, final: Path | None) -> StoredUpload | None:
+        async for chunk in self._body.chunks:
+            self._block += chunk
+            self._check(self._at + len(self._block))
+            if len(self._block) >= _BLOCK:
+                await self._write()
+        await self._write()
+        if final is None:
+            return None
+        return await asyncio.to_thread(self._draft.finish, self._turn, final)
+
+    async def _write(self) -> None:
+        block = bytes(self._block)
+        await asyncio.to_thread(self._draft.write, self._turn, self._at, block)
+        self._block.clear()  # only now: a cancelled thread may not have begun
+        self._at += len(block)
