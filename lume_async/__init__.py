@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lume_async._api import monitor as monitor
     from lume_async._api import open_rejects as open_rejects
     from lume_async._api import progress as progress
+    from lume_async._api import propose as propose
     from lume_async._api import register_flow as register_flow
     from lume_async._api import replay as replay
     from lume_async._api import run as run
@@ -68,6 +69,12 @@ if TYPE_CHECKING:
     from lume_async._wire.inbox_models import RowAccount as RowAccount
     from lume_async._wire.inbox_models import RowState as RowState
     from lume_async._wire.inbox_models import UnreadableRows as UnreadableRows
+    from lume_async._wire.proposal_models import BeforeAfter as BeforeAfter
+    from lume_async._wire.proposal_models import Candidate as Candidate
+    from lume_async._wire.proposal_models import LookupEntry as LookupEntry
+    from lume_async._wire.proposal_models import Proposal as Proposal
+    from lume_async._wire.proposal_models import ProposedColumn as ProposedColumn
+    from lume_async._wire.proposal_models import SeenSample as SeenSample
     from lume_async._wire.report_models import CountedBy as CountedBy
     from lume_async._wire.report_models import CountOrder as CountOrder
     from lume_async._wire.report_models import Delivery as Delivery

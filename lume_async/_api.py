@@ -18,6 +18,7 @@ from lume_async._run.submit import OnDuplicate
 from lume_async._run.transfer import OnProgress, SeedData, SourceData
 from lume_async._wire.flow_models import FlowSummary, FlowVersion
 from lume_async._wire.inbox_models import Inbox, Replay, RowState
+from lume_async._wire.proposal_models import Proposal
 from lume_async._wire.report_models import CountedBy, CountOrder, DryRun, RunCount
 from lume_async.models import Outcome, RunRequest, RunStatus
 
@@ -293,6 +294,21 @@ async def register_flow(flow: str | os.PathLike[str] | Mapping[str, Any]) -> Flo
 async def flow_version(ref: str) -> FlowVersion:
     """Get a flow version as it was registered; see `Client.flow_version`."""
     return await default_client().flow_version(ref)
+
+
+async def propose(
+    target: str | Mapping[str, Any],
+    samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    flow: str | None = None,
+    source: Mapping[str, Any] | None = None,
+    choices: Mapping[str, str | None] | None = None,
+    inline_lookups: bool = False,
+) -> Proposal:
+    """Propose how samples become rows of a target; see `Client.propose`."""
+    return await default_client().propose(
+        target, samples, flow=flow, source=source, choices=choices, inline_lookups=inline_lookups
+    )
 
 
 def list_flows(flow: str | None = None) -> AsyncIterator[FlowSummary]:

@@ -5,8 +5,8 @@
 NAMES = {
     "lume_async._api": (
         "aclose as_completed attach default_client discard_rejects dry_run flow_version inbox init "
-        "list_flows list_runs monitor open_rejects progress register_flow replay run run_many run_status "
-        "statistics upload upload_file wait_all wait_for_run_completion watch "
+        "list_flows list_runs monitor open_rejects progress propose register_flow replay run run_many "
+        "run_status statistics upload upload_file wait_all wait_for_run_completion watch "
     ),
     "lume_async._base.backoff": "Backoff PollInterval",
     "lume_async._base.duration": "Duration",
@@ -24,6 +24,9 @@ NAMES = {
     "lume_async._wire.flow_models": "FlowColumn FlowRule FlowSummary FlowVersion",
     "lume_async._wire.inbox_models": (
         "Inbox InboxDay InboxFlow InboxItem Replay ReplayReason RowAccount RowState UnreadableRows "
+    ),
+    "lume_async._wire.proposal_models": (
+        "BeforeAfter Candidate LookupEntry Proposal ProposedColumn SeenSample "
     ),
     "lume_async._wire.report_models": "CountOrder CountedBy Delivery DryRun RunCount",
     "lume_async._wire.retry": "Retry",

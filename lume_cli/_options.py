@@ -170,6 +170,8 @@ _connection_options = stack(
 )
 
 server_options = stack(_connection_options, output_options, verbose_option)
+file_options = stack(_connection_options, verbose_option)
+"""For commands that write a file of their own."""
 rows_options = stack(_connection_options, _output_or_csv, verbose_option)
 server_or_ids_options = stack(_connection_options, _output_or_ids, verbose_option)
 """For the commands that can print bare run ids, for others to read from stdin."""

@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from lume_local._check import check_flow as check_flow
     from lume_local._ddl import table_ddl as table_ddl
     from lume_local._flow.fields import FlowError as FlowError
+    from lume_local._mapping.grades import Grade as Grade
+    from lume_local._mapping.proposal import ProposedFlow as ProposedFlow
     from lume_local._options import ServerOptions as ServerOptions
-    from lume_local._sample import JudgedColumn as JudgedColumn
+    from lume_local._propose import propose as propose
     from lume_local._sample import SampleFile as SampleFile
-    from lume_local._sample import SampleParts as SampleParts
-    from lume_local._sample import SampleRows as SampleRows
     from lume_local._sample import open_sample as open_sample
     from lume_local._sample import sample_parts as sample_parts
     from lume_local._sample import unpack_member as unpack_member
+    from lume_local._samples.opening import JudgedColumn as JudgedColumn
+    from lume_local._samples.opening import SampleParts as SampleParts
+    from lume_local._samples.opening import SampleRows as SampleRows
     from lume_local._serve import Server as Server
     from lume_local._serve import ThreadedServer as ThreadedServer
     from lume_local._serve import serve as serve

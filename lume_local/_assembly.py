@@ -20,6 +20,7 @@ from lume_local._http.front import Front
 from lume_local._http.keys import ApiKeys
 from lume_local._http.listener import Listener
 from lume_local._http.operations import Api
+from lume_local._http.proposals import ProposalsApi
 from lume_local._http.rejected import RejectedApi
 from lume_local._http.results import ResultsApi
 from lume_local._http.rows import RowsApi
@@ -33,6 +34,7 @@ from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
+from lume_local._runs.proposals import Proposals
 from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.records import StoredRun
 from lume_local._runs.recovery.late import Late, Leftovers
@@ -140,6 +142,7 @@ async def _running(
     front = Front(
         api,
         FlowsApi(store, flows),
+        ProposalsApi(flows, Proposals(places, reader.pool)),
         RowsApi(store, flows, reader, places),
         ResultsApi(store, places),
         RejectedApi(store, flows, reader, places, replays),

@@ -6,10 +6,12 @@ NAMES = {
     "lume_local._check": "CheckedFlow check_flow",
     "lume_local._ddl": "table_ddl",
     "lume_local._flow.fields": "FlowError",
+    "lume_local._mapping.grades": "Grade",
+    "lume_local._mapping.proposal": "ProposedFlow",
     "lume_local._options": "ServerOptions",
-    "lume_local._sample": (
-        "JudgedColumn SampleFile SampleParts SampleRows open_sample sample_parts unpack_member "
-    ),
+    "lume_local._propose": "propose",
+    "lume_local._sample": "SampleFile open_sample sample_parts unpack_member",
+    "lume_local._samples.opening": "JudgedColumn SampleParts SampleRows",
     "lume_local._serve": "Server ThreadedServer serve serve_in_thread",
     "lume_local._trial": "Trial TriedFlow open_trial",
 }

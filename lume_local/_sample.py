@@ -5,73 +5,19 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from glob import escape
 from os import PathLike, fspath
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
 from typing import Any
 
-from attrs import field, frozen
-
 from lume_async._base.extras import require
 from lume_async.errors import ConfigurationError
-from lume_local._shared import magic
+from lume_local._samples.opening import JudgedColumn, SampleParts, SampleRows
 
 _SECONDS = 120.0
 _UNPACKED = 10 * 1024**3
 """Bytes, as `source.max_unpacked_bytes` is by default."""
-
-
-@frozen
-class SampleRows:
-    """Rows of a source, from all over the first ones.
-
-    Attributes:
-        names: of the columns, as expressions name them.
-        header: how the file names them, which may be empty or repeated.
-        rows: their values, as strings or None.
-        count: how many first rows there are, on all of which columns are tried.
-        malformed: how many lines can't be rows, by reason.
-        malformed_lines: the numbers of the first of them.
-    """
-
-    names: list[str]
-    header: list[str]
-    rows: list[list[str | None]]
-    count: int
-    malformed: dict[str, int]
-    malformed_lines: list[int]
-
-
-@frozen
-class JudgedColumn:
-    """What a column of a flow makes of a sample.
-
-    Attributes:
-        misfits: the number of rows that would be rejected for their value.
-        missing: the number of rows without a value, if the column is required.
-        example: one of the misfits.
-    """
-
-    misfits: int
-    missing: int
-    example: str | None
-
-
-@frozen
-class SampleParts:
-    """What a file holds that holds several.
-
-    Attributes:
-        members: of a ZIP archive, the names of the files in it, without those that systems add.
-        sheets: of a workbook, the names of its sheets, without hidden ones.
-        hidden: the names of its hidden sheets.
-    """
-
-    members: list[str] = field(factory=list)
-    sheets: list[str] = field(factory=list)
-    hidden: list[str] = field(factory=list)
 
 
 def sample_parts(path: str | PathLike[str]) -> SampleParts:
@@ -84,28 +30,9 @@ def sample_parts(path: str | PathLike[str]) -> SampleParts:
         ConfigurationError: it is damaged, or encrypted.
         OSError: the file can't be opened.
     """
-    file = Path(path)
-    with file.open("rb") as beginning:
-        if magic.kind_of(beginning.read(magic.LENGTH)) not in (magic.ZIP, magic.OLE):
-            return SampleParts()
+    from lume_local._worker import sample_parts as parts
 
-    from lume_local._worker.sources.formats.sheets import workbook
-    from lume_local._worker.sources.places.zip_archive import members_of, reading_zip
-    from lume_local._worker.sources.source import SourceError, no_pause
-
-    try:
-        kind = workbook.container_of(file)
-        if kind == "archive":
-            with reading_zip(file, file.name) as archive:
-                return SampleParts(members=[member.name for member in members_of(archive)])
-        if kind == "workbook":
-            require("openpyxl", "excel", "reading an Excel workbook")
-            with workbook.opened_workbook(file, file.name, _UNPACKED, no_pause) as book:
-                sheets = [sheet.name for sheet in book.sheets if not sheet.is_hidden]
-                return SampleParts(sheets=sheets, hidden=[one.name for one in book.sheets if one.is_hidden])
-    except (SourceError, ModuleNotFoundError) as error:
-        raise ConfigurationError(str(error)) from None
-    return SampleParts()  # it was replaced meanwhile
+    return parts.sample_parts(path)
 
 
 def unpack_member(path: str | PathLike[str], member: str, target: str | PathLike[str]) -> None:
@@ -119,16 +46,9 @@ def unpack_member(path: str | PathLike[str], member: str, target: str | PathLike
     Raises:
         ConfigurationError: it can't be read, or unpacks to more than 10 GiB.
     """
-    from lume_local._worker.sources.places.unpack import Packed
-    from lume_local._worker.sources.source import SourceError, no_pause
+    from lume_local._worker import sample_parts as parts
 
-    packed = Packed(Path(path), Path(path).name, "zip", [escape(member)])
-    try:
-        with TemporaryDirectory(dir=Path(target).parent) as folder:
-            (found,) = packed.unpack(Path(folder) / "member", _UNPACKED, no_pause)
-            found.path.replace(target)
-    except SourceError as error:
-        raise ConfigurationError(str(error)) from None
+    parts.unpack_member(path, member, target)
 
 
 class SampleFile:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lume_async import ApiTimeoutError as ApiTimeoutError
     from lume_async import AuthenticationError as AuthenticationError
     from lume_async import Backoff as Backoff
+    from lume_async import BeforeAfter as BeforeAfter
+    from lume_async import Candidate as Candidate
     from lume_async import ClientClosedError as ClientClosedError
     from lume_async import ColumnMetrics as ColumnMetrics
     from lume_async import ConfigurationError as ConfigurationError
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from lume_async import InboxItem as InboxItem
     from lume_async import InvalidRequestError as InvalidRequestError
     from lume_async import JournalError as JournalError
+    from lume_async import LookupEntry as LookupEntry
     from lume_async import LumeError as LumeError
     from lume_async import Metrics as Metrics
     from lume_async import MissingLibraryError as MissingLibraryError
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
     from lume_async import Part as Part
     from lume_async import PollInterval as PollInterval
     from lume_async import Progress as Progress
+    from lume_async import Proposal as Proposal
+    from lume_async import ProposedColumn as ProposedColumn
     from lume_async import Proxy as Proxy
     from lume_async import RateLimitError as RateLimitError
     from lume_async import Replay as Replay
@@ -71,6 +76,7 @@ if TYPE_CHECKING:
     from lume_async import RunTimeoutError as RunTimeoutError
     from lume_async import SeedData as SeedData
     from lume_async import SeedMetrics as SeedMetrics
+    from lume_async import SeenSample as SeenSample
     from lume_async import ServerError as ServerError
     from lume_async import SourceData as SourceData
     from lume_async import SourceMetrics as SourceMetrics
@@ -96,6 +102,7 @@ if TYPE_CHECKING:
     from lume_sync._api import monitor as monitor
     from lume_sync._api import open_rejects as open_rejects
     from lume_sync._api import progress as progress
+    from lume_sync._api import propose as propose
     from lume_sync._api import register_flow as register_flow
     from lume_sync._api import replay as replay
     from lume_sync._api import run as run

@@ -22,6 +22,7 @@ from lume_async import (
     Outcome,
     PollInterval,
     Progress,
+    Proposal,
     Replay,
     RowState,
     RunCount,
@@ -368,6 +369,27 @@ def register_flow(flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersi
 def flow_version(ref: str) -> FlowVersion:
     """Get a flow version as it was registered; see `Client.flow_version`."""
     return call(default_client()._core.flow_version, ref).result()
+
+
+def propose(
+    target: str | Mapping[str, Any],
+    samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    flow: str | None = None,
+    source: Mapping[str, Any] | None = None,
+    choices: Mapping[str, str | None] | None = None,
+    inline_lookups: bool = False,
+) -> Proposal:
+    """Propose how samples become rows of a target; see `Client.propose`."""
+    return call(
+        default_client()._core.propose,
+        target,
+        samples,
+        flow=flow,
+        source=source,
+        choices=choices,
+        inline_lookups=inline_lookups,
+    ).result()
 
 
 def list_flows(flow: str | None = None) -> Iterator[FlowSummary]:

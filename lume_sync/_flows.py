@@ -3,11 +3,11 @@
 """The synchronous twin of lume_async/_operations/flows.py."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import lume_async
-from lume_async import FlowSummary, FlowVersion
+from lume_async import FlowSummary, FlowVersion, Proposal
 from lume_sync._bridge import adopted, call, iterate, same
 
 
@@ -43,6 +43,46 @@ class Flows:
             ApiError: see the tree in `lume_async.errors`.
         """
         return call(self._core.flow_version, ref).result()
+
+    def propose(
+        self,
+        target: str | Mapping[str, Any],
+        samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        flow: str | None = None,
+        source: Mapping[str, Any] | None = None,
+        choices: Mapping[str, str | None] | None = None,
+        inline_lookups: bool = False,
+    ) -> "Proposal":
+        """Propose how samples become rows of a target: which source column is which target column, and why.
+
+        Nothing is registered. Review the proposal, and register its `definition` or its `toml`.
+
+        Args:
+            target: a flow (`customers`) or one of its versions (`customers:v3`), of which the next version is
+                proposed; or a JSON Schema of one row.
+            samples: files of one layout or of several: source paths that the server can read, or local files as
+                `Path`, which are uploaded.
+            flow: for a schema, the name of the flow that is proposed; default: the `title` of the schema.
+            source: how the samples are read, as `[source]` of a flow; default: as they look.
+            choices: for columns of the target the source columns that they are to be read from, whatever the evidence
+                says; None leaves one unmapped.
+            inline_lookups: whether lookups are written into the flow version, which then needs no seed files.
+
+        Raises:
+            InvalidRequestError: there is no such flow, or a sample can't be read.
+            NotSupportedError: the server makes no proposals.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        return call(
+            self._core.propose,
+            target,
+            samples,
+            flow=flow,
+            source=source,
+            choices=choices,
+            inline_lookups=inline_lookups,
+        ).result()
 
     def list_flows(self, flow: str | None = None) -> Iterator["FlowSummary"]:
         """Yield the registered flow versions, by flow, each flow's versions in the order of registration.

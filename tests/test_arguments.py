@@ -41,6 +41,7 @@ EXAMPLES: dict[str, Any] = {
     **{"outcome": lume_async.Outcome("run_1", error=OSError()), "secret": "s", "body": b"{}"},
     **{"signature": hmac.new(b"s", b"{}", hashlib.sha256).hexdigest()},
     **{"on_event": print, "handler": print, "source": b"x", "output": "mapped", "to": "rows.csv"},
+    **{"target": "f", "samples": "a.csv"},
     **{"why": "nothing is left to do"},
     **{"corrected": b"_lume_row,id\n1,2\n"},
 }
@@ -70,6 +71,7 @@ MADE = {
         "RowAccount",
         "UnreadableRows",
     ),
+    *("BeforeAfter", "Candidate", "LookupEntry", "Proposal", "ProposedColumn", "SeenSample"),
     *("Failure", "LumeRun", "Monitor", "Outcome", "Progress", "Rows", "RunEvent", "Summary"),
     *("RequestFinished", "RequestStarted", "RetryScheduled", "RunStatusChanged"),
 }
@@ -129,6 +131,7 @@ def cases() -> Iterator[Any]:
 
 
 CASES = list(cases())
+PROPOSAL = json.loads((Path(__file__).parent / "contract/proposal.json").read_text())
 STEP = "in the first step of the iteration"
 """A note to an error of the result, not of the call."""
 
@@ -163,6 +166,8 @@ def answer(request: FakeRequest) -> FakeAnswer:
         case "PUT", ["uploads", name]:
             digest = hashlib.sha256(request.body or b"").hexdigest()
             return FakeAnswer(201, {"source_path": f"upload://{name}", "bytes": 0, "sha256": digest})
+        case _, ["flows", _, "proposals"]:
+            return FakeAnswer(200, PROPOSAL)
         case _, ["flows", *_]:
             about = {"flow_version": "f:v1", "content_hash": "h", "created_at": "2026-01-01T00:00:00Z"}
             return FakeAnswer(201, {**about, "definition": {}})

@@ -78,6 +78,8 @@ def answered(request: FakeRequest, status: str) -> FakeAnswer:
         return FakeAnswer(200, example("discarded"))
     if path.endswith("/schema"):
         return FakeAnswer(200, example("target_schema"))
+    if path.endswith("/proposals"):
+        return FakeAnswer(200, example("proposal"))
     if "/versions/" in path:
         return FakeAnswer(200, example("flow_version"))
     if path == "/v1/changes":
@@ -142,6 +144,7 @@ CALLS: dict[str, Callable[[Client, LumeRun, Path], Awaitable[Any]]] = {
     "upload_file": lambda client, run, file: client.upload_file(file, flow_version="f:v1"),
     "register_flow": lambda client, run, file: client.register_flow({"flow": "f", "version": "v1"}),
     "flow_version": lambda client, run, file: client.flow_version("f:v1"),
+    "propose": lambda client, run, file: client.propose("f:v1", "a.csv"),
     "list_flows": lambda client, run, file: read(client.list_flows("f")),
     "monitor": lambda client, run, file: followed(client, run),
 }

@@ -52,10 +52,13 @@ WINGS = {
     """,
     "lume_local": """
         _exports _options _shared _flow
+        _samples
+        _mapping
         _worker _runs
         _shards
         _settings _http
-        _check _assembly _ddl _sample
+        _check _assembly _ddl _sample _suggest
+        _propose
         _serve _trial
         __init__
         pytest_plugin
@@ -95,6 +98,7 @@ PURE = [
     *("_wire/withhold", "_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints"),
     *("_wire/inbox_endpoints", "_wire/inbox_models"),
     *("_wire/report_endpoints", "_wire/report_models", "_wire/upload_endpoints"),
+    "_wire/proposal_models",
     *("_run/frames", "_run/row_text", "_run/state", "_batch/recovery"),
 ]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""
@@ -115,7 +119,8 @@ SHARED = {
     "lume_cli": {
         *(f"lume_async._base.{name}" for name in ["elided", "extras", "platform", "tasks", "threads"]),
         "lume_async._run.row_text",
-        *(f"lume_local._shared.{name}" for name in ["lock", "magic", "saved"]),
+        *(f"lume_local._shared.{name}" for name in ["lock", "magic", "saved", "words"]),
+        *(f"lume_local._samples.{name}" for name in ["infer", "judge", "opening", "read"]),
     },
 }
 """The internal modules that another package may import; else it uses public names only."""

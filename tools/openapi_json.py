@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 FOLDER = Path(__file__).resolve().parents[1] / "lume_local"
 TARGET = FOLDER / "openapi.json"

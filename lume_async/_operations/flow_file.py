@@ -28,7 +28,7 @@ async def definition_of(flow: str | os.PathLike[str] | Mapping[str, Any]) -> dic
         definition = _parse(await to_thread.run_sync(_read, file), f"{flow}: ")
     else:  # a flow never fits on one line of TOML
         definition = _parse(flow, "")
-    _check_json(definition, "")
+    check_json(definition, "")
     return definition
 
 
@@ -68,7 +68,7 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     raise InvalidRequestError(f"{where}this is not TOML: {reason}; {_UNSENT}")
 
 
-def _check_json(value: Any, place: str) -> None:
+def check_json(value: Any, place: str) -> None:
     """Refuse values that JSON does not have, such as the dates of TOML, or does not preserve."""
     if isinstance(value, Mapping):
         for key, below in value.items():
@@ -76,10 +76,10 @@ def _check_json(value: Any, place: str) -> None:
                 raise InvalidRequestError(
                     f"{place or 'the flow'} has a key that is not a string, {key!r}; {_UNSENT}"
                 )
-            _check_json(below, f"{place}.{key}" if place else key)
+            check_json(below, f"{place}.{key}" if place else key)
     elif isinstance(value, list):
         for number, below in enumerate(value):
-            _check_json(below, f"{place}[{number}]")
+            check_json(below, f"{place}[{number}]")
     elif isinstance(value, float) and not math.isfinite(value):
         raise InvalidRequestError(f"{place} must be a finite number, not {value!r}; {_UNSENT}")
     elif isinstance(value, int) and not -(2**63) <= value < 2**64:

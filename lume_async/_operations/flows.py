@@ -4,7 +4,7 @@ Each method imports its work on first use, as those of `ManyRuns` do.
 """
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -12,13 +12,16 @@ from attrs import evolve
 from lume_async._base.batched import Chunked
 from lume_async._http.sender import Sender
 from lume_async._run.pages import pages
-from lume_async.errors import NotSupportedError
+from lume_async.errors import InvalidRequestError, NotSupportedError
 from lume_async.models import plain_text
 
 if TYPE_CHECKING:
     from lume_async._wire.flow_models import FlowSummary, FlowVersion
+    from lume_async._wire.proposal_models import Proposal
 
 _PAGE = 100
+_PATIENCE = 60.0
+"""Seconds for a proposal, on top of the time limit of a request: the samples are read for it."""
 
 
 class Flows:
@@ -65,6 +68,55 @@ class Flows:
         except NotSupportedError:
             return found
         return evolve(found, target_schema=schema)
+
+    async def propose(
+        self,
+        target: str | Mapping[str, Any],
+        samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        flow: str | None = None,
+        source: Mapping[str, Any] | None = None,
+        choices: Mapping[str, str | None] | None = None,
+        inline_lookups: bool = False,
+    ) -> "Proposal":
+        """Propose how samples become rows of a target: which source column is which target column, and why.
+
+        Nothing is registered. Review the proposal, and register its `definition` or its `toml`.
+
+        Args:
+            target: a flow (`customers`) or one of its versions (`customers:v3`), of which the next version is
+                proposed; or a JSON Schema of one row.
+            samples: files of one layout or of several: source paths that the server can read, or local files as
+                `Path`, which are uploaded.
+            flow: for a schema, the name of the flow that is proposed; default: the `title` of the schema.
+            source: how the samples are read, as `[source]` of a flow; default: as they look.
+            choices: for columns of the target the source columns that they are to be read from, whatever the evidence
+                says; None leaves one unmapped.
+            inline_lookups: whether lookups are written into the flow version, which then needs no seed files.
+
+        Raises:
+            InvalidRequestError: there is no such flow, or a sample can't be read.
+            NotSupportedError: the server makes no proposals.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        from lume_async._operations.proposals import proposal_request
+        from lume_async._wire import flow_endpoints
+
+        name, body, files = proposal_request(target, samples, flow, source, choices, inline_lookups)
+        for n, file in files.items():
+            body["samples"][n] = await self._uploaded(file)
+        return await self._sender.send(flow_endpoints.propose(name, body, _PATIENCE))
+
+    async def _uploaded(self, file: "os.PathLike[str]") -> str:
+        from lume_async._run.upload import upload
+
+        try:
+            return await upload(self._sender, file, None)
+        except InvalidRequestError as error:
+            if error.status_code is not None:
+                raise
+            reason = str(error)
+        raise InvalidRequestError(f"samples: {reason}")
 
     def list_flows(self, flow: str | None = None) -> AsyncIterator["FlowSummary"]:
         """Yield the registered flow versions, by flow, each flow's versions in the order of registration.

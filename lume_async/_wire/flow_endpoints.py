@@ -10,6 +10,7 @@ from lume_async._wire.answers import decode_object
 from lume_async._wire.call import Call, Response
 from lume_async._wire.endpoints import JSON_BODY, Page, page_of, path_of
 from lume_async._wire.flow_models import FlowSummary, FlowVersion
+from lume_async._wire.proposal_models import Proposal
 
 _FLOW = "/v1/flows/{flow}/versions/{version}"
 
@@ -57,6 +58,19 @@ def register_flow(flow: str, version: str, definition: dict[str, Any]) -> Call[F
         headers=JSON_BODY,
         body=orjson.dumps(definition),
         decode=lambda answer: evolve(_flow_version(answer), is_new=answer.status == 201),
+        optional=True,
+    )
+
+
+def propose(flow: str, body: dict[str, Any], patience: float) -> Call[Proposal]:
+    """How samples become a version of a flow; `patience` is for the reading of them, in seconds."""
+    return Call(
+        operation="POST /v1/flows/{flow}/proposals",
+        path=f"/v1/flows/{flow}/proposals",
+        headers=JSON_BODY,
+        body=orjson.dumps(body),
+        decode=lambda answer: structure(decode_object(answer.body), Proposal),
+        hold=patience,
         optional=True,
     )
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from lume_async import LumeRun
 from lume_cli._output.short_ids import short, shorts
-from lume_cli._output.text import age, as_json, counted, duration, filtered, moment, visible
+from lume_cli._output.text import age, as_json, duration, filtered, moment, visible
+from lume_local._shared.words import counted
 
 _UPLOAD = re.compile(r"upload://(?:[0-9a-f]{32}-)?(.+)")
 

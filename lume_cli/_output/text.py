@@ -54,11 +54,6 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 run`, `2,000 runs`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def wrapped(text: str, width: int) -> list[str]:
     """The text on lines of at most `width` characters; a longer word is not broken, so that it can be copied."""
     return textwrap.wrap(

@@ -5,8 +5,9 @@ from itertools import takewhile, zip_longest
 from typing import Any
 
 from lume_cli._output.row_table import row_table
-from lume_cli._output.text import counted, filtered
+from lume_cli._output.text import filtered
 from lume_local import TriedFlow
+from lume_local._shared.words import counted
 
 _GAP = "  |  "
 _PAGE = 80

@@ -133,7 +133,7 @@ def _interruption(
     session: "CommandSession", active: int, words: Sequence[str], resume: Mapping[str, object]
 ) -> tuple[str, str | None]:
     """The message for Ctrl-C, and with a journal the command to resume."""
-    from lume_cli._output.text import counted
+    from lume_local._shared.words import counted
 
     going = f"{counted(active, 'submitted run')} {'keeps' if active == 1 else 'keep'} running"
     if resume["--journal"] is not None:

@@ -40,10 +40,10 @@ def command(
     """
     from lume_async import Client
     from lume_cli._output import exit_codes
-    from lume_cli._output.text import counted
     from lume_cli._session import CommandSession
     from lume_cli._work.rejects.reasons import matching_in_inbox
     from lume_cli._work.run_ids import whole_ids
+    from lume_local._shared.words import counted
 
     if (flow is None) == (run is None):
         raise click.UsageError("name a FLOW, or a run with --run")

@@ -1,12 +1,11 @@
 """`lume flow`: write and check flow files."""
 
-import os
 from pathlib import Path
 
 import click
 
 from lume_cli._options import GlobalOptions, output_options
-from lume_cli.commands import flow_versions
+from lume_cli.commands import flow_map, flow_versions
 
 
 @click.group("flow")
@@ -20,6 +19,7 @@ for _subcommand in (
     flow_versions.diff,
     flow_versions.ddl,
     flow_versions.model,
+    flow_map.command,
 ):
     command.add_command(_subcommand)
 
@@ -146,22 +146,29 @@ def init(
     \b
     lume flow init customers.csv --name customer_cleaner -o flows/
     """
+    from lume_async import ConfigurationError
     from lume_async._base.platform import command_line
     from lume_cli._output.stderr import Say
     from lume_cli._output.stdout import writing
     from lume_cli._streams import write_utf8
     from lume_cli._work.flow.flow_draft import flow_draft, snake
-    from lume_cli._work.flow.flow_sample import read_sample
+    from lume_cli._work.flow.flow_write import file_in, target_of, write
+    from lume_local import open_sample, sample_parts, unpack_member
+    from lume_local._samples.opening import Access
+    from lume_local._samples.read import read_sample
 
     say = Say(options.output)
-    target = None if output is None else _target(output)
+    target = None if output is None else target_of(output)
     flow = name if name is not None else snake(sample.name.partition(".")[0])
     if not (flow.isascii() and flow.replace("_", "").replace("-", "").isalnum() and flow[0].isalnum()):
         raise click.UsageError(
             f"{flow!r} is not a valid flow name: pass --name with letters, digits, '_' and '-'"
         )
-    seen = read_sample(sample, encoding, delim)
-    for doubt in seen.doubts:
+    try:
+        seen = read_sample(sample, Access(open_sample, sample_parts, unpack_member), encoding, delim)
+    except (ConfigurationError, ModuleNotFoundError) as error:
+        raise click.UsageError(str(error)) from None
+    for doubt in (*seen.doubts, *seen.unsure):
         say.warn(doubt)
     text = flow_draft(flow, seen, sample.name)
     if target is None:
@@ -169,27 +176,6 @@ def init(
         with writing():
             click.echo(text, nl=False)
         return
-    if target.suffix != ".toml" or target.is_dir():
-        target /= f"{flow}.v1.toml"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise click.UsageError(f"{target} exists; pass --force to overwrite it") from None
-    except OSError as error:
-        raise click.ClickException(f"{target} can't be written: {error.strerror}") from None
+    target = file_in(target, flow, "v1")
+    write(target, text, force=force)
     say.note(f"wrote {target}; next: {command_line(['lume', 'flow', 'try', str(target), str(sample)])}")
-
-
-def _target(output: str) -> Path:
-    """The path to write: a *.toml file, or a folder. Raises `click.UsageError` if the path is ambiguous."""
-    path = Path(output)
-    ends_as_folder = output.endswith(("/", os.sep))
-    if path.suffix == ".toml" and ends_as_folder and not path.is_dir():
-        raise click.UsageError(
-            f"-o {output}: a flow file ends with .toml and a folder with /; drop one of them"
-        )
-    if path.suffix != ".toml" and not (ends_as_folder or path.is_dir()):
-        raise click.UsageError(f"-o {output}: write {output}/ for a folder or {output}.toml for a file")
-    return path

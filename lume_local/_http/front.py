@@ -17,6 +17,7 @@ from lume_local._http.flows import FlowsApi
 from lume_local._http.keys import KEY_HEADER, OWN, ApiKeys, Holder, Role, needed
 from lume_local._http.messages import Ask, BodyStream, Problem, Reply, odd_problem
 from lume_local._http.operations import CAPABILITIES, Api
+from lume_local._http.proposals import ProposalsApi
 from lume_local._http.quotas import Quotas
 from lume_local._http.rejected import RejectedApi
 from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES, check_parameters
@@ -54,6 +55,7 @@ Operation = Callable[[Ask], Awaitable[Reply]]
 def _router(
     api: Api,
     flows: FlowsApi,
+    proposals: ProposalsApi,
     rows: RowsApi,
     results: ResultsApi,
     rejected: RejectedApi,
@@ -96,6 +98,7 @@ def _router(
         flow: {"GET": flows.get, "PUT": flows.put},
         f"{flow}/schema": {"GET": flows.schema},
         "/v1/uploads/{name}": {"GET": uploads.get, "PUT": uploads.put, "PATCH": uploads.patch},
+        "/v1/flows/{flow}/proposals": {"POST": proposals.make},
     }
     router = web.UrlDispatcher()
     for path, operations in table.items():
@@ -119,6 +122,7 @@ class Front:
         self,
         api: Api,
         flows: FlowsApi,
+        proposals: ProposalsApi,
         rows: RowsApi,
         results: ResultsApi,
         rejected: RejectedApi,
@@ -131,7 +135,7 @@ class Front:
     ) -> None:
         self._api, self._console, self._watch = api, console, watch
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
-        self._router = _router(api, flows, rows, results, rejected, uploads, console, watch)
+        self._router = _router(api, flows, proposals, rows, results, rejected, uploads, console, watch)
         self._streamed = (uploads.put, uploads.patch)
         self._keys, self._tokens, self._wrong_keys, self._quotas = keys, tokens, WrongKeys(), Quotas()
 

@@ -26,7 +26,7 @@ _HIGHEST = 9
 _DEEPEST = 32
 _MOST_SEEDS = 100
 _LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048, "why": 500, "seeds": 4096}
-_LONGEST |= {"flow": 256, "to": 256}
+_LONGEST |= {"flow": 256, "to": 256, "version": 64}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -163,6 +163,7 @@ def _seeds(value: Any) -> dict[str, str]:
 
 
 def flag(fields: dict[str, Any], name: str) -> bool:
+    """A field that is true or false, which it is if it is missing. Raises `Problem`."""
     value = fields.get(name, False)
     if not isinstance(value, bool):
         raise field_problem(name, f"must be true or false, not {_kind(value)}")
@@ -178,10 +179,12 @@ def _whole(fields: dict[str, Any], name: str, default: int, most: int) -> int:
 
 
 def field_problem(name: str, problem: str) -> Problem:
+    """A field of a body that is not valid."""
     return Problem("invalid-field", f"{name}: {problem}", field=name)
 
 
 def line(fields: dict[str, Any], name: str) -> str:
+    """A field that is a string on one line. Raises `Problem`."""
     if name not in fields:
         raise field_problem(name, "is missing")
     value = fields[name]

@@ -1,9 +1,9 @@
 """The worker protocol: jobs go to a worker's stdin, events come from its stdout, one JSON object a line.
 
 Typed here, structured by cattrs at both ends: a line that is not of the protocol is a `ProtocolError` there, and
-no missing key somewhere else. A worker is `Ready`, is given any number of `Check`, `Finish`, `Gather`, `Look` and
-`Read` jobs and one `Execute`, before each perhaps a `Lend`, and answers the last one with stages and progress and,
-last, with one `Outcome`; then it is `Ready` again or ends.
+no missing key somewhere else. A worker is `Ready`, is given any number of `Check`, `Finish`, `Gather`, `Look`,
+`Propose` and `Read` jobs and one `Execute`, before each perhaps a `Lend`, and answers the last one with stages and
+progress and, last, with one `Outcome`; then it is `Ready` again or ends.
 """
 
 from typing import Any
@@ -151,6 +151,25 @@ class Look:
 
 
 @frozen
+class Propose:
+    """Propose how samples become a target: answered by `Proposed` or `Refused`.
+
+    Attributes:
+        target: see `_mapping.target`.
+        samples: files, each as `{"path": …, "shown": …, "source": …}`; the last one, how to read it, may be missing.
+        suggestions: of a program, each as `{"target": …, "sources": […], "sql": …}`.
+        choices: of a person: for target columns their source columns, None for none.
+        inline: whether lookups are written into the flow, and not as seed files.
+    """
+
+    target: Json
+    samples: list[Json]
+    suggestions: list[Json] = field(factory=list)
+    choices: Json = field(factory=dict)
+    inline: bool = False
+
+
+@frozen
 class Lend:
     """Environment variables for the next job, and for that alone."""
 
@@ -190,6 +209,13 @@ class Looked:
 
     content: SourceContent | None
     problem: str = field(default="", converter=elided)
+
+
+@frozen
+class Proposed:
+    """A proposal, as JSON."""
+
+    proposal: Json
 
 
 @frozen
@@ -276,13 +302,14 @@ class Cancelled:
     """The run was interrupted; nothing was written."""
 
 
-Job = Check | Execute | Finish | Gather | Look | Read | Lend | Cancel
+Job = Check | Execute | Finish | Gather | Look | Propose | Read | Lend | Cancel
 Outcome = Done | Failed | Cancelled
 Event = (
     Ready
     | Checked
     | Refused
     | Looked
+    | Proposed
     | Gathered
     | RowsPage
     | ArrowFile

@@ -41,6 +41,8 @@ from lume_local._shared.protocol import (
     Looked,
     Outcome,
     Progressed,
+    Propose,
+    Proposed,
     Read,
     Ready,
     Refused,
@@ -70,7 +72,7 @@ _HEARTBEAT = 5.0
 """Seconds after which progress is sent even where there is none: a worker that is silent is taken for stopped."""
 
 
-_Job = Check | Execute | Finish | Gather | Look | Read
+_Job = Check | Execute | Finish | Gather | Look | Propose | Read
 """What is done."""
 
 
@@ -244,7 +246,7 @@ def _resident() -> int:
         return most if sys.platform == "darwin" else most * 1024
 
 
-def _answer(job: Check | Finish | Gather | Look | Read) -> Event:
+def _answer(job: Check | Finish | Gather | Look | Propose | Read) -> Event:
     match job:
         case Gather():
             return gather(job)
@@ -254,6 +256,8 @@ def _answer(job: Check | Finish | Gather | Look | Read) -> Event:
             return _finish(job)
         case Look():
             return _look(job)
+        case Propose():
+            return _propose(job)
         case Read():
             return read_page(job)
 
@@ -288,6 +292,13 @@ def _look(job: Look) -> Looked:
         return Looked(None, str(error))
     finally:
         source.close()
+
+
+def _propose(job: Propose) -> Proposed | Refused:
+    """How samples become a target. What it needs is imported by the first such job: few workers get one."""
+    from lume_local._worker.proposing import make_proposal
+
+    return make_proposal(job)
 
 
 def _run(

@@ -22,6 +22,7 @@ from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.sources.formats.names import visible_columns
 from lume_local._worker.sources.formats.records.xml import members_of
+from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.formats.sheets.excel import opened_sheets, read_sheet
 from lume_local._worker.sources.formats.text.csv import names_of
 from lume_local._worker.sources.formats.text.dialect import Dialect
@@ -88,7 +89,7 @@ class HeldSample:
         self._readings += 1
         folder = self._folder / f"reading{self._readings}"
         folder.mkdir()
-        flow = compile_flow(connection, read_definition(_flow(source, {"none": {"sql": "NULL"}})))
+        flow = compile_flow(connection, read_definition(flow_of(source, {"none": {"sql": "NULL"}})))
         flow["sources"] = dict.fromkeys(members, "")
         account, malformed = Account(self._path.stat().st_size), Malformed(folder / "malformed")
         return Reading(connection, self._path, self._shown, flow, folder, account, malformed, no_pause)
@@ -99,9 +100,10 @@ class HeldSample:
         `columns` has what `rows` gave as `[source column, definition]` by any name.
         """
         with connect() as connection:
-            definition = _flow(source, {name: column for name, (_, column) in columns.items()})
+            definition = flow_of(source, {name: column for name, (_, column) in columns.items()})
             flow = compile_flow(connection, read_definition(definition))
-            layout = self._read_by(flow)
+            assert self._layout is not None, "no rows were read"
+            layout = read_by(flow, self._layout, self._shown)
             statements = Statements(flow, layout)
             connection.execute(f"CREATE TEMP TABLE _lume_stage AS {statements.stage()}")
             _, _, *counts = connection.execute(statements.counts("_lume_stage")).fetchall()[0]
@@ -120,17 +122,18 @@ class HeldSample:
                     found[name] |= {"misfits": found[name]["misfits"] + count, "example": example}
         return found
 
-    def _read_by(self, flow: Json) -> Layout:
-        """The columns that the flow reads: each step of its statement would carry all others along."""
-        assert self._layout is not None, "no rows were read"
-        places = visible_columns(flow, list(self._layout.raw), self._shown)
-        items = ", ".join(f"_lume_s{n} AS _lume_s{k}" for k, n in enumerate(places.values()))
-        raw = tuple(self._layout.raw[n] for n in places.values())
-        reader = f"SELECT {items or '1 AS _lume_none'} FROM ({self._layout.reader})"
-        return Layout(reader, raw, {name: k for k, name in enumerate(places)})
+
+def read_by(flow: Json, layout: Layout, shown: str) -> Layout:
+    """The columns that the flow reads: each step of its statement would carry all others along."""
+    places = visible_columns(flow, list(layout.raw), shown)
+    items = ", ".join(f"_lume_s{n} AS _lume_s{k}" for k, n in enumerate(places.values()))
+    raw = tuple(layout.raw[n] for n in places.values())
+    reader = f"SELECT {items or '1 AS _lume_none'} FROM ({layout.reader})"
+    return Layout(reader, raw, {name: k for k, name in enumerate(places)})
 
 
-def _flow(source: Json, columns: Json) -> Json:
+def flow_of(source: Json, columns: Json) -> Json:
+    """A flow of these columns."""
     return {"flow": "sample", "version": "v1", "source": source, "columns": columns}
 
 
@@ -152,6 +155,15 @@ def _shown(connection: DuckDBPyConnection, kept: Layout, most: int) -> list[list
         f"ORDER BY file_row_number LIMIT {most}"
     )
     return [list(row) for row in connection.execute(query).fetchall()]
+
+
+def kept(layout: Layout, rows: list[list[str | None]], path: Path) -> Layout:
+    """The rows in a file of their own, so that every flow is tried on the same ones."""
+    file = RowsFile(path, len(layout.raw))
+    for row in rows:
+        file.write(row)
+    file.close()
+    return Layout(file.reader, layout.raw, {})
 
 
 def main(path: str, shown: str, folder: str) -> None:

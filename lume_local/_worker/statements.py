@@ -206,6 +206,13 @@ class Statements:
             items.append(count_of(_breaks(n)))
         return f"SELECT {', '.join(items)} FROM {staged}"
 
+    def shown(self) -> str:
+        """Of each row the raw columns, the target's as texts, and the masks, each as a list."""
+        raw = ", ".join(f"_lume_s{n}" for n in range(len(self.layout.raw)))
+        made = ", ".join(f"CAST({quoted(one['name'])} AS VARCHAR)" for one in self.flow["columns"])
+        whys = ", ".join(f"_lume_why{n}" for n in range(self.masks))
+        return f"SELECT [{raw}], [{made}], [{whys}] FROM ({self._masked()})"
+
     def kinds(self, staged: str) -> str:
         """A row for all rows that break the same checks: their masks, whether they are rejects, how many they are."""
         whys = ", ".join(f"_lume_why{n}" for n in range(self.masks))

@@ -243,6 +243,12 @@ async def flow_version(client: Client, _folder: Path) -> None:
     await client.flow_version("f:v1")
 
 
+async def propose(client: Client, folder: Path) -> None:
+    sample = folder / "sample.csv"
+    sample.write_bytes(CONTENT)
+    await client.propose("f", ["a.csv", sample])
+
+
 async def list_flows(client: Client, _folder: Path) -> None:
     async for _ in client.list_flows():
         pass
@@ -261,6 +267,7 @@ OPERATIONS: list[Callable[[Client, Path], Awaitable[None]]] = [
         register_flow,
         flow_version,
         list_flows,
+        propose,
     ),
     *(
         upload,
@@ -323,6 +330,7 @@ def golden(name: str) -> Any:
 DRY = golden("run_dry")
 CUT = b"id\n1\n"
 """Content whose upload breaks after its first bytes."""
+PROPOSAL = golden("proposal")
 COUNTED = {"content_hash": "h", "created_at": "2026-01-01T00:00:00Z"}
 
 
@@ -361,6 +369,8 @@ class WholeService(Service):
                 return FakeAnswer(201, {"source_path": name, "bytes": len(CONTENT), "sha256": digest})
             case ["flows"]:
                 return self._page({"flow_version": "f:v1", "runs": 0, "columns": [], **COUNTED}, place.query)
+            case ["flows", _, "proposals"]:
+                return FakeAnswer(200, PROPOSAL)
             case ["flows", *_]:
                 definition = {"seeds": {"s": {"path": "s.csv", "key": "id", "per_run": True}}}
                 return FakeAnswer(200, {"flow_version": "f:v1", "definition": definition, **COUNTED})

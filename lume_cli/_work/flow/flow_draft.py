@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lume_async._base.elided import elided
-from lume_cli._output.text import counted, visible
-from lume_cli._work.flow.flow_infer import Doubt, SampleColumn
-from lume_cli._work.flow.flow_judge import definition
-from lume_cli._work.flow.flow_sample import Sample
+from lume_cli._output.text import visible
+from lume_local._samples.infer import Doubt, SampleColumn
+from lume_local._samples.judge import definition
+from lume_local._samples.read import Sample
+from lume_local._shared.words import counted
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _RESERVED = "_lume_"
@@ -61,7 +62,7 @@ def flow_draft(name: str, sample: Sample, file: str) -> str:
 
 def _source(sample: Sample) -> list[str]:
     """How the file is read, and what to check about that."""
-    lines = [f"# {visible(doubt)}" for doubt in sample.doubts]
+    lines = [f"# {visible(doubt)}" for doubt in (*sample.doubts, *sample.unsure)]
     if "compression" in sample.source:
         lines.append(f"compression = {_basic(sample.source['compression'])}")
     if "members" in sample.source:

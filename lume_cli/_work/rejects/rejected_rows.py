@@ -13,8 +13,8 @@ from lume_async._run.row_text import CsvDialect
 from lume_cli._output import run_view
 from lume_cli._output.short_ids import short
 from lume_cli._output.stdout import writing
-from lume_cli._output.text import counted
 from lume_cli._work.rejects.reasons import containing
+from lume_local._shared.words import counted
 
 _BEFORE_FORMULAS = "=+-@\t\r\n\0"
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")

@@ -35,6 +35,8 @@ from lume_local._shared.protocol import (
     Lend,
     Look,
     Looked,
+    Propose,
+    Proposed,
     ProtocolError,
     Read,
     Ready,
@@ -56,6 +58,8 @@ CHECK_LIMIT = 20.0
 """Seconds that checking a flow may take: a client still waits for the answer then, and does not send it again."""
 FINISH_LIMIT = 600.0
 """Seconds that carrying out a commit may take."""
+PROPOSE_LIMIT = 45.0
+"""Seconds that a proposal may take: a client still waits for the answer then."""
 READ_LIMIT = 60.0
 """Seconds that reading a page of an output may take."""
 GATHER_LIMIT = 600.0
@@ -184,6 +188,16 @@ class Worker:
         self._give_up()
         raise NotFinished(f"that takes longer than {FINISH_LIMIT:g} s", may_pass=True)
 
+    async def propose(self, job: Propose) -> Json:
+        """A proposal, as JSON. Raises `FlowError`, `WorkerDied`."""
+        with anyio.move_on_after(PROPOSE_LIMIT):
+            answer = await self._answer(job, Proposed, Refused)
+            if isinstance(answer, Refused):
+                raise FlowError(answer.place, answer.problem)
+            return answer.proposal
+        self._give_up()
+        raise FlowError("samples", f"take longer than {PROPOSE_LIMIT:g} s to read: pass smaller ones")
+
     async def read(self, job: Read) -> RowsPage | ArrowFile | Unreadable:
         """A page of an output. Raises `WorkerDied`, also if that takes too long."""
         with anyio.move_on_after(READ_LIMIT):
@@ -273,6 +287,8 @@ def _databases(job: Job) -> Collection[str] | None:
             places = (job.source, job.mapped, job.rejects)
         case Look():
             places = (job.source,)
+        case Propose():
+            places = (job.target.get("place") or {},)
         case Finish():
             return None
     return {place["url_env"] for place in places if "url_env" in place}

@@ -19,6 +19,7 @@ from lume_local._shared.protocol import (
     Json,
     Look,
     Looked,
+    Propose,
     Read,
     RowsPage,
     Unreadable,
@@ -205,6 +206,10 @@ class WorkerPool:
     async def check(self, definition: Json, cleaners: list[str] | None = None) -> Json:
         """The compiled form of a flow (see `compile_flow`), from a spare worker. Raises `FlowError`, `WorkerDied`."""
         return await self._answered(lambda worker: worker.check(definition, cleaners))
+
+    async def propose(self, job: Propose) -> Json:
+        """A proposal, from a spare worker. Raises `FlowError`, `WorkerDied`."""
+        return await self._answered(lambda worker: worker.propose(job))
 
     async def read(self, job: Read) -> RowsPage | ArrowFile | Unreadable:
         """A page of an output, from a spare worker. Raises `WorkerDied`."""

@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 
 from lume_cli._app import app
 from lume_cli._work.flow.flow_draft import flow_draft
-from lume_cli._work.flow.flow_guess import guesses
-from lume_cli._work.flow.flow_infer import SampleColumn, delimiter, infer
-from lume_cli._work.flow.flow_sample import Sample
+from lume_local._samples.guess import guesses
+from lume_local._samples.infer import SampleColumn, delimiter, infer
+from lume_local._samples.read import Sample
 
 SAMPLE = """Customer ID;E-Mail;signedUp;Seen At;Zip;Score;Active;Plan;Note, free
 1; a@example.org ;2024-01-31;2024-01-31T10:00:00Z;00123;1.5;true;free;

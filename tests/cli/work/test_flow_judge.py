@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lume_cli._app import app
-from lume_cli._work.flow import flow_sample
-from lume_cli._work.flow.flow_infer import SampleColumn
+from lume_local._samples import read as sample_read
+from lume_local._samples.infer import SampleColumn
 
 
 def init(sample: Path, *options: str) -> Result:
@@ -138,7 +138,7 @@ def test_quotes_in_the_header(tmp_path: Path) -> None:
 
 
 def test_of_too_many_columns_the_first_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow_sample, "_MOST_COLUMNS", 2)
+    monkeypatch.setattr(sample_read, "_MOST_COLUMNS", 2)
     sample = tmp_path / "a.csv"
     sample.write_text("a,b,c\n1,2,3\n")
     assert list(clean(tmp_path, sample)["columns"]) == ["a", "b"]

@@ -15,9 +15,11 @@ from click.testing import CliRunner, Result
 from local.workbooks import KINDS, Sheet, written
 
 from lume_cli._app import app
-from lume_cli._work.flow import flow_sample, sample_file, sample_text
-from lume_cli._work.flow.flow_infer import delimiter
 from lume_local._flow.definition import read_definition
+from lume_local._samples import raw as sample_raw
+from lume_local._samples import read as sample_read
+from lume_local._samples import text as sample_text
+from lume_local._samples.infer import delimiter
 
 PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
 
@@ -330,7 +332,7 @@ def test_a_file_without_line_ends_is_refused_without_reading_it(
             file.write(start)
             file.truncate(3 * 1024**3)
     read = 0
-    opened = sample_file.open_bytes
+    opened = sample_raw.open_bytes
 
     class Counted(io.RawIOBase):
         def __init__(self, path: Path) -> None:
@@ -350,7 +352,7 @@ def test_a_file_without_line_ends_is_refused_without_reading_it(
             self.file.close()
             super().close()
 
-    for module in (sample_file, flow_sample):
+    for module in (sample_raw, sample_read):
         monkeypatch.setattr(module, "open_bytes", lambda path: io.BufferedReader(Counted(path)))
     refused = init(sample)
     assert refused.exit_code == 2

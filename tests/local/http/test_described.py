@@ -50,7 +50,7 @@ class Operations:
 
 
 def test_the_routes_are_those_of_the_document() -> None:
-    parts: list[Any] = [Operations()] * 7
+    parts: list[Any] = [Operations()] * 8
     routes = {
         (route.method, resource.canonical)
         for resource in front._router(*parts).resources()

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from lume_cli._work.flow.flow_infer import is_typed
+from lume_local._samples.infer import is_typed
 
 _WORDS = frozenset(
     "NA N/A n/a na #N/A #NA N.A. n.a. - -- – — . .. ? NULL null Null (null) <NA>".split()

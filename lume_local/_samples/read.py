@@ -4,29 +4,28 @@ import codecs
 import csv
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-import click
 from attrs import evolve, field, frozen
 
-from lume_async import ConfigurationError
 from lume_async._base.elided import elided
-from lume_cli._work.flow.fixed_guess import FixedColumns, fixed_columns
-from lume_cli._work.flow.flow_infer import SampleColumn, delimiter, infer
-from lume_cli._work.flow.flow_judge import judge
-from lume_cli._work.flow.null_words import NullWords, null_words
-from lume_cli._work.flow.record_paths import RecordPath, names_in, path_in_json, path_in_xml
-from lume_cli._work.flow.sample_doubts import controls, doubts, of_malformed, of_names, trailing_delimiter
-from lume_cli._work.flow.sample_file import compression_of, encoding_of, open_bytes, refuse_binary
-from lume_cli._work.flow.sample_text import copy_head, is_xml, json_format, objects
-from lume_cli._work.flow.sheet_guess import SheetChoice, sheet_of
-from lume_cli._work.flow.table_start import footer_of, split, start_of_lines
-from lume_local import SampleFile, SampleRows, open_sample, sample_parts, unpack_member
+from lume_async.errors import ConfigurationError
+from lume_local._samples.doubts import controls, doubts, of_malformed, of_names, trailing_delimiter
+from lume_local._samples.fixed_guess import FixedColumns, fixed_columns
+from lume_local._samples.infer import SampleColumn, delimiter, infer
+from lume_local._samples.judge import judge
+from lume_local._samples.null_words import NullWords, null_words
+from lume_local._samples.opening import Access, OpenSample, SampleRows
+from lume_local._samples.raw import compression_of, encoding_of, open_bytes, refuse_binary
+from lume_local._samples.record_paths import RecordPath, names_in, path_in_json, path_in_xml
+from lume_local._samples.sheet_guess import SheetChoice, sheet_of
+from lume_local._samples.table_start import footer_of, split, start_of_lines
+from lume_local._samples.text import copy_head, is_xml, json_format, objects
 from lume_local._shared import magic
 
 _LINES_READ, _ROWS = 100_000, 10_000
@@ -60,6 +59,7 @@ class Sample:
         doubts: what to check in the sample, which may not be what it seems.
         null: what stands for nothing.
         footer: how the last rows begin that may be no records.
+        unsure: what to check in the types of its columns.
     """
 
     columns: list[SampleColumn]
@@ -68,20 +68,25 @@ class Sample:
     doubts: list[str] = field(factory=list)
     null: NullWords = field(factory=NullWords)
     footer: list[str] = field(factory=list)
+    unsure: list[str] = field(factory=list)
 
 
-def read_sample(path: Path, encoding: str | None = None, delim: str | None = None) -> Sample:
+def read_sample(path: Path, opening: Access, encoding: str | None = None, delim: str | None = None) -> Sample:
     """Read the sample; the encoding and the delimiter of a CSV file are guessed unless given.
 
+    Args:
+        opening: opens a file to read and judge its rows.
+
     Raises:
-        click.UsageError: it can't be read as any of the formats.
+        ConfigurationError: it can\'t be read as any of the formats.
+        ModuleNotFoundError: an extra is not installed.
     """
     try:
-        parts = sample_parts(path)
+        parts = opening.parts(path)
         if parts.members:
-            return _of_archive(path, parts.members, encoding, delim)
+            return _of_archive(path, opening, parts.members, encoding, delim)
         if (kind := _kind(path)) is not None:
-            with open_sample(path, name=str(path)) as file:
+            with opening(path, name=str(path)) as file:
                 chosen = sheet_of(parts, file) if kind == "excel" else SheetChoice({"format": kind}, [])
                 rows = file.rows(chosen.source, most=_ROWS)
                 return _judged(path, file, rows, chosen.source, chosen.doubts)
@@ -91,18 +96,22 @@ def read_sample(path: Path, encoding: str | None = None, delim: str | None = Non
         with open_bytes(path) as packed:
             has_elements = text is None and is_xml(packed)
         if text is None and path.name.lower().removesuffix(".gz").endswith(".json"):
-            raise click.UsageError(
+            raise ConfigurationError(
                 f"{path} is JSON without an array of objects at its top: convert it to one, or to CSV"
             )
         with TemporaryDirectory(prefix="lume-init-") as folder:
             head = Path(folder) / "sample"
             if has_elements:
-                return _of_xml(path, head)
-            return _of_csv(path, head, encoding, delim) if text is None else _of_objects(path, head, text)
+                return _of_xml(path, opening, head)
+            return (
+                _of_csv(path, opening, head, encoding, delim)
+                if text is None
+                else _of_objects(path, opening, head, text)
+            )
     except (OSError, EOFError) as error:
-        raise click.UsageError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
-    except (ConfigurationError, ModuleNotFoundError) as error:
-        raise click.UsageError(str(error)) from None
+        raise ConfigurationError(
+            f"{path} can't be read: {getattr(error, 'strerror', None) or error}"
+        ) from None
 
 
 def _kind(path: Path) -> Literal["parquet", "excel"] | None:
@@ -111,18 +120,20 @@ def _kind(path: Path) -> Literal["parquet", "excel"] | None:
         return _KINDS.get(magic.kind_of(file.read(magic.LENGTH)))
 
 
-def _of_archive(path: Path, members: list[str], encoding: str | None, delim: str | None) -> Sample:
+def _of_archive(
+    path: Path, opening: Access, members: list[str], encoding: str | None, delim: str | None
+) -> Sample:
     """By the first of the members of the most frequent kind, as a flow reads all of that kind."""
     suffixes = Counter(Path(name).suffix for name in members)
     suffix = max(suffixes, key=lambda one: (suffixes[one], one))
     read = [name for name in members if name.endswith(suffix)]
     with TemporaryDirectory(prefix="lume-init-") as folder:
         copy = Path(folder) / f"sample{suffix}"
-        unpack_member(path, read[0], copy)
+        opening.unpack(path, read[0], copy)
         try:
-            sample = read_sample(copy, encoding, delim)
-        except click.UsageError as error:
-            raise click.UsageError(error.message.replace(str(copy), f"{path}/{read[0]}")) from None
+            sample = read_sample(copy, opening, encoding, delim)
+        except ConfigurationError as error:
+            raise ConfigurationError(str(error).replace(str(copy), f"{path}/{read[0]}")) from None
     source = {name: value for name, value in sample.source.items() if name != "compression"}
     if path.suffix.lower() != ".zip":
         source["compression"] = "zip"
@@ -135,49 +146,67 @@ def _of_archive(path: Path, members: list[str], encoding: str | None, delim: str
     return evolve(sample, source=source, doubts=[*asked, *sample.doubts])
 
 
-def _of_xml(path: Path, head: Path) -> Sample:
+def _of_xml(path: Path, opening: Access, head: Path) -> Sample:
     with open_bytes(path) as file:
         found = path_in_xml(file, str(path))
-    return _of_records(path, head, {"format": "xml", "xml": {"records": "/".join(found.steps)}}, found, None)
+    return _of_records(
+        path, opening, head, {"format": "xml", "xml": {"records": "/".join(found.steps)}}, found, None
+    )
 
 
 def _of_records(
-    path: Path, head: Path, source: dict[str, Any], found: RecordPath, names: Sequence[str] | None
+    path: Path,
+    opening: Access,
+    head: Path,
+    source: dict[str, Any],
+    found: RecordPath,
+    names: Sequence[str] | None,
 ) -> Sample:
     """Records by a path, which the engine reads; without `names` it also says which fields they have."""
     with open_bytes(path) as file, head.open("wb") as out:
         while block := file.read(_BLOCK):
             if out.tell() > _MOST_UNPACKED:
-                raise click.UsageError(
+                raise ConfigurationError(
                     f"{path} unpacks to more than {_MOST_UNPACKED:,} bytes: use a smaller sample"
                 )
             out.write(block)
-    with open_sample(head, name=str(path)) as sample:
+    with opening(head, name=str(path)) as sample:
         members = sample.members(source, most=_ROWS) if names is None else names
         rows = sample.rows(source, most=_ROWS, members=members)
         return _judged(path, sample, rows, source | compression_of(path), found.doubts)
 
 
-def _of_objects(path: Path, head: Path, kind: Literal["json", "ndjson"]) -> Sample:
+def _of_objects(path: Path, opening: Access, head: Path, kind: Literal["json", "ndjson"]) -> Sample:
     """Of lines that are no objects, the engine reports why it would reject them."""
-    values: list[Any] = []
+    first: Any = None
+    count = 0
     with open_bytes(path) as file, head.open("wb") as out:
-        for line, value in objects(file, kind, str(path), _LINES_READ):
-            out.write(line + b"\n")
-            values.append(value)
+
+        def each() -> Iterator[Any]:
+            nonlocal first, count
+            for line, value in objects(file, kind, str(path), _LINES_READ):
+                out.write(line + b"\n")
+                first, count = (value if count == 0 else first), count + 1
+                yield value
+
+        names = names_in(each())
     is_lines = path.name.lower().removesuffix(".gz").endswith((".ndjson", ".jsonl"))
-    if len(values) == 1 and not is_lines and (found := path_in_json(values[0])):
-        records: Any = values[0]
+    if count == 1 and not is_lines and (found := path_in_json(first)):
+        records: Any = first
         for step in found.steps:
             records = records[step]
         has_dots = any("." in step for step in found.steps)
         way = found.steps if has_dots else ".".join(found.steps)
         return _of_records(
-            path, head, {"format": "json", "json": {"records": way}}, found, names_in(records[:_ROWS])
+            path,
+            opening,
+            head,
+            {"format": "json", "json": {"records": way}},
+            found,
+            names_in(records[:_ROWS]),
         )
-    names = names_in(values)
     if not names:
-        raise click.UsageError(f"{path} has no object with a member: a sample needs at least one")
+        raise ConfigurationError(f"{path} has no object with a member: a sample needs at least one")
     spelled: dict[str, str] = {}
     for name in names:
         spelled.setdefault(name.lower(), name)
@@ -186,12 +215,12 @@ def _of_objects(path: Path, head: Path, kind: Literal["json", "ndjson"]) -> Samp
         for name in names
         if spelled[name.lower()] != name
     ]
-    with open_sample(head, name=str(path)) as sample:
+    with opening(head, name=str(path)) as sample:
         rows = sample.rows({"format": "ndjson"}, most=_ROWS, members=list(spelled.values()))
         return _judged(path, sample, rows, {"format": kind} | compression_of(path), twins)
 
 
-def _of_csv(path: Path, head: Path, encoding: str | None, delim: str | None) -> Sample:
+def _of_csv(path: Path, opening: Access, head: Path, encoding: str | None, delim: str | None) -> Sample:
     asked: list[str] = []
     if encoding is None:
         encoding, asked = encoding_of(path)
@@ -199,26 +228,26 @@ def _of_csv(path: Path, head: Path, encoding: str | None, delim: str | None) -> 
         with open_bytes(path) as file:
             is_whole = copy_head(file, encoding, str(path), head, _LINES_READ)
     except LookupError:
-        raise click.UsageError(f"unknown encoding {encoding!r}: try utf-8 or cp1252") from None
+        raise ConfigurationError(f"unknown encoding {encoding!r}: try utf-8 or cp1252") from None
     except UnicodeError:
-        raise click.UsageError(
+        raise ConfigurationError(
             f"{path} is not valid {encoding}: leave out --encoding to have it guessed, or pass the one that it was "
             "saved in"
         ) from None
     with head.open(encoding="utf-8", errors="surrogateescape", newline="") as text:
         first = list(islice(text, _LINES))
     if not any(line.strip() for line in first):
-        raise click.UsageError(f"{path} is empty: a sample needs a header that names the columns, and rows")
+        raise ConfigurationError(f"{path} is empty: a sample needs a header that names the columns, and rows")
     given, delim = delim, delimiter(first) if delim is None else delim
     start = start_of_lines(first, delim)
     if given is None and len(start.names) < 2 and (fixed := fixed_columns(first)):
-        return _of_fixed(path, head, fixed, encoding, asked)
+        return _of_fixed(path, opening, head, fixed, encoding, asked)
     with suppress(csv.Error):
         shown = list(csv.reader(first[start.row :], delimiter=delim))
         asked += [*start.doubts, *doubts(shown[0], shown[1:], delim)]
         if trailing_delimiter(shown[0], shown[1:]):  # with it in the header, the rows can be judged
             _end_header(head, delim, start.row)
-    with open_sample(head, name=str(path)) as sample:
+    with opening(head, name=str(path)) as sample:
         try:
             source, rows = _quoting(sample, {"delim": delim}, start.settings)
         except ConfigurationError:
@@ -238,9 +267,11 @@ def _of_csv(path: Path, head: Path, encoding: str | None, delim: str | None) -> 
     return evolve(judged, footer=footer, doubts=[*judged.doubts, doubt])
 
 
-def _of_fixed(path: Path, head: Path, fixed: FixedColumns, encoding: str, asked: list[str]) -> Sample:
+def _of_fixed(
+    path: Path, opening: Access, head: Path, fixed: FixedColumns, encoding: str, asked: list[str]
+) -> Sample:
     source: dict[str, Any] = fixed.source
-    with open_sample(head, name=str(path)) as sample:
+    with opening(head, name=str(path)) as sample:
         rows = sample.rows(source, most=_ROWS)
         if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
             source["fixed"]["encoding"] = encoding
@@ -248,7 +279,7 @@ def _of_fixed(path: Path, head: Path, fixed: FixedColumns, encoding: str, asked:
 
 
 def _quoting(
-    sample: SampleFile, csv: dict[str, str], more: dict[str, object]
+    sample: OpenSample, csv: dict[str, str], more: dict[str, object]
 ) -> tuple[dict[str, Any], SampleRows]:
     """How quotes are written in the file, so that the fewest lines are malformed."""
     found: list[tuple[int, dict[str, Any]]] = []
@@ -291,7 +322,7 @@ def _too_many(columns: int) -> list[str]:
 
 
 def _judged(
-    path: Path, sample: SampleFile, found: SampleRows, source: dict[str, Any], asked: Sequence[str]
+    path: Path, sample: OpenSample, found: SampleRows, source: dict[str, Any], asked: Sequence[str]
 ) -> Sample:
     """Leaves out the columns that a rejects file has in addition to those of its source: a flow does not see them."""
     names = found.names
@@ -302,13 +333,13 @@ def _judged(
         if not name.lower().startswith("_lume_") and (found.header[n] or any(values[n]))
     ]
     if not kept:
-        raise click.UsageError(f"{path} has no columns except those of rejects: {', '.join(names)}")
+        raise ConfigurationError(f"{path} has no columns except those of rejects: {', '.join(names)}")
     if sum(found.malformed.values()) > found.count:
         advice = "quotes must enclose a whole value, without spaces around them: correct the file"
         if _BROKEN not in found.malformed:
             advice = "check the delimiter (--delim), and that the first line is the header"
         message = f"{path}: {next(of_malformed(found))}, which is most of it: {'; '.join(asked) or advice}"
-        raise click.UsageError(elided(message))
+        raise ConfigurationError(elided(message))
     asked = [*asked, *_too_many(len(kept))]
     first = {name.lower(): n for n, name in reversed(list(enumerate(names)))}
     if twins := [names[n] for n in kept if first[names[n].lower()] != n]:
@@ -321,7 +352,7 @@ def _judged(
             f"left out, as the name contains a control character: {', '.join(map(repr, hidden[:5]))}"
         )
     if not kept:
-        raise click.UsageError(f"{path}: {asked[-1]}: rename the columns")
+        raise ConfigurationError(f"{path}: {asked[-1]}: rename the columns")
     names, values = [names[n] for n in kept], [values[n] for n in kept]
     null = null_words(names, values)
     words = set(null.proposed)
@@ -330,11 +361,12 @@ def _judged(
     if found.rows:
         judge(sample, {"null": list(words)} if words else {}, columns)
     more = [*of_names([found.header[n] for n in kept], names), *of_malformed(found)]
+    unsure: list[str] = []
     if doubtful := [column.source for column in columns if column.doubt]:
         listed = ", ".join(map(repr, doubtful[:5])) + (", …" if len(doubtful) > 5 else "")
-        more.append(
+        unsure.append(
             f"read as text, as some rows would be rejected otherwise (see the comments there): {listed}"
         )
     if not found.rows:
         more.append(f"{path.name} has no rows: every column is read as text")
-    return Sample(columns, found.count, source, [*asked, *more], null)
+    return Sample(columns, found.count, source, [*asked, *more], null, unsure=unsure)

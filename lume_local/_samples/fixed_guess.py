@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from attrs import frozen
 
-from lume_cli._work.flow.flow_infer import is_typed
+from lume_local._samples.infer import is_typed
 
 _LEAST_LINES = 3
 _ALIKE = 0.9

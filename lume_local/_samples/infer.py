@@ -9,8 +9,8 @@ from datetime import date, datetime
 
 from attrs import frozen
 
-from lume_cli._work.flow.flow_guess import Guess, guesses
-from lume_cli._work.flow.table_start import start_of_lines
+from lume_local._samples.guess import Guess, guesses
+from lume_local._samples.table_start import start_of_lines
 
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?")

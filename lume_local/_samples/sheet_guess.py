@@ -5,10 +5,10 @@ from typing import Any
 
 from attrs import frozen
 
-from lume_async import ConfigurationError
-from lume_cli._output.text import counted
-from lume_cli._work.flow.table_start import Start, start_of
-from lume_local import SampleFile, SampleParts
+from lume_async.errors import ConfigurationError
+from lume_local._samples.opening import OpenSample, SampleParts
+from lume_local._samples.table_start import Start, start_of
+from lume_local._shared.words import counted
 
 _MOST_CELLS = 200
 _FIRST_ROWS = 100
@@ -23,7 +23,7 @@ class SheetChoice:
     doubts: list[str]
 
 
-def sheet_of(parts: SampleParts, file: SampleFile) -> SheetChoice:
+def sheet_of(parts: SampleParts, file: OpenSample) -> SheetChoice:
     """The sheet to read, and where its table begins."""
     names = parts.sheets
     first, doubts = Start(0, []), list[str]()
@@ -48,7 +48,7 @@ def sheet_of(parts: SampleParts, file: SampleFile) -> SheetChoice:
     return SheetChoice({"format": "excel"} | more | start.settings, [*doubts, *start.doubts])
 
 
-def _begins(file: SampleFile, more: dict[str, Any]) -> tuple[Start, bool]:
+def _begins(file: OpenSample, more: dict[str, Any]) -> tuple[Start, bool]:
     """Where the table of a sheet begins, by its first rows as they are; and whether there is one."""
     names = [f"c{n}" for n in range(_MOST_CELLS)]
     try:

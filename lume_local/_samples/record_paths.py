@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
-import click
 from attrs import frozen
 
 from lume_async._base.extras import require
-from lume_cli._output.text import counted
+from lume_async.errors import ConfigurationError
+from lume_local._shared.words import counted
 
 _DEEPEST = 4
 """Members, or elements, within each other that are looked into."""
@@ -76,7 +76,7 @@ def path_in_xml(file: IO[bytes], name: str) -> RecordPath:
     """The elements that repeat and have something in them, as far up as there are any; the beginning decides.
 
     Raises:
-        click.UsageError: it is not well-formed.
+        ConfigurationError: it is not well-formed.
     """
     require("lxml", "xml", "reading XML")
     from lxml import etree
@@ -106,10 +106,10 @@ def path_in_xml(file: IO[bytes], name: str) -> RecordPath:
             if not piece:
                 break
     except etree.XMLSyntaxError as error:
-        raise click.UsageError(f"{name} is not well-formed XML ({error}): correct it there") from None
+        raise ConfigurationError(f"{name} is not well-formed XML ({error}): correct it there") from None
     whole = [one for one in counts if one in parents and len(one) > 1] or list(counts)
     if not whole:
-        raise click.UsageError(f"{name} is not XML: it has no element")
+        raise ConfigurationError(f"{name} is not XML: it has no element")
     chosen = min(whole, key=lambda one: (counts[one] == 1, len(one), -counts[one]))
     shown = "/".join(chosen)
     return RecordPath(

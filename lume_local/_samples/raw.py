@@ -5,8 +5,7 @@ import gzip
 from pathlib import Path
 from typing import IO, cast
 
-import click
-
+from lume_async.errors import ConfigurationError
 from lume_local._shared import magic
 
 _BLOCKS, _BLOCK = 64, 1024 * 1024
@@ -34,14 +33,14 @@ def compression_of(path: Path) -> dict[str, str]:
 
 
 def refuse_binary(path: Path) -> None:
-    """Refuse a file that is no text. Raises `click.UsageError`."""
+    """Refuse a file that is no text. Raises `ConfigurationError`."""
     try:
         with open_bytes(path) as file:
             found = magic.kind_of(file.read(magic.LENGTH))
     except (OSError, EOFError):
         return  # reading it reports why
     if found not in (None, magic.XML):
-        raise click.UsageError(
+        raise ConfigurationError(
             f"{path} is {found}, not CSV, NDJSON, JSON, XML, Parquet or Excel (.xlsx): convert it first"
         )
 
@@ -50,7 +49,7 @@ def encoding_of(path: Path) -> tuple[str, list[str]]:
     """The likely encoding of a text file, and what to check about it.
 
     Raises:
-        click.UsageError: it is none that can be recognized.
+        ConfigurationError: it is none that can be recognized.
     """
     with open_bytes(path) as file:
         start = file.read(_BLOCK)
@@ -85,7 +84,7 @@ def encoding_of(path: Path) -> tuple[str, list[str]]:
             "it is not valid UTF-8, and read as cp1252, as Excel and older programs write: if letters look wrong, "
             "pass --encoding, such as cp1250 or cp850"
         ]
-    raise click.UsageError(
+    raise ConfigurationError(
         f"{path} is not valid utf-8: pass the encoding that it was saved in with --encoding; it is not cp1252, but "
         "may be cp850 or cp1250"
     )

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, AnyStr, Literal
 
-import click
+from lume_async.errors import ConfigurationError
 
 LONGEST = 2_000_000
 """The default of `source.max_line_bytes`."""
@@ -21,12 +21,12 @@ _SPACE = re.compile(r"\s*")
 
 
 def lines(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:
-    """The lines from here on. Raises `click.UsageError` at the first that is too long."""
+    """The lines from here on. Raises `ConfigurationError` at the first that is too long."""
     number = 0
     while line := file.readline(LONGEST + 1):
         number += 1
         if len(line) > LONGEST:
-            raise click.UsageError(
+            raise ConfigurationError(
                 f"line {number:,} of {name} is longer than {LONGEST:,} {_units(line)}, the most that a flow reads "
                 f"by default (source.max_line_bytes): {_advice(line)}"
             )
@@ -73,7 +73,7 @@ def copy_head(file: IO[bytes], encoding: str, name: str, target: Path, rows: int
     Returns whether that is all of it.
 
     Raises:
-        click.UsageError: a line is too long.
+        ConfigurationError: a line is too long.
         UnicodeError: it is not of that encoding.
     """
     plain = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
@@ -99,7 +99,7 @@ def objects(
     """The first values, each as a line and parsed; None for a line that is not valid JSON.
 
     Raises:
-        click.UsageError: a line is too long, or a file of the kind "json" is not valid JSON.
+        ConfigurationError: a line is too long, or a file of the kind "json" is not valid JSON.
     """
     yield from _lines(file, name, most) if kind == "ndjson" else islice(_values(file, name), most)
 
@@ -122,7 +122,9 @@ def _values(file: IO[bytes], name: str) -> Iterator[tuple[bytes, Any]]:
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(data, final=not is_cut)
     except UnicodeDecodeError:
-        raise click.UsageError(f"{name} is not valid UTF-8, which JSON requires: save it as UTF-8") from None
+        raise ConfigurationError(
+            f"{name} is not valid UTF-8, which JSON requires: save it as UTF-8"
+        ) from None
     decoder, at = json.JSONDecoder(), _skip_space(text, 0)
     is_array = text.startswith("[", at)
     at = _skip_space(text, at + is_array)
@@ -133,7 +135,7 @@ def _values(file: IO[bytes], name: str) -> Iterator[tuple[bytes, Any]]:
             if is_cut:
                 return
             line = text.count("\n", 0, at) + 1
-            raise click.UsageError(f"{name}:{line} is not valid JSON ({error}): correct it there") from None
+            raise ConfigurationError(f"{name}:{line} is not valid JSON ({error}): correct it there") from None
         yield text[at:end].replace("\r", " ").replace("\n", " ").encode(), value
         at = _skip_space(text, end)
         if is_array and text.startswith(",", at):

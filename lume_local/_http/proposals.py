@@ -1,0 +1,116 @@
+"""`POST /v1/flows/{flow}/proposals`: how samples become the next version of a flow."""
+
+from typing import Any
+
+from attrs import frozen
+
+from lume_local._flow.definition import NAME, Flow
+from lume_local._flow.fields import FlowError
+from lume_local._http import requests
+from lume_local._http.lookup import require_flow
+from lume_local._http.messages import Ask, Problem, Reply
+from lume_local._mapping.target import MappingTarget
+from lume_local._mapping.targets.flow_version import next_version, of_flow
+from lume_local._mapping.targets.json_schema import of_schema
+from lume_local._runs.flow_registry import FlowRegistry
+from lume_local._runs.proposals import Proposals
+from lume_local._runs.sources.paths import PathRefused
+from lume_local._runs.workers.worker import WorkerDied
+
+MOST_SAMPLES = 20
+_FIELDS = ("samples", "version", "schema", "source", "choices", "inline_lookups")
+
+
+@frozen
+class ProposalBody:
+    """What is asked for.
+
+    Attributes:
+        samples: source paths.
+        version: of the flow that the next version is proposed of; None for the newest.
+        schema: the target, if it is not a flow version.
+        source: how the samples are read, as `[source]` of a flow; None if as they look.
+        choices: of a person: for target columns their source columns, None for none.
+        inline: whether lookups are written into the flow, and not as seed files.
+    """
+
+    samples: list[str]
+    version: str | None
+    schema: dict[str, Any] | None
+    source: dict[str, Any] | None
+    choices: dict[str, Any]
+    inline: bool
+
+
+class ProposalsApi:
+    def __init__(self, flows: FlowRegistry, proposals: Proposals) -> None:
+        self._flows, self._proposals = flows, proposals
+
+    async def make(self, ask: Ask) -> Reply:
+        wanted = proposal_body(requests.json_object(ask.body, ask.content_type))
+        try:
+            target = await self._target(ask.path["flow"], wanted)
+            made = await self._proposals.make(
+                target, wanted.samples, wanted.source, choices=wanted.choices, inline=wanted.inline
+            )
+            return Reply(200, made)
+        except PathRefused as error:
+            raise Problem("source-not-allowed", f"samples: {error}", field="samples") from None
+        except FlowError as error:
+            place = "schema" if error.place == "target" else error.place
+            raise Problem("invalid-field", f"{place}: {error.problem}", field=place) from None
+        except ModuleNotFoundError as error:
+            raise Problem("not-supported", str(error)) from None
+        except WorkerDied as error:
+            raise Problem("unavailable", f"the proposal could not be made: {error}") from None
+
+    async def _target(self, flow: str, wanted: ProposalBody) -> MappingTarget:
+        if not NAME.fullmatch(flow):
+            raise Problem("flow-version-not-found", f"{flow[:128]!r} is not a name of a flow")
+        known = self._flows.all(flow)
+        following = _following([self._flows.parsed(one.ref) for one in known])
+        if wanted.schema is not None:
+            return of_schema(wanted.schema, flow, following or "v1", "the schema")
+        version = wanted.version or (known[-1].ref.partition(":")[2] if known else "v1")
+        await require_flow(self._flows.require(f"{flow}:{version}"))
+        return of_flow(self._flows.parsed(f"{flow}:{version}"), following)
+
+
+def _following(known: list[Flow]) -> str | None:
+    """The version after the newest that no version has; None for a flow without versions."""
+    if not known:
+        return None
+    taken = {flow.version for flow in known}
+    version = next_version(known[-1].version)
+    while version in taken:
+        version = next_version(version)
+    return version
+
+
+def proposal_body(given: dict[str, Any]) -> ProposalBody:
+    """The body of the request. Raises `Problem`."""
+    for name in given:
+        if name not in _FIELDS:
+            raise requests.field_problem(name[:100], "is not a field of a proposal request: remove it")
+    samples = given.get("samples")
+    if not isinstance(samples, list) or not 1 <= len(samples) <= MOST_SAMPLES:
+        raise requests.field_problem("samples", f"must be a list of 1 to {MOST_SAMPLES} source paths")
+    schema, source = (_object(given, name) for name in ("schema", "source"))
+    version = None if given.get("version") is None else requests.line(given, "version")
+    if schema is not None and version is not None:
+        raise requests.field_problem("version", "has no meaning with a schema: remove one of the two")
+    paths = [requests.line({"source_path": one}, "source_path") for one in samples]
+    choices = _object(given, "choices") or {}
+    for name, chosen in choices.items():
+        if not isinstance(chosen, str | None):
+            raise requests.field_problem(
+                "choices", f"{name[:100]!r} must have the name of a source column, or null"
+            )
+    return ProposalBody(paths, version, schema, source, choices, requests.flag(given, "inline_lookups"))
+
+
+def _object(given: dict[str, Any], name: str) -> dict[str, Any] | None:
+    value = given.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise requests.field_problem(name, "must be an object")
+    return value

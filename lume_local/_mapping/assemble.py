@@ -1,0 +1,146 @@
+"""What several samples show, as one proposal. Pure but for the testers of the samples."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+
+from attrs import evolve
+
+from lume_local._flow.aliases import folded
+from lume_local._flow.fields import FlowError
+from lume_local._mapping.expressions import definition_for
+from lume_local._mapping.flow_text import definition_of, file_text, source_differs
+from lume_local._mapping.grades import worse
+from lume_local._mapping.profile import Profile
+from lume_local._mapping.proposal import Choice, ColumnProposal, ProposedFlow, SampleSeen
+from lume_local._mapping.propose import SampleProposal, Suggestion, Tester
+from lume_local._mapping.target import Json, MappingTarget, TargetColumn
+
+
+def propose(
+    target: MappingTarget,
+    profiles: Sequence[Profile],
+    testers: Sequence[Tester],
+    suggestions: Sequence[Suggestion] = (),
+    *,
+    choices: Mapping[str, str | None] | None = None,
+    inline: bool = False,
+) -> ProposedFlow:
+    """The proposal for a target from samples, each with what tries expressions on its rows.
+
+    Args:
+        choices: of a person: for target columns their source columns, None for none.
+        inline: whether lookups are written into the flow, and not as seed files.
+
+    Raises:
+        FlowError: a choice names a column that there is not, or there are too many columns.
+    """
+    _check(choices or {}, target, profiles)
+    several = [
+        SampleProposal(target, profile, tester, suggestions, choices)
+        for profile, tester in zip(profiles, testers, strict=True)
+    ]
+    columns = [_column(column, several, profiles) for column in target.columns]
+    samples = [
+        SampleSeen(one.name, one.rows, one.source, [c.name for c in one.columns], one.doubts)
+        for one in profiles
+    ]
+    suggested = [doubt for one in several for doubt in one.doubts]
+    doubts = [*target.notes, *_of_samples(target, samples), *_used_twice(columns), *suggested]
+    definition, seeds = definition_of(target, columns, samples[0], inline=inline)
+    read = {source for column in columns if column.chosen for source in column.chosen.sources}
+    known = {folded(name) for column in target.columns for name in (column.name, *column.aliases)}
+    unused = dict.fromkeys(
+        c.name
+        for one in profiles
+        for c in one.columns
+        if c.name not in read and not (target.base is not None and folded(c.name) in known)
+    )
+    return ProposedFlow(
+        f"{target.name}:{target.version}",
+        target.shown,
+        samples,
+        columns,
+        [column.name for column in columns if column.chosen is None],
+        list(unused),
+        doubts,
+        definition,
+        file_text(target, definition, columns, samples, doubts, list(unused)),
+        seeds,
+    )
+
+
+def _check(choices: Mapping[str, str | None], target: MappingTarget, profiles: Sequence[Profile]) -> None:
+    """Raises `FlowError` if a choice names a column that there is not."""
+    known = {column.name for column in target.columns}
+    for name, source in choices.items():
+        if name not in known:
+            raise FlowError("choices", f"the target has no column {name!r}")
+        if source is not None and not any(profile.column(source) for profile in profiles):
+            raise FlowError("choices", f"no sample has a column {source!r}")
+
+
+def _column(
+    column: TargetColumn, several: Sequence[SampleProposal], profiles: Sequence[Profile]
+) -> ColumnProposal:
+    chosen = [one.chosen[column.name] for one in several if column.name in one.chosen]
+    first = reduce(_merged, chosen) if chosen else None
+    candidates = several[0].candidates[column.name] if several else []
+    if first is not None:
+        candidates = [first, *(one for one in candidates if one.sources[0] not in first.sources)]
+    source = next(
+        (found for one in profiles if first and (found := one.column(first.sources[0])) is not None), None
+    )
+    definition: Json = dict(column.definition)
+    if "type" not in definition:
+        definition |= {
+            key: value for key, value in definition_for(column, source).items() if key not in definition
+        }
+    return ColumnProposal(column.name, definition, first, candidates[:3], column.notes)
+
+
+def _merged(one: Choice, other: Choice) -> Choice:
+    """One candidate from two samples: what both are read by, no surer than the less sure one."""
+    doubts = list(dict.fromkeys([*one.doubts, *other.doubts]))
+    if one.sql != other.sql:
+        doubts.append(
+            f"{other.sources[0]!r} of another sample would be read by {other.sql or 'nothing but its name'}"
+        )
+    entries = one.lookup
+    if one.lookup is not None and other.lookup is not None:
+        known = {entry.source for entry in one.lookup}
+        entries = [*one.lookup, *(entry for entry in other.lookup if entry.source not in known)]
+    shares = [share for share in (one.passes, other.passes) if share is not None]
+    return evolve(
+        one,
+        sources=list(dict.fromkeys([*one.sources, *other.sources])),
+        grade=worse(one.grade, other.grade),
+        likely=min(one.likely, other.likely),
+        passes=min(shares, default=None),
+        doubts=doubts,
+        lookup=entries or other.lookup,
+    )
+
+
+def _of_samples(target: MappingTarget, samples: Sequence[SampleSeen]) -> Iterator[str]:
+    for sample in samples:
+        for doubt in sample.doubts:
+            yield f"{sample.name}: {doubt}"
+    for other in samples[1:]:
+        if other.source != samples[0].source:
+            yield f"{other.name} is written in another way than {samples[0].name}: one version reads one of them"
+    if target.base is not None and source_differs(target, samples[0]):
+        yield (
+            f"{samples[0].name} is written in another way than {target.shown} reads: the new version reads files "
+            "like this one, and those of the old version no more"
+        )
+
+
+def _used_twice(columns: Sequence[ColumnProposal]) -> Iterator[str]:
+    """A source column that several target columns are read from."""
+    readers: dict[str, list[str]] = {}
+    for column in columns:
+        for source in column.chosen.sources if column.chosen else ():
+            readers.setdefault(source, []).append(column.name)
+    for source, names in readers.items():
+        if len(names) > 1:
+            yield f"{source!r} is read by {' and '.join(names)}: is that meant?"

@@ -1,0 +1,191 @@
+"""What speaks for and against a source column being a target column, as numbers. Pure.
+
+Each pair of columns gets the same list of numbers, `FEATURES`; what they weigh is fitted (see `model`).
+"""
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from lume_local._mapping.facts import Facts, ValueMatch, compare
+from lume_local._mapping.names import Name, NameMatch, Names
+from lume_local._mapping.words import words
+
+FEATURES = (
+    *("same", "both", "least", "most", "target_left", "source_left", "worst", "head", "ratio", "digits"),
+    *("type_fits", "type_clash", "about"),
+    *("known", "overlap", "spread", "shape", "clash"),
+    *("gap_target", "gap_source", "around", "place"),
+)
+"""Of the names; of types and description; of the target's and the source's values; of the other columns."""
+
+
+@frozen
+class Side:
+    """The columns of one side, in their order.
+
+    Attributes:
+        kinds: the type of each, None if unknown.
+        facts: what the values of each show.
+        about: the description of each, which may be empty.
+    """
+
+    table: str
+    names: Sequence[str]
+    kinds: Sequence[str | None]
+    facts: Sequence[Facts]
+    about: Sequence[str] = ()
+
+
+@frozen
+class Pairing:
+    """What is known of a target column and a source column.
+
+    Attributes:
+        base: how much names and values agree, before anything is weighed.
+        numbers: one for each of `FEATURES`.
+    """
+
+    name: NameMatch
+    values: ValueMatch
+    base: float
+    numbers: tuple[float, ...]
+
+
+_FITS = {
+    ("integer", "number"),
+    ("number", "integer"),
+    ("date", "date-time"),
+    ("date-time", "date"),
+    ("string", "date"),
+    ("string", "date-time"),
+    ("string", "integer"),
+    ("string", "number"),
+    ("string", "boolean"),
+    ("boolean", "integer"),
+}
+"""Types of target and source that differ, and yet may be the same column."""
+
+
+def pairings(
+    target: Side, source: Side, members: Mapping[tuple[int, int], float] | None = None
+) -> list[list[Pairing]]:
+    """Every target column with every source column.
+
+    Args:
+        members: of pairs by their numbers, the share of values that have a counterpart among the target's members.
+    """
+    names = Names(target.names, source.names, [target.table, source.table])
+    matches = [[names.match(one, other) for other in names.sources] for one in names.targets]
+    values = [[compare(one, other) for other in source.facts] for one in target.facts]
+    for (t, s), share in (members or {}).items():
+        values[t][s] = ValueMatch(share, share, 1.0, True, False)
+    base = [
+        [_base(match, value) for match, value in zip(*row, strict=True)]
+        for row in zip(matches, values, strict=True)
+    ]
+    about = [_words_of(text) for text in target.about] or [frozenset()] * len(target.names)
+    places = _places(target, source)
+    best_t, best_s = (
+        [_two_best(row) for row in base],
+        [_two_best(column) for column in zip(*base, strict=True)],
+    )
+    return [
+        [
+            Pairing(
+                matches[t][s],
+                values[t][s],
+                base[t][s],
+                (
+                    *_of_names(matches[t][s]),
+                    *_of_types(target.kinds[t], source.kinds[s]),
+                    _described(names.sources[s], about[t]),
+                    *_of_values(values[t][s]),
+                    base[t][s] - _rival(best_t[t], base[t][s]),
+                    base[t][s] - _rival(best_s[s], base[t][s]),
+                    _around(base, t, s),
+                    places[t][s],
+                ),
+            )
+            for s in range(len(source.names))
+        ]
+        for t in range(len(target.names))
+    ]
+
+
+def _base(name: NameMatch, values: ValueMatch) -> float:
+    of_name = max(name.both, 0.5 * name.ratio if name.ratio > 0.6 else 0.0)
+    if not values.known:
+        return of_name
+    of_values = max(values.overlap, values.spread) * (0.0 if values.clash else 1.0)
+    return 0.6 * of_name + 0.4 * of_values
+
+
+def _of_names(name: NameMatch) -> tuple[float, ...]:
+    return (
+        float(name.same),
+        name.both,
+        min(name.target, name.source),
+        max(name.target, name.source),
+        min(name.target_left, 2.0),
+        min(name.source_left, 2.0),
+        name.worst,
+        float(name.head),
+        name.ratio,
+        float(name.digits),
+    )
+
+
+def _of_types(target: str | None, source: str | None) -> tuple[float, float]:
+    if target is None or source is None:
+        return 0.0, 0.0
+    if target == source:
+        return 1.0, 0.0
+    return (0.0, 0.0) if (target, source) in _FITS else (0.0, 1.0)
+
+
+def _of_values(values: ValueMatch) -> tuple[float, ...]:
+    return float(values.known), values.overlap, values.spread, values.shape, float(values.clash)
+
+
+def _words_of(text: str) -> frozenset[str]:
+    return frozenset(word.text for word in words(text)) if text else frozenset()
+
+
+def _described(source: Name, about: frozenset[str]) -> float:
+    """The share of the source's name that the target's description has."""
+    if not about or not source.total:
+        return 0.0
+    found = sum(w for word, w in zip(source.words, source.weights, strict=True) if word.text in about)
+    return found / source.total
+
+
+def _two_best(row: Sequence[float]) -> tuple[float, float]:
+    first, second = 0.0, 0.0
+    for one in row:
+        if one > first:
+            first, second = one, first
+        elif one > second:
+            second = one
+    return first, second
+
+
+def _rival(best: tuple[float, float], own: float) -> float:
+    return best[1] if own == best[0] else best[0]
+
+
+def _around(base: Sequence[Sequence[float]], t: int, s: int) -> float:
+    """How well the columns beside this pair match each other."""
+    found = [
+        base[t + step][s + step]
+        for step in (-1, 1)
+        if 0 <= t + step < len(base) and 0 <= s + step < len(base[0])
+    ]
+    return sum(found) / 2
+
+
+def _places(target: Side, source: Side) -> list[list[float]]:
+    many, others = max(len(target.names) - 1, 1), max(len(source.names) - 1, 1)
+    return [
+        [1 - abs(t / many - s / others) for s in range(len(source.names))] for t in range(len(target.names))
+    ]

@@ -1,0 +1,176 @@
+"""Which columns of a sample may be which columns of a target, by names, types, values and neighbours. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from attrs import evolve, field, frozen
+
+from lume_local._flow.aliases import folded
+from lume_local._flow.fields import FlowError
+from lume_local._mapping import lookups
+from lume_local._mapping.assignment import assign
+from lume_local._mapping.evidence import Pairing, Side, pairings
+from lume_local._mapping.facts import facts_of
+from lume_local._mapping.grades import Grade, at_most, grade, rival
+from lume_local._mapping.model import likely
+from lume_local._mapping.names import Names
+from lume_local._mapping.profile import Profile, SourceColumn
+from lume_local._mapping.target import MappingTarget, TargetColumn
+
+MOST_CANDIDATES = 3
+MOST_PAIRS = 250_000
+"""Pairs of columns that are compared: 500 by 500 take ten seconds, and 200 MB."""
+_FEW = 50
+"""Distinct values of a column that are compared with the members of an enumeration."""
+_COUNTERPARTS = 0.5
+"""The share of rows with a counterpart among the members of an enumeration from which on that speaks for a match."""
+_LEAST = 0.1
+"""How likely a candidate has to be to be shown."""
+
+
+@frozen
+class Match:
+    """A source column that may be a target column.
+
+    Attributes:
+        likely: how likely it is, 0 to 1.
+        rival: how likely the best other pair of one of the two columns is, and the source column of that pair.
+        is_alias: whether a source has called the column so before.
+    """
+
+    source: SourceColumn
+    pair: Pairing = field(repr=False)
+    likely: float
+    rival: float
+    near: str
+    is_alias: bool
+    grade: Grade
+    is_chosen: bool
+
+
+class Matches:
+    """All pairs of the columns of a target and of a sample.
+
+    Raises:
+        FlowError: there are too many.
+    """
+
+    def __init__(self, target: MappingTarget, profile: Profile) -> None:
+        self._target, self._profile = target, profile
+        if len(target.columns) * len(profile.columns) > MOST_PAIRS:
+            raise FlowError(
+                "samples",
+                f"{len(profile.columns):,} columns of {profile.name} and {len(target.columns):,} of the target are "
+                f"more than {MOST_PAIRS:,} pairs: leave some out",
+            )
+        names = _spoken(target, [column.name for column in profile.columns])
+        facts = [facts_of(column.examples) for column in target.columns]
+        wanted = Side(
+            target.table,
+            names,
+            [c.kind or f.kind for c, f in zip(target.columns, facts, strict=True)],
+            facts,
+            [column.about for column in target.columns],
+        )
+        given = Side(
+            _table_of(profile.name),
+            [column.name for column in profile.columns],
+            [column.kind for column in profile.columns],
+            [column.facts for column in profile.columns],
+        )
+        self._pairs = pairings(wanted, given, _members(target, profile))
+        self._known = [_aliases(column) for column in target.columns]
+        self.likely = likely(self._pairs)
+        for t, known in enumerate(self._known):
+            for s, column in enumerate(profile.columns):
+                if folded(column.name) in known:
+                    self.likely[t][s] = 1.0
+
+    def lower(self, passes: Mapping[tuple[str, str], float]) -> None:
+        """Take into account which share of the values passes; the target and source column are given by name."""
+        for t, column in enumerate(self._target.columns):
+            for s, other in enumerate(self._profile.columns):
+                share = passes.get((column.name, other.name))
+                if share is not None and share < 0.5 and folded(other.name) not in self._known[t]:
+                    self.likely[t][s] *= share
+
+    def best(self) -> list[list[Match]]:
+        """For each target column its candidates: the one that it gets first, then by how likely they are."""
+        chosen = assign(self.likely)
+        return [self._of(t, chosen[t]) for t in range(len(self._target.columns))]
+
+    def pair(self, target: str, source: str) -> Match:
+        """One pair, by the names of its columns."""
+        names = [column.name for column in self._target.columns]
+        others = [column.name for column in self._profile.columns]
+        return self._match(names.index(target), others.index(source), True)
+
+    def _of(self, t: int, chosen: int | None) -> list[Match]:
+        row = self.likely[t]
+        order = sorted(range(len(row)), key=lambda s: (s != chosen, -row[s]))[:MOST_CANDIDATES]
+        return [self._match(t, s, s == chosen) for s in order if row[s] >= _LEAST or s == chosen]
+
+    def _match(self, t: int, s: int, is_chosen: bool) -> Match:
+        other, near = self._nearest(t, s)
+        is_alias = folded(self._profile.columns[s].name) in self._known[t]
+        found = grade(self._pairs[t][s], self.likely[t][s], rival(self.likely, t, s))
+        if is_alias:
+            found = Grade.CERTAIN
+        return Match(
+            self._profile.columns[s],
+            self._pairs[t][s],
+            round(self.likely[t][s], 4),
+            other,
+            near,
+            is_alias,
+            found,
+            is_chosen,
+        )
+
+    def _nearest(self, t: int, s: int) -> tuple[float, str]:
+        """The likeliest other source of the target column, or the likeliest other target of the source column."""
+        row = [(one, self._profile.columns[n].name) for n, one in enumerate(self.likely[t]) if n != s]
+        column = [(other[s], self._target.columns[n].name) for n, other in enumerate(self.likely) if n != t]
+        return max([*row, *column], default=(0.0, ""))
+
+
+def checked(match: Match, passes: float) -> Match:
+    """The match, with a grade no better than what passes the target's checks allows."""
+    return evolve(match, grade=at_most(match.grade, passes))
+
+
+def _members(target: MappingTarget, profile: Profile) -> dict[tuple[int, int], float]:
+    """Of enumerations, the share of a source column's rows whose value has a counterpart among the members."""
+    found = {}
+    for t, column in enumerate(target.columns):
+        members = column.definition.get("enum") or []
+        if not members or not all(isinstance(one, str) for one in members):
+            continue
+        for s, source in enumerate(profile.columns):
+            if 0 < len(source.counts) <= _FEW:
+                share = lookups.share(lookups.entries(source.counts, members))
+                if share > _COUNTERPARTS:
+                    found[t, s] = share
+    return found
+
+
+def _aliases(column: TargetColumn) -> frozenset[str]:
+    return frozenset(map(folded, column.aliases))
+
+
+def _spoken(target: MappingTarget, sources: Sequence[str]) -> list[str]:
+    """The name of each target column, or the alias of it that is most like a name of the sample."""
+    several = [[column.name, *column.aliases] for column in target.columns]
+    if not any(column.aliases for column in target.columns):
+        return [names[0] for names in several]
+    flat = list(dict.fromkeys(name for names in several for name in names))
+    names = Names(flat, sources, [target.table])
+    best = {
+        one.text: max((names.match(one, other).both for other in names.sources), default=0.0)
+        for one in names.targets
+    }
+    return [max(known, key=lambda name: best[name]) for known in several]
+
+
+def _table_of(name: str) -> str:
+    """What the name of a file says about its content."""
+    return name.rpartition("/")[2].partition(".")[0]

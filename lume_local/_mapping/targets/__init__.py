@@ -1,0 +1,1 @@
+"""Where a target may be described: a JSON Schema, a flow version, a dbt model, a table."""

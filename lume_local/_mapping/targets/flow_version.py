@@ -1,0 +1,41 @@
+"""A flow version as a target: its columns, and what sources have called them. Pure."""
+
+import re
+from typing import Any
+
+from lume_local._flow.definition import Flow
+from lume_local._mapping.target import CHECKS, MappingTarget, TargetColumn, require_columns
+
+_NUMBERED = re.compile(r"(.*?)(\d+)")
+_NAME = re.compile(r'"((?:[^"]|"")+)"')
+_WORDS = ("title", "description")
+
+
+def of_flow(flow: Flow, version: str | None = None) -> MappingTarget:
+    """The target of the version after this one."""
+    columns = []
+    for column in flow.columns:
+        written: dict[str, Any] = flow.definition["columns"][column.name]
+        read = _NAME.findall(column.sql)
+        names = list(column.aliases.names) if column.aliases else [one.replace('""', '"') for one in read]
+        columns.append(
+            TargetColumn(
+                column.name,
+                {key: written[key] for key in (*_WORDS, *CHECKS) if key in written} | {"type": column.type},
+                about=" ".join(str(written[key]) for key in _WORDS if key in written),
+                aliases=list(dict.fromkeys(names)) if len(set(read)) < 2 or column.aliases else [],
+                sql=written.get("sql"),
+            )
+        )
+    following = version or next_version(flow.version)
+    return require_columns(
+        MappingTarget(flow.name, following, flow.ref, flow.name, columns, base=flow.definition)
+    )
+
+
+def next_version(version: str) -> str:
+    """`v4` after `v3`; `2024-2` after `2024`, if it ends with no number that counts versions."""
+    found = _NUMBERED.fullmatch(version)
+    if found and len(found[2]) < 4:
+        return f"{found[1]}{int(found[2]) + 1}"
+    return f"{version}-2"

@@ -1,0 +1,48 @@
+"""Values as TOML. Pure."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def key(name: str) -> str:
+    """A key, quoted if necessary."""
+    return name if _BARE.fullmatch(name) else _basic(name)
+
+
+def value(given: Any) -> str:
+    """A value on one line."""
+    if isinstance(given, str):
+        return _literal(given)
+    if isinstance(given, bool):
+        return "true" if given else "false"
+    if isinstance(given, Mapping):
+        return "{ " + ", ".join(f"{key(name)} = {value(one)}" for name, one in given.items()) + " }"
+    if isinstance(given, list | tuple):
+        return "[" + ", ".join(map(value, given)) + "]"
+    return repr(given)
+
+
+def entries(table: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of a table without its heading, each key with its value."""
+    return (f"{key(name)} = {value(one)}" for name, one in table.items())
+
+
+def table(place: str, content: Mapping[str, Any]) -> list[str]:
+    """A table with its heading."""
+    return [f"[{place}]", *entries(content)]
+
+
+def _literal(text: str) -> str:
+    """A basic string; a literal one if the text has quotes, so that SQL needs no escapes."""
+    if '"' in text and "'''" not in text and not text.endswith("'") and not _CONTROL.search(text):
+        return f"'{text}'" if "'" not in text else f"'''{text}'''"
+    return _basic(text)
+
+
+def _basic(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

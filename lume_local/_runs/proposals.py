@@ -1,0 +1,62 @@
+"""Proposals for flow versions: one at a time, in a worker process, of files that a run might read."""
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.to_thread import run_sync
+
+from lume_async._base.extras import require
+from lume_local._flow.fields import FlowError
+from lume_local._mapping.target import MappingTarget
+from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._shared.protocol import Json, Propose
+
+MOST_BYTES = 1024 * 1024 * 1024
+"""The size of a sample: rows at equal distances are read, and for some decisions all of them."""
+
+
+class Proposals:
+    def __init__(self, roots: Roots, pool: WorkerPool) -> None:
+        self._roots, self._pool = roots, pool
+        self._turn = anyio.Semaphore(1)
+
+    async def make(
+        self,
+        target: MappingTarget,
+        samples: list[str],
+        source: Json | None,
+        *,
+        choices: Json,
+        inline: bool,
+    ) -> dict[str, Any]:
+        """The proposal for a target from samples.
+
+        Raises:
+            PathRefused: a sample may not be read, or is not there.
+            FlowError: a sample can't be read, or takes too long.
+            ModuleNotFoundError: the server lacks what it needs for that.
+            WorkerDied: the process has ended.
+        """
+        require("rapidfuzz", "local", "proposing a mapping")
+        places = await run_sync(lambda: [self._place(one, source) for one in samples])
+        async with self._turn:
+            job = Propose(target.to_json(), places, choices=choices, inline=inline)
+            return await self._pool.propose(job)
+
+    def _place(self, sample: str, source: Json | None) -> Json:
+        path = self._roots.source(sample)
+        if not path.is_file():
+            raise PathRefused(f"the sample {sample!r} does not exist{self._roots.looked_up(sample)}")
+        _check_size(path, sample)
+        found: Json = {"path": str(path), "shown": sample}
+        return found | ({} if source is None else {"source": source})
+
+
+def _check_size(path: Path, sample: str) -> None:
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise FlowError(
+            "samples", f"{sample!r} has {size:,} bytes; the maximum is {MOST_BYTES:,}: pass a part of it"
+        )

@@ -1,0 +1,1 @@
+"""What a sample file shows: how it is written, its columns, and how each can be read."""

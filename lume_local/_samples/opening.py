@@ -1,0 +1,102 @@
+"""A file whose rows can be read and judged: by a process of its own, or by the one that has opened it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from os import PathLike
+from typing import Any, Protocol
+
+from attrs import field, frozen
+
+
+@frozen
+class SampleRows:
+    """Rows of a source, from all over the first ones.
+
+    Attributes:
+        names: of the columns, as expressions name them.
+        header: how the file names them, which may be empty or repeated.
+        rows: their values, as strings or None.
+        count: how many first rows there are, on all of which columns are tried.
+        malformed: how many lines can't be rows, by reason.
+        malformed_lines: the numbers of the first of them.
+    """
+
+    names: list[str]
+    header: list[str]
+    rows: list[list[str | None]]
+    count: int
+    malformed: dict[str, int]
+    malformed_lines: list[int]
+
+
+@frozen
+class JudgedColumn:
+    """What a column of a flow makes of a sample.
+
+    Attributes:
+        misfits: the number of rows that would be rejected for their value.
+        missing: the number of rows without a value, if the column is required.
+        example: one of the misfits.
+    """
+
+    misfits: int
+    missing: int
+    example: str | None
+
+
+@frozen
+class SampleParts:
+    """What a file holds that holds several.
+
+    Attributes:
+        members: of a ZIP archive, the names of the files in it, without those that systems add.
+        sheets: of a workbook, the names of its sheets, without hidden ones.
+        hidden: the names of its hidden sheets.
+    """
+
+    members: list[str] = field(factory=list)
+    sheets: list[str] = field(factory=list)
+    hidden: list[str] = field(factory=list)
+
+
+class OpenSample(Protocol):
+    """An open file. Its methods raise `ConfigurationError` if it can't be read, or the flow can't be run."""
+
+    def rows(
+        self, source: Mapping[str, Any], *, most: int = 10_000, members: Sequence[str] = ()
+    ) -> SampleRows: ...
+
+    def members(self, source: Mapping[str, Any], *, most: int = 10_000) -> list[str]: ...
+
+    def judge(
+        self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
+    ) -> dict[str, JudgedColumn]: ...
+
+
+class Opening(Protocol):
+    """Opens a file; `name` is what messages call it."""
+
+    def __call__(
+        self, path: str | PathLike[str], *, name: str | None = None
+    ) -> AbstractContextManager[OpenSample]: ...
+
+
+Path = str | PathLike[str]
+
+
+@frozen
+class Access:
+    """How files are opened, by whoever reads them.
+
+    Attributes:
+        parts: what an archive or a workbook holds.
+        unpack: writes one member of an archive to a file.
+    """
+
+    open: Opening
+    parts: Callable[[Path], SampleParts]
+    unpack: Callable[[Path, str, Path], None]
+
+    def __call__(self, path: Path, *, name: str | None = None) -> AbstractContextManager[OpenSample]:
+        """Open a file."""
+        return self.open(path, name=name)

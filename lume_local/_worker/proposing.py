@@ -1,0 +1,119 @@
+"""Makes a proposal: reads the samples and the target's table, and leaves the rest to `_mapping`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+
+from lume_async.errors import ConfigurationError
+from lume_local._flow.definition import read_definition
+from lume_local._flow.fields import FlowError, Table
+from lume_local._flow.source_settings import read_source
+from lume_local._mapping.assemble import propose
+from lume_local._mapping.profile import Profile, profile_column
+from lume_local._mapping.propose import Suggestion
+from lume_local._mapping.target import MappingTarget
+from lume_local._samples.opening import Access, JudgedColumn, SampleRows
+from lume_local._samples.read import Sample, read_sample
+from lume_local._shared.protocol import Propose, Proposed, Refused
+from lume_local._worker.databases.database import DatabaseTrouble
+from lume_local._worker.databases.described import described
+from lume_local._worker.sample import HeldSample
+from lume_local._worker.sample_parts import sample_parts, unpack_member
+from lume_local._worker.sources.source import SourceError
+from lume_local._worker.whole_sample import WholeSample, opened
+
+ROWS = 10_000
+"""Rows of a sample that are looked at, spread over the whole file."""
+Read = tuple[Profile, WholeSample]
+
+
+def make_proposal(job: Propose) -> Proposed | Refused:
+    """The proposal, or why there is none."""
+    try:
+        target = MappingTarget.of_json(job.target)
+        if target.place is not None:
+            target = described(target)
+        with ExitStack() as stack:
+            samples = [stack.enter_context(_read(one)) for one in job.samples]
+            suggestions = [Suggestion(**one) for one in job.suggestions]
+            profiles, testers = [profile for profile, _ in samples], [one for _, one in samples]
+            found = propose(target, profiles, testers, suggestions, choices=job.choices, inline=job.inline)
+        read_definition(found.definition)
+        return Proposed(found.to_json())
+    except (ConfigurationError, ModuleNotFoundError, DatabaseTrouble) as error:
+        return Refused("samples" if not isinstance(error, DatabaseTrouble) else "target", str(error))
+    except FlowError as error:
+        return Refused(error.place, error.problem)
+
+
+@contextmanager
+def _read(given: Mapping[str, Any]) -> Iterator[Read]:
+    """A sample: read as the request says, else as it looks."""
+    path, name = Path(given["path"]), given["shown"]
+    seen = read_sample(path, Access(_open_here, sample_parts, unpack_member))
+    settings = _settings(seen, given.get("source"))
+    with opened(path, name, settings, [column.source for column in seen.columns], ROWS) as sample:
+        words = set(settings.get("null", ()))
+        places = {one: n for n, one in enumerate(sample.names)}
+        columns = [
+            profile_column(column, _values(sample, places[column.source], words))
+            for column in seen.columns
+            if column.source in places
+        ]
+        yield Profile(name, settings, len(sample.rows), columns, seen.doubts), sample
+
+
+def _settings(seen: Sample, wanted: Mapping[str, Any] | None) -> dict[str, Any]:
+    if wanted is None:
+        words = list(seen.null.proposed)
+        return dict(seen.source) | ({"null": words} if words else {})
+    if read_source(Table("source", dict(wanted))).query is not None:
+        raise FlowError("source.format", "is for a query: a sample is a file")
+    return dict(wanted)
+
+
+def _values(sample: WholeSample, place: int, null: set[str]) -> list[str]:
+    values = (row[place] for row in sample.rows)
+    return ["" if value is None or value.strip() in null else value for value in values]
+
+
+class _Here:
+    """A `HeldSample` of this process as an `OpenSample`."""
+
+    def __init__(self, held: HeldSample) -> None:
+        self._held = held
+
+    def rows(self, source: Mapping[str, Any], *, most: int = ROWS, members: Sequence[str] = ()) -> SampleRows:
+        with _errors():
+            return SampleRows(**self._held.rows(dict(source), list(members), most))
+
+    def members(self, source: Mapping[str, Any], *, most: int = ROWS) -> list[str]:
+        with _errors():
+            names: list[str] = self._held.members(dict(source), most)["names"]
+            return names
+
+    def judge(
+        self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
+    ) -> dict[str, JudgedColumn]:
+        with _errors():
+            found = self._held.judge(dict(source), dict(columns))
+        return {name: JudgedColumn(**one) for name, one in found.items()}
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except (SourceError, FlowError, duckdb.Error) as error:
+        raise ConfigurationError(str(error)) from None
+
+
+@contextmanager
+def _open_here(path: str | PathLike[str], *, name: str | None = None) -> Iterator[_Here]:
+    with TemporaryDirectory(prefix="lume-sample-") as folder:
+        yield _Here(HeldSample(Path(path), name or str(path), Path(folder)))

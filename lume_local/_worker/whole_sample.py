@@ -1,0 +1,161 @@
+"""A sample that is read as a run reads it, from its beginning to its end, and what expressions make of its rows."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+from duckdb import DuckDBPyConnection
+
+from lume_async._base.elided import elided
+from lume_async.errors import ConfigurationError
+from lume_local._flow.definition import read_definition
+from lume_local._flow.fields import FlowError
+from lume_local._mapping.proposal import Before
+from lume_local._mapping.propose import TriedColumn
+from lume_local._worker.compiler.compile import compile_flow
+from lume_local._worker.connection import connect
+from lume_local._worker.sample import Json, flow_of, kept, read_by
+from lume_local._worker.sources.places.local import LocalFiles
+from lume_local._worker.sources.read import read_source
+from lume_local._worker.sources.source import SourceError, no_pause
+from lume_local._worker.sql import scan_or_retry
+from lume_local._worker.statements import BITS, Layout, Statements
+
+_AT_ONCE = 200
+"""Columns that are tried at a time: a flow has at most 2,000, and many take long to compile."""
+_SHOWN, _VALUES = 500, 3
+"""Rows among which values are chosen that show what an expression does, and how many."""
+
+
+class WholeSample:
+    """A sample. Open it with `opened`.
+
+    Attributes:
+        names: of its columns, as expressions name them.
+        rows: at most as many as were asked for, at equal distances over the whole file.
+    """
+
+    def __init__(
+        self, layout: Layout, rows: list[list[str | None]], shown: str, null: list[str], folder: Path
+    ) -> None:
+        self.names, self.rows = list(layout.raw), rows
+        self._whole, self._kept = layout, kept(layout, rows, folder / "rows")
+        self._shown, self._source = shown, {"null": null} if null else {}
+
+    def __call__(
+        self, columns: Mapping[str, tuple[str, Mapping[str, Any]]], *, everywhere: bool = False
+    ) -> dict[str, TriedColumn]:
+        """What becomes of columns of a flow: see `Tester`."""
+        names, found = list(columns), dict[str, TriedColumn]()
+        for first in range(0, len(names), _AT_ONCE):
+            with _errors(self._shown):
+                found |= self._try(
+                    {name: columns[name] for name in names[first : first + _AT_ONCE]}, everywhere
+                )
+        return found
+
+    def _try(
+        self, columns: Mapping[str, tuple[str, Mapping[str, Any]]], everywhere: bool
+    ) -> dict[str, TriedColumn]:
+        with connect() as connection:
+            definition = flow_of(self._source, {name: column for name, (_, column) in columns.items()})
+            flow = compile_flow(connection, read_definition(definition))
+            layout = read_by(flow, self._whole if everywhere else self._kept, self._shown)
+            statements = Statements(flow, layout)
+            _, _, *counts = scan_or_retry(
+                layout.reader,
+                lambda reader: connection.execute(
+                    statements.counts(f"({statements.by(reader).stage()})")
+                ).fetchall()[0],
+            )
+            misfits, missing = dict.fromkeys(columns, 0), dict.fromkeys(columns, 0)
+            for check, count in zip(flow["checks"], counts, strict=True):
+                name, _, reason = check["reason"].partition(": ")
+                (missing if reason == "is required" else misfits)[name] += count
+            values = {} if everywhere else _values(connection, statements, columns)
+        return {name: TriedColumn(misfits[name], missing[name], values.get(name, [])) for name in columns}
+
+
+@contextmanager
+def opened(path: Path, shown: str, source: Json, members: list[str], most: int) -> Iterator[WholeSample]:
+    """Read a file as `source` says, which is as `[source]` of a flow; `members` are those of JSON objects.
+
+    Raises:
+        ConfigurationError: it can't be read so.
+    """
+    with ExitStack() as stack:
+        with _errors(shown):
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="lume-sample-")))
+            connection = stack.enter_context(connect())
+            flow = compile_flow(connection, read_definition(flow_of(source, {"none": {"sql": "NULL"}})))
+            flow["sources"] = dict.fromkeys(members, "")
+            place = {"kind": "files", "files": [{"path": str(path), "shown": shown}], "looked_up": ""}
+            files = stack.enter_context(closing(LocalFiles(place, flow)))
+            files.check()
+            intake = read_source(connection, files.fetch(folder, no_pause), flow, folder, no_pause)
+            rows = _spread(connection, intake.layout, most)
+            sample = WholeSample(intake.layout, rows, shown, source.get("null", []), folder)
+        yield sample
+
+
+@contextmanager
+def _errors(shown: str) -> Iterator[None]:
+    try:
+        yield
+    except FlowError as error:
+        raise ConfigurationError(f"{shown} can't be tried: {error}") from None
+    except (SourceError, duckdb.Error) as error:
+        raise ConfigurationError(str(error).replace("sample:v1", "the proposal")) from None
+
+
+def _spread(connection: DuckDBPyConnection, layout: Layout, most: int) -> list[list[str | None]]:
+    """Rows at equal distances."""
+    items = ", ".join(f"_lume_s{n}" for n in range(len(layout.raw)))
+
+    def scan(reader: str) -> list[tuple[str | None, ...]]:
+        ((rows,),) = connection.execute(f"SELECT count(*) FROM ({reader})").fetchall()
+        if rows <= most:
+            return connection.execute(f"SELECT {items} FROM ({reader})").fetchall()
+        numbered = f"SELECT {items}, row_number() OVER () - 1 AS _lume_at FROM ({reader})"
+        step = -(-rows // most)
+        return connection.execute(f"SELECT {items} FROM ({numbered}) WHERE _lume_at % {step} = 0").fetchall()
+
+    return [list(row) for row in scan_or_retry(layout.reader, scan)]
+
+
+def _values(
+    connection: DuckDBPyConnection,
+    statements: Statements,
+    columns: Mapping[str, tuple[str, Mapping[str, Any]]],
+) -> dict[str, list[Before]]:
+    """Of each column, a few values before and after; None after, if the row would be rejected."""
+    rows = connection.execute(f"{statements.shown()} LIMIT {_SHOWN}").fetchall()
+    raw, bits = list(statements.layout.raw), dict[str, list[tuple[int, int]]]()
+    for n, check in enumerate(statements.flow["checks"]):
+        bits.setdefault(check["reason"].partition(": ")[0], []).append((n // BITS, 1 << (n % BITS)))
+    found: dict[str, list[Before]] = {}
+    for k, (name, (source, _)) in enumerate(columns.items()):
+        if source not in raw:  # an expression that does not read it
+            continue
+        at = raw.index(source)
+        found[name] = _telling(
+            {
+                given[at]: None if any(whys[n] & bit for n, bit in bits.get(name, ())) else made[k]
+                for given, made, whys in rows
+                if given[at] is not None and given[at].strip()
+            }
+        )
+    return found
+
+
+def _telling(seen: dict[str, str | None]) -> list[Before]:
+    """A few values of a column: some that the expression changes, and one that is rejected, if there are such."""
+    rejected = [one for one in seen.items() if one[1] is None][:1]
+    changed = [one for one in seen.items() if one[1] is not None and one[0] != one[1]]
+    same = [one for one in seen.items() if one[0] == one[1]]
+    picked = [*changed, *same][: _VALUES - len(rejected)] + rejected
+    return [Before(elided(given), None if made is None else elided(made)) for given, made in picked]

@@ -1,0 +1,163 @@
+"""`lume flow map`: a flow file from a target and samples."""
+
+import csv
+import json
+import os
+import sqlite3
+import stat
+import tomllib
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cli.shell import Done, Shell
+
+SCHEMA = {
+    "title": "people",
+    "required": ["email"],
+    "properties": {
+        "email": {"type": "string", "format": "email"},
+        "birth_date": {"type": "string", "format": "date"},
+        "size": {"type": "string", "enum": ["S", "L"]},
+    },
+}
+SAMPLE = "E-Mail;geboren am;Größe\na@example.org;13.02.1990;Small\nb@example.org;03.04.1985;Large\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "people.json").write_text(json.dumps(SCHEMA))
+    (tmp_path / "leute.csv").write_text(SAMPLE)
+    return tmp_path
+
+
+def mapped(shell: Shell, *words: str) -> Done:
+    return shell.lume("flow", "map", *words)
+
+
+def test_what_is_written_can_be_tried_at_once(lone: Shell, folder: Path) -> None:
+    done = mapped(lone, "people.json", "leute.csv", "-o", "flows/")
+    assert done.code == 0, done.err
+    assert "3 of 3 columns mapped" in done.err
+    assert "13.02.1990" in done.err, "a value before"
+    assert "1990-02-13" in done.err, "and after"
+    with (folder / "seeds/people_size_values.csv").open() as file:
+        assert [row["target"] for row in csv.DictReader(file)] == ["S", "L"]
+    tried = lone.lume("flow", "try", "flows/people.v1.toml", "leute.csv", "-o", "json")
+    assert tried.code == 0, tried.out
+    clean = json.loads(tried.out)["clean"]
+    assert clean[0] == {"email": "a@example.org", "birth_date": "1990-02-13", "size": "S"}
+
+
+def test_nothing_is_overwritten_unasked(lone: Shell, folder: Path) -> None:
+    assert mapped(lone, "people.json", "leute.csv", "-o", "flows/").code == 0
+    for gone in ("flows/people.v1.toml", "seeds/people_size_values.csv"):
+        kept = (folder / gone).read_text()
+        (folder / gone).unlink()
+        again = mapped(lone, "people.json", "leute.csv", "-o", "flows/")
+        assert (again.code, "exists; pass --force" in again.err) == (2, True)
+        assert not (folder / gone).exists(), "nothing is written by halves"
+        (folder / gone).write_text(kept)
+    assert mapped(lone, "people.json", "leute.csv", "-o", "flows/", "--force").code == 0
+
+
+def test_the_proposal_as_toml_and_as_json(lone: Shell, folder: Path) -> None:
+    as_toml = mapped(lone, "people.json", "leute.csv", "--name", "folk")
+    definition = tomllib.loads(as_toml.out)
+    assert definition["flow"] == "folk"
+    assert "seed files are written with -o only" in as_toml.err
+    as_json = json.loads(mapped(lone, "people.json", "leute.csv", "--name", "folk", "--json").out)
+    assert as_json["definition"] == definition
+    assert as_json["columns"][0]["candidates"]
+
+
+def test_a_version_of_the_server_is_a_target(shell: Shell) -> None:
+    (shell.folder / "new.csv").write_text("id,E-Mail address,Alter\n1,a@example.org,31\n2,b@example.org,47\n")
+    done = mapped(shell, "people:v1", "new.csv")
+    assert done.code == 0, done.err
+    assert tomllib.loads(done.out)["version"] == "v2"
+    assert tomllib.loads(done.out)["columns"]["age"]["from"] == ["Age", "Alter"]
+
+
+def test_a_table_and_a_dbt_model_are_targets(lone: Shell, folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "w.db")) as connection, connection:
+        connection.execute("CREATE TABLE people (email TEXT NOT NULL, birth_date DATE)")
+    url = f"sqlite:///{folder / 'w.db'}"
+    of_table = lone.lume("flow", "map", "env:WAREHOUSE_URL:people", "leute.csv", WAREHOUSE_URL=url)
+    assert of_table.code == 0, of_table.err
+    columns = tomllib.loads(of_table.out)["columns"]
+    assert columns["email"] == {"from": ["E-Mail"], "type": "string", "required": True}
+    assert columns["birth_date"]["format"] == "date"
+    (folder / "schema.yml").write_text("models: [{name: people, columns: [{name: email, tests: [unique]}]}]")
+    of_model = mapped(lone, "schema.yml:people", "leute.csv")
+    assert tomllib.loads(of_model.out)["columns"]["email"]["unique"] is True
+
+
+def program(folder: Path, code: str) -> str:
+    path = folder / "ask-my-model"
+    path.write_text(f"#!/usr/bin/env python3\nimport json, sys, time\n{code}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return os.fspath(path)
+
+
+def test_a_program_may_suggest(lone: Shell, folder: Path) -> None:
+    (folder / "odd.csv").write_text("E-Mail,zz\na@example.org,1990-02-13\n")
+    assert "birth_date" not in _sources(mapped(lone, "people.json", "odd.csv", "--json"))
+    suggests = program(
+        folder,
+        "asked = json.load(sys.stdin)\n"
+        "assert 'example.org' not in json.dumps(asked), 'no values are given to it'\n"
+        "found = [{'target': t, 'sources': asked['unused']} for t in asked['unmapped'] if t == 'birth_date']\n"
+        "print(json.dumps({'suggestions': found}))",
+    )
+    done = mapped(lone, "people.json", "odd.csv", "--json", "--suggest", suggests)
+    assert _sources(done)["birth_date"] == ["zz"], done.err
+
+
+def _sources(done: Done) -> dict[str, list[str]]:
+    columns = json.loads(done.out)["columns"]
+    return {one["name"]: one["chosen"]["sources"] for one in columns if one["chosen"]}
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("sys.exit('no model today')", "ended with exit code 1: no model today"),
+        ("print('hello')", "did not write JSON"),
+        ("print('[]')", 'must write {"suggestions"'),
+        ("print(json.dumps({'suggestions': [{'target': 1}]}))", "is not"),
+        ("print('x' * 2_000_000)", "wrote more than 1,048,576 bytes"),
+        ("print(json.dumps({'suggestions': []})); sys.stdout.flush(); time.sleep(0)", ""),
+    ],
+)
+def test_a_program_that_misbehaves_is_reported(lone: Shell, folder: Path, code: str, words: str) -> None:
+    done = mapped(lone, "people.json", "leute.csv", "--suggest", program(folder, code))
+    assert (done.code, words in done.err) == (1 if words else 0, True), done.err
+
+
+def test_a_program_that_never_ends_is_stopped(
+    lone: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lume_local import _suggest
+
+    monkeypatch.setattr(_suggest, "SECONDS", 0.5)
+    import anyio
+
+    from lume_async import ConfigurationError
+
+    with pytest.raises(ConfigurationError, match="took longer than"):
+        anyio.run(_suggest._bounded, program(folder, "time.sleep(60)"), b"{}")
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("missing.json", "missing.json can't be read"),
+        ("leute.csv", "is not a JSON Schema"),
+        ("env:NOT_SET:people", "NOT_SET is not set"),
+        ("missing.yml:x", "missing.yml can't be read"),
+    ],
+)
+def test_a_target_that_is_none_is_reported(lone: Shell, folder: Path, target: str, words: str) -> None:
+    done = mapped(lone, target, "leute.csv")
+    assert (done.code, words in done.err) == (1, True), done.err

@@ -1,0 +1,95 @@
+"""The grade of a pair of columns."""
+
+from typing import Any
+
+import pytest
+
+from lume_local._mapping.evidence import Side, pairings
+from lume_local._mapping.facts import facts_of
+from lume_local._mapping.grades import ORDER, Grade, at_most, grade, rival, worse
+from lume_local._mapping.model import likely, weights
+
+EMPTY = facts_of([])
+
+
+def side(table: str, *columns: str, values: dict[str, list[str]] = {}, **kinds: str) -> Side:  # noqa: B006
+    facts = [facts_of(values[name]) if name in values else EMPTY for name in columns]
+    return Side(table, columns, [kinds.get(name) for name in columns], facts)
+
+
+def graded(target: Side, source: Side) -> dict[tuple[str, str], Grade]:
+    pairs = pairings(target, source)
+    found = likely(pairs)
+    return {
+        (one, other): grade(pairs[t][s], found[t][s], rival(found, t, s))
+        for t, one in enumerate(target.names)
+        for s, other in enumerate(source.names)
+    }
+
+
+def test_equal_names_of_equal_types_are_certain() -> None:
+    found = graded(side("a", "id", "email", "city"), side("b", "ID", "E-Mail", "City"))
+    assert found["email", "E-Mail"] == Grade.CERTAIN
+    assert found["email", "City"] == Grade.LOW
+
+
+@pytest.mark.parametrize(
+    ("target", "source"),
+    [
+        ("subscription_id", "subscription_item_id"),
+        ("created_at", "updated_at"),
+    ],
+)
+def test_a_near_namesake_is_never_more_than_medium(target: str, source: str) -> None:
+    found = graded(side("a", "name", target), side("b", "name", source))
+    assert found[target, source] in (Grade.MEDIUM, Grade.LOW)
+
+
+def test_two_columns_with_one_name_are_rivals() -> None:
+    found = graded(side("a", "email", "city"), side("b", "E-Mail", "e_mail", "city"))
+    assert found["email", "E-Mail"] in (Grade.MEDIUM, Grade.LOW)
+
+
+def test_values_speak_where_names_do_not() -> None:
+    cities = ["Ulm", "Bonn", "Köln", "Berlin"] * 5
+    values: dict[str, Any] = {"v1": cities, "zz": cities[::-1], "yy": [str(n) for n in range(20)]}
+    found = graded(side("a", "v1", values=values), side("b", "zz", "yy", values=values))
+    assert found["v1", "zz"].is_used
+    assert found["v1", "yy"] == Grade.LOW
+
+
+def test_a_type_that_cannot_be_lowers_the_grade() -> None:
+    target = side("a", "city", "amount", amount="number", city="string")
+    fits = graded(target, side("b", "city", "amount", amount="number", city="string"))
+    clashes = graded(target, side("b", "city", "amount", amount="boolean", city="string"))
+    order = ORDER.index
+    assert order(clashes["amount", "amount"]) > order(fits["amount", "amount"])
+
+
+@pytest.mark.parametrize(
+    ("found", "passes", "expected"),
+    [
+        (Grade.CERTAIN, 1.0, Grade.CERTAIN),
+        (Grade.CERTAIN, 0.97, Grade.HIGH),
+        (Grade.CERTAIN, 0.89, Grade.MEDIUM),
+        (Grade.CERTAIN, 0.49, Grade.LOW),
+        (Grade.MEDIUM, 0.97, Grade.MEDIUM),
+        (Grade.LOW, 1.0, Grade.LOW),
+    ],
+)
+def test_rows_that_fail_limit_the_grade(found: Grade, passes: float, expected: Grade) -> None:
+    assert at_most(found, passes) == expected
+
+
+def test_of_two_grades_the_less_sure_one() -> None:
+    for n, one in enumerate(ORDER):
+        for m, other in enumerate(ORDER):
+            assert worse(one, other) == ORDER[max(n, m)]
+
+
+def test_no_evidence_counts_in_the_wrong_direction() -> None:
+    from lume_local._mapping.evidence import FEATURES
+
+    against = {"target_left", "source_left", "digits", "type_clash", "known", "clash"}
+    for name, weight in zip(FEATURES, weights().numbers, strict=True):
+        assert weight <= 0 if name in against else weight >= 0, name

@@ -1,0 +1,410 @@
+"""Whole proposals: of samples in files, tried in DuckDB."""
+
+import gzip
+import json
+import tomllib
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import polars
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from local.mapping.proposals import chosen, for_columns, proposed, sources
+from local.table_run import ENV, Database
+
+from lume_local._flow.definition import read_definition
+from lume_local._mapping.target import MappingTarget
+from lume_local._mapping.targets.dbt import of_dbt
+from lume_local._mapping.targets.flow_version import of_flow
+from lume_local._mapping.targets.json_schema import of_schema
+from lume_local._shared.protocol import Propose, Refused
+from lume_local._worker import proposing
+from lume_local._worker.proposing import make_proposal
+
+DATE = {"type": "string", "format": "date"}
+MAIL = {"type": "string", "format": "email"}
+TEXT = {"type": "string"}
+KUNDEN = """Kd.-Nr.;Vorname;Nachname;E-Mail;Geburtsdatum;Umsatz;PLZ;Ort;Land;Größe;Newsletter
+1001;Anna;Müller;anna@example.org;13.02.1990;1.234,56;01067;Dresden;Deutschland;Small;ja
+1002;Bernd;Schmidt;bernd@example.org;03.04.1985;99,00;80331;München;Germany;Large;nein
+1003;Cem;Öz;cem@example.org;28.12.2000;12.000,00;10115;Berlin;DE;Medium;ja
+1004;Dora;Klein;dora@example.org;05.05.1977;5,5;20095;Hamburg;Österreich;Small;nein
+"""
+CUSTOMERS = {
+    "customer_id": {"type": "integer"},
+    "name": TEXT,
+    "email": MAIL,
+    "birth_date": DATE,
+    "revenue": {"type": "number"},
+    "postal_code": {"type": "string", "pattern": "^[0-9]{5}$"},
+    "city": TEXT,
+    "country_code": {"type": "string", "maxLength": 2},
+    "size": {"type": "string", "enum": ["S", "M", "L"]},
+    "newsletter": {"type": "boolean"},
+    "loyalty_points": {"type": "integer"},
+}
+
+
+def test_a_file_in_another_language_is_mapped_with_cleaners(tmp_path: Path) -> None:
+    found = for_columns(tmp_path, KUNDEN, **CUSTOMERS)
+    assert sources(found) == {
+        "customer_id": ["Kd.-Nr."],
+        "name": ["Vorname", "Nachname"],
+        "email": ["E-Mail"],
+        "birth_date": ["Geburtsdatum"],
+        "revenue": ["Umsatz"],
+        "postal_code": ["PLZ"],
+        "city": ["Ort"],
+        "country_code": ["Land"],
+        "size": ["Größe"],
+        "newsletter": ["Newsletter"],
+    }
+    assert found["unmapped"] == ["loyalty_points"]
+    assert found["definition"]["columns"]["loyalty_points"]["sql"] == "NULL"
+    columns = chosen(found)
+    assert columns["revenue"]["sql"] == "parse_money(value, ',')"
+    assert columns["postal_code"]["sql"] is None, "01067 stays a text"
+    assert columns["country_code"]["values"][0] == {"before": "Deutschland", "after": "DE"}
+    assert {one["grade"] for one in columns.values()} <= {"certain", "high"}
+    (seed,) = found["seeds"].values()
+    assert seed.splitlines()[1] == "Small,S,high,2"
+
+
+def test_the_file_is_the_definition_and_no_value_is_in_its_comments(tmp_path: Path) -> None:
+    found = for_columns(tmp_path, KUNDEN, **CUSTOMERS)
+    assert tomllib.loads(found["toml"]) == found["definition"]
+    read_definition(found["definition"])
+    comments = "\n".join(line for line in found["toml"].splitlines() if line.startswith("#"))
+    evidence = json.dumps([[one["evidence"], one["doubts"]] for one in chosen(found).values()])
+    for line in KUNDEN.splitlines()[1:]:
+        for value in line.split(";"):
+            assert len(value) < 4 or (value not in comments and value not in evidence)
+
+
+def test_the_same_input_gives_the_same_proposal(tmp_path: Path) -> None:
+    assert for_columns(tmp_path, KUNDEN, **CUSTOMERS) == for_columns(tmp_path, KUNDEN, **CUSTOMERS)
+
+
+def test_what_is_unlikely_stays_unmapped(tmp_path: Path) -> None:
+    found = for_columns(
+        tmp_path,
+        "id,application,subscription_item_id,updated_at\n1,x,7,2024-01-01\n",
+        application_fee_amount={"type": "number"},
+        subscription_id={"type": "integer"},
+        created_at=DATE,
+    )
+    assert "application_fee_amount" not in sources(found)
+    assert {one["grade"] for one in chosen(found).values()} <= {"medium"}
+
+
+def test_two_columns_that_could_be_meant_are_no_certain_match(tmp_path: Path) -> None:
+    found = for_columns(tmp_path, "E-Mail,email_,x\na@b.de,c@d.de,1\n", email=MAIL)
+    email = chosen(found).get("email")
+    assert email is None or email["grade"] == "medium"
+
+
+def test_values_that_fail_the_checks_lower_the_grade(tmp_path: Path) -> None:
+    rows = [f"{n},a{n}@example.org" for n in range(90)] + [f"{n},broken" for n in range(30)]
+    email = chosen(for_columns(tmp_path, "id,email\n" + "\n".join(rows) + "\n", email=MAIL))["email"]
+    assert (email["grade"], email["passes"]) == ("medium", 0.75)
+    rows = ["1,broken", "2,worse", "3,a@example.org"]
+    found = for_columns(tmp_path, "id,email\n" + "\n".join(rows) + "\n", email=MAIL)
+    assert found["unmapped"] == ["email"]
+    assert found["columns"][0]["candidates"][0]["grade"] == "low"
+
+
+@pytest.mark.parametrize(
+    ("dates", "sql", "open_"),
+    [
+        (["03/04/2024", "13/04/2024"], "parse_date_any(value, 'dmy')", False),
+        (["03/04/2024", "04/13/2024"], "parse_date_any(value, 'mdy')", False),
+        (["03/04/2024", "05/06/2024"], "parse_date_any(value)", True),
+        (["13/04/2024", "04/13/2024"], "parse_date_any(value)", True),
+        (["3 April 2024", "2024-05-01"], "parse_date_any(value)", False),
+        (["2024-04-03", "2024-05-01"], None, False),
+    ],
+)
+def test_the_order_of_dates(tmp_path: Path, dates: list[str], sql: str | None, open_: bool) -> None:
+    text = "id,birth_date\n" + "".join(f"{n},{one}\n" for n, one in enumerate(dates))
+    found = chosen(for_columns(tmp_path, text, birth_date=DATE))["birth_date"]
+    assert (found["sql"], bool(found["doubts"])) == (sql, open_)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "sql", "open_"),
+    [
+        (["1.234", "2.345,50"], "parse_money(value, ',')", False),
+        (["1,234", "2,345.50"], "parse_money(value, '.')", False),
+        (["1.234", "2.345"], None, False),  # decimals, as the engine reads them
+        (["1,234", "2,345"], "parse_money(value)", True),
+    ],
+)
+def test_the_decimal_mark(tmp_path: Path, amounts: list[str], sql: str | None, open_: bool) -> None:
+    text = "id;amount\n" + "".join(f"{n};{one}\n" for n, one in enumerate(amounts))
+    found = chosen(for_columns(tmp_path, text, amount={"type": "number"}))["amount"]
+    assert (found["sql"], bool(found["doubts"])) == (sql, open_)
+
+
+def test_all_rows_decide_if_those_that_were_looked_at_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposing, "ROWS", 10)
+    rows = ["03/04/2024"] * 95
+    rows[33] = "28/04/2024"  # each tenth row is looked at
+    text = "id,birth_date\n" + "".join(f"{n},{one}\n" for n, one in enumerate(rows))
+    found = chosen(for_columns(tmp_path, text, birth_date=DATE))["birth_date"]
+    assert (found["sql"], found["doubts"]) == ("parse_date_any(value, 'dmy')", [])
+
+
+def test_rows_of_the_whole_file_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposing, "ROWS", 100)
+    days = [date(2024, 1, 1) + timedelta(n) for n in range(1000)]
+    text = "id,size\n" + "".join(f"{n},{'S' if n < 500 else 'Large'}\n" for n, _ in enumerate(days))
+    found = for_columns(tmp_path, text, size={"type": "string", "enum": ["S", "L"]})
+    assert [one["source"] for one in chosen(found)["size"]["lookup"]] == ["S", "Large"]
+    assert found["samples"][0]["rows"] == 100
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "properties", "expected"),
+    [
+        (
+            *("first_name,last_name", "Ann,Lee"),
+            {"full_name": TEXT},
+            {"full_name": ("Ann Lee", ["first_name", "last_name"])},
+        ),
+        (
+            *("name", "Ann Lee"),
+            {"first_name": TEXT, "last_name": TEXT},
+            {"first_name": ("Ann", ["name"]), "last_name": ("Lee", ["name"])},
+        ),
+        (
+            *("name", '"Lee, Ann"'),
+            {"first_name": TEXT, "last_name": TEXT},
+            {"first_name": ("Ann", ["name"]), "last_name": ("Lee", ["name"])},
+        ),
+        (
+            *("street,house_number", "Main Road,12b"),
+            {"street": TEXT},
+            {"street": ("Main Road", ["street"])},
+        ),
+        (
+            *("Straße", "Am Markt 12 b"),
+            {"street": TEXT, "house_number": TEXT},
+            {"street": ("Am Markt", ["Straße"]), "house_number": ("12 b", ["Straße"])},
+        ),
+        (
+            *("street,house_number", "Main Road,12b"),
+            {"address": TEXT},
+            {"address": ("Main Road 12b", ["street", "house_number"])},
+        ),
+    ],
+)
+def test_splits_and_joins(
+    tmp_path: Path, header: str, row: str, properties: Any, expected: dict[str, tuple[str, list[str]]]
+) -> None:
+    found = for_columns(tmp_path, f"id,{header}\n" + f"1,{row}\n" * 3, **properties)
+    made = {name: (one["values"][0]["after"], one["sources"]) for name, one in chosen(found).items()}
+    assert made == expected
+    used = [source for one in expected.values() for source in one[1]]
+    said = any("is read by" in doubt for doubt in found["doubts"])
+    assert said == (len(used) != len(set(used))), "that a column is used twice is said"
+
+
+def test_a_name_of_three_words_is_not_split(tmp_path: Path) -> None:
+    found = for_columns(tmp_path, "name\nAnn Maria Lee\nBo de Vries\n", first_name=TEXT, last_name=TEXT)
+    assert all(one["sql"] is None for one in chosen(found).values())
+
+
+def test_two_layouts_become_aliases_of_one_version(tmp_path: Path) -> None:
+    one, other = tmp_path / "a.csv", tmp_path / "b.csv"
+    one.write_text("Mail,Ort\na@example.org,Ulm\nb@example.org,Bonn\n")
+    other.write_text("City,E-Mail address\nBonn,c@example.org\nKöln,d@example.org\n")
+    schema = {"title": "c", "properties": {"email": MAIL, "city": TEXT}}
+    found = proposed(of_schema(schema, "c", "v1", "the schema"), one, other)
+    columns = found["definition"]["columns"]
+    assert columns["email"]["from"] == ["Mail", "E-Mail address"]
+    assert columns["city"]["from"] == ["Ort", "City"]
+    assert found["unused"] == []
+
+
+def test_names_that_mean_another_column_are_no_aliases(tmp_path: Path) -> None:
+    """The flow must know what `name` is: the column of the source, or its own."""
+    properties = {"customer_name": TEXT, "name": MAIL}
+    suggestions = [{"target": "name", "sources": ["Mail"], "sql": None}]
+    path = tmp_path / "a.csv"
+    path.write_text("name,Mail\nAnn,a@example.org\nBo,b@example.org\n")
+    target = of_schema({"title": "customer", "properties": properties}, "c", "v1", "the schema")
+    found = proposed(target, path, suggestions=suggestions)
+    assert found["definition"]["columns"]["name"].get("from") is None
+
+
+def test_samples_that_are_written_in_two_ways_are_a_doubt(tmp_path: Path) -> None:
+    one, other = tmp_path / "a.csv", tmp_path / "b.csv"
+    one.write_text("email,x\na@example.org,1\n")
+    other.write_text("email;x\na@example.org;1\n")
+    found = proposed(of_schema({"properties": {"email": MAIL}}, "c", "v1", "the schema"), one, other)
+    assert any("b.csv is written in another way" in doubt for doubt in found["doubts"])
+
+
+FLOW: dict[str, Any] = {
+    "flow": "customers",
+    "version": "v3",
+    "description": "of the shop",
+    "rejects": {"max_ratio": 0.5},
+    "columns": {
+        "email": {"from": ["Email", "Mail"], "sql": "lower(trim(value))", "format": "email"},
+        "city": {"sql": 'trim("Ort")'},
+        "age": {"from": {"first": ["Age"]}, "type": "integer"},
+        "label": {"sql": '"a" || "b"'},
+    },
+    "rules": [{"name": "adult", "sql": "age >= 18"}],
+}
+
+
+def test_the_next_version_of_a_flow_only_gains_names(tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("E-Mail address,City,Alter,a,b\nx@example.org,Bonn,31,1,2\ny@example.org,Ulm,42,1,2\n")
+    found = proposed(of_flow(read_definition(FLOW)), path)
+    expected = json.loads(json.dumps(FLOW)) | {"version": "v4"}
+    expected["columns"]["email"]["from"] = ["Email", "Mail", "E-Mail address"]
+    expected["columns"]["city"] = {"from": ["Ort", "City"], "sql": "trim(value)"}
+    expected["columns"]["age"]["from"] = {"first": ["Age", "Alter"]}
+    assert found["definition"] == expected
+    assert tomllib.loads(found["toml"]) == expected
+    assert read_definition(expected)
+
+
+def test_a_sample_that_a_version_reads_already_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "known.csv"
+    path.write_text("Mail,Ort,Age,a,b\nx@example.org,Bonn,31,1,2\n")
+    found = proposed(of_flow(read_definition(FLOW)), path)
+    assert found["definition"]["columns"] == FLOW["columns"]
+    assert {name: one["grade"] for name, one in chosen(found).items()} == {
+        **dict.fromkeys(("email", "city", "age", "label"), "certain"),
+    }
+
+
+def test_a_version_with_lookups_gains_names_too(tmp_path: Path) -> None:
+    first = for_columns(tmp_path, KUNDEN, **CUSTOMERS)
+    path = tmp_path / "clientes.csv"
+    path.write_text("correo;talla;fecha de nacimiento\na@example.org;Small;14/03/1991\n")
+    found = proposed(of_flow(read_definition(first["definition"])), path)
+    assert found["definition"]["columns"]["size"]["from"] == ["Größe", "talla"]
+    assert found["definition"]["seeds"] == first["definition"]["seeds"]
+    assert "name" in found["unmapped"], "it reads two columns of the first layout"
+
+
+def _xlsx(path: Path) -> None:
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    for row in (["Mail", "Ort"], ["a@example.org", "Ulm"]):
+        book.active.append(row)
+    book.save(path)
+
+
+FORMATS: dict[str, Callable[[Path], Any]] = {
+    "a.csv": lambda path: path.write_text("Mail\tOrt\na@example.org\tUlm\n"),
+    "a.csv.gz": lambda path: path.write_bytes(gzip.compress(b"Mail;Ort\na@example.org;Ulm\n")),
+    "latin.csv": lambda path: path.write_bytes("Mail,Ort\na@example.org,Köln\n".encode("cp1252")),
+    "a.ndjson": lambda path: path.write_text('{"Mail": "a@example.org", "Ort": "Ulm"}\n'),
+    "a.json": lambda path: path.write_text('[\n{"Mail": "a@example.org", "Ort": "Ulm"}\n]\n'),
+    "a.parquet": lambda path: polars.DataFrame({"Mail": ["a@example.org"], "Ort": ["Ulm"]}).write_parquet(
+        path
+    ),
+    "a.xlsx": _xlsx,
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_sample_of_every_format(tmp_path: Path, name: str) -> None:
+    FORMATS[name](tmp_path / name)
+    schema = {"properties": {"email": MAIL, "city": TEXT}}
+    found = proposed(of_schema(schema, "c", "v1", "the schema"), tmp_path / name)
+    assert sources(found) == {"email": ["Mail"], "city": ["Ort"]}
+    assert found["samples"][0]["rows"] == 1
+
+
+def test_a_table_is_a_target_and_its_values_are_evidence(tmp_path: Path, database: Database) -> None:
+    database.execute(
+        "CREATE TABLE customers (k integer PRIMARY KEY, v1 text NOT NULL, v2 numeric(8,2), q text)"
+    )
+    for n in range(1, 60):
+        database.execute(f"INSERT INTO customers VALUES ({n}, 'Town {n % 7}', {n * 3}.5, NULL)")
+    path = tmp_path / "a.csv"
+    rows = "".join(f"{n},Town {n % 7},{n * 3}.25\n" for n in range(100, 160))
+    path.write_text("nr,xyz,worth\n" + rows)
+    place = {"url_env": ENV, "table": "customers"}
+    target = MappingTarget("customers", "v1", "customers", "customers", [], place=place)
+    found = proposed(target, path)
+    assert sources(found)["v1"] == ["xyz"], "by its values alone"
+    definition = found["definition"]["columns"]
+    assert definition["k"] == {**definition["k"], "type": "integer", "required": True, "unique": True}
+    assert definition["v1"]["required"] is True
+    missing = MappingTarget("c", "v1", "c", "c", [], place={**place, "table": "none"})
+    answer = make_proposal(Propose(missing.to_json(), [{"path": str(path), "shown": "a.csv"}]))
+    assert isinstance(answer, Refused)
+    assert "there is no table none" in answer.problem
+
+
+def test_a_dbt_model_without_types_has_those_of_the_source(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("Order ID,ordered on\n1,2024-01-31\n2,2024-02-01\n")
+    model = "models: [{name: orders, columns: [{name: order_id, tests: [unique]}, {name: ordered_on}]}]"
+    found = proposed(of_dbt(model, "", "", "v1", "schema.yml"), path)
+    assert found["definition"]["columns"]["order_id"] == {
+        **{"from": ["Order ID"], "unique": True, "type": "integer"},
+    }
+    assert found["definition"]["columns"]["ordered_on"]["format"] == "date"
+
+
+def test_a_suggestion_is_judged_by_the_same_evidence(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("zz,yy,xx\n2024-01-31,a,1\n2024-02-01,b,2\n")
+    schema = {"properties": {"due_date": DATE, "title": TEXT, "amount": {"type": "integer"}}}
+    target = of_schema(schema, "c", "v1", "the schema")
+    assert sources(proposed(target, path)) == {}
+    suggestions = [
+        {"target": "due_date", "sources": ["zz"], "sql": None},
+        {"target": "title", "sources": ["yy"], "sql": "upper(value)"},
+        {"target": "amount", "sources": ["yy"], "sql": None},
+        {"target": "nothing", "sources": ["zz"], "sql": None},
+        {"target": "title", "sources": ["nothing"], "sql": None},
+        {"target": "title", "sources": ["zz"], "sql": "no_function(value)"},
+        {"target": "title", "sources": ["zz", "xx"], "sql": "upper(yy)"},
+    ]
+    found = proposed(target, path, suggestions=suggestions)
+    assert sources(found) == {"due_date": ["zz"]}, "its values pass, and the check says something"
+    assert chosen(found)["due_date"]["grade"] == "medium"
+    assert [doubt.partition(":")[0] for doubt in found["doubts"]] == [
+        "the suggestion for 'nothing' names no column of the target",
+        "the suggestion for 'title' names a column that the sample does not have",
+        "the suggestion for 'title' can't be tried",
+    ]
+    others = {one["name"]: one["candidates"][0] for one in found["columns"] if one["chosen"] is None}
+    assert {(name, one["grade"], one["suggested"]) for name, one in others.items()} == {
+        *(("title", "low", True), ("amount", "low", True)),
+    }
+
+
+ODD = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0\x1a"), min_size=1, max_size=12)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(ODD.filter(str.strip), min_size=2, max_size=4, unique_by=lambda one: one.strip().casefold()))
+def test_odd_names_are_written_so_that_they_are_read_again(tmp_path: Path, names: list[str]) -> None:
+    path = tmp_path / "odd.ndjson"
+    path.write_text(json.dumps(dict.fromkeys(names, "1")) + "\n")
+    kept = {name: TEXT for name in names if name.isprintable() and not name.lower().startswith("_lume_")}
+    if not kept:
+        return
+    target = of_schema({"properties": kept}, "odd", "v1", "the schema")
+    answer = make_proposal(Propose(target.to_json(), [{"path": str(path), "shown": "odd"}]))
+    if isinstance(answer, Refused):
+        assert answer.problem
+        return
+    assert tomllib.loads(answer.proposal["toml"]) == answer.proposal["definition"]
