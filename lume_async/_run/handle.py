@@ -142,9 +142,7 @@ class LumeRun(RunState):
         if self.flow_version is None or self.source_path is None:
             await self.refresh()
         if self.flow_version is None or self.source_path is None:
-            raise InvalidRequestError(
-                f"the server does not report the flow version and source of run {self.id}"
-            )
+            raise InvalidRequestError(f"the server reports no flow version and source of run {self.id}")
         request = RunRequest(self.flow_version, self.source_path, self.run_metadata, force, seeds=self.seeds)
         return await start(self._connected, request)
 
