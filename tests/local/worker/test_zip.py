@@ -242,7 +242,7 @@ REFUSED: list[tuple[bytes, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("content", "source", "message"), REFUSED)
+@pytest.mark.parametrize(("content", "source", "message"), REFUSED, ids=range(len(REFUSED)))
 def test_refused(tmp_path: Path, content: bytes, source: Any, message: str) -> None:
     with pytest.raises(RunFailed, match=message):
         execute_files(tmp_path, ("in.zip", content), source=source)
