@@ -14,22 +14,22 @@ from anyio.abc import TaskGroup
 
 from lume_async._base.tasks import task_group
 from lume_async.errors import ConfigurationError
+from lume_local._http.access.keys import ApiKeys
+from lume_local._http.access.sign_in import SignIn
+from lume_local._http.access.tokens import Tokens
 from lume_local._http.console import Console, Sessions
 from lume_local._http.flows import FlowsApi
 from lume_local._http.front import Front
-from lume_local._http.keys import ApiKeys
 from lume_local._http.listener import Listener
 from lume_local._http.operations import Api
 from lume_local._http.proposals import ProposalsApi
 from lume_local._http.rejected import RejectedApi
 from lume_local._http.results import ResultsApi
 from lume_local._http.rows import RowsApi
-from lume_local._http.sign_in import SignIn
 from lume_local._http.telemetry import ServerMetrics, Telemetry
 from lume_local._http.tls import RenewedContext
-from lume_local._http.tokens import Tokens
-from lume_local._http.upload_operations import UploadsApi
-from lume_local._http.uploads import Uploads
+from lume_local._http.uploading.upload_operations import UploadsApi
+from lume_local._http.uploading.uploads import Uploads
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from attrs import evolve, frozen
 
 from lume_local._http import requests
-from lume_local._http.keys import KEY_HEADER, ApiKeys, Holder
+from lume_local._http.access.keys import KEY_HEADER, ApiKeys, Holder
+from lume_local._http.access.sign_in import SignIn
 from lume_local._http.messages import Ask, Problem, Reply, odd_problem
-from lume_local._http.sign_in import SignIn
 
 SESSION_HEADER = "lume-console-session"
 """The header with the session of the console's page. Unlike a cookie, browsers do not send it by themselves, nor to

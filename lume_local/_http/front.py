@@ -11,22 +11,22 @@ import orjson
 from aiohttp import web
 
 from lume_local._http import contract
+from lume_local._http.access.keys import KEY_HEADER, OWN, ApiKeys, Holder, Role, needed
+from lume_local._http.access.quotas import Quotas
+from lume_local._http.access.tokens import Tokens
+from lume_local._http.access.wrong_keys import WrongKeys
 from lume_local._http.console import Console
 from lume_local._http.download import sent, streamed
 from lume_local._http.flows import FlowsApi
-from lume_local._http.keys import KEY_HEADER, OWN, ApiKeys, Holder, Role, needed
 from lume_local._http.messages import Ask, BodyStream, Problem, Reply, odd_problem
 from lume_local._http.operations import CAPABILITIES, Api
 from lume_local._http.proposals import ProposalsApi
-from lume_local._http.quotas import Quotas
 from lume_local._http.rejected import RejectedApi
 from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES, check_parameters
 from lume_local._http.results import ResultsApi
 from lume_local._http.rows import RowsApi
 from lume_local._http.telemetry import RequestInfo, Telemetry
-from lume_local._http.tokens import Tokens
-from lume_local._http.upload_operations import UploadsApi
-from lume_local._http.wrong_keys import WrongKeys
+from lume_local._http.uploading.upload_operations import UploadsApi
 from lume_local._runs.health import is_storage_full, why
 from lume_local._runs.records import StoreUnavailable
 

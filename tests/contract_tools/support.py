@@ -13,7 +13,7 @@ from components import component
 from local.flows import PEOPLE_CSV, write_flows
 
 import lume_local
-from lume_local._http import wrong_keys
+from lume_local._http.access import wrong_keys
 
 DESCRIPTION = Path(lume_local.__file__).parent / "openapi.yaml"
 CONFIG = Path(__file__).with_name("schemathesis.toml")

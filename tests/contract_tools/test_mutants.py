@@ -13,7 +13,7 @@ import pytest
 from contract_tools.support import schemathesis, served
 
 from lume_local._http import front, requests
-from lume_local._http.keys import OWN, Holder
+from lume_local._http.access.keys import OWN, Holder
 from lume_local._http.messages import Problem
 
 Mutant = Callable[[pytest.MonkeyPatch], None]

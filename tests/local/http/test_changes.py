@@ -7,7 +7,7 @@ import pytest
 from local.wire import Wire
 
 from lume_local._http import operations
-from lume_local._http.keys import needed
+from lume_local._http.access.keys import needed
 
 
 async def start_of(wire: Wire) -> str:

@@ -12,8 +12,9 @@ from local.http.test_listener import connection
 from local.wire import SPEC, Wire, check
 
 import lume_local
-from lume_local._http import front, wrong_keys
-from lume_local._http.keys import Role, needed
+from lume_local._http import front
+from lume_local._http.access import wrong_keys
+from lume_local._http.access.keys import Role, needed
 from lume_local._runs.records import StoreUnavailable
 
 FOR_PEOPLE = {

@@ -20,10 +20,10 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import line_of
 from lume_local._http import requests
+from lume_local._http.access.tokens import _unchecked
 from lume_local._http.console import Sessions, is_own_host
 from lume_local._http.messages import Problem
 from lume_local._http.rows import _place
-from lume_local._http.tokens import _unchecked
 from lume_local._runs.sources.paths import UPLOAD_NAME
 
 SMALL, TIMES, AT_MOST, FLOOR = 1_000, 16, 64, 0.001

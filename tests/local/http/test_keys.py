@@ -13,7 +13,7 @@ from local.wire import SPEC, Wire
 
 import lume_async as lume
 import lume_local
-from lume_local._http.keys import Role, needed
+from lume_local._http.access.keys import Role, needed
 
 FLOW = "/v1/flows/people/versions/v2"
 

@@ -13,10 +13,10 @@ from local.flows import PEOPLE_CSV
 from local.servers import serve
 from local.wire import Answer, Wire
 
-from lume_local._http import uploads as staging
-from lume_local._http.drafts import Announced, Draft
 from lume_local._http.messages import BodyStream, Problem
-from lume_local._http.uploads import Uploads
+from lume_local._http.uploading import uploads as staging
+from lume_local._http.uploading.drafts import Announced, Draft
+from lume_local._http.uploading.uploads import Uploads
 from lume_local._runs import upkeep
 
 CSV = PEOPLE_CSV.encode()

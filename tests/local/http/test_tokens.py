@@ -21,8 +21,8 @@ from local.wire import Wire
 
 import lume_local
 from lume_async.errors import ConfigurationError
-from lume_local._http import tokens
-from lume_local._http.keys import Grant, Holder, Role, read_keys
+from lume_local._http.access import tokens
+from lume_local._http.access.keys import Grant, Holder, Role, read_keys
 
 jwk, jwt = package("joserfc.jwk"), package("joserfc.jwt")
 NOW = 1_800_000_000

@@ -14,9 +14,9 @@ from local.wire import Wire
 
 import lume_async
 import lume_local
-from lume_local._http.drafts import Announced, StoredUpload
 from lume_local._http.messages import BodyStream, Problem
-from lume_local._http.uploads import Uploads
+from lume_local._http.uploading.drafts import Announced, StoredUpload
+from lume_local._http.uploading.uploads import Uploads
 
 CSV = PEOPLE_CSV.encode()
 

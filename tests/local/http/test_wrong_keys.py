@@ -6,8 +6,8 @@ import pytest
 from local.wire import Wire
 
 import lume_local
-from lume_local._http import wrong_keys
-from lume_local._http.wrong_keys import AT_ONCE, LONGEST, PER_SECOND, WrongKeys
+from lume_local._http.access import wrong_keys
+from lume_local._http.access.wrong_keys import AT_ONCE, LONGEST, PER_SECOND, WrongKeys
 
 
 def test_a_few_at_once_then_later_ones_wait_and_then_they_are_refused() -> None:

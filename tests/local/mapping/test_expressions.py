@@ -2,7 +2,7 @@
 
 import pytest
 
-from lume_local._mapping.expressions import Tried, Way, decide, ways
+from lume_local._mapping.expressions import TriedExpression, Way, decide, ways
 from lume_local._mapping.profile import profile_column
 from lume_local._mapping.target import TargetColumn
 from lume_local._samples.infer import SampleColumn
@@ -16,7 +16,12 @@ PLAIN = Way("{column}")
 
 
 def decided(plain: int, open_: int, dmy: int, mdy: int, filled: int = 1000) -> tuple[Way, int, bool]:
-    tried = [Tried(PLAIN, plain), Tried(OPEN, open_), Tried(DMY, dmy), Tried(MDY, mdy)]
+    tried = [
+        TriedExpression(PLAIN, plain),
+        TriedExpression(OPEN, open_),
+        TriedExpression(DMY, dmy),
+        TriedExpression(MDY, mdy),
+    ]
     found = decide(tried, filled)
     return found.way, found.misfits, bool(found.doubts)
 
@@ -43,7 +48,15 @@ def test_the_order_of_dates_is_decided_by_all_rows_or_left_open(
 
 
 def test_what_is_left_open_is_said_with_both_choices() -> None:
-    (doubt,) = decide([Tried(PLAIN, 9), Tried(OPEN, 5), Tried(DMY, 0), Tried(MDY, 0)], 10).doubts
+    (doubt,) = decide(
+        [
+            TriedExpression(PLAIN, 9),
+            TriedExpression(OPEN, 5),
+            TriedExpression(DMY, 0),
+            TriedExpression(MDY, 0),
+        ],
+        10,
+    ).doubts
     assert (
         doubt == "no value decides between the day first or the month first: 5 rows are rejected until you do"
     )

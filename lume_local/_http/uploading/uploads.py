@@ -17,7 +17,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from lume_local._http.drafts import (
+from lume_local._http.messages import BodyStream, Problem
+from lume_local._http.uploading.drafts import (
     KEPT,
     PASSING,
     Announced,
@@ -27,8 +28,7 @@ from lume_local._http.drafts import (
     TakenOver,
     key_of,
 )
-from lume_local._http.messages import BodyStream, Problem
-from lume_local._http.reception import Reception
+from lume_local._http.uploading.reception import Reception
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, UPLOAD_NAME
 from lume_local._shared import no_links
 from lume_local._shared.identity import identity

@@ -17,7 +17,7 @@ import aiohttp
 import orjson
 from attrs import evolve
 
-from lume_local._http.keys import Grant, Holder, is_confidential
+from lume_local._http.access.keys import Grant, Holder, is_confidential
 from lume_local._http.messages import Problem
 
 _log = logging.getLogger("lume_local")

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from attrs import evolve
 
-from lume_local._http.keys import ApiKeys, Holder
+from lume_local._http.access.keys import ApiKeys, Holder
+from lume_local._http.access.tokens import Tokens
+from lume_local._http.access.wrong_keys import WrongKeys
 from lume_local._http.messages import Problem
-from lume_local._http.tokens import Tokens
-from lume_local._http.wrong_keys import WrongKeys
 
 _FIELDS = ("issuer", "code", "verifier", "nonce", "redirect_uri")
 _LONGEST = 2048

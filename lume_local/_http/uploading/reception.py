@@ -6,8 +6,8 @@ from pathlib import Path
 
 import anyio
 
-from lume_local._http.drafts import Draft, StoredUpload, TakenOver
 from lume_local._http.messages import BodyStream
+from lume_local._http.uploading.drafts import Draft, StoredUpload, TakenOver
 
 _BLOCK = 1024 * 1024
 _PATIENCE = 5.0

@@ -1,0 +1,1 @@
+"""Uploads, which continue where they broke off."""
