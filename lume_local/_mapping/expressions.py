@@ -37,7 +37,7 @@ class Way:
 
 
 @frozen
-class TriedExpression:
+class TriedWay:
     """How many of the filled rows a way can't read, or the target's checks refuse."""
 
     way: Way
@@ -104,7 +104,7 @@ def preferred(way: Way, target: TargetColumn) -> int:
     return 0 if way.sql.startswith(("country_code", "parse_phone")) and not length else 1
 
 
-def decide(tried: Sequence[TriedExpression], filled: int) -> Decided:
+def decide(tried: Sequence[TriedWay], filled: int) -> Decided:
     """The way with the fewest misfits; between day and month, or point and comma, only what the rows decide.
 
     A way without a choice reads what has one meaning, and nothing else. So what it reads and the better choice does

@@ -14,7 +14,7 @@ from lume_local._mapping import lookups
 from lume_local._mapping.combine import Combined, combined
 from lume_local._mapping.expressions import (
     Decided,
-    TriedExpression,
+    TriedWay,
     Way,
     decide,
     definition_for,
@@ -144,9 +144,7 @@ class SampleProposal:
     ) -> None:
         """Decide how the column is read; if the rows that were tried don't, all of them are."""
         ordered = sorted(tried, key=lambda one: (one[1].misfits, preferred(one[0], column)))
-        reading = decide(
-            [TriedExpression(way, result.misfits) for way, result in ordered], source.facts.filled
-        )
+        reading = decide([TriedWay(way, result.misfits) for way, result in ordered], source.facts.filled)
         if reading.doubts and reading.way.group:
             again = {
                 str(n): (source.name, self._definition(column, source, way, None))
@@ -155,7 +153,7 @@ class SampleProposal:
             }
             whole = self._tester(again, everywhere=True)
             reading = decide(
-                [TriedExpression(ordered[int(n)][0], one.misfits) for n, one in whole.items()],
+                [TriedWay(ordered[int(n)][0], one.misfits) for n, one in whole.items()],
                 source.facts.filled,
             )
         result = next(result for way, result in tried if way == reading.way)

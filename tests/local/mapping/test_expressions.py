@@ -2,7 +2,7 @@
 
 import pytest
 
-from lume_local._mapping.expressions import TriedExpression, Way, decide, ways
+from lume_local._mapping.expressions import TriedWay, Way, decide, ways
 from lume_local._mapping.profile import profile_column
 from lume_local._mapping.target import TargetColumn
 from lume_local._samples.infer import SampleColumn
@@ -17,10 +17,10 @@ PLAIN = Way("{column}")
 
 def decided(plain: int, open_: int, dmy: int, mdy: int, filled: int = 1000) -> tuple[Way, int, bool]:
     tried = [
-        TriedExpression(PLAIN, plain),
-        TriedExpression(OPEN, open_),
-        TriedExpression(DMY, dmy),
-        TriedExpression(MDY, mdy),
+        TriedWay(PLAIN, plain),
+        TriedWay(OPEN, open_),
+        TriedWay(DMY, dmy),
+        TriedWay(MDY, mdy),
     ]
     found = decide(tried, filled)
     return found.way, found.misfits, bool(found.doubts)
@@ -50,10 +50,10 @@ def test_the_order_of_dates_is_decided_by_all_rows_or_left_open(
 def test_what_is_left_open_is_said_with_both_choices() -> None:
     (doubt,) = decide(
         [
-            TriedExpression(PLAIN, 9),
-            TriedExpression(OPEN, 5),
-            TriedExpression(DMY, 0),
-            TriedExpression(MDY, 0),
+            TriedWay(PLAIN, 9),
+            TriedWay(OPEN, 5),
+            TriedWay(DMY, 0),
+            TriedWay(MDY, 0),
         ],
         10,
     ).doubts
