@@ -29,6 +29,8 @@ _COMMANDS = {
     "discard": ("discard", "Discard open rejected rows."),
     "backfill": ("backfill", "Run a flow over many sources; resumable."),
     "serve": ("serve", "Run a Lume server on this machine."),
+    "backup": ("backup", "Back up the data folder of a server."),
+    "restore": ("backup:restore", "Make a backup the data folder of a new server."),
     "key": ("key", "Create keys with roles for a server."),
     "console": ("console", "Print a link to the console of a server."),
     "flow": ("flow", "Write, check, register and compare flow files."),
@@ -36,7 +38,10 @@ _COMMANDS = {
     "doctor": ("doctor", "Diagnose the connection to the service."),
     "completion": ("completion", "Print a shell completion script."),
 }
-"""Command: (module, help line), in help order. Printing the help imports no command module."""
+"""Command: (module, help line), in help order; `module:name` if the module has several.
+
+Printing the help imports no command module.
+"""
 
 _READER_IS_GONE = 128 + 13
 """The exit code of a command that writes to a closed pipe: as after SIGPIPE, also where there are no such signals."""
@@ -68,7 +73,8 @@ class App(click.Group):
         """Import and return the command."""
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f"lume_cli.commands.{_COMMANDS[cmd_name][0]}").command
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(f"lume_cli.commands.{module}"), name or "command")
         return command
 
     def resolve_command(

@@ -8,6 +8,9 @@ first use, so that `import lume_local` stays cheap.
 TYPE_CHECKING = False  # importing `typing` would take longer than this whole module
 
 if TYPE_CHECKING:
+    from lume_local._backup import Backup as Backup
+    from lume_local._backup import back_up as back_up
+    from lume_local._backup import restore as restore
     from lume_local._check import CheckedFlow as CheckedFlow
     from lume_local._check import check_flow as check_flow
     from lume_local._ddl import table_ddl as table_ddl

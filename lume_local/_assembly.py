@@ -49,7 +49,7 @@ from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sqlite.backup import back_up_hourly, backup_age
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
-from lume_local._runs.sqlite.state_file import StoreError
+from lume_local._runs.sqlite.state_file import STATE_FILE, StoreError
 from lume_local._runs.store import Store
 from lume_local._runs.upkeep import forget_what_is_old, sweep_daily
 from lume_local._runs.waiters import Hub
@@ -63,7 +63,6 @@ from lume_local._shared.protocol import Json
 
 _log = logging.getLogger("lume_local")
 
-STATE_FILE = "runs.sqlite"
 LOCK_FILE = "lock"
 MAX_ACTIVE = 2
 """The default number of runs at a time without a cluster."""

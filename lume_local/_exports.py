@@ -3,6 +3,7 @@
 """The modules that the public names of the package are loaded from."""
 
 NAMES = {
+    "lume_local._backup": "Backup back_up restore",
     "lume_local._check": "CheckedFlow check_flow",
     "lume_local._ddl": "table_ddl",
     "lume_local._flow.fields": "FlowError",

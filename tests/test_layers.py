@@ -57,7 +57,7 @@ WINGS = {
         _worker _runs
         _shards
         _settings _http
-        _check _assembly _ddl _sample _suggest
+        _backup _check _assembly _ddl _sample _suggest
         _propose
         _serve _trial
         __init__
@@ -260,7 +260,7 @@ def test_only_one_folder_of_the_server_knows_sqlite(path) -> None:
     if name.startswith(("_runs/sqlite/", "_worker/", "_shards/")):
         return
     assert "sqlite3" not in {each.top for each in read(path)}
-    if name != "_assembly":
+    if name not in ("_assembly", "_backup"):
         assert not {each for each in modules_of(path, "lume_local") if each.startswith("_runs/sqlite")}
 
 

@@ -4,7 +4,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -12,6 +11,7 @@ from anyio.from_thread import check_cancelled
 from anyio.to_thread import run_sync
 
 from lume_local._runs.health import Health, why
+from lume_local._runs.sqlite.copies import copy_state
 from lume_local._runs.sqlite.state_file import backup_of
 from lume_local._shared.commit import sync_file, sync_folder
 
@@ -19,8 +19,6 @@ INTERVAL = 3600.0
 """Seconds between two copies."""
 RETRY = 5.0
 """Seconds until a copy that failed is tried again."""
-_PAGES = 1000
-"""Copied at a time; the end of the server waits for no more than these."""
 _WHERE = "the copy of the state file"
 
 
@@ -48,12 +46,8 @@ def back_up(path: Path, check: Callable[[], object] = lambda: None) -> None:
     draft = copy.with_name(f"{copy.name}.draft")
     draft.unlink(missing_ok=True)
     try:
-        with closing(sqlite3.connect(path)) as state, closing(sqlite3.connect(draft)) as into:
-            # One transaction, so one state of the file: otherwise SQLite restarts the copy after each commit.
-            state.execute("BEGIN")
-            state.execute("SELECT count(*) FROM facts").fetchone()
-            began = time.time()
-            state.backup(into, pages=_PAGES, progress=lambda *_: check())
+        began = time.time()
+        copy_state(path, draft, check)
         os.utime(draft, (began, began))
         sync_file(draft)
         os.replace(draft, copy)

@@ -7,10 +7,10 @@ first, the file is copied: the copy is how to go back, as an earlier release ref
 import logging
 import os
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from lume_local._runs.sqlite.attention import MENDS
+from lume_local._runs.sqlite.copies import copy_state
 from lume_local._runs.sqlite.ledger_schema import LEDGER
 from lume_local._runs.sqlite.schema import QUEUE, SEEDS, VERSION
 from lume_local._shared.commit import sync_file, sync_folder
@@ -49,8 +49,7 @@ def copied(path: Path, form: int) -> Path:
         return copy
     draft = copy.with_name(f"{copy.name}.draft")
     draft.unlink(missing_ok=True)
-    with closing(sqlite3.connect(path)) as state, closing(sqlite3.connect(draft)) as into:
-        state.backup(into)
+    copy_state(path, draft)
     sync_file(draft)
     os.replace(draft, copy)
     sync_folder(copy.parent)

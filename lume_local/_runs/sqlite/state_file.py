@@ -7,13 +7,13 @@ be complete, and if it is missing, there must be no sign that it existed: no log
 import os
 import sqlite3
 import uuid
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 from lume_local._runs.health import is_full
 from lume_local._runs.sqlite import operation
 from lume_local._runs.sqlite.attention import MENDS
+from lume_local._runs.sqlite.copies import written
 from lume_local._runs.sqlite.ledger_schema import LEDGER
 from lume_local._runs.sqlite.migrations import migrate
 from lume_local._runs.sqlite.schema import SCHEMA, VERSION
@@ -21,6 +21,8 @@ from lume_local._runs.sqlite.statistics import COUNTS
 from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
 
+STATE_FILE = "runs.sqlite"
+"""Its name in the folder of the state."""
 _LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 """How SQLite's write-ahead log begins; SQLite ignores a log that begins differently."""
 _SKIPPED = 1_000_000
@@ -96,7 +98,9 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     try:
         found: int = db.execute("PRAGMA user_version").fetchone()[0]
         if found > VERSION:
-            raise _other_version(db, path, found)
+            raise StoreError(
+                f"{path} was {written(db, found)}: start the version that wrote it, or use another data folder"
+            )
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok" or not found:
             raise _damaged(path, f"is damaged ({verdict if found else 'it holds no tables'})")
@@ -123,17 +127,6 @@ def _skip_lost_numbers(db: sqlite3.Connection) -> None:
         [now_text(), version("lume-client")],
     )
     db.execute("COMMIT")
-
-
-def _other_version(db: sqlite3.Connection, path: Path, form: int) -> StoreError:
-    writer = None
-    with suppress(sqlite3.DatabaseError):  # another form may lack the table
-        writer = db.execute("SELECT value FROM facts WHERE name = 'written_by'").fetchone()
-    by = f"lume-client {writer[0][:40]}" if writer else "another version of lume-client"
-    return StoreError(
-        f"{path} was written by {by}, in form {form} of the state; this is lume-client {version('lume-client')}, "
-        f"which uses form {VERSION}: start the version that wrote it, or use another data folder"
-    )
 
 
 def _full(path: Path) -> StoreError:

@@ -18,7 +18,7 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs.health import Health
 from lume_local._runs.records import NewRun
-from lume_local._runs.sqlite import backup
+from lume_local._runs.sqlite import backup, copies
 from lume_local._runs.sqlite.backup import back_up, back_up_hourly
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
@@ -116,7 +116,7 @@ def test_a_copy_is_of_one_moment_however_often_the_server_writes_meanwhile(
     path = tmp_path / "s"
     store = large(path, 2)
     (pages,) = store._db.execute("PRAGMA page_count").fetchone()
-    monkeypatch.setattr(backup, "_PAGES", 10)
+    monkeypatch.setattr(copies, "_PAGES", 10)
     steps = list[int]()
 
     def write_in_between() -> None:
@@ -137,7 +137,7 @@ async def test_a_copy_under_way_does_not_keep_the_server_from_ending(
 ) -> None:
     store = large(tmp_path / "s", 2)
     store.close()
-    monkeypatch.setattr(backup, "_PAGES", 1)
+    monkeypatch.setattr(copies, "_PAGES", 1)
     first, no_pause, steps = threading.Event(), threading.Event(), list[int]()
     real = backup.check_cancelled
 

@@ -12,11 +12,14 @@ import anyio
 import postgres_server
 import psycopg
 import pytest
+from anyio.to_thread import run_sync
 from local import table_run
+from local.flows import SLOW, slow_rows
 from local.processes import gone, workers
 from local.servers import process, serve
 from local.table_run import ENV, Database, execute, flow_of
 
+import lume_local
 from lume_local._shared.commit import committed
 from lume_local._worker.databases import postgres as postgresql
 from lume_local._worker.targets import database_target, target_kinds
@@ -103,6 +106,27 @@ async def test_what_is_told_of_such_a_run(tmp_path: Path, database: Database) ->
         assert path.is_dir() or not any(
             secret in path.read_bytes() for secret in (b"s3cret", b"lume:", b"lume@")
         )
+
+
+async def test_a_waiting_run_of_a_backup_is_loaded_once_although_both_servers_execute_it(
+    tmp_path: Path, database: Database
+) -> None:
+    prepare(tmp_path, database, "append")
+    (tmp_path / "flows/slow.v1.toml").write_text(SLOW)
+    (tmp_path / "slow.csv").write_text(slow_rows())
+    async with serve(tmp_path) as wire:
+        slow = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+        await wire.until(slow, "TRANSFORMING")
+        waiting = (await wire.submit("invoices:v1", "b1")).document["id"]
+        await run_sync(lume_local.back_up, tmp_path / ".lume", tmp_path / "copy")
+        await wire.ask("POST", f"/v1/runs/{slow}/cancel")
+        assert (await wire.until(waiting))["status"] == "PARTIAL_FAILED"
+    assert loaded(database) == [(waiting, 297)]
+    lume_local.restore(tmp_path / "copy", tmp_path / "new/.lume")
+    (tmp_path / "flows").rename(tmp_path / "new/flows")
+    async with serve(tmp_path / "new") as wire:
+        assert (await wire.until(waiting))["status"] == "PARTIAL_FAILED"
+    assert loaded(database) == [(waiting, 297)]
 
 
 @contextmanager

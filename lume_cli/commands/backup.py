@@ -1,0 +1,82 @@
+"""`lume backup` and `lume restore`: the data folder of a server, saved and made anew."""
+
+import click
+
+from lume_cli._options import GlobalOptions, output_options
+
+
+@click.command("backup")
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--data", default=".lume", show_default=True, metavar="DIR", help="Data folder of the server to back up."
+)
+@click.option(
+    "--outputs", is_flag=True, help="Also copy the files that runs have written below the data folder."
+)
+@output_options
+@click.pass_obj
+def command(options: GlobalOptions, *, folder: str, data: str, outputs: bool) -> None:
+    """Back up the state and the uploads of a server to DIR, a new folder. The server may be running.
+
+    The server's own key is left out, and no other key is in DIR. Outputs in other folders, databases and object
+    stores are not copied, nor are flow files and the file of keys.
+
+    \b
+    lume backup /backup/lume-2026-11-28 --outputs
+    """
+    from attrs import asdict
+
+    import lume_local
+    from lume_cli._session import CommandSession
+    from lume_local._shared.words import counted
+
+    session = CommandSession(options)
+    made = lume_local.back_up(data, folder, outputs=outputs)
+    if session.data.format == "table":
+        session.data.line(folder)
+    else:
+        session.data.document(asdict(made))
+    what = [counted(made.runs, "run"), counted(made.uploads, "upload")]
+    if made.outputs is not None:
+        what.append(counted(made.outputs, "output file"))
+    session.say.note(
+        f"lume: {', '.join(what)}. The server's own key is not included: after a restore, the server generates "
+        "another"
+    )
+
+
+@click.command("restore")
+@click.argument("folder", metavar="DIR")
+@click.option("--data", required=True, metavar="NEW", help="New data folder: missing or empty.")
+@output_options
+@click.pass_obj
+def restore(options: GlobalOptions, *, folder: str, data: str) -> None:
+    """Make the backup in DIR the data folder of a new server. DIR stays as it is.
+
+    What was done after the backup is lost: those sources count as new. Never restore beside a server that still runs
+    on the earlier data folder: both would process the same sources.
+
+    \b
+    lume restore /backup/lume-2026-11-28 --data .lume
+    """
+    from attrs import asdict
+
+    import lume_local
+    from lume_cli._session import CommandSession
+    from lume_local._shared.words import counted
+
+    session = CommandSession(options)
+    made = lume_local.restore(folder, data)
+    if session.data.format == "table":
+        session.data.line(data)
+    else:
+        session.data.document(asdict(made))
+    session.say.note(
+        f"lume: the state of {made.made_at}: {counted(made.runs, 'run')}, of which the next server executes "
+        f"{made.waiting:,} that had not begun"
+    )
+    if made.active:
+        session.say.warn(
+            f"active at that time: {counted(made.active, 'run')}, which the next server ends as CRASHED. The earlier "
+            "one may have completed them since, so look at their outputs before you submit them again"
+        )

@@ -1,0 +1,263 @@
+"""Backups of a data folder, which a server may be using, and their restoration as another data folder.
+
+A backup is a folder: `backup.json`, `state/runs.sqlite`, `state/values/`, `uploads/` and, on request, `outputs/` with
+what runs have written below the data folder. It is complete or does not exist. No key is in it: that of the server
+(`state/server.json`) stays behind, and so do the folders of active runs. Webhook URLs, in the state, may be secrets.
+"""
+
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, evolve, frozen
+
+from lume_async.errors import ConfigurationError
+from lume_local._options import AnyPath
+from lume_local._runs.sqlite.copies import (
+    CopyError,
+    copied,
+    copied_values,
+    examined,
+    move,
+    move_values,
+    outputs_in,
+)
+from lume_local._runs.sqlite.state_file import STATE_FILE
+from lume_local._runs.times import now_text
+from lume_local._shared import no_links
+from lume_local._shared.commit import explain, sync_file, sync_folder, write_durably
+from lume_local._shared.folders import MANIFEST, named_in
+from lume_local._shared.identity import identity
+
+_ABOUT = "backup.json"
+_STATE, _UPLOADS, _OUTPUTS = "state", "uploads", "outputs"
+_VALUES = "values"
+_BLOCK = 4 * 1024 * 1024
+
+
+@frozen(kw_only=True)
+class Backup:
+    """What a backup holds; `backup.json` in it has the same.
+
+    Attributes:
+        made_at: the time of the state in it, in UTC.
+        release: the version of lume-client that made it.
+        form: the form of the state. A later release can restore it, an earlier one with another form can't.
+        data: the data folder that it was made of.
+        runs: the number of all runs.
+        active: how many of them were being executed. The next server ends them: they are CRASHED.
+        waiting: how many had not begun. The next server executes them.
+        uploads: the number of uploads.
+        outputs: the number of files that runs have written; None if they were not asked for.
+    """
+
+    made_at: str
+    release: str
+    form: int
+    data: str
+    runs: int
+    active: int
+    waiting: int
+    uploads: int
+    outputs: int | None
+
+
+def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False) -> Backup:
+    """Copy the state and the uploads of a data folder, whether a server uses it or not. Blocks.
+
+    Args:
+        data: the data folder of a server.
+        to: the new folder for the backup, outside of `data`.
+        outputs: also copy the files that runs have written below `data`; those in other folders, databases and
+            object stores never are.
+
+    Raises:
+        ConfigurationError: `data` has no state, or a damaged one; `to` exists or can't be written. Nothing is left.
+    """
+    home, copy = _real(data), _real(to)
+    if not (home / _STATE / STATE_FILE).is_file():
+        raise ConfigurationError(
+            f"{home} is not the data folder of a server: it has no {_STATE}/{STATE_FILE}"
+        )
+    if copy.is_relative_to(home):
+        raise ConfigurationError(f"{copy} is in the data folder {home}: a backup belongs elsewhere")
+    if os.path.lexists(copy):
+        raise ConfigurationError(f"{copy} exists: each backup needs a new folder")
+    with _new(copy, f"{home} can't be backed up to {copy}") as draft:
+        state = draft / _STATE / STATE_FILE
+        state.parent.mkdir(mode=0o700)
+        made_at = now_text()
+        found = copied(home / _STATE / STATE_FILE, state)
+        for file in (state, *copied_values(home / _STATE / _VALUES, draft / _STATE / _VALUES)):
+            sync_file(file)
+        about = Backup(
+            made_at=made_at,
+            release=version("lume-client"),
+            data=str(home),
+            **asdict(found),
+            # After the state, so that what its runs refer to is there.
+            uploads=_copy_tree(home / _UPLOADS, draft / _UPLOADS, drafts=False),
+            outputs=_copy_outputs(state, home, draft / _OUTPUTS) if outputs else None,
+        )
+        write_durably(draft / _ABOUT, f"{json.dumps(asdict(about), indent=2)}\n".encode())
+    return about
+
+
+def restore(backup: AnyPath, data: AnyPath) -> Backup:
+    """Make a backup the data folder of a new server. Blocks.
+
+    Runs, rows and outputs are found in the new place, also if it has another path. What was done after the backup is
+    lost: those sources count as new.
+
+    Args:
+        backup: a folder that `back_up` has made. It stays as it is.
+        data: the new data folder, which must not exist or be empty.
+
+    Raises:
+        ConfigurationError: the backup is damaged, incomplete or of a later release; `data` is not empty or can't be
+            written. Nothing is left.
+    """
+    copy, home = _real(backup), _real(data)
+    about, state = _about(copy), copy / _STATE / STATE_FILE
+    if os.path.ismount(home):
+        raise ConfigurationError(f"{home} is a mount point: name a new folder in it")
+    if os.path.lexists(home) and not (home.is_dir() and not any(home.iterdir())):
+        raise ConfigurationError(f"{home} is not empty: a backup is restored to a new folder")
+    with _new(home, f"the backup {copy} can't be restored to {home}") as draft:
+        examined(state)
+        (draft / _STATE).mkdir(mode=0o700)
+        if not _copy(state, draft / _STATE / STATE_FILE):
+            raise CopyError("it is not complete: its state is not a file")
+        for file in (copy / _STATE / _VALUES).glob("*.sqlite"):
+            _copy(file, draft / _STATE / _VALUES / file.name)
+        _move_state(draft / _STATE, Path(about.data), home)
+        uploads = _copy_tree(copy / _UPLOADS, draft / _UPLOADS)
+        outputs = _copy_tree(copy / _OUTPUTS, draft)
+        if uploads < about.uploads or outputs < (about.outputs or 0):
+            raise CopyError(
+                f"it is not complete: {about.uploads:,} uploads and {about.outputs or 0:,} outputs were copied, and "
+                f"{uploads:,} and {outputs:,} are there"
+            )
+        _stamp_outputs(draft, home)
+    return evolve(about, uploads=uploads)
+
+
+def _move_state(folder: Path, old: Path, new: Path) -> None:
+    state, values = folder / STATE_FILE, sorted((folder / _VALUES).glob("*.sqlite"))
+    move(state, old, new)
+    for file in values:
+        move_values(file, state, old, new)
+    for file in (state, *values):
+        sync_file(file)
+
+
+def _about(copy: Path) -> Backup:
+    try:
+        found: dict[str, Any] = json.loads((copy / _ABOUT).read_bytes())
+        return Backup(**{name: found[name] for name in Backup.__annotations__})
+    except OSError as error:
+        why = f"{_ABOUT} can't be read: {explain(error)}"
+    except (ValueError, LookupError, TypeError):
+        why = f"{_ABOUT} is damaged"
+    raise ConfigurationError(f"{copy} is not a backup of lume: {why}")
+
+
+@contextmanager
+def _new(folder: Path, failed: str) -> Iterator[Path]:
+    """A draft of a folder, in place once the block has ended without an error. Raises `ConfigurationError`."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".draft", dir=folder.parent))
+        try:
+            yield draft
+            for inside, _, _ in os.walk(draft):
+                sync_folder(Path(inside))
+            os.rename(draft, folder)
+            sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except CopyError as error:
+        raise ConfigurationError(f"{failed}: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{failed}: {explain(error)}") from None
+
+
+def _copy_outputs(state: Path, home: Path, to: Path) -> int:
+    """Copy the outputs below the data folder that are still those that their runs have written; how many files."""
+    copied = 0
+    for location, noted in outputs_in(state):
+        path = Path(location)
+        if not path.is_relative_to(home) or (to / path.relative_to(home)).exists():
+            continue
+        if _copy(path, to / path.relative_to(home), noted):
+            copied += 1
+            copied += sum(_copy(part, to / part.relative_to(home)) for part in _parts(path))
+    return copied
+
+
+def _parts(path: Path) -> list[Path]:
+    if path.name != MANIFEST:
+        return []
+    with suppress(OSError, ValueError):  # a later run has just replaced it
+        return [path.with_name(name) for name in named_in(path) if Path(name).name == name]
+    return []
+
+
+def _stamp_outputs(draft: Path, home: Path) -> None:
+    """Give outputs the times that identify them: many tools that move backups round them or lose them."""
+    for location, noted in outputs_in(draft / _STATE / STATE_FILE):
+        path = Path(location)
+        size, _, modified = noted.partition("-")
+        if path.is_relative_to(home) and modified.isdecimal():
+            file = draft / path.relative_to(home)
+            with suppress(FileNotFoundError):
+                found = no_links.stat(file)
+                if found.st_size == int(size):
+                    os.utime(file, ns=(found.st_atime_ns, int(modified)))
+
+
+def _copy_tree(folder: Path, to: Path, *, drafts: bool = True) -> int:
+    """Copy all files of a folder, optionally without those whose names begin with a dot; how many. Raises OSError."""
+    copied = 0
+    for inside, _, names in os.walk(folder, onerror=_refuse):
+        for name in names:
+            path = Path(inside, name)
+            copied += (drafts or not name.startswith(".")) and _copy(path, to / path.relative_to(folder))
+    return copied
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _copy(path: Path, to: Path, noted: str | None = None) -> bool:
+    """Copy a file with its times, durably; False if it is gone, or not the one that was noted. Raises OSError."""
+    try:
+        # Without O_NONBLOCK, opening a FIFO would block.
+        handle = no_links.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or noted not in (None, identity(handle)):
+            return False
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with to.open("xb") as out:
+            shutil.copyfileobj(file, out, _BLOCK)
+            out.flush()
+            os.fchmod(out.fileno(), stat.S_IMODE(found.st_mode))
+            os.utime(out.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
+            os.fsync(out.fileno())
+    return True
+
+
+def _real(path: AnyPath) -> Path:
+    return Path(os.path.realpath(path))

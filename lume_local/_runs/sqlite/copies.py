@@ -1,0 +1,211 @@
+"""Copies of the state: made while a server writes it, looked into, and moved to another data folder.
+
+Beside the state file there is a file for each flow with `unique = "ever"`: the values that its runs have accepted
+(see `_worker/targets/earlier_values`). A run notes them before its end is recorded: they are copied after the state.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants.
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import orjson
+from attrs import frozen
+
+from lume_local._runs.records import ACTIVE
+from lume_local._runs.sqlite.schema import VERSION
+
+_PAGES = 1000
+"""Copied at a time; who waits for the end of a cancelled copy waits for no more than these."""
+_SKIPPED = 10**9
+"""More changes than a server can have numbered after the copy was made: clients have seen those numbers."""
+
+
+class CopyError(Exception):
+    """A copy can't be made or used. The message says why."""
+
+
+def copy_state(path: Path, to: Path, check: Callable[[], object] = lambda: None) -> None:
+    """Copy a file of the state, which may be written meanwhile, to a new file. Raises sqlite3.Error.
+
+    Args:
+        check: is called after each part; an exception from it ends the copy.
+    """
+    with (
+        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as state,
+        closing(sqlite3.connect(to)) as into,
+    ):
+        # One transaction, so one state of the file: otherwise SQLite restarts the copy after each commit.
+        state.execute("BEGIN")
+        state.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        state.backup(into, pages=_PAGES, progress=lambda *_: check())
+
+
+@frozen
+class StateCounts:
+    """What a copy holds: its form, and how many runs are in it, of which some were active or had not begun."""
+
+    form: int
+    runs: int
+    active: int
+    waiting: int
+
+
+def copied(path: Path, to: Path) -> StateCounts:
+    """Copy a state file to a new file; what the copy holds. Raises `CopyError`."""
+    with _errors(f"{path} can't be copied"):
+        copy_state(path, to)
+    return examined(to)
+
+
+def copied_values(folder: Path, to: Path) -> list[Path]:
+    """Copy the values of all flows; the new files. Raises `CopyError`, OSError."""
+    files = sorted(folder.glob("*.sqlite"))
+    if files:
+        to.mkdir(mode=0o700)
+    for path in files:
+        with _errors(f"{path} can't be copied"):
+            copy_state(path, to / path.name)
+    return [to / path.name for path in files]
+
+
+@contextmanager
+def _errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise CopyError(f"{what} ({error})") from None
+
+
+def examined(copy: Path) -> StateCounts:
+    """What an undamaged copy holds, which no process writes.
+
+    Raises:
+        CopyError: it is damaged, or in a newer form than this release uses.
+    """
+    with _errors("its state is damaged or can't be read"), closing(_read_only(copy)) as db:
+        form: int = db.execute("PRAGMA user_version").fetchone()[0]
+        if form > VERSION:
+            raise CopyError(f"its state was {written(db, form)}: use the release that wrote it")
+        if not form:
+            raise CopyError("its state is damaged (it holds no tables)")
+        _check(db)
+        counts = dict(db.execute("SELECT status, count(*) FROM runs GROUP BY 1").fetchall())
+    waiting = counts.get("CREATED", 0)
+    return StateCounts(
+        form, sum(counts.values()), sum(counts.get(one, 0) for one in ACTIVE) - waiting, waiting
+    )
+
+
+def _check(db: sqlite3.Connection) -> None:
+    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise CopyError(f"its state is damaged ({verdict})")
+
+
+def written(db: sqlite3.Connection, form: int) -> str:
+    """By which release a state file was written, and which one this is."""
+    try:
+        row = db.execute("SELECT value FROM facts WHERE name = 'written_by'").fetchone()
+    except sqlite3.DatabaseError:  # another form may lack the table
+        row = None
+    by = f"lume-client {row[0][:40]}" if row else "another version of lume-client"
+    return (
+        f"written by {by}, in form {form} of the state; this is lume-client {version('lume-client')}, which uses "
+        f"form {VERSION}"
+    )
+
+
+def outputs_in(copy: Path) -> Iterator[tuple[str, str]]:
+    """The outputs that runs have written and that were not removed: location and identity of each."""
+    query = (
+        "SELECT json_extract(target_locations, '$.' || part), identity FROM outputs JOIN runs USING (run_id) "
+        "WHERE identity != ''"
+    )
+    with closing(_read_only(copy)) as db:
+        for location, identity in db.execute(query):
+            if location is not None:
+                yield location, identity
+
+
+def move(copy: Path, old: Path, new: Path) -> None:
+    """Make a copy the state of another data folder: runs read and wrote there what was in the `old` one.
+
+    Numbers of changes that clients may have seen after the copy was made are skipped. Raises `CopyError`.
+    """
+    try:
+        with _changed(copy, old, new) as db:
+            # Without a digest, the path is part of what identifies a content: then it is unknown.
+            db.execute(
+                "DELETE FROM sources WHERE digest IS NULL AND run_id IN "
+                "(SELECT run_id FROM runs WHERE source_key != moved_key(source_key))"
+            )
+            _move(db, "runs", "target_locations", "moved_locations")
+            keyed = (
+                "SELECT t.name FROM pragma_table_list AS t, pragma_table_info(t.name) AS c WHERE c.name = ?"
+            )
+            for (table,) in db.execute(keyed, ["source_key"]).fetchall():
+                _move(db, table, "source_key", "moved_key")
+            db.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'changes'", [_SKIPPED])
+    except sqlite3.IntegrityError:
+        raise CopyError(
+            f"its runs have read files in {new} and the same files in {old}: restore it to another folder"
+        ) from None
+    except sqlite3.Error as error:
+        raise CopyError(f"it can't be moved to {new} ({error})") from None
+
+
+def move_values(copy: Path, state: Path, old: Path, new: Path) -> None:
+    """The same for the values of a flow, without those of runs that have no output in the state. Raises `CopyError`.
+
+    Such runs were active or had not begun when the state was copied. The counts in `columns`, which have to be high
+    enough, still include them.
+    """
+    with _errors(f"{copy.name} is damaged or can't be moved to {new}"):
+        with closing(sqlite3.connect(copy)) as db:
+            _check(db)
+        with _changed(copy, old, new, beside=state) as db:
+            unknown = (
+                "SELECT number FROM main.runs WHERE run_id NOT IN "
+                "(SELECT run_id FROM state.runs WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED'))"
+            )
+            db.execute(f"DELETE FROM digests WHERE run IN ({unknown})")
+            db.execute(f"DELETE FROM main.runs WHERE number IN ({unknown})")
+            _move(db, "main.runs", "source", "moved_key")
+
+
+@contextmanager
+def _changed(copy: Path, old: Path, new: Path, *, beside: Path | None = None) -> Iterator[sqlite3.Connection]:
+    """A transaction on a copy, with functions for its SQL that move places; another file `beside` it is `state`."""
+    was, now = f"{old}/", f"{new}/"
+    places = re.compile(f"^{re.escape(was)}", re.MULTILINE)  # a key may name several sources
+
+    def moved_key(key: str) -> str:
+        return places.sub(lambda _: now, key)
+
+    def moved_locations(text: str) -> str:
+        found: dict[str, str | None] = orjson.loads(text)
+        below = {part: place for part, place in found.items() if place is not None and place.startswith(was)}
+        moved = {part: f"{now}{place.removeprefix(was)}" for part, place in below.items()}
+        return orjson.dumps(found | moved).decode() if moved else text
+
+    with closing(sqlite3.connect(copy, isolation_level=None)) as db:
+        db.create_function("moved_key", 1, moved_key, deterministic=True)
+        db.create_function("moved_locations", 1, moved_locations, deterministic=True)
+        if beside is not None:
+            db.execute("ATTACH ? AS state", [str(beside)])
+        db.execute("BEGIN IMMEDIATE")
+        yield db
+        db.execute("COMMIT")
+
+
+def _move(db: sqlite3.Connection, table: str, column: str, function: str) -> None:
+    db.execute(f"UPDATE {table} SET {column} = {function}({column}) WHERE {column} != {function}({column})")
+
+
+def _read_only(copy: Path) -> sqlite3.Connection:
+    """Leaves no files beside the copy, which may be on a read-only medium."""
+    return sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro&immutable=1", uri=True)

@@ -1,0 +1,270 @@
+"""A data folder is backed up while its server works, and restored elsewhere after the server is gone."""
+
+import errno
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anyio.to_thread import run_sync
+from local.flows import slow_rows
+from local.servers import process, serve
+from local.wire import Wire
+
+import lume_async
+import lume_local
+from lume_async import DuplicateRunError, LumeError
+from lume_async.errors import ConfigurationError
+from lume_local import Backup, back_up, restore
+from lume_local._runs.sqlite.schema import VERSION
+
+BAD = "id,Email,Age\n1,ann@example.org,31\n2,no address,40\n"
+PARTS = """
+flow = "parts"
+version = "v1"
+[target]
+mapped = "{data}/parts/"
+[columns.id]
+type = "integer"
+"""
+
+ONCE = """
+flow = "once"
+version = "v1"
+[columns.id]
+type = "integer"
+unique = "ever"
+"""
+
+
+@pytest.fixture
+async def made(home: Path, tmp_path: Path) -> Backup:
+    """A backup in `copy`, of a server with a run."""
+    async with serve(home) as wire:
+        await wire.run("people:v1", "people.csv")
+    return back_up(home / ".lume", tmp_path / "copy", outputs=True)
+
+
+async def test_the_restore_drill(home: Path, tmp_path: Path) -> None:
+    """The server is killed after the backup; the new one has another data folder, and a copy without times."""
+    copy, new = tmp_path / "copy", tmp_path / "elsewhere/data"
+    (home / "flows/parts.v1.toml").write_text(PARTS)
+    (home / "slow.csv").write_text(slow_rows())
+    (home / "bad.csv").write_text(BAD)
+    async with process(home) as (server, wire):
+        await wire.ask("PUT", "/v1/uploads/people.csv", data=(home / "people.csv").read_bytes())
+        done = {
+            "upload": await wire.run("people:v1", "upload://people.csv"),
+            "file": await wire.run("people:v1", "people.csv"),
+            "bad": await wire.run("people:v1", "bad.csv"),
+            "parts": await wire.run("parts:v1", "people.csv"),
+        }
+        slow = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+        await wire.until(slow, "TRANSFORMING")
+        waiting = (await wire.submit("parts:v1", "bad.csv")).document["id"]
+        backup = await run_sync(lambda: back_up(home / ".lume", copy, outputs=True))
+        server.kill()
+    counts = (backup.runs, backup.active, backup.waiting, backup.uploads, backup.form)
+    assert counts == (6, 1, 1, 1, VERSION)
+    shutil.rmtree(home / ".lume")
+    for path in copy.rglob("*"):
+        if path.is_file():
+            os.utime(path, (1e9, 1e9))  # as after `tar` or `cp -r`
+    assert restore(copy, new) == backup
+    async with lume_local.serve(home / "flows", new, [home], max_active=1) as after:
+        wire = Wire(after.base_url, after.api_key)
+        async with wire.session:
+            assert (await wire.get(slow)).document["status"] == "CRASHED"
+            assert (await wire.until(waiting))["status"] == "SUCCEEDED"
+            listed = (await wire.ask("GET", "/v1/runs")).document["items"]
+            assert {run["id"] for run in listed} == {slow, waiting, *(run["id"] for run in done.values())}
+        async with after.client() as client:
+            await the_new_server_goes_on(client, home, new, done)
+
+
+async def the_new_server_goes_on(
+    client: lume_async.Client, home: Path, new: Path, done: dict[str, dict[str, Any]]
+) -> None:
+    for flow, source in (("people:v1", "people.csv"), ("people:v1", "upload://people.csv")):
+        with pytest.raises(DuplicateRunError):
+            await client.run(flow, source)
+    runs = {name: await client.run_status(run["id"]) for name, run in done.items()}
+    places = {name: run.metadata.target_locations for name, run in runs.items()}
+    for name, run in done.items():
+        for part, before in run["metadata"]["target_locations"].items():
+            moved = getattr(places[name], part)
+            assert moved == (before and before.replace(str(home / ".lume"), str(new))), name
+            assert moved is None or Path(moved).is_file()
+    assert [row["email"] async for row in runs["upload"].mapped()] == [
+        *("ann@example.org", "bob@example.org", "cy@example.org")
+    ]
+    await runs["upload"].download("mapped", home / "downloaded")
+    assert (home / "downloaded").read_bytes() == Path(places["upload"].mapped or "").read_bytes()
+    manifest = json.loads(Path(places["parts"].mapped or "").read_text())
+    assert all((new / "parts" / part["file"]).is_file() for part in manifest["parts"])
+    assert [row["Email"] async for row in runs["bad"].rejects()] == ["no address"]
+    corrected = await runs["bad"].download("rejects", home / "corrected.csv")
+    corrected.write_text(corrected.read_text().replace("no address", "b@example.org"))
+    mended = await (await runs["bad"].resubmit(corrected)).wait(timeout=30)
+    assert (mended.status, mended.metadata.metrics.rows_read) == ("SUCCEEDED", 1)
+    (home / "fresh.csv").write_text("id,Email,Age\n7,g@example.org,1\n")
+    assert (await (await client.run("people:v1", "fresh.csv")).wait(timeout=30)).status == "SUCCEEDED"
+
+
+async def test_without_outputs_they_are_gone_and_the_rest_works(home: Path, tmp_path: Path) -> None:
+    async with serve(home) as wire:
+        run = await wire.run("people:v1", "people.csv")
+    assert back_up(home / ".lume", tmp_path / "copy").outputs is None
+    restore(tmp_path / "copy", tmp_path / "new")
+    async with (
+        lume_local.serve(home / "flows", tmp_path / "new", [home]) as server,
+        server.client() as client,
+    ):
+        with pytest.raises(LumeError) as gone:
+            [row async for row in (await client.run_status(run["id"])).mapped()]
+        assert getattr(gone.value, "status_code", None) == 410
+        with pytest.raises(DuplicateRunError):
+            await client.run("people:v1", "people.csv")
+
+
+async def test_values_that_are_unique_for_ever_are_known_in_the_new_place(home: Path, tmp_path: Path) -> None:
+    (home / "flows/once.v1.toml").write_text(ONCE)
+    (home / "more.csv").write_text("id\n3\n4\n")
+    async with serve(home) as wire:
+        await wire.ask("PUT", "/v1/uploads/people.csv", data=(home / "people.csv").read_bytes())
+        await wire.run("once:v1", "upload://people.csv")
+    back_up(home / ".lume", tmp_path / "copy")
+    restore(tmp_path / "copy", tmp_path / "new")
+    async with (
+        lume_local.serve(home / "flows", tmp_path / "new", [home], max_active=1) as server,
+        server.client() as client,
+    ):
+        other = await (await client.run("once:v1", "more.csv")).wait(timeout=30)
+        assert other.metadata.metrics.reject_reasons == {"id: repeats the value of an earlier run": 1}
+        again = await (await client.run("once:v1", "upload://people.csv", force_rerun=True)).wait(timeout=30)
+        assert again.status == "SUCCEEDED", "a source does not repeat its own values"
+
+
+def test_a_backup_has_no_key_and_is_for_its_owner_only(made: Backup, home: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    (home / ".lume/state/server.json").write_text("{}")
+    assert sorted(str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()) == [
+        "backup.json",
+        *sorted(
+            f"outputs/{path.relative_to(home / '.lume')}" for path in (home / ".lume/out").rglob("*.parquet")
+        ),
+        "state/runs.sqlite",
+    ]
+    assert copy.stat().st_mode & 0o777 == 0o700
+    assert Backup(**json.loads((copy / "backup.json").read_text())) == made
+    assert (made.runs, made.outputs, made.data) == (1, 1, os.path.realpath(home / ".lume"))
+
+
+async def test_an_output_that_another_run_has_replaced_is_not_taken_for_the_earlier_one(
+    home: Path, tmp_path: Path
+) -> None:
+    async with serve(home) as wire:
+        run = await wire.run("people:v1", "people.csv")
+    Path(run["metadata"]["target_locations"]["mapped"]).write_bytes(b"of somebody else")
+    assert back_up(home / ".lume", tmp_path / "copy", outputs=True).outputs == 0
+    assert not (tmp_path / "copy/outputs").exists()
+
+
+async def test_a_link_among_the_outputs_is_not_followed(home: Path, tmp_path: Path) -> None:
+    async with serve(home) as wire:
+        run = await wire.run("people:v1", "people.csv")
+    output = Path(run["metadata"]["target_locations"]["mapped"])
+    output.unlink()
+    output.symlink_to(home / "people.csv")
+    with pytest.raises(ConfigurationError, match="symbolic link"):
+        back_up(home / ".lume", tmp_path / "copy", outputs=True)
+    assert not (tmp_path / "copy").exists()
+
+
+def in_state(statement: str) -> Callable[[Path], None]:
+    def change(copy: Path) -> None:
+        with closing(sqlite3.connect(copy / "state/runs.sqlite")) as db, db:
+            db.execute(statement)
+
+    return change
+
+
+def damaged(copy: Path) -> None:
+    state = copy / "state/runs.sqlite"
+    content = bytearray(state.read_bytes())
+    content[4096:12288] = bytes(8192)
+    state.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (damaged, "its state is damaged"),
+        (
+            lambda copy: (copy / "state/runs.sqlite").write_bytes(b""),
+            "its state is damaged .it holds no tables",
+        ),
+        (lambda copy: (copy / "state/runs.sqlite").unlink(), "its state is damaged or can't be read"),
+        (
+            in_state("PRAGMA user_version = 99"),
+            f"in form 99 of the state; this is .* uses form {VERSION}: use",
+        ),
+        (lambda copy: (copy / "backup.json").unlink(), "is not a backup of lume: backup.json can't be read"),
+        (
+            lambda copy: (copy / "backup.json").write_text("{}"),
+            "is not a backup of lume: backup.json is damaged",
+        ),
+        (
+            lambda copy: shutil.rmtree(copy / "outputs"),
+            "not complete: 0 uploads and 1 outputs were copied, and 0 and 0",
+        ),
+    ],
+)
+def test_a_bad_backup_is_refused_and_leaves_nothing(
+    made: Backup, tmp_path: Path, change: Callable[[Path], None], message: str
+) -> None:
+    change(tmp_path / "copy")
+    before = set(tmp_path.iterdir())
+    with pytest.raises(ConfigurationError, match=message):
+        restore(tmp_path / "copy", tmp_path / "new")
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_restore_leaves_the_backup_as_it_is(made: Backup, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+
+    def content() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+
+    before = content()
+    (tmp_path / "new").mkdir()  # an empty folder will do
+    restore(copy, tmp_path / "new")
+    assert content() == before
+
+
+def test_folders_that_will_not_do(made: Backup, home: Path, tmp_path: Path) -> None:
+    for to, message in ((tmp_path / "copy", "exists"), (home / ".lume/copy", "is in the data folder")):
+        with pytest.raises(ConfigurationError, match=message):
+            back_up(home / ".lume", to)
+    with pytest.raises(ConfigurationError, match="not the data folder of a server"):
+        back_up(tmp_path, tmp_path / "other")
+    with pytest.raises(ConfigurationError, match="is not empty"):
+        restore(tmp_path / "copy", home / ".lume")
+    with pytest.raises(ConfigurationError, match="is a mount point"):
+        restore(tmp_path / "copy", "/proc")
+
+
+def test_a_full_disk_leaves_nothing(made: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(ConfigurationError, match=r"can't be restored to .*: the disk is full"):
+        restore(tmp_path / "copy", tmp_path / "new")
+    assert set(tmp_path.iterdir()) == before
