@@ -12,7 +12,8 @@ class Aliases:
     """How sources may call a column.
 
     Attributes:
-        names: in the order of the flow. The column's own is one of them, the first if the flow does not list it.
+        names: in the order of the flow. The column's own is one of them, the last if the flow does not list it; but
+            not where one of them is a field within it.
         first: whether the first that a source has is read, if it has several. Else that is an error.
     """
 
@@ -33,9 +34,10 @@ def read_aliases(name: str, table: Table) -> Aliases | None:
             raise FlowError(f"{table.place}.from", f"{one!r} is not a name of 1 to 200 characters")
         if not folded(one):
             raise FlowError(f"{table.place}.from", f"{one!r} has no letter or digit to compare")
-    if names and name not in names:
+    is_within = any(one.lower().startswith(f"{name.lower()}.") for one in names)
+    if names and name not in names and not is_within:
         lower = [one.lower() for one in names]
-        at = lower.index(name.lower()) + 1 if name.lower() in lower else 0
+        at = lower.index(name.lower()) + 1 if name.lower() in lower else len(names)
         names = [*names[:at], name, *names[at:]]
     return Aliases(tuple(names), is_first) if names else None
 

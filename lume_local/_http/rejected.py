@@ -220,6 +220,8 @@ class RejectedApi:
             if not known:
                 raise Problem("flow-version-not-found", f"there is no version of a flow {flow!r}")
             to = known[-1].ref
+        if ":" not in to:
+            to = f"{flow}:{to}"
         if to.rpartition(":")[0] != flow:
             raise requests.field_problem("to", f"must be a version of {flow}, such as {flow}:v2")
         version, _ = await require_flow(self._flows.runnable(to))

@@ -16,6 +16,10 @@ from lume_local._mapping.target import Json, MappingTarget
 _WIDTH = 110
 _ORDER = ("source", "target", "rejects", "engine", "columns", "rules", "expect", "seeds")
 _KEY_FOR_LOOKUPS = "source"
+_OF_ANY_FORMAT = ("uri", "where", "identity")
+"""What a flow says of its source whatever the format: the next version keeps it."""
+_PLACES = ("members", "json", "xml", "excel", "fixed")
+"""Where in a file the table is: what a sample needs, its version must have."""
 
 
 def definition_of(
@@ -122,8 +126,10 @@ def _next(target: MappingTarget, columns: Sequence[ColumnProposal], sample: Samp
             if not _is_taken(found["columns"], column.name, source):
                 found["columns"][column.name] = entry
     if source_differs(target, sample):
-        uri = {key: found["source"][key] for key in ("uri",) if key in found.get("source", {})}
-        found["source"] = {**found.get("source", {}), **sample.source, **uri}
+        source = found.get("source", {})
+        kept = {key: one for key, one in source.items() if key in _OF_ANY_FORMAT}
+        is_same_format = source.get("format", "csv") == sample.source.get("format", "csv")
+        found["source"] = {**(source if is_same_format else {}), **sample.source, **kept}
     return found
 
 
@@ -164,6 +170,8 @@ def _only_name(sql: str, name: str) -> list[str] | None:
 def source_differs(target: MappingTarget, sample: SampleSeen) -> bool:
     """Whether the sample is written in another way than the flow version reads."""
     source = (target.base or {}).get("source", {})
+    if any(source.get(key) != sample.source[key] for key in _PLACES if key in sample.source):
+        return True
     defaults = {"format": "csv", "csv": {"delim": ",", "encoding": "utf-8"}}
     for key, default in defaults.items():
         given = sample.source.get(key, default if key == "format" else {})

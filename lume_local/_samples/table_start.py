@@ -15,7 +15,7 @@ _FILLED = 0.8
 _SPARSE = 0.5
 """The share below which the first row is rather a title."""
 _MARKS = ("#", "//", "--", "%")
-_TYPED = re.compile(r"[^\w(]{0,3}[-+(]?\d[\d.,:/ -]*\W{0,3}|true|false|yes|no", re.IGNORECASE)
+_TYPED = re.compile(r"[^\w(]{0,3}[-+(]?\d[\d.,:/ -]*\W{0,3}|true|false", re.IGNORECASE)
 """A number, a date or the like, which no header has."""
 _TOTAL = re.compile(
     r"(?:(?:grand|sub|end)[ -]?)?(?:total|totals|sum|summe|gesamt|gesamtsumme|insgesamt|somme|totale|suma|soma)\b"
@@ -106,7 +106,10 @@ def start_of(rows: Sequence[Sequence[str]], lines: Sequence[str] = ()) -> Start:
         is_title = filled[first] < _SPARSE * usual
         found = found if is_title and typed < filled[found] else first
     names = list(rows[found]) if rows else []
-    return Start(found, names, comment, is_sure, bool(comment) and found == first)
+    # A line of delimiters alone is a row to the engine, with nothing in it.
+    above = zip(lines[:found], is_comment, strict=False)
+    is_below_comments = bool(comment) and all(skipped or not line.strip(" \r\n") for line, skipped in above)
+    return Start(found, names, comment, is_sure, is_below_comments)
 
 
 def _comment_mark(rows: Sequence[Sequence[str]], lines: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ import polars
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from local.flows import people
 from local.mapping.proposals import chosen, for_columns, proposed, sources
 from local.table_run import ENV, Database
 
@@ -327,6 +328,21 @@ def test_a_sample_of_every_format(tmp_path: Path, name: str) -> None:
     found = proposed(of_schema(schema, "c", "v1", "the schema"), tmp_path / name)
     assert sources(found) == {"email": ["Mail"], "city": ["Ort"]}
     assert found["samples"][0]["rows"] == 1
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.ndjson"])
+def test_the_next_version_reads_a_sample_of_another_format(tmp_path: Path, name: str) -> None:
+    """Without what the earlier one said of its own, and with what it said of any source."""
+    path = tmp_path / name
+    FORMATS[name](path)
+    columns = {"email": {"from": ["Mail"]}, "city": {"from": ["Ort"]}}
+    source = {"csv": {"delim": ";"}, "header": "find", "footer": {"rows": 1}, "where": "true"}
+    base = people(columns=columns, source=source)
+    found = proposed(of_flow(read_definition(base)), path)["definition"]["source"]
+    assert found["format"] in ("excel", "ndjson")
+    assert found["where"] == "true"
+    assert {"csv", "header", "footer"}.isdisjoint(found)
+    read_definition(base | {"source": found})
 
 
 def test_a_table_is_a_target_and_its_values_are_evidence(tmp_path: Path, database: Database) -> None:

@@ -230,3 +230,16 @@ def test_files_over_shards_that_call_it_differently(tmp_path: Path, monkeypatch:
         "email": ["E-Mail", "EMAIL"],
         "amount": ["Betrag", "amount"],
     }
+
+
+def test_the_listed_names_come_before_the_own_one(tmp_path: Path) -> None:
+    columns = {"customer": {"from": {"first": ["client"]}}}
+    assert execute(tmp_path, b"customer,client\na,b\n", columns=columns).mapped == [("b",)]
+
+
+@pytest.mark.parametrize("names", [["customer.name"], {"first": ["customer.name"]}])
+def test_a_field_within_an_object_of_the_columns_name(tmp_path: Path, names: Any) -> None:
+    """The object is not another spelling of the column."""
+    content = b'{"customer": {"name": "Ann", "age": 3}}\n'
+    result = execute(tmp_path, content, columns={"customer": {"from": names}}, source={"format": "ndjson"})
+    assert result.mapped == [("Ann",)]

@@ -34,8 +34,8 @@ def header_not_found(flow: dict[str, Any], shown: str, lines: list[tuple[int, li
         for number, cells in best
     )
     return (
-        f"no header in the first {LOOKED_AT} lines of {shown}: {near or 'it is empty'}. Fix the file or header in "
-        f"[source]{NEW}"
+        f"no header in the first {LOOKED_AT} lines of {shown}: {near or 'none has cells to compare'}. Fix the file "
+        f"or header in [source]{NEW}"
     )
 
 
