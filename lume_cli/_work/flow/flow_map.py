@@ -1,13 +1,13 @@
 """The work of `lume flow map`."""
 
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from lume_async import ConfigurationError
+from lume_async._base.platform import command_line
 from lume_cli._session import CommandSession
 from lume_cli._work.flow import flow_write
 from lume_local import FlowError, ProposedFlow, propose
@@ -62,5 +62,6 @@ def write(
     for seed, text in found.seeds.items():
         flow_write.write(Path(seed), text, force=force)
         session.say.note(f"wrote {seed}: correct its column target where a value means something else")
-    sample = shlex.quote(str(samples[0]))
-    session.say.note(f"wrote {path}; next: lume flow try {shlex.quote(str(path))} {sample}")
+    session.say.note(
+        f"wrote {path}; next: {command_line(['lume', 'flow', 'try', str(path), str(samples[0])])}"
+    )
