@@ -38,6 +38,8 @@ _MOST_RUNS = 10_000
 _AT_ONCE = 32
 """Runs whose rows are gathered by one job."""
 _ATTEMPTS = 3
+_OF_OBJECTS = ("ndjson", "json", "xml")
+"""Formats whose rows have no header: a member that one lacks is NULL."""
 _OWN_PLACE = ("{run_id}", "{source_path}")
 
 
@@ -86,6 +88,14 @@ class Tried:
     rejected_for: dict[str, int] = field(factory=dict)
     messages: list[str] = field(factory=list)
     unread: list[UnreadRows] = field(factory=list)
+
+
+@frozen
+class _Readable:
+    """The fields of the job that reads the rejects of a run, and whether its source was a table with a header."""
+
+    job: Json
+    is_table: bool
 
 
 @frozen
@@ -175,18 +185,9 @@ class Replays:
 
     async def _gather(self, into: _Gathered, found: Sequence[RowsOfRun], draft: Path, to: Flow) -> None:
         reads = [await self._read(one) for one in found]
-        parts = [
-            {"read": read, "rows": as_text(one.rows)}
-            for one, read in zip(found, reads, strict=True)
-            if isinstance(read, dict)
-        ]
-        source = to.source
-        csv = {"delim": source.delim, "quote": source.quote, "escape": source.escape}
-        csv = csv if source.format == "csv" else {} if source.format in ("ndjson", "json") else PLAIN
-        is_marked = source.format == "csv" and source.encoding != "utf-8"
-        answers = iter((await self._reader.gather(Gather(parts, str(draft), csv, is_marked))).parts)
-        for one, read in zip(found, reads, strict=True):
-            for file in next(answers) if isinstance(read, dict) else [asdict(read)]:
+        answers = await self._copied(found, reads, draft, to)
+        for n, (one, read) in enumerate(zip(found, reads, strict=True)):
+            for file in answers[n] if isinstance(read, _Readable) else [asdict(read)]:
                 if "kind" in file:
                     count = one.rows.bit_count()
                     into.unread.append(UnreadRows(one.run_id, count, file["kind"], file["problem"]))
@@ -196,8 +197,38 @@ class Replays:
                 claims = into.files.setdefault(Path(file["path"]), [])
                 claims.append(Claim(one.seq, _count(claims), of_text(file["rows"])))
 
-    async def _read(self, one: RowsOfRun) -> Json | UnreadRows:
-        """The fields of the job that reads the rejects of a run."""
+    async def _copied(
+        self, found: Sequence[RowsOfRun], reads: Sequence[_Readable | UnreadRows], draft: Path, to: Flow
+    ) -> dict[int, list[Json]]:
+        """What came of each run whose rejects can be read, by its place among `found`.
+
+        Rows of tables that become objects are kept apart: an object may lack a member, but a table that lacks a
+        column is refused, and not read as NULLs.
+        """
+        answers: dict[int, list[Json]] = {}
+        source = to.source
+        csv = {"delim": source.delim, "quote": source.quote, "escape": source.escape}
+        csv = csv if source.format == "csv" else {} if source.format in ("ndjson", "json") else PLAIN
+        is_marked = source.format == "csv" and source.encoding != "utf-8"
+        for is_table in (False, True):
+            chosen = {
+                n: read
+                for n, read in enumerate(reads)
+                if isinstance(read, _Readable)
+                and is_table == (read.is_table and source.format in _OF_OBJECTS)
+            }
+            if not chosen:
+                continue
+            parts = [{"read": read.job, "rows": as_text(found[n].rows)} for n, read in chosen.items()]
+            job = (
+                Gather(parts, f"{draft}-table", PLAIN, is_table=True)
+                if is_table
+                else Gather(parts, str(draft), csv, is_marked)
+            )
+            answers |= zip(chosen, (await self._reader.gather(job)).parts, strict=True)
+        return answers
+
+    async def _read(self, one: RowsOfRun) -> _Readable | UnreadRows:
         run = await self._store.require(one.run_id)
         identity = await self._store.outputs.identity(run.run_id, "rejects")
         location, count = run.target_locations.get("rejects"), one.rows.bit_count()
@@ -207,7 +238,8 @@ class Replays:
             )
         flow = self._flows.parsed(run.flow_version)
         job = read_output(run, flow, "rejects", identity or "", limit=1)
-        return asdict(evolve(job, path=self._roots.output(job.path)))
+        fields = asdict(evolve(job, path=self._roots.output(job.path)))
+        return _Readable(fields, flow.source.format not in _OF_OBJECTS)
 
     # -- runs
 

@@ -130,12 +130,14 @@ class Gather:
         target: of the files; each name is this with the digest of its columns behind it, and its suffix.
         csv: the dialect of the files; empty if they are NDJSON.
         is_marked: whether a file begins with a byte order mark.
+        is_table: whether CSV files get a column by which their reader knows that these were rows of a table.
     """
 
     parts: list[Json]
     target: str
     csv: dict[str, str]
     is_marked: bool = False
+    is_table: bool = False
 
 
 @frozen

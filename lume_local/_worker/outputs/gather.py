@@ -25,6 +25,7 @@ from lume_local._worker.outputs.pages import TooLarge, open_output, opened
 from lume_local._worker.outputs.row_json import LINE, RAW, REASONS, ROW, Broken, OutputRow
 from lume_local._worker.sources.files import BOM, is_utf8_name
 from lume_local._worker.sources.formats.text.dialect import Dialect
+from lume_local._worker.sources.mending.resent import TABLE
 from lume_local._worker.sources.places.held import named
 
 _BLOCK = 4 * 1024 * 1024
@@ -42,7 +43,8 @@ def _gathered(job: Gather, read: Read, rows: int) -> list[Json]:
         with open_output(read.path, read.folder) as place:
             if read.identity and read.identity != place.identity():
                 raise Broken("the file has been changed since the run wrote it")
-            if not _by_lines(files, read, place.path, rows):
+            # As lines they would lack the column that marks a table.
+            if job.is_table or not _by_lines(files, read, place.path, rows):
                 files.undo()
                 _row_by_row(files, read, place.path, rows)
     except BaseException as error:
@@ -201,7 +203,9 @@ def _row_by_row(files: _Files, read: Read, path: Path, rows: int) -> None:
         for number, row in enumerate(all_rows):
             found += 1
             if number < len(flags) and flags[number]:
-                header, record = _as_json(row) if dialect is None else _as_csv(row, dialect)
+                header, record = (
+                    _as_json(row) if dialect is None else _as_csv(row, dialect, files.job.is_table)
+                )
                 files.add(header, record, number, b"\1")
     if found != read.rows:
         raise Broken(f"the run wrote {read.rows:,} rows, and the file has {found:,}")
@@ -212,11 +216,11 @@ def _as_json(row: OutputRow) -> tuple[_Header, bytes]:
     return _Header(), own[:-1] + (b"}" if row.body == b"{}" else b"," + row.body[1:]) + b"\n"
 
 
-def _as_csv(row: OutputRow, dialect: Dialect) -> tuple[_Header, bytes]:
+def _as_csv(row: OutputRow, dialect: Dialect, is_table: bool) -> tuple[_Header, bytes]:
     values: dict[str, Any] = json.loads(row.body, parse_float=str, parse_int=str)
     raw = values.pop(RAW, None)
     columns = {name: value for name, value in values.items() if not name.lower().startswith(RESERVED)}
-    more = {} if raw is None else {RAW: raw}
+    more = ({TABLE: None} if is_table else {}) | ({} if raw is None else {RAW: raw})
     names = [ROW, LINE, REASONS, *columns, *more]
     own = [row.row, row.line, row.reasons]
     fields = (_field(_text(value), dialect) for value in (*own, *columns.values(), *more.values()))

@@ -123,6 +123,40 @@ async def test_rows_of_different_layouts_and_malformed_lines_are_replayed(wire: 
     assert len(await rows(wire, state="replayed")) == 4
 
 
+OF_OBJECTS = WITHOUT_RULE.replace("[columns.id]", '[source]\nformat = "{format}"\n{more}[columns.id]', 1)
+XML = 'xml = { records = "rows/row" }\n'
+
+
+@pytest.mark.parametrize("format", ["ndjson", "json", "xml"])
+@pytest.mark.parametrize(
+    ("reads", "why"),
+    [
+        ("home.city", "the rejected rows have no column 'city' or 'home.city', which people:v2 reads"),
+        ("Email.domain", "the rejected rows have texts in 'Email', of which the flow reads 'Email.domain'"),
+    ],
+)
+async def test_rows_of_a_table_that_become_objects(
+    wire: Wire, home: Path, format: str, reads: str, why: str
+) -> None:
+    """Those of a table that lacks what the version reads stay open; it is no object that may lack a member."""
+    await dirty(wire, home)
+    text = OF_OBJECTS.format(format=format, more=XML if format == "xml" else "")
+    city = f'[columns.city]\nfrom = ["{reads}"]\n[columns.id]'
+    await registered(wire, text.replace("[columns.id]", city))
+    body = {"flow": "people", "reason": NOT_AN_ADDRESS}
+    tried = (await wire.ask("POST", "/v1/replays", json=body | {"dry_run": True})).document
+    assert (tried["rows"], tried["passed"]) == (3, 0)
+    assert tried["messages"][0].startswith(why)
+    done = await replayed(wire, reason=NOT_AN_ADDRESS)
+    assert [(await wire.until(run["id"]))["status"] for run in done["runs"]] == ["FAILED"]
+    assert (await inbox(wire))[None] == 4
+    await registered(wire, text.replace('"v2"', '"v3"'))
+    done = await replayed(wire, reason=NOT_AN_ADDRESS)
+    assert (done["to"], done["rows"], len(done["runs"])) == ("people:v3", 3, 1)
+    assert await inbox(wire) == {None: 2, TOO_OLD: 1, "malformed line: too few columns": 1}
+    assert [one["id"] for one in await rows(wire, state="replayed")] == ["2", "5"]
+
+
 async def test_a_row_that_is_mended_is_closed_and_one_left_out_stays_open(wire: Wire, home: Path) -> None:
     run = await dirty(wire, home)
     header = "_lume_row,_lume_line,_lume_reasons,id,Email,Age,_lume_raw\n"

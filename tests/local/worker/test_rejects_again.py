@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from components import package
 from local.one_run import execute
 
+from lume_async._run.row_text import CsvDialect
 from lume_local._worker.engine import RunFailed
 
 if sys.version_info >= (3, 14):
@@ -234,6 +236,53 @@ def test_rejects_of_objects_in_csv(tmp_path: Path, format: str) -> None:
     again = execute(tmp_path / "b", mended(first.rejects_file), source=source, columns=SEEN)
     assert (again.mapped, again.metrics["rows_rejected"]) == (want, 0)
     assert again.metrics["source"]["records"] == 4
+
+
+WITHIN: dict[str, Any] = {
+    "id": {"type": "integer"},
+    "city": {"from": ["address.city"]},
+    "zip": {"sql": '"address.zip"'},
+    "tag": {"sql": '"tags.0"'},
+    "note": {},
+}
+
+
+@pytest.mark.parametrize("format", ["ndjson", "json"])
+def test_what_is_within_objects_in_csv(tmp_path: Path, format: str) -> None:
+    """A cell with an object is that object, if the flow reads within it, and a text if it is none."""
+    changes: dict[str, Any] = {"source": {"format": format}, "columns": WITHIN}
+    rows = [
+        '{"id": "x", "address": {"city": "Kiel", "zip": 12345678901234567.890}, "tags": ["b"], "note": {"k": 1}}',
+        '{"id": "x", "address": {\n"city": "{Ulm}"}, "tags": [], "note": "[2]"}',
+        '{"id": "x", "address": "{Hof}", "tags": "a"}',
+    ]
+    rows = [row.replace("\n", " ") for row in rows] if format == "ndjson" else rows
+    good = json_rows(tmp_path, *(row.replace('"x"', "7") for row in rows))
+    want = execute(tmp_path / "want", good, **changes).mapped
+    assert want[0][:4] == (7, "Kiel", "12345678901234567.890", "b")
+    lines = json_rows(tmp_path, '{"id": 1, "note": "."}', *rows)
+    first = execute(tmp_path / "a", lines, rejects_suffix=".ndjson", **changes)
+    found = [json.loads(line, parse_float=Decimal) for line in first.rejects_file.splitlines()]
+    # As `lume rejects -o csv` writes them, and `Run.resubmit` the rows that it is given.
+    corrected = "".join(CsvDialect().lines([{**row, "id": 7} for row in found]))
+    assert execute(tmp_path / "b", corrected, **changes).mapped == want
+    sent = "".join(CsvDialect().lines([{"_lume_row": None, "id": 1}, *found]))
+    again = execute(tmp_path / "c", sent, rejects_suffix=".ndjson", **changes)
+    left = [json.loads(line) for line in again.rejects_file.splitlines()]
+    assert [one["address"] for one in left] == [json.loads(row)["address"] for row in rows]
+    assert [one["tags"] for one in left] == [["b"], [], "a"]
+
+
+def test_what_is_within_an_object_that_was_edited(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"source": {"format": "ndjson"}, "columns": WITHIN}
+    cell = '"{\r\n""city"":\n""Hof"", ""city"": 1}"'
+    again = execute(
+        tmp_path,
+        '_lume_row,id,address,tags\n1,1,"{\n""city"": ""Ulm""\n}",\n2,2,{city: Ulm},\n3,3,' + cell + ",\n",
+        **changes,
+    )
+    assert [row[:2] for row in again.mapped] == [(1, "Ulm"), (2, None)]
+    assert again.metrics["reject_reasons"] == {"malformed line: repeats a key": 1}
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".ndjson", ".parquet"])

@@ -12,6 +12,8 @@ from lume_local._worker.sources.formats.text.dialect import Dialect
 
 RAW = f"{RESERVED}raw"
 """The column of a rejects file that holds the text of a malformed line."""
+TABLE = f"{RESERVED}table"
+"""A column that only files of replays have: their rows, which are to become objects, were those of a table."""
 
 OF_REJECTS: dict[str, Any] = {"header": asdict(HeaderSettings()), "comment": "", "footer": None}
 """Where the table of rejects is, wherever that of their source was: in a compiled flow's terms."""

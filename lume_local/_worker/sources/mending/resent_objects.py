@@ -1,18 +1,22 @@
 """CSV rejects of objects that are sent again: each row becomes an object, and all are read as their source was."""
 
+from typing import Any
+
 import orjson
 from attrs import evolve
 
 from lume_local._flow.definition import RESERVED
-from lume_local._worker.sources.formats.names import column_trouble
+from lume_local._worker.sources.formats.names import column_trouble, spellings
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.strict_json import NotARow, strict_line
 from lume_local._worker.sources.formats.text.csv import names_of, split_records
 from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.intake import Account, Reading
-from lume_local._worker.sources.mending.resent import FILLED_IN, RAW
+from lume_local._worker.sources.mending.resent import FILLED_IN, RAW, TABLE
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
+
+_HOW = "Replay them through a version that reads the columns that they have"
 
 
 def read_resent_objects(reading: Reading) -> Layout:
@@ -23,7 +27,10 @@ def read_resent_objects(reading: Reading) -> Layout:
         if names.count(name) > 1:
             found = [n for n, one in enumerate(names) if one == name]
             raise SourceError(column_trouble(flow, reading.shown, name, place, names, found))
-    objects = ResentObjects(names, dialect)
+    is_table = TABLE in names
+    if is_table:
+        _check_table(flow, names)
+    objects = ResentObjects(names, dialect, _nested(flow, names if is_table else []), is_table=is_table)
     lines = split_records(reading, dialect, objects, copied=True).copy.path
     counted, folder = Account(0), reading.folder / "objects"
     folder.mkdir()
@@ -44,15 +51,46 @@ def read_resent_objects(reading: Reading) -> Layout:
     return layout
 
 
+def _nested(flow: dict[str, Any], plain: list[str]) -> dict[str, str]:
+    """The members within which the flow reads something, each with that: what is before the first dot of a name.
+
+    Args:
+        plain: the columns that are read as they are, even if they have dots.
+    """
+    spelled = (spellings(flow, name) for name in flow["sources"])
+    read = (one for each in spelled if set(each).isdisjoint(plain) for one in each)
+    return {one.partition(".")[0]: one for one in read if "." in one}
+
+
+def _check_table(flow: dict[str, Any], names: list[str]) -> None:
+    """Refuse a table without what the flow reads: a member may be absent, a column is not. Raises `SourceError`."""
+    columns = [name for name in names if not name.lower().startswith(RESERVED)]
+    for name, place in flow["sources"].items():
+        read = spellings(flow, name)
+        if {there for one in read for there in (one, one.partition(".")[0])}.isdisjoint(columns):
+            listed = ", ".join(map(repr, columns[:30])) + (", …" if len(columns) > 30 else "")
+            raise SourceError(
+                f"the rejected rows have no column {' or '.join(map(repr, read[:10]))}, which {flow['ref']} reads "
+                f"({place}). Found: {listed}. {_HOW}"
+            )
+
+
 class ResentObjects:
     """Makes a line of NDJSON of a record. See `Rewriter`.
 
     A flow sees every value as a text or NULL. So the object has texts: to the flow they are what numbers, booleans
     and objects would be. What is empty and not quoted is NULL.
+
+    Args:
+        nested: the columns whose objects and arrays are made of their text again, since the flow reads within them;
+            with what it reads there.
+        is_table: whether no text may stand there, as it is the column of another layout.
     """
 
-    def __init__(self, names: list[str], dialect: Dialect) -> None:
-        self._dialect = dialect
+    def __init__(
+        self, names: list[str], dialect: Dialect, nested: dict[str, str], *, is_table: bool = False
+    ) -> None:
+        self._dialect, self._nested, self._is_table = dialect, nested, is_table
         self._raw_at = next((n for n, name in enumerate(names) if name.lower() == RAW), None)
         self._members = [(n, name) for n, name in enumerate(names) if not name.lower().startswith(RESERVED)]
         self.record = dialect.record(len(names))
@@ -64,7 +102,8 @@ class ResentObjects:
         fields = self._dialect.split(record)
         raw = b"" if self._raw_at is None else self._dialect.value(fields[self._raw_at])
         values = {
-            name: self._dialect.value(fields[n]).decode() if fields[n] else None for n, name in self._members
+            name: self._member(name, self._dialect.value(fields[n])) if fields[n] else None
+            for n, name in self._members
         }
         if not raw:
             return self._line(orjson.dumps(values))
@@ -75,6 +114,22 @@ class ResentObjects:
         except NotARow as error:
             return error.why + (FILLED_IN if any(values.values()) else ""), raw
         return self._line(line)
+
+    def _member(self, name: str, cell: bytes) -> str | orjson.Fragment:
+        within = self._nested.get(name)
+        if within is None:
+            return cell.decode()
+        try:
+            if not isinstance(orjson.loads(cell), dict | list):
+                raise ValueError
+        except ValueError:
+            if self._is_table:
+                raise SourceError(
+                    f"the rejected rows have texts in {name!r}, of which the flow reads {within!r}. {_HOW}"
+                ) from None
+            return cell.decode()
+        # As it is written, so that numbers keep their digits. Line ends can only be between its parts.
+        return orjson.Fragment(cell.replace(b"\r", b" ").replace(b"\n", b" "))
 
     def _line(self, line: bytes) -> tuple[str, bytes]:
         self.longest = max(self.longest, len(line))
