@@ -317,10 +317,12 @@ class Model:
 
 
 @examples(300)
-@given(dice=st.randoms(use_true_random=False), steps=st.integers(1, 40))
-def test_the_ledger_is_what_a_model_says(dice: random.Random, steps: int) -> None:
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 40))
+def test_the_ledger_is_what_a_model_says(seed: int, steps: int) -> None:
     async def go(store: SqliteStore) -> None:
-        model = Model(store, dice)
+        model = Model(
+            store, random.Random(seed)
+        )  # not drawn: the ids of runs, and so their order, are not the same
         for _ in range(steps):
             await model.step()
 

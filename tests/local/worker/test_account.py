@@ -30,8 +30,8 @@ def test_what_was_counted(tmp_path: Path) -> None:
 def test_rows_that_are_read_and_were_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
-    def miscounted(*arguments: Any) -> Intake:
-        intake = read_source(*arguments)
+    def miscounted(*arguments: Any, **named: Any) -> Intake:
+        intake = read_source(*arguments, **named)
         intake.account.records += more
         return intake
 

@@ -83,6 +83,7 @@ def test_three_gigabytes_in_three_megabytes(tmp_path: Path, part: str) -> None:
     ],
     ids=["cells", "no rows", "text", "names"],
 )
+@pytest.mark.timeout(240)  # 67 MB of tags are parsed
 def test_a_sheet_with_an_endless_row(tmp_path: Path, block: bytes, end: bytes) -> None:
     content = bomb(SHEET, HEAD + ROW + (b"<row>" if end else b""), block, 100, end)
     with pytest.raises(
