@@ -20,7 +20,12 @@ KINDS: dict[str, type[Target]] = {
     S3: S3Target,
     STORE: StoreTarget,
 }
-_STEPS: dict[str, type[StepKind]] = {**KINDS, VALUES: EarlierValues}
+
+
+def _kind_of(step: Step) -> type[StepKind]:
+    """What carries out a step: a target, or the values that no later row may repeat."""
+    kind = step["kind"]
+    return EarlierValues if kind == VALUES else KINDS[kind]
 
 
 def target_of(part: str, place: dict[str, Any], run_id: str) -> Target:
@@ -35,7 +40,7 @@ def publish(record: dict[str, Any], folder: Path) -> None:
     """
     steps, before, why = record["steps"], commit.done(folder), commit.overtaken(folder)
     for number, step in enumerate(steps[before:], before + 1):
-        _STEPS[step["kind"]].publish(step | {"overtaken": why} if why else step)
+        _kind_of(step).publish(step | {"overtaken": why} if why else step)
         if step["kind"] in (S3, STORE) and number < len(steps):
             commit.note_done(folder, number)
 
@@ -54,7 +59,7 @@ def abandon(folder: Path) -> None:
     for step in commit.begun(folder):
         # An upload without an id is identified by excluding those of other runs.
         others = {"others": commit.begun_by_others(folder)} if "since" in step else {}
-        _STEPS[step["kind"]].abandon(step | others)
+        _kind_of(step).abandon(step | others)
     commit.forget_begun(folder)
 
 

@@ -391,7 +391,7 @@ class Note:
     def abandon(step):
         Path(step["path"]).open("a").write("abandoned ")
 
-target_kinds._STEPS["note"] = Note
+target_kinds.KINDS["note"] = Note
 _worker.main()
 """
 

@@ -357,6 +357,9 @@ def laid(rng: random.Random) -> tuple[Sheet, dict[str, Any], list[tuple[str, int
             add("footer", "Total", 1)
             if rng.random() < 0.3:
                 add("comments", "# end")
+    while not rows[-1]:  # what stands behind the last row of a sheet is not in the file
+        rows.pop()
+        skipped["blank"] -= 1
     if excel:
         source["excel"] = excel
     return Sheet(rows, merged=merged), source, mapped, {key: n for key, n in skipped.items() if n}
