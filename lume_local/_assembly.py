@@ -158,13 +158,9 @@ async def _running(
     async with task_group() as upkeep, pool.running(), reader.running():
         await _load_flows(settings, flows, pool)
         await replays.clear()
-        upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
-        upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
         upkeep.start_soon(late.carry_out)
         upkeep.start_soon(Leftovers(settler, paths, health).undo_all)
-        upkeep.start_soon(sweep_daily, LostRejects(store, places).check, "looking for rejects", health)
-        upkeep.start_soon(sweep_daily, uploads.remove_abandoned, "removing abandoned uploads", health)
-        _remove_old_files(upkeep, OldFiles(store, places), settings, health)
+        _start_upkeep(upkeep, settings, store, uploads, health)
         async with (
             sender.running(),
             runner.running(),
@@ -177,7 +173,16 @@ async def _running(
         upkeep.cancel_scope.cancel()
 
 
-def _remove_old_files(upkeep: TaskGroup, files: OldFiles, settings: ServerSettings, health: Health) -> None:
+def _start_upkeep(
+    upkeep: TaskGroup, settings: ServerSettings, store: Store, uploads: Uploads, health: Health
+) -> None:
+    """What is done hourly or daily as long as the server runs."""
+    places = settings.places
+    files = OldFiles(store, places)
+    upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
+    upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
+    upkeep.start_soon(sweep_daily, LostRejects(store, places).check, "looking for rejects", health)
+    upkeep.start_soon(sweep_daily, uploads.remove_abandoned, "removing abandoned uploads", health)
     for keep, remove, what in (
         (settings.keep_uploads, files.remove_uploads, "removing old uploads"),
         (settings.keep_output, files.remove_outputs, "removing old outputs"),

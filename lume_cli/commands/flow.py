@@ -140,8 +140,8 @@ def init(
 ) -> None:
     """Write a commented flow file with columns and types inferred from a SAMPLE.
 
-    SAMPLE is text (CSV, columns of fixed width, NDJSON, JSON or XML), optionally compressed with gzip, or
-    Parquet or Excel (.xlsx).
+    SAMPLE is text (CSV, columns of fixed width, NDJSON, JSON or XML), optionally compressed with gzip; Parquet; a
+    workbook (.xlsx, .xls, .xlsb or .ods); or a ZIP archive of such files.
 
     \b
     lume flow init customers.csv --name customer_cleaner -o flows/

@@ -36,7 +36,7 @@ def command(
     dry_run: bool,
     waiting: Waiting | None,
 ) -> None:
-    """Send the open rejected rows of FLOW through one of its versions, as they were. Print the ids of the runs.
+    """Send the open rejected rows of FLOW through one of its versions, as they were, and print the runs.
 
     FLOW is a name without a version; rows of all its versions are replayed, those with the same columns by one run.
     Each row is accepted once, even if this command or the server is killed: repeat it for the rows that are still

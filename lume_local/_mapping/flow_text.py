@@ -202,7 +202,11 @@ def file_text(
         *_comment(
             f"Proposed for {target.shown} from {shown}: review every column, then run `lume flow try`."
         ),
-        *(line for doubt in doubts for line in _comment(f"Decide: {doubt}.")),
+        *(
+            line
+            for doubt in doubts
+            for line in _comment(f"Decide: {doubt}{'' if doubt.endswith('?') else '.'}")
+        ),
         *(_comment(f"Not read: {', '.join(unused)}.") if unused else []),
         *toml_text.entries({key: one for key, one in definition.items() if not _is_table(one)}),
     ]

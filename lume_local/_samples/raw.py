@@ -41,7 +41,7 @@ def refuse_binary(path: Path) -> None:
         return  # reading it reports why
     if found not in (None, magic.XML):
         raise ConfigurationError(
-            f"{path} is {found}, not CSV, NDJSON, JSON, XML, Parquet or Excel (.xlsx): convert it first"
+            f"{path} is {found}, not CSV, NDJSON, JSON, XML, Parquet, a workbook or a ZIP archive: convert it first"
         )
 
 
