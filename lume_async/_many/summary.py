@@ -225,4 +225,6 @@ def _quoted(text: str) -> str:
 
 
 def _counts(counts: Counter[str]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
+    """The commonest first; equal ones by name, not by which run ended first."""
+    ordered = sorted(counts.items(), key=lambda it: (-it[1], it[0]))
+    return ", ".join(f"{name} {count:,}" for name, count in ordered)

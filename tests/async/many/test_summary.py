@@ -129,3 +129,13 @@ async def test_a_run_that_cannot_be_read_is_counted_and_named_and_stops_no_count
     assert (failure.run_id, failure.status) == ("r1", status)
     assert "can't be decoded" in failure.message
     assert "@ $." in failure.message
+
+
+def test_equal_counts_are_in_the_same_order_whichever_run_ended_first():
+    one, other = Summary(), Summary()
+    for reason in ("b", "a", "c", "c"):
+        one.reject_reasons[reason] += 1
+    for reason in ("c", "a", "c", "b"):
+        other.reject_reasons[reason] += 1
+    assert str(one) == str(other)
+    assert "rejected because: c 2, a 1, b 1" in str(one)
