@@ -35,7 +35,7 @@ MAY_SPEAK_HTTP = {
     "_work/webhook/webhook_delivery": "sends webhooks to programs, not to a server",
     "_work/webhook/webhook_forward": "the same",
     "_work/webhook/webhook_listener": "receives them",
-    "commands/console": "asks for a link to the page, which is not in the contract",
+    "commands/server/console": "asks for a link to the page, which is not in the contract",
 }
 
 

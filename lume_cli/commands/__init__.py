@@ -1,1 +1,1 @@
-"""One file per command, imported when that command is invoked; its dependencies are imported when it runs."""
+"""One file per command, imported when it is invoked; what it depends on is imported when it runs."""

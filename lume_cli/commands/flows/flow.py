@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from lume_cli._options import GlobalOptions, output_options
-from lume_cli.commands import flow_map, flow_versions
+from lume_cli.commands.flows import flow_map, flow_versions
 
 
 @click.group("flow")

@@ -1,0 +1,1 @@
+"""Rejected rows: look at them, correct, replay or discard them."""

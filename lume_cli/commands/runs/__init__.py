@@ -1,0 +1,1 @@
+"""Runs: start them, wait for them, look at them."""
