@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mapping_cases import cases
+from _mapping.cases import cases
 from scipy.optimize import minimize
 
 from lume_local._mapping import evidence, model

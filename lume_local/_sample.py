@@ -30,7 +30,7 @@ def sample_parts(path: str | PathLike[str]) -> SampleParts:
         ConfigurationError: it is damaged, or encrypted.
         OSError: the file can't be opened.
     """
-    from lume_local._worker import sample_parts as parts
+    from lume_local._worker.samples import parts
 
     return parts.sample_parts(path)
 
@@ -46,7 +46,7 @@ def unpack_member(path: str | PathLike[str], member: str, target: str | PathLike
     Raises:
         ConfigurationError: it can't be read, or unpacks to more than 10 GiB.
     """
-    from lume_local._worker import sample_parts as parts
+    from lume_local._worker.samples import parts
 
     parts.unpack_member(path, member, target)
 
@@ -136,7 +136,7 @@ def open_sample(path: str | PathLike[str], *, name: str | None = None) -> Iterat
         name: what messages call it; default: its name.
     """
     shown = name or Path(path).name
-    command = [sys.executable, "-m", "lume_local._worker.sample", fspath(path), shown]
+    command = [sys.executable, "-m", "lume_local._worker.samples.sample", fspath(path), shown]
     with (
         TemporaryDirectory(prefix="lume-sample-") as folder,
         subprocess.Popen(  # noqa: S603

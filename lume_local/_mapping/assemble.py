@@ -8,12 +8,12 @@ from attrs import evolve
 from lume_local._flow.aliases import folded
 from lume_local._flow.fields import FlowError
 from lume_local._mapping.expressions import definition_for
-from lume_local._mapping.flow_text import definition_of, file_text, source_differs
 from lume_local._mapping.grades import worse
 from lume_local._mapping.profile import Profile
 from lume_local._mapping.proposal import Choice, ColumnProposal, ProposedFlow, SampleSeen
 from lume_local._mapping.propose import SampleProposal, Suggestion, Tester
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
+from lume_local._mapping.text.flow_text import definition_of, file_text, source_differs
 
 
 def propose(

@@ -27,8 +27,8 @@ from lume_local._mapping.match import Match, Matches
 from lume_local._mapping.profile import Profile, SourceColumn
 from lume_local._mapping.proposal import Before, Choice, LookupLine
 from lume_local._mapping.reasons import reasons
-from lume_local._mapping.rewrite import calls, names_in, over_value
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
+from lume_local._mapping.text.rewrite import calls, names_in, over_value
 
 _TRIED = 0.2
 """How likely a pair has to be to be tried on the rows."""

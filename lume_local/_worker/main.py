@@ -296,7 +296,7 @@ def _look(job: Look) -> Looked:
 
 def _propose(job: Propose) -> Proposed | Refused:
     """How samples become a target. What it needs is imported by the first such job: few workers get one."""
-    from lume_local._worker.proposing import make_proposal
+    from lume_local._worker.samples.proposing import make_proposal
 
     return make_proposal(job)
 

@@ -9,7 +9,7 @@ from lume_local._mapping.targets.json_schema import of_schema
 from lume_local._shared.protocol import Propose, Proposed
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
-from lume_local._worker.proposing import make_proposal
+from lume_local._worker.samples.proposing import make_proposal
 
 Json = dict[str, Any]
 

@@ -23,8 +23,8 @@ from lume_local._mapping.targets.dbt import of_dbt
 from lume_local._mapping.targets.flow_version import of_flow
 from lume_local._mapping.targets.json_schema import of_schema
 from lume_local._shared.protocol import Propose, Refused
-from lume_local._worker import proposing
-from lume_local._worker.proposing import make_proposal
+from lume_local._worker.samples import proposing
+from lume_local._worker.samples.proposing import make_proposal
 
 DATE = {"type": "string", "format": "date"}
 MAIL = {"type": "string", "format": "email"}

@@ -22,10 +22,10 @@ from lume_local._samples.read import Sample, read_sample
 from lume_local._shared.protocol import Propose, Proposed, Refused
 from lume_local._worker.databases.database import DatabaseTrouble
 from lume_local._worker.databases.described import described
-from lume_local._worker.sample import HeldSample
-from lume_local._worker.sample_parts import sample_parts, unpack_member
+from lume_local._worker.samples.parts import sample_parts, unpack_member
+from lume_local._worker.samples.sample import HeldSample
+from lume_local._worker.samples.whole import WholeSample, opened
 from lume_local._worker.sources.source import SourceError
-from lume_local._worker.whole_sample import WholeSample, opened
 
 ROWS = 10_000
 """Rows of a sample that are looked at, spread over the whole file."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
-from mapping_pairs import Pair, labels, of_dbt, of_r
 
+from _mapping.pairs import Pair, labels, of_dbt, of_r
 from lume_local._mapping.evidence import Side
 from lume_local._mapping.facts import facts_of
 

@@ -7,11 +7,11 @@ from copy import deepcopy
 
 from lume_local._flow.aliases import folded
 from lume_local._flow.definition import quoted
-from lume_local._mapping import toml_text
 from lume_local._mapping.lookups import as_sql, seed_text
 from lume_local._mapping.proposal import ColumnProposal, SampleSeen
-from lume_local._mapping.rewrite import names_in, over_value, reads_value, renamed
 from lume_local._mapping.target import Json, MappingTarget
+from lume_local._mapping.text import toml_text
+from lume_local._mapping.text.rewrite import names_in, over_value, reads_value, renamed
 
 _WIDTH = 110
 _ORDER = ("source", "target", "rejects", "engine", "columns", "rules", "expect", "seeds")

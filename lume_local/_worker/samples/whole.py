@@ -18,7 +18,7 @@ from lume_local._mapping.proposal import Before
 from lume_local._mapping.propose import TriedColumn
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
-from lume_local._worker.sample import Json, flow_of, kept, read_by
+from lume_local._worker.samples.sample import Json, flow_of, kept, read_by
 from lume_local._worker.sources.places.local import LocalFiles
 from lume_local._worker.sources.read import read_source
 from lume_local._worker.sources.source import SourceError, no_pause

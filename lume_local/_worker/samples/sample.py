@@ -1,6 +1,6 @@
 """A sample of a source, as a flow's expressions see it, and what a flow makes of it: the process behind `Sample`.
 
-python -m lume_local._worker.sample FILE NAME FOLDER
+python -m lume_local._worker.samples.sample FILE NAME FOLDER
 
 Takes requests on stdin, one JSON object a line, and answers each with another one. Messages call the file NAME;
 FOLDER is for its own files.

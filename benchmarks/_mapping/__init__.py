@@ -1,0 +1,1 @@
+"""What `mapping.py` measures with: labelled pairs of columns, the cases made of them, and its peer."""

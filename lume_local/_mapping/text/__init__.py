@@ -1,0 +1,1 @@
+"""The flow file that a proposal becomes."""

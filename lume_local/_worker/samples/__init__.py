@@ -1,0 +1,1 @@
+"""Sample files, read with the engine: for `flow init`, `flow try` and proposals."""
