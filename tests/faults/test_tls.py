@@ -8,7 +8,6 @@ import pytest
 from faults.certificates import Authority
 from faults.support import FLOW, SOURCE, client_for, leaping_client, run_reply, run_script
 from loopback import Loopback, forever, hang_up, reset
-from loops import prelude
 from run_service import RunService
 
 from lume_async import ApiConnectionError, ApiError, Retry
