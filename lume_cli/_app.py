@@ -34,6 +34,7 @@ _COMMANDS = {
     "key": ("server.key", "Create keys with roles for a server."),
     "console": ("server.console", "Print a link to the console of a server."),
     "flow": ("flows.flow", "Write, check, register and compare flow files."),
+    "message": ("server.message", "Check and try the messages of a server."),
     "webhook": ("server.webhook", "Receive and verify webhook deliveries."),
     "doctor": ("server.doctor", "Diagnose the connection to the service."),
     "completion": ("completion", "Print a shell completion script."),

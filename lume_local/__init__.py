@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from lume_local._flow.fields import FlowError as FlowError
     from lume_local._mapping.grades import Grade as Grade
     from lume_local._mapping.proposal import ProposedFlow as ProposedFlow
+    from lume_local._message_trial import CheckedMessage as CheckedMessage
+    from lume_local._message_trial import TriedAddress as TriedAddress
+    from lume_local._message_trial import check_messages as check_messages
+    from lume_local._message_trial import try_messages as try_messages
     from lume_local._options import ServerOptions as ServerOptions
     from lume_local._propose import propose as propose
     from lume_local._sample import SampleFile as SampleFile

@@ -4,10 +4,11 @@ import errno
 import logging
 import math
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import TaskGroup
@@ -30,6 +31,8 @@ from lume_local._http.telemetry import ServerMetrics, Telemetry
 from lume_local._http.tls import RenewedContext
 from lume_local._http.uploading.upload_operations import UploadsApi
 from lume_local._http.uploading.uploads import Uploads
+from lume_local._messages.messaging import Messaging, Withheld
+from lume_local._messages.rules_file import RulesFile
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
@@ -76,23 +79,29 @@ LOOK = 0.1
 @asynccontextmanager
 async def assembled(settings: ServerSettings) -> AsyncIterator[tuple[str, Runner, Console]]:
     """A running server as long as the block lasts: its URL, runs and console. Raises `ConfigurationError`."""
+    rules = None if settings.messages is None else RulesFile(settings.messages)
+    secrets = Withheld(settings.secrets, rules)
     async with _opened_store(settings.places) as store:
         health = Health(settings.places.data, partial(backup_age, settings.places.state / STATE_FILE))
         async with (
-            _engine(settings, health) as (engine, max_active),
-            _running(settings, store, health, engine, settings.max_active or max_active) as server,
+            _engine(settings, health, secrets) as (engine, max_active),
+            _running(
+                settings, store, health, engine, settings.max_active or max_active, secrets, rules
+            ) as server,
         ):
             yield server
 
 
 @asynccontextmanager
-async def _engine(settings: ServerSettings, health: Health) -> AsyncIterator[tuple[Json | None, int]]:
+async def _engine(
+    settings: ServerSettings, health: Health, secrets: Collection[str]
+) -> AsyncIterator[tuple[Json | None, int]]:
     """The engine for the jobs of runs, and the number of runs at a time."""
     url = settings.engine
     if url is None or not is_cluster(url):
         yield settings.shards, MAX_ACTIVE
         return
-    process = EngineProcess(url, settings.places.state, health, settings.secrets)
+    process = EngineProcess(url, settings.places.state, health, secrets)
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(process.running())
@@ -106,22 +115,33 @@ async def _engine(settings: ServerSettings, health: Health) -> AsyncIterator[tup
 
 @asynccontextmanager
 async def _running(
-    settings: ServerSettings, store: Store, health: Health, engine: Json | None, max_active: int
+    settings: ServerSettings,
+    store: Store,
+    health: Health,
+    engine: Json | None,
+    max_active: int,
+    secrets: Collection[str],
+    rules: RulesFile | None,
 ) -> AsyncIterator[tuple[str, Runner, Console]]:
     places = settings.places
     uploads = _opened_uploads(places, settings)
     hub = Hub()
-    pool = WorkerPool(max_active, health, secrets=settings.secrets)
-    sender = WebhookSender(store.deliveries, settings.webhooks, health, settings.lineage)
+    pool = WorkerPool(max_active, health, secrets=secrets)
+    messaging = Messaging.of(rules, store.messages, health, secrets, lambda: sender.wake())
+    sender = WebhookSender(store.deliveries, settings.webhooks, health, settings.lineage, messaging.carry)
     flows = FlowRegistry(store, await store.flows(), pool, settings.flows, dev=settings.dev)
     metrics = ServerMetrics.of()
     watch = Telemetry(metrics)
+
+    def on_message() -> None:
+        sender.wake()
+        messaging.wake()
 
     def run_ended(run: StoredRun) -> None:
         watch.run_ended(run)
         remove_source(run, places.uploads)
 
-    recorder = RunRecorder(store, hub, health, sender.wake, run_ended, settings.lineage)
+    recorder = RunRecorder(store, hub, health, on_message, run_ended, settings.lineage, tells=messaging.is_on)
     paths = RunPaths(places, flows, store, engine)
     settler = Settler(store, recorder, paths, pool)
     late = Late(settler, paths, health)
@@ -131,13 +151,13 @@ async def _running(
         at_limit=keys.at_limit,
         drain=settings.drain or 0.0,
     )
-    reader = RowReader(places.state / "rows", health, settings.secrets)
+    reader = RowReader(places.state / "rows", health, secrets)
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
     contents = Contents(store.sources, paths, reader.pool)
     replays = Replays(store, flows, runner, dry_runs, contents, reader, places)
     api = Api(store, flows, runner, hub, places, settings.webhooks, health, dry_runs, contents)
     tokens = Tokens()
-    console = Console(Sessions(), keys, (settings.host, *settings.console_hosts), SignIn(tokens, keys))
+    console = Console(Sessions(), keys, _console_hosts(settings), SignIn(tokens, keys))
     front = Front(
         api,
         FlowsApi(store, flows),
@@ -155,7 +175,7 @@ async def _running(
     listener = Listener(front, hub)
     if metrics is not None:
         _add_gauges(metrics, store, runner, pool, health)
-    async with task_group() as upkeep, pool.running(), reader.running():
+    async with task_group() as upkeep, pool.running(), reader.running(), messaging.carrying():
         await _load_flows(settings, flows, pool)
         await replays.clear()
         upkeep.start_soon(late.carry_out)
@@ -165,12 +185,24 @@ async def _running(
             sender.running(),
             runner.running(),
             _listening(listener, settings) as base_url,
+            messaging.telling(settings.public_url or for_browsers(base_url)),
         ):
             try:
                 yield base_url, runner, console
             finally:
                 await runner.drain()  # while the server still answers
         upkeep.cancel_scope.cancel()
+
+
+def for_browsers(base_url: str) -> str:
+    """The address of a server for this machine's browsers: they refuse one for all interfaces."""
+    return base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+
+
+def _console_hosts(settings: ServerSettings) -> tuple[str, ...]:
+    """The names by which browsers may open the console."""
+    public = urlsplit(settings.public_url or "").hostname
+    return (settings.host, *settings.console_hosts, *([public] if public else []))
 
 
 def _start_upkeep(

@@ -9,6 +9,7 @@ NAMES = {
     "lume_local._flow.fields": "FlowError",
     "lume_local._mapping.grades": "Grade",
     "lume_local._mapping.proposal": "ProposedFlow",
+    "lume_local._message_trial": "CheckedMessage TriedAddress check_messages try_messages",
     "lume_local._options": "ServerOptions",
     "lume_local._propose": "propose",
     "lume_local._sample": "SampleFile open_sample sample_parts unpack_member",

@@ -77,6 +77,12 @@ class ServerOptions(TypedDict, total=False):
     machine needs its port (`127.0.0.1:9000`). A name may lead to this machine or to a private network only if the
     address is listed, too. Redirects are not followed."""
 
+    messages: AnyPath | None
+    """A file with `[[message]]` tables: which ends of runs are told to whom, by mail, Slack, PagerDuty and a hundred
+    other services (extra `messages`). It is read again when it changes, and may have the arrivals, too."""
+    public_url: str | None
+    """The address by which people open the console, for the links in messages; by default that of the server."""
+
     lineage_url: str | None
     """The URL that receives OpenLineage events for the start and the end of each run, delivered as webhooks are; by
     default none."""

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from lume_async._base.owned import Owned
-from lume_local._assembly import assembled
+from lume_local._assembly import assembled, for_browsers
 from lume_local._http.console import Console
 from lume_local._options import AnyPath, ServerOptions
 from lume_local._runs.runner import Runner
@@ -70,9 +70,7 @@ class Server:
 
     def console_url(self) -> str:
         """A new link to the console, for a browser. It works once, within 10 minutes."""
-        # An address for all interfaces is for listening only: browsers refuse it.
-        address = self.base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
-        return f"{address}/#token={self._console.token()}"
+        return f"{for_browsers(self.base_url)}/#token={self._console.token()}"
 
     def workers(self) -> dict[str, int]:
         """The process id of each active run's worker, by run id."""

@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import field, frozen
 from attrs.validators import optional
@@ -116,6 +117,24 @@ def _checked_key(api_key: str | None) -> str:
     return arguments.line(api_key, "api_key", error=ConfigurationError)
 
 
+def _checked_url(url: str | None) -> str | None:
+    """Without a slash at its end."""
+    if url is None:
+        return None
+    arguments.text(url, "public_url", ConfigurationError)
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+    except ValueError:
+        is_address = False
+    if not is_address or set(url) & set("?# "):
+        raise ConfigurationError(
+            "public_url must be an http:// or https:// URL without user, query and fragment, such as "
+            "https://lume.example.com"
+        )
+    return url.rstrip("/")
+
+
 @frozen(kw_only=True)
 class ServerSettings:
     """The settings of one server; `ServerOptions` describes them. Create them with `of`."""
@@ -124,6 +143,8 @@ class ServerSettings:
     flows: Path | None
     webhooks: WebhookRules
     lineage: LineageEvents | None
+    messages: Path | None = None
+    public_url: str | None = field(default=None, converter=_checked_url)
     host: str = field(default="127.0.0.1", validator=_refused(arguments.line, _LONGEST_HOST))
     port: int = field(default=0, validator=_refused(arguments.whole, 0, 65_535))
     api_key: str = field(default=None, converter=_checked_key, repr=False)
@@ -187,5 +208,6 @@ class ServerSettings:
                 given.pop("lineage_key", None),
             ),
             keys=keys,
+            messages=_optional_path(given.pop("messages", None), "messages"),
             **given,
         )

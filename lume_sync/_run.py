@@ -146,7 +146,7 @@ class LumeRun(RunState):
         call(self._core.dismiss, why).result()
 
     def deliveries(self) -> "list[Delivery]":
-        """The webhooks of the run and how far their delivery has come, oldest first.
+        """The webhooks and messages of the run and how far their delivery has come, oldest first.
 
         Raises:
             NotSupportedError: the server does not list deliveries.

@@ -56,8 +56,9 @@ WINGS = {
         _mapping
         _worker _runs
         _shards
+        _messages
         _settings _http
-        _backup _check _assembly _ddl _sample _suggest
+        _backup _check _assembly _ddl _message_trial _sample _suggest
         _propose
         _serve _trial
         __init__

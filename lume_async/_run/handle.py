@@ -190,7 +190,7 @@ class LumeRun(RunState):
         update(self, await self._connected.send(report_endpoints.dismiss(self._id, plain_text(why, "why"))))
 
     async def deliveries(self) -> "list[Delivery]":
-        """The webhooks of the run and how far their delivery has come, oldest first.
+        """The webhooks and messages of the run and how far their delivery has come, oldest first.
 
         Raises:
             NotSupportedError: the server does not list deliveries.

@@ -45,7 +45,7 @@ def statistics(filters: Mapping[str, str | list[str]]) -> Call[list[RunCount]]:
 
 
 def deliveries(run_id: str) -> Call[list[Delivery]]:
-    """The webhook deliveries of a run."""
+    """The webhooks and messages of a run."""
     return Call(
         operation="GET /v1/runs/{id}/deliveries",
         path=f"/v1/runs/{check_run_id(run_id)}/deliveries",

@@ -45,12 +45,13 @@ class DryRun:
 @public
 @frozen
 class Delivery:
-    """A webhook of a run, and how far its delivery has come.
+    """A webhook or a message of a run, and how far its delivery has come.
 
     Attributes:
         id: the `webhook-id` of its attempts.
+        kind: `webhook`, or `message` for one to people. A digest belongs to the latest run that it counts.
         state: `pending`, `delivered` or `given_up`.
-        receiver: scheme, host and port of the URL.
+        receiver: scheme, host and port of the URL; of a message the environment variable with its address.
         attempts: the number of attempts so far.
         error: why the last attempt failed.
     """
@@ -63,6 +64,7 @@ class Delivery:
     next_attempt_at: datetime | None = None
     delivered_at: datetime | None = None
     error: str | None = None
+    kind: str = "webhook"
 
 
 @public

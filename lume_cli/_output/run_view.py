@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from lume_async import LumeRun
+from lume_async import Delivery, LumeRun
 from lume_cli._output.short_ids import short, shorts
 from lume_cli._output.text import age, as_json, duration, filtered, moment, visible
 from lume_local._shared.words import counted
@@ -179,6 +179,36 @@ def page(run: LumeRun) -> list[tuple[str, str]]:
     lines.append(("error", run.error_message or ""))
     lines += [("note", note) for note in run.metadata.notes]
     return [(name, value) for name, value in lines if value]
+
+
+Shown = tuple[LumeRun, Sequence[Delivery] | None]
+"""A run with its webhooks and messages; None if they are not known."""
+
+
+def whole_page(run: LumeRun, deliveries: Sequence[Delivery] | None) -> list[tuple[str, str]]:
+    """All details of a run, and its webhooks and messages."""
+    return [*page(run), *((one.kind, _delivery(one)) for one in deliveries or ())]
+
+
+def whole_dict(run: LumeRun, deliveries: Sequence[Delivery] | None) -> dict[str, Any]:
+    """The run as JSON, with its webhooks and messages."""
+    known = {} if deliveries is None else {"deliveries": [_delivery_dict(one) for one in deliveries]}
+    return to_dict(run) | known
+
+
+def _delivery(one: Delivery) -> str:
+    """`delivered to OPS_URL, 2026-01-02 03:04:05 UTC`, or what is in the way."""
+    state = {"given_up": "given up, not delivered"}.get(one.state, one.state)
+    attempts = counted(one.attempts, "attempt")
+    if one.delivered_at is not None:
+        return f"{state} to {one.receiver}, {moment(one.delivered_at)}"
+    return f"{state} to {one.receiver}, after {attempts}" + (f": {one.error}" if one.error else "")
+
+
+def _delivery_dict(one: Delivery) -> dict[str, Any]:
+    times = {name: getattr(one, name) for name in ("created_at", "next_attempt_at", "delivered_at")}
+    plain = {name: getattr(one, name) for name in ("id", "kind", "state", "receiver", "attempts", "error")}
+    return plain | {name: None if time is None else time.isoformat() for name, time in times.items()}
 
 
 def _stage(stage: Any) -> str:

@@ -1,8 +1,9 @@
 """The same request for several runs, concurrently; a failure does not affect the others."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
-from lume_async import LumeError, LumeRun
+from lume_async import LumeError
 from lume_async._base.tasks import task_group
 from lume_cli._output import exit_codes
 from lume_cli._session import CommandSession
@@ -11,11 +12,14 @@ _AT_ONCE = 64
 """Concurrent requests: more would only wait for a connection."""
 
 
+Answer = TypeVar("Answer")
+
+
 async def each(
-    session: CommandSession, ids: Sequence[str], request: Callable[[str], Awaitable[LumeRun]]
-) -> tuple[list[LumeRun], list[int]]:
-    """The runs in the order of `ids`, and the exit codes of failed requests, which are reported on stderr."""
-    answers: dict[str, LumeRun | LumeError] = {}
+    session: CommandSession, ids: Sequence[str], request: Callable[[str], Awaitable[Answer]]
+) -> tuple[list[Answer], list[int]]:
+    """The answers in the order of `ids`, and the exit codes of failed requests, which are reported on stderr."""
+    answers: dict[str, Answer | LumeError] = {}
     waiting = iter(ids)
 
     async def worker() -> None:
@@ -31,9 +35,9 @@ async def each(
     found, codes = [], []
     for run_id in ids:
         answer = answers[run_id]
-        if isinstance(answer, LumeRun):
-            found.append(answer)
-        else:
+        if isinstance(answer, LumeError):
             codes.append(exit_codes.of_error(answer))
             session.say.error(answer, subject=run_id if len(ids) > 1 else None)
+        else:
+            found.append(answer)
     return found, codes

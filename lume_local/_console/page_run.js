@@ -280,7 +280,7 @@ function details(run) {
   );
 }
 
-/** The webhook's deliveries, if there are any. */
+/** The webhooks and messages of the run, if there are any. */
 function deliveries(run, signal) {
   const node = el("div", { hidden: true });
   get(path("runs", run.id, "deliveries"), {}, { signal })
@@ -290,6 +290,7 @@ function deliveries(run, signal) {
         el(
           "tr",
           {},
+          cell("", one.kind === "message" ? "Message" : "Webhook"),
           cell("", STATES[one.state] ?? one.state),
           cell("path", one.receiver),
           cell("num", number(one.attempts)),
@@ -302,10 +303,10 @@ function deliveries(run, signal) {
       );
       node.replaceWith(
         card(
-          "Webhook deliveries",
+          "Deliveries",
           table(
-            "Webhook deliveries",
-            [["State"], ["Receiver"], ["Attempts", "num"], ["Last"]],
+            "Deliveries",
+            [["Kind"], ["State"], ["Receiver"], ["Attempts", "num"], ["Last"]],
             el("tbody", {}, rows),
           ),
         ),

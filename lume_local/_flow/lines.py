@@ -28,7 +28,7 @@ def line_of(place: str, text: str) -> int | None:
             name = header[2].strip()
             names = _names(name)
             if header[1] == "[[":
-                names = [name, str(entries.get(name, 0))]
+                names = [name] if _spelled([name]) == wanted else [name, str(entries.get(name, 0))]
                 entries[name] = entries.get(name, 0) + 1
             within = below = _below(_spelled(names), wanted)
         elif within and (key := _KEY.match(line)):

@@ -10,7 +10,7 @@ from attrs import asdict
 from lume_async.models import RunStatus
 from lume_local._flow.definition import BOUNDS, LENGTHS, Flow
 from lume_local._runs.dry_run import DryRunResult
-from lume_local._runs.records import Attempted, Count, FollowUp, StatusChange, StoredFlow, StoredRun
+from lume_local._runs.records import VARIABLE, Attempted, Count, FollowUp, StatusChange, StoredFlow, StoredRun
 from lume_local._runs.times import at_text, seconds_between
 
 
@@ -75,19 +75,25 @@ def change_document(change: StatusChange) -> dict[str, Any]:
 
 
 def delivery_document(delivery: Attempted) -> dict[str, Any]:
-    """A delivery. Of its URL only scheme and host: the rest may contain secrets."""
-    place = urlsplit(delivery.url)
+    """A webhook or a message. Of a URL only scheme and host: the rest may contain secrets."""
+    is_message = delivery.url.startswith(VARIABLE)
     waits = None if delivery.due is None else at_text(delivery.due)
     return {
         "id": delivery.id,
         "state": "delivered" if delivery.delivered_at else "pending" if waits else "given_up",
-        "receiver": f"{place.scheme}://{place.hostname}" + (f":{place.port}" if place.port else ""),
+        "kind": "message" if is_message else "webhook",
+        "receiver": delivery.url.removeprefix(VARIABLE) if is_message else _host(delivery.url),
         "attempts": delivery.attempts,
         "created_at": delivery.at,
         "next_attempt_at": waits,
         "delivered_at": delivery.delivered_at,
         "error": delivery.error,
     }
+
+
+def _host(url: str) -> str:
+    place = urlsplit(url)
+    return f"{place.scheme}://{place.hostname}" + (f":{place.port}" if place.port else "")
 
 
 def count_document(count: Count) -> dict[str, Any]:

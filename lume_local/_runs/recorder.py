@@ -12,11 +12,13 @@ import anyio
 from lume_async._base.elided import bounded, elided
 from lume_async.models import RunStatus
 from lume_local._runs.deliveries.lineage import LineageEvents
+from lume_local._runs.deliveries.notices import run_notice
 from lume_local._runs.deliveries.webhooks import event_body
 from lume_local._runs.health import Health, why
 from lume_local._runs.records import StoredRun, StoreFailed
 from lume_local._runs.store import Store
 from lume_local._runs.times import now_text
+from lume_local._runs.unusual import RUNS, mends_others, unusual
 from lume_local._runs.waiters import Hub
 from lume_local._shared.identity import SourceContent
 from lume_local._shared.protocol import Json
@@ -34,6 +36,7 @@ class RunRecorder:
     Args:
         on_message: called after something was added to the outbox.
         on_end: called with a run whose end has been recorded.
+        tells: whether there may be messages about runs.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class RunRecorder:
         on_message: Callable[[], None],
         on_end: Callable[[StoredRun], None],
         lineage: LineageEvents | None = None,
+        *,
+        tells: bool = False,
     ) -> None:
-        self._store, self._hub, self._health = store, hub, health
+        self._store, self._hub, self._health, self._tells = store, hub, health, tells
         self._on_message, self._on_end, self._lineage = on_message, on_end, lineage
         self.progress: dict[str, float] = {}
         """How far each active run is, 0 to 1."""
@@ -120,12 +125,15 @@ class RunRecorder:
         written = metrics["rows_read"] if metrics and locations else None
         message = None if message is None else elided(message)
         figures: Json = bounded(metrics or {})
+        oddities: list[str] | None = None if status.has_output else []
 
         def ending(run: StoredRun) -> dict[str, Any]:
             now = now_text()
+            notice = self._tells and run_notice(run, status.value, now, figures, message, oddities or ())
             return {
                 "status": status.value,
                 "event": event_body(run, status.value, now),
+                "notice": notice or None,
                 "lineage": self._event(
                     run_id,
                     lambda lineage: lineage.event(run, now, status, figures, locations or {}, message),
@@ -143,6 +151,11 @@ class RunRecorder:
         ended: StoredRun | None = None
         while True:
             try:
+                if (
+                    oddities is None
+                ):  # once: a second time this run might be among those that it is compared with
+                    oddities = await self._unusual(run_id, figures)
+                    figures["warnings"] = figures.get("warnings", {}) | dict.fromkeys(oddities, 1)
                 ended = await self._carry_on(run_id, ending) or ended
                 await self._store.settled()
             except (StoreFailed, OSError) as error:
@@ -156,6 +169,15 @@ class RunRecorder:
         if ended is not None:
             self._on_message()
             self._on_end(ended)
+
+    async def _unusual(self, run_id: str, figures: Json) -> list[str]:
+        """What is unusual about a run with output, compared with the last ones of its flow. Raises `StoreFailed`."""
+        run = await self._store.require(run_id)
+        if mends_others(run.run_metadata):
+            return []
+        flow = run.flow_version.partition(":")[0]
+        before = await self._store.statistics.last_figures(flow, RUNS)
+        return unusual((figures.get("rows_read", 0), figures.get("rows_rejected", 0)), before)
 
     def _event(self, run_id: str, make: Callable[[LineageEvents], bytes]) -> bytes | None:
         """The OpenLineage event, if events are enabled. An error here must not affect the run."""

@@ -16,6 +16,11 @@ WHOLE = 2.0
 DIMENSIONS = ("hour", "day", "flow_version", "status")
 """The dimensions by which runs can be counted."""
 
+KINDS = ("webhook", "lineage", "message")
+"""The kinds of deliveries."""
+VARIABLE = "env:"
+"""Before the name of the environment variable that has the address of a message, in place of a URL."""
+
 
 class Duplicate(Exception):
     """Another run is processing this source, or has processed it."""
@@ -158,7 +163,7 @@ class PendingDelivery:
     Attributes:
         id: the same for all attempts.
         due: the time of the next one, in seconds since 1970.
-        is_lineage: whether it is an OpenLineage event, not the run's webhook.
+        kind: one of `KINDS`.
     """
 
     id: str
@@ -167,7 +172,40 @@ class PendingDelivery:
     attempts: int
     due: float
     traceparent: str | None = None
-    is_lineage: bool = False
+    kind: str = "webhook"
+
+
+@frozen
+class NewDelivery:
+    """A message for the outbox; `run_id` is empty if it is not about a run."""
+
+    url: str
+    run_id: str
+    body: bytes
+
+
+@frozen
+class StoredNotice:
+    """A notice, see `deliveries.notices`."""
+
+    seq: int
+    body: bytes
+
+
+@frozen
+class MessageState:
+    """What is remembered for the next message.
+
+    Attributes:
+        state: JSON; empty if there is nothing to remember.
+        due: when it must be looked at again, in seconds since 1970; None if never by itself.
+        rev: grows with every change; of a changed one, that before the change.
+    """
+
+    key: str
+    state: str
+    due: float | None = None
+    rev: int = 0
 
 
 @frozen

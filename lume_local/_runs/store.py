@@ -19,15 +19,19 @@ from typing import Any, Protocol
 
 from lume_local._runs.ledger import Claim, Ledger
 from lume_local._runs.records import (
+    KINDS,
     Attempted,
     Count,
     Cursor,
     FollowUp,
+    MessageState,
+    NewDelivery,
     NewRun,
     PendingDelivery,
     RunFilter,
     StatusChange,
     StoredFlow,
+    StoredNotice,
     StoredRun,
 )
 from lume_local._shared.identity import SourceContent
@@ -36,12 +40,10 @@ from lume_local._shared.identity import SourceContent
 class Deliveries(Protocol):
     """The outbox. A delivery is settled once it is delivered or abandoned."""
 
-    async def waiting(
-        self, most: int, *, webhooks: bool = True, lineage: bool = True
-    ) -> list[PendingDelivery]:
+    async def waiting(self, most: int, kinds: Collection[str] = KINDS) -> list[PendingDelivery]:
         """The first pending deliveries for each receiver, at most so many each, in the order in which they are due.
 
-        Only of the kinds that can be sent.
+        Only of these kinds.
         """
         ...
 
@@ -50,7 +52,7 @@ class Deliveries(Protocol):
         ...
 
     async def of_run(self, run_id: str) -> list[Attempted]:
-        """The webhooks of a run, oldest first; settled ones until they are deleted."""
+        """The webhooks and messages of a run, oldest first; settled ones until they are deleted."""
         ...
 
     async def pending(self) -> int:
@@ -63,6 +65,46 @@ class Deliveries(Protocol):
 
     async def failed(self, delivery_id: str, error: str, due: float | None) -> None:
         """An attempt has failed; the next is due at that time, None abandons the delivery."""
+        ...
+
+
+class Messages(Protocol):
+    """Notices that no message was made of yet, and what has to be remembered to make messages."""
+
+    async def note(self, notice: bytes) -> None:
+        """Add a notice that is not of a run; those of runs are added by `Store.update`."""
+        ...
+
+    async def notices(self, limit: int) -> list[StoredNotice]:
+        """The oldest notices."""
+        ...
+
+    async def states(self, keys: Collection[str]) -> dict[str, MessageState]:
+        """What is remembered under these keys; those without anything are omitted."""
+        ...
+
+    async def due(self, now: float, limit: int) -> list[MessageState]:
+        """The states that are due at that time, in seconds since 1970."""
+        ...
+
+    async def next_due(self) -> float | None:
+        """When the next state is due; None if none ever is."""
+        ...
+
+    async def decided(
+        self,
+        notices: Sequence[int],
+        before: Mapping[str, int],
+        after: Collection[MessageState],
+        deliveries: Sequence[NewDelivery],
+    ) -> bool:
+        """Remove notices, change states and add deliveries, as one change; False if another server did so before.
+
+        Args:
+            notices: the sequence numbers of those that were considered; all must still be there.
+            before: the `rev` of each state that is changed, 0 if there was none; each must still be that.
+            after: the changed states; one with an empty `state` is removed.
+        """
         ...
 
 
@@ -99,6 +141,13 @@ class Sources(Protocol):
 
 class Statistics(Protocol):
     """Counts of runs and their rows, updated in the same transaction as the runs."""
+
+    async def last_figures(self, flow: str, limit: int) -> list[tuple[int, int]]:
+        """The rows that the latest runs with output have read and rejected, in any version, newest first.
+
+        Without runs that process rejects of others.
+        """
+        ...
 
     async def counts(
         self, by: Sequence[str], since: str | None, flow: str | None, *, worst_first: bool, limit: int
@@ -144,6 +193,11 @@ class Store(Protocol):
     @property
     def deliveries(self) -> Deliveries:
         """The outbox."""
+        ...
+
+    @property
+    def messages(self) -> Messages:
+        """Notices."""
         ...
 
     @property
@@ -217,6 +271,7 @@ class Store(Protocol):
         event: bytes | None = None,
         outputs: dict[str, str] | None = None,
         lineage: bytes | None = None,
+        notice: bytes | None = None,
         read: SourceContent | None = None,
         ledger: Mapping[str, Any] | None = None,
         **values: Any,
@@ -229,6 +284,7 @@ class Store(Protocol):
             event: the body for the run's webhook, if it has one; added to the outbox in the same transaction.
             outputs: the identities of the files it has written.
             lineage: the OpenLineage event for this change.
+            notice: what the messages about it are made of.
             read: identifies the content of its source.
             ledger: what the worker has reported of the rejects.
             values: further fields of `StoredRun`.

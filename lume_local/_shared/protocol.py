@@ -2,8 +2,8 @@
 
 Typed here, structured by cattrs at both ends: a line that is not of the protocol is a `ProtocolError` there, and
 no missing key somewhere else. A worker is `Ready`, is given any number of `Check`, `Finish`, `Gather`, `Look`,
-`Propose` and `Read` jobs and one `Execute`, before each perhaps a `Lend`, and answers the last one with stages and
-progress and, last, with one `Outcome`; then it is `Ready` again or ends.
+`Notify`, `Propose` and `Read` jobs and one `Execute`, before each perhaps a `Lend`, and answers the last one with
+stages and progress and, last, with one `Outcome`; then it is `Ready` again or ends.
 """
 
 from typing import Any
@@ -172,6 +172,16 @@ class Propose:
 
 
 @frozen
+class Notify:
+    """Send a message to an address of apprise: answered by `Notified`."""
+
+    address: str = field(repr=False)
+    title: str
+    text: str
+    type: str
+
+
+@frozen
 class Lend:
     """Environment variables for the next job, and for that alone."""
 
@@ -218,6 +228,13 @@ class Proposed:
     """A proposal, as JSON."""
 
     proposal: Json
+
+
+@frozen
+class Notified:
+    """Why a message was not accepted, without parts of its address; None if it was."""
+
+    problem: str | None = field(converter=optional(elided))
 
 
 @frozen
@@ -304,13 +321,14 @@ class Cancelled:
     """The run was interrupted; nothing was written."""
 
 
-Job = Check | Execute | Finish | Gather | Look | Propose | Read | Lend | Cancel
+Job = Check | Execute | Finish | Gather | Look | Notify | Propose | Read | Lend | Cancel
 Outcome = Done | Failed | Cancelled
 Event = (
     Ready
     | Checked
     | Refused
     | Looked
+    | Notified
     | Proposed
     | Gathered
     | RowsPage

@@ -39,6 +39,8 @@ from lume_local._shared.protocol import (
     Lend,
     Look,
     Looked,
+    Notified,
+    Notify,
     Outcome,
     Progressed,
     Propose,
@@ -72,7 +74,7 @@ _HEARTBEAT = 5.0
 """Seconds after which progress is sent even where there is none: a worker that is silent is taken for stopped."""
 
 
-_Job = Check | Execute | Finish | Gather | Look | Propose | Read
+_Job = Check | Execute | Finish | Gather | Look | Notify | Propose | Read
 """What is done."""
 
 
@@ -246,7 +248,7 @@ def _resident() -> int:
         return most if sys.platform == "darwin" else most * 1024
 
 
-def _answer(job: Check | Finish | Gather | Look | Propose | Read) -> Event:
+def _answer(job: Check | Finish | Gather | Look | Notify | Propose | Read) -> Event:
     match job:
         case Gather():
             return gather(job)
@@ -256,6 +258,8 @@ def _answer(job: Check | Finish | Gather | Look | Propose | Read) -> Event:
             return _finish(job)
         case Look():
             return _look(job)
+        case Notify():
+            return _notify(job)
         case Propose():
             return _propose(job)
         case Read():
@@ -299,6 +303,13 @@ def _propose(job: Propose) -> Proposed | Refused:
     from lume_local._worker.samples.proposing import make_proposal
 
     return make_proposal(job)
+
+
+def _notify(job: Notify) -> Notified:
+    """Send a message. What it needs is imported by the first one: only workers that send messages get one."""
+    from lume_local._worker.notifying import notify
+
+    return notify(job)
 
 
 def _run(

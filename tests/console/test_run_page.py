@@ -300,9 +300,28 @@ def test_webhook_deliveries(visitor: Any, tmp_path: Path, receiver: Any) -> None
         assert [event["run_id"] for event in received] == [run_id]
         page = signed_in(visitor, site)
         open_run(page, run_id)
-        table = page.get_by_role("table", name="Webhook deliveries")
+        table = page.get_by_role("table", name="Deliveries")
         expect(table).to_contain_text("Delivered")
         expect(table).to_contain_text(f"http://{host}")
+        assert "sesame" not in page.content()
+
+
+def test_messages_are_beside_webhooks(
+    visitor: Any, tmp_path: Path, receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, received = receiver
+    monkeypatch.setenv("OPS_URL", f"json://ops:sesame@{host}/")
+    rules = tmp_path / "arrivals.toml"
+    rules.write_text('[[message]]\non = ["FAILED"]\nto_env = ["OPS_URL"]\n')
+    with running(tmp_path, usual(tmp_path), messages=rules) as site:
+        run_id = site.run("people:v1", "absent.csv")
+        path = f"/v1/runs/{run_id}/deliveries"
+        while [one["state"] for one in site.ask("GET", path)["items"]] != ["delivered"]:
+            pass
+        page = signed_in(visitor, site)
+        page.goto(received[0]["message"].splitlines()[-1])  # the link in the message
+        row = page.get_by_role("table", name="Deliveries").get_by_role("row").nth(1)
+        expect(row).to_contain_text("MessageDeliveredOPS_URL1")
         assert "sesame" not in page.content()
 
 

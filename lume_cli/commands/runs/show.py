@@ -10,7 +10,7 @@ from lume_cli._options import GlobalOptions, runs_argument, server_options
 @server_options
 @click.pass_obj
 def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
-    """Show each RUN in detail: times, stages, rows, reject reasons, output locations.
+    """Show each RUN in detail: times, stages, rows, reject reasons, output locations, webhooks and messages.
 
     With -o json, one RUN is an object; several, or - (ids from stdin, one per line), are a list.
 
@@ -21,7 +21,9 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
     """
     from lume_async import Client
     from lume_cli._output import exit_codes, run_view
+    from lume_cli._output.run_view import Shown
     from lume_cli._session import CommandSession
+    from lume_cli._work.deliveries import deliveries_of
     from lume_cli._work.each import each
     from lume_cli._work.run_ids import run_ids, whole_ids
 
@@ -30,17 +32,21 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
     is_list = len(ids) != 1 or "-" in runs
 
     async def work(client: Client) -> int:
-        found, codes = await each(session, await whole_ids(client, ids), client.run_status)
+        async def shown(run_id: str) -> Shown:
+            run = await client.run_status(run_id)
+            return run, await deliveries_of(session, run)
+
+        found, codes = await each(session, await whole_ids(client, ids), shown)
         if data.format == "table":
-            for number, run in enumerate(found):
+            for number, one in enumerate(found):
                 if number:
                     data.line("")
-                data.page(run_view.page(run))
+                data.page(run_view.whole_page(*one))
         elif data.format == "json" and is_list:
-            data.document([run_view.to_dict(run) for run in found])
+            data.document([run_view.whole_dict(*one) for one in found])
         else:
-            for run in found:
-                data.document(run_view.to_dict(run))
+            for one in found:
+                data.document(run_view.whole_dict(*one))
         return exit_codes.worst(codes)
 
     session.finish_with_client(work)

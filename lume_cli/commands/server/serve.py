@@ -132,6 +132,19 @@ _webhooks = stack(
         help="Host that webhooks may be sent to; repeatable. This machine needs its port: 127.0.0.1:9000.",
     ),
 )
+_messages = stack(
+    click.option(
+        "--messages",
+        metavar="FILE",
+        help="File with [[message]] tables: which ends of runs are told to whom; `lume message test` tries it. Read "
+        "again when it changes.",
+    ),
+    click.option(
+        "--public-url",
+        metavar="URL",
+        help="Address by which people open the console, for the links in messages; default: the server's own.",
+    ),
+)
 _lineage = stack(
     click.option(
         "--lineage-url",
@@ -163,6 +176,7 @@ _console = click.option(
 @_bounds
 @_engine
 @_webhooks
+@_messages
 @_console
 @_lineage
 @click.option(

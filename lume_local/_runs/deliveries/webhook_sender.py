@@ -9,7 +9,7 @@ id and the same body.
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from operator import itemgetter
 
@@ -25,7 +25,7 @@ from lume_local._runs.deliveries.addresses import OutwardResolver
 from lume_local._runs.deliveries.lineage import LineageEvents
 from lume_local._runs.deliveries.webhooks import ListedHost, WebhookRefused, WebhookRules, signed_headers
 from lume_local._runs.health import Health, why
-from lume_local._runs.records import PendingDelivery, StoreFailed
+from lume_local._runs.records import VARIABLE, PendingDelivery, StoreFailed
 from lume_local._runs.store import Deliveries
 
 _log = logging.getLogger("lume_local")
@@ -46,6 +46,10 @@ _GRACE = 2.0
 RETRY = 5.0
 """Seconds until the next try if the outbox can't be read or written."""
 _OUTBOX = "the webhooks' outbox"
+_WORDS = {"webhook": "webhook", "lineage": "lineage event", "message": "message"}
+
+Carry = Callable[[str, bytes], Awaitable[str | None]]
+"""Sends a message: takes the variable that has its address, and its body. Returns None, or why it failed, in time."""
 
 
 class WebhookSender:
@@ -57,10 +61,14 @@ class WebhookSender:
         rules: WebhookRules,
         health: Health,
         lineage: LineageEvents | None = None,
+        carry: Carry | None = None,
     ) -> None:
         self._deliveries = deliveries
         self._rules = rules
         self._lineage = lineage
+        self._carry = carry
+        ways = {"webhook": bool(rules.secrets), "lineage": lineage is not None, "message": carry is not None}
+        self._kinds = [kind for kind, is_open in ways.items() if is_open]
         self._health = health
         self._woken = anyio.Event()
         self._active: dict[str, str | ListedHost] = {}
@@ -73,10 +81,10 @@ class WebhookSender:
     async def running(self) -> AsyncIterator[None]:
         """Send deliveries, including those of an earlier server.
 
-        Webhooks stay pending without a secret, lineage events without a URL. At the end no attempt begins; those in
-        progress get a moment, then they are left to the next server.
+        Webhooks stay pending without a secret, lineage events without a URL, messages if there are none. At the end
+        no attempt begins; those in progress get a moment, then they are left to the next server.
         """
-        if not self._rules.secrets and self._lineage is None:
+        if not self._kinds:
             yield
             return
         async with (
@@ -110,9 +118,8 @@ class WebhookSender:
     async def _begin_due(self, tasks: TaskGroup) -> float | None:
         """Begin the attempts that are due, up to the limit. Returns the seconds until the next, if known."""
         now = time.time()
-        kinds = {"webhooks": bool(self._rules.secrets), "lineage": self._lineage is not None}
         active = set(self._active)  # an attempt that ends during the query may still appear as due
-        waiting = await self._deliveries.waiting(2 * MOST_PER_HOST, **kinds)
+        waiting = await self._deliveries.waiting(2 * MOST_PER_HOST, self._kinds)
         due, later = [], []
         for one in waiting:
             if one.id in active:
@@ -129,16 +136,17 @@ class WebhookSender:
         return min(later) - now if later else None
 
     def _host(self, delivery: PendingDelivery) -> str | ListedHost:
-        """The host that a delivery counts for: the entry of `webhook_hosts`, else (refused, lineage) its URL."""
+        """The host that a delivery counts for: the entry of `webhook_hosts`, else (refused, no webhook) its URL."""
         try:
-            return delivery.url if delivery.is_lineage else self._rules.check(delivery.url)
+            return self._rules.check(delivery.url) if delivery.kind == "webhook" else delivery.url
         except WebhookRefused:
             return delivery.url
 
     def _has_room(self, host: str | ListedHost) -> bool:
-        """Whether one more attempt for the host may begin."""
+        """Whether one more attempt for the host may begin; messages to one address keep their order."""
         count = list(self._active.values()).count(host)
-        return count < MOST_PER_HOST and len(self._active) < (MOST_AT_ONCE // 2 if count else MOST_AT_ONCE)
+        most = 1 if isinstance(host, str) and host.startswith(VARIABLE) else MOST_PER_HOST
+        return count < most and len(self._active) < (MOST_AT_ONCE // 2 if count else MOST_AT_ONCE)
 
     async def _attempt(self, delivery: PendingDelivery, body: bytes) -> None:
         try:
@@ -160,9 +168,9 @@ class WebhookSender:
                 due = None if gives_up else time.time() + UNIT * 2**attempts
                 await self._deliveries.failed(delivery.id, error, due)
                 level = logging.WARNING if gives_up else logging.INFO
-                what = "lineage event" if delivery.is_lineage else "webhook"
                 words = "%s of run %s: attempt %d of %d: %s"
-                _log.log(level, words, what, delivery.run_id, attempts, MOST_ATTEMPTS, error)
+                what = _WORDS[delivery.kind], delivery.run_id or "-"
+                _log.log(level, words, *what, attempts, MOST_ATTEMPTS, error)
         except StoreFailed as trouble:
             self._health.trouble(_OUTBOX, why(trouble))
             return False
@@ -171,6 +179,9 @@ class WebhookSender:
 
     async def _send(self, delivery: PendingDelivery, body: bytes) -> str | None:
         """Make one attempt; None if it was delivered, else the reason."""
+        if delivery.kind == "message":
+            assert self._carry is not None
+            return await self._carry(delivery.url.removeprefix(VARIABLE), body)
         try:
             session, url, more = self._addressed(delivery, body)
             headers = {
@@ -191,7 +202,7 @@ class WebhookSender:
         self, delivery: PendingDelivery, body: bytes
     ) -> tuple[aiohttp.ClientSession, str, dict[str, str]]:
         """The session, the URL and the headers of a delivery. Raises `WebhookRefused`."""
-        if delivery.is_lineage:
+        if delivery.kind == "lineage":
             assert self._lineage is not None
             return self._lineage_session, self._lineage.url, self._lineage.headers
         # The operator may have changed the list since the run was submitted.

@@ -4,16 +4,20 @@
 import json
 import sqlite3
 import uuid
+from collections.abc import Collection
 
-from lume_local._runs.records import Attempted, PendingDelivery
+from lume_local._runs.records import KINDS, VARIABLE, Attempted, NewDelivery, PendingDelivery
 from lume_local._runs.sqlite.ledger_entries import LedgerEntries
 from lume_local._runs.sqlite.operation import operation, transaction
 from lume_local._runs.sqlite.schema import RECEIVER
 from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent
 
-_WEBHOOK, _LINEAGE = "dlv_", "lin_"
-"""The kinds of deliveries, by the prefix of their id."""
+_PREFIXES = {"webhook": "dlv_", "lineage": "lin_", "message": "msg_"}
+"""What the ids of deliveries begin with, by kind."""
+_KINDS = {prefix: kind for kind, prefix in _PREFIXES.items()}
+_KIND = f"CASE WHEN receiver = '' THEN 'lineage' WHEN receiver LIKE '{VARIABLE}%' THEN 'message' ELSE 'webhook' END"
+"""The kind of all deliveries for a receiver."""
 _FIRST_OF_EACH = f"""
 WITH RECURSIVE receivers (receiver) AS (
     SELECT min({RECEIVER}) FROM deliveries WHERE due IS NOT NULL
@@ -23,10 +27,10 @@ WITH RECURSIVE receivers (receiver) AS (
 )
 SELECT id, run_id, url, attempts, due, traceparent FROM receivers
 JOIN deliveries ON id IN (
-    SELECT id FROM deliveries WHERE due IS NOT NULL AND {RECEIVER} = receiver ORDER BY due LIMIT ?3
+    SELECT id FROM deliveries WHERE due IS NOT NULL AND {RECEIVER} = receiver ORDER BY due LIMIT ?1
 )
 LEFT JOIN traces USING (run_id)
-WHERE CASE receiver WHEN '' THEN ?2 ELSE ?1 END ORDER BY due
+WHERE {_KIND} IN (?2, ?3, ?4) ORDER BY due
 """
 """It steps from receiver to receiver in the index, so that a long queue for one of them costs the others nothing."""
 
@@ -42,20 +46,28 @@ class SqliteDeliveries:
         self._db.execute(
             "INSERT INTO deliveries (id, run_id, url, body, attempts, due, at) "
             "SELECT ?, run_id, webhook_url, ?, 0, ?, ? FROM runs WHERE run_id = ? AND webhook_url IS NOT NULL",
-            [f"{_WEBHOOK}{uuid.uuid4().hex}", body, due, now_text(), run_id],
+            [_new_id("webhook"), body, due, now_text(), run_id],
         )
 
     def add_lineage(self, run_id: str, body: bytes, due: float) -> None:
         """Add an OpenLineage event; part of the transaction of the change that it reports."""
         self._db.execute(
             "INSERT INTO deliveries (id, run_id, url, body, attempts, due, at) VALUES (?, ?, '', ?, 0, ?, ?)",
-            [f"{_LINEAGE}{uuid.uuid4().hex}", run_id, body, due, now_text()],
+            [_new_id("lineage"), run_id, body, due, now_text()],
+        )
+
+    def add_message(self, new: NewDelivery, due: float) -> None:
+        """Add a message; part of the transaction that decides about it."""
+        self._db.execute(
+            "INSERT INTO deliveries (id, run_id, url, body, attempts, due, at) VALUES (?, ?, ?, ?, 0, ?, ?)",
+            [_new_id("message"), new.run_id, new.url, new.body, due, now_text()],
         )
 
     @operation
-    def waiting(self, most: int, *, webhooks: bool = True, lineage: bool = True) -> list[PendingDelivery]:
-        rows = self._db.execute(_FIRST_OF_EACH, [webhooks, lineage, most])
-        return [PendingDelivery(**dict(row), is_lineage=row["id"].startswith(_LINEAGE)) for row in rows]
+    def waiting(self, most: int, kinds: Collection[str] = KINDS) -> list[PendingDelivery]:
+        wanted = [kind if kind in kinds else None for kind in KINDS]
+        rows = self._db.execute(_FIRST_OF_EACH, [most, *wanted])
+        return [PendingDelivery(**dict(row), kind=_KINDS[row["id"][:4]]) for row in rows]
 
     @operation
     def body(self, delivery_id: str) -> bytes:
@@ -68,7 +80,7 @@ class SqliteDeliveries:
     def of_run(self, run_id: str) -> list[Attempted]:
         rows = self._db.execute(
             "SELECT id, url, attempts, due, delivered_at, error, at FROM deliveries "
-            f"WHERE run_id = ? AND id LIKE '{_WEBHOOK}%' ORDER BY at",
+            "WHERE run_id = ? AND url != '' ORDER BY at",
             [run_id],
         )
         return [Attempted(*row) for row in rows]
@@ -97,6 +109,10 @@ class SqliteDeliveries:
         """Delete settled deliveries from before a time, as part of a transaction; how many were deleted."""
         old = "SELECT id FROM deliveries WHERE due IS NULL AND at < ? LIMIT ?"
         return self._db.execute(f"DELETE FROM deliveries WHERE id IN ({old})", [before, limit]).rowcount
+
+
+def _new_id(kind: str) -> str:
+    return f"{_PREFIXES[kind]}{uuid.uuid4().hex}"
 
 
 class SqliteOutputs:

@@ -12,7 +12,7 @@ from pathlib import Path
 from lume_local._runs.sqlite.attention import MENDS
 from lume_local._runs.sqlite.copies import copy_state
 from lume_local._runs.sqlite.ledger_schema import LEDGER
-from lume_local._runs.sqlite.schema import QUEUE, SEEDS, VERSION
+from lume_local._runs.sqlite.schema import MESSAGES, QUEUE, SEEDS, VERSION
 from lume_local._shared.commit import sync_file, sync_folder
 
 _log = logging.getLogger("lume_local")
@@ -26,6 +26,7 @@ STEPS = {
         {QUEUE}
         {LEDGER}
         {SEEDS}
+        {MESSAGES}
     """,
 }
 """By the form that a step begins with; it ends with the next. A step never changes once it is released."""

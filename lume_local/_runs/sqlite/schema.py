@@ -9,6 +9,12 @@ VERSION = 2
 FLOW = "substr(flow_version, 1, instr(flow_version, ':') - 1)"
 """The flow of a run's flow version. Indexes are over it."""
 
+USUAL = (
+    "status IN ('SUCCEEDED', 'PARTIAL_FAILED') AND json_type(run_metadata, '$.resubmit_of') IS NOT 'text' "
+    "AND json_type(run_metadata, '$.replay') IS NOT 'object'"
+)
+"""Which runs show what is usual for their flow: those with output that process no rejects of others."""
+
 QUEUE = f"""
 CREATE INDEX by_key ON runs (submitted_by, seq);
 CREATE INDEX queue ON runs (priority DESC, turn, seq, submitted_by) WHERE status = 'CREATED';
@@ -20,6 +26,19 @@ SEEDS = """
 CREATE TABLE seeds (run_id TEXT PRIMARY KEY, seeds TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
 """The seeds that runs bring; most bring none."""
+
+MESSAGES = f"""
+CREATE TABLE notices (seq INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL) STRICT;
+CREATE TABLE message_states (
+    key TEXT PRIMARY KEY,
+    rev INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    due REAL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX message_states_by_due ON message_states (due) WHERE due IS NOT NULL;
+CREATE INDEX figures_by_flow ON runs ({FLOW}, seq) WHERE {USUAL};
+"""
+"""What messages are made of, and the runs whose figures show what is usual for a flow."""
 
 SCHEMA = f"""{SEEDS}
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -121,4 +140,5 @@ CREATE INDEX done_by_source ON runs (flow_version, source_key, seq)
 CREATE INDEX done_by_flow ON runs (flow_version, seq)
     WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED');
 {QUEUE}
+{MESSAGES}
 """

@@ -43,6 +43,7 @@ from lume_local._runs.sqlite.attention import SqliteAttention
 from lume_local._runs.sqlite.beside_runs import SqliteDeliveries, SqliteOutputs, SqliteSources
 from lume_local._runs.sqlite.durability import Durability
 from lume_local._runs.sqlite.listing import selected
+from lume_local._runs.sqlite.messages import SqliteMessages
 from lume_local._runs.sqlite.operation import operation, transaction
 from lume_local._runs.sqlite.schema import FLOW, VERSION
 from lume_local._runs.sqlite.sqlite_ledger import SqliteLedger
@@ -74,6 +75,7 @@ class SqliteStore:
         self.sources = SqliteSources(self._db)
         self.statistics = SqliteStatistics(self._db)
         self._durability = Durability(path)
+        self.messages = SqliteMessages(self._db, self.deliveries, self._durability)
         self.attention = SqliteAttention(self._db, self._durability)
         self.ledger = SqliteLedger(self._db, self._durability)
         self.outputs = SqliteOutputs(self._db, self.ledger.entries)
@@ -268,6 +270,7 @@ class SqliteStore:
         event: bytes | None = None,
         outputs: dict[str, str] | None = None,
         lineage: bytes | None = None,
+        notice: bytes | None = None,
         read: SourceContent | None = None,
         ledger: Mapping[str, Any] | None = None,
         **values: Any,
@@ -289,6 +292,8 @@ class SqliteStore:
                 self.deliveries.add(run_id, event, time.time())
             if lineage is not None:
                 self.deliveries.add_lineage(run_id, lineage, time.time())
+            if notice is not None:
+                self.messages.add(notice)
             if outputs:
                 self.outputs.note(run_id, outputs)
             if read is not None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from lume_local._runs.records import WHOLE, Count
 from lume_local._runs.sqlite.operation import operation
+from lume_local._runs.sqlite.schema import FLOW, USUAL
 
 _READ = "coalesce(json_extract(metrics, '$.rows_read'), 0)"
 _REJECTED = "coalesce(json_extract(metrics, '$.rows_rejected'), 0)"
@@ -110,6 +111,14 @@ class SqliteStatistics:
             [*values, limit],
         )
         return [Count(dict(zip(by, row, strict=False)), *row[len(by) :]) for row in map(tuple, rows)]
+
+    @operation
+    def last_figures(self, flow: str, limit: int) -> list[tuple[int, int]]:
+        rows = self._db.execute(
+            f"SELECT {_READ}, {_REJECTED} FROM runs WHERE {FLOW} = ? AND {USUAL} ORDER BY seq DESC LIMIT ?",
+            [flow, limit],
+        )
+        return [(read, rejected) for read, rejected in map(tuple, rows)]
 
 
 def flow_range(flow: str) -> tuple[str, str]:

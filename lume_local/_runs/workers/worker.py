@@ -35,6 +35,8 @@ from lume_local._shared.protocol import (
     Lend,
     Look,
     Looked,
+    Notified,
+    Notify,
     Propose,
     Proposed,
     ProtocolError,
@@ -215,6 +217,10 @@ class Worker:
     async def look(self, job: Look) -> Looked:
         """The content of a source. Raises `WorkerDied`. The caller limits the time, and then ends the process."""
         return await self._answer(job, Looked, Looked)
+
+    async def notify(self, job: Notify) -> Notified:
+        """Send a message. Raises `WorkerDied`. The caller limits the time, and then ends the process."""
+        return await self._answer(job, Notified, Notified)
 
     async def run(self, job: Execute) -> AsyncGenerator[Event, None]:
         """The events of a run, until the one that ends it is taken, or the process ends."""

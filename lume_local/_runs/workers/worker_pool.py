@@ -19,6 +19,8 @@ from lume_local._shared.protocol import (
     Json,
     Look,
     Looked,
+    Notified,
+    Notify,
     Propose,
     Read,
     RowsPage,
@@ -222,6 +224,10 @@ class WorkerPool:
     async def look(self, job: Look) -> Looked:
         """The content of a source, by a spare worker. Raises `WorkerDied`."""
         return await self._answered(lambda worker: worker.look(job))
+
+    async def notify(self, job: Notify) -> Notified:
+        """Send a message, by a spare worker. Raises `WorkerDied`."""
+        return await self._answered(lambda worker: worker.notify(job))
 
     async def _answered(self, ask: Callable[[Worker], Awaitable[Answer]]) -> Answer:
         worker = await self._next()

@@ -89,6 +89,10 @@ def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> 
             ["--webhook-secret-env", "SECRET", "--webhook-host", "a.example", "--webhook-host", "b.example"],
             {"webhook_hosts": ("a.example", "b.example")},
         ),
+        (
+            ["--messages", "arrivals.toml", "--public-url", "https://lume.example.com"],
+            {"messages": "arrivals.toml", "public_url": "https://lume.example.com"},
+        ),
         (["--console-host", "a.example"], {"console_hosts": ("a.example",)}),
         (["--root", ".", "--root", "/"], {"roots": (".", "/")}),
     ],
@@ -106,6 +110,7 @@ def test_every_setting_has_an_option(asked: list[dict[str, Any]]) -> None:
     words += (
         " --console-host h --run-timeout 1d --keys k --uploads-quota 1 --keep-uploads 1d --keep-output 1d"
     )
+    words += " --messages m.toml --public-url https://l"
     words += " --port 1 --lineage-namespace n --tls-cert a.pem --tls-key b.pem"
     words += " --lineage-url http://l --lineage-key-env SECRET --max-active 1 --engine pool --shard-bytes 1M"
     invoke(*words.split())

@@ -17,7 +17,15 @@ from attrs import evolve, frozen
 from local.states import PARTS, moved
 
 from lume_local._runs.ledger import Claim, RowFilter, RowsOfRun
-from lume_local._runs.records import Cursor, Duplicate, NewRun, RunFilter, StoredFlow, StoredRun
+from lume_local._runs.records import (
+    Cursor,
+    Duplicate,
+    NewDelivery,
+    NewRun,
+    RunFilter,
+    StoredFlow,
+    StoredRun,
+)
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._shared.identity import SourceContent
 from lume_local._shared.row_set import all_rows, packed
@@ -41,6 +49,7 @@ GROW_WITH_HISTORY = (
     "rejected_for",
     "closings",
     "row_accounts",
+    "notices",
 )
 
 
@@ -120,6 +129,8 @@ def fill(db: sqlite3.Connection, runs: int) -> None:
         INSERT INTO mends SELECT 'run_' || n, 'run_' || (n / 8) FROM n WHERE n > 8;
         INSERT INTO dismissals SELECT 'run_' || n, 'x', at FROM n WHERE n % 3 = 0;
         INSERT INTO deliveries SELECT 'dlv_' || n, 'run_' || n, 'u', x'00', 1, NULL, at, NULL, at FROM n;
+        INSERT INTO notices (body) SELECT x'00' FROM n;
+        INSERT INTO message_states SELECT 'k' || n, 1, '[]', iif(n % 2, n, NULL) FROM n;
         INSERT INTO inbox VALUES (1, 'f', '', 8), (2, 'f', 'why', 8), (3, 'f', 'other', 8);
         INSERT INTO rejected (seq, run_id, flow, source_key, at, count, open, closed)
             SELECT n + 1, 'run_' || n, 'f', '/s' || n, at, 8, iif(n % 4, 0, 8), iif(n % 4, {CLOSED}, NULL) FROM n;
@@ -162,6 +173,7 @@ async def ended(aged: Aged) -> Any:
         outputs={"mapped": "y"},
         read=SourceContent(1, "x"),
         lineage=b"z",
+        notice=b"w",
         metrics={"source": {}},
         finished_at="2026-01-29",
     )
@@ -216,6 +228,16 @@ async def replaying(aged: Aged) -> Any:
     run, _ = await aged.store.create(new, [Claim(found.seq, 0, found.rows)])
     assert await aged.store.ledger.is_replay(run.run_id)
     return await aged.store.update(run, "FAILED", finished_at="2026-01-29")
+
+
+async def decided(aged: Aged) -> Any:
+    """About the oldest notice, and something that is remembered already."""
+    messages = aged.store.messages
+    await messages.note(b"x")
+    (notice,) = await messages.notices(1)
+    known = (await messages.states(["k1"]))["k1"]
+    new = [NewDelivery("env:A", "run_1", b"x")]
+    return await messages.decided([notice.seq], {"k1": known.rev, "k0": 1}, [known], new)
 
 
 def rows(wanted: RowFilter, *, deep: bool) -> "Operation":
@@ -279,6 +301,16 @@ OPERATIONS: dict[str, Operation] = {
     "deliveries.pending": lambda aged: aged.store.deliveries.pending(),
     "deliveries.delivered": delivered,
     "deliveries.failed": failed,
+    "messages.note": lambda aged: aged.store.messages.note(b"x"),
+    "messages.notices": lambda aged: aged.store.messages.notices(50),
+    "messages.states": lambda aged: aged.store.messages.states(["k1", "k2", "new"]),
+    "messages.due": lambda aged: aged.store.messages.due(9e9, 50),
+    "messages.next_due": lambda aged: aged.store.messages.next_due(),
+    "messages.decided": decided,
+    "statistics.last_figures": lambda aged: aged.store.statistics.last_figures("f", 20),
+    "statistics.last_figures: of a flow that always failed": (
+        lambda aged: aged.store.statistics.last_figures("broken", 20)
+    ),
     "sources.read_by": lambda aged: aged.store.sources.read_by("run_1"),
     "outputs.identity": lambda aged: aged.store.outputs.identity("run_1", "mapped"),
     "outputs.forget": lambda aged: aged.store.outputs.forget("run_0", "mapped"),
@@ -349,7 +381,12 @@ BOUNDED_OTHERWISE: dict[str, tuple[str, Operation]] = {
 """What grows with the history, and why that is accepted."""
 
 _LIMITED = "in the order of its key, up to the limit: see the number of steps"
-SCANS = {"SCAN runs": _LIMITED, "SCAN changes": _LIMITED, "SCAN outputs USING INDEX outputs_kept": _SWEPT}
+SCANS = {
+    "SCAN runs": _LIMITED,
+    "SCAN changes": _LIMITED,
+    "SCAN notices": _LIMITED,
+    "SCAN outputs USING INDEX outputs_kept": _SWEPT,
+}
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -1,0 +1,1 @@
+"""Messages to people: which notices become which messages, for whom, and how often."""

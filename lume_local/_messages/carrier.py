@@ -1,0 +1,51 @@
+"""Carries messages to their addresses, in processes: apprise waits as it likes, but a process can be ended."""
+
+import os
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import orjson
+
+from lume_local._runs.health import Health
+from lume_local._runs.workers.worker import WorkerDied
+from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._shared.protocol import Notify
+from lume_local._shared.withheld import without_address
+
+PATIENCE = 20.0
+"""Seconds that one attempt may take."""
+MOST_AT_ONCE = 4
+"""Attempts at a time, each in a process; further ones wait for those, which end in time."""
+
+
+class Carrier:
+    """Sends messages while its `running` block lasts.
+
+    Args:
+        secrets: what must not be in the environment of its processes.
+    """
+
+    def __init__(self, health: Health | None = None, secrets: Collection[str] = ()) -> None:
+        self._pool = WorkerPool(1, health, secrets=secrets)
+        self._turns = anyio.Semaphore(MOST_AT_ONCE)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with self._pool.running():
+            yield
+
+    async def carry(self, variable: str, body: bytes) -> str | None:
+        """Send a message to the address that a variable holds; None, or why it failed, without the address."""
+        address = os.environ.get(variable, "").strip()
+        if not address:
+            return f"the variable {variable} is not set"
+        message: dict[str, Any] = orjson.loads(body)
+        async with self._turns:
+            try:
+                with anyio.move_on_after(PATIENCE):
+                    return (await self._pool.notify(Notify(address, **message))).problem
+            except WorkerDied as error:
+                return without_address(str(error), address)
+        return f"no answer within {PATIENCE:.0f} s"

@@ -1,0 +1,80 @@
+"""At most so many messages in a period; the rest is gathered for one digest, which follows when it may. Pure."""
+
+from typing import Any
+
+import orjson
+from attrs import asdict, evolve, frozen
+
+from lume_local._messages.digest import Digest, Happened
+from lume_local._messages.rules import Rate
+
+
+@frozen
+class Limit:
+    """What a rule remembers.
+
+    Attributes:
+        sent: when the last messages were made, in seconds since 1970; no more than the rate asks about.
+        gathered: what the next digest will say; None if there is nothing.
+        to: where the digest goes, also if its rule is gone by then.
+    """
+
+    sent: tuple[float, ...] = ()
+    gathered: Digest | None = None
+    to: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, text: str) -> "Limit":
+        plain: dict[str, Any] = orjson.loads(text)
+        gathered = plain["gathered"]
+        return cls(tuple(plain["sent"]), None if gathered is None else Digest(**gathered), tuple(plain["to"]))
+
+    def text(self) -> str:
+        """As JSON; empty if there is nothing to remember."""
+        return orjson.dumps(asdict(self)).decode() if self.sent or self.gathered else ""
+
+    def due(self, rate: Rate) -> float | None:
+        """When the digest may follow, or without one when this is forgotten."""
+        if self.gathered is None:
+            return self.sent[-1] + rate.period if self.sent else None
+        return self.sent[0] + rate.period if len(self.sent) >= rate.most else 0.0
+
+    def at(self, now: float, rate: Rate) -> "Limit":
+        """Without what no longer matters. Messages of the future were made before the clock was set back."""
+        sent = tuple(min(one, now) for one in self.sent if one + rate.period > now)
+        return evolve(self, sent=sent[-rate.most :])
+
+    def may_send(self, rate: Rate) -> bool:
+        """Whether one more message may be made; of a limit as it is now, see `at`."""
+        return len(self.sent) < rate.most
+
+    def with_sent(self, now: float) -> "Limit":
+        return evolve(self, sent=(*self.sent, now))
+
+    def with_one(self, happened: Happened, to: tuple[str, ...], *, with_values: bool) -> "Limit":
+        """With one thing more to tell in the digest."""
+        gathered = (self.gathered or Digest()).with_one(happened, with_values=with_values)
+        return evolve(self, gathered=gathered if gathered.total else None, to=to)
+
+    def without_fine(self, flow: str) -> "Limit":
+        """Without the news that a flow is fine, which it no longer is."""
+        gathered = None if self.gathered is None else self.gathered.without_fine(flow)
+        return evolve(self, gathered=gathered if gathered and gathered.total else None)
+
+
+def told(
+    limit: Limit, happened: Happened, rate: Rate, now: float, to: tuple[str, ...], *, with_values: bool
+) -> tuple[Limit, bool]:
+    """The limit after something happened, and whether that is a message of its own now."""
+    limit = limit.at(now, rate)
+    if limit.gathered is None and limit.may_send(rate):
+        return limit.with_sent(now), True
+    return limit.with_one(happened, to, with_values=with_values), False
+
+
+def digested(limit: Limit, rate: Rate, now: float) -> tuple[Limit, Digest | None]:
+    """The limit at a time, and the digest that is due then."""
+    limit = limit.at(now, rate)
+    if limit.gathered is None or not limit.may_send(rate):
+        return limit, None
+    return Limit(limit.with_sent(now).sent), limit.gathered

@@ -1,0 +1,118 @@
+"""Makes messages of notices while the server runs, and digests when they are due.
+
+All that it knows is in the state, and changes together with the outbox: it may be killed at any moment.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import anyio
+
+from lume_local._messages.decide import Decision, keys_of
+from lume_local._messages.notice import Notice
+from lume_local._messages.rules import MessageRule
+from lume_local._messages.rules_file import RulesFile
+from lume_local._messages.text import Texts
+from lume_local._runs.health import Health, why
+from lume_local._runs.records import StoredNotice, StoreFailed
+from lume_local._runs.store import Messages
+
+_log = logging.getLogger("lume_local")
+
+LOOK = 2.0
+"""Seconds between two looks at the file of the rules."""
+RETRY = 5.0
+"""Seconds until the next try if the state can't be read or written."""
+_AT_ONCE = 50
+"""Notices per transaction: requests are answered in between."""
+_PLACE = "messages"
+
+
+class Messenger:
+    """Makes messages; used from one event loop.
+
+    Args:
+        on_message: called after messages were added to the outbox.
+        clock: the time in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        messages: Messages,
+        file: RulesFile,
+        health: Health,
+        on_message: Callable[[], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._messages, self._file, self._health = messages, file, health
+        self._on_message, self._clock = on_message, clock
+        self._woken = anyio.Event()
+        self._last = -math.inf
+
+    def wake(self) -> None:
+        """Look for notices."""
+        self._woken.set()
+
+    async def carry_out(self, console: str) -> None:
+        """Make messages until cancelled; their links lead to the console at this address."""
+        while True:
+            self._woken = anyio.Event()
+            try:
+                pause = await self.step(Texts(console))
+            except StoreFailed as error:
+                self._health.trouble(_PLACE, why(error))
+                pause = RETRY
+            except Exception as error:  # a mistake here must not end the server
+                _log.debug("messages", exc_info=True)
+                self._health.trouble(_PLACE, why(error))
+                pause = RETRY
+            else:
+                self._health.works(_PLACE)
+            with anyio.move_on_after(pause):
+                await self._woken.wait()
+
+    async def step(self, texts: Texts) -> float:
+        """Make the messages of all notices, and the digests that are due. Returns the seconds until the next step."""
+        rules = self._file.current()
+        while notices := await self._messages.notices(_AT_ONCE):
+            await self._consider(rules, texts, notices)
+        now = self._clock()
+        horizon = now if now >= self._last else math.inf  # after a clock was set back, nothing is due in time
+        self._last = now
+        due = await self._messages.due(horizon, _AT_ONCE)
+        if due:
+            decision = Decision(rules, texts, now, {})
+            for state in due:
+                decision.flush(state)
+            await self._decided([], decision)
+        if len(due) == _AT_ONCE:
+            return 0.0
+        following = await self._messages.next_due()
+        return LOOK if following is None else min(LOOK, max(0.0, following - self._clock()))
+
+    async def _consider(
+        self, rules: Sequence[MessageRule], texts: Texts, stored: Sequence[StoredNotice]
+    ) -> None:
+        notices = [one for one in map(_read, stored) if one is not None]
+        states = await self._messages.states(keys_of(rules, notices))
+        decision = Decision(rules, texts, self._clock(), states)
+        for notice in notices:
+            decision.consider(notice)
+        await self._decided([one.seq for one in stored], decision)
+
+    async def _decided(self, notices: Sequence[int], decision: Decision) -> None:
+        """Put a decision into effect; if another server has decided meanwhile, the next step decides anew."""
+        after = [decision.states[key] for key in decision.changed]
+        before = {state.key: state.rev for state in after}
+        if await self._messages.decided(notices, before, after, decision.deliveries) and decision.deliveries:
+            self._on_message()
+
+
+def _read(stored: StoredNotice) -> Notice | None:
+    try:
+        return Notice.of(stored.body)
+    except Exception:  # of another release: it must not stop the others
+        _log.exception("notice %d can't be read, and nobody hears of it", stored.seq)
+        return None

@@ -1,0 +1,137 @@
+"""What messages say: what happened, how often, the commonest reasons, and a link. Pure.
+
+The texts are bounded, and are read in mail, in chats and on telephones: a title that says it all, and few lines.
+"""
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote, urlencode
+
+import orjson
+from attrs import frozen
+
+from lume_async._base.elided import elided
+from lume_local._messages.digest import OTHERS, Digest, Happened
+from lume_local._messages.notice import Notice
+from lume_local._messages.rules import RECOVERED
+from lume_local._runs.deliveries.notices import REFUSED
+from lume_local._runs.unusual import NAME as UNUSUAL
+
+LONGEST_TITLE, LONGEST = 150, 1800
+"""Characters; some services cut texts after 2,000."""
+_NAMED = 5
+"""How many reasons and flows are named."""
+_DONE = {
+    "FAILED": "failed",
+    "CRASHED": "crashed",
+    "PARTIAL_FAILED": "rejected rows",
+    "SUCCEEDED": "succeeded",
+}
+_TYPES = {"SUCCEEDED": "success", RECOVERED: "success", "PARTIAL_FAILED": "warning", UNUSUAL: "warning"}
+
+
+@frozen
+class Texts:
+    """Makes the bodies of messages; `console` is the address that links lead to."""
+
+    console: str
+
+    def single(self, happened: Happened, *, with_values: bool) -> bytes:
+        """Of one thing that happened."""
+        notice = happened.notice
+        lines = [*_about(notice), *(notice.unusual if happened.kinds else ())]
+        if notice.error is not None:
+            lines.append(f"Reason: {notice.why(with_values=with_values)}")
+        lines += _listed("Rejected rows", notice.reasons)
+        kind = happened.kinds[-1] if happened.kinds[-1] == RECOVERED else happened.kinds[0]
+        where = f"#/runs/{quote(notice.run_id)}" if notice.run_id else "#/"
+        return self._body(_title(kind, notice), lines, where, kind)
+
+    def digest(self, gathered: Digest) -> bytes:
+        """Of all that happened since a limit was hit."""
+        lines = [_counted(kind, flows) for kind, flows in gathered.counts.items()]
+        lines += [f"{flow} is fine again" for flow in gathered.fine]
+        title = lines[0] if len(lines) == 1 else f"{gathered.total} things happened: {', '.join(lines)}"
+        if gathered.rejected:
+            lines.append(f"{gathered.rejected:,} of {gathered.read:,} rows were rejected")
+        lines += [*_listed("Reasons", gathered.why), *_listed("Rejected rows", gathered.reasons)]
+        lines.append(f"From {_time(gathered.first)} to {_time(gathered.last)}")
+        worst = min(gathered.counts, key=[*_DONE, REFUSED, UNUSUAL].index, default=RECOVERED)
+        return self._body(title, lines, _runs(gathered), worst)
+
+    def _body(self, title: str, lines: Iterable[str], where: str, kind: str) -> bytes:
+        text = "\n".join(elided(line) for line in lines)
+        link = f"{self.console}/{where}"
+        return orjson.dumps(
+            {
+                "title": elided(title, LONGEST_TITLE),
+                "text": f"{elided(text, LONGEST - len(link) - 1)}\n{link}",
+                "type": _TYPES.get(kind, "failure"),
+            }
+        )
+
+
+def body_of_trial(variable: str, file: str) -> bytes:
+    """Of a message that only shows that messages arrive."""
+    text = f"Messages from Lume arrive here: {file} names the variable {variable}. Nothing has happened."
+    return orjson.dumps({"title": "Lume: a test", "text": elided(text), "type": "info"})
+
+
+def _title(kind: str, notice: Notice) -> str:
+    match kind:
+        case "PARTIAL_FAILED":
+            return f"{notice.flow}: {notice.rejected:,} of {notice.read:,} rows rejected ({notice.share:.1%})"
+        case "arrival.refused":
+            return f"{notice.flow}: a file was refused"
+        case "warn.unusual":
+            return f"{notice.flow}: a run is unusual"
+        case "recovered":
+            return f"{notice.flow} is fine again"
+    return f"{notice.flow}: a run {_DONE[kind]}"
+
+
+def _about(notice: Notice) -> list[str]:
+    if notice.kind == REFUSED:
+        where = f"{notice.place}, of the arrival {notice.arrival} for {notice.flow_version}"
+        return [where, f"Refused at {_time(notice.at)}"]
+    ended = f"{notice.kind} at {_time(notice.at)}"
+    counts = f"{notice.read:,} rows read, {notice.rejected:,} rejected"
+    return [f"{notice.flow_version} on {notice.place}", f"{ended}: {counts}" if notice.read else ended]
+
+
+def _counted(kind: str, flows: Mapping[str, int]) -> str:
+    """`37 runs of orders failed`, or `40 runs failed (orders 37, people 3)`."""
+    total = sum(flows.values())
+    noun = "file" if kind == REFUSED else "run"
+    noun += "" if total == 1 else "s"
+    be = "was" if total == 1 else "were"
+    done = {REFUSED: f"{be} refused", UNUSUAL: f"{be} unusual"}.get(kind) or _DONE[kind]
+    if len(flows) == 1 and OTHERS not in flows:
+        return f"{total:,} {noun} of {next(iter(flows))} {done}"
+    return f"{total:,} {noun} {done} ({', '.join(f'{name} {count:,}' for name, count in _most(flows))})"
+
+
+def _listed(what: str, counts: Mapping[str, int]) -> list[str]:
+    """The commonest, each with its number."""
+    return [f"{what}:", *(f"  {count:,} x {name}" for name, count in _most(counts))] if counts else []
+
+
+def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The commonest names, and the others together."""
+    named = {name: count for name, count in counts.items() if name != OTHERS}
+    found = sorted(named.items(), key=lambda item: (-item[1], item[0]))
+    others = sum(count for _, count in found[_NAMED:]) + counts.get(OTHERS, 0)
+    return [*found[:_NAMED], *([("others", others)] if others else [])]
+
+
+def _runs(gathered: Digest) -> str:
+    """The page with those runs."""
+    flows = {flow for of in gathered.counts.values() for flow in of}
+    statuses = [kind for kind in gathered.counts if kind in _DONE]
+    query = {"flow": next(iter(flows))} if len(flows) == 1 and OTHERS not in flows else {}
+    if statuses and len(statuses) == len(gathered.counts):
+        query["status"] = ",".join(statuses)
+    return f"#/runs?{urlencode(query, safe=',')}" if query else "#/runs"
+
+
+def _time(at: str) -> str:
+    return at[:19].replace("T", " ") + " UTC"

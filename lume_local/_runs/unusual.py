@@ -1,0 +1,77 @@
+"""Whether a run's figures are far from those of its flow's last runs. Pure.
+
+The rule is a robust one: a figure is unusual if it is further from the median than `FAR` times the median absolute
+deviation (scaled to the standard deviation of normal data), and further than a floor, since a flow that never varies
+has a deviation of 0. Two figures are judged: the share of rejected rows, if it is higher, and the number of rows, by
+its logarithm. On normal data the rule is wrong for 1 run in 2,500 after 20 runs, and for 1 in 700 after 15.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+RUNS = 20
+"""How many runs before are compared with."""
+LEAST = 15
+"""With fewer runs before, nothing is unusual."""
+FAR = 6.0
+_NORMAL = 1.4826
+"""The standard deviation of normal data, in median absolute deviations."""
+_LEAST_SHARE = 0.02
+"""The share of rejected rows must be higher by at least so much."""
+_LEAST_FACTOR = 2.0
+"""The number of rows must change at least by this factor."""
+_SPREADS = 4.0
+"""The share of rejected rows must be higher by at least so many standard deviations of one of so few rows."""
+NAME = "warn.unusual"
+
+Figures = tuple[int, int]
+"""How many rows a run has read, and how many of them it rejected."""
+
+
+def mends_others(run_metadata: Any) -> bool:
+    """Whether a run processes rejects of others: its figures say nothing about the sources of its flow."""
+    if not isinstance(run_metadata, dict):
+        return False
+    return isinstance(run_metadata.get("resubmit_of"), str) or isinstance(run_metadata.get("replay"), dict)
+
+
+def unusual(run: Figures, before: Sequence[Figures]) -> list[str]:
+    """What is unusual about a run, each as a sentence; `before` are the runs before it, the newest first."""
+    past = before[:RUNS]
+    if len(past) < LEAST:
+        return []
+    found = (_share(run, past), _rows(run[0], [read for read, _ in past]))
+    return [f"{NAME}: {words} (median of the last {len(past)} runs)" for words in found if words]
+
+
+def _share(run: Figures, past: Sequence[Figures]) -> str | None:
+    if not run[0]:
+        return None  # the number of rows says it
+    share, (middle, deviation) = _ratio(run), centre([_ratio(one) for one in past])
+    expected = (middle * run[0] + 1) / (
+        run[0] + 2
+    )  # never 0 or 1: the first reject of a small file is no sign
+    spread = math.sqrt(expected * (1 - expected) / run[0])
+    if share - middle <= max(FAR * deviation, _LEAST_SHARE, _SPREADS * spread):
+        return None
+    return f"{share:.1%} of the rows were rejected, usually {middle:.1%}"
+
+
+def _rows(rows: int, past: Sequence[int]) -> str | None:
+    middle, deviation = centre([math.log1p(one) for one in past])
+    if abs(math.log1p(rows) - middle) <= max(FAR * deviation, math.log(_LEAST_FACTOR)):
+        return None
+    return f"{rows:,} rows were read, usually {round(math.expm1(middle)):,}"
+
+
+def _ratio(run: Figures) -> float:
+    read, rejected = run
+    return min(rejected / read, 1.0) if read else 0.0
+
+
+def centre(values: Sequence[float]) -> tuple[float, float]:
+    """The median, and the median absolute deviation as the standard deviation of normal data."""
+    middle = median(values)
+    return middle, _NORMAL * median(abs(value - middle) for value in values)

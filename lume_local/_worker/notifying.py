@@ -1,0 +1,73 @@
+"""Sends messages by apprise (https://github.com/caronc/apprise), which waits without a limit of its own.
+
+Apprise says whether a service has accepted a message, and logs why not. Its log may have parts of the address, which
+are secrets: they are taken out, and of what it logs for its developers only known forms of a cause are kept.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lume_local._shared.protocol import Notified, Notify
+from lume_local._shared.withheld import without_address
+
+_CAUSE = re.compile(
+    r"\[Errno -?\d+\] [A-Za-z ,]+|certificate verify failed[A-Za-z :-]*|timed out|\(\d{3}, b'[^']*'\)",
+    re.IGNORECASE,
+)
+"""A cause in what apprise logs for its developers: of the system, of TLS, or the answer of a mail server."""
+_NO_REASON = "the service did not accept the message, and apprise gives no reason"
+
+
+class _Kept(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[str] = []
+        self.causes: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            self.warnings.append(text)
+        self.causes += _CAUSE.findall(text)
+
+
+def notify(job: Notify) -> Notified:
+    """Send a message, and say what became of it."""
+    with _log() as kept:
+        try:
+            problem = _notify(job, kept)
+        except Exception as error:  # of a plugin: there are more than a hundred
+            problem = f"{type(error).__name__}: {error}"
+    return Notified(None if problem is None else without_address(problem, job.address))
+
+
+def _notify(job: Notify, kept: _Kept) -> str | None:
+    from apprise import Apprise
+
+    service = Apprise.instantiate(job.address, suppress_exceptions=True)
+    carrier = Apprise()
+    if service is None or not carrier.add(service):
+        return f"this is not an address that apprise knows{''.join(f' ({one})' for one in kept.warnings[:1])}"
+    if carrier.notify(body=job.text, title=job.title, notify_type=job.type, body_format="text"):
+        return None
+    said = " ".join(dict.fromkeys(one.strip().rstrip(".") for one in kept.warnings)) or _NO_REASON
+    cause = next((one for one in kept.causes if one not in said), None)
+    return f"{said} ({cause})" if cause else said
+
+
+@contextmanager
+def _log() -> Iterator[_Kept]:
+    """What apprise logs as long as the block lasts."""
+    kept, log = _Kept(), logging.getLogger("apprise")
+    level, log.propagate = log.level, False
+    log.addHandler(kept)
+    log.setLevel(logging.DEBUG)
+    try:
+        yield kept
+    finally:
+        log.removeHandler(kept)
+        log.setLevel(level)
