@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from lume_async._wire.proposal_models import Proposal as Proposal
     from lume_async._wire.proposal_models import ProposedColumn as ProposedColumn
     from lume_async._wire.proposal_models import SeenSample as SeenSample
+    from lume_async._wire.proposal_models import ValueReading as ValueReading
     from lume_async._wire.report_models import CountedBy as CountedBy
     from lume_async._wire.report_models import CountOrder as CountOrder
     from lume_async._wire.report_models import Delivery as Delivery

@@ -302,12 +302,19 @@ async def propose(
     *,
     flow: str | None = None,
     source: Mapping[str, Any] | None = None,
-    choices: Mapping[str, str | None] | None = None,
+    choices: Mapping[str, str | Mapping[str, Any] | None] | None = None,
     inline_lookups: bool = False,
+    dry_run: bool = False,
 ) -> Proposal:
     """Propose how samples become rows of a target; see `Client.propose`."""
     return await default_client().propose(
-        target, samples, flow=flow, source=source, choices=choices, inline_lookups=inline_lookups
+        target,
+        samples,
+        flow=flow,
+        source=source,
+        choices=choices,
+        inline_lookups=inline_lookups,
+        dry_run=dry_run,
     )
 
 

@@ -26,7 +26,7 @@ NAMES = {
         "Inbox InboxDay InboxFlow InboxItem Replay ReplayReason RowAccount RowState UnreadableRows "
     ),
     "lume_async._wire.proposal_models": (
-        "BeforeAfter Candidate LookupEntry Proposal ProposedColumn SeenSample "
+        "BeforeAfter Candidate LookupEntry Proposal ProposedColumn SeenSample ValueReading "
     ),
     "lume_async._wire.report_models": "CountOrder CountedBy Delivery DryRun RunCount",
     "lume_async._wire.retry": "Retry",

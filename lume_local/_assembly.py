@@ -161,7 +161,7 @@ async def _running(
     front = Front(
         api,
         FlowsApi(store, flows),
-        ProposalsApi(flows, Proposals(places, reader.pool)),
+        ProposalsApi(flows, Proposals(places, reader.pool), dry_runs),
         RowsApi(store, flows, reader, places),
         ResultsApi(store, places),
         RejectedApi(store, flows, reader, places, replays),

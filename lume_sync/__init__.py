@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from lume_async import Summary as Summary
     from lume_async import TargetLocations as TargetLocations
     from lume_async import UnreadableRows as UnreadableRows
+    from lume_async import ValueReading as ValueReading
     from lume_async import WebhookSignatureError as WebhookSignatureError
     from lume_async import __version__ as __version__
     from lume_sync._api import as_completed as as_completed

@@ -377,8 +377,9 @@ def propose(
     *,
     flow: str | None = None,
     source: Mapping[str, Any] | None = None,
-    choices: Mapping[str, str | None] | None = None,
+    choices: Mapping[str, str | Mapping[str, Any] | None] | None = None,
     inline_lookups: bool = False,
+    dry_run: bool = False,
 ) -> Proposal:
     """Propose how samples become rows of a target; see `Client.propose`."""
     return call(
@@ -389,6 +390,7 @@ def propose(
         source=source,
         choices=choices,
         inline_lookups=inline_lookups,
+        dry_run=dry_run,
     ).result()
 
 

@@ -13,7 +13,8 @@ NAMES = {
         "RequestStarted ResponseDecodeError Retry RetryScheduled RowAccount RowState RunCount RunError "
         "RunEvent RunFailedError RunInfo RunMetadata RunNotFoundError RunRequest RunStatus RunStatusChanged "
         "RunTimeoutError SeedData SeedMetrics SeenSample ServerError SourceData SourceMetrics Ssl Stage "
-        "SubmissionUnknownError Summary TargetLocations UnreadableRows WebhookSignatureError __version__ "
+        "SubmissionUnknownError Summary TargetLocations UnreadableRows ValueReading WebhookSignatureError "
+        "__version__ "
     ),
     "lume_sync._api": (
         "as_completed attach close default_client discard_rejects dry_run flow_version inbox init list_flows "

@@ -51,8 +51,9 @@ class Flows:
         *,
         flow: str | None = None,
         source: Mapping[str, Any] | None = None,
-        choices: Mapping[str, str | None] | None = None,
+        choices: Mapping[str, str | Mapping[str, Any] | None] | None = None,
         inline_lookups: bool = False,
+        dry_run: bool = False,
     ) -> "Proposal":
         """Propose how samples become rows of a target: which source column is which target column, and why.
 
@@ -65,9 +66,13 @@ class Flows:
                 `Path`, which are uploaded.
             flow: for a schema, the name of the flow that is proposed; default: the `title` of the schema.
             source: how the samples are read, as `[source]` of a flow; default: as they look.
-            choices: for columns of the target the source columns that they are to be read from, whatever the evidence
-                says; None leaves one unmapped.
+            choices: what a person has decided, whatever the evidence says: for columns of the target the source
+                column that each is to be read from, None to leave it open, or a dict with any of `sources` (a list),
+                `reading` (the key of a `ValueReading`), `lookup` (values of the source to members of the
+                enumeration), `review` (`approved` or `flagged`) and `note`.
             inline_lookups: whether lookups are written into the flow version, which then needs no seed files.
+            dry_run: whether the proposed version is tried on the sample, as by `dry_run`; takes one sample, and
+                `inline_lookups=True`.
 
         Raises:
             InvalidRequestError: there is no such flow, or a sample can't be read.
@@ -82,6 +87,7 @@ class Flows:
             source=source,
             choices=choices,
             inline_lookups=inline_lookups,
+            dry_run=dry_run,
         ).result()
 
     def list_flows(self, flow: str | None = None) -> Iterator["FlowSummary"]:

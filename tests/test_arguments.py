@@ -72,6 +72,7 @@ MADE = {
         "UnreadableRows",
     ),
     *("BeforeAfter", "Candidate", "LookupEntry", "Proposal", "ProposedColumn", "SeenSample"),
+    "ValueReading",
     *("Failure", "LumeRun", "Monitor", "Outcome", "Progress", "Rows", "RunEvent", "Summary"),
     *("RequestFinished", "RequestStarted", "RetryScheduled", "RunStatusChanged"),
 }

@@ -64,6 +64,17 @@ minimum = 0
 [columns.status]
 enum = ["open", "paid", "sent"]
 """
+FOREIGN = "".join(
+    f"{line}\n"
+    for line in (
+        "Bestell-Nr.;Betrag;Zustand;Kommentar",
+        *(
+            f"{n};{n % 7 + 1},{n * 37 % 1000:03};{('Open', 'Paid', 'verschickt')[n % 3]};"
+            for n in range(1, 200)
+        ),
+    )
+)
+"""Orders in a layout that the flow does not know, with amounts that may mean two things."""
 
 
 def write_home(home: Path) -> list[tuple[str, str]]:
@@ -77,6 +88,7 @@ def write_home(home: Path) -> list[tuple[str, str]]:
         text = text.replace(old, new)
     for name, content in (("cleaner.v2", text), ("slow.v1", SLOW), ("orders.v1", ORDERS)):
         (flows / f"{name}.toml").write_text(content)
+    (home / "lieferant.csv").write_text(FOREIGN)
     (home / "large.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(SLOWEST)))
     return [_source(home, number) for number in range(BATCHES)]
 
@@ -186,6 +198,7 @@ def make(home: Path, asked: set[str]) -> None:
             "run": f"#/runs/{best_run(client)}",
             "flows": "#/flows",
             "flow": "#/flows/customer_cleaner?version=v2",
+            "map": "#/map/orders?file=lieferant.csv",
         }
         program = next(filter(None, map(shutil.which, NAMES)))
         with sync_playwright() as playwright:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _PAGE = 100
 _PATIENCE = 60.0
 """Seconds for a proposal, on top of the time limit of a request: the samples are read for it."""
+_PATIENCE_FOR_A_RUN = 3600.0
 
 
 class Flows:
@@ -76,8 +77,9 @@ class Flows:
         *,
         flow: str | None = None,
         source: Mapping[str, Any] | None = None,
-        choices: Mapping[str, str | None] | None = None,
+        choices: Mapping[str, str | Mapping[str, Any] | None] | None = None,
         inline_lookups: bool = False,
+        dry_run: bool = False,
     ) -> "Proposal":
         """Propose how samples become rows of a target: which source column is which target column, and why.
 
@@ -90,9 +92,13 @@ class Flows:
                 `Path`, which are uploaded.
             flow: for a schema, the name of the flow that is proposed; default: the `title` of the schema.
             source: how the samples are read, as `[source]` of a flow; default: as they look.
-            choices: for columns of the target the source columns that they are to be read from, whatever the evidence
-                says; None leaves one unmapped.
+            choices: what a person has decided, whatever the evidence says: for columns of the target the source
+                column that each is to be read from, None to leave it open, or a dict with any of `sources` (a list),
+                `reading` (the key of a `ValueReading`), `lookup` (values of the source to members of the
+                enumeration), `review` (`approved` or `flagged`) and `note`.
             inline_lookups: whether lookups are written into the flow version, which then needs no seed files.
+            dry_run: whether the proposed version is tried on the sample, as by `dry_run`; takes one sample, and
+                `inline_lookups=True`.
 
         Raises:
             InvalidRequestError: there is no such flow, or a sample can't be read.
@@ -102,10 +108,11 @@ class Flows:
         from lume_async._operations.proposals import proposal_request
         from lume_async._wire import flow_endpoints
 
-        name, body, files = proposal_request(target, samples, flow, source, choices, inline_lookups)
+        name, body, files = proposal_request(target, samples, flow, source, choices, inline_lookups, dry_run)
         for n, file in files.items():
             body["samples"][n] = await self._uploaded(file)
-        return await self._sender.send(flow_endpoints.propose(name, body, _PATIENCE))
+        patience = _PATIENCE + (_PATIENCE_FOR_A_RUN if dry_run else 0)
+        return await self._sender.send(flow_endpoints.propose(name, body, patience))
 
     async def _uploaded(self, file: "os.PathLike[str]") -> str:
         from lume_async._run.upload import upload

@@ -11,6 +11,7 @@ from lume_async.errors import InvalidRequestError
 from lume_async.models import plain_text
 
 _MOST = 20
+Choices = Mapping[str, str | Mapping[str, Any] | None]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -19,8 +20,9 @@ def proposal_request(
     samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     flow: str | None,
     source: Mapping[str, Any] | None,
-    choices: Mapping[str, str | None] | None,
+    choices: Choices | None,
     inline_lookups: bool,
+    dry_run: bool,
 ) -> tuple[str, dict[str, Any], dict[int, os.PathLike[str]]]:
     """The name of the flow, the body, and the local files among the samples by their places.
 
@@ -44,11 +46,17 @@ def proposal_request(
             arguments.path(one, "samples", InvalidRequestError)
     if arguments.flag(inline_lookups, "inline_lookups"):
         body["inline_lookups"] = True
+    if arguments.flag(dry_run, "dry_run"):
+        if not inline_lookups or len(several) > 1:
+            raise ValueError("dry_run takes one sample, and inline_lookups=True")
+        body["dry_run"] = True
     if choices is not None:
         arguments.instance(choices, "choices", (Mapping,), "a dict")
         check_json(choices, "choices")
         for chosen in choices.values():
-            arguments.instance(chosen, "choices", (str, type(None)), "names of source columns, or None")
+            arguments.instance(
+                chosen, "choices", (str, Mapping, type(None)), "names of source columns, None, or dicts"
+            )
         body["choices"] = dict(choices)
     if source is not None:
         arguments.instance(source, "source", (Mapping,), "a dict")

@@ -11,6 +11,8 @@ from lume_async._wire.call import Call, Response
 from lume_async._wire.endpoints import JSON_BODY, Page, page_of, path_of
 from lume_async._wire.flow_models import FlowSummary, FlowVersion
 from lume_async._wire.proposal_models import Proposal
+from lume_async._wire.report_endpoints import dry_run_of
+from lume_async._wire.row_endpoints import exact_object
 
 _FLOW = "/v1/flows/{flow}/versions/{version}"
 
@@ -69,10 +71,17 @@ def propose(flow: str, body: dict[str, Any], patience: float) -> Call[Proposal]:
         path=f"/v1/flows/{flow}/proposals",
         headers=JSON_BODY,
         body=orjson.dumps(body),
-        decode=lambda answer: structure(decode_object(answer.body), Proposal),
+        decode=_proposal,
         hold=patience,
         optional=True,
     )
+
+
+def _proposal(answer: Response) -> Proposal:
+    raw = exact_object(answer.body)
+    tried = raw.pop("dry_run", None)
+    proposal = structure(raw, Proposal)
+    return proposal if tried is None else evolve(proposal, dry_run=dry_run_of(tried))
 
 
 def _flow_version(answer: Response) -> FlowVersion:

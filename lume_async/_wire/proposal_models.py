@@ -5,6 +5,7 @@ from typing import Any
 from attrs import Factory, field, frozen
 
 from lume_async._base.public import public
+from lume_async._wire.report_models import DryRun
 
 
 @public
@@ -29,6 +30,22 @@ class LookupEntry:
 
 @public
 @frozen
+class ValueReading:
+    """One of the meanings that values of a column may have, such as the day before the month.
+
+    Attributes:
+        key: what `choices` name it by: `dmy` or `mdy` for dates, `.` or `,` for the decimal mark.
+        means: the same in words.
+        rejected: the number of rows that it can't read, of those that were looked at.
+    """
+
+    key: str
+    means: str
+    rejected: int = 0
+
+
+@public
+@frozen
 class Candidate:
     """One way to fill a column of a target.
 
@@ -43,6 +60,8 @@ class Candidate:
         values: up to three values before and after.
         lookup: the lines of the seed file that values are looked up in; None without one.
         suggested: whether a program has suggested it.
+        readings: what its values may mean, if some of them may mean two things.
+        reading: the key of the one that is used; None if such values are rejected.
     """
 
     sources: list[str]
@@ -55,6 +74,8 @@ class Candidate:
     values: list[BeforeAfter] = field(factory=list, repr=False)
     lookup: list[LookupEntry] | None = field(default=None, repr=False)
     suggested: bool = False
+    readings: list[ValueReading] = Factory(list)
+    reading: str | None = None
 
 
 @public
@@ -108,6 +129,7 @@ class Proposal:
         definition: the flow version in its JSON form, for `register_flow`.
         toml: the same as a file, with the evidence as comments.
         seeds: the texts of the seed files that it needs, by their paths.
+        dry_run: what a run of it on the sample would do; None if that was not asked for.
     """
 
     flow_version: str
@@ -120,3 +142,4 @@ class Proposal:
     definition: dict[str, Any] = field(repr=False)
     toml: str = field(repr=False)
     seeds: dict[str, str] = field(factory=dict, repr=False)
+    dry_run: DryRun | None = None

@@ -1,6 +1,7 @@
 """The requests for reports on runs, as data. Pure."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
@@ -76,10 +77,15 @@ def _dry_run(answer: Response, request: RunRequest) -> DryRun:
             f"the server does not offer dry runs: it has started the run {record.id} instead"
         )
     check_seeds(request, record)
+    return dry_run_of(raw)
+
+
+def dry_run_of(raw: dict[str, Any]) -> DryRun:
+    """The result of a dry run, from its record with its rows."""
     metadata = RunMetadata(raw.get("metadata") or {})
     rows = structure(raw.get("rows") or {}, dict[str, list[Row]], at="$.rows")
     return DryRun(
-        status=record.status,
+        status=run_record(raw).status,
         message=metadata.error_message,
         metrics=structure(metadata.get("metrics") or {}, Metrics, at="$.metadata.metrics"),
         mapped=rows.get("mapped", []),

@@ -3,6 +3,7 @@
 import { newKey, path, post, put } from "./api.js";
 import { el, newId } from "./dom.js";
 import { shortId } from "./format.js";
+import { mapLink } from "./map_upload.js";
 import { checksum, holder, refuseOthers, refuseReplacing } from "./mended.js";
 import { notice } from "./parts.js";
 import { isActive } from "./status.js";
@@ -11,6 +12,7 @@ import { isActive } from "./status.js";
 export function actions(run) {
   if (isActive(run)) return [button("Cancel", () => cancel(run), "danger")];
   return [
+    mapLink(run),
     run.metadata.target_locations.rejects && button("Send mended rejects …", () => sendMended(run)),
     run.status !== "SUCCEEDED" && !run.metadata.dismissed && button("Dismiss …", () => askDismissal(run)),
     button("Run again", () => again(run, false)),

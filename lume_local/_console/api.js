@@ -53,7 +53,7 @@ export function saveAs(blob, name) {
 const LIMIT = 60_000; // of a request, its long poll included
 const LIMIT_OF_FILES = 6 * 3600_000;
 
-async function request(method, where, options) {
+export async function request(method, where, options) {
   const response = await answered(method, where, options);
   return response.status === 204 ? null : JSON.parse(await response.text(), exact);
 }

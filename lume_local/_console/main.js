@@ -3,9 +3,11 @@
 import { signIn, signOut } from "./api.js";
 import { el, fill } from "./dom.js";
 import { follow } from "./feed.js";
+import { forgetDecisions } from "./map_state.js";
 import { arrive, issuers, leave } from "./oidc.js";
 import { show as flow } from "./page_flow.js";
 import { show as flows } from "./page_flows.js";
+import { show as map } from "./page_map.js";
 import { show as overview } from "./page_overview.js";
 import { show as run } from "./page_run.js";
 import { show as runs } from "./page_runs.js";
@@ -40,6 +42,7 @@ function decoded(text) {
 function pageOf([first, second]) {
   if (first === "runs") return second ? run : runs;
   if (first === "flows") return second ? flow : flows;
+  if (first === "map") return map;
   return overview;
 }
 
@@ -163,6 +166,7 @@ async function start() {
   document.getElementById("sign-out").addEventListener("click", async () => {
     try {
       await signOut();
+      forgetDecisions();
       door("You have signed out.");
     } catch (error) {
       notice(error.message, true);

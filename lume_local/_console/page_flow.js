@@ -5,6 +5,7 @@ import { ratios } from "./charts.js";
 import { changes, described, lines } from "./diff.js";
 import { el } from "./dom.js";
 import { moment, number, percent, since } from "./format.js";
+import { mapAddress } from "./map_upload.js";
 import { address, card, cell, table } from "./parts.js";
 import { rejectedShare } from "./status.js";
 
@@ -67,7 +68,12 @@ function header(shown, tabs) {
       el("h1", { tabindex: -1 }, shown.flow),
       shown.description && el("p", { class: "lead" }, shown.description),
     ),
-    tabs,
+    el(
+      "div",
+      { class: "buttons" },
+      tabs,
+      el("a", { class: "button", href: mapAddress(shown.flow) }, "Map a file …"),
+    ),
   );
 }
 

@@ -48,7 +48,8 @@ export function rowsOf(run, output, label, query, signal) {
   return node;
 }
 
-function rowTable(rows, flowColumns, label) {
+/** A table of rows. `flowColumns` is as `readBy` gives it, for the values that the reasons name. */
+export function rowTable(rows, flowColumns, label) {
   const has = (name) => rows.some((row) => (row[OWN + name] ?? null) !== null);
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => !name.startsWith(OWN));
   // Of each column: its heading, how it looks, and its cell of a row.
@@ -90,9 +91,17 @@ async function columnsOf(run, output, signal) {
   const { definition } = await get(path("flows", flow, "versions", version), {}, { signal }).catch(() => ({
     definition: { columns: {} },
   }));
-  return Object.fromEntries(
-    Object.entries(definition.columns).map(([name, column]) => [name, column.sql ?? `"${name}"`]),
-  );
+  return readBy(definition);
+}
+
+/** What each of the flow's columns is read by, in SQL: its expression, and the names that sources have for it. */
+export function readBy({ columns }) {
+  const quoted = (name) => `"${name.replaceAll('"', '""')}"`;
+  const read = (name, { from = [], sql }) => {
+    const aliases = Array.isArray(from) ? from : from.first;
+    return [sql, ...aliases.map(quoted), (!sql || aliases.length) && quoted(name)].filter(Boolean).join(" ");
+  };
+  return Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, read(name, column)]));
 }
 
 /** Whether an SQL expression reads a column of the source. */

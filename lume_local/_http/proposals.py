@@ -4,21 +4,24 @@ from typing import Any
 
 from attrs import frozen
 
-from lume_local._flow.definition import NAME, Flow
+from lume_local._flow.definition import NAME, Flow, read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._http import requests
+from lume_local._http.documents import dry_run_document
 from lume_local._http.lookup import require_flow
 from lume_local._http.messages import Ask, Problem, Reply
+from lume_local._mapping.decisions import decisions
 from lume_local._mapping.target import MappingTarget
 from lume_local._mapping.targets.flow_version import next_version, of_flow
 from lume_local._mapping.targets.json_schema import of_schema
+from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.proposals import Proposals
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.workers.worker import WorkerDied
 
 MOST_SAMPLES = 20
-_FIELDS = ("samples", "version", "schema", "source", "choices", "inline_lookups")
+_FIELDS = ("samples", "version", "schema", "source", "choices", "inline_lookups", "dry_run")
 
 
 @frozen
@@ -30,8 +33,9 @@ class ProposalBody:
         version: of the flow that the next version is proposed of; None for the newest.
         schema: the target, if it is not a flow version.
         source: how the samples are read, as `[source]` of a flow; None if as they look.
-        choices: of a person: for target columns their source columns, None for none.
+        choices: what a person has decided, see `_mapping.decisions`.
         inline: whether lookups are written into the flow, and not as seed files.
+        dry_run: whether the proposed version is tried on the sample.
     """
 
     samples: list[str]
@@ -40,20 +44,27 @@ class ProposalBody:
     source: dict[str, Any] | None
     choices: dict[str, Any]
     inline: bool
+    dry_run: bool
 
 
 class ProposalsApi:
-    def __init__(self, flows: FlowRegistry, proposals: Proposals) -> None:
-        self._flows, self._proposals = flows, proposals
+    def __init__(self, flows: FlowRegistry, proposals: Proposals, dry_runs: DryRuns) -> None:
+        self._flows, self._proposals, self._dry_runs = flows, proposals, dry_runs
 
     async def make(self, ask: Ask) -> Reply:
         wanted = proposal_body(requests.json_object(ask.body, ask.content_type))
         try:
             target = await self._target(ask.path["flow"], wanted)
             made = await self._proposals.make(
-                target, wanted.samples, wanted.source, choices=wanted.choices, inline=wanted.inline
+                target,
+                wanted.samples,
+                wanted.source,
+                choices=wanted.choices,
+                inline=wanted.inline,
+                uris=() if target.base is None else read_definition(target.base).source.uris,
             )
-            return Reply(200, made)
+            tried = await self._tried(made, wanted.samples[0]) if wanted.dry_run else None
+            return Reply(200, {**made, "dry_run": tried})
         except PathRefused as error:
             raise Problem("source-not-allowed", f"samples: {error}", field="samples") from None
         except FlowError as error:
@@ -63,6 +74,12 @@ class ProposalsApi:
             raise Problem("not-supported", str(error)) from None
         except WorkerDied as error:
             raise Problem("unavailable", f"the proposal could not be made: {error}") from None
+
+    async def _tried(self, made: dict[str, Any], sample: str) -> dict[str, Any]:
+        """What a run of the proposed version on the sample would do. Raises `FlowError`, `Problem`."""
+        flow = read_definition(made["definition"])
+        done = await self._dry_runs.do(flow, sample, None, requests.DRY_ROWS, is_draft=True)
+        return dry_run_document(done, [])
 
     async def _target(self, flow: str, wanted: ProposalBody) -> MappingTarget:
         if not NAME.fullmatch(flow):
@@ -101,12 +118,16 @@ def proposal_body(given: dict[str, Any]) -> ProposalBody:
         raise requests.field_problem("version", "has no meaning with a schema: remove one of the two")
     paths = [requests.line({"source_path": one}, "source_path") for one in samples]
     choices = _object(given, "choices") or {}
-    for name, chosen in choices.items():
-        if not isinstance(chosen, str | None):
-            raise requests.field_problem(
-                "choices", f"{name[:100]!r} must have the name of a source column, or null"
-            )
-    return ProposalBody(paths, version, schema, source, choices, requests.flag(given, "inline_lookups"))
+    try:
+        decisions(choices)
+    except FlowError as error:
+        raise requests.field_problem("choices", error.problem) from None
+    inline, dry_run = requests.flag(given, "inline_lookups"), requests.flag(given, "dry_run")
+    if dry_run and (len(paths) > 1 or not inline):
+        raise requests.field_problem(
+            "dry_run", "takes one sample, and inline_lookups: seed files are not there yet"
+        )
+    return ProposalBody(paths, version, schema, source, choices, inline, dry_run)
 
 
 def _object(given: dict[str, Any], name: str) -> dict[str, Any] | None:

@@ -7,13 +7,16 @@ from attrs import evolve
 
 from lume_local._flow.aliases import folded
 from lume_local._flow.fields import FlowError
+from lume_local._mapping.decisions import ColumnDecision
 from lume_local._mapping.expressions import definition_for
 from lume_local._mapping.grades import worse
 from lume_local._mapping.profile import Profile
 from lume_local._mapping.proposal import Choice, ColumnProposal, ProposedFlow, SampleSeen
-from lume_local._mapping.propose import SampleProposal, Suggestion, Tester
+from lume_local._mapping.propose import SampleProposal, Suggestion
+from lume_local._mapping.readings import Tester
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
-from lume_local._mapping.text.flow_text import definition_of, file_text, source_differs
+from lume_local._mapping.text.flow_text import definition_of, file_text
+from lume_local._mapping.text.following import is_read_otherwise, source_differs
 
 
 def propose(
@@ -22,31 +25,39 @@ def propose(
     testers: Sequence[Tester],
     suggestions: Sequence[Suggestion] = (),
     *,
-    choices: Mapping[str, str | None] | None = None,
+    choices: Mapping[str, ColumnDecision] | None = None,
     inline: bool = False,
 ) -> ProposedFlow:
     """The proposal for a target from samples, each with what tries expressions on its rows.
 
     Args:
-        choices: of a person: for target columns their source columns, None for none.
+        choices: what a person has decided about target columns.
         inline: whether lookups are written into the flow, and not as seed files.
 
     Raises:
         FlowError: a choice names a column that there is not, or there are too many columns.
     """
-    _check(choices or {}, target, profiles)
+    decided = choices or {}
+    _check(decided, target, profiles)
     several = [
-        SampleProposal(target, profile, tester, suggestions, choices)
+        SampleProposal(target, profile, tester, suggestions, decided)
         for profile, tester in zip(profiles, testers, strict=True)
     ]
     columns = [_column(column, several, profiles) for column in target.columns]
+    _check_chosen(decided, columns)
     samples = [
         SampleSeen(one.name, one.rows, one.source, [c.name for c in one.columns], one.doubts)
         for one in profiles
     ]
     suggested = [doubt for one in several for doubt in one.doubts]
-    doubts = [*target.notes, *_of_samples(target, samples), *_used_twice(columns), *suggested]
-    definition, seeds = definition_of(target, columns, samples[0], inline=inline)
+    definition, seeds = definition_of(target, columns, samples[0], decided, inline=inline)
+    doubts = [
+        *target.notes,
+        *_of_samples(target, samples),
+        *_of_former(target, definition, samples[0]),
+        *_used_twice(columns),
+        *suggested,
+    ]
     read = {source for column in columns if column.chosen for source in column.chosen.sources}
     known = {folded(name) for column in target.columns for name in (column.name, *column.aliases)}
     unused = dict.fromkeys(
@@ -64,19 +75,31 @@ def propose(
         list(unused),
         doubts,
         definition,
-        file_text(target, definition, columns, samples, doubts, list(unused)),
+        file_text(target, definition, columns, samples, doubts, list(unused), decided),
         seeds,
     )
 
 
-def _check(choices: Mapping[str, str | None], target: MappingTarget, profiles: Sequence[Profile]) -> None:
+def _check(choices: Mapping[str, ColumnDecision], target: MappingTarget, profiles: Sequence[Profile]) -> None:
     """Raises `FlowError` if a choice names a column that there is not."""
     known = {column.name for column in target.columns}
-    for name, source in choices.items():
+    for name, decision in choices.items():
         if name not in known:
             raise FlowError("choices", f"the target has no column {name!r}")
-        if source is not None and not any(profile.column(source) for profile in profiles):
-            raise FlowError("choices", f"no sample has a column {source!r}")
+        for source in decision.sources or ():
+            if not any(profile.column(source) for profile in profiles):
+                raise FlowError("choices", f"no sample has a column {source!r}")
+
+
+def _check_chosen(choices: Mapping[str, ColumnDecision], columns: Sequence[ColumnProposal]) -> None:
+    """Raises `FlowError` if several source columns are chosen that nothing is made of."""
+    for column in columns:
+        sources = choices[column.name].sources if column.name in choices else None
+        if sources and not (column.chosen and set(sources) <= set(column.chosen.sources)):
+            shown = " and ".join(map(repr, sources))
+            raise FlowError(
+                "choices", f"{column.name!r}: there is no way to make it of {shown}: choose one column"
+            )
 
 
 def _column(
@@ -133,6 +156,17 @@ def _of_samples(target: MappingTarget, samples: Sequence[SampleSeen]) -> Iterato
             f"{samples[0].name} is written in another way than {target.shown} reads: the new version reads files "
             "like this one, and those of the old version no more"
         )
+
+
+def _of_former(target: MappingTarget, definition: Json, sample: SampleSeen) -> Iterator[str]:
+    """What the new version reads otherwise than the one before it, if it reads files of the layouts so far at all."""
+    if target.base is None or source_differs(target, sample):
+        return
+    before = target.base["columns"]
+    for name, column in definition["columns"].items():
+        if is_read_otherwise(before[name], column):
+            how = "has no source" if column.get("sql") == "NULL" else "is read by another expression"
+            yield f"{name} {how} from now on, in files of the layouts so far, too: check that this is meant"
 
 
 def _used_twice(columns: Sequence[ColumnProposal]) -> Iterator[str]:

@@ -6,15 +6,23 @@ Which of them is used is decided by trying them on the rows of the sample, in th
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from lume_local._mapping.profile import SourceColumn
+from lume_local._mapping.proposal import LookupLine, Meaning
 from lume_local._mapping.target import TargetColumn
 from lume_local._samples.guess import Guess
 
 _TRIMMED = "nullif(trim({column}), '')"
 _ORDERS = (("dmy", "the day first"), ("mdy", "the month first"))
 _MARKS = ((".", "a decimal point"), (",", "a decimal comma"))
+_CHOICES = (
+    ("parse_date_any({column}{choice})", "date", _ORDERS),
+    ("parse_money({column}{choice})", "number", _MARKS),
+    ("parse_percent({column}{choice})", "percent", _MARKS),
+)
+_DATES, _MONEY, _PERCENT = _CHOICES
+"""Cleaners of values that may mean two things: the expression, the group of the ways, and what they may mean."""
 _FEW = 0.02
 """The share of values that may contradict what all the others show."""
 
@@ -28,12 +36,22 @@ class Way:
         group: ways of one group differ in what an ambiguous value means; empty if there is no such choice.
         choice: which of them this is, in words; empty for the one that makes no choice and rejects such values.
         about: what to check.
+        key: that of the `Meaning` which this is; empty for none.
+        entries: a lookup that `sql` consists of; what it does not know is read by `other`.
     """
 
     sql: str
     group: str = ""
     choice: str = ""
     about: str = ""
+    key: str = ""
+    entries: list[LookupLine] | None = None
+    other: str = ""
+
+    @property
+    def plain(self) -> str:
+        """The expression without the lookup."""
+        return self.other or self.sql
 
 
 @frozen
@@ -52,6 +70,7 @@ class Decided:
         misfits: how many rows it can't read.
         at_best: how many that would be, once a person has decided what no row decides.
         evidence: what decided; `doubts` is what nothing decided.
+        readings: what the values may mean, if some of them may mean two things.
     """
 
     way: Way
@@ -59,6 +78,7 @@ class Decided:
     at_best: int
     evidence: list[str] = field(factory=list)
     doubts: list[str] = field(factory=list)
+    readings: list[Meaning] = field(factory=list)
 
 
 def ways(target: TargetColumn, source: SourceColumn) -> list[Way]:
@@ -68,11 +88,11 @@ def ways(target: TargetColumn, source: SourceColumn) -> list[Way]:
     if target.definition.get("format") == "email":
         found.append(Way("parse_email({column})"))
     elif kind == "date" or (kind == "date-time" and source.kind == "date"):
-        found += _choices("parse_date_any({column}{choice})", "date", _ORDERS)
+        found += _choices(*_DATES)
     elif kind in ("integer", "number"):
-        found += _choices("parse_money({column}{choice})", "number", _MARKS)
+        found += _choices(*_MONEY)
         if any("parse_percent" in guess.sql for guess in source.guesses):
-            found += _choices("parse_percent({column}{choice})", "percent", _MARKS)
+            found += _choices(*_PERCENT)
     elif kind == "boolean":
         found.append(Way("parse_bool({column})"))
     elif kind in ("string", None):
@@ -83,7 +103,16 @@ def ways(target: TargetColumn, source: SourceColumn) -> list[Way]:
 def _choices(sql: str, group: str, choices: Sequence[tuple[str, str]]) -> Iterator[Way]:
     yield Way(sql.replace("{choice}", ""), group)
     for argument, words in choices:
-        yield Way(sql.replace("{choice}", f", '{argument}'"), group, words)
+        yield Way(sql.replace("{choice}", f", '{argument}'"), group, words, key=argument)
+
+
+def own_ways(sql: str) -> list[Way]:
+    """The ways of a column that has an expression, its own first; others only if they differ in what values mean."""
+    for cleaner in _CHOICES:
+        found = list(_choices(*cleaner))
+        if any(way.sql == sql for way in found):
+            return sorted(found, key=lambda way: way.sql != sql)
+    return [Way(sql)]
 
 
 def _cleaned(target: TargetColumn, guesses: Sequence[Guess]) -> Iterator[Way]:
@@ -111,17 +140,24 @@ def decide(tried: Sequence[TriedWay], filled: int) -> Decided:
     not contradicts that choice.
     """
     least = min(tried, key=lambda one: one.misfits)
-    several = [one for one in tried if least.way.group and one.way.group == least.way.group]
+    several = _alike(tried, least.way)
     if not several:
         return Decided(least.way, least.misfits, least.misfits)
     open_ = next(one for one in several if not one.way.choice)
     first, second = sorted((one for one in several if one.way.choice), key=lambda one: one.misfits)
+    is_ambiguous = open_.misfits != first.misfits  # else no value can mean two things
+    undecided = Decided(
+        open_.way,
+        open_.misfits,
+        min(open_.misfits, first.misfits),
+        readings=_readings(several) if is_ambiguous else [],
+    )
     apart = second.misfits - first.misfits
     if apart and first.misfits <= filled * _FEW:
         said = f"{apart:,} of {filled:,} values can only be read with {first.way.choice}"
-        return Decided(first.way, first.misfits, first.misfits, [said])
-    if open_.misfits == first.misfits:  # no value can mean two things
-        return Decided(open_.way, open_.misfits, open_.misfits)
+        return evolve(undecided, way=first.way, misfits=first.misfits, at_best=first.misfits, evidence=[said])
+    if not is_ambiguous:
+        return undecided
     if apart or open_.misfits < first.misfits:
         doubt = (
             f"up to {second.misfits:,} values contradict {second.way.choice}, and {first.misfits:,} contradict "
@@ -130,7 +166,39 @@ def decide(tried: Sequence[TriedWay], filled: int) -> Decided:
     else:
         words = " or ".join(sorted((first.way.choice, second.way.choice)))
         doubt = f"no value decides between {words}: {open_.misfits:,} rows are rejected until you do"
-    return Decided(open_.way, open_.misfits, min(open_.misfits, first.misfits), [], [doubt])
+    return evolve(undecided, doubts=[doubt])
+
+
+def kept(tried: Sequence[TriedWay], own: Way) -> Decided:
+    """The way by which a flow reads the column already; what values may mean otherwise is only a doubt."""
+    mine = next(one for one in tried if one.way == own)
+    several = _alike(tried, own)
+    least = min((one for one in several if one.way.choice), key=lambda one: one.misfits, default=mine)
+    if least.misfits >= mine.misfits:
+        return Decided(own, mine.misfits, mine.misfits, readings=_readings(several) if own.key else [])
+    best = [one.way.choice for one in several if one.way.choice and one.misfits == least.misfits]
+    more = mine.misfits - least.misfits
+    doubt = f"{more:,} rows more can be read with {' or '.join(best)}: decide"
+    return Decided(own, mine.misfits, least.misfits, [], [doubt], _readings(several))
+
+
+def chosen(tried: Sequence[TriedWay], key: str) -> Decided | None:
+    """The way that a person has decided for; None if there is none with this key."""
+    for one in tried:
+        if one.way.key == key:
+            said = f"a person has decided for {one.way.choice}"
+            return Decided(one.way, one.misfits, one.misfits, [said], [], _readings(_alike(tried, one.way)))
+    return None
+
+
+def _alike(tried: Sequence[TriedWay], way: Way) -> list[TriedWay]:
+    """The ways that differ in what an ambiguous value means, this one included; none if it is of no group."""
+    return [one for one in tried if way.group and one.way.group == way.group]
+
+
+def _readings(tried: Sequence[TriedWay]) -> list[Meaning]:
+    found = [Meaning(one.way.key, one.way.choice, one.misfits) for one in tried if one.way.key]
+    return sorted(found, key=lambda one: one.key)
 
 
 def filled_in(sql: str, name: str) -> str:

@@ -2,12 +2,15 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from rapidfuzz.distance import Indel
 
+from lume_local._mapping.expressions import Way
 from lume_local._mapping.grades import ORDER, Grade
 from lume_local._mapping.proposal import LookupLine
+from lume_local._mapping.target import Json
 from lume_local._mapping.words import plain, words
 
 MOST = 200
@@ -15,12 +18,17 @@ MOST = 200
 _ALIKE = 0.8
 
 
-def lookup(values: Mapping[str, int], members: Sequence[str]) -> list[LookupLine] | None:
-    """What each value means; None if all are members already, or there are too many to look at."""
+def lookup(
+    values: Mapping[str, int], members: Sequence[str], *, is_wanted: bool = False
+) -> list[LookupLine] | None:
+    """What each value means; None if all are members already, or there are too many to look at.
+
+    Also None if none has a counterpart, unless a person wants to say what they mean.
+    """
     if not values or len(values) > MOST or all(value in members for value in values):
         return None
     found = entries(values, members)
-    return found if any(entry.target is not None for entry in found) else None
+    return found if is_wanted or any(entry.target is not None for entry in found) else None
 
 
 def entries(values: Mapping[str, int], members: Sequence[str]) -> list[LookupLine]:
@@ -78,21 +86,66 @@ def share(found: Sequence[LookupLine]) -> float:
     return sum(entry.rows for entry in found if entry.target is not None) / total if total else 0.0
 
 
+def corrected(
+    found: Sequence[LookupLine], given: Mapping[str, str | None], values: Mapping[str, int]
+) -> list[LookupLine]:
+    """The lookup with what a person has decided about values; `values` is how many rows have each."""
+    known = {entry.source: entry for entry in found}
+    for value, target in given.items():
+        known[value] = LookupLine(value, values.get(value, 0), target, Grade.CERTAIN)
+    return list(known.values())
+
+
 def worst(found: Sequence[LookupLine]) -> Grade:
-    """The grade of the least sure entry that is used."""
-    return max((entry.grade for entry in found if entry.target is not None), key=ORDER.index)
+    """The grade of the least sure entry that is used; `CERTAIN` if none is."""
+    used = (entry.grade for entry in found if entry.target is not None)
+    return max(used, key=ORDER.index, default=Grade.CERTAIN)
 
 
-def as_sql(found: Sequence[LookupLine], name: str) -> str:
-    """The lookup as an expression. What has no counterpart stays as it is, so that the enumeration rejects it."""
+def way(found: list[LookupLine], other: str) -> Way:
+    """The lookup as a way to read a column; what it does not know is read by another expression over `{column}`."""
+    text = as_sql(found, "\0", "\1").replace("{", "{{").replace("}", "}}")
+    return Way(text.replace("\0", "{column}").replace("\1", other), entries=found, other=other)
+
+
+def as_sql(found: Sequence[LookupLine], name: str, other: str) -> str:
+    """The lookup as an expression; what has no counterpart is read by another one: the enumeration judges it."""
     cases = " ".join(
         f"WHEN {_literal(one.source)} THEN {_literal(one.target)}" for one in found if one.target is not None
     )
-    return f"CASE trim({name}) {cases} ELSE {name} END"
+    return f"CASE trim({name}) {cases} ELSE {other} END" if cases else other
 
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def looked_up(found: Sequence[LookupLine], other: str, name: str, seeds: dict[str, str] | None) -> str:
+    """The expression over `value` that looks it up.
+
+    Args:
+        other: reads what has no counterpart.
+        name: for the seed.
+        seeds: gets its file; None if the lookup is to be written into the expression.
+    """
+    if seeds is None:
+        return as_sql(found, "value", other)
+    seed = _seed_name(name, seeds)
+    seeds[f"seeds/{seed}.csv"] = seed_text(found)
+    return f"coalesce(seed('{seed}', trim(value), 'target'), {other})"
+
+
+def _seed_name(wanted: str, taken: Container[str]) -> str:
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", wanted)[:60].lstrip("_-") or "values"
+    while f"seeds/{name}.csv" in taken:
+        name += "_"
+    return name
+
+
+def seed_tables(seeds: Iterable[str]) -> Json:
+    """`[seeds]` of a flow, for the paths of seed files."""
+    names = {path.rpartition("/")[2].removesuffix(".csv"): path for path in seeds}
+    return {name: {"path": path, "key": "source"} for name, path in names.items()}
 
 
 def seed_text(found: Sequence[LookupLine]) -> str:

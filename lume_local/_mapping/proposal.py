@@ -26,6 +26,21 @@ class LookupLine:
 
 
 @frozen
+class Meaning:
+    """One of the meanings that values of a column may have, such as the day before the month.
+
+    Attributes:
+        key: what a person decides by: `dmy` or `mdy` for dates, `.` or `,` for the decimal mark.
+        means: the same in words.
+        rejected: how many rows of those that were tried it can't read.
+    """
+
+    key: str
+    means: str
+    rejected: int
+
+
+@frozen
 class Choice:
     """One way to fill a target column.
 
@@ -39,6 +54,8 @@ class Choice:
         values: up to three values before and after.
         lookup: the seed that its expression looks values up in.
         suggested: whether a program has suggested it.
+        readings: what its values may mean, if some of them may mean two things.
+        reading: which of these is used, by its key; None if such values are rejected.
     """
 
     sources: list[str]
@@ -51,6 +68,8 @@ class Choice:
     values: list[Before] = field(factory=list, repr=False)
     lookup: list[LookupLine] | None = field(default=None, repr=False)
     suggested: bool = False
+    readings: list[Meaning] = field(factory=list)
+    reading: str | None = None
 
 
 @frozen

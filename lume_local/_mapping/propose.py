@@ -3,32 +3,24 @@
 Pure but for the `Tester`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import quoted
 from lume_local._mapping import lookups
 from lume_local._mapping.combine import Combined, combined
-from lume_local._mapping.expressions import (
-    Decided,
-    TriedWay,
-    Way,
-    decide,
-    definition_for,
-    filled_in,
-    preferred,
-    ways,
-)
+from lume_local._mapping.decisions import ColumnDecision
+from lume_local._mapping.expressions import filled_in
 from lume_local._mapping.grades import Grade, at_most, worse
 from lume_local._mapping.match import Match, Matches
 from lume_local._mapping.profile import Profile, SourceColumn
-from lume_local._mapping.proposal import Before, Choice, LookupLine
+from lume_local._mapping.proposal import Choice
+from lume_local._mapping.readings import AS_IT_IS, Pair, Readings, Tester, TriedColumn, over_column
 from lume_local._mapping.reasons import reasons
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
-from lume_local._mapping.text.rewrite import calls, names_in, over_value
+from lume_local._mapping.text.rewrite import names_in, over_value
 
 _TRIED = 0.2
 """How likely a pair has to be to be tried on the rows."""
@@ -37,32 +29,6 @@ _OF_SEVERAL, _SUGGESTED, _ELSE = 0.8, 0.35, 0.1
 _PASSES = 0.98
 """The share of rows that have to pass if nothing else speaks for a suggestion."""
 _MOST = 3
-
-
-@frozen
-class TriedColumn:
-    """What became of an expression on the rows of a sample: rows rejected for their value, rows without one."""
-
-    misfits: int
-    missing: int
-    values: list[Before] = field(factory=list)
-
-
-class Tester(Protocol):
-    """Tries expressions on the rows of a sample."""
-
-    def __call__(
-        self, columns: Mapping[str, tuple[str, Mapping[str, Any]]], *, everywhere: bool = False
-    ) -> dict[str, TriedColumn]:
-        """What becomes of each: by any name, a source column and a definition as `[columns.<name>]` of a flow.
-
-        Args:
-            everywhere: on all rows of the file, not only on those that are kept.
-
-        Raises:
-            ConfigurationError: the flow can't be run.
-        """
-        ...
 
 
 @frozen
@@ -87,13 +53,13 @@ class SampleProposal:
         target: MappingTarget,
         profile: Profile,
         tester: Tester,
-        suggestions: Sequence[Suggestion] = (),
-        choices: Mapping[str, str | None] | None = None,
+        suggestions: Sequence[Suggestion],
+        decisions: Mapping[str, ColumnDecision],
     ) -> None:
         self._target, self._profile, self._tester = target, profile, tester
         self._matches = Matches(target, profile)
-        self._readings: dict[tuple[str, str], tuple[Decided, TriedColumn, list[LookupLine] | None]] = {}
-        self._try(self._likely())
+        self._readings = Readings(target, profile, tester)
+        self._matches.lower(self._readings.find(self._likely()))
         self.chosen: dict[str, Choice] = {}
         self.candidates: dict[str, list[Choice]] = {}
         self.doubts: list[str] = []
@@ -102,83 +68,19 @@ class SampleProposal:
         self._combine()
         for suggestion in suggestions:
             self._suggest(suggestion)
-        for name, source in (choices or {}).items():
-            self._choose(name, source)
+        for name, decision in decisions.items():
+            self._choose(name, decision)
 
     # -- single columns
 
-    def _likely(self) -> Iterator[tuple[TargetColumn, SourceColumn]]:
+    def _likely(self) -> Iterator[Pair]:
         """The pairs that are worth a trial."""
         for column, found in zip(self._target.columns, self._matches.best(), strict=True):
             yield from ((column, match.source) for match in found if match.likely >= _TRIED)
 
-    def _try(self, pairs: Iterable[tuple[TargetColumn, SourceColumn]]) -> None:
-        """Try pairs on the rows, which may change what is likeliest."""
-        wanted: dict[str, tuple[str, Json]] = {}
-        tried: list[tuple[TargetColumn, SourceColumn, list[LookupLine] | None, list[Way]]] = []
-        for column, source in pairs if self._profile.rows else ():
-            entries = self._lookup(column, source)
-            several = _ways(column, source) if entries is None else [Way("{column}")]
-            for w, way in enumerate(several):
-                definition = self._definition(column, source, way, entries)
-                wanted[f"{len(tried)}_{w}"] = source.name, definition
-            if several:
-                tried.append((column, source, entries, several))
-        results = self._tester(wanted) if wanted else {}
-        for n, (column, source, entries, several) in enumerate(tried):
-            self._keep(column, source, entries, [(way, results[f"{n}_{w}"]) for w, way in enumerate(several)])
-        self._matches.lower(
-            {
-                (column.name, source.name): 1 - decided.at_best / max(source.facts.filled, 1)
-                for column, source, *_ in tried
-                for decided, _, _ in [self._readings[column.name, source.name]]
-            }
-        )
-
-    def _keep(
-        self,
-        column: TargetColumn,
-        source: SourceColumn,
-        entries: list[LookupLine] | None,
-        tried: list[tuple[Way, TriedColumn]],
-    ) -> None:
-        """Decide how the column is read; if the rows that were tried don't, all of them are."""
-        ordered = sorted(tried, key=lambda one: (one[1].misfits, preferred(one[0], column)))
-        reading = decide([TriedWay(way, result.misfits) for way, result in ordered], source.facts.filled)
-        if reading.doubts and reading.way.group:
-            again = {
-                str(n): (source.name, self._definition(column, source, way, None))
-                for n, (way, _) in enumerate(ordered)
-                if way.group == reading.way.group
-            }
-            whole = self._tester(again, everywhere=True)
-            reading = decide(
-                [TriedWay(ordered[int(n)][0], one.misfits) for n, one in whole.items()],
-                source.facts.filled,
-            )
-        result = next(result for way, result in tried if way == reading.way)
-        if entries is not None:
-            reading = evolve(reading, misfits=result.misfits, at_best=result.misfits)
-        self._readings[column.name, source.name] = reading, result, entries
-
-    def _lookup(self, column: TargetColumn, source: SourceColumn) -> list[LookupLine] | None:
-        members = column.definition.get("enum")
-        if not members or column.sql is not None or not all(isinstance(one, str) for one in members):
-            return None
-        return lookups.lookup(source.counts, members)
-
-    def _definition(
-        self, column: TargetColumn, source: SourceColumn, way: Way, entries: list[LookupLine] | None
-    ) -> Json:
-        checks = dict(definition_for(column, source))
-        checks.pop("unique", None)
-        name = quoted(source.name)
-        sql = lookups.as_sql(entries, name) if entries is not None else filled_in(way.sql, name)
-        return {**checks, "required": True, "sql": sql}
-
     def _take(self, column: TargetColumn, found: Sequence[Match]) -> None:
-        if column.sql is not None and not _over_column(column.sql):
-            self.candidates[column.name] = self._as_it_is(names_in(column.sql))
+        if column.sql is not None and not over_column(column.sql):
+            self.candidates[column.name] = self._as_it_is(column.sql)
             if self.candidates[column.name]:
                 self.chosen[column.name] = self.candidates[column.name][0]
             return
@@ -188,48 +90,46 @@ class SampleProposal:
             if match.is_chosen and candidate.grade.is_used:
                 self.chosen[column.name] = candidate
 
-    def _as_it_is(self, read: list[str]) -> list[Choice]:
+    def _as_it_is(self, sql: str) -> list[Choice]:
         """A column of a flow that reads several source columns, which has no aliases: if the sample has them all."""
+        read = names_in(sql)
         if not read or not all(self._profile.column(one) for one in read):
             return []
-        return [Choice(read, None, Grade.CERTAIN, 1.0, ["the flow reads these columns already"])]
+        return [Choice(read, sql, Grade.CERTAIN, 1.0, ["the flow reads these columns already"])]
 
     def _candidate(self, column: TargetColumn, match: Match) -> Choice:
         source, evidence, doubts = match.source, reasons(column, match), list[str]()
-        found = match.grade
-        kept = self._readings.get((column.name, source.name))
-        passes, values, sql, entries = None, list[Before](), None, None
-        if kept is not None:
-            reading, result, entries = kept
+        found, sql = match.grade, column.sql
+        read = self._readings.of(column.name, source.name)
+        made = Choice([source.name], sql, found, match.likely, evidence)
+        if read is not None:
+            reading, entries = read.decided, read.entries
             passes = self._passes(column, source, reading.misfits)
             found = at_most(found, self._passes(column, source, reading.at_best))
             if reading.doubts:
                 found = worse(found, Grade.MEDIUM)
             evidence += [f"{passes:.1%} of the rows pass the target's checks", *reading.evidence]
             doubts += [*reading.doubts, *([reading.way.about] if reading.way.about else [])]
-            values = result.values
-            sql = None if reading.way.sql == "{column}" else filled_in(reading.way.sql, "value")
             if entries is not None:
                 found = worse(found, lookups.worst(entries))
                 evidence.append(
                     f"{lookups.share(entries):.1%} of its values have a counterpart in the lookup"
                 )
+            made = evolve(
+                made,
+                sql=_sql(column, reading.way.plain),
+                passes=passes,
+                values=read.result.values,
+                lookup=entries,
+                readings=reading.readings,
+                reading=reading.way.key or None,
+            )
         blank = self._profile.rows - source.facts.filled
         if column.definition.get("required") and source.facts.share < 1 and blank > 0:
             doubts.append(
                 f"{blank:,} of {self._profile.rows:,} rows have no value, and the target requires one"
             )
-        return Choice(
-            [source.name],
-            column.sql if column.sql is not None and entries is None else sql,
-            found,
-            match.likely,
-            evidence,
-            list(dict.fromkeys(doubts)),
-            passes,
-            values,
-            entries,
-        )
+        return evolve(made, grade=found, evidence=evidence, doubts=list(dict.fromkeys(doubts)))
 
     def _passes(self, column: TargetColumn, source: SourceColumn, misfits: int) -> float:
         """The share of rows that the target would take; without a value only where it requires none."""
@@ -317,37 +217,51 @@ class SampleProposal:
 
     # -- what a person chooses
 
-    def _choose(self, name: str, source: str | None) -> None:
-        """Use this source column for a target column, whatever speaks for another one; None leaves it unmapped."""
-        column = next(one for one in self._target.columns if one.name == name)
-        given = None if source is None else self._profile.column(source)
-        if source is None or given is not None:
+    def _choose(self, name: str, decision: ColumnDecision) -> None:
+        """Use what a person has decided for a target column, whatever speaks for something else."""
+        if decision.is_open:
             self.chosen.pop(name, None)
-        if source is None or given is None:  # the column of another sample
             return
-        if (name, source) not in self._readings:
-            self._try([(column, given)])
-        made = self._candidate(column, self._matches.pair(name, source))
+        proposed = self.chosen.get(name)
+        wanted = list(decision.sources or (proposed.sources if proposed is not None else ()))
+        given = [one for source in wanted if (one := self._profile.column(source)) is not None]
+        if not given or len(given) < len(wanted):  # columns of another sample
+            return
+        self.chosen.pop(name, None)
+        column = next(one for one in self._target.columns if one.name == name)
+        made = next((one for one in self.candidates[name] if one.sources == wanted), None)
+        if len(given) == 1 and not _is_settled(column, made, decision):
+            self._reread(column, given[0], decision)
+            made = self._candidate(column, self._matches.pair(name, wanted[0]))
+        if made is None:
+            return
         self.chosen[name] = made
-        rest = [one for one in self.candidates[name] if one.sources != [source]]
+        rest = [one for one in self.candidates[name] if one.sources != wanted]
         self.candidates[name] = [made, *rest][:_MOST]
+
+    def _reread(self, column: TargetColumn, source: SourceColumn, decision: ColumnDecision) -> None:
+        pair = column, source
+        if not decision.is_of_values or self._readings.of(column.name, source.name) is None:
+            self._readings.find([pair], evolve(decision, reading=None, lookup=None))
+        if decision.is_of_values:
+            self._readings.find([pair], decision)
+
+
+def _is_settled(column: TargetColumn, made: Choice | None, decision: ColumnDecision) -> bool:
+    """Whether a choice needs no further trial; values without counterparts in an enumeration have no lookup yet."""
+    if made is None or made.passes is None or decision.is_of_values:
+        return False
+    return made.lookup is not None or made.passes == 1 or "enum" not in column.definition
+
+
+def _sql(column: TargetColumn, plain: str) -> str | None:
+    """An expression over `{column}` over `value`; that of the flow as it is written there."""
+    if column.sql is not None and plain == over_column(column.sql):
+        return column.sql
+    return None if plain == AS_IT_IS else filled_in(plain, "value")
 
 
 def _says_something(column: TargetColumn) -> bool:
     """Whether the checks of the target refuse anything."""
     keys = set(column.checks) - {"required", "unique", "type"}
     return bool(keys) or column.definition.get("type", "string") != "string"
-
-
-def _ways(column: TargetColumn, source: SourceColumn) -> list[Way]:
-    """How to read it: by the expression that the flow has, if the target is one. What needs a seed isn't tried."""
-    if column.sql is None:
-        return ways(column, source)
-    over = _over_column(column.sql)
-    return [Way(over)] if over and not calls(column.sql, "seed") else []
-
-
-def _over_column(sql: str) -> str:
-    """The expression of a flow with `{column}` in place of its only source column; empty if there are several."""
-    marked = over_value(sql)
-    return marked.replace("{", "{{").replace("}", "}}").replace("\0", "{column}") if "\0" in marked else ""

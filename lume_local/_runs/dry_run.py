@@ -55,8 +55,13 @@ class DryRuns:
         seeds: RunSeeds | None = None,
         *,
         is_replay: bool = False,
+        is_draft: bool = False,
     ) -> DryRunResult:
-        """Execute a run but its commit; returns `limit` rows of each kind. Raises what compiling the flow raises."""
+        """Execute a run but its commit; returns `limit` rows of each kind. Raises what compiling the flow raises.
+
+        Args:
+            is_draft: whether the flow version is not registered.
+        """
         run = StoredRun(
             seq=0,
             run_id=f"dry_{uuid.uuid4().hex}",
@@ -72,7 +77,7 @@ class DryRuns:
         )
         async with self._turn:
             try:
-                job = await self._paths.job(run)
+                job = await self._paths.job(run, flow if is_draft else None)
                 job = evolve(job, dry_run=True, engine=None, mended=None, is_replay=is_replay)
                 run, built, ledger = await self._executed(run, job)
                 return DryRunResult(run, await self._rows(run, flow, built, limit), ledger)

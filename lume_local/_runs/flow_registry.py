@@ -318,6 +318,10 @@ class FlowRegistry:
                 stored = await self._compiled_anew(self._stored[ref])
         return stored.compiled | {"siblings": self._siblings(ref)}
 
+    async def drafted(self, flow: Flow) -> dict[str, Any]:
+        """The compiled form of a flow version that is not registered. Raises `FlowError`."""
+        return await self._pool.check(flow.definition) | {"siblings": self._siblings(flow.ref)}
+
     def _siblings(self, ref: str) -> dict[str, Any]:
         """What other versions of the flow read, the newest first: for the error of a file that is meant for one."""
         flow, room, found = ref.partition(":")[0] + ":", _MOST_SIBLING_COLUMNS, dict[str, Any]()

@@ -10,6 +10,7 @@ from lume_async._base.extras import require
 from lume_local._flow.fields import FlowError
 from lume_local._mapping.target import MappingTarget
 from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.sources.source_files import SourceSpec
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.protocol import Json, Propose
 
@@ -30,8 +31,12 @@ class Proposals:
         *,
         choices: Json,
         inline: bool,
+        uris: tuple[str, ...],
     ) -> dict[str, Any]:
         """The proposal for a target from samples.
+
+        Args:
+            uris: where runs of the flow look for a source that is not a path of its own.
 
         Raises:
             PathRefused: a sample may not be read, or is not there.
@@ -40,13 +45,15 @@ class Proposals:
             WorkerDied: the process has ended.
         """
         require("rapidfuzz", "local", "proposing a mapping")
-        places = await run_sync(lambda: [self._place(one, source) for one in samples])
+        places = await run_sync(lambda: [self._place(one, source, uris) for one in samples])
         async with self._turn:
             job = Propose(target.to_json(), places, choices=choices, inline=inline)
             return await self._pool.propose(job)
 
-    def _place(self, sample: str, source: Json | None) -> Json:
+    def _place(self, sample: str, source: Json | None, uris: tuple[str, ...]) -> Json:
         path = self._roots.source(sample)
+        if not path.is_file() and not (spec := SourceSpec(uris or ("{source_path}",), sample)).is_stored:
+            path = spec.files(self._roots)[0]  # of several, all are in one layout
         if not path.is_file():
             raise PathRefused(f"the sample {sample!r} does not exist{self._roots.looked_up(sample)}")
         _check_size(path, sample)

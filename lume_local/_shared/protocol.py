@@ -160,7 +160,7 @@ class Propose:
         target: see `_mapping.target`.
         samples: files, each as `{"path": …, "shown": …, "source": …}`; the last one, how to read it, may be missing.
         suggestions: of a program, each as `{"target": …, "sources": […], "sql": …}`.
-        choices: of a person: for target columns their source columns, None for none.
+        choices: what a person has decided about target columns (see `_mapping.decisions`).
         inline: whether lookups are written into the flow, and not as seed files.
     """
 

@@ -35,7 +35,15 @@ def server(request: FakeRequest) -> FakeAnswer:
             *("people", {"choices": {"id": "Nr", "age": None}}),
             *("people", {"samples": ["a.csv"], "choices": {"id": "Nr", "age": None}}),
         ),
+        (
+            *("people", {"choices": {"id": {"sources": ["Nr"], "review": "approved"}}}),
+            *("people", {"samples": ["a.csv"], "choices": {"id": {"sources": ["Nr"], "review": "approved"}}}),
+        ),
         ("people", {"inline_lookups": True}, "people", {"samples": ["a.csv"], "inline_lookups": True}),
+        (
+            *("people", {"inline_lookups": True, "dry_run": True}),
+            *("people", {"samples": ["a.csv"], "inline_lookups": True, "dry_run": True}),
+        ),
         (
             *("people", {"source": {"format": "csv"}}),
             *("people", {"samples": ["a.csv"], "source": {"format": "csv"}}),
@@ -87,6 +95,9 @@ async def test_local_files_are_uploaded_in_their_places(tmp_path: Path) -> None:
         ("people", "a.csv", {"inline_lookups": 1}, "inline_lookups must be"),
         ("people", "a.csv", {"choices": ["id"]}, "choices must be"),
         ("people", "a.csv", {"choices": {"id": 1}}, "choices must be"),
+        ("people", "a.csv", {"dry_run": True}, "dry_run takes one sample, and inline_lookups"),
+        ("people", ["a.csv", "b.csv"], {"dry_run": True, "inline_lookups": True}, "dry_run takes one sample"),
+        ("people", "a.csv", {"dry_run": 1}, "dry_run must be"),
     ],
 )
 async def test_what_is_refused_without_a_request(
@@ -104,3 +115,15 @@ async def test_errors_of_the_server() -> None:
         await client.propose("people", "a.csv")
     with pytest.raises(ResponseDecodeError):
         await client.propose("people", "a.csv")
+
+
+async def test_what_the_proposed_version_would_do_comes_with_it() -> None:
+    run = json.loads((Path(__file__).parents[1] / "contract/run_dry.json").read_text())
+    text = json.dumps({**PROPOSAL, "dry_run": run}).replace('"rows_read": ', '"rows_read": 1')
+    client, _ = fake_client([FakeAnswer(200, text.encode()), FakeAnswer(200, PROPOSAL)])
+    found = await client.propose("people", "a.csv", inline_lookups=True, dry_run=True)
+    assert found.dry_run is not None
+    assert found.dry_run.status == run["status"]
+    assert found.dry_run.metrics.rows_read > run["metadata"]["metrics"]["rows_read"]
+    assert found.dry_run.mapped == run["rows"]["mapped"]
+    assert (await client.propose("people", "a.csv")).dry_run is None

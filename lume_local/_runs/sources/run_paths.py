@@ -44,9 +44,13 @@ class RunPaths:
         self._left: dict[Path, str] = {}
         """The folders of ended runs that could not be removed, and why."""
 
-    async def job(self, run: StoredRun) -> Execute:
-        """The job for a run's worker. Raises `PathRefused`, and what compiling its flow raises."""
-        flow = self._flows.parsed(run.flow_version)
+    async def job(self, run: StoredRun, draft: Flow | None = None) -> Execute:
+        """The job for a run's worker. Raises `PathRefused`, and what compiling its flow raises.
+
+        Args:
+            draft: the flow version, if it is not registered.
+        """
+        flow = draft or self._flows.parsed(run.flow_version)
         source, name = await self.source(run.source_path, flow)
         values = {
             "data": str(self._roots.data),
@@ -79,7 +83,7 @@ class RunPaths:
         parent = await self._parent(run)
         return Execute(
             run_id=run.run_id,
-            flow=await self._flows.compiled(run.flow_version),
+            flow=await (self._flows.compiled(flow.ref) if draft is None else self._flows.drafted(flow)),
             source=source,
             folder=str(self.folder(run.run_id)),
             mapped=mapped,

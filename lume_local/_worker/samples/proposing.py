@@ -14,6 +14,7 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.source_settings import read_source
 from lume_local._mapping.assemble import propose
+from lume_local._mapping.decisions import decisions
 from lume_local._mapping.profile import Profile, profile_column
 from lume_local._mapping.propose import Suggestion
 from lume_local._mapping.target import MappingTarget
@@ -42,7 +43,8 @@ def make_proposal(job: Propose) -> Proposed | Refused:
             samples = [stack.enter_context(_read(one)) for one in job.samples]
             suggestions = [Suggestion(**one) for one in job.suggestions]
             profiles, testers = [profile for profile, _ in samples], [one for _, one in samples]
-            found = propose(target, profiles, testers, suggestions, choices=job.choices, inline=job.inline)
+            choices = decisions(job.choices)
+            found = propose(target, profiles, testers, suggestions, choices=choices, inline=job.inline)
         read_definition(found.definition)
         return Proposed(found.to_json())
     except (ConfigurationError, ModuleNotFoundError, DatabaseTrouble) as error:

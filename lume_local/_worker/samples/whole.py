@@ -15,7 +15,7 @@ from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._mapping.proposal import Before
-from lume_local._mapping.propose import TriedColumn
+from lume_local._mapping.readings import TriedColumn
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.samples.sample import Json, flow_of, kept, read_by
@@ -27,8 +27,8 @@ from lume_local._worker.statements import BITS, Layout, Statements
 
 _AT_ONCE = 200
 """Columns that are tried at a time: a flow has at most 2,000, and many take long to compile."""
-_SHOWN, _VALUES = 500, 3
-"""Rows among which values are chosen that show what an expression does, and how many."""
+_SHOWN, _VALUES, _MANY = 500, 3, 500
+"""Rows among which values are chosen that show what an expression does, and how many; and of rejected values."""
 
 
 class WholeSample:
@@ -77,7 +77,11 @@ class WholeSample:
                 name, _, reason = check["reason"].partition(": ")
                 (missing if reason == "is required" else misfits)[name] += count
             values = {} if everywhere else _values(connection, statements, columns)
-        return {name: TriedColumn(misfits[name], missing[name], values.get(name, [])) for name in columns}
+            refused = {} if everywhere else _refused(connection, statements, columns)
+        return {
+            name: TriedColumn(misfits[name], missing[name], values.get(name, []), refused.get(name, []))
+            for name in columns
+        }
 
 
 @contextmanager
@@ -134,9 +138,7 @@ def _values(
 ) -> dict[str, list[Before]]:
     """Of each column, a few values before and after; None after, if the row would be rejected."""
     rows = connection.execute(f"{statements.shown()} LIMIT {_SHOWN}").fetchall()
-    raw, bits = list(statements.layout.raw), dict[str, list[tuple[int, int]]]()
-    for n, check in enumerate(statements.flow["checks"]):
-        bits.setdefault(check["reason"].partition(": ")[0], []).append((n // BITS, 1 << (n % BITS)))
+    raw, bits = list(statements.layout.raw), _bits(statements)
     found: dict[str, list[Before]] = {}
     for k, (name, (source, _)) in enumerate(columns.items()):
         if source not in raw:  # an expression that does not read it
@@ -149,6 +151,34 @@ def _values(
                 if given[at] is not None and given[at].strip()
             }
         )
+    return found
+
+
+def _bits(statements: Statements) -> dict[str, list[tuple[int, int]]]:
+    """Of each column, the masks and the bits of its checks."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    for n, check in enumerate(statements.flow["checks"]):
+        found.setdefault(check["reason"].partition(": ")[0], []).append((n // BITS, 1 << (n % BITS)))
+    return found
+
+
+def _refused(
+    connection: DuckDBPyConnection,
+    statements: Statements,
+    columns: Mapping[str, tuple[str, Mapping[str, Any]]],
+) -> dict[str, list[str]]:
+    """Of columns with an enumeration, distinct values that are rejected, the most frequent first."""
+    raw, bits, found = list(statements.layout.raw), _bits(statements), dict[str, list[str]]()
+    for name, (source, definition) in columns.items():
+        if "enum" not in definition or source not in raw:
+            continue
+        value = f"trim(shown.given[{raw.index(source) + 1}])"
+        broken = " OR ".join(f"(shown.whys[{n + 1}] & {bit}) <> 0" for n, bit in bits.get(name, ()))
+        rows = connection.execute(
+            f"SELECT {value} AS value FROM ({statements.shown()}) AS shown(given, made, whys) "
+            f"WHERE ({broken or 'false'}) AND value <> '' GROUP BY value ORDER BY count(*) DESC, value LIMIT {_MANY}"
+        ).fetchall()
+        found[name] = [value for (value,) in rows]
     return found
 
 

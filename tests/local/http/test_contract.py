@@ -158,6 +158,7 @@ def test_only_requests_are_closed() -> None:
         "Dismissal",
         "Discard",
         "ReplayRequest",
+        "ColumnChoice",
     ]
     assert "FlowVersion" not in closed
 

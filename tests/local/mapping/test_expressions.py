@@ -2,7 +2,7 @@
 
 import pytest
 
-from lume_local._mapping.expressions import TriedWay, Way, decide, ways
+from lume_local._mapping.expressions import TriedWay, Way, chosen, decide, kept, own_ways, ways
 from lume_local._mapping.profile import profile_column
 from lume_local._mapping.target import TargetColumn
 from lume_local._samples.infer import SampleColumn
@@ -60,6 +60,35 @@ def test_what_is_left_open_is_said_with_both_choices() -> None:
     assert (
         doubt == "no value decides between the day first or the month first: 5 rows are rejected until you do"
     )
+
+
+DATE = "parse_date_any({column})"
+
+
+@pytest.mark.parametrize(
+    ("own", "misfits", "readings", "is_doubtful"),
+    [
+        (DATE, {"": 5, "dmy": 0, "mdy": 0}, 2, True),  # what it rejects, others might read
+        (DATE, {"": 0, "dmy": 0, "mdy": 0}, 0, False),
+        ("parse_date_any({column}, 'dmy')", {"": 5, "dmy": 0, "mdy": 0}, 2, False),  # it has been decided
+        ("parse_date_any({column}, 'dmy')", {"": 5, "dmy": 4, "mdy": 0}, 2, True),
+        ("lower({column})", {"": 5}, 0, False),
+    ],
+)
+def test_the_expression_of_a_flow_stays_until_a_person_decides_otherwise(
+    own: str, misfits: dict[str, int], readings: int, is_doubtful: bool
+) -> None:
+    several = own_ways(own)
+    assert several[0].sql == own
+    tried = [TriedWay(way, misfits[way.key]) for way in several]
+    found = kept(tried, several[0])
+    assert found.way.sql == own
+    assert (len(found.readings), bool(found.doubts)) == (readings, is_doubtful)
+    assert chosen(tried, "none") is None
+    for reading in found.readings:
+        decided = chosen(tried, reading.key)
+        assert decided is not None
+        assert (decided.way.key, decided.misfits, decided.doubts) == (reading.key, misfits[reading.key], [])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,88 @@
+// The proposal for a file, as it is with all that a person has decided so far.
+
+import { path, post } from "./api.js";
+import { notice } from "./parts.js";
+
+const LONGEST = 3600_000; // a trial lasts as long as the run would
+
+/**
+ * `proposal` is as in the contract, `decisions` as in `map_state.js`. `onChange` is called whenever one of them is
+ * another one, `onBusy` when the server begins or ends to think.
+ */
+export class Mapping {
+  #turn = 0;
+  #asked = ""; // the decisions that the proposal was made with
+  #before = Promise.resolve(); // the server makes one proposal at a time
+
+  constructor(flow, file, decisions, signal) {
+    Object.assign(this, { flow, file, decisions, signal, onChange: () => {}, onBusy: () => {} });
+  }
+
+  async load() {
+    try {
+      await this.ask();
+    } catch (error) {
+      if (error.status !== 422 || !Object.keys(this.decisions.all()).length) throw error;
+      notice(`What was decided here before does not fit any more. ${error.message}`, true);
+      this.decisions.clear();
+      await this.ask();
+    }
+  }
+
+  /** Asks for the proposal with all decisions; nothing if another question has come meanwhile, which gets the answer. */
+  async ask(more = {}) {
+    const mine = ++this.#turn;
+    this.onBusy(true);
+    const asked = this.#before.then(() => (mine === this.#turn ? this.#answer(more) : null));
+    this.#before = asked.catch(() => {});
+    try {
+      const found = await asked;
+      if (mine !== this.#turn) return null;
+      this.onChange();
+      return found;
+    } catch (error) {
+      if (mine !== this.#turn) return null;
+      throw error;
+    } finally {
+      if (mine === this.#turn) this.onBusy(false);
+    }
+  }
+
+  async #answer(more) {
+    const choices = this.decisions.all();
+    const body = { samples: [this.file], choices, inline_lookups: true, ...more };
+    const options = { signal: this.signal, limit: LONGEST };
+    this.proposal = await post(path("flows", this.flow, "proposals"), body, options);
+    this.#asked = JSON.stringify(choices);
+    return this.proposal;
+  }
+
+  /** The proposal with the review of this moment in its file. */
+  async fresh() {
+    while (this.#asked !== JSON.stringify(this.decisions.all())) await this.ask();
+    return this.proposal;
+  }
+
+  /** Decides something; what changes the version is asked for at once, and taken back if it is refused. */
+  async change(name, fields) {
+    const before = this.decisions.all();
+    this.decisions.change(name, fields);
+    this.onChange();
+    if (!["sources", "reading", "lookup"].some((field) => field in fields)) return;
+    try {
+      await this.ask();
+    } catch (error) {
+      if (this.signal.aborted) return;
+      this.decisions.restore(before);
+      this.onChange();
+      notice(error.message, true);
+    }
+  }
+
+  /** The columns of which something is left to decide. */
+  get open() {
+    return this.proposal.columns.filter(
+      ({ name, chosen }) => !chosen && this.decisions.of(name).sources?.length !== 0,
+    );
+  }
+}

@@ -1,0 +1,180 @@
+// One column of a target: what it is read from, what becomes of three values, why, and what a person says.
+
+import { el, fill } from "./dom.js";
+import { cut } from "./format.js";
+import { lookupEditor } from "./map_lookup.js";
+
+const LONGEST = 80;
+const GRADES = { certain: "ok", high: "active", medium: "partial", low: "failed" };
+const CHECKS = ["required", "unique"];
+
+/**
+ * Draws the row again, if anything has changed; the focus stays on the control of the same name and value.
+ * `change(fields)` changes the decision about this column.
+ */
+export function drawRow(row, column, decision, names, change) {
+  const state = JSON.stringify([column, decision, names]);
+  if (row.state === state) return;
+  row.state = state;
+  const focused = row.contains(document.activeElement) ? document.activeElement : null;
+  fill(
+    row,
+    target(column),
+    el(
+      "td",
+      {},
+      source(column, decision, names, change),
+      readings(column, change),
+      lookupEditor(column, decision, change),
+    ),
+    el("td", {}, values(column.chosen)),
+    el("td", { class: "evidence" }, evidence(column, decision)),
+    el("td", {}, review(column, decision, change)),
+  );
+  if (focused === null) return;
+  const alike = [...row.querySelectorAll(focused.tagName)].filter((one) => one.name === focused.name);
+  (alike.find((one) => one.value === focused.value) ?? alike[0])?.focus({ preventScroll: true });
+}
+
+function target({ name, definition }) {
+  const kind = definition.format ?? definition.type ?? "string";
+  const checks = [kind, ...CHECKS.filter((check) => definition[check])];
+  return el(
+    "th",
+    { scope: "row" },
+    name,
+    el(
+      "div",
+      {},
+      checks.map((check) => el("span", { class: "tag" }, check)),
+    ),
+  );
+}
+
+/** The choice of what the column is read from: the candidates first, then every column of the file. */
+function source(column, decision, names, change) {
+  const chosen = column.chosen ? JSON.stringify(column.chosen.sources) : null;
+  const isOpen = decision.sources?.length === 0;
+  const candidates = column.candidates.map((one) => JSON.stringify(one.sources));
+  const proposed = [...new Set(candidates)].map((value) => {
+    const one = column.candidates[candidates.indexOf(value)];
+    return option(value, `${one.sources.join(" + ")} (${one.grade})`, value === chosen);
+  });
+  const others = names
+    .map((name) => JSON.stringify([name]))
+    .filter((value) => !candidates.includes(value))
+    .map((value) => option(value, JSON.parse(value)[0], value === chosen));
+  const changed = (event) =>
+    change({ sources: JSON.parse(event.target.value), reading: undefined, lookup: undefined, review: undefined });
+  return el(
+    "select",
+    { name: `source ${column.name}`, "aria-label": `Source of ${column.name}`, on: { change: changed } },
+    !chosen && !isOpen && el("option", { value: "null", selected: true, disabled: true }, "not found: choose"),
+    proposed.length > 0 && el("optgroup", { label: "Proposed" }, proposed),
+    others.length > 0 && el("optgroup", { label: "Columns of the file" }, others),
+    option("[]", "leave open", isOpen),
+  );
+}
+
+const option = (value, text, selected) => el("option", { value, selected }, text);
+
+/** What values mean that may mean two things: which comes first, day or month; which is the decimal mark. */
+function readings({ name, chosen }, change) {
+  if (!chosen?.readings.length) return null;
+  return el(
+    "fieldset",
+    { class: "readings" },
+    el("legend", {}, `What is meant in ${chosen.sources.join(", ")}?`),
+    chosen.readings.map((one) =>
+      el(
+        "label",
+        {},
+        el("input", {
+          type: "radio",
+          name: `reading ${name}`,
+          value: one.key,
+          checked: one.key === chosen.reading,
+          on: { change: () => change({ reading: one.key }) },
+        }),
+        one.means,
+        one.rejected > 0 && el("span", { class: "muted" }, ` (${one.rejected} rejected)`),
+      ),
+    ),
+  );
+}
+
+function values(chosen) {
+  if (!chosen?.values.length) return null;
+  return el(
+    "ul",
+    { class: "plain values" },
+    chosen.values.map(({ before, after }) =>
+      el(
+        "li",
+        {},
+        el("code", {}, cut(before ?? "", LONGEST)),
+        el(
+          "span",
+          { class: "muted" },
+          el("span", { "aria-hidden": "true" }, " → "),
+          el("span", { class: "unseen" }, "becomes "),
+        ),
+        after === null ? el("span", { class: "reason" }, "rejected") : el("code", {}, cut(after, LONGEST)),
+      ),
+    ),
+  );
+}
+
+function evidence(column, decision) {
+  const { chosen, notes, definition } = column;
+  if (!chosen) {
+    const isOpen = decision.sources?.length === 0;
+    return [
+      el("p", {}, isOpen ? "Left open: NULL in every row." : "No column of the file is likely enough."),
+      isOpen && definition.required && el("p", { class: "reason" }, "It is required: every row is rejected."),
+    ];
+  }
+  return [
+    el("span", { class: `badge ${GRADES[chosen.grade] ?? "cancelled"}` }, chosen.grade),
+    el(
+      "ul",
+      {},
+      chosen.evidence.map((one) => el("li", {}, one)),
+    ),
+    chosen.doubts.map((one) => el("p", { class: "reason" }, `Decide: ${one}.`)),
+    notes.map((one) => el("p", { class: "muted" }, `Not checked: ${one}.`)),
+  ];
+}
+
+function review({ name }, decision, change) {
+  const toggle = (state, word) => {
+    const isOn = decision.review === state;
+    return el(
+      "button",
+      {
+        type: "button",
+        name: `${state} ${name}`,
+        "aria-pressed": String(isOn),
+        "aria-label": `${word} ${name}`,
+        on: {
+          click: () =>
+            change({ review: isOn ? undefined : state, ...(state === "approved" && { note: undefined }) }),
+        },
+      },
+      word,
+    );
+  };
+  const noted = (event) => change({ note: event.target.value.trim() || undefined });
+  return [
+    el("div", { class: "buttons" }, toggle("approved", "Approve"), toggle("flagged", "Flag")),
+    decision.review === "flagged" &&
+      el("input", {
+        name: `note ${name}`,
+        value: decision.note ?? "",
+        maxlength: 500,
+        placeholder: "Why?",
+        "aria-label": `Why ${name} is flagged`,
+        on: { change: noted },
+      }),
+  ];
+}

@@ -1,0 +1,100 @@
+// What a run of the proposed version on the whole file would do.
+
+import { bar } from "./charts.js";
+import { el, fill } from "./dom.js";
+import { number, percent } from "./format.js";
+import { card, figure, notice } from "./parts.js";
+import { readBy, rowTable } from "./rows.js";
+import { rejectedShare } from "./status.js";
+
+const SOME = 10;
+const CHANGED = "The mapping has changed since: try it again.";
+
+/** `node` with the button and the result; `draw` takes the result away once the mapping is another one. */
+export function trialOf(mapping) {
+  const result = el("div", { "aria-live": "polite" });
+  const button = el("button", { type: "button", class: "primary", on: { click: run } }, "Try");
+  let tried = null; // the definition that the result is of
+  let isBusy = false;
+
+  async function run() {
+    if (isBusy) return;
+    isBusy = true;
+    tried = null;
+    result.setAttribute("aria-busy", "true");
+    fill(result, el("p", { class: "empty" }, "Trying …"));
+    try {
+      const found = await mapping.ask({ dry_run: true });
+      if (!found) fill(result, el("p", { class: "empty" }, CHANGED));
+      else {
+        tried = JSON.stringify(found.definition);
+        fill(result, resultOf(found));
+      }
+    } catch (error) {
+      fill(result);
+      if (!mapping.signal.aborted) notice(error.message, true);
+    } finally {
+      isBusy = false;
+      result.setAttribute("aria-busy", "false");
+    }
+  }
+
+  function draw() {
+    if (tried === null || tried === JSON.stringify(mapping.proposal.definition)) return;
+    tried = null;
+    fill(result, el("p", { class: "empty" }, CHANGED));
+  }
+  const about = "Runs the new version on the whole file. Nothing is written.";
+  return {
+    node: card("Try it", el("p", { class: "muted" }, about), el("div", { class: "buttons gap" }, button), result),
+    draw,
+  };
+}
+
+function resultOf({ dry_run: run, definition }) {
+  const { metrics, error_message: message } = run.metadata;
+  const reasons = Object.entries(metrics.reject_reasons).sort(([, a], [, b]) => b - a);
+  return [
+    message && el("p", { class: "problem" }, message),
+    el(
+      "dl",
+      { class: "figures" },
+      figure("Rows read", number(metrics.rows_read)),
+      figure("Clean", number(metrics.rows_mapped), metrics.rows_mapped ? "ok" : ""),
+      figure(
+        "Rejected",
+        number(metrics.rows_rejected),
+        metrics.rows_rejected ? "partial" : "",
+        metrics.rows_rejected ? percent(rejectedShare(metrics)) : null,
+      ),
+    ),
+    reasons.length > 0 && [el("h3", {}, "Why rows are rejected"), bars(reasons)],
+    rows(run.rows.rejects, "First rejected rows", readBy(definition)),
+    rows(run.rows.mapped, "First clean rows", {}),
+  ];
+}
+
+function bars(reasons) {
+  const most = reasons[0][1];
+  return el(
+    "ul",
+    { class: "bars" },
+    reasons.map(([reason, times]) =>
+      el(
+        "li",
+        {},
+        el(
+          "div",
+          { class: "reason-bar" },
+          el("span", { class: "name" }, reason),
+          el("span", { class: "num" }, number(times)),
+          bar(times / most, "partial"),
+        ),
+      ),
+    ),
+  );
+}
+
+function rows(found, label, columns) {
+  return found.length > 0 && [el("h3", {}, label), rowTable(found.slice(0, SOME), columns, label)];
+}

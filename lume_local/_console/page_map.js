@@ -1,0 +1,122 @@
+// A file in a layout that a flow does not know: a proposal, what a person decides about it, a trial, the next version.
+
+import { el, fill } from "./dom.js";
+import { fileName, number } from "./format.js";
+import { Mapping } from "./map_proposal.js";
+import { drawRow } from "./map_row.js";
+import { saving } from "./map_save.js";
+import { decisionsOf } from "./map_state.js";
+import { trialOf } from "./map_trial.js";
+import { fileCard } from "./map_upload.js";
+import { address, card, notice, table } from "./parts.js";
+
+const COLUMNS = [["Target"], ["Source"], ["Values"], ["Grade and evidence"], ["Review"]];
+
+export async function show({ parts, query, signal }) {
+  const [flow, file, run] = [parts[1] ?? "", query.get("file"), query.get("run")];
+  const title = file ? `Map ${fileName(file)}` : "Map a file";
+  if (!file) return { title, node: el("article", {}, header(flow, title), fileCard(flow, run)) };
+  const decisions = decisionsOf(flow, file);
+  try {
+    const mapping = new Mapping(flow, file, decisions, signal);
+    await mapping.load();
+    return { title, node: page(mapping, header(flow, title), run) };
+  } catch (error) {
+    if (error.kind !== "source-not-allowed") throw error;
+    return { title, node: el("article", {}, header(flow, title), fileCard(flow, run, error.message)) };
+  }
+}
+
+function header(flow, title) {
+  return el(
+    "header",
+    { class: "head" },
+    el(
+      "div",
+      {},
+      el(
+        "p",
+        { class: "muted" },
+        el("a", { href: "#/flows" }, "Flows"),
+        " / ",
+        el("a", { href: address(["flows", flow], "", {}) }, flow),
+        " /",
+      ),
+      el("h1", { tabindex: -1 }, title),
+    ),
+  );
+}
+
+function page(mapping, head, run) {
+  const about = el("p", { class: "muted below", role: "status" });
+  const doubts = el("div", {});
+  const body = el("tbody", {});
+  const rows = new Map();
+  const trial = trialOf(mapping);
+  const save = saving(mapping, run);
+
+  function draw() {
+    const { proposal, decisions } = mapping;
+    const [sample] = proposal.samples;
+    fill(about, summary(mapping, sample));
+    fill(doubts, doubtsOf(proposal));
+    for (const column of proposal.columns) {
+      if (!rows.has(column.name)) rows.set(column.name, el("tr", {}));
+      const change = (fields) => mapping.change(column.name, fields);
+      drawRow(rows.get(column.name), column, decisions.of(column.name), sample.columns, change);
+    }
+    const nodes = proposal.columns.map(({ name }) => rows.get(name));
+    if (nodes.some((node, index) => node !== body.children[index])) body.replaceChildren(...nodes);
+    trial.draw();
+    save.draw();
+  }
+  const columns = table("Columns", COLUMNS, body, "stacked map");
+  mapping.onChange = draw;
+  mapping.onBusy = (isBusy) => columns.setAttribute("aria-busy", String(isBusy));
+  draw();
+  return el(
+    "article",
+    { class: "map-page" },
+    head,
+    about,
+    doubts,
+    card("Columns", el("div", { class: "buttons gap" }, approveCertain(mapping)), columns),
+    trial.node,
+    save.node,
+  );
+}
+
+function summary({ proposal, decisions, open }, sample) {
+  const reviews = Object.values(decisions.all()).map(({ review }) => review);
+  const count = (state) => reviews.filter((one) => one === state).length;
+  return [
+    `${number(sample.rows)} rows of ${fileName(sample.name)} were looked at. `,
+    `${proposal.columns.length} columns: ${count("approved")} approved, ${count("flagged")} flagged`,
+    open.length > 0 && `, ${open.length} without a source`,
+    ".",
+  ];
+}
+
+function doubtsOf({ doubts, unused, samples }) {
+  const all = [...doubts, ...(doubts.length ? [] : samples[0].doubts)];
+  if (!all.length && !unused.length) return null;
+  const said = (one) => el("li", {}, one, /[.?]$/.test(one) ? "" : ".");
+  return card(
+    "Of the file",
+    all.length > 0 && el("ul", { class: "doubts" }, all.map(said)),
+    unused.length > 0 && el("p", { class: "muted" }, `Not read: ${unused.join(", ")}.`),
+  );
+}
+
+function approveCertain(mapping) {
+  function approve() {
+    const certain = mapping.proposal.columns.filter(
+      ({ name, chosen }) =>
+        chosen?.grade === "certain" && !chosen.doubts.length && !mapping.decisions.of(name).review,
+    );
+    for (const { name } of certain) mapping.decisions.change(name, { review: "approved" });
+    mapping.onChange();
+    notice(certain.length ? `${certain.length} columns were approved.` : "Nothing else is certain.");
+  }
+  return el("button", { type: "button", on: { click: approve } }, "Approve what is certain");
+}

@@ -1,0 +1,108 @@
+"""What a person has decided about the columns of a proposal. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from lume_local._flow.fields import FlowError
+
+APPROVED, FLAGGED = "approved", "flagged"
+MOST_SOURCES, MOST_VALUES, LONGEST = 20, 500, 500
+"""The maximum of source columns of a decision, of values of its lookup, and of characters of each text."""
+_FIELDS = ("sources", "reading", "lookup", "review", "note")
+
+
+@frozen
+class ColumnDecision:
+    """What a person has decided about one target column.
+
+    Attributes:
+        sources: the source columns; empty for none, None for those that are proposed.
+        reading: what a value that may mean two things means, as the key of a `Meaning`; None: what the rows decide.
+        lookup: for values of the source the members of the enumeration, None for no member; the other values keep
+            what is proposed.
+        review: `APPROVED` or `FLAGGED`; empty as long as nobody has looked.
+        note: a remark, such as why it is flagged.
+    """
+
+    sources: tuple[str, ...] | None = None
+    reading: str | None = None
+    lookup: Mapping[str, str | None] | None = None
+    review: str = ""
+    note: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the column is to have no source."""
+        return self.sources == ()
+
+    @property
+    def is_of_values(self) -> bool:
+        """Whether it says what values mean."""
+        return self.reading is not None or self.lookup is not None
+
+
+NOTHING = ColumnDecision()
+
+
+def decisions(given: Mapping[str, Any]) -> dict[str, ColumnDecision]:
+    """The decisions in JSON, by target columns: a source column, null for none, or an object. Raises `FlowError`."""
+    return {name: _decision(name, one) for name, one in given.items()}
+
+
+def _decision(name: str, given: Any) -> ColumnDecision:
+    if given is None or isinstance(given, str):
+        return ColumnDecision(() if given is None else (given,))
+    if not isinstance(given, dict):
+        raise _wrong(name, "must have the name of a source column, null, or an object")
+    for field in given:
+        if field not in _FIELDS:
+            raise _wrong(name, f"{field[:100]!r} is not a field of a choice: remove it")
+    if (review := given.get("review")) not in (None, APPROVED, FLAGGED):
+        raise _wrong(name, f"review must be {APPROVED} or {FLAGGED}")
+    return ColumnDecision(
+        _sources(name, given.get("sources")),
+        None if given.get("reading") is None else _text(name, "reading", given["reading"]),
+        _lookup(name, given.get("lookup")),
+        review or "",
+        _text(name, "note", given.get("note") or ""),
+    )
+
+
+def _sources(name: str, given: Any) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    if not isinstance(given, list) or len(given) > MOST_SOURCES:
+        raise _wrong(name, f"sources must be a list of at most {MOST_SOURCES} source columns")
+    return tuple(_text(name, "sources", one) for one in given)
+
+
+def _lookup(name: str, given: Any) -> Mapping[str, str | None] | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict) or len(given) > MOST_VALUES:
+        raise _wrong(name, f"lookup must be an object with at most {MOST_VALUES} values")
+    return {
+        _text(name, "lookup", value): None if member is None else _text(name, "lookup", member)
+        for value, member in given.items()
+    }
+
+
+def _text(name: str, field: str, given: Any) -> str:
+    if not isinstance(given, str) or len(given) > LONGEST:
+        raise _wrong(name, f"{field} must have texts of at most {LONGEST} characters")
+    return given
+
+
+def _wrong(name: str, problem: str) -> FlowError:
+    return FlowError("choices", f"{name[:100]!r}: {problem}")
+
+
+def check_lookup(name: str, lookup: Mapping[str, str | None], members: Sequence[Any] | None) -> None:
+    """Raises `FlowError` if a lookup gives anything but members of the enumeration."""
+    if not members:
+        raise _wrong(name, "lookup is for a column with an enum")
+    for member in lookup.values():
+        if member is not None and member not in members:
+            raise _wrong(name, f"lookup gives {member[:100]!r}, which is not in the enum")

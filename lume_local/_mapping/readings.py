@@ -1,0 +1,245 @@
+"""By which expression a source column is read for a target column: what is tried on the rows of the sample decides.
+
+Pure but for the `Tester`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from attrs import evolve, field, frozen
+
+from lume_local._flow.definition import quoted
+from lume_local._flow.fields import FlowError
+from lume_local._mapping import lookups
+from lume_local._mapping.decisions import NOTHING, ColumnDecision, check_lookup
+from lume_local._mapping.expressions import (
+    Decided,
+    TriedWay,
+    Way,
+    chosen,
+    decide,
+    definition_for,
+    filled_in,
+    kept,
+    own_ways,
+    preferred,
+    ways,
+)
+from lume_local._mapping.grades import Grade
+from lume_local._mapping.profile import Profile, SourceColumn
+from lume_local._mapping.proposal import Before, LookupLine
+from lume_local._mapping.target import Json, MappingTarget, TargetColumn
+from lume_local._mapping.text.rewrite import calls, over_value
+
+Pair = tuple[TargetColumn, SourceColumn]
+AS_IT_IS = "{column}"
+
+
+@frozen
+class TriedColumn:
+    """What became of an expression on the rows of a sample: rows rejected for their value, rows without one.
+
+    Attributes:
+        refused: of a column with an enumeration, distinct values that it rejects.
+    """
+
+    misfits: int
+    missing: int
+    values: list[Before] = field(factory=list)
+    refused: list[str] = field(factory=list)
+
+
+class Tester(Protocol):
+    """Tries expressions on the rows of a sample."""
+
+    def __call__(
+        self, columns: Mapping[str, tuple[str, Mapping[str, Any]]], *, everywhere: bool = False
+    ) -> dict[str, TriedColumn]:
+        """What becomes of each: by any name, a source column and a definition as `[columns.<name>]` of a flow.
+
+        Args:
+            everywhere: on all rows of the file, not only on those that are kept.
+
+        Raises:
+            ConfigurationError: the flow can't be run.
+        """
+        ...
+
+
+@frozen
+class PairRead:
+    """How a source column is read for a target column, and what became of its rows."""
+
+    decided: Decided
+    result: TriedColumn
+
+    @property
+    def entries(self) -> list[LookupLine] | None:
+        return self.decided.way.entries
+
+
+class Readings:
+    """How the columns of a sample are read, by pairs of a target and a source column."""
+
+    def __init__(self, target: MappingTarget, profile: Profile, tester: Tester) -> None:
+        self._is_next, self._profile, self._tester = target.base is not None, profile, tester
+        self._known: dict[tuple[str, str], PairRead] = {}
+
+    def of(self, target: str, source: str) -> PairRead | None:
+        """How a pair is read; None if it was not tried."""
+        return self._known.get((target, source))
+
+    def find(self, pairs: Iterable[Pair], decision: ColumnDecision = NOTHING) -> dict[tuple[str, str], float]:
+        """Try pairs; returns which share of the values passes at best.
+
+        Args:
+            decision: what a person says that the values mean.
+
+        Raises:
+            FlowError: the values can't mean that.
+        """
+        tried = [
+            (column, source, several)
+            for column, source in (pairs if self._profile.rows else ())
+            if (several := self._ways(column, source, decision))
+        ]
+        if decision.is_of_values and not tried:
+            raise FlowError("choices", "what the values mean is decided by the expression of the flow alone")
+        self._try(tried, decision)
+        refused = [
+            (column, source, [way])
+            for column, source, _ in tried
+            if decision.lookup is None and (way := self._of_refused(column, source)) is not None
+        ]
+        self._try(refused, NOTHING)
+        return {
+            (column.name, source.name): 1 - read.decided.at_best / max(source.facts.filled, 1)
+            for column, source, _ in tried
+            for read in [self._known[column.name, source.name]]
+        }
+
+    # -- which ways there are
+
+    def _ways(self, column: TargetColumn, source: SourceColumn, decision: ColumnDecision) -> list[Way]:
+        """How to read it: by the expression that the flow has, if the target is one. What needs a seed isn't tried.
+
+        An expression over several columns gives way only to what a person chooses.
+        """
+        own = AS_IT_IS if column.sql is None else over_column(column.sql)
+        if not own and not decision.sources:
+            return []
+        if decision.lookup is not None:
+            return [lookups.way(self._corrected(column, source, decision.lookup), own or AS_IT_IS)]
+        if column.sql is not None and own:
+            return [] if calls(column.sql, "seed") else own_ways(own)
+        if (entries := self._lookup(column, source, is_wanted=bool(decision.sources))) is not None:
+            return [lookups.way(entries, AS_IT_IS)]
+        found = ways(column, source)
+        as_it_is = Way(AS_IT_IS)
+        return [as_it_is, *found] if self._is_next and as_it_is not in found else found
+
+    def _lookup(
+        self, column: TargetColumn, source: SourceColumn, *, is_wanted: bool
+    ) -> list[LookupLine] | None:
+        members = column.definition.get("enum")
+        if not members or not all(isinstance(one, str) for one in members):
+            return None
+        return lookups.lookup(source.counts, members, is_wanted=is_wanted)
+
+    def _corrected(
+        self, column: TargetColumn, source: SourceColumn, given: Mapping[str, str | None]
+    ) -> list[LookupLine]:
+        check_lookup(column.name, given, column.definition.get("enum"))
+        known = self.of(column.name, source.name)
+        proposed = known.entries if known is not None else self._lookup(column, source, is_wanted=True)
+        return lookups.corrected(proposed or [], given, source.counts)
+
+    def _of_refused(self, column: TargetColumn, source: SourceColumn) -> Way | None:
+        """A lookup of the values that the expression of a flow makes no member of its enumeration from.
+
+        A version that was reviewed gets no doubtful ones: a person says what these mean.
+        """
+        read = self.of(column.name, source.name)
+        members = column.definition.get("enum") or []
+        if column.sql is None or read is None or read.entries is not None or not read.result.refused:
+            return None
+        if not all(isinstance(one, str) for one in members):
+            return None
+        counts = {value: source.counts.get(value, 0) for value in read.result.refused[: lookups.MOST]}
+        found = [
+            one if one.grade in (Grade.CERTAIN, Grade.HIGH) else evolve(one, target=None, grade=Grade.LOW)
+            for one in lookups.entries(counts, members)
+        ]
+        return lookups.way(found, read.decided.way.sql)
+
+    # -- which of them is used
+
+    def _try(
+        self, tried: Sequence[tuple[TargetColumn, SourceColumn, list[Way]]], decision: ColumnDecision
+    ) -> None:
+        wanted = {
+            f"{n}_{w}": (source.name, _definition(column, source, way))
+            for n, (column, source, several) in enumerate(tried)
+            for w, way in enumerate(several)
+        }
+        results = self._tester(wanted) if wanted else {}
+        for n, (column, source, several) in enumerate(tried):
+            self._keep(
+                column, source, [(way, results[f"{n}_{w}"]) for w, way in enumerate(several)], decision
+            )
+
+    def _keep(
+        self,
+        column: TargetColumn,
+        source: SourceColumn,
+        tried: list[tuple[Way, TriedColumn]],
+        decision: ColumnDecision,
+    ) -> None:
+        """Decide how the column is read; if the rows that were tried don't, all of them are."""
+        ordered = sorted(tried, key=lambda one: (one[1].misfits, preferred(one[0], column)))
+        own = tried[0][0] if column.sql is not None and over_column(column.sql) else None
+        reading = _decided(
+            column, [TriedWay(way, one.misfits) for way, one in ordered], source, own, decision
+        )
+        if reading.doubts and reading.way.group:
+            again = {
+                str(n): (source.name, _definition(column, source, way))
+                for n, (way, _) in enumerate(ordered)
+                if way.group == reading.way.group
+            }
+            whole = self._tester(again, everywhere=True)
+            several = [TriedWay(ordered[int(n)][0], one.misfits) for n, one in whole.items()]
+            reading = _decided(column, several, source, own, decision)
+        result = next(result for way, result in tried if way == reading.way)
+        self._known[column.name, source.name] = PairRead(reading, result)
+
+
+def _decided(
+    column: TargetColumn,
+    tried: Sequence[TriedWay],
+    source: SourceColumn,
+    own: Way | None,
+    decision: ColumnDecision,
+) -> Decided:
+    if decision.reading is not None:
+        found = chosen(tried, decision.reading)
+        if found is None:
+            raise FlowError("choices", f"{column.name!r}: its values have no reading {decision.reading!r}")
+        return found
+    found = decide(tried, source.facts.filled) if own is None else kept(tried, own)
+    if decision.lookup is not None:
+        said = f"a person has decided what {len(decision.lookup):,} values mean"
+        return evolve(found, evidence=[*found.evidence, said])
+    return found
+
+
+def _definition(column: TargetColumn, source: SourceColumn, way: Way) -> Json:
+    checks = dict(definition_for(column, source))
+    checks.pop("unique", None)
+    return {**checks, "required": True, "sql": filled_in(way.sql, quoted(source.name))}
+
+
+def over_column(sql: str) -> str:
+    """The expression of a flow with `{column}` in place of its only source column; empty if there are several."""
+    marked = over_value(sql)
+    return marked.replace("{", "{{").replace("}", "}}").replace("\0", "{column}") if "\0" in marked else ""

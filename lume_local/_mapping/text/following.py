@@ -1,0 +1,148 @@
+"""The next version of a flow: the same with the names that a sample has, and how the sample is written. Pure."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+
+from lume_local._flow.aliases import folded
+from lume_local._flow.definition import quoted
+from lume_local._mapping.decisions import NOTHING, ColumnDecision
+from lume_local._mapping.lookups import looked_up, seed_tables
+from lume_local._mapping.proposal import Choice, ColumnProposal, SampleSeen
+from lume_local._mapping.target import Json, MappingTarget
+from lume_local._mapping.text.rewrite import names_in, over_value, reads_value
+
+_OF_ANY_FORMAT = ("uri", "where", "identity")
+"""What a flow says of its source whatever the format: the next version keeps it."""
+_PLACES = ("members", "json", "xml", "excel", "fixed")
+"""Where in a file the table is: what a sample needs, its version must have."""
+
+
+def following(
+    target: MappingTarget,
+    columns: Sequence[ColumnProposal],
+    sample: SampleSeen,
+    decisions: Mapping[str, ColumnDecision],
+    seeds: dict[str, str] | None,
+) -> Json:
+    """The next version of the flow that the target is.
+
+    Args:
+        seeds: gets the files of lookups; None if these are to be written into the expressions.
+    """
+    found = deepcopy(target.base) or {}
+    found["version"] = target.version
+    for column in columns:
+        if decisions.get(column.name, NOTHING).is_open:
+            found["columns"][column.name] = _unread(found["columns"][column.name]) | {"sql": "NULL"}
+        elif column.chosen is not None:
+            _read(found["columns"], column.name, column.chosen, target.name, seeds)
+    if seeds:
+        found["seeds"] = found.get("seeds", {}) | seed_tables(seeds)
+    if source_differs(target, sample):
+        source = found.get("source", {})
+        kept = {key: one for key, one in source.items() if key in _OF_ANY_FORMAT}
+        is_same_format = source.get("format", "csv") == sample.source.get("format", "csv")
+        found["source"] = {**(source if is_same_format else {}), **sample.source, **kept}
+    return found
+
+
+def _read(
+    columns: dict[str, Json], name: str, chosen: Choice, flow: str, seeds: dict[str, str] | None
+) -> None:
+    """Read the column by what was chosen as well, or instead if it is made of other columns."""
+    before = columns[name]
+    own = before.get("sql")
+    if chosen.sql is not None and chosen.sql != own and quoted(chosen.sources[0]) in chosen.sql:
+        columns[name] = _unread(before) | {"sql": chosen.sql}
+        return
+    if own is not None and chosen.sql != own and _only_name(own, name) is None:
+        columns[name] = {"from": chosen.sources, **_unread(before)}
+    else:
+        for source in chosen.sources:
+            entry = _with_alias(columns[name], name, source)
+            if not _is_taken(columns, name, source):
+                columns[name] = entry
+    wanted = "value" if chosen.sql is None else over_value(chosen.sql, "value")
+    if chosen.lookup is not None:
+        wanted = looked_up(chosen.lookup, wanted, f"{flow}_{name}_values", seeds)
+    elif chosen.sql == own:
+        return
+    known = [name] if own is None else _only_name(own, name)
+    columns[name] = _by(columns[name], (known or [name])[0], wanted)
+
+
+def _unread(entry: Json) -> Json:
+    """The column without what it is read from."""
+    return {key: one for key, one in entry.items() if key not in ("from", "sql")}
+
+
+def _by(entry: Json, read: str, sql: str) -> Json:
+    """The column, read by an expression over `value`, or without aliases over the only name that it is read by."""
+    given = {"from": entry["from"]} if "from" in entry else {}
+    if not given:
+        sql = over_value(sql, quoted(read))
+    return {**given, **({} if sql == "value" else {"sql": sql}), **_unread(entry)}
+
+
+def _is_taken(columns: Mapping[str, Json], name: str, source: str) -> bool:
+    """Whether another column of the flow has this alias, which can then not be one of this column, too."""
+    for other, entry in columns.items():
+        given = entry.get("from") if other != name else None
+        names = given.get("first", []) if isinstance(given, dict) else given
+        if names is not None and folded(source) in map(folded, [*names, other]):
+            return True
+    return False
+
+
+def _with_alias(entry: Json, name: str, source: str) -> Json:
+    """The column with one more name that sources have for it; its expression reads whichever a source has."""
+    given = entry.get("from")
+    if given is not None:
+        names = given["first"] if isinstance(given, dict) else given
+        if folded(source) in map(folded, [*names, name]):
+            return entry
+        several = [*names, source]
+        return entry | {"from": {"first": several} if isinstance(given, dict) else several}
+    sql = entry.get("sql")
+    known = [name] if sql is None else _only_name(sql, name)
+    if known is None or source in known:
+        return entry
+    rest = {key: one for key, one in entry.items() if key != "sql"}
+    over = "value" if sql is None else over_value(sql, "value")
+    return {"from": [*known, source], **({} if over == "value" else {"sql": over}), **rest}
+
+
+def _only_name(sql: str, name: str) -> list[str] | None:
+    """The name that an expression reads its only column by; None if it reads several."""
+    read = names_in(sql)
+    return read if len(read) == 1 else [name] if not read and reads_value(sql) else None
+
+
+def is_read_otherwise(before: Json, after: Json) -> bool:
+    """Whether a column is read by another expression than before; another name alone does not count."""
+    return _over_any_name(before) != _over_any_name(after)
+
+
+def _over_any_name(entry: Json) -> str:
+    sql = entry.get("sql")
+    if sql is None:
+        return "value"
+    return over_value(sql, "value") if reads_value(sql) or len(names_in(sql)) == 1 else sql
+
+
+def source_differs(target: MappingTarget, sample: SampleSeen) -> bool:
+    """Whether the sample is written in another way than the flow version reads."""
+    source = (target.base or {}).get("source", {})
+    if any(source.get(key) != sample.source[key] for key in _PLACES if key in sample.source):
+        return True
+    defaults = {"format": "csv", "csv": {"delim": ",", "encoding": "utf-8"}}
+    for key, default in defaults.items():
+        given = sample.source.get(key, default if key == "format" else {})
+        known = source.get(key, default if key == "format" else {})
+        if isinstance(default, dict):
+            given, known = default | given, default | known
+            if sample.source.get("format") != "csv":
+                continue
+        if given != known:
+            return True
+    return False

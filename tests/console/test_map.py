@@ -1,0 +1,328 @@
+"""Map a file: what is proposed, what a person decides, a trial, the next version, and a run of it."""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from components import package
+
+from console.conftest import profile, watched
+from console.site import Site, running
+from console.test_access import violations
+
+expect = package("playwright.sync_api").expect
+PATIENCE = 20_000
+"""Milliseconds: each decision is tried on the file, in another process."""
+
+ORDERS = """
+flow = "orders"
+version = "v3"
+[columns.order_id]
+type = "integer"
+required = true
+[columns.ordered]
+format = "date"
+[columns.amount]
+type = "number"
+[columns.size]
+sql = 'upper(trim("Size"))'
+enum = ["S", "M", "L"]
+[columns.note]
+"""
+SUBMITTER = "submitter-0123456789abcdef0123456789"
+FOREIGN = (
+    "Order-ID;ordered;amount;Grösse;Bemerkung\n"
+    "1;03/04/2024;1,234;s;a\n2;05/06/2024;2,345;XL;b\n3;07/08/2024;3,456;M;c\n"
+)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    home = tmp_path_factory.mktemp("map")
+    digest = hashlib.sha256(SUBMITTER.encode()).hexdigest()
+    (home / "keys.toml").write_text(f'[bob]\nrole = "submit"\nsha256 = "{digest}"\n')
+    with running(home, {}, keys=home / "keys.toml") as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+def patient() -> Iterator[None]:
+    expect.set_options(timeout=PATIENCE)
+    yield
+    expect.set_options(timeout=5000)
+
+
+@pytest.fixture
+def orders(site: Site, request: pytest.FixtureRequest) -> str:
+    """A flow of the test's own; its name."""
+    name = request.node.name.removeprefix("test_")[:60].replace("[", "-").rstrip("]")
+    definition = tomllib.loads(ORDERS.replace('"orders"', f'"{name}"'))
+    site.ask("PUT", f"/v1/flows/{name}/versions/v3", definition)
+    return str(name)
+
+
+def opened(page: Any, flow: str, file: str) -> None:
+    page.evaluate("(place) => { location.hash = place; }", f"#/map/{flow}?file={file}")
+    page.get_by_role("table", name="Columns", exact=True).wait_for()
+
+
+def row(page: Any, column: str) -> Any:
+    return page.locator("table.map > tbody > tr").filter(has=page.locator(f"th:text('{column}')"))
+
+
+def read_from(page: Any, column: str, source: str) -> None:
+    page.get_by_label(f"Source of {column}").select_option(json.dumps([source], ensure_ascii=False))
+
+
+def saved(page: Any, version: str) -> str:
+    """Save it; the status of the run that the page then shows."""
+    page.get_by_role("button", name=f"Save as {version} and run the file").click()
+    page.wait_for_url("**/#/runs/**", timeout=PATIENCE)
+    page.locator(".run-page").wait_for()
+    expect(page.locator(".badge")).to_have_text(re.compile("Succeeded|Partial|Failed"))
+    return str(page.locator(".badge").text_content())
+
+
+def decided(page: Any) -> None:
+    """Everything that has to be decided about the foreign file."""
+    page.get_by_label("the day first").check()
+    page.get_by_label("a decimal comma").check()
+    read_from(page, "size", "Grösse")
+    page.get_by_label("What XL means in size").select_option("L")
+    page.get_by_label("Source of note").select_option("leave open")
+
+
+def test_a_failed_run_leads_to_a_version_that_reads_its_file(page: Any, site: Site, orders: str) -> None:
+    failed = site.run(f"{orders}:v3", site.write("foreign.csv", FOREIGN), run_metadata={"ticket": "M-1"})
+    page.evaluate("(place) => { location.hash = place; }", f"#/runs/{failed}")
+    expect(page.get_by_role("alert")).to_contain_text("order_id")
+    page.get_by_role("link", name="Map this file").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Map foreign.csv")
+
+    ordered = row(page, "ordered")
+    expect(ordered).to_contain_text("Decide: no value decides between the day first or the month first")
+    expect(row(page, "order_id").locator(".badge")).to_have_text("certain")
+    expect(row(page, "order_id").get_by_role("listitem").filter(has_text="becomes")).to_have_count(3)
+    expect(ordered.locator(".values")).to_contain_text("rejected")
+    page.get_by_label("the day first").check()
+    expect(ordered.locator(".values li").first).to_have_text("03/04/2024 → becomes 2024-04-03")
+    page.get_by_label("a decimal comma").check()
+    expect(row(page, "amount").locator(".values li").first).to_contain_text("1.234")
+    read_from(page, "size", "Grösse")
+    page.get_by_label("What XL means in size").select_option("L")
+    expect(row(page, "size").locator(".values")).to_contain_text("XL → becomes L")
+    page.get_by_label("Source of note").select_option("leave open")
+    expect(row(page, "note")).to_contain_text("Left open: NULL in every row.")
+
+    page.get_by_role("button", name="Approve what is certain").click()
+    expect(page.get_by_role("button", name="Approve order_id")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Flag amount").click()
+    page.get_by_label("Why amount is flagged").fill("net or gross?")
+    page.keyboard.press("Tab")
+
+    page.get_by_role("button", name="Try", exact=True).click()
+    figures = page.locator(".map-page .figures")
+    expect(figures).to_contain_text("Rows read3")
+    expect(figures).to_contain_text("Clean3")
+    expect(page.get_by_role("table", name="First clean rows").locator("tbody tr")).to_have_count(3)
+    assert [one["version"] for one in site.ask("GET", f"/v1/flows?flow={orders}")["items"]] == ["v3"]
+
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download it").click()
+    text = Path(started.value.path()).read_text()
+    assert started.value.suggested_filename == f"{orders}.v4.toml"
+    for said in ("# Approved: order_id", "# FLAGGED. net or gross?", "# Left open by a person."):
+        assert said in text
+
+    assert saved(page, "v4") == "Succeeded"
+    run = site.ask("GET", f"/v1/runs/{page.url.partition('#/runs/')[2]}")
+    assert (run["flow_version"], run["source_path"]) == (f"{orders}:v4", "foreign.csv")
+    assert run["run_metadata"] == {"ticket": "M-1"}
+    assert run["metadata"]["metrics"]["rows_mapped"] == 3
+    registered = site.ask("GET", f"/v1/flows/{orders}/versions/v4")["definition"]
+    assert registered == tomllib.loads(text)
+    assert page.evaluate("Object.keys(sessionStorage).filter((key) => key.startsWith('lume-map'))") == []
+
+
+def test_a_trial_shows_why_rows_are_rejected_and_passes_with_the_next_change(
+    page: Any, site: Site, orders: str
+) -> None:
+    opened(page, orders, site.write("rejected.csv", FOREIGN))
+    read_from(page, "size", "Grösse")
+    page.get_by_label("Source of note").select_option("leave open")
+    page.get_by_label("a decimal comma").check()
+    expect(row(page, "amount").locator(".values li").first).to_contain_text("1.234")
+    page.get_by_role("button", name="Try", exact=True).click()
+    expect(page.locator(".map-page .figures")).to_contain_text("Rejected3")
+    expect(page.locator(".bars")).to_contain_text("ordered:")
+    rejected = page.get_by_role("table", name="First rejected rows")
+    expect(rejected.locator("tbody tr")).to_have_count(3)
+    expect(rejected.locator("td.blamed").first).to_have_text("03/04/2024")
+    page.get_by_label("the day first").check()
+    expect(page.get_by_text("The mapping has changed since: try it again.")).to_be_visible()
+    expect(page.locator(".map-page .figures")).to_have_count(0)
+
+
+def test_a_file_of_this_computer_is_uploaded_and_mapped(
+    page: Any, site: Site, orders: str, tmp_path: Path
+) -> None:
+    page.evaluate("(place) => { location.hash = place; }", f"#/flows/{orders}")
+    page.get_by_role("link", name="Map a file …").click()
+    own = tmp_path / "Neue Bestellungen.csv"
+    own.write_text(FOREIGN)
+    page.get_by_label("File of this computer").set_input_files(own)
+    page.get_by_role("button", name="Upload and map").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Map Neue_Bestellungen-")
+    page.wait_for_url("**/#/map/**upload**")
+    decided(page)
+    assert saved(page, "v4") == "Succeeded"
+    expect(page.get_by_role("link", name="Map this file")).to_be_visible()
+
+
+def test_a_reload_loses_nothing(page: Any, site: Site, orders: str) -> None:
+    opened(page, orders, site.write("reload.csv", FOREIGN))
+    decided(page)
+    page.get_by_role("button", name="Approve order_id").click()
+    page.get_by_role("button", name="Flag amount").click()
+    page.get_by_label("Why amount is flagged").fill("why")
+    page.keyboard.press("Tab")
+    expect(row(page, "size").locator(".values")).to_contain_text("XL → becomes L")
+    page.reload()
+    page.get_by_role("table", name="Columns", exact=True).wait_for()
+    expect(page.get_by_label("the day first")).to_be_checked()
+    expect(page.get_by_label("What XL means in size")).to_have_value("2")
+    expect(page.get_by_label("Source of note")).to_have_value("[]")
+    expect(page.get_by_role("button", name="Approve order_id")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_label("Why amount is flagged")).to_have_value("why")
+    # What was decided for columns that the flow has no more is given up, and said to be.
+    page.evaluate(
+        """() => { for (const key of Object.keys(sessionStorage)) if (key.startsWith('lume-map'))
+        sessionStorage.setItem(key, JSON.stringify({gone: {sources: []}})); }"""
+    )
+    page.reload()
+    expect(page.locator(".notice.problem")).to_contain_text("does not fit any more")
+    expect(page.get_by_label("the day first")).not_to_be_checked()
+
+
+def test_two_people_save_at_once(page: Any, signed: Any, site: Site, orders: str) -> None:
+    opened(page, orders, site.write("twice.csv", FOREIGN))
+    decided(page)
+    with watched(signed.new_page()) as other:
+        other.goto(site.url)
+        other.get_by_role("heading", name="Overview").wait_for()
+        opened(other, orders, site.write("also.csv", FOREIGN.replace("Grösse", "Format")))
+        read_from(other, "size", "Format")
+        other.get_by_label("Source of note").select_option("leave open")
+        other.get_by_label("the day first").check()
+        other.get_by_label("a decimal comma").check()
+        expect(row(other, "amount").locator(".values li").first).to_contain_text("1.234")
+        assert saved(page, "v4") == "Succeeded"
+        other.get_by_role("button", name="Save as v4 and run the file").click()
+        expect(other.get_by_role("alert").filter(has_text="Somebody else has saved another")).to_be_visible()
+        expect(other.get_by_label("the day first")).to_be_checked()
+        assert saved(other, "v5") == "Succeeded", "the meaning of XL is that of v4"
+    columns = site.ask("GET", f"/v1/flows/{orders}/versions/v5")["definition"]["columns"]
+    assert columns["size"]["from"] == ["Size", "Grösse", "Format"]
+
+
+def test_who_is_no_admin_sees_why_and_takes_the_file_elsewhere(browser: Any, site: Site, orders: str) -> None:
+    token = site.ask("POST", "/console/links", **{"lume-api-key": SUBMITTER})["token"]
+    with profile(browser) as fresh, watched(fresh.new_page()) as page:
+        page.goto(f"{site.url}/#token={token}")
+        page.get_by_role("heading", name="Overview").wait_for()
+        opened(page, orders, site.write("submit.csv", FOREIGN))
+        expect(
+            page.get_by_text("You can't save it as v4: this needs a key with the role admin")
+        ).to_be_visible()
+        expect(page.get_by_role("button", name="Save as v4 and run the file")).to_have_count(0)
+        page.get_by_role("button", name="Try", exact=True).click()
+        expect(page.locator(".map-page .figures")).to_contain_text("Rows read")
+        page.get_by_text("Show the flow file").click()
+        expect(page.get_by_label("The flow file")).to_contain_text("[columns.size]")
+
+
+def test_a_file_that_is_not_there_is_asked_for(page: Any, site: Site, orders: str) -> None:
+    failed = site.run(f"{orders}:v3", "absent.csv")
+    page.evaluate("(place) => { location.hash = place; }", f"#/runs/{failed}")
+    page.get_by_role("link", name="Map this file").click()
+    expect(page.get_by_role("alert")).to_contain_text("does not exist")
+    expect(page.get_by_label("File of this computer")).to_be_visible()
+
+
+def test_a_decision_that_is_refused_is_taken_back(page: Any, site: Site, orders: str) -> None:
+    opened(page, orders, site.write("refused.csv", FOREIGN))
+    page.route(
+        "**/proposals",
+        lambda route: route.fulfill(
+            status=422,
+            content_type="application/problem+json",
+            body=json.dumps(
+                {"type": "urn:lume:problem:invalid-field", "detail": "choices: no", "status": 422}
+            ),
+        ),
+    )
+    page.get_by_label("Source of note").select_option("leave open")
+    expect(page.locator(".notice.problem")).to_contain_text("choices: no")
+    expect(page.get_by_label("Source of note")).not_to_have_value("[]")
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_for_everybody(page: Any, site: Site, orders: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    opened(page, orders, site.write("everybody.csv", FOREIGN))
+    read_from(page, "size", "Grösse")
+    expect(page.get_by_label("What XL means in size")).to_be_visible()
+    page.get_by_role("button", name="Flag amount").click()
+    page.get_by_role("button", name="Try", exact=True).click()
+    expect(page.locator(".map-page .figures")).to_be_visible()
+    page.get_by_text("Show the flow file").click()
+    expect(page.get_by_label("The flow file")).to_contain_text("[columns.size]")
+    assert violations(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert violations(page, "color-contrast", "link-in-text-block") == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_keyboard_is_enough(page: Any, site: Site, orders: str) -> None:
+    opened(page, orders, site.write("keyboard.csv", FOREIGN))
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    source = page.get_by_label("Source of order_id")
+    for _ in range(12):
+        if source.evaluate("(node) => node === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+    expect(source).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Approve order_id")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Approve order_id")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="Approve order_id")).to_be_focused()
+    page.get_by_label("the month first").focus()
+    page.keyboard.press("Space")
+    expect(row(page, "ordered").locator(".values li").first).to_contain_text("2024-03-04")
+    expect(page.get_by_label("the month first")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(row(page, "ordered").locator(".values li").first).to_contain_text("2024-04-03")
+    expect(page.get_by_label("the day first")).to_be_focused()
+    page.get_by_label("Source of note").focus()
+    page.keyboard.press("End")
+    expect(row(page, "note")).to_contain_text("Left open")
+    expect(page.get_by_label("Source of note")).to_be_focused()
+
+
+def test_text_of_the_file_is_only_text(page: Any, site: Site, orders: str) -> None:
+    evil = "<img src=x onerror=pwned=1>"
+    text = FOREIGN.replace("Bemerkung", evil).replace("XL", evil)
+    opened(page, orders, site.write("evil.csv", text))
+    read_from(page, "size", "Grösse")
+    read_from(page, "note", evil)
+    expect(page.get_by_label(f"What {evil} means in size")).to_be_visible()
+    page.get_by_role("button", name="Try", exact=True).click()
+    expect(page.get_by_role("table", name="First rejected rows")).to_contain_text(evil)
+    assert page.evaluate("typeof pwned") == "undefined"
+    assert page.locator("main img").count() == 0
