@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lume_async._api import aclose as aclose
     from lume_async._api import as_completed as as_completed
     from lume_async._api import attach as attach
+    from lume_async._api import audit as audit
     from lume_async._api import default_client as default_client
     from lume_async._api import discard_rejects as discard_rejects
     from lume_async._api import dry_run as dry_run
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from lume_async._wire.proposal_models import ProposedColumn as ProposedColumn
     from lume_async._wire.proposal_models import SeenSample as SeenSample
     from lume_async._wire.proposal_models import ValueReading as ValueReading
+    from lume_async._wire.report_models import AuditEntry as AuditEntry
     from lume_async._wire.report_models import CountedBy as CountedBy
     from lume_async._wire.report_models import CountOrder as CountOrder
     from lume_async._wire.report_models import Delivery as Delivery

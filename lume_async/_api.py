@@ -19,7 +19,7 @@ from lume_async._run.transfer import OnProgress, SeedData, SourceData
 from lume_async._wire.flow_models import FlowSummary, FlowVersion
 from lume_async._wire.inbox_models import Inbox, Replay, RowState
 from lume_async._wire.proposal_models import Proposal
-from lume_async._wire.report_models import CountedBy, CountOrder, DryRun, RunCount
+from lume_async._wire.report_models import AuditEntry, CountedBy, CountOrder, DryRun, RunCount
 from lume_async.models import Outcome, RunRequest, RunStatus
 
 # A dict operation is atomic, so there is no lock that a fork could leave locked.
@@ -234,6 +234,17 @@ async def statistics(
 ) -> list[RunCount]:
     """Count runs and their rows; see `Client.statistics`."""
     return await default_client().statistics(by=by, since=since, flow=flow, order=order, limit=limit)
+
+
+def audit(
+    *,
+    by: str | None = None,
+    what: str | None = None,
+    since: datetime | Duration | None = None,
+    limit: int | None = None,
+) -> AsyncIterator[AuditEntry]:
+    """Yield who did what at the server and when; see `Client.audit`."""
+    return default_client().audit(by=by, what=what, since=since, limit=limit)
 
 
 async def inbox(*, flow: str | None = None, since: datetime | Duration | None = None) -> Inbox:

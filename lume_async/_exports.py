@@ -4,7 +4,7 @@
 
 NAMES = {
     "lume_async._api": (
-        "aclose as_completed attach default_client discard_rejects dry_run flow_version inbox init "
+        "aclose as_completed attach audit default_client discard_rejects dry_run flow_version inbox init "
         "list_flows list_runs monitor open_rejects progress propose register_flow replay run run_many "
         "run_status statistics upload upload_file wait_all wait_for_run_completion watch "
     ),
@@ -28,7 +28,7 @@ NAMES = {
     "lume_async._wire.proposal_models": (
         "BeforeAfter Candidate LookupEntry Proposal ProposedColumn SeenSample ValueReading "
     ),
-    "lume_async._wire.report_models": "CountOrder CountedBy Delivery DryRun RunCount",
+    "lume_async._wire.report_models": "AuditEntry CountOrder CountedBy Delivery DryRun RunCount",
     "lume_async._wire.retry": "Retry",
     "lume_async._wire.row_endpoints": "Part",
     "lume_async.errors": (

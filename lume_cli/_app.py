@@ -31,6 +31,7 @@ _COMMANDS = {
     "serve": ("server.serve", "Run a Lume server on this machine."),
     "backup": ("server.backup", "Back up the data folder of a server."),
     "restore": ("server.backup:restore", "Make a backup the data folder of a new server."),
+    "audit": ("server.audit", "Print who did what at a server."),
     "key": ("server.key", "Create keys with roles for a server."),
     "console": ("server.console", "Print a link to the console of a server."),
     "flow": ("flows.flow", "Write, check, register and compare flow files."),

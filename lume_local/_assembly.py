@@ -18,6 +18,7 @@ from lume_async.errors import ConfigurationError
 from lume_local._http.access.keys import ApiKeys
 from lume_local._http.access.sign_in import SignIn
 from lume_local._http.access.tokens import Tokens
+from lume_local._http.audit import AuditApi
 from lume_local._http.console import Console, Sessions
 from lume_local._http.flows import FlowsApi
 from lume_local._http.front import Front
@@ -33,11 +34,14 @@ from lume_local._http.uploading.upload_operations import UploadsApi
 from lume_local._http.uploading.uploads import Uploads
 from lume_local._messages.messaging import Messaging, Withheld
 from lume_local._messages.rules_file import RulesFile
+from lume_local._runs.acts import Acts
+from lume_local._runs.audit import RELOAD, Act
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
 from lume_local._runs.proposals import Proposals
+from lume_local._runs.purge import Purger
 from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.records import StoredRun
 from lume_local._runs.recovery.late import Late, Leftovers
@@ -50,11 +54,13 @@ from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.sources.work import claim, warn_if_remote
 from lume_local._runs.sqlite.backup import back_up_hourly, backup_age
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.sqlite.state_file import STATE_FILE, StoreError
 from lume_local._runs.store import Store
-from lume_local._runs.upkeep import forget_what_is_old, sweep_daily
+from lume_local._runs.times import ago_text
+from lume_local._runs.upkeep import AT_ONCE, forget_what_is_old, sweep_daily
 from lume_local._runs.waiters import Hub
 from lume_local._runs.workers.engine_process import EngineFailed, EngineProcess
 from lume_local._runs.workers.worker import WorkerDied
@@ -82,7 +88,8 @@ async def assembled(settings: ServerSettings) -> AsyncIterator[tuple[str, Runner
     rules = None if settings.messages is None else RulesFile(settings.messages)
     secrets = Withheld(settings.secrets, rules)
     async with _opened_store(settings.places) as store:
-        health = Health(settings.places.data, partial(backup_age, settings.places.state / STATE_FILE))
+        places = settings.places
+        health = Health(places.data, partial(backup_age, places.state / STATE_FILE), places.state)
         async with (
             _engine(settings, health, secrets) as (engine, max_active),
             _running(
@@ -101,7 +108,7 @@ async def _engine(
     if url is None or not is_cluster(url):
         yield settings.shards, MAX_ACTIVE
         return
-    process = EngineProcess(url, settings.places.state, health, secrets)
+    process = EngineProcess(url, settings.places.runs.parent, health, secrets)
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(process.running())
@@ -145,7 +152,12 @@ async def _running(
     paths = RunPaths(places, flows, store, engine)
     settler = Settler(store, recorder, paths, pool)
     late = Late(settler, paths, health)
-    keys = ApiKeys(settings.api_key, settings.keys)
+    acts = Acts(store.audit, health)
+    keys = ApiKeys(
+        settings.api_key,
+        settings.keys,
+        lambda path, count: acts.add(Act("server", RELOAD, str(path), {"keys": count})),
+    )
     runner = Runner(
         *(store, recorder, paths, pool, settler, late, health, max_active, settings.run_timeout),
         at_limit=keys.at_limit,
@@ -166,6 +178,7 @@ async def _running(
         ResultsApi(store, places),
         RejectedApi(store, flows, reader, places, replays),
         UploadsApi(flows, uploads),
+        AuditApi(store),
         console,
         watch,
         keys,
@@ -178,13 +191,14 @@ async def _running(
     async with task_group() as upkeep, pool.running(), reader.running(), messaging.carrying():
         await _load_flows(settings, flows, pool)
         await replays.clear()
+        upkeep.start_soon(acts.note)
         upkeep.start_soon(late.carry_out)
         upkeep.start_soon(Leftovers(settler, paths, health).undo_all)
-        _start_upkeep(upkeep, settings, store, uploads, health)
+        _start_upkeep(upkeep, settings, store, uploads, reader.pool, health)
         async with (
             sender.running(),
             runner.running(),
-            _listening(listener, settings) as base_url,
+            _listening(listener, settings, acts) as base_url,
             messaging.telling(settings.public_url or for_browsers(base_url)),
         ):
             try:
@@ -206,7 +220,12 @@ def _console_hosts(settings: ServerSettings) -> tuple[str, ...]:
 
 
 def _start_upkeep(
-    upkeep: TaskGroup, settings: ServerSettings, store: Store, uploads: Uploads, health: Health
+    upkeep: TaskGroup,
+    settings: ServerSettings,
+    store: Store,
+    uploads: Uploads,
+    pool: WorkerPool,
+    health: Health,
 ) -> None:
     """What is done hourly or daily as long as the server runs."""
     places = settings.places
@@ -215,6 +234,18 @@ def _start_upkeep(
     upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
     upkeep.start_soon(sweep_daily, LostRejects(store, places).check, "looking for rejects", health)
     upkeep.start_soon(sweep_daily, uploads.remove_abandoned, "removing abandoned uploads", health)
+    if settings.keep_runs is not None:
+        has_end = settings.keep_output is not None
+        purger = Purger(store.purge, settings.keep_runs, settings.archive, pool, outputs=has_end)
+        upkeep.start_soon(sweep_daily, purger.step, "removing old runs", health)
+    keep_audit = settings.keep_audit
+    if keep_audit is not None:
+        upkeep.start_soon(
+            sweep_daily,
+            lambda: store.audit.forget(ago_text(keep_audit), AT_ONCE),
+            "dropping old acts",
+            health,
+        )
     for keep, remove, what in (
         (settings.keep_uploads, files.remove_uploads, "removing old uploads"),
         (settings.keep_output, files.remove_outputs, "removing old outputs"),
@@ -276,6 +307,8 @@ async def _opened_store(places: Roots) -> AsyncIterator[Store]:
             _warn_if_readable(places)
             await _enter_lock(stack, places.state / LOCK_FILE)
             store = SqliteStore(places.state / STATE_FILE, places.data / "out")
+            stack.callback(store.close)
+            claim(places, store.store_id)
         except Locked:
             process = holder(places.state / LOCK_FILE)
             which = f" ({process})" if process is not None else ""
@@ -286,12 +319,12 @@ async def _opened_store(places: Roots) -> AsyncIterator[Store]:
             raise ConfigurationError(str(error)) from None
         except OSError as error:
             raise ConfigurationError(f"the data folder {places.data} can't be used: {error}") from None
-        stack.callback(store.close)
         yield store
 
 
 def _warn_if_readable(places: Roots) -> None:
     """The state has the server's key and all runs; others may be meant to read the outputs beside it."""
+    warn_if_remote(places.state)
     for folder, others in ((places.state, 0o077), (places.data, 0o007)):
         mode = stat.S_IMODE(folder.stat().st_mode)
         if mode & others:
@@ -310,10 +343,12 @@ def _opened_uploads(places: Roots, settings: ServerSettings) -> Uploads:
 
 
 @asynccontextmanager
-async def _listening(listener: Listener, settings: ServerSettings) -> AsyncIterator[str]:
+async def _listening(listener: Listener, settings: ServerSettings, acts: Acts) -> AsyncIterator[str]:
     host, port, tls = settings.host, settings.port, None
     if settings.tls_cert is not None and settings.tls_key is not None:
-        tls = RenewedContext(settings.tls_cert, settings.tls_key).context
+        tls = RenewedContext(
+            settings.tls_cert, settings.tls_key, lambda path: acts.add(Act("server", RELOAD, str(path)))
+        ).context
     try:
         base_url = await listener.open(host, port, tls)
     except (OSError, UnicodeError) as error:

@@ -5,6 +5,7 @@ what runs have written below the data folder. It is complete or does not exist. 
 (`state/server.json`) stays behind, and so do the folders of active runs. Webhook URLs, in the state, may be secrets.
 """
 
+import getpass
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from attrs import asdict, evolve, frozen
 
 from lume_async.errors import ConfigurationError
 from lume_local._options import AnyPath
+from lume_local._runs.audit import RESTORE, Act
 from lume_local._runs.sqlite.copies import (
     CopyError,
     copied,
@@ -69,7 +71,7 @@ class Backup:
     outputs: int | None
 
 
-def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False) -> Backup:
+def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath | None = None) -> Backup:
     """Copy the state and the uploads of a data folder, whether a server uses it or not. Blocks.
 
     Args:
@@ -78,24 +80,27 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False) -> Backup:
         outputs: also copy the files that runs have written below `data`; those in other folders, databases and
             object stores never are.
 
+        state: the folder of the state, by default `data`/state.
+
     Raises:
         ConfigurationError: `data` has no state, or a damaged one; `to` exists or can't be written. Nothing is left.
     """
     home, copy = _real(data), _real(to)
-    if not (home / _STATE / STATE_FILE).is_file():
-        raise ConfigurationError(
-            f"{home} is not the data folder of a server: it has no {_STATE}/{STATE_FILE}"
-        )
-    if copy.is_relative_to(home):
+    own = home / _STATE if state is None else _real(state)
+    if not (own / STATE_FILE).is_file():
+        what = "data folder of a server: it has no" if state is None else "state of a server: it has no"
+        missing = f"{_STATE}/{STATE_FILE}" if state is None else STATE_FILE
+        raise ConfigurationError(f"{home if state is None else own} is not the {what} {missing}")
+    if copy.is_relative_to(home) or copy.is_relative_to(own):
         raise ConfigurationError(f"{copy} is in the data folder {home}: a backup belongs elsewhere")
     if os.path.lexists(copy):
         raise ConfigurationError(f"{copy} exists: each backup needs a new folder")
     with _new(copy, f"{home} can't be backed up to {copy}") as draft:
-        state = draft / _STATE / STATE_FILE
-        state.parent.mkdir(mode=0o700)
+        into = draft / _STATE / STATE_FILE
+        into.parent.mkdir(mode=0o700)
         made_at = now_text()
-        found = copied(home / _STATE / STATE_FILE, state)
-        for file in (state, *copied_values(home / _STATE / _VALUES, draft / _STATE / _VALUES)):
+        found = copied(own / STATE_FILE, into)
+        for file in (into, *copied_values(own / _VALUES, draft / _STATE / _VALUES)):
             sync_file(file)
         about = Backup(
             made_at=made_at,
@@ -104,7 +109,7 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False) -> Backup:
             **asdict(found),
             # After the state, so that what its runs refer to is there.
             uploads=_copy_tree(home / _UPLOADS, draft / _UPLOADS, drafts=False),
-            outputs=_copy_outputs(state, home, draft / _OUTPUTS) if outputs else None,
+            outputs=_copy_outputs(into, home, draft / _OUTPUTS) if outputs else None,
         )
         write_durably(draft / _ABOUT, f"{json.dumps(asdict(about), indent=2)}\n".encode())
     return about
@@ -137,7 +142,7 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
             raise CopyError("it is not complete: its state is not a file")
         for file in (copy / _STATE / _VALUES).glob("*.sqlite"):
             _copy(file, draft / _STATE / _VALUES / file.name)
-        _move_state(draft / _STATE, Path(about.data), home)
+        _move_state(draft / _STATE, about, home)
         uploads = _copy_tree(copy / _UPLOADS, draft / _UPLOADS)
         outputs = _copy_tree(copy / _OUTPUTS, draft)
         if uploads < about.uploads or outputs < (about.outputs or 0):
@@ -149,13 +154,22 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
     return evolve(about, uploads=uploads)
 
 
-def _move_state(folder: Path, old: Path, new: Path) -> None:
-    state, values = folder / STATE_FILE, sorted((folder / _VALUES).glob("*.sqlite"))
-    move(state, old, new)
+def _move_state(folder: Path, about: Backup, new: Path) -> None:
+    state, values, old = folder / STATE_FILE, sorted((folder / _VALUES).glob("*.sqlite")), Path(about.data)
+    act = Act(_user(), RESTORE, str(new), {"made_at": about.made_at, "data": about.data})
+    move(state, old, new, act)
     for file in values:
         move_values(file, state, old, new)
     for file in (state, *values):
         sync_file(file)
+
+
+def _user() -> str:
+    """Who restores: no key is needed for that."""
+    try:
+        return f"user {getpass.getuser()}"
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"user {os.getuid()}"
 
 
 def _about(copy: Path) -> Backup:

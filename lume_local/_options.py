@@ -15,6 +15,13 @@ AnyPath = str | PathLike[str]
 class ServerOptions(TypedDict, total=False):
     """The options of `serve` and `serve_in_thread`, for programs that pass them on (`Unpack[ServerOptions]`)."""
 
+    state: AnyPath | None
+    """The folder for the state, by default `data`/state. It belongs on a local disk or block storage: on a network
+    file system SQLite may damage it."""
+    work: AnyPath | None
+    """The folder that a cluster shares, by default `data`: the folders of active runs, uploads, and what targets name
+    as `{data}`. With it, `data` has the state only."""
+
     host: str
     """The address to listen on; by default 127.0.0.1."""
     port: int
@@ -55,13 +62,22 @@ class ServerOptions(TypedDict, total=False):
     task of the cluster."""
 
     max_upload_bytes: int
-    """The maximum size of one upload, by default 10 GiB. Uploads lie in `data`/uploads."""
+    """The maximum size of one upload, by default 10 GiB. Uploads lie in `work`/uploads."""
     uploads_quota: int | None
     """The maximum size of all uploads together, in bytes; by default none."""
     keep: float | timedelta | None
     """How long idempotency keys, the change feed and settled webhook deliveries are kept, by default 30 days:
     seconds or a timedelta, None for ever. What is older is dropped at the start and daily: a request that is
-    repeated later counts as a new one. Runs are never dropped."""
+    repeated later counts as a new one."""
+    keep_runs: float | timedelta | None
+    """How long runs are kept after their end, by default for ever, else a day or longer: seconds or a timedelta. The
+    last run with output of each source stays in a compact form, so that the source counts as processed, and a run
+    with rejected rows that are open stays as it is."""
+    archive: AnyPath | None
+    """The folder for Parquet files of the runs that `keep_runs` removes or makes compact; by default none."""
+    keep_audit: float | timedelta | None
+    """How long the audit is kept (who cancelled, discarded, registered …), by default 400 days and at least 90:
+    seconds or a timedelta, None for ever. What is older is removed daily, the oldest first."""
     keep_uploads: float | timedelta | None
     """How long uploads are kept, by default for ever. An upload that an unfinished run reads is not removed."""
     keep_output: float | timedelta | None

@@ -19,8 +19,10 @@ from lume_async.errors import ConfigurationError
 from lume_local._flow.sharding import LEAST_SHARD, SHARD_BYTES
 from lume_local._flow.store_urls import NotAStoreUrl, is_store_url, split_store_url
 from lume_local._options import AnyPath, ServerOptions
+from lume_local._runs.audit import KEPT_AT_LEAST
 from lume_local._runs.deliveries.lineage import LineageEvents
 from lume_local._runs.deliveries.webhooks import WebhookRules
+from lume_local._runs.purge import LEAST
 from lume_local._runs.sources.paths import Roots
 from lume_local._shards.engines.executors import UnknownEngine, check_engine
 
@@ -82,7 +84,11 @@ def _names(console_hosts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _places(
-    roots: Sequence[AnyPath] | None, data: AnyPath, private: tuple[Path, ...], flows: Path | None
+    roots: Sequence[AnyPath] | None,
+    data: AnyPath,
+    private: tuple[Path, ...],
+    flows: Path | None,
+    state: Path | None,
 ) -> Roots:
     home = _path(data, "data")
     named = () if roots is None else arguments.several(roots, "roots", "folders", error=ConfigurationError)
@@ -96,7 +102,7 @@ def _places(
             split_store_url(url)
         except NotAStoreUrl as error:
             raise ConfigurationError(f"roots: {error}") from None
-    return Roots.of(folders or (home,), home, tuple(urls), private, flows)
+    return Roots.of(folders or (home,), home, tuple(urls), private, flows, state)
 
 
 def _text(value: AnyPath, name: str) -> str:
@@ -161,10 +167,21 @@ class ServerSettings:
     max_upload_bytes: int = field(default=10 * 1024**3, validator=_refused(arguments.whole, 0))
     uploads_quota: int | None = field(default=None, validator=_whole(0))
     keep: float | None = _duration("keep", timedelta(days=30))
+    keep_runs: float | None = _duration("keep_runs", None)
+    archive: Path | None = None
+    keep_audit: float | None = _duration("keep_audit", timedelta(days=400))
     keep_uploads: float | None = _duration("keep_uploads", None)
     keep_output: float | None = _duration("keep_output", None)
 
     def __attrs_post_init__(self) -> None:
+        if self.keep_runs is not None and self.keep_runs < LEAST:
+            raise ConfigurationError(f"keep_runs must be at least {LEAST / 86400:.0f} day, or None for ever")
+        if self.archive is not None and self.keep_runs is None:
+            raise ConfigurationError("archive needs keep_runs: without it no run is removed")
+        if self.keep_audit is not None and self.keep_audit < KEPT_AT_LEAST:
+            raise ConfigurationError(
+                f"keep_audit must be at least {KEPT_AT_LEAST / 86400:.0f} days, or None for ever"
+            )
         if len(self.api_key) < _LEAST_KEY and self.host not in _HERE:
             raise ConfigurationError(
                 f"api_key has {len(self.api_key)} characters, and needs at least {_LEAST_KEY} on {self.host}: leave "
@@ -193,11 +210,18 @@ class ServerSettings:
         if unknown := given.keys() - ServerOptions.__annotations__.keys():
             raise TypeError(f"serve() got an unexpected keyword argument {min(unknown)!r}")
         keys, folder = _optional_path(given.pop("keys", None), "keys"), _optional_path(flows, "flows")
+        archive, state, work = (
+            _optional_path(given.pop(name, None), name) for name in ("archive", "state", "work")
+        )
+        if work is not None:
+            state, data = state or _path(data, "data") / "state", work
         cert, key = (_optional_path(given.pop(name, None), name) for name in ("tls_cert", "tls_key"))
         if (cert is None) is not (key is None):
             raise ConfigurationError("tls_cert and tls_key belong together: name both files, or neither")
+        private = tuple(path for path in (keys, key, archive) if path is not None)
         return cls(
-            places=_places(roots, data, tuple(path for path in (keys, key) if path is not None), folder),
+            places=_places(roots, data, private, folder, state),
+            archive=archive,
             tls_cert=cert,
             tls_key=key,
             flows=folder,

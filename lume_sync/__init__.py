@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lume_async import ApiError as ApiError
     from lume_async import ApiKey as ApiKey
     from lume_async import ApiTimeoutError as ApiTimeoutError
+    from lume_async import AuditEntry as AuditEntry
     from lume_async import AuthenticationError as AuthenticationError
     from lume_async import Backoff as Backoff
     from lume_async import BeforeAfter as BeforeAfter
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from lume_async import __version__ as __version__
     from lume_sync._api import as_completed as as_completed
     from lume_sync._api import attach as attach
+    from lume_sync._api import audit as audit
     from lume_sync._api import close as close
     from lume_sync._api import default_client as default_client
     from lume_sync._api import discard_rejects as discard_rejects

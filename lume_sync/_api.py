@@ -10,6 +10,7 @@ from typing import Any
 import lume_async
 from lume_async import (
     ApiKey,
+    AuditEntry,
     CountedBy,
     CountOrder,
     DryRun,
@@ -299,6 +300,18 @@ def statistics(
     return call(
         default_client()._core.statistics, by=by, since=since, flow=flow, order=order, limit=limit
     ).result()
+
+
+def audit(
+    *,
+    by: str | None = None,
+    what: str | None = None,
+    since: datetime | Duration | None = None,
+    limit: int | None = None,
+) -> Iterator[AuditEntry]:
+    """Yield who did what at the server and when; see `Client.audit`."""
+    with adopted:
+        return iterate(default_client()._core.audit(by=by, what=what, since=since, limit=limit), same)
 
 
 def inbox(*, flow: str | None = None, since: datetime | Duration | None = None) -> Inbox:

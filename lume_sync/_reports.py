@@ -2,13 +2,13 @@
 
 """The synchronous twin of lume_async/_operations/reports.py."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import lume_async
-from lume_async import CountedBy, CountOrder, DryRun, Duration, RunCount, SeedData
-from lume_sync._bridge import call
+from lume_async import AuditEntry, CountedBy, CountOrder, DryRun, Duration, RunCount, SeedData
+from lume_sync._bridge import adopted, call, iterate, same
 
 
 class Reports:
@@ -83,3 +83,27 @@ class Reports:
             ApiError: see the tree in `lume_async.errors`.
         """
         return call(self._core.statistics, by=by, since=since, flow=flow, order=order, limit=limit).result()
+
+    def audit(
+        self,
+        *,
+        by: str | None = None,
+        what: str | None = None,
+        since: datetime | Duration | None = None,
+        limit: int | None = None,
+    ) -> Iterator[AuditEntry]:
+        """Yield who did what at the server and when, newest first: all but submissions. Needs the role admin.
+
+        Args:
+            by: only acts of the key with this name.
+            what: only acts of this kind, such as "cancel", "discard" or "register_flow".
+            since: only acts at this time or later: an aware `datetime`, or so many seconds (or a `timedelta`) ago.
+            limit: the maximum number of entries.
+
+        Raises:
+            ValueError: an argument is not valid; no request was sent.
+            AuthenticationError: raised by the iteration: the key doesn't have the role.
+            NotSupportedError: raised by the iteration: the server keeps no audit.
+        """
+        with adopted:
+            return iterate(self._core.audit(by=by, what=what, since=since, limit=limit), same)

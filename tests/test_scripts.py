@@ -82,6 +82,8 @@ def test_says_what_to_install_where_there_is_no_apt(command, bin_folder) -> None
         "faketime",
         "google-chrome",
         "java",
+        "promtool",
+        "systemd-analyze",
         "node",
         "npm",
         "mitmdump",

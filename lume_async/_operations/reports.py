@@ -1,7 +1,7 @@
 """`Reports`: the operations of a client that only look: dry runs, and counts of runs."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -11,9 +11,11 @@ from lume_async._base import arguments
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._http.sender import Sender
 from lume_async._run.transfer import SeedData
-from lume_async._wire.report_models import CountedBy, CountOrder, DryRun, RunCount
+from lume_async._wire.report_models import AuditEntry, CountedBy, CountOrder, DryRun, RunCount
 from lume_async.models import RunRequest, plain_text
 
+_ENTRIES = 200
+"""Entries of the audit per request."""
 _FOREVER = 366 * 24 * 3600.0
 """Seconds for a dry run without a timeout."""
 
@@ -104,10 +106,54 @@ class Reports:
         filters: dict[str, str | list[str]] = {"by": [*dimensions], "order": order, "limit": str(limit)}
         if flow is not None:
             filters["flow"] = plain_text(flow, "flow")
-        from lume_async._many.listing import oldest
-
-        if (first := oldest(self._sender, since)) is not None:
-            filters["since"] = first.astimezone(UTC).isoformat()
+        filters |= self._since(since)
         from lume_async._wire import report_endpoints
 
         return await self._sender.send(report_endpoints.statistics(filters))
+
+    def audit(
+        self,
+        *,
+        by: str | None = None,
+        what: str | None = None,
+        since: datetime | Duration | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[AuditEntry]:
+        """Yield who did what at the server and when, newest first: all but submissions. Needs the role admin.
+
+        Args:
+            by: only acts of the key with this name.
+            what: only acts of this kind, such as "cancel", "discard" or "register_flow".
+            since: only acts at this time or later: an aware `datetime`, or so many seconds (or a `timedelta`) ago.
+            limit: the maximum number of entries.
+
+        Raises:
+            ValueError: an argument is not valid; no request was sent.
+            AuthenticationError: raised by the iteration: the key doesn't have the role.
+            NotSupportedError: raised by the iteration: the server keeps no audit.
+        """
+        from lume_async._base.batched import Chunked
+        from lume_async._run.pages import check_limit, pages
+        from lume_async._wire import report_endpoints
+
+        check_limit(limit)
+        asked = {"by": by, "what": what}
+        filters: dict[str, str | list[str]] = {
+            name: plain_text(value, name) for name, value in asked.items() if value is not None
+        }
+        filters |= self._since(since)
+        return Chunked(
+            pages(
+                self._sender,
+                lambda size, cursor: report_endpoints.audit(filters, size, cursor),
+                _ENTRIES,
+                limit,
+            ),
+            "audit entries",
+        )
+
+    def _since(self, since: datetime | Duration | None) -> dict[str, str]:
+        from lume_async._many.listing import oldest
+
+        first = oldest(self._sender, since)
+        return {} if first is None else {"since": first.astimezone(UTC).isoformat()}

@@ -9,9 +9,9 @@ from lume_async._decoding import structure
 from lume_async._metrics import Metrics
 from lume_async._wire.answers import decode_object, run_record
 from lume_async._wire.call import Call, Response
-from lume_async._wire.endpoints import JSON_BODY, check_seeds, page_of, path_of, submission
+from lume_async._wire.endpoints import JSON_BODY, Page, check_seeds, page_of, path_of, submission
 from lume_async._wire.headers import IDEMPOTENCY_KEY
-from lume_async._wire.report_models import Delivery, DryRun, RunCount
+from lume_async._wire.report_models import AuditEntry, Delivery, DryRun, RunCount
 from lume_async._wire.row_endpoints import Row, exact_object
 from lume_async.errors import NotSupportedError
 from lume_async.models import RunMetadata, RunRecord, RunRequest, check_run_id
@@ -41,6 +41,21 @@ def statistics(filters: Mapping[str, str | list[str]]) -> Call[list[RunCount]]:
         operation="GET /v1/statistics",
         path=path_of("/v1/statistics", filters),
         decode=lambda answer: structure(page_of(answer)[0], list[RunCount], at="$.items"),
+        optional=True,
+    )
+
+
+def audit(filters: Mapping[str, str | list[str]], limit: int, cursor: str | None) -> Call[Page[AuditEntry]]:
+    """One page of what was done."""
+
+    def decode(answer: Response) -> Page[AuditEntry]:
+        items, following = page_of(answer)
+        return Page(structure(items, list[AuditEntry], at="$.items"), following)
+
+    return Call(
+        operation="GET /v1/audit",
+        path=path_of("/v1/audit", {**filters, "limit": str(limit)}, cursor=cursor),
+        decode=decode,
         optional=True,
     )
 

@@ -69,6 +69,25 @@ class Delivery:
 
 @public
 @frozen
+class AuditEntry:
+    """What somebody did at the server, apart from submissions: see `LumeRun.submitted_by` for those.
+
+    Attributes:
+        by: the name of the key; `server` for the server itself and its own key.
+        what: such as `cancel`, `discard` or `register_flow`; later servers may have more.
+        subject: what it was done to: a run ID, a flow version, a flow, a file.
+        detail: more about it, such as `why`.
+    """
+
+    at: datetime
+    by: str
+    what: str
+    subject: str
+    detail: dict[str, Any] = field(factory=dict)
+
+
+@public
+@frozen
 class RunCount:
     """Runs that have in common what they were counted by; what they were not counted by is None.
 

@@ -23,11 +23,16 @@ from lume_cli._work.flow.flow_changes import FlowChanges
 
 def with_last_address(given: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `lume_local.serve`, with port and key of the last server on the data folder as defaults."""
-    known = _server_file.read(Path(given["data"]))
+    known = _server_file.read_in(_state(given))
     if known is None:
         return given
     port = known.port if _is_free(given["host"], known.port) else 0
     return {"port": port, "api_key": known.api_key, **given}
+
+
+def _state(given: dict[str, Any]) -> Path:
+    """The folder of the state."""
+    return Path(given["state"]) if "state" in given else Path(given["data"]) / _server_file.STATE
 
 
 async def until_stopped(
@@ -36,13 +41,13 @@ async def until_stopped(
     """Serve until cancelled; a key from the variable `key_env` is not shown, and no key if there is a log."""
     if log is not None:
         server_log.log_to_stderr(log)
-    data, flows = Path(wanted["data"]), wanted["flows"]
+    state, flows = _state(wanted), wanted["flows"]
     changes = None if flows is None else FlowChanges(Path(flows), dev=wanted["dev"])
-    async with _serving(data, wanted) as server, task_group() as group:
+    async with _serving(state, wanted) as server, task_group() as group:
         try:
-            file = _server_file.write(data, server.base_url, server.api_key)
+            file = _server_file.write_in(state, server.base_url, server.api_key)
         except OSError as error:
-            raise click.ClickException(f"{data} is not writable: {error.strerror or error}") from None
+            raise click.ClickException(f"{state} is not writable: {error.strerror or error}") from None
         _print_url(session, server)
         if log is None:
             _print_use(session, server, file, key_env)
@@ -59,13 +64,13 @@ async def until_stopped(
 
 
 @asynccontextmanager
-async def _serving(data: Path, wanted: dict[str, Any]) -> "AsyncIterator[lume_local.Server]":
+async def _serving(state: Path, wanted: dict[str, Any]) -> "AsyncIterator[lume_local.Server]":
     """The server; if another one uses its data folder, the error has that one's URL."""
     async with AsyncExitStack() as stack:
         try:
             server = await stack.enter_async_context(lume_local.serve(**wanted))
         except ConfigurationError as error:
-            if (other := _server_file.read(data)) is None or not str(error).startswith("another server "):
+            if (other := _server_file.read_in(state)) is None or not str(error).startswith("another server "):
                 raise
             raise ConfigurationError(f"{error}. Its URL: {other.base_url}") from None
         yield server

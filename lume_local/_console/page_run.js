@@ -269,6 +269,8 @@ function details(run) {
       output("Mapped rows", "mapped"),
       output("Rejected rows", "rejects"),
       entry("Created", moment(run.created_at)),
+      run.submitted_by &&
+        entry("Submitted by", el("a", { href: address(["runs"], "", { by: run.submitted_by }) }, run.submitted_by)),
       entry("Started", moment(run.started_at)),
       entry("Ended", moment(run.finished_at)),
       run.force_rerun && entry("Forced", "processed although it may have been processed before"),

@@ -69,6 +69,7 @@ function asked(query) {
   return {
     [flow?.includes(":") ? "flow_version" : "flow"]: flow,
     source: query.get("source"),
+    submitted_by: query.get("by"),
     status: query.get("status"),
     since: query.get("since") && since(Number(query.get("since"))),
     attention: query.get("attention"),
@@ -124,6 +125,7 @@ async function filters(query, here, signal) {
       names.map((name) => el("option", { value: name })),
     ),
     field("Source contains", "source", query, change, { type: "search" }),
+    field("Submitted by", "by", query, change, { placeholder: "any key" }),
     el(
       "label",
       { class: "field" },

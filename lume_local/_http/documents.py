@@ -9,6 +9,7 @@ from attrs import asdict
 
 from lume_async.models import RunStatus
 from lume_local._flow.definition import BOUNDS, LENGTHS, Flow
+from lume_local._runs.audit import NotedAct
 from lume_local._runs.dry_run import DryRunResult
 from lume_local._runs.records import VARIABLE, Attempted, Count, FollowUp, StatusChange, StoredFlow, StoredRun
 from lume_local._runs.times import at_text, seconds_between
@@ -21,6 +22,7 @@ def run_document(
     follow_up: FollowUp = FollowUp(),  # noqa: B008 - it is frozen
 ) -> dict[str, Any]:
     """A run as in the contract. `progress` is for active runs; that of ended runs follows from their status."""
+    notes = [*notes, COMPACT] if run.is_compact else notes
     known = {name: getattr(run, name) for name in _SHOWN} | ({"seeds": run.seeds} if run.seeds else {})
     return {
         "id": run.run_id,
@@ -43,6 +45,14 @@ def run_document(
             **{name: value for name, value in asdict(follow_up).items() if value},
         },
     }
+
+
+COMPACT = "an old run: its stages and the statistics of its columns were removed (keep_runs)"
+"""The note on a run in compact form."""
+
+
+def act_document(noted: NotedAct) -> dict[str, Any]:
+    return {"at": noted.at, **asdict(noted.act)}
 
 
 _SHOWN = (

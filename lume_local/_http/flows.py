@@ -46,7 +46,7 @@ class FlowsApi:
             flow = read_definition(requests.json_object(ask.body, ask.content_type))
             if flow.ref != ref:
                 raise FlowError("flow", f"the body describes {flow.ref}, the path {ref}: make them agree")
-            is_new = await self._flows.register(flow)
+            is_new = await self._flows.register(flow, by=ask.holder)
         except FlowError as error:
             raise Problem("invalid-flow", str(error), field=error.place) from None
         except FlowConflict:

@@ -15,6 +15,7 @@ from lume_local._http.access.keys import KEY_HEADER, OWN, ApiKeys, Holder, Role,
 from lume_local._http.access.quotas import Quotas
 from lume_local._http.access.tokens import Tokens
 from lume_local._http.access.wrong_keys import WrongKeys
+from lume_local._http.audit import AuditApi
 from lume_local._http.console import Console
 from lume_local._http.download import sent, streamed
 from lume_local._http.flows import FlowsApi
@@ -60,6 +61,7 @@ def _router(
     results: ResultsApi,
     rejected: RejectedApi,
     uploads: UploadsApi,
+    audit: AuditApi,
     console: Console,
     watch: Telemetry,
 ) -> web.UrlDispatcher:
@@ -75,6 +77,7 @@ def _router(
         "/livez": {"GET": api.live},
         "/readyz": {"GET": api.ready},
         "/v1/server": {"GET": api.server},
+        "/v1/audit": {"GET": audit.page},
         "/openapi.yaml": {"GET": contract.openapi_yaml},
         "/openapi.json": {"GET": contract.openapi_json},
         "/metrics": {"GET": watch.page},
@@ -127,6 +130,7 @@ class Front:
         results: ResultsApi,
         rejected: RejectedApi,
         uploads: UploadsApi,
+        audit: AuditApi,
         console: Console,
         watch: Telemetry,
         keys: ApiKeys,
@@ -135,7 +139,7 @@ class Front:
     ) -> None:
         self._api, self._console, self._watch = api, console, watch
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
-        self._router = _router(api, flows, proposals, rows, results, rejected, uploads, console, watch)
+        self._router = _router(api, flows, proposals, rows, results, rejected, uploads, audit, console, watch)
         self._streamed = (uploads.put, uploads.patch)
         self._keys, self._tokens, self._wrong_keys, self._quotas = keys, tokens, WrongKeys(), Quotas()
 

@@ -34,7 +34,7 @@ from lume_local._runs.sources.run_seeds import digest_of
 from lume_local._runs.sources.source_key import with_seeds
 from lume_local._runs.store import Store
 from lume_local._runs.times import ago_text, now_text
-from lume_local._runs.waiters import EVERY_RUN, Hub
+from lume_local._runs.waiters import Hub
 
 CAPABILITIES = "idempotency, wait, changes, cancel"
 YOUNG, TOGETHER = 1.0, 0.1
@@ -250,9 +250,13 @@ class Api:
         if not wait:
             return await self._store.changes(after, limit)
         deadline = anyio.current_time() + wait
-        with self._hub.waiter(EVERY_RUN) as waiter:
+        with self._hub.watchers.watcher() as watcher:
             found, following = await self._store.changes(after, limit)
-            while not found and await waiter.until(deadline):
+            if found and not watcher.may_respond():
+                await watcher.turn(deadline)
+                found, following = await self._store.changes(after, limit)
+            while not found and await watcher.until(deadline):
+                watcher.reads()
                 found, following = await self._store.changes(after, limit)
         return found, following
 
@@ -262,12 +266,12 @@ class Api:
             raise Problem("invalid-field", "a cancel request has no fields: send no body")
         if RunStatus(run.status).is_terminal:
             return await self._run_answer(run)
-        return await self._run_answer(await self._runner.cancel(run.run_id), 202)
+        return await self._run_answer(await self._runner.cancel(run.run_id, ask.holder), 202)
 
     async def dismiss(self, ask: Ask) -> Reply:
         why = requests.dismissal(ask.body, ask.content_type)
         run = await lookup.require_run(self._store, ask.path["run_id"])
         if not RunStatus(run.status).is_terminal:
             raise Problem("run-not-ended", "only a run that has ended can be dismissed: cancel it, or wait")
-        await self._store.attention.dismiss(run.run_id, why)
+        await self._store.attention.dismiss(run.run_id, why, ask.holder)
         return await self._run_answer(await self._store.require(run.run_id))

@@ -50,6 +50,7 @@ _PARAMETERS = {
     ("GET", "/v1/runs"): (*_FILTERS, "limit", "cursor"),
     ("GET", "/v1/runs/{run_id}/mapped"): ("limit", "cursor"),
     ("GET", "/v1/runs/{run_id}/rejects"): ("limit", "cursor", "reason"),
+    ("GET", "/v1/audit"): ("by", "what", "since", "limit", "cursor"),
     ("GET", "/v1/changes"): ("after", "limit", "include"),
     ("GET", "/v1/inbox"): ("flow", "since"),
     ("GET", "/v1/rejects"): ("flow", "reason", "since", "state", "run", "limit", "cursor"),
@@ -364,9 +365,8 @@ def dimensions(pairs: Pairs) -> tuple[list[str], bool]:
     by = several(pairs, "by") or ["status"]
     for name in by:
         if name not in DIMENSIONS or by.count(name) > 1:
-            raise Problem(
-                "invalid-query", f"by: name each of {', '.join(DIMENSIONS)} once at most", field="by"
-            )
+            words = f"by: name each of {', '.join(DIMENSIONS)} once at most"
+            raise Problem("invalid-query", words, field="by")
     order = dict(pairs).get("order", "dimensions")
     if order not in ("dimensions", "rejected"):
         raise Problem("invalid-query", "order must be dimensions or rejected", field="order")

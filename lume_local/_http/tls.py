@@ -3,6 +3,7 @@
 import logging
 import os
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from lume_async.errors import ConfigurationError
@@ -18,13 +19,16 @@ class RenewedContext:
     Args:
         certificate: the file of a PEM certificate with its chain.
         key: the file of its PEM private key.
+        on_reload: called with the certificate's path once both were read again.
 
     Raises:
         ConfigurationError: they can't be used.
     """
 
-    def __init__(self, certificate: Path, key: Path) -> None:
-        self._files = certificate, key
+    def __init__(
+        self, certificate: Path, key: Path, on_reload: Callable[[Path], None] = lambda path: None
+    ) -> None:
+        self._files, self._on_reload = (certificate, key), on_reload
         self._state = self._present_state()
         self._present = self.context = _loaded(certificate, key)
         self._trouble = ""
@@ -43,6 +47,7 @@ class RenewedContext:
             else:
                 self._state, self._trouble = state, ""
                 _log.warning("%s was read again", self._files[0])
+                self._on_reload(self._files[0])
         connection.context = self._present
 
     def _present_state(self) -> list[tuple[int, ...]] | None:

@@ -16,6 +16,7 @@ from anyio.to_thread import run_sync
 
 from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
+from lume_local._runs.audit import CANCEL, Act
 from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.records import StoredRun
 from lume_local._runs.recovery.late import Late
@@ -72,6 +73,7 @@ class Execution:
         self._settler, self._late = settler, late
         self._time_limit = time_limit
         self._why: Stop | None = None
+        self._by = ""
         self._stopped = anyio.Event()
         self._heard = 0.0
         self._has_begun = False
@@ -81,10 +83,14 @@ class Execution:
     def is_stopped(self) -> bool:
         return self._why is not None
 
-    def stop(self, why: Stop) -> None:
-        """End the run without output, unless it has committed. The first reason is the one reported."""
+    def stop(self, why: Stop, by: str = "") -> None:
+        """End the run without output, unless it has committed. The first reason is the one reported.
+
+        Args:
+            by: the name of the key that has requested it.
+        """
         if self._why is None:
-            self._why = why
+            self._why, self._by = why, by
             self._stopped.set()
 
     async def unless_stopped(self, work: Callable[[], Awaitable[Found]]) -> Found | None:
@@ -191,7 +197,8 @@ class Execution:
             return await self._recorder.defer(self.run.run_id)
         status, words = why.value
         message = words.format(limit=self._time_limit, silence=SILENCE)
-        await self._recorder.end(self.run.run_id, status, message=message)
+        act = Act(self._by, CANCEL, self.run.run_id) if why is Stop.REQUESTED else None
+        await self._recorder.end(self.run.run_id, status, message=message, act=act)
 
 
 def _log_shards(run_id: str, shards: Json | None) -> None:

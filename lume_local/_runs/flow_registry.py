@@ -19,6 +19,7 @@ from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import Flow, read_definition, read_toml
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import with_line
+from lume_local._runs.audit import REGISTER, Act
 from lume_local._runs.records import StoredFlow
 from lume_local._runs.store import Store
 from lume_local._runs.times import now_text
@@ -272,10 +273,13 @@ class FlowRegistry:
             for flow in flows
         }
 
-    async def register(self, flow: Flow, *, replace_unused: bool = False, replace: bool = False) -> bool:
+    async def register(
+        self, flow: Flow, *, by: str = "server", replace_unused: bool = False, replace: bool = False
+    ) -> bool:
         """Add a flow version; True if it is new. Raises `FlowError`, `FlowConflict`.
 
         Args:
+            by: the name of the key; `server` for a file.
             replace_unused: accept different content for a version that no run has used.
             replace: accept different content for any version, and log it.
         """
@@ -300,13 +304,13 @@ class FlowRegistry:
                 _log.log(
                     level, "%s was replaced by the content of its file; %s the old content", flow.ref, runs
                 )
-            await self._keep(
-                StoredFlow(flow.ref, flow.content_hash, flow.definition, compiled, self._tag, now_text())
-            )
+            made = StoredFlow(flow.ref, flow.content_hash, flow.definition, compiled, self._tag, now_text())
+            about = {"content": flow.content_hash} | ({} if known is None else {"before": known.content_hash})
+            await self._keep(made, Act(by, REGISTER, flow.ref, about))
             return True
 
-    async def _keep(self, flow: StoredFlow) -> None:
-        await self._store.put_flow(flow)
+    async def _keep(self, flow: StoredFlow, act: Act | None = None) -> None:
+        await self._store.put_flow(flow, act)
         self._stored[flow.ref] = flow
         self._parsed.pop(flow.ref, None)
 

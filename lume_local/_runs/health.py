@@ -23,11 +23,17 @@ class Health:
 
     Args:
         folder: the data folder; its disk must have free space.
+        state: the folder of the state, if that is elsewhere; so must its disk.
         backup_age: the age in seconds of the copy of the state, None before the first.
     """
 
-    def __init__(self, folder: Path, backup_age: Callable[[], float | None] = lambda: None) -> None:
-        self._folder, self.backup_age = folder, backup_age
+    def __init__(
+        self,
+        folder: Path,
+        backup_age: Callable[[], float | None] = lambda: None,
+        state: Path | None = None,
+    ) -> None:
+        self._folders, self.backup_age = {folder, state or folder}, backup_age
         self._troubles: dict[str, str] = {}
         self._waits: dict[str, tuple[int, str, list[str]]] = {}
 
@@ -56,7 +62,7 @@ class Health:
     def reasons(self) -> list[str]:
         """Why the server can't work now; empty if it can."""
         found = [f"{where}: {reason}" for where, reason in self._troubles.items()]
-        if not found and is_full(self._folder):
+        if not found and any(map(is_full, self._folders)):
             found.append("the disk is full")
         return found
 

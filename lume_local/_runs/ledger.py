@@ -159,7 +159,7 @@ class Ledger(Protocol):
         ...
 
     async def discard(self, found: Sequence[RowsOfRun], by: str, why: str) -> int:
-        """Close these rows, as far as they are open; how many that were."""
+        """Close these rows of one flow, as far as they are open; how many that were. If any were, it is an act."""
         ...
 
     async def unended(self, after: int, limit: int) -> list[UnendedRows]:

@@ -11,6 +11,7 @@ import anyio
 
 from lume_async._base.elided import bounded, elided
 from lume_async.models import RunStatus
+from lume_local._runs.audit import Act
 from lume_local._runs.deliveries.lineage import LineageEvents
 from lume_local._runs.deliveries.notices import run_notice
 from lume_local._runs.deliveries.webhooks import event_body
@@ -120,6 +121,7 @@ class RunRecorder:
         outputs: dict[str, str] | None = None,
         read: SourceContent | None = None,
         ledger: Json | None = None,
+        act: Act | None = None,
     ) -> None:
         """Record the end of a run, retried until it is written. A run that has already ended stays unchanged."""
         written = metrics["rows_read"] if metrics and locations else None
@@ -141,6 +143,7 @@ class RunRecorder:
                 "outputs": outputs,
                 "read": read,
                 "ledger": ledger,
+                "act": act,
                 "finished_at": now,
                 "stages": closed(run.stages, written, now),
                 "error_message": message,

@@ -77,6 +77,7 @@ class StoredRun:
     Attributes:
         submitted_by: the name of the key; None for runs of a server that did not note it.
         seeds: those that it brings, see `RunSeeds`.
+        is_compact: a purge has removed its stages and the statistics of its columns.
     """
 
     seq: int
@@ -97,6 +98,7 @@ class StoredRun:
     error_message: str | None = field(default=None, converter=optional(elided))
     submitted_by: str | None = None
     seeds: dict[str, dict[str, Any]] = field(factory=dict)
+    is_compact: bool = False
 
 
 @frozen

@@ -15,6 +15,7 @@ from anyio.to_thread import run_sync
 
 from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
+from lume_local._runs.audit import CANCEL, Act
 from lume_local._runs.execution import NOTHING_WRITTEN, Execution, Stop
 from lume_local._runs.health import Health, why
 from lume_local._runs.ledger import Claim
@@ -100,26 +101,31 @@ class Runner:
         """The progress of an active run, 0 to 1; None if unknown."""
         return self._recorder.progress.get(run_id)
 
-    async def cancel(self, run_id: str) -> StoredRun:
-        """Stop a run. A waiting run is cancelled immediately; one that has committed keeps running."""
+    async def cancel(self, run_id: str, by: str) -> StoredRun:
+        """Stop a run. A waiting run is cancelled immediately; one that has committed keeps running.
+
+        Args:
+            by: the name of the key that has requested it.
+        """
         run = await self._store.require(run_id)
         execution = self._active.get(run_id)
         if execution is not None:
-            execution.stop(Stop.REQUESTED)
+            execution.stop(Stop.REQUESTED, by)
         elif run_id in self._held.run_ids:
             pass  # a worker of an earlier server may execute it, which this one can't reach
         elif run.status == RunStatus.CREATED and committed(self._paths.folder(run_id)) is None:
             self._claim(run)
             ended = anyio.Event()
             # Not in the task of the request: its client may disconnect at any time.
-            self._tasks.start_soon(self._end_waiting, run_id, ended)
+            self._tasks.start_soon(self._end_waiting, run_id, by, ended)
             await ended.wait()
         return await self._store.require(run_id)
 
-    async def _end_waiting(self, run_id: str, ended: anyio.Event) -> None:
+    async def _end_waiting(self, run_id: str, by: str, ended: anyio.Event) -> None:
         """Cancel a waiting run. One that has ended since it was claimed stays unchanged."""
         try:
-            await self._recorder.end(run_id, RunStatus.CANCELLED, message="cancelled before it began")
+            message, act = "cancelled before it began", Act(by, CANCEL, run_id)
+            await self._recorder.end(run_id, RunStatus.CANCELLED, message=message, act=act)
         except Exception as error:
             await self._crash(run_id, error)
         finally:

@@ -17,7 +17,9 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+from lume_local._runs.audit import Act, Audit
 from lume_local._runs.ledger import Claim, Ledger
+from lume_local._runs.purge import Purge
 from lume_local._runs.records import (
     KINDS,
     Attempted,
@@ -163,8 +165,8 @@ class Statistics(Protocol):
 class Attention(Protocol):
     """What people did about runs that need attention."""
 
-    async def dismiss(self, run_id: str, why: str) -> None:
-        """Note that nothing is left to do about a run."""
+    async def dismiss(self, run_id: str, why: str, by: str) -> None:
+        """Note that nothing is left to do about a run, and that `by` has decided so (`audit.DISMISS`)."""
         ...
 
     async def of(self, run_id: str) -> FollowUp:
@@ -221,6 +223,16 @@ class Store(Protocol):
         ...
 
     @property
+    def audit(self) -> Audit:
+        """Who did what."""
+        ...
+
+    @property
+    def purge(self) -> Purge:
+        """The removal of old runs."""
+        ...
+
+    @property
     def statistics(self) -> Statistics:
         """Counts."""
         ...
@@ -247,7 +259,7 @@ class Store(Protocol):
     async def forget(self, before: str, limit: int) -> int:
         """Delete changes, idempotency keys and settled deliveries from before a time; how many were deleted.
 
-        At most `limit` of each: call it until it returns 0. Runs and flow versions stay.
+        At most `limit` of each: call it until it returns 0. Runs stay (see `purge`), and flow versions.
         """
         ...
 
@@ -256,7 +268,8 @@ class Store(Protocol):
     async def create(self, new: NewRun, claims: Sequence[Claim] = ()) -> tuple[StoredRun, bool]:
         """Claim the source for a new run, or find the run of the same idempotency key; whether it is new.
 
-        Of any number of requests for one source, one gets it. Raises `Duplicate`, `KeyReused`.
+        Of any number of requests for one source, one gets it. A replay and a forced rerun are acts (`of_submission`).
+        Raises `Duplicate`, `KeyReused`.
 
         Args:
             claims: the rows of other runs that it replays; `Claimed` is raised unless all can be had.
@@ -274,6 +287,7 @@ class Store(Protocol):
         notice: bytes | None = None,
         read: SourceContent | None = None,
         ledger: Mapping[str, Any] | None = None,
+        act: Act | None = None,
         **values: Any,
     ) -> StoredRun | None:
         """Change a run from the state in which it was read, as one change; None if that is no longer its state.
@@ -287,6 +301,7 @@ class Store(Protocol):
             notice: what the messages about it are made of.
             read: identifies the content of its source.
             ledger: what the worker has reported of the rejects.
+            act: what somebody did that this change is.
             values: further fields of `StoredRun`.
         """
         ...
@@ -342,7 +357,7 @@ class Store(Protocol):
         ...
 
     async def is_used(self, ref: str) -> bool:
-        """Whether any run used a flow version."""
+        """Whether any run used a flow version, also one that was purged since."""
         ...
 
     # -- the feed of status changes
@@ -360,8 +375,8 @@ class Store(Protocol):
 
     # -- flow versions; the registry decides which may be replaced
 
-    async def put_flow(self, flow: StoredFlow) -> None:
-        """Store a flow version, or its newly compiled form."""
+    async def put_flow(self, flow: StoredFlow, act: Act | None = None) -> None:
+        """Store a flow version, or its newly compiled form; with the act that this is, if it is one."""
         ...
 
     async def flows(self) -> list[StoredFlow]:

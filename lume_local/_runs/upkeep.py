@@ -1,4 +1,4 @@
-"""Work that a server repeats until it ends: daily sweeps, and retries of what cannot be done yet. Runs are kept."""
+"""Work that a server repeats until it ends: daily sweeps, and retries of what cannot be done yet.."""
 
 from collections.abc import Awaitable, Callable
 
@@ -13,7 +13,7 @@ from lume_local._runs.times import ago_text
 INTERVAL = 86400.0
 """Seconds between two sweeps."""
 RETRY = 60.0
-_AT_ONCE = 1000
+AT_ONCE = 1000
 """Rows of each kind per transaction: requests are answered in between."""
 
 
@@ -24,7 +24,7 @@ async def forget_what_is_old(store: Store, keep: float | None, health: Health) -
         keep: how many seconds rows are kept; None for ever.
     """
     if keep is not None:
-        await sweep_daily(lambda: store.forget(ago_text(keep), _AT_ONCE), "dropping old rows", health)
+        await sweep_daily(lambda: store.forget(ago_text(keep), AT_ONCE), "dropping old rows", health)
 
 
 async def sweep_daily(step: Callable[[], Awaitable[int]], what: str, health: Health) -> None:

@@ -1,12 +1,12 @@
-"""Long polls that wait for a run. Each has a waiter, keyed by run: a change wakes only the waiters of that run."""
+"""Long polls that wait for a run or watch the feed. A change wakes the waiters of its run, and tells the watchers."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-EVERY_RUN = "*"
-"""The key for waiting for a change of any run."""
+from lume_local._runs.watchers import Watchers
+
 MOST_WAITERS = 10_000
 
 
@@ -49,16 +49,17 @@ class Hub:
     def __init__(self) -> None:
         self._waiters: defaultdict[str, set[ChangeWaiter]] = defaultdict(set)
         self._count = 0
+        self.watchers = Watchers()
         self.is_closed = False
 
     @property
     def is_open(self) -> bool:
         """Whether one more waiter is allowed; if not, respond immediately."""
-        return not self.is_closed and self._count < MOST_WAITERS
+        return not self.is_closed and self._count + self.watchers.count < MOST_WAITERS
 
     @contextmanager
     def waiter(self, key: str) -> Iterator[ChangeWaiter]:
-        """A waiter for changes of a run, or of `EVERY_RUN`."""
+        """A waiter for changes of a run."""
         waiter, waiters = ChangeWaiter(self), self._waiters[key]
         self._count += 1
         waiters.add(waiter)
@@ -72,13 +73,15 @@ class Hub:
 
     def notify(self, *run_ids: str) -> None:
         """Report that these runs have changed; without ids, that a run was created."""
-        for key in (*run_ids, EVERY_RUN):
+        for key in run_ids:
             for waiter in self._waiters.get(key, ()):
                 waiter.notice()
+        self.watchers.notify()
 
     def close(self) -> None:
         """Wake all waiters, and let no waiter wait from now on."""
         self.is_closed = True
+        self.watchers.close()
         for waiters in self._waiters.values():
             for waiter in waiters:
                 waiter.notice()

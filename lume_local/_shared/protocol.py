@@ -141,6 +141,14 @@ class Gather:
 
 
 @frozen
+class Archive:
+    """Write records of runs, which `rows` has as NDJSON, to a Parquet file: answered by `Archived` or `Failed`."""
+
+    rows: str
+    target: str
+
+
+@frozen
 class Look:
     """Look at a source without reading its rows: answered by `Looked`.
 
@@ -277,6 +285,11 @@ class Gathered:
 
 
 @frozen
+class Archived:
+    """The file is there."""
+
+
+@frozen
 class Unreadable:
     """There is no such page: which kind of problem, and what it is."""
 
@@ -321,7 +334,7 @@ class Cancelled:
     """The run was interrupted; nothing was written."""
 
 
-Job = Check | Execute | Finish | Gather | Look | Notify | Propose | Read | Lend | Cancel
+Job = Archive | Check | Execute | Finish | Gather | Look | Notify | Propose | Read | Lend | Cancel
 Outcome = Done | Failed | Cancelled
 Event = (
     Ready
@@ -331,6 +344,7 @@ Event = (
     | Notified
     | Proposed
     | Gathered
+    | Archived
     | RowsPage
     | ArrowFile
     | Unreadable

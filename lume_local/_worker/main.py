@@ -26,6 +26,8 @@ from lume_local._flow.fields import FlowError
 from lume_local._shared.commit import explain
 from lume_local._shared.lock import held
 from lume_local._shared.protocol import (
+    Archive,
+    Archived,
     Cancel,
     Cancelled,
     Check,
@@ -56,6 +58,7 @@ from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import confine_check, connect
 from lume_local._worker.engine import Run, RunBroke, RunFailed
+from lume_local._worker.outputs.archive import archive
 from lume_local._worker.outputs.gather import gather
 from lume_local._worker.outputs.pages import read_page
 from lume_local._worker.small_files import Instances, SmallFiles, place_of
@@ -74,7 +77,7 @@ _HEARTBEAT = 5.0
 """Seconds after which progress is sent even where there is none: a worker that is silent is taken for stopped."""
 
 
-_Job = Check | Execute | Finish | Gather | Look | Notify | Propose | Read
+_Job = Archive | Check | Execute | Finish | Gather | Look | Notify | Propose | Read
 """What is done."""
 
 
@@ -248,10 +251,12 @@ def _resident() -> int:
         return most if sys.platform == "darwin" else most * 1024
 
 
-def _answer(job: Check | Finish | Gather | Look | Notify | Propose | Read) -> Event:
+def _answer(job: Archive | Check | Finish | Gather | Look | Notify | Propose | Read) -> Event:
     match job:
         case Gather():
             return gather(job)
+        case Archive():
+            return _archive(job)
         case Check():
             return _check(job)
         case Finish():
@@ -274,6 +279,16 @@ def _check(job: Check) -> Checked | Refused:
             return Checked(compile_flow(connection, read_definition(job.definition), job.cleaners))
         except FlowError as error:
             return Refused(error.place, error.problem)
+
+
+def _archive(job: Archive) -> Archived | Failed:
+    try:
+        archive(job)
+    except OSError as error:
+        return Failed(explain(error), None)
+    except duckdb.Error as error:
+        return Failed(str(error), None)
+    return Archived()
 
 
 def _finish(job: Finish) -> Done | Failed:

@@ -243,6 +243,21 @@ def test_options_win(lone: Shell, home: Path) -> None:
     assert json.loads((home / ".lume/state/server.json").read_text())["api_key"] == "mine-1-for-a-test"
 
 
+def test_a_state_of_its_own_has_the_file(lone: Shell, home: Path) -> None:
+    places = ("--state", str(home / "own"), "--work", str(home / "shared"))
+    first = serving(lone, *places)
+    taken = lone.lume("serve", *places)
+    stop(first)
+    second = serving(lone, *places)
+    stop(second)
+    assert first.out == second.out
+    assert f"Its URL: {first.out.strip()}" in taken.err
+    assert json.loads((home / "own/server.json").read_text())["base_url"] == first.out.strip()
+    assert not (home / ".lume").exists()
+    made = lone.lume("backup", "b", "--data", "shared", "--state", "own")
+    assert (made.code, made.out) == (0, "b\n")
+
+
 def test_a_port_that_is_taken_by_another_is_not_waited_for(lone: Shell) -> None:
     first = serving(lone)
     stop(first)

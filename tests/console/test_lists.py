@@ -20,6 +20,15 @@ def go(page: Any, place: str, heading: str) -> None:
     page.get_by_role("heading", name=heading, exact=True, level=1).wait_for()
 
 
+def test_who_submitted_a_run_leads_to_all_runs_of_that_key(page: Any, site: Site) -> None:
+    run = site.run("people:v1", site.write("by-whom.csv", GOOD))
+    page.evaluate("(place) => { location.hash = place; }", f"#/runs/{run}")
+    page.get_by_role("link", name="server", exact=True).click()
+    page.get_by_role("heading", name="Runs", exact=True, level=1).wait_for()
+    expect(page.get_by_label("Submitted by")).to_have_value("server")
+    expect(page.get_by_role("link", name=run[4:12])).to_have_count(1)
+
+
 def runs(page: Any) -> Any:
     return page.locator("tr.run")
 
@@ -49,6 +58,12 @@ def test_runs_are_filtered(page: Any, site: Site) -> None:
     expect(runs(page)).to_have_count(1)
     expect(runs(page)).to_contain_text("66.7 %")
     page.get_by_label("Created").select_option("Last hour")
+    expect(runs(page)).to_have_count(1)
+    page.get_by_label("Submitted by").fill("nobody")
+    page.get_by_label("Submitted by").press("Enter")
+    expect(runs(page)).to_have_count(0)
+    page.get_by_label("Submitted by").fill("server")
+    page.get_by_label("Submitted by").press("Enter")
     expect(runs(page)).to_have_count(1)
     page.go_back()
     page.reload()

@@ -214,6 +214,11 @@ async def statistics(client: Client, _folder: Path) -> None:
     await client.statistics()
 
 
+async def audit(client: Client, _folder: Path) -> None:
+    async for _ in client.audit():
+        pass
+
+
 async def dry_run(client: Client, _folder: Path) -> None:
     await client.dry_run("f:v1", "s.csv")
 
@@ -279,6 +284,7 @@ OPERATIONS: list[Callable[[Client, Path], Awaitable[None]]] = [
         deliveries,
         dismiss,
         statistics,
+        audit,
         dry_run,
     ),
     *(inbox, open_rejects, discard_rejects, replay),
@@ -342,7 +348,7 @@ class WholeService(Service):
         match place.path.split("/")[2:]:
             case ["runs", run_id, "cancel" | "dismiss"]:
                 return self._look(run_id)
-            case ["runs", _, "deliveries"] | ["statistics"]:
+            case ["runs", _, "deliveries"] | ["statistics"] | ["audit"]:
                 return FakeAnswer(200, {"items": [], "next_cursor": None})
             case ["runs", _, "outputs", _]:
                 return FakeAnswer(200, CONTENT, {"Content-Length": str(len(CONTENT)), "ETag": '"1"'})

@@ -42,6 +42,8 @@ async def single_runs(client: lume.Client) -> None:
     assert_type(await run.download("mapped", "a.csv", progress=lambda sent, total: None), Path)
     assert_type(await client.dry_run("f:v1", "a.csv", limit=3), lume.DryRun)
     assert_type(await client.statistics(by=["day", "status"]), list[lume.RunCount])
+    async for entry in client.audit(by="ann"):
+        assert_type(entry, lume.AuditEntry)
     assert_type((await client.inbox(flow="f")).flows, list[lume.InboxFlow])
     assert_type(await client.discard_rejects("known", run="run_1", rows=[1]), int)
     assert_type(await client.replay("f", to="f:v2", reason="why", dry_run=True), lume.Replay)

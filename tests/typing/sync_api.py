@@ -42,6 +42,8 @@ def single_runs(client: lume.Client) -> None:
     assert_type(run.download("mapped", "a.csv", progress=lambda sent, total: None), Path)
     assert_type(client.dry_run("f:v1", "a.csv", limit=3), lume.DryRun)
     assert_type(client.statistics(by=["day", "status"]), list[lume.RunCount])
+    for entry in client.audit(by="ann"):
+        assert_type(entry, lume.AuditEntry)
     assert_type((client.inbox(flow="f")).flows, list[lume.InboxFlow])
     assert_type(client.discard_rejects("known", run="run_1", rows=[1]), int)
     assert_type(client.replay("f", to="f:v2", reason="why", dry_run=True), lume.Replay)

@@ -10,12 +10,13 @@ from lume_cli._options import GlobalOptions, output_options
 @click.option(
     "--data", default=".lume", show_default=True, metavar="DIR", help="Data folder of the server to back up."
 )
+@click.option("--state", metavar="DIR", help="Folder of the state, if the server has one (--state).")
 @click.option(
     "--outputs", is_flag=True, help="Also copy the files that runs have written below the data folder."
 )
 @output_options
 @click.pass_obj
-def command(options: GlobalOptions, *, folder: str, data: str, outputs: bool) -> None:
+def command(options: GlobalOptions, *, folder: str, data: str, state: str | None, outputs: bool) -> None:
     """Back up the state and the uploads of a server to DIR, a new folder. The server may be running.
 
     The server's own key is left out, and no other key is in DIR. Outputs in other folders, databases and object
@@ -31,7 +32,7 @@ def command(options: GlobalOptions, *, folder: str, data: str, outputs: bool) ->
     from lume_local._shared.words import counted
 
     session = CommandSession(options)
-    made = lume_local.back_up(data, folder, outputs=outputs)
+    made = lume_local.back_up(data, folder, outputs=outputs, state=state)
     if session.data.format == "table":
         session.data.line(folder)
     else:

@@ -41,6 +41,16 @@ _places = stack(
         "--data", default=".lume", show_default=True, metavar="DIR", help="Folder for state and output."
     ),
     click.option(
+        "--state",
+        metavar="DIR",
+        help="Folder for the state: on a local disk or block storage; default: DATA/state.",
+    ),
+    click.option(
+        "--work",
+        metavar="DIR",
+        help="Folder that the workers of a cluster share, for active runs, uploads and outputs; default: DATA.",
+    ),
+    click.option(
         "--root",
         "roots",
         multiple=True,
@@ -85,13 +95,22 @@ _bounds = stack(
     _time("--keep-uploads", help="Retention of uploads: 12h, 90d …; default: forever."),
     _time(
         "--keep-output",
-        help="Retention of the files that runs have written: 90d …; default: forever. The runs are kept.",
+        help="Retention of the files that runs have written: 90d …; default: forever.",
     ),
     _time(
         "--keep",
         help="Retention of idempotency keys, the change feed and completed deliveries: 12h, 90d … or "
-        "forever; default: 30d. Runs are always kept.",
+        "forever; default: 30d.",
     ),
+    _time(
+        "--keep-runs",
+        help="Retention of runs: 90d …; default: forever. The last run with output of each source stays, in a "
+        "compact form.",
+    ),
+    click.option(
+        "--archive", metavar="DIR", help="Folder for Parquet files of the runs that --keep-runs removes."
+    ),
+    _time("--keep-audit", help="Retention of the audit: 400d …, at least 90d, or forever; default: 400d."),
     click.option(
         "--drain",
         type=Seconds(),

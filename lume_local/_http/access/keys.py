@@ -9,7 +9,7 @@ import hashlib
 import logging
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -92,6 +92,7 @@ OWN = Holder("server", Role.ADMIN)
 _NEEDED = {
     ("PUT", "/v1/flows/{flow}/versions/{version}"): Role.ADMIN,
     ("GET", "/v1/server"): Role.ADMIN,
+    ("GET", "/v1/audit"): Role.ADMIN,
     ("POST", "/console/links"): Role.READ,  # the session may do what the key may
     ("GET", "/v1/uploads/{name}"): Role.SUBMIT,  # it ends a request that is still sending
     ("HEAD", "/v1/uploads/{name}"): Role.SUBMIT,
@@ -110,14 +111,17 @@ class ApiKeys:
 
     Args:
         path: of `keys.toml`; None if there are no other keys.
+        on_reload: called with the path and the number of keys once they were read again.
 
     Raises:
         ConfigurationError: the file can't be read, or has a mistake.
     """
 
-    def __init__(self, own: str, path: Path | None) -> None:
+    def __init__(
+        self, own: str, path: Path | None, on_reload: Callable[[Path, int], None] = lambda path, keys: None
+    ) -> None:
         self.own = self.digest(own)
-        self._path = path
+        self._path, self._on_reload = path, on_reload
         self._state = None if path is None else stamp(path)
         self._trouble = ""
         self._holders, self._grants = ({}, ()) if path is None else read_keys(path)
@@ -175,6 +179,7 @@ class ApiKeys:
         else:
             self._state, self._trouble = state, ""
             _log.warning("%s was read again: %d keys", path, len(self._holders))
+            self._on_reload(path, len(self._holders))
 
 
 def read_keys(path: Path) -> tuple[dict[str, Holder], tuple[Grant, ...]]:

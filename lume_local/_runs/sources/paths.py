@@ -29,8 +29,9 @@ class Roots:
 
     Attributes:
         folders: sources and targets may lie here; relative paths are relative to the first.
-        data: the server's data folder; targets may lie there too.
-        state: the server's own part of the data folder: neither sources nor targets.
+        data: the server's data folder, which the workers of a cluster share; targets may lie there too.
+        state: the server's own folder, by default a part of `data`: neither sources nor targets.
+        runs: the folders of active runs, a part of the state, or of the data if the state is elsewhere.
         uploads: the part of the data folder for uploads: no targets.
         stores: URLs of object stores below which sources and targets may lie.
         private: the server's own files outside the state, such as keys: neither sources nor targets.
@@ -40,6 +41,7 @@ class Roots:
     folders: tuple[Path, ...]
     data: Path
     state: Path
+    runs: Path
     uploads: Path
     stores: tuple[str, ...] = ()
     private: tuple[Path, ...] = ()
@@ -53,12 +55,15 @@ class Roots:
         stores: tuple[str, ...] = (),
         private: tuple[Path, ...] = (),
         flows: Path | None = None,
+        state: Path | None = None,
     ) -> "Roots":
         """The roots, with symbolic links resolved once, here."""
         real = tuple(Path(os.path.realpath(root)) for root in roots)
         home = Path(os.path.realpath(data))
         own = tuple(path.absolute() for path in private)  # such a link may point elsewhere later
-        return cls(real, home, home / "state", home / "uploads", stores, own, flows and flows.absolute())
+        own_state = home / "state" if state is None else Path(os.path.realpath(state))
+        runs = own_state / "runs" if state is None else home / ".runs"
+        return cls(real, home, own_state, runs, home / "uploads", stores, own, flows and flows.absolute())
 
     def source(self, text: str) -> Path:
         """The file that a source path refers to; it need not exist. Raises `PathRefused`."""
@@ -126,7 +131,7 @@ class Roots:
             raise PathRefused(
                 f"the {kind} {shown!r} lies outside of the folders that this server may use: {listed}"
             )
-        if _is_in(real, self.state, *self.private):
+        if _is_in(real, self.state, self.runs, *self.private):
             raise PathRefused(f"the {kind} {shown!r} is the server's own state or keys: choose another place")
         return real
 

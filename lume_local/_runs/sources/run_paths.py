@@ -36,11 +36,11 @@ _POOL = {"url": "pool", "shard_bytes": SHARD_BYTES}
 
 
 class RunPaths:
-    """The places of runs: those named by their flows, and for each run a folder below the state folder."""
+    """The places of runs: those named by their flows, and for each run a folder of its own."""
 
     def __init__(self, roots: Roots, flows: FlowRegistry, runs: Store, engine: Json | None = None) -> None:
         self._roots, self._flows, self._runs, self._engine = roots, flows, runs, engine
-        self.folders, self.begun = roots.state / "runs", roots.state / "begun"
+        self.folders, self.begun = roots.runs, roots.state / "begun"
         self._left: dict[Path, str] = {}
         """The folders of ended runs that could not be removed, and why."""
 

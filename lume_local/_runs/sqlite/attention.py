@@ -6,9 +6,11 @@ Triggers keep this current in the same transaction as the runs (see `statistics`
 # ruff: noqa: S608 - the parts of its SQL are constants.
 import sqlite3
 
+from lume_local._runs.audit import DISMISS, Act
 from lume_local._runs.records import FollowUp
 from lume_local._runs.sqlite.durability import Durability
 from lume_local._runs.sqlite.operation import operation, transaction
+from lume_local._runs.sqlite.sqlite_audit import add_act
 from lume_local._runs.times import now_text
 
 PARENT = "json_extract(new.run_metadata, '$.resubmit_of')"
@@ -54,7 +56,7 @@ class SqliteAttention:
         self._db, self._durability = db, durability
 
     @operation
-    def dismiss(self, run_id: str, why: str) -> None:
+    def dismiss(self, run_id: str, why: str, by: str) -> None:
         """A person needs no more reminder of this run; it is submitted again as any other."""
         with transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO dismissals VALUES (?, ?, ?)", [run_id, why, now_text()])
@@ -62,6 +64,7 @@ class SqliteAttention:
                 "DELETE FROM attention WHERE seq = (SELECT seq FROM runs WHERE run_id = ?)", [run_id]
             )
             self._db.execute("UPDATE runs SET rev = rev + 1 WHERE run_id = ?", [run_id])
+            add_act(self._db, Act(by, DISMISS, run_id, {"why": why}))
         self._durability.wanted()
 
     @operation

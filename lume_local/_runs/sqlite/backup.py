@@ -4,6 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -12,18 +13,27 @@ from anyio.to_thread import run_sync
 
 from lume_local._runs.health import Health, why
 from lume_local._runs.sqlite.copies import copy_state
-from lume_local._runs.sqlite.state_file import backup_of
+from lume_local._runs.sqlite.state_file import CHECKED_AT_START, backup_of, checked
 from lume_local._shared.commit import sync_file, sync_folder
 
 INTERVAL = 3600.0
 """Seconds between two copies."""
 RETRY = 5.0
 """Seconds until a copy that failed is tried again."""
-_WHERE = "the copy of the state file"
+_WHERE, _CONTENT = "the copy of the state file", "the content of the state file"
+
+
+class StateDamaged(Exception):
+    """The state file is damaged. The message says how."""
 
 
 async def back_up_hourly(path: Path, health: Health) -> None:
-    """Copy the state file until cancelled, first of all immediately."""
+    """Copy the state file until cancelled, first of all immediately; a damaged one replaces no copy."""
+    try:
+        await run_sync(check_large, path, check_cancelled)
+    except (StateDamaged, OSError, sqlite3.Error) as error:
+        health.trouble(_CONTENT, f"it is damaged ({error}): end the server, and put its copy in place")
+        return
     while True:
         try:
             await run_sync(back_up, path, check_cancelled)
@@ -33,6 +43,28 @@ async def back_up_hourly(path: Path, health: Health) -> None:
         else:
             health.works(_WHERE)
             await anyio.sleep(INTERVAL)
+
+
+def check_large(path: Path, check: Callable[[], object]) -> None:
+    """Check a file that is too large for the start of a server to wait for that.
+
+    Raises `StateDamaged`, sqlite3.Error, OSError.
+    """
+    if path.stat().st_size <= CHECKED_AT_START:
+        return
+
+    def step() -> None:
+        check()  # an exception from it ends the query
+
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        db.set_progress_handler(step, 100_000)
+        try:
+            verdict = checked(db)
+        except sqlite3.OperationalError:
+            check()  # raises, if that is why
+            raise
+    if verdict:
+        raise StateDamaged(verdict)
 
 
 def back_up(path: Path, check: Callable[[], object] = lambda: None) -> None:

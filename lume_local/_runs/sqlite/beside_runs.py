@@ -10,6 +10,7 @@ from lume_local._runs.records import KINDS, VARIABLE, Attempted, NewDelivery, Pe
 from lume_local._runs.sqlite.ledger_entries import LedgerEntries
 from lume_local._runs.sqlite.operation import operation, transaction
 from lume_local._runs.sqlite.schema import RECEIVER
+from lume_local._runs.sqlite.sqlite_purge import look_again
 from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent
 
@@ -139,6 +140,7 @@ class SqliteOutputs:
     def forget(self, run_id: str, part: str) -> None:
         with transaction(self._db):
             self._db.execute("UPDATE outputs SET identity = '' WHERE run_id = ? AND part = ?", [run_id, part])
+            look_again(self._db, "run_id = ?", [run_id])
             if part == "rejects":
                 self._ledger.set_lost(run_id, is_lost=True)
 

@@ -15,8 +15,10 @@ from pathlib import Path
 import orjson
 from attrs import frozen
 
+from lume_local._runs.audit import Act
 from lume_local._runs.records import ACTIVE
 from lume_local._runs.sqlite.schema import VERSION
+from lume_local._runs.sqlite.sqlite_audit import add_act
 
 _PAGES = 1000
 """Copied at a time; who waits for the end of a cancelled copy waits for no more than these."""
@@ -131,10 +133,11 @@ def outputs_in(copy: Path) -> Iterator[tuple[str, str]]:
                 yield location, identity
 
 
-def move(copy: Path, old: Path, new: Path) -> None:
+def move(copy: Path, old: Path, new: Path, act: Act) -> None:
     """Make a copy the state of another data folder: runs read and wrote there what was in the `old` one.
 
-    Numbers of changes that clients may have seen after the copy was made are skipped. Raises `CopyError`.
+    In an earlier form there is no audit for the act. Numbers of changes that clients may have seen after the copy was
+    made are skipped. Raises `CopyError`.
     """
     try:
         with _changed(copy, old, new) as db:
@@ -150,6 +153,8 @@ def move(copy: Path, old: Path, new: Path) -> None:
             for (table,) in db.execute(keyed, ["source_key"]).fetchall():
                 _move(db, table, "source_key", "moved_key")
             db.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'changes'", [_SKIPPED])
+            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'audit'").fetchone() is not None:
+                add_act(db, act)
     except sqlite3.IntegrityError:
         raise CopyError(
             f"its runs have read files in {new} and the same files in {old}: restore it to another folder"

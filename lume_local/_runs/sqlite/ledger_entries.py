@@ -111,7 +111,7 @@ class LedgerEntries:
         )
         closed, sources = 0, dict[tuple[str, str], int]()
         for part in parts:
-            source = self._source_of(part.seq)
+            source = self.source_of(part.seq)
             closed_here = self.close(part.seq, _own(part, taken), "mended", run.run_id)
             sources[source] = sources.get(source, 0) + closed_here
             closed += closed_here
@@ -124,7 +124,7 @@ class LedgerEntries:
                 self._check(*source)
         return own_source
 
-    def _source_of(self, seq: int) -> tuple[str, str]:
+    def source_of(self, seq: int) -> tuple[str, str]:
         row = self._db.execute("SELECT flow, source_key FROM rejected WHERE seq = ?", [seq]).fetchone()
         return row[0], row[1]
 
@@ -167,7 +167,7 @@ class LedgerEntries:
         rejected, malformed = of_text(found["rejected"]), of_text(found["malformed"])
         accepted = 0
         for claim in claims:
-            source = self._source_of(claim.seq)
+            source = self.source_of(claim.seq)
             again = _own(claim, rejected)
             closed = self.close(claim.seq, claim.rows & ~again, "replayed", run.run_id)
             taken = (claim.rows & ~again).bit_count()

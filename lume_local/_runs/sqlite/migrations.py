@@ -13,6 +13,8 @@ from lume_local._runs.sqlite.attention import MENDS
 from lume_local._runs.sqlite.copies import copy_state
 from lume_local._runs.sqlite.ledger_schema import LEDGER
 from lume_local._runs.sqlite.schema import MESSAGES, QUEUE, SEEDS, VERSION
+from lume_local._runs.sqlite.sqlite_audit import AUDIT
+from lume_local._runs.sqlite.sqlite_purge import OLD_RUNS
 from lume_local._shared.commit import sync_file, sync_folder
 
 _log = logging.getLogger("lume_local")
@@ -23,9 +25,12 @@ STEPS = {
         ALTER TABLE runs ADD COLUMN submitted_by TEXT;
         ALTER TABLE runs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE runs ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE runs ADD COLUMN purged INTEGER NOT NULL DEFAULT 0;
         {QUEUE}
         {LEDGER}
         {SEEDS}
+        {AUDIT}
+        {OLD_RUNS}
         {MESSAGES}
     """,
 }

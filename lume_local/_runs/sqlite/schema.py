@@ -66,7 +66,8 @@ CREATE TABLE runs (
     webhook_url TEXT,
     submitted_by TEXT,
     priority INTEGER NOT NULL DEFAULT 0,
-    turn INTEGER NOT NULL DEFAULT 0
+    turn INTEGER NOT NULL DEFAULT 0,
+    purged INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE UNIQUE INDEX one_active ON runs (flow_version, source_key)

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lume_local._runs.audit import of_discard
 from lume_local._runs.ledger import (
     LOST,
     OPEN,
@@ -19,6 +20,7 @@ from lume_local._runs.ledger import (
 from lume_local._runs.sqlite.durability import Durability
 from lume_local._runs.sqlite.ledger_entries import LedgerEntries, open_rows
 from lume_local._runs.sqlite.operation import operation, transaction
+from lume_local._runs.sqlite.sqlite_audit import add_act
 from lume_local._shared.row_set import all_rows, unpacked
 
 _AT_ONCE = 200
@@ -149,10 +151,16 @@ class SqliteLedger:
     @operation
     def discard(self, found: Sequence[RowsOfRun], by: str, why: str) -> int:
         with transaction(self._db):
-            count = sum(
-                self.entries.close(one.seq, one.rows & ~self.entries.claimed(one.seq), "discarded", by, why)
+            closed = {
+                one.run_id: self.entries.close(
+                    one.seq, one.rows & ~self.entries.claimed(one.seq), "discarded", by, why
+                )
                 for one in found
-            )
+            }
+            if count := sum(closed.values()):
+                flow, _ = self.entries.source_of(found[0].seq)
+                runs = [run_id for run_id, rows in closed.items() if rows]
+                add_act(self._db, of_discard(by, why, flow, runs, count))
         self._durability.wanted()
         return count
 

@@ -25,6 +25,7 @@ from typing import Any
 import anyio
 import orjson
 
+from lume_local._runs.audit import Act, of_submission
 from lume_local._runs.ledger import Claim
 from lume_local._runs.records import (
     ACTIVE,
@@ -39,27 +40,26 @@ from lume_local._runs.records import (
     StoredRun,
 )
 from lume_local._runs.sources.source_key import batch_of
+from lume_local._runs.sqlite import aging
 from lume_local._runs.sqlite.attention import SqliteAttention
 from lume_local._runs.sqlite.beside_runs import SqliteDeliveries, SqliteOutputs, SqliteSources
 from lume_local._runs.sqlite.durability import Durability
 from lume_local._runs.sqlite.listing import selected
 from lume_local._runs.sqlite.messages import SqliteMessages
 from lume_local._runs.sqlite.operation import operation, transaction
+from lume_local._runs.sqlite.run_rows import JSON_COLUMNS, RUN_COLUMNS, stored_run
 from lume_local._runs.sqlite.schema import FLOW, VERSION
+from lume_local._runs.sqlite.sqlite_audit import SqliteAudit
 from lume_local._runs.sqlite.sqlite_ledger import SqliteLedger
+from lume_local._runs.sqlite.sqlite_purge import SqlitePurge, superseded
 from lume_local._runs.sqlite.state_file import open_state
 from lume_local._runs.sqlite.statistics import SqliteStatistics, flow_range
 from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent
 
-_RUN_COLUMNS = (
-    "seq, run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status, created_at, "
-    "started_at, finished_at, stages, metrics, target_locations, error_message, submitted_by, "
-    "coalesce((SELECT seeds FROM seeds WHERE seeds.run_id = runs.run_id), '{}') AS seeds"
-)
-_JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations", "seeds")
 _ACTIVE = f"status IN {ACTIVE}"
-_DONE = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
+_WITH_OUTPUT = ("SUCCEEDED", "PARTIAL_FAILED")
+_DONE = f"status IN {_WITH_OUTPUT}"
 
 
 class SqliteStore:
@@ -71,13 +71,15 @@ class SqliteStore:
         self._db = open_state(path, outputs)
         row = self._db.execute("SELECT value FROM facts WHERE name = 'store_id'").fetchone()
         self.store_id: str = row[0]
+        self._durability = Durability(path)
         self.deliveries = SqliteDeliveries(self._db)
+        self.audit = SqliteAudit(self._db, self._durability)
         self.sources = SqliteSources(self._db)
         self.statistics = SqliteStatistics(self._db)
-        self._durability = Durability(path)
         self.messages = SqliteMessages(self._db, self.deliveries, self._durability)
         self.attention = SqliteAttention(self._db, self._durability)
         self.ledger = SqliteLedger(self._db, self._durability)
+        self.purge = SqlitePurge(self._db)
         self.outputs = SqliteOutputs(self._db, self.ledger.entries)
         self._submissions = anyio.Lock(fast_acquire=True)
 
@@ -117,6 +119,7 @@ class SqliteStore:
                 values = [new.idempotency_key, new.fingerprint, run_id, now]
                 self._db.execute("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?)", values)
             self.ledger.entries.claim(run_id, claims)
+            self.audit.add(of_submission(new, run_id, sum(claim.rows.bit_count() for claim in claims)))
             run = self._require(run_id)
         self._durability.wanted()
         return run, True
@@ -204,9 +207,9 @@ class SqliteStore:
         return self._require(run_id)
 
     def _get(self, run_id: str) -> StoredRun | None:
-        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE run_id = ?"
+        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = ?"
         row = self._db.execute(query, [run_id]).fetchone()
-        return None if row is None else _run(row)
+        return None if row is None else stored_run(row)
 
     def _require(self, run_id: str) -> StoredRun:
         run = self._get(run_id)
@@ -216,8 +219,8 @@ class SqliteStore:
 
     @operation
     def unfinished(self) -> list[StoredRun]:
-        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {_ACTIVE} ORDER BY seq"
-        return [_run(row) for row in self._db.execute(query)]
+        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {_ACTIVE} ORDER BY seq"
+        return [stored_run(row) for row in self._db.execute(query)]
 
     @operation
     def overtaken_by(self, run: StoredRun, since: str, location: str, *, of_source: bool) -> StoredRun | None:
@@ -238,11 +241,11 @@ class SqliteStore:
     def next_waiting(self, taken: Collection[str], at_limit: Collection[str] = ()) -> StoredRun | None:
         allowed = f"AND submitted_by NOT IN ({', '.join('?' * len(at_limit))})" if at_limit else ""
         query = (
-            f"SELECT {_RUN_COLUMNS} FROM runs WHERE status = 'CREATED' {allowed} "
+            f"SELECT {RUN_COLUMNS} FROM runs WHERE status = 'CREATED' {allowed} "
             "ORDER BY priority DESC, turn, seq LIMIT ?"
         )
         rows = self._db.execute(query, [*at_limit, len(taken) + 1])
-        return next((_run(row) for row in rows if row["run_id"] not in taken), None)
+        return next((stored_run(row) for row in rows if row["run_id"] not in taken), None)
 
     @operation
     def active_sources(self) -> list[str]:
@@ -273,14 +276,15 @@ class SqliteStore:
         notice: bytes | None = None,
         read: SourceContent | None = None,
         ledger: Mapping[str, Any] | None = None,
+        act: Act | None = None,
         **values: Any,
     ) -> StoredRun | None:
         assignments, arguments = ["status = ?", "rev = rev + 1"], [status]
         for name, value in values.items():
             assignments.append(f"{name} = ?")
-            arguments.append(orjson.dumps(value).decode() if name in _JSON_COLUMNS else value)
+            arguments.append(orjson.dumps(value).decode() if name in JSON_COLUMNS else value)
         query = (
-            f"UPDATE runs SET {', '.join(assignments)} WHERE run_id = ? AND rev = ? RETURNING {_RUN_COLUMNS}"
+            f"UPDATE runs SET {', '.join(assignments)} WHERE run_id = ? AND rev = ? RETURNING {RUN_COLUMNS}"
         )
         run_id = seen.run_id
         with transaction(self._db):
@@ -288,6 +292,7 @@ class SqliteStore:
             if not rows:
                 return None
             self._note_change(run_id, status, values.get("finished_at"))
+            self.audit.add(act)
             if event is not None:
                 self.deliveries.add(run_id, event, time.time())
             if lineage is not None:
@@ -298,9 +303,11 @@ class SqliteStore:
                 self.outputs.note(run_id, outputs)
             if read is not None:
                 self.sources.note(run_id, read)
-            run = _run(rows[0])
+            run = stored_run(rows[0])
             if status not in ACTIVE:
                 self.ledger.entries.run_ended(run, ledger or {})
+            if status in _WITH_OUTPUT:
+                superseded(self._db, run)
         if status not in ACTIVE:
             self._durability.wanted()
         return run
@@ -308,14 +315,14 @@ class SqliteStore:
     @operation
     def runs(self, wanted: RunFilter, before: int | None, limit: int) -> list[StoredRun]:
         condition, values = selected(wanted, before, limit)
-        query = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"
-        return [_run(row) for row in self._db.execute(query, [*values, limit])]
+        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"
+        return [stored_run(row) for row in self._db.execute(query, [*values, limit])]
 
     # -- changes
 
     @operation
     def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
-        if after < Cursor(0, self._forgotten()):
+        if after < Cursor(0, aging.forgotten(self._db)):
             raise CursorForgotten
         query = "SELECT run_id, status, finished_at, seq FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
         rows = self._db.execute(query, [after.seq, limit]).fetchall()
@@ -325,44 +332,28 @@ class SqliteStore:
     @operation
     def newest(self) -> Cursor:
         newest: int = self._db.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
-        return Cursor(0, max(newest, self._forgotten()))
-
-    def _forgotten(self) -> int:
-        """The number of the newest deleted change, 0 if there is none."""
-        row = self._db.execute("SELECT value FROM facts WHERE name = 'forgotten_change'").fetchone()
-        return int(row[0]) if row else 0
+        return Cursor(0, max(newest, aging.forgotten(self._db)))
 
     # -- age
 
     @operation
     def forget(self, before: str, limit: int) -> int:
         with transaction(self._db):
-            old = "SELECT key FROM idempotency_keys WHERE at < ? LIMIT ?"
-            query = f"DELETE FROM idempotency_keys WHERE key IN ({old})"
-            keys = self._db.execute(query, [before, limit]).rowcount
-            return keys + self._forget_changes(before, limit) + self.deliveries.forget(before, limit)
-
-    def _forget_changes(self, before: str, limit: int) -> int:
-        """Delete without gaps, oldest first: so one number decides which cursors are too old."""
-        oldest = "SELECT seq, at FROM changes ORDER BY seq LIMIT ?"
-        query = f"SELECT max(seq) FROM ({oldest}) WHERE at < ?"
-        newest: int | None = self._db.execute(query, [limit, before]).fetchone()[0]
-        if newest is None:
-            return 0
-        self._db.execute("INSERT OR REPLACE INTO facts VALUES ('forgotten_change', ?)", [str(newest)])
-        return self._db.execute("DELETE FROM changes WHERE seq <= ?", [newest]).rowcount
+            return aging.forget(self._db, self.deliveries, before, limit)
 
     # -- flow versions
 
-    async def put_flow(self, flow: StoredFlow) -> None:
+    async def put_flow(self, flow: StoredFlow, act: Act | None = None) -> None:
         async with self._submissions:
-            await self._put_flow(flow)
+            await self._put_flow(flow, act)
 
     @operation
-    def _put_flow(self, flow: StoredFlow) -> None:
+    def _put_flow(self, flow: StoredFlow, act: Act | None) -> None:
         definition, compiled = (orjson.dumps(one).decode() for one in (flow.definition, flow.compiled))
         values = [flow.ref, flow.content_hash, definition, compiled, flow.compiled_by, flow.created_at]
-        self._db.execute("INSERT OR REPLACE INTO flow_versions VALUES (?, ?, ?, ?, ?, ?)", values)
+        with transaction(self._db):
+            self._db.execute("INSERT OR REPLACE INTO flow_versions VALUES (?, ?, ?, ?, ?, ?)", values)
+            self.audit.add(act)
         self._durability.wanted()
 
     @operation
@@ -385,13 +376,5 @@ class SqliteStore:
 
     @operation
     def is_used(self, ref: str) -> bool:
-        query = "SELECT 1 FROM runs WHERE flow_version = ? LIMIT 1"
+        query = "SELECT 1 FROM run_counts WHERE flow_version = ? AND runs > 0 LIMIT 1"  # also by runs that are purged
         return self._db.execute(query, [ref]).fetchone() is not None
-
-
-def _run(row: sqlite3.Row) -> StoredRun:
-    values = dict(row)
-    for name in _JSON_COLUMNS:
-        values[name] = orjson.loads(values[name])
-    values["force_rerun"] = bool(values["force_rerun"])
-    return StoredRun(**values)

@@ -17,12 +17,16 @@ from lume_local._runs.sqlite.copies import written
 from lume_local._runs.sqlite.ledger_schema import LEDGER
 from lume_local._runs.sqlite.migrations import migrate
 from lume_local._runs.sqlite.schema import SCHEMA, VERSION
+from lume_local._runs.sqlite.sqlite_audit import AUDIT
+from lume_local._runs.sqlite.sqlite_purge import OLD_RUNS
 from lume_local._runs.sqlite.statistics import COUNTS
 from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
 
 STATE_FILE = "runs.sqlite"
 """Its name in the folder of the state."""
+CHECKED_AT_START = 64 * 1024 * 1024
+"""Bytes of a file that is read and checked before the server starts; the content of a larger one is checked later."""
 _LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 """How SQLite's write-ahead log begins; SQLite ignores a log that begins differently."""
 _SKIPPED = 1_000_000
@@ -71,7 +75,9 @@ def _create(path: Path, outputs: Path | None) -> None:
     draft.unlink(missing_ok=True)
     db = sqlite3.connect(draft, isolation_level=None)
     try:
-        db.executescript(f"BEGIN; {SCHEMA} {COUNTS} {MENDS} {LEDGER} PRAGMA user_version = {VERSION}; COMMIT")
+        db.executescript(
+            f"BEGIN; {SCHEMA} {COUNTS} {MENDS} {LEDGER} {AUDIT} {OLD_RUNS} PRAGMA user_version = {VERSION}; COMMIT"
+        )
         db.execute("INSERT INTO facts VALUES ('store_id', ?)", [uuid.uuid4().hex[:8]])
     except sqlite3.DatabaseError as error:
         raise (_full(path) if is_full(path.parent) else error) from None
@@ -101,8 +107,9 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             raise StoreError(
                 f"{path} was {written(db, found)}: start the version that wrote it, or use another data folder"
             )
-        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok" or not found:
+        # Of a larger one, SQLite notices here if its beginning is damaged or its end is missing.
+        verdict = checked(db) if path.stat().st_size <= CHECKED_AT_START else ""
+        if verdict or not found:
             raise _damaged(path, f"is damaged ({verdict if found else 'it holds no tables'})")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
@@ -114,6 +121,12 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         if operation.is_full(error) or is_full(path.parent):  # SQLite may call it an I/O error
             raise _full(path) from None
         raise _damaged(path, f"can't be used ({error})") from None
+
+
+def checked(db: sqlite3.Connection) -> str:
+    """What is wrong with a file; empty if nothing is. It takes as long as reading it. Raises sqlite3.Error."""
+    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    return "" if verdict == "ok" else str(verdict)
 
 
 def _skip_lost_numbers(db: sqlite3.Connection) -> None:

@@ -19,6 +19,8 @@ from lume_local._flow.fields import FlowError
 from lume_local._runs.workers.child import ChildProcess, Start, child, environment, lent
 from lume_local._shared.obstacle import Obstacle
 from lume_local._shared.protocol import (
+    Archive,
+    Archived,
     ArrowFile,
     Cancel,
     Check,
@@ -213,6 +215,14 @@ class Worker:
             return await self._answer(job, Gathered, Gathered)
         self._give_up()
         raise WorkerDied(f"gathering the rows took longer than {GATHER_LIMIT:g} s")
+
+    async def archive(self, job: Archive) -> str | None:
+        """Write a file of the archive; why that failed, or None. Raises `WorkerDied`, also if it takes too long."""
+        with anyio.move_on_after(GATHER_LIMIT):
+            answer = await self._answer(job, Archived, Failed)
+            return answer.message if isinstance(answer, Failed) else None
+        self._give_up()
+        raise WorkerDied(f"writing the archive took longer than {GATHER_LIMIT:g} s")
 
     async def look(self, job: Look) -> Looked:
         """The content of a source. Raises `WorkerDied`. The caller limits the time, and then ends the process."""

@@ -62,7 +62,7 @@ def check_workers(executor: Executor, url: str, path: str) -> None:
         if found["read"] != wanted:
             why = found.get("why", "another file is there")
             raise ExecutorLost(
-                f"the engine {shown(url)}: the worker {found['where']} can't read {path} ({why}): the data folder "
+                f"the engine {shown(url)}: the worker {found['where']} can't read {path} ({why}): the work folder "
                 "and the sources must lie on storage that all workers have at the same path"
             )
 

@@ -18,7 +18,7 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs.health import Health
 from lume_local._runs.records import NewRun
-from lume_local._runs.sqlite import backup, copies
+from lume_local._runs.sqlite import backup, copies, state_file
 from lume_local._runs.sqlite.backup import back_up, back_up_hourly
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
@@ -47,6 +47,56 @@ def status_in(copy: Path, run_id: str) -> str | None:
     with closing(sqlite3.connect(f"file:{copy}?immutable=1", uri=True)) as connection:
         row = connection.execute("SELECT status FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     return row and str(row[0])
+
+
+async def test_a_large_file_is_checked_while_the_server_runs(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading it would hold up the start: what is missing at its end is noticed at once, the rest soon."""
+    for module in (backup, state_file):
+        monkeypatch.setattr(module, "CHECKED_AT_START", 0)
+    state = home / ".lume/state/runs.sqlite"
+    async with serve(home) as wire:
+        await wire.run("people:v1", "people.csv")
+    back_up(state)
+    copy = backup.backup_of(state).read_bytes()
+    with closing(sqlite3.connect(state)) as db:
+        page = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'by_source'").fetchone()[0]
+        size = db.execute("PRAGMA page_size").fetchone()[0]
+    with state.open("r+b") as file:
+        file.seek((page - 1) * size + 3)
+        file.write(b"\xff" * 16)
+    async with serve(home) as wire, asyncio.timeout(20):
+        while (health := await wire.ask("GET", "/healthz")).status == 200:
+            await asyncio.sleep(0.01)
+        assert "the content of the state file: it is damaged" in health.document["detail"]
+    assert backup.backup_of(state).read_bytes() == copy, "a damaged file replaces no copy"
+    os.truncate(state, state.stat().st_size - size)
+    with pytest.raises(ConfigurationError, match=r"can't be used \(database .* malformed\): put its copy"):
+        async with serve(home):
+            pass
+
+
+async def test_the_check_of_a_large_file_ends_when_the_server_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "CHECKED_AT_START", 0)
+    with closing(sqlite3.connect(tmp_path / "s")) as db:
+        numbers = (
+            "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 200000) SELECT n FROM c"
+        )
+        db.execute(f"CREATE TABLE t AS {numbers}")
+        db.commit()
+
+    class Ended(Exception):
+        pass
+
+    def check() -> None:
+        raise Ended
+
+    with pytest.raises(Ended):
+        backup.check_large(tmp_path / "s", check)
+    backup.check_large(tmp_path / "s", lambda: None)
 
 
 async def test_a_copy_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

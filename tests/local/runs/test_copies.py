@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lume_local._runs.audit import RESTORE, Act
 from lume_local._runs.records import NewRun, RunFilter
 from lume_local._runs.sqlite.copies import (
     CopyError,
@@ -24,6 +25,7 @@ from lume_local._shared.identity import SourceContent
 from lume_local._worker.targets import earlier_values
 
 OLD, NEW = Path("/srv/old.d"), Path("/srv/new \\1")
+ACT = Act("user ann", RESTORE, str(NEW))
 HASH = "0" * 64
 MOVED = {
     "/srv/old.d/uploads/a.csv": f"{NEW}/uploads/a.csv",
@@ -59,7 +61,7 @@ async def test_a_copy_of_an_earlier_form_moves_and_is_migrated_by_the_server(
         db.executescript((Path(__file__).parent / f"states/form-{form}.sql").read_text())
         key = db.execute("SELECT source_key FROM runs WHERE status = 'SUCCEEDED'").fetchone()[0]
     assert copied(tmp_path / "state", tmp_path / "copy") == StateCounts(form, 3, 0, 0)
-    move(tmp_path / "copy", Path(key).parent, NEW)
+    move(tmp_path / "copy", Path(key).parent, NEW, ACT)
     store = SqliteStore(tmp_path / "copy")
     found = await store.runs(RunFilter(statuses=["SUCCEEDED"]), None, 10)
     assert [run.source_key for run in found] == [f"{NEW}/{Path(key).name}"]
@@ -73,7 +75,7 @@ def rows(copy: Path, query: str) -> list[Any]:
 
 async def test_places_below_the_data_folder_move(tmp_path: Path) -> None:
     copy = await a_copy(tmp_path / "state", *MOVED)
-    move(copy, OLD, NEW)
+    move(copy, OLD, NEW, ACT)
     wanted = [moved or key for key, moved in MOVED.items()]
     assert rows(copy, "SELECT source_key FROM runs ORDER BY seq") == wanted
     assert rows(copy, "SELECT source_key FROM attention ORDER BY seq") == wanted
@@ -89,14 +91,14 @@ async def test_a_content_that_only_its_path_identifies_is_unknown(
     tmp_path: Path, digest: str | None, left: int
 ) -> None:
     copy = await a_copy(tmp_path / "state", f"{OLD}/uploads/a", "/in/b", digest=digest)
-    move(copy, OLD, NEW)
+    move(copy, OLD, NEW, ACT)
     assert len(rows(copy, "SELECT run_id FROM sources")) == left
 
 
 async def test_numbers_that_clients_may_have_seen_are_not_used_again(tmp_path: Path) -> None:
     copy = await a_copy(tmp_path / "state", "/in/a")
     before = max(rows(copy, "SELECT seq FROM changes"))
-    move(copy, OLD, NEW)
+    move(copy, OLD, NEW, ACT)
     store = SqliteStore(copy)
     await store.create(NewRun("f:v1", "b", "/in/b", None, False, None, ""))
     assert (await store.newest()).seq > int(before) + 10**9
@@ -110,7 +112,7 @@ async def test_one_place_for_two_sources_is_refused_and_changes_nothing(tmp_path
         await store.create(NewRun("f:v1", key, key, None, False, None, ""))
     store.close()
     with pytest.raises(CopyError, match="restore it to another folder"):
-        move(path, OLD, NEW)
+        move(path, OLD, NEW, ACT)
     assert rows(path, "SELECT source_key FROM runs ORDER BY seq") == [f"{OLD}/uploads/a", f"{NEW}/uploads/a"]
 
 

@@ -16,6 +16,7 @@ import pytest
 from attrs import evolve, frozen
 from local.states import PARTS, moved
 
+from lume_local._runs.audit import Act, ActFilter
 from lume_local._runs.ledger import Claim, RowFilter, RowsOfRun
 from lume_local._runs.records import (
     Cursor,
@@ -49,6 +50,7 @@ GROW_WITH_HISTORY = (
     "rejected_for",
     "closings",
     "row_accounts",
+    "audit",
     "notices",
 )
 
@@ -137,6 +139,8 @@ def fill(db: sqlite3.Connection, runs: int) -> None:
         INSERT INTO rejected_for SELECT 2 + n % 2, n + 1, iif(n % 4, 0, 8), NULL FROM n;
         INSERT INTO closings (seq, state, count, rows, by, at)
             SELECT n + 1, 'discarded', 8, {CLOSED}, 'x', at FROM n WHERE n % 4;
+        INSERT INTO audit (at, by, what, subject, detail)
+            SELECT at, iif({odd}, 'ann', 'bob'), iif(n % 4, 'cancel', 'purge'), 'run_' || n, '{{}}' FROM n;
         INSERT INTO row_accounts (flow, source_key, read) SELECT 'f', '/s' || n, 8 FROM n;
         COMMIT;
         """
@@ -248,6 +252,17 @@ def listed(wanted: RunFilter, *, deep: bool) -> "Operation":
     return lambda aged: aged.store.runs(wanted, aged.runs // 2 if deep else None, 50)
 
 
+async def removed(aged: Aged) -> Any:
+    """Old runs go, or are made compact."""
+    found, _ = await aged.store.purge.old("2027", ("2026-01-15", 0), 20, outputs=False)
+    assert found
+    return await aged.store.purge.remove(found, "2027", outputs=False, detail={})
+
+
+def acts(wanted: ActFilter, *, deep: bool) -> "Operation":
+    return lambda aged: aged.store.audit.acts(wanted, aged.runs // 2 if deep else None, 50)
+
+
 Operation = Callable[[Aged], Awaitable[Any]]
 FLOW = StoredFlow("f:v1", "hash", {}, {}, "engine", "2026")
 
@@ -294,7 +309,26 @@ OPERATIONS: dict[str, Operation] = {
         lambda aged: aged.store.sources.last_header("broken:v1")
     ),
     "attention.of": lambda aged: aged.store.attention.of("run_0"),
-    "attention.dismiss": lambda aged: aged.store.attention.dismiss("run_1", "known"),
+    "attention.dismiss": lambda aged: aged.store.attention.dismiss("run_1", "known", "ann"),
+    "purge.old": lambda aged: aged.store.purge.old("2027", ("", 0), 50, outputs=True),
+    "purge.old: nothing is old": lambda aged: aged.store.purge.old("2025", ("", 0), 50, outputs=True),
+    "purge.remove": lambda aged: removed(aged),
+    "audit.note": lambda aged: aged.store.audit.note(Act("ann", "cancel", "run_1")),
+    "audit.forget": lambda aged: aged.store.audit.forget("2027", 20),
+    "audit.forget: nothing is old": lambda aged: aged.store.audit.forget("2025", 20),
+    **{
+        f"audit.acts: {name}{', deep' * deep}": acts(wanted, deep=deep)
+        for deep in (False, True)
+        for name, wanted in {
+            "all": ActFilter(),
+            "of a key": ActFilter(by="ann"),
+            "of a key that did nothing": ActFilter(by="eve"),
+            "of a kind": ActFilter(what="cancel"),
+            "of a key and a kind": ActFilter(by="bob", what="purge"),
+            "of a key and a kind that has none": ActFilter(by="ann", what="discard"),
+            "since": ActFilter(by="ann", since="2026-01-02"),
+        }.items()
+    },
     "deliveries.waiting": lambda aged: aged.store.deliveries.waiting(10),
     "deliveries.body": body,
     "deliveries.of_run": lambda aged: aged.store.deliveries.of_run("run_1"),
@@ -384,6 +418,7 @@ _LIMITED = "in the order of its key, up to the limit: see the number of steps"
 SCANS = {
     "SCAN runs": _LIMITED,
     "SCAN changes": _LIMITED,
+    "SCAN audit": _LIMITED,
     "SCAN notices": _LIMITED,
     "SCAN outputs USING INDEX outputs_kept": _SWEPT,
 }

@@ -192,7 +192,7 @@ async def test_a_run_that_is_dismissed_waits_no_more(store: SqliteStore) -> None
     bad, other = await created(store, "bad"), await created(store, "other")
     for run in (bad, other):
         await ended(store, run, "FAILED")
-    await store.attention.dismiss(bad.run_id, "known")
+    await store.attention.dismiss(bad.run_id, "known", "ann")
     assert await waiting(store) == ["other"]
     links = await store.attention.of(bad.run_id)
     assert links.dismissed is not None
@@ -216,6 +216,6 @@ async def test_metadata_that_only_looks_like_a_link(store: SqliteStore) -> None:
 async def test_links_among_100_000_runs_take_milliseconds(many: SqliteStore) -> None:
     run, _ = await many.create(NewRun("f:v1", "m", "/m", {"resubmit_of": "run_1"}, False, None, "x"))
     assert await steps(many, lambda: many.attention.of(run.run_id)) < 10_000
-    assert await steps(many, lambda: many.attention.dismiss(run.run_id, "why")) < 10_000
+    assert await steps(many, lambda: many.attention.dismiss(run.run_id, "why", "ann")) < 10_000
     again = NewRun("f:v1", "n", "/n", {"resubmit_of": run.run_id}, False, None, "y")
     assert await steps(many, lambda: many.create(again)) < 10_000

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from lume_local._runs import waiters
-from lume_local._runs.waiters import EVERY_RUN, Hub
+from lume_local._runs.waiters import Hub
 
 
 async def wait(hub: Hub, key: str, seconds: float = 60) -> bool:
@@ -20,22 +20,12 @@ async def ended(*tasks: "asyncio.Task[bool]") -> list[bool]:
 
 async def test_a_change_wakes_those_that_wait_for_its_run() -> None:
     hub = Hub()
-    tasks = [asyncio.create_task(wait(hub, key)) for key in ("a", "a", "b", EVERY_RUN)]
-    assert await ended(*tasks) == [False] * 4
+    tasks = [asyncio.create_task(wait(hub, key)) for key in ("a", "a", "b")]
+    assert await ended(*tasks) == [False] * 3
     hub.notify("a")
-    assert await ended(*tasks) == [True, True, False, True]
+    assert await ended(*tasks) == [True, True, False]
     hub.close()
-    assert await ended(*tasks) == [True] * 4
-
-
-async def test_a_run_that_nobody_knows_yet_wakes_those_that_wait_for_any() -> None:
-    hub = Hub()
-    tasks = [asyncio.create_task(wait(hub, key)) for key in ("a", EVERY_RUN)]
-    await ended()
-    hub.notify()
-    assert await ended(*tasks) == [False, True]
-    hub.close()
-    await asyncio.gather(*tasks)
+    assert await ended(*tasks) == [True] * 3
 
 
 async def test_waiting_ends_in_time() -> None:

@@ -114,7 +114,7 @@ def test_workers_must_see_the_data_folder() -> None:
     with (
         Pool(1) as executor,
         pytest.raises(
-            ExecutorLost, match=r"can't read /proc/self/stat \(another file is there\): the data folder"
+            ExecutorLost, match=r"can't read /proc/self/stat \(another file is there\): the work folder"
         ),
     ):
         check_workers(executor, "dask://h:1", "/proc/self/stat")

@@ -1,0 +1,52 @@
+"""`lume audit`: who did what at a server."""
+
+import click
+
+from lume_cli._options import GlobalOptions, Seconds, Utf8, server_options
+
+
+@click.command("audit")
+@click.option("--by", type=Utf8(), metavar="KEY", help="Only acts of the key with this name.")
+@click.option(
+    "--what", type=Utf8(), metavar="ACT", help="Only acts of this kind: cancel, discard, register_flow …"
+)
+@click.option(
+    "--since", type=Seconds(above_zero=True), metavar="TIME", help="Only acts in this time: 30m, 2h, 7d …"
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Maximum number of acts."
+)
+@server_options
+@click.pass_obj
+def command(
+    options: GlobalOptions, *, by: str | None, what: str | None, since: float | None, limit: int
+) -> None:
+    """Print who did what and when, newest first; needs a key with the role admin.
+
+    Acts are cancellations, dismissals, discards, replays, forced reruns, flow versions that were registered, keys and
+    certificates that were read again, purges and restores. Submissions are runs: `lume list --by KEY`.
+
+    \b
+    lume audit --since 7d
+    lume audit --by ann --what discard -o ndjson
+    """
+    from lume_async import AuditEntry, Client
+    from lume_cli._output import audit_view, exit_codes
+    from lume_cli._session import CommandSession
+
+    session = CommandSession(options)
+
+    async def work(client: Client) -> int:
+        kept = list[AuditEntry]()
+        async for entry in client.audit(by=by, what=what, since=since, limit=limit):
+            if session.data.format == "ndjson":
+                session.data.document(audit_view.to_dict(entry))
+            else:
+                kept.append(entry)
+        if session.data.format != "ndjson":
+            session.data.many(kept, audit_view.HEADERS, audit_view.rows, audit_view.to_dict)
+            if not kept:
+                session.say.note("no acts match")
+        return exit_codes.OK
+
+    session.finish_with_client(work)

@@ -1,0 +1,44 @@
+"""Notes acts that are part of no transaction, such as that the keys were read again."""
+
+from collections import deque
+
+import anyio
+
+from lume_local._runs.audit import Act, Audit
+from lume_local._runs.health import Health, why
+from lume_local._runs.records import StoreFailed
+
+_MOST = 100
+"""Acts that wait to be noted; of more, the oldest are lost, and the log still has them."""
+_RETRY = 5.0
+_WHAT = "the audit"
+
+
+class Acts:
+    """Takes acts from anywhere in the event loop's thread; they are noted as long as `note` runs."""
+
+    def __init__(self, audit: Audit, health: Health) -> None:
+        self._audit, self._health = audit, health
+        self._waiting: deque[Act] = deque(maxlen=_MOST)
+        self._more = anyio.Event()
+
+    def add(self, act: Act) -> None:
+        self._waiting.append(act)
+        self._more.set()
+
+    async def note(self) -> None:
+        """Note what was added, until cancelled."""
+        while True:
+            await self._more.wait()
+            self._more = anyio.Event()
+            while self._waiting:
+                act = self._waiting[0]
+                try:
+                    await self._audit.note(act)
+                except StoreFailed as error:
+                    self._health.trouble(_WHAT, why(error))
+                    await anyio.sleep(_RETRY)
+                    continue
+                self._health.works(_WHAT)
+                if self._waiting and self._waiting[0] is act:
+                    self._waiting.popleft()

@@ -1,0 +1,86 @@
+"""The audit: who did what when, apart from submissions, which are runs with `submitted_by`. Its values and its store.
+
+An entry is part of the transaction of the act that it reports, so that neither exists without the other. Nobody can
+change an entry, or delete one that is younger than `KEPT_AT_LEAST`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from attrs import field, frozen
+
+from lume_async._base.elided import bounded
+from lume_local._runs.records import NewRun
+
+KEPT_AT_LEAST = 90 * 86400.0
+"""Seconds. The state itself refuses to delete a younger entry."""
+CANCEL, DISMISS, DISCARD, REPLAY, FORCE = "cancel", "dismiss", "discard", "replay", "force_rerun"
+REGISTER, RELOAD, PURGE, RESTORE = "register_flow", "reload", "purge", "restore"
+ACTS = (CANCEL, DISMISS, DISCARD, REPLAY, FORCE, REGISTER, RELOAD, PURGE, RESTORE)
+
+
+@frozen
+class Act:
+    """What somebody did.
+
+    Attributes:
+        by: the name of the key; `server` for the server itself and its own key.
+        what: one of `ACTS`.
+        subject: what it was done to: a run ID, a flow version, a flow, a file.
+        detail: more about it; its texts are bounded.
+    """
+
+    by: str
+    what: str
+    subject: str
+    detail: dict[str, Any] = field(factory=dict, converter=bounded)
+
+
+@frozen
+class NotedAct:
+    """An act as it was noted, with its number and the time."""
+
+    seq: int
+    at: str
+    act: Act
+
+
+@frozen
+class ActFilter:
+    """Which acts are listed; None means all."""
+
+    by: str | None = None
+    what: str | None = None
+    since: str | None = None
+
+
+class Audit(Protocol):
+    """The acts of a state. Acts with a transaction of their own are noted by the other operations of the store."""
+
+    async def note(self, act: Act) -> None:
+        """Note an act that changes nothing in the state."""
+        ...
+
+    async def acts(self, wanted: ActFilter, before: int | None, limit: int) -> list[NotedAct]:
+        """A page of acts, newest first, older than the one with number `before`."""
+        ...
+
+    async def forget(self, before: str, limit: int) -> int:
+        """Delete the oldest acts, from before a time, at most so many; how many were deleted."""
+        ...
+
+
+def of_submission(new: NewRun, run_id: str, replayed_rows: int) -> Act | None:
+    """The act that a new run is, besides a submission: a replay, or a run on a source that was processed before."""
+    by = new.submitted_by or "server"
+    if replayed_rows:
+        return Act(by, REPLAY, run_id, {"flow_version": new.flow_version, "rows": replayed_rows})
+    if new.force_rerun:
+        about = {"flow_version": new.flow_version, "source_path": new.source_path}
+        return Act(by, FORCE, run_id, about)
+    return None
+
+
+def of_discard(by: str, why: str, flow: str, run_ids: Sequence[str], rows: int) -> Act:
+    """The act that closes open rows of one flow."""
+    return Act(by, DISCARD, flow, {"rows": rows, "runs": list(run_ids), "why": why})

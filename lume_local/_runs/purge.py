@@ -1,0 +1,159 @@
+"""Removes old runs, which are archived first if there is a folder for that.
+
+A run goes with all that belongs to it: its rows in the ledger, what it wrote and read, its webhooks. It stays in a
+compact form, without its stages and the statistics of its columns, as long as something depends on it:
+
+- the rule "one success for each source": the last run with output of a flow version and source;
+- an idempotency key, whose repetition is answered with the run;
+- a replay of its rows that is kept;
+- an output that the server is to remove when its time is over.
+
+It stays as it is while it is active, has rows that are open, lost or replayed, or a webhook that is to be delivered,
+while its rejects are mended, and if it is the last one with output of its flow version. Counts of runs and rows, the
+account of each source, and the change feed don't change.
+"""
+
+import logging
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import anyio.lowlevel
+import orjson
+from anyio.to_thread import run_sync
+from attrs import asdict, frozen
+
+from lume_local._runs.records import StoredRun
+from lume_local._runs.times import ago_text
+from lume_local._runs.workers.worker import WorkerDied
+from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._shared.commit import sync_folder, write_durably
+from lume_local._shared.protocol import Archive
+
+_log = logging.getLogger("lume_local")
+
+LEAST = 86400.0
+"""Seconds that a run is kept at least: output that could not be put in place waits for so long."""
+_AT_ONCE = 100
+"""Runs of a transaction: requests are answered in between."""
+_FILE = 5000
+"""Runs of a file of the archive."""
+LookedAt: TypeAlias = tuple[str, int] | None
+"""The end and the number of the last run that was looked at; None once there are no more."""
+_START = ("", 0)
+
+
+@frozen
+class Purged:
+    """How many runs were removed, and how many were made compact."""
+
+    removed: int = 0
+    compact: int = 0
+
+    @property
+    def runs(self) -> int:
+        return self.removed + self.compact
+
+    def __add__(self, other: "Purged") -> "Purged":
+        return Purged(self.removed + other.removed, self.compact + other.compact)
+
+
+class Purge(Protocol):
+    """The old runs of a state. `outputs`: whether the server removes outputs, and so must know where they are."""
+
+    async def old(
+        self, before: str, after: tuple[str, int], limit: int, *, outputs: bool
+    ) -> tuple[list[StoredRun], LookedAt]:
+        """Of the next `limit` runs that ended before a time, those that can be removed or made compact; in order.
+
+        Args:
+            after: where the previous call ended.
+        """
+        ...
+
+    async def remove(
+        self, found: Sequence[StoredRun], before: str, *, outputs: bool, detail: dict[str, Any]
+    ) -> Purged:
+        """Remove these runs or make them compact, as far as that is still right. It is an act, with that detail."""
+        ...
+
+
+class Purger:
+    """Purges the runs that ended more than `keep` seconds ago.
+
+    Args:
+        archive: the folder for Parquet files of what is removed; None for none.
+        pool: writes them.
+        outputs: see `Purge`.
+    """
+
+    def __init__(
+        self, purge: Purge, keep: float, archive: Path | None, pool: WorkerPool, *, outputs: bool
+    ) -> None:
+        self._purge, self._keep, self._archive = purge, keep, archive
+        self._pool, self._outputs = pool, outputs
+        self._after: LookedAt = _START
+
+    async def step(self) -> int:
+        """Look at some runs; 0 once all were looked at. Raises OSError, `StoreFailed`."""
+        if self._after is None:
+            self._after = _START
+            return 0
+        before, found = ago_text(self._keep), list[StoredRun]()
+        after: LookedAt = self._after
+        looked = 0
+        while after is not None and len(found) < (_FILE if self._archive else _AT_ONCE):
+            page, following = await self._purge.old(before, after, _AT_ONCE, outputs=self._outputs)
+            found, after, looked = found + page, following, looked + 1
+            await anyio.lowlevel.checkpoint()
+        await self._done_with(found, before)
+        self._after = after
+        return looked
+
+    async def _done_with(self, found: list[StoredRun], before: str) -> None:
+        file = await self._archived([run for run in found if not run.is_compact])
+        purged = Purged()
+        for start in range(0, len(found), _AT_ONCE):
+            some = found[start : start + _AT_ONCE]
+            detail = {} if file is None else {"archive": file.name}
+            purged += await self._purge.remove(some, before, outputs=self._outputs, detail=detail)
+            await anyio.lowlevel.checkpoint()
+        if purged.runs:
+            _log.info("purged: %d old runs were removed, %d made compact", purged.removed, purged.compact)
+
+    async def _archived(self, runs: Sequence[StoredRun]) -> Path | None:
+        """The file with these runs, durable. After a crash some may be in two files."""
+        if self._archive is None or not runs:
+            return None
+        ends = [run.finished_at or "" for run in runs]
+        name = f"runs-{min(ends)[:10]}-{max(ends)[:10]}-{uuid.uuid4().hex[:12]}"
+        draft, file = self._archive / f".{name}.ndjson", self._archive / f"{name}.parquet"
+        try:
+            await run_sync(_write, draft, runs)
+            try:
+                await self._pool.archive(Archive(str(draft), str(file)))
+            except WorkerDied as error:
+                raise OSError(f"the archive could not be written: {error}") from None
+            await run_sync(sync_folder, file.parent)
+        finally:
+            await run_sync(lambda: draft.unlink(missing_ok=True))
+        return file
+
+
+def _write(draft: Path, runs: Sequence[StoredRun]) -> None:
+    draft.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_durably(draft, b"".join(orjson.dumps(_record(run)) + b"\n" for run in runs))
+    os.chmod(draft, 0o600)
+
+
+def _record(run: StoredRun) -> dict[str, Any]:
+    """A row of the archive: what is nested is JSON text, the counts of rows are columns."""
+    left_out = ("seq", "rev", "is_compact")
+    plain = {name: value for name, value in asdict(run).items() if name not in left_out}
+    nested = {
+        name: orjson.dumps(value).decode() for name, value in plain.items() if isinstance(value, dict | list)
+    }
+    counts = {name: run.metrics.get(name) for name in ("rows_read", "rows_mapped", "rows_rejected")}
+    return plain | nested | counts

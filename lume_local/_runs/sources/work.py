@@ -1,0 +1,81 @@
+"""The folder that a server shares with the workers of a cluster, and the one of its state: may it use them?"""
+
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from lume_async.errors import ConfigurationError
+from lume_local._runs.sources.paths import Roots
+from lume_local._shared.commit import write_durably
+
+_log = logging.getLogger("lume_local")
+
+_OWNER = "owner"
+_MOUNTS = Path("/proc/self/mountinfo")
+_REMOTE = (
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "ceph",
+    "lustre",
+    "glusterfs",
+    "afs",
+    "ocfs2",
+    "gpfs",
+    "virtiofs",
+)
+
+
+def claim(places: Roots, store_id: str) -> None:
+    """Have the folders of runs belong to a state: one of another state would take them for leftovers.
+
+    Only a folder apart from the state needs that. Raises `ConfigurationError`, OSError.
+    """
+    if places.runs.parent == places.state:
+        return
+    if any(path.is_dir() for path in (places.state / "runs").glob("run_*")):
+        raise ConfigurationError(
+            f"{places.state / 'runs'} has folders of active runs, which now belong in {places.runs}: move them there"
+        )
+    places.runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    owner, draft = places.runs / _OWNER, places.runs / f".{_OWNER}-{store_id}-{os.getpid()}"
+    if not owner.exists():
+        write_durably(draft, store_id.encode())
+        with suppress(FileExistsError):  # another server was faster
+            os.link(draft, owner)
+        draft.unlink()
+    if owner.read_bytes() != store_id.encode():
+        raise ConfigurationError(
+            f"{places.data} has the runs of another state, and that of {places.state} is not it: pass another folder "
+            f"as work, or remove {owner} if no server uses that state any more"
+        )
+
+
+def warn_if_remote(state: Path) -> None:
+    """SQLite's log needs memory that processes share: on a network file system it can be damaged."""
+    kind = file_system(state)
+    if kind in _REMOTE or kind.startswith("fuse."):
+        _log.warning(
+            "the state is on a network file system (%s): %s. SQLite may damage it there: put it on a local disk or "
+            "block storage, with state=<folder>, or --state",
+            *(kind, state),
+        )
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that a folder is on; empty if that is unknown."""
+    try:
+        lines = _MOUNTS.read_text().splitlines()
+    except OSError:
+        return ""
+    real, best, kind = os.path.realpath(path), "", ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = before.split()[4].encode().decode("unicode_escape")
+        if os.path.commonpath([real, point]) == point and len(point) >= len(best):
+            best, kind = point, after.split()[0]
+    return kind

@@ -1,0 +1,24 @@
+"""A run as rows of the state file have it."""
+
+import sqlite3
+
+import orjson
+
+from lume_local._runs.records import StoredRun
+
+RUN_COLUMNS = (
+    "seq, run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status, created_at, "
+    "started_at, finished_at, stages, metrics, target_locations, error_message, submitted_by, "
+    "purged > 0 AS is_compact, coalesce((SELECT seeds FROM seeds WHERE seeds.run_id = runs.run_id), '{}') AS seeds"
+)
+JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations", "seeds")
+
+
+def stored_run(row: sqlite3.Row) -> StoredRun:
+    """The run of a row with `RUN_COLUMNS`."""
+    values = dict(row)
+    for name in JSON_COLUMNS:
+        values[name] = orjson.loads(values[name])
+    for name in ("force_rerun", "is_compact"):
+        values[name] = bool(values[name])
+    return StoredRun(**values)

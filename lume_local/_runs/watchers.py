@@ -1,0 +1,143 @@
+"""Long polls of the change feed: every change concerns all of them, and there may be thousands.
+
+A response takes the event loop about as long as a request for a run. So as soon as more are due than `BURST`, they
+take turns, first come, first served, at `RATE` a second: what happens meanwhile is in one response, and requests
+about runs are answered in between as if nobody watched. A few watchers never wait for a turn.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+BURST = 100
+"""Responses that may be due at once."""
+RATE = 1000.0
+"""Further ones a second."""
+_SLICE = 0.02
+"""Seconds between two groups of turns."""
+
+
+class Watcher:
+    """One long poll, as long as its `with` block lasts."""
+
+    def __init__(self, crowd: "Watchers") -> None:
+        self._crowd = crowd
+        self._turn: asyncio.Future[None] | None = None
+        self.seen = crowd.version
+        """The version of the feed that it has read."""
+
+    def reads(self) -> None:
+        """It reads the feed now: what comes from here on is news."""
+        self.seen = self._crowd.version
+
+    def may_respond(self) -> bool:
+        """Whether it may respond with news without waiting for its turn; then it should."""
+        return self._crowd.takes()
+
+    async def turn(self, deadline: float) -> bool:
+        """Wait for its turn; False at the deadline (loop time), or once nobody may wait any more."""
+        return await self._until(deadline, is_due=True)
+
+    async def until(self, deadline: float) -> bool:
+        """Wait until there may be news since it has read, and for its turn; False as above."""
+        return await self._until(deadline, is_due=self.seen < self._crowd.version)
+
+    async def _until(self, deadline: float, *, is_due: bool) -> bool:
+        if self._crowd.is_closed:
+            return False
+        self._turn = asyncio.get_running_loop().create_future()
+        self._crowd.add(self, is_due=is_due)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._turn
+        except TimeoutError:
+            return False
+        finally:
+            self._turn = None
+            self._crowd.remove(self)
+        return not self._crowd.is_closed
+
+    def begin(self) -> None:
+        """It is its turn."""
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
+
+
+class Watchers:
+    """All of them. Used from one event loop.
+
+    Args:
+        clock: in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = lambda: asyncio.get_running_loop().time()) -> None:
+        self._clock = clock
+        self._idle = OrderedDict[Watcher, None]()
+        """Those that have read all there was when they came: those behind have read no less."""
+        self._due = OrderedDict[Watcher, None]()
+        self._left, self._at = float(BURST), 0.0
+        self._timer: asyncio.Handle | None = None
+        self.version = self.count = 0
+        self.is_closed = False
+
+    @contextmanager
+    def watcher(self) -> Iterator[Watcher]:
+        self.count += 1
+        try:
+            yield Watcher(self)
+        finally:
+            self.count -= 1
+
+    def notify(self) -> None:
+        """The feed has changed. However many watch it, this takes a moment."""
+        self.version += 1
+        self._serve_soon()
+
+    def takes(self) -> bool:
+        """Whether one more response is allowed now, which then counts. Those that wait come first."""
+        return not self._due and self._is_allowed()
+
+    def add(self, watcher: Watcher, *, is_due: bool) -> None:
+        (self._due if is_due else self._idle)[watcher] = None
+        if is_due:
+            self._serve_soon()
+
+    def remove(self, watcher: Watcher) -> None:
+        self._due.pop(watcher, None)
+        self._idle.pop(watcher, None)
+
+    def close(self) -> None:
+        """Wake all of them, and let none wait from now on."""
+        self.is_closed = True
+        for watcher in (*self._idle, *self._due):
+            watcher.begin()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _is_allowed(self) -> bool:
+        now = self._clock()
+        self._left = min(float(BURST), self._left + (now - self._at) * RATE)
+        self._at = now
+        allowed = self._left >= 1
+        self._left -= allowed
+        return allowed
+
+    def _serve_soon(self) -> None:
+        if self._timer is None and not self.is_closed:
+            self._timer = asyncio.get_running_loop().call_soon(self._serve)
+
+    def _serve(self) -> None:
+        """Give turns to those that are due, as many as are allowed, and come back for the others."""
+        self._timer = None
+        while queue := self._first():
+            if not self._is_allowed():
+                self._timer = asyncio.get_running_loop().call_later(_SLICE, self._serve)
+                return
+            queue.popitem(last=False)[0].begin()
+
+    def _first(self) -> "OrderedDict[Watcher, None] | None":
+        """The queue whose first watcher has the next turn; None if nobody is due."""
+        if self._due:
+            return self._due
+        return self._idle if self._idle and next(iter(self._idle)).seen < self.version else None
