@@ -157,10 +157,11 @@ class Stage:
 @public
 @frozen
 class TargetLocations:
-    """`metadata.target_locations`: where the mapped and the rejected rows were written; None if there are none."""
+    """`metadata.target_locations`: where rows were written; None if nowhere. `rejects_table` has the rejects, too."""
 
     mapped: str | None = None
     rejects: str | None = None
+    rejects_table: str | None = None
 
 
 @public

@@ -125,6 +125,27 @@ def stack(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
+def _delimiter(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """Accept `tab` and `\\t`, since a tab is hard to type in a shell."""
+    delim = "\t" if value in ("tab", "\\t") else value
+    if delim is not None and (len(delim) != 1 or not delim.isascii() or delim in '"\r\n'):
+        raise click.BadParameter("must be one ASCII character other than the quote and line ends; or: tab")
+    return delim
+
+
+sample_options = stack(
+    click.option(
+        "--encoding", metavar="NAME", help="Encoding of a CSV sample, such as cp1252; default: guessed."
+    ),
+    click.option(
+        "--delim",
+        metavar="CHARACTER",
+        callback=_delimiter,
+        help="Delimiter of a CSV sample, such as ';' or tab; default: guessed.",
+    ),
+)
+
+
 def _global(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, expose_value=False, callback=_store, default=None, **settings)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from lume_local._flow.databases import TableTarget
+from lume_local._flow.databases import REJECTS_REQUIRED, REJECTS_TABLE, TableTarget
 from lume_local._flow.definition import read_definition
 from lume_local._worker.databases.columns import Types, parts_of_table
 from lume_local._worker.databases.postgres_types import PostgresTypes
@@ -15,7 +15,8 @@ _TYPES: dict[str, Types] = {"postgresql": PostgresTypes(), "sqlite": SqliteTypes
 def table_ddl(definition: Mapping[str, Any], database: Literal["postgresql", "sqlite"]) -> str:
     """The `CREATE TABLE` statement for the mapped rows of a flow, as `create = true` in its target executes it.
 
-    A flow whose mapped rows go to a file gets a table of its own name.
+    A flow whose mapped rows go to a file gets a table of its own name. The statement for a table of its rejects
+    follows, if there is one.
 
     Args:
         definition: the flow, as in its file or as `flow_version(...).definition`.
@@ -32,5 +33,13 @@ def table_ddl(definition: Mapping[str, Any], database: Literal["postgresql", "sq
         {column.name for column in flow.columns if column.required},
         types,
     )
+    statements = [_statement(target, parts, types)]
+    if flow.rejects_table:
+        columns = parts_of_table(REJECTS_TABLE, (), REJECTS_REQUIRED, types)
+        statements.append(_statement(flow.rejects_table, columns, types))
+    return "\n".join(statements)
+
+
+def _statement(target: TableTarget, parts: list[str], types: Types) -> str:
     listed = ",\n".join(f"    {part}" for part in parts)
     return f"CREATE TABLE IF NOT EXISTS {types.spelled(target.table)} (\n{listed}\n);"

@@ -36,6 +36,8 @@ async def propose(
     source: Mapping[str, Any] | None = None,
     references: str | None = None,
     suggest: Place | None = None,
+    encoding: str | None = None,
+    delim: str | None = None,
 ) -> ProposedFlow:
     """Propose a flow version that reads the samples and fills the target.
 
@@ -51,6 +53,7 @@ async def propose(
         version: its version; default: the next one of a flow version, else `v1`.
         source: how the files are read, as `[source]` of a flow; default: as they look.
         references: the environment variable with the database of a dbt model's `relationships`, which become checks.
+        encoding: of samples that are CSV files, whose `source` is not given; default: as it looks. `delim` likewise.
         suggest: a program that suggests source columns, too (see the guide); these are judged like all others.
 
     Raises:
@@ -62,7 +65,8 @@ async def propose(
     paths = [samples] if isinstance(samples, str | PathLike) else list(samples)
     if not paths:
         raise FlowError("samples", "are missing: pass at least one file")
-    given = [_sample(path, source) for path in paths]
+    options = {"encoding": encoding, "delim": delim}
+    given = [_sample(path, source) | {key: one for key, one in options.items() if one} for path in paths]
     program = _program(suggest)
     try:
         async with WorkerPool().running() as pool:

@@ -8,14 +8,21 @@ from attrs import asdict
 from lume_async import Inbox, InboxFlow, Replay
 from lume_cli._output.text import moment
 
-HEADERS = ("FLOW", "OPEN", "NEW", "OLDEST", "REASON")
+HEADERS = ("FLOW", "OPEN", "NEW", "CLOSED", "OLDEST", "REASON")
 TRIAL_HEADERS = ("ROWS", "ACCEPTED", "REASON")
 
 
 def rows(inbox: Inbox) -> Iterator[tuple[str, ...]]:
     """For each flow its reasons; a row with two reasons is under both."""
     for item in inbox.items:
-        yield item.flow, f"{item.open:,}", f"{item.new:,}", moment(item.oldest), item.reason
+        yield (
+            item.flow,
+            f"{item.open:,}",
+            f"{item.new:,}",
+            f"{item.closed:,}",
+            moment(item.oldest),
+            item.reason,
+        )
 
 
 def to_dict(flow: InboxFlow, inbox: Inbox) -> dict[str, Any]:

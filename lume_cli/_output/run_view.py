@@ -10,6 +10,8 @@ from lume_cli._output.short_ids import short, shorts
 from lume_cli._output.text import age, as_json, duration, filtered, moment, visible
 from lume_local._shared.words import counted
 
+_WARNINGS = 5
+"""How many are shown at the end of a run."""
 _UPLOAD = re.compile(r"upload://(?:[0-9a-f]{32}-)?(.+)")
 
 HEADERS = ("RUN", "STATUS", "FLOW", "AGE", "TOOK", "SOURCE")
@@ -124,11 +126,25 @@ def ending(run: LumeRun) -> str:
 
 
 def next_steps(run: LumeRun) -> list[str]:
-    """What to do after a finished run: the command that lists its rejected rows, and their likely cause."""
-    if not (run.has_output and run.metadata.metrics.rows_rejected):
+    """What to know and do after a finished run: its warnings, and how to see rejected rows and their likely cause."""
+    if not run.has_output:
         return []
-    lines = [f"  next: `lume rejects {short(run.id)}` lists the rejected rows"]
+    found = _warnings(run)
+    warnings = [f"  warning: {one}" for one in found[:_WARNINGS]]
+    if len(found) > _WARNINGS:
+        warnings.append(f"  warning: {len(found) - _WARNINGS:,} more: `lume show {short(run.id)}`")
+    if not run.metadata.metrics.rows_rejected:
+        return warnings
+    lines = [*warnings, f"  next: `lume rejects {short(run.id)}` lists the rejected rows"]
     return [*lines, *(f"  hint: {hint}" for hint in _hints(run))]
+
+
+def _warnings(run: LumeRun) -> list[str]:
+    """Each with the number of rows, where that says something."""
+    return [
+        text if count == 1 else f"{text} ({counted(count, 'row')})"
+        for text, count in run.metadata.metrics.warnings.items()
+    ]
 
 
 def _hints(run: LumeRun) -> list[str]:
@@ -146,7 +162,8 @@ def _hints(run: LumeRun) -> list[str]:
 
 def locations(run: LumeRun) -> list[tuple[str, str]]:
     """Where the run's output is."""
-    places = (("mapped", run.mapped_location), ("rejects", run.rejects_location))
+    table = run.metadata.target_locations.rejects_table
+    places = (("mapped", run.mapped_location), ("rejects", run.rejects_location), ("rejects in", table))
     return [(name, place) for name, place in places if place]
 
 
@@ -174,6 +191,7 @@ def page(run: LumeRun) -> list[tuple[str, str]]:
         lines.append(("rows", text))
     reasons = sorted(metrics.reject_reasons.items(), key=lambda item: (-item[1], item[0]))
     lines += [("rejected", f"{counted(count, 'row')}: {reason}") for reason, count in reasons]
+    lines += [("warning", warning) for warning in _warnings(run)]
     lines += [("hint", hint) for hint in _hints(run)]
     lines += locations(run)
     lines.append(("error", run.error_message or ""))

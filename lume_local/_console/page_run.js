@@ -135,7 +135,8 @@ function timeline(run) {
   return node;
 }
 
-const OF_COLUMNS = /^(column|no row has) '/; // of these the number of rows says nothing
+// Of these the number of rows says nothing.
+const OF_SOURCE = /^((column|no row has) '|the source |source\.where |[\d,]+ of )/;
 const rows = (count) => `${number(count)} ${count === 1 ? "row" : "rows"}`;
 
 /** Beside each other what is short, below it what is wide. */
@@ -153,7 +154,7 @@ function sections(run, query, signal) {
         "ul",
         { class: "plain" },
         warnings.map(([text, times]) =>
-          el("li", {}, text, " ", !OF_COLUMNS.test(text) && el("span", { class: "muted num" }, rows(times))),
+          el("li", {}, text, " ", !OF_SOURCE.test(text) && el("span", { class: "muted num" }, rows(times))),
         ),
       ),
     );

@@ -37,7 +37,9 @@ CLEANERS = {
     "country_code": Cleaner(version=2, problem="is not the name or code of a country"),
     "nullif_missing": Cleaner(),
     "parse_bool": Cleaner(problem="is neither yes nor no"),
-    "parse_date_any": Cleaner(version=2, problem="is not a date that exists", choices=("dmy", "mdy")),
+    "parse_date_any": Cleaner(
+        version=2, problem="is not a date that exists, without a time", choices=("dmy", "mdy")
+    ),
     "parse_email": Cleaner(problem="is not an email address"),
     "parse_money": Cleaner(version=2, problem="is not an amount of money", choices=(".", ",")),
     "parse_percent": Cleaner(problem="is not a percentage", choices=(".", ",")),

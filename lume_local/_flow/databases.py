@@ -74,6 +74,18 @@ def _end_of_comment(query: str, at: int) -> int:
 
 RUN_COLUMN = "_lume_run_id"
 """The column of a table that says which run has written a row."""
+REJECTS_TABLE = (
+    ("_lume_reject", "BIGINT"),
+    ("_lume_flow", "VARCHAR"),
+    ("_lume_source", "VARCHAR"),
+    ("_lume_row", "BIGINT"),
+    ("_lume_line", "BIGINT"),
+    ("_lume_reasons", "JSONB"),
+    ("_lume_values", "JSON"),
+)
+"""The columns of a table of rejects, the same for all flows, beside `RUN_COLUMN`: which of the run's rejects it is,
+the flow version, the source as in the table of loads, and what a file of rejects has, the values as one object."""
+REJECTS_REQUIRED = ("_lume_reject", "_lume_flow", "_lume_source", "_lume_reasons", "_lume_values")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
 _PART = r"(?:[A-Za-z_]|[^\x00-\x7F])(?:[A-Za-z0-9_$ -]|[^\x00-\x7F]){0,62}"
 _TABLE = re.compile(rf"{_PART}(\.{_PART})?")
@@ -140,6 +152,18 @@ def read_query(table: Table) -> DatabaseQuery:
     return source
 
 
+def read_rejects_table(table: Table) -> TableTarget:
+    """`rejects` as a table of its own, but for its `file`: `{ url_env = …, table = … }`. Raises `FlowError`."""
+    return TableTarget(_variable(table), _table_name(table), "append", (), table.flag("create"))
+
+
+def _table_name(table: Table) -> str:
+    name = table.text("table", pattern=_TABLE)
+    if any(len(part.encode()) > _LONGEST_NAME for part in name.split(".")):
+        raise FlowError(table.at("table"), f"has a name of more than {_LONGEST_NAME} bytes")
+    return name
+
+
 def read_table(table: Table) -> TableTarget:
     """`mapped` as a table of its own: `{ url_env = …, table = …, mode = … }`. Raises `FlowError`."""
     mode = table.choice("mode", _MODES, default=None)
@@ -151,15 +175,13 @@ def read_table(table: Table) -> TableTarget:
     key = tuple(table.scalars("key"))
     target = TableTarget(
         _variable(table),
-        table.text("table", pattern=_TABLE),
+        _table_name(table),
         mode,
         key,
         table.flag("create"),
         table.choice("on_violation", ("fail", "reject"), default="fail"),
     )
     table.no_more()
-    if any(len(part.encode()) > _LONGEST_NAME for part in target.table.split(".")):
-        raise FlowError(table.at("table"), f"has a name of more than {_LONGEST_NAME} bytes")
     if (mode == "upsert") != bool(key):
         raise FlowError(
             table.at("key"),

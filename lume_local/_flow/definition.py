@@ -107,6 +107,7 @@ class Flow:
     source: SourceSettings
     mapped: str | TableTarget
     rejects: str
+    rejects_table: TableTarget | None
     max_ratio: float | None
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...]
@@ -165,7 +166,8 @@ def read_definition(definition: Any) -> Flow:
     name, version = top.text("flow", pattern=NAME), top.text("version", pattern=VERSION)
     top.text("description", default="", longest=10_000)
     source = read_source(top.table("source"))
-    mapped, rejects = read_targets(top.table("target"), name, version, source.format)
+    targets = read_targets(top.table("target"), name, version, source.format)
+    mapped, rejects, table = targets.mapped, targets.rejects, targets.rejects_table
     if source.identity == CONTENT:
         check_is_own({"mapped": mapped, "rejects": rejects})
     rules = _rules(top, "rules", ("reject", "warn", "fail"))
@@ -178,9 +180,8 @@ def read_definition(definition: Any) -> Flow:
     )
     check_ever(mapped, [one.name for one in columns if one.ever])
     ratio = _ratio(top)
-    flow = Flow(
-        name, version, source, mapped, rejects, ratio, columns, rules, expect, seeds, sharding, definition
-    )
+    checks = (ratio, columns, rules, expect)
+    flow = Flow(name, version, source, mapped, rejects, table, *checks, seeds, sharding, definition)
     top.no_more()
     _no_twins("rules", [rule.name for rule in rules])
     _no_twins("expect", [rule.name for rule in (*rules, *expect)])

@@ -5,7 +5,9 @@ import re
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from lume_local._flow.databases import TableTarget, read_table
+from attrs import frozen
+
+from lume_local._flow.databases import TableTarget, read_rejects_table, read_table
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.store_urls import is_store_url
 
@@ -17,8 +19,22 @@ _REJECTED = {"excel": ".csv", "fixed": ".csv", "json": ".ndjson", "xml": ".ndjso
 _PLACEHOLDERS = ("data", "flow", "version", "run_id", "source_path")
 
 
-def read_targets(table: Table, flow: str, version: str, source_format: str) -> tuple[str | TableTarget, str]:
-    """What `mapped` and `rejects` are: templates, or a table. Raises `FlowError`."""
+@frozen
+class Targets:
+    """Where the rows go: to files, whose templates these are, or to a table.
+
+    Attributes:
+        rejects_table: takes the rejects, too: the file is what the server reads them from.
+    """
+
+    mapped: str | TableTarget
+    rejects: str
+    rejects_table: TableTarget | None = None
+
+
+def read_targets(table: Table, flow: str, version: str, source_format: str) -> Targets:
+    """What `mapped` and `rejects` are. Raises `FlowError`."""
+    rejects_table, table = _rejects_table(table)
     mapped_table = read_table(table.table("mapped")) if isinstance(table.values.get("mapped"), dict) else None
     templates = []
     # In the format of the source, they can be submitted again.
@@ -45,11 +61,30 @@ def read_targets(table: Table, flow: str, version: str, source_format: str) -> t
         templates.append(template)
     table.no_more()
     if mapped_table:
-        return mapped_table, templates[0]
+        if rejects_table and _place(mapped_table) == _place(rejects_table):
+            raise FlowError("target.rejects.table", "is the table of target.mapped: name another one")
+        return Targets(mapped_table, templates[0], rejects_table)
     mapped, rejects = (_spelled_plainly(template, flow, version) for template in templates)
     if mapped == rejects:
         raise FlowError("target.rejects", "is the same file as target.mapped: give it another name")
-    return templates[0], templates[1]
+    return Targets(templates[0], templates[1], rejects_table)
+
+
+def _rejects_table(table: Table) -> tuple[TableTarget | None, Table]:
+    """The table of the rejects, and the targets with the template of their file in its place."""
+    if not isinstance(table.values.get("rejects"), dict):
+        return None, table
+    own = table.table("rejects")
+    found, file = read_rejects_table(own), own.values.get("file")
+    if file is not None:
+        own.text("file", longest=4096)
+    own.no_more()
+    rest = {key: value for key, value in table.values.items() if key != "rejects"}
+    return found, Table(table.place, rest if file is None else rest | {"rejects": file})
+
+
+def _place(target: TableTarget) -> tuple[str, str]:
+    return target.url_env, target.table.lower()
 
 
 def _spelled_plainly(template: str, flow: str, version: str) -> str:

@@ -216,10 +216,9 @@ class RejectedApi:
         """The version that rows are replayed with: by default the newest one. Raises `Problem`."""
         flow = str(wanted.flow)
         if to is None:
-            known = self._flows.all(flow)
-            if not known:
+            to = await require_flow(self._flows.newest(flow))
+            if to is None:
                 raise Problem("flow-version-not-found", f"there is no version of a flow {flow!r}")
-            to = known[-1].ref
         if ":" not in to:
             to = f"{flow}:{to}"
         if to.rpartition(":")[0] != flow:

@@ -11,7 +11,9 @@ from attrs import evolve, field, frozen
 from lume_local._mapping.profile import SourceColumn
 from lume_local._mapping.proposal import LookupLine, Meaning
 from lume_local._mapping.target import TargetColumn
+from lume_local._mapping.text.rewrite import last_text
 from lume_local._samples.guess import Guess
+from lume_local._shared.words import counted
 
 _TRIMMED = "nullif(trim({column}), '')"
 _ORDERS = (("dmy", "the day first"), ("mdy", "the month first"))
@@ -109,9 +111,13 @@ def _choices(sql: str, group: str, choices: Sequence[tuple[str, str]]) -> Iterat
 def own_ways(sql: str) -> list[Way]:
     """The ways of a column that has an expression, its own first; others only if they differ in what values mean."""
     for cleaner in _CHOICES:
-        found = list(_choices(*cleaner))
-        if any(way.sql == sql for way in found):
-            return sorted(found, key=lambda way: way.sql != sql)
+        if (found := last_text(sql, cleaner[0].partition("(")[0])) is not None:
+            before, own, behind = found
+            several = list(_choices(f"{before}{{choice}}{behind}", *cleaner[1:]))
+            if any(way.key == own for way in several):
+                return sorted(several, key=lambda way: way.key != own)
+        elif sql == cleaner[0].replace("{choice}", ""):
+            return list(_choices(*cleaner))
     return [Way(sql)]
 
 
@@ -160,12 +166,12 @@ def decide(tried: Sequence[TriedWay], filled: int) -> Decided:
         return undecided
     if apart or open_.misfits < first.misfits:
         doubt = (
-            f"up to {second.misfits:,} values contradict {second.way.choice}, and {first.misfits:,} contradict "
-            f"{first.way.choice}: decide, or correct the file"
+            f"up to {counted(second.misfits, 'value')} {'contradicts' if second.misfits == 1 else 'contradict'} "
+            f"{second.way.choice}, and up to {first.misfits:,} {first.way.choice}: decide, or correct the file"
         )
     else:
-        words = " or ".join(sorted((first.way.choice, second.way.choice)))
-        doubt = f"no value decides between {words}: {open_.misfits:,} rows are rejected until you do"
+        rows = "1 row is" if open_.misfits == 1 else f"{open_.misfits:,} rows are"
+        doubt = f"{_undecided(first, second)}: {rows} rejected until you do"
     return evolve(undecided, doubts=[doubt])
 
 
@@ -175,11 +181,22 @@ def kept(tried: Sequence[TriedWay], own: Way) -> Decided:
     several = _alike(tried, own)
     least = min((one for one in several if one.way.choice), key=lambda one: one.misfits, default=mine)
     if least.misfits >= mine.misfits:
-        return Decided(own, mine.misfits, mine.misfits, readings=_readings(several) if own.key else [])
+        found = Decided(own, mine.misfits, mine.misfits, readings=_readings(several) if own.key else [])
+        others = [one for one in several if one.way.choice and one is not mine]
+        is_ambiguous = any(not one.way.choice and one.misfits > mine.misfits for one in several)
+        if own.choice and is_ambiguous and all(one.misfits == mine.misfits for one in others):
+            return evolve(
+                found, doubts=[f"{_undecided(mine, *others)}: the flow reads them with {own.choice}"]
+            )
+        return found
     best = [one.way.choice for one in several if one.way.choice and one.misfits == least.misfits]
     more = mine.misfits - least.misfits
     doubt = f"{more:,} rows more can be read with {' or '.join(best)}: decide"
     return Decided(own, mine.misfits, least.misfits, [], [doubt], _readings(several))
+
+
+def _undecided(*several: TriedWay) -> str:
+    return f"no value decides between {' and '.join(sorted(one.way.choice for one in several))}"
 
 
 def chosen(tried: Sequence[TriedWay], key: str) -> Decided | None:

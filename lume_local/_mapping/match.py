@@ -90,7 +90,10 @@ class Matches:
         for t, column in enumerate(self._target.columns):
             for s, other in enumerate(self._profile.columns):
                 share = passes.get((column.name, other.name))
-                if share is not None and share < 0.5 and folded(other.name) not in self._known[t]:
+                # What the values of an enumeration mean, its lookup says: the name says what it is.
+                own = {folded(column.name)} if "enum" in column.definition else set()
+                is_known = folded(other.name) in self._known[t] | own
+                if share is not None and share < 0.5 and not is_known:
                     self.likely[t][s] *= share
 
     def best(self) -> list[list[Match]]:

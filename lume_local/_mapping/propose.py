@@ -17,10 +17,11 @@ from lume_local._mapping.grades import Grade, at_most, worse
 from lume_local._mapping.match import Match, Matches
 from lume_local._mapping.profile import Profile, SourceColumn
 from lume_local._mapping.proposal import Choice
-from lume_local._mapping.readings import AS_IT_IS, Pair, Readings, Tester, TriedColumn, over_column
+from lume_local._mapping.readings import AS_IT_IS, Pair, PairRead, Readings, Tester, TriedColumn, over_column
 from lume_local._mapping.reasons import reasons
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
 from lume_local._mapping.text.rewrite import names_in, over_value
+from lume_local._shared.words import counted
 
 _TRIED = 0.2
 """How likely a pair has to be to be tried on the rows."""
@@ -124,6 +125,9 @@ class SampleProposal:
                 readings=reading.readings,
                 reading=reading.way.key or None,
             )
+        if not found.is_used and _is_named(column, match):
+            found = Grade.MEDIUM
+            doubts += _of_misfits(source, read)
         blank = self._profile.rows - source.facts.filled
         if column.definition.get("required") and source.facts.share < 1 and blank > 0:
             doubts.append(
@@ -252,6 +256,20 @@ def _is_settled(column: TargetColumn, made: Choice | None, decision: ColumnDecis
     if made is None or made.passes is None or decision.is_of_values:
         return False
     return made.lookup is not None or made.passes == 1 or "enum" not in column.definition
+
+
+def _is_named(column: TargetColumn, match: Match) -> bool:
+    """Whether the name alone says what the column is, whatever its values are: what to do about those is open."""
+    return match.is_alias or ("enum" in column.definition and match.pair.name.same)
+
+
+def _of_misfits(source: SourceColumn, read: PairRead | None) -> list[str]:
+    """What to do about values that the target refuses."""
+    if read is None or not read.decided.misfits:
+        return []
+    how = "correct the file or the expression" if read.entries is None else "fill in the lookup"
+    values = counted(source.facts.filled, "value")
+    return [f"{read.decided.misfits:,} of {values} do not pass the target's checks: {how}"]
 
 
 def _sql(column: TargetColumn, plain: str) -> str | None:

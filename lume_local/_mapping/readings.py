@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from attrs import evolve, field, frozen
 
+from lume_local._flow.aliases import folded
 from lume_local._flow.definition import quoted
 from lume_local._flow.fields import FlowError
 from lume_local._mapping import lookups
@@ -144,7 +145,8 @@ class Readings:
         members = column.definition.get("enum")
         if not members or not all(isinstance(one, str) for one in members):
             return None
-        return lookups.lookup(source.counts, members, is_wanted=is_wanted)
+        is_named = column.sql is None and folded(column.name) == folded(source.name)
+        return lookups.lookup(source.counts, members, is_wanted=is_wanted or is_named)
 
     def _corrected(
         self, column: TargetColumn, source: SourceColumn, given: Mapping[str, str | None]

@@ -9,6 +9,7 @@ import difflib
 import errno
 import logging
 import os
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,17 @@ def search(folder: Path, ref: str) -> tuple[list[tuple[Path, Flow]], str]:
         else:
             found += [(path, flow)] if flow.ref == ref else []
     return found, broken
+
+
+def versions(folder: Path, name: str) -> list[str]:
+    """The versions of a flow that the files of a folder define; files that can't be read are left out."""
+    found = list[str]()
+    with suppress(ConfigurationError):
+        for path in files(folder):
+            with suppress(ConfigurationError):
+                flow = read(path)
+                found += [flow.ref] if flow.name == name else []
+    return found
 
 
 def files(folder: Path) -> list[Path]:
@@ -188,6 +200,18 @@ class FlowRegistry:
                 return
         if broken and not found:
             raise UnknownFlow(f"{self._unknown(ref)}. A file there has a mistake: {broken}")
+
+    async def newest(self, name: str) -> str | None:
+        """The version of a flow that was registered last, with those in new files; None if there is none.
+
+        Raises `UnknownFlow` for a new file with a mistake.
+        """
+        if self._folder is not None:
+            for ref in await asyncio.to_thread(versions, self._folder, name):
+                if ref not in self._stored:
+                    await self._look_again(ref, self._folder)
+        known = self.all(name)
+        return known[-1].ref if known else None
 
     async def runnable(self, ref: str) -> tuple[Flow, str | None]:
         """The flow version for a run that is submitted now, and a note for that run. Raises `UnknownFlow`."""
@@ -332,10 +356,15 @@ class FlowRegistry:
         for other in reversed(self._stored):
             if other.startswith(flow) and other != ref:
                 compiled = self._stored[other].compiled
-                room -= len(compiled["sources"])
+                aliases = compiled.get("aliases", {})
+                names = [
+                    aliases[name.lower()]["names"] if name.lower() in aliases else [name]
+                    for name in compiled["sources"]
+                ]
+                room -= sum(map(len, names))
                 if room < 0:
                     break
-                found[other] = {"sources": list(compiled["sources"]), "delim": compiled["csv"]["delim"]}
+                found[other] = {"names": names, "delim": compiled["csv"]["delim"]}
         return found
 
     async def _compiled_anew(self, stored: StoredFlow) -> StoredFlow:

@@ -16,7 +16,9 @@ from typing import Protocol
 from attrs import frozen
 
 OPEN, REPLAYING, LOST = "open", "replaying", "lost"
-ENDS = ("mended", "replayed", "discarded", "superseded")
+TAKEN = ("mended", "replayed")
+"""The ends of rows that were accepted."""
+ENDS = (*TAKEN, "discarded", "superseded")
 STATES = (OPEN, REPLAYING, LOST, *ENDS)
 """`open` are rows that nothing happens to; `replaying` those of a replay that has not ended; `lost` are open rows
 whose rejects were removed, so that they can't be seen any more."""

@@ -9,6 +9,7 @@ from statistics import median
 from attrs import evolve, frozen
 
 from lume_async._base.elided import elided
+from lume_local._samples.headerless import is_headerless
 
 _FILLED = 0.8
 """The share of the usual number of filled cells from which on a row can be the header."""
@@ -35,6 +36,7 @@ class Start:
         comment: what comments begin with; empty if there are none.
         is_sure: whether the cells of the header are of another kind than those below.
         is_below_comments: whether nothing but comments and blank rows is above it.
+        is_row: whether it is a row as those below it: then there is no header.
     """
 
     row: int
@@ -42,12 +44,15 @@ class Start:
     comment: str = ""
     is_sure: bool = True
     is_below_comments: bool = False
+    is_row: bool = False
 
     @property
     def settings(self) -> dict[str, object]:
         """What `[source]` of a flow has of it."""
         found: dict[str, object] = {"comment": self.comment} if self.comment else {}
-        if self.row and not self.is_below_comments and self.contains:
+        if self.is_row:
+            found |= {"header": "none", "names": [f"column_{n}" for n in range(1, len(self.names) + 1)]}
+        elif self.row and not self.is_below_comments and self.contains:
             found["header"] = {"contains": self.contains}
         return found
 
@@ -63,7 +68,12 @@ class Start:
         asked = []
         if self.comment:
             asked.append(f"lines that begin with {self.comment!r} are skipped as comments: is that right?")
-        if "header" in self.settings:
+        if self.is_row:
+            asked.append(
+                "the first line looks like the rows below it, so it is taken for a row, and columns have numbers: "
+                "name them; if it is the header, remove header and names"
+            )
+        elif "header" in self.settings:
             shown = elided(", ".join(map(repr, self.names[:5])), 200) + (", …" if len(self.names) > 5 else "")
             unsure = "" if self.is_sure else ", though it looks like the rows below it"
             asked.append(
@@ -79,7 +89,12 @@ def start_of_lines(lines: Sequence[str], delim: str) -> Start:
     with suppress(csv.Error):
         record = next((row for row in csv.reader(lines, delimiter=delim) if any(row)), [])
     has_line_ends = any("\n" in cell or "\r" in cell for cell in record)
-    if "header" in start.settings and has_line_ends and len(record) >= _FILLED * len(start.names):
+    if (
+        start.row
+        and "header" in start.settings
+        and has_line_ends
+        and len(record) >= _FILLED * len(start.names)
+    ):
         return evolve(start, row=0, names=record)  # a header of several lines
     return start
 
@@ -109,7 +124,8 @@ def start_of(rows: Sequence[Sequence[str]], lines: Sequence[str] = ()) -> Start:
     # A line of delimiters alone is a row to the engine, with nothing in it.
     above = zip(lines[:found], is_comment, strict=False)
     is_below_comments = bool(comment) and all(skipped or not line.strip(" \r\n") for line, skipped in above)
-    return Start(found, names, comment, is_sure, is_below_comments)
+    is_row = found == first and is_headerless([row for row, count in zip(rows, filled, strict=True) if count])
+    return Start(found, names, comment, is_sure, is_below_comments, is_row)
 
 
 def _comment_mark(rows: Sequence[Sequence[str]], lines: Sequence[str]) -> str:

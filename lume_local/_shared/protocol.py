@@ -46,9 +46,10 @@ class Execute:
     spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, `shards` if their number is given, and the
     `kind` of a cluster; `content` is the digest of the source that the run was submitted for, if nothing else may be
     read; `mends` is how many rejects the run has whose corrected rejects this one reads, None if it reads none, and
-    `mended` reads those rejects, if they can still be read (as the fields of a `Read`); `is_replay` is set if the
-    source has rejects of other runs as they were; `earlier` is where the values are that no row may repeat (see
-    `targets.earlier_values`).
+    `mended` reads those rejects, if they can still be read (as the fields of a `Read`), of which `taken` is the set
+    of those that were accepted already, as text; `is_replay` is set if the source has rejects of other runs as they
+    were; `rejects_table` is the place of a table that gets the rejects, too; `earlier` is where the values are that
+    no row may repeat (see `targets.earlier_values`).
     """
 
     run_id: str
@@ -67,6 +68,8 @@ class Execute:
     mends: int | None = None
     earlier: Json | None = None
     mended: Json | None = None
+    taken: str | None = None
+    rejects_table: Json | None = None
     is_replay: bool = False
 
 
@@ -166,7 +169,8 @@ class Propose:
 
     Attributes:
         target: see `_mapping.target`.
-        samples: files, each as `{"path": …, "shown": …, "source": …}`; the last one, how to read it, may be missing.
+        samples: files, each as `{"path": …, "shown": …, "source": …}`; the last one, how to read it, may be missing;
+            or there are `encoding` and `delim` instead, to be guessed no more.
         suggestions: of a program, each as `{"target": …, "sources": […], "sql": …}`.
         choices: what a person has decided about target columns (see `_mapping.decisions`).
         inline: whether lookups are written into the flow, and not as seed files.

@@ -74,6 +74,19 @@ def confine_place(connection: DuckDBPyConnection, place: Path, job: Execute) -> 
     )
 
 
+def confine_folder(connection: DuckDBPyConnection, folder: Path) -> None:
+    """From here on the connection reaches what is in a folder of a run and nothing else: for copying rows there."""
+    configure(
+        connection,
+        "memory_limit='256MB'",
+        "threads=1",
+        f"temp_directory={text(str(folder / 'copy-spill'))}",
+        f"allowed_directories=[{allowed([folder])}]",
+        "enable_external_access=false",
+        "lock_configuration=true",
+    )
+
+
 def confine_check(connection: DuckDBPyConnection) -> None:
     """From here on the connection reaches no file at all: for trying the expressions of a flow."""
     configure(

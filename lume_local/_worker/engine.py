@@ -15,6 +15,8 @@ from lume_local._shared.no_links import Relinked
 from lume_local._shared.protocol import Json
 from lume_local._worker.connection import words_of
 from lume_local._worker.for_ledger import for_ledger
+from lume_local._worker.outputs.reject_rows import reject_rows
+from lume_local._worker.outputs.row_json import Broken
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.seeds import check_seeds
 from lume_local._worker.sources.formats.names import changes, noted
@@ -238,6 +240,8 @@ def check_targets(context: Context) -> None:
             raise RunFailed(f"{name} is the same file as {other}: {target.location}; name another one")
     for part in ("mapped", "rejects"):
         context.targets[part].check()
+    if context.rejects_table is not None:
+        context.rejects_table.check()
     if context.earlier is not None:
         context.earlier.check()
 
@@ -260,8 +264,11 @@ def publish(
     try:
         for part, target in context.targets.items():
             if part == "mapped" or metrics["rows_rejected"]:
-                record["steps"].append(target.prepare(build(part), partial(begin, context.folder)))
+                built = build(part)
+                record["steps"].append(target.prepare(built, partial(begin, context.folder)))
                 record["target_locations"][part] = target.location
+                if part == "rejects":
+                    _prepare_table(context, record, built)
             else:
                 record["steps"] += targets.vacate(part, context.job.rejects, context.job.run_id)
         commit(context.folder, record)
@@ -272,3 +279,16 @@ def publish(
         raise
     targets.publish(record, context.folder)
     return record
+
+
+def _prepare_table(context: Context, record: dict[str, Any], built: Path) -> None:
+    """The rejects, in the file `built`, for the table that gets them, too, if there is one. Raises `TargetError`."""
+    table = context.rejects_table
+    if table is None:
+        return
+    try:
+        rows = reject_rows(built, context.flow, record["metrics"], table.source)
+    except Broken as error:
+        raise AccountOpen(f"the rejects that were written can't be read (a bug in lume): {error}") from error
+    record["steps"].append(table.prepare(rows, partial(begin, context.folder)))
+    record["target_locations"]["rejects_table"] = table.location

@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._shared.protocol import Execute, Json, read_job
-from lume_local._shared.row_set import as_text
+from lume_local._shared.row_set import as_text, of_text
 from lume_local._worker.reject_index import reasons_of, records_of
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.sources.mending.mended_rows import rows_of_rejects
 from lume_local._worker.sources.read import Intake
+
+_BEFORE = "was accepted before, in other corrected rejects or by a replay, and is processed once more"
+_SAME = "is the same reject as an earlier row of this file"
 
 
 def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str, Any]) -> Json:
@@ -16,7 +19,8 @@ def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str
 
     - `reasons`: which of the rejects have which reason; of a replay, which of its records (see `reject_index`), and
       which of them were `rejected`.
-    - `mended`: of corrected rejects, which of the rejects of their run are in this source.
+    - `mended`: of corrected rejects, which of the rejects of their run are in this source. Those that are processed
+      more than once are warned of in `metrics`.
     """
     found: Json = {}
     if job.is_replay:
@@ -25,5 +29,14 @@ def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str
     elif metrics["rows_rejected"]:
         found["reasons"] = reasons_of(rejects, metrics)
     if job.mended is not None:
-        found["mended"] = as_text(rows_of_rejects(read_job(job.mended), intake.identities))
+        mended = rows_of_rejects(read_job(job.mended), intake.corrected)
+        found["mended"] = as_text(mended)
+        metrics["warnings"] |= _twice(intake, mended & of_text(job.taken) if job.taken else 0)
     return found
+
+
+def _twice(intake: Intake, taken: int) -> dict[str, int]:
+    """Warnings about rejects that would be in the output more than once."""
+    known = [one for one in intake.corrected.rows if any(one)]
+    counts = {_BEFORE: taken.bit_count(), _SAME: len(known) - len(set(known))}
+    return {warning: count for warning, count in counts.items() if count}

@@ -18,6 +18,7 @@ from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.read import Intake
 from lume_local._worker.sources.source import Pause, Source, no_pause
 from lume_local._worker.statements import Statements
+from lume_local._worker.targets.database_target import DatabaseTarget
 from lume_local._worker.targets.earlier_values import EarlierValues
 from lume_local._worker.targets.target import Target
 from lume_local._worker.targets.target_kinds import target_of
@@ -81,6 +82,11 @@ def _targets(context: "Context") -> dict[str, Target]:
     return {part: target_of(part, place, context.job.run_id) for part, place in places.items()}
 
 
+def _rejects_table(context: "Context") -> DatabaseTarget | None:
+    job = context.job
+    return None if job.rejects_table is None else DatabaseTarget("rejects", job.rejects_table, job.run_id)
+
+
 def _earlier(context: "Context") -> EarlierValues | None:
     job = context.job
     return (
@@ -97,6 +103,7 @@ class Context:
         enter: called with the name of each stage that begins, and the number of rows of the stage before.
         pause: called often while Python reads the source; raises if the run is to stop.
         targets: in the order in which they are published.
+        rejects_table: gets the rejects besides their file.
         earlier: the values of earlier runs that no row may repeat, if they are not in the target's table.
     """
 
@@ -106,6 +113,7 @@ class Context:
     pause: Pause = no_pause
     source: Source = field(init=False, default=Factory(_source, takes_self=True))
     targets: dict[str, Target] = field(init=False, default=Factory(_targets, takes_self=True))
+    rejects_table: DatabaseTarget | None = field(init=False, default=Factory(_rejects_table, takes_self=True))
     earlier: EarlierValues | None = field(init=False, default=Factory(_earlier, takes_self=True))
 
     @property

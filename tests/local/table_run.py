@@ -13,6 +13,7 @@ from local.flows import people
 from local.one_run import carried_out
 
 from lume_local._flow.definition import Flow, read_definition
+from lume_local._runs.sources.run_paths import _rejects_table
 from lume_local._shared.protocol import Execute
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
@@ -85,7 +86,10 @@ def job_of(
             "source_path": source_path,
         }
     rejects = {"kind": "file", "path": str(folder / "rejects.csv")}
-    return Execute(run_id, compiled, place, str(folder / "run"), mapped, rejects, "1GB", 2)
+    table = _rejects_table(flow, source_path)
+    return Execute(
+        run_id, compiled, place, str(folder / "run"), mapped, rejects, "1GB", 2, rejects_table=table
+    )
 
 
 def execute(flow: Flow, folder: Path, run_id: str = "run_1", source_path: str = "b1") -> dict[str, Any]:

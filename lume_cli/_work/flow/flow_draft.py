@@ -69,7 +69,7 @@ def _source(sample: Sample) -> list[str]:
         lines.append(f"members = {_basic(sample.source['members'])}")
     lines += [
         f"{key} = {_toml(sample.source[key])}"
-        for key in ("csv", "json", "xml", "excel", "header", "comment")
+        for key in ("csv", "json", "xml", "excel", "header", "names", "comment")
         if key in sample.source
     ]
     if sample.footer:

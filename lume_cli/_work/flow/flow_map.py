@@ -22,6 +22,8 @@ async def proposal(
     name: str | None,
     references: str | None,
     suggest: Path | None,
+    encoding: str | None,
+    delim: str | None,
 ) -> ProposedFlow:
     """The proposal; a flow version is fetched from the server. Raises `click.ClickException`."""
     wanted: str | dict[str, object] = target
@@ -35,6 +37,8 @@ async def proposal(
             flow=name,
             references=references,
             suggest=suggest,
+            encoding=encoding,
+            delim=delim,
         )
     except FlowError as error:
         raise click.ClickException(

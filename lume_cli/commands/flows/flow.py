@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lume_cli._options import GlobalOptions, output_options
+from lume_cli._options import GlobalOptions, output_options, sample_options
 from lume_cli.commands.flows import flow_map, flow_versions
 
 
@@ -100,26 +100,10 @@ def try_(options: GlobalOptions, *, file: Path, sample: Path, limit: int, watch:
     )
 
 
-def _delimiter(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    """Accept `tab` and `\\t`, since a tab is hard to type in a shell."""
-    delim = "\t" if value in ("tab", "\\t") else value
-    if delim is not None and (len(delim) != 1 or not delim.isascii() or delim in '"\r\n'):
-        raise click.BadParameter("must be one ASCII character other than the quote and line ends; or: tab")
-    return delim
-
-
 @command.command("init", short_help="Write a flow file from a sample.")
 @click.argument("sample", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", metavar="NAME", help="Name of the flow; default: the sample's name.")
-@click.option(
-    "--encoding", metavar="NAME", help="Encoding of a CSV sample, such as cp1252; default: guessed."
-)
-@click.option(
-    "--delim",
-    metavar="CHARACTER",
-    callback=_delimiter,
-    help="Delimiter of a CSV sample, such as ';' or tab; default: guessed.",
-)
+@sample_options
 @click.option(
     "-o",
     "--output",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lume_cli._options import GlobalOptions, Utf8, file_options
+from lume_cli._options import GlobalOptions, Utf8, file_options, sample_options
 
 
 @click.command("map", short_help="Propose how samples become a target.")
@@ -28,6 +28,7 @@ from lume_cli._options import GlobalOptions, Utf8, file_options
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A program that suggests source columns, too: JSON in, JSON out.",
 )
+@sample_options
 @click.option(
     "-o",
     "--output",
@@ -48,6 +49,8 @@ def command(
     name: str | None,
     references: str | None,
     suggest: Path | None,
+    encoding: str | None,
+    delim: str | None,
     output: str | None,
     as_json: bool,
     force: bool,
@@ -73,7 +76,7 @@ def command(
     into = None if output is None else flow_write.target_of(output)
 
     async def work() -> int:
-        found = await flow_map.proposal(session, target, samples, name, references, suggest)
+        found = await flow_map.proposal(session, target, samples, name, references, suggest, encoding, delim)
         session.say.text("\n".join(summary(found)))
         if into is not None:
             flow_map.write(session, found, into, samples, force=force)

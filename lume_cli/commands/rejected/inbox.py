@@ -19,7 +19,8 @@ def command(options: GlobalOptions, *, flow: str | None, since: float | None) ->
     """Print the open rejected rows of all runs, or of those of FLOW, by flow and reason.
 
     A rejected row is open until it is mended (`lume resubmit`), replayed (`lume replay`) or discarded (`lume
-    discard`), or until its whole source is read again. A row may have several reasons.
+    discard`), or until its whole source is read again. A row may have several reasons. NEW rows were rejected since
+    yesterday (--since), and CLOSED ones are open no more since then: some of the new ones, too.
 
     \b
     lume inbox

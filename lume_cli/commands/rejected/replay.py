@@ -54,6 +54,11 @@ def command(
         raise click.UsageError(
             f"FLOW is a name without a version: lume replay {flow.partition(':')[0]} --to {flow}"
         )
+    if to is not None and to.endswith(".toml"):
+        raise click.UsageError(
+            f"--to is a version, not a file: `lume flow register {to}`, or put the file into the server's folder of "
+            f"flows; then name its version, such as --to {flow}:v2"
+        )
     session = CommandSession(options, "ids")
     replaying = Replaying(session, waiting)
 

@@ -34,6 +34,25 @@ def calls(sql: str, function: str) -> bool:
     return any(one.lower() == function and other == "(" for one, other in pairwise(tokens))
 
 
+def last_text(sql: str, function: str) -> tuple[str, str, str] | None:
+    """The text that is the last of several arguments in the only call of a function: what is before and behind it.
+
+    None if there is no such call.
+    """
+    tokens = _TOKEN.findall(sql)
+    solid = [n for n, token in enumerate(tokens) if not token.isspace()]
+    words = [tokens[n] for n in solid]
+    begins = [n for n, two in enumerate(pairwise(words)) if (two[0].lower(), two[1]) == (function, "(")]
+    depth = 0
+    for n in range(begins[0] + 1, len(words)) if len(begins) == 1 else ():
+        depth += (words[n] == "(") - (words[n] == ")")
+        if depth == 0:
+            is_text = words[n - 2] == "," and words[n - 1].startswith("'")
+            before, behind = "".join(tokens[: solid[n - 2]]), "".join(tokens[solid[n] :])
+            return (before, words[n - 1][1:-1], behind) if is_text else None
+    return None
+
+
 def renamed(sql: str, names: Mapping[str, str]) -> str:
     """The expression with other names for some source columns that it reads."""
     spelled = {quoted(old): quoted(new) for old, new in names.items()}

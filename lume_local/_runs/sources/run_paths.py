@@ -6,6 +6,7 @@ from pathlib import Path
 
 from attrs import asdict, evolve
 
+from lume_local._flow.databases import REJECTS_REQUIRED, REJECTS_TABLE
 from lume_local._flow.definition import Flow
 from lume_local._flow.places import SUFFIXES
 from lume_local._flow.sharding import SHARD_BYTES
@@ -13,6 +14,7 @@ from lume_local._flow.source_settings import CONTENT
 from lume_local._flow.store_urls import is_store_url
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
+from lume_local._runs.ledger import TAKEN, RowFilter
 from lume_local._runs.read_jobs import read_output
 from lume_local._runs.records import StoredRun
 from lume_local._runs.sources.paths import PathRefused, Roots, filled, stored
@@ -30,6 +32,7 @@ from lume_local._runs.store import Store
 from lume_local._shared.commit import FILE, hand_over
 from lume_local._shared.folders import PARTS, scratch, scratch_of
 from lume_local._shared.protocol import MEMORY_LIMIT, THREADS, Execute, Json
+from lume_local._shared.row_set import as_text
 
 _POOL = {"url": "pool", "shard_bytes": SHARD_BYTES}
 """The engine of flows with `[engine]` on a server without an engine."""
@@ -88,6 +91,7 @@ class RunPaths:
             folder=str(self.folder(run.run_id)),
             mapped=mapped,
             rejects=rejects,
+            rejects_table=_rejects_table(flow, batch),
             memory_limit=MEMORY_LIMIT,
             threads=THREADS,
             seeds=seeds,
@@ -96,6 +100,7 @@ class RunPaths:
             content=content,
             mends=None if parent is None else parent.metrics.get("rows_rejected"),
             mended=None if parent is None else await self._mended(parent),
+            taken=None if parent is None else await self._taken(parent),
             is_replay=await self._runs.ledger.is_replay(run.run_id),
             earlier=await self._earlier(flow, batch),
         )
@@ -114,6 +119,15 @@ class RunPaths:
         flow = self._flows.parsed(parent.flow_version)
         job = read_output(parent, flow, "rejects", identity or "", limit=1)
         return asdict(evolve(job, path=self._roots.output(job.path)))
+
+    async def _taken(self, parent: StoredRun) -> str:
+        """The rejects of a run that were accepted already, corrected or replayed, as a set."""
+        rows = 0
+        for state in TAKEN:
+            wanted = RowFilter(run_id=parent.run_id, state=state)
+            for one in await self._runs.ledger.rows(wanted, 0, 1):
+                rows |= one.rows
+        return as_text(rows)
 
     async def _earlier(self, flow: Flow, batch: str) -> Json | None:
         """The values that no row of a run may repeat, if they are not in a table (see `EarlierValues`)."""
@@ -227,6 +241,14 @@ class RunPaths:
             url = stored(self._roots, filled(template, values), "target")
             return {"kind": "s3" if url.startswith("s3:") else "store", "url": _named(url)}
         return {"kind": FILE, "path": _named(str(self._roots.target(template, values)))}
+
+
+def _rejects_table(flow: Flow, batch: str) -> Json | None:
+    if flow.rejects_table is None:
+        return None
+    about = {"columns": list(map(list, REJECTS_TABLE)), "required": list(REJECTS_REQUIRED), "part": "rejects"}
+    named = {"flow": flow.name, "source_path": batch}
+    return {"kind": "database", **asdict(flow.rejects_table), **about, **named}
 
 
 def _named(place: str) -> str:

@@ -300,7 +300,7 @@ def _databases(job: Job) -> Collection[str] | None:
     places: tuple[Json, ...] = ()
     match job:
         case Execute():
-            places = (job.source, job.mapped, job.rejects)
+            places = (job.source, job.mapped, job.rejects, job.rejects_table or {})
         case Look():
             places = (job.source,)
         case Propose():

@@ -50,7 +50,7 @@ def compile_flow(
         for one in flow.columns
     ]
     where = judge.expression("source.where", flow.source.where) if flow.source.where else None
-    reads = [(f"columns.{column.name}.sql", one) for column, one in zip(flow.columns, judged, strict=True)]
+    reads = [(_place(flow, column), one) for column, one in zip(flow.columns, judged, strict=True)]
     reads += [("source.where", where)] if where else []
     _check_aliases(flow, reads)
     sources, respelled = _sources(reads)
@@ -149,6 +149,12 @@ def _where_checks(where: Expression | None) -> list[RowCheck]:
 def _check_is_condition(place: str, given: str) -> None:
     if given not in ("BOOLEAN", '"NULL"'):
         raise FlowError(place, f"must be a condition (true or false), but is of type {given}")
+
+
+def _place(flow: Flow, column: Column) -> str:
+    """Where a flow says what a column is read from."""
+    written, place = flow.definition["columns"][column.name], f"columns.{column.name}"
+    return next((f"{place}.{key}" for key in ("sql", "from") if key in written), place)
 
 
 def _check_aliases(flow: Flow, judged: list[tuple[str, Expression]]) -> None:

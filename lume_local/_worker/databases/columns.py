@@ -97,7 +97,7 @@ def no_table(load: Load, where: str, types: Types, near: str | None = None) -> D
     """The error for a missing table; `near` is one whose name differs only in case."""
     return DatabaseTrouble(
         f"there is no table {load.table} in {where}{f' (there is {near})' if near else ''}: set create = true in "
-        f"target.mapped, or create it, for example {create_table(load, types).replace(' IF NOT EXISTS', '', 1)}"
+        f"target.{load.part}, or create it, for example {create_table(load, types).replace(' IF NOT EXISTS', '', 1)}"
     )
 
 

@@ -60,6 +60,7 @@ class Load:
         required: the columns that are never NULL.
         ever: the columns of which no value may be in the table already.
         on_violation: `fail`, or `reject`: rows that a constraint refuses are left out.
+        part: of the run: `mapped` or `rejects`, each of which is a load of its own.
     """
 
     url_env: str
@@ -74,6 +75,12 @@ class Load:
     required: list[str] = Factory(list)
     ever: list[str] = Factory(list)
     on_violation: str = "fail"
+    part: str = "mapped"
+
+    @property
+    def claim(self) -> str:
+        """What the table of loads has of a load that was done, under the name of the run."""
+        return self.run_id if self.part == "mapped" else f"{self.run_id}/{self.part}"
 
     @property
     def names(self) -> list[str]:

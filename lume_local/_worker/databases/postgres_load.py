@@ -178,7 +178,7 @@ class PostgresLoader:
             f"INSERT INTO {self._loads} (run_id, flow, source_path, target) VALUES (%s, %s, %s, %s) "
             "ON CONFLICT (run_id) DO NOTHING"
         )
-        claimed = connection.execute(sent(claim), [load.run_id, load.flow, load.source_path, load.table])
+        claimed = connection.execute(sent(claim), [load.claim, load.flow, load.source_path, load.table])
         if not claimed.rowcount:
             self.close()
             return None

@@ -31,6 +31,8 @@ _SAME = {
     "DOUBLE": ("double precision",),
     "BOOLEAN": ("boolean",),
     "VARCHAR": ("text", "character varying", "citext"),
+    "JSON": ("json", "jsonb", "text", "character varying"),
+    "JSONB": ("jsonb", "json", "text", "character varying"),
     "UUID": ("uuid", "text", "character varying"),
     "DATE": ("date",),
     "TIME": ("time without time zone",),
@@ -77,7 +79,7 @@ class PostgresTypes:
             return sql_type not in _SAME and _holds(given, _numeric(sql_type))
         if given in _INTEGERS:
             return sql_type in _LEAST and _INTEGERS.index(given) >= _INTEGERS.index(_LEAST[sql_type])
-        if given in _JSON or given.endswith("[]"):
+        if (given in _JSON and sql_type not in ("JSON", "JSONB")) or given.endswith("[]"):
             return sql_type == "VARCHAR"
         plain = "character varying" if given.startswith("character varying(") else given
         return plain in _SAME.get(sql_type, ())

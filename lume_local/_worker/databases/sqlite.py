@@ -3,13 +3,15 @@
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from math import isfinite
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from attrs import define
 
 from lume_local._flow.databases import RUN_COLUMN, with_parameter
 from lume_local._flow.definition import quoted
@@ -26,6 +28,7 @@ from lume_local._worker.databases.database import (
     DatabaseTrouble,
     DatabaseUrl,
     Load,
+    Loader,
     Refused,
     Row,
     check_all,
@@ -58,7 +61,7 @@ def connect(url: DatabaseUrl, mode: str) -> sqlite3.Connection:
     if mode != "rwc" and not Path(url.path).is_file():
         raise DatabaseTrouble(
             f"there is no SQLite file {url.path}, which {url.env} names: create it (sqlite3 {url.path} VACUUM); with "
-            "create = true in target.mapped a run creates file and table"
+            "create = true a run creates file and table"
         )
     with sqlite_errors(url, f"{url.shown} ({url.env}) can't be opened"):
         connection = sqlite3.connect(
@@ -133,12 +136,27 @@ def _as_text(value: Any) -> str | None:
     return format(Decimal(number), "f") if "e" in number and isfinite(value) else number
 
 
-class SqliteLoader:
-    """See `Loader`. The transaction keeps other writers away from the file, for as long as the load lasts."""
+@define
+class _Transaction:
+    """What keeps other writers away from the file, for as long as the loads of a run last."""
 
-    def __init__(self, url: DatabaseUrl, load: Load) -> None:
+    connection: sqlite3.Connection
+    is_committed: bool = False
+
+
+class SqliteLoader:
+    """See `Loader`.
+
+    Args:
+        beside: loads whose transactions are open: with one of the same run and file it shares that, as neither
+            could wait for the other. It is committed, or undone, as a whole.
+    """
+
+    def __init__(self, url: DatabaseUrl, load: Load, beside: Iterable[Loader] = ()) -> None:
         self._url, self._load = url, load
-        self._connection: sqlite3.Connection | None = None
+        others = (one for one in beside if isinstance(one, SqliteLoader) and one._load.run_id == load.run_id)
+        self._shared = next((one._transaction for one in others if one._url.path == url.path), None)
+        self._transaction: _Transaction | None = None
 
     def check(self) -> None:
         """The table has the flow's columns, and a unique index for an upsert; there is a table of loads."""
@@ -225,8 +243,10 @@ class SqliteLoader:
     def _claimed(self) -> sqlite3.Connection | None:
         """The transaction, begun by the claim; None if the load was done before. No other writes to the file."""
         load = self._load
-        self._connection = connection = connect(self._url, "rwc" if load.create else "rw")
-        connection.execute("BEGIN IMMEDIATE")
+        self._transaction = self._shared or _Transaction(connect(self._url, "rwc" if load.create else "rw"))
+        connection = self._transaction.connection
+        if not connection.in_transaction:
+            connection.execute("BEGIN IMMEDIATE")
         if load.create:
             connection.execute(create_table(load, SqliteTypes()))
             connection.execute(_LOADS)
@@ -234,7 +254,7 @@ class SqliteLoader:
         claimed = connection.execute(
             "INSERT INTO _lume_loads (run_id, flow, source_path, target) VALUES (?, ?, ?, ?) "
             "ON CONFLICT (run_id) DO NOTHING",
-            [load.run_id, load.flow, load.source_path, load.table],
+            [load.claim, load.flow, load.source_path, load.table],
         )
         if not claimed.rowcount:
             self.close()
@@ -295,16 +315,18 @@ class SqliteLoader:
 
     def commit(self) -> None:
         """The load is there for all to see."""
-        assert self._connection is not None
-        with sqlite_errors(self._url, f"{self._url.shown} can't commit"):
-            self._connection.execute("COMMIT")
+        assert self._transaction is not None
+        if not self._transaction.is_committed:
+            with sqlite_errors(self._url, f"{self._url.shown} can't commit"):
+                self._transaction.connection.execute("COMMIT")
+            self._transaction.is_committed = True
         self.close()
 
     def close(self) -> None:
         """What was not committed is undone."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._transaction is not None:
+            self._transaction.connection.close()
+            self._transaction = None
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from lume_local._flow.definition import INTEGERS, quoted
 _TOO_LARGE = ("UBIGINT", "HUGEINT")
 _EXACT_DIGITS = 15
 """Of a double, which is what a column of numbers makes of a fraction."""
-_TEXTS = ("VARCHAR", "UUID")
+_TEXTS = ("VARCHAR", "UUID", "JSON", "JSONB")
 _TIMES = ("DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ")
 
 

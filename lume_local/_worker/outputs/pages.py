@@ -173,7 +173,7 @@ def opened(job: Read, path: Path) -> Iterator[OutputRows]:
 
 
 def _reasons(job: Read) -> Reasons | None:
-    return Reasons(job.reasons, _spelling(job)) if job.is_rejects else None
+    return Reasons(job.reasons, spelling_of(job)) if job.is_rejects else None
 
 
 def _written(job: Read, rows: OutputRows, file: str) -> ArrowFile:
@@ -238,7 +238,7 @@ def _page(items: list[bytes], position: str | None, row: int, file: str) -> Rows
     return RowsPage((b"[" + b",".join(items) + b"]").decode(), position, row, file)
 
 
-def _spelling(job: Read) -> Callable[[str], str]:
+def spelling_of(job: Read) -> Callable[[str], str]:
     """How the file writes a reason: without a quote it can hold no delimiter, and no character of other encodings."""
     if not job.path.lower().endswith(".csv"):
         return str

@@ -57,7 +57,8 @@ def make_proposal(job: Propose) -> Proposed | Refused:
 def _read(given: Mapping[str, Any]) -> Iterator[Read]:
     """A sample: read as the request says, else as it looks."""
     path, name = Path(given["path"]), given["shown"]
-    seen = read_sample(path, Access(_open_here, sample_parts, unpack_member))
+    opening = Access(_open_here, sample_parts, unpack_member)
+    seen = read_sample(path, opening, given.get("encoding"), given.get("delim"))
     settings = _settings(seen, given.get("source"))
     with opened(path, name, settings, [column.source for column in seen.columns], ROWS) as sample:
         words = set(settings.get("null", ()))

@@ -118,6 +118,19 @@ def is_utf8(data: bytes) -> bool:
     return True
 
 
+def is_utf8_beyond_ascii(path: Path, pause: Callable[[], None]) -> bool:
+    """Whether a file is UTF-8 and not only ASCII: letters of other encodings are hardly ever so."""
+    decoder, beyond = codecs.getincrementaldecoder("utf-8")(), False
+    try:
+        for block in blocks(path, pause):
+            decoder.decode(block)
+            beyond = beyond or not block.isascii()
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return beyond
+
+
 def is_utf8_name(encoding: str) -> bool:
     """Whether a file in this encoding can be read as it is."""
     return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii")

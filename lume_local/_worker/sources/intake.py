@@ -204,6 +204,24 @@ class Copy:
             self._file.close()
 
 
+Identity = tuple[str, str, str]
+"""Of a reject its file (of several), the number of the row and that of the line, as texts: one of these is empty."""
+
+
+@define
+class CorrectedRows:
+    """What is noted of corrected rejects.
+
+    Attributes:
+        rows: which rejects they are, in their order; unknown ones are empty.
+        lacking: for each name that the flow reads of objects, and that a table made of them has no column for, how it
+            may be spelled.
+    """
+
+    rows: list[Identity] = field(factory=list, repr=False)
+    lacking: dict[str, list[str]] = field(factory=dict)
+
+
 @frozen
 class Reading:
     """One file that is being read.
@@ -216,7 +234,7 @@ class Reading:
         malformed: takes what can't be a row.
         is_beginning: whether the source begins with it: only there are magic bytes and a BOM recognized.
         is_end: whether the source ends with it: only there is a footer.
-        identities: takes which rejects the records of corrected ones are, if that is to be known.
+        corrected: takes what is to be known of corrected rejects, if it is.
     """
 
     connection: DuckDBPyConnection
@@ -229,4 +247,4 @@ class Reading:
     pause: Pause
     is_beginning: bool = True
     is_end: bool = True
-    identities: list[tuple[str, str, str]] | None = None
+    corrected: CorrectedRows | None = None

@@ -10,7 +10,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_async._base.elided import elided
 from lume_local._shared import magic
-from lume_local._worker.sources.files import is_utf8_name, recode
+from lume_local._worker.sources.files import is_utf8_beyond_ascii, is_utf8_name, recode
 from lume_local._worker.sources.formats.json import read_json
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.parquet import read_parquet
@@ -18,11 +18,11 @@ from lume_local._worker.sources.formats.records.fixed import read_fixed
 from lume_local._worker.sources.formats.records.xml import read_xml
 from lume_local._worker.sources.formats.sheets.excel import OpenSheet, opened_sheets, read_excel
 from lume_local._worker.sources.formats.text.csv import read_csv
-from lume_local._worker.sources.formats.text.encoding import refuse_other_encoding
-from lume_local._worker.sources.intake import Account, Malformed, Reading
+from lume_local._worker.sources.formats.text.encoding import refuse_other_encoding, warning_of_utf8
+from lume_local._worker.sources.intake import Account, CorrectedRows, Malformed, Reading
 from lume_local._worker.sources.mending.mended import as_saved
 from lume_local._worker.sources.mending.mended_book import DELIM, as_csv
-from lume_local._worker.sources.mending.mended_rows import Identity, note_others
+from lume_local._worker.sources.mending.mended_rows import note_others
 from lume_local._worker.sources.mending.resent import BEGINNING, OF_REJECTS, delim_of_rejects
 from lume_local._worker.sources.mending.resent_objects import read_resent_objects
 from lume_local._worker.sources.places.query_source import read_rows
@@ -59,13 +59,13 @@ class Intake:
     """A source that was split.
 
     Attributes:
-        identities: of corrected rejects, in their order; empty if they were not asked for.
+        corrected: what corrected rejects are; empty if that was not asked for.
     """
 
     layout: Layout
     account: Account
     malformed: AllMalformed
-    identities: list[Identity] = field(factory=list, repr=False)
+    corrected: CorrectedRows = field(factory=CorrectedRows)
 
 
 def read_source(
@@ -80,35 +80,35 @@ def read_source(
     """Split the files. Raises `SourceError`, and whatever `pause` raises, which is called every few megabytes.
 
     Args:
-        is_mended: whether they are corrected rejects whose identities are needed.
+        is_mended: whether they are corrected rejects of which it has to be known what they are.
     """
     readings, layouts = list[Reading](), list[Layout]()
-    identities = list[Identity]()
+    corrected = CorrectedRows()
     for n, file in enumerate(files):
         own = folder
         if len(files) > 1:
             own = folder / f"file{n}"
             own.mkdir()
         about = (file.path, file.shown, flow, own, Account(file.bytes), Malformed(own / "malformed"), pause)
-        noting = identities if is_mended else None
+        noting = corrected if is_mended else None
         whole = Reading(connection, *about, file.is_beginning, file.is_end, noting)
         with closing(_parts(whole, file.format)) as parts:
             for reading, sheet in parts:
                 readings.append(reading)
                 check_number(len(readings))
-                noted = len(identities)
+                noted = len(corrected.rows)
                 with closing(reading.malformed):
                     layouts.append(
                         _layout(reading, file.format) if sheet is None else read_excel(reading, sheet)
                     )
-                if is_mended and len(identities) == noted:
+                if is_mended and len(corrected.rows) == noted:
                     note_others(reading, layouts[-1])
     all_malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
     if len(readings) == 1:
-        return Intake(layouts[0], readings[0].account, all_malformed, identities)
+        return Intake(layouts[0], readings[0].account, all_malformed, corrected)
     account = Account.of([(one.shown, one.account) for one in readings])
     together = one_after_the_other(layouts, [one.shown for one in readings])
-    return Intake(together, account, all_malformed, identities)
+    return Intake(together, account, all_malformed, corrected)
 
 
 def _parts(reading: Reading, format: str) -> Generator[tuple[Reading, OpenSheet | None], None, None]:
@@ -208,5 +208,7 @@ def _in_utf8(reading: Reading) -> Reading:
         refuse_other_encoding(reading)
     if is_utf8_name(encoding):
         return reading
+    if is_utf8_beyond_ascii(reading.path, reading.pause):
+        reading.account.warn(warning_of_utf8(reading.flow))
     copy = recode(reading.path, reading.shown, encoding, reading.folder / "recoded", reading.pause)
     return evolve(reading, path=copy)

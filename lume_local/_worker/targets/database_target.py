@@ -26,7 +26,7 @@ _PAUSES = (0.5, 1.0, 2.0)
 """Seconds between attempts at a load: before the commit, if the database ended the transaction for the sake of
 another one; after it, also if the database is unavailable, and then the server retries."""
 _prepared: dict[str, Loader] = {}
-"""The open transactions of this process, by run."""
+"""The open transactions of this process, by what they claim."""
 
 
 class DatabaseTarget:
@@ -44,7 +44,7 @@ class DatabaseTarget:
         self._load = Load(**{name: value for name, value in place.items() if name != "kind"}, run_id=run_id)
         self.place = f"{self._load.url_env}?table={self._load.table}"
         self.location = ""
-        self.may_create = self._load.create
+        self.may_create, self.source = self._load.create, self._load.source_path
 
     def check(self) -> None:
         try:
@@ -55,7 +55,7 @@ class DatabaseTarget:
             raise TargetError(f"target.{self._part}: {trouble}") from None
 
     def prepare(self, built: Path, begin: Begin) -> Step:
-        if self._load.run_id not in _prepared:
+        if self._load.claim not in _prepared:
             self._repeated(lambda loader: loader.fill(built), begin)
         return {"kind": DATABASE, "part": self._part, "from": str(built), "load": asdict(self._load)}
 
@@ -65,7 +65,7 @@ class DatabaseTarget:
 
     def _repeated(self, load: Callable[[Loader], T], begin: Begin) -> T:
         """Begin a load, again if the database ended its transaction for the sake of another one."""
-        begin({"kind": DATABASE, "run_id": self._load.run_id})
+        begin({"kind": DATABASE, "claim": self._load.claim})
         for pause in (*_PAUSES, None):
             try:
                 return self._begun(load)
@@ -85,7 +85,7 @@ class DatabaseTarget:
         except BaseException:
             loader.close()
             raise
-        _prepared[self._load.run_id] = loader
+        _prepared[self._load.claim] = loader
         return found
 
     @staticmethod
@@ -103,13 +103,17 @@ class DatabaseTarget:
     @staticmethod
     def abandon(step: Step) -> None:
         """Roll back an open transaction; the database has rolled back that of a dead process."""
-        if loader := _prepared.pop(step["run_id"], None):
+        if loader := _prepared.pop(
+            step.get("claim") or step["run_id"], None
+        ):  # the latter of an older version
             loader.close()
 
 
 def _loader_of(load: Load) -> Loader:
     url = DatabaseUrl.of(load.url_env)
-    return SqliteLoader(url, load) if url.scheme == "sqlite" else PostgresLoader(url, load)
+    if url.scheme == "sqlite":
+        return SqliteLoader(url, load, list(_prepared.values()))
+    return PostgresLoader(url, load)
 
 
 def _failed(load: Load, trouble: DatabaseTrouble) -> TargetError:
@@ -119,15 +123,25 @@ def _failed(load: Load, trouble: DatabaseTrouble) -> TargetError:
         return TargetError(f"{words}. None of its rows are in {load.table}")
     return TargetError(
         f"{words}. Whether its rows are in {load.table} can be seen in _lume_loads: it then has "
-        f"the run {load.run_id}",
+        f"the run {load.claim}",
         may_pass=True,
     )
 
 
+def _drop(run_id: str) -> None:
+    """Roll back whatever is open of a run."""
+    for claim in [claim for claim in _prepared if claim.partition("/")[0] == run_id]:
+        _prepared.pop(claim).close()
+
+
 def _done(load: Load, step: Step) -> None:
-    if prepared := _prepared.pop(load.run_id, None):
-        with closing(prepared):
-            return prepared.commit()
+    if prepared := _prepared.pop(load.claim, None):
+        try:
+            with closing(prepared):
+                return prepared.commit()
+        except BaseException:
+            _drop(load.run_id)  # another one may share its transaction: it is done again, too
+            raise
     with closing(_loader_of(load)) as loader:
         if loader.fill(Path(step["from"])):
             refuse_overtaken(step)

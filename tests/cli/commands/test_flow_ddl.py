@@ -49,6 +49,19 @@ def test_the_table_of_a_file(tmp_path: Path) -> None:
     assert columns == [("id", "INTEGER"), ("amount", "NUMERIC"), ("_lume_run_id", "TEXT")]
 
 
+def test_the_table_of_rejects_follows(tmp_path: Path) -> None:
+    path = tmp_path / "f.toml"
+    rejects = 'rejects = { url_env = "W", table = "bad" }\n[columns.id]'
+    path.write_text(FLOW.replace("[columns.id]", rejects, 1))
+    found = CliRunner().invoke(app, ["flow", "ddl", str(path), "--for", "postgresql"])
+    assert '"_lume_reasons" jsonb NOT NULL,\n    "_lume_values" json NOT NULL' in found.stdout
+    found = CliRunner().invoke(app, ["flow", "ddl", str(path), "--for", "sqlite", "-o", "json"])
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(json.loads(found.stdout)["ddl"])
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    assert tables == [("Kunden ü",), ("bad",)]
+
+
 @pytest.mark.parametrize(
     ("text", "words"), [("flow = 1", "flow: must be a string"), ("flow =", "is not valid TOML")]
 )

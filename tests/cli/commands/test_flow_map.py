@@ -49,6 +49,15 @@ def test_what_is_written_can_be_tried_at_once(lone: Shell, folder: Path) -> None
     assert clean[0] == {"email": "a@example.org", "birth_date": "1990-02-13", "size": "S"}
 
 
+def test_the_encoding_that_a_sample_is_doubted_in_may_be_given(lone: Shell, folder: Path) -> None:
+    (folder / "alt.csv").write_bytes("E-Mail|Ort\na@example.org|Köln\n".encode("cp850"))
+    assert "pass --encoding, such as cp1250 or cp850" in mapped(lone, "people.json", "alt.csv").err
+    done = mapped(lone, "people.json", "alt.csv", "--encoding", "cp850", "--delim", "|", "--json")
+    assert done.code == 0, done.err
+    source = json.loads(done.out)["definition"]["source"]
+    assert source["csv"] == {"delim": "|", "encoding": "cp850"}
+
+
 def test_nothing_is_overwritten_unasked(lone: Shell, folder: Path) -> None:
     assert mapped(lone, "people.json", "leute.csv", "-o", "flows/").code == 0
     for gone in ("flows/people.v1.toml", "seeds/people_size_values.csv"):

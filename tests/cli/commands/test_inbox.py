@@ -48,7 +48,7 @@ def test_the_inbox(shell: Shell, client: Client) -> None:
     done = shell.lume("inbox")
     assert done.code == 0, done.err
     header, first, second = done.out.splitlines()
-    assert header.split() == ["FLOW", "OPEN", "NEW", "OLDEST", "REASON"]
+    assert header.split() == ["FLOW", "OPEN", "NEW", "CLOSED", "OLDEST", "REASON"]
     assert first.split()[:3] == ["members", "3", "3"]
     assert first.endswith(NOT_AN_ADDRESS)
     assert second.endswith("id: is not a valid integer")
@@ -87,6 +87,8 @@ def test_the_ids_of_a_replay_go_to_stdout(shell: Shell, client: Client) -> None:
     nothing = shell.lume("replay", "members", "--reason", "email", "-o", "json")
     assert nothing.code == 0
     assert shell.lume("replay", "members:v2").code == 2
+    of_file = shell.lume("replay", "members", "--to", "flows/members.v2.toml")
+    assert (of_file.code, "lume flow register flows/members.v2.toml" in of_file.err) == (2, True)
     assert shell.lume("replay", "nobody").code == 1
 
 

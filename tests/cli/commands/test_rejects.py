@@ -51,6 +51,15 @@ def run(home: Path, client: Client, source: Callable[..., str]) -> LumeRun:
     return client.run("european:v1", name, {"ticket": "OPS-7"}).wait(15)
 
 
+def test_the_warnings_of_a_run_are_shown(shell: Shell, run: LumeRun, home: Path) -> None:
+    (home / "utf8.csv").write_text("id;name;amount\n1;Jörg;1,50\n", encoding="utf-8")
+    done = shell.lume("run", run.flow_version or "", "utf8.csv", "--wait")
+    assert done.code == 0, done.err
+    warning = "the source is valid UTF-8, but was read as latin-1, so letters beyond ASCII are probably wrong"
+    assert f"  warning: {warning}" in done.err
+    assert warning in shell.lume("show", done.out.strip()).out
+
+
 def test_a_table_with_the_reasons(shell: Shell, run: LumeRun) -> None:
     done = shell.lume("rejects", short(run.id))
     assert done.code == 0, done.err

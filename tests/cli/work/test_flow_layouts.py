@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 from click.testing import CliRunner, Result
 from depth import seeds
@@ -67,6 +68,55 @@ def test_a_table_is_found_below_what_people_write(tmp_path: Path, seed: int) -> 
         assert "what is above it is skipped: is that right?" in result.stderr
     assert made["source"].get("comment", "") == ("#" if has_comments else "")
     assert "digits with leading zeros: kept as text" in result.stdout
+
+
+ANN = ["1,Ann,a@example.org,2024-01-02", "2,Bob,b@example.org,2024-02-03", "3,Cy,c@example.org,2024-03-04"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_headerless"),
+    [
+        ([*ANN, "4,Di,d@example.org,2024-03-05"], True),
+        (["id,name,mail,day", *ANN], False),
+        (["# by hand", *ANN, "4,Di,d@example.org,2024-03-05"], True),
+        (["5.1;3.5;setosa", "4.9;3.0;setosa", "4.7;3.2;setosa", "6.3;3.3;virginica"], True),
+        (["country,1952,1957", "Peru,7,8", "Chad,5,6", "Cuba,9,9"], False),
+        (["who,0,1,2", "a,7,8,9", "b,5,6,7", "c,9,9,9"], False),
+        (["2024-01-01,x", "2024-01-02,y", "2024-01-03,z", "2024-01-04,x"], True),
+        (["red,yes", "blue,no", "red,no", "blue,yes", "red,no"], True),
+        (["12", "15", "12", "20"], True),
+        (["colour,yes", "red,yes", "blue,no", "red,yes"], True),
+        (["colour,good", "red,yes", "blue,no", "colour,good", "red,yes"], False),  # the header, once more
+        (["1,a", "2,b"], False),  # too few to tell
+        (["12", "15", "17", "20"], True),
+        (["a,,1", "b,2,2", "c,3,3", "d,4,4"], False),
+    ],
+)
+def test_a_table_without_a_header(tmp_path: Path, rows: list[str], is_headerless: bool) -> None:
+    """The first line is a row to the flow, which has names for the columns to be replaced."""
+    made, result = made_of(tmp_path / "a.csv", "\n".join(rows) + "\n")
+    assert (made["source"].get("header") == "none") == is_headerless
+    assert ("so it is taken for a row" in result.stderr) == is_headerless
+    if is_headerless:
+        names = [f"column_{n}" for n in range(1, len(made["columns"]) + 1)]
+        assert (made["source"]["names"], [*made["columns"]]) == (names, names)
+        count = sum(not row.startswith("#") for row in rows)
+        assert f"# Generated from {count} rows" in result.stdout
+
+
+def test_a_sheet_without_a_header(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for number in range(1, 6):
+        book.worksheets[0].append([number, f"Ann {number}", number / 4])
+    book.save(tmp_path / "a.xlsx")
+    result = init(tmp_path / "a.xlsx")
+    made = tomllib.loads(result.stdout)
+    assert made["source"] == {
+        "format": "excel",
+        "header": "none",
+        "names": ["column_1", "column_2", "column_3"],
+    }
+    assert [column["type"] for column in made["columns"].values()] == ["integer", "string", "number"]
 
 
 def test_a_guess_that_the_engine_refuses_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,25 @@ async def test_rows_are_replayed_through_a_newer_version(wire: Wire, home: Path)
     assert (again["rows"], again["runs"]) == (0, [])
 
 
+async def test_a_version_whose_file_is_new_replays(wire: Wire, home: Path) -> None:
+    """By its name, and as the newest one: no run has named it yet."""
+    await dirty(wire, home)
+    for number, by in enumerate(({"to": "people:v2"}, {"to": "v3"}, {}), 2):
+        text = WITHOUT_RULE.replace('"v2"', f'"v{number}"')
+        (home / "flows" / f"people.v{number}.toml").write_text(text)
+        (home / "flows" / "broken.toml").write_text("flow =")
+        tried = (
+            await wire.ask("POST", "/v1/replays", json={"flow": "people", "dry_run": True} | by)
+        ).document
+        assert (tried["to"], tried["passed"]) == (f"people:v{number}", 2)
+    (home / "flows" / "people.v5.toml").write_text(
+        text.replace('"v4"', '"v5"').replace("'\"Age\"'", "'nothing('")
+    )
+    answer = await wire.ask("POST", "/v1/replays", json={"flow": "people"})
+    assert (answer.status, answer.kind) == (404, "flow-version-not-found")
+    assert "people:v5 has a mistake" in answer.document["detail"]
+
+
 async def test_rows_of_different_layouts_and_malformed_lines_are_replayed(wire: Wire, home: Path) -> None:
     await dirty(wire, home)
     await dirty(wire, home, "other.csv", "Age,Email,more,id\n9,nobody,x,7\n8,a@b.org,y,8\n")

@@ -58,7 +58,8 @@ def test_what_is_left_open_is_said_with_both_choices() -> None:
         10,
     ).doubts
     assert (
-        doubt == "no value decides between the day first or the month first: 5 rows are rejected until you do"
+        doubt
+        == "no value decides between the day first and the month first: 5 rows are rejected until you do"
     )
 
 

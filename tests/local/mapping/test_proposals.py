@@ -280,6 +280,116 @@ def test_the_next_version_of_a_flow_only_gains_names(tmp_path: Path) -> None:
     assert read_definition(expected)
 
 
+SIGNED: dict[str, Any] = {
+    "id": {"type": "integer"},
+    "day": {"sql": "parse_date_any(\"day\", 'dmy')", "type": "string", "format": "date"},
+    "amount": {"sql": "parse_money(trim(\"amount\"), ',')", "type": "number"},
+}
+
+
+@pytest.mark.parametrize(
+    ("days", "amounts", "doubts"),
+    [
+        (["13/04/2024", "01/02/2024"], ["1,5", "2,25"], (None, None)),
+        (["2024-04-13", "3 May 2024"], ["1", "20"], (None, None)),
+        (
+            ["04/13/2024", "01/02/2024"],
+            ["1,234.56", "2.25"],
+            (
+                "1 rows more can be read with the month first: decide",
+                "2 rows more can be read with a decimal point: decide",
+            ),
+        ),
+        (
+            ["04/05/2024", "01/02/2024"],
+            ["1,234", "2.250"],
+            (
+                "no value decides between the day first and the month first: the flow reads them with the day first",
+                "no value decides between a decimal comma and a decimal point: the flow reads them with a decimal "
+                "comma",
+            ),
+        ),
+        (
+            ["13/04/2024", "04/14/2024"],
+            ["1", "2"],
+            (
+                "up to 1 value contradicts the month first, and up to 1 the day first: decide, or correct the file",
+                None,
+            ),
+        ),
+    ],
+)
+def test_what_a_version_takes_ambiguous_values_for_is_decided_again(
+    tmp_path: Path, days: list[str], amounts: list[str], doubts: tuple[str | None, ...]
+) -> None:
+    """The expression stays, as other files are read by it; whether it is right for this one is said."""
+    path = tmp_path / "new.csv"
+    rows = [f'{n},{day},"{amount}"\n' for n, (day, amount) in enumerate(zip(days, amounts, strict=True))]
+    path.write_text("id,day,amount\n" + "".join(rows))
+    found = proposed(of_flow(read_definition(people(columns=SIGNED))), path)
+    assert found["definition"]["columns"] == SIGNED
+    assert found["unmapped"] == [], "the flow reads them by their names"
+    for name, doubt in zip(("day", "amount"), doubts, strict=True):
+        column = chosen(found)[name]
+        assert column["doubts"] == ([doubt] if doubt else [])
+        assert column["grade"] == ("medium" if doubt else "certain")
+        assert not doubt or f"Decide: {doubt[:40]}" in found["toml"]
+
+
+def test_a_column_that_a_version_reads_is_no_unmapped_one(tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("id,Mail\n1,none\n2,x\n3,a@example.org\n")
+    columns: dict[str, Any] = {"id": {"type": "integer"}, "email": {"from": ["Mail"], "format": "email"}}
+    found = proposed(of_flow(read_definition(people(columns=columns))), path)
+    (doubt,) = chosen(found)["email"]["doubts"]
+    assert doubt == "2 of 3 values do not pass the target's checks: correct the file or the expression"
+
+
+STATUS = {"type": "string", "enum": ["active", "closed"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "lookup"),
+    [
+        (["x1", "y2"], ["x1,,low,1", "y2,,low,1"]),
+        (["Active", "y2", "z3"], ["Active,active,certain,1", "y2,,low,1", "z3,,low,1"]),
+    ],
+)
+def test_an_enumeration_of_the_same_name_is_mapped(
+    tmp_path: Path, values: list[str], lookup: list[str]
+) -> None:
+    """The name says what it is; what its values mean is for a person to fill in."""
+    text = "id,Status\n" + "".join(f"{n},{one}\n" for n, one in enumerate(values))
+    found = for_columns(tmp_path, text, id={"type": "integer"}, status=STATUS)
+    column = chosen(found)["status"]
+    assert (column["sources"], column["grade"]) == (["Status"], "medium")
+    (doubt,) = column["doubts"]
+    assert doubt.endswith("do not pass the target's checks: fill in the lookup")
+    (seed,) = found["seeds"].values()
+    assert seed.splitlines()[1:] == lookup
+    other = for_columns(tmp_path, text.replace("Status", "kind"), id={"type": "integer"}, status=STATUS)
+    assert other["unmapped"] == ["status"]
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_the_next_version_looks_up_the_values_of_a_sample(tmp_path: Path, inline: bool) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("id,state,type\n1,A,x1\n2,C,y2\n")
+    columns: dict[str, Any] = {"id": {"type": "integer"}, "state": STATUS, "type": STATUS}
+    base = people(columns=columns, seeds={"people_state_values": {"path": "seeds/a.csv", "key": "k"}})
+    found = proposed(of_flow(read_definition(base)), path, inline=inline)
+    written = found["definition"]["columns"]
+    assert written["type"] == STATUS, "nothing is known of its values"
+    if inline:
+        assert written["state"]["sql"].startswith("CASE trim(\"state\") WHEN 'A' THEN 'active'")
+        assert found["seeds"] == {}
+    else:
+        name = "people_state_values_"
+        assert written["state"]["sql"] == f"coalesce(seed('{name}', trim(\"state\"), 'target'), \"state\")"
+        assert [*found["seeds"]] == [f"seeds/{name}.csv"]
+        assert set(found["definition"]["seeds"]) == {"people_state_values", name}
+
+
 def test_a_sample_that_a_version_reads_already_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "known.csv"
     path.write_text("Mail,Ort,Age,a,b\nx@example.org,Bonn,31,1,2\n")

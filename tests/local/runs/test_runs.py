@@ -155,7 +155,11 @@ async def test_json_lines(wire: Wire, home: Path) -> None:
             ["no column 'id'", "is one column", "delimiter is ';'", 'csv.delim = ";"'],
         ),
         ("tabs.csv", "ID\tEmail\tAge\n", ["delimiter is '\\t'", 'csv.delim = "\\t"']),
-        ("pipes.csv", "Mail|Email, private\n", ["no column 'id'", "Found: 'Mail|Email', 'private'"]),
+        (
+            "pipes.csv",
+            "Mail|Email, private\n",
+            ["no column 'id'", "reads (columns.id)", "Found: 'Mail|Email', 'private'"],
+        ),
         ("one.csv", "a;b\n", ["no column 'id'", "Found: 'a;b'"]),
         ("twice.csv", "id,EMAIL,email,Age\n1,a@b.c,x,2\n", ["rename one"]),
         (

@@ -25,8 +25,31 @@ sql = '"Amount"'
 """
 
 
+THIRD = """
+flow = "orders"
+version = "v3"
+[source]
+header = "find"
+[columns.email]
+from = ["Mail", "Courriel"]
+[columns.total]
+from = ["Summe", "Total price"]
+"""
+OBJECTS = """
+flow = "events"
+version = "v1"
+[source]
+format = "ndjson"
+[columns.email]
+from = ["mail"]
+"""
+
+
 @pytest.fixture(autouse=True)
 def flows(home: Path) -> None:
+    (home / "flows/orders.v3.toml").write_text(THIRD)
+    (home / "flows/events.v1.toml").write_text(OBJECTS)
+    (home / "flows/events.v2.toml").write_text(OBJECTS.replace("v1", "v2").replace('"mail"', '"courriel"'))
     (home / "flows/orders.v1.toml").write_text(FIRST)
     (home / "flows/orders.v2.toml").write_text(SECOND)
     (home / "flows/sales.v1.toml").write_text(SECOND.replace('"orders"', '"sales"').replace("v2", "v1"))
@@ -41,18 +64,25 @@ def flows(home: Path) -> None:
         ("orders:v1", "Email;Amount\na@b.org;1\n", None),
         ("orders:v2", "E-Mail,Amount\na@b.org,1\n", None),
         ("sales:v1", "E-Mail;Betrag\na@b.org;1\n", None),
+        ("orders:v2", "Courriel,total_price\na@b.org,1\n", "orders:v3"),
+        ("orders:v3", "Report,\nEmail,Amount\na@b.org,1\n", "orders:v2"),
+        ("orders:v3", "E-Mail;Betrag\na@b.org;1\n", "orders:v1"),
+        ("orders:v3", "Report\nx,y\n1,2\n", None),
+        ("events:v1", '{"courriel": "x"}\n', "events:v2"),
+        ("events:v1", '{"courrier": "x"}\n', None),
     ],
 )
 async def test_the_version_that_reads_such_a_file_is_named(
     wire: Wire, home: Path, ref: str, content: str, other: str | None
 ) -> None:
     (home / "in.csv").write_text(content)
-    for known in ("orders:v1", "orders:v2"):  # read from their files
+    for known in ("orders:v1", "orders:v2", "orders:v3", "events:v1", "events:v2"):  # read from their files
         flow, version = known.split(":")
         assert (await wire.ask("GET", f"/v1/flows/{flow}/versions/{version}")).status == 200
     run = await wire.run(ref, "in.csv")
     message = run["metadata"]["error_message"]
     assert run["status"] == "FAILED"
-    said = f"Its header is that of {other}, another version of this flow: run {other} on it"
+    what = "objects are those" if ref.startswith("events") else "header is that"
+    said = f"Its {what} of {other}, another version of this flow: run {other} on it"
     assert (said in message) is (other is not None), message
     assert ("another version" in message) is (other is not None)

@@ -197,6 +197,19 @@ def test_bytes_that_the_encoding_does_not_know(tmp_path: Path) -> None:
     assert b'"2,\x81\x8d"' in result.rejects_file
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "cp1250", "utf-8"])
+def test_utf_8_that_is_read_as_another_encoding_is_told(tmp_path: Path, encoding: str) -> None:
+    """Each of its bytes is a letter there, so no row is rejected."""
+    changes: dict[str, Any] = {"columns": {"id": {}, "t": {}}, "source": {"csv": {"encoding": encoding}}}
+    told = execute(tmp_path / "a", "id,t\n1,Jörg\n".encode(), **changes)
+    warned = [one for one in told.metrics["warnings"] if "is valid UTF-8, but was read as " + encoding in one]
+    assert bool(warned) == (encoding != "utf-8")
+    assert warned == list(told.metrics["warnings"])
+    for n, text in enumerate(("id,t\n1,Jorg\n", "id,t\n1,Jörg\n2,é\n")):
+        fine = execute(tmp_path / f"b{n}", text.encode(encoding), **changes)
+        assert fine.metrics["warnings"] == {}
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".ndjson"])
 def test_rejects_in_another_format_than_the_source(tmp_path: Path, suffix: str) -> None:
     content = b"id,t\n1,a\nx,b\n2,\xff\n3\n"

@@ -420,7 +420,7 @@ def test_a_missing_sqlite_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         fill(database, (1, "a"))
     monkeypatch.setenv("NEW_URL", f"sqlite:///{path}")
     target = {"mapped": {"url_env": "NEW_URL", "table": "clean", "mode": "append"}}
-    with pytest.raises(RunFailed, match=r"create = true in target.mapped a run creates file and table"):
+    with pytest.raises(RunFailed, match=r"create = true a run creates file and table"):
         execute(flow_of(target=target), tmp_path)
     assert not path.exists()
     execute(flow_of(target={"mapped": target["mapped"] | {"create": True}}), tmp_path, "run_2")

@@ -221,7 +221,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"fixed": {"columns": {"no": [0, 4]}}}, "source.fixed.columns.no", "from 1 to"),
     ({"fixed": {"columns": {"no": 4}}}, "source.fixed.columns.no", "the first and the last"),
     ({"fixed": {"columns": {"no": [1, True]}}}, "source.fixed.columns.no", "from 1 to"),
-    ({"fixed": {"columns": {"a": [1, 4]}}}, "source.fixed.columns", "lacks 'no', which columns.no.sql reads"),
+    ({"fixed": {"columns": {"a": [1, 4]}}}, "source.fixed.columns", "lacks 'no', which columns.no reads"),
     ({"fixed": {"widths": [0]}}, "source.fixed.widths[0]", "from 1 to"),
     ({"fixed": {"widths": [5, 6]}, "header": "none", "names": ["no"]}, "source.names", "are 1, and"),
     ({"fixed": {"columns": PLACES}, "names": ["a"]}, "source.names", "has no meaning with fixed.columns"),

@@ -238,6 +238,17 @@ def test_rejects_of_objects_in_csv(tmp_path: Path, format: str) -> None:
     assert again.metrics["source"]["records"] == 4
 
 
+@pytest.mark.parametrize("format", ["ndjson", "json"])
+def test_rejects_of_objects_that_lack_a_column(tmp_path: Path, format: str) -> None:
+    """A member may be absent, but the rejects of a run have each column that the flow reads."""
+    changes: dict[str, Any] = {"source": {"format": format}, "columns": SEEN}
+    first = execute(tmp_path / "a", json_rows(tmp_path, '{"id": 1, "e": "."}', *OBJECTS), **changes)
+    rows = list(csv.DictReader(io.StringIO(mended(first.rejects_file).decode(), newline="")))
+    lacking = "".join(CsvDialect().lines([{k: v for k, v in row.items() if k != "n"} for row in rows]))
+    with pytest.raises(RunFailed, match="the corrected rejects have no column 'n', which people:v1 reads"):
+        execute(tmp_path / "b", lacking, **changes)
+
+
 WITHIN: dict[str, Any] = {
     "id": {"type": "integer"},
     "city": {"from": ["address.city"]},

@@ -220,7 +220,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"header": "none"}, "source.header", "belong together"),
     ({"names": ["a", "b"]}, "source.header", "belong together"),
     ({"header": {"row": 1}, "names": ["a"]}, "source.names", "has no meaning"),
-    ({"header": "none", "names": ["b"]}, "source.names", "lacks 'a', which columns.a.sql reads"),
+    ({"header": "none", "names": ["b"]}, "source.names", "lacks 'a', which columns.a.from reads"),
     ({"header": {}}, "source.header", "is either"),
     ({"header": {"row": 1, "contains": ["a"]}}, "source.header", "is either"),
     ({"header": {"row": 101}}, "source.header.row", "from 0 to 100"),

@@ -4,7 +4,7 @@ from typing import Any
 
 from lume_local._flow.aliases import folded
 from lume_local._flow.table_bounds import LOOKED_AT
-from lume_local._worker.sources.formats.names import NEW, spellings
+from lume_local._worker.sources.formats.names import NEW, said_of, spellings, version_for
 
 
 def is_header(flow: dict[str, Any], cells: list[str]) -> bool:
@@ -33,9 +33,10 @@ def header_not_found(flow: dict[str, Any], shown: str, lines: list[tuple[int, li
         f"line {number} ({', '.join(map(repr, cells[:5]))}) lacks {', '.join(map(repr, missing_in(flow, cells)[:5]))}"
         for number, cells in best
     )
+    how = next(filter(None, (said_of(version_for(flow, cells)) for _, cells in lines)), "")
     return (
-        f"no header in the first {LOOKED_AT} lines of {shown}: {near or 'none has cells to compare'}. Fix the file "
-        f"or header in [source]{NEW}"
+        f"no header in the first {LOOKED_AT} lines of {shown}: {near or 'none has cells to compare'}. "
+        f"{how or f'Fix the file or header in [source]{NEW}'}"
     )
 
 

@@ -108,8 +108,7 @@ def column_trouble(
     aliases = f" (or {', '.join(others[:10])}{', …' if others[10:] else ''})" if others else ""
     if other:
         return (
-            f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}). Its header is that of "
-            f"{other}, another version of this flow: run {other} on it"
+            f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}). {said_of(other)}"
         )
     if delim := other_delimiter(flow, names):
         advice = f"set csv.delim = {json.dumps(delim)} in [source]{NEW}, then run it again"
@@ -137,11 +136,21 @@ def version_for(flow: dict[str, Any], names: list[str]) -> str | None:
         if read["delim"] != own and flow["format"] == "csv":
             cells = [one.strip().strip(quote or None) for one in names[0].split(read["delim"])]
             cells = cells if len(names) == 1 else []
-        if read["sources"] and {one.lower() for one in read["sources"]} <= {
-            one.strip().lower() for one in cells
-        }:
+        there = {one.strip().lower() for one in cells}
+        folds = set(map(folded, there))
+        if read["names"] and all(_is_there(names, there, folds) for names in read["names"]):
             return str(ref)
     return None
+
+
+def _is_there(names: list[str], there: set[str], folds: set[str]) -> bool:
+    """Whether a header has a column by one of its names; only of several, aliases, the spelling doesn't matter."""
+    return any(one.lower() in there or (len(names) > 1 and folded(one) in folds) for one in names)
+
+
+def said_of(other: str | None, what: str = "Its header is that") -> str:
+    """That another version reads such a file."""
+    return f"{what} of {other}, another version of this flow: run {other} on it" if other else ""
 
 
 def _two_aliases(flow: dict[str, Any], has: str, name: str, several: list[str]) -> str:
@@ -197,9 +206,11 @@ def _check_members(flow: dict[str, Any], layout: Layout) -> None:
     listed = ", ".join(map(repr, [*spelled.values()][:30])) + (", …" if len(spelled) > 30 else "")
     near = get_close_matches(wrong[0].lower(), spelled, 1, 0.7)
     hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
+    how = said_of(version_for(flow, list(layout.members)), "Its objects are those")
     raise SourceError(
         f"no object of the source has {wrong[0]!r}, which {flow['ref']} reads ({flow['sources'][wrong[0]]}). "
-        f"Found: {listed or 'objects without members'}.{hint} Fix the source or the flow{NEW}, then run it again"
+        f"Found: {listed or 'objects without members'}."
+        + (f" {how}" if how else f"{hint} Fix the source or the flow{NEW}, then run it again")
     )
 
 

@@ -9,7 +9,7 @@ import re
 from attrs import evolve
 
 from lume_local._flow.definition import RESERVED
-from lume_local._worker.sources.files import blocks, is_utf8_name
+from lume_local._worker.sources.files import is_utf8_beyond_ascii, is_utf8_name
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.mending.resent import OF_REJECTS
 
@@ -36,7 +36,7 @@ def as_saved(reading: Reading) -> Reading:
         header = _header(start, encoding)
     if RESERVED not in header:
         return reading
-    if mark is None and not is_utf8_name(encoding) and _is_utf8(reading):
+    if mark is None and not is_utf8_name(encoding) and is_utf8_beyond_ascii(reading.path, reading.pause):
         encoding = "utf-8"
     csv = flow["csv"]
     delim = delim_of(header, csv["delim"])
@@ -57,16 +57,3 @@ def delim_of(header: str, own: str) -> str:
     column = rf"\"?{RESERVED}\w+\"?"
     marks = ((delim, re.escape(delim)) for delim in (own, *_DELIMS))
     return next((delim for delim, mark in marks if re.search(f"{column}{mark}|{mark}{column}", header)), own)
-
-
-def _is_utf8(reading: Reading) -> bool:
-    """Whether all of it is UTF-8 and not only ASCII: letters of other encodings are hardly ever so."""
-    decoder, beyond = codecs.getincrementaldecoder("utf-8")(), False
-    try:
-        for block in blocks(reading.path, reading.pause):
-            decoder.decode(block)
-            beyond = beyond or not block.isascii()
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return beyond

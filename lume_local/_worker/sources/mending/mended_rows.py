@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from typing import Any, TextIO
 
@@ -17,13 +17,12 @@ from lume_local._worker.outputs.pages import TooLarge, all_rows_of
 from lume_local._worker.outputs.row_json import LINE, ROW, Broken, OutputRow
 from lume_local._worker.sources.formats.records.fixed_width import FixedWidth
 from lume_local._worker.sources.formats.text.dialect import Dialect
-from lume_local._worker.sources.intake import Reading
+from lume_local._worker.sources.intake import CorrectedRows, Identity, Reading
 from lume_local._worker.sources.mending.resent import Rewriter
+from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
 FILE = f"{RESERVED}file"
-Identity = tuple[str, str, str]
-"""The file (of several), the number of the row and that of the line, as texts: one of the last two is empty."""
 
 
 class Noting:
@@ -57,8 +56,8 @@ def has_identity(names: Sequence[str]) -> bool:
 
 def note_others(reading: Reading, layout: Layout) -> None:
     """Note the identities of rows that were not read as records of CSV."""
-    found = reading.identities
-    assert found is not None
+    assert reading.corrected is not None
+    found = reading.corrected.rows
     if layout.json_lines:
         with reading.path.open(encoding="utf-8-sig", errors="replace") as file:
             found.extend(_identity_of(value) for value in _values(file))
@@ -88,16 +87,20 @@ def _identity_of(value: Any) -> Identity:
     return file, row, line
 
 
-def rows_of_rejects(job: Read, identities: Iterable[Identity]) -> int:
-    """The set of the rejects of a run, numbered as they are written, that have one of these identities.
+def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
+    """The set of the rejects of a run, numbered as they are written, that are among these.
 
     Empty if they can't be read: then the rows of the file are counted as additional ones.
+
+    Raises:
+        SourceError: one of them has a value where the corrected ones have no column: it would be lost.
     """
-    left, rows = set(identities) - {("", "", "")}, list[int]()
+    left, rows = set(corrected.rows) - {("", "", "")}, list[int]()
     try:
         with closing(all_rows_of(job)) as found:
             for number, one in enumerate(found if left else ()):
                 if (identity := _identity(one)) in left:
+                    _refuse_loss(one, corrected.lacking)
                     rows.append(number)
                     left.remove(identity)
                     if not left:
@@ -105,6 +108,19 @@ def rows_of_rejects(job: Read, identities: Iterable[Identity]) -> int:
     except (Broken, StoreTrouble, TooLarge, OSError, duckdb.Error):
         return 0
     return row_set(rows, job.rows)
+
+
+def _refuse_loss(row: OutputRow, lacking: dict[str, list[str]]) -> None:
+    if not lacking:
+        return
+    values: dict[str, Any] = orjson.loads(row.body)
+    for name, spelled in lacking.items():
+        # Within an object, a member that the flow reads by a dot.
+        if any(values.get(there) is not None for one in spelled for there in (one, one.partition(".")[0])):
+            raise SourceError(
+                f"the corrected rejects have no column {name!r}, although rows of them had a value there: put the "
+                "column back (an empty one, if the values are to go), then submit them again"
+            )
 
 
 def _identity(row: OutputRow) -> Identity:

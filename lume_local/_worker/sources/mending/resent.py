@@ -12,6 +12,8 @@ from lume_local._worker.sources.formats.text.dialect import Dialect
 
 RAW = f"{RESERVED}raw"
 """The column of a rejects file that holds the text of a malformed line."""
+OBJECT = f"{RESERVED}object"
+"""The column of a rejects file in CSV that holds the text of an object, for people."""
 TABLE = f"{RESERVED}table"
 """A column that only files of replays have: their rows, which are to become objects, were those of a table."""
 

@@ -12,10 +12,11 @@ from lume_local._worker.sources.formats.strict_json import NotARow, strict_line
 from lume_local._worker.sources.formats.text.csv import names_of, split_records
 from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.intake import Account, Reading
-from lume_local._worker.sources.mending.resent import FILLED_IN, RAW, TABLE
+from lume_local._worker.sources.mending.resent import FILLED_IN, OBJECT, RAW, TABLE
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
+_PUT_BACK = "Put the column back (an empty one, if the rows have no value there), then submit them again"
 _HOW = "Replay them through a version that reads the columns that they have"
 
 
@@ -27,9 +28,13 @@ def read_resent_objects(reading: Reading) -> Layout:
         if names.count(name) > 1:
             found = [n for n, one in enumerate(names) if one == name]
             raise SourceError(column_trouble(flow, reading.shown, name, place, names, found))
-    is_table = TABLE in names
-    if is_table:
-        _check_table(flow, names)
+    is_table, lacking = TABLE in names, _lacking(flow, names)
+    if lacking and is_table:
+        _refuse(flow, names, lacking, "the rejected rows have", _HOW)
+    if lacking and OBJECT in names:  # as a run writes them: with all columns that the flow reads
+        _refuse(flow, names, lacking, "the corrected rejects have", _PUT_BACK)
+    if reading.corrected is not None:
+        reading.corrected.lacking.update(lacking)
     objects = ResentObjects(names, dialect, _nested(flow, names if is_table else []), is_table=is_table)
     lines = split_records(reading, dialect, objects, copied=True).copy.path
     counted, folder = Account(0), reading.folder / "objects"
@@ -62,17 +67,27 @@ def _nested(flow: dict[str, Any], plain: list[str]) -> dict[str, str]:
     return {one.partition(".")[0]: one for one in read if "." in one}
 
 
-def _check_table(flow: dict[str, Any], names: list[str]) -> None:
-    """Refuse a table without what the flow reads: a member may be absent, a column is not. Raises `SourceError`."""
+def _lacking(flow: dict[str, Any], names: list[str]) -> dict[str, list[str]]:
+    """What the flow reads and no column has: a member may be absent, a column is not. Each with its spellings."""
+    read = {name: spellings(flow, name) for name in flow["sources"]}
+    return {
+        name: several
+        for name, several in read.items()
+        if {there for one in several for there in (one, one.partition(".")[0])}.isdisjoint(names)
+    }
+
+
+def _refuse(
+    flow: dict[str, Any], names: list[str], lacking: dict[str, list[str]], whose: str, how: str
+) -> None:
+    """Refuse a table without a column that the flow reads. Raises `SourceError`."""
     columns = [name for name in names if not name.lower().startswith(RESERVED)]
-    for name, place in flow["sources"].items():
-        read = spellings(flow, name)
-        if {there for one in read for there in (one, one.partition(".")[0])}.isdisjoint(columns):
-            listed = ", ".join(map(repr, columns[:30])) + (", …" if len(columns) > 30 else "")
-            raise SourceError(
-                f"the rejected rows have no column {' or '.join(map(repr, read[:10]))}, which {flow['ref']} reads "
-                f"({place}). Found: {listed}. {_HOW}"
-            )
+    listed = ", ".join(map(repr, columns[:30])) + (", …" if len(columns) > 30 else "")
+    name, read = next(iter(lacking.items()))
+    raise SourceError(
+        f"{whose} no column {' or '.join(map(repr, read[:10]))}, which {flow['ref']} reads "
+        f"({flow['sources'][name]}). Found: {listed}. {how}"
+    )
 
 
 class ResentObjects:

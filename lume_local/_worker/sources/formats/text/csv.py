@@ -80,8 +80,8 @@ def split_records(
     """Look at every record; with `copied` what is to be read has no header. Raises `SourceError`."""
     path, flow, account = reading.path, reading.flow, reading.account
     header = _header(reading, dialect)
-    if reading.identities is not None and has_identity(header.names):
-        resent = Noting(header.names, dialect, reading.identities, resent)
+    if reading.corrected is not None and has_identity(header.names):
+        resent = Noting(header.names, dialect, reading.corrected.rows, resent)
     footer = footer_of(path, header.end, dialect, flow) if reading.is_end else None
     names, line_end, end = header.names, header.line_end, header.end
     account.lines += header.lines

@@ -36,6 +36,14 @@ def refuse_other_encoding(reading: Reading) -> None:
         raise SourceError(f"the header of {reading.shown} is not valid UTF-8. It looks like cp1252: {advice}")
 
 
+def warning_of_utf8(flow: dict[str, Any]) -> str:
+    """That a file is UTF-8, but to be read in another encoding, in which no byte of it is invalid."""
+    return (
+        f"the source is valid UTF-8, but was read as {flow['encoding']}, so letters beyond ASCII are probably wrong: "
+        f"set {flow['format']}.encoding in [source]{NEW}"
+    )
+
+
 def hint_of_encoding(flow: dict[str, Any], malformed: AllMalformed, names: tuple[str, ...]) -> str:
     """The likely encoding of lines that are not UTF-8, for the message of a run that fails because of them.
 

@@ -1,0 +1,58 @@
+"""Corrected rejects, by requests to a running server: what they lack, and what was corrected before."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from local.flows import PEOPLE
+from local.wire import Wire
+
+OBJECTS = PEOPLE.replace("[columns.id]", '[source]\nformat = "ndjson"\n[columns.id]', 1)
+
+
+async def run_of(wire: Wire, home: Path, text: str, flow: str = "people:v1") -> dict[str, Any]:
+    (home / "source").write_text(text)
+    run = await wire.run(flow, "source", force_rerun=True)
+    assert run["status"] == "PARTIAL_FAILED"
+    return run
+
+
+async def corrected(wire: Wire, run: dict[str, Any], text: str, name: str = "mended.csv") -> dict[str, Any]:
+    assert (await wire.ask("PUT", f"/v1/uploads/{name}", data=text)).status in (200, 201)
+    return await wire.run(
+        run["flow_version"],
+        f"upload://{name}",
+        run_metadata={"resubmit_of": run["id"]},
+        force_rerun=True,
+    )
+
+
+async def test_a_column_of_objects_that_is_left_out_loses_no_value(wire: Wire, home: Path) -> None:
+    flow = tomllib.loads(OBJECTS.replace('"v1"', '"v2"'))
+    assert (await wire.ask("PUT", "/v1/flows/people/versions/v2", json=flow)).status == 201
+    lines = '{"id": 1, "Email": "a@b.org", "Age": 5}\n{"id": 2, "Email": "no", "Age": 6}\n{"id": 3, "Email": "x"}\n'
+    run = await run_of(wire, home, lines, "people:v2")
+    header = "_lume_row,_lume_reasons,id,Email\n"
+    lost = await corrected(wire, run, f"{header}2,,2,b@b.org\n3,,3,c@b.org\n")
+    assert lost["status"] == "FAILED"
+    assert lost["metadata"]["error_message"].startswith(
+        "the corrected rejects have no column 'Age', although rows of them had a value there"
+    )
+    fine = await corrected(wire, run, f"{header}3,,3,c@b.org\n", "fine.csv")
+    assert fine["status"] == "SUCCEEDED", "an object may lack a member"
+    assert "no row has 'Age'" in fine["metadata"]["metrics"]["warnings"]
+
+
+async def test_rows_that_are_corrected_twice_are_told(wire: Wire, home: Path) -> None:
+    run = await run_of(wire, home, "id,Email,Age\n1,a@b.org,5\n2,no,6\n3,x,7\n4,y,8\n")
+    header = "_lume_row,_lume_reasons,id,Email,Age\n"
+    first = await corrected(wire, run, f"{header}2,,2,b@b.org,6\n2,,9,split@b.org,6\n", "first.csv")
+    assert first["metadata"]["metrics"]["warnings"] == {
+        "1 of 3 rejects is not in this file": 1,
+        "is the same reject as an earlier row of this file": 1,
+    }
+    text = f"{header}2,,2,b@c.org,6\n3,,3,c@b.org,7\n4,,4,d@b.org,8\n,,5,new@b.org,8\n"
+    second = await corrected(wire, run, text, "second.csv")
+    assert second["metadata"]["metrics"]["warnings"] == {
+        "was accepted before, in other corrected rejects or by a replay, and is processed once more": 1
+    }
