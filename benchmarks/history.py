@@ -84,6 +84,7 @@ def lume_sync_client(url: str) -> Any:
 
 def filled(home: Path, count: int) -> None:
     """Copy the run so many times, with all that belongs to it."""
+    (home / ".lume/state/runs.sqlite.backup").unlink(missing_ok=True)
     with closing(sqlite3.connect(home / ".lume/state/runs.sqlite", isolation_level=None)) as db:
         names = [row[1] for row in db.execute("PRAGMA table_info(runs)") if row[1] != "seq"]
         own = {
@@ -154,7 +155,15 @@ async def whole_runs(server: Server, home: Path) -> float:
         return (server.cpu() - cpu) / RUNS * 1000
 
 
+async def copied(server: Server) -> None:
+    """Wait for the copy of the state, and the check of a large one: the server makes them once at its start."""
+    async with aiohttp.ClientSession(server.url) as session:
+        while "backup_age_seconds" not in await asked(session, "/healthz"):
+            await asyncio.sleep(0.2)
+
+
 async def measured(home: Path, server: Server) -> dict[str, float]:
+    await copied(server)
     async with aiohttp.ClientSession(server.url, headers={"lume-api-key": KEY}) as session:
         middle = await deep(session)
         feed = (await asked(session, "/v1/changes"))["next_cursor"]

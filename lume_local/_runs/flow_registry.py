@@ -310,9 +310,8 @@ class FlowRegistry:
         async with self._registering:
             known = self._stored.get(flow.ref)
             if known is not None and known.content_hash == flow.content_hash:
-                if (
-                    known.definition != flow.definition
-                ):  # settings of the engine may change: they do not affect results
+                # Settings of the engine may change: they do not affect results.
+                if known.definition != flow.definition:
                     await self._keep(evolve(known, definition=flow.definition))
                 return False
             is_used = known is not None and await self._store.is_used(flow.ref)
@@ -323,8 +322,7 @@ class FlowRegistry:
                 raise FlowConflict(flow.ref)
             compiled = await self._pool.check(flow.definition)
             if known is not None:
-                level = logging.WARNING if is_used else logging.INFO
-                runs = "runs used" if is_used else "no run used"
+                level, runs = (logging.WARNING, "runs used") if is_used else (logging.INFO, "no run used")
                 _log.log(
                     level, "%s was replaced by the content of its file; %s the old content", flow.ref, runs
                 )

@@ -30,7 +30,7 @@ from lume_local._runs.times import ago_text
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.commit import sync_folder, write_durably
-from lume_local._shared.protocol import Archive
+from lume_local._shared.protocol import ArchiveRuns
 
 _log = logging.getLogger("lume_local")
 
@@ -133,7 +133,7 @@ class Purger:
         try:
             await run_sync(_write, draft, runs)
             try:
-                await self._pool.archive(Archive(str(draft), str(file)))
+                await self._pool.archive(ArchiveRuns(str(draft), str(file)))
             except WorkerDied as error:
                 raise OSError(f"the archive could not be written: {error}") from None
             await run_sync(sync_folder, file.parent)

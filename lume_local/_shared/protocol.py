@@ -1,9 +1,8 @@
 """The worker protocol: jobs go to a worker's stdin, events come from its stdout, one JSON object a line.
 
 Typed here, structured by cattrs at both ends: a line that is not of the protocol is a `ProtocolError` there, and
-no missing key somewhere else. A worker is `Ready`, is given any number of `Check`, `Finish`, `Gather`, `Look`,
-`Notify`, `Propose` and `Read` jobs and one `Execute`, before each perhaps a `Lend`, and answers the last one with
-stages and progress and, last, with one `Outcome`; then it is `Ready` again or ends.
+no missing key somewhere else. A worker is `Ready`, is given any number of jobs and one `Execute`, before each perhaps
+a `Lend`, and answers that with stages, progress and, last, one `Outcome`; then it is `Ready` again or ends.
 """
 
 from typing import Any
@@ -144,8 +143,8 @@ class Gather:
 
 
 @frozen
-class Archive:
-    """Write records of runs, which `rows` has as NDJSON, to a Parquet file: answered by `Archived` or `Failed`."""
+class ArchiveRuns:
+    """Write records of runs, which `rows` has as NDJSON, to a Parquet file: answered by `Done` or `Failed`."""
 
     rows: str
     target: str
@@ -267,10 +266,7 @@ class RowsPage:
 
 @frozen
 class ArrowFile:
-    """Rows of an output in the file at `path`, as messages of an Arrow stream that has no end mark yet.
-
-    The other attributes are those of `RowsPage`.
-    """
+    """A `RowsPage` whose rows are in the file at `path`, as messages of an Arrow stream that has no end mark yet."""
 
     path: str
     position: str | None
@@ -280,17 +276,9 @@ class ArrowFile:
 
 @frozen
 class Gathered:
-    """For each part the files that have got its rows, in order: `path`, and `rows`, a set as text.
-
-    Of a part that can't be read, `kind` and `problem` (see `Unreadable`) instead.
-    """
+    """For each part its files, in order: `path`, and `rows`, a set as text; or the fields of an `Unreadable`."""
 
     parts: list[list[Json]]
-
-
-@frozen
-class Archived:
-    """The file is there."""
 
 
 @frozen
@@ -338,7 +326,7 @@ class Cancelled:
     """The run was interrupted; nothing was written."""
 
 
-Job = Archive | Check | Execute | Finish | Gather | Look | Notify | Propose | Read | Lend | Cancel
+Job = ArchiveRuns | Check | Execute | Finish | Gather | Look | Notify | Propose | Read | Lend | Cancel
 Outcome = Done | Failed | Cancelled
 Event = (
     Ready
@@ -348,7 +336,6 @@ Event = (
     | Notified
     | Proposed
     | Gathered
-    | Archived
     | RowsPage
     | ArrowFile
     | Unreadable

@@ -26,8 +26,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._shared.commit import explain
 from lume_local._shared.lock import held
 from lume_local._shared.protocol import (
-    Archive,
-    Archived,
+    ArchiveRuns,
     Cancel,
     Cancelled,
     Check,
@@ -77,7 +76,7 @@ _HEARTBEAT = 5.0
 """Seconds after which progress is sent even where there is none: a worker that is silent is taken for stopped."""
 
 
-_Job = Archive | Check | Execute | Finish | Gather | Look | Notify | Propose | Read
+_Job = ArchiveRuns | Check | Execute | Finish | Gather | Look | Notify | Propose | Read
 """What is done."""
 
 
@@ -251,11 +250,11 @@ def _resident() -> int:
         return most if sys.platform == "darwin" else most * 1024
 
 
-def _answer(job: Archive | Check | Finish | Gather | Look | Notify | Propose | Read) -> Event:
+def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose | Read) -> Event:
     match job:
         case Gather():
             return gather(job)
-        case Archive():
+        case ArchiveRuns():
             return _archive(job)
         case Check():
             return _check(job)
@@ -281,14 +280,14 @@ def _check(job: Check) -> Checked | Refused:
             return Refused(error.place, error.problem)
 
 
-def _archive(job: Archive) -> Archived | Failed:
+def _archive(job: ArchiveRuns) -> Done | Failed:
     try:
         archive(job)
     except OSError as error:
         return Failed(explain(error), None)
     except duckdb.Error as error:
         return Failed(str(error), None)
-    return Archived()
+    return Done({})
 
 
 def _finish(job: Finish) -> Done | Failed:

@@ -19,8 +19,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._runs.workers.child import ChildProcess, Start, child, environment, lent
 from lume_local._shared.obstacle import Obstacle
 from lume_local._shared.protocol import (
-    Archive,
-    Archived,
+    ArchiveRuns,
     ArrowFile,
     Cancel,
     Check,
@@ -216,10 +215,10 @@ class Worker:
         self._give_up()
         raise WorkerDied(f"gathering the rows took longer than {GATHER_LIMIT:g} s")
 
-    async def archive(self, job: Archive) -> str | None:
+    async def archive(self, job: ArchiveRuns) -> str | None:
         """Write a file of the archive; why that failed, or None. Raises `WorkerDied`, also if it takes too long."""
         with anyio.move_on_after(GATHER_LIMIT):
-            answer = await self._answer(job, Archived, Failed)
+            answer = await self._answer(job, Done, Failed)
             return answer.message if isinstance(answer, Failed) else None
         self._give_up()
         raise WorkerDied(f"writing the archive took longer than {GATHER_LIMIT:g} s")

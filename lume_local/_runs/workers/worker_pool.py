@@ -13,7 +13,7 @@ from lume_local._runs.health import Health
 from lume_local._runs.workers.child import Start
 from lume_local._runs.workers.worker import Worker, WorkerDied
 from lume_local._shared.protocol import (
-    Archive,
+    ArchiveRuns,
     ArrowFile,
     Gather,
     Gathered,
@@ -222,7 +222,7 @@ class WorkerPool:
         """Add rejects to the files of a replay, by a spare worker. Raises `WorkerDied`."""
         return await self._answered(lambda worker: worker.gather(job))
 
-    async def archive(self, job: Archive) -> None:
+    async def archive(self, job: ArchiveRuns) -> None:
         """Write a file of the archive, by a spare worker. Raises OSError, `WorkerDied`."""
         failed = await self._answered(lambda worker: worker.archive(job))
         if failed is not None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from lume_local._shared.commit import sync_file
-from lume_local._shared.protocol import Archive
+from lume_local._shared.protocol import ArchiveRuns
 from lume_local._worker.connection import connect
 from lume_local._worker.sql import literal, text
 
@@ -18,7 +18,7 @@ _COLUMNS = {
 }
 
 
-def archive(job: Archive) -> None:
+def archive(job: ArchiveRuns) -> None:
     """Write the file, complete or not at all, durably. Raises OSError, duckdb.Error."""
     draft = Path(job.target).with_name(f".{Path(job.target).name}.draft")
     columns = ", ".join(f"{name}: {text(kind)}" for name, kind in _COLUMNS.items())
