@@ -33,7 +33,7 @@ INSTALLED = tuple(name for name in PYPROJECT["project"]["optional-dependencies"]
 """The extras of which users install what they need; Airflow pins its own dependencies."""
 PERMISSIVE = (
     *("Apache", "BSD", "ISC", "MIT", "PSF", "Python Software Foundation", "Unlicense", "Zlib"),
-    *("MPL", "Mozilla Public", "LGPL"),  # certifi, psycopg: imported, not changed
+    *("EPL", "MPL", "Mozilla Public", "LGPL"),  # asyncssh, certifi, psycopg: imported, not changed
 )
 """Licences that go with Apache-2.0 for users who only install and import."""
 TRIED_WITH = ["tests/async", "tests/sync", "tests/local", "tests/cli", "tests/faults"]

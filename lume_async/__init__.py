@@ -7,6 +7,7 @@ TYPE_CHECKING = False  # importing `typing` would take longer than this whole mo
 
 if TYPE_CHECKING:
     from lume_async._api import aclose as aclose
+    from lume_async._api import arrivals as arrivals
     from lume_async._api import as_completed as as_completed
     from lume_async._api import attach as attach
     from lume_async._api import audit as audit
@@ -57,6 +58,10 @@ if TYPE_CHECKING:
     from lume_async._run.transfer import OnProgress as OnProgress
     from lume_async._run.transfer import SeedData as SeedData
     from lume_async._run.transfer import SourceData as SourceData
+    from lume_async._wire.arrival_models import ArrivalFile as ArrivalFile
+    from lume_async._wire.arrival_models import ArrivalInfo as ArrivalInfo
+    from lume_async._wire.arrival_models import ArrivalReport as ArrivalReport
+    from lume_async._wire.arrival_models import ArrivalState as ArrivalState
     from lume_async._wire.flow_models import FlowColumn as FlowColumn
     from lume_async._wire.flow_models import FlowRule as FlowRule
     from lume_async._wire.flow_models import FlowSummary as FlowSummary

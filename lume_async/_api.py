@@ -16,6 +16,7 @@ from lume_async._many.progress import Progress
 from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate
 from lume_async._run.transfer import OnProgress, SeedData, SourceData
+from lume_async._wire.arrival_models import ArrivalReport, ArrivalState
 from lume_async._wire.flow_models import FlowSummary, FlowVersion
 from lume_async._wire.inbox_models import Inbox, Replay, RowState
 from lume_async._wire.proposal_models import Proposal
@@ -234,6 +235,13 @@ async def statistics(
 ) -> list[RunCount]:
     """Count runs and their rows; see `Client.statistics`."""
     return await default_client().statistics(by=by, since=since, flow=flow, order=order, limit=limit)
+
+
+async def arrivals(
+    *, name: str | None = None, state: ArrivalState | None = None, limit: int = 100
+) -> ArrivalReport:
+    """Tell what arrives at the server; see `Client.arrivals`."""
+    return await default_client().arrivals(name=name, state=state, limit=limit)
 
 
 def audit(

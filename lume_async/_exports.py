@@ -4,8 +4,8 @@
 
 NAMES = {
     "lume_async._api": (
-        "aclose as_completed attach audit default_client discard_rejects dry_run flow_version inbox init "
-        "list_flows list_runs monitor open_rejects progress propose register_flow replay run run_many "
+        "aclose arrivals as_completed attach audit default_client discard_rejects dry_run flow_version inbox "
+        "init list_flows list_runs monitor open_rejects progress propose register_flow replay run run_many "
         "run_status statistics upload upload_file wait_all wait_for_run_completion watch "
     ),
     "lume_async._base.backoff": "Backoff PollInterval",
@@ -21,6 +21,7 @@ NAMES = {
     "lume_async._run.rows": "Rows",
     "lume_async._run.submit": "OnDuplicate",
     "lume_async._run.transfer": "OnProgress SeedData SourceData",
+    "lume_async._wire.arrival_models": "ArrivalFile ArrivalInfo ArrivalReport ArrivalState",
     "lume_async._wire.flow_models": "FlowColumn FlowRule FlowSummary FlowVersion",
     "lume_async._wire.inbox_models": (
         "Inbox InboxDay InboxFlow InboxItem Replay ReplayReason RowAccount RowState UnreadableRows "

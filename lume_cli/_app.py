@@ -28,6 +28,7 @@ _COMMANDS = {
     "replay": ("rejected.replay", "Send open rejected rows through a newer flow version."),
     "discard": ("rejected.discard", "Discard open rejected rows."),
     "backfill": ("runs.backfill", "Run a flow over many sources; resumable."),
+    "arrivals": ("server.arrivals", "List what arrives at a server; check its arrivals file."),
     "serve": ("server.serve", "Run a Lume server on this machine."),
     "backup": ("server.backup", "Back up the data folder of a server."),
     "restore": ("server.backup:restore", "Make a backup the data folder of a new server."),

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from lume_local._backup import Backup as Backup
     from lume_local._backup import back_up as back_up
     from lume_local._backup import restore as restore
+    from lume_local._check import CheckedArrival as CheckedArrival
     from lume_local._check import CheckedFlow as CheckedFlow
+    from lume_local._check import check_arrivals as check_arrivals
     from lume_local._check import check_flow as check_flow
     from lume_local._ddl import table_ddl as table_ddl
     from lume_local._flow.fields import FlowError as FlowError

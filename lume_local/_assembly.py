@@ -15,9 +15,13 @@ from anyio.abc import TaskGroup
 
 from lume_async._base.tasks import task_group
 from lume_async.errors import ConfigurationError
+from lume_local._arrivals.arrivals import Arrivals
+from lume_local._arrivals.submission import Submissions
+from lume_local._arrivals.watcher import WatcherParts
 from lume_local._http.access.keys import ApiKeys
 from lume_local._http.access.sign_in import SignIn
 from lume_local._http.access.tokens import Tokens
+from lume_local._http.arrivals import ArrivalsApi
 from lume_local._http.audit import AuditApi
 from lume_local._http.console import Console, Sessions
 from lume_local._http.flows import FlowsApi
@@ -147,6 +151,7 @@ async def _running(
     def run_ended(run: StoredRun) -> None:
         watch.run_ended(run)
         remove_source(run, places.uploads)
+        arrivals.run_ended(run)
 
     recorder = RunRecorder(store, hub, health, on_message, run_ended, settings.lineage, tells=messaging.is_on)
     paths = RunPaths(places, flows, store, engine)
@@ -166,6 +171,8 @@ async def _running(
     reader = RowReader(places.state / "rows", health, secrets)
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
     contents = Contents(store.sources, paths, reader.pool)
+    submissions = Submissions(store, flows, runner, contents, places)
+    arrivals = Arrivals(settings.arrivals, WatcherParts(store, submissions, places))
     replays = Replays(store, flows, runner, dry_runs, contents, reader, places)
     api = Api(store, flows, runner, hub, places, settings.webhooks, health, dry_runs, contents)
     tokens = Tokens()
@@ -178,6 +185,7 @@ async def _running(
         ResultsApi(store, places),
         RejectedApi(store, flows, reader, places, replays),
         UploadsApi(flows, uploads),
+        ArrivalsApi(arrivals, store),
         AuditApi(store),
         console,
         watch,
@@ -188,6 +196,7 @@ async def _running(
     listener = Listener(front, hub)
     if metrics is not None:
         _add_gauges(metrics, store, runner, pool, health)
+        metrics.arriving(arrivals.counts)
     async with task_group() as upkeep, pool.running(), reader.running(), messaging.carrying():
         await _load_flows(settings, flows, pool)
         await replays.clear()
@@ -198,6 +207,7 @@ async def _running(
         async with (
             sender.running(),
             runner.running(),
+            arrivals.running(),
             _listening(listener, settings, acts) as base_url,
             messaging.telling(settings.public_url or for_browsers(base_url)),
         ):

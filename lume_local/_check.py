@@ -12,6 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from lume_async.errors import ConfigurationError
+from lume_local._arrivals.settings import read_arrivals
 from lume_local._flow.definition import Flow, read_definition, read_definition_of
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import with_line
@@ -34,6 +35,30 @@ class CheckedFlow:
 
     ref: str
     columns: tuple[str, ...]
+
+
+@frozen
+class CheckedArrival:
+    """An arrival without mistakes.
+
+    Attributes:
+        flow: the name of a flow, for its newest version, or a flow version.
+        uri: what `from` says.
+    """
+
+    name: str
+    flow: str
+    uri: str
+
+
+def check_arrivals(path: str | PathLike[str]) -> tuple[CheckedArrival, ...]:
+    """Check an arrivals file as `serve` does when it reads it. Whether its places exist is not checked.
+
+    Raises:
+        FlowError: the file has a mistake; says where and what to do. Its `others` are the further ones.
+        OSError: the file can't be read.
+    """
+    return tuple(CheckedArrival(one.name, one.flow, one.uri) for one in read_arrivals(text_of(Path(path))))
 
 
 async def check_flow(path: str | PathLike[str]) -> CheckedFlow:

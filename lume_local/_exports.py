@@ -4,7 +4,7 @@
 
 NAMES = {
     "lume_local._backup": "Backup back_up restore",
-    "lume_local._check": "CheckedFlow check_flow",
+    "lume_local._check": "CheckedArrival CheckedFlow check_arrivals check_flow",
     "lume_local._ddl": "table_ddl",
     "lume_local._flow.fields": "FlowError",
     "lume_local._mapping.grades": "Grade",

@@ -44,6 +44,10 @@ class ServerOptions(TypedDict, total=False):
     """The names that browsers may open the console by, besides `host`, `localhost`, IP addresses and the name of
     this machine; for example that of a proxy in front."""
 
+    arrivals: AnyPath | None
+    """A file of arrivals: folders, buckets and SFTP servers that are watched, and the flow that their files are
+    submitted to, each once. It is read again when it changes. See the guide "From a folder to a table, by itself"."""
+
     max_active: int | None
     """The number of runs that are executed at a time, at most 10,000; the others wait. By default 2, or as many as
     the cluster of `engine` has slots."""

@@ -122,7 +122,8 @@ async def serve(
             is requested that isn't known.
         data: the folder for state and output; created if it doesn't exist. One server per folder.
         roots: the folders that source files may lie in; by default the current one and `data`. Relative source
-            paths belong to the first. URLs such as `s3://bucket/folder` allow objects below them.
+            paths belong to the first. URLs such as `s3://bucket/folder` allow objects below them, and those such as
+            `sftp://user@host/folder?key_file=…` files of that server (see the guide "Read files of SFTP servers").
         **options: see `ServerOptions`.
 
     Raises:

@@ -16,6 +16,7 @@ from attrs.validators import optional
 from lume_async._base import arguments
 from lume_async._base.duration import seconds
 from lume_async.errors import ConfigurationError
+from lume_local._flow.sftp_urls import NotAnSftpUrl, is_sftp_url
 from lume_local._flow.sharding import LEAST_SHARD, SHARD_BYTES
 from lume_local._flow.store_urls import NotAStoreUrl, is_store_url, split_store_url
 from lume_local._options import AnyPath, ServerOptions
@@ -24,6 +25,7 @@ from lume_local._runs.deliveries.lineage import LineageEvents
 from lume_local._runs.deliveries.webhooks import WebhookRules
 from lume_local._runs.purge import LEAST
 from lume_local._runs.sources.paths import Roots
+from lume_local._sftp.root import SftpRoot
 from lume_local._shards.engines.executors import UnknownEngine, check_engine
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
@@ -96,13 +98,15 @@ def _places(
     if not given:
         raise ConfigurationError("roots is empty: name the folders that source files lie in")
     urls = [root.rstrip("/") for root in given if is_store_url(root)]
-    folders = tuple(Path(root) for root in given if not is_store_url(root))
-    for url in urls:
-        try:
+    folders = tuple(Path(root) for root in given if not (is_store_url(root) or is_sftp_url(root)))
+    try:
+        for url in urls:
             split_store_url(url)
-        except NotAStoreUrl as error:
-            raise ConfigurationError(f"roots: {error}") from None
-    return Roots.of(folders or (home,), home, tuple(urls), private, flows, state)
+        sites = tuple(SftpRoot.of(root) for root in given if is_sftp_url(root))
+    except (NotAStoreUrl, NotAnSftpUrl) as error:
+        raise ConfigurationError(f"roots: {error}") from None
+    own = (*private, *(file for site in sites for file in site.private))
+    return Roots.of(folders or (home,), home, tuple(urls), own, flows, state, sites)
 
 
 def _text(value: AnyPath, name: str) -> str:
@@ -155,6 +159,7 @@ class ServerSettings:
     port: int = field(default=0, validator=_refused(arguments.whole, 0, 65_535))
     api_key: str = field(default=None, converter=_checked_key, repr=False)
     keys: Path | None = None
+    arrivals: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
     dev: bool = field(default=False, validator=_refused(arguments.flag))
@@ -216,9 +221,10 @@ class ServerSettings:
         if work is not None:
             state, data = state or _path(data, "data") / "state", work
         cert, key = (_optional_path(given.pop(name, None), name) for name in ("tls_cert", "tls_key"))
+        arrivals = _optional_path(given.pop("arrivals", None), "arrivals")
         if (cert is None) is not (key is None):
             raise ConfigurationError("tls_cert and tls_key belong together: name both files, or neither")
-        private = tuple(path for path in (keys, key, archive) if path is not None)
+        private = tuple(path for path in (keys, key, archive, arrivals) if path is not None)
         return cls(
             places=_places(roots, data, private, folder, state),
             archive=archive,
@@ -232,6 +238,7 @@ class ServerSettings:
                 given.pop("lineage_key", None),
             ),
             keys=keys,
+            arrivals=arrivals,
             messages=_optional_path(given.pop("messages", None), "messages"),
             **given,
         )

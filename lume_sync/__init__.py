@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from lume_async import ApiError as ApiError
     from lume_async import ApiKey as ApiKey
     from lume_async import ApiTimeoutError as ApiTimeoutError
+    from lume_async import ArrivalFile as ArrivalFile
+    from lume_async import ArrivalInfo as ArrivalInfo
+    from lume_async import ArrivalReport as ArrivalReport
+    from lume_async import ArrivalState as ArrivalState
     from lume_async import AuditEntry as AuditEntry
     from lume_async import AuthenticationError as AuthenticationError
     from lume_async import Backoff as Backoff
@@ -90,6 +94,7 @@ if TYPE_CHECKING:
     from lume_async import ValueReading as ValueReading
     from lume_async import WebhookSignatureError as WebhookSignatureError
     from lume_async import __version__ as __version__
+    from lume_sync._api import arrivals as arrivals
     from lume_sync._api import as_completed as as_completed
     from lume_sync._api import attach as attach
     from lume_sync._api import audit as audit

@@ -10,6 +10,8 @@ from typing import Any
 import lume_async
 from lume_async import (
     ApiKey,
+    ArrivalReport,
+    ArrivalState,
     AuditEntry,
     CountedBy,
     CountOrder,
@@ -300,6 +302,13 @@ def statistics(
     return call(
         default_client()._core.statistics, by=by, since=since, flow=flow, order=order, limit=limit
     ).result()
+
+
+def arrivals(
+    *, name: str | None = None, state: ArrivalState | None = None, limit: int = 100
+) -> ArrivalReport:
+    """Tell what arrives at the server; see `Client.arrivals`."""
+    return call(default_client()._core.arrivals, name=name, state=state, limit=limit).result()
 
 
 def audit(

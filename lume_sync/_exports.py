@@ -4,21 +4,21 @@
 
 NAMES = {
     "lume_async": (
-        "ApiConnectionError ApiError ApiKey ApiTimeoutError AuditEntry AuthenticationError Backoff "
-        "BeforeAfter Candidate ClientClosedError ColumnMetrics ConfigurationError CountOrder CountedBy "
-        "Delivery DryRun DuplicateRunError Duration Event Failure FileMetrics FlowColumn FlowRule "
-        "FlowSummary FlowVersion Hook Inbox InboxDay InboxFlow InboxItem InvalidRequestError JournalError "
-        "LookupEntry LumeError Metrics MissingLibraryError NotSupportedError OnDuplicate OnProgress Outcome "
-        "Part PollInterval Progress Proposal ProposedColumn Proxy RateLimitError Replay ReplayReason "
-        "RequestFinished RequestStarted ResponseDecodeError Retry RetryScheduled RowAccount RowState "
-        "RunCount RunError RunEvent RunFailedError RunInfo RunMetadata RunNotFoundError RunRequest RunStatus "
-        "RunStatusChanged RunTimeoutError SeedData SeedMetrics SeenSample ServerError SourceData "
-        "SourceMetrics Ssl Stage SubmissionUnknownError Summary TargetLocations UnreadableRows ValueReading "
-        "WebhookSignatureError __version__ "
+        "ApiConnectionError ApiError ApiKey ApiTimeoutError ArrivalFile ArrivalInfo ArrivalReport "
+        "ArrivalState AuditEntry AuthenticationError Backoff BeforeAfter Candidate ClientClosedError "
+        "ColumnMetrics ConfigurationError CountOrder CountedBy Delivery DryRun DuplicateRunError Duration "
+        "Event Failure FileMetrics FlowColumn FlowRule FlowSummary FlowVersion Hook Inbox InboxDay InboxFlow "
+        "InboxItem InvalidRequestError JournalError LookupEntry LumeError Metrics MissingLibraryError "
+        "NotSupportedError OnDuplicate OnProgress Outcome Part PollInterval Progress Proposal ProposedColumn "
+        "Proxy RateLimitError Replay ReplayReason RequestFinished RequestStarted ResponseDecodeError Retry "
+        "RetryScheduled RowAccount RowState RunCount RunError RunEvent RunFailedError RunInfo RunMetadata "
+        "RunNotFoundError RunRequest RunStatus RunStatusChanged RunTimeoutError SeedData SeedMetrics "
+        "SeenSample ServerError SourceData SourceMetrics Ssl Stage SubmissionUnknownError Summary "
+        "TargetLocations UnreadableRows ValueReading WebhookSignatureError __version__ "
     ),
     "lume_sync._api": (
-        "as_completed attach audit close default_client discard_rejects dry_run flow_version inbox init "
-        "list_flows list_runs monitor open_rejects progress propose register_flow replay run run_many "
+        "arrivals as_completed attach audit close default_client discard_rejects dry_run flow_version inbox "
+        "init list_flows list_runs monitor open_rejects progress propose register_flow replay run run_many "
         "run_status statistics upload upload_file wait_all wait_for_run_completion watch "
     ),
     "lume_sync._client": "Client",

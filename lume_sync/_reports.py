@@ -7,7 +7,17 @@ from datetime import datetime
 from typing import Any
 
 import lume_async
-from lume_async import AuditEntry, CountedBy, CountOrder, DryRun, Duration, RunCount, SeedData
+from lume_async import (
+    ArrivalReport,
+    ArrivalState,
+    AuditEntry,
+    CountedBy,
+    CountOrder,
+    DryRun,
+    Duration,
+    RunCount,
+    SeedData,
+)
 from lume_sync._bridge import adopted, call, iterate, same
 
 
@@ -83,6 +93,25 @@ class Reports:
             ApiError: see the tree in `lume_async.errors`.
         """
         return call(self._core.statistics, by=by, since=since, flow=flow, order=order, limit=limit).result()
+
+    def arrivals(
+        self, *, name: str | None = None, state: ArrivalState | None = None, limit: int = 100
+    ) -> ArrivalReport:
+        """Tell what arrives: the places that the server watches, and the state of their files.
+
+        Args:
+            name: only files of this arrival.
+            state: only files in this state: "waiting", "submitted" or "refused".
+            limit: the maximum number of files in each state, 1 to 1,000. `list_runs(submitted_by="arrival:NAME")`
+                has all that were submitted.
+
+        Raises:
+            ValueError: an argument is not valid; no request was sent.
+            InvalidRequestError: there is no arrival of this name.
+            NotSupportedError: the server watches no places.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        return call(self._core.arrivals, name=name, state=state, limit=limit).result()
 
     def audit(
         self,

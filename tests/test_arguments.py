@@ -60,7 +60,7 @@ CONSTRUCTED = {"Backoff", "Client", "Once", "Retry", "RunRequest"}
 MADE = {
     *("ColumnMetrics", "FileMetrics", "FlowColumn", "FlowRule", "FlowSummary", "FlowVersion", "Metrics"),
     *("RunInfo", "RunMetadata", "RunStatus", "SeedMetrics", "SourceMetrics", "Stage", "TargetLocations"),
-    *("Delivery", "DryRun", "RunCount"),
+    *("ArrivalFile", "ArrivalInfo", "ArrivalReport", "Delivery", "DryRun", "RunCount"),
     *(
         "Inbox",
         "InboxDay",
@@ -154,6 +154,8 @@ def answer(request: FakeRequest) -> FakeAnswer:
             return FakeAnswer(200, golden("discarded"))
         case "GET", ["rejects"]:
             return FakeAnswer(200, {"items": [], "next_cursor": None, "unreadable": []})
+        case _, ["arrivals"]:
+            return FakeAnswer(200, golden("arrivals"))
         case _, ["statistics"]:
             return FakeAnswer(200, {"items": []})
         case "POST", ["runs"]:

@@ -13,6 +13,7 @@ What a block is, its fence says:
 import ast
 import asyncio
 import doctest
+import gzip
 import inspect
 import logging
 import os
@@ -29,6 +30,7 @@ from pathlib import Path
 import moto_server
 import postgres_server
 import pytest
+import sftp_server
 from cli.in_shells import put_into
 
 import lume_async
@@ -175,7 +177,20 @@ def an_object_store(monkeypatch) -> Iterator[None]:
         yield
 
 
-NEEDED = {"guides/postgresql.md": a_postgresql, "guides/object-stores.md": an_object_store}
+@contextmanager
+def an_sftp_server(monkeypatch) -> Iterator[None]:
+    with sftp_server.running() as site:
+        site.put("2024-05-01.csv.gz", gzip.compress(b"No,Amount\n1,12.50\n2,free\n"))
+        site.put("2024-05-02.csv", b"No,Amount\n3,1.50\n")
+        monkeypatch.setenv("ACME_ROOT", site.root)
+        yield
+
+
+NEEDED = {
+    "guides/postgresql.md": a_postgresql,
+    "guides/object-stores.md": an_object_store,
+    "guides/sftp.md": an_sftp_server,
+}
 """What a page needs beside files: it is in the environment."""
 
 

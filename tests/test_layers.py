@@ -52,9 +52,10 @@ WINGS = {
     """,
     "lume_local": """
         _exports _options _shared _flow
-        _samples
+        _sftp _samples
         _mapping
         _worker _runs
+        _shards _arrivals
         _shards
         _messages
         _settings _http
@@ -99,7 +100,7 @@ PURE = [
     *("_wire/withhold", "_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints"),
     *("_wire/inbox_endpoints", "_wire/inbox_models"),
     *("_wire/report_endpoints", "_wire/report_models", "_wire/upload_endpoints"),
-    "_wire/proposal_models",
+    *("_wire/arrival_models", "_wire/proposal_models"),
     *("_run/frames", "_run/row_text", "_run/state", "_batch/recovery"),
 ]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""

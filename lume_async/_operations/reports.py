@@ -1,4 +1,4 @@
-"""`Reports`: the operations of a client that only look: dry runs, and counts of runs."""
+"""`Reports`: the operations of a client that only look: dry runs, counts of runs, and what arrives."""
 
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -11,6 +11,7 @@ from lume_async._base import arguments
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._http.sender import Sender
 from lume_async._run.transfer import SeedData
+from lume_async._wire.arrival_models import ArrivalReport, ArrivalState
 from lume_async._wire.report_models import AuditEntry, CountedBy, CountOrder, DryRun, RunCount
 from lume_async.models import RunRequest, plain_text
 
@@ -110,6 +111,36 @@ class Reports:
         from lume_async._wire import report_endpoints
 
         return await self._sender.send(report_endpoints.statistics(filters))
+
+    async def arrivals(
+        self, *, name: str | None = None, state: ArrivalState | None = None, limit: int = 100
+    ) -> ArrivalReport:
+        """Tell what arrives: the places that the server watches, and the state of their files.
+
+        Args:
+            name: only files of this arrival.
+            state: only files in this state: "waiting", "submitted" or "refused".
+            limit: the maximum number of files in each state, 1 to 1,000. `list_runs(submitted_by="arrival:NAME")`
+                has all that were submitted.
+
+        Raises:
+            ValueError: an argument is not valid; no request was sent.
+            InvalidRequestError: there is no arrival of this name.
+            NotSupportedError: the server watches no places.
+            ApiError: see the tree in `lume_async.errors`.
+        """
+        arguments.whole(limit, "limit", 1, 1000)
+        if state is not None and state not in get_args(ArrivalState):
+            known = "'waiting', 'submitted' or 'refused'"
+            raise ValueError(f"state must be {known}, not {arguments.shown(state)}")
+        filters: dict[str, str | list[str]] = {"limit": str(limit)}
+        if name is not None:
+            filters["name"] = plain_text(name, "name")
+        if state is not None:
+            filters["state"] = state
+        from lume_async._wire import report_endpoints
+
+        return await self._sender.send(report_endpoints.arrivals(filters))
 
     def audit(
         self,

@@ -8,6 +8,7 @@ import orjson
 from lume_async._decoding import structure
 from lume_async._metrics import Metrics
 from lume_async._wire.answers import decode_object, run_record
+from lume_async._wire.arrival_models import ArrivalReport
 from lume_async._wire.call import Call, Response
 from lume_async._wire.endpoints import JSON_BODY, Page, check_seeds, page_of, path_of, submission
 from lume_async._wire.headers import IDEMPOTENCY_KEY
@@ -41,6 +42,16 @@ def statistics(filters: Mapping[str, str | list[str]]) -> Call[list[RunCount]]:
         operation="GET /v1/statistics",
         path=path_of("/v1/statistics", filters),
         decode=lambda answer: structure(page_of(answer)[0], list[RunCount], at="$.items"),
+        optional=True,
+    )
+
+
+def arrivals(filters: Mapping[str, str | list[str]]) -> Call[ArrivalReport]:
+    """What arrives, and the state of its files."""
+    return Call(
+        operation="GET /v1/arrivals",
+        path=path_of("/v1/arrivals", filters),
+        decode=lambda answer: structure(decode_object(answer.body), ArrivalReport, at="$"),
         optional=True,
     )
 

@@ -5,6 +5,7 @@ import { el, fill } from "./dom.js";
 import { follow } from "./feed.js";
 import { forgetDecisions } from "./map_state.js";
 import { arrive, issuers, leave } from "./oidc.js";
+import { show as arrivals } from "./page_arrivals.js";
 import { show as flow } from "./page_flow.js";
 import { show as flows } from "./page_flows.js";
 import { show as map } from "./page_map.js";
@@ -42,6 +43,7 @@ function decoded(text) {
 function pageOf([first, second]) {
   if (first === "runs") return second ? run : runs;
   if (first === "flows") return second ? flow : flows;
+  if (first === "arrivals") return arrivals;
   if (first === "map") return map;
   return overview;
 }

@@ -36,10 +36,18 @@ class Pattern:
         self._parts = [None if part == ANY_DEPTH else Part(part) for part in parts_of(pattern)]
 
     def matches(self, path: str) -> bool:
+        return len(self._parts) in self._reached(path)
+
+    def leads_on(self, folder: str) -> bool:
+        """Whether what is in this folder, or below it, may match."""
+        return any(n < len(self._parts) for n in self._reached(folder))
+
+    def _reached(self, path: str) -> set[int]:
+        """How many parts may be matched by a whole path."""
         at = self._onward({0})
         for name in path.split("/"):
             at = self._onward({after for n in at if (after := self._after(n, name)) is not None})
-        return len(self._parts) in at
+        return at
 
     def _after(self, n: int, name: str) -> int | None:
         """How many parts are matched after this name, if `n` were before it."""

@@ -9,6 +9,7 @@ from lume_local._flow.databases import DatabaseQuery, read_query
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import check_placeholders
 from lume_local._flow.record_settings import FixedSettings, read_fixed, read_records
+from lume_local._flow.sftp_urls import is_sftp_url
 from lume_local._flow.sheets import SheetSettings, read_sheets
 from lume_local._flow.store_urls import is_store_url
 from lume_local._flow.table_bounds import (
@@ -125,9 +126,10 @@ def _uris(table: Table) -> tuple[str, ...]:
         if not isinstance(uri, str) or not uri.strip() or len(uri) > 4096:
             raise FlowError("source.uri", f"{uri!r} is not a path or a pattern of up to 4,096 characters")
         check_placeholders("source.uri", uri, ("source_path",))
-        if glob.has_magic(uri) and "://" in uri and not is_store_url(uri):
+        if glob.has_magic(uri) and "://" in uri and not (is_store_url(uri) or is_sftp_url(uri)):
             raise FlowError(
-                "source.uri", f"{uri!r} is a pattern, and so must be a path or a URL of an object store"
+                "source.uri",
+                f"{uri!r} is a pattern, and so must be a path or a URL of an object store or an SFTP server",
             )
     return uris
 

@@ -15,6 +15,7 @@ from lume_local._http.access.keys import KEY_HEADER, OWN, ApiKeys, Holder, Role,
 from lume_local._http.access.quotas import Quotas
 from lume_local._http.access.tokens import Tokens
 from lume_local._http.access.wrong_keys import WrongKeys
+from lume_local._http.arrivals import ArrivalsApi
 from lume_local._http.audit import AuditApi
 from lume_local._http.console import Console
 from lume_local._http.download import sent, streamed
@@ -61,6 +62,7 @@ def _router(
     results: ResultsApi,
     rejected: RejectedApi,
     uploads: UploadsApi,
+    arrivals: ArrivalsApi,
     audit: AuditApi,
     console: Console,
     watch: Telemetry,
@@ -91,6 +93,7 @@ def _router(
         f"{run}/rejects": {"GET": rows.rejects},
         f"{run}/deliveries": {"GET": results.deliveries},
         f"{run}/outputs/{{output}}": {"GET": results.output},
+        "/v1/arrivals": {"GET": arrivals.page},
         "/v1/inbox": {"GET": rejected.inbox},
         "/v1/rejects": {"GET": rejected.rejects},
         "/v1/rejects/discard": {"POST": rejected.discard},
@@ -130,6 +133,7 @@ class Front:
         results: ResultsApi,
         rejected: RejectedApi,
         uploads: UploadsApi,
+        arrivals: ArrivalsApi,
         audit: AuditApi,
         console: Console,
         watch: Telemetry,
@@ -139,7 +143,9 @@ class Front:
     ) -> None:
         self._api, self._console, self._watch = api, console, watch
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
-        self._router = _router(api, flows, proposals, rows, results, rejected, uploads, audit, console, watch)
+        self._router = _router(
+            *(api, flows, proposals, rows, results, rejected, uploads, arrivals, audit, console, watch)
+        )
         self._streamed = (uploads.put, uploads.patch)
         self._keys, self._tokens, self._wrong_keys, self._quotas = keys, tokens, WrongKeys(), Quotas()
 

@@ -23,9 +23,9 @@ DRY_ROWS, _MOST_DRY_ROWS = 20, 1000
 _MOST_METADATA = 64 * 1024
 _HIGHEST = 9
 """The priority of a run is 0, which is that of all others, to 9."""
-_DEEPEST, _MOST_SEEDS = 32, 100
-_LONGEST = {"flow_version": 256, "source_path": 4096, "webhook_url": 2048, "why": 500, "seeds": 4096}
-_LONGEST |= {"flow": 256, "to": 256, "version": 64}
+_DEEPEST, _MOST_SEEDS, _LONGEST_WAIT = 32, 100, 60
+_LONGEST = dict.fromkeys(("source_path", "seeds"), 4096) | dict.fromkeys(("flow", "flow_version", "to"), 256)
+_LONGEST |= {"webhook_url": 2048, "why": 500, "version": 64}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -34,7 +34,6 @@ _WAIT = re.compile(r"\s*wait\s*=\s*(?:\"(\d{1,9})\"|(\d{1,9}))\s*(?:;.*)?", re.I
 _JSON = re.compile(r"\s*application/(json|[\w.!#$&^-]+\+json)\s*(;.*)?", re.IGNORECASE)
 _TAG = re.compile(r'(?:W/)?"[^"]*"')
 _TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
-_LONGEST_WAIT = 60
 _KINDS: dict[type, str] = {
     bool: "a boolean",
     int: "a number",
@@ -54,6 +53,7 @@ _PARAMETERS = {
     ("GET", "/v1/changes"): ("after", "limit", "include"),
     ("GET", "/v1/inbox"): ("flow", "since"),
     ("GET", "/v1/rejects"): ("flow", "reason", "since", "state", "run", "limit", "cursor"),
+    ("GET", "/v1/arrivals"): ("name", "state", "limit"),
     ("GET", "/v1/statistics"): ("by", "since", "flow", "order", "limit"),
     ("GET", "/v1/flows"): ("flow", "limit", "cursor"),
     ("PUT", "/v1/uploads/{name}"): ("flow_version",),

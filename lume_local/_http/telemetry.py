@@ -5,7 +5,7 @@ statuses those of the contract, and at most `MOST_FLOWS` flow versions have a la
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
 
@@ -43,6 +43,7 @@ class ServerMetrics:
         name = "lume_http_request_duration_seconds"
         self._answered = histogram(name, took, by_route, buckets=_REQUEST_BUCKETS)
         self._counted: list[tuple[Gauge, Callable[[], Awaitable[float]]]] = []
+        self._arriving: Callable[[], Awaitable[Mapping[str, Mapping[str, int]]]] | None = None
 
     @classmethod
     def of(cls) -> "ServerMetrics | None":
@@ -56,6 +57,11 @@ class ServerMetrics:
     def counted(self, name: str, meaning: str, count: Callable[[], Awaitable[float]]) -> None:
         """A gauge whose value is read from the store at each scrape."""
         self._counted.append((self._gauge(name, meaning), count))
+
+    def arriving(self, counts: Callable[[], Awaitable[Mapping[str, Mapping[str, int]]]]) -> None:
+        """Gauges of the files of each arrival, read at each scrape; `counts` has them by arrival and state."""
+        self._files = self._gauge("lume_arrival_files", "Files that arrived.", ("arrival", "state"))
+        self._arriving = counts
 
     def run_ended(self, run: StoredRun) -> None:
         flow = self._bounded(run.flow_version)
@@ -75,6 +81,11 @@ class ServerMetrics:
 
         for gauge, count in self._counted:
             gauge.set(await count())
+        if self._arriving is not None:
+            self._files.clear()
+            for arrival, states in (await self._arriving()).items():
+                for state, files in states.items():
+                    self._files.labels(arrival, state).set(files)
         return generate_latest(self.registry)
 
     def _bounded(self, flow: str) -> str:

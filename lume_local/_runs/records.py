@@ -8,6 +8,7 @@ from attrs import field, frozen
 from attrs.converters import optional
 
 from lume_async._base.elided import elided
+from lume_local._runs.arrived import Arrived
 
 ACTIVE = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
 """The statuses of runs that have not ended."""
@@ -53,7 +54,7 @@ class StoreUnavailable(StoreFailed):
 
 @frozen
 class NewRun:
-    """A request for a run."""
+    """A request for a run. `arrived` is the file that it is made of, noted with it."""
 
     flow_version: str
     source_path: str
@@ -68,6 +69,7 @@ class NewRun:
     submitted_by: str | None = None
     priority: int = 0
     seeds: dict[str, dict[str, Any]] = field(factory=dict)
+    arrived: Arrived | None = None
 
 
 @frozen

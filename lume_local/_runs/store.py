@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+from lume_local._runs.arrived import ArrivedFiles
 from lume_local._runs.audit import Act, Audit
 from lume_local._runs.ledger import Claim, Ledger
 from lume_local._runs.purge import Purge
@@ -210,6 +211,11 @@ class Store(Protocol):
     @property
     def sources(self) -> Sources:
         """The contents of sources."""
+        ...
+
+    @property
+    def arrivals(self) -> ArrivedFiles:
+        """The files that arrived."""
         ...
 
     @property

@@ -41,6 +41,9 @@ _MEANINGS = {
         *("301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
     ),
     "this machine's clock is wrong": ("RequestTimeTooSkewed",),
+    "the store is overloaded or out of order": (
+        *("429", "500", "502", "503", "504", "SlowDown", "InternalError", "ServiceUnavailable", "ServerBusy"),
+    ),
     "the credentials do not allow it: check {names}, which need the right {rights}": (
         *("401", "403", "AccessDenied", "AuthorizationFailure", "AuthorizationPermissionMismatch"),
     ),
@@ -169,6 +172,11 @@ class Buckets:
 
 def s3_client() -> Any:
     """S3 itself, for uploads in parts whose number is known. Raises `StoreTrouble`."""
+    return aws_client("s3")
+
+
+def aws_client(service: str) -> Any:
+    """A service of AWS, or of another with the same interface. Raises `StoreTrouble`."""
     _require("boto3")
     from boto3.session import Session
     from botocore.config import Config
@@ -179,7 +187,7 @@ def s3_client() -> Any:
         retries={"total_max_attempts": _TIMES, "mode": "standard"},
         request_checksum_calculation="when_required",
     )
-    return Session(region_name=_region()).client("s3", config=config)
+    return Session(region_name=_region()).client(service, config=config)
 
 
 def _region() -> str:

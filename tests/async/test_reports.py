@@ -191,3 +191,30 @@ async def test_a_run_is_dismissed() -> None:
     await run.dismiss("the supplier sends them again")
     assert (run.status, transport.requests[0].path) == ("FAILED", "/v1/runs/run_1/dismiss")
     assert transport.requests[0].json() == {"why": "the supplier sends them again"}
+
+
+async def test_arrivals() -> None:
+    client, transport = fake_client([FakeAnswer(200, example("arrivals"))])
+
+    found = await client.arrivals(name="acme", state="waiting", limit=5)
+
+    assert [(one.name, one.waiting, one.submitted, one.refused) for one in found.arrivals] == [
+        ("acme", 1, 1, 1)
+    ]
+    assert [(one.state, one.status) for one in found.files] == [
+        ("waiting", None),
+        ("refused", None),
+        ("submitted", "SUCCEEDED"),
+    ]
+    assert (found.problem, found.files[0].at.tzinfo is not None) == (None, True)
+    assert transport.requests[0].path == "/v1/arrivals?limit=5&name=acme&state=waiting"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [({"state": "lost"}, "state must be"), ({"limit": 1001}, "limit must be")]
+)
+async def test_arrivals_that_make_no_sense(arguments: dict[str, Any], message: str) -> None:
+    client, transport = fake_client([])
+    with pytest.raises(ValueError, match=message):
+        await client.arrivals(**arguments)
+    assert not transport.requests

@@ -214,6 +214,10 @@ async def statistics(client: Client, _folder: Path) -> None:
     await client.statistics()
 
 
+async def arrivals(client: Client, _folder: Path) -> None:
+    await client.arrivals()
+
+
 async def audit(client: Client, _folder: Path) -> None:
     async for _ in client.audit():
         pass
@@ -284,6 +288,7 @@ OPERATIONS: list[Callable[[Client, Path], Awaitable[None]]] = [
         deliveries,
         dismiss,
         statistics,
+        arrivals,
         audit,
         dry_run,
     ),
@@ -357,6 +362,8 @@ class WholeService(Service):
                 return FakeAnswer(201, run_json("run_a", "CREATED", seeds=seeds))
             case ["runs"] if b"dry_run" in (request.body or b""):
                 return FakeAnswer(200, DRY)
+            case ["arrivals"]:
+                return FakeAnswer(200, golden("arrivals"))
             case ["inbox"] | ["replays"]:
                 return FakeAnswer(200, golden(place.path.removeprefix("/v1/").removesuffix("s")))
             case ["rejects", "discard"]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import moto_server
 import postgres_server
 import pytest
+import sftp_server
 import store_servers
 from local import table_run
 from local.flows import PEOPLE_CSV, write_flows
@@ -87,6 +88,13 @@ def database(
 def moto() -> Iterator[moto_server.Bucket]:
     with moto_server.running() as bucket:
         yield bucket
+
+
+@pytest.fixture
+def sftp_site() -> Iterator[sftp_server.SftpSite]:
+    """A server of its own, since tests stop it and change its keys."""
+    with sftp_server.running() as site:
+        yield site
 
 
 @pytest.fixture

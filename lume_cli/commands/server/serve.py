@@ -55,8 +55,13 @@ _places = stack(
         "roots",
         multiple=True,
         metavar="DIR",
-        help="Folder or s3:// URL that may contain sources; repeatable. Default: the current folder and DATA.",
+        help="Folder, s3:// or sftp:// URL that may contain sources; repeatable. Default: the current folder and DATA.",
     ),
+)
+_arrivals = click.option(
+    "--arrivals",
+    metavar="FILE",
+    help="File with folders and buckets to watch; new files are submitted. Read again when it changes.",
 )
 _address = stack(
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
@@ -190,6 +195,7 @@ _console = click.option(
 
 @click.command("serve")
 @_places
+@_arrivals
 @_address
 @_tls
 @_bounds

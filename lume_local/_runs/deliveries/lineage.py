@@ -5,6 +5,7 @@ They go through the outbox like webhooks: written in the transaction of the chan
 
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from yarl import URL
 from lume_async._base import arguments
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
+from lume_local._flow.sftp_urls import NotAnSftpUrl, SftpUrl, is_sftp_url
 from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
 from lume_local._runs.records import StoredRun
 from lume_local._runs.sources.source_key import places_of
@@ -135,6 +137,10 @@ def _file_or_object(place: str) -> dict[str, Any] | None:
     """A file by its path, an object by its URL, which is not percent-encoded."""
     if place.startswith("/"):
         return {"namespace": "file", "name": place}
+    if is_sftp_url(place):
+        with suppress(NotAnSftpUrl):
+            url = SftpUrl.of(place)
+            return {"namespace": url.site, "name": url.path}
     try:
         scheme, bucket, key = split_store_url(place)
     except NotAStoreUrl:

@@ -8,7 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
 
+from lume_local._flow.sftp_urls import NotAnSftpUrl, SftpUrl, is_sftp_url
 from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
+from lume_local._sftp.root import SftpRoot
 
 UPLOAD = "upload://"
 """The prefix of an upload's source path; its name follows."""
@@ -34,6 +36,7 @@ class Roots:
         runs: the folders of active runs, a part of the state, or of the data if the state is elsewhere.
         uploads: the part of the data folder for uploads: no targets.
         stores: URLs of object stores below which sources and targets may lie.
+        sites: those of SFTP servers, with how this one signs in; for sources only.
         private: the server's own files outside the state, such as keys: neither sources nor targets.
         flows: the folder with the server's flow versions, which are not targets.
     """
@@ -46,6 +49,7 @@ class Roots:
     stores: tuple[str, ...] = ()
     private: tuple[Path, ...] = ()
     flows: Path | None = None
+    sites: tuple[SftpRoot, ...] = ()
 
     @classmethod
     def of(
@@ -56,6 +60,7 @@ class Roots:
         private: tuple[Path, ...] = (),
         flows: Path | None = None,
         state: Path | None = None,
+        sites: tuple[SftpRoot, ...] = (),
     ) -> "Roots":
         """The roots, with symbolic links resolved once, here."""
         real = tuple(Path(os.path.realpath(root)) for root in roots)
@@ -63,7 +68,8 @@ class Roots:
         own = tuple(path.absolute() for path in private)  # such a link may point elsewhere later
         own_state = home / "state" if state is None else Path(os.path.realpath(state))
         runs = own_state / "runs" if state is None else home / ".runs"
-        return cls(real, home, own_state, runs, home / "uploads", stores, own, flows and flows.absolute())
+        uploads, own_flows = home / "uploads", flows and flows.absolute()
+        return cls(real, home, own_state, runs, uploads, stores, own, own_flows, sites)
 
     def source(self, text: str) -> Path:
         """The file that a source path refers to; it need not exist. Raises `PathRefused`."""
@@ -215,6 +221,30 @@ def stored(roots: Roots, url: str, kind: str, folder: str = "") -> str:
     return folder or url
 
 
+def remote(roots: Roots, text: str, folder: str = "") -> tuple[str, SftpRoot]:
+    """The URL of a file on an SFTP server in one spelling, and its root, if this server may read it.
+
+    Raises `PathRefused`. Of a pattern, that of the `folder` that it begins with, if the server may search all of it.
+    """
+    try:
+        url = SftpUrl.of(folder or text)
+    except NotAnSftpUrl as error:
+        raise PathRefused(f"the source {error}") from None
+    if not folder and (not url.path or url.path.endswith("/")):
+        raise PathRefused(f"the source {url.text!r} names no file: write its whole path")
+    place = f"{url.text}/" if folder else url.text
+    found = max(
+        (root for root in roots.sites if root.holds(place)), key=lambda root: len(root.url), default=None
+    )
+    if found is None:
+        listed = ", ".join(root.url for root in roots.sites)
+        listed = listed or f"none; start it with, say, {url.site}/folder among its roots"
+        raise PathRefused(
+            f"the source {url.text!r} lies outside of the SFTP servers that this server may use: {listed}"
+        )
+    return url.text, found
+
+
 def below_root(roots: Roots, url: str) -> str:
     """The part of a URL after its root: `{source_path}` in a target."""
     return url.removeprefix(root_of(roots, url) or "").lstrip("/")
@@ -222,5 +252,5 @@ def below_root(roots: Roots, url: str) -> str:
 
 def root_of(roots: Roots, url: str) -> str | None:
     """The root that the URL lies in."""
-    found = [root for root in roots.stores if url.startswith(f"{root}/")]
-    return max(found, key=len, default=None)
+    known = [site.url for site in roots.sites] if is_sftp_url(url) else roots.stores
+    return max((root for root in known if url.startswith(f"{root}/")), key=len, default=None)

@@ -211,6 +211,9 @@ class RunPaths:
         if wanted.is_stored:
             place = {"kind": "store", "objects": wanted.objects(self._roots)}
             return place, name_of_urls(self._roots, wanted)
+        if wanted.is_remote:
+            place = {"kind": "sftp", "wanted": wanted.remote_files(self._roots)}
+            return place, name_of_urls(self._roots, wanted)
         sources = await wanted.find(self._roots)
         shown = str if wanted.is_single else self._roots.relative
         place = {

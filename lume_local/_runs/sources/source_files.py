@@ -10,13 +10,15 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from anyio.to_thread import run_sync
 from attrs import frozen
 
 from lume_local._flow.patterns import ANY_DEPTH, MOST_ENTRIES, MOST_FILES, Part, parts_of
+from lume_local._flow.sftp_urls import is_sftp_url
 from lume_local._flow.store_urls import is_store_url
-from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots, spelled, stored
+from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots, remote, spelled, stored
 
 
 class WalkFailed(Exception):
@@ -115,22 +117,43 @@ class SourceSpec:
 
     def objects(self, roots: Roots) -> list[dict[str, str]]:
         """The objects, and patterns with the URL of the folder to search. Raises `PathRefused`."""
-        patterns, found = self._patterns(), list[dict[str, str]]()
-        for text in self.texts:
-            if not is_store_url(text):
-                raise PathRefused(
-                    f"{text!r} is a path, and other parts of the source are URLs: use one of both"
-                )
-            folder, rest = _split(patterns[text]) if text in patterns else ("", "")
-            url = stored(roots, text, "source", folder)
-            found.append({"url": url, "pattern": rest})
+        return [
+            {"url": stored(roots, text, "source", folder), "pattern": pattern}
+            for text, folder, pattern in self._places(is_store_url)
+        ]
+
+    @property
+    def is_remote(self) -> bool:
+        return any(is_sftp_url(text) for text in self.texts)
+
+    def remote_files(self, roots: Roots) -> list[dict[str, Any]]:
+        """As `objects`, of SFTP servers, each with its root. Raises `PathRefused`."""
+        found = list[dict[str, Any]]()
+        for text, folder, pattern in self._places(is_sftp_url):
+            url, root = remote(roots, text, folder)
+            found.append({"url": url, "pattern": pattern, "root": root.plain()})
         return found
+
+    def _places(self, is_meant: Callable[[str], bool]) -> Iterator[tuple[str, str, str]]:
+        """Each text; of a pattern also the folder to search, and for what. Raises `PathRefused`."""
+        patterns = self._patterns()
+        for text in self.texts:
+            if not is_meant(text):
+                raise PathRefused(
+                    f"{text!r} is not of the kind that other parts of the source are: all must be paths, URLs of "
+                    "object stores, or URLs of SFTP servers"
+                )
+            folder, pattern = _split(patterns[text]) if text in patterns else ("", "")
+            yield text, folder, pattern
 
     def key(self, roots: Roots) -> str:
         """One key for all spellings of the same source. Raises `PathRefused`."""
         if self.is_stored:
             self.objects(roots)
             return "\n".join(self.texts)
+        if self.is_remote:
+            found = self.remote_files(roots)
+            return "\n".join("/".join(filter(None, (one["url"], one["pattern"]))) for one in found)
         patterns = self._patterns()
         for text in self.texts:
             roots.source(_split(patterns[text])[0] if text in patterns else text)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from lume_local._flow.sftp_urls import is_sftp_url
 from lume_local._flow.source_settings import SourceSettings
 from lume_local._flow.store_urls import is_store_url
 from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots, below_root, root_of
@@ -159,11 +160,11 @@ def name_of_urls(roots: Roots, wanted: SourceSpec) -> SourceName:
     """One object is named by its path below its root; several by the source path."""
     path = wanted.source_path
     if wanted.is_single:
-        (url,) = wanted.texts
+        url = wanted.key(roots)
         root = root_of(roots, url)
         is_own = all(_fixed(uri).startswith(f"{root}/") for uri in wanted.uris)
         return SourceName(below_root(roots, url), is_own)
-    if is_store_url(path):
+    if is_store_url(path) or is_sftp_url(path):
         return SourceName(below_root(roots, path), False)
     return SourceName(path.lstrip("/"), not path.startswith("/"))
 

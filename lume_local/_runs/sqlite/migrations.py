@@ -13,6 +13,7 @@ from lume_local._runs.sqlite.attention import MENDS
 from lume_local._runs.sqlite.copies import copy_state
 from lume_local._runs.sqlite.ledger_schema import LEDGER
 from lume_local._runs.sqlite.schema import MESSAGES, QUEUE, SEEDS, VERSION
+from lume_local._runs.sqlite.sqlite_arrivals import ARRIVALS
 from lume_local._runs.sqlite.sqlite_audit import AUDIT
 from lume_local._runs.sqlite.sqlite_purge import OLD_RUNS
 from lume_local._shared.commit import sync_file, sync_folder
@@ -29,6 +30,7 @@ STEPS = {
         {QUEUE}
         {LEDGER}
         {SEEDS}
+        {ARRIVALS}
         {AUDIT}
         {OLD_RUNS}
         {MESSAGES}

@@ -49,6 +49,7 @@ from lume_local._runs.sqlite.messages import SqliteMessages
 from lume_local._runs.sqlite.operation import operation, transaction
 from lume_local._runs.sqlite.run_rows import JSON_COLUMNS, RUN_COLUMNS, stored_run
 from lume_local._runs.sqlite.schema import FLOW, VERSION
+from lume_local._runs.sqlite.sqlite_arrivals import SqliteArrivals
 from lume_local._runs.sqlite.sqlite_audit import SqliteAudit
 from lume_local._runs.sqlite.sqlite_ledger import SqliteLedger
 from lume_local._runs.sqlite.sqlite_purge import SqlitePurge, superseded
@@ -78,6 +79,7 @@ class SqliteStore:
         self.statistics = SqliteStatistics(self._db)
         self.messages = SqliteMessages(self._db, self.deliveries, self._durability)
         self.attention = SqliteAttention(self._db, self._durability)
+        self.arrivals = SqliteArrivals(self._db, self._durability)
         self.ledger = SqliteLedger(self._db, self._durability)
         self.purge = SqlitePurge(self._db)
         self.outputs = SqliteOutputs(self._db, self.ledger.entries)
@@ -121,6 +123,8 @@ class SqliteStore:
             self.ledger.entries.claim(run_id, claims)
             self.audit.add(of_submission(new, run_id, sum(claim.rows.bit_count() for claim in claims)))
             run = self._require(run_id)
+            if new.arrived is not None:
+                self.arrivals.add(new.arrived, run.seq)
         self._durability.wanted()
         return run, True
 

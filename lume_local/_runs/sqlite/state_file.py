@@ -17,6 +17,7 @@ from lume_local._runs.sqlite.copies import written
 from lume_local._runs.sqlite.ledger_schema import LEDGER
 from lume_local._runs.sqlite.migrations import migrate
 from lume_local._runs.sqlite.schema import SCHEMA, VERSION
+from lume_local._runs.sqlite.sqlite_arrivals import ARRIVALS
 from lume_local._runs.sqlite.sqlite_audit import AUDIT
 from lume_local._runs.sqlite.sqlite_purge import OLD_RUNS
 from lume_local._runs.sqlite.statistics import COUNTS
@@ -76,7 +77,8 @@ def _create(path: Path, outputs: Path | None) -> None:
     db = sqlite3.connect(draft, isolation_level=None)
     try:
         db.executescript(
-            f"BEGIN; {SCHEMA} {COUNTS} {MENDS} {LEDGER} {AUDIT} {OLD_RUNS} PRAGMA user_version = {VERSION}; COMMIT"
+            f"BEGIN; {SCHEMA} {COUNTS} {MENDS} {LEDGER} {AUDIT} {OLD_RUNS} {ARRIVALS} "
+            f"PRAGMA user_version = {VERSION}; COMMIT"
         )
         db.execute("INSERT INTO facts VALUES ('store_id', ?)", [uuid.uuid4().hex[:8]])
     except sqlite3.DatabaseError as error:

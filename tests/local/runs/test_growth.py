@@ -16,6 +16,7 @@ import pytest
 from attrs import evolve, frozen
 from local.states import PARTS, moved
 
+from lume_local._runs.arrived import Arrived, Move, RefusedFile
 from lume_local._runs.audit import Act, ActFilter
 from lume_local._runs.ledger import Claim, RowFilter, RowsOfRun
 from lume_local._runs.records import (
@@ -142,9 +143,21 @@ def fill(db: sqlite3.Connection, runs: int) -> None:
         INSERT INTO audit (at, by, what, subject, detail)
             SELECT at, iif({odd}, 'ann', 'bob'), iif(n % 4, 'cancel', 'purge'), 'run_' || n, '{{}}' FROM n;
         INSERT INTO row_accounts (flow, source_key, read) SELECT 'f', '/s' || n, 8 FROM n;
+        INSERT INTO arrival_refusals SELECT 'a', 'r' || n, 's', 'x', at FROM n WHERE n < 50;
+        INSERT INTO arrival_moves SELECT n + 1, 'a', 'p' || n, 's' FROM n WHERE n < 50;
         COMMIT;
         """
     )
+    files = [arrived(n) for n in range(runs)]
+    db.executemany(
+        "INSERT INTO arrived VALUES (?, ?, ?, ?)",
+        [(one.place, one.digest, one.mark, n + 1) for n, one in enumerate(files)],
+    )
+    db.commit()
+
+
+def arrived(number: int) -> Arrived:
+    return Arrived("a", f"p{number}", "s", b"x", move=True)
 
 
 @pytest.fixture(scope="module")
@@ -346,6 +359,18 @@ OPERATIONS: dict[str, Operation] = {
         lambda aged: aged.store.statistics.last_figures("broken", 20)
     ),
     "sources.read_by": lambda aged: aged.store.sources.read_by("run_1"),
+    "arrivals.settled_of": lambda aged: aged.store.arrivals.settled_of(
+        "a", [("p1", "s"), ("p2", "x"), ("new", "s")]
+    ),
+    "arrivals.known": lambda aged: aged.store.arrivals.known(arrived(2)),
+    "arrivals.note": lambda aged: aged.store.arrivals.note(arrived(1), "run_1"),
+    "arrivals.refuse": lambda aged: aged.store.arrivals.refuse(RefusedFile("a", "r1", "s", "other", "2026")),
+    "arrivals.refused": lambda aged: aged.store.arrivals.refused("a", 20),
+    "arrivals.forget_refusals": lambda aged: aged.store.arrivals.forget_refusals("a", ["r2"]),
+    "arrivals.counts": lambda aged: aged.store.arrivals.counts("a"),
+    "arrivals.moves: of all": lambda aged: aged.store.arrivals.moves("a"),
+    "arrivals.moves": lambda aged: aged.store.arrivals.moves("a", "run_1"),
+    "arrivals.moved": lambda aged: aged.store.arrivals.moved(Move("a", "p1", "s", 2, "SUCCEEDED")),
     "outputs.identity": lambda aged: aged.store.outputs.identity("run_1", "mapped"),
     "outputs.forget": lambda aged: aged.store.outputs.forget("run_0", "mapped"),
     "outputs.written_before": lambda aged: aged.store.outputs.written_before("2027", 20),

@@ -8,10 +8,16 @@ from attrs import asdict
 from lume_local._shared.protocol import Execute, Json
 from lume_local._worker.sources.places.local import LocalFiles
 from lume_local._worker.sources.places.query_source import QuerySource
+from lume_local._worker.sources.places.sftp_source import SftpFiles
 from lume_local._worker.sources.places.store_source import StoredFiles
 from lume_local._worker.sources.source import Pause, Source, SourceError
 
-KINDS: dict[str, type[Source]] = {"files": LocalFiles, "query": QuerySource, "store": StoredFiles}
+KINDS: dict[str, type[Source]] = {
+    "files": LocalFiles,
+    "query": QuerySource,
+    "sftp": SftpFiles,
+    "store": StoredFiles,
+}
 MOST_DIGESTED = 64 * 1024 * 1024
 """Bytes up to which the digest of a source is computed: that takes less than a tenth of a second."""
 

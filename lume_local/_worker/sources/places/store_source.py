@@ -1,12 +1,13 @@
 """Objects of an object store as a source: copied to this machine, then read as files of it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lume_local._shared.identity import SourceContent, hash_of
 from lume_local._worker.object_stores import Buckets, ObjectVersion
+from lume_local._worker.sources.places.copies import Copies, copy_path
 from lume_local._worker.sources.places.held import changed
-from lume_local._worker.sources.places.local import LocalFiles
 from lume_local._worker.sources.places.objects import Objects, copy_object
 from lume_local._worker.sources.source import File, Pause, Single, check_number, no_pause
 
@@ -21,9 +22,8 @@ class StoredFiles:
     def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
         self._buckets = Buckets()
         self._objects = Objects(place["objects"], self._buckets)
-        self._flow = flow
         self._before: dict[str, ObjectVersion] = {}
-        self._copies: list[LocalFiles] = []
+        self._copies = Copies(flow)
         self.places: list[str] = []
 
     def check(self, pause: Pause = no_pause) -> None:
@@ -48,28 +48,16 @@ class StoredFiles:
         ]
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
-        files = list[File]()
-        left: int = self._flow["max_unpacked_bytes"]
+        return self._copies.files(self._copied(folder, pause), pause)
+
+    def _copied(self, folder: Path, pause: Pause) -> Iterator[tuple[str, Path]]:
         for n, (url, before) in enumerate(self._before.items()):
-            own = folder / f"object{n}"
-            own.mkdir()
-            path = own / f"copy{Path(url).suffix}"  # which may tell how it is compressed
+            path = copy_path(folder, n, url)
             copy_object(self._buckets.of(url), url, before, path, pause=pause)
-            place = {"files": [{"path": str(path), "shown": url}], "looked_up": ""}
-            local = LocalFiles(place, self._flow | {"max_unpacked_bytes": left})
-            self._copies.append(local)
-            local.check()
-            fetched = local.fetch(own, pause)
-            if fetched[0].is_unpacked:
-                left -= sum(file.path.stat().st_size for file in fetched)
-                path.unlink()
-            files += fetched
-            check_number(len(files))
-        return files
+            yield url, path
 
     def close(self) -> None:
-        for local in self._copies:
-            local.close()
+        self._copies.close()
 
     def check_unchanged(self, pause: Pause = no_pause) -> None:
         now = self._objects.found(pause)  # one request for a thousand objects of a pattern

@@ -1,0 +1,41 @@
+"""What arrives at a server, as tables and JSON. Pure."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from attrs import asdict
+
+from lume_async import ArrivalFile, ArrivalInfo
+from lume_cli._output.text import moment
+
+if TYPE_CHECKING:
+    from lume_local import CheckedArrival
+
+CHECKED_HEADERS = ("NAME", "FLOW", "FROM")
+HEADERS = ("ARRIVAL", "STATE", "SINCE", "PATH", "RUN", "WHY")
+
+
+def checked_rows(arrivals: "Iterable[CheckedArrival]") -> Iterator[tuple[str, ...]]:
+    return ((one.name, one.flow, one.uri) for one in arrivals)
+
+
+def checked_to_dict(arrival: "CheckedArrival") -> dict[str, Any]:
+    return {"name": arrival.name, "flow": arrival.flow, "from": arrival.uri}
+
+
+def summary(arrival: ArrivalInfo) -> str:
+    """An arrival in one line."""
+    counts = f"{arrival.waiting:,} waiting, {arrival.submitted:,} submitted, {arrival.refused:,} refused"
+    watched = f"watched by {arrival.watched}" if arrival.watched else "not watched"
+    trouble = f"; {arrival.trouble}" if arrival.trouble else ""
+    return f"{arrival.name}: {arrival.uri} to {arrival.flow}, {watched}: {counts}{trouble}"
+
+
+def rows(files: Iterable[ArrivalFile]) -> Iterator[tuple[str, ...]]:
+    for one in files:
+        run = " ".join(filter(None, (one.run_id, one.status)))
+        yield one.arrival, one.state, moment(one.at), one.path, run, one.why or ""
+
+
+def to_dict(file: ArrivalFile) -> dict[str, Any]:
+    return {**asdict(file), "at": file.at.isoformat()}

@@ -1,0 +1,145 @@
+"""All arrivals of a server, as their file has them: it is read again when it changes."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.to_thread import run_sync
+from attrs import define, field
+
+from lume_async._base.tasks import task_group
+from lume_async.errors import ConfigurationError
+from lume_local._arrivals.settings import Arrival, read_arrivals
+from lume_local._arrivals.watcher import Watcher, WatcherParts
+from lume_local._flow.fields import FlowError
+from lume_local._runs.health import why
+from lume_local._runs.records import StoredRun
+from lume_local._shared.saved import stamp
+
+_log = logging.getLogger("lume_local")
+
+LOOK = 1.0
+"""Seconds between two looks whether the file has changed."""
+
+
+def read_file(path: Path) -> tuple[Arrival, ...]:
+    """The arrivals of a file. Raises `ConfigurationError` with all its mistakes."""
+    try:
+        return read_arrivals(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise ConfigurationError(f"arrivals: {path} can't be read: {error.strerror or error}") from None
+    except UnicodeError as error:
+        raise ConfigurationError(f"arrivals: {path} is not UTF-8: {error}") from None
+    except FlowError as error:
+        mistakes = "\n".join(one.located(path) for one in (error, *error.others))
+        raise ConfigurationError(f"arrivals: {mistakes}") from None
+
+
+@define
+class _Task:
+    watcher: Watcher
+    scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+    ended: anyio.Event = field(factory=anyio.Event)
+
+
+class Arrivals:
+    """The arrivals of one server.
+
+    Args:
+        path: of `arrivals.toml`; None if there are none.
+
+    Raises:
+        ConfigurationError: the file can't be read, or has a mistake.
+    """
+
+    def __init__(self, path: Path | None, parts: WatcherParts) -> None:
+        self._path, self._parts = path, parts
+        self._stamp = None if path is None else stamp(path)
+        self._wanted = () if path is None else read_file(path)
+        self._tasks: dict[str, _Task] = {}
+        self.problem = ""
+        """Why the present content of the file is not in effect; empty if it is."""
+
+    @property
+    def watchers(self) -> list[Watcher]:
+        """One for each arrival, in the order of the file."""
+        return [self._tasks[one.name].watcher for one in self._wanted if one.name in self._tasks]
+
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """For each arrival the number of its files by state; `trouble` is 1 while its place can't be used."""
+        found = {}
+        for watcher in self.watchers:
+            view = watcher.view()
+            submitted, refused = await self._parts.store.arrivals.counts(view.arrival.name)
+            found[view.arrival.name] = {
+                "waiting": len(view.waiting),
+                "submitted": submitted,
+                "refused": refused,
+                "trouble": int(bool(view.trouble)),
+            }
+        return found
+
+    def run_ended(self, run: StoredRun) -> None:
+        """To be called when any run has ended."""
+        for task in self._tasks.values():
+            task.watcher.run_ended(run)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Watch as long as the block lasts."""
+        async with task_group() as tasks:
+            if self._path is not None:
+                self._start(tasks, {})
+                tasks.start_soon(self._follow_file, self._path, tasks)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+
+    async def _follow_file(self, path: Path, tasks: TaskGroup) -> None:
+        while True:
+            await anyio.sleep(LOOK)
+            found = await run_sync(stamp, path)
+            if found == self._stamp:
+                continue
+            try:
+                wanted = await run_sync(read_file, path)
+            except ConfigurationError as error:
+                if str(error) != self.problem:
+                    _log.error("%s; the previous arrivals stay in effect", error)
+                self.problem = str(error)
+                continue  # it is read again with each look: it may be in the middle of a save
+            self._stamp, self._wanted, self.problem = found, wanted, ""
+            await self._follow(tasks)
+            _log.warning("%s was read again: %d arrivals", path, len(wanted))
+
+    async def _follow(self, tasks: TaskGroup) -> None:
+        """End the watchers of arrivals that are gone or others now, and begin those that are new."""
+        wanted = {one.name: one for one in self._wanted}
+        for name, task in list(self._tasks.items()):
+            if wanted.get(name) == task.watcher.arrival:
+                continue
+            task.scope.cancel()
+            await task.ended.wait()
+            del self._tasks[name]
+            try:
+                await self._parts.store.arrivals.forget_refusals(name)  # they are decided about anew
+            except Exception as error:
+                _log.error("arrival %s: %s", name, why(error))
+        self._start(tasks, self._tasks)
+
+    def _start(self, tasks: TaskGroup, known: dict[str, _Task]) -> None:
+        for arrival in self._wanted:
+            if arrival.name not in known:
+                self._tasks[arrival.name] = task = _Task(Watcher(arrival, self._parts))
+                tasks.start_soon(self._watch, task)
+
+    async def _watch(self, task: _Task) -> None:
+        try:
+            with task.scope:
+                await task.watcher.watch()
+        finally:
+            task.ended.set()

@@ -1,0 +1,275 @@
+"""A folder of this machine, or one that is mounted here. Links are followed once, when they are checked."""
+
+import hashlib
+import os
+import stat as modes
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from anyio.to_thread import run_sync
+
+from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, PlaceTrouble
+from lume_local._arrivals.put_aside import put_aside
+from lume_local._arrivals.settings import Arrival
+from lume_local._arrivals.watched_folder import WatchedFolder, watch_folder
+from lume_local._flow.patterns import Pattern
+from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._shared import no_links
+
+T = TypeVar("T")
+
+POLL = 10.0
+"""Seconds between two listings of a folder without notifications."""
+CHECK = 60.0
+"""The same of one with notifications, some of which may be lost if there are very many."""
+_SHARE = {True: 300, False: 20}
+"""At least so many times as long as a listing takes is the pause after it, with and without notifications."""
+_BLOCK = 4 * 1024 * 1024
+
+
+@asynccontextmanager
+async def open_folder(arrival: Arrival, roots: Roots) -> AsyncIterator["LocalPlace"]:
+    """The folder, as long as the block lasts. Raises `PlaceTrouble`."""
+    try:
+        folder = roots.source(arrival.folder or ".")
+    except PathRefused as error:
+        raise PlaceTrouble(str(error)) from None
+    if not await run_sync(os.path.isdir, folder):
+        raise PlaceTrouble(f"there is no folder {folder}: make it")
+    # Before the first listing: what comes later is noticed.
+    watched = await run_sync(watch_folder, folder, "/" in arrival.pattern or "**" in arrival.pattern)
+    stopped = threading.Event()
+    try:
+        yield LocalPlace(arrival, roots, folder, watched, stopped)
+    finally:
+        stopped.set()
+        watched.close()
+
+
+class LocalPlace:
+    """See `ArrivalPlace`. Create it with `open_folder`."""
+
+    def __init__(
+        self, arrival: Arrival, roots: Roots, folder: Path, watched: WatchedFolder, stopped: threading.Event
+    ) -> None:
+        self._arrival, self._roots, self._folder, self._stopped = arrival, roots, folder, stopped
+        self._pattern, self._notified = Pattern(arrival.pattern), watched
+        self._prefix = arrival.folder if arrival.folder in ("", "/") else f"{arrival.folder}/"
+        moved = arrival.moved_to
+        self._moved = None if moved is None else f"{moved}/"
+        self._took = 0.0
+
+    @property
+    def watched(self) -> str:
+        why = self._notified.why_not
+        return f"a listing every {self.every:.0f} s: {why}" if why else "inotify"
+
+    @property
+    def every(self) -> float:
+        is_notified = not self._notified.why_not
+        return max(CHECK if is_notified else POLL, _SHARE[is_notified] * self._took)
+
+    # -- listing
+
+    async def pages(self) -> AsyncGenerator[Sequence[ArrivalEntry], None]:
+        began = time.monotonic()
+        walk = self._walk(self._folder, "")
+        try:
+            while page := await _in_thread(lambda: list(islice(walk, PAGE))):
+                yield page
+        finally:
+            with suppress(ValueError):  # cancelled: its thread ends by itself
+                walk.close()
+        self._took = time.monotonic() - began
+
+    def _walk(self, folder: Path, below: str) -> Generator[ArrivalEntry, None, None]:
+        """The files that match in a folder; `below` is its path from the one that is watched, with a slash."""
+        try:
+            with no_links.folder(folder) as handle, os.scandir(handle) as entries:
+                for entry in entries:
+                    yield from self._of(entry, folder, below)
+        except (FileNotFoundError, NotADirectoryError):
+            if not below:
+                raise PlaceTrouble(f"there is no folder {folder}: make it") from None
+        except OSError as error:
+            raise PlaceTrouble(f"the folder {folder} can't be read: {error.strerror or error}") from None
+
+    def _of(self, entry: "os.DirEntry[str]", folder: Path, below: str) -> Iterator[ArrivalEntry]:
+        relative = f"{below}{entry.name}"
+        if self._stopped.is_set() or self._is_left_out(relative):
+            return
+        if entry.is_dir(follow_symlinks=False):
+            if self._pattern.leads_on(relative):
+                yield from self._walk(folder / entry.name, f"{relative}/")
+        elif entry.is_symlink():
+            yield from self._linked(relative)
+        elif self._pattern.matches(relative) and (found := self._entry(relative, entry.stat)):
+            yield found
+
+    def _linked(self, relative: str) -> Iterator[ArrivalEntry]:
+        """What a symbolic link leads to, which must be in the roots."""
+        may_match = self._pattern.matches(relative)
+        leads_on = self._pattern.leads_on(relative) and "**" not in self._arrival.pattern
+        if not (may_match or leads_on):
+            return
+        try:
+            real = self._roots.source(self._path(relative))
+            if os.path.isdir(real):
+                if leads_on:
+                    yield from self._walk(real, f"{relative}/")
+            elif may_match and (found := self._entry(relative, lambda **_: no_links.stat(real))):
+                yield found
+        except PathRefused as error:
+            yield ArrivalEntry(_shown(self._path(relative)), "link", 0, 0.0, f"it is a link: {error}")
+
+    def _entry(self, relative: str, stat: Callable[..., os.stat_result]) -> ArrivalEntry | None:
+        """A file; None if it is gone meanwhile."""
+        try:
+            found = stat(follow_symlinks=False)
+        except OSError:
+            return None
+        path, problem = self._path(relative), ""
+        if not modes.S_ISREG(found.st_mode):
+            problem = "it is not a regular file: put a file there that can be read twice"
+        elif not _is_text(path):
+            path, problem = _shown(path), "its name is not UTF-8: rename it"
+        elif not path.isprintable():
+            problem = "its name has a control character: rename it"
+        return ArrivalEntry(path, self._seen(found), found.st_size, found.st_mtime, problem)
+
+    def _seen(self, found: os.stat_result) -> str:
+        """Size and time; with notifications, which only local file systems have, also what tells two files apart."""
+        seen = f"{found.st_size}-{found.st_mtime_ns}"
+        return seen if self._notified.why_not else f"{seen}-{found.st_ino}-{found.st_ctime_ns}"
+
+    # -- files
+
+    async def look(self, paths: Sequence[str]) -> Sequence[ArrivalEntry | None]:
+        return await _in_thread(lambda: [self._look(path) for path in paths])
+
+    def _look(self, path: str) -> ArrivalEntry | None:
+        relative = self._relative(path)
+        if relative is None or self._is_left_out(relative) or not self._pattern.matches(relative):
+            return None
+        real = self._folder / relative
+        try:
+            is_folder = modes.S_ISDIR(no_links.stat(real).st_mode)
+        except no_links.Relinked:
+            return next(self._linked(relative), None)
+        except OSError:
+            return None
+        return None if is_folder else self._entry(relative, lambda **_: no_links.stat(real))
+
+    async def contents(self, entries: Sequence[ArrivalEntry]) -> Sequence[bytes | PlaceTrouble | None]:
+        return await _in_thread(lambda: [self._content(entry) for entry in entries])
+
+    def _content(self, entry: ArrivalEntry) -> bytes | PlaceTrouble | None:
+        try:
+            handle = no_links.open(self._roots.source(entry.path), os.O_RDONLY | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        except (OSError, PathRefused) as error:
+            return PlaceTrouble(f"{entry.path} can't be read: {getattr(error, 'strerror', None) or error}")
+        with open(handle, "rb", buffering=0) as file:
+            if self._seen(os.fstat(handle)) != entry.seen:
+                return None
+            digest = hashlib.sha256()
+            try:
+                while block := file.read(_BLOCK):
+                    if self._stopped.is_set():
+                        return None
+                    digest.update(block)
+            except OSError as error:
+                return PlaceTrouble(f"{entry.path} can't be read: {error.strerror or error}")
+            return digest.digest() if self._seen(os.fstat(handle)) == entry.seen else None
+
+    async def exist(self, paths: Sequence[str]) -> Sequence[float | None]:
+        return await _in_thread(lambda: [self._written(path) for path in paths])
+
+    def _written(self, path: str) -> float | None:
+        try:
+            return no_links.stat(self._roots.source(path)).st_mtime
+        except (OSError, PathRefused):
+            return None
+
+    async def move(self, entry: ArrivalEntry, folder: str) -> str | None:
+        relative = self._relative(entry.path)
+        if relative is None:
+            return None
+
+        def moved() -> str | None:
+            try:
+                return put_aside(
+                    self._folder / relative, self._folder / folder / relative, entry.seen, self._seen
+                )
+            except OSError as error:
+                raise PlaceTrouble(f"{entry.path} can't be moved: {error.strerror or error}") from None
+
+        name = await _in_thread(moved)
+        return (
+            None
+            if name is None
+            else f"{self._prefix}{folder}/{relative.rpartition('/')[0]}/{name}".replace("//", "/")
+        )
+
+    # -- hints
+
+    async def hints(self, found: Found) -> None:
+        async with aclosing(self._notified.changes(self._stopped)) as changes:
+            async for paths in changes:
+                await found(await _in_thread(partial(self._named, paths)))
+
+    def _named(self, changed: Sequence[str]) -> Sequence[str]:
+        return [path for one in changed for path in self._named_by(one)]
+
+    def _named_by(self, path: str) -> Sequence[str]:
+        """The paths that a notification is about: that of a folder about all files below it."""
+        relative = os.path.relpath(path, self._folder)
+        if "\ufffd" in relative:  # a name that is not UTF-8: its folder is looked at
+            relative = os.path.dirname(relative) or "."
+        if relative.startswith(".."):
+            return []
+        if relative == ".":
+            return [entry.path for entry in self._walk(self._folder, "")]
+        folder = self._folder / relative
+        if not folder.is_dir() or folder.is_symlink():
+            return [self._path(relative)]
+        if self._is_left_out(relative) or not self._pattern.leads_on(relative):
+            return []
+        return [entry.path for entry in self._walk(folder, f"{relative}/")]
+
+    # -- names
+
+    def _path(self, relative: str) -> str:
+        return f"{self._prefix}{relative}"
+
+    def _relative(self, path: str) -> str | None:
+        return path.removeprefix(self._prefix) if path.startswith(self._prefix) else None
+
+    def _is_left_out(self, relative: str) -> bool:
+        path = self._path(relative)
+        is_moved = self._moved is not None and f"{path}/".startswith(self._moved)
+        return is_moved or self._arrival.marked_by(path) is not None
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    return await run_sync(call, abandon_on_cancel=True)
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(path: str) -> str:
+    """A path as text, whatever bytes its name has."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

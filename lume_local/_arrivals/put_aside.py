@@ -1,0 +1,85 @@
+"""Moves a file that was processed, so that a kill at any step loses nothing, and nothing is overwritten.
+
+First the file gets a name of its own in the new folder, which no other file can have: `rename` does that at once, and
+what it took away can be looked at in peace. Then it gets its final name, by a link, which is refused if the name is
+taken. A move that was interrupted is found by the file's own name.
+"""
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from lume_local._arrivals.names import numbered
+from lume_local._shared import no_links
+from lume_local._shared.commit import sync_folder
+from lume_local._shared.identity import hash_of
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
+"""What `link` fails with on file systems that have no hard links."""
+
+
+def put_aside(path: Path, target: Path, seen: str, seen_of: Callable[[os.stat_result], str]) -> str | None:
+    """Move a file if it is still what was `seen`; its name in the target's folder. Raises OSError.
+
+    None if it is gone or another one, which stays where it is.
+    """
+    own = target.parent / f".{hash_of([str(path), seen])[:32]}.lume"
+    if not no_links.exists(own):
+        try:
+            if not _is_same(no_links.stat(path), seen, seen_of):
+                return None
+            with no_links.parent(target, make=True):
+                pass
+            no_links.replace(path, own)
+        except (FileNotFoundError, no_links.Relinked):
+            return None
+    if not _is_same(no_links.stat(own), seen, seen_of):  # replaced between the two calls above
+        with suppress(FileExistsError):
+            no_links.link(own, path)
+        no_links.unlink(own)
+        return None
+    name = _named(own, target)
+    no_links.unlink(own)
+    sync_folder(target.parent)
+    return name
+
+
+def _is_same(found: os.stat_result, seen: str, seen_of: Callable[[os.stat_result], str]) -> bool:
+    """A rename changes the last of the times, if that is part of it."""
+    return seen_of(found).split("-")[:3] == seen.split("-")[:3]
+
+
+def _named(own: Path, target: Path) -> str:
+    """Give the file a second name: that of the target, or one like it if that is taken."""
+    number = 1
+    while True:
+        path = Path(numbered(str(target), number))
+        try:
+            no_links.link(own, path)
+        except FileExistsError:
+            if os.path.samestat(no_links.stat(own), no_links.stat(path)):
+                return path.name  # a kill came after this step
+            number += 1
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return _renamed(own, target)
+        else:
+            return path.name
+
+
+def _renamed(own: Path, target: Path) -> str:
+    """Without links: an empty file takes the name, which is then replaced."""
+    number = 1
+    while True:
+        path = Path(numbered(str(target), number))
+        with no_links.parent(path) as (folder, name):
+            try:
+                os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd=folder))
+            except FileExistsError:
+                number += 1
+                continue
+        no_links.replace(own, path)
+        return path.name

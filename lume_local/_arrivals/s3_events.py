@@ -1,0 +1,44 @@
+"""What a message of a queue says about objects: S3's own notifications, by way of SNS or EventBridge, too. Pure."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import unquote_plus
+
+import orjson
+
+_TEST = "s3:TestEvent"
+"""What S3 sends once, when its notifications are set up."""
+
+
+def objects_of(body: str) -> Sequence[str] | None:
+    """The URLs of the objects that a message is about, each once; None if it is not such a message."""
+    try:
+        found = _objects(orjson.loads(body))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None if found is None else list(dict.fromkeys(found))
+
+
+def _objects(message: Any) -> list[str] | None:
+    """Raises ValueError, KeyError, TypeError for another form."""
+    if not isinstance(message, dict):
+        return None
+    if message.get("Type") == "Notification":
+        return _objects(orjson.loads(message["Message"]))
+    if message.get("Event") == _TEST:
+        return []
+    if message.get("source") == "aws.s3":
+        # Only here keys are not encoded.
+        return [_url(message["detail"]["bucket"]["name"], message["detail"]["object"]["key"])]
+    return list(_of_records(message["Records"])) if "Records" in message else None
+
+
+def _of_records(records: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for one in records:
+        yield _url(one["s3"]["bucket"]["name"], unquote_plus(one["s3"]["object"]["key"], errors="strict"))
+
+
+def _url(bucket: str, key: str) -> str:
+    if not (isinstance(bucket, str) and isinstance(key, str)):
+        raise TypeError
+    return f"s3://{bucket}/{key}"

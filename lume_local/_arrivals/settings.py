@@ -1,0 +1,261 @@
+"""`arrivals.toml`: which files arrive where, and what becomes of them. Read as strictly as a flow file.
+
+Errors are `FlowError`s: they name the place and its line, and `others` has the further mistakes of the file.
+"""
+
+import glob
+import math
+import re
+import tomllib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from attrs import field, frozen
+
+from lume_local._flow.definition import NAME, VERSION
+from lume_local._flow.fields import FlowError, Table
+from lume_local._flow.lines import with_line
+from lume_local._flow.sftp_urls import NotAnSftpUrl, SftpUrl
+from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
+
+T = TypeVar("T")
+
+QUIET = 10.0
+"""Seconds by default for which a file must be still; objects are there as a whole or not at all."""
+MOST_ARRIVALS = 100
+"""Each has a task, and may have a thread."""
+_LONGEST_QUIET = 7 * 86400
+SCHEMES = ("", "s3", "gs", "az", "sftp")
+"""Where files may arrive; the empty one is for paths."""
+CHANGED = ("refuse", "rerun", "ignore")
+PATH = "{path}"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_FLOW = re.compile(rf"{NAME.pattern}(:{VERSION.pattern})?")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@frozen
+class Arrival:
+    """One `[[arrival]]`.
+
+    Attributes:
+        flow: `orders`, which is its newest version, or `orders:v3`.
+        uri: `from`, a pattern of paths or URLs.
+        quiet: seconds for which a file must be still, if there is no `marker`.
+        marker: the path of the file that says that another one is complete, with `{path}` for that one.
+        changed: what becomes of other content under a path that was processed: one of `CHANGED`.
+        queue_env: the environment variable with the URL of a queue that has the notifications of the bucket.
+        move: the folder for files whose runs ended with output; None leaves them where they are.
+    """
+
+    name: str
+    flow: str
+    uri: str
+    quiet: float = QUIET
+    marker: str | None = None
+    changed: str = "refuse"
+    move: str | None = None
+    queue_env: str | None = None
+    scheme: str = field(init=False)
+    folder: str = field(init=False)
+    """What comes before the first wildcard of `uri`, without a slash at its end; empty if nothing does."""
+    pattern: str = field(init=False)
+    """The rest."""
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "scheme", scheme_of(self.uri))
+        folder, pattern = _split(self.uri)
+        object.__setattr__(self, "folder", folder)
+        object.__setattr__(self, "pattern", pattern)
+
+    @property
+    def holder(self) -> str:
+        """Who submits its runs, as `submitted_by` has it; a key can't have this name."""
+        return f"arrival:{self.name}"
+
+    @property
+    def moved_to(self) -> str | None:
+        """The folder that files are moved to: nothing in it arrives."""
+        return None if self.move is None else "/".join(filter(None, (self.folder, self.move)))
+
+    def marked(self, path: str) -> str:
+        """The path of a file's marker."""
+        assert self.marker is not None
+        return self.marker.replace(PATH, path)
+
+    def marked_by(self, path: str) -> str | None:
+        """The path of the file that this would be the marker of; None if it can't be one."""
+        return None if self.marker is None else inverted(self.marker, PATH, path)
+
+
+def inverted(template: str, name: str, text: str) -> str | None:
+    """What `name` must stand for in a template that gives this text; None if nothing does."""
+    before, _, after = template.partition(name)
+    if len(text) <= len(before) + len(after) or not (text.startswith(before) and text.endswith(after)):
+        return None
+    return text[len(before) : len(text) - len(after)]
+
+
+def scheme_of(uri: str) -> str:
+    match = _SCHEME.match(uri)
+    return match[1].lower() if match else ""
+
+
+def read_arrivals(text: str) -> tuple[Arrival, ...]:
+    """The arrivals in the text of a file. Raises `FlowError` for the first mistake, with the `others`."""
+    try:
+        tables = tomllib.loads(text.removeprefix("\ufeff"))
+    except tomllib.TOMLDecodeError as error:
+        raise with_line(FlowError("", f"is not TOML: {error}"), text) from None
+    mistakes = _Mistakes()
+    top = Table("", tables)
+    none: list[dict[str, Any]] = []
+    entries = mistakes.noting(lambda: top.tables("arrival"), none)
+    if len(entries) > MOST_ARRIVALS:
+        mistakes.add(FlowError("arrival", f"are {len(entries):,}: a server has up to {MOST_ARRIVALS}"))
+    mistakes.noting(top.no_more, None)
+    found = [_arrival(Table(f"arrival[{n}]", entry), mistakes) for n, entry in enumerate(entries)]
+    seen: set[str] = set()
+    for n, arrival in enumerate(found):
+        if arrival is not None and arrival.name in seen:
+            mistakes.add(FlowError(f"arrival[{n}].name", f"{arrival.name!r} appears twice: choose another"))
+        seen.update([arrival.name] if arrival is not None else [])
+    if mistakes.all:
+        first, *others = sorted(
+            (with_line(one, text) for one in mistakes.all), key=lambda mistake: mistake.line or math.inf
+        )
+        first.others = tuple(others)
+        raise first
+    return tuple(arrival for arrival in found if arrival is not None)
+
+
+class _Mistakes:
+    def __init__(self) -> None:
+        self.all: list[FlowError] = []
+
+    def add(self, mistake: FlowError) -> None:
+        self.all.append(mistake)
+
+    def noting(self, read: Callable[[], T], instead: T) -> T:
+        try:
+            return read()
+        except FlowError as mistake:
+            self.add(mistake)
+            return instead
+
+
+def _arrival(table: Table, mistakes: _Mistakes) -> Arrival | None:
+    """The arrival of a table; None if it has a mistake."""
+    before = len(mistakes.all)
+    name = mistakes.noting(lambda: table.text("name", pattern=NAME), "")
+    flow = mistakes.noting(lambda: table.text("flow", pattern=_FLOW, longest=129), "")
+    uri = mistakes.noting(lambda: _uri(table), "")
+    still: tuple[float, str | None] = QUIET, None
+    quiet, marker = mistakes.noting(lambda: _ready(table, uri), still)
+    changed = mistakes.noting(lambda: table.choice("changed", CHANGED, default="refuse"), "refuse")
+    move = mistakes.noting(lambda: _after(table), None)
+    queue = mistakes.noting(lambda: _queue(table, uri), None)
+    mistakes.noting(table.no_more, None)
+    if len(mistakes.all) > before:
+        return None
+    return Arrival(name, flow, uri, quiet, marker, changed, move, queue)
+
+
+def _uri(table: Table) -> str:
+    place, uri = table.at("from"), table.text("from", longest=1024)
+    scheme = scheme_of(uri)
+    if scheme not in SCHEMES:
+        listed = ", ".join(f"{one}://" for one in SCHEMES if one)
+        raise FlowError(place, f"{scheme}:// is not a place where files can arrive: use a path, {listed}")
+    folder, pattern = _split(uri)
+    if not pattern:
+        raise FlowError(place, f'names a folder: write "{uri}*" for all files in it')
+    if any(part in ("..", ".") for part in uri.split("/")):
+        raise FlowError(place, "has a part that is '.' or '..': write the path without it")
+    if scheme in ("s3", "gs", "az"):
+        try:
+            _, _, key = split_store_url(uri)
+        except NotAStoreUrl as error:
+            raise FlowError(place, str(error)) from None
+        if not key:
+            raise FlowError(place, f'names a bucket: write "{uri.rstrip("/")}/*" for all objects in it')
+        if glob.has_magic(folder.partition("://")[2].partition("/")[0]):
+            raise FlowError(place, "has a wildcard in the name of the bucket")
+    if scheme == "sftp":
+        try:
+            url = SftpUrl.of(uri)
+        except NotAnSftpUrl as error:
+            raise FlowError(place, str(error)) from None
+        if not url.path.strip("/"):
+            raise FlowError(place, f'names a server: write "{url.site}/*" for all files in its first folder')
+    return uri
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """The folder before the first wildcard, or of a single file, and the rest."""
+    parts = uri.split("/")
+    fixed = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    return "/".join(parts[:fixed]) or ("/" if uri.startswith("/") else ""), "/".join(parts[fixed:])
+
+
+def _ready(table: Table, uri: str) -> tuple[float, str | None]:
+    """How a file becomes ready: the seconds of quiet, and the marker."""
+    ready = table.table("ready")
+    quiet, marker = 0.0 if scheme_of(uri) in ("s3", "gs", "az") else QUIET, None
+    if ready.present("quiet"):
+        quiet = _seconds(ready.at("quiet"), ready.values["quiet"])
+    if ready.present("marker"):
+        if ready.present("quiet") and "quiet" in ready.values:
+            raise FlowError(ready.place, "has quiet and marker: a file is ready by one of the two")
+        marker = ready.text("marker", longest=1024)
+        if marker.count(PATH) != 1 or marker == PATH:
+            raise FlowError(
+                ready.at("marker"), f'must name another file by {PATH}, once: such as "{PATH}.done"'
+            )
+    ready.no_more()
+    return quiet, marker
+
+
+def _seconds(place: str, value: Any) -> float:
+    match = _DURATION.fullmatch(str(value)) if isinstance(value, str | int | float) else None
+    if match is None or isinstance(value, bool):
+        raise FlowError(place, f'{value!r} is not a duration: write 10, "500ms", "10s" or "5m"')
+    seconds = float(match[1]) * _UNITS[match[2] or "s"]
+    if seconds > _LONGEST_QUIET:
+        raise FlowError(place, "is longer than a week")
+    return seconds
+
+
+def _queue(table: Table, uri: str) -> str | None:
+    """The variable with the URL of a queue. A URL itself is not repeated: it names an account."""
+    if not table.present("queue_env"):
+        return None
+    place, name = table.at("queue_env"), table.text("queue_env", longest=1024)
+    if not _VARIABLE.fullmatch(name):
+        raise FlowError(
+            place,
+            "must name an environment variable of the server, such as ORDERS_QUEUE_URL, that holds a queue's URL",
+        )
+    if uri and scheme_of(uri) != "s3":
+        raise FlowError(place, "has no meaning unless from is an s3:// URL: remove it")
+    return name
+
+
+def _after(table: Table) -> str | None:
+    """The folder to move files to; None leaves them."""
+    place = table.at("after")
+    if not table.present("after") or table.values["after"] == "leave":
+        return None
+    if not isinstance(table.values["after"], dict):
+        raise FlowError(place, f'must be "leave" or {{ move = "done/" }}, not {table.values["after"]!r}')
+    after = table.table("after")
+    folder = after.text("move", longest=255)
+    after.no_more()
+    parts = folder.removesuffix("/").split("/")
+    if folder.startswith("/") or _SCHEME.match(folder) or any(part in ("", ".", "..") for part in parts):
+        raise FlowError(after.at("move"), f'{folder!r} must be a folder below that of from, such as "done/"')
+    if glob.has_magic(folder):
+        raise FlowError(after.at("move"), f"{folder!r} has a wildcard")
+    return "/".join(parts)

@@ -1,0 +1,260 @@
+"""A folder of an SFTP server, by listing it: there are no notifications. What a link leads to must be in the root."""
+
+import hashlib
+import posixpath
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
+
+from lume_async._base.elided import elided
+from lume_async._base.tasks import task_group
+from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, PlaceTrouble
+from lume_local._arrivals.put_aside_remotely import put_aside_remotely
+from lume_local._arrivals.settings import Arrival
+from lume_local._flow.patterns import Pattern
+from lume_local._flow.sftp_urls import SftpUrl
+from lume_local._runs.sources.paths import PathRefused, Roots, remote
+from lume_local._sftp.copying import FileChanged, read_file
+from lume_local._sftp.session import RemoteEntry, RemoteVersion, SftpServer, SftpSession
+from lume_local._sftp.trouble import SftpTrouble, State
+from lume_local._shared.identity import hash_of
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+POLL = 10.0
+"""Seconds between two listings."""
+MOST_READ = 64 * 1024 * 1024
+"""Bytes of a file that is read for its digest, and so fetched twice; of a larger one size and time identify it."""
+_SHARE = 5
+"""At least so many times as long as a listing takes is the pause after it."""
+_AT_ONCE = 8
+"""Requests that are sent before the first of them is answered."""
+_READS = 2
+_TIMES = 2
+"""How often a request is sent: the connection may have been cut while it was idle. The next listing is near."""
+
+
+@asynccontextmanager
+async def open_site(arrival: Arrival, roots: Roots) -> AsyncIterator["SftpPlace"]:
+    """The folder, as long as the block lasts. Raises `PlaceTrouble`."""
+    try:
+        _, root = remote(roots, arrival.uri, arrival.folder)
+    except PathRefused as error:
+        raise PlaceTrouble(str(error)) from None
+    async with SftpServer(root, _TIMES) as server:
+        yield SftpPlace(arrival, server)
+
+
+class SftpPlace:
+    """See `ArrivalPlace`. Create it with `open_site`."""
+
+    def __init__(self, arrival: Arrival, server: SftpServer) -> None:
+        self._arrival, self._server = arrival, server
+        self._prefix = f"{arrival.folder}/"
+        self._folder = SftpUrl.of(arrival.folder).remote
+        self._pattern, self._took = Pattern(arrival.pattern), 0.0
+        moved = arrival.moved_to
+        self._moved = None if moved is None else f"{moved}/"
+
+    @property
+    def watched(self) -> str:
+        return f"a listing every {self.every:.0f} s"
+
+    @property
+    def every(self) -> float:
+        return max(POLL, _SHARE * self._took)
+
+    # -- listing
+
+    async def pages(self) -> AsyncGenerator[Sequence[ArrivalEntry], None]:
+        began, page = time.monotonic(), list[ArrivalEntry]()
+        folders = [(self._folder, "")]
+        while folders:
+            folder, below = folders.pop()
+            # Once more after a cut: a file that comes twice is taken once.
+            for is_last in (False, True):
+                inner = list[tuple[str, str]]()
+                try:
+                    async for one in self._listed(folder, below, inner):
+                        page.append(one)
+                        if len(page) == PAGE:
+                            yield page
+                            page = []
+                    folders += inner
+                    break
+                except SftpTrouble as trouble:
+                    if is_last or not trouble.may_pass:
+                        raise PlaceTrouble(str(trouble)) from None
+        if page:
+            yield page
+        self._took = time.monotonic() - began
+
+    async def _listed(
+        self, folder: str, below: str, folders: list[tuple[str, str]]
+    ) -> AsyncIterator[ArrivalEntry]:
+        """The files that match in a folder; folders in which others may match are added to `folders`."""
+        session = await self._server.connected()
+        try:
+            if not below:
+                await session.check_inside(folder, self._arrival.folder)
+            async for one in session.entries(folder, f"{self._prefix}{below}".rstrip("/")):
+                relative = f"{below}{one.name}"
+                if self._is_left_out(relative):
+                    continue
+                found, problem = await self._followed(session, one, relative)
+                if found is not None and found.is_folder:
+                    if self._pattern.leads_on(relative) and not (
+                        one.is_link and "**" in self._arrival.pattern
+                    ):
+                        folders.append((found.path, f"{relative}/"))
+                elif found is not None and self._pattern.matches(relative):
+                    yield self._entry(found, relative, problem)
+        except SftpTrouble as trouble:
+            if trouble.state == State.MISSING and below:
+                return  # removed meanwhile
+            if trouble.state == State.MISSING:
+                raise PlaceTrouble(f"there is no folder {self._arrival.folder}: make it") from None
+            if trouble.may_pass:
+                await self._server.lost(session)
+            raise
+
+    async def _followed(
+        self, session: SftpSession, one: RemoteEntry, relative: str
+    ) -> tuple[RemoteEntry | None, str]:
+        """What a name stands for, and why that can't be read. Links that can't matter are not followed."""
+        if not one.is_link or not (self._pattern.matches(relative) or self._pattern.leads_on(relative)):
+            return one, ""
+        try:
+            return await session.followed(one, f"{self._prefix}{relative}"), ""
+        except SftpTrouble as trouble:
+            if trouble.may_pass:
+                raise
+            return one, f"it is a link: {trouble}"
+
+    def _entry(self, found: RemoteEntry, relative: str, problem: str = "") -> ArrivalEntry:
+        path, version = f"{self._prefix}{relative}", found.version
+        if not path.isprintable():
+            path, problem = elided(path), "its name is not UTF-8, or has a control character: rename it"
+        elif not (found.is_file or problem):
+            problem = "it is not a regular file: put a file there that can be read twice"
+        return ArrivalEntry(path, _seen(version), version.size, version.modified_ns / 1e9, problem)
+
+    # -- files
+
+    async def look(self, paths: Sequence[str]) -> Sequence[ArrivalEntry | None]:
+        return await self._asked(paths, self._look)
+
+    async def _look(self, session: SftpSession, path: str) -> ArrivalEntry | None:
+        relative = self._relative(path)
+        if relative is None or self._is_left_out(relative) or not self._pattern.matches(relative):
+            return None
+        try:
+            found = await session.entry(self._remote(relative), path)
+            await session.check_inside(found.path, path)
+        except SftpTrouble as trouble:
+            if trouble.state == State.MISSING:
+                return None
+            if trouble.state != State.OUTSIDE:
+                raise
+            return ArrivalEntry(path, "link", 0, 0.0, f"it is a link: {trouble}")
+        return None if found.is_folder else self._entry(found, relative)
+
+    async def contents(self, entries: Sequence[ArrivalEntry]) -> Sequence[bytes | PlaceTrouble | None]:
+        with _place_trouble():
+            return await _side_by_side(entries, self._content, _READS)
+
+    async def _content(self, entry: ArrivalEntry) -> bytes | PlaceTrouble | None:
+        if entry.bytes > MOST_READ:
+            return hash_of([entry.seen]).encode()
+        digest, relative = hashlib.sha256(), self._relative(entry.path)
+        assert relative is not None
+        try:
+            version = RemoteVersion(*map(int, entry.seen.split("-")))
+            await read_file(self._server, self._remote(relative), entry.path, version, digest.update)
+        except FileChanged:
+            return None
+        except SftpTrouble as trouble:
+            if trouble.may_pass:
+                raise
+            return None if trouble.state == State.MISSING else PlaceTrouble(str(trouble))
+        return digest.digest()
+
+    async def exist(self, paths: Sequence[str]) -> Sequence[float | None]:
+        return await self._asked(paths, self._written)
+
+    async def _written(self, session: SftpSession, path: str) -> float | None:
+        try:
+            url = SftpUrl.of(path)
+            found = await session.entry(url.remote, path)
+            await session.check_inside(url.remote, path)
+        except SftpTrouble as trouble:
+            if trouble.state in (State.MISSING, State.OUTSIDE):
+                return None
+            raise
+        return found.version.modified_ns / 1e9
+
+    async def hints(self, found: Found) -> None:
+        """There are none."""
+
+    async def move(self, entry: ArrivalEntry, folder: str) -> str | None:
+        relative = self._relative(entry.path)
+        if relative is None:
+            return None
+        target = posixpath.join(folder, relative)
+
+        async def moved(session: SftpSession) -> str | None:
+            return await put_aside_remotely(
+                session, self._remote(relative), self._remote(target), entry, _seen
+            )
+
+        with _place_trouble():
+            name = await self._server.ask(moved)
+        return None if name is None else f"{self._prefix}{posixpath.dirname(target)}/{name}"
+
+    # -- names, and the server
+
+    def _relative(self, path: str) -> str | None:
+        return path.removeprefix(self._prefix) if path.startswith(self._prefix) else None
+
+    def _remote(self, relative: str) -> str:
+        return posixpath.join(self._folder, relative)
+
+    def _is_left_out(self, relative: str) -> bool:
+        path = f"{self._prefix}{relative}"
+        is_moved = self._moved is not None and f"{path}/".startswith(self._moved)
+        return is_moved or self._arrival.marked_by(path) is not None
+
+    async def _asked(self, items: Sequence[str], work: Callable[[SftpSession, str], Awaitable[T]]) -> list[T]:
+        async def asked(session: SftpSession) -> list[T]:
+            return await _side_by_side(items, lambda one: work(session, one), _AT_ONCE)
+
+        with _place_trouble():
+            return await self._server.ask(asked)
+
+
+async def _side_by_side(items: Sequence[S], work: Callable[[S], Awaitable[T]], at_once: int) -> list[T]:
+    """The results in the order of the items."""
+    results, left = dict[int, T](), iter(enumerate(items))
+
+    async def some() -> None:
+        for n, item in left:
+            results[n] = await work(item)
+
+    async with task_group() as tasks:
+        for _ in range(at_once):
+            tasks.start_soon(some)
+    return [results[n] for n in range(len(items))]
+
+
+@contextmanager
+def _place_trouble() -> Iterator[None]:
+    try:
+        yield
+    except SftpTrouble as trouble:
+        raise PlaceTrouble(str(trouble)) from None
+
+
+def _seen(version: RemoteVersion) -> str:
+    return f"{version.size}-{version.modified_ns}"

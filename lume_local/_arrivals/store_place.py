@@ -1,0 +1,201 @@
+"""A bucket, by listing it. An object is there as a whole or not at all, and its tag stands for its content."""
+
+import posixpath
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from anyio.to_thread import run_sync
+
+from lume_local._arrivals.event_queue import EventQueue
+from lume_local._arrivals.names import numbered
+from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, PlaceTrouble
+from lume_local._arrivals.settings import Arrival
+from lume_local._flow.patterns import Pattern
+from lume_local._flow.store_urls import split_store_url
+from lume_local._runs.sources.paths import PathRefused, Roots, stored
+from lume_local._shared.identity import hash_of
+from lume_local._worker.object_stores import (
+    StoreTrouble,
+    boto_errors,
+    obstore_errors,
+    s3_client,
+    store_of,
+)
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+T = TypeVar("T")
+
+POLL = 10.0
+"""Seconds between two listings."""
+CHECK = 60.0
+"""The same with a queue, whose messages may be late or lost."""
+_SHARE = 5
+"""At least so many times as long as a listing takes is the pause after it."""
+
+
+@asynccontextmanager
+async def open_bucket(arrival: Arrival, roots: Roots) -> AsyncIterator["StorePlace"]:
+    """The bucket, as long as the block lasts. Raises `PlaceTrouble`."""
+    try:
+        stored(roots, arrival.uri, "source", arrival.folder)
+    except PathRefused as error:
+        raise PlaceTrouble(str(error)) from None
+    store = await _in_thread(lambda: store_of(arrival.folder))
+    yield StorePlace(arrival, store)
+
+
+class StorePlace:
+    """See `ArrivalPlace`. Create it with `open_bucket`."""
+
+    def __init__(self, arrival: Arrival, store: "ObjectStore") -> None:
+        self._arrival, self._store = arrival, store
+        scheme, self._bucket, prefix = split_store_url(arrival.folder)
+        self._root = f"{scheme}://{self._bucket}/"
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._pattern, self._took = Pattern(arrival.pattern), 0.0
+        moved = arrival.moved_to
+        self._moved = None if moved is None else f"{self._key(moved)}/"
+        self._queue = None if arrival.queue_env is None else EventQueue(arrival.queue_env)
+
+    @property
+    def watched(self) -> str:
+        listing = f"a listing every {self.every:.0f} s"
+        if self._queue is None:
+            return listing
+        return f"{listing}: {self._queue.trouble}" if self._queue.trouble else f"the queue, and {listing}"
+
+    @property
+    def every(self) -> float:
+        is_notified = self._queue is not None and self._queue.has_answered and not self._queue.trouble
+        return max(CHECK if is_notified else POLL, _SHARE * self._took)
+
+    # -- listing
+
+    async def pages(self) -> AsyncGenerator[Sequence[ArrivalEntry], None]:
+        began, listed = time.monotonic(), self._listed()
+        try:
+            while page := await _in_thread(lambda: list(islice(listed, PAGE))):
+                yield page
+        finally:
+            with suppress(ValueError):  # cancelled: its thread ends by itself
+                listed.close()
+        self._took = time.monotonic() - began
+
+    def _listed(self) -> Generator[ArrivalEntry, None, None]:
+        import obstore
+
+        with obstore_errors(self._arrival.folder):
+            for page in obstore.list(self._store, self._prefix or None, chunk_size=PAGE):
+                yield from self._matching(page)
+
+    def _matching(self, page: Sequence[Any]) -> Iterator[ArrivalEntry]:
+        for one in page:
+            key = one["path"]
+            # Consoles make a "folder" of an empty object whose key ends with a slash, which obstore takes away.
+            if self._matches(key) and (one["size"] or self._head(key) is not None):
+                yield self._entry(one)
+
+    def _matches(self, key: str) -> bool:
+        if not key.startswith(self._prefix) or (self._moved is not None and key.startswith(self._moved)):
+            return False
+        is_marker = self._arrival.marked_by(self._root + key) is not None
+        return not is_marker and self._pattern.matches(key[len(self._prefix) :])
+
+    def _entry(self, one: Any) -> ArrivalEntry:
+        written: datetime = one["last_modified"]
+        tag = (one["e_tag"] or "").strip('"') or written.isoformat()
+        problem = "" if one["path"].isprintable() else "its key has a control character: rename it"
+        return ArrivalEntry(
+            self._root + one["path"], f"{one['size']}-{tag}", one["size"], written.timestamp(), problem
+        )
+
+    # -- objects
+
+    async def look(self, paths: Sequence[str]) -> Sequence[ArrivalEntry | None]:
+        return await _in_thread(lambda: [self._look(self._key(path)) for path in paths])
+
+    def _look(self, key: str) -> ArrivalEntry | None:
+        found = self._head(key) if self._matches(key) else None
+        return None if found is None else self._entry(found)
+
+    def _head(self, key: str) -> Any | None:
+        import obstore
+
+        try:
+            with obstore_errors(self._root + key):
+                return obstore.head(self._store, key)
+        except StoreTrouble as trouble:
+            if trouble.is_missing:
+                return None
+            raise
+
+    async def contents(self, entries: Sequence[ArrivalEntry]) -> Sequence[bytes | PlaceTrouble | None]:
+        return [hash_of([entry.seen]).encode() for entry in entries]
+
+    async def exist(self, paths: Sequence[str]) -> Sequence[float | None]:
+        found = await _in_thread(lambda: [self._head(self._key(path)) for path in paths])
+        return [None if one is None else one["last_modified"].timestamp() for one in found]
+
+    async def hints(self, found: Found) -> None:
+        if self._queue is not None:
+            await self._queue.follow(self._root, found)
+
+    # -- moving: a copy, which is compared, and the removal of what was copied
+
+    async def move(self, entry: ArrivalEntry, folder: str) -> str | None:
+        return await _in_thread(lambda: self._move(self._key(entry.path), entry.seen, folder))
+
+    def _move(self, key: str, seen: str, folder: str) -> str | None:
+        import obstore
+
+        if self._seen(key) != seen:
+            return None
+        target = posixpath.join(self._prefix, folder, key[len(self._prefix) :])
+        name = self._free(target, seen)
+        if self._seen(name) is None:
+            with obstore_errors(self._root + key):
+                obstore.copy(self._store, key, name)
+        if self._seen(key) != seen:  # replaced meanwhile: it stays, and so does the copy
+            return None
+        self._remove(key, seen)
+        return self._root + name
+
+    def _free(self, target: str, seen: str) -> str:
+        """A key that is free, or has the same object: a kill came after the copy."""
+        number = 1
+        while self._seen(name := numbered(target, number)) not in (None, seen):
+            number += 1
+        return name
+
+    def _seen(self, key: str) -> str | None:
+        found = self._head(key)
+        return None if found is None else self._entry(found).seen
+
+    def _remove(self, key: str, seen: str) -> None:
+        """S3 removes an object only if it is still that one; the others have just been asked."""
+        import obstore
+
+        if self._root.startswith("s3://"):
+            with boto_errors(self._root + key):
+                tag = f'"{seen.partition("-")[2]}"'
+                s3_client().delete_object(Bucket=self._bucket, Key=key, IfMatch=tag)
+            return
+        with obstore_errors(self._root + key):
+            obstore.delete(self._store, key)
+
+    def _key(self, path: str) -> str:
+        return path.removeprefix(self._root)
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    """Raises `PlaceTrouble`."""
+    try:
+        return await run_sync(call, abandon_on_cancel=True)
+    except StoreTrouble as trouble:
+        raise PlaceTrouble(str(trouble)) from None

@@ -1,0 +1,168 @@
+"""What becomes of a file that is ready: a run, nothing, or a refusal. The rule "once" is here and in the store."""
+
+from typing import TypeAlias
+
+from attrs import evolve, frozen
+
+from lume_async.models import RunStatus
+from lume_local._arrivals.settings import Arrival, inverted
+from lume_local._flow.definition import Flow
+from lume_local._flow.source_settings import CONTENT
+from lume_local._runs.arrived import Arrived
+from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
+from lume_local._runs.records import ACTIVE, Duplicate, NewRun
+from lume_local._runs.runner import Runner
+from lume_local._runs.sources.contents import CantTell, Contents
+from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.sources.source_key import source_key, with_content
+from lume_local._runs.store import Store
+
+BEHIND = -1
+"""The priority of their runs: what persons submit goes first."""
+_SOURCE_PATH = "{source_path}"
+
+
+@frozen
+class Settles:
+    """Nothing is left to decide: the run that reads this content, None if there is none; and whether it is new."""
+
+    run_id: str | None = None
+    is_new: bool = False
+
+
+@frozen
+class Waits:
+    """It can't be decided yet. `run_id` is the run that must end before."""
+
+    why: str
+    run_id: str | None = None
+
+
+@frozen
+class Refuses:
+    """There will be no run of the file as it is."""
+
+    why: str
+
+
+Outcome: TypeAlias = Settles | Waits | Refuses
+
+
+@frozen
+class _File:
+    """A file that is ready, what reads it, and a note for its run."""
+
+    arrival: Arrival
+    arrived: Arrived
+    flow: Flow
+    source_path: str
+    note: str | None
+
+
+class Submissions:
+    """Submits files that arrived, each content of each path once."""
+
+    def __init__(
+        self, store: Store, flows: FlowRegistry, runner: Runner, contents: Contents, roots: Roots
+    ) -> None:
+        self._store, self._flows, self._runner = store, flows, runner
+        self._contents, self._roots = contents, roots
+
+    async def settle(self, arrival: Arrival, arrived: Arrived) -> Outcome:
+        """Decide about a content, and do it. Raises `StoreFailed`."""
+        try:
+            flow, note = await self._flow(arrival)
+            file = _File(arrival, arrived, flow, source_path_of(flow, arrived.path), note)
+            known = await self._store.arrivals.known(arrived)
+            if known is None:
+                return await self._submit(file)
+            if known.has_content:
+                await self._store.arrivals.note(arrived, None)  # it was written again
+                return Settles(known.run_id)
+            if known.status in ACTIVE:
+                return Waits(
+                    f"run {known.run_id}, which reads its earlier content, has not ended", known.run_id
+                )
+            if known.status is None or RunStatus(known.status).has_output:
+                return await self._changed(file, known.run_id)
+            return await self._submit(file)
+        except (UnknownFlow, PathRefused, CantTell) as error:
+            return Waits(str(error))
+
+    async def _flow(self, arrival: Arrival) -> tuple[Flow, str | None]:
+        """The flow version, and a note for the run. Raises `UnknownFlow`."""
+        ref = arrival.flow
+        if ":" not in ref:
+            known = self._flows.all(ref)
+            if not known:
+                raise UnknownFlow(f"there is no version of a flow {ref!r}: register one")
+            ref = known[-1].ref
+        return await self._flows.runnable(ref)
+
+    async def _changed(self, file: _File, run_id: str | None) -> Outcome:
+        """The path was processed with another content, by this run if it is still known."""
+        arrived = file.arrived
+        if run_id is not None and await self._contents.is_other(run_id, file.flow, file.source_path) is False:
+            await self._store.arrivals.note(arrived, run_id)  # the file was changed before that run read it
+            return Settles(run_id)
+        if file.arrival.changed == "rerun":
+            return await self._submit(file, again=True)
+        if file.arrival.changed == "ignore":
+            await self._store.arrivals.note(evolve(arrived, move=False), None)
+            return Settles()
+        which = "it was processed" if run_id is None else f"run {run_id} has processed it"
+        return Refuses(
+            f'{which} with other content, and changed = "refuse": put it there under another name, or set '
+            'changed = "rerun"'
+        )
+
+    async def _submit(self, file: _File, *, again: bool = False) -> Outcome:
+        """Create the run, which notes the file in the same transaction."""
+        flow, arrival = file.flow, file.arrival
+        located = source_key(flow.source, file.source_path, self._roots)
+        if flow.source.identity == CONTENT:
+            digest = await self._contents.digest(flow, file.source_path)
+            located, again = with_content(located, digest), False
+        new = NewRun(
+            flow_version=flow.ref,
+            source_path=file.source_path,
+            source_key=self._flows.source_key(flow, located),
+            run_metadata={"arrival": arrival.name},
+            force_rerun=again,
+            idempotency_key=None,
+            fingerprint="arrival",
+            note=file.note,
+            submitted_by=arrival.holder,
+            priority=BEHIND,
+            arrived=file.arrived,
+        )
+        try:
+            run, _ = await self._runner.submit(new)
+        except Duplicate as duplicate:
+            return await self._duplicate(file, duplicate)
+        return Settles(run.run_id, is_new=True)
+
+    async def _duplicate(self, file: _File, duplicate: Duplicate) -> Outcome:
+        """Somebody else has submitted the source, such as `lume backfill`."""
+        run_id = duplicate.run_id
+        if duplicate.is_active:
+            return Waits(f"run {run_id} of the same source has not ended", run_id)
+        if await self._contents.is_other(run_id, file.flow, file.source_path):
+            return await self._changed(file, run_id)
+        await self._store.arrivals.note(file.arrived, run_id)
+        return Settles(run_id)
+
+
+def source_path_of(flow: Flow, path: str) -> str:
+    """The source path with which a flow reads this file. Raises `PathRefused` if there is none."""
+    if flow.source.query:
+        raise PathRefused(f"{flow.ref} reads a query of a database, and no files")
+    if len(flow.source.uris) != 1:
+        raise PathRefused(f"{flow.ref} reads several files at once: name a flow that reads one")
+    (uri,) = flow.source.uris
+    found = inverted(uri, _SOURCE_PATH, path) if uri.count(_SOURCE_PATH) == 1 else None
+    if found is None:
+        raise PathRefused(
+            f"{flow.ref} reads {uri}, which can't be {path}: change from, or source.uri of the flow"
+        )
+    return found

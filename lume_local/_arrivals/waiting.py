@@ -1,0 +1,137 @@
+"""The files of an arrival that wait, in memory: until they are still, or until something else is out of the way.
+
+Pure: the time is an argument. A server that is killed forgets them, and its successor's first listing finds them.
+"""
+
+import heapq
+from collections.abc import Sequence
+
+from attrs import define, field
+
+from lume_local._arrivals.place import ArrivalEntry
+from lume_local._arrivals.settings import Arrival
+
+MOST_WAITING = 10_000
+"""Files that are kept in memory; further ones are found by the next listing."""
+
+
+@define
+class WaitingFile:
+    """A file that waits.
+
+    Attributes:
+        entry: as it was seen last.
+        since: when it was first seen like that.
+        due: when to look at it again; None: with the next listing or hint.
+        why: for people.
+        run_id: the run that must end before.
+    """
+
+    entry: ArrivalEntry
+    since: float
+    due: float | None
+    why: str
+    run_id: str | None = None
+
+
+class WaitingFiles:
+    """The files of one arrival that wait, by their paths."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, WaitingFile] = {}
+        self._due: list[tuple[float, str]] = []
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.files) >= MOST_WAITING
+
+    def seen(self, entry: ArrivalEntry, now: float) -> float | None:
+        """Note a file as it is now; since when it is like that. None if there is no room for it."""
+        before = self.files.get(entry.path)
+        if before is None and self.is_full:
+            return None
+        if before is None or before.entry.seen != entry.seen:
+            self.files[entry.path] = WaitingFile(entry, now, None, "it has just been noticed")
+        return self.files[entry.path].since
+
+    def wait(self, path: str, why: str, due: float | None, run_id: str | None = None) -> None:
+        """Note what a file waits for."""
+        waiting = self.files.get(path)
+        if waiting is None:
+            return
+        waiting.why, waiting.run_id = why, run_id
+        if due is not None and waiting.due != due:
+            heapq.heappush(self._due, (due, path))
+        waiting.due = due
+
+    def drop(self, path: str) -> None:
+        self.files.pop(path, None)
+
+    def pop_due(self, now: float, most: int) -> Sequence[str]:
+        """Files whose time has come; they stay until they are dropped."""
+        found: list[str] = []
+        while self._due and self._due[0][0] <= now and len(found) < most:
+            due, path = heapq.heappop(self._due)
+            if self._is_current(due, path):
+                self.files[path].due = None
+                found.append(path)
+        return found
+
+    def next_due(self) -> float | None:
+        while self._due and not self._is_current(*self._due[0]):
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else None
+
+    def _is_current(self, due: float, path: str) -> bool:
+        return path in self.files and self.files[path].due == due
+
+    def until_now(self, run_id: str, now: float) -> bool:
+        """A run has ended: what waits for it is due; whether anything is."""
+        found = [path for path, one in self.files.items() if one.run_id == run_id]
+        for path in found:
+            self.wait(path, "the run before has ended", now)
+        return bool(found)
+
+
+@define
+class Readiness:
+    """Why a file is not ready, or that it is.
+
+    Attributes:
+        why: empty if it is ready.
+        due: when it is ready if nothing happens; None if that can't be told.
+    """
+
+    why: str = ""
+    due: float | None = field(default=None)
+
+
+def readiness(
+    arrival: Arrival, entry: ArrivalEntry, since: float, now: float, marked: float | None, clock: float
+) -> Readiness:
+    """Whether a file is complete.
+
+    Stillness is measured by this machine's clock between two looks, whatever times the files have: the clock of who
+    writes them may be wrong.
+
+    Args:
+        since: when it was first seen as it is.
+        marked: when its marker was written, by the clock of the place; None if there is none.
+        clock: the present time, in seconds since 1970.
+    """
+    if arrival.marker is None:
+        if now - since >= arrival.quiet:
+            return Readiness()
+        return Readiness(
+            f"it is ready once it has not changed for {arrival.quiet:g} s", since + arrival.quiet
+        )
+    marker = arrival.marked(entry.path)
+    if marked is None:
+        return Readiness(f"its marker {marker} is not there")
+    if marked < entry.modified:
+        ahead = entry.modified - clock
+        skew = f", and {ahead:,.0f} s ahead of this machine's clock" if ahead > 1 else ""
+        return Readiness(
+            f"it was written {entry.modified - marked:,.1f} s after its marker {marker}{skew}: write the marker last"
+        )
+    return Readiness()

@@ -1,0 +1,295 @@
+"""Watches one arrival: lists its place, looks at what hints name, and settles what is ready."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing
+from functools import partial
+
+import anyio
+from attrs import field, frozen
+
+from lume_async._base.elided import elided
+from lume_async._base.tasks import task_group
+from lume_async.models import RunStatus
+from lume_local._arrivals.opened import opened
+from lume_local._arrivals.place import PAGE, ArrivalEntry, ArrivalPlace, PlaceTrouble
+from lume_local._arrivals.settings import Arrival
+from lume_local._arrivals.submission import Refuses, Settles, Submissions, Waits
+from lume_local._arrivals.waiting import WaitingFile, WaitingFiles, readiness
+from lume_local._runs.arrived import Arrived, Move, RefusedFile
+from lume_local._runs.health import why
+from lume_local._runs.records import StoredRun, StoreFailed
+from lume_local._runs.sources.paths import Roots
+from lume_local._runs.store import Store
+from lume_local._runs.times import now_text
+
+_log = logging.getLogger("lume_local")
+
+RETRY = 10.0
+"""Seconds after which something is tried again that did not work."""
+MOST_QUEUED = 20_000
+"""Runs that may wait in the server's queue; then files wait where they are."""
+MOST_REFUSED = 10_000
+"""Refuses files that are noticed when they are removed."""
+_BATCH = 64 * 1024 * 1024
+"""Bytes of files that are read by one call."""
+_BATCH_FILES = 200
+
+
+@frozen
+class WatcherParts:
+    """What all watchers of a server use. `now` is the time by a clock that only goes forward, in seconds."""
+
+    store: Store
+    submissions: Submissions
+    roots: Roots
+    now: Callable[[], float] = anyio.current_time
+
+
+@frozen
+class View:
+    """The present state of an arrival.
+
+    Attributes:
+        watched: how its place is watched; empty as long as it can't be.
+        trouble: why it can't be used, or a file can't be moved; empty if all is well.
+        waiting: the files that wait.
+    """
+
+    arrival: Arrival
+    watched: str
+    trouble: str
+    waiting: list[WaitingFile] = field(factory=list)
+
+
+class Watcher:
+    """One arrival, watched as long as `watch` is not cancelled."""
+
+    def __init__(self, arrival: Arrival, parts: WatcherParts) -> None:
+        self.arrival = arrival
+        self._store, self._submissions, self._roots = parts.store, parts.submissions, parts.roots
+        self._now = parts.now
+        self._waiting = WaitingFiles()
+        self._place: ArrivalPlace | None = None
+        self._trouble, self._unmoved = "", ""
+        self._one_at_a_time = anyio.Lock()
+        self._ended: list[str] = []
+        self._wake, self._again = anyio.Event(), anyio.Event()
+        self.submitted = 0
+        """Runs that were submitted since the server started."""
+
+    def view(self) -> View:
+        watched = "" if self._place is None else self._place.watched
+        trouble = "; ".join(filter(None, (self._trouble, self._unmoved)))
+        return View(self.arrival, watched, trouble, list(self._waiting.files.values()))
+
+    def run_ended(self, run: StoredRun) -> None:
+        """To be called when any run has ended."""
+        has_waited = self._waiting.until_now(run.run_id, self._now())
+        if run.submitted_by == self.arrival.holder:
+            self._ended.append(run.run_id)
+        if has_waited or self._ended:
+            self._wake.set()
+
+    async def watch(self) -> None:
+        while True:
+            try:
+                async with opened(self.arrival, self._roots) as place:
+                    self._place = place
+                    async with task_group() as tasks:
+                        tasks.start_soon(place.hints, partial(self.found, place))
+                        tasks.start_soon(self._ripen, place)
+                        await self._list_forever(place)
+            except PlaceTrouble as trouble:
+                self._in_trouble(str(trouble))
+            except StoreFailed as error:
+                self._in_trouble(why(error))
+            finally:
+                self._place = None
+            await anyio.sleep(RETRY)
+
+    def _in_trouble(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = elided(trouble)
+            _log.error("arrival %s: %s; trying again", self.arrival.name, self._trouble)
+
+    def _works(self) -> None:
+        if self._trouble:
+            _log.warning("arrival %s: works again", self.arrival.name)
+        self._trouble = ""
+
+    # -- what there is
+
+    async def _list_forever(self, place: ArrivalPlace) -> None:
+        while True:
+            self._again = anyio.Event()
+            await self.compare(place)
+            self._works()
+            with anyio.move_on_after(RETRY if self._waiting.is_full else place.every):
+                await self._again.wait()
+
+    async def compare(self, place: ArrivalPlace) -> None:
+        """Compare what is there with what is known, and do what is due."""
+        name = self.arrival.name
+        gone = {one.path for one in await self._store.arrivals.refused(name, MOST_REFUSED)}
+        gone |= self._waiting.files.keys()
+        async with aclosing(place.pages()) as pages:
+            async for page in pages:
+                gone.difference_update(entry.path for entry in page)
+                await self._take(place, page)
+        await self._forget(place, gone)
+        await self._move(place, await self._store.arrivals.moves(name))
+
+    async def _forget(self, place: ArrivalPlace, paths: Iterable[str]) -> None:
+        """Of files that a listing lacks: those that are gone. Others may have come during the listing."""
+        asked = list(paths)
+        for at in range(0, len(asked), PAGE):
+            part = asked[at : at + PAGE]
+            gone = [path for path, entry in zip(part, await place.look(part), strict=True) if entry is None]
+            await self._gone(gone)
+
+    async def _gone(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            self._waiting.drop(path)
+        await self._store.arrivals.forget_refusals(self.arrival.name, paths)
+
+    async def found(self, place: ArrivalPlace, paths: Sequence[str]) -> None:
+        """Look at the files that hints name; see `Found`."""
+        data = list(dict.fromkeys(self.arrival.marked_by(path) or path for path in paths))
+        try:
+            for at in range(0, len(data), PAGE):
+                await self._look(place, data[at : at + PAGE])
+            await self._store.settled()
+        except (PlaceTrouble, StoreFailed, OSError) as error:
+            _log.warning("arrival %s: %s; looking again", self.arrival.name, why(error))
+            self._again.set()
+
+    async def _look(self, place: ArrivalPlace, paths: Sequence[str]) -> None:
+        entries = await place.look(paths)
+        await self._gone([path for path, entry in zip(paths, entries, strict=True) if entry is None])
+        await self._take(place, [entry for entry in entries if entry is not None])
+
+    async def _ripen(self, place: ArrivalPlace) -> None:
+        while True:
+            self._wake = anyio.Event()
+            await self.step(place)
+            soonest = self._waiting.next_due()
+            with anyio.CancelScope(deadline=math.inf if soonest is None else soonest):
+                await self._wake.wait()
+
+    async def step(self, place: ArrivalPlace) -> None:
+        """Look again at files whose time has come, and do what the end of runs allows."""
+        while self._ended:
+            ended = self._ended.pop()
+            await self._move(place, await self._store.arrivals.moves(self.arrival.name, ended))
+        while due := self._waiting.pop_due(self._now(), PAGE):
+            await self._look(place, due)
+
+    # -- what becomes of it
+
+    async def _take(self, place: ArrivalPlace, entries: Sequence[ArrivalEntry]) -> None:
+        """Settle the files that are ready, and note what the others wait for."""
+        async with self._one_at_a_time:
+            name = self.arrival.name
+            settled = await self._store.arrivals.settled_of(
+                name, [(entry.path, entry.seen) for entry in entries]
+            )
+            fresh = []
+            for entry, is_settled in zip(entries, settled, strict=True):
+                if is_settled:
+                    self._waiting.drop(entry.path)
+                elif entry.problem:
+                    await self._refuse(entry, entry.problem)
+                else:
+                    fresh.append(entry)
+            ready = await self._ready(place, fresh)
+            if ready and await self._store.waiting() >= MOST_QUEUED:
+                self._all_wait(ready, f"{MOST_QUEUED:,} runs wait for their turn")
+                return
+            for batch in _batches(ready):
+                await self._settle(place, batch)
+        self._wake.set()
+
+    async def _ready(self, place: ArrivalPlace, entries: Sequence[ArrivalEntry]) -> list[ArrivalEntry]:
+        """Those that are complete; the others wait."""
+        times: Sequence[float | None] = [None] * len(entries)
+        if self.arrival.marker is not None:
+            times = await place.exist([self.arrival.marked(entry.path) for entry in entries])
+        ready, now, clock = [], self._now(), time.time()
+        for entry, marked in zip(entries, times, strict=True):
+            since = self._waiting.seen(entry, now)
+            if since is None:
+                continue  # found again by the next listing
+            state = readiness(self.arrival, entry, since, now, marked, clock)
+            if state.why:
+                self._waiting.wait(entry.path, state.why, state.due)
+            else:
+                ready.append(entry)
+        return ready
+
+    async def _settle(self, place: ArrivalPlace, entries: Sequence[ArrivalEntry]) -> None:
+        for entry, content in zip(entries, await place.contents(entries), strict=True):
+            if content is None:
+                self._all_wait([entry], "it was changed while it was read", after=self.arrival.quiet or 1.0)
+            elif isinstance(content, PlaceTrouble):
+                self._all_wait([entry], str(content))
+            else:
+                await self._submit(entry, content)
+
+    async def _submit(self, entry: ArrivalEntry, content: bytes) -> None:
+        moves = self.arrival.move is not None
+        arrived = Arrived(self.arrival.name, entry.path, entry.seen, content, moves)
+        outcome = await self._submissions.settle(self.arrival, arrived)
+        if isinstance(outcome, Waits):
+            self._waiting.wait(entry.path, elided(outcome.why), self._now() + RETRY, outcome.run_id)
+        elif isinstance(outcome, Refuses):
+            await self._refuse(entry, outcome.why)
+        else:
+            self._done(entry, outcome)
+
+    def _done(self, entry: ArrivalEntry, outcome: Settles) -> None:
+        self._waiting.drop(entry.path)
+        self.submitted += outcome.is_new
+        if outcome.is_new:
+            _log.info("arrival %s: %s is run %s", self.arrival.name, entry.path, outcome.run_id)
+        elif outcome.run_id is not None and self.arrival.move is not None:
+            self._ended.append(outcome.run_id)  # it may have ended before the file was noted
+
+    def _all_wait(self, entries: Sequence[ArrivalEntry], reason: str, after: float = RETRY) -> None:
+        for entry in entries:
+            self._waiting.wait(entry.path, elided(reason), self._now() + after)
+
+    async def _refuse(self, entry: ArrivalEntry, reason: str) -> None:
+        self._waiting.drop(entry.path)
+        refusal = RefusedFile(self.arrival.name, entry.path, entry.seen, elided(reason), now_text())
+        if await self._store.arrivals.refuse(refusal):
+            _log.warning("arrival %s: %s is refused: %s", self.arrival.name, entry.path, refusal.why)
+
+    async def _move(self, place: ArrivalPlace, moves: Sequence[Move]) -> None:
+        """Move the files whose run has ended with output; the others stay."""
+        for move in moves:
+            try:
+                if self.arrival.move is not None and RunStatus(move.status).has_output:
+                    await place.move(ArrivalEntry(move.path, move.seen, 0, 0.0), self.arrival.move)
+            except PlaceTrouble as trouble:
+                self._unmoved = elided(str(trouble))
+                _log.error("arrival %s: %s; trying again", self.arrival.name, self._unmoved)
+                return
+            await self._store.arrivals.moved(move)
+            self._unmoved = ""
+
+
+def _batches(entries: Sequence[ArrivalEntry]) -> Iterable[list[ArrivalEntry]]:
+    """Groups that are read by one call each: so that of many files the first are submitted early."""
+    batch: list[ArrivalEntry] = []
+    size = 0
+    for entry in entries:
+        batch.append(entry)
+        size += entry.bytes
+        if size >= _BATCH or len(batch) >= _BATCH_FILES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,79 @@
+"""URLs of files on SFTP servers: `sftp://user@host:port/path`. Pure."""
+
+import re
+
+from attrs import frozen
+
+from lume_async._base.elided import elided
+
+SFTP = "sftp://"
+_URL = re.compile(
+    r"sftp://(?:(?P<user>[^@:/?#\s]{1,128})@)?(?P<host>[A-Za-z0-9][A-Za-z0-9._-]{0,252})"
+    r"(?::(?P<port>[0-9]{1,5}))?(?P<path>/.*)?",
+    re.DOTALL,
+)
+_DEFAULT_PORT, _LAST_PORT = 22, 65535
+_HOME = "/~"
+_SIGN_IN = re.compile(r"sftp://.*@", re.DOTALL)
+
+
+class NotAnSftpUrl(ValueError):
+    """The message says why."""
+
+
+def is_sftp_url(text: str) -> bool:
+    """Whether this is meant as the URL of a file on an SFTP server, valid or not."""
+    return text.startswith(SFTP)
+
+
+@frozen
+class SftpUrl:
+    """Build it with `of`.
+
+    Attributes:
+        user: whom to sign in as; empty for the account that this process runs under.
+        path: begins with a slash; empty for the server as a whole.
+    """
+
+    user: str
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def of(cls, text: str) -> "SftpUrl":
+        """The parts of a URL. A path is taken literally: nothing in it is decoded. Raises `NotAnSftpUrl`.
+
+        A password may be where none is expected, so that nothing before the last `@` is repeated.
+        """
+        shown = repr(elided(_SIGN_IN.sub(f"{SFTP}…@", text)))
+        match = _URL.fullmatch(text)
+        port = int(match["port"] or _DEFAULT_PORT) if match else 0
+        if match is None or not 0 < port <= _LAST_PORT:
+            raise NotAnSftpUrl(
+                f"{shown} is not the URL of a file: write sftp://user@host:port/path, without a password. How the "
+                "server signs in is said by its root"
+            )
+        path = match["path"] or ""
+        if any(part in (".", "..") for part in path.split("/")) or "//" in path:
+            raise NotAnSftpUrl(f"{shown} has a part that is empty, '.' or '..': remove it")
+        if not path.isprintable():
+            raise NotAnSftpUrl(f"{shown} contains a control character")
+        return cls(match["user"] or "", match["host"].lower(), port, path)
+
+    @property
+    def site(self) -> str:
+        """The server as a URL; one spelling for all that mean the same."""
+        user = f"{self.user}@" if self.user else ""
+        return f"{SFTP}{user}{self.host}" + (f":{self.port}" if self.port != _DEFAULT_PORT else "")
+
+    @property
+    def text(self) -> str:
+        return self.site + self.path
+
+    @property
+    def remote(self) -> str:
+        """The path as the server is asked for it: `/~/…` is relative to the folder of the account."""
+        if self.path == _HOME or self.path.startswith(f"{_HOME}/"):
+            return self.path.removeprefix(_HOME).lstrip("/") or "."
+        return self.path or "/"

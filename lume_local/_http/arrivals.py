@@ -1,0 +1,103 @@
+"""What arrives: the places that are watched, and the state of their files."""
+
+from collections.abc import Sequence
+
+import anyio
+
+from lume_local._arrivals.arrivals import Arrivals
+from lume_local._arrivals.watcher import View
+from lume_local._http import requests
+from lume_local._http.messages import Ask, Problem, Reply
+from lume_local._runs.records import RunFilter
+from lume_local._runs.store import Store
+from lume_local._runs.times import ago_text
+from lume_local._shared.protocol import Json
+
+STATES = ("waiting", "submitted", "refused")
+
+
+class ArrivalsApi:
+    """The operation for arrivals."""
+
+    def __init__(self, arrivals: Arrivals, store: Store) -> None:
+        self._arrivals, self._store = arrivals, store
+
+    async def page(self, ask: Ask) -> Reply:
+        """`GET /v1/arrivals`: all arrivals, and the files of those that are asked for."""
+        query = dict(ask.query)
+        limit = requests.whole_number(query, "limit", 100, 1, 1000)
+        name, state = query.get("name"), query.get("state")
+        if state is not None and state not in STATES:
+            raise Problem("invalid-query", f"state must be one of {', '.join(STATES)}", field="state")
+        views = [watcher.view() for watcher in self._arrivals.watchers]
+        wanted = [view for view in views if name in (None, view.arrival.name)]
+        if name is not None and not wanted:
+            raise Problem("invalid-query", f"name: there is no arrival {name[:64]!r}", field="name")
+        files: list[Json] = []
+        for one, found in (
+            ("waiting", self._waiting),
+            ("refused", self._refused),
+            ("submitted", self._submitted),
+        ):
+            if state in (None, one):
+                files += await found(wanted, limit)
+        documents = [await self._document(view) for view in views]
+        problem = self._arrivals.problem or None
+        return Reply(200, {"problem": problem, "arrivals": documents, "files": files})
+
+    async def _document(self, view: View) -> Json:
+        arrival = view.arrival
+        submitted, refused = await self._store.arrivals.counts(arrival.name)
+        return {
+            "name": arrival.name,
+            "flow": arrival.flow,
+            "uri": arrival.uri,
+            "watched": view.watched or None,
+            "trouble": view.trouble or None,
+            "waiting": len(view.waiting),
+            "submitted": submitted,
+            "refused": refused,
+        }
+
+    async def _waiting(self, views: Sequence[View], limit: int) -> list[Json]:
+        """Those that wait longest first."""
+        now = anyio.current_time()
+        found = [(one.since, view.arrival.name, one) for view in views for one in view.waiting]
+        found.sort(key=lambda each: each[0])
+        return [
+            _file(name, one.entry.path, "waiting", ago_text(now - since), one.why, one.run_id)
+            for since, name, one in found[:limit]
+        ]
+
+    async def _refused(self, views: Sequence[View], limit: int) -> list[Json]:
+        found = [
+            one for view in views for one in await self._store.arrivals.refused(view.arrival.name, limit)
+        ]
+        found.sort(key=lambda one: one.at, reverse=True)
+        return [_file(one.arrival, one.path, "refused", one.at, one.why) for one in found[:limit]]
+
+    async def _submitted(self, views: Sequence[View], limit: int) -> list[Json]:
+        """Those with the newest runs first."""
+        found = [
+            (run, view.arrival.name)
+            for view in views
+            for run in await self._store.runs(RunFilter(submitted_by=view.arrival.holder), None, limit)
+        ]
+        found.sort(key=lambda each: each[0].seq, reverse=True)
+        return [
+            _file(name, run.source_path, "submitted", run.created_at, run.error_message, run.run_id)
+            | {"status": run.status}
+            for run, name in found[:limit]
+        ]
+
+
+def _file(arrival: str, path: str, state: str, at: str, why: str | None, run_id: str | None = None) -> Json:
+    return {
+        "arrival": arrival,
+        "path": path,
+        "state": state,
+        "at": at,
+        "why": why or None,
+        "run_id": run_id,
+        "status": None,
+    }

@@ -1,0 +1,222 @@
+"""One SFTP server, asked again over a new connection where the old one is gone."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from posixpath import join
+from stat import S_ISDIR, S_ISLNK, S_ISREG
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar, cast
+
+import anyio
+from attrs import evolve, frozen
+
+from lume_local._sftp import trouble
+from lume_local._sftp.connection import PARTING, connected
+from lume_local._sftp.root import SftpRoot
+from lume_local._sftp.trouble import SftpTrouble, State, sftp_errors
+
+if TYPE_CHECKING:
+    from asyncssh import SFTPAttrs, SFTPClient, SFTPName
+
+T = TypeVar("T")
+TIMES = 5
+"""How often a request is sent to a server that can't be reached, or cuts connections; how often without progress."""
+PAUSE = 0.2
+"""Seconds before the second time; doubled each time."""
+
+
+@frozen(order=True)
+class RemoteVersion:
+    """What identifies the content of a file as cheaply as SFTP allows: most servers have times in seconds.
+
+    Attributes:
+        modified_ns: since 1970.
+    """
+
+    size: int
+    modified_ns: int
+
+
+@frozen
+class RemoteEntry:
+    """What a name in a folder stands for.
+
+    Attributes:
+        path: as the server is asked for it.
+        mode: of a link, if it is one; see `stat.st_mode`.
+    """
+
+    name: str
+    path: str
+    version: RemoteVersion
+    mode: int
+
+    @property
+    def is_file(self) -> bool:
+        return S_ISREG(self.mode)
+
+    @property
+    def is_folder(self) -> bool:
+        return S_ISDIR(self.mode)
+
+    @property
+    def is_link(self) -> bool:
+        return S_ISLNK(self.mode)
+
+
+def entry_of(name: str, path: str, attributes: "SFTPAttrs") -> RemoteEntry:
+    modified = (attributes.mtime or 0) * 10**9 + (attributes.mtime_ns or 0)
+    version = RemoteVersion(attributes.size or 0, modified)
+    return RemoteEntry(name, path, version, attributes.permissions or 0)
+
+
+async def part(ending: Awaitable[None]) -> None:
+    """Close something of a server that may not answer any more."""
+    with anyio.move_on_after(PARTING, shield=True), suppress(Exception):
+        await ending
+
+
+class SftpSession:
+    """What a server is asked. Every request has a deadline; `url` is for messages. Raises `SftpTrouble`."""
+
+    def __init__(self, client: "SFTPClient", root: SftpRoot) -> None:
+        self.client, self._root = client, root
+        self._within = ""
+
+    async def entry(self, path: str, url: str) -> RemoteEntry:
+        """The file or folder that a path leads to."""
+        with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
+            return entry_of(path.rpartition("/")[2], path, await self.client.stat(path))
+
+    async def entries(self, folder: str, url: str) -> AsyncIterator[RemoteEntry]:
+        """All that a folder has, links as themselves."""
+        # It is a generator, which its annotation leaves open.
+        names = cast("AsyncGenerator[SFTPName]", self.client.scandir(folder))
+        try:
+            while True:
+                with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
+                    one = await anext(names, None)
+                if one is None:
+                    return
+                name = str(one.filename)
+                if name not in (".", ".."):
+                    yield entry_of(name, join(folder, name), one.attrs)
+        finally:
+            await part(names.aclose())
+
+    async def followed(self, one: RemoteEntry, url: str) -> RemoteEntry | None:
+        """What a link leads to, which must lie in the root; None if that is not there."""
+        if not one.is_link:
+            return one
+        try:
+            found = await self.entry(one.path, url)
+        except SftpTrouble as trouble:
+            if trouble.state == State.MISSING:
+                return None
+            raise
+        await self.check_inside(one.path, url)
+        return evolve(found, name=one.name)
+
+    async def check_inside(self, path: str, url: str) -> None:
+        """Check that no link in a path leads out of the root."""
+        self._within = self._within or await self._real_path(self._root.place.remote, self._root.url)
+        real = await self._real_path(path, url)
+        if not join(real, "").startswith(join(self._within, "")):
+            raise SftpTrouble(f"{url} is a link that leads out of {self._root.url}", State.OUTSIDE)
+
+    async def _real_path(self, path: str, url: str) -> str:
+        with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
+            return str(await self.client.realpath(path))
+
+    async def make_folders(self, path: str, url: str) -> None:
+        """Make a folder, and those above it, as far as they are missing."""
+        with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
+            await self.client.makedirs(path, exist_ok=True)
+
+    async def rename(self, path: str, new: str, url: str) -> bool:
+        """Give a file another name; False, and nothing done, if that is taken."""
+        import asyncssh
+
+        with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
+            if await self.client.lexists(new):
+                return False
+            try:
+                await self.client.rename(path, new)  # which refuses a name that was taken meanwhile
+            except asyncssh.SFTPFailure:
+                if await self.client.lexists(new):
+                    return False
+                raise
+        return True
+
+    async def remove(self, path: str, url: str) -> None:
+        with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
+            await self.client.remove(path)
+
+
+class SftpServer:
+    """A server that is connected to when it is first asked, and again when the connection is lost.
+
+    Any number of tasks of one event loop may ask at the same time.
+
+    Args:
+        times: how often it is asked if it can't be reached or cuts the connection.
+
+    Attributes:
+        root: how it is signed in to.
+    """
+
+    def __init__(self, root: SftpRoot, times: int | None = None) -> None:
+        self.root = root
+        self._times = times
+        self._connecting = anyio.Lock()
+        self._session: SftpSession | None = None
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._hang_up()
+
+    async def ask(
+        self, work: Callable[[SftpSession], Awaitable[T]], done: Callable[[], int] = lambda: 0
+    ) -> T:
+        """The result of `work`, which is repeated where the server may only be away. Raises `SftpTrouble`.
+
+        Args:
+            done: how far the work is. The times are counted from the last one after which there was more.
+        """
+        times, before = 0, done()
+        while True:
+            session = None
+            try:
+                session = await self.connected()
+                return await work(session)
+            except SftpTrouble as error:
+                if not error.may_pass:
+                    raise
+                await self.lost(session)
+                times, before = (times if done() == before else 0) + 1, done()
+                if times == (self._times or TIMES):
+                    raise
+            await anyio.sleep(PAUSE * 2 ** (times - 1))
+
+    async def connected(self) -> SftpSession:
+        """The present session, or a new one. Raises `SftpTrouble`."""
+        async with self._connecting:
+            if self._session is None:
+                self._session = SftpSession(
+                    await self._open.enter_async_context(connected(self.root)), self.root
+                )
+            return self._session
+
+    async def lost(self, session: SftpSession | None) -> None:
+        """Have the next one who asks connect again, unless that was done already."""
+        if session is not None and session is self._session:
+            await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        stack, self._open, self._session = self._open, AsyncExitStack(), None
+        await stack.aclose()

@@ -1,0 +1,66 @@
+"""What went wrong with an SFTP server, and what to do. No word of a message is a secret."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+from lume_async._base.elided import elided
+from lume_local._shared.obstacle import Obstacle
+
+CONNECT, ANSWER = 20.0, 60.0
+"""Seconds to connect and sign in, and to an answer, or to the next 256 KiB of a file."""
+
+
+class State(StrEnum):
+    """In what state a server, or a file of it, was found."""
+
+    HOST_KEY = "host-key"
+    AWAY = "away"
+    DENIED = "denied"
+    MISSING = "missing"
+    OUTSIDE = "outside"
+    REFUSED = "refused"
+
+
+class SftpTrouble(Obstacle):
+    """A server can't be used. The message says what to do."""
+
+    def __init__(self, message: str, state: State) -> None:
+        super().__init__(message, may_pass=state == State.AWAY)
+        self.state = state
+
+
+@contextmanager
+def sftp_errors(url: str) -> Iterator[None]:
+    """Have the errors of requests about `url` raised as `SftpTrouble`."""
+    import asyncssh
+
+    try:
+        yield
+    except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
+        raise SftpTrouble(f"there is no file {url}", State.MISSING) from None
+    except asyncssh.SFTPPermissionDenied:
+        raise SftpTrouble(
+            f"{url} can't be used: the server denies it to this account: ask its operator for the right to list and "
+            "read there",
+            State.DENIED,
+        ) from None
+    except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, asyncssh.DisconnectError) as error:
+        raise cut(url, error) from None
+    except asyncssh.ChannelOpenError as error:
+        raise cut(url, error) from None
+    except asyncssh.SFTPError as error:
+        raise SftpTrouble(
+            f"{url} can't be used: the server says {elided(error.reason)!r}", State.REFUSED
+        ) from None
+    except TimeoutError:
+        raise SftpTrouble(
+            f"{url} can't be used: the server has not answered for {ANSWER:g} s", State.AWAY
+        ) from None
+    except OSError as error:
+        raise cut(url, error) from None
+
+
+def cut(url: str, error: Exception) -> SftpTrouble:
+    """The connection has ended."""
+    return SftpTrouble(f"{url} can't be used: the connection was cut: {elided(str(error))}", State.AWAY)

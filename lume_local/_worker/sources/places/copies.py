@@ -1,0 +1,44 @@
+"""Copies of what lies elsewhere, read as files of this machine."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lume_local._worker.sources.places.local import LocalFiles
+from lume_local._worker.sources.source import File, Pause, check_number
+
+
+class Copies:
+    """Opens copies; what was compressed is unpacked beside them, and its copy removed."""
+
+    def __init__(self, flow: dict[str, Any]) -> None:
+        self._flow = flow
+        self._open: list[LocalFiles] = []
+
+    def files(self, copies: Iterable[tuple[str, Path]], pause: Pause) -> list[File]:
+        """The files of a source: what each is called, and its copy, in a folder of its own. Raises `SourceError`."""
+        files = list[File]()
+        left: int = self._flow["max_unpacked_bytes"]
+        for shown, path in copies:
+            place = {"files": [{"path": str(path), "shown": shown}], "looked_up": ""}
+            local = LocalFiles(place, self._flow | {"max_unpacked_bytes": left})
+            self._open.append(local)
+            local.check()
+            fetched = local.fetch(path.parent, pause)
+            if fetched[0].is_unpacked:
+                left -= sum(file.path.stat().st_size for file in fetched)
+                path.unlink()
+            files += fetched
+            check_number(len(files))
+        return files
+
+    def close(self) -> None:
+        for local in self._open:
+            local.close()
+
+
+def copy_path(folder: Path, number: int, url: str) -> Path:
+    """Where the copy of a file is written: its suffix may tell how it is compressed."""
+    own = folder / f"object{number}"
+    own.mkdir()
+    return own / f"copy{Path(url).suffix}"

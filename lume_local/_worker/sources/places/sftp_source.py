@@ -1,0 +1,167 @@
+"""Files of SFTP servers as a source: copied to this machine, then read as files of it."""
+
+import hashlib
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+from attrs import evolve, frozen
+
+from lume_async._base.tasks import task_group
+from lume_local._sftp.copying import FileChanged, read_file
+from lume_local._sftp.root import SftpRoot
+from lume_local._sftp.searching import RemoteFile, file_at, files_matching
+from lume_local._sftp.session import SftpServer
+from lume_local._sftp.trouble import SftpTrouble, State
+from lume_local._shared.identity import SourceContent, hash_of, is_open
+from lume_local._worker.sources.places.copies import Copies, copy_path
+from lume_local._worker.sources.places.held import changed
+from lume_local._worker.sources.source import File, Pause, Single, SourceError, check_number, no_pause
+
+T = TypeVar("T")
+_LOOK = 0.2
+"""Seconds between looks whether the run is to stop."""
+
+
+@frozen
+class _Found:
+    root: SftpRoot
+    file: RemoteFile
+
+
+class SftpFiles:
+    """See `Source`. Each step has connections of its own, which are closed with it.
+
+    Args:
+        place: `{"kind": "sftp", "wanted": [{"url": …, "pattern": …, "root": {…}}, …]}`: a file, or a folder and what
+            to look for below it; with the root that it lies in (see `SftpRoot`).
+    """
+
+    def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
+        self._wanted: list[dict[str, Any]] = place["wanted"]
+        self._copies = Copies(flow)
+        self._before: list[_Found] = []
+        self.places: list[str] = []
+
+    def check(self, pause: Pause = no_pause) -> None:
+        self._before = _done(self._found, pause)
+        self.places = [one.file.url for one in self._before]
+        check_number(len(self.places))
+
+    async def _found(self, servers: "_Servers") -> list[_Found]:
+        found: dict[str, _Found] = {}
+        for one in self._wanted:
+            root = SftpRoot(**one["root"])
+            server, url, pattern = await servers.of(root), one["url"], one["pattern"]
+            if not pattern:
+                files = [await file_at(server, url)]
+            elif not (files := await files_matching(server, url, pattern)):
+                raise SourceError(
+                    f"no file matches {url}/{pattern}: put files there, then submit the run again"
+                )
+            for file in files:
+                found.setdefault(file.url, _Found(root, file))
+        return list(found.values())
+
+    def content(
+        self, known: SourceContent | None, most: int, pause: Pause = no_pause
+    ) -> SourceContent | None:
+        """By sizes and times; by the bytes only where these decide, as they have to be fetched for that."""
+        files = [one.file for one in self._before]
+        named = [("" if len(files) == 1 else one.url, one) for one in files]
+        seen = hash_of([name, one.version.size, one.version.modified_ns] for name, one in named)
+        content = SourceContent(sum(one.version.size for one in files), seen)
+        if most < sys.maxsize or (known is not None and not is_open(known, content)):
+            return content
+        digests = _done(self._digests, pause)
+        return evolve(
+            content, digest=hash_of([name, one] for (name, _), one in zip(named, digests, strict=True))
+        )
+
+    async def _digests(self, servers: "_Servers") -> list[str]:
+        digests = list[str]()
+        for one in self._before:
+            digest = hashlib.sha256()
+            await _read(servers, one, digest.update)
+            digests.append(digest.hexdigest())
+        return digests
+
+    def each(self) -> list[Single]:
+        """One worker reads them all: a server may allow few connections at a time."""
+        return []
+
+    def fetch(self, folder: Path, pause: Pause) -> list[File]:
+        paths = [copy_path(folder, n, one.file.url) for n, one in enumerate(self._before)]
+
+        async def copied(servers: "_Servers") -> None:
+            for one, path in zip(self._before, paths, strict=True):
+                with path.open("wb") as copy:
+                    await _read(servers, one, copy.write)
+
+        _done(copied, pause)
+        return self._copies.files(zip(self.places, paths, strict=True), pause)
+
+    def check_unchanged(self, pause: Pause = no_pause) -> None:
+        async def checked(servers: "_Servers") -> None:
+            for one in self._before:
+                try:
+                    now = await file_at(await servers.of(one.root), one.file.url)
+                except SftpTrouble as trouble:
+                    if trouble.state == State.MISSING:
+                        raise changed(one.file.url) from None
+                    raise
+                if now != one.file:
+                    raise changed(one.file.url)
+
+        _done(checked, pause)
+
+    def close(self) -> None:
+        self._copies.close()
+
+
+async def _read(servers: "_Servers", one: _Found, take: Callable[[bytes], Any]) -> None:
+    file = one.file
+    try:
+        await read_file(await servers.of(one.root), file.path, file.url, file.version, take)
+    except FileChanged:
+        raise changed(file.url) from None
+
+
+class _Servers:
+    """Servers that are each connected to once; they serve all files of a step."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._open: dict[SftpRoot, SftpServer] = {}
+
+    async def of(self, root: SftpRoot) -> SftpServer:
+        if root not in self._open:
+            self._open[root] = await self._stack.enter_async_context(SftpServer(root))
+        return self._open[root]
+
+
+def _done(step: Callable[[_Servers], Awaitable[T]], pause: Pause) -> T:
+    """Do a step, unless the run is to stop meanwhile. Raises `SourceError`, and what `pause` raises."""
+
+    async def stepped() -> T:
+        async with task_group() as tasks:
+            tasks.start_soon(_watch, pause)
+            async with AsyncExitStack() as stack:
+                result = await step(_Servers(stack))
+            tasks.cancel_scope.cancel()
+        return result
+
+    try:
+        return anyio.run(stepped)
+    except SftpTrouble as trouble:
+        more = ": put it there, then submit the run again" if trouble.state == State.MISSING else ""
+        raise SourceError(f"{trouble}{more}") from None
+
+
+async def _watch(pause: Pause) -> None:
+    while True:
+        pause()
+        await anyio.sleep(_LOOK)

@@ -1,0 +1,61 @@
+"""`lume arrivals`: what arrives, from the command line."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli.shell import Shell
+
+import lume_local
+
+FLOW = "flow = 'members'\nversion = 'v1'\n[columns.id]\ntype = 'integer'\n"
+ARRIVALS = '[[arrival]]\nname = "acme"\nflow = "members"\nfrom = "in/*.csv"\nready = { quiet = "100ms" }\n'
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    for name in ("flows", "in"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "flows/members.v1.toml").write_text(FLOW)
+    (tmp_path / "arrivals.toml").write_text(ARRIVALS)
+    return tmp_path
+
+
+@pytest.fixture
+def server(home: Path) -> Iterator[lume_local.ThreadedServer]:
+    with lume_local.serve_in_thread(
+        flows=home / "flows", data=home / ".lume", roots=[home], arrivals=home / "arrivals.toml", max_active=1
+    ) as server:
+        yield server
+
+
+def test_list(home: Path, server: lume_local.ThreadedServer, shell: Shell) -> None:
+    (home / "in/a.csv").write_text("id\n1\n")
+    (home / "in/link.csv").symlink_to("/etc/passwd")
+    with server.client() as client:
+        while [one.status for one in client.arrivals().files] != [None, "SUCCEEDED"]:
+            time.sleep(0.02)
+    done = shell.lume("arrivals", "list")
+    assert done.code == 0, done.err
+    header, refused, submitted = done.out.splitlines()
+    assert header.split() == ["ARRIVAL", "STATE", "SINCE", "PATH", "RUN", "WHY"]
+    assert "in/link.csv" in refused
+    assert "it is a link" in refused
+    assert "SUCCEEDED" in submitted
+    assert "acme: in/*.csv to members, watched by inotify: 0 waiting, 1 submitted, 1 refused" in done.err
+    (one,) = json.loads(shell.lume("arrivals", "list", "acme", "--state", "submitted", "-o", "json").out)
+    assert (one["path"], one["status"]) == ("in/a.csv", "SUCCEEDED")
+    assert shell.lume("arrivals", "list", "nobody").code == 1
+
+
+def test_check(home: Path, shell: Shell) -> None:
+    done = shell.lume("arrivals", "check", str(home / "arrivals.toml"), "-o", "json")
+    assert json.loads(done.out) == [{"name": "acme", "flow": "members", "from": "in/*.csv"}]
+    (home / "wrong.toml").write_text(ARRIVALS + 'form = 1\nchanged = "x"\n')
+    done = shell.lume("arrivals", "check", str(home / "wrong.toml"))
+    assert done.code == 1
+    assert "wrong.toml:6: arrival[0].form" in done.err
+    assert "wrong.toml:7: arrival[0].changed" in done.err
+    assert shell.lume("arrivals", "check", str(home / "absent.toml")).code == 1

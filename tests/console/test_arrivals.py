@@ -1,0 +1,39 @@
+"""The page of what arrives."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from components import package
+
+from console.site import GOOD, Site, running, usual
+
+expect = package("playwright.sync_api").expect
+ARRIVALS = '[[arrival]]\nname = "acme"\nflow = "people"\nfrom = "in/*.csv"\nready = { quiet = "100ms" }\n'
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    home = tmp_path_factory.mktemp("arriving")
+    (home / "in").mkdir()
+    (home / "arrivals.toml").write_text(ARRIVALS)
+    with running(home, usual(home), arrivals=home / "arrivals.toml") as site:
+        yield site
+
+
+def test_files_and_their_states(page: Any, site: Site) -> None:
+    page.get_by_role("link", name="Arrivals").click()
+    page.get_by_role("heading", name="Arrivals", exact=True, level=1).wait_for()
+    expect(page.get_by_text("No file has arrived.")).to_be_visible()
+    (Path(site.home) / "in/a.csv").write_text(GOOD)
+    (Path(site.home) / "in/link.csv").symlink_to("/etc/passwd")
+    files = page.get_by_role("region", name="Files").get_by_role("row")
+    expect(files).to_have_count(3, timeout=20_000)
+    expect(files.nth(1)).to_contain_text("refused")
+    expect(files.nth(1)).to_contain_text("it is a link")
+    expect(files.nth(2)).to_contain_text("in/a.csv")
+    places = page.get_by_role("region", name="Places").get_by_role("row")
+    expect(places.nth(1)).to_contain_text("inotify")
+    files.nth(2).get_by_role("link").click()
+    page.get_by_role("heading", name="a.csv").wait_for()

@@ -1,0 +1,138 @@
+"""Arrivals of a real server: over HTTP, with real runs, and with a file that changes."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.flows import slow_rows
+from local.servers import serve
+from local.wire import Wire
+from on_posix import posix_only
+
+import lume_local
+from lume_async import ConfigurationError
+
+pytestmark = posix_only
+ARRIVALS = """
+[[arrival]]
+name = "acme"
+flow = "people"
+from = "in/*.csv"
+ready = { quiet = "100ms" }
+changed = "rerun"
+"""
+ROWS = "id,Email,Age\n1,a@example.org,5\n"
+
+
+@pytest.fixture
+def file(home: Path) -> Path:
+    (home / "in").mkdir()
+    (home / "arrivals.toml").write_text(ARRIVALS)
+    return home / "arrivals.toml"
+
+
+async def arrivals(wire: Wire, query: str = "") -> dict[str, Any]:
+    answer = await wire.ask("GET", f"/v1/arrivals{query}")
+    assert answer.status == 200
+    found: dict[str, Any] = answer.document
+    return found
+
+
+async def until(wire: Wire, wanted: Any) -> dict[str, Any]:
+    async with asyncio.timeout(60):
+        while not wanted(found := await arrivals(wire)):
+            await asyncio.sleep(0.02)
+    return found
+
+
+async def test_a_file_becomes_a_run(home: Path, file: Path) -> None:
+    async with serve(home, arrivals=file) as wire:
+        (home / "in/a.csv").write_text(ROWS)
+        (home / "in/link.csv").symlink_to("/etc/passwd")
+        found = await until(
+            wire,
+            lambda found: (
+                {one["status"] or one["state"] for one in found["files"]} == {"SUCCEEDED", "refused"}
+            ),
+        )
+        (place,) = found["arrivals"]
+        assert (place["name"], place["flow"], place["uri"], place["watched"]) == (
+            *("acme", "people", "in/*.csv"),
+            "inotify",
+        )
+        assert [place[state] for state in ("waiting", "submitted", "refused")] == [0, 1, 1]
+        assert [one["path"] for one in found["files"]] == ["in/link.csv", "in/a.csv"]
+        submitted = (await arrivals(wire, "?name=acme&state=submitted&limit=1"))["files"]
+        assert [one["path"] for one in submitted] == ["in/a.csv"]
+        run = await wire.until(submitted[0]["run_id"])
+        assert run["submitted_by"] == "arrival:acme"
+        metrics = await wire.session.get("/metrics")
+        assert 'lume_arrival_files{arrival="acme",state="refused"} 1.0' in await metrics.text()
+        for query, said in (
+            ("name=nobody", "no arrival"),
+            ("state=lost", "must be one of"),
+            ("limit=0", "limit"),
+        ):
+            answer = await wire.ask("GET", f"/v1/arrivals?{query}")
+            assert (answer.status, said in answer.document["detail"]) == (400, True)
+
+
+async def test_what_somebody_has_submitted_is_known(home: Path, file: Path) -> None:
+    file.write_text(ARRIVALS.replace("rerun", "refuse"))
+    (home / "in/a.csv").write_text(ROWS)
+    async with serve(home) as wire:
+        run = await wire.run("people:v1", "in/a.csv")
+    async with serve(home, arrivals=file) as wire:
+        await until(wire, lambda found: found["arrivals"][0]["submitted"] == 1)
+        (home / "in/a.csv").write_text(ROWS.replace("5", "6"))
+        found = await until(wire, lambda found: found["arrivals"][0]["refused"] == 1)
+        assert run["id"] in found["files"][0]["why"]
+        assert [one["id"] for one in (await wire.ask("GET", "/v1/runs")).document["items"]] == [run["id"]]
+
+
+async def test_content_that_the_run_has_read_is_no_other(home: Path, file: Path) -> None:
+    """A file that was replaced after it was submitted, and before its run read it."""
+    file.write_text(ARRIVALS.replace("rerun", "refuse"))
+    (home / "slow.csv").write_text(slow_rows())
+    async with serve(home, arrivals=file) as wire:
+        slow = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+        (home / "in/a.csv").write_text(ROWS)
+        found = await until(wire, lambda found: found["arrivals"][0]["submitted"] == 1)
+        assert found["files"][0]["status"] == "CREATED"
+        (home / "in/.a.csv").write_text(ROWS.replace("5", "6"))
+        os.replace(home / "in/.a.csv", home / "in/a.csv")
+        await wire.ask("POST", f"/v1/runs/{slow}/cancel")
+        found = await until(
+            wire, lambda found: [found["arrivals"][0][one] for one in ("submitted", "waiting")] == [2, 0]
+        )
+        assert [(one["state"], one["status"]) for one in found["files"]] == [("submitted", "SUCCEEDED")]
+
+
+async def test_the_file_is_read_again(home: Path, file: Path) -> None:
+    async with serve(home, arrivals=file) as wire:
+        assert (await arrivals(wire))["problem"] is None
+        file.write_text(ARRIVALS + 'form = "x"\n')
+        found = await until(wire, lambda found: found["problem"])
+        assert f"{file}:8: arrival[0].form: is not a known key" in found["problem"]
+        assert [one["name"] for one in found["arrivals"]] == ["acme"], "the ones before stay in effect"
+        (home / "in/a.csv").write_text(ROWS)
+        await until(wire, lambda found: found["arrivals"][0]["submitted"] == 1)
+        (home / "other").mkdir()
+        (home / "other/b.csv").write_text(ROWS)
+        file.write_text(ARRIVALS.replace('"acme"', '"other"').replace("in/", "other/"))
+        found = await until(wire, lambda found: found["problem"] is None and found["files"])
+        assert [one["name"] for one in found["arrivals"]] == ["other"]
+        await until(wire, lambda found: found["arrivals"][0]["submitted"] == 1)
+
+
+async def test_a_server_does_not_start_with_a_mistake(home: Path, file: Path) -> None:
+    file.write_text('[[arrival]]\nname = "a"\n')
+    with pytest.raises(ConfigurationError, match=r"arrival\[0\].flow: is missing") as raised:
+        async with lume_local.serve(home / "flows", home / ".lume", arrivals=file):
+            pass
+    assert "arrival[0].from: is missing" in str(raised.value)
+    with pytest.raises(ConfigurationError, match="can't be read: No such file"):
+        async with lume_local.serve(home / "flows", home / ".lume", arrivals=home / "absent.toml"):
+            pass

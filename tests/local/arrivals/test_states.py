@@ -1,0 +1,281 @@
+"""One clear state for each file: it waits, was submitted or is refused, and why."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from local.arrivals.site import Site, arrival_of
+from moto_server import BUCKET, Bucket
+from on_posix import posix_only
+
+from lume_local._arrivals import local_place
+from lume_local._arrivals.opened import opened
+from lume_local._arrivals.place import PlaceTrouble
+from lume_local._arrivals.watched_folder import WatchedFolder, file_system
+from lume_local._runs.records import NewRun
+from lume_local._runs.sources.paths import Roots
+
+pytestmark = posix_only
+Opened = Callable[..., Any]
+
+
+@asynccontextmanager
+async def site_on(home: Path, *stores: str, **values: Any) -> AsyncIterator[Site]:
+    (home / "in").mkdir(exist_ok=True)
+    site = Site(home, arrival_of(**values), *stores)
+    await site.open()
+    try:
+        yield site
+    finally:
+        await site.close()
+
+
+async def settled(site: Site) -> None:
+    await site.compare()
+    await site.after(10.0)
+    await site.compare()
+
+
+async def test_a_file_that_is_being_written_waits(tmp_path: Path) -> None:
+    async with site_on(tmp_path) as site:
+        file = tmp_path / "in/a.csv"
+        for text in ("no\n", "no\n1\n", "no\n1\n2\n"):
+            file.write_text(text)
+            await site.after(6.0)
+            await site.compare()
+            assert site.waiting() == {"in/a.csv": "it is ready once it has not changed for 10 s"}
+        await site.after(10.0)
+        assert [run.source_path for run in await site.runs()] == ["in/a.csv"]
+        (run,) = await site.runs()
+        assert (run.submitted_by, run.run_metadata) == ("arrival:acme", {"arrival": "acme"})
+        assert site.waiting() == {}
+
+
+async def test_a_marker_says_that_a_file_is_complete(tmp_path: Path) -> None:
+    async with site_on(tmp_path, ready='{ marker = "{path}.done" }', **{"from": '"in/*"'}) as site:
+        file, marker = tmp_path / "in/a.csv", tmp_path / "in/a.csv.done"
+        file.write_text("no\n1\n")
+        await settled(site)
+        assert site.waiting() == {"in/a.csv": "its marker in/a.csv.done is not there"}
+        marker.touch()
+        ahead = marker.stat().st_mtime + 7200
+        os.utime(file, (ahead, ahead))  # by a clock that is two hours ahead
+        await site.watcher.found(site.place, ["in/a.csv.done"])
+        (why,) = site.waiting().values()
+        assert "7,200.0 s after its marker" in why
+        assert "ahead of this machine's clock" in why
+        os.utime(marker, (ahead, ahead))
+        await site.watcher.found(site.place, ["in/a.csv.done"])
+        assert len(await site.runs()) == 1, "and the marker itself is no file that arrives"
+        assert site.waiting() == {}
+
+
+async def test_what_can_never_be_a_source_is_refused(tmp_path: Path) -> None:
+    async with site_on(tmp_path) as site:
+        (tmp_path / "in/out.csv").symlink_to("/etc/passwd")
+        (tmp_path / "in/dangling.csv").symlink_to("nowhere.csv")
+        (tmp_path / "elsewhere.csv").write_text("no\n1\n")
+        (tmp_path / "in/within.csv").symlink_to(tmp_path / "elsewhere.csv")
+        os.mkfifo(tmp_path / "in/pipe.csv")
+        (tmp_path / "in/folder.csv").mkdir()
+        (tmp_path / "in/two\nlines.csv").touch()
+        Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/caf\xe9.csv")).touch()
+        await settled(site)
+
+        refused = await site.refused()
+        assert set(refused) == {"in/out.csv", "in/pipe.csv", "in/two\nlines.csv", "in/caf\\xe9.csv"}
+        assert "it is a link: the source 'in/out.csv' lies outside" in refused["in/out.csv"]
+        assert "not a regular file" in refused["in/pipe.csv"]
+        assert "control character" in refused["in/two\nlines.csv"]
+        assert "not UTF-8" in refused["in/caf\\xe9.csv"]
+        assert [run.source_path for run in await site.runs()] == ["in/within.csv"]
+        (tmp_path / "in/out.csv").unlink()
+        await site.compare()
+        assert "in/out.csv" not in await site.refused(), "it is gone"
+        await site.restart()
+        await settled(site)
+        assert len(await site.refused()) == 3
+        assert len(await site.runs()) == 1
+
+
+async def test_a_folder_that_leads_out_of_the_roots_is_refused(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.csv").write_text("no\n1\n")
+    (home / "in").mkdir(parents=True)
+    (home / "in/acme").symlink_to(tmp_path / "out")
+    async with site_on(home, **{"from": '"in/*/*.csv"'}) as site:
+        await settled(site)
+        assert set(await site.refused()) == {"in/acme"}
+        assert await site.runs() == []
+
+
+@pytest.mark.parametrize("policy", ["refuse", "rerun", "ignore"])
+async def test_other_content_under_a_path(tmp_path: Path, policy: str) -> None:
+    async with site_on(tmp_path, changed=f'"{policy}"') as site:
+        file = tmp_path / "in/a.csv"
+        file.write_text("no\n1\n")
+        await settled(site)
+        (run,) = await site.runs()
+        file.write_text("no\n2\n")
+        await settled(site)
+        assert (
+            f"run {run.run_id}, which reads its earlier content, has not ended" in site.waiting()["in/a.csv"]
+        )
+        await site.end(run)
+        await site.after(0)
+        runs = await site.runs()
+        assert [one.force_rerun for one in runs] == ([False, True] if policy == "rerun" else [False])
+        refused = await site.refused()
+        assert list(refused) == (["in/a.csv"] if policy == "refuse" else [])
+        if policy == "refuse":
+            assert run.run_id in refused["in/a.csv"]
+        file.write_text("no\n1\n")
+        await settled(site)
+        assert len(await site.runs()) == len(runs), "this content was submitted"
+        assert await site.refused() == {}
+
+
+async def test_a_failed_run_does_not_hold_its_path(tmp_path: Path) -> None:
+    async with site_on(tmp_path) as site:
+        file = tmp_path / "in/a.csv"
+        file.write_text("broken\n1\n")
+        await settled(site)
+        await site.end((await site.runs())[0], "FAILED")
+        file.write_text("no\n1\n")
+        await settled(site)
+        assert len(await site.runs()) == 2
+
+
+async def test_what_a_backfill_has_processed_is_not_submitted_again(tmp_path: Path) -> None:
+    async with site_on(tmp_path) as site:
+        (tmp_path / "in/a.csv").write_text("no\n1\n")
+        key = str(tmp_path / "in/a.csv")
+        run, _ = await site.store.create(NewRun("orders:v1", "in/a.csv", key, None, False, None, "x"))
+        await settled(site)
+        assert run.run_id in site.waiting()["in/a.csv"]
+        await site.end(run)
+        await site.after(0)
+        assert site.waiting() == {}
+        await site.restart()
+        await settled(site)
+        assert len(await site.runs()) == 1
+
+
+async def test_what_persons_submit_goes_first(tmp_path: Path) -> None:
+    async with site_on(tmp_path) as site:
+        for n in range(5):
+            (tmp_path / f"in/{n}.csv").write_text(f"no\n{n}\n")
+        await settled(site)
+        assert len(await site.runs()) == 5
+        mine, _ = await site.store.create(NewRun("orders:v1", "b.csv", "/b.csv", None, False, None, "x"))
+        following = await site.store.next_waiting([])
+        assert following is not None
+        assert following.run_id == mine.run_id
+
+
+async def test_without_its_flow_a_file_waits(tmp_path: Path) -> None:
+    async with site_on(tmp_path, flow='"nobody"') as site:
+        (tmp_path / "in/a.csv").write_text("no\n1\n")
+        await settled(site)
+        assert site.waiting() == {"in/a.csv": "there is no version of a flow 'nobody': register one"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"), [('"nowhere/*.csv"', "there is no folder"), ('"/etc/*.conf"', "lies outside")]
+)
+async def test_a_place_that_can_not_be_used(tmp_path: Path, uri: str, said: str) -> None:
+    roots = Roots.of((tmp_path,), tmp_path / ".lume")
+    with pytest.raises(PlaceTrouble, match=said):
+        async with opened(arrival_of(**{"from": uri}), roots):
+            pass
+
+
+async def test_a_folder_without_notifications_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "nfs4 has no notifications of what others write"
+    monkeypatch.setattr(local_place, "watch_folder", lambda *_: WatchedFolder(None, why))
+    async with site_on(tmp_path) as site:
+        assert site.place.watched == f"a listing every 10 s: {why}"
+        (tmp_path / "in/a.csv").write_text("no\n1\n")
+        await settled(site)
+        assert len(await site.runs()) == 1
+    assert file_system(Path("/proc/self")) == "proc"
+
+
+async def test_moved_files_never_overwrite(tmp_path: Path) -> None:
+    async with site_on(tmp_path, after='{ move = "done/" }', **{"from": '"in/**/*.csv"'}) as site:
+        (tmp_path / "in/b").mkdir()
+        (tmp_path / "in/done/b").mkdir(parents=True)
+        (tmp_path / "in/done/b/a.csv").write_text("somebody's")
+        (tmp_path / "in/b/a.csv").write_text("no\n1\n")
+        await settled(site)
+        (run,) = await site.runs()
+        await site.end(run, "PARTIAL_FAILED")
+        await site.after(0)
+        found = {path.name: path.read_text() for path in (tmp_path / "in/done/b").iterdir()}
+        assert found == {"a.csv": "somebody's", "a-2.csv": "no\n1\n"}
+        await settled(site)
+        assert len(await site.runs()) == 1, "what is in the folder does not arrive"
+
+
+async def test_a_bucket(bucket: Bucket, tmp_path: Path) -> None:
+    uri = f'"s3://{BUCKET}/in/*.csv"'
+    values = {"from": uri, "after": '{ move = "done/" }', "changed": '"rerun"'}
+    bucket.put("in/a.csv", b"no\n1\n")
+    bucket.put("in/deeper/b.csv", b"no\n1\n")
+    bucket.put("in/c.txt", b"no\n1\n")
+    async with site_on(tmp_path, f"s3://{BUCKET}", **values) as site:
+        await site.compare()
+        assert [run.source_path for run in await site.runs()] == [f"s3://{BUCKET}/in/a.csv"]
+        await site.restart()
+        await site.compare()
+        assert len(await site.runs()) == 1
+        bucket.put("in/a.csv", b"no\n2\n")
+        await site.compare()
+        assert "has not ended" in site.waiting()[f"s3://{BUCKET}/in/a.csv"]
+        await site.end((await site.runs())[0])
+        await site.after(0)
+        _, second = await site.runs()
+        assert bucket.names() == ["in/a.csv", "in/c.txt", "in/deeper/b.csv"], "it is another object now"
+        bucket.put("in/done/a.csv", b"somebody's")
+        await site.end(second)
+        await site.after(0)
+        assert bucket.names() == ["in/c.txt", "in/deeper/b.csv", "in/done/a-2.csv", "in/done/a.csv"]
+        assert bucket.get("in/done/a-2.csv") == b"no\n2\n"
+        assert bucket.get("in/done/a.csv") == b"somebody's"
+
+
+async def test_a_bucket_that_answers_503_is_in_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unavailable(request: web.BaseRequest) -> web.Response:
+        return web.Response(
+            status=503, text="<Error><Code>SlowDown</Code><Message>Slow down</Message></Error>"
+        )
+
+    runner = web.ServerRunner(web.Server(unavailable))
+    await runner.setup()
+    address = web.TCPSite(runner, "127.0.0.1", 0)
+    await address.start()
+    port = runner.addresses[0][1]
+    for name, value in {
+        "ACCESS_KEY_ID": "k",
+        "SECRET_ACCESS_KEY": "s",
+        "ENDPOINT_URL": f"http://127.0.0.1:{port}",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    async with site_on(tmp_path, "s3://bucket", **{"from": '"s3://bucket/in/*.csv"'}) as site:
+        watching = asyncio.create_task(site.watcher.watch())
+        while not site.watcher.view().trouble:
+            assert not watching.done()
+            await asyncio.sleep(0.01)
+        watching.cancel()
+        assert "s3://bucket/in can't be used" in site.watcher.view().trouble
+    await runner.cleanup()

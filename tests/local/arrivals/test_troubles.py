@@ -1,0 +1,134 @@
+"""What `GET /v1/arrivals` says of a place that can't be used: one clear state for each reason. Then it goes on."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from local.wire import Wire
+from local.worker.test_store_errors import answering
+from moto_server import Bucket
+from sftp_server import SftpSite
+
+import lume_local
+from lume_local._arrivals import sftp_place, store_place, watcher
+from lume_local._sftp import session
+from lume_local._worker import object_stores
+
+FLOW = 'flow = "orders"\nversion = "v1"\n[columns.no]\ntype = "integer"\n'
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((watcher, "RETRY"), (sftp_place, "POLL"), (store_place, "POLL")):
+        monkeypatch.setattr(module, name, 0.05)
+    monkeypatch.setattr(session, "PAUSE", 0.001)
+    monkeypatch.setattr(object_stores, "_TIMES", 1)
+
+
+@asynccontextmanager
+async def arriving(home: Path, uri: str, root: str) -> AsyncIterator[Wire]:
+    """A server to which files arrive."""
+    (home / "flows").mkdir()
+    (home / "flows/orders.v1.toml").write_text(FLOW)
+    arrivals = home / "arrivals.toml"
+    lines = f'name = "acme"\nflow = "orders"\nfrom = "{uri}"\nready = {{ quiet = "0s" }}\n'
+    arrivals.write_text(f"[[arrival]]\n{lines}")
+    roots = [str(home), root]
+    async with lume_local.serve(
+        home / "flows", home / ".lume", roots, arrivals=arrivals, max_active=1
+    ) as server:
+        wire = Wire(server.base_url, server.api_key)
+        async with wire.session:
+            yield wire
+
+
+async def until(wire: Wire, trouble: str | None, submitted: int) -> str:
+    """Wait for a state of the arrival; what it says then."""
+    found: dict[str, Any] = {}
+    with anyio.move_on_after(30):
+        while True:
+            (found,) = (await wire.ask("GET", "/v1/arrivals")).document["arrivals"]
+            is_so = found["trouble"] is None if trouble is None else trouble in (found["trouble"] or "")
+            if is_so and found["submitted"] == submitted:
+                return found["trouble"] or ""
+            await anyio.sleep(0.02)
+    raise AssertionError(found)
+
+
+async def test_states_of_an_sftp_server(tmp_path: Path, sftp_site: SftpSite) -> None:
+    sftp_site.put("in/1.csv", b"no\n1\n")
+    async with arriving(tmp_path, f"{sftp_site.url}/in/*.csv", sftp_site.root) as wire:
+        await until(wire, None, 1)
+
+        sftp_site.stop()
+        sftp_site.put("in/2.csv", b"no\n2\n")
+        said = await until(wire, "can't be reached: ", 1)
+        assert "check the host, its port and the network" in said
+        sftp_site.start()
+        await until(wire, None, 2)
+
+        sftp_site.stop()
+        sftp_site.new_host_key()
+        sftp_site.start()
+        sftp_site.put("in/3.csv", b"no\n3\n")
+        said = await until(wire, "is not used: its host key has changed", 2)
+        assert "ssh-keygen -R" in said
+        assert len(said) <= 500
+        sftp_site.trust()
+        await until(wire, None, 3)
+
+        config = sftp_site.folder / "config"
+        config.write_text(config.read_text().replace("internal-sftp", "internal-sftp -P opendir"))
+        sftp_site.stop()
+        sftp_site.start()
+        sftp_site.put("in/4.csv", b"no\n4\n")
+        await until(wire, f"{sftp_site.url}/in can't be used: the server denies it to this account", 3)
+        config.write_text(config.read_text().replace("-P opendir", ""))
+        sftp_site.stop()
+        sftp_site.start()
+        await until(wire, None, 4)
+
+        (sftp_site.folder / "authorized_keys").rename(sftp_site.folder / "away")
+        sftp_site.stop()
+        sftp_site.start()
+        await until(wire, f"it refused to sign in with {sftp_site.folder}/key", 4)
+        (sftp_site.folder / "away").rename(sftp_site.folder / "authorized_keys")
+        await until(wire, None, 4)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (503, "SlowDown", "the store is overloaded or out of order"),
+        (500, "InternalError", "the store is overloaded or out of order"),
+        (503, "", "the store is overloaded or out of order"),
+        (403, "AccessDenied", "the credentials do not allow it"),
+        (404, "NoSuchBucket", "there is no bucket warehouse"),
+    ],
+)
+async def test_states_of_a_bucket(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, status: int, code: str, words: str
+) -> None:
+    bucket.put("in/1.csv", b"no\n1\n")
+    body = f"<Error><Code>{code}</Code></Error>" if code else "<html>busy</html>"
+    with answering(status, body) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        async with arriving(tmp_path, "s3://warehouse/in/*.csv", "s3://warehouse/in") as wire:
+            said = await until(wire, words, 0)
+            assert said.startswith("s3://warehouse/in can't be used: ")
+            monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.url)
+            await until(wire, None, 1)
+
+
+async def test_a_store_that_can_not_be_reached(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put("in/1.csv", b"no\n1\n")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    async with arriving(tmp_path, "s3://warehouse/in/*.csv", "s3://warehouse/in") as wire:
+        await until(wire, "it can't be reached: check the network and the address of the store", 0)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.url)
+        await until(wire, None, 1)
