@@ -55,7 +55,7 @@ _places = stack(
         "roots",
         multiple=True,
         metavar="DIR",
-        help="Folder, s3:// or sftp:// URL that may contain sources; repeatable. Default: the current folder and DATA.",
+        help="Folder, s3:// or sftp:// URL that may have sources; repeatable. Default: the current folder and DATA.",
     ),
 )
 _arrivals = click.option(
