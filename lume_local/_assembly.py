@@ -24,6 +24,7 @@ from lume_local._http.access.tokens import Tokens
 from lume_local._http.arrivals import ArrivalsApi
 from lume_local._http.audit import AuditApi
 from lume_local._http.console import Console, Sessions
+from lume_local._http.drafts import KEPT, DraftsApi
 from lume_local._http.flows import FlowsApi
 from lume_local._http.front import Front
 from lume_local._http.listener import Listener
@@ -44,6 +45,7 @@ from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
+from lume_local._runs.mends import Mends
 from lume_local._runs.proposals import Proposals
 from lume_local._runs.purge import Purger
 from lume_local._runs.recorder import RunRecorder
@@ -63,8 +65,9 @@ from lume_local._runs.sqlite.backup import back_up_hourly, backup_age
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.sqlite.state_file import STATE_FILE, StoreError
 from lume_local._runs.store import Store
+from lume_local._runs.suggestions import Suggestions
 from lume_local._runs.times import ago_text
-from lume_local._runs.upkeep import AT_ONCE, forget_what_is_old, sweep_daily
+from lume_local._runs.upkeep import AT_ONCE, forget_drafts, forget_what_is_old, sweep_daily
 from lume_local._runs.waiters import Hub
 from lume_local._runs.workers.engine_process import EngineFailed, EngineProcess
 from lume_local._runs.workers.worker import WorkerDied
@@ -174,6 +177,7 @@ async def _running(
     submissions = Submissions(store, flows, runner, contents, places)
     arrivals = Arrivals(settings.arrivals, WatcherParts(store, submissions, places))
     replays = Replays(store, flows, runner, dry_runs, contents, reader, places)
+    mends = Mends(store, replays)
     api = Api(store, flows, runner, hub, places, settings.webhooks, health, dry_runs, contents)
     tokens = Tokens()
     console = Console(Sessions(), keys, _console_hosts(settings), SignIn(tokens, keys))
@@ -184,6 +188,7 @@ async def _running(
         RowsApi(store, flows, reader, places),
         ResultsApi(store, places),
         RejectedApi(store, flows, reader, places, replays),
+        DraftsApi(store, flows, mends, Suggestions(mends, reader)),
         UploadsApi(flows, uploads),
         ArrivalsApi(arrivals, store),
         AuditApi(store),
@@ -242,6 +247,7 @@ def _start_upkeep(
     files = OldFiles(store, places)
     upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
     upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
+    upkeep.start_soon(forget_drafts, store, KEPT, health)
     upkeep.start_soon(sweep_daily, LostRejects(store, places).check, "looking for rejects", health)
     upkeep.start_soon(sweep_daily, uploads.remove_abandoned, "removing abandoned uploads", health)
     if settings.keep_runs is not None:

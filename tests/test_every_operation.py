@@ -26,6 +26,10 @@ NOT_CALLED = {
     "live": "for the probes of what runs the server",
     "ready": "the same",
     "getServer": "for those who run the server",
+    **dict.fromkeys(
+        ("getDraft", "changeDraft", "removeDraft", "judgeDraft", "suggestRepairs", "submitDraft"),
+        "for pages in which people edit rows; a program corrects the rejects of a run with `resubmit`",
+    ),
 }
 NOT_SENT = {("listChanges", "limit"): "a monitor wants every change, in pages of the server's size"}
 HOLDS = {"Lume-Capabilities": "idempotency, wait, changes, cancel"}

@@ -5,16 +5,19 @@
 All runs are real ones of an embedded server. Their times are moved apart afterwards, so that there is a past to see.
 """
 
+import json
 import random
 import shutil
 import sqlite3
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -30,7 +33,7 @@ FLAGS = (
 )
 SIZES = {"wide": (1280, 1200), "narrow": (390, 1500)}
 """In pixels; a page that is shorter is taken as it is."""
-BATCHES, HOURS, SLOWEST = 60, 47, 20_000
+BATCHES, HOURS, DAYS, SLOWEST = 60, 47, 28, 20_000
 CITIES = ("berlin", "lisbon", "lyon", "manchester", "porto-alegre", "austin")
 CLEANER = ROOT / "examples" / "flows" / "customer_cleaner.v1.toml"
 CHANGES = (
@@ -128,6 +131,50 @@ def spread(home: Path) -> None:
         )
 
 
+def spread_rejects(home: Path) -> None:
+    """Moves the rejected rows apart over a month, and counts those of each day anew; some were closed since."""
+    with closing(sqlite3.connect(home / ".lume/state/runs.sqlite", isolation_level=None)) as db:
+        last = db.execute("SELECT max(seq) FROM rejected").fetchone()[0]
+        for seq, at in db.execute("SELECT seq, at FROM rejected").fetchall():
+            back = timedelta(days=DAYS * (1 - seq / last) ** 1.4)
+            db.execute("UPDATE rejected SET at = ? WHERE seq = ?", [_moved(at, back), seq])
+        db.execute("DELETE FROM inbox_days")
+        db.execute(
+            "INSERT INTO inbox_days SELECT inbox.id, substr(at, 1, 10), sum(count), sum(count) * 2 / 5 FROM rejected "
+            "JOIN inbox USING (flow) WHERE reason = '' GROUP BY 1, 2"
+        )
+        db.execute(
+            "INSERT INTO inbox_days SELECT inbox, substr(at, 1, 10), sum(rejected_for.open), 0 FROM rejected_for "
+            "JOIN rejected USING (seq) GROUP BY 1, 2"
+        )
+
+
+def edit_some(server: lume_local.ThreadedServer, client: lume.Client) -> str:
+    """Edits rows as a person would; the reason that they were rejected for."""
+    flow, start = "customer_cleaner", "country: is not one of"
+    found = client.inbox(flow=flow).items
+    reason = next(item.reason for item in found if item.reason and item.reason.startswith(start))
+    rows = list(client.open_rejects(flow=flow, reason=reason, limit=9))
+    changes = [
+        {
+            "run": row["_lume_run"],
+            "row": row["_lume_reject"],
+            "cells": {"Country": "Germany" if n % 4 else "?"},
+        }
+        for n, row in enumerate(rows)
+    ]
+    for method, path, body in (
+        ("PATCH", f"/v1/drafts/{flow}", {"rows": changes}),
+        ("POST", f"/v1/drafts/{flow}/judge", {}),
+    ):
+        headers = {"lume-api-key": server.api_key, "Content-Type": "application/json"}
+        request = urllib.request.Request(
+            server.base_url + path, json.dumps(body).encode(), headers, method=method
+        )
+        urllib.request.urlopen(request, timeout=60).close()
+    return reason
+
+
 def _moved(time: str, back: timedelta) -> str:
     moved = datetime.fromisoformat(time) - back
     return moved.isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -190,10 +237,13 @@ def make(home: Path, asked: set[str]) -> None:
         metadata = {"requested_by": "crm-nightly", "region": "EMEA"}
         client.wait_all([client.run(flow, source, metadata) for flow, source in todo])
     spread(home)
+    spread_rejects(home)
     with lume_local.serve_in_thread(**settings) as server, server.client() as client:
         slow = client.run("fingerprints:v1", "large.csv")
         pages = {
             "overview": "#/",
+            "inbox": "#/inbox",
+            "mend": f"#/inbox/customer_cleaner?{urlencode({'reason': edit_some(server, client)})}",
             "runs": "#/runs",
             "run": f"#/runs/{best_run(client)}",
             "flows": "#/flows",

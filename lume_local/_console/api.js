@@ -30,6 +30,8 @@ export const put = (where, body, options = {}) => request("PUT", where, { ...opt
 /** Trades the token of a link, or what an issuer has led back with, for a session; or ends the session. */
 export const signIn = async (token) => keep((await post("/console/session", { token })).session);
 export const signInWith = async (answer) => keep((await post("/console/session", answer)).session);
+/** The name and the role of whoever is signed in. */
+export const whoAmI = (options) => get("/console/session", {}, options);
 export async function signOut() {
   await request("DELETE", "/console/session", {});
   forget();
@@ -59,12 +61,13 @@ export async function request(method, where, options) {
 }
 
 /** A successful answer. Throws a `Problem`. */
-async function answered(method, where, { body, type, headers = {}, signal, limit = LIMIT }) {
+async function answered(method, where, { body, type, headers = {}, signal, limit = LIMIT, keepalive }) {
   const tooLate = AbortSignal.timeout(body instanceof Blob ? LIMIT_OF_FILES : limit);
   const session = secret();
   const response = await reached(where, {
     method,
     body,
+    keepalive,
     signal: signal ? AbortSignal.any([signal, tooLate]) : tooLate,
     headers: {
       ...headers,

@@ -7,6 +7,7 @@ import { ACTIVE, lookOf, nameOf } from "./status.js";
 
 const WIDTH = 1000;
 const HOUR = 3600_000;
+const DAY = 24 * HOUR;
 
 /** Runs per hour, stacked by status. `items`: {hour, status, runs}. */
 export function hours(items, count) {
@@ -127,6 +128,56 @@ export function ratios(series) {
   );
 }
 
+/** Rows that were rejected, and rows that were closed, on each of the last days. `items`: {day, opened, closed}. */
+export function days(label, items, count) {
+  const today = Math.floor(Date.now() / DAY) * DAY;
+  const byDay = new Map(items.map((item) => [Date.parse(item.day), item]));
+  const starts = Array.from({ length: count }, (_, index) => today - (count - 1 - index) * DAY);
+  const most = Math.max(1, ...items.flatMap((item) => [item.opened, item.closed]));
+  const height = 110;
+  const step = WIDTH / count;
+  const column = (value, at, look) => {
+    const tall = (value / most) * (height - 4);
+    return value > 0 && svg("rect", { x: at, y: height - tall, width: step * 0.42, height: tall, class: `fill ${look}` });
+  };
+  const columns = starts.map((start, index) => {
+    const { opened = 0, closed = 0 } = byDay.get(start) ?? {};
+    const words = `${dayOf(start)}\nrejected: ${number(opened)}\nclosed: ${number(closed)}`;
+    const at = index * step;
+    const area = svg("rect", { x: at, y: 0, width: step, height, class: "hover" });
+    return svg("g", {}, svg("title", {}, words), area, column(opened, at + step * 0.06, "partial"), column(closed, at + step * 0.52, "ok"));
+  });
+  const sum = (name) => number(items.reduce((all, item) => all + item[name], 0));
+  const words = `${label}: ${sum("opened")} rejected, ${sum("closed")} closed in ${count} days`;
+  return el(
+    "figure",
+    {},
+    el(
+      "div",
+      { class: "plot" },
+      el("span", { class: "most num" }, number(most)),
+      svg(
+        "svg",
+        { viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "none", class: "chart low", role: "img", "aria-label": words },
+        grid(height),
+        columns,
+      ),
+    ),
+    axis(starts[0], today, false),
+    legend([
+      ["Rejected", "partial"],
+      ["Closed", "ok"],
+    ]),
+    asTable(
+      label,
+      [["Day"], ["Rejected", "num"], ["Closed", "num"]],
+      items.map((item) => [dayOf(Date.parse(item.day)), number(item.opened), number(item.closed)]),
+    ),
+  );
+}
+
+const dayOf = (time) => new Date(time).toLocaleDateString(undefined, { dateStyle: "medium", timeZone: "UTC" });
+
 /** A share as a bar; `offset` is where it begins. */
 export function bar(share, look, offset = 0) {
   return svg(
@@ -153,14 +204,9 @@ function grid(height) {
   );
 }
 
-function axis(from, to) {
-  const day = (time) =>
-    new Date(time).toLocaleString(undefined, {
-      month: "short",
-      day: "numeric",
-      hour: "2-digit",
-      minute: "2-digit",
-    });
+function axis(from, to, hasHours = true) {
+  const hours = hasHours ? { hour: "2-digit", minute: "2-digit" } : { timeZone: "UTC" };
+  const day = (time) => new Date(time).toLocaleString(undefined, { month: "short", day: "numeric", ...hours });
   const middle = from + (to - from) / 2;
   return el(
     "p",

@@ -8,6 +8,8 @@ import { arrive, issuers, leave } from "./oidc.js";
 import { show as arrivals } from "./page_arrivals.js";
 import { show as flow } from "./page_flow.js";
 import { show as flows } from "./page_flows.js";
+import { show as inbox } from "./page_inbox.js";
+import { show as mend } from "./page_mend.js";
 import { show as map } from "./page_map.js";
 import { show as overview } from "./page_overview.js";
 import { show as run } from "./page_run.js";
@@ -44,6 +46,7 @@ function pageOf([first, second]) {
   if (first === "runs") return second ? run : runs;
   if (first === "flows") return second ? flow : flows;
   if (first === "arrivals") return arrivals;
+  if (first === "inbox") return second ? mend : inbox;
   if (first === "map") return map;
   return overview;
 }

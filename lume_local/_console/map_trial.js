@@ -1,10 +1,11 @@
 // What a run of the proposed version on the whole file would do.
 
+import { readBy } from "./blame.js";
 import { bar } from "./charts.js";
 import { el, fill } from "./dom.js";
 import { number, percent } from "./format.js";
 import { card, figure, notice } from "./parts.js";
-import { readBy, rowTable } from "./rows.js";
+import { rowTable } from "./rows.js";
 import { rejectedShare } from "./status.js";
 
 const SOME = 10;

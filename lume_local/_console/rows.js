@@ -1,6 +1,7 @@
 // Rows of a run's outputs: one page of them at a time.
 
-import { get, page, path } from "./api.js";
+import { page, path } from "./api.js";
+import { columnsOf, isBlamed } from "./blame.js";
 import { el, fill } from "./dom.js";
 import { cut, number } from "./format.js";
 import { cell, table } from "./parts.js";
@@ -18,7 +19,7 @@ export function rowsOf(run, output, label, query, signal) {
     try {
       const [found, columns] = await Promise.all([
         page(path("runs", run.id, output), { ...query, cursor }, { signal }),
-        columnsOf(run, output, signal),
+        output === "rejects" ? columnsOf(run.flow_version, signal) : {},
       ]);
       const from = first;
       first += found.items.length;
@@ -60,7 +61,7 @@ export function rowTable(rows, flowColumns, label) {
     ...names.map((name) => [
       name,
       "",
-      (row) => cell(isBlamed(row, name, flowColumns) ? "value blamed" : "value", value(row[name])),
+      (row) => cell(isBlamed(reasonsOf(row), name, flowColumns) ? "value blamed" : "value", value(row[name])),
     ]),
     has("raw") && ["Malformed line", "", (row) => cell("value", value(row[`${OWN}raw`] ?? ""))],
   ].filter(Boolean);
@@ -77,42 +78,6 @@ export function rowTable(rows, flowColumns, label) {
 const reasonsOf = (row) => row[`${OWN}reasons`] ?? [];
 const reasonOf = (reason) => el("span", { class: "reason" }, reason);
 const place = (row) => row[`${OWN}row`] ?? `line ${row[`${OWN}line`] ?? "?"}`;
-
-/** Whether one of a row's reasons names a column of the flow that reads this column of the source. */
-function isBlamed(row, name, flowColumns) {
-  const expressions = reasonsOf(row).map((reason) => flowColumns[reason.split(":")[0]]);
-  return expressions.some((sql) => sql && reads(sql, name));
-}
-
-/** The SQL of each of the flow's columns: a reason names such a column, a rejected row has those of its source. */
-async function columnsOf(run, output, signal) {
-  if (output !== "rejects") return {};
-  const [flow, version] = run.flow_version.split(":");
-  const { definition } = await get(path("flows", flow, "versions", version), {}, { signal }).catch(() => ({
-    definition: { columns: {} },
-  }));
-  return readBy(definition);
-}
-
-/** What each of the flow's columns is read by, in SQL: its expression, and the names that sources have for it. */
-export function readBy({ columns }) {
-  const quoted = (name) => `"${name.replaceAll('"', '""')}"`;
-  const read = (name, { from = [], sql }) => {
-    const aliases = Array.isArray(from) ? from : from.first;
-    return [sql, ...aliases.map(quoted), (!sql || aliases.length) && quoted(name)].filter(Boolean).join(" ");
-  };
-  return Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, read(name, column)]));
-}
-
-/** Whether an SQL expression reads a column of the source. */
-function reads(sql, name) {
-  const text = sql.toLowerCase();
-  const column = name.toLowerCase();
-  return (
-    text.includes(`"${column.replaceAll('"', '""')}"`) ||
-    (/^[a-z_]\w*$/.test(column) && new RegExp(`\\b${column}\\b`).test(text))
-  );
-}
 
 function value(given) {
   if (given === null || given === undefined) return el("span", { class: "null" }, "null");

@@ -201,6 +201,13 @@ class Console:
         self._check_host(ask.headers)
         return Reply(200, {"items": await self._at_issuers.issuers()})
 
+    async def session(self, ask: Ask) -> Reply:
+        """`GET /console/session`: who is signed in, and what they may do."""
+        holder = self.holder(ask.headers)
+        if holder is None:
+            raise Problem("unauthorized", "this session is over: `lume console` prints a link to a new one")
+        return Reply(200, {"name": holder.name, "role": holder.role.name.lower()})
+
     async def sign_out(self, ask: Ask) -> Reply:
         self._sessions.end(ask.headers.get(SESSION_HEADER, ""))
         return Reply(204)
@@ -251,11 +258,15 @@ def is_own_host(header: str, names: Collection[str]) -> bool:
 @cache
 def _content(name: str) -> tuple[bytes, str]:
     """A file of the page, and its content type. Raises `Problem` if it does not exist."""
-    if name not in _names():
+    path = _paths().get(name)
+    if path is None:
         raise Problem("not-found", f"there is no file {name[:100]!r} of the console")
-    return (_FOLDER / name).read_bytes(), _TYPES[Path(name).suffix]
+    return path.read_bytes(), _TYPES[path.suffix]
 
 
 @cache
-def _names() -> frozenset[str]:
-    return frozenset(path.name for path in _FOLDER.iterdir() if path.suffix in _TYPES)
+def _paths() -> dict[str, Path]:
+    """The files by their addresses, which are the paths below the folder."""
+    return {
+        path.relative_to(_FOLDER).as_posix(): path for path in _FOLDER.rglob("*") if path.suffix in _TYPES
+    }

@@ -19,6 +19,7 @@ from lume_local._http.arrivals import ArrivalsApi
 from lume_local._http.audit import AuditApi
 from lume_local._http.console import Console
 from lume_local._http.download import sent, streamed
+from lume_local._http.drafts import DraftsApi
 from lume_local._http.flows import FlowsApi
 from lume_local._http.messages import Ask, BodyStream, Problem, Reply, odd_problem
 from lume_local._http.operations import CAPABILITIES, Api
@@ -61,6 +62,7 @@ def _router(
     rows: RowsApi,
     results: ResultsApi,
     rejected: RejectedApi,
+    drafts: DraftsApi,
     uploads: UploadsApi,
     arrivals: ArrivalsApi,
     audit: AuditApi,
@@ -69,11 +71,16 @@ def _router(
 ) -> web.UrlDispatcher:
     """The router of aiohttp, with operations in place of handlers."""
     run, flow = "/v1/runs/{run_id}", "/v1/flows/{flow}/versions/{version}"
+    draft = "/v1/drafts/{flow}"
     table: dict[str, dict[str, Operation]] = {
         "/": {"GET": console.page},
-        "/console/files/{file}": {"GET": console.file},
+        "/console/files/{file:[a-z0-9_./]+}": {"GET": console.file},
         "/console/issuers": {"GET": console.issuers},
-        "/console/session": {"POST": console.sign_in, "DELETE": console.sign_out},
+        "/console/session": {
+            "GET": console.session,
+            "POST": console.sign_in,
+            "DELETE": console.sign_out,
+        },
         "/console/links": {"POST": console.new_link},
         "/healthz": {"GET": api.health},
         "/livez": {"GET": api.live},
@@ -98,6 +105,10 @@ def _router(
         "/v1/rejects": {"GET": rejected.rejects},
         "/v1/rejects/discard": {"POST": rejected.discard},
         "/v1/replays": {"POST": rejected.replay},
+        draft: {"GET": drafts.get, "PATCH": drafts.change, "DELETE": drafts.drop},
+        f"{draft}/judge": {"POST": drafts.judge},
+        f"{draft}/suggest": {"POST": drafts.suggest},
+        f"{draft}/submit": {"POST": drafts.submit},
         "/v1/changes": {"GET": api.changes},
         "/v1/statistics": {"GET": results.statistics},
         "/v1/flows": {"GET": flows.page},
@@ -132,6 +143,7 @@ class Front:
         rows: RowsApi,
         results: ResultsApi,
         rejected: RejectedApi,
+        drafts: DraftsApi,
         uploads: UploadsApi,
         arrivals: ArrivalsApi,
         audit: AuditApi,
@@ -144,7 +156,20 @@ class Front:
         self._api, self._console, self._watch = api, console, watch
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
         self._router = _router(
-            *(api, flows, proposals, rows, results, rejected, uploads, arrivals, audit, console, watch)
+            *(
+                api,
+                flows,
+                proposals,
+                rows,
+                results,
+                rejected,
+                drafts,
+                uploads,
+                arrivals,
+                audit,
+                console,
+                watch,
+            )
         )
         self._streamed = (uploads.put, uploads.patch)
         self._keys, self._tokens, self._wrong_keys, self._quotas = keys, tokens, WrongKeys(), Quotas()

@@ -10,7 +10,7 @@ from lume_local._http import requests
 from lume_local._http.messages import Problem
 from lume_local._http.requests import SubmissionBody
 from lume_local._runs.deliveries.webhooks import NotAWebhook, WebhookRefused, WebhooksOff
-from lume_local._runs.flow_registry import UnknownFlow
+from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
 from lume_local._runs.records import Duplicate, StoredRun
 from lume_local._runs.sources.contents import CantTell, Contents
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots
@@ -60,6 +60,19 @@ async def require_flow(found: Awaitable[Found]) -> Found:
         return await found
     except UnknownFlow as error:
         raise Problem("flow-version-not-found", str(error)) from None
+
+
+async def newest_or(flows: FlowRegistry, flow: str, version: str | None) -> str:
+    """A version of a flow, which may be named without the flow; by default the newest one. Raises `Problem`."""
+    if version is None:
+        newest = await require_flow(flows.newest(flow))
+        if newest is None:
+            raise Problem("flow-version-not-found", f"there is no version of a flow {flow!r}")
+        return newest
+    ref = version if ":" in version else f"{flow}:{version}"
+    if ref.rpartition(":")[0] != flow:
+        raise requests.field_problem("to", f"must be a version of {flow}, such as {flow}:v2")
+    return ref
 
 
 def require_place(flow: Flow, source_path: str, roots: Roots) -> str:

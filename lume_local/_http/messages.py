@@ -89,6 +89,7 @@ _TITLES = {
     "completed-upload": (409, "The upload is complete"),
     "inconsistent-upload-length": (400, "The length is not what was announced"),
     "other-content": (422, "The content is not what was announced"),
+    "draft-changed": (409, "The draft was changed"),
     "invalid-range": (416, "The file has no such range"),
     "output-changed": (409, "The output was changed"),
     "output-gone": (410, "The output is gone"),

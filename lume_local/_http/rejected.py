@@ -10,7 +10,7 @@ from lume_local._flow.definition import Flow
 from lume_local._http import ledger_requests, requests
 from lume_local._http.documents import run_document
 from lume_local._http.ledger_requests import Place
-from lume_local._http.lookup import require_flow, require_run
+from lume_local._http.lookup import newest_or, require_flow, require_run
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.ledger import LOST, RowFilter, RowsOfRun
@@ -214,16 +214,8 @@ class RejectedApi:
 
     async def _version(self, wanted: RowFilter, to: str | None) -> Flow:
         """The version that rows are replayed with: by default the newest one. Raises `Problem`."""
-        flow = str(wanted.flow)
-        if to is None:
-            to = await require_flow(self._flows.newest(flow))
-            if to is None:
-                raise Problem("flow-version-not-found", f"there is no version of a flow {flow!r}")
-        if ":" not in to:
-            to = f"{flow}:{to}"
-        if to.rpartition(":")[0] != flow:
-            raise requests.field_problem("to", f"must be a version of {flow}, such as {flow}:v2")
-        version, _ = await require_flow(self._flows.runnable(to))
+        ref = await newest_or(self._flows, str(wanted.flow), to)
+        version, _ = await require_flow(self._flows.runnable(ref))
         return version
 
 

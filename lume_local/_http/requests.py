@@ -42,7 +42,6 @@ _KINDS: dict[type, str] = {
     list: "an array",
     dict: "an object",
 }
-
 _STATUS = re.compile(r"[A-Z][A-Z_]{0,31}")
 _FILTERS = ("flow_version", "flow", "source_path", "source", "status", "since", "attention", "submitted_by")
 _PARAMETERS = {
@@ -54,6 +53,7 @@ _PARAMETERS = {
     ("GET", "/v1/inbox"): ("flow", "since"),
     ("GET", "/v1/rejects"): ("flow", "reason", "since", "state", "run", "limit", "cursor"),
     ("GET", "/v1/arrivals"): ("name", "state", "limit"),
+    ("GET", "/v1/drafts/{flow}"): ("limit", "cursor"),
     ("GET", "/v1/statistics"): ("by", "since", "flow", "order", "limit"),
     ("GET", "/v1/flows"): ("flow", "limit", "cursor"),
     ("PUT", "/v1/uploads/{name}"): ("flow_version",),

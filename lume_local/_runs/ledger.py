@@ -126,11 +126,38 @@ class LedgerAccount:
 
 @frozen
 class Claim:
-    """The rows of one run that a replay has: from its record `start` on."""
+    """The rows of one run that a run of rejects has: from its record `start` on.
+
+    Attributes:
+        is_edited: whether it has them in an edited form. Then all are mended when it ends, and those that it rejects
+            are rows of its own; else it is a replay.
+    """
 
     seq: int
     start: int
     rows: int
+    is_edited: bool = False
+
+
+@frozen
+class Ending:
+    """Rows of a run that were closed together: how, by which run or key, and when."""
+
+    state: str
+    by: str
+    at: str
+    rows: int
+
+
+@frozen
+class Fate:
+    """What became of the rejected rows of a run: which are open and free, and which a run has that has not ended."""
+
+    seq: int
+    count: int
+    free: int
+    claimed: int
+    endings: tuple[Ending, ...]
 
 
 class Claimed(Exception):
@@ -177,7 +204,11 @@ class Ledger(Protocol):
         ...
 
     async def is_replay(self, run_id: str) -> bool:
-        """Whether a run that has not ended has rows of other runs."""
+        """Whether a run that has not ended has rows of other runs as they were."""
+        ...
+
+    async def fate(self, run_id: str) -> Fate | None:
+        """What became of the rejected rows of a run; None if it has none."""
         ...
 
     async def replays(self, flow: str) -> list[str]:

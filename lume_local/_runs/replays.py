@@ -1,4 +1,4 @@
-"""Replays: open rejects of many runs go through a version of their flow once more, as they were.
+"""Replays: open rejects of many runs go through a version of their flow once more, as they were or edited.
 
 They are gathered in files, one for all that have the same columns, and each file is the source of a run. That run
 claims its rows in the transaction that creates it, and closes those that it accepts in the one that ends it: whatever
@@ -6,10 +6,9 @@ is killed, each row is in one replay at a time, and accepted once.
 """
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 from anyio.to_thread import run_sync
@@ -17,7 +16,7 @@ from attrs import asdict, evolve, field, frozen
 
 from lume_local._flow.definition import Flow
 from lume_local._flow.source_settings import CONTENT
-from lume_local._runs.dry_run import DryRuns
+from lume_local._runs.dry_run import DryRunResult, DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.ledger import Claim, Claimed, RowFilter, RowsOfRun
 from lume_local._runs.read_jobs import PLAIN, read_output
@@ -98,8 +97,12 @@ class _Readable:
     is_table: bool
 
 
+Edits = Mapping[str, Json]
+"""What rows of a run have instead: for the number of a reject, from 0, as a text, values by column."""
+
+
 @frozen
-class _Gathered:
+class GatheredRows:
     """The files with rows of runs, and what can't be read."""
 
     files: dict[Path, list[Claim]]
@@ -139,20 +142,22 @@ class Replays:
             key: of a request that may have come before; then its replays are found, and rows that they lack added.
             by: the name of the API key.
         """
-        _check(to)
+        check_version(to)
         before = await self._store.ledger.replays(to.name)
-        runs, rows = await self._of_key(key), 0
+        runs, rows = await self.of_key(key), 0
         before = [run_id for run_id in before if run_id not in {run.run_id for run in runs}]
         unread: list[UnreadRows] = []
         for _ in range(_ATTEMPTS):
-            async with self._gathered(wanted, to) as gathered:
+            found = await self._store.ledger.rows(wanted, 0, _MOST_RUNS)
+            async with self.gathered(found, to) as gathered:
                 unread = gathered.unread
                 try:
                     for path, claims in gathered.files.items():
+                        fields = {"replay": _described(to, claims, wanted)}
                         runs.append(
-                            await self._started(path, claims, to, wanted, _numbered(key, len(runs)), by)
+                            await self.submitted(path, claims, to, fields, numbered(key, len(runs)), by)
                         )
-                        rows += _count(claims)
+                        rows += records_in(claims)
                     break
                 except Claimed:
                     continue  # other requests were faster with some of the rows
@@ -160,9 +165,10 @@ class Replays:
 
     async def attempt(self, wanted: RowFilter, to: Flow) -> Tried:
         """What a replay would do. Raises `ReplayRefused`, `WorkerDied`."""
-        _check(to)
+        check_version(to)
         tried = Tried()
-        async with self._gathered(wanted, to) as gathered:
+        found = await self._store.ledger.rows(wanted, 0, _MOST_RUNS)
+        async with self.gathered(found, to) as gathered:
             for path, claims in gathered.files.items():
                 tried = await self._tried(tried, path, claims, to)
             return evolve(tried, unread=gathered.unread)
@@ -170,35 +176,52 @@ class Replays:
     # -- rows
 
     @asynccontextmanager
-    async def _gathered(self, wanted: RowFilter, to: Flow) -> AsyncIterator[_Gathered]:
-        """The files with the rows, as long as the block lasts, unless they are moved away."""
+    async def gathered(
+        self, found: Sequence[RowsOfRun], to: Flow, edits: Mapping[str, Edits] | None = None
+    ) -> AsyncIterator[GatheredRows]:
+        """The files with the rows, as long as the block lasts, unless they are moved away.
+
+        Args:
+            edits: what the rows of each run have instead; None: they are taken as they were.
+        """
         draft = self._roots.uploads / f".{REPLAY}{uuid.uuid4().hex}"
-        gathered = _Gathered({}, [])
+        gathered = GatheredRows({}, [])
         try:
-            found = await self._store.ledger.rows(wanted, 0, _MOST_RUNS)
             for at in range(0, len(found), _AT_ONCE):
-                await self._gather(gathered, found[at : at + _AT_ONCE], draft, to)
+                await self._gather(gathered, found[at : at + _AT_ONCE], draft, to, edits)
             yield gathered
         finally:
             with anyio.CancelScope(shield=True):
                 await run_sync(_discard, draft)
 
-    async def _gather(self, into: _Gathered, found: Sequence[RowsOfRun], draft: Path, to: Flow) -> None:
+    async def _gather(
+        self,
+        into: GatheredRows,
+        found: Sequence[RowsOfRun],
+        draft: Path,
+        to: Flow,
+        edits: Mapping[str, Edits] | None,
+    ) -> None:
         reads = [await self._read(one) for one in found]
-        answers = await self._copied(found, reads, draft, to)
+        answers = await self._copied(found, reads, draft, to, edits)
         for n, (one, read) in enumerate(zip(found, reads, strict=True)):
             for file in answers[n] if isinstance(read, _Readable) else [asdict(read)]:
                 if "kind" in file:
-                    count = one.rows.bit_count()
-                    into.unread.append(UnreadRows(one.run_id, count, file["kind"], file["problem"]))
+                    missing = one.rows.bit_count()
+                    into.unread.append(UnreadRows(one.run_id, missing, file["kind"], file["problem"]))
                     if file["kind"] == "output-gone":
                         await self._store.ledger.lose(one.run_id)
                     continue
                 claims = into.files.setdefault(Path(file["path"]), [])
-                claims.append(Claim(one.seq, _count(claims), of_text(file["rows"])))
+                claims.append(Claim(one.seq, records_in(claims), of_text(file["rows"]), edits is not None))
 
     async def _copied(
-        self, found: Sequence[RowsOfRun], reads: Sequence[_Readable | UnreadRows], draft: Path, to: Flow
+        self,
+        found: Sequence[RowsOfRun],
+        reads: Sequence[_Readable | UnreadRows],
+        draft: Path,
+        to: Flow,
+        edits: Mapping[str, Edits] | None,
     ) -> dict[int, list[Json]]:
         """What came of each run whose rejects can be read, by its place among `found`.
 
@@ -219,7 +242,11 @@ class Replays:
             }
             if not chosen:
                 continue
-            parts = [{"read": read.job, "rows": as_text(found[n].rows)} for n, read in chosen.items()]
+            parts: list[Json] = [
+                {"read": read.job, "rows": as_text(found[n].rows)}
+                | ({} if edits is None else {"edits": edits[found[n].run_id]})
+                for n, read in chosen.items()
+            ]
             job = (
                 Gather(parts, f"{draft}-table", PLAIN, is_table=True)
                 if is_table
@@ -243,24 +270,22 @@ class Replays:
 
     # -- runs
 
-    async def _of_key(self, key: str | None) -> list[StoredRun]:
+    async def of_key(self, key: str | None) -> list[StoredRun]:
         """The replays that a request with this key has started before."""
         runs: list[StoredRun] = []
-        while key is not None and (found := await self._store.run_of_key(str(_numbered(key, len(runs))))):
+        while key is not None and (found := await self._store.run_of_key(str(numbered(key, len(runs))))):
             runs.append(await self._store.require(found))
         return runs
 
-    async def _started(
-        self, draft: Path, claims: list[Claim], to: Flow, wanted: RowFilter, key: str | None, by: str
+    async def submitted(
+        self, draft: Path, claims: list[Claim], to: Flow, metadata: Json, key: str | None, by: str
     ) -> StoredRun:
-        """Raises `Claimed`."""
+        """The run on a gathered file. Raises `Claimed`, `KeyReused`, `CantTell`."""
         source_path = await self._put(draft)
         try:
             located = source_key(to.source, source_path, self._roots)
             if to.source.identity == CONTENT:
                 located = with_content(located, await self._contents.digest(to, source_path))
-            reasons = {"reasons": list(wanted.reasons)} if wanted.reasons else {}
-            metadata: dict[str, Any] = {"replay": {"flow": to.name, "rows": _count(claims), **reasons}}
             key_of_source = self._flows.source_key(to, located)
             new = NewRun(to.ref, source_path, key_of_source, metadata, False, key, "replay", submitted_by=by)
             run, _ = await self._runner.submit(new, claims)
@@ -281,14 +306,18 @@ class Replays:
         await run_sync(put)
         return UPLOAD + final.name
 
-    async def _tried(self, before: Tried, draft: Path, claims: list[Claim], to: Flow) -> Tried:
+    async def tried(self, draft: Path, to: Flow) -> DryRunResult:
+        """What a run on a gathered file would do. Raises `WorkerDied`."""
         source_path = await self._put(draft)
         try:
-            done = await self._dry_runs.do(to, source_path, None, 0, is_replay=True)
+            return await self._dry_runs.do(to, source_path, None, 0, is_replay=True)
         finally:
             with anyio.CancelScope(shield=True):
                 await run_sync(no_links.unlink, self._roots.uploads / source_path.removeprefix(UPLOAD))
-        rows = _count(claims)
+
+    async def _tried(self, before: Tried, draft: Path, claims: list[Claim], to: Flow) -> Tried:
+        done = await self.tried(draft, to)
+        rows = records_in(claims)
         rejected = of_text(done.ledger["rejected"]) if "rejected" in done.ledger else all_rows(rows)
         reasons, again = {**before.reasons}, {**before.rejected_for}
         for claim in claims:
@@ -316,7 +345,7 @@ def remove_source(run: StoredRun, uploads: Path) -> None:
         (uploads / run.source_path.removeprefix(UPLOAD)).unlink(missing_ok=True)
 
 
-def _check(to: Flow) -> None:
+def check_version(to: Flow) -> None:
     if to.source.query:
         raise ReplayRefused(
             f"{to.ref} reads a query of a database and no files: correct the rows there, then run it again"
@@ -333,11 +362,16 @@ def _check(to: Flow) -> None:
         )
 
 
-def _numbered(key: str | None, number: int) -> str | None:
+def numbered(key: str | None, number: int) -> str | None:
     return None if key is None else f"{key}#{number}"
 
 
-def _count(claims: Sequence[Claim]) -> int:
+def _described(to: Flow, claims: Sequence[Claim], wanted: RowFilter) -> Json:
+    reasons = {"reasons": list(wanted.reasons)} if wanted.reasons else {}
+    return {"flow": to.name, "rows": records_in(claims), **reasons}
+
+
+def records_in(claims: Sequence[Claim]) -> int:
     return sum(claim.rows.bit_count() for claim in claims)
 
 

@@ -17,7 +17,15 @@ from attrs import evolve
 
 from lume_local._runs.health import Health
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.protocol import ArrowFile, Gather, Gathered, Read, RowsPage, Unreadable
+from lume_local._shared.protocol import (
+    ArrowFile,
+    Gather,
+    Gathered,
+    Read,
+    RowsPage,
+    Unreadable,
+)
+from lume_local._shared.repairs import Repair, Repaired
 
 READERS = 2
 
@@ -66,6 +74,11 @@ class RowReader:
                 yield evolve(job, folder=str(folder))
             finally:
                 await _removed(folder)
+
+    async def repair(self, job: Repair) -> Repaired:
+        """What values might have been meant to be. Raises `WorkerDied`."""
+        async with self._turns:
+            return await self.pool.repair(job)
 
     async def gather(self, job: Gather) -> Gathered:
         """Add rejects to the files of a replay. Raises `WorkerDied`."""

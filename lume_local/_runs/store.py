@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from lume_local._runs.arrived import ArrivedFiles
 from lume_local._runs.audit import Act, Audit
+from lume_local._runs.drafts import Drafts
 from lume_local._runs.ledger import Claim, Ledger
 from lume_local._runs.purge import Purge
 from lume_local._runs.records import (
@@ -226,6 +227,11 @@ class Store(Protocol):
     @property
     def ledger(self) -> Ledger:
         """What happened to rejected rows."""
+        ...
+
+    @property
+    def drafts(self) -> Drafts:
+        """Rejected rows that people edit."""
         ...
 
     @property

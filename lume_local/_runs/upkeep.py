@@ -27,6 +27,11 @@ async def forget_what_is_old(store: Store, keep: float | None, health: Health) -
         await sweep_daily(lambda: store.forget(ago_text(keep), AT_ONCE), "dropping old rows", health)
 
 
+async def forget_drafts(store: Store, keep: float, health: Health) -> None:
+    """Remove drafts that nobody has changed for so many seconds, until cancelled."""
+    await sweep_daily(lambda: store.drafts.expire(ago_text(keep), 1), "dropping old drafts", health)
+
+
 async def sweep_daily(step: Callable[[], Awaitable[int]], what: str, health: Health) -> None:
     """Sweep until cancelled; a step returns how much it has removed, 0 once nothing is left."""
     while True:

@@ -15,6 +15,7 @@ from cattrs.strategies import configure_tagged_union
 
 from lume_async._base.elided import bounded, elided
 from lume_local._shared.identity import SourceContent
+from lume_local._shared.repairs import Repair, Repaired
 
 Json = dict[str, Any]
 """A JSON object that only passes through: a flow, the record of a commit, metrics."""
@@ -128,7 +129,8 @@ class Gather:
     """Add rejects of some runs to the files of a replay: answered by `Gathered`.
 
     Attributes:
-        parts: each has `read`, the fields of a `Read`, and `rows`, the set of the rows that are wanted, as text.
+        parts: each has `read`, the fields of a `Read`, and `rows`, the set of the rows that are wanted, as text; and
+            `edits`, if these are edited: for the numbers of rows, as texts, what their columns have instead.
         target: of the files; each name is this with the digest of its columns behind it, and its suffix.
         csv: the dialect of the files; empty if they are NDJSON.
         is_marked: whether a file begins with a byte order mark.
@@ -326,23 +328,12 @@ class Cancelled:
     """The run was interrupted; nothing was written."""
 
 
-Job = ArchiveRuns | Check | Execute | Finish | Gather | Look | Notify | Propose | Read | Lend | Cancel
-Outcome = Done | Failed | Cancelled
-Event = (
-    Ready
-    | Checked
-    | Refused
-    | Looked
-    | Notified
-    | Proposed
-    | Gathered
-    | RowsPage
-    | ArrowFile
-    | Unreadable
-    | StageBegun
-    | Progressed
-    | Outcome
+Job = (
+    ArchiveRuns | Check | Execute | Finish | Gather | Look | Notify | Propose | Read | Repair | Lend | Cancel
 )
+Outcome = Done | Failed | Cancelled
+_Answer = Checked | Refused | Looked | Notified | Proposed | Repaired | Gathered | Unreadable
+Event = Ready | _Answer | RowsPage | ArrowFile | StageBegun | Progressed | Outcome
 
 
 def read_job(plain: Json) -> Read:

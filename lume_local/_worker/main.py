@@ -53,6 +53,7 @@ from lume_local._shared.protocol import (
     decode_job,
     encode,
 )
+from lume_local._shared.repairs import Repair, Repaired
 from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import confine_check, connect
@@ -76,7 +77,7 @@ _HEARTBEAT = 5.0
 """Seconds after which progress is sent even where there is none: a worker that is silent is taken for stopped."""
 
 
-_Job = ArchiveRuns | Check | Execute | Finish | Gather | Look | Notify | Propose | Read
+_Job = ArchiveRuns | Check | Execute | Finish | Gather | Look | Notify | Propose | Read | Repair
 """What is done."""
 
 
@@ -250,7 +251,7 @@ def _resident() -> int:
         return most if sys.platform == "darwin" else most * 1024
 
 
-def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose | Read) -> Event:
+def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose | Read | Repair) -> Event:
     match job:
         case Gather():
             return gather(job)
@@ -268,6 +269,8 @@ def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose
             return _propose(job)
         case Read():
             return read_page(job)
+        case Repair():
+            return _repair(job)
 
 
 def _check(job: Check) -> Checked | Refused:
@@ -317,6 +320,13 @@ def _propose(job: Propose) -> Proposed | Refused:
     from lume_local._worker.samples.proposing import make_proposal
 
     return make_proposal(job)
+
+
+def _repair(job: Repair) -> Repaired:
+    """What values might have been meant to be; imported by the first such job, as few workers get one."""
+    from lume_local._worker.repairing import repaired
+
+    return repaired(job)
 
 
 def _notify(job: Notify) -> Notified:

@@ -7,11 +7,12 @@ import pytest
 from components import package
 
 from console.conftest import signed_in
+from console.mending import cell, judged, write
 from console.site import GOOD, MIXED, Site
 
 expect = package("playwright.sync_api").expect
 AXE = Path(package("axe_playwright_python").__file__).parent / "axe.min.js"
-PAGES = ["#/", "#/runs", "run", "failed", "#/flows", "#/flows/people"]
+PAGES = ["#/", "#/inbox", "#/inbox/people", "#/runs", "run", "failed", "#/flows", "#/flows/people"]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,23 @@ def test_axe_finds_nothing(page: Any, places: dict[str, str], width: int) -> Non
     settled(page, places["run"])
     page.get_by_role("button", name="Run again, forced").click()
     assert violations(page) == [], "dialog"
+    page.keyboard.press("Escape")
+    settled(page, "#/inbox/people?")
+    write(page, 1, "Email", "x")
+    write(page, 2, "Email", "fine@b.org")
+    judged(page)
+    page.get_by_role("button", name="Find and replace").click()
+    assert violations(page) == [], "edited rows"
+    page.get_by_role("button", name="Suggest").click()
+    page.get_by_role("button", name="Look for repairs").click()
+    page.locator(".suggestions p").wait_for()
+    assert violations(page) == [], "suggestions"
+    page.emulate_media(color_scheme="dark")
+    assert violations(page, "color-contrast") == [], "edited rows"
+    cell(page, 1, "Email").dblclick()
+    assert violations(page) == [], "a cell is edited"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.emulate_media(color_scheme="light")
 
 
 def test_nothing_is_wider_than_a_phone(page: Any, places: dict[str, str]) -> None:

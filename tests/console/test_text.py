@@ -8,6 +8,7 @@ import pytest
 from components import package
 
 from console.conftest import signed_in
+from console.mending import judged, write
 from console.site import Site, running
 
 expect = package("playwright.sync_api").expect
@@ -80,6 +81,17 @@ def test_a_run(visitor: Any, site: Site) -> None:
         assert str(link.get_attribute("href")).startswith(("#/", "/v1/runs/"))
     page.evaluate("location.hash = '#/'")
     shows_text_only(page, page.locator(".list"))
+    page.evaluate("location.hash = '#/inbox'")
+    shows_text_only(page, page.locator(".reasons-of-flow"))
+    page.locator(".reasons-of-flow a", has_text="kind").first.click()
+    grid = page.get_by_role("grid")
+    shows_text_only(page, grid.get_by_role("row"), grid.locator(".why"), page.get_by_label("Reason"))
+    write(page, 1, "kind", EVIL)
+    write(page, 1, "kind", f"{EVIL}2")
+    expect(page.locator(".sheet-cell.edited")).to_contain_text("<img src=x onerror=pwned=1>")
+    judged(page)
+    page.get_by_role("button", name="Find and replace").click()
+    shows_text_only(page, page.get_by_label("Column"))
     page.evaluate("location.hash = '#/runs'")
     shows_text_only(page, page.locator("tr.run"))
     page.get_by_role("link", name=run_id.removeprefix("run_")[:8]).click()

@@ -37,28 +37,39 @@ class LedgerEntries:
         Args:
             found: what the worker has reported (see `for_ledger`).
         """
+        is_replay = self.is_replay(run.run_id)
         claims = self._parts("claims", run.run_id)
-        has_output = run.status in _HAS_OUTPUT
         if claims:
             self._db.execute("DELETE FROM claims WHERE run_id = ?", [run.run_id])
-            if has_output:
-                self._replayed(run, claims, found)
-        elif has_output:
-            self._read(run, found)
+        if run.status not in _HAS_OUTPUT:
+            return
+        if is_replay:
+            self._replayed(run, claims, found)
+        else:
+            self._read(run, claims, found)
 
-    def _read(self, run: StoredRun, found: Mapping[str, Any]) -> None:
-        """A run that is no replay: on a whole source, or on corrected rejects."""
+    def is_replay(self, run_id: str) -> bool:
+        query = "SELECT 1 FROM claims WHERE run_id = ? AND is_edited = 0 LIMIT 1"
+        return self._db.execute(query, [run_id]).fetchone() is not None
+
+    def _read(self, run: StoredRun, claims: Sequence[Claim], found: Mapping[str, Any]) -> None:
+        """A run that is no replay: on a whole source, or on corrected rejects, which it may have claimed."""
         figures, parent = run.metrics, self._parent_of(run.run_id)
-        if parent is None:
+        is_whole = parent is None and not claims
+        if claims:
+            taken = all_rows(sum(claim.rows.bit_count() for claim in claims))
+            flow, source = self._mended(run, claims, taken)
+        elif parent is not None:
+            taken = of_text(found["mended"]) if "mended" in found else 0
+            flow, source = self._mended(run, self._rejects_of(parent), taken)
+        else:
             flow, source = _name(run), run.source_key
             self._account(flow, source, read=figures.get("rows_read", 0))
-        else:
-            flow, source = self._mended(run, parent, of_text(found["mended"]) if "mended" in found else 0)
         mapped, filtered = figures.get("rows_mapped", 0), figures.get("rows_filtered", 0)
         self._account(flow, source, accepted=mapped, filtered=filtered)
         if figures.get("rows_rejected"):
             self._enter(run, flow, source, found.get("reasons", figures.get("reject_reasons", {})))
-        if parent is None:
+        if is_whole:
             self._supersede(run, flow, source)
         self._check(flow, source)
 
@@ -97,18 +108,19 @@ class LedgerEntries:
         query = f"SELECT seq, start, rows FROM {table} WHERE run_id = ? ORDER BY start"
         return [Claim(seq, start, unpacked(rows)) for seq, start, rows in self._db.execute(query, [run_id])]
 
-    def _mended(self, run: StoredRun, parent: str, taken: int) -> tuple[str, str]:
-        """Close the rejects of a run that were corrected. Returns the flow and the source of the run on them.
+    def _rejects_of(self, run_id: str) -> list[Claim]:
+        """The rejects of a run, in the order in which it wrote them: its own, or of a replay those of other runs."""
+        found = self._db.execute("SELECT seq, count FROM rejected WHERE run_id = ?", [run_id]).fetchone()
+        if found is None:
+            return self._parts("replay_rejects", run_id)
+        return [Claim(found[0], 0, all_rows(found[1]))]
 
-        The rejects of a replay are rows of other runs, perhaps of several sources. Then the corrected ones are those
-        of a source of their own, and `added` is negative where they have come from.
+    def _mended(self, run: StoredRun, parts: Sequence[Claim], taken: int) -> tuple[str, str]:
+        """Close the rejects that were corrected. Returns the flow and the source of the run on them.
+
+        They may be rows of several runs, and of several sources. Then the corrected ones are those of a source of
+        their own, and `added` is negative where they have come from.
         """
-        found = self._db.execute("SELECT seq, count FROM rejected WHERE run_id = ?", [parent]).fetchone()
-        parts = (
-            self._parts("replay_rejects", parent)
-            if found is None
-            else [Claim(found[0], 0, all_rows(found[1]))]
-        )
         closed, sources = 0, dict[tuple[str, str], int]()
         for part in parts:
             source = self.source_of(part.seq)
@@ -147,13 +159,15 @@ class LedgerEntries:
     # -- replays
 
     def claim(self, run_id: str, claims: Sequence[Claim]) -> None:
-        """Have a replay take rows, which must be open and of no other replay. Raises `Claimed`."""
+        """Have a run take rows, which must be open and of no other run. Raises `Claimed`."""
         for claim in claims:
             row = self._db.execute("SELECT * FROM rejected WHERE seq = ?", [claim.seq]).fetchone()
             if row is None or claim.rows & ~(open_rows(row) & ~self.claimed(claim.seq)):
                 raise Claimed
-            values = [run_id, claim.start, claim.seq, packed(claim.rows)]
-            self._db.execute("INSERT INTO claims VALUES (?, ?, ?, ?)", values)
+            values = [run_id, claim.start, claim.seq, packed(claim.rows), claim.is_edited]
+            self._db.execute(
+                "INSERT INTO claims (run_id, start, seq, rows, is_edited) VALUES (?, ?, ?, ?, ?)", values
+            )
 
     def claimed(self, seq: int) -> int:
         """The rows of a run that replays have."""

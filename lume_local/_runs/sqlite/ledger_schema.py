@@ -61,12 +61,13 @@ CREATE TABLE IF NOT EXISTS closings (
 CREATE INDEX IF NOT EXISTS closings_of_run ON closings (seq, state);
 CREATE INDEX IF NOT EXISTS closings_by_state ON closings (state, seq);
 
--- The rows that a replay has, which has not ended.
+-- The rows that a run has, which has not ended: as they were, or edited.
 CREATE TABLE IF NOT EXISTS claims (
     run_id TEXT NOT NULL,
     start INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     rows BLOB NOT NULL,
+    is_edited INTEGER NOT NULL DEFAULT 0,
     UNIQUE (run_id, start)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS claims_on ON claims (seq);

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lume_local._runs.sqlite.attention import MENDS
 from lume_local._runs.sqlite.copies import copy_state
+from lume_local._runs.sqlite.drafts import DRAFTS
 from lume_local._runs.sqlite.ledger_schema import LEDGER
 from lume_local._runs.sqlite.schema import MESSAGES, QUEUE, SEEDS, VERSION
 from lume_local._runs.sqlite.sqlite_arrivals import ARRIVALS
@@ -29,6 +30,7 @@ STEPS = {
         ALTER TABLE runs ADD COLUMN purged INTEGER NOT NULL DEFAULT 0;
         {QUEUE}
         {LEDGER}
+        {DRAFTS}
         {SEEDS}
         {ARRIVALS}
         {AUDIT}

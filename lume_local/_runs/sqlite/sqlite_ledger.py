@@ -11,6 +11,8 @@ from lume_local._runs.ledger import (
     OPEN,
     REPLAYING,
     Day,
+    Ending,
+    Fate,
     LedgerAccount,
     OpenCount,
     RowFilter,
@@ -184,8 +186,21 @@ class SqliteLedger:
 
     @operation
     def is_replay(self, run_id: str) -> bool:
-        query = "SELECT 1 FROM claims WHERE run_id = ? LIMIT 1"
-        return self._db.execute(query, [run_id]).fetchone() is not None
+        return self.entries.is_replay(run_id)
+
+    @operation
+    def fate(self, run_id: str) -> Fate | None:
+        row = self._db.execute("SELECT * FROM rejected WHERE run_id = ?", [run_id]).fetchone()
+        if row is None:
+            return None
+        left, claimed = open_rows(row), self.entries.claimed(row["seq"])
+        query = "SELECT state, by, at, rows FROM closings WHERE seq = ? ORDER BY id"
+        endings = (
+            Ending(state, by, at, unpacked(rows))
+            for state, by, at, rows in self._db.execute(query, [row["seq"]])
+        )
+        free = 0 if row["is_lost"] else left & ~claimed
+        return Fate(row["seq"], row["count"], free, left & claimed, tuple(endings))
 
     @operation
     def replays(self, flow: str) -> list[str]:

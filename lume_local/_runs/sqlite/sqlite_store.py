@@ -43,6 +43,7 @@ from lume_local._runs.sources.source_key import batch_of
 from lume_local._runs.sqlite import aging
 from lume_local._runs.sqlite.attention import SqliteAttention
 from lume_local._runs.sqlite.beside_runs import SqliteDeliveries, SqliteOutputs, SqliteSources
+from lume_local._runs.sqlite.drafts import SqliteDrafts
 from lume_local._runs.sqlite.durability import Durability
 from lume_local._runs.sqlite.listing import selected
 from lume_local._runs.sqlite.messages import SqliteMessages
@@ -81,6 +82,7 @@ class SqliteStore:
         self.attention = SqliteAttention(self._db, self._durability)
         self.arrivals = SqliteArrivals(self._db, self._durability)
         self.ledger = SqliteLedger(self._db, self._durability)
+        self.drafts = SqliteDrafts(self._db, self._durability)
         self.purge = SqlitePurge(self._db)
         self.outputs = SqliteOutputs(self._db, self.ledger.entries)
         self._submissions = anyio.Lock(fast_acquire=True)

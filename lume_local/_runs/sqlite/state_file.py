@@ -14,6 +14,7 @@ from lume_local._runs.health import is_full
 from lume_local._runs.sqlite import operation
 from lume_local._runs.sqlite.attention import MENDS
 from lume_local._runs.sqlite.copies import written
+from lume_local._runs.sqlite.drafts import DRAFTS
 from lume_local._runs.sqlite.ledger_schema import LEDGER
 from lume_local._runs.sqlite.migrations import migrate
 from lume_local._runs.sqlite.schema import SCHEMA, VERSION
@@ -77,7 +78,7 @@ def _create(path: Path, outputs: Path | None) -> None:
     db = sqlite3.connect(draft, isolation_level=None)
     try:
         db.executescript(
-            f"BEGIN; {SCHEMA} {COUNTS} {MENDS} {LEDGER} {AUDIT} {OLD_RUNS} {ARRIVALS} "
+            f"BEGIN; {SCHEMA} {COUNTS} {MENDS} {LEDGER} {DRAFTS} {AUDIT} {OLD_RUNS} {ARRIVALS} "
             f"PRAGMA user_version = {VERSION}; COMMIT"
         )
         db.execute("INSERT INTO facts VALUES ('store_id', ?)", [uuid.uuid4().hex[:8]])

@@ -49,6 +49,7 @@ from lume_local._shared.protocol import (
     decode_event,
     encode,
 )
+from lume_local._shared.repairs import Repair, Repaired
 
 Answer = TypeVar("Answer")
 Refusal = TypeVar("Refusal")
@@ -214,6 +215,13 @@ class Worker:
             return await self._answer(job, Gathered, Gathered)
         self._give_up()
         raise WorkerDied(f"gathering the rows took longer than {GATHER_LIMIT:g} s")
+
+    async def repair(self, job: Repair) -> Repaired:
+        """What values might have been meant to be. Raises `WorkerDied`, also if that takes too long."""
+        with anyio.move_on_after(READ_LIMIT):
+            return await self._answer(job, Repaired, Repaired)
+        self._give_up()
+        raise WorkerDied(f"the repairs took longer than {READ_LIMIT:g} s")
 
     async def archive(self, job: ArchiveRuns) -> str | None:
         """Write a file of the archive; why that failed, or None. Raises `WorkerDied`, also if it takes too long."""

@@ -27,6 +27,7 @@ from lume_local._shared.protocol import (
     RowsPage,
     Unreadable,
 )
+from lume_local._shared.repairs import Repair, Repaired
 
 Answer = TypeVar("Answer")
 
@@ -221,6 +222,10 @@ class WorkerPool:
     async def gather(self, job: Gather) -> Gathered:
         """Add rejects to the files of a replay, by a spare worker. Raises `WorkerDied`."""
         return await self._answered(lambda worker: worker.gather(job))
+
+    async def repair(self, job: Repair) -> Repaired:
+        """What values might have been meant to be, by a spare worker. Raises `WorkerDied`."""
+        return await self._answered(lambda worker: worker.repair(job))
 
     async def archive(self, job: ArchiveRuns) -> None:
         """Write a file of the archive, by a spare worker. Raises OSError, `WorkerDied`."""

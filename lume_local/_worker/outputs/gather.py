@@ -1,7 +1,8 @@
-"""Rejects of several runs, as they were, in files that a replay reads: one for all that have the same columns.
+"""Rejects of several runs, as they were or edited, in files that are read again: one for all with the same columns.
 
 They begin with our own columns, as every file of rejects does, so that they are read as such (see `mending`).
-Malformed lines have a file of their own, since reading one of those again takes much longer than reading a row.
+Malformed lines have a file of their own, since reading one of those again takes much longer than reading a row; not
+so if rows are edited, since these are few.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from typing import Any
 
 import duckdb
 import orjson
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from lume_local._flow.definition import RESERVED
 from lume_local._shared.commit import explain
@@ -35,19 +36,24 @@ changed and written, which costs 0.4 of what it does with 4 MB."""
 
 def gather(job: Gather) -> Gathered:
     """Add the rows of each part. What can't be read leaves nothing behind."""
-    return Gathered([_gathered(job, read_job(part["read"]), of_text(part["rows"])) for part in job.parts])
+    return Gathered(
+        [
+            _gathered(job, read_job(part["read"]), of_text(part["rows"]), part.get("edits"))
+            for part in job.parts
+        ]
+    )
 
 
-def _gathered(job: Gather, read: Read, rows: int) -> list[Json]:
+def _gathered(job: Gather, read: Read, rows: int, edits: Json | None) -> list[Json]:
     files = _Files(job, read.rows)
     try:
         with open_output(read.path, read.folder) as place:
             if read.identity and read.identity != place.identity():
                 raise Broken("the file has been changed since the run wrote it")
             # As lines they would lack the column that marks a table.
-            if job.is_table or not _by_lines(files, read, place.path, rows):
+            if edits is not None or job.is_table or not _by_lines(files, read, place.path, rows):
                 files.undo()
-                _row_by_row(files, read, place.path, rows)
+                _row_by_row(files, read, place.path, rows, edits)
     except BaseException as error:
         files.undo()
         trouble = _trouble(error)
@@ -200,7 +206,7 @@ def _copy_records(files: _Files, path: Path, header: _Header, delim: bytes, flag
     return found == len(flags)
 
 
-def _row_by_row(files: _Files, read: Read, path: Path, rows: int) -> None:
+def _row_by_row(files: _Files, read: Read, path: Path, rows: int, edits: Json | None) -> None:
     """Write the rows in another form than they are in."""
     flags, found = flags_of(rows, read.rows), 0
     dialect = Dialect.of(files.job.csv) if files.job.csv else None
@@ -208,10 +214,16 @@ def _row_by_row(files: _Files, read: Read, path: Path, rows: int) -> None:
         for number, row in enumerate(all_rows):
             found += 1
             if number < len(flags) and flags[number]:
+                if edits is not None:
+                    row = edited(row, edits.get(str(number), {}), may_add=dialect is None)
                 header, record = (
-                    _as_json(row) if dialect is None else _as_csv(row, dialect, files.job.is_table)
+                    _as_json(row)
+                    if dialect is None
+                    else _as_csv(row, dialect, files.job.is_table, edits is not None)
                 )
                 files.add(header, record, number, b"\1")
+                if edits is not None and number + 1 == rows.bit_length():
+                    return
     if found != read.rows:
         raise Broken(f"the run wrote {read.rows:,} rows, and the file has {found:,}")
 
@@ -221,11 +233,27 @@ def _as_json(row: OutputRow) -> tuple[_Header, bytes]:
     return _Header(), own[:-1] + (b"}" if row.body == b"{}" else b"," + row.body[1:]) + b"\n"
 
 
-def _as_csv(row: OutputRow, dialect: Dialect, is_table: bool) -> tuple[_Header, bytes]:
+def edited(row: OutputRow, cells: Json, *, may_add: bool) -> OutputRow:
+    """The row with other values in some columns; the others stay as they are written. Raises `Broken`.
+
+    Args:
+        may_add: whether it may get more columns, as an object may.
+    """
+    values: Json = json.loads(row.body, parse_float=_as_written, parse_int=_as_written)
+    if not may_add and (unknown := cells.keys() - values.keys() - {RAW}):
+        raise Broken(f"an edited row has {min(unknown)[:100]!r}, which is not one of its columns")
+    return evolve(row, body=orjson.dumps(values | cells))
+
+
+def _as_written(number: str) -> orjson.Fragment:
+    return orjson.Fragment(number)
+
+
+def _as_csv(row: OutputRow, dialect: Dialect, is_table: bool, is_edited: bool) -> tuple[_Header, bytes]:
     values: dict[str, Any] = json.loads(row.body, parse_float=str, parse_int=str)
     raw = values.pop(RAW, None)
     columns = {name: value for name, value in values.items() if not name.lower().startswith(RESERVED)}
-    more = ({TABLE: None} if is_table else {}) | ({} if raw is None else {RAW: raw})
+    more = ({TABLE: None} if is_table else {}) | ({} if raw is None and not is_edited else {RAW: raw})
     names = [ROW, LINE, REASONS, *columns, *more]
     own = [row.row, row.line, row.reasons]
     fields = (_field(_text(value), dialect) for value in (*own, *columns.values(), *more.values()))

@@ -4,6 +4,7 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import aiohttp
 import pytest
@@ -156,15 +157,14 @@ async def test_the_page_has_all_that_it_loads(browser: aiohttp.ClientSession) ->
             assert "default-src 'none'" in policy
             text = await response.text()
         loaded = re.findall(r'(?:href|src)="(/[^"]*)"', text) if path == "/" else []
-        loaded += [f"/console/files/{name}" for name in re.findall(r'from "\./([\w.]+)"', text)]
+        loaded += [urljoin(path, name) for name in re.findall(r'from "(\.{1,2}/[\w./]+)"', text)]
         # The names of XML's namespaces are not loaded.
         names = r"(?!www\.w3\.org/|schemas\.openxmlformats\.org/)"
         elsewhere = re.findall(rf"(?:https?:)?//{names}\w[\w-]*\.\w\S*", text)
         assert elsewhere == [], "nothing comes from elsewhere"
         left |= set(loaded) - seen
-    assert seen - {"/"} == {f"/console/files/{path.name}" for path in FOLDER.iterdir()} - {
-        "/console/files/index.html"
-    }
+    files = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()}
+    assert seen - {"/"} == {f"/console/files/{name}" for name in files} - {"/console/files/index.html"}
 
 
 @pytest.mark.parametrize("name", ["other.js", "..%2Fopenapi.yaml", "%2Fetc%2Fpasswd", ".", "%2e%2e"])

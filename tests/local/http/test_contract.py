@@ -158,6 +158,10 @@ def test_only_requests_are_closed() -> None:
         "Dismissal",
         "Discard",
         "ReplayRequest",
+        "DraftChanges",
+        "JudgeDraft",
+        "SuggestRepairs",
+        "SubmitDraft",
         "ColumnChoice",
     ]
     assert "FlowVersion" not in closed

@@ -226,7 +226,7 @@ async def test_query_parameters_without_effect_are_refused_everywhere(
 async def test_methods_that_a_path_takes(wire: Wire, path: str) -> None:
     methods = {method for method, other in OPERATIONS if other == path}
     allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
-    answer = await wire.ask("DELETE", path)
+    answer = await wire.ask("PUT" if "DELETE" in methods else "DELETE", path)
     assert (answer.status, answer.headers["Allow"]) == (405, allowed)
 
 

@@ -18,6 +18,7 @@ from local.states import PARTS, moved
 
 from lume_local._runs.arrived import Arrived, Move, RefusedFile
 from lume_local._runs.audit import Act, ActFilter
+from lume_local._runs.drafts import Judgement, Reject, Room, RowChange
 from lume_local._runs.ledger import Claim, RowFilter, RowsOfRun
 from lume_local._runs.records import (
     Cursor,
@@ -51,6 +52,7 @@ GROW_WITH_HISTORY = (
     "rejected_for",
     "closings",
     "row_accounts",
+    "draft_rows",
     "audit",
     "notices",
 )
@@ -140,6 +142,8 @@ def fill(db: sqlite3.Connection, runs: int) -> None:
         INSERT INTO rejected_for SELECT 2 + n % 2, n + 1, iif(n % 4, 0, 8), NULL FROM n;
         INSERT INTO closings (seq, state, count, rows, by, at)
             SELECT n + 1, 'discarded', 8, {CLOSED}, 'x', at FROM n WHERE n % 4;
+        INSERT INTO drafts SELECT 'f', iif(n, 'other' || n, 'ann'), 'd' || n, 1, 1, 9, at FROM n WHERE n < 20;
+        INSERT INTO draft_rows SELECT 'd' || n, 'run_1', 0, 1, '{{}}', at, NULL, NULL FROM n;
         INSERT INTO audit (at, by, what, subject, detail)
             SELECT at, iif({odd}, 'ann', 'bob'), iif(n % 4, 'cancel', 'purge'), 'run_' || n, '{{}}' FROM n;
         INSERT INTO row_accounts (flow, source_key, read) SELECT 'f', '/s' || n, 8 FROM n;
@@ -245,6 +249,13 @@ async def replaying(aged: Aged) -> Any:
     run, _ = await aged.store.create(new, [Claim(found.seq, 0, found.rows)])
     assert await aged.store.ledger.is_replay(run.run_id)
     return await aged.store.update(run, "FAILED", finished_at="2026-01-29")
+
+
+async def drafting(aged: Aged, owner: str) -> Any:
+    changes = [RowChange(Reject("run_1", 0), {"a": "b"}, 0)]
+    saved = await aged.store.drafts.save("f", owner, changes, Room(1000, 10**9))
+    await aged.store.drafts.drop("f", owner, None)
+    return saved
 
 
 async def decided(aged: Aged) -> Any:
@@ -384,6 +395,18 @@ OPERATIONS: dict[str, Operation] = {
     "ledger.lose": lambda aged: aged.store.ledger.lose("run_3"),
     "ledger.find": lambda aged: aged.store.ledger.find("run_3"),
     "ledger.is_replay": lambda aged: aged.store.ledger.is_replay("run_1"),
+    "ledger.fate": lambda aged: aged.store.ledger.fate("run_1"),
+    "drafts.draft": lambda aged: aged.store.drafts.draft("f", "ann"),
+    "drafts.save": lambda aged: drafting(aged, f"owner{uuid.uuid4()}"),
+    "drafts.rows": lambda aged: aged.store.drafts.rows("f", "ann", None, 10),
+    "drafts.unjudged": lambda aged: aged.store.drafts.unjudged("f", "ann", "f:v1", 10),
+    "drafts.passing": lambda aged: aged.store.drafts.passing("f", "ann", "f:v1"),
+    "drafts.judged": lambda aged: aged.store.drafts.judged(
+        "f", "ann", "f:v1", [Judgement(Reject("run_1", 0), 1, ())]
+    ),
+    "drafts.elsewhere": lambda aged: aged.store.drafts.elsewhere("f", "bob", 10),
+    "drafts.drop": lambda aged: aged.store.drafts.drop("f", "ann", [Reject("run_2", 0)]),
+    "drafts.expire": lambda aged: aged.store.drafts.expire("2025", 10),
     "ledger.replays": lambda aged: aged.store.ledger.replays("f"),
     **{
         f"ledger.rows: {name}{', deep' * deep}": rows(wanted, deep=deep)

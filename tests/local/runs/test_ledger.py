@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from local.states import moved
 
-from lume_local._runs.ledger import STATES, Claim, Claimed, RowFilter
+from lume_local._runs.ledger import ENDS, STATES, Claim, Claimed, RowFilter
 from lume_local._runs.records import NewRun, StoredRun
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._shared.row_set import (
@@ -60,7 +60,7 @@ class Model:
         self.rejects: list[Rejects] = []
         self.accounts = dict[tuple[str, str], Counter[str]]()
         self.newest = dict[tuple[str, str], int]()
-        self.active: list[tuple[StoredRun, list[tuple[Rejects, list[int]]]]] = []
+        self.active: list[tuple[StoredRun, list[tuple[Rejects, list[int]]], bool]] = []
         self.replayed = dict[str, list[tuple[Rejects, int]]]()
         self.number = 0
 
@@ -130,14 +130,15 @@ class Model:
         self.enter(run, own, rejected)
 
     async def claim(self) -> None:
-        """A replay begins: it has some of the open rows of several runs of a flow."""
+        """A replay begins, or a run on edited rows: it has some of the open rows of several runs of a flow."""
+        is_edited = self.dice.random() < 0.4
         flow = self.dice.choice(FLOWS)
         reasons = tuple(self.dice.sample(REASONS, self.dice.randint(1, 3)))
         found = await self.store.ledger.rows(RowFilter(flow, reasons), 0, 3)
         claims, places, start = list[Claim](), list[tuple[Rejects, list[int]]](), 0
         for one in found:
             of = next(each for each in self.rejects if each.run.seq == one.seq)
-            claims.append(Claim(one.seq, start, one.rows))
+            claims.append(Claim(one.seq, start, one.rows, is_edited))
             start += one.rows.bit_count()
             places.append((of, list(rows_in(one.rows))))
         if not claims:
@@ -146,15 +147,16 @@ class Model:
         for of, rows in places:
             for row in rows:
                 of.rows[row].state = "replaying"
-        self.active.append((run, places))
+        self.active.append((run, places, is_edited))
+        assert await self.store.ledger.is_replay(run.run_id) != is_edited
         with pytest.raises(Claimed):
             await self.created(f"{flow}:v7", f"/replay-again{self.number}", claims=claims[-1:])
 
     async def settle(self) -> None:
-        """A replay ends, one way or another."""
+        """A replay ends, one way or another, or a run on edited rows."""
         if not self.active:
             return
-        run, places = self.active.pop(self.dice.randrange(len(self.active)))
+        run, places, is_edited = self.active.pop(self.dice.randrange(len(self.active)))
         records = [(of, row) for of, rows in places for row in rows]
         is_done = self.dice.random() < 0.7
         flags = [self.dice.random() < 0.4 for _ in records]
@@ -165,6 +167,9 @@ class Model:
             for of, row in records:
                 if of.rows[row].state == "replaying":
                     of.rows[row].state = "open"
+            return
+        if is_edited:
+            await self.edited(run, records)
             return
         total = len(records)
 
@@ -201,6 +206,21 @@ class Model:
         in_order = [n for n in again if not malformed[n]] + [n for n in again if malformed[n]]
         if in_order:
             self.replayed[run.run_id] = [records[n] for n in in_order]
+
+    async def edited(self, run: StoredRun, records: list[tuple[Rejects, int]]) -> None:
+        """All edited rows are mended; those that are rejected again are rows of the run on them."""
+        rejected = [self.row() for _ in range(self.dice.randint(0, len(records)))]
+        await self.ended(run, len(records), rejected)
+        sources, closed = Counter[tuple[str, str]](), 0
+        for of, row in records:
+            sources[of.source] += (done := self.close(of, of.rows[row], "mended"))
+            closed += done
+        (own,) = sources if len(sources) == 1 else [(records[0][0].source[0], run.source_key)]
+        for source, count in sources.items():
+            self.count(source, added=-count)
+        again = len(records) - closed
+        self.count(own, added=closed, again=again, accepted=len(records) - len(rejected))
+        self.enter(run, own, rejected)
 
     async def discard(self) -> None:
         state = self.dice.choice(("open", "lost"))
@@ -310,6 +330,13 @@ class Model:
             }
             assert rows == {of.run.seq: having for of in self.rejects if (having := of.having(state))}, state
         for of in self.rejects:
+            fate = await ledger.fate(of.run.run_id)
+            assert fate is not None
+            assert list(rows_in(fate.free)) == of.having("open")
+            if not of.is_lost:
+                assert list(rows_in(fate.claimed)) == of.having("replaying")
+            ended = {row: one.state for one in fate.endings for row in rows_in(one.rows)}
+            assert ended == {n: row.state for n, row in enumerate(of.rows) if row.state in ENDS}
             reasons = await ledger.reasons(of.run.seq)
             for reason in REASONS:
                 having = [n for n, row in enumerate(of.rows) if reason in row.reasons]

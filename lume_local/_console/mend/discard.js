@@ -1,0 +1,55 @@
+// Rows that need nothing more: who says so, says why.
+
+import { post } from "../api.js";
+import { el } from "../dom.js";
+import { number } from "../format.js";
+import { notice } from "../parts.js";
+
+const AT_ONCE = 10_000; // rows of a run
+
+/** For the rows that are selected. */
+export function discarder({ sheet, shown, grid, draft, discarded }, close) {
+  const [top, bottom] = grid.cursor.area;
+  const rows = shown.rows.slice(top, bottom + 1).filter((row) => row.state === "open");
+  const why = el("input", { name: "why", required: true, maxlength: 500, autocomplete: "off" });
+  const words = rows.length === 1 ? "1 row" : `${number(rows.length)} rows`;
+  const yes = el("button", { type: "submit", class: "danger", disabled: rows.length === 0 }, `Discard ${words}`);
+
+  async function discard(event) {
+    event.preventDefault();
+    yes.disabled = true;
+    let count = 0;
+    try {
+      for (const [run, numbers] of byRun(rows))
+        for (let at = 0; at < numbers.length; at += AT_ONCE) {
+          const body = { run, rows: numbers.slice(at, at + AT_ONCE), why: why.value };
+          count += (await post("/v1/rejects/discard", body, { signal: draft.signal })).discarded;
+        }
+      await draft.takeOut(rows.filter((row) => draft.known.has(row.id)).map((row) => draft.known.get(row.id)));
+      sheet.remove(new Set(rows.map((row) => row.id)));
+      notice(count === 1 ? "1 row was discarded." : `${number(count)} rows were discarded.`);
+      close();
+      await discarded();
+    } catch (error) {
+      yes.disabled = false;
+      if (!draft.signal.aborted) notice(error.message, true);
+    }
+  }
+
+  return el(
+    "form",
+    { class: "tell find", "aria-label": "Discard rows", on: { submit: discard } },
+    el("label", { class: "field why" }, `Why nothing is left to do about ${words}`, why),
+    yes,
+    el("button", { type: "button", class: "quiet", on: { click: close } }, "Back"),
+  );
+}
+
+function byRun(rows) {
+  const found = new Map();
+  for (const row of rows) {
+    if (found.has(row.run)) found.get(row.run).push(row.reject);
+    else found.set(row.run, [row.reject]);
+  }
+  return found;
+}

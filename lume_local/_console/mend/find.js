@@ -1,0 +1,79 @@
+// Find and replace in a column.
+
+import { el } from "../dom.js";
+import { number } from "../format.js";
+import { notice } from "../parts.js";
+
+export function finder({ sheet, shown, grid }, close) {
+  const at = shown.columns[grid.cursor.column]?.name ?? sheet.columns[0];
+  const column = el(
+    "select",
+    { name: "column" },
+    sheet.columns.map((name) => el("option", { value: name, selected: name === at }, name)),
+  );
+  const input = (name) => el("input", { name, autocomplete: "off", spellcheck: "false" });
+  const [find, replace] = [input("find"), input("replace")];
+  const check = (name) => el("input", { type: "checkbox", name });
+  const [whole, cased] = [check("whole"), check("case")];
+  const found = el("span", { class: "muted num", role: "status" });
+  const all = el("button", { type: "submit" }, "Replace all");
+
+  /** What is looked for; null if nothing is. */
+  function pattern() {
+    if (find.value === "" && !whole.checked) return null;
+    const text = find.value.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+    return new RegExp(whole.checked ? `^${text}$` : text, cased.checked ? "g" : "gi");
+  }
+
+  const holds = (text) => pattern()?.test(text) ?? false;
+  const replaced = (text) => text.replace(pattern(), () => replace.value);
+  const matching = () =>
+    shown.rows.filter((row) => sheet.canEdit(row, column.value) && holds(sheet.textOf(row, column.value)));
+
+  function count() {
+    const number_ = matching().length;
+    found.textContent = find.value === "" && !whole.checked ? "" : `${number(number_)} cells`;
+    all.textContent = `Replace all${number_ ? ` (${number(number_)})` : ""}`;
+  }
+
+  function next() {
+    const rows = shown.rows;
+    for (let step = 1; step <= rows.length; step++) {
+      const row = (grid.cursor.row + step) % rows.length;
+      if (!holds(sheet.textOf(rows[row], column.value))) continue;
+      grid.goTo(
+        row,
+        shown.columns.findIndex((one) => one.name === column.value),
+      );
+      return;
+    }
+  }
+
+  function replaceAll(event) {
+    event.preventDefault();
+    const name = column.value;
+    const changes = matching().map((row) => ({ row, name, text: replaced(sheet.textOf(row, name)) }));
+    notice(`${number(sheet.edit(changes))} cells were changed.`);
+    count();
+  }
+
+  const node = el(
+    "form",
+    {
+      class: "tell find",
+      "aria-label": "Find and replace",
+      on: { submit: replaceAll, input: count, change: count },
+    },
+    el("label", { class: "field" }, "Column", column),
+    el("label", { class: "field" }, "Find", find),
+    el("label", { class: "field" }, "Replace with", replace),
+    el("label", { class: "chip" }, whole, "Whole cell"),
+    el("label", { class: "chip" }, cased, "Match case"),
+    el("button", { type: "button", on: { click: next } }, "Find next"),
+    all,
+    el("button", { type: "button", class: "quiet", on: { click: close } }, "Close"),
+    found,
+  );
+  count();
+  return node;
+}

@@ -1,0 +1,152 @@
+// The rejected rows of a flow that are edited: their cells, and what can be undone. It knows neither server nor page.
+
+const OWN = "_lume_";
+export const RAW = `${OWN}raw`;
+const MOST_UNDONE = 100; // steps
+
+/** A value as a person reads it. */
+export function textOf(value) {
+  if (value === null || value === undefined) return "";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+export const idOf = (run, reject) => `${run}/${reject}`;
+
+/** A row of `GET /v1/rejects`. `cells` has what differs, `why` the reasons that it has as edited, null if unknown. */
+export function rowOf(item) {
+  const values = Object.fromEntries(Object.entries(item).filter(([name]) => !name.startsWith(OWN)));
+  if (item[RAW] !== undefined && item[RAW] !== null) values[RAW] = item[RAW];
+  return {
+    id: idOf(item._lume_run, item._lume_reject),
+    run: item._lume_run,
+    reject: item._lume_reject,
+    place: item._lume_row ?? item._lume_line,
+    isLine: item._lume_row === null,
+    reasons: item._lume_reasons,
+    values,
+    cells: {},
+    rev: 0,
+    why: null,
+    state: "open",
+  };
+}
+
+/** Rows, their columns, and changes that can be undone; `changed` is told which rows have changed. */
+export class Sheet {
+  rows = [];
+  columns = [];
+  #byId = new Map();
+  #done = [];
+  #undone = [];
+
+  /** `mayAdd`: whether a row may get a column that it does not have, as an object may. */
+  constructor(mayAdd, changed) {
+    this.mayAdd = mayAdd;
+    this.changed = changed;
+  }
+
+  add(rows) {
+    const known = new Set(this.columns);
+    for (const row of rows) {
+      if (this.#byId.has(row.id)) continue;
+      this.#byId.set(row.id, row);
+      this.rows.push(row);
+      for (const name of Object.keys(row.values)) {
+        if (known.has(name)) continue;
+        known.add(name);
+        this.columns.push(name);
+      }
+    }
+    const raw = this.columns.indexOf(RAW);
+    if (raw >= 0) this.columns.push(...this.columns.splice(raw, 1)); // always the last one
+  }
+
+  remove(ids) {
+    this.rows = this.rows.filter((row) => !ids.has(row.id));
+    for (const id of ids) {
+      const row = this.#byId.get(id);
+      if (row) this.replace(row, {});
+      this.#byId.delete(id);
+    }
+  }
+
+  row = (id) => this.#byId.get(id);
+
+  valueOf = (row, name) => (name in row.cells ? row.cells[name] : row.values[name]);
+
+  textOf = (row, name) => textOf(this.valueOf(row, name));
+
+  isEdited = (row) => Object.keys(row.cells).length > 0;
+
+  /** An object within a row is what the flow reads within: it is not edited as a text. */
+  canEdit(row, name) {
+    const value = row.values[name];
+    if (row.state !== "open" || (value !== null && typeof value === "object")) return false;
+    return name in row.values || (this.mayAdd && name !== RAW);
+  }
+
+  /** Changes cells, `{row, name, text}` each; how many are others now. They are undone together. */
+  edit(changes) {
+    const step = [];
+    for (const { row, name, text } of changes) {
+      if (!this.canEdit(row, name) || this.textOf(row, name) === text) continue;
+      step.push({ row, name, before: row.cells[name] });
+      this.#put(row, name, text === textOf(row.values[name]) ? undefined : text === "" ? null : text);
+    }
+    if (step.length) {
+      this.#done.push(step);
+      if (this.#done.length > MOST_UNDONE) this.#done.shift();
+      this.#undone = [];
+      this.#tell(step);
+    }
+    return step.length;
+  }
+
+  undo = () => this.#back(this.#done, this.#undone);
+  redo = () => this.#back(this.#undone, this.#done);
+  canUndo = () => this.#done.length > 0;
+  canRedo = () => this.#undone.length > 0;
+
+  /** The cells of a row as somebody else has changed them: there is nothing to undo. */
+  replace(row, cells) {
+    row.cells = { ...cells };
+    for (const steps of [this.#done, this.#undone])
+      for (let n = steps.length - 1; n >= 0; n--) {
+        steps[n] = steps[n].filter((one) => one.row !== row);
+        if (!steps[n].length) steps.splice(n, 1);
+      }
+  }
+
+  /** Takes back all edits of some rows, as one step. */
+  reset(rows) {
+    return this.edit(
+      rows.flatMap((row) => Object.keys(row.cells).map((name) => ({ row, name, text: textOf(row.values[name]) }))),
+    );
+  }
+
+  /** Other open rows with the same value in a column. */
+  alike(row, name, text) {
+    return this.rows.filter((one) => one !== row && this.canEdit(one, name) && this.textOf(one, name) === text);
+  }
+
+  #back(from, to) {
+    const step = from.pop();
+    if (!step) return null;
+    const opposite = step.map(({ row, name }) => ({ row, name, before: row.cells[name] }));
+    for (const { row, name, before } of step) this.#put(row, name, before);
+    to.push(opposite);
+    this.#tell(step);
+    return step[0];
+  }
+
+  #put(row, name, value) {
+    if (value === undefined) delete row.cells[name];
+    else row.cells[name] = value;
+  }
+
+  #tell(step) {
+    const rows = [...new Set(step.map(({ row }) => row))];
+    for (const row of rows) row.why = null;
+    this.changed(rows);
+  }
+}

@@ -1,0 +1,113 @@
+// What the grid shows of the rows: where each is, why it was rejected or what the flow says now, and its cells.
+
+import { isBlamed } from "../blame.js";
+import { shortId } from "../format.js";
+import { RAW, textOf } from "./sheet.js";
+
+const PLACE = { name: null, label: "Row", width: 104 };
+const WHY = { name: null, label: "Why", width: 250 };
+const NARROW = { PLACE: { ...PLACE, width: 76 }, WHY: { ...WHY, width: 170 } };
+const LETTER = 8.2; // pixels, about
+const SAMPLE = 300;
+const STATES = {
+  replaying: "is being submitted",
+  mended: "was mended",
+  replayed: "was replayed",
+  discarded: "was discarded",
+  superseded: "its source was read again",
+  lost: "its rejects were removed",
+};
+
+export class Shown {
+  rows = [];
+  filter = "";
+
+  constructor(sheet, draft, flowColumns, isReadOnly) {
+    Object.assign(this, { sheet, draft, flowColumns, isReadOnly });
+    this.columns = [PLACE, WHY];
+  }
+
+  get count() {
+    return this.rows.length;
+  }
+
+  /** Which rows are shown, and how wide their columns are. */
+  choose() {
+    const { sheet } = this;
+    const chosen = {
+      edited: (row) => sheet.isEdited(row),
+      refused: (row) => sheet.isEdited(row) && row.why?.length > 0,
+      passing: (row) => sheet.isEdited(row) && row.why?.length === 0,
+      untouched: (row) => !sheet.isEdited(row),
+    }[this.filter];
+    this.rows = chosen ? sheet.rows.filter(chosen) : sheet.rows;
+    const fixed = innerWidth < 640 ? [NARROW.PLACE, NARROW.WHY] : [PLACE, WHY];
+    this.columns = [...fixed, ...sheet.columns.map((name) => this.#column(name))];
+  }
+
+  #column(name) {
+    const label = name === RAW ? "Malformed line" : name;
+    let longest = label.length;
+    for (const row of this.sheet.rows.slice(0, SAMPLE))
+      longest = Math.max(longest, this.sheet.textOf(row, name).length);
+    return { name, label, width: Math.round(Math.min(300, Math.max(88, longest * LETTER + 26))) };
+  }
+
+  label(row) {
+    const { place, isLine, run } = this.rows[row];
+    return `${isLine ? "line" : "row"} ${place} of run ${shortId(run)}`;
+  }
+
+  cell(number, column) {
+    const row = this.rows[number];
+    if (column === 0) return this.#place(row, number);
+    if (column === 1) return this.#why(row);
+    const { name } = this.columns[column];
+    const value = this.sheet.textOf(row, name);
+    const canEdit = !this.isReadOnly && this.sheet.canEdit(row, name);
+    const isEdited = name in row.cells;
+    const looks = [
+      isEdited && "edited",
+      !(name in row.values) && !isEdited && "absent",
+      isBlamed(reasonsOf(row), name, this.flowColumns) && "blamed",
+    ];
+    const text = value.replaceAll("\n", "↵");
+    const title = isEdited ? `${value}\nbefore: ${textOf(row.values[name])}` : undefined;
+    return { text, value, canEdit, title, look: looks.filter(Boolean).join(" ") };
+  }
+
+  #place(row, number) {
+    const other = this.draft.elsewhere.get(row.id);
+    const text = `${row.isLine ? "line " : ""}${row.place ?? "?"}${other ? " ✎" : ""}`;
+    const also = other ? `, also edited by ${other.owner}` : "";
+    return { text, value: text, canEdit: false, look: "fixed", title: `${this.label(number)}${also}` };
+  }
+
+  #why(row) {
+    const { text, look } = this.#verdict(row);
+    return { text, value: text, canEdit: false, title: text, look };
+  }
+
+  #verdict(row) {
+    if (row.state !== "open") return { text: STATES[row.state] ?? row.state, look: "waits" };
+    if (!this.sheet.isEdited(row)) return { text: row.reasons.join(" · "), look: "why" };
+    if (row.why === null) return { text: "…", look: "waits" };
+    return row.why.length
+      ? { text: row.why.join(" · "), look: "why" }
+      : { text: "✓ would be accepted", look: "passes" };
+  }
+
+  /** Changes of the grid as changes of the sheet. */
+  edit(changes) {
+    if (this.isReadOnly) return 0;
+    const found = changes
+      .filter(({ column }) => this.columns[column].name !== null)
+      .map(({ row, column, text }) => ({ row: this.rows[row], name: this.columns[column].name, text }));
+    return this.edited(found);
+  }
+
+  /** Is told of each edit of a person; `Tools` offers more of the same then. */
+  edited = (changes) => this.sheet.edit(changes);
+}
+
+const reasonsOf = (row) => row.why ?? row.reasons;

@@ -1,0 +1,79 @@
+// What a person is told above the grid: what was changed elsewhere, what somebody else has ended, what can't be read.
+
+import { el, fill } from "../dom.js";
+import { number } from "../format.js";
+import { MOST_ROWS } from "./load.js";
+import { idOf } from "./sheet.js";
+
+/** Says it, unless it has been said already. */
+export function told(node, { draft, sheet, progress, isReadOnly }) {
+  const found = [conflicts(draft), ended(draft), others(draft, sheet), unread(progress), full(progress)].filter(
+    Boolean,
+  );
+  const state = JSON.stringify(found.map(({ text }) => text));
+  if (node.state === state) return;
+  node.state = state;
+  fill(
+    node,
+    found.map(({ text, look, buttons = [] }) =>
+      el(
+        "div",
+        { class: `tell ${look ?? ""}`, role: "status" },
+        el("span", { class: "grow" }, text),
+        !isReadOnly && buttons.map(([name, click]) => el("button", { on: { click } }, name)),
+      ),
+    ),
+  );
+}
+
+const rows = (count) => (count === 1 ? "1 row" : `${number(count)} rows`);
+
+function conflicts(draft) {
+  const count = draft.conflicts.size;
+  if (!count) return null;
+  return {
+    look: "warn",
+    text: `${rows(count)} that you edit ${count === 1 ? "was" : "were"} changed in another tab, or by somebody with the same key. Theirs is kept on the server, yours on this page.`,
+    buttons: [
+      ["Show theirs", () => draft.settle(false)],
+      ["Keep mine", () => draft.settle(true)],
+    ],
+  };
+}
+
+const NOT_ENDED = ["open", "replaying"];
+
+function ended(draft) {
+  const found = [...draft.known.values()].filter((item) => !NOT_ENDED.includes(item.state));
+  if (!found.length) return null;
+  const who = [...new Set(found.map((item) => item.by).filter(Boolean))].slice(0, 3).join(", ");
+  return {
+    look: "warn",
+    text: `${rows(found.length)} that you have edited ${found.length === 1 ? "is" : "are"} not open any more: ${who ? `ended by ${who}` : "ended"}. Your edits are kept until you remove them.`,
+    buttons: [["Remove these edits", () => draft.takeOut(found)]],
+  };
+}
+
+function others(draft, sheet) {
+  const here = sheet.rows.filter((row) => draft.elsewhere.has(row.id));
+  if (!here.length) return null;
+  const owners = [...new Set(here.map((row) => draft.elsewhere.get(row.id).owner))];
+  const mine = here.filter((row) => draft.known.has(idOf(row.run, row.reject))).length;
+  const both = mine ? ` ${number(mine)} of them you edit, too: whoever submits first mends them.` : "";
+  return {
+    text: `${owners.join(", ")} ${owners.length === 1 ? "is" : "are"} editing ${rows(here.length)} of these (✎).${both}`,
+  };
+}
+
+function unread(progress) {
+  const found = progress?.unreadable ?? [];
+  if (!found.length) return null;
+  const count = found.reduce((sum, one) => sum + one.rows, 0);
+  return { look: "warn", text: `${rows(count)} can't be shown: ${found[0].problem} (run ${found[0].run_id})` };
+}
+
+function full(progress) {
+  return progress?.isFull
+    ? { text: `These are the oldest ${number(MOST_ROWS)} rows: the others follow once some of these are mended.` }
+    : null;
+}

@@ -1,0 +1,189 @@
+// What helps to edit many rows: undo, fill down, find and replace, the same change for all rows with the same value.
+
+import { el, fill } from "../dom.js";
+import { number } from "../format.js";
+import { saveAs } from "../api.js";
+import { notice } from "../parts.js";
+import { workbook } from "../xlsx.js";
+import { discarder } from "./discard.js";
+import { finder } from "./find.js";
+import { suggester } from "./suggest.js";
+
+const FILTERS = [
+  ["", "All rows"],
+  ["edited", "Edited"],
+  ["passing", "Would be accepted"],
+  ["refused", "Edited, still rejected"],
+  ["untouched", "Not edited"],
+];
+
+export class Tools {
+  /** `discarded` is told that rows have left the inbox. */
+  constructor(sheet, shown, grid, draft, discarded) {
+    Object.assign(this, { sheet, shown, grid, draft, discarded });
+    this.panel = el("div", {});
+    this.offer = el("div", {});
+    this.node = shown.isReadOnly ? this.#readOnly() : this.#all();
+    shown.edited = (changes) => this.#edited(changes);
+  }
+
+  #readOnly() {
+    return el("div", { class: "tools" }, this.#show(), this.#export());
+  }
+
+  #all() {
+    const button = (name, click, key) => el("button", { title: key, on: { click } }, name);
+    this.undoing = button("Undo", () => this.undo(), "Ctrl+Z");
+    this.redoing = button("Redo", () => this.redo(), "Ctrl+Y");
+    return el(
+      "div",
+      {},
+      el(
+        "div",
+        { class: "tools", role: "toolbar", "aria-label": "Edit rows" },
+        this.undoing,
+        this.redoing,
+        button("Fill down", () => this.fillDown(), "Ctrl+D"),
+        button("Find and replace …", () => this.#open(finder)),
+        button("Suggest …", () => this.#open(suggester)),
+        button("Discard rows …", () => this.#open(discarder)),
+        button("Remove my edits …", () => this.#askDrop()),
+        this.#export(),
+        this.#show(),
+      ),
+      this.panel,
+      this.offer,
+    );
+  }
+
+  #show() {
+    const change = (event) => {
+      this.shown.filter = event.target.value;
+      this.shown.choose();
+      this.grid.reset();
+    };
+    const options = FILTERS.map(([value, name]) => el("option", { value }, name));
+    return el("select", { "aria-label": "Rows that are shown", on: { change } }, options);
+  }
+
+  #export() {
+    const click = () => {
+      try {
+        const { sheet } = this;
+        const rows = this.shown.rows.map((row) => ({
+          _lume_run: row.run,
+          _lume_reject: row.reject,
+          _lume_reasons: row.why ?? row.reasons,
+          ...Object.fromEntries(sheet.columns.map((name) => [name, sheet.valueOf(row, name)])),
+        }));
+        saveAs(workbook(rows), "rejects.xlsx"); // every cell a text: none is a formula
+      } catch (error) {
+        notice(error.message, true);
+      }
+    };
+    return el("button", { on: { click } }, "As .xlsx");
+  }
+
+  changed() {
+    if (!this.undoing) return;
+    this.undoing.disabled = !this.sheet.canUndo();
+    this.redoing.disabled = !this.sheet.canRedo();
+  }
+
+  undo = () => this.#shows(this.sheet.undo());
+  redo = () => this.#shows(this.sheet.redo());
+
+  /** Goes to what was undone. */
+  #shows(change) {
+    fill(this.offer);
+    if (!change) return;
+    const row = this.shown.rows.indexOf(change.row);
+    const column = this.shown.columns.findIndex((one) => one.name === change.name);
+    if (row >= 0 && column >= 0) this.grid.goTo(row, column);
+  }
+
+  /** The cells below get what the first one of the selection has; of one cell alone, what is above it. */
+  fillDown() {
+    const [top, bottom, left, right] = this.grid.cursor.area;
+    const from = top === bottom ? top - 1 : top;
+    if (from < 0) return;
+    const changes = [];
+    for (let column = left; column <= right; column++)
+      for (let row = from + 1; row <= bottom; row++)
+        changes.push({ row, column, text: this.shown.cell(from, column).value });
+    this.shown.edit(changes);
+  }
+
+  #open(make) {
+    const isOpen = this.panel.firstChild?.kind === make;
+    fill(this.panel);
+    if (isOpen) return;
+    const node = make(this, () => {
+      fill(this.panel);
+      this.grid.node.focus();
+    });
+    node.kind = make;
+    fill(this.panel, node);
+    node.querySelector("input, select, button")?.focus();
+  }
+
+  /** One cell was edited: offers the same for the others with that value. */
+  #edited(changes) {
+    const [only] = changes;
+    const before = changes.length === 1 ? this.sheet.textOf(only.row, only.name) : "";
+    const count = this.sheet.edit(changes);
+    fill(this.offer);
+    if (count !== 1 || before === "") return count;
+    const alike = this.sheet.alike(only.row, only.name, before);
+    if (alike.length) this.#offer(only, before, alike);
+    return count;
+  }
+
+  #offer({ name, text }, before, alike) {
+    const apply = () => {
+      fill(this.offer);
+      // Of those that have the value still.
+      const rows = alike.filter((row) => this.sheet.textOf(row, name) === before);
+      notice(`${number(this.sheet.edit(rows.map((row) => ({ row, name, text }))))} rows were changed.`);
+      this.grid.node.focus();
+    };
+    const others = alike.length === 1 ? "1 other row has" : `${number(alike.length)} other rows have`;
+    fill(
+      this.offer,
+      el(
+        "div",
+        { class: "tell", role: "status" },
+        el("span", { class: "grow" }, `${others} ${quoted(before)} in ${name}.`),
+        el("button", { on: { click: apply } }, `Change all to ${quoted(text)}`),
+        el("button", { class: "quiet", on: { click: () => fill(this.offer) } }, "No"),
+      ),
+    );
+  }
+
+  async #askDrop() {
+    const count = this.draft.known.size;
+    if (!count && !this.draft.unsent) return notice("There are no edits.");
+    const remove = async () => {
+      fill(this.panel);
+      await this.draft.drop().catch((error) => notice(error.message, true));
+    };
+    return fill(
+      this.panel,
+      el(
+        "div",
+        { class: "tell warn" },
+        el(
+          "span",
+          { class: "grow" },
+          `Remove your edits of ${number(count)} rows of this flow? The rows stay open.`,
+        ),
+        el("button", { class: "danger", on: { click: remove } }, "Remove them"),
+        el("button", { on: { click: () => fill(this.panel) } }, "Back"),
+      ),
+    );
+  }
+}
+
+const LONGEST = 40;
+const quoted = (text) =>
+  text === "" ? "nothing" : `“${text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text}”`;

@@ -1,0 +1,136 @@
+// The inbox: rejected rows that nobody has done anything about, by flow and reason.
+
+import { get } from "./api.js";
+import { bar, days } from "./charts.js";
+import { el, refill } from "./dom.js";
+import { number, shortId, since } from "./format.js";
+import { address, card, cell, figure, table } from "./parts.js";
+import { ageOf } from "./status.js";
+
+const DAYS = 30;
+const FRESH = 60_000;
+const COLUMNS = [
+  ["Reason"],
+  ["Open", "num"],
+  ["New", "num"],
+  ["Closed", "num"],
+  ["Oldest", "num"],
+  ["Share", "bar-cell"],
+];
+const ORDERS = { most: "Most rows first", oldest: "Oldest first" };
+
+export async function show({ query, signal }) {
+  const order = query.get("order") in ORDERS ? query.get("order") : "most";
+  const node = el("div", {});
+  let month = null;
+  let asked = 0;
+
+  /** The trend of a month, which changes slowly. */
+  async function trend() {
+    if (month === null || Date.now() - asked > FRESH) {
+      asked = Date.now();
+      month = await get("/v1/inbox", { since: since(DAYS * 86400) }, { signal });
+    }
+    return new Map(month.flows.map((one) => [one.flow, one.days]));
+  }
+
+  async function load() {
+    const [now, trends] = await Promise.all([get("/v1/inbox", {}, { signal }), trend()]);
+    const flows = [...now.flows].sort((a, b) => compare(order, a, b));
+    refill(
+      node,
+      el("h1", { tabindex: -1 }, "Inbox"),
+      el("p", { class: "lead" }, flows.length ? words(flows) : "No rejected row is open."),
+      flows.length > 0 && orders(order),
+      flows.map((flow) =>
+        ofFlow(
+          flow,
+          now.items.filter((item) => item.flow === flow.flow).sort((a, b) => compare(order, a, b)),
+          trends.get(flow.flow) ?? [],
+        ),
+      ),
+    );
+  }
+  await load();
+  return { title: "Inbox", node, update: load };
+}
+
+const compare = (order, a, b) =>
+  order === "oldest" ? String(a.oldest).localeCompare(String(b.oldest)) : b.open - a.open;
+
+function words(flows) {
+  const sum = (name) => flows.reduce((total, flow) => total + flow[name], 0);
+  return `${number(sum("open"))} rejected rows are open; ${number(sum("new"))} are new since yesterday, and ${number(sum("closed"))} were closed.`;
+}
+
+function orders(order) {
+  const change = (event) => {
+    location.hash = address(["inbox"], "", { order: event.target.value === "most" ? null : event.target.value });
+  };
+  const options = Object.entries(ORDERS).map(([value, name]) =>
+    el("option", { value, selected: value === order }, name),
+  );
+  return el("label", { class: "field inline" }, "Order", el("select", { name: "order", on: { change } }, options));
+}
+
+function ofFlow(flow, items, trend) {
+  const here = (reason) => address(["inbox", flow.flow], "", { reason });
+  const { lost } = flow.account;
+  const node = card(
+    flow.flow,
+    el(
+      "dl",
+      { class: "figures" },
+      figure("Open", number(flow.open), "partial"),
+      figure("New since yesterday", number(flow.new)),
+      figure("Closed since yesterday", number(flow.closed)),
+      figure("Oldest", flow.oldest ? ageOf(flow.oldest) : "–"),
+      lost > 0 && figure("Lost to sight", number(lost), "failed"),
+    ),
+    !flow.account.closes &&
+      el("p", { class: "problem" }, "The account of this flow does not close: please report it."),
+    lost > 0 &&
+      el(
+        "p",
+        { class: "muted" },
+        "Of the rows that are lost to sight the rejects were removed: nobody can look at them any more.",
+      ),
+    flow.replays.length > 0 &&
+      el(
+        "p",
+        { class: "muted" },
+        "Being submitted or replayed: ",
+        flow.replays.flatMap((id) => [run(id), " "]),
+      ),
+    items.length > 0 &&
+      el("div", { class: "below" }, el("a", { href: here(null), class: "button" }, "Mend all reasons")),
+    items.length > 0 &&
+      table(
+        `Reasons of ${flow.flow}`,
+        COLUMNS,
+        el(
+          "tbody",
+          {},
+          items.map((item) => reason(item, here, items[0].open)),
+        ),
+        "stacked reasons-of-flow",
+      ),
+    trend.length > 0 && days(`Rejected rows of ${flow.flow} by day`, trend, DAYS),
+  );
+  return node;
+}
+
+const run = (id) => el("a", { href: address(["runs", id], "", {}), class: "mono" }, shortId(id));
+
+function reason(item, here, most) {
+  return el(
+    "tr",
+    {},
+    el("th", { scope: "row" }, el("a", { href: here(item.reason) }, item.reason)),
+    cell("num", number(item.open)),
+    cell("num", item.new ? `+${number(item.new)}` : ""),
+    cell("num", item.closed ? `−${number(item.closed)}` : ""),
+    cell("num", item.oldest ? ageOf(item.oldest) : ""),
+    cell("bar-cell", bar(item.open / Math.max(1, most), "partial")),
+  );
+}

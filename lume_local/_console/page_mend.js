@@ -1,0 +1,213 @@
+// The open rejected rows of a flow, in a grid in which they are mended: `#/inbox/people?reason=…`.
+
+import { get, whoAmI } from "./api.js";
+import { columnsOf } from "./blame.js";
+import { el } from "./dom.js";
+import { number, shortId } from "./format.js";
+import { Draft } from "./mend/draft.js";
+import { Grid } from "./mend/grid.js";
+import { listen } from "./mend/keys.js";
+import { loadRows } from "./mend/load.js";
+import { rowOf, Sheet } from "./mend/sheet.js";
+import { Shown } from "./mend/shown.js";
+import { told } from "./mend/told.js";
+import { Tools } from "./mend/tools.js";
+import { address, notice } from "./parts.js";
+
+const OF_OBJECTS = ["ndjson", "json"];
+
+export async function show({ parts: [, flow], query, signal }) {
+  const reason = query.get("reason");
+  const [who, inbox, version] = await Promise.all([
+    whoAmI({ signal }),
+    get("/v1/inbox", { flow }, { signal }),
+    newest(flow, signal),
+  ]);
+  const isReadOnly = who.role === "read";
+  let top = head(flow, reason, inbox);
+  async function ended() {
+    const now = head(flow, reason, await get("/v1/inbox", { flow }, { signal }));
+    top.replaceWith(now);
+    top = now;
+  }
+  const page = new Mending({ flow, reason, isReadOnly, version, signal, ended });
+  await page.open();
+  const node = el(
+    "div",
+    {},
+    el("h1", { tabindex: -1 }, `Rejected rows of ${flow}`),
+    top,
+    isReadOnly &&
+      el("p", { class: "tell" }, "You may look at these rows. To mend them takes a key with the role submit."),
+    page.node,
+  );
+  return { title: `Inbox: ${flow}`, node, update: (ids) => page.update(ids) };
+}
+
+/** The flow version registered last, which judges. */
+async function newest(flow, signal) {
+  const { items } = await get("/v1/flows", { flow, limit: 1000 }, { signal });
+  if (!items.length) throw new Error(`There is no flow ${flow}.`);
+  const { flow_version: reference, version } = items.at(-1);
+  const [columns, { definition }] = await Promise.all([
+    columnsOf(reference, signal),
+    get(`/v1/flows/${encodeURIComponent(flow)}/versions/${encodeURIComponent(version)}`, {}, { signal }),
+  ]);
+  return { reference, columns, isOfObjects: OF_OBJECTS.includes(definition.source?.format) };
+}
+
+/** Which reason; how many rows have it. */
+function head(flow, reason, inbox) {
+  const all = inbox.flows.find((one) => one.flow === flow)?.open ?? 0;
+  const options = [
+    ["", `All reasons (${number(all)})`],
+    ...inbox.items.map((item) => [item.reason, `${item.reason} (${number(item.open)})`]),
+  ];
+  if (reason && !inbox.items.some((item) => item.reason === reason)) options.push([reason, `${reason} (0)`]);
+  const change = (event) => {
+    location.hash = address(["inbox", flow], "", { reason: event.target.value });
+  };
+  return el(
+    "div",
+    { class: "mend-head" },
+    el(
+      "label",
+      { class: "field" },
+      "Reason",
+      el(
+        "select",
+        { name: "reason", on: { change } },
+        options.map(([value, text]) => el("option", { value, selected: value === (reason ?? "") }, text)),
+      ),
+    ),
+    el("a", { class: "button", href: "#/inbox" }, "Back to the inbox"),
+  );
+}
+
+const rows = (count) => (count === 1 ? "1 row" : `${number(count)} rows`);
+
+class Mending {
+  #runs = new Set(); // that were submitted here, and have not ended
+
+  constructor({ flow, reason, isReadOnly, version, signal, ended }) {
+    Object.assign(this, { flow, reason, isReadOnly, signal, ended });
+    this.sheet = new Sheet(version.isOfObjects, (rows) => this.#edited(rows));
+    this.draft = new Draft(flow, this.sheet, { isReadOnly, signal, on: () => this.#changed() });
+    this.shown = new Shown(this.sheet, this.draft, version.columns, isReadOnly);
+    this.grid = new Grid(`Rejected rows of ${flow}`, this.shown);
+    this.tools = new Tools(this.sheet, this.shown, this.grid, this.draft, () => this.#discarded());
+    listen(this.grid, this.tools);
+    this.told = el("div", { class: "told" });
+    this.empty = el("p", { class: "empty", hidden: true }, "No row is open here.");
+    this.state = el("p", { class: "state", role: "status" });
+    this.button = el("button", { class: "primary", on: { click: () => this.#submit() } }, "Submit");
+    this.node = el(
+      "div",
+      {},
+      this.tools.node,
+      this.told,
+      this.empty,
+      this.grid.node,
+      el("div", { class: "submit-bar" }, !isReadOnly && this.button, this.state),
+    );
+    signal.addEventListener("abort", () => this.draft.flush()); // the next page does not wait for it
+    addEventListener("pagehide", () => this.draft.flush(), { signal });
+    addEventListener("beforeunload", (event) => this.draft.unsent && event.preventDefault(), { signal });
+  }
+
+  async open() {
+    await this.draft.open();
+    this.loading = loadRows(this.flow, this.reason, this.signal, (items, progress) => {
+      this.progress = progress;
+      const rows = items.map(rowOf);
+      this.sheet.add(rows);
+      for (const row of rows) this.draft.fit(this.sheet.row(row.id));
+      this.#reset();
+    });
+    this.loading.catch((error) => this.signal.aborted || notice(error.message, true));
+    if (!this.isReadOnly) this.draft.judge();
+  }
+
+  /** Runs have changed: what was submitted here may have ended. */
+  async update(ids) {
+    const ended = [...this.#runs].filter((id) => ids === null || ids.has(id));
+    if (!ended.length) return;
+    for (const id of ended) {
+      const run = await get(`/v1/runs/${id}`, {}, { signal: this.signal });
+      if (run.finished_at === null) continue;
+      this.#runs.delete(id);
+      const { rows_mapped: mapped, rows_rejected: rejected } = run.metadata.metrics;
+      const how = rejected
+        ? `${rows(mapped)} accepted, ${number(rejected)} rejected again`
+        : `${rows(mapped)} accepted`;
+      notice(`Run ${shortId(id)} has ended ${run.status}: ${how}.`, !mapped);
+    }
+    await this.draft.open(); // rows that were mended leave the page
+    this.#reset();
+    await this.ended();
+  }
+
+  async #discarded() {
+    this.#reset();
+    await this.ended();
+  }
+
+  #reset() {
+    this.shown.choose();
+    this.empty.hidden = this.shown.count > 0 || !this.progress?.isDone;
+    this.grid.node.hidden = this.shown.count === 0;
+    this.grid.reset();
+    this.#changed();
+  }
+
+  #edited(rows) {
+    this.draft.touch(rows);
+    this.grid.draw();
+  }
+
+  #changed() {
+    this.grid.draw();
+    this.tools.changed();
+    told(this.told, this);
+    this.state.textContent = this.#words();
+    const { passing, isSettled } = this.draft;
+    this.button.textContent = passing === 1 ? "Submit 1 mended row" : `Submit ${number(passing)} mended rows`;
+    this.button.disabled = passing === 0 || !isSettled || this.isSubmitting === true;
+    this.node.setAttribute("aria-busy", String(!this.progress?.isDone));
+  }
+
+  #words() {
+    const { progress, draft, isReadOnly } = this;
+    if (draft.problem) return draft.problem;
+    const count = `${rows(this.sheet.rows.length)}${progress?.isDone ? "" : " so far"}`;
+    if (isReadOnly) return count;
+    const edited = draft.known.size;
+    if (draft.unsent) return `${count}. Saving …`;
+    if (draft.isJudging) return `${count}, ${number(edited)} edited and saved. The flow looks at them …`;
+    if (!edited)
+      return `${count}. Double-click or press Enter to edit a cell; nothing is submitted until you say so.`;
+    return `${count}, ${number(edited)} edited and saved: ${number(draft.passing)} would be accepted by ${draft.to}.`;
+  }
+
+  async #submit() {
+    this.isSubmitting = true;
+    this.#changed();
+    try {
+      const { rows: count, runs } = await this.draft.submit();
+      for (const run of runs) this.#runs.add(run.id);
+      notice(
+        count
+          ? `${rows(count)} submitted as ${runs.map((run) => `run ${shortId(run.id)}`).join(", ")}.`
+          : "No row was submitted.",
+      );
+      await this.draft.open();
+      await this.update(null);
+    } catch (error) {
+      if (error.kind === "draft-changed") await this.draft.open();
+      notice(error.message, true);
+    } finally {
+      this.isSubmitting = false;
+      this.#changed();
+    }
+  }
+}

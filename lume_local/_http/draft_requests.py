@@ -1,0 +1,153 @@
+"""Validates the requests about drafts. Pure."""
+
+import re
+from typing import Any
+
+from attrs import frozen
+
+from lume_local._flow.definition import RESERVED
+from lume_local._http import requests
+from lume_local._http.messages import Problem
+from lume_local._runs.drafts import Cells, Reject, RowChange
+from lume_local._runs.suggestions import Example
+
+MOST_ROWS = 2000
+_MOST_COLUMNS, _LONGEST_NAME, _LONGEST_CELL = 1000, 500, 64 * 1024
+_MOST_VALUES, _LONGEST_VALUE, _LONGEST_REASON = 200, 1000, 600
+_RAW = f"{RESERVED}raw"
+_CURSOR = re.compile(r"([0-9]{1,12})-([A-Za-z0-9_-]{1,128})")
+
+
+def changes(body: bytes, content_type: str | None) -> list[RowChange]:
+    """The rows of `PATCH /v1/drafts/{flow}`. Raises `Problem`."""
+    fields = _known(body, content_type, ("rows",))
+    rows = fields.get("rows")
+    if not isinstance(rows, list) or not 0 < len(rows) <= MOST_ROWS:
+        raise requests.field_problem("rows", f"must be an array of 1 to {MOST_ROWS:,} rows")
+    found = [_change(row, f"rows[{n}]") for n, row in enumerate(rows)]
+    if len({one.reject for one in found}) < len(found):
+        raise requests.field_problem("rows", "has a row more than once")
+    return found
+
+
+def _change(row: Any, place: str) -> RowChange:
+    if not isinstance(row, dict) or row.keys() - {"run", "row", "cells", "rev"}:
+        raise requests.field_problem(place, "must be an object with run, row, cells and rev")
+    reject, seen = _reject(row, place), row.get("rev", 0)
+    if type(seen) is not int or not 0 <= seen < 2**53:
+        raise requests.field_problem(f"{place}.rev", "must be the revision that you have of the row, or 0")
+    return RowChange(reject, _cells(row.get("cells"), f"{place}.cells"), seen)
+
+
+def _cells(given: Any, place: str) -> Cells | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict) or not 0 < len(given) <= _MOST_COLUMNS:
+        raise requests.field_problem(
+            place, f"must be an object with 1 to {_MOST_COLUMNS:,} columns, or null to take the row out"
+        )
+    for name, value in given.items():
+        if not 0 < len(name) <= _LONGEST_NAME or (name.lower().startswith(RESERVED) and name != _RAW):
+            raise requests.field_problem(place, f"{name[:100]!r} is not a column that can be edited")
+        if value is not None and not (isinstance(value, str) and len(value) <= _LONGEST_CELL):
+            raise requests.field_problem(
+                place, f"{name[:100]!r} must be a string of at most {_LONGEST_CELL:,} characters, or null"
+            )
+    return given
+
+
+def judgement(body: bytes, content_type: str | None, most: int) -> tuple[str | None, int]:
+    """The version that is to judge, and how many rows. Raises `Problem`."""
+    fields = _known(body, content_type, ("to", "limit"))
+    limit = fields.get("limit", most)
+    if type(limit) is not int or not 1 <= limit <= most:
+        raise requests.field_problem("limit", f"must be a whole number from 1 to {most:,}")
+    return _version(fields), limit
+
+
+@frozen
+class SuggestionBody:
+    """The body of `POST /v1/drafts/{flow}/suggest`."""
+
+    column: str
+    reason: str | None
+    examples: list[Example]
+    to: str | None
+
+
+def wish(body: bytes, content_type: str | None) -> SuggestionBody:
+    """Raises `Problem`."""
+    fields = _known(body, content_type, ("column", "reason", "values", "to"))
+    column, reason, values = fields.get("column"), fields.get("reason"), fields.get("values")
+    if (
+        not isinstance(column, str)
+        or not 0 < len(column) <= _LONGEST_NAME
+        or column.lower().startswith(RESERVED)
+    ):
+        raise requests.field_problem("column", "must be the name of a column of the rejected rows")
+    if reason is not None and not (isinstance(reason, str) and 0 < len(reason) <= _LONGEST_REASON):
+        raise requests.field_problem(
+            "reason", f"must be a string of 1 to {_LONGEST_REASON} characters, or null"
+        )
+    if not isinstance(values, list) or not 0 < len(values) <= _MOST_VALUES:
+        raise requests.field_problem("values", f"must be an array of 1 to {_MOST_VALUES} values")
+    examples = [_example(one, f"values[{n}]") for n, one in enumerate(values)]
+    if len({one.reject for one in examples}) < len(examples):
+        raise requests.field_problem("values", "has a row more than once")
+    return SuggestionBody(column, reason, examples, _version(fields))
+
+
+def _example(given: Any, place: str) -> Example:
+    if not isinstance(given, dict) or given.keys() != {"run", "row", "value"}:
+        raise requests.field_problem(place, "must be an object with run, row and value")
+    if not isinstance(given["value"], str) or len(given["value"]) > _LONGEST_VALUE:
+        raise requests.field_problem(
+            f"{place}.value", f"must be a string of at most {_LONGEST_VALUE:,} characters"
+        )
+    return Example(_reject(given, place), given["value"])
+
+
+def _reject(given: dict[str, Any], place: str) -> Reject:
+    run_id, number = given.get("run"), given.get("row")
+    if not (isinstance(run_id, str) and requests.is_run_id(run_id)):
+        raise requests.field_problem(f"{place}.run", "is not a run ID")
+    if type(number) is not int or not 0 < number < 2**40:
+        raise requests.field_problem(f"{place}.row", "must be the number of a reject, from 1 on")
+    return Reject(run_id, number - 1)
+
+
+def submission(body: bytes, content_type: str | None) -> tuple[int, str | None]:
+    """The revision that is submitted, and the version. Raises `Problem`."""
+    fields = _known(body, content_type, ("rev", "to"))
+    rev = fields.get("rev")
+    if type(rev) is not int or not 0 < rev < 2**53:
+        raise requests.field_problem("rev", "must be the revision of the draft, as GET and PATCH give it")
+    return rev, _version(fields)
+
+
+def cursor(after: Reject) -> str:
+    return f"{after.row}-{after.run_id}"
+
+
+def place(text: str | None) -> Reject | None:
+    """After which row the page begins. Raises `Problem`."""
+    if text is None:
+        return None
+    match = _CURSOR.fullmatch(text)
+    if match is None:
+        raise Problem(
+            "invalid-cursor", "cursor is not one of this draft: start again without it", field="cursor"
+        )
+    return Reject(match[2], int(match[1]))
+
+
+def _version(fields: dict[str, Any]) -> str | None:
+    return None if fields.get("to") is None else requests.line(fields, "to")
+
+
+def _known(body: bytes, content_type: str | None, names: tuple[str, ...]) -> dict[str, Any]:
+    fields = requests.json_object(body, content_type)
+    for name in fields:
+        if name not in names:
+            raise requests.field_problem(name[:100], f"is not a field here: there are {', '.join(names)}")
+    return fields

@@ -1,0 +1,160 @@
+"""The operations on drafts: rejected rows that a person edits, has judged by the flow, and submits as one run."""
+
+from typing import Any
+
+from lume_local._flow.definition import Flow
+from lume_local._http import draft_requests, requests
+from lume_local._http.documents import run_document
+from lume_local._http.lookup import newest_or, require_flow
+from lume_local._http.messages import Ask, Problem, Reply
+from lume_local._runs.drafts import DraftFull, DraftRow, Elsewhere, Reject, Room, RowDraft
+from lume_local._runs.flow_registry import FlowRegistry
+from lume_local._runs.mends import DraftChanged, Mends, RowStanding
+from lume_local._runs.replays import ReplayRefused
+from lume_local._runs.sources.contents import CantTell
+from lume_local._runs.store import Store
+from lume_local._runs.suggestions import Suggestions
+from lume_local._runs.workers.worker import WorkerDied
+
+ROOM = Room(4 * 1024 * 1024, 256 * 1024 * 1024)
+MOST_JUDGED = 2000
+"""Rows that one request has judged."""
+KEPT = 30 * 86400.0
+"""Seconds after its last change for which a draft is kept."""
+_MOST_ELSEWHERE = 1000
+
+
+class DraftsApi:
+    def __init__(self, store: Store, flows: FlowRegistry, mends: Mends, suggestions: Suggestions) -> None:
+        self._drafts, self._flows, self._mends, self._suggestions = store.drafts, flows, mends, suggestions
+
+    async def get(self, ask: Ask) -> Reply:
+        """`GET /v1/drafts/{flow}`."""
+        flow, query = self._flow(ask), dict(ask.query)
+        limit = requests.whole_number(query, "limit", 1000, 1, draft_requests.MOST_ROWS)
+        after = draft_requests.place(query.get("cursor"))
+        rows, last = await self._mends.rows(flow, ask.holder, after, limit)
+        document = await self._document(flow, ask.holder, await self._drafts.draft(flow, ask.holder))
+        document["items"] = [_row(row, standing) for row, standing in rows]
+        document["next_cursor"] = None if last is None else draft_requests.cursor(last)
+        return Reply(200, document)
+
+    async def change(self, ask: Ask) -> Reply:
+        """`PATCH /v1/drafts/{flow}`."""
+        flow = self._flow(ask)
+        changes = draft_requests.changes(ask.body, ask.content_type)
+        try:
+            saved = await self._drafts.save(flow, ask.holder, changes, ROOM)
+        except DraftFull as error:
+            raise _full(error) from None
+        document = await self._document(flow, ask.holder, saved.draft)
+        document["saved"] = [{**_named(reject), "rev": rev} for reject, rev in saved.revs.items()]
+        document["refused"] = [
+            {**_named(reject), "rev": 0, "cells": None} if row is None else _row(row)
+            for reject, row in saved.refused.items()
+        ]
+        return Reply(200, document)
+
+    async def drop(self, ask: Ask) -> Reply:
+        """`DELETE /v1/drafts/{flow}`."""
+        await self._drafts.drop(self._flow(ask), ask.holder, None)
+        return Reply(204)
+
+    async def judge(self, ask: Ask) -> Reply:
+        """`POST /v1/drafts/{flow}/judge`."""
+        version, limit = draft_requests.judgement(ask.body, ask.content_type, MOST_JUDGED)
+        flow = self._flow(ask)
+        to = await self._version(flow, version)
+        try:
+            found = await self._mends.judge(flow, ask.holder, to, limit)
+        except ReplayRefused as error:
+            raise Problem("not-supported", str(error)) from None
+        except WorkerDied as error:
+            raise Problem("unavailable", f"the rows could not be judged: {error}") from None
+        items = [{**_named(one.reject), "rev": one.rev, "reasons": one.reasons} for one in found]
+        return Reply(200, {"flow": flow, "to": to.ref, "items": items, "more": len(found) == limit})
+
+    async def suggest(self, ask: Ask) -> Reply:
+        """`POST /v1/drafts/{flow}/suggest`."""
+        body = draft_requests.wish(ask.body, ask.content_type)
+        flow = self._flow(ask)
+        to = await self._version(flow, body.to)
+        try:
+            found = await self._suggestions.find(to, body.column, body.reason, body.examples)
+        except ReplayRefused as error:
+            raise Problem("not-supported", str(error)) from None
+        except WorkerDied as error:
+            raise Problem("unavailable", f"the values could not be judged: {error}") from None
+        items = [
+            {"repair": one.repair, "values": [{"from": before, "to": after} for before, after in one.values]}
+            for one in found
+        ]
+        return Reply(200, {"flow": flow, "to": to.ref, "items": items})
+
+    async def submit(self, ask: Ask) -> Reply:
+        """`POST /v1/drafts/{flow}/submit`."""
+        rev, version = draft_requests.submission(ask.body, ask.content_type)
+        flow = self._flow(ask)
+        to = await self._version(flow, version)
+        try:
+            done = await self._mends.submit(flow, ask.holder, rev, to)
+        except DraftChanged:
+            raise Problem(
+                "draft-changed", "the draft has been changed since: look at it, then submit it again"
+            ) from None
+        except ReplayRefused as error:
+            raise Problem("not-supported", str(error)) from None
+        except (WorkerDied, CantTell) as error:
+            raise Problem("unavailable", f"the rows could not be gathered: {error}") from None
+        document = {"flow": flow, "to": to.ref, "rows": done.rows, "runs": [*map(run_document, done.runs)]}
+        return Reply(201 if done.runs else 200, document)
+
+    def _flow(self, ask: Ask) -> str:
+        """Raises `Problem`."""
+        flow = ask.path["flow"]
+        if not self._flows.all(flow):
+            raise Problem("flow-version-not-found", f"there is no version of a flow {flow[:128]!r}")
+        return flow
+
+    async def _version(self, flow: str, version: str | None) -> Flow:
+        to, _ = await require_flow(self._flows.runnable(await newest_or(self._flows, flow, version)))
+        return to
+
+    async def _document(self, flow: str, owner: str, draft: RowDraft | None) -> dict[str, Any]:
+        elsewhere = await self._drafts.elsewhere(flow, owner, _MOST_ELSEWHERE)
+        return {
+            "flow": flow,
+            "rev": 0 if draft is None else draft.rev,
+            "rows": 0 if draft is None else draft.rows,
+            "bytes": 0 if draft is None else draft.bytes,
+            "most_bytes": ROOM.of_owner,
+            "changed_at": None if draft is None else draft.changed_at,
+            "elsewhere": [_elsewhere(one) for one in elsewhere],
+        }
+
+
+def _full(error: DraftFull) -> Problem:
+    if error.of_all:
+        return Problem(
+            "storage-full",
+            f"all drafts together may have {error.limit:,} bytes: submit or remove some rows, or ask others to",
+        )
+    return Problem(
+        "too-large", f"your drafts may have {error.limit:,} bytes together: submit or remove some rows first"
+    )
+
+
+def _named(reject: Reject) -> dict[str, Any]:
+    return {"run": reject.run_id, "row": reject.row + 1}
+
+
+def _elsewhere(one: Elsewhere) -> dict[str, Any]:
+    return {**_named(one.reject), "owner": one.owner, "at": one.at}
+
+
+def _row(row: DraftRow, standing: RowStanding | None = None) -> dict[str, Any]:
+    found = {**_named(row.reject), "cells": row.cells, "rev": row.rev}
+    found |= {"judged_by": row.judged_by, "reasons": row.reasons}
+    if standing is not None:
+        found |= {"state": standing.state, "by": standing.by or None, "at": standing.at or None}
+    return found

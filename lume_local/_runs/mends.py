@@ -1,0 +1,195 @@
+"""Mends: rows of a draft are judged by a version of their flow, and submitted, those of many runs together.
+
+The run on them claims the rejects in the transaction that creates it, and they are mended in the one that ends it.
+What it rejects are rows of its own, in their edited form. If it fails, the rejects are open again and their edits are
+still in the draft.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from attrs import frozen
+
+from lume_async.models import RunStatus
+from lume_local._flow.definition import Flow
+from lume_local._runs.drafts import DraftRow, Judgement, Reject
+from lume_local._runs.ledger import LOST, OPEN, REPLAYING, Claim, Claimed, Fate, RowsOfRun
+from lume_local._runs.records import StoredRun
+from lume_local._runs.replays import Edits, Replays, check_version, numbered, records_in
+from lume_local._runs.store import Store
+from lume_local._shared.row_set import of_text, row_set, rows_in
+
+NOT_OPEN = "the row is not open any more"
+_ATTEMPTS = 3
+
+
+class DraftChanged(Exception):
+    """The draft is not the one that was to be submitted."""
+
+
+@frozen
+class Mending:
+    """Attributes:
+    runs: on the rows; several only if the rows do not have the same columns.
+    rows: how many they have.
+    """
+
+    runs: list[StoredRun]
+    rows: int
+
+
+@frozen
+class RowStanding:
+    """What became of a reject: a state as of the ledger; of a closed one, by which run or key, and when."""
+
+    state: str
+    by: str = ""
+    at: str = ""
+
+
+class Mends:
+    def __init__(self, store: Store, replays: Replays) -> None:
+        self._store, self._replays = store, replays
+
+    # -- judging
+
+    async def judge(self, flow: str, owner: str, to: Flow, limit: int) -> list[Judgement]:
+        """Have a version judge rows of a draft that it has not judged as they are: `limit` at most, those changed
+        last first. Raises `ReplayRefused`, `WorkerDied`.
+        """
+        rows = await self._store.drafts.unjudged(flow, owner, to.ref, limit)
+        verdicts, obstacles = await self.verdicts(rows, to)
+        reasons = verdicts | {reject: (why,) for reject, why in obstacles.items()}
+        found = [Judgement(row.reject, row.rev, reasons[row.reject]) for row in rows]
+        await self._store.drafts.judged(flow, owner, to.ref, found)
+        return found
+
+    async def verdicts(
+        self, rows: Sequence[DraftRow], to: Flow
+    ) -> tuple[dict[Reject, tuple[str, ...]], dict[Reject, str]]:
+        """Why a version would reject each row; and why others can't be judged.
+
+        Raises `ReplayRefused`, `WorkerDied`.
+        """
+        check_version(to)
+        found: dict[Reject, tuple[str, ...]] = {}
+        obstacles = {row.reject: NOT_OPEN for row in rows}
+        free, edits = await self._free(rows)
+        async with self._replays.gathered(free, to, edits) as gathered:
+            for one in gathered.unread:
+                for number in edits[one.run_id]:
+                    obstacles[Reject(one.run_id, int(number))] = f"the row can't be read: {one.problem}"
+            for path, claims in gathered.files.items():
+                done = await self._replays.tried(path, to)
+                if "rejected" not in done.ledger:
+                    why = done.run.error_message or "the flow has failed"
+                    obstacles |= dict.fromkeys(_in_order(claims, free), why)
+                    continue
+                sets = {reason: of_text(records) for reason, records in done.ledger["reasons"].items()}
+                for record, reject in enumerate(_in_order(claims, free)):
+                    found[reject] = tuple(reason for reason, records in sets.items() if records >> record & 1)
+        return found, {reject: why for reject, why in obstacles.items() if reject not in found}
+
+    async def _free(self, rows: Iterable[DraftRow]) -> tuple[list[RowsOfRun], dict[str, Edits]]:
+        """The rows that are open and in no run, oldest run first, and what they have instead."""
+        of_runs: dict[str, list[DraftRow]] = defaultdict(list)
+        for row in rows:
+            of_runs[row.reject.run_id].append(row)
+        found, edits = list[RowsOfRun](), dict[str, Edits]()
+        for run_id, having in of_runs.items():
+            fate = await self._store.ledger.fate(run_id)
+            if fate is None:
+                continue
+            numbers = [row.reject.row for row in having if row.reject.row < fate.count]
+            free = row_set(numbers, fate.count) & fate.free
+            if free:
+                found.append(RowsOfRun(fate.seq, run_id, free, fate.count))
+                edits[run_id] = {
+                    str(row.reject.row): dict(row.cells) for row in having if free >> row.reject.row & 1
+                }
+        return sorted(found, key=lambda one: one.seq), edits
+
+    # -- submitting
+
+    async def submit(self, flow: str, owner: str, rev: int, to: Flow) -> Mending:
+        """Submit the rows that a version would accept, once for each revision of the draft.
+
+        Raises `DraftChanged`, `ReplayRefused`, `CantTell`, `WorkerDied`.
+        """
+        check_version(to)
+        draft = await self._store.drafts.draft(flow, owner)
+        if draft is None or draft.rev != rev:
+            raise DraftChanged
+        attempt = 0
+        while runs := await self._replays.of_key(key := f"mend/{draft.draft_id}/{rev}/{attempt}"):
+            if any(not RunStatus(run.status).is_terminal or RunStatus(run.status).has_output for run in runs):
+                break
+            attempt += 1  # nothing has come of them
+        rows = sum(run.run_metadata["mend"]["rows"] for run in runs)
+        for _ in range(_ATTEMPTS):
+            free, edits = await self._free(await self._store.drafts.passing(flow, owner, to.ref))
+            async with self._replays.gathered(free, to, edits) as gathered:
+                try:
+                    for path, claims in gathered.files.items():
+                        described = {"mend": {"flow": flow, "rows": records_in(claims)}}
+                        runs.append(
+                            await self._replays.submitted(
+                                path, claims, to, described, numbered(key, len(runs)), owner
+                            )
+                        )
+                        rows += records_in(claims)
+                    break
+                except Claimed:
+                    continue  # somebody else was faster with some of the rows
+        return Mending(runs, rows)
+
+    # -- what became of rows
+
+    async def rows(
+        self, flow: str, owner: str, after: Reject | None, limit: int
+    ) -> tuple[list[tuple[DraftRow, RowStanding]], Reject | None]:
+        """Rows of a draft after one, with what became of the rejects; and the last one, unless there are no more.
+
+        Those that runs of the owner have mended are done: they leave the draft, and are not among these.
+        """
+        found = await self._store.drafts.rows(flow, owner, after, limit)
+        fates = {run_id: await self._store.ledger.fate(run_id) for run_id in _runs_of(found)}
+        shown, done = list[tuple[DraftRow, RowStanding]](), list[Reject]()
+        own = dict[str, bool]()
+        for row in found:
+            standing = _standing(row.reject.row, fates[row.reject.run_id])
+            if standing.state == "mended" and standing.by not in own:
+                own[standing.by] = await self._is_own(standing.by, owner)
+            if own.get(standing.by) and standing.state == "mended":
+                done.append(row.reject)
+            else:
+                shown.append((row, standing))
+        if done:
+            await self._store.drafts.drop(flow, owner, done)
+        return shown, found[-1].reject if len(found) == limit else None
+
+    async def _is_own(self, run_id: str, owner: str) -> bool:
+        run = await self._store.get(run_id)
+        return run is not None and run.submitted_by == owner and "mend" in (run.run_metadata or {})
+
+
+def _runs_of(rows: Iterable[DraftRow]) -> list[str]:
+    return list(dict.fromkeys(row.reject.run_id for row in rows))
+
+
+def _standing(row: int, fate: Fate | None) -> RowStanding:
+    if fate is not None and row < fate.count:
+        if fate.free >> row & 1:
+            return RowStanding(OPEN)
+        if fate.claimed >> row & 1:
+            return RowStanding(REPLAYING)
+        for one in fate.endings:
+            if one.rows >> row & 1:
+                return RowStanding(one.state, one.by, one.at)
+    return RowStanding(LOST)
+
+
+def _in_order(claims: Sequence[Claim], free: Sequence[RowsOfRun]) -> list[Reject]:
+    """The rows in the order of the records of a file."""
+    run_ids = {one.seq: one.run_id for one in free}
+    return [Reject(run_ids[claim.seq], row) for claim in claims for row in rows_in(claim.rows)]

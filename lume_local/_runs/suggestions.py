@@ -1,0 +1,78 @@
+"""Suggestions: which repair of a value the flow would accept. The cleaners make candidates, the flow judges them."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from lume_local._flow.definition import Flow
+from lume_local._runs.drafts import DraftRow, Reject
+from lume_local._runs.mends import Mends
+from lume_local._runs.row_reader import RowReader
+from lume_local._shared.repairs import Repair
+
+_MOST_TRIES = 6
+"""How many candidates of a value are judged; each takes a dry run, of all values together."""
+_MOST_CHOICES = 1000
+
+
+@frozen
+class Example:
+    """A value that is to be repaired, and a row that has it."""
+
+    reject: Reject
+    value: str
+
+
+@frozen
+class AcceptedRepair:
+    """What a repair makes of values, so that the flow accepts them."""
+
+    repair: str
+    values: list[tuple[str, str]]
+
+
+class Suggestions:
+    def __init__(self, mends: Mends, reader: RowReader) -> None:
+        self._mends, self._reader = mends, reader
+
+    async def find(
+        self, to: Flow, column: str, reason: str | None, examples: Sequence[Example]
+    ) -> list[AcceptedRepair]:
+        """The repairs after which rows do not have the reason any more; with None, none at all.
+
+        Those that repair most values come first. Raises `ReplayRefused`, `WorkerDied`.
+        """
+        found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        left = await self._candidates(to, reason, examples)
+        for _ in range(_MOST_TRIES):
+            tried = {example: ways.pop(0) for example, ways in left.items() if ways}
+            if not tried:
+                break
+            rows = [DraftRow(one.reject, {column: value or None}, 0) for one, (_, value) in tried.items()]
+            verdicts, _ = await self._mends.verdicts(rows, to)
+            for example, (repair, value) in tried.items():
+                reasons = verdicts.get(example.reject)
+                if reasons is not None and (reason not in reasons if reason is not None else not reasons):
+                    found[repair].append((example.value, value))
+                    del left[example]
+        return [
+            AcceptedRepair(repair, values)
+            for repair, values in sorted(found.items(), key=lambda item: -len(item[1]))
+        ]
+
+    async def _candidates(
+        self, to: Flow, reason: str | None, examples: Sequence[Example]
+    ) -> dict[Example, list[tuple[str, str]]]:
+        """For each value what it might be, each by the first repair that makes it."""
+        blamed = (reason or "").partition(":")[0]
+        choices = next((one.enum for one in to.columns if one.name == blamed), ())
+        job = Repair([one.value for one in examples], [str(one) for one in choices[:_MOST_CHOICES]])
+        made = (await self._reader.repair(job)).values
+        found: dict[Example, list[tuple[str, str]]] = {}
+        for number, example in enumerate(examples):
+            ways = {
+                value: repair for repair, of in reversed(made.items()) if (value := of[number]) is not None
+            }
+            found[example] = [(repair, value) for value, repair in reversed(ways.items())]
+        return found

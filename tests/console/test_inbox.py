@@ -1,0 +1,394 @@
+"""The inbox, and the grid in which rejected rows are mended."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from components import package
+from local.http.test_keys import entry
+
+from console.conftest import profile, watched
+from console.mending import (
+    NO_ADDRESS,
+    NO_COUNTRY,
+    TYPOS,
+    cell,
+    copied,
+    judged,
+    open_rows,
+    opened,
+    paste,
+    rejecting,
+    write,
+)
+from console.site import Site, running
+
+expect = package("playwright.sync_api").expect
+
+
+def test_the_inbox_says_what_is_open_and_what_is_new(page: Any, site: Site) -> None:
+    rejecting(site, "first")
+    page.evaluate("location.hash = '#/inbox'")
+    page.get_by_role("heading", name="Inbox", level=1).wait_for()
+    card = page.locator(".card", has=page.get_by_role("heading", name="first", exact=True))
+    expect(card.locator(".figure", has_text="Open")).to_contain_text("9")
+    expect(card.locator(".figure", has_text="New since yesterday")).to_contain_text("9")
+    line = card.get_by_role("row").filter(has_text=NO_COUNTRY)
+    expect(line).to_contain_text("+8")
+    expect(
+        card.get_by_role("img", name="Rejected rows of first by day: 9 rejected, 0 closed")
+    ).to_be_visible()
+    site.run("first:v1", site.write("first-2.csv", TYPOS))
+    expect(card.locator(".figure", has_text="Open")).to_contain_text("18")
+    page.get_by_label("Order").select_option("Oldest first")
+    expect(page.get_by_label("Order")).to_have_value("oldest")
+    line.get_by_role("link").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Rejected rows of first")
+    expect(page.get_by_label("Reason")).to_have_value(NO_COUNTRY)
+    expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "17")
+    page.get_by_label("Reason").select_option("")
+    expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "19")
+
+
+def test_a_row_is_judged_as_it_is_edited_and_submitted_with_the_others(page: Any, site: Site) -> None:
+    rejecting(site, "edits")
+    opened(page, "edits")
+    expect(page.get_by_role("button", name="Submit 0 mended rows")).to_be_disabled()
+    expect(cell(page, 1, "Why")).to_have_text(NO_COUNTRY)
+    write(page, 1, "Country", "Germany")
+    expect(cell(page, 1, "Why")).to_have_text("✓ would be accepted")
+    write(page, 9, "Email", "still nobody")
+    expect(cell(page, 9, "Why")).to_have_text(NO_ADDRESS)
+    write(page, 2, "Country", "Italy")
+    judged(page)
+    expect(cell(page, 2, "Why")).to_have_text(NO_COUNTRY)
+    assert open_rows(site, "edits")[None] == 9, "nothing is submitted yet"
+    page.get_by_role("button", name="Submit 1 mended row").click()
+    expect(page.get_by_text("has ended SUCCEEDED: 1 row accepted.")).to_be_visible()
+    expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "9")
+    expect(cell(page, 1, "Country")).to_have_text("Italy")
+    assert open_rows(site, "edits") == {None: 8, NO_COUNTRY: 7, NO_ADDRESS: 1}
+    expect(page.get_by_label("Reason").locator("option").first).to_have_text("All reasons (8)")
+
+
+def test_the_same_change_for_all_rows_with_that_value(page: Any, site: Site) -> None:
+    rejecting(site, "alike")
+    opened(page, "alike", reason=NO_COUNTRY)
+    write(page, 1, "Country", "Germany")
+    expect(page.get_by_text("3 other rows have “Germny” in Country.")).to_be_visible()
+    page.get_by_role("button", name="Change all to “Germany”").click()
+    judged(page, "4 edited and saved: 4 would be accepted by alike:v1")
+    page.get_by_role("grid").focus()
+    page.keyboard.press("Control+z")
+    expect(cell(page, 3, "Country")).to_have_text("Germny")
+    expect(cell(page, 1, "Country")).to_have_text("Germany")
+    page.keyboard.press("Control+y")
+    expect(cell(page, 3, "Country")).to_have_text("Germany")
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Undo").click()
+    judged(page, "Double-click or press Enter")
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    assert site.ask("GET", "/v1/drafts/alike")["rows"] == 0
+
+
+def test_find_and_replace_in_a_column(page: Any, site: Site) -> None:
+    rejecting(site, "finding")
+    opened(page, "finding")
+    cell(page, 1, "Country").click()
+    page.get_by_role("button", name="Find and replace").click()
+    expect(page.get_by_label("Column")).to_have_value("Country")
+    page.get_by_label("Find", exact=True).fill("GERMNY")
+    page.get_by_label("Replace with").fill("Germany ($&)")
+    expect(page.get_by_text("4 cells")).to_be_visible()
+    page.get_by_label("Match case").check()
+    expect(page.get_by_role("button", name="Replace all", exact=True)).to_be_visible()
+    page.get_by_label("Match case").uncheck()
+    page.get_by_role("button", name="Find next").click()
+    expect(page.locator(".sheet-cell.at")).to_have_text("Germny")
+    page.get_by_role("button", name="Replace all (4)").click()
+    expect(cell(page, 1, "Country")).to_have_text("Germany ($&)")
+    page.get_by_label("Find", exact=True).fill("")
+    page.get_by_label("Whole cell").check()
+    expect(page.get_by_text("0 cells", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Close").click()
+    expect(page.get_by_role("grid")).to_be_focused()
+    judged(page)
+
+
+def test_cells_are_filled_copied_and_pasted_as_in_a_spreadsheet(page: Any, site: Site) -> None:
+    rejecting(site, "pasted")
+    opened(page, "pasted")
+    cell(page, 1, "Country").click()
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowDown")
+    assert copied(page) == "Germny\nFrnce\nGermny\nFrnce"
+    paste(page, "Germany")
+    expect(cell(page, 4, "Country")).to_have_text("Germany")
+    cell(page, 5, "Country").click()
+    paste(page, 'Germany\t"two\nlines"\nFrance\t\'=sum(1)\n')
+    expect(cell(page, 5, "Note")).to_have_text("two↵lines")
+    expect(cell(page, 6, "Country")).to_have_text("France")
+    expect(cell(page, 6, "Note")).to_have_text("=sum(1)")
+    cell(page, 6, "Note").click()
+    assert copied(page) == "'=sum(1)", "a spreadsheet would calculate it"
+    cell(page, 5, "Note").click()
+    assert copied(page, "cut") == '"two\nlines"'
+    expect(cell(page, 5, "Note")).to_have_text("")
+    write(page, 7, "Country", "France")
+    cell(page, 7, "Country").click()
+    cell(page, 8, "Country").click(modifiers=["Shift"])
+    page.keyboard.press("Control+d")
+    expect(cell(page, 8, "Country")).to_have_text("France")
+    page.keyboard.press("Delete")
+    expect(cell(page, 7, "Country")).to_have_text("")
+    judged(page)
+    stored = {row["row"]: row["cells"] for row in site.ask("GET", "/v1/drafts/pasted")["items"]}
+    assert stored[5] == {"Country": "Germany", "Note": None}
+    assert stored[6] == {"Country": "France", "Note": "=sum(1)"}
+
+
+def test_what_is_exported_has_texts_and_no_formulas(page: Any, site: Site) -> None:
+    rejecting(site, "exported")
+    opened(page, "exported", reason=NO_ADDRESS)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="As .xlsx").click()
+    content = download.value.path().read_bytes()
+    assert b'<c t="inlineStr"><is><t xml:space="preserve">=1+2</t>' in content
+    assert b"<f>" not in content
+
+
+def test_a_tab_that_was_closed_loses_nothing(page: Any, signed: Any, site: Site) -> None:
+    rejecting(site, "closed")
+    opened(page, "closed")
+    write(page, 1, "Country", "Germany")
+    page.evaluate("location.hash = '#/inbox'")  # before the pause after an edit is over
+    with watched(signed.new_page()) as other:
+        other.goto(site.url)
+        other.get_by_role("heading", name="Overview").wait_for()
+        opened(other, "closed", reason=NO_ADDRESS)
+        judged(other)
+        expect(other.get_by_role("button", name="Submit 1 mended row")).to_be_enabled()
+        opened(other, "closed")
+        expect(cell(other, 1, "Country")).to_have_text("Germany")
+        expect(cell(other, 1, "Why")).to_have_text("✓ would be accepted")
+        other.get_by_role("button", name="Remove my edits").click()
+        other.get_by_role("button", name="Remove them").click()
+        expect(cell(other, 1, "Country")).to_have_text("Germny")
+    assert site.ask("GET", "/v1/drafts/closed")["rows"] == 0
+
+
+@pytest.mark.parametrize(("choice", "kept"), [("Keep mine", "France"), ("Show theirs", "Germany")])
+def test_two_tabs_with_the_same_row(page: Any, signed: Any, site: Site, choice: str, kept: str) -> None:
+    flow = f"tabs{kept}"
+    rejecting(site, flow)
+    opened(page, flow)
+    with watched(signed.new_page()) as other:
+        other.goto(site.url)
+        other.get_by_role("heading", name="Overview").wait_for()
+        opened(other, flow)
+        write(other, 1, "Country", "Germany")
+        judged(other)
+    write(page, 1, "Country", "France")
+    expect(page.get_by_text("1 row that you edit was changed in another tab")).to_be_visible()
+    page.get_by_role("button", name=choice).click()
+    expect(cell(page, 1, "Country")).to_have_text(kept)
+    judged(page)
+    (stored,) = site.ask("GET", f"/v1/drafts/{flow}")["items"]
+    assert stored["cells"] == {"Country": kept}
+
+
+def test_whatever_the_network_does_the_rows_are_submitted_once(page: Any, site: Site) -> None:
+    rejecting(site, "network")
+    opened(page, "network")
+    tries = []
+
+    def lose(route: Any) -> None:
+        tries.append(route.request.post_data)
+        if len(tries) < 3:
+            route.fetch()  # the server gets it, and its answer is lost
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/v1/drafts/network", lambda route: route.abort())
+    write(page, 1, "Country", "Germany")
+    expect(page.locator(".state")).to_contain_text("The server can't be reached")
+    page.unroute("**/v1/drafts/network")
+    judged(page)
+    page.route("**/submit", lose)
+    page.get_by_role("button", name="Submit 1 mended row").click()
+    expect(page.get_by_text("1 row submitted as run")).to_be_visible()
+    assert len(tries) == 3
+    assert len({json.dumps(one) for one in tries}) == 1
+    mends = [
+        run
+        for run in site.ask("GET", "/v1/runs?flow=network")["items"]
+        if "mend" in (run["run_metadata"] or {})
+    ]
+    assert len(mends) == 1
+    assert open_rows(site, "network")[None] == 8
+
+
+def test_malformed_lines_are_mended_as_text(page: Any, site: Site) -> None:
+    rejecting(site, "lines", TYPOS + "12\n")
+    opened(page, "lines", reason="malformed line: too few columns")
+    expect(cell(page, 1, "Row")).to_contain_text("line 12")
+    write(page, 1, "Malformed line", "12,l@b.org,France,ok")
+    expect(cell(page, 1, "Why")).to_have_text("✓ would be accepted")
+    page.get_by_role("button", name="Submit 1 mended row").click()
+    expect(page.get_by_text("No row is open here.")).to_be_visible()
+
+
+def test_the_rows_that_are_shown_can_be_chosen(page: Any, site: Site) -> None:
+    rejecting(site, "chosen")
+    grid = opened(page, "chosen")
+    write(page, 1, "Country", "Germany")
+    write(page, 2, "Country", "Italy")
+    judged(page)
+    for name, count in {
+        "Edited": 2,
+        "Would be accepted": 1,
+        "Edited, still rejected": 1,
+        "Not edited": 7,
+    }.items():
+        page.get_by_label("Rows that are shown").select_option(name)
+        expect(grid).to_have_attribute("aria-rowcount", str(count + 1))
+
+
+def test_people_are_told_of_each_other_and_who_only_reads_edits_nothing(browser: Any, tmp_path: Any) -> None:
+    (tmp_path / "keys.toml").write_text(
+        entry("ann", "submit") + entry("bob", "submit") + entry("eve", "read")
+    )
+    with running(tmp_path, {}, keys=tmp_path / "keys.toml") as site, profile(browser) as hers:
+        rejecting(site, "shared")
+        with profile(browser) as his, profile(browser) as only:
+            ann, bob, eve = (
+                signed_in_as(one.new_page(), site, name)
+                for one, name in ((hers, "ann"), (his, "bob"), (only, "eve"))
+            )
+            opened(ann, "shared")
+            opened(bob, "shared")
+            write(ann, 1, "Country", "Germany")
+            judged(ann)
+            write(bob, 1, "Country", "France")
+            expect(
+                bob.get_by_text("ann is editing 1 row of these (✎). 1 of them you edit, too")
+            ).to_be_visible()
+            judged(bob)
+            ann.get_by_role("button", name="Submit 1 mended row").click()
+            expect(ann.get_by_text("has ended SUCCEEDED")).to_be_visible()
+            opened(bob, "shared", reason=NO_COUNTRY)
+            expect(
+                bob.get_by_text("1 row that you have edited is not open any more: ended by run_")
+            ).to_be_visible()
+            bob.get_by_role("button", name="Remove these edits").click()
+            expect(bob.get_by_text("not open any more")).to_have_count(0)
+            opened(eve, "shared")
+            expect(eve.get_by_text("To mend them takes a key with the role submit")).to_be_visible()
+            expect(eve.get_by_role("button", name="Submit")).to_have_count(0)
+            expect(eve.get_by_role("button", name="Undo")).to_have_count(0)
+            cell(eve, 1, "Country").dblclick()
+            expect(eve.locator(".sheet-field")).to_have_count(0)
+
+
+def signed_in_as(page: Any, site: Site, key: str) -> Any:
+    token = site.ask("POST", "/console/links", {}, **{"lume-api-key": key})["token"]
+    page.goto(f"{site.url}/#token={token}")
+    page.get_by_role("heading", name="Overview").wait_for()
+    return page
+
+
+ROWS = 20_000
+LONGEST = 100
+"""Milliseconds that an event of a person may take, from the key to the picture."""
+WATCH = """(longest) => { window.slow = []; window.seen = 0;
+  new PerformanceObserver((list) => list.getEntries().forEach((one) => {
+    window.seen += 1; if (one.duration > longest) window.slow.push(`${one.name} ${one.duration}`); }))
+  .observe({type: "event", durationThreshold: 16}); }"""
+
+
+def edits(page: Any, row: int) -> None:
+    """What a person does with many rows, from this one on; all is as before afterwards."""
+    page.get_by_role("grid").focus()
+    page.keyboard.press("Control+End")
+    expect(page.locator(f"[aria-rowindex='{ROWS + 1}']")).to_be_visible()
+    page.keyboard.press("Control+Home")
+    cell(page, row, "Country").click()
+    for _ in range(5):
+        page.keyboard.press("Enter")
+        page.keyboard.insert_text("Germany")
+        page.keyboard.press("Enter")
+    cell(page, row, "Country").click()
+    page.keyboard.press("Delete")
+    write(page, row, "Country", "Italy")
+    write(page, row + 6, "Country", "Germany")
+    page.get_by_role("button", name="Change all to").click()
+    page.keyboard.press("PageDown")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+y")
+    for _ in range(9):
+        page.keyboard.press("Control+z")
+
+
+@pytest.mark.timeout(180)
+def test_no_edit_of_20_000_rows_waits(page: Any, site: Site) -> None:
+    lines = (f"{n},a{n}@b.org,{'Germny' if n % 2 else 'Frnce'},note {n}\n" for n in range(ROWS))
+    rejecting(site, "crowd", f"id,Email,Country,Note\n10000000,good@b.org,Germany,x\n{''.join(lines)}")
+    page.set_default_timeout(60_000)
+    grid = opened(page, "crowd")
+    expect(grid).to_have_attribute("aria-rowcount", str(ROWS + 1), timeout=60_000)
+    expect(page.locator("[aria-busy=true]")).to_have_count(0, timeout=60_000)
+    assert page.locator("[role=gridcell]").count() < 500, "only what is seen is in the page"
+    page.evaluate(WATCH, LONGEST)
+    # The machine may be busy with something else: that is none of the page's doing.
+    for _ in range(3):
+        edits(page, 1)
+        seen, slow = page.evaluate("[window.seen, window.slow.splice(0)]")
+        assert seen > 20
+        if not slow:
+            break
+    assert slow == []
+    write(page, 1, "Country", "Germany")
+    page.get_by_role("button", name="Change all to").click()
+    judged(page)
+    assert site.ask("GET", "/v1/drafts/crowd?limit=1")["rows"] == ROWS / 2
+
+
+def test_a_repair_is_suggested_looked_at_and_applied(page: Any, site: Site) -> None:
+    rejecting(site, "suggested", TYPOS + "12, A@b.org,france ,spaces\n")
+    opened(page, "suggested")
+    cell(page, 1, "Country").click()
+    page.get_by_role("button", name="Suggest").click()
+    form = page.get_by_role("form", name="Suggest repairs")
+    expect(form.get_by_label("Reason")).to_have_value(NO_COUNTRY)
+    expect(form.get_by_label("Column")).to_have_value("Country")
+    form.get_by_role("button", name="Look for repairs").click()
+    expect(form.get_by_text("the nearest allowed value")).to_be_visible()
+    expect(form.locator(".suggestion")).to_contain_text("Germny → Germany, Frnce → France, france  → France")
+    form.get_by_role("button", name="Apply to 9 rows").click()
+    judged(page, "9 edited and saved: 9 would be accepted by suggested:v1")
+    page.get_by_role("button", name="Undo").click()
+    expect(cell(page, 1, "Country")).to_have_text("Germny")
+    form.get_by_label("Column").select_option("Note")
+    form.get_by_role("button", name="Look for repairs").click()
+    expect(form.get_by_text("For none of 9 values there is a repair that the flow accepts.")).to_be_visible()
+    form.get_by_role("button", name="Put it into the flow").click()
+    page.wait_for_url(re.compile(r"#/map/suggested\?file=upload%3A%2F%2Finbox-"))
+
+
+def test_rows_are_discarded_with_the_reason(page: Any, site: Site) -> None:
+    rejecting(site, "discarding")
+    grid = opened(page, "discarding")
+    write(page, 1, "Country", "Germany")
+    judged(page)
+    cell(page, 1, "Country").click()
+    cell(page, 3, "Country").click(modifiers=["Shift"])
+    page.get_by_role("button", name="Discard rows").click()
+    page.get_by_label("Why nothing is left to do about 3 rows").fill("a test of the supplier")
+    page.get_by_role("button", name="Discard 3 rows").click()
+    expect(page.get_by_text("3 rows were discarded.")).to_be_visible()
+    expect(grid).to_have_attribute("aria-rowcount", "7")
+    expect(page.get_by_label("Reason").locator("option").first).to_have_text("All reasons (6)")
+    assert open_rows(site, "discarding")[None] == 6
+    assert site.ask("GET", "/v1/drafts/discarding")["rows"] == 0
