@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 from rapidfuzz.distance import Indel
 
@@ -120,17 +120,24 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def looked_up(found: Sequence[LookupLine], other: str, name: str, seeds: dict[str, str] | None) -> str:
+def looked_up(
+    found: Sequence[LookupLine],
+    other: str,
+    name: str,
+    seeds: dict[str, str] | None,
+    known: Collection[str] = (),
+) -> str:
     """The expression over `value` that looks it up.
 
     Args:
         other: reads what has no counterpart.
         name: for the seed.
         seeds: gets its file; None if the lookup is to be written into the expression.
+        known: the names of seeds that the flow has, whose files stay as they are.
     """
     if seeds is None:
         return as_sql(found, "value", other)
-    seed = _seed_name(name, seeds)
+    seed = _seed_name(name, {*seeds, *(f"seeds/{one}.csv" for one in known)})
     seeds[f"seeds/{seed}.csv"] = seed_text(found)
     return f"coalesce(seed('{seed}', trim(value), 'target'), {other})"
 

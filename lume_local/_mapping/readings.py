@@ -145,7 +145,7 @@ class Readings:
         members = column.definition.get("enum")
         if not members or not all(isinstance(one, str) for one in members):
             return None
-        is_named = column.sql is None and folded(column.name) == folded(source.name)
+        is_named = not self._is_next and folded(column.name) == folded(source.name)
         return lookups.lookup(source.counts, members, is_wanted=is_wanted or is_named)
 
     def _corrected(

@@ -35,7 +35,7 @@ def following(
         if decisions.get(column.name, NOTHING).is_open:
             found["columns"][column.name] = _unread(found["columns"][column.name]) | {"sql": "NULL"}
         elif column.chosen is not None:
-            _read(found["columns"], column.name, column.chosen, target.name, seeds)
+            _read(found, column.name, column.chosen, target.name, seeds)
     if seeds:
         found["seeds"] = found.get("seeds", {}) | seed_tables(seeds)
     if source_differs(target, sample):
@@ -46,10 +46,9 @@ def following(
     return found
 
 
-def _read(
-    columns: dict[str, Json], name: str, chosen: Choice, flow: str, seeds: dict[str, str] | None
-) -> None:
+def _read(found: Json, name: str, chosen: Choice, flow: str, seeds: dict[str, str] | None) -> None:
     """Read the column by what was chosen as well, or instead if it is made of other columns."""
+    columns: dict[str, Json] = found["columns"]
     before = columns[name]
     own = before.get("sql")
     if chosen.sql is not None and chosen.sql != own and quoted(chosen.sources[0]) in chosen.sql:
@@ -64,7 +63,7 @@ def _read(
                 columns[name] = entry
     wanted = "value" if chosen.sql is None else over_value(chosen.sql, "value")
     if chosen.lookup is not None:
-        wanted = looked_up(chosen.lookup, wanted, f"{flow}_{name}_values", seeds)
+        wanted = looked_up(chosen.lookup, wanted, f"{flow}_{name}_values", seeds, found.get("seeds", {}))
     elif chosen.sql == own:
         return
     known = [name] if own is None else _only_name(own, name)

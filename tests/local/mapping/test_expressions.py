@@ -71,7 +71,14 @@ DATE = "parse_date_any({column})"
     [
         (DATE, {"": 5, "dmy": 0, "mdy": 0}, 2, True),  # what it rejects, others might read
         (DATE, {"": 0, "dmy": 0, "mdy": 0}, 0, False),
-        ("parse_date_any({column}, 'dmy')", {"": 5, "dmy": 0, "mdy": 0}, 2, False),  # it has been decided
+        (
+            "parse_date_any({column}, 'dmy')",
+            {"": 5, "dmy": 0, "mdy": 0},
+            2,
+            True,
+        ),  # decided, but not by this sample
+        ("parse_date_any({column}, 'dmy')", {"": 5, "dmy": 0, "mdy": 3}, 2, False),
+        ("parse_date_any(trim({column}), 'dmy')", {"": 5, "dmy": 4, "mdy": 0}, 2, True),
         ("parse_date_any({column}, 'dmy')", {"": 5, "dmy": 4, "mdy": 0}, 2, True),
         ("lower({column})", {"": 5}, 0, False),
     ],

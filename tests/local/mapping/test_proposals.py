@@ -309,14 +309,6 @@ SIGNED: dict[str, Any] = {
                 "comma",
             ),
         ),
-        (
-            ["13/04/2024", "04/14/2024"],
-            ["1", "2"],
-            (
-                "up to 1 value contradicts the month first, and up to 1 the day first: decide, or correct the file",
-                None,
-            ),
-        ),
     ],
 )
 def test_what_a_version_takes_ambiguous_values_for_is_decided_again(
