@@ -18,7 +18,7 @@ _SLICE = 0.02
 """Seconds between two groups of turns."""
 
 
-class Watcher:
+class FeedWatcher:
     """One long poll, as long as its `with` block lasts."""
 
     def __init__(self, crowd: "Watchers") -> None:
@@ -73,19 +73,19 @@ class Watchers:
 
     def __init__(self, clock: Callable[[], float] = lambda: asyncio.get_running_loop().time()) -> None:
         self._clock = clock
-        self._idle = OrderedDict[Watcher, None]()
+        self._idle = OrderedDict[FeedWatcher, None]()
         """Those that have read all there was when they came: those behind have read no less."""
-        self._due = OrderedDict[Watcher, None]()
+        self._due = OrderedDict[FeedWatcher, None]()
         self._left, self._at = float(BURST), 0.0
         self._timer: asyncio.Handle | None = None
         self.version = self.count = 0
         self.is_closed = False
 
     @contextmanager
-    def watcher(self) -> Iterator[Watcher]:
+    def watcher(self) -> Iterator[FeedWatcher]:
         self.count += 1
         try:
-            yield Watcher(self)
+            yield FeedWatcher(self)
         finally:
             self.count -= 1
 
@@ -98,12 +98,12 @@ class Watchers:
         """Whether one more response is allowed now, which then counts. Those that wait come first."""
         return not self._due and self._is_allowed()
 
-    def add(self, watcher: Watcher, *, is_due: bool) -> None:
+    def add(self, watcher: FeedWatcher, *, is_due: bool) -> None:
         (self._due if is_due else self._idle)[watcher] = None
         if is_due:
             self._serve_soon()
 
-    def remove(self, watcher: Watcher) -> None:
+    def remove(self, watcher: FeedWatcher) -> None:
         self._due.pop(watcher, None)
         self._idle.pop(watcher, None)
 
@@ -136,7 +136,7 @@ class Watchers:
                 return
             queue.popitem(last=False)[0].begin()
 
-    def _first(self) -> "OrderedDict[Watcher, None] | None":
+    def _first(self) -> "OrderedDict[FeedWatcher, None] | None":
         """The queue whose first watcher has the next turn; None if nobody is due."""
         if self._due:
             return self._due

@@ -21,7 +21,7 @@ def told(items: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
 
 
 async def test_who_did_what(home: Path) -> None:
-    keys, backup, new = home / "keys.toml", home.parent / "backup", home.parent / "new"
+    keys, backup, new = home / "keys.toml", home / "backup", home / "new"
     (home / "slow.csv").write_text("id\n" + "".join(f"{n}\n" for n in range(20_000)))
     (home / "bad.csv").write_text("id,Email,Age\n1,no address,2\n2,b@example.org,3\n")
     keys.write_text(entry("ann") + entry("bob", "submit"))
