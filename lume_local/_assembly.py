@@ -3,14 +3,11 @@
 import errno
 import logging
 import math
-import stat
 from collections.abc import AsyncIterator, Collection
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import anyio
 from anyio.abc import TaskGroup
 
 from lume_async._base.tasks import task_group
@@ -33,6 +30,7 @@ from lume_local._http.proposals import ProposalsApi
 from lume_local._http.rejected import RejectedApi
 from lume_local._http.results import ResultsApi
 from lume_local._http.rows import RowsApi
+from lume_local._http.standby import Standby
 from lume_local._http.telemetry import ServerMetrics, Telemetry
 from lume_local._http.tls import RenewedContext
 from lume_local._http.uploading.upload_operations import UploadsApi
@@ -60,10 +58,6 @@ from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
-from lume_local._runs.sources.work import claim, warn_if_remote
-from lume_local._runs.sqlite.backup import back_up_hourly, backup_age
-from lume_local._runs.sqlite.sqlite_store import SqliteStore
-from lume_local._runs.sqlite.state_file import STATE_FILE, StoreError
 from lume_local._runs.store import Store
 from lume_local._runs.suggestions import Suggestions
 from lume_local._runs.times import ago_text
@@ -74,19 +68,13 @@ from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._settings import ServerSettings
 from lume_local._shards.engines.executors import is_cluster, kind_of
-from lume_local._shared.lock import Locked, held, holder, holder_died
 from lume_local._shared.protocol import Json
+from lume_local._state import State, opened_state
 
 _log = logging.getLogger("lume_local")
 
-LOCK_FILE = "lock"
 MAX_ACTIVE = 2
 """The default number of runs at a time without a cluster."""
-
-ORPHANED = 5.0
-"""Seconds to wait for a lock whose holder has died."""
-LOOK = 0.1
-"""Seconds to wait for any other: a check whether a server is running holds the lock briefly."""
 
 
 @asynccontextmanager
@@ -94,16 +82,16 @@ async def assembled(settings: ServerSettings) -> AsyncIterator[tuple[str, Runner
     """A running server as long as the block lasts: its URL, runs and console. Raises `ConfigurationError`."""
     rules = None if settings.messages is None else RulesFile(settings.messages)
     secrets = Withheld(settings.secrets, rules)
-    async with _opened_store(settings.places) as store:
-        places = settings.places
-        health = Health(places.data, partial(backup_age, places.state / STATE_FILE), places.state)
-        async with (
-            _engine(settings, health, secrets) as (engine, max_active),
-            _running(
-                settings, store, health, engine, settings.max_active or max_active, secrets, rules
-            ) as server,
-        ):
-            yield server
+    hub = Hub()
+    listener = Listener(Standby(), hub)
+    async with AsyncExitStack() as stack:
+        if settings.state_url is not None:  # it may have to wait for the state
+            await stack.enter_async_context(_listening(listener, settings))
+        state = await stack.enter_async_context(opened_state(settings))
+        engine, max_active = await stack.enter_async_context(_engine(settings, state.health, secrets))
+        max_active = settings.max_active or max_active
+        server = _running(settings, state, listener, hub, engine, max_active, secrets, rules)
+        yield await stack.enter_async_context(server)
 
 
 @asynccontextmanager
@@ -130,16 +118,16 @@ async def _engine(
 @asynccontextmanager
 async def _running(
     settings: ServerSettings,
-    store: Store,
-    health: Health,
+    state: State,
+    listener: Listener,
+    hub: Hub,
     engine: Json | None,
     max_active: int,
     secrets: Collection[str],
     rules: RulesFile | None,
 ) -> AsyncIterator[tuple[str, Runner, Console]]:
-    places = settings.places
+    places, store, health = settings.places, state.store, state.health
     uploads = _opened_uploads(places, settings)
-    hub = Hub()
     pool = WorkerPool(max_active, health, secrets=secrets)
     messaging = Messaging.of(rules, store.messages, health, secrets, lambda: sender.wake())
     sender = WebhookSender(store.deliveries, settings.webhooks, health, settings.lineage, messaging.carry)
@@ -198,28 +186,29 @@ async def _running(
         tokens,
         settings.keep,
     )
-    listener = Listener(front, hub)
     if metrics is not None:
         _add_gauges(metrics, store, runner, pool, health)
         metrics.arriving(arrivals.counts)
     async with task_group() as upkeep, pool.running(), reader.running(), messaging.carrying():
         await _load_flows(settings, flows, pool)
         await replays.clear()
+        upkeep.start_soon(store.follow, hub.notify)
         upkeep.start_soon(acts.note)
         upkeep.start_soon(late.carry_out)
         upkeep.start_soon(Leftovers(settler, paths, health).undo_all)
-        _start_upkeep(upkeep, settings, store, uploads, reader.pool, health)
+        _start_upkeep(upkeep, settings, state, uploads, reader.pool)
         async with (
             sender.running(),
             runner.running(),
             arrivals.running(),
-            _listening(listener, settings, acts) as base_url,
+            _answering(listener, settings, front, acts) as base_url,
             messaging.telling(settings.public_url or for_browsers(base_url)),
         ):
             try:
                 yield base_url, runner, console
             finally:
-                await runner.drain()  # while the server still answers
+                if not state.is_lost():
+                    await runner.drain()  # while the server still answers
         upkeep.cancel_scope.cancel()
 
 
@@ -235,17 +224,12 @@ def _console_hosts(settings: ServerSettings) -> tuple[str, ...]:
 
 
 def _start_upkeep(
-    upkeep: TaskGroup,
-    settings: ServerSettings,
-    store: Store,
-    uploads: Uploads,
-    pool: WorkerPool,
-    health: Health,
+    upkeep: TaskGroup, settings: ServerSettings, state: State, uploads: Uploads, pool: WorkerPool
 ) -> None:
     """What is done hourly or daily as long as the server runs."""
-    places = settings.places
+    places, store, health = settings.places, state.store, state.health
     files = OldFiles(store, places)
-    upkeep.start_soon(back_up_hourly, places.state / STATE_FILE, health)
+    upkeep.start_soon(state.back_up)
     upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
     upkeep.start_soon(forget_drafts, store, KEPT, health)
     upkeep.start_soon(sweep_daily, LostRejects(store, places).check, "looking for rejects", health)
@@ -301,54 +285,6 @@ async def _load_flows(settings: ServerSettings, flows: FlowRegistry, pool: Worke
         raise ConfigurationError(f"no worker process can be started: {error}") from None
 
 
-async def _enter_lock(stack: ExitStack, lock: Path) -> None:
-    """Hold a lock until the stack ends. Raises `Locked` if another process keeps it."""
-    began = anyio.current_time()
-    while True:
-        try:
-            stack.enter_context(held(lock))
-            return
-        except Locked:
-            if anyio.current_time() - began > (ORPHANED if holder_died(lock) else LOOK):
-                raise
-        await anyio.sleep(0.01)  # there is no notification
-
-
-@asynccontextmanager
-async def _opened_store(places: Roots) -> AsyncIterator[Store]:
-    with ExitStack() as stack:
-        try:
-            places.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _warn_if_readable(places)
-            await _enter_lock(stack, places.state / LOCK_FILE)
-            store = SqliteStore(places.state / STATE_FILE, places.data / "out")
-            stack.callback(store.close)
-            claim(places, store.store_id)
-        except Locked:
-            process = holder(places.state / LOCK_FILE)
-            which = f" ({process})" if process is not None else ""
-            raise ConfigurationError(
-                f"another server uses the data folder {places.data}{which}: end it, or pass data=<another folder>"
-            ) from None
-        except StoreError as error:
-            raise ConfigurationError(str(error)) from None
-        except OSError as error:
-            raise ConfigurationError(f"the data folder {places.data} can't be used: {error}") from None
-        yield store
-
-
-def _warn_if_readable(places: Roots) -> None:
-    """The state has the server's key and all runs; others may be meant to read the outputs beside it."""
-    warn_if_remote(places.state)
-    for folder, others in ((places.state, 0o077), (places.data, 0o007)):
-        mode = stat.S_IMODE(folder.stat().st_mode)
-        if mode & others:
-            _log.warning(
-                "%s can be read by other users of this machine (mode %o): chmod 700 %s", folder, mode, folder
-            )
-
-
 def _opened_uploads(places: Roots, settings: ServerSettings) -> Uploads:
     uploads = Uploads(places.uploads, settings.max_upload_bytes, settings.uploads_quota)
     try:
@@ -359,11 +295,28 @@ def _opened_uploads(places: Roots, settings: ServerSettings) -> Uploads:
 
 
 @asynccontextmanager
-async def _listening(listener: Listener, settings: ServerSettings, acts: Acts) -> AsyncIterator[str]:
+async def _answering(
+    listener: Listener, settings: ServerSettings, front: Front, acts: Acts
+) -> AsyncIterator[str]:
+    """Answer requests as long as the block lasts; then they are refused."""
+    listener.front = front
+    listener.on_reload = lambda path: acts.add(Act("server", RELOAD, str(path)))
+    if (base_url := listener.base_url) is None:
+        async with _listening(listener, settings) as base_url:
+            yield base_url
+        return
+    try:
+        yield base_url
+    finally:
+        await listener.close()
+
+
+@asynccontextmanager
+async def _listening(listener: Listener, settings: ServerSettings) -> AsyncIterator[str]:
     host, port, tls = settings.host, settings.port, None
     if settings.tls_cert is not None and settings.tls_key is not None:
         tls = RenewedContext(
-            settings.tls_cert, settings.tls_key, lambda path: acts.add(Act("server", RELOAD, str(path)))
+            settings.tls_cert, settings.tls_key, lambda path: listener.on_reload(path)
         ).context
     try:
         base_url = await listener.open(host, port, tls)

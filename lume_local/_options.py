@@ -48,6 +48,10 @@ class ServerOptions(TypedDict, total=False):
     """A file of arrivals: folders, buckets and SFTP servers that are watched, and the flow that their files are
     submitted to, each once. It is read again when it changes. See the guide "From a folder to a table, by itself"."""
 
+    state_env: str | None
+    """The environment variable that holds the URL of a PostgreSQL for the state, such as
+    `postgresql://lume:…@db/lume`; by default the state is a file in `data`. Of several servers with one state one
+    works, and the others wait for it: they have the same `data`, on a shared file system."""
     max_active: int | None
     """The number of runs that are executed at a time, at most 10,000; the others wait. By default 2, or as many as
     the cluster of `engine` has slots."""

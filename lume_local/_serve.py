@@ -120,7 +120,8 @@ async def serve(
     Args:
         flows: the folder with flow versions (`*.toml`); None for none. Read at the start, and again when a version
             is requested that isn't known.
-        data: the folder for state and output; created if it doesn't exist. One server per folder.
+        data: the folder for state and output; created if it doesn't exist. One server per folder,
+            unless they share a state elsewhere (`state_env`).
         roots: the folders that source files may lie in; by default the current one and `data`. Relative source
             paths belong to the first. URLs such as `s3://bucket/folder` allow objects below them, and those such as
             `sftp://user@host/folder?key_file=…` files of that server (see the guide "Read files of SFTP servers").

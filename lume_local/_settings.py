@@ -15,6 +15,7 @@ from attrs.validators import optional
 
 from lume_async._base import arguments
 from lume_async._base.duration import seconds
+from lume_async._base.extras import require
 from lume_async.errors import ConfigurationError
 from lume_local._flow.sftp_urls import NotAnSftpUrl, is_sftp_url
 from lume_local._flow.sharding import LEAST_SHARD, SHARD_BYTES
@@ -127,6 +128,16 @@ def _checked_key(api_key: str | None) -> str:
     return arguments.line(api_key, "api_key", error=ConfigurationError)
 
 
+def _check_state(variable: str) -> None:
+    if not os.environ.get(variable):
+        raise ConfigurationError(f"state_env: the variable {variable[:100]} is not set")
+    try:
+        for module in ("psycopg", "psycopg_pool"):
+            require(module, "postgres", "state_env")
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(str(error)) from None
+
+
 def _checked_url(url: str | None) -> str | None:
     """Without a slash at its end."""
     if url is None:
@@ -177,6 +188,7 @@ class ServerSettings:
     keep_audit: float | None = _duration("keep_audit", timedelta(days=400))
     keep_uploads: float | None = _duration("keep_uploads", None)
     keep_output: float | None = _duration("keep_output", None)
+    state_env: str | None = field(default=None, validator=optional(_refused(arguments.line)))
 
     def __attrs_post_init__(self) -> None:
         if self.keep_runs is not None and self.keep_runs < LEAST:
@@ -192,6 +204,13 @@ class ServerSettings:
                 f"api_key has {len(self.api_key)} characters, and needs at least {_LEAST_KEY} on {self.host}: leave "
                 "it out for a generated one, or use a long random one, such as `openssl rand -hex 24` prints"
             )
+        if self.state_env is not None:
+            _check_state(self.state_env)
+
+    @property
+    def state_url(self) -> str | None:
+        """Where the state is, if not in the data folder. A secret."""
+        return None if self.state_env is None else os.environ.get(self.state_env)
 
     @property
     def shards(self) -> dict[str, Any] | None:
@@ -203,7 +222,7 @@ class ServerSettings:
         """What no other process needs to know."""
         lineage = None if self.lineage is None else self.lineage.key
         engine = self.engine if self.engine and "://" in self.engine else None  # it may hold a token
-        given = (self.api_key, lineage, engine, *map(os.fsdecode, self.webhooks.secrets))
+        given = (self.api_key, lineage, engine, self.state_url, *map(os.fsdecode, self.webhooks.secrets))
         return frozenset(secret for secret in given if secret is not None)
 
     @classmethod

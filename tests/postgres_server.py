@@ -23,6 +23,7 @@ QUOTED = "s3cret%20p%C3%A4ssword"
 class Server:
     folder: Path
     port: int
+    is_durable: bool = False
 
     @property
     def url(self) -> str:
@@ -39,14 +40,49 @@ class Server:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 
+    def execute_outside(self, statement: str) -> None:
+        """Execute a statement that can't be in a transaction."""
+        with package("psycopg").connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)
+
+    def crash(self) -> None:
+        """End all of its processes at once, and start it again."""
+        self._pg_ctl("stop", "-m", "immediate")
+        self.start()
+
+    def start(self) -> None:
+        self._pg_ctl("start", "-l", f"{self.folder}/later.log", "-o", f"-p {self.port} {_options(self)}")
+
+    def end(self) -> None:
+        """End what has been started after a crash."""
+        if (self.folder / "data/postmaster.pid").exists():
+            self._pg_ctl("stop", "-m", "immediate")
+
+    def _pg_ctl(self, *arguments: str) -> None:
+        command = [component("pg_ctl"), "-D", f"{self.folder}/data", "-w", *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.folder, **_as_user())
+
+
+def _options(server: Server) -> str:
+    settings = [
+        f"fsync={'on' if server.is_durable else 'off'}",
+        "listen_addresses=127.0.0.1",
+        f"unix_socket_directories={server.folder}",
+    ]
+    return " ".join(f"-c {setting}" for setting in settings)
+
+
+def _as_user() -> dict[str, Any]:
+    """PostgreSQL refuses to be root."""
+    return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
+
 
 @contextmanager
-def running() -> Iterator[Server]:
+def running(*, durable: bool = False) -> Iterator[Server]:
+    """A server; a `durable` one waits for the disk at each commit."""
     initdb, postgres = component("initdb"), component("postgres")
     package("psycopg")
-    as_user: dict[str, Any] = {}
-    if os.getuid() == 0:  # which PostgreSQL refuses to be
-        as_user = {"user": "postgres", "group": "postgres", "extra_groups": []}
+    as_user = _as_user()
     folder = Path(tempfile.mkdtemp(prefix="lume-postgres-"))
     try:
         (folder / "password").write_text(PASSWORD, encoding="utf-8")
@@ -62,7 +98,7 @@ def running() -> Iterator[Server]:
             **as_user,
         )
         assert made.returncode == 0, made.stderr
-        server = Server(folder, free_port())
+        server = Server(folder, free_port(), durable)
         with started(server, postgres, as_user):
             yield server
     finally:
@@ -71,11 +107,9 @@ def running() -> Iterator[Server]:
 
 @contextmanager
 def started(server: Server, postgres: str, as_user: dict[str, Any]) -> Iterator[None]:
-    settings = ["fsync=off", "listen_addresses=127.0.0.1", f"unix_socket_directories={server.folder}"]
-    options = [word for setting in settings for word in ("-c", setting)]
     with (server.folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [postgres, "-D", str(server.folder / "data"), "-p", str(server.port), *options],
+            [postgres, "-D", str(server.folder / "data"), "-p", str(server.port), *_options(server).split()],
             stdout=log,
             stderr=log,
             cwd=server.folder,
@@ -87,6 +121,7 @@ def started(server: Server, postgres: str, as_user: dict[str, Any]) -> Iterator[
     finally:
         process.send_signal(signal.SIGQUIT)  # at once
         process.wait()
+        server.end()
 
 
 def free_port() -> int:

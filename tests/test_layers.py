@@ -59,6 +59,7 @@ WINGS = {
         _shards
         _messages
         _settings _http
+        _state
         _backup _check _assembly _ddl _message_trial _sample _suggest
         _propose
         _serve _trial
@@ -262,7 +263,7 @@ def test_only_one_folder_of_the_server_knows_sqlite(path) -> None:
     if name.startswith(("_runs/sqlite/", "_worker/", "_shards/")):
         return
     assert "sqlite3" not in {each.top for each in read(path)}
-    if name not in ("_assembly", "_backup"):
+    if name not in ("_state", "_backup"):
         assert not {each for each in modules_of(path, "lume_local") if each.startswith("_runs/sqlite")}
 
 

@@ -5,12 +5,15 @@ import logging
 import resource
 import ssl
 import uuid
+from collections.abc import Callable
+from pathlib import Path
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from lume_local._http.front import Front, problem_answer, response_of
 from lume_local._http.messages import Problem, odd_problem
+from lume_local._http.standby import Standby
 from lume_local._runs.waiters import Hub
 
 _log = logging.getLogger("lume_local")
@@ -94,15 +97,24 @@ class _Acceptor(web.Server):
 
 
 class Listener:
-    def __init__(self, front: Front, hub: Hub) -> None:
-        self._front = front
-        self._hub = hub
+    """Listens for requests.
+
+    Attributes:
+        front: answers them; may be replaced at any time.
+        on_reload: is called with the file of a certificate that was read again.
+        base_url: where it listens; None before that.
+    """
+
+    def __init__(self, front: Front | Standby, hub: Hub) -> None:
+        self.front, self._hub = front, hub
+        self.base_url: str | None = None
+        self.on_reload: Callable[[Path], None] = lambda path: None
         self._runner: web.ServerRunner | None = None
 
     async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> str:
         """Start listening; returns the base URL. Raises OSError if the address can't be used."""
         acceptor = _Acceptor(
-            self._front.handle,
+            self._handle,
             handler_cancellation=True,
             access_log=None,
             auto_decompress=False,  # a small body may decompress to a large one; compressed bodies are refused
@@ -114,7 +126,11 @@ class Listener:
         await site.start()
         address = self._runner.addresses[0]
         shown = f"[{host}]" if ":" in host else host
-        return f"{'http' if tls is None else 'https'}://{shown}:{address[1]}"
+        self.base_url = f"{'http' if tls is None else 'https'}://{shown}:{address[1]}"
+        return self.base_url
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await self.front.handle(request)
 
     async def close(self) -> None:
         """Stop listening, answer the long polls, close the connections."""

@@ -7,7 +7,7 @@ that every run ends and its lane continues.
 import enum
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from math import inf
 from typing import TypeVar
 
@@ -17,13 +17,14 @@ from anyio.to_thread import run_sync
 from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
 from lume_local._runs.audit import CANCEL, Act
-from lume_local._runs.recorder import RunRecorder
-from lume_local._runs.records import StoredRun
+from lume_local._runs.recorder import RETRY, RunRecorder
+from lume_local._runs.records import StoredRun, StoreFailed
 from lume_local._runs.recovery.late import Late
 from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.workers.worker import Worker
 from lume_local._shared.commit import committed
+from lume_local._shared.permits import AsksToCommit
 from lume_local._shared.protocol import (
     Cancelled,
     Done,
@@ -141,9 +142,20 @@ class Execution:
                         self._recorder.progress[run_id] = progress
                     case Progressed(value):
                         self._recorder.progress[run_id] = value
+                    case AsksToCommit():
+                        await worker.permit(await self._may_commit())
                     case Done() | Failed() | Cancelled():
                         return event
         return None
+
+    async def _may_commit(self) -> bool:
+        """Whether the run may be published; waits for the state, and meanwhile the worker does."""
+        while not self.is_stopped:
+            self._heard = anyio.current_time()
+            with suppress(StoreFailed):
+                return await self._recorder.may_publish(self.run.run_id)
+            await anyio.sleep(RETRY)
+        return False
 
     async def _guard(self, worker: Worker) -> None:
         """Wait for a reason to stop the run; then ask its worker, and then kill it."""
@@ -170,6 +182,7 @@ class Execution:
 
     async def _conclude(self, worker: Worker, outcome: Outcome | None) -> None:
         run, recorder = self.run, self._recorder
+        await recorder.still_ours()
         match outcome:
             case None:
                 death = await worker.death()

@@ -28,7 +28,7 @@ _log = logging.getLogger("lume_local")
 
 RETRY = 1.0
 """Seconds between two attempts to write."""
-_STATE = "the state file"
+_STATE = "the state"
 
 
 class RunRecorder:
@@ -78,6 +78,23 @@ class RunRecorder:
         self._hub.notify(run_id)
         if run is not None and len(run.stages) == 1:
             self._on_message()
+
+    async def may_publish(self, run_id: str) -> bool:
+        """See `publishing.Publishing.allow`. Raises `StoreFailed`, which it reports."""
+        try:
+            return await self._store.publishing.allow(run_id)
+        except StoreFailed as error:
+            self._health.trouble(_STATE, why(error))
+            raise
+
+    async def still_ours(self) -> None:
+        """Wait until it is certain that no other server has the state; if one has, this one is about to end."""
+        while True:
+            try:
+                return await self._store.publishing.check()
+            except StoreFailed as error:
+                self._health.trouble(_STATE, why(error))
+                await anyio.sleep(RETRY)
 
     async def defer(self, run_id: str) -> None:
         """A run that was stopped without output is as if it had not begun: the next server executes it."""

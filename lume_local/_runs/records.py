@@ -40,6 +40,10 @@ class CursorForgotten(Exception):
     """Changes after this cursor have been deleted."""
 
 
+class StoreError(Exception):
+    """The state can't be used. The message says what to do."""
+
+
 class StoreFailed(Exception):
     """An operation failed and had no effect. The message says why."""
 

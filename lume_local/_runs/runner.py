@@ -173,7 +173,7 @@ class Runner:
         """Recover the runs whose folder no process holds; return the others."""
         held = []
         for run in await self._store.unfinished():
-            if is_held(self._paths.folder(run.run_id) / "lock"):
+            if is_held(self._paths.folder(run.run_id) / "lock") and not await self._can_not_commit(run):
                 held.append(run)
                 self._held.add(run)
             else:
@@ -181,6 +181,13 @@ class Runner:
         unended = {*self._late.run_ids, *self._left, *self._held.run_ids}
         await run_sync(partial(self._paths.clear, unended, has_workers=bool(held)))
         return held
+
+    async def _can_not_commit(self, run: StoredRun) -> bool:
+        """Whether the run of a server that has lost the state is over, although a process has its folder."""
+        publishing = self._store.publishing
+        # One that has not begun is executed in this folder, so it has to be free.
+        has_begun = run.status != RunStatus.CREATED
+        return publishing.is_shared and has_begun and not await publishing.is_allowed(run.run_id)
 
     async def _recover_later(self, run: StoredRun) -> None:
         try:

@@ -1,19 +1,20 @@
-"""What the server requires of a store for its state; `sqlite` is the only one.
+"""What the server requires of a store for its state; there are two, `sqlite` and `postgres`.
 
 Callers rely on these guarantees:
 
 - **Atomic.** An operation takes effect as a whole or not at all, and sees one state: no other operation comes between
   its reads and its writes. Between two operations, anything may happen. To write depending on what was read, pass the
   state that was read (`update`), or pause submissions (`submissions_paused`).
-- **Failures.** After `StoreFailed` nothing has changed; after `StoreUnavailable` a retry may work. A cancelled
-  operation took effect or did not, never in part.
-- **Order.** Every operation sees the effects of those that ended before it began. A change never enters the feed
-  before one that was already returned.
+- **Failures.** After `StoreFailed` nothing has changed. After `StoreUnavailable` a retry may work; a store on another
+  machine may have lost its answer, so what was to be written may be there. A cancelled operation took effect or did
+  not, never in part.
+- **Order.** Every operation sees the effects of those that ended before it began; only the feed may have their
+  changes later (`follow`). A change never enters the feed before one that was already returned.
 - **Durable.** When `settled` returns, the runs created, the runs ended and the flow versions stored before its call
   survive a power cut. Await it before showing them to clients or acting on them. Stages of runs may be lost.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from lume_local._runs.arrived import ArrivedFiles
 from lume_local._runs.audit import Act, Audit
 from lume_local._runs.drafts import Drafts
 from lume_local._runs.ledger import Claim, Ledger
+from lume_local._runs.publishing import Publishing
 from lume_local._runs.purge import Purge
 from lume_local._runs.records import (
     KINDS,
@@ -245,6 +247,11 @@ class Store(Protocol):
         ...
 
     @property
+    def publishing(self) -> Publishing:
+        """The right to publish."""
+        ...
+
+    @property
     def statistics(self) -> Statistics:
         """Counts."""
         ...
@@ -383,6 +390,13 @@ class Store(Protocol):
 
     async def newest(self) -> Cursor:
         """The end of the feed."""
+        ...
+
+    async def follow(self, visible: Callable[[], None]) -> None:
+        """Call `visible` when changes appear in the feed after the operations that made them, until cancelled.
+
+        It returns if there can be none.
+        """
         ...
 
     # -- flow versions; the registry decides which may be replaced

@@ -15,6 +15,7 @@ from cattrs.strategies import configure_tagged_union
 
 from lume_async._base.elided import bounded, elided
 from lume_local._shared.identity import SourceContent
+from lume_local._shared.permits import AsksToCommit, Permit
 from lume_local._shared.repairs import Repair, Repaired
 
 Json = dict[str, Any]
@@ -40,16 +41,16 @@ class Check:
 class Execute:
     """Do a run. `folder` is the run's own; source and targets are places, each of a `kind` (see `_worker`).
 
-    `seeds` has the file of each seed of the flow: `{"countries": {"path": …, "looked_up": …}}`, and the `sha256` that
-    it must have if the run brings it; `header` the columns
-    that the flow's sources had the last time, if a change of them is to be reported; `engine` is set if the run is
-    spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, `shards` if their number is given, and the
-    `kind` of a cluster; `content` is the digest of the source that the run was submitted for, if nothing else may be
-    read; `mends` is how many rejects the run has whose corrected rejects this one reads, None if it reads none, and
-    `mended` reads those rejects, if they can still be read (as the fields of a `Read`), of which `taken` is the set
-    of those that were accepted already, as text; `is_replay` is set if the source has rejects of other runs as they
-    were; `rejects_table` is the place of a table that gets the rejects, too; `earlier` is where the values are that
-    no row may repeat (see `targets.earlier_values`).
+    `seeds` has the file of each seed of the flow: `{"countries": {"path": …, "looked_up": …}}`, and the `sha256`
+    that it must have if the run brings it; `header` the columns that the flow's sources had the last time, if a
+    change of them is to be reported; `engine` is set if the run is spread over shards: `{"url": "pool://4",
+    "shard_bytes": 268435456}`, `shards` if their number is given, and the `kind` of a cluster; `content` is the
+    digest of the source that the run was submitted for, if nothing else may be read; `mends` is how many rejects
+    the run has whose corrected rejects this one reads, None if it reads none, and `mended` reads those rejects,
+    if they can still be read (as the fields of a `Read`), of which `taken` is the set of those that were accepted
+    already, as text; `is_replay` is set if the source has rejects of other runs as they were; `rejects_table` is
+    the place of a table that gets the rejects, too; `earlier` is where the values are that no row may repeat (see
+    `targets.earlier_values`); `asks`: the server must permit the commit (`AsksToCommit`).
     """
 
     run_id: str
@@ -71,6 +72,7 @@ class Execute:
     taken: str | None = None
     rejects_table: Json | None = None
     is_replay: bool = False
+    asks: bool = False
 
 
 @frozen
@@ -329,11 +331,24 @@ class Cancelled:
 
 
 Job = (
-    ArchiveRuns | Check | Execute | Finish | Gather | Look | Notify | Propose | Read | Repair | Lend | Cancel
+    ArchiveRuns
+    | Check
+    | Execute
+    | Finish
+    | Gather
+    | Look
+    | Notify
+    | Propose
+    | Read
+    | Repair
+    | Lend
+    | Cancel
+    | Permit
 )
 Outcome = Done | Failed | Cancelled
 _Answer = Checked | Refused | Looked | Notified | Proposed | Repaired | Gathered | Unreadable
-Event = Ready | _Answer | RowsPage | ArrowFile | StageBegun | Progressed | Outcome
+_OfRun = StageBegun | Progressed | AsksToCommit | Outcome
+Event = Ready | _Answer | RowsPage | ArrowFile | _OfRun
 
 
 def read_job(plain: Json) -> Read:

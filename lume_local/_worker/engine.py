@@ -271,6 +271,7 @@ def publish(
                     _prepare_table(context, record, built)
             else:
                 record["steps"] += targets.vacate(part, context.job.rejects, context.job.run_id)
+        context.permit()
         commit(context.folder, record)
     except BaseException as error:
         targets.abandon(context.folder)

@@ -8,6 +8,7 @@ A run that was cancelled, or that DuckDB gave up on, or that left anything behin
 
 import importlib
 import os
+import queue
 import resource
 import sys
 import threading
@@ -25,6 +26,7 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._shared.commit import explain
 from lume_local._shared.lock import held
+from lume_local._shared.permits import AsksToCommit, Permit
 from lume_local._shared.protocol import (
     ArchiveRuns,
     Cancel,
@@ -107,6 +109,7 @@ class Leash:
         self._jobs: list[tuple[_Job, dict[str, str]]] = []
         self._arrived = threading.Condition()
         self.cancelled = threading.Event()
+        self._permits: queue.SimpleQueue[Permit | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, name="leash", daemon=True).start()
 
     def next_job(self) -> tuple[_Job, dict[str, str]]:
@@ -115,6 +118,14 @@ class Leash:
             self._arrived.wait_for(lambda: self._jobs)
             return self._jobs.pop(0)
 
+    def permit(self) -> None:
+        """Wait until the server permits the commit. Raises `RunFailed`, or as an interrupt does after a `Cancel`."""
+        permit = self._permits.get()
+        if permit is None:
+            raise duckdb.InterruptException("cancelled")
+        if not permit.is_granted:
+            raise RunFailed("another server has the state now, or the run has ended")
+
     def _read(self) -> None:
         variables: dict[str, str] = {}
         try:
@@ -122,6 +133,10 @@ class Leash:
                 job = decode_job(line)
                 if isinstance(job, Cancel):
                     self.cancelled.set()
+                    self._permits.put(None)
+                    continue
+                if isinstance(job, Permit):
+                    self._permits.put(job)
                     continue
                 if isinstance(job, Lend):
                     variables = job.variables
@@ -341,6 +356,12 @@ def _run(
 ) -> tuple[Outcome, bool]:
     """Do a run and close its database: how it ended, and whether another run may follow."""
     folder, place = Path(job.folder), place_of(job)
+
+    def permit() -> None:
+        if job.asks:
+            outbox.send(AsksToCommit())
+            leash.permit()
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # A new server must not judge this run's folder as long as this process may still write to it.
@@ -350,7 +371,8 @@ def _run(
             Pulse(connection, outbox, leash) as pulse,
         ):
             try:
-                record = _execute(Context(connection, job, pulse.enter, pulse.pause), place, over_shards)
+                context = Context(connection, job, pulse.enter, pulse.pause, permit)
+                record = _execute(context, place, over_shards)
             except RunFailed as error:
                 cause = error.__context__
                 may_pass = isinstance(cause, TargetError) and cause.may_pass

@@ -102,6 +102,7 @@ class Context:
         connection: from `connect()`.
         enter: called with the name of each stage that begins, and the number of rows of the stage before.
         pause: called often while Python reads the source; raises if the run is to stop.
+        permit: called before the commit, which it may refuse.
         targets: in the order in which they are published.
         rejects_table: gets the rejects besides their file.
         earlier: the values of earlier runs that no row may repeat, if they are not in the target's table.
@@ -111,6 +112,7 @@ class Context:
     job: Execute
     enter: Callable[[str, int | None], None]
     pause: Pause = no_pause
+    permit: Callable[[], None] = lambda: None
     source: Source = field(init=False, default=Factory(_source, takes_self=True))
     targets: dict[str, Target] = field(init=False, default=Factory(_targets, takes_self=True))
     rejects_table: DatabaseTarget | None = field(init=False, default=Factory(_rejects_table, takes_self=True))

@@ -1,21 +1,26 @@
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import moto_server
 import postgres_server
 import pytest
 import sftp_server
 import store_servers
-from local import table_run
+from local import stores, table_run
 from local.flows import PEOPLE_CSV, write_flows
 from local.processes import leave_out_present_workers
 from local.states import Interleaved
 from local.wire import Wire
 
 import lume_local
-from lume_local import _assembly
+from lume_local import _state
+from lume_local._runs.postgres import postgres_state
+from lume_local._runs.postgres.postgres_store import PostgresStore
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._settings import ServerSettings
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +40,8 @@ def only_own_workers_count() -> None:
 @pytest.fixture(autouse=True)
 def operations_of_the_store_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that nothing relies on their being done at once, as they are in the servers of other folders' tests."""
-    monkeypatch.setattr(_assembly, "SqliteStore", lambda *places: Interleaved(SqliteStore(*places)))
+    monkeypatch.setattr(_state, "SqliteStore", lambda *places: Interleaved(SqliteStore(*places)))
+    monkeypatch.setattr(postgres_state, "PostgresStore", lambda *given: Interleaved(PostgresStore(*given)))
 
 
 @pytest.fixture
@@ -47,6 +53,40 @@ def home(tmp_path: Path, state: Path) -> Path:
         (tmp_path / name).mkdir(mode=0o700)
     shutil.copy(state, tmp_path / ".lume/state/runs.sqlite")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def state_in_postgresql(
+    postgres: postgres_server.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The same as `state`, in a database."""
+    folder = tmp_path_factory.mktemp("template")
+    with stores.database(postgres) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(stores.STATE_ENV, url)
+        with lume_local.serve_in_thread(
+            write_flows(folder / "flows"), folder / ".lume", state_env=stores.STATE_ENV
+        ):
+            pass
+        yield url
+
+
+@pytest.fixture(params=stores.KINDS)
+def each_state(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Servers of the test have their state in a file, and then in PostgreSQL."""
+    if request.param == "sqlite":
+        yield request.param
+        return
+    (home / ".lume/state/runs.sqlite").unlink()
+    postgres = request.getfixturevalue("postgres")
+    settings = ServerSettings.of
+
+    def elsewhere(flows: Any, data: Any, roots: Any, options: Any) -> ServerSettings:
+        return settings(flows, data, roots, {"state_env": stores.STATE_ENV} | options)
+
+    with stores.database(postgres, request.getfixturevalue("state_in_postgresql")) as url:
+        monkeypatch.setenv(stores.STATE_ENV, url)
+        monkeypatch.setattr(ServerSettings, "of", elsewhere)
+        yield request.param
 
 
 @pytest.fixture
@@ -69,6 +109,21 @@ async def wire(server: lume_local.Server) -> AsyncIterator[Wire]:
 def postgres() -> Iterator[postgres_server.Server]:
     with postgres_server.running() as server:
         yield server
+
+
+@pytest.fixture(params=stores.KINDS, scope="session")
+def states(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> stores.Stores:
+    """Opens empty stores of each kind."""
+    if request.param == "sqlite":
+        return stores.SqliteStores(tmp_path_factory.mktemp("states"))
+    return stores.PostgresStores(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+async def store(states: stores.Stores) -> AsyncIterator[SqlStore]:
+    """An empty store of each kind."""
+    async with states.opened() as store:
+        yield store
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -8,7 +8,6 @@ from itertools import cycle
 from typing import Any
 
 from lume_local._runs.records import StoredRun
-from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store import Store
 
 PARTS = [
@@ -42,7 +41,7 @@ def switching() -> Pause:
 class Interleaved:
     """A store whose operations take their time: what a caller has read may be out of date when it acts on it."""
 
-    def __init__(self, store: SqliteStore, pause: Pause | None = None) -> None:
+    def __init__(self, store: Store, pause: Pause | None = None) -> None:
         self._pause = pause or switching()
         self._real: Any = store
         for name in PARTS:

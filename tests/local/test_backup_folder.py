@@ -21,7 +21,7 @@ import lume_local
 from lume_async import DuplicateRunError, LumeError
 from lume_async.errors import ConfigurationError
 from lume_local import Backup, back_up, restore
-from lume_local._runs.sqlite.schema import VERSION
+from lume_local._runs.sql.tables import VERSION
 
 BAD = "id,Email,Age\n1,ann@example.org,31\n2,no address,40\n"
 PARTS = """

@@ -85,6 +85,13 @@ _tls = stack(
     ),
     click.option("--tls-key", metavar="FILE", help="PEM private key of --tls-cert, unencrypted."),
 )
+_state = stack(
+    _variable(
+        "--state-env",
+        help="Environment variable with the URL of a PostgreSQL for the state, which several servers with one --data "
+        "may share: one works, the others wait. Default: a file in DATA.",
+    )
+)
 _bounds = stack(
     click.option(
         "--max-active",
@@ -195,6 +202,7 @@ _console = click.option(
 
 @click.command("serve")
 @_places
+@_state
 @_arrivals
 @_address
 @_tls

@@ -60,6 +60,7 @@ class Settler:
 
     async def settle(self, run: StoredRun, death: str) -> str:
         """End a run whose process has ended; `death` says how. Returns what `end_committed` does."""
+        await self._recorder.still_ours()
         if (record := commit.committed(self._paths.folder(run.run_id))) is not None:
             return await self.end_committed(run, record, f"{death}; ")
         await self.undo(run)

@@ -103,6 +103,7 @@ class RunPaths:
             taken=None if parent is None else await self._taken(parent),
             is_replay=await self._runs.ledger.is_replay(run.run_id),
             earlier=await self._earlier(flow, batch),
+            asks=self._runs.publishing.is_shared,
         )
 
     async def _parent(self, run: StoredRun) -> StoredRun | None:

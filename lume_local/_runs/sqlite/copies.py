@@ -17,8 +17,8 @@ from attrs import frozen
 
 from lume_local._runs.audit import Act
 from lume_local._runs.records import ACTIVE
-from lume_local._runs.sqlite.schema import VERSION
-from lume_local._runs.sqlite.sqlite_audit import add_act
+from lume_local._runs.sql.sql_audit import ADD_ACT, act_values
+from lume_local._runs.sql.tables import VERSION
 
 _PAGES = 1000
 """Copied at a time; who waits for the end of a cancelled copy waits for no more than these."""
@@ -154,7 +154,7 @@ def move(copy: Path, old: Path, new: Path, act: Act) -> None:
                 _move(db, table, "source_key", "moved_key")
             db.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'changes'", [_SKIPPED])
             if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'audit'").fetchone() is not None:
-                add_act(db, act)
+                db.execute(ADD_ACT, act_values(act))
     except sqlite3.IntegrityError:
         raise CopyError(
             f"its runs have read files in {new} and the same files in {old}: restore it to another folder"

@@ -9,14 +9,12 @@ import os
 import sqlite3
 from pathlib import Path
 
-from lume_local._runs.sqlite.attention import MENDS
+from lume_local._runs.sql.ledger_tables import LEDGER
+from lume_local._runs.sql.sql_arrivals import ARRIVALS
+from lume_local._runs.sql.sql_drafts import DRAFTS
+from lume_local._runs.sql.tables import AUDIT, MENDS, MESSAGES, OLD_RUNS, QUEUE, SEEDS, VERSION
 from lume_local._runs.sqlite.copies import copy_state
-from lume_local._runs.sqlite.drafts import DRAFTS
-from lume_local._runs.sqlite.ledger_schema import LEDGER
-from lume_local._runs.sqlite.schema import MESSAGES, QUEUE, SEEDS, VERSION
-from lume_local._runs.sqlite.sqlite_arrivals import ARRIVALS
-from lume_local._runs.sqlite.sqlite_audit import AUDIT
-from lume_local._runs.sqlite.sqlite_purge import OLD_RUNS
+from lume_local._runs.sqlite.triggers import AUDITING, MENDING
 from lume_local._shared.commit import sync_file, sync_folder
 
 _log = logging.getLogger("lume_local")
@@ -24,6 +22,7 @@ _log = logging.getLogger("lume_local")
 STEPS = {
     1: f"""
         {MENDS}
+        {MENDING}
         ALTER TABLE runs ADD COLUMN submitted_by TEXT;
         ALTER TABLE runs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE runs ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
@@ -34,6 +33,7 @@ STEPS = {
         {SEEDS}
         {ARRIVALS}
         {AUDIT}
+        {AUDITING}
         {OLD_RUNS}
         {MESSAGES}
     """,

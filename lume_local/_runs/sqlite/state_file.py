@@ -11,17 +11,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lume_local._runs.health import is_full
-from lume_local._runs.sqlite import operation
-from lume_local._runs.sqlite.attention import MENDS
+from lume_local._runs.records import StoreError
+from lume_local._runs.sql.ledger_tables import LEDGER
+from lume_local._runs.sql.sql_arrivals import ARRIVALS
+from lume_local._runs.sql.sql_drafts import DRAFTS
+from lume_local._runs.sql.tables import AUDIT, COUNTS, MENDS, OLD_RUNS, SCHEMA, VERSION
+from lume_local._runs.sqlite import sqlite_sql
 from lume_local._runs.sqlite.copies import written
-from lume_local._runs.sqlite.drafts import DRAFTS
-from lume_local._runs.sqlite.ledger_schema import LEDGER
+from lume_local._runs.sqlite.feed import CHANGES
 from lume_local._runs.sqlite.migrations import migrate
-from lume_local._runs.sqlite.schema import SCHEMA, VERSION
-from lume_local._runs.sqlite.sqlite_arrivals import ARRIVALS
-from lume_local._runs.sqlite.sqlite_audit import AUDIT
-from lume_local._runs.sqlite.sqlite_purge import OLD_RUNS
-from lume_local._runs.sqlite.statistics import COUNTS
+from lume_local._runs.sqlite.triggers import AUDITING, COUNTING, MENDING
 from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
 
@@ -33,10 +32,6 @@ _LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 """How SQLite's write-ahead log begins; SQLite ignores a log that begins differently."""
 _SKIPPED = 1_000_000
 """More revisions and changes than can be written between two fsyncs."""
-
-
-class StoreError(Exception):
-    """The state file can't be used. The message says what to do."""
 
 
 def backup_of(path: Path) -> Path:
@@ -77,10 +72,9 @@ def _create(path: Path, outputs: Path | None) -> None:
     draft.unlink(missing_ok=True)
     db = sqlite3.connect(draft, isolation_level=None)
     try:
-        db.executescript(
-            f"BEGIN; {SCHEMA} {COUNTS} {MENDS} {LEDGER} {DRAFTS} {AUDIT} {OLD_RUNS} {ARRIVALS} "
-            f"PRAGMA user_version = {VERSION}; COMMIT"
-        )
+        tables = f"{SCHEMA} {CHANGES} {COUNTS} {MENDS} {LEDGER} {DRAFTS} {AUDIT} {OLD_RUNS} {ARRIVALS}"
+        triggers = f"{COUNTING} {MENDING} {AUDITING}"
+        db.executescript(f"BEGIN; {tables} {triggers} PRAGMA user_version = {VERSION}; COMMIT")
         db.execute("INSERT INTO facts VALUES ('store_id', ?)", [uuid.uuid4().hex[:8]])
     except sqlite3.DatabaseError as error:
         raise (_full(path) if is_full(path.parent) else error) from None
@@ -121,7 +115,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         _skip_lost_numbers(db)
         db.execute("PRAGMA synchronous = NORMAL")  # see `durability`
     except sqlite3.DatabaseError as error:
-        if operation.is_full(error) or is_full(path.parent):  # SQLite may call it an I/O error
+        if sqlite_sql.is_full(error) or is_full(path.parent):  # SQLite may call it an I/O error
             raise _full(path) from None
         raise _damaged(path, f"can't be used ({error})") from None
 

@@ -18,6 +18,7 @@ from lume_async._base.elided import elided
 from lume_local._flow.fields import FlowError
 from lume_local._runs.workers.child import ChildProcess, Start, child, environment, lent
 from lume_local._shared.obstacle import Obstacle
+from lume_local._shared.permits import Permit
 from lume_local._shared.protocol import (
     ArchiveRuns,
     ArrowFile,
@@ -248,6 +249,10 @@ class Worker:
         while (event := await self._event()) is not None:
             self._ended_well = isinstance(event, Done | Failed)
             yield event
+
+    async def permit(self, is_granted: bool) -> None:
+        """Answer a run that asks to commit."""
+        await self._send(Permit(is_granted))
 
     async def cancel(self) -> None:
         """Ask the run to stop; its last event says whether it did."""

@@ -74,6 +74,7 @@ def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> 
         (["--uploads-quota", "1G"], {"uploads_quota": 1024**3}),
         (["--keep-uploads", "7d"], {"keep_uploads": 7 * 86400.0}),
         (["--keep-output", "forever"], {"keep_output": None}),
+        (["--state-env", "SECRET"], {"state_env": "SECRET"}),
         (
             ["--lineage-url", "http://l", "--lineage-key-env", "SECRET"],
             {"lineage_url": "http://l", "lineage_key": "whisper"},
@@ -110,7 +111,7 @@ def test_every_setting_has_an_option(asked: list[dict[str, Any]]) -> None:
     words += (
         " --console-host h --run-timeout 1d --keys k --uploads-quota 1 --keep-uploads 1d --keep-output 1d"
     )
-    words += " --messages m.toml --public-url https://l"
+    words += " --messages m.toml --public-url https://l --state-env SECRET"
     words += " --port 1 --lineage-namespace n --tls-cert a.pem --tls-key b.pem"
     words += " --lineage-url http://l --lineage-key-env SECRET --max-active 1 --engine pool --shard-bytes 1M"
     invoke(*words.split())

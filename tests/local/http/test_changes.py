@@ -9,6 +9,8 @@ from local.wire import Wire
 from lume_local._http import operations
 from lume_local._http.access.keys import needed
 
+pytestmark = pytest.mark.usefixtures("each_state")
+
 
 async def start_of(wire: Wire) -> str:
     answer = await wire.ask("GET", "/v1/changes?include=run")

@@ -189,6 +189,7 @@ def test_the_description_as_json_is_up_to_date() -> None:
 BASE = {"flow_version": "people:v1", "source_path": "people.csv"}
 
 
+@pytest.mark.usefixtures("each_state")
 @pytest.mark.parametrize(
     ("changes", "is_valid"),
     [
@@ -229,6 +230,7 @@ async def test_requests_are_described_as_strictly_as_they_are_checked(
     assert refused is not is_valid
 
 
+@pytest.mark.usefixtures("each_state")
 @pytest.mark.parametrize(
     ("flow", "changes", "is_valid"),
     [

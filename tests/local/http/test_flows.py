@@ -10,6 +10,7 @@ from local.wire import Wire
 GOLDEN = Path(__file__).parents[2] / "contract"
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_the_page_is_that_of_the_golden_file(wire: Wire) -> None:
     definition = json.loads((GOLDEN / "flow_definition.json").read_text())
     await wire.ask("PUT", "/v1/flows/people/versions/v2", json=definition)
@@ -20,6 +21,7 @@ async def test_the_page_is_that_of_the_golden_file(wire: Wire) -> None:
     assert page == json.loads((GOLDEN / "flows_page.json").read_text())
 
 
+@pytest.mark.usefixtures("each_state")
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 async def test_every_version_comes_once_by_flow_and_age(wire: Wire, limit: int) -> None:
     for version in ("v2", "v10"):
@@ -35,6 +37,7 @@ async def test_every_version_comes_once_by_flow_and_age(wire: Wire, limit: int) 
     assert found == ["notes:v1", "people:v1", "people:v2", "people:v10", "slow:v1"]
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_a_cursor_of_elsewhere_is_refused(wire: Wire) -> None:
     cursor = (await wire.ask("GET", "/v1/flows?limit=1")).document["next_cursor"]
     for wrong in ("x-people:v1", cursor.replace("notes", "none")):

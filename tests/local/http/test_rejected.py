@@ -65,6 +65,7 @@ async def replayed(wire: Wire, **body: Any) -> dict[str, Any]:
     return answer.document
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_the_answers_are_as_the_golden_files_say(wire: Wire, home: Path) -> None:
     await registered(wire, WITHOUT_RULE)
     run = await dirty(wire, home)
@@ -83,6 +84,7 @@ async def test_the_answers_are_as_the_golden_files_say(wire: Wire, home: Path) -
         assert shape(document) == shape(golden(name)), name
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_rows_are_replayed_through_a_newer_version(wire: Wire, home: Path) -> None:
     run = await dirty(wire, home)
     assert await inbox(wire) == {
@@ -112,6 +114,7 @@ async def test_rows_are_replayed_through_a_newer_version(wire: Wire, home: Path)
     assert (again["rows"], again["runs"]) == (0, [])
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_a_version_whose_file_is_new_replays(wire: Wire, home: Path) -> None:
     """By its name, and as the newest one: no run has named it yet."""
     await dirty(wire, home)
@@ -131,6 +134,7 @@ async def test_a_version_whose_file_is_new_replays(wire: Wire, home: Path) -> No
     assert "people:v5 has a mistake" in answer.document["detail"]
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_rows_of_different_layouts_and_malformed_lines_are_replayed(wire: Wire, home: Path) -> None:
     await dirty(wire, home)
     await dirty(wire, home, "other.csv", "Age,Email,more,id\n9,nobody,x,7\n8,a@b.org,y,8\n")
@@ -146,6 +150,7 @@ OF_OBJECTS = WITHOUT_RULE.replace("[columns.id]", '[source]\nformat = "{format}"
 XML = 'xml = { records = "rows/row" }\n'
 
 
+@pytest.mark.usefixtures("each_state")
 @pytest.mark.parametrize("format", ["ndjson", "json", "xml"])
 @pytest.mark.parametrize(
     ("reads", "why"),
@@ -177,6 +182,7 @@ async def test_rows_of_a_table_that_become_objects(
     assert [one["id"] for one in await rows(wire, state="replayed")] == ["2", "5"]
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_a_row_that_is_mended_is_closed_and_one_left_out_stays_open(wire: Wire, home: Path) -> None:
     run = await dirty(wire, home)
     header = "_lume_row,_lume_line,_lume_reasons,id,Email,Age,_lume_raw\n"
@@ -195,6 +201,7 @@ async def test_a_row_that_is_mended_is_closed_and_one_left_out_stays_open(wire: 
     assert len(await rows(wire, state="mended", run=run["id"])) == 2
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_corrected_rejects_of_a_replay_are_those_of_the_runs_it_has_the_rows_of(
     wire: Wire, home: Path
 ) -> None:
@@ -211,6 +218,7 @@ async def test_corrected_rejects_of_a_replay_are_those_of_the_runs_it_has_the_ro
     assert (await rows(wire, reason=TOO_OLD))[0]["_lume_run"] == first["id"]
 
 
+@pytest.mark.usefixtures("each_state")
 @pytest.mark.parametrize("force", [True, False])
 async def test_a_source_that_is_read_again_supersedes(wire: Wire, home: Path, force: bool) -> None:
     await dirty(wire, home)
@@ -221,6 +229,7 @@ async def test_a_source_that_is_read_again_supersedes(wire: Wire, home: Path, fo
     assert len(await rows(wire, state="superseded")) == 4
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_discarding_says_who_and_why_and_needs_a_key_that_may_submit(wire: Wire, home: Path) -> None:
     run = await dirty(wire, home)
     body = {"run": run["id"], "rows": [1, 4], "why": "sent by mistake"}
@@ -235,6 +244,7 @@ async def test_discarding_says_who_and_why_and_needs_a_key_that_may_submit(wire:
         assert (await wire.ask("POST", "/v1/rejects/discard", json=bad)).kind == "invalid-field"
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_rows_whose_rejects_are_gone_are_lost_to_sight(wire: Wire, home: Path) -> None:
     run = await dirty(wire, home)
     Path(run["metadata"]["target_locations"]["rejects"]).unlink()
@@ -265,6 +275,7 @@ async def test_rejects_that_are_back_are_open_again(wire: Wire, home: Path, tmp_
         assert await inbox(wire) == {}
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_pages_of_rows_continue_where_they_ended(wire: Wire, home: Path) -> None:
     for number in range(3):
         text = "id,Email,Age\n" + "".join(f"{number * 10 + n},bad,{n}\n" for n in range(5)) + "99,a@b.org,1\n"
@@ -277,12 +288,14 @@ async def test_pages_of_rows_continue_where_they_ended(wire: Wire, home: Path) -
     assert bad.kind == "invalid-cursor"
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_the_source_of_a_replay_is_not_for_others(wire: Wire) -> None:
     name = f"{REPLAY}1.csv"
     assert (await wire.ask("PUT", f"/v1/uploads/{name}", data="a")).kind == "invalid-field"
     assert (await wire.submit("people:v1", f"upload://{name}")).kind == "source-not-allowed"
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_a_version_that_would_replace_rows_is_refused(wire: Wire, home: Path) -> None:
     await dirty(wire, home)
     await registered(wire, WITHOUT_RULE + '[target]\nmapped = "all.parquet"\n')
@@ -295,6 +308,7 @@ async def test_a_version_that_would_replace_rows_is_refused(wire: Wire, home: Pa
         assert (await wire.ask("POST", "/v1/replays", json=body)).kind == "flow-version-not-found"
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_the_same_key_finds_the_same_replay(wire: Wire, home: Path) -> None:
     await dirty(wire, home)
     await registered(wire, WITHOUT_RULE)
@@ -306,6 +320,7 @@ async def test_the_same_key_finds_the_same_replay(wire: Wire, home: Path) -> Non
     assert again.document["replaying"] == []
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_rejects_of_objects_are_replayed_as_they_were(wire: Wire, home: Path) -> None:
     lines = [{"text": "x", "stars": 1}, {"text": "good", "stars": 2}, {"text": "y", "more": [1, {"a": 2.50}]}]
     (home / "notes.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines) + "{broken\n")

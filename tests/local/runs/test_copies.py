@@ -9,6 +9,7 @@ import pytest
 
 from lume_local._runs.audit import RESTORE, Act
 from lume_local._runs.records import NewRun, RunFilter
+from lume_local._runs.sql.tables import VERSION
 from lume_local._runs.sqlite.copies import (
     CopyError,
     StateCounts,
@@ -18,7 +19,6 @@ from lume_local._runs.sqlite.copies import (
     move,
     move_values,
 )
-from lume_local._runs.sqlite.schema import VERSION
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent

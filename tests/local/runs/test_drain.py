@@ -3,11 +3,14 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from local.flows import slow_rows
 from local.servers import serve
 
 import lume_local
 from lume_async.models import RunStatus
+
+pytestmark = pytest.mark.usefixtures("each_state")
 
 
 async def test_what_ends_in_time_ends_and_nothing_else_begins(home: Path) -> None:

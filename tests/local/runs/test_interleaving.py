@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import sqlite3
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,13 +17,16 @@ from local.wire import Wire
 
 from lume_async.models import RunStatus
 from lume_async.webhooks import WebhookEvent
-from lume_local import _assembly
+from lume_local import _assembly, _state
 from lume_local._runs import runner, upkeep
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.deliveries.webhooks import WebhookRules
 from lume_local._runs.health import Health
+from lume_local._runs.postgres import postgres_state
+from lume_local._runs.postgres.postgres_store import PostgresStore
 from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.records import NewRun, StoreUnavailable
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.times import ago_text
 from lume_local._runs.waiters import Hub
@@ -36,7 +38,13 @@ WHOLE = ["CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET", "SUCCEED
 
 
 class Script:
-    """What is to happen the next times that an operation is about to begin (`<get`), or is done (`get>`)."""
+    """What is to happen the next times that an operation is about to begin (`<get`), or is done (`get>`).
+
+    Attributes:
+        store: the server's own, for what is to happen.
+    """
+
+    store: SqlStore
 
     def __init__(self) -> None:
         self._actions: defaultdict[str, list[Action]] = defaultdict(list)
@@ -54,9 +62,15 @@ class Script:
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+def script(each_state: str, monkeypatch: pytest.MonkeyPatch) -> Script:
     script = Script()
-    monkeypatch.setattr(_assembly, "SqliteStore", lambda *places: Interleaved(SqliteStore(*places), script))
+
+    def interleaved(store: SqlStore) -> Interleaved:
+        script.store = store
+        return Interleaved(store, script)
+
+    monkeypatch.setattr(_state, "SqliteStore", lambda *places: interleaved(SqliteStore(*places)))
+    monkeypatch.setattr(postgres_state, "PostgresStore", lambda *given: interleaved(PostgresStore(*given)))
     return script
 
 
@@ -290,16 +304,12 @@ async def test_a_wake_up_without_a_change_does_not_end_a_wait(
 async def test_changes_that_are_forgotten_while_the_feed_is_read_are_not_skipped(
     home: Path, script: Script
 ) -> None:
-    state = home / ".lume/state/runs.sqlite"
     async with serve(home, max_active=1, keep=None) as wire:
         start = await place(wire)
         await wire.run("people:v1", "people.csv")
 
         async def forgotten() -> None:
-            with contextlib.closing(sqlite3.connect(state, isolation_level=None)) as db:
-                db.execute("DELETE FROM changes")
-                newest = "SELECT seq FROM sqlite_sequence WHERE name = 'changes'"
-                db.execute(f"INSERT INTO facts SELECT 'forgotten_change', seq FROM ({newest})")
+            assert await script.store.forget("9999", 1000)
 
         script.at("<changes", forgotten)
         answer = await wire.ask("GET", "/v1/changes", params={"after": start})

@@ -12,8 +12,10 @@ from lume_local._runs import recorder, runner
 from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.records import StoredRun, StoreUnavailable
 from lume_local._runs.sources.run_paths import RunPaths
-from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.workers import child, worker, worker_pool
+
+pytestmark = pytest.mark.usefixtures("each_state")
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +79,7 @@ async def test_a_queue_that_can_not_be_read_is_unhealthy_and_read_again(
 
     async with serve(home, max_active=1) as wire:
         with monkeypatch.context() as patch:
-            patch.setattr(SqliteStore, "next_waiting", broken)
+            patch.setattr(SqlStore, "next_waiting", broken)
             run_id = (await wire.submit("people:v1", "people.csv")).document["id"]
             async with asyncio.timeout(20):
                 while (answer := await wire.ask("GET", "/healthz")).status == 200:
@@ -92,15 +94,15 @@ async def test_an_end_that_can_not_be_written_is_written_later(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = asyncio.Event()
-    real = SqliteStore.update
+    real = SqlStore.update
 
-    async def sometimes(self: SqliteStore, seen: StoredRun, status: str, **named: Any) -> StoredRun | None:
+    async def sometimes(self: SqlStore, seen: StoredRun, status: str, **named: Any) -> StoredRun | None:
         if status == "SUCCEEDED" and not failed.is_set():
             failed.set()
             raise StoreUnavailable("OperationalError: disk I/O error")
         return await real(self, seen, status, **named)
 
-    monkeypatch.setattr(SqliteStore, "update", sometimes)
+    monkeypatch.setattr(SqlStore, "update", sometimes)
     async with serve(home, max_active=1) as wire:
         assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
         assert failed.is_set()

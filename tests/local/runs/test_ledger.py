@@ -1,22 +1,22 @@
 """The ledger of rejected rows against a model of it: any sequence of runs, mends, replays, discards, reruns."""
 
 import random
-import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
-import anyio
+import postgres_server
 import pytest
 from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from local.states import moved
+from local.stores import PostgresStores
 
 from lume_local._runs.ledger import ENDS, STATES, Claim, Claimed, RowFilter
 from lume_local._runs.records import NewRun, StoredRun
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._shared.row_set import (
     all_rows,
@@ -55,7 +55,7 @@ class Rejects:
 class Model:
     """What the ledger should say, row by row, and a store in which the same happens."""
 
-    def __init__(self, store: SqliteStore, dice: random.Random) -> None:
+    def __init__(self, store: SqlStore, dice: random.Random) -> None:
         self.store, self.dice = store, dice
         self.rejects: list[Rejects] = []
         self.accounts = dict[tuple[str, str], Counter[str]]()
@@ -345,16 +345,27 @@ class Model:
 
 @examples(300)
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 40))
-def test_the_ledger_is_what_a_model_says(seed: int, steps: int) -> None:
-    async def go(store: SqliteStore) -> None:
-        model = Model(
-            store, random.Random(seed)
-        )  # not drawn: the ids of runs, and so their order, are not the same
-        for _ in range(steps):
-            await model.step()
+async def test_the_ledger_is_what_a_model_says(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, steps: int
+) -> None:
+    with closing(SqliteStore(tmp_path_factory.mktemp("ledger") / "runs.sqlite")) as store:
+        await follow(store, seed, steps)
 
-    with tempfile.TemporaryDirectory() as folder, closing(SqliteStore(Path(folder) / "runs.sqlite")) as store:
-        anyio.run(go, store)
+
+@examples(15)
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 40))
+async def test_the_ledger_in_postgresql_is_the_same(
+    postgres: postgres_server.Server, seed: int, steps: int
+) -> None:
+    async with PostgresStores(postgres).opened() as store:
+        await follow(store, seed, steps)
+
+
+async def follow(store: SqlStore, seed: int, steps: int) -> None:
+    # Not drawn: the ids of runs, and so their order, are not the same.
+    model = Model(store, random.Random(seed))
+    for _ in range(steps):
+        await model.step()
 
 
 async def test_a_set_takes_less_than_a_bit_for_each_row() -> None:

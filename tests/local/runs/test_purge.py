@@ -96,8 +96,9 @@ class Purging(Model):
 
     async def ended(self, run: StoredRun, *rest: Any, **more: Any) -> None:
         await super().ended(run, *rest, **more)
-        self.store.outputs.note(run.run_id, {"mapped": "1-2"})
-        self.store.sources.note(run.run_id, SourceContent(self.number, "seen"))
+        outputs, read = {"mapped": "1-2"}, SourceContent(self.number, "seen")
+        await self.store.sql.write(lambda: self.store.outputs.note(run.run_id, outputs))
+        await self.store.sql.write(lambda: self.store.sources.note(run.run_id, read))
 
     async def purge(self) -> None:
         before, found = self.copy(), await self.seen()

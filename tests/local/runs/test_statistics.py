@@ -1,9 +1,8 @@
-"""The counts that the state file keeps, and the list of runs over 100,000 of them."""
+"""The counts that the state keeps, and the list of runs over 100,000 of them."""
 
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,40 +10,32 @@ from local.many_runs import ENDS, add_runs
 from local.states import moved
 
 from lume_local._runs.records import Count, NewRun, RunFilter, StoredFlow, StoredRun
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "runs.sqlite")
-    yield store
-    store.close()
-
-
-async def created(
-    store: SqliteStore, source: str, flow: str = "people:v1", *, force: bool = False
-) -> StoredRun:
+async def created(store: SqlStore, source: str, flow: str = "people:v1", *, force: bool = False) -> StoredRun:
     run, is_new = await store.create(NewRun(flow, source, f"/{source}", None, force, None, "x"))
     assert is_new
     return run
 
 
-async def ended(store: SqliteStore, run: StoredRun, status: str, read: int = 0, rejected: int = 0) -> None:
+async def ended(store: SqlStore, run: StoredRun, status: str, read: int = 0, rejected: int = 0) -> None:
     for step in ("SYNCING_SOURCE", "TRANSFORMING"):
         await moved(store, run.run_id, step)
     await moved(store, run.run_id, status, metrics={"rows_read": read, "rows_rejected": rejected})
 
 
-async def counts(store: SqliteStore, *by: str, **options: Any) -> list[Count]:
+async def counts(store: SqlStore, *by: str, **options: Any) -> list[Count]:
     wanted = {"since": None, "flow": None, "worst_first": False, "limit": 1000} | options
     return await store.statistics.counts(by, **wanted)
 
 
-async def waiting(store: SqliteStore, above: float = 0.05, **filters: Any) -> list[str]:
+async def waiting(store: SqlStore, above: float = 0.05, **filters: Any) -> list[str]:
     return [run.source_path for run in await store.runs(RunFilter(attention=above, **filters), None, 100)]
 
 
-async def test_runs_are_counted_by_where_they_are_now(store: SqliteStore) -> None:
+async def test_runs_are_counted_by_where_they_are_now(store: SqlStore) -> None:
     first, second = await created(store, "a"), await created(store, "b")
     assert await counts(store, "status") == [Count({"status": "CREATED"}, 2, 0, 0)]
     await ended(store, first, "PARTIAL_FAILED", 10, 3)
@@ -56,7 +47,7 @@ async def test_runs_are_counted_by_where_they_are_now(store: SqliteStore) -> Non
     assert await counts(store, "flow_version") == [Count({"flow_version": "people:v1"}, 2, 15, 3)]
 
 
-async def test_the_worst_come_first_and_a_flow_is_all_its_versions(store: SqliteStore) -> None:
+async def test_the_worst_come_first_and_a_flow_is_all_its_versions(store: SqlStore) -> None:
     for number, (flow, rejected) in enumerate([("a:v1", 1), ("a:v2", 5), ("ab:v1", 9), ("a-b:v1", 0)]):
         await store.put_flow(StoredFlow(flow, "", {}, {}, "", ""))
         await ended(store, await created(store, f"s{number}", flow), "PARTIAL_FAILED", 10, rejected)
@@ -71,7 +62,7 @@ async def test_the_worst_come_first_and_a_flow_is_all_its_versions(store: Sqlite
     assert {run.flow_version for run in await store.runs(RunFilter(flow="a"), None, 9)} == {"a:v1", "a:v2"}
 
 
-async def test_what_waits_for_a_person(store: SqliteStore) -> None:
+async def test_what_waits_for_a_person(store: SqlStore) -> None:
     for source, status, rejected in [
         ("failed", "FAILED", 0),
         ("crashed", "CRASHED", 0),
@@ -93,7 +84,7 @@ async def test_what_waits_for_a_person(store: SqliteStore) -> None:
     assert await waiting(store) == ["failed", "crashed"]
 
 
-async def test_triggers_count_what_a_query_would(store: SqliteStore) -> None:
+async def test_triggers_count_what_a_query_would(store: SqlStore) -> None:
     source = random.Random(7)
     active = [await created(store, f"s{number}", f"f{number % 3}:v1") for number in range(40)]
     for run in source.sample(active, 30):
@@ -160,7 +151,7 @@ async def steps(store: SqliteStore, ask: Callable[[], Awaitable[object]]) -> int
 
 
 async def mend(
-    store: SqliteStore, of: StoredRun, name: str, status: str, read: int = 0, rejected: int = 0
+    store: SqlStore, of: StoredRun, name: str, status: str, read: int = 0, rejected: int = 0
 ) -> StoredRun:
     new = NewRun("people:v1", name, f"/{name}", {"resubmit_of": of.run_id}, False, None, name)
     run, _ = await store.create(new)
@@ -168,7 +159,7 @@ async def mend(
     return run
 
 
-async def test_a_run_waits_until_all_its_rejects_were_processed_again(store: SqliteStore) -> None:
+async def test_a_run_waits_until_all_its_rejects_were_processed_again(store: SqlStore) -> None:
     bad = await created(store, "bad")
     await ended(store, bad, "PARTIAL_FAILED", 10, 4)
     first = await mend(store, bad, "one", "SUCCEEDED", 1)
@@ -188,7 +179,7 @@ async def test_a_run_waits_until_all_its_rejects_were_processed_again(store: Sql
     assert (await store.require(bad.run_id)).rev > bad.rev + 3, "its ETag is another one"
 
 
-async def test_a_run_that_is_dismissed_waits_no_more(store: SqliteStore) -> None:
+async def test_a_run_that_is_dismissed_waits_no_more(store: SqlStore) -> None:
     bad, other = await created(store, "bad"), await created(store, "other")
     for run in (bad, other):
         await ended(store, run, "FAILED")
@@ -201,7 +192,7 @@ async def test_a_run_that_is_dismissed_waits_no_more(store: SqliteStore) -> None
     assert await waiting(store) == ["bad", "other"], "another run of the source"
 
 
-async def test_metadata_that_only_looks_like_a_link(store: SqliteStore) -> None:
+async def test_metadata_that_only_looks_like_a_link(store: SqlStore) -> None:
     bad = await created(store, "bad")
     await ended(store, bad, "PARTIAL_FAILED", 10, 4)
     for number, metadata in enumerate(

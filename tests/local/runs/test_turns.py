@@ -1,27 +1,19 @@
 """Which of the waiting runs begins next: priorities first, then keys and flows take turns."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
+from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from local.states import moved
+from local.stores import Stores
 
 from lume_local._runs.records import NewRun
-from lume_local._runs.sqlite.sqlite_store import SqliteStore
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "s")
-    yield store
-    store.close()
+from lume_local._runs.sql.sql_store import SqlStore
 
 
 class Queue:
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: SqlStore) -> None:
         self.store, self.sources = store, Counter[str]()
 
     async def add(self, who: str, flow: str = "f:v1", priority: int = 0) -> str:
@@ -44,7 +36,7 @@ class Queue:
         return found
 
 
-async def test_a_run_behind_thousands_of_another_key_begins_next(store: SqliteStore) -> None:
+async def test_a_run_behind_thousands_of_another_key_begins_next(store: SqlStore) -> None:
     queue = Queue(store)
     for _ in range(50):
         await queue.add("backfill")
@@ -54,7 +46,7 @@ async def test_a_run_behind_thousands_of_another_key_begins_next(store: SqliteSt
     assert await queue.take(5) == ["backfill3", "person0", "backfill4", "person1", "backfill5"]
 
 
-async def test_flows_of_a_key_take_turns_too_and_versions_of_a_flow_do_not(store: SqliteStore) -> None:
+async def test_flows_of_a_key_take_turns_too_and_versions_of_a_flow_do_not(store: SqlStore) -> None:
     queue = Queue(store)
     flows = {"a": "f:v1", "b": "f:v2", "c": "g:v1"}
     for name, flow in flows.items():
@@ -64,14 +56,14 @@ async def test_flows_of_a_key_take_turns_too_and_versions_of_a_flow_do_not(store
     assert await queue.take(6) == ["a0", "c0", "a1", "c1", "b0", "b1"]
 
 
-async def test_a_higher_priority_comes_first_and_takes_turns_by_itself(store: SqliteStore) -> None:
+async def test_a_higher_priority_comes_first_and_takes_turns_by_itself(store: SqlStore) -> None:
     queue = Queue(store)
     for who, priority in (("a", 0), ("a", 0), ("b", 5), ("b", 5), ("c", 5), ("d", 9)):
         await queue.add(who, priority=priority)
     assert await queue.take(9) == ["d0", "b0", "c0", "b1", "a0", "a1"]
 
 
-async def test_a_key_that_is_at_its_limit_is_passed_over(store: SqliteStore) -> None:
+async def test_a_key_that_is_at_its_limit_is_passed_over(store: SqlStore) -> None:
     queue = Queue(store)
     for who in "aab":
         await queue.add(who)
@@ -79,19 +71,17 @@ async def test_a_key_that_is_at_its_limit_is_passed_over(store: SqliteStore) -> 
     assert await queue.take(3) == ["a0", "a1"]
 
 
-async def test_runs_of_an_earlier_release_have_no_key_and_begin(store: SqliteStore) -> None:
+async def test_runs_of_an_earlier_release_have_no_key_and_begin(store: SqlStore) -> None:
     for n in range(2):
         await store.create(NewRun("f:v1", f"{n}", f"/{n}", None, False, None, ""))
     assert await Queue(store).take(3) == ["0", "1"]
 
 
+@examples(60)
 @given(st.lists(st.sampled_from(["a", "b", "c", ""]), max_size=40))
-async def test_nobody_waits_for_more_than_one_run_of_each_other(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[str]
-) -> None:
+async def test_nobody_waits_for_more_than_one_run_of_each_other(states: Stores, steps: list[str]) -> None:
     """Between two runs of a key that has one waiting all the time: one of each other, two of it at its start."""
-    store = SqliteStore(tmp_path_factory.mktemp("turns") / "s")
-    try:
+    async with states.opened() as store:
         queue = Queue(store)
         await queue.add("x")
         since = Counter[str]()
@@ -105,5 +95,3 @@ async def test_nobody_waits_for_more_than_one_run_of_each_other(
                 since.clear()
                 await queue.add("x")
             assert max(since.values(), default=0) <= 2
-    finally:
-        store.close()

@@ -29,7 +29,7 @@ from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.deliveries.webhooks import NotAWebhook, WebhookRefused, WebhookRules
 from lume_local._runs.health import Health
 from lume_local._runs.records import NewRun, StoreUnavailable
-from lume_local._runs.sqlite.beside_runs import SqliteDeliveries
+from lume_local._runs.sql.beside_runs import SqlDeliveries
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
 HOSTS = ("127.0.0.1:9", "127.0.0.1:8080", "localhost:443", "localhost:80", "hooks.example", "[::1]:9")
@@ -384,7 +384,7 @@ async def test_a_run_ends_with_its_delivery_or_not_at_all(
 
     run, _ = await store.create(NewRun("f:v1", "a", "/a", None, False, None, "", "http://127.0.0.1/"))
     with monkeypatch.context() as patch, pytest.raises(StoreUnavailable):
-        patch.setattr(SqliteDeliveries, "add", broken)
+        patch.setattr(SqlDeliveries, "add", broken)
         await moved(store, run.run_id, "FAILED", event=b"{}")
     assert await store.require(run.run_id) == run
     await moved(store, run.run_id, "FAILED", event=b"{}")
@@ -682,14 +682,14 @@ async def test_what_can_not_be_noted_is_noted_later_and_not_sent_again(
     store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failures = iter([StoreUnavailable("disk I/O error")] * 3)
-    note = SqliteDeliveries.delivered
+    note = SqlDeliveries.delivered
 
-    async def sometimes(deliveries: SqliteDeliveries, delivery_id: str) -> None:
+    async def sometimes(deliveries: SqlDeliveries, delivery_id: str) -> None:
         for failure in failures:
             raise failure
         await note(deliveries, delivery_id)
 
-    monkeypatch.setattr(SqliteDeliveries, "delivered", sometimes)
+    monkeypatch.setattr(SqlDeliveries, "delivered", sometimes)
     monkeypatch.setattr(webhook_sender, "RETRY", 0.001)
     async with receiver(lambda event: None) as hook, sending(store, hook.host) as sender:
         await ended(store, hook.url)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lume_local._shared.permits import AsksToCommit, Permit
 from lume_local._shared.protocol import (
     Cancel,
     Cancelled,
@@ -29,7 +30,13 @@ PLACE = {"kind": "file", "path": "/a"}
 
 @pytest.mark.parametrize(
     "job",
-    [Check(FLOW), Cancel(), Finish("/f"), Execute("run_1", FLOW, PLACE, "/f", PLACE, PLACE, "1GB", 2)],
+    [
+        Check(FLOW),
+        Cancel(),
+        Permit(False),
+        Finish("/f"),
+        Execute("run_1", FLOW, PLACE, "/f", PLACE, PLACE, "1GB", 2),
+    ],
 )
 def test_jobs(job: Job) -> None:
     line = encode(job)
@@ -41,7 +48,12 @@ def test_jobs(job: Job) -> None:
     "event",
     [
         *(Ready(70_000_000), Checked(FLOW), Refused("columns.a.sql", "is empty")),
-        *(StageBegun("TRANSFORMING", None, 0.02), StageBegun("SYNCING_TARGET", 3, 0.82), Progressed(0.5)),
+        *(
+            StageBegun("TRANSFORMING", None, 0.02),
+            StageBegun("SYNCING_TARGET", 3, 0.82),
+            Progressed(0.5),
+            AsksToCommit(),
+        ),
         *(Done({"steps": [PLACE]}), Failed("no", None), Failed("no", {"rows_read": 1}), Cancelled()),
     ],
 )

@@ -1,10 +1,9 @@
-"""A run as rows of the state file have it."""
-
-import sqlite3
+"""A run as rows of the state have it."""
 
 import orjson
 
 from lume_local._runs.records import StoredRun
+from lume_local._runs.sql.operation import Row
 
 RUN_COLUMNS = (
     "seq, run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status, created_at, "
@@ -14,7 +13,7 @@ RUN_COLUMNS = (
 JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations", "seeds")
 
 
-def stored_run(row: sqlite3.Row) -> StoredRun:
+def stored_run(row: Row) -> StoredRun:
     """The run of a row with `RUN_COLUMNS`."""
     values = dict(row)
     for name in JSON_COLUMNS:

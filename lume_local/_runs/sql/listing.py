@@ -5,22 +5,27 @@ from typing import Any
 
 from lume_async.models import RunStatus
 from lume_local._runs.records import RunFilter
-from lume_local._runs.sqlite.statistics import flow_range
+from lume_local._runs.sql.operation import marks
+from lume_local._runs.sql.statistics import flow_range
 
 
-def selected(wanted: RunFilter, before: int | None, limit: int) -> tuple[str, list[Any]]:
-    """The condition for a page of runs, older than the run with sequence number `before`, and its values."""
+def selected(wanted: RunFilter, before: int | None, limit: int, index: str) -> tuple[str, list[Any]]:
+    """The condition for a page of runs, older than the run with sequence number `before`, and its values.
+
+    Args:
+        index: how the database is told to use the index `listing`.
+    """
     if _is_grouped(wanted):
         return _grouped(wanted, before, limit)
     where, values = _conditions(wanted)
     if before is not None:
         where.append("seq < ?")
         values.append(before)
-    condition = " AND ".join(where) or "1"
+    condition = " AND ".join(where) or "true"
     if wanted.source is None and wanted.since is None:
         return condition, values
     # Many runs may have to be passed over: in an index, since the rows themselves are large.
-    found = f"SELECT seq FROM runs INDEXED BY listing WHERE {condition} ORDER BY seq DESC LIMIT ?"
+    found = f"SELECT seq FROM runs {index} WHERE {condition} ORDER BY seq DESC LIMIT ?"
     return f"seq IN ({found})", [*values, limit]
 
 
@@ -35,7 +40,7 @@ def _is_grouped(wanted: RunFilter) -> bool:
 
 def _grouped(wanted: RunFilter, before: int | None, limit: int) -> tuple[str, list[Any]]:
     """The newest runs of each version and status, from which the page is taken: no others are passed over."""
-    refs, values = ["1"], list[Any]()
+    refs, values = ["true"], list[Any]()
     if wanted.flow is not None:
         refs.append("ref BETWEEN ? AND ?")
         values += flow_range(wanted.flow)
@@ -48,7 +53,7 @@ def _grouped(wanted: RunFilter, before: int | None, limit: int) -> tuple[str, li
     found = (
         f"WITH statuses (wanted) AS (VALUES {', '.join(['(?)'] * len(statuses))}) "
         f"SELECT seq FROM statuses CROSS JOIN flow_versions CROSS JOIN runs WHERE {' AND '.join(refs)} "
-        f"AND {group} AND seq >= (SELECT min(seq) FROM ({newest}))"
+        f"AND {group} AND seq >= (SELECT min(seq) FROM ({newest}) AS newest)"
     )
     end = 2**63 - 1 if before is None else before
     return f"seq IN ({found})", [*statuses, *values, end, end, limit]
@@ -71,6 +76,6 @@ def _conditions(wanted: RunFilter) -> tuple[list[str], list[Any]]:
         where.append("flow_version BETWEEN ? AND ?")
         values += flow_range(wanted.flow)
     if wanted.statuses:
-        where.append(f"status IN ({', '.join('?' * len(wanted.statuses))})")
+        where.append(f"status IN ({marks(wanted.statuses)})")
         values += wanted.statuses
     return where, values

@@ -1,17 +1,21 @@
-"""The tables of the state file."""
+"""The tables of the state, in the words of SQLite. Some are filled by triggers, which each database has."""
 
 RECEIVER = "substr(url, 1, 7 + instr(substr(url, 9) || '/', '/'))"
 """Scheme, host and port of a delivery's URL; empty for lineage events, which have none. An index is over it."""
 
 VERSION = 2
-"""The `user_version` of the file: its form. Earlier ones are migrated (`migrations`), later ones refused."""
+"""The form of the state: earlier ones are migrated (`migrations`), later ones refused."""
 
 FLOW = "substr(flow_version, 1, instr(flow_version, ':') - 1)"
 """The flow of a run's flow version. Indexes are over it."""
 
+DONE = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
+"""Runs with output."""
+
 USUAL = (
-    "status IN ('SUCCEEDED', 'PARTIAL_FAILED') AND json_type(run_metadata, '$.resubmit_of') IS NOT 'text' "
-    "AND json_type(run_metadata, '$.replay') IS NOT 'object'"
+    "status IN ('SUCCEEDED', 'PARTIAL_FAILED') "
+    "AND coalesce(json_type(run_metadata, '$.resubmit_of'), '') != 'text' "
+    "AND coalesce(json_type(run_metadata, '$.replay'), '') != 'object'"
 )
 """Which runs show what is usual for their flow: those with output that process no rejects of others."""
 
@@ -78,14 +82,6 @@ CREATE INDEX by_source ON runs (source_path, seq);
 CREATE INDEX by_flow ON runs (flow_version, seq);
 CREATE INDEX by_status ON runs (status, seq);
 
-CREATE TABLE changes (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    run_id TEXT NOT NULL,
-    status TEXT NOT NULL,
-    finished_at TEXT,
-    at TEXT NOT NULL
-) STRICT;
-
 CREATE TABLE idempotency_keys (
     key TEXT PRIMARY KEY,
     fingerprint TEXT NOT NULL,
@@ -143,3 +139,60 @@ CREATE INDEX done_by_flow ON runs (flow_version, seq)
 {QUEUE}
 {MESSAGES}
 """
+
+MENDS = """
+CREATE TABLE IF NOT EXISTS mends (run_id TEXT PRIMARY KEY, parent TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS mends_of ON mends (parent);
+CREATE TABLE IF NOT EXISTS dismissals (
+    run_id TEXT PRIMARY KEY, why TEXT NOT NULL, at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+"""Which runs process the rejects of another one, and which a person has dismissed."""
+
+COUNTS = """
+CREATE TABLE run_counts (
+    hour TEXT NOT NULL,
+    flow_version TEXT NOT NULL,
+    status TEXT NOT NULL,
+    runs INTEGER NOT NULL,
+    rows_read INTEGER NOT NULL,
+    rows_rejected INTEGER NOT NULL,
+    PRIMARY KEY (hour, flow_version, status)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX counts_by_flow ON run_counts (flow_version, hour);
+
+CREATE TABLE attention (
+    flow_version TEXT NOT NULL,
+    source_key TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    ratio REAL NOT NULL,
+    PRIMARY KEY (flow_version, source_key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attention_by_seq ON attention (seq, ratio);
+CREATE INDEX listing ON runs (created_at, status, flow_version, source_path);
+CREATE INDEX deliveries_by_run ON deliveries (run_id);
+"""
+"""Counts by the hour and the runs that need attention, both filled by triggers; the indexes of the list of runs."""
+
+AUDIT = """
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at TEXT NOT NULL,
+    by TEXT NOT NULL,
+    what TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX audit_by_key ON audit (by, seq);
+CREATE INDEX audit_by_act ON audit (what, seq);
+CREATE INDEX audit_by_both ON audit (by, what, seq);
+CREATE INDEX audit_by_age ON audit (at, seq);
+"""
+"""Who did what: triggers refuse changes of it."""
+
+OLD_RUNS = """
+CREATE INDEX old_runs ON runs (finished_at, seq) WHERE purged != 1 AND finished_at IS NOT NULL;
+CREATE INDEX keys_of_run ON idempotency_keys (run_id);
+CREATE INDEX replay_rejects_on ON replay_rejects (seq);
+"""
+"""The runs that a purge looks at, and what depends on them."""

@@ -5,7 +5,6 @@ Whatever happens to rows changes the sets of their run; then `_recount` brings a
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 import logging
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from attrs import fields
 from lume_async._base.elided import elided
 from lume_local._runs.ledger import Claim, Claimed, LedgerAccount
 from lume_local._runs.records import StoredRun
+from lume_local._runs.sql.operation import Row, Sql
 from lume_local._runs.times import now_text
 from lume_local._shared.row_set import all_rows, of_text, packed, placed, unpacked
 
@@ -26,96 +26,101 @@ _FIGURES = tuple(one.name for one in fields(LedgerAccount))
 class LedgerEntries:
     """Each method is part of a transaction."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+    def __init__(self, sql: Sql) -> None:
+        self.sql = sql
 
     # -- runs
 
-    def run_ended(self, run: StoredRun, found: Mapping[str, Any]) -> None:
+    async def run_ended(self, run: StoredRun, found: Mapping[str, Any]) -> None:
         """Enter the rejects of a run that has ended, and close those of other runs that it has taken.
 
         Args:
             found: what the worker has reported (see `for_ledger`).
         """
-        is_replay = self.is_replay(run.run_id)
-        claims = self._parts("claims", run.run_id)
+        is_replay = await self.is_replay(run.run_id)
+        claims = await self._parts("claims", run.run_id)
+        if claims or run.status in _HAS_OUTPUT:
+            is_alone = not claims and await self._parent_of(run.run_id) is None
+            await self.sql.lock_ledger(_name(run) if is_alone else None)
         if claims:
-            self._db.execute("DELETE FROM claims WHERE run_id = ?", [run.run_id])
+            await self.sql.change("DELETE FROM claims WHERE run_id = ?", [run.run_id])
         if run.status not in _HAS_OUTPUT:
             return
         if is_replay:
-            self._replayed(run, claims, found)
+            await self._replayed(run, claims, found)
         else:
-            self._read(run, claims, found)
+            await self._read(run, claims, found)
 
-    def is_replay(self, run_id: str) -> bool:
+    async def is_replay(self, run_id: str) -> bool:
         query = "SELECT 1 FROM claims WHERE run_id = ? AND is_edited = 0 LIMIT 1"
-        return self._db.execute(query, [run_id]).fetchone() is not None
+        return await self.sql.row(query, [run_id]) is not None
 
-    def _read(self, run: StoredRun, claims: Sequence[Claim], found: Mapping[str, Any]) -> None:
+    async def _read(self, run: StoredRun, claims: Sequence[Claim], found: Mapping[str, Any]) -> None:
         """A run that is no replay: on a whole source, or on corrected rejects, which it may have claimed."""
-        figures, parent = run.metrics, self._parent_of(run.run_id)
+        figures, parent = run.metrics, await self._parent_of(run.run_id)
         is_whole = parent is None and not claims
         if claims:
             taken = all_rows(sum(claim.rows.bit_count() for claim in claims))
-            flow, source = self._mended(run, claims, taken)
+            flow, source = await self._mended(run, claims, taken)
         elif parent is not None:
             taken = of_text(found["mended"]) if "mended" in found else 0
-            flow, source = self._mended(run, self._rejects_of(parent), taken)
+            flow, source = await self._mended(run, await self._rejects_of(parent), taken)
         else:
             flow, source = _name(run), run.source_key
-            self._account(flow, source, read=figures.get("rows_read", 0))
+            await self._account(flow, source, read=figures.get("rows_read", 0))
         mapped, filtered = figures.get("rows_mapped", 0), figures.get("rows_filtered", 0)
-        self._account(flow, source, accepted=mapped, filtered=filtered)
+        await self._account(flow, source, accepted=mapped, filtered=filtered)
         if figures.get("rows_rejected"):
-            self._enter(run, flow, source, found.get("reasons", figures.get("reject_reasons", {})))
+            await self._enter(run, flow, source, found.get("reasons", figures.get("reject_reasons", {})))
         if is_whole:
-            self._supersede(run, flow, source)
-        self._check(flow, source)
+            await self._supersede(run, flow, source)
+        await self._check(flow, source)
 
-    def _enter(self, run: StoredRun, flow: str, source: str, reasons: Mapping[str, Any]) -> None:
+    async def _enter(self, run: StoredRun, flow: str, source: str, reasons: Mapping[str, Any]) -> None:
         at = run.finished_at or now_text()
         values = [run.seq, run.run_id, flow, source, at, run.metrics["rows_rejected"]]
-        self._db.execute(
+        await self.sql.change(
             "INSERT INTO rejected (seq, run_id, flow, source_key, at, count) VALUES (?, ?, ?, ?, ?, ?)",
             values,
         )
         for reason, rows in reasons.items():
             known = of_text(rows) if isinstance(rows, str) else None
-            self._add_reason(run.seq, self._inbox(flow, elided(reason)), known)
-        self._recount(run.seq)
+            await self._add_reason(run.seq, await self._inbox(flow, elided(reason)), known)
+        await self._recount(run.seq)
 
-    def _add_reason(self, seq: int, inbox: int, rows: int | None) -> None:
+    async def _add_reason(self, seq: int, inbox: int, rows: int | None) -> None:
         """Note which rows have a reason, besides those that had it before; None: all have it."""
         query = "SELECT rows FROM rejected_for WHERE inbox = ? AND seq = ?"
-        before = self._db.execute(query, [inbox, seq]).fetchone()
+        before = await self.sql.row(query, [inbox, seq])
         if before is not None and (before["rows"] is None or rows is None):
             rows = None
         elif before is not None and rows is not None:
             rows |= unpacked(before["rows"])
-        self._db.execute(
+        await self.sql.change(
             "INSERT INTO rejected_for (inbox, seq, rows) VALUES (?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET rows = excluded.rows",
+            "ON CONFLICT (inbox, seq) DO UPDATE SET rows = excluded.rows",
             [inbox, seq, None if rows is None else packed(rows)],
         )
 
-    def _parent_of(self, run_id: str) -> str | None:
+    async def _parent_of(self, run_id: str) -> str | None:
         """The run whose corrected rejects another one has read."""
-        found = self._db.execute("SELECT parent FROM mends WHERE run_id = ?", [run_id]).fetchone()
+        found = await self.sql.row("SELECT parent FROM mends WHERE run_id = ?", [run_id])
         return None if found is None else str(found[0])
 
-    def _parts(self, table: str, run_id: str) -> list[Claim]:
+    async def _parts(self, table: str, run_id: str) -> list[Claim]:
         query = f"SELECT seq, start, rows FROM {table} WHERE run_id = ? ORDER BY start"
-        return [Claim(seq, start, unpacked(rows)) for seq, start, rows in self._db.execute(query, [run_id])]
+        return [
+            Claim(seq, start, unpacked(rows)) for seq, start, rows in await self.sql.rows(query, [run_id])
+        ]
 
-    def _rejects_of(self, run_id: str) -> list[Claim]:
+    async def _rejects_of(self, run_id: str) -> list[Claim]:
         """The rejects of a run, in the order in which it wrote them: its own, or of a replay those of other runs."""
-        found = self._db.execute("SELECT seq, count FROM rejected WHERE run_id = ?", [run_id]).fetchone()
+        found = await self.sql.row("SELECT seq, count FROM rejected WHERE run_id = ?", [run_id])
         if found is None:
-            return self._parts("replay_rejects", run_id)
+            return await self._parts("replay_rejects", run_id)
         return [Claim(found[0], 0, all_rows(found[1]))]
 
-    def _mended(self, run: StoredRun, parts: Sequence[Claim], taken: int) -> tuple[str, str]:
+    async def _mended(self, run: StoredRun, parts: Sequence[Claim], taken: int) -> tuple[str, str]:
         """Close the rejects that were corrected. Returns the flow and the source of the run on them.
 
         They may be rows of several runs, and of several sources. Then the corrected ones are those of a source of
@@ -123,82 +128,84 @@ class LedgerEntries:
         """
         closed, sources = 0, dict[tuple[str, str], int]()
         for part in parts:
-            source = self.source_of(part.seq)
-            closed_here = self.close(part.seq, _own(part, taken), "mended", run.run_id)
+            source = await self.source_of(part.seq)
+            closed_here = await self.close(part.seq, _own(part, taken), "mended", run.run_id)
             sources[source] = sources.get(source, 0) + closed_here
             closed += closed_here
         (own_source,) = sources if len(sources) == 1 else [(_name(run), run.source_key)]
         again = taken.bit_count() - closed
-        self._account(*own_source, added=run.metrics.get("rows_read", 0) - again, again=again)
+        await self._account(*own_source, added=run.metrics.get("rows_read", 0) - again, again=again)
         for source, rows in sources.items():
-            self._account(*source, added=-rows)
+            await self._account(*source, added=-rows)
             if source != own_source:
-                self._check(*source)
+                await self._check(*source)
         return own_source
 
-    def source_of(self, seq: int) -> tuple[str, str]:
-        row = self._db.execute("SELECT flow, source_key FROM rejected WHERE seq = ?", [seq]).fetchone()
+    async def source_of(self, seq: int) -> tuple[str, str]:
+        row = await self.sql.one("SELECT flow, source_key FROM rejected WHERE seq = ?", [seq])
         return row[0], row[1]
 
-    def _supersede(self, run: StoredRun, flow: str, source: str) -> None:
+    async def _supersede(self, run: StoredRun, flow: str, source: str) -> None:
         """Close what is open of the source in all runs but the one submitted last that has read it whole."""
         key = [flow, source]
-        self._db.execute(
-            "UPDATE row_accounts SET newest = max(newest, ?) WHERE flow = ? AND source_key = ?",
-            [run.seq, *key],
+        await self.sql.change(
+            "UPDATE row_accounts SET newest = ? WHERE flow = ? AND source_key = ? AND newest < ?",
+            [run.seq, *key, run.seq],
         )
         query = "SELECT newest FROM row_accounts WHERE flow = ? AND source_key = ?"
-        (newest,) = self._db.execute(query, key).fetchone()
+        (newest,) = await self.sql.one(query, key)
         query = (
             "SELECT seq, count FROM rejected "
             "WHERE flow = ? AND source_key = ? AND seq < ? AND (open > 0 OR lost > 0)"
         )
-        for seq, count in self._db.execute(query, [*key, newest]).fetchall():
-            self.close(seq, all_rows(count), "superseded", run.run_id)
+        for seq, count in await self.sql.rows(query, [*key, newest]):
+            await self.close(seq, all_rows(count), "superseded", run.run_id)
 
     # -- replays
 
-    def claim(self, run_id: str, claims: Sequence[Claim]) -> None:
+    async def claim(self, run_id: str, claims: Sequence[Claim]) -> None:
         """Have a run take rows, which must be open and of no other run. Raises `Claimed`."""
+        if claims:
+            await self.sql.lock_ledger(None)
         for claim in claims:
-            row = self._db.execute("SELECT * FROM rejected WHERE seq = ?", [claim.seq]).fetchone()
-            if row is None or claim.rows & ~(open_rows(row) & ~self.claimed(claim.seq)):
+            row = await self.sql.row("SELECT * FROM rejected WHERE seq = ?", [claim.seq])
+            if row is None or claim.rows & ~(open_rows(row) & ~await self.claimed(claim.seq)):
                 raise Claimed
             values = [run_id, claim.start, claim.seq, packed(claim.rows), claim.is_edited]
-            self._db.execute(
+            await self.sql.change(
                 "INSERT INTO claims (run_id, start, seq, rows, is_edited) VALUES (?, ?, ?, ?, ?)", values
             )
 
-    def claimed(self, seq: int) -> int:
+    async def claimed(self, seq: int) -> int:
         """The rows of a run that replays have."""
         rows = 0
-        for (found,) in self._db.execute("SELECT rows FROM claims WHERE seq = ?", [seq]):
+        for (found,) in await self.sql.rows("SELECT rows FROM claims WHERE seq = ?", [seq]):
             rows |= unpacked(found)
         return rows
 
-    def _replayed(self, run: StoredRun, claims: Sequence[Claim], found: Mapping[str, Any]) -> None:
+    async def _replayed(self, run: StoredRun, claims: Sequence[Claim], found: Mapping[str, Any]) -> None:
         reasons = {reason: of_text(rows) for reason, rows in found["reasons"].items()}
         rejected, malformed = of_text(found["rejected"]), of_text(found["malformed"])
         accepted = 0
         for claim in claims:
-            source = self.source_of(claim.seq)
+            source = await self.source_of(claim.seq)
             again = _own(claim, rejected)
-            closed = self.close(claim.seq, claim.rows & ~again, "replayed", run.run_id)
+            closed = await self.close(claim.seq, claim.rows & ~again, "replayed", run.run_id)
             taken = (claim.rows & ~again).bit_count()
             accepted += taken
-            self._account(*source, accepted=taken, again=taken - closed)
+            await self._account(*source, accepted=taken, again=taken - closed)
             if again:
                 now = {reason: _own(claim, records) for reason, records in reasons.items()}
-                self._judged_again(claim.seq, source[0], again, now)
-            self._check(*source)
-        self._keep_rejects(run.run_id, claims, [rejected & ~malformed, malformed])
+                await self._judged_again(claim.seq, source[0], again, now)
+            await self._check(*source)
+        await self._keep_rejects(run.run_id, claims, [rejected & ~malformed, malformed])
         figures = run.metrics
         if accepted != figures.get("rows_mapped", 0) + figures.get("rows_filtered", 0):
             _log.error(
                 "run %s: the ledger does not close: %d rows were accepted (a bug)", run.run_id, accepted
             )
 
-    def _keep_rejects(self, run_id: str, claims: Sequence[Claim], in_order: Sequence[int]) -> None:
+    async def _keep_rejects(self, run_id: str, claims: Sequence[Claim], in_order: Sequence[int]) -> None:
         """Note whose rows the rejects of a replay are: first the well-formed ones, then the malformed lines."""
         start = 0
         for records in in_order:
@@ -206,107 +213,110 @@ class LedgerEntries:
                 rows = _own(claim, records)
                 if rows:
                     values = [run_id, start, claim.seq, packed(rows)]
-                    self._db.execute("INSERT INTO replay_rejects VALUES (?, ?, ?, ?)", values)
+                    await self.sql.change("INSERT INTO replay_rejects VALUES (?, ?, ?, ?)", values)
                     start += rows.bit_count()
 
-    def _judged_again(self, seq: int, flow: str, rows: int, reasons: Mapping[str, int]) -> None:
+    async def _judged_again(self, seq: int, flow: str, rows: int, reasons: Mapping[str, int]) -> None:
         """Some rows have other reasons now."""
-        (count,) = self._db.execute("SELECT count FROM rejected WHERE seq = ?", [seq]).fetchone()
+        (count,) = await self.sql.one("SELECT count FROM rejected WHERE seq = ?", [seq])
         query = "SELECT inbox, rows FROM rejected_for WHERE seq = ?"
-        for inbox, before in self._db.execute(query, [seq]).fetchall():
+        for inbox, before in await self.sql.rows(query, [seq]):
             kept = (all_rows(count) if before is None else unpacked(before)) & ~rows
             values = [packed(kept), inbox, seq]
-            self._db.execute("UPDATE rejected_for SET rows = ? WHERE inbox = ? AND seq = ?", values)
+            await self.sql.change("UPDATE rejected_for SET rows = ? WHERE inbox = ? AND seq = ?", values)
         for reason, having in reasons.items():
             if having:
-                self._add_reason(seq, self._inbox(flow, elided(reason)), having)
-        self._recount(seq)
+                await self._add_reason(seq, await self._inbox(flow, elided(reason)), having)
+        await self._recount(seq)
 
     # -- rows
 
-    def close(self, seq: int, rows: int, state: str, by: str, why: str | None = None) -> int:
+    async def close(self, seq: int, rows: int, state: str, by: str, why: str | None = None) -> int:
         """Close those of the rows that are not closed; how many that were."""
-        row = self._db.execute("SELECT * FROM rejected WHERE seq = ?", [seq]).fetchone()
+        row = await self.sql.one("SELECT * FROM rejected WHERE seq = ?", [seq])
         before = 0 if row["closed"] is None else unpacked(row["closed"])
         new = rows & all_rows(row["count"]) & ~before
         if not new:
             return 0
         count = new.bit_count()
-        self._db.execute(
+        await self.sql.change(
             "INSERT INTO closings (seq, state, count, rows, by, why, at) VALUES (?, ?, ?, ?, ?, ?, ?)",
             [seq, state, count, packed(new), by, why, now_text()],
         )
-        self._db.execute("UPDATE rejected SET closed = ? WHERE seq = ?", [packed(before | new), seq])
-        self._account(row["flow"], row["source_key"], **{state: count})
-        self._recount(seq)
+        await self.sql.change("UPDATE rejected SET closed = ? WHERE seq = ?", [packed(before | new), seq])
+        await self._account(row["flow"], row["source_key"], **{state: count})
+        await self._recount(seq)
         return count
 
-    def set_lost(self, run_id: str, *, is_lost: bool) -> None:
+    async def set_lost(self, run_id: str, *, is_lost: bool) -> None:
         """Whether the rejects of a run can't be read any more."""
+        await self.sql.lock_ledger(None)
         query = "UPDATE rejected SET is_lost = ? WHERE run_id = ? AND is_lost != ? RETURNING seq"
-        for (seq,) in self._db.execute(query, [is_lost, run_id, is_lost]).fetchall():
-            self._recount(seq)
+        for (seq,) in await self.sql.rows(query, [is_lost, run_id, is_lost]):
+            await self._recount(seq)
 
-    def _recount(self, seq: int) -> None:
+    async def _recount(self, seq: int) -> None:
         """Count the open rows of a run by its sets, and change all counts by what that changes."""
-        row = self._db.execute("SELECT * FROM rejected WHERE seq = ?", [seq]).fetchone()
+        row = await self.sql.one("SELECT * FROM rejected WHERE seq = ?", [seq])
         left, count = open_rows(row), all_rows(row["count"])
         now = 0 if row["is_lost"] else left
         query = "SELECT inbox, open, rows FROM rejected_for WHERE seq = ?"
-        for inbox, before, rows in self._db.execute(query, [seq]).fetchall():
+        for inbox, before, rows in await self.sql.rows(query, [seq]):
             found = ((count if rows is None else unpacked(rows)) & now).bit_count()
             if found != before:
                 values = [found, inbox, seq]
-                self._db.execute("UPDATE rejected_for SET open = ? WHERE inbox = ? AND seq = ?", values)
-                self._add_open(inbox, found - before)
+                await self.sql.change("UPDATE rejected_for SET open = ? WHERE inbox = ? AND seq = ?", values)
+                await self._add_open(inbox, found - before)
         found, lost = now.bit_count(), (left & ~now).bit_count()
         values = [found, lost, seq]
-        self._db.execute("UPDATE rejected SET open = ?, lost = ? WHERE seq = ?", values)
+        await self.sql.change("UPDATE rejected SET open = ?, lost = ? WHERE seq = ?", values)
         if found != row["open"]:
-            self._add_open(self._inbox(row["flow"], ""), found - row["open"])
+            await self._add_open(await self._inbox(row["flow"], ""), found - row["open"])
         if not now:
-            self._db.execute(
-                "DELETE FROM attention WHERE seq = ?", [seq]
-            )  # nothing is left for a person to do
+            # Nothing is left for a person to do.
+            await self.sql.change("DELETE FROM attention WHERE seq = ?", [seq])
         changes = {"open": found - row["open"], "lost": lost - row["lost"]}
-        self._account(row["flow"], row["source_key"], **changes)
+        await self._account(row["flow"], row["source_key"], **changes)
 
-    def _inbox(self, flow: str, reason: str) -> int:
-        query = "INSERT INTO inbox (flow, reason) VALUES (?, ?) ON CONFLICT DO UPDATE SET open = open RETURNING id"
-        ((number,),) = self._db.execute(query, [flow, reason]).fetchall()
+    async def _inbox(self, flow: str, reason: str) -> int:
+        query = (
+            "INSERT INTO inbox (flow, reason) VALUES (?, ?) "
+            "ON CONFLICT (flow, reason) DO UPDATE SET open = inbox.open RETURNING id"
+        )
+        ((number,),) = await self.sql.rows(query, [flow, reason])
         return int(number)
 
-    def _add_open(self, inbox: int, rows: int) -> None:
-        self._db.execute("UPDATE inbox SET open = open + ? WHERE id = ?", [rows, inbox])
-        self._db.execute(
-            "INSERT INTO inbox_days VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-            "opened = opened + excluded.opened, closed = closed + excluded.closed",
+    async def _add_open(self, inbox: int, rows: int) -> None:
+        await self.sql.change("UPDATE inbox SET open = open + ? WHERE id = ?", [rows, inbox])
+        await self.sql.change(
+            "INSERT INTO inbox_days VALUES (?, ?, ?, ?) ON CONFLICT (inbox, day) DO UPDATE SET "
+            "opened = inbox_days.opened + excluded.opened, closed = inbox_days.closed + excluded.closed",
             [inbox, now_text()[:10], max(rows, 0), max(-rows, 0)],
         )
 
-    def _account(self, flow: str, source: str, **changes: int) -> None:
+    async def _account(self, flow: str, source: str, **changes: int) -> None:
         """Add to the account of a source, and to that of its flow."""
-        names = list(changes)
-        added = ", ".join(f"{name} = {name} + excluded.{name}" for name in names)
-        for key in (source, ""):
-            self._db.execute(
-                f"INSERT INTO row_accounts (flow, source_key, {', '.join(names)}) "
-                f"VALUES (?, ?{', ?' * len(names)}) ON CONFLICT DO UPDATE SET {added}",
-                [flow, key, *changes.values()],
-            )
+        names, figures = list(changes), list(changes.values())
+        added = ", ".join(f"{name} = row_accounts.{name} + excluded.{name}" for name in names)
+        marks = f"(?, ?{', ?' * len(names)})"
+        await self.sql.change(
+            f"INSERT INTO row_accounts (flow, source_key, {', '.join(names)}) VALUES {marks}, {marks} "
+            f"ON CONFLICT (flow, source_key) DO UPDATE SET {added}",
+            [flow, source, *figures, flow, "", *figures],
+        )
 
-    def account(self, flow: str, source: str) -> LedgerAccount:
+    async def account(self, flow: str, source: str) -> LedgerAccount:
         query = f"SELECT {', '.join(_FIGURES)} FROM row_accounts WHERE flow = ? AND source_key = ?"
-        row = self._db.execute(query, [flow, source]).fetchone()
+        row = await self.sql.row(query, [flow, source])
         return LedgerAccount() if row is None else LedgerAccount(*row)
 
-    def _check(self, flow: str, source: str) -> None:
-        account = self.account(flow, source)
+    async def _check(self, flow: str, source: str) -> None:
+        account = await self.account(flow, source)
         if not account.closes:
             _log.error("the ledger of %s does not close for %r (a bug): %s", flow, source[:200], account)
 
 
-def open_rows(row: sqlite3.Row) -> int:
+def open_rows(row: Row) -> int:
     """The rows of a run that are not closed."""
     return all_rows(row["count"]) & ~(0 if row["closed"] is None else unpacked(row["closed"]))
 

@@ -1,0 +1,1 @@
+"""The state in PostgreSQL, which survives the machine of a server."""

@@ -1,0 +1,153 @@
+"""Which of several servers has the state: it has a lease, and a number that no server had before, its fence.
+
+Every transaction that writes checks the fence, while it holds a lock that a server takes alone to get the lease. So
+nothing that a former holder does takes effect any more, whatever its clock says or however long it was stopped. Times
+are those of PostgreSQL.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+
+import anyio
+import psycopg
+
+from lume_async._base.tasks import task_group
+from lume_local._runs.health import Health
+from lume_local._runs.postgres.postgres_sql import LEASE_LOCK, Connection, connect, failure
+from lume_local._runs.records import StoreError
+
+_log = logging.getLogger("lume_local")
+
+LEASE = 5.0
+"""Seconds after which another server takes the state of one that was not heard of."""
+RENEW = 1.0
+"""Seconds between two renewals."""
+LOOK = 0.5
+"""Seconds between two attempts to get the lease. A server that ends says so: then there is one at once."""
+_WHERE = "the lease of the state"
+_FREED = "lume_lease"
+"""What a server notifies that gives the lease back."""
+
+DDL = f"""
+CREATE TABLE IF NOT EXISTS lease (
+    one BOOLEAN PRIMARY KEY DEFAULT true CHECK (one),
+    fence BIGINT NOT NULL,
+    holder TEXT NOT NULL,
+    until TIMESTAMPTZ NOT NULL
+);
+INSERT INTO lease VALUES (true, 0, '', '-infinity') ON CONFLICT DO NOTHING;
+CREATE OR REPLACE FUNCTION fence(number BIGINT) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM pg_advisory_xact_lock_shared({LEASE_LOCK});
+    IF NOT EXISTS (SELECT 1 FROM lease WHERE fence = number) THEN
+        RAISE EXCEPTION 'another server has the state' USING ERRCODE = 'LM001';
+    END IF;
+END $$;
+"""  # noqa: S608 - constants
+"""What is there in every form of the state."""
+
+
+class LeaseLost(StoreError):
+    """Another server has the state: this one must end."""
+
+
+class Lease:
+    """The lease that a server has got."""
+
+    def __init__(self, url: str, fence: int, health: Health) -> None:
+        self._url, self.fence, self._health = url, fence, health
+        self.is_lost = False
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Renew it as long as the block lasts, then give it back. `LeaseLost` ends the block."""
+        async with task_group() as tasks:
+            tasks.start_soon(self._renew)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+                if not self.is_lost:
+                    await self._give_back()
+
+    async def _renew(self) -> None:
+        connection = None
+        try:
+            while True:
+                try:
+                    connection = connection or await connect(self._url)
+                    await self._renew_with(connection)
+                except (psycopg.Error, OSError) as error:
+                    self._health.trouble(_WHERE, str(failure(error)))
+                    if connection is not None:
+                        await connection.close()
+                    connection = None
+                else:
+                    self._health.works(_WHERE)
+                await anyio.sleep(RENEW)
+        finally:
+            if connection is not None:
+                await connection.close()
+
+    async def _renew_with(self, connection: Connection) -> None:
+        """Raises `LeaseLost` if another server has it; one that has only run out can be renewed."""
+        with anyio.fail_after(LEASE):
+            cursor = await connection.execute(
+                "UPDATE lease SET until = clock_timestamp() + make_interval(secs => $1) WHERE fence = $2",
+                [LEASE, self.fence],
+            )
+        if not cursor.rowcount:
+            self.is_lost = True
+            raise LeaseLost("another server has taken the state, as this one was not heard of for too long")
+
+    async def _give_back(self) -> None:
+        """Let another server take it at once. If that fails, it does once the lease has run out."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(LEASE):
+            try:
+                connection = await connect(self._url)
+                try:
+                    await connection.execute(
+                        "UPDATE lease SET until = '-infinity' WHERE fence = $1", [self.fence]
+                    )
+                    await connection.execute(f"NOTIFY {_FREED}")
+                finally:
+                    await connection.close()
+            except (psycopg.Error, OSError) as error:
+                _log.warning("%s: %s; it runs out by itself", _WHERE, failure(error))
+
+
+async def acquire(connection: Connection, holder: str, waiting: Callable[[str], None]) -> int:
+    """Wait for the lease; the fence of the server that has got it. Raises psycopg.Error.
+
+    Args:
+        holder: names this server.
+        waiting: is called with the name of the server that has it.
+    """
+    await connection.execute(f"LISTEN {_FREED}")
+    while True:
+        if (fence := await _taken(connection, holder)) is not None:
+            return fence
+        other = await (await connection.execute("SELECT holder FROM lease")).fetchone()
+        assert other is not None
+        waiting(other[0])
+        async with aclosing(connection.notifies(timeout=LOOK, stop_after=1)) as notified:
+            async for _ in notified:
+                pass
+
+
+async def _taken(connection: Connection, holder: str) -> int | None:
+    """Take the lease if it has run out, once no transaction of its former holder is open any more."""
+    free = "SELECT fence FROM lease WHERE until < clock_timestamp() FOR UPDATE SKIP LOCKED"
+    async with connection.transaction():
+        if await (await connection.execute(free)).fetchone() is None:
+            return None
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", [LEASE_LOCK])
+        row = await (
+            await connection.execute(
+                "UPDATE lease SET fence = fence + 1, holder = $1, "
+                "until = clock_timestamp() + make_interval(secs => $2) RETURNING fence",
+                [holder, LEASE],
+            )
+        ).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,112 @@
+"""Opens the state in PostgreSQL, for one server at a time."""
+
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import psycopg
+from psycopg import conninfo, errors
+
+from lume_local._runs.health import Health
+from lume_local._runs.postgres import lease
+from lume_local._runs.postgres.migrations import migrate, prepare
+from lume_local._runs.postgres.postgres_sql import Connection, connect, connections
+from lume_local._runs.postgres.postgres_store import PostgresStore
+from lume_local._runs.records import StoreError
+
+_log = logging.getLogger("lume_local")
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[PostgresStore]:
+    """The store without a lease, for a process that shares it with no server. Raises `StoreError`."""
+    connection = await _prepared(url)
+    try:
+        with _explained():
+            store_id, offset = await migrate(connection)
+    finally:
+        await connection.close()
+    async with connections(url) as pool:
+        yield PostgresStore(pool, store_id, offset)
+
+
+@asynccontextmanager
+async def leased(url: str, health: Health) -> AsyncIterator[tuple[PostgresStore, lease.Lease]]:
+    """The store, once no other server has it, for as long as the block lasts.
+
+    Raises:
+        StoreError: the state can't be used.
+        LeaseLost: another server has taken it; nothing that this one does takes effect any more.
+    """
+    connection = await _prepared(url)
+    try:
+        with _explained():
+            fence = await lease.acquire(connection, f"{socket.gethostname()}, pid {os.getpid()}", _Waiting())
+        had = lease.Lease(url, fence, health)
+        async with had.kept():
+            with _explained():
+                store_id, offset = await migrate(connection)
+            async with connections(url) as pool:
+                yield PostgresStore(pool, store_id, offset, fence), had
+    finally:
+        await connection.close()
+
+
+class _Waiting:
+    """Says once for which server this one waits."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def __call__(self, holder: str) -> None:
+        if holder != self._said:
+            self._said = holder
+            _log.warning("the server %s has the state: this one takes over when that one ends", holder)
+
+
+async def _prepared(url: str) -> Connection:
+    with _explained():
+        _check_url(url)
+        connection = await connect(url)
+        try:
+            await prepare(connection, lease.DDL)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+
+def _check_url(url: str) -> None:
+    """Before an error that quotes it. Raises `StoreError`."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise StoreError("it is not a URL such as postgresql://user:password@host/database")
+    try:
+        conninfo.conninfo_to_dict(url)
+    except psycopg.Error:
+        raise StoreError(
+            "it is not a valid URL of PostgreSQL: quote special characters of a password"
+        ) from None
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Errors of PostgreSQL as `StoreError`, without the URL, user or password."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise StoreError(_why(error)) from None
+
+
+def _why(error: psycopg.Error) -> str:
+    if isinstance(error, errors.InsufficientPrivilege):
+        return "its user may not create the schema lume, or does not own it"
+    if isinstance(error, psycopg.OperationalError):
+        text = str(error)
+        if "password" in text or "authentication" in text:
+            return "it refuses user or password"
+        if "does not exist" in text:
+            return "it has no such database or user"
+        return "it can't be reached"
+    return error.diag.message_primary or type(error).__name__

@@ -1,0 +1,66 @@
+"""Flow versions, and which of them runs have used."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants.
+from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager
+
+import orjson
+
+from lume_local._runs.audit import Act
+from lume_local._runs.records import StoredFlow
+from lume_local._runs.sql.operation import Sql, marks, statement, writing
+from lume_local._runs.sql.sql_audit import add_act
+from lume_local._runs.sql.tables import DONE
+
+_PUT_FLOW = """
+INSERT INTO flow_versions VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (ref) DO UPDATE SET
+content_hash = excluded.content_hash, definition = excluded.definition, compiled = excluded.compiled,
+compiled_by = excluded.compiled_by, created_at = excluded.created_at
+"""
+
+
+class FlowVersions:
+    """This part of a store."""
+
+    sql: Sql
+
+    def _submitting(self) -> AbstractAsyncContextManager[None]:
+        """A block that creates a run or stores a flow version: it waits while submissions are paused."""
+        raise NotImplementedError
+
+    async def put_flow(self, flow: StoredFlow, act: Act | None = None) -> None:
+        async with self._submitting():
+            await self._put_flow(flow, act)
+
+    @writing
+    async def _put_flow(self, flow: StoredFlow, act: Act | None) -> None:
+        definition, compiled = (orjson.dumps(one).decode() for one in (flow.definition, flow.compiled))
+        values = [flow.ref, flow.content_hash, definition, compiled, flow.compiled_by, flow.created_at]
+        await self.sql.change(_PUT_FLOW, values)
+        if act is not None:
+            await add_act(self.sql, act)
+        self.sql.must_last()
+
+    @statement
+    async def flows(self) -> list[StoredFlow]:
+        rows = await self.sql.rows(
+            "SELECT ref, content_hash, definition, compiled, compiled_by, created_at FROM flow_versions"
+        )
+        return [
+            StoredFlow(row[0], row[1], orjson.loads(row[2]), orjson.loads(row[3]), row[4], row[5])
+            for row in rows
+        ]
+
+    @statement
+    async def runs_of(self, refs: Collection[str], *, with_output: bool = False) -> dict[str, int]:
+        wanted = f"flow_version IN ({marks(refs)})" + (f" AND {DONE}" if with_output else "")
+        query = (
+            f"SELECT flow_version, sum(runs) FROM run_counts WHERE {wanted} GROUP BY 1 HAVING sum(runs) > 0"
+        )
+        return {row[0]: row[1] for row in await self.sql.rows(query, list(refs))}
+
+    @statement
+    async def is_used(self, ref: str) -> bool:
+        # Also by runs that are purged.
+        query = "SELECT 1 FROM run_counts WHERE flow_version = ? AND runs > 0 LIMIT 1"
+        return await self.sql.row(query, [ref]) is not None

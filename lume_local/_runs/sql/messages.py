@@ -1,0 +1,82 @@
+"""Notices and what messages remember, in one state (see `_runs.store.Messages`)."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants.
+import time
+from collections.abc import Collection, Mapping, Sequence
+
+from lume_local._runs.records import MessageState, NewDelivery, StoredNotice
+from lume_local._runs.sql.beside_runs import SqlDeliveries
+from lume_local._runs.sql.operation import Sql, reading, statement, writing
+
+
+class SqlMessages:
+    def __init__(self, sql: Sql, deliveries: SqlDeliveries) -> None:
+        self.sql, self._deliveries = sql, deliveries
+
+    async def add(self, notice: bytes) -> None:
+        """Add a notice, as part of a transaction."""
+        await self.sql.change("INSERT INTO notices (body) VALUES (?)", [notice])
+
+    @writing
+    async def note(self, notice: bytes) -> None:
+        await self.add(notice)
+        self.sql.must_last()
+
+    @statement
+    async def notices(self, limit: int) -> list[StoredNotice]:
+        rows = await self.sql.rows("SELECT seq, body FROM notices ORDER BY seq LIMIT ?", [limit])
+        return [StoredNotice(*row) for row in rows]
+
+    @reading
+    async def states(self, keys: Collection[str]) -> dict[str, MessageState]:
+        return {one.key: one for key in keys for one in await self._found("key = ?", key)}
+
+    @statement
+    async def due(self, now: float, limit: int) -> list[MessageState]:
+        return await self._found("due <= ? ORDER BY due LIMIT ?", now, limit)
+
+    async def _found(self, where: str, *values: object) -> list[MessageState]:
+        rows = await self.sql.rows(f"SELECT key, state, due, rev FROM message_states WHERE {where}", values)
+        return [MessageState(*row) for row in rows]
+
+    @statement
+    async def next_due(self) -> float | None:
+        found: float | None
+        (found,) = await self.sql.one("SELECT min(due) FROM message_states WHERE due IS NOT NULL")
+        return found
+
+    @writing
+    async def decided(
+        self,
+        notices: Sequence[int],
+        before: Mapping[str, int],
+        after: Collection[MessageState],
+        deliveries: Sequence[NewDelivery],
+    ) -> bool:
+        await self.sql.lock("messages")
+        if not await self._is_still_so(notices, before):
+            return False
+        await self.sql.changes("DELETE FROM notices WHERE seq = ?", [[seq] for seq in notices])
+        for one in after:
+            await self._change(one)
+        for new in deliveries:
+            await self._deliveries.add_message(new, time.time())
+        self.sql.must_last()
+        return True
+
+    async def _is_still_so(self, notices: Sequence[int], before: Mapping[str, int]) -> bool:
+        for seq in notices:
+            if await self.sql.row("SELECT 1 FROM notices WHERE seq = ?", [seq]) is None:
+                return False
+        now = {key: (await self._found("key = ?", key) or [MessageState(key, "")])[0].rev for key in before}
+        return now == before
+
+    async def _change(self, one: MessageState) -> None:
+        if not one.state:
+            await self.sql.change("DELETE FROM message_states WHERE key = ?", [one.key])
+            return
+        await self.sql.change(
+            "INSERT INTO message_states (key, rev, state, due) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (key) DO UPDATE SET rev = excluded.rev, state = excluded.state, due = excluded.due",
+            [one.key, one.rev + 1, one.state, one.due],
+        )

@@ -1,0 +1,111 @@
+"""Operations of a store as coroutine functions, written once for each database.
+
+An operation awaits its statements, of an `Sql` that knows in which transaction they are. SQLite executes them
+directly, so that no other task runs between two of them; PostgreSQL takes a round trip for each.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Sized
+from functools import partial, wraps
+from types import CoroutineType
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Row(Protocol):
+    """A row of a result, by position and by name."""
+
+    def __getitem__(self, key: int | str, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __len__(self) -> int: ...
+    def keys(self) -> Iterable[str]:
+        """The names."""
+        ...
+
+
+class Sql(Protocol):
+    """Executes statements. Values are marked with `?`; a statement is in SQL that both databases understand."""
+
+    listing_index: str
+    """What tells the database to find runs in the index `listing`, if it has to be told."""
+
+    async def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
+        """All rows of a result."""
+        ...
+
+    async def row(self, query: str, values: Sequence[Any] = ()) -> Row | None:
+        """The first row of a result; None if there is none."""
+        ...
+
+    async def one(self, query: str, values: Sequence[Any] = ()) -> Row:
+        """The first row of a result that has one."""
+        ...
+
+    async def change(self, query: str, values: Sequence[Any] = ()) -> int:
+        """Execute a statement without a result; how many rows it has changed."""
+        ...
+
+    async def changes(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Execute a statement once for each row of values."""
+        ...
+
+    async def lock(self, *names: str) -> None:
+        """Let no other transaction have these names until this one ends. SQLite has one transaction at a time."""
+        ...
+
+    async def lock_ledger(self, flow: str | None) -> None:
+        """The same for the ledger of a flow, or of all flows."""
+        ...
+
+    def must_last(self) -> None:
+        """This transaction must survive a power cut before its effects are shown."""
+        ...
+
+    # -- for the decorators
+
+    async def single(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do work that is a single statement."""
+        ...
+
+    async def read(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do work whose statements read one state."""
+        ...
+
+    async def write(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do work whose changes take effect together or not at all; it may be repeated from its beginning."""
+        ...
+
+
+Method = Callable[P, Awaitable[T]]
+Operation = Callable[P, CoroutineType[Any, Any, T]]
+
+
+def statement(method: Method[P, T]) -> Operation[P, T]:
+    """An operation that is one statement, which changes nothing."""
+    return _operation(method, "single")
+
+
+def reading(method: Method[P, T]) -> Operation[P, T]:
+    """An operation of several statements, which see one state."""
+    return _operation(method, "read")
+
+
+def writing(method: Method[P, T]) -> Operation[P, T]:
+    """An operation that takes effect as a whole or not at all."""
+    return _operation(method, "write")
+
+
+def marks(values: Sized) -> str:
+    """What stands between the parentheses of an `IN`."""
+    return ", ".join("?" * len(values)) or "NULL"
+
+
+def _operation(method: Method[P, T], how: str) -> Operation[P, T]:
+    @wraps(method)
+    async def carried_out(*args: P.args, **kwargs: P.kwargs) -> T:
+        owner: Any = args[0]
+        found: T = await getattr(owner.sql, how)(partial(method, *args, **kwargs))
+        return found
+
+    return cast("Operation[P, T]", carried_out)  # mypy infers a Coroutine

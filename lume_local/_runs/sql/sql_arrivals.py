@@ -1,0 +1,160 @@
+"""The files that arrived, in the state: about 80 bytes for each content that was submitted, kept for good."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants.
+from collections.abc import Collection, Sequence
+
+from lume_local._runs.arrived import Arrived, KnownPath, Move, RefusedFile, mark_of, place_of
+from lume_local._runs.records import ACTIVE
+from lume_local._runs.sql.operation import Sql, reading, statement, writing
+
+ARRIVALS = """
+CREATE TABLE arrivals (name TEXT PRIMARY KEY, files INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE arrived (
+    place BLOB NOT NULL,
+    content BLOB NOT NULL,
+    mark BLOB NOT NULL,
+    run INTEGER,
+    PRIMARY KEY (place, content)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE arrival_refusals (
+    arrival TEXT NOT NULL,
+    path TEXT NOT NULL,
+    seen TEXT NOT NULL,
+    why TEXT NOT NULL,
+    at TEXT NOT NULL,
+    PRIMARY KEY (arrival, path)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX refusals_by_age ON arrival_refusals (arrival, at);
+CREATE TABLE arrival_moves (
+    run INTEGER PRIMARY KEY,
+    arrival TEXT NOT NULL,
+    path TEXT NOT NULL,
+    seen TEXT NOT NULL
+) STRICT;
+"""
+"""This part of the schema. `place` stands for an arrival and a path; see `Arrived`."""
+_ENDED = f"runs.status NOT IN {ACTIVE}"
+
+
+class SqlArrivals:
+    """The files that arrived, of one state."""
+
+    def __init__(self, sql: Sql) -> None:
+        self.sql = sql
+
+    @reading
+    async def settled_of(self, arrival: str, files: Sequence[tuple[str, str]]) -> list[bool]:
+        return [await self._is_settled(arrival, path, seen) for path, seen in files]
+
+    async def _is_settled(self, arrival: str, path: str, seen: str) -> bool:
+        mark = mark_of(seen)
+        marks = await self.sql.rows("SELECT mark FROM arrived WHERE place = ?", [place_of(arrival, path)])
+        if any(row[0] == mark for row in marks):
+            return True
+        values = [arrival, path, seen]
+        refusal = "SELECT 1 FROM arrival_refusals WHERE arrival = ? AND path = ? AND seen = ?"
+        return await self.sql.row(refusal, values) is not None
+
+    @statement
+    async def known(self, arrived: Arrived) -> KnownPath | None:
+        rows = await self.sql.rows(
+            "SELECT content, runs.run_id, runs.status FROM arrived LEFT JOIN runs ON runs.seq = run "
+            "WHERE place = ? ORDER BY coalesce(run, 0)",
+            [arrived.place],
+        )
+        if not rows:
+            return None
+        _, run_id, status = rows[-1]
+        return KnownPath(any(row[0] == arrived.digest for row in rows), run_id, status)
+
+    @writing
+    async def note(self, arrived: Arrived, run_id: str | None) -> None:
+        row = await self.sql.row("SELECT seq FROM runs WHERE run_id = ?", [run_id])
+        await self.add(arrived, None if row is None else row[0])
+        self.sql.must_last()
+
+    async def add(self, arrived: Arrived, run: int | None) -> None:
+        """Note a content, within a transaction."""
+        is_known = await self.sql.row(
+            "SELECT 1 FROM arrived WHERE place = ? AND content = ?", [arrived.place, arrived.digest]
+        )
+        await self.sql.change(
+            "INSERT INTO arrived VALUES (?, ?, ?, ?) ON CONFLICT (place, content) "
+            "DO UPDATE SET mark = excluded.mark, run = coalesce(excluded.run, arrived.run)",
+            [arrived.place, arrived.digest, arrived.mark, run],
+        )
+        if is_known is None:
+            await self.sql.change(
+                "INSERT INTO arrivals VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET files = arrivals.files + 1",
+                [arrived.arrival],
+            )
+        await self._forget(arrived.arrival, arrived.path)
+        if arrived.move and run is not None:
+            await self.sql.change(
+                "INSERT INTO arrival_moves VALUES (?, ?, ?, ?) ON CONFLICT (run) DO UPDATE "
+                "SET arrival = excluded.arrival, path = excluded.path, seen = excluded.seen",
+                [run, arrived.arrival, arrived.path, arrived.seen],
+            )
+
+    @writing
+    async def refuse(self, refusal: RefusedFile) -> bool:
+        key = [refusal.arrival, refusal.path]
+        before = await self.sql.row(
+            "SELECT seen, why FROM arrival_refusals WHERE arrival = ? AND path = ?", key
+        )
+        if before is not None and tuple(before) == (refusal.seen, refusal.why):
+            return False
+        await self.sql.change(
+            "INSERT INTO arrival_refusals VALUES (?, ?, ?, ?, ?) ON CONFLICT (arrival, path) DO UPDATE "
+            "SET seen = excluded.seen, why = excluded.why, at = excluded.at",
+            [*key, refusal.seen, refusal.why, refusal.at],
+        )
+        self.sql.must_last()
+        return True
+
+    @statement
+    async def refused(self, arrival: str, limit: int) -> list[RefusedFile]:
+        rows = await self.sql.rows(
+            "SELECT path, seen, why, at FROM arrival_refusals WHERE arrival = ? ORDER BY at DESC LIMIT ?",
+            [arrival, limit],
+        )
+        return [RefusedFile(arrival, path, seen, why, at) for path, seen, why, at in rows]
+
+    @writing
+    async def forget_refusals(self, arrival: str, paths: Collection[str] | None = None) -> None:
+        if paths is None:
+            await self.sql.change("DELETE FROM arrival_refusals WHERE arrival = ?", [arrival])
+        for path in paths or ():
+            await self._forget(arrival, path)
+
+    async def _forget(self, arrival: str, path: str) -> None:
+        await self.sql.change("DELETE FROM arrival_refusals WHERE arrival = ? AND path = ?", [arrival, path])
+
+    @reading
+    async def counts(self, arrival: str) -> tuple[int, int]:
+        files = await self.sql.row("SELECT files FROM arrivals WHERE name = ?", [arrival])
+        refused = "SELECT count(*) FROM arrival_refusals WHERE arrival = ?"
+        return (0 if files is None else files[0]), (await self.sql.one(refused, [arrival]))[0]
+
+    @statement
+    async def moves(self, arrival: str, run_id: str | None = None) -> list[Move]:
+        query = (
+            "SELECT arrival, path, seen, run, status FROM arrival_moves JOIN runs ON runs.seq = run "
+            f"WHERE arrival = ? AND {_ENDED}"
+        )
+        values = [arrival]
+        if run_id is not None:
+            query = (
+                "SELECT arrival, path, seen, run, status FROM runs JOIN arrival_moves ON run = runs.seq "
+                f"WHERE runs.run_id = ? AND arrival = ? AND {_ENDED}"
+            )
+            values = [run_id, arrival]
+        return [
+            Move(name, path, seen, run, status)
+            for name, path, seen, run, status in await self.sql.rows(query, values)
+        ]
+
+    @writing
+    async def moved(self, move: Move) -> None:
+        await self.sql.change("DELETE FROM arrival_moves WHERE run = ?", [move.run_seq])
+        self.sql.must_last()

@@ -1,0 +1,72 @@
+"""The audit in the state: a table that refuses to be changed (see `_runs.audit`)."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants.
+from itertools import takewhile
+from typing import Any
+
+import orjson
+
+from lume_local._runs.audit import KEPT_AT_LEAST, Act, ActFilter, NotedAct
+from lume_local._runs.sql.operation import Sql, statement, writing
+from lume_local._runs.times import ago_text, now_text
+
+ADD_ACT = "INSERT INTO audit (at, by, what, subject, detail) VALUES (?, ?, ?, ?, ?)"
+
+
+class SqlAudit:
+    """The acts of one state."""
+
+    def __init__(self, sql: Sql) -> None:
+        self.sql = sql
+
+    async def add(self, act: Act | None) -> None:
+        """Note an act, if there is one, as part of its transaction."""
+        if act is not None:
+            await add_act(self.sql, act)
+
+    @writing
+    async def note(self, act: Act) -> None:
+        await self.add(act)
+        self.sql.must_last()
+
+    @statement
+    async def acts(self, wanted: ActFilter, before: int | None, limit: int) -> list[NotedAct]:
+        where, values = ["true"], list[Any]()
+        for condition, value in (
+            ("by = ?", wanted.by),
+            ("what = ?", wanted.what),
+            # `at` follows `seq`, but a clock may have been set back: one number decides.
+            (
+                "seq >= coalesce((SELECT seq FROM audit WHERE at >= ? ORDER BY at, seq LIMIT 1), 1e18)",
+                wanted.since,
+            ),
+            ("seq < ?", before),
+        ):
+            if value is not None:
+                where.append(condition)
+                values.append(value)
+        query = f"SELECT * FROM audit WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"
+        rows = await self.sql.rows(query, [*values, limit])
+        return [
+            NotedAct(seq, at, Act(by, what, subject, orjson.loads(detail)))
+            for seq, at, by, what, subject, detail in map(tuple, rows)
+        ]
+
+    @writing
+    async def forget(self, before: str, limit: int) -> int:
+        found = await self.sql.rows("SELECT seq, at FROM audit ORDER BY seq LIMIT ?", [limit])
+        bound = min(before, ago_text(KEPT_AT_LEAST))
+        gone = [row["seq"] for row in takewhile(lambda row: row["at"] < bound, found)]
+        if gone:
+            await self.sql.change("DELETE FROM audit WHERE seq <= ?", [gone[-1]])
+        return len(gone)
+
+
+def act_values(act: Act) -> list[str]:
+    """For `ADD_ACT`."""
+    return [now_text(), act.by, act.what, act.subject, orjson.dumps(act.detail).decode()]
+
+
+async def add_act(sql: Sql, act: Act) -> None:
+    """Note an act in an open transaction."""
+    await sql.change(ADD_ACT, act_values(act))

@@ -1,0 +1,221 @@
+"""Drafts in the state: see `_runs.drafts`."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants.
+import uuid
+from collections.abc import Sequence
+
+import orjson
+from attrs import astuple
+
+from lume_local._runs.drafts import (
+    ROW_BYTES,
+    Cells,
+    DraftFull,
+    DraftRow,
+    Elsewhere,
+    Judgement,
+    Reject,
+    Room,
+    RowChange,
+    RowDraft,
+    Saved,
+)
+from lume_local._runs.sql.operation import Sql, reading, writing
+from lume_local._runs.times import now_text
+
+DRAFTS = """
+CREATE TABLE IF NOT EXISTS drafts (
+    flow TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    draft_id TEXT NOT NULL,
+    rev INTEGER NOT NULL,
+    row_count INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    changed_at TEXT NOT NULL,
+    PRIMARY KEY (flow, owner)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS drafts_by_age ON drafts (changed_at);
+
+-- An edited row; `reasons` is what the flow version `judged_by` says about it, NULL if none has judged it as it is.
+CREATE TABLE IF NOT EXISTS draft_rows (
+    draft_id TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    rev INTEGER NOT NULL,
+    cells TEXT NOT NULL,
+    at TEXT NOT NULL,
+    judged_by TEXT,
+    reasons TEXT,
+    PRIMARY KEY (draft_id, run_id, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS draft_rows_by_change ON draft_rows (draft_id, rev);
+"""
+"""This part of the schema."""
+_COLUMNS = "run_id, number, cells, rev, judged_by, reasons"
+_OF = "draft_id = (SELECT draft_id FROM drafts WHERE flow = ? AND owner = ?)"
+
+
+class SqlDrafts:
+    """The drafts of one state."""
+
+    def __init__(self, sql: Sql) -> None:
+        self.sql = sql
+
+    @reading
+    async def draft(self, flow: str, owner: str) -> RowDraft | None:
+        return await self._draft(flow, owner)
+
+    async def _draft(self, flow: str, owner: str) -> RowDraft | None:
+        query = "SELECT draft_id, rev, row_count, bytes, changed_at FROM drafts WHERE flow = ? AND owner = ?"
+        row = await self.sql.row(query, [flow, owner])
+        return None if row is None else RowDraft(*row)
+
+    @reading
+    async def rows(self, flow: str, owner: str, after: Reject | None, limit: int) -> list[DraftRow]:
+        query = (
+            f"SELECT {_COLUMNS} FROM draft_rows WHERE {_OF} AND (run_id, number) > (?, ?) "
+            "ORDER BY run_id, number LIMIT ?"
+        )
+        place = ("", -1) if after is None else (after.run_id, after.row)
+        return await self._rows(query, flow, owner, *place, limit)
+
+    @reading
+    async def unjudged(self, flow: str, owner: str, by: str, limit: int) -> list[DraftRow]:
+        query = (
+            f"SELECT {_COLUMNS} FROM draft_rows WHERE {_OF} AND (judged_by IS NULL OR judged_by != ?) "
+            "ORDER BY rev DESC LIMIT ?"
+        )
+        return await self._rows(query, flow, owner, by, limit)
+
+    @reading
+    async def passing(self, flow: str, owner: str, by: str) -> list[DraftRow]:
+        query = (
+            f"SELECT {_COLUMNS} FROM draft_rows WHERE {_OF} AND judged_by = ? AND reasons = '[]' "
+            "ORDER BY run_id, number"
+        )
+        return await self._rows(query, flow, owner, by)
+
+    async def _rows(self, query: str, *values: object) -> list[DraftRow]:
+        rows = list[DraftRow]()
+        for run_id, number, cells, rev, judged_by, reasons in await self.sql.rows(query, values):
+            why = () if reasons is None else tuple(orjson.loads(reasons))
+            rows.append(DraftRow(Reject(run_id, number), orjson.loads(cells), rev, judged_by, why))
+        return rows
+
+    @writing
+    async def save(self, flow: str, owner: str, changes: Sequence[RowChange], room: Room) -> Saved:
+        await self.sql.lock("drafts", flow, owner)
+        before = await self._draft(flow, owner) or RowDraft(uuid.uuid4().hex, 0, 0, 0, "")
+        rev, rows, size, now = before.rev, before.rows, before.bytes, now_text()
+        revs, refused = dict[Reject, int](), dict[Reject, DraftRow | None]()
+        for change in changes:
+            there = await self._row(before.draft_id, change.reject)
+            if change.seen != (0 if there is None else there.rev):
+                refused[change.reject] = there
+                continue
+            rev += 1
+            revs[change.reject] = rev
+            rows += (change.cells is not None) - (there is not None)
+            size += _size(change.cells) - (0 if there is None else _size(there.cells))
+            await self._put(before.draft_id, change, rev, now)
+        draft = RowDraft(before.draft_id, rev, rows, size, now)
+        await self.sql.change(
+            "INSERT INTO drafts (flow, owner, draft_id, rev, row_count, bytes, changed_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (flow, owner) DO UPDATE SET rev = excluded.rev, "
+            "row_count = excluded.row_count, bytes = excluded.bytes, changed_at = excluded.changed_at",
+            [flow, owner, *astuple(draft)],
+        )
+        if size > before.bytes:
+            await self._check(owner, room)
+        self.sql.must_last()
+        return Saved(draft, revs, refused)
+
+    async def _row(self, draft_id: str, reject: Reject) -> DraftRow | None:
+        query = f"SELECT {_COLUMNS} FROM draft_rows WHERE draft_id = ? AND run_id = ? AND number = ?"
+        rows = await self._rows(query, draft_id, reject.run_id, reject.row)
+        return rows[0] if rows else None
+
+    async def _put(self, draft_id: str, change: RowChange, rev: int, now: str) -> None:
+        await self._remove_row(draft_id, change.reject)
+        if change.cells is not None:
+            cells = orjson.dumps(change.cells).decode()
+            await self.sql.change(
+                "INSERT INTO draft_rows (draft_id, run_id, number, rev, cells, at) VALUES (?, ?, ?, ?, ?, ?)",
+                [draft_id, change.reject.run_id, change.reject.row, rev, cells, now],
+            )
+
+    async def _remove_row(self, draft_id: str, reject: Reject) -> None:
+        await self.sql.change(
+            "DELETE FROM draft_rows WHERE draft_id = ? AND run_id = ? AND number = ?",
+            [draft_id, reject.run_id, reject.row],
+        )
+
+    async def _check(self, owner: str, room: Room) -> None:
+        """Raises `DraftFull`."""
+        query = "SELECT coalesce(sum(bytes), 0), coalesce(sum(bytes) FILTER (WHERE owner = ?), 0) FROM drafts"
+        of_all, of_owner = await self.sql.one(query, [owner])
+        if of_owner > room.of_owner:
+            raise DraftFull(room.of_owner, of_all=False)
+        if of_all > room.of_all:
+            raise DraftFull(room.of_all, of_all=True)
+
+    @writing
+    async def judged(self, flow: str, owner: str, by: str, found: Sequence[Judgement]) -> None:
+        await self.sql.lock("drafts", flow, owner)
+        draft = await self._draft(flow, owner)
+        if draft is None:
+            return
+        for one in found:
+            await self.sql.change(
+                "UPDATE draft_rows SET judged_by = ?, reasons = ? "
+                "WHERE draft_id = ? AND run_id = ? AND number = ? AND rev = ?",
+                [
+                    *(by, orjson.dumps(one.reasons).decode()),
+                    *(draft.draft_id, one.reject.run_id, one.reject.row, one.rev),
+                ],
+            )
+
+    @reading
+    async def elsewhere(self, flow: str, owner: str, limit: int) -> list[Elsewhere]:
+        found = list[Elsewhere]()
+        query = "SELECT draft_id, owner FROM drafts WHERE flow = ? AND owner != ? ORDER BY changed_at DESC LIMIT ?"
+        for draft_id, other in await self.sql.rows(query, [flow, owner, limit]):
+            rows = await self.sql.rows(
+                "SELECT run_id, number, at FROM draft_rows WHERE draft_id = ? ORDER BY rev DESC LIMIT ?",
+                [draft_id, limit - len(found)],
+            )
+            found += [Elsewhere(Reject(run_id, number), other, at) for run_id, number, at in rows]
+        return found
+
+    @writing
+    async def drop(self, flow: str, owner: str, rejects: Sequence[Reject] | None) -> None:
+        await self.sql.lock("drafts", flow, owner)
+        draft = await self._draft(flow, owner)
+        if draft is None:
+            return
+        if rejects is None:
+            await self._remove(draft.draft_id)
+            return
+        gone = [row for one in rejects if (row := await self._row(draft.draft_id, one)) is not None]
+        for row in gone:
+            await self._remove_row(draft.draft_id, row.reject)
+        await self.sql.change(
+            "UPDATE drafts SET row_count = row_count - ?, bytes = bytes - ? WHERE draft_id = ?",
+            [len(gone), sum(_size(row.cells) for row in gone), draft.draft_id],
+        )
+
+    async def _remove(self, draft_id: str) -> None:
+        await self.sql.change("DELETE FROM draft_rows WHERE draft_id = ?", [draft_id])
+        await self.sql.change("DELETE FROM drafts WHERE draft_id = ?", [draft_id])
+
+    @writing
+    async def expire(self, before: str, limit: int) -> int:
+        query = "SELECT draft_id FROM drafts WHERE changed_at < ? ORDER BY changed_at LIMIT ?"
+        old = [row[0] for row in await self.sql.rows(query, [before, limit])]
+        for draft_id in old:
+            await self._remove(draft_id)
+        return len(old)
+
+
+def _size(cells: Cells | None) -> int:
+    return 0 if cells is None else ROW_BYTES + len(orjson.dumps(cells))

@@ -1,0 +1,208 @@
+"""The ledger of rejected rows in the state: see `_runs.ledger`."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants.
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from lume_local._runs.audit import of_discard
+from lume_local._runs.ledger import (
+    LOST,
+    OPEN,
+    REPLAYING,
+    Day,
+    Ending,
+    Fate,
+    LedgerAccount,
+    OpenCount,
+    RowFilter,
+    RowsOfRun,
+    UnendedRows,
+)
+from lume_local._runs.sql.ledger_entries import LedgerEntries, open_rows
+from lume_local._runs.sql.operation import Row, Sql, marks, reading, statement, writing
+from lume_local._runs.sql.sql_audit import add_act
+from lume_local._shared.row_set import all_rows, unpacked
+
+_AT_ONCE = 200
+"""Runs that are looked at by one query."""
+_OLDEST = """
+CASE reason
+WHEN '' THEN (SELECT seq FROM rejected WHERE rejected.flow = inbox.flow AND open > 0 ORDER BY seq LIMIT 1)
+ELSE (SELECT seq FROM rejected_for WHERE rejected_for.inbox = inbox.id AND open > 0 ORDER BY seq LIMIT 1)
+END
+"""
+
+
+class SqlLedger:
+    """Its entries are part of the transactions of runs."""
+
+    def __init__(self, sql: Sql) -> None:
+        self.sql = sql
+        self.entries = LedgerEntries(sql)
+
+    @statement
+    async def inbox(self, flow: str | None, since: str) -> list[OpenCount]:
+        where, values = ("AND flow = ?", [flow]) if flow is not None else ("", [])
+        days = "FROM inbox_days WHERE inbox_days.inbox = inbox.id AND day >= ?"
+        query = (
+            f"SELECT flow, reason, open, (SELECT coalesce(sum(opened), 0) {days}), "
+            f"(SELECT coalesce(sum(closed), 0) {days}), "
+            f"(SELECT at FROM rejected WHERE seq = {_OLDEST}), "
+            f"max(CASE reason WHEN '' THEN open ELSE 0 END) OVER (PARTITION BY flow) AS of_flow "
+            f"FROM inbox WHERE open > 0 {where} ORDER BY of_flow DESC, flow, reason != '', open DESC, reason"
+        )
+        rows = await self.sql.rows(query, [since[:10], since[:10], *values])
+        return [OpenCount(row[0], row[1] or None, *row[2:6]) for row in map(tuple, rows)]
+
+    @statement
+    async def days(self, flow: str, reason: str | None, since: str) -> list[Day]:
+        query = (
+            "SELECT day || 'T00:00:00Z', opened, closed FROM inbox_days JOIN inbox ON id = inbox "
+            "WHERE flow = ? AND reason = ? AND day >= ? ORDER BY day"
+        )
+        return [Day(*row) for row in await self.sql.rows(query, [flow, reason or "", since[:10]])]
+
+    @statement
+    async def account(self, flow: str, source_key: str | None = None) -> LedgerAccount:
+        return await self.entries.account(flow, source_key or "")
+
+    @reading
+    async def rows(self, wanted: RowFilter, after: int, limit: int) -> list[RowsOfRun]:
+        rows = list[RowsOfRun]()
+        async with aclosing(self._runs(wanted, after)) as runs:
+            async for row in runs:
+                of_run = await self._state(row, wanted.state) & await self._having(row, wanted.reasons)
+                if of_run:
+                    rows.append(RowsOfRun(row["seq"], row["run_id"], of_run, row["count"]))
+                    if len(rows) == limit:
+                        break
+        return rows
+
+    async def _runs(self, wanted: RowFilter, after: int) -> AsyncGenerator[Row]:
+        """The runs that may have such rows, in order."""
+        sources = await self._candidates(wanted)
+        while True:
+            # Of each source as many as are needed at most, in the order of an index; of these the first ones.
+            each = [
+                f"SELECT * FROM ({query} AND seq > ? ORDER BY seq LIMIT {_AT_ONCE}) AS found"
+                for query, _ in sources
+            ]
+            values = [value for _, own in sources for value in (*own, after)]
+            query = f"{' UNION '.join(each)} ORDER BY seq LIMIT {_AT_ONCE}"
+            found = [row[0] for row in await self.sql.rows(query, values)] if sources else []
+            for seq in found:
+                row = await self.sql.one("SELECT * FROM rejected WHERE seq = ?", [seq])
+                of_flow = wanted.flow is None or row["flow"] == wanted.flow
+                if of_flow and (wanted.since is None or row["at"] >= wanted.since):
+                    yield row
+            if len(found) < _AT_ONCE:
+                return
+            after = found[-1]
+
+    async def _candidates(self, wanted: RowFilter) -> list[tuple[str, list[Any]]]:
+        """Queries for the sequence numbers of runs, each with its values."""
+        if wanted.run_id is not None:
+            return [("SELECT seq FROM rejected WHERE run_id = ?", [wanted.run_id])]
+        if wanted.state == REPLAYING:
+            return [("SELECT DISTINCT seq FROM claims WHERE true", [])]
+        if wanted.state not in (OPEN, LOST):
+            return [("SELECT DISTINCT seq FROM closings WHERE state = ?", [wanted.state])]
+        if wanted.state == OPEN and wanted.reasons is not None:
+            of_flow, flow = ("", []) if wanted.flow is None else ("AND flow = ?", [wanted.flow])
+            query = f"SELECT id FROM inbox WHERE reason IN ({marks(wanted.reasons)}) {of_flow} AND open > 0"
+            found = await self.sql.rows(query, [*wanted.reasons, *flow])
+            return [("SELECT seq FROM rejected_for WHERE inbox = ? AND open > 0", [row[0]]) for row in found]
+        if wanted.state == OPEN and wanted.flow is not None:
+            return [("SELECT seq FROM rejected WHERE flow = ? AND open > 0", [wanted.flow])]
+        return [(f"SELECT seq FROM rejected WHERE {wanted.state} > 0", [])]
+
+    async def _state(self, row: Row, state: str) -> int:
+        """The rows of a run that are in a state."""
+        if state in (OPEN, LOST):
+            is_so = bool(row["is_lost"]) == (state == LOST)
+            return open_rows(row) & ~await self.entries.claimed(row["seq"]) if is_so else 0
+        if state == REPLAYING:
+            return open_rows(row) & await self.entries.claimed(row["seq"])
+        rows = 0
+        query = "SELECT rows FROM closings WHERE seq = ? AND state = ?"
+        for (found,) in await self.sql.rows(query, [row["seq"], state]):
+            rows |= unpacked(found)
+        return rows
+
+    async def _having(self, row: Row, reasons: Sequence[str] | None) -> int:
+        """The rows of a run that have one of the reasons."""
+        if reasons is None:
+            return all_rows(row["count"])
+        rows = 0
+        for reason, having in (await self._reasons(row["seq"], row["count"])).items():
+            rows |= having if reason in reasons else 0
+        return rows
+
+    async def _reasons(self, seq: int, count: int) -> dict[str, int]:
+        query = "SELECT reason, rows FROM rejected_for JOIN inbox ON id = inbox WHERE seq = ? ORDER BY reason"
+        return {
+            reason: all_rows(count) if rows is None else unpacked(rows)
+            for reason, rows in await self.sql.rows(query, [seq])
+        }
+
+    @reading
+    async def reasons(self, seq: int) -> Mapping[str, int]:
+        row = await self.sql.one("SELECT count FROM rejected WHERE seq = ?", [seq])
+        return await self._reasons(seq, row["count"])
+
+    @writing
+    async def discard(self, found: Sequence[RowsOfRun], by: str, why: str) -> int:
+        await self.sql.lock_ledger(None)
+        closed = dict[str, int]()
+        for one in found:
+            rows = one.rows & ~await self.entries.claimed(one.seq)
+            closed[one.run_id] = await self.entries.close(one.seq, rows, "discarded", by, why)
+        if count := sum(closed.values()):
+            flow, _ = await self.entries.source_of(found[0].seq)
+            runs = [run_id for run_id, rows in closed.items() if rows]
+            await add_act(self.sql, of_discard(by, why, flow, runs, count))
+        self.sql.must_last()
+        return count
+
+    @statement
+    async def unended(self, after: int, limit: int) -> list[UnendedRows]:
+        query = (
+            "SELECT seq, run_id, is_lost FROM rejected "
+            "WHERE (open > 0 OR lost > 0) AND seq > ? ORDER BY seq LIMIT ?"
+        )
+        return [
+            UnendedRows(row[0], row[1], bool(row[2])) for row in await self.sql.rows(query, [after, limit])
+        ]
+
+    @writing
+    async def lose(self, run_id: str) -> None:
+        await self.entries.set_lost(run_id, is_lost=True)
+
+    @writing
+    async def find(self, run_id: str) -> None:
+        await self.entries.set_lost(run_id, is_lost=False)
+
+    @statement
+    async def is_replay(self, run_id: str) -> bool:
+        return await self.entries.is_replay(run_id)
+
+    @reading
+    async def fate(self, run_id: str) -> Fate | None:
+        row = await self.sql.row("SELECT * FROM rejected WHERE run_id = ?", [run_id])
+        if row is None:
+            return None
+        left, claimed = open_rows(row), await self.entries.claimed(row["seq"])
+        query = "SELECT state, by, at, rows FROM closings WHERE seq = ? ORDER BY id"
+        closings = await self.sql.rows(query, [row["seq"]])
+        endings = tuple(Ending(state, by, at, unpacked(rows)) for state, by, at, rows in closings)
+        free = 0 if row["is_lost"] else left & ~claimed
+        return Fate(row["seq"], row["count"], free, left & claimed, endings)
+
+    @statement
+    async def replays(self, flow: str) -> list[str]:
+        query = (
+            "SELECT claims.run_id FROM claims JOIN rejected ON rejected.seq = claims.seq "
+            "JOIN runs ON runs.run_id = claims.run_id WHERE flow = ? GROUP BY claims.run_id ORDER BY min(runs.seq)"
+        )
+        return [row[0] for row in await self.sql.rows(query, [flow])]

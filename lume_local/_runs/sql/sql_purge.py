@@ -1,0 +1,139 @@
+"""Old runs in the state: removed, or kept in a compact form (see `_runs.purge`).
+
+`runs.purged` is 0 for a whole run, 1 for one that was made compact, and 2 for one of these that may not be needed any
+more: a newer run has processed its source, for example. An index has the runs that a purge has to look at.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants.
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from lume_local._runs.audit import PURGE, Act
+from lume_local._runs.purge import LookedAt, Purged
+from lume_local._runs.records import ACTIVE, StoredRun
+from lume_local._runs.sql.operation import Sql, marks, reading, writing
+from lume_local._runs.sql.run_rows import RUN_COLUMNS, stored_run
+from lume_local._runs.sql.sql_audit import add_act
+from lume_local._runs.sql.tables import DONE
+
+_MAY_CHANGE = f"""
+runs.purged != 1 AND runs.finished_at < ?
+AND NOT EXISTS (SELECT 1 FROM rejected WHERE rejected.seq = runs.seq AND (open > 0 OR lost > 0))
+AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.seq = runs.seq)
+AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.run_id = runs.run_id AND due IS NOT NULL)
+AND NOT EXISTS (
+    SELECT 1 FROM mends JOIN runs AS mend USING (run_id) WHERE parent = runs.run_id AND mend.status IN {ACTIVE}
+)
+-- The last one says which columns the sources of its flow version have.
+AND runs.seq != coalesce((
+    SELECT max(last.seq) FROM runs AS last WHERE last.flow_version = runs.flow_version AND last.{DONE}
+), 0)
+"""
+_IS_NEEDED = f"""
+runs.{DONE} AND NOT EXISTS (
+    SELECT 1 FROM runs AS newer WHERE newer.flow_version = runs.flow_version
+    AND newer.source_key = runs.source_key AND newer.seq > runs.seq AND newer.{DONE}
+)
+OR EXISTS (SELECT 1 FROM idempotency_keys WHERE idempotency_keys.run_id = runs.run_id)
+OR EXISTS (SELECT 1 FROM replay_rejects WHERE replay_rejects.seq = runs.seq)
+"""
+_HAS_OUTPUTS = "EXISTS (SELECT 1 FROM outputs WHERE outputs.run_id = runs.run_id AND identity != '')"
+_BY_RUN = (
+    "traces",
+    "notes",
+    "seeds",
+    "outputs",
+    "sources",
+    "dismissals",
+    "mends",
+    "deliveries",
+    "replay_rejects",
+)
+_BY_NUMBER = ("rejected", "rejected_for", "closings", "attention", "runs")
+
+
+class SqlPurge:
+    """The old runs of one state."""
+
+    def __init__(self, sql: Sql) -> None:
+        self.sql = sql
+
+    @reading
+    async def old(
+        self, before: str, after: tuple[str, int], limit: int, *, outputs: bool
+    ) -> tuple[list[StoredRun], LookedAt]:
+        found = (
+            "SELECT seq FROM runs WHERE purged != 1 AND finished_at < ? AND finished_at IS NOT NULL "
+            "AND (finished_at, seq) > (?, ?) ORDER BY finished_at, seq LIMIT ?"
+        )
+        values = [before, *after, limit]
+        rows = await self.sql.rows(f"SELECT finished_at, seq FROM runs WHERE seq IN ({found})", values)
+        ends = [(row["finished_at"], row["seq"]) for row in rows]
+        query = (
+            f"SELECT {RUN_COLUMNS} FROM runs WHERE seq IN ({found}) AND {_MAY_CHANGE} "
+            f"AND NOT (purged = 2 AND {_needed(outputs=outputs)}) ORDER BY finished_at, seq"
+        )
+        runs = [stored_run(row) for row in await self.sql.rows(query, [*values, before])]
+        return runs, max(ends, default=None)
+
+    @writing
+    async def remove(
+        self, found: Sequence[StoredRun], before: str, *, outputs: bool, detail: dict[str, Any]
+    ) -> Purged:
+        await self.sql.lock_ledger(None)
+        # Once more: since they were looked at, anything may have happened.
+        chosen, values = f"seq IN ({marks(found)}) AND {_MAY_CHANGE}", [*(run.seq for run in found), before]
+        query = f"SELECT seq, run_id FROM runs WHERE {chosen} AND NOT {_needed(outputs=outputs)}"
+        gone = await self.sql.rows(query, values)
+        await self._remove([row["seq"] for row in gone], [row["run_id"] for row in gone])
+        query = f"SELECT seq, run_id, metrics FROM runs WHERE {chosen} AND purged = 0"
+        compact = await self.sql.rows(query, values)
+        for row in compact:
+            await self.sql.change(
+                "UPDATE runs SET purged = 1, rev = rev + 1, stages = '[]', metrics = ? WHERE seq = ?",
+                [_compacted(row["metrics"]), row["seq"]],
+            )
+        await self._delete(["traces"], "run_id", [row["run_id"] for row in compact])
+        purged = Purged(len(gone), len(compact))
+        if purged.runs:
+            counts = {"removed": purged.removed, "compact": purged.compact, "before": before}
+            await add_act(self.sql, Act("server", PURGE, "runs", counts | detail))
+        return purged
+
+    async def _remove(self, numbers: Sequence[int], run_ids: Sequence[str]) -> None:
+        query = f"SELECT seq FROM replay_rejects WHERE run_id IN ({marks(run_ids)})"
+        await look_again(self.sql, f"seq IN ({query})", run_ids)
+        await self._delete(_BY_RUN, "run_id", run_ids)
+        await self._delete(_BY_NUMBER, "seq", numbers)
+
+    async def _delete(self, tables: Sequence[str], column: str, of: Sequence[int] | Sequence[str]) -> None:
+        for table in tables if of else ():
+            await self.sql.change(f"DELETE FROM {table} WHERE {column} IN ({marks(of)})", of)
+
+
+def _needed(*, outputs: bool) -> str:
+    return f"({_IS_NEEDED} OR {_HAS_OUTPUTS})" if outputs else f"({_IS_NEEDED})"
+
+
+def _compacted(text: str) -> str:
+    """The metrics of a run without the statistics of its columns."""
+    metrics = orjson.loads(text)
+    source = metrics.get("source")
+    if not isinstance(source, dict):
+        return text
+    kept = {name: value for name, value in metrics.items() if name not in ("columns", "shards")}
+    kept["source"] = {name: source.get(name) for name in ("bytes", "lines", "records")}
+    return orjson.dumps(kept).decode()
+
+
+async def look_again(sql: Sql, which: str, values: Sequence[Any]) -> None:
+    """Have the next purge look at compact runs once more, as part of a transaction."""
+    await sql.change(f"UPDATE runs SET purged = 2 WHERE purged = 1 AND {which}", values)
+
+
+async def superseded(sql: Sql, run: StoredRun) -> None:
+    """A run has output: earlier ones of its source may not be needed any more."""
+    which = f"flow_version = ? AND source_key = ? AND seq < ? AND {DONE}"
+    await look_again(sql, which, [run.flow_version, run.source_key, run.seq])

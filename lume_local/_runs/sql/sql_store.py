@@ -1,0 +1,327 @@
+"""Runs, their changes, idempotency keys and flow versions, and the parts of a store beside them, over a database.
+
+The rule "one success, one attempt at a time" is a query inside the inserting transaction, with two unique indexes in
+case the query is wrong.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
+import time
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+import orjson
+
+from lume_local._runs.audit import Act, of_submission
+from lume_local._runs.ledger import Claim
+from lume_local._runs.records import (
+    ACTIVE,
+    Cursor,
+    Duplicate,
+    KeyReused,
+    NewRun,
+    RunFilter,
+    StatusChange,
+    StoredRun,
+)
+from lume_local._runs.sources.source_key import batch_of
+from lume_local._runs.sql.attention import SqlAttention
+from lume_local._runs.sql.beside_runs import SqlDeliveries, SqlOutputs, SqlSources
+from lume_local._runs.sql.flow_versions import FlowVersions
+from lume_local._runs.sql.listing import selected
+from lume_local._runs.sql.messages import SqlMessages
+from lume_local._runs.sql.operation import Sql, marks, reading, statement, writing
+from lume_local._runs.sql.run_rows import JSON_COLUMNS, RUN_COLUMNS, stored_run
+from lume_local._runs.sql.sql_arrivals import SqlArrivals
+from lume_local._runs.sql.sql_audit import SqlAudit
+from lume_local._runs.sql.sql_drafts import SqlDrafts
+from lume_local._runs.sql.sql_ledger import SqlLedger
+from lume_local._runs.sql.sql_purge import SqlPurge, look_again, superseded
+from lume_local._runs.sql.statistics import SqlStatistics, flow_range
+from lume_local._runs.sql.tables import DONE, FLOW
+from lume_local._runs.times import now_text
+from lume_local._shared.identity import SourceContent
+
+_WITH_OUTPUT = ("SUCCEEDED", "PARTIAL_FAILED")
+_ACTIVE = f"status IN {ACTIVE}"
+
+
+class Feed(Protocol):
+    """The changes of runs, in an order in which no change appears before one that was already returned.
+
+    Each method is part of an operation.
+    """
+
+    async def note(self, run_id: str, status: str, finished_at: str | None) -> None:
+        """Add a change."""
+        ...
+
+    async def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
+        """See `store.Store`."""
+        ...
+
+    async def newest(self) -> Cursor:
+        """See `store.Store`."""
+        ...
+
+    async def forget(self, before: str, limit: int) -> int:
+        """Delete changes from before a time without gaps, oldest first; how many were deleted."""
+        ...
+
+
+class SqlStore(FlowVersions):
+    """A `store.Store`, apart from how it is opened, made durable and paused."""
+
+    def __init__(self, sql: Sql, feed: Feed, store_id: str) -> None:
+        self.sql, self.feed, self.store_id = sql, feed, store_id
+        self.deliveries: SqlDeliveries = SqlDeliveries(sql)
+        self.messages = SqlMessages(sql, self.deliveries)
+        self.arrivals = SqlArrivals(sql)
+        self.audit = SqlAudit(sql)
+        self.drafts = SqlDrafts(sql)
+        self.purge = SqlPurge(sql)
+        self.sources = SqlSources(sql)
+        self.statistics = SqlStatistics(sql)
+        self.attention = SqlAttention(sql)
+        self.ledger = SqlLedger(sql)
+        self.outputs = SqlOutputs(sql, self.ledger.entries)
+
+    # -- runs
+
+    async def create(self, new: NewRun, claims: Sequence[Claim] = ()) -> tuple[StoredRun, bool]:
+        async with self._submitting():
+            return await self._create(new, claims)
+
+    @writing
+    async def _create(self, new: NewRun, claims: Sequence[Claim]) -> tuple[StoredRun, bool]:
+        await self.sql.lock("source", new.flow_version, new.source_key)
+        earlier = await self._run_of_key(new)
+        if earlier is not None:
+            return await self._require(earlier), False
+        await self._refuse_duplicate(new)
+        run_id = f"run_{uuid.uuid4().hex}"
+        now = now_text()
+        await self._insert(new, run_id, now)
+        if new.idempotency_key is not None:
+            values = [new.idempotency_key, new.fingerprint, run_id, now]
+            await self.sql.change("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?)", values)
+        await self.ledger.entries.claim(run_id, claims)
+        await self.audit.add(of_submission(new, run_id, sum(claim.rows.bit_count() for claim in claims)))
+        run = await self._require(run_id)
+        if new.arrived is not None:
+            await self.arrivals.add(new.arrived, run.seq)
+        self.sql.must_last()
+        return run, True
+
+    async def _run_of_key(self, new: NewRun) -> str | None:
+        if new.idempotency_key is None:
+            return None
+        query = "SELECT fingerprint, run_id FROM idempotency_keys WHERE key = ?"
+        row = await self.sql.row(query, [new.idempotency_key])
+        if row is None:
+            return None
+        if row["fingerprint"] != new.fingerprint:
+            raise KeyReused
+        run_id: str = row["run_id"]
+        return run_id
+
+    async def _refuse_duplicate(self, new: NewRun) -> None:
+        where = "flow_version = ? AND source_key = ?"
+        values = [new.flow_version, new.source_key]
+        query = f"SELECT run_id FROM runs WHERE {where} AND {_ACTIVE}"
+        row = await self.sql.row(query, values)
+        if row is not None:
+            raise Duplicate(row["run_id"], is_active=True)
+        if new.force_rerun:
+            return
+        query = f"SELECT run_id FROM runs WHERE {where} AND {DONE} ORDER BY seq DESC LIMIT 1"
+        row = await self.sql.row(query, values)
+        if row is not None:
+            raise Duplicate(row["run_id"], is_active=False)
+
+    async def _insert(self, new: NewRun, run_id: str, now: str) -> None:
+        source = new.flow_version, new.source_path, new.source_key
+        await self.sql.change(
+            "INSERT INTO runs (run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, "
+            "status, created_at, stages, metrics, target_locations, webhook_url, submitted_by, priority, turn) "
+            "VALUES (?, 1, ?, ?, ?, ?, ?, 'CREATED', ?, '[]', '{}', '{}', ?, ?, ?, ?)",
+            [
+                *(run_id, *source, orjson.dumps(new.run_metadata).decode(), new.force_rerun, now),
+                *(new.webhook_url, new.submitted_by, new.priority, await self._turn(new)),
+            ],
+        )
+        if new.traceparent is not None:
+            await self.sql.change("INSERT INTO traces VALUES (?, ?)", [run_id, new.traceparent])
+        if new.seeds:
+            await self.sql.change(
+                "INSERT INTO seeds VALUES (?, ?)", [run_id, orjson.dumps(new.seeds).decode()]
+            )
+        if new.note is not None:
+            await self.sql.change("INSERT INTO notes VALUES (?, ?)", [run_id, new.note])
+        await self.feed.note(run_id, "CREATED", None)
+
+    async def _turn(self, new: NewRun) -> int:
+        """The turn of a new run: after the last one that waits for its key and flow, not before the next one of all.
+
+        So a run that is submitted behind thousands of another key begins next. This is fair queueing by start tags:
+        nothing has to be remembered of runs that have begun.
+        """
+        same = "status = 'CREATED' AND priority = ?"
+        key, by = ("IS NULL", []) if new.submitted_by is None else ("= ?", [new.submitted_by])
+        (head,) = await self.sql.one(f"SELECT min(turn) FROM runs WHERE {same}", [new.priority])
+        (last,) = await self.sql.one(
+            f"SELECT max(turn) FROM runs WHERE {same} AND submitted_by {key} AND {FLOW} = ?",
+            [new.priority, *by, new.flow_version.partition(":")[0]],
+        )
+        turn: int = max(head or 0, -1 if last is None else last + 1)
+        return turn
+
+    @statement
+    async def run_of_key(self, key: str) -> str | None:
+        row = await self.sql.row("SELECT run_id FROM idempotency_keys WHERE key = ?", [key])
+        return None if row is None else str(row["run_id"])
+
+    @statement
+    async def notes(self, run_id: str) -> list[str]:
+        rows = await self.sql.rows("SELECT note FROM notes WHERE run_id = ?", [run_id])
+        return [row["note"] for row in rows]
+
+    @statement
+    async def get(self, run_id: str) -> StoredRun | None:
+        return await self._get(run_id)
+
+    @statement
+    async def require(self, run_id: str) -> StoredRun:
+        return await self._require(run_id)
+
+    async def _get(self, run_id: str) -> StoredRun | None:
+        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = ?"
+        row = await self.sql.row(query, [run_id])
+        return None if row is None else stored_run(row)
+
+    async def _require(self, run_id: str) -> StoredRun:
+        run = await self._get(run_id)
+        if run is None:
+            raise LookupError(run_id)
+        return run
+
+    @statement
+    async def unfinished(self) -> list[StoredRun]:
+        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {_ACTIVE} ORDER BY seq"
+        return [stored_run(row) for row in await self.sql.rows(query)]
+
+    @reading
+    async def overtaken_by(
+        self, run: StoredRun, since: str, location: str, *, of_source: bool
+    ) -> StoredRun | None:
+        place = (
+            "? IN (json_extract(target_locations, '$.mapped'), json_extract(target_locations, '$.rejects'))"
+        )
+        where, values = f"seq > ? AND {DONE} AND finished_at >= ? AND {place}", [run.seq, since, location]
+        if of_source:
+            where += " AND flow_version BETWEEN ? AND ?"
+            values += flow_range(run.flow_version.rpartition(":")[0])
+        query = f"SELECT run_id, source_key FROM runs WHERE {where} ORDER BY seq DESC"
+        rows = await self.sql.rows(query if of_source else f"{query} LIMIT 1", values)
+        batch = batch_of(run.source_key)
+        found = (row["run_id"] for row in rows if not of_source or batch_of(row["source_key"]) == batch)
+        return None if (run_id := next(found, None)) is None else await self._get(run_id)
+
+    @statement
+    async def next_waiting(self, taken: Collection[str], at_limit: Collection[str] = ()) -> StoredRun | None:
+        allowed = f"AND submitted_by NOT IN ({marks(at_limit)})" if at_limit else ""
+        query = (
+            f"SELECT {RUN_COLUMNS} FROM runs WHERE status = 'CREATED' {allowed} "
+            "ORDER BY priority DESC, turn, seq LIMIT ?"
+        )
+        rows = await self.sql.rows(query, [*at_limit, len(taken) + 1])
+        return next((stored_run(row) for row in rows if row["run_id"] not in taken), None)
+
+    @statement
+    async def active_sources(self) -> list[str]:
+        return [row[0] for row in await self.sql.rows(f"SELECT source_key FROM runs WHERE {_ACTIVE}")]
+
+    @statement
+    async def active_seeds(self) -> list[str]:
+        rows = await self.sql.rows(
+            f"SELECT (SELECT seeds FROM seeds WHERE seeds.run_id = runs.run_id) FROM runs WHERE {_ACTIVE}"
+        )
+        return [seed["source_path"] for row in rows if row[0] for seed in orjson.loads(row[0]).values()]
+
+    @statement
+    async def waiting(self) -> int:
+        count: int
+        (count,) = await self.sql.one("SELECT count(*) FROM runs WHERE status = 'CREATED'")
+        return count
+
+    @writing
+    async def update(
+        self,
+        seen: StoredRun,
+        status: str,
+        *,
+        event: bytes | None = None,
+        outputs: dict[str, str] | None = None,
+        lineage: bytes | None = None,
+        notice: bytes | None = None,
+        read: SourceContent | None = None,
+        ledger: Mapping[str, Any] | None = None,
+        act: Act | None = None,
+        **values: Any,
+    ) -> StoredRun | None:
+        assignments, arguments = ["status = ?", "rev = rev + 1"], [status]
+        for name, value in values.items():
+            assignments.append(f"{name} = ?")
+            arguments.append(orjson.dumps(value).decode() if name in JSON_COLUMNS else value)
+        query = (
+            f"UPDATE runs SET {', '.join(assignments)} WHERE run_id = ? AND rev = ? RETURNING {RUN_COLUMNS}"
+        )
+        run_id = seen.run_id
+        rows = await self.sql.rows(query, [*arguments, run_id, seen.rev])
+        if not rows:
+            return None
+        await self.feed.note(run_id, status, values.get("finished_at"))
+        await self.audit.add(act)
+        if event is not None:
+            await self.deliveries.add(run_id, event, time.time())
+        if lineage is not None:
+            await self.deliveries.add_lineage(run_id, lineage, time.time())
+        if notice is not None:
+            await self.messages.add(notice)
+        if outputs:
+            await self.outputs.note(run_id, outputs)
+        if read is not None:
+            await self.sources.note(run_id, read)
+        run = stored_run(rows[0])
+        if status not in ACTIVE:
+            await self.ledger.entries.run_ended(run, ledger or {})
+            self.sql.must_last()
+        if status in _WITH_OUTPUT:
+            await superseded(self.sql, run)
+        return run
+
+    @statement
+    async def runs(self, wanted: RunFilter, before: int | None, limit: int) -> list[StoredRun]:
+        condition, values = selected(wanted, before, limit, self.sql.listing_index)
+        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"
+        return [stored_run(row) for row in await self.sql.rows(query, [*values, limit])]
+
+    # -- changes
+
+    @reading
+    async def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
+        return await self.feed.changes(after, limit)
+
+    @reading
+    async def newest(self) -> Cursor:
+        return await self.feed.newest()
+
+    # -- age
+
+    @writing
+    async def forget(self, before: str, limit: int) -> int:
+        old = "SELECT key FROM idempotency_keys WHERE at < ? LIMIT ?"
+        query = f"DELETE FROM idempotency_keys WHERE key IN ({old}) RETURNING run_id"
+        runs = [row[0] for row in await self.sql.rows(query, [before, limit])]
+        await look_again(self.sql, f"run_id IN ({marks(runs)})", runs)
+        return len(runs) + await self.feed.forget(before, limit) + await self.deliveries.forget(before, limit)

@@ -1,0 +1,88 @@
+"""Executes statements in one SQLite file, directly on the event loop.
+
+A read takes microseconds, a write does not wait for the disk: a thread would only cost time. No other task runs
+during an operation, and it can't be cancelled, so it is atomic.
+"""
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from lume_local._runs.records import StoreFailed, StoreUnavailable
+from lume_local._runs.sql.operation import Row
+from lume_local._runs.sqlite.durability import Durability
+
+T = TypeVar("T")
+
+
+class SqliteSql:
+    """See `operation.Sql`."""
+
+    listing_index = "INDEXED BY listing"
+
+    def __init__(self, db: sqlite3.Connection, durability: Durability) -> None:
+        self._db, self._durability = db, durability
+        self._must_last = False
+
+    async def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
+        return self._db.execute(query, values).fetchall()
+
+    async def row(self, query: str, values: Sequence[Any] = ()) -> Row | None:
+        found: Row | None = self._db.execute(query, values).fetchone()
+        return found
+
+    async def one(self, query: str, values: Sequence[Any] = ()) -> Row:
+        found: Row = self._db.execute(query, values).fetchone()
+        return found
+
+    async def change(self, query: str, values: Sequence[Any] = ()) -> int:
+        return self._db.execute(query, values).rowcount
+
+    async def changes(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
+        self._db.executemany(query, rows)
+
+    async def lock(self, *names: str) -> None:
+        pass
+
+    async def lock_ledger(self, flow: str | None) -> None:
+        pass
+
+    def must_last(self) -> None:
+        self._must_last = True
+
+    async def single(self, work: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await work()
+        except sqlite3.Error as error:
+            raise failure(error) from error
+
+    async def read(self, work: Callable[[], Awaitable[T]]) -> T:
+        return await self.single(work)
+
+    async def write(self, work: Callable[[], Awaitable[T]]) -> T:
+        self._must_last = False
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                result = await work()
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:  # SQLite itself rolls back on some errors, such as a full disk
+                    self._db.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise failure(error) from error
+        if self._must_last:
+            self._durability.wanted()
+        return result
+
+
+def failure(error: sqlite3.Error) -> StoreFailed:
+    if is_full(error):
+        return StoreUnavailable("the disk is full", is_full=True)
+    kind = StoreUnavailable if isinstance(error, sqlite3.OperationalError) else StoreFailed
+    return kind(f"{type(error).__name__}: {error}")
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether it is due to a full disk."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL

@@ -1,0 +1,141 @@
+"""Opens the state of a server: a file in its data folder, or a database that it shares with other servers."""
+
+import logging
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio
+from attrs import frozen
+
+from lume_async.errors import ConfigurationError
+from lume_local._runs.health import Health
+from lume_local._runs.records import StoreError
+from lume_local._runs.sources.paths import Roots
+from lume_local._runs.sources.work import claim, warn_if_remote
+from lume_local._runs.sqlite.backup import back_up_hourly, backup_age
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.sqlite.state_file import STATE_FILE
+from lume_local._runs.store import Store
+from lume_local._settings import ServerSettings
+from lume_local._shared.lock import Locked, held, holder, holder_died
+
+_log = logging.getLogger("lume_local")
+
+LOCK_FILE = "lock"
+ORPHANED = 5.0
+"""Seconds to wait for a lock whose holder has died."""
+LOOK = 0.1
+"""Seconds to wait for any other: a check whether a server is running holds the lock briefly."""
+
+
+@frozen
+class State:
+    """The state of a server that runs.
+
+    Attributes:
+        file: the state file, which the server copies every hour; None if the state is elsewhere.
+        is_lost: whether another server has taken the state.
+    """
+
+    store: Store
+    health: Health
+    file: Path | None
+    is_lost: Callable[[], bool] = lambda: False
+
+    async def back_up(self) -> None:
+        """Copy the state file until cancelled."""
+        if self.file is not None:
+            await back_up_hourly(self.file, self.health)
+
+
+@asynccontextmanager
+async def opened_state(settings: ServerSettings) -> AsyncIterator[State]:
+    """The state as long as the block lasts; once no other server has it. Raises `ConfigurationError`."""
+    try:
+        opened = _in_file(settings.places) if settings.state_url is None else _in_postgres(settings)
+        async with opened as state:
+            yield state
+    except StoreError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+@asynccontextmanager
+async def _in_file(places: Roots) -> AsyncIterator[State]:
+    file = places.state / STATE_FILE
+    with ExitStack() as stack:
+        try:
+            _make_folders(places)
+            await _enter_lock(stack, places.state / LOCK_FILE)
+            store = SqliteStore(file, places.data / "out")
+            stack.callback(store.close)
+            claim(places, store.store_id)
+        except Locked:
+            process = holder(places.state / LOCK_FILE)
+            which = f" ({process})" if process is not None else ""
+            raise ConfigurationError(
+                f"another server uses the data folder {places.data}{which}: end it, or pass data=<another folder>"
+            ) from None
+        except OSError as error:
+            raise _unusable(places, error) from None
+        yield State(store, Health(places.data, partial(backup_age, file), places.state), file)
+
+
+@asynccontextmanager
+async def _in_postgres(settings: ServerSettings) -> AsyncIterator[State]:
+    from lume_local._runs.postgres import postgres_state  # psycopg is an extra
+
+    places, url, name = settings.places, settings.state_url, settings.state_env
+    assert url is not None
+    try:
+        _make_folders(places)
+    except OSError as error:
+        raise _unusable(places, error) from None
+    if (places.state / STATE_FILE).exists():
+        raise ConfigurationError(
+            f"the data folder {places.data} has a state of its own, which {name} would replace: without the history "
+            "of its runs, sources would be processed again. Pass data=<another folder>"
+        )
+    health = Health(places.data, lambda: None, places.state)
+    try:
+        async with postgres_state.leased(url, health) as (store, lease):
+            claim(places, store.store_id)
+            yield State(store, health, None, lambda: lease.is_lost)
+    except StoreError as error:
+        raise ConfigurationError(f"the state in the PostgreSQL of {name} can't be used: {error}") from None
+
+
+def _make_folders(places: Roots) -> None:
+    places.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _warn_if_readable(places)
+
+
+def _unusable(places: Roots, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"the data folder {places.data} can't be used: {error}")
+
+
+def _warn_if_readable(places: Roots) -> None:
+    """The state has the server's key and all runs; others may be meant to read the outputs beside it."""
+    warn_if_remote(places.state)
+    for folder, others in ((places.state, 0o077), (places.data, 0o007)):
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & others:
+            _log.warning(
+                "%s can be read by other users of this machine (mode %o): chmod 700 %s", folder, mode, folder
+            )
+
+
+async def _enter_lock(stack: ExitStack, lock: Path) -> None:
+    """Hold a lock until the stack ends. Raises `Locked` if another process keeps it."""
+    began = anyio.current_time()
+    while True:
+        try:
+            stack.enter_context(held(lock))
+            return
+        except Locked:
+            if anyio.current_time() - began > (ORPHANED if holder_died(lock) else LOOK):
+                raise
+        await anyio.sleep(0.01)  # there is no notification

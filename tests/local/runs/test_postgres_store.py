@@ -1,0 +1,468 @@
+"""What is special about the store in PostgreSQL: many transactions at a time, lost connections, the lease, forms."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import postgres_server
+import psycopg
+import pytest
+from attrs import evolve
+from local import stores
+from local.states import moved
+
+from lume_local._runs.audit import PURGE, ActFilter
+from lume_local._runs.health import Health
+from lume_local._runs.postgres import lease, migrations, postgres_state
+from lume_local._runs.postgres.postgres_store import PostgresStore
+from lume_local._runs.records import (
+    Cursor,
+    Duplicate,
+    NewRun,
+    StoredRun,
+    StoreError,
+    StoreFailed,
+    StoreUnavailable,
+)
+from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.sql.tables import VERSION
+
+NEW = NewRun("f:v1", "a.csv", "/a.csv", {"n": 1}, False, None, "print")
+
+
+@pytest.fixture
+def url(postgres: postgres_server.Server) -> Iterator[str]:
+    with stores.database(postgres) as url:
+        yield url
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[SqlStore]:
+    async with stores.at(url) as store:
+        yield store
+
+
+def execute(url: str, statement: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement)  # type: ignore[call-overload]
+        return cursor.fetchall() if cursor.description else []
+
+
+# -- many at a time
+
+
+async def test_of_any_number_of_requests_for_a_source_one_gets_it(url: str) -> None:
+    """Two stores, as two servers would have them, and more tasks than connections."""
+    async with stores.at(url) as one, stores.at(url) as two:
+
+        async def create(store: SqlStore, source: int, key: str | None) -> str:
+            new = evolve(NEW, source_key=f"/{source}", idempotency_key=key)
+            try:
+                run, is_new = await store.create(new)
+            except Duplicate:
+                return ""
+            return run.run_id if is_new else ""
+
+        wins = await asyncio.gather(
+            *(create(store, source, None) for source in range(40) for store in (one, two) for _ in range(3))
+        )
+        assert sum(bool(win) for win in wins) == 40
+        keyed = await asyncio.gather(
+            *(create(store, 100 + n, "key") for store in (one, two) for n in (0, 0, 0)),
+            return_exceptions=True,
+        )
+        assert sum(bool(win) for win in keyed) == 1
+
+
+async def test_a_change_never_comes_before_one_that_was_returned(url: str) -> None:
+    """Writers whose transactions end in another order than they began; a reader that never stops."""
+    runs = 60
+    async with stores.at(url) as one, stores.at(url) as two:
+
+        async def write(store: SqlStore, n: int) -> None:
+            run, _ = await store.create(evolve(NEW, source_key=f"/{n}"))
+            for status in ("SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET", "SUCCEEDED"):
+                await moved(store, run.run_id, status)
+
+        seen = list[tuple[str, str]]()
+        cursors = [await one.newest()]
+        writing = asyncio.gather(*(write((one, two)[n % 2], n) for n in range(runs)))
+
+        async def read() -> None:
+            while len(seen) < runs * 5:
+                changes, cursor = await one.changes(cursors[-1], 7)
+                assert cursor >= cursors[-1]
+                cursors.append(cursor)
+                seen.extend((change.run_id, change.status) for change in changes)
+
+        async with asyncio.timeout(60):
+            await asyncio.gather(writing, read())
+        assert set(Counter(seen).values()) == {1}
+        again, _ = await two.changes(cursors[0], runs * 10)
+        assert [(change.run_id, change.status) for change in again] == seen
+        assert len({cursor.transaction for cursor in cursors}) > 10
+
+
+async def test_the_feed_waits_for_an_older_transaction_and_says_when_it_goes_on(
+    store: PostgresStore, url: str
+) -> None:
+    start, woken = await store.newest(), asyncio.Event()
+    async with await psycopg.AsyncConnection.connect(url) as other:
+        await other.execute("SELECT pg_current_xact_id()")  # open, and older than what follows
+        run, _ = await store.create(NEW)
+        assert await store.changes(start, 10) == ([], start)
+        following = asyncio.create_task(store.follow(woken.set))
+        await asyncio.sleep(0.1)
+        woken.clear()
+        assert not woken.is_set()
+        await other.rollback()
+        async with asyncio.timeout(5):
+            await woken.wait()
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    assert [change.run_id for change in (await store.changes(start, 10))[0]] == [run.run_id]
+
+
+async def test_counts_are_right_after_transactions_at_a_time(store: SqlStore) -> None:
+    async def one(n: int) -> None:
+        run, _ = await store.create(evolve(NEW, source_key=f"/{n}"))
+        for status in ("SYNCING_SOURCE", "TRANSFORMING"):
+            await moved(store, run.run_id, status)
+        figures = {"rows_read": 3, "rows_mapped": 2, "rows_rejected": 1, "reject_reasons": {"why": 1}}
+        await moved(store, run.run_id, "PARTIAL_FAILED", metrics=figures, finished_at="2026-01-01T00:00:00Z")
+
+    await asyncio.gather(*(one(n) for n in range(50)))
+    counted = await store.statistics.counts(["status"], None, None, worst_first=False, limit=10)
+    assert [(count.of["status"], count.runs, count.rows_read, count.rows_rejected) for count in counted] == [
+        ("PARTIAL_FAILED", 50, 150, 50)
+    ]
+    account = await store.ledger.account("f")
+    assert account.closes
+    assert (account.read, account.open) == (150, 50)
+    assert [(one.reason, one.open) for one in await store.ledger.inbox(None, "2026")] == [
+        (None, 50),
+        ("why", 50),
+    ]
+
+
+async def test_of_two_updates_from_one_state_one_takes_place(store: SqlStore) -> None:
+    run, _ = await store.create(NEW)
+    done = await asyncio.gather(*(store.update(run, "SYNCING_SOURCE") for _ in range(20)))
+    assert len([one for one in done if one is not None]) == 1
+
+
+async def test_submissions_wait_for_a_pause_and_leave_it_its_connections(store: SqlStore) -> None:
+    created: list[StoredRun] = []
+
+    async def create(n: int) -> None:
+        created.append((await store.create(evolve(NEW, source_key=f"/{n}")))[0])
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(create(0))
+        await asyncio.sleep(0)
+        async with store.submissions_paused():
+            for n in range(1, 30):  # more than there are connections
+                tasks.create_task(create(n))
+            for _ in range(5):
+                assert len(await store.active_sources()) == len(created) <= 1
+    assert len(created) == 30
+
+
+# -- what goes wrong
+
+
+async def test_a_conflict_with_another_transaction_is_repeated(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = ["40001", "40P01"]
+    note = store.feed.note
+
+    async def sometimes(run_id: str, status: str, finished_at: str | None) -> None:
+        if codes:
+            await store.sql.row(f"SELECT lume.raised('{codes.pop()}')")
+        await note(run_id, status, finished_at)
+
+    await store.sql.write(
+        lambda: store.sql.change(
+            "CREATE FUNCTION lume.raised(code text) RETURNS void LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'conflict' USING ERRCODE = code; END $$"
+        )
+    )
+    monkeypatch.setattr(store.feed, "note", sometimes)
+    run, is_new = await store.create(NEW)
+    assert is_new
+    assert not codes
+    assert [one.run_id for one in await store.unfinished()] == [run.run_id]
+
+
+async def test_deadlocks_are_resolved(store: SqlStore) -> None:
+    """Two transactions that lock two names in either order, until both have one of them."""
+    both = asyncio.Barrier(2)
+    first = set[str]()
+
+    async def work(mine: str, other: str) -> str:
+        await store.sql.lock(mine)
+        if mine not in first:
+            first.add(mine)
+            await both.wait()
+        await store.sql.lock(other)
+        return mine
+
+    done = await asyncio.gather(
+        store.sql.write(lambda: work("a", "b")), store.sql.write(lambda: work("b", "a"))
+    )
+    assert done == ["a", "b"]
+
+
+async def test_connections_that_were_lost_are_made_anew(store: SqlStore, url: str) -> None:
+    run, _ = await store.create(NEW)
+    for _ in range(3):
+        await asyncio.gather(*(store.get(run.run_id) for _ in range(10)))
+        execute(
+            url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'lume'",
+        )
+        assert await store.get(run.run_id) == run
+    moved_on = await moved(store, run.run_id, "SYNCING_SOURCE")
+    assert moved_on.rev == run.rev + 1
+
+
+async def test_a_server_that_stops_within_a_transaction_holds_nobody_up(url: str) -> None:
+    """Its connection is there, and sends nothing: PostgreSQL ends it."""
+    async with stores.at(url) as frozen, stores.at(url) as other:
+        never, has_lock = asyncio.Event(), asyncio.Event()
+
+        async def stopped() -> None:
+            await frozen.sql.lock("source", NEW.flow_version, NEW.source_key)
+            has_lock.set()
+            await never.wait()
+
+        task = asyncio.create_task(frozen.sql.write(stopped))
+        await has_lock.wait()
+        async with asyncio.timeout(lease.LEASE + 2):
+            _, is_new = await other.create(NEW)
+        assert is_new
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_operation_that_is_cancelled_is_undone_as_a_whole(store: SqlStore) -> None:
+    within = asyncio.Event()
+
+    async def work() -> None:
+        await store.sql.change("INSERT INTO notes VALUES ('run_1', 'half')")
+        within.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(store.sql.write(work))
+    await within.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await store.notes("run_1") == []
+    assert (await store.create(NEW))[1]
+
+
+async def test_an_outage_is_unavailable_and_tells_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with postgres_server.running() as server:
+        async with AsyncExitStack() as stack:
+            store = await stack.enter_async_context(stores.at(server.url))
+            run, _ = await store.create(NEW)
+            server._pg_ctl("stop", "-m", "immediate")
+            for work in (lambda: store.get(run.run_id), lambda: moved(store, run.run_id, "SYNCING_SOURCE")):
+                with pytest.raises(StoreUnavailable, match="PostgreSQL can't be used") as caught:
+                    await work()
+                assert "127.0.0.1" not in str(caught.value)
+                assert postgres_server.USER not in str(caught.value)
+            with pytest.raises(StoreError, match="it can't be reached"):
+                await stack.enter_async_context(stores.at(server.url))
+            server.start()
+            async with asyncio.timeout(20):
+                while True:
+                    try:
+                        assert await store.get(run.run_id) == run
+                        break
+                    except StoreUnavailable:
+                        await asyncio.sleep(0.1)
+    assert postgres_server.PASSWORD not in caplog.text
+    assert postgres_server.QUOTED not in caplog.text
+
+
+async def test_texts_that_postgresql_can_not_hold(store: SqlStore) -> None:
+    """A NUL, as values of sources may have it: in texts, in JSON, and in the name of a run that is not one."""
+    metadata = {"resubmit_of": "run_\0", "é": "\0\0\U0010ffff", "b": "\\u0000 \\\0 \\"}
+    run, _ = await store.create(evolve(NEW, run_metadata=metadata))
+    figures = {"rows_read": 1, "rows_rejected": 1, "reject_reasons": {"a\0b": 1}}
+    ended = await moved(
+        store,
+        run.run_id,
+        "PARTIAL_FAILED",
+        error_message="a\0b",
+        metrics=figures,
+        finished_at="2026-01-01T00:00:00Z",
+    )
+    assert (ended.run_metadata, ended.metrics, ended.error_message) == (metadata, figures, "a\ufffdb")
+    assert [one.reason for one in await store.ledger.inbox("f", "2026")] == [None, r"a\x00b"]
+
+
+# -- the lease
+
+
+async def test_a_server_that_has_lost_its_lease_writes_nothing_more(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW", 2.0)  # until it learns of it
+    with pytest.raises(lease.LeaseLost, match="another server has taken the state"):
+        async with postgres_state.leased(url, Health(tmp_path)) as (first, _):
+            run, _ = await first.create(NEW)
+            execute(url, "UPDATE lume.lease SET fence = fence + 1, holder = 'another'")  # as it takes it
+            works: list[Callable[[], Awaitable[object]]] = [
+                lambda: first.create(evolve(NEW, source_key="/b")),
+                lambda: first.update(run, "SYNCING_SOURCE"),
+                lambda: first.publishing.allow(run.run_id),
+                first.publishing.check,
+                lambda: first.attention.dismiss(run.run_id, "why"),
+                lambda: first.forget("9999", 10),
+            ]
+            for work in works:
+                with pytest.raises(StoreUnavailable, match="another server has the state"):
+                    await work()
+            assert await first.require(run.run_id) == run
+            await asyncio.sleep(10)
+
+
+async def test_a_second_server_gets_the_state_once_the_first_ends(url: str, tmp_path: Path) -> None:
+    async def second() -> int:
+        async with postgres_state.leased(url, Health(tmp_path)) as (_, had):
+            return had.fence
+
+    async with postgres_state.leased(url, Health(tmp_path)) as (_, first):
+        waiting = asyncio.create_task(second())
+        await asyncio.sleep(2 * lease.LOOK)
+        assert not waiting.done()
+    async with asyncio.timeout(lease.LEASE):  # it need not run out
+        assert await waiting == first.fence + 1
+
+
+async def test_only_what_is_allowed_while_it_is_active_may_be_published(store: PostgresStore) -> None:
+    run, _ = await store.create(NEW)
+    assert not await store.publishing.is_allowed(run.run_id)
+    assert await store.publishing.allow(run.run_id)
+    assert await store.publishing.allow(run.run_id)
+    assert await store.publishing.is_allowed(run.run_id)
+    await moved(store, run.run_id, "CANCELLED")
+    assert not await store.publishing.allow(run.run_id)
+    assert not await store.publishing.allow("run_of_nobody")
+
+
+# -- forms
+
+
+async def test_a_newer_state_is_refused_with_both_versions(url: str) -> None:
+    async with stores.at(url):
+        pass
+    execute(url, f"UPDATE lume.facts SET value = '{VERSION + 1}' WHERE name = 'form'")
+    execute(url, "UPDATE lume.facts SET value = '9.9.9' WHERE name = 'written_by'")
+    with pytest.raises(
+        StoreError, match=rf"lume-client 9\.9\.9, in form {VERSION + 1} .* uses form {VERSION}"
+    ):
+        async with stores.at(url):
+            pass
+
+
+async def test_a_step_is_taken_as_a_whole_and_the_next_start_goes_on(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stores.at(url) as store:
+        run, _ = await store.create(NEW)
+    broken = "ALTER TABLE runs ADD COLUMN two TEXT; SELECT 1 / 0"
+    steps = {VERSION: "ALTER TABLE runs ADD COLUMN one TEXT DEFAULT 'x'", VERSION + 1: broken}
+    monkeypatch.setattr(migrations, "STEPS", steps)
+    monkeypatch.setattr(migrations, "VERSION", VERSION + 2)
+    with pytest.raises(StoreError, match="division by zero"):
+        async with stores.at(url):
+            pass
+    assert execute(url, "SELECT value FROM lume.facts WHERE name = 'form'") == [(str(VERSION + 1),)]
+    steps[VERSION + 1] = broken.partition(";")[0]
+    async with stores.at(url) as store:
+        assert await store.require(run.run_id) == run
+    assert execute(url, "SELECT one, two FROM lume.runs") == [("x", None)]
+
+
+async def test_a_database_that_counts_its_transactions_anew_loses_no_change(url: str) -> None:
+    """As after a dump was restored elsewhere."""
+    async with stores.at(url) as store:
+        run, _ = await store.create(NEW)
+        before = await store.newest()
+    execute(url, "UPDATE lume.changes SET xid = xid + 100000000")
+    seen = Cursor(before.transaction + 100_000_000, before.seq)
+    for status in ("SYNCING_SOURCE", "TRANSFORMING"):
+        async with stores.at(url) as store:
+            await moved(store, run.run_id, status)
+            changes, seen = await store.changes(seen, 10)
+            assert [change.status for change in changes] == [status]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"scheme": "mysql"}, "it is not a URL such as"),
+        ({"netloc": "lume:a%zz@127.0.0.1"}, "it is not a valid URL"),
+        ({"path": "/nowhere"}, "it has no such database"),
+        ({"netloc": "lume:wr0ng@{}"}, "it refuses user or password"),
+    ],
+)
+async def test_what_is_said_of_a_wrong_url(
+    postgres: postgres_server.Server, change: dict[str, str], words: str
+) -> None:
+    parts = urlsplit(postgres.url)
+    given = {name: value.format(f"127.0.0.1:{postgres.port}") for name, value in change.items()}
+    with pytest.raises(StoreError, match=words) as caught:
+        async with stores.at(parts._replace(**given).geturl()):
+            pass
+    assert "wr0ng" not in str(caught.value)
+    assert postgres_server.USER not in str(caught.value)
+
+
+async def test_a_database_in_another_encoding_is_refused(postgres: postgres_server.Server) -> None:
+    postgres.execute_outside("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1'")
+    try:
+        with pytest.raises(StoreError, match="in the encoding UTF8, this one has LATIN1"):
+            async with stores.at(urlsplit(postgres.url)._replace(path="/latin").geturl()):
+                pass
+    finally:
+        postgres.execute_outside("DROP DATABASE latin WITH (FORCE)")
+
+
+async def test_an_error_of_a_statement_is_no_outage(store: SqlStore) -> None:
+    with pytest.raises(StoreFailed, match="UndefinedTable") as caught:
+        await store.sql.single(lambda: store.sql.rows("SELECT * FROM nothing"))
+    assert not isinstance(caught.value, StoreUnavailable)
+
+
+async def test_old_runs_are_purged_and_the_audit_says_so(store: SqlStore, url: str) -> None:
+    for n in range(3):
+        run, _ = await store.create(evolve(NEW, source_key=f"/{n % 2}", force_rerun=n == 2))
+        figures = {"rows_read": 1, "columns": {"a": 1}, "source": {"bytes": 7, "header": ["id"]}}
+        await moved(store, run.run_id, "SUCCEEDED", metrics=figures, finished_at="2020-01-01T00:00:00.000Z")
+    found, after = await store.purge.old("2021", ("", 0), 10, outputs=False)
+    assert after is not None
+    assert [run.source_key for run in found] == ["/0", "/1"], "the last one says what the columns are"
+    purged = await store.purge.remove(found, "2021", outputs=False, detail={})
+    assert (purged.removed, purged.compact) == (1, 1), (
+        "the first was done again, the second is its source's last"
+    )
+    assert await store.purge.old("2021", ("", 0), 10, outputs=False) == ([], (after[0], after[1]))
+    acts = await store.audit.acts(ActFilter(), None, 10)
+    assert [one.act.what for one in acts][:1] == [PURGE]
+    for change in ("UPDATE lume.audit SET by = 'x'", "DELETE FROM lume.audit", "TRUNCATE lume.audit"):
+        with pytest.raises(psycopg.errors.RaiseException, match="the audit"):
+            execute(url, change)
+    assert await store.audit.forget("9999", 10) == 0
+    assert await store.is_used("f:v1")
