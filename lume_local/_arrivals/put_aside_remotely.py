@@ -10,7 +10,7 @@ from collections.abc import Callable
 from lume_local._arrivals.names import numbered
 from lume_local._arrivals.place import ArrivalEntry
 from lume_local._sftp.session import RemoteVersion, SftpSession
-from lume_local._sftp.trouble import SftpTrouble, State
+from lume_local._sftp.trouble import Cause, SftpTrouble
 from lume_local._shared.identity import hash_of
 
 
@@ -31,7 +31,7 @@ async def put_aside_remotely(
         try:
             return seen_of((await session.entry(name, url)).version)
         except SftpTrouble as trouble:
-            if trouble.state == State.MISSING:
+            if trouble.state == Cause.MISSING:
                 return None
             raise
 
@@ -43,7 +43,7 @@ async def put_aside_remotely(
         try:
             await session.rename(path, own, url)
         except SftpTrouble as trouble:
-            if trouble.state == State.MISSING:
+            if trouble.state == Cause.MISSING:
                 return None
             raise
     if await seen(own) != entry.seen:  # replaced between the two requests above

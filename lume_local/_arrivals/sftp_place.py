@@ -17,7 +17,7 @@ from lume_local._flow.sftp_urls import SftpUrl
 from lume_local._runs.sources.paths import PathRefused, Roots, remote
 from lume_local._sftp.copying import FileChanged, read_file
 from lume_local._sftp.session import RemoteEntry, RemoteVersion, SftpServer, SftpSession
-from lume_local._sftp.trouble import SftpTrouble, State
+from lume_local._sftp.trouble import Cause, SftpTrouble
 from lume_local._shared.identity import hash_of
 
 S = TypeVar("S")
@@ -112,9 +112,9 @@ class SftpPlace:
                 elif found is not None and self._pattern.matches(relative):
                     yield self._entry(found, relative, problem)
         except SftpTrouble as trouble:
-            if trouble.state == State.MISSING and below:
+            if trouble.state == Cause.MISSING and below:
                 return  # removed meanwhile
-            if trouble.state == State.MISSING:
+            if trouble.state == Cause.MISSING:
                 raise PlaceTrouble(f"there is no folder {self._arrival.folder}: make it") from None
             if trouble.may_pass:
                 await self._server.lost(session)
@@ -154,9 +154,9 @@ class SftpPlace:
             found = await session.entry(self._remote(relative), path)
             await session.check_inside(found.path, path)
         except SftpTrouble as trouble:
-            if trouble.state == State.MISSING:
+            if trouble.state == Cause.MISSING:
                 return None
-            if trouble.state != State.OUTSIDE:
+            if trouble.state != Cause.OUTSIDE:
                 raise
             return ArrivalEntry(path, "link", 0, 0.0, f"it is a link: {trouble}")
         return None if found.is_folder else self._entry(found, relative)
@@ -178,7 +178,7 @@ class SftpPlace:
         except SftpTrouble as trouble:
             if trouble.may_pass:
                 raise
-            return None if trouble.state == State.MISSING else PlaceTrouble(str(trouble))
+            return None if trouble.state == Cause.MISSING else PlaceTrouble(str(trouble))
         return digest.digest()
 
     async def exist(self, paths: Sequence[str]) -> Sequence[float | None]:
@@ -190,7 +190,7 @@ class SftpPlace:
             found = await session.entry(url.remote, path)
             await session.check_inside(url.remote, path)
         except SftpTrouble as trouble:
-            if trouble.state in (State.MISSING, State.OUTSIDE):
+            if trouble.state in (Cause.MISSING, Cause.OUTSIDE):
                 return None
             raise
         return found.version.modified_ns / 1e9

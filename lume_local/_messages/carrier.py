@@ -11,7 +11,7 @@ import orjson
 from lume_local._runs.health import Health
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.protocol import Notify
+from lume_local._shared.notices import Notify
 from lume_local._shared.withheld import without_address
 
 PATIENCE = 20.0

@@ -10,13 +10,21 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from lume_async._base.elided import bounded
+from lume_local._runs.ledger import Claim
 from lume_local._runs.records import NewRun
 
 KEPT_AT_LEAST = 90 * 86400.0
 """Seconds. The state itself refuses to delete a younger entry."""
-CANCEL, DISMISS, DISCARD, REPLAY, FORCE = "cancel", "dismiss", "discard", "replay", "force_rerun"
+CANCEL, DISMISS, DISCARD, REPLAY, MEND, FORCE = (
+    "cancel",
+    "dismiss",
+    "discard",
+    "replay",
+    "mend",
+    "force_rerun",
+)
 REGISTER, RELOAD, PURGE, RESTORE = "register_flow", "reload", "purge", "restore"
-ACTS = (CANCEL, DISMISS, DISCARD, REPLAY, FORCE, REGISTER, RELOAD, PURGE, RESTORE)
+ACTS = (CANCEL, DISMISS, DISCARD, REPLAY, MEND, FORCE, REGISTER, RELOAD, PURGE, RESTORE)
 
 
 @frozen
@@ -70,11 +78,13 @@ class Audit(Protocol):
         ...
 
 
-def of_submission(new: NewRun, run_id: str, replayed_rows: int) -> Act | None:
-    """The act that a new run is, besides a submission: a replay, or a run on a source that was processed before."""
+def of_submission(new: NewRun, run_id: str, claims: Sequence[Claim]) -> Act | None:
+    """The act that a new run is, besides a submission: on rejects, or on a source that was processed before."""
     by = new.submitted_by or "server"
-    if replayed_rows:
-        return Act(by, REPLAY, run_id, {"flow_version": new.flow_version, "rows": replayed_rows})
+    if claims:
+        rows = sum(claim.rows.bit_count() for claim in claims)
+        what = MEND if claims[0].is_edited else REPLAY
+        return Act(by, what, run_id, {"flow_version": new.flow_version, "rows": rows})
     if new.force_rerun:
         about = {"flow_version": new.flow_version, "source_path": new.source_path}
         return Act(by, FORCE, run_id, about)

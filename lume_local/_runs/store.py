@@ -22,6 +22,7 @@ from lume_local._runs.arrived import ArrivedFiles
 from lume_local._runs.audit import Act, Audit
 from lume_local._runs.drafts import Drafts
 from lume_local._runs.ledger import Claim, Ledger
+from lume_local._runs.messages import Messages
 from lume_local._runs.publishing import Publishing
 from lume_local._runs.purge import Purge
 from lume_local._runs.records import (
@@ -30,14 +31,11 @@ from lume_local._runs.records import (
     Count,
     Cursor,
     FollowUp,
-    MessageState,
-    NewDelivery,
     NewRun,
     PendingDelivery,
     RunFilter,
     StatusChange,
     StoredFlow,
-    StoredNotice,
     StoredRun,
 )
 from lume_local._shared.identity import SourceContent
@@ -71,46 +69,6 @@ class Deliveries(Protocol):
 
     async def failed(self, delivery_id: str, error: str, due: float | None) -> None:
         """An attempt has failed; the next is due at that time, None abandons the delivery."""
-        ...
-
-
-class Messages(Protocol):
-    """Notices that no message was made of yet, and what has to be remembered to make messages."""
-
-    async def note(self, notice: bytes) -> None:
-        """Add a notice that is not of a run; those of runs are added by `Store.update`."""
-        ...
-
-    async def notices(self, limit: int) -> list[StoredNotice]:
-        """The oldest notices."""
-        ...
-
-    async def states(self, keys: Collection[str]) -> dict[str, MessageState]:
-        """What is remembered under these keys; those without anything are omitted."""
-        ...
-
-    async def due(self, now: float, limit: int) -> list[MessageState]:
-        """The states that are due at that time, in seconds since 1970."""
-        ...
-
-    async def next_due(self) -> float | None:
-        """When the next state is due; None if none ever is."""
-        ...
-
-    async def decided(
-        self,
-        notices: Sequence[int],
-        before: Mapping[str, int],
-        after: Collection[MessageState],
-        deliveries: Sequence[NewDelivery],
-    ) -> bool:
-        """Remove notices, change states and add deliveries, as one change; False if another server did so before.
-
-        Args:
-            notices: the sequence numbers of those that were considered; all must still be there.
-            before: the `rev` of each state that is changed, 0 if there was none; each must still be that.
-            after: the changed states; one with an empty `state` is removed.
-        """
         ...
 
 

@@ -13,7 +13,7 @@ from lume_async._base.extras import require
 from lume_local._sftp import trouble
 from lume_local._sftp.host_keys import ALGORITHMS, HostKeys
 from lume_local._sftp.root import SftpRoot
-from lume_local._sftp.trouble import SftpTrouble, State
+from lume_local._sftp.trouble import Cause, SftpTrouble
 
 if TYPE_CHECKING:
     import asyncssh
@@ -30,7 +30,7 @@ async def connected(root: SftpRoot) -> "AsyncIterator[asyncssh.SFTPClient]":
     try:
         require("asyncssh", "sftp", "an SFTP server")
     except ImportError as error:
-        raise SftpTrouble(str(error), State.REFUSED) from None
+        raise SftpTrouble(str(error), Cause.REFUSED) from None
     with _sign_in_errors(root), anyio.fail_after(trouble.CONNECT):
         connection = await _signed_in(root)
     try:
@@ -89,20 +89,20 @@ def _private_key(root: SftpRoot) -> "asyncssh.SSHKey":
         return asyncssh.read_private_key(str(Path(root.key_file).expanduser()), phrase)
     except OSError as error:
         raise SftpTrouble(
-            f"the key {root.key_file} can't be read: {error.strerror or error}", State.DENIED
+            f"the key {root.key_file} can't be read: {error.strerror or error}", Cause.DENIED
         ) from None
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError):
         how = f"check the value of {root.passphrase_env}" if phrase else "name its passphrase_env"
         raise SftpTrouble(
             f"{root.key_file} is not a private key that can be read: if it has a passphrase, {how}",
-            State.DENIED,
+            Cause.DENIED,
         ) from None
 
 
 def _secret(variable: str) -> str:
     if text := os.environ.get(variable):
         return text
-    raise SftpTrouble(f"the environment variable {variable} is not set where the server runs", State.DENIED)
+    raise SftpTrouble(f"the environment variable {variable} is not set where the server runs", Cause.DENIED)
 
 
 @contextmanager
@@ -118,10 +118,10 @@ def _sign_in_errors(root: SftpRoot) -> Iterator[None]:
         tried = " and ".join(filter(None, named)) or (
             "the keys of the agent and of ~/.ssh. Name a key_file or a password_env in the root"
         )
-        raise SftpTrouble(f"{site} can't be used: it refused to sign in with {tried}", State.DENIED) from None
+        raise SftpTrouble(f"{site} can't be used: it refused to sign in with {tried}", Cause.DENIED) from None
     except (asyncssh.ChannelOpenError, asyncssh.SFTPError) as error:
         raise SftpTrouble(
-            f"{site} can't be used: it refuses SFTP to this account: {elided(str(error))}", State.DENIED
+            f"{site} can't be used: it refuses SFTP to this account: {elided(str(error))}", Cause.DENIED
         ) from None
     except TimeoutError:
         raise _away(site, f"no answer for {trouble.CONNECT:g} s") from None
@@ -131,5 +131,5 @@ def _sign_in_errors(root: SftpRoot) -> Iterator[None]:
 
 def _away(site: str, why: str) -> SftpTrouble:
     return SftpTrouble(
-        f"{site} can't be reached: {why}: check the host, its port and the network", State.AWAY
+        f"{site} can't be reached: {why}: check the host, its port and the network", Cause.AWAY
     )

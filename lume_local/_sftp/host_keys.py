@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lume_local._sftp.root import SftpRoot
-from lume_local._sftp.trouble import SftpTrouble, State
+from lume_local._sftp.trouble import Cause, SftpTrouble
 
 if TYPE_CHECKING:
     import asyncssh
@@ -36,7 +36,7 @@ class HostKeys:
             return asyncssh.import_known_hosts("")
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            raise SftpTrouble(f"the known hosts {self._path} can't be read: {why}", State.HOST_KEY) from None
+            raise SftpTrouble(f"the known hosts {self._path} can't be read: {why}", Cause.HOST_KEY) from None
 
     def watching_client(self) -> "asyncssh.SSHClient":
         """Notes the key of a server if it is not a trusted one."""
@@ -75,4 +75,4 @@ class HostKeys:
             )
         else:
             words = f"its host key{shown} is not in {self._path}. Once its operator has confirmed it: {add}"
-        return SftpTrouble(f"{self._place.site} is not used: {words}", State.HOST_KEY)
+        return SftpTrouble(f"{self._place.site} is not used: {words}", Cause.HOST_KEY)

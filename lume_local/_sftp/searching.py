@@ -10,7 +10,7 @@ from lume_local._flow.patterns import ANY_DEPTH, MOST_ENTRIES, Part, parts_of
 from lume_local._flow.sftp_urls import SftpUrl
 from lume_local._sftp.root import SftpRoot
 from lume_local._sftp.session import RemoteEntry, RemoteVersion, SftpServer, SftpSession
-from lume_local._sftp.trouble import SftpTrouble, State
+from lume_local._sftp.trouble import Cause, SftpTrouble
 
 
 @frozen
@@ -49,7 +49,7 @@ class _Search:
         await self._session.check_inside(path, url)
         if not found.is_file:
             what = "is a folder: name one file in it" if found.is_folder else "is not a regular file"
-            raise SftpTrouble(f"{url} {what}", State.REFUSED)
+            raise SftpTrouble(f"{url} {what}", Cause.REFUSED)
         return RemoteFile(url, path, found.version)
 
     async def matching(self, folder: str, pattern: str) -> list[RemoteFile]:
@@ -59,7 +59,7 @@ class _Search:
         try:
             await self._session.entry(start, folder)
         except SftpTrouble as trouble:
-            if trouble.state == State.MISSING:
+            if trouble.state == Cause.MISSING:
                 return []
             raise
         await self._session.check_inside(start, folder)
@@ -98,7 +98,7 @@ class _Search:
             if not one.name.isprintable():
                 shown = self._url(elided(one.path))
                 raise SftpTrouble(
-                    f"the name of {shown} is not UTF-8, or has a control character: rename it", State.REFUSED
+                    f"the name of {shown} is not UTF-8, or has a control character: rename it", Cause.REFUSED
                 )
             if (found := await self._session.followed(one, self._url(one.path))) is not None:
                 yield found
@@ -111,11 +111,11 @@ class _Search:
                     raise SftpTrouble(
                         f"there are more than {MOST_ENTRIES:,} files and folders to search below {self._root.url}: "
                         "write more of the path before its first wildcard",
-                        State.REFUSED,
+                        Cause.REFUSED,
                     )
                 yield one
         except SftpTrouble as trouble:
-            if trouble.state != State.MISSING:  # else it was removed meanwhile
+            if trouble.state != Cause.MISSING:  # else it was removed meanwhile
                 raise
 
     def _url(self, path: str) -> str:

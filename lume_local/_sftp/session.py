@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from lume_local._sftp import trouble
 from lume_local._sftp.connection import PARTING, connected
 from lume_local._sftp.root import SftpRoot
-from lume_local._sftp.trouble import SftpTrouble, State, sftp_errors
+from lume_local._sftp.trouble import Cause, SftpTrouble, sftp_errors
 
 if TYPE_CHECKING:
     from asyncssh import SFTPAttrs, SFTPClient, SFTPName
@@ -111,7 +111,7 @@ class SftpSession:
         try:
             found = await self.entry(one.path, url)
         except SftpTrouble as trouble:
-            if trouble.state == State.MISSING:
+            if trouble.state == Cause.MISSING:
                 return None
             raise
         await self.check_inside(one.path, url)
@@ -122,7 +122,7 @@ class SftpSession:
         self._within = self._within or await self._real_path(self._root.place.remote, self._root.url)
         real = await self._real_path(path, url)
         if not join(real, "").startswith(join(self._within, "")):
-            raise SftpTrouble(f"{url} is a link that leads out of {self._root.url}", State.OUTSIDE)
+            raise SftpTrouble(f"{url} is a link that leads out of {self._root.url}", Cause.OUTSIDE)
 
     async def _real_path(self, path: str, url: str) -> str:
         with sftp_errors(url), anyio.fail_after(trouble.ANSWER):

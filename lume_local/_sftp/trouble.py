@@ -11,7 +11,7 @@ CONNECT, ANSWER = 20.0, 60.0
 """Seconds to connect and sign in, and to an answer, or to the next 256 KiB of a file."""
 
 
-class State(StrEnum):
+class Cause(StrEnum):
     """In what state a server, or a file of it, was found."""
 
     HOST_KEY = "host-key"
@@ -25,8 +25,8 @@ class State(StrEnum):
 class SftpTrouble(Obstacle):
     """A server can't be used. The message says what to do."""
 
-    def __init__(self, message: str, state: State) -> None:
-        super().__init__(message, may_pass=state == State.AWAY)
+    def __init__(self, message: str, state: Cause) -> None:
+        super().__init__(message, may_pass=state == Cause.AWAY)
         self.state = state
 
 
@@ -38,12 +38,12 @@ def sftp_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
-        raise SftpTrouble(f"there is no file {url}", State.MISSING) from None
+        raise SftpTrouble(f"there is no file {url}", Cause.MISSING) from None
     except asyncssh.SFTPPermissionDenied:
         raise SftpTrouble(
             f"{url} can't be used: the server denies it to this account: ask its operator for the right to list and "
             "read there",
-            State.DENIED,
+            Cause.DENIED,
         ) from None
     except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, asyncssh.DisconnectError) as error:
         raise cut(url, error) from None
@@ -51,11 +51,11 @@ def sftp_errors(url: str) -> Iterator[None]:
         raise cut(url, error) from None
     except asyncssh.SFTPError as error:
         raise SftpTrouble(
-            f"{url} can't be used: the server says {elided(error.reason)!r}", State.REFUSED
+            f"{url} can't be used: the server says {elided(error.reason)!r}", Cause.REFUSED
         ) from None
     except TimeoutError:
         raise SftpTrouble(
-            f"{url} can't be used: the server has not answered for {ANSWER:g} s", State.AWAY
+            f"{url} can't be used: the server has not answered for {ANSWER:g} s", Cause.AWAY
         ) from None
     except OSError as error:
         raise cut(url, error) from None
@@ -63,4 +63,4 @@ def sftp_errors(url: str) -> Iterator[None]:
 
 def cut(url: str, error: Exception) -> SftpTrouble:
     """The connection has ended."""
-    return SftpTrouble(f"{url} can't be used: the connection was cut: {elided(str(error))}", State.AWAY)
+    return SftpTrouble(f"{url} can't be used: the connection was cut: {elided(str(error))}", Cause.AWAY)

@@ -15,6 +15,7 @@ from cattrs.strategies import configure_tagged_union
 
 from lume_async._base.elided import bounded, elided
 from lume_local._shared.identity import SourceContent
+from lume_local._shared.notices import Notified, Notify
 from lume_local._shared.permits import AsksToCommit, Permit
 from lume_local._shared.repairs import Repair, Repaired
 
@@ -187,16 +188,6 @@ class Propose:
 
 
 @frozen
-class Notify:
-    """Send a message to an address of apprise: answered by `Notified`."""
-
-    address: str = field(repr=False)
-    title: str
-    text: str
-    type: str
-
-
-@frozen
 class Lend:
     """Environment variables for the next job, and for that alone."""
 
@@ -243,13 +234,6 @@ class Proposed:
     """A proposal, as JSON."""
 
     proposal: Json
-
-
-@frozen
-class Notified:
-    """Why a message was not accepted, without parts of its address; None if it was."""
-
-    problem: str | None = field(converter=optional(elided))
 
 
 @frozen

@@ -26,6 +26,7 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._shared.commit import explain
 from lume_local._shared.lock import held
+from lume_local._shared.notices import Notified, Notify
 from lume_local._shared.permits import AsksToCommit, Permit
 from lume_local._shared.protocol import (
     ArchiveRuns,
@@ -42,8 +43,6 @@ from lume_local._shared.protocol import (
     Lend,
     Look,
     Looked,
-    Notified,
-    Notify,
     Outcome,
     Progressed,
     Propose,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lume_local._shared.protocol import Notified, Notify
+from lume_local._shared.notices import Notified, Notify
 from lume_local._shared.withheld import without_address
 
 _CAUSE = re.compile(

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from lume_async._base.elided import elided
+from lume_local._runs.messages import Messages
 from lume_local._runs.records import StoredRun
-from lume_local._runs.store import Messages
 from lume_local._runs.times import now_text
 
 REFUSED = "arrival.refused"

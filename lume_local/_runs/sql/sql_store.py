@@ -106,7 +106,7 @@ class SqlStore(FlowVersions):
             values = [new.idempotency_key, new.fingerprint, run_id, now]
             await self.sql.change("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?)", values)
         await self.ledger.entries.claim(run_id, claims)
-        await self.audit.add(of_submission(new, run_id, sum(claim.rows.bit_count() for claim in claims)))
+        await self.audit.add(of_submission(new, run_id, claims))
         run = await self._require(run_id)
         if new.arrived is not None:
             await self.arrivals.add(new.arrived, run.seq)

@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 from lume_async._base.elided import elided
 from lume_local._flow.fields import FlowError
 from lume_local._runs.workers.child import ChildProcess, Start, child, environment, lent
+from lume_local._shared.notices import Notified, Notify
 from lume_local._shared.obstacle import Obstacle
 from lume_local._shared.permits import Permit
 from lume_local._shared.protocol import (
@@ -37,8 +38,6 @@ from lume_local._shared.protocol import (
     Lend,
     Look,
     Looked,
-    Notified,
-    Notify,
     Propose,
     Proposed,
     ProtocolError,

@@ -51,7 +51,7 @@ class Operations:
 
 
 def test_the_routes_are_those_of_the_document() -> None:
-    parts: list[Any] = [Operations()] * 11
+    parts: list[Any] = [Operations()] * 12
     routes = {
         (route.method, resource.canonical)
         for resource in front._router(*parts).resources()

@@ -81,6 +81,8 @@ async def test_rows_of_two_runs_are_mended_by_one(wire: Wire, home: Path) -> Non
     assert (run["status"], run["metadata"]["metrics"]["rows_mapped"]) == ("SUCCEEDED", 3)
     assert await inbox(wire) == {None: 2, EMAIL: 1, "malformed line: too few columns": 1}
     assert {one["id"] for one in await rows(wire, state="mended")} == {"2", "3", "7"}
+    (act,) = (await wire.ask("GET", "/v1/audit", params={"what": "mend"})).document["items"]
+    assert (act["subject"], act["detail"]["rows"]) == (run["id"], 3)
     left = await draft(wire)
     assert [(one["row"], one["state"]) for one in left["items"]] == [(3, "open")], (
         "the one that is wrong stays"

@@ -29,7 +29,7 @@ from lume_local._sftp.copying import FileChanged, read_file
 from lume_local._sftp.root import SftpRoot
 from lume_local._sftp.searching import RemoteFile, file_at
 from lume_local._sftp.session import SftpServer
-from lume_local._sftp.trouble import SftpTrouble, State
+from lume_local._sftp.trouble import Cause, SftpTrouble
 from lume_local._shards import coordinator
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
@@ -347,7 +347,7 @@ def test_a_server_that_does_not_answer(sftp_site: SftpSite, monkeypatch: pytest.
 
     try:
         error = anyio.run(silenced)
-        assert error.state == State.AWAY
+        assert error.state == Cause.AWAY
         assert "no answer for 0.2 s" in str(error)
         monkeypatch.setattr(session, "TIMES", 1)
         sftp_site.stop()
@@ -395,7 +395,7 @@ def test_a_server_that_only_cuts(sftp_site: SftpSite, monkeypatch: pytest.Monkey
             nonlocal read
             read += len(block)
             if read > 640 * 1024:
-                raise SftpTrouble("cut", State.AWAY)
+                raise SftpTrouble("cut", Cause.AWAY)
 
         server, file = await opened(sftp_site, "a.csv")
         async with server:

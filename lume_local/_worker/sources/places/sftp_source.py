@@ -15,7 +15,7 @@ from lume_local._sftp.copying import FileChanged, read_file
 from lume_local._sftp.root import SftpRoot
 from lume_local._sftp.searching import RemoteFile, file_at, files_matching
 from lume_local._sftp.session import SftpServer
-from lume_local._sftp.trouble import SftpTrouble, State
+from lume_local._sftp.trouble import Cause, SftpTrouble
 from lume_local._shared.identity import SourceContent, hash_of, is_open
 from lume_local._worker.sources.places.copies import Copies, copy_path
 from lume_local._worker.sources.places.held import changed
@@ -110,7 +110,7 @@ class SftpFiles:
                 try:
                     now = await file_at(await servers.of(one.root), one.file.url)
                 except SftpTrouble as trouble:
-                    if trouble.state == State.MISSING:
+                    if trouble.state == Cause.MISSING:
                         raise changed(one.file.url) from None
                     raise
                 if now != one.file:
@@ -157,7 +157,7 @@ def _done(step: Callable[[_Servers], Awaitable[T]], pause: Pause) -> T:
     try:
         return anyio.run(stepped)
     except SftpTrouble as trouble:
-        more = ": put it there, then submit the run again" if trouble.state == State.MISSING else ""
+        more = ": put it there, then submit the run again" if trouble.state == Cause.MISSING else ""
         raise SourceError(f"{trouble}{more}") from None
 
 
