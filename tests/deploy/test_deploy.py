@@ -44,12 +44,12 @@ def compose() -> dict[str, Any]:
 
 
 def options_of(command: list[str]) -> None:
-    """Fails where `lume serve` does not know an option, or its value. `--state-env` comes with PostgreSQL."""
+    """Fails where `lume serve` does not know an option, or its value."""
     serve = app.get_command(None, "serve")  # type: ignore[arg-type]
     assert isinstance(serve, Command)
     known = {name for parameter in serve.params for name in parameter.opts}
     given = {word.partition("=")[0] for word in command if word.startswith("--")}
-    assert given - known - {"--state-env"} == set()
+    assert given - known == set()
     values = [word for word in command if not word.startswith("--state-env") and word != "LUME_STATE_URL"]
     serve.make_context("serve", values)
 
