@@ -196,12 +196,12 @@ listen lume
             found: list[tuple[Any, ...]] = connection.execute(query).fetchall()
             return found
 
-    async def until_one_works(self, seconds: float = 30, *, other: Member | None = None) -> Member:
-        """The server that has the state, once it answers; if given, not the `other` one."""
+    async def until_one_works(self, seconds: float = 30, *, besides: int = 0) -> Member:
+        """The server that has the state, once it answers; not the process `besides`."""
         async with asyncio.timeout(seconds):
             while True:
                 member = await asyncio.to_thread(self.holder)
-                if member is not None and member is not other and await is_ready(member.port):
+                if member is not None and member.pid != besides and await is_ready(member.port):
                     return member
                 await asyncio.sleep(0.05)
 
