@@ -112,7 +112,7 @@ class Purging(Model):
         self.rejects = [of for of in self.rejects if of.run.seq in kept]
         runs = {row[0] for row in self.store._db.execute("SELECT run_id FROM runs")}
         self.replayed = {run_id: rows for run_id, rows in self.replayed.items() if run_id in runs}
-        assert {run.run_id for run, _ in self.active} <= runs
+        assert {run.run_id for run, *_ in self.active} <= runs
 
     def copy(self) -> Path:
         self.copies += 1
