@@ -1,5 +1,6 @@
 """The page of what arrives."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,5 +36,5 @@ def test_files_and_their_states(page: Any, site: Site) -> None:
     expect(files.nth(2)).to_contain_text("in/a.csv")
     places = page.get_by_role("region", name="Places").get_by_role("row")
     expect(places.nth(1)).to_contain_text("inotify")
-    files.nth(2).get_by_role("link").click()
-    page.get_by_role("heading", name="a.csv").wait_for()
+    run = page.get_by_role("region", name="Files").get_by_role("link", name="SUCCEEDED")
+    expect(run).to_have_attribute("href", re.compile("#/runs/run_"), timeout=20_000)

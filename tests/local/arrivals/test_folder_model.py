@@ -183,11 +183,12 @@ class Folder(RuleBasedStateMachine):
             assert (self.folder / name).read_text() == content, "and never lost"
 
 
+@pytest.mark.timeout(300)  # a thread for each look at the folder: it depends on how busy the machine is
 @pytest.mark.parametrize("moves", [False, True], ids=["stays", "moved"])
 @pytest.mark.parametrize("changed", ["rerun", "refuse", "ignore"])
 def test_runs_are_the_distinct_contents(changed: str, moves: bool) -> None:
     kind = type("Folder", (Folder,), {"changed": changed, "moves": moves})
-    number = 120 if depth.is_thorough else 20
+    number = 60 if depth.is_thorough else 20
     run_state_machine_as_test(
         kind, settings=settings(max_examples=number, stateful_step_count=40, deadline=None)
     )
