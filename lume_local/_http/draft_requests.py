@@ -31,12 +31,15 @@ def changes(body: bytes, content_type: str | None) -> list[RowChange]:
 
 
 def _change(row: Any, place: str) -> RowChange:
-    if not isinstance(row, dict) or row.keys() - {"run", "row", "cells", "rev"}:
-        raise requests.field_problem(place, "must be an object with run, row, cells and rev")
+    needed = {"run", "row", "cells"}
+    if not isinstance(row, dict) or not needed <= row.keys() <= needed | {"rev"}:
+        raise requests.field_problem(
+            place, "must be an object with run, row, cells and, unless it is new, rev"
+        )
     reject, seen = _reject(row, place), row.get("rev", 0)
     if type(seen) is not int or not 0 <= seen < 2**53:
         raise requests.field_problem(f"{place}.rev", "must be the revision that you have of the row, or 0")
-    return RowChange(reject, _cells(row.get("cells"), f"{place}.cells"), seen)
+    return RowChange(reject, _cells(row["cells"], f"{place}.cells"), seen)
 
 
 def _cells(given: Any, place: str) -> Cells | None:

@@ -322,6 +322,7 @@ async def test_a_row_that_is_not_open_has_no_suggestion(wire: Wire, home: Path) 
 
 BAD: list[tuple[str, str, Any, str]] = [
     ("PATCH", "people", {"rows": []}, "rows"),
+    ("PATCH", "people", {"rows": [{"run": "run_1", "row": 1, "rev": 0}]}, "rows[0]"),
     ("PATCH", "people", {"rows": [{"run": "run_1", "row": 0, "cells": {"a": "b"}}]}, "rows[0].row"),
     ("PATCH", "people", {"rows": [{"run": "run 1", "row": 1, "cells": {"a": "b"}}]}, "rows[0].run"),
     ("PATCH", "people", {"rows": [{"run": "run_1", "row": 1, "cells": {"a": 1}}]}, "rows[0].cells"),
