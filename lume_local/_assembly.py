@@ -163,7 +163,7 @@ async def _running(
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
     contents = Contents(store.sources, paths, reader.pool)
     submissions = Submissions(store, flows, runner, contents, places)
-    arrivals = Arrivals(settings.arrivals, WatcherParts(store, submissions, places))
+    arrivals = Arrivals(settings.arrivals, WatcherParts(store, submissions, places, messaging.on_notice))
     replays = Replays(store, flows, runner, dry_runs, contents, reader, places)
     mends = Mends(store, replays)
     api = Api(store, flows, runner, hub, places, settings.webhooks, health, dry_runs, contents)

@@ -16,6 +16,7 @@ from lume_local._arrivals.settings import read_arrivals
 from lume_local._flow.definition import Flow, read_definition, read_definition_of
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import with_line
+from lume_local._messages.rules import read_rules
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.protocol import Json
@@ -52,13 +53,16 @@ class CheckedArrival:
 
 
 def check_arrivals(path: str | PathLike[str]) -> tuple[CheckedArrival, ...]:
-    """Check an arrivals file as `serve` does when it reads it. Whether its places exist is not checked.
+    """Check an arrivals file, with its messages, as `serve` does. Whether its places exist is not checked.
 
     Raises:
         FlowError: the file has a mistake; says where and what to do. Its `others` are the further ones.
         OSError: the file can't be read.
     """
-    return tuple(CheckedArrival(one.name, one.flow, one.uri) for one in read_arrivals(text_of(Path(path))))
+    text = text_of(Path(path))
+    found = read_arrivals(text)
+    read_rules(text)
+    return tuple(CheckedArrival(one.name, one.flow, one.uri) for one in found)
 
 
 async def check_flow(path: str | PathLike[str]) -> CheckedFlow:

@@ -103,7 +103,7 @@ class ServerOptions(TypedDict, total=False):
 
     messages: AnyPath | None
     """A file with `[[message]]` tables: which ends of runs are told to whom, by mail, Slack, PagerDuty and a hundred
-    other services (extra `messages`). It is read again when it changes, and may have the arrivals, too."""
+    other services (extra `messages`). It is read again when it changes; default: the file of the arrivals."""
     public_url: str | None
     """The address by which people open the console, for the links in messages; by default that of the server."""
 

@@ -258,6 +258,6 @@ class ServerSettings:
             ),
             keys=keys,
             arrivals=arrivals,
-            messages=_optional_path(given.pop("messages", None), "messages"),
+            messages=_optional_path(given.pop("messages", None), "messages") or arrivals,
             **given,
         )

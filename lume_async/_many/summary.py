@@ -14,7 +14,7 @@ from lume_async._base import arguments
 from lume_async._base.html import facts, table
 from lume_async._base.public import public
 from lume_async.errors import ApiError, ResponseDecodeError
-from lume_async.models import Outcome
+from lume_async.models import Outcome, RunStatus
 
 SLOWEST = 5
 """How many of the slowest runs a summary keeps."""
@@ -224,7 +224,10 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+_STATUSES = {str(status): n for n, status in enumerate(RunStatus)}
+
+
 def _counts(counts: Counter[str]) -> str:
-    """The commonest first; equal ones by name, not by which run ended first."""
-    ordered = sorted(counts.items(), key=lambda it: (-it[1], it[0]))
+    """The commonest first; equal ones, whichever run ended first, in the order of statuses, or by name."""
+    ordered = sorted(counts.items(), key=lambda it: (-it[1], _STATUSES.get(it[0], len(_STATUSES)), it[0]))
     return ", ".join(f"{name} {count:,}" for name, count in ordered)

@@ -113,6 +113,7 @@ def read_arrivals(text: str) -> tuple[Arrival, ...]:
     top = Table("", tables)
     none: list[dict[str, Any]] = []
     entries = mistakes.noting(lambda: top.tables("arrival"), none)
+    top.present("message")  # the same file may have the messages
     if len(entries) > MOST_ARRIVALS:
         mistakes.add(FlowError("arrival", f"are {len(entries):,}: a server has up to {MOST_ARRIVALS}"))
     mistakes.noting(top.no_more, None)

@@ -19,6 +19,7 @@ from lume_local._arrivals.settings import Arrival
 from lume_local._arrivals.submission import Refuses, Settles, Submissions, Waits
 from lume_local._arrivals.waiting import WaitingFile, WaitingFiles, readiness
 from lume_local._runs.arrived import Arrived, Move, RefusedFile
+from lume_local._runs.deliveries.notices import refusal_notice
 from lume_local._runs.health import why
 from lume_local._runs.records import StoredRun, StoreFailed
 from lume_local._runs.sources.paths import Roots
@@ -40,11 +41,17 @@ _BATCH_FILES = 200
 
 @frozen
 class WatcherParts:
-    """What all watchers of a server use. `now` is the time by a clock that only goes forward, in seconds."""
+    """What all watchers of a server use.
+
+    Attributes:
+        on_notice: called after the notice of a refusal was added for messages; None if there are none.
+        now: the time by a clock that only goes forward, in seconds.
+    """
 
     store: Store
     submissions: Submissions
     roots: Roots
+    on_notice: Callable[[], None] | None = None
     now: Callable[[], float] = anyio.current_time
 
 
@@ -70,7 +77,7 @@ class Watcher:
     def __init__(self, arrival: Arrival, parts: WatcherParts) -> None:
         self.arrival = arrival
         self._store, self._submissions, self._roots = parts.store, parts.submissions, parts.roots
-        self._now = parts.now
+        self._now, self._on_notice = parts.now, parts.on_notice
         self._waiting = WaitingFiles()
         self._place: ArrivalPlace | None = None
         self._trouble, self._unmoved = "", ""
@@ -264,8 +271,13 @@ class Watcher:
     async def _refuse(self, entry: ArrivalEntry, reason: str) -> None:
         self._waiting.drop(entry.path)
         refusal = RefusedFile(self.arrival.name, entry.path, entry.seen, elided(reason), now_text())
-        if await self._store.arrivals.refuse(refusal):
+        notice = None
+        if self._on_notice is not None:
+            notice = refusal_notice(self.arrival.name, self.arrival.flow, entry.path, refusal.why)
+        if await self._store.arrivals.refuse(refusal, notice):
             _log.warning("arrival %s: %s is refused: %s", self.arrival.name, entry.path, refusal.why)
+            if self._on_notice is not None:
+                self._on_notice()
 
     async def _move(self, place: ArrivalPlace, moves: Sequence[Move]) -> None:
         """Move the files whose run has ended with output; the others stay."""

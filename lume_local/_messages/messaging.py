@@ -9,7 +9,6 @@ from lume_async._base.tasks import task_group
 from lume_local._messages.carrier import Carrier
 from lume_local._messages.messenger import Messenger
 from lume_local._messages.rules_file import RulesFile
-from lume_local._runs.deliveries.notices import Notices
 from lume_local._runs.deliveries.webhook_sender import Carry
 from lume_local._runs.health import Health
 from lume_local._runs.messages import Messages
@@ -40,11 +39,9 @@ class Messaging:
 
     Attributes:
         carry: sends a message; None if there are none.
-        notices: for what has no run.
     """
 
     carry: Carry | None
-    notices: Notices
     _carrier: Carrier | None = None
     _messenger: Messenger | None = None
 
@@ -59,13 +56,18 @@ class Messaging:
     ) -> "Messaging":
         """`on_message` is called after messages were added to the outbox."""
         if rules is None:
-            return cls(None, Notices(messages, lambda: None, is_on=False))
+            return cls(None)
         carrier, messenger = Carrier(health, secrets), Messenger(messages, rules, health, on_message)
-        return cls(carrier.carry, Notices(messages, messenger.wake, is_on=True), carrier, messenger)
+        return cls(carrier.carry, carrier, messenger)
 
     @property
     def is_on(self) -> bool:
         return self._messenger is not None
+
+    @property
+    def on_notice(self) -> Callable[[], None] | None:
+        """What is called after a notice was added; None if nobody is told."""
+        return None if self._messenger is None else self._messenger.wake
 
     def wake(self) -> None:
         """Look for notices."""

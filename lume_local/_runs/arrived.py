@@ -100,8 +100,8 @@ class ArrivedFiles(Protocol):
         """A content needs no run of its own: this one has read it, or None has."""
         ...
 
-    async def refuse(self, refusal: RefusedFile) -> bool:
-        """Note a refusal, until the file is another one; whether it is new."""
+    async def refuse(self, refusal: RefusedFile, notice: bytes | None = None) -> bool:
+        """Note a refusal, until the file is another one; whether it is new. If so, the notice is added, too."""
         ...
 
     async def refused(self, arrival: str, limit: int) -> list[RefusedFile]:

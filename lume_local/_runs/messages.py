@@ -9,10 +9,6 @@ from lume_local._runs.records import MessageState, NewDelivery, StoredNotice
 class Messages(Protocol):
     """Notices that no message was made of yet, and what has to be remembered to make messages."""
 
-    async def note(self, notice: bytes) -> None:
-        """Add a notice that is not of a run; those of runs are added by `Store.update`."""
-        ...
-
     async def notices(self, limit: int) -> list[StoredNotice]:
         """The oldest notices."""
         ...

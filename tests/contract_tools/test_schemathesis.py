@@ -19,4 +19,4 @@ def test_the_server_is_as_the_document_says(
     print(report.text[-1000:])
     assert report.code == 0, report.text
     assert report.cases >= 800
-    assert report.operations == 30
+    assert report.operations == 37

@@ -4,13 +4,12 @@ A notice is written in the transaction of what it reports, as a webhook is; whic
 decided afterwards, so that a run never waits for that.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from lume_async._base.elided import elided
-from lume_local._runs.messages import Messages
 from lume_local._runs.records import StoredRun
 from lume_local._runs.times import now_text
 
@@ -49,26 +48,10 @@ def run_notice(
     )
 
 
-class Notices:
-    """Notices that do not belong to the end of a run.
-
-    Args:
-        on_notice: called after one was written.
-        is_on: whether there may be anybody to tell; else nothing is written.
-    """
-
-    def __init__(self, messages: Messages, on_notice: Callable[[], None], *, is_on: bool) -> None:
-        self._messages, self._on_notice, self._is_on = messages, on_notice, is_on
-
-    async def arrival_refused(self, arrival: str, flow: str, place: str, why: str) -> None:
-        """A file that has arrived is not submitted. Call it once for each refusal. Raises `StoreFailed`.
-
-        This is what arrivals call: `arrival` is the name of its table, `flow` the flow or flow version that it names,
-        `place` the path or URL of the file, `why` the reason.
-        """
-        if not self._is_on:
-            return
-        notice = {
+def refusal_notice(arrival: str, flow: str, place: str, why: str) -> bytes:
+    """A file that arrived is not submitted: `arrival` is the name of its table, `flow` the flow or flow version."""
+    return orjson.dumps(
+        {
             "kind": REFUSED,
             "flow": flow.partition(":")[0],
             "flow_version": flow,
@@ -77,5 +60,4 @@ class Notices:
             "error": elided(why),
             "at": now_text(),
         }
-        await self._messages.note(orjson.dumps(notice))
-        self._on_notice()
+    )

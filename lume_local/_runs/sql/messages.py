@@ -17,11 +17,6 @@ class SqlMessages:
         """Add a notice, as part of a transaction."""
         await self.sql.change("INSERT INTO notices (body) VALUES (?)", [notice])
 
-    @writing
-    async def note(self, notice: bytes) -> None:
-        await self.add(notice)
-        self.sql.must_last()
-
     @statement
     async def notices(self, limit: int) -> list[StoredNotice]:
         rows = await self.sql.rows("SELECT seq, body FROM notices ORDER BY seq LIMIT ?", [limit])

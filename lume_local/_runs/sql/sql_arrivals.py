@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 from lume_local._runs.arrived import Arrived, KnownPath, Move, RefusedFile, mark_of, place_of
 from lume_local._runs.records import ACTIVE
+from lume_local._runs.sql.messages import SqlMessages
 from lume_local._runs.sql.operation import Sql, reading, statement, writing
 
 ARRIVALS = """
@@ -39,8 +40,8 @@ _ENDED = f"runs.status NOT IN {ACTIVE}"
 class SqlArrivals:
     """The files that arrived, of one state."""
 
-    def __init__(self, sql: Sql) -> None:
-        self.sql = sql
+    def __init__(self, sql: Sql, messages: SqlMessages) -> None:
+        self.sql, self._messages = sql, messages
 
     @reading
     async def settled_of(self, arrival: str, files: Sequence[tuple[str, str]]) -> list[bool]:
@@ -97,7 +98,7 @@ class SqlArrivals:
             )
 
     @writing
-    async def refuse(self, refusal: RefusedFile) -> bool:
+    async def refuse(self, refusal: RefusedFile, notice: bytes | None = None) -> bool:
         key = [refusal.arrival, refusal.path]
         before = await self.sql.row(
             "SELECT seen, why FROM arrival_refusals WHERE arrival = ? AND path = ?", key
@@ -109,6 +110,8 @@ class SqlArrivals:
             "SET seen = excluded.seen, why = excluded.why, at = excluded.at",
             [*key, refusal.seen, refusal.why, refusal.at],
         )
+        if notice is not None:
+            await self._messages.add(notice)
         self.sql.must_last()
         return True
 

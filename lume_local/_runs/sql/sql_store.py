@@ -76,7 +76,7 @@ class SqlStore(FlowVersions):
         self.sql, self.feed, self.store_id = sql, feed, store_id
         self.deliveries: SqlDeliveries = SqlDeliveries(sql)
         self.messages = SqlMessages(sql, self.deliveries)
-        self.arrivals = SqlArrivals(sql)
+        self.arrivals = SqlArrivals(sql, self.messages)
         self.audit = SqlAudit(sql)
         self.drafts = SqlDrafts(sql)
         self.purge = SqlPurge(sql)

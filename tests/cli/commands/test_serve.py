@@ -75,6 +75,10 @@ def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> 
         (["--keep-uploads", "7d"], {"keep_uploads": 7 * 86400.0}),
         (["--keep-output", "forever"], {"keep_output": None}),
         (["--state-env", "SECRET"], {"state_env": "SECRET"}),
+        (["--state", "s", "--work", "w"], {"state": "s", "work": "w"}),
+        (["--keep-runs", "90d", "--archive", "a"], {"keep_runs": 90 * 86400.0, "archive": "a"}),
+        (["--keep-audit", "400d"], {"keep_audit": 400 * 86400.0}),
+        (["--arrivals", "arrivals.toml"], {"arrivals": "arrivals.toml"}),
         (
             ["--lineage-url", "http://l", "--lineage-key-env", "SECRET"],
             {"lineage_url": "http://l", "lineage_key": "whisper"},
@@ -111,6 +115,7 @@ def test_every_setting_has_an_option(asked: list[dict[str, Any]]) -> None:
     words += (
         " --console-host h --run-timeout 1d --keys k --uploads-quota 1 --keep-uploads 1d --keep-output 1d"
     )
+    words += " --arrivals a.toml --keep-runs 90d --archive d --keep-audit 400d --state s --work w"
     words += " --messages m.toml --public-url https://l --state-env SECRET"
     words += " --port 1 --lineage-namespace n --tls-cert a.pem --tls-key b.pem"
     words += " --lineage-url http://l --lineage-key-env SECRET --max-active 1 --engine pool --shard-bytes 1M"

@@ -68,7 +68,9 @@ class Site:
         runner = Runner(self.store, recorder, paths, pool, settler, late, health, 1)
         contents = Contents(self.store.sources, paths, pool)
         submissions = Submissions(self.store, flows, runner, contents, roots)
-        self.watcher = Watcher(self.arrival, WatcherParts(self.store, submissions, roots, lambda: self.time))
+        self.watcher = Watcher(
+            self.arrival, WatcherParts(self.store, submissions, roots, now=lambda: self.time)
+        )
         self.place = await self._stack.enter_async_context(opened(self.arrival, roots))
 
     async def close(self) -> None:

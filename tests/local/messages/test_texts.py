@@ -12,8 +12,7 @@ from lume_local._messages.digest import Digest, Happened
 from lume_local._messages.notice import Notice
 from lume_local._messages.text import LONGEST, LONGEST_TITLE, Texts
 from lume_local._messages.values import without_values
-from lume_local._runs.deliveries.notices import Notices
-from lume_local._runs.records import StoredNotice
+from lume_local._runs.deliveries.notices import refusal_notice
 
 TEXTS = Texts("https://lume.example.com")
 AT = "2026-01-02T03:04:05.600000Z"
@@ -242,26 +241,7 @@ async def test_no_value_of_a_source_gets_into_a_message(home: Path, monkeypatch:
     assert CANARY not in TEXTS.digest(gathered).decode()
 
 
-class Kept:
-    """What is noted, in place of a store."""
-
-    def __init__(self) -> None:
-        self.found: list[bytes] = []
-
-    async def note(self, notice: bytes) -> None:
-        self.found.append(notice)
-
-    async def notices(self, limit: int) -> list[StoredNotice]:
-        raise NotImplementedError
-
-
-async def test_arrivals_note_what_they_refuse() -> None:
-    kept, woken = Kept(), []
-    for is_on in (False, True):
-        notices = Notices(kept, lambda: woken.append(1), is_on=is_on)  # type: ignore[arg-type]
-        await notices.arrival_refused("acme", "orders:v3", "in/x.csv", "it has changed since")
-    (body,) = kept.found
-    notice = Notice.of(body)
+def test_the_notice_of_a_refused_file() -> None:
+    notice = Notice.of(refusal_notice("acme", "orders:v3", "in/x.csv", "it has changed since"))
     assert (notice.kind, notice.flow, notice.flow_version) == ("arrival.refused", "orders", "orders:v3")
     assert (notice.arrival, notice.place, notice.error) == ("acme", "in/x.csv", "it has changed since")
-    assert woken == [1]

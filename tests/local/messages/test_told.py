@@ -14,6 +14,7 @@ from local.people import PASSWORD, Inbox, chat, mail
 from local.processes import workers
 from local.servers import process, serve
 from local.wire import Wire
+from on_posix import posix_only
 
 from lume_async.errors import ConfigurationError
 from lume_local._messages import carrier, messenger
@@ -322,3 +323,34 @@ async def test_without_a_file_nothing_is_written(home: Path) -> None:
         await wire.run("people:v1", "absent.csv")
     with closing(sqlite3.connect(home / ".lume/state/runs.sqlite")) as db:
         assert db.execute("SELECT count(*) FROM notices").fetchone() == (0,)
+
+
+ARRIVALS = """
+[[arrival]]
+name = "acme"
+flow = "people"
+from = "in/*.csv"
+ready = { quiet = "100ms" }
+
+[[message]]
+on = ["arrival.refused"]
+to_env = ["OPS_URL"]
+"""
+
+
+@posix_only
+async def test_a_file_that_is_not_submitted(home: Path, ops: Inbox[dict[str, Any]]) -> None:
+    """The file of the arrivals has the messages, too. A refusal is told once, also after a restart."""
+    (home / "in").mkdir()
+    (home / "in/link.csv").symlink_to("/etc/passwd")
+    file = home / "arrivals.toml"
+    file.write_text(ARRIVALS)
+    for _ in range(2):
+        async with serve(home, arrivals=file) as wire:
+            (told,) = await ops.until(1)
+            async with asyncio.timeout(30):
+                while (await wire.ask("GET", "/v1/arrivals")).document["arrivals"][0]["watched"] is None:
+                    await asyncio.sleep(0.02)
+    assert told["title"] == "people: a file was refused"
+    assert "in/link.csv, of the arrival acme for people" in told["message"]
+    assert len(ops.received) == 1

@@ -262,7 +262,7 @@ async def drafting(aged: Aged, owner: str) -> Any:
 async def decided(aged: Aged) -> Any:
     """About the oldest notice, and something that is remembered already."""
     messages = aged.store.messages
-    await messages.note(b"x")
+    await aged.store.arrivals.refuse(RefusedFile("b", "r", "s", "other", "2026"), b"x")
     (notice,) = await messages.notices(1)
     known = (await messages.states(["k1"]))["k1"]
     new = [NewDelivery("env:A", "run_1", b"x")]
@@ -363,7 +363,6 @@ OPERATIONS: dict[str, Operation] = {
     "deliveries.pending": lambda aged: aged.store.deliveries.pending(),
     "deliveries.delivered": delivered,
     "deliveries.failed": failed,
-    "messages.note": lambda aged: aged.store.messages.note(b"x"),
     "messages.notices": lambda aged: aged.store.messages.notices(50),
     "messages.states": lambda aged: aged.store.messages.states(["k1", "k2", "new"]),
     "messages.due": lambda aged: aged.store.messages.due(9e9, 50),
@@ -379,7 +378,9 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "arrivals.known": lambda aged: aged.store.arrivals.known(arrived(2)),
     "arrivals.note": lambda aged: aged.store.arrivals.note(arrived(1), "run_1"),
-    "arrivals.refuse": lambda aged: aged.store.arrivals.refuse(RefusedFile("a", "r1", "s", "other", "2026")),
+    "arrivals.refuse": lambda aged: aged.store.arrivals.refuse(
+        RefusedFile("a", "r1", "s", "other", "2026"), b"x"
+    ),
     "arrivals.refused": lambda aged: aged.store.arrivals.refused("a", 20),
     "arrivals.forget_refusals": lambda aged: aged.store.arrivals.forget_refusals("a", ["r2"]),
     "arrivals.counts": lambda aged: aged.store.arrivals.counts("a"),

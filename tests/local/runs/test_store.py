@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from local.states import moved
 from local.stores import Stores
 
+from lume_local._runs.arrived import RefusedFile
 from lume_local._runs.records import (
     VARIABLE,
     Duplicate,
@@ -352,7 +353,7 @@ async def test_the_pages_of_a_list_hold_what_is_asked_for(
 
 async def test_a_message_is_decided_about_once(store: SqlStore) -> None:
     for body in (b"one", b"two"):
-        await store.messages.note(body)
+        await store.arrivals.refuse(RefusedFile("acme", body.decode(), "s", "why", "2026"), body)
     run, _ = await store.create(NEW)
     await moved(store, run.run_id, "FAILED", notice=b"three")
     notices = await store.messages.notices(10)
