@@ -75,6 +75,22 @@ class Utf8(Type):
         return text
 
 
+class FlowName(Utf8):
+    """The name of a flow, of all its versions."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name."""
+        text = super().convert(value, param, ctx)
+        name, colon, _ = text.partition(":")
+        if colon:
+            self.fail(
+                f"{text!r} is one version: name the flow, {name!r}, whose versions share their rows",
+                param,
+                ctx,
+            )
+        return text
+
+
 class Size(Type):
     """A number of bytes, or one with a unit of 1024: 500000, 64K, 100M, 10G."""
 

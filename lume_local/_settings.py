@@ -246,7 +246,7 @@ class ServerSettings:
         private = tuple(path for path in (keys, key, archive, arrivals) if path is not None)
         return cls(
             places=_places(roots, data, private, folder, state),
-            archive=archive,
+            archive=None if archive is None else archive.absolute(),
             tls_cert=cert,
             tls_key=key,
             flows=folder,

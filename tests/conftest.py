@@ -9,6 +9,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import depth
 import loops
@@ -30,6 +31,8 @@ settings.load_profile("lume")
 
 DURATIONS = Path(__file__).with_name("durations.json")
 """Seconds that a file takes. The longest begin first: a file stays on one core, and would keep the others waiting."""
+LONG = 300.0
+"""Seconds that a test may take with `--thorough`, unless it says so itself."""
 SHORT = 5.0
 """Seconds of a file that is not worth a line there."""
 seconds: defaultdict[str, float] = defaultdict(float)
@@ -75,9 +78,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     recorded = json.loads(DURATIONS.read_text())
     items.sort(key=lambda item: -recorded.get(file_of(item.nodeid), 0))
     for item in items:
+        limit: dict[str, Any] = {}
+        if config.getoption("--thorough") and not item.get_closest_marker("timeout"):
+            limit["timeout"] = LONG  # of random tests there are ten times as many examples
         if loops.is_uvloop_s(item):
             # It swallows what the handler of a signal raises: the time limit ends the process instead.
-            item.add_marker(pytest.mark.timeout(method="thread"))
+            limit["method"] = "thread"
+        if limit:
+            item.add_marker(pytest.mark.timeout(**limit))
     if config.getoption("--thorough"):
         return
     left_out = [item for item in items if item.get_closest_marker("thorough")]

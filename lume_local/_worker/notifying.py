@@ -17,6 +17,9 @@ _CAUSE = re.compile(
     re.IGNORECASE,
 )
 """A cause in what apprise logs for its developers: of the system, of TLS, or the answer of a mail server."""
+_UNKNOWN = (
+    "this is not an address that apprise knows: it begins with the name of a service, as mailto:// does"
+)
 _NO_REASON = "the service did not accept the message, and apprise gives no reason"
 
 
@@ -51,7 +54,7 @@ def _notify(job: Notify, kept: _Kept) -> str | None:
     service = Apprise.instantiate(job.address, suppress_exceptions=True)
     carrier = Apprise()
     if service is None or not carrier.add(service):
-        return f"this is not an address that apprise knows{''.join(f' ({one})' for one in kept.warnings[:1])}"
+        return _UNKNOWN  # what it logs has a part of the address
     if carrier.notify(body=job.text, title=job.title, notify_type=job.type, body_format="text"):
         return None
     said = " ".join(dict.fromkeys(one.strip().rstrip(".") for one in kept.warnings)) or _NO_REASON

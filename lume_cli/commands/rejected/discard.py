@@ -2,11 +2,11 @@
 
 import click
 
-from lume_cli._options import GlobalOptions, Seconds, Utf8, server_options
+from lume_cli._options import FlowName, GlobalOptions, Seconds, Utf8, server_options
 
 
 @click.command("discard")
-@click.argument("flow", type=Utf8(), required=False, metavar="[FLOW]")
+@click.argument("flow", type=FlowName(), required=False, metavar="[FLOW]")
 @click.option("--run", metavar="RUN", help="Rows of this run, instead of those of a flow.")
 @click.option("--reason", metavar="TEXT", help="Only rows with a reason that contains TEXT.")
 @click.option(

@@ -2,11 +2,11 @@
 
 import click
 
-from lume_cli._options import GlobalOptions, Seconds, Utf8, server_options
+from lume_cli._options import FlowName, GlobalOptions, Seconds, server_options
 
 
 @click.command("inbox")
-@click.argument("flow", type=Utf8(), required=False, metavar="[FLOW]")
+@click.argument("flow", type=FlowName(), required=False, metavar="[FLOW]")
 @click.option(
     "--since",
     type=Seconds(above_zero=True),

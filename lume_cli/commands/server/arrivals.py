@@ -67,7 +67,7 @@ def check(options: GlobalOptions, *, file: Path) -> None:
 def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit: int) -> None:
     """List the files of all arrivals, or of NAME: which wait, are refused, were submitted, and why.
 
-    `lume list --submitted-by arrival:NAME` has all runs of an arrival.
+    `lume list --by arrival:NAME` has all runs of an arrival.
 
     \b
     lume arrivals list

@@ -121,3 +121,11 @@ def test_rows_with_their_runs(client: Client) -> None:
         client.open_rejects(state="gone")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="either flow or run"):
         client.discard_rejects("why")
+
+
+@pytest.mark.parametrize("words", [("inbox", "people:v1"), ("discard", "people:v1", "--why", "x")])
+def test_a_version_is_not_a_flow(shell: Shell, words: tuple[str, ...]) -> None:
+    """Its rows are those of the flow: `0 rows` would be no answer."""
+    done = shell.lume(*words)
+    assert done.code == 2
+    assert "'people:v1' is one version: name the flow, 'people'" in done.err

@@ -53,6 +53,7 @@ async def test_reasons() -> None:
             "json://no-such-host.invalid/t0ken": "Name or service not known",
             "nonsense": "not an address that apprise knows",
             "slack://T1JJ3T3L2/A1": "not an address that apprise knows",
+            "jsn://foo:secret@127.0.0.1": "not an address that apprise knows",
             "whatever://t0ken": "not an address that apprise knows",
         }.items():
             problem = await sent(address)
@@ -66,6 +67,8 @@ async def test_reasons() -> None:
                 "T1JJ3T3L2",
                 "ops@example",
                 "no-such-host",
+                "foo",
+                "s...t",
             ):
                 assert secret not in problem
 

@@ -279,7 +279,8 @@ def test_settings_that_make_no_sense(options: Any, words: str) -> None:
         ServerSettings.of(None, "data", None, options)
 
 
-async def test_a_server_archives_and_removes_old_runs(home: Path) -> None:
+async def test_a_server_archives_and_removes_old_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
     archive = home / "archive"
     (home / "bad.csv").write_text("id,Email,Age\n1,no address,2\n2,b@example.org,3\n")
     for name in ("a", "b", "gone"):
@@ -296,7 +297,7 @@ async def test_a_server_archives_and_removes_old_runs(home: Path) -> None:
         db.execute(
             f"UPDATE runs SET finished_at = '2026-01-01T00:00:00Z' WHERE run_id IN ({','.join('?' * 4)})", old
         )
-    async with serve(home, keep_runs=DAY, archive=archive) as wire:
+    async with serve(home, keep_runs=DAY, archive="archive") as wire:
         while not (acts := (await wire.ask("GET", "/v1/audit?what=purge")).document["items"]):
             await anyio.sleep(0.01)
         assert [(await wire.get(run["id"])).status for run in (first, failed)] == [404, 404]
