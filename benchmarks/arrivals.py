@@ -147,8 +147,10 @@ def know(number: int) -> None:
             with closing(sqlite3.connect(".lume/state/runs.sqlite")) as db:
                 async for page in place.pages():
                     found = [Arrived("acme", one.path, one.seen, one.path.encode()) for one in page]
-                    rows = [(one.place, one.digest, one.mark, n + 1) for n, one in enumerate(found)]
-                    db.executemany("INSERT INTO arrived VALUES (?, ?, ?, ?)", rows)
+                    contents = [(one.place, one.digest, n + 1) for n, one in enumerate(found)]
+                    db.executemany("INSERT INTO arrived VALUES (?, ?, ?)", contents)
+                    paths = [(one.place, one.mark, n + 1) for n, one in enumerate(found)]
+                    db.executemany("INSERT INTO arrived_paths VALUES (?, ?, ?)", paths)
                 db.commit()
 
     asyncio.run(note())

@@ -56,6 +56,8 @@ GROW_WITH_HISTORY = (
     "draft_rows",
     "audit",
     "notices",
+    "arrived",
+    "arrived_paths",
 )
 
 
@@ -153,16 +155,25 @@ def fill(db: sqlite3.Connection, runs: int) -> None:
         COMMIT;
         """
     )
-    files = [arrived(n) for n in range(runs)]
-    db.executemany(
-        "INSERT INTO arrived VALUES (?, ?, ?, ?)",
-        [(one.place, one.digest, one.mark, n + 1) for n, one in enumerate(files)],
-    )
+    know(db, [arrived(n) for n in range(runs)] + [latest(n) for n in range(runs)])
     db.commit()
+
+
+def know(db: sqlite3.Connection, files: list[Arrived]) -> None:
+    """Files that arrived, as if they had been submitted."""
+    contents = [(one.place, one.digest, n + 1) for n, one in enumerate(files)]
+    db.executemany("INSERT INTO arrived VALUES (?, ?, ?)", contents)
+    paths = {one.place: (one.place, one.mark, n + 1) for n, one in enumerate(files)}
+    db.executemany("INSERT INTO arrived_paths VALUES (?, ?, ?)", list(paths.values()))
 
 
 def arrived(number: int) -> Arrived:
     return Arrived("a", f"p{number}", "s", b"x", move=True)
+
+
+def latest(number: int) -> Arrived:
+    """A path that has a new content each time."""
+    return Arrived("a", "latest.csv", f"s{number}", str(number).encode(), move=True)
 
 
 @pytest.fixture(scope="module")
@@ -376,8 +387,13 @@ OPERATIONS: dict[str, Operation] = {
     "arrivals.settled_of": lambda aged: aged.store.arrivals.settled_of(
         "a", [("p1", "s"), ("p2", "x"), ("new", "s")]
     ),
+    "arrivals.settled_of: of a path with many contents": lambda aged: aged.store.arrivals.settled_of(
+        "a", [("latest.csv", "s1"), ("latest.csv", "new")]
+    ),
     "arrivals.known": lambda aged: aged.store.arrivals.known(arrived(2)),
+    "arrivals.known: of a path with many contents": lambda aged: aged.store.arrivals.known(latest(-1)),
     "arrivals.note": lambda aged: aged.store.arrivals.note(arrived(1), "run_1"),
+    "arrivals.note: of a path with many contents": lambda aged: aged.store.arrivals.note(latest(-2), "run_1"),
     "arrivals.refuse": lambda aged: aged.store.arrivals.refuse(
         RefusedFile("a", "r1", "s", "other", "2026"), b"x"
     ),

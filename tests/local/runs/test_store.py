@@ -5,10 +5,11 @@ import errno
 import multiprocessing
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from local.states import moved
 from local.stores import Stores
 
-from lume_local._runs.arrived import RefusedFile
+from lume_local._runs.arrived import Arrived, KnownPath, RefusedFile
 from lume_local._runs.records import (
     VARIABLE,
     Duplicate,
@@ -31,6 +32,7 @@ from lume_local._runs.records import (
     StoreError,
     StoreFailed,
 )
+from lume_local._runs.sql.operation import Row
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite import durability
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
@@ -391,3 +393,52 @@ async def test_the_last_figures_of_a_flow_are_those_of_whole_sources(store: SqlS
         run, _ = await store.create(new)
         await moved(store, run.run_id, "SUCCEEDED", metrics={"rows_read": n + 10, "rows_rejected": n})
     assert await store.statistics.last_figures("f", 10) == [(11, 1), (10, 0)]
+
+
+async def test_of_a_path_the_last_note_and_the_newest_run_count(store: SqlStore) -> None:
+    """However many contents it has had."""
+    old, new = (Arrived("acme", "a.csv", f"seen {n}", n.encode()) for n in ("old", "new"))
+    assert await store.arrivals.known(old) is None
+    earlier, _ = await store.create(evolve(NEW, arrived=old))
+    assert await store.arrivals.known(old) == KnownPath(True, earlier.run_id, "CREATED")
+    run, _ = await store.create(evolve(NEW, source_key="/other", arrived=new))
+    page = [("a.csv", old.seen), ("a.csv", new.seen), ("other.csv", new.seen)]
+    assert await store.arrivals.settled_of("acme", page) == [False, True, False]
+    await store.arrivals.note(old, earlier.run_id)  # it was put back
+    assert await store.arrivals.settled_of("acme", page) == [True, False, False]
+    assert await store.arrivals.settled_of("other", page) == [False, False, False]
+    for one, has_content in ((old, True), (new, True), (evolve(old, content=b"third"), False)):
+        assert await store.arrivals.known(one) == KnownPath(has_content, run.run_id, "CREATED")
+
+
+async def test_a_content_that_several_tasks_note_counts_once(store: SqlStore) -> None:
+    for n in range(10):
+        one = Arrived("acme", "a.csv", "seen", b"%d" % n)
+        await asyncio.gather(*(store.arrivals.note(one, None) for _ in range(20)))
+        assert await store.arrivals.counts("acme") == (n + 1, 0)
+
+
+async def test_a_page_of_files_is_looked_up_with_few_statements(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a round trip on PostgreSQL."""
+    page = [(f"{n}.csv", "seen") for n in range(1000)]
+    for n in range(0, 40, 2):
+        await store.arrivals.note(Arrived("acme", f"{n}.csv", "seen", b"x"), None)
+        await store.arrivals.refuse(RefusedFile("acme", f"{999 - n}.csv", "seen", "why", "2026"))
+        await store.arrivals.refuse(RefusedFile("acme", f"{999 - n - 1}.csv", "other", "why", "2026"))
+    sent, rows = [], store.sql.rows
+
+    async def counted(query: str, values: Sequence[Any] = ()) -> list[Row]:
+        sent.append(query)
+        return await rows(query, values)
+
+    monkeypatch.setattr(store.sql, "rows", counted)
+    monkeypatch.setattr(store.sql, "row", None)
+    found = await store.arrivals.settled_of("acme", page)
+    assert [n for n, is_settled in enumerate(found) if is_settled] == [*range(0, 40, 2), *range(961, 1000, 2)]
+    assert len(sent) == 4, "500 files each: what was noted, what was refused"
+    assert await store.arrivals.settled_of("acme", page[:1]) == [True]
+    assert len(sent) == 5, "none is left to be refused"
+    assert await store.arrivals.settled_of("acme", []) == []
+    assert len(sent) == 5

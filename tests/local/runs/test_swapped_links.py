@@ -74,8 +74,8 @@ def between(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> Iterato
     """Exactly between the look at the paths of a run and its worker, something happens."""
     job = RunPaths.job
 
-    async def and_then(paths: RunPaths, run: StoredRun) -> Execute:
-        found = await job(paths, run)
+    async def and_then(paths: RunPaths, run: StoredRun, *args: Any) -> Execute:
+        found = await job(paths, run, *args)
         act()
         return found
 
