@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from anyio.to_thread import run_sync
 
@@ -23,6 +23,8 @@ from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._shared import no_links
 
 T = TypeVar("T")
+_Folder: TypeAlias = tuple[Path, str]
+"""A folder, and its path from the one that is watched, with a slash."""
 
 POLL = 10.0
 """Seconds between two listings of a folder without notifications."""
@@ -90,29 +92,41 @@ class LocalPlace:
 
     def _walk(self, folder: Path, below: str) -> Generator[ArrivalEntry, None, None]:
         """The files that match in a folder; `below` is its path from the one that is watched, with a slash."""
+        folders = [(folder, below)]  # no recursion: anybody may put folders into each other
+        while folders:
+            yield from self._listed(*folders.pop(), folders)
+
+    def _listed(self, folder: Path, below: str, folders: list[_Folder]) -> Iterator[ArrivalEntry]:
+        """The files that match in a folder itself; folders in which others may match are added to `folders`."""
         try:
             with no_links.folder(folder) as handle, os.scandir(handle) as entries:
                 for entry in entries:
-                    yield from self._of(entry, folder, below)
+                    yield from self._of(entry, folder, below, folders)
         except (FileNotFoundError, NotADirectoryError):
             if not below:
                 raise PlaceTrouble(f"there is no folder {folder}: make it") from None
         except OSError as error:
-            raise PlaceTrouble(f"the folder {folder} can't be read: {error.strerror or error}") from None
+            why = f"can't be read: {error.strerror or error}"
+            if not below:
+                raise PlaceTrouble(f"the folder {folder} {why}") from None
+            problem = f"this folder {why}: let the server read it, or change from"
+            yield ArrivalEntry(_shown(self._path(below.rstrip("/"))), "folder", 0, 0.0, problem)
 
-    def _of(self, entry: "os.DirEntry[str]", folder: Path, below: str) -> Iterator[ArrivalEntry]:
+    def _of(
+        self, entry: "os.DirEntry[str]", folder: Path, below: str, folders: list[_Folder]
+    ) -> Iterator[ArrivalEntry]:
         relative = f"{below}{entry.name}"
         if self._stopped.is_set() or self._is_left_out(relative):
             return
         if entry.is_dir(follow_symlinks=False):
             if self._pattern.leads_on(relative):
-                yield from self._walk(folder / entry.name, f"{relative}/")
+                folders.append((folder / entry.name, f"{relative}/"))
         elif entry.is_symlink():
-            yield from self._linked(relative)
+            yield from self._linked(relative, folders)
         elif self._pattern.matches(relative) and (found := self._entry(relative, entry.stat)):
             yield found
 
-    def _linked(self, relative: str) -> Iterator[ArrivalEntry]:
+    def _linked(self, relative: str, folders: list[_Folder]) -> Iterator[ArrivalEntry]:
         """What a symbolic link leads to, which must be in the roots."""
         may_match = self._pattern.matches(relative)
         leads_on = self._pattern.leads_on(relative) and "**" not in self._arrival.pattern
@@ -122,7 +136,7 @@ class LocalPlace:
             real = self._roots.source(self._path(relative))
             if os.path.isdir(real):
                 if leads_on:
-                    yield from self._walk(real, f"{relative}/")
+                    folders.append((real, f"{relative}/"))
             elif may_match and (found := self._entry(relative, lambda **_: no_links.stat(real))):
                 yield found
         except PathRefused as error:
@@ -161,7 +175,7 @@ class LocalPlace:
         try:
             is_folder = modes.S_ISDIR(no_links.stat(real).st_mode)
         except no_links.Relinked:
-            return next(self._linked(relative), None)
+            return next(self._linked(relative, []), None)
         except OSError:
             return None
         return None if is_folder else self._entry(relative, lambda **_: no_links.stat(real))

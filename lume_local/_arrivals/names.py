@@ -1,10 +1,26 @@
 """Names for files whose own is taken. Pure."""
 
+from collections.abc import Iterator
+
+LONGEST = 255
+"""Bytes of a name, in the usual file systems."""
+
 
 def numbered(path: str, number: int) -> str:
-    """`a-2.csv.gz` for `a.csv.gz`, and so on; 1 is the path itself."""
+    """`a-2.csv.gz` for `a.csv.gz`, and so on, with a shorter stem if need be; 1 is the path itself."""
     if number == 1:
         return path
     folder, slash, name = path.rpartition("/")
+    parted = ((stem, f"-{number}{suffixes}") for stem, suffixes in _parted(name))
+    stem, rest = next((stem, rest) for stem, rest in parted if len(rest.encode()) < LONGEST)
+    stem = stem.encode()[: LONGEST - len(rest.encode())].decode(errors="ignore")
+    return f"{folder}{slash}{stem}{rest}"
+
+
+def _parted(name: str) -> Iterator[tuple[str, str]]:
+    """The stem and what follows it: all suffixes, only the last, none, until a stem has room."""
     stem, dot, suffixes = name.partition(".")
-    return f"{folder}{slash}{stem}-{number}{dot}{suffixes}"
+    yield stem, f"{dot}{suffixes}"
+    stem, dot, suffix = name.rpartition(".")
+    yield stem, f"{dot}{suffix}"
+    yield name, ""

@@ -33,7 +33,14 @@ class ArrivalEntry:
 
 
 class PlaceTrouble(Exception):
-    """A place, or a file of it, can't be used at the moment. The message says why and what to do."""
+    """A place, or a file of it, can't be used at the moment. The message says why and what to do.
+
+    `may_pass` if the place itself is away or out of order: there is no use in asking for other files now.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 Found: TypeAlias = Callable[[Sequence[str]], Awaitable[None]]

@@ -14,13 +14,13 @@ def objects_of(body: str) -> Sequence[str] | None:
     """The URLs of the objects that a message is about, each once; None if it is not such a message."""
     try:
         found = _objects(orjson.loads(body))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return None if found is None else list(dict.fromkeys(found))
 
 
 def _objects(message: Any) -> list[str] | None:
-    """Raises ValueError, KeyError, TypeError for another form."""
+    """Raises ValueError, KeyError, TypeError, AttributeError for another form."""
     if not isinstance(message, dict):
         return None
     if message.get("Type") == "Notification":

@@ -118,7 +118,10 @@ class SftpPlace:
                 raise PlaceTrouble(f"there is no folder {self._arrival.folder}: make it") from None
             if trouble.may_pass:
                 await self._server.lost(session)
-            raise
+            if trouble.may_pass or not below:
+                raise
+            path = f"{self._prefix}{below}".rstrip("/")
+            yield ArrivalEntry(path if path.isprintable() else elided(path), "folder", 0, 0.0, str(trouble))
 
     async def _followed(
         self, session: SftpSession, one: RemoteEntry, relative: str
@@ -156,9 +159,10 @@ class SftpPlace:
         except SftpTrouble as trouble:
             if trouble.state == Cause.MISSING:
                 return None
-            if trouble.state != Cause.OUTSIDE:
+            if trouble.may_pass:
                 raise
-            return ArrivalEntry(path, "link", 0, 0.0, f"it is a link: {trouble}")
+            what = "it is a link: " if trouble.state == Cause.OUTSIDE else ""
+            return ArrivalEntry(path, "link", 0, 0.0, f"{what}{trouble}")
         return None if found.is_folder else self._entry(found, relative)
 
     async def contents(self, entries: Sequence[ArrivalEntry]) -> Sequence[bytes | PlaceTrouble | None]:
@@ -190,9 +194,9 @@ class SftpPlace:
             found = await session.entry(url.remote, path)
             await session.check_inside(url.remote, path)
         except SftpTrouble as trouble:
-            if trouble.state in (Cause.MISSING, Cause.OUTSIDE):
-                return None
-            raise
+            if trouble.may_pass:
+                raise
+            return None
         return found.version.modified_ns / 1e9
 
     async def hints(self, found: Found) -> None:
@@ -253,7 +257,7 @@ def _place_trouble() -> Iterator[None]:
     try:
         yield
     except SftpTrouble as trouble:
-        raise PlaceTrouble(str(trouble)) from None
+        raise PlaceTrouble(str(trouble), may_pass=trouble.may_pass) from None
 
 
 def _seen(version: RemoteVersion) -> str:

@@ -15,7 +15,7 @@ from lume_local._arrivals.names import numbered
 from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, PlaceTrouble
 from lume_local._arrivals.settings import Arrival
 from lume_local._flow.patterns import Pattern
-from lume_local._flow.store_urls import split_store_url
+from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
 from lume_local._runs.sources.paths import PathRefused, Roots, stored
 from lume_local._shared.identity import hash_of
 from lume_local._worker.object_stores import (
@@ -23,6 +23,7 @@ from lume_local._worker.object_stores import (
     boto_errors,
     obstore_errors,
     s3_client,
+    s3_listed,
     store_of,
 )
 
@@ -88,11 +89,26 @@ class StorePlace:
         self._took = time.monotonic() - began
 
     def _listed(self) -> Generator[ArrivalEntry, None, None]:
-        import obstore
+        for page in self._pages():
+            yield from self._matching(page)
 
+    def _pages(self) -> Iterator[Sequence[Any]]:
+        import obstore
+        from obstore.exceptions import InvalidPathError
+
+        last = ""
         with obstore_errors(self._arrival.folder):
-            for page in obstore.list(self._store, self._prefix or None, chunk_size=PAGE):
-                yield from self._matching(page)
+            try:
+                for page in obstore.list(self._store, self._prefix or None, chunk_size=PAGE):
+                    yield page
+                    last = page[-1]["path"] if page else last
+            except InvalidPathError:
+                if not self._root.startswith("s3://"):
+                    raise
+            else:
+                return
+        # obstore ends with the first key that is no path, such as a//b: the others are listed without it.
+        yield from s3_listed(self._bucket, self._prefix, last)
 
     def _matching(self, page: Sequence[Any]) -> Iterator[ArrivalEntry]:
         for one in page:
@@ -110,10 +126,8 @@ class StorePlace:
     def _entry(self, one: Any) -> ArrivalEntry:
         written: datetime = one["last_modified"]
         tag = (one["e_tag"] or "").strip('"') or written.isoformat()
-        problem = "" if one["path"].isprintable() else "its key has a control character: rename it"
-        return ArrivalEntry(
-            self._root + one["path"], f"{one['size']}-{tag}", one["size"], written.timestamp(), problem
-        )
+        url = self._root + one["path"]
+        return ArrivalEntry(url, f"{one['size']}-{tag}", one["size"], written.timestamp(), _unsound(url))
 
     # -- objects
 
@@ -127,6 +141,8 @@ class StorePlace:
     def _head(self, key: str) -> Any | None:
         import obstore
 
+        if _unsound(self._root + key):
+            return self._head_unsound(key)
         try:
             with obstore_errors(self._root + key):
                 return obstore.head(self._store, key)
@@ -134,6 +150,13 @@ class StorePlace:
             if trouble.is_missing:
                 return None
             raise
+
+    def _head_unsound(self, key: str) -> Any | None:
+        """Of a key that obstore takes for no path: there is such an object if a listing begins with it."""
+        if not self._root.startswith("s3://"):
+            return None
+        first = next(iter(next(s3_listed(self._bucket, key), ())), None)
+        return first if first is not None and first["path"] == key else None
 
     async def contents(self, entries: Sequence[ArrivalEntry]) -> Sequence[bytes | PlaceTrouble | None]:
         return [hash_of([entry.seen]).encode() for entry in entries]
@@ -193,9 +216,18 @@ class StorePlace:
         return path.removeprefix(self._root)
 
 
+def _unsound(url: str) -> str:
+    """Why no run can have this object as its source; empty if one can. Messages may name anything."""
+    try:
+        split_store_url(url)
+    except NotAStoreUrl as error:
+        return str(error)
+    return ""
+
+
 async def _in_thread(call: Callable[[], T]) -> T:
     """Raises `PlaceTrouble`."""
     try:
         return await run_sync(call, abandon_on_cancel=True)
     except StoreTrouble as trouble:
-        raise PlaceTrouble(str(trouble)) from None
+        raise PlaceTrouble(str(trouble), may_pass=trouble.may_pass) from None

@@ -50,13 +50,14 @@ Outcome: TypeAlias = Settles | Waits | Refuses
 
 @frozen
 class _File:
-    """A file that is ready, what reads it, and a note for its run."""
+    """A file that is ready, what reads it, a note for its run, and whether other contents of it were submitted."""
 
     arrival: Arrival
     arrived: Arrived
     flow: Flow
     source_path: str
     note: str | None
+    is_other: bool
 
 
 class Submissions:
@@ -72,8 +73,9 @@ class Submissions:
         """Decide about a content, and do it. Raises `StoreFailed`."""
         try:
             flow, note = await self._flow(arrival)
-            file = _File(arrival, arrived, flow, source_path_of(flow, arrived.path), note)
             known = await self._store.arrivals.known(arrived)
+            is_other = known is not None and not known.has_content
+            file = _File(arrival, arrived, flow, source_path_of(flow, arrived.path), note, is_other)
             if known is None:
                 return await self._submit(file)
             if known.has_content:
@@ -83,6 +85,8 @@ class Submissions:
                 return Waits(
                     f"run {known.run_id}, which reads its earlier content, has not ended", known.run_id
                 )
+            if known.is_purged:  # it may have failed: a success still holds the source
+                return await self._submit(file)
             if known.status is None or RunStatus(known.status).has_output:
                 return await self._changed(file, known.run_id)
             return await self._submit(file)
@@ -147,7 +151,7 @@ class Submissions:
         run_id = duplicate.run_id
         if duplicate.is_active:
             return Waits(f"run {run_id} of the same source has not ended", run_id)
-        if await self._contents.is_other(run_id, file.flow, file.source_path):
+        if file.is_other or await self._contents.is_other(run_id, file.flow, file.source_path):
             return await self._changed(file, run_id)
         await self._store.arrivals.note(file.arrived, run_id)
         return Settles(run_id)

@@ -25,6 +25,7 @@ class WaitingFile:
         due: when to look at it again; None: with the next listing or hint.
         why: for people.
         run_id: the run that must end before.
+        content: what identifies its content, if that was read: it may wait for long, and is read once.
     """
 
     entry: ArrivalEntry
@@ -32,6 +33,7 @@ class WaitingFile:
     due: float | None
     why: str
     run_id: str | None = None
+    content: bytes | None = None
 
 
 class WaitingFiles:
@@ -45,17 +47,37 @@ class WaitingFiles:
     def is_full(self) -> bool:
         return len(self.files) >= MOST_WAITING
 
-    def seen(self, entry: ArrivalEntry, now: float) -> float | None:
-        """Note a file as it is now; since when it is like that. None if there is no room for it."""
+    @property
+    def trouble(self) -> str:
+        """That there is no room for more; empty if there is."""
+        if not self.is_full:
+            return ""
+        return (
+            f"{MOST_WAITING:,} files wait, which is the most: another one is taken only if it is ready at once. See "
+            "what they wait for, and remove those that will never be ready"
+        )
+
+    def seen(self, entry: ArrivalEntry, now: float) -> float:
+        """Note a file as it is now, if there is room for it; since when it is like that."""
         before = self.files.get(entry.path)
-        if before is None and self.is_full:
-            return None
-        if before is None or before.entry.seen != entry.seen:
+        if before is not None and before.entry.seen == entry.seen:
+            return before.since
+        if before is not None or not self.is_full:
             self.files[entry.path] = WaitingFile(entry, now, None, "it has just been noticed")
-        return self.files[entry.path].since
+        return now
+
+    def content(self, entry: ArrivalEntry) -> bytes | None:
+        """What identifies the content of a file, if it was read since the file is as it is."""
+        waiting = self.files.get(entry.path)
+        return None if waiting is None or waiting.entry.seen != entry.seen else waiting.content
+
+    def was_read(self, entry: ArrivalEntry, content: bytes) -> None:
+        waiting = self.files.get(entry.path)
+        if waiting is not None and waiting.entry.seen == entry.seen:
+            waiting.content = content
 
     def wait(self, path: str, why: str, due: float | None, run_id: str | None = None) -> None:
-        """Note what a file waits for."""
+        """Note what a file waits for; without room for it the next listing finds it again."""
         waiting = self.files.get(path)
         if waiting is None:
             return

@@ -34,6 +34,8 @@ MOST_QUEUED = 20_000
 """Runs that may wait in the server's queue; then files wait where they are."""
 MOST_REFUSED = 10_000
 """Refuses files that are noticed when they are removed."""
+MOST_NAMED = 3
+"""Files that can't be moved of which it is told why; once they could be, the next ones."""
 _BATCH = 64 * 1024 * 1024
 """Bytes of files that are read by one call."""
 _BATCH_FILES = 200
@@ -80,7 +82,9 @@ class Watcher:
         self._now, self._on_notice = parts.now, parts.on_notice
         self._waiting = WaitingFiles()
         self._place: ArrivalPlace | None = None
-        self._trouble, self._unmoved = "", ""
+        self._trouble = ""
+        self._unmoved: dict[str, str] = {}
+        """Why files can't be moved, by their paths; the first of them."""
         self._one_at_a_time = anyio.Lock()
         self._ended: list[str] = []
         self._wake, self._again = anyio.Event(), anyio.Event()
@@ -89,7 +93,7 @@ class Watcher:
 
     def view(self) -> View:
         watched = "" if self._place is None else self._place.watched
-        trouble = "; ".join(filter(None, (self._trouble, self._unmoved)))
+        trouble = "; ".join(filter(None, (self._trouble, *self._unmoved.values(), self._waiting.trouble)))
         return View(self.arrival, watched, trouble, list(self._waiting.files.values()))
 
     def run_ended(self, run: StoredRun) -> None:
@@ -113,14 +117,16 @@ class Watcher:
                 self._in_trouble(str(trouble))
             except StoreFailed as error:
                 self._in_trouble(why(error))
+            except Exception as error:  # of one arrival: it must not end the others, nor the server
+                self._in_trouble(f"an unexpected error, which the log describes: {why(error)}", error)
             finally:
                 self._place = None
             await anyio.sleep(RETRY)
 
-    def _in_trouble(self, trouble: str) -> None:
-        if trouble != self._trouble:
+    def _in_trouble(self, trouble: str, error: Exception | None = None) -> None:
+        if elided(trouble) != self._trouble:
             self._trouble = elided(trouble)
-            _log.error("arrival %s: %s; trying again", self.arrival.name, self._trouble)
+            _log.error("arrival %s: %s; trying again", self.arrival.name, self._trouble, exc_info=error)
 
     def _works(self) -> None:
         if self._trouble:
@@ -169,8 +175,10 @@ class Watcher:
             for at in range(0, len(data), PAGE):
                 await self._look(place, data[at : at + PAGE])
             await self._store.settled()
-        except (PlaceTrouble, StoreFailed, OSError) as error:
-            _log.warning("arrival %s: %s; looking again", self.arrival.name, why(error))
+        except Exception as error:  # whatever it is, the listing meets it, too
+            is_expected = isinstance(error, PlaceTrouble | StoreFailed | OSError)
+            unexpected = None if is_expected else error
+            _log.warning("arrival %s: %s; looking again", self.arrival.name, why(error), exc_info=unexpected)
             self._again.set()
 
     async def _look(self, place: ArrivalPlace, paths: Sequence[str]) -> None:
@@ -227,8 +235,6 @@ class Watcher:
         ready, now, clock = [], self._now(), time.time()
         for entry, marked in zip(entries, times, strict=True):
             since = self._waiting.seen(entry, now)
-            if since is None:
-                continue  # found again by the next listing
             state = readiness(self.arrival, entry, since, now, marked, clock)
             if state.why:
                 self._waiting.wait(entry.path, state.why, state.due)
@@ -237,12 +243,16 @@ class Watcher:
         return ready
 
     async def _settle(self, place: ArrivalPlace, entries: Sequence[ArrivalEntry]) -> None:
-        for entry, content in zip(entries, await place.contents(entries), strict=True):
+        unread = [entry for entry in entries if self._waiting.content(entry) is None]
+        read = dict(zip(unread, await place.contents(unread), strict=True))
+        for entry in entries:
+            content = read.get(entry) or self._waiting.content(entry)
             if content is None:
                 self._all_wait([entry], "it was changed while it was read", after=self.arrival.quiet or 1.0)
             elif isinstance(content, PlaceTrouble):
                 self._all_wait([entry], str(content))
             else:
+                self._waiting.was_read(entry, content)
                 await self._submit(entry, content)
 
     async def _submit(self, entry: ArrivalEntry, content: bytes) -> None:
@@ -286,11 +296,18 @@ class Watcher:
                 if self.arrival.move is not None and RunStatus(move.status).has_output:
                     await place.move(ArrivalEntry(move.path, move.seen, 0, 0.0), self.arrival.move)
             except PlaceTrouble as trouble:
-                self._unmoved = elided(str(trouble))
-                _log.error("arrival %s: %s; trying again", self.arrival.name, self._unmoved)
-                return
+                self._stays(move.path, elided(str(trouble)))
+                if trouble.may_pass:
+                    return
+                continue
             await self._store.arrivals.moved(move)
-            self._unmoved = ""
+            self._unmoved.pop(move.path, None)
+
+    def _stays(self, path: str, reason: str) -> None:
+        is_told = path in self._unmoved or len(self._unmoved) < MOST_NAMED
+        if is_told and self._unmoved.get(path) != reason:
+            self._unmoved[path] = reason
+            _log.error("arrival %s: %s; trying again", self.arrival.name, reason)
 
 
 def _batches(entries: Sequence[ArrivalEntry]) -> Iterable[list[ArrivalEntry]]:

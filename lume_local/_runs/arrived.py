@@ -56,11 +56,14 @@ class KnownPath:
         has_content: whether this content of it was submitted.
         run_id: of the latest run of any of its contents; None if none is known any more.
         status: of that run.
+        is_purged: whether there was such a run, which is not known any more; nor is then how it ended, unless its
+            source is taken (`Duplicate`).
     """
 
     has_content: bool
     run_id: str | None
     status: str | None
+    is_purged: bool = False
 
 
 @frozen

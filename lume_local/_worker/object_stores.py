@@ -175,6 +175,26 @@ def s3_client() -> Any:
     return aws_client("s3")
 
 
+def s3_listed(bucket: str, prefix: str, after: str = "") -> Iterator[list[dict[str, Any]]]:
+    """The objects whose keys begin like this and come later, in pages, whatever their keys; as obstore has them.
+
+    Raises `StoreTrouble`.
+    """
+    with boto_errors(f"s3://{bucket}/{prefix}"):
+        pages = s3_client().get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=bucket, Prefix=prefix, StartAfter=after):
+            yield [
+                {
+                    "path": one["Key"],
+                    "size": one["Size"],
+                    "e_tag": one["ETag"],
+                    "last_modified": one["LastModified"],
+                }
+                for one in page.get("Contents", ())
+                if not one["Key"].endswith("/")
+            ]
+
+
 def aws_client(service: str) -> Any:
     """A service of AWS, or of another with the same interface. Raises `StoreTrouble`."""
     _require("boto3")

@@ -78,11 +78,14 @@ class SqlArrivals:
     @statement
     async def known(self, arrived: Arrived) -> KnownPath | None:
         row = await self.sql.row(
-            "SELECT EXISTS (SELECT 1 FROM arrived WHERE place = ? AND content = ?), runs.run_id, runs.status "
+            "SELECT EXISTS (SELECT 1 FROM arrived WHERE place = ? AND content = ?), run, runs.run_id, runs.status "
             "FROM arrived_paths LEFT JOIN runs ON runs.seq = run WHERE place = ?",
             [arrived.place, arrived.digest, arrived.place],
         )
-        return None if row is None else KnownPath(bool(row[0]), row[1], row[2])
+        if row is None:
+            return None
+        has_content, run, run_id, status = row
+        return KnownPath(bool(has_content), run_id, status, is_purged=run is not None and run_id is None)
 
     @writing
     async def note(self, arrived: Arrived, run_id: str | None) -> None:

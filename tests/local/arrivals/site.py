@@ -25,6 +25,7 @@ from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.waiters import Hub
 from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._sftp.root import SftpRoot
 
 FLOW = "flow = 'orders'\nversion = 'v1'\n[columns.no]\ntype = 'integer'\n"
 
@@ -52,7 +53,9 @@ class Site:
         self.store: SqliteStore
 
     async def open(self) -> None:
-        roots = Roots.of((self.home,), self.home / ".lume", self._stores)
+        sites = tuple(SftpRoot.of(one) for one in self._stores if one.startswith("sftp://"))
+        stores = tuple(one for one in self._stores if not one.startswith("sftp://"))
+        roots = Roots.of((self.home,), self.home / ".lume", stores, sites=sites)
         roots.state.mkdir(parents=True, exist_ok=True)
         self._stack = AsyncExitStack()
         self.store = SqliteStore(roots.state / "runs.sqlite")

@@ -29,6 +29,7 @@ BRIDGE = {"source": "aws.s3", "detail": {"bucket": {"name": "b"}, "object": {"ke
         ({"Records": [{"s3": {}}]}, None),
         ({"Records": [record("b", "%ff")]}, None),
         ({"Records": [{"s3": {"bucket": {"name": 1}, "object": {"key": "x"}}}]}, None),
+        ({"Records": [{"s3": {"bucket": {"name": "b"}, "object": {"key": 5}}}]}, None),
         ({"Records": 1}, None),
         ({"source": "aws.s3", "detail": None}, None),
         ({"order": 1}, None),

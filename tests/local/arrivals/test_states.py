@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 from local.arrivals.site import Site, arrival_of
+from local.states import moved
 from moto_server import BUCKET, Bucket
 from on_posix import posix_only
 
 from lume_local._arrivals import local_place
 from lume_local._arrivals.opened import opened
-from lume_local._arrivals.place import PlaceTrouble
+from lume_local._arrivals.place import ArrivalEntry, PlaceTrouble
 from lume_local._arrivals.watched_folder import WatchedFolder, file_system
 from lume_local._runs.records import NewRun
 from lume_local._runs.sources.paths import Roots
@@ -152,6 +153,34 @@ async def test_a_failed_run_does_not_hold_its_path(tmp_path: Path) -> None:
         assert len(await site.runs()) == 2
 
 
+@pytest.mark.parametrize("policy", ["refuse", "rerun", "ignore"])
+@pytest.mark.parametrize("first", ["FAILED", "SUCCEEDED"])
+async def test_a_run_that_was_purged(tmp_path: Path, policy: str, first: str) -> None:
+    """One that failed does not hold its path then, either; that one has processed it is still known."""
+    async with site_on(tmp_path, changed=f'"{policy}"') as site:
+        file = tmp_path / "in/a.csv"
+        for n, status in enumerate((first, "FAILED")):
+            file.write_text(f"no\n{n}\n")
+            await settled(site)
+            run = (await site.runs())[-1]
+            ended = await moved(site.store, run.run_id, status, finished_at="2026-01-01T00:00:00Z")
+            site.watcher.run_ended(ended)
+            if status == "SUCCEEDED" and policy != "rerun":
+                break
+        (tmp_path / "in/z.csv").write_text("no\n1\n")
+        await settled(site)
+        before = "2026-06-01T00:00:00Z"
+        old, _ = await site.store.purge.old(before, ("", 0), 10, outputs=False)
+        await site.store.purge.remove(old, before, outputs=False, detail={})
+        left = [one.source_path for one in await site.runs()]
+        assert left == (["in/z.csv"] if first == "FAILED" else ["in/a.csv", "in/z.csv"])
+        file.write_text("no\n3\n")
+        await settled(site)
+        is_new = first == "FAILED" or policy == "rerun"
+        assert len(await site.runs()) == len(left) + is_new
+        assert list(await site.refused()) == ([] if is_new or policy == "ignore" else ["in/a.csv"])
+
+
 async def test_what_a_backfill_has_processed_is_not_submitted_again(tmp_path: Path) -> None:
     async with site_on(tmp_path) as site:
         (tmp_path / "in/a.csv").write_text("no\n1\n")
@@ -184,6 +213,34 @@ async def test_without_its_flow_a_file_waits(tmp_path: Path) -> None:
         (tmp_path / "in/a.csv").write_text("no\n1\n")
         await settled(site)
         assert site.waiting() == {"in/a.csv": "there is no version of a flow 'nobody': register one"}
+
+
+async def test_a_file_that_waits_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it is the same; what is submitted is what there is."""
+    async with site_on(tmp_path) as site:
+        read, contents = list[str](), site.place.contents
+
+        async def counted(entries: Sequence[ArrivalEntry]) -> Sequence[bytes | PlaceTrouble | None]:
+            read.extend(entry.path for entry in entries)
+            return await contents(entries)
+
+        monkeypatch.setattr(site.place, "contents", counted)
+        file = tmp_path / "in/a.csv"
+        file.write_text("no\n1\n")
+        await settled(site)
+        (run,) = await site.runs()
+        for n in (2, 3):
+            file.write_text(f"no\n{n}\n")
+            await settled(site)
+            for _ in range(10):
+                await site.after(10.0)
+            await site.compare()
+            assert read == ["in/a.csv"] * n
+        file.write_text("no\n1\n")
+        await settled(site)
+        assert site.waiting() == {}, "this content was submitted"
+        await site.end(run)
+        assert len(await site.runs()) == 1
 
 
 @pytest.mark.parametrize(
