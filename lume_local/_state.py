@@ -114,7 +114,9 @@ def _make_folders(places: Roots) -> None:
 
 
 def _unusable(places: Roots, error: OSError) -> ConfigurationError:
-    return ConfigurationError(f"the data folder {places.data} can't be used: {error}")
+    if places.state.is_relative_to(places.data):
+        return ConfigurationError(f"the data folder {places.data} can't be used: {error}")
+    return ConfigurationError(f"state and work: {places.state} and {places.data} can't be used: {error}")
 
 
 def _warn_if_readable(places: Roots) -> None:

@@ -3,12 +3,12 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
 
 import anyio
-from attrs import field, frozen
+from attrs import frozen
 
 from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
@@ -64,13 +64,13 @@ class View:
     Attributes:
         watched: how its place is watched; empty as long as it can't be.
         trouble: why it can't be used, or a file can't be moved; empty if all is well.
-        waiting: the files that wait.
+        waiting: the files that wait, as they are at any time.
     """
 
     arrival: Arrival
     watched: str
     trouble: str
-    waiting: list[WaitingFile] = field(factory=list)
+    waiting: Collection[WaitingFile] = ()
 
 
 class Watcher:
@@ -94,7 +94,7 @@ class Watcher:
     def view(self) -> View:
         watched = "" if self._place is None else self._place.watched
         trouble = "; ".join(filter(None, (self._trouble, *self._unmoved.values(), self._waiting.trouble)))
-        return View(self.arrival, watched, trouble, list(self._waiting.files.values()))
+        return View(self.arrival, watched, trouble, self._waiting.files.values())
 
     def run_ended(self, run: StoredRun) -> None:
         """To be called when any run has ended."""

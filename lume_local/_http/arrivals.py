@@ -1,6 +1,7 @@
 """What arrives: the places that are watched, and the state of their files."""
 
 from collections.abc import Sequence
+from heapq import nsmallest
 
 import anyio
 
@@ -8,7 +9,6 @@ from lume_local._arrivals.arrivals import Arrivals
 from lume_local._arrivals.watcher import View
 from lume_local._http import requests
 from lume_local._http.messages import Ask, Problem, Reply
-from lume_local._runs.records import RunFilter
 from lume_local._runs.store import Store
 from lume_local._runs.times import ago_text
 from lume_local._shared.protocol import Json
@@ -62,11 +62,10 @@ class ArrivalsApi:
     async def _waiting(self, views: Sequence[View], limit: int) -> list[Json]:
         """Those that wait longest first."""
         now = anyio.current_time()
-        found = [(one.since, view.arrival.name, one) for view in views for one in view.waiting]
-        found.sort(key=lambda each: each[0])
+        every = ((view.arrival.name, one) for view in views for one in view.waiting)
         return [
-            _file(name, one.entry.path, "waiting", ago_text(now - since), one.why, one.run_id)
-            for since, name, one in found[:limit]
+            _file(name, one.entry.path, "waiting", ago_text(now - one.since), one.why, one.run_id)
+            for name, one in nsmallest(limit, every, key=lambda each: each[1].since)
         ]
 
     async def _refused(self, views: Sequence[View], limit: int) -> list[Json]:
@@ -78,16 +77,14 @@ class ArrivalsApi:
 
     async def _submitted(self, views: Sequence[View], limit: int) -> list[Json]:
         """Those with the newest runs first."""
-        found = [
-            (run, view.arrival.name)
-            for view in views
-            for run in await self._store.runs(RunFilter(submitted_by=view.arrival.holder), None, limit)
-        ]
-        found.sort(key=lambda each: each[0].seq, reverse=True)
+        names = {view.arrival.holder: view.arrival.name for view in views}
         return [
-            _file(name, run.source_path, "submitted", run.created_at, run.error_message, run.run_id)
+            _file(
+                *(names[str(run.submitted_by)], run.source_path, "submitted", run.created_at),
+                *(run.error_message, run.run_id),
+            )
             | {"status": run.status}
-            for run, name in found[:limit]
+            for run in await self._store.newest_by(names, limit)
         ]
 
 

@@ -36,16 +36,29 @@ _MOST = 100
 
 
 @frozen
+class Owner:
+    """Whose links and sessions they are.
+
+    Attributes:
+        entry: the digest of the key that they derive from, or the entry of the token.
+        name: of the person or program that has the token; None for a key, which has the name of its entry.
+    """
+
+    entry: str
+    name: str | None = None
+
+
+@frozen
 class _Grant:
     """What a secret grants.
 
     Attributes:
-        owner: the digest of the key that it derives from.
+        owner: whose it is.
         maker: the digest of the session that created it, with which it ends; None if the key did.
         ends: the time at which it ends, however much it is used.
     """
 
-    owner: str
+    owner: Owner
     maker: bytes | None
     seen: float
     ends: float
@@ -66,7 +79,7 @@ class Sessions:
         self._links: _Grants = {}
         self._sessions: _Grants = {}
 
-    def new_token(self, owner: str, session: str | None = None, lasts: float = math.inf) -> str:
+    def new_token(self, owner: Owner, session: str | None = None, lasts: float = math.inf) -> str:
         """The token of a new link, which can be exchanged once for a session of that owner.
 
         Args:
@@ -87,7 +100,7 @@ class Sessions:
         """End a session, if it exists, with the links and sessions that it has created."""
         self._sessions.pop(_digest(secret), None)
 
-    def owner(self, secret: str) -> str | None:
+    def owner(self, secret: str) -> Owner | None:
         """The owner of a session, which is extended; None if it is not valid."""
         digest = _digest(secret)
         session = self._sessions.pop(digest, None)
@@ -108,7 +121,7 @@ class Sessions:
             grant, limit = maker, IDLE_LIMIT
         return False
 
-    def _add(self, grants: _Grants, owner: str, maker: bytes | None, ends: float) -> str:
+    def _add(self, grants: _Grants, owner: Owner, maker: bytes | None, ends: float) -> str:
         secret = secrets.token_urlsafe(32)
         grants[_digest(secret)] = _Grant(owner, maker, self._clock(), ends)
         same = [digest for digest, other in grants.items() if other.owner == owner]
@@ -157,12 +170,15 @@ class Console:
 
     def token(self) -> str:
         """The token of a new link, for a session that may do everything."""
-        return self._sessions.new_token(self._keys.own)
+        return self._sessions.new_token(Owner(self._keys.own))
 
     def holder(self, headers: Mapping[str, str]) -> Holder | None:
         """The holder of the session that a request without a key names, if any."""
         owner = self._sessions.owner(headers.get(SESSION_HEADER, ""))
-        return None if owner is None else self._keys.of(owner)
+        holder = None if owner is None else self._keys.of(owner.entry)
+        if owner is None or holder is None or owner.name is None:
+            return holder
+        return evolve(holder, name=owner.name)
 
     async def page(self, ask: Ask) -> Reply:
         """`GET /`; an issuer leads back to it with a query, which is for the page."""
@@ -187,7 +203,7 @@ class Console:
         token = fields.get("token")
         if "code" in fields:
             holder = await self._at_issuers.holder(fields, ask.headers.get("Host", ""))
-            token = self._sessions.new_token(holder.owner, lasts=TOKEN_LIMIT)
+            token = self._sessions.new_token(Owner(holder.owner, holder.name), lasts=TOKEN_LIMIT)
         session = self._sessions.begin(token) if isinstance(token, str) else None
         if session is None:
             raise Problem(
@@ -216,11 +232,11 @@ class Console:
         """`POST /console/links`: the token of a new link, for a request with a key or a session."""
         key = ask.headers.get(KEY_HEADER)
         if key is not None:
-            return Reply(201, {"token": self._sessions.new_token(self._keys.digest(key))})
+            return Reply(201, {"token": self._sessions.new_token(Owner(self._keys.digest(key)))})
         session = ask.headers.get(SESSION_HEADER, "")
         owner = self._sessions.owner(session)
         if owner is None:
-            of_token = self._sessions.new_token(ask.owner, lasts=TOKEN_LIMIT)  # a bearer token
+            of_token = self._sessions.new_token(Owner(ask.owner, ask.holder), lasts=TOKEN_LIMIT)
             return Reply(201, {"token": of_token})
         return Reply(201, {"token": self._sessions.new_token(owner, session)})
 

@@ -21,7 +21,7 @@ from lume_local._http.console import Console
 from lume_local._http.download import sent, streamed
 from lume_local._http.drafts import DraftsApi
 from lume_local._http.flows import FlowsApi
-from lume_local._http.messages import Ask, BodyStream, Problem, Reply, odd_problem
+from lume_local._http.messages import Ask, BodyStream, Problem, Reply, odd_problem, unavailable_problem
 from lume_local._http.operations import CAPABILITIES, Api
 from lume_local._http.proposals import ProposalsApi
 from lume_local._http.rejected import RejectedApi
@@ -30,7 +30,6 @@ from lume_local._http.results import ResultsApi
 from lume_local._http.rows import RowsApi
 from lume_local._http.telemetry import RequestInfo, Telemetry
 from lume_local._http.uploading.upload_operations import UploadsApi
-from lume_local._runs.health import is_storage_full, why
 from lume_local._runs.records import StoreUnavailable
 
 _log = logging.getLogger("lume_local")
@@ -48,6 +47,8 @@ _OPEN = {
 }
 """Paths that need no key; the last ones are for signing in to the console."""
 _OPEN_BELOW = ("/docs/", "/console/files/")
+_SUBMITTING = ("/v1/runs", "/v1/replays", "/v1/drafts/{flow}/submit")
+"""What counts as a submission, however many runs come of it."""
 BODY_LIMIT = 60.0
 """Seconds for the body of a request, except uploads."""
 CHUNK_LIMIT = 60.0
@@ -208,8 +209,7 @@ class Front:
         except Problem as problem:
             answer = problem_answer(problem)
         except StoreUnavailable as error:
-            kind = "storage-full" if is_storage_full(error) else "unavailable"
-            answer = problem_answer(Problem(kind, f"{why(error)}: nothing was done, try again later"))
+            answer = problem_answer(unavailable_problem(error))
         await self._api.settled()
         return answer
 
@@ -231,7 +231,7 @@ class Front:
         assert match.route.resource is not None
         seen.route = match.route.resource.canonical
         _authorize(holder, request.method, seen.route)
-        if (request.method, seen.route) == ("POST", "/v1/runs"):
+        if request.method == "POST" and seen.route in _SUBMITTING:
             self._count_submission(holder)
         check_parameters(request.method, seen.route, list(request.query.items()))
         operation = cast(Operation, match.handler)
@@ -270,12 +270,12 @@ class Front:
             raise
 
     def _count_submission(self, holder: Holder) -> None:
-        """Raises `Problem` if the key has submitted as many runs as it may in a minute."""
+        """Raises `Problem` if as many runs of its entry were submitted as may be in a minute."""
         most = holder.submissions_per_minute
-        if most is not None and (wait := self._quotas.wait(holder.name, most)):
+        if most is not None and (wait := self._quotas.wait(holder.owner, most)):
             raise Problem(
                 "too-many-submissions",
-                f"the key {holder.name!r} may submit {most:,} runs a minute: try again in {wait} s",
+                f"the entry of {holder.name!r} may submit {most:,} runs a minute: try again in {wait} s",
                 retry_after=wait,
             )
 

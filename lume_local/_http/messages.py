@@ -8,6 +8,8 @@ from typing import Any
 from attrs import field, frozen
 
 from lume_async._base.elided import elided
+from lume_local._runs.health import is_storage_full, why
+from lume_local._runs.records import StoreUnavailable
 
 
 @frozen
@@ -151,3 +153,12 @@ def odd_problem(status: int, reason: str) -> Problem:
     problem.status = status
     problem.document |= {"status": status, "title": http.HTTPStatus(status).phrase}
     return problem
+
+
+def unavailable_problem(error: StoreUnavailable) -> Problem:
+    """What a request gets whose operation the state could not do."""
+    if error.is_in_doubt:  # not 503 or 507, by which a client knows that it may send it again
+        words = "it may have been done, and a run may exist: send it again with its idempotency key, or look first"
+        return Problem("internal", f"{why(error)}: {words}")
+    kind = "storage-full" if is_storage_full(error) else "unavailable"
+    return Problem(kind, f"{why(error)}: nothing was done, try again later")

@@ -154,5 +154,8 @@ class Drafts(Protocol):
         ...
 
     async def expire(self, before: str, limit: int) -> int:
-        """Remove drafts that were last changed before a time; how many were removed, at most `limit`."""
+        """Remove drafts that were last changed before a time; how many were found, at most `limit`.
+
+        One that is saved at the same moment stays.
+        """
         ...

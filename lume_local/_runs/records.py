@@ -49,11 +49,11 @@ class StoreFailed(Exception):
 
 
 class StoreUnavailable(StoreFailed):
-    """The same, but temporary: it may work later."""
+    """The same, but temporary: it may work later. Where it `is_in_doubt`, the operation may have had its effect."""
 
-    def __init__(self, message: str, *, is_full: bool = False) -> None:
+    def __init__(self, message: str, *, is_full: bool = False, is_in_doubt: bool = False) -> None:
         super().__init__(message)
-        self.is_full = is_full
+        self.is_full, self.is_in_doubt = is_full, is_in_doubt
 
 
 @frozen

@@ -20,7 +20,7 @@ from lume_local._runs.dry_run import DryRunResult, DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.ledger import Claim, Claimed, RowFilter, RowsOfRun
 from lume_local._runs.read_jobs import PLAIN, read_output
-from lume_local._runs.records import NewRun, StoredRun
+from lume_local._runs.records import Duplicate, KeyReused, NewRun, StoredRun
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
@@ -280,19 +280,28 @@ class Replays:
     async def submitted(
         self, draft: Path, claims: list[Claim], to: Flow, metadata: Json, key: str | None, by: str
     ) -> StoredRun:
-        """The run on a gathered file. Raises `Claimed`, `KeyReused`, `CantTell`."""
+        """The run on a gathered file. Raises `Claimed`, `KeyReused`, `CantTell`, `Duplicate`.
+
+        The file stays if a run may have it, also where nobody knows; see `clear`.
+        """
         source_path = await self._put(draft)
+        is_used = False
         try:
             located = source_key(to.source, source_path, self._roots)
             if to.source.identity == CONTENT:
                 located = with_content(located, await self._contents.digest(to, source_path))
             key_of_source = self._flows.source_key(to, located)
             new = NewRun(to.ref, source_path, key_of_source, metadata, False, key, "replay", submitted_by=by)
-            run, _ = await self._runner.submit(new, claims)
-        except Claimed:
-            await run_sync(no_links.unlink, self._roots.uploads / source_path.removeprefix(UPLOAD))
-            raise
-        return run
+            is_used = True
+            try:
+                run, is_used = await self._runner.submit(new, claims)
+            except (Claimed, KeyReused, Duplicate):
+                is_used = False
+                raise
+            return run
+        finally:
+            if not is_used:
+                await self._drop(source_path)
 
     async def _put(self, draft: Path) -> str:
         """Make a draft the source of a run, durably; its source path."""
@@ -312,8 +321,11 @@ class Replays:
         try:
             return await self._dry_runs.do(to, source_path, None, 0, is_replay=True)
         finally:
-            with anyio.CancelScope(shield=True):
-                await run_sync(no_links.unlink, self._roots.uploads / source_path.removeprefix(UPLOAD))
+            await self._drop(source_path)
+
+    async def _drop(self, source_path: str) -> None:
+        with anyio.CancelScope(shield=True):
+            await run_sync(no_links.unlink, self._roots.uploads / source_path.removeprefix(UPLOAD))
 
     async def _tried(self, before: Tried, draft: Path, claims: list[Claim], to: Flow) -> Tried:
         done = await self.tried(draft, to)

@@ -6,8 +6,8 @@ Callers rely on these guarantees:
   its reads and its writes. Between two operations, anything may happen. To write depending on what was read, pass the
   state that was read (`update`), or pause submissions (`submissions_paused`).
 - **Failures.** After `StoreFailed` nothing has changed. After `StoreUnavailable` a retry may work; a store on another
-  machine may have lost its answer, so what was to be written may be there. A cancelled operation took effect or did
-  not, never in part.
+  machine may have lost its answer: if it `is_in_doubt`, what was to be written may be there. A cancelled operation
+  took effect or did not, never in part.
 - **Order.** Every operation sees the effects of those that ended before it began; only the feed may have their
   changes later (`follow`). A change never enters the feed before one that was already returned.
 - **Durable.** When `settled` returns, the runs created, the runs ended and the flow versions stored before its call
@@ -316,6 +316,8 @@ class Store(Protocol):
     async def next_waiting(self, taken: Collection[str], at_limit: Collection[str] = ()) -> StoredRun | None:
         """The run that is to begin next: CREATED, not among `taken`, and not of a key that is `at_limit`.
 
+        One of these that ends with a colon stands for all that begin so: the tokens of an entry.
+
         Those with a higher priority come first. Otherwise (key, flow) take turns: the next run of each, then the one
         after, in the order in which they were created.
         """
@@ -327,6 +329,10 @@ class Store(Protocol):
 
     async def runs(self, wanted: RunFilter, before: int | None, limit: int) -> list[StoredRun]:
         """A page of runs, newest first, older than the run with sequence number `before`."""
+        ...
+
+    async def newest_by(self, submitters: Collection[str], limit: int) -> list[StoredRun]:
+        """The newest runs that one of these has submitted, newest first."""
         ...
 
     async def runs_of(self, refs: Collection[str], *, with_output: bool = False) -> dict[str, int]:

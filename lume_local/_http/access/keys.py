@@ -9,7 +9,7 @@ import hashlib
 import logging
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,8 +46,8 @@ class Holder:
 
     Attributes:
         owner: what sessions of the console derive from: the digest of the key, or the entry of the file.
-        max_active: of its runs, how many are executed at a time; None: as many as of all.
-        submissions_per_minute: None: any number.
+        max_active: of the runs of its entry, how many are executed at a time; None: as many as of all.
+        submissions_per_minute: of its entry, too; None: any number.
     """
 
     name: str
@@ -144,15 +144,22 @@ class ApiKeys:
         return self._holders.get(digest)
 
     def at_limit(self, active: Mapping[str | None, int]) -> list[str]:
-        """The holders of which as many runs are active as are allowed.
+        """The entries of which as many runs are active as are allowed, as `Store.next_waiting` takes them.
+
+        All tokens of an entry count together: it bounds what it lets in, however many people that is.
 
         Args:
             active: how many runs of each holder are active, by its name.
         """
         if self._path is not None:
             self._read_again(self._path)
-        limits = {holder.name: holder.max_active for holder in self._holders.values()}
-        return [name for name, most in limits.items() if most is not None and active.get(name, 0) >= most]
+        found = list[str]()
+        of_tokens = {grant.holder.name for grant in self._grants}
+        for holder in self._holders.values():
+            names = [holder.name] + [f"{holder.name}:"] * (holder.name in of_tokens)
+            if holder.max_active is not None and _of(names, active) >= holder.max_active:
+                found += names
+        return found
 
     @property
     def grants(self) -> tuple[Grant, ...]:
@@ -180,6 +187,16 @@ class ApiKeys:
             self._state, self._trouble = state, ""
             _log.warning("%s was read again: %d keys", path, len(self._holders))
             self._on_reload(path, len(self._holders))
+
+
+def _of(names: Sequence[str], active: Mapping[str | None, int]) -> int:
+    """How many runs the holders with these names have; one that ends with a colon is the beginning of many."""
+    begins = tuple(name for name in names if name.endswith(":"))
+    return sum(
+        count
+        for name, count in active.items()
+        if name is not None and (name in names or name.startswith(begins))
+    )
 
 
 def read_keys(path: Path) -> tuple[dict[str, Holder], tuple[Grant, ...]]:

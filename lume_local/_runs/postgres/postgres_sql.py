@@ -4,7 +4,8 @@ Operations that read see one snapshot. Those that write have the level READ COMM
 that was committed before it, and lock what they decide on (`lock`, a row that is updated). What fails because of
 another transaction, or because its connection is lost before the COMMIT, is repeated from its beginning.
 
-If a connection is lost during the COMMIT, nobody knows whether the operation took effect: `StoreUnavailable`.
+If a connection is lost during the COMMIT, nobody knows whether the operation took effect: `StoreUnavailable` that
+`is_in_doubt`.
 """
 
 import logging
@@ -123,7 +124,9 @@ class PostgresSql:
                 async with self._pool.connection(PATIENCE) as connection:
                     return await attempted.carry_out(connection, work, begin)
             except (*_CONFLICTS, *_AWAY) as error:
-                if attempted.is_in_doubt or attempt >= _attempts(error):
+                if attempted.is_in_doubt:
+                    raise in_doubt(error) from error
+                if attempt >= _attempts(error):
                     raise failure(error) from error
             except psycopg.Error as error:
                 raise failure(error) from error
@@ -297,6 +300,13 @@ def _one(value: Any) -> Any:
 
 
 # -- errors
+
+
+def in_doubt(error: Exception) -> StoreUnavailable:
+    """A COMMIT without an answer."""
+    return StoreUnavailable(
+        f"the answer of PostgreSQL to a COMMIT was lost ({type(error).__name__})", is_in_doubt=True
+    )
 
 
 def failure(error: Exception) -> StoreFailed:

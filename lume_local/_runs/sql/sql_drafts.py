@@ -210,10 +210,15 @@ class SqlDrafts:
 
     @writing
     async def expire(self, before: str, limit: int) -> int:
-        query = "SELECT draft_id FROM drafts WHERE changed_at < ? ORDER BY changed_at LIMIT ?"
-        old = [row[0] for row in await self.sql.rows(query, [before, limit])]
-        for draft_id in old:
-            await self._remove(draft_id)
+        query = "SELECT flow, owner FROM drafts WHERE changed_at < ? ORDER BY changed_at LIMIT ?"
+        old = await self.sql.rows(query, [before, limit])
+        for flow, owner in old:
+            await self.sql.lock("drafts", flow, owner)
+            draft = await self._draft(flow, owner)
+            if (
+                draft is not None and draft.changed_at < before
+            ):  # still: it may have been saved until the lock
+                await self._remove(draft.draft_id)
         return len(old)
 
 

@@ -229,12 +229,15 @@ class SqlStore(FlowVersions):
 
     @statement
     async def next_waiting(self, taken: Collection[str], at_limit: Collection[str] = ()) -> StoredRun | None:
+        begins = [name for name in at_limit if name.endswith(":")]
         allowed = f"AND submitted_by NOT IN ({marks(at_limit)})" if at_limit else ""
+        allowed += " AND substr(submitted_by, 1, ?) != ?" * len(begins)
         query = (
             f"SELECT {RUN_COLUMNS} FROM runs WHERE status = 'CREATED' {allowed} "
             "ORDER BY priority DESC, turn, seq LIMIT ?"
         )
-        rows = await self.sql.rows(query, [*at_limit, len(taken) + 1])
+        lengths = [value for name in begins for value in (len(name), name)]
+        rows = await self.sql.rows(query, [*at_limit, *lengths, len(taken) + 1])
         return next((stored_run(row) for row in rows if row["run_id"] not in taken), None)
 
     @statement
@@ -305,6 +308,20 @@ class SqlStore(FlowVersions):
         condition, values = selected(wanted, before, limit, self.sql.listing_index)
         query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"
         return [stored_run(row) for row in await self.sql.rows(query, [*values, limit])]
+
+    @statement
+    async def newest_by(self, submitters: Collection[str], limit: int) -> list[StoredRun]:
+        # The newest of each, from which these are taken: no others are passed over.
+        names = ", ".join(["(?)"] * len(submitters))
+        newest = "SELECT seq FROM runs WHERE submitted_by = who ORDER BY seq DESC LIMIT ?"
+        found = (
+            f"WITH submitters (who) AS (VALUES {names}) SELECT seq FROM submitters CROSS JOIN runs "
+            f"WHERE submitted_by = who AND seq >= (SELECT min(seq) FROM ({newest}) AS newest)"
+        )
+        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE seq IN ({found}) ORDER BY seq DESC LIMIT ?"
+        if not submitters:
+            return []
+        return [stored_run(row) for row in await self.sql.rows(query, [*submitters, limit, limit])]
 
     # -- changes
 

@@ -16,6 +16,8 @@ from local.wire import CAPABILITIES, SPEC, Wire
 import lume_local
 from lume_async.models import RunStatus
 from lume_local._http import operations
+from lume_local._runs.records import StoreUnavailable
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.waiters import Hub
 from tools import openapi_json
 
@@ -553,3 +555,22 @@ async def test_every_answer_says_how_long_a_key_is_known(
             )
             found = re.findall(rb"Lume-Idempotency-Expires: (.*)\r\n", answer)
             assert found == ([] if said is None else [said.encode()])
+
+
+async def test_what_may_have_been_done_is_not_told_as_nothing(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client repeats what gets 503 or 507 as if it had not been sent."""
+    error = StoreUnavailable("the answer was lost", is_in_doubt=True)
+
+    async def create(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(SqliteStore, "create", create)
+    answer = await wire.submit("people:v1", "people.csv")
+    assert (answer.status, answer.kind) == (500, "internal")
+    assert "the answer was lost: it may have been done, and a run may exist" in answer.document["detail"]
+    error = StoreUnavailable("it is away")
+    answer = await wire.submit("people:v1", "people.csv")
+    assert (answer.status, answer.kind) == (503, "unavailable")
+    assert answer.document["detail"] == "it is away: nothing was done, try again later"

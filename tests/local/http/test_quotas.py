@@ -9,6 +9,7 @@ from local.wire import Wire
 
 import lume_local
 from lume_async.errors import ConfigurationError
+from lume_local._http.access.keys import ApiKeys
 from lume_local._http.access.quotas import Quotas
 
 
@@ -46,6 +47,22 @@ async def test_more_submissions_than_a_key_may_make_are_refused_with_the_time_to
     assert "'nightly' may submit 2 runs a minute" in answers[2].document["detail"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/replays", {"flow": "people"}), ("/v1/drafts/people/submit", {"rev": 1})],
+)
+async def test_replays_and_drafts_are_submissions(home: Path, path: str, body: dict[str, object]) -> None:
+    (home / "keys.toml").write_text(entry("nightly", submissions_per_minute=1))
+    async with lume_local.serve(home / "flows", home / ".lume", [home], keys=home / "keys.toml") as server:
+        wire = Wire(server.base_url, "nightly")
+        async with wire.session:
+            answers = [await wire.ask("POST", path, json=body) for _ in range(2)]
+            run = await wire.submit("people:v1", "people.csv")
+            assert (await wire.ask("POST", "/v1/drafts/people/judge", json={})).status != 429
+    assert answers[0].status != 429
+    assert [(one.status, one.kind) for one in (answers[1], run)] == [(429, "too-many-submissions")] * 2
+
+
 async def test_runs_of_a_key_beyond_its_own_limit_wait_and_hold_up_no_other(home: Path) -> None:
     for name in ("a", "b", "c"):
         (home / f"{name}.csv").write_text((home / "people.csv").read_text())
@@ -62,6 +79,20 @@ async def test_runs_of_a_key_beyond_its_own_limit_wait_and_hold_up_no_other(home
             assert (await nightly.get(waiting)).document["status"] == "CREATED"
             await nightly.ask("POST", f"/v1/runs/{slow}/cancel")
             assert (await nightly.until(waiting))["status"] == "SUCCEEDED"
+
+
+def test_the_tokens_of_an_entry_share_its_limit(tmp_path: Path) -> None:
+    of_tokens = 'issuer = "https://id.example"\naudience = "lume"\n'
+    (tmp_path / "keys.toml").write_text(
+        f'[staff]\nrole = "submit"\nmax_active = 2\n{of_tokens}[robots]\nrole = "submit"\n{of_tokens}'
+        + entry("nightly", max_active=2)
+    )
+    keys = ApiKeys("own", tmp_path / "keys.toml")
+    others = {"robots:ann": 9, "staffing:ann": 9, "nightly:ann": 9, None: 9}
+    for one in ({"staff:ann": 2}, {"staff:ann": 1, "staff:bob": 1}, {"staff": 1, "staff:bob": 1}):
+        assert keys.at_limit({**others, **one}) == ["staff", "staff:"]
+    assert keys.at_limit({**others, "staff:ann": 1, "nightly": 1}) == []
+    assert keys.at_limit({**others, "staff:ann": 1, "nightly": 2}) == ["nightly"]
 
 
 @pytest.mark.parametrize("bound", ["max_active = 0", "submissions_per_minute = true", 'max_active = "2"'])

@@ -3,19 +3,26 @@
 import json
 import sqlite3
 import tomllib
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from local.flows import NOTES, PEOPLE
 from local.http.test_contract import golden, shape
 from local.http.test_keys import entry
 from local.wire import Wire
 
 import lume_local
+from lume_local._flow.definition import Flow
+from lume_local._runs.ledger import Claim
+from lume_local._runs.records import NewRun, StoredRun
 from lume_local._runs.recovery.lost_rejects import LostRejects
-from lume_local._runs.sources.paths import REPLAY, Roots
+from lume_local._runs.runner import Runner
+from lume_local._runs.sources.contents import CantTell, Contents
+from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
 NOT_AN_ADDRESS = "email: is not an email address"
@@ -352,3 +359,49 @@ async def test_roles(home: Path) -> None:
         assert state.execute("SELECT state, count, by, why FROM closings").fetchall() == [
             ("discarded", 4, "submit", "known")
         ]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "is_found"),
+    [({}, True), ({"fingerprint": "other"}, False), ({"idempotency_key": None, "source_key": None}, False)],
+    ids=["the same request", "another one with its key", "a run on its source"],
+)
+async def test_a_file_that_no_run_has_is_removed(
+    wire: Wire, home: Path, monkeypatch: pytest.MonkeyPatch, earlier: dict[str, Any], is_found: bool
+) -> None:
+    """Another request was faster: it came after this one had looked for its key, and before it submitted."""
+    await registered(wire, WITHOUT_RULE)
+    await dirty(wire, home)
+    submit = Runner.submit
+    uploads, before = home / ".lume/uploads", list[str]()
+
+    async def overtaken(self: Runner, new: NewRun, claims: Sequence[Claim] = ()) -> tuple[StoredRun, bool]:
+        (mine,) = uploads.glob(f"{REPLAY}*")
+        before.append(mine.name)
+        other = evolve(new, source_path="people.csv", source_key=f"/other{len(before)}")
+        changes = {name: value or new.source_key for name, value in earlier.items() if name == "source_key"}
+        await submit(self, evolve(other, **{**earlier, **changes}))
+        return await submit(self, new, claims)
+
+    monkeypatch.setattr(Runner, "submit", overtaken)
+    answer = await wire.ask("POST", "/v1/replays", json={"flow": "people"}, headers={"Idempotency-Key": "k"})
+    assert (answer.status in (200, 201)) is is_found
+    assert before
+    assert not [name for name in before if (uploads / name).exists()]
+
+
+async def test_a_file_whose_content_can_not_be_told_is_removed(
+    wire: Wire, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await registered(wire, WITHOUT_RULE + '\n[source]\nidentity = "content"\n')
+    await dirty(wire, home)
+
+    async def cant_tell(self: Contents, flow: Flow, source_path: str) -> None:
+        assert [one.name for one in (home / ".lume/uploads").glob(f"{REPLAY}*")] == [
+            source_path[len(UPLOAD) :]
+        ]
+        raise CantTell("it is gone")
+
+    monkeypatch.setattr(Contents, "digest", cant_tell)
+    assert (await wire.ask("POST", "/v1/replays", json={"flow": "people"})).status >= 400
+    assert not list((home / ".lume/uploads").glob(f"{REPLAY}*"))

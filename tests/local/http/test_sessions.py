@@ -2,9 +2,9 @@
 
 import pytest
 
-from lume_local._http.console import IDLE_LIMIT, LINK_LIMIT, Sessions, is_own_host
+from lume_local._http.console import IDLE_LIMIT, LINK_LIMIT, Owner, Sessions, is_own_host
 
-ME = "the digest of a key"
+ME = Owner("the digest of a key")
 
 
 class Clock:
@@ -101,13 +101,20 @@ def test_memory_is_bounded_and_the_oldest_gives_way() -> None:
     assert sessions.owner(kept) == ME
 
 
-def test_nobody_ends_the_sessions_or_links_of_others() -> None:
+@pytest.mark.parametrize(
+    ("me", "other"),
+    [
+        (ME, Owner("the digest of another key")),
+        (Owner("entry staff", "staff:ann"), Owner("entry staff", "staff:bob")),
+    ],
+)
+def test_nobody_ends_the_sessions_or_links_of_others(me: Owner, other: Owner) -> None:
     sessions = Sessions()
-    mine, token = session_of(sessions), sessions.new_token(ME)
+    mine, token = session_of(sessions, sessions.new_token(me)), sessions.new_token(me)
     for _ in range(150):
-        sessions.begin(sessions.new_token("the digest of another key"))
-        sessions.new_token("the digest of another key")
-    assert sessions.owner(mine) == ME
+        sessions.begin(sessions.new_token(other))
+        sessions.new_token(other)
+    assert sessions.owner(mine) == me
     assert sessions.begin(token) is not None
 
 

@@ -351,6 +351,40 @@ async def test_a_key_is_used_where_both_are_sent(home: Path, fake: Issuer) -> No
         assert (await wire.ask("GET", "/v1/runs", headers=wrong)).status == 401
 
 
+async def test_the_tokens_of_an_entry_share_what_it_may_submit(home: Path, fake: Issuer) -> None:
+    async with serving(
+        home, entry("staff", "submit", fake.url, None), "submissions_per_minute = 2\n"
+    ) as wire:
+        statuses = []
+        for name in ("ann", "bob", "eve"):
+            headers = bearer(signed(fake.url, sub=name, exp=int(time.time()) + 60))
+            body = {"flow_version": "people:v1", "source_path": "people.csv", "force_rerun": True}
+            statuses.append((await wire.ask("POST", "/v1/runs", json=body, headers=headers)).status)
+    assert (statuses[0], statuses[2]) == (201, 429)
+
+
+async def test_people_of_one_entry_are_told_apart_in_their_sessions(home: Path, fake: Issuer) -> None:
+    """Each has drafts of their own, and what they do has their name."""
+    async with serving(home, entry("staff", "submit", fake.url, None)) as wire:
+        sessions = dict[str, dict[str, str]]()
+        for name in ("ann", "bob"):
+            first = await console_link(wire, bearer(signed(fake.url, sub=name, exp=int(time.time()) + 60)))
+            sessions[name] = await console_link(wire, first)  # as a page opens another one
+            async with wire.session.get("/console/session", headers=first) as response:
+                assert await response.json() == {"name": f"staff:{name}", "role": "submit"}
+        body = {"flow_version": "people:v1", "source_path": "people.csv"}
+        run = await wire.ask("POST", "/v1/runs", json=body, headers=sessions["ann"])
+        assert (run.status, run.document["submitted_by"]) == (201, "staff:ann")
+        cells = {"rows": [{"run": run.document["id"], "row": 1, "rev": 0, "cells": {"Email": "a@b.org"}}]}
+        saved = await wire.ask("PATCH", "/v1/drafts/people", json=cells, headers=sessions["ann"])
+        assert saved.status == 200, saved.document
+        revs = [
+            (await wire.ask("GET", "/v1/drafts/people", headers=sessions[name])).document["rev"]
+            for name in ("ann", "bob")
+        ]
+        assert revs == [1, 0]
+
+
 # -- the file
 
 

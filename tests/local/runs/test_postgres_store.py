@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import postgres_server
@@ -16,6 +17,7 @@ from local import stores
 from local.states import moved
 
 from lume_local._runs.audit import PURGE, ActFilter
+from lume_local._runs.drafts import Reject, Room, RowChange, Saved
 from lume_local._runs.health import Health
 from lume_local._runs.postgres import lease, migrations, postgres_state
 from lume_local._runs.postgres.postgres_store import PostgresStore
@@ -155,6 +157,44 @@ async def test_of_two_updates_from_one_state_one_takes_place(store: SqlStore) ->
     assert len([one for one in done if one is not None]) == 1
 
 
+@pytest.mark.parametrize("point", ["SELECT flow, owner FROM drafts", "DELETE FROM draft_rows"])
+async def test_a_draft_that_is_saved_while_old_ones_expire_is_whole(
+    url: str, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is saved after the old ones were found, and after the rows of this one are gone."""
+    room = Room(10_000, 10_000)
+    async with stores.at(url) as one, stores.at(url) as two, asyncio.TaskGroup() as tasks:
+        await one.drafts.save("f", "ann", [RowChange(Reject("run_1", 1), {"a": "1"}, 0)], room)
+        execute(url, "UPDATE lume.drafts SET changed_at = '2020'")
+        saving: list[asyncio.Task[Saved]] = []
+
+        async def begin_saving() -> None:
+            change = RowChange(Reject("run_1", 2), {"a": "2"}, 0)
+            saving.append(tasks.create_task(two.drafts.save("f", "ann", [change], room)))
+            waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            async with asyncio.timeout(20):
+                while not saving[0].done() and not await asyncio.to_thread(execute, url, waits):
+                    await asyncio.sleep(0.01)
+
+        for name in ("rows", "change"):
+            whole = getattr(one.sql, name)
+
+            async def slowly(query: str, values: Sequence[object] = (), whole: Any = whole) -> Any:
+                found = await whole(query, values)
+                if query.startswith(point) and not saving:
+                    await begin_saving()
+                return found
+
+            monkeypatch.setattr(one.sql, name, slowly)
+        assert await one.drafts.expire("2021", 10) == 1
+        await saving[0]
+        draft = await one.drafts.draft("f", "ann")
+        rows = await one.drafts.rows("f", "ann", None, 10)
+        assert draft is not None
+        assert draft.rows == len(rows) == (2 if point.startswith("SELECT") else 1)
+        assert execute(url, "SELECT count(*) FROM lume.draft_rows") == [(len(rows),)]
+
+
 async def test_submissions_wait_for_a_pause_and_leave_it_its_connections(store: SqlStore) -> None:
     created: list[StoredRun] = []
 
@@ -268,6 +308,29 @@ async def test_an_operation_that_is_cancelled_is_undone_as_a_whole(store: SqlSto
     assert (await store.create(NEW))[1]
 
 
+@pytest.mark.parametrize("is_done", [True, False])
+async def test_a_commit_whose_answer_is_lost_is_in_doubt(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch, is_done: bool
+) -> None:
+    execute_ = psycopg.AsyncConnection.execute
+
+    async def cut(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+        if query == "COMMIT":
+            if is_done:
+                await execute_(self, query, *args, **kwargs)
+            monkeypatch.undo()
+            await execute_(self, "SELECT pg_terminate_backend(pg_backend_pid())", prepare=False)
+        return await execute_(self, query, *args, **kwargs)
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "execute", cut)
+    with pytest.raises(StoreUnavailable, match="the answer of PostgreSQL to a COMMIT was lost") as caught:
+        await store.create(evolve(NEW, idempotency_key="k"))
+    assert caught.value.is_in_doubt
+    assert (await store.run_of_key("k") is not None) is is_done
+    _, is_new = await store.create(evolve(NEW, idempotency_key="k"))
+    assert is_new is not is_done
+
+
 async def test_an_outage_is_unavailable_and_tells_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with postgres_server.running() as server:
@@ -278,6 +341,7 @@ async def test_an_outage_is_unavailable_and_tells_no_secret(caplog: pytest.LogCa
             for work in (lambda: store.get(run.run_id), lambda: moved(store, run.run_id, "SYNCING_SOURCE")):
                 with pytest.raises(StoreUnavailable, match="PostgreSQL can't be used") as caught:
                     await work()
+                assert not caught.value.is_in_doubt
                 assert "127.0.0.1" not in str(caught.value)
                 assert postgres_server.USER not in str(caught.value)
             with pytest.raises(StoreError, match="it can't be reached"):

@@ -71,6 +71,14 @@ async def test_a_key_that_is_at_its_limit_is_passed_over(store: SqlStore) -> Non
     assert await queue.take(3) == ["a0", "a1"]
 
 
+async def test_all_tokens_of_an_entry_that_is_at_its_limit_are_passed_over(store: SqlStore) -> None:
+    queue = Queue(store)
+    for who in ("é", "é:ann", "é:bob", "éa:ann", "É:ann", "other"):
+        await queue.add(who)
+    assert await queue.take(9, at_limit=("é", "é:")) == ["éa:ann0", "É:ann0", "other0"]
+    assert await queue.take(9) == ["é0", "é:ann0", "é:bob0"]
+
+
 async def test_runs_of_an_earlier_release_have_no_key_and_begin(store: SqlStore) -> None:
     for n in range(2):
         await store.create(NewRun("f:v1", f"{n}", f"/{n}", None, False, None, ""))
