@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 
 from lume_async._base.tasks import task_group
 from lume_async.errors import ConfigurationError
-from lume_local._arrivals.arrivals import Arrivals
+from lume_local._arrivals.arrivals import Arrivals, read_file
 from lume_local._arrivals.submission import Submissions
 from lume_local._arrivals.watcher import WatcherParts
 from lume_local._http.access.keys import ApiKeys
@@ -80,6 +80,8 @@ MAX_ACTIVE = 2
 @asynccontextmanager
 async def assembled(settings: ServerSettings) -> AsyncIterator[tuple[str, Runner, Console]]:
     """A running server as long as the block lasts: its URL, runs and console. Raises `ConfigurationError`."""
+    if settings.arrivals is not None:  # its mistakes come before those of its messages
+        read_file(settings.arrivals)
     rules = None if settings.messages is None else RulesFile(settings.messages)
     secrets = Withheld(settings.secrets, rules)
     hub = Hub()

@@ -25,7 +25,7 @@ import os, threading, time
 from lume_local._worker import main as _worker
 
 class Odd:
-    def __init__(self, connection, job, enter, pause):
+    def __init__(self, connection, job, enter, pause, permit):
         self.connection, self.job, self.enter = connection, job, enter
 
     def execute(self):

@@ -222,7 +222,7 @@ COLUMNS = {"id": {"type": "integer"}, "v": {}}
         (['{"id": 1, "V": "a"}'], "no object of the source has 'v', which .* Did you mean 'V'"),
         (
             ['{"ID": 1}', '{"v": 1}'],
-            r"has 'id', which people:v1 reads \(columns\.id\.sql\)\. Found: 'ID', 'v'\.",
+            r"has 'id', which people:v1 reads \(columns\.id\)\. Found: 'ID', 'v'\.",
         ),
         (['{"_lume_row": 1, "x": 1}'], "no object of the source has 'id'"),
     ],
