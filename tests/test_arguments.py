@@ -60,7 +60,7 @@ CONSTRUCTED = {"Backoff", "Client", "Once", "Retry", "RunRequest"}
 MADE = {
     *("ColumnMetrics", "FileMetrics", "FlowColumn", "FlowRule", "FlowSummary", "FlowVersion", "Metrics"),
     *("RunInfo", "RunMetadata", "RunStatus", "SeedMetrics", "SourceMetrics", "Stage", "TargetLocations"),
-    *("ArrivalFile", "ArrivalInfo", "ArrivalReport", "Delivery", "DryRun", "RunCount"),
+    *("ArrivalFile", "ArrivalInfo", "ArrivalReport", "AuditEntry", "Delivery", "DryRun", "RunCount"),
     *(
         "Inbox",
         "InboxDay",
@@ -154,6 +154,8 @@ def answer(request: FakeRequest) -> FakeAnswer:
             return FakeAnswer(200, golden("discarded"))
         case "GET", ["rejects"]:
             return FakeAnswer(200, {"items": [], "next_cursor": None, "unreadable": []})
+        case _, ["audit"]:
+            return FakeAnswer(200, golden("audit_page") | {"next_cursor": None})
         case _, ["arrivals"]:
             return FakeAnswer(200, golden("arrivals"))
         case _, ["statistics"]:

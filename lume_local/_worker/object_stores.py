@@ -41,7 +41,7 @@ _MEANINGS = {
         *("301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
     ),
     "this machine's clock is wrong": ("RequestTimeTooSkewed",),
-    "the store is overloaded or out of order": (
+    "the store is overloaded or out of order{said}": (
         *("429", "500", "502", "503", "504", "SlowDown", "InternalError", "ServiceUnavailable", "ServerBusy"),
     ),
     "the credentials do not allow it: check {names}, which need the right {rights}": (
@@ -71,8 +71,9 @@ def meaning(url: str, code: str, text: str) -> str:
         return (
             "it can't be reached: check the network and the address of the store in the server's environment"
         )
+    said = _QUERY.sub(r"\1", text.split("\n", 1)[0])
     if code not in _BY_CODE:
-        return _QUERY.sub(r"\1", text.split("\n", 1)[0])
+        return said
     found = _REGION.search(text)
     return _BY_CODE[code].format(
         kind="container" if scheme == "az" else "bucket",
@@ -80,6 +81,7 @@ def meaning(url: str, code: str, text: str) -> str:
         names=_NAMES[scheme],
         rights=_RIGHTS.get(scheme, "to list, read and write there"),
         region=f" to {found[1] or found[2]}" if found else "",
+        said=f" ({said})" if code.isdigit() else "",  # an emulator says more than its status
     )
 
 

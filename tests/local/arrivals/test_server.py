@@ -13,6 +13,7 @@ from on_posix import posix_only
 
 import lume_local
 from lume_async import ConfigurationError
+from lume_local._arrivals import watcher
 
 pytestmark = posix_only
 ARRIVALS = """
@@ -135,3 +136,22 @@ async def test_a_server_does_not_start_with_a_mistake(home: Path, file: Path) ->
     with pytest.raises(ConfigurationError, match="can't be read: No such file"):
         async with lume_local.serve(home / "flows", home / ".lume", arrivals=home / "absent.toml"):
             pass
+
+
+async def test_a_name_that_is_not_utf8_stops_nothing(
+    home: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`watchfiles` can't decode it, whether it matches or not: the others are submitted nevertheless."""
+    monkeypatch.setattr(watcher, "RETRY", 0.2)
+    async with serve(home, arrivals=file) as wire:
+        await until(wire, lambda found: found["arrivals"][0]["watched"])
+        for name in (b"\xff.txt", b"\xff.csv"):
+            Path(os.fsdecode(os.fsencode(home / "in") + b"/" + name)).write_text(ROWS)
+        (home / "in/a.csv").write_text(ROWS)
+        found = await until(
+            wire,
+            lambda found: (
+                {one["status"] or one["state"] for one in found["files"]} == {"SUCCEEDED", "refused"}
+            ),
+        )
+        assert found["arrivals"][0]["refused"] == 1
