@@ -44,7 +44,7 @@ Run = TypeVar("Run")  # the `LumeRun` of the caller's package
 
 _ID_LETTERS = f"{string.ascii_letters}{string.digits}_-"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # no JSON holds a lone surrogate
-_LONGEST = dict.fromkeys(("flow", "flow_version", "name", "submitted_by", "to"), 256)
+_LONGEST: dict[str, int] = dict.fromkeys(("flow", "flow_version", "name", "submitted_by", "to"), 256)
 _LONGEST |= {"webhook_url": 2048, "why": 500}
 _LONGEST |= {"by": 256, "what": 64} | dict.fromkeys(("source", "source_path", "seeds", "samples"), 4096)
 LONGEST_KEY = 255

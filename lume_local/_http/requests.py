@@ -24,7 +24,9 @@ _MOST_METADATA = 64 * 1024
 _HIGHEST = 9
 """The priority of a run is 0, which is that of all others, to 9."""
 _DEEPEST, _MOST_SEEDS, _LONGEST_WAIT = 32, 100, 60
-_LONGEST = dict.fromkeys(("source_path", "seeds"), 4096) | dict.fromkeys(("flow", "flow_version", "to"), 256)
+_LONGEST: dict[str, int] = dict.fromkeys(("source_path", "seeds"), 4096) | dict.fromkeys(
+    ("flow", "flow_version", "to"), 256
+)
 _LONGEST |= {"webhook_url": 2048, "why": 500, "version": 64}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
