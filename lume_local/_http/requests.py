@@ -24,10 +24,8 @@ _MOST_METADATA = 64 * 1024
 _HIGHEST = 9
 """The priority of a run is 0, which is that of all others, to 9."""
 _DEEPEST, _MOST_SEEDS, _LONGEST_WAIT = 32, 100, 60
-_LONGEST: dict[str, int] = dict.fromkeys(("source_path", "seeds"), 4096) | dict.fromkeys(
-    ("flow", "flow_version", "to"), 256
-)
-_LONGEST |= {"webhook_url": 2048, "why": 500, "version": 64}
+_LONGEST: dict[str, int] = dict.fromkeys(("source_path", "seeds"), 4096)
+_LONGEST |= {"flow": 256, "flow_version": 256, "to": 256, "webhook_url": 2048, "why": 500, "version": 64}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
