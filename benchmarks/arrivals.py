@@ -134,8 +134,8 @@ def know(number: int) -> None:
     """Files on the disk that the state knows, as if they had been submitted."""
     from lume_local._arrivals.local_place import open_folder
     from lume_local._arrivals.settings import read_arrivals
-    from lume_local._runs.arrived import Arrived
     from lume_local._runs.sources.paths import Roots
+    from lume_local._runs.store.arrived import Arrived
 
     (arrival,) = read_arrivals(ARRIVALS)
     for n in range(number):

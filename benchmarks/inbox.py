@@ -20,8 +20,8 @@ from pathlib import Path
 from _bench import ROUNDS, header
 
 import lume_local
-from lume_local._runs.records import NewRun
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.records import NewRun
 from lume_local._shared.row_set import as_text, row_set
 from lume_sync import Client
 

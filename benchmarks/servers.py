@@ -21,9 +21,9 @@ from attrs import evolve
 
 import lume_local
 from lume_local._runs.postgres import postgres_state
-from lume_local._runs.records import NewRun
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
-from lume_local._runs.store import Store
+from lume_local._runs.store.records import NewRun
+from lume_local._runs.store.store import Store
 
 NEW = NewRun("f:v1", "a.csv", "/a.csv", {"n": 1}, False, None, "print")
 FIGURES = {"rows_read": 100, "rows_mapped": 100, "rows_rejected": 0}

@@ -21,13 +21,13 @@ from lume_local._http.access.tokens import Tokens
 from lume_local._http.arrivals import ArrivalsApi
 from lume_local._http.audit import AuditApi
 from lume_local._http.console import Console, Sessions
-from lume_local._http.drafts import KEPT, DraftsApi
 from lume_local._http.flows import FlowsApi
 from lume_local._http.front import Front
 from lume_local._http.listener import Listener
 from lume_local._http.operations import Api
 from lume_local._http.proposals import ProposalsApi
-from lume_local._http.rejected import RejectedApi
+from lume_local._http.rejected.drafts import KEPT, DraftsApi
+from lume_local._http.rejected.ledger import RejectedApi
 from lume_local._http.results import ResultsApi
 from lume_local._http.rows import RowsApi
 from lume_local._http.standby import Standby
@@ -38,28 +38,28 @@ from lume_local._http.uploading.uploads import Uploads
 from lume_local._messages.messaging import Messaging, Withheld
 from lume_local._messages.rules_file import RulesFile
 from lume_local._runs.acts import Acts
-from lume_local._runs.audit import RELOAD, Act
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
-from lume_local._runs.mends import Mends
 from lume_local._runs.proposals import Proposals
 from lume_local._runs.purge import Purger
 from lume_local._runs.recorder import RunRecorder
-from lume_local._runs.records import StoredRun
 from lume_local._runs.recovery.late import Late, Leftovers
 from lume_local._runs.recovery.lost_rejects import LostRejects
 from lume_local._runs.recovery.old_files import OldFiles
 from lume_local._runs.recovery.settle import Settler
-from lume_local._runs.replays import Replays, remove_source
+from lume_local._runs.rejected.mends import Mends
+from lume_local._runs.rejected.replays import Replays, remove_source
+from lume_local._runs.rejected.suggestions import Suggestions
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
-from lume_local._runs.store import Store
-from lume_local._runs.suggestions import Suggestions
+from lume_local._runs.store.audit import RELOAD, Act
+from lume_local._runs.store.records import StoredRun
+from lume_local._runs.store.store import Store
 from lume_local._runs.times import ago_text
 from lume_local._runs.upkeep import AT_ONCE, forget_drafts, forget_what_is_old, sweep_daily
 from lume_local._runs.waiters import Hub

@@ -21,7 +21,6 @@ from attrs import asdict, evolve, frozen
 
 from lume_async.errors import ConfigurationError
 from lume_local._options import AnyPath
-from lume_local._runs.audit import RESTORE, Act
 from lume_local._runs.sqlite.copies import (
     CopyError,
     copied,
@@ -32,6 +31,7 @@ from lume_local._runs.sqlite.copies import (
     outputs_in,
 )
 from lume_local._runs.sqlite.state_file import STATE_FILE
+from lume_local._runs.store.audit import RESTORE, Act
 from lume_local._runs.times import now_text
 from lume_local._shared import no_links
 from lume_local._shared.commit import explain, sync_file, sync_folder, write_durably

@@ -12,13 +12,13 @@ from attrs import frozen
 
 from lume_async.errors import ConfigurationError
 from lume_local._runs.health import Health
-from lume_local._runs.records import StoreError
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.work import claim, warn_if_remote
 from lume_local._runs.sqlite.backup import back_up_hourly, backup_age
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.sqlite.state_file import STATE_FILE
-from lume_local._runs.store import Store
+from lume_local._runs.store.records import StoreError
+from lume_local._runs.store.store import Store
 from lume_local._settings import ServerSettings
 from lume_local._shared.lock import Locked, held, holder, holder_died
 

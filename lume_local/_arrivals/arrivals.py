@@ -16,7 +16,7 @@ from lume_local._arrivals.settings import Arrival, read_arrivals
 from lume_local._arrivals.watcher import Watcher, WatcherParts
 from lume_local._flow.fields import FlowError
 from lume_local._runs.health import why
-from lume_local._runs.records import StoredRun
+from lume_local._runs.store.records import StoredRun
 from lume_local._shared.saved import stamp
 
 _log = logging.getLogger("lume_local")

@@ -8,14 +8,14 @@ from lume_async.models import RunStatus
 from lume_local._arrivals.settings import Arrival, inverted
 from lume_local._flow.definition import Flow
 from lume_local._flow.source_settings import CONTENT
-from lume_local._runs.arrived import Arrived
 from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
-from lume_local._runs.records import ACTIVE, Duplicate, NewRun
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import CantTell, Contents
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_key import source_key, with_content
-from lume_local._runs.store import Store
+from lume_local._runs.store.arrived import Arrived
+from lume_local._runs.store.records import ACTIVE, Duplicate, NewRun
+from lume_local._runs.store.store import Store
 
 BEHIND = -1
 """The priority of their runs: what persons submit goes first."""

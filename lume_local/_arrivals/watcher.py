@@ -18,12 +18,12 @@ from lume_local._arrivals.place import PAGE, ArrivalEntry, ArrivalPlace, PlaceTr
 from lume_local._arrivals.settings import Arrival
 from lume_local._arrivals.submission import Refuses, Settles, Submissions, Waits
 from lume_local._arrivals.waiting import WaitingFile, WaitingFiles, readiness
-from lume_local._runs.arrived import Arrived, Move, RefusedFile
 from lume_local._runs.deliveries.notices import refusal_notice
 from lume_local._runs.health import why
-from lume_local._runs.records import StoredRun, StoreFailed
 from lume_local._runs.sources.paths import Roots
-from lume_local._runs.store import Store
+from lume_local._runs.store.arrived import Arrived, Move, RefusedFile
+from lume_local._runs.store.records import StoredRun, StoreFailed
+from lume_local._runs.store.store import Store
 from lume_local._runs.times import now_text
 
 _log = logging.getLogger("lume_local")

@@ -9,7 +9,7 @@ from lume_local._arrivals.arrivals import Arrivals
 from lume_local._arrivals.watcher import View
 from lume_local._http import requests
 from lume_local._http.messages import Ask, Problem, Reply
-from lume_local._runs.store import Store
+from lume_local._runs.store.store import Store
 from lume_local._runs.times import ago_text
 from lume_local._shared.protocol import Json
 

@@ -3,8 +3,8 @@
 from lume_local._http import requests
 from lume_local._http.documents import act_document
 from lume_local._http.messages import Ask, Problem, Reply
-from lume_local._runs.audit import ACTS, ActFilter
-from lume_local._runs.store import Store
+from lume_local._runs.store.audit import ACTS, ActFilter
+from lume_local._runs.store.store import Store
 
 
 class AuditApi:

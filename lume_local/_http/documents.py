@@ -9,9 +9,17 @@ from attrs import asdict
 
 from lume_async.models import RunStatus
 from lume_local._flow.definition import BOUNDS, LENGTHS, Flow
-from lume_local._runs.audit import NotedAct
 from lume_local._runs.dry_run import DryRunResult
-from lume_local._runs.records import VARIABLE, Attempted, Count, FollowUp, StatusChange, StoredFlow, StoredRun
+from lume_local._runs.store.audit import NotedAct
+from lume_local._runs.store.records import (
+    VARIABLE,
+    Attempted,
+    Count,
+    FollowUp,
+    StatusChange,
+    StoredFlow,
+    StoredRun,
+)
 from lume_local._runs.times import at_text, seconds_between
 
 

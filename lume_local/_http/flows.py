@@ -10,8 +10,8 @@ from lume_local._http.documents import flow_document, flow_item
 from lume_local._http.lookup import exists, require_flow
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._runs.flow_registry import FlowConflict, FlowRegistry
-from lume_local._runs.records import StoredFlow
-from lume_local._runs.store import Store
+from lume_local._runs.store.records import StoredFlow
+from lume_local._runs.store.store import Store
 
 
 class FlowsApi:

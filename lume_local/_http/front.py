@@ -19,18 +19,18 @@ from lume_local._http.arrivals import ArrivalsApi
 from lume_local._http.audit import AuditApi
 from lume_local._http.console import Console
 from lume_local._http.download import sent, streamed
-from lume_local._http.drafts import DraftsApi
 from lume_local._http.flows import FlowsApi
 from lume_local._http.messages import Ask, BodyStream, Problem, Reply, odd_problem, unavailable_problem
 from lume_local._http.operations import CAPABILITIES, Api
 from lume_local._http.proposals import ProposalsApi
-from lume_local._http.rejected import RejectedApi
+from lume_local._http.rejected.drafts import DraftsApi
+from lume_local._http.rejected.ledger import RejectedApi
 from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES, check_parameters
 from lume_local._http.results import ResultsApi
 from lume_local._http.rows import RowsApi
 from lume_local._http.telemetry import RequestInfo, Telemetry
 from lume_local._http.uploading.upload_operations import UploadsApi
-from lume_local._runs.records import StoreUnavailable
+from lume_local._runs.store.records import StoreUnavailable
 
 _log = logging.getLogger("lume_local")
 

@@ -11,12 +11,12 @@ from lume_local._http.messages import Problem
 from lume_local._http.requests import SubmissionBody
 from lume_local._runs.deliveries.webhooks import NotAWebhook, WebhookRefused, WebhooksOff
 from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
-from lume_local._runs.records import Duplicate, StoredRun
 from lume_local._runs.sources.contents import CantTell, Contents
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots
 from lume_local._runs.sources.run_seeds import RunSeeds, SeedRefused, found_seeds
 from lume_local._runs.sources.source_key import source_key, with_content
-from lume_local._runs.store import Store
+from lume_local._runs.store.records import Duplicate, StoredRun
+from lume_local._runs.store.store import Store
 
 Found = TypeVar("Found")
 

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from lume_async._base.elided import elided
 from lume_local._runs.health import is_storage_full, why
-from lume_local._runs.records import StoreUnavailable
+from lume_local._runs.store.records import StoreUnavailable
 
 
 @frozen

@@ -18,7 +18,12 @@ from lume_local._runs.deliveries.webhooks import WebhookRules, parse_webhook
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
-from lume_local._runs.records import (
+from lume_local._runs.runner import Runner
+from lume_local._runs.sources.contents import Contents
+from lume_local._runs.sources.paths import Roots
+from lume_local._runs.sources.run_seeds import digest_of
+from lume_local._runs.sources.source_key import with_seeds
+from lume_local._runs.store.records import (
     Cursor,
     CursorForgotten,
     Duplicate,
@@ -27,12 +32,7 @@ from lume_local._runs.records import (
     StatusChange,
     StoredRun,
 )
-from lume_local._runs.runner import Runner
-from lume_local._runs.sources.contents import Contents
-from lume_local._runs.sources.paths import Roots
-from lume_local._runs.sources.run_seeds import digest_of
-from lume_local._runs.sources.source_key import with_seeds
-from lume_local._runs.store import Store
+from lume_local._runs.store.store import Store
 from lume_local._runs.times import ago_text, now_text
 from lume_local._runs.waiters import Hub
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from attrs import fields, frozen
 
 from lume_local._http.messages import Problem
-from lume_local._runs.records import DIMENSIONS, Cursor, RunFilter
+from lume_local._runs.store.records import DIMENSIONS, Cursor, RunFilter
 from lume_local._runs.times import as_text
 
 Pairs = Sequence[tuple[str, str]]

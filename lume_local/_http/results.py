@@ -5,7 +5,7 @@ from lume_local._http.documents import count_document, delivery_document
 from lume_local._http.lookup import require_output, require_run
 from lume_local._http.messages import Ask, Output, Problem, Reply
 from lume_local._runs.sources.paths import PathRefused, Roots
-from lume_local._runs.store import Store
+from lume_local._runs.store.store import Store
 
 
 class ResultsApi:

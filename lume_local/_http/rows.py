@@ -16,10 +16,10 @@ from lume_local._http.lookup import require_output, require_run
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.read_jobs import read_output
-from lume_local._runs.records import StoredRun
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.paths import Roots
-from lume_local._runs.store import Store
+from lume_local._runs.store.records import StoredRun
+from lume_local._runs.store.store import Store
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._shared.folders import MANIFEST
 from lume_local._shared.protocol import ArrowFile, Read, Unreadable

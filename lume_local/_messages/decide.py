@@ -10,7 +10,7 @@ from lume_local._messages.limit import Limit, digested, told
 from lume_local._messages.notice import Notice
 from lume_local._messages.rules import DEFAULT_RATE, RECOVERED, MessageRule
 from lume_local._messages.text import Texts
-from lume_local._runs.records import VARIABLE, MessageState, NewDelivery
+from lume_local._runs.store.records import VARIABLE, MessageState, NewDelivery
 from lume_local._runs.unusual import NAME as UNUSUAL
 
 _LIMIT, _TROUBLE = "limit:", "trouble:"

@@ -11,7 +11,7 @@ from lume_local._messages.messenger import Messenger
 from lume_local._messages.rules_file import RulesFile
 from lume_local._runs.deliveries.webhook_sender import Carry
 from lume_local._runs.health import Health
-from lume_local._runs.messages import Messages
+from lume_local._runs.store.messages import Messages
 
 
 class Withheld(Collection[str]):

@@ -16,8 +16,8 @@ from lume_local._messages.rules import MessageRule
 from lume_local._messages.rules_file import RulesFile
 from lume_local._messages.text import Texts
 from lume_local._runs.health import Health, why
-from lume_local._runs.messages import Messages
-from lume_local._runs.records import StoredNotice, StoreFailed
+from lume_local._runs.store.messages import Messages
+from lume_local._runs.store.records import StoredNotice, StoreFailed
 
 _log = logging.getLogger("lume_local")
 

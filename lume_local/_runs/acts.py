@@ -4,9 +4,9 @@ from collections import deque
 
 import anyio
 
-from lume_local._runs.audit import Act, Audit
 from lume_local._runs.health import Health, why
-from lume_local._runs.records import StoreFailed
+from lume_local._runs.store.audit import Act, Audit
+from lume_local._runs.store.records import StoreFailed
 
 _MOST = 100
 """Acts that wait to be noted; of more, the oldest are lost, and the log still has them."""

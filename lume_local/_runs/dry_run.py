@@ -19,11 +19,11 @@ from lume_local._flow.definition import Flow
 from lume_local._runs.execution import Stop
 from lume_local._runs.read_jobs import read_output
 from lume_local._runs.recorder import closed, entered
-from lume_local._runs.records import StoredRun
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sources.run_seeds import RunSeeds
+from lume_local._runs.store.records import StoredRun
 from lume_local._runs.times import now_text
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool

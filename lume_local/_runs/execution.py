@@ -16,12 +16,12 @@ from anyio.to_thread import run_sync
 
 from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
-from lume_local._runs.audit import CANCEL, Act
 from lume_local._runs.recorder import RETRY, RunRecorder
-from lume_local._runs.records import StoredRun, StoreFailed
 from lume_local._runs.recovery.late import Late
 from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.store.audit import CANCEL, Act
+from lume_local._runs.store.records import StoredRun, StoreFailed
 from lume_local._runs.workers.worker import Worker
 from lume_local._shared.commit import committed
 from lume_local._shared.permits import AsksToCommit

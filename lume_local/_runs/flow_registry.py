@@ -20,9 +20,9 @@ from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import Flow, read_definition, read_toml
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import with_line
-from lume_local._runs.audit import REGISTER, Act
-from lume_local._runs.records import StoredFlow
-from lume_local._runs.store import Store
+from lume_local._runs.store.audit import REGISTER, Act
+from lume_local._runs.store.records import StoredFlow
+from lume_local._runs.store.store import Store
 from lume_local._runs.times import now_text
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared import no_links

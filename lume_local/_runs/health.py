@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lume_async._base.elided import elided
-from lume_local._runs.records import StoreFailed, StoreUnavailable
+from lume_local._runs.store.records import StoreFailed, StoreUnavailable
 from lume_local._shared.commit import explain
 
 _log = logging.getLogger("lume_local")

@@ -18,14 +18,15 @@ import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 import anyio.lowlevel
 import orjson
 from anyio.to_thread import run_sync
-from attrs import asdict, frozen
+from attrs import asdict
 
-from lume_local._runs.records import StoredRun
+from lume_local._runs.store.purge import LookedAt, Purge, Purged
+from lume_local._runs.store.records import StoredRun
 from lume_local._runs.times import ago_text
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
@@ -40,44 +41,7 @@ _AT_ONCE = 100
 """Runs of a transaction: requests are answered in between."""
 _FILE = 5000
 """Runs of a file of the archive."""
-LookedAt: TypeAlias = tuple[str, int] | None
-"""The end and the number of the last run that was looked at; None once there are no more."""
 _START = ("", 0)
-
-
-@frozen
-class Purged:
-    """How many runs were removed, and how many were made compact."""
-
-    removed: int = 0
-    compact: int = 0
-
-    @property
-    def runs(self) -> int:
-        return self.removed + self.compact
-
-    def __add__(self, other: "Purged") -> "Purged":
-        return Purged(self.removed + other.removed, self.compact + other.compact)
-
-
-class Purge(Protocol):
-    """The old runs of a state. `outputs`: whether the server removes outputs, and so must know where they are."""
-
-    async def old(
-        self, before: str, after: tuple[str, int], limit: int, *, outputs: bool
-    ) -> tuple[list[StoredRun], LookedAt]:
-        """Of the next `limit` runs that ended before a time, those that can be removed or made compact; in order.
-
-        Args:
-            after: where the previous call ended.
-        """
-        ...
-
-    async def remove(
-        self, found: Sequence[StoredRun], before: str, *, outputs: bool, detail: dict[str, Any]
-    ) -> Purged:
-        """Remove these runs or make them compact, as far as that is still right. It is an act, with that detail."""
-        ...
 
 
 class Purger:

@@ -1,7 +1,7 @@
 """What a worker needs to know to read an output of a run."""
 
 from lume_local._flow.definition import Flow
-from lume_local._runs.records import StoredRun
+from lume_local._runs.store.records import StoredRun
 from lume_local._shared.protocol import Read
 
 PLAIN = {"delim": ",", "quote": '"', "escape": ""}

@@ -11,13 +11,13 @@ import anyio
 
 from lume_async._base.elided import bounded, elided
 from lume_async.models import RunStatus
-from lume_local._runs.audit import Act
 from lume_local._runs.deliveries.lineage import LineageEvents
 from lume_local._runs.deliveries.notices import run_notice
 from lume_local._runs.deliveries.webhooks import event_body
 from lume_local._runs.health import Health, why
-from lume_local._runs.records import StoredRun, StoreFailed
-from lume_local._runs.store import Store
+from lume_local._runs.store.audit import Act
+from lume_local._runs.store.records import StoredRun, StoreFailed
+from lume_local._runs.store.store import Store
 from lume_local._runs.times import now_text
 from lume_local._runs.unusual import RUNS, mends_others, unusual
 from lume_local._runs.waiters import Hub

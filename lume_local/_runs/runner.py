@@ -15,18 +15,18 @@ from anyio.to_thread import run_sync
 
 from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
-from lume_local._runs.audit import CANCEL, Act
 from lume_local._runs.execution import NOTHING_WRITTEN, Execution, Stop
 from lume_local._runs.health import Health, why
-from lume_local._runs.ledger import Claim
 from lume_local._runs.recorder import RETRY, RunRecorder
-from lume_local._runs.records import NewRun, StoredRun
 from lume_local._runs.recovery.held_runs import HeldRuns
 from lume_local._runs.recovery.late import Late
 from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths
-from lume_local._runs.store import Store
+from lume_local._runs.store.audit import CANCEL, Act
+from lume_local._runs.store.ledger import Claim
+from lume_local._runs.store.records import NewRun, StoredRun
+from lume_local._runs.store.store import Store
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.commit import committed

@@ -6,8 +6,8 @@ import anyio
 import anyio.lowlevel
 
 from lume_local._runs.health import Health, why
-from lume_local._runs.records import StoreFailed
-from lume_local._runs.store import Store
+from lume_local._runs.store.records import StoreFailed
+from lume_local._runs.store.store import Store
 from lume_local._runs.times import ago_text
 
 INTERVAL = 86400.0

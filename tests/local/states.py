@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from itertools import cycle
 from typing import Any
 
-from lume_local._runs.records import StoredRun
-from lume_local._runs.store import Store
+from lume_local._runs.store.records import StoredRun
+from lume_local._runs.store.store import Store
 
 PARTS = [
     name

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from lume_async._base.elided import elided
-from lume_local._runs.records import StoredRun
+from lume_local._runs.store.records import StoredRun
 from lume_local._runs.times import now_text
 
 REFUSED = "arrival.refused"

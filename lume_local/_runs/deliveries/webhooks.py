@@ -20,7 +20,7 @@ from yarl import URL
 from lume_async._base import arguments
 from lume_async._webhooks.signatures import signed, standard_key
 from lume_async.errors import ConfigurationError
-from lume_local._runs.records import StoredRun
+from lume_local._runs.store.records import StoredRun
 
 _DELIVERY_HEADER = "X-Lume-Delivery"
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from lume_local._runs.records import Cursor, StoreFailed
+from lume_local._runs.store.records import Cursor, StoreFailed
 
 FIRST, LONGEST = 0.01, 0.5
 """Seconds between two looks, doubled as long as the last change that this server made is not visible."""

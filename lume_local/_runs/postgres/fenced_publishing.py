@@ -1,7 +1,7 @@
 """Publishing by the server that has the lease: every write of another one is refused, this one, too."""
 
-from lume_local._runs.records import ACTIVE
 from lume_local._runs.sql.operation import Sql, statement, writing
+from lume_local._runs.store.records import ACTIVE
 
 
 class FencedPublishing:

@@ -15,7 +15,7 @@ import psycopg
 from lume_async._base.tasks import task_group
 from lume_local._runs.health import Health
 from lume_local._runs.postgres.postgres_sql import LEASE_LOCK, Connection, connect, failure
-from lume_local._runs.records import StoreError
+from lume_local._runs.store.records import StoreError
 
 _log = logging.getLogger("lume_local")
 

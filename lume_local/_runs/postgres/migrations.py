@@ -9,8 +9,8 @@ from importlib.metadata import version
 
 from lume_local._runs.postgres.postgres_sql import Connection
 from lume_local._runs.postgres.postgres_tables import NAMESPACE, TABLES
-from lume_local._runs.records import StoreError
 from lume_local._runs.sql.tables import VERSION
+from lume_local._runs.store.records import StoreError
 
 _log = logging.getLogger("lume_local")
 

@@ -6,8 +6,8 @@ oldest transaction that is still open: a change that becomes visible later comes
 
 from collections.abc import Callable
 
-from lume_local._runs.records import Cursor, CursorForgotten, StatusChange
 from lume_local._runs.sql.operation import Sql
+from lume_local._runs.store.records import Cursor, CursorForgotten, StatusChange
 from lume_local._runs.times import now_text
 
 _ENDED = "xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint + {}"

@@ -25,8 +25,8 @@ from psycopg.adapt import Loader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from lume_local._runs.postgres.postgres_tables import NAMESPACE
-from lume_local._runs.records import StoreFailed, StoreUnavailable
 from lume_local._runs.sql.operation import Row
+from lume_local._runs.store.records import StoreFailed, StoreUnavailable
 
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[Any]

@@ -14,7 +14,7 @@ from lume_local._runs.postgres import lease
 from lume_local._runs.postgres.migrations import migrate, prepare
 from lume_local._runs.postgres.postgres_sql import Connection, connect, connections
 from lume_local._runs.postgres.postgres_store import PostgresStore
-from lume_local._runs.records import StoreError
+from lume_local._runs.store.records import StoreError
 
 _log = logging.getLogger("lume_local")
 

@@ -3,9 +3,9 @@
 import anyio
 
 from lume_local._runs.health import Health
-from lume_local._runs.records import StoredRun
 from lume_local._runs.recovery.settle import wait_until_free
 from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.store.records import StoredRun
 
 _WHERE = "recovering runs that a process outside of this server may still work on"
 

@@ -18,9 +18,9 @@ from anyio.to_thread import run_sync
 from attrs import frozen
 
 from lume_local._runs.health import Health, why
-from lume_local._runs.records import StoredRun
 from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.store.records import StoredRun
 from lume_local._runs.upkeep import retry_rounds
 from lume_local._shared.commit import begun, committed, committed_ago, explain
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from anyio.to_thread import run_sync
 
 from lume_local._runs.sources.paths import Roots
-from lume_local._runs.store import Store
+from lume_local._runs.store.store import Store
 
 _AT_ONCE = 100
 """Runs per step."""

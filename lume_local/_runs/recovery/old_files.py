@@ -16,7 +16,7 @@ from anyio.to_thread import run_sync
 
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_key import InUse
-from lume_local._runs.store import Store
+from lume_local._runs.store.store import Store
 from lume_local._runs.times import ago_text
 from lume_local._shared import no_links
 from lume_local._shared.folders import MANIFEST, named_in

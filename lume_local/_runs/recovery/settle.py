@@ -15,9 +15,9 @@ from attrs import frozen
 from lume_async.models import RunStatus
 from lume_local._runs.health import why
 from lume_local._runs.recorder import RunRecorder
-from lume_local._runs.records import StoredRun, StoreFailed
 from lume_local._runs.sources.run_paths import RunPaths
-from lume_local._runs.store import Store
+from lume_local._runs.store.records import StoredRun, StoreFailed
+from lume_local._runs.store.store import Store
 from lume_local._runs.times import ago_text
 from lume_local._runs.workers.worker import NotFinished, WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool

@@ -7,7 +7,7 @@ import anyio
 from lume_local._flow.definition import Flow
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths
-from lume_local._runs.store import Sources
+from lume_local._runs.store.store import Sources
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.identity import SourceContent, is_other

@@ -14,9 +14,7 @@ from lume_local._flow.source_settings import CONTENT
 from lume_local._flow.store_urls import is_store_url
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
-from lume_local._runs.ledger import TAKEN, RowFilter
 from lume_local._runs.read_jobs import read_output
-from lume_local._runs.records import StoredRun
 from lume_local._runs.sources.paths import PathRefused, Roots, filled, stored
 from lume_local._runs.sources.source_files import SourceSpec
 from lume_local._runs.sources.source_key import (
@@ -28,7 +26,9 @@ from lume_local._runs.sources.source_key import (
     source_key,
     with_content,
 )
-from lume_local._runs.store import Store
+from lume_local._runs.store.ledger import TAKEN, RowFilter
+from lume_local._runs.store.records import StoredRun
+from lume_local._runs.store.store import Store
 from lume_local._shared.commit import FILE, hand_over
 from lume_local._shared.folders import PARTS, scratch, scratch_of
 from lume_local._shared.protocol import MEMORY_LIMIT, THREADS, Execute, Json

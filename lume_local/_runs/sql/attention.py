@@ -3,10 +3,10 @@
 Triggers keep this current in the same transaction as the runs (see `statistics` for the table `attention`).
 """
 
-from lume_local._runs.audit import DISMISS, Act
-from lume_local._runs.records import FollowUp
 from lume_local._runs.sql.operation import Sql, reading, writing
 from lume_local._runs.sql.sql_audit import add_act
+from lume_local._runs.store.audit import DISMISS, Act
+from lume_local._runs.store.records import FollowUp
 from lume_local._runs.times import now_text
 
 _MOST = 100

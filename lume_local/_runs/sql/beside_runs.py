@@ -5,11 +5,11 @@ import json
 import uuid
 from collections.abc import Collection
 
-from lume_local._runs.records import KINDS, VARIABLE, Attempted, NewDelivery, PendingDelivery
 from lume_local._runs.sql.ledger_entries import LedgerEntries
 from lume_local._runs.sql.operation import Sql, statement, writing
 from lume_local._runs.sql.sql_purge import look_again
 from lume_local._runs.sql.tables import RECEIVER
+from lume_local._runs.store.records import KINDS, VARIABLE, Attempted, NewDelivery, PendingDelivery
 from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent
 

@@ -6,11 +6,11 @@ from contextlib import AbstractAsyncContextManager
 
 import orjson
 
-from lume_local._runs.audit import Act
-from lume_local._runs.records import StoredFlow
 from lume_local._runs.sql.operation import Sql, marks, statement, writing
 from lume_local._runs.sql.sql_audit import add_act
 from lume_local._runs.sql.tables import DONE
+from lume_local._runs.store.audit import Act
+from lume_local._runs.store.records import StoredFlow
 
 _PUT_FLOW = """
 INSERT INTO flow_versions VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (ref) DO UPDATE SET

@@ -11,9 +11,9 @@ from typing import Any
 from attrs import fields
 
 from lume_async._base.elided import elided
-from lume_local._runs.ledger import Claim, Claimed, LedgerAccount
-from lume_local._runs.records import StoredRun
 from lume_local._runs.sql.operation import Row, Sql
+from lume_local._runs.store.ledger import Claim, Claimed, LedgerAccount
+from lume_local._runs.store.records import StoredRun
 from lume_local._runs.times import now_text
 from lume_local._shared.row_set import all_rows, of_text, packed, placed, unpacked
 

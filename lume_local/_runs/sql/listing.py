@@ -4,9 +4,9 @@
 from typing import Any
 
 from lume_async.models import RunStatus
-from lume_local._runs.records import RunFilter
 from lume_local._runs.sql.operation import marks
 from lume_local._runs.sql.statistics import flow_range
+from lume_local._runs.store.records import RunFilter
 
 
 def selected(wanted: RunFilter, before: int | None, limit: int, index: str) -> tuple[str, list[Any]]:

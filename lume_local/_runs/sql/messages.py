@@ -4,9 +4,9 @@
 import time
 from collections.abc import Collection, Mapping, Sequence
 
-from lume_local._runs.records import MessageState, NewDelivery, StoredNotice
 from lume_local._runs.sql.beside_runs import SqlDeliveries
 from lume_local._runs.sql.operation import Sql, reading, statement, writing
+from lume_local._runs.store.records import MessageState, NewDelivery, StoredNotice
 
 
 class SqlMessages:

@@ -2,8 +2,8 @@
 
 import orjson
 
-from lume_local._runs.records import StoredRun
 from lume_local._runs.sql.operation import Row
+from lume_local._runs.store.records import StoredRun
 
 RUN_COLUMNS = (
     "seq, run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status, created_at, "

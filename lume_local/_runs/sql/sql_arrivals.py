@@ -3,10 +3,10 @@
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from collections.abc import Collection, Sequence
 
-from lume_local._runs.arrived import Arrived, KnownPath, Move, RefusedFile, mark_of, place_of
-from lume_local._runs.records import ACTIVE
 from lume_local._runs.sql.messages import SqlMessages
 from lume_local._runs.sql.operation import Sql, marks, reading, statement, writing
+from lume_local._runs.store.arrived import Arrived, KnownPath, Move, RefusedFile, mark_of, place_of
+from lume_local._runs.store.records import ACTIVE
 
 ARRIVALS = """
 CREATE TABLE arrivals (name TEXT PRIMARY KEY, files INTEGER NOT NULL) STRICT, WITHOUT ROWID;

@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from lume_local._runs.audit import KEPT_AT_LEAST, Act, ActFilter, NotedAct
 from lume_local._runs.sql.operation import Sql, statement, writing
+from lume_local._runs.store.audit import KEPT_AT_LEAST, Act, ActFilter, NotedAct
 from lume_local._runs.times import ago_text, now_text
 
 ADD_ACT = "INSERT INTO audit (at, by, what, subject, detail) VALUES (?, ?, ?, ?, ?)"

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import orjson
 from attrs import astuple
 
-from lume_local._runs.drafts import (
+from lume_local._runs.sql.operation import Sql, reading, writing
+from lume_local._runs.store.drafts import (
     ROW_BYTES,
     Cells,
     DraftFull,
@@ -20,7 +21,6 @@ from lume_local._runs.drafts import (
     RowDraft,
     Saved,
 )
-from lume_local._runs.sql.operation import Sql, reading, writing
 from lume_local._runs.times import now_text
 
 DRAFTS = """

@@ -5,8 +5,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from lume_local._runs.audit import of_discard
-from lume_local._runs.ledger import (
+from lume_local._runs.sql.ledger_entries import LedgerEntries, open_rows
+from lume_local._runs.sql.operation import Row, Sql, marks, reading, statement, writing
+from lume_local._runs.sql.sql_audit import add_act
+from lume_local._runs.store.audit import of_discard
+from lume_local._runs.store.ledger import (
     LOST,
     OPEN,
     REPLAYING,
@@ -19,9 +22,6 @@ from lume_local._runs.ledger import (
     RowsOfRun,
     UnendedRows,
 )
-from lume_local._runs.sql.ledger_entries import LedgerEntries, open_rows
-from lume_local._runs.sql.operation import Row, Sql, marks, reading, statement, writing
-from lume_local._runs.sql.sql_audit import add_act
 from lume_local._shared.row_set import all_rows, unpacked
 
 _AT_ONCE = 200

@@ -12,18 +12,6 @@ from typing import Any, Protocol
 
 import orjson
 
-from lume_local._runs.audit import Act, of_submission
-from lume_local._runs.ledger import Claim
-from lume_local._runs.records import (
-    ACTIVE,
-    Cursor,
-    Duplicate,
-    KeyReused,
-    NewRun,
-    RunFilter,
-    StatusChange,
-    StoredRun,
-)
 from lume_local._runs.sources.source_key import batch_of
 from lume_local._runs.sql.attention import SqlAttention
 from lume_local._runs.sql.beside_runs import SqlDeliveries, SqlOutputs, SqlSources
@@ -39,6 +27,18 @@ from lume_local._runs.sql.sql_ledger import SqlLedger
 from lume_local._runs.sql.sql_purge import SqlPurge, look_again, superseded
 from lume_local._runs.sql.statistics import SqlStatistics, flow_range
 from lume_local._runs.sql.tables import DONE, FLOW
+from lume_local._runs.store.audit import Act, of_submission
+from lume_local._runs.store.ledger import Claim
+from lume_local._runs.store.records import (
+    ACTIVE,
+    Cursor,
+    Duplicate,
+    KeyReused,
+    NewRun,
+    RunFilter,
+    StatusChange,
+    StoredRun,
+)
 from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent
 

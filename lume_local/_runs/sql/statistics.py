@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import orjson
 
-from lume_local._runs.records import Count
 from lume_local._runs.sql.operation import Sql, statement
 from lume_local._runs.sql.tables import FLOW, USUAL
+from lume_local._runs.store.records import Count
 
 _DIMENSIONS = {
     "hour": "hour || ':00:00Z'",

@@ -15,10 +15,10 @@ from pathlib import Path
 import orjson
 from attrs import frozen
 
-from lume_local._runs.audit import Act
-from lume_local._runs.records import ACTIVE
 from lume_local._runs.sql.sql_audit import ADD_ACT, act_values
 from lume_local._runs.sql.tables import VERSION
+from lume_local._runs.store.audit import Act
+from lume_local._runs.store.records import ACTIVE
 
 _PAGES = 1000
 """Copied at a time; who waits for the end of a cancelled copy waits for no more than these."""

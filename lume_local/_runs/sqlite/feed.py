@@ -1,7 +1,7 @@
 """The feed of status changes in the state file, which numbers them as they become visible."""
 
-from lume_local._runs.records import Cursor, CursorForgotten, StatusChange
 from lume_local._runs.sql.operation import Sql
+from lume_local._runs.store.records import Cursor, CursorForgotten, StatusChange
 from lume_local._runs.times import now_text
 
 CHANGES = """

@@ -8,9 +8,9 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from lume_local._runs.records import StoreFailed, StoreUnavailable
 from lume_local._runs.sql.operation import Row
 from lume_local._runs.sqlite.durability import Durability
+from lume_local._runs.store.records import StoreFailed, StoreUnavailable
 
 T = TypeVar("T")
 

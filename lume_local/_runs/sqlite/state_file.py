@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lume_local._runs.health import is_full
-from lume_local._runs.records import StoreError
 from lume_local._runs.sql.ledger_tables import LEDGER
 from lume_local._runs.sql.sql_arrivals import ARRIVALS
 from lume_local._runs.sql.sql_drafts import DRAFTS
@@ -21,6 +20,7 @@ from lume_local._runs.sqlite.copies import written
 from lume_local._runs.sqlite.feed import CHANGES
 from lume_local._runs.sqlite.migrations import migrate
 from lume_local._runs.sqlite.triggers import AUDITING, COUNTING, MENDING
+from lume_local._runs.store.records import StoreError
 from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
 

@@ -1,8 +1,8 @@
 """Triggers of the state file: counts, and which runs need attention, in the same transaction as the runs."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
-from lume_local._runs.audit import KEPT_AT_LEAST
-from lume_local._runs.records import WHOLE
+from lume_local._runs.store.audit import KEPT_AT_LEAST
+from lume_local._runs.store.records import WHOLE
 
 _READ = "coalesce(json_extract(metrics, '$.rows_read'), 0)"
 _REJECTED = "coalesce(json_extract(metrics, '$.rows_rejected'), 0)"

@@ -16,7 +16,7 @@ from local.servers import Process, process
 from local.wire import Wire
 from moto_server import BUCKET, Bucket
 
-from lume_local._runs.arrived import place_of
+from lume_local._runs.store.arrived import place_of
 from lume_local._shared.identity import hash_of
 
 FLOW = """

@@ -15,7 +15,6 @@ from lume_local._flow.definition import read_toml
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
 from lume_local._runs.recorder import RunRecorder
-from lume_local._runs.records import RunFilter, StoredFlow, StoredRun
 from lume_local._runs.recovery.late import Late
 from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.runner import Runner
@@ -23,6 +22,7 @@ from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.records import RunFilter, StoredFlow, StoredRun
 from lume_local._runs.waiters import Hub
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._sftp.root import SftpRoot

@@ -10,9 +10,9 @@ from lume_local._arrivals.place import ArrivalEntry
 from lume_local._arrivals.waiting import WaitingFile
 from lume_local._arrivals.watcher import View
 from lume_local._http.arrivals import ArrivalsApi
-from lume_local._runs.records import NewRun
 from lume_local._runs.sql import sql_store
 from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.store.records import NewRun
 
 NAMES = ("a", "b", "c")
 FILES = 30

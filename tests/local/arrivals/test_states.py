@@ -18,8 +18,8 @@ from lume_local._arrivals import local_place
 from lume_local._arrivals.opened import opened
 from lume_local._arrivals.place import ArrivalEntry, PlaceTrouble
 from lume_local._arrivals.watched_folder import WatchedFolder, file_system
-from lume_local._runs.records import NewRun
 from lume_local._runs.sources.paths import Roots
+from lume_local._runs.store.records import NewRun
 
 pytestmark = posix_only
 Opened = Callable[..., Any]

@@ -15,7 +15,7 @@ import lume_local
 from lume_local._http import front
 from lume_local._http.access import wrong_keys
 from lume_local._http.access.keys import Role, needed
-from lume_local._runs.records import StoreUnavailable
+from lume_local._runs.store.records import StoreUnavailable
 
 FOR_PEOPLE = {
     "/",

@@ -15,7 +15,7 @@ from local.wire import Wire
 
 import lume_local
 from lume_local._http import drafts as draft_operations
-from lume_local._runs.drafts import Room
+from lume_local._runs.store.drafts import Room
 
 EMAIL, OLD = "email: is not an email address", "age: is above 150"
 

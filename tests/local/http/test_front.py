@@ -16,8 +16,8 @@ from local.wire import CAPABILITIES, SPEC, Wire
 import lume_local
 from lume_async.models import RunStatus
 from lume_local._http import operations
-from lume_local._runs.records import StoreUnavailable
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.records import StoreUnavailable
 from lume_local._runs.waiters import Hub
 from tools import openapi_json
 

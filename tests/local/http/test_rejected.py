@@ -17,13 +17,13 @@ from local.wire import Wire
 
 import lume_local
 from lume_local._flow.definition import Flow
-from lume_local._runs.ledger import Claim
-from lume_local._runs.records import NewRun, StoredRun
 from lume_local._runs.recovery.lost_rejects import LostRejects
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import CantTell, Contents
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.ledger import Claim
+from lume_local._runs.store.records import NewRun, StoredRun
 
 NOT_AN_ADDRESS = "email: is not an email address"
 TOO_OLD = "age: is above 150"

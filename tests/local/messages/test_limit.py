@@ -16,7 +16,7 @@ from lume_local._messages.limit import Limit
 from lume_local._messages.notice import Notice
 from lume_local._messages.rules import MessageRule, Rate, read_rules
 from lume_local._messages.text import Texts
-from lume_local._runs.records import MessageState
+from lume_local._runs.store.records import MessageState
 
 RULE = """
 [[message]]

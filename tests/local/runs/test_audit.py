@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lume_async.errors import ConfigurationError
-from lume_local._runs.audit import ACTS, CANCEL, PURGE, REGISTER, Act, ActFilter
-from lume_local._runs.records import NewRun, StoredFlow, StoreFailed
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.audit import ACTS, CANCEL, PURGE, REGISTER, Act, ActFilter
+from lume_local._runs.store.records import NewRun, StoredFlow, StoreFailed
 from lume_local._runs.times import ago_text
 from lume_local._settings import ServerSettings
 

@@ -17,10 +17,10 @@ from local.servers import serve
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs.health import Health
-from lume_local._runs.records import NewRun
 from lume_local._runs.sqlite import backup, copies, state_file
 from lume_local._runs.sqlite.backup import back_up, back_up_hourly
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.records import NewRun
 
 
 async def test_a_damaged_file_is_replaced_by_its_copy(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from lume_local._runs.audit import RESTORE, Act
-from lume_local._runs.records import NewRun, RunFilter
 from lume_local._runs.sql.tables import VERSION
 from lume_local._runs.sqlite.copies import (
     CopyError,
@@ -20,6 +18,8 @@ from lume_local._runs.sqlite.copies import (
     move_values,
 )
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.audit import RESTORE, Act
+from lume_local._runs.store.records import NewRun, RunFilter
 from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent
 from lume_local._worker.targets import earlier_values

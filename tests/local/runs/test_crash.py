@@ -19,10 +19,10 @@ from local.servers import process, serve
 from local.wire import Wire
 
 import lume_local
-from lume_local._runs.records import NewRun
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.records import NewRun
 from lume_local._shared.commit import begin, commit, committed, draft_of
 from lume_local._shared.interpreter import command
 from lume_local._worker.targets.file_target import FileTarget

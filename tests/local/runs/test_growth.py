@@ -16,11 +16,12 @@ import pytest
 from attrs import evolve, frozen
 from local.states import PARTS, moved
 
-from lume_local._runs.arrived import Arrived, Move, RefusedFile
-from lume_local._runs.audit import Act, ActFilter
-from lume_local._runs.drafts import Judgement, Reject, Room, RowChange
-from lume_local._runs.ledger import Claim, RowFilter, RowsOfRun
-from lume_local._runs.records import (
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.arrived import Arrived, Move, RefusedFile
+from lume_local._runs.store.audit import Act, ActFilter
+from lume_local._runs.store.drafts import Judgement, Reject, Room, RowChange
+from lume_local._runs.store.ledger import Claim, RowFilter, RowsOfRun
+from lume_local._runs.store.records import (
     Cursor,
     Duplicate,
     NewDelivery,
@@ -29,8 +30,7 @@ from lume_local._runs.records import (
     StoredFlow,
     StoredRun,
 )
-from lume_local._runs.sqlite.sqlite_store import SqliteStore
-from lume_local._runs.store import Store
+from lume_local._runs.store.store import Store
 from lume_local._shared.identity import SourceContent
 from lume_local._shared.row_set import all_rows, packed
 

@@ -17,9 +17,9 @@ from local.flows import PEOPLE_CSV
 from local.servers import serve
 from local.wire import Wire
 
-from lume_local._runs.records import NewRun
 from lume_local._runs.recovery import settle
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.records import NewRun
 from lume_local._shared.commit import commit
 from lume_local._shared.lock import held, holder, is_held
 from lume_local._shared.process import Process, this_process

@@ -25,9 +25,9 @@ from lume_local._runs.health import Health
 from lume_local._runs.postgres import postgres_state
 from lume_local._runs.postgres.postgres_store import PostgresStore
 from lume_local._runs.recorder import RunRecorder
-from lume_local._runs.records import NewRun, StoreUnavailable
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.records import NewRun, StoreUnavailable
 from lume_local._runs.times import ago_text
 from lume_local._runs.waiters import Hub
 from lume_local._shared.commit import commit

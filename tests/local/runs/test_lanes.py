@@ -10,9 +10,9 @@ from local.servers import serve
 
 from lume_local._runs import recorder, runner
 from lume_local._runs.recorder import RunRecorder
-from lume_local._runs.records import StoredRun, StoreUnavailable
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.store.records import StoredRun, StoreUnavailable
 from lume_local._runs.workers import child, worker, worker_pool
 
 pytestmark = pytest.mark.usefixtures("each_state")

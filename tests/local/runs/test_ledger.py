@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from local.states import moved
 from local.stores import PostgresStores
 
-from lume_local._runs.ledger import ENDS, STATES, Claim, Claimed, RowFilter
-from lume_local._runs.records import NewRun, StoredRun
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.ledger import ENDS, STATES, Claim, Claimed, RowFilter
+from lume_local._runs.store.records import NewRun, StoredRun
 from lume_local._shared.row_set import (
     all_rows,
     as_text,

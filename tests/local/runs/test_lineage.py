@@ -21,8 +21,8 @@ from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
 from lume_local._runs.deliveries import webhook_sender
 from lume_local._runs.deliveries.lineage import LineageEvents
-from lume_local._runs.records import NewRun
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.records import NewRun
 
 package("openlineage.client")
 from openlineage.client import event_v2, facet_v2  # noqa: E402

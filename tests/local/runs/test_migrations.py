@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lume_local._runs.records import NewRun, RunFilter, StoreError
 from lume_local._runs.sql.tables import VERSION
 from lume_local._runs.sqlite import migrations
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.records import NewRun, RunFilter, StoreError
 
 STATES = {int(path.stem.rpartition("-")[2]): path for path in (Path(__file__).parent / "states").iterdir()}
 """As servers of earlier releases have written them."""

@@ -9,9 +9,9 @@ import pytest
 from attrs import evolve
 from local.states import moved
 
-from lume_local._runs.records import NewRun, StoredRun, StoreUnavailable
 from lume_local._runs.recovery.settle import OutputPlace, Settler, places
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.records import NewRun, StoredRun, StoreUnavailable
 from lume_local._runs.times import ago_text
 from lume_local._shared.commit import commit, note_overtaken
 from lume_local._worker.targets import target_kinds

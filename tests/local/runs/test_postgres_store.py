@@ -16,12 +16,14 @@ from attrs import evolve
 from local import stores
 from local.states import moved
 
-from lume_local._runs.audit import PURGE, ActFilter
-from lume_local._runs.drafts import Reject, Room, RowChange, Saved
 from lume_local._runs.health import Health
 from lume_local._runs.postgres import lease, migrations, postgres_state
 from lume_local._runs.postgres.postgres_store import PostgresStore
-from lume_local._runs.records import (
+from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.sql.tables import VERSION
+from lume_local._runs.store.audit import PURGE, ActFilter
+from lume_local._runs.store.drafts import Reject, Room, RowChange, Saved
+from lume_local._runs.store.records import (
     Cursor,
     Duplicate,
     NewRun,
@@ -30,8 +32,6 @@ from lume_local._runs.records import (
     StoreFailed,
     StoreUnavailable,
 )
-from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.sql.tables import VERSION
 
 NEW = NewRun("f:v1", "a.csv", "/a.csv", {"n": 1}, False, None, "print")
 

@@ -20,11 +20,11 @@ from local.servers import serve
 from local.states import moved
 
 from lume_async.errors import ConfigurationError
-from lume_local._runs.audit import PURGE, ActFilter
-from lume_local._runs.ledger import Claim
-from lume_local._runs.purge import Purged
-from lume_local._runs.records import Cursor, Duplicate, NewRun, RunFilter, StoredRun
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.audit import PURGE, ActFilter
+from lume_local._runs.store.ledger import Claim
+from lume_local._runs.store.purge import Purged
+from lume_local._runs.store.records import Cursor, Duplicate, NewRun, RunFilter, StoredRun
 from lume_local._settings import ServerSettings
 from lume_local._shared.identity import SourceContent
 

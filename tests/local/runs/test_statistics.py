@@ -9,9 +9,9 @@ import pytest
 from local.many_runs import ENDS, add_runs
 from local.states import moved
 
-from lume_local._runs.records import Count, NewRun, RunFilter, StoredFlow, StoredRun
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.records import Count, NewRun, RunFilter, StoredFlow, StoredRun
 
 
 async def created(store: SqlStore, source: str, flow: str = "people:v1", *, force: bool = False) -> StoredRun:

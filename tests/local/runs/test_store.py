@@ -19,8 +19,12 @@ from hypothesis import strategies as st
 from local.states import moved
 from local.stores import Stores
 
-from lume_local._runs.arrived import Arrived, KnownPath, RefusedFile
-from lume_local._runs.records import (
+from lume_local._runs.sql.operation import Row
+from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.sqlite import durability
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.arrived import Arrived, KnownPath, RefusedFile
+from lume_local._runs.store.records import (
     VARIABLE,
     Duplicate,
     KeyReused,
@@ -32,10 +36,6 @@ from lume_local._runs.records import (
     StoreError,
     StoreFailed,
 )
-from lume_local._runs.sql.operation import Row
-from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.sqlite import durability
-from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
 NEW = NewRun("f:v1", "a.csv", "/a.csv", {"n": 1}, False, None, "print")
 

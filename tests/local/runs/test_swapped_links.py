@@ -13,9 +13,9 @@ import pytest
 from local.servers import serve
 from local.wire import Wire
 
-from lume_local._runs.records import StoredRun
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.store.records import StoredRun
 from lume_local._shared.protocol import Execute
 
 SECRET = "id,Email,Age\n9,secret@example.org,9\n"

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from local.states import moved
 from local.stores import Stores
 
-from lume_local._runs.records import NewRun
 from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.store.records import NewRun
 
 
 class Queue:

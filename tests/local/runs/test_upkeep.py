@@ -16,8 +16,8 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs import upkeep
 from lume_local._runs.health import Health
-from lume_local._runs.records import Cursor, CursorForgotten, NewRun, StoreUnavailable
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.records import Cursor, CursorForgotten, NewRun, StoreUnavailable
 from lume_local._runs.times import ago_text
 
 DAY = 86400.0

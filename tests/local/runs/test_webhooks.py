@@ -28,9 +28,9 @@ from lume_local._runs.deliveries.addresses import is_own, is_public
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.deliveries.webhooks import NotAWebhook, WebhookRefused, WebhookRules
 from lume_local._runs.health import Health
-from lume_local._runs.records import NewRun, StoreUnavailable
 from lume_local._runs.sql.beside_runs import SqlDeliveries
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.records import NewRun, StoreUnavailable
 
 HOSTS = ("127.0.0.1:9", "127.0.0.1:8080", "localhost:443", "localhost:80", "hooks.example", "[::1]:9")
 RULES = WebhookRules.of(SECRET, HOSTS)

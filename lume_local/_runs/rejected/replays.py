@@ -18,15 +18,15 @@ from lume_local._flow.definition import Flow
 from lume_local._flow.source_settings import CONTENT
 from lume_local._runs.dry_run import DryRunResult, DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
-from lume_local._runs.ledger import Claim, Claimed, RowFilter, RowsOfRun
 from lume_local._runs.read_jobs import PLAIN, read_output
-from lume_local._runs.records import Duplicate, KeyReused, NewRun, StoredRun
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
 from lume_local._runs.sources.source_key import source_key, with_content
-from lume_local._runs.store import Store
+from lume_local._runs.store.ledger import Claim, Claimed, RowFilter, RowsOfRun
+from lume_local._runs.store.records import Duplicate, KeyReused, NewRun, StoredRun
+from lume_local._runs.store.store import Store
 from lume_local._shared import no_links
 from lume_local._shared.commit import sync_file, sync_folder
 from lume_local._shared.protocol import Gather, Json

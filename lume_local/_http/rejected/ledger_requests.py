@@ -10,7 +10,7 @@ from attrs import frozen
 
 from lume_local._http import requests
 from lume_local._http.messages import Problem
-from lume_local._runs.ledger import OPEN, STATES, RowFilter
+from lume_local._runs.store.ledger import OPEN, STATES, RowFilter
 
 _MOST_REASONS, _LONGEST_REASON, _MOST_ROWS = 100, 600, 10_000
 _CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})-([0-9]{1,18})-([0-9]{1,90})-([0-9]{1,20}-[0-9]{1,20})?")

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from lume_async._base.elided import bounded
-from lume_local._runs.ledger import Claim
-from lume_local._runs.records import NewRun
+from lume_local._runs.store.ledger import Claim
+from lume_local._runs.store.records import NewRun
 
 KEPT_AT_LEAST = 90 * 86400.0
 """Seconds. The state itself refuses to delete a younger entry."""

@@ -8,8 +8,8 @@ from attrs import frozen
 from lume_local._flow.definition import RESERVED
 from lume_local._http import requests
 from lume_local._http.messages import Problem
-from lume_local._runs.drafts import Cells, Reject, RowChange
-from lume_local._runs.suggestions import Example
+from lume_local._runs.rejected.suggestions import Example
+from lume_local._runs.store.drafts import Cells, Reject, RowChange
 
 MOST_ROWS = 2000
 _MOST_COLUMNS, _LONGEST_NAME, _LONGEST_CELL = 1000, 500, 64 * 1024

@@ -3,17 +3,18 @@
 from typing import Any
 
 from lume_local._flow.definition import Flow
-from lume_local._http import draft_requests, requests
+from lume_local._http import requests
 from lume_local._http.documents import run_document
 from lume_local._http.lookup import newest_or, require_flow
 from lume_local._http.messages import Ask, Problem, Reply
-from lume_local._runs.drafts import DraftFull, DraftRow, Elsewhere, Reject, Room, RowDraft
+from lume_local._http.rejected import draft_requests
 from lume_local._runs.flow_registry import FlowRegistry
-from lume_local._runs.mends import DraftChanged, Mends, RowStanding
-from lume_local._runs.replays import ReplayRefused
+from lume_local._runs.rejected.mends import DraftChanged, Mends, RowStanding
+from lume_local._runs.rejected.replays import ReplayRefused
+from lume_local._runs.rejected.suggestions import Suggestions
 from lume_local._runs.sources.contents import CantTell
-from lume_local._runs.store import Store
-from lume_local._runs.suggestions import Suggestions
+from lume_local._runs.store.drafts import DraftFull, DraftRow, Elsewhere, Reject, Room, RowDraft
+from lume_local._runs.store.store import Store
 from lume_local._runs.workers.worker import WorkerDied
 
 ROOM = Room(4 * 1024 * 1024, 256 * 1024 * 1024)

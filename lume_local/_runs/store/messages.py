@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from lume_local._runs.records import MessageState, NewDelivery, StoredNotice
+from lume_local._runs.store.records import MessageState, NewDelivery, StoredNotice
 
 
 class Messages(Protocol):

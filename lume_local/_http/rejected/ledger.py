@@ -7,20 +7,21 @@ import orjson
 from attrs import asdict, evolve, frozen
 
 from lume_local._flow.definition import Flow
-from lume_local._http import ledger_requests, requests
+from lume_local._http import requests
 from lume_local._http.documents import run_document
-from lume_local._http.ledger_requests import Place
 from lume_local._http.lookup import newest_or, require_flow, require_run
 from lume_local._http.messages import Ask, Problem, Reply
+from lume_local._http.rejected import ledger_requests
+from lume_local._http.rejected.ledger_requests import Place
 from lume_local._runs.flow_registry import FlowRegistry
-from lume_local._runs.ledger import LOST, RowFilter, RowsOfRun
 from lume_local._runs.read_jobs import read_output
-from lume_local._runs.records import KeyReused
-from lume_local._runs.replays import ReplayRefused, Replays, UnreadRows
+from lume_local._runs.rejected.replays import ReplayRefused, Replays, UnreadRows
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.contents import CantTell
 from lume_local._runs.sources.paths import Roots
-from lume_local._runs.store import Store
+from lume_local._runs.store.ledger import LOST, RowFilter, RowsOfRun
+from lume_local._runs.store.records import KeyReused
+from lume_local._runs.store.store import Store
 from lume_local._runs.times import ago_text
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._shared.protocol import Read, RowsPage, Unreadable

@@ -8,7 +8,7 @@ from attrs import field, frozen
 from attrs.converters import optional
 
 from lume_async._base.elided import elided
-from lume_local._runs.arrived import Arrived
+from lume_local._runs.store.arrived import Arrived
 
 ACTIVE = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
 """The statuses of runs that have not ended."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from lume_local._flow.definition import Flow
-from lume_local._runs.drafts import DraftRow, Reject
-from lume_local._runs.mends import Mends
+from lume_local._runs.rejected.mends import Mends
 from lume_local._runs.row_reader import RowReader
+from lume_local._runs.store.drafts import DraftRow, Reject
 from lume_local._shared.repairs import Repair
 
 _MOST_TRIES = 6

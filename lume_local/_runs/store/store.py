@@ -18,14 +18,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from lume_local._runs.arrived import ArrivedFiles
-from lume_local._runs.audit import Act, Audit
-from lume_local._runs.drafts import Drafts
-from lume_local._runs.ledger import Claim, Ledger
-from lume_local._runs.messages import Messages
-from lume_local._runs.publishing import Publishing
-from lume_local._runs.purge import Purge
-from lume_local._runs.records import (
+from lume_local._runs.store.arrived import ArrivedFiles
+from lume_local._runs.store.audit import Act, Audit
+from lume_local._runs.store.drafts import Drafts
+from lume_local._runs.store.ledger import Claim, Ledger
+from lume_local._runs.store.messages import Messages
+from lume_local._runs.store.publishing import Publishing
+from lume_local._runs.store.purge import Purge
+from lume_local._runs.store.records import (
     KINDS,
     Attempted,
     Count,

@@ -1,0 +1,1 @@
+"""What is answered about rejected rows: the ledger, drafts of their mending."""

@@ -1,0 +1,1 @@
+"""Rejected rows: mended, replayed with the flow's own rules, and what would repair them."""
