@@ -23,16 +23,17 @@ from lume_local._http.audit import AuditApi
 from lume_local._http.console import Console, Sessions
 from lume_local._http.flows import FlowsApi
 from lume_local._http.front import Front
-from lume_local._http.listener import Listener
+from lume_local._http.listening.listener import Listener
+from lume_local._http.listening.standby import Standby
+from lume_local._http.listening.tls import RenewedContext
 from lume_local._http.operations import Api
 from lume_local._http.proposals import ProposalsApi
 from lume_local._http.rejected.drafts import KEPT, DraftsApi
 from lume_local._http.rejected.ledger import RejectedApi
 from lume_local._http.results import ResultsApi
+from lume_local._http.router import Operations
 from lume_local._http.rows import RowsApi
-from lume_local._http.standby import Standby
 from lume_local._http.telemetry import ServerMetrics, Telemetry
-from lume_local._http.tls import RenewedContext
 from lume_local._http.uploading.upload_operations import UploadsApi
 from lume_local._http.uploading.uploads import Uploads
 from lume_local._messages.messaging import Messaging, Withheld
@@ -171,7 +172,7 @@ async def _running(
     api = Api(store, flows, runner, hub, places, settings.webhooks, health, dry_runs, contents)
     tokens = Tokens()
     console = Console(Sessions(), keys, _console_hosts(settings), SignIn(tokens, keys))
-    front = Front(
+    operations = Operations(
         api,
         FlowsApi(store, flows),
         ProposalsApi(flows, Proposals(places, reader.pool), dry_runs),
@@ -184,10 +185,8 @@ async def _running(
         AuditApi(store),
         console,
         watch,
-        keys,
-        tokens,
-        settings.keep,
     )
+    front = Front(operations, keys, tokens, settings.keep)
     if metrics is not None:
         _add_gauges(metrics, store, runner, pool, health)
         metrics.arriving(arrivals.counts)

@@ -7,7 +7,7 @@ import anyio
 
 from lume_local._arrivals.arrivals import Arrivals
 from lume_local._arrivals.watcher import View
-from lume_local._http import requests
+from lume_local._http import queries
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._runs.store.store import Store
 from lume_local._runs.times import ago_text
@@ -25,7 +25,7 @@ class ArrivalsApi:
     async def page(self, ask: Ask) -> Reply:
         """`GET /v1/arrivals`: all arrivals, and the files of those that are asked for."""
         query = dict(ask.query)
-        limit = requests.whole_number(query, "limit", 100, 1, 1000)
+        limit = queries.whole_number(query, "limit", 100, 1, 1000)
         name, state = query.get("name"), query.get("state")
         if state is not None and state not in STATES:
             raise Problem("invalid-query", f"state must be one of {', '.join(STATES)}", field="state")

@@ -1,6 +1,6 @@
 """`GET /v1/audit`: who did what, for those who run the server."""
 
-from lume_local._http import requests
+from lume_local._http import queries
 from lume_local._http.documents import act_document
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._runs.store.audit import ACTS, ActFilter
@@ -14,11 +14,11 @@ class AuditApi:
     async def page(self, ask: Ask) -> Reply:
         """Acts, newest first."""
         query = dict(ask.query)
-        what, limit = query.get("what"), requests.whole_number(query, "limit", 100, 1, 1000)
+        what, limit = query.get("what"), queries.whole_number(query, "limit", 100, 1, 1000)
         if what is not None and what not in ACTS:
             raise Problem("invalid-query", f"what must be one of {', '.join(ACTS)}", field="what")
-        wanted = ActFilter(query.get("by"), what, requests.time_of(query, "since"))
-        before = requests.number_cursor(query.get("cursor"), self._store.store_id)
+        wanted = ActFilter(query.get("by"), what, queries.time_of(query, "since"))
+        before = queries.number_cursor(query.get("cursor"), self._store.store_id)
         found = await self._store.audit.acts(wanted, before, limit + 1)
         more = len(found) > limit
         items = [act_document(noted) for noted in found[:limit]]

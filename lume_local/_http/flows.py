@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 from lume_local._flow.definition import json_schema, read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._http import requests
+from lume_local._http import queries, requests
 from lume_local._http.documents import flow_document, flow_item
 from lume_local._http.lookup import exists, require_flow
 from lume_local._http.messages import Ask, Problem, Reply
@@ -20,7 +20,7 @@ class FlowsApi:
 
     async def page(self, ask: Ask) -> Reply:
         query = dict(ask.query)
-        limit = requests.whole_number(query, "limit", 100, 1, 1000)
+        limit = queries.whole_number(query, "limit", 100, 1, 1000)
         known = self._flows.all(query.get("flow"))
         start = 0 if "cursor" not in query else self._after(query["cursor"], known)
         page = known[start : start + limit]
@@ -35,7 +35,7 @@ class FlowsApi:
         head, _, ref = unquote(cursor).partition("-")
         places = {flow.ref: place for place, flow in enumerate(known)}
         if head != self._store.store_id or ref not in places:
-            raise requests.invalid_cursor("cursor")
+            raise queries.invalid_cursor("cursor")
         return places[ref] + 1
 
     async def put(self, ask: Ask) -> Reply:

@@ -1,35 +1,25 @@
-"""HTTP around the operations: routing, API keys, the headers of all responses, errors as problem documents."""
+"""HTTP around the operations: who may call which, what of a request is read, and what becomes of errors."""
 
 import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
-import orjson
 from aiohttp import web
 
-from lume_local._http import contract
 from lume_local._http.access.keys import KEY_HEADER, OWN, ApiKeys, Holder, Role, needed
 from lume_local._http.access.quotas import Quotas
 from lume_local._http.access.tokens import Tokens
 from lume_local._http.access.wrong_keys import WrongKeys
-from lume_local._http.arrivals import ArrivalsApi
-from lume_local._http.audit import AuditApi
-from lume_local._http.console import Console
 from lume_local._http.download import sent, streamed
-from lume_local._http.flows import FlowsApi
 from lume_local._http.messages import Ask, BodyStream, Problem, Reply, odd_problem, unavailable_problem
-from lume_local._http.operations import CAPABILITIES, Api
-from lume_local._http.proposals import ProposalsApi
-from lume_local._http.rejected.drafts import DraftsApi
-from lume_local._http.rejected.ledger import RejectedApi
-from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES, check_parameters
-from lume_local._http.results import ResultsApi
-from lume_local._http.rows import RowsApi
-from lume_local._http.telemetry import RequestInfo, Telemetry
-from lume_local._http.uploading.upload_operations import UploadsApi
+from lume_local._http.queries import check_parameters
+from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES
+from lume_local._http.responses import headers_of, problem_answer, response_of
+from lume_local._http.router import Operation, Operations, router
+from lume_local._http.telemetry import RequestInfo
 from lume_local._runs.store.records import StoreUnavailable
 
 _log = logging.getLogger("lume_local")
@@ -53,79 +43,6 @@ BODY_LIMIT = 60.0
 """Seconds for the body of a request, except uploads."""
 CHUNK_LIMIT = 60.0
 """Seconds without data after which an upload ends."""
-Operation = Callable[[Ask], Awaitable[Reply]]
-
-
-def _router(
-    api: Api,
-    flows: FlowsApi,
-    proposals: ProposalsApi,
-    rows: RowsApi,
-    results: ResultsApi,
-    rejected: RejectedApi,
-    drafts: DraftsApi,
-    uploads: UploadsApi,
-    arrivals: ArrivalsApi,
-    audit: AuditApi,
-    console: Console,
-    watch: Telemetry,
-) -> web.UrlDispatcher:
-    """The router of aiohttp, with operations in place of handlers."""
-    run, flow = "/v1/runs/{run_id}", "/v1/flows/{flow}/versions/{version}"
-    draft = "/v1/drafts/{flow}"
-    table: dict[str, dict[str, Operation]] = {
-        "/": {"GET": console.page},
-        "/console/files/{file:[a-z0-9_./]+}": {"GET": console.file},
-        "/console/issuers": {"GET": console.issuers},
-        "/console/session": {
-            "GET": console.session,
-            "POST": console.sign_in,
-            "DELETE": console.sign_out,
-        },
-        "/console/links": {"POST": console.new_link},
-        "/healthz": {"GET": api.health},
-        "/livez": {"GET": api.live},
-        "/readyz": {"GET": api.ready},
-        "/v1/server": {"GET": api.server},
-        "/v1/audit": {"GET": audit.page},
-        "/openapi.yaml": {"GET": contract.openapi_yaml},
-        "/openapi.json": {"GET": contract.openapi_json},
-        "/metrics": {"GET": watch.page},
-        "/docs": {"GET": contract.page},
-        "/docs/{file}": {"GET": contract.file},
-        "/v1/runs": {"GET": api.list, "POST": api.submit},
-        run: {"GET": api.status},
-        f"{run}/cancel": {"POST": api.cancel},
-        f"{run}/dismiss": {"POST": api.dismiss},
-        f"{run}/mapped": {"GET": rows.mapped},
-        f"{run}/rejects": {"GET": rows.rejects},
-        f"{run}/deliveries": {"GET": results.deliveries},
-        f"{run}/outputs/{{output}}": {"GET": results.output},
-        "/v1/arrivals": {"GET": arrivals.page},
-        "/v1/inbox": {"GET": rejected.inbox},
-        "/v1/rejects": {"GET": rejected.rejects},
-        "/v1/rejects/discard": {"POST": rejected.discard},
-        "/v1/replays": {"POST": rejected.replay},
-        draft: {"GET": drafts.get, "PATCH": drafts.change, "DELETE": drafts.drop},
-        f"{draft}/judge": {"POST": drafts.judge},
-        f"{draft}/suggest": {"POST": drafts.suggest},
-        f"{draft}/submit": {"POST": drafts.submit},
-        "/v1/changes": {"GET": api.changes},
-        "/v1/statistics": {"GET": results.statistics},
-        "/v1/flows": {"GET": flows.page},
-        flow: {"GET": flows.get, "PUT": flows.put},
-        f"{flow}/schema": {"GET": flows.schema},
-        "/v1/uploads/{name}": {"GET": uploads.get, "PUT": uploads.put, "PATCH": uploads.patch},
-        "/v1/flows/{flow}/proposals": {"POST": proposals.make},
-    }
-    router = web.UrlDispatcher()
-    for path, operations in table.items():
-        resource = router.add_resource(path)
-        for method, operation in operations.items():
-            resource.add_route(method, cast(Any, operation))
-            if method == "GET":
-                resource.add_route("HEAD", cast(Any, operation))
-    return router
 
 
 class Front:
@@ -136,43 +53,11 @@ class Front:
         keep: how many seconds an idempotency key is kept; None for ever.
     """
 
-    def __init__(
-        self,
-        api: Api,
-        flows: FlowsApi,
-        proposals: ProposalsApi,
-        rows: RowsApi,
-        results: ResultsApi,
-        rejected: RejectedApi,
-        drafts: DraftsApi,
-        uploads: UploadsApi,
-        arrivals: ArrivalsApi,
-        audit: AuditApi,
-        console: Console,
-        watch: Telemetry,
-        keys: ApiKeys,
-        tokens: Tokens,
-        keep: float | None,
-    ) -> None:
-        self._api, self._console, self._watch = api, console, watch
+    def __init__(self, operations: Operations, keys: ApiKeys, tokens: Tokens, keep: float | None) -> None:
+        self._api, self._console, self._watch = operations.runs, operations.console, operations.watch
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
-        self._router = _router(
-            *(
-                api,
-                flows,
-                proposals,
-                rows,
-                results,
-                rejected,
-                drafts,
-                uploads,
-                arrivals,
-                audit,
-                console,
-                watch,
-            )
-        )
-        self._streamed = (uploads.put, uploads.patch)
+        self._router = router(operations)
+        self._streamed = (operations.uploads.put, operations.uploads.patch)
         self._keys, self._tokens, self._wrong_keys, self._quotas = keys, tokens, WrongKeys(), Quotas()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -359,42 +244,3 @@ async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
         if not chunk:
             return
         yield chunk
-
-
-_MORE_HEADERS = {
-    401: {"WWW-Authenticate": 'ApiKey realm="lume", Bearer realm="lume"'},
-    429: {"Retry-After": "5"},
-    503: {"Retry-After": "1"},
-}
-
-
-def problem_answer(problem: Problem, headers: dict[str, str] | None = None) -> Reply:
-    more = _MORE_HEADERS.get(problem.status, {})
-    if problem.retry_after is not None:
-        more = {"Retry-After": str(problem.retry_after)}
-    every = {**problem.headers, **(headers or {}), **more}
-    return Reply(problem.status, problem.document, every, "application/problem+json")
-
-
-def headers_of(answer: Reply, request_id: str, every: dict[str, str] | None = None) -> dict[str, str]:
-    headers = {
-        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",  # of pages: their own
-        **(every or {}),
-        **answer.headers,
-        "X-Request-Id": request_id,
-        "Lume-Capabilities": CAPABILITIES,
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-        "Server": "lume_local",
-    }
-    bodies = (answer.document, answer.file, answer.stream)
-    return headers | ({} if bodies == (None, None, None) else {"Content-Type": answer.content_type})
-
-
-def response_of(answer: Reply, request_id: str, every: dict[str, str] | None = None) -> web.Response:
-    headers = headers_of(answer, request_id, every)
-    if answer.document is None:
-        return web.Response(status=answer.status, headers=headers)
-    document = answer.document
-    body = document if isinstance(document, bytes) else orjson.dumps(document)
-    return web.Response(status=answer.status, headers=headers, body=body)

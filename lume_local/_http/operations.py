@@ -11,7 +11,7 @@ import orjson
 from attrs import field, frozen
 
 from lume_async.models import RunStatus
-from lume_local._http import contract, lookup, requests
+from lume_local._http import contract, lookup, queries, requests
 from lume_local._http.documents import change_document, dry_run_document, etag, run_document
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._runs.deliveries.webhooks import WebhookRules, parse_webhook
@@ -196,10 +196,10 @@ class Api:
         return run
 
     async def list(self, ask: Ask) -> Reply:
-        wanted = requests.run_filter(ask.query)
+        wanted = queries.run_filter(ask.query)
         query = dict(ask.query)
-        limit = requests.whole_number(query, "limit", 50, 1, 1000)
-        before = requests.number_cursor(query.get("cursor"), self._store.store_id)
+        limit = queries.whole_number(query, "limit", 50, 1, 1000)
+        before = queries.number_cursor(query.get("cursor"), self._store.store_id)
         runs = await self._store.runs(wanted, before, limit + 1)
         more = len(runs) > limit
         items = [run_document(run, self._runner.progress(run.run_id)) for run in runs[:limit]]
@@ -208,9 +208,9 @@ class Api:
 
     async def changes(self, ask: Ask) -> Reply:
         query = dict(ask.query)
-        limit = requests.whole_number(query, "limit", 500, 1, 5000)
-        after = requests.feed_cursor(query.get("after"), self._store.store_id)
-        with_runs = requests.includes_run(query)
+        limit = queries.whole_number(query, "limit", 500, 1, 5000)
+        after = queries.feed_cursor(query.get("after"), self._store.store_id)
+        with_runs = queries.includes_run(query)
         wait, headers = self._wait_of(ask)
         try:
             found, following = await self._changes(after, limit, wait)

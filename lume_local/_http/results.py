@@ -1,6 +1,6 @@
 """What runs have written and done: their outputs, their deliveries, counts of many runs."""
 
-from lume_local._http import requests
+from lume_local._http import queries
 from lume_local._http.documents import count_document, delivery_document
 from lume_local._http.lookup import require_output, require_run
 from lume_local._http.messages import Ask, Output, Problem, Reply
@@ -15,10 +15,10 @@ class ResultsApi:
         self._store, self._roots = store, roots
 
     async def statistics(self, ask: Ask) -> Reply:
-        by, worst_first = requests.dimensions(ask.query)
+        by, worst_first = queries.dimensions(ask.query)
         query = dict(ask.query)
-        limit = requests.whole_number(query, "limit", 1000, 1, 10_000)
-        since, flow = requests.time_of(query, "since"), query.get("flow")
+        limit = queries.whole_number(query, "limit", 1000, 1, 10_000)
+        since, flow = queries.time_of(query, "since"), query.get("flow")
         counts = await self._store.statistics.counts(by, since, flow, worst_first=worst_first, limit=limit)
         return Reply(200, {"items": [count_document(count) for count in counts]})
 

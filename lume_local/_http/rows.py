@@ -11,7 +11,7 @@ import orjson
 from attrs import evolve
 
 from lume_local._flow.store_urls import is_store_url
-from lume_local._http import requests
+from lume_local._http import queries, requests
 from lume_local._http.lookup import require_output, require_run
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._runs.flow_registry import FlowRegistry
@@ -49,7 +49,7 @@ class RowsApi:
         query = dict(ask.query)
         as_arrow = requests.accepts(ask.headers, ARROW, "application/json")
         most, default = (_MOST_ARROW, _MOST_ARROW) if as_arrow else (_MOST, 100)
-        limit = requests.whole_number(query, "limit", default, 1, most)
+        limit = queries.whole_number(query, "limit", default, 1, most)
         run = await require_run(self._store, ask.path["run_id"])
         reason, cursor = query.get("reason"), query.get("cursor")
         owner = _owner(run.run_id, part, reason)

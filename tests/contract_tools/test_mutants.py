@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from contract_tools.support import schemathesis, served
 
-from lume_local._http import front, requests
+from lume_local._http import front, queries, requests
 from lume_local._http.access.keys import OWN, Holder
 from lume_local._http.messages import Problem
 
@@ -36,7 +36,7 @@ def any_limit(patch: pytest.MonkeyPatch) -> None:
         digits = re.sub("[^0-9]", "", query.get(name, ""))
         return min(max(int(digits[:9] or default), 1), 1000)
 
-    patch.setattr(requests, "whole_number", number)
+    patch.setattr(queries, "whole_number", number)
 
 
 def any_idempotency_key(patch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lume_local._flow.definition import Flow
-from lume_local._http import requests
+from lume_local._http import queries
 from lume_local._http.documents import run_document
 from lume_local._http.lookup import newest_or, require_flow
 from lume_local._http.messages import Ask, Problem, Reply
@@ -32,7 +32,7 @@ class DraftsApi:
     async def get(self, ask: Ask) -> Reply:
         """`GET /v1/drafts/{flow}`."""
         flow, query = self._flow(ask), dict(ask.query)
-        limit = requests.whole_number(query, "limit", 1000, 1, draft_requests.MOST_ROWS)
+        limit = queries.whole_number(query, "limit", 1000, 1, draft_requests.MOST_ROWS)
         after = draft_requests.place(query.get("cursor"))
         rows, last = await self._mends.rows(flow, ask.holder, after, limit)
         document = await self._document(flow, ask.holder, await self._drafts.draft(flow, ask.holder))

@@ -7,7 +7,7 @@ import orjson
 from attrs import asdict, evolve, frozen
 
 from lume_local._flow.definition import Flow
-from lume_local._http import requests
+from lume_local._http import queries, requests
 from lume_local._http.documents import run_document
 from lume_local._http.lookup import newest_or, require_flow, require_run
 from lume_local._http.messages import Ask, Problem, Reply
@@ -53,7 +53,7 @@ class RejectedApi:
     async def inbox(self, ask: Ask) -> Reply:
         """`GET /v1/inbox`."""
         query = dict(ask.query)
-        since = requests.time_of(query, "since") or ago_text(_DAY)
+        since = queries.time_of(query, "since") or ago_text(_DAY)
         ledger = self._store.ledger
         items, flows = [], list[dict[str, Any]]()
         for item in await ledger.inbox(query.get("flow"), since):
@@ -78,7 +78,7 @@ class RejectedApi:
         """`GET /v1/rejects`."""
         wanted = ledger_requests.row_filter(ask.query)
         query = dict(ask.query)
-        limit = requests.whole_number(query, "limit", 100, 1, _MOST)
+        limit = queries.whole_number(query, "limit", 100, 1, _MOST)
         owner = ledger_requests.owner_of(wanted)
         place = ledger_requests.place(query.get("cursor"), owner)
         if wanted.run_id is not None:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import orjson
 from attrs import frozen
 
-from lume_local._http import requests
+from lume_local._http import queries, requests
 from lume_local._http.messages import Problem
 from lume_local._runs.store.ledger import OPEN, STATES, RowFilter
 
@@ -44,7 +44,7 @@ class Place:
     identity: str = ""
 
 
-def row_filter(pairs: requests.Pairs) -> RowFilter:
+def row_filter(pairs: queries.Pairs) -> RowFilter:
     """Which rows `GET /v1/rejects` gives. Raises `Problem`."""
     query = dict(pairs)
     state, run_id = query.get("state", OPEN), query.get("run")
@@ -53,7 +53,7 @@ def row_filter(pairs: requests.Pairs) -> RowFilter:
     if run_id is not None and not requests.is_run_id(run_id):
         raise Problem("invalid-query", "run is not a run ID", field="run")
     reasons = tuple(value for name, value in pairs if name == "reason")
-    return RowFilter(query.get("flow"), reasons or None, requests.time_of(query, "since"), run_id, state)
+    return RowFilter(query.get("flow"), reasons or None, queries.time_of(query, "since"), run_id, state)
 
 
 def replay(body: bytes, content_type: str | None) -> ReplayBody:
@@ -106,7 +106,7 @@ def _since(fields: dict[str, Any]) -> str | None:
         return None
     if not isinstance(since, str):
         raise requests.field_problem("since", "must be a time such as 2026-01-02T03:04:05Z")
-    return requests.time_of({"since": since}, "since")
+    return queries.time_of({"since": since}, "since")
 
 
 def _rows(rows: Any) -> list[int]:

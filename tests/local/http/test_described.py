@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import fields
 from local.http.test_keys import entry
 from local.http.test_listener import connection
 from local.wire import SPEC, Wire, check
@@ -15,6 +16,7 @@ import lume_local
 from lume_local._http import front
 from lume_local._http.access import wrong_keys
 from lume_local._http.access.keys import Role, needed
+from lume_local._http.router import Operations, router
 from lume_local._runs.store.records import StoreUnavailable
 
 FOR_PEOPLE = {
@@ -41,8 +43,8 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
                 yield method.upper(), path, operation
 
 
-class Operations:
-    """Stands for the handlers, of which the router only keeps the names."""
+class Api:
+    """Stands for handlers, of which the router only keeps the names."""
 
     def __getattr__(self, name: str) -> Any:
         async def operation(*_: object) -> None: ...
@@ -51,10 +53,10 @@ class Operations:
 
 
 def test_the_routes_are_those_of_the_document() -> None:
-    parts: list[Any] = [Operations()] * 12
+    parts: list[Any] = [Api() for _ in fields(Operations)]
     routes = {
         (route.method, resource.canonical)
-        for resource in front._router(*parts).resources()
+        for resource in router(Operations(*parts)).resources()
         for route in resource
     }
     described = {(method, path) for method, path, _ in operations()}

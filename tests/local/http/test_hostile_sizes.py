@@ -19,7 +19,7 @@ from lume_local._flow.databases import QueryRefused, with_parameter
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import line_of
-from lume_local._http import requests
+from lume_local._http import queries, requests
 from lume_local._http.access.tokens import _unchecked
 from lume_local._http.console import Sessions, is_own_host
 from lume_local._http.messages import Problem
@@ -107,22 +107,22 @@ CASES: dict[str, tuple[Callable[[Any], object], Callable[[int], Any]]] = {
     "quotes": (lambda text: requests.matches([text], '"x"'), lambda n: '"' * 16 * n + "W/"),
     "headers of tags": (lambda texts: requests.matches(texts, '"x"'), lambda n: ['"a"'] * 4 * n),
     "stars": (lambda texts: requests.is_any(texts), lambda n: ["*"] * 4 * n),
-    "a cursor": (lambda text: requests.number_cursor(text, "s"), lambda n: "s-" + "1" * 16 * n),
-    "a cursor of escapes": (lambda text: requests.number_cursor(text, "s"), lambda n: "%41" * 4 * n),
-    "a cursor of broken escapes": (lambda text: requests.number_cursor(text, "s"), lambda n: "%" * 16 * n),
-    "a cursor of the feed": (lambda text: requests.feed_cursor(text, "s"), lambda n: "a" * 16 * n),
-    "a cursor of before": (lambda text: requests.feed_cursor(text, "s"), lambda n: "-1" * 8 * n),
+    "a cursor": (lambda text: queries.number_cursor(text, "s"), lambda n: "s-" + "1" * 16 * n),
+    "a cursor of escapes": (lambda text: queries.number_cursor(text, "s"), lambda n: "%41" * 4 * n),
+    "a cursor of broken escapes": (lambda text: queries.number_cursor(text, "s"), lambda n: "%" * 16 * n),
+    "a cursor of the feed": (lambda text: queries.feed_cursor(text, "s"), lambda n: "a" * 16 * n),
+    "a cursor of before": (lambda text: queries.feed_cursor(text, "s"), lambda n: "-1" * 8 * n),
     "a cursor of rows": (lambda text: _place(text, "0" * 16), lambda n: "0" * 16 + "-1" * 8 * n),
-    "statuses": (requests.run_filter, lambda n: [("status", "A," * n + "a")]),
-    "repeated statuses": (requests.run_filter, lambda n: [("status", "A")] * n),
-    "a status": (requests.run_filter, lambda n: [("status", "A_" * 8 * n)]),
+    "statuses": (queries.run_filter, lambda n: [("status", "A," * n + "a")]),
+    "repeated statuses": (queries.run_filter, lambda n: [("status", "A")] * n),
+    "a status": (queries.run_filter, lambda n: [("status", "A_" * 8 * n)]),
     "unknown parameters": (
-        lambda pairs: requests.check_parameters("GET", "/v1/runs", pairs),
+        lambda pairs: queries.check_parameters("GET", "/v1/runs", pairs),
         lambda n: [(str(i), "") for i in range(n)],
     ),
-    "dimensions": (requests.dimensions, lambda n: [("by", "status," * n)]),
-    "a time": (requests.run_filter, lambda n: [("since", "2026-01-01T00:00:00." + "0" * 16 * n)]),
-    "a share": (requests.run_filter, lambda n: [("attention", "0." + "0" * 16 * n)]),
+    "dimensions": (queries.dimensions, lambda n: [("by", "status," * n)]),
+    "a time": (queries.run_filter, lambda n: [("since", "2026-01-01T00:00:00." + "0" * 16 * n)]),
+    "a share": (queries.run_filter, lambda n: [("attention", "0." + "0" * 16 * n)]),
     "a session": (SESSIONS.owner, lambda n: "a" * 16 * n),
     "a host": (lambda text: is_own_host(text, ()), lambda n: "a" * 16 * n),
     "a host of colons": (lambda text: is_own_host(text, ()), lambda n: "[" + ":1" * 8 * n + "]"),

@@ -9,7 +9,8 @@ import pytest
 from local.wire import Wire
 
 import lume_local
-from lume_local._http import front, listener
+from lume_local._http import front
+from lume_local._http.listening import listener
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lume_local._http import queries
 from lume_local._http import requests as _requests
 from lume_local._http.messages import Problem
 
@@ -172,12 +173,12 @@ def test_if_none_match(headers: list[str], expected: bool) -> None:
 @pytest.mark.parametrize("text", ["", "0", "1001", "-1", "1.0", "x", "1e2", "٣", " 5", "9" * 30])
 def test_numbers_out_of_bounds(text: str) -> None:
     with pytest.raises(Problem, match="limit"):
-        _requests.whole_number({"limit": text}, "limit", 50, 1, 1000)
+        queries.whole_number({"limit": text}, "limit", 50, 1, 1000)
 
 
 @pytest.mark.parametrize("text", ["", "abc", "abc-", "abc-x", "xyz-1", "abc--1", "1", "abc-" + "9" * 40])
 def test_cursors_of_elsewhere(text: str) -> None:
     with pytest.raises(Problem) as caught:
-        _requests.number_cursor(text, "abc")
+        queries.number_cursor(text, "abc")
     assert caught.value.status == 400
-    assert _requests.number_cursor("abc-12", "abc") == 12
+    assert queries.number_cursor("abc-12", "abc") == 12

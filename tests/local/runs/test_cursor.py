@@ -3,7 +3,7 @@
 import pytest
 
 from lume_local._http.messages import Problem
-from lume_local._http.requests import feed_cursor
+from lume_local._http.queries import feed_cursor
 from lume_local._runs.store.records import Cursor
 
 ID = "5e3f1c2a"

@@ -11,9 +11,10 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from lume_local._http.front import Front, problem_answer, response_of
+from lume_local._http.front import Front
+from lume_local._http.listening.standby import Standby
 from lume_local._http.messages import Problem, odd_problem
-from lume_local._http.standby import Standby
+from lume_local._http.responses import problem_answer, response_of
 from lume_local._runs.waiters import Hub
 
 _log = logging.getLogger("lume_local")

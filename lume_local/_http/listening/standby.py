@@ -4,8 +4,8 @@ import uuid
 
 from aiohttp import web
 
-from lume_local._http.front import problem_answer, response_of
 from lume_local._http.messages import Problem, Reply
+from lume_local._http.responses import problem_answer, response_of
 
 
 class Standby:

@@ -1,0 +1,152 @@
+"""Validates the parameters of a query: unknown, repeated and ill-formed ones are refused by name. Pure."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from urllib.parse import unquote
+
+from lume_local._http.messages import Problem
+from lume_local._runs.store.records import DIMENSIONS, Cursor, RunFilter
+from lume_local._runs.times import as_text
+
+Pairs = Sequence[tuple[str, str]]
+
+_STATUS = re.compile(r"[A-Z][A-Z_]{0,31}")
+_FILTERS = ("flow_version", "flow", "source_path", "source", "status", "since", "attention", "submitted_by")
+_PARAMETERS = {
+    ("GET", "/v1/runs"): (*_FILTERS, "limit", "cursor"),
+    ("GET", "/v1/runs/{run_id}/mapped"): ("limit", "cursor"),
+    ("GET", "/v1/runs/{run_id}/rejects"): ("limit", "cursor", "reason"),
+    ("GET", "/v1/audit"): ("by", "what", "since", "limit", "cursor"),
+    ("GET", "/v1/changes"): ("after", "limit", "include"),
+    ("GET", "/v1/inbox"): ("flow", "since"),
+    ("GET", "/v1/rejects"): ("flow", "reason", "since", "state", "run", "limit", "cursor"),
+    ("GET", "/v1/arrivals"): ("name", "state", "limit"),
+    ("GET", "/v1/drafts/{flow}"): ("limit", "cursor"),
+    ("GET", "/v1/statistics"): ("by", "since", "flow", "order", "limit"),
+    ("GET", "/v1/flows"): ("flow", "limit", "cursor"),
+    ("PUT", "/v1/uploads/{name}"): ("flow_version",),
+}
+"""By method and route; all others take none."""
+_REPEATABLE = ("status", "by", "reason")
+
+
+def whole_number(query: dict[str, str], name: str, default: int, least: int, most: int) -> int:
+    """A number in the query. Raises `Problem`."""
+    text = query.get(name)
+    if text is None:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
+        raise Problem("invalid-query", f"{name} must be a whole number from {least} to {most:,}", field=name)
+    return int(text)
+
+
+def check_parameters(method: str, route: str, pairs: Pairs) -> None:
+    """Refuse unknown and repeated query parameters. Raises `Problem`."""
+    if route == "/":  # an issuer leads back to the console with a query, which is for the page
+        return
+    known, seen = _PARAMETERS.get(("GET" if method == "HEAD" else method, route), ()), set[str]()
+    for name, _ in pairs:
+        if name not in known:
+            raise Problem(
+                "invalid-query",
+                f"{name[:100]!r} is not a parameter here; there are {', '.join(known) or 'none'}",
+            )
+        if name in seen and name not in _REPEATABLE:
+            raise Problem("invalid-query", f"{name} is given twice", field=name)
+        seen.add(name)
+
+
+def number_cursor(text: str | None, store_id: str) -> int | None:
+    """The sequence number in the cursor of a list. Raises `Problem`."""
+    if text is None:
+        return None
+    head, _, number = unquote(text).partition("-")
+    if head != store_id or not re.fullmatch(r"[0-9]{1,18}", number):
+        raise invalid_cursor("cursor")
+    return int(number)
+
+
+def feed_cursor(text: str | None, store_id: str) -> Cursor | None:
+    """The cursor of the change feed that a client sent. Raises `Problem`."""
+    if text is None:
+        return None
+    cursor = Cursor.of(unquote(text), store_id)
+    if cursor is None:
+        raise invalid_cursor("after")
+    return cursor
+
+
+def includes_run(query: dict[str, str]) -> bool:
+    """Whether changes are to carry the runs that have ended. Raises `Problem`."""
+    if query.get("include", "run") != "run":
+        raise Problem("invalid-query", "include must be run", field="include")
+    return "include" in query
+
+
+def invalid_cursor(name: str) -> Problem:
+    """The problem that a cursor is another server's, or not valid."""
+    return Problem(
+        "invalid-cursor",
+        f"{name} is not a valid cursor for this server's present data: start again without it",
+        field=name,
+    )
+
+
+def run_filter(pairs: Pairs) -> RunFilter:
+    """Which runs `GET /v1/runs` lists. Raises `Problem`."""
+    query = dict(pairs)
+    statuses = several(pairs, "status")
+    for status in statuses:
+        if not _STATUS.fullmatch(status):
+            raise Problem("invalid-query", f"status {status[:40]!r} is not a status such as SUCCEEDED")
+    return RunFilter(
+        flow_version=query.get("flow_version"),
+        flow=query.get("flow"),
+        source_path=query.get("source_path"),
+        source=query.get("source"),
+        statuses=statuses,
+        since=time_of(query, "since"),
+        attention=_share(query, "attention"),
+        submitted_by=query.get("submitted_by"),
+    )
+
+
+def dimensions(pairs: Pairs) -> tuple[list[str], bool]:
+    """The dimensions of `GET /v1/statistics`, and whether the worst come first. Raises `Problem`."""
+    by = several(pairs, "by") or ["status"]
+    for name in by:
+        if name not in DIMENSIONS or by.count(name) > 1:
+            words = f"by: name each of {', '.join(DIMENSIONS)} once at most"
+            raise Problem("invalid-query", words, field="by")
+    order = dict(pairs).get("order", "dimensions")
+    if order not in ("dimensions", "rejected"):
+        raise Problem("invalid-query", "order must be dimensions or rejected", field="order")
+    return by, order == "rejected"
+
+
+def time_of(query: dict[str, str], name: str) -> str | None:
+    """A time in the format of the store. Raises `Problem`."""
+    if name not in query:
+        return None
+    try:
+        moment = datetime.fromisoformat(query[name])
+        if moment.tzinfo is None:
+            raise ValueError
+        return as_text(moment.astimezone(UTC))
+    except (ValueError, OverflowError):
+        detail = f"{name} must be a time such as 2026-01-02T03:04:05Z"
+        raise Problem("invalid-query", detail, field=name) from None
+
+
+def several(pairs: Pairs, of: str) -> list[str]:
+    """The values of a parameter that is repeated, or that has several separated by commas."""
+    return [one for name, value in pairs if name == of for one in value.split(",")]
+
+
+def _share(query: dict[str, str], name: str) -> float | None:
+    if name not in query:
+        return None
+    if not re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?", query[name]):
+        raise Problem("invalid-query", f"{name} must be a number from 0 to 1", field=name)
+    return float(query[name])
