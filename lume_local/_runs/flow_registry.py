@@ -6,10 +6,7 @@ not replaced, since runs may have used it.
 
 import asyncio
 import difflib
-import errno
 import logging
-import os
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,113 +14,17 @@ from typing import Any
 from attrs import evolve
 
 from lume_async.errors import ConfigurationError
-from lume_local._flow.definition import Flow, read_definition, read_toml
+from lume_local._flow.definition import Flow, read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._flow.lines import with_line
+from lume_local._runs.flow_files import FlowFiles, files, located, read, search, versions
 from lume_local._runs.store.audit import REGISTER, Act
 from lume_local._runs.store.records import StoredFlow
 from lume_local._runs.store.store import Store
 from lume_local._runs.times import now_text
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared import no_links
-from lume_local._shared.saved import stamp
-
-
-class FlowFiles:
-    """Which file each flow version was read from, and whether it has changed since."""
-
-    def __init__(self) -> None:
-        self._paths: dict[str, Path] = {}
-        self._seen: dict[str, tuple[int, ...] | None] = {}
-
-    def remember(self, ref: str, path: Path) -> None:
-        self._paths[ref], self._seen[ref] = path, stamp(path)
-
-    def path(self, ref: str) -> Path | None:
-        """The file of a version; None if a request registered it."""
-        return self._paths.get(ref)
-
-    def changed(self, ref: str) -> Flow | None:
-        """The flow in the file of a version, if the file has changed since `remember` and still defines that version.
-
-        Raises `ConfigurationError` if it has a mistake.
-        """
-        path = self._paths.get(ref)
-        if path is None or (found := stamp(path)) is None or found == self._seen[ref]:
-            return None
-        flow = read(path)
-        return flow if flow.ref == ref else None
-
-
-def search(folder: Path, ref: str) -> tuple[list[tuple[Path, Flow]], str]:
-    """The files of a folder that define a flow version, and the error of the last file that has one."""
-    found, broken = [], ""
-    try:
-        paths = files(folder)
-    except ConfigurationError as error:
-        return [], str(error)
-    for path in paths:
-        try:
-            flow = read(path)
-        except ConfigurationError as error:
-            broken = str(error)
-        else:
-            found += [(path, flow)] if flow.ref == ref else []
-    return found, broken
-
-
-def versions(folder: Path, name: str) -> list[str]:
-    """The versions of a flow that the files of a folder define; files that can't be read are left out."""
-    found = list[str]()
-    with suppress(ConfigurationError):
-        for path in files(folder):
-            with suppress(ConfigurationError):
-                flow = read(path)
-                found += [flow.ref] if flow.name == name else []
-    return found
-
-
-def files(folder: Path) -> list[Path]:
-    """The flow files of a folder, sorted. Raises `ConfigurationError`."""
-    if not os.path.isdir(folder):
-        raise ConfigurationError(
-            f"there is no flows folder {str(folder)!r}: make it and put flow versions (*.toml) in it, pass "
-            "flows=<folder>, or pass flows=None and register flows by request"
-        )
-    return sorted(folder.glob("*.toml"))
-
-
-def read(path: Path) -> Flow:
-    """The flow of a file. Raises `ConfigurationError` with the line of the mistake."""
-    try:
-        return read_toml(_text(path))
-    except FlowError as error:
-        raise ConfigurationError(located(path, error)) from None
-    except (OSError, UnicodeError) as error:
-        raise ConfigurationError(f"{path} can't be read: {error}") from None
-
-
-def _text(path: Path) -> str:
-    """The content of a file. A symbolic link must stay in its folder, as those of a mounted ConfigMap do."""
-    real = Path(os.path.realpath(path))
-    if not real.is_relative_to(os.path.realpath(path.parent)):
-        raise OSError(errno.ELOOP, "it is a symbolic link out of its folder: copy the file there", str(path))
-    with os.fdopen(no_links.open(real, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        return file.read().decode("utf-8-sig")
-
-
-def located(path: Path, error: FlowError) -> str:
-    try:
-        text = _text(path)
-    except (OSError, UnicodeError):  # it was readable a moment ago
-        text = ""
-    return with_line(error, text).located(path)
-
 
 COMPILER = 6
 """Increase it when the compiled form or its meaning changes: stored forms of other numbers are compiled again."""
-
-
 _MOST_SIBLING_COLUMNS = 500
 """Columns of other versions that a run is given."""
 _log = logging.getLogger("lume_local")
