@@ -149,7 +149,11 @@ async def test_attempts_in_vain_end_it(server: lume_local.ThreadedServer, staged
             scheduled.append(event)
 
     async with (
-        Cutter(server.base_url, lambda number: 5 * PIECE if number == 0 else 10) as cutter,
+        Cutter(
+            server.base_url,
+            lambda number: 5 * PIECE if number == 0 else 10,
+            on_cut=noticed(staged, 5 * PIECE),
+        ) as cutter,
         client_of(server, cutter.here, hooks=[note]) as client,
     ):
         with pytest.raises(ApiConnectionError) as caught:
@@ -157,7 +161,7 @@ async def test_attempts_in_vain_end_it(server: lume_local.ThreadedServer, staged
 
     assert caught.value.attempts == len(scheduled) + 1 == 4
     (draft,) = set(staged.glob(".*.part")) - before
-    assert draft.stat().st_size >= 3 * PIECE, "kept for a day"
+    assert draft.stat().st_size >= 5 * PIECE - HEAD, "kept for a day"
     draft.unlink()
 
 
