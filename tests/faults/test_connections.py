@@ -67,7 +67,7 @@ async def test_an_answer_that_drips_ends_with_its_attempt(framing: str) -> None:
 @pytest.mark.parametrize("place", ["headers", "body"])
 async def test_an_answer_that_stalls_ends_with_its_attempt(place: Place) -> None:
     async with Loopback([forever(run_reply().stall(place))]) as server:
-        async with client_for(server, request_timeout=0.3, retry=ONCE) as client:
+        async with client_for(server, request_timeout=2, retry=ONCE) as client:
             with pytest.raises(ApiTimeoutError) as caught:
                 await client.run_status("run_1")
 
