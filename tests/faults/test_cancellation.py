@@ -459,6 +459,7 @@ async def test_whatever_await_is_cancelled_nothing_is_left(
     pytest.fail("it never ends")
 
 
+@pytest.mark.timeout(300)  # each turn has a journal of its own, which a slow disk syncs
 @EACH
 @SERVERS
 async def test_in_whatever_turn_of_the_loop_it_is_cancelled_nothing_is_left(
