@@ -21,22 +21,22 @@ from attrs import evolve
 
 import lume_local
 from lume_local._runs.postgres import postgres_state
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.records import NewRun
-from lume_local._runs.store.store import Store
 
 NEW = NewRun("f:v1", "a.csv", "/a.csv", {"n": 1}, False, None, "print")
 FIGURES = {"rows_read": 100, "rows_mapped": 100, "rows_rejected": 0}
-Opened = Callable[[], AbstractAsyncContextManager[Store]]
+Opened = Callable[[], AbstractAsyncContextManager[SqlStore]]
 ENV = "LUME_BENCH_STATE_URL"
 
 
-async def submit(store: Store, source: str) -> None:
+async def submit(store: SqlStore, source: str) -> None:
     await store.create(evolve(NEW, source_key=source))
     await store.settled()
 
 
-async def whole(store: Store, source: str) -> None:
+async def whole(store: SqlStore, source: str) -> None:
     run, _ = await store.create(evolve(NEW, source_key=source))
     await store.settled()
     for status in ("SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET"):
@@ -46,7 +46,7 @@ async def whole(store: Store, source: str) -> None:
 
 
 async def rate(
-    opened: Opened, work: Callable[[Store, str], Awaitable[None]], count: int, at_once: int
+    opened: Opened, work: Callable[[SqlStore, str], Awaitable[None]], count: int, at_once: int
 ) -> float:
     """How many a second, by so many tasks."""
     async with opened() as store:
@@ -93,7 +93,7 @@ async def main(count: int) -> None:
         os.environ[ENV] = server.url
 
         @asynccontextmanager
-        async def sqlite() -> AsyncIterator[Store]:
+        async def sqlite() -> AsyncIterator[SqlStore]:
             with closing(SqliteStore(Path(folder) / f"{time.monotonic_ns()}.sqlite")) as store:
                 yield store
 

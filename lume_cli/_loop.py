@@ -12,10 +12,11 @@ import sys
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from lume_async._base.platform import IS_POSIX
 
+T = TypeVar("T")
 _ENDING = ("SIGINT", "SIGTERM", "SIGBREAK")
 """The signals that end a command. Only Windows has the last one, which is Ctrl-Break."""
 
@@ -28,8 +29,8 @@ class Interrupted(Exception):
         self.exit_code = 128 + number
 
 
-def run(work: Coroutine[Any, Any, int]) -> int:
-    """Run the command; return its exit code. Raises `Interrupted` if Ctrl-C or SIGTERM came first."""
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run the command; return what it returns. Raises `Interrupted` if Ctrl-C or SIGTERM came first."""
     known = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in known}
     before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
@@ -45,7 +46,7 @@ def run(work: Coroutine[Any, Any, int]) -> int:
     raise Interrupted(caught[0])
 
 
-async def _guard(work: Coroutine[Any, Any, int], numbers: Iterable[int], caught: list[int]) -> int:
+async def _guard(work: Coroutine[Any, Any, T], numbers: Iterable[int], caught: list[int]) -> T:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
 

@@ -302,6 +302,16 @@ secret_options = stack(
     click.option("--secret-stdin", is_flag=True, help="Read the secret from the first line of stdin."),
 )
 
+
+def since_option(help: str) -> Callable[[F], F]:
+    """`--since`, as a time before now."""
+    return click.option("--since", type=Seconds(above_zero=True), metavar="TIME", help=help)
+
+
+reason_option = click.option("--reason", metavar="TEXT", help="Only rows with a reason that contains TEXT.")
+open_rows_options = stack(reason_option, since_option("Only rows of runs that ended in this time."))
+"""Which open rejected rows of a flow are meant."""
+
 runs_argument = click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 
 

@@ -44,7 +44,7 @@ class ServerFile:
     @property
     def is_running(self) -> bool:
         """Whether the server is running, possibly restarted. If not, another program may listen on its port."""
-        now = read_in(self.path.parent)
+        now = read(self.path.parent)
         if now is None or now.base_url != self.base_url:
             return False
         from lume_local._shared.lock import is_held, may_be_held_by
@@ -58,24 +58,19 @@ class ServerFile:
     @property
     def moved_to(self) -> str | None:
         """The URL of the server that now runs for the folder, if it is another one."""
-        now = read_in(self.path.parent)
+        now = read(self.path.parent)
         return now.base_url if now is not None and now.base_url != self.base_url and now.is_running else None
 
 
 def nearest(start: Path) -> ServerFile | None:
     """The file of the nearest `.lume` folder, from `start` upwards."""
     for folder in (start, *start.parents):
-        if (found := read(folder / FOLDER)) is not None:
+        if (found := read(folder / FOLDER / STATE)) is not None:
             return found
     return None
 
 
-def read(data: Path) -> ServerFile | None:
-    """The file of a data folder, see `read_in`."""
-    return read_in(data / STATE)
-
-
-def read_in(state: Path) -> ServerFile | None:
+def read(state: Path) -> ServerFile | None:
     """The file of a state; None if it is missing, invalid, or could have been written by another user.
 
     So it is not used on Windows, where everybody may create a folder in `C:\\`; its server would run in WSL.
@@ -94,12 +89,7 @@ def read_in(state: Path) -> ServerFile | None:
         return None
 
 
-def write(data: Path, base_url: str, api_key: str) -> Path:
-    """Write the file of a data folder. Raises OSError."""
-    return write_in(data / STATE, base_url, api_key)
-
-
-def write_in(folder: Path, base_url: str, api_key: str) -> Path:
+def write(folder: Path, base_url: str, api_key: str) -> Path:
     """Write the file of a state. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     text = json.dumps({"base_url": base_url, "api_key": api_key, "pid": os.getpid()}, indent=2)

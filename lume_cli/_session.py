@@ -122,20 +122,24 @@ class CommandSession:
             group.cancel_scope.cancel()
 
     def finish_with_client(
-        self, work: "Callable[[Client], Coroutine[Any, Any, int]]", interrupted: Interruption = _interrupted
+        self,
+        work: "Callable[[Client], Coroutine[Any, Any, int | None]]",
+        interrupted: Interruption = _interrupted,
     ) -> NoReturn:
         """As `finish`; the work gets a client."""
 
-        async def with_client() -> int:
+        async def with_client() -> int | None:
             async with self.client() as client:
                 return await work(client)
 
         self.finish(with_client(), interrupted)
 
-    def finish(self, work: Coroutine[Any, Any, int], interrupted: Interruption = _interrupted) -> NoReturn:
-        """Run the command and exit with its exit code; `interrupted` is the message for Ctrl-C."""
+    def finish(
+        self, work: Coroutine[Any, Any, int | None], interrupted: Interruption = _interrupted
+    ) -> NoReturn:
+        """Run the command and exit with its exit code, None for 0; `interrupted` is the message for Ctrl-C."""
         try:
-            code = _loop.run(work)
+            code = _loop.run(work) or exit_codes.OK
         except _loop.Interrupted as signal:
             message, resume = interrupted()
             text = f"{message}; resume with `{resume}`" if resume else message

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from lume_local._propose import propose as propose
     from lume_local._sample import SampleFile as SampleFile
     from lume_local._sample import open_sample as open_sample
-    from lume_local._sample import sample_parts as sample_parts
-    from lume_local._sample import unpack_member as unpack_member
     from lume_local._samples.opening import JudgedColumn as JudgedColumn
     from lume_local._samples.opening import SampleParts as SampleParts
     from lume_local._samples.opening import SampleRows as SampleRows
@@ -39,6 +37,8 @@ if TYPE_CHECKING:
     from lume_local._trial import Trial as Trial
     from lume_local._trial import TriedFlow as TriedFlow
     from lume_local._trial import open_trial as open_trial
+    from lume_local._worker.samples.parts import sample_parts as sample_parts
+    from lume_local._worker.samples.parts import unpack_member as unpack_member
 else:
     from lume_async._base.lazy import lazily as _lazily
     from lume_local._exports import NAMES as _NAMES

@@ -3,7 +3,7 @@
 import errno
 import logging
 import math
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from urllib.parse import urlsplit
@@ -58,11 +58,11 @@ from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import RELOAD, Act
 from lume_local._runs.store.records import StoredRun
-from lume_local._runs.store.store import Store
 from lume_local._runs.times import ago_text
-from lume_local._runs.upkeep import AT_ONCE, forget_drafts, forget_what_is_old, sweep_daily
+from lume_local._runs.upkeep import AT_ONCE, sweep_daily
 from lume_local._runs.waiters import Hub
 from lume_local._runs.workers.engine_process import EngineFailed, EngineProcess
 from lume_local._runs.workers.worker import WorkerDied
@@ -231,32 +231,26 @@ def _start_upkeep(
     places, store, health = settings.places, state.store, state.health
     files = OldFiles(store, places)
     upkeep.start_soon(state.back_up)
-    upkeep.start_soon(forget_what_is_old, store, settings.keep, health)
-    upkeep.start_soon(forget_drafts, store, KEPT, health)
     upkeep.start_soon(sweep_daily, LostRejects(store, places).check, "looking for rejects", health)
     upkeep.start_soon(sweep_daily, uploads.remove_abandoned, "removing abandoned uploads", health)
     if settings.keep_runs is not None:
         has_end = settings.keep_output is not None
         purger = Purger(store.purge, settings.keep_runs, settings.archive, pool, outputs=has_end)
         upkeep.start_soon(sweep_daily, purger.step, "removing old runs", health)
-    keep_audit = settings.keep_audit
-    if keep_audit is not None:
-        upkeep.start_soon(
-            sweep_daily,
-            lambda: store.audit.forget(ago_text(keep_audit), AT_ONCE),
-            "dropping old acts",
-            health,
-        )
-    for keep, remove, what in (
+    kept: tuple[tuple[float | None, Callable[[float], Awaitable[int]], str], ...] = (
+        (settings.keep, lambda keep: store.forget(ago_text(keep), AT_ONCE), "dropping old rows"),
+        (KEPT, lambda keep: store.drafts.expire(ago_text(keep), 1), "dropping old drafts"),
+        (settings.keep_audit, lambda keep: store.audit.forget(ago_text(keep), AT_ONCE), "dropping old acts"),
         (settings.keep_uploads, files.remove_uploads, "removing old uploads"),
         (settings.keep_output, files.remove_outputs, "removing old outputs"),
-    ):
+    )
+    for keep, remove, what in kept:
         if keep is not None:
             upkeep.start_soon(sweep_daily, partial(remove, keep), what, health)
 
 
 def _add_gauges(
-    metrics: ServerMetrics, store: Store, runner: Runner, pool: WorkerPool, health: Health
+    metrics: ServerMetrics, store: SqlStore, runner: Runner, pool: WorkerPool, health: Health
 ) -> None:
     metrics.counted("lume_runs_waiting", "Runs that have not begun.", store.waiting)
     metrics.gauge("lume_runs_active", "Runs that have a worker process.", lambda: len(runner.workers()))

@@ -12,8 +12,9 @@ NAMES = {
     "lume_local._message_trial": "CheckedMessage TriedAddress check_messages try_messages",
     "lume_local._options": "ServerOptions",
     "lume_local._propose": "propose",
-    "lume_local._sample": "SampleFile open_sample sample_parts unpack_member",
+    "lume_local._sample": "SampleFile open_sample",
     "lume_local._samples.opening": "JudgedColumn SampleParts SampleRows",
     "lume_local._serve": "Server ThreadedServer serve serve_in_thread",
     "lume_local._trial": "Trial TriedFlow open_trial",
+    "lume_local._worker.samples.parts": "sample_parts unpack_member",
 }

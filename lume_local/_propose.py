@@ -19,6 +19,7 @@ from lume_local._mapping.target import MappingTarget
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.protocol import Propose
+from lume_local._shared.saved import text_of
 from lume_local._suggest import ask
 
 _TABLE = re.compile(r"env:([A-Z][A-Z0-9_]*):(.+)")
@@ -121,28 +122,19 @@ def _target(
         return MappingTarget(name, version or "v1", found[2], found[2].rpartition(".")[2], [], place=place)
     if found := _DBT.fullmatch(text):
         require("yaml", "dbt", "a dbt model as target")
-        content = _read(Path(found[1]))
+        content = text_of(Path(found[1]), "")
         return of_dbt(content, found[2] or "", flow or "", version or "v1", found[1], references)
     path = Path(text)
     if path.suffix == ".toml":
-        return of_flow(read_toml(_read(path)), version)
+        return of_flow(read_toml(text_of(path, "")), version)
     try:
-        schema = json.loads(_read(path))
+        schema = json.loads(text_of(path, ""))
     except ValueError as error:
         raise FlowError("target", f"{text} is not a JSON Schema: {error}") from None
     if isinstance(schema, dict) and "columns" in schema and "flow" in schema:
         return of_flow(read_definition(schema), version)
     title = schema.get("title") if isinstance(schema, dict) else None
     return of_schema(schema, flow or _name(str(title or path.stem)), version or "v1", path.name)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigurationError(f"{path} can't be read: {error.strerror or error}") from None
-    except UnicodeError as error:
-        raise ConfigurationError(f"{path} is not UTF-8: {error}") from None
 
 
 def _name(text: str) -> str:

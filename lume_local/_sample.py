@@ -13,42 +13,9 @@ from typing import Any
 
 from lume_async._base.extras import require
 from lume_async.errors import ConfigurationError
-from lume_local._samples.opening import JudgedColumn, SampleParts, SampleRows
+from lume_local._samples.opening import JudgedColumn, SampleRows
 
 _SECONDS = 120.0
-_UNPACKED = 10 * 1024**3
-"""Bytes, as `source.max_unpacked_bytes` is by default."""
-
-
-def sample_parts(path: str | PathLike[str]) -> SampleParts:
-    """The members of a ZIP archive, or the sheets of a workbook; neither for any other file.
-
-    Args:
-        path: the file. Its content shows what it is.
-
-    Raises:
-        ConfigurationError: it is damaged, or encrypted.
-        OSError: the file can't be opened.
-    """
-    from lume_local._worker.samples import parts
-
-    return parts.sample_parts(path)
-
-
-def unpack_member(path: str | PathLike[str], member: str, target: str | PathLike[str]) -> None:
-    """Write one member of a ZIP archive to a file, decompressed if it is compressed in itself.
-
-    Args:
-        path: the archive.
-        member: its name, as `sample_parts` gives it.
-        target: the file to write.
-
-    Raises:
-        ConfigurationError: it can't be read, or unpacks to more than 10 GiB.
-    """
-    from lume_local._worker.samples import parts
-
-    parts.unpack_member(path, member, target)
 
 
 class SampleFile:

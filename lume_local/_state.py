@@ -14,11 +14,11 @@ from lume_async.errors import ConfigurationError
 from lume_local._runs.health import Health
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.work import claim, warn_if_remote
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.backup import back_up_hourly, backup_age
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.sqlite.state_file import STATE_FILE
 from lume_local._runs.store.records import StoreError
-from lume_local._runs.store.store import Store
 from lume_local._settings import ServerSettings
 from lume_local._shared.lock import Locked, held, holder, holder_died
 
@@ -40,7 +40,7 @@ class State:
         is_lost: whether another server has taken the state.
     """
 
-    store: Store
+    store: SqlStore
     health: Health
     file: Path | None
     is_lost: Callable[[], bool] = lambda: False

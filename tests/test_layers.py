@@ -51,7 +51,8 @@ WINGS = {
         __init__
     """,
     "lume_local": """
-        _exports _options _shared _flow
+        _exports _options _shared
+        _flow
         _sftp _samples
         _mapping
         _worker _runs

@@ -57,6 +57,13 @@ class Data:
         narrow = (sys.stdout.encoding or "").lower().replace("-", "") not in ("utf8", "utf8sig")
         self.line(as_json(value, indent=2 if self.format == "json" else None, ascii_only=narrow))
 
+    def one(self, text: str, value: Any) -> None:
+        """Write one thing: its line for people, or its JSON value."""
+        if self.format == "table":
+            self.line(text)
+        else:
+            self.document(value)
+
     def page(self, lines: Iterable[tuple[str, str]]) -> None:
         """Write (name, value) pairs, one per line."""
         for line in columns([(name, visible(value)) for name, value in lines]):

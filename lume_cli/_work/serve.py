@@ -23,7 +23,7 @@ from lume_cli._work.flow.flow_changes import FlowChanges
 
 def with_last_address(given: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `lume_local.serve`, with port and key of the last server on the data folder as defaults."""
-    known = _server_file.read_in(_state(given))
+    known = _server_file.read(_state(given))
     if known is None:
         return given
     port = known.port if _is_free(given["host"], known.port) else 0
@@ -45,7 +45,7 @@ async def until_stopped(
     changes = None if flows is None else FlowChanges(Path(flows), dev=wanted["dev"])
     async with _serving(state, wanted) as server, task_group() as group:
         try:
-            file = _server_file.write_in(state, server.base_url, server.api_key)
+            file = _server_file.write(state, server.base_url, server.api_key)
         except OSError as error:
             raise click.ClickException(f"{state} is not writable: {error.strerror or error}") from None
         _print_url(session, server)
@@ -70,7 +70,7 @@ async def _serving(state: Path, wanted: dict[str, Any]) -> "AsyncIterator[lume_l
         try:
             server = await stack.enter_async_context(lume_local.serve(**wanted))
         except ConfigurationError as error:
-            if (other := _server_file.read_in(state)) is None or not str(error).startswith("another server "):
+            if (other := _server_file.read(state)) is None or not str(error).startswith("another server "):
                 raise
             raise ConfigurationError(f"{error}. Its URL: {other.base_url}") from None
         yield server
@@ -79,10 +79,7 @@ async def _serving(state: Path, wanted: dict[str, Any]) -> "AsyncIterator[lume_l
 def _print_url(session: CommandSession, server: "lume_local.Server") -> None:
     """Print the URL; if a supervisor has closed stdout, only warn."""
     try:
-        if session.data.format == "table":
-            session.data.line(server.base_url)
-        else:
-            session.data.document({"base_url": server.base_url})
+        session.data.one(server.base_url, {"base_url": server.base_url})
     except OutputError as error:
         session.say.warn(f"{error}; serving at {server.base_url}")
         drop_unwritten()

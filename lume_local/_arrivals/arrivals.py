@@ -11,13 +11,12 @@ from anyio.to_thread import run_sync
 from attrs import define, field
 
 from lume_async._base.tasks import task_group
-from lume_async.errors import ConfigurationError
 from lume_local._arrivals.settings import Arrival, read_arrivals
 from lume_local._arrivals.watcher import Watcher, WatcherParts
-from lume_local._flow.fields import FlowError
+from lume_local._flow.lines import read_settings
 from lume_local._runs.health import why
 from lume_local._runs.store.records import StoredRun
-from lume_local._shared.saved import stamp
+from lume_local._shared.saved import Reread
 
 _log = logging.getLogger("lume_local")
 
@@ -27,15 +26,7 @@ LOOK = 1.0
 
 def read_file(path: Path) -> tuple[Arrival, ...]:
     """The arrivals of a file. Raises `ConfigurationError` with all its mistakes."""
-    try:
-        return read_arrivals(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise ConfigurationError(f"arrivals: {path} can't be read: {error.strerror or error}") from None
-    except UnicodeError as error:
-        raise ConfigurationError(f"arrivals: {path} is not UTF-8: {error}") from None
-    except FlowError as error:
-        mistakes = "\n".join(one.located(path) for one in (error, *error.others))
-        raise ConfigurationError(f"arrivals: {mistakes}") from None
+    return read_settings(path, "arrivals", read_arrivals)
 
 
 @define
@@ -57,11 +48,19 @@ class Arrivals:
 
     def __init__(self, path: Path | None, parts: WatcherParts) -> None:
         self._path, self._parts = path, parts
-        self._stamp = None if path is None else stamp(path)
-        self._wanted = () if path is None else read_file(path)
+        self._file = (
+            None if path is None else Reread(lambda: read_file(path), "arrivals stay in effect", path)
+        )
         self._tasks: dict[str, _Task] = {}
-        self.problem = ""
+
+    @property
+    def problem(self) -> str:
         """Why the present content of the file is not in effect; empty if it is."""
+        return "" if self._file is None else self._file.trouble
+
+    @property
+    def _wanted(self) -> tuple[Arrival, ...]:
+        return () if self._file is None else self._file.value
 
     @property
     def watchers(self) -> list[Watcher]:
@@ -91,30 +90,20 @@ class Arrivals:
     async def running(self) -> AsyncIterator[None]:
         """Watch as long as the block lasts."""
         async with task_group() as tasks:
-            if self._path is not None:
+            if self._file is not None:
                 self._start(tasks, {})
-                tasks.start_soon(self._follow_file, self._path, tasks)
+                tasks.start_soon(self._follow_file, self._file, tasks)
             try:
                 yield
             finally:
                 tasks.cancel_scope.cancel()
 
-    async def _follow_file(self, path: Path, tasks: TaskGroup) -> None:
+    async def _follow_file(self, file: Reread[tuple[Arrival, ...]], tasks: TaskGroup) -> None:
         while True:
             await anyio.sleep(LOOK)
-            found = await run_sync(stamp, path)
-            if found == self._stamp:
-                continue
-            try:
-                wanted = await run_sync(read_file, path)
-            except ConfigurationError as error:
-                if str(error) != self.problem:
-                    _log.error("%s; the previous arrivals stay in effect", error)
-                self.problem = str(error)
-                continue  # it is read again with each look: it may be in the middle of a save
-            self._stamp, self._wanted, self.problem = found, wanted, ""
-            await self._follow(tasks)
-            _log.warning("%s was read again: %d arrivals", path, len(wanted))
+            if await run_sync(file.look):
+                await self._follow(tasks)
+                _log.warning("%s was read again: %d arrivals", self._path, len(file.value))
 
     async def _follow(self, tasks: TaskGroup) -> None:
         """End the watchers of arrivals that are gone or others now, and begin those that are new."""

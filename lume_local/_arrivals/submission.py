@@ -13,9 +13,9 @@ from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import CantTell, Contents
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_key import source_key, with_content
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.arrived import Arrived
 from lume_local._runs.store.records import ACTIVE, Duplicate, NewRun
-from lume_local._runs.store.store import Store
 
 BEHIND = -1
 """The priority of their runs: what persons submit goes first."""
@@ -64,7 +64,7 @@ class Submissions:
     """Submits files that arrived, each content of each path once."""
 
     def __init__(
-        self, store: Store, flows: FlowRegistry, runner: Runner, contents: Contents, roots: Roots
+        self, store: SqlStore, flows: FlowRegistry, runner: Runner, contents: Contents, roots: Roots
     ) -> None:
         self._store, self._flows, self._runner = store, flows, runner
         self._contents, self._roots = contents, roots

@@ -21,9 +21,9 @@ from lume_local._arrivals.waiting import WaitingFile, WaitingFiles, readiness
 from lume_local._runs.deliveries.notices import refusal_notice
 from lume_local._runs.health import why
 from lume_local._runs.sources.paths import Roots
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.arrived import Arrived, Move, RefusedFile
 from lume_local._runs.store.records import StoredRun, StoreFailed
-from lume_local._runs.store.store import Store
 from lume_local._runs.times import now_text
 
 _log = logging.getLogger("lume_local")
@@ -50,7 +50,7 @@ class WatcherParts:
         now: the time by a clock that only goes forward, in seconds.
     """
 
-    store: Store
+    store: SqlStore
     submissions: Submissions
     roots: Roots
     on_notice: Callable[[], None] | None = None

@@ -1,8 +1,28 @@
-"""Find the line of a mistake in a flow file: the TOML parser keeps no line numbers. Pure."""
+"""Mistakes in files: their lines, which the TOML parser does not keep, and how all of them are reported."""
 
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
+from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import FlowError
+from lume_local._shared.saved import text_of
+
+T = TypeVar("T")
+
+
+def read_settings(path: Path, what: str, read: Callable[[str], T]) -> T:
+    """What `read` makes of the text of a file. Raises `ConfigurationError`, which begins with `what` the file is.
+
+    It names all mistakes; then its cause is the `FlowError` that `read` has raised.
+    """
+    text = text_of(path, f"{what}: ")
+    try:
+        return read(text)
+    except FlowError as error:
+        mistakes = "\n".join(one.located(path) for one in (error, *error.others))
+        raise ConfigurationError(f"{what}: {mistakes}") from error
 
 
 def with_line(error: FlowError, text: str) -> FlowError:

@@ -9,7 +9,7 @@ from lume_local._arrivals.arrivals import Arrivals
 from lume_local._arrivals.watcher import View
 from lume_local._http import queries
 from lume_local._http.messages import Ask, Problem, Reply
-from lume_local._runs.store.store import Store
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.times import ago_text
 from lume_local._shared.protocol import Json
 
@@ -19,7 +19,7 @@ STATES = ("waiting", "submitted", "refused")
 class ArrivalsApi:
     """The operation for arrivals."""
 
-    def __init__(self, arrivals: Arrivals, store: Store) -> None:
+    def __init__(self, arrivals: Arrivals, store: SqlStore) -> None:
         self._arrivals, self._store = arrivals, store
 
     async def page(self, ask: Ask) -> Reply:

@@ -3,12 +3,12 @@
 from lume_local._http import queries
 from lume_local._http.documents import act_document
 from lume_local._http.messages import Ask, Problem, Reply
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import ACTS, ActFilter
-from lume_local._runs.store.store import Store
 
 
 class AuditApi:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: SqlStore) -> None:
         self._store = store
 
     async def page(self, ask: Ask) -> Reply:

@@ -10,12 +10,12 @@ from lume_local._http.documents import flow_document, flow_item
 from lume_local._http.lookup import exists, require_flow
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._runs.flow_registry import FlowConflict, FlowRegistry
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import StoredFlow
-from lume_local._runs.store.store import Store
 
 
 class FlowsApi:
-    def __init__(self, store: Store, flows: FlowRegistry) -> None:
+    def __init__(self, store: SqlStore, flows: FlowRegistry) -> None:
         self._store, self._flows = store, flows
 
     async def page(self, ask: Ask) -> Reply:

@@ -1,6 +1,7 @@
 """What a request names, or the problem if it does not exist or may not be used."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from lume_async.models import RunStatus
@@ -11,17 +12,19 @@ from lume_local._http.messages import Problem
 from lume_local._http.requests import SubmissionBody
 from lume_local._runs.deliveries.webhooks import NotAWebhook, WebhookRefused, WebhooksOff
 from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
+from lume_local._runs.rejected.replays import ReplayRefused
 from lume_local._runs.sources.contents import CantTell, Contents
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots
 from lume_local._runs.sources.run_seeds import RunSeeds, SeedRefused, found_seeds
 from lume_local._runs.sources.source_key import source_key, with_content
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import Duplicate, StoredRun
-from lume_local._runs.store.store import Store
+from lume_local._runs.workers.worker import WorkerDied
 
 Found = TypeVar("Found")
 
 
-async def require_run(store: Store, run_id: str) -> StoredRun:
+async def require_run(store: SqlStore, run_id: str) -> StoredRun:
     """The run. Raises `Problem`."""
     run = await store.get(run_id) if requests.is_run_id(run_id) else None
     if run is None:
@@ -29,7 +32,7 @@ async def require_run(store: Store, run_id: str) -> StoredRun:
     return run
 
 
-async def require_output(store: Store, run: StoredRun, part: str) -> str:
+async def require_output(store: SqlStore, run: StoredRun, part: str) -> str:
     """The identity of an output that still exists; empty if it is not a file. Raises `Problem`."""
     status = RunStatus(run.status)
     if not status.is_terminal:
@@ -115,6 +118,17 @@ def check_webhook(url: str | None, check: Callable[[str], object]) -> None:
     except WebhookRefused as refused:
         kind = {WebhooksOff: "not-supported", NotAWebhook: "invalid-field"}.get(type(refused))
         raise Problem(kind or "webhook-not-allowed", f"webhook_url: {refused}", field="webhook_url") from None
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Why something can't be done with rows, now or at all, as a `Problem` that begins with `what`."""
+    try:
+        yield
+    except ReplayRefused as error:
+        raise Problem("not-supported", str(error)) from None
+    except (WorkerDied, CantTell) as error:
+        raise Problem("unavailable", f"{what}: {error}") from None
 
 
 def exists(what: str) -> Problem:

@@ -23,6 +23,7 @@ from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_seeds import digest_of
 from lume_local._runs.sources.source_key import with_seeds
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import (
     Cursor,
     CursorForgotten,
@@ -32,7 +33,6 @@ from lume_local._runs.store.records import (
     StatusChange,
     StoredRun,
 )
-from lume_local._runs.store.store import Store
 from lume_local._runs.times import ago_text, now_text
 from lume_local._runs.waiters import Hub
 
@@ -46,7 +46,7 @@ MOST_RECORDS = 1024 * 1024
 
 @frozen
 class Api:
-    _store: Store
+    _store: SqlStore
     _flows: FlowRegistry
     _runner: Runner
     _hub: Hub

@@ -52,7 +52,7 @@ class ProposalsApi:
         self._flows, self._proposals, self._dry_runs = flows, proposals, dry_runs
 
     async def make(self, ask: Ask) -> Reply:
-        wanted = proposal_body(requests.json_object(ask.body, ask.content_type))
+        wanted = proposal_body(requests.known_fields(ask.body, ask.content_type, _FIELDS))
         try:
             target = await self._target(ask.path["flow"], wanted)
             made = await self._proposals.make(
@@ -106,9 +106,6 @@ def _following(known: list[Flow]) -> str | None:
 
 def proposal_body(given: dict[str, Any]) -> ProposalBody:
     """The body of the request. Raises `Problem`."""
-    for name in given:
-        if name not in _FIELDS:
-            raise requests.field_problem(name[:100], "is not a field of a proposal request: remove it")
     samples = given.get("samples")
     if not isinstance(samples, list) or not 1 <= len(samples) <= MOST_SAMPLES:
         raise requests.field_problem("samples", f"must be a list of 1 to {MOST_SAMPLES} source paths")

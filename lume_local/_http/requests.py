@@ -6,7 +6,7 @@ The parameters of a query: `queries.py`.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from attrs import fields, frozen
@@ -82,6 +82,15 @@ def json_object(body: bytes, content_type: str | None = None) -> dict[str, Any]:
     return value
 
 
+def known_fields(body: bytes, content_type: str | None, names: Collection[str]) -> dict[str, Any]:
+    """A body as a JSON object with no other members than these. Raises `Problem`."""
+    given = json_object(body, content_type)
+    for name in given:
+        if name not in names:
+            raise field_problem(name[:100], f"is not a field here: there are {', '.join(names)}")
+    return given
+
+
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose member names are unique: parsers disagree on which of two counts."""
     found: dict[str, Any] = {}
@@ -98,10 +107,7 @@ def _refuse_constant(name: str) -> Any:
 
 def submission(body: bytes, content_type: str | None = None) -> SubmissionBody:
     """The body of `POST /v1/runs`. Raises `Problem`."""
-    given = json_object(body, content_type)
-    for name in given:
-        if name not in _FIELDS:
-            raise field_problem(name[:100], "is not a field of a run request: remove it")
+    given = known_fields(body, content_type, _FIELDS)
     dry_run = flag(given, "dry_run")
     if "limit" in given and not dry_run:
         raise field_problem("limit", "has no meaning without dry_run: remove it")
@@ -120,11 +126,7 @@ def submission(body: bytes, content_type: str | None = None) -> SubmissionBody:
 
 def dismissal(body: bytes, content_type: str | None = None) -> str:
     """Why a run is dismissed: the body of `POST /v1/runs/{id}/dismiss`. Raises `Problem`."""
-    fields = json_object(body, content_type)
-    for name in fields:
-        if name != "why":
-            raise field_problem(name[:100], "is not a field of a dismissal: remove it")
-    return line(fields, "why")
+    return line(known_fields(body, content_type, ("why",)), "why")
 
 
 def _seeds(value: Any) -> dict[str, str]:

@@ -5,13 +5,13 @@ from lume_local._http.documents import count_document, delivery_document
 from lume_local._http.lookup import require_output, require_run
 from lume_local._http.messages import Ask, Output, Problem, Reply
 from lume_local._runs.sources.paths import PathRefused, Roots
-from lume_local._runs.store.store import Store
+from lume_local._runs.sql.sql_store import SqlStore
 
 
 class ResultsApi:
     """The operations for what runs have written and done."""
 
-    def __init__(self, store: Store, roots: Roots) -> None:
+    def __init__(self, store: SqlStore, roots: Roots) -> None:
         self._store, self._roots = store, roots
 
     async def statistics(self, ask: Ask) -> Reply:

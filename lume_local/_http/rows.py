@@ -12,15 +12,14 @@ from attrs import evolve
 
 from lume_local._flow.store_urls import is_store_url
 from lume_local._http import queries, requests
-from lume_local._http.lookup import require_output, require_run
+from lume_local._http.lookup import explained, require_output, require_run
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.read_jobs import read_output
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.paths import Roots
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import StoredRun
-from lume_local._runs.store.store import Store
-from lume_local._runs.workers.worker import WorkerDied
 from lume_local._shared.folders import MANIFEST
 from lume_local._shared.protocol import ArrowFile, Read, Unreadable
 
@@ -36,7 +35,7 @@ _CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})-([0-9]{1,90})-([0-9]{1,20}-[
 class RowsApi:
     """The operations for rows."""
 
-    def __init__(self, store: Store, flows: FlowRegistry, reader: RowReader, roots: Roots) -> None:
+    def __init__(self, store: SqlStore, flows: FlowRegistry, reader: RowReader, roots: Roots) -> None:
         self._store, self._flows, self._reader, self._roots = store, flows, reader, roots
 
     async def mapped(self, ask: Ask) -> Reply:
@@ -73,10 +72,8 @@ class RowsApi:
         return Reply(200, await self._document(run, part, job, owner))
 
     async def _document(self, run: StoredRun, part: str, job: Read, owner: str) -> bytes:
-        try:
+        with explained("the rows could not be read"):
             page = await self._reader.page(job)
-        except WorkerDied as error:
-            raise _unavailable(error) from None
         if isinstance(page, Unreadable):
             _refuse(run, part, page)
         following = _cursor(owner, page.row, page.position, page.identity)
@@ -103,10 +100,8 @@ class RowsApi:
         yield _END
 
     async def _arrow_page(self, run: StoredRun, part: str, job: Read) -> tuple[ArrowFile, bytes]:
-        try:
+        with explained("the rows could not be read"):
             page = await self._reader.arrow(job)
-        except WorkerDied as error:
-            raise _unavailable(error) from None
         if isinstance(page, Unreadable):
             _refuse(run, part, page)
         return page
@@ -124,10 +119,6 @@ def _check_place(job: Read) -> None:
             "not-supported",
             f"the rows are in the files that {job.path} names: read them with DuckDB, polars or Spark",
         )
-
-
-def _unavailable(error: WorkerDied) -> Problem:
-    return Problem("unavailable", f"the rows could not be read: {error}")
 
 
 def _refuse(run: StoredRun, part: str, answer: Unreadable) -> NoReturn:

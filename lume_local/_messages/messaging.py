@@ -11,7 +11,7 @@ from lume_local._messages.messenger import Messenger
 from lume_local._messages.rules_file import RulesFile
 from lume_local._runs.deliveries.webhook_sender import Carry
 from lume_local._runs.health import Health
-from lume_local._runs.store.messages import Messages
+from lume_local._runs.sql.messages import SqlMessages
 
 
 class Withheld(Collection[str]):
@@ -49,7 +49,7 @@ class Messaging:
     def of(
         cls,
         rules: RulesFile | None,
-        messages: Messages,
+        messages: SqlMessages,
         health: Health,
         secrets: Collection[str],
         on_message: Callable[[], None],

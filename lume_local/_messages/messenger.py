@@ -16,7 +16,7 @@ from lume_local._messages.rules import MessageRule
 from lume_local._messages.rules_file import RulesFile
 from lume_local._messages.text import Texts
 from lume_local._runs.health import Health, why
-from lume_local._runs.store.messages import Messages
+from lume_local._runs.sql.messages import SqlMessages
 from lume_local._runs.store.records import StoredNotice, StoreFailed
 
 _log = logging.getLogger("lume_local")
@@ -40,7 +40,7 @@ class Messenger:
 
     def __init__(
         self,
-        messages: Messages,
+        messages: SqlMessages,
         file: RulesFile,
         health: Health,
         on_message: Callable[[], None],

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from lume_async._base.extras import require
 from lume_async.errors import ConfigurationError
-from lume_local._flow.fields import FlowError
+from lume_local._flow.lines import read_settings
 from lume_local._messages.rules import MessageRule, read_rules
-from lume_local._shared.saved import stamp
+from lume_local._shared.saved import Reread
 
 _log = logging.getLogger("lume_local")
 
@@ -25,29 +25,18 @@ class RulesFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._state, self._trouble = path, stamp(path), ""
-        self._rules = usable(path)
+        self._path = path
+        self._file = Reread(lambda: usable(path), "messages stay valid", path)
 
     def current(self) -> tuple[MessageRule, ...]:
         """The rules that are valid now."""
-        state = stamp(self._path)
-        if state == self._state:
-            return self._rules
-        try:
-            self._rules = usable(self._path)
-        except ConfigurationError as error:
-            # The cause may disappear without a change of the file: it is read again the next time.
-            if str(error) != self._trouble:
-                _log.error("%s; the previous messages stay valid", error)
-            self._trouble = str(error)
-        else:
-            self._state, self._trouble = state, ""
-            _log.warning("%s was read again: %d messages", self._path, len(self._rules))
-        return self._rules
+        if self._file.look():
+            _log.warning("%s was read again: %d messages", self._path, len(self._file.value))
+        return self._file.value
 
     def secrets(self) -> frozenset[str]:
         """The addresses, which no other process needs to know."""
-        return frozenset(value for name in variables(self._rules) if (value := os.environ.get(name)))
+        return frozenset(value for name in variables(self._file.value) if (value := os.environ.get(name)))
 
 
 def usable(path: Path) -> tuple[MessageRule, ...]:
@@ -66,14 +55,7 @@ def usable(path: Path) -> tuple[MessageRule, ...]:
 
 def checked(path: Path) -> tuple[MessageRule, ...]:
     """The rules of a file. Raises `ConfigurationError`; its cause is a `FlowError` if the file has a mistake."""
-    try:
-        return read_rules(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise ConfigurationError(f"messages: {path} can't be read: {error.strerror or error}") from None
-    except UnicodeError as error:
-        raise ConfigurationError(f"messages: {path} is not UTF-8: {error}") from None
-    except FlowError as error:
-        raise ConfigurationError(f"messages: {error.located(path)}") from error
+    return read_settings(path, "messages", read_rules)
 
 
 def variables(rules: Iterable[MessageRule]) -> list[str]:

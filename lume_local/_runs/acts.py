@@ -5,7 +5,8 @@ from collections import deque
 import anyio
 
 from lume_local._runs.health import Health, why
-from lume_local._runs.store.audit import Act, Audit
+from lume_local._runs.sql.sql_audit import SqlAudit
+from lume_local._runs.store.audit import Act
 from lume_local._runs.store.records import StoreFailed
 
 _MOST = 100
@@ -17,7 +18,7 @@ _WHAT = "the audit"
 class Acts:
     """Takes acts from anywhere in the event loop's thread; they are noted as long as `note` runs."""
 
-    def __init__(self, audit: Audit, health: Health) -> None:
+    def __init__(self, audit: SqlAudit, health: Health) -> None:
         self._audit, self._health = audit, health
         self._waiting: deque[Act] = deque(maxlen=_MOST)
         self._more = anyio.Event()

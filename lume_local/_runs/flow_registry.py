@@ -17,9 +17,9 @@ from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import Flow, read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._runs.flow_files import FlowFiles, files, located, read, search, versions
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import REGISTER, Act
 from lume_local._runs.store.records import StoredFlow
-from lume_local._runs.store.store import Store
 from lume_local._runs.times import now_text
 from lume_local._runs.workers.worker_pool import WorkerPool
 
@@ -58,7 +58,7 @@ class FlowRegistry:
 
     def __init__(
         self,
-        store: Store,
+        store: SqlStore,
         known: list[StoredFlow],
         pool: WorkerPool,
         folder: Path | None = None,

@@ -25,7 +25,8 @@ import orjson
 from anyio.to_thread import run_sync
 from attrs import asdict
 
-from lume_local._runs.store.purge import LookedAt, Purge, Purged
+from lume_local._runs.sql.sql_purge import SqlPurge
+from lume_local._runs.store.purge import LookedAt, Purged
 from lume_local._runs.store.records import StoredRun
 from lume_local._runs.times import ago_text
 from lume_local._runs.workers.worker import WorkerDied
@@ -54,7 +55,7 @@ class Purger:
     """
 
     def __init__(
-        self, purge: Purge, keep: float, archive: Path | None, pool: WorkerPool, *, outputs: bool
+        self, purge: SqlPurge, keep: float, archive: Path | None, pool: WorkerPool, *, outputs: bool
     ) -> None:
         self._purge, self._keep, self._archive = purge, keep, archive
         self._pool, self._outputs = pool, outputs

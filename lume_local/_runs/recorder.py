@@ -15,9 +15,9 @@ from lume_local._runs.deliveries.lineage import LineageEvents
 from lume_local._runs.deliveries.notices import run_notice
 from lume_local._runs.deliveries.webhooks import event_body
 from lume_local._runs.health import Health, why
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import Act
 from lume_local._runs.store.records import StoredRun, StoreFailed
-from lume_local._runs.store.store import Store
 from lume_local._runs.times import now_text
 from lume_local._runs.unusual import RUNS, mends_others, unusual
 from lume_local._runs.waiters import Hub
@@ -42,7 +42,7 @@ class RunRecorder:
 
     def __init__(
         self,
-        store: Store,
+        store: SqlStore,
         hub: Hub,
         health: Health,
         on_message: Callable[[], None],

@@ -23,10 +23,10 @@ from lume_local._runs.recovery.late import Late
 from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import CANCEL, Act
 from lume_local._runs.store.ledger import Claim
 from lume_local._runs.store.records import NewRun, StoredRun
-from lume_local._runs.store.store import Store
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.commit import committed
@@ -51,7 +51,7 @@ class Runner:
 
     def __init__(
         self,
-        store: Store,
+        store: SqlStore,
         recorder: RunRecorder,
         paths: RunPaths,
         pool: WorkerPool,

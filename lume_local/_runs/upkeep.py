@@ -1,4 +1,4 @@
-"""Work that a server repeats until it ends: daily sweeps, and retries of what cannot be done yet.."""
+"""Work that a server repeats until it ends: daily sweeps, and retries of what cannot be done yet."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,29 +7,12 @@ import anyio.lowlevel
 
 from lume_local._runs.health import Health, why
 from lume_local._runs.store.records import StoreFailed
-from lume_local._runs.store.store import Store
-from lume_local._runs.times import ago_text
 
 INTERVAL = 86400.0
 """Seconds between two sweeps."""
 RETRY = 60.0
 AT_ONCE = 1000
 """Rows of each kind per transaction: requests are answered in between."""
-
-
-async def forget_what_is_old(store: Store, keep: float | None, health: Health) -> None:
-    """Delete old rows until cancelled, which takes effect between two transactions.
-
-    Args:
-        keep: how many seconds rows are kept; None for ever.
-    """
-    if keep is not None:
-        await sweep_daily(lambda: store.forget(ago_text(keep), AT_ONCE), "dropping old rows", health)
-
-
-async def forget_drafts(store: Store, keep: float, health: Health) -> None:
-    """Remove drafts that nobody has changed for so many seconds, until cancelled."""
-    await sweep_daily(lambda: store.drafts.expire(ago_text(keep), 1), "dropping old drafts", health)
 
 
 async def sweep_daily(step: Callable[[], Awaitable[int]], what: str, health: Health) -> None:

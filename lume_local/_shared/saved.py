@@ -1,13 +1,71 @@
-"""Notices that a file was saved, for files that people edit. Not only on POSIX systems."""
+"""Files that people edit while a server runs: that they were saved is noticed, and what they say is read again."""
 
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
+
+from lume_async.errors import ConfigurationError
+
+T = TypeVar("T")
+_log = logging.getLogger("lume_local")
 
 
 def stamp(path: Path) -> tuple[int, ...] | None:
-    """Changes with a file and its permissions, for files that people edit; None while it is missing, as in a save."""
+    """Changes with a file and its permissions; None while it is missing, as in a save."""
     try:
         found = os.stat(path)
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def text_of(path: Path, what: str) -> str:
+    """The text of a file. Raises `ConfigurationError`, which begins with `what` the file is."""
+    try:
+        return path.read_text("utf-8-sig")  # an editor may have added a byte order mark
+    except OSError as error:
+        raise ConfigurationError(f"{what}{path} can't be read: {error.strerror or error}") from None
+    except UnicodeError as error:
+        raise ConfigurationError(f"{what}{path} is not UTF-8: {error}") from None
+
+
+class Reread(Generic[T]):
+    """What files say. A version of them that can't be used changes nothing, and is in the log once.
+
+    It is read again with each look, for the cause may disappear without a change of the files: too many open files,
+    or the middle of a save.
+
+    Args:
+        read: what the files say now. Raises `ConfigurationError`, also here.
+        kept: what the log says of what they said before: "keys stay valid".
+
+    Attributes:
+        value: what they said the last time.
+        trouble: why their present content is not in effect; empty if it is.
+    """
+
+    def __init__(self, read: Callable[[], T], kept: str, *paths: Path) -> None:
+        self._read, self._kept, self._paths = read, kept, paths
+        self._seen = self._stamps()
+        self.value = read()
+        self.trouble = ""
+
+    def look(self) -> bool:
+        """Whether the files have changed, and were read again."""
+        seen = self._stamps()
+        if seen == self._seen:
+            return False
+        try:
+            self.value = self._read()
+        except ConfigurationError as error:
+            if str(error) != self.trouble:
+                _log.error("%s; the previous %s", error, self._kept)
+            self.trouble = str(error)
+            return False
+        self._seen, self.trouble = seen, ""
+        return True
+
+    def _stamps(self) -> list[tuple[int, ...] | None]:
+        return [stamp(path) for path in self._paths]

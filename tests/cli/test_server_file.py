@@ -131,7 +131,7 @@ def test_who_listens_on_the_port_of_a_server_that_has_stopped_is_sent_nothing(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    _server_file.write(home / ".lume", f"http://127.0.0.1:{port}", "its key")
+    _server_file.write(home / ".lume/state", f"http://127.0.0.1:{port}", "its key")
     with stranger(port) as heard:
         done = lone.lume(*words)
         assert heard() == b""
@@ -184,7 +184,7 @@ def test_a_lock_of_another_server_is_none_of_the_one_that_wrote_the_file(written
         lock.write_bytes(content)
         with lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            found = _server_file.read(written.parents[1])
+            found = _server_file.read(written.parent)
             assert found is not None
             assert found.is_running is lives, content
     assert not found.is_running
@@ -294,7 +294,7 @@ def find(home: Path, monkeypatch: pytest.MonkeyPatch, **variables: str) -> tuple
 @pytest.fixture
 def written(home: Path, no_server: Path) -> Path:
     (home / ".lume").mkdir(exist_ok=True)
-    return _server_file.write(home / ".lume", "http://127.0.0.1:4321", "its key")
+    return _server_file.write(home / ".lume/state", "http://127.0.0.1:4321", "its key")
 
 
 def test_its_key_belongs_to_its_url(home: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,20 +7,23 @@ from contextlib import asynccontextmanager
 from itertools import cycle
 from typing import Any
 
+from lume_local._runs.sql.beside_runs import SqlDeliveries
+from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.sqlite.sqlite_store import SolePublishing
 from lume_local._runs.store.records import StoredRun
-from lume_local._runs.store.store import Store
 
-PARTS = [
-    name
-    for name, one in vars(Store).items()
-    if isinstance(one, property) and one.fget.__annotations__["return"] not in (str, int)
-]
+_ANY: Any = None
+PARTS = {
+    name: type(part)
+    for name, part in vars(SqlStore(_ANY, _ANY, "", SolePublishing(), SqlDeliveries(_ANY))).items()
+    if type(part).__module__.startswith("lume_local.") and not name.startswith("_")
+}
 """The parts of a store, each with operations of its own."""
 Pause = Callable[[str], Awaitable[None]]
 """What happens before (`<create`) and after (`create>`) each operation."""
 
 
-async def moved(store: Store, run_id: str, status: str, **values: Any) -> StoredRun:
+async def moved(store: SqlStore, run_id: str, status: str, **values: Any) -> StoredRun:
     """A run after a change of the state in which it is."""
     run = await store.update(await store.require(run_id), status, **values)
     assert run is not None
@@ -41,7 +44,7 @@ def switching() -> Pause:
 class Interleaved:
     """A store whose operations take their time: what a caller has read may be out of date when it acts on it."""
 
-    def __init__(self, store: Store, pause: Pause | None = None) -> None:
+    def __init__(self, store: SqlStore, pause: Pause | None = None) -> None:
         self._pause = pause or switching()
         self._real: Any = store
         for name in PARTS:

@@ -75,7 +75,7 @@ def command(
     session = CommandSession(options)
     into = None if output is None else flow_write.target_of(output)
 
-    async def work() -> int:
+    async def work() -> None:
         found = await flow_map.proposal(session, target, samples, name, references, suggest, encoding, delim)
         session.say.text("\n".join(summary(found)))
         if into is not None:
@@ -85,6 +85,5 @@ def command(
         if as_json or into is None:
             write_utf8()
             session.data.text(json_text(found.to_json(), indent=2) if as_json else found.toml.rstrip("\n"))
-        return 0
 
     session.finish(work())

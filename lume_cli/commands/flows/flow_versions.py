@@ -24,17 +24,15 @@ def list_(options: GlobalOptions, *, flow: str | None) -> None:
     lume flow list
     lume flow list customer_cleaner -o json
     """
-    from lume_cli._output import exit_codes
     from lume_cli._session import CommandSession
 
     session = CommandSession(options)
 
-    async def work(client: "Client") -> int:
+    async def work(client: "Client") -> None:
         found = [one async for one in client.list_flows(flow)]
         session.data.many(found, ("FLOW", "RUNS", "COLUMNS", "AGE", "CONTENT"), _rows, _to_dict)
         if not found and session.data.format == "table":
             session.say.note("no flow versions" if flow is None else f"no versions of the flow {flow!r}")
-        return exit_codes.OK
 
     session.finish_with_client(work)
 
@@ -128,13 +126,12 @@ def diff(options: GlobalOptions, *, before: str, after: str | None) -> None:
     lume flow diff customer_cleaner:v1 customer_cleaner:v2
     lume flow diff flows/customer_cleaner.v2.toml
     """
-    from lume_cli._output import exit_codes
     from lume_cli._session import CommandSession
     from lume_cli._work.flow.flow_diff import differences, pair
 
     session = CommandSession(options)
 
-    async def work(client: "Client") -> int:
+    async def work(client: "Client") -> None:
         found = differences(*await pair(client, before, after))
         if session.data.format == "table":
             session.data.text("\n".join(line for one in found for line in one.lines()))
@@ -147,7 +144,6 @@ def diff(options: GlobalOptions, *, before: str, after: str | None) -> None:
             )
         if not found:
             session.say.note("no differences")
-        return exit_codes.OK
 
     session.finish_with_client(work)
 
@@ -172,13 +168,12 @@ def model(options: GlobalOptions, *, ref: str, kind: str, name: str | None) -> N
     lume flow model customer_cleaner:v1 > customers.py
     lume flow model customer_cleaner:v1 --as attrs --name Customer
     """
-    from lume_cli._output import exit_codes
     from lume_cli._session import CommandSession
     from lume_cli._work.flow import flow_model
 
     session = CommandSession(options)
 
-    async def work(client: "Client") -> int:
+    async def work(client: "Client") -> None:
         found = await client.flow_version(ref)
         if found.target_schema is None:
             raise click.ClickException("the server does not offer the schema of mapped rows")
@@ -187,7 +182,6 @@ def model(options: GlobalOptions, *, ref: str, kind: str, name: str | None) -> N
             session.data.text(text.rstrip("\n"))
         else:
             session.data.document({"flow_version": found.flow_version, "model": text})
-        return exit_codes.OK
 
     session.finish_with_client(work)
 
@@ -212,14 +206,13 @@ def ddl(options: GlobalOptions, *, flow: str, database: Literal["postgresql", "s
     lume flow ddl customers:v1 --for postgresql | psql "$WAREHOUSE_URL"
     lume flow ddl flows/customers.v1.toml --for sqlite
     """
-    from lume_cli._output import exit_codes
     from lume_cli._session import CommandSession
     from lume_cli._work.flow.flow_diff import definition_of, is_file, read_flow
     from lume_local import FlowError, table_ddl
 
     session = CommandSession(options)
 
-    async def work() -> int:
+    async def work() -> None:
         if is_file(flow):
             definition = read_flow(Path(flow))
         else:
@@ -233,6 +226,5 @@ def ddl(options: GlobalOptions, *, flow: str, database: Literal["postgresql", "s
             session.data.text(statement)
         else:
             session.data.document({"database": database, "ddl": statement})
-        return exit_codes.OK
 
     session.finish(work())

@@ -2,19 +2,13 @@
 
 import click
 
-from lume_cli._options import FlowName, GlobalOptions, Seconds, Utf8, server_options
+from lume_cli._options import FlowName, GlobalOptions, Utf8, open_rows_options, server_options
 
 
 @click.command("discard")
 @click.argument("flow", type=FlowName(), required=False, metavar="[FLOW]")
 @click.option("--run", metavar="RUN", help="Rows of this run, instead of those of a flow.")
-@click.option("--reason", metavar="TEXT", help="Only rows with a reason that contains TEXT.")
-@click.option(
-    "--since",
-    type=Seconds(above_zero=True),
-    metavar="TIME",
-    help="Only rows of runs that ended in this time.",
-)
+@open_rows_options
 @click.option(
     "--why", type=Utf8(), required=True, metavar="TEXT", help="Why nothing is left to do; recorded."
 )
@@ -39,7 +33,6 @@ def command(
     lume discard --run 2f91d0ab --why "sent by mistake"
     """
     from lume_async import Client
-    from lume_cli._output import exit_codes
     from lume_cli._session import CommandSession
     from lume_cli._work.rejects.reasons import matching_in_inbox
     from lume_cli._work.run_ids import whole_ids
@@ -49,16 +42,12 @@ def command(
         raise click.UsageError("name a FLOW, or a run with --run")
     session = CommandSession(options)
 
-    async def work(client: Client) -> int:
+    async def work(client: Client) -> None:
         reasons = await matching_in_inbox(session, client, flow, reason)
         whole = None if run is None else (await whole_ids(client, [run]))[0]
         count = 0
         if reasons != []:
             count = await client.discard_rejects(why, flow=flow, run=whole, reason=reasons, since=since)
-        if session.data.format == "table":
-            session.data.line(f"discarded {counted(count, 'row')}")
-        else:
-            session.data.document({"discarded": count})
-        return exit_codes.OK
+        session.data.one(f"discarded {counted(count, 'row')}", {"discarded": count})
 
     session.finish_with_client(work)

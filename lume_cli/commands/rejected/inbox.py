@@ -2,17 +2,12 @@
 
 import click
 
-from lume_cli._options import FlowName, GlobalOptions, Seconds, server_options
+from lume_cli._options import FlowName, GlobalOptions, server_options, since_option
 
 
 @click.command("inbox")
 @click.argument("flow", type=FlowName(), required=False, metavar="[FLOW]")
-@click.option(
-    "--since",
-    type=Seconds(above_zero=True),
-    metavar="TIME",
-    help="Count new and closed rows from the day of this time on: 7d, 30d … By default yesterday.",
-)
+@since_option("Count new and closed rows from the day of this time on: 7d, 30d … By default yesterday.")
 @server_options
 @click.pass_obj
 def command(options: GlobalOptions, *, flow: str | None, since: float | None) -> None:
@@ -27,12 +22,12 @@ def command(options: GlobalOptions, *, flow: str | None, since: float | None) ->
     lume inbox customers --since 30d
     """
     from lume_async import Client
-    from lume_cli._output import exit_codes, inbox_view
+    from lume_cli._output import inbox_view
     from lume_cli._session import CommandSession
 
     session = CommandSession(options)
 
-    async def work(client: Client) -> int:
+    async def work(client: Client) -> None:
         found = await client.inbox(flow=flow, since=since)
         for broken in (one for one in found.flows if not one.account.closes):
             session.say.warn(
@@ -44,6 +39,5 @@ def command(options: GlobalOptions, *, flow: str | None, since: float | None) ->
                 session.say.note("no rejected row is open")
         else:
             session.data.many(found.flows, (), lambda _: (), lambda one: inbox_view.to_dict(one, found))
-        return exit_codes.OK
 
     session.finish_with_client(work)

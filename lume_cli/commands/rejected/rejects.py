@@ -2,12 +2,12 @@
 
 import click
 
-from lume_cli._options import GlobalOptions, rows_options
+from lume_cli._options import GlobalOptions, reason_option, rows_options
 
 
 @click.command("rejects")
 @click.argument("run", metavar="RUN")
-@click.option("--reason", metavar="TEXT", help="Only rows with a reason that contains TEXT.")
+@reason_option
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Maximum number of rows.")
 @click.option(
     "--no-formulas",
@@ -30,7 +30,6 @@ def command(
     lume rejects 2f91d0ab -o csv > mended.csv
     """
     from lume_async import Client
-    from lume_cli._output import exit_codes
     from lume_cli._output.short_ids import short
     from lume_cli._output.try_view import rejected_table
     from lume_cli._session import CommandSession
@@ -48,7 +47,7 @@ def command(
     if no_formulas and data.format != "csv":
         raise click.UsageError("--no-formulas needs -o csv")
 
-    async def work(client: Client) -> int:
+    async def work(client: Client) -> None:
         (whole,) = await whole_ids(client, [run])
         found = await client.run_status(whole)
         rejected, reasons = found.metadata.metrics, None
@@ -65,7 +64,7 @@ def command(
             if data.format == "ndjson":
                 async for row in rows:
                     data.document(row)
-                return exit_codes.OK
+                return
             kept = [row async for row in rows]
             if dialect is not None:
                 write_csv(kept, dialect, formulas=not no_formulas)
@@ -73,9 +72,8 @@ def command(
                 data.document(kept)
             else:
                 data.text("\n".join(rejected_table(kept, data.width)))
-            return exit_codes.OK
+            return
         if data.format == "json":
             data.document([])
-        return exit_codes.OK
 
     session.finish_with_client(work)

@@ -4,9 +4,9 @@ import click
 
 from lume_cli._options import (
     GlobalOptions,
-    Seconds,
     Utf8,
     Waiting,
+    open_rows_options,
     server_or_ids_options,
     submit_and_wait_options,
 )
@@ -15,13 +15,7 @@ from lume_cli._options import (
 @click.command("replay")
 @click.argument("flow", type=Utf8(), metavar="FLOW")
 @click.option("--to", type=Utf8(), metavar="VERSION", help="The flow version to use, by default the newest.")
-@click.option("--reason", metavar="TEXT", help="Only rows with a reason that contains TEXT.")
-@click.option(
-    "--since",
-    type=Seconds(above_zero=True),
-    metavar="TIME",
-    help="Only rows of runs that ended in this time.",
-)
+@open_rows_options
 @click.option("--dry-run", is_flag=True, help="Only show how many rows would be accepted, by reason.")
 @submit_and_wait_options
 @server_or_ids_options

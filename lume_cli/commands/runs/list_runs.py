@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from lume_cli._options import GlobalOptions, Seconds, Utf8, list_options
+from lume_cli._options import GlobalOptions, Utf8, list_options, since_option
 
 if TYPE_CHECKING:
     from lume_async import Client
@@ -23,12 +23,7 @@ _RECENT = 200
 @click.option(
     "--status", type=Utf8(), metavar="STATUS", help="Only runs with this current status, such as FAILED."
 )
-@click.option(
-    "--since",
-    type=Seconds(above_zero=True),
-    metavar="TIME",
-    help="Only runs created in this time: 30m, 2h, 7d …",
-)
+@since_option("Only runs created in this time: 30m, 2h, 7d …")
 @click.option("--by", type=Utf8(), metavar="KEY", help="Only runs that the key with this name has submitted.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Maximum number of runs."
@@ -54,7 +49,7 @@ def command(
     lume list --flow invoices:v3 -o ndjson | jq -r .run_metadata.ticket
     """
     from lume_async import LumeRun
-    from lume_cli._output import exit_codes, run_view
+    from lume_cli._output import run_view
     from lume_cli._session import CommandSession
     from lume_cli._streams import write_utf8
 
@@ -65,7 +60,7 @@ def command(
     status = _status(status) if status else None
     asked = click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
 
-    async def work(client: "Client") -> int:
+    async def work(client: "Client") -> None:
         found, kept, printed = 0, list[LumeRun](), set[str]()
         async for run in client.list_runs(
             flow_version=flow, source_path=source, status=status, since=since, submitted_by=by, limit=limit
@@ -87,7 +82,6 @@ def command(
             session.say.note("no runs match")
         if found == limit and not asked:
             session.say.note(f"showing the newest {limit:,}; there may be more: raise --limit to see them")
-        return exit_codes.OK
 
     session.finish_with_client(work)
 

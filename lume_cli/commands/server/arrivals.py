@@ -74,12 +74,12 @@ def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit:
     lume arrivals list acme-orders --state refused
     """
     from lume_async import Client
-    from lume_cli._output import arrivals_view, exit_codes
+    from lume_cli._output import arrivals_view
     from lume_cli._session import CommandSession
 
     session = CommandSession(options)
 
-    async def work(client: Client) -> int:
+    async def work(client: Client) -> None:
         found = await client.arrivals(name=name, state=state, limit=limit)  # type: ignore[arg-type]  # one of them
         if found.problem is not None:
             session.say.warn(f"the present content of the arrivals file is not in effect: {found.problem}")
@@ -87,6 +87,5 @@ def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit:
             if name in (None, one.name):
                 session.say.note(arrivals_view.summary(one))
         session.data.many(found.files, arrivals_view.HEADERS, arrivals_view.rows, arrivals_view.to_dict)
-        return exit_codes.OK
 
     session.finish_with_client(work)

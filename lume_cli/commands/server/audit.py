@@ -2,7 +2,7 @@
 
 import click
 
-from lume_cli._options import GlobalOptions, Seconds, Utf8, server_options
+from lume_cli._options import GlobalOptions, Utf8, server_options, since_option
 
 
 @click.command("audit")
@@ -10,9 +10,7 @@ from lume_cli._options import GlobalOptions, Seconds, Utf8, server_options
 @click.option(
     "--what", type=Utf8(), metavar="ACT", help="Only acts of this kind: cancel, discard, register_flow …"
 )
-@click.option(
-    "--since", type=Seconds(above_zero=True), metavar="TIME", help="Only acts in this time: 30m, 2h, 7d …"
-)
+@since_option("Only acts in this time: 30m, 2h, 7d …")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Maximum number of acts."
 )
@@ -31,12 +29,12 @@ def command(
     lume audit --by ann --what discard -o ndjson
     """
     from lume_async import AuditEntry, Client
-    from lume_cli._output import audit_view, exit_codes
+    from lume_cli._output import audit_view
     from lume_cli._session import CommandSession
 
     session = CommandSession(options)
 
-    async def work(client: Client) -> int:
+    async def work(client: Client) -> None:
         kept = list[AuditEntry]()
         async for entry in client.audit(by=by, what=what, since=since, limit=limit):
             if session.data.format == "ndjson":
@@ -47,6 +45,5 @@ def command(
             session.data.many(kept, audit_view.HEADERS, audit_view.rows, audit_view.to_dict)
             if not kept:
                 session.say.note("no acts match")
-        return exit_codes.OK
 
     session.finish_with_client(work)

@@ -33,10 +33,7 @@ def command(options: GlobalOptions, *, folder: str, data: str, state: str | None
 
     session = CommandSession(options)
     made = lume_local.back_up(data, folder, outputs=outputs, state=state)
-    if session.data.format == "table":
-        session.data.line(folder)
-    else:
-        session.data.document(asdict(made))
+    session.data.one(folder, asdict(made))
     what = [counted(made.runs, "run"), counted(made.uploads, "upload")]
     if made.outputs is not None:
         what.append(counted(made.outputs, "output file"))
@@ -68,10 +65,7 @@ def restore(options: GlobalOptions, *, folder: str, data: str) -> None:
 
     session = CommandSession(options)
     made = lume_local.restore(folder, data)
-    if session.data.format == "table":
-        session.data.line(data)
-    else:
-        session.data.document(asdict(made))
+    session.data.one(data, asdict(made))
     session.say.note(
         f"lume: the state of {made.made_at}: {counted(made.runs, 'run')}, of which the next server executes "
         f"{made.waiting:,} that had not begun"

@@ -21,18 +21,13 @@ def command(options: GlobalOptions) -> None:
     \b
     xdg-open "$(lume console)"
     """
-    from lume_cli._output import exit_codes
     from lume_cli._session import CommandSession
 
     session = CommandSession(options)
 
-    async def work() -> int:
+    async def work() -> None:
         url = await _link(session)
-        if session.data.format == "table":
-            session.data.line(url)
-        else:
-            session.data.document({"url": url})
-        return exit_codes.OK
+        session.data.one(url, {"url": url})
 
     session.finish(work())
 

@@ -45,7 +45,4 @@ def new(options: GlobalOptions, *, name: str, role: str, path: str) -> None:
 
     session = CommandSession(options)
     key = add_key(Path(path), name, role)
-    if session.data.format == "table":
-        session.data.line(key)
-    else:
-        session.data.document({"name": name, "role": role, "key": key})
+    session.data.one(key, {"name": name, "role": role, "key": key})

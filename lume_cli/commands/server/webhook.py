@@ -77,10 +77,7 @@ def verify(
     found = secrets(session, variables, from_stdin=secret_stdin)
     with click.open_file(body, "rb") as file:
         webhooks.verify(file.read(), signed, found, tolerance=tolerance)
-    if session.data.format == "table":
-        session.data.line("valid")
-    else:
-        session.data.document({"valid": True})
+    session.data.one("valid", {"valid": True})
 
 
 def _signed(signature: str, delivery_id: str | None, timestamp: str | None) -> str | dict[str, str]:

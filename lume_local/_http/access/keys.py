@@ -8,8 +8,8 @@ import enum
 import hashlib
 import logging
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,16 +17,20 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from lume_async._base.extras import require
-from lume_async.errors import ConfigurationError
-from lume_local._shared.saved import stamp
+from lume_local._flow.fields import FlowError, Table
+from lume_local._flow.lines import read_settings
+from lume_local._flow.mistakes import Mistakes, top_table
+from lume_local._shared.saved import Reread, stamp
 
 _log = logging.getLogger("lume_local")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SAFE = ("GET", "HEAD")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 KEY_HEADER = "lume-api-key"
-_BOUNDS, _MOST = {"max_active", "submissions_per_minute"}, 1_000_000
+_BOUNDS, _MOST = ("max_active", "submissions_per_minute"), 1_000_000
 """What bounds the runs of a key, and the largest of these numbers."""
+_LONGEST = 2000
+"""Characters of what tokens are compared with."""
 
 
 class Role(enum.IntEnum):
@@ -38,6 +42,9 @@ class Role(enum.IntEnum):
     """Submit and cancel runs, upload files."""
     ADMIN = 3
     """Register flow versions."""
+
+
+_ROLES = tuple(role.name.lower() for role in Role)
 
 
 @frozen
@@ -121,10 +128,10 @@ class ApiKeys:
         self, own: str, path: Path | None, on_reload: Callable[[Path, int], None] = lambda path, keys: None
     ) -> None:
         self.own = self.digest(own)
-        self._path, self._on_reload = path, on_reload
-        self._state = None if path is None else stamp(path)
-        self._trouble = ""
-        self._holders, self._grants = ({}, ()) if path is None else read_keys(path)
+        self._path, self._on_reload, self._file = path, on_reload, None
+        if path is not None:
+            read_keys(path)  # at first it must be there
+            self._file = Reread(lambda: _present(path), "keys stay valid", path)
 
     def holder(self, key: bytes) -> Holder | None:
         # By digest, so the duration reveals nothing about keys.
@@ -139,9 +146,8 @@ class ApiKeys:
         """The holder of the key with this digest; None if there is none, or it was revoked."""
         if digest == self.own:
             return OWN
-        if self._path is not None:
-            self._read_again(self._path)
-        return self._holders.get(digest)
+        holders, _ = self._now()
+        return holders.get(digest)
 
     def at_limit(self, active: Mapping[str | None, int]) -> list[str]:
         """The entries of which as many runs are active as are allowed, as `Store.next_waiting` takes them.
@@ -151,11 +157,10 @@ class ApiKeys:
         Args:
             active: how many runs of each holder are active, by its name.
         """
-        if self._path is not None:
-            self._read_again(self._path)
+        holders, grants = self._now()
         found = list[str]()
-        of_tokens = {grant.holder.name for grant in self._grants}
-        for holder in self._holders.values():
+        of_tokens = {grant.holder.name for grant in grants}
+        for holder in holders.values():
             names = [holder.name] + [f"{holder.name}:"] * (holder.name in of_tokens)
             if holder.max_active is not None and _of(names, active) >= holder.max_active:
                 found += names
@@ -164,29 +169,25 @@ class ApiKeys:
     @property
     def grants(self) -> tuple[Grant, ...]:
         """Which tokens have a role now."""
-        if self._path is not None:
-            self._read_again(self._path)
-        return self._grants
+        _, grants = self._now()
+        return grants
 
-    def _read_again(self, path: Path) -> None:
-        """Read the file if it has changed. A missing file revokes all keys.
+    def _now(self) -> "_Keys":
+        if self._path is None or self._file is None:
+            return {}, ()
+        if self._file.look():
+            holders, _ = self._file.value
+            _log.warning("%s was read again: %d keys", self._path, len(holders))
+            self._on_reload(self._path, len(holders))
+        return self._file.value
 
-        A file that can't be read or has a mistake changes nothing, and is read again with each request: the cause may
-        disappear without a change of the file, such as too many open files.
-        """
-        state = stamp(path)
-        if state == self._state:
-            return
-        try:
-            self._holders, self._grants = ({}, ()) if state is None else read_keys(path)
-        except ConfigurationError as error:
-            if str(error) != self._trouble:
-                _log.error("%s; the previous keys stay valid", error)
-            self._trouble = str(error)
-        else:
-            self._state, self._trouble = state, ""
-            _log.warning("%s was read again: %d keys", path, len(self._holders))
-            self._on_reload(path, len(self._holders))
+
+_Keys = tuple[dict[str, Holder], tuple[Grant, ...]]
+
+
+def _present(path: Path) -> _Keys:
+    """As `read_keys`; a missing file revokes all keys."""
+    return ({}, ()) if stamp(path) is None else read_keys(path)
 
 
 def _of(names: Sequence[str], active: Mapping[str | None, int]) -> int:
@@ -199,89 +200,75 @@ def _of(names: Sequence[str], active: Mapping[str | None, int]) -> int:
     )
 
 
-def read_keys(path: Path) -> tuple[dict[str, Holder], tuple[Grant, ...]]:
+def read_keys(path: Path) -> _Keys:
     """The holders by the digests of their keys, or by the entries of their tokens. Raises `ConfigurationError`."""
-    try:
-        tables = tomllib.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise ConfigurationError(f"keys: {path} can't be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise ConfigurationError(f"keys: {path} is not TOML: {error}") from None
-    holders: dict[str, Holder] = {}
-    grants = []
-    for name, table in tables.items():
-        place = f"keys: {path}: [{name}]"
-        if isinstance(table, dict) and "issuer" in table:
-            grants.append(_grant(place, name, table))
-            holders[grants[-1].holder.owner] = grants[-1].holder
-            continue
-        digest = _digest_of(place, table)
-        if digest in holders:
-            raise ConfigurationError(f"keys: {path}: {name} and {holders[digest].name} have the same key")
-        holders[digest] = Holder(name, _role(place, table), digest, **_bounds(place, table))
+    return read_settings(path, "keys", _read)
+
+
+def _read(text: str) -> _Keys:
+    """Raises `FlowError` for the first mistake, with the `others`."""
+    mistakes, top = Mistakes(text), top_table(text)
+    holders, grants = dict[str, Holder](), list[Grant]()
+    for name in top.values:
+        found = mistakes.noting(partial(_entry, top, name), None)
+        if isinstance(found, Grant):
+            grants.append(found)
+            found = found.holder
+        if found is not None and found.owner in holders:
+            mistakes.add(FlowError(name, f"has the same key as {holders[found.owner].name}"))
+        elif found is not None:
+            holders[found.owner] = found
+    mistakes.check()
     return holders, tuple(grants)
 
 
-def _digest_of(place: str, table: Any) -> str:
-    needed = {"role", "sha256"}
-    if not isinstance(table, dict) or not needed <= set(table) <= needed | _BOUNDS:
-        raise ConfigurationError(
-            f"{place} must have role and sha256, perhaps also {' and '.join(sorted(_BOUNDS))}; nothing else; or "
-            "role, issuer and audience"
-        )
-    digest = table["sha256"]
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-        raise ConfigurationError(
-            f"{place}: sha256 must be the SHA-256 of the key in hex, as `lume key new` writes it"
+def _entry(top: Table, name: str) -> Holder | Grant:
+    table = top.table(name)
+    is_grant = table.present("issuer")
+    if not is_grant and "sha256" not in table.values:
+        raise FlowError(name, "must have role and sha256; or, for tokens, role, issuer and audience")
+    role = table.choice("role", _ROLES, default=None)
+    if role is None:
+        raise FlowError(table.at("role"), f"is missing: it must be one of {', '.join(_ROLES)}")
+    owner = f"entry {name}" if is_grant else _digest(table)
+    holder = Holder(name, Role[role.upper()], owner, **_bounds(table))
+    found = _grant(table, holder) if is_grant else holder
+    table.no_more()
+    return found
+
+
+def _digest(table: Table) -> str:
+    digest = table.text("sha256")
+    if not _DIGEST.fullmatch(digest):  # it may be the key itself: it is not repeated
+        raise FlowError(
+            table.at("sha256"), "must be the SHA-256 of the key in hex, as `lume key new` writes it"
         )
     return digest
 
 
-def _bounds(place: str, table: dict[str, Any]) -> dict[str, int]:
-    given = {name: table[name] for name in _BOUNDS & set(table)}
-    for name, value in given.items():
-        if type(value) is not int or not 1 <= value <= _MOST:
-            raise ConfigurationError(f"{place}: {name} must be a whole number from 1 to {_MOST:,}")
-    return given
+def _bounds(table: Table) -> dict[str, int]:
+    found = {key: table.count(key, most=_MOST) for key in _BOUNDS if table.present(key)}
+    for key, number in found.items():
+        if not number:
+            raise FlowError(table.at(key), f"must be a whole number from 1 to {_MOST:,}")
+    return found
 
 
-def _role(place: str, table: dict[str, Any]) -> Role:
-    roles = {role.name.lower(): role for role in Role}
-    role = roles.get(str(table["role"]))
-    if role is None:
-        raise ConfigurationError(f"{place}: role must be one of {', '.join(roles)}")
-    return role
-
-
-def _grant(place: str, name: str, table: dict[str, Any]) -> Grant:
-    needed, pair = {"role", "issuer", "audience"}, {"claim", "value"}
-    if not needed <= set(table) <= needed | pair | {"client_id"} | _BOUNDS or len(pair & set(table)) == 1:
-        raise ConfigurationError(
-            f"{place} must have role, issuer and audience, perhaps also claim with value, client_id, "
-            f"{' and '.join(sorted(_BOUNDS))}; nothing else"
-        )
-    for key, value in table.items():
-        if key in _BOUNDS:
-            continue
-        if not isinstance(value, str) or not value.strip():
-            raise ConfigurationError(f"{place}: {key} must be a string that is not empty")
-    if not is_confidential(table["issuer"]):
-        raise ConfigurationError(
-            f"{place}: issuer must be an https:// URL, exactly as its tokens have it in iss"
-        )
-    try:
-        require("joserfc", "oidc", f"{place} (issuer)")
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(str(error)) from None
-    holder = Holder(name, _role(place, table), f"entry {name}", **_bounds(place, table))
-    return Grant(
-        holder,
-        table["issuer"],
-        table["audience"],
-        table.get("claim"),
-        table.get("value", ""),
-        table.get("client_id"),
+def _grant(table: Table, holder: Holder) -> Grant:
+    issuer, audience = (table.text(key, longest=_LONGEST) for key in ("issuer", "audience"))
+    claim, value, client_id = (
+        table.text(key, longest=_LONGEST) if table.present(key) else None
+        for key in ("claim", "value", "client_id")
     )
+    if (claim is None) is not (value is None):
+        raise FlowError(table.place, "has claim or value, which belong together: give both, or neither")
+    if not is_confidential(issuer):
+        raise FlowError(table.at("issuer"), "must be an https:// URL, exactly as its tokens have it in iss")
+    try:
+        require("joserfc", "oidc", f"keys: [{table.place}] (issuer)")
+    except ModuleNotFoundError as error:
+        raise FlowError(table.at("issuer"), str(error)) from None
+    return Grant(holder, issuer, audience, claim, value or "", client_id)
 
 
 def is_confidential(url: Any) -> bool:

@@ -1,12 +1,12 @@
 """TLS with a certificate that is renewed while the server runs."""
 
 import logging
-import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 
 from lume_async.errors import ConfigurationError
+from lume_local._shared.saved import Reread
 
 _log = logging.getLogger("lume_local")
 
@@ -28,35 +28,17 @@ class RenewedContext:
     def __init__(
         self, certificate: Path, key: Path, on_reload: Callable[[Path], None] = lambda path: None
     ) -> None:
-        self._files, self._on_reload = (certificate, key), on_reload
-        self._state = self._present_state()
-        self._present = self.context = _loaded(certificate, key)
-        self._trouble = ""
+        self._certificate, self._on_reload = certificate, on_reload
+        self._file = Reread(lambda: _loaded(certificate, key), "certificate stays in use", certificate, key)
+        self.context = self._file.value
         self.context.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         """Called at the beginning of each handshake, also of clients that send no name."""
-        state = self._present_state()
-        if state != self._state:
-            try:
-                self._present = _loaded(*self._files)
-            except ConfigurationError as error:
-                if str(error) != self._trouble:
-                    _log.error("%s; the previous certificate stays in use", error)
-                self._trouble = str(error)
-            else:
-                self._state, self._trouble = state, ""
-                _log.warning("%s was read again", self._files[0])
-                self._on_reload(self._files[0])
-        connection.context = self._present
-
-    def _present_state(self) -> list[tuple[int, ...]] | None:
-        """Changes with the files; None if one does not exist."""
-        try:
-            found = [os.stat(path) for path in self._files]
-        except OSError:
-            return None
-        return [(one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in found]
+        if self._file.look():
+            _log.warning("%s was read again", self._certificate)
+            self._on_reload(self._certificate)
+        connection.context = self._file.value
 
 
 def _loaded(certificate: Path, key: Path) -> ssl.SSLContext:

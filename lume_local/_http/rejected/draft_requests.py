@@ -20,7 +20,7 @@ _CURSOR = re.compile(r"([0-9]{1,12})-([A-Za-z0-9_-]{1,128})")
 
 def changes(body: bytes, content_type: str | None) -> list[RowChange]:
     """The rows of `PATCH /v1/drafts/{flow}`. Raises `Problem`."""
-    fields = _known(body, content_type, ("rows",))
+    fields = requests.known_fields(body, content_type, ("rows",))
     rows = fields.get("rows")
     if not isinstance(rows, list) or not 0 < len(rows) <= MOST_ROWS:
         raise requests.field_problem("rows", f"must be an array of 1 to {MOST_ROWS:,} rows")
@@ -61,7 +61,7 @@ def _cells(given: Any, place: str) -> Cells | None:
 
 def judgement(body: bytes, content_type: str | None, most: int) -> tuple[str | None, int]:
     """The version that is to judge, and how many rows. Raises `Problem`."""
-    fields = _known(body, content_type, ("to", "limit"))
+    fields = requests.known_fields(body, content_type, ("to", "limit"))
     limit = fields.get("limit", most)
     if type(limit) is not int or not 1 <= limit <= most:
         raise requests.field_problem("limit", f"must be a whole number from 1 to {most:,}")
@@ -80,7 +80,7 @@ class SuggestionBody:
 
 def wish(body: bytes, content_type: str | None) -> SuggestionBody:
     """Raises `Problem`."""
-    fields = _known(body, content_type, ("column", "reason", "values", "to"))
+    fields = requests.known_fields(body, content_type, ("column", "reason", "values", "to"))
     column, reason, values = fields.get("column"), fields.get("reason"), fields.get("values")
     if (
         not isinstance(column, str)
@@ -121,7 +121,7 @@ def _reject(given: dict[str, Any], place: str) -> Reject:
 
 def submission(body: bytes, content_type: str | None) -> tuple[int, str | None]:
     """The revision that is submitted, and the version. Raises `Problem`."""
-    fields = _known(body, content_type, ("rev", "to"))
+    fields = requests.known_fields(body, content_type, ("rev", "to"))
     rev = fields.get("rev")
     if type(rev) is not int or not 0 < rev < 2**53:
         raise requests.field_problem("rev", "must be the revision of the draft, as GET and PATCH give it")
@@ -146,11 +146,3 @@ def place(text: str | None) -> Reject | None:
 
 def _version(fields: dict[str, Any]) -> str | None:
     return None if fields.get("to") is None else requests.line(fields, "to")
-
-
-def _known(body: bytes, content_type: str | None, names: tuple[str, ...]) -> dict[str, Any]:
-    fields = requests.json_object(body, content_type)
-    for name in fields:
-        if name not in names:
-            raise requests.field_problem(name[:100], f"is not a field here: there are {', '.join(names)}")
-    return fields

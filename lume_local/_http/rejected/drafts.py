@@ -5,17 +5,14 @@ from typing import Any
 from lume_local._flow.definition import Flow
 from lume_local._http import queries
 from lume_local._http.documents import run_document
-from lume_local._http.lookup import newest_or, require_flow
+from lume_local._http.lookup import explained, newest_or, require_flow
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._http.rejected import draft_requests
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.rejected.mends import DraftChanged, Mends, RowStanding
-from lume_local._runs.rejected.replays import ReplayRefused
 from lume_local._runs.rejected.suggestions import Suggestions
-from lume_local._runs.sources.contents import CantTell
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.drafts import DraftFull, DraftRow, Elsewhere, Reject, Room, RowDraft
-from lume_local._runs.store.store import Store
-from lume_local._runs.workers.worker import WorkerDied
 
 ROOM = Room(4 * 1024 * 1024, 256 * 1024 * 1024)
 MOST_JUDGED = 2000
@@ -26,7 +23,7 @@ _MOST_ELSEWHERE = 1000
 
 
 class DraftsApi:
-    def __init__(self, store: Store, flows: FlowRegistry, mends: Mends, suggestions: Suggestions) -> None:
+    def __init__(self, store: SqlStore, flows: FlowRegistry, mends: Mends, suggestions: Suggestions) -> None:
         self._drafts, self._flows, self._mends, self._suggestions = store.drafts, flows, mends, suggestions
 
     async def get(self, ask: Ask) -> Reply:
@@ -66,12 +63,8 @@ class DraftsApi:
         version, limit = draft_requests.judgement(ask.body, ask.content_type, MOST_JUDGED)
         flow = self._flow(ask)
         to = await self._version(flow, version)
-        try:
+        with explained("the rows could not be judged"):
             found = await self._mends.judge(flow, ask.holder, to, limit)
-        except ReplayRefused as error:
-            raise Problem("not-supported", str(error)) from None
-        except WorkerDied as error:
-            raise Problem("unavailable", f"the rows could not be judged: {error}") from None
         items = [{**_named(one.reject), "rev": one.rev, "reasons": one.reasons} for one in found]
         return Reply(200, {"flow": flow, "to": to.ref, "items": items, "more": len(found) == limit})
 
@@ -80,12 +73,8 @@ class DraftsApi:
         body = draft_requests.wish(ask.body, ask.content_type)
         flow = self._flow(ask)
         to = await self._version(flow, body.to)
-        try:
+        with explained("the values could not be judged"):
             found = await self._suggestions.find(to, body.column, body.reason, body.examples)
-        except ReplayRefused as error:
-            raise Problem("not-supported", str(error)) from None
-        except WorkerDied as error:
-            raise Problem("unavailable", f"the values could not be judged: {error}") from None
         items = [
             {"repair": one.repair, "values": [{"from": before, "to": after} for before, after in one.values]}
             for one in found
@@ -98,15 +87,12 @@ class DraftsApi:
         flow = self._flow(ask)
         to = await self._version(flow, version)
         try:
-            done = await self._mends.submit(flow, ask.holder, rev, to)
+            with explained("the rows could not be gathered"):
+                done = await self._mends.submit(flow, ask.holder, rev, to)
         except DraftChanged:
             raise Problem(
                 "draft-changed", "the draft has been changed since: look at it, then submit it again"
             ) from None
-        except ReplayRefused as error:
-            raise Problem("not-supported", str(error)) from None
-        except (WorkerDied, CantTell) as error:
-            raise Problem("unavailable", f"the rows could not be gathered: {error}") from None
         document = {"flow": flow, "to": to.ref, "rows": done.rows, "runs": [*map(run_document, done.runs)]}
         return Reply(201 if done.runs else 200, document)
 

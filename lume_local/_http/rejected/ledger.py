@@ -9,22 +9,20 @@ from attrs import asdict, evolve, frozen
 from lume_local._flow.definition import Flow
 from lume_local._http import queries, requests
 from lume_local._http.documents import run_document
-from lume_local._http.lookup import newest_or, require_flow, require_run
+from lume_local._http.lookup import explained, newest_or, require_flow, require_run
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._http.rejected import ledger_requests
 from lume_local._http.rejected.ledger_requests import Place
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.read_jobs import read_output
-from lume_local._runs.rejected.replays import ReplayRefused, Replays, UnreadRows
+from lume_local._runs.rejected.replays import Replays, UnreadRows
 from lume_local._runs.row_reader import RowReader
-from lume_local._runs.sources.contents import CantTell
 from lume_local._runs.sources.paths import Roots
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.ledger import LOST, RowFilter, RowsOfRun
 from lume_local._runs.store.records import KeyReused
-from lume_local._runs.store.store import Store
 from lume_local._runs.times import ago_text
-from lume_local._runs.workers.worker import WorkerDied
-from lume_local._shared.protocol import Read, RowsPage, Unreadable
+from lume_local._shared.protocol import Unreadable
 from lume_local._shared.row_set import row_set, rows_in
 
 _MOST, _MOST_RUNS = 1000, 50
@@ -45,7 +43,7 @@ class _Page:
 
 class RejectedApi:
     def __init__(
-        self, store: Store, flows: FlowRegistry, reader: RowReader, roots: Roots, replays: Replays
+        self, store: SqlStore, flows: FlowRegistry, reader: RowReader, roots: Roots, replays: Replays
     ) -> None:
         self._store, self._flows, self._reader, self._roots = store, flows, reader, roots
         self._replays = replays
@@ -122,17 +120,17 @@ class RejectedApi:
             )
         reasons = await self._store.ledger.reasons(one.seq)
         job = read_output(run, self._flows.parsed(run.flow_version), "rejects", identity or "", limit=limit)
-        answer = await self._answer(
-            evolve(
-                job,
-                path=self._roots.output(job.path),
-                run_id=run.run_id,
-                picked=_with_reasons(numbers, dict(reasons), one.count),
-                row=begin.row,
-                position=begin.position,
-                identity=begin.identity or job.identity,
-            )
+        job = evolve(
+            job,
+            path=self._roots.output(job.path),
+            run_id=run.run_id,
+            picked=_with_reasons(numbers, dict(reasons), one.count),
+            row=begin.row,
+            position=begin.position,
+            identity=begin.identity or job.identity,
         )
+        with explained("the rows could not be read"):
+            answer = await self._reader.page(job)
         if isinstance(answer, Unreadable):
             if answer.kind == "output-gone":
                 await self._store.ledger.lose(run.run_id)
@@ -142,12 +140,6 @@ class RejectedApi:
             following = Place(one.seq, answer.row, answer.position, answer.identity)
         shown = sum(number < answer.row for number in numbers)
         return _Page(answer.items.encode(), shown, following)
-
-    async def _answer(self, job: Read) -> RowsPage | Unreadable:
-        try:
-            return await self._reader.page(job)
-        except WorkerDied as error:
-            raise Problem("unavailable", f"the rows could not be read: {error}") from None
 
     # -- ends
 
@@ -175,13 +167,10 @@ class RejectedApi:
         body = ledger_requests.replay(ask.body, ask.content_type)
         to = await self._version(body.wanted, body.to)
         try:
-            if body.dry_run:
-                return Reply(200, await self._tried(body.wanted, to))
-            started = await self._replays.start(body.wanted, to, key, ask.holder)
-        except ReplayRefused as error:
-            raise Problem("not-supported", str(error)) from None
-        except (WorkerDied, CantTell) as error:
-            raise Problem("unavailable", f"the rows could not be gathered: {error}") from None
+            with explained("the rows could not be gathered"):
+                if body.dry_run:
+                    return Reply(200, await self._tried(body.wanted, to))
+                started = await self._replays.start(body.wanted, to, key, ask.holder)
         except KeyReused:
             raise Problem(
                 "idempotency-key-reused", "this Idempotency-Key came with another request before"

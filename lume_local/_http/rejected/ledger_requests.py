@@ -58,7 +58,7 @@ def row_filter(pairs: queries.Pairs) -> RowFilter:
 
 def replay(body: bytes, content_type: str | None) -> ReplayBody:
     """Raises `Problem`."""
-    fields = _known(body, content_type, ("flow", "to", "reason", "since", "dry_run"))
+    fields = requests.known_fields(body, content_type, ("flow", "to", "reason", "since", "dry_run"))
     wanted = RowFilter(requests.line(fields, "flow"), _reasons(fields), _since(fields))
     to = None if fields.get("to") is None else requests.line(fields, "to")
     return ReplayBody(wanted, to, requests.flag(fields, "dry_run"))
@@ -66,7 +66,7 @@ def replay(body: bytes, content_type: str | None) -> ReplayBody:
 
 def discard(body: bytes, content_type: str | None) -> DiscardBody:
     """Raises `Problem`."""
-    fields = _known(body, content_type, ("flow", "reason", "since", "run", "rows", "why"))
+    fields = requests.known_fields(body, content_type, ("flow", "reason", "since", "run", "rows", "why"))
     run_id, rows = fields.get("run"), fields.get("rows")
     if run_id is not None and not (isinstance(run_id, str) and requests.is_run_id(run_id)):
         raise requests.field_problem("run", "is not a run ID")
@@ -75,14 +75,6 @@ def discard(body: bytes, content_type: str | None) -> DiscardBody:
     flow = requests.line(fields, "flow") if run_id is None else None
     wanted = RowFilter(flow, _reasons(fields), _since(fields), run_id)
     return DiscardBody(wanted, None if rows is None else _rows(rows), requests.line(fields, "why"))
-
-
-def _known(body: bytes, content_type: str | None, names: tuple[str, ...]) -> dict[str, Any]:
-    fields = requests.json_object(body, content_type)
-    for name in fields:
-        if name not in names:
-            raise requests.field_problem(name[:100], f"is not a field here: there are {', '.join(names)}")
-    return fields
 
 
 def _reasons(fields: dict[str, Any]) -> tuple[str, ...] | None:

@@ -25,8 +25,8 @@ from lume_local._runs.deliveries.addresses import OutwardResolver
 from lume_local._runs.deliveries.lineage import LineageEvents
 from lume_local._runs.deliveries.webhooks import ListedHost, WebhookRefused, WebhookRules, signed_headers
 from lume_local._runs.health import Health, why
+from lume_local._runs.sql.beside_runs import SqlDeliveries
 from lume_local._runs.store.records import VARIABLE, PendingDelivery, StoreFailed
-from lume_local._runs.store.store import Deliveries
 
 _log = logging.getLogger("lume_local")
 
@@ -57,7 +57,7 @@ class WebhookSender:
 
     def __init__(
         self,
-        deliveries: Deliveries,
+        deliveries: SqlDeliveries,
         rules: WebhookRules,
         health: Health,
         lineage: LineageEvents | None = None,

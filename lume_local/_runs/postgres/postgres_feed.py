@@ -2,19 +2,28 @@
 
 A change is numbered before it is visible. So the feed is in the order of (transaction, number), and ends before the
 oldest transaction that is still open: a change that becomes visible later comes after all that were returned.
+
+Those who wait for the feed have looked by then, and are woken again (`follow`): one task does it for all of them. It
+is told of writes (a hint), and looks every now and then (the truth).
 """
 
 from collections.abc import Callable
 
+import anyio
+
 from lume_local._runs.sql.operation import Sql
-from lume_local._runs.store.records import Cursor, CursorForgotten, StatusChange
+from lume_local._runs.store.records import Cursor, CursorForgotten, StatusChange, StoreFailed
 from lume_local._runs.times import now_text
+
+FIRST, LONGEST = 0.01, 0.5
+"""Seconds between two looks, doubled as long as the last change that this server made is not visible."""
+
 
 _ENDED = "xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint + {}"
 
 
 class PostgresFeed:
-    """See `sql_store.Feed`.
+    """See `variants.Feed`.
 
     Args:
         offset: added to the numbers of transactions, which begin anew if a database is restored elsewhere.
@@ -22,7 +31,9 @@ class PostgresFeed:
 
     def __init__(self, sql: Sql, offset: int) -> None:
         self._sql, self._offset, self._ended = sql, offset, _ENDED.format(offset)
-        self.on_note: Callable[[Cursor], None] = lambda change: None
+        self._last = Cursor(0, 0)
+        """The last change that this server makes; it may be undone."""
+        self._more = anyio.Event()
 
     async def note(self, run_id: str, status: str, finished_at: str | None) -> None:
         row = await self._sql.one(
@@ -30,7 +41,8 @@ class PostgresFeed:
             "VALUES (pg_current_xact_id()::text::bigint + ?, ?, ?, ?, ?) RETURNING xid, seq",
             [self._offset, run_id, status, finished_at, now_text()],
         )
-        self.on_note(Cursor(row[0], row[1]))
+        self._last = max(self._last, Cursor(row[0], row[1]))
+        self._more.set()
 
     async def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
         if after < await self._forgotten():
@@ -71,3 +83,18 @@ class PostgresFeed:
         return await self._sql.change(
             "DELETE FROM changes WHERE (xid, seq) <= (?, ?)", [newest.transaction, newest.seq]
         )
+
+    async def follow(self, visible: Callable[[], None]) -> None:
+        seen, pause = Cursor(0, 0), FIRST
+        while True:
+            self._more = anyio.Event()
+            try:
+                newest = await self._sql.read(self.newest)
+            except StoreFailed:  # reported by those who need the state
+                newest = seen
+            if newest > seen:
+                seen, pause = newest, FIRST
+                visible()
+            pause = LONGEST if seen >= self._last else min(2 * pause, LONGEST)
+            with anyio.move_on_after(pause):
+                await (self._more.wait() if pause == LONGEST else anyio.sleep(LONGEST))

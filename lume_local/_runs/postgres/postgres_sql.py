@@ -106,6 +106,9 @@ class PostgresSql:
     def must_last(self) -> None:
         """Every commit does (`synchronous_commit`)."""
 
+    async def settled(self) -> None:
+        """What is committed survives already."""
+
     # -- operations
 
     async def single(self, work: Callable[[], Awaitable[T]]) -> T:

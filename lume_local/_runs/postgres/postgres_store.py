@@ -4,46 +4,60 @@ Every commit is durable before it is shown (`synchronous_commit`, which the oper
 the rule "one success, one attempt at a time" between any number of servers.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-
 from psycopg_pool import AsyncConnectionPool
 
-from lume_local._runs.postgres.feed_reader import FeedReader
-from lume_local._runs.postgres.fenced_publishing import FencedPublishing
-from lume_local._runs.postgres.pauses import Pauses
-from lume_local._runs.postgres.postgres_deliveries import PostgresDeliveries
 from lume_local._runs.postgres.postgres_feed import PostgresFeed
 from lume_local._runs.postgres.postgres_sql import Connection, PostgresSql
+from lume_local._runs.sql.beside_runs import KIND, RECEIVERS, SqlDeliveries
+from lume_local._runs.sql.operation import Sql, statement, writing
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.sql.tables import VERSION
+from lume_local._runs.sql.tables import RECEIVER
+from lume_local._runs.store.records import ACTIVE
+
+
+class PostgresDeliveries(SqlDeliveries):
+    """It finds those of each receiver by a lateral join, which SQLite lacks."""
+
+    first_of_each = f"""
+    {RECEIVERS}
+    SELECT id, run_id, url, attempts, due, traceparent FROM receivers CROSS JOIN LATERAL (
+        SELECT * FROM deliveries WHERE due IS NOT NULL AND {RECEIVER} = receiver ORDER BY due LIMIT ?
+    ) AS first LEFT JOIN traces USING (run_id)
+    WHERE {KIND} IN (?, ?, ?) ORDER BY due
+    """  # noqa: S608 - constants
+
+
+class FencedPublishing:
+    """By the server that has the lease: every write of another one is refused, this one, too."""
+
+    is_shared = True
+
+    def __init__(self, sql: Sql) -> None:
+        self.sql = sql
+
+    @writing
+    async def allow(self, run_id: str) -> bool:
+        query = f"UPDATE runs SET is_published = true WHERE run_id = ? AND status IN {ACTIVE}"  # noqa: S608
+        return await self.sql.change(query, [run_id]) == 1
+
+    @statement
+    async def is_allowed(self, run_id: str) -> bool:
+        row = await self.sql.row("SELECT is_published FROM runs WHERE run_id = ?", [run_id])
+        return row is not None and bool(row[0])
+
+    @writing
+    async def check(self) -> None:
+        """Every transaction that writes checks the fence."""
 
 
 class PostgresStore(SqlStore):
-    """As a `store.Store`."""
+    """Over a pool of connections."""
 
-    kind, form = "postgresql", VERSION
+    kind = "postgresql"
 
     def __init__(
         self, pool: AsyncConnectionPool[Connection], store_id: str, offset: int = 0, fence: int | None = None
     ) -> None:
         sql = PostgresSql(pool, fence)
         feed = PostgresFeed(sql, offset)
-        super().__init__(sql, feed, store_id)
-        self._reader = FeedReader(self.newest)
-        feed.on_note = self._reader.written
-        self.deliveries = PostgresDeliveries(sql)
-        self.publishing = FencedPublishing(sql)
-        self._pauses = Pauses()
-
-    async def settled(self) -> None:
-        """What is committed survives already."""
-
-    async def follow(self, visible: Callable[[], None]) -> None:
-        await self._reader.follow(visible)
-
-    def submissions_paused(self) -> AbstractAsyncContextManager[None]:
-        return self._pauses.paused()
-
-    def _submitting(self) -> AbstractAsyncContextManager[None]:
-        return self._pauses.submitting()
+        super().__init__(sql, feed, store_id, FencedPublishing(sql), PostgresDeliveries(sql))

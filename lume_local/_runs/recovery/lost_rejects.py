@@ -8,14 +8,14 @@ from pathlib import Path
 from anyio.to_thread import run_sync
 
 from lume_local._runs.sources.paths import Roots
-from lume_local._runs.store.store import Store
+from lume_local._runs.sql.sql_store import SqlStore
 
 _AT_ONCE = 100
 """Runs per step."""
 
 
 class LostRejects:
-    def __init__(self, store: Store, roots: Roots) -> None:
+    def __init__(self, store: SqlStore, roots: Roots) -> None:
         self._store, self._roots = store, roots
         self._after = 0
 

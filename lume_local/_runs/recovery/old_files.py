@@ -16,7 +16,7 @@ from anyio.to_thread import run_sync
 
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_key import InUse
-from lume_local._runs.store.store import Store
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.times import ago_text
 from lume_local._shared import no_links
 from lume_local._shared.folders import MANIFEST, named_in
@@ -29,7 +29,7 @@ IsUsed = Callable[[str], bool]
 
 
 class OldFiles:
-    def __init__(self, store: Store, roots: Roots) -> None:
+    def __init__(self, store: SqlStore, roots: Roots) -> None:
         self._store, self._roots = store, roots
 
     async def remove_uploads(self, keep: float) -> int:

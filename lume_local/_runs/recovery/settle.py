@@ -16,8 +16,8 @@ from lume_async.models import RunStatus
 from lume_local._runs.health import why
 from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import StoredRun, StoreFailed
-from lume_local._runs.store.store import Store
 from lume_local._runs.times import ago_text
 from lume_local._runs.workers.worker import NotFinished, WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
@@ -55,7 +55,7 @@ class Trouble:
 class Settler:
     """Ends runs by what their folders hold, and asks a worker for steps that only workers can do."""
 
-    def __init__(self, store: Store, recorder: RunRecorder, paths: RunPaths, pool: WorkerPool) -> None:
+    def __init__(self, store: SqlStore, recorder: RunRecorder, paths: RunPaths, pool: WorkerPool) -> None:
         self._store, self._recorder, self._paths, self._pool = store, recorder, paths, pool
 
     async def settle(self, run: StoredRun, death: str) -> str:

@@ -13,10 +13,10 @@ from attrs import frozen
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._runs.rejected.replays import Edits, Replays, check_version, numbered, records_in
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.drafts import DraftRow, Judgement, Reject
 from lume_local._runs.store.ledger import LOST, OPEN, REPLAYING, Claim, Claimed, Fate, RowsOfRun
 from lume_local._runs.store.records import StoredRun
-from lume_local._runs.store.store import Store
 from lume_local._shared.row_set import of_text, row_set, rows_in
 
 NOT_OPEN = "the row is not open any more"
@@ -48,7 +48,7 @@ class RowStanding:
 
 
 class Mends:
-    def __init__(self, store: Store, replays: Replays) -> None:
+    def __init__(self, store: SqlStore, replays: Replays) -> None:
         self._store, self._replays = store, replays
 
     # -- judging

@@ -24,9 +24,9 @@ from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
 from lume_local._runs.sources.source_key import source_key, with_content
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.ledger import Claim, Claimed, RowFilter, RowsOfRun
 from lume_local._runs.store.records import Duplicate, KeyReused, NewRun, StoredRun
-from lume_local._runs.store.store import Store
 from lume_local._shared import no_links
 from lume_local._shared.commit import sync_file, sync_folder
 from lume_local._shared.protocol import Gather, Json
@@ -112,7 +112,7 @@ class GatheredRows:
 class Replays:
     def __init__(
         self,
-        store: Store,
+        store: SqlStore,
         flows: FlowRegistry,
         runner: Runner,
         dry_runs: DryRuns,

@@ -7,7 +7,7 @@ import anyio
 from lume_local._flow.definition import Flow
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths
-from lume_local._runs.store.store import Sources
+from lume_local._runs.sql.beside_runs import SqlSources
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.identity import SourceContent, is_other
@@ -32,7 +32,7 @@ class CantTell(Obstacle):
 class Contents:
     """Compares and identifies the contents of sources."""
 
-    def __init__(self, sources: Sources, paths: RunPaths, pool: WorkerPool) -> None:
+    def __init__(self, sources: SqlSources, paths: RunPaths, pool: WorkerPool) -> None:
         self._sources, self._paths, self._pool = sources, paths, pool
         self._turns = anyio.Semaphore(LOOKERS)
 

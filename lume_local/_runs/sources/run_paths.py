@@ -26,9 +26,9 @@ from lume_local._runs.sources.source_key import (
     source_key,
     with_content,
 )
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.ledger import TAKEN, RowFilter
 from lume_local._runs.store.records import StoredRun
-from lume_local._runs.store.store import Store
 from lume_local._shared.commit import FILE, hand_over
 from lume_local._shared.folders import PARTS, scratch, scratch_of
 from lume_local._shared.protocol import MEMORY_LIMIT, THREADS, Execute, Json
@@ -41,7 +41,7 @@ _POOL = {"url": "pool", "shard_bytes": SHARD_BYTES}
 class RunPaths:
     """The places of runs: those named by their flows, and for each run a folder of its own."""
 
-    def __init__(self, roots: Roots, flows: FlowRegistry, runs: Store, engine: Json | None = None) -> None:
+    def __init__(self, roots: Roots, flows: FlowRegistry, runs: SqlStore, engine: Json | None = None) -> None:
         self._roots, self._flows, self._runs, self._engine = roots, flows, runs, engine
         self.folders, self.begun = roots.runs, roots.state / "begun"
         self._left: dict[Path, str] = {}

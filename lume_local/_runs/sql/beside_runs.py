@@ -1,4 +1,4 @@
-"""What is kept beside the runs: deliveries that are due or completed, the identities of sources and outputs."""
+"""What is kept beside the runs: deliveries, identities of sources and outputs, what people did about them."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 import json
@@ -6,10 +6,12 @@ import uuid
 from collections.abc import Collection
 
 from lume_local._runs.sql.ledger_entries import LedgerEntries
-from lume_local._runs.sql.operation import Sql, statement, writing
+from lume_local._runs.sql.operation import Sql, reading, statement, writing
+from lume_local._runs.sql.sql_audit import add_act
 from lume_local._runs.sql.sql_purge import look_again
 from lume_local._runs.sql.tables import RECEIVER
-from lume_local._runs.store.records import KINDS, VARIABLE, Attempted, NewDelivery, PendingDelivery
+from lume_local._runs.store.audit import DISMISS, Act
+from lume_local._runs.store.records import KINDS, VARIABLE, Attempted, FollowUp, NewDelivery, PendingDelivery
 from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent
 
@@ -74,6 +76,10 @@ class SqlDeliveries:
 
     @statement
     async def waiting(self, most: int, kinds: Collection[str] = KINDS) -> list[PendingDelivery]:
+        """The first pending deliveries for each receiver, at most so many each, in the order in which they are due.
+
+        Only of these kinds.
+        """
         wanted = [kind if kind in kinds else None for kind in KINDS]
         rows = await self.sql.rows(self.first_of_each, [most, *wanted])
         return [PendingDelivery(**dict(row), kind=_KINDS[row["id"][:4]]) for row in rows]
@@ -87,6 +93,7 @@ class SqlDeliveries:
 
     @statement
     async def of_run(self, run_id: str) -> list[Attempted]:
+        """The webhooks and messages of a run, oldest first; settled ones until they are deleted."""
         rows = await self.sql.rows(
             "SELECT id, url, attempts, due, delivered_at, error, at FROM deliveries "
             "WHERE run_id = ? AND url != '' ORDER BY at",
@@ -96,12 +103,14 @@ class SqlDeliveries:
 
     @statement
     async def pending(self) -> int:
+        """How many are neither delivered nor abandoned."""
         count: int
         (count,) = await self.sql.one("SELECT count(*) FROM deliveries WHERE due IS NOT NULL")
         return count
 
     @writing
     async def delivered(self, delivery_id: str) -> None:
+        """The receiver has accepted it."""
         await self.sql.change(
             "UPDATE deliveries SET attempts = attempts + 1, due = NULL, delivered_at = ?, error = NULL "
             "WHERE id = ?",
@@ -110,6 +119,7 @@ class SqlDeliveries:
 
     @writing
     async def failed(self, delivery_id: str, error: str, due: float | None) -> None:
+        """An attempt has failed; the next is due at that time, None abandons the delivery."""
         await self.sql.change(
             "UPDATE deliveries SET attempts = attempts + 1, due = ?, error = ? WHERE id = ?",
             [due, error, delivery_id],
@@ -142,6 +152,10 @@ class SqlOutputs:
 
     @statement
     async def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:
+        """Files of runs that ended before a time: run, part, identity, and the run's locations as JSON.
+
+        Without objects: the owner of an object store removes those.
+        """
         query = (
             "SELECT run_id, part, identity, target_locations FROM outputs JOIN runs USING (run_id) "
             "WHERE identity != '' AND finished_at < ? "
@@ -152,6 +166,7 @@ class SqlOutputs:
 
     @writing
     async def forget(self, run_id: str, part: str) -> None:
+        """The output is removed: a file at its location is another one."""
         await self.sql.change(
             "UPDATE outputs SET identity = '' WHERE run_id = ? AND part = ?", [run_id, part]
         )
@@ -161,6 +176,7 @@ class SqlOutputs:
 
     @statement
     async def identity(self, run_id: str, part: str) -> str | None:
+        """The identity of an output, empty once it is removed; None if it is not a file, such as rows of a table."""
         query = "SELECT identity FROM outputs WHERE run_id = ? AND part = ?"
         row = await self.sql.row(query, [run_id, part])
         return None if row is None else str(row[0])
@@ -179,12 +195,14 @@ class SqlSources:
 
     @statement
     async def read_by(self, run_id: str) -> SourceContent | None:
+        """What identifies the content that a run has read; None if that was not recorded."""
         query = "SELECT bytes, seen, digest FROM sources WHERE run_id = ?"
         row = await self.sql.row(query, [run_id])
         return None if row is None else SourceContent(*row)
 
     @statement
     async def last_header(self, flow_version: str) -> list[str] | None:
+        """The columns that the latest run with output has read; None if there is no such run or it recorded none."""
         query = (
             "SELECT metrics FROM runs WHERE flow_version = ? AND status IN ('SUCCEEDED', 'PARTIAL_FAILED') "
             "ORDER BY seq DESC LIMIT 1"
@@ -192,3 +210,46 @@ class SqlSources:
         row = await self.sql.row(query, [flow_version])
         found: list[str] | None = None if row is None else json.loads(row[0])["source"].get("header")
         return found
+
+
+_MOST = 100
+
+
+class SqlAttention:
+    """What people did about runs: those whose rejects were corrected or dismissed need a person no more.
+
+    Triggers keep that current in the same transaction as the runs (see `statistics` for the table `attention`).
+    """
+
+    def __init__(self, sql: Sql) -> None:
+        self.sql = sql
+
+    @writing
+    async def dismiss(self, run_id: str, why: str, by: str) -> None:
+        """A person needs no more reminder of this run; it is submitted again as any other."""
+        await self.sql.change(
+            "INSERT INTO dismissals VALUES (?, ?, ?) "
+            "ON CONFLICT (run_id) DO UPDATE SET why = excluded.why, at = excluded.at",
+            [run_id, why, now_text()],
+        )
+        await self.sql.change(
+            "DELETE FROM attention WHERE seq = (SELECT seq FROM runs WHERE run_id = ?)", [run_id]
+        )
+        await self.sql.change("UPDATE runs SET rev = rev + 1 WHERE run_id = ?", [run_id])
+        await add_act(self.sql, Act(by, DISMISS, run_id, {"why": why}))
+        self.sql.must_last()
+
+    @reading
+    async def of(self, run_id: str) -> FollowUp:
+        """What was done about a run, and which run it is about itself."""
+        parent = await self.sql.row("SELECT parent FROM mends WHERE run_id = ?", [run_id])
+        mends = await self.sql.rows(
+            "SELECT run_id FROM mends JOIN runs USING (run_id) WHERE parent = ? ORDER BY seq DESC LIMIT ?",
+            [run_id, _MOST],
+        )
+        dismissed = await self.sql.row("SELECT why, at FROM dismissals WHERE run_id = ?", [run_id])
+        return FollowUp(
+            None if parent is None else parent[0],
+            tuple(row[0] for row in mends),
+            None if dismissed is None else dict(dismissed),
+        )

@@ -1,9 +1,10 @@
 """Flow versions, and which of them runs have used."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
-from collections.abc import Collection
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import anyio
 import orjson
 
 from lume_local._runs.sql.operation import Sql, marks, statement, writing
@@ -11,6 +12,38 @@ from lume_local._runs.sql.sql_audit import add_act
 from lume_local._runs.sql.tables import DONE
 from lume_local._runs.store.audit import Act
 from lume_local._runs.store.records import StoredFlow
+
+
+class Pauses:
+    """Only the server that has the lease submits, so this is a matter of its own tasks.
+
+    A submission that waits has no connection: those are for the pause.
+    """
+
+    def __init__(self) -> None:
+        self._one_at_a_time = anyio.Lock(fast_acquire=True)
+        self._submitting = 0
+        self._none = anyio.Event()
+
+    @asynccontextmanager
+    async def submitting(self) -> AsyncIterator[None]:
+        async with self._one_at_a_time:  # held as long as a pause lasts
+            self._submitting += 1
+        try:
+            yield
+        finally:
+            self._submitting -= 1
+            if not self._submitting:
+                self._none.set()
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        async with self._one_at_a_time:
+            while self._submitting:
+                self._none = anyio.Event()
+                await self._none.wait()
+            yield
+
 
 _PUT_FLOW = """
 INSERT INTO flow_versions VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (ref) DO UPDATE SET
@@ -20,16 +53,18 @@ compiled_by = excluded.compiled_by, created_at = excluded.created_at
 
 
 class FlowVersions:
-    """This part of a store."""
+    """This part of a store; the registry decides which may be replaced."""
 
-    sql: Sql
+    def __init__(self, sql: Sql) -> None:
+        self.sql, self._pauses = sql, Pauses()
 
-    def _submitting(self) -> AbstractAsyncContextManager[None]:
-        """A block that creates a run or stores a flow version: it waits while submissions are paused."""
-        raise NotImplementedError
+    def submissions_paused(self) -> AbstractAsyncContextManager[None]:
+        """As long as the block lasts, creating runs and storing flow versions waits. Keep it short."""
+        return self._pauses.paused()
 
     async def put_flow(self, flow: StoredFlow, act: Act | None = None) -> None:
-        async with self._submitting():
+        """Store a flow version, or its newly compiled form; with the act that this is, if it is one."""
+        async with self._pauses.submitting():
             await self._put_flow(flow, act)
 
     @writing
@@ -43,6 +78,7 @@ class FlowVersions:
 
     @statement
     async def flows(self) -> list[StoredFlow]:
+        """All flow versions."""
         rows = await self.sql.rows(
             "SELECT ref, content_hash, definition, compiled, compiled_by, created_at FROM flow_versions"
         )
@@ -53,6 +89,7 @@ class FlowVersions:
 
     @statement
     async def runs_of(self, refs: Collection[str], *, with_output: bool = False) -> dict[str, int]:
+        """How many runs used each of these flow versions, or have output; versions without such runs are omitted."""
         wanted = f"flow_version IN ({marks(refs)})" + (f" AND {DONE}" if with_output else "")
         query = (
             f"SELECT flow_version, sum(runs) FROM run_counts WHERE {wanted} GROUP BY 1 HAVING sum(runs) > 0"
@@ -62,5 +99,6 @@ class FlowVersions:
     @statement
     async def is_used(self, ref: str) -> bool:
         # Also by runs that are purged.
+        """Whether any run used a flow version, also one that was purged since."""
         query = "SELECT 1 FROM run_counts WHERE flow_version = ? AND runs > 0 LIMIT 1"
         return await self.sql.row(query, [ref]) is not None

@@ -1,6 +1,7 @@
 """Which runs a page of the list holds, as SQL. Pure."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
+from collections.abc import Collection
 from typing import Any
 
 from lume_async.models import RunStatus
@@ -57,6 +58,17 @@ def _grouped(wanted: RunFilter, before: int | None, limit: int) -> tuple[str, li
     )
     end = 2**63 - 1 if before is None else before
     return f"seq IN ({found})", [*statuses, *values, end, end, limit]
+
+
+def newest_by(submitters: Collection[str], limit: int) -> tuple[str, list[Any]]:
+    """The condition for the newest runs that one of these has submitted, of whom there must be one; its values."""
+    newest = "SELECT seq FROM runs WHERE submitted_by = who ORDER BY seq DESC LIMIT ?"
+    found = (
+        f"WITH submitters (who) AS (VALUES {', '.join(['(?)'] * len(submitters))}) "
+        "SELECT seq FROM submitters CROSS JOIN runs "
+        f"WHERE submitted_by = who AND seq >= (SELECT min(seq) FROM ({newest}) AS newest)"
+    )
+    return f"seq IN ({found})", [*submitters, limit]
 
 
 def _conditions(wanted: RunFilter) -> tuple[list[str], list[Any]]:

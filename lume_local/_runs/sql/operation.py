@@ -62,6 +62,10 @@ class Sql(Protocol):
         """This transaction must survive a power cut before its effects are shown."""
         ...
 
+    async def settled(self) -> None:
+        """Wait until all such transactions so far do. Raises OSError, `StoreFailed`."""
+        ...
+
     # -- for the decorators
 
     async def single(self, work: Callable[[], Awaitable[T]]) -> T:

@@ -44,13 +44,14 @@ _ENDED = f"runs.status NOT IN {ACTIVE}"
 
 
 class SqlArrivals:
-    """The files that arrived, of one state."""
+    """The files that arrived. A run and its file are noted in one transaction (`NewRun.arrived`)."""
 
     def __init__(self, sql: Sql, messages: SqlMessages) -> None:
         self.sql, self._messages = sql, messages
 
     @reading
     async def settled_of(self, arrival: str, files: Sequence[tuple[str, str]]) -> list[bool]:
+        """For each path and `seen`: whether it was submitted or refused as it is."""
         found = []
         for at in range(0, len(files), _AT_ONCE):
             some = files[at : at + _AT_ONCE]
@@ -77,6 +78,7 @@ class SqlArrivals:
 
     @statement
     async def known(self, arrived: Arrived) -> KnownPath | None:
+        """What is known of the path; None if nothing of it was ever submitted."""
         row = await self.sql.row(
             "SELECT EXISTS (SELECT 1 FROM arrived WHERE place = ? AND content = ?), run, runs.run_id, runs.status "
             "FROM arrived_paths LEFT JOIN runs ON runs.seq = run WHERE place = ?",
@@ -89,6 +91,7 @@ class SqlArrivals:
 
     @writing
     async def note(self, arrived: Arrived, run_id: str | None) -> None:
+        """A content needs no run of its own: this one has read it, or None has."""
         row = await self.sql.row("SELECT seq FROM runs WHERE run_id = ?", [run_id])
         await self.add(arrived, None if row is None else row[0])
         self.sql.must_last()
@@ -122,6 +125,7 @@ class SqlArrivals:
 
     @writing
     async def refuse(self, refusal: RefusedFile, notice: bytes | None = None) -> bool:
+        """Note a refusal, until the file is another one; whether it is new. If so, the notice is added, too."""
         key = [refusal.arrival, refusal.path]
         before = await self.sql.row(
             "SELECT seen, why FROM arrival_refusals WHERE arrival = ? AND path = ?", key
@@ -140,6 +144,7 @@ class SqlArrivals:
 
     @statement
     async def refused(self, arrival: str, limit: int) -> list[RefusedFile]:
+        """The refusals, newest first."""
         rows = await self.sql.rows(
             "SELECT path, seen, why, at FROM arrival_refusals WHERE arrival = ? ORDER BY at DESC LIMIT ?",
             [arrival, limit],
@@ -148,6 +153,7 @@ class SqlArrivals:
 
     @writing
     async def forget_refusals(self, arrival: str, paths: Collection[str] | None = None) -> None:
+        """Decide anew about these files, or about all of the arrival."""
         if paths is None:
             await self.sql.change("DELETE FROM arrival_refusals WHERE arrival = ?", [arrival])
         for path in paths or ():
@@ -158,12 +164,14 @@ class SqlArrivals:
 
     @reading
     async def counts(self, arrival: str) -> tuple[int, int]:
+        """How many contents were submitted or are known otherwise, and how many files are refused."""
         files = await self.sql.row("SELECT files FROM arrivals WHERE name = ?", [arrival])
         refused = "SELECT count(*) FROM arrival_refusals WHERE arrival = ?"
         return (0 if files is None else files[0]), (await self.sql.one(refused, [arrival]))[0]
 
     @statement
     async def moves(self, arrival: str, run_id: str | None = None) -> list[Move]:
+        """The files to be moved or left, now that their run has ended; of one run or of all."""
         query = (
             "SELECT arrival, path, seen, run, status FROM arrival_moves JOIN runs ON runs.seq = run "
             f"WHERE arrival = ? AND {_ENDED}"
@@ -182,5 +190,6 @@ class SqlArrivals:
 
     @writing
     async def moved(self, move: Move) -> None:
+        """It has been moved, or stays where it is."""
         await self.sql.change("DELETE FROM arrival_moves WHERE run = ?", [move.run_seq])
         self.sql.must_last()

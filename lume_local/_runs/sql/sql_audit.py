@@ -14,7 +14,7 @@ ADD_ACT = "INSERT INTO audit (at, by, what, subject, detail) VALUES (?, ?, ?, ?,
 
 
 class SqlAudit:
-    """The acts of one state."""
+    """The acts of a state. Acts with a transaction of their own are noted by the other operations of the store."""
 
     def __init__(self, sql: Sql) -> None:
         self.sql = sql
@@ -26,11 +26,13 @@ class SqlAudit:
 
     @writing
     async def note(self, act: Act) -> None:
+        """Note an act that changes nothing in the state."""
         await self.add(act)
         self.sql.must_last()
 
     @statement
     async def acts(self, wanted: ActFilter, before: int | None, limit: int) -> list[NotedAct]:
+        """A page of acts, newest first, older than the one with number `before`."""
         where, values = ["true"], list[Any]()
         for condition, value in (
             ("by = ?", wanted.by),
@@ -54,6 +56,7 @@ class SqlAudit:
 
     @writing
     async def forget(self, before: str, limit: int) -> int:
+        """Delete the oldest acts, from before a time, at most so many; how many were deleted."""
         found = await self.sql.rows("SELECT seq, at FROM audit ORDER BY seq LIMIT ?", [limit])
         bound = min(before, ago_text(KEPT_AT_LEAST))
         gone = [row["seq"] for row in takewhile(lambda row: row["at"] < bound, found)]

@@ -56,13 +56,14 @@ _OF = "draft_id = (SELECT draft_id FROM drafts WHERE flow = ? AND owner = ?)"
 
 
 class SqlDrafts:
-    """The drafts of one state."""
+    """See `store.drafts`."""
 
     def __init__(self, sql: Sql) -> None:
         self.sql = sql
 
     @reading
     async def draft(self, flow: str, owner: str) -> RowDraft | None:
+        """The draft, if there is one."""
         return await self._draft(flow, owner)
 
     async def _draft(self, flow: str, owner: str) -> RowDraft | None:
@@ -72,6 +73,7 @@ class SqlDrafts:
 
     @reading
     async def rows(self, flow: str, owner: str, after: Reject | None, limit: int) -> list[DraftRow]:
+        """Its rows after one, in the order of their runs' IDs and their numbers."""
         query = (
             f"SELECT {_COLUMNS} FROM draft_rows WHERE {_OF} AND (run_id, number) > (?, ?) "
             "ORDER BY run_id, number LIMIT ?"
@@ -81,6 +83,7 @@ class SqlDrafts:
 
     @reading
     async def unjudged(self, flow: str, owner: str, by: str, limit: int) -> list[DraftRow]:
+        """Rows that a flow version has not judged as they are now; those changed last come first."""
         query = (
             f"SELECT {_COLUMNS} FROM draft_rows WHERE {_OF} AND (judged_by IS NULL OR judged_by != ?) "
             "ORDER BY rev DESC LIMIT ?"
@@ -89,6 +92,7 @@ class SqlDrafts:
 
     @reading
     async def passing(self, flow: str, owner: str, by: str) -> list[DraftRow]:
+        """The rows that a flow version would accept."""
         query = (
             f"SELECT {_COLUMNS} FROM draft_rows WHERE {_OF} AND judged_by = ? AND reasons = '[]' "
             "ORDER BY run_id, number"
@@ -104,6 +108,7 @@ class SqlDrafts:
 
     @writing
     async def save(self, flow: str, owner: str, changes: Sequence[RowChange], room: Room) -> Saved:
+        """Change rows, as far as nobody else has since. Raises `DraftFull`."""
         await self.sql.lock("drafts", flow, owner)
         before = await self._draft(flow, owner) or RowDraft(uuid.uuid4().hex, 0, 0, 0, "")
         rev, rows, size, now = before.rev, before.rows, before.bytes, now_text()
@@ -161,6 +166,7 @@ class SqlDrafts:
 
     @writing
     async def judged(self, flow: str, owner: str, by: str, found: Sequence[Judgement]) -> None:
+        """Note what a flow version says, as far as the rows have not been changed since."""
         await self.sql.lock("drafts", flow, owner)
         draft = await self._draft(flow, owner)
         if draft is None:
@@ -177,6 +183,7 @@ class SqlDrafts:
 
     @reading
     async def elsewhere(self, flow: str, owner: str, limit: int) -> list[Elsewhere]:
+        """Rows of the flow that are in drafts of others, those changed last first."""
         found = list[Elsewhere]()
         query = "SELECT draft_id, owner FROM drafts WHERE flow = ? AND owner != ? ORDER BY changed_at DESC LIMIT ?"
         for draft_id, other in await self.sql.rows(query, [flow, owner, limit]):
@@ -189,6 +196,7 @@ class SqlDrafts:
 
     @writing
     async def drop(self, flow: str, owner: str, rejects: Sequence[Reject] | None) -> None:
+        """Take rows out of a draft; None removes all of it."""
         await self.sql.lock("drafts", flow, owner)
         draft = await self._draft(flow, owner)
         if draft is None:
@@ -210,6 +218,10 @@ class SqlDrafts:
 
     @writing
     async def expire(self, before: str, limit: int) -> int:
+        """Remove drafts that were last changed before a time; how many were found, at most `limit`.
+
+        One that is saved at the same moment stays.
+        """
         query = "SELECT flow, owner FROM drafts WHERE changed_at < ? ORDER BY changed_at LIMIT ?"
         old = await self.sql.rows(query, [before, limit])
         for flow, owner in old:

@@ -35,7 +35,7 @@ END
 
 
 class SqlLedger:
-    """Its entries are part of the transactions of runs."""
+    """See `store.ledger`. It changes in the transactions that create and end runs, and by these operations."""
 
     def __init__(self, sql: Sql) -> None:
         self.sql = sql
@@ -43,6 +43,7 @@ class SqlLedger:
 
     @statement
     async def inbox(self, flow: str | None, since: str) -> list[OpenCount]:
+        """The flows with open rows, each followed by its reasons, those with most rows first."""
         where, values = ("AND flow = ?", [flow]) if flow is not None else ("", [])
         days = "FROM inbox_days WHERE inbox_days.inbox = inbox.id AND day >= ?"
         query = (
@@ -57,6 +58,7 @@ class SqlLedger:
 
     @statement
     async def days(self, flow: str, reason: str | None, since: str) -> list[Day]:
+        """The days with changes, oldest first."""
         query = (
             "SELECT day || 'T00:00:00Z', opened, closed FROM inbox_days JOIN inbox ON id = inbox "
             "WHERE flow = ? AND reason = ? AND day >= ? ORDER BY day"
@@ -65,10 +67,12 @@ class SqlLedger:
 
     @statement
     async def account(self, flow: str, source_key: str | None = None) -> LedgerAccount:
+        """The account of a flow, or of one source."""
         return await self.entries.account(flow, source_key or "")
 
     @reading
     async def rows(self, wanted: RowFilter, after: int, limit: int) -> list[RowsOfRun]:
+        """The rows of up to `limit` runs with a greater sequence number than `after`, oldest first."""
         rows = list[RowsOfRun]()
         async with aclosing(self._runs(wanted, after)) as runs:
             async for row in runs:
@@ -148,11 +152,13 @@ class SqlLedger:
 
     @reading
     async def reasons(self, seq: int) -> Mapping[str, int]:
+        """Which rows of a run have which reason now: of those that were replayed, not what its rejects say."""
         row = await self.sql.one("SELECT count FROM rejected WHERE seq = ?", [seq])
         return await self._reasons(seq, row["count"])
 
     @writing
     async def discard(self, found: Sequence[RowsOfRun], by: str, why: str) -> int:
+        """Close these rows of one flow, as far as they are open; how many that were. If any were, it is an act."""
         await self.sql.lock_ledger(None)
         closed = dict[str, int]()
         for one in found:
@@ -167,6 +173,7 @@ class SqlLedger:
 
     @statement
     async def unended(self, after: int, limit: int) -> list[UnendedRows]:
+        """Runs with open or lost rows and a greater sequence number than `after`, oldest first."""
         query = (
             "SELECT seq, run_id, is_lost FROM rejected "
             "WHERE (open > 0 OR lost > 0) AND seq > ? ORDER BY seq LIMIT ?"
@@ -177,18 +184,22 @@ class SqlLedger:
 
     @writing
     async def lose(self, run_id: str) -> None:
+        """The rejects of a run can't be read any more."""
         await self.entries.set_lost(run_id, is_lost=True)
 
     @writing
     async def find(self, run_id: str) -> None:
+        """They can be read again."""
         await self.entries.set_lost(run_id, is_lost=False)
 
     @statement
     async def is_replay(self, run_id: str) -> bool:
+        """Whether a run that has not ended has rows of other runs as they were."""
         return await self.entries.is_replay(run_id)
 
     @reading
     async def fate(self, run_id: str) -> Fate | None:
+        """What became of the rejected rows of a run; None if it has none."""
         row = await self.sql.row("SELECT * FROM rejected WHERE run_id = ?", [run_id])
         if row is None:
             return None
@@ -201,6 +212,7 @@ class SqlLedger:
 
     @statement
     async def replays(self, flow: str) -> list[str]:
+        """The replays of a flow that have not ended, oldest first."""
         query = (
             "SELECT claims.run_id FROM claims JOIN rejected ON rejected.seq = claims.seq "
             "JOIN runs ON runs.run_id = claims.run_id WHERE flow = ? GROUP BY claims.run_id ORDER BY min(runs.seq)"

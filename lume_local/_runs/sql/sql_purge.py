@@ -55,7 +55,7 @@ _BY_NUMBER = ("rejected", "rejected_for", "closings", "attention", "runs")
 
 
 class SqlPurge:
-    """The old runs of one state."""
+    """The old runs of a state. `outputs`: whether the server removes outputs, and so must know where they are."""
 
     def __init__(self, sql: Sql) -> None:
         self.sql = sql
@@ -64,6 +64,11 @@ class SqlPurge:
     async def old(
         self, before: str, after: tuple[str, int], limit: int, *, outputs: bool
     ) -> tuple[list[StoredRun], LookedAt]:
+        """Of the next `limit` runs that ended before a time, those that can be removed or made compact; in order.
+
+        Args:
+            after: where the previous call ended.
+        """
         found = (
             "SELECT seq FROM runs WHERE purged != 1 AND finished_at < ? AND finished_at IS NOT NULL "
             "AND (finished_at, seq) > (?, ?) ORDER BY finished_at, seq LIMIT ?"
@@ -82,6 +87,7 @@ class SqlPurge:
     async def remove(
         self, found: Sequence[StoredRun], before: str, *, outputs: bool, detail: dict[str, Any]
     ) -> Purged:
+        """Remove these runs or make them compact, as far as that is still right. It is an act, with that detail."""
         await self.sql.lock_ledger(None)
         # Once more: since they were looked at, anything may have happened.
         chosen, values = f"seq IN ({marks(found)}) AND {_MAY_CHANGE}", [*(run.seq for run in found), before]

@@ -7,16 +7,15 @@ case the query is wrong.
 # ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
 import time
 import uuid
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import orjson
 
 from lume_local._runs.sources.source_key import batch_of
-from lume_local._runs.sql.attention import SqlAttention
-from lume_local._runs.sql.beside_runs import SqlDeliveries, SqlOutputs, SqlSources
+from lume_local._runs.sql.beside_runs import SqlAttention, SqlDeliveries, SqlOutputs, SqlSources
 from lume_local._runs.sql.flow_versions import FlowVersions
-from lume_local._runs.sql.listing import selected
+from lume_local._runs.sql.listing import newest_by, selected
 from lume_local._runs.sql.messages import SqlMessages
 from lume_local._runs.sql.operation import Sql, marks, reading, statement, writing
 from lume_local._runs.sql.run_rows import JSON_COLUMNS, RUN_COLUMNS, stored_run
@@ -26,7 +25,8 @@ from lume_local._runs.sql.sql_drafts import SqlDrafts
 from lume_local._runs.sql.sql_ledger import SqlLedger
 from lume_local._runs.sql.sql_purge import SqlPurge, look_again, superseded
 from lume_local._runs.sql.statistics import SqlStatistics, flow_range
-from lume_local._runs.sql.tables import DONE, FLOW
+from lume_local._runs.sql.tables import DONE, FLOW, VERSION
+from lume_local._runs.sql.variants import Feed, Publishing
 from lume_local._runs.store.audit import Act, of_submission
 from lume_local._runs.store.ledger import Claim
 from lume_local._runs.store.records import (
@@ -46,36 +46,24 @@ _WITH_OUTPUT = ("SUCCEEDED", "PARTIAL_FAILED")
 _ACTIVE = f"status IN {ACTIVE}"
 
 
-class Feed(Protocol):
-    """The changes of runs, in an order in which no change appears before one that was already returned.
+class SqlStore(FlowVersions):
+    """The whole state. Runs have the rule "one success, one attempt at a time" for each flow version and source.
 
-    Each method is part of an operation.
+    Attributes:
+        store_id: identifies this state, so that cursors of an earlier one are refused.
+        kind: where the state is, such as `sqlite`.
+        form: the number of its form: each release that changes it has a higher one.
     """
 
-    async def note(self, run_id: str, status: str, finished_at: str | None) -> None:
-        """Add a change."""
-        ...
+    kind: str
+    form = VERSION
 
-    async def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
-        """See `store.Store`."""
-        ...
-
-    async def newest(self) -> Cursor:
-        """See `store.Store`."""
-        ...
-
-    async def forget(self, before: str, limit: int) -> int:
-        """Delete changes from before a time without gaps, oldest first; how many were deleted."""
-        ...
-
-
-class SqlStore(FlowVersions):
-    """A `store.Store`, apart from how it is opened, made durable and paused."""
-
-    def __init__(self, sql: Sql, feed: Feed, store_id: str) -> None:
-        self.sql, self.feed, self.store_id = sql, feed, store_id
-        self.deliveries: SqlDeliveries = SqlDeliveries(sql)
-        self.messages = SqlMessages(sql, self.deliveries)
+    def __init__(
+        self, sql: Sql, feed: Feed, store_id: str, publishing: Publishing, deliveries: SqlDeliveries
+    ) -> None:
+        super().__init__(sql)
+        self.feed, self.store_id, self.publishing, self.deliveries = feed, store_id, publishing, deliveries
+        self.messages = SqlMessages(sql, deliveries)
         self.arrivals = SqlArrivals(sql, self.messages)
         self.audit = SqlAudit(sql)
         self.drafts = SqlDrafts(sql)
@@ -86,10 +74,25 @@ class SqlStore(FlowVersions):
         self.ledger = SqlLedger(sql)
         self.outputs = SqlOutputs(sql, self.ledger.entries)
 
+    async def settled(self) -> None:
+        """Wait until all runs created or ended so far, and all flow versions, survive a power cut.
+
+        Raises OSError, `StoreFailed`.
+        """
+        await self.sql.settled()
+
     # -- runs
 
     async def create(self, new: NewRun, claims: Sequence[Claim] = ()) -> tuple[StoredRun, bool]:
-        async with self._submitting():
+        """Claim the source for a new run, or find the run of the same idempotency key; whether it is new.
+
+        Of any number of requests for one source, one gets it. A replay and a forced rerun are acts (`of_submission`).
+        Raises `Duplicate`, `KeyReused`.
+
+        Args:
+            claims: the rows of other runs that it replays; `Claimed` is raised unless all can be had.
+        """
+        async with self._pauses.submitting():
             return await self._create(new, claims)
 
     @writing
@@ -178,20 +181,24 @@ class SqlStore(FlowVersions):
 
     @statement
     async def run_of_key(self, key: str) -> str | None:
+        """The run of an idempotency key, whatever its request was; None if there is none."""
         row = await self.sql.row("SELECT run_id FROM idempotency_keys WHERE key = ?", [key])
         return None if row is None else str(row["run_id"])
 
     @statement
     async def notes(self, run_id: str) -> list[str]:
+        """The notes on how a run was submitted. They never change."""
         rows = await self.sql.rows("SELECT note FROM notes WHERE run_id = ?", [run_id])
         return [row["note"] for row in rows]
 
     @statement
     async def get(self, run_id: str) -> StoredRun | None:
+        """A run, or None."""
         return await self._get(run_id)
 
     @statement
     async def require(self, run_id: str) -> StoredRun:
+        """A run that must exist."""
         return await self._require(run_id)
 
     async def _get(self, run_id: str) -> StoredRun | None:
@@ -207,6 +214,7 @@ class SqlStore(FlowVersions):
 
     @statement
     async def unfinished(self) -> list[StoredRun]:
+        """All runs that have not ended, oldest first."""
         query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {_ACTIVE} ORDER BY seq"
         return [stored_run(row) for row in await self.sql.rows(query)]
 
@@ -214,6 +222,11 @@ class SqlStore(FlowVersions):
     async def overtaken_by(
         self, run: StoredRun, since: str, location: str, *, of_source: bool
     ) -> StoredRun | None:
+        """The newest run submitted after this one that has ended since that time with output at that location.
+
+        Args:
+            of_source: only runs of the same flow, in any version, and the same source.
+        """
         place = (
             "? IN (json_extract(target_locations, '$.mapped'), json_extract(target_locations, '$.rejects'))"
         )
@@ -229,6 +242,13 @@ class SqlStore(FlowVersions):
 
     @statement
     async def next_waiting(self, taken: Collection[str], at_limit: Collection[str] = ()) -> StoredRun | None:
+        """The run that is to begin next: CREATED, not among `taken`, and not of a key that is `at_limit`.
+
+        One of these that ends with a colon stands for all that begin so: the tokens of an entry.
+
+        Those with a higher priority come first. Otherwise (key, flow) take turns: the next run of each, then the one
+        after, in the order in which they were created.
+        """
         begins = [name for name in at_limit if name.endswith(":")]
         allowed = f"AND submitted_by NOT IN ({marks(at_limit)})" if at_limit else ""
         allowed += " AND substr(submitted_by, 1, ?) != ?" * len(begins)
@@ -242,10 +262,12 @@ class SqlStore(FlowVersions):
 
     @statement
     async def active_sources(self) -> list[str]:
+        """The source keys of the runs that have not ended."""
         return [row[0] for row in await self.sql.rows(f"SELECT source_key FROM runs WHERE {_ACTIVE}")]
 
     @statement
     async def active_seeds(self) -> list[str]:
+        """The source paths of the seeds that runs bring which have not ended."""
         rows = await self.sql.rows(
             f"SELECT (SELECT seeds FROM seeds WHERE seeds.run_id = runs.run_id) FROM runs WHERE {_ACTIVE}"
         )
@@ -253,6 +275,7 @@ class SqlStore(FlowVersions):
 
     @statement
     async def waiting(self) -> int:
+        """How many runs have not begun."""
         count: int
         (count,) = await self.sql.one("SELECT count(*) FROM runs WHERE status = 'CREATED'")
         return count
@@ -272,6 +295,20 @@ class SqlStore(FlowVersions):
         act: Act | None = None,
         **values: Any,
     ) -> StoredRun | None:
+        """Change a run from the state in which it was read, as one change; None if that is no longer its state.
+
+        Args:
+            seen: the run as it was read; compared by `rev`.
+            status: the new one.
+            event: the body for the run's webhook, if it has one; added to the outbox in the same transaction.
+            outputs: the identities of the files it has written.
+            lineage: the OpenLineage event for this change.
+            notice: what the messages about it are made of.
+            read: identifies the content of its source.
+            ledger: what the worker has reported of the rejects.
+            act: what somebody did that this change is.
+            values: further fields of `StoredRun`.
+        """
         assignments, arguments = ["status = ?", "rev = rev + 1"], [status]
         for name, value in values.items():
             assignments.append(f"{name} = ?")
@@ -305,38 +342,51 @@ class SqlStore(FlowVersions):
 
     @statement
     async def runs(self, wanted: RunFilter, before: int | None, limit: int) -> list[StoredRun]:
+        """A page of runs, newest first, older than the run with sequence number `before`."""
         condition, values = selected(wanted, before, limit, self.sql.listing_index)
-        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"
-        return [stored_run(row) for row in await self.sql.rows(query, [*values, limit])]
+        return await self._listed(condition, values, limit)
 
     @statement
     async def newest_by(self, submitters: Collection[str], limit: int) -> list[StoredRun]:
-        # The newest of each, from which these are taken: no others are passed over.
-        names = ", ".join(["(?)"] * len(submitters))
-        newest = "SELECT seq FROM runs WHERE submitted_by = who ORDER BY seq DESC LIMIT ?"
-        found = (
-            f"WITH submitters (who) AS (VALUES {names}) SELECT seq FROM submitters CROSS JOIN runs "
-            f"WHERE submitted_by = who AND seq >= (SELECT min(seq) FROM ({newest}) AS newest)"
-        )
-        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE seq IN ({found}) ORDER BY seq DESC LIMIT ?"
         if not submitters:
             return []
-        return [stored_run(row) for row in await self.sql.rows(query, [*submitters, limit, limit])]
+        condition, values = newest_by(submitters, limit)
+        return await self._listed(condition, values, limit)
+
+    async def _listed(self, condition: str, values: Sequence[Any], limit: int) -> list[StoredRun]:
+        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"
+        return [stored_run(row) for row in await self.sql.rows(query, [*values, limit])]
 
     # -- changes
 
     @reading
     async def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
+        """Changes after a cursor, oldest first, without a gap, and the cursor after them. Raises `CursorForgotten`.
+
+        A later call never returns a change that belongs before one of these.
+        """
         return await self.feed.changes(after, limit)
 
     @reading
     async def newest(self) -> Cursor:
+        """The end of the feed."""
         return await self.feed.newest()
+
+    async def follow(self, visible: Callable[[], None]) -> None:
+        """Call `visible` when changes appear in the feed after the operations that made them, until cancelled.
+
+        It returns if there can be none.
+        """
+        await self.feed.follow(visible)
 
     # -- age
 
     @writing
     async def forget(self, before: str, limit: int) -> int:
+        """Delete changes, idempotency keys and settled deliveries from before a time; how many were deleted.
+
+        At most `limit` of each: call it until it returns 0. Runs stay (see `purge`), and flow versions.
+        """
         old = "SELECT key FROM idempotency_keys WHERE at < ? LIMIT ?"
         query = f"DELETE FROM idempotency_keys WHERE key IN ({old}) RETURNING run_id"
         runs = [row[0] for row in await self.sql.rows(query, [before, limit])]

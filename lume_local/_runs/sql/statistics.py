@@ -29,6 +29,11 @@ class SqlStatistics:
     async def counts(
         self, by: Sequence[str], since: str | None, flow: str | None, *, worst_first: bool, limit: int
     ) -> list[Count]:
+        """Runs created in or after the hour of `since`, grouped.
+
+        Args:
+            worst_first: sort by the share of rejected rows, else by the dimensions.
+        """
         where, values = ["true"], list[str | int]()
         if since is not None:
             where.append("hour >= ?")
@@ -50,6 +55,10 @@ class SqlStatistics:
 
     @statement
     async def last_figures(self, flow: str, limit: int) -> list[tuple[int, int]]:
+        """The rows that the latest runs with output have read and rejected, in any version, newest first.
+
+        Without runs that process rejects of others.
+        """
         rows = await self.sql.rows(
             f"SELECT metrics FROM runs WHERE {FLOW} = ? AND {USUAL} ORDER BY seq DESC LIMIT ?", [flow, limit]
         )

@@ -1,5 +1,7 @@
 """The feed of status changes in the state file, which numbers them as they become visible."""
 
+from collections.abc import Callable
+
 from lume_local._runs.sql.operation import Sql
 from lume_local._runs.store.records import Cursor, CursorForgotten, StatusChange
 from lume_local._runs.times import now_text
@@ -17,7 +19,7 @@ CREATE TABLE changes (
 
 
 class SqliteFeed:
-    """See `sql_store.Feed`."""
+    """See `variants.Feed`."""
 
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
@@ -54,3 +56,6 @@ class SqliteFeed:
             return 0
         await self._sql.change("INSERT OR REPLACE INTO facts VALUES ('forgotten_change', ?)", [str(newest)])
         return await self._sql.change("DELETE FROM changes WHERE seq <= ?", [newest])
+
+    async def follow(self, visible: Callable[[], None]) -> None:
+        """A change is visible once it is made."""

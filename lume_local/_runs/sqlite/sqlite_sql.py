@@ -50,6 +50,9 @@ class SqliteSql:
     def must_last(self) -> None:
         self._must_last = True
 
+    async def settled(self) -> None:
+        await self._durability.settled()
+
     async def single(self, work: Callable[[], Awaitable[T]]) -> T:
         try:
             return await work()

@@ -1,1 +1,1 @@
-"""What the server keeps: the records, and the operations that a database must have. No SQL."""
+"""What the server keeps: the values of a store (see `sql`), independent of how it keeps them."""

@@ -1,8 +1,6 @@
 """What the state keeps of files that arrive: each content of each path once, and what has not been settled yet."""
 
 import hashlib
-from collections.abc import Collection, Sequence
-from typing import Protocol
 
 from attrs import frozen
 
@@ -86,43 +84,3 @@ class Move:
     seen: str
     run_seq: int
     status: str
-
-
-class ArrivedFiles(Protocol):
-    """The files that arrived. A run and its file are noted in one transaction (`NewRun.arrived`)."""
-
-    async def settled_of(self, arrival: str, files: Sequence[tuple[str, str]]) -> list[bool]:
-        """For each path and `seen`: whether it was submitted or refused as it is."""
-        ...
-
-    async def known(self, arrived: Arrived) -> KnownPath | None:
-        """What is known of the path; None if nothing of it was ever submitted."""
-        ...
-
-    async def note(self, arrived: Arrived, run_id: str | None) -> None:
-        """A content needs no run of its own: this one has read it, or None has."""
-        ...
-
-    async def refuse(self, refusal: RefusedFile, notice: bytes | None = None) -> bool:
-        """Note a refusal, until the file is another one; whether it is new. If so, the notice is added, too."""
-        ...
-
-    async def refused(self, arrival: str, limit: int) -> list[RefusedFile]:
-        """The refusals, newest first."""
-        ...
-
-    async def forget_refusals(self, arrival: str, paths: Collection[str] | None = None) -> None:
-        """Decide anew about these files, or about all of the arrival."""
-        ...
-
-    async def counts(self, arrival: str) -> tuple[int, int]:
-        """How many contents were submitted or are known otherwise, and how many files are refused."""
-        ...
-
-    async def moves(self, arrival: str, run_id: str | None = None) -> list[Move]:
-        """The files to be moved or left, now that their run has ended; of one run or of all."""
-        ...
-
-    async def moved(self, move: Move) -> None:
-        """It has been moved, or stays where it is."""
-        ...

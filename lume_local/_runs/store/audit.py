@@ -1,11 +1,11 @@
-"""The audit: who did what when, apart from submissions, which are runs with `submitted_by`. Its values and its store.
+"""The audit: who did what when, apart from submissions, which are runs with `submitted_by`. Its values.
 
 An entry is part of the transaction of the act that it reports, so that neither exists without the other. Nobody can
 change an entry, or delete one that is younger than `KEPT_AT_LEAST`.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import field, frozen
 
@@ -60,22 +60,6 @@ class ActFilter:
     by: str | None = None
     what: str | None = None
     since: str | None = None
-
-
-class Audit(Protocol):
-    """The acts of a state. Acts with a transaction of their own are noted by the other operations of the store."""
-
-    async def note(self, act: Act) -> None:
-        """Note an act that changes nothing in the state."""
-        ...
-
-    async def acts(self, wanted: ActFilter, before: int | None, limit: int) -> list[NotedAct]:
-        """A page of acts, newest first, older than the one with number `before`."""
-        ...
-
-    async def forget(self, before: str, limit: int) -> int:
-        """Delete the oldest acts, from before a time, at most so many; how many were deleted."""
-        ...
 
 
 def of_submission(new: NewRun, run_id: str, claims: Sequence[Claim]) -> Act | None:

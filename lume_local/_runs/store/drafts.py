@@ -1,4 +1,4 @@
-"""Drafts: rejected rows that a person edits, before they are submitted. Their values, and what a store offers.
+"""Drafts: rejected rows that a person edits, before they are submitted. Their values.
 
 A draft belongs to a flow and an owner, which is the name of a key or of a token. It has the cells that differ from
 the rejects; these are not copied. Whether a row is still open, the ledger knows: a draft is never told. So nothing
@@ -8,8 +8,7 @@ Every change has a number, its revision. Whoever changes a row names the revisio
 has changed the row since, that change is kept, and theirs is refused.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
 
 from attrs import frozen
 
@@ -116,46 +115,3 @@ class DraftFull(Exception):
     def __init__(self, limit: int, *, of_all: bool) -> None:
         super().__init__(limit)
         self.limit, self.of_all = limit, of_all
-
-
-class Drafts(Protocol):
-    """See the module."""
-
-    async def draft(self, flow: str, owner: str) -> RowDraft | None:
-        """The draft, if there is one."""
-        ...
-
-    async def rows(self, flow: str, owner: str, after: Reject | None, limit: int) -> list[DraftRow]:
-        """Its rows after one, in the order of their runs' IDs and their numbers."""
-        ...
-
-    async def unjudged(self, flow: str, owner: str, by: str, limit: int) -> list[DraftRow]:
-        """Rows that a flow version has not judged as they are now; those changed last come first."""
-        ...
-
-    async def passing(self, flow: str, owner: str, by: str) -> list[DraftRow]:
-        """The rows that a flow version would accept."""
-        ...
-
-    async def save(self, flow: str, owner: str, changes: Sequence[RowChange], room: Room) -> Saved:
-        """Change rows, as far as nobody else has since. Raises `DraftFull`."""
-        ...
-
-    async def judged(self, flow: str, owner: str, by: str, found: Sequence[Judgement]) -> None:
-        """Note what a flow version says, as far as the rows have not been changed since."""
-        ...
-
-    async def elsewhere(self, flow: str, owner: str, limit: int) -> list[Elsewhere]:
-        """Rows of the flow that are in drafts of others, those changed last first."""
-        ...
-
-    async def drop(self, flow: str, owner: str, rejects: Sequence[Reject] | None) -> None:
-        """Take rows out of a draft; None removes all of it."""
-        ...
-
-    async def expire(self, before: str, limit: int) -> int:
-        """Remove drafts that were last changed before a time; how many were found, at most `limit`.
-
-        One that is saved at the same moment stays.
-        """
-        ...

@@ -1,4 +1,4 @@
-"""The ledger of rejected rows: what happened to each of them, over all runs. Its values, and what a store offers.
+"""The ledger of rejected rows: what happened to each of them, over all runs. Its values.
 
 A rejected row is open until it is mended (accepted in an edited form), replayed (accepted as it was, by a newer
 version), discarded, or superseded (its whole source was read again). It is identified by its run and its number among
@@ -9,9 +9,6 @@ own run, with the reasons that it has now. For each source, and for each flow:
 
     read + added + again = accepted + filtered + open + lost + discarded + superseded
 """
-
-from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from attrs import frozen
 
@@ -162,55 +159,3 @@ class Fate:
 
 class Claimed(Exception):
     """Some of the rows are not open any more, or another replay has them: select again."""
-
-
-class Ledger(Protocol):
-    """See the module. It changes in the transactions that create and end runs, and by these operations."""
-
-    async def inbox(self, flow: str | None, since: str) -> list[OpenCount]:
-        """The flows with open rows, each followed by its reasons, those with most rows first."""
-        ...
-
-    async def days(self, flow: str, reason: str | None, since: str) -> list[Day]:
-        """The days with changes, oldest first."""
-        ...
-
-    async def account(self, flow: str, source_key: str | None = None) -> LedgerAccount:
-        """The account of a flow, or of one source."""
-        ...
-
-    async def rows(self, wanted: RowFilter, after: int, limit: int) -> list[RowsOfRun]:
-        """The rows of up to `limit` runs with a greater sequence number than `after`, oldest first."""
-        ...
-
-    async def reasons(self, seq: int) -> Mapping[str, int]:
-        """Which rows of a run have which reason now: of those that were replayed, not what its rejects say."""
-        ...
-
-    async def discard(self, found: Sequence[RowsOfRun], by: str, why: str) -> int:
-        """Close these rows of one flow, as far as they are open; how many that were. If any were, it is an act."""
-        ...
-
-    async def unended(self, after: int, limit: int) -> list[UnendedRows]:
-        """Runs with open or lost rows and a greater sequence number than `after`, oldest first."""
-        ...
-
-    async def lose(self, run_id: str) -> None:
-        """The rejects of a run can't be read any more."""
-        ...
-
-    async def find(self, run_id: str) -> None:
-        """They can be read again."""
-        ...
-
-    async def is_replay(self, run_id: str) -> bool:
-        """Whether a run that has not ended has rows of other runs as they were."""
-        ...
-
-    async def fate(self, run_id: str) -> Fate | None:
-        """What became of the rejected rows of a run; None if it has none."""
-        ...
-
-    async def replays(self, flow: str) -> list[str]:
-        """The replays of a flow that have not ended, oldest first."""
-        ...

@@ -15,41 +15,26 @@ import anyio
 from anyio.abc import TaskGroup
 
 from lume_async._base.elided import elided
-from lume_local._flow.fields import FlowError
 from lume_local._runs.workers.child import ChildProcess, Start, child, environment, lent
-from lume_local._shared.notices import Notified, Notify
 from lume_local._shared.obstacle import Obstacle
 from lume_local._shared.permits import Permit
 from lume_local._shared.protocol import (
-    ArchiveRuns,
-    ArrowFile,
     Cancel,
-    Check,
-    Checked,
     Done,
     Event,
     Execute,
     Failed,
     Finish,
-    Gather,
-    Gathered,
     Job,
     Json,
     Lend,
     Look,
-    Looked,
     Propose,
-    Proposed,
     ProtocolError,
-    Read,
     Ready,
-    Refused,
-    RowsPage,
-    Unreadable,
     decode_event,
     encode,
 )
-from lume_local._shared.repairs import Repair, Repaired
 
 Answer = TypeVar("Answer")
 Refusal = TypeVar("Refusal")
@@ -58,16 +43,8 @@ _LONGEST_LINE = 64 * 1024 * 1024
 _STDERR_KEPT = 4096
 START_LIMIT = 60.0
 """Seconds that a process may take to be ready for its first job."""
-CHECK_LIMIT = 20.0
-"""Seconds that checking a flow may take: a client still waits for the answer then, and does not send it again."""
 FINISH_LIMIT = 600.0
 """Seconds that carrying out a commit may take."""
-PROPOSE_LIMIT = 45.0
-"""Seconds that a proposal may take: a client still waits for the answer then."""
-READ_LIMIT = 60.0
-"""Seconds that reading a page of an output may take."""
-GATHER_LIMIT = 600.0
-"""Seconds that gathering rejects of some runs may take."""
 PATIENCE = 5.0
 """Seconds for a worker to exit after its stdin is closed, or to be ready again after a run."""
 MOST_RUNS = 1000
@@ -157,87 +134,31 @@ class Worker:
             self._stdin.write(encode(job))
             await self._stdin.drain()
 
-    async def _answer(self, job: Job, done: type[Answer], refused: type[Refusal]) -> Answer | Refusal:
-        """The answer to a job, of one of these types. Raises `WorkerDied`, `ProtocolError`."""
-        await self._send(job)
-        event = await self._event()
-        if event is None:
-            raise WorkerDied(await self.death())
-        if not isinstance(event, (done, refused)):
-            raise ProtocolError(f"{event!r} is not an answer to {type(job).__name__}")
-        return event
+    async def answer(
+        self, job: Job, done: type[Answer], refused: type[Refusal], limit: float, late: Exception | None
+    ) -> Answer | Refusal:
+        """The answer to a job, of one of these types. Raises `WorkerDied`, `ProtocolError`.
 
-    def _give_up(self) -> None:
-        """Kill the process, which did not answer in time."""
+        Raises `late` if it takes longer than `limit` seconds: then the process is killed.
+        """
+        with anyio.move_on_after(limit):
+            await self._send(job)
+            event = await self._event()
+            if event is None:
+                raise WorkerDied(await self.death())
+            if not isinstance(event, (done, refused)):
+                raise ProtocolError(f"{event!r} is not an answer to {type(job).__name__}")
+            return event
         self._is_ready = False
         self.kill()
-
-    async def check(self, definition: Json, cleaners: list[str] | None = None) -> Json:
-        """The compiled form of a flow. Raises `FlowError`, also if that takes too long, and `WorkerDied`."""
-        with anyio.move_on_after(CHECK_LIMIT):
-            answer = await self._answer(Check(definition, cleaners), Checked, Refused)
-            if isinstance(answer, Refused):
-                raise FlowError(answer.place, answer.problem)
-            return answer.compiled
-        self._give_up()
-        raise FlowError("", f"takes longer than {CHECK_LIMIT:g} s to check: simplify its expressions")
+        raise late or WorkerDied(f"the worker process did not answer within {limit:g} s")
 
     async def finish(self, folder: Path) -> None:
         """Carry out the commit in a run's folder, or undo what was begun. Raises `NotFinished`, `WorkerDied`."""
-        with anyio.move_on_after(FINISH_LIMIT):
-            answer = await self._answer(Finish(str(folder)), Done, Failed)
-            if isinstance(answer, Failed):
-                raise NotFinished(answer.message, may_pass=answer.may_pass)
-            return
-        self._give_up()
-        raise NotFinished(f"that takes longer than {FINISH_LIMIT:g} s", may_pass=True)
-
-    async def propose(self, job: Propose) -> Json:
-        """A proposal, as JSON. Raises `FlowError`, `WorkerDied`."""
-        with anyio.move_on_after(PROPOSE_LIMIT):
-            answer = await self._answer(job, Proposed, Refused)
-            if isinstance(answer, Refused):
-                raise FlowError(answer.place, answer.problem)
-            return answer.proposal
-        self._give_up()
-        raise FlowError("samples", f"take longer than {PROPOSE_LIMIT:g} s to read: pass smaller ones")
-
-    async def read(self, job: Read) -> RowsPage | ArrowFile | Unreadable:
-        """A page of an output. Raises `WorkerDied`, also if that takes too long."""
-        with anyio.move_on_after(READ_LIMIT):
-            return await self._answer(job, ArrowFile if job.arrow else RowsPage, Unreadable)
-        self._give_up()
-        raise WorkerDied(f"reading a page took longer than {READ_LIMIT:g} s")
-
-    async def gather(self, job: Gather) -> Gathered:
-        """Add rejects to the files of a replay. Raises `WorkerDied`, also if that takes too long."""
-        with anyio.move_on_after(GATHER_LIMIT):
-            return await self._answer(job, Gathered, Gathered)
-        self._give_up()
-        raise WorkerDied(f"gathering the rows took longer than {GATHER_LIMIT:g} s")
-
-    async def repair(self, job: Repair) -> Repaired:
-        """What values might have been meant to be. Raises `WorkerDied`, also if that takes too long."""
-        with anyio.move_on_after(READ_LIMIT):
-            return await self._answer(job, Repaired, Repaired)
-        self._give_up()
-        raise WorkerDied(f"the repairs took longer than {READ_LIMIT:g} s")
-
-    async def archive(self, job: ArchiveRuns) -> str | None:
-        """Write a file of the archive; why that failed, or None. Raises `WorkerDied`, also if it takes too long."""
-        with anyio.move_on_after(GATHER_LIMIT):
-            answer = await self._answer(job, Done, Failed)
-            return answer.message if isinstance(answer, Failed) else None
-        self._give_up()
-        raise WorkerDied(f"writing the archive took longer than {GATHER_LIMIT:g} s")
-
-    async def look(self, job: Look) -> Looked:
-        """The content of a source. Raises `WorkerDied`. The caller limits the time, and then ends the process."""
-        return await self._answer(job, Looked, Looked)
-
-    async def notify(self, job: Notify) -> Notified:
-        """Send a message. Raises `WorkerDied`. The caller limits the time, and then ends the process."""
-        return await self._answer(job, Notified, Notified)
+        late = NotFinished(f"that takes longer than {FINISH_LIMIT:g} s", may_pass=True)
+        answer = await self.answer(Finish(str(folder)), Done, Failed, FINISH_LIMIT, late)
+        if isinstance(answer, Failed):
+            raise NotFinished(answer.message, may_pass=answer.may_pass)
 
     async def run(self, job: Execute) -> AsyncGenerator[Event, None]:
         """The events of a run, until the one that ends it is taken, or the process ends."""

@@ -1,6 +1,7 @@
 """Worker processes: started ahead of need, handed out, taken back, never outliving the pool."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+import math
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -16,20 +17,36 @@ from lume_local._shared.notices import Notified, Notify
 from lume_local._shared.protocol import (
     ArchiveRuns,
     ArrowFile,
+    Check,
+    Checked,
+    Done,
+    Failed,
     Gather,
     Gathered,
+    Job,
     Json,
     Look,
     Looked,
     Propose,
+    Proposed,
     Read,
+    Refused,
     RowsPage,
     Unreadable,
 )
 from lume_local._shared.repairs import Repair, Repaired
 
 Answer = TypeVar("Answer")
+Refusal = TypeVar("Refusal")
 
+CHECK_LIMIT = 20.0
+"""Seconds that checking a flow may take: a client still waits for the answer then, and does not send it again."""
+PROPOSE_LIMIT = 45.0
+"""Seconds that a proposal may take: a client still waits for the answer then."""
+READ_LIMIT = 60.0
+"""Seconds that reading a page of an output may take, or repairing values."""
+GATHER_LIMIT = 600.0
+"""Seconds that gathering rejects of some runs may take, or writing a file of the archive."""
 QUIET = 30.0
 """Seconds without a run after which one spare worker is enough."""
 RETRY = 5.0
@@ -206,47 +223,59 @@ class WorkerPool:
         self._out.add(worker)
         return worker
 
+    # -- jobs for a spare worker; all raise `WorkerDied`
+
     async def check(self, definition: Json, cleaners: list[str] | None = None) -> Json:
-        """The compiled form of a flow (see `compile_flow`), from a spare worker. Raises `FlowError`, `WorkerDied`."""
-        return await self._answered(lambda worker: worker.check(definition, cleaners))
+        """The compiled form of a flow (see `compile_flow`). Raises `FlowError`, also if that takes too long."""
+        late = FlowError("", f"takes longer than {CHECK_LIMIT:g} s to check: simplify its expressions")
+        answer = await self._answered(Check(definition, cleaners), Checked, Refused, CHECK_LIMIT, late)
+        return _accepted(answer).compiled
 
     async def propose(self, job: Propose) -> Json:
-        """A proposal, from a spare worker. Raises `FlowError`, `WorkerDied`."""
-        return await self._answered(lambda worker: worker.propose(job))
+        """A proposal. Raises `FlowError`, also if that takes too long."""
+        late = FlowError("samples", f"take longer than {PROPOSE_LIMIT:g} s to read: pass smaller ones")
+        return _accepted(await self._answered(job, Proposed, Refused, PROPOSE_LIMIT, late)).proposal
 
     async def read(self, job: Read) -> RowsPage | ArrowFile | Unreadable:
-        """A page of an output, from a spare worker. Raises `WorkerDied`."""
-        return await self._answered(lambda worker: worker.read(job))
+        """A page of an output."""
+        late = _late("reading a page", READ_LIMIT)
+        return await self._answered(job, ArrowFile if job.arrow else RowsPage, Unreadable, READ_LIMIT, late)
 
     async def gather(self, job: Gather) -> Gathered:
-        """Add rejects to the files of a replay, by a spare worker. Raises `WorkerDied`."""
-        return await self._answered(lambda worker: worker.gather(job))
+        """Add rejects to the files of a replay."""
+        late = _late("gathering the rows", GATHER_LIMIT)
+        return await self._answered(job, Gathered, Gathered, GATHER_LIMIT, late)
 
     async def repair(self, job: Repair) -> Repaired:
-        """What values might have been meant to be, by a spare worker. Raises `WorkerDied`."""
-        return await self._answered(lambda worker: worker.repair(job))
+        """What values might have been meant to be."""
+        return await self._answered(job, Repaired, Repaired, READ_LIMIT, _late("the repairs", READ_LIMIT))
 
     async def archive(self, job: ArchiveRuns) -> None:
-        """Write a file of the archive, by a spare worker. Raises OSError, `WorkerDied`."""
-        failed = await self._answered(lambda worker: worker.archive(job))
-        if failed is not None:
-            raise OSError(failed)
+        """Write a file of the archive. Raises OSError, too."""
+        late = _late("writing the archive", GATHER_LIMIT)
+        answer = await self._answered(job, Done, Failed, GATHER_LIMIT, late)
+        if isinstance(answer, Failed):
+            raise OSError(answer.message)
 
     async def look(self, job: Look) -> Looked:
-        """The content of a source, by a spare worker. Raises `WorkerDied`."""
-        return await self._answered(lambda worker: worker.look(job))
+        """The content of a source. The caller limits the time, and then ends the process."""
+        return await self._answered(job, Looked, Looked)
 
     async def notify(self, job: Notify) -> Notified:
-        """Send a message, by a spare worker. Raises `WorkerDied`."""
-        return await self._answered(lambda worker: worker.notify(job))
+        """Send a message. The caller limits the time, and then ends the process."""
+        return await self._answered(job, Notified, Notified)
 
-    async def _answered(self, ask: Callable[[Worker], Awaitable[Answer]]) -> Answer:
+    async def _answered(
+        self,
+        job: Job,
+        done: type[Answer],
+        refused: type[Refusal],
+        limit: float = math.inf,
+        late: Exception | None = None,
+    ) -> Answer | Refusal:
         worker = await self._next()
         try:
-            answer = await ask(worker)
-        except FlowError:
-            await self.release(worker)
-            raise
+            answer = await worker.answer(job, done, refused, limit, late)
         except BaseException:
             await self.discard(worker)
             raise
@@ -287,3 +316,14 @@ class WorkerPool:
             await worker.stop()
         finally:
             self._out.discard(worker)
+
+
+def _accepted(answer: Answer | Refused) -> Answer:
+    """Raises `FlowError`."""
+    if isinstance(answer, Refused):
+        raise FlowError(answer.place, answer.problem)
+    return answer
+
+
+def _late(what: str, limit: float) -> WorkerDied:
+    return WorkerDied(f"{what} took longer than {limit:g} s")

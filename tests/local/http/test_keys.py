@@ -165,11 +165,20 @@ async def test_keys_that_could_not_be_read_are_read_once_they_can(
     [
         (None, "can't be read: No such file"),
         ("[ci", "is not TOML"),
-        ("ci = 1", "[ci] must have role and sha256"),
-        ('[ci]\nrole = "read"', "[ci] must have role and sha256"),
-        (entry("ci", "root"), "role must be one of read, submit, admin"),
-        ('[ci]\nrole = "read"\nsha256 = "the key itself"', "sha256 must be the SHA-256 of the key in hex"),
-        (entry("ci", "read") + entry("ci", "read").replace("[ci]", "[cd]"), "cd and ci have the same key"),
+        ("ci = 1", "ci: must be a table"),
+        ('[ci]\nrole = "read"', "bad.toml:1: ci: must have role and sha256"),
+        (entry("ci", "root"), "ci.role: 'root' is not one of read, submit, admin"),
+        (
+            '[ci]\nrole = "read"\nsha256 = "the key itself"',
+            "bad.toml:3: ci.sha256: must be the SHA-256 of the key in hex",
+        ),
+        ('[a]\nrole = "x"\nsha256 = "x"\n[ci]\nrole = "read"', "bad.toml:4: ci: must have role and sha256"),
+        (entry("ci", "read") + "max_active = 0", "ci.max_active: must be a whole number from 1"),
+        (
+            entry("ci", "read") + "max_activ = 1",
+            "ci.max_activ: is not a known key; did you mean 'max_active'?",
+        ),
+        (entry("ci", "read") + entry("ci", "read").replace("[ci]", "[cd]"), "cd: has the same key as ci"),
     ],
 )
 async def test_a_file_with_a_mistake(home: Path, text: str | None, words: str) -> None:

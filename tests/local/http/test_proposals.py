@@ -9,7 +9,7 @@ import pytest
 from local.wire import Wire
 
 from lume_local._runs import proposals
-from lume_local._runs.workers import worker
+from lume_local._runs.workers import worker_pool
 
 GOLDEN = Path(__file__).parents[2] / "contract"
 CUSTOMERS = "Kd-Nr;E-Mail;Alter\n1;Ann@Example.org;31\n2;bob@example.org;\n3;cy@example.org;47\n"
@@ -141,7 +141,7 @@ async def test_a_sample_has_a_size_and_a_time(
     answer = await propose(wire, samples=["people.csv"])
     assert (answer.status, "the maximum is 10" in answer.document["detail"]) == (422, True)
     monkeypatch.undo()
-    monkeypatch.setattr(worker, "PROPOSE_LIMIT", 0.001)
+    monkeypatch.setattr(worker_pool, "PROPOSE_LIMIT", 0.001)
     answer = await propose(wire, samples=["people.csv"])
     assert (answer.status, answer.kind) == (422, "invalid-field")
     assert "take longer than" in answer.document["detail"]

@@ -391,15 +391,24 @@ async def test_people_of_one_entry_are_told_apart_in_their_sessions(home: Path, 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('role = "read"\nissuer = "https://i"', "must have role, issuer and audience"),
-        ('role = "read"\nissuer = "https://i"\naudience = "a"\nclaim = "c"', "perhaps also claim with value"),
-        ('role = "read"\nissuer = "https://i"\naudience = "a"\nsha256 = "x"', "nothing else"),
-        ('role = "read"\nissuer = "https://i"\naudience = ""', "audience must be a string that is not empty"),
-        ('role = "read"\nissuer = ["https://i"]\naudience = "a"', "issuer must be a string"),
-        ('role = "read"\nissuer = "http://i.example"\naudience = "a"', "issuer must be an https:// URL"),
+        ('role = "read"\nissuer = "https://i"', "staff.audience: is missing"),
+        (
+            'role = "read"\nissuer = "https://i"\naudience = "a"\nclaim = "c"',
+            "claim or value, which belong together",
+        ),
+        (
+            'role = "read"\nissuer = "https://i"\naudience = "a"\nsha256 = "x"',
+            "staff.sha256: is not a known key",
+        ),
+        ('role = "read"\nissuer = "https://i"\naudience = ""', "staff.audience: is empty"),
+        ('role = "read"\nissuer = ["https://i"]\naudience = "a"', "staff.issuer: must be a string"),
+        (
+            'role = "read"\nissuer = "http://i.example"\naudience = "a"',
+            "staff.issuer: must be an https:// URL",
+        ),
         (
             'role = "owner"\nissuer = "https://i.example"\naudience = "a"',
-            "role must be one of read, submit, admin",
+            "staff.role: 'owner' is not one of read, submit, admin",
         ),
     ],
 )

@@ -21,7 +21,7 @@ from lume_async.errors import ConfigurationError, InvalidRequestError
 from lume_local._flow.fields import FlowError
 from lume_local._runs import execution
 from lume_local._runs.recovery import settle
-from lume_local._runs.workers import child, worker
+from lume_local._runs.workers import child, worker, worker_pool
 from lume_local._runs.workers.worker_pool import WorkerPool
 
 
@@ -168,7 +168,7 @@ async def test_hundreds_of_columns_take_no_gigabytes(home: Path) -> None:
 
 
 async def test_checking_a_flow_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "CHECK_LIMIT", 0.5)
+    monkeypatch.setattr(worker_pool, "CHECK_LIMIT", 0.5)
     endless = "list_sum(list_transform(range(100000), lambda i: list_sum(range(i))))::VARCHAR"
     async with WorkerPool().running() as pool:
         with pytest.raises(FlowError, match=r"takes longer than 0\.5 s to check"):
@@ -180,10 +180,10 @@ async def test_checking_a_flow_has_a_time_limit(monkeypatch: pytest.MonkeyPatch)
 async def test_a_flow_that_takes_too_long_to_check_is_refused_before_its_client_gives_up(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert 2 * worker.CHECK_LIMIT < DEFAULT_TIMEOUT, (
+    assert 2 * worker_pool.CHECK_LIMIT < DEFAULT_TIMEOUT, (
         "else the client sends it again, and the server starts anew"
     )
-    monkeypatch.setattr(worker, "CHECK_LIMIT", 0.5)
+    monkeypatch.setattr(worker_pool, "CHECK_LIMIT", 0.5)
     endless = "list_sum(list_transform(range(100000), lambda i: list_sum(range(i))))::VARCHAR"
     async with (
         lume_local.serve(None, home / ".lume", [home], max_active=1) as server,

@@ -18,7 +18,7 @@ from lume_local._runs.workers.worker import NotFinished, Worker
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._serve import owned
 from lume_local._shared.commit import begin, commit
-from lume_local._shared.protocol import Done, Event, Execute, Failed, Outcome
+from lume_local._shared.protocol import Check, Checked, Done, Event, Execute, Failed, Outcome, Refused
 
 ODD_RUNS = """
 import os, threading, time
@@ -410,4 +410,5 @@ async def test_a_worker_finishes_what_another_process_has_left(tmp_path: Path) -
         commit(tmp_path, {"steps": [{**step, "refuse": True}]})
         with pytest.raises(NotFinished, match="the table is gone"):
             await taken.finish(tmp_path)
-        assert await taken.check(people()), "it has served no run, and can"
+        checked = await taken.answer(Check(people()), Checked, Refused, 20.0, None)
+        assert isinstance(checked, Checked), "it has served no run, and can"

@@ -1,0 +1,49 @@
+"""Collects the mistakes of a file, so that all of them are reported at once. Pure."""
+
+import math
+import tomllib
+from collections.abc import Callable
+from typing import TypeVar
+
+from lume_local._flow.fields import FlowError, Table
+from lume_local._flow.lines import with_line
+
+T = TypeVar("T")
+
+
+class Mistakes:
+    """The mistakes of a text, each once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._found: dict[tuple[str, str], FlowError] = {}
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, mistake: FlowError) -> None:
+        for one in (mistake, *mistake.others):
+            self._found.setdefault((one.place, one.problem), with_line(one, self._text))
+
+    def noting(self, read: Callable[[], T], instead: T) -> T:
+        """What is read, or `instead` if that has a mistake."""
+        try:
+            return read()
+        except FlowError as mistake:
+            self.add(mistake)
+            return instead
+
+    def check(self) -> None:
+        """Raise the first one, by its line, with the `others`; nothing if there are none."""
+        if self._found:
+            first, *others = sorted(self._found.values(), key=lambda mistake: mistake.line or math.inf)
+            first.others = tuple(others)
+            raise first
+
+
+def top_table(text: str) -> Table:
+    """The tables of a TOML file. Raises `FlowError`."""
+    try:
+        return Table("", tomllib.loads(text.removeprefix("\ufeff")))
+    except tomllib.TOMLDecodeError as error:
+        raise with_line(FlowError("", f"is not TOML: {error}"), text) from None
