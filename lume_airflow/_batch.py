@@ -170,7 +170,7 @@ class Batch:
         self._result.add(outcome)
         counted = self._result.summary.outcomes
         if counted % REPORTED == 0 or counted == self._result.sources:
-            self._report(f"{counted:,} of {self._result.sources:,} sources, {self._result.failed:,} failed")
+            self._report(f"sources: {counted:,} of {self._result.sources:,}, {self._result.failed:,} failed")
         self._close_if_done()
 
     def _next_place(self, place: _Place, key: str, run: LumeRun | None, *, found: bool) -> _Place | None:

@@ -96,8 +96,8 @@ async def batch_to_end(
             if batch.timed_out:
                 return event | await _timed_out(lume, options, task)
             if options.max_failures is not None and result.failed > options.max_failures:
-                counted = f"{result.failed:,} of {result.sources:,} sources have no output"
-                return event | {"error": f"{counted}; max_failures is {options.max_failures}", "final": False}
+                counts = f"sources without output: {result.failed:,} of {result.sources:,}"
+                return event | {"error": f"{counts}; max_failures is {options.max_failures}", "final": False}
             return event
     except LumeError as error:
         return failure(error)

@@ -214,15 +214,15 @@ def plain_text(value: Any, name: str) -> str:
     """
     longest = _LONGEST[name]
     if not isinstance(value, str):
-        path = ": a server may know it by another path; pass str(path)"
-        hint = path if isinstance(value, os.PathLike) else ""
+        hint = ": pass str(path), as the server knows it" if isinstance(value, os.PathLike) else ""
         raise InvalidRequestError(f"{name} must be a string, not {type(value).__name__}{hint}")
     if not value.strip():
         raise InvalidRequestError(f"{name} is empty; no request was sent")
     if len(value) > longest:
         raise InvalidRequestError(f"{name} has {len(value):,} characters; the maximum is {longest:,}")
-    if _CONTROL.search(value):
-        raise InvalidRequestError(f"{name} contains a control character; no request was sent")
+    if found := _CONTROL.search(value):
+        what = "is not valid UTF-8" if "\ud800" <= found[0] <= "\udfff" else "contains a control character"
+        raise InvalidRequestError(f"{name} {what}; no request was sent")
     if ".." in value and ".." in re.split(r"[/\\:]", value):
         raise InvalidRequestError(f"{name} contains a '..' part: use a path without it; no request was sent")
     return value

@@ -1,9 +1,9 @@
 """The command tree, and the one place that turns an exception into a message and an exit code."""
 
 import errno
+import re
 import signal
 import sys
-from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -48,6 +48,9 @@ Printing the help imports no command module.
 
 _READER_IS_GONE = 128 + 13
 """The exit code of a command that writes to a closed pipe: as after SIGPIPE, also where there are no such signals."""
+
+_NEW_LINE = re.compile(r"\s*\n\s*")
+"""In the messages of click, which lists choices on lines of their own."""
 
 _UNUSABLE = {"duckdb": "missing_extra", "lume_local": "unsupported_platform"}
 """The error codes for what can't be imported."""
@@ -167,16 +170,18 @@ def _end(error: Exception, options: GlobalOptions) -> int:
 
     say = Say(options.output)
     if isinstance(error, click.ClickException):
-        # It may quote an argument or a file, and is final to type checkers.
-        vars(error)["message"] = elided(error.message)
+        message = elided(_NEW_LINE.sub(" ", error.format_message()))  # it may quote an argument or a file
         if options.output in ("json", "ndjson"):
-            say.problem("usage" if isinstance(error, click.UsageError) else "error", error.format_message())
+            say.problem("usage" if isinstance(error, click.UsageError) else "error", message)
+        elif isinstance(error, click.exceptions.NoArgsIsHelpError):
+            say.text(error.format_message())
         else:
-            with suppress(OSError):  # a closed stderr changes no exit code
-                error.show()
+            if isinstance(error, click.UsageError) and error.ctx is not None:
+                say.text(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n")
+            say.text(f"error: {message}")
         return error.exit_code
     if options.verbose:
-        traceback.print_exception(error)
+        say.text("".join(traceback.format_exception(error)))
     if isinstance(error, OSError) and error.filename is None and error.errno in (errno.EBADF, errno.ENOSPC):
         error = OutputError(error)  # from click's own writing, such as of a help page
     if isinstance(error, LumeError):

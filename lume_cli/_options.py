@@ -175,7 +175,7 @@ def _output(*special: str, more: str = "") -> Callable[[F], F]:
             "output",
             type=click.Choice(get_args(Format)),
             metavar=f"[{'|'.join(['table', 'json', 'ndjson', *special])}]",
-            help=f"Format of the data on stdout: a table, one JSON document, or JSON lines{more}.",
+            help=f"Format of the data on stdout: a table, one JSON document, JSON lines{more}.",
         ),
         _global("--json", "output", flag_value="json", help="Same as -o json."),
     )
@@ -183,7 +183,7 @@ def _output(*special: str, more: str = "") -> Callable[[F], F]:
 
 output_options = _output()
 _any_output = _output(
-    "csv", "ids", "sources", more="; CSV (`rejects`), bare run ids (`list`, `run`), source paths (`list`)"
+    "csv", "ids", "sources", more=", CSV (`rejects`), bare run ids (`list`, `run`) or source paths (`list`)"
 )
 _output_or_ids = _output("ids", more=", or bare run ids")
 _output_or_sources = _output("ids", "sources", more=", bare run ids, or source paths")
@@ -321,7 +321,9 @@ def pairs(parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]
     for value in values:
         key, equals, text = value.partition("=")
         if not equals or not key:
-            raise click.BadParameter(f"{value!r} must look like KEY=VALUE", param=parameter)
+            raise click.BadParameter(
+                f"{value!r} must look like {parameter.metavar or 'KEY=VALUE'}", param=parameter
+            )
         if key in found:
             raise click.BadParameter(f"{key!r} was given twice", param=parameter)
         found[key] = text

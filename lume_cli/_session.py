@@ -1,8 +1,9 @@
 """What a running command needs: its output streams, its settings, its client, its exit."""
 
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+import warnings
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import anyio
@@ -11,9 +12,10 @@ import click
 from lume_async import ApiConnectionError, ConfigurationError
 from lume_async._base.platform import command_line
 from lume_async._base.tasks import task_group
+from lume_async._base.words import counted
 from lume_cli import _loop
 from lume_cli._options import Format, GlobalOptions
-from lume_cli._output import exit_codes
+from lume_cli._output import errors, exit_codes
 from lume_cli._output.short_ids import shorts
 from lume_cli._output.stderr import Say
 from lume_cli._output.stdout import Data
@@ -61,8 +63,9 @@ class CommandSession:
 
     def __init__(self, options: GlobalOptions, *special: Format) -> None:
         if options.output in _SPECIAL and options.output not in special:
+            *formats, last = ("table", "json", "ndjson", *special)
             raise click.UsageError(
-                f"-o {options.output} is for {_SPECIAL[options.output]}: use table, json or ndjson"
+                f"-o {options.output} is for {_SPECIAL[options.output]}: use {', '.join(formats)} or {last}"
             )
         self.options = options
         self.say = Say(options.output)
@@ -139,7 +142,8 @@ class CommandSession:
     ) -> NoReturn:
         """Run the command and exit with its exit code, None for 0; `interrupted` is the message for Ctrl-C."""
         try:
-            code = _loop.run(work) or exit_codes.OK
+            with self._worded_warnings():
+                code = _loop.run(work) or exit_codes.OK
         except _loop.Interrupted as signal:
             message, resume = interrupted()
             text = f"{message}; resume with `{resume}`" if resume else message
@@ -151,6 +155,15 @@ class CommandSession:
             self.say.problem("server_moved", text, retryable=True, **({"resume": resume} if resume else {}))
             code = exit_codes.ERROR
         raise click.exceptions.Exit(code)
+
+    @contextmanager
+    def _worded_warnings(self) -> Iterator[None]:
+        """What the library warns of, as a command words it."""
+        with warnings.catch_warnings():
+            for category in (RuntimeWarning, UserWarning):
+                warnings.simplefilter("always", category)
+            warnings.showwarning = lambda message, *_: self.say.warn(errors.in_options(str(message)))
+            yield
 
     def command(self, *words: str, **options: object) -> str:
         """A command line for the same service; `options` are named as they are written: `--flow`."""
@@ -164,10 +177,10 @@ class CommandSession:
         if self.data.format == "table":
             runs = list(shorts(runs).values())
         one = len(runs) == 1
-        going = "the run keeps running" if one else f"{len(runs):,} runs keep running"
+        going = "the run keeps running" if one else f"{counted(len(runs), 'run')} keep running"
         if self.away is not None:
             going = f"{self.away}, so it is not known whether "
-            going += "the run is still running" if one else f"{len(runs):,} runs are still running"
+            going += "the run is still running" if one else f"{counted(len(runs), 'run')} are still running"
         if len(runs) > NAMED:
             return f"{going}: wait for the same runs again", None
         return going, self.command("wait", *runs)
@@ -197,8 +210,10 @@ def _words(options: Mapping[str, object]) -> list[str]:
 def _log_requests() -> None:
     import logging
 
+    from lume_cli._output.log_lines import TextLines
+
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handler.setFormatter(TextLines("%(name)s: %(message)s"))
     logger = logging.getLogger("lume")
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)

@@ -89,7 +89,9 @@ class ResolvedSettings:
         return self
 
     def in_context(self, problem: str) -> str:
-        """The client's error about the base URL, with the value (without credentials) and its origin."""
+        """The client's error about a setting with its origin, and the base URL itself (without credentials)."""
+        if problem.startswith("api_key ") and "api_key" in self.origin:
+            return f"the API key from {self.origin['api_key']} {problem.removeprefix('api_key ')}"
         if not problem.startswith("base_url ") or self.base_url is None:
             return problem
         shown = re.split(r"[?#]", re.sub(r"^(\w*://)?.*@", r"\1", self.base_url.strip()))[0]
@@ -167,9 +169,12 @@ def _number(text: str | None) -> float | None:
     if not text:
         return None
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise ConfigurationError("LUME_REQUEST_TIMEOUT must be a number of seconds above 0") from None
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ConfigurationError(f"LUME_REQUEST_TIMEOUT must be a number of seconds above 0, not {text!r}")
+    return number
 
 
 def _profile(name: str, warn: Callable[[str], None], *, must_exist: bool) -> dict[str, Any]:
@@ -199,8 +204,10 @@ def _tables(path: Path) -> dict[str, Any]:
         return {}
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
-    except (OSError, UnicodeError) as error:
-        raise ConfigurationError(f"{path} can't be read: {error}") from None
+    except UnicodeError:
+        raise ConfigurationError(f"{path} is not UTF-8: save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be read: {error.strerror or error}") from None
 
 
 def _check(path: Path, name: str, table: object) -> None:
@@ -208,8 +215,10 @@ def _check(path: Path, name: str, table: object) -> None:
         raise ConfigurationError(f"{path}: {name} must be a table: write [{name}]")
     for key, kinds in _KEYS.items():
         value = table.get(key)
-        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
-            wanted = "a quoted string" if kinds == (str,) else "a number of seconds"
+        is_kind = isinstance(value, kinds) and not isinstance(value, bool)
+        is_number = isinstance(value, int | float)
+        if value is not None and not (is_kind and (not is_number or 0 < value < float("inf"))):
+            wanted = "a quoted string" if kinds == (str,) else "a number of seconds above 0"
             raise ConfigurationError(f"{path}: [{name}] {key} must be {wanted}")
 
 

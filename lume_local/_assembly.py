@@ -69,6 +69,7 @@ from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._settings import ServerSettings
 from lume_local._shards.engines.executors import is_cluster, kind_of
+from lume_local._shared.commit import explain
 from lume_local._shared.protocol import Json
 from lume_local._state import State, opened_state
 
@@ -285,7 +286,7 @@ def _opened_uploads(places: Roots, settings: ServerSettings) -> Uploads:
     try:
         uploads.open()
     except OSError as error:
-        raise ConfigurationError(f"the folder {places.uploads} can't be used: {error}") from None
+        raise ConfigurationError(f"the folder {places.uploads} can't be used: {explain(error)}") from None
     return uploads
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from attrs import asdict, evolve, frozen
 
+from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
 from lume_local._options import AnyPath
 from lume_local._runs.sqlite.copies import (
@@ -87,7 +88,11 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath
     """
     home, copy = _real(data), _real(to)
     own = home / _STATE if state is None else _real(state)
-    if not (own / STATE_FILE).is_file():
+    try:
+        is_there = (own / STATE_FILE).is_file()
+    except OSError as error:
+        raise ConfigurationError(f"the state can't be read: {explain(error)}") from None
+    if not is_there:
         what = "data folder of a server: it has no" if state is None else "state of a server: it has no"
         missing = f"{_STATE}/{STATE_FILE}" if state is None else STATE_FILE
         raise ConfigurationError(f"{home if state is None else own} is not the {what} {missing}")
@@ -134,7 +139,8 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
     if os.path.ismount(home):
         raise ConfigurationError(f"{home} is a mount point: name a new folder in it")
     if os.path.lexists(home) and not (home.is_dir() and not any(home.iterdir())):
-        raise ConfigurationError(f"{home} is not empty: a backup is restored to a new folder")
+        what = "is not empty" if home.is_dir() else "is not a folder"
+        raise ConfigurationError(f"{home} {what}: a backup is restored to a new folder")
     with _new(home, f"the backup {copy} can't be restored to {home}") as draft:
         examined(state)
         (draft / _STATE).mkdir(mode=0o700)
@@ -147,8 +153,8 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
         outputs = _copy_tree(copy / _OUTPUTS, draft)
         if uploads < about.uploads or outputs < (about.outputs or 0):
             raise CopyError(
-                f"it is not complete: {about.uploads:,} uploads and {about.outputs or 0:,} outputs were copied, and "
-                f"{uploads:,} and {outputs:,} are there"
+                f"it is not complete: {counted(about.uploads, 'upload')} and "
+                f"{counted(about.outputs or 0, 'output')} were copied, and {uploads:,} and {outputs:,} are there"
             )
         _stamp_outputs(draft, home)
     return evolve(about, uploads=uploads)

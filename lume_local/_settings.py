@@ -201,8 +201,8 @@ class ServerSettings:
             )
         if len(self.api_key) < _LEAST_KEY and self.host not in _HERE:
             raise ConfigurationError(
-                f"api_key has {len(self.api_key)} characters, and needs at least {_LEAST_KEY} on {self.host}: leave "
-                "it out for a generated one, or use a long random one, such as `openssl rand -hex 24` prints"
+                f"the api_key for {self.host} must have at least {_LEAST_KEY} characters: leave it "
+                "out for a generated one, or use a long random one, such as `openssl rand -hex 24` prints"
             )
         if self.state_env is not None:
             _check_state(self.state_env)

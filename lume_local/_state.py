@@ -20,6 +20,7 @@ from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.sqlite.state_file import STATE_FILE
 from lume_local._runs.store.records import StoreError
 from lume_local._settings import ServerSettings
+from lume_local._shared.commit import explain
 from lume_local._shared.lock import Locked, held, holder, holder_died
 
 _log = logging.getLogger("lume_local")
@@ -114,9 +115,11 @@ def _make_folders(places: Roots) -> None:
 
 
 def _unusable(places: Roots, error: OSError) -> ConfigurationError:
+    is_file = isinstance(error, FileExistsError | NotADirectoryError)
+    why = f"not a folder: {error.filename}" if is_file else explain(error)
     if places.state.is_relative_to(places.data):
-        return ConfigurationError(f"the data folder {places.data} can't be used: {error}")
-    return ConfigurationError(f"state and work: {places.state} and {places.data} can't be used: {error}")
+        return ConfigurationError(f"the data folder {places.data} can't be used: {why}")
+    return ConfigurationError(f"state and work: {places.state} and {places.data} can't be used: {why}")
 
 
 def _warn_if_readable(places: Roots) -> None:

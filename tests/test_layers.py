@@ -116,14 +116,27 @@ SHARED = {
     "lume_local": {
         *(
             f"lume_async._base.{name}"
-            for name in ["arguments", "duration", "elided", "extras", "lazy", "owned", "platform", "tasks"]
+            for name in [
+                "arguments",
+                "duration",
+                "elided",
+                "extras",
+                "lazy",
+                "owned",
+                "platform",
+                "tasks",
+                "words",
+            ]
         ),
         "lume_async._webhooks.signatures",
     },
     "lume_cli": {
-        *(f"lume_async._base.{name}" for name in ["elided", "extras", "platform", "tasks", "threads"]),
+        *(
+            f"lume_async._base.{name}"
+            for name in ["elided", "extras", "platform", "tasks", "threads", "words"]
+        ),
         "lume_async._run.row_text",
-        *(f"lume_local._shared.{name}" for name in ["lock", "magic", "saved", "words"]),
+        *(f"lume_local._shared.{name}" for name in ["lock", "magic", "saved"]),
         *(f"lume_local._samples.{name}" for name in ["infer", "judge", "opening", "read"]),
     },
 }

@@ -135,7 +135,7 @@ class LumeOperator(BaseOperator):
         raise NotImplementedError
 
     def _partial(self, context: Context, result: dict[str, Any]) -> None:
-        message = f"{result['rows_rejected']:,} of {result['rows_read']:,} rows were rejected"
+        message = f"rejected rows: {result['rows_rejected']:,} of {result['rows_read']:,}"
         if self.on_partial != "success" and self.do_xcom_push:
             context["ti"].xcom_push(key="return_value", value=result)  # an exception returns no result
         if self.on_partial == "skip":

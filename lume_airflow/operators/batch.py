@@ -70,8 +70,8 @@ class LumeRunBatchOperator(LumeOperator):
     def summary(self, result: dict[str, Any]) -> str:
         """A line for the log."""
         statuses = ", ".join(f"{name} {count:,}" for name, count in result["statuses"].items())
-        counts = f"{result['rows_mapped']:,} rows mapped, {result['rows_rejected']:,} rejected"
-        return f"{result['sources']:,} sources: {statuses or 'nothing'}; {counts}"
+        counts = f"rows: {result['rows_mapped']:,} mapped, {result['rows_rejected']:,} rejected"
+        return f"sources: {result['sources']:,}: {statuses or 'nothing'}; {counts}"
 
 
 def _begun(context: Context) -> float | None:

@@ -79,5 +79,5 @@ class LumeRunOperator(LumeOperator):
 
     def summary(self, result: dict[str, Any]) -> str:
         """A line for the log."""
-        counts = f"{result['rows_mapped']:,} rows mapped, {result['rows_rejected']:,} rejected"
+        counts = f"rows: {result['rows_mapped']:,} mapped, {result['rows_rejected']:,} rejected"
         return f"{result['run_id']} {result['status']}: {counts}"

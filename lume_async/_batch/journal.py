@@ -17,6 +17,7 @@ from typing import Any, Self
 import orjson
 from attrs import fields
 
+from lume_async._base.words import counted
 from lume_async._batch import entries
 from lume_async._batch.entries import DamagedError, Entry, Kind, Row
 from lume_async._batch.journal_file import (
@@ -92,7 +93,7 @@ class Journal:
     def entry(self, item: int, request: RunRequest, rows: list[Row]) -> Entry | None:
         """Combine the item's entries, if any. Raises `ConfigurationError` if they are of a different request."""
         if self.count is not None and item >= self.count:
-            raise self._changed(f"it had {self.count:,} items, now there are more")
+            raise self._changed(f"it had {counted(self.count, 'item')}, now there are more")
         if not rows:
             return None
         entry = self._read(item, rows)
@@ -136,11 +137,11 @@ class Journal:
                 query = "SELECT coalesce(max(item), -1) + 1 FROM entries"
                 ((seen,),) = self._connection.execute(query).fetchall()
             if seen > count:
-                raise self._changed(f"it had {seen:,} items or more, now it has {count:,}")
+                raise self._changed(f"it had {counted(seen, 'item')} or more, now it has {count:,}")
             self._add(_INPUT, Kind.INPUT, entries.json_of(count))
             self.count = count
         elif self.count != count:
-            raise self._changed(f"it had {self.count:,} items, now it has {count:,}")
+            raise self._changed(f"it had {counted(self.count, 'item')}, now it has {count:,}")
 
     def known_runs(self) -> set[str]:
         """The IDs of the runs that items have started."""
@@ -208,9 +209,9 @@ class Journal:
                 mark.set(count)
                 return mark
             mark.close(remove=False)
-        raise JournalError(
-            damage(self._path, f"{mark.count - count:,} of its {mark.count:,} entries are missing")
-        )
+        all_ = counted(mark.count, "entry", "entries")
+        missing = counted(mark.count - count, f"of its {all_} is missing", f"of its {all_} are missing")
+        raise JournalError(damage(self._path, missing))
 
     def _read(self, item: int, rows: list[Row]) -> Entry | None:
         with self._translated(item):

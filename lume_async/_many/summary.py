@@ -13,6 +13,7 @@ from attrs import Factory, asdict, define, evolve, field
 from lume_async._base import arguments
 from lume_async._base.html import facts, table
 from lume_async._base.public import public
+from lume_async._base.words import counted
 from lume_async.errors import ApiError, ResponseDecodeError
 from lume_async.models import Outcome, RunStatus
 
@@ -115,12 +116,12 @@ class Summary:
         self.rows_read += metrics.rows_read
         self.rows_mapped += metrics.rows_mapped
         self.rows_rejected += metrics.rows_rejected
-        for counted, more in (
+        for counts, more in (
             (self.reject_reasons, metrics.reject_reasons),
             (self.warnings, metrics.warnings),
         ):
             if more:  # rare, and `Counter.update` is slow
-                counted.update(more)
+                counts.update(more)
         started, finished = run.started_at, run.finished_at
         if started and finished:
             one = (finished - started).total_seconds(), run.id, source or ""
@@ -164,7 +165,7 @@ class Summary:
 
     def __str__(self) -> str:
         """A few lines for a terminal or a log."""
-        lines = [f"{self.outcomes:,} outcome{'s' * (self.outcomes != 1)}: " + _counts(self.statuses)]
+        lines = [f"{counted(self.outcomes, 'outcome')}: " + _counts(self.statuses)]
         lines.append(f"rows: {self._rows()}")
         if self.reject_reasons:
             lines.append("rejected because: " + _counts(self.reject_reasons))
@@ -186,11 +187,11 @@ class Summary:
             ("slowest", ", ".join(_slow(*one) for one in self._slowest)),
             ("from the journal", f"{self.remembered:,}" if self.remembered else None),
         ]
-        counts = facts(f"{self.outcomes:,} outcome{'s' * (self.outcomes != 1)}", shown)
+        counts = facts(counted(self.outcomes, "outcome"), shown)
         if not self.failures:
             return counts
         rows = [(it.status, it.where, it.message) for it in self.failures[:LISTED]]
-        title = f"{len(self.failures):,} failure{'s' * (len(self.failures) != 1)}"
+        title = counted(len(self.failures), "failure")
         if len(self.failures) > LISTED:
             title += f", the first {LISTED}"
         return counts + table(title, ("status", "where", "why"), rows)
@@ -212,7 +213,7 @@ class Summary:
             else:
                 lines.append(f"{len(alike):,} x {status}: {_quoted(kind)}; first: {first.where}")
         if rest := sum(len(alike) for _kind, alike in ordered[LISTED:]):
-            lines.append(f"and {rest:,} more failure{'s' * (rest != 1)}")
+            lines.append(f"and {counted(rest, 'more failure')}")
         return lines
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lume_async._base import arguments
 from lume_async._base.duration import Duration, optional_seconds
+from lume_async._base.words import counted
 from lume_async._http.sender import Sender
 from lume_async.models import check_run_id, plain_text
 
@@ -204,7 +205,7 @@ class RejectedRows:
 
 
 def _warn(rows: "UnreadableRows") -> None:
-    are = "row" if rows.rows == 1 else "rows"
     warnings.warn(
-        f"{rows.rows:,} rejected {are} of run {rows.run_id} can't be read: {rows.problem}", stacklevel=2
+        f"{counted(rows.rows, 'rejected row')} of run {rows.run_id} can't be read: {rows.problem}",
+        stacklevel=2,
     )

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from anyio import CancelScope, to_thread
 
 from lume_async._base import arguments, platform
+from lume_async._base.words import counted
 from lume_async._http.sender import Sender
 from lume_async._run.transfer import OnProgress, Reporter
 from lume_async._wire.headers import (
@@ -166,7 +167,9 @@ class _Draft:
     def publish(self, place: Path) -> None:
         """Check the file and put it in place. Raises `ApiError`."""
         if self._total is not None and self.size != self._total:
-            raise ApiConnectionError(f"the file has {self._total:,} bytes, and {self.size:,} arrived")
+            raise ApiConnectionError(
+                f"the file has {counted(self._total, 'byte')}, and {self.size:,} arrived"
+            )
         if self._digest is not None and self._digest != base64.b64encode(self._sha256.digest()).decode():
             raise ApiError("the file arrived changed: its checksum is another one; download it again")
         try:

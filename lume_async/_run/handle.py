@@ -12,6 +12,7 @@ from lume_async._base.backoff import Backoff, PollInterval, polling
 from lume_async._base.default_client import find_client
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.public import public
+from lume_async._base.words import counted
 from lume_async._http.sender import Sender
 from lume_async._run.poll import RunPoll, fetch, timeout_error
 from lume_async._run.state import RunState
@@ -389,7 +390,7 @@ async def wait_until_ended(
         return
     except Unfinished as caught:
         unfinished = caught
-    polls = "1 poll" if unfinished.probes == 1 else f"{unfinished.probes} polls"
+    polls = counted(unfinished.probes, "poll")
     limit = f"after {polls}" if unfinished.in_time or timeout is None else f"within {timeout:g} s"
     raise timeout_error(run, unfinished, limit) from unfinished.last_error
 

@@ -10,6 +10,7 @@ from typing import Any
 from anyio import to_thread
 from attrs import frozen
 
+from lume_async._base.words import counted
 from lume_async._http.sender import Sender
 from lume_async._run.data_in import definition_at
 from lume_async._run.once import holder, key_of
@@ -181,7 +182,7 @@ def _refuse_replacing(old: RunState, definition: dict[str, Any]) -> None:
     if isinstance(mapped, str) and not any(name in mapped for name in _OWN_PLACE):
         rows = old.metadata.metrics.rows_mapped
         raise InvalidRequestError(
-            f"all runs of {old.flow_version} write {mapped}: the corrected rows would replace the {rows:,} "
-            f"{'row' if rows == 1 else 'rows'} of run {old.id} there. Put {{run_id}} into target.mapped of a new "
+            f"all runs of {old.flow_version} write {mapped}: the corrected rows would replace the "
+            f"{counted(rows, 'row')} of run {old.id} there. Put {{run_id}} into target.mapped of a new "
             "version and run that on the whole source; or copy that output, then pass force=True"
         )

@@ -82,7 +82,9 @@ async def local_file(
     if isinstance(data, str | os.PathLike):
         path = Path(data)
         if not await to_thread.run_sync(os.path.isfile, path):
-            raise InvalidRequestError(f"{name}: there is no file at {os.fspath(data)!r:.200}; {_UNSENT}")
+            is_there = await to_thread.run_sync(os.path.exists, path)
+            what = "is not a file" if is_there else "does not exist"
+            raise InvalidRequestError(f"{name}: {os.fspath(data)!r:.200} {what}; {_UNSENT}")
         yield path
         return
     folder = Path(

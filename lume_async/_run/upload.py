@@ -12,6 +12,7 @@ from typing import BinaryIO, Self, TypeVar
 from anyio import to_thread
 
 from lume_async._base import arguments
+from lume_async._base.words import counted
 from lume_async._http.sender import Sender
 from lume_async._run.transfer import OnProgress, Reporter
 from lume_async._wire import upload_endpoints
@@ -58,8 +59,8 @@ async def upload(
     await source.check()
     if stored.sha256 != sha256:
         raise ApiError(
-            f"{file.name!r} arrived changed: {stored.bytes:,} of {source.size:,} bytes, with another checksum; "
-            "upload it again"
+            f"{file.name!r} arrived changed: {stored.bytes:,} of {counted(source.size, 'byte')}, with another "
+            "checksum; upload it again"
         )
     return stored.source_path
 
@@ -215,14 +216,14 @@ class _Content(AsyncIterator[bytes]):
 
 
 def _stat(file: Path) -> os.stat_result:
+    path = os.fspath(file)
     try:
         found = file.stat()
     except OSError as error:
-        found, reason = None, error.strerror
-    else:
-        reason = "not a file"
-    if found is None or not stat.S_ISREG(found.st_mode):
         raise InvalidRequestError(
-            f"there is no file at the path {os.fspath(file)!r} ({reason}): no request was sent"
-        )
+            f"there is no file at the path {path!r} ({error.strerror}): no request was sent"
+        ) from None
+    if not stat.S_ISREG(found.st_mode):
+        what = "a folder: pass a file in it" if stat.S_ISDIR(found.st_mode) else "not a regular file"
+        raise InvalidRequestError(f"{path!r} is {what}; no request was sent")
     return found

@@ -12,11 +12,11 @@ from lume_async import (
     InvalidRequestError,
     LumeError,
     RateLimitError,
+    ResponseDecodeError,
     RunError,
     RunFailedError,
     RunNotFoundError,
     RunTimeoutError,
-    SubmissionUnknownError,
 )
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ _OPTIONS = (
     ("pass timeout=, leave the iteration or press Ctrl-C", "pass --timeout, or press Ctrl-C"),
     ("leave the iteration or press Ctrl-C", "press Ctrl-C"),
     ("pass data=<another folder>", "pass --data with another folder"),
+    ("list_runs(source_path=...)", "`lume list --source SOURCE`"),
+    ("with idempotency_key=", "with --idempotency-key "),
 )
 
 
@@ -125,11 +127,6 @@ def hint(error: BaseException) -> str | None:
             return f"`lume show {run_id}`, or submit with --on-duplicate attach or --force-rerun"
         case DuplicateRunError():
             return "submit with --on-duplicate attach or --force-rerun"
-        case SubmissionUnknownError():
-            return (
-                "a run may exist: check with `lume list --source SOURCE`; if the server supports idempotency keys, "
-                f"submit again with --idempotency-key {error.idempotency_key}"
-            )
         case RunTimeoutError(run=run) if run is not None:
             return f"wait again with `lume wait {run.id}`"
         case RunNotFoundError():
@@ -146,5 +143,7 @@ def hint(error: BaseException) -> str | None:
             return note
         case ApiConnectionError() | NotSubmittedError():
             return "`lume doctor` finds the cause"
+        case ResponseDecodeError():
+            return "is this a Lume service, and not much newer than this command? `lume doctor` shows what responds"
         case _:
             return None

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from lume_async._base.words import counted
 from lume_cli._output.text import columns, visible
 from lume_local import ProposedFlow
-from lume_local._shared.words import counted
 
 _LONGEST = 40
 

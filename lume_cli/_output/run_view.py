@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lume_async import Delivery, LumeRun
+from lume_async._base.words import counted
 from lume_cli._output.short_ids import short, shorts
 from lume_cli._output.text import age, as_json, duration, filtered, moment, visible
-from lume_local._shared.words import counted
 
 _WARNINGS = 5
 """How many are shown at the end of a run."""
@@ -153,10 +153,10 @@ def _hints(run: LumeRun) -> list[str]:
     count = sum(count for reason, count in reasons.items() if reason.endswith("not valid UTF-8"))
     if not (count and run.has_output):
         return []
-    rows = "1 row is" if count == 1 else f"{count:,} rows are"
     return [
-        f"{rows} not valid UTF-8, perhaps cp1252, as spreadsheets save CSV: save the source as UTF-8; or, if it is "
-        "CSV and entirely in that encoding, set csv.encoding in a new flow version"
+        f"{counted(count, 'row is', 'rows are')} not valid UTF-8, perhaps cp1252, as spreadsheets save CSV: "
+        "save the source as UTF-8; or, if it is CSV and entirely in that encoding, set csv.encoding in a new "
+        "flow version"
     ]
 
 

@@ -31,7 +31,11 @@ class Data:
         self.format = output
 
     def line(self, text: str) -> None:
-        """Write one line, flushed: a reader at the other end of a pipe may be waiting for it."""
+        """Write one line as it is; at a terminal, which it could drive, with control characters as escapes."""
+        self._write(visible(text) if sys.stdout.isatty() else text)
+
+    def _write(self, text: str) -> None:
+        """Write it, flushed: a reader at the other end of a pipe may be waiting for it."""
         with writing():
             print(text, flush=True)
 
@@ -55,7 +59,7 @@ class Data:
     def document(self, value: Any) -> None:
         """Write a JSON value: indented with `json`, on one line with `ndjson`."""
         narrow = (sys.stdout.encoding or "").lower().replace("-", "") not in ("utf8", "utf8sig")
-        self.line(as_json(value, indent=2 if self.format == "json" else None, ascii_only=narrow))
+        self._write(as_json(value, indent=2 if self.format == "json" else None, ascii_only=narrow))
 
     def one(self, text: str, value: Any) -> None:
         """Write one thing: its line for people, or its JSON value."""
@@ -66,7 +70,7 @@ class Data:
 
     def page(self, lines: Iterable[tuple[str, str]]) -> None:
         """Write (name, value) pairs, one per line."""
-        for line in columns([(name, visible(value)) for name, value in lines]):
+        for line in columns([(visible(name), visible(value)) for name, value in lines]):
             self.line(line)
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ import simplejson
 
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters (they could drive the terminal), direction overrides, lone surrogates."""
+_UNSEEN_IN_LINES = re.compile(rf"(?!\t|\r?\n){_UNSEEN.pattern}")
 
 
 def visible(text: object) -> str:
@@ -17,10 +18,21 @@ def visible(text: object) -> str:
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), str(text))
 
 
-def as_json(value: Any, *, indent: int | None = None, ascii_only: bool = False) -> str:
+def visible_lines(text: str) -> str:
+    """As `visible`, but tabs and the ends of lines stay what they are."""
+    return _UNSEEN_IN_LINES.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def as_json(
+    value: Any,
+    *,
+    indent: int | None = None,
+    ascii_only: bool = False,
+    default: Callable[[Any], Any] | None = None,
+) -> str:
     """Strict JSON that also escapes control characters JSON would let through; a `Decimal` is a number."""
-    text = simplejson.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False)
-    return re.sub(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    text = simplejson.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False, default=default)
+    return _UNSEEN_IN_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def moment(time: datetime | None) -> str:

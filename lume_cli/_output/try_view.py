@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile, zip_longest
 from typing import Any
 
+from lume_async._base.words import counted
 from lume_cli._output.row_table import row_table
 from lume_cli._output.text import filtered
 from lume_local import TriedFlow
-from lume_local._shared.words import counted
 
 _GAP = "  |  "
 _PAGE = 80

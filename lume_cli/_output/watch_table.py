@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lume_async import LumeRun
+from lume_async._base.words import counted
 from lume_cli._output import run_view
 from lume_cli._output.rich_console import cell
 from lume_cli._output.short_ids import shorts
@@ -43,7 +44,9 @@ def table(
         shown.add_row(*_row(ids[run_id], runs[run_id], now, bar))
     statuses = Counter("…" if run is None else str(run.status) for run in runs.values())
     done = sum(run is not None and run.is_terminal for run in runs.values())
-    text = f"{done:,} of {len(runs):,} runs finished{run_view.status_counts(statuses)}  {clock(passed)}"
+    text = (
+        f"{done:,} of {counted(len(runs), 'run')} finished{run_view.status_counts(statuses)}  {clock(passed)}"
+    )
     return Group(shown, Text(text, no_wrap=True, overflow="ellipsis"))
 
 

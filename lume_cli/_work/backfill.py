@@ -1,9 +1,7 @@
 """A running batch: counts outcomes, shows progress, prints the summary. The work of `backfill`."""
 
 import time
-import warnings
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -20,6 +18,7 @@ from lume_async import (
     Summary,
 )
 from lume_async._base.tasks import task_group
+from lume_async._base.words import counted
 from lume_cli._output import errors, exit_codes, run_view
 from lume_cli._output.live import Standing, progress
 from lume_cli._output.text import clock
@@ -77,7 +76,7 @@ class Backfill:
             if not say.is_lively:
                 group.start_soon(self._report_progress)
             try:
-                with self._warnings_as_notes(), progress(say, self._standing, eta=True):
+                with progress(say, self._standing, eta=True):
                     await self._take_all(outcomes, EarlyStop(has_journal=journal is not None))
             except (
                 Exception
@@ -92,14 +91,6 @@ class Backfill:
             say.note(self._line())
         self._report_summary(journal, retry_failed)
         return exit_codes.worst(self._codes)
-
-    @contextmanager
-    def _warnings_as_notes(self) -> Iterator[None]:
-        """What the library warns of, as this command words it."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", RuntimeWarning)
-            warnings.showwarning = lambda message, *_: self._session.say.warn(errors.in_options(str(message)))
-            yield
 
     async def _take_all(self, outcomes: AsyncIterator[Outcome[LumeRun]], early_stop: EarlyStop) -> None:
         try:
@@ -152,9 +143,11 @@ class Backfill:
             data.prose(text)
         new = "" if journal is None else " (that one with a new --journal)"
         if self._changed:
+            one, several = "source has changed since its run", "sources have changed since their runs"
             say.note(
-                f"  hint: {self._changed:,} sources have changed since their runs read them: --force-rerun processes "
-                f'the new content{new}; with [source] identity = "content" in the flow it is a new source'
+                f"  hint: {counted(self._changed, f'{one} read it', f'{several} read them')}: "
+                f'--force-rerun processes the new content{new}; with [source] identity = "content" in the flow '
+                "it is a new source"
             )
         if self.summary.statuses[DuplicateRunError.__name__] > self._changed:
             say.note(

@@ -8,7 +8,15 @@ from urllib.request import getproxies, proxy_bypass
 import click
 from attrs import frozen
 
-from lume_async import ApiError, AuthenticationError, Client, ConfigurationError, LumeError, Retry
+from lume_async import (
+    ApiError,
+    AuthenticationError,
+    Client,
+    ConfigurationError,
+    LumeError,
+    ResponseDecodeError,
+    Retry,
+)
 from lume_cli._health import NoResponse, probe
 from lume_cli._options import GlobalOptions
 from lume_cli._output import exit_codes
@@ -204,7 +212,9 @@ async def _access(settings: ResolvedSettings) -> Finding:
     except ApiError as error:
         if error.status_code in (404, 405, 501):
             return Finding("access", "ok", "unknown: this service can't list runs")
-        return _failure("access", f"listing runs failed: {error}", "try again; -v logs the requests")
+        is_odd = isinstance(error, ResponseDecodeError)
+        fix = "check host, port and path of the base URL" if is_odd else "try again; -v logs the requests"
+        return _failure("access", f"listing runs failed: {error}", fix)
     except LumeError as error:
         return _failure("access", str(error), "-v logs the requests")
     return Finding("access", "ok", "the key is accepted")

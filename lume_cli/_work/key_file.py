@@ -4,6 +4,7 @@ import hashlib
 import re
 import secrets
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,8 +14,11 @@ from lume_cli._server_file import replace
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def add_key(path: Path, name: str, role: str) -> str:
-    """Add a new key to the file; return the key. Raises `click.ClickException`, which says what is wrong."""
+def add_key(path: Path, name: str, role: str, show: Callable[[str], None]) -> None:
+    """Show a new key, then add it to the file: a key that could not be shown is not in it.
+
+    Raises `click.ClickException`, which says what is wrong.
+    """
     if not _NAME.fullmatch(name):
         raise click.UsageError(f"NAME {name!r}: use 1 to 64 letters, digits, '-' and '_'")
     try:
@@ -25,9 +29,9 @@ def add_key(path: Path, name: str, role: str) -> str:
             )
         key = secrets.token_urlsafe(32)
         entry = f'[{name}]\nrole = "{role}"\nsha256 = "{hashlib.sha256(key.encode()).hexdigest()}"\n'
+        show(key)
         replace(path, f"{text.rstrip()}\n\n{entry}".lstrip())
     except OSError as error:
         raise click.ClickException(f"{path} can't be changed: {error.strerror or error}") from None
     except ValueError as error:
         raise click.UsageError(f"{path} is not valid TOML: {error}") from None
-    return key

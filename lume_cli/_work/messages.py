@@ -19,7 +19,7 @@ def check(session: CommandSession, path: Path) -> list[CheckedMessage]:
         flow_check.report(session, path, error)
         raise click.exceptions.Exit(exit_codes.ERROR) from None
     except ConfigurationError as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(str(error).removeprefix("messages: ")) from None
     for name in dict.fromkeys(name for one in found for name in one.unset):
         session.say.warn(f"the variable {name} is not set here; the server does not start without it")
     if not found:

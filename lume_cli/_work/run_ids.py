@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from lume_async import ApiError, Client, InvalidRequestError
+from lume_async._base.words import counted
 from lume_async.models import check_run_id
 from lume_cli._output.short_ids import may_be_short, shorts, stands_for
 from lume_cli._session import CommandSession
@@ -56,7 +57,9 @@ async def whole_ids(client: Client, given: Sequence[str]) -> list[str]:
     for one, found in matches.items():
         if len(found) > 1 and one not in found:
             longer = ", ".join(sorted(shorts(found).values())[:5])
-            raise click.UsageError(f"{one} matches {len(found):,} runs: {longer}; pass more characters")
+            raise click.UsageError(
+                f"{one} matches {counted(len(found), 'run')}: {longer}; pass more characters"
+            )
     whole = {one: one if one in found else next(iter(found)) for one, found in matches.items()}
     return list(dict.fromkeys(whole.get(one, one) for one in given))
 

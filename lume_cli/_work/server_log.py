@@ -1,35 +1,12 @@
 """The log of `lume serve` on stderr: a line for each request, each end of a run, and each error."""
 
-import json
 import logging
 import sys
-from datetime import UTC, datetime
 from typing import Literal
 
+from lume_cli._output.log_lines import JsonLines, TextLines
+
 Format = Literal["text", "json"]
-_OWN = "lume_"
-"""The prefix of the attributes that the server adds to its records."""
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object per line, with the attributes that the server added to the record."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        document = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **{
-                name.removeprefix(_OWN): value
-                for name, value in vars(record).items()
-                if name.startswith(_OWN) and value is not None
-            },
-        }
-        if record.exc_info:
-            document["exception"] = self.formatException(record.exc_info)
-        return json.dumps(document, ensure_ascii=False, default=str)
 
 
 def log_url(base_url: str) -> None:
@@ -40,7 +17,7 @@ def log_url(base_url: str) -> None:
 def log_to_stderr(wanted: Format) -> None:
     """Print the server's log from now on."""
     handler = logging.StreamHandler(sys.stderr)
-    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    text = TextLines("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonLines() if wanted == "json" else text)
     logger = logging.getLogger("lume_local")
     logger.addHandler(handler)

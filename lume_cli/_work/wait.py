@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from lume_async import Client, LumeRun, Outcome, RunTimeoutError
+from lume_async._base.words import counted
 from lume_cli._options import Waiting
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.live import Standing, progress
@@ -65,7 +66,7 @@ class Wait:
 
     def _standing(self) -> Standing:
         done, total = self._counts.total(), len(self._ids)
-        text = f"{done:,} of {total:,} runs finished{run_view.status_counts(self._counts)}"
+        text = f"{done:,} of {counted(total, 'run')} finished{run_view.status_counts(self._counts)}"
         return Standing("  ".join(filter(None, (text, self._session.away))), done, total)
 
 

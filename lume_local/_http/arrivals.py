@@ -32,7 +32,12 @@ class ArrivalsApi:
         views = [watcher.view() for watcher in self._arrivals.watchers]
         wanted = [view for view in views if name in (None, view.arrival.name)]
         if name is not None and not wanted:
-            raise Problem("invalid-query", f"name: there is no arrival {name[:64]!r}", field="name")
+            known = ", ".join(view.arrival.name for view in views)
+            raise Problem(
+                "invalid-query",
+                f"name: there is no arrival {name[:64]!r}: known are {known or 'none'}",
+                field="name",
+            )
         files: list[Json] = []
         for one, found in (
             ("waiting", self._waiting),

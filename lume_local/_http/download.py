@@ -15,6 +15,7 @@ from io import BufferedReader
 
 from aiohttp import web
 
+from lume_async._base.words import counted
 from lume_local._http.messages import Output, Problem
 from lume_local._shared import no_links
 from lume_local._shared.identity import identity
@@ -84,7 +85,7 @@ def _range(request: web.BaseRequest, size: int, tag: str) -> tuple[int, int]:
     except ValueError:
         return 0, size
     if wanted.start is not None and wanted.start >= size:
-        raise Problem("invalid-range", f"the file has {size:,} bytes")
+        raise Problem("invalid-range", f"the file has {counted(size, 'byte')}")
     first, last, _ = wanted.indices(size)
     return first, last
 

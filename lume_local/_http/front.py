@@ -160,7 +160,7 @@ class Front:
         if most is not None and (wait := self._quotas.wait(holder.owner, most)):
             raise Problem(
                 "too-many-submissions",
-                f"the entry of {holder.name!r} may submit {most:,} runs a minute: try again in {wait} s",
+                f"the entry of {holder.name!r} has submissions_per_minute = {most}: try again in {wait} s",
                 retry_after=wait,
             )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import TypeVar
 
 from lume_async.models import RunStatus
@@ -12,7 +13,6 @@ from lume_local._http.messages import Problem
 from lume_local._http.requests import SubmissionBody
 from lume_local._runs.deliveries.webhooks import NotAWebhook, WebhookRefused, WebhooksOff
 from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
-from lume_local._runs.rejected.replays import ReplayRefused
 from lume_local._runs.sources.contents import CantTell, Contents
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots
 from lume_local._runs.sources.run_seeds import RunSeeds, SeedRefused, found_seeds
@@ -22,6 +22,8 @@ from lume_local._runs.store.records import Duplicate, StoredRun
 from lume_local._runs.workers.worker import WorkerDied
 
 Found = TypeVar("Found")
+_MOST_LISTED = 10
+"""Flows that a message names."""
 
 
 async def require_run(store: SqlStore, run_id: str) -> StoredRun:
@@ -65,13 +67,27 @@ async def require_flow(found: Awaitable[Found]) -> Found:
         raise Problem("flow-version-not-found", str(error)) from None
 
 
+async def newest_version(flows: FlowRegistry, flow: str) -> str:
+    """The version of a flow that was registered last. Raises `Problem` if there is no such flow."""
+    newest = await require_flow(flows.newest(flow))
+    if newest is None:
+        raise unknown_flow(flows, flow)
+    return newest
+
+
+def unknown_flow(flows: FlowRegistry, flow: str) -> Problem:
+    """The problem that no flow has this name, with the closest one or some others."""
+    names = list(dict.fromkeys(one.ref.partition(":")[0] for one in flows.all()))
+    near = get_close_matches(flow, names, 1)
+    listed = ", ".join(names[:_MOST_LISTED]) + (", …" if len(names) > _MOST_LISTED else "")
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {listed}" if names else "none is registered"
+    return Problem("flow-version-not-found", f"there is no flow {flow[:128]!r}: {hint}")
+
+
 async def newest_or(flows: FlowRegistry, flow: str, version: str | None) -> str:
     """A version of a flow, which may be named without the flow; by default the newest one. Raises `Problem`."""
     if version is None:
-        newest = await require_flow(flows.newest(flow))
-        if newest is None:
-            raise Problem("flow-version-not-found", f"there is no version of a flow {flow!r}")
-        return newest
+        return await newest_version(flows, flow)
     ref = version if ":" in version else f"{flow}:{version}"
     if ref.rpartition(":")[0] != flow:
         raise requests.field_problem("to", f"must be a version of {flow}, such as {flow}:v2")
@@ -121,14 +137,12 @@ def check_webhook(url: str | None, check: Callable[[str], object]) -> None:
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Why something can't be done with rows, now or at all, as a `Problem` that begins with `what`."""
+def reading() -> Iterator[None]:
+    """Raises `Problem` if a worker that reads rows has ended."""
     try:
         yield
-    except ReplayRefused as error:
-        raise Problem("not-supported", str(error)) from None
-    except (WorkerDied, CantTell) as error:
-        raise Problem("unavailable", f"{what}: {error}") from None
+    except WorkerDied as error:
+        raise Problem("unavailable", f"the rows could not be read: {error}") from None
 
 
 def exists(what: str) -> Problem:

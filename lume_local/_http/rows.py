@@ -12,7 +12,7 @@ from attrs import evolve
 
 from lume_local._flow.store_urls import is_store_url
 from lume_local._http import queries, requests
-from lume_local._http.lookup import explained, require_output, require_run
+from lume_local._http.lookup import reading, require_output, require_run
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.read_jobs import read_output
@@ -72,7 +72,7 @@ class RowsApi:
         return Reply(200, await self._document(run, part, job, owner))
 
     async def _document(self, run: StoredRun, part: str, job: Read, owner: str) -> bytes:
-        with explained("the rows could not be read"):
+        with reading():
             page = await self._reader.page(job)
         if isinstance(page, Unreadable):
             _refuse(run, part, page)
@@ -100,7 +100,7 @@ class RowsApi:
         yield _END
 
     async def _arrow_page(self, run: StoredRun, part: str, job: Read) -> tuple[ArrowFile, bytes]:
-        with explained("the rows could not be read"):
+        with reading():
             page = await self._reader.arrow(job)
         if isinstance(page, Unreadable):
             _refuse(run, part, page)

@@ -8,12 +8,12 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from lume_async._base.words import counted
 from lume_local._mapping.profile import SourceColumn
 from lume_local._mapping.proposal import LookupLine, Meaning
 from lume_local._mapping.target import TargetColumn
 from lume_local._mapping.text.rewrite import last_text
 from lume_local._samples.guess import Guess
-from lume_local._shared.words import counted
 
 _TRIMMED = "nullif(trim({column}), '')"
 _ORDERS = (("dmy", "the day first"), ("mdy", "the month first"))
@@ -160,17 +160,17 @@ def decide(tried: Sequence[TriedWay], filled: int) -> Decided:
     )
     apart = second.misfits - first.misfits
     if apart and first.misfits <= filled * _FEW:
-        said = f"{apart:,} of {filled:,} values can only be read with {first.way.choice}"
+        said = f"{apart:,} of {counted(filled, 'value')} can only be read with {first.way.choice}"
         return evolve(undecided, way=first.way, misfits=first.misfits, at_best=first.misfits, evidence=[said])
     if not is_ambiguous:
         return undecided
     if apart or open_.misfits < first.misfits:
         doubt = (
-            f"up to {counted(second.misfits, 'value')} {'contradicts' if second.misfits == 1 else 'contradict'} "
+            f"up to {counted(second.misfits, 'value contradicts', 'values contradict')} "
             f"{second.way.choice}, and up to {first.misfits:,} {first.way.choice}: decide, or correct the file"
         )
     else:
-        rows = "1 row is" if open_.misfits == 1 else f"{open_.misfits:,} rows are"
+        rows = counted(open_.misfits, "row is", "rows are")
         doubt = f"{_undecided(first, second)}: {rows} rejected until you do"
     return evolve(undecided, doubts=[doubt])
 
@@ -191,7 +191,7 @@ def kept(tried: Sequence[TriedWay], own: Way) -> Decided:
         return found
     best = [one.way.choice for one in several if one.way.choice and one.misfits == least.misfits]
     more = mine.misfits - least.misfits
-    doubt = f"{more:,} rows more can be read with {' or '.join(best)}: decide"
+    doubt = f"{counted(more, 'more row')} can be read with {' or '.join(best)}: decide"
     return Decided(own, mine.misfits, least.misfits, [], [doubt], _readings(several))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import evolve, field, frozen
 
+from lume_async._base.words import counted
 from lume_local._flow.aliases import folded
 from lume_local._flow.fields import FlowError
 from lume_local._mapping import lookups
@@ -59,8 +60,8 @@ class Matches:
         if len(target.columns) * len(profile.columns) > MOST_PAIRS:
             raise FlowError(
                 "samples",
-                f"{len(profile.columns):,} columns of {profile.name} and {len(target.columns):,} of the target are "
-                f"more than {MOST_PAIRS:,} pairs: leave some out",
+                f"{counted(len(profile.columns), 'column')} of {profile.name} and {len(target.columns):,} of the "
+                f"target are more than {MOST_PAIRS:,} pairs: leave some out",
             )
         names = _spoken(target, [column.name for column in profile.columns])
         facts = [facts_of(column.examples) for column in target.columns]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import evolve, frozen
 
+from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import quoted
 from lume_local._mapping import lookups
@@ -21,7 +22,6 @@ from lume_local._mapping.readings import AS_IT_IS, Pair, PairRead, Readings, Tes
 from lume_local._mapping.reasons import reasons
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
 from lume_local._mapping.text.rewrite import names_in, over_value
-from lume_local._shared.words import counted
 
 _TRIED = 0.2
 """How likely a pair has to be to be tried on the rows."""
@@ -130,9 +130,7 @@ class SampleProposal:
             doubts += _of_misfits(source, read)
         blank = self._profile.rows - source.facts.filled
         if column.definition.get("required") and source.facts.share < 1 and blank > 0:
-            doubts.append(
-                f"{blank:,} of {self._profile.rows:,} rows have no value, and the target requires one"
-            )
+            doubts.append(f"{counted(blank, 'row has', 'rows have')} no value, and the target requires one")
         return evolve(made, grade=found, evidence=evidence, doubts=list(dict.fromkeys(doubts)))
 
     def _passes(self, column: TargetColumn, source: SourceColumn, misfits: int) -> float:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from attrs import evolve, field, frozen
 
+from lume_async._base.words import counted
 from lume_local._flow.aliases import folded
 from lume_local._flow.definition import quoted
 from lume_local._flow.fields import FlowError
@@ -230,7 +231,7 @@ def _decided(
         return found
     found = decide(tried, source.facts.filled) if own is None else kept(tried, own)
     if decision.lookup is not None:
-        said = f"a person has decided what {len(decision.lookup):,} values mean"
+        said = f"a person has decided what {counted(len(decision.lookup), 'value means', 'values mean')}"
         return evolve(found, evidence=[*found.evidence, said])
     return found
 

@@ -10,6 +10,7 @@ import orjson
 from attrs import frozen
 
 from lume_async._base.elided import elided
+from lume_async._base.words import counted
 from lume_local._messages.digest import OTHERS, Digest, Happened
 from lume_local._messages.notice import Notice
 from lume_local._messages.rules import RECOVERED
@@ -52,7 +53,7 @@ class Texts:
         lines += [f"{flow} is fine again" for flow in gathered.fine]
         title = lines[0] if len(lines) == 1 else f"{gathered.total} things happened: {', '.join(lines)}"
         if gathered.rejected:
-            lines.append(f"{gathered.rejected:,} of {gathered.read:,} rows were rejected")
+            lines.append(f"{counted(gathered.read, 'row')} read, {gathered.rejected:,} rejected")
         lines += [*_listed("Reasons", gathered.why), *_listed("Rejected rows", gathered.reasons)]
         lines.append(f"From {_time(gathered.first)} to {_time(gathered.last)}")
         worst = min(gathered.counts, key=[*_DONE, REFUSED, UNUSUAL].index, default=RECOVERED)
@@ -79,7 +80,8 @@ def body_of_trial(variable: str, file: str) -> bytes:
 def _title(kind: str, notice: Notice) -> str:
     match kind:
         case "PARTIAL_FAILED":
-            return f"{notice.flow}: {notice.rejected:,} of {notice.read:,} rows rejected ({notice.share:.1%})"
+            rows = counted(notice.read, "row")
+            return f"{notice.flow}: {notice.rejected:,} of {rows} rejected ({notice.share:.1%})"
         case "arrival.refused":
             return f"{notice.flow}: a file was refused"
         case "warn.unusual":
@@ -94,20 +96,19 @@ def _about(notice: Notice) -> list[str]:
         where = f"{notice.place}, of the arrival {notice.arrival} for {notice.flow_version}"
         return [where, f"Refused at {_time(notice.at)}"]
     ended = f"{notice.kind} at {_time(notice.at)}"
-    counts = f"{notice.read:,} rows read, {notice.rejected:,} rejected"
+    counts = f"{counted(notice.read, 'row')} read, {notice.rejected:,} rejected"
     return [f"{notice.flow_version} on {notice.place}", f"{ended}: {counts}" if notice.read else ended]
 
 
 def _counted(kind: str, flows: Mapping[str, int]) -> str:
     """`37 runs of orders failed`, or `40 runs failed (orders 37, people 3)`."""
     total = sum(flows.values())
-    noun = "file" if kind == REFUSED else "run"
-    noun += "" if total == 1 else "s"
+    things = counted(total, "file" if kind == REFUSED else "run")
     be = "was" if total == 1 else "were"
     done = {REFUSED: f"{be} refused", UNUSUAL: f"{be} unusual"}.get(kind) or _DONE[kind]
     if len(flows) == 1 and OTHERS not in flows:
-        return f"{total:,} {noun} of {next(iter(flows))} {done}"
-    return f"{total:,} {noun} {done} ({', '.join(f'{name} {count:,}' for name, count in _most(flows))})"
+        return f"{things} of {next(iter(flows))} {done}"
+    return f"{things} {done} ({', '.join(f'{name} {count:,}' for name, count in _most(flows))})"
 
 
 def _listed(what: str, counts: Mapping[str, int]) -> list[str]:

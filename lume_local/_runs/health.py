@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lume_async._base.elided import elided
+from lume_async._base.words import counted
 from lume_local._runs.store.records import StoreFailed, StoreUnavailable
 from lume_local._shared.commit import explain
 
@@ -51,7 +52,7 @@ class Health:
         """
         before = self._waits.get(where)
         if before is None or before[1] != reason:
-            _log.error("%s: %s: %s; trying again", where, _waiting(runs), reason)
+            _log.error("%s: %s: %s; trying again", where, counted(runs, "run waits", "runs wait"), reason)
         self._waits[where] = (runs, reason, list(run_ids[:MOST_NAMED]))
 
     def works(self, where: str) -> None:
@@ -73,13 +74,10 @@ class Health:
     def waiting(self) -> list[str]:
         """What waits for something outside the server, and how many runs; the log says for what."""
         return [
-            f"{where}: {_waiting(runs)}" + (f" ({', '.join(named)})" if named else "")
+            f"{where}: {counted(runs, 'run waits', 'runs wait')}"
+            + (f" ({', '.join(named)})" if named else "")
             for where, (runs, _, named) in self._waits.items()
         ]
-
-
-def _waiting(runs: int) -> str:
-    return "1 run waits" if runs == 1 else f"{runs:,} runs wait"
 
 
 def is_full(folder: Path) -> bool:

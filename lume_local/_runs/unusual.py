@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from lume_async._base.words import counted
+
 RUNS = 20
 """How many runs before are compared with."""
 LEAST = 15
@@ -43,7 +45,7 @@ def unusual(run: Figures, before: Sequence[Figures]) -> list[str]:
     if len(past) < LEAST:
         return []
     found = (_share(run, past), _rows(run[0], [read for read, _ in past]))
-    return [f"{NAME}: {words} (median of the last {len(past)} runs)" for words in found if words]
+    return [f"{NAME}: {words} (median of the last {counted(len(past), 'run')})" for words in found if words]
 
 
 def _share(run: Figures, past: Sequence[Figures]) -> str | None:
@@ -63,7 +65,7 @@ def _rows(rows: int, past: Sequence[int]) -> str | None:
     middle, deviation = centre([math.log1p(one) for one in past])
     if abs(math.log1p(rows) - middle) <= max(FAR * deviation, math.log(_LEAST_FACTOR)):
         return None
-    return f"{rows:,} rows were read, usually {round(math.expm1(middle)):,}"
+    return f"{counted(rows, 'row was', 'rows were')} read, usually {round(math.expm1(middle)):,}"
 
 
 def _ratio(run: Figures) -> float:

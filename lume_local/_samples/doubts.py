@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from lume_async._base.words import counted
 from lume_local._samples.infer import DELIMITERS
 from lume_local._samples.opening import SampleRows
-from lume_local._shared.words import counted
 
 _MOST = 0.7
 """The share of rows that must have a width for it to be the file's."""

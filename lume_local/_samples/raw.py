@@ -5,6 +5,7 @@ import gzip
 from pathlib import Path
 from typing import IO, cast
 
+from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
 from lume_local._shared import magic
 
@@ -76,8 +77,8 @@ def encoding_of(path: Path) -> tuple[str, list[str]]:
         return "utf-8", []
     if beyond - bad >= bad:
         return "utf-8", [
-            f"most of it is UTF-8, but {bad:,} bytes are not: their lines are rejected; if another "
-            "encoding is meant, pass --encoding"
+            f"most of it is UTF-8, but {counted(bad, 'byte is', 'bytes are')} not, whose lines are rejected; if "
+            "another encoding is meant, pass --encoding"
         ]
     if western:
         return "cp1252", [

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from attrs import evolve, field, frozen
 
 from lume_async._base.elided import elided
+from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
 from lume_local._samples.doubts import controls, doubts, of_malformed, of_names, trailing_delimiter
 from lume_local._samples.fixed_guess import FixedColumns, fixed_columns
@@ -318,7 +319,9 @@ def _end_header(head: Path, delim: str, above: int) -> None:
 def _too_many(columns: int) -> list[str]:
     if columns <= _MOST_COLUMNS:
         return []
-    return [f"it has {columns:,} columns, and a flow may have {_MOST_COLUMNS:,}: here the first ones are"]
+    return [
+        f"it has {counted(columns, 'column')}, and a flow may have {_MOST_COLUMNS:,}: here the first ones are"
+    ]
 
 
 def _judged(

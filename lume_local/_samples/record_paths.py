@@ -7,8 +7,8 @@ from typing import IO, Any
 from attrs import frozen
 
 from lume_async._base.extras import require
+from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
-from lume_local._shared.words import counted
 
 _DEEPEST = 4
 """Members, or elements, within each other that are looked into."""

@@ -5,10 +5,10 @@ from typing import Any
 
 from attrs import frozen
 
+from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
 from lume_local._samples.opening import OpenSample, SampleParts
 from lume_local._samples.table_start import Start, start_of
-from lume_local._shared.words import counted
 
 _MOST_CELLS = 200
 _FIRST_ROWS = 100

@@ -10,6 +10,7 @@ import duckdb
 from attrs import frozen
 
 from lume_async._base.elided import elided
+from lume_async._base.words import counted
 from lume_local._shared.commit import begin, commit, explain
 from lume_local._shared.no_links import Relinked
 from lume_local._shared.protocol import Json
@@ -159,24 +160,24 @@ class Run:
         for n, check in enumerate(flow["checks"]):
             count = metrics["warnings"].get(check["reason"], 0)
             if check["on_fail"] == "fail" and count:
-                rows = "1 row breaks" if count == 1 else f"{count:,} rows break"
                 (first,) = row_of(self.context.connection, taken.statements.first_broken(taken.staged, n))
                 return (
-                    f"{rows} the rule {check['reason']!r}, which must never be broken: "
-                    f"row {first:,}{'' if count == 1 else ' is the first'}. Nothing was written"
+                    f"{counted(count, 'row breaks', 'rows break')} the rule {check['reason']!r}, which must never "
+                    f"be broken: row {first:,}{'' if count == 1 else ' is the first'}. Nothing was written"
                 )
         hint = hint_of_encoding(flow, taken.intake.malformed, taken.intake.layout.raw)
         rejected, limit = metrics["rows_rejected"], flow["max_ratio"]
         if self.context.job.is_replay:  # of rows that were rejected already: those that are again stay open
             rejected = 0
         read = metrics["rows_read"] - metrics.get("rows_filtered", 0)
+        rows = counted(read, "row")
         if rejected and limit is not None and rejected > limit * read:
             return (
-                f"{rejected:,} of {read:,} rows were rejected, more than rejects.max_ratio = {limit:g} allows: "
-                f"{top_reasons(metrics)}. Nothing was written{hint}"
+                f"{counted(rejected, f'of {rows} was', f'of {rows} were')} rejected, more than "
+                f"rejects.max_ratio = {limit:g} allows: {top_reasons(metrics)}. Nothing was written{hint}"
             )
         if rejected and rejected == read:
-            all_rows = "the only row was" if read == 1 else f"all {read:,} rows were"
+            all_rows = "the only row was" if read == 1 else f"all {rows} were"
             return f"{all_rows} rejected: {top_reasons(metrics)}. Nothing was written{hint}"
         for one in unmet:
             if one["on_fail"] == "fail":

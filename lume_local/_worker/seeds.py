@@ -11,6 +11,7 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
+from lume_async._base.words import counted
 from lume_local._flow.definition import SEED_BYTES, quoted
 from lume_local._worker.sources.files import opened, snapshot
 from lume_local._worker.sources.formats.rows_file import RowsFile
@@ -106,8 +107,8 @@ def _checked(path: Path, lines: Any, width: int, key: str, place: int) -> Iterat
         where = f"in line {lines.line_num}"
         if len(row) != width:
             raise SourceError(
-                f"the seed {path} has a row of {len(row)} values for {width} columns {where}: put a value that has a "
-                "comma in it in quotes"
+                f"the seed {path} has a row of {counted(len(row), 'value')} for {counted(width, 'column')} {where}: "
+                "put a value that has a comma in it in quotes"
             )
         value = row[place]
         if not value or value in seen:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from attrs import Factory, field, frozen
 from duckdb import DuckDBPyConnection
 
+from lume_async._base.words import counted
 from lume_local._shared.protocol import Execute
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.sources.intake import Account
@@ -57,8 +58,8 @@ def top_reasons(metrics: dict[str, Any]) -> str:
 def few_rows(records: int, filtered: int, mends: int | None) -> dict[str, int]:
     """Warnings about a source without rows, and about corrected rejects from which some of `mends` are missing."""
     if mends is not None and records < mends:
-        are = "is" if mends - records == 1 else "are"
-        return {f"{mends - records:,} of {mends:,} rejects {are} not in this file": 1}
+        rejects = counted(mends, "reject")
+        return {f"{counted(mends - records, f'of {rejects} is', f'of {rejects} are')} not in this file": 1}
     if filtered and filtered == records:
         return {"source.where keeps no row": 1}
     return {} if records else {"the source has no rows": 1}

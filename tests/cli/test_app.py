@@ -182,7 +182,7 @@ def test_a_missing_extra_is_named(lone: Shell, name: str) -> None:
     assert done.stderr == f"lume: the command needs {name}: {install_command('cli')}\n"
 
 
-@pytest.mark.parametrize("command", [["serve"], ["flow", "check", "x.toml"]])
+@pytest.mark.parametrize("command", [["serve"], ["flow", "check", __file__]])
 def test_a_missing_duckdb_is_named(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
     for room, name in ((lume_cli._work, "serve"), (lume_cli._work.flow, "flow_check")):
         monkeypatch.delitem(sys.modules, f"{room.__name__}.{name}", raising=False)

@@ -153,7 +153,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "not declared": ({"nothing": OWN}, "has no seed 'nothing'; it has countries, fixed"),
     "the same for all runs": ({"fixed": OWN}, "is the same for all runs: write per_run = true"),
     "without its key": ({"countries": [{"name": "x"}]}, "needs one column 'code'; 'data.csv' has 'name'"),
-    "no file": ({"countries": "/nowhere.csv"}, "there is no file at '/nowhere.csv'"),
+    "no file": ({"countries": "/nowhere.csv"}, "'/nowhere.csv' does not exist"),
     "no seed": ({"countries": 5}, "must be a path, bytes"),
     "nothing": ({"countries": b""}, "has none"),
     "no dict": ([OWN], "must be a dict of seeds by their names"),

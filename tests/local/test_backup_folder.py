@@ -221,7 +221,7 @@ def damaged(copy: Path) -> None:
         ),
         (
             lambda copy: shutil.rmtree(copy / "outputs"),
-            "not complete: 0 uploads and 1 outputs were copied, and 0 and 0",
+            "not complete: 0 uploads and 1 output were copied, and 0 and 0",
         ),
     ],
 )

@@ -40,8 +40,8 @@ async def test_settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("key", "words"),
     [
         ("", "printable ASCII"),
-        ("k", "has 1 characters, and needs at least 16 on 0.0.0.0: leave it out for a generated one"),
-        ("x" * 15, "has 15 characters"),
+        ("k", "for 0.0.0.0 must have at least 16 characters: leave it out for a generated one"),
+        ("x" * 15, "must have at least 16 characters"),
         ("clé" + "x" * 20, "printable ASCII"),
         (" " + "x" * 20, "printable ASCII"),
     ],

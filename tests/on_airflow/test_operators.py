@@ -77,7 +77,7 @@ def test_killed_between_submission_and_deferral_it_finds_the_run(connection, sou
 )
 def test_a_partial_failure_is_the_authors_choice(connection, sources, choice, expected) -> None:
     given = context()
-    with pytest.raises(expected, match="1 of 9 rows were rejected"):
+    with pytest.raises(expected, match="rejected rows: 1 of 9"):
         clean(sources.partial(), on_partial=choice).execute(given)
     assert given["ti"].xcoms["return_value"]["rows_rejected"] == 1
 
@@ -263,7 +263,7 @@ def test_a_batch_on_the_worker(connection, sources) -> None:
         deferrable=False,
         on_partial="fail",
     )
-    with pytest.raises(AirflowFailException, match="1 of 17 rows"):
+    with pytest.raises(AirflowFailException, match="rejected rows: 1 of 17"):
         task.execute(context())
 
 

@@ -13,13 +13,13 @@ __all__ = ["CheckedFlow", "FlowError", "check", "files", "refuse_twin", "report"
 
 
 def files(given: Iterable[Path]) -> Iterator[Path]:
-    """The flow files, those of a folder included. Raises `click.ClickException` if a folder contains none."""
+    """The flow files, those of a folder included. Raises `click.UsageError` if a folder contains none."""
     for path in given:
         if not path.is_dir():
             yield path
             continue
         if not (found := sorted(path.glob("*.toml"))):
-            raise click.ClickException(f"no flow files (*.toml) in the folder {path}")
+            raise click.UsageError(f"no flow files (*.toml) in the folder {path}")
         yield from found
 
 
@@ -28,7 +28,7 @@ async def check(path: Path) -> CheckedFlow:
     try:
         return await check_flow(path)
     except OSError as error:
-        raise click.ClickException(f"{path} can't be read: {error.strerror or error}") from None
+        raise click.UsageError(f"{path} can't be read: {error.strerror or error}") from None
     except ConfigurationError as error:
         raise click.ClickException(str(error)) from None
 

@@ -93,6 +93,6 @@ def read_flow(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise click.ClickException(f"{path} can't be read: {error.strerror or error}") from None
+        raise click.UsageError(f"{path} can't be read: {error.strerror or error}") from None
     except ValueError as error:
         raise click.ClickException(f"{path} is not valid TOML: {error}") from None

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lume_async._base.elided import elided
+from lume_async._base.words import counted
 from lume_cli._output.text import visible
 from lume_local._samples.infer import Doubt, SampleColumn
 from lume_local._samples.judge import definition
 from lume_local._samples.read import Sample
-from lume_local._shared.words import counted
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _RESERVED = "_lume_"
@@ -122,8 +122,8 @@ def _column(target: str, column: SampleColumn) -> list[str]:
     lines += _type(wanted)
     required = "required = true" if column.required else "# required = true"
     if column.blanks:
-        required = f"{required.ljust(37)}# {counted(column.blanks, 'value')} in the sample "
-        required += "is empty" if column.blanks == 1 else "are empty"
+        required = f"{required.ljust(37)}# "
+        required += counted(column.blanks, "value in the sample is empty", "values in the sample are empty")
     lines.append(required)
     if column.doubt is not None:
         lines += _doubt(column, column.doubt)

@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from lume_async import Client, InvalidRequestError, LumeRun
+from lume_async._base.words import counted
 from lume_async._run import row_text
 from lume_async._run.row_text import CsvDialect
 from lume_cli._output import run_view
 from lume_cli._output.short_ids import short
 from lume_cli._output.stdout import writing
+from lume_cli._output.text import visible_lines
 from lume_cli._work.rejects.reasons import containing
-from lume_local._shared.words import counted
 
 _BEFORE_FORMULAS = "=+-@\t\r\n\0"
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
@@ -68,7 +69,8 @@ def write_csv(rows: Sequence[Mapping[str, Any]], dialect: CsvDialect, *, formula
             closefd=False,
         ) as out,
     ):
-        out.writelines(dialect.lines(rows) if formulas else dialect.lines(rows, defused))
+        lines = dialect.lines(rows) if formulas else dialect.lines(rows, defused)
+        out.writelines(map(visible_lines, lines) if sys.stdout.isatty() else lines)
 
 
 def defused(text: str | None) -> str | None:

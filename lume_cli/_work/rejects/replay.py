@@ -1,12 +1,12 @@
 """A replay of rejected rows, or what it would do. The work of `replay`."""
 
 from lume_async import Client, Replay
+from lume_async._base.words import counted
 from lume_cli._options import Waiting
 from lume_cli._output import exit_codes, inbox_view
 from lume_cli._session import CommandSession
 from lume_cli._work.rejects.reasons import matching_in_inbox
 from lume_cli._work.wait import Wait
-from lume_local._shared.words import counted
 
 
 class Replaying:

@@ -10,6 +10,7 @@ import anyio
 import click
 from aiohttp import web
 
+from lume_async._base.words import counted
 from lume_cli._output import exit_codes
 from lume_cli._output.text import visible
 from lume_cli._session import CommandSession
@@ -126,7 +127,7 @@ class Listening:
     def _time_out(self, timeout: float) -> int:
         if self._wanted is None:
             return exit_codes.OK
-        text = f"fewer than {self._wanted:,} deliveries within {timeout:g} s: {self.summary()}"
+        text = f"fewer than {counted(self._wanted, 'delivery', 'deliveries')} within {timeout:g} s: {self.summary()}"
         self._session.say.problem("timeout", text, retryable=True)
         return exit_codes.TIMED_OUT
 

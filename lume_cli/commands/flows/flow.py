@@ -25,7 +25,9 @@ for _subcommand in (
 
 
 @command.command("check", short_help="Check flow files.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, path_type=Path)
+)
 @output_options
 @click.pass_obj
 def check(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
@@ -72,6 +74,7 @@ def check(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
+    metavar="N",
     default=20,
     show_default=True,
     help="Maximum number of clean and of rejected rows to print.",

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from lume_cli._options import GlobalOptions, Utf8, server_options
+from lume_cli._options import FlowName, GlobalOptions, Utf8, server_options
 
 if TYPE_CHECKING:
     from lume_async import Client, FlowSummary
 
 
 @click.command("list", short_help="List the flow versions of a server.")
-@click.argument("flow", required=False, metavar="[FLOW]", type=Utf8())
+@click.argument("flow", required=False, metavar="[FLOW]", type=FlowName())
 @server_options
 @click.pass_obj
 def list_(options: GlobalOptions, *, flow: str | None) -> None:
@@ -32,9 +32,18 @@ def list_(options: GlobalOptions, *, flow: str | None) -> None:
         found = [one async for one in client.list_flows(flow)]
         session.data.many(found, ("FLOW", "RUNS", "COLUMNS", "AGE", "CONTENT"), _rows, _to_dict)
         if not found and session.data.format == "table":
-            session.say.note("no flow versions" if flow is None else f"no versions of the flow {flow!r}")
+            session.say.note("no flow versions" if flow is None else await _no_flow(client, flow))
 
     session.finish_with_client(work)
+
+
+async def _no_flow(client: "Client", flow: str) -> str:
+    from difflib import get_close_matches
+
+    names = list(dict.fromkeys([one.flow_version.partition(":")[0] async for one in client.list_flows()]))
+    near = get_close_matches(flow, names, 1)
+    known = f"known are {', '.join(names[:10])}" if names else "none is registered"
+    return f"there is no flow {flow!r}: " + (f"did you mean {near[0]!r}?" if near else known)
 
 
 def _rows(flows: "Sequence[FlowSummary]") -> list[tuple[str, ...]]:

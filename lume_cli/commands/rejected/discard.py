@@ -33,13 +33,13 @@ def command(
     lume discard --run 2f91d0ab --why "sent by mistake"
     """
     from lume_async import Client
+    from lume_async._base.words import counted
     from lume_cli._session import CommandSession
     from lume_cli._work.rejects.reasons import matching_in_inbox
     from lume_cli._work.run_ids import whole_ids
-    from lume_local._shared.words import counted
 
     if (flow is None) == (run is None):
-        raise click.UsageError("name a FLOW, or a run with --run")
+        raise click.UsageError("name either a FLOW, or a run with --run")
     session = CommandSession(options)
 
     async def work(client: Client) -> None:

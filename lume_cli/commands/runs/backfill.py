@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-active",
     type=click.IntRange(min=1),
+    metavar="N",
     default=50,
     show_default=True,
     help="Maximum number of unfinished runs.",
@@ -133,9 +134,9 @@ def _interruption(
     session: "CommandSession", active: int, words: Sequence[str], resume: Mapping[str, object]
 ) -> tuple[str, str | None]:
     """The message for Ctrl-C, and with a journal the command to resume."""
-    from lume_local._shared.words import counted
+    from lume_async._base.words import counted
 
-    going = f"{counted(active, 'submitted run')} {'keeps' if active == 1 else 'keep'} running"
+    going = counted(active, "submitted run keeps running", "submitted runs keep running")
     if resume["--journal"] is not None:
         return going, session.command("backfill", *words, **resume)
     listing = session.command("list", **{"--flow": words[0]})

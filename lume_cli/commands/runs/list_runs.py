@@ -26,7 +26,12 @@ _RECENT = 200
 @since_option("Only runs created in this time: 30m, 2h, 7d …")
 @click.option("--by", type=Utf8(), metavar="KEY", help="Only runs that the key with this name has submitted.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Maximum number of runs."
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=50,
+    show_default=True,
+    help="Maximum number of runs.",
 )
 @list_options
 @click.pass_obj

@@ -27,6 +27,7 @@ from lume_cli._options import (
 @click.option(
     "--priority",
     type=click.IntRange(0, 9),
+    metavar="N",
     default=0,
     help="Above 0: begin before other waiting runs; the key needs the role admin.",
 )
@@ -72,12 +73,11 @@ def command(
     from lume_cli._session import CommandSession
     from lume_cli._work.run import RunSubmission
 
-    if upload and not Path(source).is_file():
-        what = f"{source} is a folder: pass a file in it" if Path(source).is_dir() else f"no file at {source}"
-        raise click.UsageError(f"--upload: {what}")
+    if upload:
+        _check_file("--upload", source)
     for name, file in (seeds or {}).items():
-        if "://" not in file and not Path(file).is_file():
-            raise click.UsageError(f"--seed {name}: no file at {file}")
+        if "://" not in file:
+            _check_file(f"--seed {name}", file)
     session = CommandSession(options, "ids")
     submission = RunSubmission(session, waiting)
 
@@ -97,3 +97,10 @@ def command(
         )
 
     session.finish_with_client(work, submission.interruption)
+
+
+def _check_file(option: str, name: str) -> None:
+    path = Path(name)
+    if not path.is_file():
+        what = "is a folder: pass a file in it" if path.is_dir() else "is not a file that can be sent"
+        raise click.UsageError(f"{option}: {name} {what if path.exists() else 'does not exist'}")

@@ -13,7 +13,7 @@ def command() -> None:
 
 
 @command.command("check", short_help="Check a file of arrivals.")
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @output_options
 @click.pass_obj
 def check(options: GlobalOptions, *, file: Path) -> None:
@@ -38,8 +38,8 @@ def check(options: GlobalOptions, *, file: Path) -> None:
         except FlowError as error:
             flow_check.report(session, file, error)
             return exit_codes.ERROR
-        except OSError as error:
-            raise click.ClickException(f"{file} can't be read: {error.strerror or error}") from None
+        if not found:
+            session.say.warn(f"{file} has no [[arrival]] table: nothing is watched")
         session.data.many(
             found, arrivals_view.CHECKED_HEADERS, arrivals_view.checked_rows, arrivals_view.checked_to_dict
         )
@@ -58,6 +58,7 @@ def check(options: GlobalOptions, *, file: Path) -> None:
 @click.option(
     "--limit",
     type=click.IntRange(1, 1000),
+    metavar="N",
     default=100,
     show_default=True,
     help="Maximum number of files in each state.",
@@ -83,6 +84,8 @@ def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit:
         found = await client.arrivals(name=name, state=state, limit=limit)  # type: ignore[arg-type]  # one of them
         if found.problem is not None:
             session.say.warn(f"the present content of the arrivals file is not in effect: {found.problem}")
+        if not found.arrivals:
+            session.say.note("this server watches nothing: start it with --arrivals FILE")
         for one in found.arrivals:
             if name in (None, one.name):
                 session.say.note(arrivals_view.summary(one))

@@ -12,7 +12,12 @@ from lume_cli._options import GlobalOptions, Utf8, server_options, since_option
 )
 @since_option("Only acts in this time: 30m, 2h, 7d …")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Maximum number of acts."
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=50,
+    show_default=True,
+    help="Maximum number of acts.",
 )
 @server_options
 @click.pass_obj

@@ -28,12 +28,11 @@ def command(options: GlobalOptions, *, folder: str, data: str, state: str | None
     from attrs import asdict
 
     import lume_local
+    from lume_async._base.words import counted
     from lume_cli._session import CommandSession
-    from lume_local._shared.words import counted
 
     session = CommandSession(options)
     made = lume_local.back_up(data, folder, outputs=outputs, state=state)
-    session.data.one(folder, asdict(made))
     what = [counted(made.runs, "run"), counted(made.uploads, "upload")]
     if made.outputs is not None:
         what.append(counted(made.outputs, "output file"))
@@ -41,6 +40,7 @@ def command(options: GlobalOptions, *, folder: str, data: str, state: str | None
         f"lume: {', '.join(what)}. The server's own key is not included: after a restore, the server generates "
         "another"
     )
+    session.data.one(folder, asdict(made))
 
 
 @click.command("restore")
@@ -60,12 +60,11 @@ def restore(options: GlobalOptions, *, folder: str, data: str) -> None:
     from attrs import asdict
 
     import lume_local
+    from lume_async._base.words import counted
     from lume_cli._session import CommandSession
-    from lume_local._shared.words import counted
 
     session = CommandSession(options)
     made = lume_local.restore(folder, data)
-    session.data.one(data, asdict(made))
     session.say.note(
         f"lume: the state of {made.made_at}: {counted(made.runs, 'run')}, of which the next server executes "
         f"{made.waiting:,} that had not begun"
@@ -75,3 +74,4 @@ def restore(options: GlobalOptions, *, folder: str, data: str) -> None:
             f"active at that time: {counted(made.active, 'run')}, which the next server ends as CRASHED. The earlier "
             "one may have completed them since, so look at their outputs before you submit them again"
         )
+    session.data.one(data, asdict(made))

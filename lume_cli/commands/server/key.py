@@ -44,5 +44,8 @@ def new(options: GlobalOptions, *, name: str, role: str, path: str) -> None:
     from lume_cli._work.key_file import add_key
 
     session = CommandSession(options)
-    key = add_key(Path(path), name, role)
-    session.data.one(key, {"name": name, "role": role, "key": key})
+
+    def show(key: str) -> None:
+        session.data.one(key, {"name": name, "role": role, "key": key})
+
+    add_key(Path(path), name, role, show)

@@ -1,6 +1,7 @@
 """`lume serve`: a Lume server on this machine."""
 
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from lume_cli._options import FOREVER, GlobalOptions, Seconds, SecondsOrForever,
 if TYPE_CHECKING:
     from lume_cli._session import CommandSession
 
+_PARAMETER = re.compile(r"^[a-z]+(?=:)|\b[a-z]+(?:_[a-z]+)+\b")
 _LEAST_KEY = 6
 """Characters of a key from the environment: fewer can be guessed by trying, by anybody on this machine."""
 
@@ -68,6 +70,7 @@ _address = stack(
     click.option(
         "--port",
         type=click.IntRange(0, 65535),
+        metavar="N",
         help="Port to listen on; default: the port of the last start on this data folder, else a free one.",
     ),
     _variable("--key-env", help="Environment variable that holds the API key; default: a generated key."),
@@ -96,6 +99,7 @@ _bounds = stack(
     click.option(
         "--max-active",
         type=click.IntRange(min=1),
+        metavar="N",
         help="Maximum number of concurrently executing runs; default: 2, or the slots of the cluster of --engine.",
     ),
     _size(
@@ -229,6 +233,7 @@ def command(options: GlobalOptions, /, *, key_env: str | None, log_format: Any, 
     lume serve --flows examples/flows --root examples/data --port 8080
     lume serve --webhook-secret-env LUME_WEBHOOK_SECRET      # `lume webhook listen` receives
     """
+    from lume_async import ConfigurationError
     from lume_cli._loop import Interrupted, run
     from lume_cli._session import CommandSession
     from lume_cli._work import serve
@@ -244,8 +249,18 @@ def command(options: GlobalOptions, /, *, key_env: str | None, log_format: Any, 
             raise click.UsageError(f"--key-env: the key in {key_env} needs at least {_LEAST_KEY} characters")
     try:
         run(serve.until_stopped(session, serve.with_last_address(wanted), key_env, log_format))
+    except ConfigurationError as error:
+        raise ConfigurationError(_in_options(str(error))) from None
     except Interrupted:
         session.say.note("lume: stopped")  # a signal is the normal way to stop a server: exit code 0
+
+
+def _in_options(text: str) -> str:
+    """A message of `lume_local.serve`, with options in place of its parameters."""
+    options = {str(one.name): one.opts[-1] for one in click.get_current_context().command.params}
+    options["webhook_secret"] = options["webhook_variables"]
+    text = _PARAMETER.sub(lambda found: options.get(found[0], found[0]), text)
+    return text.replace("or None for ever", "or forever").replace("or None for no limit", "or forever")
 
 
 def _serve_arguments(

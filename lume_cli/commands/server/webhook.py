@@ -110,7 +110,11 @@ _end_options = stack(
 @command.command("listen", short_help="Receive deliveries and print them.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; default: a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    default=0,
+    help="Port to listen on; default: a free one.",
 )
 @secret_options
 @_end_options

@@ -5,9 +5,10 @@ from typing import Any
 from lume_local._flow.definition import Flow
 from lume_local._http import queries
 from lume_local._http.documents import run_document
-from lume_local._http.lookup import explained, newest_or, require_flow
+from lume_local._http.lookup import newest_or, require_flow, unknown_flow
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._http.rejected import draft_requests
+from lume_local._http.rejected.refusals import refusals
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.rejected.mends import DraftChanged, Mends, RowStanding
 from lume_local._runs.rejected.suggestions import Suggestions
@@ -63,7 +64,7 @@ class DraftsApi:
         version, limit = draft_requests.judgement(ask.body, ask.content_type, MOST_JUDGED)
         flow = self._flow(ask)
         to = await self._version(flow, version)
-        with explained("the rows could not be judged"):
+        with refusals(to, "the rows could not be judged"):
             found = await self._mends.judge(flow, ask.holder, to, limit)
         items = [{**_named(one.reject), "rev": one.rev, "reasons": one.reasons} for one in found]
         return Reply(200, {"flow": flow, "to": to.ref, "items": items, "more": len(found) == limit})
@@ -73,7 +74,7 @@ class DraftsApi:
         body = draft_requests.wish(ask.body, ask.content_type)
         flow = self._flow(ask)
         to = await self._version(flow, body.to)
-        with explained("the values could not be judged"):
+        with refusals(to, "the values could not be judged"):
             found = await self._suggestions.find(to, body.column, body.reason, body.examples)
         items = [
             {"repair": one.repair, "values": [{"from": before, "to": after} for before, after in one.values]}
@@ -87,7 +88,7 @@ class DraftsApi:
         flow = self._flow(ask)
         to = await self._version(flow, version)
         try:
-            with explained("the rows could not be gathered"):
+            with refusals(to, "the rows could not be gathered"):
                 done = await self._mends.submit(flow, ask.holder, rev, to)
         except DraftChanged:
             raise Problem(
@@ -100,7 +101,7 @@ class DraftsApi:
         """Raises `Problem`."""
         flow = ask.path["flow"]
         if not self._flows.all(flow):
-            raise Problem("flow-version-not-found", f"there is no version of a flow {flow[:128]!r}")
+            raise unknown_flow(self._flows, flow)
         return flow
 
     async def _version(self, flow: str, version: str | None) -> Flow:

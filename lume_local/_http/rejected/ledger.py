@@ -9,10 +9,11 @@ from attrs import asdict, evolve, frozen
 from lume_local._flow.definition import Flow
 from lume_local._http import queries, requests
 from lume_local._http.documents import run_document
-from lume_local._http.lookup import explained, newest_or, require_flow, require_run
-from lume_local._http.messages import Ask, Problem, Reply
+from lume_local._http.lookup import newest_or, newest_version, reading, require_flow, require_run
+from lume_local._http.messages import Ask, Reply
 from lume_local._http.rejected import ledger_requests
 from lume_local._http.rejected.ledger_requests import Place
+from lume_local._http.rejected.refusals import refusals
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.read_jobs import read_output
 from lume_local._runs.rejected.replays import Replays, UnreadRows
@@ -20,7 +21,6 @@ from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.ledger import LOST, RowFilter, RowsOfRun
-from lume_local._runs.store.records import KeyReused
 from lume_local._runs.times import ago_text
 from lume_local._shared.protocol import Unreadable
 from lume_local._shared.row_set import row_set, rows_in
@@ -54,7 +54,10 @@ class RejectedApi:
         since = queries.time_of(query, "since") or ago_text(_DAY)
         ledger = self._store.ledger
         items, flows = [], list[dict[str, Any]]()
-        for item in await ledger.inbox(query.get("flow"), since):
+        found = await ledger.inbox(flow := query.get("flow"), since)
+        if flow is not None and not found:
+            await newest_version(self._flows, flow)
+        for item in found:
             if item.reason is not None:
                 items.append(asdict(item))
                 continue
@@ -82,6 +85,8 @@ class RejectedApi:
         if wanted.run_id is not None:
             await require_run(self._store, wanted.run_id)
         found = await self._store.ledger.rows(wanted, place.seq - 1, _MOST_RUNS + 1)
+        if wanted.flow is not None and not found:
+            await newest_version(self._flows, wanted.flow)
         items, unread = list[bytes](), list[UnreadRows]()
         following: Place | None = None
         for number, one in enumerate(found):
@@ -129,7 +134,7 @@ class RejectedApi:
             position=begin.position,
             identity=begin.identity or job.identity,
         )
-        with explained("the rows could not be read"):
+        with reading():
             answer = await self._reader.page(job)
         if isinstance(answer, Unreadable):
             if answer.kind == "output-gone":
@@ -159,6 +164,8 @@ class RejectedApi:
                 after = found[-1].seq
                 rows = [one if only is None else evolve(one, rows=one.rows & only) for one in found]
                 count += await self._store.ledger.discard(rows, ask.holder, body.why)
+        if body.wanted.flow is not None and not count:
+            await newest_version(self._flows, body.wanted.flow)
         return Reply(200, {"discarded": count})
 
     async def replay(self, ask: Ask) -> Reply:
@@ -166,15 +173,10 @@ class RejectedApi:
         key = requests.idempotency_key(ask.idempotency_keys)
         body = ledger_requests.replay(ask.body, ask.content_type)
         to = await self._version(body.wanted, body.to)
-        try:
-            with explained("the rows could not be gathered"):
-                if body.dry_run:
-                    return Reply(200, await self._tried(body.wanted, to))
-                started = await self._replays.start(body.wanted, to, key, ask.holder)
-        except KeyReused:
-            raise Problem(
-                "idempotency-key-reused", "this Idempotency-Key came with another request before"
-            ) from None
+        with refusals(to, "the rows could not be gathered"):
+            if body.dry_run:
+                return Reply(200, await self._tried(body.wanted, to))
+            started = await self._replays.start(body.wanted, to, key, ask.holder)
         document = {
             "flow": to.name,
             "to": to.ref,

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from attrs import frozen
 
+from lume_async._base.words import counted
 from lume_local._runs.sources.paths import UPLOAD
 from lume_local._shared import no_links
 from lume_local._shared.commit import sync_folder
@@ -47,8 +48,8 @@ class Announced:
 
     def unlike(self, other: "Announced") -> str:
         """Why they can't be of the same file; empty if they can."""
-        if None not in (self.length, other.length) and self.length != other.length:
-            return f"{self.length:,} bytes were announced, not {other.length:,}"
+        if self.length is not None and other.length not in (None, self.length):
+            return f"{counted(self.length, 'byte was', 'bytes were')} announced, not {other.length:,}"
         if None not in (self.sha256, other.sha256) and self.sha256 != other.sha256:
             return f"the SHA-256 {self.sha256} was announced, not {other.sha256}"
         return ""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from lume_async._base.words import counted
 from lume_local._http.messages import BodyStream, Problem
 from lume_local._http.uploading.drafts import (
     KEPT,
@@ -251,8 +252,8 @@ class Uploads:
     def _other_offset(self, draft: Draft) -> Problem:
         return Problem(
             "mismatching-upload-offset",
-            f"the server has {draft.size:,} bytes of this upload, or another request continues it: ask for its "
-            "offset, and continue there",
+            f"the server has {counted(draft.size, 'byte')} of this upload, or another request continues it: ask for "
+            "its offset, and continue there",
             {"Upload-Offset": str(draft.size)},
         )
 
@@ -314,5 +315,6 @@ def _check_length(draft: Draft, size: int) -> None:
     length = draft.announced.length
     if length is not None and size > length:
         raise Problem(
-            "inconsistent-upload-length", f"{length:,} bytes were announced, and {size:,} have arrived"
+            "inconsistent-upload-length",
+            f"{counted(length, 'byte was', 'bytes were')} announced, not {size:,} or more",
         )

@@ -15,6 +15,7 @@ from typing import Any
 from anyio.to_thread import run_sync
 from attrs import frozen
 
+from lume_async._base.words import counted
 from lume_local._flow.patterns import ANY_DEPTH, MOST_ENTRIES, MOST_FILES, Part, parts_of
 from lume_local._flow.sftp_urls import is_sftp_url
 from lume_local._flow.store_urls import is_store_url
@@ -202,7 +203,7 @@ class SourceSpec:
 
 def _check_number(files: int) -> None:
     if files > MOST_FILES:
-        raise PathRefused(f"the source has {files:,} files, and a run reads {MOST_FILES:,} at most")
+        raise PathRefused(f"the source has {counted(files, 'file')}, and a run reads {MOST_FILES:,} at most")
 
 
 def _split(pattern: str) -> tuple[str, str]:

@@ -6,8 +6,7 @@ directly, so that no other task runs between two of them; PostgreSQL takes a rou
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Sized
 from functools import partial, wraps
-from types import CoroutineType
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,20 +81,23 @@ class Sql(Protocol):
 
 
 Method = Callable[P, Awaitable[T]]
-Operation = Callable[P, CoroutineType[Any, Any, T]]
+if TYPE_CHECKING:
+    from types import CoroutineType  # takes parameters from Python 3.13 on
+
+    Operation = Callable[P, CoroutineType[Any, Any, T]]
 
 
-def statement(method: Method[P, T]) -> Operation[P, T]:
+def statement(method: Method[P, T]) -> "Operation[P, T]":
     """An operation that is one statement, which changes nothing."""
     return _operation(method, "single")
 
 
-def reading(method: Method[P, T]) -> Operation[P, T]:
+def reading(method: Method[P, T]) -> "Operation[P, T]":
     """An operation of several statements, which see one state."""
     return _operation(method, "read")
 
 
-def writing(method: Method[P, T]) -> Operation[P, T]:
+def writing(method: Method[P, T]) -> "Operation[P, T]":
     """An operation that takes effect as a whole or not at all."""
     return _operation(method, "write")
 
@@ -105,7 +107,7 @@ def marks(values: Sized) -> str:
     return ", ".join("?" * len(values)) or "NULL"
 
 
-def _operation(method: Method[P, T], how: str) -> Operation[P, T]:
+def _operation(method: Method[P, T], how: str) -> "Operation[P, T]":
     @wraps(method)
     async def carried_out(*args: P.args, **kwargs: P.kwargs) -> T:
         owner: Any = args[0]

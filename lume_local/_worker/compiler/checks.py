@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
+from lume_async._base.words import counted
 from lume_local._flow.definition import BOUNDS, Column, Rule, quoted
 from lume_local._worker.compiler.casts import storage_type
 from lume_local._worker.sql import text
@@ -91,10 +92,14 @@ def _limits(column: Column, name: str) -> Iterator[RowCheck]:
             yield RowCheck(f"{name} {_OPPOSITE[key]} {sql}", words)
     if "minLength" in column.lengths:
         least = column.lengths["minLength"]
-        yield RowCheck(f"length({name}) < {least}", f"{column.name}: is shorter than {least} characters")
+        yield RowCheck(
+            f"length({name}) < {least}", f"{column.name}: is shorter than {counted(least, 'character')}"
+        )
     if "maxLength" in column.lengths:
         most = column.lengths["maxLength"]
-        yield RowCheck(f"length({name}) > {most}", f"{column.name}: is longer than {most} characters")
+        yield RowCheck(
+            f"length({name}) > {most}", f"{column.name}: is longer than {counted(most, 'character')}"
+        )
 
 
 def _type_words(column: Column) -> str:

@@ -10,6 +10,7 @@ import duckdb
 from attrs import frozen
 from duckdb import DuckDBPyConnection
 
+from lume_async._base.words import counted
 from lume_local._flow.definition import quoted
 from lume_local._worker.connection import configure
 from lume_local._worker.databases.database import DatabaseTrouble, shown
@@ -39,9 +40,12 @@ class Built:
         )
         if row := self.connection.execute(query).fetchone():
             count, *values = row
-            which = "1 value" if count == 1 else f"{count:,} values"
+            key_of, keys = (
+                f"value of the key ({', '.join(key)}) is",
+                f"values of the key ({', '.join(key)}) are",
+            )
             raise DatabaseTrouble(
-                f"{which} of the key ({', '.join(key)}) {'is' if count == 1 else 'are'} in several rows, of which an "
+                f"{counted(count, key_of, keys)} in several rows, of which an "
                 f"upsert could keep only one ({shown(key, values)}): choose a key that is unique in every row"
             )
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from attrs import Factory, field, frozen
 
 from lume_async._base.elided import elided
+from lume_async._base.words import counted
 from lume_local._flow.definition import quoted
 from lume_local._shared.obstacle import Obstacle
 
@@ -151,7 +152,8 @@ def by_constraint(load: Load, message: str) -> str:
 def taken_meanwhile(load: Load, rows: int) -> DatabaseTrouble:
     """The error of a load that is done again, if other runs have loaded some of its values meanwhile."""
     return DatabaseTrouble(
-        f"{rows:,} rows have values of {', '.join(load.ever)} that other runs have loaded into {load.table} meanwhile"
+        f"{counted(rows, 'row has', 'rows have')} values of {', '.join(load.ever)} that other runs "
+        f"have loaded into {load.table} meanwhile"
     )
 
 
@@ -178,7 +180,8 @@ def check_all(load: Load, rows: int, written: int) -> None:
     """Check that every row is in the table, as a trigger might skip some. Raises `DatabaseTrouble`."""
     if rows != written:
         raise DatabaseTrouble(
-            f"{load.table} accepted {written:,} of {rows:,} rows: does a trigger skip some? Nothing was written"
+            f"{load.table} accepted {written:,} of {counted(rows, 'row')}: does a trigger skip some? "
+            "Nothing was written"
         )
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import TextIO
 
+from lume_async._base.words import counted
 from lume_local._worker.outputs.row_json import LINE, REASONS, ROW, Broken, OutputRow, output_row
 from lume_local._worker.sources.formats.text.dialect import Dialect
 
@@ -39,7 +40,9 @@ class CsvRows:
         while (record := self._record()) is not None:
             fields = self._fields(record)
             if len(fields) != len(self.names):
-                raise Broken(f"a row has {len(fields)} columns, but the header has {len(self.names)}")
+                raise Broken(
+                    f"a row has {counted(len(fields), 'column')}, but the header has {len(self.names)}"
+                )
             yield output_row(self.names, [self._value(field) for field in fields], self._kinds)
 
     def _fields(self, record: bytes) -> list[bytes]:

@@ -17,6 +17,7 @@ import duckdb
 import orjson
 from attrs import evolve, field, frozen
 
+from lume_async._base.words import counted
 from lume_local._flow.definition import RESERVED
 from lume_local._shared.commit import explain
 from lume_local._shared.protocol import Gather, Gathered, Json, Read, Unreadable, read_job
@@ -225,7 +226,7 @@ def _row_by_row(files: _Files, read: Read, path: Path, rows: int, edits: Json | 
                 if edits is not None and number + 1 == rows.bit_length():
                     return
     if found != read.rows:
-        raise Broken(f"the run wrote {read.rows:,} rows, and the file has {found:,}")
+        raise Broken(f"the run wrote {counted(read.rows, 'row')}, and the file has {found:,}")
 
 
 def _as_json(row: OutputRow) -> tuple[_Header, bytes]:

@@ -14,6 +14,7 @@ import duckdb
 from attrs import frozen
 
 from lume_async._base.extras import require
+from lume_async._base.words import counted
 from lume_local._flow.store_urls import is_store_url, split_store_url
 from lume_local._shared import no_links
 from lume_local._shared.commit import explain
@@ -129,7 +130,7 @@ def read_page(job: Read) -> RowsPage | ArrowFile | Unreadable:
         first = named(str(error)).partition("\n")[0]
         return Unreadable("output-unreadable", f"the file is not what the run has written: {first}")
     if page.position is None and page.row != job.rows:
-        return _changed(f"the run wrote {job.rows:,} rows, and the file has {page.row:,}")
+        return _changed(f"the run wrote {counted(job.rows, 'row')}, and the file has {page.row:,}")
     return page
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from lume_async._base.words import counted
 from lume_local._flow.databases import REJECTS_TABLE
 from lume_local._flow.definition import quoted
 from lume_local._shared.protocol import Json, Read
@@ -60,7 +61,9 @@ def _write(built: Path, flow: Json, metrics: dict[str, Any], lines: Path) -> int
             longest = max(longest, len(line))
             out.write(line)
     if number != metrics["rows_rejected"]:
-        raise Broken(f"{metrics['rows_rejected']:,} rows were rejected, and their file has {number:,}")
+        raise Broken(
+            f"{counted(metrics['rows_rejected'], 'row was', 'rows were')} rejected, and the file has {number:,}"
+        )
     return longest
 
 

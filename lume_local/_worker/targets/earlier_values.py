@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from lume_async._base.words import counted
 from lume_local._flow.definition import quoted
 from lume_local._shared.commit import sync_file, sync_folder
 from lume_local._worker.databases.built import opened
@@ -82,7 +83,8 @@ class EarlierValues:
         for name, (ended, _) in self._place["columns"].items():
             if (noted := there.get(name, 0)) < ended:
                 raise TargetError(
-                    f"columns.{name}.unique: {self._path} has the values of {noted:,} of {ended:,} runs: restore it "
+                    f"columns.{name}.unique: {self._path} has the values of {noted:,} of "
+                    f"{counted(ended, 'run')}: restore it "
                     "from a backup, or give the flow another name and run its sources again. Nothing was written"
                 )
 

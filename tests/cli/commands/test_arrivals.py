@@ -58,4 +58,4 @@ def test_check(home: Path, shell: Shell) -> None:
     assert done.code == 1
     assert "wrong.toml:6: arrival[0].form" in done.err
     assert "wrong.toml:7: arrival[0].changed" in done.err
-    assert shell.lume("arrivals", "check", str(home / "absent.toml")).code == 1
+    assert shell.lume("arrivals", "check", str(home / "absent.toml")).code == 2

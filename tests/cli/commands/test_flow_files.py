@@ -88,7 +88,7 @@ def test_neither_a_file_nor_a_folder(
 
 def test_a_folder_is_checked_file_by_file(tmp_path: Path) -> None:
     empty = lume("flow", "check", tmp_path)
-    assert (empty.exit_code, "no flow files" in empty.stderr) == (1, True)
+    assert (empty.exit_code, "no flow files" in empty.stderr) == (2, True)
     for name in ("b", "a"):
         (tmp_path / f"{name}.toml").write_text(f'flow = "{name}"\nversion = "v1"\n[columns.n]\n')
     (tmp_path / "notes.txt").write_text("none")
@@ -152,7 +152,7 @@ def test_a_mistake_is_told_with_its_line_and_place(tmp_path: Path, text: str, pl
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     result = lume("flow", "check", tmp_path / "none.toml")
-    assert (result.exit_code, "can't be read: No such file" in result.stderr) == (1, True)
+    assert (result.exit_code, "none.toml' does not exist" in result.stderr) == (2, True)
 
 
 def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:

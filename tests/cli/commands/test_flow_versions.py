@@ -33,7 +33,7 @@ def test_list(shell: Shell, client: Client) -> None:
     assert people["columns"][1]["constraints"] == {"format": "email"}
     done = shell.lume("flow", "list", "nothing")
     assert (done.code, done.out) == (0, "")
-    assert "no versions of the flow 'nothing'" in done.err
+    assert "there is no flow 'nothing': known are " in done.err
 
 
 def test_register(shell: Shell, file: Path) -> None:
@@ -83,7 +83,7 @@ def test_what_can_not_be_compared(shell: Shell) -> None:
     for words, code, said in (
         (["people:v1"], 2, "name two flow versions, or a flow file"),
         (["people:v1", "people:v9"], 1, "there is no flow version 'people:v9'"),
-        (["nowhere.toml"], 1, "nowhere.toml can't be read: No such file"),
+        (["nowhere.toml"], 2, "nowhere.toml can't be read: No such file"),
         (["people:v1", "people"], 2, "'people' is not a flow version"),
     ):
         done = shell.lume("flow", "diff", *words)

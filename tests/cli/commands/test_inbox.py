@@ -58,7 +58,7 @@ def test_the_inbox(shell: Shell, client: Client) -> None:
         NOT_AN_ADDRESS: 3,
         "id: is not a valid integer": 1,
     }
-    assert "no rejected row is open" in shell.lume("inbox", "nobody").err
+    assert "there is no flow 'nobody': known are members" in shell.lume("inbox", "nobody").err
 
 
 def test_a_replay_first_shows_what_it_would_do(shell: Shell, client: Client) -> None:
@@ -99,6 +99,7 @@ def test_discarding(shell: Shell, client: Client) -> None:
     done = shell.lume("discard", "--run", short(run.id), "--why", "known", "-o", "json")
     assert json.loads(done.out) == {"discarded": 2}
     assert client.inbox().flows == []
+    assert "no rejected row is open" in shell.lume("inbox", "members").err
     assert [row["id"] for row in client.open_rejects(state="discarded")] == ["2", "3", "x"]
     assert shell.lume("discard", "--why", "x").code == 2
     assert shell.lume("discard", "members").code == 2

@@ -48,7 +48,7 @@ def test_a_file_outside_of_the_roots_is_uploaded(shell: Shell, tmp_path: Path) -
 
 def test_a_file_that_is_not_there_is_wrong_usage(shell: Shell) -> None:
     done = shell.lume("run", "people:v1", "nowhere.csv", "--upload")
-    assert (done.code, "--upload: no file at nowhere.csv" in done.err) == (2, True)
+    assert (done.code, "--upload: nowhere.csv does not exist" in done.err) == (2, True)
 
 
 def test_what_is_sent_is_shown_at_a_terminal_only(shell: Shell, tmp_path: Path) -> None:
@@ -82,8 +82,8 @@ def test_a_seed_for_one_run(shell: Shell, home: Path, source: Callable[..., str]
     seeds = json.loads(rows.out)["metadata"]["run"]["seeds"]
     assert seeds["names"]["source_path"].startswith("upload://")
     for seed, words in (
-        ("names=nowhere.csv", "--seed names: no file at nowhere.csv"),
-        ("names", "must look like KEY=VALUE"),
+        ("names=nowhere.csv", "--seed names: nowhere.csv does not exist"),
+        ("names", "must look like NAME=FILE"),
     ):
         refused = shell.lume("run", "seeded:v1", source(), "--seed", seed)
         assert (refused.code, words in refused.err) == (2, True), refused.err

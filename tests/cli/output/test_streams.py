@@ -92,6 +92,11 @@ def test_a_full_disk_behind_stdout(
     assert "Exception ignored" not in done.err
 
 
+def test_a_key_that_can_not_be_shown_is_not_made(shell: Shell) -> None:
+    assert bash(shell, "lume key new ann --role read > /dev/full").code == 1
+    assert not (shell.folder / "keys.toml").exists()
+
+
 def test_closed_stdin_and_stderr(shell: Shell, source: Callable[..., str], client: Client) -> None:
     run = client.run("people:v1", source()).wait()
 

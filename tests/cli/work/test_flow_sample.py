@@ -282,7 +282,7 @@ def test_a_few_bytes_that_are_not_utf8_change_no_encoding(tmp_path: Path) -> Non
     sample.write_bytes(b"a,b\n" + "Jörg,1\n".encode() * 20 + b"J\xf6rg,2\n")
     result = init(sample)
     assert tomllib.loads(result.stdout)["source"]["csv"]["encoding"] == "utf-8"
-    assert "most of it is UTF-8, but 1 bytes are not" in result.stderr
+    assert "most of it is UTF-8, but 1 byte is not" in result.stderr
     assert "a run rejects 1 line of the sample (not valid UTF-8: 1): see line 22" in result.stderr
 
 

@@ -271,7 +271,7 @@ def test_a_person_sees_the_address_and_what_came(shell: Shell) -> None:
     shown = shell.screen("webhook", "listen", "--timeout", "300ms", "--once", width=120).out.splitlines()
     assert shown[0] == "lume: listening; Ctrl-C to stop. Use this webhook_url:"
     assert shown[1].startswith("  http://127.0.0.1:")
-    assert shown[2] == "fewer than 1 deliveries within 0.3 s: 0 verified"
+    assert shown[2] == "fewer than 1 delivery within 0.3 s: 0 verified"
 
 
 def test_a_port_that_is_taken(shell: Shell) -> None:

@@ -44,7 +44,7 @@ async def test_more_submissions_than_a_key_may_make_are_refused_with_the_time_to
     assert [run["submitted_by"] for run in listed.document["items"]] == ["nightly"] * len(made)
     assert (answers[2].status, answers[2].kind) == (429, "too-many-submissions")
     assert 1 <= int(answers[2].headers["Retry-After"]) <= 30
-    assert "'nightly' may submit 2 runs a minute" in answers[2].document["detail"]
+    assert "'nightly' has submissions_per_minute = 2" in answers[2].document["detail"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from lume_local._runs.sources.contents import CantTell, Contents
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.ledger import Claim
-from lume_local._runs.store.records import NewRun, StoredRun
+from lume_local._runs.store.records import Duplicate, NewRun, StoredRun
 
 NOT_AN_ADDRESS = "email: is not an email address"
 TOO_OLD = "age: is above 150"
@@ -139,6 +139,57 @@ async def test_a_version_whose_file_is_new_replays(wire: Wire, home: Path) -> No
     answer = await wire.ask("POST", "/v1/replays", json={"flow": "people"})
     assert (answer.status, answer.kind) == (404, "flow-version-not-found")
     assert "people:v5 has a mistake" in answer.document["detail"]
+
+
+async def unknown(wire: Wire, flow: str) -> set[str]:
+    """What the operations that name a flow say of it."""
+    asked = [
+        await wire.ask("GET", "/v1/inbox", params={"flow": flow}),
+        await wire.ask("GET", "/v1/rejects", params={"flow": flow}),
+        await wire.ask("POST", "/v1/replays", json={"flow": flow}),
+        await wire.ask("POST", "/v1/rejects/discard", json={"flow": flow, "why": "gone"}),
+        await wire.ask("GET", f"/v1/drafts/{flow}"),
+    ]
+    assert {(answer.status, answer.kind) for answer in asked} == {(404, "flow-version-not-found")}
+    return {answer.document["detail"] for answer in asked}
+
+
+async def test_a_flow_that_does_not_exist_is_not_one_without_rows(wire: Wire, home: Path) -> None:
+    assert await unknown(wire, "peopel") == {"there is no flow 'peopel': did you mean 'people'?"}
+    (other,) = await unknown(wire, "x")
+    assert other.startswith("there is no flow 'x': known are ")
+    assert "people" in other
+    empty = await wire.ask("GET", "/v1/inbox", params={"flow": "people"})
+    assert (empty.status, empty.document["flows"]) == (200, [])
+    none = await wire.ask("POST", "/v1/rejects/discard", json={"flow": "people", "why": "gone"})
+    assert (none.status, none.document) == (200, {"discarded": 0})
+
+
+@pytest.mark.parametrize(
+    ("is_active", "kind", "words"),
+    [
+        (True, "run-in-progress", "run run_1 is processing these rows with people:v1: wait for that run"),
+        (
+            False,
+            "already-processed",
+            "run run_1 has processed these rows with people:v1: look at what is still",
+        ),
+    ],
+)
+async def test_rows_that_another_run_has_are_a_conflict(
+    wire: Wire, home: Path, monkeypatch: pytest.MonkeyPatch, is_active: bool, kind: str, words: str
+) -> None:
+    await dirty(wire, home)
+
+    async def taken(self: Runner, new: NewRun, claims: Sequence[Claim] = ()) -> tuple[StoredRun, bool]:
+        raise Duplicate("run_1", is_active=is_active)
+
+    monkeypatch.setattr(Runner, "submit", taken)
+    answer = await wire.ask("POST", "/v1/replays", json={"flow": "people"})
+    assert (answer.status, answer.kind, answer.document["run_id"]) == (409, kind, "run_1")
+    assert answer.document["detail"].startswith(words)
+    assert (await inbox(wire))[None] == 4, "they are still open"
+    assert not list((home / ".lume/uploads").glob(f"{REPLAY}*"))
 
 
 @pytest.mark.usefixtures("each_state")

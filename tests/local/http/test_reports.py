@@ -164,7 +164,7 @@ async def test_a_run_and_its_mends_name_each_other(wire: Wire, home: Path, two: 
         (home / f"mended{number}.csv").write_text(content)
         mend = await wire.run("people:v1", f"mended{number}.csv", run_metadata={"resubmit_of": bad["id"]})
         warnings = mend["metadata"]["metrics"]["warnings"]
-        assert warnings == ({} if number else {"1 of 1 rejects is not in this file": 1})
+        assert warnings == ({} if number else {"1 of 1 reject is not in this file": 1})
         assert mend["metadata"]["mends"] == bad["id"]
         assert await listed(wire, attention="0") == ([] if number else ["mixed.csv"])
     answer = await wire.get(bad["id"])

@@ -100,7 +100,7 @@ def test_a_digest_of_everything() -> None:
         "3 files of orders were refused",
         "1 run of people was unusual",
         "notes is fine again",
-        "50 of 1,000 rows were rejected",
+        "1,000 rows read, 50 rejected",
         "Reasons:",
         "  30 x the source has no header",
         "  7 x no such host",

@@ -74,7 +74,7 @@ async def test_runs_of_versions_without_it_are_said_and_a_lost_file_is_refused(h
     async with serve(home) as wire:
         run = await wire.run("orders:v2", source(home, "c.csv", 5))
         assert run["status"] == "FAILED"
-        assert "has the values of 0 of 1 runs: restore it" in run["metadata"]["error_message"]
+        assert "has the values of 0 of 1 run: restore it" in run["metadata"]["error_message"]
         flow(home, "v3", unique="")
         assert (await ended(wire, "orders:v3", "c.csv"))[0] == "SUCCEEDED"
 

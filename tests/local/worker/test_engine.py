@@ -212,7 +212,7 @@ def test_the_share_of_rejects_is_limited(tmp_path: Path, ratio: float, fails: bo
     if not fails:
         assert execute(tmp_path, content, rejects=limit).metrics["rows_rejected"] == 1
         return
-    with pytest.raises(RunFailed, match="1 of 4 rows were rejected") as caught:
+    with pytest.raises(RunFailed, match="1 of 4 rows was rejected") as caught:
         execute(tmp_path, content, rejects=limit)
     assert "id: is not a valid integer (1)" in str(caught.value)
     assert list(tmp_path.glob("*.*")) == []

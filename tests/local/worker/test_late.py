@@ -169,7 +169,7 @@ def test_nothing_is_left_of_a_run_that_is_not_carried_out(
     fill(database, (1, "a"), (2, "b"))
     made = flow(EVER)
     if late == "ratio":
-        with pytest.raises(RunFailed, match="1 of 2 rows were rejected, more than"):
+        with pytest.raises(RunFailed, match="1 of 2 rows was rejected, more than"):
             execute(evolve(made, max_ratio=0.1), tmp_path)
     else:
         job = evolve(table_run.job_of(made, tmp_path / "dry"), dry_run=True)
@@ -199,7 +199,7 @@ def test_another_process_that_loads_it_again_sees_what_was_loaded_meanwhile(
     if database.kind == "postgresql":
         return
     with pytest.raises(
-        TargetError, match="1 rows have values of id that other runs have loaded into clean meanwhile"
+        TargetError, match="1 row has values of id that other runs have loaded into clean meanwhile"
     ):
         target_kinds.finish(folder)
     assert database.execute("SELECT * FROM clean") == [(2, "another run")]

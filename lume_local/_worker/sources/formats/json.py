@@ -7,6 +7,7 @@ from typing import TextIO
 
 from attrs import evolve
 
+from lume_async._base.words import counted
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.files import BLOCK, physical_lines
 from lume_local._worker.sources.formats.names import NEW
@@ -50,7 +51,9 @@ def read_json(reading: Reading) -> Layout:
             ) from None
     layout = read_ndjson(evolve(reading, path=lines))
     if reading.account.records != count:
-        raise SourceError(f"{reading.shown} has {count:,} values, but {reading.account.records:,} were read")
+        raise SourceError(
+            f"{reading.shown} has {counted(count, 'value')}, but {reading.account.records:,} were read"
+        )
     reading.account.lines = physical_lines(reading.path, reading.pause)
     return layout
 

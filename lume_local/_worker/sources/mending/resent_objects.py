@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 from attrs import evolve
 
+from lume_async._base.words import counted
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.formats.names import column_trouble, spellings
 from lume_local._worker.sources.formats.ndjson import read_ndjson
@@ -37,21 +38,21 @@ def read_resent_objects(reading: Reading) -> Layout:
         reading.corrected.lacking.update(lacking)
     objects = ResentObjects(names, dialect, _nested(flow, names if is_table else []), is_table=is_table)
     lines = split_records(reading, dialect, objects, copied=True).copy.path
-    counted, folder = Account(0), reading.folder / "objects"
+    account, folder = Account(0), reading.folder / "objects"
     folder.mkdir()
     rows = reading.account.records - reading.malformed.total
     layout = read_ndjson(
         evolve(
             reading,
             path=lines,
-            account=counted,
+            account=account,
             flow=flow | {"max_line_bytes": max(flow["max_line_bytes"], objects.longest)},
             folder=folder,
         )
     )
-    if counted.records != rows:
+    if account.records != rows:
         raise SourceError(
-            f"{reading.shown} has {rows:,} rows, but {counted.records:,} objects were made of them"
+            f"{reading.shown} has {counted(rows, 'row')}, but {account.records:,} became objects"
         )
     return layout
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
+from lume_async._base.words import counted
 from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.intake import APART
 
@@ -64,7 +65,9 @@ class FixedWidth:
     def why_malformed(self, record: bytes, columns: int) -> str:
         """What is wrong with a text that isn't a record of so many columns."""
         if columns != len(self.spans):
-            return f"a line has {len(self.spans)} columns, and the header of these rejects {columns}"
+            return (
+                f"a line has {counted(len(self.spans), 'column')}, and the header of these rejects {columns}"
+            )
         return self.why_miscounted(record, columns)
 
     def why_miscounted(self, record: bytes, columns: int) -> str:
@@ -72,7 +75,7 @@ class FixedWidth:
         if APART in record:
             return "contains the control character U+0001"
         length = len(record.decode("utf-8", "replace"))
-        return f"{'shorter' if length < self.width else 'longer'} than {self.width:,} characters"
+        return f"{'shorter' if length < self.width else 'longer'} than {counted(self.width, 'character')}"
 
 
 class EvenLines:

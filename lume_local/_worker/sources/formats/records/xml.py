@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 from attrs import evolve, field, mutable
 
+from lume_async._base.words import counted
 from lume_local._worker.sources.files import blocks, physical_lines
 from lume_local._worker.sources.formats.json import begins_with_rejects
 from lume_local._worker.sources.formats.names import NEW
@@ -43,7 +44,9 @@ def read_xml(reading: Reading) -> Layout:
             out.write(orjson.dumps(record) + b"\n")
     layout = read_ndjson(evolve(reading, path=lines))
     if reading.account.records != count:
-        raise SourceError(f"{reading.shown} has {count:,} records, but {reading.account.records:,} were read")
+        raise SourceError(
+            f"{reading.shown} has {counted(count, 'record')}, but {reading.account.records:,} were read"
+        )
     reading.account.lines = physical_lines(reading.path, reading.pause)
     return layout
 

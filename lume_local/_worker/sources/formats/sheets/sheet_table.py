@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from lume_async._base.words import counted
 from lume_local._flow.table_bounds import LOOKED_AT
 from lume_local._worker.sources.formats.header_search import header_not_found, is_header, joined
 from lume_local._worker.sources.formats.sheets.area import Row
@@ -46,7 +47,7 @@ def _header(rows: Iterator[Row], flow: dict[str, Any], shown: str, account: Acco
         window.extend(islice(rows, 1))
     if wanted["row"] > 1:
         raise SourceError(
-            f"the sheet of {shown} has {len(above):,} rows: its header should be row {wanted['row']:,}"
+            f"the sheet of {shown} has {counted(len(above), 'row')}: its header should be row {wanted['row']:,}"
         )
     raise SourceError(_no_header(shown, 1) if wanted["row"] else header_not_found(flow, shown, found))
 

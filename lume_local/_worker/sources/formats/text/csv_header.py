@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from lume_async._base.words import counted
 from lume_local._flow.table_bounds import LOOKED_AT
 from lume_local._worker.sources.files import BOM, count_lines
 from lume_local._worker.sources.formats.header_search import header_not_found, is_header, joined
@@ -84,7 +85,7 @@ class _Search:
             at = self._next(at)
         if wanted["row"]:
             raise SourceError(
-                f"{self.shown} has {len(kinds):,} lines: its header should be line {wanted['row']:,}"
+                f"{self.shown} has {counted(len(kinds), 'line')}: its header should be line {wanted['row']:,}"
             )
         raise SourceError(header_not_found(self.flow, self.shown, found))
 
@@ -125,10 +126,12 @@ class _Search:
             at, line_end, longest = match.end(), match[2] or line_end, max(longest, len(match[1]))
         names = joined(rows)
         if not any(rows[0]):
-            row = f"line {len(above) + 1}" if above else "first line"
-            raise SourceError(
-                f"{self.shown} has no header: its {row} must name the columns: delete the lines above"
+            row, advice = (
+                (f"line {len(above) + 1}", "delete the lines above")
+                if above
+                else ("first line", "is it empty?")
             )
+            raise SourceError(f"{self.shown} has no header: its {row} must name the columns: {advice}")
         return Header(names, line_end, at, lines, dict(Counter(above)), longest)
 
 
