@@ -103,19 +103,20 @@ def open_sample(path: str | PathLike[str], *, name: str | None = None) -> Iterat
         name: what messages call it; default: its name.
     """
     shown = name or Path(path).name
-    command = [sys.executable, "-m", "lume_local._worker.samples.sample", fspath(path), shown]
-    with (
-        TemporaryDirectory(prefix="lume-sample-") as folder,
-        subprocess.Popen(  # noqa: S603
-            [*command, folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        ) as process,
-    ):
+    with TemporaryDirectory(prefix="lume-sample-") as folder, begin(fspath(path), shown, folder) as process:
         try:
             yield SampleFile(process, shown)
         finally:
             process.kill()
+
+
+def begin(*args: str) -> "subprocess.Popen[str]":
+    """Start its process. Only tests set another one: theirs forks one that has imported everything."""
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "lume_local._worker.samples.sample", *args],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )

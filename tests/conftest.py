@@ -14,9 +14,10 @@ from typing import Any
 import depth
 import loops
 import pytest
-from forked import start_forked
+from forked import begin_sample, start_forked
 from hypothesis import settings
 
+from lume_local import _sample
 from lume_local._runs.workers import child
 
 # A job in the background of a script has SIGINT ignored, and its children with it: tests of Ctrl-C would then wait
@@ -24,13 +25,9 @@ from lume_local._runs.workers import child
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No deadline per example: how long one takes is the machine's affair, and every test has its own time limit.
-# Derandomized: the same examples in every run, so that a failure is never a matter of luck.
-settings.register_profile("lume", deadline=None, derandomize=True)
-settings.load_profile("lume")
-
 DURATIONS = Path(__file__).with_name("durations.json")
 """Seconds that a file takes. The longest begin first: a file stays on one core, and would keep the others waiting."""
+BEGIN_SAMPLE = _sample.begin
 LONG = 300.0
 """Seconds that a test may take with `--thorough`, unless it says so itself."""
 SHORT = 5.0
@@ -48,6 +45,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     depth.is_thorough = config.getoption("--thorough")
+    # No deadline per example: how long one takes is the machine's affair, and every test has its own time limit.
+    # Derandomized: the same examples in every run, so that a failure is never a matter of luck.
+    settings.register_profile("lume", depth.examples(100), derandomize=True)
+    settings.load_profile("lume")
     loops.use_everywhere(config.getoption("--loop"))
 
 
@@ -113,10 +114,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def forked_workers() -> Iterator[None]:
-    """The servers of tests fork their workers, where Linux has names by which to find them."""
+    """Servers of tests fork their workers and samples their processes, where Linux has names to find them by."""
     with pytest.MonkeyPatch.context() as patch:
         if sys.platform == "linux":
             patch.setattr(child, "default_start", start_forked)
+            patch.setattr(_sample, "begin", begin_sample)
         yield
 
 
@@ -124,3 +126,4 @@ def forked_workers() -> Iterator[None]:
 def real_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """They don't: each worker is a new interpreter, as users have it."""
     monkeypatch.setattr(child, "default_start", child.start_process)
+    monkeypatch.setattr(_sample, "begin", BEGIN_SAMPLE)

@@ -123,25 +123,33 @@ def fork_server(*imported: str, hidden: tuple[str, ...] = (), flags: tuple[str, 
     return server
 
 
-def own() -> ForkServer:
-    """One that a program begins for processes of its own, while it has no second thread: all that it has is there."""
+def own(*imported: str) -> ForkServer:
+    """One that a program begins for processes of its own, while it has no second thread: all that it has is there.
+
+    And what is `imported`.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork():
         theirs.close()
         return ForkServer(ours)
     ours.close()
     os.setsid()
+    _import(imported)
     _serve(theirs)
 
 
 def main(number: int, imported: tuple[str, ...], hidden: tuple[str, ...]) -> NoReturn:
     """Import all that, and serve."""
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
-    for name in imported:
+    _import(imported)
+    _serve(socket.socket(fileno=number))
+
+
+def _import(names: tuple[str, ...]) -> None:
+    for name in names:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # else each program copies nearly all memory when it looks for garbage at its end
-    _serve(socket.socket(fileno=number))
 
 
 def _serve(jobs: socket.socket) -> NoReturn:

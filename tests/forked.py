@@ -9,13 +9,17 @@ from importlib.util import find_spec
 from typing import Any
 
 from fork_server import Forked, ForkServer, fork_server, own
+from running import Piped
 
 from lume_local._runs.workers import child
 
 CLIENTS = ("lume_async._client", "lume_sync._client")
 SERVERS = tuple(
     name
-    for name in ("lume_local._worker.main", "lume_local._serve", "boto3.session", "obstore.store", "psycopg")
+    for name in (
+        *("lume_local._worker.main", "lume_local._worker.samples.sample", "lume_local._serve"),
+        *("boto3.session", "obstore.store", "psycopg"),
+    )
     if find_spec(name.partition(".")[0])  # Airflow's environment has no object stores
 )
 """What their programs import."""
@@ -115,6 +119,12 @@ async def start_forked(
     """Starts processes for the servers of this process, in place of `child.start_process`."""
     server = server or fork_server(*SERVERS)
     return await fork(server, program, environment, limit=longest_line, session=True, name=WORKER)
+
+
+def begin_sample(*args: str, server: ForkServer | None = None) -> Piped:
+    """Starts the process of a sample, in place of that of `_sample`."""
+    program = "import sys; from lume_local._worker.samples.sample import main; main(*sys.argv[1:])"
+    return Piped(server or fork_server(*SERVERS), program, args, os.environ)
 
 
 def fork_workers() -> None:

@@ -34,9 +34,10 @@ class Server:
         """What may be seen of the URL."""
         return f"postgresql://127.0.0.1:{self.port}/postgres"
 
-    def execute(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+    def execute(self, statement: str, parameters: Any = None, *, url: str = "") -> list[tuple[Any, ...]]:
+        """In the database of the `url`, if not in the first one."""
         psycopg = package("psycopg")
-        with psycopg.connect(self.url) as connection:
+        with psycopg.connect(url or self.url) as connection:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 

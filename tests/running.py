@@ -1,13 +1,14 @@
 """A forked program, for tests that block until it has done something: much of what `subprocess.Popen` has."""
 
 import contextlib
+import io
 import os
 import selectors
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from fork_server import Forked, ForkServer
 
@@ -127,3 +128,38 @@ def running(
         yield program
     finally:
         program.close()
+
+
+class Piped:
+    """A program that is talked to in text: what `lume` uses of a `subprocess.Popen`."""
+
+    def __init__(
+        self, server: ForkServer, source: str, args: tuple[str, ...], env: Mapping[str, str]
+    ) -> None:
+        its_in, write = os.pipe()
+        try:
+            self._program = begin(server, source, args, env=env, stdin=its_in)
+        finally:
+            os.close(its_in)
+        assert self._program.stdout is not None
+        self.stdin, self.stdout = os.fdopen(write, "w"), io.TextIOWrapper(self._program.stdout)
+        self.poll, self.kill = self._program.poll, self._program.kill
+
+    @property
+    def returncode(self) -> int | None:
+        return self._program.returncode
+
+    def communicate(self) -> tuple[str, str]:
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.close()
+        _, out, err = self._program.communicate(120)
+        return out, err
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.close()
+        self._program.close()
+        self.stdout.close()

@@ -1,7 +1,7 @@
 """Imports go downwards only. Read from the source: imports in functions and under TYPE_CHECKING count too."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from graphlib import TopologicalSorter
@@ -199,8 +199,18 @@ def files_of(package: str) -> list[Path]:
 
 
 @cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def read(path: Path) -> list[Import]:
-    return list(imports_of(ast.parse(path.read_text())))
+    return list(imports_of(tree_of(path)))
+
+
+def wrong_in(paths: Iterable[Path], found_in: Callable[[Path], Collection[object]]) -> dict[str, object]:
+    """By file, what is found and must not be there: a test for each of 700 files would take longer than its rule."""
+    return {str(path.relative_to(ROOT)): found for path in paths if (found := found_in(path))}
 
 
 def name_of(path: Path) -> str:
@@ -222,10 +232,6 @@ def levels(rows: list[str]) -> dict[str, int]:
     return {name: level for level, row in enumerate(rows) for name in row.split()}
 
 
-def ids(path: Path) -> str:
-    return path.relative_to(ROOT).with_suffix("").as_posix()
-
-
 CORE = files_of("lume_async")
 HOUSES = {
     package: levels(table.strip().splitlines()) for package, table in WINGS.items() if package in PACKAGES
@@ -239,13 +245,16 @@ def test_every_wing_has_a_row(package) -> None:
     assert there == set(HOUSES[package]), "WINGS names them all, and none that is gone"
 
 
-@pytest.mark.parametrize("path", [path for package in HOUSES for path in files_of(package)], ids=ids)
-def test_wings_import_only_downwards(path) -> None:
-    package, own = path.relative_to(ROOT).parts[0], wing_of(name_of(path))
+@pytest.mark.parametrize("package", HOUSES)
+def test_wings_import_only_downwards(package) -> None:
     level = HOUSES[package]
-    others = {wing_of(name) for name in modules_of(path, package)} - {own}
 
-    assert {name for name in others if level[name] >= level[own]} == set()
+    def not_below(path: Path) -> set[str]:
+        own = wing_of(name_of(path))
+        others = {wing_of(name) for name in modules_of(path, package)} - {own}
+        return {name for name in others if level[name] >= level[own]}
+
+    assert wrong_in(files_of(package), not_below) == {}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -260,25 +269,32 @@ def test_no_modules_import_each_other(package) -> None:
     TopologicalSorter(imports).prepare()  # a CycleError names them
 
 
-@pytest.mark.parametrize("path", CORE, ids=ids)
-def test_the_core_knows_none_of_the_other_packages(path) -> None:
-    assert not {each.top for each in read(path)} & {"lume_sync", "lume_local", "lume_cli", "lume_airflow"}
+def tops_of(path: Path) -> set[str]:
+    return {each.top for each in read(path)}
 
 
-@pytest.mark.parametrize("path", files_of("lume_local"), ids=ids)
-def test_only_the_worker_process_imports_duckdb(path) -> None:
-    assert {"_worker", "_shards"} & set(path.parts) or "duckdb" not in {each.top for each in read(path)}
+def test_the_core_knows_none_of_the_other_packages() -> None:
+    assert wrong_in(CORE, lambda path: tops_of(path) & set(ALL[1:])) == {}
 
 
-@pytest.mark.parametrize("path", files_of("lume_local"), ids=ids)
-def test_only_one_folder_of_the_server_knows_sqlite(path) -> None:
+def test_only_the_worker_process_imports_duckdb() -> None:
+    others = [path for path in files_of("lume_local") if not {"_worker", "_shards"} & set(path.parts)]
+
+    assert wrong_in(others, lambda path: tops_of(path) & {"duckdb"}) == {}
+
+
+def test_only_one_folder_of_the_server_knows_sqlite() -> None:
     """What else keeps or reads the state asks a `Store`, which need not be a file. Workers read files of users."""
-    name = name_of(path)
-    if name.startswith(("_runs/sqlite/", "_worker/", "_shards/")):
-        return
-    assert "sqlite3" not in {each.top for each in read(path)}
-    if name not in ("_state", "_backup"):
-        assert not {each for each in modules_of(path, "lume_local") if each.startswith("_runs/sqlite")}
+    of_workers = ("_runs/sqlite/", "_worker/", "_shards/")
+    others = [path for path in files_of("lume_local") if not name_of(path).startswith(of_workers)]
+    assert wrong_in(others, lambda path: tops_of(path) & {"sqlite3"}) == {}
+
+    def of_the_store(path: Path) -> set[str]:
+        return {each for each in modules_of(path, "lume_local") if each.startswith("_runs/sqlite")}
+
+    assert (
+        wrong_in((path for path in others if name_of(path) not in ("_state", "_backup")), of_the_store) == {}
+    )
 
 
 def test_what_executes_tasks_takes_a_few_names_of_the_worker() -> None:
@@ -329,64 +345,70 @@ def is_public(package: str, each: Import) -> bool:
     return bool(module) or each.name is None or each.name in known
 
 
-@pytest.mark.parametrize("path", [p for name in PACKAGES[1:] for p in files_of(name)], ids=ids)
-def test_packages_use_public_names_of_each_other(path) -> None:
-    own = path.relative_to(ROOT).parts[0]
-    others = {"lume_async", "lume_sync", "lume_local"} - {own}
-    shared = SHARED.get(own, set())
-    private = [
-        each
-        for each in read(path)
-        if each.top in others and each.module not in shared and not is_public(each.top, each)
-    ]
-    reached = [
-        node
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id in others
-        and node.attr.startswith("_")
-        and not node.attr.startswith("__")
-    ]
+@pytest.mark.parametrize("package", PACKAGES[1:])
+def test_packages_use_public_names_of_each_other(package) -> None:
+    others = {"lume_async", "lume_sync", "lume_local"} - {package}
+    shared = SHARED.get(package, set())
 
-    assert not private
-    assert not [f"line {node.lineno}: {ast.unparse(node)}" for node in reached]
+    def private(path: Path) -> list[Import]:
+        used = [each for each in read(path) if each.top in others and each.module not in shared]
+        return [each for each in used if not is_public(each.top, each)]
+
+    def reached(path: Path) -> list[str]:
+        return [
+            f"line {node.lineno}: {ast.unparse(node)}"
+            for node in attributes_in(path)
+            if isinstance(node.value, ast.Name)
+            and node.value.id in others
+            and node.attr.startswith("_")
+            and not node.attr.startswith("__")
+        ]
+
+    assert wrong_in(files_of(package), private) == {}
+    assert wrong_in(files_of(package), reached) == {}
 
 
-@pytest.mark.parametrize("path", files_of("lume_local"), ids=ids)
-def test_the_server_shares_only_words_with_the_client(path) -> None:
+@cache
+def attributes_in(path: Path) -> list[ast.Attribute]:
+    return [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)]
+
+
+def test_the_server_shares_only_words_with_the_client() -> None:
     """So that one bug can't hide in both ends of the wire."""
-    lazily = MAY_MAKE_CLIENTS.get(name_of(path), set())
-    too_much = [
-        each
-        for each in read(path)
-        if each.top in ("lume_async", "lume_sync", "lume_cli")
-        and each.module not in {"lume_async.models", "lume_async.errors", *SHARED["lume_local"]}
-        and not (each.function in lazily or (lazily and each.for_types))
-    ]
+    shared = {"lume_async.models", "lume_async.errors", *SHARED["lume_local"]}
 
-    assert not too_much
+    def too_much(path: Path) -> list[Import]:
+        lazily = MAY_MAKE_CLIENTS.get(name_of(path), set())
+        return [
+            each
+            for each in read(path)
+            if each.top in ("lume_async", "lume_sync", "lume_cli")
+            and each.module not in shared
+            and not (each.function in lazily or (lazily and each.for_types))
+        ]
 
-
-@pytest.mark.parametrize("path", files_of("lume_sync"), ids=ids)
-def test_the_facade_knows_the_core_only(path) -> None:
-    assert not {each.top for each in read(path)} & {"lume_local", "lume_cli", "aiohttp", "cattrs"}
+    assert wrong_in(files_of("lume_local"), too_much) == {}
 
 
-@pytest.mark.parametrize(
-    "path", [*files_of("lume_async"), *files_of("lume_sync"), *files_of("lume_local")], ids=ids
-)
-def test_of_a_loop_and_its_timers_only_what_every_loop_has_is_used(path) -> None:
+def test_the_facade_knows_the_core_only() -> None:
+    others = {"lume_local", "lume_cli", "aiohttp", "cattrs"}
+
+    assert wrong_in(files_of("lume_sync"), lambda path: tops_of(path) & others) == {}
+
+
+@pytest.mark.parametrize("package", ["lume_async", "lume_sync", "lume_local"])
+def test_of_a_loop_and_its_timers_only_what_every_loop_has_is_used(package) -> None:
     """uvloop's timers may be handles without `when`, and its loop has no parts that can be reached."""
-    asked = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
-    timers = [node.lineno for node in asked if node.attr in ("when", "_when")]
-    loops = [
-        node.lineno
-        for node in asked
-        if node.attr.startswith("_") and ast.unparse(node.value).endswith(("loop", "_loop()"))
-    ]
 
-    assert not timers + loops
+    def timers(path: Path) -> list[int]:
+        return [node.lineno for node in attributes_in(path) if node.attr in ("when", "_when")]
+
+    def loops(path: Path) -> list[int]:
+        inner = [node for node in attributes_in(path) if node.attr.startswith("_")]
+        return [node.lineno for node in inner if ast.unparse(node.value).endswith(("loop", "_loop()"))]
+
+    assert wrong_in(files_of(package), timers) == {}
+    assert wrong_in(files_of(package), loops) == {}
 
 
 def test_no_file_is_longer_than_400_lines() -> None:

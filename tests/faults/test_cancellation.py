@@ -461,7 +461,10 @@ async def test_whatever_await_is_cancelled_nothing_is_left(
 
 @pytest.mark.timeout(300)  # each turn has a journal of its own, which a slow disk syncs
 @EACH
-@SERVERS
+@pytest.mark.parametrize(
+    "capabilities",
+    ["", pytest.param("wait idempotency", marks=pytest.mark.thorough), "changes wait idempotency"],
+)
 async def test_in_whatever_turn_of_the_loop_it_is_cancelled_nothing_is_left(
     operation: Operation, capabilities: str, tmp_path: Path
 ) -> None:

@@ -32,8 +32,9 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / ".lume/state/runs.sqlite"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def only_own_workers_count() -> None:
+    """For tests that ask for their `own_workers`: to find those that are there takes 5 ms."""
     leave_out_present_workers()
 
 
@@ -70,6 +71,12 @@ def state_in_postgresql(
         yield url
 
 
+@pytest.fixture(scope="session")
+def states_in_postgresql(postgres: postgres_server.Server, state_in_postgresql: str) -> stores.Databases:
+    """The same, in any number of databases."""
+    return stores.Databases(postgres, state_in_postgresql)
+
+
 @pytest.fixture(params=stores.KINDS)
 def each_state(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Servers of the test have their state in a file, and then in PostgreSQL."""
@@ -77,13 +84,13 @@ def each_state(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.M
         yield request.param
         return
     (home / ".lume/state/runs.sqlite").unlink()
-    postgres = request.getfixturevalue("postgres")
+    states = request.getfixturevalue("states_in_postgresql")
     settings = ServerSettings.of
 
     def elsewhere(flows: Any, data: Any, roots: Any, options: Any) -> ServerSettings:
         return settings(flows, data, roots, {"state_env": stores.STATE_ENV} | options)
 
-    with stores.database(postgres, request.getfixturevalue("state_in_postgresql")) as url:
+    with states.lent(states.take()) as url:
         monkeypatch.setenv(stores.STATE_ENV, url)
         monkeypatch.setattr(ServerSettings, "of", elsewhere)
         yield request.param
@@ -116,7 +123,13 @@ def states(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Opens empty stores of each kind."""
     if request.param == "sqlite":
         return stores.SqliteStores(tmp_path_factory.mktemp("states"))
-    return stores.PostgresStores(request.getfixturevalue("postgres"))
+    in_postgresql: stores.Stores = request.getfixturevalue("in_postgresql")
+    return in_postgresql
+
+
+@pytest.fixture(scope="session")
+def in_postgresql(postgres: postgres_server.Server) -> stores.Stores:
+    return stores.PostgresStores(postgres)
 
 
 @pytest.fixture

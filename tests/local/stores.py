@@ -37,15 +37,72 @@ class SqliteStores:
             yield store
 
 
-@frozen
 class PostgresStores:
-    server: postgres_server.Server
+    """One after the other has the same database: a new one and its tables take ten times as long."""
+
+    def __init__(self, server: postgres_server.Server) -> None:
+        self._databases = Databases(server, None)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[SqlStore]:
-        with database(self.server) as url:
+        url = self._databases.take()
+        if not self._databases.is_known(url):
+            async with at(url):
+                pass
+        with self._databases.lent(url):
             async with at(url) as store:
                 yield store
+
+
+class Databases:
+    """Databases that are used again: each gets back the content that its schema had when it was lent first.
+
+    Whoever has one may change its rows, not its tables.
+    """
+
+    def __init__(self, server: postgres_server.Server, template: str | None) -> None:
+        self._server, self._template = server, template
+        self._free, self._known = list[str](), set[str]()
+
+    def take(self) -> str:
+        """The URL of one that nobody has."""
+        return self._free.pop() if self._free else made(self._server, self._template)
+
+    def is_known(self, url: str) -> bool:
+        return url in self._known
+
+    @contextmanager
+    def lent(self, url: str) -> Iterator[str]:
+        """One that was taken; after a failure nobody gets it again."""
+        if url not in self._known:
+            self._server.execute(KEEP, url=url)
+            self._known.add(url)
+        yield url
+        self._server.execute(RESTORE, url=url)
+        self._free.append(url)
+
+
+KEEP = """
+DO $$ DECLARE t name; BEGIN
+    CREATE SCHEMA kept;
+    CREATE TABLE kept.kept_numbers AS
+        SELECT sequencename AS name, last_value FROM pg_sequences WHERE schemaname = 'lume';
+    FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'lume' LOOP
+        EXECUTE format('CREATE TABLE kept.%1$I AS TABLE lume.%1$I', t);
+    END LOOP;
+END $$"""
+RESTORE = """
+DO $$ DECLARE t name; BEGIN
+    PERFORM pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid();
+    SET LOCAL session_replication_role = replica;  -- no triggers
+    FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'lume' LOOP
+        EXECUTE format('DELETE FROM lume.%I', t);
+        EXECUTE format('INSERT INTO lume.%1$I SELECT * FROM kept.%1$I', t);
+    END LOOP;
+    PERFORM setval(format('lume.%I', name)::regclass, coalesce(last_value, 1), last_value IS NOT NULL)
+        FROM kept.kept_numbers;
+END $$"""
 
 
 @asynccontextmanager
@@ -56,11 +113,18 @@ async def at(url: str) -> AsyncIterator[SqlStore]:
 
 
 @contextmanager
-def database(server: postgres_server.Server, template: str = "template1") -> Iterator[str]:
-    """The URL of a new database, which has what the template has."""
-    name, template = f"t{uuid.uuid4().hex}", urlsplit(template).path.strip("/")
-    server.execute_outside(f"CREATE DATABASE {name} TEMPLATE {template}")
+def database(server: postgres_server.Server, template: str | None = None) -> Iterator[str]:
+    """The URL of a new database, as long as the block lasts."""
+    url = made(server, template)
     try:
-        yield urlsplit(server.url)._replace(path=f"/{name}").geturl()
+        yield url
     finally:
-        server.execute_outside(f"DROP DATABASE {name} WITH (FORCE)")
+        server.execute_outside(f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
+
+
+def made(server: postgres_server.Server, template: str | None) -> str:
+    """The URL of a new database, which has what the template has."""
+    name = f"t{uuid.uuid4().hex}"
+    of = "template1" if template is None else urlsplit(template).path.strip("/")
+    server.execute_outside(f"CREATE DATABASE {name} TEMPLATE {of}")
+    return urlsplit(server.url)._replace(path=f"/{name}").geturl()

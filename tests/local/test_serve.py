@@ -20,6 +20,8 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._shared.lock import Locked, held
 
+pytestmark = pytest.mark.usefixtures("only_own_workers_count")
+
 pytest_plugins = ["pytester"]
 
 

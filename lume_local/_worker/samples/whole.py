@@ -23,7 +23,7 @@ from lume_local._worker.sources.places.local import LocalFiles
 from lume_local._worker.sources.read import read_source
 from lume_local._worker.sources.source import SourceError, no_pause
 from lume_local._worker.sql import scan_or_retry
-from lume_local._worker.statements import BITS, Layout, Statements
+from lume_local._worker.statements import BITS, Layout, Statements, count_of
 
 _AT_ONCE = 200
 """Columns that are tried at a time: a flow has at most 2,000, and many take long to compile."""
@@ -66,12 +66,11 @@ class WholeSample:
             flow = compile_flow(connection, read_definition(definition))
             layout = read_by(flow, self._whole if everywhere else self._kept, self._shown)
             statements = Statements(flow, layout)
-            _, _, *counts = scan_or_retry(
-                layout.reader,
-                lambda reader: connection.execute(
-                    statements.counts(f"({statements.by(reader).stage()})")
-                ).fetchall()[0],
-            )
+            if not everywhere:  # once: to bind many columns takes longer than to read these rows
+                connection.execute(
+                    f"CREATE TEMP TABLE shown AS FROM ({statements.shown()}) AS t(given, made, whys)"
+                )
+            counts = (_counts_everywhere if everywhere else _counts)(connection, statements)
             misfits, missing = dict.fromkeys(columns, 0), dict.fromkeys(columns, 0)
             for check, count in zip(flow["checks"], counts, strict=True):
                 name, _, reason = check["reason"].partition(": ")
@@ -131,13 +130,32 @@ def _spread(connection: DuckDBPyConnection, layout: Layout, most: int) -> list[l
     return [list(row) for row in scan_or_retry(layout.reader, scan)]
 
 
+def _counts_everywhere(connection: DuckDBPyConnection, statements: Statements) -> list[int]:
+    """How many rows of the whole file break each check."""
+
+    def scan(reader: str) -> list[int]:
+        _, _, *counts = connection.execute(
+            statements.counts(f"({statements.by(reader).stage()})")
+        ).fetchall()[0]
+        return counts
+
+    return scan_or_retry(statements.layout.reader, scan)
+
+
+def _counts(connection: DuckDBPyConnection, statements: Statements) -> list[int]:
+    """The same of the rows that are kept."""
+    checks = range(len(statements.flow["checks"]))
+    items = [count_of(f"(whys[{n // BITS + 1}] & {1 << (n % BITS)}) <> 0") for n in checks]
+    return list(connection.execute(f"SELECT {', '.join([*items, 'count(*)'])} FROM shown").fetchall()[0][:-1])
+
+
 def _values(
     connection: DuckDBPyConnection,
     statements: Statements,
     columns: Mapping[str, tuple[str, Mapping[str, Any]]],
 ) -> dict[str, list[Before]]:
     """Of each column, a few values before and after; None after, if the row would be rejected."""
-    rows = connection.execute(f"{statements.shown()} LIMIT {_SHOWN}").fetchall()
+    rows = connection.execute(f"SELECT * FROM shown LIMIT {_SHOWN}").fetchall()
     raw, bits = list(statements.layout.raw), _bits(statements)
     found: dict[str, list[Before]] = {}
     for k, (name, (source, _)) in enumerate(columns.items()):
@@ -172,10 +190,10 @@ def _refused(
     for name, (source, definition) in columns.items():
         if "enum" not in definition or source not in raw:
             continue
-        value = f"trim(shown.given[{raw.index(source) + 1}])"
-        broken = " OR ".join(f"(shown.whys[{n + 1}] & {bit}) <> 0" for n, bit in bits.get(name, ()))
+        value = f"trim(given[{raw.index(source) + 1}])"
+        broken = " OR ".join(f"(whys[{n + 1}] & {bit}) <> 0" for n, bit in bits.get(name, ()))
         rows = connection.execute(
-            f"SELECT {value} AS value FROM ({statements.shown()}) AS shown(given, made, whys) "
+            f"SELECT {value} AS value FROM shown "
             f"WHERE ({broken or 'false'}) AND value <> '' GROUP BY value ORDER BY count(*) DESC, value LIMIT {_MANY}"
         ).fetchall()
         found[name] = [value for (value,) in rows]

@@ -3,14 +3,20 @@
 import csv
 import json
 import os
+import re
 import sqlite3
 import stat
 import tomllib
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 from cli.shell import Done, Shell
+
+from lume_async import ConfigurationError
+from lume_local import _suggest
+from lume_local._mapping.proposal import ProposedFlow
 
 SCHEMA = {
     "title": "people",
@@ -131,29 +137,28 @@ def _sources(done: Done) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("sys.exit('no model today')", "ended with exit code 1: no model today"),
         ("print('hello')", "did not write JSON"),
         ("print('[]')", 'must write {"suggestions"'),
         ("print(json.dumps({'suggestions': [{'target': 1}]}))", "is not"),
         ("print('x' * 2_000_000)", "wrote more than 1,048,576 bytes"),
-        ("print(json.dumps({'suggestions': []})); sys.stdout.flush(); time.sleep(0)", ""),
     ],
 )
-def test_a_program_that_misbehaves_is_reported(lone: Shell, folder: Path, code: str, words: str) -> None:
-    done = mapped(lone, "people.json", "leute.csv", "--suggest", program(folder, code))
-    assert (done.code, words in done.err) == (1 if words else 0, True), done.err
+def test_a_program_that_misbehaves_is_reported(folder: Path, code: str, words: str) -> None:
+    found = ProposedFlow("people:v1", "people.json", [], [], [], [], [], {}, "")
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        anyio.run(_suggest.ask, program(folder, code), found)
+
+
+def test_the_end_of_a_program_is_an_error_of_the_command(lone: Shell, folder: Path) -> None:
+    suggests = program(folder, "sys.exit('no model today')")
+    done = mapped(lone, "people.json", "leute.csv", "--suggest", suggests)
+    assert (done.code, "ended with exit code 1: no model today" in done.err) == (1, True), done.err
 
 
 def test_a_program_that_never_ends_is_stopped(
     lone: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lume_local import _suggest
-
     monkeypatch.setattr(_suggest, "SECONDS", 0.5)
-    import anyio
-
-    from lume_async import ConfigurationError
-
     with pytest.raises(ConfigurationError, match="took longer than"):
         anyio.run(_suggest._bounded, program(folder, "time.sleep(60)"), b"{}")
 

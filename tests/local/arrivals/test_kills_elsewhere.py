@@ -236,7 +236,7 @@ async def told(story: Story, kills: int, writes: int) -> None:
 
 
 def numbers() -> tuple[int, int]:
-    return (100, 500) if depth.is_thorough else (4, 40)
+    return (100, 500) if depth.is_thorough else (4, 24)
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.thorough)])

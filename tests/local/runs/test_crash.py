@@ -28,6 +28,8 @@ from lume_local._shared.interpreter import command
 from lume_local._worker.targets.file_target import FileTarget
 from lume_local._worker.targets.target_kinds import abandon, publish
 
+pytestmark = pytest.mark.usefixtures("only_own_workers_count")
+
 
 def left(home: Path) -> list[Path]:
     """What there still is of runs that have ended."""

@@ -6,13 +6,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from typing import Any
 
-import postgres_server
 import pytest
 from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from local.states import moved
-from local.stores import PostgresStores
+from local.stores import Stores
 
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
@@ -354,10 +353,8 @@ async def test_the_ledger_is_what_a_model_says(
 
 @examples(15)
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 40))
-async def test_the_ledger_in_postgresql_is_the_same(
-    postgres: postgres_server.Server, seed: int, steps: int
-) -> None:
-    async with PostgresStores(postgres).opened() as store:
+async def test_the_ledger_in_postgresql_is_the_same(in_postgresql: Stores, seed: int, steps: int) -> None:
+    async with in_postgresql.opened() as store:
         await follow(store, seed, steps)
 
 

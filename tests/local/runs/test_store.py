@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -51,23 +52,21 @@ def file(tmp_path: Path) -> Iterator[SqliteStore]:
 ENDED = ("SUCCEEDED", "PARTIAL_FAILED", "FAILED", "CRASHED", "CANCELLED")
 
 
-@pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("status", ["CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET", *ENDED])
-async def test_who_may_follow_whom(store: SqlStore, status: str, force: bool) -> None:
-    first, _ = await store.create(NEW)
-    await moved(store, first.run_id, status)
-    if status not in ENDED:
-        is_active = True
-    elif status in ("SUCCEEDED", "PARTIAL_FAILED") and not force:
-        is_active = False
-    else:
-        second, is_new = await store.create(evolve(NEW, force_rerun=force))
-        assert is_new
-        assert second.run_id != first.run_id
-        return
-    with pytest.raises(Duplicate) as caught:
-        await store.create(evolve(NEW, force_rerun=force))
-    assert (caught.value.is_active, caught.value.run_id) == (is_active, first.run_id)
+async def test_who_may_follow_whom(store: SqlStore) -> None:
+    active = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
+    for status, force in product((*active, *ENDED), (False, True)):
+        new = evolve(NEW, source_key=f"/{status}-{force}.csv")
+        first, _ = await store.create(new)
+        await moved(store, first.run_id, status)
+        again = evolve(new, force_rerun=force)
+        if status in active or (status in ("SUCCEEDED", "PARTIAL_FAILED") and not force):
+            with pytest.raises(Duplicate) as caught:
+                await store.create(again)
+            assert (caught.value.is_active, caught.value.run_id) == (status in active, first.run_id), status
+        else:
+            second, is_new = await store.create(again)
+            assert is_new, (status, force)
+            assert second.run_id != first.run_id
 
 
 async def test_a_forced_success_counts_as_processed(store: SqlStore) -> None:

@@ -343,7 +343,17 @@ def test_an_upload_without_its_number_is_told_from_others(bucket: Bucket, tmp_pa
     assert bucket.uploads() == []
 
 
-@pytest.mark.parametrize("whom", ["worker", "server"])
+@pytest.mark.parametrize(
+    ("target", "whom"),
+    [
+        *(("azurite", "worker"), ("moto", "server")),
+        *(
+            pytest.param(*each, marks=pytest.mark.thorough)
+            for each in (("azurite", "server"), ("moto", "worker"))
+        ),
+    ],
+    indirect=["target"],
+)
 async def test_a_kill_in_the_middle_of_a_publication_to_another_store(
     tmp_path: Path, target: Place, whom: str
 ) -> None:

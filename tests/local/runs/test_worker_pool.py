@@ -20,6 +20,8 @@ from lume_local._serve import owned
 from lume_local._shared.commit import begin, commit
 from lume_local._shared.protocol import Check, Checked, Done, Event, Execute, Failed, Outcome, Refused
 
+pytestmark = pytest.mark.usefixtures("only_own_workers_count")
+
 ODD_RUNS = """
 import os, threading, time
 from lume_local._worker import main as _worker
