@@ -119,11 +119,21 @@ def spread(home: Path) -> None:
     """Moves the runs apart in time, and counts them anew: the triggers see no change of a time."""
     with closing(sqlite3.connect(home / ".lume/state/runs.sqlite", isolation_level=None)) as db:
         count = db.execute("SELECT count(*) FROM runs").fetchone()[0]
-        for seq, *times in db.execute("SELECT seq, created_at, started_at, finished_at FROM runs").fetchall():
+        found = db.execute("SELECT seq, created_at, started_at, finished_at, stages FROM runs").fetchall()
+        for seq, *times, stages in found:
             back = timedelta(hours=HOURS * (1 - seq / count) ** 1.4, minutes=7 * (seq % 5))
             moved = [one and _moved(one, back) for one in times]
-            query = "UPDATE runs SET created_at = ?, started_at = ?, finished_at = ? WHERE seq = ?"
-            db.execute(query, [*moved, seq])
+            parts = [
+                {
+                    name: _moved(one, back) if name.endswith("_at") and one else one
+                    for name, one in stage.items()
+                }
+                for stage in json.loads(stages)
+            ]
+            query = (
+                "UPDATE runs SET created_at = ?, started_at = ?, finished_at = ?, stages = ? WHERE seq = ?"
+            )
+            db.execute(query, [*moved, json.dumps(parts), seq])
         db.execute("DELETE FROM run_counts")
         db.execute(
             "INSERT INTO run_counts SELECT substr(created_at, 1, 13), flow_version, status, count(*), "

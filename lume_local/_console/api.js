@@ -3,7 +3,7 @@
 import { forget, keep, secret } from "./session.js";
 
 /** An answer that is an error: `kind` is the last part of its type, the message says what to do. */
-export class Problem extends Error {
+class Problem extends Error {
   constructor(status, problem) {
     super(problem.detail ?? `the server answered with status ${status}`);
     this.status = status;
@@ -84,13 +84,16 @@ async function answered(method, where, { body, type, headers = {}, signal, limit
   throw problem;
 }
 
-/** Without an answer a browser says no more than "Failed to fetch". */
+/** There was no answer. */
+export class Unreachable extends Error {}
+
+/** A browser says no more than "Failed to fetch", or that a signal has timed out. */
 async function reached(where, options) {
   try {
     return await fetch(where, options);
   } catch (error) {
-    if (!(error instanceof TypeError)) throw error; // given up: by this page, or for its time
-    throw new Error("The server can't be reached: check that it is running (`lume serve`), then reload this page.");
+    if (error.name === "AbortError") throw error; // given up by this page
+    throw new Unreachable("The server can't be reached: check that it is running (`lume serve`).");
   }
 }
 

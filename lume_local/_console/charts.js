@@ -1,7 +1,7 @@
 // Charts: shapes in SVG, words in HTML beside them, and the same figures as a table for whoever can't see them.
 
 import { el, svg } from "./dom.js";
-import { moment, number, percent } from "./format.js";
+import { counted, moment, number, percent } from "./format.js";
 import { table } from "./parts.js";
 import { ACTIVE, lookOf, nameOf } from "./status.js";
 
@@ -42,30 +42,17 @@ export function hours(items, count) {
   const sum = groups
     .map((group) => `${nameOf(group)} ${number(total(items.filter((item) => groupOf(item.status) === group)))}`)
     .join(", ");
-  const picture = svg(
-    "svg",
-    {
-      viewBox: `0 0 ${WIDTH} ${height}`,
-      preserveAspectRatio: "none",
-      class: "chart",
-      role: "img",
-      "aria-label": `Runs per hour: ${sum || "none"}`,
-    },
-    grid(height),
-    columns,
-  );
-  return el(
-    "figure",
-    {},
-    el("div", { class: "plot" }, el("span", { class: "most num" }, number(most)), picture),
-    axis(starts[0], last),
-    legend(groups.map((group) => [nameOf(group), lookOf(group)])),
-    asTable(
-      "Runs per hour",
-      [["Hour"], ["Status"], ["Runs", "num"]],
-      items.map((item) => [moment(item.hour), nameOf(item.status), number(item.runs)]),
-    ),
-  );
+  return chart({
+    label: "Runs per hour",
+    words: `Runs per hour: ${sum || "none"}`,
+    height,
+    most: number(most),
+    shapes: columns,
+    below: axis(starts[0], last),
+    entries: groups.map((group) => [nameOf(group), lookOf(group)]),
+    heads: [["Hour"], ["Status"], ["Runs", "num"]],
+    rows: items.map((item) => [moment(item.hour), nameOf(item.status), number(item.runs)]),
+  });
 }
 
 /** The reject ratio of several versions over time. `series`: [name, [{time, share, runs}]] each. */
@@ -96,36 +83,20 @@ export function ratios(series) {
       dots,
     ];
   });
-  return el(
-    "figure",
-    {},
-    el(
-      "div",
-      { class: "plot" },
-      el("span", { class: "most num" }, percent(most)),
-      svg(
-        "svg",
-        {
-          viewBox: `0 0 ${WIDTH} ${height}`,
-          preserveAspectRatio: "none",
-          class: "chart short",
-          role: "img",
-          "aria-label": `Share of rejected rows over time, of ${series.map(([name]) => name).join(", ")}`,
-        },
-        grid(height),
-        lines,
-      ),
+  return chart({
+    label: "Share of rejected rows over time",
+    words: `Share of rejected rows over time, of ${series.map(([name]) => name).join(", ")}`,
+    look: "short",
+    height,
+    most: percent(most),
+    shapes: lines,
+    below: axis(from, to),
+    entries: series.map(([name], index) => [name, `line${index % 6}`]),
+    heads: [["Version"], ["From"], ["Runs", "num"], ["Rejected", "num"]],
+    rows: series.flatMap(([name, list]) =>
+      list.map((point) => [name, moment(point.time), number(point.runs), percent(point.share)]),
     ),
-    axis(from, to),
-    legend(series.map(([name], index) => [name, `line${index % 6}`])),
-    asTable(
-      "Share of rejected rows over time",
-      [["Version"], ["From"], ["Runs", "num"], ["Rejected", "num"]],
-      series.flatMap(([name, list]) =>
-        list.map((point) => [name, moment(point.time), number(point.runs), percent(point.share)]),
-      ),
-    ),
-  );
+  });
 }
 
 /** Rows that were rejected, and rows that were closed, on each of the last days. `items`: {day, opened, closed}. */
@@ -149,31 +120,21 @@ export function days(label, items, count) {
   });
   const sum = (name) => number(items.reduce((all, item) => all + item[name], 0));
   const words = `${label}: ${sum("opened")} rejected, ${sum("closed")} closed in ${count} days`;
-  return el(
-    "figure",
-    {},
-    el(
-      "div",
-      { class: "plot" },
-      el("span", { class: "most num" }, number(most)),
-      svg(
-        "svg",
-        { viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "none", class: "chart low", role: "img", "aria-label": words },
-        grid(height),
-        columns,
-      ),
-    ),
-    axis(starts[0], today, false),
-    legend([
+  return chart({
+    label,
+    words,
+    look: "low",
+    height,
+    most: number(most),
+    shapes: columns,
+    below: axis(starts[0], today, false),
+    entries: [
       ["Rejected", "partial"],
       ["Closed", "ok"],
-    ]),
-    asTable(
-      label,
-      [["Day"], ["Rejected", "num"], ["Closed", "num"]],
-      items.map((item) => [dayOf(Date.parse(item.day)), number(item.opened), number(item.closed)]),
-    ),
-  );
+    ],
+    heads: [["Day"], ["Rejected", "num"], ["Closed", "num"]],
+    rows: items.map((item) => [dayOf(Date.parse(item.day)), number(item.opened), number(item.closed)]),
+  });
 }
 
 const dayOf = (time) => new Date(time).toLocaleDateString(undefined, { dateStyle: "medium", timeZone: "UTC" });
@@ -191,6 +152,32 @@ export function bar(share, look, offset = 0) {
       class: `fill ${look}`,
     }),
   );
+}
+
+const FEW = 10;
+const NOT_FEW = 13; // less are not worth folding
+
+/** Reasons with how many rows each has, as bars; `link(reason)` is where one leads. All but the first are folded. */
+export function reasonBars(reasons, link = null, chosen = null) {
+  const most = reasons[0][1];
+  const item = ([reason, times]) => {
+    const isOn = reason === chosen;
+    const looks = link ? { href: link(reason), "aria-current": isOn && "true", class: isOn ? "on" : "" } : {};
+    const parts = [el("span", { class: "name" }, reason), el("span", { class: "num" }, number(times))];
+    return el("li", {}, el(link ? "a" : "div", looks, parts, bar(times / most, "partial")));
+  };
+  const first = reasons.length < NOT_FEW ? reasons.length : FEW;
+  const rest = reasons.slice(first);
+  return [
+    el("ul", { class: "bars" }, reasons.slice(0, first).map(item)),
+    rest.length > 0 &&
+      el(
+        "details",
+        { open: rest.some(([reason]) => reason === chosen) },
+        el("summary", {}, counted(rest.length, "more reason")),
+        el("ul", { class: "bars" }, rest.map(item)),
+      ),
+  ];
 }
 
 const ORDER = ["SUCCEEDED", "PARTIAL_FAILED", "FAILED", "CRASHED", "CANCELLED"];
@@ -223,17 +210,28 @@ function legend(entries) {
   );
 }
 
-function asTable(label, columns, rows) {
-  const body = el(
-    "tbody",
-    {},
-    rows.map((row) =>
-      el(
-        "tr",
-        {},
-        row.map((text, index) => el("td", { class: columns[index][1] }, text)),
-      ),
+/** Shapes with their scale, what lies below them, what their colours mean, and the same as a table. */
+function chart({ label, words, look = "", height, most, shapes, below, entries, heads, rows }) {
+  const picture = {
+    viewBox: `0 0 ${WIDTH} ${height}`,
+    preserveAspectRatio: "none",
+    class: `chart ${look}`,
+    role: "img",
+    "aria-label": words,
+  };
+  const lines = rows.map((row) =>
+    el(
+      "tr",
+      {},
+      row.map((text, index) => el("td", { class: heads[index][1] }, text)),
     ),
   );
-  return el("details", {}, el("summary", {}, "As a table"), table(label, columns, body));
+  return el(
+    "figure",
+    {},
+    el("div", { class: "plot" }, el("span", { class: "most num" }, most), svg("svg", picture, grid(height), shapes)),
+    below,
+    legend(entries),
+    el("details", {}, el("summary", {}, "As a table"), table(label, heads, lines)),
+  );
 }

@@ -6,6 +6,9 @@ const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeSt
 
 export const number = (value) => numbers.format(value ?? 0);
 
+/** "1 row", "2 rows". */
+export const counted = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
+
 /** A share; one that is not quite nothing, or not quite all, is not rounded to it. */
 export function percent(share) {
   if (share > 0 && share < 0.001) return "< 0.1 %";
@@ -18,7 +21,7 @@ export function duration(seconds) {
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
+  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 

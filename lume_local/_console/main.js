@@ -1,6 +1,6 @@
 // Signs in, shows the page that the address names, and keeps it up to date.
 
-import { signIn, signOut } from "./api.js";
+import { signIn, signOut, Unreachable } from "./api.js";
 import { el, fill } from "./dom.js";
 import { follow } from "./feed.js";
 import { forgetDecisions } from "./map_state.js";
@@ -22,6 +22,14 @@ const main = document.getElementById("page");
 const live = document.getElementById("live");
 const STATES = { live: "Live", paused: "Paused", away: "Server away" };
 const PAUSE = 700;
+const AGAIN = 3000; // a page that could not be loaded
+const PAGES = new Map([
+  ["inbox", [inbox, mend]],
+  ["runs", [runs, run]],
+  ["flows", [flows, flow]],
+  ["map", [flows, map]],
+  ["arrivals", [arrivals]],
+]);
 
 let current = null; // {update} of the page that is shown
 let leaving = new AbortController();
@@ -43,12 +51,11 @@ function decoded(text) {
 }
 
 function pageOf([first, second]) {
-  if (first === "runs") return second ? run : runs;
-  if (first === "flows") return second ? flow : flows;
-  if (first === "arrivals") return arrivals;
-  if (first === "inbox") return second ? mend : inbox;
-  if (first === "map") return map;
-  return overview;
+  if (first === undefined) return overview;
+  const [list, one] = PAGES.get(first) ?? [];
+  const page = second ? one : list;
+  if (!page) throw new Error(`There is no page at ${location.hash.slice(0, 200)}: choose one above.`);
+  return page;
 }
 
 async function navigate(event) {
@@ -59,7 +66,7 @@ async function navigate(event) {
   const { parts, query } = place();
   const slow = setTimeout(() => fill(main, el("p", { class: "empty" }, "Loading …")), 400);
   for (const link of document.querySelectorAll("#nav a")) {
-    const isHere = link.getAttribute("href") === `#/${parts[0] ?? ""}`;
+    const isHere = link.getAttribute("href") === `#/${parts[0] === "map" ? "flows" : (parts[0] ?? "")}`;
     if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
@@ -69,6 +76,7 @@ async function navigate(event) {
     const filtered = event && event.oldURL?.split("?")[0] === event.newURL?.split("?")[0];
     const focused = filtered && document.activeElement?.getAttribute("name");
     current = shown;
+    onState("live");
     document.title = `${shown.title} · Lume`;
     fill(main, shown.node);
     if (focused) main.querySelector(`[name="${CSS.escape(focused)}"]`)?.focus();
@@ -77,7 +85,13 @@ async function navigate(event) {
   } catch (error) {
     if (signal.aborted || signedOut) return;
     current = null;
-    fill(main, el("h1", { tabindex: -1 }, "This page can't be shown"), el("p", { role: "alert" }, error.message));
+    const isAway = error instanceof Unreachable;
+    const words = isAway ? `${error.message} This page is shown as soon as it answers.` : error.message;
+    if (main.querySelector("[role=alert]")?.textContent !== words)
+      fill(main, el("h1", { tabindex: -1 }, "This page can't be shown"), el("p", { role: "alert" }, words));
+    if (!isAway) return;
+    onState("away");
+    setTimeout(() => signal.aborted || navigate(event), AGAIN);
   } finally {
     clearTimeout(slow);
   }
@@ -178,7 +192,6 @@ async function start() {
     }
   });
   for (const id of ["nav", "live", "sign-out"]) document.getElementById(id).hidden = false;
-  onState("live");
   await navigate();
   if (signedOut) return;
   setInterval(refreshAges, 10_000);

@@ -29,7 +29,7 @@ export function lookupEditor({ name, chosen, definition }, decision, change) {
     "details",
     { class: "lookup", open: open > 0 || decision.lookup !== undefined },
     el("summary", {}, `${chosen.lookup.length} values${open ? `, ${open} without a meaning` : ""}`),
-    table(`Values of ${name}`, [["Value"], ["Rows", "num"], ["Means"]], el("tbody", {}, rows)),
+    table(`Values of ${name}`, [["Value"], ["Rows", "num"], ["Means"]], rows),
   );
 }
 

@@ -1,12 +1,12 @@
 // What a run of the proposed version on the whole file would do.
 
 import { readBy } from "./blame.js";
-import { bar } from "./charts.js";
+import { reasonBars } from "./charts.js";
 import { el, fill } from "./dom.js";
-import { number, percent } from "./format.js";
-import { card, figure, notice } from "./parts.js";
+import { number } from "./format.js";
+import { card, figure, notice, rejectedFigure } from "./parts.js";
 import { rowTable } from "./rows.js";
-import { rejectedShare } from "./status.js";
+import { reasonsOf } from "./status.js";
 
 const SOME = 10;
 const CHANGED = "The mapping has changed since: try it again.";
@@ -54,7 +54,7 @@ export function trialOf(mapping) {
 
 function resultOf({ dry_run: run, definition }) {
   const { metrics, error_message: message } = run.metadata;
-  const reasons = Object.entries(metrics.reject_reasons).sort(([, a], [, b]) => b - a);
+  const reasons = reasonsOf(metrics);
   return [
     message && el("p", { class: "problem" }, message),
     el(
@@ -62,38 +62,12 @@ function resultOf({ dry_run: run, definition }) {
       { class: "figures" },
       figure("Rows read", number(metrics.rows_read)),
       figure("Clean", number(metrics.rows_mapped), metrics.rows_mapped ? "ok" : ""),
-      figure(
-        "Rejected",
-        number(metrics.rows_rejected),
-        metrics.rows_rejected ? "partial" : "",
-        metrics.rows_rejected ? percent(rejectedShare(metrics)) : null,
-      ),
+      rejectedFigure("Rejected", metrics),
     ),
-    reasons.length > 0 && [el("h3", {}, "Why rows are rejected"), bars(reasons)],
+    reasons.length > 0 && [el("h3", {}, "Why rows are rejected"), reasonBars(reasons)],
     rows(run.rows.rejects, "First rejected rows", readBy(definition)),
     rows(run.rows.mapped, "First clean rows", {}),
   ];
-}
-
-function bars(reasons) {
-  const most = reasons[0][1];
-  return el(
-    "ul",
-    { class: "bars" },
-    reasons.map(([reason, times]) =>
-      el(
-        "li",
-        {},
-        el(
-          "div",
-          { class: "reason-bar" },
-          el("span", { class: "name" }, reason),
-          el("span", { class: "num" }, number(times)),
-          bar(times / most, "partial"),
-        ),
-      ),
-    ),
-  );
 }
 
 function rows(found, label, columns) {

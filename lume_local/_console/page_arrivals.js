@@ -2,9 +2,9 @@
 
 import { get } from "./api.js";
 import { el, refill } from "./dom.js";
-import { number } from "./format.js";
+import { number, shortId } from "./format.js";
 import { address, cell, table } from "./parts.js";
-import { ageOf } from "./status.js";
+import { ageOf, nameOf } from "./status.js";
 
 const LIMIT = 200;
 const EVERY = 5000;
@@ -46,7 +46,7 @@ export async function show({ query, signal }) {
 }
 
 function section(title, columns, rows) {
-  return el("section", { class: "card" }, table(title, columns, el("tbody", {}, rows), "stacked"));
+  return el("section", { class: "card" }, table(title, columns, rows, "stacked labelled"));
 }
 
 function place(one) {
@@ -76,6 +76,6 @@ function file(one) {
     cell("", one.state),
     cell("num", ageOf(one.at)),
     cell("text", one.why ?? ""),
-    cell("", one.run_id ? el("a", { href: address(["runs", one.run_id], "", {}) }, one.status ?? one.run_id) : ""),
+    cell("", one.run_id ? el("a", { href: `#/runs/${one.run_id}` }, one.status ? nameOf(one.status) : shortId(one.run_id)) : ""),
   );
 }

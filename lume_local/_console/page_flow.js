@@ -4,9 +4,9 @@ import { get, path } from "./api.js";
 import { ratios } from "./charts.js";
 import { changes, described, lines } from "./diff.js";
 import { el } from "./dom.js";
-import { moment, number, percent, since } from "./format.js";
+import { counted, moment, percent, since } from "./format.js";
 import { mapAddress } from "./map_upload.js";
-import { address, card, cell, table } from "./parts.js";
+import { address, cell, pageHead, select, table, wideCard } from "./parts.js";
 import { rejectedShare } from "./status.js";
 
 const DAYS = 90;
@@ -39,10 +39,10 @@ export async function show({ parts, query, signal }) {
     el(
       "div",
       { class: "columns" },
-      wide(card(`Columns of ${version}`, columnTable(shown.columns))),
-      shown.rules.length > 0 && wide(card("Rules", ruleTable(shown.rules))),
+      wideCard(`Columns of ${version}`, columnTable(shown.columns)),
+      shown.rules.length > 0 && wideCard("Rules", ruleTable(shown.rules)),
       chart,
-      found.items.length > 1 && wide(difference(found.items, version, other, before, definition, here)),
+      found.items.length > 1 && difference(found.items, version, other, before, definition, here),
     ),
   );
 
@@ -58,22 +58,11 @@ export async function show({ parts, query, signal }) {
 }
 
 function header(shown, tabs) {
-  return el(
-    "header",
-    { class: "head" },
-    el(
-      "div",
-      {},
-      el("p", { class: "muted" }, el("a", { href: "#/flows" }, "Flows"), " /"),
-      el("h1", { tabindex: -1 }, shown.flow),
-      shown.description && el("p", { class: "lead" }, shown.description),
-    ),
-    el(
-      "div",
-      { class: "buttons" },
-      tabs,
-      el("a", { class: "button", href: mapAddress(shown.flow) }, "Map a file …"),
-    ),
+  return pageHead(
+    [el("a", { href: "#/flows" }, "Flows"), " /"],
+    shown.flow,
+    shown.description && el("p", { class: "lead" }, shown.description),
+    [tabs, el("a", { class: "button", href: mapAddress(shown.flow) }, "Map a file …")],
   );
 }
 
@@ -83,7 +72,7 @@ function summary(shown, definition) {
     "p",
     { class: "muted below" },
     `Registered ${moment(shown.created_at)} · `,
-    el("a", { href: address(["runs"], "", { flow: shown.flow_version }) }, `${number(shown.runs)} runs`),
+    el("a", { href: address(["runs"], "", { flow: shown.flow_version }) }, counted(shown.runs, "run")),
     ` · reads ${definition.source?.format ?? "csv"}`,
     most !== undefined && ` · at most ${percent(most)} rejected`,
   );
@@ -91,10 +80,8 @@ function summary(shown, definition) {
 
 function ratioCard(counts) {
   const none = el("p", { class: "empty" }, `No runs in the last ${DAYS} days.`);
-  return wide(card("Share of rejected rows", counts.length ? ratios(counts) : none));
+  return wideCard("Share of rejected rows", counts.length ? ratios(counts) : none);
 }
-
-const wide = (node) => (node.classList.add("wide"), node);
 
 function versions(items, version, here) {
   return el(
@@ -121,7 +108,7 @@ function columnTable(columns) {
       cell("", constraints(column)),
     ),
   );
-  return table("Columns", [["Column"], ["Type"], ["SQL"], ["Constraints"]], el("tbody", {}, rows), "stacked");
+  return table("Columns", [["Column"], ["Type"], ["SQL"], ["Constraints"]], rows, "stacked");
 }
 
 function constraints(column) {
@@ -143,7 +130,7 @@ function ruleTable(rules) {
       cell("text", rule.message ?? ""),
     ),
   );
-  return table("Rules", [["Rule"], ["SQL"], ["If it fails"], ["Message"]], el("tbody", {}, rows), "stacked");
+  return table("Rules", [["Rule"], ["SQL"], ["If it fails"], ["Message"]], rows, "stacked");
 }
 
 /** [version, points] of the newest versions that were run: by the hour where all of it is recent, else by the day. */
@@ -164,24 +151,14 @@ async function ratioOverTime(flow, ask) {
 }
 
 function difference(items, version, other, before, after, here) {
-  const choose = el(
-    "select",
-    {
-      name: "with",
-      on: {
-        change: (event) => {
-          location.hash = here({ version, with: event.target.value });
-        },
-      },
-    },
-    !other && el("option", { value: "" }, "choose …"),
-    items
-      .filter((one) => one.version !== version)
-      .map((one) => el("option", { value: one.version, selected: one.version === other }, one.version)),
-  );
+  const others = items.filter((one) => one.version !== version).map((one) => [one.version, one.version]);
+  const options = other ? others : [["", "choose …"], ...others];
+  const choose = select({ name: "with" }, options, other ?? "", (chosen) => {
+    location.hash = here({ version, with: chosen });
+  });
   const asked = el("label", { class: "field inline" }, "Compared with", choose);
   const found = before ? changes(described(before), described(after)) : [];
-  return card(
+  return wideCard(
     `What ${version} changes`,
     asked,
     before && !found.length && el("p", { class: "empty" }, "Nothing."),

@@ -36,7 +36,7 @@ export async function show({ query, signal }) {
       node,
       el("h1", { tabindex: -1 }, "Flows"),
       rows.length
-        ? el("section", { class: "card" }, table("Flow versions", COLUMNS, el("tbody", {}, rows), "stacked flows"))
+        ? el("section", { class: "card" }, table("Flow versions", COLUMNS, rows, "stacked flows"))
         : el("p", { class: "empty" }, "No flow version is registered."),
       pager(here, query.get("cursor"), found.next_cursor, ["First", "Next"]),
     );
@@ -50,9 +50,9 @@ function row(one, count, isFirst) {
   return el(
     "tr",
     { class: isFirst ? "first" : "" },
-    cell("", isFirst ? el("strong", {}, one.flow) : ""),
+    cell("name", isFirst ? el("strong", {}, one.flow) : ""),
     cell(
-      "",
+      "name",
       el(
         "a",
         { href: address(["flows", one.flow], "", { version: one.version }), "aria-label": one.flow_version },

@@ -3,8 +3,8 @@
 import { get } from "./api.js";
 import { bar, days } from "./charts.js";
 import { el, refill } from "./dom.js";
-import { number, shortId, since } from "./format.js";
-import { address, card, cell, figure, table } from "./parts.js";
+import { number, since } from "./format.js";
+import { address, card, cell, figure, runLink, select, table } from "./parts.js";
 import { ageOf } from "./status.js";
 
 const DAYS = 30;
@@ -15,7 +15,7 @@ const COLUMNS = [
   ["New", "num"],
   ["Closed", "num"],
   ["Oldest", "num"],
-  ["Share", "bar-cell"],
+  ["Compared", "bar-cell"],
 ];
 const ORDERS = { most: "Most rows first", oldest: "Oldest first" };
 
@@ -64,18 +64,16 @@ function words(flows) {
 }
 
 function orders(order) {
-  const change = (event) => {
-    location.hash = address(["inbox"], "", { order: event.target.value === "most" ? null : event.target.value });
+  const choose = (value) => {
+    location.hash = address(["inbox"], "", { order: value === "most" ? null : value });
   };
-  const options = Object.entries(ORDERS).map(([value, name]) =>
-    el("option", { value, selected: value === order }, name),
-  );
-  return el("label", { class: "field inline" }, "Order", el("select", { name: "order", on: { change } }, options));
+  return el("label", { class: "field inline" }, "Order", select({ name: "order" }, Object.entries(ORDERS), order, choose));
 }
 
 function ofFlow(flow, items, trend) {
   const here = (reason) => address(["inbox", flow.flow], "", { reason });
   const { lost } = flow.account;
+  const most = Math.max(1, ...items.map((item) => item.open));
   const node = card(
     flow.flow,
     el(
@@ -100,7 +98,7 @@ function ofFlow(flow, items, trend) {
         "p",
         { class: "muted" },
         "Being submitted or replayed: ",
-        flow.replays.flatMap((id) => [run(id), " "]),
+        flow.replays.flatMap((id) => [runLink(id), " "]),
       ),
     items.length > 0 &&
       el("div", { class: "below" }, el("a", { href: here(null), class: "button" }, "Mend all reasons")),
@@ -108,19 +106,13 @@ function ofFlow(flow, items, trend) {
       table(
         `Reasons of ${flow.flow}`,
         COLUMNS,
-        el(
-          "tbody",
-          {},
-          items.map((item) => reason(item, here, items[0].open)),
-        ),
-        "stacked reasons-of-flow",
+        items.map((item) => reason(item, here, most)),
+        "stacked labelled reasons-of-flow",
       ),
     trend.length > 0 && days(`Rejected rows of ${flow.flow} by day`, trend, DAYS),
   );
   return node;
 }
-
-const run = (id) => el("a", { href: address(["runs", id], "", {}), class: "mono" }, shortId(id));
 
 function reason(item, here, most) {
   return el(
@@ -131,6 +123,6 @@ function reason(item, here, most) {
     cell("num", item.new ? `+${number(item.new)}` : ""),
     cell("num", item.closed ? `−${number(item.closed)}` : ""),
     cell("num", item.oldest ? ageOf(item.oldest) : ""),
-    cell("bar-cell", bar(item.open / Math.max(1, most), "partial")),
+    cell("bar-cell", bar(item.open / most, "partial")),
   );
 }

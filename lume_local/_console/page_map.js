@@ -1,50 +1,36 @@
 // A file in a layout that a flow does not know: a proposal, what a person decides about it, a trial, the next version.
 
 import { el, fill } from "./dom.js";
-import { fileName, number } from "./format.js";
+import { counted, fileName } from "./format.js";
 import { Mapping } from "./map_proposal.js";
 import { drawRow } from "./map_row.js";
 import { saving } from "./map_save.js";
 import { decisionsOf } from "./map_state.js";
 import { trialOf } from "./map_trial.js";
 import { fileCard } from "./map_upload.js";
-import { address, card, notice, table } from "./parts.js";
+import { address, card, notice, pageHead, table } from "./parts.js";
 
 const COLUMNS = [["Target"], ["Source"], ["Values"], ["Grade and evidence"], ["Review"]];
 
 export async function show({ parts, query, signal }) {
   const [flow, file, run] = [parts[1] ?? "", query.get("file"), query.get("run")];
   const title = file ? `Map ${fileName(file)}` : "Map a file";
-  if (!file) return { title, node: el("article", {}, header(flow, title), fileCard(flow, run)) };
-  const decisions = decisionsOf(flow, file);
+  const head = header(flow, title);
+  const choice = (why) => ({ title, node: el("article", {}, head, fileCard(flow, run, why)) });
+  if (!file) return choice();
+  const mapping = new Mapping(flow, file, decisionsOf(flow, file), signal);
   try {
-    const mapping = new Mapping(flow, file, decisions, signal);
     await mapping.load();
-    return { title, node: page(mapping, header(flow, title), run) };
   } catch (error) {
-    if (error.kind !== "source-not-allowed") throw error;
-    return { title, node: el("article", {}, header(flow, title), fileCard(flow, run, error.message)) };
+    if (error.status !== 422) throw error;
+    return choice(error.message); // the server can't read it, or not from there
   }
+  return { title, node: page(mapping, head, run) };
 }
 
 function header(flow, title) {
-  return el(
-    "header",
-    { class: "head" },
-    el(
-      "div",
-      {},
-      el(
-        "p",
-        { class: "muted" },
-        el("a", { href: "#/flows" }, "Flows"),
-        " / ",
-        el("a", { href: address(["flows", flow], "", {}) }, flow),
-        " /",
-      ),
-      el("h1", { tabindex: -1 }, title),
-    ),
-  );
+  const link = (href, text) => el("a", { href }, text);
+  return pageHead([link("#/flows", "Flows"), " / ", link(address(["flows", flow], "", {}), flow), " /"], title);
 }
 
 function page(mapping, head, run) {
@@ -90,8 +76,8 @@ function summary({ proposal, decisions, open }, sample) {
   const reviews = Object.values(decisions.all()).map(({ review }) => review);
   const count = (state) => reviews.filter((one) => one === state).length;
   return [
-    `${number(sample.rows)} rows of ${fileName(sample.name)} were looked at. `,
-    `${proposal.columns.length} columns: ${count("approved")} approved, ${count("flagged")} flagged`,
+    `${counted(sample.rows, "row")} of ${fileName(sample.name)} ${sample.rows === 1 ? "was" : "were"} looked at. `,
+    `${counted(proposal.columns.length, "column")}: ${count("approved")} approved, ${count("flagged")} flagged`,
     open.length > 0 && `, ${open.length} without a source`,
     ".",
   ];
@@ -116,7 +102,7 @@ function approveCertain(mapping) {
     );
     for (const { name } of certain) mapping.decisions.change(name, { review: "approved" });
     mapping.onChange();
-    notice(certain.length ? `${certain.length} columns were approved.` : "Nothing else is certain.");
+    notice(certain.length ? `${counted(certain.length, "column")} approved.` : "Nothing else is certain.");
   }
   return el("button", { type: "button", on: { click: approve } }, "Approve what is certain");
 }

@@ -3,7 +3,7 @@
 import { get, whoAmI } from "./api.js";
 import { columnsOf } from "./blame.js";
 import { el } from "./dom.js";
-import { number, shortId } from "./format.js";
+import { counted, number, shortId } from "./format.js";
 import { Draft } from "./mend/draft.js";
 import { Grid } from "./mend/grid.js";
 import { listen } from "./mend/keys.js";
@@ -12,7 +12,7 @@ import { rowOf, Sheet } from "./mend/sheet.js";
 import { Shown } from "./mend/shown.js";
 import { told } from "./mend/told.js";
 import { Tools } from "./mend/tools.js";
-import { address, notice } from "./parts.js";
+import { address, notice, select } from "./parts.js";
 
 const OF_OBJECTS = ["ndjson", "json"];
 
@@ -64,27 +64,18 @@ function head(flow, reason, inbox) {
     ...inbox.items.map((item) => [item.reason, `${item.reason} (${number(item.open)})`]),
   ];
   if (reason && !inbox.items.some((item) => item.reason === reason)) options.push([reason, `${reason} (0)`]);
-  const change = (event) => {
-    location.hash = address(["inbox", flow], "", { reason: event.target.value });
+  const choose = (value) => {
+    location.hash = address(["inbox", flow], "", { reason: value });
   };
   return el(
     "div",
     { class: "mend-head" },
-    el(
-      "label",
-      { class: "field" },
-      "Reason",
-      el(
-        "select",
-        { name: "reason", on: { change } },
-        options.map(([value, text]) => el("option", { value, selected: value === (reason ?? "") }, text)),
-      ),
-    ),
+    el("label", { class: "field" }, "Reason", select({ name: "reason" }, options, reason ?? "", choose)),
     el("a", { class: "button", href: "#/inbox" }, "Back to the inbox"),
   );
 }
 
-const rows = (count) => (count === 1 ? "1 row" : `${number(count)} rows`);
+const rows = (count) => counted(count, "row");
 
 class Mending {
   #runs = new Set(); // that were submitted here, and have not ended
@@ -95,7 +86,7 @@ class Mending {
     this.draft = new Draft(flow, this.sheet, { isReadOnly, signal, on: () => this.#changed() });
     this.shown = new Shown(this.sheet, this.draft, version.columns, isReadOnly);
     this.grid = new Grid(`Rejected rows of ${flow}`, this.shown);
-    this.tools = new Tools(this.sheet, this.shown, this.grid, this.draft, () => this.#discarded());
+    this.tools = new Tools(this.sheet, this.shown, this.grid, this.draft, () => this.#fewer());
     listen(this.grid, this.tools);
     this.told = el("div", { class: "told" });
     this.empty = el("p", { class: "empty", hidden: true }, "No row is open here.");
@@ -117,15 +108,21 @@ class Mending {
 
   async open() {
     await this.draft.open();
-    this.loading = loadRows(this.flow, this.reason, this.signal, (items, progress) => {
+    this.#load();
+    if (!this.isReadOnly) this.draft.judge();
+  }
+
+  #load() {
+    const got = (items, progress) => {
       this.progress = progress;
       const rows = items.map(rowOf);
       this.sheet.add(rows);
       for (const row of rows) this.draft.fit(this.sheet.row(row.id));
       this.#reset();
-    });
-    this.loading.catch((error) => this.signal.aborted || notice(error.message, true));
-    if (!this.isReadOnly) this.draft.judge();
+    };
+    loadRows(this.flow, this.reason, this.signal, got).catch(
+      (error) => this.signal.aborted || notice(error.message, true),
+    );
   }
 
   /** Runs have changed: what was submitted here may have ended. */
@@ -143,12 +140,13 @@ class Mending {
       notice(`Run ${shortId(id)} has ended ${run.status}: ${how}.`, !mapped);
     }
     await this.draft.open(); // rows that were mended leave the page
-    this.#reset();
-    await this.ended();
+    await this.#fewer();
   }
 
-  async #discarded() {
+  /** Rows have left the inbox: there may be room for others. */
+  async #fewer() {
     this.#reset();
+    if (this.progress?.isFull) this.#load();
     await this.ended();
   }
 
@@ -171,7 +169,7 @@ class Mending {
     told(this.told, this);
     this.state.textContent = this.#words();
     const { passing, isSettled } = this.draft;
-    this.button.textContent = passing === 1 ? "Submit 1 mended row" : `Submit ${number(passing)} mended rows`;
+    this.button.textContent = `Submit ${counted(passing, "mended row")}`;
     this.button.disabled = passing === 0 || !isSettled || this.isSubmitting === true;
     this.node.setAttribute("aria-busy", String(!this.progress?.isDone));
   }
@@ -186,7 +184,8 @@ class Mending {
     if (draft.isJudging) return `${count}, ${number(edited)} edited and saved. The flow looks at them …`;
     if (!edited)
       return `${count}. Double-click or press Enter to edit a cell; nothing is submitted until you say so.`;
-    return `${count}, ${number(edited)} edited and saved: ${number(draft.passing)} would be accepted by ${draft.to}.`;
+    const passing = `${number(draft.passing)} would be accepted by ${draft.to}`;
+    return `${count}, ${number(edited)} edited and saved: ${passing}. Edits are kept for 30 days after the last one.`;
   }
 
   async #submit() {

@@ -4,8 +4,8 @@ import { get } from "./api.js";
 import { bar, hours } from "./charts.js";
 import { el, refill } from "./dom.js";
 import { cut, number, percent, shortId, since } from "./format.js";
-import { card, cell, figure, flowLink, table } from "./parts.js";
-import { ACTIVE, ageOf, badge, rejectedShare } from "./status.js";
+import { card, cell, figure, flowLink, rejectedFigure, table } from "./parts.js";
+import { ACTIVE, ageOf, badge, reasonsOf, rejectedShare } from "./status.js";
 
 const HOURS = 48;
 const ABOVE = 0.05;
@@ -59,53 +59,35 @@ function figures(items) {
     figure("Active", number(active), active ? "active" : ""),
     figure("Failed or crashed", number(broken), broken ? "failed" : ""),
     figure("Rows read", number(rows.rows_read)),
-    figure(
-      "Rows rejected",
-      number(rows.rows_rejected),
-      rows.rows_rejected ? "partial" : "",
-      rows.rows_rejected ? percent(rejectedShare(rows)) : null,
-    ),
+    rejectedFigure("Rows rejected", rows),
   );
 }
 
 function attention({ items, next_cursor: next }) {
-  if (!items.length)
-    return card("Waits for a person", el("p", { class: "empty" }, "Nothing. Every source's last run is fine."));
-  return card(
-    "Waits for a person",
+  const title = "Waits for a person";
+  if (!items.length) return card(title, el("p", { class: "empty" }, "Nothing. Every source's last run is fine."));
+  const about = (run) => [
     el(
-      "ul",
-      { class: "list" },
-      items.map((run) =>
-        el(
-          "li",
-          {},
-          el(
-            "a",
-            { href: `#/runs/${run.id}`, class: "main" },
-            badge(run),
-            el("span", { class: "path" }, run.source_path),
-          ),
-          el(
-            "p",
-            { class: "muted" },
-            el("span", { class: "mono" }, shortId(run.id)),
-            " · ",
-            run.flow_version,
-            " · ",
-            ageOf(run.finished_at ?? run.created_at),
-          ),
-          el("p", {}, why(run)),
-        ),
-      ),
+      "p",
+      { class: "muted" },
+      el("span", { class: "mono" }, shortId(run.id)),
+      ` · ${run.flow_version} · `,
+      ageOf(run.finished_at ?? run.created_at),
     ),
-    next && el("p", {}, el("a", { href: `#/runs?attention=${ABOVE}` }, "All of them")),
-  );
+    el("p", {}, why(run)),
+  ];
+  return runs(title, items, about, next && `#/runs?attention=${ABOVE}`);
 }
 
 /** What is under way or waits for its turn. */
 function now({ items, next_cursor: next }) {
   if (!items.length) return null;
+  const about = (run) => el("p", { class: "muted" }, run.flow_version, " · ", ageOf(run.created_at));
+  return runs("Active now", items, about, next && `#/runs?status=${ACTIVE.join(",")}`);
+}
+
+/** A short list of runs with some words about each, and a link to all of them. */
+function runs(title, items, about, more) {
   const line = (run) =>
     el(
       "li",
@@ -116,20 +98,21 @@ function now({ items, next_cursor: next }) {
         badge(run),
         el("span", { class: "path" }, run.source_path),
       ),
-      el("p", { class: "muted" }, run.flow_version, " · ", ageOf(run.created_at)),
+      about(run),
     );
   return card(
-    "Active now",
+    title,
     el("ul", { class: "list" }, items.map(line)),
-    next && el("p", {}, el("a", { href: `#/runs?status=${ACTIVE.join(",")}` }, "All of them")),
+    more && el("p", {}, el("a", { href: more }, "All of them")),
   );
 }
 
 function why(run) {
   const { metrics, error_message: message } = run.metadata;
   if (message) return cut(message, 160);
-  const [reason] = Object.entries(metrics.reject_reasons).sort(([, a], [, b]) => b - a)[0] ?? [""];
-  return `${percent(rejectedShare(metrics))} of ${number(metrics.rows_read)} rows rejected, most often: ${cut(reason, 120)}`;
+  const [[reason] = []] = reasonsOf(metrics);
+  const share = `${percent(rejectedShare(metrics))} of ${number(metrics.rows_read)} rows rejected`;
+  return reason ? `${share}, most often: ${cut(reason, 120)}` : share;
 }
 
 function flows(items) {
@@ -140,7 +123,7 @@ function flows(items) {
     el(
       "tr",
       {},
-      cell("", flowLink(item.flow_version)),
+      cell("name", flowLink(item.flow_version)),
       cell("num", number(item.runs)),
       cell("num", number(item.rows_rejected)),
       cell("num", percent(rejectedShare(item))),
@@ -152,7 +135,7 @@ function flows(items) {
     table(
       "Worst flows",
       [["Flow"], ["Runs", "num"], ["Rejected", "num"], ["Share", "num"], ["Compared", "bar-cell"]],
-      el("tbody", {}, rows),
+      rows,
     ),
   );
 }

@@ -1,14 +1,26 @@
 // One run: what happened to it, which rows it rejected and why, and what can be done now.
 
-import { all, get, path, save, saveAs } from "./api.js";
+import { all, get, path, save, saveAs, whoAmI } from "./api.js";
 import { actions } from "./actions.js";
-import { bar } from "./charts.js";
+import { bar, reasonBars } from "./charts.js";
 import { el, fill, refill } from "./dom.js";
-import { duration, fileName, moment, number, percent, secondsBetween, shortId } from "./format.js";
+import { counted, duration, fileName, moment, number, percent, secondsBetween, shortId } from "./format.js";
 import { latest } from "./latest.js";
-import { address, card, cell, figure, flowLink, notice, table } from "./parts.js";
+import {
+  address,
+  card,
+  cell,
+  figure,
+  flowLink,
+  notice,
+  pageHead,
+  rejectedFigure,
+  runLink,
+  table,
+  wideCard,
+} from "./parts.js";
 import { rowsOf } from "./rows.js";
-import { ageOf, badge, isActive, lookOf, nameOf, rejectedShare } from "./status.js";
+import { ageOf, badge, isActive, lookOf, nameOf, reasonsOf } from "./status.js";
 import { workbook } from "./xlsx.js";
 
 const POLL = 1000;
@@ -22,13 +34,14 @@ export async function show({ parts, query, signal }) {
   const head = el("div", {});
   const counts = el("div", {});
   const body = el("div", { class: "columns" });
+  const isReadOnly = (await whoAmI({ signal })).role === "read";
   let drawn = null;
 
   function draw(run) {
     const message = run.metadata.error_message;
     fill(counts, message && el("p", { class: "problem", role: "alert" }, message), figures(run));
     if (drawn !== run.status) {
-      refill(head, header(run));
+      refill(head, header(run, isReadOnly));
       fill(body, sections(run, query, signal)); // rows are fetched once: they change only when the run ends
     } else if (isActive(run)) {
       head.querySelector(".badge").replaceWith(badge(run));
@@ -44,48 +57,25 @@ export async function show({ parts, query, signal }) {
   return { title: `Run ${shortId(id)}`, node, update: (ids) => (!ids || ids.has(id) ? load() : null) };
 }
 
-function header(run) {
-  return el(
-    "header",
-    { class: "head" },
-    el(
-      "div",
-      {},
-      el(
-        "p",
-        { class: "muted" },
-        el("a", { href: "#/runs" }, "Runs"),
-        " / ",
-        el("span", { class: "mono" }, shortId(run.id)),
-      ),
-      el("h1", { tabindex: -1, title: run.source_path }, fileName(run.source_path)),
-      el(
-        "p",
-        { class: "under" },
-        badge(run),
-        flowLink(run.flow_version),
-        el("span", { class: "muted" }, "created ", ageOf(run.created_at)),
-      ),
-    ),
-    el("div", { class: "buttons" }, actions(run)),
+function header(run, isReadOnly) {
+  const under = [badge(run), flowLink(run.flow_version), el("span", { class: "muted" }, "created ", ageOf(run.created_at))];
+  return pageHead(
+    [el("a", { href: "#/runs" }, "Runs"), " / ", el("span", { class: "mono" }, shortId(run.id))],
+    el("span", { title: run.source_path }, fileName(run.source_path)),
+    el("p", { class: "under" }, under),
+    !isReadOnly && actions(run),
   );
 }
 
 function figures(run) {
   const { metrics } = run.metadata;
   const took = run.started_at ? secondsBetween(run.started_at, run.finished_at ?? new Date()) : null;
-  const share = rejectedShare(metrics);
   return el(
     "dl",
     { class: "figures" },
     figure("Rows read", number(metrics.rows_read)),
     figure("Mapped", number(metrics.rows_mapped), metrics.rows_mapped ? "ok" : ""),
-    figure(
-      "Rejected",
-      number(metrics.rows_rejected),
-      metrics.rows_rejected ? "partial" : "",
-      metrics.rows_rejected ? percent(share) : null,
-    ),
+    rejectedFigure("Rejected", metrics),
     metrics.rows_filtered ? figure("Filtered", number(metrics.rows_filtered)) : null,
     isActive(run) ? figure("Progress", percent(run.progress ?? 0), "active") : null,
     figure("Duration", duration(took)),
@@ -118,7 +108,7 @@ function timeline(run) {
       el(
         "span",
         { class: "num muted" },
-        stage.rows === null || stage.rows === undefined ? "" : rows(stage.rows),
+        stage.rows === null || stage.rows === undefined ? "" : counted(stage.rows, "row"),
       ),
     );
   };
@@ -137,15 +127,15 @@ function timeline(run) {
 
 // Of these the number of rows says nothing.
 const OF_SOURCE = /^((column|no row has) '|the source |source\.where |[\d,]+ of )/;
-const rows = (count) => `${number(count)} ${count === 1 ? "row" : "rows"}`;
 
 /** Beside each other what is short, below it what is wide. */
 function sections(run, query, signal) {
   const { metrics, target_locations: places } = run.metadata;
-  const reasons = Object.entries(metrics.reject_reasons).sort(([, a], [, b]) => b - a);
+  const reasons = reasonsOf(metrics);
   const warnings = Object.entries(metrics.warnings ?? {});
   const wanted = query.get("reason");
-  const why = reasons.length > 0 && card("Why rows were rejected", bars(run, reasons, wanted));
+  const link = (reason) => address(["runs", run.id], "", { reason: reason === wanted ? null : reason });
+  const why = reasons.length > 0 && card("Why rows were rejected", reasonBars(reasons, link, wanted));
   const warned =
     warnings.length > 0 &&
     card(
@@ -154,7 +144,7 @@ function sections(run, query, signal) {
         "ul",
         { class: "plain" },
         warnings.map(([text, times]) =>
-          el("li", {}, text, " ", !OF_SOURCE.test(text) && el("span", { class: "muted num" }, rows(times))),
+          el("li", {}, text, " ", !OF_SOURCE.test(text) && el("span", { class: "muted num" }, counted(times, "row"))),
         ),
       ),
     );
@@ -163,14 +153,11 @@ function sections(run, query, signal) {
     why ? [stack(why), stack(timeline(run), warned)] : [stack(timeline(run), warned), details(run)],
     metrics.rows_rejected > 0 &&
       places.rejects &&
-      wide(
-        card(
-          wanted ? `Rejected rows: ${wanted}` : "Rejected rows",
-          rowsOf(run, "rejects", "Rejected rows", { reason: wanted, limit: SOME }, signal),
-        ),
+      wideCard(
+        wanted ? `Rejected rows: ${wanted}` : "Rejected rows",
+        rowsOf(run, "rejects", "Rejected rows", { reason: wanted, limit: SOME }, signal),
       ),
-    places.mapped &&
-      wide(card("First mapped rows", rowsOf(run, "mapped", "First mapped rows", { limit: FIRST }, signal))),
+    places.mapped && wideCard("First mapped rows", rowsOf(run, "mapped", "First mapped rows", { limit: FIRST }, signal)),
     places.mapped && columns(metrics.columns ?? {}),
     why && details(run),
     deliveries(run, signal),
@@ -191,35 +178,8 @@ function columns(held) {
     ),
   );
   const heads = [["Column"], ["Distinct", "num"], ["Null", "num"], ["Least"], ["Greatest"]];
-  return (
-    rows.length > 0 &&
-    wide(card("Columns of the mapped rows", table("Columns of the mapped rows", heads, el("tbody", {}, rows))))
-  );
-}
-
-const wide = (node) => (node.classList.add("wide"), node);
-
-function bars(run, reasons, wanted) {
-  const most = reasons[0][1];
-  return el(
-    "ul",
-    { class: "bars" },
-    reasons.map(([reason, times]) => {
-      const isOn = reason === wanted;
-      const href = address(["runs", run.id], "", { reason: isOn ? null : reason });
-      return el(
-        "li",
-        {},
-        el(
-          "a",
-          { href, "aria-current": isOn && "true", class: isOn ? "on" : "" },
-          el("span", { class: "name" }, reason),
-          el("span", { class: "num" }, number(times)),
-          bar(times / most, "partial"),
-        ),
-      );
-    }),
-  );
+  const title = "Columns of the mapped rows";
+  return rows.length > 0 && wideCard(title, table(title, heads, rows));
 }
 
 const outputOf = (run, which) => save(path("runs", run.id, "outputs", which));
@@ -230,15 +190,19 @@ async function rejectsBook(run) {
   saveAs(workbook(rows), `${run.id}-rejects.xlsx`);
 }
 
-async function download(how, button) {
-  button.disabled = true;
-  try {
-    await how();
-  } catch (error) {
-    notice(error.message, true);
-  } finally {
-    button.disabled = false;
+/** A button that saves something. */
+function saver(name, save) {
+  async function click({ target }) {
+    target.disabled = true;
+    try {
+      await save();
+    } catch (error) {
+      notice(error.message, true);
+    } finally {
+      target.disabled = false;
+    }
   }
+  return el("button", { on: { click } }, name);
 }
 
 function details(run) {
@@ -248,18 +212,16 @@ function details(run) {
     places[which] &&
     entry(
       name,
-      !places[which].includes("://") && // else it lies in a database or an object store
-        el(
-          "button",
-          { on: { click: (event) => download(() => outputOf(run, which), event.target) } },
-          `Download ${which}`,
-        ),
-      which === "rejects" &&
-        el("button", { on: { click: (event) => download(() => rejectsBook(run), event.target) } }, "Rejects as .xlsx"),
+      el(
+        "div",
+        { class: "buttons" },
+        !places[which].includes("://") && // else it lies in a database or an object store
+          saver(`Download ${which}`, () => outputOf(run, which)),
+        which === "rejects" && saver("Rejects as .xlsx", () => rejectsBook(run)),
+      ),
       el("code", { class: "path" }, places[which]),
     );
   const { mends, mended_by: menders = [], dismissed } = run.metadata;
-  const link = (id) => el("a", { href: address(["runs", id], "", {}), class: "mono" }, shortId(id));
   return card(
     "Details",
     el(
@@ -275,8 +237,8 @@ function details(run) {
       entry("Started", moment(run.started_at)),
       entry("Ended", moment(run.finished_at)),
       run.force_rerun && entry("Forced", "processed although it may have been processed before"),
-      mends && entry("Mends", link(mends)),
-      menders.length > 0 && entry("Mended by", ...menders.flatMap((id) => [link(id), " "])),
+      mends && entry("Mends", runLink(mends)),
+      menders.length > 0 && entry("Mended by", ...menders.flatMap((id) => [runLink(id), " "])),
       dismissed && entry("Dismissed", dismissed.why, " ", el("span", { class: "muted" }, moment(dismissed.at))),
       run.run_metadata && entry("Metadata", el("pre", { tabindex: 0 }, JSON.stringify(run.run_metadata, null, 2))),
     ),
@@ -304,16 +266,8 @@ function deliveries(run, signal) {
           ),
         ),
       );
-      node.replaceWith(
-        card(
-          "Deliveries",
-          table(
-            "Deliveries",
-            [["Kind"], ["State"], ["Receiver"], ["Attempts", "num"], ["Last"]],
-            el("tbody", {}, rows),
-          ),
-        ),
-      );
+      const heads = [["Kind"], ["State"], ["Receiver"], ["Attempts", "num"], ["Last"]];
+      node.replaceWith(card("Deliveries", table("Deliveries", heads, rows)));
     })
     .catch(() => {});
   return node;

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { el, newId, reconcile } from "./dom.js";
 import { duration, number, percent, secondsBetween, shortId, since } from "./format.js";
 import { latest } from "./latest.js";
-import { address, cell, flowLink, pager, table } from "./parts.js";
+import { address, cell, flowLink, pager, select, table } from "./parts.js";
 import { ACTIVE, ageOf, badge, isActive, nameOf, rejectedShare } from "./status.js";
 
 const LIMIT = 50;
@@ -36,7 +36,8 @@ const COLUMNS = [
 
 export async function show({ query, signal }) {
   const body = el("tbody", {});
-  const empty = el("p", { class: "empty", hidden: true }, "No run matches these filters.");
+  const none = query.size ? "No run matches these filters." : "There is no run yet.";
+  const empty = el("p", { class: "empty", hidden: true }, none);
   const below = el("div", {});
   const here = (changes) => address(["runs"], query, changes);
 
@@ -107,9 +108,7 @@ async function filters(query, here, signal) {
   const change = (changes) => {
     location.hash = here({ cursor: null, ...changes });
   };
-  const ages = AGES.map(([value, name]) =>
-    el("option", { value, selected: value === (query.get("since") ?? "") }, name),
-  );
+  const ages = select({ name: "since" }, AGES, query.get("since") ?? "", (since) => change({ since }));
   return el(
     "form",
     {
@@ -126,12 +125,7 @@ async function filters(query, here, signal) {
     ),
     field("Source contains", "source", query, change, { type: "search" }),
     field("Submitted by", "by", query, change, { placeholder: "any key" }),
-    el(
-      "label",
-      { class: "field" },
-      "Created",
-      el("select", { name: "since", on: { change: (event) => change({ since: event.target.value }) } }, ages),
-    ),
+    el("label", { class: "field" }, "Created", ages),
     statuses(query, change),
     chip("Needs attention", "attention", query.has("attention"), (isOn) =>
       change({ attention: isOn ? ABOVE : null }),

@@ -1,16 +1,50 @@
 // Pieces that several pages have.
 
 import { el } from "./dom.js";
+import { number, percent, shortId } from "./format.js";
+import { rejectedShare } from "./status.js";
+
+/** The head of a page: the trail that leads to it, its title, more about it, and its buttons. */
+export function pageHead(trail, title, more, buttons) {
+  return el(
+    "header",
+    { class: "head" },
+    el("div", {}, el("p", { class: "muted" }, trail), el("h1", { tabindex: -1 }, title), more),
+    buttons && el("div", { class: "buttons" }, buttons),
+  );
+}
+
+/** A choice among `options`, [value, text] each; `chosen` gets the value. */
+export function select(attributes, options, value, chosen) {
+  return el(
+    "select",
+    { ...attributes, on: { change: (event) => chosen(event.target.value) } },
+    options.map(([one, text]) => el("option", { value: one, selected: one === value }, text)),
+  );
+}
 
 /** A titled part of a page. */
 export function card(title, ...children) {
   return el("section", { class: "card" }, el("h2", {}, title), ...children);
 }
 
-/** A table that scrolls by itself where it is too wide; `columns`: [heading, class] each. One that is "stacked" becomes
- * a list on a phone. */
-export function table(label, columns, body, look = null) {
+/** The same over the whole width of `columns`. */
+export function wideCard(...parts) {
+  const node = card(...parts);
+  node.classList.add("wide");
+  return node;
+}
+
+/**
+ * A table that scrolls by itself where it is too wide; `columns`: [heading, class] each; `body`: its rows, or a tbody
+ * that is filled later. One that is "stacked" becomes a list on a phone, where a "labelled" one has its headings by
+ * the cells.
+ */
+export function table(label, columns, body, look = "") {
   const head = columns.map(([text, look]) => el("th", { scope: "col", class: look }, text));
+  const rows = body instanceof Node ? body : el("tbody", {}, body);
+  if (look.includes("labelled"))
+    for (const row of rows.rows) columns.forEach(([text], index) => (row.cells[index].dataset.head = text));
   return el(
     "div",
     { class: "scroll", tabindex: 0, role: "region", "aria-label": label },
@@ -19,7 +53,7 @@ export function table(label, columns, body, look = null) {
       { class: look },
       el("caption", { class: "unseen" }, label),
       el("thead", {}, el("tr", {}, head)),
-      body,
+      rows,
     ),
   );
 }
@@ -34,6 +68,12 @@ export function figure(name, value, look = "", more = null) {
     el("dt", {}, name),
     el("dd", {}, value, more && el("small", {}, more)),
   );
+}
+
+/** How many rows were rejected, and what share that is. */
+export function rejectedFigure(name, counts) {
+  const count = counts.rows_rejected;
+  return figure(name, number(count), count ? "partial" : "", count ? percent(rejectedShare(counts)) : null);
 }
 
 /** "Newest" and "Older" below a list that is read page by page; the address has the cursor. */
@@ -57,6 +97,9 @@ export function address(path, query, changes) {
   const text = String(wanted);
   return `#/${path.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
 }
+
+/** A link to a run. */
+export const runLink = (id) => el("a", { href: `#/runs/${id}`, class: "mono" }, shortId(id));
 
 /** A link to a flow version. */
 export function flowLink(reference) {

@@ -4,9 +4,11 @@ import { page, path } from "./api.js";
 import { columnsOf, isBlamed } from "./blame.js";
 import { el, fill } from "./dom.js";
 import { cut, number } from "./format.js";
+import { textOf } from "./mend/sheet.js";
 import { cell, table } from "./parts.js";
 
 const LONGEST = 300;
+const WIDE = 20; // characters: more are not squeezed into a narrow column
 const OWN = "_lume_";
 
 /** A list of rows with a button for the next ones, which take their place. `query` is as the contract's. */
@@ -61,7 +63,11 @@ export function rowTable(rows, flowColumns, label) {
     ...names.map((name) => [
       name,
       "",
-      (row) => cell(isBlamed(reasonsOf(row), name, flowColumns) ? "value blamed" : "value", value(row[name])),
+      (row) => {
+        const isWide = textOf(row[name]).length > WIDE;
+        const isBad = isBlamed(reasonsOf(row), name, flowColumns);
+        return cell(`value${isWide ? " long" : ""}${isBad ? " blamed" : ""}`, value(row[name]));
+      },
     ]),
     has("raw") && ["Malformed line", "", (row) => cell("value", value(row[`${OWN}raw`] ?? ""))],
   ].filter(Boolean);
@@ -72,7 +78,7 @@ export function rowTable(rows, flowColumns, label) {
       columns.map(([, , make]) => make(row)),
     ),
   );
-  return table(label, columns, el("tbody", {}, lines));
+  return table(label, columns, lines);
 }
 
 const reasonsOf = (row) => row[`${OWN}reasons`] ?? [];
@@ -81,6 +87,6 @@ const place = (row) => row[`${OWN}row`] ?? `line ${row[`${OWN}line`] ?? "?"}`;
 
 function value(given) {
   if (given === null || given === undefined) return el("span", { class: "null" }, "null");
-  const text = typeof given === "object" ? JSON.stringify(given) : String(given);
+  const text = textOf(given);
   return text.length > LONGEST ? el("span", { title: cut(text, 5000) }, cut(text, LONGEST)) : text;
 }

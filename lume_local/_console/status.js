@@ -51,3 +51,6 @@ export function refreshAges() {
 
 /** The share of a run's rows, or of many runs' rows, that were rejected. */
 export const rejectedShare = ({ rows_read, rows_rejected }) => (rows_read ? rows_rejected / rows_read : 0);
+
+/** The reasons for which rows were rejected, each with how many, the commonest first. */
+export const reasonsOf = ({ reject_reasons }) => Object.entries(reject_reasons).sort(([, a], [, b]) => b - a);

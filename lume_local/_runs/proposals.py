@@ -8,6 +8,8 @@ from anyio.to_thread import run_sync
 
 from lume_async._base.extras import require
 from lume_local._flow.fields import FlowError
+from lume_local._flow.sftp_urls import is_sftp_url
+from lume_local._flow.store_urls import is_store_url
 from lume_local._mapping.target import MappingTarget
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_files import SourceSpec
@@ -51,14 +53,26 @@ class Proposals:
             return await self._pool.propose(job)
 
     def _place(self, sample: str, source: Json | None, uris: tuple[str, ...]) -> Json:
+        if is_store_url(sample) or is_sftp_url(sample):
+            raise _elsewhere(sample)
         path = self._roots.source(sample)
-        if not path.is_file() and not (spec := SourceSpec(uris or ("{source_path}",), sample)).is_stored:
+        if not path.is_file():
+            spec = SourceSpec(uris or ("{source_path}",), sample)
+            if spec.is_stored or spec.is_remote:
+                raise _elsewhere(sample)
             path = spec.files(self._roots)[0]  # of several, all are in one layout
         if not path.is_file():
             raise PathRefused(f"the sample {sample!r} does not exist{self._roots.looked_up(sample)}")
         _check_size(path, sample)
         found: Json = {"path": str(path), "shown": sample}
         return found | ({} if source is None else {"source": source})
+
+
+def _elsewhere(sample: str) -> PathRefused:
+    return PathRefused(
+        f"the sample {sample!r} lies in an object store or on an SFTP server, from where no samples are read: upload "
+        "it, or a part of it"
+    )
 
 
 def _check_size(path: Path, sample: str) -> None:

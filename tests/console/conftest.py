@@ -86,3 +86,11 @@ def signed_in(page: Any, site: Site) -> Any:
     page.goto(site.server.console_url())
     page.get_by_role("heading", name="Overview").wait_for()
     return page
+
+
+def signed_in_as(page: Any, site: Site, key: str) -> Any:
+    """With a session of this key."""
+    token = site.ask("POST", "/console/links", {}, **{"lume-api-key": key})["token"]
+    page.goto(f"{site.url}/#token={token}")
+    page.get_by_role("heading", name="Overview").wait_for()
+    return page

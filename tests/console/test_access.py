@@ -1,5 +1,6 @@
 """For everybody: axe-core finds nothing serious, all works by keyboard, nothing is wider than a phone."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,23 @@ from components import package
 
 from console.conftest import signed_in
 from console.mending import cell, judged, write
-from console.site import GOOD, MIXED, Site
+from console.site import GOOD, MIXED, Site, running, usual
 
 expect = package("playwright.sync_api").expect
+ARRIVALS = f'[[arrival]]\nname = "{"a" * 60}"\nflow = "people"\nfrom = "in/*.csv"\n'
 AXE = Path(package("axe_playwright_python").__file__).parent / "axe.min.js"
-PAGES = ["#/", "#/inbox", "#/inbox/people", "#/runs", "run", "failed", "#/flows", "#/flows/people"]
+PAGES = ["#/", "#/inbox", "#/inbox/people", "#/runs", "run", "failed", "long", "#/flows", "#/flows/people"]
+PAGES += [f"#/flows/{'x' * 64}", "#/arrivals", "#/nowhere"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    home = tmp_path_factory.mktemp("access")
+    (home / "in").mkdir()
+    (home / "in/link.csv").symlink_to("/etc/passwd")
+    (home / "arrivals.toml").write_text(ARRIVALS)
+    with running(home, usual(home), arrivals=home / "arrivals.toml") as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +33,17 @@ def places(site: Site) -> dict[str, str]:
     run = site.run("people:v1", site.write("access.csv", MIXED), run_metadata={"a": 1})
     failed = site.run("people:v1", "access-absent.csv")
     site.run("people:v1", site.write("access-good.csv", GOOD))
-    return {"run": f"#/runs/{run}", "failed": f"#/runs/{failed}"}
+    flow, version = "x" * 64, "v" * 64
+    site.ask("PUT", f"/v1/flows/{flow}/versions/{version}", long_flow(flow, version))
+    long = site.run(
+        f"{flow}:{version}", site.write(f"{'y' * 200}.csv", f"name\n{'z' * 400}\n{'a b ' * 20}\n")
+    )
+    return {"run": f"#/runs/{run}", "failed": f"#/runs/{failed}", "long": f"#/runs/{long}"}
+
+
+def long_flow(flow: str, version: str) -> dict[str, Any]:
+    columns = {"name": {"maxLength": 200}}
+    return {"flow": flow, "version": version, "description": "w" * 100, "columns": columns}
 
 
 def settled(page: Any, place: str) -> None:

@@ -36,5 +36,21 @@ def test_files_and_their_states(page: Any, site: Site) -> None:
     expect(files.nth(2)).to_contain_text("in/a.csv")
     places = page.get_by_role("region", name="Places").get_by_role("row")
     expect(places.nth(1)).to_contain_text("inotify")
-    run = page.get_by_role("region", name="Files").get_by_role("link", name="SUCCEEDED")
+    run = page.get_by_role("region", name="Files").get_by_role("link", name="Succeeded")
     expect(run).to_have_attribute("href", re.compile("#/runs/run_"), timeout=20_000)
+
+
+def test_on_a_phone_the_headings_stand_by_the_cells(page: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    link = page.get_by_role("link", name="Arrivals")
+    link.click()
+    place = page.get_by_role("region", name="Places").locator("tbody tr")
+    place.wait_for()
+    headings = "(cells) => cells.map((cell) => getComputedStyle(cell, '::before').content)"
+    assert place.locator("td").evaluate_all(headings) == [
+        "none",
+        *(f'"{name} "' for name in ("From", "Flow", "Noticed by", "Waiting", "Submitted", "Refused")),
+    ]
+    box = link.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390, "it can be seen without scrolling"

@@ -8,7 +8,7 @@ import pytest
 from components import package
 from local.http.test_keys import entry
 
-from console.conftest import profile, watched
+from console.conftest import profile, signed_in_as, watched
 from console.mending import (
     NO_ADDRESS,
     NO_COUNTRY,
@@ -290,13 +290,6 @@ def test_people_are_told_of_each_other_and_who_only_reads_edits_nothing(browser:
             expect(eve.get_by_role("button", name="Undo")).to_have_count(0)
             cell(eve, 1, "Country").dblclick()
             expect(eve.locator(".sheet-field")).to_have_count(0)
-
-
-def signed_in_as(page: Any, site: Site, key: str) -> Any:
-    token = site.ask("POST", "/console/links", {}, **{"lume-api-key": key})["token"]
-    page.goto(f"{site.url}/#token={token}")
-    page.get_by_role("heading", name="Overview").wait_for()
-    return page
 
 
 ROWS = 20_000

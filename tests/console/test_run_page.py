@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from components import package
+from local.http.test_keys import entry
 
-from console.conftest import signed_in
+from console.conftest import profile, signed_in, signed_in_as
 from console.site import GOOD, MIXED, Site, running, usual
 
 expect = package("playwright.sync_api").expect
@@ -64,6 +65,33 @@ def test_a_reason_shows_its_rows(page: Any, site: Site) -> None:
     expect(reason).to_have_attribute("aria-current", "true")
     reason.click()
     expect(rows(page, "Rejected rows")).to_have_count(2)
+
+
+def test_who_only_reads_is_offered_nothing_else(browser: Any, tmp_path: Any) -> None:
+    (tmp_path / "keys.toml").write_text(entry("eve", "read"))
+    with running(tmp_path, usual(tmp_path), keys=tmp_path / "keys.toml") as site, profile(browser) as only:
+        run = site.run("people:v1", site.write("read.csv", MIXED))
+        page = signed_in_as(only.new_page(), site, "eve")
+        open_run(page, run)
+        expect(page.get_by_role("button", name="Download rejects")).to_be_visible()
+        expect(page.locator("header.head").get_by_role("button")).to_have_count(0)
+
+
+def test_of_many_reasons_all_but_the_commonest_are_folded(page: Any, site: Site) -> None:
+    names = [f"n{number:02}" for number in range(14)]
+    columns = {name: {"type": "integer"} for name in names}
+    site.ask("PUT", "/v1/flows/wide/versions/v1", {"flow": "wide", "version": "v1", "columns": columns})
+    lines = [[*"x" * 14], [*"x" * 10, *"1234"], [*"1" * 14]]
+    text = "\n".join(map(",".join, [names, *lines]))
+    open_run(page, site.run("wide:v1", site.write("wide.csv", text)))
+    rare = page.get_by_role("link", name=re.compile("n13: "))
+    expect(rare).to_be_hidden()
+    page.get_by_text("4 more reasons").click()
+    rare.click()
+    expect(rows(page, "Rejected rows")).to_have_count(1)
+    page.reload()
+    expect(rare).to_have_attribute("aria-current", "true")
+    expect(rare).to_be_visible()
 
 
 def test_numbers_keep_their_digits(page: Any, site: Site) -> None:

@@ -7,13 +7,14 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from cancelled_at import CancelledAt
 from fake_service import Service
 
 from lume_async import ApiConnectionError, Client, LumeRun, Outcome, Rows, RunRequest
@@ -27,38 +28,6 @@ TURNS = 2_000
 
 EVERY_TURN_UP_TO = 120
 """From there on most turns only make the fake clock go on."""
-
-
-class CancelledAt:
-    """Awaits a coroutine and cancels the task when it suspends for the n-th time."""
-
-    def __init__(self, work: Coroutine[Any, Any, object], n: int) -> None:
-        self._work = work
-        self._left = n
-
-    @property
-    def came(self) -> bool:
-        return self._left <= 0
-
-    def __await__(self) -> Generator[Any, Any, object]:
-        steps = self._work.__await__()
-        send: Callable[[], Any] = lambda: next(steps)  # noqa: E731
-        while True:
-            try:
-                waited_for = send()
-            except StopIteration as end:
-                return end.value
-            self._left -= 1
-            if self._left == 0:
-                task = asyncio.current_task()
-                assert task is not None
-                task.cancel()
-            try:
-                answer = yield waited_for
-            except BaseException as error:
-                send = lambda error=error: steps.throw(error)  # type: ignore[misc]  # noqa: E731
-            else:
-                send = lambda answer=answer: steps.send(answer)  # type: ignore[misc]  # noqa: E731
 
 
 async def run(client: Client, _folder: Path) -> None:

@@ -27,9 +27,11 @@ function fieldAt(text, at) {
   return [value, value.length];
 }
 
-export const textOf = (lines) => lines.map((line) => line.map(field).join("\t")).join("\n");
-
-const field = (value) => (/["\t\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+export function textOf(lines, mark = "\t") {
+  const field = (value) =>
+    value.includes(mark) || /["\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
+  return lines.map((line) => line.map(field).join(mark)).join("\n");
+}
 
 const FORMULA = /^[=+\-@\t\r]/;
 const NUMBER = /^[+-]?(\d[\d., ]*|\.\d+)(e[+-]?\d+)?%?$/i;

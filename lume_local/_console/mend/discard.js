@@ -2,7 +2,7 @@
 
 import { post } from "../api.js";
 import { el } from "../dom.js";
-import { number } from "../format.js";
+import { counted } from "../format.js";
 import { notice } from "../parts.js";
 
 const AT_ONCE = 10_000; // rows of a run
@@ -12,7 +12,7 @@ export function discarder({ sheet, shown, grid, draft, discarded }, close) {
   const [top, bottom] = grid.cursor.area;
   const rows = shown.rows.slice(top, bottom + 1).filter((row) => row.state === "open");
   const why = el("input", { name: "why", required: true, maxlength: 500, autocomplete: "off" });
-  const words = rows.length === 1 ? "1 row" : `${number(rows.length)} rows`;
+  const words = counted(rows.length, "row");
   const yes = el("button", { type: "submit", class: "danger", disabled: rows.length === 0 }, `Discard ${words}`);
 
   async function discard(event) {
@@ -27,7 +27,7 @@ export function discarder({ sheet, shown, grid, draft, discarded }, close) {
         }
       await draft.takeOut(rows.filter((row) => draft.known.has(row.id)).map((row) => draft.known.get(row.id)));
       sheet.remove(new Set(rows.map((row) => row.id)));
-      notice(count === 1 ? "1 row was discarded." : `${number(count)} rows were discarded.`);
+      notice(`${counted(count, "row")} ${count === 1 ? "was" : "were"} discarded.`);
       close();
       await discarded();
     } catch (error) {

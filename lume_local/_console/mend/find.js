@@ -1,7 +1,7 @@
 // Find and replace in a column.
 
 import { el } from "../dom.js";
-import { number } from "../format.js";
+import { counted, number } from "../format.js";
 import { notice } from "../parts.js";
 
 export function finder({ sheet, shown, grid }, close) {
@@ -32,7 +32,7 @@ export function finder({ sheet, shown, grid }, close) {
 
   function count() {
     const number_ = matching().length;
-    found.textContent = find.value === "" && !whole.checked ? "" : `${number(number_)} cells`;
+    found.textContent = find.value === "" && !whole.checked ? "" : counted(number_, "cell");
     all.textContent = `Replace all${number_ ? ` (${number(number_)})` : ""}`;
   }
 
@@ -53,7 +53,7 @@ export function finder({ sheet, shown, grid }, close) {
     event.preventDefault();
     const name = column.value;
     const changes = matching().map((row) => ({ row, name, text: replaced(sheet.textOf(row, name)) }));
-    notice(`${number(sheet.edit(changes))} cells were changed.`);
+    notice(`${counted(sheet.edit(changes), "cell")} changed.`);
     count();
   }
 

@@ -7,8 +7,13 @@ const MOST_UNDONE = 100; // steps
 /** A value as a person reads it. */
 export function textOf(value) {
   if (value === null || value === undefined) return "";
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  return isObject(value) ? JSON.stringify(value) : String(value);
 }
+
+const isObject = (value) => value !== null && typeof value === "object";
+
+/** Why a row is rejected: as it is edited, if that is known. */
+export const reasonsOf = (row) => row.why ?? row.reasons;
 
 export const idOf = (run, reject) => `${run}/${reject}`;
 
@@ -35,6 +40,7 @@ export function rowOf(item) {
 export class Sheet {
   rows = [];
   columns = [];
+  objects = new Set(); // columns of which some values are objects or lists
   #byId = new Map();
   #done = [];
   #undone = [];
@@ -51,7 +57,8 @@ export class Sheet {
       if (this.#byId.has(row.id)) continue;
       this.#byId.set(row.id, row);
       this.rows.push(row);
-      for (const name of Object.keys(row.values)) {
+      for (const [name, value] of Object.entries(row.values)) {
+        if (isObject(value)) this.objects.add(name);
         if (known.has(name)) continue;
         known.add(name);
         this.columns.push(name);
@@ -80,8 +87,7 @@ export class Sheet {
 
   /** An object within a row is what the flow reads within: it is not edited as a text. */
   canEdit(row, name) {
-    const value = row.values[name];
-    if (row.state !== "open" || (value !== null && typeof value === "object")) return false;
+    if (row.state !== "open" || isObject(row.values[name])) return false;
     return name in row.values || (this.mayAdd && name !== RAW);
   }
 

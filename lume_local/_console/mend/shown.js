@@ -2,7 +2,7 @@
 
 import { isBlamed } from "../blame.js";
 import { shortId } from "../format.js";
-import { RAW, textOf } from "./sheet.js";
+import { RAW, reasonsOf, textOf } from "./sheet.js";
 
 const PLACE = { name: null, label: "Row", width: 104 };
 const WHY = { name: null, label: "Why", width: 250 };
@@ -109,5 +109,3 @@ export class Shown {
   /** Is told of each edit of a person; `Tools` offers more of the same then. */
   edited = (changes) => this.sheet.edit(changes);
 }
-
-const reasonsOf = (row) => row.why ?? row.reasons;

@@ -3,9 +3,10 @@
 import { path, post, put, newKey } from "../api.js";
 import { isBlamed } from "../blame.js";
 import { el, fill } from "../dom.js";
-import { number } from "../format.js";
+import { counted, number } from "../format.js";
 import { notice } from "../parts.js";
-import { textOf } from "./sheet.js";
+import { textOf as textOfTable } from "./clipboard.js";
+import { reasonsOf, textOf } from "./sheet.js";
 
 const MOST_VALUES = 200; // that are looked at; the commonest ones
 const LONGEST = 1000;
@@ -82,7 +83,7 @@ export function suggester({ sheet, shown, grid, draft }, close) {
           .filter((row) => sheet.textOf(row, name) === from)
           .map((row) => ({ row, name, text: to })),
       );
-      notice(`${number(sheet.edit(changes))} rows were changed.`);
+      notice(`${counted(sheet.edit(changes), "row")} changed.`);
       event.target.closest(".suggestion").remove();
       grid.node.focus();
     };
@@ -104,7 +105,7 @@ export function suggester({ sheet, shown, grid, draft }, close) {
         shownPairs.flatMap((pair, n) => (n ? [", ", pair] : pair)),
         more,
       ),
-      el("button", { on: { click: apply } }, `Apply to ${count === 1 ? "1 row" : `${number(count)} rows`}`),
+      el("button", { on: { click: apply } }, `Apply to ${counted(count, "row")}`),
     );
   }
 
@@ -115,7 +116,7 @@ export function suggester({ sheet, shown, grid, draft }, close) {
       .slice(0, SAMPLE);
     const name = `inbox-${newKey().slice(0, 12)}.csv`;
     const lines = [sheet.columns, ...rows.map((row) => sheet.columns.map((one) => textOf(row.values[one])))];
-    const csv = lines.map((line) => line.map(field).join(",")).join("\n");
+    const csv = textOfTable(lines, ",");
     try {
       const sent = await put(path("uploads", name), new Blob([`${csv}\n`]), { type: "application/octet-stream" });
       location.hash = `#/map/${encodeURIComponent(draft.flow)}?${new URLSearchParams({ file: sent.source_path })}`;
@@ -142,10 +143,6 @@ const nothing = (count) =>
     { class: "empty" },
     `For none of ${number(Math.min(count, MOST_VALUES))} values there is a repair that the flow accepts.`,
   );
-
-const reasonsOf = (row) => row.why ?? row.reasons;
-
-const field = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
 /** The reason and the column that are meant most likely: those of the cursor, else the commonest. */
 function choice(sheet, shown, grid, rows) {

@@ -1,15 +1,20 @@
 // What a person is told above the grid: what was changed elsewhere, what somebody else has ended, what can't be read.
 
 import { el, fill } from "../dom.js";
-import { number } from "../format.js";
+import { counted, number } from "../format.js";
 import { MOST_ROWS } from "./load.js";
 import { idOf } from "./sheet.js";
 
 /** Says it, unless it has been said already. */
 export function told(node, { draft, sheet, progress, isReadOnly }) {
-  const found = [conflicts(draft), ended(draft), others(draft, sheet), unread(progress), full(progress)].filter(
-    Boolean,
-  );
+  const found = [
+    conflicts(draft),
+    ended(draft),
+    others(draft, sheet),
+    unread(progress),
+    full(progress),
+    objects(sheet, isReadOnly),
+  ].filter(Boolean);
   const state = JSON.stringify(found.map(({ text }) => text));
   if (node.state === state) return;
   node.state = state;
@@ -26,7 +31,7 @@ export function told(node, { draft, sheet, progress, isReadOnly }) {
   );
 }
 
-const rows = (count) => (count === 1 ? "1 row" : `${number(count)} rows`);
+const rows = (count) => counted(count, "row");
 
 function conflicts(draft) {
   const count = draft.conflicts.size;
@@ -74,6 +79,17 @@ function unread(progress) {
 
 function full(progress) {
   return progress?.isFull
-    ? { text: `These are the oldest ${number(MOST_ROWS)} rows: the others follow once some of these are mended.` }
+    ? {
+        text: `These are the oldest ${number(MOST_ROWS)} rows. The others can't be edited yet: they follow once some of these are mended or discarded. A reason that is chosen above has rows of its own.`,
+      }
     : null;
+}
+
+function objects({ objects: names }, isReadOnly) {
+  if (!names.size || isReadOnly) return null;
+  const [first, ...others] = names;
+  const which = others.length ? `${first} and ${counted(others.length, "other column")} hold` : `${first} holds`;
+  return {
+    text: `${which} objects or lists, which can't be edited here: download the rejects on the page of their run, correct them there, and send them from that page.`,
+  };
 }

@@ -1,12 +1,13 @@
 // What helps to edit many rows: undo, fill down, find and replace, the same change for all rows with the same value.
 
 import { el, fill } from "../dom.js";
-import { number } from "../format.js";
+import { counted, cut } from "../format.js";
 import { saveAs } from "../api.js";
-import { notice } from "../parts.js";
+import { notice, select } from "../parts.js";
 import { workbook } from "../xlsx.js";
 import { discarder } from "./discard.js";
 import { finder } from "./find.js";
+import { reasonsOf } from "./sheet.js";
 import { suggester } from "./suggest.js";
 
 const FILTERS = [
@@ -57,13 +58,11 @@ export class Tools {
   }
 
   #show() {
-    const change = (event) => {
-      this.shown.filter = event.target.value;
+    return select({ "aria-label": "Rows that are shown" }, FILTERS, "", (filter) => {
+      this.shown.filter = filter;
       this.shown.choose();
       this.grid.reset();
-    };
-    const options = FILTERS.map(([value, name]) => el("option", { value }, name));
-    return el("select", { "aria-label": "Rows that are shown", on: { change } }, options);
+    });
   }
 
   #export() {
@@ -73,7 +72,7 @@ export class Tools {
         const rows = this.shown.rows.map((row) => ({
           _lume_run: row.run,
           _lume_reject: row.reject,
-          _lume_reasons: row.why ?? row.reasons,
+          _lume_reasons: reasonsOf(row),
           ...Object.fromEntries(sheet.columns.map((name) => [name, sheet.valueOf(row, name)])),
         }));
         saveAs(workbook(rows), "rejects.xlsx"); // every cell a text: none is a formula
@@ -144,10 +143,10 @@ export class Tools {
       fill(this.offer);
       // Of those that have the value still.
       const rows = alike.filter((row) => this.sheet.textOf(row, name) === before);
-      notice(`${number(this.sheet.edit(rows.map((row) => ({ row, name, text }))))} rows were changed.`);
+      notice(`${counted(this.sheet.edit(rows.map((row) => ({ row, name, text }))), "row")} changed.`);
       this.grid.node.focus();
     };
-    const others = alike.length === 1 ? "1 other row has" : `${number(alike.length)} other rows have`;
+    const others = `${counted(alike.length, "other row")} ${alike.length === 1 ? "has" : "have"}`;
     fill(
       this.offer,
       el(
@@ -175,7 +174,7 @@ export class Tools {
         el(
           "span",
           { class: "grow" },
-          `Remove your edits of ${number(count)} rows of this flow? The rows stay open.`,
+          `Remove your edits of ${counted(count, "row")} of this flow? The rows stay open.`,
         ),
         el("button", { class: "danger", on: { click: remove } }, "Remove them"),
         el("button", { on: { click: () => fill(this.panel) } }, "Back"),
@@ -185,5 +184,4 @@ export class Tools {
 }
 
 const LONGEST = 40;
-const quoted = (text) =>
-  text === "" ? "nothing" : `“${text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text}”`;
+const quoted = (text) => (text === "" ? "nothing" : `“${cut(text, LONGEST)}”`);

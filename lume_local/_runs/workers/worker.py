@@ -5,6 +5,7 @@ new database. It executes a bounded number of runs, and none after a crash or a 
 process that does not answer in time is killed.
 """
 
+import asyncio
 import signal
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
@@ -15,6 +16,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from lume_async._base.elided import elided
+from lume_async._base.tasks import until_done
 from lume_local._runs.workers.child import ChildProcess, Start, child, environment, lent
 from lume_local._shared.obstacle import Obstacle
 from lume_local._shared.permits import Permit
@@ -209,12 +211,16 @@ class Worker:
 
     async def stop(self) -> None:
         """Close stdin and wait for the end, also if the caller is cancelled."""
-        with anyio.CancelScope(shield=True):
-            if not self._stdin.is_closing():
-                self._stdin.close()
-            await self._ended()
-            with suppress(ConnectionError):
-                await self._stdin.wait_closed()
+        stopping = asyncio.create_task(self._stopped())
+        await until_done(stopping)
+        stopping.result()
+
+    async def _stopped(self) -> None:
+        if not self._stdin.is_closing():
+            self._stdin.close()
+        await self._ended()
+        with suppress(ConnectionError):
+            await self._stdin.wait_closed()
 
     async def _ended(self) -> None:
         """Wait for the end of the process, and kill it if it does not exit."""

@@ -29,6 +29,7 @@ from lume_local._shared.protocol import (
     Looked,
     Propose,
     Proposed,
+    ProtocolError,
     Read,
     Refused,
     RowsPage,
@@ -54,12 +55,13 @@ RETRY = 5.0
 _WORKERS = "worker processes"
 
 
-class _Spare:
-    """A worker that is being started in advance; after `settled`, `worker` is set unless the start failed."""
+class _Start:
+    """A worker that is being started; after `settled`, `worker` is set unless there was a `problem`."""
 
     def __init__(self) -> None:
         self.settled = anyio.Event()
         self.worker: Worker | None = None
+        self.problem = "the server is being shut down"
         self.is_wanted = True
 
 
@@ -81,7 +83,7 @@ class WorkerPool:
     ) -> None:
         self._most, self._health, self._start_process, self._secrets = most, health, start, secrets
         self._tasks: TaskGroup
-        self._spare: _Spare | None = None
+        self._spare: _Start | None = None
         self._idle: list[Worker] = []
         self._out: set[Worker] = set()
         self._awaited = 0
@@ -116,8 +118,7 @@ class WorkerPool:
     def warm(self) -> None:
         """Start a spare worker in the background, if there is none and one more is allowed."""
         if self._spare is None and not self._idle and self._total() < self._most and not self._closed:
-            self._spare = _Spare()
-            self._tasks.start_soon(self._start_spare, self._spare)
+            self._spare = self._begun()
 
     @property
     def size(self) -> int:
@@ -126,32 +127,35 @@ class WorkerPool:
     def _total(self) -> int:
         return len(self._out) + len(self._idle) + self._awaited + (self._spare is not None)
 
-    async def _start_spare(self, spare: _Spare) -> None:
-        try:
-            spare.worker = await self._started()
-        except WorkerDied:  # no caller waits for it, so the failure is only reported
-            if self._spare is spare:
-                self._spare = None
-        else:
-            if not spare.is_wanted:
-                await spare.worker.stop()
-        finally:
-            spare.settled.set()
+    def _begun(self) -> _Start:
+        """A worker that is being started in a task of the pool: a caller that is cancelled loses no process."""
+        start = _Start()
+        self._tasks.start_soon(self._start, start)
+        return start
 
-    async def _started(self) -> Worker:
-        """Start a worker, and report to `health` whether that works. Raises `WorkerDied`."""
+    async def _start(self, start: _Start) -> None:
+        """Start it, and report to `health` whether that works."""
         try:
-            worker = await Worker.start(self._tasks, self._start_process, self._secrets)
-        except WorkerDied as error:
+            start.worker = await Worker.start(self._tasks, self._start_process, self._secrets)
+        except (WorkerDied, ProtocolError) as error:
+            start.problem = str(error)
+            self._failed(start)
+        else:
             if self._health is not None:
-                self._health.trouble(_WORKERS, str(error))
-            if not self._is_retrying and not self._closed:
-                self._is_retrying = True
-                self._tasks.start_soon(self._warm_later)
-            raise
+                self._health.works(_WORKERS)
+            if not start.is_wanted:
+                await start.worker.stop()
+        finally:
+            start.settled.set()
+
+    def _failed(self, start: _Start) -> None:
+        if self._spare is start:
+            self._spare = None
         if self._health is not None:
-            self._health.works(_WORKERS)
-        return worker
+            self._health.trouble(_WORKERS, start.problem)
+        if not self._is_retrying and not self._closed:
+            self._is_retrying = True
+            self._tasks.start_soon(self._warm_later)
 
     async def _warm_later(self) -> None:
         """Retry after a failed start, until there is a worker: only then the server is healthy again."""
@@ -176,7 +180,7 @@ class WorkerPool:
     async def take(self, *, new: bool = False) -> Worker:
         """A worker for one run; `release` it afterwards. Raises `WorkerDied` if none can be started."""
         self._used.set()
-        worker = await (self._start() if new else self._next())
+        worker = await (self._new() if new else self._next())
         self.warm()
         return worker
 
@@ -191,37 +195,36 @@ class WorkerPool:
         spare, self._spare = self._spare, None
         found = None if spare is None else await self._claimed(spare)
         if found is None or found.is_fit:
-            return found or await self._start()
+            return found or await self._new()
         await self.discard(found)
-        return await self._start()
+        return await self._new()
 
-    async def _claimed(self, spare: _Spare) -> Worker | None:
+    async def _new(self) -> Worker:
+        start = self._begun()
+        worker = await self._claimed(start)
+        if worker is None:
+            raise WorkerDied(start.problem)
+        return worker
+
+    async def _claimed(self, start: _Start) -> Worker | None:
+        """The worker that is being started, once it is ready; counted in `_out` from here on."""
         self._awaited += 1
         try:
-            await spare.settled.wait()
+            await start.settled.wait()
         except BaseException:
-            # The caller is cancelled, the worker is not: it stays the spare one, or ends.
-            if self._spare is None:
-                self._spare = spare
-            elif spare.worker is not None:
-                self._idle.append(spare.worker)
+            # The caller is cancelled, the start is not: it becomes the spare one, or ends.
+            if self._spare is None and not self._closed:
+                self._spare = start
+            elif start.worker is not None:
+                await start.worker.stop()
             else:
-                spare.is_wanted = False
+                start.is_wanted = False
             raise
         finally:
             self._awaited -= 1
-        if spare.worker is not None:
-            self._out.add(spare.worker)
-        return spare.worker
-
-    async def _start(self) -> Worker:
-        self._awaited += 1
-        try:
-            worker = await self._started()
-        finally:
-            self._awaited -= 1
-        self._out.add(worker)
-        return worker
+        if start.worker is not None:
+            self._out.add(start.worker)
+        return start.worker
 
     # -- jobs for a spare worker; all raise `WorkerDied`
 

@@ -1,0 +1,70 @@
+"""A worker's start and end, cancelled at each of their awaits: no process, no pipe, no place in the pool is lost."""
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from cancelled_at import CancelledAt
+from local.flows import people
+from local.processes import is_gone, own_workers
+
+from lume_async._base.tasks import task_group
+from lume_local._runs.workers.worker import Worker
+from lume_local._runs.workers.worker_pool import WorkerPool
+
+
+@pytest.fixture(autouse=True)
+def nothing_unclosed() -> Iterator[None]:
+    """What was dropped warns while it is collected, and warnings are errors."""
+    yield
+    gc.collect()
+
+
+async def _outcome(work: CancelledAt) -> None:
+    with suppress(asyncio.CancelledError):
+        await work
+
+
+async def test_a_caller_goes_while_its_worker_is_being_started() -> None:
+    """As an HTTP client does whose connection is lost."""
+    n, came = 0, True
+    while came:
+        n += 1
+        async with WorkerPool().running() as pool:
+            asking = CancelledAt(pool.check(people()), n)
+            await asyncio.create_task(_outcome(asking))
+            assert await pool.check(people()), "the next one is served"
+            assert (pool.size, len(own_workers())) == (1, 1)
+        assert own_workers() == []
+        came = asking.came
+    assert n > 2
+
+
+async def test_the_pool_closes_while_a_worker_is_being_started() -> None:
+    n, came = 0, True
+    while came:
+        n += 1
+        async with task_group() as tasks:
+            starting = CancelledAt(Worker.start(tasks), n, tasks.cancel_scope.cancel)
+            worker = await starting
+            await worker.stop()  # type: ignore[attr-defined]
+        assert own_workers() == []
+        came = starting.came
+    assert n > 2
+
+
+async def test_a_caller_goes_while_its_worker_is_being_ended() -> None:
+    n, came = 0, True
+    while came:
+        n += 1
+        async with WorkerPool().running() as pool:
+            worker = await pool.take()
+            ending = CancelledAt(pool.discard(worker), n)
+            await asyncio.create_task(_outcome(ending))
+            assert not worker.is_alive
+            assert is_gone(worker.pid)
+            assert pool.size == 0
+        came = ending.came
+    assert n > 1
