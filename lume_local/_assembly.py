@@ -59,7 +59,6 @@ from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.audit import RELOAD, Act
 from lume_local._runs.store.records import StoredRun
 from lume_local._runs.times import ago_text
 from lume_local._runs.upkeep import AT_ONCE, sweep_daily
@@ -153,11 +152,9 @@ async def _running(
     settler = Settler(store, recorder, paths, pool)
     late = Late(settler, paths, health)
     acts = Acts(store.audit, health)
-    keys = ApiKeys(
-        settings.api_key,
-        settings.keys,
-        lambda path, count: acts.add(Act("server", RELOAD, str(path), {"keys": count})),
-    )
+    keys = ApiKeys(settings.api_key, settings.keys, acts.reloaded)
+    if rules is not None:
+        rules.on_reload = acts.reloaded
     runner = Runner(
         *(store, recorder, paths, pool, settler, late, health, max_active, settings.run_timeout),
         at_limit=keys.at_limit,
@@ -167,7 +164,8 @@ async def _running(
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
     contents = Contents(store.sources, paths, reader.pool)
     submissions = Submissions(store, flows, runner, contents, places)
-    arrivals = Arrivals(settings.arrivals, WatcherParts(store, submissions, places, messaging.on_notice))
+    watcher_parts = WatcherParts(store, submissions, places, messaging.on_notice)
+    arrivals = Arrivals(settings.arrivals, watcher_parts, acts.reloaded)
     replays = Replays(store, flows, runner, dry_runs, contents, reader, places)
     mends = Mends(store, replays)
     api = Api(store, flows, runner, hub, places, settings.webhooks, health, dry_runs, contents)
@@ -296,7 +294,7 @@ async def _answering(
 ) -> AsyncIterator[str]:
     """Answer requests as long as the block lasts; then they are refused."""
     listener.front = front
-    listener.on_reload = lambda path: acts.add(Act("server", RELOAD, str(path)))
+    listener.on_reload = acts.reloaded
     if (base_url := listener.base_url) is None:
         async with _listening(listener, settings) as base_url:
             yield base_url

@@ -1,27 +1,29 @@
 """Backups of a data folder, which a server may be using, and their restoration as another data folder.
 
 A backup is a folder: `backup.json`, `state/runs.sqlite`, `state/values/`, `uploads/` and, on request, `outputs/` with
-what runs have written below the data folder. It is complete or does not exist. No key is in it: that of the server
+what runs have written below the data folder. It is complete or does not exist, and `SHA256SUMS` has the checksums of
+all its files: a backup of which one was altered or lost since is not restored. No key is in it: that of the server
 (`state/server.json`) stays behind, and so do the folders of active runs. Webhook URLs, in the state, may be secrets.
 """
 
 import getpass
 import json
+import logging
 import os
 import shutil
-import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, define, field, frozen
 
-from lume_async._base.words import counted
+from lume_async._base.elided import elided
 from lume_async.errors import ConfigurationError
 from lume_local._options import AnyPath
+from lume_local._runs.sql.tables import VERSION
 from lume_local._runs.sqlite.copies import (
     CopyError,
     copied,
@@ -34,15 +36,16 @@ from lume_local._runs.sqlite.copies import (
 from lume_local._runs.sqlite.state_file import STATE_FILE
 from lume_local._runs.store.audit import RESTORE, Act
 from lume_local._runs.times import now_text
-from lume_local._shared import no_links
+from lume_local._shared import checksums, no_links
 from lume_local._shared.commit import explain, sync_file, sync_folder, write_durably
 from lume_local._shared.folders import MANIFEST, named_in
-from lume_local._shared.identity import identity
 
 _ABOUT = "backup.json"
 _STATE, _UPLOADS, _OUTPUTS = "state", "uploads", "outputs"
 _VALUES = "values"
-_BLOCK = 4 * 1024 * 1024
+_MOST_NAMED = 3
+"""Altered and missing files in a message; the log has all."""
+_log = logging.getLogger("lume_local")
 
 
 @frozen(kw_only=True)
@@ -59,6 +62,8 @@ class Backup:
         waiting: how many had not begun. The next server executes them.
         uploads: the number of uploads.
         outputs: the number of files that runs have written; None if they were not asked for.
+        files: the number of all files, without those that describe the backup.
+        bytes: their size together.
     """
 
     made_at: str
@@ -70,6 +75,8 @@ class Backup:
     waiting: int
     uploads: int
     outputs: int | None
+    files: int
+    bytes: int
 
 
 def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath | None = None) -> Backup:
@@ -95,28 +102,37 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath
     if not is_there:
         what = "data folder of a server: it has no" if state is None else "state of a server: it has no"
         missing = f"{_STATE}/{STATE_FILE}" if state is None else STATE_FILE
-        raise ConfigurationError(f"{home if state is None else own} is not the {what} {missing}")
+        raise ConfigurationError(
+            f"{home if state is None else own} is not the {what} {missing}. A state in PostgreSQL (state_env) is "
+            f"backed up by pg_dump --schema=lume, and then a copy of {home}"
+        )
     if copy.is_relative_to(home) or copy.is_relative_to(own):
         raise ConfigurationError(f"{copy} is in the data folder {home}: a backup belongs elsewhere")
     if os.path.lexists(copy):
         raise ConfigurationError(f"{copy} exists: each backup needs a new folder")
     with _new(copy, f"{home} can't be backed up to {copy}") as draft:
-        into = draft / _STATE / STATE_FILE
+        into, files = draft / _STATE / STATE_FILE, _Files(draft)
         into.parent.mkdir(mode=0o700)
         made_at = now_text()
         found = copied(own / STATE_FILE, into)
         for file in (into, *copied_values(own / _VALUES, draft / _STATE / _VALUES)):
             sync_file(file)
+            files.add(file)
+        # After the state, so that what its runs refer to is there.
+        uploads = _copy_uploads(home / _UPLOADS, draft / _UPLOADS, files)
         about = Backup(
             made_at=made_at,
             release=version("lume-client"),
             data=str(home),
             **asdict(found),
-            # After the state, so that what its runs refer to is there.
-            uploads=_copy_tree(home / _UPLOADS, draft / _UPLOADS, drafts=False),
-            outputs=_copy_outputs(into, home, draft / _OUTPUTS) if outputs else None,
+            uploads=uploads,
+            outputs=_copy_outputs(into, home, draft / _OUTPUTS, files) if outputs else None,
+            files=len(files.digests),
+            bytes=files.bytes,
         )
         write_durably(draft / _ABOUT, f"{json.dumps(asdict(about), indent=2)}\n".encode())
+        files.add(draft / _ABOUT)
+        write_durably(draft / checksums.SUMS, checksums.written(files.digests))
     return about
 
 
@@ -131,33 +147,48 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
         data: the new data folder, which must not exist or be empty.
 
     Raises:
-        ConfigurationError: the backup is damaged, incomplete or of a later release; `data` is not empty or can't be
-            written. Nothing is left.
+        ConfigurationError: a file of the backup was altered or is missing, each of which is logged; it is of a later
+            release; `data` is not empty or can't be written. Nothing is left.
     """
     copy, home = _real(backup), _real(data)
-    about, state = _about(copy), copy / _STATE / STATE_FILE
+    about, digests = _about(copy)
     if os.path.ismount(home):
         raise ConfigurationError(f"{home} is a mount point: name a new folder in it")
     if os.path.lexists(home) and not (home.is_dir() and not any(home.iterdir())):
         what = "is not empty" if home.is_dir() else "is not a folder"
         raise ConfigurationError(f"{home} {what}: a backup is restored to a new folder")
     with _new(home, f"the backup {copy} can't be restored to {home}") as draft:
-        examined(state)
         (draft / _STATE).mkdir(mode=0o700)
-        if not _copy(state, draft / _STATE / STATE_FILE):
-            raise CopyError("it is not complete: its state is not a file")
-        for file in (copy / _STATE / _VALUES).glob("*.sqlite"):
-            _copy(file, draft / _STATE / _VALUES / file.name)
+        _copy_intact(copy, draft, digests)
+        examined(draft / _STATE / STATE_FILE)
         _move_state(draft / _STATE, about, home)
-        uploads = _copy_tree(copy / _UPLOADS, draft / _UPLOADS)
-        outputs = _copy_tree(copy / _OUTPUTS, draft)
-        if uploads < about.uploads or outputs < (about.outputs or 0):
-            raise CopyError(
-                f"it is not complete: {counted(about.uploads, 'upload')} and "
-                f"{counted(about.outputs or 0, 'output')} were copied, and {uploads:,} and {outputs:,} are there"
-            )
         _stamp_outputs(draft, home)
-    return evolve(about, uploads=uploads)
+    return about
+
+
+def _copy_intact(copy: Path, draft: Path, digests: Mapping[str, str]) -> None:
+    """Copy the files of a backup to where they belong in a data folder. Raises `CopyError` if not all are intact."""
+    harmed = [
+        f"{elided(name)} {harm}"
+        for name, digest in digests.items()
+        if (harm := _harm(copy, name, draft, digest))
+    ]
+    for one in harmed:
+        _log.error("the backup %s: %s", copy, one)
+    if harmed:
+        more = f", and {len(harmed) - _MOST_NAMED:,} more" if len(harmed) > _MOST_NAMED else ""
+        raise CopyError(
+            f"it is not as it was made: {', '.join(harmed[:_MOST_NAMED])}{more}. Use another backup"
+        )
+
+
+def _harm(copy: Path, name: str, draft: Path, digest: str) -> str:
+    """Copy a file of a backup; what is wrong with it, empty if nothing is. Raises OSError."""
+    if name == _ABOUT:
+        found: str | None = checksums.digest_of(copy / name)
+    else:
+        found = checksums.copied(copy / name, draft / name.removeprefix(f"{_OUTPUTS}/"))
+    return "" if found == digest else "is missing" if found is None else "was altered"
 
 
 def _move_state(folder: Path, about: Backup, new: Path) -> None:
@@ -178,14 +209,26 @@ def _user() -> str:
         return f"user {os.getuid()}"
 
 
-def _about(copy: Path) -> Backup:
+def _about(copy: Path) -> tuple[Backup, dict[str, str]]:
+    """What a backup says of itself, and the checksums of its files. Raises `ConfigurationError`."""
+    name = _ABOUT
     try:
-        found: dict[str, Any] = json.loads((copy / _ABOUT).read_bytes())
-        return Backup(**{name: found[name] for name in Backup.__annotations__})
+        found: dict[str, Any] = json.loads((copy / name).read_bytes())
+        about = Backup(**{name: found[name] for name in Backup.__annotations__})
+        if about.form > VERSION:
+            raise ConfigurationError(
+                f"{copy} is of lume-client {about.release}, in form {about.form} of the state; this is lume-client "
+                f"{version('lume-client')}, which uses form {VERSION}: restore it with the release that made it"
+            )
+        name = checksums.SUMS
+        digests = checksums.read((copy / name).read_bytes())
+        if len(digests) - 1 == about.files:  # itself is none of them
+            return about, digests
+        why = f"{name} has {len(digests) - 1:,} files, and {about.files:,} were backed up"
     except OSError as error:
-        why = f"{_ABOUT} can't be read: {explain(error)}"
+        why = f"{name} can't be read: {explain(error)}"
     except (ValueError, LookupError, TypeError):
-        why = f"{_ABOUT} is damaged"
+        why = f"{name} is damaged"
     raise ConfigurationError(f"{copy} is not a backup of lume: {why}")
 
 
@@ -209,16 +252,26 @@ def _new(folder: Path, failed: str) -> Iterator[Path]:
         raise ConfigurationError(f"{failed}: {explain(error)}") from None
 
 
-def _copy_outputs(state: Path, home: Path, to: Path) -> int:
+def _copy_uploads(folder: Path, to: Path, files: "_Files") -> int:
+    """Copy the uploads that are complete; how many. Raises OSError."""
+    copied = 0
+    for inside, _, names in os.walk(folder, onerror=_refuse):
+        for name in names:
+            path = Path(inside, name)
+            copied += not name.startswith(".") and files.copy(path, to / path.relative_to(folder))
+    return copied
+
+
+def _copy_outputs(state: Path, home: Path, to: Path, files: "_Files") -> int:
     """Copy the outputs below the data folder that are still those that their runs have written; how many files."""
     copied = 0
     for location, noted in outputs_in(state):
         path = Path(location)
         if not path.is_relative_to(home) or (to / path.relative_to(home)).exists():
             continue
-        if _copy(path, to / path.relative_to(home), noted):
+        if files.copy(path, to / path.relative_to(home), noted):
             copied += 1
-            copied += sum(_copy(part, to / part.relative_to(home)) for part in _parts(path))
+            copied += sum(files.copy(part, to / part.relative_to(home)) for part in _parts(path))
     return copied
 
 
@@ -243,40 +296,31 @@ def _stamp_outputs(draft: Path, home: Path) -> None:
                     os.utime(file, ns=(found.st_atime_ns, int(modified)))
 
 
-def _copy_tree(folder: Path, to: Path, *, drafts: bool = True) -> int:
-    """Copy all files of a folder, optionally without those whose names begin with a dot; how many. Raises OSError."""
-    copied = 0
-    for inside, _, names in os.walk(folder, onerror=_refuse):
-        for name in names:
-            path = Path(inside, name)
-            copied += (drafts or not name.startswith(".")) and _copy(path, to / path.relative_to(folder))
-    return copied
-
-
 def _refuse(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         raise error
 
 
-def _copy(path: Path, to: Path, noted: str | None = None) -> bool:
-    """Copy a file with its times, durably; False if it is gone, or not the one that was noted. Raises OSError."""
-    try:
-        # Without O_NONBLOCK, opening a FIFO would block.
-        handle = no_links.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return False
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode) or noted not in (None, identity(handle)):
+@define
+class _Files:
+    """The files of a folder, as they are copied there, with their checksums by relative path."""
+
+    folder: Path
+    digests: dict[str, str] = field(factory=dict)
+    bytes: int = 0
+
+    def add(self, file: Path, digest: str | None = None) -> None:
+        """Note a file that is there. Raises OSError."""
+        self.digests[str(file.relative_to(self.folder))] = digest or checksums.digest_of(file)
+        self.bytes += file.stat().st_size
+
+    def copy(self, path: Path, to: Path, noted: str | None = None) -> bool:
+        """Copy a file; False if it is gone, or not the one that was noted. Raises OSError."""
+        digest = checksums.copied(path, to, noted)
+        if digest is None:
             return False
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with to.open("xb") as out:
-            shutil.copyfileobj(file, out, _BLOCK)
-            out.flush()
-            os.fchmod(out.fileno(), stat.S_IMODE(found.st_mode))
-            os.utime(out.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
-            os.fsync(out.fileno())
-    return True
+        self.add(to, digest)
+        return True
 
 
 def _real(path: AnyPath) -> Path:

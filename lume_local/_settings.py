@@ -68,6 +68,17 @@ def _duration(name: str, default: timedelta | None, none: str = "for ever") -> A
     return field(default=default, converter=converted)
 
 
+def _too_short(name: str, given: float, least: float) -> ConfigurationError:
+    """Of what is kept for days: a bare number, such as 90, was probably meant as days."""
+    fewest = least / 86400
+    days = f"{given if fewest <= given <= 1000 else fewest:g}"
+    shown = f"{given:g} seconds" if given < 86400 else f"{given / 86400:g} days"
+    return ConfigurationError(
+        f"{name} must be at least {fewest:g} day{'s' * (fewest != 1)}, not {shown}: write {days}d (in Python "
+        f"timedelta(days={days})), or forever (None)"
+    )
+
+
 def _checked_engine(engine: str | None) -> str | None:
     if engine is not None:
         try:
@@ -192,13 +203,11 @@ class ServerSettings:
 
     def __attrs_post_init__(self) -> None:
         if self.keep_runs is not None and self.keep_runs < LEAST:
-            raise ConfigurationError(f"keep_runs must be at least {LEAST / 86400:.0f} day, or None for ever")
+            raise _too_short("keep_runs", self.keep_runs, LEAST)
         if self.archive is not None and self.keep_runs is None:
             raise ConfigurationError("archive needs keep_runs: without it no run is removed")
         if self.keep_audit is not None and self.keep_audit < KEPT_AT_LEAST:
-            raise ConfigurationError(
-                f"keep_audit must be at least {KEPT_AT_LEAST / 86400:.0f} days, or None for ever"
-            )
+            raise _too_short("keep_audit", self.keep_audit, KEPT_AT_LEAST)
         if len(self.api_key) < _LEAST_KEY and self.host not in _HERE:
             raise ConfigurationError(
                 f"the api_key for {self.host} must have at least {_LEAST_KEY} characters: leave it "

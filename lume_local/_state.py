@@ -13,11 +13,11 @@ from attrs import frozen
 from lume_async.errors import ConfigurationError
 from lume_local._runs.health import Health
 from lume_local._runs.sources.paths import Roots
-from lume_local._runs.sources.work import claim, warn_if_remote
+from lume_local._runs.sources.work import check_new, claim, warn_if_remote
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.backup import back_up_hourly, backup_age
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
-from lume_local._runs.sqlite.state_file import STATE_FILE
+from lume_local._runs.sqlite.state_file import STATE_FILE, backup_of
 from lume_local._runs.store.records import StoreError
 from lume_local._settings import ServerSettings
 from lume_local._shared.commit import explain
@@ -70,9 +70,12 @@ async def _in_file(places: Roots) -> AsyncIterator[State]:
         try:
             _make_folders(places)
             await _enter_lock(stack, places.state / LOCK_FILE)
+            if not (file.exists() or backup_of(file).exists()):
+                check_new(places)
             store = SqliteStore(file, places.data / "out")
             stack.callback(store.close)
-            claim(places, store.store_id)
+            if places.runs.parent != places.state:
+                claim(places, store.store_id)
         except Locked:
             process = holder(places.state / LOCK_FILE)
             which = f" ({process})" if process is not None else ""

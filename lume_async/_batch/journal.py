@@ -55,7 +55,7 @@ class Journal:
         """Open the journal, or create a new one.
 
         Raises:
-            ConfigurationError: it is in use, damaged, not writable, or not a journal.
+            ConfigurationError: it is in use, damaged, not writable, of a later release, or not a journal.
         """
         name = path_of(path)
         journal = cls(open_file(name), name)

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable
 
 from lume_async._base import arguments
+from lume_async._base.version import __version__
 from lume_async._batch.held_paths import held_paths
 from lume_async._batch.journal_mark import mark_of
 from lume_async.errors import ConfigurationError
@@ -18,10 +19,14 @@ CREATE TABLE IF NOT EXISTS entries (
     item INTEGER NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (item, seq)
 ) WITHOUT ROWID
 """
+_FACTS = "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+FORM = 1
+"""The form of the file and its entries: a later one is refused."""
 _OURS = 0x4C756D65  # "Lume", as SQLite's `application_id`
 _HEADER = b"SQLite format 3\0"
-_IN_USE = 1
-"""As SQLite's `user_version`: the newest entries may be in the log (`-wal`) only."""
+_COMPLETE = 2 * (FORM - 1)
+_IN_USE = _COMPLETE + 1
+"""As SQLite's `user_version`, which also has the form: the newest entries may be in the log (`-wal`) only."""
 _VERSION_AT, _VERSION_TO = 60, 64
 """The offset of `user_version` in the file."""
 
@@ -70,7 +75,7 @@ def open_file(path: str) -> sqlite3.Connection:
 def needs_no_log(connection: sqlite3.Connection) -> bool:
     """Record, before closing, that the log may be absent; return whether that succeeded."""
     try:
-        connection.execute("PRAGMA user_version = 0")
+        connection.execute(f"PRAGMA user_version = {_COMPLETE}")
     except sqlite3.Error:
         return False
     return True
@@ -186,6 +191,8 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if made_by != _OURS and tables:
         raise ConfigurationError(_foreign(path))
+    if (form := 1 + connection.execute("PRAGMA user_version").fetchone()[0] // 2) > FORM and tables:
+        raise ConfigurationError(_of_later(connection, path, form))
     damaged = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]  # damage could hide entries
     connection.execute("COMMIT")
     if damaged != "ok":
@@ -194,10 +201,23 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("BEGIN")
     connection.execute(_TABLE)
+    connection.execute(_FACTS)
+    connection.execute("INSERT OR REPLACE INTO facts VALUES ('written_by', ?)", [__version__])
     connection.execute(f"PRAGMA application_id = {_OURS}")
     connection.execute(f"PRAGMA user_version = {_IN_USE}")
     connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # into the main file
+
+
+def _of_later(connection: sqlite3.Connection, path: str, form: int) -> str:
+    try:
+        (by,) = connection.execute("SELECT value FROM facts WHERE name = 'written_by'").fetchone()
+    except (sqlite3.Error, TypeError):  # another form may lack it
+        by = "of a later version"
+    return (
+        f"the journal {shown(path)} was written by lume-client {str(by)[:40]}, in form {form} of journals; this is "
+        f"lume-client {__version__}, which uses form {FORM}: finish with the version that wrote it"
+    )
 
 
 def _foreign(path: str) -> str:

@@ -16,7 +16,7 @@ from lume_local._arrivals.watcher import Watcher, WatcherParts
 from lume_local._flow.lines import read_settings
 from lume_local._runs.health import why
 from lume_local._runs.store.records import StoredRun
-from lume_local._shared.saved import Reread
+from lume_local._shared.saved import OnReload, Reread, unnoticed
 
 _log = logging.getLogger("lume_local")
 
@@ -41,13 +41,14 @@ class Arrivals:
 
     Args:
         path: of `arrivals.toml`; None if there are none.
+        on_reload: called once it was read again.
 
     Raises:
         ConfigurationError: the file can't be read, or has a mistake.
     """
 
-    def __init__(self, path: Path | None, parts: WatcherParts) -> None:
-        self._path, self._parts = path, parts
+    def __init__(self, path: Path | None, parts: WatcherParts, on_reload: OnReload = unnoticed) -> None:
+        self._path, self._parts, self._on_reload = path, parts, on_reload
         self._file = (
             None if path is None else Reread(lambda: read_file(path), "arrivals stay in effect", path)
         )
@@ -90,20 +91,21 @@ class Arrivals:
     async def running(self) -> AsyncIterator[None]:
         """Watch as long as the block lasts."""
         async with task_group() as tasks:
-            if self._file is not None:
+            if self._path is not None and self._file is not None:
                 self._start(tasks, {})
-                tasks.start_soon(self._follow_file, self._file, tasks)
+                tasks.start_soon(self._follow_file, self._path, self._file, tasks)
             try:
                 yield
             finally:
                 tasks.cancel_scope.cancel()
 
-    async def _follow_file(self, file: Reread[tuple[Arrival, ...]], tasks: TaskGroup) -> None:
+    async def _follow_file(self, path: Path, file: Reread[tuple[Arrival, ...]], tasks: TaskGroup) -> None:
         while True:
             await anyio.sleep(LOOK)
             if await run_sync(file.look):
                 await self._follow(tasks)
-                _log.warning("%s was read again: %d arrivals", self._path, len(file.value))
+                _log.warning("%s was read again: %d arrivals", path, len(file.value))
+                self._on_reload(path, arrivals=len(file.value))
 
     async def _follow(self, tasks: TaskGroup) -> None:
         """End the watchers of arrivals that are gone or others now, and begin those that are new."""

@@ -12,7 +12,6 @@ from attrs import frozen
 
 from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
-from lume_async.models import RunStatus
 from lume_local._arrivals.opened import opened
 from lume_local._arrivals.place import PAGE, ArrivalEntry, ArrivalPlace, PlaceTrouble
 from lume_local._arrivals.settings import Arrival
@@ -99,7 +98,7 @@ class Watcher:
     def run_ended(self, run: StoredRun) -> None:
         """To be called when any run has ended."""
         has_waited = self._waiting.until_now(run.run_id, self._now())
-        if run.submitted_by == self.arrival.holder:
+        if run.arrival == self.arrival.name:
             self._ended.append(run.run_id)
         if has_waited or self._ended:
             self._wake.set()
@@ -293,7 +292,7 @@ class Watcher:
         """Move the files whose run has ended with output; the others stay."""
         for move in moves:
             try:
-                if self.arrival.move is not None and RunStatus(move.status).has_output:
+                if self.arrival.move is not None and move.is_due:
                     await place.move(ArrivalEntry(move.path, move.seen, 0, 0.0), self.arrival.move)
             except PlaceTrouble as trouble:
                 self._stays(move.path, elided(str(trouble)))

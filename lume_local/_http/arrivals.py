@@ -82,14 +82,14 @@ class ArrivalsApi:
 
     async def _submitted(self, views: Sequence[View], limit: int) -> list[Json]:
         """Those with the newest runs first."""
-        names = {view.arrival.holder: view.arrival.name for view in views}
+        names = [view.arrival.name for view in views]
         return [
             _file(
-                *(names[str(run.submitted_by)], run.source_path, "submitted", run.created_at),
+                *(str(run.arrival), run.source_path, "submitted", run.created_at),
                 *(run.error_message, run.run_id),
             )
             | {"status": run.status}
-            for run in await self._store.newest_by(names, limit)
+            for run in await self._store.newest_arrived(names, limit)
         ]
 
 

@@ -9,7 +9,7 @@ from lume_async._base.extras import require
 from lume_async.errors import ConfigurationError
 from lume_local._flow.lines import read_settings
 from lume_local._messages.rules import MessageRule, read_rules
-from lume_local._shared.saved import Reread
+from lume_local._shared.saved import OnReload, Reread, unnoticed
 
 _log = logging.getLogger("lume_local")
 
@@ -20,6 +20,9 @@ class RulesFile:
     Args:
         path: of the file.
 
+    Attributes:
+        on_reload: called once it was read again.
+
     Raises:
         ConfigurationError: it can't be read, or has a mistake, or a variable that it names is not set.
     """
@@ -27,11 +30,13 @@ class RulesFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = Reread(lambda: usable(path), "messages stay valid", path)
+        self.on_reload: OnReload = unnoticed
 
     def current(self) -> tuple[MessageRule, ...]:
         """The rules that are valid now."""
         if self._file.look():
             _log.warning("%s was read again: %d messages", self._path, len(self._file.value))
+            self.on_reload(self._path, messages=len(self._file.value))
         return self._file.value
 
     def secrets(self) -> frozenset[str]:

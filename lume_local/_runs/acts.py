@@ -1,12 +1,13 @@
 """Notes acts that are part of no transaction, such as that the keys were read again."""
 
 from collections import deque
+from pathlib import Path
 
 import anyio
 
 from lume_local._runs.health import Health, why
 from lume_local._runs.sql.sql_audit import SqlAudit
-from lume_local._runs.store.audit import Act
+from lume_local._runs.store.audit import RELOAD, Act
 from lume_local._runs.store.records import StoreFailed
 
 _MOST = 100
@@ -26,6 +27,10 @@ class Acts:
     def add(self, act: Act) -> None:
         self._waiting.append(act)
         self._more.set()
+
+    def reloaded(self, path: Path, **detail: int) -> None:
+        """The server has read a file again, and what it says is in effect."""
+        self.add(Act("server", RELOAD, str(path), detail))
 
     async def note(self) -> None:
         """Note what was added, until cancelled."""

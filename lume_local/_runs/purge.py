@@ -6,6 +6,7 @@ compact form, without its stages and the statistics of its columns, as long as s
 - the rule "one success for each source": the last run with output of a flow version and source;
 - an idempotency key, whose repetition is answered with the run;
 - a replay of its rows that is kept;
+- a file that arrived, and was not read: the list of arrivals has it until another run of it takes its place;
 - an output that the server is to remove when its time is over.
 
 It stays as it is while it is active, has rows that are open, lost or replayed, or a webhook that is to be delivered,

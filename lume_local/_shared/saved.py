@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from lume_async.errors import ConfigurationError
 
@@ -19,6 +19,16 @@ def stamp(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+class OnReload(Protocol):
+    """Called with a file that was read again, and how many of what it now names."""
+
+    def __call__(self, path: Path, **found: int) -> None: ...
+
+
+def unnoticed(path: Path, **found: int) -> None:
+    """Nobody notices."""
 
 
 def text_of(path: Path, what: str) -> str:

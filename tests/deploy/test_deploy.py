@@ -81,6 +81,10 @@ def test_the_build_gets_what_it_copies_and_nothing_else() -> None:
     assert extras is not None
     project = (root / "pyproject.toml").read_text()
     assert all(re.search(rf"^{extra} = \[", project, re.MULTILINE) for extra in extras[1].split(","))
+    sources = "".join(path.read_text() for path in (root / "lume_local").rglob("*.py"))
+    asked = set(re.findall(r'\brequire\((?:\w+|"\w+"), "(\w+)",', sources))
+    assert asked >= {"arrivals", "messages", "sftp", "s3", "oidc"}
+    assert asked - {"dask", "spark", "ray"} <= set(extras[1].split(",")), "what a server may ask for"
 
 
 def test_the_health_check_is_of_a_running_server(tmp_path: Path) -> None:
@@ -163,6 +167,8 @@ def test_the_unit_starts_what_there_is_and_ends_it_in_time() -> None:
     assert words[:2] == ["/opt/lume/bin/lume", "serve"]
     options_of(words[2:])
     assert int(found["TimeoutStopSec"][0]) > drain(words)
+    assert "ProcSubset" not in found, "without the id of the boot, no worker of an earlier server is known"
+    assert found["Restart"] == ["always"]
     assert found["KillMode"] == ["mixed"], "SIGTERM is for the server: it ends its workers"
     assert "@resources" not in found["SystemCallFilter"][-1], "workers bound their own memory"
 
@@ -189,7 +195,7 @@ def test_a_pod_has_probes_few_rights_and_time_to_end(resource: Any) -> None:
     probes = {name: value["httpGet"]["path"] for name, value in container.items() if name.endswith("Probe")}
     assert probes["readinessProbe"] == "/readyz"
     assert set(probes.values()) <= _OPEN
-    assert probes.get("livenessProbe", "/livez") == "/livez", "a restart mends no full disk"
+    assert probes["livenessProbe"] == probes["startupProbe"] == "/livez", "a restart mends no full disk"
     assert pod["terminationGracePeriodSeconds"] > drain(container["args"])
     assert pod["securityContext"]["runAsNonRoot"]
     user, group = (pod["securityContext"][name] for name in ("runAsUser", "runAsGroup"))
@@ -197,8 +203,15 @@ def test_a_pod_has_probes_few_rights_and_time_to_end(resource: Any) -> None:
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert {mount["name"] for mount in container["volumeMounts"]} >= {"data", "tmp"}
-    shares_state = resource["spec"]["replicas"] > 1
-    assert shares_state == ("--state-env" in container["args"]), "one server for one file"
+    replicas = resource["spec"]["replicas"]
+    assert (replicas > 1) == ("--state-env" in container["args"]), "one server for one file"
+    if replicas > 1:  # of which one is ready
+        rollout = resource["spec"]["strategy"]["rollingUpdate"]
+        assert rollout == {"maxUnavailable": replicas, "maxSurge": 0}, (
+            "else it waits for a second one to be ready"
+        )
+        kinds = {one.values[0]["kind"] for one in resources()}
+        assert "PodDisruptionBudget" not in kinds, "else a node with the ready one is never drained"
 
 
 # -- monitoring
@@ -209,12 +222,15 @@ def metrics_of(expression: str) -> set[str]:
 
 
 def offered(tmp_path: Path) -> set[str]:
-    """The names of the metrics that a server has after one run."""
+    """The names of the metrics that a server with an arrival has after one run."""
     import urllib.request
 
     home = tmp_path
     (home / "people.csv").write_text("id,Email,Age\n1,ann@example.org,3\n")
-    with lume_local.serve_in_thread(write_flows(home / "flows"), home / "data", [home]) as server:
+    arrivals = home / "arrivals.toml"
+    arrivals.write_text('[[arrival]]\nname = "acme"\nflow = "people"\nfrom = "*.tsv"\n')
+    flows = write_flows(home / "flows")
+    with lume_local.serve_in_thread(flows, home / "data", [home], arrivals=arrivals) as server:
         with server.client() as client:
             client.run("people:v1", "people.csv").wait(30)
         request = urllib.request.Request(
@@ -239,6 +255,15 @@ def test_panels_and_alerts_use_metrics_that_a_server_has(tmp_path: Path) -> None
 
 
 def test_the_alerts_are_valid_and_come_when_they_should() -> None:
+    """Each has series in which it comes, and series in which it does not."""
+    alerts, tests = (
+        yaml.safe_load((DEPLOY / f"monitoring/{name}.yaml").read_text()) for name in ("alerts", "alerts_test")
+    )
+    cases = [
+        (one["alertname"], "exp_alerts" in one) for part in tests["tests"] for one in part["alert_rule_test"]
+    ]
+    names = [rule["alert"] for group in alerts["groups"] for rule in group["rules"]]
+    assert set(cases) == {(name, comes) for name in names for comes in (True, False)}
     promtool = component("promtool")
     for arguments in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts_test.yaml"]):
         done = subprocess.run(

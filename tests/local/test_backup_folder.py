@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,16 +13,21 @@ from typing import Any
 
 import pytest
 from anyio.to_thread import run_sync
+from hypothesis import given
+from hypothesis import strategies as st
 from local.flows import slow_rows
 from local.servers import process, serve
 from local.wire import Wire
+from on_posix import posix_only
 
 import lume_async
 import lume_local
 from lume_async import DuplicateRunError, LumeError
+from lume_async._base.elided import elided
 from lume_async.errors import ConfigurationError
 from lume_local import Backup, back_up, restore
 from lume_local._runs.sql.tables import VERSION
+from lume_local._shared import checksums
 
 BAD = "id,Email,Age\n1,ann@example.org,31\n2,no address,40\n"
 PARTS = """
@@ -154,7 +160,7 @@ def test_a_backup_has_no_key_and_is_for_its_owner_only(made: Backup, home: Path,
     copy = tmp_path / "copy"
     (home / ".lume/state/server.json").write_text("{}")
     assert sorted(str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()) == [
-        "backup.json",
+        *("SHA256SUMS", "backup.json"),
         *sorted(
             f"outputs/{path.relative_to(home / '.lume')}" for path in (home / ".lume/out").rglob("*.parquet")
         ),
@@ -163,6 +169,11 @@ def test_a_backup_has_no_key_and_is_for_its_owner_only(made: Backup, home: Path,
     assert copy.stat().st_mode & 0o777 == 0o700
     assert Backup(**json.loads((copy / "backup.json").read_text())) == made
     assert (made.runs, made.outputs, made.data) == (1, 1, os.path.realpath(home / ".lume"))
+    (output,) = (copy / "outputs").rglob("*.parquet")
+    assert (made.files, made.bytes) == (
+        2,
+        sum(path.stat().st_size for path in (copy / "state/runs.sqlite", output)),
+    )
 
 
 async def test_an_output_that_another_run_has_replaced_is_not_taken_for_the_earlier_one(
@@ -186,10 +197,84 @@ async def test_a_link_among_the_outputs_is_not_followed(home: Path, tmp_path: Pa
     assert not (tmp_path / "copy").exists()
 
 
+async def test_each_file_that_was_altered_or_lost_is_named_and_nothing_is_restored(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also if its size is the same, and if its name is unusual. Other tools find the same."""
+    copy, name = tmp_path / "copy", "uploads/odd\\ \udcff\nname.csv"
+    async with serve(home) as wire:
+        run = await wire.run("people:v1", "people.csv")
+        for upload in ("people.csv", "same.csv", "gone.csv", "backup.json"):
+            await wire.ask("PUT", f"/v1/uploads/{upload}", data=b"id,Email,Age\n")
+    (home / ".lume" / name).write_bytes(b"by another program")
+    made = back_up(home / ".lume", copy, outputs=True)
+    assert (made.uploads, made.outputs, made.files) == (5, 1, 7)
+    assert sha256sum(copy) == []
+    output = "outputs/" + os.path.relpath(run["metadata"]["target_locations"]["mapped"], home / ".lume")
+    for harmed in ("uploads/same.csv", name, output):
+        content = bytearray((copy / harmed).read_bytes())
+        content[len(content) // 2] ^= 1
+        (copy / harmed).write_bytes(content)
+    (copy / "uploads/gone.csv").unlink()
+    (copy / "uploads/stranger.csv").write_text("it was never there")
+    with pytest.raises(
+        ConfigurationError, match=r"(?s)is not as it was made: .*, and 1 more\. Use another backup"
+    ):
+        restore(copy, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    said = sorted(record.getMessage() for record in caplog.records)
+    assert said == sorted(
+        [
+            *(f"the backup {copy}: {one} was altered" for one in (output, "uploads/same.csv", elided(name))),
+            f"the backup {copy}: uploads/gone.csv is missing",
+        ]
+    )
+    assert len(sha256sum(copy)) == 4
+    (copy / "uploads/gone.csv").write_bytes(b"id,Email,Age\n")
+    for harmed in ("uploads/same.csv", name, output):
+        content = bytearray((copy / harmed).read_bytes())
+        content[len(content) // 2] ^= 1
+        (copy / harmed).write_bytes(content)
+    restore(copy, tmp_path / "new")
+    assert (tmp_path / "new" / name).read_bytes() == b"by another program"
+    assert not (tmp_path / "new/uploads/stranger.csv").exists(), "what was not backed up is not restored"
+
+
+def sha256sum(copy: Path) -> list[str]:
+    """What GNU coreutils say of a backup."""
+    command = ["sha256sum", "--check", "--quiet", "SHA256SUMS"]
+    done = subprocess.run(command, cwd=copy, capture_output=True, check=False)
+    assert (done.returncode == 0) is not done.stdout
+    return done.stdout.decode("utf-8", "replace").splitlines()
+
+
+@posix_only
+@pytest.mark.parametrize("line", [b"abc  x", b"0" * 64 + b"  /etc/passwd", b"0" * 64 + b"  uploads/../../x"])
+def test_checksums_that_are_none(made: Backup, tmp_path: Path, line: bytes) -> None:
+    sums = tmp_path / "copy/SHA256SUMS"
+    sums.write_bytes(sums.read_bytes() + line + b"\n")
+    with pytest.raises(ConfigurationError, match="is not a backup of lume: SHA256SUMS is damaged"):
+        restore(tmp_path / "copy", tmp_path / "new")
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1).filter(
+            lambda name: name != ".."
+        ),
+        st.binary(min_size=32, max_size=32).map(bytes.hex),
+        min_size=1,
+    )
+)
+def test_checksums_are_read_as_they_were_written(digests: dict[str, str]) -> None:
+    assert checksums.read(checksums.written(digests)) == digests
+
+
 def in_state(statement: str) -> Callable[[Path], None]:
     def change(copy: Path) -> None:
         with closing(sqlite3.connect(copy / "state/runs.sqlite")) as db, db:
             db.execute(statement)
+        summed_again(copy)
 
     return change
 
@@ -201,28 +286,55 @@ def damaged(copy: Path) -> None:
     state.write_bytes(content)
 
 
+def damaged_before(copy: Path) -> None:
+    """A state that was damaged when it was backed up."""
+    damaged(copy)
+    summed_again(copy)
+
+
+def summed_again(copy: Path) -> None:
+    sums = copy / "SHA256SUMS"
+    names = checksums.read(sums.read_bytes())
+    sums.write_bytes(checksums.written({name: checksums.digest_of(copy / name) for name in names}))
+
+
+def of_a_later_release(copy: Path) -> None:
+    about = json.loads((copy / "backup.json").read_text()) | {"form": 99, "release": "9.8.7"}
+    (copy / "backup.json").write_text(json.dumps(about))
+    (copy / "SHA256SUMS").unlink()  # as it may not have one
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (damaged, "its state is damaged"),
-        (
-            lambda copy: (copy / "state/runs.sqlite").write_bytes(b""),
-            "its state is damaged .it holds no tables",
-        ),
-        (lambda copy: (copy / "state/runs.sqlite").unlink(), "its state is damaged or can't be read"),
+        (damaged, r"not as it was made: state/runs\.sqlite was altered\. Use another"),
+        (damaged_before, "its state is damaged"),
+        (lambda copy: (copy / "state/runs.sqlite").unlink(), r"state/runs\.sqlite is missing"),
         (
             in_state("PRAGMA user_version = 99"),
             f"in form 99 of the state; this is .* uses form {VERSION}: use",
         ),
-        (lambda copy: (copy / "backup.json").unlink(), "is not a backup of lume: backup.json can't be read"),
+        (
+            of_a_later_release,
+            f"of lume-client 9.8.7, in form 99 .* this is .* uses form {VERSION}: restore it with",
+        ),
+        (lambda copy: (copy / "backup.json").unlink(), "not a backup of lume: backup.json can't be read"),
         (
             lambda copy: (copy / "backup.json").write_text("{}"),
-            "is not a backup of lume: backup.json is damaged",
+            "not a backup of lume: backup.json is damaged",
+        ),
+        (lambda copy: (copy / "SHA256SUMS").unlink(), "not a backup of lume: SHA256SUMS can't be read"),
+        (
+            lambda copy: (copy / "SHA256SUMS").write_bytes((copy / "SHA256SUMS").read_bytes()[:-1]),
+            "SHA256SUMS is damaged",
         ),
         (
-            lambda copy: shutil.rmtree(copy / "outputs"),
-            "not complete: 0 uploads and 1 output were copied, and 0 and 0",
+            lambda copy: (copy / "backup.json").write_text(
+                (copy / "backup.json").read_text().replace('"data": "', '"data": "/other')
+            ),
+            r"not as it was made: backup\.json was altered",
         ),
+        (lambda copy: shutil.rmtree(copy / "outputs"), "outputs/.* is missing"),
     ],
 )
 def test_a_bad_backup_is_refused_and_leaves_nothing(
@@ -263,7 +375,7 @@ def test_a_full_disk_leaves_nothing(made: Backup, tmp_path: Path, monkeypatch: p
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfileobj", full)
+    monkeypatch.setattr(os, "fchmod", full)
     before = set(tmp_path.iterdir())
     with pytest.raises(ConfigurationError, match=r"can't be restored to .*: the disk is full"):
         restore(tmp_path / "copy", tmp_path / "new")

@@ -1,11 +1,15 @@
 """Where the state of a server is, and what is said if it can't be used."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import postgres_server
 import pytest
+from anyio.to_thread import run_sync
+from components import component
 from local import stores
 from local.flows import slow_rows
 from local.servers import serve
@@ -87,3 +91,82 @@ async def test_a_database_that_can_not_be_used(
             pass
     assert "wr0ng" not in str(caught.value)
     assert "127.0.0.1" not in str(caught.value)
+
+
+async def test_a_data_folder_stays_with_its_state(
+    home: Path, url: str, postgres: postgres_server.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a file or another database, every source would count as new."""
+    async with serve(home, state_env=STATE_ENV) as wire:
+        await wire.run("people:v1", "people.csv")
+    shutil.rmtree(home / ".lume/out")  # which is not everybody's
+    for _ in range(2):  # nor does the attempt leave a state behind
+        with pytest.raises(
+            ConfigurationError, match=r"runs of another state, in PostgreSQL .*: pass its state_env"
+        ):
+            async with serve(home):
+                pass
+    with stores.database(postgres) as other, monkeypatch.context() as patch:
+        patch.setenv(STATE_ENV, other)
+        with pytest.raises(ConfigurationError, match="runs of another state, in PostgreSQL"):
+            async with serve(home, state_env=STATE_ENV):
+                pass
+    with pytest.raises(
+        ConfigurationError, match=r"A state in PostgreSQL .* is backed up by pg_dump --schema=lume"
+    ):
+        lume_local.back_up(home / ".lume", home / "backup")
+    async with serve(home, state_env=STATE_ENV) as wire:
+        assert (await wire.submit("people:v1", "people.csv")).status == 409
+
+
+async def test_a_restored_backup_does_not_become_a_state_in_postgresql(home: Path, url: str) -> None:
+    async with lume_local.serve(home / "flows", home / "in-a-file", [home]):
+        pass
+    lume_local.back_up(home / "in-a-file", home / "backup")
+    lume_local.restore(home / "backup", home / "restored")
+    with pytest.raises(ConfigurationError, match="has a state of its own"):
+        async with lume_local.serve(home / "flows", home / "restored", [home], state_env=STATE_ENV):
+            pass
+
+
+async def test_a_dump_and_a_copy_of_the_data_folder_are_a_backup(
+    home: Path, url: str, postgres: postgres_server.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the guide says: into another database, and the folder at the same path."""
+    (home / "slow.csv").write_text(slow_rows())
+    async with serve(home, state_env=STATE_ENV) as wire:
+        await wire.ask("PUT", "/v1/uploads/people.csv", data=(home / "people.csv").read_bytes())
+        done = await wire.run("people:v1", "upload://people.csv")
+        feed = (await wire.ask("GET", "/v1/changes")).document["next_cursor"]
+        slow = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+        await wire.until(slow, "TRANSFORMING")
+        waiting = (await wire.submit("people:v1", "people.csv")).document["id"]
+        await called("pg_dump", "--format=custom", "--schema=lume", f"--file={home / 'state.dump'}", url)
+        shutil.copytree(home / ".lume", home / "copy", symlinks=True)
+        await wire.ask("POST", f"/v1/runs/{slow}/cancel")
+    shutil.rmtree(home / ".lume")
+    shutil.copytree(home / "copy", home / ".lume")
+    with stores.database(postgres, "postgresql://x/template0") as new:
+        await called("pg_restore", "--no-owner", f"--dbname={new}", str(home / "state.dump"))
+        monkeypatch.setenv(STATE_ENV, new)
+        async with serve(home, state_env=STATE_ENV) as wire:
+            assert (await wire.until(waiting))["status"] == "SUCCEEDED"
+            assert (await wire.get(slow)).document["status"] == "CRASHED"
+            assert (await wire.submit("people:v1", "upload://people.csv")).document["run_id"] == done["id"]
+            rows = (await wire.ask("GET", f"/v1/runs/{done['id']}/mapped")).document["items"]
+            assert [row["id"] for row in rows] == [1, 2, 3]
+            changes = (await wire.ask("GET", f"/v1/changes?after={feed}")).document["items"]
+            assert {(one["id"], one["status"]) for one in changes} >= {
+                (slow, "CRASHED"),
+                (waiting, "SUCCEEDED"),
+            }
+            (home / "fresh.csv").write_text("id,Email,Age\n7,g@example.org,1\n")
+            assert (await wire.run("people:v1", "fresh.csv"))["status"] == "SUCCEEDED"
+
+
+async def called(name: str, *arguments: str) -> None:
+    program = component(name)
+    done = await run_sync(
+        lambda: subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    )
+    assert done.returncode == 0, done.stderr

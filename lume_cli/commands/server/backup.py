@@ -51,6 +51,8 @@ def command(options: GlobalOptions, *, folder: str, data: str, state: str | None
 def restore(options: GlobalOptions, *, folder: str, data: str) -> None:
     """Make the backup in DIR the data folder of a new server. DIR stays as it is.
 
+    Its files are compared with their checksums first: if one was altered or is missing, nothing is restored.
+
     What was done after the backup is lost: those sources count as new. Never restore beside a server that still runs
     on the earlier data folder: both would process the same sources.
 

@@ -8,7 +8,7 @@ import enum
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from lume_async._base.extras import require
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.lines import read_settings
 from lume_local._flow.mistakes import Mistakes, top_table
-from lume_local._shared.saved import Reread, stamp
+from lume_local._shared.saved import OnReload, Reread, stamp, unnoticed
 
 _log = logging.getLogger("lume_local")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -118,15 +118,13 @@ class ApiKeys:
 
     Args:
         path: of `keys.toml`; None if there are no other keys.
-        on_reload: called with the path and the number of keys once they were read again.
+        on_reload: called once they were read again.
 
     Raises:
         ConfigurationError: the file can't be read, or has a mistake.
     """
 
-    def __init__(
-        self, own: str, path: Path | None, on_reload: Callable[[Path, int], None] = lambda path, keys: None
-    ) -> None:
+    def __init__(self, own: str, path: Path | None, on_reload: OnReload = unnoticed) -> None:
         self.own = self.digest(own)
         self._path, self._on_reload, self._file = path, on_reload, None
         if path is not None:
@@ -178,7 +176,7 @@ class ApiKeys:
         if self._file.look():
             holders, _ = self._file.value
             _log.warning("%s was read again: %d keys", self._path, len(holders))
-            self._on_reload(self._path, len(holders))
+            self._on_reload(self._path, keys=len(holders))
         return self._file.value
 
 

@@ -30,14 +30,30 @@ _REMOTE = (
 )
 
 
+def check_new(places: Roots) -> None:
+    """A state does not begin where another one has its runs: their sources would be processed again.
+
+    Raises `ConfigurationError`.
+    """
+    if (places.runs / _OWNER).exists():
+        raise _of_another(places)
+
+
+def _of_another(places: Roots) -> ConfigurationError:
+    return ConfigurationError(
+        f"{places.data} has the runs of another state, in PostgreSQL or another folder: pass its state_env or state, "
+        f"another folder as data or work, or remove {places.runs / _OWNER} if no server uses that state any more"
+    )
+
+
 def claim(places: Roots, store_id: str) -> None:
     """Have the folders of runs belong to a state: one of another state would take them for leftovers.
 
-    Only a folder apart from the state needs that. Raises `ConfigurationError`, OSError.
+    A state file beside them needs none of that. Raises `ConfigurationError`, OSError.
     """
-    if places.runs.parent == places.state:
-        return
-    if any(path.is_dir() for path in (places.state / "runs").glob("run_*")):
+    if places.runs.parent != places.state and any(
+        path.is_dir() for path in (places.state / "runs").glob("run_*")
+    ):
         raise ConfigurationError(
             f"{places.state / 'runs'} has folders of active runs, which now belong in {places.runs}: move them there"
         )
@@ -49,10 +65,7 @@ def claim(places: Roots, store_id: str) -> None:
             os.link(draft, owner)
         draft.unlink()
     if owner.read_bytes() != store_id.encode():
-        raise ConfigurationError(
-            f"{places.data} has the runs of another state, and that of {places.state} is not it: pass another folder "
-            f"as work, or remove {owner} if no server uses that state any more"
-        )
+        raise _of_another(places)
 
 
 def warn_if_remote(state: Path) -> None:

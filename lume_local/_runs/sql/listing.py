@@ -23,10 +23,11 @@ def selected(wanted: RunFilter, before: int | None, limit: int, index: str) -> t
         where.append("seq < ?")
         values.append(before)
     condition = " AND ".join(where) or "true"
-    if wanted.source is None and wanted.since is None:
+    is_searched = wanted.source is not None or wanted.since is not None
+    if not is_searched and wanted.submitted_by is None:
         return condition, values
     # Many runs may have to be passed over: in an index, since the rows themselves are large.
-    found = f"SELECT seq FROM runs {index} WHERE {condition} ORDER BY seq DESC LIMIT ?"
+    found = f"SELECT seq FROM runs {index if is_searched else ''} WHERE {condition} ORDER BY seq DESC LIMIT ?"
     return f"seq IN ({found})", [*values, limit]
 
 
@@ -60,15 +61,14 @@ def _grouped(wanted: RunFilter, before: int | None, limit: int) -> tuple[str, li
     return f"seq IN ({found})", [*statuses, *values, end, end, limit]
 
 
-def newest_by(submitters: Collection[str], limit: int) -> tuple[str, list[Any]]:
-    """The condition for the newest runs that one of these has submitted, of whom there must be one; its values."""
-    newest = "SELECT seq FROM runs WHERE submitted_by = who ORDER BY seq DESC LIMIT ?"
+def newest_arrived(arrivals: Collection[str], limit: int) -> tuple[str, list[Any]]:
+    """The condition for the newest runs of files of these arrivals, of which there must be one; its values."""
+    newest = "SELECT seq FROM runs WHERE arrival = name ORDER BY seq DESC LIMIT ?"
     found = (
-        f"WITH submitters (who) AS (VALUES {', '.join(['(?)'] * len(submitters))}) "
-        "SELECT seq FROM submitters CROSS JOIN runs "
-        f"WHERE submitted_by = who AND seq >= (SELECT min(seq) FROM ({newest}) AS newest)"
+        f"WITH names (name) AS (VALUES {', '.join(['(?)'] * len(arrivals))}) SELECT seq FROM names CROSS JOIN runs "
+        f"WHERE arrival = name AND seq >= (SELECT min(seq) FROM ({newest}) AS newest)"
     )
-    return f"seq IN ({found})", [*submitters, limit]
+    return f"seq IN ({found})", [*arrivals, limit]
 
 
 def _conditions(wanted: RunFilter) -> tuple[list[str], list[Any]]:

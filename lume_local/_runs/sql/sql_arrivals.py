@@ -5,10 +5,12 @@ from collections.abc import Collection, Sequence
 
 from lume_local._runs.sql.messages import SqlMessages
 from lume_local._runs.sql.operation import Sql, marks, reading, statement, writing
+from lume_local._runs.sql.tables import FLOW
 from lume_local._runs.store.arrived import Arrived, KnownPath, Move, RefusedFile, mark_of, place_of
-from lume_local._runs.store.records import ACTIVE
+from lume_local._runs.store.records import ACTIVE, NewRun
 
-ARRIVALS = """
+_UNREAD = "arrival IS NOT NULL AND status IN ('FAILED', 'CRASHED', 'CANCELLED')"
+ARRIVALS = f"""
 CREATE TABLE arrivals (name TEXT PRIMARY KEY, files INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE arrived (
     place BLOB NOT NULL,
@@ -30,13 +32,18 @@ CREATE TABLE arrival_moves (
     run INTEGER PRIMARY KEY,
     arrival TEXT NOT NULL,
     path TEXT NOT NULL,
-    seen TEXT NOT NULL
+    seen TEXT NOT NULL,
+    stays INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE INDEX moves_of ON arrival_moves (arrival) WHERE stays = 0;
+CREATE INDEX by_arrival ON runs (arrival, seq) WHERE arrival IS NOT NULL;
+CREATE INDEX unread ON runs ({FLOW}, source_key) WHERE {_UNREAD};
 """
 """This part of the schema. `place` stands for an arrival and a path; see `Arrived`.
 
 `arrived` has every content, `arrived_paths` what was noted of a path last and its newest run: an event costs the same
-however many contents its path has had.
+however many contents its path has had. `runs.arrival` has the last run of a file. If it has ended without output, the
+file stays, until the next run of its source takes it over: by a person, or of new content.
 """
 _AT_ONCE = 500
 """Files that one statement looks up."""
@@ -96,6 +103,29 @@ class SqlArrivals:
         await self.add(arrived, None if row is None else row[0])
         self.sql.must_last()
 
+    async def submitted(self, new: NewRun, run: int) -> str | None:
+        """Note the file that a new run is made of, within a transaction; its arrival."""
+        arrival = None if new.arrived is None else new.arrived.arrival
+        before = await self.sql.row(
+            f"SELECT seq, arrival FROM runs WHERE {FLOW} = ? AND source_key = ? AND {_UNREAD} "
+            "ORDER BY seq DESC LIMIT 1",
+            [new.flow_version.partition(":")[0], new.source_key],
+        )
+        if before is not None:
+            arrival = arrival or before[1]
+            await self.sql.change(
+                "UPDATE runs SET arrival = NULL, purged = CASE purged WHEN 1 THEN 2 ELSE purged END WHERE seq = ?",
+                [before[0]],
+            )
+            await self.sql.change(
+                "UPDATE arrival_moves SET run = ?, stays = 0 WHERE run = ?", [run, before[0]]
+            )
+        if arrival is not None:
+            await self.sql.change("UPDATE runs SET arrival = ? WHERE seq = ?", [arrival, run])
+        if new.arrived is not None:
+            await self.add(new.arrived, run)
+        return arrival
+
     async def add(self, arrived: Arrived, run: int | None) -> None:
         """Note a content, within a transaction."""
         key = [arrived.place, arrived.digest]
@@ -118,8 +148,8 @@ class SqlArrivals:
         await self._forget(arrived.arrival, arrived.path)
         if arrived.move and run is not None:
             await self.sql.change(
-                "INSERT INTO arrival_moves VALUES (?, ?, ?, ?) ON CONFLICT (run) DO UPDATE "
-                "SET arrival = excluded.arrival, path = excluded.path, seen = excluded.seen",
+                "INSERT INTO arrival_moves (run, arrival, path, seen) VALUES (?, ?, ?, ?) ON CONFLICT (run) "
+                "DO UPDATE SET arrival = excluded.arrival, path = excluded.path, seen = excluded.seen",
                 [run, arrived.arrival, arrived.path, arrived.seen],
             )
 
@@ -171,25 +201,18 @@ class SqlArrivals:
 
     @statement
     async def moves(self, arrival: str, run_id: str | None = None) -> list[Move]:
-        """The files to be moved or left, now that their run has ended; of one run or of all."""
-        query = (
-            "SELECT arrival, path, seen, run, status FROM arrival_moves JOIN runs ON runs.seq = run "
-            f"WHERE arrival = ? AND {_ENDED}"
-        )
+        """The files to be moved or to stay, now that their run has ended; of one run or of all."""
+        what, where = "SELECT path, seen, run, status", f"arrival_moves.arrival = ? AND {_ENDED}"
+        query = f"{what} FROM arrival_moves JOIN runs ON runs.seq = run WHERE {where} AND stays = 0"
         values = [arrival]
         if run_id is not None:
-            query = (
-                "SELECT arrival, path, seen, run, status FROM runs JOIN arrival_moves ON run = runs.seq "
-                f"WHERE runs.run_id = ? AND arrival = ? AND {_ENDED}"
-            )
-            values = [run_id, arrival]
-        return [
-            Move(name, path, seen, run, status)
-            for name, path, seen, run, status in await self.sql.rows(query, values)
-        ]
+            query = f"{what} FROM runs JOIN arrival_moves ON run = runs.seq WHERE {where} AND runs.run_id = ?"
+            values = [arrival, run_id]
+        return [Move(arrival, *row) for row in await self.sql.rows(query, values)]
 
     @writing
     async def moved(self, move: Move) -> None:
-        """It has been moved, or stays where it is."""
-        await self.sql.change("DELETE FROM arrival_moves WHERE run = ?", [move.run_seq])
+        """It has been moved, or stays where it is until another run of it has ended."""
+        left = "DELETE FROM arrival_moves" if move.is_due else "UPDATE arrival_moves SET stays = 1"
+        await self.sql.change(f"{left} WHERE run = ?", [move.run_seq])
         self.sql.must_last()

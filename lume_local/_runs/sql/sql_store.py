@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
+from attrs import evolve
 
 from lume_local._runs.sources.source_key import batch_of
 from lume_local._runs.sql.beside_runs import SqlAttention, SqlDeliveries, SqlOutputs, SqlSources
 from lume_local._runs.sql.flow_versions import FlowVersions
-from lume_local._runs.sql.listing import newest_by, selected
+from lume_local._runs.sql.listing import newest_arrived, selected
 from lume_local._runs.sql.messages import SqlMessages
 from lume_local._runs.sql.operation import Sql, marks, reading, statement, writing
 from lume_local._runs.sql.run_rows import JSON_COLUMNS, RUN_COLUMNS, stored_run
@@ -111,10 +112,9 @@ class SqlStore(FlowVersions):
         await self.ledger.entries.claim(run_id, claims)
         await self.audit.add(of_submission(new, run_id, claims))
         run = await self._require(run_id)
-        if new.arrived is not None:
-            await self.arrivals.add(new.arrived, run.seq)
+        arrival = await self.arrivals.submitted(new, run.seq)
         self.sql.must_last()
-        return run, True
+        return evolve(run, arrival=arrival), True
 
     async def _run_of_key(self, new: NewRun) -> str | None:
         if new.idempotency_key is None:
@@ -347,10 +347,11 @@ class SqlStore(FlowVersions):
         return await self._listed(condition, values, limit)
 
     @statement
-    async def newest_by(self, submitters: Collection[str], limit: int) -> list[StoredRun]:
-        if not submitters:
+    async def newest_arrived(self, arrivals: Collection[str], limit: int) -> list[StoredRun]:
+        """The last runs of files of these arrivals, newest first."""
+        if not arrivals:
             return []
-        condition, values = newest_by(submitters, limit)
+        condition, values = newest_arrived(arrivals, limit)
         return await self._listed(condition, values, limit)
 
     async def _listed(self, condition: str, values: Sequence[Any], limit: int) -> list[StoredRun]:

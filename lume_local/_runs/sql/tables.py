@@ -20,7 +20,7 @@ USUAL = (
 """Which runs show what is usual for their flow: those with output that process no rejects of others."""
 
 QUEUE = f"""
-CREATE INDEX by_key ON runs (submitted_by, seq);
+CREATE INDEX by_key ON runs (submitted_by, seq, status, flow_version);
 CREATE INDEX queue ON runs (priority DESC, turn, seq, submitted_by) WHERE status = 'CREATED';
 CREATE INDEX queue_of ON runs (submitted_by, {FLOW}, priority, turn) WHERE status = 'CREATED';
 """
@@ -71,7 +71,8 @@ CREATE TABLE runs (
     submitted_by TEXT,
     priority INTEGER NOT NULL DEFAULT 0,
     turn INTEGER NOT NULL DEFAULT 0,
-    purged INTEGER NOT NULL DEFAULT 0
+    purged INTEGER NOT NULL DEFAULT 0,
+    arrival TEXT
 ) STRICT;
 
 CREATE UNIQUE INDEX one_active ON runs (flow_version, source_key)

@@ -27,6 +27,7 @@ STEPS = {
         ALTER TABLE runs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE runs ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE runs ADD COLUMN purged INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE runs ADD COLUMN arrival TEXT;
         {QUEUE}
         {LEDGER}
         {DRAFTS}

@@ -4,6 +4,8 @@ import hashlib
 
 from attrs import frozen
 
+from lume_async.models import RunStatus
+
 
 @frozen
 class Arrived:
@@ -84,3 +86,8 @@ class Move:
     seen: str
     run_seq: int
     status: str
+
+    @property
+    def is_due(self) -> bool:
+        """Whether its run has output. Else the file stays, for another run of it."""
+        return RunStatus(self.status).has_output

@@ -84,6 +84,7 @@ class StoredRun:
         submitted_by: the name of the key; None for runs of a server that did not note it.
         seeds: those that it brings, see `RunSeeds`.
         is_compact: a purge has removed its stages and the statistics of its columns.
+        arrival: the name of the arrival of whose file it is the last run.
     """
 
     seq: int
@@ -105,6 +106,7 @@ class StoredRun:
     submitted_by: str | None = None
     seeds: dict[str, dict[str, Any]] = field(factory=dict)
     is_compact: bool = False
+    arrival: str | None = None
 
 
 @frozen

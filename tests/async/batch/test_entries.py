@@ -129,7 +129,7 @@ def test_bytes_that_were_never_written_are_damage_too(content: bytes) -> None:
 
 
 def test_the_dictionary_belongs_to_the_form_of_the_file() -> None:
-    """No journal that was written with another one can be read: a change needs another application id."""
+    """No journal that was written with another one can be read: a change needs another `FORM`."""
     assert zlib.crc32(deflate.DICTIONARY) == DICTIONARY
 
 

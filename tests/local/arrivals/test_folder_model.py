@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from local.arrivals.site import Site, arrival_of
 
+from lume_local._runs.store.records import NewRun
+
 QUIET = 10.0
 NAMES = st.sampled_from(["a.csv", "b.csv"])
 CONTENTS = st.sampled_from(["no\n1\n", "no\n2\n"])
@@ -132,6 +134,23 @@ class Folder(RuleBasedStateMachine):
                 self.last[run.source_path.removeprefix("in/")] = status
         self.do(self.site.after, 0.0)
         self._look()
+
+    @rule(name=NAMES)
+    def rerun(self, name: str) -> None:
+        """A person repeats a run that failed, while the file is as it was."""
+        runs = [run for run in self.do(self.site.runs) if run.source_path == f"in/{name}"]
+        if (
+            not runs
+            or self.last[name] != "FAILED"
+            or self.runs[runs[-1].run_id] != (name, self.files.get(name))
+        ):
+            return
+        before = runs[-1]
+        again = NewRun(before.flow_version, before.source_path, before.source_key, None, False, None, "x")
+        run, _ = self.do(self.site.store.create, again)
+        self.runs[run.run_id], self.last[name] = self.runs[before.run_id], "CREATED"
+        assert run.arrival == "acme"
+        assert self.do(self.site.store.require, before.run_id).arrival is None
 
     @rule()
     def settle(self) -> None:

@@ -12,6 +12,7 @@ from lume_local._arrivals.watcher import View
 from lume_local._http.arrivals import ArrivalsApi
 from lume_local._runs.sql import sql_store
 from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.store.arrived import Arrived
 from lume_local._runs.store.records import NewRun
 
 NAMES = ("a", "b", "c")
@@ -43,8 +44,8 @@ async def page(store: SqlStore, **query: str) -> list[str]:
 async def test_a_page_has_the_first_of_all_arrivals(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [f"in/{name}{n}" for n in range(FILES) for name in (*NAMES, "other")]
     for path in paths:
-        by = f"arrival:{path[3] if path[3] in NAMES else 'other'}"
-        await store.create(NewRun("f:v1", path, f"/{path}", None, False, None, "", submitted_by=by))
+        arrived = Arrived(path[3] if path[3] in NAMES else "other", path, "s", b"x")
+        await store.create(NewRun("f:v1", path, f"/{path}", None, False, None, "", arrived=arrived))
     read, stored_run = list[Any](), sql_store.stored_run
 
     def counted(row: Any) -> Any:

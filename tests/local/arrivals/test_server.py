@@ -104,8 +104,13 @@ async def test_content_that_the_run_has_read_is_no_other(home: Path, file: Path)
         (home / "in/.a.csv").write_text(ROWS.replace("5", "6"))
         os.replace(home / "in/.a.csv", home / "in/a.csv")
         await wire.ask("POST", f"/v1/runs/{slow}/cancel")
+        # The files of a page are read before the counts.
         found = await until(
-            wire, lambda found: [found["arrivals"][0][one] for one in ("submitted", "waiting")] == [2, 0]
+            wire,
+            lambda found: (
+                [found["arrivals"][0][one] for one in ("submitted", "waiting")] == [2, 0]
+                and {one["state"] for one in found["files"]} == {"submitted"}
+            ),
         )
         assert [(one["state"], one["status"]) for one in found["files"]] == [("submitted", "SUCCEEDED")]
 

@@ -156,7 +156,7 @@ async def test_a_failed_run_does_not_hold_its_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize("policy", ["refuse", "rerun", "ignore"])
 @pytest.mark.parametrize("first", ["FAILED", "SUCCEEDED"])
 async def test_a_run_that_was_purged(tmp_path: Path, policy: str, first: str) -> None:
-    """One that failed does not hold its path then, either; that one has processed it is still known."""
+    """One that failed stays in the list, and does not hold its path; that one has processed it is still known."""
     async with site_on(tmp_path, changed=f'"{policy}"') as site:
         file = tmp_path / "in/a.csv"
         for n, status in enumerate((first, "FAILED")):
@@ -172,8 +172,12 @@ async def test_a_run_that_was_purged(tmp_path: Path, policy: str, first: str) ->
         before = "2026-06-01T00:00:00Z"
         old, _ = await site.store.purge.old(before, ("", 0), 10, outputs=False)
         await site.store.purge.remove(old, before, outputs=False, detail={})
-        left = [one.source_path for one in await site.runs()]
-        assert left == (["in/z.csv"] if first == "FAILED" else ["in/a.csv", "in/z.csv"])
+        left = [(one.source_path, one.status) for one in await site.runs()]
+        failed = [("in/a.csv", "FAILED")] * (first == "FAILED" or policy == "rerun")
+        succeeded = [("in/a.csv", "SUCCEEDED")] * (first == "SUCCEEDED")
+        assert left == [*succeeded, *failed, ("in/z.csv", "CREATED")]
+        listed = [(one.source_path, one.status) for one in await site.store.newest_arrived(["acme"], 10)]
+        assert listed == left[::-1]
         file.write_text("no\n3\n")
         await settled(site)
         is_new = first == "FAILED" or policy == "rerun"

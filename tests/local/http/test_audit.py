@@ -4,8 +4,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import anyio
+import pytest
 from anyio.to_thread import run_sync
 from local.flows import people
+from local.servers import serve
 from local.wire import Wire
 
 import lume_async
@@ -83,3 +86,37 @@ async def test_who_did_what(home: Path) -> None:
         (first, *others) = [one async for one in client.audit(limit=3)]
         assert (first.what, first.subject, first.by[:5]) == ("restore", str(new), "user ")
         assert [one.what for one in others] == ["reload", "discard"]
+
+
+async def test_files_that_a_running_server_reads_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each by the server; a version with a mistake is not in effect, and so no act."""
+    keys, arrivals, messages = (home / f"{name}.toml" for name in ("keys", "arrivals", "messages"))
+    monkeypatch.setenv("OPS_URL", "json://localhost")
+    texts = {
+        keys: (entry("ann"), entry("ann") + entry("bob")),
+        arrivals: ("", '[[arrival]]\nname = "acme"\nflow = "people"\nfrom = "in/*.csv"\n'),
+        messages: ("", '[[message]]\non = ["FAILED"]\nto_env = ["OPS_URL"]\n'),
+    }
+    for path, (before, _) in texts.items():
+        path.write_text(before)
+    async with serve(home, keys=keys, arrivals=arrivals, messages=messages) as wire:
+
+        async def reloads(number: int) -> list[tuple[str, str, dict[str, Any]]]:
+            while True:
+                # Keys are read again when one is used.
+                await wire.ask("GET", "/v1/runs", headers={"lume-api-key": "ann"})
+                found = (await wire.ask("GET", "/v1/audit?what=reload")).document["items"]
+                if len(found) >= number:
+                    return [(one["by"], one["subject"], one["detail"]) for one in found]
+                await anyio.sleep(0.02)
+
+        for path in texts:
+            path.write_text("wrong = 1\n")
+        while (await wire.ask("GET", "/v1/arrivals")).document["problem"] is None:
+            await anyio.sleep(0.02)
+        for path, (_, after) in texts.items():
+            path.write_text(after)
+        found = await reloads(3)
+        assert sorted(found) == sorted(
+            ("server", str(path), {path.stem: 2 if path is keys else 1}) for path in texts
+        )

@@ -105,6 +105,8 @@ async def test_texts_in_an_entry_are_bounded(store: SqliteStore) -> None:
 
 
 def test_the_audit_is_kept_for_90_days_at_least() -> None:
-    with pytest.raises(ConfigurationError, match="keep_audit must be at least 90 days"):
+    with pytest.raises(
+        ConfigurationError, match="keep_audit must be at least 90 days, not 89 days: write 90d"
+    ):
         ServerSettings.of(None, "data", None, {"keep_audit": 89 * DAY})
     assert ServerSettings.of(None, "data", None, {"keep_audit": None}).keep_audit is None

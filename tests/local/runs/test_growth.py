@@ -151,7 +151,9 @@ def fill(db: sqlite3.Connection, runs: int) -> None:
             SELECT at, iif({odd}, 'ann', 'bob'), iif(n % 4, 'cancel', 'purge'), 'run_' || n, '{{}}' FROM n;
         INSERT INTO row_accounts (flow, source_key, read) SELECT 'f', '/s' || n, 8 FROM n;
         INSERT INTO arrival_refusals SELECT 'a', 'r' || n, 's', 'x', at FROM n WHERE n < 50;
-        INSERT INTO arrival_moves SELECT n + 1, 'a', 'p' || n, 's' FROM n WHERE n < 50;
+        INSERT INTO arrival_moves SELECT n + 1, 'a', 'p' || n, 's', n >= 50 FROM n;
+        UPDATE runs SET arrival = 'a' WHERE seq % 4 < 2;
+        UPDATE runs SET submitted_by = iif(seq % 3, 'ann', 'bob');
         COMMIT;
         """
     )
@@ -334,7 +336,7 @@ OPERATIONS: dict[str, Operation] = {
     "active_sources": lambda aged: aged.store.active_sources(),
     "active_seeds": lambda aged: aged.store.active_seeds(),
     "waiting": lambda aged: aged.store.waiting(),
-    "newest_by": lambda aged: aged.store.newest_by(["a", "b", "nobody"], 50),
+    "newest_arrived": lambda aged: aged.store.newest_arrived(["a", "b", "nobody"], 50),
     "runs_of": lambda aged: aged.store.runs_of(["f:v1", "broken:v1"]),
     "runs_of: with output": lambda aged: aged.store.runs_of(["f:v1", "broken:v1"], with_output=True),
     "is_used": lambda aged: aged.store.is_used("f:v1"),
@@ -460,6 +462,12 @@ OPERATIONS: dict[str, Operation] = {
             "flow and flow_version": RunFilter(flow="f", flow_version="f:v1"),
             "flow and status": RunFilter(flow="f", statuses=["FAILED"]),
             "flow_version and status": RunFilter(flow_version="f:v1", statuses=["FAILED"]),
+            "key": RunFilter(submitted_by="ann"),
+            "key that has none": RunFilter(submitted_by="eve"),
+            "key and status": RunFilter(submitted_by="bob", statuses=["FAILED"]),
+            "key and flow": RunFilter(submitted_by="bob", flow="f"),
+            "key and flow_version": RunFilter(submitted_by="bob", flow_version="f:v1"),
+            "key that has none and flow": RunFilter(submitted_by="eve", flow="f"),
             "source_path": RunFilter(source_path="s3"),
             "source_path and status": RunFilter(source_path="s3", statuses=["CRASHED"]),
         }.items()
@@ -480,6 +488,8 @@ BOUNDED_OTHERWISE: dict[str, tuple[str, Operation]] = {
             "source": RunFilter(source="s3"),
             "since": RunFilter(since="2025"),
             "attention": RunFilter(attention=0.5),
+            "key and status that has none": RunFilter(submitted_by="bob", statuses=["CRASHED"]),
+            "key and flow that has none": RunFilter(submitted_by="bob", flow="g"),
         }.items()
     },
 }

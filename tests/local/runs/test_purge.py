@@ -270,7 +270,8 @@ async def test_young_runs_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"keep_runs": 3600}, "keep_runs must be at least 1 day"),
+        ({"keep_runs": 3600}, "keep_runs must be at least 1 day, not 3600 seconds: write 1d "),
+        ({"keep_runs": 90}, r"at least 1 day, not 90 seconds: write 90d \(in Python timedelta\(days=90\)\)"),
         ({"archive": "a"}, "archive needs keep_runs"),
     ],
 )

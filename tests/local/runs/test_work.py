@@ -61,7 +61,9 @@ async def test_a_work_folder_belongs_to_one_state(home: Path, places: dict[str, 
         await wire.run("people:v1", "people.csv")
     async with serve(home, state=home / "other", work=home / "elsewhere"):
         pass
-    words = r"shared has the runs of another state, and that of \S+other is not it: pass another folder"
+    words = (
+        r"shared has the runs of another state, in PostgreSQL or another folder: pass its state_env or state"
+    )
     with pytest.raises(ConfigurationError, match=words):
         async with serve(home, state=home / "other", work=home / "shared"):
             pass
