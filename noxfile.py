@@ -65,7 +65,7 @@ def lowest(session: nox.Session) -> None:
     pins = Path(session.create_tmp()) / "lowest.txt"
     extras = [f"--extra={name}" for name in (*EXTRAS, "otel")]
     # fmt: off
-    session.run(
+    session.run_install(
         "uv", "pip", "compile", "--quiet", "--resolution=lowest-direct", f"--python={session.python}",
         "--no-header", "--no-annotate", *extras, f"--output-file={pins}", "pyproject.toml",
         external=True,

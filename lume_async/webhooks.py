@@ -35,8 +35,8 @@ from lume_async._webhooks.signatures import (
     veiled_secrets,
 )
 from lume_async._wire.answers import decode_object
-from lume_async.errors import WebhookSignatureError
-from lume_async.models import RunStatus, check_run_id
+from lume_async.errors import ResponseDecodeError, WebhookSignatureError
+from lume_async.models import RunStatus, is_run_id
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -149,7 +149,8 @@ def parse(body: bytes) -> WebhookEvent:
     """
     raw = decode_object(_raw(body))
     event = structure(raw, WebhookEvent)
-    check_run_id(event.run_id)
+    if not is_run_id(event.run_id):
+        raise ResponseDecodeError("expected a run id @ $.run_id")
     return evolve(event, raw=raw)
 
 

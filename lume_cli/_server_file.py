@@ -62,9 +62,13 @@ class ServerFile:
         return now.base_url if now is not None and now.base_url != self.base_url and now.is_running else None
 
 
-def nearest(start: Path) -> ServerFile | None:
-    """The file of the nearest `.lume` folder, from `start` upwards."""
-    for folder in (start, *start.parents):
+def nearest() -> ServerFile | None:
+    """The file of the nearest `.lume` folder, from the current folder upwards; None if that has been removed."""
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        return None
+    for folder in (here, *here.parents):
         if (found := read(folder / FOLDER / STATE)) is not None:
             return found
     return None

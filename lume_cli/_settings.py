@@ -118,7 +118,7 @@ def resolve(options: GlobalOptions, warn: Callable[[str], None]) -> ResolvedSett
     flags = {"base_url": options.base_url, "request_timeout": options.request_timeout}
     for name, value in flags.items():
         _apply(settings, {name: value}, "--" + name.replace("_", "-"))
-    if not settings.base_url and (server := nearest(Path.cwd())) is not None:
+    if not settings.base_url and (server := nearest()) is not None:
         # Its key belongs to its URL: a key from elsewhere is for another service.
         if settings.api_key and settings.api_key != server.api_key and not options.api_key_stdin:
             warn(

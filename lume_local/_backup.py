@@ -20,6 +20,7 @@ from typing import Any
 
 from attrs import asdict, define, field, frozen
 
+from lume_async._base import arguments
 from lume_async._base.elided import elided
 from lume_async.errors import ConfigurationError
 from lume_local._options import AnyPath
@@ -93,8 +94,8 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath
     Raises:
         ConfigurationError: `data` has no state, or a damaged one; `to` exists or can't be written. Nothing is left.
     """
-    home, copy = _real(data), _real(to)
-    own = home / _STATE if state is None else _real(state)
+    home, copy = _real(data, "data"), _real(to, "to")
+    own = home / _STATE if state is None else _real(state, "state")
     try:
         is_there = (own / STATE_FILE).is_file()
     except OSError as error:
@@ -150,7 +151,7 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
         ConfigurationError: a file of the backup was altered or is missing, each of which is logged; it is of a later
             release; `data` is not empty or can't be written. Nothing is left.
     """
-    copy, home = _real(backup), _real(data)
+    copy, home = _real(backup, "backup"), _real(data, "data")
     about, digests = _about(copy)
     if os.path.ismount(home):
         raise ConfigurationError(f"{home} is a mount point: name a new folder in it")
@@ -323,5 +324,5 @@ class _Files:
         return True
 
 
-def _real(path: AnyPath) -> Path:
-    return Path(os.path.realpath(path))
+def _real(path: AnyPath, name: str) -> Path:
+    return Path(os.path.realpath(arguments.path(path, name, ConfigurationError)))

@@ -85,6 +85,7 @@ class Monitor:
         """The next event.
 
         Raises:
+            RuntimeError: the monitor was not entered.
             ClientClosedError: the client was closed.
         """
         return next(self._steps)

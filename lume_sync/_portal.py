@@ -21,6 +21,9 @@ from lume_sync._loop_thread import CLEAN_UP, LoopThread, refuse_greenlets
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_OWNERS = {"lume_sync._iteration": "iteration", "lume_sync._held": "block"}
+"""What users call the functions of these modules, which own iterations and `with` blocks on the loop."""
+
 
 class BlockingCallWarning(RuntimeWarning):
     """A synchronous call blocks the event loop of its caller."""
@@ -161,7 +164,8 @@ class Portal:
             engine.stop()
 
     def _refuse_or_warn(self, own: bool, func: Callable[..., Any]) -> None:
-        name = getattr(func, "__qualname__", repr(func))
+        module = getattr(func, "__module__", "")
+        name = _OWNERS.get(module) or getattr(func, "__qualname__", repr(func))
         if own:
             raise RuntimeError(
                 f"{name} would deadlock: called from lume_sync's own event-loop thread;"

@@ -219,6 +219,7 @@ def test_every_error_has_its_place_in_the_reference() -> None:
     errors = [name for name in lume_async.__all__ if name.endswith("Error")]
 
     assert [name for name in errors if f"\n## {name}\n" not in text] == []
+    assert [name for name in errors if f"[`{name}`](#{name.lower()}) |" not in text] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)

@@ -2,14 +2,17 @@
 
 import importlib
 import re
+from collections.abc import Iterator
 from importlib.metadata import metadata
 from pathlib import Path
 
+import click
 import pytest
 
 import lume_async
 import lume_local
 import lume_sync
+from lume_cli._app import app
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -59,6 +62,31 @@ def test_every_public_name_is_in_the_reference(package, pages) -> None:
     # Errors have a page of their own: test_docs.py.
     names = {name for name in package.__all__ if not name.endswith("Error")}
     assert names - set().union(*map(documented, pages)) == set()
+
+
+def commands(command: click.Command, *words: str) -> Iterator[tuple[str, click.Command]]:
+    """All commands below a group, with their names."""
+    context = click.Context(command)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from commands(below, *words, name)
+    else:
+        yield " ".join(words), command
+
+
+def test_every_command_and_option_is_documented() -> None:
+    reference = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
+    pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
+    missing = []
+    for name, command in commands(app):
+        missing += [] if f"`lume {name}" in reference else [name]
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                long = [text for text in option.opts if text.startswith("--")]
+                missing += [f"{name} {text}" for text in long if not re.search(rf"{text}\b", pages)]
+    assert missing == []
 
 
 def test_the_metadata_names_no_windows() -> None:

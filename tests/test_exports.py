@@ -20,6 +20,8 @@ import lume_async.webhooks
 import lume_local._exports
 import lume_local.pytest_plugin
 import lume_sync._exports
+import lume_sync.errors
+import lume_sync.models
 import lume_sync.testing
 import lume_sync.webhooks
 
@@ -29,7 +31,7 @@ PACKAGES = [*FACADES, lume_local]
 MODULES = [
     *PACKAGES,
     *(lume_async.errors, lume_async.models, lume_async.testing, lume_async.webhooks),
-    *(lume_sync.testing, lume_sync.webhooks, lume_local.pytest_plugin),
+    *(lume_sync.errors, lume_sync.models, lume_sync.testing, lume_sync.webhooks, lume_local.pytest_plugin),
 ]
 """All that users may import from."""
 

@@ -34,7 +34,7 @@ WINGS = {
         __init__
     """,
     "lume_sync": """
-        _exports _workers webhooks
+        _exports _workers errors models webhooks
         _loop_thread
         _call
         _portal

@@ -100,8 +100,8 @@ def path(value: Any, name: str, error: Error = TypeError) -> str:
         encoded = os.fsencode(found)  # a name of undecodable bytes has surrogates of its own
     except UnicodeEncodeError:
         encoded = b"\0"
-    if b"\0" in encoded:
-        raise error(f"{name} does not name a file: {shown(found)}")
+    if not encoded or b"\0" in encoded:  # an empty path would be the current folder
+        raise error(f"{name} does not name a file or folder: {shown(found)}")
     return found
 
 

@@ -21,12 +21,17 @@ def require(module: str, extra: str, what: str) -> None:
 
 
 def install_command(extra: str) -> str:
-    """The command that installs an extra into the running Python's environment."""
+    """The command that installs an extra of this distribution; see `pip_install`."""
+    return pip_install(*_requirement(extra))
+
+
+def pip_install(*requirement: str) -> str:
+    """The command that installs something into the running Python's environment, which may have no pip of its own."""
     python = sys.executable or "python"
     pip = (
         [python, "-m", "pip", "install"] if find_spec("pip") else ["uv", "pip", "install", "--python", python]
     )
-    return command_line([*pip, *_requirement(extra)])
+    return command_line([*pip, *requirement])
 
 
 def _requirement(extra: str) -> list[str]:

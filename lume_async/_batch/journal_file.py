@@ -38,7 +38,7 @@ def path_of(name: str | os.PathLike[str]) -> str:
         ConfigurationError: it does not name a file.
     """
     text = arguments.path(name, "journal", ConfigurationError)
-    if not text or text == ":memory:" or text.startswith("file:"):
+    if text == ":memory:" or text.startswith("file:"):
         raise ConfigurationError(
             f"journal={text!r} does not name a file, so nothing would be kept: pass the path of a file "
             "(SQLite's special names, such as ':memory:' and 'file:…', are not supported)"

@@ -39,6 +39,7 @@ FEED_FROM = 2
 
 OPENING = 1.0
 """Seconds that first polls wait for the change feed to open, at most."""
+INACTIVE = "the monitor is not active: use it inside its `with` block"
 
 
 @asynccontextmanager
@@ -146,8 +147,11 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         """The next event.
 
         Raises:
+            RuntimeError: the monitor was not entered.
             ClientClosedError: the client was closed.
         """
+        if self._loop is None:
+            raise RuntimeError(INACTIVE)
         try:
             if not self._closed:
                 try:
@@ -172,7 +176,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         if self._failure is not None:
             raise self._failure
         if self._loop is None or self._closed:
-            raise RuntimeError("the monitor is not active: use it inside its `with` block")
+            raise RuntimeError(INACTIVE)
         try:
             here = asyncio.get_running_loop() is self._loop
         except RuntimeError:

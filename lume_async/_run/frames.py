@@ -1,12 +1,12 @@
 """Rows as a table of pyarrow, polars or pandas; the libraries are arguments, so that importing this is cheap."""
 
 import json
-import sys
 from collections.abc import Iterable
 from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
+from lume_async._base.extras import pip_install
 from lume_async.errors import MissingLibraryError
 
 _LONG = 2**63
@@ -21,9 +21,7 @@ def library(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-    raise MissingLibraryError(
-        f"{name} is not installed: {sys.executable or 'python'} -m pip install {name}", name=name
-    )
+    raise MissingLibraryError(f"{name} is not installed: {pip_install(name)}", name=name)
 
 
 def to_arrow(pyarrow: Any, rows: list[dict[str, Any]]) -> Any:

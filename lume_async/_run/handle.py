@@ -117,13 +117,13 @@ class LumeRun(RunState):
         """
         from lume_async._run.watch import RunWatch  # here, as below: a first request does not need it
 
-        sender = self._connected
+        sender, limit = self._connected, optional_seconds(timeout, "timeout")
         return RunWatch(
             partial(_poll, self),
             partial(snapshot, self),
-            lambda unfinished: timeout_error(self, unfinished, "as long as it was watched"),
+            lambda unfinished: timeout_error(self, unfinished, f"within {limit or 0:g} s"),
             backoff=polling(poll_interval),
-            timeout=optional_seconds(timeout, "timeout"),
+            timeout=limit,
             clock=sender.clock,
         )
 

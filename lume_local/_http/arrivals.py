@@ -35,7 +35,7 @@ class ArrivalsApi:
             known = ", ".join(view.arrival.name for view in views)
             raise Problem(
                 "invalid-query",
-                f"name: there is no arrival {name[:64]!r}: known are {known or 'none'}",
+                f"name: there is no arrival {name!r}: known are {known or 'none'}",
                 field="name",
             )
         files: list[Json] = []

@@ -246,7 +246,7 @@ class Console:
         if not is_own_host(host, self._names):
             raise odd_problem(
                 421,
-                f"the console is not at {host[:200]!r}: open it by the server's IP address or by localhost, or "
+                f"the console is not at {host!r}: open it by the server's IP address or by localhost, or "
                 "start the server with that name among console_hosts",
             )
 
@@ -276,7 +276,7 @@ def _content(name: str) -> tuple[bytes, str]:
     """A file of the page, and its content type. Raises `Problem` if it does not exist."""
     path = _paths().get(name)
     if path is None:
-        raise Problem("not-found", f"there is no file {name[:100]!r} of the console")
+        raise Problem("not-found", f"there is no file {name!r} of the console")
     return path.read_bytes(), _TYPES[path.suffix]
 
 

@@ -83,7 +83,7 @@ async def file(ask: Ask) -> Reply:
     if name == _START:
         return Reply(200, _SCRIPT, VIEWER_HEADERS, "text/javascript; charset=utf-8")
     if name not in _TYPES:
-        raise Problem("not-found", f"there is no file {name[:100]!r} for this page")
+        raise Problem("not-found", f"there is no file {name!r} for this page")
     return Reply(200, (_viewer() / name).read_bytes(), VIEWER_HEADERS, _TYPES[name])
 
 

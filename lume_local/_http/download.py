@@ -26,6 +26,8 @@ _WRITE_LIMIT = 60.0
 """Seconds in which a client must take a block of a stream."""
 _DIGESTS = 1000
 """How many checksums are remembered."""
+_QUICK = 64 * 1024 * 1024
+"""Bytes of a file whose checksum is sent unasked: it takes less than a tenth of a second."""
 
 _digests: OrderedDict[tuple[str, str], str] = OrderedDict()
 
@@ -41,7 +43,7 @@ async def sent(request: web.BaseRequest, output: Output, headers: Mapping[str, s
         response.headers.update({"ETag": tag, "Accept-Ranges": "bytes"})
         if is_part:
             response.headers["Content-Range"] = f"bytes {first}-{last - 1}/{size}"
-        if "sha-256" in request.headers.get("Want-Repr-Digest", "").lower():
+        if size <= _QUICK or "sha-256" in request.headers.get("Want-Repr-Digest", "").lower():
             response.headers["Repr-Digest"] = await _digest(output, file)
         left = response.content_length = last - first
         await response.prepare(request)

@@ -110,9 +110,7 @@ class Front:
             problem = Problem("method-not-allowed", f"{path} takes {allowed}, not {request.method}")
             return problem_answer(problem, {"Allow": allowed})
         if error is not None:
-            raise Problem(
-                "not-found", f"there is nothing at {path[:200]}: the paths are listed in /openapi.yaml"
-            )
+            raise Problem("not-found", f"there is nothing at {path}: the paths are listed in /openapi.yaml")
         assert match.route.resource is not None
         seen.route = match.route.resource.canonical
         _authorize(holder, request.method, seen.route)

@@ -30,7 +30,7 @@ async def require_run(store: SqlStore, run_id: str) -> StoredRun:
     """The run. Raises `Problem`."""
     run = await store.get(run_id) if requests.is_run_id(run_id) else None
     if run is None:
-        raise Problem("run-not-found", f"there is no run {run_id[:128]!r}")
+        raise Problem("run-not-found", f"there is no run {run_id!r}")
     return run
 
 

@@ -83,7 +83,7 @@ class ProposalsApi:
 
     async def _target(self, flow: str, wanted: ProposalBody) -> MappingTarget:
         if not NAME.fullmatch(flow):
-            raise Problem("flow-version-not-found", f"{flow[:128]!r} is not a name of a flow")
+            raise Problem("flow-version-not-found", f"{flow!r} is not a name of a flow")
         known = self._flows.all(flow)
         following = _following([self._flows.parsed(one.ref) for one in known])
         if wanted.schema is not None:

@@ -50,7 +50,7 @@ def check_parameters(method: str, route: str, pairs: Pairs) -> None:
         if name not in known:
             raise Problem(
                 "invalid-query",
-                f"{name[:100]!r} is not a parameter here; there are {', '.join(known) or 'none'}",
+                f"{name!r} is not a parameter here; there are {', '.join(known) or 'none'}",
             )
         if name in seen and name not in _REPEATABLE:
             raise Problem("invalid-query", f"{name} is given twice", field=name)
@@ -99,7 +99,7 @@ def run_filter(pairs: Pairs) -> RunFilter:
     statuses = several(pairs, "status")
     for status in statuses:
         if not _STATUS.fullmatch(status):
-            raise Problem("invalid-query", f"status {status[:40]!r} is not a status such as SUCCEEDED")
+            raise Problem("invalid-query", f"status {status!r} is not a status such as SUCCEEDED")
     return RunFilter(
         flow_version=query.get("flow_version"),
         flow=query.get("flow"),

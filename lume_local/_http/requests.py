@@ -69,7 +69,7 @@ def json_object(body: bytes, content_type: str | None = None) -> dict[str, Any]:
     """A body as a JSON object; another content type is refused. Raises `Problem`."""
     if content_type is not None and not _JSON.fullmatch(content_type):
         raise Problem(
-            "unsupported-media-type", f"send application/json, not {content_type.partition(';')[0][:100]}"
+            "unsupported-media-type", f"send application/json, not {content_type.partition(';')[0]}"
         )
     try:
         value = json.loads(
@@ -96,7 +96,7 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"{name[:100]!r} is there twice")
+            raise ValueError(f"{name!r} is there twice")
         found[name] = value
     return found
 

@@ -30,7 +30,7 @@ class ResultsApi:
     async def output(self, ask: Ask) -> Reply:
         run, part = await require_run(self._store, ask.path["run_id"]), ask.path["output"]
         if part not in ("mapped", "rejects"):
-            raise Problem("not-found", f"a run has the outputs mapped and rejects, not {part[:40]!r}")
+            raise Problem("not-found", f"a run has the outputs mapped and rejects, not {part!r}")
         noted = await require_output(self._store, run, part)
         location = run.target_locations[part]
         if location is None:

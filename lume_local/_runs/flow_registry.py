@@ -174,8 +174,8 @@ class FlowRegistry:
         else:
             hint = f"there are {_listed(list(self._stored))}" if self._stored else "none is registered"
         if self._folder is None:
-            return f"there is no flow version {ref[:256]!r}: {hint}"
-        return f"there is no flow version {ref[:256]!r}, nor a file with it in {self._folder}: {hint}"
+            return f"there is no flow version {ref!r}: {hint}"
+        return f"there is no flow version {ref!r}, nor a file with it in {self._folder}: {hint}"
 
     def is_known(self, ref: str) -> bool:
         return ref in self._stored

@@ -134,7 +134,7 @@ class TestParse:
          body_of(finished_at="yesterday"), body_of(run_metadata=[1])],
     )  # fmt: skip
     def test_what_is_no_event(self, body: bytes) -> None:
-        with pytest.raises(LumeError):
+        with pytest.raises(ResponseDecodeError):
             parse(body)
 
     def test_the_place_is_told(self) -> None:

@@ -136,6 +136,15 @@ def test_a_relative_xdg_folder_is_ignored(no_server: Path) -> None:
     assert config_file({"XDG_CONFIG_HOME": "/x"}) == Path("/x/lume/config.toml")
 
 
+def test_a_current_folder_that_has_been_removed(
+    no_server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert found()[0].base_url is None
+
+
 def test_nothing_shows_the_key(no_server: Path) -> None:
     write(CONFIG)
     settings, _ = found()

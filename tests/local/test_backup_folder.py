@@ -371,6 +371,23 @@ def test_folders_that_will_not_do(made: Backup, home: Path, tmp_path: Path) -> N
         restore(tmp_path / "copy", "/proc")
 
 
+def test_an_empty_path_is_not_the_current_folder(
+    made: Backup, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    for call, name in (
+        (lambda: back_up("", tmp_path / "other"), "data"),
+        (lambda: back_up(home / ".lume", ""), "to"),
+        (lambda: back_up(home / ".lume", tmp_path / "other", state=""), "state"),
+        (lambda: restore("", tmp_path / "other"), "backup"),
+        (lambda: restore(tmp_path / "copy", ""), "data"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"^{name} does not name a file or folder"):
+            call()
+    assert os.listdir() == []
+
+
 def test_a_full_disk_leaves_nothing(made: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -125,6 +125,8 @@ async def test_a_mistake_in_a_flow_file_is_one_clear_error(home: Path, text: str
         ({"flows": "absent"}, "no flows folder"),
         ({"max_active": 0}, "a whole number from 1 to 10,000"),
         ({"roots": []}, "roots is empty"),
+        *(({name: ""}, f"{name} does not name") for name in ("data", "state", "work", "flows", "archive")),
+        ({"roots": [""]}, "roots does not name"),
         ({"api_key": "a\nb"}, "printable ASCII"),
         ({"host": "203.0.113.7"}, "can't listen on 203.0.113.7"),
         ({"engine": "abacus"}, "no engine 'abacus': expected pool, "),

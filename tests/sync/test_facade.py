@@ -19,6 +19,8 @@ from sync.conftest import ROOT
 
 import lume_async
 import lume_sync
+import lume_sync.errors
+import lume_sync.models
 import lume_sync.webhooks
 from lume_async import webhooks
 from lume_async._base.clock import SystemClock
@@ -57,8 +59,13 @@ def test_both_packages_have_the_same_names() -> None:
     assert set(lume_sync.__all__) <= set(dir(lume_sync))
     for name in lume_sync.__all__:
         assert getattr(lume_sync, name) is not None
-    assert lume_sync.webhooks.__all__ == webhooks.__all__
-    assert all(getattr(lume_sync.webhooks, name) is getattr(webhooks, name) for name in webhooks.__all__)
+    for ours, theirs in (
+        (lume_sync.errors, lume_async.errors),
+        (lume_sync.models, lume_async.models),
+        (lume_sync.webhooks, webhooks),
+    ):
+        assert ours.__all__ == theirs.__all__
+        assert all(getattr(ours, name) is getattr(theirs, name) for name in theirs.__all__)
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):
         _ = lume_sync.nothing_of_the_kind
 

@@ -70,6 +70,29 @@ def test_it_works_and_the_one_warning_names_the_twin(
 
 
 @LOOPS
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [("list(lume.watch('done'))", "iteration"), ("lume.monitor().__enter__()", "block")],
+    ids=["iteration", "block"],
+)
+def test_the_warning_names_no_module_that_users_do_not_know(
+    run_script: RunScript, service: Service, outer: str, call: str, name: str
+) -> None:
+    done = run_script(f"""
+        import warnings, {outer}, lume_sync as lume
+        async def main():
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                {call}
+            [warning] = caught
+            print(warning.message)
+        {outer}.run(main())
+    """)
+    said = f"{name} of lume_sync blocks the event loop that is running in this thread; in async code, await "
+    assert (done.code, done.out, done.err) == (0, f"{said}lume_async's {name} (reported once)\n", "")
+
+
+@LOOPS
 def test_the_second_ctrl_c_ends_it(interrupt: Interrupt, outer: str) -> None:
     """The first one asks the program's task to end, which it can't while the call blocks its loop."""
     done = interrupt(

@@ -58,7 +58,7 @@ class UploadsApi:
         """How much there is; also for HEAD, by which the draft asks for the offset."""
         held = await self._uploads.held(ask.path["name"])
         if held is None:
-            raise Problem("upload-not-found", f"there is nothing of an upload {ask.path['name'][:200]}")
+            raise Problem("upload-not-found", f"there is nothing of an upload {ask.path['name']}")
         document = {
             "source_path": held.source_path,
             "complete": held.sha256 is not None,

@@ -149,7 +149,7 @@ class Uploads:
                 raise Problem(
                     "completed-upload", f"the upload {name} is complete: nothing can be added to it"
                 )
-            raise Problem("upload-not-found", f"there is nothing of an upload {name[:200]}: begin it")
+            raise Problem("upload-not-found", f"there is nothing of an upload {name}: begin it")
         if unlike := draft.announced.unlike(announced):
             raise Problem(
                 "other-content", f"{unlike}: this is another file, begin its upload under another name"

@@ -55,7 +55,7 @@ def test_a_path(value: Any) -> None:
     assert arguments.path(value, "path") == str(value)
 
 
-@pytest.mark.parametrize("value", ["a\0b", "\ud800", Path("\ud800"), b"a", 5, None])
+@pytest.mark.parametrize("value", ["", "a\0b", "\ud800", Path("\ud800"), b"a", 5, None])
 def test_what_can_not_name_a_file(value: Any) -> None:
     with pytest.raises(TypeError, match=r"^path "):
         arguments.path(value, "path")

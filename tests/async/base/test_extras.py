@@ -8,7 +8,9 @@ from urllib.parse import unquote
 
 import pytest
 
+from lume_async import MissingLibraryError
 from lume_async._base import extras, platform
+from lume_async._run.frames import library
 
 PIP = f"{sys.executable} -m pip install"
 
@@ -95,6 +97,10 @@ def test_on_windows_the_command_has_its_paths_and_quotes(
 def test_an_environment_without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     assert extras.install_command("cli").startswith(f"uv pip install --python {sys.executable} ")
+    with pytest.raises(
+        MissingLibraryError, match=f": uv pip install --python {sys.executable} no_such_module$"
+    ):
+        library("no_such_module")
 
 
 def test_a_module_that_is_missing_is_named_with_the_command() -> None:

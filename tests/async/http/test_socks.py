@@ -135,7 +135,9 @@ async def test_a_proxy_that_is_not_there() -> None:
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match=r"a SOCKS proxy needs aiohttp-socks: .* -m pip install"):
+    with pytest.raises(
+        ConfigurationError, match=r"a SOCKS proxy needs aiohttp-socks: .*pip install .*\[socks\]"
+    ):
         Client("key", base_url="http://lume.test", proxy="socks5://localhost:1080")
 
 

@@ -296,6 +296,8 @@ async def test_a_monitor_is_used_in_its_block_and_entered_once() -> None:
     monitor = client_of(Service()).monitor()
     with pytest.raises(RuntimeError, match="the monitor is not active"):
         monitor.add("a")
+    with pytest.raises(RuntimeError, match="the monitor is not active"):
+        await anext(monitor)
     async with monitor:
         with pytest.raises(InvalidRequestError):
             monitor.add("../a")

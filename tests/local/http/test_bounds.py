@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -194,3 +195,23 @@ async def test_an_exception_of_the_client_is_short() -> None:
     assert len(str(error)) <= LIMIT
     assert "(1,000,002 characters)" in str(error)
     assert "\0" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/v1/runs?status={'x' * 2000}",
+        f"/v1/runs?{'x' * 2000}=1",
+        f"/v1/runs/{'x' * 2000}",
+        f"/v1/flows/people/versions/{'x' * 2000}",
+        f"/v1/uploads/{'x' * 2000}",
+        f"/{'x' * 2000}",
+    ],
+    ids=lambda path: path.replace("x" * 2000, "…"),
+)
+async def test_what_is_left_out_of_a_problem_is_counted(wire: Wire, path: str) -> None:
+    method = "PUT" if path.startswith("/v1/uploads") else "GET"
+    answer = await wire.ask(method, path)
+    detail = answer.document["detail"]
+    assert len(detail) <= LIMIT
+    assert "xxx" not in detail or re.search(r" … \(2,\d{3} characters\) … ", detail), detail

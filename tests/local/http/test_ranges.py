@@ -9,6 +9,7 @@ from local.wire import Wire
 
 import lume_local
 from lume_async import Client
+from lume_local._http import download
 
 
 @pytest.fixture
@@ -25,7 +26,6 @@ async def test_parts(wire: Wire, output: tuple[str, bytes]) -> None:
         assert (whole.status, await whole.read()) == (200, content)
         tag = whole.headers["ETag"]
         assert not tag.startswith("W/")
-        assert "Repr-Digest" not in whole.headers
     for wanted, first, last in (
         ("bytes=0-9", 0, 10),
         ("bytes=10-", 10, size),
@@ -72,6 +72,17 @@ async def test_the_checksum_is_that_of_the_whole_file(wire: Wire, output: tuple[
         async with wire.session.get(path, headers=headers) as part:
             assert part.headers["Repr-Digest"] == f"sha-256=:{digest}:"
             assert await part.read() == content[3:]
+
+
+async def test_the_checksum_of_a_large_file_is_sent_where_it_is_asked_for(
+    wire: Wire, output: tuple[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, content = output
+    digest = f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
+    for quick, wanted, said in ((len(content), "", digest), (0, "", None), (0, "sha-256=1", digest)):
+        monkeypatch.setattr(download, "_QUICK", quick)
+        async with wire.session.get(path, headers={"Want-Repr-Digest": wanted}) as whole:
+            assert (whole.headers.get("Repr-Digest"), await whole.read()) == (said, content)
 
 
 async def test_the_client_downloads_it(
