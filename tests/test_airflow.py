@@ -19,6 +19,7 @@ def run(*words: str) -> None:
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_the_provider_does_what_it_says() -> None:
     # In one process: each imports Airflow, and makes its database.
