@@ -98,7 +98,7 @@ def test_the_tokens_of_an_entry_share_its_limit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bound", ["max_active = 0", "submissions_per_minute = true", 'max_active = "2"'])
 async def test_bounds_that_make_no_sense(home: Path, bound: str) -> None:
     (home / "keys.toml").write_text(entry("nightly") + bound + "\n")
-    words = r"\[nightly\]: \w+ must be a whole number from 1 to 1,000,000"
+    words = r"nightly\.\w+: must be a whole number"
     with pytest.raises(ConfigurationError, match=words):
         async with serve(home, keys=home / "keys.toml"):
             pass

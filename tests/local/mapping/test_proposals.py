@@ -297,7 +297,7 @@ SIGNED: dict[str, Any] = {
             ["1,234.56", "2.25"],
             (
                 "1 more row can be read with the month first: decide",
-                "2 rows more can be read with a decimal point: decide",
+                "2 more rows can be read with a decimal point: decide",
             ),
         ),
         (
