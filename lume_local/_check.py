@@ -12,11 +12,12 @@ from typing import Any
 from attrs import frozen
 
 from lume_async.errors import ConfigurationError
-from lume_local._arrivals.settings import read_arrivals
+from lume_local._arrivals.settings import Arrival, read_arrivals
 from lume_local._flow.definition import Flow, read_definition, read_definition_of
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import with_line
-from lume_local._messages.rules import read_rules
+from lume_local._flow.mistakes import Mistakes
+from lume_local._messages.rules import MessageRule, read_rules
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.protocol import Json
@@ -60,8 +61,10 @@ def check_arrivals(path: str | PathLike[str]) -> tuple[CheckedArrival, ...]:
         OSError: the file can't be read.
     """
     text = text_of(Path(path))
-    found = read_arrivals(text)
-    read_rules(text)
+    mistakes, none, silent = Mistakes(text), tuple[Arrival, ...](), tuple[MessageRule, ...]()
+    found = mistakes.noting(lambda: read_arrivals(text), none)
+    mistakes.noting(lambda: read_rules(text), silent)
+    mistakes.check()
     return tuple(CheckedArrival(one.name, one.flow, one.uri) for one in found)
 
 

@@ -41,6 +41,9 @@ class Bucket:
     def get(self, key: str) -> bytes:
         return self._s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
+    def tag(self, key: str) -> str:
+        return self._s3.head_object(Bucket=BUCKET, Key=key)["ETag"].strip('"')
+
     def remove(self, key: str) -> None:
         self._s3.delete_object(Bucket=BUCKET, Key=key)
 

@@ -39,8 +39,7 @@ async def until_stopped(
     session: CommandSession, wanted: dict[str, Any], key_env: str | None, log: server_log.Format | None
 ) -> int:
     """Serve until cancelled; a key from the variable `key_env` is not shown, and no key if there is a log."""
-    if log is not None:
-        server_log.log_to_stderr(log)
+    server_log.log_to_stderr(log)
     state, flows = _state(wanted), wanted["flows"]
     changes = None if flows is None else FlowChanges(Path(flows), dev=wanted["dev"])
     async with _serving(state, wanted) as server, task_group() as group:

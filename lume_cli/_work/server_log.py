@@ -14,12 +14,12 @@ def log_url(base_url: str) -> None:
     logging.getLogger("lume_local").info("serving at %s", base_url, extra={"lume_base_url": base_url})
 
 
-def log_to_stderr(wanted: Format) -> None:
-    """Print the server's log from now on."""
+def log_to_stderr(wanted: Format | None) -> None:
+    """Print the server's log from now on; without a format only its warnings and errors, for people."""
     handler = logging.StreamHandler(sys.stderr)
-    text = TextLines("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(JsonLines() if wanted == "json" else text)
+    text = "%(message)s" if wanted is None else "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    handler.setFormatter(JsonLines() if wanted == "json" else TextLines(text))
     logger = logging.getLogger("lume_local")
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING if wanted is None else logging.INFO)
     logger.propagate = False

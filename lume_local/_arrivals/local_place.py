@@ -12,10 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+import anyio
 from anyio.to_thread import run_sync
 
 from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, PlaceTrouble
-from lume_local._arrivals.put_aside import put_aside
+from lume_local._arrivals.put_aside import is_open_for_writing, put_aside
 from lume_local._arrivals.settings import Arrival
 from lume_local._arrivals.watched_folder import WatchedFolder, watch_folder
 from lume_local._flow.patterns import Pattern
@@ -217,11 +218,14 @@ class LocalPlace:
         if relative is None:
             return None
 
+        path = self._folder / relative
+
         def moved() -> str | None:
             try:
-                return put_aside(
-                    self._folder / relative, self._folder / folder / relative, entry.seen, self._seen
-                )
+                if not self._notified.why_not and is_open_for_writing(path):
+                    why = "a program has it open for writing: it is moved once it was closed"
+                    raise PlaceTrouble(f"{entry.path} can't be moved yet: {why}")
+                return put_aside(path, self._folder / folder / relative, entry.seen, self._seen)
             except OSError as error:
                 raise PlaceTrouble(f"{entry.path} can't be moved: {error.strerror or error}") from None
 
@@ -237,7 +241,11 @@ class LocalPlace:
     async def hints(self, found: Found) -> None:
         async with aclosing(self._notified.changes(self._stopped)) as changes:
             async for paths in changes:
-                await found(await _in_thread(partial(self._named, paths)))
+                if named := await _in_thread(partial(self._named, paths)):
+                    await found(named)
+                if str(self._folder) in paths:
+                    await found([])
+                    await anyio.sleep(_SHARE[False] * self._took)
 
     def _named(self, changed: Sequence[str]) -> Sequence[str]:
         return [path for one in changed for path in self._named_by(one)]
@@ -245,12 +253,8 @@ class LocalPlace:
     def _named_by(self, path: str) -> Sequence[str]:
         """The paths that a notification is about: that of a folder about all files below it."""
         relative = os.path.relpath(path, self._folder)
-        if "\ufffd" in relative:  # a name that is not UTF-8: its folder is looked at
-            relative = os.path.dirname(relative) or "."
-        if relative.startswith(".."):
+        if relative == "." or relative.startswith(".."):
             return []
-        if relative == ".":
-            return [entry.path for entry in self._walk(self._folder, "")]
         folder = self._folder / relative
         if not folder.is_dir() or folder.is_symlink():
             return [self._path(relative)]

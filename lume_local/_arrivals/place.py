@@ -44,8 +44,8 @@ class PlaceTrouble(Exception):
 
 
 Found: TypeAlias = Callable[[Sequence[str]], Awaitable[None]]
-"""Takes the paths of hints. Returns once what became of them is durable, so that the hint can be forgotten, or they
-wait in memory for the next listing. It never raises."""
+"""Takes the paths of hints, or none: anything may have changed, and a listing is due. Returns once what became of
+them is durable, so that the hint can be forgotten, or they wait in memory for the next listing. It never raises."""
 
 
 class ArrivalPlace(Protocol):

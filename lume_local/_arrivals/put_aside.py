@@ -6,7 +6,9 @@ taken. A move that was interrupted is found by the file's own name.
 """
 
 import errno
+import fcntl
 import os
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -44,6 +46,29 @@ def put_aside(path: Path, target: Path, seen: str, seen_of: Callable[[os.stat_re
     no_links.unlink(own)
     sync_folder(target.parent)
     return name
+
+
+def is_open_for_writing(path: Path) -> bool:
+    """Whether a program may still write to a file: it would write to the moved one, which nothing reads any more.
+
+    A lease for reading is given only on a file that is not open for writing. The owner of a file can have one, on
+    Linux; False if it can't be told.
+    """
+    try:
+        handle = no_links.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.fcntl(
+            handle, fcntl.F_SETSIG, signal.SIGURG
+        )  # the usual signal to its holder would end the process
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except (OSError, AttributeError) as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(handle)
+    return False
 
 
 def _is_same(found: os.stat_result, seen: str, seen_of: Callable[[os.stat_result], str]) -> bool:

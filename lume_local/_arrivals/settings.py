@@ -4,21 +4,16 @@ Errors are `FlowError`s: they name the place and its line, and `others` has the 
 """
 
 import glob
-import math
 import re
-import tomllib
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import field, frozen
 
 from lume_local._flow.definition import NAME, VERSION
 from lume_local._flow.fields import FlowError, Table
-from lume_local._flow.lines import with_line
+from lume_local._flow.mistakes import Mistakes, top_table
 from lume_local._flow.sftp_urls import NotAnSftpUrl, SftpUrl
 from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
-
-T = TypeVar("T")
 
 QUIET = 10.0
 """Seconds by default for which a file must be still; objects are there as a whole or not at all."""
@@ -105,12 +100,7 @@ def scheme_of(uri: str) -> str:
 
 def read_arrivals(text: str) -> tuple[Arrival, ...]:
     """The arrivals in the text of a file. Raises `FlowError` for the first mistake, with the `others`."""
-    try:
-        tables = tomllib.loads(text.removeprefix("\ufeff"))
-    except tomllib.TOMLDecodeError as error:
-        raise with_line(FlowError("", f"is not TOML: {error}"), text) from None
-    mistakes = _Mistakes()
-    top = Table("", tables)
+    mistakes, top = Mistakes(text), top_table(text)
     none: list[dict[str, Any]] = []
     entries = mistakes.noting(lambda: top.tables("arrival"), none)
     top.present("message")  # the same file may have the messages
@@ -123,33 +113,13 @@ def read_arrivals(text: str) -> tuple[Arrival, ...]:
         if arrival is not None and arrival.name in seen:
             mistakes.add(FlowError(f"arrival[{n}].name", f"{arrival.name!r} appears twice: choose another"))
         seen.update([arrival.name] if arrival is not None else [])
-    if mistakes.all:
-        first, *others = sorted(
-            (with_line(one, text) for one in mistakes.all), key=lambda mistake: mistake.line or math.inf
-        )
-        first.others = tuple(others)
-        raise first
+    mistakes.check()
     return tuple(arrival for arrival in found if arrival is not None)
 
 
-class _Mistakes:
-    def __init__(self) -> None:
-        self.all: list[FlowError] = []
-
-    def add(self, mistake: FlowError) -> None:
-        self.all.append(mistake)
-
-    def noting(self, read: Callable[[], T], instead: T) -> T:
-        try:
-            return read()
-        except FlowError as mistake:
-            self.add(mistake)
-            return instead
-
-
-def _arrival(table: Table, mistakes: _Mistakes) -> Arrival | None:
+def _arrival(table: Table, mistakes: Mistakes) -> Arrival | None:
     """The arrival of a table; None if it has a mistake."""
-    before = len(mistakes.all)
+    before = len(mistakes)
     name = mistakes.noting(lambda: table.text("name", pattern=NAME), "")
     flow = mistakes.noting(lambda: table.text("flow", pattern=_FLOW, longest=129), "")
     uri = mistakes.noting(lambda: _uri(table), "")
@@ -159,7 +129,7 @@ def _arrival(table: Table, mistakes: _Mistakes) -> Arrival | None:
     move = mistakes.noting(lambda: _after(table), None)
     queue = mistakes.noting(lambda: _queue(table, uri), None)
     mistakes.noting(table.no_more, None)
-    if len(mistakes.all) > before:
+    if len(mistakes) > before:
         return None
     return Arrival(name, flow, uri, quiet, marker, changed, move, queue)
 

@@ -1,6 +1,7 @@
 """A bucket, by listing it. An object is there as a whole or not at all, and its tag stands for its content."""
 
 import posixpath
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -23,6 +24,7 @@ from lume_local._worker.object_stores import (
     boto_errors,
     obstore_errors,
     s3_client,
+    s3_copy,
     s3_listed,
     store_of,
 )
@@ -36,6 +38,7 @@ POLL = 10.0
 """Seconds between two listings."""
 CHECK = 60.0
 """The same with a queue, whose messages may be late or lost."""
+_KEY = re.compile(r'[Pp]ath "(.*?)"(?: contained|: Encountered)', re.DOTALL)
 _SHARE = 5
 """At least so many times as long as a listing takes is the pause after it."""
 
@@ -102,9 +105,12 @@ class StorePlace:
                 for page in obstore.list(self._store, self._prefix or None, chunk_size=PAGE):
                     yield page
                     last = page[-1]["path"] if page else last
-            except InvalidPathError:
+            except InvalidPathError as error:
                 if not self._root.startswith("s3://"):
-                    raise
+                    raise StoreTrouble(
+                        f"{self._arrival.folder} can't be listed: {_unlisted(str(error))}: give this object another "
+                        "key, or remove it"
+                    ) from None
             else:
                 return
         # obstore ends with the first key that is no path, such as a//b: the others are listed without it.
@@ -175,19 +181,32 @@ class StorePlace:
         return await _in_thread(lambda: self._move(self._key(entry.path), entry.seen, folder))
 
     def _move(self, key: str, seen: str, folder: str) -> str | None:
-        import obstore
-
         if self._seen(key) != seen:
             return None
         target = posixpath.join(self._prefix, folder, key[len(self._prefix) :])
         name = self._free(target, seen)
-        if self._seen(name) is None:
-            with obstore_errors(self._root + key):
-                obstore.copy(self._store, key, name)
-        if self._seen(key) != seen:  # replaced meanwhile: it stays, and so does the copy
-            return None
-        self._remove(key, seen)
+        try:
+            if self._seen(name) is None:
+                self._copy(key, seen, name)
+            if self._seen(key) != seen:  # replaced meanwhile: it stays, and so does the copy
+                return None
+            self._remove(key, seen)
+        except StoreTrouble as trouble:
+            if trouble.is_replaced or trouble.is_missing:
+                return None
+            raise
         return self._root + name
+
+    def _copy(self, key: str, seen: str, name: str) -> None:
+        """S3 copies an object only if it is still that one, and a large one only in parts."""
+        import obstore
+
+        if self._root.startswith("s3://"):
+            with boto_errors(self._root + key):
+                s3_copy(self._bucket, key, name, _tag(seen))
+            return
+        with obstore_errors(self._root + key):
+            obstore.copy(self._store, key, name)
 
     def _free(self, target: str, seen: str) -> str:
         """A key that is free, or has the same object: a kill came after the copy."""
@@ -206,14 +225,24 @@ class StorePlace:
 
         if self._root.startswith("s3://"):
             with boto_errors(self._root + key):
-                tag = f'"{seen.partition("-")[2]}"'
-                s3_client().delete_object(Bucket=self._bucket, Key=key, IfMatch=tag)
+                s3_client().delete_object(Bucket=self._bucket, Key=key, IfMatch=_tag(seen))
             return
         with obstore_errors(self._root + key):
             obstore.delete(self._store, key)
 
     def _key(self, path: str) -> str:
         return path.removeprefix(self._root)
+
+
+def _tag(seen: str) -> str:
+    """As S3 has it in its requests."""
+    return f'"{seen.partition("-")[2]}"'
+
+
+def _unlisted(said: str) -> str:
+    """What obstore says of a key that is no path: it has no page with such a key, nor any later one."""
+    found = _KEY.search(said)
+    return said.partition("\n")[0] if found is None else f"the key {found[1]!r} is no path"
 
 
 def _unsound(url: str) -> str:

@@ -2,7 +2,8 @@
 
 import os
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ def watch_folder(folder: Path, is_deep: bool) -> "WatchedFolder":
     """Begin to watch a folder, with those below it or not. Raises `PlaceTrouble`."""
     kind = file_system(folder)
     if kind in _SILENT or kind.startswith("fuse"):
-        return WatchedFolder(None, f"{kind} has no notifications of what others write")
+        return WatchedFolder(folder, None, f"{kind} has no notifications of what others write")
     try:
         require("watchfiles", "arrivals", "an arrival")
         from watchfiles._rust_notify import RustNotify
@@ -46,11 +47,11 @@ def watch_folder(folder: Path, is_deep: bool) -> "WatchedFolder":
         raise PlaceTrouble(str(error)) from None
     try:
         # The documented backend itself: `awatch` takes a thread of the pool that everybody shares.
-        return WatchedFolder(RustNotify([str(folder)], False, False, 0, is_deep, True), "")
-    except FileNotFoundError:
-        raise PlaceTrouble(f"there is no folder {folder}: make it") from None
+        return WatchedFolder(folder, partial(RustNotify, [str(folder)], False, False, 0, is_deep, True), "")
     except (OSError, RuntimeError) as error:
-        return WatchedFolder(None, f"it can't be watched ({error}); raise fs.inotify.max_user_watches")
+        return WatchedFolder(
+            folder, None, f"it can't be watched ({error}); raise fs.inotify.max_user_watches"
+        )
 
 
 class WatchedFolder:
@@ -60,21 +61,61 @@ class WatchedFolder:
         why_not: why there are no notifications; empty if there are.
     """
 
-    def __init__(self, notify: "RustNotify | None", why_not: str) -> None:
-        self._notify, self.why_not = notify, why_not
+    def __init__(self, folder: Path, notify: "Callable[[], RustNotify] | None", why_not: str) -> None:
+        self._folder, self._begin, self.why_not = folder, notify, why_not
         self._thread = anyio.CapacityLimiter(1)
+        self._notify: RustNotify | None = None
+        self._watched: os.stat_result | None = None
+        self._start()
+
+    def _start(self) -> None:
+        """Raises `PlaceTrouble`, OSError, RuntimeError."""
+        self.close()
+        if self._begin is None:
+            return
+        try:
+            self._watched = os.stat(self._folder)
+            self._notify = self._begin()
+        except FileNotFoundError:
+            raise PlaceTrouble(f"there is no folder {self._folder}: make it") from None
 
     async def changes(self, stopped: threading.Event) -> AsyncGenerator[Sequence[str], None]:
-        """The paths of changes in groups, each once; ends at once if there are no notifications."""
-        notify = self._notify
-        while notify is not None and not stopped.is_set():
+        """The paths of changes in groups, each once; ends at once if there are no notifications.
+
+        The folder itself stands for all that is in it. Raises `PlaceTrouble`.
+        """
+        while self._notify is not None and not stopped.is_set():
             changes = await run_sync(
-                notify.watch, _GROUPED, _STEP, _LONGEST, stopped, limiter=self._thread, abandon_on_cancel=True
+                self._next, self._notify, stopped, limiter=self._thread, abandon_on_cancel=True
             )
-            if isinstance(changes, set):
+            if changes is None:
+                yield [str(self._folder)]
+            elif isinstance(changes, set):
                 yield sorted({path for _, path in changes})
             elif changes != "timeout":
                 return
+
+    def _next(self, notify: "RustNotify", stopped: threading.Event) -> set[tuple[int, str]] | str | None:
+        """The next changes; None if they can't be known, and it has begun anew."""
+        try:
+            changes = notify.watch(_GROUPED, _STEP, _LONGEST, stopped)
+        except RuntimeError:  # a name that is not UTF-8: it would be in the way of all later changes
+            if stopped.is_set():
+                return "stop"
+            self._start()
+            return None
+        if changes == "stop" or self._is_same():
+            return changes
+        self._start()
+        return None
+
+    def _is_same(self) -> bool:
+        """Whether the folder is the one that is watched: another one of its name is not."""
+        try:
+            found = os.stat(self._folder)
+        except OSError:
+            return False
+        return self._watched is not None and os.path.samestat(found, self._watched)
 
     def close(self) -> None:
         if self._notify is not None:

@@ -84,7 +84,7 @@ class Watcher:
         self._trouble = ""
         self._unmoved: dict[str, str] = {}
         """Why files can't be moved, by their paths; the first of them."""
-        self._one_at_a_time = anyio.Lock()
+        self._one_at_a_time, self._one_move_at_a_time = anyio.Lock(), anyio.Lock()
         self._ended: list[str] = []
         self._wake, self._again = anyio.Event(), anyio.Event()
         self.submitted = 0
@@ -152,7 +152,10 @@ class Watcher:
                 gone.difference_update(entry.path for entry in page)
                 await self._take(place, page)
         await self._forget(place, gone)
-        await self._move(place, await self._store.arrivals.moves(name))
+        moves = await self._store.arrivals.moves(name)
+        left = {move.path for move in moves}  # another server of this state may have moved the others
+        self._unmoved = {path: reason for path, reason in self._unmoved.items() if path in left}
+        await self._move(place, moves)
 
     async def _forget(self, place: ArrivalPlace, paths: Iterable[str]) -> None:
         """Of files that a listing lacks: those that are gone. Others may have come during the listing."""
@@ -169,6 +172,8 @@ class Watcher:
 
     async def found(self, place: ArrivalPlace, paths: Sequence[str]) -> None:
         """Look at the files that hints name; see `Found`."""
+        if not paths:
+            self._again.set()
         data = list(dict.fromkeys(self.arrival.marked_by(path) or path for path in paths))
         try:
             for at in range(0, len(data), PAGE):
@@ -290,16 +295,22 @@ class Watcher:
 
     async def _move(self, place: ArrivalPlace, moves: Sequence[Move]) -> None:
         """Move the files whose run has ended with output; the others stay."""
+        async with self._one_move_at_a_time:
+            await self._move_each(place, moves)
+
+    async def _move_each(self, place: ArrivalPlace, moves: Sequence[Move]) -> None:
         for move in moves:
+            is_gone, entry = False, ArrivalEntry(move.path, move.seen, 0, 0.0)
             try:
                 if self.arrival.move is not None and move.is_due:
-                    await place.move(ArrivalEntry(move.path, move.seen, 0, 0.0), self.arrival.move)
+                    moved = await place.move(entry, self.arrival.move)
+                    is_gone = moved is not None or await place.look([move.path]) == [None]
             except PlaceTrouble as trouble:
                 self._stays(move.path, elided(str(trouble)))
                 if trouble.may_pass:
                     return
                 continue
-            await self._store.arrivals.moved(move)
+            await self._store.arrivals.moved(move, is_gone=is_gone)
             self._unmoved.pop(move.path, None)
 
     def _stays(self, path: str, reason: str) -> None:

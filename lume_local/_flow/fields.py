@@ -134,10 +134,12 @@ class Table:
 
     def no_more(self) -> None:
         """Refuse keys that nothing has read: a misspelt check must not be silently without effect."""
-        for key in self.values:
-            if key not in self.known:
-                near = difflib.get_close_matches(key, self.known, 1)
-                hint = (
-                    f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(self.known))}"
-                )
-                raise FlowError(self.at(key), f"is not a known key; {hint}")
+        unknown = [self._unknown(key) for key in self.values if key not in self.known]
+        if unknown:
+            unknown[0].others = tuple(unknown[1:])
+            raise unknown[0]
+
+    def _unknown(self, key: str) -> FlowError:
+        near = difflib.get_close_matches(key, self.known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(self.known))}"
+        return FlowError(self.at(key), f"is not a known key; {hint}")

@@ -29,6 +29,9 @@ class ArrivalsApi:
         name, state = query.get("name"), query.get("state")
         if state is not None and state not in STATES:
             raise Problem("invalid-query", f"state must be one of {', '.join(STATES)}", field="state")
+        problem = (
+            self._arrivals.problem or None
+        )  # before the views: they may be those of a corrected file later
         views = [watcher.view() for watcher in self._arrivals.watchers]
         wanted = [view for view in views if name in (None, view.arrival.name)]
         if name is not None and not wanted:
@@ -47,7 +50,6 @@ class ArrivalsApi:
             if state in (None, one):
                 files += await found(wanted, limit)
         documents = [await self._document(view) for view in views]
-        problem = self._arrivals.problem or None
         return Reply(200, {"problem": problem, "arrivals": documents, "files": files})
 
     async def _document(self, view: View) -> Json:

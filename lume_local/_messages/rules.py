@@ -2,23 +2,23 @@
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Collection
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import orjson
 from attrs import frozen
 
 from lume_local._flow.fields import FlowError, Table
-from lume_local._flow.lines import with_line
+from lume_local._flow.mistakes import Mistakes, top_table
 from lume_local._runs.deliveries.notices import REFUSED
 from lume_local._runs.unusual import NAME as UNUSUAL
 
-TROUBLES = ("FAILED", "CRASHED", "PARTIAL_FAILED")
-"""The ends of runs after which a flow can recover."""
+TROUBLES = ("FAILED", "CRASHED", "PARTIAL_FAILED", REFUSED)
+"""After what a flow can recover: the ends of runs, and a file of which there is none."""
 RECOVERED = "recovered"
-EVENTS = (*TROUBLES, "SUCCEEDED", REFUSED, UNUSUAL, RECOVERED)
+EVENTS: tuple[str, ...] = (*TROUBLES, "SUCCEEDED", UNUSUAL, RECOVERED)
 """What a rule can be about."""
 OTHERS = ("arrival",)
 """Tables of the same file that other readers check."""
@@ -64,10 +64,13 @@ class MessageRule:
 
     @property
     def troubles(self) -> Collection[str]:
-        """The ends of runs after which a flow is in trouble."""
+        """After what a flow is in trouble."""
         return [status for status in TROUBLES if status in self.on] or TROUBLES[:2]
 
     def is_about(self, flow: str, flow_version: str) -> bool:
+        """A refused file may be for the newest version, whichever that is: `flow_version` has none then."""
+        if ":" not in flow_version:
+            return any(fnmatchcase(flow, one.partition(":")[0]) for one in self.flows)
         return any(fnmatchcase(flow_version if ":" in one else flow, one) for one in self.flows)
 
 
@@ -75,52 +78,50 @@ DEFAULT_RATE = Rate(10, 600)
 
 
 def read_rules(text: str) -> tuple[MessageRule, ...]:
-    """The rules of a file, in order. Raises `FlowError` with its line; its `others` are those of further tables."""
-    try:
-        top = Table("", tomllib.loads(text))
-    except ValueError as error:
-        raise with_line(FlowError("", f"is not TOML: {error}"), text) from None
-    rules, mistakes = list[MessageRule](), list[FlowError]()
-    try:
-        tables = top.tables("message")
-        for name in OTHERS:
-            top.present(name)
-        top.no_more()
-        if len(tables) > _MOST_RULES:
-            raise FlowError("message", f"there are {len(tables)} tables; {_MOST_RULES} is the most")
-    except FlowError as error:
-        raise with_line(error, text) from None
+    """The rules of a file, in order. Raises `FlowError` for the first mistake, with the `others`."""
+    mistakes, top = Mistakes(text), top_table(text)
+    none: list[dict[str, Any]] = []
+    tables = mistakes.noting(lambda: top.tables("message"), none)
+    for name in OTHERS:
+        top.present(name)
+    mistakes.noting(top.no_more, None)
+    if len(tables) > _MOST_RULES:
+        mistakes.add(FlowError("message", f"there are {len(tables)} tables; {_MOST_RULES} is the most"))
+    rules, known = list[MessageRule](), dict[str, int]()
     for number, values in enumerate(tables):
-        place = f"message[{number}]"
-        try:
-            rules.append(_rule(Table(place, values), {rule.key: n for n, rule in enumerate(rules)}))
-        except FlowError as error:
-            mistakes.append(with_line(error, text))
-    if mistakes:
-        mistakes[0].others = tuple(mistakes[1:])
-        raise mistakes[0]
+        rule = _rule(Table(f"message[{number}]", values), mistakes)
+        if rule is None:
+            continue
+        if rule.key in known:
+            mistakes.add(
+                FlowError(
+                    f"message[{number}]",
+                    f"has the same on, flows and to_env as message[{known[rule.key]}]: remove one of them",
+                )
+            )
+        known.setdefault(rule.key, number)
+        rules.append(rule)
+    mistakes.check()
     return tuple(rules)
 
 
-def _rule(table: Table, known: dict[str, int]) -> MessageRule:
-    on = _words(table, "on")
+def _rule(table: Table, mistakes: Mistakes) -> MessageRule | None:
+    """The rule of a table; None if it has a mistake."""
+    before = len(mistakes)
+    on = mistakes.noting(lambda: _words(table, "on"), EVENTS)
     for event in on:
-        Table(table.place, {"on": event}).choice("on", EVENTS, default=None)
+        one = Table(table.place, {"on": event})
+        mistakes.noting(partial(one.choice, "on", EVENTS, default=None), None)
     rule = MessageRule(
         on=on,
-        flows=_words(table, "flows", ("*",)),
-        rejected_above=_share(table, on),
-        to=_variables(table),
-        rate=_rate(table),
-        include_values=table.flag("include_values"),
+        flows=mistakes.noting(lambda: _words(table, "flows", ("*",)), ()),
+        rejected_above=mistakes.noting(lambda: _share(table, on if {*on} <= {*EVENTS} else EVENTS), 0.0),
+        to=mistakes.noting(lambda: _variables(table), ()),
+        rate=mistakes.noting(lambda: _rate(table), DEFAULT_RATE),
+        include_values=mistakes.noting(lambda: table.flag("include_values"), False),
     )
-    table.no_more()
-    if rule.key in known:
-        raise FlowError(
-            table.place,
-            f"has the same on, flows and to_env as message[{known[rule.key]}]: remove one of them",
-        )
-    return rule
+    mistakes.noting(table.no_more, None)
+    return rule if len(mistakes) == before else None
 
 
 def _words(table: Table, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import orjson
 from attrs import frozen
 
-from lume_async._base.elided import elided
+from lume_async._base.elided import LIMIT, elided
 from lume_async._base.words import counted
 from lume_local._messages.digest import OTHERS, Digest, Happened
 from lume_local._messages.notice import Notice
@@ -60,11 +60,11 @@ class Texts:
         return self._body(title, lines, _runs(gathered), worst)
 
     def _body(self, title: str, lines: Iterable[str], where: str, kind: str) -> bytes:
-        text = "\n".join(elided(line) for line in lines)
+        text = "\n".join(_on_one_line(line) for line in lines)
         link = f"{self.console}/{where}"
         return orjson.dumps(
             {
-                "title": elided(title, LONGEST_TITLE),
+                "title": _on_one_line(title, LONGEST_TITLE),
                 "text": f"{elided(text, LONGEST - len(link) - 1)}\n{link}",
                 "type": _TYPES.get(kind, "failure"),
             }
@@ -132,6 +132,11 @@ def _runs(gathered: Digest) -> str:
     if statuses and len(statuses) == len(gathered.counts):
         query["status"] = ",".join(statuses)
     return f"#/runs?{urlencode(query, safe=',')}" if query else "#/runs"
+
+
+def _on_one_line(text: str, limit: int = LIMIT) -> str:
+    """What is quoted, such as the name of a file, makes no lines of its own."""
+    return elided(text.replace("\n", "\\n"), limit)
 
 
 def _time(at: str) -> str:

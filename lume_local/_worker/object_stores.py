@@ -94,6 +94,9 @@ _ENDPOINTS = {
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
 """Variables for other services with the same interface. obstore reads all but the first two itself."""
+COPIED_AT_ONCE = 5 * 1024**3
+"""Bytes of the largest object that S3 copies as one; of a larger one the parts, without the object's metadata."""
+_PART = 512 * 1024**2
 _CONNECT, _READ, _TIMES = 10, 60, 3
 """Seconds for a connection and an answer, and how often a request is sent."""
 
@@ -109,6 +112,11 @@ class StoreTrouble(Exception):
     def is_missing(self) -> bool:
         """Whether there is no such object or upload."""
         return self.code in MISSING
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the object is no longer the one that was asked for."""
+        return self.code in ("412", "PreconditionFailed")
 
     @property
     def may_pass(self) -> bool:
@@ -175,6 +183,19 @@ class Buckets:
 def s3_client() -> Any:
     """S3 itself, for uploads in parts whose number is known. Raises `StoreTrouble`."""
     return aws_client("s3")
+
+
+def s3_copy(bucket: str, key: str, name: str, tag: str) -> None:
+    """Copy an object, whatever its size, if it still has that tag. Raises boto's errors."""
+    client = s3_client()
+    from boto3.s3.transfer import TransferConfig
+
+    config = TransferConfig(multipart_threshold=COPIED_AT_ONCE + 1, multipart_chunksize=_PART)
+    client.copy(
+        *({"Bucket": bucket, "Key": key}, bucket, name),
+        ExtraArgs={"CopySourceIfMatch": tag},
+        Config=config,
+    )
 
 
 def s3_listed(bucket: str, prefix: str, after: str = "") -> Iterator[list[dict[str, Any]]]:

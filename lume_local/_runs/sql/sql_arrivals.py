@@ -29,12 +29,13 @@ CREATE TABLE arrival_refusals (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX refusals_by_age ON arrival_refusals (arrival, at);
 CREATE TABLE arrival_moves (
-    run INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL,
     arrival TEXT NOT NULL,
     path TEXT NOT NULL,
     seen TEXT NOT NULL,
-    stays INTEGER NOT NULL DEFAULT 0
-) STRICT;
+    stays INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (run, arrival, path)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX moves_of ON arrival_moves (arrival) WHERE stays = 0;
 CREATE INDEX by_arrival ON runs (arrival, seq) WHERE arrival IS NOT NULL;
 CREATE INDEX unread ON runs ({FLOW}, source_key) WHERE {_UNREAD};
@@ -42,8 +43,9 @@ CREATE INDEX unread ON runs ({FLOW}, source_key) WHERE {_UNREAD};
 """This part of the schema. `place` stands for an arrival and a path; see `Arrived`.
 
 `arrived` has every content, `arrived_paths` what was noted of a path last and its newest run: an event costs the same
-however many contents its path has had. `runs.arrival` has the last run of a file. If it has ended without output, the
-file stays, until the next run of its source takes it over: by a person, or of new content.
+however many contents its path has had. `runs.arrival` has the last run of a file. One run may have many files to
+move: each path to which its content was delivered has one. If it has ended without output, they stay, until the next
+run of its source takes them over: by a person, or of new content.
 """
 _AT_ONCE = 500
 """Files that one statement looks up."""
@@ -87,9 +89,10 @@ class SqlArrivals:
     async def known(self, arrived: Arrived) -> KnownPath | None:
         """What is known of the path; None if nothing of it was ever submitted."""
         row = await self.sql.row(
-            "SELECT EXISTS (SELECT 1 FROM arrived WHERE place = ? AND content = ?), run, runs.run_id, runs.status "
-            "FROM arrived_paths LEFT JOIN runs ON runs.seq = run WHERE place = ?",
-            [arrived.place, arrived.digest, arrived.place],
+            "SELECT same.content IS NOT NULL, latest.run, runs.run_id, runs.status FROM arrived_paths AS latest "
+            "LEFT JOIN arrived AS same ON same.place = latest.place AND same.content = ? "
+            "LEFT JOIN runs ON runs.seq = coalesce(same.run, latest.run) WHERE latest.place = ?",
+            [arrived.digest, arrived.place],
         )
         if row is None:
             return None
@@ -98,7 +101,7 @@ class SqlArrivals:
 
     @writing
     async def note(self, arrived: Arrived, run_id: str | None) -> None:
-        """A content needs no run of its own: this one has read it, or None has."""
+        """A content needs no run of its own: this one has read it; with None, it is as before, if it is known."""
         row = await self.sql.row("SELECT seq FROM runs WHERE run_id = ?", [run_id])
         await self.add(arrived, None if row is None else row[0])
         self.sql.must_last()
@@ -146,11 +149,12 @@ class SqlArrivals:
                 [arrived.arrival],
             )
         await self._forget(arrived.arrival, arrived.path)
-        if arrived.move and run is not None:
+        if arrived.move:
             await self.sql.change(
-                "INSERT INTO arrival_moves (run, arrival, path, seen) VALUES (?, ?, ?, ?) ON CONFLICT (run) "
-                "DO UPDATE SET arrival = excluded.arrival, path = excluded.path, seen = excluded.seen",
-                [run, arrived.arrival, arrived.path, arrived.seen],
+                "INSERT INTO arrival_moves (run, arrival, path, seen) SELECT run, ?, ?, ? FROM arrived JOIN runs "
+                "ON runs.seq = run WHERE place = ? AND content = ? ON CONFLICT (run, arrival, path) "
+                "DO UPDATE SET seen = excluded.seen, stays = 0",
+                [arrived.arrival, arrived.path, arrived.seen, *key],
             )
 
     @writing
@@ -211,8 +215,20 @@ class SqlArrivals:
         return [Move(arrival, *row) for row in await self.sql.rows(query, values)]
 
     @writing
-    async def moved(self, move: Move) -> None:
-        """It has been moved, or stays where it is until another run of it has ended."""
+    async def moved(self, move: Move, *, is_gone: bool) -> None:
+        """It has been moved, or stays where it is until another run of it has ended.
+
+        What comes under its path after it `is_gone` is another one, however alike.
+        """
         left = "DELETE FROM arrival_moves" if move.is_due else "UPDATE arrival_moves SET stays = 1"
-        await self.sql.change(f"{left} WHERE run = ?", [move.run_seq])
+        await self.sql.change(
+            f"{left} WHERE run = ? AND arrival = ? AND path = ? AND seen = ?",
+            [move.run_seq, move.arrival, move.path, move.seen],
+        )
+        if is_gone:
+            place = place_of(move.arrival, move.path)
+            await self.sql.change(
+                "UPDATE arrived_paths SET mark = ? WHERE place = ? AND mark = ?",
+                [b"", place, mark_of(move.seen)],
+            )
         self.sql.must_last()

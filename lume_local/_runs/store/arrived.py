@@ -54,7 +54,8 @@ class KnownPath:
 
     Attributes:
         has_content: whether this content of it was submitted.
-        run_id: of the latest run of any of its contents; None if none is known any more.
+        run_id: of the run that read this content, otherwise of the latest run of any of its contents; None if it is
+            not known any more.
         status: of that run.
         is_purged: whether there was such a run, which is not known any more; nor is then how it ended, unless its
             source is taken (`Duplicate`).

@@ -127,9 +127,10 @@ def test_every_mistake_has_its_line(config: Path) -> None:
     for command in ("check", "test"):
         result = lume(command, "--config", str(config))
         assert (result.exit_code, result.stdout) == (1, "")
-        first, second = result.stderr.splitlines()
+        first, second, third = result.stderr.splitlines()
         assert f"{config}:3: message[0].on: 'CRASHD' is not one of FAILED, CRASHED" in first
-        assert f"{config}:10: message[1].at_most: must be a string" in second
+        assert f"{config}:4: message[0].flow: is not a known key; did you mean 'flows'?" in second
+        assert f"{config}:10: message[1].at_most: must be a string" in third
 
 
 def test_a_file_without_messages_and_no_file(config: Path) -> None:

@@ -44,8 +44,9 @@ class Folder(RuleBasedStateMachine):
         """The name and the content that each run was made of."""
         self.last: dict[str, str] = {}
         """The status of the latest run of each name."""
+        self.ended: dict[tuple[str, str], str] = {}
+        """The status of the run of each name and content, once it has ended."""
         self.moved: list[str] = []
-        self.submitted_at: dict[tuple[str, str], float] = {}
 
     def do(self, call: Callable[..., Coroutine[Any, Any, Any]], *values: Any) -> Any:
         return self.runner.run(call(*values))
@@ -132,6 +133,7 @@ class Folder(RuleBasedStateMachine):
             if run.status == "CREATED":
                 self.do(self.site.end, run, status)
                 self.last[run.source_path.removeprefix("in/")] = status
+                self.ended[self.runs[run.run_id]] = status
         self.do(self.site.after, 0.0)
         self._look()
 
@@ -162,7 +164,7 @@ class Folder(RuleBasedStateMachine):
             is_refused = f"in/{name}" in refused
             if (name, content) in submitted:
                 assert not is_refused
-                assert not (self.moves and self._is_first_as_it_was(name, content))
+                assert not (self.moves and self.ended.get((name, content)) in ENDED_WELL), "it is moved"
             elif self.last[name] == "CREATED":
                 assert "has not ended" in self.site.waiting()[f"in/{name}"]
             else:
@@ -170,12 +172,6 @@ class Folder(RuleBasedStateMachine):
                 assert self.changed != "rerun"
                 assert is_refused == (self.changed == "refuse")
         assert {path.removeprefix("in/") for path in refused} <= set(self.files), "none that is gone"
-
-    def _is_first_as_it_was(self, name: str, content: str) -> bool:
-        """Whether a file that was never touched since it was submitted should have been moved."""
-        runs = [run for run in self.do(self.site.runs) if self.runs[run.run_id] == (name, content)]
-        untouched = self.changed_at[name] < self.submitted_at[name, content]
-        return untouched and runs[-1].status in ENDED_WELL
 
     def _look(self) -> None:
         """Note new runs and moved files. Nothing is submitted twice, or before it was still."""
@@ -187,12 +183,10 @@ class Folder(RuleBasedStateMachine):
                 assert self.site.time - self.changed_at[name] >= QUIET
                 assert self.last.get(name) != "CREATED"
                 self.runs[run.run_id], self.last[name] = made_of, "CREATED"
-                self.submitted_at[made_of] = self.site.time
         there = {path.name for path in self.folder.glob("*.csv")}
         for name in set(self.files) - there:
             assert self.moves
-            assert (name, self.files[name]) in self.runs.values()
-            assert self.last[name] in ENDED_WELL, "never before its run has ended well"
+            assert self.ended[name, self.files[name]] in ENDED_WELL, "never before its run has ended well"
             self.moved.append(self.files.pop(name))
         done = self.folder / "done"
         assert (

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+import store_servers
 from local.arrivals.queues import Queue
 from local.arrivals.test_states import settled, site_on
 from moto_server import BUCKET, Bucket
@@ -18,7 +19,7 @@ from sftp_server import SftpSite
 
 from lume_local._arrivals import event_queue, waiting, watcher
 from lume_local._arrivals.names import numbered
-from lume_local._arrivals.place import PlaceTrouble
+from lume_local._arrivals.place import ArrivalEntry, PlaceTrouble
 from lume_local._sftp.session import RemoteEntry, SftpSession
 from lume_local._sftp.trouble import Cause, SftpTrouble
 from lume_local._shared import no_links
@@ -158,6 +159,51 @@ async def test_a_file_that_can_not_be_moved(tmp_path: Path, monkeypatch: pytest.
         assert site.watcher.view().trouble == ""
 
 
+async def test_a_file_that_another_server_has_moved(tmp_path: Path) -> None:
+    """That this one could not is no trouble then."""
+    async with site_on(tmp_path, after='{ move = "done/" }') as site:
+        (tmp_path / "in/a.csv").write_text("no\n1\n")
+        (tmp_path / "in/done").touch()
+        await settled(site)
+        (run,) = await site.runs()
+        await site.end(run)
+        await site.after(0)
+        assert "in/a.csv can't be moved" in site.watcher.view().trouble
+        (move,) = await site.store.arrivals.moves("acme")
+        await site.store.arrivals.moved(move, is_gone=True)
+        (tmp_path / "in/a.csv").unlink()
+        await site.compare()
+        assert site.watcher.view().trouble == ""
+
+
+async def test_moves_do_not_meet(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a comparison, and those of runs that have just ended: of the same objects."""
+    for n in range(5):
+        bucket.put(f"in/{n}.csv", b"no\n1\n")
+    values = {"from": f'"s3://{BUCKET}/in/*.csv"', "after": '{ move = "done/" }'}
+    async with site_on(tmp_path, f"s3://{BUCKET}", **values) as site:
+        await site.compare()
+        for run in await site.runs():
+            await site.end(run)
+        move, active, most = site.place.move, 0, 0
+
+        async def counted(entry: ArrivalEntry, folder: str) -> str | None:
+            nonlocal active, most
+            active += 1
+            most = max(most, active)
+            try:
+                return await move(entry, folder)
+            finally:
+                active -= 1
+
+        monkeypatch.setattr(site.place, "move", counted)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(site.compare)
+            tasks.start_soon(site.after, 0)
+        assert (most, site.watcher.view().trouble) == (1, "")
+        assert bucket.names() == [f"in/done/{n}.csv" for n in range(5)]
+
+
 @pytest.mark.parametrize("name", ["a" * 251 + ".csv", "é" * 125 + ".csv", "a." + "b" * 249 + ".csv"])
 async def test_a_long_name_that_is_taken(tmp_path: Path, name: str) -> None:
     assert len(name.encode()) <= 255
@@ -191,6 +237,19 @@ async def test_a_key_that_is_no_path(bucket: Bucket, tmp_path: Path, key: str) -
         bucket.remove(key)
         await site.compare()
         assert await site.refused() == {}
+
+
+@pytest.mark.parametrize("place", ["fake_gcs"], indirect=True)
+@pytest.mark.parametrize("key", ["in//x.csv", "in/a\tb.csv", "in/x/./y.csv"])
+async def test_a_key_that_is_no_path_elsewhere(place: store_servers.Place, tmp_path: Path, key: str) -> None:
+    """There it is in the way of the others: it is named."""
+    for name in ("in/0.csv", key):
+        place.put(name, b"no\n1\n")
+    async with site_on(tmp_path, place.url, **{"from": f'"{place.url}/in/**/*.csv"'}) as site:
+        with pytest.raises(PlaceTrouble) as raised:
+            await site.compare()
+        said = f"{place.url}/in can't be listed: the key {key!r} is no path: give this object another key"
+        assert str(raised.value).startswith(said)
 
 
 async def test_a_folder_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

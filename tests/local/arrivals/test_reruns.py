@@ -44,7 +44,7 @@ async def test_the_next_run_takes_the_file_over(store: SqlStore, lost: str) -> N
     """With the same version of the flow or a corrected one; until then it stays in the list, whatever is purged."""
     first = await ended(store, new_run(seen="s", content="x"), lost)
     (move,) = await store.arrivals.moves("acme")
-    await store.arrivals.moved(move)
+    await store.arrivals.moved(move, is_gone=False)
     assert await store.arrivals.moves("acme") == [], "it stays where it is"
     await ended(store, new_run(path="other.csv"), "SUCCEEDED")
     assert await purged(store) == Purged(0, 1)
@@ -58,7 +58,7 @@ async def test_the_next_run_takes_the_file_over(store: SqlStore, lost: str) -> N
     (move,) = await store.arrivals.moves("acme")
     assert (move.path, move.seen, move.is_due) == ("in/a.csv", "s", True)
     assert await store.arrivals.moves("acme", again.run_id) == [move]
-    await store.arrivals.moved(move)
+    await store.arrivals.moved(move, is_gone=True)
     assert await store.arrivals.moves("acme") == []
     assert await purged(store) == Purged(1, 0), "nothing needs the first one any more"
     assert await store.get(first.run_id) is None

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from on_posix import posix_only
 
 import lume_local
 from lume_async import ConfigurationError
-from lume_local._arrivals import watcher
+from lume_local._arrivals import local_place, watcher
 
 pytestmark = posix_only
 ARRIVALS = """
@@ -104,15 +105,14 @@ async def test_content_that_the_run_has_read_is_no_other(home: Path, file: Path)
         (home / "in/.a.csv").write_text(ROWS.replace("5", "6"))
         os.replace(home / "in/.a.csv", home / "in/a.csv")
         await wire.ask("POST", f"/v1/runs/{slow}/cancel")
-        # The files of a page are read before the counts.
-        found = await until(
+        # The lists are read before the counts: files may be settled in between.
+        await until(
             wire,
             lambda found: (
-                [found["arrivals"][0][one] for one in ("submitted", "waiting")] == [2, 0]
-                and {one["state"] for one in found["files"]} == {"submitted"}
+                [(one["state"], one["status"]) for one in found["files"]] == [("submitted", "SUCCEEDED")]
+                and found["arrivals"][0]["submitted"] == 2
             ),
         )
-        assert [(one["state"], one["status"]) for one in found["files"]] == [("submitted", "SUCCEEDED")]
 
 
 async def test_the_file_is_read_again(home: Path, file: Path) -> None:
@@ -144,19 +144,41 @@ async def test_a_server_does_not_start_with_a_mistake(home: Path, file: Path) ->
 
 
 async def test_a_name_that_is_not_utf8_stops_nothing(
-    home: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """`watchfiles` can't decode it, whether it matches or not: the others are submitted nevertheless."""
-    monkeypatch.setattr(watcher, "RETRY", 0.2)
+    """`watchfiles` can't decode it, whether it matches or not: the others are submitted nevertheless, at once."""
     async with serve(home, arrivals=file) as wire:
         await until(wire, lambda found: found["arrivals"][0]["watched"])
-        for name in (b"\xff.txt", b"\xff.csv"):
-            Path(os.fsdecode(os.fsencode(home / "in") + b"/" + name)).write_text(ROWS)
+        for n in range(3):
+            for name in (b"\xff.txt", b"\xff%d.csv" % n):
+                Path(os.fsdecode(os.fsencode(home / "in") + b"/" + name)).write_text(ROWS)
+            (home / f"in/{n}.csv").write_text(ROWS)
+            counts = (n + 1, n + 1)
+            await until(
+                wire,
+                lambda found, counts=counts: (
+                    counts == (found["arrivals"][0]["refused"], found["arrivals"][0]["submitted"])
+                ),
+            )
+    assert "unexpected" not in caplog.text
+    assert "trying again" not in caplog.text
+
+
+@pytest.mark.parametrize("way", ["removed", "renamed"])
+async def test_a_folder_that_is_made_anew_is_watched(
+    home: Path, file: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """What comes later is told by notifications, too: no listing finds it in time."""
+    monkeypatch.setattr(watcher, "RETRY", 0.1)
+    monkeypatch.setattr(local_place, "CHECK", 600.0)
+    async with serve(home, arrivals=file) as wire:
         (home / "in/a.csv").write_text(ROWS)
-        found = await until(
-            wire,
-            lambda found: (
-                {one["status"] or one["state"] for one in found["files"]} == {"SUCCEEDED", "refused"}
-            ),
-        )
-        assert found["arrivals"][0]["refused"] == 1
+        await until(wire, lambda found: found["arrivals"][0]["submitted"] == 1)
+        if way == "removed":
+            shutil.rmtree(home / "in")
+        else:
+            (home / "in").rename(home / "old")
+        (home / "in").mkdir()
+        for n in (2, 3):
+            (home / f"in/{n}.csv").write_text(ROWS)
+            await until(wire, lambda found, n=n: found["arrivals"][0]["submitted"] == n)

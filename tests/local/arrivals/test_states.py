@@ -14,12 +14,13 @@ from local.states import moved
 from moto_server import BUCKET, Bucket
 from on_posix import posix_only
 
-from lume_local._arrivals import local_place
+from lume_local._arrivals import local_place, store_place
 from lume_local._arrivals.opened import opened
 from lume_local._arrivals.place import ArrivalEntry, PlaceTrouble
 from lume_local._arrivals.watched_folder import WatchedFolder, file_system
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.store.records import NewRun
+from lume_local._worker import object_stores
 
 pytestmark = posix_only
 Opened = Callable[..., Any]
@@ -261,7 +262,7 @@ async def test_a_folder_without_notifications_is_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     why = "nfs4 has no notifications of what others write"
-    monkeypatch.setattr(local_place, "watch_folder", lambda *_: WatchedFolder(None, why))
+    monkeypatch.setattr(local_place, "watch_folder", lambda folder, _: WatchedFolder(folder, None, why))
     async with site_on(tmp_path) as site:
         assert site.place.watched == f"a listing every 10 s: {why}"
         (tmp_path / "in/a.csv").write_text("no\n1\n")
@@ -284,6 +285,109 @@ async def test_moved_files_never_overwrite(tmp_path: Path) -> None:
         assert found == {"a.csv": "somebody's", "a-2.csv": "no\n1\n"}
         await settled(site)
         assert len(await site.runs()) == 1, "what is in the folder does not arrive"
+
+
+@pytest.mark.parametrize("same_time", [False, True])
+async def test_a_file_that_is_delivered_again_is_moved_as_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_time: bool
+) -> None:
+    """Also if it looks as before, and if its run had not ended then. That of a failed run stays."""
+    monkeypatch.setattr(local_place, "watch_folder", lambda folder, _: WatchedFolder(folder, None, "nfs4"))
+    async with site_on(tmp_path, after='{ move = "done/" }', changed='"rerun"') as site:
+        file = tmp_path / "in/a.csv"
+
+        async def deliver(number: int, time: float = 1_700_000_000) -> None:
+            file.write_text(f"no\n{number}\n")
+            os.utime(file, (time, time) if same_time else None)
+            await settled(site)
+
+        def there() -> list[str]:
+            return sorted(str(path.relative_to(tmp_path / "in")) for path in tmp_path.rglob("*.csv"))
+
+        await deliver(1)
+        (first,) = await site.runs()
+        await deliver(1)
+        await site.end(first)
+        await site.after(0)
+        assert there() == ["done/a.csv"]
+        for n in (2, 3):
+            await deliver(1)
+            await settled(site)
+            assert there() == [*(f"done/a-{k}.csv" for k in range(2, n + 1)), "done/a.csv"]
+        await deliver(2, 1_700_000_001)
+        (_, second) = await site.runs()
+        await site.end(second, "FAILED")
+        await deliver(2, 1_700_000_001)
+        await settled(site)
+        assert "a.csv" in there(), "there is no output of it"
+        await deliver(1)
+        await settled(site)
+        assert there() == ["done/a-2.csv", "done/a-3.csv", "done/a-4.csv", "done/a.csv"]
+        assert len(await site.runs()) == 2
+
+
+async def test_an_object_that_is_put_there_again_is_moved_as_the_first(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    """Nothing but its time tells the two apart."""
+    values = {"from": f'"s3://{BUCKET}/in/*.csv"', "after": '{ move = "done/" }'}
+    async with site_on(tmp_path, f"s3://{BUCKET}", **values) as site:
+        bucket.put("in/a.csv", b"no\n1\n")
+        await site.compare()
+        (run,) = await site.runs()
+        await site.end(run)
+        await site.after(0)
+        assert bucket.names() == ["in/done/a.csv"]
+        bucket.put("in/a.csv", b"no\n1\n")
+        await site.compare()
+        await site.after(0)
+        assert bucket.names() == ["in/done/a.csv"], "which has this content"
+        assert len(await site.runs()) == 1
+
+
+async def test_a_large_object_is_copied_in_parts(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 copies no more than 5 GiB as one."""
+    parts = 5 * 1024**2
+    monkeypatch.setattr(object_stores, "COPIED_AT_ONCE", 2 * parts)
+    monkeypatch.setattr(object_stores, "_PART", parts)
+    body = b"no\n" + b"1\n" * parts
+    bucket.put("in/a.csv", body)
+    bucket.put("in/b.csv", b"no\n1\n")
+    values = {"from": f'"s3://{BUCKET}/in/*.csv"', "after": '{ move = "done/" }'}
+    async with site_on(tmp_path, f"s3://{BUCKET}", **values) as site:
+        await site.compare()
+        for run in await site.runs():
+            await site.end(run)
+        await site.after(0)
+        assert site.watcher.view().trouble == ""
+        assert bucket.names() == ["in/done/a.csv", "in/done/b.csv"]
+        assert bucket.get("in/done/a.csv") == body
+        assert [bucket.tag(f"in/done/{name}.csv").partition("-")[2] for name in "ab"] == ["3", ""], "parts"
+
+
+async def test_an_object_that_is_replaced_before_it_is_copied_stays(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is moved is what was loaded: S3 is asked to copy nothing else."""
+    copy = store_place.s3_copy
+
+    def late(*values: str) -> None:
+        bucket.put("in/a.csv", b"no\n2\n")
+        copy(*values)
+
+    monkeypatch.setattr(store_place, "s3_copy", late)
+    bucket.put("in/a.csv", b"no\n1\n")
+    values = {"from": f'"s3://{BUCKET}/in/*.csv"', "after": '{ move = "done/" }', "changed": '"rerun"'}
+    async with site_on(tmp_path, f"s3://{BUCKET}", **values) as site:
+        await site.compare()
+        (run,) = await site.runs()
+        await site.end(run)
+        await site.after(0)
+        assert (bucket.names(), site.watcher.view().trouble) == (["in/a.csv"], "")
+        await site.compare()
+        assert len(await site.runs()) == 2
 
 
 async def test_a_bucket(bucket: Bucket, tmp_path: Path) -> None:

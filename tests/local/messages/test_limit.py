@@ -20,12 +20,12 @@ from lume_local._runs.store.records import MessageState
 
 RULE = """
 [[message]]
-on = ["FAILED", "PARTIAL_FAILED", "recovered"]
+on = ["FAILED", "PARTIAL_FAILED", "arrival.refused", "recovered"]
 rejected_above = 0.5
 to_env = ["OPS_URL"]
 at_most = "{most} in {period}s"
 """
-BAD = {"FAILED": 0, "PARTIAL_FAILED": 9}
+BAD = {"FAILED": 0, "PARTIAL_FAILED": 9, "arrival.refused": 0}
 """The rejected ones of ten rows: a share above that of the rule."""
 FINE = {"SUCCEEDED": 0, "PARTIAL_FAILED": 1}
 
@@ -64,7 +64,9 @@ class World:
         self.said: list[Said] = []
 
     def ended(self, flow: str, kind: str, rejected: int) -> None:
-        notice = Notice(kind, flow, f"{flow}:v1", "2026", "run_1", read=10, rejected=rejected)
+        of_newest = kind == "arrival.refused"
+        version = flow if of_newest else f"{flow}:v1"
+        notice = Notice(kind, flow, version, "2026", "" if of_newest else "run_1", read=10, rejected=rejected)
         known = {key: self.states[key] for key in keys_of([self.rule], [notice]) if key in self.states}
         decision = Decision([self.rule], cast(Texts, Structure()), self.now, known)
         decision.consider(notice)

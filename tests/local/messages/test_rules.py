@@ -32,7 +32,7 @@ def test_a_rule_with_everything() -> None:
     (rule,) = read_rules(WHOLE)
     assert (rule.rejected_above, rule.rate, rule.include_values) == (0.05, Rate(3, 7200), True)
     assert rule.to == ("SLACK_URL", "OPS_MAIL_URL")
-    assert rule.troubles == ["FAILED", "CRASHED", "PARTIAL_FAILED"]
+    assert rule.troubles == ["FAILED", "CRASHED", "PARTIAL_FAILED", "arrival.refused"]
     about = [
         ("orders", "orders:v1"),
         ("orders_eu", "orders_eu:v9"),
@@ -40,6 +40,8 @@ def test_a_rule_with_everything() -> None:
         ("people", "people:v1"),
     ]
     assert [rule.is_about(*one) for one in about] == [True, True, True, False]
+    assert rule.is_about("people", "people"), "the newest version, which may be v2"
+    assert not rule.is_about("notes", "notes")
 
 
 def test_a_rule_with_nothing_but_whom_and_what() -> None:
@@ -103,10 +105,24 @@ def test_mistakes(text: str, place: str, problem: str, line: int | None) -> None
     assert caught.value.line == line
 
 
-def test_every_table_with_a_mistake_is_reported() -> None:
+def test_every_mistake_is_reported() -> None:
     with pytest.raises(FlowError) as caught:
-        read_rules("[[message]]\non = ['X']\n" + ONE + "[[message]]\nto_env = ['A']\n")
-    assert [one.place for one in (caught.value, *caught.value.others)] == ["message[0].on", "message[2].on"]
+        read_rules(
+            "[[message]]\non = ['X', 'Y']\nat_most = 'no'\nform = 1\nshape = 1\n"
+            + ONE
+            + "[[message]]\nto_env = ['a b']\nflows = 1\n"
+        )
+    assert [(one.place, one.line) for one in (caught.value, *caught.value.others)] == [
+        ("message[0].to_env", 1),
+        ("message[0].on", 2),
+        ("message[0].on", 2),
+        ("message[0].at_most", 3),
+        ("message[0].form", 4),
+        ("message[0].shape", 5),
+        ("message[2].on", 10),
+        ("message[2].to_env", 11),
+        ("message[2].flows", 12),
+    ]
 
 
 @pytest.mark.parametrize(

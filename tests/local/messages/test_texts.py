@@ -121,6 +121,21 @@ def test_a_digest_of_one_flow() -> None:
     assert found["text"].splitlines()[-1] == "https://lume.example.com/#/runs?flow=orders&status=FAILED"
 
 
+@pytest.mark.parametrize("values", [False, True])
+def test_what_is_quoted_makes_no_lines(values: bool) -> None:
+    """A name of a file could look like another message."""
+    place = "in/a.csv\nAll is well\nhttps://elsewhere.example.com"
+    notice = Notice("FAILED", "a\nb", "a\nb:v1", AT, "run_1", place, 5, 5, {"one\ntwo": 5}, "x\ny")
+    happened = Happened(notice, ("FAILED",), True)
+    title, lines, _ = said(happened, with_values=values)
+    assert title == r"a\nb: a run failed"
+    assert lines[0] == rf"a\nb:v1 on {place.replace(chr(10), chr(92) + 'n')}"
+    assert len(lines) == 6
+    found = orjson.loads(TEXTS.digest(Digest().with_one(happened, with_values=values)))
+    assert len(found["text"].splitlines()) == 8
+    assert "\n" not in found["title"]
+
+
 ANY = st.text(max_size=3000)
 
 

@@ -406,7 +406,9 @@ OPERATIONS: dict[str, Operation] = {
     "arrivals.counts": lambda aged: aged.store.arrivals.counts("a"),
     "arrivals.moves: of all": lambda aged: aged.store.arrivals.moves("a"),
     "arrivals.moves": lambda aged: aged.store.arrivals.moves("a", "run_1"),
-    "arrivals.moved": lambda aged: aged.store.arrivals.moved(Move("a", "p1", "s", 2, "SUCCEEDED")),
+    "arrivals.moved": lambda aged: aged.store.arrivals.moved(
+        Move("a", "p1", "s", 2, "SUCCEEDED"), is_gone=True
+    ),
     "outputs.identity": lambda aged: aged.store.outputs.identity("run_1", "mapped"),
     "outputs.forget": lambda aged: aged.store.outputs.forget("run_0", "mapped"),
     "outputs.written_before": lambda aged: aged.store.outputs.written_before("2027", 20),

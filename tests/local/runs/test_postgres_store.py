@@ -530,3 +530,29 @@ async def test_old_runs_are_purged_and_the_audit_says_so(store: SqlStore, url: s
             execute(url, change)
     assert await store.audit.forget("9999", 10) == 0
     assert await store.is_used("f:v1")
+
+
+async def test_the_newest_runs_of_names_that_have_none(
+    url: str, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a long history nothing is read that is not on the page."""
+    execute(url, "ALTER TABLE lume.runs DISABLE TRIGGER USER")
+    execute(
+        url,
+        "INSERT INTO lume.runs (run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, "
+        "status, created_at, stages, metrics, target_locations, arrival) SELECT 'run_' || n, 1, 'f:v1', "
+        "'s', '/s' || n, '{}', 0, 'SUCCEEDED', '2026', '[]', '{}', '{}', "
+        "CASE n % 2 WHEN 0 THEN 'a' ELSE 'b' END FROM generate_series(1, 20000) AS n",
+    )
+    execute(url, "ANALYZE lume.runs")
+    plans, rows = list[str](), store.sql.rows
+
+    async def explained(query: str, values: Sequence[Any] = ()) -> list[Any]:
+        plans.extend(row[0] for row in await rows(f"EXPLAIN (ANALYZE) {query}", values))
+        return await rows(query, values)
+
+    monkeypatch.setattr(store.sql, "rows", explained)
+    names = ["a", "nobody", "b", *(str(number) for number in range(20))]
+    newest = [run.run_id for run in await store.newest_arrived(names, 3)]
+    assert newest == ["run_20000", "run_19999", "run_19998"]
+    assert not [line for line in plans if "Removed by Filter" in line or "Seq Scan" in line], "\n".join(plans)

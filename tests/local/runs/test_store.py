@@ -406,8 +406,12 @@ async def test_of_a_path_the_last_note_and_the_newest_run_count(store: SqlStore)
     await store.arrivals.note(old, earlier.run_id)  # it was put back
     assert await store.arrivals.settled_of("acme", page) == [True, False, False]
     assert await store.arrivals.settled_of("other", page) == [False, False, False]
-    for one, has_content in ((old, True), (new, True), (evolve(old, content=b"third"), False)):
-        assert await store.arrivals.known(one) == KnownPath(has_content, run.run_id, "CREATED")
+    for one, has_content, by in (
+        (old, True, earlier),
+        (new, True, run),
+        (evolve(old, content=b"third"), False, run),
+    ):
+        assert await store.arrivals.known(one) == KnownPath(has_content, by.run_id, "CREATED")
 
 
 async def test_a_content_that_several_tasks_note_counts_once(store: SqlStore) -> None:
