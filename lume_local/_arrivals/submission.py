@@ -15,7 +15,7 @@ from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_key import source_key, with_content
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.arrived import Arrived
-from lume_local._runs.store.records import ACTIVE, Duplicate, NewRun
+from lume_local._runs.store.records import ACTIVE, Duplicate, NewRun, TooLong
 
 BEHIND = -1
 """The priority of their runs: what persons submit goes first."""
@@ -90,7 +90,7 @@ class Submissions:
             if known.status is None or RunStatus(known.status).has_output:
                 return await self._changed(file, known.run_id)
             return await self._submit(file)
-        except (UnknownFlow, PathRefused, CantTell) as error:
+        except (UnknownFlow, PathRefused, CantTell, TooLong) as error:
             return Waits(str(error))
 
     async def _flow(self, arrival: Arrival) -> tuple[Flow, str | None]:

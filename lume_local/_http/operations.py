@@ -32,6 +32,7 @@ from lume_local._runs.store.records import (
     NewRun,
     StatusChange,
     StoredRun,
+    TooLong,
 )
 from lume_local._runs.times import ago_text, now_text
 from lume_local._runs.waiters import Hub
@@ -138,6 +139,8 @@ class Api:
             if not duplicate.is_active:
                 is_other = await self._contents.is_other(duplicate.run_id, flow, wanted.source_path)
             raise lookup.duplicate_problem(duplicate, wanted, is_other) from None
+        except TooLong as error:
+            raise Problem("invalid-field", f"source_path: {error}", field="source_path") from None
         except KeyReused:
             raise Problem(
                 "idempotency-key-reused",

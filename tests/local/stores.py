@@ -123,8 +123,11 @@ def database(server: postgres_server.Server, template: str | None = None) -> Ite
 
 
 def made(server: postgres_server.Server, template: str | None) -> str:
-    """The URL of a new database, which has what the template has."""
-    name = f"t{uuid.uuid4().hex}"
-    of = "template1" if template is None else urlsplit(template).path.strip("/")
-    server.execute_outside(f"CREATE DATABASE {name} TEMPLATE {of}")
+    """The URL of a new database, which has what the template has; an empty one sorts texts as English does."""
+    name, of = f"t{uuid.uuid4().hex}", "TEMPLATE template1"
+    if template is not None:
+        of = f"TEMPLATE {urlsplit(template).path.strip('/')}"
+    elif int(server.execute("SHOW server_version_num")[0][0]) >= 150000:
+        of = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+    server.execute_outside(f"CREATE DATABASE {name} {of}")
     return urlsplit(server.url)._replace(path=f"/{name}").geturl()

@@ -11,14 +11,12 @@ from collections.abc import Callable
 
 import anyio
 
-from lume_local._runs.sql.operation import Sql
+from lume_local._runs.postgres.postgres_sql import PostgresSql
 from lume_local._runs.store.records import Cursor, CursorForgotten, StatusChange, StoreFailed
 from lume_local._runs.times import now_text
 
 FIRST, LONGEST = 0.01, 0.5
-"""Seconds between two looks, doubled as long as the last change that this server made is not visible."""
-
-
+"""Seconds between two looks; doubled as long as a change is made and not visible."""
 _ENDED = "xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint + {}"
 
 
@@ -29,20 +27,17 @@ class PostgresFeed:
         offset: added to the numbers of transactions, which begin anew if a database is restored elsewhere.
     """
 
-    def __init__(self, sql: Sql, offset: int) -> None:
+    def __init__(self, sql: PostgresSql, offset: int) -> None:
         self._sql, self._offset, self._ended = sql, offset, _ENDED.format(offset)
-        self._last = Cursor(0, 0)
-        """The last change that this server makes; it may be undone."""
         self._more = anyio.Event()
+        sql.on_written = lambda: self._more.set()
 
     async def note(self, run_id: str, status: str, finished_at: str | None) -> None:
-        row = await self._sql.one(
+        await self._sql.change(
             "INSERT INTO changes (xid, run_id, status, finished_at, at) "
-            "VALUES (pg_current_xact_id()::text::bigint + ?, ?, ?, ?, ?) RETURNING xid, seq",
+            "VALUES (pg_current_xact_id()::text::bigint + ?, ?, ?, ?, ?)",
             [self._offset, run_id, status, finished_at, now_text()],
         )
-        self._last = max(self._last, Cursor(row[0], row[1]))
-        self._more.set()
 
     async def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
         if after < await self._forgotten():
@@ -60,6 +55,16 @@ class PostgresFeed:
         row = await self._sql.row(query)
         newest = Cursor(0, 0) if row is None else Cursor(row[0], row[1])
         return max(newest, await self._forgotten())
+
+    async def _ends(self) -> tuple[Cursor, Cursor]:
+        """The newest change that is in the feed, and the newest that was made."""
+        newest = "SELECT xid, seq FROM changes WHERE {} ORDER BY xid DESC, seq DESC LIMIT 1"
+        made, visible = newest.format("true"), newest.format(self._ended)
+        row = await self._sql.row(
+            f"SELECT * FROM ({made}) AS made LEFT JOIN ({visible}) AS visible ON true"  # noqa: S608 - constants
+        )
+        places = [0] * 4 if row is None else [place or 0 for place in row]
+        return Cursor(*places[2:]), Cursor(*places[:2])
 
     async def _forgotten(self) -> Cursor:
         """The newest deleted change."""
@@ -80,7 +85,7 @@ class PostgresFeed:
             "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             [f"{newest.transaction}.{newest.seq}"],
         )
-        return await self._sql.change(
+        return await self._sql.changed(
             "DELETE FROM changes WHERE (xid, seq) <= (?, ?)", [newest.transaction, newest.seq]
         )
 
@@ -89,12 +94,15 @@ class PostgresFeed:
         while True:
             self._more = anyio.Event()
             try:
-                newest = await self._sql.read(self.newest)
+                newest, made = await self._sql.single(self._ends)
             except StoreFailed:  # reported by those who need the state
-                newest = seen
+                newest = made = seen
             if newest > seen:
                 seen, pause = newest, FIRST
                 visible()
-            pause = LONGEST if seen >= self._last else min(2 * pause, LONGEST)
-            with anyio.move_on_after(pause):
-                await (self._more.wait() if pause == LONGEST else anyio.sleep(LONGEST))
+            await anyio.sleep(pause)
+            pause = min(2 * pause, LONGEST)
+            if newest >= made:
+                pause = FIRST
+                with anyio.move_on_after(LONGEST):
+                    await self._more.wait()

@@ -4,16 +4,21 @@ Operations that read see one snapshot. Those that write have the level READ COMM
 that was committed before it, and lock what they decide on (`lock`, a row that is updated). What fails because of
 another transaction, or because its connection is lost before the COMMIT, is repeated from its beginning.
 
+Statements without a result are put off, and those at the end sent together with the COMMIT: one round trip for all of
+them. Nothing else is sent so: psycopg ends such a batch with a message that makes PostgreSQL forget how long a
+transaction may be idle.
+
 If a connection is lost during the COMMIT, nobody knows whether the operation took effect: `StoreUnavailable` that
 `is_in_doubt`.
 """
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from enum import Enum
 from functools import lru_cache
+from hashlib import blake2b
 from itertools import count
 from random import uniform
 from typing import Any, ClassVar, TypeVar
@@ -26,7 +31,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from lume_local._runs.postgres.postgres_tables import NAMESPACE
 from lume_local._runs.sql.operation import Row
-from lume_local._runs.store.records import StoreFailed, StoreUnavailable
+from lume_local._runs.store.records import StoreFailed, StoreUnavailable, TooLong
 
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[Any]
@@ -43,17 +48,26 @@ _IDLE = 3
 """Seconds after which PostgreSQL ends a transaction whose server sends nothing: it has locks that others need."""
 _BUSY = 60
 """Seconds after which it ends a statement."""
-_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_READ = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
 _CONFLICTS = (
     errors.SerializationFailure,
     errors.DeadlockDetected,
     errors.UniqueViolation,
     errors.LockNotAvailable,
 )
-_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+_AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    PoolTimeout,
+    errors.IdleInTransactionSessionTimeout,  # this server was stopped, or busy
+    errors.ReadOnlySqlTransaction,  # another one is the primary server now
+)
 
-_current: ContextVar[Connection] = ContextVar("lume_state_connection")
-"""The connection of the operation that a task carries out."""
+_LOST = ("08", "57", "58", "XX")
+"""The classes of errors that end a connection, at any point."""
+
+_current: ContextVar["_Attempt"] = ContextVar("lume_state_operation")
+"""The operation that a task carries out."""
 
 
 class PostgresSql:
@@ -67,40 +81,45 @@ class PostgresSql:
 
     def __init__(self, pool: AsyncConnectionPool[Connection], fence: int | None) -> None:
         self._pool = pool
-        self._write = "BEGIN" if fence is None else f"BEGIN; SELECT fence({fence})"
+        self._write = ("BEGIN",) if fence is None else ("BEGIN", f"SELECT fence({fence})")
+        self.on_written: Callable[[], None] = lambda: None
+
+    def newest_of_each(self, groups: str, condition: str) -> str:
+        newest = f"SELECT seq FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - constants
+        return f"SELECT seq FROM {groups} CROSS JOIN LATERAL ({newest}) AS newest"  # noqa: S608
 
     # -- statements of an operation
 
     async def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
-        cursor = await _current.get().execute(_numbered(query), _plain(values))
-        return await cursor.fetchall()
+        return await (await _current.get().execute(query, values)).fetchall()
 
     async def row(self, query: str, values: Sequence[Any] = ()) -> Row | None:
-        cursor = await _current.get().execute(_numbered(query), _plain(values))
-        return await cursor.fetchone()
+        return await (await _current.get().execute(query, values)).fetchone()
 
     async def one(self, query: str, values: Sequence[Any] = ()) -> Row:
         row = await self.row(query, values)
         assert row is not None
         return row
 
-    async def change(self, query: str, values: Sequence[Any] = ()) -> int:
-        return (await _current.get().execute(_numbered(query), _plain(values))).rowcount
+    async def change(self, query: str, values: Sequence[Any] = ()) -> None:
+        _current.get().put_off(query, values)
+
+    async def changed(self, query: str, values: Sequence[Any] = ()) -> int:
+        return (await _current.get().execute(query, values)).rowcount
 
     async def changes(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
         for values in rows:
             await self.change(query, values)
 
     async def lock(self, *names: str) -> None:
-        await self.row("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", ["\n".join(names)])
+        await _current.get().lock(f"pg_advisory_xact_lock({_number(*names)})")
 
     async def lock_ledger(self, flow: str | None) -> None:
         if flow is None:
             return await self.lock("ledger")
-        await self.row(
-            "SELECT pg_advisory_xact_lock_shared(hashtextextended('ledger', 0)), "
-            "pg_advisory_xact_lock(hashtextextended(?, 0))",
-            [f"ledger\n{flow}"],
+        all_flows, one_flow = _number("ledger"), _number("ledger", flow)
+        await _current.get().lock(
+            f"pg_advisory_xact_lock_shared({all_flows}), pg_advisory_xact_lock({one_flow})"
         )
 
     def must_last(self) -> None:
@@ -112,22 +131,25 @@ class PostgresSql:
     # -- operations
 
     async def single(self, work: Callable[[], Awaitable[T]]) -> T:
-        return await self._repeated(work, begin="")
+        return await self._repeated(work, begin=())
 
     async def read(self, work: Callable[[], Awaitable[T]]) -> T:
         return await self._repeated(work, begin=_READ)
 
     async def write(self, work: Callable[[], Awaitable[T]]) -> T:
-        return await self._repeated(work, begin=self._write)
+        result = await self._repeated(work, begin=self._write)
+        self.on_written()
+        return result
 
-    async def _repeated(self, work: Callable[[], Awaitable[T]], *, begin: str) -> T:
+    async def _repeated(self, work: Callable[[], Awaitable[T]], *, begin: Sequence[str]) -> T:
         for attempt in count(1):
-            attempted = _Attempt()
+            attempted = None
             try:
                 async with self._pool.connection(PATIENCE) as connection:
-                    return await attempted.carry_out(connection, work, begin)
+                    attempted = _Attempt(connection, begin)
+                    return await attempted.carry_out(work)
             except (*_CONFLICTS, *_AWAY) as error:
-                if attempted.is_in_doubt:
+                if attempted is not None and attempted.is_in_doubt(error):
                     raise in_doubt(error) from error
                 if attempt >= _attempts(error):
                     raise failure(error) from error
@@ -139,35 +161,68 @@ class PostgresSql:
 
 def _attempts(error: Exception) -> int:
     """How often an operation is tried that has failed so."""
-    if isinstance(error, PoolTimeout):
-        return 1  # it has waited
+    if isinstance(error, PoolTimeout | errors.ProgramLimitExceeded):
+        return 1  # it has waited; it would be the same
     return 3 if isinstance(error, errors.UniqueViolation) else _ATTEMPTS
 
 
 class _Attempt:
-    """One attempt to carry out an operation."""
+    """One attempt to carry out an operation, in a transaction if it begins with one."""
 
-    def __init__(self) -> None:
-        self.is_in_doubt = False
+    def __init__(self, connection: Connection, begin: Sequence[str]) -> None:
+        self._connection, self._begin = connection, begin
+        self._first = list(begin)
+        self._put_off: list[tuple[Any, list[Any] | None]] = []
+        self._is_ending = False
 
-    async def carry_out(self, connection: Connection, work: Callable[[], Awaitable[T]], begin: str) -> T:
-        if begin:
-            await connection.execute(begin.encode(), prepare=False)
-        token = _current.set(connection)
+    def put_off(self, query: str, values: Sequence[Any]) -> None:
+        self._put_off.append((_numbered(query), _plain(values)))
+
+    async def lock(self, functions: str) -> None:
+        """Locks come with the beginning, if that is still to be sent."""
+        self._first.append(f"SELECT {functions}")
+        if len(self._first) == 1 or self._put_off:
+            await self._sent()
+
+    async def execute(self, query: str, values: Sequence[Any] = ()) -> psycopg.AsyncCursor[Any]:
+        """Execute what was put off, and a statement."""
+        await self._sent()
+        return await self._connection.execute(_numbered(query), _plain(values))
+
+    async def _sent(self) -> None:
+        first, self._first = self._first, []
+        if first:
+            await self._connection.execute("; ".join(first).encode(), prepare=False)
+        before, self._put_off = self._put_off, []
+        for one in before:
+            await self._connection.execute(*one)
+
+    async def _commit(self) -> None:
+        if self._first:
+            await self._sent()
+        self._is_ending = True
+        async with self._connection.pipeline() if self._put_off else nullcontext():
+            for one in self._put_off:
+                await self._connection.execute(*one)
+            await self._connection.execute("COMMIT")
+
+    async def carry_out(self, work: Callable[[], Awaitable[T]]) -> T:
+        token = _current.set(self)
         try:
             result = await work()
-            if begin:
-                self.is_in_doubt = begin is not _READ
-                await connection.execute("COMMIT", prepare=False)
-                self.is_in_doubt = False
+            if self._begin:
+                await self._commit()
             return result
-        except BaseException as error:
-            if isinstance(error, _CONFLICTS):
-                self.is_in_doubt = False  # it has said that it did not
-            await _undone(connection)
+        except BaseException:
+            await _undone(self._connection)
             raise
         finally:
             _current.reset(token)
+
+    def is_in_doubt(self, error: Exception) -> bool:
+        """Whether the COMMIT may have taken effect, though this error came in place of its answer."""
+        has_answered = isinstance(error, psycopg.Error) and (error.sqlstate or "08")[:2] not in _LOST
+        return self._is_ending and self._begin is not _READ and not has_answered
 
 
 async def _undone(connection: Connection) -> None:
@@ -227,6 +282,10 @@ def _options() -> dict[str, Any]:
         "idle_in_transaction_session_timeout": f"{_IDLE}s",
         "statement_timeout": f"{_BUSY}s",
         "client_min_messages": "warning",
+        # Every operation has its index: there is nothing to gain by reading a table, or the whole of a bitmap.
+        "enable_seqscan": "off",
+        "enable_bitmapscan": "off",
+        "jit": "off",
     }
     return {
         "autocommit": True,
@@ -275,6 +334,11 @@ def _row_factory(cursor: Any) -> Any:
     return _named(tuple(column.name for column in cursor.description or ()))
 
 
+def _number(*names: str) -> int:
+    """The number of a lock."""
+    return int.from_bytes(blake2b("\n".join(names).encode(), digest_size=8).digest(), signed=True)
+
+
 @lru_cache(2000)
 def _numbered(query: str) -> Any:
     """A statement with `$1` for the first `?`, and so on. No text within a statement has a question mark."""
@@ -316,6 +380,10 @@ def failure(error: Exception) -> StoreFailed:
     """An error for callers. It names no user, host or password."""
     if getattr(error, "sqlstate", None) == "LM001":
         return StoreUnavailable("another server has the state")
+    if isinstance(error, errors.ProgramLimitExceeded):
+        return TooLong(
+            "its path is too long for the state in PostgreSQL, which takes 2,600 bytes: use a shorter one"
+        )
     if isinstance(error, errors.DiskFull):
         return StoreUnavailable("the disk of PostgreSQL is full", is_full=True)
     if isinstance(error, _AWAY) or (

@@ -38,7 +38,7 @@ class FencedPublishing:
     @writing
     async def allow(self, run_id: str) -> bool:
         query = f"UPDATE runs SET is_published = true WHERE run_id = ? AND status IN {ACTIVE}"  # noqa: S608
-        return await self.sql.change(query, [run_id]) == 1
+        return await self.sql.changed(query, [run_id]) == 1
 
     @statement
     async def is_allowed(self, run_id: str) -> bool:

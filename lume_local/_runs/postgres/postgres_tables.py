@@ -6,7 +6,7 @@ import re
 from lume_local._runs.sql.ledger_tables import LEDGER
 from lume_local._runs.sql.sql_arrivals import ARRIVALS
 from lume_local._runs.sql.sql_drafts import DRAFTS
-from lume_local._runs.sql.tables import AUDIT, COUNTS, MENDS, OLD_RUNS, SCHEMA
+from lume_local._runs.sql.tables import AUDIT, COUNTS, LONGEST_ID, MENDS, OLD_RUNS, SCHEMA
 from lume_local._runs.store.audit import KEPT_AT_LEAST
 from lume_local._runs.store.records import WHOLE
 
@@ -68,6 +68,26 @@ ALTER TABLE run_counts ADD PRIMARY KEY (hour, flow_version, status, slot);
 _PUBLISHED = "ALTER TABLE runs ADD COLUMN is_published BOOLEAN NOT NULL DEFAULT false;"
 """Whether the worker of a run may have published its output."""
 
+_SKEWED = {
+    "TABLE runs": ("flow_version", "submitted_by", "source_path", "arrival"),
+    "TABLE audit": ("by", "what"),
+    "TABLE rejected": ("flow",),
+    "TABLE rejected_for": ("inbox",),
+    "TABLE closings": ("state",),
+    "INDEX figures_by_flow": ("1",),
+    "INDEX queue_of": ("2",),
+    "INDEX due_by_receiver": ("1",),
+}
+_STATISTICS = " ".join(
+    f"ALTER {of} {', '.join(f'ALTER COLUMN {column} SET STATISTICS 0' for column in columns)};"
+    for of, columns in _SKEWED.items()
+)
+"""What PostgreSQL must not learn: which values are frequent.
+
+It would look for the newest rows with a frequent value among all, newest first: that reads everything if the value is
+a rare one, or has long not been there. Without statistics it takes every value for a rare one, and uses its index.
+"""
+
 _SERIOUS = "('FAILED', 'CRASHED', 'PARTIAL_FAILED')"
 _HAS_OUTPUT = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
 _READ, _REJECTED = ("json_number(run.metrics, '$.rows_read')", "json_number(run.metrics, '$.rows_rejected')")
@@ -114,7 +134,7 @@ DECLARE
     metadata json := as_json(new.run_metadata);
     mended text := metadata ->> 'resubmit_of';
 BEGIN
-    IF json_typeof(metadata -> 'resubmit_of') = 'string' THEN
+    IF json_typeof(metadata -> 'resubmit_of') = 'string' AND length(mended) <= {LONGEST_ID} THEN
         -- A failed attempt is settled by the next one.
         DELETE FROM attention WHERE seq IN (
             SELECT seq FROM mends JOIN runs USING (run_id) WHERE parent = mended AND NOT {_HAS_OUTPUT}
@@ -159,7 +179,7 @@ CREATE TRIGGER audit_is_not_emptied BEFORE TRUNCATE ON audit EXECUTE FUNCTION au
 
 _COMMON = " ".join(in_postgres(ddl) for ddl in (COUNTS, MENDS, LEDGER, DRAFTS, ARRIVALS, AUDIT, OLD_RUNS))
 TABLES = (
-    f"{_FUNCTIONS} {in_postgres(SCHEMA)} {_CHANGES} {_COMMON} {_SLOT} {_PUBLISHED} "
+    f"{_FUNCTIONS} {in_postgres(SCHEMA)} {_CHANGES} {_COMMON} {_SLOT} {_PUBLISHED} {_STATISTICS} "
     f"{_COUNTING} {_MENDING} {_AUDITING}"
 )
 """Everything in `NAMESPACE`, which must be the search path."""

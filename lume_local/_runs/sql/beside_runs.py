@@ -127,8 +127,8 @@ class SqlDeliveries:
 
     async def forget(self, before: str, limit: int) -> int:
         """Delete settled deliveries from before a time, as part of a transaction; how many were deleted."""
-        old = "SELECT id FROM deliveries WHERE due IS NULL AND at < ? LIMIT ?"
-        return await self.sql.change(f"DELETE FROM deliveries WHERE id IN ({old})", [before, limit])
+        old = "SELECT id FROM deliveries WHERE due IS NULL AND at < ? ORDER BY at LIMIT ?"
+        return await self.sql.changed(f"DELETE FROM deliveries WHERE id IN ({old})", [before, limit])
 
 
 def _new_id(kind: str) -> str:

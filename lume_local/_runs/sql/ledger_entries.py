@@ -37,11 +37,11 @@ class LedgerEntries:
         Args:
             found: what the worker has reported (see `for_ledger`).
         """
-        is_replay = await self.is_replay(run.run_id)
         claims = await self._parts("claims", run.run_id)
+        is_replay = bool(claims) and await self.is_replay(run.run_id)
+        parent = await self._parent_of(run.run_id) if claims or run.status in _HAS_OUTPUT else None
         if claims or run.status in _HAS_OUTPUT:
-            is_alone = not claims and await self._parent_of(run.run_id) is None
-            await self.sql.lock_ledger(_name(run) if is_alone else None)
+            await self.sql.lock_ledger(None if claims or parent is not None else _name(run))
         if claims:
             await self.sql.change("DELETE FROM claims WHERE run_id = ?", [run.run_id])
         if run.status not in _HAS_OUTPUT:
@@ -49,15 +49,17 @@ class LedgerEntries:
         if is_replay:
             await self._replayed(run, claims, found)
         else:
-            await self._read(run, claims, found)
+            await self._read(run, parent, claims, found)
 
     async def is_replay(self, run_id: str) -> bool:
         query = "SELECT 1 FROM claims WHERE run_id = ? AND is_edited = 0 LIMIT 1"
         return await self.sql.row(query, [run_id]) is not None
 
-    async def _read(self, run: StoredRun, claims: Sequence[Claim], found: Mapping[str, Any]) -> None:
+    async def _read(
+        self, run: StoredRun, parent: str | None, claims: Sequence[Claim], found: Mapping[str, Any]
+    ) -> None:
         """A run that is no replay: on a whole source, or on corrected rejects, which it may have claimed."""
-        figures, parent = run.metrics, await self._parent_of(run.run_id)
+        figures, read = run.metrics, dict[str, int]()
         is_whole = parent is None and not claims
         if claims:
             taken = all_rows(sum(claim.rows.bit_count() for claim in claims))
@@ -67,9 +69,9 @@ class LedgerEntries:
             flow, source = await self._mended(run, await self._rejects_of(parent), taken)
         else:
             flow, source = _name(run), run.source_key
-            await self._account(flow, source, read=figures.get("rows_read", 0))
+            read = {"read": figures.get("rows_read", 0)}
         mapped, filtered = figures.get("rows_mapped", 0), figures.get("rows_filtered", 0)
-        await self._account(flow, source, accepted=mapped, filtered=filtered)
+        await self._account(flow, source, **read, accepted=mapped, filtered=filtered)
         if figures.get("rows_rejected"):
             await self._enter(run, flow, source, found.get("reasons", figures.get("reject_reasons", {})))
         if is_whole:
@@ -148,12 +150,11 @@ class LedgerEntries:
     async def _supersede(self, run: StoredRun, flow: str, source: str) -> None:
         """Close what is open of the source in all runs but the one submitted last that has read it whole."""
         key = [flow, source]
-        await self.sql.change(
-            "UPDATE row_accounts SET newest = ? WHERE flow = ? AND source_key = ? AND newest < ?",
-            [run.seq, *key, run.seq],
+        query = (
+            "UPDATE row_accounts SET newest = CASE WHEN newest < ? THEN ? ELSE newest END "
+            "WHERE flow = ? AND source_key = ? RETURNING newest"
         )
-        query = "SELECT newest FROM row_accounts WHERE flow = ? AND source_key = ?"
-        (newest,) = await self.sql.one(query, key)
+        ((newest,),) = await self.sql.rows(query, [run.seq, run.seq, *key])
         query = (
             "SELECT seq, count FROM rejected "
             "WHERE flow = ? AND source_key = ? AND seq < ? AND (open > 0 OR lost > 0)"

@@ -5,29 +5,26 @@ from collections.abc import Collection
 from typing import Any
 
 from lume_async.models import RunStatus
-from lume_local._runs.sql.operation import marks
+from lume_local._runs.sql.operation import Sql, marks
 from lume_local._runs.sql.statistics import flow_range
 from lume_local._runs.store.records import RunFilter
 
 
-def selected(wanted: RunFilter, before: int | None, limit: int, index: str) -> tuple[str, list[Any]]:
-    """The condition for a page of runs, older than the run with sequence number `before`, and its values.
-
-    Args:
-        index: how the database is told to use the index `listing`.
-    """
+def selected(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tuple[str, list[Any]]:
+    """The condition for a page of runs, older than the run with sequence number `before`, and its values."""
     if _is_grouped(wanted):
-        return _grouped(wanted, before, limit)
+        return _grouped(wanted, before, limit, sql)
     where, values = _conditions(wanted)
     if before is not None:
         where.append("seq < ?")
         values.append(before)
-    condition = " AND ".join(where) or "true"
-    is_searched = wanted.source is not None or wanted.since is not None
-    if not is_searched and wanted.submitted_by is None:
-        return condition, values
+    condition = " AND ".join(where)
+    if not where:
+        return "true", values
     # Many runs may have to be passed over: in an index, since the rows themselves are large.
-    found = f"SELECT seq FROM runs {index if is_searched else ''} WHERE {condition} ORDER BY seq DESC LIMIT ?"
+    is_search = wanted.source is not None or wanted.since is not None
+    index = sql.listing_index if is_search else ""
+    found = f"SELECT seq FROM runs {index} WHERE {condition} ORDER BY seq DESC LIMIT ?"
     return f"seq IN ({found})", [*values, limit]
 
 
@@ -40,9 +37,9 @@ def _is_grouped(wanted: RunFilter) -> bool:
     )
 
 
-def _grouped(wanted: RunFilter, before: int | None, limit: int) -> tuple[str, list[Any]]:
+def _grouped(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tuple[str, list[Any]]:
     """The newest runs of each version and status, from which the page is taken: no others are passed over."""
-    refs, values = ["true"], list[Any]()
+    refs, values = list[str](), list[Any]()
     if wanted.flow is not None:
         refs.append("ref BETWEEN ? AND ?")
         values += flow_range(wanted.flow)
@@ -50,26 +47,23 @@ def _grouped(wanted: RunFilter, before: int | None, limit: int) -> tuple[str, li
         refs.append("ref = ?")
         values.append(wanted.flow_version)
     statuses = wanted.statuses or [*RunStatus]
-    group = "flow_version = ref AND status = wanted AND seq < ?"
-    newest = f"SELECT seq FROM runs WHERE {group} ORDER BY seq DESC LIMIT ?"
     found = (
-        f"WITH statuses (wanted) AS (VALUES {', '.join(['(?)'] * len(statuses))}) "
-        f"SELECT seq FROM statuses CROSS JOIN flow_versions CROSS JOIN runs WHERE {' AND '.join(refs)} "
-        f"AND {group} AND seq >= (SELECT min(seq) FROM ({newest}) AS newest)"
+        f"WITH statuses (wanted) AS (VALUES {', '.join(['(?)'] * len(statuses))}), kinds (wanted, ref, bound) AS ("
+        f"SELECT wanted, ref, ? FROM statuses CROSS JOIN flow_versions WHERE {' AND '.join(refs)}) "
+        + sql.newest_of_each("kinds", "flow_version = ref AND status = wanted AND seq < bound")
+        + " ORDER BY seq DESC LIMIT ?"
     )
     end = 2**63 - 1 if before is None else before
-    return f"seq IN ({found})", [*statuses, *values, end, end, limit]
+    return f"seq IN ({found})", [*statuses, end, *values, limit, limit]
 
 
-def newest_arrived(arrivals: Collection[str], limit: int) -> tuple[str, list[Any]]:
-    """The condition for the newest runs of files of these arrivals, of which there must be one; its values.
-
-    With a range in place of an equation PostgreSQL, too, can only take them from the index: else it hopes to meet
-    them among the newest runs, and reads all of them for a name that has few or none.
-    """
-    newest = "SELECT seq FROM runs WHERE arrival BETWEEN ? AND ? ORDER BY arrival DESC, seq DESC LIMIT ?"
-    found = " UNION ALL ".join([f"SELECT seq FROM ({newest}) AS newest"] * len(arrivals))
-    return f"seq IN ({found})", [value for name in arrivals for value in (name, name, limit)]
+def newest_arrived(arrivals: Collection[str], limit: int, sql: Sql) -> tuple[str, list[Any]]:
+    """The condition for the newest runs of files of these arrivals, of which there must be one; its values."""
+    found = (
+        f"WITH names (name) AS (VALUES {', '.join(['(?)'] * len(arrivals))}) "
+        f"{sql.newest_of_each('names', 'arrival = name')} ORDER BY seq DESC LIMIT ?"
+    )
+    return f"seq IN ({found})", [*arrivals, limit, limit]
 
 
 def _conditions(wanted: RunFilter) -> tuple[list[str], list[Any]]:

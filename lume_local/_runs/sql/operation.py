@@ -29,6 +29,13 @@ class Sql(Protocol):
     listing_index: str
     """What tells the database to find runs in the index `listing`, if it has to be told."""
 
+    def newest_of_each(self, groups: str, condition: str) -> str:
+        """A query for the `seq` of runs: for each row of `groups` the newest ones with a condition, at most `?` each.
+
+        The condition has no values of its own.
+        """
+        ...
+
     async def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
         """All rows of a result."""
         ...
@@ -41,16 +48,23 @@ class Sql(Protocol):
         """The first row of a result that has one."""
         ...
 
-    async def change(self, query: str, values: Sequence[Any] = ()) -> int:
-        """Execute a statement without a result; how many rows it has changed."""
+    async def change(self, query: str, values: Sequence[Any] = ()) -> None:
+        """Execute a statement without a result: before the next one that has a result, or at the end."""
+        ...
+
+    async def changed(self, query: str, values: Sequence[Any] = ()) -> int:
+        """Execute a statement; how many rows it has changed."""
         ...
 
     async def changes(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute a statement once for each row of values."""
+        """Execute a statement once for each row of values, as `change` does."""
         ...
 
     async def lock(self, *names: str) -> None:
-        """Let no other transaction have these names until this one ends. SQLite has one transaction at a time."""
+        """Let no other transaction have these names, from the next statement until this transaction ends.
+
+        SQLite has one transaction at a time.
+        """
         ...
 
     async def lock_ledger(self, flow: str | None) -> None:

@@ -20,21 +20,22 @@ CREATE TABLE arrived (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE arrived_paths (place BLOB PRIMARY KEY, mark BLOB NOT NULL, run INTEGER) STRICT, WITHOUT ROWID;
 CREATE TABLE arrival_refusals (
+    place BLOB PRIMARY KEY,
     arrival TEXT NOT NULL,
     path TEXT NOT NULL,
     seen TEXT NOT NULL,
     why TEXT NOT NULL,
-    at TEXT NOT NULL,
-    PRIMARY KEY (arrival, path)
+    at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX refusals_by_age ON arrival_refusals (arrival, at);
 CREATE TABLE arrival_moves (
     run INTEGER NOT NULL,
+    place BLOB NOT NULL,
     arrival TEXT NOT NULL,
     path TEXT NOT NULL,
     seen TEXT NOT NULL,
     stays INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (run, arrival, path)
+    PRIMARY KEY (run, place)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX moves_of ON arrival_moves (arrival) WHERE stays = 0;
 CREATE INDEX by_arrival ON runs (arrival, seq) WHERE arrival IS NOT NULL;
@@ -80,9 +81,9 @@ class SqlArrivals:
         """Those that were refused as they are."""
         if not files:
             return set()
-        paths = [path for path, _ in files]
-        query = f"SELECT path, seen FROM arrival_refusals WHERE arrival = ? AND path IN ({marks(paths)})"
-        refused = {(path, seen) for path, seen in await self.sql.rows(query, [arrival, *paths])}
+        places = [place_of(arrival, path) for path, _ in files]
+        query = f"SELECT path, seen FROM arrival_refusals WHERE place IN ({marks(places)})"
+        refused = {(path, seen) for path, seen in await self.sql.rows(query, places)}
         return refused.intersection(files)
 
     @statement
@@ -132,7 +133,7 @@ class SqlArrivals:
     async def add(self, arrived: Arrived, run: int | None) -> None:
         """Note a content, within a transaction."""
         key = [arrived.place, arrived.digest]
-        is_new = await self.sql.change(
+        is_new = await self.sql.changed(
             "INSERT INTO arrived VALUES (?, ?, ?) ON CONFLICT (place, content) DO NOTHING", [*key, run]
         )
         if not is_new and run is not None:
@@ -148,11 +149,11 @@ class SqlArrivals:
                 "INSERT INTO arrivals VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET files = arrivals.files + 1",
                 [arrived.arrival],
             )
-        await self._forget(arrived.arrival, arrived.path)
+        await self._forget(arrived.place)
         if arrived.move:
             await self.sql.change(
-                "INSERT INTO arrival_moves (run, arrival, path, seen) SELECT run, ?, ?, ? FROM arrived JOIN runs "
-                "ON runs.seq = run WHERE place = ? AND content = ? ON CONFLICT (run, arrival, path) "
+                "INSERT INTO arrival_moves (run, place, arrival, path, seen) SELECT run, place, ?, ?, ? FROM arrived "
+                "JOIN runs ON runs.seq = run WHERE place = ? AND content = ? ON CONFLICT (run, place) "
                 "DO UPDATE SET seen = excluded.seen, stays = 0",
                 [arrived.arrival, arrived.path, arrived.seen, *key],
             )
@@ -160,16 +161,14 @@ class SqlArrivals:
     @writing
     async def refuse(self, refusal: RefusedFile, notice: bytes | None = None) -> bool:
         """Note a refusal, until the file is another one; whether it is new. If so, the notice is added, too."""
-        key = [refusal.arrival, refusal.path]
-        before = await self.sql.row(
-            "SELECT seen, why FROM arrival_refusals WHERE arrival = ? AND path = ?", key
-        )
+        place = place_of(refusal.arrival, refusal.path)
+        before = await self.sql.row("SELECT seen, why FROM arrival_refusals WHERE place = ?", [place])
         if before is not None and tuple(before) == (refusal.seen, refusal.why):
             return False
         await self.sql.change(
-            "INSERT INTO arrival_refusals VALUES (?, ?, ?, ?, ?) ON CONFLICT (arrival, path) DO UPDATE "
+            "INSERT INTO arrival_refusals VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (place) DO UPDATE "
             "SET seen = excluded.seen, why = excluded.why, at = excluded.at",
-            [*key, refusal.seen, refusal.why, refusal.at],
+            [place, refusal.arrival, refusal.path, refusal.seen, refusal.why, refusal.at],
         )
         if notice is not None:
             await self._messages.add(notice)
@@ -191,10 +190,10 @@ class SqlArrivals:
         if paths is None:
             await self.sql.change("DELETE FROM arrival_refusals WHERE arrival = ?", [arrival])
         for path in paths or ():
-            await self._forget(arrival, path)
+            await self._forget(place_of(arrival, path))
 
-    async def _forget(self, arrival: str, path: str) -> None:
-        await self.sql.change("DELETE FROM arrival_refusals WHERE arrival = ? AND path = ?", [arrival, path])
+    async def _forget(self, place: bytes) -> None:
+        await self.sql.change("DELETE FROM arrival_refusals WHERE place = ?", [place])
 
     @reading
     async def counts(self, arrival: str) -> tuple[int, int]:
@@ -220,13 +219,12 @@ class SqlArrivals:
 
         What comes under its path after it `is_gone` is another one, however alike.
         """
+        place = place_of(move.arrival, move.path)
         left = "DELETE FROM arrival_moves" if move.is_due else "UPDATE arrival_moves SET stays = 1"
         await self.sql.change(
-            f"{left} WHERE run = ? AND arrival = ? AND path = ? AND seen = ?",
-            [move.run_seq, move.arrival, move.path, move.seen],
+            f"{left} WHERE run = ? AND place = ? AND seen = ?", [move.run_seq, place, move.seen]
         )
         if is_gone:
-            place = place_of(move.arrival, move.path)
             await self.sql.change(
                 "UPDATE arrived_paths SET mark = ? WHERE place = ? AND mark = ?",
                 [b"", place, mark_of(move.seen)],

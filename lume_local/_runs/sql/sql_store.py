@@ -88,7 +88,7 @@ class SqlStore(FlowVersions):
         """Claim the source for a new run, or find the run of the same idempotency key; whether it is new.
 
         Of any number of requests for one source, one gets it. A replay and a forced rerun are acts (`of_submission`).
-        Raises `Duplicate`, `KeyReused`.
+        Raises `Duplicate`, `KeyReused`, `TooLong`.
 
         Args:
             claims: the rows of other runs that it replays; `Claimed` is raised unless all can be had.
@@ -105,13 +105,12 @@ class SqlStore(FlowVersions):
         await self._refuse_duplicate(new)
         run_id = f"run_{uuid.uuid4().hex}"
         now = now_text()
-        await self._insert(new, run_id, now)
+        run = await self._insert(new, run_id, now)
         if new.idempotency_key is not None:
             values = [new.idempotency_key, new.fingerprint, run_id, now]
             await self.sql.change("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?)", values)
         await self.ledger.entries.claim(run_id, claims)
         await self.audit.add(of_submission(new, run_id, claims))
-        run = await self._require(run_id)
         arrival = await self.arrivals.submitted(new, run.seq)
         self.sql.must_last()
         return evolve(run, arrival=arrival), True
@@ -129,41 +128,39 @@ class SqlStore(FlowVersions):
         return run_id
 
     async def _refuse_duplicate(self, new: NewRun) -> None:
-        where = "flow_version = ? AND source_key = ?"
-        values = [new.flow_version, new.source_key]
-        query = f"SELECT run_id FROM runs WHERE {where} AND {_ACTIVE}"
-        row = await self.sql.row(query, values)
-        if row is not None:
-            raise Duplicate(row["run_id"], is_active=True)
-        if new.force_rerun:
-            return
-        query = f"SELECT run_id FROM runs WHERE {where} AND {DONE} ORDER BY seq DESC LIMIT 1"
-        row = await self.sql.row(query, values)
-        if row is not None:
-            raise Duplicate(row["run_id"], is_active=False)
+        newest = "SELECT run_id FROM runs WHERE flow_version = ? AND source_key = ? AND"
+        done = f"{newest} {DONE} ORDER BY seq DESC LIMIT 1"
+        source = [new.flow_version, new.source_key]
+        active_run, done_run = await self.sql.one(f"SELECT ({newest} {_ACTIVE}), ({done})", source * 2)
+        if active_run is not None:
+            raise Duplicate(active_run, is_active=True)
+        if done_run is not None and not new.force_rerun:
+            raise Duplicate(done_run, is_active=False)
 
-    async def _insert(self, new: NewRun, run_id: str, now: str) -> None:
+    async def _insert(self, new: NewRun, run_id: str, now: str) -> StoredRun:
+        seeds = orjson.dumps(new.seeds).decode()
+        if new.seeds:
+            await self.sql.change("INSERT INTO seeds VALUES (?, ?)", [run_id, seeds])
         source = new.flow_version, new.source_path, new.source_key
-        await self.sql.change(
+        turn, of_turn = self._turn(new)
+        (row,) = await self.sql.rows(
             "INSERT INTO runs (run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, "
             "status, created_at, stages, metrics, target_locations, webhook_url, submitted_by, priority, turn) "
-            "VALUES (?, 1, ?, ?, ?, ?, ?, 'CREATED', ?, '[]', '{}', '{}', ?, ?, ?, ?)",
+            f"VALUES (?, 1, ?, ?, ?, ?, ?, 'CREATED', ?, '[]', '{{}}', '{{}}', ?, ?, ?, {turn}) "
+            f"RETURNING {RUN_COLUMNS}",
             [
                 *(run_id, *source, orjson.dumps(new.run_metadata).decode(), new.force_rerun, now),
-                *(new.webhook_url, new.submitted_by, new.priority, await self._turn(new)),
+                *(new.webhook_url, new.submitted_by, new.priority, *of_turn),
             ],
         )
         if new.traceparent is not None:
             await self.sql.change("INSERT INTO traces VALUES (?, ?)", [run_id, new.traceparent])
-        if new.seeds:
-            await self.sql.change(
-                "INSERT INTO seeds VALUES (?, ?)", [run_id, orjson.dumps(new.seeds).decode()]
-            )
         if new.note is not None:
             await self.sql.change("INSERT INTO notes VALUES (?, ?)", [run_id, new.note])
         await self.feed.note(run_id, "CREATED", None)
+        return stored_run(row)
 
-    async def _turn(self, new: NewRun) -> int:
+    def _turn(self, new: NewRun) -> tuple[str, list[Any]]:
         """The turn of a new run: after the last one that waits for its key and flow, not before the next one of all.
 
         So a run that is submitted behind thousands of another key begins next. This is fair queueing by start tags:
@@ -171,13 +168,10 @@ class SqlStore(FlowVersions):
         """
         same = "status = 'CREATED' AND priority = ?"
         key, by = ("IS NULL", []) if new.submitted_by is None else ("= ?", [new.submitted_by])
-        (head,) = await self.sql.one(f"SELECT min(turn) FROM runs WHERE {same}", [new.priority])
-        (last,) = await self.sql.one(
-            f"SELECT max(turn) FROM runs WHERE {same} AND submitted_by {key} AND {FLOW} = ?",
-            [new.priority, *by, new.flow_version.partition(":")[0]],
-        )
-        turn: int = max(head or 0, -1 if last is None else last + 1)
-        return turn
+        head = f"SELECT min(turn) AS turn FROM runs WHERE {same}"
+        last = f"SELECT max(turn) + 1 AS turn FROM runs WHERE {same} AND submitted_by {key} AND {FLOW} = ?"
+        turn = f"(SELECT coalesce(max(turn), 0) FROM ({head} UNION ALL {last}) AS turns)"
+        return turn, [new.priority, new.priority, *by, new.flow_version.partition(":")[0]]
 
     @statement
     async def run_of_key(self, key: str) -> str | None:
@@ -215,8 +209,9 @@ class SqlStore(FlowVersions):
     @statement
     async def unfinished(self) -> list[StoredRun]:
         """All runs that have not ended, oldest first."""
-        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {_ACTIVE} ORDER BY seq"
-        return [stored_run(row) for row in await self.sql.rows(query)]
+        rows = await self.sql.rows(f"SELECT {RUN_COLUMNS} FROM runs WHERE {_ACTIVE}")
+        # Sorted here: by the index of the numbers, a database might look at all runs.
+        return sorted(map(stored_run, rows), key=lambda run: run.seq)
 
     @reading
     async def overtaken_by(
@@ -343,7 +338,7 @@ class SqlStore(FlowVersions):
     @statement
     async def runs(self, wanted: RunFilter, before: int | None, limit: int) -> list[StoredRun]:
         """A page of runs, newest first, older than the run with sequence number `before`."""
-        condition, values = selected(wanted, before, limit, self.sql.listing_index)
+        condition, values = selected(wanted, before, limit, self.sql)
         return await self._listed(condition, values, limit)
 
     @statement
@@ -351,7 +346,7 @@ class SqlStore(FlowVersions):
         """The last runs of files of these arrivals, newest first."""
         if not arrivals:
             return []
-        condition, values = newest_arrived(arrivals, limit)
+        condition, values = newest_arrived(arrivals, limit, self.sql)
         return await self._listed(condition, values, limit)
 
     async def _listed(self, condition: str, values: Sequence[Any], limit: int) -> list[StoredRun]:
@@ -388,7 +383,7 @@ class SqlStore(FlowVersions):
 
         At most `limit` of each: call it until it returns 0. Runs stay (see `purge`), and flow versions.
         """
-        old = "SELECT key FROM idempotency_keys WHERE at < ? LIMIT ?"
+        old = "SELECT key FROM idempotency_keys WHERE at < ? ORDER BY at LIMIT ?"
         query = f"DELETE FROM idempotency_keys WHERE key IN ({old}) RETURNING run_id"
         runs = [row[0] for row in await self.sql.rows(query, [before, limit])]
         await look_again(self.sql, f"run_id IN ({marks(runs)})", runs)

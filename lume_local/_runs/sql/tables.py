@@ -150,6 +150,9 @@ CREATE TABLE IF NOT EXISTS dismissals (
 """
 """Which runs process the rejects of another one, and which a person has dismissed."""
 
+LONGEST_ID = 128
+"""Characters of a run's id: what is longer in metadata of a run names none."""
+
 COUNTS = """
 CREATE TABLE run_counts (
     hour TEXT NOT NULL,

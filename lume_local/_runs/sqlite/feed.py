@@ -55,7 +55,7 @@ class SqliteFeed:
         if newest is None:
             return 0
         await self._sql.change("INSERT OR REPLACE INTO facts VALUES ('forgotten_change', ?)", [str(newest)])
-        return await self._sql.change("DELETE FROM changes WHERE seq <= ?", [newest])
+        return await self._sql.changed("DELETE FROM changes WHERE seq <= ?", [newest])
 
     async def follow(self, visible: Callable[[], None]) -> None:
         """A change is visible once it is made."""

@@ -24,6 +24,13 @@ class SqliteSql:
         self._db, self._durability = db, durability
         self._must_last = False
 
+    def newest_of_each(self, groups: str, condition: str) -> str:
+        newest = f"SELECT seq FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - constants
+        return (
+            f"SELECT seq FROM {groups} CROSS JOIN runs WHERE {condition} "  # noqa: S608
+            f"AND seq >= (SELECT min(seq) FROM ({newest}))"
+        )
+
     async def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
         return self._db.execute(query, values).fetchall()
 
@@ -35,7 +42,10 @@ class SqliteSql:
         found: Row = self._db.execute(query, values).fetchone()
         return found
 
-    async def change(self, query: str, values: Sequence[Any] = ()) -> int:
+    async def change(self, query: str, values: Sequence[Any] = ()) -> None:
+        self._db.execute(query, values)
+
+    async def changed(self, query: str, values: Sequence[Any] = ()) -> int:
         return self._db.execute(query, values).rowcount
 
     async def changes(self, query: str, rows: Sequence[Sequence[Any]]) -> None:

@@ -1,6 +1,7 @@
 """Triggers of the state file: counts, and which runs need attention, in the same transaction as the runs."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
+from lume_local._runs.sql.tables import LONGEST_ID
 from lume_local._runs.store.audit import KEPT_AT_LEAST
 from lume_local._runs.store.records import WHOLE
 
@@ -53,7 +54,7 @@ _HAS_OUTPUT = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
 
 MENDING = f"""
 CREATE TRIGGER IF NOT EXISTS mend_created AFTER INSERT ON runs
-WHEN json_type(new.run_metadata, '$.resubmit_of') = 'text' BEGIN
+WHEN json_type(new.run_metadata, '$.resubmit_of') = 'text' AND length({PARENT}) <= {LONGEST_ID} BEGIN
     -- A failed attempt is settled by the next one.
     DELETE FROM attention WHERE seq IN (
         SELECT seq FROM mends JOIN runs USING (run_id) WHERE parent = {PARENT} AND NOT {_HAS_OUTPUT}

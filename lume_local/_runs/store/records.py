@@ -56,6 +56,10 @@ class StoreUnavailable(StoreFailed):
         self.is_full, self.is_in_doubt = is_full, is_in_doubt
 
 
+class TooLong(StoreFailed):
+    """The names of a source are too long for this state, which looks them up in an index."""
+
+
 @frozen
 class NewRun:
     """A request for a run. `arrived` is the file that it is made of, noted with it."""

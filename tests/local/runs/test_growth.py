@@ -18,7 +18,7 @@ from local.states import PARTS, moved
 
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SolePublishing, SqliteStore
-from lume_local._runs.store.arrived import Arrived, Move, RefusedFile
+from lume_local._runs.store.arrived import Arrived, Move, RefusedFile, place_of
 from lume_local._runs.store.audit import Act, ActFilter
 from lume_local._runs.store.drafts import Judgement, Reject, Room, RowChange
 from lume_local._runs.store.ledger import Claim, RowFilter, RowsOfRun
@@ -59,9 +59,6 @@ GROW_WITH_HISTORY = (
     "arrived",
     "arrived_paths",
 )
-
-
-CLOSED = f"x'{packed(all_rows(8)).hex()}'"
 
 
 class Recorded(sqlite3.Connection):
@@ -113,60 +110,76 @@ class Aged:
         return [line for line in plan if line.startswith("SCAN") and line.split()[1] in GROW_WITH_HISTORY]
 
 
+HISTORY = """
+INSERT INTO runs (run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status,
+    created_at, finished_at, stages, metrics, target_locations, submitted_by)
+SELECT 'run_' || n, 5, CASE WHEN n = 9 THEN 'old:v1' WHEN n % 2 = 1 THEN 'broken:v1' ELSE 'f:v1' END,
+    CASE WHEN n = 9 THEN 'old' ELSE 's' || n END, '/s' || n, '{}', 0,
+    CASE WHEN n = 9 THEN 'CRASHED' WHEN n % 2 = 1 THEN 'FAILED' ELSE 'SUCCEEDED' END, at, at, '[]', '{"source": {}}',
+    '{"mapped": "out/x"}', CASE WHEN n = 9 THEN 'old' WHEN n % 3 = 0 THEN 'bob' ELSE 'ann' END
+    FROM n ORDER BY n;
+INSERT INTO flow_versions SELECT DISTINCT flow_version, 'x', '{}', '{}', 'x', 'x' FROM runs;
+INSERT INTO changes (run_id, status, finished_at, at) SELECT 'run_' || n, 'SUCCEEDED', at, at FROM n ORDER BY n;
+INSERT INTO outputs SELECT 'run_' || n, 'mapped', CASE WHEN n % 8 = 0 THEN 'x' ELSE '' END FROM n;
+INSERT INTO sources SELECT 'run_' || n, n, 'x', 'x' FROM n;
+INSERT INTO notes SELECT 'run_' || n, 'x' FROM n;
+INSERT INTO seeds SELECT 'run_' || n, '{}' FROM n;
+INSERT INTO traces SELECT 'run_' || n, 'x' FROM n;
+INSERT INTO idempotency_keys SELECT 'k' || n, 'x', 'run_' || n, at FROM n;
+INSERT INTO mends SELECT 'run_' || n, 'run_' || (n / 8) FROM n WHERE n > 8;
+INSERT INTO dismissals SELECT 'run_' || n, 'x', at FROM n WHERE n % 3 = 0;
+INSERT INTO deliveries SELECT 'dlv_' || n, 'run_' || n, 'u', body, 1, NULL, at, NULL, at FROM n;
+INSERT INTO notices (body) SELECT body FROM n ORDER BY n;
+INSERT INTO message_states SELECT 'k' || n, 1, '[]', CASE WHEN n % 2 = 1 THEN n END FROM n;
+INSERT INTO inbox (flow, reason, open) VALUES ('f', '', 8), ('f', 'why', 8), ('f', 'other', 8);
+INSERT INTO rejected (seq, run_id, flow, source_key, at, count, open, closed)
+    SELECT n + 1, 'run_' || n, 'f', '/s' || n, at, 8, CASE WHEN n % 4 = 0 THEN 8 ELSE 0 END,
+    CASE WHEN n % 4 > 0 THEN closed END FROM n;
+INSERT INTO rejected_for SELECT 2 + n % 2, n + 1, CASE WHEN n % 4 = 0 THEN 8 ELSE 0 END, NULL FROM n;
+INSERT INTO closings (seq, state, count, rows, by, at)
+    SELECT n + 1, 'discarded', 8, closed, 'x', at FROM n WHERE n % 4 > 0;
+INSERT INTO drafts SELECT 'f', CASE n WHEN 0 THEN 'ann' ELSE 'other' || n END, 'd' || n, 1, 1, 9, at FROM n
+    WHERE n < 20;
+INSERT INTO draft_rows SELECT 'd' || n, 'run_1', 0, 1, '{}', at, NULL, NULL FROM n;
+INSERT INTO audit (at, by, what, subject, detail)
+    SELECT at, CASE WHEN n = 9 THEN 'eve' WHEN n % 2 = 1 THEN 'ann' ELSE 'bob' END,
+    CASE WHEN n = 9 THEN 'drain' WHEN n % 4 > 0 THEN 'cancel' ELSE 'purge' END,
+    'run_' || n, '{}' FROM n ORDER BY n;
+INSERT INTO row_accounts (flow, source_key, read) SELECT 'f', '/s' || n, 8 FROM n;
+INSERT INTO arrival_moves SELECT n + 1, body, 'a', 'p' || n, 's', CASE WHEN n < 50 THEN 0 ELSE 1 END FROM n;
+UPDATE runs SET arrival = CASE WHEN seq = 9 THEN 'b' ELSE 'a' END WHERE seq % 4 < 2;
+"""
+"""For any database: the table `n` has the number of each run, its time and two values of bytes."""
+
+
+def numbers(runs: int) -> Iterator[tuple[int, str, bytes, bytes]]:
+    """The rows of the table `n`."""
+    closed = packed(all_rows(8))
+    for n in range(runs):
+        yield n, f"2026-01-{1 + n * 28 // runs:02}T00:00:00.{n:06}Z", b"\0", closed
+
+
 def fill(db: sqlite3.Connection, runs: int) -> None:
     """A history, in one transaction."""
-    one = "'2026-01-' || printf('%02d', 1 + n * 28 / :all) || 'T00:00:00.' || printf('%06d', n) || 'Z'"
-    odd = "n % 2"
-    db.executescript(
-        f"""
-        BEGIN;
-        CREATE TEMP TABLE n AS WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < {runs - 1})
-        SELECT n, {one.replace(":all", str(runs))} AS at FROM c;
-        INSERT INTO runs (run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status,
-            created_at, finished_at, stages, metrics, target_locations)
-        SELECT 'run_' || n, 5, iif({odd}, 'broken:v1', 'f:v1'), 's' || n, '/s' || n, '{{}}', 0,
-            iif({odd}, 'FAILED', 'SUCCEEDED'), at, at, '[]', '{{"source": {{}}}}', '{{"mapped": "out/x"}}' FROM n;
-        INSERT INTO flow_versions SELECT DISTINCT flow_version, 'x', '{{}}', '{{}}', 'x', 'x' FROM runs;
-        INSERT INTO changes (run_id, status, finished_at, at) SELECT 'run_' || n, 'SUCCEEDED', at, at FROM n;
-        INSERT INTO outputs SELECT 'run_' || n, 'mapped', iif(n % 8, '', 'x') FROM n;
-        INSERT INTO sources SELECT 'run_' || n, n, 'x', 'x' FROM n;
-        INSERT INTO notes SELECT 'run_' || n, 'x' FROM n;
-        INSERT INTO seeds SELECT 'run_' || n, '{{}}' FROM n;
-        INSERT INTO traces SELECT 'run_' || n, 'x' FROM n;
-        INSERT INTO idempotency_keys SELECT 'k' || n, 'x', 'run_' || n, at FROM n;
-        INSERT INTO mends SELECT 'run_' || n, 'run_' || (n / 8) FROM n WHERE n > 8;
-        INSERT INTO dismissals SELECT 'run_' || n, 'x', at FROM n WHERE n % 3 = 0;
-        INSERT INTO deliveries SELECT 'dlv_' || n, 'run_' || n, 'u', x'00', 1, NULL, at, NULL, at FROM n;
-        INSERT INTO notices (body) SELECT x'00' FROM n;
-        INSERT INTO message_states SELECT 'k' || n, 1, '[]', iif(n % 2, n, NULL) FROM n;
-        INSERT INTO inbox VALUES (1, 'f', '', 8), (2, 'f', 'why', 8), (3, 'f', 'other', 8);
-        INSERT INTO rejected (seq, run_id, flow, source_key, at, count, open, closed)
-            SELECT n + 1, 'run_' || n, 'f', '/s' || n, at, 8, iif(n % 4, 0, 8), iif(n % 4, {CLOSED}, NULL) FROM n;
-        INSERT INTO rejected_for SELECT 2 + n % 2, n + 1, iif(n % 4, 0, 8), NULL FROM n;
-        INSERT INTO closings (seq, state, count, rows, by, at)
-            SELECT n + 1, 'discarded', 8, {CLOSED}, 'x', at FROM n WHERE n % 4;
-        INSERT INTO drafts SELECT 'f', iif(n, 'other' || n, 'ann'), 'd' || n, 1, 1, 9, at FROM n WHERE n < 20;
-        INSERT INTO draft_rows SELECT 'd' || n, 'run_1', 0, 1, '{{}}', at, NULL, NULL FROM n;
-        INSERT INTO audit (at, by, what, subject, detail)
-            SELECT at, iif({odd}, 'ann', 'bob'), iif(n % 4, 'cancel', 'purge'), 'run_' || n, '{{}}' FROM n;
-        INSERT INTO row_accounts (flow, source_key, read) SELECT 'f', '/s' || n, 8 FROM n;
-        INSERT INTO arrival_refusals SELECT 'a', 'r' || n, 's', 'x', at FROM n WHERE n < 50;
-        INSERT INTO arrival_moves SELECT n + 1, 'a', 'p' || n, 's', n >= 50 FROM n;
-        UPDATE runs SET arrival = 'a' WHERE seq % 4 < 2;
-        UPDATE runs SET submitted_by = iif(seq % 3, 'ann', 'bob');
-        COMMIT;
-        """
-    )
-    know(db, [arrived(n) for n in range(runs)] + [latest(n) for n in range(runs)])
+    db.execute("BEGIN")
+    db.execute("CREATE TEMP TABLE n (n INTEGER, at TEXT, body BLOB, closed BLOB)")
+    db.executemany("INSERT INTO n VALUES (?, ?, ?, ?)", numbers(runs))
+    for one in HISTORY.split(";\n"):
+        db.execute(one)
+    for table, rows in submitted(runs).items():
+        db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
     db.commit()
 
 
-def know(db: sqlite3.Connection, files: list[Arrived]) -> None:
-    """Files that arrived, as if they had been submitted."""
-    contents = [(one.place, one.digest, n + 1) for n, one in enumerate(files)]
-    db.executemany("INSERT INTO arrived VALUES (?, ?, ?)", contents)
+def submitted(runs: int) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows of files that arrived, by table."""
+    files = [arrived(n) for n in range(runs)] + [latest(n) for n in range(runs)]
     paths = {one.place: (one.place, one.mark, n + 1) for n, one in enumerate(files)}
-    db.executemany("INSERT INTO arrived_paths VALUES (?, ?, ?)", list(paths.values()))
+    return {
+        "arrival_refusals": [(place_of("a", f"r{n}"), "a", f"r{n}", "s", "x", "2026") for n in range(50)],
+        "arrived": [(one.place, one.digest, n + 1) for n, one in enumerate(files)],
+        "arrived_paths": list(paths.values()),
+    }
 
 
 def arrived(number: int) -> Arrived:
@@ -365,7 +378,9 @@ OPERATIONS: dict[str, Operation] = {
         for name, wanted in {
             "all": ActFilter(),
             "of a key": ActFilter(by="ann"),
-            "of a key that did nothing": ActFilter(by="eve"),
+            "of a key that did nothing": ActFilter(by="nobody"),
+            "of a key that did something long ago": ActFilter(by="eve"),
+            "of a kind that was long ago": ActFilter(what="drain"),
             "of a kind": ActFilter(what="cancel"),
             "of a key and a kind": ActFilter(by="bob", what="purge"),
             "of a key and a kind that has none": ActFilter(by="ann", what="discard"),
@@ -457,8 +472,12 @@ OPERATIONS: dict[str, Operation] = {
             "all": RunFilter(),
             "flow_version": RunFilter(flow_version="f:v1"),
             "flow_version that has none": RunFilter(flow_version="g:v1"),
+            "flow_version that was used long ago": RunFilter(flow_version="old:v1"),
+            "submitted_by": RunFilter(submitted_by="ann"),
+            "submitted_by, long ago": RunFilter(submitted_by="old"),
             "status": RunFilter(statuses=["FAILED"]),
-            "status that has none": RunFilter(statuses=["CRASHED"]),
+            "status that has none": RunFilter(statuses=["CANCELLED"]),
+            "status that was long ago": RunFilter(statuses=["CRASHED"]),
             "statuses": RunFilter(statuses=["FAILED", "CRASHED"]),
             "flow": RunFilter(flow="f"),
             "flow and flow_version": RunFilter(flow="f", flow_version="f:v1"),
@@ -471,6 +490,7 @@ OPERATIONS: dict[str, Operation] = {
             "key and flow_version": RunFilter(submitted_by="bob", flow_version="f:v1"),
             "key that has none and flow": RunFilter(submitted_by="eve", flow="f"),
             "source_path": RunFilter(source_path="s3"),
+            "source_path, long ago": RunFilter(source_path="old"),
             "source_path and status": RunFilter(source_path="s3", statuses=["CRASHED"]),
         }.items()
     },

@@ -130,12 +130,16 @@ async def test_the_feed_waits_for_an_older_transaction_and_says_when_it_goes_on(
 
 
 async def test_counts_are_right_after_transactions_at_a_time(store: SqlStore) -> None:
+    at_a_time = asyncio.Semaphore(16)  # more would wait for a connection for too long on a busy machine
+    figures = {"rows_read": 3, "rows_mapped": 2, "rows_rejected": 1, "reject_reasons": {"why": 1}}
+
     async def one(n: int) -> None:
-        run, _ = await store.create(evolve(NEW, source_key=f"/{n}"))
-        for status in ("SYNCING_SOURCE", "TRANSFORMING"):
-            await moved(store, run.run_id, status)
-        figures = {"rows_read": 3, "rows_mapped": 2, "rows_rejected": 1, "reject_reasons": {"why": 1}}
-        await moved(store, run.run_id, "PARTIAL_FAILED", metrics=figures, finished_at="2026-01-01T00:00:00Z")
+        async with at_a_time:
+            run, _ = await store.create(evolve(NEW, source_key=f"/{n}"))
+            for status in ("SYNCING_SOURCE", "TRANSFORMING"):
+                await moved(store, run.run_id, status)
+            ended = {"metrics": figures, "finished_at": "2026-01-01T00:00:00Z"}
+            await moved(store, run.run_id, "PARTIAL_FAILED", **ended)
 
     await asyncio.gather(*(one(n) for n in range(50)))
     counted = await store.statistics.counts(["status"], None, None, worst_first=False, limit=10)
@@ -239,6 +243,27 @@ async def test_a_conflict_with_another_transaction_is_repeated(
     assert [one.run_id for one in await store.unfinished()] == [run.run_id]
 
 
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "SET LOCAL idle_in_transaction_session_timeout = '20ms'",  # of a server that was stopped
+        "SET TRANSACTION READ ONLY",  # PostgreSQL has become a standby
+        "SELECT pg_terminate_backend(pg_backend_pid())",
+    ],
+)
+async def test_what_ends_a_transaction_from_outside_is_repeated(store: SqlStore, harm: str) -> None:
+    harms = [harm]
+
+    async def work() -> int:
+        if harms:
+            await store.sql.changed(harms.pop())
+            await asyncio.sleep(0.2)
+        return await store.sql.changed("INSERT INTO notes VALUES ('run_1', 'x')")
+
+    assert await store.sql.write(work) == 1
+    assert await store.notes("run_1") == ["x"]
+
+
 async def test_deadlocks_are_resolved(store: SqlStore) -> None:
     """Two transactions that lock two names in either order, until both have one of them."""
     both = asyncio.Barrier(2)
@@ -246,10 +271,12 @@ async def test_deadlocks_are_resolved(store: SqlStore) -> None:
 
     async def work(mine: str, other: str) -> str:
         await store.sql.lock(mine)
+        await store.sql.row("SELECT 1")
         if mine not in first:
             first.add(mine)
             await both.wait()
         await store.sql.lock(other)
+        await store.sql.row("SELECT 1")
         return mine
 
     done = await asyncio.gather(
@@ -279,6 +306,7 @@ async def test_a_server_that_stops_within_a_transaction_holds_nobody_up(url: str
 
         async def stopped() -> None:
             await frozen.sql.lock("source", NEW.flow_version, NEW.source_key)
+            await frozen.sql.row("SELECT 1")
             has_lock.set()
             await never.wait()
 
@@ -295,7 +323,7 @@ async def test_an_operation_that_is_cancelled_is_undone_as_a_whole(store: SqlSto
     within = asyncio.Event()
 
     async def work() -> None:
-        await store.sql.change("INSERT INTO notes VALUES ('run_1', 'half')")
+        await store.sql.changed("INSERT INTO notes VALUES ('run_1', 'half')")
         within.set()
         await asyncio.Event().wait()
 
@@ -391,7 +419,7 @@ async def test_a_server_that_has_lost_its_lease_writes_nothing_more(
                 lambda: first.update(run, "SYNCING_SOURCE"),
                 lambda: first.publishing.allow(run.run_id),
                 first.publishing.check,
-                lambda: first.attention.dismiss(run.run_id, "why"),
+                lambda: first.attention.dismiss(run.run_id, "why", "ann"),
                 lambda: first.forget("9999", 10),
             ]
             for work in works:
