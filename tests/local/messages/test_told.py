@@ -288,7 +288,7 @@ async def process_of(home: Path, rules: str = RULES, **options: Any) -> AsyncIte
     ("rules", "words"),
     [
         (None, "messages: .*absent.toml can't be read: No such file"),
-        ("[[message]]\non = []", r"messages: .*:2: message\[0\]\.on: must be a list of 1 to 20 strings"),
+        ("[[message]]\non = []", r"(?s)messages: .*:2: message\[0\]\.on: must be a list of 1 to 20 strings"),
         (RULES.replace("OPS_URL", "NOT_THERE"), "to_env names NOT_THERE, a variable that is not set"),
         ("x", "is not TOML"),
     ],

@@ -61,7 +61,7 @@ class File:
         self.lines.append(text)
         is_short = len(text) < self.width and not self.trimmed
         if is_short or text[self.width :].strip(" "):
-            why = f"malformed line: {'shorter' if is_short else 'longer'} than {self.width} characters"
+            why = f"malformed line: {'shorter' if is_short else 'longer'} than {self.width} character{'s' * (self.width > 1)}"
             self.malformed.append((len(self.lines), why))
         else:
             values = (text[first - 1 : last].strip(" ") for first, last in self.columns.values())
