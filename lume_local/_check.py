@@ -13,8 +13,8 @@ from attrs import frozen
 
 from lume_async.errors import ConfigurationError
 from lume_local._arrivals.settings import Arrival, read_arrivals
-from lume_local._flow.definition import Flow, read_definition, read_definition_of
-from lume_local._flow.fields import FlowError
+from lume_local._flow.definition import Flow, read_definition
+from lume_local._flow.fields import FlowError, toml_of
 from lume_local._flow.lines import with_line
 from lume_local._flow.mistakes import Mistakes
 from lume_local._messages.rules import MessageRule, read_rules
@@ -78,7 +78,7 @@ async def check_flow(path: str | PathLike[str]) -> CheckedFlow:
     """
     text = text_of(Path(path))
     try:
-        definition = read_definition_of(text)
+        definition = toml_of(text)
         async with WorkerPool().running() as pool:
             flow, _ = await checked(pool, definition, text)
     except WorkerDied as error:

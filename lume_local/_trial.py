@@ -17,8 +17,8 @@ from attrs import asdict, evolve, field, frozen
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
 from lume_local._check import checked, text_of
-from lume_local._flow.definition import Flow, read_definition_of
-from lume_local._flow.fields import FlowError
+from lume_local._flow.definition import Flow
+from lume_local._flow.fields import FlowError, toml_of
 from lume_local._flow.lines import with_line
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.workers.worker import WorkerDied
@@ -73,7 +73,7 @@ class Trial:
         """
         text = text_of(Path(path))
         try:
-            flow, compiled = await checked(self._pool, read_definition_of(text), text)
+            flow, compiled = await checked(self._pool, toml_of(text), text)
             tried = TriedFlow(flow.ref, RunStatus.CREATED, None, max_ratio=flow.max_ratio)
             try:
                 job = self._job(flow, compiled)

@@ -5,7 +5,6 @@ Only the shape is judged here; the SQL in it is judged by DuckDB, in a worker (`
 
 import hashlib
 import re
-import tomllib
 from itertools import product
 from typing import Any
 
@@ -15,7 +14,7 @@ from attrs import field, frozen
 from lume_local._flow.aliases import Aliases, read_aliases
 from lume_local._flow.cleaners import CLEANERS, named_in
 from lume_local._flow.databases import Reference, TableTarget, check_ever, check_key, read_reference
-from lume_local._flow.fields import FlowError, Table
+from lume_local._flow.fields import FlowError, Table, toml_of
 from lume_local._flow.places import check_is_own, read_targets
 from lume_local._flow.sharding import Sharding, read_engine
 from lume_local._flow.source_settings import CONTENT, SourceSettings, read_source
@@ -147,15 +146,7 @@ class Flow:
 
 def read_toml(text: str) -> Flow:
     """A flow version from the text of its file. Raises `FlowError`."""
-    return read_definition(read_definition_of(text))
-
-
-def read_definition_of(text: str) -> dict[str, Any]:
-    """The definition in the text of a file, unchecked. Raises `FlowError` if it is not TOML."""
-    try:
-        return tomllib.loads(text.removeprefix("\ufeff"))
-    except tomllib.TOMLDecodeError as error:
-        raise FlowError("", f"is not TOML: {error}") from None
+    return read_definition(toml_of(text))
 
 
 def read_definition(definition: Any) -> Flow:

@@ -3,6 +3,7 @@
 import difflib
 import math
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,17 @@ class FlowError(ValueError):
     def __str__(self) -> str:
         """`place: problem`."""
         return f"{self.place}: {self.problem}" if self.place else self.problem
+
+
+def toml_of(text: str) -> dict[str, Any]:
+    """The tables of a TOML file. Raises `FlowError`."""
+    try:
+        return tomllib.loads(text.removeprefix("\ufeff"))
+    except ValueError as error:  # also a number with too many digits
+        problem = str(error)
+    except RecursionError:
+        problem = "its values are nested too deeply"
+    raise FlowError("", f"is not TOML: {problem}")
 
 
 _MISSING: Any = object()

@@ -1,11 +1,10 @@
 """Collects the mistakes of a file, so that all of them are reported at once. Pure."""
 
 import math
-import tomllib
 from collections.abc import Callable
 from typing import TypeVar
 
-from lume_local._flow.fields import FlowError, Table
+from lume_local._flow.fields import FlowError, Table, toml_of
 from lume_local._flow.lines import with_line
 
 T = TypeVar("T")
@@ -44,6 +43,6 @@ class Mistakes:
 def top_table(text: str) -> Table:
     """The tables of a TOML file. Raises `FlowError`."""
     try:
-        return Table("", tomllib.loads(text.removeprefix("\ufeff")))
-    except tomllib.TOMLDecodeError as error:
-        raise with_line(FlowError("", f"is not TOML: {error}"), text) from None
+        return Table("", toml_of(text))
+    except FlowError as error:
+        raise with_line(error, text) from None

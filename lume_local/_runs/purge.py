@@ -7,6 +7,7 @@ compact form, without its stages and the statistics of its columns, as long as s
 - an idempotency key, whose repetition is answered with the run;
 - a replay of its rows that is kept;
 - a file that arrived, and was not read: the list of arrivals has it until another run of it takes its place;
+- a file that is still to be moved;
 - an output that the server is to remove when its time is over.
 
 It stays as it is while it is active, has rows that are open, lost or replayed, or a webhook that is to be delivered,
@@ -52,7 +53,7 @@ class Purger:
     Args:
         archive: the folder for Parquet files of what is removed; None for none.
         pool: writes them.
-        outputs: see `Purge`.
+        outputs: see `SqlPurge`.
     """
 
     def __init__(

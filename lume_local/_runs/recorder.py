@@ -17,7 +17,7 @@ from lume_local._runs.deliveries.webhooks import event_body
 from lume_local._runs.health import Health, why
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import Act
-from lume_local._runs.store.records import StoredRun, StoreFailed
+from lume_local._runs.store.records import StoredRun, StoreFailed, StoreUnavailable
 from lume_local._runs.times import now_text
 from lume_local._runs.unusual import RUNS, mends_others, unusual
 from lume_local._runs.waiters import Hub
@@ -80,7 +80,7 @@ class RunRecorder:
             self._on_message()
 
     async def may_publish(self, run_id: str) -> bool:
-        """See `publishing.Publishing.allow`. Raises `StoreFailed`, which it reports."""
+        """See `variants.Publishing.allow`. Raises `StoreFailed`, which it reports."""
         try:
             return await self._store.publishing.allow(run_id)
         except StoreFailed as error:
@@ -169,6 +169,7 @@ class RunRecorder:
             }
 
         ended: StoredRun | None = None
+        is_in_doubt = False
         while True:
             try:
                 if (
@@ -177,8 +178,11 @@ class RunRecorder:
                     oddities = await self._unusual(run_id, figures)
                     figures["warnings"] = figures.get("warnings", {}) | dict.fromkeys(oddities, 1)
                 ended = await self._carry_on(run_id, ending) or ended
+                if ended is None and is_in_doubt:  # it was written the first time, and nobody was told
+                    ended = await self._store.require(run_id)
                 await self._store.settled()
             except (StoreFailed, OSError) as error:
+                is_in_doubt |= isinstance(error, StoreUnavailable) and error.is_in_doubt
                 self._health.trouble(_STATE, why(error))
                 await anyio.sleep(RETRY)
             else:

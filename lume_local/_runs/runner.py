@@ -81,7 +81,7 @@ class Runner:
     # -- for requests
 
     async def submit(self, new: NewRun, claims: Sequence[Claim] = ()) -> tuple[StoredRun, bool]:
-        """Create a run, or find that of the idempotency key; whether it is new. Raises what `Store.create` raises."""
+        """Create a run, or find that of the idempotency key; whether it is new. Raises as `SqlStore.create` does."""
         try:
             run, is_new = await self._store.create(new, claims)
         except anyio.get_cancelled_exc_class():

@@ -37,6 +37,8 @@ async def test_a_mark_at_the_beginning_of_a_file_is_no_mistake(tmp_path: Path) -
     ("text", "place", "problem"),
     [
         (b'flow = "f"\nversion = v1', "", "is not TOML"),
+        (b"flow = " + b"[" * 5000, "", "is not TOML: its values are nested too deeply"),
+        (b"flow = " + b"1" * 5000, "", "is not TOML: Exceeds the limit"),
         (b"\xff\xfe", "", "is not UTF-8"),
         (b'flow = "f"\nversion = "v1"\n[columns.a]\nrequird = true', "columns.a.requird", "did you mean"),
         (b'flow = "f"\nversion = "v1"\n[columns.a]\nsql = "lowr(b)"', "columns.a.sql", "lowr"),

@@ -148,7 +148,7 @@ class ApiKeys:
         return holders.get(digest)
 
     def at_limit(self, active: Mapping[str | None, int]) -> list[str]:
-        """The entries of which as many runs are active as are allowed, as `Store.next_waiting` takes them.
+        """The entries of which as many runs are active as are allowed, as `SqlStore.next_waiting` takes them.
 
         All tokens of an entry count together: it bounds what it lets in, however many people that is.
 

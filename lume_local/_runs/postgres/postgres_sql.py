@@ -250,7 +250,8 @@ async def connect(url: str) -> Connection:
 @asynccontextmanager
 async def connections(url: str) -> AsyncIterator[AsyncConnectionPool[Connection]]:
     """A pool, as long as the block lasts. It connects when it has to."""
-    logging.getLogger("psycopg.pool").addFilter(_is_foreign)  # what it says names users and hosts
+    for name in ("psycopg", "psycopg.pool"):
+        logging.getLogger(name).addFilter(_is_foreign)  # what they say names users and hosts
     pool = AsyncConnectionPool(
         url,
         connection_class=Connection,
@@ -272,7 +273,11 @@ _POOL = "lume-state"
 
 
 def _is_foreign(record: logging.LogRecord) -> bool:
-    return not (isinstance(record.args, tuple) and _POOL in record.args)
+    about = record.args if isinstance(record.args, tuple) else ()
+    connections = [getattr(one, "_conn", None) for one in about]  # of a pipeline
+    return _POOL not in about and not any(
+        getattr(one, "row_factory", None) is _row_factory for one in connections
+    )
 
 
 def _options() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The tables of the ledger of rejected rows (see `_runs.ledger`)."""
+"""The tables of the ledger of rejected rows (see `_runs.store.ledger`)."""
 
 LEDGER = """
 -- A run with rejected rows. `closed` is the set of those that are not open; NULL: none is closed.

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 from lume_local._runs.sql.messages import SqlMessages
 from lume_local._runs.sql.operation import Sql, marks, reading, statement, writing
+from lume_local._runs.sql.sql_purge import look_again
 from lume_local._runs.sql.tables import FLOW
 from lume_local._runs.store.arrived import Arrived, KnownPath, Move, RefusedFile, mark_of, place_of
 from lume_local._runs.store.records import ACTIVE, NewRun
@@ -35,6 +36,7 @@ CREATE TABLE arrival_moves (
     path TEXT NOT NULL,
     seen TEXT NOT NULL,
     stays INTEGER NOT NULL DEFAULT 0,
+    content BLOB NOT NULL,
     PRIMARY KEY (run, place)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX moves_of ON arrival_moves (arrival) WHERE stays = 0;
@@ -115,14 +117,21 @@ class SqlArrivals:
             "ORDER BY seq DESC LIMIT 1",
             [new.flow_version.partition(":")[0], new.source_key],
         )
-        if before is not None:
+        # Of several new runs at once, such as of two versions, one takes it over.
+        if before is not None and await self.sql.changed(
+            "UPDATE runs SET arrival = NULL, purged = CASE purged WHEN 1 THEN 2 ELSE purged END "
+            "WHERE seq = ? AND arrival IS NOT NULL",
+            [before[0]],
+        ):
             arrival = arrival or before[1]
-            await self.sql.change(
-                "UPDATE runs SET arrival = NULL, purged = CASE purged WHEN 1 THEN 2 ELSE purged END WHERE seq = ?",
-                [before[0]],
+            taken_over = await self.sql.rows(
+                "UPDATE arrival_moves SET run = ?, stays = 0 WHERE run = ? RETURNING place, content",
+                [run, before[0]],
             )
-            await self.sql.change(
-                "UPDATE arrival_moves SET run = ?, stays = 0 WHERE run = ?", [run, before[0]]
+            # What is delivered once more belongs to the run that has read it.
+            await self.sql.changes(
+                "UPDATE arrived SET run = ? WHERE place = ? AND content = ?",
+                [[run, *key] for key in taken_over],
             )
         if arrival is not None:
             await self.sql.change("UPDATE runs SET arrival = ? WHERE seq = ?", [arrival, run])
@@ -152,9 +161,10 @@ class SqlArrivals:
         await self._forget(arrived.place)
         if arrived.move:
             await self.sql.change(
-                "INSERT INTO arrival_moves (run, place, arrival, path, seen) SELECT run, place, ?, ?, ? FROM arrived "
-                "JOIN runs ON runs.seq = run WHERE place = ? AND content = ? ON CONFLICT (run, place) "
-                "DO UPDATE SET seen = excluded.seen, stays = 0",
+                "INSERT INTO arrival_moves (run, place, arrival, path, seen, content) "
+                "SELECT run, place, ?, ?, ?, content FROM arrived JOIN runs ON runs.seq = run "
+                "WHERE place = ? AND content = ? ON CONFLICT (run, place) "
+                "DO UPDATE SET seen = excluded.seen, content = excluded.content, stays = 0",
                 [arrived.arrival, arrived.path, arrived.seen, *key],
             )
 
@@ -224,6 +234,8 @@ class SqlArrivals:
         await self.sql.change(
             f"{left} WHERE run = ? AND place = ? AND seen = ?", [move.run_seq, place, move.seen]
         )
+        if move.is_due:
+            await look_again(self.sql, "seq = ?", [move.run_seq])
         if is_gone:
             await self.sql.change(
                 "UPDATE arrived_paths SET mark = ? WHERE place = ? AND mark = ?",

@@ -1,4 +1,4 @@
-"""The audit in the state: a table that refuses to be changed (see `_runs.audit`)."""
+"""The audit in the state: a table that refuses to be changed (see `_runs.store.audit`)."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from itertools import takewhile

@@ -1,4 +1,4 @@
-"""Drafts in the state: see `_runs.drafts`."""
+"""Drafts in the state: see `_runs.store.drafts`."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 import uuid

@@ -1,4 +1,4 @@
-"""The ledger of rejected rows in the state: see `_runs.ledger`."""
+"""The ledger of rejected rows in the state: see `_runs.store.ledger`."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from collections.abc import AsyncGenerator, Mapping, Sequence

@@ -39,6 +39,7 @@ runs.{DONE} AND NOT EXISTS (
 OR EXISTS (SELECT 1 FROM idempotency_keys WHERE idempotency_keys.run_id = runs.run_id)
 OR EXISTS (SELECT 1 FROM replay_rejects WHERE replay_rejects.seq = runs.seq)
 OR runs.arrival IS NOT NULL AND NOT runs.{DONE}
+OR EXISTS (SELECT 1 FROM arrival_moves WHERE arrival_moves.run = runs.seq)
 """
 _HAS_OUTPUTS = "EXISTS (SELECT 1 FROM outputs WHERE outputs.run_id = runs.run_id AND identity != '')"
 _BY_RUN = (

@@ -1,9 +1,11 @@
 """A run that a person submits of a file whose run has failed: its outcome counts, and the file is moved."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from local.arrivals.site import Site, arrival_of
 from local.arrivals.test_server import ARRIVALS, ROWS
 from local.flows import slow_rows
@@ -65,12 +67,33 @@ async def test_the_next_run_takes_the_file_over(store: SqlStore, lost: str) -> N
     assert await listed(store) == [(again.run_id, "SUCCEEDED")]
 
 
+async def test_a_file_that_can_not_be_moved_yet_is_moved_after_a_purge(store: SqlStore) -> None:
+    await ended(store, new_run(seen="s", content="x"), "SUCCEEDED")
+    await ended(store, evolve(new_run(), force_rerun=True), "SUCCEEDED")
+    (move,) = await store.arrivals.moves("acme")
+    assert await purged(store) == Purged(0, 1)
+    assert await store.arrivals.moves("acme") == [move]
+    await store.arrivals.moved(move, is_gone=True)
+    assert await purged(store) == Purged(1, 0)
+
+
 async def test_new_content_and_a_second_attempt_take_it_over_too(store: SqlStore) -> None:
     for new in (new_run(seen="s", content="x"), new_run(), new_run(seen="t", content="y"), new_run("v2")):
         last = await ended(store, new, "FAILED")
         assert await listed(store) == [(last.run_id, "FAILED")]
     (move,) = await store.arrivals.moves("acme", last.run_id)
     assert move.seen == "t"
+
+
+async def test_of_several_at_once_one_takes_it_over(store: SqlStore) -> None:
+    for _ in range(5):
+        await ended(store, new_run(seen="s", content="x"), "FAILED")
+        new = [store.create(new_run(f"v{n}")) for n in range(1, 6)]
+        runs = [run for run, _ in await asyncio.gather(*new)]
+        (taker,) = [run.run_id for run in runs if run.arrival is not None]
+        assert await listed(store) == [(taker, "CREATED")]
+        for run in runs:
+            await moved(store, run.run_id, "FAILED")
 
 
 async def test_what_reads_another_source_or_comes_too_late_takes_nothing_over(store: SqlStore) -> None:
@@ -105,6 +128,43 @@ async def test_the_file_is_moved(tmp_path: Path) -> None:
                 again = NewRun(run.flow_version, run.source_path, run.source_key, None, False, None, "x")
                 run, _ = await site.store.create(again)
         assert (tmp_path / "in/done/a.csv").read_text() == "no\n1\n"
+    finally:
+        await site.close()
+
+
+@posix_only
+@pytest.mark.parametrize("when", ["before it ends", "after it was moved"])
+async def test_the_same_content_once_more_belongs_to_the_rerun(tmp_path: Path, when: str) -> None:
+    """Touched as long as the rerun is active, or delivered again later: it is moved, for it was loaded."""
+    file = tmp_path / "in/a.csv"
+    file.parent.mkdir()
+    site = Site(tmp_path, arrival_of(after='{ move = "done/" }'))
+    await site.open()
+
+    async def delivered(time: int) -> None:
+        file.write_text("no\n1\n")
+        os.utime(file, (time, time))
+        await site.compare()
+        await site.after(10.0)
+        await site.after(0)
+
+    try:
+        await delivered(1_000_000_000)
+        (run,) = await site.runs()
+        await site.end(run, "FAILED")
+        await site.after(0)
+        again, _ = await site.store.create(
+            NewRun(run.flow_version, run.source_path, run.source_key, None, False, None, "x")
+        )
+        if when == "before it ends":
+            await delivered(1_100_000_000)
+        await site.end(again)
+        await site.after(0)
+        if when == "after it was moved":
+            assert not file.exists()
+            await delivered(1_100_000_000)
+        assert not file.exists()
+        assert len(await site.runs()) == 2
     finally:
         await site.close()
 

@@ -122,6 +122,8 @@ async def test_the_file_is_read_again(home: Path, file: Path) -> None:
         found = await until(wire, lambda found: found["problem"])
         assert f"{file}:8: arrival[0].form: is not a known key" in found["problem"]
         assert [one["name"] for one in found["arrivals"]] == ["acme"], "the ones before stay in effect"
+        file.write_text(f"deep = {'[' * 5000}")
+        found = await until(wire, lambda found: "nested too deeply" in found["problem"])
         (home / "in/a.csv").write_text(ROWS)
         await until(wire, lambda found: found["arrivals"][0]["submitted"] == 1)
         (home / "other").mkdir()

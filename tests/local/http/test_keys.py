@@ -165,6 +165,8 @@ async def test_keys_that_could_not_be_read_are_read_once_they_can(
     [
         (None, "can't be read: No such file"),
         ("[ci", "is not TOML"),
+        (f"ci = {'[' * 5000}", "is not TOML: its values are nested too deeply"),
+        (f"ci = {'1' * 5000}", "is not TOML: Exceeds the limit"),
         ("ci = 1", "ci: must be a table"),
         ('[ci]\nrole = "read"', "bad.toml:1: ci: must have role and sha256"),
         (entry("ci", "root"), "ci.role: 'root' is not one of read, submit, admin"),

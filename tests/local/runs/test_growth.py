@@ -146,7 +146,8 @@ INSERT INTO audit (at, by, what, subject, detail)
     CASE WHEN n = 9 THEN 'drain' WHEN n % 4 > 0 THEN 'cancel' ELSE 'purge' END,
     'run_' || n, '{}' FROM n ORDER BY n;
 INSERT INTO row_accounts (flow, source_key, read) SELECT 'f', '/s' || n, 8 FROM n;
-INSERT INTO arrival_moves SELECT n + 1, body, 'a', 'p' || n, 's', CASE WHEN n < 50 THEN 0 ELSE 1 END FROM n;
+INSERT INTO arrival_moves
+    SELECT n + 1, body, 'a', 'p' || n, 's', CASE WHEN n < 50 THEN 0 ELSE 1 END, body FROM n;
 UPDATE runs SET arrival = CASE WHEN seq = 9 THEN 'b' ELSE 'a' END WHERE seq % 4 < 2;
 """
 """For any database: the table `n` has the number of each run, its time and two values of bytes."""

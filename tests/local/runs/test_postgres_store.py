@@ -16,8 +16,11 @@ from attrs import evolve
 from local import stores
 from local.states import moved
 
+from lume_async.models import RunStatus
+from lume_local._runs import recorder
 from lume_local._runs.health import Health
 from lume_local._runs.postgres import lease, migrations, postgres_state
+from lume_local._runs.postgres.postgres_sql import in_doubt
 from lume_local._runs.postgres.postgres_store import PostgresStore
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sql.tables import VERSION
@@ -32,6 +35,7 @@ from lume_local._runs.store.records import (
     StoreFailed,
     StoreUnavailable,
 )
+from lume_local._runs.waiters import Hub
 
 NEW = NewRun("f:v1", "a.csv", "/a.csv", {"n": 1}, False, None, "print")
 
@@ -359,6 +363,31 @@ async def test_a_commit_whose_answer_is_lost_is_in_doubt(
     assert is_new is not is_done
 
 
+async def test_of_an_end_whose_answer_is_lost_everybody_hears(
+    store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrivals, webhooks and metrics, once, though the second attempt finds that the run has ended."""
+    run, _ = await store.create(NEW)
+    update, lost, ended, messages = store.update, [in_doubt(OSError())], list[StoredRun](), list[str]()
+
+    async def updated(*args: Any, **values: Any) -> StoredRun | None:
+        found = await update(*args, **values)
+        if lost:
+            raise lost.pop()
+        return found
+
+    monkeypatch.setattr(store, "update", updated)
+    monkeypatch.setattr(recorder, "RETRY", 0.01)
+    told = recorder.RunRecorder(
+        store, Hub(), Health(tmp_path), lambda: messages.append("look"), lambda run: ended.append(run)
+    )
+    await told.end(run.run_id, RunStatus.FAILED, message="why")
+    assert [(one.run_id, one.status) for one in ended] == [(run.run_id, "FAILED")]
+    assert messages == ["look"]
+    await told.end(run.run_id, RunStatus.FAILED, message="why")
+    assert len(ended) == 1
+
+
 async def test_an_outage_is_unavailable_and_tells_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with postgres_server.running() as server:
@@ -536,6 +565,24 @@ async def test_an_error_of_a_statement_is_no_outage(store: SqlStore) -> None:
     with pytest.raises(StoreFailed, match="UndefinedTable") as caught:
         await store.sql.single(lambda: store.sql.rows("SELECT * FROM nothing"))
     assert not isinstance(caught.value, StoreUnavailable)
+
+
+async def test_an_error_beside_the_commit_is_that_of_its_statement_and_nothing_is_logged(
+    store: SqlStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """psycopg says what follows from it, too, with its host and user."""
+    sql = store.sql
+
+    async def work() -> None:
+        await sql.rows("SELECT 1")
+        for note in (None, *["x" * 5000] * 500):
+            await sql.change("INSERT INTO notes VALUES (?, ?)", ["run", note])
+
+    for _ in range(7):
+        with pytest.raises(StoreFailed, match="NotNullViolation") as caught:
+            await sql.write(work)
+        assert not isinstance(caught.value, StoreUnavailable)
+    assert caplog.text == ""
 
 
 async def test_old_runs_are_purged_and_the_audit_says_so(store: SqlStore, url: str) -> None:

@@ -10,6 +10,7 @@ from local.flows import people
 from local.one_run import execute, execute_files
 from local.shards.twice import Here, compared
 
+from lume_async._base.words import counted
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._shards import coordinator
@@ -61,7 +62,8 @@ class File:
         self.lines.append(text)
         is_short = len(text) < self.width and not self.trimmed
         if is_short or text[self.width :].strip(" "):
-            why = f"malformed line: {'shorter' if is_short else 'longer'} than {self.width} character{'s' * (self.width > 1)}"
+            which = "shorter" if is_short else "longer"
+            why = f"malformed line: {which} than {counted(self.width, 'character')}"
             self.malformed.append((len(self.lines), why))
         else:
             values = (text[first - 1 : last].strip(" ") for first, last in self.columns.values())
