@@ -22,6 +22,7 @@ from attrs import asdict, define, field, frozen
 
 from lume_async._base import arguments
 from lume_async._base.elided import elided
+from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
 from lume_local._options import AnyPath
 from lume_local._runs.sql.tables import VERSION
@@ -225,7 +226,7 @@ def _about(copy: Path) -> tuple[Backup, dict[str, str]]:
         digests = checksums.read((copy / name).read_bytes())
         if len(digests) - 1 == about.files:  # itself is none of them
             return about, digests
-        why = f"{name} has {len(digests) - 1:,} files, and {about.files:,} were backed up"
+        why = f"{name} has {counted(len(digests) - 1, 'file')}, and {about.files:,} were backed up"
     except OSError as error:
         why = f"{name} can't be read: {explain(error)}"
     except (ValueError, LookupError, TypeError):

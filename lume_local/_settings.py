@@ -72,7 +72,8 @@ def _too_short(name: str, given: float, least: float) -> ConfigurationError:
     """Of what is kept for days: a bare number, such as 90, was probably meant as days."""
     fewest = least / 86400
     days = f"{given if fewest <= given <= 1000 else fewest:g}"
-    shown = f"{given:g} seconds" if given < 86400 else f"{given / 86400:g} days"
+    amount, unit = (given, "second") if given < 86400 else (given / 86400, "day")
+    shown = f"{amount:g} {unit}{'s' * (amount != 1)}"
     return ConfigurationError(
         f"{name} must be at least {fewest:g} day{'s' * (fewest != 1)}, not {shown}: write {days}d (in Python "
         f"timedelta(days={days})), or forever (None)"

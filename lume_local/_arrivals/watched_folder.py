@@ -31,6 +31,8 @@ _SILENT = (
     "vboxsf",
 )
 """File systems that other machines write to: inotify tells only of what this one does. FUSE, too."""
+_REMOVED = 3
+"""The kind of such a change: `watchfiles.Change.deleted`."""
 _STEP, _GROUPED, _LONGEST = 100, 500, 5_000
 """Milliseconds: for the next change of a burst, for all of it, and until the thread looks whether it should end."""
 
@@ -104,13 +106,13 @@ class WatchedFolder:
                 return "stop"
             self._start()
             return None
-        if changes == "stop" or self._is_same():
+        if changes == "stop" or (self._is_same() and (_REMOVED, str(self._folder)) not in changes):
             return changes
         self._start()
         return None
 
     def _is_same(self) -> bool:
-        """Whether the folder is the one that is watched: another one of its name is not."""
+        """Whether the folder is the one that is watched, if it was not removed: a new one may have got its inode."""
         try:
             found = os.stat(self._folder)
         except OSError:

@@ -41,7 +41,11 @@ USES = [
     ("arrivals list", 0, "this server watches nothing: start it with --arrivals FILE"),
     # a server, in the words of its options
     ("serve --no-flows --data empty", 1, "can't be used: not a folder: "),
-    ("serve --no-flows --keep-audit 1d", 1, "error: --keep-audit must be at least 90 days, or forever"),
+    (
+        "serve --no-flows --keep-audit 1d",
+        1,
+        "error: --keep-audit must be at least 90 days, not 1 day: write 90d",
+    ),
     ("serve --no-flows --tls-cert a.pem", 1, "error: --tls-cert and --tls-key belong together"),
     ("serve --no-flows --keys gone.toml", 1, "error: --keys: gone.toml can't be read"),
     ("serve --no-flows --state-env GONE", 1, "error: --state-env: the variable GONE is not set"),

@@ -14,9 +14,9 @@ from lume_cli._output.log_lines import JsonLines, TextLines
 from lume_cli._output.text import visible_lines
 from lume_sync import Client
 
-EVIL = "e\x1b]0;gone\x07\x1b[31m\x9b1A\u202e\rv"
+EVIL = "e\x1b]0;gone\x07\x1b[41m\x9b1A\u202e\rv"
 """Sets the title, changes the colour, moves up, turns the direction, goes back to the start of the line."""
-SENT = ("\x1b]0;", "\x07", "\x1b[31m", "\x9b", "\u202e", "\rv")
+SENT = ("\x1b]0;", "\x07", "\x1b[41m", "\x9b", "\u202e", "\rv")
 CSV = f'id,Email,Age,"{EVIL}"\n1,a@b.org,5,x\n"{EVIL}",no,6,"{EVIL}"\n'
 NAMING = (
     "run people:v1 @.csv --wait",
