@@ -70,7 +70,8 @@ class ResolvedSettings:
                 f"{self.base_url} does not respond: the server of {self.server.home} is not running",
                 reached=False,
             )
-            error.add_note(f"start it again: run `lume serve` in {self.server.home}")
+            again = f"start it again: run `lume serve` in {self.server.home}, with the options that it had"
+            error.add_note(again)
             raise error
         return self.api_key or ""
 

@@ -31,6 +31,7 @@ from lume_local._runs.sqlite.copies import (
     copied,
     copied_values,
     examined,
+    has_arrivals,
     move,
     move_values,
     outputs_in,
@@ -165,6 +166,12 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
         examined(draft / _STATE / STATE_FILE)
         _move_state(draft / _STATE, about, home)
         _stamp_outputs(draft, home)
+    if has_arrivals(home / _STATE / STATE_FILE):
+        _log.warning(
+            "files that arrived after %s and were moved since (after = { move = … }) are not known: move them back, "
+            "and they are submitted",
+            about.made_at,
+        )
     return about
 
 

@@ -116,6 +116,8 @@ def hint(error: BaseException) -> str | None:
             return "check LUME_API_KEY or the profile's api_key; `lume doctor` shows details"
         case OutputError(run=run) if run is not None:
             return submission_note(run)
+        case ApiConnectionError(__notes__=[str(note), *_]) | DuplicateRunError(__notes__=[str(note), *_]):
+            return note
         case DuplicateRunError(run_id=str(run_id)) if "run-in-progress" in error.body:  # forced or not
             return f"`lume wait {run_id}`, or submit with --on-duplicate attach"
         case DuplicateRunError(run_id=str(run_id), source_changed=True):
@@ -139,8 +141,6 @@ def hint(error: BaseException) -> str | None:
             return "`lume flow diff FILE` shows what differs"
         case RateLimitError(retry_after=float(seconds)):
             return f"retry in {seconds:.0f} s"
-        case ApiConnectionError(__notes__=[str(note), *_]):
-            return note
         case ApiConnectionError() | NotSubmittedError():
             return "`lume doctor` finds the cause"
         case ResponseDecodeError():

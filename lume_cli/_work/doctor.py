@@ -147,7 +147,7 @@ def _proxy(base_url: str) -> Finding:
 
 def _service(base_url: str, server: ServerFile | None) -> Iterator[Finding]:
     """Check connection, service and clock; `server` is the one of the nearest `.lume` folder, if its URL is used."""
-    again = "start it again with `lume serve`"
+    again = "start it again with `lume serve` and the options that it had"
     if server is not None and not server.is_running:
         yield _failure("connection", f"{base_url}: the server of {server.home} is not running", again)
         return

@@ -226,6 +226,10 @@ class LocalPlace:
                     why = "a program has it open for writing: it is moved once it was closed"
                     raise PlaceTrouble(f"{entry.path} can't be moved yet: {why}")
                 return put_aside(path, self._folder / folder / relative, entry.seen, self._seen)
+            except NotADirectoryError:
+                there = (one for one in (self._folder / folder / relative).parents if os.path.lexists(one))
+                wrong = entry.path.removesuffix(relative) + os.path.relpath(next(there), self._folder)
+                raise PlaceTrouble(f"{entry.path} can't be moved: {wrong} is a file, not a folder") from None
             except OSError as error:
                 raise PlaceTrouble(f"{entry.path} can't be moved: {error.strerror or error}") from None
 

@@ -1,5 +1,6 @@
 """Notifications of a folder, through watchfiles, and whether its file system has any that can be relied on."""
 
+import errno
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -51,9 +52,9 @@ def watch_folder(folder: Path, is_deep: bool) -> "WatchedFolder":
         # The documented backend itself: `awatch` takes a thread of the pool that everybody shares.
         return WatchedFolder(folder, partial(RustNotify, [str(folder)], False, False, 0, is_deep, True), "")
     except (OSError, RuntimeError) as error:
-        return WatchedFolder(
-            folder, None, f"it can't be watched ({error}); raise fs.inotify.max_user_watches"
-        )
+        is_full = f"os error {errno.EMFILE}" in str(error)  # the backend has it in its text only
+        limit = "max_user_instances, or ulimit -n" if is_full else "max_user_watches"
+        return WatchedFolder(folder, None, f"it can't be watched ({error}); raise fs.inotify.{limit}")
 
 
 class WatchedFolder:

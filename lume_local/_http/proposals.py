@@ -99,7 +99,9 @@ def _following(known: list[Flow]) -> str | None:
         return None
     taken = {flow.version for flow in known}
     version = next_version(known[-1].version)
-    while version in taken:
+    for _ in taken:  # not without end: names that are cut to their longest may repeat
+        if version not in taken:
+            break
         version = next_version(version)
     return version
 

@@ -69,7 +69,9 @@ def test_a_link_to_the_console_is_printed_at_the_start_and_when_asked_for(lone: 
     stop(started)
     gone = lone.lume("console")
     assert (gone.code, "does not respond" in gone.err) == (1, True), gone.err
-    assert f"hint: start it again: run `lume serve` in {lone.folder}" in gone.err
+    assert (
+        f"hint: start it again: run `lume serve` in {lone.folder}, with the options that it had" in gone.err
+    )
 
 
 def test_with_a_key_that_is_not_shown_neither_is_a_link(lone: Shell) -> None:

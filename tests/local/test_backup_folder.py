@@ -11,11 +11,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from anyio.to_thread import run_sync
 from hypothesis import given
 from hypothesis import strategies as st
-from local.flows import slow_rows
+from local.flows import PEOPLE_CSV, slow_rows
 from local.servers import process, serve
 from local.wire import Wire
 from on_posix import posix_only
@@ -397,3 +398,24 @@ def test_a_full_disk_leaves_nothing(made: Backup, tmp_path: Path, monkeypatch: p
     with pytest.raises(ConfigurationError, match=r"can't be restored to .*: the disk is full"):
         restore(tmp_path / "copy", tmp_path / "new")
     assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_a_restore_says_what_becomes_of_files_that_arrived(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, arrives: bool
+) -> None:
+    (home / "in").mkdir()
+    lines = 'name = "acme"\nflow = "people"\nfrom = "in/*.csv"\nready = { quiet = "0s" }'
+    (home / "arrivals.toml").write_text(f"[[arrival]]\n{lines}\n")
+    arrivals = home / "arrivals.toml"
+    async with lume_local.serve(home / "flows", home / ".lume", [home], arrivals=arrivals) as server:
+        wire = Wire(server.base_url, server.api_key)
+        async with wire.session:
+            if arrives:
+                (home / "in/a.csv").write_text(PEOPLE_CSV)
+                while not (await wire.ask("GET", "/v1/runs")).document["items"]:
+                    await anyio.sleep(0.02)
+    backup = back_up(home / ".lume", tmp_path / "copy")
+    restore(tmp_path / "copy", tmp_path / "new")
+    said = f"files that arrived after {backup.made_at} and were moved since"
+    assert (said in caplog.text) is arrives

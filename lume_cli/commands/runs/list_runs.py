@@ -19,7 +19,12 @@ _RECENT = 200
 @click.option(
     "--flow", type=Utf8(), metavar="FLOW", help="Only runs of this flow version, such as customer_cleaner:v1."
 )
-@click.option("--source", type=Utf8(), metavar="SOURCE", help="Only runs on this source.")
+@click.option(
+    "--source",
+    type=Utf8(),
+    metavar="SOURCE",
+    help="Only runs on this source, as it was submitted: not its absolute path, if that was relative.",
+)
 @click.option(
     "--status", type=Utf8(), metavar="STATUS", help="Only runs with this current status, such as FAILED."
 )

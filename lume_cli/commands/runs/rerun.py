@@ -13,24 +13,46 @@ from lume_cli._options import GlobalOptions, Waiting, server_or_ids_options, sub
 def command(options: GlobalOptions, *, run: str, waiting: Waiting | None) -> None:
     """Submit a finished RUN again: the same flow version, source and metadata. Print the id of the new run.
 
-    If RUN has output, its source is processed again, which may duplicate rows in the target.
+    It reads what is at the path of the source now. If RUN has output, its source is processed again, which may
+    duplicate rows in the target, and the open rejected rows of earlier runs become superseded; if there is other
+    content now, there is a warning.
 
     \b
     lume rerun 2f91d0ab --wait
     """
-    from lume_async import Client
+    from lume_async import Client, DuplicateRunError, LumeRun
+    from lume_cli._output.short_ids import short
     from lume_cli._session import CommandSession
     from lume_cli._work.run import RunSubmission, fetch_finished
 
     session = CommandSession(options, "ids")
     submission = RunSubmission(session, waiting)
 
+    async def again(old: LumeRun) -> LumeRun:
+        try:
+            return await old.rerun()
+        except DuplicateRunError as error:
+            holder = short(str(error.run_id))
+            if "run-in-progress" in error.body:
+                error.add_note(f"`lume wait {holder}`, then look whether another run is needed")
+                raise
+            if not old.has_output:
+                words = session.command("run", str(old.flow_version), str(old.source_path), "--force-rerun")
+                error.add_note(f"see `lume show {holder}`: nothing is left to do, unless you want `{words}`")
+                raise
+            if error.source_changed:
+                session.say.warn(
+                    f"the source has other content than run {holder} has read: the new run reads what is there now; "
+                    "once it has output, the open rejected rows of the earlier content are superseded"
+                )
+        return await old.rerun(force=True)
+
     async def work(client: Client) -> int:
         old = await fetch_finished(client, run)
         return await submission.begin(
             str(old.flow_version),
             str(old.source_path),
-            lambda: old.rerun(force=old.has_output),
+            lambda: again(old),
             "already holds this source; following it",
         )
 

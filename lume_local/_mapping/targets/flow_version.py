@@ -7,6 +7,8 @@ from lume_local._flow.definition import Flow
 from lume_local._mapping.target import CHECKS, MappingTarget, TargetColumn, require_columns
 
 _NUMBERED = re.compile(r"(.*?)(\d+)")
+_LONGEST = 64
+"""Characters of a version, as in `definition.NAME`."""
 _NAME = re.compile(r'"((?:[^"]|"")+)"')
 _WORDS = ("title", "description")
 
@@ -34,8 +36,11 @@ def of_flow(flow: Flow, version: str | None = None) -> MappingTarget:
 
 
 def next_version(version: str) -> str:
-    """`v4` after `v3`; `2024-2` after `2024`, if it ends with no number that counts versions."""
+    """`v4` after `v3`; `2024-2` after `2024`, if it ends with no number that counts versions.
+
+    A name that would be too long loses the end of what is before the number.
+    """
     found = _NUMBERED.fullmatch(version)
-    if found and len(found[2]) < 4:
-        return f"{found[1]}{int(found[2]) + 1}"
-    return f"{version}-2"
+    counts = found is not None and len(found[2]) < 4
+    stem, number = (found[1], str(int(found[2]) + 1)) if found and counts else (f"{version}-", "2")
+    return stem[: _LONGEST - len(number)] + number

@@ -133,6 +133,13 @@ def outputs_in(copy: Path) -> Iterator[tuple[str, str]]:
                 yield location, identity
 
 
+def has_arrivals(copy: Path) -> bool:
+    """Whether files have arrived. An earlier form has no table of them."""
+    with closing(_read_only(copy)) as db:
+        tables = db.execute("SELECT name FROM sqlite_master WHERE name = 'arrived'").fetchall()
+        return bool(tables) and db.execute("SELECT 1 FROM arrived LIMIT 1").fetchone() is not None
+
+
 def move(copy: Path, old: Path, new: Path, act: Act) -> None:
     """Make a copy the state of another data folder: runs read and wrote there what was in the `old` one.
 

@@ -29,6 +29,41 @@ def test_a_run_that_failed_is_not(shell: Shell, client: Client, home: Path) -> N
     assert (done.code, new.force_rerun, new.id == old.id) == (0, False, False)
 
 
+def test_a_source_that_was_changed_since_is_told(
+    shell: Shell, source: Callable[..., str], client: Client, home: Path
+) -> None:
+    old = client.run("people:v1", source()).wait(10)
+    assert "other content" not in shell.lume("rerun", old.id, "--wait").err
+    (home / str(old.source_path)).write_text(PEOPLE_CSV + "9,zoe@example.org,7\n")
+    latest = next(iter(client.list_runs(source_path=old.source_path)))
+    done = shell.lume("rerun", old.id, "--wait")
+    assert done.code == 0, done.err
+    assert f"the source has other content than run {short(latest.id)} has read" in done.err
+
+
+def test_a_failed_run_whose_source_was_processed_since(shell: Shell, client: Client, home: Path) -> None:
+    old = client.run("people:v1", "late one.csv")
+    client.wait_all([old], timeout=10)
+    (home / "late one.csv").write_text(PEOPLE_CSV)
+    since = client.run("people:v1", "late one.csv").wait(10)
+    refused = shell.lume("rerun", old.id)
+    assert refused.code == 1
+    hint = refused.err[refused.err.index("hint: ") :]
+    assert f"`lume show {short(since.id)}`" in hint
+    assert "`lume run people:v1 'late one.csv' --force-rerun`" in hint
+    assert "--on-duplicate" not in refused.err
+
+
+def test_a_run_whose_source_is_being_processed(shell: Shell, client: Client, slow_run: LumeRun) -> None:
+    slow_run.cancel()
+    client.wait_all([slow_run], timeout=10)
+    active = client.run("slow:v1", str(slow_run.source_path))
+    refused = shell.lume("rerun", slow_run.id)
+    active.cancel()
+    assert (refused.code, f"hint: `lume wait {short(active.id)}`" in refused.err) == (1, True), refused.err
+    assert "--on-duplicate" not in refused.err
+
+
 def test_a_run_that_is_active_is_left_alone(shell: Shell, slow_run: LumeRun) -> None:
     done = shell.lume("rerun", slow_run.id)
     assert (done.code, done.out) == (2, "")

@@ -17,7 +17,7 @@ from on_posix import posix_only
 from lume_local._arrivals import local_place, store_place
 from lume_local._arrivals.opened import opened
 from lume_local._arrivals.place import ArrivalEntry, PlaceTrouble
-from lume_local._arrivals.watched_folder import WatchedFolder, file_system
+from lume_local._arrivals.watched_folder import WatchedFolder, file_system, watch_folder
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.store.records import NewRun
 from lume_local._worker import object_stores
@@ -269,6 +269,23 @@ async def test_a_folder_without_notifications_is_listed(
         await settled(site)
         assert len(await site.runs()) == 1
     assert file_system(Path("/proc/self")) == "proc"
+
+
+@pytest.mark.parametrize(
+    ("error", "limit"),
+    [
+        ("Too many open files (os error 24)", "max_user_instances, or ulimit -n"),
+        ("OS file watch limit reached.", "max_user_watches"),
+    ],
+)
+def test_which_limit_is_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, limit: str
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(error)
+
+    monkeypatch.setattr("watchfiles._rust_notify.RustNotify", refused)
+    assert watch_folder(tmp_path, is_deep=False).why_not.endswith(f"({error}); raise fs.inotify.{limit}")
 
 
 async def test_moved_files_never_overwrite(tmp_path: Path) -> None:

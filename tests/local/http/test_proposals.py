@@ -49,6 +49,17 @@ async def test_the_next_version_reads_the_sample_and_what_the_flow_reads(wire: W
         assert run["metadata"]["metrics"]["rows_mapped"] == rows
 
 
+async def test_the_next_version_of_a_long_name_fits(wire: Wire, home: Path) -> None:
+    (home / "customers.csv").write_text(CUSTOMERS.replace(";", ",").replace("Kd-Nr", "ID"))
+    definition = (await propose(wire, samples=["customers.csv"])).document["definition"]
+    for version in ("v" * 63 + "2", "v" * 64):
+        body = definition | {"version": version}
+        put = await wire.ask("PUT", f"/v1/flows/people/versions/{version}", json=body)
+        assert put.status == 201, put.document
+    found = (await propose(wire, samples=["customers.csv"])).document
+    assert found["flow_version"] == "people:" + "v" * 63 + "3"
+
+
 async def test_a_schema_is_a_target_of_any_flow(wire: Wire, home: Path) -> None:
     (home / "a.csv").write_text("Mail;geboren\na@example.org;03.04.1999\n")
     found = (await propose(wire, "others", samples=["a.csv"], schema=SCHEMA)).document

@@ -165,7 +165,17 @@ def test_types_of_databases(declared: str, definition: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("version", "following"),
-    [("v3", "v4"), ("v9", "v10"), ("7", "8"), ("2024", "2024-2"), ("2024-2", "2024-3"), ("final", "final-2")],
+    [
+        ("v3", "v4"),
+        ("v9", "v10"),
+        ("7", "8"),
+        ("2024", "2024-2"),
+        ("2024-2", "2024-3"),
+        ("final", "final-2"),
+        ("a" * 64, "a" * 63 + "2"),
+        ("a" * 63 + "9", "a" * 62 + "10"),
+        ("a" * 62 + "-9", "a" * 62 + "10"),
+    ],
 )
 def test_the_version_after(version: str, following: str) -> None:
     assert next_version(version) == following
