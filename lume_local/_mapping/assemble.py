@@ -16,7 +16,8 @@ from lume_local._mapping.propose import SampleProposal, Suggestion
 from lume_local._mapping.readings import Tester
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
 from lume_local._mapping.text.flow_text import definition_of, file_text
-from lume_local._mapping.text.following import is_read_otherwise, source_differs
+from lume_local._mapping.text.following import is_read_otherwise, names_read, source_differs
+from lume_local._mapping.text.rewrite import is_null
 
 
 def propose(
@@ -59,12 +60,12 @@ def propose(
         *suggested,
     ]
     read = {source for column in columns if column.chosen for source in column.chosen.sources}
-    known = {folded(name) for column in target.columns for name in (column.name, *column.aliases)}
+    spelled, aliases = names_read(definition) if target.base is not None else (set[str](), set[str]())
     unused = dict.fromkeys(
         c.name
         for one in profiles
         for c in one.columns
-        if c.name not in read and not (target.base is not None and folded(c.name) in known)
+        if c.name not in read and c.name.lower() not in spelled and folded(c.name) not in aliases
     )
     return ProposedFlow(
         f"{target.name}:{target.version}",
@@ -165,7 +166,10 @@ def _of_former(target: MappingTarget, definition: Json, sample: SampleSeen) -> I
     before = target.base["columns"]
     for name, column in definition["columns"].items():
         if is_read_otherwise(before[name], column):
-            how = "has no source" if column.get("sql") == "NULL" else "is read by another expression"
+            if is_null(before[name].get("sql", "")):
+                yield f"{name} has a source from now on: files of the layouts so far without it are read no more"
+                continue
+            how = "has no source" if is_null(column.get("sql", "")) else "is read by another expression"
             yield f"{name} {how} from now on, in files of the layouts so far, too: check that this is meant"
 
 

@@ -81,10 +81,13 @@ class Matches:
         self._pairs = pairings(wanted, given, _members(target, profile))
         self._known = [_aliases(column) for column in target.columns]
         self.likely = likely(self._pairs)
+        every = frozenset().union(*self._known)
         for t, known in enumerate(self._known):
             for s, column in enumerate(profile.columns):
                 if folded(column.name) in known:
                     self.likely[t][s] = 1.0
+                elif not known and folded(column.name) in every:
+                    self.likely[t][s] = 0.0  # a flow reads it for another column, and this one from nothing
 
     def lower(self, passes: Mapping[tuple[str, str], float]) -> None:
         """Take into account which share of the values passes; the target and source column are given by name."""

@@ -27,7 +27,7 @@ class TargetColumn:
         about: its description.
         examples: values that it has, if any are known.
         aliases: what sources have called it.
-        sql: its expression, if a flow has it already.
+        sql: its expression, if a flow has it already; none for `NULL`, which stands for a column without a source.
         notes: what the target asks for that a flow does not check.
     """
 

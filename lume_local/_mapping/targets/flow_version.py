@@ -5,6 +5,7 @@ from typing import Any
 
 from lume_local._flow.definition import Flow
 from lume_local._mapping.target import CHECKS, MappingTarget, TargetColumn, require_columns
+from lume_local._mapping.text.rewrite import is_null
 
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 _LONGEST = 64
@@ -26,7 +27,7 @@ def of_flow(flow: Flow, version: str | None = None) -> MappingTarget:
                 {key: written[key] for key in (*_WORDS, *CHECKS) if key in written} | {"type": column.type},
                 about=" ".join(str(written[key]) for key in _WORDS if key in written),
                 aliases=list(dict.fromkeys(names)) if len(set(read)) < 2 or column.aliases else [],
-                sql=written.get("sql"),
+                sql=None if is_null(column.sql) else written.get("sql"),
             )
         )
     following = version or next_version(flow.version)

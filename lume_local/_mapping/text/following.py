@@ -9,7 +9,7 @@ from lume_local._mapping.decisions import NOTHING, ColumnDecision
 from lume_local._mapping.lookups import looked_up, seed_tables
 from lume_local._mapping.proposal import Choice, ColumnProposal, SampleSeen
 from lume_local._mapping.target import Json, MappingTarget
-from lume_local._mapping.text.rewrite import names_in, over_value, reads_value
+from lume_local._mapping.text.rewrite import is_null, names_in, over_value, reads_value, renamed, words_in
 
 _OF_ANY_FORMAT = ("uri", "where", "identity")
 """What a flow says of its source whatever the format: the next version keeps it."""
@@ -31,11 +31,13 @@ def following(
     """
     found = deepcopy(target.base) or {}
     found["version"] = target.version
-    for column in columns:
+    chosen = {one.name: one.chosen.sources for one in columns if one.chosen is not None}
+    # Columns without a source so far come last, when it is known which names mean others.
+    for column in sorted(columns, key=lambda one: is_null(found["columns"][one.name].get("sql", ""))):
         if decisions.get(column.name, NOTHING).is_open:
             found["columns"][column.name] = _unread(found["columns"][column.name]) | {"sql": "NULL"}
         elif column.chosen is not None:
-            _read(found, column.name, column.chosen, target.name, seeds)
+            _read(found, column.name, column.chosen, target.name, seeds, chosen)
     if seeds:
         found["seeds"] = found.get("seeds", {}) | seed_tables(seeds)
     if source_differs(target, sample):
@@ -46,16 +48,35 @@ def following(
     return found
 
 
-def _read(found: Json, name: str, chosen: Choice, flow: str, seeds: dict[str, str] | None) -> None:
-    """Read the column by what was chosen as well, or instead if it is made of other columns."""
+def _read(
+    found: Json,
+    name: str,
+    chosen: Choice,
+    flow: str,
+    seeds: dict[str, str] | None,
+    sources: Mapping[str, Sequence[str]],
+) -> None:
+    """Read the column by what was chosen as well, or instead if it is made of other columns, or of none so far.
+
+    Args:
+        sources: what was chosen for every column.
+    """
     columns: dict[str, Json] = found["columns"]
     before = columns[name]
     own = before.get("sql")
     if chosen.sql is not None and chosen.sql != own and quoted(chosen.sources[0]) in chosen.sql:
-        columns[name] = _unread(before) | {"sql": chosen.sql}
+        meant = _meant(columns, name, sources)
+        owned = {one: owner for one in chosen.sources if (owner := meant.get(folded(one)))}
+        columns[name] = _unread(before) | {"sql": renamed(chosen.sql, owned)}
         return
+    read = ([name] if own is None else _only_name(own, name) or [name])[0]
     if own is not None and chosen.sql != own and _only_name(own, name) is None:
-        columns[name] = {"from": chosen.sources, **_unread(before)}
+        meant = _meant(columns, name, sources)
+        columns[name] = _unread(before)
+        if any(folded(one) in meant for one in (name, *chosen.sources)):
+            read = meant.get(folded(chosen.sources[0])) or chosen.sources[0]
+        elif chosen.sources != [name]:
+            columns[name] = {"from": chosen.sources, **columns[name]}
     else:
         for source in chosen.sources:
             entry = _with_alias(columns[name], name, source)
@@ -66,8 +87,7 @@ def _read(found: Json, name: str, chosen: Choice, flow: str, seeds: dict[str, st
         wanted = looked_up(chosen.lookup, wanted, f"{flow}_{name}_values", seeds, found.get("seeds", {}))
     elif chosen.sql == own:
         return
-    known = [name] if own is None else _only_name(own, name)
-    columns[name] = _by(columns[name], (known or [name])[0], wanted)
+    columns[name] = _by(columns[name], name, read, wanted)
 
 
 def _unread(entry: Json) -> Json:
@@ -75,19 +95,56 @@ def _unread(entry: Json) -> Json:
     return {key: one for key, one in entry.items() if key not in ("from", "sql")}
 
 
-def _by(entry: Json, read: str, sql: str) -> Json:
+def _by(entry: Json, name: str, read: str, sql: str) -> Json:
     """The column, read by an expression over `value`, or without aliases over the only name that it is read by."""
     given = {"from": entry["from"]} if "from" in entry else {}
     if not given:
         sql = over_value(sql, quoted(read))
-    return {**given, **({} if sql == "value" else {"sql": sql}), **_unread(entry)}
+    own = "value" if given else quoted(name)
+    return {**given, **({} if sql == own else {"sql": sql}), **_unread(entry)}
+
+
+def _meant(
+    columns: Mapping[str, Json], name: str, chosen: Mapping[str, Sequence[str]]
+) -> dict[str, str | None]:
+    """What names, folded, mean to the other columns: the one that they are an alias of, or None if they are read."""
+    found: dict[str, str | None] = {}
+    for other, entry in columns.items():
+        if other == name:
+            continue
+        given = _aliases(entry)
+        if given is not None:
+            found |= {folded(one): other for one in (*given, other)}
+            continue
+        sql = entry.get("sql", quoted(other))
+        for one in (*names_in(sql), *words_in(sql), *chosen.get(other, ())):
+            found.setdefault(folded(one), None)
+    return found
+
+
+def _aliases(entry: Json) -> list[str] | None:
+    given = entry.get("from")
+    names: list[str] | None = given.get("first", []) if isinstance(given, dict) else given
+    return names
+
+
+def names_read(definition: Json) -> tuple[set[str], set[str]]:
+    """The names that a flow's columns are read by: in lower case, and the aliases, folded."""
+    spelled, aliases = set[str](), set[str]()
+    for name, entry in definition["columns"].items():
+        sql = entry.get("sql", quoted(name))
+        words = {one.lower() for one in (*names_in(sql), *words_in(sql))}
+        if (given := _aliases(entry)) is not None:
+            aliases |= set(map(folded, (*given, name)))
+            words.discard("value")
+        spelled |= words
+    return spelled, aliases
 
 
 def _is_taken(columns: Mapping[str, Json], name: str, source: str) -> bool:
     """Whether another column of the flow has this alias, which can then not be one of this column, too."""
     for other, entry in columns.items():
-        given = entry.get("from") if other != name else None
-        names = given.get("first", []) if isinstance(given, dict) else given
+        names = _aliases(entry) if other != name else None
         if names is not None and folded(source) in map(folded, [*names, other]):
             return True
     return False

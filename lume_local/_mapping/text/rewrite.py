@@ -8,6 +8,13 @@ from lume_local._flow.definition import quoted
 
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")+\"|\w+|.", re.DOTALL)
 
+_RESERVED = frozenset(
+    (
+        *("and", "as", "between", "case", "else", "end", "false", "from"),
+        *("in", "is", "like", "not", "null", "or", "then", "true", "when"),
+    )
+)
+
 
 def over_value(sql: str, mark: str = "\0") -> str:
     """The expression with a mark in place of `value`, or of the only column that it reads by a quoted name."""
@@ -22,6 +29,22 @@ def names_in(sql: str) -> list[str]:
     """The names in double quotes, each once."""
     found = (token[1:-1].replace('""', '"') for token in _TOKEN.findall(sql) if token.startswith('"'))
     return list(dict.fromkeys(found))
+
+
+def words_in(sql: str) -> list[str]:
+    """The words that may name a column without quotes: not those of SQL, functions, or types."""
+    tokens = ["", *(token for token in _TOKEN.findall(sql) if not token.isspace()), ""]
+    return [
+        one
+        for before, one, after in zip(tokens, tokens[1:], tokens[2:], strict=False)
+        if one.isidentifier() and one.lower() not in _RESERVED
+        if before.lower() not in ("as", ":") and after != "("
+    ]
+
+
+def is_null(sql: str) -> bool:
+    """Whether it is the constant that stands for a column without a source."""
+    return sql.strip().upper() == "NULL"
 
 
 def reads_value(sql: str) -> bool:

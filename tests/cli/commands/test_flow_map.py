@@ -86,6 +86,21 @@ def test_the_proposal_as_toml_and_as_json(lone: Shell, folder: Path) -> None:
     assert as_json["columns"][0]["candidates"]
 
 
+def test_a_column_that_one_layout_lacks_is_read_from_the_next(lone: Shell, folder: Path) -> None:
+    (folder / "one.csv").write_text("E-Mail,Größe\na@example.org,S\n")
+    assert "birth_date  -       unmapped" in mapped(lone, "people.json", "one.csv", "-o", "flows/").err
+    (folder / "two.csv").write_text("E-Mail,Größe,Birth_Date,Ort\na@example.org,S,1990-02-13,Ulm\n")
+    done = mapped(lone, "flows/people.v1.toml", "two.csv", "-o", "flows/")
+    assert done.code == 0, done.err
+    assert "3 of 3 columns mapped" in done.err
+    assert "not read: Ort\n" in done.err
+    assert "decide: birth_date has a source from now on" in done.err
+    tried = lone.lume("flow", "try", "flows/people.v2.toml", "two.csv", "-o", "json")
+    assert json.loads(tried.out)["clean"] == [
+        {"email": "a@example.org", "birth_date": "1990-02-13", "size": "S"}
+    ]
+
+
 def test_a_version_of_the_server_is_a_target(shell: Shell) -> None:
     (shell.folder / "new.csv").write_text("id,E-Mail address,Alter\n1,a@example.org,31\n2,b@example.org,47\n")
     done = mapped(shell, "people:v1", "new.csv")

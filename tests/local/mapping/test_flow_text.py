@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lume_local._mapping.text import toml_text
-from lume_local._mapping.text.rewrite import calls, names_in, over_value, reads_value, renamed
+from lume_local._mapping.text.rewrite import calls, names_in, over_value, reads_value, renamed, words_in
 
 PLAIN = st.characters(codec="utf-8")
 SCALARS = st.one_of(
@@ -61,3 +61,5 @@ def test_names_in_an_expression() -> None:
     assert reads_value("trim(value)")
     assert not reads_value("""'value' || "value" """)
     assert renamed('"Land" || "Ort"', {"Land": "country"}) == '"country" || "Ort"'
+    assert words_in("""CASE WHEN trim(a) = 'b' THEN "c" ELSE d::date END""") == ["a", "d"]
+    assert words_in("CAST(e AS integer) + 1") == ["e"]

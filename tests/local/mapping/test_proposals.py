@@ -26,6 +26,8 @@ from lume_local._shared.protocol import Propose, Refused
 from lume_local._worker.samples import proposing
 from lume_local._worker.samples.proposing import make_proposal
 
+Json = dict[str, Any]
+
 DATE = {"type": "string", "format": "date"}
 MAIL = {"type": "string", "format": "email"}
 TEXT = {"type": "string"}
@@ -390,6 +392,70 @@ def test_a_sample_that_a_version_reads_already_changes_nothing(tmp_path: Path) -
     assert {name: one["grade"] for name, one in chosen(found).items()} == {
         **dict.fromkeys(("email", "city", "age", "label"), "certain"),
     }
+
+
+def following(path: Path, text: str, **columns: Any) -> dict[str, Any]:
+    """The proposal for the version after one with these columns, from a CSV file with this text."""
+    path.write_text(text)
+    return proposed(of_flow(read_definition(people(columns=columns))), path)
+
+
+@pytest.mark.parametrize("null", ["NULL", " null"])
+@pytest.mark.parametrize(
+    ("header", "value", "definition", "entry"),
+    [
+        ("email", "a@example.org", TEXT, {}),
+        ("Email", "a@example.org", TEXT, {"from": ["Email"]}),
+        ("Correo", "a@example.org", MAIL, {"from": ["Correo"]}),
+        ("E-Mail", " A@Example.org", MAIL, {"from": ["E-Mail"], "sql": "nullif(trim(value), '')"}),
+        ("email", " A@Example.org", MAIL, {"sql": "nullif(trim(\"email\"), '')"}),
+    ],
+)
+def test_a_column_without_a_source_so_far_is_mapped_as_a_new_one(
+    tmp_path: Path, null: str, header: str, value: str, definition: Json, entry: Json
+) -> None:
+    text = f"id,{header}\n1,{value}\n2,{value}\n"
+    found = following(tmp_path / "a.csv", text, id={"type": "integer"}, email={"sql": null, **definition})
+    assert sources(found) == {"id": ["id"], "email": [header]}
+    assert found["definition"]["columns"]["email"] == {**entry, **definition}
+    assert (found["unmapped"], found["unused"]) == ([], [])
+    said = "email has a source from now on: files of the layouts so far without it are read no more"
+    assert found["doubts"] == [said]
+
+
+def test_a_column_without_a_source_so_far_may_be_joined_of_aliases(tmp_path: Path) -> None:
+    text = "Vorname,Nachname\nAnna,Klein\nBo,Gross\n"
+    found = following(tmp_path / "a.csv", text, name={"sql": "NULL"}, first_name={"from": ["Vorname"]})
+    assert sources(found)["name"] == ["Vorname", "Nachname"]
+    assert '"first_name"' in found["definition"]["columns"]["name"]["sql"], "which means its alias"
+
+
+def test_a_name_that_means_another_column_is_no_alias_of_one_without_a_source(tmp_path: Path) -> None:
+    columns: Json = {"mail": {"sql": 'lower("email")'}, "email": {"sql": "NULL"}}
+    path = tmp_path / "a.csv"
+    path.write_text("email,Email address\na@example.org,b@example.org\n")
+    target = of_flow(read_definition(people(columns=columns)))
+    found = proposed(target, path, choices={"email": "Email address"})
+    assert found["definition"]["columns"]["email"] == {"sql": '"Email address"'}
+    first: Json = {"email": {"from": {"first": ["E-Mail", "Mail"]}}, "mail": {"sql": "NULL"}}
+    text = "E-Mail,Mail\na@example.org,b@example.org\n"
+    found = following(tmp_path / "b.csv", text, **first)
+    assert found["unmapped"] == ["mail"], "the version reads it for email"
+
+
+def test_what_nothing_reads_is_listed(tmp_path: Path) -> None:
+    """Whatever a target column is called."""
+    columns: Json = {
+        "status": {"sql": "'x'"},
+        "city": {"sql": 'trim("Ort")'},
+        "mail": {"sql": "lower(email)"},
+        "age": {"from": ["Alter"], "sql": "CASE WHEN value = '?' THEN 0 ELSE value::integer END"},
+    }
+    text = "Status,City,Ort,email,age,value,end\nnew,Rome,Ulm,a@example.org,1,2,3\n"
+    found = following(tmp_path / "a.csv", text, **columns)
+    assert found["definition"]["columns"] == columns
+    assert found["unused"] == ["Status", "City", "value", "end"]
+    assert "# Not read: Status, City, value, end." in found["toml"]
 
 
 def test_a_version_with_lookups_gains_names_too(tmp_path: Path) -> None:
