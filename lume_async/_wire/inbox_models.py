@@ -57,7 +57,7 @@ class InboxDay:
 @public
 @frozen
 class InboxFlow:
-    """The open rejected rows of a flow.
+    """The open rejected rows of a flow. It is listed, too, if none is open, but rows are lost (`account.lost`).
 
     Attributes:
         open: their number, including those in a replay that has not ended.

@@ -25,6 +25,12 @@ def rows(inbox: Inbox) -> Iterator[tuple[str, ...]]:
         )
 
 
+def are_lost(count: int, flow: str, why: str) -> str:
+    """What rows without their rejects are, and what to do about them."""
+    are, them = ("is", "it") if count == 1 else ("are", "them")
+    return f"{are} lost: {why}. Run the source again, or discard {them}: `lume discard {flow} --why …`"
+
+
 def to_dict(flow: InboxFlow, inbox: Inbox) -> dict[str, Any]:
     """A flow with its reasons."""
     reasons = [_plain(asdict(item)) for item in inbox.items if item.flow == flow.flow]

@@ -40,7 +40,7 @@ export async function show({ query, signal }) {
     refill(
       node,
       el("h1", { tabindex: -1 }, "Inbox"),
-      el("p", { class: "lead" }, flows.length ? words(flows) : "No rejected row is open."),
+      el("p", { class: "lead" }, flows.some((flow) => flow.open) ? words(flows) : "No rejected row is open."),
       flows.length > 0 && orders(order),
       flows.map((flow) =>
         ofFlow(
@@ -91,7 +91,8 @@ function ofFlow(flow, items, trend) {
       el(
         "p",
         { class: "muted" },
-        "Of the rows that are lost to sight the rejects were removed: nobody can look at them any more.",
+        "The rejects file of the rows that are lost to sight is gone. Run the source again, or discard them: ",
+        el("code", {}, `lume discard ${flow.flow} --why …`),
       ),
     flow.replays.length > 0 &&
       el(

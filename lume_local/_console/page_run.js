@@ -126,7 +126,7 @@ function timeline(run) {
 }
 
 // Of these the number of rows says nothing.
-const OF_SOURCE = /^((column|no row has) '|the source |source\.where |[\d,]+ of )/;
+const OF_SOURCE = /^((column|no row has) '|the source |source\.where |[\d,]+ (of|rows?) )/;
 
 /** Beside each other what is short, below it what is wide. */
 function sections(run, query, signal) {

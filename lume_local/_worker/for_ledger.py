@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from lume_async._base.words import counted
 from lume_local._shared.protocol import Execute, Json, read_job
 from lume_local._shared.row_set import as_text, of_text
 from lume_local._worker.reject_index import reasons_of, records_of
@@ -10,8 +11,7 @@ from lume_local._worker.rejects import Rejects
 from lume_local._worker.sources.mending.mended_rows import rows_of_rejects
 from lume_local._worker.sources.read import Intake
 
-_BEFORE = "was accepted before, in other corrected rejects or by a replay, and is processed once more"
-_SAME = "is the same reject as an earlier row of this file"
+_BEFORE = "accepted before, in other corrected rejects or by a replay, and"
 
 
 def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str, Any]) -> Json:
@@ -36,7 +36,15 @@ def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str
 
 
 def _twice(intake: Intake, taken: int) -> dict[str, int]:
-    """Warnings about rejects that would be in the output more than once."""
+    """Warnings about rejects that would be in the output more than once; each says how many rows it means."""
     known = [one for one in intake.corrected.rows if any(one)]
-    counts = {_BEFORE: taken.bit_count(), _SAME: len(known) - len(set(known))}
-    return {warning: count for warning, count in counts.items() if count}
+    before, same = taken.bit_count(), len(known) - len(set(known))
+    warnings = dict[str, int]()
+    if before:
+        was, is_ = ("row was", "is") if before == 1 else ("rows were", "are")
+        warnings[f"{before:,} {was} {_BEFORE} {is_} processed once more"] = 1
+    if same:
+        rows = counted(same, "row is the same reject", "rows are the same rejects")
+        earlier = "an earlier row" if same == 1 else "earlier rows"
+        warnings[f"{rows} as {earlier} of this file"] = 1
+    return warnings

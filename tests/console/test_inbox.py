@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +50,17 @@ def test_the_inbox_says_what_is_open_and_what_is_new(page: Any, site: Site) -> N
     expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "17")
     page.get_by_label("Reason").select_option("")
     expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "19")
+
+
+def test_a_flow_whose_rows_are_all_lost_is_in_the_inbox(page: Any, site: Site) -> None:
+    run = site.ended(rejecting(site, "gone"))
+    Path(run["metadata"]["target_locations"]["rejects"]).unlink()
+    site.ask("GET", "/v1/rejects?flow=gone")
+    page.evaluate("location.hash = '#/inbox'")
+    card = page.locator(".card", has=page.get_by_role("heading", name="gone", exact=True))
+    expect(card.locator(".figure", has_text="Open")).to_contain_text("0")
+    expect(card.locator(".figure", has_text="Lost to sight")).to_contain_text("9")
+    expect(card).to_contain_text("or discard them: lume discard gone --why …")
 
 
 def test_a_row_is_judged_as_it_is_edited_and_submitted_with_the_others(page: Any, site: Site) -> None:

@@ -1,6 +1,6 @@
 """A replay of rejected rows, or what it would do. The work of `replay`."""
 
-from lume_async import Client, Replay
+from lume_async import Client, Replay, UnreadableRows
 from lume_async._base.words import counted
 from lume_cli._options import Waiting
 from lume_cli._output import exit_codes, inbox_view
@@ -36,8 +36,7 @@ class Replaying:
             return exit_codes.OK
         replay = await client.replay(flow, to=to, reason=reasons, since=since, dry_run=dry_run)
         for one in replay.unreadable:
-            rows = counted(one.rows, "row")
-            self._session.say.warn(f"{rows} of run {one.run_id} can't be read and stay open: {one.problem}")
+            self._session.say.warn(_unreadable(one, flow))
         if dry_run:
             self._show(replay)
             return exit_codes.OK
@@ -86,3 +85,11 @@ class Replaying:
                 None,
             )
         return self._session.resume_wait(self._wait.unfinished)
+
+
+def _unreadable(found: UnreadableRows, flow: str) -> str:
+    """What has become of rows that can't be replayed: they are lost, or open as before."""
+    rows = f"{counted(found.rows, 'row')} of run {found.run_id}"
+    if found.kind == "output-gone":
+        return f"{rows} {inbox_view.are_lost(found.rows, flow, found.problem)}"
+    return f"{rows} can't be read and {'stays' if found.rows == 1 else 'stay'} open: {found.problem}"

@@ -15,13 +15,15 @@ def command(options: GlobalOptions, *, flow: str | None, since: float | None) ->
 
     A rejected row is open until it is mended (`lume resubmit`), replayed (`lume replay`) or discarded (`lume
     discard`), or until its whole source is read again. A row may have several reasons. NEW rows were rejected since
-    yesterday (--since), and CLOSED ones are open no more since then: some of the new ones, too.
+    yesterday (--since), and CLOSED ones are open no more since then: some of the new ones, too. Rows whose rejects
+    file is gone are lost: a warning says how many of which flow.
 
     \b
     lume inbox
     lume inbox customers --since 30d
     """
     from lume_async import Client
+    from lume_async._base.words import counted
     from lume_cli._output import inbox_view
     from lume_cli._session import CommandSession
 
@@ -33,9 +35,14 @@ def command(options: GlobalOptions, *, flow: str | None, since: float | None) ->
             session.say.warn(
                 f"the row counts of {broken.flow} do not match (a bug in lume): please report it"
             )
+        for one in (one for one in found.flows if one.account.lost):
+            lost, gone = one.account.lost, "the rejects file is gone (removed by --keep-output, or by hand)"
+            session.say.warn(
+                f"{counted(lost, 'row')} of {one.flow} {inbox_view.are_lost(lost, one.flow, gone)}"
+            )
         if session.data.format == "table":
             session.data.table(inbox_view.HEADERS, inbox_view.rows(found))
-            if not found.flows:
+            if not found.items:
                 session.say.note("no rejected row is open")
         else:
             session.data.many(found.flows, (), lambda _: (), lambda one: inbox_view.to_dict(one, found))

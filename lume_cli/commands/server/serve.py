@@ -111,7 +111,8 @@ _bounds = stack(
     _time("--keep-uploads", help="Retention of uploads: 12h, 90d …; default: forever."),
     _time(
         "--keep-output",
-        help="Retention of the files that runs have written: 90d …; default: forever.",
+        help="Retention of the files that runs have written: 90d …; default: forever. Open rejected rows "
+        "are lost with their rejects.",
     ),
     _time(
         "--keep",

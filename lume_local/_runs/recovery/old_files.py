@@ -14,6 +14,7 @@ from pathlib import Path
 
 from anyio.to_thread import run_sync
 
+from lume_async._base.words import counted
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_key import InUse
 from lume_local._runs.sql.sql_store import SqlStore
@@ -58,13 +59,21 @@ class OldFiles:
         Raises OSError, `StoreFailed`.
         """
         async with self._use() as is_used:
-            settled, removed = await self._remove_outputs(keep, is_used)
+            settled, removed, lost = await self._remove_outputs(keep, is_used)
         if removed:
             _log.info("removed %d outputs of runs that ended more than %.0f s ago", removed, keep)
+        if lost:
+            _log.warning(
+                "%s lost: keep_output has removed their rejects, which were older than %.0f s. Run the sources "
+                "again, or discard the rows: `lume inbox` says of which flows they are",
+                counted(lost, "open rejected row is", "open rejected rows are"),
+                keep,
+            )
         return settled
 
-    async def _remove_outputs(self, keep: float, is_used: IsUsed) -> tuple[int, int]:
-        settled = removed = 0
+    async def _remove_outputs(self, keep: float, is_used: IsUsed) -> tuple[int, int, int]:
+        """How many outputs are settled, how many of them were removed, and the open rows that are lost with them."""
+        settled = removed = lost = 0
         for run_id, part, noted, locations in await self._store.outputs.written_before(
             ago_text(keep), _AT_ONCE
         ):
@@ -74,9 +83,9 @@ class OldFiles:
                     continue
             else:
                 removed += path is not None and _remove(path, noted, run_id)
-            await self._store.outputs.forget(run_id, part)
+            lost += await self._store.outputs.forget(run_id, part)
             settled += 1
-        return settled, removed
+        return settled, removed, lost
 
     @asynccontextmanager
     async def _use(self) -> AsyncIterator[IsUsed]:

@@ -165,14 +165,15 @@ class SqlOutputs:
         return [(row[0], row[1], row[2], row[3]) for row in rows]
 
     @writing
-    async def forget(self, run_id: str, part: str) -> None:
-        """The output is removed: a file at its location is another one."""
+    async def forget(self, run_id: str, part: str) -> int:
+        """The output is removed: a file at its location is another one. How many open rows are lost with it."""
         await self.sql.change(
             "UPDATE outputs SET identity = '' WHERE run_id = ? AND part = ?", [run_id, part]
         )
         await look_again(self.sql, "run_id = ?", [run_id])
         if part == "rejects":
-            await self._ledger.set_lost(run_id, is_lost=True)
+            return await self._ledger.set_lost(run_id, is_lost=True)
+        return 0
 
     @statement
     async def identity(self, run_id: str, part: str) -> str | None:

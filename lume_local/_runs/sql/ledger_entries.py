@@ -249,12 +249,15 @@ class LedgerEntries:
         await self._recount(seq)
         return count
 
-    async def set_lost(self, run_id: str, *, is_lost: bool) -> None:
-        """Whether the rejects of a run can't be read any more."""
+    async def set_lost(self, run_id: str, *, is_lost: bool) -> int:
+        """Whether the rejects of a run can't be read any more; how many open rows that has lost."""
         await self.sql.lock_ledger(None)
-        query = "UPDATE rejected SET is_lost = ? WHERE run_id = ? AND is_lost != ? RETURNING seq"
-        for (seq,) in await self.sql.rows(query, [is_lost, run_id, is_lost]):
+        query = "UPDATE rejected SET is_lost = ? WHERE run_id = ? AND is_lost != ? RETURNING seq, open"
+        lost = 0
+        for seq, were_open in await self.sql.rows(query, [is_lost, run_id, is_lost]):
+            lost += were_open
             await self._recount(seq)
+        return lost
 
     async def _recount(self, seq: int) -> None:
         """Count the open rows of a run by its sets, and change all counts by what that changes."""

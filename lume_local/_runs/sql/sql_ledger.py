@@ -26,6 +26,7 @@ from lume_local._shared.row_set import all_rows, unpacked
 
 _AT_ONCE = 200
 """Runs that are looked at by one query."""
+_LOST = "(SELECT lost FROM row_accounts WHERE row_accounts.flow = inbox.flow AND source_key = '')"
 _OLDEST = """
 CASE reason
 WHEN '' THEN (SELECT seq FROM rejected WHERE rejected.flow = inbox.flow AND open > 0 ORDER BY seq LIMIT 1)
@@ -43,7 +44,7 @@ class SqlLedger:
 
     @statement
     async def inbox(self, flow: str | None, since: str) -> list[OpenCount]:
-        """The flows with open rows, each followed by its reasons, those with most rows first."""
+        """The flows with open or lost rows, each followed by its reasons, those with most rows first."""
         where, values = ("AND flow = ?", [flow]) if flow is not None else ("", [])
         days = "FROM inbox_days WHERE inbox_days.inbox = inbox.id AND day >= ?"
         query = (
@@ -51,7 +52,8 @@ class SqlLedger:
             f"(SELECT coalesce(sum(closed), 0) {days}), "
             f"(SELECT at FROM rejected WHERE seq = {_OLDEST}), "
             f"max(CASE reason WHEN '' THEN open ELSE 0 END) OVER (PARTITION BY flow) AS of_flow "
-            f"FROM inbox WHERE open > 0 {where} ORDER BY of_flow DESC, flow, reason != '', open DESC, reason"
+            f"FROM inbox WHERE (open > 0 OR reason = '' AND {_LOST} > 0) {where} "
+            f"ORDER BY of_flow DESC, flow, reason != '', open DESC, reason"
         )
         rows = await self.sql.rows(query, [since[:10], since[:10], *values])
         return [OpenCount(row[0], row[1] or None, *row[2:6]) for row in map(tuple, rows)]

@@ -8,7 +8,9 @@ import pytest
 from cli.shell import Shell
 
 import lume_local
+from lume_async import UnreadableRows
 from lume_cli._output.short_ids import short
+from lume_cli._work.rejects.replay import _unreadable
 from lume_sync import Client
 
 V1 = """
@@ -103,6 +105,45 @@ def test_discarding(shell: Shell, client: Client) -> None:
     assert [row["id"] for row in client.open_rejects(state="discarded")] == ["2", "3", "x"]
     assert shell.lume("discard", "--why", "x").code == 2
     assert shell.lume("discard", "members").code == 2
+
+
+def test_rows_are_lost_with_their_rejects(
+    shell: Shell, server: lume_local.ThreadedServer, client: Client
+) -> None:
+    client.register_flow(V2)
+    (run,) = client.list_runs()
+    Path(run.rejects_location or "").unlink()
+    todo = "Run the source again, or discard them: `lume discard members --why …`"
+    done = shell.lume("replay", "members")
+    assert done.code == 0
+    assert f"3 rows of run {run.id} are lost: the file no longer exists. {todo}" in done.err
+    assert "open:" not in done.err
+    gone = "the rejects file is gone (removed by --keep-output, or by hand)"
+    for words in ((), ("members",)):
+        assert f"3 rows of members are lost: {gone}. {todo}" in shell.lume("inbox", *words).err
+    assert "no rejected row is open" in shell.lume("inbox").err
+    done = shell.lume("inbox", "-o", "json")
+    assert json.loads(done.err)["warning"]["message"] == f"3 rows of members are lost: {gone}. {todo}"
+    (flow,) = json.loads(done.out)
+    assert (flow["open"], flow["account"]["lost"], flow["reasons"]) == (0, 3, [])
+    (listed,) = client.inbox().flows
+    assert (listed.flow, listed.oldest, listed.account.lost) == ("members", None, 3)
+    assert shell.lume("discard", "members", "--why", "gone").out == "discarded 3 rows\n"
+    assert client.inbox().flows == []
+    assert "lost" not in shell.lume("inbox").err
+
+
+def test_unreadable_rows_are_lost_only_if_their_rejects_are_gone() -> None:
+    gone = _unreadable(UnreadableRows("run_1", 1, "output-gone", "the file no longer exists"), "f")
+    assert gone == (
+        "1 row of run run_1 is lost: the file no longer exists. "
+        "Run the source again, or discard it: `lume discard f --why …`"
+    )
+    for rows, words in (
+        (1, "1 row of run run_1 can't be read and stays open"),
+        (2, "2 rows of run run_1 can't be read and stay open"),
+    ):
+        assert _unreadable(UnreadableRows("run_1", rows, "output-unreadable", "x"), "f") == f"{words}: x"
 
 
 def test_rows_with_their_runs(client: Client) -> None:

@@ -49,10 +49,16 @@ async def test_rows_that_are_corrected_twice_are_told(wire: Wire, home: Path) ->
     first = await corrected(wire, run, f"{header}2,,2,b@b.org,6\n2,,9,split@b.org,6\n", "first.csv")
     assert first["metadata"]["metrics"]["warnings"] == {
         "1 of 3 rejects is not in this file": 1,
-        "is the same reject as an earlier row of this file": 1,
+        "1 row is the same reject as an earlier row of this file": 1,
     }
     text = f"{header}2,,2,b@c.org,6\n3,,3,c@b.org,7\n4,,4,d@b.org,8\n,,5,new@b.org,8\n"
     second = await corrected(wire, run, text, "second.csv")
     assert second["metadata"]["metrics"]["warnings"] == {
-        "was accepted before, in other corrected rejects or by a replay, and is processed once more": 1
+        "1 row was accepted before, in other corrected rejects or by a replay, and is processed once more": 1
+    }
+    text = f"{header}2,,2,b@d.org,6\n2,,6,d@c.org,6\n3,,3,c@c.org,7\n3,,7,e@b.org,7\n"
+    third = await corrected(wire, run, text, "third.csv")
+    assert third["metadata"]["metrics"]["warnings"] == {
+        "2 rows are the same rejects as earlier rows of this file": 1,
+        "2 rows were accepted before, in other corrected rejects or by a replay, and are processed once more": 1,
     }

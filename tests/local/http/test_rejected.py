@@ -310,11 +310,36 @@ async def test_rows_whose_rejects_are_gone_are_lost_to_sight(wire: Wire, home: P
     assert page["items"] == []
     (unreadable,) = page["unreadable"]
     assert (unreadable["rows"], unreadable["kind"]) == (4, "output-gone")
-    assert await inbox(wire) == {}
+    assert await inbox(wire) == {None: 0}, "they are not open"
     done = await replayed(wire)
     assert done["rows"] == 0
     discard = {"flow": "people", "why": "gone"}
     assert (await wire.ask("POST", "/v1/rejects/discard", json=discard)).document == {"discarded": 4}
+    assert (await wire.ask("GET", "/v1/inbox")).document["flows"] == []
+
+
+@pytest.mark.usefixtures("each_state")
+async def test_a_flow_with_lost_rows_stays_in_the_inbox_until_its_source_is_read_again(
+    wire: Wire, home: Path
+) -> None:
+    run = await dirty(wire, home)
+    await dirty(wire, home, "other.csv")
+    Path(run["metadata"]["target_locations"]["rejects"]).unlink()
+    await wire.ask("GET", "/v1/rejects")
+    (flow,) = (await wire.ask("GET", "/v1/inbox")).document["flows"]
+    assert (flow["open"], flow["account"]["lost"]) == (4, 4)
+    discard = {"run": (await wire.ask("GET", "/v1/rejects")).document["items"][0]["_lume_run"], "why": "x"}
+    assert (await wire.ask("POST", "/v1/rejects/discard", json=discard)).document == {"discarded": 4}
+    for query in ({}, {"flow": "people"}):
+        document = (await wire.ask("GET", "/v1/inbox", params=query)).document
+        (flow,), items = document["flows"], document["items"]
+        account = flow["account"]
+        assert (flow["open"], flow["oldest"], items) == (0, None, [])
+        assert (account["open"], account["lost"], account["closes"]) == (0, 4, True)
+    again = await wire.submit("people:v1", "dirty.csv", force_rerun=True)
+    await wire.until(again.document["id"])
+    (flow,) = (await wire.ask("GET", "/v1/inbox")).document["flows"]
+    assert (flow["open"], flow["account"]["lost"], flow["account"]["superseded"]) == (4, 0, 4)
 
 
 async def test_rejects_that_are_back_are_open_again(wire: Wire, home: Path, tmp_path: Path) -> None:
@@ -324,13 +349,14 @@ async def test_rejects_that_are_back_are_open_again(wire: Wire, home: Path, tmp_
     with closing(SqliteStore(home / ".lume/state/runs.sqlite")) as store:
         check = LostRejects(store, Roots.of((home,), home / ".lume")).check
         assert [await check(), await check()] == [1, 0]
-        assert await inbox(wire) == {}
+        assert await inbox(wire) == {None: 0}
         away.rename(rejects)
         assert [await check(), await check()] == [1, 0]
         assert (await inbox(wire))[None] == 4
-        await store.outputs.forget(run["id"], "rejects")  # retention removes it
+        assert await store.outputs.forget(run["id"], "rejects") == 4  # retention removes it
+        assert await store.outputs.forget(run["id"], "rejects") == 0
         assert [await check(), await check()] == [1, 0]
-        assert await inbox(wire) == {}
+        assert await inbox(wire) == {None: 0}
 
 
 @pytest.mark.usefixtures("each_state")

@@ -131,7 +131,7 @@ INSERT INTO dismissals SELECT 'run_' || n, 'x', at FROM n WHERE n % 3 = 0;
 INSERT INTO deliveries SELECT 'dlv_' || n, 'run_' || n, 'u', body, 1, NULL, at, NULL, at FROM n;
 INSERT INTO notices (body) SELECT body FROM n ORDER BY n;
 INSERT INTO message_states SELECT 'k' || n, 1, '[]', CASE WHEN n % 2 = 1 THEN n END FROM n;
-INSERT INTO inbox (flow, reason, open) VALUES ('f', '', 8), ('f', 'why', 8), ('f', 'other', 8);
+INSERT INTO inbox (flow, reason, open) VALUES ('f', '', 8), ('f', 'why', 8), ('f', 'other', 8), ('lost', '', 0);
 INSERT INTO rejected (seq, run_id, flow, source_key, at, count, open, closed)
     SELECT n + 1, 'run_' || n, 'f', '/s' || n, at, 8, CASE WHEN n % 4 = 0 THEN 8 ELSE 0 END,
     CASE WHEN n % 4 > 0 THEN closed END FROM n;
@@ -146,6 +146,8 @@ INSERT INTO audit (at, by, what, subject, detail)
     CASE WHEN n = 9 THEN 'drain' WHEN n % 4 > 0 THEN 'cancel' ELSE 'purge' END,
     'run_' || n, '{}' FROM n ORDER BY n;
 INSERT INTO row_accounts (flow, source_key, read) SELECT 'f', '/s' || n, 8 FROM n;
+INSERT INTO row_accounts (flow, source_key, read, lost) SELECT 'lost', '/s' || n, 8, 8 FROM n;
+INSERT INTO row_accounts (flow, source_key, read, lost) SELECT 'lost', '', 8 * count(*), 8 * count(*) FROM n;
 INSERT INTO arrival_moves
     SELECT n + 1, body, 'a', 'p' || n, 's', CASE WHEN n < 50 THEN 0 ELSE 1 END, body FROM n;
 UPDATE runs SET arrival = CASE WHEN seq = 9 THEN 'b' ELSE 'a' END WHERE seq % 4 < 2;

@@ -314,7 +314,8 @@ class Model:
                         expected[of.source[0], None] += 1
                         expected.update((of.source[0], reason) for reason in row.reasons)
         found = {(one.flow, one.reason): one.open for one in await ledger.inbox(None, "2026-01-01")}
-        assert found == {key: count for key, count in expected.items() if count}
+        with_lost = dict.fromkeys(((flow, None) for flow in lost), 0)
+        assert found == with_lost | {key: count for key, count in expected.items() if count}
         for (flow, source), figures in self.accounts.items():
             account = await ledger.account(flow, source or None)
             assert account.closes, (flow, source, account)

@@ -129,7 +129,7 @@ def test_a_hundred_thousand_runs_are_looked_up_at_once(tmp_path: Path) -> None:
     assert used.has(f"{tmp_path}/99999.csv")
 
 
-async def test_old_outputs_go_and_their_runs_stay(home: Path) -> None:
+async def test_old_outputs_go_and_their_runs_stay(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     (home / "mixed.csv").write_text(PEOPLE_CSV + "x,y,z\n")
     async with serve(home) as wire:
         run = await wire.run("people:v1", "mixed.csv")
@@ -142,6 +142,11 @@ async def test_old_outputs_go_and_their_runs_stay(home: Path) -> None:
         assert (await wire.get(run["id"])).document["metadata"] == run["metadata"]
         again = await wire.submit("people:v1", "mixed.csv")
         assert (again.status, again.kind) == (409, "already-processed")
+        (flow,) = (await wire.ask("GET", "/v1/inbox")).document["flows"]
+        assert (flow["open"], flow["account"]["lost"]) == (0, 1)
+    (said,) = [record for record in caplog.records if "lost" in record.getMessage()]
+    assert (said.levelname, said.name) == ("WARNING", "lume_local")
+    assert said.getMessage().startswith("1 open rejected row is lost: keep_output has removed")
     assert not list(places[0].parent.iterdir())
 
 
