@@ -59,9 +59,8 @@ def is_open_for_writing(path: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.fcntl(
-            handle, fcntl.F_SETSIG, signal.SIGURG
-        )  # the usual signal to its holder would end the process
+        # The usual signal to the holder of a lease would end the process.
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except (OSError, AttributeError) as error:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TypeVar
 
+from lume_async._base.elided import elided
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._flow.source_settings import CONTENT
@@ -81,7 +82,7 @@ def unknown_flow(flows: FlowRegistry, flow: str) -> Problem:
     near = get_close_matches(flow, names, 1)
     listed = ", ".join(names[:_MOST_LISTED]) + (", …" if len(names) > _MOST_LISTED else "")
     hint = f"did you mean {near[0]!r}?" if near else f"known are {listed}" if names else "none is registered"
-    return Problem("flow-version-not-found", f"there is no flow {flow[:128]!r}: {hint}")
+    return Problem("flow-version-not-found", f"there is no flow {elided(repr(flow), 128)}: {hint}")
 
 
 async def newest_or(flows: FlowRegistry, flow: str, version: str | None) -> str:
