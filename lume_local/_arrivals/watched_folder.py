@@ -107,7 +107,8 @@ class WatchedFolder:
                 return "stop"
             self._start()
             return None
-        if changes == "stop" or (self._is_same() and (_REMOVED, str(self._folder)) not in changes):
+        removed = isinstance(changes, set) and (_REMOVED, str(self._folder)) in changes
+        if changes == "stop" or (not removed and self._is_same()):
             return changes
         self._start()
         return None
