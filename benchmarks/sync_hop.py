@@ -21,8 +21,8 @@ from functools import partial
 from _bench import header, interleaved, table
 
 from lume_async._base.batched import Batched
-from lume_sync._iteration import Iteration
-from lume_sync._portal import Portal
+from lume_sync._hops.iteration import Iteration
+from lume_sync._hops.portal import Portal
 
 CALLS, ITEMS, PAGE = 2_000, 5_000, 100
 ITERATION = "lume_sync, an item of an iteration"

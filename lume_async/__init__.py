@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from lume_async._many.summary import Failure as Failure
     from lume_async._many.summary import Summary as Summary
     from lume_async._run.handle import LumeRun as LumeRun
-    from lume_async._run.rows import Rows as Rows
+    from lume_async._run.results.rows import Rows as Rows
     from lume_async._run.submit import OnDuplicate as OnDuplicate
     from lume_async._run.transfer import OnProgress as OnProgress
     from lume_async._run.transfer import SeedData as SeedData

@@ -18,7 +18,7 @@ NAMES = {
     "lume_async._many.progress": "Progress",
     "lume_async._many.summary": "Failure Summary",
     "lume_async._run.handle": "LumeRun",
-    "lume_async._run.rows": "Rows",
+    "lume_async._run.results.rows": "Rows",
     "lume_async._run.submit": "OnDuplicate",
     "lume_async._run.transfer": "OnProgress SeedData SourceData",
     "lume_async._wire.arrival_models": "ArrivalFile ArrivalInfo ArrivalReport ArrivalState",

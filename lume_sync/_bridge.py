@@ -19,10 +19,10 @@ from lume_async._base.default_client import find_client
 from lume_async._base.platform import at_fork
 from lume_async._base.secret import veiled as veiled
 from lume_async._base.secret import veiled_headers as veiled_headers
-from lume_sync._held import Held as Held
-from lume_sync._iteration import Iteration
-from lume_sync._portal import Portal
-from lume_sync._workers import Pulled
+from lume_sync._hops.held import Held as Held
+from lume_sync._hops.iteration import Iteration
+from lume_sync._hops.portal import Portal
+from lume_sync._hops.workers import Pulled
 
 S = TypeVar("S")
 T = TypeVar("T")

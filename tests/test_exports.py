@@ -203,7 +203,12 @@ asyncio.run(main())
 """
 LATER = {
     *("anyio", "cattrs", "ctypes", "difflib", "html", "nanoarrow", "pyarrow", "sqlite3", "tomllib"),
-    *("lume_async._batch", "lume_async._many", "lume_async._wire.flow_endpoints", "lume_async._run.rows"),
+    *(
+        "lume_async._batch",
+        "lume_async._many",
+        "lume_async._wire.flow_endpoints",
+        "lume_async._run.results.rows",
+    ),
     *("lume_async._run.upload", "lume_async._run.watch", "lume_async._run.notebook", "lume_async._api"),
 }
 """What a submission and its wait do not need; aiohttp imports none of it."""

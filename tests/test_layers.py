@@ -34,13 +34,8 @@ WINGS = {
         __init__
     """,
     "lume_sync": """
-        _exports _workers errors models webhooks
-        _loop_thread
-        _call
-        _portal
-        _owner
-        _iteration
-        _held
+        _exports errors models webhooks
+        _hops
         _bridge
         _rows _state
         _run
@@ -103,7 +98,7 @@ PURE = [
     *("_wire/inbox_endpoints", "_wire/inbox_models"),
     *("_wire/report_endpoints", "_wire/report_models", "_wire/upload_endpoints"),
     *("_wire/arrival_models", "_wire/proposal_models"),
-    *("_run/frames", "_run/row_text", "_run/state", "_batch/recovery"),
+    *("_run/results/frames", "_run/row_text", "_run/state", "_batch/recovery"),
 ]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""
 IMPURE = {"aiohttp", "anyio", "asyncio", "random", "socket", "threading", "time"}

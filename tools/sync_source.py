@@ -13,7 +13,7 @@ HOMES = {
     "Client": "_client.py",
     "LumeRun": "_run/handle.py",
     "Monitor": "_many/monitor.py",
-    "Rows": "_run/rows.py",
+    "Rows": "_run/results/rows.py",
 }
 """Where each of them lies in the core."""
 

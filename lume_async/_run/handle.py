@@ -24,7 +24,7 @@ from lume_async.errors import ConfigurationError, InvalidRequestError
 from lume_async.models import RunRecord, RunRequest, RunStatus, plain_text
 
 if TYPE_CHECKING:
-    from lume_async._run.rows import Rows
+    from lume_async._run.results.rows import Rows
     from lume_async._wire.report_models import Delivery
     from lume_async._wire.row_endpoints import Part
 
@@ -264,17 +264,17 @@ class LumeRun(RunState):
             NotSupportedError: the server does not send outputs.
             ApiError: see the tree in `lume_async.errors`.
         """
-        from lume_async._run.download import download
+        from lume_async._run.results.download import download
 
         return await download(self._connected, self._id, output, to, progress)
 
     def _rows(self, part: "Part", as_: type[T] | None, **options: Any) -> "Rows | AsyncIterator[T]":
-        from lume_async._run.rows import Rows
+        from lume_async._run.results.rows import Rows
 
         rows = Rows(self._connected, self._id, part, **options)
         if as_ is None:
             return rows
-        from lume_async._run.typed_rows import TypedRows, check_row_type
+        from lume_async._run.results.typed_rows import TypedRows, check_row_type
 
         check_row_type(as_)
         return TypedRows(rows, as_)

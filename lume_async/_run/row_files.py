@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from anyio import to_thread
 from attrs import frozen
 
-from lume_async._run import frames
+from lume_async._run.results import frames
 from lume_async._run.row_text import CsvDialect, dialect_of, json_array, json_lines
 from lume_async._run.transfer import SourceData
 from lume_async.errors import InvalidRequestError

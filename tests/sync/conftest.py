@@ -21,7 +21,7 @@ from running import Running, running
 from sync.service import Service, serving
 
 from lume_sync import _call
-from lume_sync._portal import Portal
+from lume_sync._hops.portal import Portal
 
 ROOT = Path(__file__).parents[2]
 collect_ignore = [] if IS_POSIX else ["test_celery.py", "test_gunicorn.py"]

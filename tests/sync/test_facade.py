@@ -25,7 +25,7 @@ import lume_sync.webhooks
 from lume_async import webhooks
 from lume_async._base.clock import SystemClock
 from lume_async.testing import FakeAnswer, FakeRequest, FakeTransport, fake_client, run_json
-from lume_sync._iteration import _Source
+from lume_sync._hops.iteration import _Source
 
 LIVE = ("Client", "LumeRun", "Monitor", "Rows")
 TWINS = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}

@@ -7,7 +7,7 @@ import pytest
 from sync.conftest import RunScript, add
 from sync.service import Service
 
-from lume_sync._portal import Portal
+from lume_sync._hops.portal import Portal
 
 CALLS = """
 import gevent, lume_sync as lume

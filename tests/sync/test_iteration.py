@@ -21,9 +21,9 @@ import lume_sync
 from lume_async import ClientClosedError
 from lume_async._base.batched import Batched
 from lume_async.testing import fake_client
-from lume_sync._held import Held
-from lume_sync._iteration import BATCH, Iteration
-from lume_sync._portal import Portal
+from lume_sync._hops.held import Held
+from lume_sync._hops.iteration import BATCH, Iteration
+from lume_sync._hops.portal import Portal
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 

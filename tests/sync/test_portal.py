@@ -17,7 +17,7 @@ import pytest
 from sync.conftest import add, fail
 
 from lume_sync import _call, _portal
-from lume_sync._portal import BlockingCallWarning, Portal
+from lume_sync._hops.portal import BlockingCallWarning, Portal
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 

@@ -14,7 +14,7 @@ from sync.conftest import add, for_ever, tasks
 
 from lume_async import ClientClosedError
 from lume_sync import _call
-from lume_sync._portal import Portal
+from lume_sync._hops.portal import Portal
 
 # ── Ctrl-C ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lume_sync._bridge import offload, pulled, veiled
-from lume_sync._portal import Portal
-from lume_sync._workers import DaemonExecutor, Pulled
+from lume_sync._hops.portal import Portal
+from lume_sync._hops.workers import DaemonExecutor, Pulled
 
 
 async def collect(pulled: Pulled[Any], count: int | None = None) -> list[Any]:

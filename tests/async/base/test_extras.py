@@ -10,7 +10,7 @@ import pytest
 
 from lume_async import MissingLibraryError
 from lume_async._base import extras, platform
-from lume_async._run.frames import library
+from lume_async._run.results.frames import library
 
 PIP = f"{sys.executable} -m pip install"
 

@@ -201,7 +201,7 @@ async def test_a_full_disk_is_not_taken_for_a_broken_connection(
         raise ApiError("no space")
 
     files = Files(cut=10**9)
-    monkeypatch.setattr("lume_async._run.download._Draft._keep", full)
+    monkeypatch.setattr("lume_async._run.results.download._Draft._keep", full)
     with pytest.raises(ApiError, match="no space"):
         await fetched(files, tmp_path / "rows.bin")
     assert len(files.asked) == 1

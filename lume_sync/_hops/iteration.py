@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Generic, TypeVar
 
 from lume_async._base.batched import take_ready
-from lume_sync._loop_thread import LoopThread
-from lume_sync._owner import Owner, refuse_others, settle
-from lume_sync._portal import Portal
+from lume_sync._hops.loop_thread import LoopThread
+from lume_sync._hops.owner import Owner, refuse_others, settle
+from lume_sync._hops.portal import Portal
 
 S = TypeVar("S")
 T = TypeVar("T")

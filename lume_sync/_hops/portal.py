@@ -1,7 +1,7 @@
 """`Portal`: calls from any thread into one private event loop.
 
 Every synchronous call of this package is a hop: it starts a coroutine of the core on the loop of one daemon thread
-(`_loop_thread`) and waits for it (`_call`). This file decides whether a call is allowed, and on which loop.
+(`loop_thread`) and waits for it (`call`). This file decides whether a call is allowed, and on which loop.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from typing import Any, Literal, ParamSpec, TypeVar
 from lume_async._base.platform import IS_POSIX
 from lume_async._base.threads import in_thread
 from lume_async.errors import ClientClosedError
-from lume_sync._call import Call
-from lume_sync._loop_thread import CLEAN_UP, LoopThread, refuse_greenlets
+from lume_sync._hops.call import Call
+from lume_sync._hops.loop_thread import CLEAN_UP, LoopThread, refuse_greenlets
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_OWNERS = {"lume_sync._iteration": "iteration", "lume_sync._held": "block"}
+_OWNERS = {"lume_sync._hops.iteration": "iteration", "lume_sync._hops.held": "block"}
 """What users call the functions of these modules, which own iterations and `with` blocks on the loop."""
 
 

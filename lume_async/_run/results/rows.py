@@ -12,8 +12,8 @@ from lume_async._base import arguments
 from lume_async._base.batched import Batched, Chunked
 from lume_async._base.public import public
 from lume_async._http.sender import Sender
-from lume_async._run import frames
 from lume_async._run.pages import check_limit, pages
+from lume_async._run.results import frames
 from lume_async._wire.call import Call
 from lume_async._wire.endpoints import Page
 from lume_async._wire.row_endpoints import Part, Row, arrow_rows, rows

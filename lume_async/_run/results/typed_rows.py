@@ -13,7 +13,7 @@ from cattrs.v import format_exception
 
 from lume_async._base import arguments
 from lume_async._base.batched import Batched, take_ready
-from lume_async._run.rows import Rows
+from lume_async._run.results.rows import Rows
 from lume_async.errors import ResponseDecodeError
 
 T = TypeVar("T")

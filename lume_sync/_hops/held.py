@@ -5,9 +5,9 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from lume_sync._iteration import Iteration
-from lume_sync._owner import Owner, refuse_others, settle
-from lume_sync._portal import Portal
+from lume_sync._hops.iteration import Iteration
+from lume_sync._hops.owner import Owner, refuse_others, settle
+from lume_sync._hops.portal import Portal
 
 Exit: TypeAlias = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 Manager: TypeAlias = AbstractAsyncContextManager[Any, Any]

@@ -10,8 +10,8 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from lume_async.errors import ClientClosedError
-from lume_sync._loop_thread import LoopThread
-from lume_sync._portal import Portal
+from lume_sync._hops.loop_thread import LoopThread
+from lume_sync._hops.portal import Portal
 
 T = TypeVar("T")
 

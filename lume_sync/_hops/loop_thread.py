@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 from lume_async._base.immortal import immortal
-from lume_sync._workers import DaemonExecutor
+from lume_sync._hops.workers import DaemonExecutor
 
 CLEAN_UP = 2.0
 """Seconds that a cancelled coroutine gets to clean up before its caller continues without it."""

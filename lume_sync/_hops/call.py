@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from lume_async._base.platform import IS_POSIX
 from lume_async.errors import ClientClosedError
-from lume_sync._loop_thread import CLEAN_UP, LoopThread
+from lume_sync._hops.loop_thread import CLEAN_UP, LoopThread
 
 T = TypeVar("T")
 

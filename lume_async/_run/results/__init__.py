@@ -1,0 +1,1 @@
+"""What a run has written, as rows of a program or as a file."""
