@@ -316,7 +316,7 @@ async def flow_version(ref: str) -> FlowVersion:
 
 
 async def propose(
-    target: str | Mapping[str, Any],
+    flow_or_schema: str | Mapping[str, Any],
     samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     flow: str | None = None,
@@ -327,7 +327,7 @@ async def propose(
 ) -> Proposal:
     """Propose how samples become rows of a target; see `Client.propose`."""
     return await default_client().propose(
-        target,
+        flow_or_schema,
         samples,
         flow=flow,
         source=source,

@@ -394,7 +394,7 @@ def flow_version(ref: str) -> FlowVersion:
 
 
 def propose(
-    target: str | Mapping[str, Any],
+    flow_or_schema: str | Mapping[str, Any],
     samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     flow: str | None = None,
@@ -406,7 +406,7 @@ def propose(
     """Propose how samples become rows of a target; see `Client.propose`."""
     return call(
         default_client()._core.propose,
-        target,
+        flow_or_schema,
         samples,
         flow=flow,
         source=source,

@@ -46,7 +46,7 @@ class Flows:
 
     def propose(
         self,
-        target: str | Mapping[str, Any],
+        flow_or_schema: str | Mapping[str, Any],
         samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         flow: str | None = None,
@@ -60,7 +60,7 @@ class Flows:
         Nothing is registered. Review the proposal, and register its `definition` or its `toml`.
 
         Args:
-            target: a flow (`customers`) or one of its versions (`customers:v3`), of which the next version is
+            flow_or_schema: a flow (`customers`) or one of its versions (`customers:v3`), of which the next version is
                 proposed; or a JSON Schema of one row.
             samples: files of one layout or of several: source paths that the server can read, or local files as
                 `Path`, which are uploaded.
@@ -81,7 +81,7 @@ class Flows:
         """
         return call(
             self._core.propose,
-            target,
+            flow_or_schema,
             samples,
             flow=flow,
             source=source,

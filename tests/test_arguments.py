@@ -41,7 +41,7 @@ EXAMPLES: dict[str, Any] = {
     **{"outcome": lume_async.Outcome("run_1", error=OSError()), "secret": "s", "body": b"{}"},
     **{"signature": hmac.new(b"s", b"{}", hashlib.sha256).hexdigest()},
     **{"on_event": print, "handler": print, "source": b"x", "output": "mapped", "to": "rows.csv"},
-    **{"target": "f", "samples": "a.csv"},
+    **{"flow_or_schema": "f", "samples": "a.csv"},
     **{"why": "nothing is left to do"},
     **{"corrected": b"_lume_row,id\n1,2\n"},
 }

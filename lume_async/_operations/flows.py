@@ -72,7 +72,7 @@ class Flows:
 
     async def propose(
         self,
-        target: str | Mapping[str, Any],
+        flow_or_schema: str | Mapping[str, Any],
         samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         flow: str | None = None,
@@ -86,7 +86,7 @@ class Flows:
         Nothing is registered. Review the proposal, and register its `definition` or its `toml`.
 
         Args:
-            target: a flow (`customers`) or one of its versions (`customers:v3`), of which the next version is
+            flow_or_schema: a flow (`customers`) or one of its versions (`customers:v3`), of which the next version is
                 proposed; or a JSON Schema of one row.
             samples: files of one layout or of several: source paths that the server can read, or local files as
                 `Path`, which are uploaded.
@@ -108,7 +108,9 @@ class Flows:
         from lume_async._operations.proposals import proposal_request
         from lume_async._wire import flow_endpoints
 
-        name, body, files = proposal_request(target, samples, flow, source, choices, inline_lookups, dry_run)
+        name, body, files = proposal_request(
+            flow_or_schema, samples, flow, source, choices, inline_lookups, dry_run
+        )
         for n, file in files.items():
             body["samples"][n] = await self._uploaded(file)
         patience = _PATIENCE + (_PATIENCE_FOR_A_RUN if dry_run else 0)

@@ -16,7 +16,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def proposal_request(
-    target: str | Mapping[str, Any],
+    flow_or_schema: str | Mapping[str, Any],
     samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     flow: str | None,
     source: Mapping[str, Any] | None,
@@ -29,7 +29,9 @@ def proposal_request(
     Raises:
         ValueError, InvalidRequestError: an argument is not valid; no request was sent.
     """
-    arguments.instance(target, "target", (str, Mapping), "a flow, a flow version, or a JSON Schema as a dict")
+    arguments.instance(
+        flow_or_schema, "flow_or_schema", (str, Mapping), "a flow, a flow version, or a JSON Schema as a dict"
+    )
     arguments.instance(
         samples, "samples", (str, os.PathLike, Sequence), "one source path or file, or several"
     )
@@ -62,18 +64,18 @@ def proposal_request(
         arguments.instance(source, "source", (Mapping,), "a dict")
         check_json(source, "source")
         body["source"] = dict(source)
-    if isinstance(target, Mapping):
-        name = flow if flow is not None else _name_of(str(target.get("title") or ""))
-        check_json(target, "target")
-        body["schema"] = dict(target)
+    if isinstance(flow_or_schema, Mapping):
+        name = flow if flow is not None else _name_of(str(flow_or_schema.get("title") or ""))
+        check_json(flow_or_schema, "flow_or_schema")
+        body["schema"] = dict(flow_or_schema)
     elif flow is not None:
-        raise ValueError("flow is for a schema: the target names one already")
-    elif ":" in target:
-        name, body["version"] = split_ref(target, "target")
+        raise ValueError("flow is for a schema: flow_or_schema names one already")
+    elif ":" in flow_or_schema:
+        name, body["version"] = split_ref(flow_or_schema, "flow_or_schema")
     else:
-        name = target
+        name = flow_or_schema
     if not _NAME.fullmatch(name):
-        which = "target" if flow is None else "flow"
+        which = "flow_or_schema" if flow is None else "flow"
         raise InvalidRequestError(
             f"{which}: {arguments.shown(name)} is not the name of a flow; no request was sent"
         )
@@ -83,5 +85,5 @@ def proposal_request(
 def _name_of(title: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", title.partition(":")[0]).strip("_-").lower()[:64]
     if not name:
-        raise ValueError("flow is missing: the target has no title to name the flow by")
+        raise ValueError("flow is missing: flow_or_schema has no title to name the flow by")
     return name
