@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from lume_async._base.platform import IS_POSIX
@@ -159,9 +160,14 @@ def _context_on_the_loop() -> contextvars.Context:
 def without_own_frames(error: BaseException) -> BaseException:
     """The error with a traceback that begins in the core, without the frames of the hop."""
     traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
+    while traceback is not None and is_own(traceback.tb_frame):
         traceback = traceback.tb_next
     return error.with_traceback(traceback)
+
+
+def is_own(frame: FrameType) -> bool:
+    """Whether a frame is of this package."""
+    return str(frame.f_globals.get("__name__")).startswith("lume_sync.")
 
 
 def _closed() -> ClientClosedError:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextvars import Context
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ from lume_sync._hops.workers import DaemonExecutor
 
 CLEAN_UP = 2.0
 """Seconds that a cancelled coroutine gets to clean up before its caller continues without it."""
+_STEP = 0.002
+"""Seconds between two turns of the loop while the interpreter ends."""
 
 
 class Waiting(Protocol):
@@ -32,6 +35,7 @@ class LoopThread:
         self.owners: set[asyncio.Task[Any]] = set()  # the loop holds its tasks only weakly
         self.generators: WeakSet[AsyncGenerator[Any, Any]] = WeakSet()
         self.exiting = False
+        self._in_steps = threading.Event()
         self.loop = new_loop()
         self.loop.set_default_executor(DaemonExecutor())
         self.thread = threading.Thread(
@@ -68,20 +72,31 @@ class LoopThread:
         immortal(self.loop)
 
     def exit(self) -> None:
-        """Before the interpreter ends: keep all generators from being finalized.
+        """Before the interpreter ends: keep all generators from being finalized, and wait for events by sleeping.
 
         Sessions live in asynchronous generators: finalized after the loop has stopped, they would warn of open
         connections, which the operating system closes anyway. They are not closed here, because exit handlers that
         run later may still call the API.
+
+        A loop of uvloop that waits in libuv outlives the interpreter, and ends the process by a segmentation fault
+        if something happens then: its callbacks ask for the lock of an interpreter that is gone. A thread that
+        sleeps is stopped by the interpreter itself.
         """
         self.exiting = True
         for generator in list(self.generators):
             immortal(generator)
+        with contextlib.suppress(RuntimeError):  # closed already
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._in_steps.wait(CLEAN_UP)
 
     def _run(self) -> None:
         try:
             while not self.closing:
                 self.loop.call_soon(self._follow_generators)
+                if self.exiting:
+                    self._in_steps.set()
+                    time.sleep(_STEP)
+                    self.loop.call_soon(self.loop.stop)
                 # A task that raises one of these stops the loop. Its caller gets the error from `Call`; the loop
                 # is restarted for other calls, as after an unexpected `loop.stop()`.
                 with contextlib.suppress(KeyboardInterrupt, SystemExit):
@@ -114,6 +129,7 @@ class LoopThread:
     def _end(self) -> None:
         """However the thread ends, fail the calls that wait for it."""
         self.closing = True
+        self._in_steps.set()
         self.loop.close()  # nothing can be scheduled after this, so the set below is complete
         for call in self.calls.copy():
             call.fail()

@@ -15,7 +15,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 from lume_async._base.platform import IS_POSIX
 from lume_async._base.threads import in_thread
 from lume_async.errors import ClientClosedError
-from lume_sync._hops.call import Call
+from lume_sync._hops.call import Call, is_own
 from lume_sync._hops.loop_thread import CLEAN_UP, LoopThread, refuse_greenlets
 
 P = ParamSpec("P")
@@ -72,7 +72,7 @@ class Portal:
     ) -> None:
         self._adopt = adopt
         self._new_loop = new_loop
-        self._warned = False
+        self._warned = self._exiting = False
         self._forget()
 
     @property
@@ -146,6 +146,7 @@ class Portal:
 
     def at_exit(self) -> None:
         """Prepare for the end of the interpreter."""
+        self._exiting = True
         if self._engine is not None:
             self._engine.exit()
 
@@ -158,6 +159,8 @@ class Portal:
     def _open(self) -> None:
         engine = LoopThread(self._new_loop)
         engine.start()
+        if self._exiting:
+            engine.exit()
         if self._engine is None or self._engine.closing:
             self._engine = engine
         else:  # a finalizer or a signal handler was faster
@@ -193,6 +196,6 @@ def _in_ipython() -> bool:
 def _depth_of_user() -> int:
     """The stack level of the nearest frame outside this package, as seen from the function that warns."""
     frame, depth = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
+    while frame.f_back is not None and is_own(frame):
         frame, depth = frame.f_back, depth + 1
     return depth

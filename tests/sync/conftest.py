@@ -20,7 +20,7 @@ from on_posix import IS_POSIX, need_posix
 from running import Running, running
 from sync.service import Service, serving
 
-from lume_sync import _call
+from lume_sync._hops import call as _call
 from lume_sync._hops.portal import Portal
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from sync.conftest import add, fail
 
-from lume_sync import _call, _portal
+from lume_sync._hops import call as _call
+from lume_sync._hops import portal as _portal
 from lume_sync._hops.portal import BlockingCallWarning, Portal
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")

@@ -13,7 +13,7 @@ from on_posix import posix_only
 from sync.conftest import add, for_ever, tasks
 
 from lume_async import ClientClosedError
-from lume_sync import _call
+from lume_sync._hops import call as _call
 from lume_sync._hops.portal import Portal
 
 # ── Ctrl-C ──────────────────────────────────────────────────────────────────────────────────────────────────────

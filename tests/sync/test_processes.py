@@ -4,6 +4,7 @@ Every script runs on both kinds of loop and under a watchdog that shows where it
 """
 
 import signal
+import sys
 import time
 
 import pytest
@@ -193,6 +194,25 @@ def test_exit_handlers_may_call_whenever_they_were_registered(
         flags=("-X", "dev", "-W", "error"),
     )
     assert (done.code, done.out, done.err) == (0, "SUCCEEDED\nSUCCEEDED\n", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library's handlers are called by its Linux name")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_what_happens_after_the_interpreter_has_ended_does_no_harm(
+    run_script: RunScript, service: Service, loop: str
+) -> None:
+    """A callback of uvloop would ask for the lock of an interpreter that is gone: a segmentation fault."""
+    done = run_script(f"""
+        import ctypes, sys, threading, time
+        if {loop!r} == "asyncio":
+            sys.modules["uvloop"] = None
+        import lume_sync as lume
+        threading.Thread(target=lume.attach("x").wait, kwargs=dict(poll_interval=0.5), daemon=True).start()
+        time.sleep(0.25)  # the next poll is due when the interpreter has ended
+        libc = ctypes.CDLL(None)
+        libc.__cxa_atexit(libc.usleep, ctypes.c_void_p(600_000), None)
+    """)
+    assert (done.code, done.out, done.err) == (0, "", "")
 
 
 def test_an_exit_handler_may_need_the_address_of_a_host(run_script: RunScript, service: Service) -> None:

@@ -23,7 +23,7 @@ from lume_async import (
     Retry,
     RunNotFoundError,
 )
-from lume_async._run import frames, rows
+from lume_async._run.results import frames, rows
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, no_backoff, run_json
 
 pyarrow = pytest.importorskip("pyarrow")

@@ -19,7 +19,7 @@ from lume_async import (
     ResponseDecodeError,
     RunNotFoundError,
 )
-from lume_async._run import frames, rows
+from lume_async._run.results import frames, rows
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 
