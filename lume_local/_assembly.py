@@ -6,6 +6,7 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from anyio.abc import TaskGroup
@@ -152,7 +153,12 @@ async def _running(
     settler = Settler(store, recorder, paths, pool)
     late = Late(settler, paths, health)
     acts = Acts(store.audit, health)
-    keys = ApiKeys(settings.api_key, settings.keys, acts.reloaded)
+
+    def keys_changed(path: Path, **found: int) -> None:
+        acts.reloaded(path, **found)
+        runner.wake_lanes()  # a key may have more active runs now
+
+    keys = ApiKeys(settings.api_key, settings.keys, keys_changed)
     if rules is not None:
         rules.on_reload = acts.reloaded
     runner = Runner(

@@ -12,6 +12,7 @@ import click
 from lume_cli._server_file import replace
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_OWN = "server"
 
 
 def add_key(path: Path, name: str, role: str, show: Callable[[str], None]) -> None:
@@ -21,6 +22,8 @@ def add_key(path: Path, name: str, role: str, show: Callable[[str], None]) -> No
     """
     if not _NAME.fullmatch(name):
         raise click.UsageError(f"NAME {name!r}: use 1 to 64 letters, digits, '-' and '_'")
+    if name == _OWN:
+        raise click.UsageError(f"NAME {name!r} is what the server's own key is called: choose another name")
     try:
         text = path.read_text("utf-8") if path.exists() else ""
         if name in tomllib.loads(text):

@@ -94,7 +94,7 @@ class Runner:
         return run, is_new
 
     def _created(self) -> None:
-        self._wake_lanes()
+        self.wake_lanes()
         self._recorder.created()
 
     def progress(self, run_id: str) -> float | None:
@@ -130,7 +130,7 @@ class Runner:
             await self._crash(run_id, error)
         finally:
             self._release(run_id)
-            self._wake_lanes()  # it was counted among the active runs of its key
+            self.wake_lanes()  # it was counted among the active runs of its key
             ended.set()
 
     def workers(self) -> dict[str, int]:
@@ -197,7 +197,7 @@ class Runner:
             await self._crash(run.run_id, error)
         finally:
             self._held.remove(run)
-            self._wake_lanes()
+            self.wake_lanes()
 
     async def _recover_run(self, run: StoredRun) -> None:
         try:
@@ -217,7 +217,7 @@ class Runner:
         if not self._drain:
             return
         self._closing = True
-        self._wake_lanes()
+        self.wake_lanes()
         if self._active:
             _log.warning("ending: waiting up to %g s for %d active runs", self._drain, len(self._active))
         with anyio.CancelScope(deadline=anyio.current_time() + self._drain, shield=True):
@@ -228,13 +228,14 @@ class Runner:
     def _close(self, tasks: TaskGroup) -> None:
         self._closing = True
         self._held.close()
-        self._wake_lanes()
+        self.wake_lanes()
         for execution in self._active.values():
             execution.stop(Stop.SHUTDOWN if not self._drain else Stop.DEFERRED)
         patience = _PATIENCE if self._recovered.is_set() else 0  # the next server recovers the rest
         tasks.cancel_scope.deadline = anyio.current_time() + patience
 
-    def _wake_lanes(self) -> None:
+    def wake_lanes(self) -> None:
+        """Have idle lanes look for a run: there may be one, or one that may begin now."""
         self._more.set()
         self._more = anyio.Event()
 

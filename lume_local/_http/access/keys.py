@@ -142,10 +142,8 @@ class ApiKeys:
 
     def of(self, digest: str) -> Holder | None:
         """The holder of the key with this digest; None if there is none, or it was revoked."""
-        if digest == self.own:
-            return OWN
         holders, _ = self._now()
-        return holders.get(digest)
+        return OWN if digest == self.own else holders.get(digest)
 
     def at_limit(self, active: Mapping[str | None, int]) -> list[str]:
         """The entries of which as many runs are active as are allowed, as `SqlStore.next_waiting` takes them.
@@ -222,6 +220,8 @@ def _read(text: str) -> _Keys:
 
 def _entry(top: Table, name: str) -> Holder | Grant:
     table = top.table(name)
+    if name == OWN.name:
+        raise FlowError(name, "is what the server's own key is called: choose another name")
     is_grant = table.present("issuer")
     if not is_grant and "sha256" not in table.values:
         raise FlowError(name, "must have role and sha256; or, for tokens, role, issuer and audience")

@@ -245,8 +245,9 @@ class SqlStore(FlowVersions):
         after, in the order in which they were created.
         """
         begins = [name for name in at_limit if name.endswith(":")]
-        allowed = f"AND submitted_by NOT IN ({marks(at_limit)})" if at_limit else ""
-        allowed += " AND substr(submitted_by, 1, ?) != ?" * len(begins)
+        by = "coalesce(submitted_by, '')"  # of runs of an earlier release nobody knows
+        allowed = f"AND {by} NOT IN ({marks(at_limit)})" if at_limit else ""
+        allowed += f" AND substr({by}, 1, ?) != ?" * len(begins)
         query = (
             f"SELECT {RUN_COLUMNS} FROM runs WHERE status = 'CREATED' {allowed} "
             "ORDER BY priority DESC, turn, seq LIMIT ?"

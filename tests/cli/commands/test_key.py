@@ -39,6 +39,7 @@ def test_as_json(tmp_path: Path) -> None:
     [
         (["ci", "--role", "root"], "", "is not one of 'read', 'submit', 'admin'"),
         (["a b", "--role", "read"], "", "letters, digits"),
+        (["server", "--role", "read"], "", "is what the server's own key is called"),
         (["ci", "--role", "read"], "[ci]\n", "already has a key 'ci'"),
         (["ci", "--role", "read"], "[ci\n", "is not valid TOML"),
     ],

@@ -181,6 +181,7 @@ async def test_keys_that_could_not_be_read_are_read_once_they_can(
             "ci.max_activ: is not a known key; did you mean 'max_active'?",
         ),
         (entry("ci", "read") + entry("ci", "read").replace("[ci]", "[cd]"), "cd: has the same key as ci"),
+        (entry("server", "read"), "bad.toml:1: server: is what the server's own key is called"),
     ],
 )
 async def test_a_file_with_a_mistake(home: Path, text: str | None, words: str) -> None:

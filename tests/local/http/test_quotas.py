@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from local.flows import slow_rows
 from local.servers import serve
 from local.wire import Wire
 
@@ -79,6 +80,22 @@ async def test_runs_of_a_key_beyond_its_own_limit_wait_and_hold_up_no_other(home
             assert (await nightly.get(waiting)).document["status"] == "CREATED"
             await nightly.ask("POST", f"/v1/runs/{slow}/cancel")
             assert (await nightly.until(waiting))["status"] == "SUCCEEDED"
+
+
+async def test_a_limit_that_is_raised_is_in_effect_at_once(home: Path) -> None:
+    (home / "slow.csv").write_text(slow_rows())
+    (home / "keys.toml").write_text(entry("nightly", max_active=1))
+    options = {"keys": home / "keys.toml", "max_active": 2}
+    async with lume_local.serve(home / "flows", home / ".lume", [home], **options) as server:
+        nightly, own = Wire(server.base_url, "nightly"), Wire(server.base_url, server.api_key)
+        async with nightly.session, own.session:
+            slow = (await nightly.submit("slow:v1", "slow.csv")).document["id"]
+            await nightly.until(slow, "TRANSFORMING")
+            waiting = (await nightly.submit("people:v1", "people.csv")).document["id"]
+            (home / "keys.toml").write_text(entry("nightly", max_active=2))
+            assert (await own.until(waiting))["status"] == "SUCCEEDED"
+            assert (await own.get(slow)).document["status"] == "TRANSFORMING"
+            await own.ask("POST", f"/v1/runs/{slow}/cancel")
 
 
 def test_the_tokens_of_an_entry_share_its_limit(tmp_path: Path) -> None:

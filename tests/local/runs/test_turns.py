@@ -82,7 +82,8 @@ async def test_all_tokens_of_an_entry_that_is_at_its_limit_are_passed_over(store
 async def test_runs_of_an_earlier_release_have_no_key_and_begin(store: SqlStore) -> None:
     for n in range(2):
         await store.create(NewRun("f:v1", f"{n}", f"/{n}", None, False, None, ""))
-    assert await Queue(store).take(3) == ["0", "1"]
+    assert await Queue(store).take(1, at_limit=("a", "b:")) == ["0"], "whoever is at a limit"
+    assert await Queue(store).take(3) == ["1"]
 
 
 @examples(60)
