@@ -25,6 +25,7 @@ from lume_async._base.elided import elided
 from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
 from lume_local._options import AnyPath
+from lume_local._runs.sources.work import belongs
 from lume_local._runs.sql.tables import VERSION
 from lume_local._runs.sqlite.copies import (
     CopyError,
@@ -35,6 +36,7 @@ from lume_local._runs.sqlite.copies import (
     move,
     move_values,
     outputs_in,
+    store_id_of,
 )
 from lume_local._runs.sqlite.state_file import STATE_FILE
 from lume_local._runs.store.audit import RESTORE, Act
@@ -118,6 +120,11 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath
         into.parent.mkdir(mode=0o700)
         made_at = now_text()
         found = copied(own / STATE_FILE, into)
+        if not belongs(home, own, store_id_of(into)):
+            raise CopyError(
+                f"it is not the data folder of the state in {own}, whose uploads and outputs would be missing: name "
+                "the one that its server has as work, or else as data"
+            )
         for file in (into, *copied_values(own / _VALUES, draft / _STATE / _VALUES)):
             sync_file(file)
             files.add(file)

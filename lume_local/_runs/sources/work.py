@@ -68,6 +68,15 @@ def claim(places: Roots, store_id: str) -> None:
         raise _of_another(places)
 
 
+def belongs(data: Path, state: Path, store_id: str) -> bool:
+    """Whether a data folder has the uploads and outputs of a state, as far as the folders tell."""
+    owner = data / ".runs" / _OWNER
+    if owner.exists():
+        return owner.read_bytes() == store_id.encode()
+    # A server has made both, the folder of uploads and the lock; a restored backup may have neither.
+    return state == data / "state" and ((data / "uploads").is_dir() or not (state / "lock").exists())
+
+
 def warn_if_remote(state: Path) -> None:
     """SQLite's log needs memory that processes share: on a network file system it can be damaged."""
     kind = file_system(state)

@@ -121,6 +121,12 @@ def written(db: sqlite3.Connection, form: int) -> str:
     )
 
 
+def store_id_of(copy: Path) -> str:
+    """What identifies the state that a copy was made of."""
+    with closing(_read_only(copy)) as db:
+        return str(db.execute("SELECT value FROM facts WHERE name = 'store_id'").fetchone()[0])
+
+
 def outputs_in(copy: Path) -> Iterator[tuple[str, str]]:
     """The outputs that runs have written and that were not removed: location and identity of each."""
     query = (

@@ -99,6 +99,26 @@ async def test_a_backup_of_a_state_of_its_own(home: Path, places: dict[str, Any]
         assert len((await wire.ask("GET", f"/v1/runs/{run['id']}/mapped")).document["items"]) == 3
 
 
+async def test_a_backup_without_its_uploads_is_refused(home: Path, tmp_path: Path) -> None:
+    """The state is there, and its uploads and outputs are in another folder than the one that is named."""
+    for options in ({"work": home / "shared"}, {"state": home / "one", "work": home / "a"}):
+        async with serve(home, **options) as wire:
+            await wire.ask("PUT", "/v1/uploads/p.csv", data=(home / "people.csv").read_bytes())
+    async with lume_local.serve(None, home / "plain", [home]):
+        pass
+    own = home / ".lume/state"
+    for data, state in (
+        *((home / ".lume", None), (home / "a", own), (home / "plain", own)),
+        *((home / "nothing", home / "one"), (home / ".lume", home / "one")),
+    ):
+        with pytest.raises(
+            ConfigurationError, match=f"{data} can't be backed up to .*: it is not the data folder"
+        ):
+            await run_sync(lambda: lume_local.back_up(data, tmp_path / "b", state=state))  # noqa: B023
+    assert not (tmp_path / "b").exists()
+    assert lume_local.back_up(home / "shared", tmp_path / "b", state=own).uploads == 1
+
+
 def test_no_path_leads_into_the_folders_of_runs(tmp_path: Path) -> None:
     roots = Roots.of((tmp_path,), tmp_path / "work", state=tmp_path / "state")
     for path in ("work/.runs/run_1/x", "state/runs.sqlite"):
