@@ -54,10 +54,8 @@ def migrate(db: sqlite3.Connection, path: Path, form: int) -> None:
 
 
 def copied(path: Path, form: int) -> Path:
-    """A copy of the file in this form: the one that is there, else a new one."""
+    """A copy of the file in this form. It replaces that of an earlier upgrade, after which somebody went back."""
     copy = path.with_name(f"{path.name}.form-{form}")
-    if copy.exists():
-        return copy
     draft = copy.with_name(f"{copy.name}.draft")
     draft.unlink(missing_ok=True)
     copy_state(path, draft)
