@@ -124,22 +124,31 @@ async def acquire(connection: Connection, holder: str, waiting: Callable[[str], 
         waiting: is called with the name of the server that has it.
     """
     await connection.execute(f"LISTEN {_FREED}")
+    seen, since = "", 0.0
     while True:
-        if (fence := await _taken(connection, holder)) is not None:
+        silent = seen if anyio.current_time() > since + LEASE else ""
+        if (fence := await _taken(connection, holder, silent)) is not None:
             return fence
-        other = await (await connection.execute("SELECT holder FROM lease")).fetchone()
+        other = await (await connection.execute("SELECT holder, until::text FROM lease")).fetchone()
         assert other is not None
         waiting(other[0])
+        if other[1] != seen:
+            seen, since = other[1], anyio.current_time()
         async with aclosing(connection.notifies(timeout=LOOK, stop_after=1)) as notified:
             async for _ in notified:
                 pass
 
 
-async def _taken(connection: Connection, holder: str) -> int | None:
-    """Take the lease if it has run out, once no transaction of its former holder is open any more."""
-    free = "SELECT fence FROM lease WHERE until < clock_timestamp() FOR UPDATE SKIP LOCKED"
+async def _taken(connection: Connection, holder: str, silent: str) -> int | None:
+    """Take the lease if it has run out, once no transaction of its former holder is open any more.
+
+    Args:
+        silent: the end of a lease that was not renewed for so long that it has run out, even if PostgreSQL's clock,
+            which may have been set back, says otherwise.
+    """
+    free = "SELECT fence FROM lease WHERE until < clock_timestamp() OR until::text = $1 FOR UPDATE SKIP LOCKED"
     async with connection.transaction():
-        if await (await connection.execute(free)).fetchone() is None:
+        if await (await connection.execute(free, [silent])).fetchone() is None:
             return None
         await connection.execute("SELECT pg_advisory_xact_lock($1)", [LEASE_LOCK])
         row = await (

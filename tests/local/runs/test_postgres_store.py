@@ -20,7 +20,7 @@ from lume_async.models import RunStatus
 from lume_local._runs import recorder
 from lume_local._runs.health import Health
 from lume_local._runs.postgres import lease, migrations, postgres_state
-from lume_local._runs.postgres.postgres_sql import in_doubt
+from lume_local._runs.postgres.postgres_sql import connect, in_doubt
 from lume_local._runs.postgres.postgres_store import PostgresStore
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sql.tables import VERSION
@@ -469,6 +469,20 @@ async def test_a_second_server_gets_the_state_once_the_first_ends(url: str, tmp_
         assert not waiting.done()
     async with asyncio.timeout(lease.LEASE):  # it need not run out
         assert await waiting == first.fence + 1
+
+
+async def test_a_server_that_died_before_the_clock_was_set_back_is_not_waited_for(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE", 1.5)
+    async with postgres_state.leased(url, Health(tmp_path)) as (_, first):
+        pass
+    execute(url, "UPDATE lume.lease SET until = clock_timestamp() + interval '1 hour'")
+    async with asyncio.timeout(10), postgres_state.leased(url, Health(tmp_path)) as (_, second):
+        assert second.fence == first.fence + 1
+        async with await connect(url) as third:
+            with pytest.raises(TimeoutError):  # the second one is heard of
+                await asyncio.wait_for(lease.acquire(third, "third", lambda _: None), 2 * lease.LEASE)
 
 
 async def test_only_what_is_allowed_while_it_is_active_may_be_published(store: PostgresStore) -> None:
