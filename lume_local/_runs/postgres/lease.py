@@ -14,7 +14,7 @@ import psycopg
 
 from lume_async._base.tasks import task_group
 from lume_local._runs.health import Health
-from lume_local._runs.postgres.postgres_sql import LEASE_LOCK, Connection, connect, failure
+from lume_local._runs.postgres.postgres_sql import LEASE_LOCK, UNANSWERED, Connection, connect, failure
 from lume_local._runs.store.records import StoreError
 
 _log = logging.getLogger("lume_local")
@@ -117,7 +117,7 @@ class Lease:
 
 
 async def acquire(connection: Connection, holder: str, waiting: Callable[[str], None]) -> int:
-    """Wait for the lease; the fence of the server that has got it. Raises psycopg.Error.
+    """Wait for the lease; the fence of the server that has got it. Raises psycopg.Error, TimeoutError.
 
     Args:
         holder: names this server.
@@ -127,9 +127,10 @@ async def acquire(connection: Connection, holder: str, waiting: Callable[[str], 
     seen, since = "", 0.0
     while True:
         silent = seen if anyio.current_time() > since + LEASE else ""
-        if (fence := await _taken(connection, holder, silent)) is not None:
-            return fence
-        other = await (await connection.execute("SELECT holder, until::text FROM lease")).fetchone()
+        with anyio.fail_after(UNANSWERED):
+            if (fence := await _taken(connection, holder, silent)) is not None:
+                return fence
+            other = await (await connection.execute("SELECT holder, until::text FROM lease")).fetchone()
         assert other is not None
         waiting(other[0])
         if other[1] != seen:
@@ -146,7 +147,9 @@ async def _taken(connection: Connection, holder: str, silent: str) -> int | None
         silent: the end of a lease that was not renewed for so long that it has run out, even if PostgreSQL's clock,
             which may have been set back, says otherwise.
     """
-    free = "SELECT fence FROM lease WHERE until < clock_timestamp() OR until::text = $1 FOR UPDATE SKIP LOCKED"
+    free = (
+        "SELECT fence FROM lease WHERE until < clock_timestamp() OR until::text = $1 FOR UPDATE SKIP LOCKED"
+    )
     async with connection.transaction():
         if await (await connection.execute(free, [silent])).fetchone() is None:
             return None

@@ -13,7 +13,7 @@ If a connection is lost during the COMMIT, nobody knows whether the operation to
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from enum import Enum
@@ -21,7 +21,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
 from random import uniform
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import psycopg
@@ -29,6 +29,7 @@ from psycopg import errors
 from psycopg.adapt import Loader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from lume_local._runs.postgres.named_rows import named_rows
 from lume_local._runs.postgres.postgres_tables import NAMESPACE
 from lume_local._runs.sql.operation import Row
 from lume_local._runs.store.records import StoreFailed, StoreUnavailable, TooLong
@@ -48,6 +49,8 @@ _IDLE = 3
 """Seconds after which PostgreSQL ends a transaction whose server sends nothing: it has locks that others need."""
 _BUSY = 60
 """Seconds after which it ends a statement."""
+UNANSWERED = _BUSY + PATIENCE
+"""Seconds after which a connection is given up on which no answer comes, though nobody says that it is lost."""
 _READ = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
 _CONFLICTS = (
     errors.SerializationFailure,
@@ -59,6 +62,7 @@ _AWAY = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     PoolTimeout,
+    TimeoutError,  # no answer
     errors.IdleInTransactionSessionTimeout,  # this server was stopped, or busy
     errors.ReadOnlySqlTransaction,  # another one is the primary server now
 )
@@ -147,7 +151,8 @@ class PostgresSql:
             try:
                 async with self._pool.connection(PATIENCE) as connection:
                     attempted = _Attempt(connection, begin)
-                    return await attempted.carry_out(work)
+                    with anyio.fail_after(UNANSWERED):
+                        return await attempted.carry_out(work)
             except (*_CONFLICTS, *_AWAY) as error:
                 if attempted is not None and attempted.is_in_doubt(error):
                     raise in_doubt(error) from error
@@ -161,7 +166,7 @@ class PostgresSql:
 
 def _attempts(error: Exception) -> int:
     """How often an operation is tried that has failed so."""
-    if isinstance(error, PoolTimeout | errors.ProgramLimitExceeded):
+    if isinstance(error, PoolTimeout | TimeoutError | errors.ProgramLimitExceeded):
         return 1  # it has waited; it would be the same
     return 3 if isinstance(error, errors.UniqueViolation) else _ATTEMPTS
 
@@ -276,7 +281,7 @@ def _is_foreign(record: logging.LogRecord) -> bool:
     about = record.args if isinstance(record.args, tuple) else ()
     connections = [getattr(one, "_conn", None) for one in about]  # of a pipeline
     return _POOL not in about and not any(
-        getattr(one, "row_factory", None) is _row_factory for one in connections
+        getattr(one, "row_factory", None) is named_rows for one in connections
     )
 
 
@@ -294,7 +299,7 @@ def _options() -> dict[str, Any]:
     }
     return {
         "autocommit": True,
-        "row_factory": _row_factory,
+        "row_factory": named_rows,
         "cursor_factory": psycopg.AsyncRawCursor,
         "application_name": "lume",
         "connect_timeout": int(PATIENCE),
@@ -315,28 +320,6 @@ class _Whole(Loader):
 
     def load(self, data: Any) -> int:
         return int(bytes(data))
-
-
-class _Named(tuple[Any, ...]):
-    """A row by position and by name; one class for each list of names."""
-
-    __slots__ = ()
-    places: ClassVar[dict[str, int]]
-
-    def __getitem__(self, key: Any) -> Any:
-        return super().__getitem__(self.places[key] if isinstance(key, str) else key)
-
-    def keys(self) -> Iterable[str]:
-        return self.places
-
-
-@lru_cache(500)
-def _named(names: tuple[str, ...]) -> type[_Named]:
-    return type("_Named", (_Named,), {"__slots__": (), "places": {name: n for n, name in enumerate(names)}})
-
-
-def _row_factory(cursor: Any) -> Any:
-    return _named(tuple(column.name for column in cursor.description or ()))
 
 
 def _number(*names: str) -> int:

@@ -97,6 +97,8 @@ def _explained() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise StoreError(_why(error)) from None
+    except TimeoutError:
+        raise StoreError("it does not answer any more") from None
 
 
 def _why(error: psycopg.Error) -> str:

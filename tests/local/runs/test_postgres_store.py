@@ -14,12 +14,13 @@ import psycopg
 import pytest
 from attrs import evolve
 from local import stores
+from local.several_servers import Line
 from local.states import moved
 
 from lume_async.models import RunStatus
 from lume_local._runs import recorder
 from lume_local._runs.health import Health
-from lume_local._runs.postgres import lease, migrations, postgres_state
+from lume_local._runs.postgres import lease, migrations, postgres_sql, postgres_state
 from lume_local._runs.postgres.postgres_sql import connect, in_doubt
 from lume_local._runs.postgres.postgres_store import PostgresStore
 from lume_local._runs.sql.sql_store import SqlStore
@@ -415,6 +416,29 @@ async def test_an_outage_is_unavailable_and_tells_no_secret(caplog: pytest.LogCa
     assert postgres_server.QUOTED not in caplog.text
 
 
+async def test_a_connection_on_which_no_answer_comes_is_given_up(
+    url: str, postgres: postgres_server.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands, as one through a proxy whose server is gone: what is sent is acknowledged, and that is all."""
+    for module in (postgres_sql, lease):
+        monkeypatch.setattr(module, "UNANSWERED", 1.0)
+    async with Line(postgres.port).running() as line, asyncio.timeout(60):
+        through = url.replace(f":{postgres.port}/", f":{line.port}/")
+        async with postgres_state.leased(url, Health(tmp_path)), stores.at(through) as store:
+            run, _ = await store.create(NEW)
+            waiting = asyncio.create_task(postgres_state.leased(through, Health(tmp_path)).__aenter__())
+            await asyncio.sleep(2 * lease.LOOK)
+            dead = asyncio.create_task(line.down(5))
+            await asyncio.sleep(0)
+            with pytest.raises(StoreUnavailable, match=r"can't be used \(TimeoutError\)") as caught:
+                await store.get(run.run_id)
+            assert not caught.value.is_in_doubt
+            with pytest.raises(StoreError, match="it does not answer any more"):
+                await waiting
+            await dead
+            assert await store.get(run.run_id) == run
+
+
 async def test_texts_that_postgresql_can_not_hold(store: SqlStore) -> None:
     """A NUL, as values of sources may have it: in texts, in JSON, and in the name of a run that is not one."""
     metadata = {"resubmit_of": "run_\0", "é": "\0\0\U0010ffff", "b": "\\u0000 \\\0 \\"}
@@ -460,7 +484,8 @@ async def test_a_server_that_has_lost_its_lease_writes_nothing_more(
 
 async def test_a_second_server_gets_the_state_once_the_first_ends(url: str, tmp_path: Path) -> None:
     async def second() -> int:
-        async with postgres_state.leased(url, Health(tmp_path)) as (_, had):
+        async with postgres_state.leased(url, Health(tmp_path)) as (store, had):
+            await store.newest()  # PostgreSQL drops no database while a connection is being made
             return had.fence
 
     async with postgres_state.leased(url, Health(tmp_path)) as (_, first):
@@ -475,10 +500,11 @@ async def test_a_server_that_died_before_the_clock_was_set_back_is_not_waited_fo
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "LEASE", 1.5)
-    async with postgres_state.leased(url, Health(tmp_path)) as (_, first):
-        pass
+    async with postgres_state.leased(url, Health(tmp_path)) as (store, first):
+        await store.newest()
     execute(url, "UPDATE lume.lease SET until = clock_timestamp() + interval '1 hour'")
-    async with asyncio.timeout(10), postgres_state.leased(url, Health(tmp_path)) as (_, second):
+    async with asyncio.timeout(10), postgres_state.leased(url, Health(tmp_path)) as (store, second):
+        await store.newest()
         assert second.fence == first.fence + 1
         async with await connect(url) as third:
             with pytest.raises(TimeoutError):  # the second one is heard of
