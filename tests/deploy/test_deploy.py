@@ -87,6 +87,24 @@ def test_the_build_gets_what_it_copies_and_nothing_else() -> None:
     assert asked - {"dask", "spark", "ray"} <= set(extras[1].split(",")), "what a server may ask for"
 
 
+def folders(words: list[str]) -> set[str]:
+    """The folders that a server needs at its start: it makes none but that of its data."""
+    named = re.findall(r"--(?:data|flows|root)[ =](/\S+)", " ".join(words))
+    assert named
+    return set(named)
+
+
+def in_the_image() -> set[str]:
+    made = re.findall(
+        r"install -d ([^&]+)", " ".join(words for name, words in instructions() if name == "RUN")
+    )
+    return {word for words in made for word in words.split() if word.startswith("/")}
+
+
+def test_the_image_has_the_folders_that_its_server_needs() -> None:
+    assert folders(json.loads(dict(instructions())["CMD"])) <= in_the_image()
+
+
 def test_the_health_check_is_of_a_running_server(tmp_path: Path) -> None:
     (code,) = re.findall(r'"-c", "(.+)"', dict(instructions())["HEALTHCHECK"])
     with lume_local.serve_in_thread(write_flows(tmp_path / "flows"), tmp_path / "data") as server:
@@ -169,6 +187,10 @@ def test_the_unit_starts_what_there_is_and_ends_it_in_time() -> None:
     assert int(found["TimeoutStopSec"][0]) > drain(words)
     assert "ProcSubset" not in found, "without the id of the boot, no worker of an earlier server is known"
     assert found["Restart"] == ["always"]
+    steps = re.findall(r"^#   (.+)$", (DEPLOY / "systemd/lume.service").read_text(), re.MULTILINE)
+    made = {word.rstrip(";") for step in steps for word in step.split()}
+    assert made >= (folders(words) - {f"/var/lib/{found['StateDirectory'][0]}"}) | {*found["ReadWritePaths"]}
+    assert found["EnvironmentFile"][0].lstrip("-") in made
     assert found["KillMode"] == ["mixed"], "SIGTERM is for the server: it ends its workers"
     assert "@resources" not in found["SystemCallFilter"][-1], "workers bound their own memory"
 
@@ -203,6 +225,8 @@ def test_a_pod_has_probes_few_rights_and_time_to_end(resource: Any) -> None:
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert {mount["name"] for mount in container["volumeMounts"]} >= {"data", "tmp"}
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert folders(container["args"]) <= mounted, "on a new volume, too"
     replicas = resource["spec"]["replicas"]
     assert (replicas > 1) == ("--state-env" in container["args"]), "one server for one file"
     if replicas > 1:  # of which one is ready
