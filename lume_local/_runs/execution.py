@@ -84,6 +84,11 @@ class Execution:
     def is_stopped(self) -> bool:
         return self._why is not None
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody has requested that it ends."""
+        return self._why is Stop.REQUESTED
+
     def stop(self, why: Stop, by: str = "") -> None:
         """End the run without output, unless it has committed. The first reason is the one reported.
 

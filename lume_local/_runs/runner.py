@@ -284,6 +284,10 @@ class Runner:
                 return run
             self._release(run.run_id)  # it had ended before it was claimed
 
+    def _leaves(self, execution: Execution) -> bool:
+        """Whether a run that has no worker yet is left to the next server; one that is cancelled is not."""
+        return self._closing and not execution.is_cancelled
+
     def _claim(self, run: StoredRun) -> Execution:
         execution = Execution(run, self._recorder, self._paths, self._settler, self._late, self._time_limit)
         self._active[run.run_id] = execution
@@ -317,12 +321,12 @@ class Runner:
         try:
             job = await execution.unless_stopped(lambda: self._paths.job(run))
             if job is None:
-                return None if self._closing else await execution.abandon()
+                return None if self._leaves(execution) else await execution.abandon()
             # A spare worker may have died unnoticed: a run that has not begun is retried in a new one.
             for last in (False, True):
                 async with self._pool.worker(new=last) as worker:
-                    if self._closing:
-                        return  # left to the next server
+                    if self._leaves(execution):
+                        return
                     if execution.is_stopped:
                         return await execution.abandon()
                     if await execution.carry_out(worker, job, last=last):

@@ -9,6 +9,8 @@ from local.servers import serve
 
 import lume_local
 from lume_async.models import RunStatus
+from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.store.records import StoredRun
 
 pytestmark = pytest.mark.usefixtures("each_state")
 
@@ -64,6 +66,32 @@ async def test_meanwhile_it_answers_and_says_that_it_is_not_ready(home: Path) ->
     async with serve(home) as wire:
         assert (await wire.get(run.id)).document["status"] == "CANCELLED"
         assert (await wire.until(waiting.id))["status"] == "SUCCEEDED"
+
+
+async def test_a_run_that_is_cancelled_meanwhile_does_not_begin_later(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it has a worker: finding the files of a pattern takes its time."""
+    looks = asyncio.Event()
+
+    async def job(_: RunPaths, run: StoredRun) -> None:
+        looks.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunPaths, "job", job)
+        server = lume_local.serve(home / "flows", home / ".lume", [home], drain=60, api_key="k" * 20)
+        opened = await server.__aenter__()
+        async with opened.client() as client:
+            run = await client.run("people:v1", "people.csv")
+            await looks.wait()
+            leaving = asyncio.create_task(server.__aexit__(None, None, None))
+            while await _status(opened.base_url, "/readyz") != 503:
+                await asyncio.sleep(0.01)
+            await run.cancel()
+            await leaving
+    async with serve(home) as wire:
+        assert (await wire.until(run.id))["status"] == "CANCELLED"
 
 
 async def _status(base_url: str, path: str) -> int:
