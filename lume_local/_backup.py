@@ -163,7 +163,9 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
     copy, home = _real(backup, "backup"), _real(data, "data")
     about, digests = _about(copy)
     if home.is_relative_to(copy):
-        raise ConfigurationError(f"{home} is in the backup {copy}, which stays as it is: name a folder elsewhere")
+        raise ConfigurationError(
+            f"{home} is in the backup {copy}, which stays as it is: name a folder elsewhere"
+        )
     if os.path.ismount(home):
         raise ConfigurationError(f"{home} is a mount point: name a new folder in it")
     if os.path.lexists(home) and not (home.is_dir() and not any(home.iterdir())):

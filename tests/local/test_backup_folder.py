@@ -368,7 +368,7 @@ def test_folders_that_will_not_do(made: Backup, home: Path, tmp_path: Path) -> N
         back_up(tmp_path, tmp_path / "other")
     with pytest.raises(ConfigurationError, match="is not empty"):
         restore(tmp_path / "copy", home / ".lume")
-    with pytest.raises(ConfigurationError, match="is in the backup .*: name a folder elsewhere"):
+    with pytest.raises(ConfigurationError, match=r"is in the backup .*: name a folder elsewhere"):
         restore(tmp_path / "copy", tmp_path / "copy/new")
     with pytest.raises(ConfigurationError, match="is a mount point"):
         restore(tmp_path / "copy", "/proc")

@@ -26,13 +26,12 @@ async def prepare(connection: Connection, ddl: str) -> None:
     release = connection.info.server_version
     if release < _OLDEST:
         raise StoreError(f"the state needs PostgreSQL 13 or later, this is {release // 10000}")
-    row = await (
-        await connection.execute("SELECT current_setting('server_encoding'), pg_is_in_recovery()")
-    ).fetchone()
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise StoreError(f"the state needs a database in the encoding UTF8, this one has {encoding}")
+    row = await (await connection.execute("SELECT pg_is_in_recovery()")).fetchone()
     assert row is not None
-    if row[0] != "UTF8":
-        raise StoreError(f"the state needs a database in the encoding UTF8, this one has {row[0]}")
-    if row[1]:
+    if row[0]:
         raise StoreError("the state needs a PostgreSQL that can be written, this one is a standby")
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('lume prepare', 0))")
@@ -43,7 +42,7 @@ async def prepare(connection: Connection, ddl: str) -> None:
 async def migrate(connection: Connection) -> tuple[str, int]:
     """Bring the state to `VERSION`; its id, and what is added to the numbers of transactions.
 
-    Only the server that may write does so. Raises `StoreError` for a newer one, psycopg.Error.
+    Only the server that may write does so. Raises `StoreError` for a newer one, or another one; psycopg.Error.
     """
     form = await _form(connection)
     if form > VERSION:
@@ -68,10 +67,17 @@ async def migrate(connection: Connection) -> tuple[str, int]:
 
 
 async def _form(connection: Connection) -> int:
-    """The form of the state, 0 if there is none."""
+    """The form of the state, 0 if there is none. Raises `StoreError`."""
     row = await (await connection.execute("SELECT to_regclass('facts')::text")).fetchone()
     assert row is not None
-    return 0 if row[0] is None else int(await _fact(connection, "form") or 1)
+    if row[0] is None:
+        return 0
+    text = await _fact(connection, "form")
+    if not text.isdecimal() or (int(text) < VERSION and int(text) not in STEPS):
+        raise StoreError(
+            f"its schema {NAMESPACE} has tables, but no state of lume-client: use another database"
+        )
+    return int(text)
 
 
 async def _offset(connection: Connection) -> int:

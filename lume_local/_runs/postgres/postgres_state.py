@@ -108,6 +108,8 @@ def _why(error: psycopg.Error) -> str:
         text = str(error)
         if "password" in text or "authentication" in text:
             return "it refuses user or password"
+        if "too many" in text or "connection slots" in text:
+            return "it has no connection left, for anybody or for this user"
         if "does not exist" in text:
             return "it has no such database or user"
         return "it can't be reached"

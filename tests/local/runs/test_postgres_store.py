@@ -591,14 +591,36 @@ async def test_what_is_said_of_a_wrong_url(
     assert postgres_server.USER not in str(caught.value)
 
 
-async def test_a_database_in_another_encoding_is_refused(postgres: postgres_server.Server) -> None:
-    postgres.execute_outside("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1'")
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_database_in_another_encoding_is_refused(
+    postgres: postgres_server.Server, encoding: str
+) -> None:
+    postgres.execute_outside(f"CREATE DATABASE other TEMPLATE template0 ENCODING '{encoding}'")
     try:
-        with pytest.raises(StoreError, match="in the encoding UTF8, this one has LATIN1"):
-            async with stores.at(urlsplit(postgres.url)._replace(path="/latin").geturl()):
+        with pytest.raises(StoreError, match=f"in the encoding UTF8, this one has {encoding}$"):
+            async with stores.at(urlsplit(postgres.url)._replace(path="/other").geturl()):
                 pass
     finally:
-        postgres.execute_outside("DROP DATABASE latin WITH (FORCE)")
+        postgres.execute_outside("DROP DATABASE other WITH (FORCE)")
+
+
+async def test_a_user_without_a_connection_left(postgres: postgres_server.Server) -> None:
+    postgres.execute("CREATE ROLE few LOGIN PASSWORD 'few' CONNECTION LIMIT 0")
+    with pytest.raises(StoreError, match="it has no connection left, for anybody or for this user"):
+        async with stores.at(f"postgresql://few:few@127.0.0.1:{postgres.port}/postgres"):
+            pass
+    postgres.execute("DROP ROLE few")
+
+
+@pytest.mark.parametrize("form", ["none", "1", None])
+async def test_what_is_in_the_schema_may_be_no_state(url: str, form: str | None) -> None:
+    execute(url, "CREATE SCHEMA lume")
+    execute(url, "CREATE TABLE lume.facts (name TEXT PRIMARY KEY, value TEXT)")
+    if form is not None:
+        execute(url, f"INSERT INTO lume.facts VALUES ('form', '{form}')")
+    with pytest.raises(StoreError, match="its schema lume has tables, but no state of lume-client"):
+        async with stores.at(url):
+            pass
 
 
 async def test_an_error_of_a_statement_is_no_outage(store: SqlStore) -> None:
