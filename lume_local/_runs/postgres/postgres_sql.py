@@ -279,7 +279,7 @@ _POOL = "lume-state"
 
 def _is_foreign(record: logging.LogRecord) -> bool:
     about = record.args if isinstance(record.args, tuple) else ()
-    connections = [getattr(one, "_conn", None) for one in about]  # of a pipeline
+    connections = [getattr(one, "_conn", one) for one in about]  # that of a pipeline, or one itself
     return _POOL not in about and not any(
         getattr(one, "row_factory", None) is named_rows for one in connections
     )

@@ -417,7 +417,11 @@ async def test_an_outage_is_unavailable_and_tells_no_secret(caplog: pytest.LogCa
 
 
 async def test_a_connection_on_which_no_answer_comes_is_given_up(
-    url: str, postgres: postgres_server.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    url: str,
+    postgres: postgres_server.Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It stands, as one through a proxy whose server is gone: what is sent is acknowledged, and that is all."""
     for module in (postgres_sql, lease):
@@ -437,6 +441,8 @@ async def test_a_connection_on_which_no_answer_comes_is_given_up(
                 await waiting
             await dead
             assert await store.get(run.run_id) == run
+    said = [record.getMessage() for record in caplog.records if record.name == "psycopg.pool"]
+    assert said == [], "which connection it was: its host, database and user"
 
 
 async def test_texts_that_postgresql_can_not_hold(store: SqlStore) -> None:
