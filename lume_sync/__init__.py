@@ -128,6 +128,9 @@ if TYPE_CHECKING:
     from lume_sync._run import LumeRun as LumeRun
 
 else:
+    # Here, as the first call may come from an exit handler, which could no longer import it.
+    import concurrent.futures.thread as _thread  # noqa: F401
+
     from lume_async._base.lazy import lazily as _lazily
     from lume_sync._exports import NAMES as _NAMES
 

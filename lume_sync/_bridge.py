@@ -13,7 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from lume_async import ClientClosedError, Outcome, RunError, RunEvent
+from lume_async import Outcome, RunError, RunEvent
 from lume_async._base.batched import all_runs
 from lume_async._base.default_client import find_client
 from lume_async._base.platform import at_fork
@@ -21,7 +21,7 @@ from lume_async._base.secret import veiled as veiled
 from lume_async._base.secret import veiled_headers as veiled_headers
 from lume_sync._hops.held import Held as Held
 from lume_sync._hops.iteration import Iteration
-from lume_sync._hops.portal import Portal
+from lume_sync._hops.portal import Portal, too_late
 from lume_sync._hops.workers import Pulled
 
 S = TypeVar("S")
@@ -57,10 +57,6 @@ atexit.register(portal.at_exit)
 at_fork(after_in_child=portal.after_fork)
 
 
-def _too_late() -> ClientClosedError:
-    return ClientClosedError("the interpreter is shutting down: it is too late for this call")
-
-
 class _Adopted(AbstractContextManager[None]):
     """Adopts an error that leaves the block; a context manager adds no frame to the traceback."""
 
@@ -71,7 +67,7 @@ class _Adopted(AbstractContextManager[None]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, ImportError) and sys.is_finalizing():  # what the core imports on first use
-            raise _too_late() from error
+            raise too_late() from error
         if error is not None:
             adopt(error)
 
@@ -159,7 +155,7 @@ def offload(api_key: Any) -> Any:
 def _default_client() -> Any:
     find = find_client("lume_sync")
     if find is None:
-        raise _too_late()
+        raise too_late()
     return core_of(find())
 
 

@@ -221,6 +221,9 @@ TYPE_CHECKING = False  # importing `typing` would take longer than this whole mo
 if TYPE_CHECKING:
 {imports}
 else:
+    # Here, as the first call may come from an exit handler, which could no longer import it.
+    import concurrent.futures.thread as _thread  # noqa: F401
+
     from {core}._base.lazy import lazily as _lazily
     from {facade}._exports import NAMES as _NAMES
 

@@ -72,7 +72,9 @@ class Portal:
     ) -> None:
         self._adopt = adopt
         self._new_loop = new_loop
-        self._warned = self._exiting = False
+        self._warned = False
+        # Imported by an exit handler: `at_exit`, registered there, is called no more.
+        self._exiting = _is_in_exit_handler()
         self._forget()
 
     @property
@@ -115,7 +117,7 @@ class Portal:
         """
         # During finalization daemon threads are frozen: a call would wait for ever.
         if sys.is_finalizing():
-            raise ClientClosedError("the interpreter is shutting down: it is too late for this call")
+            raise too_late()
         refuse_greenlets()  # each time: a program may be patched after its first call
         engine = self._engine
         if engine is not None and not engine.closing:
@@ -158,7 +160,12 @@ class Portal:
 
     def _open(self) -> None:
         engine = LoopThread(self._new_loop)
-        engine.start()
+        try:
+            engine.start()
+        except RuntimeError:
+            if threading.main_thread().is_alive():
+                raise
+            raise too_late() from None  # Python 3.12 starts no thread in exit handlers
         if self._exiting:
             engine.exit()
         if self._engine is None or self._engine.closing:
@@ -183,6 +190,17 @@ class Portal:
             stacklevel=_depth_of_user(),
         )
         self._warned = True  # after the warning, so that a warning turned into an error is raised each time
+
+
+def too_late() -> ClientClosedError:
+    """The error of a call that comes after the end of the interpreter has begun."""
+    return ClientClosedError("the interpreter is shutting down: it is too late for this call")
+
+
+def _is_in_exit_handler() -> bool:
+    """Nothing else runs in the main thread after its end."""
+    main = threading.main_thread()
+    return threading.current_thread() is main and not main.is_alive()
 
 
 def _in_ipython() -> bool:

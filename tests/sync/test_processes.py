@@ -196,6 +196,38 @@ def test_exit_handlers_may_call_whenever_they_were_registered(
     assert (done.code, done.out, done.err) == (0, "SUCCEEDED\nSUCCEEDED\n", "")
 
 
+@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="starts no thread in exit handlers")
+def test_the_first_call_of_a_program_may_come_from_an_exit_handler(
+    run_script: RunScript, service: Service
+) -> None:
+    done = run_script(
+        """
+        import atexit, lume_sync as lume
+        atexit.register(lambda: print(lume.run_status("done").status, flush=True))
+        """,
+        forked=False,
+    )
+    assert (done.code, done.out, done.err) == (0, "SUCCEEDED\n", "")
+
+
+def test_an_exit_handler_that_can_start_no_thread_gets_an_error_of_ours(run_script: RunScript) -> None:
+    done = run_script("""
+        import atexit, threading, lume_sync as lume
+        def refuse(thread):
+            raise RuntimeError("can't create new thread at interpreter shutdown")  # Python 3.12 does
+        def call():
+            try:
+                lume.run_status("done")
+            except lume.ClientClosedError:
+                print("too late", flush=True)
+        def end():
+            threading.Thread.start = refuse
+            call()
+        atexit.register(end)
+    """)
+    assert (done.code, done.out, done.err) == (0, "too late\n", "")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the C library's handlers are called by its Linux name")
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_what_happens_after_the_interpreter_has_ended_does_no_harm(
@@ -212,6 +244,30 @@ def test_what_happens_after_the_interpreter_has_ended_does_no_harm(
         libc = ctypes.CDLL(None)
         libc.__cxa_atexit(libc.usleep, ctypes.c_void_p(600_000), None)
     """)
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library's handlers are called by its Linux name")
+@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="starts no thread in exit handlers")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_nor_does_what_an_exit_handler_has_begun_that_imported_the_package(
+    run_script: RunScript, service: Service, loop: str
+) -> None:
+    done = run_script(
+        f"""
+        import atexit, concurrent.futures.thread, ctypes, sys, threading, time
+        if {loop!r} == "asyncio":
+            sys.modules["uvloop"] = None
+        def begin():
+            import lume_sync as lume
+            threading.Thread(target=lume.attach("x").wait, kwargs=dict(poll_interval=0.5), daemon=True).start()
+            time.sleep(0.25)
+        atexit.register(begin)
+        libc = ctypes.CDLL(None)
+        libc.__cxa_atexit(libc.usleep, ctypes.c_void_p(600_000), None)
+        """,
+        forked=False,
+    )
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
