@@ -20,7 +20,7 @@ from lume_async import (
     SourceData,
     Ssl,
 )
-from lume_sync._bridge import Held, adopted, call, core_of, hold, iterate, offload, veiled
+from lume_sync._bridge import Held, adopted, call, core_of, hold, iterate, offload, veiled, veiled_headers
 from lume_sync._flows import Flows
 from lume_sync._many_runs import ManyRuns
 from lume_sync._rejects import RejectedRows
@@ -88,6 +88,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         api_key = offload(api_key)
         base_url = veiled(base_url)
         proxy = veiled(proxy)
+        headers = veiled_headers(headers)
         token = offload(token)
         self._core = lume_async.Client(
             api_key,
@@ -126,6 +127,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             ConfigurationError: a setting is not valid.
         """
         with adopted:
+            headers = veiled_headers(headers)
             return Client._wrap(
                 self._core.with_options(request_timeout=request_timeout, retry=retry, headers=headers)
             )

@@ -97,9 +97,9 @@ def secrets(source: Source, function: FunctionNode) -> list[str]:
     found = []
     for arg in arguments(function):
         convert = converter(source, arg.annotation) if arg.annotation else None
-        convert = convert or SECRET_NAMES.get(arg.arg)
-        if convert in SECRETS.values():
-            found.append(f"{arg.arg} = {convert}({arg.arg})")
+        hide = convert if convert in SECRETS.values() else SECRET_NAMES.get(arg.arg)
+        if hide is not None:
+            found.append(f"{arg.arg} = {hide}({arg.arg})")
     return found
 
 

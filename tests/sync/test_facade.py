@@ -262,13 +262,21 @@ def test_a_client_is_not_pickled_and_shows_no_key() -> None:
 
 def test_a_failed_constructor_shows_no_key_among_locals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LUME_BASE_URL", raising=False)
-    for act in (lume_sync.Client, lume_sync.init):
+    client, _ = facade(always("SUCCEEDED"))
+    for act in (
+        lambda secret: lume_sync.Client(secret),
+        lambda secret: lume_sync.init(secret),
+        lambda secret: lume_sync.Client("k", headers={"X-Gateway-Key": secret}),
+        lambda secret: lume_sync.init("k", headers={"X-Gateway-Key": secret}),
+        lambda secret: client.with_options(headers={"X-Gateway-Key": secret, "Host": ""}),
+    ):
         with pytest.raises(lume_sync.ConfigurationError) as caught:
             act("canary-" + "key")
         stack = traceback.StackSummary.extract(
             traceback.walk_tb(caught.value.__traceback__), capture_locals=True
         )
-        assert "canary-key" not in "".join(stack.format())
+        ours = [frame for frame in stack if frame.filename != __file__]
+        assert ours and "canary-key" not in "".join(traceback.StackSummary.from_list(ours).format())
 
 
 def test_a_client_is_a_context_manager() -> None:
