@@ -27,8 +27,10 @@ from lume_async.errors import (
     ClientClosedError,
 )
 
-CONNECT_SHARE, LONGEST_CONNECT = 0.9, 10.0
-"""Connecting times out before the attempt, to distinguish 'never connected' from 'never answered'."""
+LONGEST_CONNECT = 10.0
+"""Seconds for looking the name up, connecting and the handshake, if an attempt has more."""
+# No `total`: `TimeLimit` limits the attempt. The threshold: aiohttp rounds longer timeouts up to seconds.
+_CONNECTING = aiohttp.ClientTimeout(total=None, connect=LONGEST_CONNECT, ceil_threshold=math.inf)
 
 _USER = re.compile(r"://[^/@\s]*@")
 """The user name and the password of a proxy in aiohttp's messages."""
@@ -86,12 +88,6 @@ class AiohttpTransport:
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, Session] = WeakKeyDictionary()
         self._ssl: ssl_module.SSLContext | None = None
         self._closed = False
-        # No `total`: `TimeLimit` limits the attempt. The threshold: aiohttp rounds longer timeouts up to seconds.
-        self._connecting = aiohttp.ClientTimeout(
-            total=None,
-            connect=min(LONGEST_CONNECT, CONNECT_SHARE * settings.request_timeout),
-            ceil_threshold=math.inf,
-        )
         finalize(self, end_all, self._sessions).atexit = False  # each ends with its loop anyway
 
     async def request(
@@ -119,7 +115,7 @@ class AiohttpTransport:
                     URL(self._base + path, encoded=True),
                     headers=headers,
                     data=body,
-                    timeout=self._connecting,
+                    timeout=_CONNECTING,
                     allow_redirects=False,  # would send the key wherever a response points
                 )
                 content = None

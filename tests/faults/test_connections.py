@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -100,18 +101,18 @@ async def test_a_submission_that_never_got_a_connection_is_not_lost(full_port: i
     assert not caught.value.reached
 
 
-async def test_nor_is_one_whose_time_was_up_before_connecting_was_given_up(
-    full_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on a busy machine, where both limits are over when the loop runs again, or just before a deadline."""
-    monkeypatch.setattr(transport, "CONNECT_SHARE", 100.0)
-    server = Loopback([])
-    server.port = full_port
-    async with client_for(server, request_timeout=0.1, retry=ONCE) as client:
-        with pytest.raises(ApiTimeoutError, match="no connection in time") as caught:
-            await client.run(FLOW, SOURCE, force_rerun=True)
+async def test_a_view_with_more_time_has_it_for_connecting_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    look_up = socket.getaddrinfo
 
-    assert not caught.value.reached
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.3)
+        return look_up(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    async with Loopback([run_reply()]) as server:
+        named = f"http://localhost:{server.port}"
+        async with client_for(server, base_url=named, request_timeout=0.1, retry=ONCE) as client:
+            assert (await client.with_options(request_timeout=30).run_status("run_1")).id == "run_1"
 
 
 async def test_the_limits_of_an_attempt_are_those_of_the_client(monkeypatch: pytest.MonkeyPatch) -> None:

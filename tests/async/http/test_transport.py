@@ -33,7 +33,7 @@ from lume_async import (
 )
 from lume_async._http.body import ERROR_BYTES
 from lume_async._http.settings import settings
-from lume_async._http.transport import CONNECT_SHARE, AiohttpTransport, _Paced
+from lume_async._http.transport import AiohttpTransport, _Paced
 from lume_async._wire.call import Response
 
 KIB, MIB = 1024, 1024 * 1024
@@ -389,13 +389,11 @@ async def test_a_failed_handshake_names_the_trust_store_and_reached_nobody(
 
 async def test_a_handshake_that_hangs_is_told_apart_from_an_answer_that_is_late() -> None:
     async with Deaf() as server:
-        transport = transport_to(f"https://127.0.0.1:{server.port}", request_timeout=0.05)
+        transport = transport_to(f"https://127.0.0.1:{server.port}")
         with pytest.raises(ApiTimeoutError, match="no connection in time") as caught:
-            # Longer than any machine is busy: that connecting gives up first is the next line's to show.
-            await transport.request("GET", "/", headers={}, body=None, timeout=30)
+            await transport.request("GET", "/", headers={}, body=None, timeout=0.05)
         await transport.aclose()
 
-    assert CONNECT_SHARE < 1
     assert not caught.value.reached
 
 
