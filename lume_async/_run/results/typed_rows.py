@@ -1,10 +1,11 @@
 """Rows as values of a user's class: attrs, a dataclass or a TypedDict."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, MutableSequence, MutableSet, Sequence, Set
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import cache
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, NoReturn, TypeVar, get_origin
 
 import attrs
 import cattrs
@@ -17,6 +18,11 @@ from lume_async._run.results.rows import Rows
 from lume_async.errors import ResponseDecodeError
 
 T = TypeVar("T")
+
+_COLLECTIONS = frozenset({list, tuple, set, frozenset, Sequence, MutableSequence, Set, MutableSet})
+
+_preparing = threading.Lock()
+"""Held while the converter learns a class."""
 
 
 class TypedRows(Batched[T]):
@@ -65,42 +71,61 @@ def check_row_type(into: object) -> None:
         raise TypeError(
             f"as_ must be an attrs class, a dataclass or a TypedDict, not {arguments.shown(into)}"
         )
+    try:
+        with _preparing:
+            _converter().get_structure_hook(into)
+        return
+    except Exception as error:  # a name in an annotation may be anything
+        reason = str(error)
+    raise TypeError(f"as_: rows can't become values of {arguments.shown(into)}: {reason}")
 
 
 @cache
 def _converter() -> Converter:
     """Texts become times and numbers where the class wants them; nothing else is coerced."""
-    result = Converter()
-    kinds: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), bool: (bool,)}
+    result = Converter(structure_fallback_factory=_unsupported)
+    kinds: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), bool: (bool,), bytes: ()}
     kinds |= {float: (int, float, Decimal), Decimal: (int, float, Decimal, str)}
     for kind, accepted in kinds.items():
         result.register_structure_hook(kind, _strict(kind, accepted))
     for moment in (datetime, date, time):
         result.register_structure_hook(moment, _moment(moment))
 
-    @result.register_structure_hook_factory(_is_list)
+    wrapped: set[Any] = set()
+
+    @result.register_structure_hook_factory(lambda kind: _is_collection(kind) and kind not in wrapped)
     def lists_only(kind: Any) -> Callable[[Any, Any], Any]:
-        (item,) = get_args(kind)  # cattrs would take a text for a list of letters
+        wrapped.add(kind)
+        try:
+            fill = result.get_structure_hook(kind, cache_result=False)
+        finally:
+            wrapped.remove(kind)
 
         def hook(value: Any, _type: Any) -> Any:
-            if not isinstance(value, list):
+            if not isinstance(value, list):  # cattrs would take a text for its letters
                 raise ValueError(f"expected list, got {type(value).__name__}")
-            return [result.structure(one, item) for one in value]
+            return fill(value, kind)
 
         return hook
 
     return result
 
 
-def _is_list(kind: Any) -> bool:
-    return get_origin(kind) is list
+def _unsupported(kind: Any) -> NoReturn:
+    raise TypeError(f"unsupported type {kind!r}")
+
+
+def _is_collection(kind: Any) -> bool:
+    return (get_origin(kind) or kind) in _COLLECTIONS
 
 
 def _strict(kind: type, accepted: tuple[type, ...]) -> Callable[[Any, Any], Any]:
-    def hook(value: Any, _type: Any) -> Any:
+    def hook(value: Any, wanted: Any) -> Any:
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
             raise ValueError(f"expected {kind.__name__}, got {type(value).__name__}")
-        return Decimal(str(value)) if kind is Decimal else kind(value)
+        if kind is Decimal:
+            return Decimal(str(value))
+        return wanted(value) if isinstance(wanted, type) else kind(value)  # an enumeration, for example
 
     return hook
 

@@ -1,8 +1,10 @@
 """Rows as values of a user's class."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, make_dataclass
 from datetime import date
 from decimal import Decimal
+from enum import IntEnum, StrEnum
 from typing import Any, NotRequired, TypedDict
 
 import pytest
@@ -101,6 +103,76 @@ async def test_a_column_that_the_rows_do_not_have() -> None:
 async def test_what_is_no_class_for_rows(kind: Any, part: str) -> None:
     with pytest.raises(TypeError, match="as_ must be an attrs class, a dataclass or a TypedDict"):
         getattr(served().attach("run_1"), part)(as_=kind)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        (complex, "unsupported type <class 'complex'>"),
+        (int | str, "unsupported type int | str"),
+        ("Unknown", "name 'Unknown' is not defined"),
+    ],
+)
+async def test_a_class_with_a_field_that_no_row_can_fill_is_refused_at_once(
+    annotation: Any, reason: str
+) -> None:
+    for _ in range(2):
+        client, transport = fake_client([])
+        with pytest.raises(TypeError) as caught:
+            client.attach("run_1").mapped(as_=make_dataclass("Field", [("value", annotation)]))
+        assert str(caught.value).startswith("as_: rows can't become values of ")
+        assert reason in str(caught.value)
+        assert not transport.requests
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "expected"),
+    [
+        (Level, 1, Level.LOW),
+        (Colour, "red", Colour.RED),
+        (tuple[str, ...], ["a", "b"], ("a", "b")),
+        (list[list[int]], [[1], []], [[1], []]),
+        (set[str], ["a", "a"], {"a"}),
+        (list, [1], [1]),
+    ],
+)
+async def test_a_value_has_the_type_of_its_field(annotation: Any, value: Any, expected: Any) -> None:
+    rows = (
+        served({"value": value}).attach("run_1").mapped(as_=make_dataclass("Field", [("value", annotation)]))
+    )
+    found = (await anext(rows)).value
+    assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "reason"),
+    [
+        (Level, 2, "2 is not a valid Level"),
+        (Colour, "blue", "'blue' is not a valid Colour"),
+        (Colour, 5, "expected str, got int"),
+        (tuple[str, ...], "ab", "expected list, got str"),
+        (list[list[str]], ["ab"], "expected list, got str"),
+        (set[str], "ab", "expected list, got str"),
+        (Sequence[str], "ab", "expected list, got str"),
+        (list, "ab", "expected list, got str"),
+        (bytes, 5, "expected bytes, got int"),
+    ],
+)
+async def test_a_value_that_does_not_fit_its_field(annotation: Any, value: Any, reason: str) -> None:
+    rows = (
+        served({"value": value}).attach("run_1").mapped(as_=make_dataclass("Field", [("value", annotation)]))
+    )
+    with pytest.raises(ResponseDecodeError) as caught:
+        await anext(rows)
+    assert f"{reason} @ $.value" in str(caught.value)
 
 
 # Rejects
