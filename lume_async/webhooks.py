@@ -132,7 +132,10 @@ def verify(
 def _headers(signature: Mapping[str, str]) -> dict[str, str]:
     """By their names in lower case."""
     said = "a header in signature"
-    return {arguments.text(name, said, TypeError).lower(): value for name, value in signature.items()}
+    headers = {arguments.text(name, said, TypeError).lower(): value for name, value in signature.items()}
+    for name in headers.keys() & {ID, TIMESTAMP, SIGNATURE}:
+        arguments.instance(headers[name], f"{name} in signature", str, "a string")
+    return headers
 
 
 def _raw(body: bytes) -> bytes:

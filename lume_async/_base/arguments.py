@@ -3,6 +3,7 @@
 `error` is the kind of error that the caller documents, as far as there is a choice.
 """
 
+import inspect
 import math
 import os
 import re
@@ -116,6 +117,13 @@ def function(value: F, name: str, error: Error = TypeError) -> F:
     """Something that can be called."""
     if not callable(value):
         raise error(f"{name} must be callable, not {type(value).__name__}")
+    return value
+
+
+def plain_function(value: F, name: str) -> F:
+    """A function that is called and not awaited."""
+    if inspect.iscoroutinefunction(function(value, name)) or isinstance(value, type):
+        raise TypeError(f"{name} must be a plain function, neither asynchronous nor a class")
     return value
 
 

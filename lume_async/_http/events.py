@@ -76,7 +76,7 @@ class Observer:
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
         self._hooks = tuple(arguments.several(hooks, "hooks", "functions"))
         for hook in self._hooks:
-            arguments.function(hook, "a hook")
+            arguments.plain_function(hook, "a hook")
 
     @property
     def listening(self) -> bool:

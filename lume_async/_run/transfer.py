@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from lume_async._base import arguments
 from lume_async.errors import ApiError
 
 OnProgress: TypeAlias = Callable[[int, int | None], object]
-"""Called with the bytes that were transferred and their total, None if it is not known, on the event loop."""
+"""A plain function, called on the event loop with the bytes that were transferred and their total, or None."""
 
 
 SourceData: TypeAlias = str | os.PathLike[str] | bytes | Any
@@ -35,9 +36,7 @@ class Reporter:
     """
 
     def __init__(self, progress: OnProgress | None) -> None:
-        if not (progress is None or callable(progress)) or isinstance(progress, type):
-            raise TypeError(f"progress must be a function, not {type(progress).__name__}")
-        self._progress = progress
+        self._progress = None if progress is None else arguments.plain_function(progress, "progress")
         self.failure: Exception | None = None
 
     def report(self, done: int, total: int | None) -> None:

@@ -76,6 +76,13 @@ def test_what_can_not_be_called_is_no_hook() -> None:
         Client("k", base_url=URL, hooks=["print"])  # type: ignore[list-item]
 
 
+def test_an_asynchronous_function_is_no_hook() -> None:
+    async def hook(event: object) -> None: ...
+
+    with pytest.raises(TypeError, match="a hook must be a plain function"):
+        Client("k", base_url=URL, hooks=[hook])
+
+
 def test_a_client_that_was_not_made_has_a_repr() -> None:
     assert repr(Client.__new__(Client)) == "Client(unfinished)"
 

@@ -270,3 +270,10 @@ def test_a_process_that_was_killed_after_the_handler_repeats_nothing(tmp_path: P
     printed = [subprocess.run(command, capture_output=True, env=os.environ).stdout for _ in range(2)]
 
     assert printed == [b"run_1\n", b""]
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+@pytest.mark.parametrize("value", [None, b"1", ["1"]])
+def test_a_header_that_is_no_string_is_named(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"{name} in signature must be a string, not {type(value).__name__}"):
+        verify(BODY, {**signed(), name: value}, RAW)  # type: ignore[dict-item]

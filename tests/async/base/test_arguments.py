@@ -1,6 +1,7 @@
 """The checks of arguments; `tests/test_arguments.py` tries them through every public function."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,16 @@ from lume_async._base import arguments
 
 LARGE = pytest.param(10**5000, id="10**5000")  # `repr` refuses it
 SMALL = pytest.param(-(10**5000), id="-10**5000")
+
+
+async def asynchronous() -> None: ...
+
+
+@pytest.mark.parametrize("value", [asynchronous, partial(asynchronous), int])
+def test_what_would_be_called_and_not_awaited(value: Any) -> None:
+    assert arguments.plain_function(print, "it") is print
+    with pytest.raises(TypeError, match="it must be a plain function, neither asynchronous nor a class"):
+        arguments.plain_function(value, "it")
 
 
 @pytest.mark.parametrize(
