@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any, Literal
 
 from attrs import evolve
@@ -69,11 +70,16 @@ def output(run_id: str, part: Part, receiver: Receiver) -> Call[None]:
         path=f"/v1/runs/{check_run_id(run_id)}/outputs/{part}",
         # A compressed body would have other ranges.
         headers={ACCEPT: "*/*", ACCEPT_ENCODING: "identity", WANT_REPR_DIGEST: "sha-256=1"},
-        decode=lambda answer: None,
+        decode=_received,
         receiver=receiver,
         run_id=run_id,
         optional=True,
     )
+
+
+def _received(answer: Response) -> None:
+    if answer.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):  # the receiver got nothing
+        raise ResponseDecodeError(f"expected a file, got the status {answer.status}")
 
 
 def _rows(answer: Response) -> Page[Row]:

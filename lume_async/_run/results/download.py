@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,8 +53,7 @@ async def download(
             f"output must be 'mapped' or 'rejects', not {arguments.shown(part)}; no request was sent"
         )
     reporter = Reporter(progress)
-    arguments.instance(to, "to", (str, os.PathLike), "a path")
-    target = Path(to)
+    target = Path(arguments.path(to, "to", InvalidRequestError))
     folder = target if await to_thread.run_sync(os.path.isdir, target) else target.parent
     if not await to_thread.run_sync(os.path.isdir, folder):
         raise InvalidRequestError(f"to: there is no folder {str(folder)!r:.200}; no request was sent")
@@ -80,8 +80,12 @@ async def _received(sender: Sender, run_id: str, part: Part, draft: "_Draft") ->
         before = draft.progress
         try:
             return await sender.send(output(run_id, part, draft))
-        except ApiConnectionError:
-            if draft.progress <= before:
+        except ApiError as error:
+            if error.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and draft.size:
+                if draft.is_whole:  # what broke off was only the mark of its end
+                    return
+                draft.start_over()
+            elif not isinstance(error, ApiConnectionError) or draft.progress <= before:
                 raise
 
 
@@ -131,6 +135,16 @@ class _Draft:
             return {}
         return {RANGE: f"bytes={self.size}-", IF_RANGE: self._etag}
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is known to have arrived."""
+        return self.size == self._total if self._digest is None else self._digest == self._checksum()
+
+    def start_over(self) -> None:
+        """Ask for the whole file next."""
+        self._replaced()
+        self._etag = None
+
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """The headers of a response: the whole file, or the rest that was asked for."""
         self._block.clear()
@@ -170,7 +184,7 @@ class _Draft:
             raise ApiConnectionError(
                 f"the file has {counted(self._total, 'byte')}, and {self.size:,} arrived"
             )
-        if self._digest is not None and self._digest != base64.b64encode(self._sha256.digest()).decode():
+        if self._digest is not None and self._digest != self._checksum():
             raise ApiError("the file arrived changed: its checksum is another one; download it again")
         try:
             self._file.flush()
@@ -203,6 +217,9 @@ class _Draft:
             self.progress = max(self.progress, (self.progress[0], self.size))
             return
         raise ApiError(f"{str(self._path.parent)!r} can't be written: {reason}")
+
+    def _checksum(self) -> str:
+        return base64.b64encode(self._sha256.digest()).decode()
 
     def _restart(self) -> None:
         self._file.seek(0)

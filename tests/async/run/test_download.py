@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from loopback import Loopback
-from loopback_steps import Request, Sends
+from loopback_steps import Request, Sends, reply
 
 from lume_async import (
     ApiConnectionError,
@@ -233,3 +233,55 @@ async def test_what_the_progress_function_raises_is_raised(tmp_path: Path, error
             await client.attach("run_1").download("mapped", tmp_path / "rows.bin", progress=fails)
     assert len(files.asked) == 1
     assert left_in(tmp_path) == []
+
+
+async def test_no_progress_function_is_left_unawaited(tmp_path: Path) -> None:
+    async def progress(done: int, total: int | None) -> None: ...
+
+    client, transport = fake_client([])
+    acts = [
+        client.attach("run_1").download("mapped", tmp_path / "rows.bin", progress=progress),
+        client.upload(b"x", progress=progress),
+    ]
+    for act in acts:
+        with pytest.raises(TypeError, match="progress must be a plain function"):
+            await act
+    assert not transport.requests
+
+
+async def test_an_empty_path_is_not_the_current_folder() -> None:
+    client, transport = fake_client([])
+    with pytest.raises(InvalidRequestError, match="to does not name a file"):
+        await client.attach("run_1").download("mapped", "")
+    assert not transport.requests
+
+
+@pytest.mark.parametrize("checked", [True, False])
+async def test_only_the_mark_of_the_end_is_missing(tmp_path: Path, checked: bool) -> None:
+    """A gateway sends the file in chunks, and breaks off before the last one: there is no rest to ask for."""
+    headers = {"ETag": '"1"'} | ({"Repr-Digest": digest_of(CONTENT)} if checked else {})
+    whole = reply(200, CONTENT, headers=headers, framing="chunked")
+    script = [whole.cut("last chunk"), reply(416, headers={"Content-Range": f"bytes */{len(CONTENT)}"})]
+    async with Loopback([*script, whole]) as server, Client("key", base_url=server.url) as client:
+        with no_backoff():
+            path = await client.attach("run_1").download("mapped", tmp_path / "rows.bin")
+    assert path.read_bytes() == CONTENT
+    asked = [request.headers.get("range") for request in server.requests]
+    assert asked == [None, f"bytes={len(CONTENT)}-", None][: 2 if checked else 3]
+
+
+async def test_a_file_that_became_shorter_for_a_server_without_if_range(tmp_path: Path) -> None:
+    longer = reply(200, CONTENT * 2, headers={"ETag": '"1"'}).cut(len(CONTENT) + 1)
+    script = [longer, reply(416), reply(200, CONTENT, headers={"ETag": '"2"'})]
+    async with Loopback(script) as server, Client("key", base_url=server.url) as client:
+        with no_backoff():
+            path = await client.attach("run_1").download("mapped", tmp_path / "rows.bin")
+    assert path.read_bytes() == CONTENT
+
+
+async def test_a_success_without_a_file_replaces_none(tmp_path: Path) -> None:
+    (tmp_path / "rows.bin").write_text("the file of before")
+    client, _ = fake_client(lambda request: FakeAnswer(204))
+    with pytest.raises(ResponseDecodeError, match="expected a file, got the status 204"):
+        await client.attach("run_1").download("mapped", tmp_path / "rows.bin")
+    assert (tmp_path / "rows.bin").read_text() == "the file of before"
