@@ -61,7 +61,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
     __slots__ = ("__weakref__", "_core", "_held")
 
     _core: lume_async.Client
-    _held: Held
+    _held: list[Held]
 
     @classmethod
     def _wrap(cls, core: lume_async.Client) -> Self:
@@ -318,13 +318,14 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
 
     def __enter__(self) -> Self:
         """Return the client; it is closed at the end of the block."""
-        self._held = hold(self._core)
-        call(self._held.enter).result()
+        held = hold(self._core)
+        call(held.enter).result()
+        self._held = [*getattr(self, "_held", ()), held]
         return self
 
     def __exit__(self, *_error: object) -> None:
         """Close the client."""
-        call(self._held.leave, *_error).result()
+        call(self._held.pop().leave, *_error).result()
 
     def __repr__(self) -> str:
         """The address of the service, never the key."""

@@ -26,7 +26,7 @@ class Monitor:
     __slots__ = ("__weakref__", "_core", "_held", "_steps")
 
     _core: lume_async.Monitor
-    _held: Held
+    _held: list[Held]
     _steps: Iterator[RunEvent[LumeRun]]
 
     @classmethod
@@ -69,13 +69,14 @@ class Monitor:
         Raises:
             ClientClosedError: the client is closed.
         """
-        self._held = hold(self._core, self._steps)
-        call(self._held.enter).result()
+        held = hold(self._core, self._steps)
+        call(held.enter).result()
+        self._held = [*getattr(self, "_held", ()), held]
         return self
 
     def __exit__(self, *_error: object) -> None:
         """Stop polling."""
-        call(self._held.leave, *_error).result()
+        call(self._held.pop().leave, *_error).result()
 
     def __iter__(self) -> Iterator[RunEvent[LumeRun]]:
         """The iterator itself."""

@@ -112,9 +112,14 @@ def body(
         return [*secrets(source, function), f"self._core = {CORE}.{owner}({given})"]
     if name == "__aenter__":
         held = "self._core, self._steps" if iterates else "self._core"
-        return [f"self._held = hold({held})", "call(self._held.enter).result()", "return self"]
+        return [
+            f"held = hold({held})",
+            "call(held.enter).result()",
+            'self._held = [*getattr(self, "_held", ()), held]',  # a client can be entered again
+            "return self",
+        ]
     if name == "__aexit__":
-        return [returned(source, function, f"call(self._held.leave, {given}).result()")]
+        return [returned(source, function, f"call(self._held.pop().leave, {given}).result()")]
     if name == "__eq__":
         return [f"return self._core == other._core if isinstance(other, {owner}) else NotImplemented"]
     if name == "__repr__":  # a traceback that shows locals may ask an object whose constructor failed

@@ -86,7 +86,7 @@ def live_class(source: Source, node: ast.ClassDef) -> str:
     step = next((function.returns for function in methods if function.name == "__anext__"), None)
     fields = {"_core": f"{CORE}.{name}"}
     if any(function.name == "__aenter__" for function in methods):
-        fields["_held"] = "Held"
+        fields["_held"] = "list[Held]"
     makes = ["self._core = core"]
     if step is not None:
         if name in CONSTRUCTED:

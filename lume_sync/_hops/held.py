@@ -55,8 +55,8 @@ class _Context(Owner):
     async def enter(self) -> None:
         loop = asyncio.get_running_loop()
         entered: asyncio.Future[None] = loop.create_future()
-        self._leaving, self._left = loop.create_future(), loop.create_future()
-        self.begin(self._own(entered, self._leaving, self._left))
+        leaving, left = loop.create_future(), loop.create_future()
+        self.begin(self._own(entered, leaving, left))
         if self._steps is not None:
             self._steps.bind(self.engine)
         try:
@@ -64,6 +64,7 @@ class _Context(Owner):
         except asyncio.CancelledError:  # Ctrl-C in the caller
             await self.cancel()
             raise
+        self._leaving, self._left = leaving, left
 
     async def leave(self, error: Any) -> bool:
         refuse_others(self.portal, self.engine, "block")

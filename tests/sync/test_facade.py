@@ -276,7 +276,8 @@ def test_a_failed_constructor_shows_no_key_among_locals(monkeypatch: pytest.Monk
             traceback.walk_tb(caught.value.__traceback__), capture_locals=True
         )
         ours = [frame for frame in stack if frame.filename != __file__]
-        assert ours and "canary-key" not in "".join(traceback.StackSummary.from_list(ours).format())
+        assert ours
+        assert "canary-key" not in "".join(traceback.StackSummary.from_list(ours).format())
 
 
 def test_a_client_is_a_context_manager() -> None:
@@ -287,6 +288,26 @@ def test_a_client_is_a_context_manager() -> None:
     assert transport.closed
     with pytest.raises(lume_sync.ClientClosedError):
         client.run_status("a")
+
+
+def test_a_block_of_a_client_may_be_within_another_of_it() -> None:
+    client, transport = facade(always("SUCCEEDED"))
+    with client:
+        with client:
+            assert client.run_status("a").succeeded
+        assert transport.closed, "as with lume_async"
+    with client:
+        pass
+
+
+def test_a_monitor_that_is_entered_twice_says_so_and_its_block_ends() -> None:
+    client, _ = facade(always("TRANSFORMING"))
+    with pytest.raises(RuntimeError, match="entered only once"), client.monitor() as monitor:
+        monitor.add("a")
+        assert next(monitor).run.id == "a"
+        with monitor:
+            pass
+    assert list(monitor) == []
 
 
 def test_closing_the_client_ends_a_wait_in_another_thread() -> None:

@@ -167,8 +167,8 @@ def test_properties_special_methods_and_pickling(tmp_path: Path) -> None:
     assert "return LumeRun._wrap(self._core.run)" in text
     assert 'def close(self) -> None:\n        """Close."""' in text.replace("'''", '"""')
     assert "call(self._core.aclose).result()" in text
-    assert "self._held = hold(self._core)" in text
-    assert "call(self._held.leave, kind, error, traceback).result()" in text
+    assert "held = hold(self._core)\n        call(held.enter).result()" in text
+    assert "call(self._held.pop().leave, kind, error, traceback).result()" in text
     assert "return self._core == other._core if isinstance(other, Client) else NotImplemented" in text
     assert "self._core = revive(lume_async.Client, state)" in text
     assert "return self._core.__hash__()" in text
