@@ -83,11 +83,11 @@ class LoopThread:
         sleeps is stopped by the interpreter itself.
         """
         self.exiting = True
-        for generator in list(self.generators):
-            immortal(generator)
         with contextlib.suppress(RuntimeError):  # closed already
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._in_steps.wait(CLEAN_UP)
+        for generator in list(self.generators):  # none is added any more
+            immortal(generator)
 
     def _run(self) -> None:
         try:
@@ -101,8 +101,11 @@ class LoopThread:
                 # is restarted for other calls, as after an unexpected `loop.stop()`.
                 with contextlib.suppress(KeyboardInterrupt, SystemExit):
                     self.loop.run_forever()
-            with contextlib.suppress(KeyboardInterrupt, SystemExit):
-                self.loop.run_until_complete(self._drain())
+            draining = self.loop.create_task(self._drain())
+            draining.add_done_callback(lambda _: self.loop.stop())
+            while not draining.done():  # a late `loop.stop()` would end `run_until_complete`
+                with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                    self.loop.run_forever()
         finally:
             self._end()
 
@@ -112,9 +115,10 @@ class LoopThread:
         def track(generator: AsyncGenerator[Any, Any]) -> None:
             if hooks.firstiter is not None:
                 hooks.firstiter(generator)
-            self.generators.add(generator)
             if self.exiting:
                 immortal(generator)
+            else:
+                self.generators.add(generator)
 
         sys.set_asyncgen_hooks(firstiter=track)
 

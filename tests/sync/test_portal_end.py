@@ -6,7 +6,10 @@ import os
 import signal
 import threading
 import time
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from weakref import WeakSet
 
 import pytest
 from on_posix import posix_only
@@ -172,3 +175,27 @@ def test_a_loop_that_dies_takes_nobody_along(portal: Portal) -> None:
             pending.result(timeout=5)
     assert portal.call(add, 1).result() == 1
     assert portal.engine() is not engine
+
+
+def test_generators_may_begin_while_the_interpreter_ends(portal: Portal) -> None:
+    begun: list[AsyncIterator[int]] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+
+    async def begin() -> None:
+        begun.append(numbers())
+        await anext(begun[-1])
+
+    class Interrupted(WeakSet[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            for generator in super().__iter__():
+                portal.call(begin).result()
+                yield generator
+
+    portal.call(begin).result()
+    engine = portal.engine()
+    engine.generators = Interrupted(engine.generators)
+    portal.at_exit()
+    assert len(begun) == 2
+    assert portal.call(add, 1).result() == 1
