@@ -3,7 +3,16 @@
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from itertools import chain
 from pathlib import Path
@@ -39,8 +48,16 @@ def csv_format(dialect: CsvDialect) -> RowFormat:
     """CSV; rows of an iterable are held in memory, as the header needs the columns of all."""
 
     def write(rows: Any, file: BinaryIO) -> None:
-        for line in dialect.lines(list(_dicts(rows))):
-            file.write(line.encode(dialect.encoding, "backslashreplace"))
+        found = list(_dicts(rows))
+        for number, line in enumerate(dialect.lines(found)):
+            try:
+                encoded = line.encode(dialect.encoding)
+            except UnicodeEncodeError:
+                _check_letters(number, found, dialect.encoding)
+                encoded = line.encode(
+                    dialect.encoding, "backslashreplace"
+                )  # of a reason, as the server writes it
+            file.write(encoded)
 
     return RowFormat(".csv", write)
 
@@ -118,6 +135,24 @@ async def _written(
     if isinstance(first, Mapping):
         return await to_thread.run_sync(_write_rows, chain([first], pieces), await rows_as(), folder)
     return await to_thread.run_sync(_write_bytes, _begun(first, name), pieces, folder, name)
+
+
+def _check_letters(number: int, rows: Sequence[Mapping[str, Any]], encoding: str) -> None:
+    """Raise `InvalidRequestError` if a row has a letter of its own that the encoding lacks; row 0 is the header."""
+    row = rows[number - 1] if number else {name: name for each in rows for name in each}
+    for column, value in row.items():
+        if column.startswith("_lume_"):
+            continue
+        try:
+            str(value).encode(encoding)
+        except UnicodeEncodeError as error:
+            letter = error.object[error.start : error.start + 1]
+        else:
+            continue
+        raise InvalidRequestError(
+            f"row {number:,}, column {column!r:.60}: {letter!r} is not in {encoding}, which the flow version reads; "
+            f"{_UNSENT}"
+        )
 
 
 def _begun(first: Any, name: str) -> bytes:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from attrs import frozen
 
+from lume_async._base import arguments
 from lume_async.errors import InvalidRequestError
 
 _FIRST, _LAST = "_lume_row", "_lume_raw"
@@ -93,7 +94,11 @@ def dialect_of(definition: Mapping[str, Any]) -> CsvDialect:
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """NDJSON. Raises `InvalidRequestError`."""
     for number, row in enumerate(rows, 1):
-        yield json_text(row, f"row {number:,}") + "\n"
+        try:
+            text = json_text(row, f"row {number:,}")
+        except RecursionError:
+            raise InvalidRequestError(f"row {number:,} is nested too deeply; no request was sent") from None
+        yield text + "\n"
 
 
 def json_array(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -111,10 +116,15 @@ def json_text(value: Any, place: str) -> str:
     Raises:
         InvalidRequestError: the value has no JSON form; the message names `place`.
     """
+    if isinstance(value, str):
+        arguments.text(value, place, InvalidRequestError)
     if value is None or isinstance(value, str | bool | int):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, float | Decimal):
-        return _number(value) or "null"
+        digits = _number(value) or "null"
+        if digits.endswith("Infinity"):
+            raise InvalidRequestError(f"{place}: JSON has no infinite numbers; no request was sent")
+        return digits
     if isinstance(value, Mapping):
         items = (f"{json.dumps(str(key))}:{json_text(one, f'{place}.{key}')}" for key, one in value.items())
         return "{" + ",".join(items) + "}"

@@ -141,3 +141,32 @@ async def test_what_the_progress_function_raises_is_raised(error: type[Exception
     client, _ = fake_client(answer)
     with pytest.raises(error, match="no more"):
         await client.upload(b"id", progress=fails)
+
+
+@pytest.mark.parametrize(
+    ("rows", "place"),
+    [
+        ([{"id": 1, "name": "Ann"}, {"id": 2, "name": "żółw"}], "row 2, column 'name': 'ż' is not in cp1252"),
+        ([{"ż": 1}], "row 0, column 'ż': 'ż' is not in cp1252"),
+    ],
+)
+async def test_a_letter_that_the_encoding_of_the_source_lacks_is_not_replaced(
+    rows: list[dict[str, Any]], place: str
+) -> None:
+    async def western() -> RowFormat:
+        return csv_format(CsvDialect(encoding="cp1252"))
+
+    with pytest.raises(InvalidRequestError) as caught:
+        async with local_file(rows, western):
+            pass
+    assert place in str(caught.value)
+
+
+async def test_a_reason_is_written_as_the_server_does() -> None:
+    async def western() -> RowFormat:
+        return csv_format(CsvDialect(encoding="latin-1"))
+
+    rows = [{"_lume_row": 1, "id": "é", "_lume_reasons": ["id: 'x … y'"]}]
+    async with local_file(rows, western) as file:
+        lines = file.read_bytes().splitlines()
+    assert lines[1] == b"1,\xe9,id: 'x \\u2026 y',"

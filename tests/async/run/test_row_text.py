@@ -1,6 +1,7 @@
 """Rows as the text of a source, as tables; what is written is read back by other libraries."""
 
 import csv
+import functools
 import io
 import json
 import math
@@ -57,6 +58,22 @@ def test_a_value_without_a_text(value: Any) -> None:
     for write in writers:
         with pytest.raises(InvalidRequestError, match=r"row 2.*has no text in a source; no request was sent"):
             list(write(rows))
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (math.inf, "JSON has no infinite numbers"),
+        ([Decimal("-Infinity")], "JSON has no infinite numbers"),
+        ({"b": "\ud800"}, "contains a lone surrogate"),
+        (functools.reduce(lambda inner, _: [inner], range(10_000), 1), "is nested too deeply"),
+    ],
+    ids=["float", "decimal", "surrogate", "nested"],
+)
+def test_a_value_without_a_form_in_json(value: Any, reason: str) -> None:
+    for write in (json_lines, json_array):
+        with pytest.raises(InvalidRequestError, match=rf"row 2.*{reason}"):
+            list(write([{"a": 1}, {"a": value}]))
 
 
 def test_the_columns_of_all_rows_and_those_of_rejects_at_their_places() -> None:
