@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from cancelled_at import CancelledAt
@@ -11,7 +12,9 @@ from local.flows import people
 from local.processes import is_gone, own_workers
 
 from lume_async._base.tasks import task_group
-from lume_local._runs.workers.worker import Worker
+from lume_local._runs.health import Health
+from lume_local._runs.workers import worker_pool
+from lume_local._runs.workers.worker import Worker, WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 
 
@@ -70,3 +73,29 @@ async def test_a_caller_goes_while_its_worker_is_being_ended() -> None:
             assert pool.size == 0
         came = ending.came
     assert n > 1
+
+
+async def test_a_caller_goes_in_the_moment_in_which_its_worker_fails_to_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The failed start is nobody's spare: the next one, by itself, says that all is well again."""
+    health = Health(tmp_path)
+    real = Worker.start
+
+    async def fails(*_: object) -> Worker:
+        monkeypatch.setattr(Worker, "start", real)
+        asking.cancel()
+        raise WorkerDied("no memory is left")
+
+    monkeypatch.setattr(Worker, "start", fails)
+    monkeypatch.setattr(worker_pool, "RETRY", 0.01)
+    async with WorkerPool(health=health).running() as pool:
+        asking = asyncio.create_task(pool.check(people()))
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert pool.size == 0
+        assert "no memory is left" in str(health.reasons())
+        async with asyncio.timeout(20):
+            while health.reasons():
+                await asyncio.sleep(0.01)
+        assert pool.size == 1
