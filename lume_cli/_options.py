@@ -149,6 +149,13 @@ def _delimiter(_context: click.Context, _option: click.Parameter, value: str | N
     return delim
 
 
+def file_name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """The name of a file that may be missing: an empty one would be the current folder."""
+    if value == "":
+        raise click.BadParameter("it is empty: name a file")
+    return value
+
+
 sample_options = stack(
     click.option(
         "--encoding", metavar="NAME", help="Encoding of a CSV sample, such as cp1252; default: guessed."

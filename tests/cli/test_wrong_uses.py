@@ -20,6 +20,8 @@ USES = [
     ("run people:v1 \udcff.csv", 2, "source_path is not valid UTF-8"),
     ("list -o csv", 2, "use table, json, ndjson, ids or sources"),
     ("key new a", 2, "Missing option '--role'. Choose from: read, submit, admin"),
+    ("key new a --role read --keys=", 2, "'--keys': it is empty: name a file"),
+    ("backfill people:v1 a.csv --journal=", 2, "'--journal': it is empty: name a file"),
     ("discard people --run x --why y", 2, "name either a FLOW, or a run with --run"),
     ("flow list people:v1", 2, "name the flow, 'people'"),
     # files

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lume_cli._options import GlobalOptions, Seconds, server_options, submit_options
+from lume_cli._options import GlobalOptions, Seconds, file_name, server_options, submit_options
 
 if TYPE_CHECKING:
     from lume_cli._session import CommandSession
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--journal",
     type=click.Path(dir_okay=False),
+    callback=file_name,
     metavar="FILE",
     help="Record of what was submitted: repeated after any interruption, the same command submits nothing "
     "twice and finishes the rest.",

@@ -2,7 +2,7 @@
 
 import click
 
-from lume_cli._options import GlobalOptions, output_options
+from lume_cli._options import GlobalOptions, file_name, output_options
 
 
 @click.group("key")
@@ -22,6 +22,7 @@ def command() -> None:
     "--keys",
     "path",
     type=click.Path(dir_okay=False),
+    callback=file_name,
     default="keys.toml",
     show_default=True,
     metavar="FILE",
