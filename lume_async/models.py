@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 from attrs.validators import optional
 
 from lume_async._base import arguments
+from lume_async._base.controls import control_in
 from lume_async._base.deflate import deflated, inflated
 from lume_async._base.elided import elided
 from lume_async._base.html import facts
@@ -43,7 +44,6 @@ __all__ = [
 Run = TypeVar("Run")  # the `LumeRun` of the caller's package
 
 _ID_LETTERS = f"{string.ascii_letters}{string.digits}_-"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # no JSON holds a lone surrogate
 _LONGEST: dict[str, int] = dict.fromkeys(("flow", "flow_version", "name", "submitted_by", "to"), 256)
 _LONGEST |= {"webhook_url": 2048, "why": 500}
 _LONGEST |= {"by": 256, "what": 64} | dict.fromkeys(("source", "source_path", "seeds", "samples"), 4096)
@@ -113,7 +113,7 @@ def wanted_status(text: object) -> RunStatus:
     Raises:
         ValueError: `text` is not a string, is blank, or is a near miss of a known status.
     """
-    if not isinstance(text, str) or not text.strip() or _CONTROL.search(text):
+    if not isinstance(text, str) or not text.strip() or control_in(text):
         raise ValueError(f"status must be a RunStatus or its name, not {arguments.shown(text)}")
     status = RunStatus(text.strip().upper())
     if not status.is_known:
@@ -220,8 +220,8 @@ def plain_text(value: Any, name: str) -> str:
         raise InvalidRequestError(f"{name} is empty; no request was sent")
     if len(value) > longest:
         raise InvalidRequestError(f"{name} has {len(value):,} characters; the maximum is {longest:,}")
-    if found := _CONTROL.search(value):
-        what = "is not valid UTF-8" if "\ud800" <= found[0] <= "\udfff" else "contains a control character"
+    if found := control_in(value):
+        what = "is not valid UTF-8" if "\ud800" <= found <= "\udfff" else "contains a control character"
         raise InvalidRequestError(f"{name} {what}; no request was sent")
     if ".." in value and ".." in re.split(r"[/\\:]", value):
         raise InvalidRequestError(f"{name} contains a '..' part: use a path without it; no request was sent")

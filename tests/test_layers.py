@@ -89,7 +89,7 @@ WINGS = {
 
 PURE = [
     *("errors", "models", "_decoding", "_metrics"),
-    *("_base/arguments", "_base/backoff", "_base/duration", "_base/elided"),
+    *("_base/arguments", "_base/backoff", "_base/controls", "_base/duration", "_base/elided"),
     *("_http/base_url", "_http/known", "_http/more_headers"),
     *("_http/throttle/refusals", "_http/throttle/throttle"),
     "_webhooks/signatures",
@@ -113,6 +113,7 @@ SHARED = {
             f"lume_async._base.{name}"
             for name in [
                 "arguments",
+                "controls",
                 "duration",
                 "elided",
                 "extras",
@@ -128,7 +129,7 @@ SHARED = {
     "lume_cli": {
         *(
             f"lume_async._base.{name}"
-            for name in ["elided", "extras", "platform", "tasks", "threads", "words"]
+            for name in ["controls", "elided", "extras", "platform", "tasks", "threads", "words"]
         ),
         "lume_async._run.row_text",
         *(f"lume_local._shared.{name}" for name in ["lock", "magic", "saved"]),

@@ -7,10 +7,10 @@ the recorder of a run's end, and `Run`.
 import re
 from typing import Any
 
+from lume_async._base.controls import escaped
+
 LIMIT = 500
 """The maximum length of a text that quotes data, in characters."""
-_UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters except the end of a line, direction overrides, lone surrogates."""
 _GAP = re.compile(r" … \([\d,]{1,20} characters\) … ")
 
 
@@ -33,7 +33,7 @@ def elided(text: str, limit: int = LIMIT) -> str:
 
 
 def _seen(text: str) -> str:
-    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return escaped(text, keep="\n")
 
 
 def bounded(value: Any) -> Any:

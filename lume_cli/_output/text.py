@@ -8,14 +8,14 @@ from typing import Any
 
 import simplejson
 
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters (they could drive the terminal), direction overrides, lone surrogates."""
-_UNSEEN_IN_LINES = re.compile(rf"(?!\t|\r?\n){_UNSEEN.pattern}")
+from lume_async._base.controls import UNSEEN, escaped
+
+_UNSEEN_IN_LINES = re.compile(rf"(?!\t|\r?\n){UNSEEN.pattern}")
 
 
 def visible(text: object) -> str:
     """The text on one line, with terminal control characters written as escapes."""
-    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), str(text))
+    return escaped(str(text))
 
 
 def visible_lines(text: str) -> str:

@@ -15,6 +15,7 @@ from typing import TypeAlias, TypeVar
 import anyio
 from anyio.to_thread import run_sync
 
+from lume_async._base.controls import control_in
 from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, PlaceTrouble
 from lume_local._arrivals.put_aside import is_open_for_writing, put_aside
 from lume_local._arrivals.settings import Arrival
@@ -154,7 +155,7 @@ class LocalPlace:
             problem = "it is not a regular file: put a file there that can be read twice"
         elif not _is_text(path):
             path, problem = _shown(path), "its name is not UTF-8: rename it"
-        elif not path.isprintable():
+        elif control_in(path):
             problem = "its name has a control character: rename it"
         return ArrivalEntry(path, self._seen(found), found.st_size, found.st_mtime, problem)
 

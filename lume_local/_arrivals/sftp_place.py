@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
+from lume_async._base.controls import control_in
 from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
 from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, PlaceTrouble
@@ -121,7 +122,7 @@ class SftpPlace:
             if trouble.may_pass or not below:
                 raise
             path = f"{self._prefix}{below}".rstrip("/")
-            yield ArrivalEntry(path if path.isprintable() else elided(path), "folder", 0, 0.0, str(trouble))
+            yield ArrivalEntry(elided(path) if control_in(path) else path, "folder", 0, 0.0, str(trouble))
 
     async def _followed(
         self, session: SftpSession, one: RemoteEntry, relative: str
@@ -138,7 +139,7 @@ class SftpPlace:
 
     def _entry(self, found: RemoteEntry, relative: str, problem: str = "") -> ArrivalEntry:
         path, version = f"{self._prefix}{relative}", found.version
-        if not path.isprintable():
+        if control_in(path):
             path, problem = elided(path), "its name is not UTF-8, or has a control character: rename it"
         elif not (found.is_file or problem):
             problem = "it is not a regular file: put a file there that can be read twice"

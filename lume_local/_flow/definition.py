@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from attrs import field, frozen
 
+from lume_async._base.controls import control_in
 from lume_local._flow.aliases import Aliases, read_aliases
 from lume_local._flow.cleaners import CLEANERS, named_in
 from lume_local._flow.databases import Reference, TableTarget, check_ever, check_key, read_reference
@@ -194,8 +195,11 @@ def _columns(table: Table) -> tuple[Column, ...]:
     if len(table.values) > _MOST_COLUMNS:
         raise FlowError("columns", f"are {len(table.values):,}: a flow may have up to {_MOST_COLUMNS:,}")
     for name, entry in table.values.items():
-        if not name.strip() or len(name) > 128 or not name.isprintable():
-            raise FlowError("columns", f"{name!r} can't name a column: use 1 to 128 printable characters")
+        if not name.strip() or len(name) > 128 or control_in(name):
+            raise FlowError(
+                "columns",
+                f"{name!r} can't name a column: use 1 to 128 characters, none of them a control character",
+            )
         if name.lower().startswith(RESERVED):
             raise FlowError(
                 f"columns.{name}", f"names that begin with {RESERVED} are reserved for the engine"

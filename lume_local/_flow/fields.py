@@ -49,7 +49,8 @@ def toml_of(text: str) -> dict[str, Any]:
 
 
 _MISSING: Any = object()
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""What no text of a flow has, not even one of several lines."""
 
 
 @define
@@ -92,7 +93,7 @@ class Table:
             raise FlowError(self.at(key), "is empty")
         if len(value) > longest:
             raise FlowError(self.at(key), f"has {len(value):,} characters; {longest:,} is the most")
-        if _CONTROL.search(value):
+        if CONTROL.search(value):
             raise FlowError(self.at(key), "contains a control character")
         if pattern is not None and not pattern.fullmatch(value):
             raise FlowError(self.at(key), f"{value!r} must match {pattern.pattern}")

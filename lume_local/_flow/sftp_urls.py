@@ -4,6 +4,7 @@ import re
 
 from attrs import frozen
 
+from lume_async._base.controls import control_in
 from lume_async._base.elided import elided
 
 SFTP = "sftp://"
@@ -57,7 +58,7 @@ class SftpUrl:
         path = match["path"] or ""
         if any(part in (".", "..") for part in path.split("/")) or "//" in path:
             raise NotAnSftpUrl(f"{shown} has a part that is empty, '.' or '..': remove it")
-        if not path.isprintable():
+        if control_in(path):
             raise NotAnSftpUrl(f"{shown} contains a control character")
         return cls(match["user"] or "", match["host"].lower(), port, path)
 

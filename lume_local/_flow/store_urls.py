@@ -2,6 +2,8 @@
 
 import re
 
+from lume_async._base.controls import control_in
+
 _URL = re.compile(r"(s3|gs|az)://([a-z0-9][a-z0-9._-]{1,62})(?:/(.*))?", re.DOTALL)
 
 
@@ -25,6 +27,6 @@ def split_store_url(url: str) -> tuple[str, str, str]:
     scheme, bucket, key = match[1], match[2], match[3] or ""
     if any(part in (".", "..") for part in key.split("/")) or "//" in f"/{key}":
         raise NotAStoreUrl(f"{url!r} has a part that is empty, '.' or '..': remove it")
-    if not key.isprintable():
+    if control_in(key):
         raise NotAStoreUrl(f"{url!r} contains a control character")
     return scheme, bucket, key

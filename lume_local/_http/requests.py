@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import fields, frozen
 
+from lume_async._base.controls import control_in
 from lume_local._http.messages import Problem
 
 MOST_BYTES, MOST_OPEN_BYTES = 1024 * 1024, 4096
@@ -23,7 +24,6 @@ _HIGHEST = 9
 _DEEPEST, _MOST_SEEDS, _LONGEST_WAIT = 32, 100, 60
 _LONGEST: dict[str, int] = dict.fromkeys(("source_path", "seeds"), 4096)
 _LONGEST |= {"flow": 256, "flow_version": 256, "to": 256, "webhook_url": 2048, "why": 500, "version": 64}
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -166,7 +166,7 @@ def line(fields: dict[str, Any], name: str) -> str:
         raise field_problem(name, "is empty")
     if len(value) > _LONGEST[name]:
         raise field_problem(name, f"has {len(value):,} characters; the maximum is {_LONGEST[name]:,}")
-    if _CONTROL.search(value) or _SURROGATE.search(value):
+    if control_in(value):
         raise field_problem(name, "contains a control character or a lone surrogate")
     return value
 

@@ -16,6 +16,7 @@ from attrs import evolve, field, frozen
 from lume_async._base.elided import elided
 from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
+from lume_local._flow.fields import CONTROL
 from lume_local._samples.doubts import controls, doubts, of_malformed, of_names, trailing_delimiter
 from lume_local._samples.fixed_guess import FixedColumns, fixed_columns
 from lume_local._samples.infer import SampleColumn, delimiter, infer
@@ -43,7 +44,6 @@ _KINDS: dict[str | None, Literal["parquet", "excel"]] = {
 }
 _QUOTING: tuple[dict[str, str], ...] = ({}, {"escape": "\\"}, {"quote": ""})
 """What is tried, in this order, if quotes are broken: the first with the fewest malformed lines is used."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 """What can't stand in an expression of a flow."""
 _QUOTED = re.compile(r"\s*\".*\"\s*", re.DOTALL)
 _BROKEN = "malformed line: broken quotes"
@@ -349,7 +349,7 @@ def _judged(
         kept = [n for n in kept if first[names[n].lower()] == n]
         asked.append(f"left out, as another name differs in case only: {', '.join(map(repr, twins[:5]))}")
     kept = kept[:_MOST_COLUMNS]
-    if hidden := [names[n] for n in kept if _CONTROL.search(names[n])]:
+    if hidden := [names[n] for n in kept if CONTROL.search(names[n])]:
         kept = [n for n in kept if names[n] not in hidden]
         asked.append(
             f"left out, as the name contains a control character: {', '.join(map(repr, hidden[:5]))}"

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from attrs import frozen
 
+from lume_async._base.controls import control_in
 from lume_async._base.elided import elided
 from lume_local._flow.patterns import ANY_DEPTH, MOST_ENTRIES, Part, parts_of
 from lume_local._flow.sftp_urls import SftpUrl
@@ -95,7 +96,7 @@ class _Search:
         async for one in self._entries(folder):
             if not matches(one.name):
                 continue
-            if not one.name.isprintable():
+            if control_in(one.name):
                 shown = self._url(elided(one.path))
                 raise SftpTrouble(
                     f"the name of {shown} is not UTF-8, or has a control character: rename it", Cause.REFUSED

@@ -17,6 +17,7 @@ import aiohttp
 import orjson
 from attrs import evolve
 
+from lume_async._base.controls import control_in
 from lume_local._http.access.keys import Grant, Holder, is_confidential
 from lume_local._http.messages import Problem
 
@@ -73,9 +74,8 @@ class Tokens:
             raise _refused("none of its claims gives it a role on this server")
         holder = max(roles, key=lambda one: one.holder.role).holder
         subject = str(claims.get("sub", ""))[:_LONGEST_SUBJECT]
-        return (
-            evolve(holder, name=f"{holder.name}:{subject}") if subject and subject.isprintable() else holder
-        )
+        is_name = subject and not control_in(subject)
+        return evolve(holder, name=f"{holder.name}:{subject}") if is_name else holder
 
     async def claims(self, token: str, grants: Sequence[Grant]) -> dict[str, Any]:
         """The claims of a token of the issuer of `grants`, for one of their audiences. Raises `Problem`."""

@@ -212,7 +212,7 @@ class WorkerPool:
         try:
             await start.settled.wait()
         except BaseException:
-            # The caller is cancelled, the start is not: it becomes the spare one, or ends. It may have failed just now.
+            # The caller is cancelled, the start is not: it becomes the spare one, or ends, or has just failed.
             has_failed = start.settled.is_set() and start.worker is None
             if self._spare is None and not self._closed and not has_failed:
                 self._spare = start

@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,3 +154,26 @@ def test_a_log_line_is_one_line_of_visible_characters(formatter: logging.Formatt
     assert re.search(r"\\(x1b|u001b)\]0;gone.*\\nb", first)
     assert not [text for text in SENT if text in "\n".join([first, *others])]
     assert [line for line in others if "ValueError" in line] or isinstance(formatter, JsonLines)
+
+
+def test_a_file_from_macos_with_columns_from_a_spreadsheet(
+    shell: Shell, home: Path, tmp_path: Path, client: Client
+) -> None:
+    """Blanks that don't break are no control characters: from a sample to the rows, and shown as they are."""
+    name = "Umsatz 10.15.42\u202fAM.csv"
+    text = "Betrag\u00a0EUR,Ort\u3000\u202e\n1,Köln\n2,Bonn\n"
+    for folder in (home, tmp_path):
+        (folder / name).write_text(text)
+    assert shell.lume("flow", "init", name, "-o", "flow.toml").code == 0
+    flow = (tmp_path / "flow.toml").read_text()
+    ref = f"{tomllib.loads(flow)['flow']}:v1"
+    (tmp_path / "flow.toml").write_text(flow.replace("[columns.betrag_eur]", '[columns."Betrag\u00a0€"]'))
+    for command in ("check", "register"):
+        done = shell.lume("flow", command, "flow.toml")
+        assert done.code == 0, done.err
+    for more in ([], ["--upload", "--force-rerun"]):
+        done = shell.screen("run", ref, name, *more, "--wait", width=300)
+        assert (done.code, "2 mapped" in done.out) == (0, True), done.out
+    assert name in shell.screen("list", "--flow", ref, width=300).out
+    run = client.run(ref, name, on_duplicate="attach").wait(20)
+    assert [row["Betrag\u00a0€"] for row in run.mapped()] == [1, 2]

@@ -62,6 +62,8 @@ for _ in range(40):
         ({"source_path": "  "}, "source_path", "is empty"),
         ({"source_path": "a\nb"}, "source_path", "control character"),
         ({"source_path": "a\x00b"}, "source_path", "control character"),
+        ({"source_path": "a\x85b"}, "source_path", "control character"),
+        ({"source_path": "a\u2028b"}, "source_path", "control character"),
         ({"source_path": "\ud800"}, "source_path", "surrogate"),
         ({"source_path": "x" * 4097}, "source_path", "the maximum is 4,096"),
         ({"force_rerun": 1}, "force_rerun", "true or false, not a number"),

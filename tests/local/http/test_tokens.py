@@ -185,6 +185,7 @@ def raw(*parts: object, signature: str = "") -> str:
         ({"exp": NOW - 59}, "readers:ann", Role.READ),
         ({"nbf": NOW + 59}, "readers:ann", Role.READ),
         ({"sub": "a\nb"}, "readers", Role.READ),
+        ({"sub": "Ann\u00a0Lee"}, "readers:Ann\u00a0Lee", Role.READ),
         ({"sub": None}, "readers", Role.READ),
         ({"key": EC, "alg": "ES256", "kid": "two"}, "readers:ann", Role.READ),
     ],

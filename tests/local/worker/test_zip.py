@@ -221,7 +221,7 @@ REFUSED: list[tuple[bytes, Any, str]] = [
     (packed(("/etc/a.csv", NORTH)), {}, "leads out"),
     (packed((info("..\\a.csv"), NORTH)), {}, "leads out"),
     (packed(("C:/a.csv", NORTH)), {}, "leads out"),
-    (packed(("a\n.csv", NORTH)), {}, "can't be shown"),
+    (packed(("a\n.csv", NORTH)), {}, "a control character"),
     (packed(("a" * 2000, NORTH)), {}, "more than 1,000 characters"),
     (packed((link("a.csv"), b"/etc/passwd")), {}, "symbolic link"),
     (TWINS, ALL, r"there are 2 of that name"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
+from lume_async._base.controls import control_in
 from lume_local._worker.sql import text
 
 _MOST = 40
@@ -60,7 +61,7 @@ def braces_in(line: str) -> str:
 
 def _is_odd(key: str) -> bool:
     """Whether a key can't be written into a JSON path as it is, or means something there."""
-    return not key or any(one in key for one in '"\\*') or not key.isprintable()
+    return not key or any(one in key for one in '"\\*') or bool(control_in(key))
 
 
 def _texts(values: list[str]) -> str:

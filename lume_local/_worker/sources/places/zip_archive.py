@@ -17,6 +17,7 @@ from typing import IO
 
 from attrs import frozen
 
+from lume_async._base.controls import control_in
 from lume_async._base.elided import elided
 from lume_local._flow.patterns import Pattern
 from lume_local._worker.sources.source import SourceError, check_number
@@ -155,8 +156,8 @@ def _why_refused(member: Member, times: int) -> str:
     parts = name.split("/")
     if name.startswith("/") or ".." in parts or ":" in parts[0]:
         return "its name leads out of the archive: pack it again with names below one folder"
-    if "\n" in name or elided(name, _LONGEST) != name:
-        return f"its name has more than {_LONGEST:,} characters, or one that can't be shown: rename it"
+    if len(name) > _LONGEST or control_in(name):
+        return f"its name has more than {_LONGEST:,} characters, or a control character: rename it"
     if times > 1:
         return f"there are {times:,} of that name, and only one can be meant: pack it again"
     if stat.S_ISLNK(info.external_attr >> 16):
