@@ -84,9 +84,10 @@ class Watcher:
         self._trouble = ""
         self._unmoved: dict[str, str] = {}
         """Why files can't be moved, by their paths; the first of them."""
-        self._one_at_a_time, self._one_move_at_a_time = anyio.Lock(), anyio.Lock()
-        self._ended: list[str] = []
-        self._wake, self._again = anyio.Event(), anyio.Event()
+        self._one_at_a_time = anyio.Lock()
+        self._to_move: set[str | None] = {None}
+        """The runs that have ended whose files may have to be moved; None alone for all: each listing begins anew."""
+        self._wake, self._again, self._may_move = anyio.Event(), anyio.Event(), anyio.Event()
         self.submitted = 0
         """Runs that were submitted since the server started."""
 
@@ -97,11 +98,10 @@ class Watcher:
 
     def run_ended(self, run: StoredRun) -> None:
         """To be called when any run has ended."""
-        has_waited = self._waiting.until_now(run.run_id, self._now())
-        if run.arrival == self.arrival.name:
-            self._ended.append(run.run_id)
-        if has_waited or self._ended:
+        if self._waiting.until_now(run.run_id, self._now()):
             self._wake.set()
+        if run.arrival == self.arrival.name:
+            self._moves(run.run_id)
 
     async def watch(self) -> None:
         while True:
@@ -111,6 +111,7 @@ class Watcher:
                     async with task_group() as tasks:
                         tasks.start_soon(place.hints, partial(self.found, place))
                         tasks.start_soon(self._ripen, place)
+                        tasks.start_soon(self._move_forever, place)
                         await self._list_forever(place)
             except PlaceTrouble as trouble:
                 self._in_trouble(str(trouble))
@@ -119,7 +120,7 @@ class Watcher:
             except Exception as error:  # of one arrival: it must not end the others, nor the server
                 self._in_trouble(f"an unexpected error, which the log describes: {why(error)}", error)
             finally:
-                self._place = None
+                self._place, self._to_move = None, {None}
             await anyio.sleep(RETRY)
 
     def _in_trouble(self, trouble: str, error: Exception | None = None) -> None:
@@ -143,7 +144,7 @@ class Watcher:
                 await self._again.wait()
 
     async def compare(self, place: ArrivalPlace) -> None:
-        """Compare what is there with what is known, and do what is due."""
+        """Compare what is there with what is known, and settle what is ready."""
         name = self.arrival.name
         gone = {one.path for one in await self._store.arrivals.refused(name, MOST_REFUSED)}
         gone |= self._waiting.files.keys()
@@ -152,10 +153,7 @@ class Watcher:
                 gone.difference_update(entry.path for entry in page)
                 await self._take(place, page)
         await self._forget(place, gone)
-        moves = await self._store.arrivals.moves(name)
-        left = {move.path for move in moves}  # another server of this state may have moved the others
-        self._unmoved = {path: reason for path, reason in self._unmoved.items() if path in left}
-        await self._move(place, moves)
+        self._moves(None)
 
     async def _forget(self, place: ArrivalPlace, paths: Iterable[str]) -> None:
         """Of files that a listing lacks: those that are gone. Others may have come during the listing."""
@@ -199,10 +197,7 @@ class Watcher:
                 await self._wake.wait()
 
     async def step(self, place: ArrivalPlace) -> None:
-        """Look again at files whose time has come, and do what the end of runs allows."""
-        while self._ended:
-            ended = self._ended.pop()
-            await self._move(place, await self._store.arrivals.moves(self.arrival.name, ended))
+        """Look again at files whose time has come."""
         while due := self._waiting.pop_due(self._now(), PAGE):
             await self._look(place, due)
 
@@ -276,7 +271,7 @@ class Watcher:
         if outcome.is_new:
             _log.info("arrival %s: %s is run %s", self.arrival.name, entry.path, outcome.run_id)
         elif outcome.run_id is not None and self.arrival.move is not None:
-            self._ended.append(outcome.run_id)  # it may have ended before the file was noted
+            self._moves(outcome.run_id)  # it may have ended before the file was noted
 
     def _all_wait(self, entries: Sequence[ArrivalEntry], reason: str, after: float = RETRY) -> None:
         for entry in entries:
@@ -293,9 +288,29 @@ class Watcher:
             if self._on_notice is not None:
                 self._on_notice()
 
-    async def _move(self, place: ArrivalPlace, moves: Sequence[Move]) -> None:
+    # -- moves: a task of their own, since one may take long, and one at a time
+
+    def _moves(self, run_id: str | None) -> None:
+        if run_id is None:
+            self._to_move.clear()
+        if None not in self._to_move:
+            self._to_move.add(run_id)
+        self._may_move.set()
+
+    async def _move_forever(self, place: ArrivalPlace) -> None:
+        while True:
+            self._may_move = anyio.Event()
+            await self.move(place)
+            await self._may_move.wait()
+
+    async def move(self, place: ArrivalPlace) -> None:
         """Move the files whose run has ended with output; the others stay."""
-        async with self._one_move_at_a_time:
+        while self._to_move:
+            run_id = self._to_move.pop()
+            moves = await self._store.arrivals.moves(self.arrival.name, run_id)
+            if run_id is None:
+                left = {move.path for move in moves}  # another server of this state may have moved the others
+                self._unmoved = {path: reason for path, reason in self._unmoved.items() if path in left}
             await self._move_each(place, moves)
 
     async def _move_each(self, place: ArrivalPlace, moves: Sequence[Move]) -> None:

@@ -85,10 +85,12 @@ class Site:
 
     async def compare(self) -> None:
         await self.watcher.compare(self.place)
+        await self.watcher.move(self.place)
 
     async def after(self, seconds: float) -> None:
         """Let time pass, and what is due happen."""
         self.time += seconds
+        await self.watcher.move(self.place)
         await self.watcher.step(self.place)
 
     async def runs(self) -> list[StoredRun]:

@@ -18,6 +18,7 @@ from on_posix import posix_only
 from sftp_server import SftpSite
 
 from lume_local._arrivals import event_queue, waiting, watcher
+from lume_local._arrivals.local_place import LocalPlace
 from lume_local._arrivals.names import numbered
 from lume_local._arrivals.place import ArrivalEntry, PlaceTrouble
 from lume_local._sftp.session import RemoteEntry, SftpSession
@@ -176,32 +177,40 @@ async def test_a_file_that_another_server_has_moved(tmp_path: Path) -> None:
         assert site.watcher.view().trouble == ""
 
 
-async def test_moves_do_not_meet(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of a comparison, and those of runs that have just ended: of the same objects."""
-    for n in range(5):
-        bucket.put(f"in/{n}.csv", b"no\n1\n")
-    values = {"from": f'"s3://{BUCKET}/in/*.csv"', "after": '{ move = "done/" }'}
-    async with site_on(tmp_path, f"s3://{BUCKET}", **values) as site:
-        await site.compare()
-        for run in await site.runs():
-            await site.end(run)
-        move, active, most = site.place.move, 0, 0
+async def test_a_long_move_holds_up_no_other_file_and_no_two_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a copy in a store: what arrives meanwhile is submitted, and moved afterwards."""
+    values = {"after": '{ move = "done/" }', "ready": '{ quiet = "10ms" }'}
+    move, active, most, may_go_on = LocalPlace.move, 0, 0, anyio.Event()
 
-        async def counted(entry: ArrivalEntry, folder: str) -> str | None:
-            nonlocal active, most
-            active += 1
-            most = max(most, active)
-            try:
-                return await move(entry, folder)
-            finally:
-                active -= 1
+    async def long(place: LocalPlace, entry: ArrivalEntry, folder: str) -> str | None:
+        nonlocal active, most
+        active += 1
+        most = max(most, active)
+        try:
+            await may_go_on.wait()
+            return await move(place, entry, folder)
+        finally:
+            active -= 1
 
-        monkeypatch.setattr(site.place, "move", counted)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(site.compare)
-            tasks.start_soon(site.after, 0)
+    monkeypatch.setattr(LocalPlace, "move", long)
+    async with site_on(tmp_path, **values) as site:
+        monkeypatch.setattr(site.watcher, "_now", anyio.current_time)
+        watching = asyncio.create_task(site.watcher.watch())
+        for n in range(3):
+            (tmp_path / f"in/{n}.csv").write_text(f"no\n{n}\n")
+            await until(lambda n=n: site.watcher.submitted == n + 1)
+            await site.end((await site.runs())[n])
+            await until(lambda: active == 1)
+        await site.watcher.compare(site.place)  # wants all of them to be moved, too
+        assert not (tmp_path / "in/done").exists()
+        may_go_on.set()
+        await until(lambda: len(list(tmp_path.glob("in/done/*.csv"))) == 3)
         assert (most, site.watcher.view().trouble) == (1, "")
-        assert bucket.names() == [f"in/done/{n}.csv" for n in range(5)]
+        watching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watching
 
 
 @pytest.mark.parametrize("name", ["a" * 251 + ".csv", "é" * 125 + ".csv", "a." + "b" * 249 + ".csv"])
