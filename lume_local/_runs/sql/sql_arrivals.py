@@ -105,9 +105,14 @@ class SqlArrivals:
     @writing
     async def note(self, arrived: Arrived, run_id: str | None) -> None:
         """A content needs no run of its own: this one has read it; with None, it is as before, if it is known."""
+        await self._lock(arrived.arrival)
         row = await self.sql.row("SELECT seq FROM runs WHERE run_id = ?", [run_id])
         await self.add(arrived, None if row is None else row[0])
         self.sql.must_last()
+
+    async def _lock(self, arrival: str) -> None:
+        """No file is noted for a run while another one takes over its files: it would be left behind."""
+        await self.sql.lock("arrival", arrival)
 
     async def submitted(self, new: NewRun, run: int) -> str | None:
         """Note the file that a new run is made of, within a transaction; its arrival."""
@@ -117,6 +122,8 @@ class SqlArrivals:
             "ORDER BY seq DESC LIMIT 1",
             [new.flow_version.partition(":")[0], new.source_key],
         )
+        if before is not None:
+            await self._lock(before[1])
         # Of several new runs at once, such as of two versions, one takes it over.
         if before is not None and await self.sql.changed(
             "UPDATE runs SET arrival = NULL, purged = CASE purged WHEN 1 THEN 2 ELSE purged END "

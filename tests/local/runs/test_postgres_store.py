@@ -23,14 +23,17 @@ from lume_local._runs.health import Health
 from lume_local._runs.postgres import lease, migrations, postgres_sql, postgres_state
 from lume_local._runs.postgres.postgres_sql import connect, in_doubt
 from lume_local._runs.postgres.postgres_store import PostgresStore
+from lume_local._runs.sql.sql_arrivals import SqlArrivals
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sql.tables import VERSION
-from lume_local._runs.store.audit import PURGE, ActFilter
+from lume_local._runs.store.arrived import Arrived
+from lume_local._runs.store.audit import DISMISS, PURGE, Act, ActFilter
 from lume_local._runs.store.drafts import Reject, Room, RowChange, Saved
 from lume_local._runs.store.records import (
     Cursor,
     Duplicate,
     NewRun,
+    RunFilter,
     StoredRun,
     StoreError,
     StoreFailed,
@@ -180,10 +183,7 @@ async def test_a_draft_that_is_saved_while_old_ones_expire_is_whole(
         async def begin_saving() -> None:
             change = RowChange(Reject("run_1", 2), {"a": "2"}, 0)
             saving.append(tasks.create_task(two.drafts.save("f", "ann", [change], room)))
-            waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            async with asyncio.timeout(20):
-                while not saving[0].done() and not await asyncio.to_thread(execute, url, waits):
-                    await asyncio.sleep(0.01)
+            await until_done_or_locked(url, saving[0])
 
         for name in ("rows", "change"):
             whole = getattr(one.sql, name)
@@ -462,6 +462,53 @@ async def test_texts_that_postgresql_can_not_hold(store: SqlStore) -> None:
     assert [one.reason for one in await store.ledger.inbox("f", "2026")] == [None, r"a\x00b"]
 
 
+@pytest.mark.parametrize("first", ["the rerun", "the file"])
+async def test_a_file_that_is_noted_while_a_rerun_takes_it_over_is_moved_by_that(
+    url: str, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run has failed, and it was touched meanwhile."""
+    file = Arrived("acme", "in/a.csv", "s", b"x", move=True)
+    async with stores.at(url) as one, stores.at(url) as two, asyncio.TaskGroup() as tasks:
+        failed, _ = await one.create(evolve(NEW, arrived=evolve(file, move=first == "the rerun")))
+        await moved(one, failed.run_id, "FAILED")
+        again, touched = NEW, evolve(file, seen="t")
+        works: list[Callable[[], Awaitable[Any]]] = [
+            lambda: one.create(again),
+            lambda: two.arrivals.note(touched, None),
+        ]
+        point, sql = "UPDATE arrival_moves SET run", one.sql
+        if first == "the file":
+            works.reverse()
+            point, sql = "INSERT INTO arrival_moves", two.sql
+        meanwhile: list[asyncio.Task[Any]] = []
+        for name in ("rows", "change"):
+            whole = getattr(sql, name)
+
+            async def slowly(query: str, values: Sequence[object] = (), whole: Any = whole) -> Any:
+                found = await whole(query, values)
+                if query.startswith(point) and not meanwhile:
+                    await sql.rows("SELECT 1")  # what was put off is sent
+                    meanwhile.append(tasks.create_task(works[1]()))  # type: ignore[arg-type]
+                    await until_done_or_locked(url, meanwhile[0])
+                return found
+
+            monkeypatch.setattr(sql, name, slowly)
+        await works[0]()
+        await meanwhile[0]
+        run = (await one.runs(RunFilter(), None, 1))[0]
+        assert run.arrival == "acme"
+        await moved(one, run.run_id, "SUCCEEDED")
+        (move,) = await one.arrivals.moves("acme")
+        assert (move.seen, move.is_due, move.run_seq) == ("t", True, run.seq)
+
+
+async def until_done_or_locked(url: str, task: asyncio.Task[Any]) -> None:
+    waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(20):
+        while not task.done() and not await asyncio.to_thread(execute, url, waits):
+            await asyncio.sleep(0.01)
+
+
 # -- the lease
 
 
@@ -480,12 +527,43 @@ async def test_a_server_that_has_lost_its_lease_writes_nothing_more(
                 first.publishing.check,
                 lambda: first.attention.dismiss(run.run_id, "why", "ann"),
                 lambda: first.forget("9999", 10),
+                lambda: first.arrivals.note(Arrived("acme", "in/a.csv", "s", b"x", move=True), None),
+                lambda: first.audit.note(Act("ann", DISMISS, run.run_id)),
             ]
             for work in works:
                 with pytest.raises(StoreUnavailable, match="another server has the state"):
                     await work()
             assert await first.require(run.run_id) == run
             await asyncio.sleep(10)
+
+
+async def test_who_takes_the_lease_waits_for_what_is_being_written(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A note that is checked before is there before; one that is checked later is refused."""
+    monkeypatch.setattr(lease, "RENEW", 60.0)  # it does not learn of it
+    file = Arrived("acme", "in/a.csv", "s", b"x", move=True)
+    async with postgres_state.leased(url, Health(tmp_path)) as (first, had):
+        whole, others = SqlArrivals.add, list[asyncio.Task[bool]]()
+
+        async def second() -> bool:
+            async with postgres_state.leased(url, Health(tmp_path)) as (store, _):
+                with pytest.raises(StoreUnavailable, match="another server has the state"):
+                    await first.arrivals.note(evolve(file, path="in/b.csv"), None)
+                assert await store.arrivals.known(evolve(file, path="in/b.csv")) is None
+                return await store.arrivals.known(file) is not None
+
+        async def slowly(*values: Any) -> None:
+            if not others:
+                execute(url, "UPDATE lume.lease SET until = '-infinity'")
+                others.append(asyncio.create_task(second()))
+                await until_done_or_locked(url, others[0])
+            await whole(*values)
+
+        monkeypatch.setattr(SqlArrivals, "add", slowly)
+        await first.arrivals.note(file, None)
+        assert await others[0]
+        assert not had.is_lost
 
 
 async def test_a_second_server_gets_the_state_once_the_first_ends(url: str, tmp_path: Path) -> None:
