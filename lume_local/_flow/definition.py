@@ -24,6 +24,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 RESERVED = "_lume_"
 """Names that begin so are the engine's own, in sources and in targets."""
+REJECTED_ROWS = "the rejected rows"
+"""What messages call the file that the server has gathered for a replay: nobody else has ever seen it."""
 _MOST_COLUMNS = 2000
 """More take too long to check."""
 _NUMBERS = frozenset({"rowid", "file_row_number"})

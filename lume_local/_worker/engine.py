@@ -106,7 +106,9 @@ class Run:
         flow, intake = self.context.flow, taken.intake
         staged, rejected, *broken = self.steps.counts(taken)
         reasons: dict[str, int] = dict(intake.malformed.counts)
-        warnings, filtered = changes(flow, intake.layout, self.context.job.header), {"filtered": 0}
+        job, filtered = self.context.job, {"filtered": 0}
+        of_rejects = job.is_replay or job.mends is not None
+        warnings = changes(flow, intake.layout, job.header, of_rejects=of_rejects)
         by_fate = {"reject": reasons, "filter": filtered}
         for check, count in zip(flow["checks"], broken, strict=True):
             into = by_fate.get(check["on_fail"], warnings)
@@ -114,7 +116,7 @@ class Run:
             if count:
                 into[reason] = into.get(reason, 0) + count
         warnings |= intake.account.warnings
-        warnings |= few_rows(intake.account.records, filtered["filtered"], self.context.job.mends)
+        warnings |= few_rows(intake.account.records, filtered["filtered"], job.mends)
         warnings |= self.context.earlier.warnings if self.context.earlier else {}
         duplicates, malformed = self._count_late(taken, reasons), intake.malformed.total
         metrics = {
@@ -123,7 +125,7 @@ class Run:
             "rows_rejected": rejected + duplicates + malformed,
             "reject_reasons": reasons,
             "warnings": warnings,
-            "source": intake.account.plain() | noted(flow, intake.layout),
+            "source": intake.account.plain() | noted(flow, intake.layout, job.header, of_rejects=of_rejects),
         }
         if flow["where"]:
             metrics["rows_filtered"] = filtered["filtered"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import asdict, evolve
 
 from lume_local._flow.databases import REJECTS_REQUIRED, REJECTS_TABLE
-from lume_local._flow.definition import Flow
+from lume_local._flow.definition import REJECTED_ROWS, Flow
 from lume_local._flow.places import SUFFIXES
 from lume_local._flow.sharding import SHARD_BYTES
 from lume_local._flow.source_settings import CONTENT
@@ -15,7 +15,7 @@ from lume_local._flow.store_urls import is_store_url
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
 from lume_local._runs.read_jobs import read_output
-from lume_local._runs.sources.paths import PathRefused, Roots, filled, stored
+from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots, filled, stored
 from lume_local._runs.sources.source_files import SourceSpec
 from lume_local._runs.sources.source_key import (
     SourceName,
@@ -216,10 +216,11 @@ class RunPaths:
             place = {"kind": "sftp", "wanted": wanted.remote_files(self._roots)}
             return place, name_of_urls(self._roots, wanted)
         sources = await wanted.find(self._roots)
-        shown = str if wanted.is_single else self._roots.relative
+        named = str if wanted.is_single else self._roots.relative
+        shown = REJECTED_ROWS if source_path.startswith(UPLOAD + REPLAY) else ""
         place = {
             "kind": "files",
-            "files": [{"path": str(source), "shown": shown(source)} for source in sources],
+            "files": [{"path": str(one), "shown": shown or named(one)} for one in sources],
             "looked_up": wanted.looked_up(self._roots),
         }
         return place, name_of_files(self._roots, wanted, sources)

@@ -204,6 +204,31 @@ async def test_rows_of_different_layouts_and_malformed_lines_are_replayed(wire: 
     assert len(await rows(wire, state="replayed")) == 4
 
 
+async def test_what_a_replay_says_is_about_the_rejected_rows(wire: Wire, home: Path) -> None:
+    """Not about the file that the server gathers, nor about how that differs from the last source."""
+    warns = WITHOUT_RULE.replace("[columns.id]", "[source]\non_unknown_columns = 'warn'\n[columns.id]", 1)
+    await registered(wire, warns)
+    await registered(wire, warns.replace('"v2"', '"v3"').replace('"Email"', '"Mail"'))
+    source = "id,Email,Age,more\n1,a@b.org,5,x\n"
+    (home / "a.csv").write_text(source)
+    first = await wire.run("people:v2", "a.csv")
+    assert first["metadata"]["metrics"]["warnings"] == {"column 'more' is not read": 1}
+    await dirty(wire, home, "other.csv", "Age,Email,extra,id\n9,nobody,x,7\n8,a@b.org,y,8\n")
+
+    body = {"flow": "people", "to": "people:v3", "dry_run": True}
+    (message,) = (await wire.ask("POST", "/v1/replays", json=body)).document["messages"]
+    assert message == (
+        "the rejected rows have no column 'Mail', which people:v3 reads (columns.email.sql). Found: 'Age', 'Email', "
+        "'extra', 'id'. people:v2 reads the columns that they have: replay them through that"
+    )
+    (replay,) = (await replayed(wire, to="people:v2"))["runs"]
+    metrics = (await wire.until(replay["id"]))["metadata"]["metrics"]
+    assert metrics["warnings"] == {"column 'extra' of the rejected rows is not read": 1}
+    (home / "a.csv").write_text(source.replace("1,", "3,"))
+    again = await wire.run("people:v2", "a.csv", force_rerun=True)
+    assert again["metadata"]["metrics"]["warnings"] == {}
+
+
 OF_OBJECTS = WITHOUT_RULE.replace("[columns.id]", '[source]\nformat = "{format}"\n{more}[columns.id]', 1)
 XML = 'xml = { records = "rows/row" }\n'
 

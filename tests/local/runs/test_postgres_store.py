@@ -471,9 +471,9 @@ async def test_a_file_that_is_noted_while_a_rerun_takes_it_over_is_moved_by_that
     async with stores.at(url) as one, stores.at(url) as two, asyncio.TaskGroup() as tasks:
         failed, _ = await one.create(evolve(NEW, arrived=evolve(file, move=first == "the rerun")))
         await moved(one, failed.run_id, "FAILED")
-        again, touched = NEW, evolve(file, seen="t")
+        touched = evolve(file, seen="t")
         works: list[Callable[[], Awaitable[Any]]] = [
-            lambda: one.create(again),
+            lambda: one.create(NEW),
             lambda: two.arrivals.note(touched, None),
         ]
         point, sql = "UPDATE arrival_moves SET run", one.sql

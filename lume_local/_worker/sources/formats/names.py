@@ -8,12 +8,14 @@ from typing import Any
 
 from lume_async._base.elided import elided
 from lume_local._flow.aliases import folded
-from lume_local._flow.definition import RESERVED
+from lume_local._flow.definition import REJECTED_ROWS, RESERVED
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
 NEW = " (in a new flow version if this one is registered)"
 """How to correct a flow, in messages."""
+OTHERWISE = "Replay them through a version that reads the columns that they have"
+"""What to do about rejected rows that a flow can't read."""
 
 
 def readable(header: list[str]) -> list[str]:
@@ -96,6 +98,9 @@ def column_trouble(
     if found:
         return f"{header} names {name!r} {len(found)} times; {flow['ref']} reads it ({place}): rename one"
     other = version_for(flow, names)
+    if shown == REJECTED_ROWS:
+        how = f"{other} reads the columns that they have: replay them through that" if other else OTHERWISE
+        return lacking(flow, names, name, f"{shown} have", how)
     repeated = [one for one in names if re.fullmatch(rf"{re.escape(name)}_\d+_*", one, re.IGNORECASE)]
     if len(repeated) > 1 and not of_query:
         return (
@@ -126,6 +131,15 @@ def column_trouble(
         f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
         f"{'Change the query' if of_query else 'Fix the header'} or the flow{NEW}, then run it again"
     )
+
+
+def lacking(flow: dict[str, Any], names: list[str], name: str, whose: str, how: str) -> str:
+    """That rejects, whose columns are these and our own, have none for what the flow reads as `name`."""
+    columns = [one for one in names if not one.lower().startswith(RESERVED)]
+    listed = ", ".join(map(repr, columns[:30])) + (", …" if len(columns) > 30 else "")
+    read = " or ".join(map(repr, spellings(flow, name)[:10]))
+    place = flow["sources"][name]
+    return f"{whose} no column {read}, which {flow['ref']} reads ({place}). Found: {listed}. {how}"
 
 
 def version_for(flow: dict[str, Any], names: list[str]) -> str | None:
@@ -220,22 +234,31 @@ def _absent(flow: dict[str, Any], layout: Layout) -> list[str]:
     return [name for name in layout.raw if members and members.isdisjoint(spellings(flow, name))]
 
 
-def noted(flow: dict[str, Any], layout: Layout) -> dict[str, Any]:
-    """What the metrics say of the columns."""
-    header = {"header": _header(layout)} if flow["on_unknown_columns"] == "warn" else {}
+def noted(
+    flow: dict[str, Any], layout: Layout, before: list[str] | None, *, of_rejects: bool
+) -> dict[str, Any]:
+    """What the metrics say of the columns; the next source is compared with the one before the rejects."""
+    header = before if of_rejects else _header(layout)
+    known = {} if header is None or flow["on_unknown_columns"] != "warn" else {"header": header}
     spelled = {name: list(map(elided, found)) for name, found in layout.aliases.items()}
-    return header | ({"aliases": spelled} if spelled else {})
+    return known | ({"aliases": spelled} if spelled else {})
 
 
-def changes(flow: dict[str, Any], layout: Layout, before: list[str] | None) -> dict[str, int]:
+def changes(
+    flow: dict[str, Any], layout: Layout, before: list[str] | None, *, of_rejects: bool
+) -> dict[str, int]:
     """Warnings: of members that no object has; of every column that is not read, later of those that came or went."""
     absent = {f"no row has {name!r}": 1 for name in _absent(flow, layout)}
-    return absent | _unread(flow, layout, before)
+    return absent | _unread(flow, layout, before, of_rejects)
 
 
-def _unread(flow: dict[str, Any], layout: Layout, before: list[str] | None) -> dict[str, int]:
+def _unread(
+    flow: dict[str, Any], layout: Layout, before: list[str] | None, of_rejects: bool
+) -> dict[str, int]:
     if flow["on_unknown_columns"] != "warn":
         return {}
+    if of_rejects:
+        return {f"column {name!r} of the rejected rows is not read": 1 for name in layout.unknown}
     if before is None:
         return {f"column {name!r} is not read": 1 for name in layout.unknown}
     header = _header(layout)

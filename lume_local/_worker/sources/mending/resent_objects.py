@@ -6,8 +6,8 @@ import orjson
 from attrs import evolve
 
 from lume_async._base.words import counted
-from lume_local._flow.definition import RESERVED
-from lume_local._worker.sources.formats.names import column_trouble, spellings
+from lume_local._flow.definition import REJECTED_ROWS, RESERVED
+from lume_local._worker.sources.formats.names import OTHERWISE, column_trouble, lacking, spellings
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.strict_json import NotARow, strict_line
 from lume_local._worker.sources.formats.text.csv import names_of, split_records
@@ -18,7 +18,6 @@ from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
 _PUT_BACK = "Put the column back (an empty one, if the rows have no value there), then submit them again"
-_HOW = "Replay them through a version that reads the columns that they have"
 
 
 def read_resent_objects(reading: Reading) -> Layout:
@@ -29,13 +28,14 @@ def read_resent_objects(reading: Reading) -> Layout:
         if names.count(name) > 1:
             found = [n for n, one in enumerate(names) if one == name]
             raise SourceError(column_trouble(flow, reading.shown, name, place, names, found))
-    is_table, lacking = TABLE in names, _lacking(flow, names)
-    if lacking and is_table:
-        _refuse(flow, names, lacking, "the rejected rows have", _HOW)
-    if lacking and OBJECT in names:  # as a run writes them: with all columns that the flow reads
-        _refuse(flow, names, lacking, "the corrected rejects have", _PUT_BACK)
+    is_table, absent = TABLE in names, _lacking(flow, names)
+    for name in absent:
+        if is_table:
+            raise SourceError(lacking(flow, names, name, f"{REJECTED_ROWS} have", OTHERWISE))
+        if OBJECT in names:  # as a run writes them: with all columns that the flow reads
+            raise SourceError(lacking(flow, names, name, "the corrected rejects have", _PUT_BACK))
     if reading.corrected is not None:
-        reading.corrected.lacking.update(lacking)
+        reading.corrected.lacking.update(absent)
     objects = ResentObjects(names, dialect, _nested(flow, names if is_table else []), is_table=is_table)
     lines = split_records(reading, dialect, objects, copied=True).copy.path
     account, folder = Account(0), reading.folder / "objects"
@@ -76,19 +76,6 @@ def _lacking(flow: dict[str, Any], names: list[str]) -> dict[str, list[str]]:
         for name, several in read.items()
         if {there for one in several for there in (one, one.partition(".")[0])}.isdisjoint(names)
     }
-
-
-def _refuse(
-    flow: dict[str, Any], names: list[str], lacking: dict[str, list[str]], whose: str, how: str
-) -> None:
-    """Refuse a table without a column that the flow reads. Raises `SourceError`."""
-    columns = [name for name in names if not name.lower().startswith(RESERVED)]
-    listed = ", ".join(map(repr, columns[:30])) + (", …" if len(columns) > 30 else "")
-    name, read = next(iter(lacking.items()))
-    raise SourceError(
-        f"{whose} no column {' or '.join(map(repr, read[:10]))}, which {flow['ref']} reads "
-        f"({flow['sources'][name]}). Found: {listed}. {how}"
-    )
 
 
 class ResentObjects:
@@ -141,7 +128,7 @@ class ResentObjects:
         except ValueError:
             if self._is_table:
                 raise SourceError(
-                    f"the rejected rows have texts in {name!r}, of which the flow reads {within!r}. {_HOW}"
+                    f"{REJECTED_ROWS} have texts in {name!r}, of which the flow reads {within!r}. {OTHERWISE}"
                 ) from None
             return cell.decode()
         # As it is written, so that numbers keep their digits. Line ends can only be between its parts.
