@@ -130,7 +130,7 @@ def test_mended_rejects_are_resubmitted(shell: Shell, run: LumeRun, client: Clie
     assert text.splitlines()[0].startswith("_lume_row;")
     assert "x;J\xf6rg;2,50" in text
     mended.write_bytes(
-        text.replace("x;J", "2;J").replace("3;;", "3;Cy;").replace("none", "4,50").encode("latin-1")
+        text.replace("x;J", "2;J").replace(";3;;", ";3;Cy;").replace("none", "4,50").encode("latin-1")
     )
     done = shell.lume("resubmit", short(run.id), "mended.csv", "--wait", "-o", "json")
     assert done.code == 0, done.err

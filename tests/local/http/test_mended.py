@@ -43,6 +43,27 @@ async def test_a_column_of_objects_that_is_left_out_loses_no_value(wire: Wire, h
     assert "no row has 'Age'" in fine["metadata"]["metrics"]["warnings"]
 
 
+async def test_the_rejects_of_another_run_are_refused(wire: Wire, home: Path) -> None:
+    """They would close rows of this one, and stay open themselves. What has no number is an additional row."""
+    run = await run_of(wire, home, "id,Email,Age\n1,a@b.org,5\n2,no,6\n3,x,7\n")
+    (home / "other").write_text("id,Email,Age\n11,a@b.org,5\n12,no,6\n13,a@b.org,7\n14,y,7\n5\n")
+    other = await wire.run("people:v1", "other")
+    header = "_lume_row,_lume_line,_lume_reasons,id,Email,Age\n"
+    rows = {"row.csv": "2,,,12,b@b.org,6\n4,,,14,c@b.org,7\n", "line.csv": ",6,,15,b@b.org,6\n"}
+    for (name, text), which in zip(rows.items(), ("_lume_row 4", "_lume_line 6"), strict=True):
+        wrong = await corrected(wire, run, header + text, name)
+        assert wrong["status"] == "FAILED"
+        assert wrong["metadata"]["error_message"] == (
+            f"the corrected rejects have {which}, which the run that they are submitted for did not reject: they are "
+            "those of another run, or a column _lume_… was changed. Submit them for their run"
+        )
+    assert (await wire.ask("GET", "/v1/inbox")).document["flows"][0]["open"] == 5
+    text = f"{header}{''.join(rows.values())},,,16,d@b.org,6\n"
+    fine = await corrected(wire, other, text, "all.csv")
+    assert (fine["status"], fine["metadata"]["metrics"]["warnings"]) == ("SUCCEEDED", {})
+    assert (await wire.ask("GET", "/v1/inbox")).document["flows"][0]["open"] == 2
+
+
 async def test_rows_that_are_corrected_twice_are_told(wire: Wire, home: Path) -> None:
     run = await run_of(wire, home, "id,Email,Age\n1,a@b.org,5\n2,no,6\n3,x,7\n4,y,8\n")
     header = "_lume_row,_lume_reasons,id,Email,Age\n"

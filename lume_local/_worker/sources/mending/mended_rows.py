@@ -93,9 +93,10 @@ def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
     Empty if they can't be read: then the rows of the file are counted as additional ones.
 
     Raises:
-        SourceError: one of them has a value where the corrected ones have no column: it would be lost.
+        SourceError: one of them has a value where the corrected ones have no column: it would be lost. Or a corrected
+            one is none of them: they are those of another run, whose rows would stay open, and these be closed.
     """
-    left, rows = set(corrected.rows) - {("", "", "")}, list[int]()
+    left, rows = {one for one in corrected.rows if any(one[1:])}, list[int]()
     try:
         with closing(all_rows_of(job)) as found:
             for number, one in enumerate(found if left else ()):
@@ -107,6 +108,13 @@ def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
                         break
     except (Broken, StoreTrouble, TooLarge, OSError, duckdb.Error):
         return 0
+    if left:
+        _, row, line = min(left, key=lambda one: (len(one[1]), one))
+        which = f"{ROW} {row}" if row else f"{LINE} {line}"
+        raise SourceError(
+            f"the corrected rejects have {which}, which the run that they are submitted for did not reject: they "
+            f"are those of another run, or a column {RESERVED}… was changed. Submit them for their run"
+        )
     return row_set(rows, job.rows)
 
 
