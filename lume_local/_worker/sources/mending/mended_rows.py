@@ -96,7 +96,10 @@ def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
         SourceError: one of them has a value where the corrected ones have no column: it would be lost. Or a corrected
             one is none of them: they are those of another run, whose rows would stay open, and these be closed.
     """
-    left, rows = {one for one in corrected.rows if any(one[1:])}, list[int]()
+    numbered = (one for one in corrected.rows if any(one[1:]))
+    # pandas saves whole numbers beside missing ones as 2.0.
+    left = {(file, row.removesuffix(".0"), line.removesuffix(".0")) for file, row, line in numbered}
+    rows = list[int]()
     try:
         with closing(all_rows_of(job)) as found:
             for number, one in enumerate(found if left else ()):
