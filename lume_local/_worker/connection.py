@@ -20,7 +20,10 @@ from lume_local._worker.sql import allowed, text
 
 
 def connect() -> DuckDBPyConnection:
-    """A database of its own that has read nothing yet; it may check flows and then do one run. Close it."""
+    """A database of its own that has read nothing yet; it may check flows and then do one run. Close it.
+
+    It costs 10 ms of a processor; a cursor of it costs nothing, and has its settings (but for those of the progress).
+    """
     connection = duckdb.connect(":memory:")
     configure(
         connection,
@@ -29,9 +32,9 @@ def connect() -> DuckDBPyConnection:
         "enable_progress_bar_print=false",
         "autoinstall_known_extensions=false",
         "autoload_known_extensions=false",
-        "TimeZone='UTC'",
+        "GLOBAL TimeZone='UTC'",
         # A division by zero is an error and not infinity or NaN, which is greater than every limit of a condition.
-        "ieee_floating_point_ops=false",
+        "GLOBAL ieee_floating_point_ops=false",
     )
     return connection
 

@@ -31,13 +31,18 @@ from lume_local._worker.statements import OUT, Layout, Statements
 
 
 def compile_flow(
-    connection: DuckDBPyConnection, flow: Flow, cleaners: list[str] | None = None
+    connection: DuckDBPyConnection,
+    flow: Flow,
+    cleaners: list[str] | None = None,
+    *,
+    rehearsed: bool = True,
 ) -> dict[str, Any]:
     """The compiled form of a flow. Raises `FlowError` with the place of the first mistake.
 
     Args:
         connection: a database that reaches no file.
         cleaners: the SQL of its cleaners as it was when this version was compiled first; None for that of now.
+        rehearsed: whether the whole statement is tried, too: needless, if it runs on rows at once.
     """
     made = statements(flow.cleaners) if cleaners is None else cleaners
     for statement in made:
@@ -99,7 +104,8 @@ def compile_flow(
         "judged_by_table": _is_judged_by_table(flow),
     }
     _check_names(compiled)
-    _rehearse(connection, compiled, flow, _dummy(sources, lookups))
+    if rehearsed:
+        _rehearse(connection, compiled, flow, _dummy(sources, lookups))
     return compiled
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
+from duckdb import DuckDBPyConnection
 
 from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import read_definition
@@ -21,6 +23,7 @@ from lume_local._mapping.target import MappingTarget
 from lume_local._samples.opening import Access, JudgedColumn, SampleRows
 from lume_local._samples.read import Sample, read_sample
 from lume_local._shared.protocol import Propose, Proposed, Refused
+from lume_local._worker.connection import connect
 from lume_local._worker.databases.database import DatabaseTrouble
 from lume_local._worker.databases.described import described
 from lume_local._worker.samples.parts import sample_parts, unpack_member
@@ -40,7 +43,8 @@ def make_proposal(job: Propose) -> Proposed | Refused:
         if target.place is not None:
             target = described(target)
         with ExitStack() as stack:
-            samples = [stack.enter_context(_read(one)) for one in job.samples]
+            database = stack.enter_context(connect())
+            samples = [stack.enter_context(_read(database, one)) for one in job.samples]
             suggestions = [Suggestion(**one) for one in job.suggestions]
             profiles, testers = [profile for profile, _ in samples], [one for _, one in samples]
             choices = decisions(job.choices)
@@ -54,13 +58,14 @@ def make_proposal(job: Propose) -> Proposed | Refused:
 
 
 @contextmanager
-def _read(given: Mapping[str, Any]) -> Iterator[Read]:
+def _read(database: DuckDBPyConnection, given: Mapping[str, Any]) -> Iterator[Read]:
     """A sample: read as the request says, else as it looks."""
     path, name = Path(given["path"]), given["shown"]
-    opening = Access(_open_here, sample_parts, unpack_member)
+    opening = Access(partial(_open_here, database), sample_parts, unpack_member)
     seen = read_sample(path, opening, given.get("encoding"), given.get("delim"))
     settings = _settings(seen, given.get("source"))
-    with opened(path, name, settings, [column.source for column in seen.columns], ROWS) as sample:
+    members = [column.source for column in seen.columns]
+    with opened(database, path, name, settings, members, ROWS) as sample:
         words = set(settings.get("null", ()))
         places = {one: n for n, one in enumerate(sample.names)}
         columns = [
@@ -117,6 +122,8 @@ def _errors() -> Iterator[None]:
 
 
 @contextmanager
-def _open_here(path: str | PathLike[str], *, name: str | None = None) -> Iterator[_Here]:
+def _open_here(
+    database: DuckDBPyConnection, path: str | PathLike[str], *, name: str | None = None
+) -> Iterator[_Here]:
     with TemporaryDirectory(prefix="lume-sample-") as folder:
-        yield _Here(HeldSample(Path(path), name or str(path), Path(folder)))
+        yield _Here(HeldSample(Path(path), name or str(path), Path(folder), database))

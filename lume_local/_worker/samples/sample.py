@@ -49,16 +49,17 @@ class HeldSample:
         path: the file.
         shown: what messages call it.
         folder: for what is derived from it; one folder for each reading.
+        database: from `connect()`; every request has a cursor of its own.
     """
 
-    def __init__(self, path: Path, shown: str, folder: Path) -> None:
-        self._path, self._shown, self._folder = path, shown, folder
+    def __init__(self, path: Path, shown: str, folder: Path, database: DuckDBPyConnection) -> None:
+        self._path, self._shown, self._folder, self._database = path, shown, folder, database
         self._readings = 0
         self._layout: Layout | None = None
 
     def rows(self, source: Json, members: list[str], most: int) -> Json:
         """Some rows, from all that are kept. `source` is that of a flow, `members` are what its JSON objects have."""
-        with connect() as connection:
+        with self._database.cursor() as connection:
             reading = self._reading(connection, source, members)
             flow, folder = reading.flow, reading.folder
             kind = flow["format"]
@@ -82,7 +83,7 @@ class HeldSample:
 
     def members(self, source: Json, most: int) -> Json:
         """The fields that records have, in the order of the file."""
-        with connect() as connection:
+        with self._database.cursor() as connection:
             return {"names": members_of(self._reading(connection, source, []), most)}
 
     def _reading(self, connection: DuckDBPyConnection, source: Json, members: list[str]) -> Reading:
@@ -99,9 +100,9 @@ class HeldSample:
 
         `columns` has what `rows` gave as `[source column, definition]` by any name.
         """
-        with connect() as connection:
+        with self._database.cursor() as connection:
             definition = flow_of(source, {name: column for name, (_, column) in columns.items()})
-            flow = compile_flow(connection, read_definition(definition))
+            flow = compile_flow(connection, read_definition(definition), rehearsed=False)
             assert self._layout is not None, "no rows were read"
             layout = read_by(flow, self._layout, self._shown)
             statements = Statements(flow, layout)
@@ -168,15 +169,16 @@ def kept(layout: Layout, rows: list[list[str | None]], path: Path) -> Layout:
 
 def main(path: str, shown: str, folder: str) -> None:
     """Answer requests until stdin ends."""
-    sample = HeldSample(Path(path), shown, Path(folder))
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            answer = getattr(sample, request.pop("do"))(**request)
-        except (SourceError, FlowError, duckdb.Error) as error:
-            answer = {"error": str(error)}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+    with connect() as database:
+        sample = HeldSample(Path(path), shown, Path(folder), database)
+        for line in sys.stdin:
+            request = json.loads(line)
+            try:
+                answer = getattr(sample, request.pop("do"))(**request)
+            except (SourceError, FlowError, duckdb.Error) as error:
+                answer = {"error": str(error)}
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -112,6 +112,15 @@ def test_the_metrics_are_those_of_any_other_run(tmp_path: Path) -> None:
     assert metrics["reject_reasons"] == {"id: is not a valid integer": 1, "n: is required": 1}
 
 
+def test_divisions_and_times_are_those_of_any_other_run(tmp_path: Path, flow: dict[str, Any]) -> None:
+    """Settings of a connection would not be those of its cursors."""
+    is_more = {"sql": "CAST(id AS DOUBLE) / CAST(n AS DOUBLE) > 1", "type": "boolean"}
+    metrics = both_ways(tmp_path, {"is_more": is_more}, "id,n\n1,1\n1,0\n")
+    assert metrics["reject_reasons"] == {"is_more: is not a valid boolean": 1}
+    with begun(Instances(), job(tmp_path, flow, "third", "id,ok\n")) as (_, connection):
+        assert connection.execute("SELECT current_setting('TimeZone')").fetchall() == [("UTC",)]
+
+
 def test_rows_that_break_some_of_many_checks(tmp_path: Path) -> None:
     """More of them than a mask holds."""
     columns: dict[str, dict[str, Any]] = {f"c{n}": {"type": "integer"} for n in range(100)}
