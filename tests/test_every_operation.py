@@ -12,13 +12,12 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-import yaml
 
 from lume_async import ApiConnectionError, Client, LumeRun
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 ROOT = Path(__file__).parents[1]
-CONTRACT = yaml.safe_load((ROOT / "lume_local/openapi.yaml").read_text())
+CONTRACT = json.loads((ROOT / "lume_local/openapi.json").read_text())
 METHODS = {"get", "put", "post", "delete", "patch"}
 NOT_CALLED = {
     "getDescription": "the description is for tools",

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from local.flows import PEOPLE_CSV, people, slow_rows
 from local.wire import CAPABILITIES, SPEC, Wire
 
@@ -259,7 +258,7 @@ async def test_the_server_describes_itself_without_a_key(server: lume_local.Serv
     async with wire.session:
         async with wire.session.get("/openapi.yaml") as response:
             assert response.headers["Content-Type"] == "application/yaml"
-            assert yaml.safe_load(await response.read()) == SPEC
+            assert await response.read() == (openapi_json.FOLDER / "openapi.yaml").read_bytes()
         document = (await wire.ask("GET", "/openapi.json")).document
         assert document == openapi_json.with_examples(SPEC)
         assert "externalValue" not in str(document)

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import random
 import signal
 import sys
 import threading
@@ -36,7 +37,7 @@ from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.places.sftp_source import SftpFiles
 from lume_local._worker.sources.source import SourceError
 
-LARGE = b"".join(b"%07d\n" % n for n in range(2_000_000))
+LARGE = random.Random(1).randbytes(16_000_000)
 """16 MB, of which no two blocks are the same."""
 
 
