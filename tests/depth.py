@@ -1,4 +1,4 @@
-"""How far random tests go: some of their examples are tried in the quick run, all of them with `--thorough`."""
+"""How far random tests go: few of their examples are tried in the quick run, all of them with `--thorough`."""
 
 import pytest
 from hypothesis import settings
@@ -8,11 +8,12 @@ is_thorough = False
 
 
 def examples(number: int) -> settings:
-    """A decorator above `given`: so many in the thorough run, a third of them in the quick one."""
-    return settings(max_examples=number if is_thorough else number // 3, deadline=None)
+    """A decorator above `given`: so many in the thorough run, a sixth of them in the quick one."""
+    return settings(max_examples=number if is_thorough else max(2, number // 6), deadline=None)
 
 
 def seeds(number: int) -> pytest.MarkDecorator:
-    """Parametrizes `seed`: as many in the thorough run, a sixth of them in the quick one."""
-    rest = [pytest.param(seed, marks=pytest.mark.thorough) for seed in range(number // 6, number)]
-    return pytest.mark.parametrize("seed", [*range(number // 6), *rest])
+    """Parametrizes `seed`: as many in the thorough run, a twelfth of them in the quick one."""
+    few = max(1, number // 12)
+    rest = [pytest.param(seed, marks=pytest.mark.thorough) for seed in range(few, number)]
+    return pytest.mark.parametrize("seed", [*range(few), *rest])

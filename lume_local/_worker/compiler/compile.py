@@ -4,7 +4,7 @@ Runs in a worker: the server process never loads DuckDB.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import duckdb
@@ -35,6 +35,7 @@ def compile_flow(
     flow: Flow,
     cleaners: list[str] | None = None,
     *,
+    made: Container[str] = (),
     rehearsed: bool = True,
 ) -> dict[str, Any]:
     """The compiled form of a flow. Raises `FlowError` with the place of the first mistake.
@@ -42,11 +43,13 @@ def compile_flow(
     Args:
         connection: a database that reaches no file.
         cleaners: the SQL of its cleaners as it was when this version was compiled first; None for that of now.
+        made: of the cleaners' SQL, what its database has already.
         rehearsed: whether the whole statement is tried, too: needless, if it runs on rows at once.
     """
-    made = statements(flow.cleaners) if cleaners is None else cleaners
-    for statement in made:
-        connection.execute(statement)
+    cleaners = statements(flow.cleaners) if cleaners is None else cleaners
+    for statement in cleaners:
+        if statement not in made:
+            connection.execute(statement)
     _require_extra(flow)
     lookups, judge = Lookups(connection, flow.seeds), Judge(connection)
     looking_up = Judge(connection, lookups=lookups if flow.seeds else None)
@@ -93,7 +96,7 @@ def compile_flow(
         "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
         "checks": _checks(flow, judged) + [asdict(check) for check in _where_checks(where)],
         "where": None if where is None else _where(connection, where, _dummy(where.reads, lookups)),
-        "cleaners": made,
+        "cleaners": cleaners,
         "siblings": {},  # other versions of the flow, as the server knows them when it starts a run
         "unique": [column.name for column in flow.columns if column.unique],
         "references": [

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
-from duckdb import DuckDBPyConnection
 
 from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import read_definition
@@ -23,11 +22,11 @@ from lume_local._mapping.target import MappingTarget
 from lume_local._samples.opening import Access, JudgedColumn, SampleRows
 from lume_local._samples.read import Sample, read_sample
 from lume_local._shared.protocol import Propose, Proposed, Refused
-from lume_local._worker.connection import connect
 from lume_local._worker.databases.database import DatabaseTrouble
 from lume_local._worker.databases.described import described
 from lume_local._worker.samples.parts import sample_parts, unpack_member
 from lume_local._worker.samples.sample import HeldSample
+from lume_local._worker.samples.trials import Trials, trials
 from lume_local._worker.samples.whole import WholeSample, opened
 from lume_local._worker.sources.source import SourceError
 
@@ -43,7 +42,7 @@ def make_proposal(job: Propose) -> Proposed | Refused:
         if target.place is not None:
             target = described(target)
         with ExitStack() as stack:
-            database = stack.enter_context(connect())
+            database = stack.enter_context(trials())
             samples = [stack.enter_context(_read(database, one)) for one in job.samples]
             suggestions = [Suggestion(**one) for one in job.suggestions]
             profiles, testers = [profile for profile, _ in samples], [one for _, one in samples]
@@ -58,7 +57,7 @@ def make_proposal(job: Propose) -> Proposed | Refused:
 
 
 @contextmanager
-def _read(database: DuckDBPyConnection, given: Mapping[str, Any]) -> Iterator[Read]:
+def _read(database: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
     """A sample: read as the request says, else as it looks."""
     path, name = Path(given["path"]), given["shown"]
     opening = Access(partial(_open_here, database), sample_parts, unpack_member)
@@ -122,8 +121,6 @@ def _errors() -> Iterator[None]:
 
 
 @contextmanager
-def _open_here(
-    database: DuckDBPyConnection, path: str | PathLike[str], *, name: str | None = None
-) -> Iterator[_Here]:
+def _open_here(database: Trials, path: str | PathLike[str], *, name: str | None = None) -> Iterator[_Here]:
     with TemporaryDirectory(prefix="lume-sample-") as folder:
         yield _Here(HeldSample(Path(path), name or str(path), Path(folder), database))

@@ -11,7 +11,6 @@ import json
 import sys
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import duckdb
 from duckdb import DuckDBPyConnection
@@ -19,7 +18,7 @@ from duckdb import DuckDBPyConnection
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.connection import connect
+from lume_local._worker.samples.trials import Json, Trials, flow_of, trials
 from lume_local._worker.sources.formats.names import visible_columns
 from lume_local._worker.sources.formats.records.xml import members_of
 from lume_local._worker.sources.formats.rows_file import RowsFile
@@ -32,8 +31,6 @@ from lume_local._worker.sources.source import SourceError, no_pause
 from lume_local._worker.sql import STAGED, copy_to, scan_or_retry
 from lume_local._worker.stage import scan_of
 from lume_local._worker.statements import BITS, Layout, Statements
-
-Json = dict[str, Any]
 
 _MOST = 100_000
 """Rows that flows are tried on."""
@@ -49,17 +46,17 @@ class HeldSample:
         path: the file.
         shown: what messages call it.
         folder: for what is derived from it; one folder for each reading.
-        database: from `connect()`; every request has a cursor of its own.
+        trials: where it is read and judged.
     """
 
-    def __init__(self, path: Path, shown: str, folder: Path, database: DuckDBPyConnection) -> None:
-        self._path, self._shown, self._folder, self._database = path, shown, folder, database
+    def __init__(self, path: Path, shown: str, folder: Path, trials: Trials) -> None:
+        self._path, self._shown, self._folder, self._trials = path, shown, folder, trials
         self._readings = 0
         self._layout: Layout | None = None
 
     def rows(self, source: Json, members: list[str], most: int) -> Json:
         """Some rows, from all that are kept. `source` is that of a flow, `members` are what its JSON objects have."""
-        with self._database.cursor() as connection:
+        with self._trials.cursor() as connection:
             reading = self._reading(connection, source, members)
             flow, folder = reading.flow, reading.folder
             kind = flow["format"]
@@ -83,7 +80,7 @@ class HeldSample:
 
     def members(self, source: Json, most: int) -> Json:
         """The fields that records have, in the order of the file."""
-        with self._database.cursor() as connection:
+        with self._trials.cursor() as connection:
             return {"names": members_of(self._reading(connection, source, []), most)}
 
     def _reading(self, connection: DuckDBPyConnection, source: Json, members: list[str]) -> Reading:
@@ -100,9 +97,8 @@ class HeldSample:
 
         `columns` has what `rows` gave as `[source column, definition]` by any name.
         """
-        with self._database.cursor() as connection:
-            definition = flow_of(source, {name: column for name, (_, column) in columns.items()})
-            flow = compile_flow(connection, read_definition(definition), rehearsed=False)
+        definitions = {name: column for name, (_, column) in columns.items()}
+        with self._trials.compiled(source, definitions) as (connection, flow):
             assert self._layout is not None, "no rows were read"
             layout = read_by(flow, self._layout, self._shown)
             statements = Statements(flow, layout)
@@ -131,11 +127,6 @@ def read_by(flow: Json, layout: Layout, shown: str) -> Layout:
     raw = tuple(layout.raw[n] for n in places.values())
     reader = f"SELECT {items or '1 AS _lume_none'} FROM ({layout.reader})"
     return Layout(reader, raw, {name: k for k, name in enumerate(places)})
-
-
-def flow_of(source: Json, columns: Json) -> Json:
-    """A flow of these columns."""
-    return {"flow": "sample", "version": "v1", "source": source, "columns": columns}
 
 
 def _kept(connection: DuckDBPyConnection, layout: Layout, path: Path) -> tuple[Layout, int]:
@@ -169,7 +160,7 @@ def kept(layout: Layout, rows: list[list[str | None]], path: Path) -> Layout:
 
 def main(path: str, shown: str, folder: str) -> None:
     """Answer requests until stdin ends."""
-    with connect() as database:
+    with trials() as database:
         sample = HeldSample(Path(path), shown, Path(folder), database)
         for line in sys.stdin:
             request = json.loads(line)

@@ -17,7 +17,8 @@ from lume_local._flow.fields import FlowError
 from lume_local._mapping.proposal import Before
 from lume_local._mapping.readings import TriedColumn
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.samples.sample import Json, flow_of, kept, read_by
+from lume_local._worker.samples.sample import kept, read_by
+from lume_local._worker.samples.trials import Json, Trials, flow_of
 from lume_local._worker.sources.places.local import LocalFiles
 from lume_local._worker.sources.read import read_source
 from lume_local._worker.sources.source import SourceError, no_pause
@@ -40,14 +41,14 @@ class WholeSample:
 
     def __init__(
         self,
-        database: DuckDBPyConnection,
+        trials: Trials,
         layout: Layout,
         rows: list[list[str | None]],
         shown: str,
         null: list[str],
         folder: Path,
     ) -> None:
-        self._database, self.names, self.rows = database, list(layout.raw), rows
+        self._trials, self.names, self.rows = trials, list(layout.raw), rows
         self._whole, self._kept = layout, kept(layout, rows, folder / "rows")
         self._shown, self._source = shown, {"null": null} if null else {}
 
@@ -66,9 +67,8 @@ class WholeSample:
     def _try(
         self, columns: Mapping[str, tuple[str, Mapping[str, Any]]], everywhere: bool
     ) -> dict[str, TriedColumn]:
-        with self._database.cursor() as connection:
-            definition = flow_of(self._source, {name: column for name, (_, column) in columns.items()})
-            flow = compile_flow(connection, read_definition(definition), rehearsed=False)
+        definitions = {name: dict(column) for name, (_, column) in columns.items()}
+        with self._trials.compiled(self._source, definitions) as (connection, flow):
             layout = read_by(flow, self._whole if everywhere else self._kept, self._shown)
             statements = Statements(flow, layout)
             if not everywhere:  # once: to bind many columns takes longer than to read these rows
@@ -90,11 +90,9 @@ class WholeSample:
 
 @contextmanager
 def opened(
-    database: DuckDBPyConnection, path: Path, shown: str, source: Json, members: list[str], most: int
+    trials: Trials, path: Path, shown: str, source: Json, members: list[str], most: int
 ) -> Iterator[WholeSample]:
     """Read a file as `source` says, which is as `[source]` of a flow; `members` are those of JSON objects.
-
-    Each step has a cursor of the `database`, which is from `connect()`.
 
     Raises:
         ConfigurationError: it can't be read so.
@@ -102,7 +100,7 @@ def opened(
     with ExitStack() as stack:
         with _errors(shown):
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="lume-sample-")))
-            connection = stack.enter_context(database.cursor())
+            connection = stack.enter_context(trials.cursor())
             flow = compile_flow(connection, read_definition(flow_of(source, {"none": {"sql": "NULL"}})))
             flow["sources"] = dict.fromkeys(members, "")
             place = {"kind": "files", "files": [{"path": str(path), "shown": shown}], "looked_up": ""}
@@ -110,7 +108,7 @@ def opened(
             files.check()
             intake = read_source(connection, files.fetch(folder, no_pause), flow, folder, no_pause)
             rows = _spread(connection, intake.layout, most)
-            sample = WholeSample(database, intake.layout, rows, shown, source.get("null", []), folder)
+            sample = WholeSample(trials, intake.layout, rows, shown, source.get("null", []), folder)
         yield sample
 
 

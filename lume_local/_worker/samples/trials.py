@@ -1,0 +1,47 @@
+"""The database in which flows are tried on samples. It is opened once, and the macros of a cleaner are made once."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from attrs import field, frozen
+from duckdb import DuckDBPyConnection
+
+from lume_local._flow.definition import read_definition
+from lume_local._worker.compiler.compile import compile_flow
+from lume_local._worker.connection import connect
+
+Json = dict[str, Any]
+
+
+@frozen
+class Trials:
+    """Each trial has a connection of its own, with which its tables end. Open it with `trials`."""
+
+    _database: DuckDBPyConnection
+    _made: set[str] = field(factory=set, init=False)
+
+    def cursor(self) -> AbstractContextManager[DuckDBPyConnection]:
+        """A connection that has no table yet."""
+        return self._database.cursor()
+
+    @contextmanager
+    def compiled(self, source: Json, columns: Json) -> Iterator[tuple[DuckDBPyConnection, Json]]:
+        """A connection, and a flow of these columns for it, whose statement runs on rows at once."""
+        with self.cursor() as connection:
+            flow = read_definition(flow_of(source, columns))
+            compiled = compile_flow(connection, flow, made=self._made, rehearsed=False)
+            self._made.update(compiled["cleaners"])
+            yield connection, compiled
+
+
+@contextmanager
+def trials() -> Iterator[Trials]:
+    """As long as the block lasts."""
+    with connect() as database:
+        yield Trials(database)
+
+
+def flow_of(source: Json, columns: Json) -> Json:
+    """A flow of these columns."""
+    return {"flow": "sample", "version": "v1", "source": source, "columns": columns}
