@@ -136,55 +136,54 @@ async def test_json_lines(wire: Wire, home: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        (
-            "absent.csv",
-            None,
-            ["there is no file", "('absent.csv' is relative to the server's root, /", "submit the run again"],
-        ),
-        ("folder", "", ["is a folder", "name one file"]),
-        ("empty.csv", "", ["has no header", "must name the columns"]),
-        (
-            "wrong.csv",
-            "id,Mail,Age\n1,a@b.c,2\n",
-            ["no column 'Email'", "columns.email.sql", "'Mail'", "Did you mean"],
-        ),
-        (
-            "semicolons.csv",
-            'id;"Email";AGE\n1;a@b.c;2\n',
-            ["no column 'id'", "is one column", "delimiter is ';'", 'csv.delim = ";"'],
-        ),
-        ("tabs.csv", "ID\tEmail\tAge\n", ["delimiter is '\\t'", 'csv.delim = "\\t"']),
-        (
-            "pipes.csv",
-            "Mail|Email, private\n",
-            ["no column 'id'", "reads (columns.id)", "Found: 'Mail|Email', 'private'"],
-        ),
-        ("one.csv", "a;b\n", ["no column 'id'", "Found: 'a;b'"]),
-        ("twice.csv", "id,EMAIL,email,Age\n1,a@b.c,x,2\n", ["rename one"]),
-        (
-            "allbad.csv",
-            "id,Email,Age\nx,y,z\n",
-            ["the only row was rejected", "id: is not a valid integer (1)"],
-        ),
-    ],
-)
-async def test_a_source_that_cannot_be_used_fails_the_run(
-    wire: Wire, home: Path, name: str, content: str | None, words: list[str]
-) -> None:
-    if name == "folder":
-        (home / name).mkdir()
-    elif content is not None:
-        (home / name).write_text(content)
-    run = await wire.run("people:v1", name)
-    assert run["status"] == "FAILED"
-    for word in words:
-        assert word in run["metadata"]["error_message"]
-    assert run["metadata"]["target_locations"] == {"mapped": None, "rejects": None}
-    assert not (home / ".lume/out").exists()
-    assert {file.name for file in (home / ".lume/state/runs").iterdir()} <= {"owner"}
+UNUSABLE: list[tuple[str, str | None, list[str]]] = [
+    (
+        "absent.csv",
+        None,
+        ["there is no file", "('absent.csv' is relative to the server's root, /", "submit the run again"],
+    ),
+    ("folder", "", ["is a folder", "name one file"]),
+    ("empty.csv", "", ["has no header", "must name the columns"]),
+    (
+        "wrong.csv",
+        "id,Mail,Age\n1,a@b.c,2\n",
+        ["no column 'Email'", "columns.email.sql", "'Mail'", "Did you mean"],
+    ),
+    (
+        "semicolons.csv",
+        'id;"Email";AGE\n1;a@b.c;2\n',
+        ["no column 'id'", "is one column", "delimiter is ';'", 'csv.delim = ";"'],
+    ),
+    ("tabs.csv", "ID\tEmail\tAge\n", ["delimiter is '\\t'", 'csv.delim = "\\t"']),
+    (
+        "pipes.csv",
+        "Mail|Email, private\n",
+        ["no column 'id'", "reads (columns.id)", "Found: 'Mail|Email', 'private'"],
+    ),
+    ("one.csv", "a;b\n", ["no column 'id'", "Found: 'a;b'"]),
+    ("twice.csv", "id,EMAIL,email,Age\n1,a@b.c,x,2\n", ["rename one"]),
+    (
+        "allbad.csv",
+        "id,Email,Age\nx,y,z\n",
+        ["the only row was rejected", "id: is not a valid integer (1)"],
+    ),
+]
+"""Sources, and what is said of them."""
+
+
+async def test_a_source_that_cannot_be_used_fails_the_run(wire: Wire, home: Path) -> None:
+    for name, content, words in UNUSABLE:
+        if name == "folder":
+            (home / name).mkdir()
+        elif content is not None:
+            (home / name).write_text(content)
+        run = await wire.run("people:v1", name)
+        assert run["status"] == "FAILED", name
+        for word in words:
+            assert word in run["metadata"]["error_message"]
+        assert run["metadata"]["target_locations"] == {"mapped": None, "rejects": None}
+        assert not (home / ".lume/out").exists(), name
+        assert {file.name for file in (home / ".lume/state/runs").iterdir()} <= {"owner"}
 
 
 async def test_a_failed_source_may_be_tried_again(wire: Wire, home: Path) -> None:

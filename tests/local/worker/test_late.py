@@ -223,7 +223,7 @@ def test_flows_that_make_no_sense(columns: dict[str, Any], mapped: Any, words: s
         flow_of(columns=columns, target={"mapped": mapped})
 
 
-RUNS, AT_ONCE = 12, 4
+RUNS, AT_ONCE = 8, 4
 
 
 @pytest.mark.parametrize(

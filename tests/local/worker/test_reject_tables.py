@@ -134,8 +134,19 @@ class Killed(BaseException):
 POINTS = ["prepared rejects", "prepared both", "before both", "between both", "after both"]
 
 
-@pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("more", [{}, {"on_violation": "reject"}])
+REJECT = {"on_violation": "reject"}
+
+
+@pytest.mark.parametrize(
+    ("point", "more"),
+    [
+        *((point, {}) for point in POINTS),
+        *(
+            pytest.param(point, REJECT, marks=() if point == "between both" else pytest.mark.thorough)
+            for point in POINTS
+        ),
+    ],
+)
 def test_a_process_that_ends_anywhere(
     tmp_path: Path, database: Database, point: str, more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
