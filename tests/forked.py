@@ -14,15 +14,18 @@ from running import Piped
 from lume_local._runs.workers import child
 
 CLIENTS = ("lume_async._client", "lume_sync._client")
-SERVERS = tuple(
+WORKERS = tuple(
     name
-    for name in (
-        *("lume_local._worker.main", "lume_local._worker.samples.sample", "lume_local._serve"),
-        *("boto3.session", "obstore.store", "psycopg"),
-    )
-    if find_spec(name.partition(".")[0])  # Airflow's environment has no object stores
+    for name in ("lume_local._worker.main", "lume_local._worker.samples.proposing", "openpyxl")
+    if find_spec(name.partition(".")[0])  # Airflow's environment has less
 )
-"""What their programs import."""
+"""What workers and samples import, some of it only when it is needed."""
+SERVERS = WORKERS + tuple(
+    name
+    for name in ("lume_local._serve", "boto3.session", "obstore.store", "psycopg")
+    if find_spec(name.partition(".")[0])
+)
+"""What servers import, and their workers."""
 WORKER = "lume worker"
 """The name of the processes of servers."""
 

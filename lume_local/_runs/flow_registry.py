@@ -7,7 +7,8 @@ not replaced, since runs may have used it.
 import asyncio
 import difflib
 import logging
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ COMPILER = 6
 _MOST_SIBLING_COLUMNS = 500
 """Columns of other versions that a run is given."""
 _log = logging.getLogger("lume_local")
+_version = cache(metadata.version)
+"""Of a package: to find that takes as long as much else of a server's start."""
 _OLDER_CLEANERS = (
     "%s keeps the cleaners it was compiled with, since runs have used them. In this version of lume_local they give "
     "other results (%s): increase the flow's version to use the new ones"
@@ -70,7 +73,7 @@ class FlowRegistry:
         self._folder = folder
         self._dev = dev
         self._files = FlowFiles()
-        self._tag = f"{COMPILER}/duckdb {version('duckdb')}"
+        self._tag = f"{COMPILER}/duckdb {_version('duckdb')}"
         self._stored = {flow.ref: flow for flow in known}
         self._parsed: dict[str, Flow] = {}
         self._logged: dict[str, str] = {}

@@ -7,12 +7,12 @@ import sys
 from functools import partial
 
 from fork_server import own
-from forked import begin_sample, start_forked
+from forked import WORKERS, begin_sample, start_forked
 
 from lume_local import _sample
 from lume_local._runs.workers import child
 
-server = own("lume_local._worker.main", "lume_local._worker.samples.sample")
+server = own(*WORKERS)
 
 
 async def start(program: str, environment: dict[str, str], longest_line: int) -> child.ChildProcess:

@@ -11,7 +11,7 @@ from console.site import Site, running, usual
 
 FLAGS = [
     *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
+    *("--disable-component-update", "--disable-sync", "--renderer-process-limit=1"),
     "--host-resolver-rules=MAP rebound.example 127.0.0.1",
 ]
 

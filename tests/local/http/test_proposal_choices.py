@@ -160,9 +160,8 @@ async def test_lookups_of_another_file_are_seed_files_without_inline_lookups(ask
     assert sql == "coalesce(seed('orders_size_values', trim(value), 'target'), upper(trim(value)))"
 
 
-@pytest.mark.parametrize(
-    ("choices", "words"),
-    [
+async def test_what_is_refused(asked: Any) -> None:
+    for choices, words in (
         ({"size": {"source": "Size"}}, "'source' is not a field of a choice"),
         ({"size": {"sources": "Size"}}, "sources must be a list"),
         ({"size": {"sources": ["Grösse", "note"]}}, "no way to make it of 'Grösse' and 'note'"),
@@ -172,13 +171,10 @@ async def test_lookups_of_another_file_are_seed_files_without_inline_lookups(ask
         ({"order_id": {"review": "fine"}}, "review must be approved or flagged"),
         ({"order_id": {"note": "x" * 501}}, "at most 500 characters"),
         ({"order_id": 5}, "must have the name of a source column"),
-    ],
-    ids=str,
-)
-async def test_what_is_refused(asked: Any, choices: Any, words: str) -> None:
-    answer = await asked(choices=choices)
-    assert (answer.status, answer.document["field"]) == (422, "choices")
-    assert words in answer.document["detail"]
+    ):
+        answer = await asked(choices=choices)
+        assert (answer.status, answer.document["field"]) == (422, "choices"), choices
+        assert words in answer.document["detail"]
 
 
 @pytest.mark.parametrize("body", [{"inline_lookups": False}, {"samples": ["new.csv", "old.csv"]}])
