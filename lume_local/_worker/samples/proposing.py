@@ -22,11 +22,12 @@ from lume_local._mapping.target import MappingTarget
 from lume_local._samples.opening import Access, JudgedColumn, SampleRows
 from lume_local._samples.read import Sample, read_sample
 from lume_local._shared.protocol import Propose, Proposed, Refused
+from lume_local._worker.compiler.mistakes import first_line
 from lume_local._worker.databases.database import DatabaseTrouble
 from lume_local._worker.databases.described import described
 from lume_local._worker.samples.parts import sample_parts, unpack_member
 from lume_local._worker.samples.sample import HeldSample
-from lume_local._worker.samples.trials import Trials, trials
+from lume_local._worker.samples.trials import Trials, opened_trials
 from lume_local._worker.samples.whole import WholeSample, opened
 from lume_local._worker.sources.source import SourceError
 
@@ -42,8 +43,8 @@ def make_proposal(job: Propose) -> Proposed | Refused:
         if target.place is not None:
             target = described(target)
         with ExitStack() as stack:
-            database = stack.enter_context(trials())
-            samples = [stack.enter_context(_read(database, one)) for one in job.samples]
+            trials = stack.enter_context(opened_trials())
+            samples = [stack.enter_context(_read(trials, one)) for one in job.samples]
             suggestions = [Suggestion(**one) for one in job.suggestions]
             profiles, testers = [profile for profile, _ in samples], [one for _, one in samples]
             choices = decisions(job.choices)
@@ -57,14 +58,14 @@ def make_proposal(job: Propose) -> Proposed | Refused:
 
 
 @contextmanager
-def _read(database: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
+def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
     """A sample: read as the request says, else as it looks."""
     path, name = Path(given["path"]), given["shown"]
-    opening = Access(partial(_open_here, database), sample_parts, unpack_member)
+    opening = Access(partial(_open_here, trials), sample_parts, unpack_member)
     seen = read_sample(path, opening, given.get("encoding"), given.get("delim"))
     settings = _settings(seen, given.get("source"))
     members = [column.source for column in seen.columns]
-    with opened(database, path, name, settings, members, ROWS) as sample:
+    with opened(trials, path, name, settings, members, ROWS) as sample:
         words = set(settings.get("null", ()))
         places = {one: n for n, one in enumerate(sample.names)}
         columns = [
@@ -116,11 +117,13 @@ class _Here:
 def _errors() -> Iterator[None]:
     try:
         yield
-    except (SourceError, FlowError, duckdb.Error) as error:
+    except (SourceError, FlowError) as error:
         raise ConfigurationError(str(error)) from None
+    except duckdb.Error as error:
+        raise ConfigurationError(first_line(error)) from None
 
 
 @contextmanager
-def _open_here(database: Trials, path: str | PathLike[str], *, name: str | None = None) -> Iterator[_Here]:
+def _open_here(trials: Trials, path: str | PathLike[str], *, name: str | None = None) -> Iterator[_Here]:
     with TemporaryDirectory(prefix="lume-sample-") as folder:
-        yield _Here(HeldSample(Path(path), name or str(path), Path(folder), database))
+        yield _Here(HeldSample(Path(path), name or str(path), Path(folder), trials))

@@ -18,7 +18,7 @@ from duckdb import DuckDBPyConnection
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.samples.trials import Json, Trials, flow_of, trials
+from lume_local._worker.samples.trials import Json, Trials, flow_of, opened_trials
 from lume_local._worker.sources.formats.names import visible_columns
 from lume_local._worker.sources.formats.records.xml import members_of
 from lume_local._worker.sources.formats.rows_file import RowsFile
@@ -160,8 +160,8 @@ def kept(layout: Layout, rows: list[list[str | None]], path: Path) -> Layout:
 
 def main(path: str, shown: str, folder: str) -> None:
     """Answer requests until stdin ends."""
-    with trials() as database:
-        sample = HeldSample(Path(path), shown, Path(folder), database)
+    with opened_trials() as trials:
+        sample = HeldSample(Path(path), shown, Path(folder), trials)
         for line in sys.stdin:
             request = json.loads(line)
             try:

@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 @frozen
 class Trials:
-    """Each trial has a connection of its own, with which its tables end. Open it with `trials`."""
+    """Each trial has a connection of its own, with which its tables end. Open it with `opened_trials`."""
 
     _database: DuckDBPyConnection
     _made: set[str] = field(factory=set, init=False)
@@ -36,7 +36,7 @@ class Trials:
 
 
 @contextmanager
-def trials() -> Iterator[Trials]:
+def opened_trials() -> Iterator[Trials]:
     """As long as the block lasts."""
     with connect() as database:
         yield Trials(database)

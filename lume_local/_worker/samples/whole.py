@@ -17,6 +17,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._mapping.proposal import Before
 from lume_local._mapping.readings import TriedColumn
 from lume_local._worker.compiler.compile import compile_flow
+from lume_local._worker.compiler.mistakes import first_line
 from lume_local._worker.samples.sample import kept, read_by
 from lume_local._worker.samples.trials import Json, Trials, flow_of
 from lume_local._worker.sources.places.local import LocalFiles
@@ -118,8 +119,10 @@ def _errors(shown: str) -> Iterator[None]:
         yield
     except FlowError as error:
         raise ConfigurationError(f"{shown} can't be tried: {error}") from None
-    except (SourceError, duckdb.Error) as error:
+    except SourceError as error:
         raise ConfigurationError(str(error).replace("sample:v1", "the proposal")) from None
+    except duckdb.Error as error:
+        raise ConfigurationError(first_line(error)) from None
 
 
 def _spread(connection: DuckDBPyConnection, layout: Layout, most: int) -> list[list[str | None]]:
