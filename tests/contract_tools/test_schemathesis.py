@@ -9,7 +9,7 @@ from lume_local._http import requests
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("examples", ["5", pytest.param("25", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("examples", ["2", pytest.param("25", marks=pytest.mark.thorough)])
 def test_the_server_is_as_the_document_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examples: str
 ) -> None:
