@@ -233,18 +233,22 @@ OF_OBJECTS = WITHOUT_RULE.replace("[columns.id]", '[source]\nformat = "{format}"
 XML = 'xml = { records = "rows/row" }\n'
 
 
+LACKING = {
+    "home.city": "the rejected rows have no column ",
+    "Email.domain": "the rejected rows have texts in 'Email', of which the flow reads 'Email.domain'",
+}
+
+
 @pytest.mark.usefixtures("each_state")
-@pytest.mark.parametrize("format", ["ndjson", "json", "xml"])
 @pytest.mark.parametrize(
-    ("reads", "why"),
+    ("format", "reads"),
     [
-        ("home.city", "the rejected rows have no column "),
-        ("Email.domain", "the rejected rows have texts in 'Email', of which the flow reads 'Email.domain'"),
+        *(("ndjson", "home.city"), ("json", "Email.domain"), ("xml", "home.city")),
+        *(pytest.param(*more, "Email.domain", marks=pytest.mark.thorough) for more in (["ndjson"], ["xml"])),
+        pytest.param("json", "home.city", marks=pytest.mark.thorough),
     ],
 )
-async def test_rows_of_a_table_that_become_objects(
-    wire: Wire, home: Path, format: str, reads: str, why: str
-) -> None:
+async def test_rows_of_a_table_that_become_objects(wire: Wire, home: Path, format: str, reads: str) -> None:
     """Those of a table that lacks what the version reads stay open; it is no object that may lack a member."""
     await dirty(wire, home)
     text = OF_OBJECTS.format(format=format, more=XML if format == "xml" else "")
@@ -253,7 +257,7 @@ async def test_rows_of_a_table_that_become_objects(
     body = {"flow": "people", "reason": NOT_AN_ADDRESS}
     tried = (await wire.ask("POST", "/v1/replays", json=body | {"dry_run": True})).document
     assert (tried["rows"], tried["passed"]) == (3, 0)
-    assert tried["messages"][0].startswith(why)
+    assert tried["messages"][0].startswith(LACKING[reads])
     assert repr(reads) in tried["messages"][0]
     done = await replayed(wire, reason=NOT_AN_ADDRESS)
     assert [(await wire.until(run["id"]))["status"] for run in done["runs"]] == ["FAILED"]
