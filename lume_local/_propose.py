@@ -12,7 +12,7 @@ import cattrs
 
 from lume_async._base.extras import require
 from lume_async.errors import ConfigurationError
-from lume_local._flow.definition import NAME, read_definition, read_toml
+from lume_local._flow.definition import NAME, Flow, read_definition, read_toml
 from lume_local._flow.fields import FlowError
 from lume_local._mapping.proposal import ProposedFlow
 from lume_local._mapping.target import MappingTarget
@@ -111,7 +111,7 @@ def _target(
 
     if isinstance(given, Mapping):
         if "columns" in given and "flow" in given:
-            return of_flow(read_definition(dict(given)), version)
+            return of_flow(_named(read_definition(dict(given)), flow), version)
         return of_schema(
             dict(given), flow or _name(str(given.get("title") or "")), version or "v1", "the schema"
         )
@@ -126,15 +126,24 @@ def _target(
         return of_dbt(content, found[2] or "", flow or "", version or "v1", found[1], references)
     path = Path(text)
     if path.suffix == ".toml":
-        return of_flow(read_toml(text_of(path, "")), version)
+        return of_flow(_named(read_toml(text_of(path, "")), flow), version)
     try:
         schema = json.loads(text_of(path, ""))
     except ValueError as error:
         raise FlowError("target", f"{text} is not a JSON Schema: {error}") from None
     if isinstance(schema, dict) and "columns" in schema and "flow" in schema:
-        return of_flow(read_definition(schema), version)
+        return of_flow(_named(read_definition(schema), flow), version)
     title = schema.get("title") if isinstance(schema, dict) else None
     return of_schema(schema, flow or _name(str(title or path.stem)), version or "v1", path.name)
+
+
+def _named(target: Flow, name: str | None) -> Flow:
+    """A proposal for a flow version is its next version, so another name would not be followed."""
+    if name not in (None, target.name):
+        raise FlowError(
+            "flow", f"the proposal is the next version of {target.name!r}: leave out the name {name!r}"
+        )
+    return target
 
 
 def _name(text: str) -> str:

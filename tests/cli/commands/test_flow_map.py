@@ -55,6 +55,16 @@ def test_what_is_written_can_be_tried_at_once(lone: Shell, folder: Path) -> None
     assert clean[0] == {"email": "a@example.org", "birth_date": "1990-02-13", "size": "S"}
 
 
+def test_a_name_for_the_next_version_of_another_flow_is_refused(lone: Shell, folder: Path) -> None:
+    assert mapped(lone, "people.json", "leute.csv", "-o", "flows/").code == 0
+    target = "flows/people.v1.toml"
+    refused = mapped(lone, target, "leute.csv", "--name", "folk", "-o", "flows/")
+    assert refused.code != 0
+    assert "the proposal is the next version of 'people': leave out the name 'folk'" in refused.err
+    assert not (folder / "flows/people.v2.toml").exists()
+    assert mapped(lone, target, "leute.csv", "--name", "people", "-o", "flows/").code == 0
+
+
 def test_the_encoding_that_a_sample_is_doubted_in_may_be_given(lone: Shell, folder: Path) -> None:
     (folder / "alt.csv").write_bytes("E-Mail|Ort\na@example.org|Köln\n".encode("cp850"))
     assert "pass --encoding, such as cp1250 or cp850" in mapped(lone, "people.json", "alt.csv").err
