@@ -288,7 +288,7 @@ async def test_what_can_not_be_aborted_is_aborted_later(
 async def test_it_is_tried_again_by_the_same_server(
     tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lume_local._runs.recovery.late.FIRST", 0.05)
+    monkeypatch.setattr("lume_local._runs.recovery.late.UNDO_FIRST", 0.05)
     prepare(tmp_path, bucket)
     bucket.begin("out/a.csv")
     for name, more in {"run_1": {}, "run_2": {"upload": bucket.begin("out/b.csv")}}.items():
