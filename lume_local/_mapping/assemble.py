@@ -6,6 +6,7 @@ from functools import reduce
 from attrs import evolve
 
 from lume_local._flow.aliases import folded
+from lume_local._flow.definition import quoted
 from lume_local._flow.fields import FlowError
 from lume_local._mapping.decisions import ColumnDecision
 from lume_local._mapping.expressions import definition_for
@@ -17,7 +18,7 @@ from lume_local._mapping.readings import Tester
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
 from lume_local._mapping.text.flow_text import definition_of, file_text
 from lume_local._mapping.text.following import is_read_otherwise, names_read, source_differs
-from lume_local._mapping.text.rewrite import is_null
+from lume_local._mapping.text.rewrite import is_null, names_in, words_in
 
 
 def propose(
@@ -56,6 +57,7 @@ def propose(
         *target.notes,
         *_of_samples(target, samples),
         *_of_former(target, definition, samples[0]),
+        *_unfilled(definition, columns, profiles),
         *_used_twice(columns),
         *suggested,
     ]
@@ -171,6 +173,21 @@ def _of_former(target: MappingTarget, definition: Json, sample: SampleSeen) -> I
                 continue
             how = "has no source" if is_null(column.get("sql", "")) else "is read by another expression"
             yield f"{name} {how} from now on, in files of the layouts so far, too: check that this is meant"
+
+
+def _unfilled(
+    definition: Json, columns: Sequence[ColumnProposal], profiles: Sequence[Profile]
+) -> Iterator[str]:
+    """Required columns that no sample has a source for: each row would be rejected, if the file is read at all."""
+    known = {one.name.lower() for profile in profiles for one in profile.columns}
+    for column in columns:
+        entry = definition["columns"][column.name]
+        sql = entry.get("sql", quoted(column.name))
+        is_unread = is_null(sql) or not known.issuperset(
+            name.lower() for name in (*names_in(sql), *words_in(sql))
+        )
+        if column.chosen is None and entry.get("required") and is_unread:
+            yield f"{column.name} is required, and nothing is read for it"
 
 
 def _used_twice(columns: Sequence[ColumnProposal]) -> Iterator[str]:

@@ -111,6 +111,14 @@ def test_a_column_that_one_layout_lacks_is_read_from_the_next(lone: Shell, folde
     ]
 
 
+def test_a_required_column_that_nothing_is_read_for_is_left_to_decide(lone: Shell, folder: Path) -> None:
+    (folder / "ort.csv").write_text("Ort;geboren am\nUlm;13.02.1990\n")
+    done = mapped(lone, "people.json", "ort.csv")
+    assert "decide: email is required, and nothing is read for it\n" in done.err
+    assert "# Decide: email is required, and nothing is read for it." in done.out
+    assert done.err.count("is required") == 1, "the others are not"
+
+
 def test_a_version_of_the_server_is_a_target(shell: Shell) -> None:
     (shell.folder / "new.csv").write_text("id,E-Mail address,Alter\n1,a@example.org,31\n2,b@example.org,47\n")
     done = mapped(shell, "people:v1", "new.csv")

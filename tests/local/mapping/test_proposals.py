@@ -340,6 +340,15 @@ def test_a_column_that_a_version_reads_is_no_unmapped_one(tmp_path: Path) -> Non
     assert doubt == "2 of 3 values do not pass the target's checks: correct the file or the expression"
 
 
+def test_a_required_column_that_a_version_reads_is_none_to_decide(tmp_path: Path) -> None:
+    filled: Json = {"kind": "'x'", "mail": "lower(email)", "both": '"a" || "b"'}
+    bare: Json = {"city": 'trim("Ort")', "half": '"a" || "zz"', "plain": "lower(zz)", "none": "NULL"}
+    columns = {name: {"sql": sql, "required": True} for name, sql in {**filled, **bare}.items()}
+    found = following(tmp_path / "a.csv", "email,a,b\na@example.org,1,2\n", **columns, nr={"required": True})
+    expected = [f"{name} is required, and nothing is read for it" for name in (*bare, "nr")]
+    assert [doubt for doubt in found["doubts"] if "is required" in doubt] == expected
+
+
 STATUS = {"type": "string", "enum": ["active", "closed"]}
 
 
