@@ -10,7 +10,9 @@ from anyio.abc import TaskGroup
 from anyio.to_thread import run_sync
 from attrs import define, field
 
+from lume_async._base.extras import require
 from lume_async._base.tasks import task_group
+from lume_async.errors import ConfigurationError
 from lume_local._arrivals.settings import Arrival, read_arrivals
 from lume_local._arrivals.watcher import Watcher, WatcherParts
 from lume_local._flow.lines import read_settings
@@ -25,8 +27,14 @@ LOOK = 1.0
 
 
 def read_file(path: Path) -> tuple[Arrival, ...]:
-    """The arrivals of a file. Raises `ConfigurationError` with all its mistakes."""
-    return read_settings(path, "arrivals", read_arrivals)
+    """The arrivals of a file. Raises `ConfigurationError` with all its mistakes, or without the extra for folders."""
+    found = read_settings(path, "arrivals", read_arrivals)
+    if any(not arrival.scheme for arrival in found):
+        try:
+            require("watchfiles", "arrivals", f"arrivals ({path})")
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(str(error)) from None
+    return found
 
 
 @define

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.to_thread import run_sync
 
-from lume_async._base.extras import require
 from lume_local._arrivals.place import PlaceTrouble
 
 if TYPE_CHECKING:
@@ -43,11 +42,8 @@ def watch_folder(folder: Path, is_deep: bool) -> "WatchedFolder":
     kind = file_system(folder)
     if kind in _SILENT or kind.startswith("fuse"):
         return WatchedFolder(folder, None, f"{kind} has no notifications of what others write")
-    try:
-        require("watchfiles", "arrivals", "an arrival")
-        from watchfiles._rust_notify import RustNotify
-    except ImportError as error:
-        raise PlaceTrouble(str(error)) from None
+    from watchfiles._rust_notify import RustNotify
+
     try:
         # The documented backend itself: `awatch` takes a thread of the pool that everybody shares.
         return WatchedFolder(folder, partial(RustNotify, [str(folder)], False, False, 0, is_deep, True), "")

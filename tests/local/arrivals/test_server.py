@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from on_posix import posix_only
 import lume_local
 from lume_async import ConfigurationError
 from lume_local._arrivals import local_place, watcher
+from lume_local._arrivals.arrivals import read_file
 
 pytestmark = posix_only
 ARRIVALS = """
@@ -143,6 +145,19 @@ async def test_a_server_does_not_start_with_a_mistake(home: Path, file: Path) ->
     with pytest.raises(ConfigurationError, match="can't be read: No such file"):
         async with lume_local.serve(home / "flows", home / ".lume", arrivals=home / "absent.toml"):
             pass
+
+
+async def test_a_server_does_not_start_without_what_watches_a_folder(
+    home: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "lume_async._base.extras.find_spec", lambda name: None if name == "watchfiles" else find_spec(name)
+    )
+    with pytest.raises(ConfigurationError, match=r"needs watchfiles: .* install .*\[arrivals\]"):
+        async with lume_local.serve(home / "flows", home / ".lume", arrivals=file):
+            pass
+    file.write_text(ARRIVALS.replace("in/", "s3://bucket/in/"))
+    assert read_file(file), "only folders need it"
 
 
 async def test_a_name_that_is_not_utf8_stops_nothing(
