@@ -1,6 +1,6 @@
 """`lume list`: list runs."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -17,7 +17,10 @@ _RECENT = 200
 
 @click.command("list")
 @click.option(
-    "--flow", type=Utf8(), metavar="FLOW", help="Only runs of this flow version, such as customer_cleaner:v1."
+    "--flow",
+    type=Utf8(),
+    metavar="FLOW",
+    help="Only runs of this flow, such as customer_cleaner, or of one version of it: customer_cleaner:v1.",
 )
 @click.option(
     "--source",
@@ -73,7 +76,7 @@ def command(
     async def work(client: "Client") -> None:
         found, kept, printed = 0, list[LumeRun](), set[str]()
         async for run in client.list_runs(
-            flow_version=flow, source_path=source, status=status, since=since, submitted_by=by, limit=limit
+            **_of(flow), source_path=source, status=status, since=since, submitted_by=by, limit=limit
         ):
             found += 1
             if data.format == "ndjson":
@@ -106,6 +109,11 @@ def _status(text: str) -> str:
         raise click.UsageError(str(error)) from None
 
 
+def _of(flow: str | None) -> dict[str, Any]:
+    """The filter for a flow in all its versions, or for one of them."""
+    return {"flow_version" if flow is not None and ":" in flow else "flow": flow}
+
+
 async def _mistake(client: "Client", flow: str | None, status: str | None) -> str | None:
     """What is probably wrong with filters that no run matches; None if nothing is."""
     from difflib import get_close_matches
@@ -115,10 +123,11 @@ async def _mistake(client: "Client", flow: str | None, status: str | None) -> st
     known = [str(one) for one in RunStatus]
     if status is not None and status not in known:
         return f"{status!r} is not a known status: {', '.join(known)}"
-    if flow is None or [run async for run in client.list_runs(flow_version=flow, limit=1)]:
+    if flow is None or [run async for run in client.list_runs(**_of(flow), limit=1)]:
         return None
     recent = {run.flow_version or "" async for run in client.list_runs(limit=_RECENT)} - {""}
-    near = get_close_matches(flow, recent, n=1)
+    named = recent if ":" in flow else {version.partition(":")[0] for version in recent}
+    near = get_close_matches(flow, named, n=1)
     known_flows = f"recent runs are of {', '.join(sorted(recent)[:5])}" if recent else "there are no runs yet"
     return f"no run of {flow!r} exists: " + (f"did you mean {near[0]!r}?" if near else known_flows)
 

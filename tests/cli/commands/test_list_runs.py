@@ -15,11 +15,22 @@ def test_since(shell: Shell, source: Callable[..., str], client: Client) -> None
     assert shell.lume("list", "--since", "0").code == 2
 
 
+def test_a_flow_in_all_its_versions_and_one_of_them(
+    shell: Shell, source: Callable[..., str], client: Client
+) -> None:
+    run = client.run("people:v1", source())
+    assert run.id in [one.id for one in client.list_runs(flow="people")]
+    for flow in ("people", "people:v1"):
+        assert run.id in shell.lume("list", "--flow", flow, "-o", "ids").out.split()
+    assert shell.lume("list", "--flow", "people:v2", "-o", "ids").out == ""
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--status", "BANANA"], "'BANANA' is not a known status: CREATED, "),
         (["--flow", "peopel:v1"], "no run of 'peopel:v1' exists: did you mean 'people:v1'?"),
+        (["--flow", "peopel"], "no run of 'peopel' exists: did you mean 'people'?"),
         (["--flow", "zzz"], "no run of 'zzz' exists: recent runs are of "),
     ],
 )
