@@ -19,7 +19,7 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import Act
 from lume_local._runs.store.records import StoredRun, StoreFailed, StoreUnavailable
 from lume_local._runs.times import now_text
-from lume_local._runs.unusual import RUNS, mends_others, unusual
+from lume_local._runs.unusual import RUNS, is_replay, mends_others, unusual
 from lume_local._runs.waiters import Hub
 from lume_local._shared.identity import SourceContent
 from lume_local._shared.protocol import Json
@@ -142,12 +142,13 @@ class RunRecorder:
     ) -> None:
         """Record the end of a run, retried until it is written. A run that has already ended stays unchanged."""
         written = metrics["rows_read"] if metrics and locations else None
-        message = None if message is None else elided(message)
+        words = None if message is None else elided(message)
         figures: Json = bounded(metrics or {})
         oddities: list[str] | None = None if status.has_output else []
 
         def ending(run: StoredRun) -> dict[str, Any]:
             now = now_text()
+            message = _addressed(words, run)
             notice = self._tells and run_notice(run, status.value, now, figures, message, oddities or ())
             return {
                 "status": status.value,
@@ -212,6 +213,14 @@ class RunRecorder:
         except Exception:
             _log.exception("run %s: the lineage event could not be created and is not sent", run_id)
             return None
+
+
+def _addressed(message: str | None, run: StoredRun) -> str | None:
+    """The message, with what to repeat: the run of a replay is not one that somebody could submit again."""
+    if message is None or not is_replay(run.run_metadata):
+        return message
+    again = message.replace("submit the run again", "repeat the replay")
+    return again.replace("Submit the run again", "Repeat the replay")
 
 
 Stages = list[dict[str, Any]]

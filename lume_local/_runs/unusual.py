@@ -34,9 +34,13 @@ Figures = tuple[int, int]
 
 def mends_others(run_metadata: Any) -> bool:
     """Whether a run processes rejects of others: its figures say nothing about the sources of its flow."""
-    if not isinstance(run_metadata, dict):
-        return False
-    return isinstance(run_metadata.get("resubmit_of"), str) or isinstance(run_metadata.get("replay"), dict)
+    is_resubmitted = isinstance(run_metadata, dict) and isinstance(run_metadata.get("resubmit_of"), str)
+    return is_resubmitted or is_replay(run_metadata)
+
+
+def is_replay(run_metadata: Any) -> bool:
+    """Whether a run was begun by a replay of open rejects."""
+    return isinstance(run_metadata, dict) and isinstance(run_metadata.get("replay"), dict)
 
 
 def unusual(run: Figures, before: Sequence[Figures]) -> list[str]:

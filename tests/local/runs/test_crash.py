@@ -51,6 +51,22 @@ async def test_a_killed_worker_is_a_crashed_run(server: lume_local.Server, wire:
     assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
 
 
+async def test_what_a_crashed_replay_says_is_to_repeat_it(
+    server: lume_local.Server, wire: Wire, home: Path
+) -> None:
+    (home / "slow.csv").write_text(slow_rows(2_000))
+    refusing = {"flow": "slow", "version": "v0", "columns": {"id": {"type": "integer", "maximum": 0}}}
+    assert (await wire.ask("PUT", "/v1/flows/slow/versions/v0", json=refusing)).status == 201
+    assert (await wire.run("slow:v0", "slow.csv"))["status"] == "PARTIAL_FAILED"
+    replay = await wire.ask("POST", "/v1/replays", json={"flow": "slow", "to": "slow:v1"})
+    (run,) = replay.document["runs"]
+    await wire.until(run["id"], "TRANSFORMING")
+    os.kill(server.workers()[run["id"]], signal.SIGKILL)
+    run = await wire.until(run["id"])
+    assert run["status"] == "CRASHED"
+    assert run["metadata"]["error_message"].endswith("; nothing was written: repeat the replay")
+
+
 @pytest.mark.usefixtures("real_processes")
 async def test_a_dead_spare_worker_is_replaced(server: lume_local.Server, wire: Wire) -> None:
     assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
