@@ -4,3 +4,9 @@
 def counted(number: int, one: str, several: str | None = None) -> str:
     """`1 run`, `2,000 runs`; `several` where an s is not enough: `counted(2, "row is", "rows are")`."""
     return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+def of_toml(reason: str) -> str:
+    """What `tomllib` says of a mistake; of a value that is none, it does not say that quotes may be missing."""
+    is_bare = reason.startswith("Invalid value")
+    return f"{reason}: write a text in quotes, such as sql = '''…'''" if is_bare else reason

@@ -10,6 +10,7 @@ from typing import Any
 from anyio import to_thread
 
 from lume_async._base import arguments
+from lume_async._base.words import of_toml
 from lume_async.errors import InvalidRequestError
 
 _REF = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63}):([A-Za-z0-9][A-Za-z0-9_.-]{0,63})")
@@ -64,7 +65,7 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))  # the byte-order mark of some editors
     except tomllib.TOMLDecodeError as error:
-        reason = str(error)
+        reason = of_toml(str(error))
     raise InvalidRequestError(f"{where}this is not TOML: {reason}; {_UNSENT}")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import define, field
 
 from lume_async._base.elided import elided
+from lume_async._base.words import of_toml
 
 
 class FlowError(ValueError):
@@ -42,7 +43,7 @@ def toml_of(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))
     except ValueError as error:  # also a number with too many digits
-        problem = str(error)
+        problem = of_toml(str(error))
     except RecursionError:
         problem = "its values are nested too deeply"
     raise FlowError("", f"is not TOML: {problem}")
@@ -60,6 +61,8 @@ class Table:
     place: str
     values: dict[str, Any]
     known: set[str] = field(factory=set, init=False)
+    below: dict[str, "Table"] = field(factory=dict, init=False)
+    """The tables in it that were asked for."""
 
     def at(self, key: str) -> str:
         return f"{self.place}.{key}" if self.place else key
@@ -136,7 +139,8 @@ class Table:
         return values
 
     def table(self, key: str) -> "Table":
-        return Table(self.at(key), self._get(key, dict, "a table", {}))
+        self.below[key] = table = Table(self.at(key), self._get(key, dict, "a table", {}))
+        return table
 
     def tables(self, key: str) -> list[dict[str, Any]]:
         entries: list[Any] = self._get(key, list, f"a list of tables: write [[{key}]]", [])
@@ -153,6 +157,8 @@ class Table:
             raise unknown[0]
 
     def _unknown(self, key: str) -> FlowError:
+        if owner := next((name for name, table in self.below.items() if key in table.known), None):
+            return FlowError(self.at(key), f"is a key of {owner}: write {owner} = {{ {key} = … }}")
         near = difflib.get_close_matches(key, self.known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(self.known))}"
         return FlowError(self.at(key), f"is not a known key; {hint}")

@@ -48,6 +48,7 @@ async def test_a_flow_may_be_a_file_its_text_or_a_dict(tmp_path: Path, form: str
     [
         ("no/such/file.toml", "no/such/file.toml can't be read: No such file"),
         ("flow = \nversion", "this is not TOML: "),
+        ('[columns.a]\nsql = trim("Nr")', r"column 7\): write a text in quotes, such as sql = '''…'''; no"),
         ({"flow": "a/../b", "version": "v1"}, "'a/../b:v1' is not a flow version"),
         ({"flow": "people"}, "version is missing"),
         (5, "a flow must be a path, a string or a dict, not int"),

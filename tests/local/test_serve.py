@@ -94,7 +94,7 @@ async def test_keys_are_made_up_and_differ(home: Path) -> None:
 
 
 MISTAKES = [
-    ('flow = "f"\nversion = v1', ["bad.toml:2: is not TOML", "line 2"]),
+    ('flow = "f"\nversion = v1', ["bad.toml:2: is not TOML", "line 2", "write a text in quotes"]),
     (
         'flow = "f"\nversion = "v1"\n[columns.a]\nrequird = true',
         ["bad.toml:4: columns.a.requird", "did you mean"],
