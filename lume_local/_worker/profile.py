@@ -21,7 +21,7 @@ def profile(connection: DuckDBPyConnection, flow: dict[str, Any], mapped: str) -
     for column in flow["columns"]:
         name = quoted(column["name"])
         ends = [f"min({name})::VARCHAR", f"max({name})::VARCHAR"] if column["ordered"] else []
-        items += [f"count({name})", f"approx_count_distinct({name})", *ends]
+        items += [f"count({name})", f"least(count({name}), approx_count_distinct({name}))", *ends]
     rows, *rest = row_of(connection, f"SELECT {', '.join(items)} FROM ({mapped})")
     answers = iter(rest)
     return {column["name"]: _profiled(column, rows, answers) for column in flow["columns"]}

@@ -12,6 +12,8 @@ from lume_local._flow.fields import FlowError
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
+from lume_local._worker.profile import profile
+from lume_local._worker.sql import row_of
 
 COLUMNS: dict[str, Any] = {
     "id": {"type": "integer", "required": True, "unique": True},
@@ -36,6 +38,21 @@ def test_what_the_columns_hold(tmp_path: Path) -> None:
         "name": {"nulls": 1, "min": None, "max": None, "distinct": 2},
         "day": {"nulls": 1, "min": "2023-12-01", "max": "2024-01-31", "distinct": 2},
     }
+
+
+def test_there_are_no_more_distinct_values_than_values() -> None:
+    """Their number is an estimate, which may be too high."""
+    names = [f"c{n}" for n in range(50)]
+    mapped = (
+        f"SELECT {', '.join(f'range + {n}000 AS {name}' for n, name in enumerate(names))} FROM range(500)"
+    )
+    with connect() as connection:
+        estimated = row_of(
+            connection, f"SELECT {', '.join(f'approx_count_distinct({n})' for n in names)} FROM ({mapped})"
+        )
+        found = profile(connection, {"columns": [{"name": name, "ordered": False} for name in names]}, mapped)
+    assert max(estimated) > 500
+    assert [one["distinct"] for one in found.values()] == [min(500, one) for one in estimated]
 
 
 @pytest.mark.parametrize(
