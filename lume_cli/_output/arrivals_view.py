@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lume_local import CheckedArrival
 
 CHECKED_HEADERS = ("NAME", "FLOW", "FROM")
-HEADERS = ("ARRIVAL", "STATE", "SINCE", "PATH", "RUN", "WHY")
+HEADERS = ("ARRIVAL", "STATE", "SINCE", "PATH", "RUN", "STATUS", "WHY")
 
 
 def checked_rows(arrivals: "Iterable[CheckedArrival]") -> Iterator[tuple[str, ...]]:
@@ -33,8 +33,8 @@ def summary(arrival: ArrivalInfo) -> str:
 
 def rows(files: Iterable[ArrivalFile]) -> Iterator[tuple[str, ...]]:
     for one in files:
-        run = " ".join(filter(None, (one.run_id, one.status)))
-        yield one.arrival, one.state, moment(one.at), one.path, run, one.why or ""
+        run = one.run_id or "", one.status or ""
+        yield one.arrival, one.state, moment(one.at), one.path, *run, one.why or ""
 
 
 def to_dict(file: ArrivalFile) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def test_list(home: Path, server: lume_local.ThreadedServer, shell: Shell) -> No
     done = shell.lume("arrivals", "list")
     assert done.code == 0, done.err
     header, refused, submitted = done.out.splitlines()
-    assert header.split() == ["ARRIVAL", "STATE", "SINCE", "PATH", "RUN", "WHY"]
+    assert header.split() == ["ARRIVAL", "STATE", "SINCE", "PATH", "RUN", "STATUS", "WHY"]
     assert "in/link.csv" in refused
     assert "it is a link" in refused
     assert "SUCCEEDED" in submitted
