@@ -78,10 +78,11 @@ class Backfill:
             try:
                 with progress(say, self._standing, eta=True):
                     await self._take_all(outcomes, EarlyStop(has_journal=journal is not None))
-            except (
-                Exception
-            ):  # the input or the journal failed, or the batch was stopped: report what was done
-                if self.summary.outcomes and not (self._stop and len(self.summary.statuses) == 1):
+            except Exception:
+                # The input or the journal failed, or the batch was stopped: report what was done, if anything was.
+                if self.summary.outcomes > self.summary.remembered and not (
+                    self._stop and len(self.summary.statuses) == 1
+                ):
                     self._report_summary(journal, retry_failed)
                 raise
             group.cancel_scope.cancel()

@@ -146,11 +146,16 @@ def test_a_journal_of_another_input_is_refused(
     shell: Shell, source: Callable[..., str], tmp_path: Path
 ) -> None:
     command = ("backfill", "people:v1", "--from-file", "paths.txt", "--journal", "state.db")
-    (tmp_path / "paths.txt").write_text(source())
+    first = source()
+    (tmp_path / "paths.txt").write_text(first)
     assert shell.lume(*command).code == 0
     (tmp_path / "paths.txt").write_text(source())
     done = shell.lume(*command)
     assert (done.code, "start a new journal" in done.err) == (1, True)
+    (tmp_path / "paths.txt").write_text(f"{first}\n{source()}\n")
+    more = shell.lume(*command)
+    assert (more.code, "start a new journal" in more.err) == (1, True)
+    assert more.out == "", "nothing was done, and so there is nothing to sum up"
 
 
 def test_what_failed_is_tried_again_where_that_is_asked_for(
