@@ -66,7 +66,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"columns": {"RowId": {}}}, "columns.RowId", "choose another name"),
     ({"columns": {"file_row_number": {}}}, "columns.file_row_number", "choose another name"),
     ({"columns": {"a": {}, "A": {}}}, "columns", "appears twice"),
-    ({"columns": {"a\n": {}}}, "columns", "printable"),
+    ({"columns": {"a\n": {}}}, "columns", "control character"),
     ({"columns": {"a": {"type": "int"}}}, "columns.a.type", "did you mean 'integer'"),
     ({"columns": {"a": {"requierd": True}}}, "columns.a.requierd", "did you mean 'required'"),
     ({"columns": {"a": {"required": "yes"}}}, "columns.a.required", "true or false"),
