@@ -49,9 +49,10 @@ class Execute:
     digest of the source that the run was submitted for, if nothing else may be read; `mends` is how many rejects
     the run has whose corrected rejects this one reads, None if it reads none, and `mended` reads those rejects,
     if they can still be read (as the fields of a `Read`), of which `taken` is the set of those that were accepted
-    already, as text; `is_replay` is set if the source has rejects of other runs as they were; `rejects_table` is
-    the place of a table that gets the rejects, too; `earlier` is where the values are that no row may repeat (see
-    `targets.earlier_values`); `asks`: the server must permit the commit (`AsksToCommit`).
+    already, as text; `beside` is how many rejects of the source were corrected or replayed before, if a run leaves
+    what was accepted of them in its target; `is_replay` is set if the source has rejects of other runs as they
+    were; `rejects_table` is the place of a table that gets the rejects, too; `earlier` is where the values are that
+    no row may repeat (see `targets.earlier_values`); `asks`: the server must permit the commit (`AsksToCommit`).
     """
 
     run_id: str
@@ -71,6 +72,7 @@ class Execute:
     earlier: Json | None = None
     mended: Json | None = None
     taken: str | None = None
+    beside: int = 0
     rejects_table: Json | None = None
     is_replay: bool = False
     asks: bool = False

@@ -12,6 +12,7 @@ from lume_local._worker.sources.mending.mended_rows import rows_of_rejects
 from lume_local._worker.sources.read import Intake
 
 _BEFORE = "accepted before, in other corrected rejects or by a replay, and"
+_STAYS = "stays in the table, beside the rows of this run"
 
 
 def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str, Any]) -> Json:
@@ -21,6 +22,8 @@ def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str
       which of them were `rejected`.
     - `mended`: of corrected rejects, which of the rejects of their run are in this source. Those that are processed
       more than once are warned of in `metrics`.
+
+    So are rejects that became rows of the target before, if the source has them once more.
     """
     found: Json = {}
     if job.is_replay:
@@ -32,7 +35,17 @@ def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str
         mended = rows_of_rejects(read_job(job.mended), intake.corrected)
         found["mended"] = as_text(mended)
         metrics["warnings"] |= _twice(intake, mended & of_text(job.taken) if job.taken else 0)
+    metrics["warnings"] |= _beside(job.beside)
     return found
+
+
+def _beside(rejects: int) -> dict[str, int]:
+    """A warning about what this run does not replace."""
+    if not rejects:
+        return {}
+    closed = counted(rejects, "reject of this source was", "rejects of this source were")
+    them = "it" if rejects == 1 else "them"
+    return {f"{closed} corrected or replayed before: what was accepted of {them} {_STAYS}": 1}
 
 
 def _twice(intake: Intake, taken: int) -> dict[str, int]:

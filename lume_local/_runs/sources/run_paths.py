@@ -101,6 +101,7 @@ class RunPaths:
             mends=None if parent is None else parent.metrics.get("rows_rejected"),
             mended=None if parent is None else await self._mended(parent),
             taken=None if parent is None else await self._taken(parent),
+            beside=await self._beside(run, flow) if parent is None else 0,
             is_replay=await self._runs.ledger.is_replay(run.run_id),
             earlier=await self._earlier(flow, batch),
             asks=self._runs.publishing.is_shared,
@@ -129,6 +130,17 @@ class RunPaths:
             for one in await self._runs.ledger.rows(wanted, 0, 1):
                 rows |= one.rows
         return as_text(rows)
+
+    async def _beside(self, run: StoredRun, flow: Flow) -> int:
+        """How many rejects of the source were corrected or replayed, if what they became stays in the target.
+
+        In a table they are batches of their own; files are replaced or are the run's own, and an upsert finds rows by
+        their key. The source of a replay or of corrected rejects is no rejects' source.
+        """
+        if isinstance(flow.mapped, str) or flow.mapped.mode == "upsert" or not run.source_key:
+            return 0
+        account = await self._runs.ledger.account(flow.name, run.source_key)
+        return account.mended + account.replayed
 
     async def _earlier(self, flow: Flow, batch: str) -> Json | None:
         """The values that no row of a run may repeat, if they are not in a table (see `EarlierValues`)."""
