@@ -136,7 +136,7 @@ def mended(folder: Path, text: str, name: str = "mended.csv", **changes: Any) ->
         ('_lume_row,_lume_line,_lume_reasons,id,name,age,_lume_raw\n2,,,2,xx,1,\n,5,,,,,"1,2,3"\n', [0, 3]),
         ('_lume_row,_lume_line,_lume_reasons,id,name,age,_lume_raw\n,5,,,,,"1,2,3,4"\n3,,,3,ok,7,\n', [1, 3]),
         ("_lume_row;_lume_line;_lume_reasons;id;name;age\n4;;;5;yy;9\n2;;;2;xx;1\n2;;;7;split;1\n", [0, 2]),
-        ("age,name,id,_lume_row\n7,ok,3,3\n1,new,8,\n1,other,9,77\n", [1]),
+        ("age,name,id,_lume_row\n7,ok,3,3\n1,new,8,\n", [1]),
         ('"id","name","age","_lume_line"\n4,lone,1,5\n', [3]),
         ("_lume_reasons,id,name,age\n,9,none,1\n", []),
     ],
