@@ -77,15 +77,9 @@ def text_of(node: dict[str, Any]) -> str | None:
     return value if isinstance(value, str) else None
 
 
-_statement: list[str] = []
-"""The tree of a statement of one expression as JSON, once one was needed."""
-
-
 def node_sql(connection: DuckDBPyConnection, node: dict[str, Any]) -> str:
     """The text of one node of a tree, in brackets: DuckDB writes only whole statements."""
-    if not _statement:
-        _statement.append(row_of(connection, "SELECT json_serialize_sql('SELECT 1')")[0])
-    tree = json.loads(_statement[0])
+    tree = parsed(connection, "SELECT 1")
     tree["statements"][0]["node"]["select_list"] = [node]
     (sql,) = row_of(connection, "SELECT json_deserialize_sql(CAST(? AS JSON))", [json.dumps(tree)])
     return f"({sql.removeprefix('SELECT ')})"
