@@ -25,6 +25,8 @@ SIZE = 16 * PIECE + 1234
 HEAD = 2_000
 """More bytes than the head of a request has."""
 SOON = Retry(attempts=4, backoff=Backoff(0.001, maximum=0.01))
+OFTEN = Retry(attempts=200, backoff=Backoff(0.001, maximum=0.05))
+"""For connections that are cut again and again: a loaded server notices a cut later than four quick attempts."""
 CONTENT = random.Random(0).randbytes(SIZE)
 
 
@@ -85,7 +87,7 @@ async def test_every_connection_is_cut_after_64_kb(
     seen: list[int] = []
     async with (
         Cutter(server.base_url, lambda number: PIECE + HEAD) as cutter,
-        client_of(server, cutter.here) as client,
+        client_of(server, cutter.here, retry=OFTEN) as client,
     ):
         source = await client.upload(file, progress=lambda sent, total: seen.append(sent))
 
@@ -212,7 +214,7 @@ async def test_what_is_no_file_is_continued_as_well(server: lume_local.ThreadedS
 
     async with (
         Cutter(server.base_url, lambda number: 5 * PIECE) as cutter,
-        client_of(server, cutter.here) as client,
+        client_of(server, cutter.here, retry=OFTEN) as client,
     ):
         source = await client.upload(pieces(), name="rows.csv")
     assert arrived(staged, source) == CONTENT
@@ -225,7 +227,7 @@ async def test_progress_goes_back_only_to_what_the_server_has(
     seen: list[tuple[int, int | None]] = []
     async with (
         Cutter(server.base_url, lambda number: 5 * PIECE) as cutter,
-        client_of(server, cutter.here) as client,
+        client_of(server, cutter.here, retry=OFTEN) as client,
     ):
         await client.upload(file, progress=lambda *now: seen.append(now))
 
@@ -243,8 +245,8 @@ async def test_two_clients_send_the_same_content_under_one_name(
     prefix = hashlib.sha256(CONTENT).hexdigest()[:32]
     async with (
         Cutter(server.base_url, lambda number: 4 * PIECE) as cutter,
-        client_of(server, cutter.here) as one,
-        client_of(server, cutter.here) as other,
+        client_of(server, cutter.here, retry=OFTEN) as one,
+        client_of(server, cutter.here, retry=OFTEN) as other,
     ):
         sources = await asyncio.gather(
             *(upload(client._sender, file, None, prefix=prefix) for client in (one, other))
@@ -264,8 +266,7 @@ def test_the_synchronous_client_continues(
             assert cutter.cuts >= 3
 
     def send(url: str) -> str:
-        retry = lume_sync.Retry(backoff=lume_sync.Backoff(0.001, maximum=0.01))
-        with lume_sync.Client(server.api_key, base_url=url, proxy=False, retry=retry) as client:
+        with lume_sync.Client(server.api_key, base_url=url, proxy=False, retry=OFTEN) as client:
             return client.upload(file)
 
     asyncio.run(cut())
