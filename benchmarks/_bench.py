@@ -7,7 +7,9 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
+IMAGES = Path(__file__).parents[1] / "docs" / "img"
 ROUNDS = int(os.environ.get("ROUNDS", "7"))
 
 

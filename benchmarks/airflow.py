@@ -1,6 +1,6 @@
 """Tasks a second in Airflow: mapped, direct, a batch, and mapped tasks as other providers have them, over one server.
 
-    PYTHONPATH=.:tests nice .components/airflow/bin/python benchmarks/airflow.py [sources] [sources of a large batch]
+    PYTHONPATH=.:tests nice .components/airflow/bin/python -m benchmarks.airflow [sources] [sources of a large batch]
 
 Four Airflow processes, PostgreSQL and the embedded server share the machine; a run takes a fraction of a second, and
 all tasks may be retried. "again" are the tries after a task's first one, "failed" the tasks that did not succeed, and
@@ -13,12 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from _bench import header
 from real_airflow.deployment import deployment, free_port, until
 from real_airflow.judge import judge
 from real_airflow.postgres import postgres
 from real_airflow.rest import Api
 from real_airflow.scenarios import Stage
+
+from benchmarks._bench import header
 
 CONTESTANTS = {
     "dbt_style": "mapped, each polls by itself (as other providers)",

@@ -19,9 +19,8 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from _bench import header
-
 import lume_async as lume
+from benchmarks._bench import header
 
 FILES = int(os.environ.get("FILES", "10000"))
 KNOWN = int(os.environ.get("KNOWN", "1000000"))

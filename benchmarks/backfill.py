@@ -18,9 +18,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from _bench import header
-
 import lume_async as lume
+from benchmarks._bench import IMAGES, header
 from lume_async import Client, RunRequest
 
 RUNS = int(os.environ.get("RUNS", "2000"))
@@ -245,9 +244,7 @@ def plot(found: dict[str, dict[str, float]]) -> None:
         )
     axes.set(xlabel="requests per run", ylabel="mean delay until the end is noticed, ms", yscale="log")
     axes.margins(0.25)
-    target = Path(__file__).parents[1] / "docs" / "img" / "backfill.png"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=120)
+    figure.savefig(IMAGES / "backfill.png", dpi=120)
     print("\nplot: docs/img/backfill.png")
 
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise
 
-from _bench import ROUNDS, header, interleaved, table, version
+from benchmarks._bench import ROUNDS, header, interleaved, table, version
 
 ROWS = [int(count) for count in os.environ.get("ROWS", "10000,100000,1000000").split(",")]
 ONLY = os.environ.get("ONLY", "engine,COPY,polars,pandas").split(",")
@@ -203,7 +203,7 @@ def compare(rows: int) -> dict[str, tuple[float, float]]:
         its_run: list[float] = []
 
         def once(contestant: str) -> float:
-            command = [sys.executable, str(pathlib.Path(__file__).resolve()), contestant]
+            command = [sys.executable, "-m", "benchmarks.engine", contestant]
             wall, cpu, peak = measured(command, folder)
             walls.setdefault(contestant, []).append(wall)
             peaks.setdefault(contestant, []).append(peak)
@@ -243,9 +243,7 @@ def time_small_runs() -> None:
         for lane in range(LANES):
             (folder / f"{lane}.csv").write_bytes((folder / "in.csv").read_bytes())
         print(f"\nruns of {SMALL} rows: ", end="", flush=True)
-        subprocess.run(
-            [sys.executable, str(pathlib.Path(__file__).resolve()), "small"], cwd=folder, check=True
-        )
+        subprocess.run([sys.executable, "-m", "benchmarks.engine", "small"], cwd=folder, check=True)
 
 
 if __name__ == "__main__":

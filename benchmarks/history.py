@@ -3,7 +3,7 @@
 The history is that of real runs of this server, copied by SQL with names of their own, of two keys by turns. What is
 measured is the server's own CPU time for each request, over HTTP; for the start also the time until it responds.
 
-    python benchmarks/history.py [N …]
+    python -m benchmarks.history [N …]
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from _bench import header
 
 import lume_async
 import lume_local
+from benchmarks._bench import header
 
 FLOW = 'flow = "tiny"\nversion = "v1"\n[columns.id]\ntype = "integer"\n'
 KEY = "a key of the benchmark"

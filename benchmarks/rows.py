@@ -14,8 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from _bench import header
-
+from benchmarks._bench import header
 from lume_async import Client
 
 ROWS = int(os.environ.get("ROWS", "1000000"))
@@ -155,7 +154,9 @@ def main() -> None:
             run_id = asyncio.run(run())
             print(f"{'':38} {'rows':>11} {'time':>10} {'rows':>15} {'client CPU':>10} {'peak':>11}")
             for name in WAYS:
-                subprocess.run([sys.executable, __file__, name, url, key, run_id, folder], check=True)
+                subprocess.run(
+                    [sys.executable, "-m", "benchmarks.rows", name, url, key, run_id, folder], check=True
+                )
             server.stdin.close()
 
 

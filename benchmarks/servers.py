@@ -1,6 +1,6 @@
 """The store in PostgreSQL beside SQLite: submissions and whole runs a second, in the store and over HTTP.
 
-    python benchmarks/servers.py [--runs N]
+    python -m benchmarks.servers [--runs N]
 
 It starts a PostgreSQL of its own, with durable commits, and needs its programs (./scripts/components).
 """
@@ -8,14 +8,12 @@ It starts a PostgreSQL of its own, with durable commits, and needs its programs 
 import argparse
 import asyncio
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import postgres_server
 from attrs import evolve
 

@@ -1,7 +1,7 @@
 """What an upload costs: time, processor time, bytes that were sent and memory, on a good connection and a bad one.
 
-    python benchmarks/uploads.py                    2 GB, whole and cut every 50 MB
-    python benchmarks/uploads.py --megabytes 200 --cut 5
+    python -m benchmarks.uploads                    2 GB, whole and cut every 50 MB
+    python -m benchmarks.uploads --megabytes 200 --cut 5
 
 The server is a process of its own. The relay that cuts the connections runs in that of the client: its memory counts.
 """
@@ -17,11 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from _bench import header
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from faults.cutting import Cutter
 
+from benchmarks._bench import header
 from lume_async import Backoff, Client, Retry
 
 MB = 1_000_000

@@ -3,7 +3,7 @@
 A server in its own process, N long polls of `GET /v1/changes` in another, each asking again at once; here five tiny
 runs, one after the other. Prints how long these took, what the watchers got, and the server's CPU time.
 
-    python benchmarks/watchers.py [N …]          default: 0 100 1000 5000
+    python -m benchmarks.watchers [N …]          default: 0 100 1000 5000
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import aiohttp
-from _bench import header
 
 import lume_async
 import lume_local
+from benchmarks._bench import header
 
 FLOW = 'flow = "tiny"\nversion = "v1"\n[columns.id]\ntype = "integer"\n'
 RUNS = 5

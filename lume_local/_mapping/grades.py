@@ -1,6 +1,6 @@
 """The grade of a proposal. Pure.
 
-The thresholds were fixed on one half of the sources of `benchmarks/mapping.py` and are reported on the other one.
+The thresholds were fixed on one half of the sources of `benchmarks/mapping/` and are reported on the other one.
 """
 
 import enum

@@ -1,6 +1,6 @@
 """How likely a source column is a target column, from the numbers of `evidence`. Pure.
 
-A logistic regression. Its weights are in `weights.json`; `benchmarks/mapping_fit.py` has fitted them.
+A logistic regression. Its weights are in `weights.json`; `benchmarks/mapping/fit.py` has fitted them.
 """
 
 import json

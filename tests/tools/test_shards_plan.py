@@ -1,27 +1,13 @@
 """The plan for a terabyte that the guide to engines shows is what the simulation gives."""
 
-import importlib.util
-import sys
 from pathlib import Path
-from typing import Any
 
-import pytest
+from benchmarks.shards import plan as shards_plan
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def shards_plan() -> Any:
-    path = ROOT / "benchmarks/shards_plan.py"
-    spec = importlib.util.spec_from_file_location("shards_plan", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["shards_plan"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_guide_shows_what_is_computed(shards_plan: Any) -> None:
+def test_the_guide_shows_what_is_computed() -> None:
     text = (ROOT / "docs/guides/engines.md").read_text()
 
     for machines in shards_plan.SHOWN:
@@ -29,7 +15,7 @@ def test_the_guide_shows_what_is_computed(shards_plan: Any) -> None:
     assert f"{shards_plan.Assumed().cpu_per_mb:g} CPU seconds for a megabyte" in text
 
 
-def test_more_machines_take_less_until_the_storage_is_the_limit(shards_plan: Any) -> None:
+def test_more_machines_take_less_until_the_storage_is_the_limit() -> None:
     plans = [shards_plan.plan(shards_plan.Assumed(machines=n)) for n in (1, 2, 4, 400)]
     floor = 2 * 1e12 / 10e9 / 60
 

@@ -1,8 +1,8 @@
 """What does a run over shards cost, on the pool and on clusters of this machine, beside the same run of one worker?
 
-    .components/engines/bin/python benchmarks/shards.py       # Dask, Spark and Ray, too: ./scripts/components
-    ROWS=2000000,10000000 python benchmarks/shards.py
-    python benchmarks/shards.py growth                        # the pool by the number of shards
+    .components/engines/bin/python -m benchmarks.shards       # Dask, Spark and Ray, too: ./scripts/components
+    ROWS=2000000,10000000 python -m benchmarks.shards
+    python -m benchmarks.shards growth                        # the pool by the number of shards
 
 Each contestant is a process of its own that starts its cluster, a server, and makes one run. CPU seconds and memory
 are those of all processes that come of it; what starting costs is measured with a file of ten rows, and taken off.
@@ -23,8 +23,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from _bench import header
-from engine import PROBE, memory, write_source
+from benchmarks._bench import header
+from benchmarks.engine import PROBE, memory, write_source
 
 ROWS = [int(count) for count in os.environ.get("ROWS", "2000000").split(",")]
 SHARDS = int(os.environ.get("SHARDS", "4"))
@@ -76,7 +76,7 @@ def _shard_bytes(source: str, shards: int) -> int:
 
 def measured(folder: pathlib.Path, name: str, source: str, shards: int) -> Figures:
     """The run's own figures, the CPU seconds of all its processes, and the most MB that they had together."""
-    command = [sys.executable, str(pathlib.Path(__file__).resolve()), "run", name, source, str(shards)]
+    command = [sys.executable, "-m", "benchmarks.shards", "run", name, source, str(shards)]
     before, most = resource.getrusage(resource.RUSAGE_CHILDREN), 0
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:

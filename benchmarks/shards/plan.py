@@ -1,7 +1,7 @@
 """How long would a run over many machines take? A simulation with its assumptions, for docs/guides/engines.md.
 
 Nobody has measured it: two cores were there. What is measured is the CPU time for a megabyte by
-`benchmarks/shards.py`, the rest is assumed, and named. Tasks differ in length as those of real clusters do; a phase
+`benchmarks.shards`, the rest is assumed, and named. Tasks differ in length as those of real clusters do; a phase
 ends with its last.
 """
 

@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from _bench import ROUNDS
-
 import lume_async
+from benchmarks._bench import ROUNDS
 from lume_async._base.clock import SystemClock
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 

@@ -1,12 +1,9 @@
-"""How others decide when a client may send: peers of the throttle, for `benchmarks/throttle.py`."""
+"""How others decide when a client may send: peers of the throttle, for `benchmarks.throttle`."""
 
 import math
-import sys
 from collections import deque
 from collections.abc import Mapping
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from crowd import Unlimited
 
 from lume_async._wire.answers import retry_after

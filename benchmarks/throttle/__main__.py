@@ -1,7 +1,7 @@
 """Which policy bears both a limit and refusals at random? The library's throttle beside none, and beside six others.
 
-    python benchmarks/throttle.py            # simulated: prints the tables, writes docs/img/throttle.svg
-    python benchmarks/throttle.py --real     # real servers on 127.0.0.1 and real time, three rounds
+    python -m benchmarks.throttle            # simulated: prints the tables, writes docs/img/throttle.svg
+    python -m benchmarks.throttle --real     # real servers on 127.0.0.1 and real time, three rounds
 
 A crowd of runs is polled in virtual time (`tests/crowd.py`), before servers that limit in each of the ways that are
 in use (`tests/limits.py`): nothing is measured, every figure is the same on every machine. Medians over eight seeds,
@@ -18,10 +18,8 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
-from _policies import AimdConcurrency, AnyRefusalCuts, AwsAdaptive, Gradient2, SreAdaptive
 from crowd import AllKnowing, Crowd, Policy, Result, Throttled, Unlimited
 from limits import (
     ChangingRate,
@@ -35,6 +33,8 @@ from limits import (
 from real_limits import Measured, Server, haproxy, loopback, nginx
 from real_limits import crowd as real_crowd
 
+from benchmarks._bench import IMAGES
+from benchmarks.throttle.policies import AimdConcurrency, AnyRefusalCuts, AwsAdaptive, Gradient2, SreAdaptive
 from lume_async import Client
 from lume_async._http.throttle.throttle import Throttle
 from lume_async._wire.rate_limit import Refusal
@@ -301,9 +301,8 @@ def contest() -> None:
                 flush=True,
             )
             medians[case.name, contestant.name] = last, share
-    target = Path(__file__).parents[1] / "docs" / "img" / "throttle.svg"
-    target.write_text(picture(medians))
-    print(f"\nplot: {target.relative_to(target.parents[2])}")
+    (IMAGES / "throttle.svg").write_text(picture(medians))
+    print("\nplot: docs/img/throttle.svg")
 
 
 WIDTH, HEIGHT, LEFT, BAR = 760, 300, 190, 26

@@ -1,6 +1,6 @@
 """What does one `lume_sync.run_status` cost, beside the same GET by other synchronous clients? Against nginx.
 
-    ROUNDS=15 python benchmarks/sync_request.py [--uvloop]
+    ROUNDS=15 python -m benchmarks.sync.request [--uvloop]
 
 Prints the wall time of one call at a time, and calls per second from 64 threads. The client runs on one core, nginx
 on another. Without --uvloop the private loop is asyncio's own even where the extra `speed` is installed. Peers that
@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from _bench import header, interleaved, table
-from request import KEY, MANY, RUN, nginx
+from benchmarks._bench import header, interleaved, table
+from benchmarks.request import KEY, MANY, RUN, nginx
 
 if "--uvloop" not in sys.argv:
     sys.modules["uvloop"] = None  # type: ignore[assignment]

@@ -1,9 +1,9 @@
-"""Fits the weights of `lume_local/_mapping/weights.json` on one half of the sources of `mapping.py`.
+"""Fits the weights of `lume_local/_mapping/weights.json` on one half of the sources of `benchmarks.mapping`.
 
-    python benchmarks/mapping_fit.py FOLDER R_FOLDER
+    python -m benchmarks.mapping.fit FOLDER R_FOLDER
 
 A logistic regression with a ridge, in which evidence for a match can't count against it, nor the reverse. FOLDER and
-R_FOLDER are those of `mapping.py`. Needs numpy and scipy, and takes about two minutes.
+R_FOLDER are those of `benchmarks.mapping`. Needs numpy and scipy, and takes about two minutes.
 """
 
 import json
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _mapping.cases import cases
 from scipy.optimize import minimize
 
+from benchmarks.mapping.cases import cases
 from lume_local._mapping import evidence, model
 
 _AGAINST = {"target_left", "source_left", "digits", "type_clash", "known", "clash"}
@@ -63,7 +63,7 @@ def fitted(found: Any, same: Any) -> tuple[Any, float]:
 if __name__ == "__main__":
     weights, bias = fitted(*numbers(Path(sys.argv[1]), Path(sys.argv[2])))
     content = {
-        "about": "fitted by benchmarks/mapping_fit.py on one half of the sources of benchmarks/mapping.py",
+        "about": "fitted by benchmarks.mapping.fit on one half of the sources of benchmarks.mapping",
         "bias": round(float(bias), 4),
         "weights": {
             name: round(float(weight), 4) + 0.0

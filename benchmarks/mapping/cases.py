@@ -1,4 +1,4 @@
-"""The cases of `mapping.py` and `mapping_fit.py`: each pair of tables, in several variants."""
+"""The cases of `benchmarks.mapping` and its `fit`: each pair of tables, in several variants."""
 
 import hashlib
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from _mapping.pairs import Pair, labels, of_dbt, of_r
+from benchmarks.mapping.pairs import Pair, labels, of_dbt, of_r
 from lume_local._mapping.evidence import Side
 from lume_local._mapping.facts import facts_of
 

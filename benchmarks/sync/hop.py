@@ -1,6 +1,6 @@
 """What does one synchronous call cost over the coroutine that it runs?
 
-    ROUNDS=15 python benchmarks/sync_hop.py
+    ROUNDS=15 python -m benchmarks.sync.hop
 
 An empty coroutine through the facade's hop, against other ways from a thread into a loop, and 5,000 ready items
 through the facade's iteration. The contestants take turns in every round, both threads on one core (waking another
@@ -18,8 +18,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from _bench import header, interleaved, table
-
+from benchmarks._bench import header, interleaved, table
 from lume_async._base.batched import Batched
 from lume_sync._hops.iteration import Iteration
 from lume_sync._hops.portal import Portal

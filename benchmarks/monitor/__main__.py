@@ -17,15 +17,14 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 import anyio
-from _bench import ROUNDS, header, interleaved, table
-from _crowd import print_crowd
 from aiohttp import web
 
 import lume_async
+from benchmarks._bench import IMAGES, ROUNDS, header, interleaved, table
+from benchmarks.monitor.crowd import print_crowd
 from lume_async._base.clock import SystemClock
 from lume_async._many.scheduler import Scheduler
 from lume_async.testing import run_json
@@ -310,10 +309,8 @@ def plot(ours: dict[int, float], theirs: dict[int, float]) -> None:
     axes.plot(list(ours), list(ours.values()), marker="o", label="lume_async: one heap, 64 looks")
     axes.set(xscale="log", xlabel="runs watched", ylabel="CPU per look, µs", ylim=(0, None))
     axes.legend()
-    target = Path(__file__).parents[1] / "docs" / "img" / "monitor.png"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=120)
-    print(f"\nplot: {target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target}")
+    figure.savefig(IMAGES / "monitor.png", dpi=120)
+    print("\nplot: docs/img/monitor.png")
 
 
 if __name__ == "__main__":

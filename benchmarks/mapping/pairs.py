@@ -1,4 +1,4 @@
-"""Labelled columns for `mapping.py`: which column of a source became which column of a target.
+"""Labelled columns for `benchmarks.mapping`: which column of a source became which column of a target.
 
 None of them was made for it. Nothing of this data is part of this project; only the names of its places are.
 
