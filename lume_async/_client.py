@@ -22,7 +22,7 @@ from lume_async._operations.flows import Flows
 from lume_async._operations.many import ManyRuns
 from lume_async._operations.rejects import RejectedRows
 from lume_async._operations.reports import Reports
-from lume_async._run.handle import LumeRun, start, start_on_data, wait_until_ended
+from lume_async._run.handle import LumeRun, start, started, wait_until_ended
 from lume_async._run.poll import fetch
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
 from lume_async._run.transfer import OnProgress, Reporter, SeedData, SourceData
@@ -205,7 +205,9 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
 
             request = evolve(request, seeds=await sent_seeds(self._sender, flow_version, seeds))
         if source_path is None:
-            return await start_on_data(self._sender, request, data, progress)
+            from lume_async._run.data_in import run_data
+
+            return started(self._sender, await run_data(self._sender, request, data, progress))
         return await start(self._sender, request, on_duplicate)
 
     async def run_status(self, run_id: str) -> LumeRun:

@@ -15,7 +15,7 @@ from lume_async._batch.journal_thread import Recorder
 from lume_async._batch.lookup import LookUp, likeness
 from lume_async._batch.recovery import Found, Next, next_step
 from lume_async._http.sender import Sender
-from lume_async._run.handle import LumeRun
+from lume_async._run.handle import LumeRun, started
 from lume_async._run.state import record_of
 from lume_async._run.submit import OnDuplicate, StartedRun, sent_at, submit
 from lume_async._wire import endpoints
@@ -191,7 +191,7 @@ class Submitter:
         if not done.reused:  # a reused run may belong to another item
             self._look_up.claim(done.record.id)
         await self._record(Journal.submitted, item, done.record.id, reused=done.reused)
-        return LumeRun(self._sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
+        return started(self._sender, done)
 
     async def _attempt(self, request: RunRequest, key: str, state: CallState, has_twin: bool) -> StartedRun:
         """Send it once. With `has_twin`, a 409 names the other item's run: for our own, the key would return it."""

@@ -1,7 +1,6 @@
 """Data of a program as the source of a run: sent to the server, and processed once."""
 
 import uuid
-from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -10,10 +9,8 @@ from attrs import evolve
 
 from lume_async._base import arguments
 from lume_async._http.sender import Sender
-from lume_async._run.once import holder, key_of
-from lume_async._run.pages import run_pages
+from lume_async._run.once import earlier_runs, holder, key_of
 from lume_async._run.row_files import RowFormat, format_for, local_file
-from lume_async._run.state import RunState
 from lume_async._run.submit import StartedRun, submit
 from lume_async._run.transfer import OnProgress, Reporter, SourceData, sha256_of
 from lume_async._run.upload import upload
@@ -45,14 +42,11 @@ async def send_data(
 
 async def run_data(
     sender: Sender, request: RunRequest, data: SourceData, progress: OnProgress | None
-) -> tuple[StartedRun, str | None]:
+) -> StartedRun:
     """Send data and start a run on it, or find the one that has processed the same data.
 
     Args:
         request: the run; its source is still to come.
-
-    Returns:
-        The run, and its idempotency key; None for a run that was found.
     """
     async with local_file(data, partial(_format, sender, request.flow_version)) as file:
         sha256 = await to_thread.run_sync(sha256_of, file)
@@ -69,16 +63,17 @@ async def run_data(
     request = evolve(request, source_path=source)
     key = request.idempotency_key
     if key is None and not request.force_rerun:
-        earlier = await _earlier(sender, request)
+        same: dict[str, str | list[str]] = {"flow_version": request.flow_version, "source_path": source}
+        earlier = await earlier_runs(sender, same, lambda run: run.seeds == (request.seeds or None))
         if (held := holder(earlier)) is not None:
-            return StartedRun(held, reused=True), None
+            return held
         content = f"{request.flow_version} {source} {sha256}"
         if request.seeds:  # the same content has the same path
             content += f" {sorted(request.seeds.items())}"
         key = key_of("data", content, earlier)
-    new_key = key or uuid.uuid4().hex
-    done = await submit(sender, request, new_key, own_key=key is not None, on_duplicate="attach")
-    return done, new_key
+    return await submit(
+        sender, request, key or uuid.uuid4().hex, own_key=key is not None, on_duplicate="attach"
+    )
 
 
 async def definition_at(sender: Sender, ref: str) -> dict[str, Any] | None:
@@ -92,16 +87,3 @@ async def definition_at(sender: Sender, ref: str) -> dict[str, Any] | None:
 
 async def _format(sender: Sender, flow_version: str | None) -> RowFormat:
     return format_for(None if flow_version is None else await definition_at(sender, flow_version))
-
-
-async def _earlier(sender: Sender, request: RunRequest) -> list[RunState]:
-    """The runs of the flow version on that source and seeds, newest first; empty if the server can't list runs."""
-    filters: dict[str, str | list[str]] = {
-        "flow_version": request.flow_version,
-        "source_path": request.source_path,
-    }
-    try:
-        async with aclosing(run_pages(sender, filters)) as found:
-            return [run async for page in found for run in page if run.seeds == (request.seeds or None)]
-    except NotSupportedError:
-        return []

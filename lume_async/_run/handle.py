@@ -16,7 +16,7 @@ from lume_async._base.words import counted
 from lume_async._http.sender import Sender
 from lume_async._run.poll import RunPoll, fetch, timeout_error
 from lume_async._run.state import RunState
-from lume_async._run.submit import OnDuplicate, submit
+from lume_async._run.submit import OnDuplicate, StartedRun, submit
 from lume_async._run.transfer import OnProgress, SourceData
 from lume_async._run.waiter import Unfinished
 from lume_async._wire import endpoints
@@ -172,8 +172,8 @@ class LumeRun(RunState):
 
         arguments.flag(force, "force")
         sender = self._connected
-        done, key = await resubmit(sender, self, self.refresh, corrected, force=force, progress=progress)
-        return LumeRun(sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
+        done = await resubmit(sender, self, self.refresh, corrected, force=force, progress=progress)
+        return started(sender, done)
 
     async def dismiss(self, why: str) -> None:
         """Note that nothing is left to do about the run, so that it no longer needs attention. May be repeated.
@@ -338,22 +338,16 @@ class LumeRun(RunState):
         return self._sender
 
 
-async def start_on_data(
-    sender: Sender, request: RunRequest, data: SourceData, progress: OnProgress | None
-) -> LumeRun:
-    """Start a run on data of this program, or find the one that has it. Raises as `Client.run` does."""
-    from lume_async._run.data_in import run_data
-
-    done, key = await run_data(sender, request, data, progress)
-    return LumeRun(sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
-
-
 async def start(sender: Sender, request: RunRequest, on_duplicate: OnDuplicate = "raise") -> LumeRun:
     """Start a run, with its own idempotency key or a new one. Raises as `Client.run` does."""
     key = request.idempotency_key or uuid.uuid4().hex
     own_key = request.idempotency_key is not None
-    done = await submit(sender, request, key, own_key=own_key, on_duplicate=on_duplicate)
-    return LumeRun(sender, done.record.id, done.record, idempotency_key=key, reused=done.reused)
+    return started(sender, await submit(sender, request, key, own_key=own_key, on_duplicate=on_duplicate))
+
+
+def started(sender: Sender, done: StartedRun) -> LumeRun:
+    """The handle on a run that was submitted, or found in place of a submission."""
+    return LumeRun(sender, done.record.id, done.record, idempotency_key=done.key, reused=done.reused)
 
 
 def snapshot(run: LumeRun, record: RunRecord) -> LumeRun:

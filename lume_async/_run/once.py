@@ -1,19 +1,42 @@
-"""The rule by which content is processed once: which run has it, and the key that lets only one start."""
+"""The rule by which content is processed once: which runs have had it, and the key that lets only one start."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime
 
+from lume_async._http.sender import Sender
+from lume_async._run.pages import run_pages
 from lume_async._run.state import RunState, record_of
-from lume_async.models import RunRecord
+from lume_async._run.submit import StartedRun
+from lume_async.errors import NotSupportedError
 
 
-def holder(earlier: Sequence[RunState]) -> RunRecord | None:
+async def earlier_runs(
+    sender: Sender,
+    filters: Mapping[str, str | list[str]],
+    has_content: Callable[[RunState], bool],
+    oldest: datetime | None = None,
+) -> list[RunState]:
+    """The runs that match and have that content, newest first; empty if the server can't list runs."""
+    try:
+        async with aclosing(run_pages(sender, filters, oldest)) as found:
+            return [run async for page in found for run in page if has_content(run)]
+    except NotSupportedError:
+        return []
+
+
+def holder(earlier: Sequence[RunState]) -> StartedRun | None:
     """The run that is processing the content or has processed it; one that wrote nothing may be repeated.
 
     Args:
         earlier: the runs on that content, newest first.
     """
-    return next((record_of(run) for run in earlier if not run.is_terminal or run.has_output), None)
+    for run in earlier:
+        record = record_of(run)
+        if record is not None and (not run.is_terminal or run.has_output):
+            return StartedRun(record, reused=True)
+    return None
 
 
 def key_of(kind: str, content: str, earlier: Sequence[RunState]) -> str:

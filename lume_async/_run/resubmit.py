@@ -3,18 +3,15 @@
 import os
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
-from attrs import frozen
 
 from lume_async._base.words import counted
 from lume_async._http.sender import Sender
 from lume_async._run.data_in import definition_at
-from lume_async._run.once import holder, key_of
-from lume_async._run.pages import run_pages
+from lume_async._run.once import earlier_runs, holder, key_of
 from lume_async._run.reject_columns import UnreadableError, has_reject_columns
 from lume_async._run.row_files import RowFormat, csv_format, local_file
 from lume_async._run.row_text import dialect_of
@@ -22,7 +19,7 @@ from lume_async._run.state import RunState
 from lume_async._run.submit import StartedRun, submit
 from lume_async._run.transfer import OnProgress, Reporter, SourceData, sha256_of
 from lume_async._run.upload import upload
-from lume_async.errors import InvalidRequestError, NotSupportedError
+from lume_async.errors import InvalidRequestError
 from lume_async.models import RunRequest
 
 PARENT = "resubmit_of"
@@ -42,11 +39,8 @@ async def resubmit(
     *,
     force: bool,
     progress: OnProgress | None,
-) -> tuple[StartedRun, str | None]:
+) -> StartedRun:
     """Start a run of the same flow version on corrected rejects of a run, or find the one that has this content.
-
-    Returns:
-        The run, and its idempotency key; None for a run that was found.
 
     Raises:
         InvalidRequestError: the run can't be repeated, or `corrected` is not what it has rejected.
@@ -67,26 +61,24 @@ async def resubmit(
         if not force:
             _refuse_without_rejects(old)
             await to_thread.run_sync(_refuse_others, file, shown, old)
-        content = await to_thread.run_sync(Corrected.of, old, file)
-        key = None
+        sha256 = await to_thread.run_sync(sha256_of, file)
+        marks, key = {PARENT: old.id, CONTENT: sha256}, None
         if not force:
-            earlier = await content.earlier(sender)
-            held = holder(earlier)
-            if held is not None:
-                return StartedRun(held, reused=True), None
+            same: dict[str, str | list[str]] = {"flow_version": flow_version}
+            earlier = await earlier_runs(sender, same, lambda run: _has(run, marks), old.created_at)
+            if (held := holder(earlier)) is not None:
+                return held
             _refuse_replacing(old, await definition())
-            key = content.key(earlier)
-        source_path = await upload(sender, file, flow_version, sha256=content.sha256, progress=progress)
-    request = RunRequest(flow_version, source_path, content.metadata, seeds=old.seeds)
-    new_key = key or uuid.uuid4().hex
+            key = key_of("resubmit", f"{old.id} {sha256}", earlier)
+        source_path = await upload(sender, file, flow_version, sha256=sha256, progress=progress)
+    request = RunRequest(flow_version, source_path, {**(old.run_metadata or {}), **marks}, seeds=old.seeds)
+    own_key, key = key is not None, key or uuid.uuid4().hex
     try:
-        done = await submit(sender, request, new_key, own_key=key is not None, on_duplicate="raise")
+        return await submit(sender, request, key, own_key=own_key, on_duplicate="raise")
     except InvalidRequestError as caught:
-        if key is None or _KEY_IS_TAKEN not in caught.body:
+        if not own_key or _KEY_IS_TAKEN not in caught.body:
             raise
         taken = caught
-    else:
-        return done, new_key
     raise InvalidRequestError(
         f"this content was submitted for run {old.id} a moment ago: try again to get that run, or pass force=True to "
         "process it again",
@@ -107,43 +99,9 @@ async def _ended(old: RunState, refresh: Callable[[], Awaitable[None]]) -> str:
     return old.flow_version
 
 
-@frozen
-class Corrected:
-    """The content of corrected rejects of one run.
-
-    Attributes:
-        old: the run whose rejects they are.
-        sha256: of the content.
-    """
-
-    old: RunState
-    sha256: str
-
-    @classmethod
-    def of(cls, old: RunState, file: Path) -> "Corrected":
-        """Read the file once."""
-        return cls(old, sha256_of(file))
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The metadata of a run on this content."""
-        return {**(self.old.run_metadata or {}), PARENT: self.old.id, CONTENT: self.sha256}
-
-    async def earlier(self, sender: Sender) -> list[RunState]:
-        """The runs submitted with this content for this run, newest first; empty if the server can't list runs."""
-        filters: dict[str, str | list[str]] = {"flow_version": str(self.old.flow_version)}
-        try:
-            async with aclosing(run_pages(sender, filters, self.old.created_at)) as found:
-                return [run async for page in found for run in page if self._is_of(run.run_metadata or {})]
-        except NotSupportedError:
-            return []
-
-    def key(self, earlier: list[RunState]) -> str:
-        """The idempotency key of the next submission."""
-        return key_of("resubmit", f"{self.old.id} {self.sha256}", earlier)
-
-    def _is_of(self, metadata: dict[str, Any]) -> bool:
-        return metadata.get(PARENT) == self.old.id and metadata.get(CONTENT) == self.sha256
+def _has(run: RunState, marks: dict[str, str]) -> bool:
+    """Whether the run was submitted with these in its metadata."""
+    return marks.items() <= (run.run_metadata or {}).items()
 
 
 def _refuse_without_rejects(old: RunState) -> None:

@@ -22,10 +22,16 @@ what it read.
 
 @frozen
 class StartedRun:
-    """The run of a submission; `reused` if it existed before this call."""
+    """The run of a submission.
+
+    Attributes:
+        reused: whether it existed before this call.
+        key: the idempotency key that was sent; None for a run that was found without a submission.
+    """
 
     record: RunRecord
     reused: bool
+    key: str | None = None
 
 
 async def submit(
@@ -67,7 +73,7 @@ async def submit(
     else:
         remember(sender, answer.record, answer.not_before, None if answer.replayed else state.first_sent)
         replayed_ours = state.lost and is_new(answer.record, sent_at(sender, state))
-        return StartedRun(answer.record, reused=own_key and answer.replayed and not replayed_ours)
+        return StartedRun(answer.record, own_key and answer.replayed and not replayed_ours, key)
     if not state.lost and (not attaches or duplicate.run_id is None):
         raise duplicate
     if duplicate.run_id is None:  # it may be our own run, but its ID is not known
@@ -83,7 +89,7 @@ async def submit(
         if ours:
             remember(sender, holder)
         if ours or attaches:
-            return StartedRun(holder, reused=not ours)
+            return StartedRun(holder, not ours, key)
         raise duplicate
     raise submission_unknown(call, unseen, state, sender.keys_kept)
 
