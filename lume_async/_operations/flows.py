@@ -5,13 +5,13 @@ Each method imports its work on first use, as those of `ManyRuns` do.
 
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from lume_async._base.batched import Chunked
 from lume_async._http.sender import Sender
-from lume_async._run.pages import pages
+from lume_async._run.pages import items
 from lume_async.errors import InvalidRequestError, NotSupportedError
 from lume_async.models import plain_text
 
@@ -140,7 +140,4 @@ class Flows:
 
         if flow is not None:
             plain_text(flow, "flow")
-        return Chunked(
-            pages(self._sender, lambda size, cursor: flow_endpoints.flows(flow, size, cursor), _PAGE),
-            "flow versions",
-        )
+        return items(self._sender, partial(flow_endpoints.flows, flow), _PAGE, None, "flow versions")

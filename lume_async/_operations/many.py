@@ -8,12 +8,15 @@ from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from lume_async._base import arguments
 from lume_async._base.backoff import PollInterval
+from lume_async._base.batched import Chunked
 from lume_async._base.duration import Duration
 from lume_async._http.sender import Sender
 from lume_async._run.handle import LumeRun
+from lume_async._run.pages import check_limit, filters_of, oldest, run_pages
 from lume_async._run.submit import OnDuplicate
-from lume_async.models import Outcome, RunRequest, RunStatus
+from lume_async.models import Outcome, RunRecord, RunRequest, RunStatus, wanted_status
 
 if TYPE_CHECKING:
     from lume_async._many.monitor import Monitor
@@ -164,17 +167,27 @@ class ManyRuns:
             ValueError: an argument that makes no sense, or a status that is a near miss of a known one.
             InvalidRequestError: `flow_version` or `source_path` can't be that of a run; no request was sent.
         """
-        from lume_async._many.listing import list_runs
-
-        return list_runs(
+        check_limit(limit)
+        filters = filters_of(
             self._sender,
             flow_version=flow_version,
             flow=flow,
             source_path=source_path,
             source=source,
-            status=status,
-            since=since,
-            attention=attention,
             submitted_by=submitted_by,
-            limit=limit,
         )
+        if status is not None:
+            statuses = [status] if isinstance(status, str) else status
+            arguments.several(statuses, "status", "statuses", Collection)
+            filters["status"] = [str(wanted_status(one)) for one in statuses]
+            if not statuses:
+                raise ValueError("status must name a status: an empty collection matches no run")
+        if attention is not None:
+            share = f"{arguments.number(attention, 'attention', 0, 1):.9f}"
+            filters["attention"] = share.rstrip("0").rstrip(".")
+        return Chunked(
+            run_pages(self._sender, filters, self._handle, oldest(self._sender, since), limit), "runs"
+        )
+
+    def _handle(self, record: RunRecord) -> LumeRun:
+        return LumeRun(self._sender, record.id, record)

@@ -6,13 +6,15 @@ Each method imports its work on first use, as those of `ManyRuns` do.
 import uuid
 import warnings
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lume_async._base import arguments
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.words import counted
 from lume_async._http.sender import Sender
+from lume_async._run.pages import filters_of, items
 from lume_async.models import check_run_id, plain_text
 
 if TYPE_CHECKING:
@@ -78,26 +80,16 @@ class RejectedRows:
             ValueError: an argument is not valid; no request was sent.
             NotSupportedError: raised by the iteration: the server does not list rows of many runs.
         """
-        from lume_async._base.batched import Chunked
-        from lume_async._run.pages import check_limit, pages
         from lume_async._wire import inbox_endpoints
         from lume_async._wire.inbox_models import ROW_STATES
 
-        check_limit(limit)
         if state not in ROW_STATES:
             raise ValueError(f"state must be one of {', '.join(ROW_STATES)}, not {arguments.shown(state)}")
         filters = self._filters(flow, reason, since) | {"state": state}
         if run is not None:
             filters["run"] = check_run_id(run)
-        return Chunked(
-            pages(
-                self._sender,
-                lambda size, cursor: inbox_endpoints.rejected_rows(filters, size, cursor, _warn),
-                _PAGE,
-                limit,
-            ),
-            "rejected rows",
-        )
+        ask = partial(inbox_endpoints.rejected_rows, filters, _warn)
+        return items(self._sender, ask, _PAGE, limit, "rejected rows")
 
     async def discard_rejects(
         self,
@@ -188,19 +180,13 @@ class RejectedRows:
     def _filters(
         self, flow: str | None, reason: str | Sequence[str] | None, since: datetime | Duration | None
     ) -> dict[str, str | list[str]]:
-        from lume_async._many.listing import oldest
-
-        filters: dict[str, str | list[str]] = {}
-        if flow is not None:
-            filters["flow"] = plain_text(flow, "flow")
+        filters = filters_of(self._sender, since, flow=flow)
         if reason is not None:
             arguments.instance(reason, "reason", (str, list, tuple), "one reason or a list of them")
             reasons = [reason] if isinstance(reason, str) else [*reason]
             if not reasons:
                 raise ValueError("reason must name at least one reason: pass None for all")
             filters["reason"] = [arguments.text(one, "reason") for one in reasons]
-        if (first := oldest(self._sender, since)) is not None:
-            filters["since"] = first.astimezone(UTC).isoformat()
         return filters
 
 

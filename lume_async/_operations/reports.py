@@ -2,7 +2,8 @@
 
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from typing import Any, get_args
 
 from attrs import evolve
@@ -10,10 +11,11 @@ from attrs import evolve
 from lume_async._base import arguments
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._http.sender import Sender
+from lume_async._run.pages import filters_of, items
 from lume_async._run.transfer import SeedData
 from lume_async._wire.arrival_models import ArrivalReport, ArrivalState
 from lume_async._wire.report_models import AuditEntry, CountedBy, CountOrder, DryRun, RunCount
-from lume_async.models import RunRequest, plain_text
+from lume_async.models import RunRequest
 
 _ENTRIES = 200
 """Entries of the audit per request."""
@@ -104,12 +106,10 @@ class Reports:
             )
         if order not in get_args(CountOrder):
             raise ValueError(f"order must be 'dimensions' or 'rejected', not {arguments.shown(order)}")
-        filters: dict[str, str | list[str]] = {"by": [*dimensions], "order": order, "limit": str(limit)}
-        if flow is not None:
-            filters["flow"] = plain_text(flow, "flow")
-        filters |= self._since(since)
         from lume_async._wire import report_endpoints
 
+        filters = {"by": dimensions, "order": order, "limit": str(limit)}
+        filters |= filters_of(self._sender, since, flow=flow)
         return await self._sender.send(report_endpoints.statistics(filters))
 
     async def arrivals(
@@ -133,13 +133,11 @@ class Reports:
         if state is not None and state not in get_args(ArrivalState):
             known = "'waiting', 'submitted' or 'refused'"
             raise ValueError(f"state must be {known}, not {arguments.shown(state)}")
-        filters: dict[str, str | list[str]] = {"limit": str(limit)}
-        if name is not None:
-            filters["name"] = plain_text(name, "name")
-        if state is not None:
-            filters["state"] = state
         from lume_async._wire import report_endpoints
 
+        filters = {"limit": str(limit)} | filters_of(self._sender, name=name)
+        if state is not None:
+            filters["state"] = state
         return await self._sender.send(report_endpoints.arrivals(filters))
 
     def audit(
@@ -163,28 +161,7 @@ class Reports:
             AuthenticationError: raised by the iteration: the key doesn't have the role.
             NotSupportedError: raised by the iteration: the server keeps no audit.
         """
-        from lume_async._base.batched import Chunked
-        from lume_async._run.pages import check_limit, pages
         from lume_async._wire import report_endpoints
 
-        check_limit(limit)
-        asked = {"by": by, "what": what}
-        filters: dict[str, str | list[str]] = {
-            name: plain_text(value, name) for name, value in asked.items() if value is not None
-        }
-        filters |= self._since(since)
-        return Chunked(
-            pages(
-                self._sender,
-                lambda size, cursor: report_endpoints.audit(filters, size, cursor),
-                _ENTRIES,
-                limit,
-            ),
-            "audit entries",
-        )
-
-    def _since(self, since: datetime | Duration | None) -> dict[str, str]:
-        from lume_async._many.listing import oldest
-
-        first = oldest(self._sender, since)
-        return {} if first is None else {"since": first.astimezone(UTC).isoformat()}
+        ask = partial(report_endpoints.audit, filters_of(self._sender, since, by=by, what=what))
+        return items(self._sender, ask, _ENTRIES, limit, "audit entries")

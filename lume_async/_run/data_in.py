@@ -63,7 +63,7 @@ async def run_data(
     request = evolve(request, source_path=source)
     key = request.idempotency_key
     if key is None and not request.force_rerun:
-        same: dict[str, str | list[str]] = {"flow_version": request.flow_version, "source_path": source}
+        same = {"flow_version": request.flow_version, "source_path": source}
         earlier = await earlier_runs(sender, same, lambda run: run.seeds == (request.seeds or None))
         if (held := holder(earlier)) is not None:
             return held

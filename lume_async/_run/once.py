@@ -1,7 +1,7 @@
 """The rule by which content is processed once: which runs have had it, and the key that lets only one start."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 
@@ -9,21 +9,27 @@ from lume_async._http.sender import Sender
 from lume_async._run.pages import run_pages
 from lume_async._run.state import RunState, record_of
 from lume_async._run.submit import StartedRun
+from lume_async._wire.endpoints import Filters
 from lume_async.errors import NotSupportedError
+from lume_async.models import RunRecord
 
 
 async def earlier_runs(
     sender: Sender,
-    filters: Mapping[str, str | list[str]],
+    filters: Filters,
     has_content: Callable[[RunState], bool],
     oldest: datetime | None = None,
 ) -> list[RunState]:
     """The runs that match and have that content, newest first; empty if the server can't list runs."""
     try:
-        async with aclosing(run_pages(sender, filters, oldest)) as found:
+        async with aclosing(run_pages(sender, filters, _state, oldest)) as found:
             return [run async for page in found for run in page if has_content(run)]
     except NotSupportedError:
         return []
+
+
+def _state(record: RunRecord) -> RunState:
+    return RunState(record.id, record)
 
 
 def holder(earlier: Sequence[RunState]) -> StartedRun | None:

@@ -1,21 +1,24 @@
-"""Paged lists: each page is fetched when the previous one has been read."""
+"""Paged lists: each page is fetched when the previous one has been read; and what selects their items."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import TypeVar
 
 from lume_async._base import arguments
+from lume_async._base.batched import Chunked
+from lume_async._base.duration import Duration, seconds
 from lume_async._http.sender import Sender
 from lume_async._run.state import RunState
 from lume_async._wire import endpoints
 from lume_async._wire.call import Call
-from lume_async._wire.endpoints import Page
+from lume_async._wire.endpoints import Filters, Page
 from lume_async.errors import ResponseDecodeError
-from lume_async.models import RunRecord
+from lume_async.models import RunRecord, plain_text
 
 T = TypeVar("T")
+Run = TypeVar("Run", bound=RunState)
 
 RUNS = 100
 """Runs per request."""
@@ -59,24 +62,26 @@ async def pages(
 
 async def run_pages(
     sender: Sender,
-    filters: Mapping[str, str | list[str]],
+    filters: Filters,
+    handle: Callable[[RunRecord], Run],
     oldest: datetime | None = None,
     limit: int | None = None,
-) -> AsyncGenerator[list[RunState], None]:
+) -> AsyncGenerator[list[Run], None]:
     """Yield the runs that match, newest first, page by page.
 
     Args:
+        handle: makes a run of its record.
         oldest: older runs end the list, even if the server does not know the parameter `since`.
     """
     if oldest is not None:
-        filters = {**filters, "since": oldest.astimezone(UTC).isoformat()}
+        filters = {**filters, **_since(oldest)}
 
     def ask(size: int, cursor: str | None) -> Call[Page[RunRecord]]:
         return endpoints.runs({**filters, "limit": str(size)}, cursor)
 
     async with aclosing(pages(sender, ask, RUNS, limit)) as found:
         async for page in found:
-            runs = [RunState(record.id, record) for record in page]
+            runs = [handle(record) for record in page]
             young = list(takewhile(lambda run: _is_young(run, oldest), runs))
             yield young
             if len(young) < len(runs):  # newest first: all that follow are older
@@ -85,6 +90,47 @@ async def run_pages(
 
 def _is_young(run: RunState, oldest: datetime | None) -> bool:
     return oldest is None or run.created_at is None or run.created_at >= oldest
+
+
+def items(
+    sender: Sender,
+    ask: Callable[[int, str | None], Call[Page[T]]],
+    size: int,
+    limit: int | None,
+    what: str,
+) -> Chunked[T]:
+    """The items of all pages; `what` they are is for the repr. Raises `ValueError` if the limit is not valid."""
+    check_limit(limit)
+    return Chunked(pages(sender, ask, size, limit), what)
+
+
+def filters_of(
+    sender: Sender, since: datetime | Duration | None = None, **texts: str | None
+) -> dict[str, str | list[str]]:
+    """These arguments as parameters of a query, if they are not None.
+
+    Raises:
+        ValueError, InvalidRequestError: one of them is not valid.
+    """
+    found = {name: plain_text(value, name) for name, value in texts.items() if value is not None}
+    first = oldest(sender, since)
+    return {**found, **(_since(first) if first is not None else {})}
+
+
+def oldest(sender: Sender, since: datetime | Duration | None) -> datetime | None:
+    """The time before which items are too old; None for no limit. Raises `ValueError`."""
+    if isinstance(since, datetime):
+        if since.tzinfo is None:
+            raise ValueError("since must be an aware datetime, such as datetime.now(UTC)")
+        return since
+    if since is None:
+        return None
+    # `fromtimestamp` fails for times long before 1970.
+    return datetime.fromtimestamp(max(0.0, sender.clock.wall() - seconds(since, "since")), UTC)
+
+
+def _since(moment: datetime) -> dict[str, str]:
+    return {"since": moment.astimezone(UTC).isoformat()}
 
 
 def check_limit(limit: int | None) -> None:

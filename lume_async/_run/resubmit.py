@@ -64,7 +64,7 @@ async def resubmit(
         sha256 = await to_thread.run_sync(sha256_of, file)
         marks, key = {PARENT: old.id, CONTENT: sha256}, None
         if not force:
-            same: dict[str, str | list[str]] = {"flow_version": flow_version}
+            same = {"flow_version": flow_version}
             earlier = await earlier_runs(sender, same, lambda run: _has(run, marks), old.created_at)
             if (held := holder(earlier)) is not None:
                 return held

@@ -1,7 +1,7 @@
 """The requests of the wire contract, as data: what to send, and how to decode the response. Pure."""
 
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import orjson
@@ -22,6 +22,9 @@ from lume_async.errors import NotSupportedError, ResponseDecodeError
 from lume_async.models import RunRecord, RunRequest, check_run_id
 
 T = TypeVar("T")
+
+Filters: TypeAlias = Mapping[str, str | list[str]]
+"""Parameters of a query by their names; a list occurs several times."""
 
 JSON_BODY: Mapping[str, str] = {CONTENT_TYPE: "application/json"}
 LONGEST_HOLD = 30.0
@@ -177,7 +180,7 @@ def health() -> Call[None]:
     return Call(operation="GET /healthz", path="/healthz", decode=lambda answer: None, keyed=False)
 
 
-def runs(filters: Mapping[str, str | list[str]], cursor: str | None) -> Call[Page[RunRecord]]:
+def runs(filters: Filters, cursor: str | None) -> Call[Page[RunRecord]]:
     """One page of the runs that match, newest first."""
 
     def decode(answer: Response) -> Page[RunRecord]:
@@ -213,7 +216,7 @@ def changes(after: str | None, *, hold: float = 0.0, with_runs: bool = False) ->
     )
 
 
-def path_of(path: str, filters: Mapping[str, str | list[str]], **optional: str | None) -> str:
+def path_of(path: str, filters: Filters, **optional: str | None) -> str:
     """The path with its query; parameters that are None are omitted."""
     query = dict(filters) | {name: value for name, value in optional.items() if value is not None}
     return f"{path}?{urlencode(query, doseq=True)}" if query else path

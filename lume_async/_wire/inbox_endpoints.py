@@ -8,13 +8,11 @@ import orjson
 from lume_async._decoding import structure
 from lume_async._wire.answers import decode_object
 from lume_async._wire.call import Call, Response
-from lume_async._wire.endpoints import JSON_BODY, Page, path_of
+from lume_async._wire.endpoints import JSON_BODY, Filters, Page, path_of
 from lume_async._wire.headers import IDEMPOTENCY_KEY
 from lume_async._wire.inbox_models import Inbox, Replay, UnreadableRows
 from lume_async._wire.row_endpoints import Row, exact_object, rows_page
 from lume_async.errors import ResponseDecodeError
-
-Filters = Mapping[str, str | list[str]]
 
 
 def inbox(filters: Filters) -> Call[Inbox]:
@@ -28,7 +26,7 @@ def inbox(filters: Filters) -> Call[Inbox]:
 
 
 def rejected_rows(
-    filters: Filters, limit: int, cursor: str | None, on_unreadable: Callable[[UnreadableRows], None]
+    filters: Filters, on_unreadable: Callable[[UnreadableRows], None], limit: int, cursor: str | None
 ) -> Call[Page[Row]]:
     """One page of rejected rows. `on_unreadable` is called for rows that can't be read."""
 

@@ -1,6 +1,5 @@
 """The requests for reports on runs, as data. Pure."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -10,7 +9,7 @@ from lume_async._metrics import Metrics
 from lume_async._wire.answers import decode_object, run_record
 from lume_async._wire.arrival_models import ArrivalReport
 from lume_async._wire.call import Call, Response
-from lume_async._wire.endpoints import JSON_BODY, Page, check_seeds, page_of, path_of, submission
+from lume_async._wire.endpoints import JSON_BODY, Filters, Page, check_seeds, page_of, path_of, submission
 from lume_async._wire.headers import IDEMPOTENCY_KEY
 from lume_async._wire.report_models import AuditEntry, Delivery, DryRun, RunCount
 from lume_async._wire.row_endpoints import Row, exact_object
@@ -36,7 +35,7 @@ def dry_run(request: RunRequest, limit: int, idempotency_key: str, patience: flo
     )
 
 
-def statistics(filters: Mapping[str, str | list[str]]) -> Call[list[RunCount]]:
+def statistics(filters: Filters) -> Call[list[RunCount]]:
     """Counts of runs."""
     return Call(
         operation="GET /v1/statistics",
@@ -46,7 +45,7 @@ def statistics(filters: Mapping[str, str | list[str]]) -> Call[list[RunCount]]:
     )
 
 
-def arrivals(filters: Mapping[str, str | list[str]]) -> Call[ArrivalReport]:
+def arrivals(filters: Filters) -> Call[ArrivalReport]:
     """What arrives, and the state of its files."""
     return Call(
         operation="GET /v1/arrivals",
@@ -56,7 +55,7 @@ def arrivals(filters: Mapping[str, str | list[str]]) -> Call[ArrivalReport]:
     )
 
 
-def audit(filters: Mapping[str, str | list[str]], limit: int, cursor: str | None) -> Call[Page[AuditEntry]]:
+def audit(filters: Filters, limit: int, cursor: str | None) -> Call[Page[AuditEntry]]:
     """One page of what was done."""
 
     def decode(answer: Response) -> Page[AuditEntry]:
