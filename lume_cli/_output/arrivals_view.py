@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict
-
 from lume_async import ArrivalFile, ArrivalInfo
 from lume_cli._output.text import moment
 
@@ -35,7 +33,3 @@ def rows(files: Iterable[ArrivalFile]) -> Iterator[tuple[str, ...]]:
     for one in files:
         run = one.run_id or "", one.status or ""
         yield one.arrival, one.state, moment(one.at), one.path, *run, one.why or ""
-
-
-def to_dict(file: ArrivalFile) -> dict[str, Any]:
-    return {**asdict(file), "at": file.at.isoformat()}

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import asdict
-
 from lume_async import AuditEntry
 from lume_cli._output.text import moment
 
@@ -22,7 +20,3 @@ def detail(found: dict[str, Any]) -> str:
         for name, value in found.items()
     )
     return ", ".join(parts)
-
-
-def to_dict(entry: AuditEntry) -> dict[str, Any]:
-    return {**asdict(entry), "at": entry.at.isoformat()}

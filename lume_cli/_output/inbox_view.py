@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from attrs import asdict
-
 from lume_async import Inbox, InboxFlow, Replay
-from lume_cli._output.text import moment
+from lume_cli._output.text import moment, plain
 
 HEADERS = ("FLOW", "OPEN", "NEW", "CLOSED", "OLDEST", "REASON")
 TRIAL_HEADERS = ("ROWS", "ACCEPTED", "REASON")
@@ -33,8 +31,7 @@ def are_lost(count: int, flow: str, why: str) -> str:
 
 def to_dict(flow: InboxFlow, inbox: Inbox) -> dict[str, Any]:
     """A flow with its reasons."""
-    reasons = [_plain(asdict(item)) for item in inbox.items if item.flow == flow.flow]
-    return {**_plain(asdict(flow)), "reasons": reasons}
+    return {**plain(flow), "reasons": [item for item in inbox.items if item.flow == flow.flow]}
 
 
 def trial_rows(replay: Replay) -> Iterator[tuple[str, ...]]:
@@ -44,14 +41,4 @@ def trial_rows(replay: Replay) -> Iterator[tuple[str, ...]]:
 
 def trial_to_dict(replay: Replay) -> dict[str, Any]:
     fields = ("to", "rows", "passed", "reasons", "rejected_for", "messages", "unreadable")
-    plain = asdict(replay)
-    return {name: plain[name] for name in fields}
-
-
-def _plain(value: Any) -> Any:
-    """With times as text."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value.isoformat() if hasattr(value, "isoformat") else value
+    return {name: getattr(replay, name) for name in fields}

@@ -8,7 +8,7 @@ from typing import Any
 from lume_async import Delivery, LumeRun
 from lume_async._base.words import counted
 from lume_cli._output.short_ids import short, shorts
-from lume_cli._output.text import age, as_json, duration, filtered, moment, visible
+from lume_cli._output.text import age, as_json, duration, filtered, moment, plain, visible
 
 _WARNINGS = 5
 """How many are shown at the end of a run."""
@@ -20,7 +20,6 @@ HEADERS = ("RUN", "STATUS", "FLOW", "AGE", "TOOK", "SOURCE")
 
 def to_dict(run: LumeRun) -> dict[str, Any]:
     """The run as JSON, with the field names of the wire format."""
-    times = {name: getattr(run, name) for name in ("created_at", "started_at", "finished_at")}
     return {
         "id": run.id,
         "status": None if run.status is None else str(run.status),
@@ -29,7 +28,9 @@ def to_dict(run: LumeRun) -> dict[str, Any]:
         "run_metadata": run.run_metadata,
         "force_rerun": run.force_rerun,
         "submitted_by": run.submitted_by,
-        **{name: None if time is None else time.isoformat() for name, time in times.items()},
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
         "progress": run.progress,
         "reused": run.reused,
         "metadata": dict(run.metadata),
@@ -224,9 +225,8 @@ def _delivery(one: Delivery) -> str:
 
 
 def _delivery_dict(one: Delivery) -> dict[str, Any]:
-    times = {name: getattr(one, name) for name in ("created_at", "next_attempt_at", "delivered_at")}
-    plain = {name: getattr(one, name) for name in ("id", "kind", "state", "receiver", "attempts", "error")}
-    return plain | {name: None if time is None else time.isoformat() for name, time in times.items()}
+    first = ("id", "kind", "state", "receiver", "attempts", "error")
+    return {**{name: getattr(one, name) for name in first}, **plain(one)}
 
 
 def _stage(stage: Any) -> str:

@@ -98,16 +98,18 @@ class Data:
         items: Sequence[Any],
         headers: Sequence[str],
         rows: Callable[[Sequence[Any]], Iterable[Sequence[str]]],
-        to_dict: Callable[[Any], Any],
+        to_json: Callable[[Any], Any] = lambda item: item,
     ) -> None:
         """Write a list of items in the requested format."""
         if self.format == "table":
             self.table(headers, rows(items))
-        elif self.format == "json":
-            self.document([to_dict(item) for item in items])
         else:
-            for item in items:
-                self.document(to_dict(item))
+            self.values([to_json(item) for item in items])
+
+    def values(self, values: Sequence[Any]) -> None:
+        """Write JSON values: a list of them, or each on a line."""
+        for value in [values] if self.format == "json" else values:
+            self.document(value)
 
 
 def _two_lines(line: str, last: str, width: int) -> list[str]:

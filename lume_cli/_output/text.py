@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 import simplejson
 
 from lume_async._base.controls import UNSEEN, escaped
@@ -23,12 +24,17 @@ def visible_lines(text: str) -> str:
     return _UNSEEN_IN_LINES.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def plain(value: Any) -> Any:
+    """What JSON has no form for: a model by its fields, a time in ISO 8601."""
+    return attrs.asdict(value, recurse=False) if attrs.has(type(value)) else value.isoformat()
+
+
 def as_json(
     value: Any,
     *,
     indent: int | None = None,
     ascii_only: bool = False,
-    default: Callable[[Any], Any] | None = None,
+    default: Callable[[Any], Any] = plain,
 ) -> str:
     """Strict JSON that also escapes control characters JSON would let through; a `Decimal` is a number."""
     text = simplejson.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False, default=default)

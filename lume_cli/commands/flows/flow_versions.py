@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -30,7 +30,7 @@ def list_(options: GlobalOptions, *, flow: str | None) -> None:
 
     async def work(client: "Client") -> None:
         found = [one async for one in client.list_flows(flow)]
-        session.data.many(found, ("FLOW", "RUNS", "COLUMNS", "AGE", "CONTENT"), _rows, _to_dict)
+        session.data.many(found, ("FLOW", "RUNS", "COLUMNS", "AGE", "CONTENT"), _rows)
         if not found and session.data.format == "table":
             session.say.note("no flow versions" if flow is None else await _no_flow(client, flow))
 
@@ -60,13 +60,6 @@ def _rows(flows: "Sequence[FlowSummary]") -> list[tuple[str, ...]]:
         )
         for flow in flows
     ]
-
-
-def _to_dict(flow: "FlowSummary") -> dict[str, Any]:
-    """The flow version as JSON, with the names of the wire format."""
-    from attrs import asdict
-
-    return asdict(flow) | {"created_at": flow.created_at.isoformat()}
 
 
 @click.command("register", short_help="Register flow files with a server.")
@@ -112,7 +105,7 @@ def register(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
             lambda one: {
                 "flow_version": one.flow_version,
                 "content_hash": one.content_hash,
-                "created_at": one.created_at.isoformat(),
+                "created_at": one.created_at,
                 "is_new": one.is_new,
             },
         )
@@ -145,12 +138,7 @@ def diff(options: GlobalOptions, *, before: str, after: str | None) -> None:
         if session.data.format == "table":
             session.data.text("\n".join(line for one in found for line in one.lines()))
         else:
-            session.data.many(
-                found,
-                (),
-                lambda rows: [],
-                lambda one: {"place": one.place, "before": one.before, "after": one.after},
-            )
+            session.data.values(found)
         if not found:
             session.say.note("no differences")
 

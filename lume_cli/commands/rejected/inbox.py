@@ -45,6 +45,6 @@ def command(options: GlobalOptions, *, flow: str | None, since: float | None) ->
             if not found.items:
                 session.say.note("no rejected row is open")
         else:
-            session.data.many(found.flows, (), lambda _: (), lambda one: inbox_view.to_dict(one, found))
+            session.data.values([inbox_view.to_dict(one, found) for one in found.flows])
 
     session.finish_with_client(work)

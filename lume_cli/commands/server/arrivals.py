@@ -89,6 +89,6 @@ def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit:
         for one in found.arrivals:
             if name in (None, one.name):
                 session.say.note(arrivals_view.summary(one))
-        session.data.many(found.files, arrivals_view.HEADERS, arrivals_view.rows, arrivals_view.to_dict)
+        session.data.many(found.files, arrivals_view.HEADERS, arrivals_view.rows)
 
     session.finish_with_client(work)

@@ -44,11 +44,11 @@ def command(
         kept = list[AuditEntry]()
         async for entry in client.audit(by=by, what=what, since=since, limit=limit):
             if session.data.format == "ndjson":
-                session.data.document(audit_view.to_dict(entry))
+                session.data.document(entry)
             else:
                 kept.append(entry)
         if session.data.format != "ndjson":
-            session.data.many(kept, audit_view.HEADERS, audit_view.rows, audit_view.to_dict)
+            session.data.many(kept, audit_view.HEADERS, audit_view.rows)
             if not kept:
                 session.say.note("no acts match")
 

@@ -25,8 +25,6 @@ def command(options: GlobalOptions, *, folder: str, data: str, state: str | None
     \b
     lume backup /backup/lume-2026-11-28 --outputs
     """
-    from attrs import asdict
-
     import lume_local
     from lume_async._base.words import counted
     from lume_cli._session import CommandSession
@@ -40,7 +38,7 @@ def command(options: GlobalOptions, *, folder: str, data: str, state: str | None
         f"lume: {', '.join(what)}. The server's own key is not included: after a restore, the server generates "
         "another"
     )
-    session.data.one(folder, asdict(made))
+    session.data.one(folder, made)
 
 
 @click.command("restore")
@@ -59,8 +57,6 @@ def restore(options: GlobalOptions, *, folder: str, data: str) -> None:
     \b
     lume restore /backup/lume-2026-11-28 --data .lume
     """
-    from attrs import asdict
-
     import lume_local
     from lume_async._base.words import counted
     from lume_cli._session import CommandSession
@@ -76,4 +72,4 @@ def restore(options: GlobalOptions, *, folder: str, data: str) -> None:
             f"active at that time: {counted(made.active, 'run')}, which the next server ends as CRASHED. The earlier "
             "one may have completed them since, so look at their outputs before you submit them again"
         )
-    session.data.one(data, asdict(made))
+    session.data.one(data, made)
