@@ -22,6 +22,7 @@ import orjson
 from attrs import define
 
 from lume_async._base.deflate import deflated, inflated
+from lume_async._wire.endpoints import submission
 from lume_async.models import RunRequest
 
 
@@ -118,20 +119,11 @@ def json_of(value: Any) -> bytes:
 
 def canonical(request: RunRequest) -> bytes:
     """The request as JSON, with equal bytes for equal requests; fields with their default are omitted."""
-    said: dict[str, Any] = {"flow_version": request.flow_version, "source_path": request.source_path}
-    # No loop over the fields, which takes three times as long: a resume does this for every item.
-    if request.run_metadata is not None:
-        said["run_metadata"] = request.run_metadata
-    if request.force_rerun:
-        said["force_rerun"] = True
+    said = submission(request)
+    if not request.force_rerun:
+        del said["force_rerun"]
     if request.idempotency_key is not None:
         said["idempotency_key"] = request.idempotency_key
-    if request.webhook_url is not None:
-        said["webhook_url"] = request.webhook_url
-    if request.priority:
-        said["priority"] = request.priority
-    if request.seeds is not None:
-        said["seeds"] = request.seeds
     return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
 
 
