@@ -166,13 +166,7 @@ class Summary:
     def __str__(self) -> str:
         """A few lines for a terminal or a log."""
         lines = [f"{counted(self.outcomes, 'outcome')}: " + _counts(self.statuses)]
-        lines.append(f"rows: {self._rows()}")
-        if self.reject_reasons:
-            lines.append("rejected because: " + _counts(self.reject_reasons))
-        if self.warnings:
-            lines.append("warned of: " + _counts(self.warnings))
-        if self._slowest:
-            lines.append("slowest: " + ", ".join(_slow(*one) for one in self._slowest))
+        lines += [f"{name}: {text}" for name, text in self._facts() if text]
         if self.remembered:
             lines.append(f"known from the journal before: {self.remembered:,}")
         return "\n".join([*lines, *self._failed_lines()])
@@ -181,10 +175,7 @@ class Summary:
         """Tables for notebooks: the counts, and what needs attention."""
         shown = [
             ("statuses", _counts(self.statuses)),
-            ("rows", self._rows()),
-            ("rejected because", _counts(self.reject_reasons)),
-            ("warned of", _counts(self.warnings)),
-            ("slowest", ", ".join(_slow(*one) for one in self._slowest)),
+            *self._facts(),
             ("from the journal", f"{self.remembered:,}" if self.remembered else None),
         ]
         counts = facts(counted(self.outcomes, "outcome"), shown)
@@ -196,8 +187,14 @@ class Summary:
             title += f", the first {LISTED}"
         return counts + table(title, ("status", "where", "why"), rows)
 
-    def _rows(self) -> str:
-        return f"{self.rows_read:,} read, {self.rows_mapped:,} mapped, {self.rows_rejected:,} rejected"
+    def _facts(self) -> list[tuple[str, str]]:
+        rows = f"{self.rows_read:,} read, {self.rows_mapped:,} mapped, {self.rows_rejected:,} rejected"
+        return [
+            ("rows", rows),
+            ("rejected because", _counts(self.reject_reasons)),
+            ("warned of", _counts(self.warnings)),
+            ("slowest", ", ".join(_slow(*one) for one in self._slowest)),
+        ]
 
     def _failed_lines(self) -> list[str]:
         """A line per kind of failure, the most frequent first."""
