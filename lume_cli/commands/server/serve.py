@@ -2,12 +2,12 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lume_cli._options import FOREVER, GlobalOptions, Seconds, SecondsOrForever, Size, output_options, stack
+from lume_cli._options import FOREVER, F, GlobalOptions, Seconds, SecondsOrForever, Size, output_options
 
 if TYPE_CHECKING:
     from lume_cli._session import CommandSession
@@ -17,206 +17,164 @@ _LEAST_KEY = 6
 """Characters of a key from the environment: fewer can be guessed by trying, by anybody on this machine."""
 
 
-def _size(name: str, *names: str, help: str) -> Any:
+def _size(name: str, *names: str, help: str) -> Callable[[F], F]:
     return click.option(name, *names, type=Size(), metavar="SIZE", help=help)
 
 
-def _time(name: str, *, help: str) -> Any:
+def _time(name: str, *, help: str) -> Callable[[F], F]:
     return click.option(name, type=SecondsOrForever(), metavar="TIME", help=help)
 
 
-def _variable(name: str, *, help: str) -> Any:
+def _variable(name: str, *, help: str) -> Callable[[F], F]:
     return click.option(name, metavar="VARIABLE", help=help)
 
 
-_places = stack(
-    click.option("--flows", metavar="DIR", help="Folder with flow files (*.toml); default: flows."),
-    click.option(
-        "--no-flows", is_flag=True, help="Start without flow files; versions are registered over HTTP."
-    ),
-    click.option(
-        "--dev",
-        is_flag=True,
-        help="For writing flows: versions may change with their files; each run notes it.",
-    ),
-    click.option(
-        "--data", default=".lume", show_default=True, metavar="DIR", help="Folder for state and output."
-    ),
-    click.option(
-        "--state",
-        metavar="DIR",
-        help="Folder for the state: on a local disk or block storage; default: DATA/state.",
-    ),
-    click.option(
-        "--work",
-        metavar="DIR",
-        help="Folder that the workers of a cluster share, for active runs, uploads and outputs; default: DATA.",
-    ),
-    click.option(
-        "--root",
-        "roots",
-        multiple=True,
-        metavar="DIR",
-        help="Folder, s3:// or sftp:// URL that may have sources; repeatable. Default: the current folder and DATA.",
-    ),
+@click.command("serve")
+@click.option("--flows", metavar="DIR", help="Folder with flow files (*.toml); default: flows.")
+@click.option("--no-flows", is_flag=True, help="Start without flow files; versions are registered over HTTP.")
+@click.option(
+    "--dev", is_flag=True, help="For writing flows: versions may change with their files; each run notes it."
 )
-_arrivals = click.option(
+@click.option(
+    "--data", default=".lume", show_default=True, metavar="DIR", help="Folder for state and output."
+)
+@click.option(
+    "--state",
+    metavar="DIR",
+    help="Folder for the state: on a local disk or block storage; default: DATA/state.",
+)
+@click.option(
+    "--work",
+    metavar="DIR",
+    help="Folder that the workers of a cluster share, for active runs, uploads and outputs; default: DATA.",
+)
+@click.option(
+    "--root",
+    "roots",
+    multiple=True,
+    metavar="DIR",
+    help="Folder, s3:// or sftp:// URL that may have sources; repeatable. Default: the current folder and DATA.",
+)
+@_variable(
+    "--state-env",
+    help="Environment variable with the URL of a PostgreSQL for the state, which several servers with one --data "
+    "may share: one works, the others wait. Default: a file in DATA.",
+)
+@click.option(
     "--arrivals",
     metavar="FILE",
     help="File with folders and buckets to watch; new files are submitted. Read again when it changes.",
 )
-_address = stack(
-    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
-    click.option(
-        "--port",
-        type=click.IntRange(0, 65535),
-        metavar="N",
-        help="Port to listen on; default: the port of the last start on this data folder, else a free one.",
-    ),
-    _variable("--key-env", help="Environment variable that holds the API key; default: a generated key."),
-    click.option(
-        "--keys",
-        metavar="FILE",
-        help="File with further keys, each with a role; `lume key new` writes it. Read again when it changes.",
-    ),
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Port to listen on; default: the port of the last start on this data folder, else a free one.",
 )
-_tls = stack(
-    click.option(
-        "--tls-cert",
-        metavar="FILE",
-        help="PEM certificate with its chain, for HTTPS; default: plain HTTP. Read again when it is renewed.",
-    ),
-    click.option("--tls-key", metavar="FILE", help="PEM private key of --tls-cert, unencrypted."),
+@_variable("--key-env", help="Environment variable that holds the API key; default: a generated key.")
+@click.option(
+    "--keys",
+    metavar="FILE",
+    help="File with further keys, each with a role; `lume key new` writes it. Read again when it changes.",
 )
-_state = stack(
-    _variable(
-        "--state-env",
-        help="Environment variable with the URL of a PostgreSQL for the state, which several servers with one --data "
-        "may share: one works, the others wait. Default: a file in DATA.",
-    )
+@click.option(
+    "--tls-cert",
+    metavar="FILE",
+    help="PEM certificate with its chain, for HTTPS; default: plain HTTP. Read again when it is renewed.",
 )
-_bounds = stack(
-    click.option(
-        "--max-active",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Maximum number of concurrently executing runs; default: 2, or the slots of the cluster of --engine.",
-    ),
-    _size(
-        "--max-upload",
-        "max_upload_bytes",
-        help="Maximum size of an upload: 500000, 100M, 2G …; default: 10G.",
-    ),
-    _size("--uploads-quota", help="Maximum size of all uploads together; default: none."),
-    _time("--keep-uploads", help="Retention of uploads: 12h, 90d …; default: forever."),
-    _time(
-        "--keep-output",
-        help="Retention of the files that runs have written: 90d …; default: forever. Open rejected rows "
-        "are lost with their rejects.",
-    ),
-    _time(
-        "--keep",
-        help="Retention of idempotency keys, the change feed and completed deliveries: 12h, 90d … or "
-        "forever; default: 30d.",
-    ),
-    _time(
-        "--keep-runs",
-        help="Retention of runs: 90d …; default: forever. The last run with output of each source stays, in a "
-        "compact form.",
-    ),
-    click.option(
-        "--archive", metavar="DIR", help="Folder for Parquet files of the runs that --keep-runs removes."
-    ),
-    _time("--keep-audit", help="Retention of the audit: 400d …, at least 90d, or forever; default: 400d."),
-    click.option(
-        "--drain",
-        type=Seconds(),
-        default=60.0,
-        metavar="TIME",
-        help="How long active runs may take to end after Ctrl-C or SIGTERM: 90s, 10m …; default: 60s. Then they are "
-        "stopped, and the next start executes them anew; with 0 they are CRASHED.",
-    ),
-    _time(
-        "--run-timeout",
-        help="Time limit of a run, which is FAILED after it: 90m, 12h … or forever; default: 1d.",
-    ),
+@click.option("--tls-key", metavar="FILE", help="PEM private key of --tls-cert, unencrypted.")
+@click.option(
+    "--max-active",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Maximum number of concurrently executing runs; default: 2, or the slots of the cluster of --engine.",
 )
-_engine = stack(
-    click.option(
-        "--engine",
-        metavar="URL",
-        help="Spread runs over shards: pool (the cores of this machine), pool://4, or a cluster: dask://host:8786, "
-        "spark://host:7077, sc://host:15002, ray://host:10001.",
-    ),
-    _variable("--engine-env", help="Environment variable with the URL for --engine, if it contains a token."),
-    _size("--shard-bytes", help="Approximate size of a shard; default: 256M. A smaller source is one task."),
+@_size(
+    "--max-upload", "max_upload_bytes", help="Maximum size of an upload: 500000, 100M, 2G …; default: 10G."
 )
-_webhooks = stack(
-    click.option(
-        "--webhook-secret-env",
-        "webhook_variables",
-        multiple=True,
-        metavar="VARIABLE",
-        help="Environment variable with the webhook signing secret; without it no webhook is sent. Repeat it during "
-        "a rotation: X-Lume-Signature-256 is signed with the first.",
-    ),
-    click.option(
-        "--webhook-host",
-        "webhook_hosts",
-        multiple=True,
-        metavar="HOST[:PORT]",
-        help="Host that webhooks may be sent to; repeatable. This machine needs its port: 127.0.0.1:9000.",
-    ),
+@_size("--uploads-quota", help="Maximum size of all uploads together; default: none.")
+@_time("--keep-uploads", help="Retention of uploads: 12h, 90d …; default: forever.")
+@_time(
+    "--keep-output",
+    help="Retention of the files that runs have written: 90d …; default: forever. Open rejected rows "
+    "are lost with their rejects.",
 )
-_messages = stack(
-    click.option(
-        "--messages",
-        metavar="FILE",
-        help="File with [[message]] tables: which ends of runs are told to whom; `lume message test` tries it. Read "
-        "again when it changes.",
-    ),
-    click.option(
-        "--public-url",
-        metavar="URL",
-        help="Address by which people open the console, for the links in messages; default: the server's own.",
-    ),
+@_time(
+    "--keep",
+    help="Retention of idempotency keys, the change feed and completed deliveries: 12h, 90d … or "
+    "forever; default: 30d.",
 )
-_lineage = stack(
-    click.option(
-        "--lineage-url",
-        metavar="URL",
-        help="Send OpenLineage events of all runs there, such as http://127.0.0.1:5000/api/v1/lineage.",
-    ),
-    _variable("--lineage-key-env", help="Environment variable with the key for --lineage-url."),
-    click.option(
-        "--lineage-namespace",
-        metavar="NAME",
-        help="Namespace of the jobs in OpenLineage events; default: lume.",
-    ),
+@_time(
+    "--keep-runs",
+    help="Retention of runs: 90d …; default: forever. The last run with output of each source stays, in a "
+    "compact form.",
 )
-
-
-_console = click.option(
+@click.option(
+    "--archive", metavar="DIR", help="Folder for Parquet files of the runs that --keep-runs removes."
+)
+@_time("--keep-audit", help="Retention of the audit: 400d …, at least 90d, or forever; default: 400d.")
+@click.option(
+    "--drain",
+    type=Seconds(),
+    default=60.0,
+    metavar="TIME",
+    help="How long active runs may take to end after Ctrl-C or SIGTERM: 90s, 10m …; default: 60s. Then they are "
+    "stopped, and the next start executes them anew; with 0 they are CRASHED.",
+)
+@_time(
+    "--run-timeout", help="Time limit of a run, which is FAILED after it: 90m, 12h … or forever; default: 1d."
+)
+@click.option(
+    "--engine",
+    metavar="URL",
+    help="Spread runs over shards: pool (the cores of this machine), pool://4, or a cluster: dask://host:8786, "
+    "spark://host:7077, sc://host:15002, ray://host:10001.",
+)
+@_variable("--engine-env", help="Environment variable with the URL for --engine, if it contains a token.")
+@_size("--shard-bytes", help="Approximate size of a shard; default: 256M. A smaller source is one task.")
+@click.option(
+    "--webhook-secret-env",
+    "webhook_variables",
+    multiple=True,
+    metavar="VARIABLE",
+    help="Environment variable with the webhook signing secret; without it no webhook is sent. Repeat it during "
+    "a rotation: X-Lume-Signature-256 is signed with the first.",
+)
+@click.option(
+    "--webhook-host",
+    "webhook_hosts",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Host that webhooks may be sent to; repeatable. This machine needs its port: 127.0.0.1:9000.",
+)
+@click.option(
+    "--messages",
+    metavar="FILE",
+    help="File with [[message]] tables: which ends of runs are told to whom; `lume message test` tries it. Read "
+    "again when it changes.",
+)
+@click.option(
+    "--public-url",
+    metavar="URL",
+    help="Address by which people open the console, for the links in messages; default: the server's own.",
+)
+@click.option(
     "--console-host",
     "console_hosts",
     multiple=True,
     metavar="NAME",
     help="Name by which browsers may open the console, such as that of a proxy in front; repeatable.",
 )
-
-
-@click.command("serve")
-@_places
-@_state
-@_arrivals
-@_address
-@_tls
-@_bounds
-@_engine
-@_webhooks
-@_messages
-@_console
-@_lineage
+@click.option(
+    "--lineage-url",
+    metavar="URL",
+    help="Send OpenLineage events of all runs there, such as http://127.0.0.1:5000/api/v1/lineage.",
+)
+@_variable("--lineage-key-env", help="Environment variable with the key for --lineage-url.")
+@click.option(
+    "--lineage-namespace", metavar="NAME", help="Namespace of the jobs in OpenLineage events; default: lume."
+)
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),

@@ -8,7 +8,6 @@ from lume_cli._options import (
     output_options,
     profile_option,
     secret_options,
-    stack,
     verbose_option,
 )
 
@@ -18,28 +17,23 @@ def command() -> None:
     """Receive and verify webhook deliveries."""
 
 
-_signature_options = stack(
-    click.option(
-        "--signature",
-        required=True,
-        metavar="TEXT",
-        help="Value of the header X-Lume-Signature-256; or that of webhook-signature, with --id and --timestamp.",
-    ),
-    click.option("--id", "delivery_id", metavar="TEXT", help="Value of the header webhook-id."),
-    click.option("--timestamp", metavar="TEXT", help="Value of the header webhook-timestamp."),
-    click.option(
-        "--tolerance",
-        type=Seconds(),
-        default=300.0,
-        show_default="5m",
-        metavar="S",
-        help="How far the timestamp may be from now: 90, 5m, 2h …",
-    ),
-)
-
-
 @command.command("verify", short_help="Verify the signature of a delivery.")
-@_signature_options
+@click.option(
+    "--signature",
+    required=True,
+    metavar="TEXT",
+    help="Value of the header X-Lume-Signature-256; or that of webhook-signature, with --id and --timestamp.",
+)
+@click.option("--id", "delivery_id", metavar="TEXT", help="Value of the header webhook-id.")
+@click.option("--timestamp", metavar="TEXT", help="Value of the header webhook-timestamp.")
+@click.option(
+    "--tolerance",
+    type=Seconds(),
+    default=300.0,
+    show_default="5m",
+    metavar="S",
+    help="How far the timestamp may be from now: 90, 5m, 2h …",
+)
 @secret_options
 @click.argument(
     "body", type=click.Path(exists=True, dir_okay=False, allow_dash=True), default="-", metavar="[FILE]"
@@ -93,20 +87,6 @@ def _signed(signature: str, delivery_id: str | None, timestamp: str | None) -> s
     return {"webhook-id": delivery_id, "webhook-timestamp": timestamp, "webhook-signature": signature}
 
 
-_end_options = stack(
-    click.option("--once", is_flag=True, help="Same as --count 1."),
-    click.option(
-        "--count", type=click.IntRange(min=1), metavar="N", help="Exit after N verified deliveries."
-    ),
-    click.option(
-        "--timeout",
-        type=Seconds(above_zero=True),
-        metavar="S",
-        help="Exit after this time (90, 5m, 2h …); with 124 if --count was not reached.",
-    ),
-)
-
-
 @command.command("listen", short_help="Receive deliveries and print them.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -117,7 +97,14 @@ _end_options = stack(
     help="Port to listen on; default: a free one.",
 )
 @secret_options
-@_end_options
+@click.option("--once", is_flag=True, help="Same as --count 1.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="Exit after N verified deliveries.")
+@click.option(
+    "--timeout",
+    type=Seconds(above_zero=True),
+    metavar="S",
+    help="Exit after this time (90, 5m, 2h …); with 124 if --count was not reached.",
+)
 @click.option(
     "--forward",
     "forward_url",
