@@ -100,9 +100,9 @@ class ResolvedSettings:
         return f"the base URL {shown!r}, from {self.origin['base_url']}, {words}"
 
 
-def config_file(environment: Mapping[str, str] = os.environ) -> Path:
+def config_file() -> Path:
     """The configuration file; a relative XDG_CONFIG_HOME is ignored, as the XDG specification requires."""
-    home = environment.get("XDG_CONFIG_HOME", "")
+    home = os.environ.get("XDG_CONFIG_HOME", "")
     folder = Path(home) if os.path.isabs(home) else Path("~/.config").expanduser()
     return folder / "lume" / "config.toml"
 

@@ -37,9 +37,6 @@ LONGEST_KEY = 8192
 _SERVED = Path(".lume") / "state" / "server.json"
 """The file in which `lume serve` keeps its URL and key, in the folder that it was started in."""
 
-Variables: TypeAlias = Callable[[str], str | None]
-"""Reads one environment variable. Not a mapping, whose repr in a traceback's locals would show the key."""
-
 
 @frozen
 class Settings:
@@ -69,14 +66,13 @@ def settings(
     user_agent: str | None,
     token: ApiKey | None = None,
     headers: Mapping[str, str] | None = None,
-    variables: Variables = os.getenv,
 ) -> Settings:
     """Combine arguments, environment and defaults. Raises `ConfigurationError`, which names both sources."""
-    url = _base_url(base_url, variables)
+    url = _base_url(base_url)
     return Settings(
         base_url=url,
-        api_key=_api_key(api_key, variables, is_needed=token is None),
-        request_timeout=checked_timeout(request_timeout, variables),
+        api_key=_api_key(api_key, is_needed=token is None),
+        request_timeout=checked_timeout(request_timeout),
         max_connections=arguments.whole(max_connections, "max_connections", error=ConfigurationError),
         max_response_bytes=arguments.whole(
             max_response_bytes, "max_response_bytes", error=ConfigurationError
@@ -115,14 +111,12 @@ def _headers(headers: Mapping[str, str] | None, token: object) -> Headers:
     return checked
 
 
-def _api_key(
-    key: ApiKey | None, variables: Variables, *, is_needed: bool
-) -> Secret | Callable[[], object] | None:
+def _api_key(key: ApiKey | None, *, is_needed: bool) -> Secret | Callable[[], object] | None:
     if callable(key):
         return key
     if key is not None:
         return valid_key(key, "api_key")
-    found = veiled(variables("LUME_API_KEY"))
+    found = veiled(os.getenv("LUME_API_KEY"))
     if found is None and not is_needed:
         return None
     if found is None:
@@ -130,9 +124,9 @@ def _api_key(
     return valid_key(found, "LUME_API_KEY")
 
 
-def _base_url(argument: str | None, variables: Variables) -> str:
+def _base_url(argument: str | None) -> str:
     source = "LUME_BASE_URL" if argument is None else "base_url"
-    text = veiled(variables("LUME_BASE_URL") if argument is None else argument)
+    text = veiled(os.getenv("LUME_BASE_URL") if argument is None else argument)
     if not text:
         raise ConfigurationError(
             "no base URL, and there is no default: pass base_url=... or set LUME_BASE_URL; " + _server_here()
@@ -159,24 +153,19 @@ def _server_here() -> str:
     )
 
 
-def checked_timeout(argument: Duration | None, variables: Variables = os.getenv) -> float:
+def checked_timeout(argument: Duration | None) -> float:
     """The seconds that an attempt may take. Raises `ConfigurationError`."""
-    source, value = "request_timeout", argument
     if argument is not None:
-        seconds(argument, source)  # raises TypeError or ValueError
-    if value is None:
-        text = variables("LUME_REQUEST_TIMEOUT")
-        if not text:
-            return DEFAULT_TIMEOUT
+        source = "request_timeout"
+        number = seconds(argument, source)  # raises TypeError or ValueError
+    else:
         source = "LUME_REQUEST_TIMEOUT"
+        if not (text := os.getenv(source)):
+            return DEFAULT_TIMEOUT
         try:
-            value = float(text)
+            number = float(text)
         except ValueError:
-            value = -1.0
-    try:
-        number = seconds(value, source)
-    except (TypeError, ValueError):
-        number = 0.0
+            number = 0.0
     if not 0 < number < sys.maxsize:
         raise ConfigurationError(f"{source} must be a number of seconds above 0")
     return number

@@ -131,9 +131,11 @@ def test_a_time_limit_that_is_none(no_server: Path, monkeypatch: pytest.MonkeyPa
         found()
 
 
-def test_a_relative_xdg_folder_is_ignored(no_server: Path) -> None:
-    assert config_file({"XDG_CONFIG_HOME": "relative"}) == Path.home() / ".config/lume/config.toml"
-    assert config_file({"XDG_CONFIG_HOME": "/x"}) == Path("/x/lume/config.toml")
+def test_a_relative_xdg_folder_is_ignored(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
+    assert config_file() == Path.home() / ".config/lume/config.toml"
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/x")
+    assert config_file() == Path("/x/lume/config.toml")
 
 
 def test_a_current_folder_that_has_been_removed(

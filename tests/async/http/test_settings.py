@@ -38,7 +38,12 @@ def chosen(environment: dict[str, str] | None = None, **arguments: Any) -> Setti
         "ssl": None,
         "user_agent": None,
     } | arguments
-    return settings(complete.pop("api_key", None), **complete, variables=(environment or {}).get)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FULL:
+            patch.delenv(name, raising=False)
+        for name, value in (environment or {}).items():
+            patch.setenv(name, value)
+        return settings(complete.pop("api_key", None), **complete)
 
 
 FULL = {"LUME_API_KEY": "env-key", "LUME_BASE_URL": "http://env.test", "LUME_REQUEST_TIMEOUT": "7.5"}
