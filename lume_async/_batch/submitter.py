@@ -222,7 +222,7 @@ class Submitter:
         """Seconds to wait for a server that is overloaded or unreachable; None for other errors."""
         if error.status_code in (429, 503):
             return floor(error.retry_after) or THROTTLED
-        if isinstance(error, ApiConnectionError) and not error.reached and self._sender.has_answered:
+        if isinstance(error, ApiConnectionError) and not error.reached and self._sender.known.has_answered:
             return AWAY
         return None
 
@@ -270,7 +270,7 @@ class Submitter:
             case Next.SUBMIT:
                 return await self._submit(item, request, entry.key, state, has_twin=has_twin)
         call = endpoints.submit(request, entry.key)
-        error = submission_unknown(call, found.failure, state, self._sender.keys_kept)
+        error = submission_unknown(call, found.failure, state, self._sender.known.keys_kept)
         return Outcome(None, error=error, request=request)
 
     async def _found(self, request: RunRequest, state: CallState) -> Found:
@@ -291,15 +291,17 @@ class Submitter:
     async def _keeps_key(self, state: CallState) -> bool:
         """Whether the server still has the key, by the retention that it announces."""
         sender = self._sender
-        return await sender.replays() and sender.keys_kept is not None and not self._is_forgotten(state)
+        return await sender.replays() and sender.known.keys_kept is not None and not self._is_forgotten(state)
 
     def _is_forgotten(self, state: CallState) -> bool:
         """Whether the server may have dropped the key, by the retention that it announces."""
         sender = self._sender
-        if sender.keys_kept is None:
+        if sender.known.keys_kept is None:
             return False
         sent = sent_at(sender, state)
-        return sent is None or sender.server_time(sender.clock.now()) - sent >= sender.keys_kept * USABLE
+        return (
+            sent is None or sender.server_time(sender.clock.now()) - sent >= sender.known.keys_kept * USABLE
+        )
 
     async def _has_twin(self, request: RunRequest) -> bool:
         """Whether another item under way has the same request: a run that is found may be that item's."""

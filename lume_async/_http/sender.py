@@ -75,7 +75,7 @@ class Sender:
         self.rng = rng
         self.observer = observer
         self.retry = retry
-        self._known = Known()
+        self.known = Known()
         self.on_silence: set[Callable[[float, ApiError], None]] = set()
         """Called after each request without an answer, with the seconds since the first one of them in a row."""
         self._transport = transport
@@ -87,21 +87,6 @@ class Sender:
         # Not anyio's: nine times the cost, and it asks the context, which may be that of a trio program.
         self._limiter = PerLoop(lambda: Slots(settings.max_connections))
         self.recent_runs: RecentRuns = RecentRuns(self.clock)
-
-    @property
-    def capabilities(self) -> frozenset[str] | None:
-        """What the server announces; None before its first answer."""
-        return self._known.capabilities
-
-    @property
-    def keys_kept(self) -> float | None:
-        """For how many seconds the server knows an idempotency key, where it says so."""
-        return self._known.keys_kept
-
-    @property
-    def has_answered(self) -> bool:
-        """Whether the server has ever responded."""
-        return self._known.has_answered
 
     def view(self, settings: Settings, retry: Retry) -> "Sender":
         """The same connections, limits and knowledge of the server, with other settings for its requests."""
@@ -143,7 +128,7 @@ class Sender:
         deadline = None if timeout is None else clock.now() + timeout
         long_poll = call.hold > 0
         # Before anything is awaited: many that ask `may_long_poll` at once must see each other.
-        self._known.long_polls += long_poll
+        self.known.long_polls += long_poll
         try:
             while True:
                 state.attempts += 1
@@ -167,7 +152,7 @@ class Sender:
                     self.observer.retrying(call.operation, state.attempts, delay, error)
                     await clock.sleep(delay)
         finally:
-            self._known.long_polls -= long_poll
+            self.known.long_polls -= long_poll
 
     def over(self, transport: Transport, *, clock: Clock, rng: Rng) -> "Sender":
         """The same settings over another transport and another time: for tests."""
@@ -182,29 +167,27 @@ class Sender:
 
     def can(self, capability: str) -> bool:
         """Whether the server is known to have it."""
-        return self.capabilities is not None and capability in self.capabilities
+        return capability in (self.known.capabilities or ())
 
     def may_long_poll(self) -> bool:
         """Whether one more request may be left with the server while it waits for a change.
 
         Such a request keeps a connection busy: at most half of them, so that short requests always get one.
         """
-        return self.can("wait") and self._known.long_polls < self.settings.max_connections // 2
+        return self.can("wait") and self.known.long_polls < self.settings.max_connections // 2
 
     @property
     def knows_time(self) -> bool:
         """Whether a response had a valid `Date` header."""
-        return self._known.date is not None
+        return self.known.date is not None
 
     def server_time(self, moment: float) -> float:
         """A moment of the monotonic clock on the server's wall clock, by its newest `Date` header.
 
         Without a `Date` header, assumes that both wall clocks agree.
         """
-        date = self._known.date
-        return moment + (
-            self.clock.wall() - self.clock.now() if date is None else date - self._known.dated[1]
-        )
+        date = self.known.date
+        return moment + (self.clock.wall() - self.clock.now() if date is None else date - self.known.dated[1])
 
     async def _attempt(self, call: Call[T], state: CallState, deadline: float | None) -> T:
         """Send once, after waiting for our turn; the wait for it counts against the caller's deadline only."""
@@ -316,15 +299,15 @@ class Sender:
         return min(limit, max(left, call.hold + LAST_POLL if call.hold else 0.0))
 
     def _unanswered(self, error: ApiError, began: float) -> None:
-        since = self._known.silent_since
+        since = self.known.silent_since
         if since is None:
-            since = self._known.silent_since = began
+            since = self.known.silent_since = began
         for listener in list(self.on_silence):
             listener(self.clock.now() - since, error)
 
     def _learn(self, response: Response, state: CallState, epoch: int) -> None:
         """Update what responses report: capabilities, the server's clock, whether it is overloaded."""
-        known = self._known
+        known = self.known
         known.has_answered, known.silent_since = True, None
         headers, now = response.headers, self.clock.now()
         offered = headers.get(CAPABILITIES)
@@ -372,16 +355,16 @@ class Sender:
         if then is Then.ASK:
             then = Then.SEND if await self.replays() else Then.UNKNOWN
         if then is Then.UNKNOWN:
-            raise submission_unknown(call, error, state, self.keys_kept)
+            raise submission_unknown(call, error, state, self.known.keys_kept)
         if then is not Then.SEND:
             raise error
 
     def _knows_keys(self) -> bool | None:
-        return None if self.capabilities is None else self.can("idempotency")
+        return None if self.known.capabilities is None else self.can("idempotency")
 
     async def replays(self) -> bool:
         """Whether the server answers a known idempotency key with its first answer; asks it once if unknown."""
-        if self.capabilities is None:
+        if self.known.capabilities is None:
             try:
                 await self.send(endpoints.health(), timeout=10.0, once=True)
             except ApiError:

@@ -68,7 +68,7 @@ async def submit(
         attaches = on_duplicate == "attach" and not caught.source_changed
     except ClientClosedError as closed:
         if state.lost:
-            raise submission_unknown(call, closed, state, sender.keys_kept) from closed
+            raise submission_unknown(call, closed, state, sender.known.keys_kept) from closed
         raise
     else:
         remember(sender, answer.record, answer.not_before, None if answer.replayed else state.first_sent)
@@ -77,7 +77,7 @@ async def submit(
     if not state.lost and (not attaches or duplicate.run_id is None):
         raise duplicate
     if duplicate.run_id is None:  # it may be our own run, but its ID is not known
-        raise submission_unknown(call, duplicate, state, sender.keys_kept)
+        raise submission_unknown(call, duplicate, state, sender.known.keys_kept)
     try:
         holder = await fetch(sender, duplicate.run_id)
     except (ApiError, ClientClosedError) as caught:
@@ -91,7 +91,7 @@ async def submit(
         if ours or attaches:
             return StartedRun(holder, not ours, key)
         raise duplicate
-    raise submission_unknown(call, unseen, state, sender.keys_kept)
+    raise submission_unknown(call, unseen, state, sender.known.keys_kept)
 
 
 def remember(sender: Sender, run: RunRecord, not_before: float = 0.0, sent: float | None = None) -> None:

@@ -199,7 +199,7 @@ async def test_what_one_learns_of_the_server_the_other_knows() -> None:
     view = client.with_options(request_timeout=5)
     await view.run_status("run_1")
     assert client._sender.can("wait")
-    assert client._sender.has_answered
+    assert client._sender.known.has_answered
 
 
 async def test_a_view_has_its_own_retries() -> None:

@@ -618,7 +618,7 @@ async def test_the_newest_answer_that_says_so_counts(
     for _ in headers:
         await client.run_status("r")
 
-    assert client._sender.capabilities == known
+    assert client._sender.known.capabilities == known
 
 
 async def test_an_error_tells_capabilities_as_well() -> None:
@@ -654,7 +654,7 @@ async def test_how_long_the_server_knows_a_key_is_said_beside_its_capabilities(
     for _ in answers:
         await client.run_status("r")
 
-    assert client._sender.keys_kept == kept
+    assert client._sender.known.keys_kept == kept
 
 
 @pytest.mark.parametrize("dated", [True, False])
