@@ -69,18 +69,13 @@ class Watched:
             fed: whether the change feed reports the end.
             follows_progress: whether the delay depends on the run's progress.
         """
-        usual = self._usual_delay(backoff, rng, now, fed=fed, follows_progress=follows_progress)
-        return after_failure(usual, self.failures, rng) if self.failures else usual
-
-    def _usual_delay(
-        self, backoff: Backoff, rng: Rng, now: float, *, fed: bool, follows_progress: bool
-    ) -> float:
         if fed:
-            return min(SAFETY_NET, backoff.delay(self.stale - 1, rng)) if self.stale else SAFETY_NET
-        by_progress = self._half_of_the_rest(now) if follows_progress else None
-        if by_progress is not None:
-            return min(max(SOONEST, by_progress), backoff.maximum)
-        return backoff.delay(max(0, self.polls - 1), rng)
+            usual = min(SAFETY_NET, backoff.delay(self.stale - 1, rng)) if self.stale else SAFETY_NET
+        elif follows_progress and (rest := self._half_of_the_rest(now)) is not None:
+            usual = min(max(SOONEST, rest), backoff.maximum)
+        else:
+            usual = backoff.delay(max(0, self.polls - 1), rng)
+        return after_failure(usual, self.failures, rng) if self.failures else usual
 
     def _half_of_the_rest(self, now: float) -> float | None:
         """Half of the estimated remaining seconds; None if the run reports no progress."""
