@@ -18,9 +18,6 @@ from lume_async._wire import flow_endpoints
 from lume_async.errors import InvalidRequestError, NotSupportedError
 from lume_async.models import RunRequest, plain_text
 
-_PREFIX = 32
-"""Characters of a checksum in the name of a file on the server."""
-
 
 async def send_data(
     sender: Sender,
@@ -56,7 +53,7 @@ async def run_data(
             file,
             request.flow_version,
             name=name,
-            prefix=sha256[:_PREFIX],
+            by_content=True,
             sha256=sha256,
             progress=progress,
         )

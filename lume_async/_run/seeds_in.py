@@ -14,15 +14,13 @@ from lume_async._http.sender import Sender
 from lume_async._run.data_in import definition_at
 from lume_async._run.row_files import RowFormat, csv_format, local_file
 from lume_async._run.row_text import CsvDialect
-from lume_async._run.transfer import SeedData, sha256_of
+from lume_async._run.transfer import SeedData
 from lume_async._run.upload import upload
 from lume_async.errors import InvalidRequestError
 from lume_async.models import plain_text
 
 _UPLOADED = "upload://"
 _UNSENT = "nothing was uploaded"
-_PREFIX = 32
-"""Characters of a checksum in the name of a file on the server."""
 
 
 async def sent_seeds(sender: Sender, flow_version: str, seeds: SeedData) -> dict[str, str]:
@@ -52,10 +50,7 @@ async def sent_seeds(sender: Sender, flow_version: str, seeds: SeedData) -> dict
             if name in files:
                 await to_thread.run_sync(_check_key, files[name], name, seed.get("key"))
         for name, file in files.items():
-            sha256 = await to_thread.run_sync(sha256_of, file)
-            paths[name] = await upload(
-                sender, file, None, name="seed.csv", prefix=sha256[:_PREFIX], sha256=sha256
-            )
+            paths[name] = await upload(sender, file, None, name="seed.csv", by_content=True)
     return {name: paths[name] for name in seeds}
 
 

@@ -23,6 +23,8 @@ from lume_async.models import plain_text
 
 CHUNK = 256 * 1024
 
+_PREFIX = 32
+"""Characters of a checksum in the name of a file on the server."""
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 T = TypeVar("T")
 
@@ -33,7 +35,7 @@ async def upload(
     flow_version: str | None,
     *,
     name: str | None = None,
-    prefix: str | None = None,
+    by_content: bool = False,
     sha256: str | None = None,
     progress: OnProgress | None = None,
 ) -> str:
@@ -41,7 +43,8 @@ async def upload(
 
     Args:
         name: of the file on the server; default: that of `path`.
-        prefix: put in front of the name; default: one that is unique for every call, so that no other upload has it.
+        by_content: put a part of the checksum in front of the name, so that the same content has the same name, and
+            not what is unique for every call.
         sha256: the checksum of the file in hex, if it is known.
 
     Raises:
@@ -54,7 +57,8 @@ async def upload(
     source = _Source(file, await to_thread.run_sync(_stat, file), Reporter(progress))
     plain = _UNUSUAL.sub("_", name or file.name)[-80:].lstrip(".") or "file"
     sha256 = sha256 or await source.sha256()
-    whole = WholeFile(f"{prefix or uuid.uuid4().hex}-{plain}", source.size, sha256)
+    prefix = sha256[:_PREFIX] if by_content else uuid.uuid4().hex
+    whole = WholeFile(f"{prefix}-{plain}", source.size, sha256)
     stored = await _Transfer(sender, source, whole, flow_version).carried_out()
     await source.check()
     if stored.sha256 != sha256:

@@ -249,7 +249,7 @@ async def test_two_clients_send_the_same_content_under_one_name(
         client_of(server, cutter.here, retry=OFTEN) as other,
     ):
         sources = await asyncio.gather(
-            *(upload(client._sender, file, None, prefix=prefix) for client in (one, other))
+            *(upload(client._sender, file, None, by_content=True) for client in (one, other))
         )
     assert len(set(sources)) == 1
     assert arrived(staged, sources[0]) == CONTENT
