@@ -48,11 +48,7 @@ def whole(response: aiohttp.ClientResponse, limit: int) -> Coroutine[Any, Any, b
 def refuse_encoded(response: aiohttp.ClientResponse) -> None:
     """Raise `ResponseDecodeError` if the body, which is passed on as it is, has an encoding."""
     if _encoding(response) != "identity":
-        raise ResponseDecodeError(
-            f"the response has {_named(_encoding(response))}, which was not requested",
-            status_code=response.status,
-            retryable=False,
-        )
+        raise _unrequested(response)
 
 
 def left_behind(response: aiohttp.ClientResponse) -> bytes:
@@ -79,11 +75,7 @@ async def _decoded(response: aiohttp.ClientResponse, limit: int) -> bytes:
         body = await _gather(response, limit, inflater)
         cut = not inflater.complete
     else:
-        raise ResponseDecodeError(
-            f"the response has {_named(encoding)}, which was not requested",
-            status_code=response.status,
-            retryable=False,
-        )
+        raise _unrequested(response)
     if len(body) > limit:
         raise _too_large(response, limit)
     if cut:
@@ -95,10 +87,13 @@ def _encoding(response: aiohttp.ClientResponse) -> str:
     return response.headers.get(CONTENT_ENCODING, "identity").strip().lower()
 
 
-def _named(encoding: str) -> str:
-    """The encoding, if it is registered; any other text of a response may repeat the API key."""
-    known = encoding in _REGISTERED or encoding in CODINGS
-    return f"the encoding {encoding!r}" if known else "an unknown encoding"
+def _unrequested(response: aiohttp.ClientResponse) -> ResponseDecodeError:
+    """Names the encoding, if it is registered; any other text of a response may repeat the API key."""
+    encoding = _encoding(response)
+    named = f"the encoding {encoding!r}" if encoding in _REGISTERED | CODINGS else "an unknown encoding"
+    return ResponseDecodeError(
+        f"the response has {named}, which was not requested", status_code=response.status, retryable=False
+    )
 
 
 async def _gather(response: aiohttp.ClientResponse, limit: int, inflater: Inflater | None) -> bytes:
