@@ -11,7 +11,6 @@ from lume_async import (
     DuplicateRunError,
     LumeError,
     LumeRun,
-    OnDuplicate,
     Outcome,
     RunRequest,
     RunTimeoutError,
@@ -53,24 +52,10 @@ class Backfill:
         return self._taken - self.summary.outcomes
 
     async def until_ended(
-        self,
-        client: Client,
-        *,
-        max_active: int,
-        journal: str | None,
-        retry_failed: bool,
-        on_duplicate: OnDuplicate,
-        timeout: float | None,
+        self, client: Client, *, journal: str | None, retry_failed: bool, **how: Any
     ) -> int:
-        """Run everything; return the exit code."""
-        outcomes = client.run_many(
-            self._requests(),
-            max_active=max_active,
-            journal=journal,
-            retry_failed=retry_failed,
-            on_duplicate=on_duplicate,
-            timeout=timeout,
-        )
+        """Run everything; return the exit code. `how` are further arguments of `Client.run_many`."""
+        outcomes = client.run_many(self._requests(), journal=journal, retry_failed=retry_failed, **how)
         say = self._session.say
         async with task_group() as group:
             if not say.is_lively:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,31 +16,17 @@ from lume_local import FlowError, ProposedFlow, propose
 _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*:[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
-async def proposal(
-    session: CommandSession,
-    target: str,
-    samples: Sequence[Path],
-    name: str | None,
-    references: str | None,
-    suggest: Path | None,
-    encoding: str | None,
-    delim: str | None,
-) -> ProposedFlow:
-    """The proposal; a flow version is fetched from the server. Raises `click.ClickException`."""
+async def proposal(session: CommandSession, target: str, samples: Sequence[Path], **how: Any) -> ProposedFlow:
+    """The proposal; a flow version is fetched from the server. Raises `click.ClickException`.
+
+    `how` are further arguments of `lume_local.propose`.
+    """
     wanted: str | dict[str, object] = target
     if is_ref(target):
         async with session.client() as client:
             wanted = (await client.flow_version(target)).definition
     try:
-        return await propose(
-            wanted,
-            samples,
-            flow=name,
-            references=references,
-            suggest=suggest,
-            encoding=encoding,
-            delim=delim,
-        )
+        return await propose(wanted, samples, **how)
     except FlowError as error:
         raise click.ClickException(
             f"{error.place}: {error.problem}" if error.place else error.problem

@@ -76,7 +76,8 @@ def command(
     into = None if output is None else flow_write.target_of(output)
 
     async def work() -> None:
-        found = await flow_map.proposal(session, target, samples, name, references, suggest, encoding, delim)
+        how = {"references": references, "suggest": suggest, "encoding": encoding, "delim": delim}
+        found = await flow_map.proposal(session, target, samples, flow=name, **how)
         session.say.text("\n".join(summary(found)))
         if into is not None:
             flow_map.write(session, found, into, samples, force=force)

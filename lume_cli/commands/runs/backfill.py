@@ -94,7 +94,7 @@ def command(
             max_active=max_active,
             journal=journal,
             retry_failed=retry_failed,
-            on_duplicate="attach" if on_duplicate == "attach" else "raise",
+            on_duplicate=on_duplicate,
             timeout=timeout,
         )
 
