@@ -310,6 +310,14 @@ secret_options = stack(
 )
 
 
+def count_option(
+    name: str, default: int, help: str, least: int = 1, most: int | None = None
+) -> Callable[[F], F]:
+    """A number of things."""
+    kind = click.IntRange(least, most)
+    return click.option(name, type=kind, metavar="N", default=default, show_default=True, help=help)
+
+
 def since_option(help: str) -> Callable[[F], F]:
     """`--since`, as a time before now."""
     return click.option("--since", type=Seconds(above_zero=True), metavar="TIME", help=help)

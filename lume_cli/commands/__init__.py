@@ -1,1 +1,8 @@
 """One file per command, imported when it is invoked; what it depends on is imported when it runs."""
+
+from pathlib import Path
+
+import click
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+"""An argument that names a file which is there."""

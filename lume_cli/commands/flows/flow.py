@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from lume_cli._options import GlobalOptions, output_options, sample_options
+from lume_cli._options import GlobalOptions, count_option, output_options, sample_options
+from lume_cli.commands import FILE
 from lume_cli.commands.flows import flow_map, flow_versions
 
 
@@ -69,16 +70,9 @@ def check(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
 
 
 @command.command("try", short_help="Try a flow file on a sample.")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("sample", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    metavar="N",
-    default=20,
-    show_default=True,
-    help="Maximum number of clean and of rejected rows to print.",
-)
+@click.argument("file", type=FILE)
+@click.argument("sample", type=FILE)
+@count_option("--limit", 20, "Maximum number of clean and of rejected rows to print.", least=0)
 @click.option("--watch", is_flag=True, help="Try again whenever FILE or SAMPLE is saved, until Ctrl-C.")
 @output_options
 @click.pass_obj
@@ -104,7 +98,7 @@ def try_(options: GlobalOptions, *, file: Path, sample: Path, limit: int, watch:
 
 
 @command.command("init", short_help="Write a flow file from a sample.")
-@click.argument("sample", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("sample", type=FILE)
 @click.option("--name", metavar="NAME", help="Name of the flow; default: the sample's name.")
 @sample_options
 @click.option(

@@ -5,17 +5,12 @@ from pathlib import Path
 import click
 
 from lume_cli._options import GlobalOptions, Utf8, file_options, sample_options
+from lume_cli.commands import FILE
 
 
 @click.command("map", short_help="Propose how samples become a target.")
 @click.argument("target", metavar="TARGET", type=Utf8())
-@click.argument(
-    "samples",
-    nargs=-1,
-    required=True,
-    metavar="SAMPLE...",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-)
+@click.argument("samples", nargs=-1, required=True, metavar="SAMPLE...", type=FILE)
 @click.option("--name", metavar="NAME", help="Name of the flow; default: that of the target.")
 @click.option(
     "--references",
@@ -25,7 +20,7 @@ from lume_cli._options import GlobalOptions, Utf8, file_options, sample_options
 @click.option(
     "--suggest",
     metavar="PROGRAM",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="A program that suggests source columns, too: JSON in, JSON out.",
 )
 @sample_options

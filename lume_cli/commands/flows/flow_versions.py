@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from lume_cli._options import FlowName, GlobalOptions, Utf8, server_options
+from lume_cli.commands import FILE
 
 if TYPE_CHECKING:
     from lume_async import Client, FlowSummary
@@ -63,13 +64,7 @@ def _rows(flows: "Sequence[FlowSummary]") -> list[tuple[str, ...]]:
 
 
 @click.command("register", short_help="Register flow files with a server.")
-@click.argument(
-    "files",
-    nargs=-1,
-    required=True,
-    metavar="FILE...",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=FILE)
 @server_options
 @click.pass_obj
 def register(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:

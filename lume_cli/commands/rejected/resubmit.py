@@ -5,11 +5,12 @@ from pathlib import Path
 import click
 
 from lume_cli._options import GlobalOptions, Waiting, server_or_ids_options, submit_and_wait_options
+from lume_cli.commands import FILE
 
 
 @click.command("resubmit")
 @click.argument("run", metavar="RUN")
-@click.argument("corrected", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE")
+@click.argument("corrected", type=FILE, metavar="FILE")
 @click.option(
     "--force",
     is_flag=True,

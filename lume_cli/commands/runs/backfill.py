@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lume_cli._options import GlobalOptions, Seconds, file_name, server_options, submit_options
+from lume_cli._options import GlobalOptions, Seconds, count_option, file_name, server_options, submit_options
 
 if TYPE_CHECKING:
     from lume_cli._session import CommandSession
@@ -28,14 +28,7 @@ if TYPE_CHECKING:
     "twice and finishes the rest.",
 )
 @click.option("--retry-failed", is_flag=True, help="Submit again what failed according to the journal.")
-@click.option(
-    "--max-active",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=50,
-    show_default=True,
-    help="Maximum number of unfinished runs.",
-)
+@count_option("--max-active", 50, "Maximum number of unfinished runs.")
 @submit_options
 @click.option(
     "--timeout",

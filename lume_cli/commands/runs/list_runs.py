@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from lume_cli._options import GlobalOptions, Utf8, list_options, since_option
+from lume_cli._options import GlobalOptions, Utf8, count_option, list_options, since_option
 
 if TYPE_CHECKING:
     from lume_async import Client
@@ -33,14 +33,7 @@ _RECENT = 200
 )
 @since_option("Only runs created in this time: 30m, 2h, 7d …")
 @click.option("--by", type=Utf8(), metavar="KEY", help="Only runs that the key with this name has submitted.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=50,
-    show_default=True,
-    help="Maximum number of runs.",
-)
+@count_option("--limit", 50, "Maximum number of runs.")
 @list_options
 @click.pass_obj
 def command(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from lume_cli._options import GlobalOptions, Utf8, output_options, server_options
+from lume_cli._options import GlobalOptions, Utf8, count_option, output_options, server_options
+from lume_cli.commands import FILE
 
 
 @click.group("arrivals")
@@ -13,7 +14,7 @@ def command() -> None:
 
 
 @command.command("check", short_help="Check a file of arrivals.")
-@click.argument("file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", metavar="FILE", type=FILE)
 @output_options
 @click.pass_obj
 def check(options: GlobalOptions, *, file: Path) -> None:
@@ -51,18 +52,9 @@ def check(options: GlobalOptions, *, file: Path) -> None:
 @command.command("list", short_help="List what arrives at a server.")
 @click.argument("name", type=Utf8(), required=False, metavar="[NAME]")
 @click.option(
-    "--state",
-    type=click.Choice(["waiting", "submitted", "refused"]),
-    help="Only files in this state.",
+    "--state", type=click.Choice(["waiting", "submitted", "refused"]), help="Only files in this state."
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 1000),
-    metavar="N",
-    default=100,
-    show_default=True,
-    help="Maximum number of files in each state.",
-)
+@count_option("--limit", 100, "Maximum number of files in each state.", most=1000)
 @server_options
 @click.pass_obj
 def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit: int) -> None:

@@ -2,7 +2,7 @@
 
 import click
 
-from lume_cli._options import GlobalOptions, Utf8, server_options, since_option
+from lume_cli._options import GlobalOptions, Utf8, count_option, server_options, since_option
 
 
 @click.command("audit")
@@ -11,14 +11,7 @@ from lume_cli._options import GlobalOptions, Utf8, server_options, since_option
     "--what", type=Utf8(), metavar="ACT", help="Only acts of this kind: cancel, discard, register_flow …"
 )
 @since_option("Only acts in this time: 30m, 2h, 7d …")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=50,
-    show_default=True,
-    help="Maximum number of acts.",
-)
+@count_option("--limit", 50, "Maximum number of acts.")
 @server_options
 @click.pass_obj
 def command(

@@ -5,11 +5,12 @@ from pathlib import Path
 import click
 
 from lume_cli._options import GlobalOptions, output_options
+from lume_cli.commands import FILE
 
 _config = click.option(
     "--config",
     "path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     default="arrivals.toml",
     show_default=True,
     metavar="FILE",
