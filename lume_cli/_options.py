@@ -283,6 +283,7 @@ submit_options = stack(
     ),
     click.option(
         "--metadata",
+        "run_metadata",
         multiple=True,
         metavar="KEY=VALUE",
         callback=lambda _context, parameter, values: pairs(parameter, values),

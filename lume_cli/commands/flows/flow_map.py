@@ -1,6 +1,7 @@
 """`lume flow map`: propose a flow version that reads samples and fills a target."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ from lume_cli.commands import FILE
 @click.command("map", short_help="Propose how samples become a target.")
 @click.argument("target", metavar="TARGET", type=Utf8())
 @click.argument("samples", nargs=-1, required=True, metavar="SAMPLE...", type=FILE)
-@click.option("--name", metavar="NAME", help="Name of the flow; default: that of the target.")
+@click.option("--name", "flow", metavar="NAME", help="Name of the flow; default: that of the target.")
 @click.option(
     "--references",
     metavar="VARIABLE",
@@ -38,17 +39,14 @@ from lume_cli.commands import FILE
 @click.pass_obj
 def command(
     options: GlobalOptions,
+    /,
     *,
     target: str,
     samples: tuple[Path, ...],
-    name: str | None,
-    references: str | None,
-    suggest: Path | None,
-    encoding: str | None,
-    delim: str | None,
     output: str | None,
     as_json: bool,
     force: bool,
+    **how: Any,
 ) -> None:
     """Propose a flow version that reads every SAMPLE and fills TARGET; the evidence is in its comments.
 
@@ -71,8 +69,7 @@ def command(
     into = None if output is None else flow_write.target_of(output)
 
     async def work() -> None:
-        how = {"references": references, "suggest": suggest, "encoding": encoding, "delim": delim}
-        found = await flow_map.proposal(session, target, samples, flow=name, **how)
+        found = await flow_map.proposal(session, target, samples, **how)
         session.say.text("\n".join(summary(found)))
         if into is not None:
             flow_map.write(session, found, into, samples, force=force)

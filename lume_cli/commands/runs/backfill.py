@@ -49,7 +49,7 @@ def command(
     retry_failed: bool,
     max_active: int,
     force_rerun: bool,
-    metadata: dict[str, str] | None,
+    run_metadata: dict[str, str] | None,
     on_duplicate: str,
     timeout: float | None,
     allow_partial: bool,
@@ -76,7 +76,7 @@ def command(
     session = CommandSession(options)
 
     def request(path: str) -> RunRequest:
-        return RunRequest(flow, path, metadata, force_rerun)
+        return RunRequest(flow, path, run_metadata, force_rerun)
 
     paths = Named(sources, request) if from_file is None else Paths(from_file, request)
     backfill = Backfill(session, paths, paths.count(), allow_partial=allow_partial)
@@ -97,7 +97,7 @@ def command(
         "--retry-failed": retry_failed,
         "--max-active": max_active,
         "--force-rerun": force_rerun,
-        "--metadata": metadata,
+        "--metadata": run_metadata,
         "--on-duplicate": on_duplicate if on_duplicate != "raise" else None,
         "--allow-partial": allow_partial,
     }

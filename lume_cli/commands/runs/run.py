@@ -1,6 +1,7 @@
 """`lume run`: submit a run and, with --wait, wait for it."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -45,18 +46,14 @@ from lume_cli._options import (
 @click.pass_obj
 def command(
     options: GlobalOptions,
+    /,
     *,
     flow: str,
     source: str,
-    force_rerun: bool,
-    metadata: dict[str, str] | None,
-    on_duplicate: str,
-    idempotency_key: str | None,
-    webhook_url: str | None,
-    priority: int,
     upload: bool,
     seeds: dict[str, str] | None,
     waiting: Waiting | None,
+    **how: Any,
 ) -> None:
     """Run FLOW (such as customer_cleaner:v1) on SOURCE and print the run's id.
 
@@ -82,19 +79,7 @@ def command(
     submission = RunSubmission(session, waiting)
 
     async def work(client: Client) -> int:
-        return await submission.to_end(
-            client,
-            flow,
-            source,
-            is_uploaded=upload,
-            run_metadata=metadata,
-            force_rerun=force_rerun,
-            idempotency_key=idempotency_key,
-            on_duplicate=on_duplicate,
-            webhook_url=webhook_url,
-            priority=priority,
-            seeds=seeds,
-        )
+        return await submission.to_end(client, flow, source, is_uploaded=upload, seeds=seeds, **how)
 
     session.finish_with_client(work, submission.interruption)
 
