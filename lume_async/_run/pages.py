@@ -73,11 +73,9 @@ async def run_pages(
         handle: makes a run of its record.
         oldest: older runs end the list, even if the server does not know the parameter `since`.
     """
-    if oldest is not None:
-        filters = {**filters, **_since(oldest)}
 
     def ask(size: int, cursor: str | None) -> Call[Page[RunRecord]]:
-        return endpoints.runs({**filters, "limit": str(size)}, cursor)
+        return endpoints.runs({**filters, **_since(oldest), "limit": str(size)}, cursor)
 
     async with aclosing(pages(sender, ask, RUNS, limit)) as found:
         async for page in found:
@@ -113,8 +111,7 @@ def filters_of(
         ValueError, InvalidRequestError: one of them is not valid.
     """
     found = {name: plain_text(value, name) for name, value in texts.items() if value is not None}
-    first = oldest(sender, since)
-    return {**found, **(_since(first) if first is not None else {})}
+    return {**found, **_since(oldest(sender, since))}
 
 
 def oldest(sender: Sender, since: datetime | Duration | None) -> datetime | None:
@@ -129,8 +126,8 @@ def oldest(sender: Sender, since: datetime | Duration | None) -> datetime | None
     return datetime.fromtimestamp(max(0.0, sender.clock.wall() - seconds(since, "since")), UTC)
 
 
-def _since(moment: datetime) -> dict[str, str]:
-    return {"since": moment.astimezone(UTC).isoformat()}
+def _since(moment: datetime | None) -> dict[str, str]:
+    return {} if moment is None else {"since": moment.astimezone(UTC).isoformat()}
 
 
 def check_limit(limit: int | None) -> None:
