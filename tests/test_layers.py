@@ -134,6 +134,7 @@ SHARED = {
         "lume_async._run.row_text",
         *(f"lume_local._shared.{name}" for name in ["lock", "magic", "saved"]),
         *(f"lume_local._samples.{name}" for name in ["infer", "judge", "opening", "read"]),
+        "lume_local._mapping.text.toml_text",
     },
 }
 """The internal modules that another package may import; else it uses public names only."""

@@ -3,16 +3,16 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from lume_async._base.elided import elided
 from lume_async._base.words import counted
 from lume_cli._output.text import visible
+from lume_local._mapping.text.toml_text import key as toml_key
+from lume_local._mapping.text.toml_text import value as toml
 from lume_local._samples.infer import Doubt, SampleColumn
 from lume_local._samples.judge import definition
 from lume_local._samples.read import Sample
 
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _RESERVED = "_lume_"
 _ENGINES = {"rowid": "row_id", "file_row_number": "row_number"}
 """Names that a flow's column can't have, and their replacements."""
@@ -31,11 +31,11 @@ def flow_draft(name: str, sample: Sample, file: str) -> str:
     lines = [
         f"# Generated from {counted(sample.rows, 'row')} of {visible(file)}: review every column, then run "
         "`lume flow try`.",
-        f"flow = {_basic(name)}",
+        f"flow = {toml(name)}",
         'version = "v1"                       # a version that has run never changes: increase it instead',
         "",
         "[source]",
-        f"format = {_basic(kind)}".ljust(37) + "# the file is the run's source_path",
+        f"format = {toml(kind)}".ljust(37) + "# the file is the run's source_path",
         *_source(sample),
         "",
         "# [target]                           # default: in the server's data folder",
@@ -54,7 +54,7 @@ def flow_draft(name: str, sample: Sample, file: str) -> str:
         "",
         "# [[rules]]                          # a condition over the columns above",
         '# name = "a_name"',
-        f"# sql = {_literal(_quoted(names[0]) + ' IS NOT NULL')}",
+        f"# sql = {toml(_quoted(names[0]) + ' IS NOT NULL')}",
         '# on_fail = "reject"                 # or "warn" (count it), or "fail" (stop the run)',
     ]
     return "\n".join(lines) + "\n"
@@ -64,52 +64,39 @@ def _source(sample: Sample) -> list[str]:
     """How the file is read, and what to check about that."""
     lines = [f"# {visible(doubt)}" for doubt in (*sample.doubts, *sample.unsure)]
     if "compression" in sample.source:
-        lines.append(f"compression = {_basic(sample.source['compression'])}")
+        lines.append(f"compression = {toml(sample.source['compression'])}")
     if "members" in sample.source:
-        lines.append(f"members = {_basic(sample.source['members'])}")
+        lines.append(f"members = {toml(sample.source['members'])}")
     lines += [
-        f"{key} = {_toml(sample.source[key])}"
+        f"{key} = {toml(sample.source[key])}"
         for key in ("csv", "json", "xml", "excel", "header", "names", "comment")
         if key in sample.source
     ]
     if sample.footer:
         lines.append(
-            f"# footer = {{ starts_with = {_toml(sample.footer)} }}".ljust(37)
+            f"# footer = {{ starts_with = {toml(sample.footer)} }}".ljust(37)
             + " # the last lines begin so: if they are no records"
         )
     null = sample.null
     if null.proposed:
         also = {name: None for names in null.texts.values() for name in names}
         note = "in columns of numbers, dates or yes and no" + (
-            f"; but also in {', '.join(map(_basic, list(also)[:3]))}: is that nothing, too?" if also else ""
+            f"; but also in {', '.join(map(toml, list(also)[:3]))}: is that nothing, too?" if also else ""
         )
-        lines.append(f"null = [{', '.join(map(_basic, null.proposed))}]".ljust(37) + f"# {note}")
+        lines.append(f"null = [{', '.join(map(toml, null.proposed))}]".ljust(37) + f"# {note}")
     if null.doubtful:
-        where = ", ".join(dict.fromkeys(map(_basic, null.doubtful.values())))
-        words = ", ".join(map(_basic, (*null.proposed, *null.doubtful)))
+        where = ", ".join(dict.fromkeys(map(toml, null.doubtful.values())))
+        words = ", ".join(map(toml, (*null.proposed, *null.doubtful)))
         lines.append(f"# null = [{words}]".ljust(37) + f"# in {where}: if that is nothing")
     if fixed := sample.source.get("fixed"):
-        lines += [f"fixed.{key} = {_toml(value)}" for key, value in fixed.items() if key != "columns"]
+        lines += [f"fixed.{key} = {toml(value)}" for key, value in fixed.items() if key != "columns"]
         lines += ["", "[source.fixed.columns]               # the first and the last character"]
-        lines += [f"{_key(name)} = {_toml(span)}" for name, span in fixed["columns"].items()]
+        lines += [f"{toml_key(name)} = {toml(span)}" for name, span in fixed["columns"].items()]
     return lines
 
 
-def _key(name: str) -> str:
-    return name if _BARE.fullmatch(name) else _basic(name)
-
-
-def _toml(value: Any) -> str:
-    """A value on one line."""
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{_key(key)} = {_toml(one)}' for key, one in value.items())} }}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    return _basic(value) if isinstance(value, str) else json.dumps(value)
-
-
 def _column(target: str, column: SampleColumn) -> list[str]:
-    lines = [f"[columns.{_key(target)}]"]
+    lines = [f"[columns.{toml_key(target)}]"]
     if column.guess is None and column.codes:
         lines.append("# digits with leading zeros: kept as text")
     wanted = definition(column, column.guess)
@@ -118,7 +105,7 @@ def _column(target: str, column: SampleColumn) -> list[str]:
     if is_plain and column.spaces:
         note = "some are padded with spaces"
     if wanted["sql"] != _quoted(column.source) or target != column.source:
-        lines.append(f"sql = {_literal(wanted['sql'])}" + (f"  # {note}" if note else ""))
+        lines.append(f"sql = {toml(wanted['sql'])}" + (f"  # {note}" if note else ""))
     lines += _type(wanted)
     required = "required = true" if column.required else "# required = true"
     if column.blanks:
@@ -134,13 +121,13 @@ def _column(target: str, column: SampleColumn) -> list[str]:
         more = "occurs" if len(column.twins) == 1 else f"and {len(column.twins) - 1:,} more occur"
         lines.append(f"{'# unique = true'.ljust(37)}# {example} {more} more than once in the sample")
     if column.values:
-        values = ", ".join(map(_basic, column.values))
+        values = ", ".join(map(toml, column.values))
         lines.append(f"# enum = [{values}]")
     return lines
 
 
 def _type(wanted: Mapping[str, str]) -> list[str]:
-    lines = [f"{key} = {_basic(wanted[key])}" for key in ("type", "format", "sql_type") if key in wanted]
+    lines = [f"{key} = {toml(wanted[key])}" for key in ("type", "format", "sql_type") if key in wanted]
     if wanted.get("sql_type") == "TIMESTAMP":
         lines[-1] += "               # times without a time zone"
     return lines
@@ -152,7 +139,7 @@ def _doubt(column: SampleColumn, doubt: Doubt) -> list[str]:
     example = json.dumps(elided(doubt.example, 60), ensure_ascii=True)
     return [
         f"# {counted(doubt.count, 'row')} of the sample would be rejected, such as {example}, if it were read so:",
-        *(f"# {line}" for line in (f"sql = {_literal(wanted['sql'])}", *_type(wanted))),
+        *(f"# {line}" for line in (f"sql = {toml(wanted['sql'])}", *_type(wanted))),
     ]
 
 
@@ -174,17 +161,3 @@ def _target_names(sources: Iterable[str]) -> list[str]:
 def _quoted(name: str) -> str:
     """The name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    """A TOML literal string, so that SQL needs no escapes, where possible."""
-    if "'" not in text and text.isprintable():
-        return f"'{text}'"
-    if "'''" not in text and not text.endswith("'") and text.isprintable():
-        return f"'''{text}'''"
-    return _basic(text)
-
-
-def _basic(text: str) -> str:
-    """A TOML basic string: JSON's escapes are valid TOML, except for DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
