@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sync_exports import exported, exports_module
 from sync_modules import functions_module, live_class, package, part_class
-from sync_source import CORE, FACADE, HOMES, LAZY, LIVE, MARK, NOT_NEUTRAL, PART_HOMES, PARTS, Refused, Source
+from sync_source import CORE, FACADE, HOMES, LAZY, LIVE, MARK, NOT_NEUTRAL, PARTS, Refused, Source
 
 
 def build(root: Path) -> dict[Path, str]:
@@ -26,7 +26,7 @@ def build(root: Path) -> dict[Path, str]:
     public = set(homes)
     made = {f"{FACADE}/__init__.py": init.header() + package(homes)}
     for name, module in (LIVE | PARTS).items():
-        source = Source(root, (HOMES | PART_HOMES)[name], public)
+        source = Source(root, HOMES[name], public)
         classes = [node for node in source.tree.body if isinstance(node, ast.ClassDef) and node.name == name]
         if not classes:
             raise source.refuse(source.tree, f"there is no class {name} here")

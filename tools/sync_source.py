@@ -9,14 +9,6 @@ CORE, FACADE = "lume_async", "lume_sync"
 LIVE = {"Client": "_client", "LumeRun": "_run", "Monitor": "_monitor", "Rows": "_rows"}
 """The classes that hold a connection, and the module of each twin; everything else is data and crosses as it is."""
 
-HOMES = {
-    "Client": "_client.py",
-    "LumeRun": "_run/handle.py",
-    "Monitor": "_many/monitor.py",
-    "Rows": "_run/results/rows.py",
-}
-"""Where each of them lies in the core."""
-
 PARTS = {
     "ManyRuns": "_many_runs",
     "Flows": "_flows",
@@ -26,13 +18,18 @@ PARTS = {
 }
 """The classes that `Client` and `LumeRun` inherit from, and the module of each twin."""
 
-PART_HOMES = {
+HOMES = {
+    "Client": "_client.py",
+    "LumeRun": "_run/handle.py",
+    "Monitor": "_many/monitor.py",
+    "Rows": "_run/results/rows.py",
     "ManyRuns": "_operations/many.py",
     "Flows": "_operations/flows.py",
     "Reports": "_operations/reports.py",
     "RejectedRows": "_operations/rejects.py",
     "RunState": "_run/state.py",
 }
+"""Where each of them lies in the core."""
 PART_OWNERS = {"RunState": "LumeRun"}
 """Which live class inherits a part, if it is not `Client`."""
 

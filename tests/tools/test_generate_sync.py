@@ -280,7 +280,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in (generate_sync, sync_modules, sync_source):
         monkeypatch.setattr(module, "LIVE", {"Client": "_client"})
         monkeypatch.setattr(module, "PARTS", {"Parts": "_parts"})
-    monkeypatch.setattr(generate_sync, "PART_HOMES", {"Parts": "_ops/parts.py"})
+    monkeypatch.setitem(generate_sync.HOMES, "Parts", "_ops/parts.py")
     for package in ("lume_async", "lume_sync"):
         (tmp_path / package).mkdir()
     for name, text in TREE.items():
