@@ -18,29 +18,23 @@ class ChangeWaiter:
 
     def __init__(self, hub: "Hub") -> None:
         self._hub = hub
-        self._has_changed = False
-        self._future: asyncio.Future[None] | None = None
+        self._changed = asyncio.Event()
 
     async def until(self, deadline: float) -> bool:
         """Wait for a change since the last call; False at the deadline (loop time), or once the hub is closed."""
-        if not self._has_changed:
+        if not self._changed.is_set():
             if self._hub.is_closed:
                 return False
-            self._future = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._future
+                    await self._changed.wait()
             except TimeoutError:
                 return False
-            finally:
-                self._future = None
-        self._has_changed = False
+        self._changed.clear()
         return True
 
     def notice(self) -> None:
-        self._has_changed = True
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
+        self._changed.set()
 
 
 class Hub:

@@ -23,7 +23,7 @@ class FeedWatcher:
 
     def __init__(self, crowd: "Watchers") -> None:
         self._crowd = crowd
-        self._turn: asyncio.Future[None] | None = None
+        self._turn = asyncio.Event()
         self.seen = crowd.version
         """The version of the feed that it has read."""
 
@@ -46,22 +46,20 @@ class FeedWatcher:
     async def _until(self, deadline: float, *, is_due: bool) -> bool:
         if self._crowd.is_closed:
             return False
-        self._turn = asyncio.get_running_loop().create_future()
+        self._turn.clear()
         self._crowd.add(self, is_due=is_due)
         try:
             async with asyncio.timeout_at(deadline):
-                await self._turn
+                await self._turn.wait()
         except TimeoutError:
             return False
         finally:
-            self._turn = None
             self._crowd.remove(self)
         return not self._crowd.is_closed
 
     def begin(self) -> None:
         """It is its turn."""
-        if self._turn is not None and not self._turn.done():
-            self._turn.set_result(None)
+        self._turn.set()
 
 
 class Watchers:
