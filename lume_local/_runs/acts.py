@@ -1,14 +1,15 @@
 """Notes acts that are part of no transaction, such as that the keys were read again."""
 
 from collections import deque
+from functools import partial
 from pathlib import Path
 
 import anyio
 
-from lume_local._runs.health import Health, why
+from lume_local._runs.health import Health
 from lume_local._runs.sql.sql_audit import SqlAudit
 from lume_local._runs.store.audit import RELOAD, Act
-from lume_local._runs.store.records import StoreFailed
+from lume_local._runs.upkeep import until_it_works
 
 _MOST = 100
 """Acts that wait to be noted; of more, the oldest are lost, and the log still has them."""
@@ -39,12 +40,6 @@ class Acts:
             self._more = anyio.Event()
             while self._waiting:
                 act = self._waiting[0]
-                try:
-                    await self._audit.note(act)
-                except StoreFailed as error:
-                    self._health.trouble(_WHAT, why(error))
-                    await anyio.sleep(_RETRY)
-                    continue
-                self._health.works(_WHAT)
+                await until_it_works(partial(self._audit.note, act), _WHAT, self._health, _RETRY)
                 if self._waiting and self._waiting[0] is act:
                     self._waiting.popleft()

@@ -20,6 +20,7 @@ from lume_local._runs.store.audit import Act
 from lume_local._runs.store.records import StoredRun, StoreFailed, StoreUnavailable
 from lume_local._runs.times import now_text
 from lume_local._runs.unusual import RUNS, is_replay, mends_others, unusual
+from lume_local._runs.upkeep import until_it_works
 from lume_local._runs.waiters import Hub
 from lume_local._shared.identity import SourceContent
 from lume_local._shared.protocol import Json
@@ -89,12 +90,7 @@ class RunRecorder:
 
     async def still_ours(self) -> None:
         """Wait until it is certain that no other server has the state; if one has, this one is about to end."""
-        while True:
-            try:
-                return await self._store.publishing.check()
-            except StoreFailed as error:
-                self._health.trouble(_STATE, why(error))
-                await anyio.sleep(RETRY)
+        await until_it_works(self._store.publishing.check, _STATE, self._health, RETRY)
 
     async def defer(self, run_id: str) -> None:
         """A run that was stopped without output is as if it had not begun: the next server executes it."""

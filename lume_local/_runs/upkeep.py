@@ -1,12 +1,15 @@
-"""Work that a server repeats until it ends: daily sweeps, and retries of what cannot be done yet."""
+"""Work that a server repeats: what must be written, daily sweeps, and what can't be done yet."""
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
 
 from lume_local._runs.health import Health, why
 from lume_local._runs.store.records import StoreFailed
+
+T = TypeVar("T")
 
 INTERVAL = 86400.0
 """Seconds between two sweeps."""
@@ -15,18 +18,29 @@ AT_ONCE = 1000
 """Rows of each kind per transaction: requests are answered in between."""
 
 
-async def sweep_daily(step: Callable[[], Awaitable[int]], what: str, health: Health) -> None:
-    """Sweep until cancelled; a step returns how much it has removed, 0 once nothing is left."""
+async def until_it_works(work: Callable[[], Awaitable[T]], what: str, health: Health, pause: float) -> T:
+    """Repeat work until neither the state nor a file is in its way; meanwhile that is reported."""
     while True:
         try:
-            while await step():
-                await anyio.lowlevel.checkpoint()
+            done = await work()
         except (StoreFailed, OSError) as error:
             health.trouble(what, why(error))
-            await anyio.sleep(RETRY)
+            await anyio.sleep(pause)
         else:
             health.works(what)
-            await anyio.sleep(INTERVAL)
+            return done
+
+
+async def sweep_daily(step: Callable[[], Awaitable[int]], what: str, health: Health) -> None:
+    """Sweep until cancelled; a step returns how much it has removed, 0 once nothing is left."""
+
+    async def sweep() -> None:
+        while await step():
+            await anyio.lowlevel.checkpoint()
+
+    while True:
+        await until_it_works(sweep, what, health, RETRY)
+        await anyio.sleep(INTERVAL)
 
 
 async def retry_rounds(

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from operator import itemgetter
 
 import aiohttp
@@ -27,6 +28,7 @@ from lume_local._runs.deliveries.webhooks import ListedHost, WebhookRefused, Web
 from lume_local._runs.health import Health, why
 from lume_local._runs.sql.beside_runs import SqlDeliveries
 from lume_local._runs.store.records import VARIABLE, PendingDelivery, StoreFailed
+from lume_local._runs.upkeep import until_it_works
 
 _log = logging.getLogger("lume_local")
 
@@ -151,31 +153,23 @@ class WebhookSender:
     async def _attempt(self, delivery: PendingDelivery, body: bytes) -> None:
         try:
             error = await self._send(delivery, body)
-            while not await self._noted(delivery, error):  # noqa: ASYNC110 - else it would be sent over and over again
-                await anyio.sleep(RETRY)
+            # Else it would be sent over and over again.
+            await until_it_works(partial(self._note, delivery, error), _OUTBOX, self._health, RETRY)
         finally:
             del self._active[delivery.id]
             self.wake()
 
-    async def _noted(self, delivery: PendingDelivery, error: str | None) -> bool:
-        """Record the result of an attempt; False if that failed."""
+    async def _note(self, delivery: PendingDelivery, error: str | None) -> None:
+        """Record the result of an attempt. Raises `StoreFailed`."""
+        if error is None:
+            return await self._deliveries.delivered(delivery.id)
         attempts = delivery.attempts + 1
-        try:
-            if error is None:
-                await self._deliveries.delivered(delivery.id)
-            else:
-                gives_up = attempts >= MOST_ATTEMPTS
-                due = None if gives_up else time.time() + UNIT * 2**attempts
-                await self._deliveries.failed(delivery.id, error, due)
-                level = logging.WARNING if gives_up else logging.INFO
-                words = "%s of run %s: attempt %d of %d: %s"
-                what = _WORDS[delivery.kind], delivery.run_id or "-"
-                _log.log(level, words, *what, attempts, MOST_ATTEMPTS, error)
-        except StoreFailed as trouble:
-            self._health.trouble(_OUTBOX, why(trouble))
-            return False
-        self._health.works(_OUTBOX)
-        return True
+        gives_up = attempts >= MOST_ATTEMPTS
+        due = None if gives_up else time.time() + UNIT * 2**attempts
+        await self._deliveries.failed(delivery.id, error, due)
+        level = logging.WARNING if gives_up else logging.INFO
+        words = "%s of run %s: attempt %d of %d: %s"
+        _log.log(level, words, _WORDS[delivery.kind], delivery.run_id or "-", attempts, MOST_ATTEMPTS, error)
 
     async def _send(self, delivery: PendingDelivery, body: bytes) -> str | None:
         """Make one attempt; None if it was delivered, else the reason."""
