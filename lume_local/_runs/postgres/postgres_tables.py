@@ -6,7 +6,7 @@ import re
 from lume_local._runs.sql.ledger_tables import LEDGER
 from lume_local._runs.sql.sql_arrivals import ARRIVALS
 from lume_local._runs.sql.sql_drafts import DRAFTS
-from lume_local._runs.sql.tables import AUDIT, COUNTS, LONGEST_ID, MENDS, OLD_RUNS, SCHEMA
+from lume_local._runs.sql.tables import AUDIT, COUNTS, DONE, LONGEST_ID, MENDS, OLD_RUNS, SCHEMA, SERIOUS
 from lume_local._runs.store.audit import KEPT_AT_LEAST
 from lume_local._runs.store.records import WHOLE
 
@@ -88,8 +88,6 @@ It would look for the newest rows with a frequent value among all, newest first:
 a rare one, or has long not been there. Without statistics it takes every value for a rare one, and uses its index.
 """
 
-_SERIOUS = "('FAILED', 'CRASHED', 'PARTIAL_FAILED')"
-_HAS_OUTPUT = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
 _READ, _REJECTED = ("json_number(run.metrics, '$.rows_read')", "json_number(run.metrics, '$.rows_rejected')")
 
 _COUNTING = f"""
@@ -104,7 +102,7 @@ $$;
 CREATE FUNCTION note_attention(run runs) RETURNS void LANGUAGE sql AS $$
     INSERT INTO attention SELECT run.flow_version, run.source_key, run.seq,
         CASE run.status WHEN 'PARTIAL_FAILED' THEN 1.0 * {_REJECTED} / greatest({_READ}, 1) ELSE {WHOLE} END
-    WHERE run.status IN {_SERIOUS}
+    WHERE run.status IN {SERIOUS}
     ON CONFLICT (flow_version, source_key) DO UPDATE SET seq = excluded.seq, ratio = excluded.ratio
 $$;
 CREATE FUNCTION run_created() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -125,7 +123,7 @@ END $$;
 CREATE TRIGGER run_created AFTER INSERT ON runs FOR EACH ROW EXECUTE FUNCTION run_created();
 CREATE TRIGGER run_changed AFTER UPDATE OF status, metrics ON runs FOR EACH ROW EXECUTE FUNCTION run_changed();
 CREATE TRIGGER run_ended AFTER UPDATE OF status ON runs FOR EACH ROW
-    WHEN (new.status IN {_SERIOUS}) EXECUTE FUNCTION run_ended();
+    WHEN (new.status IN {SERIOUS}) EXECUTE FUNCTION run_ended();
 """
 
 _MENDING = f"""
@@ -137,7 +135,7 @@ BEGIN
     IF json_typeof(metadata -> 'resubmit_of') = 'string' AND length(mended) <= {LONGEST_ID} THEN
         -- A failed attempt is settled by the next one.
         DELETE FROM attention WHERE seq IN (
-            SELECT seq FROM mends JOIN runs USING (run_id) WHERE parent = mended AND NOT {_HAS_OUTPUT}
+            SELECT seq FROM mends JOIN runs USING (run_id) WHERE parent = mended AND NOT {DONE}
         );
         INSERT INTO mends VALUES (new.run_id, mended) ON CONFLICT DO NOTHING;
         UPDATE runs SET rev = rev + 1 WHERE run_id = mended;
@@ -148,16 +146,16 @@ CREATE FUNCTION mend_ended() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     -- What they rejected again is among their own rejects.
     DELETE FROM attention WHERE seq IN (
         SELECT seq FROM runs AS run WHERE run_id = (SELECT parent FROM mends WHERE run_id = new.run_id)
-        AND {_HAS_OUTPUT} AND {_REJECTED} <= (
+        AND {DONE} AND {_REJECTED} <= (
             SELECT sum(json_number(mend.metrics, '$.rows_read')) FROM mends JOIN runs AS mend USING (run_id)
-            WHERE parent = run.run_id AND mend.{_HAS_OUTPUT}
+            WHERE parent = run.run_id AND mend.{DONE}
         )
     );
     RETURN NULL;
 END $$;
 CREATE TRIGGER mend_created AFTER INSERT ON runs FOR EACH ROW EXECUTE FUNCTION mend_created();
 CREATE TRIGGER mend_ended AFTER UPDATE OF status ON runs FOR EACH ROW
-    WHEN (new.{_HAS_OUTPUT}) EXECUTE FUNCTION mend_ended();
+    WHEN (new.{DONE}) EXECUTE FUNCTION mend_ended();
 """
 
 _FORM = 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'

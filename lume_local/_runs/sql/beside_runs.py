@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 import json
+import time
 import uuid
 from collections.abc import Collection
 
@@ -9,7 +10,7 @@ from lume_local._runs.sql.ledger_entries import LedgerEntries
 from lume_local._runs.sql.operation import Sql, reading, statement, writing
 from lume_local._runs.sql.sql_audit import add_act
 from lume_local._runs.sql.sql_purge import look_again
-from lume_local._runs.sql.tables import RECEIVER
+from lume_local._runs.sql.tables import DONE, RECEIVER
 from lume_local._runs.store.audit import DISMISS, Act
 from lume_local._runs.store.records import KINDS, VARIABLE, Attempted, FollowUp, NewDelivery, PendingDelivery
 from lume_local._runs.times import now_text
@@ -52,26 +53,19 @@ class SqlDeliveries:
     def __init__(self, sql: Sql) -> None:
         self.sql = sql
 
-    async def add(self, run_id: str, body: bytes, due: float) -> None:
+    async def add(self, run_id: str, body: bytes) -> None:
         """Add a delivery, if the run has a webhook; part of the transaction that ends the run."""
         await self.sql.change(
             "INSERT INTO deliveries (id, run_id, url, body, attempts, due, at) "
             "SELECT ?, run_id, webhook_url, ?, 0, ?, ? FROM runs WHERE run_id = ? AND webhook_url IS NOT NULL",
-            [_new_id("webhook"), body, due, now_text(), run_id],
+            [_new_id("webhook"), body, time.time(), now_text(), run_id],
         )
 
-    async def add_lineage(self, run_id: str, body: bytes, due: float) -> None:
-        """Add an OpenLineage event; part of the transaction of the change that it reports."""
-        await self.sql.change(
-            "INSERT INTO deliveries (id, run_id, url, body, attempts, due, at) VALUES (?, ?, '', ?, 0, ?, ?)",
-            [_new_id("lineage"), run_id, body, due, now_text()],
-        )
-
-    async def add_message(self, new: NewDelivery, due: float) -> None:
-        """Add a message; part of the transaction that decides about it."""
+    async def add_new(self, kind: str, new: NewDelivery) -> None:
+        """Add a message or an OpenLineage event; part of the transaction of what it is about."""
         await self.sql.change(
             "INSERT INTO deliveries (id, run_id, url, body, attempts, due, at) VALUES (?, ?, ?, ?, 0, ?, ?)",
-            [_new_id("message"), new.run_id, new.url, new.body, due, now_text()],
+            [_new_id(kind), new.run_id, new.url, new.body, time.time(), now_text()],
         )
 
     @statement
@@ -204,10 +198,7 @@ class SqlSources:
     @statement
     async def last_header(self, flow_version: str) -> list[str] | None:
         """The columns that the latest run with output has read; None if there is no such run or it recorded none."""
-        query = (
-            "SELECT metrics FROM runs WHERE flow_version = ? AND status IN ('SUCCEEDED', 'PARTIAL_FAILED') "
-            "ORDER BY seq DESC LIMIT 1"
-        )
+        query = f"SELECT metrics FROM runs WHERE flow_version = ? AND {DONE} ORDER BY seq DESC LIMIT 1"
         row = await self.sql.row(query, [flow_version])
         found: list[str] | None = None if row is None else json.loads(row[0])["source"].get("header")
         return found

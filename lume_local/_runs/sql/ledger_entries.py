@@ -13,13 +13,12 @@ from attrs import fields
 from lume_async._base.elided import elided
 from lume_local._runs.sql.operation import Row, Sql
 from lume_local._runs.store.ledger import Claim, Claimed, LedgerAccount
-from lume_local._runs.store.records import StoredRun
+from lume_local._runs.store.records import WITH_OUTPUT, StoredRun
 from lume_local._runs.times import now_text
 from lume_local._shared.row_set import all_rows, of_text, packed, placed, unpacked
 
 _log = logging.getLogger("lume_local")
 
-_HAS_OUTPUT = ("SUCCEEDED", "PARTIAL_FAILED")
 _FIGURES = tuple(one.name for one in fields(LedgerAccount))
 
 
@@ -39,12 +38,12 @@ class LedgerEntries:
         """
         claims = await self._parts("claims", run.run_id)
         is_replay = bool(claims) and await self.is_replay(run.run_id)
-        parent = await self._parent_of(run.run_id) if claims or run.status in _HAS_OUTPUT else None
-        if claims or run.status in _HAS_OUTPUT:
+        parent = await self._parent_of(run.run_id) if claims or run.status in WITH_OUTPUT else None
+        if claims or run.status in WITH_OUTPUT:
             await self.sql.lock_ledger(None if claims or parent is not None else _name(run))
         if claims:
             await self.sql.change("DELETE FROM claims WHERE run_id = ?", [run.run_id])
-        if run.status not in _HAS_OUTPUT:
+        if run.status not in WITH_OUTPUT:
             return
         if is_replay:
             await self._replayed(run, claims, found)

@@ -1,7 +1,6 @@
 """Notices that no message was made of yet, and what has to be remembered to make messages."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
-import time
 from collections.abc import Collection, Mapping, Sequence
 
 from lume_local._runs.sql.beside_runs import SqlDeliveries
@@ -66,7 +65,7 @@ class SqlMessages:
         for one in after:
             await self._change(one)
         for new in deliveries:
-            await self._deliveries.add_message(new, time.time())
+            await self._deliveries.add_new("message", new)
         self.sql.must_last()
         return True
 

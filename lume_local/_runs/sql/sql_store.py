@@ -5,7 +5,6 @@ case the query is wrong.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
-import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -32,9 +31,11 @@ from lume_local._runs.store.audit import Act, of_submission
 from lume_local._runs.store.ledger import Claim
 from lume_local._runs.store.records import (
     ACTIVE,
+    WITH_OUTPUT,
     Cursor,
     Duplicate,
     KeyReused,
+    NewDelivery,
     NewRun,
     RunFilter,
     StatusChange,
@@ -43,7 +44,6 @@ from lume_local._runs.store.records import (
 from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent
 
-_WITH_OUTPUT = ("SUCCEEDED", "PARTIAL_FAILED")
 _ACTIVE = f"status IN {ACTIVE}"
 
 
@@ -319,9 +319,9 @@ class SqlStore(FlowVersions):
         await self.feed.note(run_id, status, values.get("finished_at"))
         await self.audit.add(act)
         if event is not None:
-            await self.deliveries.add(run_id, event, time.time())
+            await self.deliveries.add(run_id, event)
         if lineage is not None:
-            await self.deliveries.add_lineage(run_id, lineage, time.time())
+            await self.deliveries.add_new("lineage", NewDelivery("", run_id, lineage))
         if notice is not None:
             await self.messages.add(notice)
         if outputs:
@@ -332,7 +332,7 @@ class SqlStore(FlowVersions):
         if status not in ACTIVE:
             await self.ledger.entries.run_ended(run, ledger or {})
             self.sql.must_last()
-        if status in _WITH_OUTPUT:
+        if status in WITH_OUTPUT:
             await superseded(self.sql, run)
         return run
 

@@ -1,5 +1,7 @@
 """The tables of the state, in the words of SQLite. Some are filled by triggers, which each database has."""
 
+from lume_local._runs.store.records import ACTIVE, WITH_OUTPUT
+
 RECEIVER = "substr(url, 1, 7 + instr(substr(url, 9) || '/', '/'))"
 """Scheme, host and port of a delivery's URL; empty for lineage events, which have none. An index is over it."""
 
@@ -9,12 +11,14 @@ VERSION = 2
 FLOW = "substr(flow_version, 1, instr(flow_version, ':') - 1)"
 """The flow of a run's flow version. Indexes are over it."""
 
-DONE = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
+DONE = f"status IN {WITH_OUTPUT}"
 """Runs with output."""
 
+SERIOUS = "('FAILED', 'CRASHED', 'PARTIAL_FAILED')"
+"""The statuses of runs that need attention."""
+
 USUAL = (
-    "status IN ('SUCCEEDED', 'PARTIAL_FAILED') "
-    "AND coalesce(json_type(run_metadata, '$.resubmit_of'), '') != 'text' "
+    f"{DONE} AND coalesce(json_type(run_metadata, '$.resubmit_of'), '') != 'text' "
     "AND coalesce(json_type(run_metadata, '$.replay'), '') != 'object'"
 )
 """Which runs show what is usual for their flow: those with output that process no rejects of others."""
@@ -76,9 +80,9 @@ CREATE TABLE runs (
 ) STRICT;
 
 CREATE UNIQUE INDEX one_active ON runs (flow_version, source_key)
-    WHERE status IN ('CREATED', 'SYNCING_SOURCE', 'TRANSFORMING', 'SYNCING_TARGET');
+    WHERE status IN {ACTIVE};
 CREATE UNIQUE INDEX one_success ON runs (flow_version, source_key)
-    WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED') AND force_rerun = 0;
+    WHERE {DONE} AND force_rerun = 0;
 CREATE INDEX by_source ON runs (source_path, seq);
 CREATE INDEX by_flow ON runs (flow_version, seq);
 CREATE INDEX by_status ON runs (status, seq);
@@ -134,9 +138,9 @@ CREATE INDEX due_by_receiver ON deliveries ({RECEIVER}, due) WHERE due IS NOT NU
 CREATE INDEX outputs_kept ON outputs (run_id) WHERE identity != '';
 CREATE INDEX by_flow_and_status ON runs (flow_version, status, seq);
 CREATE INDEX done_by_source ON runs (flow_version, source_key, seq)
-    WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED');
+    WHERE {DONE};
 CREATE INDEX done_by_flow ON runs (flow_version, seq)
-    WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED');
+    WHERE {DONE};
 {QUEUE}
 {MESSAGES}
 """

@@ -16,7 +16,7 @@ import orjson
 from attrs import frozen
 
 from lume_local._runs.sql.sql_audit import ADD_ACT, act_values
-from lume_local._runs.sql.tables import VERSION
+from lume_local._runs.sql.tables import DONE, VERSION
 from lume_local._runs.store.audit import Act
 from lume_local._runs.store.records import ACTIVE
 
@@ -188,7 +188,7 @@ def move_values(copy: Path, state: Path, old: Path, new: Path) -> None:
         with _changed(copy, old, new, beside=state) as db:
             unknown = (
                 "SELECT number FROM main.runs WHERE run_id NOT IN "
-                "(SELECT run_id FROM state.runs WHERE status IN ('SUCCEEDED', 'PARTIAL_FAILED'))"
+                f"(SELECT run_id FROM state.runs WHERE {DONE})"
             )
             db.execute(f"DELETE FROM digests WHERE run IN ({unknown})")
             db.execute(f"DELETE FROM main.runs WHERE number IN ({unknown})")

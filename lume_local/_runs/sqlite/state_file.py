@@ -20,7 +20,7 @@ from lume_local._runs.sqlite.copies import written
 from lume_local._runs.sqlite.feed import CHANGES
 from lume_local._runs.sqlite.migrations import migrate
 from lume_local._runs.sqlite.triggers import AUDITING, COUNTING, MENDING
-from lume_local._runs.store.records import StoreError
+from lume_local._runs.store.records import ACTIVE, StoreError
 from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
 
@@ -129,8 +129,7 @@ def checked(db: sqlite3.Connection) -> str:
 def _skip_lost_numbers(db: sqlite3.Connection) -> None:
     """Use no number twice: a power cut may have lost the newest revisions and changes, which clients have seen."""
     db.execute("BEGIN IMMEDIATE")
-    active = "status IN ('CREATED', 'SYNCING_SOURCE', 'TRANSFORMING', 'SYNCING_TARGET')"
-    db.execute(f"UPDATE runs SET rev = rev + {_SKIPPED} WHERE {active}")  # noqa: S608 - constants
+    db.execute(f"UPDATE runs SET rev = rev + {_SKIPPED} WHERE status IN {ACTIVE}")  # noqa: S608 - constants
     db.execute(f"UPDATE sqlite_sequence SET seq = seq + {_SKIPPED} WHERE name = 'changes'")  # noqa: S608
     db.execute(
         "INSERT OR REPLACE INTO facts VALUES ('opened', ?), ('written_by', ?)",

@@ -1,13 +1,12 @@
 """Triggers of the state file: counts, and which runs need attention, in the same transaction as the runs."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
-from lume_local._runs.sql.tables import LONGEST_ID
+from lume_local._runs.sql.tables import DONE, LONGEST_ID, SERIOUS
 from lume_local._runs.store.audit import KEPT_AT_LEAST
 from lume_local._runs.store.records import WHOLE
 
 _READ = "coalesce(json_extract(metrics, '$.rows_read'), 0)"
 _REJECTED = "coalesce(json_extract(metrics, '$.rows_rejected'), 0)"
-_SERIOUS = "('FAILED', 'CRASHED', 'PARTIAL_FAILED')"
 
 
 def _of(row: str, expression: str) -> str:
@@ -30,7 +29,7 @@ def _counted(row: str, sign: str) -> str:
 _RATIO = f"iif(status = 'PARTIAL_FAILED', 1.0 * {_REJECTED} / max({_READ}, 1), {WHOLE})"
 _NOTED = f"""
     INSERT OR REPLACE INTO attention
-    SELECT flow_version, source_key, seq, {_RATIO} FROM runs WHERE seq = new.seq AND status IN {_SERIOUS};
+    SELECT flow_version, source_key, seq, {_RATIO} FROM runs WHERE seq = new.seq AND status IN {SERIOUS};
 """
 
 COUNTING = f"""
@@ -42,7 +41,7 @@ END;
 CREATE TRIGGER run_changed AFTER UPDATE OF status, metrics ON runs BEGIN
     {_counted("old", "-")} {_counted("new", "")}
 END;
-CREATE TRIGGER run_ended AFTER UPDATE OF status ON runs WHEN new.status IN {_SERIOUS} BEGIN
+CREATE TRIGGER run_ended AFTER UPDATE OF status ON runs WHEN new.status IN {SERIOUS} BEGIN
     {_NOTED}
 END;
 """
@@ -50,26 +49,25 @@ END;
 
 PARENT = "json_extract(new.run_metadata, '$.resubmit_of')"
 """The run whose rejects a new run processes, as `lume resubmit` and the console name it."""
-_HAS_OUTPUT = "status IN ('SUCCEEDED', 'PARTIAL_FAILED')"
 
 MENDING = f"""
 CREATE TRIGGER IF NOT EXISTS mend_created AFTER INSERT ON runs
 WHEN json_type(new.run_metadata, '$.resubmit_of') = 'text' AND length({PARENT}) <= {LONGEST_ID} BEGIN
     -- A failed attempt is settled by the next one.
     DELETE FROM attention WHERE seq IN (
-        SELECT seq FROM mends JOIN runs USING (run_id) WHERE parent = {PARENT} AND NOT {_HAS_OUTPUT}
+        SELECT seq FROM mends JOIN runs USING (run_id) WHERE parent = {PARENT} AND NOT {DONE}
     );
     INSERT OR IGNORE INTO mends VALUES (new.run_id, {PARENT});
     UPDATE runs SET rev = rev + 1 WHERE run_id = {PARENT};
 END;
 CREATE TRIGGER IF NOT EXISTS mend_ended AFTER UPDATE OF status ON runs
-WHEN new.{_HAS_OUTPUT} AND EXISTS (SELECT 1 FROM mends WHERE run_id = new.run_id) BEGIN
+WHEN new.{DONE} AND EXISTS (SELECT 1 FROM mends WHERE run_id = new.run_id) BEGIN
     -- What they rejected again is among their own rejects.
     DELETE FROM attention WHERE seq IN (
-        SELECT seq FROM runs WHERE run_id = (SELECT parent FROM mends WHERE run_id = new.run_id) AND {_HAS_OUTPUT}
+        SELECT seq FROM runs WHERE run_id = (SELECT parent FROM mends WHERE run_id = new.run_id) AND {DONE}
         AND json_extract(metrics, '$.rows_rejected') <= (
             SELECT sum(json_extract(mend.metrics, '$.rows_read')) FROM mends JOIN runs AS mend USING (run_id)
-            WHERE parent = runs.run_id AND mend.{_HAS_OUTPUT}
+            WHERE parent = runs.run_id AND mend.{DONE}
         )
     );
 END;

@@ -12,6 +12,7 @@ from lume_local._runs.store.arrived import Arrived
 
 ACTIVE = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
 """The statuses of runs that have not ended."""
+WITH_OUTPUT = ("SUCCEEDED", "PARTIAL_FAILED")
 WHOLE = 2.0
 """The share of rejected rows of a run without a result: greater than any that a query can name."""
 DIMENSIONS = ("hour", "day", "flow_version", "status")
@@ -191,7 +192,7 @@ class PendingDelivery:
 
 @frozen
 class NewDelivery:
-    """A message for the outbox; `run_id` is empty if it is not about a run."""
+    """For the outbox: a message, or an OpenLineage event without a URL; `run_id` is empty if it is about no run."""
 
     url: str
     run_id: str
