@@ -1,6 +1,5 @@
 """An hourly copy of the state file by SQLite's backup API, to restore it if it is damaged."""
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -12,9 +11,8 @@ from anyio.from_thread import check_cancelled
 from anyio.to_thread import run_sync
 
 from lume_local._runs.health import Health, why
-from lume_local._runs.sqlite.copies import copy_state
-from lume_local._runs.sqlite.state_file import CHECKED_AT_START, backup_of, checked
-from lume_local._shared.commit import sync_file, sync_folder
+from lume_local._runs.sqlite.copies import checked, replace_copy
+from lume_local._runs.sqlite.state_file import CHECKED_AT_START, backup_of
 
 INTERVAL = 3600.0
 """Seconds between two copies."""
@@ -68,24 +66,8 @@ def check_large(path: Path, check: Callable[[], object]) -> None:
 
 
 def back_up(path: Path, check: Callable[[], object] = lambda: None) -> None:
-    """Replace the previous copy, completely or not at all.
-
-    Args:
-        path: the state file, which may be written during the copy.
-        check: is called after each part; an exception from it ends the copy.
-    """
-    copy = backup_of(path)
-    draft = copy.with_name(f"{copy.name}.draft")
-    draft.unlink(missing_ok=True)
-    try:
-        began = time.time()
-        copy_state(path, draft, check)
-        os.utime(draft, (began, began))
-        sync_file(draft)
-        os.replace(draft, copy)
-        sync_folder(copy.parent)
-    finally:
-        draft.unlink(missing_ok=True)
+    """Replace the previous copy of the state file, which may be written meanwhile; see `replace_copy`."""
+    replace_copy(path, backup_of(path), check)
 
 
 def backup_age(path: Path) -> float | None:

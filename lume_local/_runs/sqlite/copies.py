@@ -5,8 +5,10 @@ Beside the state file there is a file for each flow with `unique = "ever"`: the 
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
+import os
 import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from importlib.metadata import version
@@ -19,6 +21,7 @@ from lume_local._runs.sql.sql_audit import ADD_ACT, act_values
 from lume_local._runs.sql.tables import DONE, VERSION
 from lume_local._runs.store.audit import Act
 from lume_local._runs.store.records import ACTIVE
+from lume_local._shared.commit import sync_file, sync_folder
 
 _PAGES = 1000
 """Copied at a time; who waits for the end of a cancelled copy waits for no more than these."""
@@ -44,6 +47,24 @@ def copy_state(path: Path, to: Path, check: Callable[[], object] = lambda: None)
         state.execute("BEGIN")
         state.execute("SELECT count(*) FROM sqlite_master").fetchone()
         state.backup(into, pages=_PAGES, progress=lambda *_: check())
+
+
+def replace_copy(path: Path, copy: Path, check: Callable[[], object] = lambda: None) -> None:
+    """Replace an earlier copy of a file of the state, completely or not at all; its time is that of its beginning.
+
+    `check` as above. Raises sqlite3.Error, OSError.
+    """
+    draft = copy.with_name(f"{copy.name}.draft")
+    draft.unlink(missing_ok=True)
+    try:
+        began = time.time()
+        copy_state(path, draft, check)
+        os.utime(draft, (began, began))
+        sync_file(draft)
+        os.replace(draft, copy)
+        sync_folder(copy.parent)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 @frozen
@@ -102,9 +123,14 @@ def examined(copy: Path) -> StateCounts:
     )
 
 
-def _check(db: sqlite3.Connection) -> None:
+def checked(db: sqlite3.Connection) -> str:
+    """What is wrong with a file; empty if nothing is. It takes as long as reading it. Raises sqlite3.Error."""
     (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
+    return "" if verdict == "ok" else str(verdict)
+
+
+def _check(db: sqlite3.Connection) -> None:
+    if verdict := checked(db):
         raise CopyError(f"its state is damaged ({verdict})")
 
 

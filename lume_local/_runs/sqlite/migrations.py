@@ -5,7 +5,6 @@ first, the file is copied: the copy is how to go back, as an earlier release ref
 """
 
 import logging
-import os
 import sqlite3
 from pathlib import Path
 
@@ -13,9 +12,8 @@ from lume_local._runs.sql.ledger_tables import LEDGER
 from lume_local._runs.sql.sql_arrivals import ARRIVALS
 from lume_local._runs.sql.sql_drafts import DRAFTS
 from lume_local._runs.sql.tables import AUDIT, MENDS, MESSAGES, OLD_RUNS, QUEUE, SEEDS, VERSION
-from lume_local._runs.sqlite.copies import copy_state
+from lume_local._runs.sqlite.copies import replace_copy
 from lume_local._runs.sqlite.triggers import AUDITING, MENDING
-from lume_local._shared.commit import sync_file, sync_folder
 
 _log = logging.getLogger("lume_local")
 
@@ -56,10 +54,5 @@ def migrate(db: sqlite3.Connection, path: Path, form: int) -> None:
 def copied(path: Path, form: int) -> Path:
     """A copy of the file in this form. It replaces that of an earlier upgrade, after which somebody went back."""
     copy = path.with_name(f"{path.name}.form-{form}")
-    draft = copy.with_name(f"{copy.name}.draft")
-    draft.unlink(missing_ok=True)
-    copy_state(path, draft)
-    sync_file(draft)
-    os.replace(draft, copy)
-    sync_folder(copy.parent)
+    replace_copy(path, copy)
     return copy

@@ -16,7 +16,7 @@ from lume_local._runs.sql.sql_arrivals import ARRIVALS
 from lume_local._runs.sql.sql_drafts import DRAFTS
 from lume_local._runs.sql.tables import AUDIT, COUNTS, MENDS, OLD_RUNS, SCHEMA, VERSION
 from lume_local._runs.sqlite import sqlite_sql
-from lume_local._runs.sqlite.copies import written
+from lume_local._runs.sqlite.copies import checked, written
 from lume_local._runs.sqlite.feed import CHANGES
 from lume_local._runs.sqlite.migrations import migrate
 from lume_local._runs.sqlite.triggers import AUDITING, COUNTING, MENDING
@@ -118,12 +118,6 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         if sqlite_sql.is_full(error) or is_full(path.parent):  # SQLite may call it an I/O error
             raise _full(path) from None
         raise _damaged(path, f"can't be used ({error})") from None
-
-
-def checked(db: sqlite3.Connection) -> str:
-    """What is wrong with a file; empty if nothing is. It takes as long as reading it. Raises sqlite3.Error."""
-    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    return "" if verdict == "ok" else str(verdict)
 
 
 def _skip_lost_numbers(db: sqlite3.Connection) -> None:

@@ -110,7 +110,7 @@ async def test_a_copy_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "no room")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="no room"):
-        patch.setattr(backup, "sync_file", full)
+        patch.setattr(copies, "sync_file", full)
         back_up(tmp_path / "s")
     assert (tmp_path / "s.backup").read_bytes() == before
     assert not (tmp_path / "s.backup.draft").exists()
