@@ -12,6 +12,7 @@ from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
 from lume_async.errors import ConfigurationError
 from lume_local._mapping.proposal import ProposedFlow
+from lume_local._shared.on_error import on_error
 
 SECONDS = 60.0
 MOST_BYTES = 1024 * 1024
@@ -62,14 +63,11 @@ async def _answer(program: str, given: bytes) -> bytes:
         assert stdin is not None
         assert stdout is not None
         assert stderr is not None
-        try:
+        with on_error(process.kill):
             async with task_group() as tasks:
                 tasks.start_soon(_write, stdin, given)
                 tasks.start_soon(_drain, stderr, errors)
                 out = await _read_bounded(stdout, program)
-        except BaseException:
-            process.kill()
-            raise
         code = await process.wait()
     if code != 0:
         said = elided(errors.decode(errors="replace").strip().rpartition("\n")[2], 200)

@@ -13,6 +13,7 @@ from lume_async._base.elided import elided
 from lume_async._base.words import counted
 from lume_local._shared.commit import begin, commit, explain
 from lume_local._shared.no_links import Relinked
+from lume_local._shared.on_error import on_error
 from lume_local._shared.protocol import Json
 from lume_local._worker.connection import words_of
 from lume_local._worker.for_ledger import for_ledger
@@ -72,11 +73,8 @@ class Run:
 
     def finish(self, read: Json | None) -> dict[str, Any]:
         """All that follows the checks, in `attempt`. `read` identifies the source."""
-        try:
+        with on_error(partial(targets.abandon, self.context.folder)):  # a transaction may be open
             judged = self.judge()
-        except BaseException:
-            targets.abandon(self.context.folder)  # a transaction may be open
-            raise
         if self.context.job.dry_run:
             targets.abandon(self.context.folder)
             return self._tried(judged)

@@ -23,6 +23,7 @@ from lume_local._runs.sqlite.triggers import AUDITING, COUNTING, MENDING
 from lume_local._runs.store.records import ACTIVE, StoreError
 from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
+from lume_local._shared.on_error import on_error
 
 STATE_FILE = "runs.sqlite"
 """Its name in the folder of the state."""
@@ -49,11 +50,8 @@ def open_state(path: Path, outputs: Path | None = None) -> sqlite3.Connection:
     _check_before_opening(path)
     db = sqlite3.connect(path, isolation_level=None)
     db.row_factory = sqlite3.Row
-    try:
+    with on_error(db.close):
         _prepare(db, path)
-    except BaseException:
-        db.close()
-        raise
     return db
 
 

@@ -35,6 +35,7 @@ from lume_local._shards.executor import (
     job_of,
 )
 from lume_local._shards.tasks import other_versions, versions
+from lume_local._shared.on_error import on_error
 from lume_local._worker.shards.tasks import Made
 
 _MOST = 64
@@ -226,12 +227,9 @@ class Brokered:
 
 def _connected(path: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
-    try:
+    with on_error(connection.close):
         connection.settimeout(_PATIENCE)
         connection.connect(path)
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 

@@ -13,6 +13,7 @@ from distributed import get_worker
 from lume_local._shards.engines.cluster import call
 from lume_local._shards.engines.pool import Pool
 from lume_local._shards.executor import ExecutorLost, Json
+from lume_local._shared.on_error import on_error
 
 _IDLE = 20.0
 """Seconds after which a process without a task ends."""
@@ -35,11 +36,8 @@ class _Processes:
         """A process for a task: one that has done others, or a new one. An error ends it."""
         with self._lock:
             pool = self._idle.pop()[1] if self._idle else Pool(1).__enter__()
-        try:
+        with on_error(pool.__exit__):
             yield pool
-        except BaseException:
-            pool.__exit__()
-            raise
         with self._lock:
             self._idle.append((time.monotonic(), pool))
             self._sweep_later()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lume_async._base.elided import elided
 from lume_async._base.extras import require
 from lume_local._flow.databases import with_parameter
+from lume_local._shared.on_error import on_error
 from lume_local._worker.databases.database import (
     LONGEST,
     DatabaseTrouble,
@@ -53,13 +54,10 @@ def connect(url: DatabaseUrl) -> "psycopg.Connection[Any]":
     options: dict[str, Any] = {"application_name": "lume", **_DEFAULTS, **given, "client_encoding": "UTF8"}
     with psycopg_errors(url, f"{url.shown} ({url.env}) can't be reached"):
         connection = psycopg.connect(**options)
-        try:
+        with on_error(connection.close):
             for name, value in _SESSION.items():
                 connection.execute("SELECT set_config(%s, %s, false)", [name, value])
             connection.commit()
-        except BaseException:
-            connection.close()
-            raise
     return connection
 
 
@@ -109,11 +107,8 @@ class PostgresQuery:
     def __init__(self, url: DatabaseUrl, query: str, source_path: str) -> None:
         self._url = url
         self._connection = connect(url)
-        try:
+        with on_error(self.close):
             self._begin(*with_parameter(query, "$1"), source_path)
-        except BaseException:
-            self.close()
-            raise
 
     def _begin(self, query: str, has_parameter: bool, source_path: str) -> None:
         from psycopg import RawCursor

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from lume_local._flow.definition import quoted
+from lume_local._shared.on_error import on_error
 from lume_local._worker.databases import postgres, sqlite
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, ReferenceLookup
 from lume_local._worker.databases.postgres_types import PostgresTypes, base_of
@@ -23,7 +24,7 @@ class PostgresLookup:
     def __init__(self, url: DatabaseUrl, table: str, column: str) -> None:
         self._url, self._shown = url, f"{table}.{column} in {url.shown}"
         self._connection = postgres.connect(url)
-        try:
+        with on_error(self.close):
             with postgres.psycopg_errors(url, f"{self._shown} can't be read"):
                 self._connection.read_only = True
                 name = PostgresTypes().spelled(table)
@@ -34,9 +35,6 @@ class PostgresLookup:
                 ).fetchone()
             if found is None:
                 raise DatabaseTrouble(f"there is no column {self._shown}: correct references in the flow")
-        except BaseException:
-            self.close()
-            raise
         there = f"SELECT 1 FROM {name} AS t WHERE t.{quoted(column)} = v::{base_of(found[0])}".replace(
             "%", "%%"
         )
@@ -61,16 +59,13 @@ class SqliteLookup:
         self._connection = sqlite.connect(url, "ro")
         there = f"SELECT 1 FROM {quoted(table)} AS t WHERE t.{quoted(column)} = v.value"
         self._query = f"SELECT v.value FROM json_each(?) AS v WHERE NOT EXISTS ({there})"
-        try:
+        with on_error(self.close):
             with sqlite.sqlite_errors(url, f"{self._shown} can't be read"):
                 columns: list[Any] = self._connection.execute(
                     "SELECT name FROM pragma_table_xinfo(?)", [table]
                 ).fetchall()
             if column.lower() not in {name.lower() for (name,) in columns}:  # SQLite takes it for a text
                 raise DatabaseTrouble(f"there is no column {self._shown}: correct references in the flow")
-        except BaseException:
-            self.close()
-            raise
 
     def missing(self, values: list[str]) -> list[str]:
         """See `ReferenceLookup`."""

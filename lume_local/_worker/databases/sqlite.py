@@ -15,6 +15,7 @@ from attrs import define
 
 from lume_local._flow.databases import RUN_COLUMN, with_parameter
 from lume_local._flow.definition import quoted
+from lume_local._shared.on_error import on_error
 from lume_local._worker.databases.built import Built, opened
 from lume_local._worker.databases.columns import (
     TableColumn,
@@ -67,11 +68,8 @@ def connect(url: DatabaseUrl, mode: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
             f"file:{quote(url.path)}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None
         )
-        try:
+        with on_error(connection.close):
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except BaseException:
-            connection.close()
-            raise
     return connection
 
 
@@ -96,13 +94,9 @@ class SqliteQuery:
         self._url = url
         self._connection = connect(url, "ro")
         self._connection.set_authorizer(_authorized)
-        try:
-            with sqlite_errors(url, f"the query can't be run on {url.shown}"):
-                sent, has_parameter = with_parameter(query, "?1")
-                self._cursor = self._connection.execute(sent, [source_path] if has_parameter else [])
-        except BaseException:
-            self.close()
-            raise
+        with on_error(self.close), sqlite_errors(url, f"the query can't be run on {url.shown}"):
+            sent, has_parameter = with_parameter(query, "?1")
+            self._cursor = self._connection.execute(sent, [source_path] if has_parameter else [])
         self.names = [column[0] for column in self._cursor.description or ()]
 
     def batches(self) -> Iterator[list[Row]]:

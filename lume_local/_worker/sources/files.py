@@ -5,12 +5,14 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from attrs import frozen
 
 from lume_local._shared import no_links
+from lume_local._shared.on_error import on_error
 from lume_local._worker.sources.source import SourceError
 
 BLOCK = 4 * 1024 * 1024
@@ -47,11 +49,8 @@ def snapshot(path: Path, looked_up: str = "") -> Snapshot:
 def opened(path: Path, looked_up: str = "") -> tuple[int, Snapshot]:
     """The file, open, and its identity. Raises `SourceError`; a symbolic link anywhere in the path is refused."""
     file = _opened(path, looked_up)
-    try:
+    with on_error(partial(os.close, file)):
         return file, _snapshot(path, file)
-    except BaseException:
-        os.close(file)
-        raise
 
 
 def _opened(path: Path, looked_up: str) -> int:

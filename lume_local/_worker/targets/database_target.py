@@ -9,11 +9,13 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import asdict
 
+from lume_local._shared.on_error import on_error
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Load, Loader, Refused
 from lume_local._worker.databases.postgres_load import PostgresLoader
 from lume_local._worker.databases.sqlite import SqliteLoader
@@ -80,11 +82,8 @@ class DatabaseTarget:
     def _begun(self, load: Callable[[Loader], T]) -> T:
         """One attempt; its transaction stays open if it succeeds."""
         loader = _loader_of(self._load)
-        try:
+        with on_error(loader.close):
             found = load(loader)
-        except BaseException:
-            loader.close()
-            raise
         _prepared[self._load.claim] = loader
         return found
 
@@ -136,12 +135,9 @@ def _drop(run_id: str) -> None:
 
 def _done(load: Load, step: Step) -> None:
     if prepared := _prepared.pop(load.claim, None):
-        try:
-            with closing(prepared):
-                return prepared.commit()
-        except BaseException:
-            _drop(load.run_id)  # another one may share its transaction: it is done again, too
-            raise
+        # Another one may share its transaction: it is done again, too.
+        with on_error(partial(_drop, load.run_id)), closing(prepared):
+            return prepared.commit()
     with closing(_loader_of(load)) as loader:
         if loader.fill(Path(step["from"])):
             refuse_overtaken(step)

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from lume_async._base.words import counted
 from lume_local._flow.definition import quoted
 from lume_local._shared.commit import sync_file, sync_folder
+from lume_local._shared.on_error import on_error
 from lume_local._worker.databases.built import opened
 from lume_local._worker.databases.database import NUMBER, Refused
 from lume_local._worker.sources.source import Pause, no_pause
@@ -205,12 +206,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode=rw", uri=True, timeout=_TURN, isolation_level=None
     )
-    try:
+    with on_error(connection.close):
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -32768")
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 

@@ -11,6 +11,7 @@ from xml.parsers import expat
 
 from attrs import define, field
 
+from lume_local._shared.on_error import on_error
 from lume_local._worker.sources.formats.sheets.area import MOST_COLUMNS, MOST_MERGED, MOST_ROWS, Area, Row
 from lume_local._worker.sources.formats.sheets.book import SheetName
 from lume_local._worker.sources.formats.sheets.parts import Archive
@@ -42,15 +43,12 @@ class OdsBook:
 
     def __init__(self, path: Path, shown: str, pause: Pause, most: int) -> None:
         self._archive, self._shown, self._most = Archive(path, pause), shown, most
-        try:
+        with on_error(self._archive.close):
             if b"encryption-data" in self._archive.read(_MANIFEST):
                 raise SourceError(f"{shown} is encrypted: save it without a password")
             names = _Names()
             for _ in self._parsed(names):
                 pass
-        except BaseException:
-            self._archive.close()
-            raise
         self.sheets = names.sheets
         self.charts: list[str] = []
 

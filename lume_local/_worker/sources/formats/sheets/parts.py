@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from lume_local._shared.on_error import on_error
 from lume_local._worker.sources.places.zip_archive import BoundedFile
 from lume_local._worker.sources.source import Pause, SourceError, no_pause
 
@@ -31,11 +32,8 @@ class Archive(zipfile.ZipFile):
 
     def __init__(self, path: Path, pause: Pause = no_pause) -> None:
         self._held = BoundedFile.of(path)
-        try:
+        with on_error(self._held.close):
             super().__init__(self._held)
-        except BaseException:
-            self._held.close()
-            raise
         self._pause = pause
         for part in self.infolist():  # some programs write them so, against the standard
             part.filename = part.filename.replace("\\", "/")
@@ -46,11 +44,6 @@ class Archive(zipfile.ZipFile):
         super().close()
         if held := getattr(self, "_held", None):  # also called where the file could not be opened
             held.close()
-
-    @property
-    def unpacked_bytes(self) -> int:
-        """The size of all parts, once they are unpacked."""
-        return sum(part.file_size for part in self.infolist())
 
     def check(self, name: str, most: int) -> None:
         """Raises `PartTooLarge`. The size is the one in the archive's directory: no more is unpacked."""

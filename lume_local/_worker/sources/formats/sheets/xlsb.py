@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
+from lume_local._shared.on_error import on_error
 from lume_local._worker.sources.formats.sheets.area import MOST_COLUMNS, MOST_MERGED, MOST_ROWS, Area, Row
 from lume_local._worker.sources.formats.sheets.book import SheetName
 from lume_local._worker.sources.formats.sheets.parts import MOST_STRINGS, Archive
@@ -51,14 +52,11 @@ class XlsbBook:
         self._parts = dict[str, str]()
         self.sheets, self.charts = list[SheetName](), list[str]()
         self._is_1904 = False
-        try:
+        with on_error(self._archive.close):
             relations = self._relations()
             self._read_workbook(relations)
             self._formats = self._read_formats(relations)
             self._read_strings(relations)
-        except BaseException:
-            self._archive.close()
-            raise
 
     def _relations(self) -> dict[str, _Relation]:
         from xml.etree import ElementTree

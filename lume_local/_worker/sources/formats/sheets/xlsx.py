@@ -13,6 +13,7 @@ from xml.parsers import expat
 
 from attrs import frozen
 
+from lume_local._shared.on_error import on_error
 from lume_local._worker.sources.formats.sheets.area import MOST_COLUMNS, MOST_MERGED, MOST_ROWS, Area, Row
 from lume_local._worker.sources.formats.sheets.book import SheetName
 from lume_local._worker.sources.formats.sheets.parts import MOST_STRINGS, Archive
@@ -29,11 +30,8 @@ class XlsxBook:
     def __init__(self, path: Path, shown: str, pause: Pause, most: int) -> None:
         self._archive, self._shown = Archive(path, pause), shown
         self._formulas: Any = None
-        try:
+        with on_error(self._archive.close):
             self._values = open_book(self._archive, data_only=True)
-        except BaseException:
-            self._archive.close()
-            raise
         sheets = self._values.worksheets
         self.sheets = [SheetName(one.title, one.sheet_state != "visible") for one in sheets]
         with_cells = {one.title for one in sheets}
