@@ -28,7 +28,7 @@ class ArrivalsApi:
         limit = queries.whole_number(query, "limit", 100, 1, 1000)
         name, state = query.get("name"), query.get("state")
         if state is not None and state not in STATES:
-            raise Problem("invalid-query", f"state must be one of {', '.join(STATES)}", field="state")
+            raise queries.parameter_problem("state", f"must be one of {', '.join(STATES)}")
         problem = (
             self._arrivals.problem or None
         )  # before the views: they may be those of a corrected file later

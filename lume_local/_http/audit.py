@@ -2,7 +2,7 @@
 
 from lume_local._http import queries
 from lume_local._http.documents import act_document
-from lume_local._http.messages import Ask, Problem, Reply
+from lume_local._http.messages import Ask, Reply
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import ACTS, ActFilter
 
@@ -16,7 +16,7 @@ class AuditApi:
         query = dict(ask.query)
         what, limit = query.get("what"), queries.whole_number(query, "limit", 100, 1, 1000)
         if what is not None and what not in ACTS:
-            raise Problem("invalid-query", f"what must be one of {', '.join(ACTS)}", field="what")
+            raise queries.parameter_problem("what", f"must be one of {', '.join(ACTS)}")
         wanted = ActFilter(query.get("by"), what, queries.time_of(query, "since"))
         before = queries.number_cursor(query.get("cursor"), self._store.store_id)
         found = await self._store.audit.acts(wanted, before, limit + 1)

@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 from lume_local._http import requests
 from lume_local._http.access.keys import KEY_HEADER, ApiKeys, Holder
 from lume_local._http.access.sign_in import SignIn
-from lume_local._http.messages import Ask, Problem, Reply, odd_problem
+from lume_local._http.messages import Ask, Problem, Reply, odd_problem, page_headers
 
 SESSION_HEADER = "lume-console-session"
 """The header with the session of the console's page. Unlike a cookie, browsers do not send it by themselves, nor to
@@ -142,16 +142,11 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 PAGE = "index.html"
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        "require-trusted-types-for 'script'; trusted-types 'none'"
-    ),
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-}
+HEADERS = page_headers(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
 """For the page and its files: no other origins, no inline code, and no string becomes markup or a script."""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from lume_local._http.messages import Ask, Problem, Reply
+from lume_local._http.messages import Ask, Problem, Reply, page_headers
 
 _FOLDER = Path(__file__).parents[1]
 _TYPES = {
@@ -37,15 +37,10 @@ _PAGE = b"""<!DOCTYPE html>
 _START = "start.js"
 _SCRIPT = b"""SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", validatorUrl: null})
 """
-VIEWER_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-}
+VIEWER_HEADERS = page_headers(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 """For the page and its files: no other origins, no script in the page. Swagger UI has styles and images inline."""
 
 

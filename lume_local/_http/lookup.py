@@ -85,14 +85,16 @@ def unknown_flow(flows: FlowRegistry, flow: str) -> Problem:
     return Problem("flow-version-not-found", f"there is no flow {elided(repr(flow), 128)}: {hint}")
 
 
-async def newest_or(flows: FlowRegistry, flow: str, version: str | None) -> str:
+async def runnable_version(flows: FlowRegistry, flow: str, version: str | None) -> Flow:
     """A version of a flow, which may be named without the flow; by default the newest one. Raises `Problem`."""
     if version is None:
-        return await newest_version(flows, flow)
-    ref = version if ":" in version else f"{flow}:{version}"
-    if ref.rpartition(":")[0] != flow:
-        raise requests.field_problem("to", f"must be a version of {flow}, such as {flow}:v2")
-    return ref
+        ref = await newest_version(flows, flow)
+    else:
+        ref = version if ":" in version else f"{flow}:{version}"
+        if ref.rpartition(":")[0] != flow:
+            raise requests.field_problem("to", f"must be a version of {flow}, such as {flow}:v2")
+    found, _ = await require_flow(flows.runnable(ref))
+    return found
 
 
 def require_place(flow: Flow, source_path: str, roots: Roots) -> str:

@@ -67,6 +67,16 @@ class Reply:
     stream: AsyncGenerator[bytes, None] | None = None
 
 
+def page_headers(policy: str) -> dict[str, str]:
+    """The headers of a page for browsers, and of its files."""
+    return {
+        "Content-Security-Policy": policy,
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+    }
+
+
 TYPE = "urn:lume:problem:"
 _TITLES = {
     "malformed-json": (400, "The body is not JSON"),

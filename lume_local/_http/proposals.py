@@ -112,7 +112,7 @@ def proposal_body(given: dict[str, Any]) -> ProposalBody:
     if not isinstance(samples, list) or not 1 <= len(samples) <= MOST_SAMPLES:
         raise requests.field_problem("samples", f"must be a list of 1 to {MOST_SAMPLES} source paths")
     schema, source = (_object(given, name) for name in ("schema", "source"))
-    version = None if given.get("version") is None else requests.line(given, "version")
+    version = requests.optional_line(given, "version")
     if schema is not None and version is not None:
         raise requests.field_problem("version", "has no meaning with a schema: remove one of the two")
     paths = [requests.line({"source_path": one}, "source_path") for one in samples]

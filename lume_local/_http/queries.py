@@ -1,9 +1,13 @@
 """Validates the parameters of a query: unknown, repeated and ill-formed ones are refused by name. Pure."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import unquote
+
+import orjson
 
 from lume_local._http.messages import Problem
 from lume_local._runs.store.records import DIMENSIONS, Cursor, RunFilter
@@ -31,13 +35,17 @@ _PARAMETERS = {
 _REPEATABLE = ("status", "by", "reason")
 
 
+def parameter_problem(name: str, problem: str) -> Problem:
+    return Problem("invalid-query", f"{name} {problem}", field=name)
+
+
 def whole_number(query: dict[str, str], name: str, default: int, least: int, most: int) -> int:
     """A number in the query. Raises `Problem`."""
     text = query.get(name)
     if text is None:
         return default
     if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
-        raise Problem("invalid-query", f"{name} must be a whole number from {least} to {most:,}", field=name)
+        raise parameter_problem(name, f"must be a whole number from {least} to {most:,}")
     return int(text)
 
 
@@ -53,7 +61,7 @@ def check_parameters(method: str, route: str, pairs: Pairs) -> None:
                 f"{name!r} is not a parameter here; there are {', '.join(known) or 'none'}",
             )
         if name in seen and name not in _REPEATABLE:
-            raise Problem("invalid-query", f"{name} is given twice", field=name)
+            raise parameter_problem(name, "is given twice")
         seen.add(name)
 
 
@@ -80,17 +88,18 @@ def feed_cursor(text: str | None, store_id: str) -> Cursor | None:
 def includes_run(query: dict[str, str]) -> bool:
     """Whether changes are to carry the runs that have ended. Raises `Problem`."""
     if query.get("include", "run") != "run":
-        raise Problem("invalid-query", "include must be run", field="include")
+        raise parameter_problem("include", "must be run")
     return "include" in query
 
 
-def invalid_cursor(name: str) -> Problem:
-    """The problem that a cursor is another server's, or not valid."""
-    return Problem(
-        "invalid-cursor",
-        f"{name} is not a valid cursor for this server's present data: start again without it",
-        field=name,
-    )
+def invalid_cursor(name: str, of: str = "a valid cursor for this server's present data") -> Problem:
+    """The problem that a cursor is another server's or another request's, or not valid."""
+    return Problem("invalid-cursor", f"{name} is not {of}: start again without it", field=name)
+
+
+def owner_of(*request: Any) -> str:
+    """What a cursor belongs to: requests for something else, or with other filters, can't use it."""
+    return hashlib.sha256(orjson.dumps(request)).hexdigest()[:16]
 
 
 def run_filter(pairs: Pairs) -> RunFilter:
@@ -121,7 +130,7 @@ def dimensions(pairs: Pairs) -> tuple[list[str], bool]:
             raise Problem("invalid-query", words, field="by")
     order = dict(pairs).get("order", "dimensions")
     if order not in ("dimensions", "rejected"):
-        raise Problem("invalid-query", "order must be dimensions or rejected", field="order")
+        raise parameter_problem("order", "must be dimensions or rejected")
     return by, order == "rejected"
 
 
@@ -135,8 +144,7 @@ def time_of(query: dict[str, str], name: str) -> str | None:
             raise ValueError
         return as_text(moment.astimezone(UTC))
     except (ValueError, OverflowError):
-        detail = f"{name} must be a time such as 2026-01-02T03:04:05Z"
-        raise Problem("invalid-query", detail, field=name) from None
+        raise parameter_problem(name, "must be a time such as 2026-01-02T03:04:05Z") from None
 
 
 def several(pairs: Pairs, of: str) -> list[str]:
@@ -148,5 +156,5 @@ def _share(query: dict[str, str], name: str) -> float | None:
     if name not in query:
         return None
     if not re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?", query[name]):
-        raise Problem("invalid-query", f"{name} must be a number from 0 to 1", field=name)
+        raise parameter_problem(name, "must be a number from 0 to 1")
     return float(query[name])

@@ -116,7 +116,7 @@ def submission(body: bytes, content_type: str | None = None) -> SubmissionBody:
         source_path=line(given, "source_path"),
         run_metadata=_metadata(given.get("run_metadata")),
         force_rerun=flag(given, "force_rerun"),
-        webhook_url=None if given.get("webhook_url") is None else line(given, "webhook_url"),
+        webhook_url=optional_line(given, "webhook_url"),
         seeds=_seeds(given.get("seeds")),
         dry_run=dry_run,
         limit=_whole(given, "limit", DRY_ROWS, _MOST_DRY_ROWS),
@@ -169,6 +169,10 @@ def line(fields: dict[str, Any], name: str) -> str:
     if control_in(value):
         raise field_problem(name, "contains a control character or a lone surrogate")
     return value
+
+
+def optional_line(fields: dict[str, Any], name: str) -> str | None:
+    return None if fields.get(name) is None else line(fields, name)
 
 
 def _metadata(value: Any) -> dict[str, Any] | None:

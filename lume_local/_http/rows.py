@@ -1,6 +1,5 @@
 """The rows that runs have mapped and rejected: page by page as JSON or Arrow, or all of them as one Arrow stream."""
 
-import hashlib
 import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -51,7 +50,7 @@ class RowsApi:
         limit = queries.whole_number(query, "limit", default, 1, most)
         run = await require_run(self._store, ask.path["run_id"])
         reason, cursor = query.get("reason"), query.get("cursor")
-        owner = _owner(run.run_id, part, reason)
+        owner = queries.owner_of(run.run_id, part, reason)
         place = None if cursor is None else _place(cursor, owner)
         noted = await require_output(self._store, run, part)
         is_empty = run.target_locations[part] is None
@@ -126,12 +125,6 @@ def _refuse(run: StoredRun, part: str, answer: Unreadable) -> NoReturn:
     raise Problem(answer.kind, f"{location}: {answer.problem}", run_id=run.run_id, location=location)
 
 
-def _owner(run_id: str, part: str, reason: str | None) -> str:
-    """What a cursor belongs to: requests for another run or with another filter can't use it."""
-    content = orjson.dumps([run_id, part, reason])
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
 def _cursor(owner: str, row: int, position: str | None, identity: str) -> str | None:
     return None if position is None else f"{owner}-{row}-{position}-{identity}"
 
@@ -140,9 +133,5 @@ def _place(cursor: str, owner: str) -> tuple[int, str, str]:
     """Row, position and identity. Raises `Problem`."""
     match = _CURSOR.fullmatch(unquote(cursor))
     if match is None or match[1] != owner:
-        raise Problem(
-            "invalid-cursor",
-            "cursor is not one of this request: start again without it",
-            field="cursor",
-        )
+        raise queries.invalid_cursor("cursor", "one of this request")
     return int(match[2]), match[3], match[4]

@@ -6,8 +6,7 @@ from typing import Any
 from attrs import frozen
 
 from lume_local._flow.definition import RESERVED
-from lume_local._http import requests
-from lume_local._http.messages import Problem
+from lume_local._http import queries, requests
 from lume_local._runs.rejected.suggestions import Example
 from lume_local._runs.store.drafts import Cells, Reject, RowChange
 
@@ -65,7 +64,7 @@ def judgement(body: bytes, content_type: str | None, most: int) -> tuple[str | N
     limit = fields.get("limit", most)
     if type(limit) is not int or not 1 <= limit <= most:
         raise requests.field_problem("limit", f"must be a whole number from 1 to {most:,}")
-    return _version(fields), limit
+    return requests.optional_line(fields, "to"), limit
 
 
 @frozen
@@ -97,7 +96,7 @@ def wish(body: bytes, content_type: str | None) -> SuggestionBody:
     examples = [_example(one, f"values[{n}]") for n, one in enumerate(values)]
     if len({one.reject for one in examples}) < len(examples):
         raise requests.field_problem("values", "has a row more than once")
-    return SuggestionBody(column, reason, examples, _version(fields))
+    return SuggestionBody(column, reason, examples, requests.optional_line(fields, "to"))
 
 
 def _example(given: Any, place: str) -> Example:
@@ -125,7 +124,7 @@ def submission(body: bytes, content_type: str | None) -> tuple[int, str | None]:
     rev = fields.get("rev")
     if type(rev) is not int or not 0 < rev < 2**53:
         raise requests.field_problem("rev", "must be the revision of the draft, as GET and PATCH give it")
-    return rev, _version(fields)
+    return rev, requests.optional_line(fields, "to")
 
 
 def cursor(after: Reject) -> str:
@@ -138,11 +137,5 @@ def place(text: str | None) -> Reject | None:
         return None
     match = _CURSOR.fullmatch(text)
     if match is None:
-        raise Problem(
-            "invalid-cursor", "cursor is not one of this draft: start again without it", field="cursor"
-        )
+        raise queries.invalid_cursor("cursor", "one of this draft")
     return Reject(match[2], int(match[1]))
-
-
-def _version(fields: dict[str, Any]) -> str | None:
-    return None if fields.get("to") is None else requests.line(fields, "to")

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from lume_local._flow.definition import Flow
 from lume_local._http import queries
 from lume_local._http.documents import run_document
-from lume_local._http.lookup import newest_or, require_flow, unknown_flow
+from lume_local._http.lookup import runnable_version, unknown_flow
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._http.rejected import draft_requests
 from lume_local._http.rejected.refusals import refusals
@@ -13,7 +12,7 @@ from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.rejected.mends import DraftChanged, Mends, RowStanding
 from lume_local._runs.rejected.suggestions import Suggestions
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.drafts import DraftFull, DraftRow, Elsewhere, Reject, Room, RowDraft
+from lume_local._runs.store.drafts import DraftFull, DraftRow, Reject, Room, RowDraft
 
 ROOM = Room(4 * 1024 * 1024, 256 * 1024 * 1024)
 MOST_JUDGED = 2000
@@ -63,7 +62,7 @@ class DraftsApi:
         """`POST /v1/drafts/{flow}/judge`."""
         version, limit = draft_requests.judgement(ask.body, ask.content_type, MOST_JUDGED)
         flow = self._flow(ask)
-        to = await self._version(flow, version)
+        to = await runnable_version(self._flows, flow, version)
         with refusals(to, "the rows could not be judged"):
             found = await self._mends.judge(flow, ask.holder, to, limit)
         items = [{**_named(one.reject), "rev": one.rev, "reasons": one.reasons} for one in found]
@@ -73,7 +72,7 @@ class DraftsApi:
         """`POST /v1/drafts/{flow}/suggest`."""
         body = draft_requests.wish(ask.body, ask.content_type)
         flow = self._flow(ask)
-        to = await self._version(flow, body.to)
+        to = await runnable_version(self._flows, flow, body.to)
         with refusals(to, "the values could not be judged"):
             found = await self._suggestions.find(to, body.column, body.reason, body.examples)
         items = [
@@ -86,7 +85,7 @@ class DraftsApi:
         """`POST /v1/drafts/{flow}/submit`."""
         rev, version = draft_requests.submission(ask.body, ask.content_type)
         flow = self._flow(ask)
-        to = await self._version(flow, version)
+        to = await runnable_version(self._flows, flow, version)
         try:
             with refusals(to, "the rows could not be gathered"):
                 done = await self._mends.submit(flow, ask.holder, rev, to)
@@ -104,10 +103,6 @@ class DraftsApi:
             raise unknown_flow(self._flows, flow)
         return flow
 
-    async def _version(self, flow: str, version: str | None) -> Flow:
-        to, _ = await require_flow(self._flows.runnable(await newest_or(self._flows, flow, version)))
-        return to
-
     async def _document(self, flow: str, owner: str, draft: RowDraft | None) -> dict[str, Any]:
         elsewhere = await self._drafts.elsewhere(flow, owner, _MOST_ELSEWHERE)
         return {
@@ -117,7 +112,7 @@ class DraftsApi:
             "bytes": 0 if draft is None else draft.bytes,
             "most_bytes": ROOM.of_owner,
             "changed_at": None if draft is None else draft.changed_at,
-            "elsewhere": [_elsewhere(one) for one in elsewhere],
+            "elsewhere": [{**_named(one.reject), "owner": one.owner, "at": one.at} for one in elsewhere],
         }
 
 
@@ -134,10 +129,6 @@ def _full(error: DraftFull) -> Problem:
 
 def _named(reject: Reject) -> dict[str, Any]:
     return {"run": reject.run_id, "row": reject.row + 1}
-
-
-def _elsewhere(one: Elsewhere) -> dict[str, Any]:
-    return {**_named(one.reject), "owner": one.owner, "at": one.at}
 
 
 def _row(row: DraftRow, standing: RowStanding | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from attrs import asdict, evolve, frozen
 from lume_local._flow.definition import Flow
 from lume_local._http import queries, requests
 from lume_local._http.documents import run_document
-from lume_local._http.lookup import newest_or, newest_version, reading, require_flow, require_run
+from lume_local._http.lookup import newest_version, reading, require_run, runnable_version
 from lume_local._http.messages import Ask, Reply
 from lume_local._http.rejected import ledger_requests
 from lume_local._http.rejected.ledger_requests import Place
@@ -80,7 +80,7 @@ class RejectedApi:
         wanted = ledger_requests.row_filter(ask.query)
         query = dict(ask.query)
         limit = queries.whole_number(query, "limit", 100, 1, _MOST)
-        owner = ledger_requests.owner_of(wanted)
+        owner = queries.owner_of(wanted.flow, wanted.reasons, wanted.since, wanted.run_id, wanted.state)
         place = ledger_requests.place(query.get("cursor"), owner)
         if wanted.run_id is not None:
             await require_run(self._store, wanted.run_id)
@@ -172,7 +172,7 @@ class RejectedApi:
         """`POST /v1/replays`."""
         key = requests.idempotency_key(ask.idempotency_keys)
         body = ledger_requests.replay(ask.body, ask.content_type)
-        to = await self._version(body.wanted, body.to)
+        to = await runnable_version(self._flows, str(body.wanted.flow), body.to)
         with refusals(to, "the rows could not be gathered"):
             if body.dry_run:
                 return Reply(200, await self._tried(body.wanted, to))
@@ -203,12 +203,6 @@ class RejectedApi:
             "messages": tried.messages,
             "unreadable": [asdict(each) for each in tried.unread],
         }
-
-    async def _version(self, wanted: RowFilter, to: str | None) -> Flow:
-        """The version that rows are replayed with: by default the newest one. Raises `Problem`."""
-        ref = await newest_or(self._flows, str(wanted.flow), to)
-        version, _ = await require_flow(self._flows.runnable(ref))
-        return version
 
 
 def _with_reasons(numbers: list[int], reasons: dict[str, int], count: int) -> list[tuple[int, list[str]]]:

@@ -1,15 +1,12 @@
 """Validates the requests about rejected rows. Pure."""
 
-import hashlib
 import re
 from typing import Any
 from urllib.parse import unquote
 
-import orjson
 from attrs import frozen
 
 from lume_local._http import queries, requests
-from lume_local._http.messages import Problem
 from lume_local._runs.store.ledger import OPEN, STATES, RowFilter
 
 _MOST_REASONS, _LONGEST_REASON, _MOST_ROWS = 100, 600, 10_000
@@ -49,9 +46,9 @@ def row_filter(pairs: queries.Pairs) -> RowFilter:
     query = dict(pairs)
     state, run_id = query.get("state", OPEN), query.get("run")
     if state not in STATES:
-        raise Problem("invalid-query", f"state must be one of {', '.join(STATES)}", field="state")
+        raise queries.parameter_problem("state", f"must be one of {', '.join(STATES)}")
     if run_id is not None and not requests.is_run_id(run_id):
-        raise Problem("invalid-query", "run is not a run ID", field="run")
+        raise queries.parameter_problem("run", "is not a run ID")
     reasons = tuple(value for name, value in pairs if name == "reason")
     return RowFilter(query.get("flow"), reasons or None, queries.time_of(query, "since"), run_id, state)
 
@@ -60,8 +57,7 @@ def replay(body: bytes, content_type: str | None) -> ReplayBody:
     """Raises `Problem`."""
     fields = requests.known_fields(body, content_type, ("flow", "to", "reason", "since", "dry_run"))
     wanted = RowFilter(requests.line(fields, "flow"), _reasons(fields), _since(fields))
-    to = None if fields.get("to") is None else requests.line(fields, "to")
-    return ReplayBody(wanted, to, requests.flag(fields, "dry_run"))
+    return ReplayBody(wanted, requests.optional_line(fields, "to"), requests.flag(fields, "dry_run"))
 
 
 def discard(body: bytes, content_type: str | None) -> DiscardBody:
@@ -108,12 +104,6 @@ def _rows(rows: Any) -> list[int]:
     return [int(row) for row in rows]
 
 
-def owner_of(wanted: RowFilter) -> str:
-    """What a cursor belongs to: requests with other filters can't use it."""
-    content = [wanted.flow, wanted.reasons, wanted.since, wanted.run_id, wanted.state]
-    return hashlib.sha256(orjson.dumps(content)).hexdigest()[:16]
-
-
 def cursor(owner: str, place: Place) -> str:
     return f"{owner}-{place.seq}-{place.row}-{place.position}-{place.identity}"
 
@@ -124,7 +114,5 @@ def place(text: str | None, owner: str) -> Place:
         return Place()
     match = _CURSOR.fullmatch(unquote(text))
     if match is None or match[1] != owner:
-        raise Problem(
-            "invalid-cursor", "cursor is not one of this request: start again without it", field="cursor"
-        )
+        raise queries.invalid_cursor("cursor", "one of this request")
     return Place(int(match[2]), int(match[3]), match[4], match[5] or "")
