@@ -6,20 +6,19 @@ killed before gets it again.
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
-from anyio.to_thread import run_sync
 from attrs import frozen
 
 from lume_async._base.elided import elided
+from lume_local._arrivals.listed import in_thread
 from lume_local._arrivals.place import Found
 from lume_local._arrivals.s3_events import objects_of
 from lume_local._worker.object_stores import StoreTrouble, aws_client
 
-T = TypeVar("T")
 _log = logging.getLogger("lume_local")
 
 WAIT = 5
@@ -95,7 +94,7 @@ class EventQueue:
                 _Message(one["ReceiptHandle"], objects_of(one["Body"])) for one in answer.get("Messages", [])
             ]
 
-        return await _in_thread(receive)
+        return await in_thread(receive)
 
     async def _delete(self, handles: Sequence[str]) -> None:
         """One that can't be deleted comes again."""
@@ -107,7 +106,7 @@ class EventQueue:
             with _errors(self.variable):
                 self._connected().delete_message_batch(QueueUrl=self._url(), Entries=entries)
 
-        await _in_thread(delete)
+        await in_thread(delete)
 
     def _connected(self) -> Any:
         if self._client is None:
@@ -137,7 +136,3 @@ def _errors(variable: str) -> Iterator[None]:
         ) from None
     except (BotoCoreError, ValueError) as error:
         raise StoreTrouble(f"the queue of {variable} can't be used: {error}") from None
-
-
-async def _in_thread(call: Callable[[], T]) -> T:
-    return await run_sync(call, abandon_on_cancel=True)

@@ -4,27 +4,24 @@ import hashlib
 import os
 import stat as modes
 import threading
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import anyio
 from anyio.to_thread import run_sync
 
 from lume_async._base.controls import control_in
-from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, PlaceTrouble
+from lume_local._arrivals.listed import ListedPlace, in_thread
+from lume_local._arrivals.place import ArrivalEntry, Found, PlaceTrouble
 from lume_local._arrivals.put_aside import is_open_for_writing, put_aside
 from lume_local._arrivals.settings import Arrival
 from lume_local._arrivals.watched_folder import WatchedFolder, watch_folder
-from lume_local._flow.patterns import Pattern
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._shared import no_links
 
-T = TypeVar("T")
 _Folder: TypeAlias = tuple[Path, str]
 """A folder, and its path from the one that is watched, with a slash."""
 
@@ -56,18 +53,14 @@ async def open_folder(arrival: Arrival, roots: Roots) -> AsyncIterator["LocalPla
         watched.close()
 
 
-class LocalPlace:
+class LocalPlace(ListedPlace):
     """See `ArrivalPlace`. Create it with `open_folder`."""
 
     def __init__(
         self, arrival: Arrival, roots: Roots, folder: Path, watched: WatchedFolder, stopped: threading.Event
     ) -> None:
-        self._arrival, self._roots, self._folder, self._stopped = arrival, roots, folder, stopped
-        self._pattern, self._notified = Pattern(arrival.pattern), watched
-        self._prefix = arrival.folder if arrival.folder in ("", "/") else f"{arrival.folder}/"
-        moved = arrival.moved_to
-        self._moved = None if moved is None else f"{moved}/"
-        self._took = 0.0
+        super().__init__(arrival, arrival.folder if arrival.folder in ("", "/") else f"{arrival.folder}/")
+        self._roots, self._folder, self._stopped, self._notified = roots, folder, stopped, watched
 
     @property
     def watched(self) -> str:
@@ -81,16 +74,8 @@ class LocalPlace:
 
     # -- listing
 
-    async def pages(self) -> AsyncGenerator[Sequence[ArrivalEntry], None]:
-        began = time.monotonic()
-        walk = self._walk(self._folder, "")
-        try:
-            while page := await _in_thread(lambda: list(islice(walk, PAGE))):
-                yield page
-        finally:
-            with suppress(ValueError):  # cancelled: its thread ends by itself
-                walk.close()
-        self._took = time.monotonic() - began
+    def pages(self) -> AsyncGenerator[Sequence[ArrivalEntry], None]:
+        return self._paged(self._walk(self._folder, ""), in_thread)
 
     def _walk(self, folder: Path, below: str) -> Generator[ArrivalEntry, None, None]:
         """The files that match in a folder; `below` is its path from the one that is watched, with a slash."""
@@ -167,7 +152,7 @@ class LocalPlace:
     # -- files
 
     async def look(self, paths: Sequence[str]) -> Sequence[ArrivalEntry | None]:
-        return await _in_thread(lambda: [self._look(path) for path in paths])
+        return await in_thread(lambda: [self._look(path) for path in paths])
 
     def _look(self, path: str) -> ArrivalEntry | None:
         relative = self._relative(path)
@@ -183,7 +168,7 @@ class LocalPlace:
         return None if is_folder else self._entry(relative, lambda **_: no_links.stat(real))
 
     async def contents(self, entries: Sequence[ArrivalEntry]) -> Sequence[bytes | PlaceTrouble | None]:
-        return await _in_thread(lambda: [self._content(entry) for entry in entries])
+        return await in_thread(lambda: [self._content(entry) for entry in entries])
 
     def _content(self, entry: ArrivalEntry) -> bytes | PlaceTrouble | None:
         try:
@@ -206,7 +191,7 @@ class LocalPlace:
             return digest.digest() if self._seen(os.fstat(handle)) == entry.seen else None
 
     async def exist(self, paths: Sequence[str]) -> Sequence[float | None]:
-        return await _in_thread(lambda: [self._written(path) for path in paths])
+        return await in_thread(lambda: [self._written(path) for path in paths])
 
     def _written(self, path: str) -> float | None:
         try:
@@ -234,7 +219,7 @@ class LocalPlace:
             except OSError as error:
                 raise PlaceTrouble(f"{entry.path} can't be moved: {error.strerror or error}") from None
 
-        name = await _in_thread(moved)
+        name = await in_thread(moved)
         return (
             None
             if name is None
@@ -246,7 +231,7 @@ class LocalPlace:
     async def hints(self, found: Found) -> None:
         async with aclosing(self._notified.changes(self._stopped)) as changes:
             async for paths in changes:
-                if named := await _in_thread(partial(self._named, paths)):
+                if named := await in_thread(partial(self._named, paths)):
                     await found(named)
                 if str(self._folder) in paths:
                     await found([])
@@ -266,23 +251,6 @@ class LocalPlace:
         if self._is_left_out(relative) or not self._pattern.leads_on(relative):
             return []
         return [entry.path for entry in self._walk(folder, f"{relative}/")]
-
-    # -- names
-
-    def _path(self, relative: str) -> str:
-        return f"{self._prefix}{relative}"
-
-    def _relative(self, path: str) -> str | None:
-        return path.removeprefix(self._prefix) if path.startswith(self._prefix) else None
-
-    def _is_left_out(self, relative: str) -> bool:
-        path = self._path(relative)
-        is_moved = self._moved is not None and f"{path}/".startswith(self._moved)
-        return is_moved or self._arrival.marked_by(path) is not None
-
-
-async def _in_thread(call: Callable[[], T]) -> T:
-    return await run_sync(call, abandon_on_cancel=True)
 
 
 def _is_text(path: str) -> bool:

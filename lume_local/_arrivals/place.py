@@ -8,6 +8,8 @@ from typing import Protocol, TypeAlias
 
 from attrs import frozen
 
+from lume_local._shared.obstacle import Obstacle
+
 PAGE = 1000
 """Entries of one page of a listing, at most."""
 
@@ -32,15 +34,11 @@ class ArrivalEntry:
     problem: str = ""
 
 
-class PlaceTrouble(Exception):
+class PlaceTrouble(Obstacle):
     """A place, or a file of it, can't be used at the moment. The message says why and what to do.
 
     `may_pass` if the place itself is away or out of order: there is no use in asking for other files now.
     """
-
-    def __init__(self, message: str, *, may_pass: bool = False) -> None:
-        super().__init__(message)
-        self.may_pass = may_pass
 
 
 Found: TypeAlias = Callable[[Sequence[str]], Awaitable[None]]

@@ -10,10 +10,10 @@ from typing import TypeVar
 from lume_async._base.controls import control_in
 from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
+from lume_local._arrivals.listed import ListedPlace
 from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, PlaceTrouble
 from lume_local._arrivals.put_aside_remotely import put_aside_remotely
 from lume_local._arrivals.settings import Arrival
-from lume_local._flow.patterns import Pattern
 from lume_local._flow.sftp_urls import SftpUrl
 from lume_local._runs.sources.paths import PathRefused, Roots, remote
 from lume_local._sftp.copying import FileChanged, read_file
@@ -48,16 +48,12 @@ async def open_site(arrival: Arrival, roots: Roots) -> AsyncIterator["SftpPlace"
         yield SftpPlace(arrival, server)
 
 
-class SftpPlace:
+class SftpPlace(ListedPlace):
     """See `ArrivalPlace`. Create it with `open_site`."""
 
     def __init__(self, arrival: Arrival, server: SftpServer) -> None:
-        self._arrival, self._server = arrival, server
-        self._prefix = f"{arrival.folder}/"
-        self._folder = SftpUrl.of(arrival.folder).remote
-        self._pattern, self._took = Pattern(arrival.pattern), 0.0
-        moved = arrival.moved_to
-        self._moved = None if moved is None else f"{moved}/"
+        super().__init__(arrival, f"{arrival.folder}/")
+        self._server, self._folder = server, SftpUrl.of(arrival.folder).remote
 
     @property
     def watched(self) -> str:
@@ -220,16 +216,8 @@ class SftpPlace:
 
     # -- names, and the server
 
-    def _relative(self, path: str) -> str | None:
-        return path.removeprefix(self._prefix) if path.startswith(self._prefix) else None
-
     def _remote(self, relative: str) -> str:
         return posixpath.join(self._folder, relative)
-
-    def _is_left_out(self, relative: str) -> bool:
-        path = f"{self._prefix}{relative}"
-        is_moved = self._moved is not None and f"{path}/".startswith(self._moved)
-        return is_moved or self._arrival.marked_by(path) is not None
 
     async def _asked(self, items: Sequence[str], work: Callable[[SftpSession, str], Awaitable[T]]) -> list[T]:
         async def asked(session: SftpSession) -> list[T]:

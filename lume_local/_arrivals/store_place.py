@@ -2,20 +2,16 @@
 
 import posixpath
 import re
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from anyio.to_thread import run_sync
-
 from lume_local._arrivals.event_queue import EventQueue
+from lume_local._arrivals.listed import ListedPlace, in_thread
 from lume_local._arrivals.names import numbered
 from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, PlaceTrouble
 from lume_local._arrivals.settings import Arrival
-from lume_local._flow.patterns import Pattern
 from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
 from lume_local._runs.sources.paths import PathRefused, Roots, stored
 from lume_local._shared.identity import hash_of
@@ -54,17 +50,14 @@ async def open_bucket(arrival: Arrival, roots: Roots) -> AsyncIterator["StorePla
     yield StorePlace(arrival, store)
 
 
-class StorePlace:
+class StorePlace(ListedPlace):
     """See `ArrivalPlace`. Create it with `open_bucket`."""
 
     def __init__(self, arrival: Arrival, store: "ObjectStore") -> None:
-        self._arrival, self._store = arrival, store
         scheme, self._bucket, prefix = split_store_url(arrival.folder)
         self._root = f"{scheme}://{self._bucket}/"
-        self._prefix = f"{prefix}/" if prefix else ""
-        self._pattern, self._took = Pattern(arrival.pattern), 0.0
-        moved = arrival.moved_to
-        self._moved = None if moved is None else f"{self._key(moved)}/"
+        super().__init__(arrival, f"{self._root}{prefix}/" if prefix else self._root)
+        self._store, self._folder = store, self._key(self._prefix)
         self._queue = None if arrival.queue_env is None else EventQueue(arrival.queue_env)
 
     @property
@@ -81,15 +74,8 @@ class StorePlace:
 
     # -- listing
 
-    async def pages(self) -> AsyncGenerator[Sequence[ArrivalEntry], None]:
-        began, listed = time.monotonic(), self._listed()
-        try:
-            while page := await _in_thread(lambda: list(islice(listed, PAGE))):
-                yield page
-        finally:
-            with suppress(ValueError):  # cancelled: its thread ends by itself
-                listed.close()
-        self._took = time.monotonic() - began
+    def pages(self) -> AsyncGenerator[Sequence[ArrivalEntry], None]:
+        return self._paged(self._listed(), _in_thread)
 
     def _listed(self) -> Generator[ArrivalEntry, None, None]:
         for page in self._pages():
@@ -102,7 +88,7 @@ class StorePlace:
         last = ""
         with obstore_errors(self._arrival.folder):
             try:
-                for page in obstore.list(self._store, self._prefix or None, chunk_size=PAGE):
+                for page in obstore.list(self._store, self._folder or None, chunk_size=PAGE):
                     yield page
                     last = page[-1]["path"] if page else last
             except InvalidPathError as error:
@@ -114,7 +100,7 @@ class StorePlace:
             else:
                 return
         # obstore ends with the first key that is no path, such as a//b: the others are listed without it.
-        yield from s3_listed(self._bucket, self._prefix, last)
+        yield from s3_listed(self._bucket, self._folder, last)
 
     def _matching(self, page: Sequence[Any]) -> Iterator[ArrivalEntry]:
         for one in page:
@@ -124,10 +110,10 @@ class StorePlace:
                 yield self._entry(one)
 
     def _matches(self, key: str) -> bool:
-        if not key.startswith(self._prefix) or (self._moved is not None and key.startswith(self._moved)):
+        relative = self._relative(self._root + key)
+        if relative is None or self._is_left_out(relative, ""):  # an object may have the folder's name
             return False
-        is_marker = self._arrival.marked_by(self._root + key) is not None
-        return not is_marker and self._pattern.matches(key[len(self._prefix) :])
+        return self._pattern.matches(relative)
 
     def _entry(self, one: Any) -> ArrivalEntry:
         written: datetime = one["last_modified"]
@@ -183,7 +169,7 @@ class StorePlace:
     def _move(self, key: str, seen: str, folder: str) -> str | None:
         if self._seen(key) != seen:
             return None
-        target = posixpath.join(self._prefix, folder, key[len(self._prefix) :])
+        target = posixpath.join(self._folder, folder, key[len(self._folder) :])
         name = self._free(target, seen)
         try:
             if self._seen(name) is None:
@@ -257,6 +243,6 @@ def _unsound(url: str) -> str:
 async def _in_thread(call: Callable[[], T]) -> T:
     """Raises `PlaceTrouble`."""
     try:
-        return await run_sync(call, abandon_on_cancel=True)
+        return await in_thread(call)
     except StoreTrouble as trouble:
         raise PlaceTrouble(str(trouble), may_pass=trouble.may_pass) from None
