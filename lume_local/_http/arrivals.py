@@ -29,9 +29,8 @@ class ArrivalsApi:
         name, state = query.get("name"), query.get("state")
         if state is not None and state not in STATES:
             raise queries.parameter_problem("state", f"must be one of {', '.join(STATES)}")
-        problem = (
-            self._arrivals.problem or None
-        )  # before the views: they may be those of a corrected file later
+        # Before the views: they may be those of a corrected file later.
+        problem = self._arrivals.problem or None
         views = [watcher.view() for watcher in self._arrivals.watchers]
         wanted = [view for view in views if name in (None, view.arrival.name)]
         if name is not None and not wanted:

@@ -169,9 +169,8 @@ class RunRecorder:
         is_in_doubt = False
         while True:
             try:
-                if (
-                    oddities is None
-                ):  # once: a second time this run might be among those that it is compared with
+                # Once: a second time this run might be among those that it is compared with.
+                if oddities is None:
                     oddities = await self._unusual(run_id, figures)
                     figures["warnings"] = figures.get("warnings", {}) | dict.fromkeys(oddities, 1)
                 ended = await self._carry_on(run_id, ending) or ended

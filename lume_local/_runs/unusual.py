@@ -56,9 +56,8 @@ def _share(run: Figures, past: Sequence[Figures]) -> str | None:
     if not run[0]:
         return None  # the number of rows says it
     share, (middle, deviation) = _ratio(run), centre([_ratio(one) for one in past])
-    expected = (middle * run[0] + 1) / (
-        run[0] + 2
-    )  # never 0 or 1: the first reject of a small file is no sign
+    # Never 0 or 1: the first reject of a small file is no sign.
+    expected = (middle * run[0] + 1) / (run[0] + 2)
     spread = math.sqrt(expected * (1 - expected) / run[0])
     if share - middle <= max(FAR * deviation, _LEAST_SHARE, _SPREADS * spread):
         return None

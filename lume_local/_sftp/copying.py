@@ -71,9 +71,8 @@ async def _window(session: SftpSession, file: "SFTPClientFile", start: int, size
             more = cast(bytes, await file.read(until - at - len(found), at + len(found)))
             if not more:
                 break
-            deadline.deadline = (
-                anyio.current_time() + trouble.ANSWER
-            )  # whatever arrives shows that it answers
+            # Whatever arrives shows that it answers.
+            deadline.deadline = anyio.current_time() + trouble.ANSWER
             found += more
         pieces[at] = bytes(found)
 

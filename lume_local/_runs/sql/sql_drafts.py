@@ -227,9 +227,8 @@ class SqlDrafts:
         for flow, owner in old:
             await self.sql.lock("drafts", flow, owner)
             draft = await self._draft(flow, owner)
-            if (
-                draft is not None and draft.changed_at < before
-            ):  # still: it may have been saved until the lock
+            # Still: it may have been saved until the lock.
+            if draft is not None and draft.changed_at < before:
                 await self._remove(draft.draft_id)
         return len(old)
 

@@ -102,9 +102,8 @@ class DatabaseTarget:
     @staticmethod
     def abandon(step: Step) -> None:
         """Roll back an open transaction; the database has rolled back that of a dead process."""
-        if loader := _prepared.pop(
-            step.get("claim") or step["run_id"], None
-        ):  # the latter of an older version
+        claim = step.get("claim") or step["run_id"]  # the latter of an older version
+        if loader := _prepared.pop(claim, None):
             loader.close()
 
 
