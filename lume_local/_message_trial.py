@@ -1,7 +1,6 @@
 """Checks the rules of messages without a server, and tries the addresses that they name."""
 
 import os
-from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
@@ -59,7 +58,13 @@ def check_messages(path: str | PathLike[str]) -> list[CheckedMessage]:
         if isinstance(error.__cause__, FlowError):
             raise error.__cause__ from None
         raise
-    return [CheckedMessage(rule.on, rule.flows, rule.to, tuple(_unset(rule.to))) for rule in rules]
+    return [
+        CheckedMessage(
+            *(rule.on, rule.flows, rule.to),
+            unset=tuple(name for name in rule.to if not os.environ.get(name, "").strip()),
+        )
+        for rule in rules
+    ]
 
 
 async def try_messages(path: str | PathLike[str]) -> list[TriedAddress]:
@@ -83,7 +88,3 @@ async def try_messages(path: str | PathLike[str]) -> list[TriedAddress]:
         for name in names:
             tasks.start_soon(attempt, name)
     return [TriedAddress(name, problems[name]) for name in names]
-
-
-def _unset(names: Iterable[str]) -> list[str]:
-    return [name for name in names if not os.environ.get(name, "").strip()]

@@ -156,10 +156,8 @@ class Api:
         return Reply(status, await self._document(run), {"ETag": etag(run), **(headers or {})})
 
     async def _document(self, run: StoredRun) -> dict[str, Any]:
-        notes, follow_up = (
-            await self._store.notes(run.run_id),
-            await self._store.attention.of(run.run_id),
-        )
+        notes = await self._store.notes(run.run_id)
+        follow_up = await self._store.attention.of(run.run_id)
         return run_document(run, self._runner.progress(run.run_id), notes, follow_up)
 
     async def status(self, ask: Ask) -> Reply:

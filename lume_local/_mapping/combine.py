@@ -44,20 +44,17 @@ def combined(target: MappingTarget, profile: Profile, chosen: Mapping[str, str])
     for column in profile.columns:
         if role := _role(column.name):
             given.setdefault(role, column)
+    # The target has the house number apart, and the source has not.
+    is_split = "number" in wanted and "number" not in given
     for name, role in roles.items():
         read = _role(chosen[name]) if name in chosen else None
-        if name in chosen and read == role and not (role == "street" and _is_split(wanted, given)):
+        if name in chosen and read == role and not (role == "street" and is_split):
             continue
         if name in chosen and read not in _PARTS:
             continue
         used = {source for target, source in chosen.items() if roles.get(target) in (None, _role(source))}
         if made := _made(name, role, given, used):
             yield made
-
-
-def _is_split(wanted: Collection[str], given: Mapping[str, SourceColumn]) -> bool:
-    """Whether the target has the house number apart, and the source has not."""
-    return "number" in wanted and "number" not in given
 
 
 def _made(name: str, role: str, given: Mapping[str, SourceColumn], used: Collection[str]) -> Combined | None:

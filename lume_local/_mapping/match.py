@@ -15,7 +15,7 @@ from lume_local._mapping.grades import Grade, at_most, grade, rival
 from lume_local._mapping.model import likely
 from lume_local._mapping.names import Names
 from lume_local._mapping.profile import Profile, SourceColumn
-from lume_local._mapping.target import MappingTarget, TargetColumn
+from lume_local._mapping.target import MappingTarget
 
 MOST_CANDIDATES = 3
 MOST_PAIRS = 250_000
@@ -73,13 +73,15 @@ class Matches:
             [column.about for column in target.columns],
         )
         given = Side(
-            _table_of(profile.name),
+            profile.name.rpartition("/")[2].partition(".")[
+                0
+            ],  # what the name of a file says about its content
             [column.name for column in profile.columns],
             [column.kind for column in profile.columns],
             [column.facts for column in profile.columns],
         )
         self._pairs = pairings(wanted, given, _members(target, profile))
-        self._known = [_aliases(column) for column in target.columns]
+        self._known = [frozenset(map(folded, column.aliases)) for column in target.columns]
         self.likely = likely(self._pairs)
         every = frozenset().union(*self._known)
         for t, known in enumerate(self._known):
@@ -160,10 +162,6 @@ def _members(target: MappingTarget, profile: Profile) -> dict[tuple[int, int], f
     return found
 
 
-def _aliases(column: TargetColumn) -> frozenset[str]:
-    return frozenset(map(folded, column.aliases))
-
-
 def _spoken(target: MappingTarget, sources: Sequence[str]) -> list[str]:
     """The name of each target column, or the alias of it that is most like a name of the sample."""
     several = [[column.name, *column.aliases] for column in target.columns]
@@ -176,8 +174,3 @@ def _spoken(target: MappingTarget, sources: Sequence[str]) -> list[str]:
         for one in names.targets
     }
     return [max(known, key=lambda name: best[name]) for known in several]
-
-
-def _table_of(name: str) -> str:
-    """What the name of a file says about its content."""
-    return name.rpartition("/")[2].partition(".")[0]

@@ -17,14 +17,7 @@ from attrs import evolve
 
 from lume_local._runs.health import Health
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.protocol import (
-    ArrowFile,
-    Gather,
-    Gathered,
-    Read,
-    RowsPage,
-    Unreadable,
-)
+from lume_local._shared.protocol import ArrowFile, Gather, Gathered, Read, RowsPage, Unreadable
 from lume_local._shared.repairs import Repair, Repaired
 
 READERS = 2

@@ -1,6 +1,5 @@
 """Chooses the sheet of a workbook: the first that has a table."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
@@ -58,8 +57,4 @@ def _begins(file: OpenSample, more: dict[str, Any]) -> tuple[Start, bool]:
     rows = [[value or "" for value in row] for row in found.rows]
     width = max((n for row in rows for n, value in enumerate(row, 1) if value), default=0)
     start = start_of([row[:width] for row in rows])
-    return start, _is_table(start, rows, width)
-
-
-def _is_table(start: Start, rows: Sequence[Sequence[str]], width: int) -> bool:
-    return width > 1 and len(rows) > start.row + 1
+    return start, width > 1 and len(rows) > start.row + 1

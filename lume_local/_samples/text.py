@@ -26,15 +26,12 @@ def lines(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:
     while line := file.readline(LONGEST + 1):
         number += 1
         if len(line) > LONGEST:
+            units = "characters" if isinstance(line, str) else "bytes"
             raise ConfigurationError(
-                f"line {number:,} of {name} is longer than {LONGEST:,} {_units(line)}, the most that a flow reads "
+                f"line {number:,} of {name} is longer than {LONGEST:,} {units}, the most that a flow reads "
                 f"by default (source.max_line_bytes): {_advice(line)}"
             )
         yield line
-
-
-def _units(line: AnyStr) -> str:
-    return "characters" if isinstance(line, str) else "bytes"
 
 
 def _advice(line: AnyStr) -> str:

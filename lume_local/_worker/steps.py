@@ -74,10 +74,6 @@ Unmet = list[dict[str, str]]
 """The expectations of the flow that the rows don't meet."""
 
 
-def _source(context: "Context") -> Source:
-    return source_of(context.job.source, context.job.flow)
-
-
 def _targets(context: "Context") -> dict[str, Target]:
     places = {"rejects": context.job.rejects, "mapped": context.job.mapped}
     return {part: target_of(part, place, context.job.run_id) for part, place in places.items()}
@@ -114,7 +110,9 @@ class Context:
     enter: Callable[[str, int | None], None]
     pause: Pause = no_pause
     permit: Callable[[], None] = lambda: None
-    source: Source = field(init=False, default=Factory(_source, takes_self=True))
+    source: Source = field(
+        init=False, default=Factory(lambda own: source_of(own.job.source, own.job.flow), takes_self=True)
+    )
     targets: dict[str, Target] = field(init=False, default=Factory(_targets, takes_self=True))
     rejects_table: DatabaseTarget | None = field(init=False, default=Factory(_rejects_table, takes_self=True))
     earlier: EarlierValues | None = field(init=False, default=Factory(_earlier, takes_self=True))

@@ -42,7 +42,7 @@ def definition_of(
         others = {source: name for source, name in aliased.items() if name != column.name}
         found["columns"][column.name] = {
             **_read(column, target.name, others, seeds, by_alias=by_alias),
-            **_typed(column),
+            **{key: value for key, value in column.definition.items() if key != "sql"},
         }
     if seeds:
         found["seeds"] = seed_tables(seeds)
@@ -97,10 +97,6 @@ def _read(
     return {
         "sql": name if sql is None else renamed(over_value(sql, name) if reads_value(sql) else sql, others)
     }
-
-
-def _typed(column: ColumnProposal) -> Json:
-    return {key: value for key, value in column.definition.items() if key != "sql"}
 
 
 # -- the file

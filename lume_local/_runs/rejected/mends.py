@@ -153,7 +153,8 @@ class Mends:
         Those that runs of the owner have mended are done: they leave the draft, and are not among these.
         """
         found = await self._store.drafts.rows(flow, owner, after, limit)
-        fates = {run_id: await self._store.ledger.fate(run_id) for run_id in _runs_of(found)}
+        runs = dict.fromkeys(row.reject.run_id for row in found)
+        fates = {run_id: await self._store.ledger.fate(run_id) for run_id in runs}
         shown, done = list[tuple[DraftRow, RowStanding]](), list[Reject]()
         own = dict[str, bool]()
         for row in found:
@@ -171,10 +172,6 @@ class Mends:
     async def _is_own(self, run_id: str, owner: str) -> bool:
         run = await self._store.get(run_id)
         return run is not None and run.submitted_by == owner and "mend" in (run.run_metadata or {})
-
-
-def _runs_of(rows: Iterable[DraftRow]) -> list[str]:
-    return list(dict.fromkeys(row.reject.run_id for row in rows))
 
 
 def _standing(row: int, fate: Fate | None) -> RowStanding:

@@ -13,12 +13,7 @@ from lume_async._base.elided import elided
 from lume_async._base.extras import require
 from lume_local._flow.databases import with_parameter
 from lume_local._shared.on_error import on_error
-from lume_local._worker.databases.database import (
-    LONGEST,
-    DatabaseTrouble,
-    DatabaseUrl,
-    Row,
-)
+from lume_local._worker.databases.database import LONGEST, DatabaseTrouble, DatabaseUrl, Row
 
 if TYPE_CHECKING:
     import psycopg

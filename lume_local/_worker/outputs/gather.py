@@ -133,7 +133,7 @@ class _Files:
 
 def _by_lines(files: _Files, read: Read, path: Path, rows: int) -> bool:
     """Copy lines as they are, if each is a record, and in the form that is wanted; else False."""
-    suffix = _suffix(read)
+    suffix = Path(read.path).suffix.lower()  # the file itself may have another name
     if not is_utf8_name(read.encoding):
         return False
     if suffix == ".ndjson" and not files.job.csv:
@@ -149,10 +149,6 @@ def _by_lines(files: _Files, read: Read, path: Path, rows: int) -> bool:
     is_ours = line.startswith(own) and line.endswith(end)
     flags = flags_of(rows, read.rows)
     return is_ours and _copy_records(files, path, _Header(names, line), dialect.delim, flags)
-
-
-def _suffix(read: Read) -> str:
-    return Path(read.path).suffix.lower()  # the file itself may have another name
 
 
 def _parts(path: Path, has_header: bool, flags: bytes) -> Iterator[tuple[int, bytes, int, bytes]]:

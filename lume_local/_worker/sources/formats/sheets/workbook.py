@@ -131,7 +131,8 @@ def _reported(path: Path, shown: str) -> Iterator[None]:
             f"{shown} is not read: {error}. Save it as CSV if it is meant to be so large"
         ) from None
     except _TROUBLE as error:
-        raise SourceError(f"{shown} {what_else(path) or _damaged(error)}") from None
+        damaged = f"is a workbook that can't be read ({error}): open it in Excel, say, and save it again"
+        raise SourceError(f"{shown} {what_else(path) or damaged}") from None
 
 
 def what_else(path: Path) -> str:
@@ -168,7 +169,3 @@ def _is_locked(path: Path) -> bool:
                 return True
             before = block[-len(_LOCK) :]
     return False
-
-
-def _damaged(error: Exception) -> str:
-    return f"is a workbook that can't be read ({error}): open it in Excel, say, and save it again"

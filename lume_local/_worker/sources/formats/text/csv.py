@@ -9,11 +9,7 @@ from attrs import frozen
 
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.files import BOM
-from lume_local._worker.sources.formats.names import (
-    layout_of_table,
-    readable,
-    visible_columns,
-)
+from lume_local._worker.sources.formats.names import layout_of_table, readable, visible_columns
 from lume_local._worker.sources.formats.records.fixed_width import EvenLines, FixedWidth
 from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in, whole_lines
 from lume_local._worker.sources.formats.text.csv_header import Header, header_of

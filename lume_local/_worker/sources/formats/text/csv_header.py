@@ -120,7 +120,8 @@ class _Search:
                     f"the first line of {self.shown}, its header, is longer than {_LONGEST:,} bytes: check that it "
                     "is a text file with line ends"
                 )
-            rows.append([_name(self.dialect, field) for field in self.dialect.split(match[1])])
+            fields = map(self.dialect.value, self.dialect.split(match[1]))
+            rows.append([field.decode(errors="replace").strip() for field in fields])
             if match[0]:
                 lines += count_lines(match[1]) + 1
             at, line_end, longest = match.end(), match[2] or line_end, max(longest, len(match[1]))
@@ -133,10 +134,6 @@ class _Search:
             )
             raise SourceError(f"{self.shown} has no header: its {row} must name the columns: {advice}")
         return Header(names, line_end, at, lines, dict(Counter(above)), longest)
-
-
-def _name(dialect: Dialect | FixedWidth, field: bytes) -> str:
-    return dialect.value(field).decode(errors="replace").strip()
 
 
 def _unreadable(start: bytes, flow: dict[str, Any], shown: str) -> str:
