@@ -1,9 +1,19 @@
 """Words of messages. Pure."""
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 def counted(number: int, one: str, several: str | None = None) -> str:
     """`1 run`, `2,000 runs`; `several` where an s is not enough: `counted(2, "row is", "rows are")`."""
     return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+def listed(items: Sequence[T], most: int = 5, spelled: Callable[[T], str] = repr) -> str:
+    """The first of them, and `…` if there are more."""
+    return ", ".join(map(spelled, items[:most])) + (", …" if len(items) > most else "")
 
 
 def of_toml(reason: str) -> str:

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 from lume_async._base.elided import elided
+from lume_async._base.words import listed
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._flow.source_settings import CONTENT
@@ -80,8 +81,8 @@ def unknown_flow(flows: FlowRegistry, flow: str) -> Problem:
     """The problem that no flow has this name, with the closest one or some others."""
     names = list(dict.fromkeys(one.ref.partition(":")[0] for one in flows.all()))
     near = get_close_matches(flow, names, 1)
-    listed = ", ".join(names[:_MOST_LISTED]) + (", …" if len(names) > _MOST_LISTED else "")
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {listed}" if names else "none is registered"
+    known = f"known are {listed(names, _MOST_LISTED, str)}" if names else "none is registered"
+    hint = f"did you mean {near[0]!r}?" if near else known
     return Problem("flow-version-not-found", f"there is no flow {elided(repr(flow), 128)}: {hint}")
 
 

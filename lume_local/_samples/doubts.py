@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from lume_async._base.words import counted
+from lume_async._base.words import counted, listed
 from lume_local._samples.infer import DELIMITERS
 from lume_local._samples.opening import SampleRows
 
@@ -28,11 +28,10 @@ def of_names(header: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     for cell, name in zip(header, names, strict=True):
         called.setdefault(cell.lower(), []).append(name)
     for cell, shown in called.items():
-        listed = ", ".join(shown[:5]) + (", …" if len(shown) > 5 else "")
         if not cell and shown:
-            yield f"{counted(len(shown), 'cell')} of the header without a name: called {listed}"
+            yield f"{counted(len(shown), 'cell')} of the header without a name: called {listed(shown, 5, str)}"
         elif len(shown) > 1:
-            yield f"the header names {cell!r} {len(shown)} times: called {listed}"
+            yield f"the header names {cell!r} {len(shown)} times: called {listed(shown, 5, str)}"
 
 
 def of_malformed(found: SampleRows) -> Iterator[str]:

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from attrs import frozen
 
+from lume_async._base.words import listed
 from lume_local._samples.infer import is_typed
 
 _LEAST_LINES = 3
@@ -37,12 +38,11 @@ class FixedColumns:
     @property
     def doubts(self) -> list[str]:
         """What to check."""
-        shown = ", ".join(f"{name} {first}-{last}" for name, (first, last) in list(self.spans.items())[:5])
-        more = ", …" if len(self.spans) > 5 else ""
+        shown = listed([f"{name} {first}-{last}" for name, (first, last) in self.spans.items()], 5, str)
         named = " (named by the first line)" if self.has_header else ""
         return [
             f"it has no delimiter, but blanks at the same places: read as columns of fixed width{named}, "
-            f"{shown}{more}: compare with its description, as a longer value may begin in the blanks before it"
+            f"{shown}: compare with its description, as a longer value may begin in the blanks before it"
         ]
 
 

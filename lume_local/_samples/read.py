@@ -14,7 +14,7 @@ from typing import Any, Literal
 from attrs import evolve, field, frozen
 
 from lume_async._base.elided import elided
-from lume_async._base.words import counted
+from lume_async._base.words import counted, listed
 from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import CONTROL
 from lume_local._samples.doubts import controls, doubts, of_malformed, of_names, trailing_delimiter
@@ -44,7 +44,6 @@ _KINDS: dict[str | None, Literal["parquet", "excel"]] = {
 }
 _QUOTING: tuple[dict[str, str], ...] = ({}, {"escape": "\\"}, {"quote": ""})
 """What is tried, in this order, if quotes are broken: the first with the fewest malformed lines is used."""
-"""What can't stand in an expression of a flow."""
 _QUOTED = re.compile(r"\s*\".*\"\s*", re.DOTALL)
 _BROKEN = "malformed line: broken quotes"
 
@@ -79,7 +78,7 @@ def read_sample(path: Path, opening: Access, encoding: str | None = None, delim:
         opening: opens a file to read and judge its rows.
 
     Raises:
-        ConfigurationError: it can\'t be read as any of the formats.
+        ConfigurationError: it can't be read as any of the formats.
         ModuleNotFoundError: an extra is not installed.
     """
     try:
@@ -142,8 +141,7 @@ def _of_archive(
     if len(members) > 1:
         source["members"] = ("**/*" if any("/" in name for name in read) else "*") + suffix
     if left := [name for name in members if name not in read]:
-        others = ", ".join(map(repr, left[:5])) + (", …" if left[5:] else "")
-        asked.append(f"not read of the archive: {others}")
+        asked.append(f"not read of the archive: {listed(left)}")
     return evolve(sample, source=source, doubts=[*asked, *sample.doubts])
 
 
@@ -263,8 +261,8 @@ def _of_csv(path: Path, opening: Access, head: Path, encoding: str | None, delim
     ending = split(head.read_text(encoding="utf-8", errors="replace").splitlines()[-10:], delim)
     if not is_whole or not (footer := footer_of(ending, len(rows.names))):
         return judged
-    listed = ", ".join(map(repr, footer))
-    doubt = f"the last lines begin with {listed}: if they are no records, set footer as in the comment"
+    begin = ", ".join(map(repr, footer))
+    doubt = f"the last lines begin with {begin}: if they are no records, set footer as in the comment"
     return evolve(judged, footer=footer, doubts=[*judged.doubts, doubt])
 
 
@@ -366,9 +364,8 @@ def _judged(
     more = [*of_names([found.header[n] for n in kept], names), *of_malformed(found)]
     unsure: list[str] = []
     if doubtful := [column.source for column in columns if column.doubt]:
-        listed = ", ".join(map(repr, doubtful[:5])) + (", …" if len(doubtful) > 5 else "")
         unsure.append(
-            f"read as text, as some rows would be rejected otherwise (see the comments there): {listed}"
+            f"read as text, as some rows would be rejected otherwise (see the comments there): {listed(doubtful)}"
         )
     if not found.rows:
         more.append(f"{path.name} has no rows: every column is read as text")

@@ -4,7 +4,7 @@ from typing import Any
 
 from attrs import frozen
 
-from lume_async._base.words import counted
+from lume_async._base.words import counted, listed
 from lume_async.errors import ConfigurationError
 from lume_local._samples.opening import OpenSample, SampleParts
 from lume_local._samples.table_start import Start, start_of
@@ -37,13 +37,11 @@ def sheet_of(parts: SampleParts, file: OpenSample) -> SheetChoice:
     if more:
         doubts.append(f"the sheet {name!r} is read, as those before it have no table: is that right?")
     elif len(names) > 1:
-        others = ", ".join(map(repr, names[1:6])) + (", …" if len(names) > 6 else "")
         doubts.append(
-            f"of {counted(len(names), 'sheet')} the first is read, {names[0]!r}: others are {others}"
+            f"of {counted(len(names), 'sheet')} the first is read, {names[0]!r}: others are {listed(names[1:])}"
         )
     if parts.hidden:
-        hidden = ", ".join(map(repr, parts.hidden[:5])) + (", …" if parts.hidden[5:] else "")
-        doubts.append(f"hidden, and not read: {hidden}")
+        doubts.append(f"hidden, and not read: {listed(parts.hidden)}")
     return SheetChoice({"format": "excel"} | more | start.settings, [*doubts, *start.doubts])
 
 

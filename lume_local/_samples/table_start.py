@@ -9,6 +9,7 @@ from statistics import median
 from attrs import evolve, frozen
 
 from lume_async._base.elided import elided
+from lume_async._base.words import listed
 from lume_local._samples.headerless import is_headerless
 
 _FILLED = 0.8
@@ -74,7 +75,7 @@ class Start:
                 "name them; if it is the header, remove header and names"
             )
         elif "header" in self.settings:
-            shown = elided(", ".join(map(repr, self.names[:5])), 200) + (", …" if len(self.names) > 5 else "")
+            shown = elided(listed(self.names), 200)
             unsure = "" if self.is_sure else ", though it looks like the rows below it"
             asked.append(
                 f"the header is taken to be {shown}{unsure}, and what is above it is skipped: is that right?"

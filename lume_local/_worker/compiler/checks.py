@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from lume_async._base.words import counted
+from lume_async._base.words import counted, listed
 from lume_local._flow.definition import BOUNDS, Column, Rule, quoted
 from lume_local._worker.compiler.casts import storage_type
 from lume_local._worker.sql import text
@@ -67,10 +67,9 @@ def column_checks(column: Column, index: int, problem: str = "") -> Iterator[Row
         yield RowCheck(f"{name} IS NULL AND NOT _lume_bad{index}", f"{label}: is required")
     if column.enum:
         values = ", ".join(literal(value, storage_type(column.sql_type)) for value in column.enum)
-        listed = ", ".join(map(str, column.enum[:8])) + (", …" if len(column.enum) > 8 else "")
         yield RowCheck(
             f"{name} IS NOT NULL AND coalesce(list_position([{values}], {name}), 0) = 0",
-            f"{label}: is not one of {listed}",
+            f"{label}: is not one of {listed(column.enum, 8, str)}",
         )
     if column.format in _FORMATS and column.sql_type == "VARCHAR":
         words, shape = _FORMATS[column.format]

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from lume_async._base.elided import elided
+from lume_async._base.words import listed
 from lume_local._flow.aliases import folded
 from lume_local._flow.definition import REJECTED_ROWS, RESERVED
 from lume_local._worker.sources.source import SourceError
@@ -89,7 +90,6 @@ def _positions(flow: dict[str, Any], name: str, names: list[str]) -> list[int]:
 def column_trouble(
     flow: dict[str, Any], shown: str, name: str, place: str, names: list[str], found: list[int]
 ) -> str:
-    listed = ", ".join(repr(one) for one in names[:30]) + (", …" if len(names) > 30 else "")
     of_query = flow["format"] == "sql"
     header = shown if of_query else f"the header of {shown}"
     several = list(dict.fromkeys(names[n] for n in found))
@@ -109,8 +109,8 @@ def column_trouble(
             f"one of these{NEW}"
         )
     wanted = spellings(flow, name)
-    others = [repr(one) for one in wanted if one != name]
-    aliases = f" (or {', '.join(others[:10])}{', …' if others[10:] else ''})" if others else ""
+    others = [one for one in wanted if one != name]
+    aliases = f" (or {listed(others, 10)})" if others else ""
     if other:
         return (
             f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}). {said_of(other)}"
@@ -119,7 +119,7 @@ def column_trouble(
         advice = f"set csv.delim = {json.dumps(delim)} in [source]{NEW}, then run it again"
         return (
             f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}): its header is one "
-            f"column, {listed}. It looks like the delimiter is {delim!r}: {advice}"
+            f"column, {listed(names, 30)}. It looks like the delimiter is {delim!r}: {advice}"
         )
     spelled = {one.lower(): one for one in names}
     near = next(filter(None, (get_close_matches(one.lower(), spelled, 1, 0.7) for one in wanted)), None)
@@ -128,7 +128,8 @@ def column_trouble(
     if not of_query and (2 * nameless >= len(names) or len(names) == 1):
         hint += " If the first line is a title, delete the lines above the header."
     return (
-        f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}). Found: {listed}.{hint} "
+        f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}). "
+        f"Found: {listed(names, 30)}.{hint} "
         f"{'Change the query' if of_query else 'Fix the header'} or the flow{NEW}, then run it again"
     )
 
@@ -136,10 +137,11 @@ def column_trouble(
 def lacking(flow: dict[str, Any], names: list[str], name: str, whose: str, how: str) -> str:
     """That rejects, whose columns are these and our own, have none for what the flow reads as `name`."""
     columns = [one for one in names if not one.lower().startswith(RESERVED)]
-    listed = ", ".join(map(repr, columns[:30])) + (", …" if len(columns) > 30 else "")
     read = " or ".join(map(repr, spellings(flow, name)[:10]))
     place = flow["sources"][name]
-    return f"{whose} no column {read}, which {flow['ref']} reads ({place}). Found: {listed}. {how}"
+    return (
+        f"{whose} no column {read}, which {flow['ref']} reads ({place}). Found: {listed(columns, 30)}. {how}"
+    )
 
 
 def version_for(flow: dict[str, Any], names: list[str]) -> str | None:
@@ -197,10 +199,9 @@ def check_columns(flow: dict[str, Any], layout: Layout) -> None:
     """
     _check_members(flow, layout)
     if layout.unknown and flow["on_unknown_columns"] == "fail":
-        listed = ", ".join(map(repr, layout.unknown[:10])) + (", …" if len(layout.unknown) > 10 else "")
         raise SourceError(
-            f"the source has columns that {flow['ref']} does not read: {listed}. Register a flow version that reads "
-            'them, or that sets on_unknown_columns = "warn"'
+            f"the source has columns that {flow['ref']} does not read: {listed(layout.unknown, 10)}. Register a flow "
+            'version that reads them, or that sets on_unknown_columns = "warn"'
         )
 
 
@@ -217,13 +218,12 @@ def _check_members(flow: dict[str, Any], layout: Layout) -> None:
     wrong = absent if len(absent) == len(layout.raw) else [one for one in absent if one.lower() in spelled]
     if not wrong:
         return
-    listed = ", ".join(map(repr, [*spelled.values()][:30])) + (", …" if len(spelled) > 30 else "")
     near = get_close_matches(wrong[0].lower(), spelled, 1, 0.7)
     hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
     how = said_of(version_for(flow, list(layout.members)), "Its objects are those")
     raise SourceError(
         f"no object of the source has {wrong[0]!r}, which {flow['ref']} reads ({flow['sources'][wrong[0]]}). "
-        f"Found: {listed or 'objects without members'}."
+        f"Found: {listed([*spelled.values()], 30) or 'objects without members'}."
         + (f" {how}" if how else f"{hint} Fix the source or the flow{NEW}, then run it again")
     )
 

@@ -19,6 +19,7 @@ from attrs import frozen
 
 from lume_async._base.controls import control_in
 from lume_async._base.elided import elided
+from lume_async._base.words import listed
 from lume_local._flow.patterns import Pattern
 from lume_local._worker.sources.source import SourceError, check_number
 
@@ -135,9 +136,9 @@ def chosen(members: Sequence[Member], shown: str, patterns: Sequence[str]) -> li
         matches = (one for pattern in wanted for one in members if pattern.matches(one.name))
         found = list({id(one): one for one in matches}.values())
     if not found:
-        listed = f"but {_listed(members)}" if members else "nor any other file"
+        others = f"but {_listed(members)}" if members else "nor any other file"
         wanted_words = f" that matches {', '.join(map(repr, patterns))}" if patterns else ""
-        raise SourceError(f"{shown} has no member{wanted_words}, {listed}")
+        raise SourceError(f"{shown} has no member{wanted_words}, {others}")
     check_number(len(found), f"members in {shown}")
     counts = Counter(one.name for one in found)
     for one in found:
@@ -147,8 +148,7 @@ def chosen(members: Sequence[Member], shown: str, patterns: Sequence[str]) -> li
 
 
 def _listed(members: Sequence[Member]) -> str:
-    more = ", …" if len(members) > _LISTED else ""
-    return ", ".join(repr(elided(one.name, 100)) for one in members[:_LISTED]) + more
+    return listed(members, _LISTED, lambda one: repr(elided(one.name, 100)))
 
 
 def _why_refused(member: Member, times: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from lume_async._base.elided import elided
+from lume_async._base.words import listed
 from lume_local._flow.definition import RESERVED
 from lume_local._flow.patterns import Part
 from lume_local._worker.sources.formats.names import layout_of_table, readable, visible_columns
@@ -127,8 +128,8 @@ def _one_of(book: Workbook, wanted: str | int, shown: str, account: Account) -> 
 
 
 def _listed(book: Workbook) -> str:
-    each = [f"{elided(one.name, 100)!r}{' (hidden)' if one.is_hidden else ''}" for one in book.sheets[:30]]
-    return ", ".join(each) + (", …" if len(book.sheets) > 30 else "")
+    each = [f"{elided(one.name, 100)!r}{' (hidden)' if one.is_hidden else ''}" for one in book.sheets]
+    return listed(each, 30, str)
 
 
 def _warn_of_hidden(sheets: Sequence[SheetName], account: Account) -> None:

@@ -10,6 +10,7 @@ from xml.parsers import expat
 
 from attrs import frozen
 
+from lume_async._base.words import listed
 from lume_local._shared import magic
 from lume_local._worker.sources.formats.sheets.area import Area, Row
 from lume_local._worker.sources.formats.sheets.book import Book, SheetName
@@ -156,8 +157,8 @@ def what_else(path: Path) -> str:
     if form or {"xl/workbook.xml", "xl/workbook.bin"} & set(names):
         return ""
     inside = [name for name in names if not name.endswith("/")]
-    listed = ", ".join(map(repr, inside[:3])) + (", …" if len(inside) > 3 else "")
-    return f"is a ZIP archive of {listed or 'nothing'}, {_NOT_ONE}: unpack it, or let its name end with .zip"
+    found = listed(inside, 3) or "nothing"
+    return f"is a ZIP archive of {found}, {_NOT_ONE}: unpack it, or let its name end with .zip"
 
 
 def _is_locked(path: Path) -> bool:
