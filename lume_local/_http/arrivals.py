@@ -25,7 +25,7 @@ class ArrivalsApi:
     async def page(self, ask: Ask) -> Reply:
         """`GET /v1/arrivals`: all arrivals, and the files of those that are asked for."""
         query = dict(ask.query)
-        limit = queries.whole_number(query, "limit", 100, 1, 1000)
+        limit = queries.limit_of(query, 100, 1000)
         name, state = query.get("name"), query.get("state")
         if state is not None and state not in STATES:
             raise queries.parameter_problem("state", f"must be one of {', '.join(STATES)}")

@@ -14,10 +14,10 @@ class AuditApi:
     async def page(self, ask: Ask) -> Reply:
         """Acts, newest first."""
         query = dict(ask.query)
-        what, limit = query.get("what"), queries.whole_number(query, "limit", 100, 1, 1000)
+        what, limit = query.get("what"), queries.limit_of(query, 100, 1000)
         if what is not None and what not in ACTS:
             raise queries.parameter_problem("what", f"must be one of {', '.join(ACTS)}")
-        wanted = ActFilter(query.get("by"), what, queries.time_of(query, "since"))
+        wanted = ActFilter(query.get("by"), what, queries.since_of(query))
         before = queries.number_cursor(query.get("cursor"), self._store.store_id)
         found = await self._store.audit.acts(wanted, before, limit + 1)
         more = len(found) > limit

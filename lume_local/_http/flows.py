@@ -20,7 +20,7 @@ class FlowsApi:
 
     async def page(self, ask: Ask) -> Reply:
         query = dict(ask.query)
-        limit = queries.whole_number(query, "limit", 100, 1, 1000)
+        limit = queries.limit_of(query, 100, 1000)
         known = self._flows.all(query.get("flow"))
         start = 0 if "cursor" not in query else self._after(query["cursor"], known)
         page = known[start : start + limit]

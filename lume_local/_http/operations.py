@@ -199,7 +199,7 @@ class Api:
     async def list(self, ask: Ask) -> Reply:
         wanted = queries.run_filter(ask.query)
         query = dict(ask.query)
-        limit = queries.whole_number(query, "limit", 50, 1, 1000)
+        limit = queries.limit_of(query, 50, 1000)
         before = queries.number_cursor(query.get("cursor"), self._store.store_id)
         runs = await self._store.runs(wanted, before, limit + 1)
         more = len(runs) > limit
@@ -209,7 +209,7 @@ class Api:
 
     async def changes(self, ask: Ask) -> Reply:
         query = dict(ask.query)
-        limit = queries.whole_number(query, "limit", 500, 1, 5000)
+        limit = queries.limit_of(query, 500, 5000)
         after = queries.feed_cursor(query.get("after"), self._store.store_id)
         with_runs = queries.includes_run(query)
         wait, headers = self._wait_of(ask)

@@ -39,13 +39,13 @@ def parameter_problem(name: str, problem: str) -> Problem:
     return Problem("invalid-query", f"{name} {problem}", field=name)
 
 
-def whole_number(query: dict[str, str], name: str, default: int, least: int, most: int) -> int:
-    """A number in the query. Raises `Problem`."""
-    text = query.get(name)
+def limit_of(query: dict[str, str], default: int, most: int) -> int:
+    """How many items a page may have. Raises `Problem`."""
+    text = query.get("limit")
     if text is None:
         return default
-    if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
-        raise parameter_problem(name, f"must be a whole number from {least} to {most:,}")
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
+        raise parameter_problem("limit", f"must be a whole number from 1 to {most:,}")
     return int(text)
 
 
@@ -115,8 +115,8 @@ def run_filter(pairs: Pairs) -> RunFilter:
         source_path=query.get("source_path"),
         source=query.get("source"),
         statuses=statuses,
-        since=time_of(query, "since"),
-        attention=_share(query, "attention"),
+        since=since_of(query),
+        attention=_share(query),
         submitted_by=query.get("submitted_by"),
     )
 
@@ -134,17 +134,17 @@ def dimensions(pairs: Pairs) -> tuple[list[str], bool]:
     return by, order == "rejected"
 
 
-def time_of(query: dict[str, str], name: str) -> str | None:
+def since_of(query: dict[str, str]) -> str | None:
     """A time in the format of the store. Raises `Problem`."""
-    if name not in query:
+    if "since" not in query:
         return None
     try:
-        moment = datetime.fromisoformat(query[name])
+        moment = datetime.fromisoformat(query["since"])
         if moment.tzinfo is None:
             raise ValueError
         return as_text(moment.astimezone(UTC))
     except (ValueError, OverflowError):
-        raise parameter_problem(name, "must be a time such as 2026-01-02T03:04:05Z") from None
+        raise parameter_problem("since", "must be a time such as 2026-01-02T03:04:05Z") from None
 
 
 def several(pairs: Pairs, of: str) -> list[str]:
@@ -152,9 +152,10 @@ def several(pairs: Pairs, of: str) -> list[str]:
     return [one for name, value in pairs if name == of for one in value.split(",")]
 
 
-def _share(query: dict[str, str], name: str) -> float | None:
-    if name not in query:
+def _share(query: dict[str, str]) -> float | None:
+    text = query.get("attention")
+    if text is None:
         return None
-    if not re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?", query[name]):
-        raise parameter_problem(name, "must be a number from 0 to 1")
-    return float(query[name])
+    if not re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?", text):
+        raise parameter_problem("attention", "must be a number from 0 to 1")
+    return float(text)

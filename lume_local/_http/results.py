@@ -17,8 +17,8 @@ class ResultsApi:
     async def statistics(self, ask: Ask) -> Reply:
         by, worst_first = queries.dimensions(ask.query)
         query = dict(ask.query)
-        limit = queries.whole_number(query, "limit", 1000, 1, 10_000)
-        since, flow = queries.time_of(query, "since"), query.get("flow")
+        limit = queries.limit_of(query, 1000, 10_000)
+        since, flow = queries.since_of(query), query.get("flow")
         counts = await self._store.statistics.counts(by, since, flow, worst_first=worst_first, limit=limit)
         return Reply(200, {"items": [count_document(count) for count in counts]})
 

@@ -47,7 +47,7 @@ class RowsApi:
         query = dict(ask.query)
         as_arrow = requests.accepts(ask.headers, ARROW, "application/json")
         most, default = (_MOST_ARROW, _MOST_ARROW) if as_arrow else (_MOST, 100)
-        limit = queries.whole_number(query, "limit", default, 1, most)
+        limit = queries.limit_of(query, default, most)
         run = await require_run(self._store, ask.path["run_id"])
         reason, cursor = query.get("reason"), query.get("cursor")
         owner = queries.owner_of(run.run_id, part, reason)

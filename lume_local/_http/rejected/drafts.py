@@ -29,7 +29,7 @@ class DraftsApi:
     async def get(self, ask: Ask) -> Reply:
         """`GET /v1/drafts/{flow}`."""
         flow, query = self._flow(ask), dict(ask.query)
-        limit = queries.whole_number(query, "limit", 1000, 1, draft_requests.MOST_ROWS)
+        limit = queries.limit_of(query, 1000, draft_requests.MOST_ROWS)
         after = draft_requests.place(query.get("cursor"))
         rows, last = await self._mends.rows(flow, ask.holder, after, limit)
         document = await self._document(flow, ask.holder, await self._drafts.draft(flow, ask.holder))

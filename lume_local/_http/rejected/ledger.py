@@ -51,7 +51,7 @@ class RejectedApi:
     async def inbox(self, ask: Ask) -> Reply:
         """`GET /v1/inbox`."""
         query = dict(ask.query)
-        since = queries.time_of(query, "since") or ago_text(_DAY)
+        since = queries.since_of(query) or ago_text(_DAY)
         ledger = self._store.ledger
         items, flows = [], list[dict[str, Any]]()
         found = await ledger.inbox(flow := query.get("flow"), since)
@@ -79,7 +79,7 @@ class RejectedApi:
         """`GET /v1/rejects`."""
         wanted = ledger_requests.row_filter(ask.query)
         query = dict(ask.query)
-        limit = queries.whole_number(query, "limit", 100, 1, _MOST)
+        limit = queries.limit_of(query, 100, _MOST)
         owner = queries.owner_of(wanted.flow, wanted.reasons, wanted.since, wanted.run_id, wanted.state)
         place = ledger_requests.place(query.get("cursor"), owner)
         if wanted.run_id is not None:

@@ -50,7 +50,7 @@ def row_filter(pairs: queries.Pairs) -> RowFilter:
     if run_id is not None and not requests.is_run_id(run_id):
         raise queries.parameter_problem("run", "is not a run ID")
     reasons = tuple(value for name, value in pairs if name == "reason")
-    return RowFilter(query.get("flow"), reasons or None, queries.time_of(query, "since"), run_id, state)
+    return RowFilter(query.get("flow"), reasons or None, queries.since_of(query), run_id, state)
 
 
 def replay(body: bytes, content_type: str | None) -> ReplayBody:
@@ -94,7 +94,7 @@ def _since(fields: dict[str, Any]) -> str | None:
         return None
     if not isinstance(since, str):
         raise requests.field_problem("since", "must be a time such as 2026-01-02T03:04:05Z")
-    return queries.time_of({"since": since}, "since")
+    return queries.since_of({"since": since})
 
 
 def _rows(rows: Any) -> list[int]:

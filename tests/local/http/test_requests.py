@@ -175,7 +175,7 @@ def test_if_none_match(headers: list[str], expected: bool) -> None:
 @pytest.mark.parametrize("text", ["", "0", "1001", "-1", "1.0", "x", "1e2", "٣", " 5", "9" * 30])
 def test_numbers_out_of_bounds(text: str) -> None:
     with pytest.raises(Problem, match="limit"):
-        queries.whole_number({"limit": text}, "limit", 50, 1, 1000)
+        queries.limit_of({"limit": text}, 50, 1000)
 
 
 @pytest.mark.parametrize("text", ["", "abc", "abc-", "abc-x", "xyz-1", "abc--1", "1", "abc-" + "9" * 40])
