@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from attrs import evolve
@@ -49,10 +50,15 @@ def read_json(reading: Reading) -> Layout:
                 f"{reading.shown} is not UTF-8 ({error}), as JSON has to be: save it with that encoding, then submit "
                 "it again"
             ) from None
+    return read_objects(reading, lines, count, "value")
+
+
+def read_objects(reading: Reading, lines: Path, count: int, what: str) -> Layout:
+    """Read what was put into lines of their own. Raises `SourceError` if that is not all."""
     layout = read_ndjson(evolve(reading, path=lines))
     if reading.account.records != count:
         raise SourceError(
-            f"{reading.shown} has {counted(count, 'value')}, but {reading.account.records:,} were read"
+            f"{reading.shown} has {counted(count, what)}, but {reading.account.records:,} were read"
         )
     reading.account.lines = physical_lines(reading.path, reading.pause)
     return layout

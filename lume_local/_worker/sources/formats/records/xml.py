@@ -14,11 +14,10 @@ from itertools import chain, islice
 from typing import Any
 
 import orjson
-from attrs import evolve, field, mutable
+from attrs import field, mutable
 
-from lume_async._base.words import counted
-from lume_local._worker.sources.files import blocks, physical_lines
-from lume_local._worker.sources.formats.json import begins_with_rejects
+from lume_local._worker.sources.files import blocks
+from lume_local._worker.sources.formats.json import begins_with_rejects, read_objects
 from lume_local._worker.sources.formats.names import NEW
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.intake import Reading
@@ -42,13 +41,7 @@ def read_xml(reading: Reading) -> Layout:
         for record in _Document(reading).records():
             count += 1
             out.write(orjson.dumps(record) + b"\n")
-    layout = read_ndjson(evolve(reading, path=lines))
-    if reading.account.records != count:
-        raise SourceError(
-            f"{reading.shown} has {counted(count, 'record')}, but {reading.account.records:,} were read"
-        )
-    reading.account.lines = physical_lines(reading.path, reading.pause)
-    return layout
+    return read_objects(reading, lines, count, "record")
 
 
 def members_of(reading: Reading, most: int) -> list[str]:
