@@ -117,14 +117,12 @@ class WorkerPool:
 
     def warm(self) -> None:
         """Start a spare worker in the background, if there is none and one more is allowed."""
-        if self._spare is None and not self._idle and self._total() < self._most and not self._closed:
+        if self._spare is None and not self._idle and self.size < self._most and not self._closed:
             self._spare = self._begun()
 
     @property
     def size(self) -> int:
-        return self._total()
-
-    def _total(self) -> int:
+        """How many there are, or are being started."""
         return len(self._out) + len(self._idle) + self._awaited + (self._spare is not None)
 
     def _begun(self) -> _Start:
@@ -293,7 +291,7 @@ class WorkerPool:
         except BaseException:
             await self.discard(worker)
             raise
-        if not keep or self._total() > self._most or self._closed:
+        if not keep or self.size > self._most or self._closed:
             await self.discard(worker)
             self.warm()
             return
