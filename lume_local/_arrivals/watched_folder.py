@@ -12,25 +12,11 @@ import anyio
 from anyio.to_thread import run_sync
 
 from lume_local._arrivals.place import PlaceTrouble
+from lume_local._shared.mounts import REMOTE, file_system
 
 if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
 
-_SILENT = (
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "9p",
-    "afs",
-    "ceph",
-    "glusterfs",
-    "lustre",
-    "beegfs",
-    "vboxsf",
-)
-"""File systems that other machines write to: inotify tells only of what this one does. FUSE, too."""
 _REMOVED = 3
 """The kind of such a change: `watchfiles.Change.deleted`."""
 _STEP, _GROUPED, _LONGEST = 100, 500, 5_000
@@ -40,7 +26,7 @@ _STEP, _GROUPED, _LONGEST = 100, 500, 5_000
 def watch_folder(folder: Path, is_deep: bool) -> "WatchedFolder":
     """Begin to watch a folder, with those below it or not. Raises `PlaceTrouble`."""
     kind = file_system(folder)
-    if kind in _SILENT or kind.startswith("fuse"):
+    if kind in REMOTE or kind.startswith("fuse"):
         return WatchedFolder(folder, None, f"{kind} has no notifications of what others write")
     from watchfiles._rust_notify import RustNotify
 
@@ -120,19 +106,3 @@ class WatchedFolder:
     def close(self) -> None:
         if self._notify is not None:
             self._notify.close()
-
-
-def file_system(folder: Path) -> str:
-    """The type of the file system that a folder is in, such as `nfs4`; empty where the system does not say."""
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
-    except OSError:
-        return ""
-    found, longest = "", -1
-    for line in mounts.splitlines():
-        before, _, after = line.partition(" - ")
-        point = before.split(" ")[4].replace("\\040", " ")
-        is_above = point == "/" or str(folder) == point or str(folder).startswith(f"{point}{os.sep}")
-        if is_above and len(point) >= longest:
-            found, longest = after.split(" ")[0], len(point)
-    return found

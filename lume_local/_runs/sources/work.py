@@ -8,26 +8,11 @@ from pathlib import Path
 from lume_async.errors import ConfigurationError
 from lume_local._runs.sources.paths import Roots
 from lume_local._shared.commit import write_durably
+from lume_local._shared.mounts import REMOTE, file_system
 
 _log = logging.getLogger("lume_local")
 
 _OWNER = "owner"
-_MOUNTS = Path("/proc/self/mountinfo")
-_REMOTE = (
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "9p",
-    "ceph",
-    "lustre",
-    "glusterfs",
-    "afs",
-    "ocfs2",
-    "gpfs",
-    "virtiofs",
-)
 
 
 def check_new(places: Roots) -> None:
@@ -80,24 +65,9 @@ def belongs(data: Path, state: Path, store_id: str) -> bool:
 def warn_if_remote(state: Path) -> None:
     """SQLite's log needs memory that processes share: on a network file system it can be damaged."""
     kind = file_system(state)
-    if kind in _REMOTE or kind.startswith("fuse."):
+    if kind in REMOTE or kind.startswith("fuse."):
         _log.warning(
             "the state is on a network file system (%s): %s. SQLite may damage it there: put it on a local disk or "
             "block storage, with state=<folder>, or --state",
             *(kind, state),
         )
-
-
-def file_system(path: Path) -> str:
-    """The type of the file system that a folder is on; empty if that is unknown."""
-    try:
-        lines = _MOUNTS.read_text().splitlines()
-    except OSError:
-        return ""
-    real, best, kind = os.path.realpath(path), "", ""
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        point = before.split()[4].encode().decode("unicode_escape")
-        if os.path.commonpath([real, point]) == point and len(point) >= len(best):
-            best, kind = point, after.split()[0]
-    return kind

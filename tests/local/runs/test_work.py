@@ -14,6 +14,7 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs.sources import work
 from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._shared import mounts
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def test_no_path_leads_into_the_folders_of_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mounts", "kind"),
+    ("mounted", "kind"),
     [
         ("22 1 0:20 / / rw - ext4 /dev/a rw\n30 22 0:40 / {place} rw - nfs4 host:/a rw", "nfs4"),
         ("22 1 0:20 / / rw - nfs4 host:/ rw\n30 22 0:40 / {place} rw shared:1 - ext4 /dev/b rw", "ext4"),
@@ -137,12 +138,12 @@ def test_no_path_leads_into_the_folders_of_runs(tmp_path: Path) -> None:
     ],
 )
 def test_a_state_on_a_network_file_system_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mounts: str, kind: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mounted: str, kind: str
 ) -> None:
-    place = tmp_path / "a place"
-    (tmp_path / "mountinfo").write_text(mounts.format(place=str(place).replace(" ", "\\040")))
-    monkeypatch.setattr(work, "_MOUNTS", tmp_path / "mountinfo")
-    assert work.file_system(place / "state") == kind
+    place = tmp_path / "a plåce"
+    (tmp_path / "mountinfo").write_text(mounted.format(place=str(place).replace(" ", "\\040")))
+    monkeypatch.setattr(mounts, "_MOUNTS", tmp_path / "mountinfo")
+    assert mounts.file_system(place / "state") == kind
     with caplog.at_level(logging.WARNING, "lume_local"):
         work.warn_if_remote(place / "state")
     assert [f"file system ({kind})" in record.getMessage() for record in caplog.records] == [True] * (
@@ -151,4 +152,5 @@ def test_a_state_on_a_network_file_system_is_reported(
 
 
 def test_this_machine_has_file_systems(tmp_path: Path) -> None:
-    assert work.file_system(tmp_path)
+    assert mounts.file_system(tmp_path)
+    assert mounts.file_system(Path("/proc/self")) == "proc"
