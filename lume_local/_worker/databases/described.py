@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from attrs import evolve, frozen
@@ -50,26 +51,23 @@ def _columns(columns: Sequence[_Column], rows: Sequence[Sequence[Any]]) -> Any:
 
 
 def _of_sqlite(url: DatabaseUrl, table: str) -> tuple[list[_Column], list[Any]]:
-    connection = sqlite.connect(url, "ro")
-    try:
-        with sqlite.sqlite_errors(url, f"{table} in {url.shown} can't be read"):
-            columns = connection.execute(
-                'SELECT name, type, "notnull", pk FROM pragma_table_xinfo(?) WHERE hidden = 0', [table]
-            ).fetchall()
-            unique = connection.execute(
-                "SELECT min(c.name) FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c "
-                'WHERE i."unique" AND NOT i.partial GROUP BY i.name HAVING count(*) = 1',
-                [table],
-            ).fetchall()
-            single = {name for (name,) in unique}
-            keys = [name for name, _, _, key in columns if key]
-            rows = (
-                connection.execute(f"SELECT * FROM {quoted(table)} LIMIT {_VALUES}").fetchall()
-                if columns
-                else []
-            )
-    finally:
-        connection.close()
+    with (
+        closing(sqlite.connect(url, "ro")) as connection,
+        sqlite.sqlite_errors(url, f"{table} in {url.shown} can't be read"),
+    ):
+        columns = connection.execute(
+            'SELECT name, type, "notnull", pk FROM pragma_table_xinfo(?) WHERE hidden = 0', [table]
+        ).fetchall()
+        unique = connection.execute(
+            "SELECT min(c.name) FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c "
+            'WHERE i."unique" AND NOT i.partial GROUP BY i.name HAVING count(*) = 1',
+            [table],
+        ).fetchall()
+        single = {name for (name,) in unique}
+        keys = [name for name, _, _, key in columns if key]
+        rows = (
+            connection.execute(f"SELECT * FROM {quoted(table)} LIMIT {_VALUES}").fetchall() if columns else []
+        )
     return [
         _Column(name, kind, bool(needed or key), name in single or keys == [name])
         for name, kind, needed, key in columns
@@ -77,23 +75,22 @@ def _of_sqlite(url: DatabaseUrl, table: str) -> tuple[list[_Column], list[Any]]:
 
 
 def _of_postgres(url: DatabaseUrl, table: str) -> tuple[list[_Column], list[Any]]:
-    connection = postgres.connect(url)
     name = PostgresTypes().spelled(table)
-    try:
-        with postgres.psycopg_errors(url, f"{table} in {url.shown} can't be read"):
-            connection.read_only = True
-            found = connection.execute(
-                "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, "
-                "EXISTS (SELECT 1 FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique "
-                "AND i.indpred IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum), "
-                "coalesce(col_description(a.attrelid, a.attnum), '') FROM pg_attribute AS a "
-                "WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
-                [name],
-            ).fetchall()
-            columns = [_Column(*row) for row in found]
-            casts = ", ".join(f"{quoted(one.name)}::text" for one in columns)
-            query = f"SELECT {casts} FROM {name} LIMIT {_VALUES}"
-            rows = connection.execute(postgres.sent(query)).fetchall() if columns else []
-    finally:
-        connection.close()
+    with (
+        closing(postgres.connect(url)) as connection,
+        postgres.psycopg_errors(url, f"{table} in {url.shown} can't be read"),
+    ):
+        connection.read_only = True
+        found = connection.execute(
+            "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, "
+            "EXISTS (SELECT 1 FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique "
+            "AND i.indpred IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum), "
+            "coalesce(col_description(a.attrelid, a.attnum), '') FROM pg_attribute AS a "
+            "WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+            [name],
+        ).fetchall()
+        columns = [_Column(*row) for row in found]
+        casts = ", ".join(f"{quoted(one.name)}::text" for one in columns)
+        query = f"SELECT {casts} FROM {name} LIMIT {_VALUES}"
+        rows = connection.execute(postgres.sent(query)).fetchall() if columns else []
     return columns, rows

@@ -4,7 +4,6 @@ All rows with the same value are in the part that the hash of that value says, i
 are the same as one worker's.
 """
 
-# ruff: noqa: S608 - the parts of its SQL are quoted.
 # ruff: noqa: S608 - the parts of its SQL are quoted, numbers, or of other modules.
 import shutil
 from collections.abc import Iterable, Sequence

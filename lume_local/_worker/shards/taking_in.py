@@ -21,7 +21,7 @@ class TakingIn:
         self._csv = flow["csv"] if flow["format"] == "csv" else None
 
     def cut(self, plans: Sequence[Plan]) -> list[Cut]:
-        """PieceLook at all pieces of all files that are to be cut."""
+        """Look at all pieces of all files that are to be cut."""
         of_all = {"csv": self._csv, "folder": self._common["folder"]}
         arguments = [
             {"single": single, "start": start, "end": end, **of_all}
