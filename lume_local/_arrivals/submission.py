@@ -12,7 +12,7 @@ from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import CantTell, Contents
 from lume_local._runs.sources.paths import PathRefused, Roots
-from lume_local._runs.sources.source_key import source_key, with_content
+from lume_local._runs.sources.source_key import source_key
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.arrived import Arrived
 from lume_local._runs.store.records import ACTIVE, Duplicate, NewRun, TooLong
@@ -124,15 +124,13 @@ class Submissions:
         """Create the run, which notes the file in the same transaction."""
         flow, arrival = file.flow, file.arrival
         located = source_key(flow.source, file.source_path, self._roots)
-        if flow.source.identity == CONTENT:
-            digest = await self._contents.digest(flow, file.source_path)
-            located, again = with_content(located, digest), False
+        located = await self._contents.key(flow, file.source_path, located)
         new = NewRun(
             flow_version=flow.ref,
             source_path=file.source_path,
             source_key=self._flows.source_key(flow, located),
             run_metadata={"arrival": arrival.name},
-            force_rerun=again,
+            force_rerun=again and flow.source.identity != CONTENT,
             idempotency_key=None,
             fingerprint="arrival",
             note=file.note,

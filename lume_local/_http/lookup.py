@@ -9,7 +9,6 @@ from lume_async._base.elided import elided
 from lume_async._base.words import listed
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
-from lume_local._flow.source_settings import CONTENT
 from lume_local._http import requests
 from lume_local._http.messages import Problem
 from lume_local._http.requests import SubmissionBody
@@ -18,7 +17,7 @@ from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
 from lume_local._runs.sources.contents import CantTell, Contents
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots
 from lume_local._runs.sources.run_seeds import RunSeeds, SeedRefused, found_seeds
-from lume_local._runs.sources.source_key import source_key, with_content
+from lume_local._runs.sources.source_key import source_key
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import Duplicate, StoredRun
 from lume_local._runs.workers.worker import WorkerDied
@@ -110,10 +109,8 @@ def require_place(flow: Flow, source_path: str, roots: Roots) -> str:
 
 async def require_content(contents: Contents, flow: Flow, source_path: str, located: str) -> str:
     """The place of a source, with its content where the flow takes each content once. Raises `Problem`."""
-    if flow.source.identity != CONTENT:
-        return located
     try:
-        return with_content(located, await contents.digest(flow, source_path))
+        return await contents.key(flow, source_path, located)
     except CantTell as error:
         kind = "unavailable" if error.may_pass else "not-supported"
         raise Problem(kind, f"source_path: {error}", field="source_path") from None

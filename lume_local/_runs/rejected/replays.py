@@ -15,7 +15,6 @@ from anyio.to_thread import run_sync
 from attrs import asdict, evolve, field, frozen
 
 from lume_local._flow.definition import Flow
-from lume_local._flow.source_settings import CONTENT
 from lume_local._runs.dry_run import DryRunResult, DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.read_jobs import PLAIN, read_output
@@ -23,7 +22,7 @@ from lume_local._runs.row_reader import RowReader
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
-from lume_local._runs.sources.source_key import source_key, with_content
+from lume_local._runs.sources.source_key import source_key
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.ledger import Claim, Claimed, RowFilter, RowsOfRun
 from lume_local._runs.store.records import Duplicate, KeyReused, NewRun, StoredRun
@@ -288,8 +287,7 @@ class Replays:
         is_used = False
         try:
             located = source_key(to.source, source_path, self._roots)
-            if to.source.identity == CONTENT:
-                located = with_content(located, await self._contents.digest(to, source_path))
+            located = await self._contents.key(to, source_path, located)
             key_of_source = self._flows.source_key(to, located)
             new = NewRun(to.ref, source_path, key_of_source, metadata, False, key, "replay", submitted_by=by)
             is_used = True

@@ -5,8 +5,10 @@ import logging
 import anyio
 
 from lume_local._flow.definition import Flow
+from lume_local._flow.source_settings import CONTENT
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.sources.source_key import with_content
 from lume_local._runs.sql.beside_runs import SqlSources
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
@@ -48,7 +50,13 @@ class Contents:
             return None
         return None if now is None else is_other(before, now)
 
-    async def digest(self, flow: Flow, source_path: str) -> str:
+    async def key(self, flow: Flow, source_path: str, located: str) -> str:
+        """The place of a source, with its content where the flow takes each content once. Raises `CantTell`."""
+        if flow.source.identity != CONTENT:
+            return located
+        return with_content(located, await self._digest(flow, source_path))
+
+    async def _digest(self, flow: Flow, source_path: str) -> str:
         """The digest of a source, as in `Execute.content`. Raises `CantTell`."""
         try:
             looked = await self._look(flow, source_path, None, DIGEST_LIMIT)
