@@ -508,6 +508,6 @@ async def test_a_file_whose_content_can_not_be_told_is_removed(
         ]
         raise CantTell("it is gone")
 
-    monkeypatch.setattr(Contents, "digest", cant_tell)
+    monkeypatch.setattr(Contents, "_digest", cant_tell)
     assert (await wire.ask("POST", "/v1/replays", json={"flow": "people"})).status >= 400
     assert not list((home / ".lume/uploads").glob(f"{REPLAY}*"))
