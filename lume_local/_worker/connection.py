@@ -49,67 +49,48 @@ def confine(connection: DuckDBPyConnection, folder: Path, files: list[File], job
 
     It has the cleaners of the flow.
     """
-    configure(
-        connection,
-        f"memory_limit={text(job.memory_limit)}",
-        f"threads={int(job.threads)}",
-        f"temp_directory={text(str(folder / 'spill'))}",
-        f"allowed_paths=[{allowed(file.path for file in files)}]",
-        f"allowed_directories=[{allowed([folder])}]",
-        "enable_external_access=false",
-        "lock_configuration=true",
-    )
+    reached = f"allowed_paths=[{allowed(file.path for file in files)}]", _below(folder)
+    _confine(connection, job.memory_limit, job.threads, folder / "spill", *reached)
     for statement in job.flow["cleaners"]:
         connection.execute(statement)
 
 
 def confine_place(connection: DuckDBPyConnection, place: Path, job: Execute) -> None:
     """From here on the connection, and all others of its instance, reach what is below `place` and nothing else."""
-    configure(
-        connection,
-        f"memory_limit={text(job.memory_limit)}",
-        "threads=1",  # what is so small has no work for two, and to wake the other one costs more
-        f"temp_directory={text(str(place / 'spill'))}",
-        f"allowed_directories=[{allowed([place])}]",
-        "enable_external_file_cache=false",
-        "enable_external_access=false",
-        "lock_configuration=true",
-    )
+    # What is so small has no work for two threads, and to wake the other one costs more.
+    reached = _below(place), "enable_external_file_cache=false"
+    _confine(connection, job.memory_limit, 1, place / "spill", *reached)
 
 
 def confine_folder(connection: DuckDBPyConnection, folder: Path) -> None:
     """From here on the connection reaches what is in a folder of a run and nothing else: for copying rows there."""
-    configure(
-        connection,
-        "memory_limit='256MB'",
-        "threads=1",
-        f"temp_directory={text(str(folder / 'copy-spill'))}",
-        f"allowed_directories=[{allowed([folder])}]",
-        "enable_external_access=false",
-        "lock_configuration=true",
-    )
+    _confine(connection, "256MB", 1, folder / "copy-spill", _below(folder))
 
 
 def confine_check(connection: DuckDBPyConnection) -> None:
     """From here on the connection reaches no file at all: for trying the expressions of a flow."""
-    configure(
-        connection,
-        "memory_limit='1GB'",
-        "threads=1",
-        "temp_directory=''",
-        "enable_external_access=false",
-        "lock_configuration=true",
-    )
+    _confine(connection, "1GB", 1, None)
 
 
 def confine_read(connection: DuckDBPyConnection, path: Path) -> None:
     """From here on the connection reads this file and reaches nothing else."""
+    _confine(connection, "512MB", 1, None, f"allowed_paths=[{allowed([path])}]")
+
+
+def _below(folder: Path) -> str:
+    return f"allowed_directories=[{allowed([folder])}]"
+
+
+def _confine(
+    connection: DuckDBPyConnection, memory_limit: str, threads: int, spill: Path | None, *reached: str
+) -> None:
+    """Bound what it takes, have it reach no more than what is `reached`, and lock that."""
     configure(
         connection,
-        "memory_limit='512MB'",
-        "threads=1",
-        "temp_directory=''",
-        f"allowed_paths=[{allowed([path])}]",
+        f"memory_limit={text(memory_limit)}",
+        f"threads={int(threads)}",
+        f"temp_directory={text(str(spill or ''))}",
+        *reached,
         "enable_external_access=false",
         "lock_configuration=true",
     )
