@@ -53,6 +53,7 @@ CREATE INDEX IF NOT EXISTS draft_rows_by_change ON draft_rows (draft_id, rev);
 """This part of the schema."""
 _COLUMNS = "run_id, number, cells, rev, judged_by, reasons"
 _OF = "draft_id = (SELECT draft_id FROM drafts WHERE flow = ? AND owner = ?)"
+_ROW = "draft_id = ? AND run_id = ? AND number = ?"
 
 
 class SqlDrafts:
@@ -74,33 +75,24 @@ class SqlDrafts:
     @reading
     async def rows(self, flow: str, owner: str, after: Reject | None, limit: int) -> list[DraftRow]:
         """Its rows after one, in the order of their runs' IDs and their numbers."""
-        query = (
-            f"SELECT {_COLUMNS} FROM draft_rows WHERE {_OF} AND (run_id, number) > (?, ?) "
-            "ORDER BY run_id, number LIMIT ?"
-        )
+        where = f"{_OF} AND (run_id, number) > (?, ?) ORDER BY run_id, number LIMIT ?"
         place = ("", -1) if after is None else (after.run_id, after.row)
-        return await self._rows(query, flow, owner, *place, limit)
+        return await self._rows(where, flow, owner, *place, limit)
 
     @reading
     async def unjudged(self, flow: str, owner: str, by: str, limit: int) -> list[DraftRow]:
         """Rows that a flow version has not judged as they are now; those changed last come first."""
-        query = (
-            f"SELECT {_COLUMNS} FROM draft_rows WHERE {_OF} AND (judged_by IS NULL OR judged_by != ?) "
-            "ORDER BY rev DESC LIMIT ?"
-        )
-        return await self._rows(query, flow, owner, by, limit)
+        where = f"{_OF} AND (judged_by IS NULL OR judged_by != ?) ORDER BY rev DESC LIMIT ?"
+        return await self._rows(where, flow, owner, by, limit)
 
     @reading
     async def passing(self, flow: str, owner: str, by: str) -> list[DraftRow]:
         """The rows that a flow version would accept."""
-        query = (
-            f"SELECT {_COLUMNS} FROM draft_rows WHERE {_OF} AND judged_by = ? AND reasons = '[]' "
-            "ORDER BY run_id, number"
-        )
-        return await self._rows(query, flow, owner, by)
+        where = f"{_OF} AND judged_by = ? AND reasons = '[]' ORDER BY run_id, number"
+        return await self._rows(where, flow, owner, by)
 
-    async def _rows(self, query: str, *values: object) -> list[DraftRow]:
-        rows = list[DraftRow]()
+    async def _rows(self, where: str, *values: object) -> list[DraftRow]:
+        rows, query = list[DraftRow](), f"SELECT {_COLUMNS} FROM draft_rows WHERE {where}"
         for run_id, number, cells, rev, judged_by, reasons in await self.sql.rows(query, values):
             why = () if reasons is None else tuple(orjson.loads(reasons))
             rows.append(DraftRow(Reject(run_id, number), orjson.loads(cells), rev, judged_by, why))
@@ -136,8 +128,7 @@ class SqlDrafts:
         return Saved(draft, revs, refused)
 
     async def _row(self, draft_id: str, reject: Reject) -> DraftRow | None:
-        query = f"SELECT {_COLUMNS} FROM draft_rows WHERE draft_id = ? AND run_id = ? AND number = ?"
-        rows = await self._rows(query, draft_id, reject.run_id, reject.row)
+        rows = await self._rows(_ROW, draft_id, reject.run_id, reject.row)
         return rows[0] if rows else None
 
     async def _put(self, draft_id: str, change: RowChange, rev: int, now: str) -> None:
@@ -151,7 +142,7 @@ class SqlDrafts:
 
     async def _remove_row(self, draft_id: str, reject: Reject) -> None:
         await self.sql.change(
-            "DELETE FROM draft_rows WHERE draft_id = ? AND run_id = ? AND number = ?",
+            f"DELETE FROM draft_rows WHERE {_ROW}",
             [draft_id, reject.run_id, reject.row],
         )
 
@@ -173,8 +164,7 @@ class SqlDrafts:
             return
         for one in found:
             await self.sql.change(
-                "UPDATE draft_rows SET judged_by = ?, reasons = ? "
-                "WHERE draft_id = ? AND run_id = ? AND number = ? AND rev = ?",
+                f"UPDATE draft_rows SET judged_by = ?, reasons = ? WHERE {_ROW} AND rev = ?",
                 [
                     *(by, orjson.dumps(one.reasons).decode()),
                     *(draft.draft_id, one.reject.run_id, one.reject.row, one.rev),

@@ -327,8 +327,7 @@ def _expectation(connection: DuckDBPyConnection, flow: Flow, rule: Rule, index: 
         raise FlowError(
             place, f"must be a condition over all rows: {explained(rule.sql, first_line(error))}"
         ) from None
-    if given not in ("BOOLEAN", '"NULL"'):
-        raise FlowError(place, f"must be a condition (true or false), but is of type {given}")
+    _check_is_condition(place, given)
     reason = f"{rule.name}: {rule.message or f'{rule.sql.strip()} does not hold'}"
     return {"sql": rule.sql, "reason": reason, "on_fail": rule.on_fail}
 
