@@ -4,28 +4,32 @@
 from collections.abc import Collection
 from typing import Any
 
+from attrs import evolve
+
 from lume_async.models import RunStatus
 from lume_local._runs.sql.operation import Sql, marks
 from lume_local._runs.sql.statistics import flow_range
 from lume_local._runs.store.records import RunFilter
 
+IN_ORDER = "seq DESC"
+"""How pages are sorted, except for those of a search."""
+_LATEST = "created_at DESC, seq DESC"
 
-def selected(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tuple[str, list[Any]]:
-    """The condition for a page of runs, older than the run with sequence number `before`, and its values."""
+
+def selected(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tuple[str, list[Any], str]:
+    """The condition for a page of runs, after the one with sequence number `before`; its values; the order."""
     if _is_grouped(wanted):
-        return _grouped(wanted, before, limit, sql)
+        return *_grouped(wanted, before, limit, sql), IN_ORDER
+    if _is_search(wanted):
+        return *_searched(wanted, before, limit, sql), _LATEST
     where, values = _conditions(wanted)
     if before is not None:
         where.append("seq < ?")
         values.append(before)
-    condition = " AND ".join(where)
     if not where:
-        return "true", values
-    # Many runs may have to be passed over: in an index, since the rows themselves are large.
-    is_search = wanted.source is not None or wanted.since is not None
-    index = sql.listing_index if is_search else ""
-    found = f"SELECT seq FROM runs {index} WHERE {condition} ORDER BY seq DESC LIMIT ?"
-    return f"seq IN ({found})", [*values, limit]
+        return "true", values, IN_ORDER
+    found = f"SELECT seq FROM runs WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"
+    return f"seq IN ({found})", [*values, limit], IN_ORDER
 
 
 def _is_grouped(wanted: RunFilter) -> bool:
@@ -35,6 +39,38 @@ def _is_grouped(wanted: RunFilter) -> bool:
     return searches == (None,) * len(searches) and (
         wanted.flow is not None or (one and bool(wanted.statuses))
     )
+
+
+def _is_search(wanted: RunFilter) -> bool:
+    """Whether runs are to be looked for in the index `listing`."""
+    if wanted.source_path is not None or wanted.attention is not None:  # these leave few
+        return False
+    others = (wanted.submitted_by, wanted.flow, wanted.flow_version)
+    only_statuses = bool(wanted.statuses) and others == (None,) * len(others)
+    return wanted.source is not None or wanted.since is not None or only_statuses
+
+
+def _searched(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tuple[str, list[Any]]:
+    """The latest runs of each status, from which the page is taken: it ends with the page, or with `since`.
+
+    Those that are passed over are looked at in the index only, since the rows themselves are large. Where a clock was
+    set back, so that times and numbers have another order, the times decide.
+    """
+    where, values = _conditions(evolve(wanted, statuses=[]))
+    if before is not None:  # it may have been removed meanwhile
+        at = "SELECT created_at FROM runs WHERE seq >= ? ORDER BY seq LIMIT 1"
+        where.append(f"(created_at, seq) < (coalesce(({at}), '~'), ?)")
+        values += [before, before]
+    statuses = [one for one in RunStatus if not wanted.statuses or one in wanted.statuses]
+    latest = (
+        f"SELECT * FROM (SELECT created_at, seq FROM runs {sql.listing_index} "
+        f"WHERE {' AND '.join(['status = ?', *where])} ORDER BY {_LATEST} LIMIT ?) AS latest"
+    )
+    if not statuses:
+        return "false", []
+    found = " UNION ALL ".join([latest] * len(statuses))
+    each = [value for status in statuses for value in (status, *values, limit)]
+    return f"seq IN (SELECT seq FROM ({found}) AS found ORDER BY {_LATEST} LIMIT ?)", [*each, limit]
 
 
 def _grouped(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tuple[str, list[Any]]:

@@ -15,7 +15,7 @@ from attrs import evolve
 from lume_local._runs.sources.source_key import batch_of
 from lume_local._runs.sql.beside_runs import SqlAttention, SqlDeliveries, SqlOutputs, SqlSources
 from lume_local._runs.sql.flow_versions import FlowVersions
-from lume_local._runs.sql.listing import newest_arrived, selected
+from lume_local._runs.sql.listing import IN_ORDER, newest_arrived, selected
 from lume_local._runs.sql.messages import SqlMessages
 from lume_local._runs.sql.operation import Sql, marks, reading, statement, writing
 from lume_local._runs.sql.run_rows import JSON_COLUMNS, RUN_COLUMNS, stored_run
@@ -24,7 +24,7 @@ from lume_local._runs.sql.sql_audit import SqlAudit
 from lume_local._runs.sql.sql_drafts import SqlDrafts
 from lume_local._runs.sql.sql_ledger import SqlLedger
 from lume_local._runs.sql.sql_purge import SqlPurge, look_again, superseded
-from lume_local._runs.sql.statistics import SqlStatistics, flow_range
+from lume_local._runs.sql.statistics import SqlStatistics
 from lume_local._runs.sql.tables import DONE, FLOW, VERSION
 from lume_local._runs.sql.variants import Feed, Publishing
 from lume_local._runs.store.audit import Act, of_submission
@@ -225,14 +225,14 @@ class SqlStore(FlowVersions):
         place = (
             "? IN (json_extract(target_locations, '$.mapped'), json_extract(target_locations, '$.rejects'))"
         )
-        where, values = f"seq > ? AND {DONE} AND finished_at >= ? AND {place}", [run.seq, since, location]
-        if of_source:
-            where += " AND flow_version BETWEEN ? AND ?"
-            values += flow_range(run.flow_version.rpartition(":")[0])
-        query = f"SELECT run_id, source_key FROM runs WHERE {where} ORDER BY seq DESC"
-        rows = await self.sql.rows(query if of_source else f"{query} LIMIT 1", values)
-        batch = batch_of(run.source_key)
-        found = (row["run_id"] for row in rows if not of_source or batch_of(row["source_key"]) == batch)
+        # Found by their numbers: in indexes of flows or statuses, most would be older runs.
+        query = (
+            "SELECT run_id, flow_version, source_key FROM runs "
+            f"WHERE seq > ? AND ({DONE}) IS TRUE AND finished_at >= ? AND {place} ORDER BY seq DESC"
+        )
+        rows = await self.sql.rows(query if of_source else f"{query} LIMIT 1", [run.seq, since, location])
+        source = _source(run.flow_version, run.source_key)
+        found = (row[0] for row in rows if not of_source or _source(row[1], row[2]) == source)
         return None if (run_id := next(found, None)) is None else await self._get(run_id)
 
     @statement
@@ -338,9 +338,9 @@ class SqlStore(FlowVersions):
 
     @statement
     async def runs(self, wanted: RunFilter, before: int | None, limit: int) -> list[StoredRun]:
-        """A page of runs, newest first, older than the run with sequence number `before`."""
-        condition, values = selected(wanted, before, limit, self.sql)
-        return await self._listed(condition, values, limit)
+        """A page of runs, newest first, that come after the one with sequence number `before`."""
+        condition, values, order = selected(wanted, before, limit, self.sql)
+        return await self._listed(condition, values, order, limit)
 
     @statement
     async def newest_arrived(self, arrivals: Collection[str], limit: int) -> list[StoredRun]:
@@ -348,10 +348,10 @@ class SqlStore(FlowVersions):
         if not arrivals:
             return []
         condition, values = newest_arrived(arrivals, limit, self.sql)
-        return await self._listed(condition, values, limit)
+        return await self._listed(condition, values, IN_ORDER, limit)
 
-    async def _listed(self, condition: str, values: Sequence[Any], limit: int) -> list[StoredRun]:
-        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"
+    async def _listed(self, condition: str, values: Sequence[Any], order: str, limit: int) -> list[StoredRun]:
+        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY {order} LIMIT ?"
         return [stored_run(row) for row in await self.sql.rows(query, [*values, limit])]
 
     # -- changes
@@ -389,3 +389,8 @@ class SqlStore(FlowVersions):
         runs = [row[0] for row in await self.sql.rows(query, [before, limit])]
         await look_again(self.sql, f"run_id IN ({marks(runs)})", runs)
         return len(runs) + await self.feed.forget(before, limit) + await self.deliveries.forget(before, limit)
+
+
+def _source(flow_version: str, source_key: str) -> tuple[str, str]:
+    """The flow of a run, and its source."""
+    return flow_version.rpartition(":")[0], batch_of(source_key)

@@ -23,6 +23,9 @@ USUAL = (
 )
 """Which runs show what is usual for their flow: those with output that process no rejects of others."""
 
+LISTING = "CREATE INDEX listing ON runs (status, created_at, seq, source_path, flow_version, submitted_by);"
+"""By status, latest first, with what is looked for in many runs."""
+
 QUEUE = f"""
 CREATE INDEX by_key ON runs (submitted_by, seq, status, flow_version);
 CREATE INDEX queue ON runs (priority DESC, turn, seq, submitted_by) WHERE status = 'CREATED';
@@ -85,7 +88,6 @@ CREATE UNIQUE INDEX one_success ON runs (flow_version, source_key)
     WHERE {DONE} AND force_rerun = 0;
 CREATE INDEX by_source ON runs (source_path, seq);
 CREATE INDEX by_flow ON runs (flow_version, seq);
-CREATE INDEX by_status ON runs (status, seq);
 
 CREATE TABLE idempotency_keys (
     key TEXT PRIMARY KEY,
@@ -141,6 +143,7 @@ CREATE INDEX done_by_source ON runs (flow_version, source_key, seq)
     WHERE {DONE};
 CREATE INDEX done_by_flow ON runs (flow_version, seq)
     WHERE {DONE};
+{LISTING}
 {QUEUE}
 {MESSAGES}
 """
@@ -177,10 +180,9 @@ CREATE TABLE attention (
     PRIMARY KEY (flow_version, source_key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX attention_by_seq ON attention (seq, ratio);
-CREATE INDEX listing ON runs (created_at, status, flow_version, source_path);
 CREATE INDEX deliveries_by_run ON deliveries (run_id);
 """
-"""Counts by the hour and the runs that need attention, both filled by triggers; the indexes of the list of runs."""
+"""Counts by the hour and the runs that need attention, both filled by triggers."""
 
 AUDIT = """
 CREATE TABLE audit (

@@ -11,7 +11,7 @@ from pathlib import Path
 from lume_local._runs.sql.ledger_tables import LEDGER
 from lume_local._runs.sql.sql_arrivals import ARRIVALS
 from lume_local._runs.sql.sql_drafts import DRAFTS
-from lume_local._runs.sql.tables import AUDIT, MENDS, MESSAGES, OLD_RUNS, QUEUE, SEEDS, VERSION
+from lume_local._runs.sql.tables import AUDIT, LISTING, MENDS, MESSAGES, OLD_RUNS, QUEUE, SEEDS, VERSION
 from lume_local._runs.sqlite.copies import replace_copy
 from lume_local._runs.sqlite.triggers import AUDITING, MENDING
 
@@ -26,6 +26,9 @@ STEPS = {
         ALTER TABLE runs ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE runs ADD COLUMN purged INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE runs ADD COLUMN arrival TEXT;
+        DROP INDEX by_status;
+        DROP INDEX listing;
+        {LISTING}
         {QUEUE}
         {LEDGER}
         {DRAFTS}

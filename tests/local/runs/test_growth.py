@@ -492,6 +492,12 @@ OPERATIONS: dict[str, Operation] = {
             "key and flow": RunFilter(submitted_by="bob", flow="f"),
             "key and flow_version": RunFilter(submitted_by="bob", flow_version="f:v1"),
             "key that has none and flow": RunFilter(submitted_by="eve", flow="f"),
+            "source": RunFilter(source="s"),
+            "source and status": RunFilter(source="s", statuses=["FAILED"]),
+            "since": RunFilter(since="2025"),
+            "since and status": RunFilter(since="2025", statuses=["FAILED"]),
+            "since and status that was long ago": RunFilter(since="2025", statuses=["CRASHED"]),
+            "since and statuses": RunFilter(since="2025", statuses=["FAILED", "CRASHED", "SUCCEEDED"]),
             "source_path": RunFilter(source_path="s3"),
             "source_path, long ago": RunFilter(source_path="old"),
             "source_path and status": RunFilter(source_path="s3", statuses=["CRASHED"]),
@@ -510,8 +516,8 @@ BOUNDED_OTHERWISE: dict[str, tuple[str, Operation]] = {
     **{
         f"runs: {name}": (_SEARCHED, listed(wanted, deep=False))
         for name, wanted in {
-            "source": RunFilter(source="s3"),
-            "since": RunFilter(since="2025"),
+            "source that few have": RunFilter(source="old"),
+            "since and key that has none": RunFilter(since="2025", submitted_by="eve"),
             "attention": RunFilter(attention=0.5),
             "key and status that has none": RunFilter(submitted_by="bob", statuses=["CRASHED"]),
             "key and flow that has none": RunFilter(submitted_by="bob", flow="g"),
