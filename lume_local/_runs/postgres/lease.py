@@ -22,10 +22,10 @@ _log = logging.getLogger("lume_local")
 LEASE = 5.0
 """Seconds after which another server takes the state of one that was not heard of."""
 RENEW = 1.0
-"""Seconds between two renewals."""
+"""Seconds between two renewals, and between two attempts to reach PostgreSQL."""
 LOOK = 0.5
 """Seconds between two attempts to get the lease. A server that ends says so: then there is one at once."""
-_WHERE = "the lease of the state"
+WHERE = "the lease of the state"
 _FREED = "lume_lease"
 """What a server notifies that gives the lease back."""
 
@@ -78,12 +78,12 @@ class Lease:
                     connection = connection or await connect(self._url)
                     await self._renew_with(connection)
                 except (psycopg.Error, OSError) as error:
-                    self._health.trouble(_WHERE, str(failure(error)))
+                    self._health.trouble(WHERE, str(failure(error)))
                     if connection is not None:
                         await connection.close()
                     connection = None
                 else:
-                    self._health.works(_WHERE)
+                    self._health.works(WHERE)
                 await anyio.sleep(RENEW)
         finally:
             if connection is not None:
@@ -113,7 +113,7 @@ class Lease:
                 finally:
                     await connection.close()
             except (psycopg.Error, OSError) as error:
-                _log.warning("%s: %s; it runs out by itself", _WHERE, failure(error))
+                _log.warning("%s: %s; it runs out by itself", WHERE, failure(error))
 
 
 async def acquire(connection: Connection, holder: str, waiting: Callable[[str], None]) -> int:

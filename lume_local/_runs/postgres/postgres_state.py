@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+import anyio
 import psycopg
 from psycopg import conninfo, errors
 
@@ -40,10 +41,8 @@ async def leased(url: str, health: Health) -> AsyncIterator[tuple[PostgresStore,
         StoreError: the state can't be used.
         LeaseLost: another server has taken it; nothing that this one does takes effect any more.
     """
-    connection = await _prepared(url)
+    connection, fence = await _acquired(url, health)
     try:
-        with _explained():
-            fence = await lease.acquire(connection, f"{socket.gethostname()}, pid {os.getpid()}", _Waiting())
         had = lease.Lease(url, fence, health)
         async with had.kept():
             with _explained():
@@ -57,13 +56,33 @@ async def leased(url: str, health: Health) -> AsyncIterator[tuple[PostgresStore,
 class _Waiting:
     """Says once for which server this one waits."""
 
-    def __init__(self) -> None:
-        self._said = ""
+    def __init__(self, health: Health) -> None:
+        self._health, self._said = health, ""
 
     def __call__(self, holder: str) -> None:
+        self._health.works(lease.WHERE)
         if holder != self._said:
             self._said = holder
             _log.warning("the server %s has the state: this one takes over when that one ends", holder)
+
+
+async def _acquired(url: str, health: Health) -> tuple[Connection, int]:
+    """A connection, and the fence of the lease. Once PostgreSQL could be used, this waits for it, too."""
+    waiting, holder = _Waiting(health), f"{socket.gethostname()}, pid {os.getpid()}"
+    connection: Connection | None = await _prepared(url)
+    while True:
+        try:
+            connection = connection or await _prepared(url)
+            with _explained():
+                return connection, await lease.acquire(connection, holder, waiting)
+        except BaseException as error:
+            if connection is not None:
+                await connection.close()
+            if not isinstance(error, StoreError):
+                raise
+            connection = None
+            health.trouble(lease.WHERE, str(error))
+        await anyio.sleep(lease.RENEW)
 
 
 async def _prepared(url: str) -> Connection:

@@ -430,16 +430,19 @@ async def test_a_connection_on_which_no_answer_comes_is_given_up(
         through = url.replace(f":{postgres.port}/", f":{line.port}/")
         async with postgres_state.leased(url, Health(tmp_path)), stores.at(through) as store:
             run, _ = await store.create(NEW)
-            waiting = asyncio.create_task(postgres_state.leased(through, Health(tmp_path)).__aenter__())
+            health = Health(tmp_path)
+            waiting = asyncio.create_task(postgres_state.leased(through, health).__aenter__())
             await asyncio.sleep(2 * lease.LOOK)
             dead = asyncio.create_task(line.down(5))
             await asyncio.sleep(0)
             with pytest.raises(StoreUnavailable, match=r"can't be used \(TimeoutError\)") as caught:
                 await store.get(run.run_id)
             assert not caught.value.is_in_doubt
-            with pytest.raises(StoreError, match="it does not answer any more"):
-                await waiting
+            await until(lambda: health.reasons() == [f"{lease.WHERE}: it does not answer any more"])
             await dead
+            await until(lambda: not health.reasons())
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
             assert await store.get(run.run_id) == run
     said = [record.getMessage() for record in caplog.records if record.name == "psycopg.pool"]
     assert said == [], "which connection it was: its host, database and user"
@@ -578,6 +581,36 @@ async def test_a_second_server_gets_the_state_once_the_first_ends(url: str, tmp_
         assert not waiting.done()
     async with asyncio.timeout(lease.LEASE):  # it need not run out
         assert await waiting == first.fence + 1
+
+
+async def test_a_server_that_waits_goes_on_after_postgresql_has_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE", 60.0)  # it does not run out meanwhile
+    health = Health(tmp_path)
+
+    async def second(url: str) -> int:
+        async with postgres_state.leased(url, health) as (_, had):
+            return had.fence
+
+    with postgres_server.running() as server:
+        async with postgres_state.leased(server.url, Health(tmp_path)) as (_, first):
+            waiting = asyncio.create_task(second(server.url))
+            await asyncio.sleep(2 * lease.LOOK)
+            for _ in range(2):
+                crash = asyncio.create_task(asyncio.to_thread(server.crash))
+                await until(lambda: bool(health.reasons()))
+                await crash
+                await until(lambda: not health.reasons())
+                assert not waiting.done()
+        async with asyncio.timeout(20):
+            assert await waiting == first.fence + 1
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 async def test_a_server_that_died_before_the_clock_was_set_back_is_not_waited_for(
