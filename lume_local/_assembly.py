@@ -235,7 +235,8 @@ def _start_upkeep(
     """What is done hourly or daily as long as the server runs."""
     places, store, health = settings.places, state.store, state.health
     files = OldFiles(store, places)
-    upkeep.start_soon(state.back_up)
+    for work in state.upkeep:
+        upkeep.start_soon(work)
     upkeep.start_soon(sweep_daily, LostRejects(store, places).check, "looking for rejects", health)
     upkeep.start_soon(sweep_daily, uploads.remove_abandoned, "removing abandoned uploads", health)
     if settings.keep_runs is not None:

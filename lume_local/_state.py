@@ -2,7 +2,7 @@
 
 import logging
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -37,19 +37,14 @@ class State:
     """The state of a server that runs.
 
     Attributes:
-        file: the state file, which the server copies every hour; None if the state is elsewhere.
         is_lost: whether another server has taken the state.
+        upkeep: what is done for it as long as the server runs.
     """
 
     store: SqlStore
     health: Health
-    file: Path | None
     is_lost: Callable[[], bool] = lambda: False
-
-    async def back_up(self) -> None:
-        """Copy the state file until cancelled."""
-        if self.file is not None:
-            await back_up_hourly(self.file, self.health)
+    upkeep: Sequence[Callable[[], Awaitable[None]]] = ()
 
 
 @asynccontextmanager
@@ -84,7 +79,9 @@ async def _in_file(places: Roots) -> AsyncIterator[State]:
             ) from None
         except OSError as error:
             raise _unusable(places, error) from None
-        yield State(store, Health(places.data, partial(backup_age, file), places.state), file)
+        health = Health(places.data, partial(backup_age, file), places.state)
+        upkeep = partial(back_up_hourly, file, health), partial(store.watch, health)
+        yield State(store, health, upkeep=upkeep)
 
 
 @asynccontextmanager
@@ -106,7 +103,7 @@ async def _in_postgres(settings: ServerSettings) -> AsyncIterator[State]:
     try:
         async with postgres_state.leased(url, health) as (store, lease):
             claim(places, store.store_id)
-            yield State(store, health, None, lambda: lease.is_lost)
+            yield State(store, health, lambda: lease.is_lost)
     except StoreError as error:
         raise ConfigurationError(f"the state in the PostgreSQL of {name} can't be used: {error}") from None
 

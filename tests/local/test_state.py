@@ -1,8 +1,11 @@
 """Where the state of a server is, and what is said if it can't be used."""
 
+import asyncio
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,10 +17,12 @@ from local import stores
 from local.flows import slow_rows
 from local.servers import serve
 from local.stores import STATE_ENV
+from local.wire import Wire
 
 import lume_local
 from lume_async import ConfigurationError
 from lume_local._runs.sql.tables import VERSION
+from lume_local._runs.sqlite import sqlite_sql, sqlite_store
 
 
 @pytest.fixture
@@ -59,6 +64,36 @@ async def test_no_worker_and_no_text_has_the_url(
         assert postgres_server.QUOTED not in repr(server)
     assert postgres_server.QUOTED not in caplog.text
     assert postgres_server.PASSWORD not in caplog.text
+
+
+async def test_another_program_that_locks_the_state_file_holds_up_writes_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "WATCH", 0.01)
+    locked = "the state file: another program has locked its file"
+    async with serve(home) as wire, asyncio.TaskGroup() as tasks:
+        with closing(sqlite3.connect(home / ".lume/state/runs.sqlite")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            waits = tasks.create_task(wire.submit("people:v1", "people.csv"))
+            await wire.ask("GET", "/livez")
+            assert (await wire.ask("GET", "/readyz")).status == 200, "a lock that passes"
+            assert not waits.done()
+            other.rollback()
+            assert (await waits).status == 201
+            monkeypatch.setattr(sqlite_sql, "PATIENCE", 0.1)
+            other.execute("BEGIN IMMEDIATE")
+            await until_ready(wire, is_ready=False)
+            assert (await wire.ask("GET", "/healthz")).document["detail"] == locked
+            assert (await wire.submit("people:v1", "people.csv")).status == 503
+            assert (await wire.ask("GET", "/v1/runs")).status == 200, "it can be read"
+            other.rollback()
+            await until_ready(wire, is_ready=True)
+
+
+async def until_ready(wire: Wire, *, is_ready: bool) -> None:
+    async with asyncio.timeout(20):
+        while ((await wire.ask("GET", "/readyz")).status == 200) is not is_ready:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_variable_that_is_not_set(home: Path) -> None:

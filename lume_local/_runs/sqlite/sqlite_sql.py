@@ -1,18 +1,25 @@
 """Executes statements in one SQLite file, directly on the event loop.
 
 A read takes microseconds, a write does not wait for the disk: a thread would only cost time. No other task runs
-during an operation, and it can't be cancelled, so it is atomic.
+during an operation once it has begun, and it can't be cancelled, so it is atomic.
 """
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 from typing import Any, TypeVar
+
+import anyio
 
 from lume_local._runs.sql.operation import Row
 from lume_local._runs.sqlite.durability import Durability
 from lume_local._runs.store.records import StoreFailed, StoreUnavailable
 
 T = TypeVar("T")
+
+PATIENCE = 5.0
+"""Seconds that an operation waits while another program writes."""
+_LOOK = 0.01
 
 
 class SqliteSql:
@@ -23,6 +30,7 @@ class SqliteSql:
     def __init__(self, db: sqlite3.Connection, durability: Durability) -> None:
         self._db, self._durability = db, durability
         self._must_last = False
+        db.execute("PRAGMA busy_timeout = 0")  # it would hold up everything else
 
     def newest_of_each(self, groups: str, condition: str) -> str:
         newest = f"SELECT seq FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - constants
@@ -73,9 +81,9 @@ class SqliteSql:
         return await self.single(work)
 
     async def write(self, work: Callable[[], Awaitable[T]]) -> T:
-        self._must_last = False
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            await self._begin()
+            self._must_last = False
             try:
                 result = await work()
                 self._db.execute("COMMIT")
@@ -88,14 +96,34 @@ class SqliteSql:
             self._durability.wanted()
         return result
 
+    async def _begin(self) -> None:
+        for attempt in count(1):
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if not _is_locked(error) or attempt * _LOOK > PATIENCE:
+                    raise
+            await anyio.sleep(_LOOK)
+
 
 def failure(error: sqlite3.Error) -> StoreFailed:
     if is_full(error):
         return StoreUnavailable("the disk is full", is_full=True)
+    if _is_locked(error):
+        return StoreUnavailable("another program has locked its file")
     kind = StoreUnavailable if isinstance(error, sqlite3.OperationalError) else StoreFailed
     return kind(f"{type(error).__name__}: {error}")
 
 
 def is_full(error: sqlite3.Error) -> bool:
     """Whether it is due to a full disk."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    return _kind(error) == sqlite3.SQLITE_FULL
+
+
+def _is_locked(error: sqlite3.Error) -> bool:
+    return _kind(error) == sqlite3.SQLITE_BUSY
+
+
+def _kind(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -11,12 +11,20 @@ What a power cut may lose, and why no run is lost or repeated:
 
 from pathlib import Path
 
+import anyio
+
+from lume_local._runs.health import Health, why
 from lume_local._runs.sql.beside_runs import SqlDeliveries
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.durability import Durability
 from lume_local._runs.sqlite.feed import SqliteFeed
 from lume_local._runs.sqlite.sqlite_sql import SqliteSql
 from lume_local._runs.sqlite.state_file import open_state
+from lume_local._runs.store.records import StoreFailed
+
+WATCH = 1.0
+"""Seconds between two attempts to write."""
+_WHERE = "the state file"
 
 
 class SolePublishing:
@@ -46,6 +54,21 @@ class SqliteStore(SqlStore):
         row = self._db.execute("SELECT value FROM facts WHERE name = 'store_id'").fetchone()
         super().__init__(sql, SqliteFeed(sql), row[0], SolePublishing(), SqlDeliveries(sql))
 
+    async def watch(self, health: Health) -> None:
+        """Say whether the state can be written, until cancelled."""
+        while True:
+            try:
+                await self.sql.write(_nothing)
+            except StoreFailed as error:
+                health.trouble(_WHERE, why(error))
+            else:
+                health.works(_WHERE)
+            await anyio.sleep(WATCH)
+
     def close(self) -> None:
         self._durability.close()
         self._db.close()
+
+
+async def _nothing() -> None:
+    pass
