@@ -2,10 +2,11 @@
 
 import logging
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 from attrs import frozen
@@ -44,7 +45,7 @@ class State:
     store: SqlStore
     health: Health
     is_lost: Callable[[], bool] = lambda: False
-    upkeep: Sequence[Callable[[], Awaitable[None]]] = ()
+    upkeep: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
 
 
 @asynccontextmanager

@@ -57,6 +57,7 @@ async def migrate(connection: Connection) -> tuple[str, int]:
             await connection.execute(TABLES.encode(), prepare=False)
             await _put(connection, "store_id", uuid.uuid4().hex[:8])
             await _put(connection, "form", str(VERSION))
+    await connection.execute("SET statement_timeout = 0")  # a step may take long after a long history
     for at in range(form or VERSION, VERSION):
         async with connection.transaction():
             await connection.execute(STEPS[at].encode(), prepare=False)

@@ -166,7 +166,7 @@ class PostgresSql:
 
 def _attempts(error: Exception) -> int:
     """How often an operation is tried that has failed so."""
-    if isinstance(error, PoolTimeout | TimeoutError | errors.ProgramLimitExceeded):
+    if isinstance(error, PoolTimeout | TimeoutError | errors.QueryCanceled | errors.ProgramLimitExceeded):
         return 1  # it has waited; it would be the same
     return 3 if isinstance(error, errors.UniqueViolation) else _ATTEMPTS
 

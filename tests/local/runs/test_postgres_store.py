@@ -673,6 +673,19 @@ async def test_a_step_is_taken_as_a_whole_and_the_next_start_goes_on(
     assert execute(url, "SELECT one, two FROM lume.runs") == [("x", None)]
 
 
+async def test_a_step_may_take_longer_than_a_statement_of_a_server(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stores.at(url):
+        pass
+    monkeypatch.setattr(migrations, "STEPS", {VERSION: "SELECT pg_sleep(1.2)"})
+    monkeypatch.setattr(migrations, "VERSION", VERSION + 1)
+    monkeypatch.setattr(postgres_sql, "_BUSY", 1)
+    async with stores.at(url) as store, asyncio.timeout(5):
+        with pytest.raises(StoreUnavailable, match="QueryCanceled"):  # at once, as it would be the same again
+            await store.sql.single(lambda: store.sql.rows("SELECT pg_sleep(1.2)"))
+
+
 async def test_a_database_that_counts_its_transactions_anew_loses_no_change(url: str) -> None:
     """As after a dump was restored elsewhere."""
     async with stores.at(url) as store:
