@@ -94,11 +94,7 @@ def dialect_of(definition: Mapping[str, Any]) -> CsvDialect:
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """NDJSON. Raises `InvalidRequestError`."""
     for number, row in enumerate(rows, 1):
-        try:
-            text = json_text(row, f"row {number:,}")
-        except RecursionError:
-            raise InvalidRequestError(f"row {number:,} is nested too deeply; no request was sent") from None
-        yield text + "\n"
+        yield json_text(row, f"row {number:,}") + "\n"
 
 
 def json_array(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -116,6 +112,13 @@ def json_text(value: Any, place: str) -> str:
     Raises:
         InvalidRequestError: the value has no JSON form; the message names `place`.
     """
+    try:
+        return _json(value, place)
+    except RecursionError:
+        raise InvalidRequestError(f"{place} is nested too deeply; no request was sent") from None
+
+
+def _json(value: Any, place: str) -> str:
     if isinstance(value, str):
         arguments.text(value, place, InvalidRequestError)
     if value is None or isinstance(value, str | bool | int):
@@ -126,10 +129,10 @@ def json_text(value: Any, place: str) -> str:
             raise InvalidRequestError(f"{place}: JSON has no infinite numbers; no request was sent")
         return digits
     if isinstance(value, Mapping):
-        items = (f"{json.dumps(str(key))}:{json_text(one, f'{place}.{key}')}" for key, one in value.items())
+        items = (f"{json.dumps(str(key))}:{_json(one, f'{place}.{key}')}" for key, one in value.items())
         return "{" + ",".join(items) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(json_text(one, place) for one in value) + "]"
+        return "[" + ",".join(_json(one, place) for one in value) + "]"
     if (text := _plain(value)) is not None:
         return json.dumps(text)
     raise InvalidRequestError(f"{place}: {type(value).__name__} has no text in a source; no request was sent")
@@ -149,9 +152,10 @@ def _field(value: Any, row: int, column: str) -> str | None:
         return value
     if isinstance(value, float | Decimal):
         return _number(value)
+    place = f"row {row:,}, column {column}"
     if column == "_lume_reasons" and isinstance(value, list | tuple):
-        return "; ".join(map(str, value))
-    return _plain(value) or json_text(value, f"row {row:,}, column {column}")
+        return "; ".join(one if isinstance(one, str) else json_text(one, place) for one in value)
+    return _plain(value) or json_text(value, place)
 
 
 def _number(value: float | Decimal) -> str | None:

@@ -76,6 +76,14 @@ def test_a_value_without_a_form_in_json(value: Any, reason: str) -> None:
             list(write([{"a": 1}, {"a": value}]))
 
 
+@pytest.mark.parametrize("column", ["a", "_lume_reasons"])
+@pytest.mark.parametrize("kind", [list, dict])
+def test_a_value_without_end_in_a_table(column: str, kind: type[Any]) -> None:
+    value = functools.reduce(lambda inner, _: kind(a=inner) if kind is dict else [inner], range(5_000), 1)
+    with pytest.raises(InvalidRequestError, match=rf"^row 2, column {column} is nested too deeply; no req"):
+        list(CsvDialect().lines([{column: "b"}, {column: value}]))
+
+
 def test_the_columns_of_all_rows_and_those_of_rejects_at_their_places() -> None:
     rows = [{"_lume_line": 2, "_lume_raw": "x;y"}, {"id": 1, "_lume_row": 3, "_lume_reasons": ["a", "b"]}]
     header, *lines = CsvDialect().lines(rows)
