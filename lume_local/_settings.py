@@ -62,7 +62,8 @@ def _duration(name: str, default: timedelta | None, none: str = "for ever") -> A
             number = 0.0
         if not 0 < number <= _LONGEST:
             shown = arguments.shown(given)
-            raise ConfigurationError(f"{name} must be above 0 seconds, or None {none}, not {shown}")
+            allowed = f"above 0 and at most {_LONGEST:,.0f} seconds (300 years)"
+            raise ConfigurationError(f"{name} must be {allowed}, or None {none}, not {shown}")
         return number
 
     return field(default=default, converter=converted)
