@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from lume_async._base.tasks import until_done
 from lume_async._batch.entries import Entry, Row
@@ -15,6 +15,8 @@ from lume_async.models import RunRequest
 P = ParamSpec("P")
 T = TypeVar("T")
 
+AT_WORK: set[Future[Any]] = set()
+"""Calls of all journals that have not ended, which no clock of a test may pass over."""
 AHEAD = 512
 """How many items of the input are read from the journal in one call."""
 
@@ -78,7 +80,10 @@ class Recorder:
 
     def _call(self, work: Callable[[], T]) -> Future[T]:
         try:
-            return self._thread.submit(work)
+            called = self._thread.submit(work)
+            AT_WORK.add(called)
+            called.add_done_callback(AT_WORK.discard)
+            return called
         except RuntimeError:  # the interpreter is exiting and starts no threads
             done: Future[T] = Future()
             try:

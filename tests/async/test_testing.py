@@ -1,10 +1,15 @@
 """What users' tests are given: a clock that takes no time, a transport that answers from a script."""
 
 import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lume_async import ApiConnectionError, Client
+from lume_async import ApiConnectionError, Client, RunRequest
+from lume_async._batch.journal import Journal
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, FakeTransport, fake_client, run_json
 
 
@@ -96,3 +101,30 @@ def test_options_are_those_of_a_client() -> None:
 
     assert isinstance(client, Client)
     assert client.base_url == "http://other.test"
+
+
+async def test_the_clock_waits_while_a_journal_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread is no task: a deadline would pass while each of its calls takes a little longer than usual."""
+    rows, polls = Journal.rows, Counter[str]()
+
+    def slowly(*args: Any) -> Any:
+        time.sleep(0.05)
+        return rows(*args)
+
+    monkeypatch.setattr(Journal, "rows", slowly)
+
+    def answer(request: FakeRequest) -> FakeAnswer:
+        if request.method == "POST":
+            return FakeAnswer(201, run_json(f"run_{request.json()['source_path']}", "CREATED"))
+        run_id = request.path.rpartition("/")[2]
+        polls[run_id] += 1
+        return FakeAnswer(200, run_json(run_id, "SUCCEEDED" if polls[run_id] > 2 else "TRANSFORMING"))
+
+    clock = FakeClock()
+    client, _ = fake_client(answer, clock=clock)
+    requests = [RunRequest("f:v1", str(n)) for n in range(20)]
+    outcomes = [one async for one in client.run_many(requests, journal=tmp_path / "journal", timeout=3600)]
+    assert [one.error for one in outcomes] == [None] * 20
+    assert clock.now() < 1_100
