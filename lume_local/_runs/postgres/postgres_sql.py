@@ -278,6 +278,8 @@ _POOL = "lume-state"
 
 
 def _is_foreign(record: logging.LogRecord) -> bool:
+    if _current.get(None) is not None:  # such as that an operation was cancelled, and its connection closed
+        return False
     about = record.args if isinstance(record.args, tuple) else ()
     connections = [getattr(one, "_conn", one) for one in about]  # that of a pipeline, or one itself
     return _POOL not in about and not any(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
 import postgres_server
 import psycopg
 import pytest
@@ -339,6 +340,20 @@ async def test_an_operation_that_is_cancelled_is_undone_as_a_whole(store: SqlSto
         await task
     assert await store.notes("run_1") == []
     assert (await store.create(NEW))[1]
+
+
+async def test_the_log_says_nothing_of_operations_that_are_cancelled(
+    store: SqlStore, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As by a server that ends: anyio cancels again and again, for which psycopg closes the connection."""
+    with anyio.move_on_after(0.2) as scope:
+        await store.sql.single(lambda: store.sql.rows("SELECT pg_sleep(60)"))
+    assert scope.cancelled_caught
+    assert not caplog.messages
+    async with await psycopg.AsyncConnection.connect(url) as foreign:
+        with anyio.move_on_after(0.2):
+            await foreign.execute("SELECT pg_sleep(60)")
+    assert caplog.messages == ["query cancellation interrupted (CancelledError): closing connection"]
 
 
 @pytest.mark.parametrize("is_done", [True, False])
