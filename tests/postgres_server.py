@@ -67,6 +67,8 @@ class Server:
 def _options(server: Server) -> str:
     settings = [
         f"fsync={'on' if server.is_durable else 'off'}",
+        # A connection whose maker was cancelled may stay half open for so long: no database is dropped meanwhile.
+        "authentication_timeout=15s",
         "listen_addresses=127.0.0.1",
         f"unix_socket_directories={server.folder}",
     ]
