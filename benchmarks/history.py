@@ -184,6 +184,10 @@ async def measured(home: Path, server: Server) -> dict[str, float]:
             server, get(f"/v1/runs?limit=50&submitted_by=nightly{middle}")
         ),
         "by flow, in the middle": await per_request(server, get(f"/v1/runs?limit=50&flow=tiny{middle}")),
+        "by part of the source": await per_request(server, get("/v1/runs?limit=50&source=1")),
+        "by status and time": await per_request(
+            server, get("/v1/runs?limit=50&status=SUCCEEDED&since=2000-01-01T00:00:00Z")
+        ),
         "the feed": await per_request(server, get(f"/v1/changes?after={feed}&limit=50")),
         "a whole run": await whole_runs(server, home),
     }
