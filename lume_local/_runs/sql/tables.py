@@ -23,7 +23,7 @@ USUAL = (
 )
 """Which runs show what is usual for their flow: those with output that process no rejects of others."""
 
-LISTING = "CREATE INDEX listing ON runs (status, created_at, seq, source_path, flow_version, submitted_by);"
+LISTING = "CREATE INDEX listing ON runs (status, created_at, seq, source_path, flow_version);"
 """By status, latest first, with what is looked for in many runs."""
 
 QUEUE = f"""
