@@ -27,12 +27,12 @@ def parse_time(value: Any) -> datetime:
 
 
 def _strict(kind: type, words: str) -> Callable[[Any, Any], Any]:
-    def structure_as_is(value: Any, _type: Any) -> Any:
+    def structured(value: Any, into: Any) -> Any:
         if type(value) is not kind:  # a `bool` is no `int` here
             raise ValueError(f"expected {words}, got {type(value).__name__}")
-        return value
+        return value if into is kind else into(value)  # an enumeration such as `RunStatus`
 
-    return structure_as_is
+    return structured
 
 
 def _strict_float(value: Any, _type: Any) -> float:

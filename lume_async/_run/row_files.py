@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -11,7 +12,6 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
-    Sequence,
 )
 from contextlib import asynccontextmanager
 from itertools import chain
@@ -29,6 +29,8 @@ from lume_async.errors import InvalidRequestError
 _BLOCK = 1024 * 1024
 _TABLES = ("pandas", "polars", "pyarrow")
 _UNSENT = "no request was sent"
+_NOTHING = object()
+"""In place of the first item of an iterable without any."""
 
 
 @frozen
@@ -49,11 +51,13 @@ def csv_format(dialect: CsvDialect) -> RowFormat:
 
     def write(rows: Any, file: BinaryIO) -> None:
         found = list(_dicts(rows))
-        for number, line in enumerate(dialect.lines(found)):
+        names = _columns(rows) if _is_table(rows) else ()
+        for number, line in enumerate(dialect.lines(found, columns=names)):
             try:
                 encoded = line.encode(dialect.encoding)
             except UnicodeEncodeError:
-                _check_letters(number, found, dialect.encoding)
+                header = {name: name for name in (*names, *(name for row in found for name in row))}
+                _check_letters(number, found[number - 1] if number else header, dialect.encoding)
                 encoded = line.encode(
                     dialect.encoding, "backslashreplace"
                 )  # of a reason, as the server writes it
@@ -124,22 +128,21 @@ async def _written(
     if isinstance(data, bytes | bytearray | memoryview):
         pieces = iter([bytes(data)])
     elif hasattr(data, "read") and not isinstance(data, type):
-        pieces = iter(lambda: _read(data, name), b"")
+        pieces = _blocks(data, name)
     elif isinstance(data, Iterable) and not isinstance(data, Mapping):
         pieces = iter(data)
     else:
         raise InvalidRequestError(
             f"{name} must be a path, bytes, a binary file, rows or a table, not {type(data).__name__}; {_UNSENT}"
         )
-    first = await to_thread.run_sync(next, pieces, None)
+    first = await to_thread.run_sync(next, pieces, _NOTHING)
     if isinstance(first, Mapping):
         return await to_thread.run_sync(_write_rows, chain([first], pieces), await rows_as(), folder)
     return await to_thread.run_sync(_write_bytes, _begun(first, name), pieces, folder, name)
 
 
-def _check_letters(number: int, rows: Sequence[Mapping[str, Any]], encoding: str) -> None:
+def _check_letters(number: int, row: Mapping[str, Any], encoding: str) -> None:
     """Raise `InvalidRequestError` if a row has a letter of its own that the encoding lacks; row 0 is the header."""
-    row = rows[number - 1] if number else {name: name for each in rows for name in each}
     for column, value in row.items():
         if column.startswith("_lume_"):
             continue
@@ -157,7 +160,7 @@ def _check_letters(number: int, rows: Sequence[Mapping[str, Any]], encoding: str
 
 def _begun(first: Any, name: str) -> bytes:
     """The first bytes. Raises `InvalidRequestError`."""
-    if first is None:
+    if first is _NOTHING:
         raise InvalidRequestError(f"{name} is empty; {_UNSENT}")
     return _bytes(first, name)
 
@@ -177,7 +180,7 @@ async def _gathered(
     """An asynchronous iterable; its rows are held in memory."""
     path = folder / "data"
     found = aiter(data)
-    first = await anext(found, None)
+    first = await anext(found, _NOTHING)
     if isinstance(first, Mapping):
         rows = [first, *[row async for row in found]]
         return await to_thread.run_sync(_write_rows, rows, await rows_as(), folder)
@@ -193,6 +196,8 @@ async def _gathered(
 
 
 def _write_rows(rows: Any, form: RowFormat, folder: Path) -> Path:
+    if _is_table(rows):
+        _columns(rows)  # checks them, whatever the format
     suffix = form.suffix or (".parquet" if _is_table(rows) else ".ndjson")
     path = folder / f"data{suffix}"
     with path.open("wb") as file:
@@ -245,6 +250,15 @@ def _dicts(rows: Any) -> Iterator[Mapping[str, Any]]:
         yield row
 
 
+def _columns(table: Any) -> list[Any]:
+    """The names of its columns. Raises `InvalidRequestError` if two are the same: one of them would be lost."""
+    names = list(table.column_names if _library_of(table) == "pyarrow" else table.columns)
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise InvalidRequestError(f"several columns are named {twice[0]!r:.60}; {_UNSENT}")
+    return names
+
+
 def _library_of(data: Any) -> str | None:
     """The library of a table; None for anything else."""
     top = type(data).__module__.partition(".")[0]
@@ -255,8 +269,24 @@ def _is_table(data: Any) -> bool:
     return _library_of(data) is not None
 
 
-def _read(file: Any, name: str) -> bytes:
-    return _bytes(file.read(_BLOCK), name)
+def _blocks(file: Any, name: str) -> Iterator[bytes]:
+    """What is left of a binary file. Raises `InvalidRequestError` if that is nothing, unless the file is empty."""
+    block = _bytes(file.read(_BLOCK), name)
+    if not block and _position(file) > 0:
+        raise InvalidRequestError(
+            f"{name} is at its end: call seek(0) to send it from its beginning; {_UNSENT}"
+        )
+    yield block
+    while block := _bytes(file.read(_BLOCK), name):
+        yield block
+
+
+def _position(file: Any) -> int:
+    """Where the file is; 0 for one that does not say, such as a pipe."""
+    try:
+        return int(file.tell())
+    except (AttributeError, OSError, TypeError):
+        return 0
 
 
 def _bytes(piece: Any, name: str) -> bytes:

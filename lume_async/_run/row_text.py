@@ -32,16 +32,19 @@ class CsvDialect:
         self,
         rows: Sequence[Mapping[str, Any]],
         change: Callable[[str | None], str | None] = lambda text: text,
+        *,
+        columns: Iterable[str] = (),
     ) -> Iterator[str]:
         """The header and the rows, as the server writes them, so that rejects can be submitted again.
 
         Args:
             change: changes each text before it is written.
+            columns: names for the header, whether or not a row has them.
 
         Raises:
             InvalidRequestError: a value has no text.
         """
-        found = dict.fromkeys(name for row in rows for name in row)
+        found = dict.fromkeys((*columns, *(name for row in rows for name in row)))
         names = sorted(found, key=lambda name: (name == _LAST, name != _FIRST))  # stable for all others
         if _FIRST in found or "_lume_line" in found:
             names = [name for name in names if name != _LAST] + [_LAST]

@@ -82,7 +82,7 @@ def read(
             error.args, error.body = (f"expected the contract, got {WITHHELD}",), WITHHELD
         if error.request_id is not None:
             error.request_id = redact(error.request_id, key, *passwords)
-    error.args = (f"{call.method} {call.path}: {error.args[0]}",)
+    error.args = (elided(f"{call.method} {call.path}: {error.args[0]}"),)
     # Without the frames of the decoder, whose locals contain the body.
     raise error.with_traceback(None)
 

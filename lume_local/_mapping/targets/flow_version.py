@@ -5,12 +5,11 @@ from typing import Any
 
 from lume_local._flow.definition import Flow
 from lume_local._mapping.target import CHECKS, MappingTarget, TargetColumn, require_columns
-from lume_local._mapping.text.rewrite import is_null
+from lume_local._mapping.text.rewrite import is_null, names_in
 
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 _LONGEST = 64
 """Characters of a version, as in `definition.NAME`."""
-_NAME = re.compile(r'"((?:[^"]|"")+)"')
 _WORDS = ("title", "description")
 
 
@@ -19,14 +18,13 @@ def of_flow(flow: Flow, version: str | None = None) -> MappingTarget:
     columns = []
     for column in flow.columns:
         written: dict[str, Any] = flow.definition["columns"][column.name]
-        read = _NAME.findall(column.sql)
-        names = list(column.aliases.names) if column.aliases else [one.replace('""', '"') for one in read]
+        names = list(column.aliases.names) if column.aliases else names_in(column.sql)
         columns.append(
             TargetColumn(
                 column.name,
                 {key: written[key] for key in (*_WORDS, *CHECKS) if key in written} | {"type": column.type},
                 about=" ".join(str(written[key]) for key in _WORDS if key in written),
-                aliases=list(dict.fromkeys(names)) if len(set(read)) < 2 or column.aliases else [],
+                aliases=list(dict.fromkeys(names)) if len(names) < 2 or column.aliases else [],
                 sql=None if is_null(column.sql) else written.get("sql"),
             )
         )

@@ -1,7 +1,7 @@
 """Expressions of a flow over another name for their source column. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from lume_local._flow.definition import quoted
@@ -17,29 +17,40 @@ _RESERVED = frozenset(
 
 
 def over_value(sql: str, mark: str = "\0") -> str:
-    """The expression with a mark in place of `value`, or of the only column that it reads by a quoted name."""
+    """The expression with a mark in place of `value`, or of the only column that it reads."""
     tokens = _TOKEN.findall(sql)
-    names = {token for token in tokens if token.startswith('"')}
-    if any(token.lower() == "value" for token in tokens) or len(names) != 1:
-        names = set()
-    return "".join(mark if token.lower() == "value" or token in names else token for token in tokens)
+    marked = {n for n, token in enumerate(tokens) if token.lower() == "value"}
+    if not marked and len(names_in(sql)) == 1:
+        marked = _quoted_in(tokens) or _words_in(tokens)
+    return "".join(mark if n in marked else token for n, token in enumerate(tokens))
 
 
 def names_in(sql: str) -> list[str]:
-    """The names in double quotes, each once."""
-    found = (token[1:-1].replace('""', '"') for token in _TOKEN.findall(sql) if token.startswith('"'))
-    return list(dict.fromkeys(found))
+    """The names in double quotes, each once; without any, the words that may name a column."""
+    tokens = _TOKEN.findall(sql)
+    found = [tokens[n][1:-1].replace('""', '"') for n in sorted(_quoted_in(tokens))]
+    return list(dict.fromkeys(found or [one for one in words_in(sql) if one.lower() != "value"]))
 
 
 def words_in(sql: str) -> list[str]:
     """The words that may name a column without quotes: not those of SQL, functions, or types."""
-    tokens = ["", *(token for token in _TOKEN.findall(sql) if not token.isspace()), ""]
-    return [
-        one
-        for before, one, after in zip(tokens, tokens[1:], tokens[2:], strict=False)
-        if one.isidentifier() and one.lower() not in _RESERVED
-        if before.lower() not in ("as", ":") and after != "("
-    ]
+    tokens = _TOKEN.findall(sql)
+    return [tokens[n] for n in sorted(_words_in(tokens))]
+
+
+def _quoted_in(tokens: Sequence[str]) -> set[int]:
+    return {n for n, token in enumerate(tokens) if token.startswith('"')}
+
+
+def _words_in(tokens: Sequence[str]) -> set[int]:
+    solid = [-1, *(n for n, token in enumerate(tokens) if not token.isspace()), -1]
+    text = [*tokens, ""]  # before the first one and after the last one
+    return {
+        n
+        for before, n, after in zip(solid, solid[1:], solid[2:], strict=False)
+        if text[n].isidentifier() and text[n].lower() not in _RESERVED
+        if text[before].lower() not in ("as", ":") and not text[after].startswith(("(", "'"))
+    }
 
 
 def is_null(sql: str) -> bool:

@@ -38,6 +38,19 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+class Pipe(io.BytesIO):
+    """An empty one, which knows no position."""
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation("underlying stream is not seekable")
+
+
+def read_before() -> io.BytesIO:
+    file = io.BytesIO(b"id\n")
+    file.read()
+    return file
+
+
 @pytest.mark.parametrize(
     ("data", "name", "content"),
     [
@@ -52,6 +65,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (lambda: many(b"i", b"d\n"), "data", b"id\n"),
         (lambda: many(*[b"id\n" * 1000] * 1000), "data", b"id\n" * 1_000_000),
         (lambda: b"", "data", b""),
+        (lambda: io.BytesIO(), "data", b""),
+        (lambda: Pipe(), "data", b""),
     ],
 )
 async def test_each_kind_of_data(temporary: Path, data: Any, name: str, content: bytes) -> None:
@@ -65,7 +80,9 @@ async def test_each_kind_of_data(temporary: Path, data: Any, name: str, content:
     [
         (lambda: [], "data is empty"),
         (lambda: many(), "data is empty"),
-        (lambda: io.BytesIO(), "data is empty"),
+        (lambda: [None], "bytes or of rows, not NoneType"),
+        (lambda: many(None), "bytes or of rows, not NoneType"),
+        (lambda: read_before(), r"data is at its end: call seek\(0\)"),
         (lambda: [ROWS[0], b"id"], "row 2 must be a dict"),
         (lambda: many(ROWS[0], b"id"), "row 2 must be a dict"),
         (lambda: [b"id", ROWS[0]], "bytes or of rows, not dict"),
@@ -122,6 +139,44 @@ async def test_parquet(library: str | None) -> None:
     if library is not None:
         async with local_file(table, of_format(None)) as file:
             assert file.suffix == ".parquet"
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+async def test_a_table_without_rows_keeps_its_columns(library: str) -> None:
+    pyarrow, module = pytest.importorskip("pyarrow"), pytest.importorskip(library)
+    table = pyarrow.table({"id": pyarrow.array([], "int64"), "name": pyarrow.array([], "string")})
+    if library != "pyarrow":
+        table = table.to_pandas() if library == "pandas" else module.from_arrow(table)
+    async with local_file(table, csv) as file:
+        assert file.read_bytes() == b"id,name\n"
+
+
+async def test_the_header_of_a_table_without_rows_is_checked_for_letters_that_the_encoding_lacks() -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+
+    async def ascii_only() -> RowFormat:
+        return csv_format(CsvDialect(encoding="ascii"))
+
+    with pytest.raises(InvalidRequestError, match="row 0, column 'größe': 'ö' is not in ascii"):
+        async with local_file(pyarrow.table({"größe": pyarrow.array([], "int64")}), ascii_only):
+            pass
+
+
+@pytest.mark.parametrize("library", ["pandas", "pyarrow"])
+@pytest.mark.parametrize("format", ["csv", "ndjson", "json", "parquet", None])
+async def test_a_column_that_is_there_twice_is_not_lost(
+    temporary: Path, library: str, format: str | None
+) -> None:
+    module = pytest.importorskip(library)
+    table = (
+        module.DataFrame([[1, 2, 3]], columns=["id", "no", "id"])
+        if library == "pandas"
+        else module.table([[1], [2], [3]], names=["id", "no", "id"])
+    )
+    with pytest.raises(InvalidRequestError, match="several columns are named 'id'; no request was sent"):
+        async with local_file(table, of_format(format)):
+            pass
+    assert list(temporary.iterdir()) == []
 
 
 async def test_without_a_flow_version_rows_are_ndjson() -> None:
