@@ -100,7 +100,8 @@ def is_ours(record: RunRecord, request: RunRequest, sent_at: float | None) -> bo
     Args:
         sent_at: when the submission was first sent, in seconds since the epoch on the server's clock.
     """
-    same = (record.raw.get("run_metadata") or None) == (request.run_metadata or None)
+    asked = {"run_metadata": request.run_metadata, "seeds": request.seeds}
+    same = all((record.raw.get(name) or None) == (value or None) for name, value in asked.items())
     return same and is_new(record, sent_at)
 
 

@@ -115,6 +115,7 @@ def commit(server: Server, request: RunRequest = REQUEST, key: str = "the-key") 
         "source_path": request.source_path,
         "run_metadata": request.run_metadata,
         "force_rerun": request.force_rerun,
+        "seeds": request.seeds,
     }
     server.service(FakeRequest("POST", "/v1/runs", {"Idempotency-Key": key}, orjson.dumps(body)))
     server.service.log.clear()
@@ -346,6 +347,7 @@ OTHERS = [
     RunRequest("f:v2", "s0", {"n": 0}, force_rerun=True),
     RunRequest("g:v1", "s0", {"n": 0}, force_rerun=True),
     RunRequest("f:v1", "s1", {"n": 0}, force_rerun=True),
+    evolve(REQUEST, seeds={"countries": "upload://2"}),
 ]
 
 
