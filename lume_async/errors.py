@@ -138,7 +138,7 @@ class ApiError(LumeError):
         text = str(self.args[0]) if self.args else type(self).__name__
         facts = [f"after {self.attempts} attempts"] if self.attempts > 1 else []
         if self.request_id:
-            facts.append(f"request id {self.request_id}")
+            facts.append(f"request id {self.request_id:.100}")
         return f"{text} [{', '.join(facts)}]" if facts else text
 
 

@@ -6,6 +6,7 @@ from attrs import Factory, frozen
 
 from lume_async._decoding import parse_time, structure
 from lume_async.errors import ResponseDecodeError
+from lume_async.models import RunStatus
 
 
 @frozen
@@ -22,6 +23,7 @@ class Outer:
     several: list[Inner] = Factory(list)
     at: datetime | None = None
     anything: dict[str, Any] | None = None
+    status: RunStatus | None = None
 
 
 GOOD = {"name": "n", "inner": {"count": 1}}
@@ -38,10 +40,14 @@ GOOD = {"name": "n", "inner": {"count": 1}}
         (GOOD | {"inner": {"count": 1, "share": None, "on": None}}, Outer("n", Inner(1))),
         (GOOD | {"at": "2026-01-01T00:00:00Z"}, Outer("n", Inner(1), at=datetime(2026, 1, 1, tzinfo=UTC))),
         (GOOD | {"anything": {"a": [1]}}, Outer("n", Inner(1), anything={"a": [1]})),
+        (GOOD | {"status": "FAILED"}, Outer("n", Inner(1), status=RunStatus.FAILED)),
+        (GOOD | {"status": "NEW"}, Outer("n", Inner(1), status=RunStatus("NEW"))),
     ],
 )
 def test_good_values(raw: Any, value: Outer) -> None:
-    assert structure(raw, Outer) == value
+    found = structure(raw, Outer)
+    assert found == value
+    assert isinstance(found.status, RunStatus) or value.status is None
 
 
 @pytest.mark.parametrize(

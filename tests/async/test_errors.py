@@ -30,6 +30,7 @@ from lume_async.errors import (
     WebhookSignatureError,
 )
 from lume_async.models import RunRequest
+from lume_async.testing import FakeAnswer, fake_client
 
 REQUEST = RunRequest("customer_cleaner:v1", "customers.csv", {"batch": 7})
 DETAILS = {
@@ -183,3 +184,15 @@ def test_which_kind_may_succeed_later(error: type[ApiError], retryable: bool) ->
 
 def test_a_body_keeps_its_beginning_only() -> None:
     assert len(ApiError("m", body="x" * 5_000).body) == 2048
+
+
+@pytest.mark.parametrize("body", [{"detail": "d" * 5000}, {"id": "run_1", "status": None}])
+async def test_a_message_is_short_with_the_request_in_front_and_stays_the_same(body: object) -> None:
+    status, headers = 400 if "detail" in str(body) else 200, {"X-Request-Id": "r" * 5000}
+    client, _ = fake_client([FakeAnswer(status, body, headers)] * 3)
+    with pytest.raises(ApiError) as caught:
+        await anext(client.list_runs(source_path="s" * 4000))
+    assert len(caught.value.args[0]) <= 500
+    assert len(str(caught.value)) <= 650
+    assert caught.value.args[0].startswith("GET /v1/runs?source_path=sss")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)

@@ -123,6 +123,7 @@ class TestParse:
             "run_1",
             RunStatus.PARTIAL_FAILED,
         )
+        assert event.status.is_terminal
         assert event.finished_at is not None
         assert event.finished_at.utcoffset() is not None
         assert event.raw["extra"] == 1
