@@ -20,7 +20,7 @@ from lume_async._run.submit import StartedRun, submit
 from lume_async._run.transfer import OnProgress, Reporter, SourceData, sha256_of
 from lume_async._run.upload import upload
 from lume_async.errors import InvalidRequestError
-from lume_async.models import RunRequest
+from lume_async.models import RunRequest, RunStatus
 
 PARENT = "resubmit_of"
 """The key in a run's metadata that links it to the run whose rejects it processes."""
@@ -105,11 +105,15 @@ def _has(run: RunState, marks: dict[str, str]) -> bool:
 
 
 def _refuse_without_rejects(old: RunState) -> None:
-    if not old.has_output:
-        raise InvalidRequestError(
-            f"run {old.id} is {old.status} and wrote no rejects: correct its source or its flow and run that; or "
-            "pass force=True to process this content anyway"
-        )
+    if old.status == RunStatus.PARTIAL_FAILED:
+        return
+    instead = (
+        "these are those of another run" if old.has_output else "correct its source or its flow and run that"
+    )
+    raise InvalidRequestError(
+        f"run {old.id} is {old.status} and wrote no rejects: {instead}; or pass force=True to process this content "
+        "anyway"
+    )
 
 
 def _refuse_others(file: Path, shown: str, old: RunState) -> None:

@@ -185,6 +185,17 @@ async def test_a_run_that_has_not_ended_is_not_resubmitted() -> None:
     assert len(transport.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "instead"),
+    [("SUCCEEDED", "those of another run"), ("FAILED", "correct its source or its flow")],
+)
+async def test_a_run_without_rejects_takes_none(status: str, instead: str) -> None:
+    client, transport = fake_client([FakeAnswer(200, run_json("run_1", status))])
+    with pytest.raises(InvalidRequestError, match=f"run run_1 is {status} and wrote no rejects: .*{instead}"):
+        await client.attach("run_1").resubmit(b"_lume_row,id\n1,2\n")
+    assert len(transport.requests) == 1
+
+
 async def test_a_run_is_dismissed() -> None:
     client, transport = fake_client([FakeAnswer(200, run_json("run_1", "FAILED"))])
     run = client.attach("run_1")
