@@ -93,9 +93,11 @@ class SampleProposal:
 
     def _as_it_is(self, sql: str) -> list[Choice]:
         """A column of a flow that reads several source columns, which has no aliases: if the sample has them all."""
-        read = names_in(sql)
-        if not read or not all(self._profile.column(one) for one in read):
+        known = {one.name.lower(): one.name for one in self._profile.columns}
+        names = [one.lower() for one in names_in(sql)]
+        if not names or not known.keys() >= set(names):
             return []
+        read = [known[one] for one in names]
         return [Choice(read, sql, Grade.CERTAIN, 1.0, ["the flow reads these columns already"])]
 
     def _candidate(self, column: TargetColumn, match: Match) -> Choice:

@@ -42,6 +42,11 @@ def test_whatever_is_written_is_read_again(table: dict[str, Any]) -> None:
         ("""'it''s "quoted"' || value""", """'it''s "quoted"' || X"""),
         ("values + value_2", "values + value_2"),
         ('''"say ""hi"""''', "X"),
+        ("email", "X"),
+        ("lower(trim(E_Mail)) || 'email'", "lower(trim(X)) || 'email'"),
+        ("date(date)::date", "date(X)::date"),
+        ("DATE '2024-01-01'", "DATE '2024-01-01'"),
+        ("a || b", "a || b"),
     ],
 )
 def test_the_source_column_of_an_expression(sql: str, expected: str) -> None:
@@ -58,6 +63,8 @@ def test_calls_in_an_expression(sql: str, expected: bool) -> None:
 
 def test_names_in_an_expression() -> None:
     assert names_in('"a" || \'no "name"\' || "b ""c"" d" || "a"') == ["a", 'b "c" d']
+    assert names_in("trim(a) || b || a") == ["a", "b"]
+    assert names_in("trim(value)") == []
     assert reads_value("trim(value)")
     assert not reads_value("""'value' || "value" """)
     assert renamed('"Land" || "Ort"', {"Land": "country"}) == '"country" || "Ort"'

@@ -283,6 +283,21 @@ def test_the_next_version_of_a_flow_only_gains_names(tmp_path: Path) -> None:
     assert read_definition(expected)
 
 
+def test_names_without_quotes_gain_names_too(tmp_path: Path) -> None:
+    columns: Json = {
+        "id": {"sql": "id", "type": "integer"},
+        "mail": {"sql": "lower(trim(email))", "required": True},
+        "label": {"sql": "concat_ws(' ', First, last)"},
+    }
+    found = following(tmp_path / "new.csv", "ID,E-Mail,first,Last\n1,x@example.org,a,b\n", **columns)
+    assert found["definition"]["columns"] == {
+        "id": {"from": ["id", "ID"], "type": "integer"},
+        "mail": {"from": ["email", "E-Mail"], "sql": "lower(trim(value))", "required": True},
+        "label": columns["label"],
+    }
+    assert (found["unmapped"], found["unused"], found["doubts"]) == ([], [], [])
+
+
 SIGNED: dict[str, Any] = {
     "id": {"type": "integer"},
     "day": {"sql": "parse_date_any(\"day\", 'dmy')", "type": "string", "format": "date"},
