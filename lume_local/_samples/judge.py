@@ -5,13 +5,13 @@ from typing import Any
 
 from lume_local._samples.guess import Guess
 from lume_local._samples.infer import Doubt, SampleColumn
-from lume_local._samples.opening import JudgedColumn, OpenSample
+from lume_local._samples.opening import JudgedColumn, ReadSample
 
 _AT_ONCE = 200
 """Columns of the sample to judge at a time: a flow has at most 2,000, and many take long to compile."""
 
 
-def judge(sample: OpenSample, source: Mapping[str, Any], columns: Sequence[SampleColumn]) -> None:
+def judge(sample: ReadSample, source: Mapping[str, Any], columns: Sequence[SampleColumn]) -> None:
     """Decide how each column is read, and whether it is required. Raises `ConfigurationError`."""
     for first in range(0, len(columns), _AT_ONCE):
         some = columns[first : first + _AT_ONCE]

@@ -59,7 +59,15 @@ class SampleParts:
     hidden: list[str] = field(factory=list)
 
 
-class OpenSample(Protocol):
+class ReadSample(Protocol):
+    """Rows of a file, on which columns are tried. Raises `ConfigurationError` if the flow can't be run."""
+
+    def judge(
+        self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
+    ) -> dict[str, JudgedColumn]: ...
+
+
+class OpenSample(ReadSample, Protocol):
     """An open file. Its methods raise `ConfigurationError` if it can't be read, or the flow can't be run."""
 
     def rows(
@@ -67,10 +75,6 @@ class OpenSample(Protocol):
     ) -> SampleRows: ...
 
     def members(self, source: Mapping[str, Any], *, most: int = 10_000) -> list[str]: ...
-
-    def judge(
-        self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
-    ) -> dict[str, JudgedColumn]: ...
 
 
 class Opening(Protocol):

@@ -22,7 +22,7 @@ from lume_local._samples.fixed_guess import FixedColumns, fixed_columns
 from lume_local._samples.infer import SampleColumn, delimiter, infer
 from lume_local._samples.judge import judge
 from lume_local._samples.null_words import NullWords, null_words
-from lume_local._samples.opening import Access, OpenSample, SampleRows
+from lume_local._samples.opening import Access, OpenSample, ReadSample, SampleRows
 from lume_local._samples.raw import compression_of, encoding_of, open_bytes, refuse_binary
 from lume_local._samples.record_paths import RecordPath, names_in, path_in_json, path_in_xml
 from lume_local._samples.sheet_guess import SheetChoice, sheet_of
@@ -89,7 +89,7 @@ def read_sample(path: Path, opening: Access, encoding: str | None = None, delim:
             with opening(path, name=str(path)) as file:
                 chosen = sheet_of(parts, file) if kind == "excel" else SheetChoice({"format": kind}, [])
                 rows = file.rows(chosen.source, most=_ROWS)
-                return _judged(path, file, rows, chosen.source, chosen.doubts)
+                return sample_of_rows(path, file, rows, chosen.source, chosen.doubts)
         refuse_binary(path)
         with open_bytes(path) as packed:
             text = json_format(packed)
@@ -172,7 +172,7 @@ def _of_records(
     with opening(head, name=str(path)) as sample:
         members = sample.members(source, most=_ROWS) if names is None else names
         rows = sample.rows(source, most=_ROWS, members=members)
-        return _judged(path, sample, rows, source | compression_of(path), found.doubts)
+        return sample_of_rows(path, sample, rows, source | compression_of(path), found.doubts)
 
 
 def _of_objects(path: Path, opening: Access, head: Path, kind: Literal["json", "ndjson"]) -> Sample:
@@ -216,7 +216,7 @@ def _of_objects(path: Path, opening: Access, head: Path, kind: Literal["json", "
     ]
     with opening(head, name=str(path)) as sample:
         rows = sample.rows({"format": "ndjson"}, most=_ROWS, members=list(spelled.values()))
-        return _judged(path, sample, rows, {"format": kind} | compression_of(path), twins)
+        return sample_of_rows(path, sample, rows, {"format": kind} | compression_of(path), twins)
 
 
 def _of_csv(path: Path, opening: Access, head: Path, encoding: str | None, delim: str | None) -> Sample:
@@ -257,7 +257,7 @@ def _of_csv(path: Path, opening: Access, head: Path, encoding: str | None, delim
         asked += controls([rows.names, *([value or "" for value in row] for row in rows.rows)], encoding)
         written = source | {"csv": {"delim": delim, "encoding": encoding} | source["csv"]}
         written |= compression_of(path)
-        judged = _judged(path, sample, rows, written, asked)
+        judged = sample_of_rows(path, sample, rows, written, asked)
     ending = split(head.read_text(encoding="utf-8", errors="replace").splitlines()[-10:], delim)
     if not is_whole or not (footer := footer_of(ending, len(rows.names))):
         return judged
@@ -274,7 +274,7 @@ def _of_fixed(
         rows = sample.rows(source, most=_ROWS)
         if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
             source["fixed"]["encoding"] = encoding
-        return _judged(path, sample, rows, source | compression_of(path), [*asked, *fixed.doubts])
+        return sample_of_rows(path, sample, rows, source | compression_of(path), [*asked, *fixed.doubts])
 
 
 def _quoting(
@@ -322,10 +322,16 @@ def _too_many(columns: int) -> list[str]:
     ]
 
 
-def _judged(
-    path: Path, sample: OpenSample, found: SampleRows, source: dict[str, Any], asked: Sequence[str]
+def sample_of_rows(
+    path: Path, sample: ReadSample, found: SampleRows, source: dict[str, Any], asked: Sequence[str]
 ) -> Sample:
-    """Leaves out the columns that a rejects file has in addition to those of its source: a flow does not see them."""
+    """A sample of these rows, which were read as `source` says; its columns are judged.
+
+    It leaves out the columns that a rejects file has in addition to those of its source: a flow does not see them.
+
+    Raises:
+        ConfigurationError: no column is left, or most lines are no rows.
+    """
     names = found.names
     values = [[row[n] or "" for row in found.rows] for n in range(len(names))]
     kept = [

@@ -20,7 +20,7 @@ from lume_local._mapping.profile import Profile, profile_column
 from lume_local._mapping.propose import Suggestion
 from lume_local._mapping.target import MappingTarget
 from lume_local._samples.opening import Access, JudgedColumn, SampleRows
-from lume_local._samples.read import Sample, read_sample
+from lume_local._samples.read import Sample, read_sample, sample_of_rows
 from lume_local._shared.protocol import Propose, Proposed, Refused
 from lume_local._worker.compiler.mistakes import first_line
 from lume_local._worker.databases.database import DatabaseTrouble
@@ -33,6 +33,8 @@ from lume_local._worker.sources.source import SourceError
 
 ROWS = 10_000
 """Rows of a sample that are looked at, spread over the whole file."""
+_OF_MEMBERS = ("json", "ndjson", "xml")
+"""Formats whose columns are what records have; those of others are in the header."""
 Read = tuple[Profile, WholeSample]
 
 
@@ -60,12 +62,17 @@ def make_proposal(job: Propose) -> Proposed | Refused:
 @contextmanager
 def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
     """A sample: read as the request says, else as it looks."""
-    path, name = Path(given["path"]), given["shown"]
+    path, name, wanted = Path(given["path"]), given["shown"], given.get("source")
     opening = Access(partial(_open_here, trials), sample_parts, unpack_member)
-    seen = read_sample(path, opening, given.get("encoding"), given.get("delim"))
-    settings = _settings(seen, given.get("source"))
-    members = [column.source for column in seen.columns]
+    seen, members = None, list[str]()
+    if wanted is None or wanted.get("format") in _OF_MEMBERS:
+        seen = read_sample(path, opening, given.get("encoding"), given.get("delim"))
+        members = [column.source for column in seen.columns]
+    settings = _settings(seen, wanted)
     with opened(trials, path, name, settings, members, ROWS) as sample:
+        if seen is None or wanted is not None:
+            found = SampleRows(sample.names, sample.names, sample.rows, len(sample.rows), {}, [])
+            seen = sample_of_rows(path, sample, found, settings, [])
         words = set(settings.get("null", ()))
         places = {one: n for n, one in enumerate(sample.names)}
         columns = [
@@ -76,8 +83,9 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
         yield Profile(name, settings, len(sample.rows), columns, seen.doubts), sample
 
 
-def _settings(seen: Sample, wanted: Mapping[str, Any] | None) -> dict[str, Any]:
+def _settings(seen: Sample | None, wanted: Mapping[str, Any] | None) -> dict[str, Any]:
     if wanted is None:
+        assert seen is not None
         words = list(seen.null.proposed)
         return dict(seen.source) | ({"null": words} if words else {})
     if read_source(Table("source", dict(wanted))).query is not None:

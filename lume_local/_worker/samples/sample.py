@@ -97,27 +97,32 @@ class HeldSample:
 
         `columns` has what `rows` gave as `[source column, definition]` by any name.
         """
-        definitions = {name: column for name, (_, column) in columns.items()}
-        with self._trials.compiled(source, definitions) as (connection, flow):
-            assert self._layout is not None, "no rows were read"
-            layout = read_by(flow, self._layout, self._shown)
-            statements = Statements(flow, layout)
-            connection.execute(f"CREATE TEMP TABLE _lume_stage AS {statements.stage()}")
-            _, _, *counts = connection.execute(statements.counts("_lume_stage")).fetchall()[0]
-            found = {name: {"misfits": 0, "missing": 0, "example": None} for name in columns}
-            for n, (check, count) in enumerate(zip(flow["checks"], counts, strict=True)):
-                name, _, reason = check["reason"].partition(": ")
-                if reason == "is required":
-                    found[name]["missing"] = count
-                elif count:
-                    at = layout.raw.index(columns[name][0])
-                    query = (
-                        f"SELECT _lume_raw[{at + 1}] FROM _lume_stage "
-                        f"WHERE (_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0 LIMIT 1"
-                    )
-                    ((example,),) = connection.execute(query).fetchall()
-                    found[name] |= {"misfits": found[name]["misfits"] + count, "example": example}
-        return found
+        assert self._layout is not None, "no rows were read"
+        return judged(self._trials, self._layout, self._shown, source, columns)
+
+
+def judged(trials: Trials, rows: Layout, shown: str, source: Json, columns: Json) -> Json:
+    """What columns of a flow make of rows: see `HeldSample.judge`."""
+    definitions = {name: column for name, (_, column) in columns.items()}
+    with trials.compiled(source, definitions) as (connection, flow):
+        layout = read_by(flow, rows, shown)
+        statements = Statements(flow, layout)
+        connection.execute(f"CREATE TEMP TABLE _lume_stage AS {statements.stage()}")
+        _, _, *counts = connection.execute(statements.counts("_lume_stage")).fetchall()[0]
+        found = {name: {"misfits": 0, "missing": 0, "example": None} for name in columns}
+        for n, (check, count) in enumerate(zip(flow["checks"], counts, strict=True)):
+            name, _, reason = check["reason"].partition(": ")
+            if reason == "is required":
+                found[name]["missing"] = count
+            elif count:
+                at = layout.raw.index(columns[name][0])
+                query = (
+                    f"SELECT _lume_raw[{at + 1}] FROM _lume_stage "
+                    f"WHERE (_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0 LIMIT 1"
+                )
+                ((example,),) = connection.execute(query).fetchall()
+                found[name] |= {"misfits": found[name]["misfits"] + count, "example": example}
+    return found
 
 
 def read_by(flow: Json, layout: Layout, shown: str) -> Layout:

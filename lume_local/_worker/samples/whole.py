@@ -16,9 +16,10 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._mapping.proposal import Before
 from lume_local._mapping.readings import TriedColumn
+from lume_local._samples.opening import JudgedColumn
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.compiler.mistakes import first_line
-from lume_local._worker.samples.sample import kept, read_by
+from lume_local._worker.samples.sample import judged, kept, read_by
 from lume_local._worker.samples.trials import Json, Trials, flow_of
 from lume_local._worker.sources.places.local import LocalFiles
 from lume_local._worker.sources.read import read_source
@@ -64,6 +65,14 @@ class WholeSample:
                     {name: columns[name] for name in names[first : first + _AT_ONCE]}, everywhere
                 )
         return found
+
+    def judge(
+        self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
+    ) -> dict[str, JudgedColumn]:
+        """What columns of a flow make of the rows: see `ReadSample`."""
+        with _errors(self._shown):
+            found = judged(self._trials, self._kept, self._shown, dict(source), dict(columns))
+        return {name: JudgedColumn(**one) for name, one in found.items()}
 
     def _try(
         self, columns: Mapping[str, tuple[str, Mapping[str, Any]]], everywhere: bool

@@ -523,6 +523,42 @@ def test_a_sample_of_every_format(tmp_path: Path, name: str) -> None:
     assert found["samples"][0]["rows"] == 1
 
 
+def _two_sheets(path: Path) -> None:
+    book = openpyxl.Workbook()
+    for name, mail in (("Alt", "Mail"), ("Kunden", "E-Mail")):
+        sheet = book.create_sheet(name)
+        for row in ([mail, "Ort"], ["a@example.org", "Ulm"]):
+            sheet.append(row)
+    book.save(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "source", "email"),
+    [
+        ("a.csv", "Mail,x;Ort\na@example.org,1;Ulm\n", {"csv": {"delim": ";"}}, "Mail,x"),
+        ("a.csv.gz", "Mail,x;Ort\na@example.org,1;Ulm\n", {"csv": {"delim": ";"}}, "Mail,x"),
+        ("a.csv", "a@example.org,Ulm\n", {"header": "none", "names": ["Mail", "Ort"]}, "Mail"),
+        ("a.csv", "id,age,city\n1,2,3\nMail,Ort\na@example.org,Ulm\n", {"header": {"row": 3}}, "Mail"),
+        ("a.ndjson", '{"Mail": "a@example.org", "Ort": "Ulm"}\n', {"format": "ndjson"}, "Mail"),
+        ("a.xlsx", None, {"format": "excel", "excel": {"sheet": "Kunden"}}, "E-Mail"),
+    ],
+)
+def test_a_sample_is_read_as_the_request_says(
+    tmp_path: Path, name: str, text: str | None, source: Json, email: str
+) -> None:
+    """Whatever it looks like."""
+    path = tmp_path / name
+    if text is None:
+        _two_sheets(path)
+    else:
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    schema = {"properties": {"email": TEXT, "city": TEXT}}
+    found = proposed(of_schema(schema, "c", "v1", "the schema"), path, source=source)
+    assert sources(found) == {"email": [email], "city": ["Ort"]}
+    assert found["definition"]["source"] == source
+    assert (found["samples"][0]["rows"], found["samples"][0]["columns"]) == (1, [email, "Ort"])
+
+
 @pytest.mark.parametrize("name", ["a.xlsx", "a.ndjson"])
 def test_the_next_version_reads_a_sample_of_another_format(tmp_path: Path, name: str) -> None:
     """Without what the earlier one said of its own, and with what it said of any source."""
