@@ -120,7 +120,7 @@ class Flows:
         from lume_async._run.upload import upload
 
         try:
-            return await upload(self._sender, file, None)
+            return await upload(self._sender, file, None, by_content=True)
         except InvalidRequestError as error:
             if error.status_code is not None:
                 raise

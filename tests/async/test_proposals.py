@@ -75,6 +75,8 @@ async def test_local_files_are_uploaded_in_their_places(tmp_path: Path) -> None:
     first, second = asked.json()["samples"]
     assert first == "s.csv"
     assert second.startswith("upload://")
+    await client.propose("people", ["s.csv", tmp_path / "a.csv"])
+    assert transport.requests[3].json() == asked.json(), "the same files give the same proposal"
 
 
 @pytest.mark.parametrize(
