@@ -205,7 +205,7 @@ def progress(
 
     Raises:
         ValueError: an argument is not valid.
-        Exception: an exception that reading the outcomes raised.
+        Exception: an exception that reading the outcomes raised, after a snapshot with those before it.
     """
     return _progress.progress(outcomes, total=total, every=every)
 

@@ -263,7 +263,7 @@ def progress(
 
     Raises:
         ValueError: an argument is not valid.
-        Exception: an exception that reading the outcomes raised.
+        Exception: an exception that reading the outcomes raised, after a snapshot with those before it.
     """
     with adopted:
         return iterate(lume_async.progress(pulled(outcomes), total=total, every=every), same)

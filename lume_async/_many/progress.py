@@ -114,13 +114,19 @@ def _snapshots(
         """Count the outcomes while another task sends snapshots."""
         first = now()
         await snapshots.send(lambda: first)
+        failure: Exception | None = None
         async with task_group() as group:
             group.start_soon(_send_every, pause, now, snapshots)
-            async with _closing(outcomes), aclosing(pull(outcomes)) as source:
-                async for outcome in source:
-                    camera.summary.add(outcome)
+            try:
+                async with _closing(outcomes), aclosing(pull(outcomes)) as source:
+                    async for outcome in source:
+                        camera.summary.add(outcome)
+            except Exception as error:
+                failure = error
             group.cancel_scope.cancel()
-        await snapshots.send(partial(now, ended=True))
+        await snapshots.send(partial(now, ended=failure is None))
+        if failure is not None:
+            raise failure
 
     # A snapshot is created when the reader takes it, so that a slow reader sees the latest state.
     return owned(work, take=lambda snapshot: snapshot())

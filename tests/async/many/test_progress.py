@@ -75,9 +75,12 @@ async def test_an_error_of_the_outcomes_arrives(kind: type[BaseException]) -> No
         yield FAILED
         raise kind("input")
 
+    seen: list[Progress] = []
     with pytest.raises(kind, match="input"):
-        async for _now in lume_async.progress(outcomes()):
-            pass
+        async for now in lume_async.progress(outcomes()):
+            seen.append(now)
+    if issubclass(kind, Exception):
+        assert [(now.done, now.ended) for now in seen] == [(0, False), (1, False)], "it hides no outcome"
 
 
 @pytest.mark.parametrize(
