@@ -83,7 +83,8 @@ class Service:
         run_id = f"run_{len(self.created)}"
         self.created.append(run_id)
         self.keys[key] = run_id
-        self.sources[run_id] = body
+        seeds = {name: {"source_path": path} for name, path in (body.get("seeds") or {}).items()}
+        self.sources[run_id] = {**body, "seeds": seeds}
         return self._answer(201, self.run(run_id))
 
     def _list(self, query: dict[str, str]) -> FakeAnswer:

@@ -62,7 +62,6 @@ class FakeRun:
             "source_path": self.body["source_path"],
             "run_metadata": self.body.get("run_metadata"),
             "force_rerun": self.body.get("force_rerun", False),
-            "seeds": self.body.get("seeds"),
             "created_at": self.created_at,
             "started_at": self.created_at if self.at else None,
             "finished_at": self.finished_at,

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from lume_async._decoding import parse_time
+from lume_async._wire.answers import seeds_of
 from lume_async.errors import ResponseDecodeError, RunFailedError
 from lume_async.models import RunMetadata, RunRecord, RunStatus
 
@@ -61,11 +62,7 @@ class RunState:
     @property
     def seeds(self) -> dict[str, str] | None:
         """The source paths of the seeds that the run has brought, by their names; None if it has brought none."""
-        value = self._raw("seeds")
-        if not isinstance(value, dict):
-            return None
-        found = {name: seed.get("source_path") for name, seed in value.items() if isinstance(seed, dict)}
-        return {name: path for name, path in found.items() if isinstance(path, str)} or None
+        return None if self._record is None else seeds_of(self._record)
 
     @property
     def force_rerun(self) -> bool:

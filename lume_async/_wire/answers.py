@@ -130,6 +130,15 @@ def run_record(raw: Any, *, etag: str | None = None, run_id: str | None = None, 
     return RunRecord(run_id, status_of(status), raw, etag)
 
 
+def seeds_of(record: RunRecord) -> dict[str, str] | None:
+    """The source paths of the seeds that the run has brought, by their names; None if it has brought none."""
+    value = record.raw.get("seeds")
+    if not isinstance(value, dict):
+        return None
+    found = {name: seed.get("source_path") for name, seed in value.items() if isinstance(seed, dict)}
+    return {name: path for name, path in found.items() if isinstance(path, str)} or None
+
+
 def error_from(
     response: Response,
     *,

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Any
 
 from lume_async._decoding import parse_time
+from lume_async._wire.answers import seeds_of
 from lume_async._wire.call import Call, CallState
 from lume_async._wire.headers import IDEMPOTENCY_KEY
 from lume_async.errors import (
@@ -100,9 +101,8 @@ def is_ours(record: RunRecord, request: RunRequest, sent_at: float | None) -> bo
     Args:
         sent_at: when the submission was first sent, in seconds since the epoch on the server's clock.
     """
-    asked = {"run_metadata": request.run_metadata, "seeds": request.seeds}
-    same = all((record.raw.get(name) or None) == (value or None) for name, value in asked.items())
-    return same and is_new(record, sent_at)
+    same = (record.raw.get("run_metadata") or None) == (request.run_metadata or None)
+    return same and seeds_of(record) == (request.seeds or None) and is_new(record, sent_at)
 
 
 def is_new(record: RunRecord, sent_at: float | None) -> bool:
