@@ -29,7 +29,7 @@ from lume_async._batch.silence import warned_of_silence
 from lume_async._batch.submitter import Submitter
 from lume_async._http.sender import Sender
 from lume_async._many.completion import outcome_of, too_late
-from lume_async._many.monitor import Monitor, finish_after
+from lume_async._many.monitor import Monitor, finish_after, last_error
 from lume_async._run.handle import LumeRun, snapshot
 from lume_async._run.state import record_of
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
@@ -193,7 +193,8 @@ class _Batch:
                 self._deliver(outcome)
         for run_id, items in self._followed.items():
             for _item, request, run in items:
-                self._deliver(Outcome(run_id, error=too_late(run, timeout), request=request))
+                error = too_late(run, timeout, last_error(self._monitor, run_id))
+                self._deliver(Outcome(run_id, error=error, request=request))
 
     def _deliver(self, outcome: Outcome[LumeRun]) -> None:
         self._outbox.put(outcome)

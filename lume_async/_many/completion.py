@@ -12,11 +12,11 @@ from lume_async._base.batched import Chunked, all_runs, take_ready
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
-from lume_async._many.monitor import QUEUED, Monitor, finish_after
+from lume_async._many.monitor import QUEUED, Monitor, finish_after, last_error
 from lume_async._many.owned import owned
 from lume_async._many.watched import handle_of
 from lume_async._run.handle import LumeRun
-from lume_async.errors import RunTimeoutError
+from lume_async.errors import ApiError, RunTimeoutError
 from lume_async.models import Outcome, RunEvent, RunRequest
 
 
@@ -64,11 +64,11 @@ async def _completions(
             ]
             if chunk:
                 await outcomes.send(chunk)
+        late = {run_id: last_error(monitor, run_id) for run_id in waiting}
         alarm.cancel_scope.cancel()
-    for run_id, times in waiting.items():
-        await outcomes.send(
-            [Outcome(run_id, error=too_late(handle_of[run_id], timeout)) for _ in range(times)]
-        )
+    for run_id, error in late.items():
+        run, times = handle_of[run_id], range(waiting[run_id])
+        await outcomes.send([Outcome(run_id, error=too_late(run, timeout, error)) for _ in times])
 
 
 def outcome_of(event: RunEvent[LumeRun], request: RunRequest | None = None) -> Outcome[LumeRun]:
@@ -78,7 +78,10 @@ def outcome_of(event: RunEvent[LumeRun], request: RunRequest | None = None) -> O
     return Outcome(event.run.id, run=event.run, request=request)
 
 
-def too_late(run: LumeRun, timeout: float | None) -> RunTimeoutError:
+def too_late(run: LumeRun, timeout: float | None, last_error: ApiError | None) -> RunTimeoutError:
     """The error for a run that had not ended at the deadline; `timeout` in seconds."""
     seen = f"(status: {run.status}); it keeps running" if run.status else "(status: never seen)"
-    return RunTimeoutError(f"run {run.id} did not end within {timeout:g} s {seen}", run=run)
+    reason = f"; the last error was: {last_error}" if last_error else ""
+    error = RunTimeoutError(f"run {run.id} did not end within {timeout:g} s {seen}{reason}", run=run)
+    error.__cause__ = last_error
+    return error

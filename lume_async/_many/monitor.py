@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from copy import copy
 from itertools import islice
 from typing import Self
 
@@ -256,7 +257,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         try:
             polled = await poll_once(sender, run.id, record_of(run), retry=False)
         except ApiError as error:
-            watched.failures += 1
+            watched.failures, watched.last_error = watched.failures + 1, copy(error)
             floor = patience(sender, error, run.id)
             return error if floor is None else floor
         watched.polls += 1
@@ -373,6 +374,12 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         if not self._closed:
             self._closed, self._failure = True, failure
             self._send.close()
+
+
+def last_error(monitor: Monitor, run_id: str) -> ApiError | None:
+    """Of the polls of a run that has not ended."""
+    watched = monitor._watched.get(run_id)
+    return None if watched is None else watched.last_error
 
 
 async def finish_after(

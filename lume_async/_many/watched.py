@@ -10,6 +10,7 @@ from lume_async._base.backoff import Backoff, Rng, after_failure
 from lume_async._http.sender import Sender
 from lume_async._run.handle import LumeRun
 from lume_async._wire.endpoints import Change
+from lume_async.errors import ApiError
 from lume_async.models import RunStatus, check_run_id
 
 SAFETY_NET = 300.0
@@ -50,6 +51,7 @@ class Watched:
     run: LumeRun
     polls: int = 0
     failures: int = 0  # failed polls in a row
+    last_error: ApiError | None = None  # without its frames
     stale: int = 0  # polls in a row without the end that the feed has reported
     ended: bool = False  # reported by the feed
     not_before: float = EVER  # the server asked us not to poll before

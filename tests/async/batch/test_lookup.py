@@ -366,6 +366,13 @@ async def test_somebody_elses_run_is_not_taken_for_ours(
     assert (await resumed(server, path)).result().id == "run_1"
 
 
+async def test_a_run_with_the_same_seeds_is_ours(path: Path) -> None:
+    server, request = Server(), evolve(REQUEST, seeds={"countries": "upload://2"})
+    killed(path, server.clock.wall(), request=request)
+    commit(server, request)
+    assert (await resumed(server, path, request)).result().id == "run_0"
+
+
 async def test_a_run_that_an_item_attached_to_may_still_be_another_items_own(path: Path) -> None:
     """Item 2 was refused for the run of item 1, whose answer was lost, and followed it."""
     server = Server()

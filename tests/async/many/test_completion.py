@@ -8,11 +8,14 @@ from fake_service import Service, client_of, other_tasks
 
 import lume_sync
 from lume_async import (
+    ApiConnectionError,
     ApiError,
     ClientClosedError,
     InvalidRequestError,
     RunFailedError,
+    RunRequest,
     RunTimeoutError,
+    ServerError,
 )
 from lume_async._wire.retry import LONGEST_FLOOR
 from lume_async.testing import FakeAnswer, run_json
@@ -74,8 +77,24 @@ async def test_no_last_look_where_the_server_wants_to_be_left_alone_for_longer(s
     assert ("it keeps running" in str(outcome.error)) == (status == 200), (
         "nothing is known of a run never seen"
     )
+    cause = outcome.error.__cause__
+    assert (cause and cause.status_code) == (None if status == 200 else 503)  # type: ignore[attr-defined]
     assert service.looks["a"] == 1
     assert service.clock.now() < 11.0
+
+
+async def test_the_last_failure_is_the_cause_of_a_timeout() -> None:
+    service = Service(lasts=100.0)
+    client = client_of(service)
+    outcomes = client.run_many([RunRequest("f:v1", "s")], timeout=10)
+    service.broken["run_0"] = ApiConnectionError("refused")
+    service.broken["b"] = FakeAnswer(502)
+    for outcome in [*await client.wait_all(["b", "b"], timeout=10), await anext(outcomes)]:
+        assert isinstance(outcome.error, RunTimeoutError)
+        cause = outcome.error.__cause__
+        assert isinstance(cause, ApiConnectionError if outcome.run_id == "run_0" else ServerError)
+        assert str(outcome.error).endswith(f"; the last error was: {cause}")
+        assert cause.__traceback__ is None, "which would keep frames for each run"
 
 
 @pytest.mark.parametrize("status", [200, 429, 503])
