@@ -216,13 +216,18 @@ def _array(rows: Any, file: BinaryIO) -> None:
 def _parquet(rows: Any, file: BinaryIO) -> None:
     pyarrow, parquet = frames.library("pyarrow"), frames.library("pyarrow.parquet")
     kind = _library_of(rows)
-    if kind == "pandas":
-        table = pyarrow.Table.from_pandas(rows, preserve_index=False)
-    elif kind == "polars":
-        table = rows.to_arrow()
-    else:
-        table = rows if kind == "pyarrow" else frames.to_arrow(pyarrow, [dict(row) for row in _dicts(rows)])
-    parquet.write_table(table, file)
+    try:
+        if kind == "pandas":
+            rows = pyarrow.Table.from_pandas(rows, preserve_index=False)
+        elif kind == "polars":
+            rows = rows.to_arrow()
+        elif kind is None:
+            rows = frames.to_arrow(pyarrow, [dict(row) for row in _dicts(rows)])
+        parquet.write_table(rows, file)
+        return
+    except pyarrow.ArrowException as error:
+        reason = "; ".join(map(str, error.args))
+    raise InvalidRequestError(f"the rows can't be written as Parquet: {reason}; {_UNSENT}")
 
 
 _FORMATS = {

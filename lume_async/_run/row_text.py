@@ -42,12 +42,14 @@ class CsvDialect:
             columns: names for the header, whether or not a row has them.
 
         Raises:
-            InvalidRequestError: a value has no text.
+            InvalidRequestError: a value has no text, or there is no column.
         """
         found = dict.fromkeys((*columns, *(name for row in rows for name in row)))
         names = sorted(found, key=lambda name: (name == _LAST, name != _FIRST))  # stable for all others
         if _FIRST in found or "_lume_line" in found:
             names = [name for name in names if name != _LAST] + [_LAST]
+        if not names:
+            raise InvalidRequestError("the rows have no columns; no request was sent")
         yield self._line([change(_header(name)) for name in names])
         for number, row in enumerate(rows, 1):
             yield self._line([change(_field(row.get(name), number, name)) for name in names])
@@ -124,7 +126,9 @@ def json_text(value: Any, place: str) -> str:
 def _json(value: Any, place: str) -> str:
     if isinstance(value, str):
         arguments.text(value, place, InvalidRequestError)
-    if value is None or isinstance(value, str | bool | int):
+    if _is_missing(value):
+        return "null"
+    if isinstance(value, str | bool | int):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, float | Decimal):
         digits = _number(value) or "null"
@@ -151,7 +155,9 @@ def _header(name: object) -> str:
 
 def _field(value: Any, row: int, column: str) -> str | None:
     """The value as a flow's expressions see it; JSON for objects and lists."""
-    if value is None or isinstance(value, str):
+    if _is_missing(value):
+        return None
+    if isinstance(value, str):
         return value
     if isinstance(value, float | Decimal):
         return _number(value)
@@ -173,8 +179,13 @@ def _number(value: float | Decimal) -> str | None:
     return format(number, "f")
 
 
+def _is_missing(value: Any) -> bool:
+    """Whether it is None, or what pandas has in its place."""
+    return value is None or type(value).__name__ in ("NaTType", "NAType")
+
+
 def _plain(value: Any) -> str | None:
-    """The text of a time or a UUID; of a missing time of pandas, empty."""
+    """The text of a time or a UUID."""
     if isinstance(value, datetime | date | time):
-        return None if value != value else value.isoformat()  # NaT is not equal to itself
+        return value.isoformat()
     return str(value) if isinstance(value, UUID) else None

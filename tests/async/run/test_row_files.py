@@ -179,6 +179,14 @@ async def test_a_column_that_is_there_twice_is_not_lost(
     assert list(temporary.iterdir()) == []
 
 
+async def test_rows_that_parquet_can_not_hold(temporary: Path) -> None:
+    table = pytest.importorskip("pandas").DataFrame({"id": [1, "a"]})
+    with pytest.raises(InvalidRequestError, match=r"as Parquet: Could not convert 'a' .*column id"):
+        async with local_file(table, of_format("parquet")):
+            pass
+    assert list(temporary.iterdir()) == []
+
+
 async def test_without_a_flow_version_rows_are_ndjson() -> None:
     async with local_file(ROWS, of_format(None)) as file:
         assert file.name == "data.ndjson"

@@ -51,6 +51,17 @@ def test_each_kind_of_value(value: Any, text: str, document: str) -> None:
     assert json_text(value, "row 1") == document
 
 
+@pytest.mark.parametrize("name", ["NaT", "NA"])
+def test_what_pandas_has_in_place_of_a_missing_value(name: str) -> None:
+    test_each_kind_of_value(getattr(pytest.importorskip("pandas"), name), "", "null")
+
+
+@pytest.mark.parametrize("quote", ['"', ""])
+def test_rows_without_a_column(quote: str) -> None:
+    with pytest.raises(InvalidRequestError, match="the rows have no columns; no request was sent"):
+        list(CsvDialect(quote=quote).lines([{}, {}]))
+
+
 @pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes", 1j])
 def test_a_value_without_a_text(value: Any) -> None:
     rows = [{"a": 1}, {"a": value}]
