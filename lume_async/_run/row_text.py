@@ -126,10 +126,10 @@ def json_text(value: Any, place: str) -> str:
 def _json(value: Any, place: str) -> str:
     if isinstance(value, str):
         arguments.text(value, place, InvalidRequestError)
-    if _is_missing(value):
-        return "null"
     if isinstance(value, str | bool | int):
         return json.dumps(value, ensure_ascii=False)
+    if _is_missing(value):
+        return "null"
     if isinstance(value, float | Decimal):
         digits = _number(value) or "null"
         if digits.endswith("Infinity"):
@@ -155,10 +155,10 @@ def _header(name: object) -> str:
 
 def _field(value: Any, row: int, column: str) -> str | None:
     """The value as a flow's expressions see it; JSON for objects and lists."""
-    if _is_missing(value):
-        return None
     if isinstance(value, str):
         return value
+    if _is_missing(value):
+        return None
     if isinstance(value, float | Decimal):
         return _number(value)
     place = f"row {row:,}, column {column}"
