@@ -92,10 +92,12 @@ def valid_key(key: object, source: str) -> Secret:
         raise ConfigurationError(f"{source} must be a string, not {kind}")
     text = Secret(key.strip("\r\n"))  # a key read from a file often ends with a newline
     if not text.strip():
-        raise ConfigurationError(f"{source} is empty: pass api_key=... or set LUME_API_KEY")
+        hint = "" if "token" in source else ": pass api_key=... or set LUME_API_KEY"
+        raise ConfigurationError(f"{source} is empty{hint}")
     if len(text) > LONGEST_KEY or not (text.isascii() and text.isprintable()):
         raise ConfigurationError(
-            f"{source} is not a valid API key: expected printable ASCII, at most {LONGEST_KEY:,} characters"
+            f"{source} is not a valid {'token' if 'token' in source else 'API key'}: expected printable ASCII, at "
+            f"most {LONGEST_KEY:,} characters"
         )
     return text
 

@@ -114,7 +114,7 @@ async def test_a_token_that_has_expired_is_asked_for_anew_once() -> None:
 
 @pytest.mark.parametrize(
     ("token", "message"),
-    [("", "token is empty"), ("a\nb", "token is not a valid"), (5, "token must be a string, not int")],
+    [("", "token is empty$"), ("a\nb", "token is not a valid token"), (5, "token must be a string, not int")],
 )
 def test_what_is_no_token(token: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
