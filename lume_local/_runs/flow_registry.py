@@ -24,7 +24,7 @@ from lume_local._runs.store.records import StoredFlow
 from lume_local._runs.times import now_text
 from lume_local._runs.workers.worker_pool import WorkerPool
 
-COMPILER = 6
+COMPILER = 7
 """Increase it when the compiled form or its meaning changes: stored forms of other numbers are compiled again."""
 _MOST_SIBLING_COLUMNS = 500
 """Columns of other versions that a run is given."""

@@ -10,6 +10,10 @@ from local.wire import Wire
 
 import lume_local
 from lume_local._flow.cleaners import CLEANERS, Cleaner
+from lume_local._flow.definition import read_definition
+from lume_local._runs.flow_registry import COMPILER
+from lume_local._worker.compiler.compile import compile_flow
+from lume_local._worker.connection import connect
 
 V2 = PEOPLE.replace('"v1"', '"v2"').replace("150", "120")
 
@@ -124,3 +128,18 @@ async def test_a_version_that_has_run_keeps_its_cleaners(home: Path, monkeypatch
     assert before == after
     assert warning.startswith("people:v2 keeps the cleaners it was compiled with")
     assert "(parse_email)" in warning
+
+
+SHAPE = """
+aliases checks cleaners columns comment compression csv encoding excel expect fixed footer format header
+judged_by_table lookups max_line_bytes max_ratio max_unpacked_bytes members null on_unknown_columns records ref
+references respelled rules seeds siblings sources unique where
+"""
+OF_A_COLUMN = "inner kept made name ordered threw value"
+
+
+def test_a_compiled_form_of_another_shape_has_another_number() -> None:
+    with connect() as connection:
+        compiled = compile_flow(connection, read_definition(people()))
+    shape = sorted(compiled), sorted(compiled["columns"][0])
+    assert (COMPILER, *shape) == (7, SHAPE.split(), OF_A_COLUMN.split()), "raise COMPILER, then change this"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import lume_local
 from lume_local._runs.sql.tables import VERSION
 from lume_local._runs.sqlite import migrations
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
@@ -62,6 +63,19 @@ async def test_a_state_of_an_earlier_form(
     with closing(sqlite3.connect(f"{path}.form-{form}")) as copy:
         assert copy.execute("PRAGMA user_version").fetchone() == (form,)
         assert copy.execute("SELECT count(*) FROM runs").fetchone() == (3,)
+
+
+@pytest.mark.parametrize("form", STATES)
+async def test_a_flow_version_of_an_earlier_release_reads_corrected_rejects(
+    form: int, tmp_path: Path
+) -> None:
+    state = tmp_path / "data/state"
+    state.mkdir(parents=True)
+    written(form, state / "runs.sqlite")
+    (tmp_path / "mended.csv").write_text("_lume_row,_lume_line,_lume_reasons,id,Name,_lume_raw\n2,,,7,b,\n")
+    async with lume_local.serve(None, state.parent, [tmp_path]) as server, server.client() as client:
+        run = await (await client.run("people:v1", "mended.csv")).wait()
+        assert [row async for row in run.mapped()] == [{"id": 7, "name": "b"}]
 
 
 def test_a_step_that_fails_changes_nothing_and_is_done_by_the_next_start(
