@@ -1,4 +1,4 @@
-"""`ServerOptions`: what a server can be asked for beside its folders, each option with its type and its meaning.
+"""`ServerOptions`: what a server can be asked for beside the parameters of `serve`, each with its type and meaning.
 
 `serve`, `serve_in_thread`, the command line and the reference take the options from here; `_settings` has their
 defaults and checks.
@@ -13,7 +13,7 @@ AnyPath = str | PathLike[str]
 
 
 class ServerOptions(TypedDict, total=False):
-    """The options of `serve` and `serve_in_thread`, for programs that pass them on (`Unpack[ServerOptions]`)."""
+    """Further options of `serve` and `serve_in_thread`, for programs that pass them on (`Unpack[ServerOptions]`)."""
 
     state: AnyPath | None
     """The folder for the state, by default `data`/state. It belongs on a local disk or block storage: on a network
@@ -22,12 +22,6 @@ class ServerOptions(TypedDict, total=False):
     """The folder that a cluster shares, by default `data`: the folders of active runs, uploads, and what targets name
     as `{data}`. With it, `data` has the state only."""
 
-    host: str
-    """The address to listen on; by default 127.0.0.1."""
-    port: int
-    """The port to listen on; 0, the default, takes a free one."""
-    api_key: str | None
-    """The key that requests must carry; by default a generated one. At least 16 characters if others reach it."""
     keys: AnyPath | None
     """A file of further keys, each with a role: `read`, `submit` or `admin`; `lume key new` writes it. It can also
     give roles to the tokens of an OpenID Connect issuer. It is read again when it changes. `api_key` may do
@@ -52,9 +46,6 @@ class ServerOptions(TypedDict, total=False):
     """The environment variable that holds the URL of a PostgreSQL for the state, such as
     `postgresql://lume:…@db/lume`; by default the state is a file in `data`. Of several servers with one state one
     works, and the others wait for it: they have the same `data`, on a shared file system."""
-    max_active: int | None
-    """The number of runs that are executed at a time, at most 10,000; the others wait. By default 2, or as many as
-    the cluster of `engine` has slots."""
     run_timeout: float | timedelta | None
     """The time limit of a run, by default a day: seconds or a timedelta, None for no limit. A run that takes longer
     is FAILED."""

@@ -113,6 +113,10 @@ async def serve(
     flows: AnyPath | None = "flows",
     data: AnyPath = ".lume",
     roots: Sequence[AnyPath] | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    api_key: str | None = None,
+    max_active: int | None = None,
     **options: Unpack[ServerOptions],
 ) -> AsyncIterator[Server]:
     """Run a server as long as the block lasts.
@@ -125,13 +129,20 @@ async def serve(
         roots: the folders that source files may lie in; by default the current one and `data`. Relative source
             paths belong to the first. URLs such as `s3://bucket/folder` allow objects below them, and those such as
             `sftp://user@host/folder?key_file=…` files of that server (see the guide "Read files of SFTP servers").
+        host: the address to listen on.
+        port: the port to listen on; 0 takes a free one.
+        api_key: the key that requests must carry; by default a generated one. At least 16 characters if others
+            reach it.
+        max_active: the number of runs that are executed at a time, at most 10,000; the others wait. By default 2,
+            or as many as the cluster of `engine` has slots.
         **options: see `ServerOptions`.
 
     Raises:
         ConfigurationError: a setting is not valid, a flow file has a mistake, the data folder is in use, the
             address can't be used.
     """
-    settings = ServerSettings.of(flows, data, roots, options)
+    named = {"host": host, "port": port, "api_key": api_key, "max_active": max_active}
+    settings = ServerSettings.of(flows, data, roots, options, **named)
     async with owned(assembled(settings), "lume_local server") as (base_url, runner, console):
         yield Server(base_url, settings.api_key, runner, console)
 
@@ -141,10 +152,14 @@ def serve_in_thread(
     flows: AnyPath | None = "flows",
     data: AnyPath = ".lume",
     roots: Sequence[AnyPath] | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    api_key: str | None = None,
+    max_active: int | None = None,
     **options: Unpack[ServerOptions],
 ) -> Iterator[ThreadedServer]:
     """Run a server in a thread as long as the block lasts, for synchronous code; otherwise the same as `serve`."""
-    thread = _ServerThread(serve(flows, data, roots, **options))
+    thread = _ServerThread(serve(flows, data, roots, host, port, api_key, max_active, **options))
     server = thread.start()
     try:
         yield ThreadedServer(server)

@@ -171,7 +171,7 @@ def _checked_url(url: str | None) -> str | None:
 
 @frozen(kw_only=True)
 class ServerSettings:
-    """The settings of one server; `ServerOptions` describes them. Create them with `of`."""
+    """The settings of one server; `serve` and `ServerOptions` describe them. Create them with `of`."""
 
     places: Roots
     flows: Path | None
@@ -238,12 +238,20 @@ class ServerSettings:
 
     @classmethod
     def of(
-        cls, flows: AnyPath | None, data: AnyPath, roots: Sequence[AnyPath] | None, options: ServerOptions
+        cls,
+        flows: AnyPath | None,
+        data: AnyPath,
+        roots: Sequence[AnyPath] | None,
+        options: ServerOptions,
+        **named: Any,
     ) -> "ServerSettings":
-        """The validated settings. Raises `ConfigurationError`; `TypeError` for an option that does not exist."""
-        given: dict[str, Any] = dict(options)
-        if unknown := given.keys() - ServerOptions.__annotations__.keys():
+        """The validated settings; `named` are those that have a parameter of their own.
+
+        Raises `ConfigurationError`; `TypeError` for an option that does not exist.
+        """
+        if unknown := options.keys() - ServerOptions.__annotations__.keys():
             raise TypeError(f"serve() got an unexpected keyword argument {min(unknown)!r}")
+        given: dict[str, Any] = {**options, **named}
         keys, folder = _optional_path(given.pop("keys", None), "keys"), _optional_path(flows, "flows")
         archive, state, work = (
             _optional_path(given.pop(name, None), name) for name in ("archive", "state", "work")

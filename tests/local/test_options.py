@@ -79,3 +79,17 @@ async def test_what_an_option_may_be_works_or_is_refused_by_its_name(
 def test_both_have_the_same_parameters(start: Any) -> None:
     found = inspect.signature(start)
     assert found.parameters == inspect.signature(lume_local.serve).parameters
+
+
+def test_the_parameters_and_their_order() -> None:
+    *named, options = inspect.signature(lume_local.serve).parameters.values()
+    assert options.kind is inspect.Parameter.VAR_KEYWORD
+    assert [(one.name, one.default) for one in named] == [
+        ("flows", "flows"),
+        ("data", ".lume"),
+        ("roots", None),
+        ("host", "127.0.0.1"),
+        ("port", 0),
+        ("api_key", None),
+        ("max_active", None),
+    ]
