@@ -16,6 +16,7 @@ from io import BufferedReader
 from aiohttp import web
 
 from lume_async._base.words import counted
+from lume_local._http import requests
 from lume_local._http.messages import Output, Problem
 from lume_local._shared import no_links
 from lume_local._shared.identity import identity
@@ -37,6 +38,8 @@ async def sent(request: web.BaseRequest, output: Output, headers: Mapping[str, s
     with await asyncio.to_thread(_opened, output) as file:
         size = os.fstat(file.fileno()).st_size
         tag = f'"{output.identity}"'
+        if requests.matches(request.headers.getall("If-None-Match", []), tag):
+            return web.Response(status=304, headers={**headers, "ETag": tag})
         first, last = _range(request, size, tag)
         is_part = (first, last) != (0, size)
         response = web.StreamResponse(status=206 if is_part else 200, headers=headers)
@@ -87,7 +90,8 @@ def _range(request: web.BaseRequest, size: int, tag: str) -> tuple[int, int]:
     except ValueError:
         return 0, size
     if wanted.start is not None and wanted.start >= size:
-        raise Problem("invalid-range", f"the file has {counted(size, 'byte')}")
+        found = {"Content-Range": f"bytes */{size}"}
+        raise Problem("invalid-range", f"the file has {counted(size, 'byte')}", found)
     first, last, _ = wanted.indices(size)
     return first, last
 

@@ -29,6 +29,8 @@ class UploadsApi:
             await lookup.require_flow(self._flows.require(ref))
         if ask.content_range is not None:
             raise Problem("malformed-request", "an upload has no Content-Range: see Upload-Complete")
+        if _number(ask.headers, "Upload-Offset"):  # the rest of a file would be taken for the whole
+            raise Problem("malformed-request", "PUT has the beginning of an upload: continue it with PATCH")
         if requests.is_any(ask.if_none_match) and self._uploads.has(name):
             raise lookup.exists(f"there is an upload {name}")
         assert content is not None

@@ -1,4 +1,4 @@
-"""Parts of outputs: `Range`, `If-Range`, and the checksum of the whole file."""
+"""Parts of outputs: `Range`, `If-Range`, `If-None-Match`, and the checksum of the whole file."""
 
 import base64
 import hashlib
@@ -55,12 +55,26 @@ async def test_a_range_after_the_end(wire: Wire, output: tuple[str, bytes]) -> N
     path, content = output
     async with wire.session.get(path, headers={"Range": f"bytes={len(content)}-"}) as refused:
         assert refused.status == 416
+        assert refused.headers["Content-Range"] == f"bytes */{len(content)}"
         assert (await refused.json(content_type=None))["type"] == "urn:lume:problem:invalid-range"
 
 
 async def test_another_file_is_sent_whole(wire: Wire, output: tuple[str, bytes]) -> None:
     path, content = output
     async with wire.session.get(path, headers={"Range": "bytes=10-", "If-Range": '"another"'}) as whole:
+        assert (whole.status, await whole.read()) == (200, content)
+
+
+async def test_a_file_that_the_client_has_is_not_sent_again(wire: Wire, output: tuple[str, bytes]) -> None:
+    path, content = output
+    async with wire.session.get(path) as whole:
+        tag = whole.headers["ETag"]
+    for known in (tag, f'"another", W/{tag}', "*"):
+        headers = {"If-None-Match": known, "Range": "bytes=3-"}
+        for method in ("GET", "HEAD"):
+            async with wire.session.request(method, path, headers=headers) as same:
+                assert (same.status, same.headers["ETag"], await same.read()) == (304, tag, b"")
+    async with wire.session.get(path, headers={"If-None-Match": '"another"'}) as whole:
         assert (whole.status, await whole.read()) == (200, content)
 
 

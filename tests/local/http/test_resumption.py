@@ -139,6 +139,15 @@ async def test_content_that_is_not_what_was_announced_is_never_visible(home: Pat
         assert (await append(wire, 0, CSV)).kind == "completed-upload"
 
 
+async def test_the_rest_of_a_file_is_not_taken_for_the_whole(home: Path) -> None:
+    async with serve(home) as wire:
+        await begin(wire)
+        answer = await wire.ask("PUT", PLACE, data=CSV[10:], headers={"Upload-Offset": "10"})
+        assert (answer.status, answer.kind) == (400, "malformed-request")
+        assert visible(home) == {}
+        assert (await append(wire, 10, CSV[10:])).document == STORED
+
+
 async def test_nothing_to_continue(home: Path) -> None:
     async with serve(home) as wire:
         for answer in (await append(wire, 0, CSV), await wire.ask("GET", PLACE)):
