@@ -151,3 +151,9 @@ def flow_item(flow: StoredFlow, checked: Flow, runs: int) -> dict[str, Any]:
 
 _OF_A_COLUMN = ("name", "sql", "type", "sql_type", "required", "unique")
 _CONSTRAINTS = {"format", "enum", "pattern", *BOUNDS, *LENGTHS}
+
+
+def server_document(
+    host: str, pid: int, since: str, *, is_ending: bool = False, is_waiting: bool = False
+) -> dict[str, Any]:
+    return {"host": host, "pid": pid, "started_at": since, "is_ending": is_ending, "is_waiting": is_waiting}

@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from lume_async.models import RunStatus
 from lume_local._http import contract, lookup, queries, requests
-from lume_local._http.documents import change_document, dry_run_document, etag, run_document
+from lume_local._http.documents import change_document, dry_run_document, etag, run_document, server_document
 from lume_local._http.messages import Ask, Problem, Reply
 from lume_local._runs.deliveries.webhooks import WebhookRules, parse_webhook
 from lume_local._runs.dry_run import DryRuns
@@ -87,13 +87,16 @@ class Api:
 
     async def server(self, ask: Ask) -> Reply:
         """`GET /v1/server`."""
-        this = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": self._started_at}
+        is_ending = self._runner.is_ending
+        this = server_document(socket.gethostname(), os.getpid(), self._started_at, is_ending=is_ending)
+        standbys = await self._store.standbys()
+        others = [server_document(one.host, one.pid, one.since, is_waiting=True) for one in standbys]
         document = {
             "version": version("lume-client"),
             "contract_version": contract.number(),
             "capabilities": CAPABILITIES.split(", "),
             "state": {"kind": self._store.kind, "form": self._store.form},
-            "servers": [{**this, "is_ending": self._runner.is_ending}],
+            "servers": [this, *others],
             "runs": {"waiting": await self._store.waiting(), "active": len(self._runner.workers())},
         }
         return Reply(200, document)

@@ -7,8 +7,10 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
 import postgres_server
 import pytest
 from anyio.to_thread import run_sync
@@ -47,6 +49,28 @@ async def test_a_server_says_where_its_state_is(home: Path, url: str) -> None:
     async with serve(home, state_env=STATE_ENV) as wire:  # another one, with the same state
         (run,) = (await wire.ask("GET", "/v1/runs")).document["items"]
         assert run["status"] == "SUCCEEDED"
+
+
+async def test_a_server_names_those_that_wait_for_its_state(home: Path, url: str) -> None:
+    async def wait() -> None:
+        async with lume_local.serve(home / "flows", home / ".lume", [home], state_env=STATE_ENV):
+            raise AssertionError("two servers have the state")
+
+    async with serve(home, state_env=STATE_ENV) as wire:
+
+        async def servers(count: int) -> Any:
+            found: list[Any] = []
+            while len(found) != count:
+                found = (await wire.ask("GET", "/v1/server")).document["servers"]
+            return found
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            first, second = await servers(2)
+            assert first | {"started_at": 0, "is_waiting": True} == second | {"started_at": 0}
+            assert second["started_at"] > first["started_at"]
+            tasks.cancel_scope.cancel()
+        assert await servers(1) == [first]
 
 
 async def test_no_worker_and_no_text_has_the_url(

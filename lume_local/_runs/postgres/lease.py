@@ -29,6 +29,9 @@ WHERE = "the lease of the state"
 _FREED = "lume_lease"
 """What a server notifies that gives the lease back."""
 
+STANDBY = "lume standby"
+"""What the connection of a server is called that waits, with its pid and host behind it."""
+
 DDL = f"""
 CREATE TABLE IF NOT EXISTS lease (
     one BOOLEAN PRIMARY KEY DEFAULT true CHECK (one),
@@ -116,14 +119,22 @@ class Lease:
                 _log.warning("%s: %s; it runs out by itself", WHERE, failure(error))
 
 
-async def acquire(connection: Connection, holder: str, waiting: Callable[[str], None]) -> int:
+async def acquire(connection: Connection, host: str, pid: int, waiting: Callable[[str], None]) -> int:
     """Wait for the lease; the fence of the server that has got it. Raises psycopg.Error, TimeoutError.
 
     Args:
-        holder: names this server.
+        host: where this server is.
+        pid: its process.
         waiting: is called with the name of the server that has it.
     """
     await connection.execute(f"LISTEN {_FREED}")
+    await connection.execute("SELECT set_config('application_name', $1, false)", [f"{STANDBY} {pid} {host}"])
+    fence = await _waited(connection, f"{host}, pid {pid}", waiting)
+    await connection.execute("RESET application_name")
+    return fence
+
+
+async def _waited(connection: Connection, holder: str, waiting: Callable[[str], None]) -> int:
     seen, since = "", 0.0
     while True:
         silent = seen if anyio.current_time() > since + LEASE else ""

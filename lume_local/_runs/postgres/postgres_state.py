@@ -68,13 +68,13 @@ class _Waiting:
 
 async def _acquired(url: str, health: Health) -> tuple[Connection, int]:
     """A connection, and the fence of the lease. Once PostgreSQL could be used, this waits for it, too."""
-    waiting, holder = _Waiting(health), f"{socket.gethostname()}, pid {os.getpid()}"
+    waiting = _Waiting(health)
     connection: Connection | None = await _prepared(url)
     while True:
         try:
             connection = connection or await _prepared(url)
             with _explained():
-                return connection, await lease.acquire(connection, holder, waiting)
+                return connection, await lease.acquire(connection, socket.gethostname(), os.getpid(), waiting)
         except BaseException as error:
             if connection is not None:
                 await connection.close()

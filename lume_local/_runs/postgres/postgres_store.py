@@ -6,13 +6,19 @@ the rule "one success, one attempt at a time" between any number of servers.
 
 from psycopg_pool import AsyncConnectionPool
 
+from lume_local._runs.postgres.lease import STANDBY
 from lume_local._runs.postgres.postgres_feed import PostgresFeed
 from lume_local._runs.postgres.postgres_sql import Connection, PostgresSql
 from lume_local._runs.sql.beside_runs import KIND, RECEIVERS, SqlDeliveries
 from lume_local._runs.sql.operation import Sql, statement, writing
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sql.tables import RECEIVER
-from lume_local._runs.store.records import ACTIVE
+from lume_local._runs.store.records import ACTIVE, Standby
+
+_STANDBYS = """
+SELECT application_name, to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+FROM pg_stat_activity WHERE datname = current_database() AND starts_with(application_name, ?) ORDER BY 2
+"""
 
 
 class PostgresDeliveries(SqlDeliveries):
@@ -61,3 +67,10 @@ class PostgresStore(SqlStore):
         sql = PostgresSql(pool, fence)
         feed = PostgresFeed(sql, offset)
         super().__init__(sql, feed, store_id, FencedPublishing(sql), PostgresDeliveries(sql))
+
+    @statement
+    async def standbys(self) -> list[Standby]:
+        """By their connections, which end with them."""
+        rows = await self.sql.rows(_STANDBYS, [f"{STANDBY} "])
+        named = [(*row[0].removeprefix(f"{STANDBY} ").partition(" "), row[1]) for row in rows]
+        return [Standby(host, int(pid), since) for pid, _, host, since in named]

@@ -38,6 +38,7 @@ from lume_local._runs.store.records import (
     NewDelivery,
     NewRun,
     RunFilter,
+    Standby,
     StatusChange,
     StoredRun,
 )
@@ -275,6 +276,10 @@ class SqlStore(FlowVersions):
         count: int
         (count,) = await self.sql.one("SELECT count(*) FROM runs WHERE status = 'CREATED'")
         return count
+
+    async def standbys(self) -> list[Standby]:
+        """The servers that wait for this state."""
+        return []
 
     @writing
     async def update(

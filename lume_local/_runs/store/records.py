@@ -160,6 +160,19 @@ class StatusChange:
 
 
 @frozen
+class Standby:
+    """A server that waits for a state which another one has.
+
+    Attributes:
+        since: since when it waits.
+    """
+
+    host: str
+    pid: int
+    since: str
+
+
+@frozen
 class StoredFlow:
     """A flow version with its compiled form, and which compiler produced that."""
 

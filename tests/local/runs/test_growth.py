@@ -352,6 +352,7 @@ OPERATIONS: dict[str, Operation] = {
     "active_sources": lambda aged: aged.store.active_sources(),
     "active_seeds": lambda aged: aged.store.active_seeds(),
     "waiting": lambda aged: aged.store.waiting(),
+    "standbys": lambda aged: aged.store.standbys(),
     "newest_arrived": lambda aged: aged.store.newest_arrived(["a", "b", "nobody"], 50),
     "runs_of": lambda aged: aged.store.runs_of(["f:v1", "broken:v1"]),
     "runs_of: with output": lambda aged: aged.store.runs_of(["f:v1", "broken:v1"], with_output=True),

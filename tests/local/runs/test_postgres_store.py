@@ -640,7 +640,7 @@ async def test_a_server_that_died_before_the_clock_was_set_back_is_not_waited_fo
         assert second.fence == first.fence + 1
         async with await connect(url) as third:
             with pytest.raises(TimeoutError):  # the second one is heard of
-                await asyncio.wait_for(lease.acquire(third, "third", lambda _: None), 2 * lease.LEASE)
+                await asyncio.wait_for(lease.acquire(third, "third", 3, lambda _: None), 2 * lease.LEASE)
 
 
 async def test_only_what_is_allowed_while_it_is_active_may_be_published(store: PostgresStore) -> None:
