@@ -248,7 +248,7 @@ def _column(name: str, table: Table) -> Column:
         unique=ever or table.flag("unique"),
         enum=tuple(table.scalars("enum")),
         pattern=table.text("pattern", default="", longest=2_000) or None,
-        bounds={key: table.values[key] for key in BOUNDS if table.present(key)},
+        bounds={key: table.value(key) for key in BOUNDS if table.present(key)},
         lengths={key: table.count(key) for key in LENGTHS if table.present(key)},
         ever=ever,
         references=read_reference(table.table("references")),

@@ -113,8 +113,12 @@ class Table:
     def flag(self, key: str) -> bool:
         return bool(self._get(key, bool, "true or false", False))
 
+    def value(self, key: str) -> Any:
+        """A value that is there, of any type."""
+        return _preserved(self.at(key), self.values[key])
+
     def number(self, key: str) -> float | None:
-        value: float | None = self._get(key, (int, float), "a number", None)
+        value: float | None = _preserved(self.at(key), self._get(key, (int, float), "a number", None))
         if value is not None and not math.isfinite(value):
             raise FlowError(self.at(key), "must be a finite number")
         return value
@@ -134,6 +138,7 @@ class Table:
         if not isinstance(values, list) or not 1 <= len(values) <= 1000:
             raise FlowError(self.at(key), "must be a list of 1 to 1,000 values")
         for value in values:
+            _preserved(self.at(key), value)
             if not isinstance(value, str | int | float | bool):
                 raise FlowError(self.at(key), f"{value!r} is not a string, a number, true or false")
         return values
@@ -162,3 +167,10 @@ class Table:
         near = difflib.get_close_matches(key, self.known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(self.known))}"
         return FlowError(self.at(key), f"is not a known key; {hint}")
+
+
+def _preserved(place: str, value: Any) -> Any:
+    """A value that JSON preserves. Raises `FlowError`."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise FlowError(place, "is a number of more than 64 bits: compare with it in the sql of a rule")
+    return value
