@@ -19,7 +19,7 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.backup import back_up_hourly, backup_age
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.sqlite.state_file import STATE_FILE, backup_of
-from lume_local._runs.store.records import StoreError
+from lume_local._runs.store.records import RunFilter, StoreError
 from lume_local._settings import ServerSettings
 from lume_local._shared.commit import explain
 from lume_local._shared.lock import Locked, held, holder, holder_died
@@ -103,7 +103,7 @@ async def _in_postgres(settings: ServerSettings) -> AsyncIterator[State]:
     health = Health(places.data, lambda: None, places.state)
     try:
         async with postgres_state.leased(url, health) as (store, lease):
-            claim(places, store.store_id)
+            claim(places, store.store_id, is_used=bool(await store.runs(RunFilter(), None, 1)))
             yield State(store, health, lambda: lease.is_lost)
     except StoreError as error:
         raise ConfigurationError(f"the state in the PostgreSQL of {name} can't be used: {error}") from None

@@ -18,7 +18,7 @@ from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
 from lume_local._runs.recorder import RETRY, RunRecorder
 from lume_local._runs.recovery.late import Late
-from lume_local._runs.recovery.settle import Settler
+from lume_local._runs.recovery.settle import NOTHING_WRITTEN, Settler
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.store.audit import CANCEL, Act
 from lume_local._runs.store.records import StoredRun, StoreFailed
@@ -44,7 +44,6 @@ KILL_AFTER = 5.0
 """Seconds between asking a worker to stop and killing it."""
 SILENCE = 60.0
 """Seconds without an event after which a worker counts as stopped or stuck; a healthy one sends them more often."""
-NOTHING_WRITTEN = "nothing was written: submit the run again"
 
 
 class Stop(enum.Enum):

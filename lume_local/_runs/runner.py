@@ -15,12 +15,12 @@ from anyio.to_thread import run_sync
 
 from lume_async._base.tasks import task_group
 from lume_async.models import RunStatus
-from lume_local._runs.execution import NOTHING_WRITTEN, Execution, Stop
+from lume_local._runs.execution import Execution, Stop
 from lume_local._runs.health import Health, why
 from lume_local._runs.recorder import RETRY, RunRecorder
 from lume_local._runs.recovery.held_runs import HeldRuns
 from lume_local._runs.recovery.late import Late
-from lume_local._runs.recovery.settle import Settler
+from lume_local._runs.recovery.settle import NOTHING_WRITTEN, Settler
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sql.sql_store import SqlStore
@@ -37,6 +37,9 @@ _log = logging.getLogger("lume_local")
 RECOVERY_PATIENCE = 5.0
 """Seconds that a starting server waits for the recovery of an earlier server's runs."""
 _STOPPED = "the server stopped while the run was active"
+_UNKNOWN = (
+    "its folder is not in this data folder, so it may have written: look at its target before it is submitted again"
+)
 _PATIENCE = 10.0
 """Seconds for active runs to end when the server ends; their workers are killed before that."""
 
@@ -203,7 +206,9 @@ class Runner:
         try:
             # A power cut may have lost the stages of a run, never its commit.
             if run.status != RunStatus.CREATED or committed(self._paths.folder(run.run_id)) is not None:
-                await self._late.settle(run, _STOPPED)
+                # Without its folder it can't be told: a server with another data folder may have had the run.
+                is_here = self._paths.folder(run.run_id).exists()
+                await self._late.settle(run, _STOPPED, NOTHING_WRITTEN if is_here else _UNKNOWN)
         except Exception as error:
             await self._crash(run.run_id, error)
 

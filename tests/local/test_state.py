@@ -17,7 +17,7 @@ from anyio.to_thread import run_sync
 from components import component
 from local import stores
 from local.flows import slow_rows
-from local.servers import serve
+from local.servers import process, serve
 from local.stores import STATE_ENV
 from local.wire import Wire
 
@@ -176,6 +176,26 @@ async def test_a_data_folder_stays_with_its_state(
         lume_local.back_up(home / ".lume", home / "backup")
     async with serve(home, state_env=STATE_ENV) as wire:
         assert (await wire.submit("people:v1", "people.csv")).status == 409
+
+
+async def test_a_server_that_takes_over_with_another_data_folder(
+    home: Path, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It goes on, but can't tell whether runs of the other one have written."""
+    (home / "slow.csv").write_text(slow_rows())
+    async with process(home, state_env=STATE_ENV) as (server, wire):
+        run_id = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+        await wire.until(run_id, "TRANSFORMING")
+        server.kill()
+        await server.wait()
+    other = lume_local.serve(home / "flows", home / "elsewhere", [home], state_env=STATE_ENV)
+    async with other as opened, opened.client() as client:
+        run = await client.run_status(run_id)
+        assert run.status == "CRASHED"
+        assert "its folder is not in this data folder, so it may have written" in str(run.error_message)
+        again = await client.run("people:v1", "people.csv")
+        assert (await again.wait()).status == "SUCCEEDED"
+    assert f"this state was used with another data folder than {home}/elsewhere" in caplog.text
 
 
 async def test_a_restored_backup_does_not_become_a_state_in_postgresql(home: Path, url: str) -> None:

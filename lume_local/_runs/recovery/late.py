@@ -18,7 +18,7 @@ from anyio.to_thread import run_sync
 from attrs import frozen
 
 from lume_local._runs.health import Health, why
-from lume_local._runs.recovery.settle import Settler
+from lume_local._runs.recovery.settle import NOTHING_WRITTEN, Settler
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.store.records import StoredRun
 from lume_local._runs.upkeep import retry_rounds
@@ -52,9 +52,9 @@ class Late:
         """The waiting runs: only this class changes them."""
         return set(self._waiting)
 
-    async def settle(self, run: StoredRun, death: str) -> None:
+    async def settle(self, run: StoredRun, death: str, end: str = NOTHING_WRITTEN) -> None:
         """See `Settler`; a run that can't be ended yet waits here."""
-        if trouble := await self._settler.settle(run, death):
+        if trouble := await self._settler.settle(run, death, end):
             self.add(run, trouble)
 
     def add(self, run: StoredRun, trouble: str) -> None:

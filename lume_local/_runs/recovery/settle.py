@@ -27,6 +27,7 @@ from lume_local._shared.protocol import Json
 
 _log = logging.getLogger("lume_local")
 
+NOTHING_WRITTEN = "nothing was written: submit the run again"
 _PATIENCE = 5.0
 """Seconds for a worker to exit after its server has ended."""
 _SURPRISE = 0.5
@@ -58,14 +59,17 @@ class Settler:
     def __init__(self, store: SqlStore, recorder: RunRecorder, paths: RunPaths, pool: WorkerPool) -> None:
         self._store, self._recorder, self._paths, self._pool = store, recorder, paths, pool
 
-    async def settle(self, run: StoredRun, death: str) -> str:
-        """End a run whose process has ended; `death` says how. Returns what `end_committed` does."""
+    async def settle(self, run: StoredRun, death: str, end: str) -> str:
+        """End a run whose process has ended; `death` says how. Returns what `end_committed` does.
+
+        Args:
+            end: what is said if there is no commit.
+        """
         await self._recorder.still_ours()
         if (record := commit.committed(self._paths.folder(run.run_id))) is not None:
             return await self.end_committed(run, record, f"{death}; ")
         await self.undo(run)
-        message = f"{death}; nothing was written: submit the run again"
-        await self._recorder.end(run.run_id, RunStatus.CRASHED, message=message)
+        await self._recorder.end(run.run_id, RunStatus.CRASHED, message=f"{death}; {end}")
         return ""
 
     async def end_committed(

@@ -31,10 +31,13 @@ def _of_another(places: Roots) -> ConfigurationError:
     )
 
 
-def claim(places: Roots, store_id: str) -> None:
+def claim(places: Roots, store_id: str, *, is_used: bool = False) -> None:
     """Have the folders of runs belong to a state: one of another state would take them for leftovers.
 
     A state file beside them needs none of that. Raises `ConfigurationError`, OSError.
+
+    Args:
+        is_used: whether the state has had runs; it is warned of if they were elsewhere.
     """
     if places.runs.parent != places.state and any(
         path.is_dir() for path in (places.state / "runs").glob("run_*")
@@ -45,6 +48,12 @@ def claim(places: Roots, store_id: str) -> None:
     places.runs.mkdir(parents=True, exist_ok=True, mode=0o700)
     owner, draft = places.runs / _OWNER, places.runs / f".{_OWNER}-{store_id}-{os.getpid()}"
     if not owner.exists():
+        if is_used:
+            _log.warning(
+                "this state was used with another data folder than %s: active runs, uploads and outputs are there. "
+                "All servers of a state need the same one; runs that were active are CRASHED",
+                places.data,
+            )
         write_durably(draft, store_id.encode())
         with suppress(FileExistsError):  # another server was faster
             os.link(draft, owner)
