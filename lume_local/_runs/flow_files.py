@@ -10,6 +10,7 @@ from lume_local._flow.definition import Flow, read_toml
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lines import with_line
 from lume_local._shared import no_links
+from lume_local._shared.commit import explain
 from lume_local._shared.saved import stamp
 
 
@@ -69,12 +70,16 @@ def versions(folder: Path, name: str) -> list[str]:
 
 def files(folder: Path) -> list[Path]:
     """The flow files of a folder, sorted. Raises `ConfigurationError`."""
-    if not os.path.isdir(folder):
+    try:
+        # Not by `glob`: to it a folder that may not be read is empty.
+        return sorted(folder / name for name in os.listdir(folder) if name.endswith(".toml"))
+    except (FileNotFoundError, NotADirectoryError):
         raise ConfigurationError(
             f"there is no flows folder {str(folder)!r}: make it and put flow versions (*.toml) in it, pass "
             "flows=<folder>, or pass flows=None and register flows by request"
-        )
-    return sorted(folder.glob("*.toml"))
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"the flows folder can't be read: {explain(error)}") from None
 
 
 def read(path: Path) -> Flow:
@@ -84,7 +89,8 @@ def read(path: Path) -> Flow:
     except FlowError as error:
         raise ConfigurationError(located(path, error)) from None
     except (OSError, UnicodeError) as error:
-        raise ConfigurationError(f"{path} can't be read: {error}") from None
+        why = explain(error) if isinstance(error, OSError) else error
+        raise ConfigurationError(f"{path} can't be read: {why}") from None
 
 
 def _text(path: Path) -> str:

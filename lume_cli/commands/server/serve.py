@@ -12,7 +12,7 @@ from lume_cli._options import FOREVER, F, GlobalOptions, Seconds, SecondsOrForev
 if TYPE_CHECKING:
     from lume_cli._session import CommandSession
 
-_PARAMETER = re.compile(r"^[a-z]+(?=:)|\b[a-z]+(?:_[a-z]+)+\b")
+_PARAMETER = re.compile(r"^[a-z]+(?=:| (?:needs|is|does)\b)|\b[a-z]+(?:_[a-z]+)+\b")
 _LEAST_KEY = 6
 """Characters of a key from the environment: fewer can be guessed by trying, by anybody on this machine."""
 
@@ -263,7 +263,7 @@ def _check_folders(session: "CommandSession", flows: str | None, roots: Sequence
     if os.path.isfile(flows):
         folder = os.path.dirname(flows) or "."
         raise click.UsageError(f"--flows {flows} is a file; pass its folder: --flows {folder}")
-    if os.path.isdir(flows) and not any(name.endswith(".toml") for name in os.listdir(flows)):
+    if os.access(flows, os.R_OK) and not any(name.endswith(".toml") for name in os.listdir(flows)):
         session.say.note(
             f"lume: no flow files (*.toml) in {flows} yet; `lume flow init SAMPLE -o {flows}/` writes one, which is "
             "served without a restart"

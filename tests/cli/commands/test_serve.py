@@ -2,12 +2,16 @@
 
 import inspect
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -15,6 +19,7 @@ import pytest
 from cli.shell import Shell
 from click.testing import CliRunner, Result
 from local.flows import PEOPLE, PEOPLE_CSV
+from on_posix import posix_only
 
 import lume_local
 from lume_cli._app import app
@@ -169,6 +174,34 @@ def test_options_are_named_and_no_arguments(no_server: Path, monkeypatch: pytest
     assert result.exit_code == 1
     assert "pass --flows DIR, or pass --no-flows" in result.stderr
     assert "flows=" not in result.stderr
+
+
+def test_an_option_of_one_word_is_named(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(no_server)
+    result = invoke("--no-flows", "--archive", "a")
+    assert result.exit_code == 1
+    assert "error: --archive needs --keep-runs: without it no run is removed" in result.stderr
+
+
+@posix_only
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become somebody else"
+)
+@pytest.mark.parametrize("what", ["flows", "flows/a.toml"])
+def test_flow_files_that_may_not_be_read(what: str) -> None:
+    """Neither is taken for a folder without flows: every submission would be refused."""
+    become = "import os, lume_cli._app, lume_cli._work.serve; os.setgid(65534); os.setuid(65534); "
+    command = [sys.executable, "-c", f"{become}lume_cli._app.app.main(['serve', '--data', 'data'])"]
+    with TemporaryDirectory() as home:  # outside of tmp_path, which others may not enter
+        for folder in (".", "flows", "data"):
+            Path(home, folder).mkdir(exist_ok=True)
+            Path(home, folder).chmod(0o777)
+        Path(home, "flows/a.toml").touch()
+        Path(home, what).chmod(0o000)
+        done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    shown = "the flows folder can't be read" if what == "flows" else "flows/a.toml can't be read"
+    assert f"error: {shown}: Permission denied: " in done.stderr
 
 
 def test_a_host_with_a_scheme_is_told(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
