@@ -323,14 +323,24 @@ async def _listening(listener: Listener, settings: ServerSettings) -> AsyncItera
         base_url = await listener.open(host, port, tls)
     except (OSError, UnicodeError) as error:
         await listener.close()
-        if isinstance(error, UnicodeError):
-            why = "it is not the name of a host"
-        elif error.errno == errno.EADDRINUSE:
-            why = "another program listens there; pass another port=, or port=0 for a free one"
-        else:
-            why = error.strerror or str(error)
-        raise ConfigurationError(f"can't listen on {host}:{port}: {why}") from None
+        raise ConfigurationError(f"can't listen on {host}:{port}: {_why(error)}") from None
     try:
         yield base_url
     finally:
         await listener.close()
+
+
+def _why(error: OSError | UnicodeError) -> str:
+    """Why an address can't be listened on."""
+    if isinstance(error, UnicodeError):
+        return "it is not the name of a host"
+    if error.errno == errno.EADDRINUSE:
+        return "another program listens there; pass another port=, or port=0 for a free one"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 need special rights; pass another port=, or port=0 for a free one"
+    if error.errno in (
+        None,
+        errno.EADDRNOTAVAIL,
+    ):  # asyncio says of several addresses that none is, without a number
+        return 'this machine has no such address; "0.0.0.0" is all that it has'
+    return error.strerror or str(error)
