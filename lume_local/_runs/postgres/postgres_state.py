@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +19,19 @@ from lume_local._runs.postgres.postgres_store import PostgresStore
 from lume_local._runs.store.records import StoreError
 
 _log = logging.getLogger("lume_local")
+
+_REASONS = {
+    r"pg_hba\.conf": "its pg_hba.conf lets this user not in from this machine, or only with TLS",
+    "password|authentication": "it refuses user or password",
+    "too many|connection slots": "it has no connection left, for anybody or for this user",
+    "database .* does not exist|role .* does not exist": "it has no such database or user",
+    "starting up|shutting down|recovery mode": "it starts or ends at the moment",
+    "resolve|translate": "it can't be reached: the name of its host is not known",
+    "refused": "it can't be reached: nothing listens at its host and port",
+    "timeout|timed out": "it can't be reached: its host does not answer",
+    "SSL|certificate": "it can't be reached: TLS fails, or is not what both sides want (sslmode, certificates)",
+}
+"""What messages of libpq say, which name user and database, and what is reported of it."""
 
 
 @asynccontextmanager
@@ -125,11 +139,5 @@ def _why(error: psycopg.Error) -> str:
         return "its user may not create the schema lume, or does not own it"
     if isinstance(error, psycopg.OperationalError):
         text = str(error)
-        if "password" in text or "authentication" in text:
-            return "it refuses user or password"
-        if "too many" in text or "connection slots" in text:
-            return "it has no connection left, for anybody or for this user"
-        if "does not exist" in text:
-            return "it has no such database or user"
-        return "it can't be reached"
+        return next((why for words, why in _REASONS.items() if re.search(words, text)), "it can't be reached")
     return error.diag.message_primary or type(error).__name__

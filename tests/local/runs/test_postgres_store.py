@@ -417,7 +417,7 @@ async def test_an_outage_is_unavailable_and_tells_no_secret(caplog: pytest.LogCa
                 assert not caught.value.is_in_doubt
                 assert "127.0.0.1" not in str(caught.value)
                 assert postgres_server.USER not in str(caught.value)
-            with pytest.raises(StoreError, match="it can't be reached"):
+            with pytest.raises(StoreError, match="it can't be reached: nothing listens at its"):
                 await stack.enter_async_context(stores.at(server.url))
             server.start()
             async with asyncio.timeout(20):
@@ -722,6 +722,9 @@ async def test_a_database_that_counts_its_transactions_anew_loses_no_change(url:
         ({"netloc": "lume:a%zz@127.0.0.1"}, "it is not a valid URL"),
         ({"path": "/nowhere"}, "it has no such database"),
         ({"netloc": "lume:wr0ng@{}"}, "it refuses user or password"),
+        ({"netloc": "lume:wr0ng@no.such.invalid"}, "it can't be reached: the name of its host is not known"),
+        ({"netloc": "lume:wr0ng@127.0.0.1:1"}, "it can't be reached: nothing listens at its host and port"),
+        ({"query": "sslmode=require"}, "it can't be reached: TLS fails, or is not what both sides want"),
     ],
 )
 async def test_what_is_said_of_a_wrong_url(
@@ -734,6 +737,31 @@ async def test_what_is_said_of_a_wrong_url(
             pass
     assert "wr0ng" not in str(caught.value)
     assert postgres_server.USER not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            'no pg_hba.conf entry for host "10.0.0.1", user "few", database "few", no encryption',
+            "its pg_hba.conf",
+        ),
+        ("the database system is starting up", "it starts or ends at the moment"),
+        ("connection timeout expired", "it can't be reached: its host does not answer"),
+        ("something else about few", "it can't be reached$"),
+    ],
+)
+async def test_what_is_said_of_other_failures_to_connect(
+    monkeypatch: pytest.MonkeyPatch, said: str, words: str
+) -> None:
+    async def connect(url: str) -> None:
+        raise psycopg.OperationalError(f'connection to server at "10.0.0.1" failed: FATAL:  {said}')
+
+    monkeypatch.setattr(postgres_state, "connect", connect)
+    with pytest.raises(StoreError, match=words) as caught:
+        async with stores.at("postgresql://few@10.0.0.1/few"):
+            pass
+    assert "few" not in str(caught.value)
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
