@@ -12,7 +12,8 @@ from lume_cli._options import FOREVER, F, GlobalOptions, Seconds, SecondsOrForev
 if TYPE_CHECKING:
     from lume_cli._session import CommandSession
 
-_PARAMETER = re.compile(r"^[a-z]+(?=:| (?:needs|is|does)\b)|\b[a-z]+(?:_[a-z]+)+\b")
+# Not a key of a file, such as a.max_active, nor one in quotes.
+_PARAMETER = re.compile(r"^[a-z]+(?=:| (?:needs|is|does)\b)|(?<![.'])\b[a-z]+(?:_[a-z]+)+\b")
 _LEAST_KEY = 6
 """Characters of a key from the environment: fewer can be guessed by trying, by anybody on this machine."""
 

@@ -183,6 +183,16 @@ def test_an_option_of_one_word_is_named(no_server: Path, monkeypatch: pytest.Mon
     assert "error: --archive needs --keep-runs: without it no run is removed" in result.stderr
 
 
+def test_a_key_of_a_file_is_no_option(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(no_server)
+    for line, message in (
+        ("max_active = 0", "keys.toml:4: a.max_active: must be a whole number"),
+        ("max_actve = 4", "keys.toml:4: a.max_actve: is not a known key; did you mean 'max_active'?"),
+    ):
+        Path("keys.toml").write_text(f'[a]\nrole = "read"\nsha256 = "{"0" * 64}"\n{line}\n')
+        assert f"error: --keys: {message}" in invoke("--no-flows", "--keys", "keys.toml").stderr
+
+
 @posix_only
 @pytest.mark.skipif(
     not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become somebody else"
