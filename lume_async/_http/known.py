@@ -20,9 +20,9 @@ class Known:
         self.capabilities: frozenset[str] | None = None
         self.offered: str | None = None
         self.keys_kept: float | None = None
-        self.has_answered = False
+        self.has_answered: bool = False
         self.silent_since: float | None = None
-        self.long_polls = 0
+        self.long_polls: int = 0
         self.dated: tuple[str | None, float] = None, 0.0
 
     @property

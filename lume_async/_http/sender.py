@@ -75,7 +75,7 @@ class Sender:
         self.rng = rng
         self.observer = observer
         self.retry = retry
-        self.known = Known()
+        self.known: Known = Known()
         self.on_silence: set[Callable[[float, ApiError], None]] = set()
         """Called after each request without an answer, with the seconds since the first one of them in a row."""
         self._transport = transport
