@@ -21,9 +21,8 @@ import orjson
 from attrs import field, frozen
 from multidict import CIMultiDict
 
-from lume_async._base.clock import SystemClock
+from lume_async._base.clock import AT_WORK, SystemClock
 from lume_async._base.default_client import forget_client
-from lume_async._batch.journal_thread import AT_WORK
 from lume_async._client import Client
 from lume_async._http.transport import Body
 from lume_async._webhooks.signatures import check_secrets, signed, veiled_secrets

@@ -4,6 +4,9 @@ import asyncio
 import time
 from typing import ClassVar, Protocol
 
+AT_WORK: set[object] = set()
+"""Calls of journals in their threads that have not ended, which no clock of a test may pass over."""
+
 
 class Clock(Protocol):
     """The current time, and sleeping."""

@@ -5,8 +5,9 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
+from lume_async._base.clock import AT_WORK
 from lume_async._base.tasks import until_done
 from lume_async._batch.entries import Entry, Row
 from lume_async._batch.journal import Journal
@@ -15,8 +16,6 @@ from lume_async.models import RunRequest
 P = ParamSpec("P")
 T = TypeVar("T")
 
-AT_WORK: set[Future[Any]] = set()
-"""Calls of all journals that have not ended, which no clock of a test may pass over."""
 AHEAD = 512
 """How many items of the input are read from the journal in one call."""
 
