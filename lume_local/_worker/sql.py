@@ -6,7 +6,7 @@ buffer ends. The files have been checked before: each record is well-formed, and
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,6 +57,25 @@ def copy_to(connection: DuckDBPyConnection, query: str, target: Path, options: s
 def copying(query: str, target: Path, options: str | None = None) -> str:
     """The statement that writes the query's rows; what it gives is `Count`."""
     return f"COPY ({query}) TO {text(str(target))} ({options or _FORMATS[target.suffix]})"
+
+
+LINES = ("\x01", "", "")
+"""The dialect of lines that are no CSV: what stands between values can't be in one."""
+OURS = ("header=false", r"new_line='\n'")
+"""Options for a file that this process has written."""
+
+
+def csv_reader(path: Path, columns: Iterable[str], dialect: Sequence[str], *options: str) -> str:
+    """SQL for the rows of a file as texts, which are read strictly: nothing is guessed. An empty one is NULL.
+
+    `dialect` is the delimiter, the quote and the escape.
+    """
+    named = ", ".join(f"{text(name)}: 'VARCHAR'" for name in columns)
+    delim, quote, escape = map(text, dialect)
+    return (
+        f"read_csv({literal(path)}, auto_detect=false, compression='none', columns={{{named}}}, delim={delim}, "
+        f"quote={quote}, escape={escape}, nullstr='', strict_mode=true, {', '.join(options)})"
+    )
 
 
 Result = TypeVar("Result")

@@ -14,7 +14,7 @@ from lume_local._shared.protocol import Json, Read
 from lume_local._worker.connection import confine_folder, connect
 from lume_local._worker.outputs.pages import all_rows_of, spelling_of
 from lume_local._worker.outputs.row_json import Broken, Reasons
-from lume_local._worker.sql import STAGED, copy_to, literal, text
+from lume_local._worker.sql import LINES, OURS, STAGED, copy_to, csv_reader, text
 
 _APART = b"\x01"
 """Between the columns of a line: in JSON it can't stand anywhere."""
@@ -31,12 +31,7 @@ def reject_rows(built: Path, flow: Json, metrics: dict[str, Any], source: str) -
         f"{text(constants[name]) if name in constants else _read(name, sql_type)} AS {quoted(name)}"
         for name, sql_type in REJECTS_TABLE
     )
-    columns = ", ".join(f"'{name}': 'VARCHAR'" for name in _READ)
-    reader = (
-        f"read_csv({literal(lines)}, auto_detect=false, compression='none', header=false, columns={{{columns}}}, "
-        f"delim='{_APART.decode()}', quote='', escape='', nullstr='', new_line='\\n', strict_mode=true, "
-        f"max_line_size={longest + 16}, parallel=false)"
-    )
+    reader = csv_reader(lines, _READ, LINES, *OURS, f"max_line_size={longest + 16}", "parallel=false")
     with connect() as connection:  # that of the run may reach another folder only
         confine_folder(connection, built.parent)
         copy_to(connection, f"SELECT {', '.join(items)} FROM {reader}", target, STAGED)

@@ -23,7 +23,7 @@ from lume_local._worker.sources.formats.names import check_members, spellings
 from lume_local._worker.sources.formats.strict_json import OWN, NotARow, raw_in, repeats_a_key, strict_line
 from lume_local._worker.sources.intake import APART, NOT_JSON, Account, Copy, Malformed, Reading
 from lume_local._worker.sources.source import Pause, SourceError
-from lume_local._worker.sql import STAGED, copy_to, literal, row_of, scan_or_retry, text
+from lume_local._worker.sql import LINES, OURS, STAGED, copy_to, csv_reader, row_of, scan_or_retry, text
 from lume_local._worker.statements import Layout
 
 _DOUBTFUL = (
@@ -117,13 +117,8 @@ def _unread(members: tuple[str, ...], spelled: list[list[str]]) -> tuple[str, ..
 
 
 def _reader(path: Path, columns: list[str], limit: int) -> str:
-    listed = ", ".join(f"'{name}': 'VARCHAR'" for name in columns)
-    return (
-        f"SELECT * FROM read_csv({literal(path)}, auto_detect=false, compression='none', header=false, "
-        f"columns={{{listed}}}, "
-        f"delim='{APART.decode()}', quote='', escape='', new_line='\\n', strict_mode=true, "
-        f"max_line_size={limit + 16}, parallel=true)"
-    )
+    options = *OURS, f"max_line_size={limit + 16}", "parallel=true"
+    return f"SELECT * FROM {csv_reader(path, columns, LINES, *options)}"
 
 
 def _plain_lines(reading: Reading, target: Path, limit: int) -> Path:

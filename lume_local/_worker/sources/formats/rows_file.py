@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lume_local._flow.definition import RESERVED
-from lume_local._worker.sql import text
+from lume_local._worker.sql import OURS, csv_reader
 
 
 class RowsFile:
@@ -31,10 +31,7 @@ class RowsFile:
     @property
     def reader(self) -> str:
         """SQL that gives `_lume_s0`, `_lume_s1`, … of all rows in their order."""
-        columns = ", ".join(f"'{RESERVED}s{n}': 'VARCHAR'" for n in range(self._width))
-        return (
-            f"SELECT * EXCLUDE (_lume_dot) FROM read_csv({text(str(self._path))}, auto_detect=false, "
-            f"header=false, compression='none', columns={{'_lume_dot': 'VARCHAR', {columns}}}, delim=',', "
-            "quote='\"', escape='\"', nullstr='', allow_quoted_nulls=false, strict_mode=true, new_line='\\n', "
-            f"parallel=false, max_line_size={self._longest + 1000})"
-        )
+        columns = "_lume_dot", *(f"{RESERVED}s{n}" for n in range(self._width))
+        options = *OURS, "allow_quoted_nulls=false", f"max_line_size={self._longest + 1000}", "parallel=false"
+        reader = csv_reader(self._path, columns, (",", '"', '"'), *options)
+        return f"SELECT * EXCLUDE (_lume_dot) FROM {reader}"

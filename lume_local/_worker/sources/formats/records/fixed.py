@@ -4,8 +4,8 @@
 from lume_local._worker.sources.formats.names import layout_of_table, readable, visible_columns
 from lume_local._worker.sources.formats.records.fixed_width import FixedWidth
 from lume_local._worker.sources.formats.text.csv import names_of, split_records
-from lume_local._worker.sources.intake import APART, Reading
-from lume_local._worker.sql import literal
+from lume_local._worker.sources.intake import Reading
+from lume_local._worker.sql import LINES, csv_reader
 from lume_local._worker.statements import Layout
 
 
@@ -19,11 +19,7 @@ def read_fixed(reading: Reading) -> Layout:
         f"nullif(trim(substr(_lume_text, {start + 1}, {end - start}), ' '), '') AS _lume_s{n}"
         for n, (start, end) in enumerate(grammar.spans)
     )
-    lines = (
-        f"SELECT * FROM read_csv({literal(split.copy.path)}, auto_detect=false, compression='none', "
-        f"columns={{'_lume_text': 'VARCHAR'}}, delim='{APART.decode()}', quote='', escape='', nullstr='', "
-        f"strict_mode=true, {', '.join(split.options)})"
-    )
+    lines = csv_reader(split.copy.path, ["_lume_text"], LINES, *split.options)
     # A blank line at the end is skipped, as all others are, but stays in what DuckDB reads.
-    reader = f"SELECT {values} FROM ({lines}) WHERE _lume_text IS NOT NULL"
+    reader = f"SELECT {values} FROM {lines} WHERE _lume_text IS NOT NULL"
     return layout_of_table(reader, flow, names, visible)

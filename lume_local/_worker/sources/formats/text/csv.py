@@ -19,7 +19,7 @@ from lume_local._worker.sources.formats.text.skeleton import Skeleton
 from lume_local._worker.sources.intake import Copy, Reading
 from lume_local._worker.sources.mending.mended_rows import Noting, has_identity
 from lume_local._worker.sources.mending.resent import RAW, Resent, Rewriter
-from lume_local._worker.sql import literal, text
+from lume_local._worker.sql import csv_reader
 from lume_local._worker.statements import Layout
 
 
@@ -133,12 +133,8 @@ def _begins_with_a_value(reading: Reading, header: Header) -> bool:
 
 def _reader(split: Split, dialect: Dialect, flow: dict[str, Any]) -> str:
     """DuckDB's reader, strict and with every option set."""
-    named = ", ".join(f"'{RESERVED}s{n}': 'VARCHAR'" for n in range(len(split.names)))
+    names = (f"{RESERVED}s{n}" for n in range(len(split.names)))
+    marks = (one.decode() for one in (dialect.delim, dialect.quote, dialect.escape))
     # An empty value is NULL in CSV; in rejects of a source that has both, a quoted one is an empty string.
-    options = [*split.options, *(["allow_quoted_nulls=false"] if "of_values" in flow else [])]
-    return (
-        f"SELECT * FROM read_csv({literal(split.copy.path)}, auto_detect=false, compression='none', "
-        f"columns={{{named}}}, "
-        f"delim={text(dialect.delim.decode())}, quote={text(dialect.quote.decode())}, "
-        f"escape={text(dialect.escape.decode())}, nullstr='', strict_mode=true, {', '.join(options)})"
-    )
+    nulls = ["allow_quoted_nulls=false"] if "of_values" in flow else []
+    return f"SELECT * FROM {csv_reader(split.copy.path, names, [*marks], *nulls, *split.options)}"
