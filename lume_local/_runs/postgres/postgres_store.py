@@ -13,7 +13,7 @@ from lume_local._runs.sql.beside_runs import KIND, RECEIVERS, SqlDeliveries
 from lume_local._runs.sql.operation import Sql, statement, writing
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sql.tables import RECEIVER
-from lume_local._runs.store.records import ACTIVE, Standby
+from lume_local._runs.store.records import ACTIVE, WaitingServer
 
 _STANDBYS = """
 SELECT application_name, to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
@@ -69,8 +69,8 @@ class PostgresStore(SqlStore):
         super().__init__(sql, feed, store_id, FencedPublishing(sql), PostgresDeliveries(sql))
 
     @statement
-    async def standbys(self) -> list[Standby]:
+    async def standbys(self) -> list[WaitingServer]:
         """By their connections, which end with them."""
         rows = await self.sql.rows(_STANDBYS, [f"{STANDBY} "])
         named = [(*row[0].removeprefix(f"{STANDBY} ").partition(" "), row[1]) for row in rows]
-        return [Standby(host, int(pid), since) for pid, _, host, since in named]
+        return [WaitingServer(host, int(pid), since) for pid, _, host, since in named]

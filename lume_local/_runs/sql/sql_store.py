@@ -38,9 +38,9 @@ from lume_local._runs.store.records import (
     NewDelivery,
     NewRun,
     RunFilter,
-    Standby,
     StatusChange,
     StoredRun,
+    WaitingServer,
 )
 from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent
@@ -273,11 +273,10 @@ class SqlStore(FlowVersions):
     @statement
     async def waiting(self) -> int:
         """How many runs have not begun."""
-        count: int
         (count,) = await self.sql.one("SELECT count(*) FROM runs WHERE status = 'CREATED'")
-        return count
+        return int(count)
 
-    async def standbys(self) -> list[Standby]:
+    async def standbys(self) -> list[WaitingServer]:
         """The servers that wait for this state."""
         return []
 

@@ -160,7 +160,7 @@ class StatusChange:
 
 
 @frozen
-class Standby:
+class WaitingServer:
     """A server that waits for a state which another one has.
 
     Attributes:
