@@ -1,5 +1,6 @@
 """Rows keep their places in every statement of a run, also where DuckDB's vectors are short: it promises little."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,14 @@ def short_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     By itself it takes pieces of 8 MB; of more than two that are so small it refuses most.
     """
 
-    def literal(path: Path) -> str:
+    def reader(path: Path, columns: Iterable[str], dialect: Sequence[str], *options: str) -> str:
         with path.open("rb") as file:
             header, line = len(file.readline()), len(file.readline())
-        return f"{sql.literal(path)}, buffer_size={header + line * (VECTOR + 19)}"
+        size = f"buffer_size={header + line * (VECTOR + 19)}"
+        return sql.csv_reader(path, columns, dialect, size, *options)
 
     for module in (csv, ndjson):
-        monkeypatch.setattr(module, "literal", literal)
+        monkeypatch.setattr(module, "csv_reader", reader)
     monkeypatch.setattr(stage, "_by_smaller_buffers", lambda statements: statements)
 
 
