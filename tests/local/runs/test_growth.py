@@ -576,7 +576,7 @@ async def test_a_longer_queue_for_one_receiver_costs_no_more(
 
 def is_operation(name: str, method: Any) -> bool:
     """Whether it is a transaction of its own: most are decorated."""
-    return hasattr(method, "__wrapped__") or name in ("create", "put_flow")
+    return hasattr(method, "__wrapped__") or name in ("create", "put_flow", "standbys")
 
 
 def test_every_operation_is_looked_at() -> None:
