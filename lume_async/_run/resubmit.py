@@ -28,7 +28,6 @@ CONTENT = "resubmit_sha256"
 """The key in a run's metadata with the checksum of the corrected content."""
 _OWN_PLACE = ("{run_id}", "{source_path}")
 """With one of these in `target.mapped` a run on an upload writes to its own place; the default has the first."""
-_KEY_IS_TAKEN = "urn:lume:problem:idempotency-key-reused"
 
 
 async def resubmit(
@@ -70,22 +69,13 @@ async def resubmit(
                 return held
             _refuse_replacing(old, await definition())
             key = key_of("resubmit", f"{old.id} {sha256}", earlier)
-        source_path = await upload(sender, file, flow_version, sha256=sha256, progress=progress)
+        name = f"{old.id}{''.join(file.suffixes[-2:])}"  # the same for the same content of the same run
+        source_path = await upload(
+            sender, file, flow_version, name=name, by_content=not force, sha256=sha256, progress=progress
+        )
     request = RunRequest(flow_version, source_path, {**(old.run_metadata or {}), **marks}, seeds=old.seeds)
-    own_key, key = key is not None, key or uuid.uuid4().hex
-    try:
-        return await submit(sender, request, key, own_key=own_key, on_duplicate="raise")
-    except InvalidRequestError as caught:
-        if not own_key or _KEY_IS_TAKEN not in caught.body:
-            raise
-        taken = caught
-    raise InvalidRequestError(
-        f"this content was submitted for run {old.id} a moment ago: try again to get that run, or pass force=True to "
-        "process it again",
-        status_code=taken.status_code,
-        request_id=taken.request_id,
-        body=taken.body,
-    )
+    new_key = key or uuid.uuid4().hex
+    return await submit(sender, request, new_key, own_key=key is not None, on_duplicate="attach")
 
 
 async def _ended(old: RunState, refresh: Callable[[], Awaitable[None]]) -> str:

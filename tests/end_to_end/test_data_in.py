@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,18 @@ def test_corrected_rows_are_processed_once(run: lume_sync.LumeRun) -> None:
     again = run.resubmit(rows)
     assert (again, again.reused, again.idempotency_key) == (new, True, None)
     assert run.resubmit(rows, force=True) != new
+
+
+def test_of_several_at_the_same_time_one_is_processed(run: lume_sync.LumeRun) -> None:
+    rows = corrected(run, 21)
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda _: run.resubmit(rows), range(6)))
+
+    assert len({one.id for one in found}) == 1
+    assert [one.reused for one in found].count(False) == 1
+    again = run.rerun(force=True).wait()
+    assert not again.resubmit(rows).reused, "the same rejects of another run are others"
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])

@@ -18,7 +18,6 @@ from components import package
 from local.flows import write_flows
 
 import lume_local
-from lume_async._run.once import key_of
 from lume_cli._output.short_ids import short
 from lume_cli._work.rejects.rejected_rows import defused
 from lume_sync import Client, LumeRun
@@ -172,21 +171,6 @@ def test_a_failed_resubmit_may_be_repeated(
     pipe(shell, f"lume rejects {short(run.id)} -o csv > mended.csv")
     codes = [shell.lume("resubmit", run.id, "mended.csv", "--wait").code for _ in range(2)]
     assert (codes, len(runs_of(client, run))) == ([3, 3], 2)
-
-
-def test_of_two_commands_at_the_same_time_one_submits(
-    shell: Shell, run: LumeRun, client: Client, tmp_path: Path
-) -> None:
-    pipe(shell, f"lume rejects {short(run.id)} -o csv > mended.csv")
-    file = tmp_path / "mended.csv"
-    file.write_bytes(file.read_bytes().replace(b"x;J", b"2;J"))
-    content = f"{run.id} {hashlib.sha256(file.read_bytes()).hexdigest()}"
-    # What the other one sent between our look and our submission; its metadata says nothing of it.
-    client.run(
-        "european:v1", str(run.source_path), force_rerun=True, idempotency_key=key_of("resubmit", content, [])
-    )
-    done = shell.lume("resubmit", run.id, "mended.csv")
-    assert (done.code, "was submitted for run" in done.err) == (1, True), done.err
 
 
 def test_the_source_itself_is_no_file_of_rejects(
