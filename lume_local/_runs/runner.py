@@ -37,7 +37,9 @@ _log = logging.getLogger("lume_local")
 RECOVERY_PATIENCE = 5.0
 """Seconds that a starting server waits for the recovery of an earlier server's runs."""
 _STOPPED = "the server stopped while the run was active"
-_UNKNOWN = "its folder is not in this data folder, so it may have written: look at its target before it is repeated"
+_UNKNOWN = (
+    "its folder is not in this data folder, so it may have written: look at its target before it is repeated"
+)
 _PATIENCE = 10.0
 """Seconds for active runs to end when the server ends; their workers are killed before that."""
 
