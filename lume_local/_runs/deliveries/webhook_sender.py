@@ -34,7 +34,8 @@ _log = logging.getLogger("lume_local")
 
 UNIT = 1.0
 """Seconds: after the n-th failure the next attempt waits for 2^n of them."""
-MOST_ATTEMPTS = 8
+MOST_ATTEMPTS = 12
+"""The last one comes 68 minutes after the first: a receiver may be away for an hour."""
 MOST_PER_HOST = 2
 """Attempts at a time for one entry of `webhook_hosts`."""
 MOST_AT_ONCE = 64

@@ -33,7 +33,7 @@ CONSOLE = "https://lume.example.com/console"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts follow each other at once, and a changed file is seen at once."""
-    monkeypatch.setattr(webhook_sender, "UNIT", 0.001)
+    monkeypatch.setattr(webhook_sender, "UNIT", 0.0001)
     monkeypatch.setattr(messenger, "LOOK", 0.02)
 
 

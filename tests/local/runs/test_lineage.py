@@ -224,7 +224,7 @@ async def test_an_event_is_delivered_until_it_has_arrived(
     home: Path, marquez: tuple[Backend, Receiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend, here = marquez
-    monkeypatch.setattr(webhook_sender, "UNIT", 0.001)
+    monkeypatch.setattr(webhook_sender, "UNIT", 0.0001)
     backend.refuse = 3
     async with serve(home, lineage_url=here.url, lineage_key="whisper") as wire:
         run = await wire.run("people:v1", "people.csv")

@@ -39,7 +39,7 @@ RULES = WebhookRules.of(SECRET, HOSTS)
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts follow each other at once."""
-    monkeypatch.setattr(webhook_sender, "UNIT", 0.001)
+    monkeypatch.setattr(webhook_sender, "UNIT", 0.0001)
 
 
 @pytest.fixture
@@ -429,7 +429,7 @@ async def test_a_redirect_is_a_failure(store: SqliteStore, tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("quick")
-async def test_it_gives_up_after_eight_attempts(
+async def test_it_gives_up_after_twelve_attempts(
     store: SqliteStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(event: WebhookEvent) -> None:
@@ -439,9 +439,9 @@ async def test_it_gives_up_after_eight_attempts(
         (run_id,) = await ended(store, hook.url)
         sender.wake()
         (row,) = await settled(tmp_path / "runs.sqlite")
-        assert len(hook.received) == 8
-    assert (row["attempts"], row["delivered_at"], row["error"]) == (8, None, "answered with status 500")
-    assert f"webhook of run {run_id}: attempt 8 of 8" in caplog.text
+        assert len(hook.received) == 12
+    assert (row["attempts"], row["delivered_at"], row["error"]) == (12, None, "answered with status 500")
+    assert f"webhook of run {run_id}: attempt 12 of 12" in caplog.text
 
 
 @pytest.mark.usefixtures("quick")
