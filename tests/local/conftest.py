@@ -87,8 +87,8 @@ def each_state(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.M
     states = request.getfixturevalue("states_in_postgresql")
     settings = ServerSettings.of
 
-    def elsewhere(flows: Any, data: Any, roots: Any, options: Any) -> ServerSettings:
-        return settings(flows, data, roots, {"state_env": stores.STATE_ENV} | options)
+    def elsewhere(flows: Any, data: Any, roots: Any, options: Any, **named: Any) -> ServerSettings:
+        return settings(flows, data, roots, {"state_env": stores.STATE_ENV} | options, **named)
 
     with states.lent(states.take()) as url:
         monkeypatch.setenv(stores.STATE_ENV, url)
