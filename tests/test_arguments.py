@@ -167,7 +167,7 @@ def answer(request: FakeRequest) -> FakeAnswer:
         case "GET", ["runs"] | ["flows"] | ["runs", _, _]:
             return FakeAnswer(200, {"items": [], "next_cursor": None})
         case _, ["runs", run_id, *_]:
-            return FakeAnswer(200, run_json(run_id, "SUCCEEDED"))
+            return FakeAnswer(200, run_json(run_id, "PARTIAL_FAILED"))  # with rejects
         case "PUT", ["uploads", name]:
             digest = hashlib.sha256(request.body or b"").hexdigest()
             return FakeAnswer(201, {"source_path": f"upload://{name}", "bytes": 0, "sha256": digest})
@@ -206,7 +206,9 @@ async def attempt(target: Target, client: Any, arguments: dict[str, Any]) -> Non
             if isinstance(result, lume_async.Monitor):
                 await stack.enter_async_context(result)
             elif isinstance(result, AsyncIterator):
-                for _ in range(2):  # the first snapshot of `progress` is taken before its outcomes
+                for _ in range(
+                    3
+                ):  # a snapshot of `progress` comes before its outcomes, and one before an error
                     await anext(result, None)
                 if hasattr(result, "aclose"):
                     await result.aclose()
@@ -229,7 +231,7 @@ def attempt_in_sync(target: Target, client: Any, arguments: dict[str, Any]) -> N
             if isinstance(result, lume_sync.Monitor):
                 stack.enter_context(result)
             elif isinstance(result, Iterator):
-                for _ in range(2):
+                for _ in range(3):
                     next(result, None)
                 if hasattr(result, "close"):
                     result.close()
