@@ -3,7 +3,7 @@
 from attrs import field, frozen
 
 from lume_async._base import arguments
-from lume_async._base.backoff import Backoff, Rng, backoff
+from lume_async._base.backoff import Backoff, PollInterval, Rng, backoff
 from lume_async._base.duration import Duration, seconds
 from lume_async._base.public import public
 from lume_async.errors import ApiError
@@ -13,10 +13,11 @@ def _longest(value: Duration) -> float:
     return seconds(value, "max_retry_after")
 
 
-def _between(value: Duration | Backoff) -> Backoff:
-    return backoff(value, "backoff")
+def _between(value: PollInterval) -> Backoff:
+    return _DEFAULT if value is None else backoff(value, "backoff")
 
 
+_DEFAULT = Backoff(0.5, maximum=8.0)
 LONGEST_FLOOR = 3_600.0
 """The longest delay, in seconds, that a `Retry-After` can cause for a poll or an item of a batch: one wrong header
 must not delay it for ever."""
@@ -37,13 +38,13 @@ class Retry:
 
     Args:
         attempts: the maximum number of attempts; 1 disables retries.
-        backoff: the delays between attempts: seconds or a `timedelta` for a constant one, or a `Backoff`. The
-            server's `Retry-After` can make one longer, never shorter.
+        backoff: the delays between attempts: seconds or a `timedelta` for a constant one, a `Backoff`, or None for
+            the library's. The server's `Retry-After` can make one longer, never shorter.
         max_retry_after: seconds or a `timedelta`; if a `Retry-After` exceeds it, the error is raised at once.
     """
 
     attempts: int = field(default=3, validator=arguments.validator(arguments.whole))
-    backoff: Backoff = field(default=Backoff(0.5, maximum=8.0), converter=_between)
+    backoff: Backoff = field(default=None, converter=_between)
     max_retry_after: float = field(default=60.0, converter=_longest)
 
     def delay(self, error: ApiError, attempt: int, rng: Rng) -> float | None:

@@ -114,11 +114,8 @@ def test_what_is_not_a_delay_is_refused_at_once_by_name(
         taken_by(value)
 
 
-def test_no_delays_at_all_are_refused() -> None:
-    with pytest.raises(
-        TypeError, match="backoff must be a number of seconds, a timedelta or a Backoff, not None"
-    ):
-        Retry(backoff=None)  # type: ignore[arg-type]
+def test_none_is_the_librarys_own_backoff() -> None:
+    assert Retry(backoff=None) == Retry() == Retry(backoff=Backoff(0.5, maximum=8.0))
 
 
 def test_a_policy_pickles() -> None:
