@@ -99,7 +99,7 @@ class ServerMetrics:
 
 _log = logging.getLogger("lume_local.http")
 _runs = logging.getLogger("lume_local.runs")
-_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 OTHER = "other"
 """Stands for an unknown route, and for an unknown method."""
 

@@ -71,9 +71,12 @@ async def test_requests_by_route(wire: Wire) -> None:
     assert found["lume_http_requests_total", "DELETE", "other", "405"] == 1
     assert found["lume_http_requests_total", "GET", "other", "401"] == 1
     assert found["lume_http_request_duration_seconds_count", "GET", "/v1/runs/{run_id}"] == 3
-    async with wire.session.request("PATCH", "/v1/runs") as response:
-        assert response.status == 405
-    assert (await scraped(wire))["lume_http_requests_total", "other", "other", "405"] == 1
+    for method in ("PATCH", "BREW"):
+        async with wire.session.request(method, "/v1/runs") as response:
+            assert response.status == 405
+    found = await scraped(wire)
+    assert found["lume_http_requests_total", "PATCH", "other", "405"] == 1
+    assert found["lume_http_requests_total", "other", "other", "405"] == 1
 
 
 async def test_flows_beyond_a_number_are_counted_together(
