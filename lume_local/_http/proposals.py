@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 from attrs import frozen
 
 from lume_local._flow.definition import NAME, Flow, read_definition
@@ -133,4 +134,8 @@ def _object(given: dict[str, Any], name: str) -> dict[str, Any] | None:
     value = given.get(name)
     if value is not None and not isinstance(value, dict):
         raise requests.field_problem(name, "must be an object")
+    try:
+        orjson.dumps(value)  # as a worker gets it
+    except TypeError as error:  # a number of more than 64 bits, values that are nested too deeply
+        raise requests.field_problem(name, f"can't be used: {error}") from None
     return value

@@ -113,6 +113,7 @@ async def test_an_upload_is_a_sample(wire: Wire) -> None:
         ({"samples": ["people.csv"], "sample": 1}, 422, "invalid-field", "is not a field here"),
         ({"samples": ["people.csv"], "schema": []}, 422, "invalid-field", "schema"),
         ({"samples": ["people.csv"], "schema": {}}, 422, "invalid-field", "it has no properties"),
+        ({"samples": ["people.csv"], "source": {"header": {"row": 2**64}}}, 422, "invalid-field", "64-bit"),
         ({"samples": ["people.csv"], "schema": SCHEMA, "version": "v1"}, 422, "invalid-field", "version"),
         ({"samples": ["people.csv"], "version": "v9"}, 404, "flow-version-not-found", "people:v9"),
         ({"samples": ["missing.csv"]}, 422, "source-not-allowed", "does not exist"),
