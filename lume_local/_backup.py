@@ -106,7 +106,9 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath
         raise ConfigurationError(f"the state can't be read: {explain(error)}") from None
     if not is_there:
         what = "data folder of a server: it has no" if state is None else "state of a server: it has no"
-        missing = f"{_STATE}/{STATE_FILE}" if state is None else STATE_FILE
+        missing = (
+            f"{_STATE}/{STATE_FILE} (a state elsewhere is named as state)" if state is None else STATE_FILE
+        )
         raise ConfigurationError(
             f"{home if state is None else own} is not the {what} {missing}. A state in PostgreSQL (state_env) is "
             f"backed up by pg_dump --schema=lume, and then a copy of {home}"

@@ -44,7 +44,10 @@ def test_there_and_back(data: Path, lone: Shell) -> None:
 
 def test_refusals(lone: Shell, tmp_path: Path) -> None:
     for words, message in (
-        (("backup", "copy"), "is not the data folder of a server"),
+        (
+            ("backup", "copy"),
+            "is not the data folder of a server: it has no state/runs.sqlite (a state elsewhere is named",
+        ),
         (("restore", "copy", "--data", "new"), "is not a backup of lume: backup.json can't be read"),
     ):
         refused = lone.lume(*words)
