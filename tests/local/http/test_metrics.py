@@ -71,7 +71,7 @@ async def test_requests_by_route(wire: Wire) -> None:
     assert found["lume_http_requests_total", "DELETE", "other", "405"] == 1
     assert found["lume_http_requests_total", "GET", "other", "401"] == 1
     assert found["lume_http_request_duration_seconds_count", "GET", "/v1/runs/{run_id}"] == 3
-    for method in ("PATCH", "BREW"):
+    for method in ("PATCH", "PROPFIND"):
         async with wire.session.request(method, "/v1/runs") as response:
             assert response.status == 405
     found = await scraped(wire)
