@@ -390,7 +390,7 @@ class World:
 
     async def assert_nothing_is_left(self) -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        assert self.client._sender._known.long_polls == 0
+        assert self.client._sender.known.long_polls == 0
         for _loop, limiter in self.client._sender._limiter.items():
             assert limiter._free == self.client._sender.settings.max_connections
         # A thread that was opening the file when the cancellation came closes it: nobody waits for it.

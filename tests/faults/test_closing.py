@@ -271,6 +271,6 @@ async def asleep(client: Client, count: int = 1) -> None:
     """Until so many would be told of the client's end, or one has left a request with the server."""
     sender = client._sender
     while (
-        sum(len(told) for _, told in sender.clock._listeners.items()) < count and not sender._known.long_polls
+        sum(len(told) for _, told in sender.clock._listeners.items()) < count and not sender.known.long_polls
     ):
         await asyncio.sleep(0)
