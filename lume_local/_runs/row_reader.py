@@ -21,6 +21,9 @@ from lume_local._shared.protocol import ArrowFile, Gather, Gathered, Read, RowsP
 from lume_local._shared.repairs import Repair, Repaired
 
 READERS = 2
+_MOST = 4
+"""Processes that are kept while there is work, for readers and for looks at sources. With fewer, each job starts one,
+and of many duplicates at once most are not told in time whether their source was changed."""
 
 
 class RowReader:
@@ -33,7 +36,7 @@ class RowReader:
 
     def __init__(self, folder: Path, health: Health, secrets: Collection[str] = ()) -> None:
         self._folder = folder
-        self.pool = WorkerPool(1, health, secrets=secrets)
+        self.pool = WorkerPool(_MOST, health, secrets=secrets)
         self._turns = anyio.Semaphore(READERS)
 
     @asynccontextmanager

@@ -1,5 +1,6 @@
 """New content under an old name: the server notices, says so, and on request takes it for a new source."""
 
+import asyncio
 import gzip
 import os
 import shutil
@@ -20,6 +21,7 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._runs.sources import contents
 from lume_local._runs.sources.source_key import content_in, places_of, with_content
+from lume_local._runs.workers.worker import Worker
 from lume_local._shared.identity import SourceContent, is_open, is_other
 from lume_local._worker.sources.places import source_kinds
 
@@ -395,3 +397,22 @@ def test_a_key_keeps_its_places() -> None:
     assert content_in(key, "/a.csv\n/b.csv") == "0" * 64
     assert places_of(key) == places_of(f"{key}#{'1' * 64}") == ["/a.csv", "/b.csv"]
     assert content_in(f"{key}#{'1' * 64}", "/a.csv\n/b.csv") == "0" * 64
+
+
+async def test_many_duplicates_at_once_are_told_by_few_processes(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a backfill over what was processed before: one for each would take too long to say it of all."""
+    started = list[Any]()
+    start = Worker.start
+
+    async def counted(*given: Any) -> Worker:
+        started.append(given)
+        return await start(*given)
+
+    monkeypatch.setattr(Worker, "start", counted)
+    async with serve(home) as wire:
+        await wire.run("people:v1", "people.csv")
+        answers = await asyncio.gather(*(wire.submit("people:v1", "people.csv") for _ in range(60)))
+    assert {(one.status, one.document["source_changed"]) for one in answers} == {(409, False)}
+    assert len(started) < 10
