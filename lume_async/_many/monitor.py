@@ -257,7 +257,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         try:
             polled = await poll_once(sender, run.id, record_of(run), retry=False)
         except ApiError as error:
-            watched.failures, watched.last_error = watched.failures + 1, copy(error)
+            watched.failures, watched.last_error = watched.failures + 1, copy(error).with_traceback(None)
             floor = patience(sender, error, run.id)
             return error if floor is None else floor
         watched.polls += 1
