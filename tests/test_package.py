@@ -35,6 +35,7 @@ def wheel(built: Path) -> Path:
     return found
 
 
+@pytest.mark.thorough
 def test_the_index_accepts_it(built: Path) -> None:
     run("twine", "check", "--strict", *map(str, built.iterdir()))
 

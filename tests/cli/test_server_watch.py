@@ -127,6 +127,7 @@ def test_a_server_that_is_down(shell: Shell, nobody: str, command: str) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_an_interrupt_claims_nothing_about_runs_of_a_server_that_is_away(shell: Shell, nobody: str) -> None:
     for runs, said in (
         (["run_1"], "the run is still running"),
@@ -187,6 +188,7 @@ def test_a_run_that_can_not_be_submitted_says_why_at_the_timeout(lone: Shell, no
     assert "Cannot connect to host" in at_once.err
 
 
+@pytest.mark.thorough
 def test_a_batch_waits_for_a_server_that_goes_away_and_comes_back(lone: Shell, home: Path) -> None:
     (home / "one.csv").write_text(PEOPLE_CSV)
     (home / "two.csv").write_text(PEOPLE_CSV)

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from components import package
 
 from console.mending import NO_COUNTRY, cell, judged, open_rows, opened, rejecting, write
@@ -11,6 +12,7 @@ from console.site import Site
 expect = package("playwright.sync_api").expect
 
 
+@pytest.mark.thorough
 def test_more_rows_than_it_holds_follow_once_some_are_mended(page: Any, site: Site) -> None:
     def smaller(route: Any) -> None:
         answer = route.fetch()

@@ -194,6 +194,7 @@ def fetched(page: Any, site: Site, place: str) -> set[str]:
     return asked
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(180)
 def test_thousands_of_runs_are_shown_at_once_and_a_page_at_a_time(
     visitor: Any, site: Site, crowd: Site, many: int

@@ -47,6 +47,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(120)
 def test_the_client_of_openapi_python_client(folder: Path) -> None:
     program = component("openapi-python-client")

@@ -111,6 +111,7 @@ def test_a_crowd_before_a_limited_server(
     assert peak <= most
 
 
+@pytest.mark.thorough
 @pytest.mark.once
 @pytest.mark.parametrize("how", ["one wait each", "wait_all"])
 def test_a_limit_is_found_beside_a_bad_backend(how: str) -> None:

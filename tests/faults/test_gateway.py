@@ -49,6 +49,7 @@ async def nginx(upstream: str) -> AsyncIterator[str]:
             yield f"http://127.0.0.1:{port}"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("runs", [300])
 async def test_a_gateway_that_cuts_the_feed_off_costs_no_poll_of_the_runs(runs: int) -> None:
     async with (

@@ -106,6 +106,7 @@ async def test_a_proxy_whose_authority_is_not_trusted_gets_no_key(
     assert service.requests == []
 
 
+@pytest.mark.thorough
 async def test_answers_that_the_proxy_kills_end_no_run_and_make_none(
     middle: Middle, authority: Authority
 ) -> None:

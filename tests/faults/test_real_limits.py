@@ -3,12 +3,14 @@
 Shares of counted requests are asserted, and no times: how quickly a busy machine answers says nothing.
 """
 
+import pytest
 from limits import LimitedServer, TokenBucket
 from real_limits import crowd, haproxy, loopback
 
 RUNS = 300
 
 
+@pytest.mark.thorough
 async def test_a_server_that_answers_at_once_refuses_few() -> None:
     """After a time without a limit: the goodput of that time says nothing of what the limit takes."""
     server = LimitedServer(TokenBucket(50.0, 20.0), free_until=1.0)

@@ -30,6 +30,7 @@ class OneBadBackend(RunService):
         return super()._step(request)
 
 
+@pytest.mark.thorough
 async def test_a_bad_backend_of_five_hardly_delays_fifty_runs() -> None:
     """A client that slows down at each refusal needs a minute."""
     async with OneBadBackend() as service, client_for(service) as client:

@@ -178,6 +178,7 @@ async def test_a_data_folder_stays_with_its_state(
         assert (await wire.submit("people:v1", "people.csv")).status == 409
 
 
+@pytest.mark.thorough
 async def test_a_server_that_takes_over_with_another_data_folder(
     home: Path, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -208,6 +209,7 @@ async def test_a_restored_backup_does_not_become_a_state_in_postgresql(home: Pat
             pass
 
 
+@pytest.mark.thorough
 async def test_a_dump_and_a_copy_of_the_data_folder_are_a_backup(
     home: Path, url: str, postgres: postgres_server.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.thorough
 async def test_tasks_have_connections_of_their_own_and_right_results(service: Service, folder: Path) -> None:
     env = {"LUME_BASE_URL": service.url}
     worker = command(*CELERY, "--without-heartbeat", folder=folder, env=env, flags=("-X", "dev"))

@@ -44,6 +44,7 @@ async def test_left_and_begun_again_at_once(tmp_path: Path) -> None:
     assert not other_tasks()
 
 
+@pytest.mark.thorough
 async def test_cancelled_at_any_moment_and_begun_again_at_once(tmp_path: Path) -> None:
     service = Service(capabilities=["idempotency"])
     client = client_of(service)

@@ -47,6 +47,7 @@ def counted(said: dict[str, Any]) -> int:
     return int(words[0]) if words[0].isdecimal() else 1
 
 
+@pytest.mark.thorough
 @seeds(12)
 async def test_a_server_that_is_killed_at_any_moment(
     home: Path, people: tuple[Inbox[dict[str, Any]], Inbox[dict[str, Any]]], seed: int

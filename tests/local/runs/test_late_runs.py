@@ -153,6 +153,7 @@ def write(folder: Path, **files: str) -> None:
         (folder / f"{name}.csv").write_text(text)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("by", ["the same server", "the next server"])
 async def test_an_object_that_a_later_run_has_written(
     tmp_path: Path, bucket: moto_server.Bucket, held: Store, by: str

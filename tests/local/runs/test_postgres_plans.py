@@ -161,6 +161,7 @@ async def watched(aged: str, runs: int, monkeypatch: pytest.MonkeyPatch) -> Asyn
         yield Watched(store, runs, read)
 
 
+@pytest.mark.thorough
 async def test_no_operation_reads_more_after_a_long_history(watched: Watched) -> None:
     assert await watched.read_much(OPERATIONS) == ""
 

@@ -66,6 +66,7 @@ def execute(url: str, statement: str) -> list[tuple[object, ...]]:
 # -- many at a time
 
 
+@pytest.mark.thorough
 async def test_of_any_number_of_requests_for_a_source_one_gets_it(url: str) -> None:
     """Two stores, as two servers would have them, and more tasks than connections."""
     async with stores.at(url) as one, stores.at(url) as two:
@@ -89,6 +90,7 @@ async def test_of_any_number_of_requests_for_a_source_one_gets_it(url: str) -> N
         assert sum(bool(win) for win in keyed) == 1
 
 
+@pytest.mark.thorough
 async def test_a_change_never_comes_before_one_that_was_returned(url: str) -> None:
     """Writers whose transactions end in another order than they began; a reader that never stops."""
     runs = 60
@@ -138,6 +140,7 @@ async def test_the_feed_waits_for_an_older_transaction_and_says_when_it_goes_on(
     assert [change.run_id for change in (await store.changes(start, 10))[0]] == [run.run_id]
 
 
+@pytest.mark.thorough
 async def test_counts_are_right_after_transactions_at_a_time(store: SqlStore) -> None:
     at_a_time = asyncio.Semaphore(16)  # more would wait for a connection for too long on a busy machine
     figures = {"rows_read": 3, "rows_mapped": 2, "rows_rejected": 1, "reject_reasons": {"why": 1}}
@@ -305,6 +308,7 @@ async def test_connections_that_were_lost_are_made_anew(store: SqlStore, url: st
     assert moved_on.rev == run.rev + 1
 
 
+@pytest.mark.thorough
 async def test_a_server_that_stops_within_a_transaction_holds_nobody_up(url: str) -> None:
     """Its connection is there, and sends nothing: PostgreSQL ends it."""
     async with stores.at(url) as frozen, stores.at(url) as other:
@@ -404,6 +408,7 @@ async def test_of_an_end_whose_answer_is_lost_everybody_hears(
     assert len(ended) == 1
 
 
+@pytest.mark.thorough
 async def test_an_outage_is_unavailable_and_tells_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with postgres_server.running() as server:
@@ -431,6 +436,7 @@ async def test_an_outage_is_unavailable_and_tells_no_secret(caplog: pytest.LogCa
     assert postgres_server.QUOTED not in caplog.text
 
 
+@pytest.mark.thorough
 async def test_a_connection_on_which_no_answer_comes_is_given_up(
     url: str,
     postgres: postgres_server.Server,
@@ -584,6 +590,7 @@ async def test_who_takes_the_lease_waits_for_what_is_being_written(
         assert not had.is_lost
 
 
+@pytest.mark.thorough
 async def test_a_second_server_gets_the_state_once_the_first_ends(url: str, tmp_path: Path) -> None:
     async def second() -> int:
         async with postgres_state.leased(url, Health(tmp_path)) as (store, had):
@@ -598,6 +605,7 @@ async def test_a_second_server_gets_the_state_once_the_first_ends(url: str, tmp_
         assert await waiting == first.fence + 1
 
 
+@pytest.mark.thorough
 async def test_a_server_that_waits_goes_on_after_postgresql_has_restarted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -628,6 +636,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.thorough
 async def test_a_server_that_died_before_the_clock_was_set_back_is_not_waited_for(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -688,6 +697,7 @@ async def test_a_step_is_taken_as_a_whole_and_the_next_start_goes_on(
     assert execute(url, "SELECT one, two FROM lume.runs") == [("x", None)]
 
 
+@pytest.mark.thorough
 async def test_a_step_may_take_longer_than_a_statement_of_a_server(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def own_postgres() -> Iterator[postgres_server.Server]:
         yield server
 
 
+@pytest.mark.thorough
 async def test_the_other_server_takes_over(clients: Clients) -> None:
     """One after the other: the process dies, it is stopped for longer than its lease, the network drops."""
     cluster = clients.cluster
@@ -78,6 +79,7 @@ async def done(harm: Awaitable[None]) -> None:
     await harm
 
 
+@pytest.mark.thorough
 async def test_postgresql_crashes(clients: Clients) -> None:
     cluster = clients.cluster
     async with clients.following(), asyncio.TaskGroup() as work:

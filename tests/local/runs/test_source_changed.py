@@ -148,6 +148,7 @@ async def test_the_files_of_a_pattern(
         assert (await again(wire, "days:v1", "day")).document["source_changed"] is changed
 
 
+@pytest.mark.thorough
 async def test_a_file_that_is_too_large_for_a_digest(
     wire: Wire, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

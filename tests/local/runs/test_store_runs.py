@@ -86,6 +86,7 @@ async def test_rows_of_objects(tmp_path: Path, bucket: Bucket, suffix: str) -> N
             assert (await wire.ask("GET", place)).kind == "output-gone"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", ["mapped", "rejects"])
 async def test_rows_of_an_object_that_is_a_later_runs_by_now(
     tmp_path: Path, bucket: Bucket, part: str
@@ -123,6 +124,7 @@ async def test_objects_stay_where_old_files_go(tmp_path: Path, bucket: Bucket) -
         assert page["items"] == [{"id": 1}]
 
 
+@pytest.mark.thorough
 async def test_a_pattern_over_the_wire(tmp_path: Path, bucket: Bucket) -> None:
     prepare(tmp_path, bucket)
     pattern = '[source]\nuri = "s3://warehouse/in/{source_path}/*.csv"\n[target]'
@@ -211,6 +213,7 @@ async def test_a_root_that_is_no_bucket(tmp_path: Path) -> None:
             pass
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("whom", ["worker", "server"])
 async def test_a_kill_in_the_middle_of_an_upload_leaves_none(
     tmp_path: Path, bucket: Bucket, whom: str
@@ -255,6 +258,7 @@ async def waiting(wire: Wire) -> list[str]:
     return found
 
 
+@pytest.mark.thorough
 async def test_what_can_not_be_aborted_is_aborted_later(
     tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

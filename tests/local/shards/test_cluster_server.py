@@ -77,6 +77,7 @@ async def test_as_many_runs_at_a_time_as_it_has_slots(sources: Path, cluster: da
     assert {run["status"] for run in ended} == {"CANCELLED"}
 
 
+@pytest.mark.thorough
 async def test_a_lost_cluster_fails_its_runs_and_is_told(tmp_path: Path, sources: Path) -> None:
     (sources / "slow.csv").write_text("id\n" + "".join(f"{n}\n" for n in range(20_000)))
     with dask_cluster.started(tmp_path) as cluster:

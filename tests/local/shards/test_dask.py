@@ -27,6 +27,7 @@ def executor(cluster: dask_cluster.Cluster) -> Iterator[Dask]:
         yield executor
 
 
+@pytest.mark.thorough
 def test_it_does_what_executors_do(executor: Dask, tmp_path: Path) -> None:
     contract.keeps_the_order(executor)
     contract.begins_a_killed_task_again(executor, tmp_path)
@@ -35,6 +36,7 @@ def test_it_does_what_executors_do(executor: Dask, tmp_path: Path) -> None:
     contract.says_what_raised(executor)
 
 
+@pytest.mark.thorough
 def test_a_killed_worker_and_a_killed_scheduler(tmp_path: Path) -> None:
     mark, parent = tmp_path / "mark", processes.parent_of
     with dask_cluster.started(tmp_path) as cluster, Dask(cluster.url) as executor:

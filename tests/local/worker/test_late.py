@@ -226,6 +226,7 @@ def test_flows_that_make_no_sense(columns: dict[str, Any], mapped: Any, words: s
 RUNS, AT_ONCE = 8, 4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("key", "columns", "mapped"),
     [

@@ -22,6 +22,7 @@ LINES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rejects", [".csv", ".ndjson", ".parquet"])
 @pytest.mark.parametrize("format", ["csv", "ndjson"])
 def test_its_memory_is_bounded(
