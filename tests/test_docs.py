@@ -144,7 +144,7 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=50,
+            timeout=250,
         )
         parts = re.split(r"^-- (\d+)\n", done.stdout, flags=re.MULTILINE)
         outputs, codes = parts[0::2], parts[1::2]

@@ -37,6 +37,7 @@ def passes(*tests: str, seconds: float) -> None:
     assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2_000:]
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(150)
 def test_what_may_differ_works_there() -> None:
     passes(*QUICK, seconds=140)

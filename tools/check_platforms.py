@@ -1,7 +1,6 @@
 """Whether the client and the command line fit Windows and macOS, as far as that can be seen from here.
 
     python tools/check_platforms.py             type checks as on these platforms
-    python tools/check_platforms.py --mypy      the same without pyright, which takes most of the time
     python tools/check_platforms.py --wheels    whether all that users install has wheels: needs uv and the index
 
 What runs there is simulated by `nox -s client`.
@@ -36,8 +35,7 @@ def types() -> bool:
         # Each has its own cache: that of another platform would be discarded.
         cache = f"--cache-dir={ROOT / '.mypy_cache' / mypy_s}"
         good &= ran("mypy", f"--platform={mypy_s}", "--follow-imports=silent", cache, *CHECKED)
-        if "--mypy" not in sys.argv[1:]:
-            good &= ran("pyright", "--pythonpath", sys.executable, f"--pythonplatform={pyright_s}", *CHECKED)
+        good &= ran("pyright", "--pythonpath", sys.executable, f"--pythonplatform={pyright_s}", *CHECKED)
     return good
 
 

@@ -175,6 +175,7 @@ def test_a_run_that_is_waited_for_is_submitted_once_the_server_is_there(lone: Sh
     assert "SUCCEEDED" in done.err
 
 
+@pytest.mark.thorough
 def test_a_run_that_can_not_be_submitted_says_why_at_the_timeout(lone: Shell, nobody: str) -> None:
     command = ("--base-url", nobody, "run", "a:v1", "a.csv")
     late = lone.lume(*command, "--wait", "--timeout", "3", LUME_API_KEY="k")

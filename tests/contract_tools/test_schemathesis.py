@@ -8,6 +8,7 @@ from contract_tools.support import schemathesis, served
 from lume_local._http import requests
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("examples", ["2", pytest.param("25", marks=pytest.mark.thorough)])
 def test_the_server_is_as_the_document_says(

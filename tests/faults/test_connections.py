@@ -65,6 +65,7 @@ async def test_an_answer_that_drips_ends_with_its_attempt(framing: str) -> None:
     assert 0.399 <= took < 5  # the clock of uvloop counts milliseconds; the whole body takes more than 10 s
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("place", ["headers", "body"])
 async def test_an_answer_that_stalls_ends_with_its_attempt(place: Place) -> None:
     async with Loopback([forever(run_reply().stall(place))]) as server:

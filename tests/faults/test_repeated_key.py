@@ -185,6 +185,7 @@ async def test_no_span_shows_the_key(raw: bytes, use: Use) -> None:
     assert_silent(span.to_json() for span in exporter.get_finished_spans())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_the_command_line_does_not_show_it(shape: str) -> None:
     async with serving(SHAPES[shape]) as url:

@@ -77,7 +77,7 @@ def states_in_postgresql(postgres: postgres_server.Server, state_in_postgresql: 
     return stores.Databases(postgres, state_in_postgresql)
 
 
-@pytest.fixture(params=stores.KINDS)
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.thorough)])
 def each_state(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Servers of the test have their state in a file, and then in PostgreSQL."""
     if request.param == "sqlite":

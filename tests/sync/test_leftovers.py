@@ -23,6 +23,7 @@ LOOPS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", LOOPS)
 def test_no_task_is_left_after_ctrl_c(interrupt: Interrupt, name: str) -> None:
     done = interrupt(

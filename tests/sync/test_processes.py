@@ -304,6 +304,7 @@ def test_a_name_server_that_never_answers_does_not_hold_up_the_end(
     assert (done.code, done.out, done.err) == (0, "timed out\n", "")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "call",
     [

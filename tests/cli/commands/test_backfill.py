@@ -54,6 +54,7 @@ def test_a_refused_key_stops_it_at_once(shell: Shell, tmp_path: Path) -> None:
     assert done.err.count("error: ") == done.err.count("`lume doctor` shows details") == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("journal", [[], ["--journal", "state.db"]])
 def test_no_server_stops_it_after_a_few(lone: Shell, journal: list[str]) -> None:
     # Few at a time: each is tried three times, and a busy machine took longer for fifty than a test may.

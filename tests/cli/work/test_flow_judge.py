@@ -71,6 +71,7 @@ def written(path: Path, columns: dict[str, list[str]]) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_no_guess_rejects_a_row_of_its_sample(tmp_path: Path) -> None:
     """Columns of one kind, each with one value that may be anything: also where the form of a value promises more."""
     pairs = [(kind, bad) for kind in KINDS for bad in ("", *BAD)]

@@ -239,11 +239,13 @@ def numbers() -> tuple[int, int]:
     return (100, 500) if depth.is_thorough else (4, 24)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.thorough)])
 async def test_on_an_sftp_server(tmp_path: Path, sftp_site: SftpSite, seed: int) -> None:
     await told(Story(tmp_path, SftpSender(sftp_site), seed), *numbers())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.thorough)])
 async def test_in_a_bucket_with_a_queue(tmp_path: Path, bucket: Bucket, queue: Queue, seed: int) -> None:
     await told(Story(tmp_path, BucketSender(bucket, queue), seed), *numbers())

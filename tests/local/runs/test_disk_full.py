@@ -120,6 +120,7 @@ async def test_full_at_the_start(home: Path, small_disk: Path) -> None:
         assert (await wire.submit("people:v1", "people.csv")).status == 409, "nothing is forgotten"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("closed", [False, True])
 async def test_full_while_a_server_recovers(
     home: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch, closed: bool

@@ -74,6 +74,7 @@ async def test_a_worker_that_is_stopped_is_noticed(home: Path, monkeypatch: pyte
         assert await goes_on(wire)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("often_heard")
 async def test_a_worker_that_works_for_long_is_not_taken_for_stopped(
     home: Path, monkeypatch: pytest.MonkeyPatch

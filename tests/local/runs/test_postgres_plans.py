@@ -166,6 +166,7 @@ async def test_no_operation_reads_more_after_a_long_history(watched: Watched) ->
     assert await watched.read_much(OPERATIONS) == ""
 
 
+@pytest.mark.thorough
 async def test_no_operation_reads_more_with_a_long_queue(aged: str, watched: Watched) -> None:
     """Of runs that wait, submitted by one key, and of deliveries to one receiver."""
     with psycopg.connect(aged, options="-c search_path=lume -c session_replication_role=replica") as db:

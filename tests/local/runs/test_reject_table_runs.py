@@ -81,6 +81,7 @@ async def settled(wire: Wire, run_ids: list[str]) -> dict[str, str]:
     return {run_id: (await wire.until(run_id))["status"] for run_id in run_ids}
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 @seeds(24)
 async def test_each_reject_is_in_the_table_once(home: Path, database: Database, seed: int) -> None:

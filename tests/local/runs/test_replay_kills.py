@@ -114,6 +114,7 @@ async def all_replayed(wire: Wire) -> None:
                 await wire.until(run_id)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("runs", "kills"), [(6, 4), pytest.param(1000, 50, marks=pytest.mark.thorough)], ids=str

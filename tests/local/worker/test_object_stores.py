@@ -271,6 +271,7 @@ def test_what_is_in_place_is_not_put_there_again_while_the_rest_waits(
     assert bucket.get("out/clean.csv") == b"id\n1\n3\n"
 
 
+@pytest.mark.thorough
 def test_an_upload_that_the_store_has_forgotten_is_done_again(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def test_targets(target: Place, tmp_path: Path) -> None:
     assert target_kinds.finish(tmp_path / "run_1/run") == record, "by another process, after a kill"
 
 
+@pytest.mark.thorough
 def test_an_object_of_many_parts(target: Place, tmp_path: Path) -> None:
     target.put("in/a.csv", b"id\nx\n" + b"".join(b"%d\n" % n for n in range(2_000_000)))
     out = {"mapped": f"{target.url}/out/clean.csv", "rejects": f"{target.url}/out/rejects.csv"}

@@ -137,6 +137,7 @@ POINTS = ["prepared rejects", "prepared both", "before both", "between both", "a
 REJECT = {"on_violation": "reject"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("point", "more"),
     [

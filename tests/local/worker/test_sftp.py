@@ -328,6 +328,7 @@ def missing(module: str, extra: str, what: str) -> None:
     raise ModuleNotFoundError(f"{what} needs {module}: pip install it")
 
 
+@pytest.mark.thorough
 def test_a_server_that_does_not_answer(sftp_site: SftpSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither to a request nor to one who connects: each has a deadline, and so has all together."""
     monkeypatch.setattr(trouble, "ANSWER", 0.2)
