@@ -16,7 +16,7 @@ def test_the_demo_shows_real_runs_with_both_faces(tmp_path) -> None:
         text=True,
         cwd=tmp_path,
         env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONIOENCODING": "utf-8"},
-        timeout=50,
+        timeout=250,
     )
 
     assert done.stderr == ""

@@ -22,7 +22,7 @@ def printed_by(program: str, folder: Path, **environment: str) -> str:
         text=True,
         cwd=folder,
         env={**os.environ, **environment},
-        timeout=40,
+        timeout=250,
     )
     assert done.stderr == ""
     assert done.returncode == 0
