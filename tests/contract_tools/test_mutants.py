@@ -32,11 +32,11 @@ def any_key(patch: pytest.MonkeyPatch) -> None:
 def any_limit(patch: pytest.MonkeyPatch) -> None:
     """`limit` has no bounds."""
 
-    def number(query: dict[str, str], name: str, default: int, *_: int) -> int:
-        digits = re.sub("[^0-9]", "", query.get(name, ""))
-        return min(max(int(digits[:9] or default), 1), 1000)
+    def number(query: dict[str, str], default: int, most: int) -> int:
+        digits = re.sub("[^0-9]", "", query.get("limit", ""))
+        return min(max(int(digits[:9] or default), 1), most)
 
-    patch.setattr(queries, "whole_number", number)
+    patch.setattr(queries, "limit_of", number)
 
 
 def any_idempotency_key(patch: pytest.MonkeyPatch) -> None:
