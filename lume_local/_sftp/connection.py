@@ -120,6 +120,9 @@ def _sign_in_errors(root: SftpRoot) -> Iterator[None]:
         )
         raise SftpTrouble(f"{site} can't be used: it refused to sign in with {tried}", Cause.DENIED) from None
     except (asyncssh.ChannelOpenError, asyncssh.SFTPError) as error:
+        lost = asyncssh.OPEN_CONNECT_FAILED, asyncssh.FX_NO_CONNECTION, asyncssh.FX_CONNECTION_LOST
+        if error.code in lost:  # while SFTP began
+            raise _away(site, elided(str(error))) from None
         raise SftpTrouble(
             f"{site} can't be used: it refuses SFTP to this account: {elided(str(error))}", Cause.DENIED
         ) from None
