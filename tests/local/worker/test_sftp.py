@@ -519,3 +519,22 @@ def test_memory_is_bounded(sftp_site: SftpSite) -> None:
 
 def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (lambda ssh: ssh.ChannelOpenError(ssh.OPEN_CONNECT_FAILED, "SSH connection closed"), Cause.AWAY),
+        (lambda ssh: ssh.SFTPConnectionLost("Connection lost"), Cause.AWAY),
+        (lambda ssh: ssh.SFTPNoConnection("no connection"), Cause.AWAY),
+        (lambda ssh: ssh.ChannelOpenError(ssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "no"), Cause.DENIED),
+        (lambda ssh: ssh.SFTPPermissionDenied("no"), Cause.DENIED),
+    ],
+)
+def test_a_connection_that_is_lost_as_sftp_begins_is_no_refusal(
+    error: Callable[[Any], Exception], state: Cause
+) -> None:
+    """The run is tried again; one that was refused is not."""
+    with pytest.raises(SftpTrouble) as caught, connection._sign_in_errors(SftpRoot("sftp://ann@host/in")):
+        raise error(package("asyncssh"))
+    assert caught.value.state == state
