@@ -109,6 +109,7 @@ def _secret(variable: str) -> str:
 def _sign_in_errors(root: SftpRoot) -> Iterator[None]:
     """Have the errors of signing in raised as `SftpTrouble`."""
     import asyncssh
+    from asyncssh.constants import OPEN_CONNECT_FAILED
 
     site = root.place.site
     try:
@@ -119,9 +120,10 @@ def _sign_in_errors(root: SftpRoot) -> Iterator[None]:
             "the keys of the agent and of ~/.ssh. Name a key_file or a password_env in the root"
         )
         raise SftpTrouble(f"{site} can't be used: it refused to sign in with {tried}", Cause.DENIED) from None
+    except (asyncssh.SFTPNoConnection, asyncssh.SFTPConnectionLost) as error:  # while SFTP began
+        raise _away(site, elided(str(error))) from None
     except (asyncssh.ChannelOpenError, asyncssh.SFTPError) as error:
-        lost = asyncssh.OPEN_CONNECT_FAILED, asyncssh.FX_NO_CONNECTION, asyncssh.FX_CONNECTION_LOST
-        if error.code in lost:  # while SFTP began
+        if isinstance(error, asyncssh.ChannelOpenError) and error.code == OPEN_CONNECT_FAILED:
             raise _away(site, elided(str(error))) from None
         raise SftpTrouble(
             f"{site} can't be used: it refuses SFTP to this account: {elided(str(error))}", Cause.DENIED
