@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import moto_server
 import postgres_server
@@ -81,9 +82,12 @@ def folder(tmp_path, monkeypatch) -> Iterator[Path]:
         part = [header, *rows[n * ROWS : (n + 1) * ROWS]]
         (tmp_path / "batches" / f"{n + 1:02}.csv").write_text("".join(part), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    with lume_local.serve_in_thread(
-        flows=tmp_path / "flows", data=tmp_path / ".served", roots=[tmp_path]
-    ) as server:
+    with (
+        patch.dict(os.environ),  # pages set variables of their own
+        lume_local.serve_in_thread(
+            flows=tmp_path / "flows", data=tmp_path / ".served", roots=[tmp_path]
+        ) as server,
+    ):
         monkeypatch.setenv("LUME_API_KEY", server.api_key)
         monkeypatch.setenv("LUME_BASE_URL", server.base_url)
         monkeypatch.setenv("LUME_WEBHOOK_SECRET", "a secret of the docs")

@@ -62,12 +62,13 @@ def state_in_postgresql(
 ) -> Iterator[str]:
     """The same as `state`, in a database."""
     folder = tmp_path_factory.mktemp("template")
-    with stores.database(postgres) as url, pytest.MonkeyPatch.context() as patch:
-        patch.setenv(stores.STATE_ENV, url)
-        with lume_local.serve_in_thread(
-            write_flows(folder / "flows"), folder / ".lume", state_env=stores.STATE_ENV
-        ):
-            pass
+    with stores.database(postgres) as url:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(stores.STATE_ENV, url)
+            with lume_local.serve_in_thread(
+                write_flows(folder / "flows"), folder / ".lume", state_env=stores.STATE_ENV
+            ):
+                pass
         yield url
 
 

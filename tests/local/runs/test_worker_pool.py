@@ -80,6 +80,8 @@ async def ask(
     async for event in taken.run(job(folder, *questions, do=do, **places)):
         if isinstance(event, Outcome):
             break
+    else:
+        print(await taken.death())  # shown with a failure
     await pool.release(taken)
     return taken.pid, event
 
