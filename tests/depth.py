@@ -8,12 +8,12 @@ is_thorough = False
 
 
 def examples(number: int) -> settings:
-    """A decorator above `given`: so many in the thorough run, a sixth of them in the quick one."""
-    return settings(max_examples=number if is_thorough else max(2, number // 6), deadline=None)
+    """A decorator above `given`: so many in the thorough run, a tenth of them in the quick one."""
+    return settings(max_examples=number if is_thorough else max(2, number // 10), deadline=None)
 
 
 def seeds(number: int) -> pytest.MarkDecorator:
-    """Parametrizes `seed`: as many in the thorough run, a twelfth of them in the quick one."""
-    few = max(1, number // 12)
+    """Parametrizes `seed`: as many in the thorough run, a thirtieth of them in the quick one."""
+    few = max(1, number // 30)
     rest = [pytest.param(seed, marks=pytest.mark.thorough) for seed in range(few, number)]
     return pytest.mark.parametrize("seed", [*range(few), *rest])

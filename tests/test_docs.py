@@ -196,9 +196,32 @@ NEEDED = {
     "guides/sftp.md": an_sftp_server,
 }
 """What a page needs beside files: it is in the environment."""
+LONG = {
+    "cookbook.md",
+    "guides/arrivals.md",
+    "guides/map-a-sample.md",
+    "guides/messages.md",
+    "guides/object-stores.md",
+    "guides/operate.md",
+    "guides/postgresql.md",
+    "guides/sftp.md",
+    "guides/sources.md",
+    "guides/test-your-own-code.md",
+    "guides/webhooks.md",
+    "guides/write-a-flow-version.md",
+}
+"""Pages that take more than two seconds, the tutorial and the rejected rows apart: of the thorough run."""
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if list(blocks_of(page))], ids=ids)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.thorough] if ids(page) in LONG else [])
+        for page in PAGES
+        if list(blocks_of(page))
+    ],
+    ids=ids,
+)
 def test_the_page_works_as_it_stands(page, folder, capsys, monkeypatch, tmp_path_factory) -> None:
     needed = NEEDED.get(ids(page))
     with needed(monkeypatch) if needed else nullcontext(), asyncio.Runner() as runner:

@@ -149,6 +149,7 @@ def test_what_is_public_is_explained(module) -> None:
             assert inspect.getdoc(value), f"{module.__name__}.{name} has no docstring"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("package", FACADES, ids=name_of)
 def test_every_public_type_is_known(package, tmp_path) -> None:
     """pyright's judgement of what a user's type checker sees: all of it, and the same for every checker."""

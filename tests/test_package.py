@@ -40,6 +40,7 @@ def test_the_index_accepts_it(built: Path) -> None:
     run("twine", "check", "--strict", *map(str, built.iterdir()))
 
 
+@pytest.mark.thorough
 def test_the_wheel_holds_the_packages_and_no_more(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
@@ -48,6 +49,7 @@ def test_the_wheel_holds_the_packages_and_no_more(wheel: Path) -> None:
     assert {f"{package}/py.typed" for package in PACKAGES} < held
 
 
+@pytest.mark.thorough
 def test_the_source_archive_holds_what_builds_and_tests_it(built: Path) -> None:
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as opened:
@@ -65,6 +67,7 @@ def test_the_source_archive_holds_what_builds_and_tests_it(built: Path) -> None:
     assert not tops & {".ci", ".git", ".venv", "site"}
 
 
+@pytest.mark.thorough
 def test_it_works_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> None:
     run("pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(tmp_path / "lib"), str(wheel))
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "lib")}

@@ -126,6 +126,7 @@ def test_what_can_be_no_run_id_is_wrong_usage(lone: Shell, run: str) -> None:
     assert (done.code, done.out) == (2, "")
 
 
+@pytest.mark.thorough
 def test_no_server_is_an_error_that_may_pass(lone: Shell) -> None:
     done = lone.lume("status", "r1", "-o", "json", LUME_API_KEY="k", LUME_BASE_URL="http://127.0.0.1:9")
     error = json.loads(done.err.splitlines()[-1])["error"]  # on a busy machine after a warning

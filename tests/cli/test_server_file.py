@@ -81,6 +81,7 @@ def test_with_a_key_that_is_not_shown_neither_is_a_link(lone: Shell) -> None:
     stop(started)
 
 
+@pytest.mark.thorough
 def test_nothing_has_to_be_exported(lone: Shell, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = serving(lone)
     assert f"Commands find it in {home} and below" in started.err
@@ -141,6 +142,7 @@ def test_who_listens_on_the_port_of_a_server_that_has_stopped_is_sent_nothing(
     assert f"http://127.0.0.1:{port} does not respond: the server of {home} is not running" in done.err
 
 
+@pytest.mark.thorough
 def test_a_command_that_waits_goes_on_when_the_server_is_there_again(lone: Shell, home: Path) -> None:
     first = serving(lone)
     stop(first)
@@ -154,6 +156,7 @@ def test_a_command_that_waits_goes_on_when_the_server_is_there_again(lone: Shell
     assert (done.code, "SUCCEEDED" in done.err) == (0, True), done.err
 
 
+@pytest.mark.thorough
 def test_a_command_that_waits_is_told_where_the_server_is_now(lone: Shell) -> None:
     first = serving(lone)
     run_id = lone.lume("run", "people:v1", "people.csv", "--wait").out.split()[0]
@@ -208,6 +211,7 @@ def test_another_start_has_the_same_port_and_key(lone: Shell, home: Path) -> Non
     assert json.loads(file.read_text())["base_url"] == first.out.strip()
 
 
+@pytest.mark.thorough
 def test_a_flow_file_that_changes_is_pointed_out(lone: Shell, home: Path) -> None:
     started = serving(lone)
     file = home / "flows" / "people.v1.toml"
@@ -219,6 +223,7 @@ def test_a_flow_file_that_changes_is_pointed_out(lone: Shell, home: Path) -> Non
     assert "warning: flows/people.v1.toml has changed, but people:v1 stays as it was" in run.err
 
 
+@pytest.mark.thorough
 def test_a_development_server_takes_each_change(lone: Shell, home: Path) -> None:
     started = serving(lone, "--dev")
     file = home / "flows" / "people.v1.toml"
@@ -245,6 +250,7 @@ def test_options_win(lone: Shell, home: Path) -> None:
     assert json.loads((home / ".lume/state/server.json").read_text())["api_key"] == "mine-1-for-a-test"
 
 
+@pytest.mark.thorough
 def test_a_state_of_its_own_has_the_file(lone: Shell, home: Path) -> None:
     places = ("--state", str(home / "own"), "--work", str(home / "shared"))
     first = serving(lone, *places)
@@ -270,6 +276,7 @@ def test_a_port_that_is_taken_by_another_is_not_waited_for(lone: Shell) -> None:
     assert second.out.strip() != first.out.strip()
 
 
+@pytest.mark.thorough
 def test_a_second_server_names_the_first_one(lone: Shell) -> None:
     first = serving(lone)
     second = lone.lume("serve")

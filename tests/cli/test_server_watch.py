@@ -115,6 +115,7 @@ def mute() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", ["wait", "watch"])
 def test_a_server_that_is_down(shell: Shell, nobody: str, command: str) -> None:
     done = shell.lume("--base-url", nobody, command, "run_1", "--timeout", "3")
@@ -144,12 +145,14 @@ def test_an_interrupt_claims_nothing_about_runs_of_a_server_that_is_away(shell: 
         assert "keep" not in done.err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", [("list",), ("wait", "run_1"), ("watch", "run_1"), ("status", "run_1")])
 def test_a_server_that_hangs(shell: Shell, mute: str, words: tuple[str, ...]) -> None:
     started = shell.start("--base-url", mute, *words)
     started.until(lambda: f"{mute} does not respond (no response within 1.5 s)" in started.err)
 
 
+@pytest.mark.thorough
 def test_a_healthy_server_is_not_mentioned(
     shell: Shell, slow_run: LumeRun, client: Callable[..., object]
 ) -> None:
@@ -157,6 +160,7 @@ def test_a_healthy_server_is_not_mentioned(
     assert (done.code, "respond" in done.err) == (124, False)
 
 
+@pytest.mark.thorough
 def test_a_run_that_is_waited_for_is_submitted_once_the_server_is_there(lone: Shell, home: Path) -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))

@@ -11,6 +11,8 @@ from console.conftest import signed_in
 from console.mending import cell, judged, write
 from console.site import GOOD, MIXED, Site, running, usual
 
+pytestmark = pytest.mark.thorough
+
 expect = package("playwright.sync_api").expect
 ARRIVALS = f'[[arrival]]\nname = "{"a" * 60}"\nflow = "people"\nfrom = "in/*.csv"\n'
 AXE = Path(package("axe_playwright_python").__file__).parent / "axe.min.js"

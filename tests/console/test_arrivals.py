@@ -10,6 +10,8 @@ from components import package
 
 from console.site import GOOD, Site, running, usual
 
+pytestmark = pytest.mark.thorough
+
 expect = package("playwright.sync_api").expect
 ARRIVALS = '[[arrival]]\nname = "acme"\nflow = "people"\nfrom = "in/*.csv"\nready = { quiet = "100ms" }\n'
 

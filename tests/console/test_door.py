@@ -198,6 +198,7 @@ def test_another_pages_requests_do_nothing(page: Any, site: Site, elsewhere: Els
     assert page.evaluate(read, site.url) == "refused"
 
 
+@pytest.mark.thorough
 def test_the_page_is_not_shown_inside_another(page: Any, site: Site, elsewhere: Elsewhere) -> None:
     page.goto(elsewhere.url)
     page.evaluate(

@@ -9,10 +9,11 @@ from components import package
 from console.mending import NO_COUNTRY, cell, judged, open_rows, opened, rejecting, write
 from console.site import Site
 
+pytestmark = pytest.mark.thorough
+
 expect = package("playwright.sync_api").expect
 
 
-@pytest.mark.thorough
 def test_more_rows_than_it_holds_follow_once_some_are_mended(page: Any, site: Site) -> None:
     def smaller(route: Any) -> None:
         answer = route.fetch()

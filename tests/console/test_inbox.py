@@ -25,6 +25,8 @@ from console.mending import (
 )
 from console.site import Site, running
 
+pytestmark = pytest.mark.thorough
+
 expect = package("playwright.sync_api").expect
 
 
@@ -190,7 +192,6 @@ def test_a_tab_that_was_closed_loses_nothing(page: Any, signed: Any, site: Site)
     assert site.ask("GET", "/v1/drafts/closed")["rows"] == 0
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(("choice", "kept"), [("Keep mine", "France"), ("Show theirs", "Germany")])
 def test_two_tabs_with_the_same_row(page: Any, signed: Any, site: Site, choice: str, kept: str) -> None:
     flow = f"tabs{kept}"
@@ -211,7 +212,6 @@ def test_two_tabs_with_the_same_row(page: Any, signed: Any, site: Site, choice: 
     assert stored["cells"] == {"Country": kept}
 
 
-@pytest.mark.thorough
 def test_whatever_the_network_does_the_rows_are_submitted_once(page: Any, site: Site) -> None:
     rejecting(site, "network")
     opened(page, "network")
@@ -270,7 +270,6 @@ def test_the_rows_that_are_shown_can_be_chosen(page: Any, site: Site) -> None:
         expect(grid).to_have_attribute("aria-rowcount", str(count + 1))
 
 
-@pytest.mark.thorough
 def test_people_are_told_of_each_other_and_who_only_reads_edits_nothing(browser: Any, tmp_path: Any) -> None:
     (tmp_path / "keys.toml").write_text(
         entry("ann", "submit") + entry("bob", "submit") + entry("eve", "read")
@@ -339,7 +338,6 @@ def edits(page: Any, row: int) -> None:
         page.keyboard.press("Control+z")
 
 
-@pytest.mark.thorough
 @pytest.mark.timeout(180)
 def test_no_edit_of_20_000_rows_waits(page: Any, site: Site) -> None:
     lines = (f"{n},a{n}@b.org,{'Germny' if n % 2 else 'Frnce'},note {n}\n" for n in range(ROWS))

@@ -12,6 +12,8 @@ from local.many_runs import add_runs
 from console.conftest import signed_in
 from console.site import GOOD, MIXED, Site, running, usual
 
+pytestmark = pytest.mark.thorough
+
 expect = package("playwright.sync_api").expect
 
 
@@ -194,7 +196,6 @@ def fetched(page: Any, site: Site, place: str) -> set[str]:
     return asked
 
 
-@pytest.mark.thorough
 @pytest.mark.timeout(180)
 def test_thousands_of_runs_are_shown_at_once_and_a_page_at_a_time(
     visitor: Any, site: Site, crowd: Site, many: int

@@ -18,7 +18,7 @@ from console.test_access import violations
 expect = package("playwright.sync_api").expect
 PATIENCE = 40_000
 """Milliseconds: each decision is tried on the file, in another process, perhaps on a busy machine."""
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(180)]
 
 ORDERS = """
 flow = "orders"
@@ -150,7 +150,6 @@ def test_a_failed_run_leads_to_a_version_that_reads_its_file(page: Any, site: Si
     assert page.evaluate("Object.keys(sessionStorage).filter((key) => key.startsWith('lume-map'))") == []
 
 
-@pytest.mark.thorough
 def test_a_trial_shows_why_rows_are_rejected_and_passes_with_the_next_change(
     page: Any, site: Site, orders: str
 ) -> None:
@@ -183,7 +182,6 @@ def test_a_file_of_this_computer_is_uploaded_and_mapped(
     expect(page.get_by_role("link", name="Map this file")).to_be_visible()
 
 
-@pytest.mark.thorough
 def test_a_reload_loses_nothing(page: Any, site: Site, orders: str) -> None:
     opened(page, orders, site.write("reload.csv", FOREIGN))
     page.get_by_label("the day first").check()
@@ -210,7 +208,6 @@ def test_a_reload_loses_nothing(page: Any, site: Site, orders: str) -> None:
     expect(page.get_by_label("the day first")).not_to_be_checked()
 
 
-@pytest.mark.thorough
 def test_two_people_save_at_once(page: Any, site: Site, orders: str) -> None:
     text = FOREIGN.replace("1,234", "1.5").replace("2,345", "2.5").replace("3,456", "3.5")
     opened(page, orders, site.write("twice.csv", text.replace("Grösse", "Format").replace("XL", "l")))
@@ -233,7 +230,6 @@ def test_two_people_save_at_once(page: Any, site: Site, orders: str) -> None:
     assert columns["size"]["from"] == ["Size", "Grösse", "Format"]
 
 
-@pytest.mark.thorough
 def test_who_is_no_admin_sees_why_and_takes_the_file_elsewhere(browser: Any, site: Site, orders: str) -> None:
     token = site.ask("POST", "/console/links", **{"lume-api-key": SUBMITTER})["token"]
     with profile(browser) as fresh, watched(fresh.new_page()) as page:
@@ -269,7 +265,6 @@ def test_what_is_no_table_or_lies_elsewhere_is_to_be_uploaded(page: Any, site: S
         expect(page.get_by_role("button", name="Upload and map")).to_be_visible()
 
 
-@pytest.mark.thorough
 def test_a_decision_that_is_refused_is_taken_back(page: Any, site: Site, orders: str) -> None:
     opened(page, orders, site.write("refused.csv", FOREIGN))
     page.route(
@@ -305,7 +300,6 @@ def test_for_everybody(page: Any, site: Site, orders: str, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.thorough
 def test_the_keyboard_is_enough(page: Any, site: Site, orders: str) -> None:
     opened(page, orders, site.write("keyboard.csv", FOREIGN))
     expect(page.get_by_role("heading", level=1)).to_be_focused()
@@ -333,7 +327,6 @@ def test_the_keyboard_is_enough(page: Any, site: Site, orders: str) -> None:
     expect(page.get_by_label("Source of note")).to_be_focused()
 
 
-@pytest.mark.thorough
 def test_text_of_the_file_is_only_text(page: Any, site: Site, orders: str) -> None:
     evil = "<img src=x onerror=pwned=1>"
     text = FOREIGN.replace("Bemerkung", evil).replace("XL", evil)

@@ -54,6 +54,7 @@ def session(page: Any) -> dict[str, str]:
     return {"lume-console-session": page.evaluate("sessionStorage.getItem('lume-session')")}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "submits"), [("ann", 403), ("bob", 201)])
 def test_who_signs_in_has_the_role_of_the_entry(visitor: Any, site: Site, name: str, submits: int) -> None:
     at_issuer(visitor, site, name)
@@ -70,12 +71,14 @@ def test_who_signs_in_has_the_role_of_the_entry(visitor: Any, site: Site, name: 
     expect(visitor.get_by_role("button", name="Sign in at 127.0.0.1")).to_be_visible()
 
 
+@pytest.mark.thorough
 def test_someone_without_a_role(visitor: Any, site: Site) -> None:
     at_issuer(visitor, site, "eve")
     expect(visitor.get_by_role("heading", name=NOT_IN)).to_be_visible()
     expect(visitor.get_by_role("alert")).to_contain_text("none of its claims gives it a role")
 
 
+@pytest.mark.thorough
 def test_a_code_is_worth_nothing_in_another_browser(browser: Any, visitor: Any, site: Site) -> None:
     """Else somebody could have others work in a session that is theirs."""
     at_issuer(visitor, site, "ann", stays=True)
@@ -94,6 +97,7 @@ def test_a_code_is_worth_nothing_in_another_browser(browser: Any, visitor: Any, 
     other.close()
 
 
+@pytest.mark.thorough
 def test_who_cancels_is_told_so(visitor: Any, site: Site) -> None:
     visitor.goto(site.url)
     visitor.get_by_role("button", name="Sign in at 127.0.0.1").click()

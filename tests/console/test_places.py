@@ -8,6 +8,8 @@ from components import package
 
 from console.site import Site, running, usual
 
+pytestmark = pytest.mark.thorough
+
 expect = package("playwright.sync_api").expect
 
 

@@ -34,6 +34,7 @@ def rows(page: Any, name: str) -> Any:
     return page.get_by_role("table", name=name).locator("tbody tr")
 
 
+@pytest.mark.thorough
 def test_what_is_shown_of_a_run(page: Any, site: Site) -> None:
     run_id = site.run("people:v1", site.write("shown.csv", MIXED), run_metadata={"ticket": "A-1"})
     open_run(page, run_id)
@@ -134,6 +135,7 @@ def test_a_run_is_cancelled(page: Any, site: Site) -> None:
     expect(page.get_by_role("button", name="Run again", exact=True)).to_be_visible()
 
 
+@pytest.mark.thorough
 def test_a_run_gets_on_while_one_looks(page: Any, site: Site) -> None:
     run_id = site.submit("slow:v1", "slow.csv")
     asked = itertools.count(1)
@@ -217,6 +219,7 @@ def test_outputs_are_downloaded_and_mended_rejects_sent(page: Any, site: Site, t
     expect(page.get_by_role("heading", level=1)).to_have_text("mend.csv")
 
 
+@pytest.mark.thorough
 def test_rejects_are_corrected_in_a_workbook(page: Any, site: Site, tmp_path: Path) -> None:
     openpyxl = package("openpyxl")
     run_id = site.run("people:v1", site.write("book.csv", MIXED))
@@ -315,6 +318,7 @@ def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         server.shutdown()
 
 
+@pytest.mark.thorough
 def test_webhook_deliveries(visitor: Any, tmp_path: Path, receiver: Any) -> None:
     host, received = receiver
     options = {"webhook_secret": "whisper", "webhook_hosts": [host]}
@@ -334,6 +338,7 @@ def test_webhook_deliveries(visitor: Any, tmp_path: Path, receiver: Any) -> None
         assert "sesame" not in page.content()
 
 
+@pytest.mark.thorough
 def test_messages_are_beside_webhooks(
     visitor: Any, tmp_path: Path, receiver: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,6 +358,7 @@ def test_messages_are_beside_webhooks(
         assert "sesame" not in page.content()
 
 
+@pytest.mark.thorough
 def test_mended_rejects_do_not_replace_the_rows_of_their_run(page: Any, site: Site, tmp_path: Path) -> None:
     target = '[target]\nmapped = "{data}/one.csv"\nrejects = "{data}/{run_id}.csv"\n'
     (site.home / "flows" / "one.toml").write_text(

@@ -11,6 +11,8 @@ from console.conftest import signed_in
 from console.mending import judged, write
 from console.site import Site, running
 
+pytestmark = pytest.mark.thorough
+
 expect = package("playwright.sync_api").expect
 
 EVIL = "<img src=x onerror=pwned=1><svg onload=pwned=1>'\"&amp;<script>pwned=1</script>"

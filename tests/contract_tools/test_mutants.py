@@ -91,6 +91,7 @@ MORE: list[tuple[Mutant, str, str]] = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("mutant", "operation", "words"),

@@ -7,6 +7,7 @@ from components import component
 from contract_tools.support import DESCRIPTION, run
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(120)
 def test_no_error_and_no_warning(tmp_path: Path) -> None:
     done = run(component("redocly"), "lint", str(DESCRIPTION), "--format", "json", folder=tmp_path)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import lume_local
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +47,7 @@ def test_the_examples_run_as_they_stand(tmp_path) -> None:
     assert re.fullmatch(r"run_\w+ PARTIAL_FAILED customers\.csv\n", listed)
 
 
+@pytest.mark.thorough
 def test_the_examples_run_a_second_time(tmp_path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
 

@@ -37,6 +37,7 @@ async def runs_of(server: lume_local.ThreadedServer) -> list[str]:
         return [run.id async for run in client.list_runs()]
 
 
+@pytest.mark.thorough
 async def test_the_worst_outcome_is_the_exit_code(
     backfill: Callable[..., Script], source: Callable[[str], str], home: Path
 ) -> None:
@@ -51,6 +52,7 @@ async def test_the_worst_outcome_is_the_exit_code(
     assert (failed.code, "\nFAILED nobody.csv (run_" in failed.out) == (3, True)
 
 
+@pytest.mark.thorough
 async def test_a_batch_that_ended_is_told_again_and_a_new_journal_runs_it_again(
     backfill: Callable[..., Script], source: Callable[[str], str], server: lume_local.ThreadedServer
 ) -> None:
@@ -72,6 +74,7 @@ def slow_cleaner(home: Path) -> None:
     (home / "quick.csv").write_text("id\n1\n")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
 async def test_an_interrupted_batch_is_resumed(
     end: signal.Signals,

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import pytest
 from examples.support import ADDRESS, busy, command, line_with
 
 import lume_local
@@ -49,6 +50,7 @@ async def test_a_run_is_submitted_looked_at_and_awaited(
         assert await get(session, f"/cleanings/{run['id']}") == (200, ended)
 
 
+@pytest.mark.thorough
 async def test_the_same_key_gives_the_same_run(
     home: Path, settings: dict[str, str], server: lume_local.ThreadedServer, source: Callable[[str], str]
 ) -> None:
@@ -62,6 +64,7 @@ async def test_the_same_key_gives_the_same_run(
     assert other["id"] != answers[0][1]["id"]
 
 
+@pytest.mark.thorough
 async def test_past_the_deadline_comes_a_504_and_the_run_goes_on(
     home: Path, settings: dict[str, str], server: lume_local.ThreadedServer, source: Callable[[str], str]
 ) -> None:
@@ -76,6 +79,7 @@ async def test_past_the_deadline_comes_a_504_and_the_run_goes_on(
         assert (status, ended["status"]) == (200, "PARTIAL_FAILED")
 
 
+@pytest.mark.thorough
 async def test_errors_have_statuses_of_their_own(home: Path, settings: dict[str, str]) -> None:
     async with service(home, settings) as session:
         _, run = await post(session, "nobody.csv", "order-1")

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from examples.support import EXAMPLES
 from faults.support import run_script
 
@@ -39,6 +40,7 @@ def test_it_is_kept_without_outputs() -> None:
     assert [cell["id"] for cell in code if cell["outputs"] or cell["execution_count"]] == []
 
 
+@pytest.mark.thorough
 async def test_all_cells_run_and_run_again(tmp_path: Path) -> None:
     for folder in ("flows", "data"):
         shutil.copytree(EXAMPLES / folder, tmp_path / folder)

@@ -4,6 +4,7 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
 from examples.support import EXAMPLES, FLOW, command, line_with
 
 from lume_async import Client
@@ -11,6 +12,7 @@ from lume_async import Client
 SETTINGS = re.compile(r"^export( [A-Z_]+=\S+)+$")
 
 
+@pytest.mark.thorough
 async def test_it_serves_the_flows_with_the_settings_that_it_prints(tmp_path: Path) -> None:
     (tmp_path / "customers.csv").write_bytes((EXAMPLES / "data" / "customers.csv").read_bytes())
     server = command(str(EXAMPLES / "server.py"), "0", folder=tmp_path, env={}, flags=("-W", "error"))

@@ -23,6 +23,7 @@ GUNICORN = (
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "words",
     [(str(EXAMPLES / "wsgi_app.py"),), GUNICORN, (*GUNICORN, "--preload")],

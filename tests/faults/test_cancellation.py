@@ -402,7 +402,8 @@ class World:
 
 
 EACH = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
-SERVERS = pytest.mark.parametrize("capabilities", ["", "wait idempotency", "changes wait idempotency"])
+CAPABILITIES = "", "wait idempotency", "changes wait idempotency"
+SERVERS = pytest.mark.parametrize("capabilities", CAPABILITIES)
 
 
 @EACH
@@ -432,7 +433,7 @@ async def test_whatever_await_is_cancelled_nothing_is_left(
 @EACH
 @pytest.mark.parametrize(
     "capabilities",
-    ["", pytest.param("wait idempotency", marks=pytest.mark.thorough), "changes wait idempotency"],
+    ["", *(pytest.param(more, marks=pytest.mark.thorough) for more in CAPABILITIES[1:])],
 )
 async def test_in_whatever_turn_of_the_loop_it_is_cancelled_nothing_is_left(
     operation: Operation, capabilities: str, tmp_path: Path

@@ -29,6 +29,7 @@ from lume_async._http.time_limits import TimeLimit, TimeLimits
 ONCE = Retry(attempts=1)
 
 
+@pytest.mark.thorough
 async def test_waiting_for_a_place_is_not_taken_for_a_slow_server() -> None:
     """200 requests of 20 ms through 2 places need 2 s: longer than one request may take."""
     options = {"max_connections": 2, "request_timeout": 1.5, "retry": ONCE}

@@ -84,6 +84,7 @@ async def crowd(server: LimitedServer, seed: int, how: str, runs: int = CROWD) -
     return [outcome.result().succeeded for outcome in await client.wait_all(ids)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ["one wait each", "wait_all"])
 @pytest.mark.parametrize(
     ("burst", "says", "free", "took", "most"),

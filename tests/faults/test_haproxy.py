@@ -56,6 +56,7 @@ def client_at(url: str, **options: object) -> Client:
     return Client(KEY, base_url=url, proxy=False, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 async def test_a_wait_outlives_every_504_and_every_connection_that_is_closed_under_it(tmp_path: Path) -> None:
     """Long polls are held for longer than haproxy's second, and idle connections closed before ours."""
     async with (
@@ -73,6 +74,7 @@ async def test_a_wait_outlives_every_504_and_every_connection_that_is_closed_und
     assert len(service.runs) == 1
 
 
+@pytest.mark.thorough
 async def test_while_there_is_no_backend_nothing_is_lost(tmp_path: Path) -> None:
     """haproxy answers 503 then: the request was sent to nobody."""
     async with RunService(capabilities=()) as service, Balancer(tmp_path, service).running() as url:
@@ -117,6 +119,7 @@ async def test_a_balancer_that_repeats_the_submission_itself_makes_one_run(tmp_p
     assert service.count("POST") == 2
 
 
+@pytest.mark.thorough
 async def test_a_balancer_that_begins_again_ends_no_wait(tmp_path: Path) -> None:
     async with RunService(by_hand=True) as service:
         balancer = Balancer(tmp_path, service)

@@ -118,6 +118,7 @@ async def test_a_server_that_answers_304_to_everything_is_polled_as_usual() -> N
     assert len(server.requests) <= 30
 
 
+@pytest.mark.thorough
 async def test_a_server_that_never_answers_costs_one_attempt_and_the_wait_goes_on() -> None:
     statuses = ["TRANSFORMING", "TRANSFORMING", "SUCCEEDED"]
     async with RunService(statuses) as service, client_for(service, request_timeout=0.3) as client:

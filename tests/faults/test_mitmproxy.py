@@ -123,6 +123,7 @@ async def test_answers_that_the_proxy_kills_end_no_run_and_make_none(
     assert service.count("POST") > 6
 
 
+@pytest.mark.thorough
 async def test_while_the_proxy_does_not_reach_the_service_nothing_is_lost(
     middle: Middle, authority: Authority
 ) -> None:

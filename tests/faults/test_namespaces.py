@@ -185,6 +185,7 @@ async def test_a_dead_address_beside_a_live_one_costs_a_moment(
     assert seconds < 3.0  # a quarter of a second for each dead one; TCP itself gives up after two minutes
 
 
+@pytest.mark.thorough
 async def test_where_every_address_is_dead_the_submission_was_not_sent(network: Network) -> None:
     network.hosts(DEAD4, DEAD6)
     body = """
@@ -201,6 +202,7 @@ async def test_where_every_address_is_dead_the_submission_was_not_sent(network: 
     assert 1.0 < seconds < 3.0
 
 
+@pytest.mark.thorough
 async def test_a_name_that_moves_to_a_live_address_is_found_by_the_wait(network: Network) -> None:
     network.hosts(DEAD4, DEAD6)
     body = """
@@ -223,6 +225,7 @@ async def test_a_name_that_moves_to_a_live_address_is_found_by_the_wait(network:
     assert seconds < 8.0
 
 
+@pytest.mark.thorough
 async def test_a_name_that_is_unknown_for_a_while_ends_no_wait(network: Network) -> None:
     network.hosts()
     body = 'say("waiting"); say(*await timed(client.attach("run_1").wait(timeout=60)))'
@@ -238,6 +241,7 @@ async def test_a_name_that_is_unknown_for_a_while_ends_no_wait(network: Network)
     assert result == "SUCCEEDED"
 
 
+@pytest.mark.thorough
 async def test_a_link_that_breaks_without_a_word_under_a_kept_connection_costs_one_attempt(
     network: Network,
 ) -> None:

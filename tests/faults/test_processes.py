@@ -80,6 +80,7 @@ STOPPED = """
 """
 
 
+@pytest.mark.thorough
 async def test_a_process_that_was_stopped_looks_at_once_and_reports_no_error() -> None:
     """What a suspended machine does to a wait, as far as signals can show it."""
     async with RunService(["TRANSFORMING", "SUCCEEDED"], by_hand=True, capabilities=()) as service:

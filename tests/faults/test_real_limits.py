@@ -21,6 +21,7 @@ async def test_a_server_that_answers_at_once_refuses_few() -> None:
     assert 0 < measured.refused < 0.25
 
 
+@pytest.mark.thorough
 async def test_haproxy_refuses_few() -> None:
     """It counts what it refuses, too: a client that keeps sending is refused for ever."""
     measured = await crowd(haproxy(50, lasts=2.0), RUNS)

@@ -42,6 +42,7 @@ async def test_a_bad_backend_of_five_hardly_delays_fifty_runs() -> None:
     assert service.turned_away > 50
 
 
+@pytest.mark.thorough
 async def test_a_bad_backend_of_five_ends_no_item_of_a_batch() -> None:
     async with OneBadBackend() as service, client_for(service) as client:
         requests = [RunRequest(FLOW, f"{n}.csv") for n in range(60)]

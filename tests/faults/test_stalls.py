@@ -27,6 +27,7 @@ class Stalling(Loopback):
         return answer.stall() if asyncio.get_running_loop().time() < self._until else answer
 
 
+@pytest.mark.thorough
 async def test_waits_and_submissions_outlast_it_and_no_limit_ends_anything_else() -> None:
     async with (
         Stalling() as server,
@@ -41,6 +42,7 @@ async def test_waits_and_submissions_outlast_it_and_no_limit_ends_anything_else(
     assert [getattr(outcome, "id", outcome) for outcome in outcomes] == ids * 2
 
 
+@pytest.mark.thorough
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 @pytest.mark.parametrize("private", ["asyncio", "uvloop"])
 async def test_calls_from_threads_outlast_it_too(private: str) -> None:

@@ -53,6 +53,7 @@ async def test_the_clock_of_these_tests_is_wrong(offset: str) -> None:
     assert abs(monotonic - time.monotonic()) < 60
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("offset", OFFSETS)
 async def test_a_retry_after_date_counts_from_the_servers_date(offset: str) -> None:
     now = 1_800_000_000
@@ -113,6 +114,7 @@ async def test_a_lost_run_is_told_from_an_older_one(whose: str, offset: str) -> 
     assert done.out == ("a run run_1\n" if whose == "ours" else "DuplicateRunError\n"), done
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("offset", "words"), [("+3d", "has expired"), ("-30d", "not yet valid")])
 async def test_a_certificate_that_this_clock_does_not_accept(
     offset: str, words: str, tmp_path_factory: pytest.TempPathFactory

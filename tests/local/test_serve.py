@@ -299,6 +299,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.thorough
 def test_a_whole_life_makes_no_noise(tmp_path: Path) -> None:
     write_flows(tmp_path / "flows")
     (tmp_path / "people.csv").write_text(PEOPLE_CSV)
@@ -329,6 +330,7 @@ def test_the_pytest_plugin(pytester: pytest.Pytester, options: tuple[str, ...], 
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.thorough
 def test_every_test_of_a_process_has_its_own_server_by_the_module_level_functions(
     pytester: pytest.Pytester,
 ) -> None:

@@ -38,6 +38,7 @@ def url(
         yield url
 
 
+@pytest.mark.thorough
 async def test_a_server_says_where_its_state_is(home: Path, url: str) -> None:
     async with serve(home, state_env=STATE_ENV) as wire:
         answer = await wire.ask("GET", "/v1/server")

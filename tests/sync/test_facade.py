@@ -47,6 +47,7 @@ def always(status: str, **fields: Any) -> Callable[[FakeRequest], FakeAnswer]:
 # ── the same API ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.thorough
 def test_the_generated_files_are_up_to_date() -> None:
     command = [sys.executable, str(ROOT / "tools" / "generate_sync.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -98,6 +98,7 @@ async def gunicorn(folder: Path, service: Service, *options: str) -> AsyncIterat
         yield Web(script, await line_with(script.process.stderr, ADDRESS), session)
 
 
+@pytest.mark.thorough
 async def test_each_process_has_connections_of_its_own(
     workers: tuple[str, ...], service: Service, tmp_path: Path
 ) -> None:

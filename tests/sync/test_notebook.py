@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import pytest
 from faults.support import run_script
 
 # A cell that is called `interrupt-…` is interrupted once the service was asked for a run of that name.
@@ -103,6 +104,7 @@ EXECUTE = """
 """
 
 
+@pytest.mark.thorough
 async def test_cells_call_and_are_interrupted(tmp_path: Path) -> None:
     own = {name: str(tmp_path) for name in ("HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR")}
     source = f"cells, folder = {CELLS!r}, {str(tmp_path)!r}\n"

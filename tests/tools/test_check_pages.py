@@ -52,6 +52,7 @@ def test_a_page_and_a_code_block_that_are_too_wide_are_named(
     assert "410 px too wide" in told[1]
 
 
+@pytest.mark.thorough
 def test_without_a_browser_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: "pytest.CaptureFixture[str]"
 ) -> None:

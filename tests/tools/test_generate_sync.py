@@ -338,6 +338,7 @@ def test_only_what_is_imported_as_itself_is_public(
     assert reason in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_check_is_silent_where_all_is_fresh_and_writes_nothing(
     tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -349,6 +350,7 @@ def test_check_is_silent_where_all_is_fresh_and_writes_nothing(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("change", [b"\n", b"# one more line\n"])
 def test_check_compares_whole_bytes(tree: Path, capsys: pytest.CaptureFixture[str], change: bytes) -> None:
     generate_sync.main([], tree)
@@ -359,6 +361,7 @@ def test_check_compares_whole_bytes(tree: Path, capsys: pytest.CaptureFixture[st
     assert path.read_bytes().endswith(change)
 
 
+@pytest.mark.thorough
 def test_an_orphan_is_found_and_then_removed(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     generate_sync.main([], tree)
     orphan = tree / "lume_sync" / "_old.py"

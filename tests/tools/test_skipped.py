@@ -24,6 +24,7 @@ SKIPS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SKIPS)
 def test_a_skip_for_want_of_a_program_fails_the_run(name: str, tmp_path: Path) -> None:
     source, code, words = SKIPS[name]
@@ -33,6 +34,7 @@ def test_a_skip_for_want_of_a_program_fails_the_run(name: str, tmp_path: Path) -
     assert words in done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("source", ["", "import components\ncomponents.component('no-such-program')"])
 def test_a_run_without_a_test_fails(source: str, tmp_path: Path) -> None:
     done = judged(source, tmp_path)

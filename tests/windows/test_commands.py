@@ -122,6 +122,7 @@ def test_a_reader_that_has_ended_is_a_broken_pipe() -> None:
         raise OSError(22, "Invalid argument")
 
 
+@pytest.mark.thorough
 def test_a_terminal_without_a_name_shows_displays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TERM", raising=False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)

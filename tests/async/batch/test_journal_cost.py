@@ -84,6 +84,7 @@ def test_ended_items_wake_nobody(tmp_path: Path) -> None:
     assert cost.callbacks <= 40 + 20 * reads
 
 
+@pytest.mark.thorough
 def test_the_memory_of_a_replay_does_not_grow_with_its_items(tmp_path: Path) -> None:
     peaks = []
     for count in (FEW, MANY):

@@ -465,6 +465,7 @@ def test_two_clients_share_a_limit(lasts: float) -> None:
     assert statistics.median(result.refused for result in results) <= 0.08
 
 
+@pytest.mark.thorough
 def test_a_limited_server_with_a_bad_backend_refuses_few_for_its_limit() -> None:
     results = [crowd(5_000, seed, lambda: TokenBucket(100), lasts=30.0, bad=0.2) for seed in SEEDS]
 

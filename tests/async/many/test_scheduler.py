@@ -195,6 +195,7 @@ async def test_what_a_poll_raises_ends_the_schedule(raised: BaseException) -> No
         await asyncio.wait_for(scheduler.run(), 5.0)
 
 
+@pytest.mark.thorough
 async def test_what_a_sleeping_key_takes_is_bounded() -> None:
     """A key that was polled and sleeps has a dict item, and for a time of its own a list and two numbers."""
     count = 2_600  # fills the dicts well

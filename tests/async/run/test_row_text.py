@@ -143,6 +143,7 @@ VALUE = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @given(st.lists(st.dictionaries(TEXTS, VALUE), max_size=5))
 def test_json_is_read_back_with_all_digits(rows: list[dict[str, Any]]) -> None:
     def exact(text: str) -> Any:

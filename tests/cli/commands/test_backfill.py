@@ -15,6 +15,7 @@ from local.flows import PEOPLE_CSV
 from lume_sync import Client
 
 
+@pytest.mark.thorough
 def test_a_file_of_paths_ends_in_a_summary(shell: Shell, source: Callable[..., str], tmp_path: Path) -> None:
     names = [source(), source(), source(PEOPLE_CSV + "x,y,z\n")]
     (tmp_path / "paths.txt").write_text("\n\n".join(names))
@@ -47,6 +48,7 @@ def test_refused_submissions_are_outcomes_with_an_error(shell: Shell, source: Ca
     assert (done.code, outcome["run"], outcome["error"]["code"]) == (1, None, "invalid_request")
 
 
+@pytest.mark.thorough
 def test_a_refused_key_stops_it_at_once(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "paths.txt").write_text("".join(f"{n}.csv\n" for n in range(30)))
     done = shell.lume("backfill", "people:v1", "--from-file", "paths.txt", LUME_API_KEY="wrong")

@@ -29,6 +29,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / ".lume"
 
 
+@pytest.mark.thorough
 def test_there_and_back(data: Path, lone: Shell) -> None:
     made = lone.lume("backup", "copy", "--outputs")
     assert (made.code, made.out) == (0, "copy\n")

@@ -74,6 +74,7 @@ def test_the_encoding_that_a_sample_is_doubted_in_may_be_given(lone: Shell, fold
     assert source["csv"] == {"delim": "|", "encoding": "cp850"}
 
 
+@pytest.mark.thorough
 def test_nothing_is_overwritten_unasked(lone: Shell, folder: Path) -> None:
     assert mapped(lone, "people.json", "leute.csv", "-o", "flows/").code == 0
     for gone in ("flows/people.v1.toml", "seeds/people_size_values.csv"):
@@ -96,6 +97,7 @@ def test_the_proposal_as_toml_and_as_json(lone: Shell, folder: Path) -> None:
     assert as_json["columns"][0]["candidates"]
 
 
+@pytest.mark.thorough
 def test_a_column_that_one_layout_lacks_is_read_from_the_next(lone: Shell, folder: Path) -> None:
     (folder / "one.csv").write_text("E-Mail,Größe\na@example.org,S\n")
     assert "birth_date  -       unmapped" in mapped(lone, "people.json", "one.csv", "-o", "flows/").err
@@ -148,6 +150,7 @@ def program(folder: Path, code: str) -> str:
     return os.fspath(path)
 
 
+@pytest.mark.thorough
 def test_a_program_may_suggest(lone: Shell, folder: Path) -> None:
     (folder / "odd.csv").write_text("E-Mail,zz\na@example.org,1990-02-13\n")
     assert "birth_date" not in _sources(mapped(lone, "people.json", "odd.csv", "--json"))

@@ -150,6 +150,7 @@ def test_a_ratio_that_would_fail_the_run_is_pointed_out(lone: Shell, folder: Pat
     assert "with max_ratio = 0.1 this run would be FAILED" in trying(lone).out
 
 
+@pytest.mark.thorough
 def test_it_needs_no_server(folder: Path) -> None:
     """What a server and its client consist of is not even imported: that would take longer than the try."""
     program = (

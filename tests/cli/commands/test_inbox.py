@@ -63,6 +63,7 @@ def test_the_inbox(shell: Shell, client: Client) -> None:
     assert "there is no flow 'nobody': known are members" in shell.lume("inbox", "nobody").err
 
 
+@pytest.mark.thorough
 def test_a_replay_first_shows_what_it_would_do(shell: Shell, client: Client) -> None:
     client.register_flow(V2)
     shown = shell.lume("replay", "members", "--reason", "EMAIL ADDRESS", "--since", "90d", "--dry-run")
@@ -107,6 +108,7 @@ def test_discarding(shell: Shell, client: Client) -> None:
     assert shell.lume("discard", "members").code == 2
 
 
+@pytest.mark.thorough
 def test_rows_are_lost_with_their_rejects(
     shell: Shell, server: lume_local.ThreadedServer, client: Client
 ) -> None:

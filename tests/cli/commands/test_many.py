@@ -89,6 +89,7 @@ def test_ids_from_a_pipe(shell: Shell, ended: list[str], command: str) -> None:
     assert sorted(json.loads(line)["id"] for line in done.out.splitlines()) == sorted(ended)
 
 
+@pytest.mark.thorough
 def test_listed_ids_are_watched(shell: Shell, source: Callable[..., str], client: Client) -> None:
     name = source()
     runs = [client.run("people:v1", name, force_rerun=True).wait(10) for _ in range(2)]
@@ -101,6 +102,7 @@ def test_listed_ids_are_watched(shell: Shell, source: Callable[..., str], client
     assert (none.returncode, none.stdout) == (0, "")
 
 
+@pytest.mark.thorough
 def test_a_run_prints_its_bare_id(shell: Shell, source: Callable[..., str], client: Client) -> None:
     done = pipe(shell, f"lume run people:v1 {source()} -o ids | lume wait - -o json")
     assert done.returncode == 0, done.stderr
@@ -117,6 +119,7 @@ def test_bare_ids_are_for_list_and_run(no_server: Path) -> None:
         assert "Usage:" in result.stderr
 
 
+@pytest.mark.thorough
 def test_failed_sources_are_run_again(
     shell: Shell, source: Callable[..., str], home: Path, client: Client
 ) -> None:
@@ -136,6 +139,7 @@ def test_failed_sources_are_run_again(
     assert done.stdout.startswith("2 outcomes: SUCCEEDED 2\n")
 
 
+@pytest.mark.thorough
 def test_a_list_that_was_cut_unasked_says_so(shell: Shell, client: Client) -> None:
     for n in range(50):
         client.run("people:v1", f"nobody_{n}.csv")

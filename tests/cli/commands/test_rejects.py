@@ -145,6 +145,7 @@ def runs_of(client: Client, run: LumeRun) -> list[str]:
     return [one.id for one in runs if (one.run_metadata or {}).get("resubmit_of") == run.id]
 
 
+@pytest.mark.thorough
 def test_the_same_content_is_found_again_whatever_its_name(
     shell: Shell, run: LumeRun, client: Client, tmp_path: Path
 ) -> None:
@@ -165,6 +166,7 @@ def test_the_same_content_is_found_again_whatever_its_name(
     assert len(runs_of(client, run)) == 3
 
 
+@pytest.mark.thorough
 def test_a_failed_resubmit_may_be_repeated(
     shell: Shell, run: LumeRun, client: Client, tmp_path: Path
 ) -> None:
@@ -373,6 +375,7 @@ required = true
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("format", ["ndjson", "json", "parquet"])
 def test_rejects_of_other_formats_go_back_in_as_csv(
     shell: Shell, home: Path, client: Client, tmp_path: Path, format: str

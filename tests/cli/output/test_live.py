@@ -161,6 +161,7 @@ def test_run_wait_in_a_real_terminal(tmux: Tmux, slow_source: Callable[[], str])
     assert "TRANSFORMING" not in screen
 
 
+@pytest.mark.thorough
 def test_watch_in_a_real_terminal(
     tmux: Tmux, slow_run: LumeRun, source: Callable[..., str], client: Client
 ) -> None:

@@ -97,6 +97,7 @@ def test_a_key_that_can_not_be_shown_is_not_made(shell: Shell) -> None:
     assert not (shell.folder / "keys.toml").exists()
 
 
+@pytest.mark.thorough
 def test_closed_stdin_and_stderr(shell: Shell, source: Callable[..., str], client: Client) -> None:
     run = client.run("people:v1", source()).wait()
 
@@ -121,6 +122,7 @@ def test_a_stderr_that_takes_nothing_changes_no_exit_code(
     assert (shell.folder / "flows" / "people.v1.toml").exists() is (code == 0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("where", [">&-", "> /dev/full"])
 def test_a_server_needs_no_stdout(shell: Shell, where: str) -> None:
     script = f"""
@@ -145,6 +147,7 @@ def test_no_other_file_takes_the_place_of_a_closed_stream(shell: Shell, tmp_path
     assert done.code > 2
 
 
+@pytest.mark.thorough
 def test_what_an_encoding_has_no_character_for_is_escaped_and_never_in_what_a_command_reads(
     shell: Shell, home: Path, client: Client
 ) -> None:
@@ -163,6 +166,7 @@ def test_what_an_encoding_has_no_character_for_is_escaped_and_never_in_what_a_co
     assert (shown.code, piped.code, made.code) == (0, 0, 0)
 
 
+@pytest.mark.thorough
 def test_a_reader_that_has_seen_enough(shell: Shell, source: Callable[..., str], client: Client) -> None:
     client.run("people:v1", source()).wait()
 

@@ -487,6 +487,7 @@ def test_a_header_without_rows(tmp_path: Path) -> None:
     assert "a.csv has no rows: every column is read as text" in result.stderr
 
 
+@pytest.mark.thorough
 def test_rows_from_all_over_a_file_are_in_its_sample(tmp_path: Path) -> None:
     """What only later rows have: a word for nothing is found, and a single value changes the type."""
     levels = [f"{'nil' if 39_000 < n < 40_000 else n / 8}" for n in range(60_000)]

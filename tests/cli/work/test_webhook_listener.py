@@ -111,6 +111,7 @@ def test_an_other_secret_is_refused_until_the_right_one_listens(
     assert (done.code, done.out.split()[3:]) == (0, [run, "SUCCEEDED", "verified"])
 
 
+@pytest.mark.thorough
 def test_the_command_serve_as_the_sender(shell: Shell, tmp_path: Path, port: int) -> None:
     write_flows(tmp_path / "flows")
     (tmp_path / "good.csv").write_text(PEOPLE_CSV)

@@ -111,6 +111,7 @@ async def test_other_messages_stay(
     assert caplog.text.count("has messages that are no notifications of S3: they stay there") == 1
 
 
+@pytest.mark.thorough
 async def test_a_queue_that_can_not_be_used(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said, and the place is listed as often as without one; it is used again once it can be."""
 

@@ -196,6 +196,7 @@ class Folder(RuleBasedStateMachine):
             assert (self.folder / name).read_text() == content, "and never lost"
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)  # a thread for each look at the folder: it depends on how busy the machine is
 @pytest.mark.parametrize("moves", [False, True], ids=["stays", "moved"])
 @pytest.mark.parametrize("changed", ["rerun", "refuse", "ignore"])

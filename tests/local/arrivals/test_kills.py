@@ -11,6 +11,7 @@ from on_posix import posix_only
 pytestmark = [posix_only, pytest.mark.timeout(600)]
 
 
+@pytest.mark.thorough
 @seeds(6)
 async def test_folders(tmp_path: Path, seed: int) -> None:
     await killed_while_files_arrive(tmp_path, seed, files=30, kills=5)

@@ -70,6 +70,7 @@ async def test_what_nobody_expects_of_a_hint(tmp_path: Path, monkeypatch: pytest
         await site.watcher.found(site.place, ["in/a.csv"])
 
 
+@pytest.mark.thorough
 async def test_folders_in_folders(tmp_path: Path) -> None:
     """More of them than calls can be in each other."""
     async with site_on(tmp_path, **{"from": '"in/**/*.csv"'}) as site:

@@ -117,6 +117,7 @@ async def test_content_that_the_run_has_read_is_no_other(home: Path, file: Path)
         )
 
 
+@pytest.mark.thorough
 async def test_the_file_is_read_again(home: Path, file: Path) -> None:
     async with serve(home, arrivals=file) as wire:
         assert (await arrivals(wire))["problem"] is None

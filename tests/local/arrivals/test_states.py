@@ -361,6 +361,7 @@ async def test_an_object_that_is_put_there_again_is_moved_as_the_first(
         assert len(await site.runs()) == 1
 
 
+@pytest.mark.thorough
 async def test_a_large_object_is_copied_in_parts(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

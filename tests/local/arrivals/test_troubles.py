@@ -58,6 +58,7 @@ async def until(wire: Wire, trouble: str | None, submitted: int) -> str:
     raise AssertionError(found)
 
 
+@pytest.mark.thorough
 async def test_states_of_an_sftp_server(tmp_path: Path, sftp_site: SftpSite) -> None:
     sftp_site.put("in/1.csv", b"no\n1\n")
     async with arriving(tmp_path, f"{sftp_site.url}/in/*.csv", sftp_site.root) as wire:

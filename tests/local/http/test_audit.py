@@ -88,6 +88,7 @@ async def test_who_did_what(home: Path) -> None:
         assert [one.what for one in others] == ["reload", "discard"]
 
 
+@pytest.mark.thorough
 async def test_files_that_a_running_server_reads_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each by the server; a version with a mistake is not in effect, and so no act."""
     keys, arrivals, messages = (home / f"{name}.toml" for name in ("keys", "arrivals", "messages"))

@@ -112,6 +112,7 @@ async def test_no_source_makes_a_long_text(
     assert all(len(line) < 2000 for line in caplog.messages)
 
 
+@pytest.mark.thorough
 async def test_a_message_that_is_in_the_state_already_is_served_short(home: Path, wire: Wire) -> None:
     """By whatever it was written: a list with eight such runs was more than clients accept."""
     ids = [(await wire.run("people:v1", "people.csv", force_rerun=True))["id"] for _ in range(8)]

@@ -145,11 +145,14 @@ def raising(error: Exception) -> Any:
 @pytest.mark.parametrize("path", sorted({path for method, path, _ in operations() if method == "GET"}))
 async def test_a_head_is_answered_as_a_get_without_the_body(server: lume_local.Server, path: str) -> None:
     wire, place = Wire(server.base_url, server.api_key), path.format(**VALUES)
-    async with wire.session, wire.session.get(place) as got, wire.session.head(place) as head:
+    asked = wire.session.get(place), wire.session.head(place), wire.session.get(place)
+    async with wire.session, asked[0] as got, asked[1] as head, asked[2] as again:
         assert (head.status, await head.read()) == (got.status, b"")
         assert {*head.headers} == {*got.headers}
         assert head.headers["Content-Type"] == got.headers["Content-Type"]
-        assert int(head.headers["Content-Length"]) == len(await got.read())
+        # Some texts grow meanwhile, as that of the health with the first backup.
+        lengths = {len(await got.read()), len(await again.read())}
+        assert int(head.headers["Content-Length"]) in lengths
 
 
 def test_what_the_document_does_not_describe_is_found() -> None:

@@ -373,6 +373,7 @@ async def test_the_tag_changes_with_everything_but_progress(wire: Wire) -> None:
     assert (await wire.get(run_id, tag='W/"other"')).status == 200
 
 
+@pytest.mark.thorough
 async def test_waiting_ends_with_the_change_or_in_time(wire: Wire, home: Path) -> None:
     (home / "slow.csv").write_text(slow_rows())
     run_id = (await wire.submit("slow:v1", "slow.csv")).document["id"]

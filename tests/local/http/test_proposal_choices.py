@@ -64,6 +64,7 @@ async def test_what_no_row_decides_is_told_with_what_it_may_mean(asked: Any) -> 
     assert chosen(found, "order_id")["readings"] == []
 
 
+@pytest.mark.thorough
 async def test_every_decision_is_in_the_version_and_a_dry_run_shows_what_comes_of_it(
     wire: Wire, asked: Any
 ) -> None:
@@ -97,6 +98,7 @@ async def test_every_decision_is_in_the_version_and_a_dry_run_shows_what_comes_o
         assert run["metadata"]["metrics"][name] == found["dry_run"]["metadata"]["metrics"][name]
 
 
+@pytest.mark.thorough
 async def test_the_file_says_who_has_decided_what(asked: Any) -> None:
     text = (await asked(choices=ALL)).document["toml"]
     head, _, rest = text.partition("flow = ")
@@ -123,6 +125,7 @@ def _columns(text: str) -> Any:
         yield before.rpartition("\n\n")[2].strip(), one
 
 
+@pytest.mark.thorough
 async def test_only_values_that_the_expression_of_a_flow_refuses_are_looked_up(asked: Any) -> None:
     size = chosen((await asked(choices={"size": "Grösse"})).document, "size")
     assert [(one["source"], one["rows"]) for one in size["lookup"]] == [("XL", 1), ("mini", 1)]
@@ -160,6 +163,7 @@ async def test_lookups_of_another_file_are_seed_files_without_inline_lookups(ask
     assert sql == "coalesce(seed('orders_size_values', trim(value), 'target'), upper(trim(value)))"
 
 
+@pytest.mark.thorough
 async def test_what_is_refused(asked: Any) -> None:
     for choices, words in (
         ({"size": {"source": "Size"}}, "'source' is not a field of a choice"),

@@ -68,6 +68,7 @@ async def serial(server: lume_local.Server, authority: Authority, name: str | No
     return int(found["serialNumber"], 16)
 
 
+@pytest.mark.thorough
 async def test_the_client_works_over_https(home: Path, files: Files, authority: Authority) -> None:
     serving = lume_local.serve(
         home / "flows", home / ".lume", [home], tls_cert=files.certificate, tls_key=str(files.key)

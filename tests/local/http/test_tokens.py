@@ -62,6 +62,7 @@ async def token_of(issuer: str, client: str, audience: str = AUDIENCE) -> str:
         return str(document["access_token"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kind", "alg"), [("RSA", "RS256"), ("EC", "ES256"), ("OKP", "Ed25519")])
 async def test_tokens_of_a_real_issuer(home: Path, kind: str, alg: str) -> None:
     port = unused_port()

@@ -53,6 +53,7 @@ CUSTOMERS = {
 }
 
 
+@pytest.mark.thorough
 def test_a_file_in_another_language_is_mapped_with_cleaners(tmp_path: Path) -> None:
     found = for_columns(tmp_path, KUNDEN, **CUSTOMERS)
     assert sources(found) == {
@@ -78,6 +79,7 @@ def test_a_file_in_another_language_is_mapped_with_cleaners(tmp_path: Path) -> N
     assert seed.splitlines()[1] == "Small,S,high,2"
 
 
+@pytest.mark.thorough
 def test_the_file_is_the_definition_and_no_value_is_in_its_comments(tmp_path: Path) -> None:
     found = for_columns(tmp_path, KUNDEN, **CUSTOMERS)
     assert tomllib.loads(found["toml"]) == found["definition"]
@@ -89,6 +91,7 @@ def test_the_file_is_the_definition_and_no_value_is_in_its_comments(tmp_path: Pa
             assert len(value) < 4 or (value not in comments and value not in evidence)
 
 
+@pytest.mark.thorough
 def test_the_same_input_gives_the_same_proposal(tmp_path: Path) -> None:
     assert for_columns(tmp_path, KUNDEN, **CUSTOMERS) == for_columns(tmp_path, KUNDEN, **CUSTOMERS)
 
@@ -483,6 +486,7 @@ def test_what_nothing_reads_is_listed(tmp_path: Path) -> None:
     assert "# Not read: Status, City, value, end." in found["toml"]
 
 
+@pytest.mark.thorough
 def test_a_version_with_lookups_gains_names_too(tmp_path: Path) -> None:
     first = for_columns(tmp_path, KUNDEN, **CUSTOMERS)
     path = tmp_path / "clientes.csv"
@@ -639,6 +643,7 @@ def test_a_suggestion_is_judged_by_the_same_evidence(tmp_path: Path) -> None:
 ODD = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0\x1a"), min_size=1, max_size=12)
 
 
+@pytest.mark.thorough
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ODD.filter(str.strip), min_size=2, max_size=4, unique_by=lambda one: one.strip().casefold()))
 def test_odd_names_are_written_so_that_they_are_read_again(tmp_path: Path, names: list[str]) -> None:

@@ -80,6 +80,7 @@ async def silent() -> AsyncIterator[int]:
         yield listening.getsockname()[1]
 
 
+@pytest.mark.thorough
 async def test_apprise_gives_up_on_its_own_on_a_service_that_says_nothing() -> None:
     """After four seconds without a byte; if bytes come, it waits for ever: so it is in a process of its own."""
     async with silent() as port, asyncio.timeout(20):

@@ -108,6 +108,7 @@ async def test_a_failed_run_is_told_by_http_and_by_mail(
     }
 
 
+@pytest.mark.thorough
 async def test_rejected_rows_are_told_above_a_share_and_recovery_once(
     home: Path, ops: Inbox[dict[str, Any]]
 ) -> None:
@@ -183,6 +184,7 @@ async def test_a_service_that_is_away_gets_it_later_and_the_run_does_not_wait(
     assert (told["state"], told["attempts"]) == ("delivered", 4)
 
 
+@pytest.mark.thorough
 async def test_what_nobody_accepts_is_given_up_and_says_why_without_the_address(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -201,6 +203,7 @@ async def test_what_nobody_accepts_is_given_up_and_says_why_without_the_address(
     assert box.address.encode() not in state
 
 
+@pytest.mark.thorough
 async def test_a_service_that_hangs_is_left_in_time(
     home: Path, ops: Inbox[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ async def test_what_a_crashed_replay_says_is_to_repeat_it(
     assert run["metadata"]["error_message"].endswith("; nothing was written: repeat the replay")
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("real_processes")
 async def test_a_dead_spare_worker_is_replaced(server: lume_local.Server, wire: Wire) -> None:
     assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
@@ -75,6 +76,7 @@ async def test_a_dead_spare_worker_is_replaced(server: lume_local.Server, wire: 
     assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("real_processes")
 async def test_leaving_the_block_ends_runs_and_workers(home: Path) -> None:
     (home / "slow.csv").write_text(slow_rows())

@@ -72,6 +72,7 @@ async def healthy_again(wire: Wire) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("rounds", [3, pytest.param(8, marks=pytest.mark.thorough)])
 async def test_filled_and_freed_at_random(home: Path, small_disk: Path, rounds: int) -> None:

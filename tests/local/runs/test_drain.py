@@ -15,6 +15,7 @@ from lume_local._runs.store.records import StoredRun
 pytestmark = pytest.mark.usefixtures("each_state")
 
 
+@pytest.mark.thorough
 async def test_what_ends_in_time_ends_and_nothing_else_begins(home: Path) -> None:
     (home / "slow.csv").write_text(slow_rows(400))
     async with serve(home, drain=60) as wire:

@@ -553,6 +553,7 @@ async def test_what_grows_with_the_history_is_known(aged: tuple[Aged, Aged], nam
     assert many > 1.2 * few + 50, "it doesn't grow any more: move it to the others"
 
 
+@pytest.mark.thorough
 async def test_a_longer_queue_for_one_receiver_costs_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

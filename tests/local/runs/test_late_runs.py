@@ -194,6 +194,7 @@ async def until_undone(bucket: moto_server.Bucket) -> None:
             await anyio.sleep(0.02)
 
 
+@pytest.mark.thorough
 async def test_an_object_that_an_earlier_run_has_written(
     tmp_path: Path, bucket: moto_server.Bucket, held: Store
 ) -> None:

@@ -62,6 +62,7 @@ def often_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "default_start", altered(lambda program: beat + program))
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("often_heard")
 async def test_a_worker_that_is_stopped_is_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "SILENCE", 2.0)
@@ -85,6 +86,7 @@ async def test_a_worker_that_works_for_long_is_not_taken_for_stopped(
         assert (await wire.get(run_id, wait=4, tag=answer.headers["ETag"])).status == 304
 
 
+@pytest.mark.thorough
 async def test_a_run_has_a_time_limit(home: Path) -> None:
     async with slow_run(home, run_timeout=2) as (wire, run_id, _):
         run = await wire.until(run_id)

@@ -235,6 +235,7 @@ async def test_an_event_is_delivered_until_it_has_arrived(
     assert listed.document["items"] == []  # those are the run's webhooks
 
 
+@pytest.mark.thorough
 async def test_events_of_an_earlier_server_wait_for_one_with_an_address(
     home: Path, marquez: tuple[Backend, Receiver]
 ) -> None:

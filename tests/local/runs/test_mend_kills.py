@@ -58,6 +58,7 @@ async def submit(wire: Wire, name: str, rev: int) -> list[dict[str, Any]]:
         return []  # the server was killed in the middle of the answer
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("runs", "kills"), [(4, 4), pytest.param(100, 50, marks=pytest.mark.thorough)], ids=str

@@ -120,6 +120,7 @@ async def test_a_change_never_comes_before_one_that_was_returned(url: str) -> No
         assert len({cursor.transaction for cursor in cursors}) > 10
 
 
+@pytest.mark.thorough
 async def test_the_feed_waits_for_an_older_transaction_and_says_when_it_goes_on(
     store: PostgresStore, url: str
 ) -> None:
@@ -536,6 +537,7 @@ async def until_done_or_locked(url: str, task: asyncio.Task[Any]) -> None:
 # -- the lease
 
 
+@pytest.mark.thorough
 async def test_a_server_that_has_lost_its_lease_writes_nothing_more(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,6 +167,7 @@ def shown(run: StoredRun) -> StoredRun:
     return evolve(run, rev=0, stages=[], metrics=kept, is_compact=False)
 
 
+@pytest.mark.thorough
 @examples(60)
 @given(seed=st.integers(0, 2**32), steps=st.integers(5, 40))
 def test_a_purge_changes_no_answer(seed: int, steps: int) -> None:

@@ -93,6 +93,7 @@ async def test_postgresql_crashes(clients: Clients) -> None:
     clients.judge()
 
 
+@pytest.mark.thorough
 async def test_a_server_that_ends_gives_the_state_to_the_other_at_once(clients: Clients) -> None:
     cluster = clients.cluster
     first = await cluster.until_one_works()

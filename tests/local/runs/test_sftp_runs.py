@@ -36,6 +36,7 @@ def prepare(folder: Path, site: SftpSite) -> None:
     site.put("in/a.csv", b"id\n1\nx\n", 1_700_000_000)
 
 
+@pytest.mark.thorough
 async def test_a_run_over_the_wire(tmp_path: Path, sftp_site: SftpSite) -> None:
     prepare(tmp_path, sftp_site)
     url = f"{sftp_site.url}/in/a.csv"
@@ -65,6 +66,7 @@ async def test_a_run_over_the_wire(tmp_path: Path, sftp_site: SftpSite) -> None:
             assert preview["metadata"]["metrics"]["rows_read"] == 2, preview
 
 
+@pytest.mark.thorough
 async def test_each_content_once(tmp_path: Path, sftp_site: SftpSite) -> None:
     prepare(tmp_path, sftp_site)
     (tmp_path / "flows/clean.v2.toml").write_text(

@@ -162,6 +162,7 @@ async def test_a_file_that_is_too_large_for_a_digest(
     assert (await again(wire, source="large.csv")).document["source_changed"] is True
 
 
+@pytest.mark.thorough
 async def test_objects_of_a_store(tmp_path: Path, bucket: Bucket) -> None:
     (tmp_path / "flows").mkdir()
     flow = 'flow = "clean"\nversion = "v1"\n[columns.id]\ntype = "integer"\n'

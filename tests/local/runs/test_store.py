@@ -296,6 +296,7 @@ async def _won(path: str, sources: int) -> list[str]:
     return won
 
 
+@pytest.mark.thorough
 def test_four_processes_contend_for_the_same_sources(tmp_path: Path) -> None:
     SqliteStore(tmp_path / "s").close()
     context = multiprocessing.get_context("spawn")

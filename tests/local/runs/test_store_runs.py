@@ -41,6 +41,7 @@ def prepare(folder: Path, bucket: Bucket) -> None:
     bucket.put("in/a.csv", b"id\n1\nx\n")
 
 
+@pytest.mark.thorough
 async def test_a_run_over_the_wire(tmp_path: Path, bucket: Bucket) -> None:
     prepare(tmp_path, bucket)
     async with lume_local.serve(tmp_path / "flows", tmp_path / ".lume", ROOTS) as server:
@@ -289,6 +290,7 @@ async def test_what_can_not_be_aborted_is_aborted_later(
     assert [key for key in bucket.names() if key.startswith("out/")] == []
 
 
+@pytest.mark.thorough
 async def test_it_is_tried_again_by_the_same_server(
     tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +323,7 @@ def test_an_upload_of_a_later_run_is_left_alone(bucket: Bucket) -> None:
     assert bucket.uploads() == []
 
 
+@pytest.mark.thorough
 def test_an_upload_without_its_number_is_told_from_others(bucket: Bucket, tmp_path: Path) -> None:
     """By when it was begun, and by what other runs have noted."""
     step = {"kind": "s3", "url": "s3://warehouse/out/a.csv", "run": "run_1", "note": "mapped"}
@@ -347,6 +350,7 @@ def test_an_upload_without_its_number_is_told_from_others(bucket: Bucket, tmp_pa
     assert bucket.uploads() == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("target", "whom"),
     [

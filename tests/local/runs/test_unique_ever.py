@@ -40,6 +40,7 @@ async def ended(wire: Wire, ref: str, name: str, **fields: Any) -> tuple[str, di
     return run["status"], reasons, ids
 
 
+@pytest.mark.thorough
 async def test_all_versions_of_the_flow_count(home: Path) -> None:
     for version in ("v1", "v2"):
         flow(home, version)
@@ -96,6 +97,7 @@ async def test_a_development_server_expects_nothing_of_versions_that_change(home
         assert (await ended(wire, "orders:v1", source(home, "c.csv", 1, 2)))[2] == [2]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kills", [1, pytest.param(12, marks=pytest.mark.thorough)])
 async def test_a_server_that_is_killed_again_and_again(home: Path, kills: int) -> None:
     """Whatever ran then: each id is mapped once by all runs together, and none of a run that succeeded is missing."""

@@ -615,6 +615,7 @@ async def hanging(count: int) -> AsyncIterator[list[str]]:
             one.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("hosts", "each"), [(1, 48), (48, 1), (48, 3)])
 async def test_receivers_that_hang_delay_no_other(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch, hosts: int, each: int

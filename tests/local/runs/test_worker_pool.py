@@ -86,6 +86,7 @@ async def ask(
     return taken.pid, event
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("real_processes")
 async def test_one_process_does_run_after_run(home: Path) -> None:
     (home / "missing.csv").write_text("id,Age\n1,2\n")
@@ -344,6 +345,7 @@ async def test_a_refused_target_ends_the_process_and_not_the_server(home: Path) 
         assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
 
 
+@pytest.mark.thorough
 async def test_all_spare_processes_killed_while_idle(home: Path) -> None:
     async with serve(home, max_active=2) as wire:
         for _ in range(3):

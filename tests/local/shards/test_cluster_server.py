@@ -99,6 +99,7 @@ async def test_a_lost_cluster_fails_its_runs_and_is_told(tmp_path: Path, sources
     assert "the engine: " in health["detail"]
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("real_processes")
 async def test_nobody_is_there(sources: Path) -> None:
     before = processes.children(os.getpid())
@@ -110,6 +111,7 @@ async def test_nobody_is_there(sources: Path) -> None:
     assert processes.children(os.getpid()) == before
 
 
+@pytest.mark.thorough
 def test_workers_must_see_the_data_folder() -> None:
     # Each process has another file there.
     with (

@@ -235,6 +235,7 @@ def test_other_versions_than_the_servers_do_no_task(
     assert outcome.files == {}
 
 
+@pytest.mark.thorough
 def test_a_task_is_told_of_its_own_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flow and the names of all files in every task would be their number squared."""
     told: list[str] = []
@@ -254,6 +255,7 @@ def test_a_task_is_told_of_its_own_file_only(tmp_path: Path, monkeypatch: pytest
     assert not any("a_column_of_its_own" in one for one in firsts)
 
 
+@pytest.mark.thorough
 def test_after_wrong_cuts_nothing_is_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared: list[Shard] = []
     argument = Cut.argument

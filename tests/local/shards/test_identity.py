@@ -62,6 +62,7 @@ def test_a_bom_belongs_to_its_value(tmp_path: Path, header: str, between: str) -
 BEGINNINGS = ["PK\x03\x04", "%PDF-1.4", "_lume_row,_lume_line,_lume_reasons,a,_lume_raw"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("beginning", BEGINNINGS)
 def test_lines_within_a_file_do_not_tell_what_it_is(tmp_path: Path, beginning: str) -> None:
     content = '{"a": 1}\n' * 6 + f"{beginning}\n" * 6

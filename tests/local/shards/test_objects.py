@@ -41,6 +41,7 @@ def run(folder: Path, keys: list[str], shards: int, **flow: Any) -> tuple[dict[s
     return record["metrics"], fetch(f"{work}/mapped.csv"), written
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("keys", [["a.csv"], ["a.csv", "b.csv"]])
 def test_the_same_as_one_worker_by_one_request_for_each_shard(
     tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, keys: list[str]

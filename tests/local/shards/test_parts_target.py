@@ -78,6 +78,7 @@ def test_the_manifest_names_all_parts_and_counts_their_rows(tmp_path: Path, shar
     assert set(os.listdir(tmp_path / "out")) == {"_manifest.json", *(part["file"] for part in found["parts"])}
 
 
+@pytest.mark.thorough
 def test_a_later_run_takes_the_place_and_leaves_other_files_alone(tmp_path: Path) -> None:
     run(tmp_path, A, shards=4)
     (tmp_path / "out/notes.txt").write_text("mine")

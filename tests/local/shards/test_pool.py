@@ -98,6 +98,7 @@ def _written(mark: Path) -> list[int]:
     return [int(mark.read_text())] if mark.exists() and mark.read_text() else []
 
 
+@pytest.mark.thorough
 def test_a_silent_process_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "SILENCE", 0.5)
     with Pool(1) as executor, pytest.raises(ExecutorLost, match="lost 3 times"):

@@ -44,6 +44,7 @@ async def pool_of(server: lume_local.Server, run_id: str) -> list[int]:
             await anyio.sleep(0.01)
 
 
+@pytest.mark.thorough
 async def test_the_same_as_without_an_engine(server: lume_local.Server, wire: Wire, home: Path) -> None:
     (home / "many.csv").write_text(PEOPLE)
     run = await wire.run("people:v1", "many.csv")

@@ -146,6 +146,7 @@ def check(folder: Path, case: Case, limit: int) -> None:
     assert schemas[0] == schemas[1] == schemas[2]
 
 
+@pytest.mark.thorough
 @examples(20)
 @given(st.integers(0, 2**32), st.integers(1, 25), st.integers(1, 40))
 def test_csv(tmp_path_factory: pytest.TempPathFactory, seed: int, rows: int, limit: int) -> None:
@@ -242,6 +243,7 @@ def rejected(path: Path, columns: str, rows: int, reason: str = "'a; b'") -> dic
     return {"path": path, "rows": rows, "is_rejects": True, "reasons": ["a", "b"]}
 
 
+@pytest.mark.thorough
 @examples(30)
 @given(values=st.lists(VALUES, min_size=1, max_size=5), limit=st.integers(1, 5))
 def test_whatever_a_parquet_file_holds(
@@ -286,6 +288,7 @@ def test_columns_with_names_of_ours_and_of_duckdb(tmp_path: Path) -> None:
 # Sizes
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("reason", ["'a; b'", "CASE WHEN i % 1000 = 7 THEN 'b' ELSE 'a' END"])
 def test_pages_of_long_rows_stay_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
     """Rows that are short at first and then long: what is far too large is built again, from fewer rows."""
@@ -304,6 +307,7 @@ def test_pages_of_long_rows_stay_small(tmp_path: Path, monkeypatch: pytest.Monke
     assert sum(len(page) for page in chosen) == wanted
 
 
+@pytest.mark.thorough
 def test_a_page_of_a_text_file_ends_where_it_is_large_or_has_cost_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

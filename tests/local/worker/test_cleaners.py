@@ -197,6 +197,7 @@ def test_a_changed_cleaner_has_another_version() -> None:
     assert {name: f"{CLEANERS[name].version} {digest}" for name, digest in made.items()} == RESULTS
 
 
+@pytest.mark.thorough
 def test_the_tables_are_those_of_their_sources() -> None:
     done = subprocess.run(
         [sys.executable, "tools/cleaner_tables.py", "--check"], cwd=ROOT, capture_output=True, text=True

@@ -226,6 +226,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return count
 
 
+@pytest.mark.thorough
 def test_what_a_run_costs_does_not_depend_on_how_many_there_were(tmp_path: Path, steps: list[int]) -> None:
     taken, chance = [], random.Random(1)
     for earlier in (100, 10_000):
@@ -271,6 +272,7 @@ def test_another_run_is_waited_for_but_not_for_ever_and_not_after_a_cancel(
 RUNS, AT_ONCE = 12, 4
 
 
+@pytest.mark.thorough
 def test_runs_at_the_same_time_accept_each_value_once(runs: Runs) -> None:
     """Their values overlap; in whatever order they come, each value is mapped once, and each row somewhere."""
     source = random.Random(5)

@@ -167,6 +167,7 @@ class Counting:
         return self._connection.execute(sql, parameters)
 
 
+@pytest.mark.thorough
 def test_a_check_grows_with_the_columns_and_not_with_their_square() -> None:
     def asked(columns: int) -> int:
         definition = people(

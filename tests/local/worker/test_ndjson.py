@@ -292,6 +292,7 @@ def repeats(line: str) -> bool:
     return any(found)
 
 
+@pytest.mark.thorough
 @examples(120)
 @given(st.lists(VALUES, min_size=1, max_size=3), st.lists(st.integers(0, 2), min_size=1, max_size=6))
 def test_random_objects(values: list[str], order: list[int]) -> None:

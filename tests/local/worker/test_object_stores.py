@@ -24,6 +24,7 @@ from lume_local._worker.targets.target import Step, TargetError
 CSV = b"id\n1\nx\n3\n"
 
 
+@pytest.mark.thorough
 def test_from_objects_to_objects(bucket: Bucket, tmp_path: Path) -> None:
     bucket.put("in/a b.csv", CSV)
     bucket.put("in/c.csv.gz", gzip.compress(b"id\n4\n"))
@@ -39,6 +40,7 @@ def test_from_objects_to_objects(bucket: Bucket, tmp_path: Path) -> None:
     assert len(bucket.names()) == 4
 
 
+@pytest.mark.thorough
 def test_a_pattern(bucket: Bucket, tmp_path: Path) -> None:
     for key, body in {
         "in/b.csv.gz": gzip.compress(b"id\n2\n"),
@@ -112,6 +114,7 @@ def test_one_limit_for_all_that_is_unpacked(bucket: Bucket, tmp_path: Path) -> N
         execute(tmp_path, wanted, max_unpacked_bytes=60)
 
 
+@pytest.mark.thorough
 def test_archives(bucket: Bucket, tmp_path: Path) -> None:
     """Their members are files, in the order of all; one limit is for what is unpacked of all."""
     bucket.put("in/a.zip", zipped(b=b"id\n2\n", a=b"id\n1\nx\n"))
@@ -137,6 +140,7 @@ def zipped(**members: bytes) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.thorough
 def test_an_object_is_replaced_as_a_file_is(bucket: Bucket, tmp_path: Path) -> None:
     bucket.put("in/a.csv", b"id\n1\n")
     bucket.put("out/clean.csv", b"old")
@@ -234,6 +238,7 @@ def test_what_was_begun_is_aborted(bucket: Bucket, tmp_path: Path) -> None:
     assert bucket.uploads() == ["out/clean.csv.other"]
 
 
+@pytest.mark.thorough
 def test_a_failure_leaves_no_upload(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket.put("in/a.csv", CSV)
 
@@ -246,6 +251,7 @@ def test_a_failure_leaves_no_upload(bucket: Bucket, tmp_path: Path, monkeypatch:
     assert (bucket.uploads(), bucket.names()) == ([], ["in/a.csv"])
 
 
+@pytest.mark.thorough
 def test_what_is_in_place_is_not_put_there_again_while_the_rest_waits(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

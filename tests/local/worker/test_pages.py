@@ -142,6 +142,7 @@ def check(folder: Path, case: Case, limit: int) -> None:
     assert seen["mapped.parquet"] == seen["mapped.csv"] == seen["mapped.ndjson"]
 
 
+@pytest.mark.thorough
 @examples(25)
 @given(st.integers(0, 2**32), st.integers(1, 25), st.integers(1, 12))
 def test_csv(tmp_path_factory: pytest.TempPathFactory, seed: int, rows: int, limit: int) -> None:

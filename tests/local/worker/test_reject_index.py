@@ -79,6 +79,7 @@ def check(job: Execute, record: dict[str, Any]) -> None:
     assert found == expected
 
 
+@pytest.mark.thorough
 @examples(60)
 @given(rows=FILE)
 def test_the_sets_are_those_of_the_rejects(
@@ -98,6 +99,7 @@ def test_of_more_checks_than_a_mask_has(tmp_path: Path) -> None:
     assert len(record["ledger"]["reasons"]) == 5
 
 
+@pytest.mark.thorough
 def test_of_a_run_over_shards(tmp_path: Path) -> None:
     rows = "".join(f"{n % 4000},name {n},{n % 12}\n" for n in range(6000))
     engine = {"url": "pool://2", "shard_bytes": 20_000}

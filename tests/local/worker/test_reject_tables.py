@@ -219,6 +219,7 @@ def test_a_commit_that_fails_is_done_again_for_both(tmp_path: Path, monkeypatch:
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 
 
+@pytest.mark.thorough
 @examples(60)
 @given(rows=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8))
 def test_any_text_comes_through(

@@ -122,6 +122,7 @@ def test_with_an_engine_one_worker_reads_all(
     assert done["mapped"].count("1\n") == 1000 * len(names)
 
 
+@pytest.mark.thorough
 def test_patterns(sftp_site: SftpSite, tmp_path: Path) -> None:
     """They mean what they mean for files of this machine."""
     for name in ("b.csv", "a.csv", "2024/c.csv", ".hidden.csv", ".git/d.csv", "e.txt", "2024/05/f.csv"):
@@ -158,6 +159,7 @@ def test_what_is_no_file(sftp_site: SftpSite, tmp_path: Path) -> None:
             execute(tmp_path, sftp_site, name, run_id=f"run_{name}")
 
 
+@pytest.mark.thorough
 def test_no_link_leads_out_of_the_root(sftp_site: SftpSite) -> None:
     sftp_site.put("in/a.csv", b"id\n1\n")
     secret = sftp_site.folder / "secret.csv"
@@ -360,6 +362,7 @@ def test_a_server_that_does_not_answer(sftp_site: SftpSite, monkeypatch: pytest.
         os.kill(sftp_site.process.pid, signal.SIGCONT)
 
 
+@pytest.mark.thorough
 def test_a_connection_that_is_cut_again_and_again(
     sftp_site: SftpSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -497,6 +500,7 @@ def test_contents(sftp_site: SftpSite) -> None:
     assert content(sys.maxsize).digest != by_bytes.digest
 
 
+@pytest.mark.thorough
 def test_memory_is_bounded(sftp_site: SftpSite) -> None:
     """Whatever the size of a file."""
     path = sftp_site.files / "a.csv"

@@ -121,6 +121,7 @@ def test_divisions_and_times_are_those_of_any_other_run(tmp_path: Path, flow: di
         assert connection.execute("SELECT current_setting('TimeZone')").fetchall() == [("UTC",)]
 
 
+@pytest.mark.thorough
 def test_rows_that_break_some_of_many_checks(tmp_path: Path) -> None:
     """More of them than a mask holds."""
     columns: dict[str, dict[str, Any]] = {f"c{n}": {"type": "integer"} for n in range(100)}
@@ -204,6 +205,7 @@ def test_which_runs_are_small(tmp_path: Path, flow: dict[str, Any]) -> None:
         assert place_of(other) is None
 
 
+@pytest.mark.thorough
 def test_one_after_the_other_as_plain_python_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken files of all kinds, in one instance."""
     instances = Instances()

@@ -59,6 +59,7 @@ def test_wrong_keys(
     assert of_target.startswith(f"target.mapped: s3://warehouse can't be used: {words}")
 
 
+@pytest.mark.thorough
 def test_the_right_keys(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket.put("in/a.csv", b"id\n1\n")
     with bucket.guarded("s3:*") as keys:

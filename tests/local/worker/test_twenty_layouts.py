@@ -98,13 +98,18 @@ LAYOUTS: dict[str, str] = {
         order=(3, 0, 2, 1),
     ),
 }
+VARIED = {"german", "accents and width", "title like a header", "windows", "all of it"}
+"""Those of the quick run: together they have what the others have."""
 
 
 def test_there_are_twenty() -> None:
     assert len(set(LAYOUTS.values())) == 20
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "layout",
+    [name if name in VARIED else pytest.param(name, marks=pytest.mark.thorough) for name in LAYOUTS],
+)
 def test_every_layout_gives_the_same_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
 ) -> None:

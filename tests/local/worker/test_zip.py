@@ -302,6 +302,7 @@ def test_overlapping_members(tmp_path: Path) -> None:
         execute_files(tmp_path, ("in.zip", shared), source=ALL)
 
 
+@pytest.mark.thorough
 def test_too_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many = packed(*((f"{n}.csv", b"") for n in range(1001)))
     with pytest.raises(RunFailed, match=r"1,001 members in in\.zip, but a run reads at most 1,000"):
