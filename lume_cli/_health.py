@@ -109,18 +109,23 @@ class HealthCheck:
             await self._session.close()
 
     async def check(self) -> str | None:
-        """Why the service does not respond; None if it responds with a status below 500."""
+        """What the service does instead of responding with a status below 500, "does not respond (why)", or None."""
         from aiohttp import ClientError, ClientSession, ClientTimeout
 
         if self._session is None:
             self._session = ClientSession(trust_env=True, timeout=ClientTimeout(self.TIMEOUT))
         try:
             async with self._session.get(self._url, allow_redirects=False) as answer:
-                return None if answer.status < 500 else f"status {answer.status}"
+                if answer.status < 500:
+                    return None
+                body = await answer.content.read(_MOST_READ)
+                reason = HealthResponse(answer.status, answer.headers, body, 0.0, 0.0).reason
+                return f"responds with status {answer.status}" + (f" ({reason})" if reason else "")
         except TimeoutError:
-            return f"no response within {self.TIMEOUT:g} s"
+            why = f"no response within {self.TIMEOUT:g} s"
         except (ClientError, OSError, ValueError) as error:
-            return _explain(getattr(error, "os_error", error)).reason
+            why = _explain(getattr(error, "os_error", error)).reason
+        return f"does not respond ({why})"
 
 
 def _explain(reason: object) -> NoResponse:

@@ -1,11 +1,11 @@
-"""Reports on stderr when the server stops responding while a command waits, and when it responds again."""
+"""Reports on stderr when the server stops responding, or fails, while a command waits, and when it works again."""
 
 import time
 from collections.abc import Awaitable, Callable
 
 import anyio
 
-from lume_async import Event, RequestFinished, RequestStarted
+from lume_async import Event, RequestFinished, RequestStarted, RetryScheduled
 from lume_cli._output.stderr import Say
 
 _EVERY = 0.25
@@ -14,6 +14,8 @@ _BLIP = 2.0
 """Shorter failures are not reported: the client's retries recover from them, or end the command."""
 _QUIET = 1.0
 """A request that takes longer is a long poll, or the server hangs: only a health check can tell."""
+_FAILS = "responds with"
+"""How a trouble begins if there was a response."""
 
 
 class ServerWatch:
@@ -21,7 +23,7 @@ class ServerWatch:
 
     Args:
         base_url: how messages name the server.
-        check: asks for the server's health; returns why it does not respond, or None.
+        check: asks for the server's health; returns what is wrong, as `trouble` does, or None.
     """
 
     def __init__(
@@ -32,7 +34,7 @@ class ServerWatch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trouble: str | None = None
-        """Why the server does not respond; None while it does, as far as known."""
+        """What the server does instead of working, "does not respond (why)"; None while it works, as far as known."""
         self._base_url = base_url
         self._say = say
         self._check = check
@@ -52,14 +54,21 @@ class ServerWatch:
             self._in_flight -= 1
             if event.error != "CancelledError":
                 failed = (event.status_code or 0) >= 500
-                trouble = event.error or (f"status {event.status_code}" if failed else None)
+                trouble = f"{_FAILS} status {event.status_code}" if failed else None
+                trouble = unresponsive(event.error) if event.error else trouble
                 if trouble is None or self.trouble is None:  # the first reason is at least as specific
                     self._set(trouble)
+        elif isinstance(event, RetryScheduled) and self._fails:
+            self._set(f"{_FAILS} an error ({event.error})")
 
     def on_unsent(self, why: str) -> None:
         """A request was not sent, because the server is known to be down."""
         if self.trouble is None:
             self._set(why)
+
+    @property
+    def _fails(self) -> bool:
+        return self.trouble is not None and self.trouble.startswith(_FAILS)
 
     async def run(self) -> None:
         """Check repeatedly, until cancelled."""
@@ -77,14 +86,17 @@ class ServerWatch:
     def _set(self, trouble: str | None, *, hangs: bool = False) -> None:
         if trouble is None or self.trouble is None:
             self._since = self._clock()
-        self.trouble, self._hangs = trouble, hangs and trouble is not None
         if trouble is None and self._reported:
             self._reported = False
-            self._say.warn(f"{self._base_url} responds again")
+            self._say.warn(f"{self._base_url} {'works' if self._fails else 'responds'} again")
+        self.trouble, self._hangs = trouble, hangs and trouble is not None
 
     def _report(self) -> None:
         if self.trouble is not None and not self._reported:
             self._reported = True
-            self._say.warn(
-                f"{self._base_url} does not respond ({self.trouble}); still trying, Ctrl-C to stop"
-            )
+            self._say.warn(f"{self._base_url} {self.trouble}; still trying, Ctrl-C to stop")
+
+
+def unresponsive(why: str) -> str:
+    """The trouble of a server that does not respond."""
+    return f"does not respond ({why})"

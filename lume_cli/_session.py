@@ -20,13 +20,13 @@ from lume_cli._output.short_ids import shorts
 from lume_cli._output.stderr import Say
 from lume_cli._output.stdout import Data
 from lume_cli._server_file import ServerFile
-from lume_cli._server_watch import ServerWatch
+from lume_cli._server_watch import ServerWatch, unresponsive
 from lume_cli._settings import resolve
 
 if TYPE_CHECKING:
     from lume_async import Client
 
-_GONE = "it is not running"
+_GONE = unresponsive("it is not running")
 """For the server of the nearest `.lume` folder: what listens on its port now is another program."""
 
 _EVERY = 1.0
@@ -76,9 +76,9 @@ class CommandSession:
 
     @property
     def away(self) -> str | None:
-        """That the server does not respond, and why; None while it responds, as far as known."""
+        """That the server does not respond, or how it fails; None while it works, as far as known."""
         trouble = None if self.server is None else self.server.trouble
-        return None if trouble is None else f"the server does not respond ({trouble})"
+        return None if trouble is None else f"the server {trouble}"
 
     @asynccontextmanager
     async def client(self) -> "AsyncIterator[Client]":

@@ -1,4 +1,4 @@
-"""A server that does not respond: said within 3 s, with why, and again when it is back."""
+"""A server that does not respond, or fails: said within 3 s, with why, and again when it is back."""
 
 import json
 import os
@@ -12,12 +12,18 @@ import anyio
 import pytest
 from cli.shell import Shell
 from local.flows import PEOPLE_CSV
+from loopback import Loopback, Request, Step, reply
 
 import lume_local
-from lume_async import RequestFinished, RequestStarted
-from lume_cli._options import Format
+from lume_async import RequestFinished, RequestStarted, RetryScheduled, RunRequest
+from lume_async.testing import run_json
+from lume_cli._health import HealthCheck
+from lume_cli._options import Format, GlobalOptions
 from lume_cli._output.stderr import Say
 from lume_cli._server_watch import ServerWatch
+from lume_cli._session import CommandSession
+from lume_cli._work.backfill import Backfill
+from lume_cli._work.source_paths import Paths
 from lume_sync import LumeRun
 
 STARTED = RequestStarted("GET /v1/runs/{id}", 1)
@@ -56,19 +62,19 @@ class Watched:
 
 async def test_a_refused_connection_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     watched = Watched(capsys)
-    watched.health = ["nothing is listening there"]
+    watched.health = ["does not respond (nothing is listening there)"]
     watched.watch.on_event(STARTED)
     watched.watch.on_event(REFUSED)
     said = await watched.until(3.0)
     assert said == (
         "warning: http://lume does not respond (nothing is listening there); still trying, Ctrl-C to stop\n"
     )
-    assert watched.watch.trouble == "nothing is listening there"
+    assert watched.watch.trouble == "does not respond (nothing is listening there)"
 
 
 async def test_a_server_that_hangs_is_found_by_a_health_check(capsys: pytest.CaptureFixture[str]) -> None:
     watched = Watched(capsys)
-    watched.health = ["no response within 1.5 s"] * 9
+    watched.health = ["does not respond (no response within 1.5 s)"] * 9
     watched.watch.on_event(STARTED)
     assert "does not respond (no response within 1.5 s)" in await watched.until(3.0)
 
@@ -98,6 +104,79 @@ async def test_it_says_when_the_server_is_back(capsys: pytest.CaptureFixture[str
     watched.watch.on_event(ANSWERED)
     assert watched.watch.trouble is None
     assert json.loads(capsys.readouterr().err)["warning"]["message"] == "http://lume responds again"
+
+
+FULL = RequestFinished("POST /v1/runs", 1, 0.1, status_code=507)
+WHY = "POST /v1/runs: 507 Insufficient Storage: the disk is full [request id r1]"
+
+
+async def test_a_server_that_fails_does_respond(capsys: pytest.CaptureFixture[str]) -> None:
+    watched = Watched(capsys)
+    for event in (STARTED, FULL, RetryScheduled("POST /v1/runs", 1, 60.0, WHY)):
+        watched.watch.on_event(event)
+    assert await watched.until(3.0) == (
+        f"warning: http://lume responds with an error ({WHY}); still trying, Ctrl-C to stop\n"
+    )
+    watched.watch.on_event(ANSWERED)
+    assert capsys.readouterr().err == "warning: http://lume works again\n"
+
+
+async def test_a_status_is_said_where_no_more_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    watched = Watched(capsys)
+    watched.watch.on_event(STARTED)
+    watched.watch.on_event(FULL)
+    assert "http://lume responds with status 507; still trying" in await watched.until(3.0)
+
+
+async def test_the_health_check_says_what_was_the_answer() -> None:
+    answers = [
+        reply(503, {"detail": "the disk is full"}),
+        reply(502, b"<h1>Bad gateway</h1>", headers={"Content-Type": "text/html"}),
+        reply(200, {"status": "ok"}),
+    ]
+    async with Loopback(answers) as server, HealthCheck(server.url) as health:
+        found = [await health.check() for _ in answers]
+    assert found == ["responds with status 503 (the disk is full)", "responds with status 502", None]
+
+
+async def test_a_batch_says_what_a_server_without_room_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUME_API_KEY", "k")
+    (tmp_path / "paths.txt").write_text("a.csv\nb.csv\nc.csv\n")
+    is_full, said = True, ""
+
+    def answer(request: Request) -> Step:
+        if request.path == "/healthz":
+            return reply(200, {"status": "ok"})
+        if is_full:
+            return reply(507, {"type": "urn:lume:problem:storage-full", "detail": "the disk is full"})
+        return reply(201 if request.method == "POST" else 200, run_json("r1", "SUCCEEDED"))
+
+    async with Loopback(answer) as server:
+        paths = Paths(str(tmp_path / "paths.txt"), lambda path: RunRequest("f:v1", path))
+        monkeypatch.setenv("LUME_BASE_URL", server.url)
+        session = CommandSession(GlobalOptions())
+        backfill = Backfill(session, paths, paths.count(), allow_partial=False)
+        async with session.client() as client, anyio.create_task_group() as tasks:
+
+            async def work() -> None:
+                await backfill.until_ended(
+                    client, max_active=1, journal=None, retry_failed=False, on_duplicate="raise", timeout=None
+                )
+
+            tasks.start_soon(work)
+            with anyio.fail_after(20):
+                while "still trying" not in said:
+                    await anyio.sleep(0.01)
+                    said += capsys.readouterr().err
+            is_full = False
+    assert (
+        f"{server.url} responds with an error (POST /v1/runs: 507 Insufficient Storage: the disk is full"
+        in said
+    )
+    assert "does not respond" not in said
+    assert f"{server.url} works again" in capsys.readouterr().err
 
 
 @pytest.fixture
