@@ -6,3 +6,5 @@ import click
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 """An argument that names a file which is there."""
+FOLDER = click.Path(exists=True, file_okay=False)
+"""One that names a folder which is there."""

@@ -1,12 +1,15 @@
 """Each wrong use says what was wrong, where, and what to do; none ends in a traceback or without a word."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from cli.shell import Shell
 from local.flows import PEOPLE
 
+from lume_cli._app import app
 from lume_cli._output import exit_codes
 from lume_sync import Client
 
@@ -29,6 +32,15 @@ USES = [
     ("flow check gone.toml", 2, "'gone.toml' does not exist"),
     ("flow check folder", 2, "no flow files (*.toml) in the folder folder"),
     ("flow diff gone.toml", 2, "gone.toml can't be read: No such file or directory"),
+    ("flow map gone.json a.csv", 2, "'SAMPLE...': File 'a.csv' does not exist"),
+    ("flow map gone.json empty", 2, "gone.json can't be read: No such file or directory"),
+    ("flow map gone.toml empty", 2, "gone.toml can't be read: No such file or directory"),
+    ("flow map gone.yml:people empty", 2, "gone.yml can't be read: No such file or directory"),
+    ("flow ddl gone.toml --for sqlite", 2, "gone.toml can't be read: No such file or directory"),
+    ("backfill people:v1 --from-file gone.txt", 2, "gone.txt can't be read: No such file or directory"),
+    ("backup copy --data gone", 2, "'--data': Directory 'gone' does not exist"),
+    ("backup copy --data folder --state gone", 2, "'--state': Directory 'gone' does not exist"),
+    ("restore gone --data new", 2, "'DIR': Directory 'gone' does not exist"),
     ("message check --config bytes", 1, "error: bytes is not UTF-8"),
     ("arrivals check empty", 0, "empty has no [[arrival]] table: nothing is watched"),
     ("resubmit RUN /dev/null", 2, "'/dev/null' is not a file"),
@@ -48,8 +60,15 @@ USES = [
         1,
         "error: --keep-audit must be at least 90 days, not 1 day: write 90d",
     ),
-    ("serve --no-flows --tls-cert a.pem", 1, "error: --tls-cert and --tls-key belong together"),
-    ("serve --no-flows --keys gone.toml", 1, "error: --keys: gone.toml can't be read"),
+    ("serve --no-flows --tls-cert empty", 1, "error: --tls-cert and --tls-key belong together"),
+    ("serve --no-flows --keys gone.toml", 2, "'--keys': File 'gone.toml' does not exist"),
+    ("serve --no-flows --arrivals gone.toml", 2, "'--arrivals': File 'gone.toml' does not exist"),
+    ("serve --no-flows --messages gone.toml", 2, "'--messages': File 'gone.toml' does not exist"),
+    ("serve --no-flows --tls-cert gone.pem --tls-key empty", 2, "'--tls-cert': File 'gone.pem' does not"),
+    ("serve --no-flows --tls-cert empty --tls-key gone.pem", 2, "'--tls-key': File 'gone.pem' does not"),
+    ("serve --flows gone", 2, "'--flows': Path 'gone' does not exist"),
+    ("serve --flows empty", 2, "--flows empty is a file; pass its folder: --flows ."),
+    ("serve --no-flows --root gone", 2, "--root gone does not exist"),
     ("serve --no-flows --state-env GONE", 1, "error: --state-env: the variable GONE is not set"),
     ("serve --no-flows --root s3://", 1, "error: --root: 's3:' is not the URL of an object"),
 ]
@@ -142,3 +161,36 @@ def test_the_documented_codes_are_all_there_are() -> None:
     codes = {value for name, value in vars(exit_codes).items() if name.isupper() and type(value) is int}
 
     assert codes - documented == set()
+
+
+OTHERWISE = {
+    *(
+        "run --seed",
+        "backfill --from-file",
+        "flow ddl flow",
+    ),  # read later, `-` or a reference: they are in `USES`
+    *("backfill --journal", "key new --keys", "flow init --output", "flow map --output"),  # made if missing
+}
+
+
+def test_every_file_that_a_command_reads_must_be_there() -> None:
+    """A missing one is a usage error; a new option is either checked by click or named, with its use, above."""
+    named = {
+        f"{name} {one.opts[-1]}": isinstance(one.type, click.Path) and one.type.exists
+        for name, command in _commands(app, "")
+        for one in command.params
+        if "FILE" in (one.metavar or "")
+    }
+    assert {name for name, is_checked in named.items() if not is_checked} == OTHERWISE
+    assert len(named) > len(OTHERWISE) + 10
+
+
+def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        yield name, command
+        return
+    context = click.Context(command)
+    for one in command.list_commands(context):
+        found = command.get_command(context, one)
+        assert found is not None
+        yield from _commands(found, f"{name} {one}".strip())

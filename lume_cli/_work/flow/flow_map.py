@@ -32,7 +32,8 @@ async def proposal(session: CommandSession, target: str, samples: Sequence[Path]
             f"{error.place}: {error.problem}" if error.place else error.problem
         ) from None
     except (ConfigurationError, ModuleNotFoundError) as error:
-        raise click.ClickException(str(error)) from None
+        is_missing = isinstance(error.__context__, FileNotFoundError)
+        raise (click.UsageError if is_missing else click.ClickException)(str(error)) from None
 
 
 def is_ref(target: str) -> bool:

@@ -3,14 +3,22 @@
 import click
 
 from lume_cli._options import GlobalOptions, output_options
+from lume_cli.commands import FOLDER
 
 
 @click.command("backup")
 @click.argument("folder", metavar="DIR")
 @click.option(
-    "--data", default=".lume", show_default=True, metavar="DIR", help="Data folder of the server to back up."
+    "--data",
+    type=FOLDER,
+    default=".lume",
+    show_default=True,
+    metavar="DIR",
+    help="Data folder of the server to back up.",
 )
-@click.option("--state", metavar="DIR", help="Folder of the state, if the server has one (--state).")
+@click.option(
+    "--state", type=FOLDER, metavar="DIR", help="Folder of the state, if the server has one (--state)."
+)
 @click.option(
     "--outputs", is_flag=True, help="Also copy the files that runs have written below the data folder."
 )
@@ -42,7 +50,7 @@ def command(options: GlobalOptions, *, folder: str, data: str, state: str | None
 
 
 @click.command("restore")
-@click.argument("folder", metavar="DIR")
+@click.argument("folder", metavar="DIR", type=FOLDER)
 @click.option("--data", required=True, metavar="NEW", help="New data folder: missing or empty.")
 @output_options
 @click.pass_obj

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lume_cli._options import FOREVER, F, GlobalOptions, Seconds, SecondsOrForever, Size, output_options
+from lume_cli.commands import FILE
 
 if TYPE_CHECKING:
     from lume_cli._session import CommandSession
@@ -31,7 +32,12 @@ def _variable(name: str, *, help: str) -> Callable[[F], F]:
 
 
 @click.command("serve")
-@click.option("--flows", metavar="DIR", help="Folder with flow files (*.toml); default: flows.")
+@click.option(
+    "--flows",
+    type=click.Path(exists=True),
+    metavar="DIR",
+    help="Folder with flow files (*.toml); default: flows.",
+)
 @click.option("--no-flows", is_flag=True, help="Start without flow files; versions are registered over HTTP.")
 @click.option(
     "--dev", is_flag=True, help="For writing flows: versions may change with their files; each run notes it."
@@ -63,6 +69,7 @@ def _variable(name: str, *, help: str) -> Callable[[F], F]:
 )
 @click.option(
     "--arrivals",
+    type=FILE,
     metavar="FILE",
     help="File with folders and buckets to watch; new files are submitted. Read again when it changes.",
 )
@@ -76,15 +83,17 @@ def _variable(name: str, *, help: str) -> Callable[[F], F]:
 @_variable("--key-env", help="Environment variable that holds the API key; default: a generated key.")
 @click.option(
     "--keys",
+    type=FILE,
     metavar="FILE",
     help="File with further keys, each with a role; `lume key new` writes it. Read again when it changes.",
 )
 @click.option(
     "--tls-cert",
+    type=FILE,
     metavar="FILE",
     help="PEM certificate with its chain, for HTTPS; default: plain HTTP. Read again when it is renewed.",
 )
-@click.option("--tls-key", metavar="FILE", help="PEM private key of --tls-cert, unencrypted.")
+@click.option("--tls-key", type=FILE, metavar="FILE", help="PEM private key of --tls-cert, unencrypted.")
 @click.option(
     "--max-active",
     type=click.IntRange(min=1),
@@ -151,6 +160,7 @@ def _variable(name: str, *, help: str) -> Callable[[F], F]:
 )
 @click.option(
     "--messages",
+    type=FILE,
     metavar="FILE",
     help="File with [[message]] tables: which ends of runs are told to whom; `lume message test` tries it. Read "
     "again when it changes.",

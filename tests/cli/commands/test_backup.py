@@ -44,16 +44,18 @@ def test_there_and_back(data: Path, lone: Shell) -> None:
 
 
 def test_refusals(lone: Shell, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
     for words, message in (
         (
-            ("backup", "copy"),
+            ("backup", "copy", "--data", "empty"),
             "is not the data folder of a server: it has no state/runs.sqlite (a state elsewhere is named",
         ),
-        (("restore", "copy", "--data", "new"), "is not a backup of lume: backup.json can't be read"),
+        (("restore", "empty", "--data", "new"), "is not a backup of lume: backup.json can't be read"),
     ):
         refused = lone.lume(*words)
         assert (refused.code, refused.out) == (1, "")
         assert message in refused.err
-    assert lone.lume("restore", "copy").code == 2
+    assert lone.lume("restore", "empty").code == 2
+    assert lone.lume("backup", "copy").code == 2  # without a data folder
     assert not (tmp_path / "copy").exists()
     assert not (tmp_path / "new").exists()

@@ -36,7 +36,7 @@ class Asked(Exception):
 
 @pytest.fixture
 def asked(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What `lume_local.serve` is called with."""
+    """What `lume_local.serve` is called with, in a folder with the files that options name."""
     calls: list[dict[str, Any]] = []
 
     @asynccontextmanager
@@ -48,6 +48,10 @@ def asked(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, An
     monkeypatch.setattr(lume_local, "serve", serve)
     monkeypatch.setenv("SECRET", "whisper")
     monkeypatch.setenv("OLD_SECRET", "murmur")
+    monkeypatch.chdir(no_server)
+    Path("f").mkdir()
+    for name in ("arrivals.toml", "keys.toml", "a.pem", "b.pem"):
+        Path(name).touch()
     return calls
 
 
@@ -86,13 +90,16 @@ def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> 
         (["--state", "s", "--work", "w"], {"state": "s", "work": "w"}),
         (["--keep-runs", "90d", "--archive", "a"], {"keep_runs": 90 * 86400.0, "archive": "a"}),
         (["--keep-audit", "400d"], {"keep_audit": 400 * 86400.0}),
-        (["--arrivals", "arrivals.toml"], {"arrivals": "arrivals.toml"}),
+        (["--arrivals", "arrivals.toml"], {"arrivals": Path("arrivals.toml")}),
         (
             ["--lineage-url", "http://l", "--lineage-key-env", "SECRET"],
             {"lineage_url": "http://l", "lineage_key": "whisper"},
         ),
-        (["--keys", "keys.toml"], {"keys": "keys.toml"}),
-        (["--tls-cert", "a.pem", "--tls-key", "b.pem"], {"tls_cert": "a.pem", "tls_key": "b.pem"}),
+        (["--keys", "keys.toml"], {"keys": Path("keys.toml")}),
+        (
+            ["--tls-cert", "a.pem", "--tls-key", "b.pem"],
+            {"tls_cert": Path("a.pem"), "tls_key": Path("b.pem")},
+        ),
         (["--webhook-secret-env", "SECRET"], {"webhook_secret": (b"whisper",)}),
         (
             ["--webhook-secret-env", "SECRET", "--webhook-secret-env", "OLD_SECRET"],
@@ -104,7 +111,7 @@ def test_what_is_not_said_is_left_to_the_server(asked: list[dict[str, Any]]) -> 
         ),
         (
             ["--messages", "arrivals.toml", "--public-url", "https://lume.example.com"],
-            {"messages": "arrivals.toml", "public_url": "https://lume.example.com"},
+            {"messages": Path("arrivals.toml"), "public_url": "https://lume.example.com"},
         ),
         (["--console-host", "a.example"], {"console_hosts": ("a.example",)}),
         (["--root", ".", "--root", "/"], {"roots": (".", "/")}),
@@ -120,11 +127,10 @@ def test_options_and_settings(
 
 def test_every_setting_has_an_option(asked: list[dict[str, Any]]) -> None:
     words = "--key-env SECRET --max-upload 1 --keep 1d --webhook-secret-env SECRET --webhook-host h --root ."
-    words += (
-        " --console-host h --run-timeout 1d --keys k --uploads-quota 1 --keep-uploads 1d --keep-output 1d"
-    )
-    words += " --arrivals a.toml --keep-runs 90d --archive d --keep-audit 400d --state s --work w"
-    words += " --messages m.toml --public-url https://l --state-env SECRET"
+    words += " --console-host h --run-timeout 1d --keys keys.toml --uploads-quota 1 --keep-uploads 1d"
+    words += " --keep-output 1d"
+    words += " --arrivals arrivals.toml --keep-runs 90d --archive d --keep-audit 400d --state s --work w"
+    words += " --messages arrivals.toml --public-url https://l --state-env SECRET"
     words += " --port 1 --lineage-namespace n --tls-cert a.pem --tls-key b.pem"
     words += " --lineage-url http://l --lineage-key-env SECRET --max-active 1 --engine pool --shard-bytes 1M"
     invoke(*words.split())
@@ -149,10 +155,7 @@ def test_wrong_usage(asked: list[dict[str, Any]], words: Sequence[str], message:
     assert message in " ".join(result.stderr.split())
 
 
-def test_folders_that_are_none(
-    asked: list[dict[str, Any]], no_server: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(no_server)
+def test_folders_that_are_none(asked: list[dict[str, Any]]) -> None:
     Path("f.toml").touch()
     for words, message in (
         (["--flows", "f.toml"], "--flows f.toml is a file; pass its folder: --flows ."),
