@@ -72,7 +72,7 @@ class Rows:
             return iterate(self._core.to_arrow_batches(), same)
 
     def to_polars(self) -> Any:
-        """All rows as a `polars.DataFrame`.
+        """All rows as a `polars.DataFrame`. Without rows it has the columns of `to_arrow`, if pyarrow is installed.
 
         Raises:
             MissingLibraryError: polars is not installed.
@@ -80,7 +80,7 @@ class Rows:
         return call(self._core.to_polars).result()
 
     def to_pandas(self) -> Any:
-        """All rows as a `pandas.DataFrame`.
+        """All rows as a `pandas.DataFrame`. Without rows it has the columns of `to_arrow`, if pyarrow is installed.
 
         Raises:
             MissingLibraryError: pandas is not installed.

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from functools import partial
+from operator import methodcaller
 from typing import Any
 
 from anyio import to_thread
@@ -17,7 +18,7 @@ from lume_async._run.results import frames
 from lume_async._wire.call import Call
 from lume_async._wire.endpoints import Page
 from lume_async._wire.row_endpoints import Part, Row, arrow_rows, rows
-from lume_async.errors import InvalidRequestError, NotSupportedError
+from lume_async.errors import InvalidRequestError, MissingLibraryError, NotSupportedError
 
 PAGE, ARROW_PAGE = 1000, 100_000
 """Rows per request, as JSON and as Arrow."""
@@ -93,20 +94,21 @@ class Rows(Batched[dict[str, Any]]):
         return Chunked(self._batches(), f"batches of {self!r}")
 
     async def to_polars(self) -> Any:
-        """All rows as a `polars.DataFrame`.
+        """All rows as a `polars.DataFrame`. Without rows it has the columns of `to_arrow`, if pyarrow is installed.
 
         Raises:
             MissingLibraryError: polars is not installed.
         """
-        return await self._to_table(await _library("polars"), frames.to_polars)
+        polars = await _library("polars")
+        return await self._to_frame(polars, frames.to_polars, polars.from_arrow)
 
     async def to_pandas(self) -> Any:
-        """All rows as a `pandas.DataFrame`.
+        """All rows as a `pandas.DataFrame`. Without rows it has the columns of `to_arrow`, if pyarrow is installed.
 
         Raises:
             MissingLibraryError: pandas is not installed.
         """
-        return await self._to_table(await _library("pandas"), frames.to_pandas)
+        return await self._to_frame(await _library("pandas"), frames.to_pandas, methodcaller("to_pandas"))
 
     def __repr__(self) -> str:
         """The run, the kind of rows, and how to get them."""
@@ -156,6 +158,21 @@ class Rows(Batched[dict[str, Any]]):
         async with aclosing(self._tables(await _library("pyarrow"))) as found:
             async for table in found:
                 yield table.to_batches()
+
+    async def _to_frame(
+        self, library: Any, frame: Callable[[Any, list[Row]], Any], from_arrow: Callable[[Any], Any]
+    ) -> Any:
+        """As `_to_table`; JSON without rows has no columns, but Arrow has."""
+        found = await self._to_table(library, frame)
+        if len(found):
+            return found
+        try:
+            table = await Rows(
+                self._sender, self._run_id, self._part, reason=self._reason, limit=1
+            ).to_arrow()
+        except MissingLibraryError:
+            return found
+        return from_arrow(table.slice(0, 0))
 
     async def _to_table(self, library: Any, frame: Callable[[Any, list[Row]], Any]) -> Any:
         """All rows as a table of that library, from JSON; the slow conversion runs in a thread."""

@@ -77,6 +77,34 @@ async def test_every_row_comes_once(count: int, most: int, limit: int | None) ->
     assert all(int(query(one)["limit"]) <= (limit or rows.ARROW_PAGE) for one in transport.requests)
 
 
+@pytest.mark.parametrize("reason", [None, "out of range"])
+async def test_no_rows_have_the_columns_of_arrow(reason: str | None) -> None:
+    def answer(request: FakeRequest) -> Answer:
+        if request.path == "/v1/runs/run_1":
+            return FakeAnswer(200, run_json("run_1", "PARTIAL_FAILED"))
+        is_arrow = request.headers.get("Accept") == ARROW
+        return page(0, 0) if is_arrow else FakeAnswer(200, {"items": [], "next_cursor": None})
+
+    client, _ = fake_client(answer)
+    found = client.attach("run_1").rejects(reason=reason)
+    polars, pandas = await found.to_polars(), await found.to_pandas()
+
+    assert await found.to_arrow() == table(0, 0)
+    assert polars.to_arrow().schema == pyarrow.schema({"n": pyarrow.int64(), "text": pyarrow.large_string()})
+    assert (len(polars), len(pandas)) == (0, 0)
+    assert dict(pandas.dtypes) == dict(table(0, 0).to_pandas().dtypes)
+    assert list(pandas.columns) == ["n", "text"]
+
+
+async def test_no_rows_without_arrow_have_no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, _ = fake_client(lambda _request: FakeAnswer(200, {"items": [], "next_cursor": None}))
+    found = client.attach("run_1").mapped()
+
+    assert (await found.to_polars()).shape == (await found.to_pandas()).shape == (0, 0)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert (await found.to_polars()).shape == (await found.to_pandas()).shape == (0, 0)
+
+
 async def test_a_server_that_sends_more_than_was_requested() -> None:
     client, _ = fake_client([page(0, 9)])
     assert await client.attach("run_1").mapped(limit=4).to_arrow() == table(0, 4)
