@@ -8,7 +8,7 @@ outcome, so that one number bounds the requests, the submissions and the outcome
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sized
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
@@ -17,9 +17,10 @@ from anyio import CancelScope
 from attrs import evolve
 
 from lume_async._base import arguments
-from lume_async._base.backoff import PollInterval, polling
+from lume_async._base.backoff import LAST_POLL, PollInterval, polling
 from lume_async._base.batched import pull
 from lume_async._base.duration import Duration, optional_seconds
+from lume_async._base.elided import elided
 from lume_async._base.tasks import is_being_cancelled, task_group
 from lume_async._batch.entries import Entry
 from lume_async._batch.journal_file import path_of
@@ -100,6 +101,11 @@ class _Batch:
         self._taken = 0  # requests
         self._open = 0  # requests without an outcome
         self._read_to_the_end = False
+        self._between_steps = True  # of the input
+        self._is_late = False
+        self._unsubmitted: RunRequest | None = (
+            None  # taken after the deadline, to know whether the input has ended
+        )
         self._broken: BaseException | None = None
 
     async def run(
@@ -119,11 +125,16 @@ class _Batch:
             others.cancel_scope.cancel()
         if self._broken is not None:
             raise self._broken
-        # The end of a list is known even if no place was free to ask for the next item.
-        if not (self._read_to_the_end or (isinstance(requests, Sized) and self._taken == len(requests))):
+        if not self._read_to_the_end:
+            first = (
+                ""
+                if self._unsubmitted is None
+                else f", from {elided(self._unsubmitted.source_path, 100)!r} on,"
+            )
             raise RunTimeoutError(
                 f"the timeout of {timeout:g} s passed before the end of the requests: {self._taken:,} were taken, "
-                "those after them were not submitted; repeat the call for them, with the same journal if it had one"
+                f"those after them{first} were not submitted; repeat the call for them, with the same journal if it "
+                "had one"
             )
 
     async def _submit_all(self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest]) -> None:
@@ -131,8 +142,11 @@ class _Batch:
         async with task_group() as submissions:
             with self._taking:
                 async with aclosing(self._input(requests)) as source:
-                    await self._outbox.places.acquire()
+                    await self._place_free()
                     async for request in source:
+                        if self._is_late:
+                            self._unsubmitted = request
+                            break
                         item, self._taken = self._taken, self._taken + 1
                         self._open += 1
                         entry = self._submitter.known(item, request)
@@ -141,11 +155,17 @@ class _Batch:
                             self._deliver(outcome)
                         else:
                             submissions.start_soon(self._submit, item, request, entry)
-                        await self._outbox.places.acquire()
-                        await self._submitter.read_ahead(self._taken)
-                    self._read_to_the_end = True
-                if self._broken is None:
+                        await self._place_free()
+                    else:
+                        self._read_to_the_end = True
+                if self._read_to_the_end and self._broken is None:
                     await self._submitter.complete(self._taken)
+
+    async def _place_free(self) -> None:
+        self._between_steps = True
+        await self._outbox.places.acquire()
+        await self._submitter.read_ahead(self._taken)
+        self._between_steps = False
 
     async def _input(
         self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest]
@@ -203,6 +223,11 @@ class _Batch:
             self._ended.set()
 
     async def _stop_submitting(self) -> None:
-        """Take no more requests, and wait for the submissions in flight."""
-        self._taking.cancel()
+        """Submit no more requests, and wait for the submissions in flight.
+
+        If the input waits for a place, it is asked once more: only its answer shows whether it has ended.
+        """
+        self._is_late = True
+        self._taking.deadline = anyio.current_time() + (LAST_POLL if self._between_steps else 0.0)
+        self._outbox.places.release()
         await self._submitted.wait()

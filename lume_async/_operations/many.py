@@ -99,16 +99,16 @@ class ManyRuns:
             on_duplicate: with "raise" a duplicate is an outcome with a `DuplicateRunError`; with "attach" the run
                 that holds the source is followed, unless the source has other content than that run has read: then
                 the outcome has the error, too.
-            timeout: seconds (or a `timedelta`) for the whole batch; then no more requests are pulled, each unfinished
-                run is an outcome with a `RunTimeoutError`, and another one is raised at the end of the iteration if
-                `requests` had not ended. None for no limit.
+            timeout: seconds (or a `timedelta`) for the whole batch; then no more requests are submitted, each
+                unfinished run is an outcome with a `RunTimeoutError`, and another one is raised at the end of the
+                iteration if `requests` had not ended. None for no limit.
             poll_interval: as in `LumeRun.wait`.
 
         Raises:
             ConfigurationError: the journal is in use, can't be used, or belongs to a different input.
             JournalError: it can't be used any more: a full disk, or damage.
             RunTimeoutError: raised after all outcomes: the timeout passed before the end of `requests`. Its `run` is
-                None. An iterator has ended once it was asked for one more request, which takes a free place.
+                None. To know the end of an iterator, one more request is pulled; the message names it.
             ValueError: an argument is not valid; no request was sent.
         """
         from lume_async._batch.run_many import run_many

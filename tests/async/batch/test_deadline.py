@@ -15,6 +15,13 @@ def requests(count: int) -> Iterator[RunRequest]:
     return (RunRequest("f:v1", f"s{n}") for n in range(count))
 
 
+async def stepwise(count: int) -> AsyncIterator[RunRequest]:
+    """So many requests, with a pause after each, also before the end."""
+    for request in requests(count):
+        yield request
+        await asyncio.sleep(0)
+
+
 async def endless() -> AsyncIterator[RunRequest]:
     """Three requests, and then none for an hour."""
     for request in requests(3):
@@ -61,6 +68,8 @@ async def test_past_the_deadline_nothing_more_is_taken_and_what_is_left_is_an_er
         assert len(late) == (0 if given is endless else 10)
     assert str(error).startswith("the timeout of 20 s passed before the end of the requests")
     assert f": {len(outcomes)} were taken" in str(error)
+    # The first that was not submitted is known, unless the input was being waited for.
+    assert (f", from 's{len(outcomes)}' on, were not submitted" in str(error)) == (given is not endless)
     assert isinstance(error, RunTimeoutError)
     assert error.run is None
     assert not other_tasks()
@@ -68,8 +77,14 @@ async def test_past_the_deadline_nothing_more_is_taken_and_what_is_left_is_an_er
 
 @pytest.mark.parametrize(
     ("given", "max_active"),
-    [(lambda: requests(3), 4), (lambda: list(requests(3)), 3), (lambda: list(requests(3)), 4)],
-    ids=["iterator", "list that fills all places", "list"],
+    [
+        (lambda: requests(3), 4),
+        (lambda: requests(3), 3),
+        (lambda: stepwise(3), 3),
+        (lambda: list(requests(3)), 3),
+        (lambda: list(requests(3)), 4),
+    ],
+    ids=["iterator", "that fills all places", "asynchronous", "list that fills all places", "list"],
 )
 async def test_a_deadline_after_the_end_of_the_input_is_told_by_the_outcomes_alone(
     given: Callable[[], Any], max_active: int
@@ -101,4 +116,14 @@ async def test_leaving_past_the_deadline_raises_nothing() -> None:
     outcomes = client_of(service).run_many(requests(100), max_active=1, timeout=1)
     await anext(outcomes)
     await outcomes.aclose()  # type: ignore[attr-defined]
+    assert not other_tasks()
+
+
+async def test_an_input_that_hangs_where_its_end_would_be_is_not_waited_for() -> None:
+    service = Service(lasts=100.0)
+    outcomes, error = await collect_until(
+        client_of(service).run_many(endless(), max_active=3, timeout=20), RunTimeoutError
+    )
+    assert len(outcomes) == len(service.created) == 3
+    assert ": 3 were taken, those after them were not submitted" in str(error)
     assert not other_tasks()
