@@ -100,7 +100,7 @@ class Rows(Batched[dict[str, Any]]):
             MissingLibraryError: polars is not installed.
         """
         polars = await _library("polars")
-        return await self._to_frame(polars, frames.to_polars, polars.from_arrow)
+        return await self._to_frame(polars, frames.to_polars, lambda table: polars.from_arrow(table))
 
     async def to_pandas(self) -> Any:
         """All rows as a `pandas.DataFrame`. Without rows it has the columns of `to_arrow`, if pyarrow is installed.
