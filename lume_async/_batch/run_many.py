@@ -29,8 +29,8 @@ from lume_async._batch.outcomes import Outbox, Outcomes
 from lume_async._batch.silence import warned_of_silence
 from lume_async._batch.submitter import Submitter
 from lume_async._http.sender import Sender
-from lume_async._many.completion import outcome_of, too_late
-from lume_async._many.monitor import Monitor, finish_after, last_error
+from lume_async._many.completion import finish_after, last_error, outcome_of, too_late
+from lume_async._many.monitor import Monitor
 from lume_async._run.handle import LumeRun, snapshot
 from lume_async._run.state import record_of
 from lume_async._run.submit import OnDuplicate, check_on_duplicate

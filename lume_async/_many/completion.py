@@ -1,18 +1,18 @@
 """Waiting for many runs: one outcome each, in completion order (`as_completed`) or in input order (`wait_all`)."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from copy import copy
 from functools import partial
 
 from anyio.streams.memory import MemoryObjectSendStream
 
-from lume_async._base.backoff import PollInterval, polling
+from lume_async._base.backoff import LAST_POLL, PollInterval, polling
 from lume_async._base.batched import Chunked, all_runs, take_ready
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
-from lume_async._many.monitor import QUEUED, Monitor, finish_after, last_error
+from lume_async._many.monitor import QUEUED, Monitor
 from lume_async._many.owned import owned
 from lume_async._many.watched import handle_of
 from lume_async._run.handle import LumeRun
@@ -85,3 +85,31 @@ def too_late(run: LumeRun, timeout: float | None, last_error: ApiError | None) -
     error = RunTimeoutError(f"run {run.id} did not end within {timeout:g} s {seen}{reason}", run=run)
     error.__cause__ = last_error
     return error
+
+
+def last_error(monitor: Monitor, run_id: str) -> ApiError | None:
+    """Of the polls of a run that has not ended; if none of them ended, of any run."""
+    watched = monitor._watched.get(run_id)
+    if watched is None:
+        return None
+    return watched.last_error or (None if watched.polls else monitor._last_error)
+
+
+async def finish_after(
+    monitor: Monitor, timeout: float, before: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """At the deadline poll every run once more, unless the server asked for a longer pause, and end the events.
+
+    Args:
+        timeout: seconds until the deadline.
+        before: called at the deadline, before the last polls.
+    """
+    clock = monitor._sender.clock
+    monitor._end_of_polls = clock.now() + timeout + LAST_POLL  # also of one that is then under way
+    await clock.sleep(timeout)
+    if before is not None:
+        await before()
+    monitor._deadline = clock.now()
+    monitor._end_of_polls = monitor._deadline + LAST_POLL
+    await monitor._scheduler.last_round(2 * LAST_POLL)  # so that polls end by their own limit, with an error
+    monitor._send.close()

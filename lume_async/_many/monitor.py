@@ -12,7 +12,7 @@ from anyio import ClosedResourceError, EndOfStream, WouldBlock, create_memory_ob
 from anyio.abc import TaskGroup
 
 from lume_async._base import arguments
-from lume_async._base.backoff import LAST_POLL, PollInterval, polling
+from lume_async._base.backoff import PollInterval, polling
 from lume_async._base.batched import Batched
 from lume_async._base.owned import Owned
 from lume_async._base.public import public
@@ -81,6 +81,8 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._feed_check = FeedCheck()
         self._unwatched = Unwatched()
         self._deadline = math.inf  # the start of the last round
+        self._end_of_polls: float | None = None  # when the last poll must have ended
+        self._last_error: ApiError | None = None  # of any run, without its frames
         self._failure: BaseException | None = None
         self._closed = False
 
@@ -224,7 +226,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         is_fed = watched.is_new and watched.born_after > self._fed_since and self._deadline == math.inf
         is_current, watched.is_new = run.is_terminal or is_fed, False
         if not is_current:
-            if watched.not_before > self._deadline:
+            if watched.not_before > self._deadline or self._left() == 0.0:
                 return None
             seen = await self._request(watched)
             if self._watched.get(run_id) is not watched:
@@ -255,9 +257,10 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         """Poll once; returns the seconds the server asked us to wait, or an error that waiting does not change."""
         run, sender = watched.run, self._sender
         try:
-            polled = await poll_once(sender, run.id, record_of(run), retry=False)
+            polled = await poll_once(sender, run.id, record_of(run), timeout=self._left(), retry=False)
         except ApiError as error:
             watched.failures, watched.last_error = watched.failures + 1, copy(error).with_traceback(None)
+            self._last_error = watched.last_error
             floor = patience(sender, error, run.id)
             return error if floor is None else floor
         watched.polls += 1
@@ -268,6 +271,10 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             if not run.is_terminal:  # the rest of an ended run is read soon
                 polled.record.pack()
         return polled.not_before
+
+    def _left(self) -> float | None:
+        """The seconds that a poll may take; None for no limit."""
+        return None if self._end_of_polls is None else max(0.0, self._end_of_polls - self._sender.clock.now())
 
     async def _show(self, watched: Watched) -> None:
         run, record, previous = watched.run, record_of(watched.run), watched.shown
@@ -374,26 +381,3 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         if not self._closed:
             self._closed, self._failure = True, failure
             self._send.close()
-
-
-def last_error(monitor: Monitor, run_id: str) -> ApiError | None:
-    """Of the polls of a run that has not ended."""
-    watched = monitor._watched.get(run_id)
-    return None if watched is None else watched.last_error
-
-
-async def finish_after(
-    monitor: Monitor, timeout: float, before: Callable[[], Awaitable[None]] | None = None
-) -> None:
-    """At the deadline poll every run once more, unless the server asked for a longer pause, and end the events.
-
-    Args:
-        timeout: seconds until the deadline.
-        before: called at the deadline, before the last polls.
-    """
-    await monitor._sender.clock.sleep(timeout)
-    if before is not None:
-        await before()
-    monitor._deadline = monitor._sender.clock.now()
-    await monitor._scheduler.last_round(LAST_POLL)
-    monitor._send.close()

@@ -1,12 +1,15 @@
 """A server that answers nobody for longer than a request may take, and then everybody: all limits end at once."""
 
 import asyncio
+import socket
+from collections.abc import Iterator
 
 import pytest
 from faults.support import FLOW, client_for, run_reply, run_script
 from loopback import Loopback, Request, Step
 
-from lume_async import Backoff, Retry
+import lume_sync
+from lume_async import ApiTimeoutError, Backoff, Client, Retry, RunTimeoutError
 
 STALL, LIMIT, CROWD = 2.5, 1.0, 30
 PATIENT = Retry(attempts=1_000, backoff=Backoff(0.001, maximum=0.5))
@@ -40,6 +43,33 @@ async def test_waits_and_submissions_outlast_it_and_no_limit_ends_anything_else(
         await asyncio.sleep(LIMIT)  # here a limit that was left behind would end this test
 
     assert [getattr(outcome, "id", outcome) for outcome in outcomes] == ids * 2
+
+
+@pytest.fixture
+def mute() -> Iterator[str]:
+    """The URL of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("count", [1, 2, 100], ids=["one", "two", "more than polls at a time"])
+async def test_each_timeout_of_many_runs_names_the_server_that_never_answers(mute: str, count: int) -> None:
+    async with Client("secret-key", base_url=mute) as client:
+        async with asyncio.timeout(20):
+            outcomes = await client.wait_all([f"r{number}" for number in range(count)], timeout=0.2)
+
+    assert len(outcomes) == count
+    for outcome in outcomes:
+        assert isinstance(outcome.error, RunTimeoutError)
+        assert isinstance(outcome.error.__cause__, ApiTimeoutError)
+        assert f"; the last error was: {outcome.error.__cause__}" in str(outcome.error)
+
+
+def test_so_do_those_of_the_facade(mute: str) -> None:
+    with lume_sync.Client("secret-key", base_url=mute) as client:
+        outcomes = client.wait_all(["r1", "r2"], timeout=0.2)
+
+    assert [type(outcome.error.__cause__) for outcome in outcomes if outcome.error] == [ApiTimeoutError] * 2
 
 
 @pytest.mark.thorough
