@@ -66,7 +66,7 @@ USES = [
     ("serve --no-flows --messages gone.toml", 2, "'--messages': File 'gone.toml' does not exist"),
     ("serve --no-flows --tls-cert gone.pem --tls-key empty", 2, "'--tls-cert': File 'gone.pem' does not"),
     ("serve --no-flows --tls-cert empty --tls-key gone.pem", 2, "'--tls-key': File 'gone.pem' does not"),
-    ("serve --flows gone", 2, "'--flows': Path 'gone' does not exist"),
+    ("serve --flows gone", 2, "--flows gone does not exist: make it, or pass --no-flows"),
     ("serve --flows empty", 2, "--flows empty is a file; pass its folder: --flows ."),
     ("serve --no-flows --root gone", 2, "--root gone does not exist"),
     ("serve --no-flows --state-env GONE", 1, "error: --state-env: the variable GONE is not set"),

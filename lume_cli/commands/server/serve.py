@@ -32,12 +32,7 @@ def _variable(name: str, *, help: str) -> Callable[[F], F]:
 
 
 @click.command("serve")
-@click.option(
-    "--flows",
-    type=click.Path(exists=True),
-    metavar="DIR",
-    help="Folder with flow files (*.toml); default: flows.",
-)
+@click.option("--flows", metavar="DIR", help="Folder with flow files (*.toml); default: flows.")
 @click.option("--no-flows", is_flag=True, help="Start without flow files; versions are registered over HTTP.")
 @click.option(
     "--dev", is_flag=True, help="For writing flows: versions may change with their files; each run notes it."
@@ -245,6 +240,8 @@ def _serve_arguments(
     """The arguments of `lume_local.serve`; what is not given has its defaults."""
     if no_flows and flows is not None:
         raise click.UsageError("--flows and --no-flows are mutually exclusive")
+    if flows is not None and not os.path.exists(flows):
+        raise click.UsageError(f"--flows {flows} does not exist: make it, or pass --no-flows")
     if options["webhook_hosts"] and not webhook_variables:
         raise click.UsageError(
             "--webhook-host needs --webhook-secret-env: without a secret no webhook is sent"
