@@ -133,11 +133,18 @@ async def _running(
     places, store, health = settings.places, state.store, state.health
     uploads = _opened_uploads(places, settings)
     pool = WorkerPool(max_active, health, secrets=secrets)
-    messaging = Messaging.of(rules, store.messages, health, secrets, lambda: sender.wake())
-    sender = WebhookSender(store.deliveries, settings.webhooks, health, settings.lineage, messaging.carry)
-    flows = FlowRegistry(store, await store.flows(), pool, settings.flows, dev=settings.dev)
     metrics = ServerMetrics.of()
     watch = Telemetry(metrics)
+    messaging = Messaging.of(rules, store.messages, health, secrets, lambda: sender.wake())
+    sender = WebhookSender(
+        store.deliveries,
+        settings.webhooks,
+        health,
+        settings.lineage,
+        messaging.carry,
+        given_up=watch.delivery_given_up,
+    )
+    flows = FlowRegistry(store, await store.flows(), pool, settings.flows, dev=settings.dev)
 
     def on_message() -> None:
         sender.wake()

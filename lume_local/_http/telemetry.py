@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from attrs import define
 
 from lume_local._http.messages import Ask, Problem, Reply
-from lume_local._runs.store.records import StoredRun
+from lume_local._runs.store.records import KINDS, StoredRun
 from lume_local._runs.times import seconds_between
 
 MOST_FLOWS = 200
@@ -38,6 +38,11 @@ class ServerMetrics:
         took = "How long runs took, from their start to their end."
         self._seconds = histogram("lume_run_duration_seconds", took, by_flow, buckets=_RUN_BUCKETS)
         self._rows = counter("lume_rows", "Rows of runs that have ended.", ("flow_version", "outcome"))
+        self._given_up = counter(
+            "lume_deliveries_given_up", "Deliveries after their last attempt.", ("kind",)
+        )
+        for kind in KINDS:
+            self._given_up.labels(kind)  # from the start, so that the first one is an increase
         self._requests = counter("lume_http_requests", "Requests.", (*by_route, "status"))
         took = "How long requests took, long polls included."
         name = "lume_http_request_duration_seconds"
@@ -71,6 +76,9 @@ class ServerMetrics:
             self._seconds.labels(flow, run.status).observe(seconds)
         for outcome, name in _ROWS.items():
             self._rows.labels(flow, outcome).inc(run.metrics.get(name, 0))
+
+    def delivery_given_up(self, kind: str) -> None:
+        self._given_up.labels(kind).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, status).inc()
@@ -153,6 +161,10 @@ class Telemetry:
         words = "run %s of %s is %s%s"
         reason = f": {run.error_message}" if run.error_message else ""
         _runs.info(words, run.run_id, run.flow_version, run.status, reason, extra=more)
+
+    def delivery_given_up(self, kind: str) -> None:
+        if self._metrics is not None:
+            self._metrics.delivery_given_up(kind)
 
     async def page(self, ask: Ask) -> Reply:
         if self._metrics is None:

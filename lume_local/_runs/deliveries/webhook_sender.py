@@ -56,7 +56,11 @@ Carry = Callable[[str, bytes], Awaitable[str | None]]
 
 
 class WebhookSender:
-    """Sends pending deliveries while its `running` block lasts; used from one event loop."""
+    """Sends pending deliveries while its `running` block lasts; used from one event loop.
+
+    Args:
+        given_up: called with the kind of a delivery after its last attempt.
+    """
 
     def __init__(
         self,
@@ -65,11 +69,13 @@ class WebhookSender:
         health: Health,
         lineage: LineageEvents | None = None,
         carry: Carry | None = None,
+        given_up: Callable[[str], object] = lambda _kind: None,
     ) -> None:
         self._deliveries = deliveries
         self._rules = rules
         self._lineage = lineage
         self._carry = carry
+        self._given_up = given_up
         ways = {"webhook": bool(rules.secrets), "lineage": lineage is not None, "message": carry is not None}
         self._kinds = [kind for kind, is_open in ways.items() if is_open]
         self._health = health
@@ -168,6 +174,8 @@ class WebhookSender:
         gives_up = attempts >= MOST_ATTEMPTS
         due = None if gives_up else time.time() + UNIT * 2**attempts
         await self._deliveries.failed(delivery.id, error, due)
+        if gives_up:
+            self._given_up(delivery.kind)
         level = logging.WARNING if gives_up else logging.INFO
         words = "%s of run %s: attempt %d of %d: %s"
         _log.log(level, words, _WORDS[delivery.kind], delivery.run_id or "-", attempts, MOST_ATTEMPTS, error)

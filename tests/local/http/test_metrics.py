@@ -1,8 +1,10 @@
 """`GET /metrics`, and the lines of the log: runs, rows, queue, workers and requests, under bounded labels."""
 
+import asyncio
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from components import package
@@ -11,6 +13,7 @@ from local.wire import Wire
 
 import lume_local
 from lume_local._http import telemetry as of_runs
+from lume_local._runs.deliveries import webhook_sender
 
 parser = package("prometheus_client.parser")
 
@@ -56,6 +59,26 @@ async def test_the_queue_and_its_workers(home: Path) -> None:
             for run_id in ids:
                 await wire.ask("POST", f"/v1/runs/{run_id}/cancel")
     assert (found["lume_runs_active",], found["lume_runs_waiting",], found["lume_workers",]) == (1, 2, 1)
+    assert found["lume_deliveries_pending",] == 0
+    for kind in ("webhook", "message", "lineage"):
+        assert found["lume_deliveries_given_up_total", kind] == 0
+
+
+async def test_deliveries_that_were_given_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook_sender, "MOST_ATTEMPTS", 2)
+    monkeypatch.setattr(webhook_sender, "UNIT", 0.001)
+    webhooks: dict[str, Any] = {
+        "webhook_secret": "whisper",
+        "webhook_hosts": ["127.0.0.1:9"],
+    }  # nobody is there
+    async with lume_local.serve(home / "flows", home / ".lume", [home], max_active=1, **webhooks) as server:
+        wire = Wire(server.base_url, server.api_key)
+        async with wire.session, asyncio.timeout(20):
+            await wire.submit("people:v1", "people.csv", webhook_url="http://127.0.0.1:9/hook")
+            while (found := await scraped(wire))["lume_deliveries_given_up_total", "webhook"] == 0:
+                await asyncio.sleep(0.01)
+    assert found["lume_deliveries_given_up_total", "webhook"] == 1
+    assert found["lume_deliveries_given_up_total", "message"] == 0
     assert found["lume_deliveries_pending",] == 0
 
 
