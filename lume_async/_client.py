@@ -300,6 +300,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
 
         Raises:
             InvalidRequestError: `source` can't be sent, or the server refused it.
+            NotSupportedError: the server takes no uploads.
             MissingLibraryError: Parquet is to be written, and pyarrow is not installed.
             ApiError: see the tree in `lume_async.errors`.
         """
@@ -315,6 +316,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
 
         Raises:
             InvalidRequestError: the file does not exist, or the server refused it.
+            NotSupportedError: the server takes no uploads.
             ApiError: see the tree in `lume_async.errors`.
         """
         from lume_async._run.upload import upload

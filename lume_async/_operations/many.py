@@ -166,6 +166,7 @@ class ManyRuns:
         Raises:
             ValueError: an argument that makes no sense, or a status that is a near miss of a known one.
             InvalidRequestError: `flow_version` or `source_path` can't be that of a run; no request was sent.
+            NotSupportedError: raised by the iteration: the server does not list runs.
         """
         check_limit(limit)
         filters = filters_of(

@@ -192,6 +192,7 @@ def runs(filters: Filters, cursor: str | None) -> Call[Page[RunRecord]]:
         operation="GET /v1/runs",
         path=path_of("/v1/runs", filters, cursor=cursor),
         decode=decode,
+        optional=True,
     )
 
 

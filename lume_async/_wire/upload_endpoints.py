@@ -79,6 +79,7 @@ def begin(file: WholeFile, content: Callable[[], Content], *, flow_version: str 
         stream=content,
         decode=_stored,
         hold=file.patience,
+        optional=True,
     )
 
 

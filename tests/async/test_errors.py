@@ -2,10 +2,12 @@
 
 import copy
 import pickle
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from lume_async import LumeRun, errors
+import lume_sync
+from lume_async import Client, LumeRun, errors
 from lume_async.errors import (
     ApiConnectionError,
     ApiError,
@@ -196,3 +198,42 @@ async def test_a_message_is_short_with_the_request_in_front_and_stays_the_same(b
     assert len(str(caught.value)) <= 650
     assert caught.value.args[0].startswith("GET /v1/runs?source_path=sss")
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+async def _all(items: AsyncIterator[object]) -> list[object]:
+    return [item async for item in items]
+
+
+LACKING: dict[str, Callable[[Client], Awaitable[object]]] = {
+    "upload": lambda client: client.upload(b"a,b"),
+    "upload_file": lambda client: client.upload_file(__file__),
+    "run(data=)": lambda client: client.run("f:v1", data=b"a,b"),
+    "list_runs": lambda client: _all(client.list_runs()),
+    "list_flows": lambda client: _all(client.list_flows()),
+    "flow_version": lambda client: client.flow_version("f:v1"),
+    "register_flow": lambda client: client.register_flow("flow = 'f'\nversion = 'v1'"),
+    "inbox": lambda client: client.inbox(),
+    "open_rejects": lambda client: _all(client.open_rejects()),
+    "replay": lambda client: client.replay("f"),
+    "statistics": lambda client: client.statistics(),
+    "arrivals": lambda client: client.arrivals(),
+    "audit": lambda client: _all(client.audit()),
+}
+
+
+@pytest.mark.parametrize(
+    "answer", [FakeAnswer(404), FakeAnswer(405), FakeAnswer(501)], ids=lambda one: one.status
+)
+@pytest.mark.parametrize("name", LACKING)
+async def test_what_a_bare_server_lacks_is_said_so(name: str, answer: FakeAnswer) -> None:
+    client, _ = fake_client(lambda _request: answer)
+    with pytest.raises(NotSupportedError, match="does not offer the operation"):
+        await LACKING[name](client)
+
+
+def test_so_it_is_without_await() -> None:
+    core, _ = fake_client(lambda _request: FakeAnswer(404))
+    with lume_sync.Client._wrap(core) as client:
+        for call in (lambda: client.upload(b"a,b"), lambda: list(client.list_runs())):
+            with pytest.raises(NotSupportedError, match="does not offer the operation"):
+                call()
