@@ -38,7 +38,7 @@ CLEANERS = {
     "nullif_missing": Cleaner(),
     "parse_bool": Cleaner(problem="is neither yes nor no"),
     "parse_date_any": Cleaner(
-        version=2, problem="is not a date that exists, without a time", choices=("dmy", "mdy")
+        version=3, problem="is not a date that exists, without a time", choices=("dmy", "mdy")
     ),
     "parse_email": Cleaner(problem="is not an email address"),
     "parse_money": Cleaner(version=2, problem="is not an amount of money", choices=(".", ",")),

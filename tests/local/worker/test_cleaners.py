@@ -30,7 +30,7 @@ RESULTS = {
     "country_code": "2 1907d514",
     "nullif_missing": "1 e724b62a",
     "parse_bool": "1 90001b22",
-    "parse_date_any": "2 19d0de7e",
+    "parse_date_any": "3 282ab1d3",
     "parse_email": "1 437dd08f",
     "parse_money": "2 801d11ec",
     "parse_percent": "1 f6a04372",

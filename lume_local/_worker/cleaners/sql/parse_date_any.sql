@@ -14,7 +14,7 @@ CREATE OR REPLACE MACRO _lume_year(y, d_order) AS CASE
   WHEN d_order IS NOT NULL AND length(y) = 2 THEN concat(CASE WHEN y >= '69' THEN '19' ELSE '20' END, y) END;
 CREATE OR REPLACE MACRO _lume_ordered(p, y, d_order) AS CASE
   WHEN y IS NULL THEN NULL
-  WHEN d_order = 'dmy' OR (d_order IS NULL AND p.mark = '.') THEN _lume_day(y, p.b, p.a)
+  WHEN d_order = 'dmy' OR p.mark = '.' THEN _lume_day(y, p.b, p.a)
   WHEN d_order = 'mdy' THEN _lume_day(y, p.a, p.b)
   WHEN d_order IS NOT NULL OR _lume_day(y, p.a, p.b) <> _lume_day(y, p.b, p.a) THEN NULL
   ELSE coalesce(_lume_day(y, p.a, p.b), _lume_day(y, p.b, p.a)) END;
