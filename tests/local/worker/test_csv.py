@@ -210,6 +210,33 @@ def test_utf_8_that_is_read_as_another_encoding_is_told(tmp_path: Path, encoding
         assert fine.metrics["warnings"] == {}
 
 
+@pytest.mark.parametrize(
+    ("saved", "encoding", "told"),
+    [
+        ("utf-8", "cp1252", 'It looks like utf-8: set csv.encoding = "utf-8" in [source]'),
+        ("utf-8", "latin-1", 'It looks like utf-8: set csv.encoding = "utf-8" in [source]'),
+        ("cp1252", "latin-1", 'It looks like cp1252: set csv.encoding = "cp1252" in [source]'),
+        ("cp1252", "cp850", 'It looks like cp1252: set csv.encoding = "cp1252" in [source]'),
+    ],
+)
+def test_of_a_header_that_is_spoilt_by_the_encoding_it_is_said(
+    tmp_path: Path, saved: str, encoding: str, told: str
+) -> None:
+    changes: dict[str, Any] = {"columns": {"id": {}, "umsatz": {"sql": '"Umsatz in €"'}}}
+    with pytest.raises(RunFailed, match="has no column 'Umsatz in €'") as caught:
+        execute(tmp_path, "id,Umsatz in €\n1,2\n".encode(saved), **changes, source=source(encoding=encoding))
+    assert told in str(caught.value)
+    assert "Did you mean" not in str(caught.value)
+
+
+def test_a_name_that_is_not_there_is_no_matter_of_the_encoding(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match=r"has no column 'Umsatz in €'.* Did you mean 'Umsatz in \$'") as caught:
+        content = "id,Umsatz in $\n1,2\n".encode("cp1252")
+        columns = {"id": {}, "umsatz": {"sql": '"Umsatz in €"'}}
+        execute(tmp_path, content, columns=columns, source=source(encoding="cp1252"))
+    assert "It looks like" not in str(caught.value)
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".ndjson"])
 def test_rejects_in_another_format_than_the_source(tmp_path: Path, suffix: str) -> None:
     content = b"id,t\n1,a\nx,b\n2,\xff\n3\n"

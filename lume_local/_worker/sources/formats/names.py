@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
@@ -87,6 +88,18 @@ def _positions(flow: dict[str, Any], name: str, names: list[str]) -> list[int]:
     return found[:1] if flow["aliases"][name.lower()]["first"] else found
 
 
+def _other_encoding(flow: dict[str, Any], wanted: list[str], names: list[str]) -> str:
+    """The encoding of the file, if one of its names is one of these, but spoilt by being read in the flow's."""
+    lower = [one.lower() for one in names]
+    for encoding in ("utf-8", "cp1252") if flow["format"] in ("csv", "fixed") else ():
+        for name in wanted:
+            with suppress(UnicodeError):
+                spoilt = name.encode(encoding).decode(flow["encoding"])
+                if spoilt != name and spoilt.lower() in lower:
+                    return encoding
+    return ""
+
+
 def column_trouble(
     flow: dict[str, Any], shown: str, name: str, place: str, names: list[str], found: list[int]
 ) -> str:
@@ -120,6 +133,12 @@ def column_trouble(
         return (
             f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}): its header is one "
             f"column, {listed(names, 30)}. It looks like the delimiter is {delim!r}: {advice}"
+        )
+    if encoding := _other_encoding(flow, wanted, names):
+        return (
+            f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}): its header, read as "
+            f"{flow['encoding']}, is {listed(names, 30)}. It looks like {encoding}: set {flow['format']}.encoding = "
+            f"{json.dumps(encoding)} in [source]{NEW}, then run it again"
         )
     spelled = {one.lower(): one for one in names}
     near = next(filter(None, (get_close_matches(one.lower(), spelled, 1, 0.7) for one in wanted)), None)
