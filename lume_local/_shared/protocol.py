@@ -48,11 +48,12 @@ class Execute:
     "shard_bytes": 268435456}`, `shards` if their number is given, and the `kind` of a cluster; `content` is the
     digest of the source that the run was submitted for, if nothing else may be read; `mends` is how many rejects
     the run has whose corrected rejects this one reads, None if it reads none, and `mended` reads those rejects,
-    if they can still be read (as the fields of a `Read`), of which `taken` is the set of those that were accepted
-    already, as text; `beside` is how many rejects of the source were corrected or replayed before, if a run leaves
-    what was accepted of them in its target; `is_replay` is set if the source has rejects of other runs as they
-    were; `rejects_table` is the place of a table that gets the rejects, too; `earlier` is where the values are that
-    no row may repeat (see `targets.earlier_values`); `asks`: the server must permit the commit (`AsksToCommit`).
+    if they can still be read (as the fields of a `Read`), of which `taken` is the set of those that were corrected
+    or replayed before, as text; `beside` is how many rejects of the source were corrected or replayed before, if a
+    run leaves what was accepted of them in its target; `is_replay` is set if the source has rejects of other runs
+    as they were; `rejects_table` is the place of a table that gets the rejects, too; `earlier` is where the values
+    are that no row may repeat (see `targets.earlier_values`); `asks`: the server must permit the commit
+    (`AsksToCommit`).
     """
 
     run_id: str

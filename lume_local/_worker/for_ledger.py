@@ -11,7 +11,8 @@ from lume_local._worker.rejects import Rejects
 from lume_local._worker.sources.mending.mended_rows import rows_of_rejects
 from lume_local._worker.sources.read import Intake
 
-_BEFORE = "accepted before, in other corrected rejects or by a replay, and"
+_BEFORE = "in other corrected rejects before, or accepted by a replay, and"
+_AGAIN = "what was rejected there is among the rejects of that run"
 _STAYS = "stays in the table, beside the rows of this run"
 
 
@@ -55,7 +56,7 @@ def _twice(intake: Intake, taken: int) -> dict[str, int]:
     warnings = dict[str, int]()
     if before:
         was, is_ = ("row was", "is") if before == 1 else ("rows were", "are")
-        warnings[f"{before:,} {was} {_BEFORE} {is_} processed once more"] = 1
+        warnings[f"{before:,} {was} {_BEFORE} {is_} processed once more: {_AGAIN}"] = 1
     if same:
         rows = counted(same, "row is the same reject", "rows are the same rejects")
         earlier = "an earlier row" if same == 1 else "earlier rows"

@@ -123,7 +123,7 @@ class RunPaths:
         return asdict(evolve(job, path=self._roots.output(job.path)))
 
     async def _taken(self, parent: StoredRun) -> str:
-        """The rejects of a run that were accepted already, corrected or replayed, as a set."""
+        """The rejects of a run that were in corrected rejects before, or were accepted by a replay, as a set."""
         rows = 0
         for state in TAKEN:
             wanted = RowFilter(run_id=parent.run_id, state=state)

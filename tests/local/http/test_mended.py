@@ -7,6 +7,8 @@ from typing import Any
 from local.flows import PEOPLE
 from local.wire import Wire
 
+BEFORE = "in other corrected rejects before, or accepted by a replay, and"
+AGAIN = "what was rejected there is among the rejects of that run"
 OBJECTS = PEOPLE.replace("[columns.id]", '[source]\nformat = "ndjson"\n[columns.id]', 1)
 
 
@@ -67,6 +69,16 @@ async def test_the_rejects_of_another_run_are_refused(wire: Wire, home: Path) ->
     assert (await wire.ask("GET", "/v1/inbox")).document["flows"][0]["open"] == 2
 
 
+async def test_rows_that_were_rejected_once_more_are_not_called_accepted(wire: Wire, home: Path) -> None:
+    run = await run_of(wire, home, "id,Email,Age\n1,a@b.org,5\n2,no,6\n3,x,7\n")
+    header = "_lume_row,_lume_reasons,id,Email,Age\n"
+    first = await corrected(wire, run, f"{header}2,,2,b@b.org,6\n3,,3,x,7\n", "first.csv")
+    assert first["metadata"]["metrics"]["rows_rejected"] == 1
+    second = await corrected(wire, run, f"{header}3,,3,c@b.org,7\n", "second.csv")
+    assert f"1 row was {BEFORE} is processed once more: {AGAIN}" in second["metadata"]["metrics"]["warnings"]
+    assert (await wire.ask("GET", "/v1/inbox")).document["flows"][0]["open"] == 1, "that of the first run"
+
+
 async def test_rows_that_are_corrected_twice_are_told(wire: Wire, home: Path) -> None:
     run = await run_of(wire, home, "id,Email,Age\n1,a@b.org,5\n2,no,6\n3,x,7\n4,y,8\n")
     header = "_lume_row,_lume_reasons,id,Email,Age\n"
@@ -78,11 +90,11 @@ async def test_rows_that_are_corrected_twice_are_told(wire: Wire, home: Path) ->
     text = f"{header}2,,2,b@c.org,6\n3,,3,c@b.org,7\n4,,4,d@b.org,8\n,,5,new@b.org,8\n"
     second = await corrected(wire, run, text, "second.csv")
     assert second["metadata"]["metrics"]["warnings"] == {
-        "1 row was accepted before, in other corrected rejects or by a replay, and is processed once more": 1
+        f"1 row was {BEFORE} is processed once more: {AGAIN}": 1
     }
     text = f"{header}2,,2,b@d.org,6\n2,,6,d@c.org,6\n3,,3,c@c.org,7\n3,,7,e@b.org,7\n"
     third = await corrected(wire, run, text, "third.csv")
     assert third["metadata"]["metrics"]["warnings"] == {
         "2 rows are the same rejects as earlier rows of this file": 1,
-        "2 rows were accepted before, in other corrected rejects or by a replay, and are processed once more": 1,
+        f"2 rows were {BEFORE} are processed once more: {AGAIN}": 1,
     }

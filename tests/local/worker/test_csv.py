@@ -230,7 +230,9 @@ def test_of_a_header_that_is_spoilt_by_the_encoding_it_is_said(
 
 
 def test_a_name_that_is_not_there_is_no_matter_of_the_encoding(tmp_path: Path) -> None:
-    with pytest.raises(RunFailed, match=r"has no column 'Umsatz in €'.* Did you mean 'Umsatz in \$'") as caught:
+    with pytest.raises(
+        RunFailed, match=r"has no column 'Umsatz in €'.* Did you mean 'Umsatz in \$'"
+    ) as caught:
         content = "id,Umsatz in $\n1,2\n".encode("cp1252")
         columns = {"id": {}, "umsatz": {"sql": '"Umsatz in €"'}}
         execute(tmp_path, content, columns=columns, source=source(encoding="cp1252"))
