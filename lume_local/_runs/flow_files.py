@@ -73,7 +73,9 @@ def files(folder: Path) -> list[Path]:
     try:
         # Not by `glob`: to it a folder that may not be read is empty.
         return sorted(folder / name for name in os.listdir(folder) if name.endswith(".toml"))
-    except (FileNotFoundError, NotADirectoryError):
+    except NotADirectoryError:
+        raise ConfigurationError(f"the flows folder {str(folder)!r} is a file: pass its folder") from None
+    except FileNotFoundError:
         raise ConfigurationError(
             f"there is no flows folder {str(folder)!r}: make it and put flow versions (*.toml) in it, pass "
             "flows=<folder>, or pass flows=None and register flows by request"

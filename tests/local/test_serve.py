@@ -123,6 +123,7 @@ async def test_a_mistake_in_a_flow_file_is_one_clear_error(home: Path, text: str
     ("options", "words"),
     [
         ({"flows": "absent"}, "no flows folder"),
+        ({"flows": __file__}, "is a file: pass its folder"),
         ({"max_active": 0}, "a whole number from 1 to 10,000"),
         ({"roots": []}, "roots is empty"),
         *(({name: ""}, f"{name} does not name") for name in ("data", "state", "work", "flows", "archive")),
