@@ -16,6 +16,7 @@ _WITH_COMMA = r"(?:\d+|[1-9]\d{0,2}(?:(?:\.\d{3})+|(?: \d{3})+|(?:['’]\d{3})+)
 _POINT = re.compile(_SIGNED.format(currency=_CURRENCY, digits=_WITH_POINT))
 _COMMA = re.compile(_SIGNED.format(currency=_CURRENCY, digits=_WITH_COMMA))
 _PLAIN = re.compile(r"[-+]?\d+(\.\d+)?")
+_THOUSANDS = re.compile(_SIGNED.format(currency=_CURRENCY, digits=r"[1-9]\d{0,2}[.,]\d{3}"))
 _CODE = re.compile(r"[+-]?0\d+")
 _PERCENT = re.compile(rf"[-+−]? ?(?:{_WITH_POINT}|{_WITH_COMMA}) ?[%‰]")
 _YEAR_FIRST = re.compile(
@@ -162,6 +163,9 @@ def _money(_name: str, values: Sequence[str]) -> Guess | None:
     mark, others = (".", point) if len(point) < len(comma) else (",", comma)
     if len(others) > len(values) * 0.1:
         return Guess("parse_money({column})", kind, about, misfits)
+    if any(map(_THOUSANDS.fullmatch, values)):
+        number = "1.234" if mark == "," else "1,234"
+        about = f"{number} is read as 1234, and currencies are dropped: is that right?"
     return Guess(f"parse_money({{column}}, '{mark}')", kind, about, others)
 
 

@@ -305,6 +305,22 @@ def test_guesses(name: str, values: list[str], sql: str | None) -> None:
     assert (found and found.sql) == sql
 
 
+@pytest.mark.parametrize(
+    ("values", "about"),
+    [
+        (["1.234,56", "1.234"], "1.234 is read as 1234, and"),
+        (["1,234.56 €", "€ 1,234"], "1,234 is read as 1234, and"),
+        (["1.234,56", "12"], "currencies are dropped"),
+        (["1.234,56"] * 20 + ["0.125"], "currencies are dropped"),
+    ],
+)
+def test_a_number_that_could_be_a_thousand_times_smaller_is_asked_about(
+    values: list[str], about: str
+) -> None:
+    found = next(guesses("Price", values))
+    assert found.about.startswith(about)
+
+
 def test_a_name_with_braces_stays_as_it_is() -> None:
     columns = infer(["{Price}"], [["$1,200.50"], ["12"]])
     text = flow_draft("f", Sample(columns, 2, {"format": "csv"}), "f.csv")
