@@ -32,7 +32,8 @@ def why_no_rows(run: LumeRun) -> str:
     return (
         f"run {short(run.id)} is {run.status} and wrote nothing, so its {counted(rejected, 'rejected row')} "
         f"can't be shown: {run_view.failure(run)}. "
-        f"`lume flow try FLOW.toml SOURCE` shows such rows; correct the source or the flow, then submit it again"
+        "`lume flow try FLOW.toml SOURCE` shows such rows, except those that repeat a value of an earlier run; "
+        "correct the source or the flow, then submit it again"
     )
 
 

@@ -311,7 +311,7 @@ def test_a_run_that_failed_by_its_rejects(
     done = shell.lume("rejects", failed.id)
     assert (done.code, done.out) == (1, "")
     assert "is FAILED and wrote nothing, so its 1 rejected row can't be shown: the only row was" in done.err
-    assert "`lume flow try FLOW.toml SOURCE` shows such rows" in done.err
+    assert "`lume flow try FLOW.toml SOURCE` shows such rows, except those that repeat a value" in done.err
     (tmp_path / "mended.csv").write_text("_lume_row,id,Email,Age\n1,1,a@example.org,5\n")
     done = shell.lume("resubmit", failed.id, "mended.csv")
     assert (done.code, "is FAILED and wrote no rejects" in done.err) == (2, True)
