@@ -5,6 +5,7 @@ from functools import reduce
 
 from attrs import evolve
 
+from lume_async._base.words import listed
 from lume_local._flow.aliases import folded
 from lume_local._flow.definition import quoted
 from lume_local._flow.fields import FlowError
@@ -17,7 +18,7 @@ from lume_local._mapping.propose import SampleProposal, Suggestion
 from lume_local._mapping.readings import Tester
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
 from lume_local._mapping.text.flow_text import definition_of, file_text
-from lume_local._mapping.text.following import is_read_otherwise, names_read, source_differs
+from lume_local._mapping.text.following import aliases_of, is_read_otherwise, names_read, source_differs
 from lume_local._mapping.text.rewrite import is_null, names_in, words_in
 
 
@@ -56,6 +57,7 @@ def propose(
     doubts = [
         *target.notes,
         *_of_samples(target, samples),
+        *_refused(definition, samples),
         *_of_former(target, definition, samples[0]),
         *_unfilled(definition, columns, profiles),
         *_used_twice(columns),
@@ -156,9 +158,33 @@ def _of_samples(target: MappingTarget, samples: Sequence[SampleSeen]) -> Iterato
             yield f"{other.name} is written in another way than {samples[0].name}: one version reads one of them"
     if target.base is not None and source_differs(target, samples[0]):
         yield (
-            f"{samples[0].name} is written in another way than {target.shown} reads: the new version reads files "
-            "like this one, and those of the old version no more"
+            f"{samples[0].name} is written in another way than {target.shown} reads: the new version is for files "
+            "like this one, and reads those of the old version no more"
         )
+
+
+def _refused(definition: Json, samples: Sequence[SampleSeen]) -> Iterator[str]:
+    """Samples that lack a column which the new version reads, so that it fails on them; in objects it is NULL."""
+    columns = definition["columns"]
+    others = {name: given for name, entry in columns.items() if (given := aliases_of(entry)) is not None}
+    for sample in samples:
+        if sample.source != samples[0].source or sample.source.get("format") in ("ndjson", "json", "xml"):
+            continue
+        spelled, folds = {one.lower() for one in (*sample.columns, *others)}, set(map(folded, sample.columns))
+        lacking = [
+            name
+            for name, entry in columns.items()
+            if (
+                folds.isdisjoint(map(folded, (name, *others[name])))
+                if name in others
+                else not spelled.issuperset(map(str.lower, names_in(entry.get("sql", quoted(name)))))
+            )
+        ]
+        if lacking:
+            yield (
+                f"{sample.name} has no column for {listed(lacking, 10)}, so the new version fails on it: "
+                'write one of its own for such files, with sql = "NULL" there'
+            )
 
 
 def _of_former(target: MappingTarget, definition: Json, sample: SampleSeen) -> Iterator[str]:

@@ -112,7 +112,7 @@ def _meant(
     for other, entry in columns.items():
         if other == name:
             continue
-        given = _aliases(entry)
+        given = aliases_of(entry)
         if given is not None:
             found |= {folded(one): other for one in (*given, other)}
             continue
@@ -122,7 +122,8 @@ def _meant(
     return found
 
 
-def _aliases(entry: Json) -> list[str] | None:
+def aliases_of(entry: Json) -> list[str] | None:
+    """The other names of a column; None if it has no `from`."""
     given = entry.get("from")
     names: list[str] | None = given.get("first", []) if isinstance(given, dict) else given
     return names
@@ -134,7 +135,7 @@ def names_read(definition: Json) -> tuple[set[str], set[str]]:
     for name, entry in definition["columns"].items():
         sql = entry.get("sql", quoted(name))
         words = {one.lower() for one in (*names_in(sql), *words_in(sql))}
-        if (given := _aliases(entry)) is not None:
+        if (given := aliases_of(entry)) is not None:
             aliases |= set(map(folded, (*given, name)))
             words.discard("value")
         spelled |= words
@@ -144,7 +145,7 @@ def names_read(definition: Json) -> tuple[set[str], set[str]]:
 def _is_taken(columns: Mapping[str, Json], name: str, source: str) -> bool:
     """Whether another column of the flow has this alias, which can then not be one of this column, too."""
     for other, entry in columns.items():
-        names = _aliases(entry) if other != name else None
+        names = aliases_of(entry) if other != name else None
         if names is not None and folded(source) in map(folded, [*names, other]):
             return True
     return False

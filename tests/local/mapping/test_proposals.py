@@ -4,6 +4,7 @@ import gzip
 import json
 import tomllib
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from local.flows import people
 from local.mapping.proposals import chosen, for_columns, proposed, sources
+from local.one_run import execute
 from local.table_run import ENV, Database
 
 from lume_async._base.controls import control_in
@@ -24,6 +26,7 @@ from lume_local._mapping.targets.dbt import of_dbt
 from lume_local._mapping.targets.flow_version import of_flow
 from lume_local._mapping.targets.json_schema import of_schema
 from lume_local._shared.protocol import Propose, Refused
+from lume_local._worker.engine import RunFailed
 from lume_local._worker.samples import proposing
 from lume_local._worker.samples.proposing import make_proposal
 
@@ -484,6 +487,38 @@ def test_what_nothing_reads_is_listed(tmp_path: Path) -> None:
     assert found["definition"]["columns"] == columns
     assert found["unused"] == ["Status", "City", "value", "end"]
     assert "# Not read: Status, City, value, end." in found["toml"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "text", "lacking"),
+    [
+        ({"phone": {"from": ["Telefon"]}}, "id,mail\n1,a@example.org\n", "phone"),
+        ({"phone": {"from": ["Telefon"], "sql": "trim(value)"}}, "id,TELEFON\n1,2\n", ""),
+        ({"name": {"sql": """concat("First", ' ', "Last")"""}}, "id,First\n1,Ann\n", "name"),
+        ({"city": {}, "zip": {"sql": "trim(plz)"}}, "id,x\n1,a\n", "city', 'zip"),
+        ({"kind": {"sql": "'x'"}, "none": {"sql": "NULL"}}, "id,x\n1,a\n", ""),
+        ({"phone": {"from": ["Telefon"]}, "code": {"sql": 'upper("phone")'}}, "id,Telefon\n1,a\n", ""),
+    ],
+)
+def test_a_sample_that_the_next_version_fails_on_is_told(
+    tmp_path: Path, columns: Json, text: str, lacking: str
+) -> None:
+    found = following(tmp_path / "a.csv", text, id={"from": ["Kd"], "type": "integer"}, **columns)
+    told = [doubt for doubt in found["doubts"] if "fails on it" in doubt]
+    assert bool(told) == bool(lacking)
+    assert all(doubt.startswith(f"a.csv has no column for '{lacking}', so") for doubt in told)
+    fails = pytest.raises(RunFailed, match="has no column") if lacking else nullcontext()
+    with fails:
+        execute(tmp_path / "run", text, columns=found["definition"]["columns"])
+
+
+def test_of_several_samples_each_that_the_version_fails_on_is_told(tmp_path: Path) -> None:
+    for name, text in (("a.csv", "E-Mail,Ort\na@example.org,Ulm\n"), ("b.csv", "Mail\nb@example.org\n")):
+        (tmp_path / name).write_text(text)
+    schema = of_schema({"properties": {"email": MAIL, "city": TEXT}}, "c", "v1", "the schema")
+    found = proposed(schema, tmp_path / "a.csv", tmp_path / "b.csv")
+    assert any(doubt.startswith("b.csv has no column for 'city', so") for doubt in found["doubts"])
+    assert not any(doubt.startswith("a.csv has no column") for doubt in found["doubts"])
 
 
 @pytest.mark.thorough
