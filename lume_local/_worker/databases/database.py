@@ -233,7 +233,7 @@ class DatabaseUrl:
 
     @classmethod
     def _sqlite(cls, env: str, text: str, netloc: str, path: str) -> "DatabaseUrl":
-        if netloc or len(path) < 2:
+        if netloc or len(path) < 2 or text[len("sqlite:") :][:3] != "///":
             raise DatabaseTrouble(
                 f"{env} must name a file: sqlite:////absolute/path or sqlite:///relative/path"
             )

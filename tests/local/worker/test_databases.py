@@ -350,6 +350,18 @@ def test_a_table_that_does_not_fit_fails_the_run_before_anything_is_read(
     assert list((tmp_path / "run_1/run").iterdir()) == []
 
 
+@pytest.mark.parametrize("url", ["sqlite:a.db", "sqlite:/a.db", "sqlite://a.db", "sqlite:a", "sqlite:///"])
+def test_a_url_of_sqlite_without_its_slashes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """Its path would be cut: `sqlite:a.db` named the file `.db`, and `sqlite:/a.db` one in the current folder."""
+    monkeypatch.setenv(ENV, url)
+    with pytest.raises(
+        RunFailed, match=f"{ENV} must name a file: sqlite:////absolute/path or sqlite:///rela"
+    ):
+        execute(flow_of(), tmp_path)
+
+
 @pytest.mark.parametrize("url", ["", "secret", "mysql://u:secret@h/db", "sqlite:////nowhere/secret-not.db"])
 def test_a_wrong_url_is_an_error_that_does_not_repeat_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
