@@ -96,7 +96,7 @@ async def checked(pool: WorkerPool, definition: Any, text: str) -> tuple[Flow, J
             flow = read_definition(definition)
             compiled = await pool.check(flow.definition)
         except FlowError as error:
-            if all((error.place, error.problem) != (known.place, known.problem) for known in mistakes):
+            if all(error.place != known.place for known in mistakes):  # that it is missing now is no mistake
                 mistakes.append(with_line(error, text))
             definition = without(definition, error)
             if definition is not None and len(mistakes) < _MOST:

@@ -102,6 +102,17 @@ async def test_all_mistakes_are_found_at_once(tmp_path: Path) -> None:
     }
 
 
+async def test_a_key_that_is_wrong_is_not_called_missing(tmp_path: Path) -> None:
+    upsert = '[target]\nmapped = { url_env = "WH", table = "t", mode = "upsert", key = ["a"] }\n'
+    columns = "[columns.a]\nrequired = true\n[columns.b]\nminLength = true\n"
+    (tmp_path / "bad.toml").write_text(f'flow = "f"\nversion = "v1"\n{upsert}{columns}')
+    with pytest.raises(lume_local.FlowError) as caught:
+        await lume_local.check_flow(tmp_path / "bad.toml")
+    mistakes = [caught.value, *caught.value.others]
+    assert sorted(mistake.place for mistake in mistakes) == ["columns.b.minLength", "target.mapped.key"]
+    assert any("'a' can occur twice" in mistake.problem for mistake in mistakes)
+
+
 async def test_what_can_not_be_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError):
         await lume_local.check_flow(tmp_path / "absent.toml")
