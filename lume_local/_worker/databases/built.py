@@ -1,7 +1,7 @@
 """The rows of a run, built as Parquet in its folder, in the forms that databases take. Uses a DuckDB of its own."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,17 @@ class Built:
     def count(self) -> int:
         return int(row_of(self.connection, f"SELECT count(*) FROM {self.rows}")[0])
 
-    def check_key(self, key: list[str]) -> None:
-        """That no two rows have the same key. Raises `DatabaseTrouble`."""
+    def check_key(self, key: list[str], compared: Iterable[str] = ()) -> None:
+        """That no two rows have the same key. Raises `DatabaseTrouble`.
+
+        `compared` are expressions for the columns of the key, equal where they are equal to the table.
+        """
         if not key:
             return
-        names = ", ".join(map(quoted, key))
+        names = ", ".join(f"min({quoted(name)})" for name in key)
+        groups = ", ".join(compared or map(quoted, key))
         query = (
-            f"SELECT count(*) OVER (), {names} FROM {self.rows} GROUP BY {names} HAVING count(*) > 1 "
+            f"SELECT count(*) OVER (), {names} FROM {self.rows} GROUP BY {groups} HAVING count(*) > 1 "
             f"ORDER BY {names} LIMIT 1"
         )
         if row := self.connection.execute(query).fetchone():

@@ -38,7 +38,7 @@ from lume_local._worker.databases.database import (
     taken_meanwhile,
 )
 from lume_local._worker.databases.sqlite_rows import RowsInto
-from lume_local._worker.databases.sqlite_types import SqliteTypes, item
+from lume_local._worker.databases.sqlite_types import SqliteTypes, as_compared, item
 from lume_local._worker.sql import text
 
 _PATIENCE = 60.0
@@ -171,7 +171,7 @@ class SqliteLoader:
                 return
             raise no_table(load, self._url.shown, types)
         check_columns(load, load.table, columns, types)
-        check_unique(load, load.table, self._unique(connection), types)
+        check_unique(load, load.table, list(map(set, self._unique(connection))), types)
 
     def _columns(self, connection: sqlite3.Connection) -> list[TableColumn]:
         rows = connection.execute(
@@ -201,18 +201,28 @@ class SqliteLoader:
         replaces = _REPLACES.search(_KEEPS.sub("", defined))
         return f"INSERT{' OR ABORT' if replaces else ''} INTO {quoted(self._load.table)}"
 
-    def _unique(self, connection: sqlite3.Connection) -> list[set[str]]:
+    def _unique(self, connection: sqlite3.Connection) -> list[dict[str, str]]:
+        """The columns of each unique index, with their collations."""
         spelled = {name.lower(): name for name in self._load.key}
         query = (
-            "SELECT i.name, c.name FROM pragma_index_list(?1) AS i, pragma_index_info(i.name) AS c "
-            'WHERE i."unique" AND NOT i.partial '
-            "UNION ALL SELECT '', name FROM pragma_table_info(?1) WHERE pk"
+            "SELECT i.name, c.name, c.coll FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS c "
+            'WHERE i."unique" AND NOT i.partial AND c.key '
+            "UNION ALL SELECT '', name, 'BINARY' FROM pragma_table_info(?1) WHERE pk"
         )
-        found: dict[str, set[str]] = {}
-        for index, column in connection.execute(query, [self._load.table]):
+        found: dict[str, dict[str, str]] = {}
+        for index, column, collation in connection.execute(query, [self._load.table]):
             name = column or ""  # an expression has none
-            found.setdefault(index, set()).add(spelled.get(name.lower(), name))
+            found.setdefault(index, {})[spelled.get(name.lower(), name)] = collation
         return list(found.values())
+
+    def _check_key(self, connection: sqlite3.Connection, rows: Built) -> None:
+        """That each row has a key of its own, by each unique index by which the upsert may find it."""
+        key, types = self._load.key, dict(self._load.columns)
+        indexes = [index for index in self._unique(connection) if key and index.keys() == set(key)]
+        for compared in {
+            tuple(as_compared(types[name], quoted(name), one[name]) for name in key) for one in indexes
+        }:
+            rows.check_key(key, compared)
 
     def fill(self, built: Path) -> bool:
         """In one transaction: the claim, then the rows."""
@@ -273,7 +283,7 @@ class SqliteLoader:
         into = self._insert_into(connection)
         insert = f"{into} ({', '.join(names)}) VALUES ({values}){on_conflict(load, names)}"
         with opened(built) as rows:
-            rows.check_key(load.key)
+            self._check_key(connection, rows)
             refused = self._refused_for_ever(connection, rows, numbered=numbered) if load.ever else {}
             if refused and not numbered:
                 return refused

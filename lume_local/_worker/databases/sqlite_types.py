@@ -4,6 +4,8 @@ SQLite keeps what it is given, but for a column's affinity, which turns what loo
 such as 007 needs a column of texts, and so does a number with more digits than a double has.
 """
 
+from string import ascii_lowercase, ascii_uppercase
+
 from lume_local._flow.definition import INTEGERS, quoted
 
 _TOO_LARGE = ("UBIGINT", "HUGEINT")
@@ -67,3 +69,12 @@ def item(sql_type: str, column: str) -> str:
     if sql_type in _TOO_LARGE or sql_type.startswith("DECIMAL") or sql_type in (*_TEXTS, *_TIMES):
         return f"CAST({column} AS VARCHAR)"
     return f"CAST({column} AS TINYINT)" if sql_type == "BOOLEAN" else column
+
+
+def as_compared(sql_type: str, column: str, collation: str) -> str:
+    """SQL of DuckDB for what two values have in common that a collation of SQLite takes for the same."""
+    if sql_type != "VARCHAR":
+        return column
+    if collation == "NOCASE":
+        return f"translate({column}, '{ascii_uppercase}', '{ascii_lowercase}')"
+    return f"rtrim({column}, ' ')" if collation == "RTRIM" else column

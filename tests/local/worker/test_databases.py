@@ -252,6 +252,27 @@ def test_a_key_that_is_there_twice_fails_the_run(database: Database, tmp_path: P
     assert database.execute("SELECT count(*) FROM _lume_loads") == [(0,)]
 
 
+@pytest.mark.parametrize(
+    ("collation", "other"), [("BINARY", None), ("NOCASE", "ADA"), ("NOCASE", None), ("RTRIM", "ada  ")]
+)
+def test_a_key_that_is_there_twice_by_the_collation_of_its_index_fails_the_run(
+    collation: str, other: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with table_run.sqlite(tmp_path, monkeypatch) as database:
+        fill(database, (1, "ada"), (2, other or "bo"))
+        database.execute(f"CREATE TABLE clean (id bigint, name text COLLATE {collation} PRIMARY KEY)")
+        columns = {"id": {"type": "integer"}, "name": {"required": True, "unique": True}}
+        flow = flow_of(columns=columns, **into("upsert", key=["name"]))
+        if other is None:
+            assert execute(flow, tmp_path)["status"] == "SUCCEEDED"
+        else:
+            with pytest.raises(
+                RunFailed, match=rf"1 value of the key \(name\) .* \(name = {min('ada', other)}"
+            ):
+                execute(flow, tmp_path)
+        assert database.execute("SELECT count(*) FROM clean") == [(0 if other else 2,)]
+
+
 def test_rows_that_the_table_refuses_fail_the_run_and_leave_nothing(
     database: Database, tmp_path: Path
 ) -> None:
