@@ -89,7 +89,7 @@ REJECTS_REQUIRED = ("_lume_reject", "_lume_flow", "_lume_source", "_lume_reasons
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
 _PART = r"(?:[A-Za-z_]|[^\x00-\x7F])(?:[A-Za-z0-9_$ -]|[^\x00-\x7F]){0,62}"
 _TABLE = re.compile(rf"{_PART}(\.{_PART})?")
-_LONGEST_NAME = 63
+LONGEST_NAME = 63
 """Bytes of a name of PostgreSQL, which cuts off the rest: two tables would be one."""
 _MODES = ("append", "replace_batch", "upsert")
 
@@ -159,8 +159,8 @@ def read_rejects_table(table: Table) -> TableTarget:
 
 def _table_name(table: Table) -> str:
     name = table.text("table", pattern=_TABLE)
-    if any(len(part.encode()) > _LONGEST_NAME for part in name.split(".")):
-        raise FlowError(table.at("table"), f"has a name of more than {_LONGEST_NAME} bytes")
+    if any(len(part.encode()) > LONGEST_NAME for part in name.split(".")):
+        raise FlowError(table.at("table"), f"has a name of more than {LONGEST_NAME} bytes")
     return name
 
 

@@ -53,10 +53,13 @@ class Built:
                 f"upsert could keep only one ({shown(key, values)}): choose a key that is unique in every row"
             )
 
-    def write_csv(self, names: list[str], target: Path) -> int:
-        """As `COPY … (FORMAT csv)` of PostgreSQL reads it: NULL is nothing, every text is quoted. How many rows."""
-        columns = ", ".join(map(quoted, names))
-        options = f"FORMAT csv, HEADER false, FORCE_QUOTE ({columns})"
+    def write_csv(self, items: dict[str, str], target: Path) -> int:
+        """As `COPY … (FORMAT csv)` of PostgreSQL reads it: NULL is nothing, every text is quoted. How many rows.
+
+        `items` are the names of the columns, and the expressions to select.
+        """
+        columns = ", ".join(f"{item} AS {quoted(name)}" for name, item in items.items())
+        options = f"FORMAT csv, HEADER false, FORCE_QUOTE ({', '.join(map(quoted, items))})"
         return copy_to(self.connection, f"SELECT {columns} FROM {self.rows}", target, options)
 
     def batches(self, items: list[str]) -> Iterator[list[tuple[Any, ...]]]:

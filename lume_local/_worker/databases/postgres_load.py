@@ -5,7 +5,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lume_local._flow.databases import RUN_COLUMN
+from lume_local._flow.databases import LONGEST_NAME, RUN_COLUMN
 from lume_local._flow.definition import quoted
 from lume_local._worker.databases.columns import (
     TableColumn,
@@ -73,6 +73,10 @@ class PostgresLoader:
 
     def check(self) -> None:
         """The table has the flow's columns, a unique index for an upsert, our rights; there is a table of loads."""
+        if long := [name for name in self._load.names if len(name.encode()) > LONGEST_NAME]:
+            raise DatabaseTrouble(
+                f"PostgreSQL cuts names off after {LONGEST_NAME} bytes: {', '.join(long)}. Give the flow shorter ones"
+            )
         with (
             closing(connect(self._url)) as connection,
             psycopg_errors(self._url, f"{self._url.shown} can't be written to"),

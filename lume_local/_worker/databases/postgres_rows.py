@@ -20,7 +20,7 @@ from lume_local._worker.databases.database import (
     repeated,
 )
 from lume_local._worker.databases.postgres import sent
-from lume_local._worker.databases.postgres_types import PostgresTypes, array_of, base_of
+from lume_local._worker.databases.postgres_types import PostgresTypes, array_of, base_of, whole_text
 from lume_local._worker.sql import text
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class StagedRows:
         names = [*load.names, NUMBER] if self._numbered else load.names
         with opened(built) as rows:
             rows.check_key(load.key)
-            self.count = rows.write_csv(names, file)
+            whole = {name: whole_text(one, self._given[name]) for name, one in self._each()}
+            self.count = rows.write_csv(whole | ({NUMBER: NUMBER} if self._numbered else {}), file)
         items = (f"NULL::text AS {one}" if self._is_text(name) else one for name, one in self._each())
         number = f", NULL::bigint AS {NUMBER}" if self._numbered else ""
         like = f"SELECT {', '.join(items)}{number} FROM {self._table} WITH NO DATA"

@@ -42,6 +42,7 @@ _SAME = {
 
 
 _JSON = ("json", "jsonb")
+_LIMITED = re.compile(r"character varying\((\d+)\)")
 
 
 def base_of(kind: str) -> str:
@@ -56,6 +57,15 @@ def array_of(text: str, kind: str) -> str:
     items = f"ARRAY(SELECT item FROM {each} ORDER BY n)"  # noqa: S608 - `text` is a quoted name
     is_json = f"{text} ~ '^\\s*\\[' AND {text} !~ '^\\s*\\[-?\\d+:'"  # not one with its bounds: [2:3]={{1,2}}
     return f"CASE WHEN {is_json} THEN {items}::{kind} ELSE {text}::{kind} END"
+
+
+def whole_text(column: str, kind: str) -> str:
+    """SQL of DuckDB for a text that the type `kind` takes as it is, or refuses: spaces at the end of one that is
+    too long would be cut off without a word, so that it gets a point behind them.
+    """
+    if not (length := _LIMITED.fullmatch(kind)):
+        return column
+    return f"CASE WHEN length({column}) > {length[1]} AND {column} LIKE '% ' THEN {column} || '.' ELSE {column} END"
 
 
 class PostgresTypes:

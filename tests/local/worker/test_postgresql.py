@@ -232,6 +232,7 @@ def test_a_server_that_ends_while_it_gives_rows(
     ("value", "words"),
     [
         ("abcd", 'too long.*(line 2 of the mapped rows, column name: "abcd")'),
+        ("ab   ", "too long.*(line 2 of the mapped rows, column name: "),
         ("1", "unique constraint.*(Key (name)=(1) already exists)"),
         (None, "not-null constraint.*(Failing row contains (2, null))"),
     ],
@@ -246,6 +247,28 @@ def test_the_row_that_is_refused_is_named(
     target = {"mapped": {"url_env": ENV, "table": "clean", "mode": "append"}}
     with pytest.raises(RunFailed, match=re.escape(words).replace(r"\.\*", ".*")):
         execute(flow_of(target=target), tmp_path)
+
+
+def test_spaces_that_postgresql_would_cut_off_are_a_reject(database: Database, tmp_path: Path) -> None:
+    database.execute("CREATE TABLE people (id integer, name text)")
+    database.execute("INSERT INTO people VALUES (1, 'é  '), (2, 'ab  '), (3, '    '), (4, NULL)")
+    database.execute("CREATE TABLE clean (id bigint, name varchar(3))")
+    target = {"mapped": {"url_env": ENV, "table": "clean", "mode": "append", "on_violation": "reject"}}
+    metrics = execute(flow_of(target=target), tmp_path)["metrics"]
+    assert metrics["reject_reasons"] == {"clean: value too long for type character varying(3)": 2}
+    assert database.execute("SELECT * FROM clean ORDER BY id") == [(1, "é  "), (4, None)]
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_column_whose_name_postgresql_would_cut_is_refused(
+    database: Database, tmp_path: Path, create: bool
+) -> None:
+    database.execute("CREATE TABLE people (id integer, name text)")
+    target = {"mapped": {"url_env": ENV, "table": "clean", "mode": "append", "create": create}}
+    columns = {"é" * 32: {"sql": "name"}, "n" * 63: {"sql": "name"}}
+    with pytest.raises(RunFailed, match=f"PostgreSQL cuts names off after 63 bytes: {'é' * 32}. Give"):
+        execute(flow_of(columns=columns, target=target), tmp_path)
+    assert database.execute("SELECT to_regclass('clean')") == [(None,)]
 
 
 TROUBLED = """
