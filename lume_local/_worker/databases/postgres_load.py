@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _TYPES = PostgresTypes()
 _EVER = 0x6C756D65
-"""The first key of our advisory locks; the second one is the table."""
+"""The first key of the advisory locks of values; the second one is the table. A batch has the table and its hash."""
 _LOADS = (
     "CREATE TABLE IF NOT EXISTS {} (run_id text PRIMARY KEY, flow text NOT NULL, source_path text NOT NULL, "
     "target text NOT NULL, loaded_at timestamptz NOT NULL DEFAULT now())"
@@ -173,8 +173,8 @@ class PostgresLoader:
         self._connection = connection = connect(self._url)
         if load.create:
             self._create(connection)
-        if load.ever:
-            # Each statement sees what others have committed: what they loaded before we got the lock, too.
+        if load.ever or load.mode == "replace_batch":
+            # Each statement sees what others have committed: what they loaded before we got a lock, too.
             connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         self._oid, schema = self._table(connection)
         self._loads = f"{quoted(schema)}._lume_loads".replace("%", "%%")  # needed with parameters
@@ -189,6 +189,12 @@ class PostgresLoader:
         if load.ever:
             # Of several runs, one at a time looks for its values and adds them.
             connection.execute("SELECT pg_advisory_xact_lock(%s, %s::integer)", [_EVER, self._oid % 2**31])
+        if load.mode == "replace_batch":
+            # Of several versions of the flow, one at a time replaces the rows of a source.
+            batch = f"{load.flow}\n{load.source_path}"
+            connection.execute(
+                "SELECT pg_advisory_xact_lock(%s::integer, hashtext(%s))", [self._oid % 2**31, batch]
+            )
         return connection
 
     def _staged(

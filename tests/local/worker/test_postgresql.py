@@ -2,7 +2,10 @@
 
 import os
 import re
+import shutil
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -15,6 +18,8 @@ from local.table_run import ENV, Database, execute, flow_of
 from lume_local._flow.definition import Flow
 from lume_local._flow.fields import FlowError
 from lume_local._worker.databases import postgres as connections
+from lume_local._worker.databases.database import DatabaseUrl, Load
+from lume_local._worker.databases.postgres_load import PostgresLoader
 from lume_local._worker.databases.postgres_types import PostgresTypes
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.targets import database_target
@@ -269,6 +274,52 @@ def test_a_column_whose_name_postgresql_would_cut_is_refused(
     with pytest.raises(RunFailed, match=f"PostgreSQL cuts names off after 63 bytes: {'é' * 32}. Give"):
         execute(flow_of(columns=columns, target=target), tmp_path)
     assert database.execute("SELECT to_regclass('clean')") == [(None,)]
+
+
+def waiting(database: Database) -> int:
+    """How many sessions wait for an advisory lock."""
+    ((count,),) = database.execute(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    )
+    return int(count)
+
+
+def test_of_versions_that_load_one_source_at_once_the_last_one_replaces_the_others(
+    database: Database, tmp_path: Path
+) -> None:
+    database.execute("CREATE TABLE clean (id bigint, _lume_run_id text)")
+    database.execute("ALTER ROLE lume SET default_transaction_isolation = 'repeatable read'")
+    duckdb.sql("SELECT unnest([1, 2]) AS id").write_parquet(str(tmp_path / "rows"))
+    url = DatabaseUrl.of(ENV)
+
+    def loader(run_id: str, source_path: str = "b1") -> PostgresLoader:
+        columns = [["id", "BIGINT"]]
+        one = PostgresLoader(
+            url, Load(ENV, "clean", "replace_batch", [], columns, run_id, "people", source_path)
+        )
+        one.check()
+        return one
+
+    def loads(one: PostgresLoader) -> None:
+        assert one.fill(shutil.copy(tmp_path / "rows", tmp_path / one._load.run_id))
+        one.commit()
+
+    try:
+        first, other = loader("run_1"), loader("run_3", "b2")
+        assert first.fill(tmp_path / "rows")
+        loads(other)  # another source waits for nobody
+        with ThreadPoolExecutor() as threads:
+            second = threads.submit(loads, loader("run_2"))
+            while not (waiting(database) or second.done()):
+                time.sleep(0.01)
+            first.commit()
+            second.result(30)
+    finally:
+        database.execute("ALTER ROLE lume RESET ALL")
+    assert database.execute("SELECT _lume_run_id, count(*) FROM clean GROUP BY 1 ORDER BY 1") == [
+        ("run_2", 2),
+        ("run_3", 2),
+    ]
 
 
 TROUBLED = """
