@@ -103,9 +103,8 @@ class _Batch:
         self._read_to_the_end = False
         self._between_steps = True  # of the input
         self._is_late = False
-        self._unsubmitted: RunRequest | None = (
-            None  # taken after the deadline, to know whether the input has ended
-        )
+        # Taken after the deadline: whether the input had ended.
+        self._unsubmitted: RunRequest | None = None
         self._broken: BaseException | None = None
 
     async def run(
@@ -126,11 +125,8 @@ class _Batch:
         if self._broken is not None:
             raise self._broken
         if not self._read_to_the_end:
-            first = (
-                ""
-                if self._unsubmitted is None
-                else f", from {elided(self._unsubmitted.source_path, 100)!r} on,"
-            )
+            left = self._unsubmitted
+            first = "" if left is None else f", from {elided(left.source_path, 100)!r} on,"
             raise RunTimeoutError(
                 f"the timeout of {timeout:g} s passed before the end of the requests: {self._taken:,} were taken, "
                 f"those after them{first} were not submitted; repeat the call for them, with the same journal if it "
