@@ -46,6 +46,8 @@ _QUOTING: tuple[dict[str, str], ...] = ({}, {"escape": "\\"}, {"quote": ""})
 """What is tried, in this order, if quotes are broken: the first with the fewest malformed lines is used."""
 _QUOTED = re.compile(r"\s*\".*\"\s*", re.DOTALL)
 _BROKEN = "malformed line: broken quotes"
+_NOTES = frozenset({".txt", ".md", ".pdf", ".html"})
+"""What is read of an archive only if nothing else is in it: a note beside the data."""
 
 
 @frozen
@@ -123,9 +125,9 @@ def _kind(path: Path) -> Literal["parquet", "excel"] | None:
 def _of_archive(
     path: Path, opening: Access, members: list[str], encoding: str | None, delim: str | None
 ) -> Sample:
-    """By the first of the members of the most frequent kind, as a flow reads all of that kind."""
+    """By the first of the members of the most frequent kind that is no note, as a flow reads all of that kind."""
     suffixes = Counter(Path(name).suffix for name in members)
-    suffix = max(suffixes, key=lambda one: (suffixes[one], one))
+    suffix = max(suffixes, key=lambda one: (one.lower() not in _NOTES, suffixes[one], one))
     read = [name for name in members if name.endswith(suffix)]
     with TemporaryDirectory(prefix="lume-init-") as folder:
         copy = Path(folder) / f"sample{suffix}"
@@ -142,7 +144,8 @@ def _of_archive(
         source["members"] = ("**/*" if any("/" in name for name in read) else "*") + suffix
     if left := [name for name in members if name not in read]:
         asked.append(f"not read of the archive: {listed(left)}")
-    return evolve(sample, source=source, doubts=[*asked, *sample.doubts])
+    named = [doubt.replace(copy.name, read[0]) for doubt in sample.doubts]
+    return evolve(sample, source=source, doubts=[*asked, *named])
 
 
 def _of_xml(path: Path, opening: Access, head: Path) -> Sample:

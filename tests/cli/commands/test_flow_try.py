@@ -59,6 +59,25 @@ def test_containers(lone: Shell, folder: Path, kind: str) -> None:
     assert (found["rows_read"], found["clean"]) == (2, wanted)
 
 
+def test_the_data_of_an_archive_are_no_note_beside_them(lone: Shell, folder: Path) -> None:
+    with zipfile.ZipFile(folder / "in.zip", "w") as archive:
+        for name, text in (
+            ("a.csv", "No,Name\n1,A\n"),
+            ("readme.txt", "Ask Ada.\n"),
+            ("licence.txt", "None.\n"),
+        ):
+            archive.writestr(name, text)
+    made = lone.lume("flow", "init", "in.zip")
+    assert ('members = "*.csv"' in made.out, "'licence.txt', 'readme.txt'" in made.err) == (True, True)
+
+
+def test_a_sample_in_an_archive_has_its_own_name_in_warnings(lone: Shell, folder: Path) -> None:
+    with zipfile.ZipFile(folder / "in.zip", "w") as archive:
+        archive.writestr("orders.txt", "No,Name\n")
+    made = lone.lume("flow", "init", "in.zip")
+    assert "warning: orders.txt has no rows" in made.err
+
+
 def test_json_has_the_rows(lone: Shell, folder: Path) -> None:
     found = json.loads(trying(lone, "-o", "json", "--limit", "2").out)
     assert (found["rows_read"], len(found["clean"]), len(found["rejected"])) == (4, 2, 1)
