@@ -355,7 +355,8 @@ def json_schema(flow: Flow) -> dict[str, Any]:
     """The target's JSON Schema (draft 2020-12): what every mapped row satisfies.
 
     A column that isn't required may be null. Limits of dates are kept as `formatMinimum` and the like,
-    annotations that validators know how to skip: JSON Schema's own `minimum` is for numbers.
+    annotations that validators know how to skip: JSON Schema's own `minimum` is for numbers. `format` is one, too: it
+    says what a text means, while times are in the notation of SQL, which is not that of RFC 3339.
     """
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -341,3 +341,24 @@ def test_every_problem_is_well_formed(kind: str) -> None:
 
 def test_duckdb_is_a_version_that_is_supported() -> None:
     assert (1, 4) <= tuple(map(int, version("duckdb").split(".")[:2])) < (3, 0)
+
+
+async def test_times_in_rows_are_as_described(wire: Wire, home: Path) -> None:
+    from jsonschema import Draft202012Validator, FormatChecker
+
+    times = {"format": "date-time"}
+    columns = {"at": {"sql": "id", **times}, "plain": {"sql": "id", "sql_type": "TIMESTAMP", **times}}
+    flow = {"flow": "times", "version": "v1", "columns": columns}
+    assert (await wire.ask("PUT", "/v1/flows/times/versions/v1", json=flow)).status == 201
+    (home / "times.csv").write_text("id\n2026-01-02 03:04:05.678\n")
+    run = await wire.run("times:v1", "times.csv")
+    (row,) = (await wire.ask("GET", f"/v1/runs/{run['id']}/mapped")).document["items"]
+    schema = (await wire.ask("GET", "/v1/flows/times/versions/v1/schema")).document
+
+    assert row == {"at": "2026-01-02 03:04:05.678+00", "plain": "2026-01-02 03:04:05.678"}
+    assert f"`{row['at']}`" in SPEC["components"]["schemas"]["MappedRow"]["description"]
+    assert Draft202012Validator(schema).is_valid(row)
+    assert schema["properties"]["at"]["format"] == "date-time"
+    asserting = Draft202012Validator(schema, format_checker=FormatChecker(["date-time"]))
+    described = SPEC["paths"]["/v1/flows/{flow}/versions/{version}/schema"]["get"]["description"]
+    assert asserting.is_valid(row) or "do not let a validator assert it" in described
