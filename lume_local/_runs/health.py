@@ -2,7 +2,9 @@
 
 import errno
 import logging
+import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,6 +39,7 @@ class Health:
         self._folders, self.backup_age = {folder, state or folder}, backup_age
         self._troubles: dict[str, str] = {}
         self._waits: dict[str, tuple[int, str, list[str]]] = {}
+        self._certain: dict[str, float] = {}
 
     def trouble(self, where: str, reason: str) -> None:
         """Report a failure; repeated reports of the same one are logged once."""
@@ -55,14 +58,24 @@ class Health:
             _log.error("%s: %s: %s; trying again", where, counted(runs, "run waits", "runs wait"), reason)
         self._waits[where] = (runs, reason, list(run_ids[:MOST_NAMED]))
 
-    def works(self, where: str) -> None:
-        """Report success, which ends an earlier failure or wait."""
+    def works(self, where: str, until: float = math.inf) -> None:
+        """Report success, which ends an earlier failure or wait.
+
+        Args:
+            until: the monotonic time after which that is not certain, unless it is reported again: a process that was
+                stopped reports nothing before somebody asks.
+        """
+        self._certain[where] = until
         if self._troubles.pop(where, None) or self._waits.pop(where, None):
             _log.warning("%s: works again", where)
 
     def reasons(self) -> list[str]:
         """Why the server can't work now; empty if it can."""
-        found = [f"{where}: {reason}" for where, reason in self._troubles.items()]
+        now = time.monotonic()
+        late = {
+            where: "is not certain at the moment" for where, until in self._certain.items() if now > until
+        }
+        found = [f"{where}: {reason}" for where, reason in (late | self._troubles).items()]
         if not found and any(map(is_full, self._folders)):
             found.append("the disk is full")
         return found

@@ -6,6 +6,7 @@ are those of PostgreSQL.
 """
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 
@@ -79,6 +80,9 @@ class Lease:
             while True:
                 try:
                     connection = connection or await connect(self._url)
+                    certain = (
+                        time.monotonic() + LEASE
+                    )  # counted from before the request: never longer than it is
                     await self._renew_with(connection)
                 except (psycopg.Error, OSError) as error:
                     self._health.trouble(WHERE, str(failure(error)))
@@ -86,7 +90,7 @@ class Lease:
                         await connection.close()
                     connection = None
                 else:
-                    self._health.works(WHERE)
+                    self._health.works(WHERE, certain)
                 await anyio.sleep(RENEW)
         finally:
             if connection is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -561,6 +562,29 @@ async def test_a_server_that_has_lost_its_lease_writes_nothing_more(
                     await work()
             assert await first.require(run.run_id) == run
             await asyncio.sleep(10)
+
+
+async def test_a_server_that_was_stopped_is_not_ready_until_it_knows_that_it_has_the_lease(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE", 0.4)
+    monkeypatch.setattr(lease, "RENEW", 0.1)
+    health = Health(tmp_path)
+    async with postgres_state.leased(url, health) as (_, had):
+        await asyncio.sleep(0.2)
+        assert health.reasons() == []
+        time.sleep(0.5)
+        assert health.reasons() == ["the lease of the state: is not certain at the moment"]
+        await until(lambda: not health.reasons())  # nobody has taken it meanwhile
+        assert not had.is_lost
+    with pytest.raises(lease.LeaseLost):
+        async with postgres_state.leased(url, health):
+            await until(lambda: not health.reasons())
+            execute(url, "UPDATE lume.lease SET fence = fence + 1, holder = 'another'")
+            time.sleep(0.5)
+            while True:
+                assert health.reasons()  # from the first request on that it answers
+                await asyncio.sleep(0)
 
 
 async def test_who_takes_the_lease_waits_for_what_is_being_written(
