@@ -145,6 +145,8 @@ class ManyRuns:
     ) -> Iterator[LumeRun]:
         """Yield the runs that match, newest first; pages are fetched as needed.
 
+        Where nothing matches there are none, also for a flow or a version that the server does not have.
+
         Args:
             flow_version: only runs of this version, such as `customer_cleaner:v1`.
             flow: only runs of this flow, in all its versions.

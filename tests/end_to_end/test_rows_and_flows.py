@@ -51,6 +51,17 @@ async def test_asynchronous(server: lume_local.ThreadedServer, run_id: str) -> N
         assert [(flow.flow_version, flow.runs) for flow in listed] == [("people:v1", 1)]
 
 
+def test_an_unknown_flow_has_no_runs_but_no_rows_to_work_on_either(
+    server: lume_local.ThreadedServer, run_id: str
+) -> None:
+    with server.client() as client:
+        assert list(client.list_runs(flow_version="people:v9")) == list(client.list_runs(flow="nobody")) == []
+        for refused in (lambda: next(client.open_rejects(flow="nobody")), lambda: client.replay("nobody")):
+            with pytest.raises(lume_sync.InvalidRequestError) as caught:
+                refused()
+            assert caught.value.status_code == 404
+
+
 def test_tables(server: lume_local.ThreadedServer, run_id: str) -> None:
     with server.client() as client:
         run = client.attach(run_id)
