@@ -32,6 +32,7 @@ class Pulled(AsyncIterator[T], Generic[T]):
     def __init__(self, iterable: Iterable[T]) -> None:
         self._iterator = iter(iterable)  # in the caller's thread, so that a wrong argument fails at once
         self._demands: SimpleQueue[asyncio.Future[Any] | None] | None = None
+        self._has_thread = True
 
     def __aiter__(self) -> "Pulled[T]":
         """The iterator itself."""
@@ -41,9 +42,15 @@ class Pulled(AsyncIterator[T], Generic[T]):
         """The next item, when the iterable yields it."""
         if self._demands is None:
             self._demands = SimpleQueue()
-            spawn(_pull, self._iterator, self._demands)
+            try:
+                spawn(_pull, self._iterator, self._demands)
+            except RuntimeError:  # no thread can be started, as in exit handlers of newer Pythons
+                self._has_thread = False
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._demands.put(answer)
+        if not self._has_thread:
+            self._demands.put(None)
+            _pull(self._iterator, self._demands)
         try:
             item: T = await answer
         finally:

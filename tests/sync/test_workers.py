@@ -51,6 +51,27 @@ def test_an_iterable_ends_and_its_thread_with_it(portal: Portal) -> None:
         assert not worker.is_alive()
 
 
+def test_where_no_thread_can_be_started_an_iterable_is_pulled_here(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in exit handlers of newer Pythons."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    def broken() -> Iterator[int]:
+        yield 1
+        raise ValueError("broken")
+
+    monkeypatch.setattr("lume_sync._hops.workers.spawn", refuse)
+    pulled = Pulled(iter("abc"))
+    assert portal.call(collect, pulled, 1).result() == ["a"]
+    assert portal.call(collect, pulled).result() == ["b", "c"]
+    assert portal.call(collect, pulled).result() == []
+    with pytest.raises(ValueError, match="broken"):
+        portal.call(collect, Pulled(broken())).result()
+
+
 def test_an_error_of_the_iterable_reaches_the_call(portal: Portal) -> None:
     def broken() -> Iterator[int]:
         yield 1
