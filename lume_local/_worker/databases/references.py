@@ -1,7 +1,6 @@
 """Values that must be in a column of a table: which of them are not. A lookup is made of the kind of its URL."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
-import json
 from typing import Any
 
 from lume_local._flow.definition import quoted
@@ -57,10 +56,13 @@ class SqliteLookup:
     def __init__(self, url: DatabaseUrl, table: str, column: str) -> None:
         self._url, self._shown = url, f"{table}.{column} in {url.shown}"
         self._connection = sqlite.connect(url, "ro")
-        there = f"SELECT 1 FROM {quoted(table)} AS t WHERE t.{quoted(column)} = v.value"
-        self._query = f"SELECT v.value FROM json_each(?) AS v WHERE NOT EXISTS ({there})"
+        # A join of two tables, for which SQLite makes an index where the table has none.
+        there, name = quoted(table), f"t.{quoted(column)}"
+        joined = f"temp._lume_sought AS sought LEFT JOIN {there} AS t ON {name} = sought.v"
+        self._query = f"SELECT sought.v FROM {joined} WHERE {name} IS NULL"
         with on_error(self.close):
             with sqlite.sqlite_errors(url, f"{self._shown} can't be read"):
+                self._connection.execute("CREATE TEMP TABLE _lume_sought (v)")
                 columns: list[Any] = self._connection.execute(
                     "SELECT name FROM pragma_table_xinfo(?)", [table]
                 ).fetchall()
@@ -70,7 +72,9 @@ class SqliteLookup:
     def missing(self, values: list[str]) -> list[str]:
         """See `ReferenceLookup`."""
         with sqlite.sqlite_errors(self._url, f"{self._shown} can't be searched"):
-            return [value for (value,) in self._connection.execute(self._query, [json.dumps(values)])]
+            self._connection.execute("DELETE FROM temp._lume_sought")
+            self._connection.executemany("INSERT INTO temp._lume_sought VALUES (?)", zip(values))
+            return [value for (value,) in self._connection.execute(self._query)]
 
     def close(self) -> None:
         """See `ReferenceLookup`."""

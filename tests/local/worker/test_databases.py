@@ -13,6 +13,8 @@ from local.table_run import ENV, NUMBERS, Database, execute, flow_of
 
 from lume_local._shared.commit import committed
 from lume_local._worker.connection import connect
+from lume_local._worker.databases.database import DatabaseUrl
+from lume_local._worker.databases.references import SqliteLookup
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.targets import target_kinds
 
@@ -271,6 +273,45 @@ def test_a_key_that_is_there_twice_by_the_collation_of_its_index_fails_the_run(
             ):
                 execute(flow, tmp_path)
         assert database.execute("SELECT count(*) FROM clean") == [(0 if other else 2,)]
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One for each thousand steps of SQLite's machine, which stops after five million."""
+    made, taken = sqlite3.connect, list[None]()
+
+    def step() -> bool:
+        taken.append(None)
+        return len(taken) > 5000
+
+    def connect(*args: Any, **more: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = made(*args, **more)
+        connection.set_progress_handler(step, 1000)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    return taken
+
+
+def test_values_are_looked_up_quickly_in_a_table_without_an_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[None]
+) -> None:
+    with table_run.sqlite(tmp_path, monkeypatch) as database:
+        number = "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < {}) "
+        database.execute("CREATE TABLE clean (id bigint, name text COLLATE NOCASE, n, v)")
+        database.execute(
+            "INSERT INTO clean (id, name) " + number.format(10_000) + "SELECT -id, 'n' || (id + 4000) FROM n"
+        )
+        steps.clear()
+        columns = {"id": {"type": "integer"}, "name": {"unique": "ever"}}
+        query = number.format(5000) + "SELECT id, 'N' || id AS name FROM n"
+        metrics = execute(flow_of(query=query, columns=columns, **into("append")), tmp_path)["metrics"]
+        assert (metrics["rows_mapped"], metrics["rows_rejected"]) == (4000, 1000)
+        lookup = SqliteLookup(DatabaseUrl.of(ENV), "clean", "name")
+        with closing(lookup):
+            missing = lookup.missing([f"N{n}" for n in range(10_000, 16_000)])
+        assert missing == [f"N{n}" for n in range(14_001, 16_000)]
+        assert steps
 
 
 def test_rows_that_the_table_refuses_fail_the_run_and_leave_nothing(
