@@ -172,6 +172,7 @@ class SqliteLoader:
             raise no_table(load, self._url.shown, types)
         check_columns(load, load.table, columns, types)
         check_unique(load, load.table, list(map(set, self._unique(connection))), types)
+        self._check_rowid(connection)
 
     def _columns(self, connection: sqlite3.Connection) -> list[TableColumn]:
         rows = connection.execute(
@@ -183,6 +184,20 @@ class SqliteLoader:
         # Upper and lower case don't matter here.
         spelled: dict[str, str] = {name.lower(): name for name in (*self._load.names, RUN_COLUMN)}
         return [TableColumn(str(spelled.get(name.lower(), name)), *map(_plain, rest)) for name, *rest in rows]
+
+    def _check_rowid(self, connection: sqlite3.Connection) -> None:
+        """That no NULL of the flow becomes a number which SQLite makes up: it does so in one kind of key."""
+        query = (
+            "SELECT name FROM pragma_table_info(?1) WHERE pk AND type = 'INTEGER' COLLATE NOCASE "
+            "AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')"
+        )
+        optional = {name.lower(): name for name in self._load.names if name not in self._load.required}
+        for (name,) in connection.execute(query, [self._load.table]):
+            if name.lower() in optional:
+                raise DatabaseTrouble(
+                    f"{self._load.table} numbers the rows without a value for {name}, its INTEGER PRIMARY KEY: set "
+                    f"required = true for {optional[name.lower()]}, which makes them rejects, or leave it to the table"
+                )
 
     def _refuse_view(self, connection: sqlite3.Connection) -> None:
         query = "SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = ? COLLATE NOCASE"

@@ -275,6 +275,36 @@ def test_a_key_that_is_there_twice_by_the_collation_of_its_index_fails_the_run(
         assert database.execute("SELECT count(*) FROM clean") == [(0 if other else 2,)]
 
 
+@pytest.mark.parametrize(
+    ("key", "is_made_up"),
+    [
+        ("ID integer PRIMARY KEY", True),
+        ("id INTEGER, PRIMARY KEY (id)", True),
+        ("id bigint PRIMARY KEY", False),
+    ],
+)
+def test_no_value_is_made_up_for_a_null(
+    key: str, is_made_up: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with table_run.sqlite(tmp_path, monkeypatch) as database:
+        fill(database, (1, "a"), (2, "b"))
+        database.execute(f"CREATE TABLE clean (name text, {key})")
+        query = "SELECT nullif(id, 2) AS id, name FROM people"
+        columns: dict[str, Any] = {"id": {"type": "integer"}, "name": {}}
+        flow = flow_of(query=query, columns=columns, **into("append"))
+        if is_made_up:
+            with pytest.raises(
+                RunFailed, match=r"clean numbers the rows without a value for .* set required"
+            ):
+                execute(flow, tmp_path)
+        else:
+            assert execute(flow, tmp_path)["metrics"]["rows_mapped"] == 2
+            database.execute("DELETE FROM clean")
+        columns["id"]["required"] = True
+        execute(flow_of(query=query, columns=columns, **into("append")), tmp_path / "again", "run_2")
+        assert database.execute("SELECT id FROM clean ORDER BY rowid")[-1] == (1,)
+
+
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """One for each thousand steps of SQLite's machine, which stops after five million."""
