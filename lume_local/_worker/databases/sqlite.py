@@ -195,8 +195,8 @@ class SqliteLoader:
         for (name,) in connection.execute(query, [self._load.table]):
             if name.lower() in optional:
                 raise DatabaseTrouble(
-                    f"{self._load.table} numbers the rows without a value for {name}, its INTEGER PRIMARY KEY: set "
-                    f"required = true for {optional[name.lower()]}, which makes them rejects, or leave it to the table"
+                    f"{self._load.table} numbers rows without a value for {name}, its INTEGER PRIMARY KEY: set "
+                    f"required = true for {optional[name.lower()]} to reject them, or leave it to the table"
                 )
 
     def _refuse_view(self, connection: sqlite3.Connection) -> None:

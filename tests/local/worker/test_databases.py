@@ -293,9 +293,7 @@ def test_no_value_is_made_up_for_a_null(
         columns: dict[str, Any] = {"id": {"type": "integer"}, "name": {}}
         flow = flow_of(query=query, columns=columns, **into("append"))
         if is_made_up:
-            with pytest.raises(
-                RunFailed, match=r"clean numbers the rows without a value for .* set required"
-            ):
+            with pytest.raises(RunFailed, match=r"clean numbers rows without a value for .* set required"):
                 execute(flow, tmp_path)
         else:
             assert execute(flow, tmp_path)["metrics"]["rows_mapped"] == 2
