@@ -42,8 +42,8 @@ def refuse_late(context: Context, taken: TakenIn, has_duplicates: bool, folder: 
     for reference in flow["references"]:
         name = reference["name"]
         reason = f"{name}: is not in {reference['table']}.{reference['column']}"
-        missing = _missing(connection, taken, reference, context.pause)
-        counts[reason] += _refuse(connection, taken, name, missing, reason)
+        if missing := _missing(connection, taken, reference, context.pause):
+            counts[reason] += _refuse(connection, taken, name, missing, reason)
     if flow["judged_by_table"]:
         table = _table(context)
         if not (context.job.dry_run and (table is None or table.may_create)):
@@ -83,8 +83,6 @@ def _missing(
 
 def _refuse(connection: DuckDBPyConnection, taken: TakenIn, name: str, values: list[str], reason: str) -> int:
     """Note the rows with one of these values in a column; how many they are."""
-    if not values:
-        return 0
     value = f"CAST({quoted(name)} AS VARCHAR)"
     rows = f"SELECT {NUMBER}, 0, {text(reason)} FROM {_candidates(taken)} WHERE {value} IN (SELECT unnest(?))"
     found = connection.execute(f"INSERT INTO _lume_duplicates {rows}", [values]).fetchone()

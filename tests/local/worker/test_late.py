@@ -146,6 +146,13 @@ def test_a_target_that_is_a_file_has_references_too(database: Database, tmp_path
     assert record["metrics"]["reject_reasons"] == {'a: "b": is not in known.id': 1}
 
 
+def test_a_reference_that_refuses_nothing_is_no_reason(database: Database, tmp_path: Path) -> None:
+    fill(database, (1, "a"))
+    column = {**ID, "references": {"url_env": ENV, "table": "people", "column": "id"}}
+    record = execute(flow_of(columns={"id": column}), tmp_path)
+    assert (record["status"], record["metrics"]["reject_reasons"]) == ("SUCCEEDED", {})
+
+
 def test_all_of_it_together(database: Database, tmp_path: Path) -> None:
     database.execute("CREATE TABLE clean (id bigint PRIMARY KEY, name text CHECK (name <> 'bad'))")
     database.execute("INSERT INTO clean VALUES (1, 'old')")
