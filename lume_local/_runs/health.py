@@ -65,7 +65,8 @@ class Health:
             until: the monotonic time after which that is not certain, unless it is reported again: a process that was
                 stopped reports nothing before somebody asks.
         """
-        self._certain[where] = until
+        if until < math.inf:
+            self._certain[where] = until
         if self._troubles.pop(where, None) or self._waits.pop(where, None):
             _log.warning("%s: works again", where)
 

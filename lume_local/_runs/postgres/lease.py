@@ -80,9 +80,8 @@ class Lease:
             while True:
                 try:
                     connection = connection or await connect(self._url)
-                    certain = (
-                        time.monotonic() + LEASE
-                    )  # counted from before the request: never longer than it is
+                    # From before the request on: never longer than it is.
+                    certain = time.monotonic() + LEASE
                     await self._renew_with(connection)
                 except (psycopg.Error, OSError) as error:
                     self._health.trouble(WHERE, str(failure(error)))
