@@ -35,6 +35,7 @@ from lume_local._worker.databases.database import (
     check_all,
     in_table,
     on_conflict,
+    repeated,
     taken_meanwhile,
 )
 from lume_local._worker.databases.sqlite_rows import RowsInto
@@ -311,7 +312,7 @@ class SqliteLoader:
         return refused
 
     def _refused_for_ever(self, connection: sqlite3.Connection, rows: Built, *, numbered: bool) -> Refused:
-        """The rows with a value that must be unique and is in the table."""
+        """The rows with a value that must be unique but is in the table or, as that compares, in an earlier row."""
         refused: Refused = {}
         for name, sql_type in self._load.columns:
             if name not in self._load.ever:
@@ -328,6 +329,12 @@ class SqliteLoader:
             there = f"temp._lume_new AS new CROSS JOIN {table} AS t ON t.{column} = new.v"
             for (number,) in connection.execute(f"SELECT DISTINCT new.n FROM {there}"):
                 refused.setdefault(number, []).append(in_table(self._load, name))
+            # Of a union, the table's column decides about the collation.
+            union = f"SELECT {column} AS v, 0 AS n FROM {table} WHERE false UNION ALL SELECT v, n FROM temp._lume_new"
+            nth = "row_number() OVER (PARTITION BY v ORDER BY n) AS nth"
+            twins = f"SELECT n FROM (SELECT v, n, {nth} FROM ({union})) WHERE nth > 1 AND v IS NOT NULL"
+            for (number,) in connection.execute(twins) if numbered else ():
+                refused.setdefault(number, []).append(repeated(name))
             connection.execute("DROP TABLE temp._lume_new")
         return refused
 

@@ -71,6 +71,18 @@ def test_a_value_that_the_table_has_is_rejected(database: Database, tmp_path: Pa
     assert rejects(tmp_path / "run_2") == [("1", "id: is in clean already", "1")]
 
 
+@pytest.mark.parametrize("index", ["", " UNIQUE"])
+def test_a_value_that_is_another_one_only_to_the_flow_is_rejected(
+    index: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with table_run.sqlite(tmp_path, monkeypatch) as database:
+        database.execute(f"CREATE TABLE clean (id bigint, name text COLLATE NOCASE{index})")
+        fill(database, (1, "a"), (2, "A"), (3, None), (4, None), (5, "b"))
+        record = execute(flow({"id": ID, "name": {"unique": "ever"}}), tmp_path)
+        assert record["metrics"]["reject_reasons"] == {"name: repeats the value of an earlier row": 1}
+        assert database.execute("SELECT id FROM clean ORDER BY id") == [(1,), (3,), (4,), (5,)]
+
+
 def test_the_rows_of_the_same_batch_are_replaced(database: Database, tmp_path: Path) -> None:
     database.execute("CREATE TABLE clean (id bigint, name text, _lume_run_id text)")
     for run_id, name in (("run_1", "a"), ("run_2", "b")):
