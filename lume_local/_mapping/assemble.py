@@ -183,7 +183,7 @@ def _refused(definition: Json, samples: Sequence[SampleSeen]) -> Iterator[str]:
         if lacking:
             yield (
                 f"{sample.name} has no column for {listed(lacking, 10)}, so the new version fails on it: "
-                'write one of its own for such files, with sql = "NULL" there'
+                'name one that has it, or write a version for such files, with sql = "NULL" there'
             )
 
 
