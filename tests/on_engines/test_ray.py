@@ -40,7 +40,13 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subpro
     words = ["--head", "--block", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
     ports = [f"--port={free_port()}", f"--ray-client-server-port={port}", "--node-ip-address=127.0.0.1"]
     command = [str(Path(sys.executable).with_name("ray")), "start", *words, *ports]
-    settings = {"PYTHONPATH": TESTS, "RAY_TMPDIR": f"/tmp/{folder.name}-{port}", "RAY_AUTH_MODE": "disabled"}
+    settings = {
+        "PYTHONPATH": TESTS,
+        "RAY_TMPDIR": f"/tmp/{folder.name}-{port}",
+        "RAY_AUTH_MODE": "disabled",
+        # Else of ten processes that the head forks for clients four die of gRPC's fork handlers, each after 30 s.
+        "GRPC_ENABLE_FORK_SUPPORT": "0",
+    }
     with subprocess.Popen(command, start_new_session=True, env=os.environ | settings) as head:
         try:
             limit = time.monotonic() + 100
