@@ -416,6 +416,7 @@ def test_no_file_is_longer_than_400_lines() -> None:
     assert {path: len(text.splitlines()) for path, text in written.items() if text.count("\n") > 400} == {}
 
 
+@pytest.mark.thorough
 def test_the_reader_of_imports_sees_them_all() -> None:
     source = """
 import asyncio

@@ -53,6 +53,7 @@ def test_an_interrupted_watch_resumes_with_the_same_service(shell: Shell, slow_r
     assert f"resume with `lume --base-url {url} wait {short(slow_run.id)}`" in done.err
 
 
+@pytest.mark.thorough
 def test_a_background_job_that_ignores_ctrl_c_goes_on_ignoring_it(shell: Shell, slow_run: LumeRun) -> None:
     script = f"trap '' INT; exec {shlex.join([sys.executable, '-m', 'lume_cli', '-v', 'wait', slow_run.id])}"
     with subprocess.Popen(
@@ -114,6 +115,7 @@ def test_a_second_ctrl_c_ends_the_process_at_once(shell: Shell) -> None:
         assert started.end().code == 130
 
 
+@pytest.mark.thorough
 def test_serve_ends_in_order_when_it_is_told_to(shell: Shell, home: Path, tmp_path: Path) -> None:
     started = shell.start("serve", "--flows", str(home / "flows"), "--root", str(home))
     started.until(lambda: "LUME_API_KEY" in started.err and "\n" in started.out)

@@ -52,6 +52,7 @@ def without_link(text: str) -> str:
     return re.sub(r"#token=\S+", "", text)
 
 
+@pytest.mark.thorough
 def test_a_link_to_the_console_is_printed_at_the_start_and_when_asked_for(lone: Shell) -> None:
     started = serving(lone)
     first = re.search(r"Console: (\S+) \(works once\)", started.err)
@@ -74,6 +75,7 @@ def test_a_link_to_the_console_is_printed_at_the_start_and_when_asked_for(lone: 
     )
 
 
+@pytest.mark.thorough
 def test_with_a_key_that_is_not_shown_neither_is_a_link(lone: Shell) -> None:
     started = serving(lone, "--key-env", "SECRET", SECRET="whisper-of-a-test")
     assert "#token=" not in started.err
@@ -199,6 +201,7 @@ def test_a_lock_of_another_server_is_none_of_the_one_that_wrote_the_file(written
     assert not found.is_running
 
 
+@pytest.mark.thorough
 def test_another_start_has_the_same_port_and_key(lone: Shell, home: Path) -> None:
     first = serving(lone)
     stop(first)
@@ -239,6 +242,7 @@ def test_a_development_server_takes_each_change(lone: Shell, home: Path) -> None
     assert "from a development server" in shown.out
 
 
+@pytest.mark.thorough
 def test_options_win(lone: Shell, home: Path) -> None:
     stop(serving(lone))
     with socket.socket() as free:
@@ -266,6 +270,7 @@ def test_a_state_of_its_own_has_the_file(lone: Shell, home: Path) -> None:
     assert (made.code, made.out) == (0, "b\n")
 
 
+@pytest.mark.thorough
 def test_a_port_that_is_taken_by_another_is_not_waited_for(lone: Shell) -> None:
     first = serving(lone)
     stop(first)

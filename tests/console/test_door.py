@@ -23,6 +23,7 @@ def page(visitor: Any, site: Site) -> Any:
     return signed_in(visitor, site)
 
 
+@pytest.mark.thorough
 def test_a_link_signs_in_and_leaves_no_token_behind(visitor: Any, site: Site) -> None:
     link = site.server.console_url()
     visitor.goto(link)
@@ -132,6 +133,7 @@ def taken(page: Any) -> dict[str, Any]:
     )
 
 
+@pytest.mark.thorough
 def test_another_server_of_this_host_is_given_nothing_that_suffices(
     page: Any, site: Site, elsewhere: Elsewhere
 ) -> None:

@@ -192,6 +192,7 @@ def test_a_source_that_was_processed_is_processed_again_only_if_one_says_yes(pag
     assert (again["status"], again["force_rerun"], again["source_path"]) == ("SUCCEEDED", True, "twice.csv")
 
 
+@pytest.mark.thorough
 def test_outputs_are_downloaded_and_mended_rejects_sent(page: Any, site: Site, tmp_path: Path) -> None:
     run_id = site.run("people:v1", site.write("mend.csv", MIXED), run_metadata={"ticket": "C-3"})
     places = site.ask("GET", f"/v1/runs/{run_id}")["metadata"]["target_locations"]

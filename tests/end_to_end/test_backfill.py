@@ -107,6 +107,7 @@ async def start(url: str, journal: Path, requests: int) -> ForkedProcess:
     return await fork(fork_server(*CLIENTS), WORKER, os.environ, arguments)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("most", [10, pytest.param(50, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("capabilities", ["idempotency", ""])

@@ -168,6 +168,7 @@ def test_the_page_lists_every_shape_with_what_it_gives() -> None:
     assert listed == [f"| {name} | {shape.shown} |" for name, shape in SHAPES.items()]
 
 
+@pytest.mark.thorough
 @pytest.mark.once
 async def test_the_parser_without_extensions_mixes_up_no_answers() -> None:
     done = await run_script(

@@ -36,11 +36,13 @@ REFUSED = (
 )
 
 
+@pytest.mark.thorough
 def test_what_is_left_unpatched_works(run_script: RunScript, service: Service) -> None:
     done = run_script(f"from gevent import monkey; {INSTEAD}\n" + CALLS, forked=False)
     assert (done.code, done.out, done.err) == (0, WORKS, "")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("loop", ["asyncio"], indirect=True)  # no loop begins
 @pytest.mark.parametrize(
     "kept", ["", "thread=False", "thread=False, queue=False", "thread=False, select=False"]

@@ -138,6 +138,7 @@ def test_closing_with_100_calls_under_way_ends_each(portal: Portal, busy_switchi
         assert {future.result(timeout=10) for future in working} == {"closed"}
 
 
+@pytest.mark.thorough
 def test_closing_at_any_moment_ends_each_call(busy_switching: None) -> None:
     for round_ in range(20):
         portal = Portal(new_loop=asyncio.new_event_loop)

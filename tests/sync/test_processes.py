@@ -247,6 +247,7 @@ def test_what_happens_after_the_interpreter_has_ended_does_no_harm(
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="the C library's handlers are called by its Linux name")
 @pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="starts no thread in exit handlers")
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -359,6 +360,7 @@ def test_threads_under_way_at_the_end_do_not_hold_it_up(run_script: RunScript, s
 # ── neighbours ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.thorough
 def test_importing_loads_no_http_library_and_starts_no_thread(run_script: RunScript) -> None:
     done = run_script(
         """

@@ -24,6 +24,7 @@ def page_with(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
     (folder / "guide" / "index.html").write_text(f"<!doctype html><body style='margin:0'>{body}")
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("browser")
 def test_a_page_that_fits_is_fine(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: "pytest.CaptureFixture[str]"
@@ -34,6 +35,7 @@ def test_a_page_that_fits_is_fine(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("browser")
 def test_a_page_and_a_code_block_that_are_too_wide_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: "pytest.CaptureFixture[str]"

@@ -32,6 +32,7 @@ def test_a_name_that_keeps_nothing_is_refused_before_the_first_step(name: str) -
         client_of(Service()).run_many([], journal=name)
 
 
+@pytest.mark.thorough
 async def test_left_and_begun_again_at_once(tmp_path: Path) -> None:
     service = Service(capabilities=["idempotency"])
     client = client_of(service)
@@ -98,6 +99,7 @@ async def test_a_batch_that_keeps_its_journal_is_named(
 # A journal that fails
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("pages", range(3, 6))
 async def test_a_disk_that_fills_up_ends_the_batch_and_loses_nothing(
     tmp_path: Path, pages: int, monkeypatch: pytest.MonkeyPatch, complaints: list[dict[str, Any]]

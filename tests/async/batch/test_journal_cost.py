@@ -73,6 +73,7 @@ def test_an_item_takes_few_bytes_however_many_there_are(
     assert sizes[1] <= min(most, 1.05 * sizes[0])
 
 
+@pytest.mark.thorough
 def test_ended_items_wake_nobody(tmp_path: Path) -> None:
     """A task or a callback for each of them would be all of the cost; there are a few for each read of many."""
     path = tmp_path / "journal.db"

@@ -65,6 +65,7 @@ async def test_a_shorter_silence_is_no_news(since: float, until: float) -> None:
             assert outcome.error is None
 
 
+@pytest.mark.thorough
 async def test_an_answer_ends_the_silence() -> None:
     clock = FakeClock()
     begun = clock.now()

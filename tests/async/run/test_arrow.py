@@ -167,6 +167,7 @@ class Cutting:
         return Sends("\r\n".join([*lines, "", ""]).encode(), LONG.body, self.sent, closes=not self.length)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("length", [True, False], ids=["length", "until it closes"])
 async def test_a_connection_that_breaks_at_every_64_kb(length: bool) -> None:
     """Without a length, a body that breaks off looks complete to HTTP: its end mark is missing."""

@@ -161,6 +161,7 @@ def test_a_journal_of_another_input_is_refused(
     assert more.out == "", "nothing was done, and so there is nothing to sum up"
 
 
+@pytest.mark.thorough
 def test_what_failed_is_tried_again_where_that_is_asked_for(
     shell: Shell, source: Callable[..., str], home: Path, tmp_path: Path
 ) -> None:

@@ -257,6 +257,7 @@ PEOPLE_IN_MANY_WAYS = """Kundennr;E-Mail;Telefon;Land;Umsatz;Seit;Aktiv;Rabatt
 """
 
 
+@pytest.mark.thorough
 def test_what_people_write_in_many_ways_is_read_by_cleaners(tmp_path: Path) -> None:
     (tmp_path / "kunden.csv").write_text(PEOPLE_IN_MANY_WAYS)
     assert lume("flow", "init", tmp_path / "kunden.csv", "-o", tmp_path).exit_code == 0

@@ -55,6 +55,7 @@ def test_what_is_written_can_be_tried_at_once(lone: Shell, folder: Path) -> None
     assert clean[0] == {"email": "a@example.org", "birth_date": "1990-02-13", "size": "S"}
 
 
+@pytest.mark.thorough
 def test_a_name_for_the_next_version_of_another_flow_is_refused(lone: Shell, folder: Path) -> None:
     assert mapped(lone, "people.json", "leute.csv", "-o", "flows/").code == 0
     target = "flows/people.v1.toml"
@@ -65,6 +66,7 @@ def test_a_name_for_the_next_version_of_another_flow_is_refused(lone: Shell, fol
     assert mapped(lone, target, "leute.csv", "--name", "people", "-o", "flows/").code == 0
 
 
+@pytest.mark.thorough
 def test_the_encoding_that_a_sample_is_doubted_in_may_be_given(lone: Shell, folder: Path) -> None:
     (folder / "alt.csv").write_bytes("E-Mail|Ort\na@example.org|Köln\n".encode("cp850"))
     assert "pass --encoding, such as cp1250 or cp850" in mapped(lone, "people.json", "alt.csv").err
@@ -87,6 +89,7 @@ def test_nothing_is_overwritten_unasked(lone: Shell, folder: Path) -> None:
     assert mapped(lone, "people.json", "leute.csv", "-o", "flows/", "--force").code == 0
 
 
+@pytest.mark.thorough
 def test_the_proposal_as_toml_and_as_json(lone: Shell, folder: Path) -> None:
     as_toml = mapped(lone, "people.json", "leute.csv", "--name", "folk")
     definition = tomllib.loads(as_toml.out)
@@ -121,6 +124,7 @@ def test_a_required_column_that_nothing_is_read_for_is_left_to_decide(lone: Shel
     assert done.err.count("is required") == 1, "the others are not"
 
 
+@pytest.mark.thorough
 def test_a_version_of_the_server_is_a_target(shell: Shell) -> None:
     (shell.folder / "new.csv").write_text("id,E-Mail address,Alter\n1,a@example.org,31\n2,b@example.org,47\n")
     done = mapped(shell, "people:v1", "new.csv")
@@ -129,6 +133,7 @@ def test_a_version_of_the_server_is_a_target(shell: Shell) -> None:
     assert tomllib.loads(done.out)["columns"]["age"]["from"] == ["Age", "Alter"]
 
 
+@pytest.mark.thorough
 def test_a_table_and_a_dbt_model_are_targets(lone: Shell, folder: Path) -> None:
     with closing(sqlite3.connect(folder / "w.db")) as connection, connection:
         connection.execute("CREATE TABLE people (email TEXT NOT NULL, birth_date DATE)")

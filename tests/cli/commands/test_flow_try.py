@@ -28,6 +28,7 @@ def trying(lone: Shell, *words: str) -> Done:
     return lone.lume("flow", "try", "people.toml", "people.csv", *words)
 
 
+@pytest.mark.thorough
 def test_clean_and_rejected_rows_with_reasons(lone: Shell, folder: Path) -> None:
     before = sorted(path.name for path in folder.iterdir())
     done = trying(lone)

@@ -82,6 +82,7 @@ def test_a_replay_first_shows_what_it_would_do(shell: Shell, client: Client) -> 
     assert "no open row has a reason that contains 'EMAIL ADDRESS': id: is not a valid integer" in again.err
 
 
+@pytest.mark.thorough
 def test_the_ids_of_a_replay_go_to_stdout(shell: Shell, client: Client) -> None:
     client.register_flow(V2)
     done = shell.lume("replay", "members", "-o", "ids")
@@ -95,6 +96,7 @@ def test_the_ids_of_a_replay_go_to_stdout(shell: Shell, client: Client) -> None:
     assert shell.lume("replay", "nobody").code == 1
 
 
+@pytest.mark.thorough
 def test_discarding(shell: Shell, client: Client) -> None:
     done = shell.lume("discard", "members", "--reason", "integer", "--why", "a test row")
     assert (done.code, done.out) == (0, "discarded 1 row\n")

@@ -168,6 +168,7 @@ def test_several_runs_are_shown_one_below_the_other(shell: Shell, ended: list[st
     assert listed == [one]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", ["wait", "watch"])
 def test_a_time_limit_of_0_is_one_look(
     shell: Shell, slow_run: LumeRun, ended: list[str], command: str

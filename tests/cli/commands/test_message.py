@@ -145,6 +145,7 @@ async def test_without_apprise_the_extra_is_named(config: Path, monkeypatch: pyt
         await lume_local.try_messages(config)
 
 
+@pytest.mark.thorough
 def test_show_has_what_was_sent(tmp_path: Path, people: People, config: Path) -> None:
     from cli.shell import environment
     from local.flows import write_flows

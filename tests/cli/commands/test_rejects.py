@@ -186,6 +186,7 @@ def test_the_source_itself_is_no_file_of_rejects(
     assert shell.lume("resubmit", run.id, source, "--wait", "--force").code == 5
 
 
+@pytest.mark.thorough
 def test_a_file_that_was_cut_off_is_not_taken_for_the_source(
     shell: Shell, run: LumeRun, tmp_path: Path
 ) -> None:
@@ -199,6 +200,7 @@ def test_a_file_that_was_cut_off_is_not_taken_for_the_source(
     assert "_lume_" not in done.err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mapped", ["{data}/%s.csv", "{data}/%s/"], ids=["file", "parts"])
 def test_the_rows_of_the_run_are_not_replaced(
     shell: Shell, home: Path, source: Callable[..., str], client: Client, tmp_path: Path, mapped: str

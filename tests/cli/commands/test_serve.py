@@ -196,6 +196,7 @@ def test_a_key_of_a_file_is_no_option(no_server: Path, monkeypatch: pytest.Monke
         assert f"error: --keys: {message}" in invoke("--no-flows", "--keys", "keys.toml").stderr
 
 
+@pytest.mark.thorough
 @posix_only
 @pytest.mark.skipif(
     not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become somebody else"

@@ -102,6 +102,7 @@ def test_control_characters_of_others_never_reach_the_terminal(shell: Shell, cli
     assert "\\u001b[2J" in done.out
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("output", ["table", "ndjson"])
 def test_a_reader_that_has_gone_is_no_error(shell: Shell, client: Client, output: str) -> None:
     client.run("people:v1", "none.csv", force_rerun=True)
@@ -151,6 +152,7 @@ def tmux(shell: Shell, tmp_path: Path) -> Iterator[Tmux]:
     tmux.call("kill-server")
 
 
+@pytest.mark.thorough
 def test_run_wait_in_a_real_terminal(tmux: Tmux, slow_source: Callable[[], str]) -> None:
     tmux.call(
         "send-keys", f"{sys.executable} -m lume_cli run slow:v1 {slow_source()} --wait; echo code=$?", "Enter"
@@ -184,6 +186,7 @@ def type_in(tmux: Tmux, command: str) -> None:
     tmux.call("send-keys", f"clear; {sys.executable} -m lume_cli {command}; echo code=$?", "Enter")
 
 
+@pytest.mark.thorough
 def test_ids_that_are_typed(tmux: Tmux, source: Callable[..., str], client: Client) -> None:
     run = client.run("people:v1", source()).wait(10)
     type_in(tmux, "show -")

@@ -29,6 +29,7 @@ def bash(shell: Shell, script: str) -> Done:
     return Done(done.returncode, done.stdout.decode("latin-1"), done.stderr.decode("latin-1"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("where", "why"), [(">&-", "it is closed"), ("> /dev/full", "No space left on device")]
 )
@@ -47,6 +48,7 @@ def test_a_run_whose_id_can_not_be_printed_is_named_all_the_same(
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("how", "word"), [("-o json", "wait"), ("-o json --wait", "show")])
 def test_in_json_too(shell: Shell, source: Callable[..., str], client: Client, how: str, word: str) -> None:
     name = source()

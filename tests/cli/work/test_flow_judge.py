@@ -82,6 +82,7 @@ def test_no_guess_rejects_a_row_of_its_sample(tmp_path: Path) -> None:
     assert required == [bad not in ("", *null) for _, bad in pairs]
 
 
+@pytest.mark.thorough
 def test_what_holds_is_kept(tmp_path: Path) -> None:
     """Else the test above would be content with texts."""
     kinds = {name: values * 4 for name, values in KINDS.items() if name not in ("codes", "texts", "phones")}

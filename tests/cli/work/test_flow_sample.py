@@ -42,6 +42,7 @@ def test_commas_in_values_and_in_a_name_are_no_delimiter() -> None:
     assert delimiter(lines) == ";"
 
 
+@pytest.mark.thorough
 def test_what_could_be_a_delimiter_is_asked_about_and_may_be_given(tmp_path: Path) -> None:
     sample = tmp_path / "people.csv"
     sample.write_text("a;b;c\n" + "1;2;3\n" * 3)
@@ -231,6 +232,7 @@ def test_a_header_of_too_few_columns_is_told(tmp_path: Path) -> None:
     assert "the header has 2 columns, but most rows have 3" in init(sample, "--delim", ";").stderr
 
 
+@pytest.mark.thorough
 def test_a_title_above_the_header_is_asked_about(tmp_path: Path) -> None:
     sample = tmp_path / "a.csv"
     sample.write_text("\n".join(["People of 2023", "", *PEOPLE]), encoding="utf-8")

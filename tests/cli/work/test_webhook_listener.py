@@ -98,6 +98,7 @@ def test_a_server_delivers_and_the_command_ends(
     assert settled(tmp_path / "data", 2) == [(1, None)] * 2  # its answers have left before it ended
 
 
+@pytest.mark.thorough
 def test_an_other_secret_is_refused_until_the_right_one_listens(
     shell: Shell, sender: lume_local.ThreadedServer, port: int
 ) -> None:

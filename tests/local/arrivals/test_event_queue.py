@@ -53,6 +53,7 @@ async def until(is_so: Callable[[], bool]) -> None:
             await anyio.sleep(0.02)
 
 
+@pytest.mark.thorough
 async def test_a_notification_of_the_bucket(bucket: Bucket, queue: Queue) -> None:
     """It is deleted after the file was settled, and not before."""
     queue.subscribe()
@@ -71,6 +72,7 @@ async def test_a_notification_of_the_bucket(bucket: Bucket, queue: Queue) -> Non
         assert (place.watched, place.every) == ("the queue, and a listing every 60 s", 60.0)
 
 
+@pytest.mark.thorough
 async def test_who_is_killed_gets_it_again(queue: Queue) -> None:
     queue.send("in/a.csv")
     hints = list[str]()

@@ -115,6 +115,7 @@ async def test_pages_are_bounded(sftp_site: SftpSite, place: ArrivalPlace) -> No
     assert pages == [1000, 1000, 500]
 
 
+@pytest.mark.thorough
 async def test_cuts_are_mended(sftp_site: SftpSite, place: ArrivalPlace) -> None:
     """Of a connection that was idle, and once in the middle of a listing."""
     for n in range(1500):

@@ -286,6 +286,7 @@ async def test_flow_definitions_are_described_as_strictly_as_they_are_checked(wi
         assert (answer.status == 201) is is_valid, changes
 
 
+@pytest.mark.thorough
 async def test_answers_are_as_the_golden_files_say(wire: Wire, home: Path) -> None:
     found: dict[str, Any] = {}
     body = golden("run_request")

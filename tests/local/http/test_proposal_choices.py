@@ -52,6 +52,7 @@ def chosen(document: Any, name: str) -> Any:
     return next(one["chosen"] for one in document["columns"] if one["name"] == name)
 
 
+@pytest.mark.thorough
 async def test_what_no_row_decides_is_told_with_what_it_may_mean(asked: Any) -> None:
     found = (await asked()).document
     dates = chosen(found, "ordered")
@@ -151,6 +152,7 @@ async def test_the_layout_so_far_is_read_as_before(wire: Wire, asked: Any, home:
     assert len(rows[0]) == 1
 
 
+@pytest.mark.thorough
 async def test_lookups_of_another_file_are_seed_files_without_inline_lookups(asked: Any) -> None:
     found = (await asked(choices=ALL, inline_lookups=False)).document
     assert found["seeds"] == {

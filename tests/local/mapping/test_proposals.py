@@ -461,6 +461,7 @@ def test_a_column_without_a_source_so_far_may_be_joined_of_aliases(tmp_path: Pat
     assert '"first_name"' in found["definition"]["columns"]["name"]["sql"], "which means its alias"
 
 
+@pytest.mark.thorough
 def test_a_name_that_means_another_column_is_no_alias_of_one_without_a_source(tmp_path: Path) -> None:
     columns: Json = {"mail": {"sql": 'lower("email")'}, "email": {"sql": "NULL"}}
     path = tmp_path / "a.csv"

@@ -263,6 +263,7 @@ async def test_the_file_is_read_again_and_a_mistake_changes_nothing(
     assert "arrivals.toml:3: message[0].on" in caplog.text
 
 
+@pytest.mark.thorough
 async def test_addresses_are_not_in_the_environment_of_workers(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

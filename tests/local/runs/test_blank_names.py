@@ -79,6 +79,7 @@ async def test_a_file_of_an_sftp_server(home: Path, sftp_site: SftpSite) -> None
             assert (run["status"], run["source_path"]) == ("PARTIAL_FAILED", source_path), run
 
 
+@pytest.mark.thorough
 async def test_what_arrives(home: Path, bucket: Bucket, sftp_site: SftpSite) -> None:
     """In a folder, a bucket and on an SFTP server: it is read, and then moved."""
     bucket.put(f"in/{NAME}.csv", CONTENT.encode())

@@ -116,6 +116,7 @@ async def test_a_killed_server_leaves_no_workers_and_its_runs_crashed(home: Path
         assert not left(home)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends when it is continued")
 async def test_an_idle_worker_that_is_stopped_ends_with_its_killed_server(home: Path) -> None:
     async with process(home, forked=False) as (server, wire):
@@ -143,6 +144,7 @@ def test_a_process_imports_the_package_that_its_server_is_of(tmp_path: Path) -> 
     assert (done.stdout.strip(), done.stderr) == (str(Path(lume_local.__file__).parents[1]), "")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("attempts", [2, pytest.param(5, marks=pytest.mark.thorough)])
 async def test_servers_killed_at_any_time_leave_whole_outputs_or_none(home: Path, attempts: int) -> None:
     rows = 60_000

@@ -82,6 +82,7 @@ async def test_a_batch_that_leaves_a_file_without_a_name(
             assert "has no name before its suffix" in run["metadata"]["error_message"]
 
 
+@pytest.mark.thorough
 async def test_what_is_told_of_such_a_run(tmp_path: Path, database: Database) -> None:
     prepare(tmp_path, database, "append")
     async with serve(tmp_path) as wire:
@@ -108,6 +109,7 @@ async def test_what_is_told_of_such_a_run(tmp_path: Path, database: Database) ->
         )
 
 
+@pytest.mark.thorough
 async def test_a_waiting_run_of_a_backup_is_loaded_once_although_both_servers_execute_it(
     tmp_path: Path, database: Database
 ) -> None:
@@ -238,6 +240,7 @@ def test_a_database_that_is_away_after_the_commit(
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.thorough
 def test_a_session_of_ours_that_the_database_does_not_know_to_be_gone(
     postgres: postgres_server.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

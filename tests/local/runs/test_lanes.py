@@ -41,6 +41,7 @@ async def test_an_error_of_the_server_itself_ends_the_run_only(
         assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
 
 
+@pytest.mark.thorough
 async def test_a_run_that_can_not_be_ended_holds_up_no_other_and_no_start(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

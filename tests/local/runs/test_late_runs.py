@@ -61,6 +61,7 @@ async def until_late(wire: Wire, run_id: str) -> dict[str, Any]:
     return run
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("cuts", "by"), [("before", "the next server"), ("after", "the same server")])
 async def test_a_database_that_goes_away_at_the_commit(
     tmp_path: Path, cut: tuple[Line, Database], cuts: str, by: str
@@ -215,6 +216,7 @@ async def test_an_object_that_an_earlier_run_has_written(
     assert bucket.uploads() == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("mode", "kept"), [("append", "PARTIAL_FAILED"), ("upsert", "CRASHED")])
 async def test_a_table_that_a_later_run_has_written(
     tmp_path: Path,

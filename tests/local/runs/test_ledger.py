@@ -352,6 +352,7 @@ async def test_the_ledger_is_what_a_model_says(
         await follow(store, seed, steps)
 
 
+@pytest.mark.thorough
 @examples(15)
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 40))
 async def test_the_ledger_in_postgresql_is_the_same(in_postgresql: Stores, seed: int, steps: int) -> None:

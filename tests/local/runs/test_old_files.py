@@ -109,6 +109,7 @@ def test_real_paths_of_many(tmp_path: Path, many: int) -> None:
     assert not used.has("/")
 
 
+@pytest.mark.thorough
 def test_a_hundred_thousand_runs_are_looked_up_at_once(tmp_path: Path) -> None:
     """By counting what is asked of the system, not by a clock."""
     asked = 0

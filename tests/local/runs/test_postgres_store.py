@@ -169,6 +169,7 @@ async def test_counts_are_right_after_transactions_at_a_time(store: SqlStore) ->
     ]
 
 
+@pytest.mark.thorough
 async def test_of_two_updates_from_one_state_one_takes_place(store: SqlStore) -> None:
     run, _ = await store.create(NEW)
     done = await asyncio.gather(*(store.update(run, "SYNCING_SOURCE") for _ in range(20)))
@@ -275,6 +276,7 @@ async def test_what_ends_a_transaction_from_outside_is_repeated(store: SqlStore,
     assert await store.notes("run_1") == ["x"]
 
 
+@pytest.mark.thorough
 async def test_deadlocks_are_resolved(store: SqlStore) -> None:
     """Two transactions that lock two names in either order, until both have one of them."""
     both = asyncio.Barrier(2)
@@ -296,6 +298,7 @@ async def test_deadlocks_are_resolved(store: SqlStore) -> None:
     assert done == ["a", "b"]
 
 
+@pytest.mark.thorough
 async def test_connections_that_were_lost_are_made_anew(store: SqlStore, url: str) -> None:
     run, _ = await store.create(NEW)
     for _ in range(3):

@@ -18,6 +18,7 @@ COLUMNS = {
 }
 
 
+@pytest.mark.thorough
 async def test_a_clean_source_succeeds(wire: Wire, home: Path) -> None:
     run = await wire.run("people:v1", "people.csv", run_metadata={"ticket": 7})
     assert run["status"] == "SUCCEEDED"

@@ -85,6 +85,7 @@ async def test_each_content_once(tmp_path: Path, sftp_site: SftpSite) -> None:
             assert (await wire.run("clean:v2", url))["status"] == "PARTIAL_FAILED"
 
 
+@pytest.mark.thorough
 async def test_what_is_not_allowed_and_what_is_kept(
     tmp_path: Path, sftp_site: SftpSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -317,6 +317,7 @@ FLOWS = ("f:v1", "f:v2", "f2:v1", "g:v1")
 STATUSES = ("CREATED", "SUCCEEDED", "FAILED", "CRASHED")
 
 
+@pytest.mark.thorough
 @examples(60)
 @given(
     runs=st.lists(st.tuples(st.sampled_from(FLOWS), st.sampled_from(STATUSES)), max_size=30),

@@ -64,6 +64,7 @@ async def test_a_run_over_the_wire(tmp_path: Path, bucket: Bucket) -> None:
             assert "there is no object s3://warehouse/in/none.csv" in missing["metadata"]["error_message"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "ndjson"])
 async def test_rows_of_objects(tmp_path: Path, bucket: Bucket, suffix: str) -> None:
     """Page by page, until somebody changes or removes the object."""
@@ -106,6 +107,7 @@ async def test_rows_of_an_object_that_is_a_later_runs_by_now(
             assert row["id"] == (2 if part == "mapped" else "y")
 
 
+@pytest.mark.thorough
 async def test_objects_stay_where_old_files_go(tmp_path: Path, bucket: Bucket) -> None:
     prepare(tmp_path, bucket)
     rejects = "s3://warehouse/out/{source_path}/{run_id}.rejects.csv"

@@ -227,6 +227,7 @@ def swapping(path: Path, other: Path, stopped: threading.Event) -> None:
         os.rename(kept, path)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("rounds", [5, pytest.param(250, marks=pytest.mark.thorough)])
 async def test_a_file_that_is_swapped_all_the_time(home: Path, inside: Path, rounds: int) -> None:

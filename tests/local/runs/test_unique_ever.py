@@ -61,6 +61,7 @@ async def test_all_versions_of_the_flow_count(home: Path) -> None:
         assert (await ended(wire, "orders:v1", "c.csv"))[2] == [2]
 
 
+@pytest.mark.thorough
 async def test_runs_of_versions_without_it_are_said_and_a_lost_file_is_refused(home: Path) -> None:
     flow(home, "v1", unique="")
     flow(home, "v2")

@@ -63,6 +63,7 @@ def test_which_runs_are_not_compared() -> None:
     assert not any(map(mends_others, (None, [], {}, {"replay": 1, "resubmit_of": None}, "resubmit_of")))
 
 
+@pytest.mark.thorough
 async def test_a_run_with_unusual_figures_has_a_warning(home: Path) -> None:
     """Over versions: a new one is compared with the ones before. A run without output counts for nothing."""
     flow = (home / "flows/people.v1.toml").read_text()

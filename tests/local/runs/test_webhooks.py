@@ -336,6 +336,7 @@ async def test_runs_without_a_webhook_tell_nobody(home: Path) -> None:
 # -- whatever happens in between
 
 
+@pytest.mark.thorough
 async def test_a_server_killed_between_the_end_and_the_delivery(home: Path) -> None:
     arrived, never = asyncio.Event(), asyncio.Event()
 

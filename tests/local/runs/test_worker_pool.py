@@ -207,6 +207,7 @@ async def test_a_spare_process_of_another_environment_is_not_handed_out(
         assert pool.size == 1
 
 
+@pytest.mark.thorough
 async def test_a_process_that_keeps_memory_ends(odd: WorkerPool, tmp_path: Path) -> None:
     first, _ = await ask(odd, tmp_path, do="kept['hoard'] = bytes([1]) * 400_000_000")
     second, _ = await ask(odd, tmp_path)
@@ -215,6 +216,7 @@ async def test_a_process_that_keeps_memory_ends(odd: WorkerPool, tmp_path: Path)
     assert first != second == third == fourth
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("real_processes")
 async def test_nothing_in_the_database_outlives_a_run(odd: WorkerPool, tmp_path: Path) -> None:
     dirt = """

@@ -62,6 +62,7 @@ async def test_runs_give_what_they_give_without_it(sources: Path, cluster: dask_
     assert [output(run) for run in spread] == [output(run) for run in alone]
 
 
+@pytest.mark.thorough
 async def test_as_many_runs_at_a_time_as_it_has_slots(sources: Path, cluster: dask_cluster.Cluster) -> None:
     for n in range(4):
         (sources / f"slow{n}.csv").write_text("id\n" + "".join(f"{row}\n" for row in range(5000)))

@@ -62,6 +62,7 @@ def test_after_a_stray_quote_the_rest_is_one_shard_if_it_has_to_be(tmp_path: Pat
     assert 1 <= outcome.shards["count"] <= 3
 
 
+@pytest.mark.thorough
 def test_before_a_stray_quote_shards_are_kept(tmp_path: Path) -> None:
     content = CSV.replace(b"Ann 30\n", b'"Ann\n')
     outcome = compared(tmp_path, [("a.csv", content)], {**THREE, "shards": 8}, columns=COLUMNS)
@@ -69,6 +70,7 @@ def test_before_a_stray_quote_shards_are_kept(tmp_path: Path) -> None:
     assert why(outcome).startswith("from byte ")
 
 
+@pytest.mark.thorough
 def test_far_from_the_end_of_a_shard_a_stray_quote_matters_to_no_other(tmp_path: Path) -> None:
     rows = [f"{n},Ann {n}" for n in range(800)]
     rows[50] = '50,"Ann'
@@ -108,6 +110,7 @@ def test_of_several_files_each_is_a_shard_at_least(tmp_path: Path) -> None:
     assert outcome.shards == {"engine": "here", "count": 3, "whole": {"b.csv.gz": "it is compressed (gzip)"}}
 
 
+@pytest.mark.thorough
 def test_several_unique_columns_hold_no_value_of_a_row_that_is_rejected_for_another(tmp_path: Path) -> None:
     columns = {name: {"unique": True} for name in "abc"}
     lines = [f"{n % 7},{n % 11},{n % 13}\n" for n in range(100)]
@@ -116,6 +119,7 @@ def test_several_unique_columns_hold_no_value_of_a_row_that_is_rejected_for_anot
     assert outcome.metrics["rows_rejected"] > 90
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("on_fail", ["warn", "fail"])
 def test_expectations_are_of_all_rows(tmp_path: Path, on_fail: str) -> None:
     expect = [
@@ -166,6 +170,7 @@ def test_a_failure_is_that_of_one_worker(tmp_path: Path, content: bytes, flow: A
     assert words in outcome.error
 
 
+@pytest.mark.thorough
 def test_what_is_read_twice_is_removed_once_all_is_staged(tmp_path: Path) -> None:
     run(tmp_path, [("a.csv", CSV + b"bad\n")], THREE, columns=COLUMNS)
     left = {path.name for path in (tmp_path / "sharded/run").glob("shard-*/*") if path.is_file()}
@@ -330,6 +335,7 @@ def test_which_parquet_file_is_damaged(tmp_path: Path) -> None:
     assert outcome.error.startswith("2.parquet is damaged (")
 
 
+@pytest.mark.thorough
 def test_words_for_nothing_are_null_in_every_shard(tmp_path: Path) -> None:
     content = CSV.replace(b",Ann 3\n", b",NA\n").replace(b",Ann 59\n", b",NA\n")
     found = compared(tmp_path, [("a.csv", content)], THREE, columns=COLUMNS, source={"null": ["NA"]})

@@ -27,6 +27,7 @@ def test_csv(tmp_path: Path, seed: int) -> None:
     compared(tmp_path, [("a.csv", case.content)], engine, **case.flow)
 
 
+@pytest.mark.thorough
 @seeds(30)
 def test_ndjson(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
@@ -36,6 +37,7 @@ def test_ndjson(tmp_path: Path, seed: int) -> None:
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_bom_belongs_to_its_line_but_for_that_of_the_file(tmp_path: Path, end: str) -> None:
     """Files that were joined have some within."""
@@ -48,6 +50,7 @@ def test_a_bom_belongs_to_its_line_but_for_that_of_the_file(tmp_path: Path, end:
     assert sharded.metrics["reject_reasons"] == {"malformed line: not a JSON object": 5}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("header", ["a,b", 'a,b,"a note\n(or none)"'])
 @pytest.mark.parametrize("between", ["", "one,too,many,values\n"])
 def test_a_bom_belongs_to_its_value(tmp_path: Path, header: str, between: str) -> None:
@@ -82,6 +85,7 @@ def test_rejects_in_csv_of_lines_are_one_shard(tmp_path: Path) -> None:
     assert list(sharded.shards["whole"].values()) == ["it holds rejects in CSV"]
 
 
+@pytest.mark.thorough
 @seeds(30)
 def test_several_files(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
@@ -103,6 +107,7 @@ def _in_files(rng: random.Random, case: Case) -> list[bytes]:
 ROWS = b"a\n" + b"".join(b"%d\n" % n for n in range(40))
 
 
+@pytest.mark.thorough
 def test_names_that_are_patterns_to_duckdb(tmp_path: Path) -> None:
     """Each of which matches others."""
     names = "a[1].csv", "a1.csv", "a*.csv", "a?.csv", "a**.csv"

@@ -116,6 +116,7 @@ async def _waits(wire: Wire, run_id: str) -> int:
     return 0 if (await wire.get(run_id)).document["finished_at"] else 2**30
 
 
+@pytest.mark.thorough
 async def test_cancel_stops_the_tasks(server: lume_local.Server, wire: Wire, home: Path) -> None:
     (home / "slow.csv").write_text(slow(400))
     run_id = (await wire.submit("slow:v1", "slow.csv")).document["id"]

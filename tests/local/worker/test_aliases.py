@@ -219,6 +219,7 @@ def test_objects_over_shards_are_one_file(
     assert sharded.metrics["rows_mapped"] == len(lines)
 
 
+@pytest.mark.thorough
 def test_files_over_shards_that_call_it_differently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
     first = "E-Mail,Betrag\n" + "".join(f"{n}@x.org,{n}\n" for n in range(50))

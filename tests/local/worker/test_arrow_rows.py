@@ -159,6 +159,7 @@ def test_ndjson(tmp_path_factory: pytest.TempPathFactory, seed: int, rows: int, 
     check(tmp_path_factory.mktemp("ndjson"), ndjson_case(random.Random(seed), rows), limit)
 
 
+@pytest.mark.thorough
 def test_an_object_in_a_store(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = parquet(
         tmp_path / "a.parquet", "SELECT i AS id, i / 2::DECIMAL(9,2) AS half FROM range(5000) t(i)"
@@ -277,6 +278,7 @@ def test_an_infinite_time_is_refused_and_not_changed(tmp_path: Path, value: str)
     assert "column 'at' has an infinite time, which Arrow does not have" in answer.problem
 
 
+@pytest.mark.thorough
 def test_columns_with_names_of_ours_and_of_duckdb(tmp_path: Path) -> None:
     names = ("list", "joined", "file_row_number", "i", "text", 'a "b" c', "lume_reasons", "select")
     columns = ", ".join(f"i + {n} AS {quoted(name)}" for n, name in enumerate(names))

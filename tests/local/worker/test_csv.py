@@ -136,6 +136,7 @@ def test_a_header_that_is_none(tmp_path: Path, content: bytes) -> None:
         execute(tmp_path, content, columns=TWO)
 
 
+@pytest.mark.thorough
 def test_long_lines_are_a_setting(tmp_path: Path) -> None:
     content = "id,t\n1,a\n2," + "x" * 3_000_000 + '\n3,"' + ("y" * 999 + "\n") * 3000 + '"\n4,d\n'
     result = execute(tmp_path / "a", content, columns=TWO)

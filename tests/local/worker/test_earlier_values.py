@@ -135,6 +135,7 @@ def test_values_of_any_type_and_no_value(tmp_path: Path) -> None:
     assert (mapped, rejects) == (["new"], []), "row 6 and row 2 were refused: their other values are free"
 
 
+@pytest.mark.thorough
 def test_of_a_run_that_fails_nothing_is_noted(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RunFailed, match="more than rejects"):
         limited = Runs(runs.folder, runs.changes | {"rejects": {"max_ratio": 0.1}})
@@ -180,6 +181,7 @@ def test_runs_whose_versions_note_nothing_are_said(runs: Runs) -> None:
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("meanwhile", [False, True])
 def test_a_process_that_takes_over_notes_them_once(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, meanwhile: bool

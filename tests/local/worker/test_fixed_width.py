@@ -99,6 +99,7 @@ def written(rng: random.Random) -> tuple[File, dict[str, Any]]:
     return file, {"columns": {name: {} for name in file.columns}, "source": file.source}
 
 
+@pytest.mark.thorough
 @seeds(120)
 def test_rows_lines_and_account_are_those_of_plain_slices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int

@@ -172,6 +172,7 @@ def test_long_lines(tmp_path: Path) -> None:
     assert [len(one["_lume_raw"]) for one in objects(result)] == [2_500_009, 2_000_001]
 
 
+@pytest.mark.thorough
 def test_many_lines_some_doubtful(tmp_path: Path) -> None:
     lines = [json.dumps({"n": n, "v": f"text {n}"}) for n in range(120_000)]
     for n in range(0, 120_000, 1000):
@@ -189,6 +190,7 @@ def test_rejects_as_csv_have_the_whole_line(tmp_path: Path) -> None:
     assert result.raws == ["bad"]
 
 
+@pytest.mark.thorough
 def test_a_long_line_that_is_changed(tmp_path: Path) -> None:
     line = '{"v": [' + ", ".join(["1e10"] * 200_000) + '], "w": 1}'
     columns = {"first": {"sql": "json_extract_string(v, '$[0]')"}, "size": {"sql": "json_array_length(v)"}}

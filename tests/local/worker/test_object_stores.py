@@ -64,6 +64,7 @@ def test_a_pattern(bucket: Bucket, tmp_path: Path) -> None:
     assert bucket.get("out/clean.csv") == b"id\n3\n1\n2\n", "in the order of the keys"
 
 
+@pytest.mark.thorough
 def test_a_pattern_of_a_whole_bucket_and_what_consoles_make_as_folders(
     bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -220,6 +221,7 @@ def test_an_object_that_changes_while_it_is_read(
     assert bucket.names() == ["in/a.csv"]
 
 
+@pytest.mark.thorough
 def test_what_was_begun_is_aborted(bucket: Bucket, tmp_path: Path) -> None:
     """By another process, which knows the number of the upload, or only that there may be one."""
     bucket.begin("out/clean.csv.other")

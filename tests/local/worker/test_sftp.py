@@ -479,6 +479,7 @@ def test_a_run_ends_at_once_when_it_is_cancelled(sftp_site: SftpSite) -> None:
         os.kill(sftp_site.process.pid, signal.SIGCONT)
 
 
+@pytest.mark.thorough
 def test_contents(sftp_site: SftpSite) -> None:
     """Size and time identify one, and its bytes where the flow says so."""
 

@@ -208,6 +208,7 @@ def test_a_workbook_of_hidden_sheets(tmp_path: Path) -> None:
     assert (result.mapped, result.metrics["warnings"]) == ([(1,)], {})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_sheets_over_shards_are_read_by_one_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -173,6 +173,7 @@ def test_it_reaches_nothing_but_its_own_files(tmp_path: Path, flow: dict[str, An
                 connection.execute(attempt)
 
 
+@pytest.mark.thorough
 def test_what_went_to_the_disk_ends_its_instance(tmp_path: Path, flow: dict[str, Any]) -> None:
     instances = Instances()
     one = evolve(job(tmp_path, flow, "one", "id,ok\n1,yes\n"), memory_limit="40MB")

@@ -160,6 +160,7 @@ def test_each_file_has_its_own_bounds(tmp_path: Path) -> None:
     assert [one["skipped"] for one in counts["files"]] == [{"preamble": 1, "footer": 1}, {"blank": 1}]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("first", ["\ufeff", ""])
 def test_a_value_is_no_byte_order_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
     """Of files without a header, whose shards begin with a value."""
