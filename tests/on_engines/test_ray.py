@@ -44,7 +44,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subpro
         "PYTHONPATH": TESTS,
         "RAY_TMPDIR": f"/tmp/{folder.name}-{port}",
         "RAY_AUTH_MODE": "disabled",
-        # Else of ten processes that the head forks for clients four die of gRPC's fork handlers, each after 30 s.
+        # Else four of ten processes that it forks for clients die of gRPC's fork handlers; it waits 30 s for each.
         "GRPC_ENABLE_FORK_SUPPORT": "0",
     }
     with subprocess.Popen(command, start_new_session=True, env=os.environ | settings) as head:
