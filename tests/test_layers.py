@@ -408,12 +408,12 @@ def test_of_a_loop_and_its_timers_only_what_every_loop_has_is_used(package) -> N
     assert wrong_in(files_of(package), loops) == {}
 
 
-def test_no_file_is_longer_than_400_lines() -> None:
+def test_no_file_is_longer_than_600_lines() -> None:
     checked = [path for name in (*PACKAGES, "tools", "examples", "benchmarks") for path in files_of(name)]
     texts = {str(path.relative_to(ROOT)): path.read_text() for path in checked}
     written = {path: text for path, text in texts.items() if "generate_sync" not in text[:400]}
 
-    assert {path: len(text.splitlines()) for path, text in written.items() if text.count("\n") > 400} == {}
+    assert {path: len(text.splitlines()) for path, text in written.items() if text.count("\n") > 600} == {}
 
 
 @pytest.mark.thorough
