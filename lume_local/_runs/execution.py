@@ -23,7 +23,7 @@ from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.store.audit import CANCEL, Act
 from lume_local._runs.store.records import StoredRun, StoreFailed
 from lume_local._runs.workers.worker import Worker
-from lume_local._shared.commit import committed
+from lume_local._shared.commit import begun, committed
 from lume_local._shared.permits import AsksToCommit
 from lume_local._shared.protocol import (
     Cancelled,
@@ -58,7 +58,12 @@ class Stop(enum.Enum):
 
 
 class Execution:
-    """The execution of one run. Call `carry_out` once, `stop` at any time."""
+    """The execution of one run. Call `carry_out` once, `stop` at any time.
+
+    Args:
+        may_wait: whether the run is CREATED again if something is in its way that may pass, such as a place that is
+            unreachable; see `obstacle`.
+    """
 
     def __init__(
         self,
@@ -68,16 +73,20 @@ class Execution:
         settler: Settler,
         late: Late,
         time_limit: float | None,
+        *,
+        may_wait: bool = False,
     ) -> None:
         self.run, self._recorder, self._paths = run, recorder, paths
         self._settler, self._late = settler, late
-        self._time_limit = time_limit
+        self._time_limit, self._may_wait = time_limit, may_wait
         self._why: Stop | None = None
         self._by = ""
         self._stopped = anyio.Event()
         self._heard = 0.0
         self._has_begun = False
         self.worker: Worker | None = None
+        self.obstacle = ""
+        """Why the run is CREATED again and can't be executed at once; empty otherwise."""
 
     @property
     def is_stopped(self) -> bool:
@@ -202,6 +211,11 @@ class Execution:
                 await run_sync(self._paths.clean_up, run)
             case Failed(message, _, True) if committed(self._paths.folder(run.run_id)) is not None:
                 self._late.add(run, message)
+            case Failed(message, _, True) if self._may_wait and not begun(self._paths.folder(run.run_id)):
+                # Nobody submits the file of an arrival again. For what was begun elsewhere, see `Leftovers`.
+                self.obstacle = message
+                await run_sync(self._paths.clean_up, run)
+                await recorder.defer(run.run_id)
             case Failed(message, metrics):
                 await run_sync(self._paths.give_up, run)
                 await recorder.end(run.run_id, RunStatus.FAILED, message=message, metrics=metrics)

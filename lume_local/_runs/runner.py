@@ -19,7 +19,7 @@ from lume_local._runs.execution import Execution, Stop
 from lume_local._runs.health import Health, why
 from lume_local._runs.recorder import RETRY, RunRecorder
 from lume_local._runs.recovery.held_runs import HeldRuns
-from lume_local._runs.recovery.late import Late
+from lume_local._runs.recovery.late import Late, Rested
 from lume_local._runs.recovery.settle import NOTHING_WRITTEN, Settler
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths
@@ -74,7 +74,7 @@ class Runner:
         self._active: dict[str, Execution] = {}
         """The runs that a lane executes, or that are cancelled while they wait: only their owner changes them."""
         self._left: set[str] = set()
-        self._held = HeldRuns(paths, health)
+        self._held, self._rested = HeldRuns(paths, health), Rested(health)
         self._more = anyio.Event()
         self._closing = False
         self._none_active = anyio.Event()
@@ -129,6 +129,7 @@ class Runner:
         try:
             message, act = "cancelled before it began", Act(by, CANCEL, run_id)
             await self._recorder.end(run_id, RunStatus.CANCELLED, message=message, act=act)
+            self._rested.remove(run_id)
         except Exception as error:
             await self._crash(run_id, error)
         finally:
@@ -257,15 +258,23 @@ class Runner:
                     await more.wait()
                 continue
             if run is None:
-                await more.wait()
+                with anyio.move_on_after(self._rested.pause):
+                    await more.wait()
             else:
                 await self._do(run)
 
     async def _next(self) -> StoredRun | None:
         """The waiting run that is next, and neither claimed nor left for later."""
-        taken = {*self._active, *self._left, *self._late.run_ids, *self._held.run_ids}
+        taken = {
+            *self._active,
+            *self._left,
+            *self._late.run_ids,
+            *self._held.run_ids,
+            *self._rested.run_ids,
+        }
         active = Counter(execution.run.submitted_by for execution in self._active.values())
-        return await self._store.next_waiting(taken, self._at_limit(active))
+        resting = self._rested.arrivals(execution.run for execution in self._active.values())
+        return await self._store.next_waiting(taken, self._at_limit(active), resting)
 
     async def _claimed(self) -> StoredRun | None:
         """The next waiting run, claimed for a lane; None if there is none."""
@@ -294,7 +303,15 @@ class Runner:
         return self._closing and not execution.is_cancelled
 
     def _claim(self, run: StoredRun) -> Execution:
-        execution = Execution(run, self._recorder, self._paths, self._settler, self._late, self._time_limit)
+        execution = Execution(
+            run,
+            self._recorder,
+            self._paths,
+            self._settler,
+            self._late,
+            self._time_limit,
+            may_wait=self._rested.may_add(run),
+        )
         self._active[run.run_id] = execution
         return execution
 
@@ -302,6 +319,13 @@ class Runner:
         execution = self._active[run.run_id]
         try:
             await self._carry_out(run, execution)
+            if execution.obstacle and not execution.is_cancelled:
+                return self._rested.add(run, execution.obstacle)
+            if execution.obstacle:
+                await execution.abandon()  # it was cancelled meanwhile
+            elif self._rested.is_back(run.arrival):
+                self.wake_lanes()
+            self._rested.remove(run.run_id)
         except Exception as error:
             await self._crash(run.run_id, error)
         finally:

@@ -305,7 +305,10 @@ class Done:
 
 @frozen
 class Failed:
-    """The run ended without output; or it has committed and is published later, if the obstacle `may_pass`."""
+    """The run ended without output; or it has committed and is published later, if the obstacle `may_pass`.
+
+    If it may pass and nothing was begun, the run of an arrival is executed again later.
+    """
 
     message: str = field(converter=elided)
     metrics: Json | None = field(converter=optional(bounded))

@@ -27,6 +27,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._shared.commit import explain
 from lume_local._shared.lock import held
 from lume_local._shared.notices import Notified, Notify
+from lume_local._shared.obstacle import Obstacle
 from lume_local._shared.permits import AsksToCommit, Permit
 from lume_local._shared.protocol import (
     ArchiveRuns,
@@ -374,7 +375,7 @@ def _run(
                 record = _execute(context, place, over_shards)
             except RunFailed as error:
                 cause = error.__context__
-                may_pass = isinstance(cause, TargetError) and cause.may_pass
+                may_pass = isinstance(cause, Obstacle) and cause.may_pass
                 return Failed(str(error), error.metrics, may_pass), not isinstance(error, RunBroke)
             except duckdb.InterruptException:
                 return Cancelled(), False

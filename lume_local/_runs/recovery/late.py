@@ -5,12 +5,16 @@ is carried out as soon as possible. Until then they are unfinished, so that no o
 
 What ended runs began elsewhere and could not undo, such as an upload, has a folder for each of them below the
 server's state; it is undone as soon as possible, by this server or a later one.
+
+The run of an arrival whose source is away is CREATED again and waits, as nobody would submit its file again.
 """
 
 import logging
 import os
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 
 import anyio
@@ -31,12 +35,79 @@ FIRST, LONGEST = 2.0, 300.0
 PATIENCE = 86400.0
 """Seconds after the commit from which on a run is ended without its output."""
 _WHERE = "putting the output of runs in place"
+_AWAY = "reading the files of arrivals"
 
 
 @frozen
 class _Waiting:
     run: StoredRun
     since: float
+
+
+class Rested:
+    """Runs of arrivals whose sources are away. Each is executed again later, and meanwhile its arrival rests.
+
+    One run finds out whether the place is back, not all that are queued. A run whose own file is at fault comes after
+    the others of its arrival.
+    """
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._since: dict[str, float] = {}
+        self._runs: dict[str, _Rest] = {}
+        self._arrivals: dict[str, _Rest] = {}
+
+    def may_add(self, run: StoredRun) -> bool:
+        """Whether it is the run of an arrival, and has not been waiting for as long as a commit may."""
+        now = anyio.current_time()
+        return run.arrival is not None and now < self._since.get(run.run_id, now) + PATIENCE
+
+    def add(self, run: StoredRun, reason: str) -> None:
+        assert run.arrival is not None, "see `may_add`"
+        now = anyio.current_time()
+        self._since.setdefault(run.run_id, now)
+        self._arrivals[run.arrival] = rest = _Rest.after(self._arrivals.get(run.arrival), now)
+        self._runs[run.run_id] = _Rest(rest.pause, rest.until + rest.pause)
+        self._health.waits(_AWAY, len(self._runs), reason, list(self._runs))
+
+    def remove(self, run_id: str) -> None:
+        """Forget a run that has ended."""
+        self._since.pop(run_id, None)
+        if self._runs.pop(run_id, None) and not self._runs:
+            self._health.works(_AWAY)
+
+    def is_back(self, arrival: str | None) -> bool:
+        """Let the runs of an arrival be executed again, since one has found its source; whether it was at rest."""
+        return self._arrivals.pop(arrival or "", None) is not None
+
+    @property
+    def run_ids(self) -> set[str]:
+        """The runs that are not due yet."""
+        now = anyio.current_time()
+        return {run_id for run_id, rest in self._runs.items() if rest.until > now}
+
+    def arrivals(self, active: Iterable[StoredRun]) -> set[str]:
+        """The arrivals that rest: their next run is not due yet, or finds out whether the source is back."""
+        now, trying = anyio.current_time(), {run.arrival for run in active}
+        return {name for name, rest in self._arrivals.items() if rest.until > now or name in trying}
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next of them is due."""
+        now = anyio.current_time()
+        rests = [*self._runs.values(), *self._arrivals.values()]
+        return min((rest.until - now for rest in rests if rest.until > now), default=inf)
+
+
+@frozen
+class _Rest:
+    pause: float
+    until: float
+
+    @classmethod
+    def after(cls, before: "_Rest | None", now: float) -> "_Rest":
+        pause = FIRST if before is None else min(2 * before.pause, LONGEST)
+        return cls(pause, now + pause)
 
 
 class Late:

@@ -237,10 +237,12 @@ class SqlStore(FlowVersions):
         return None if (run_id := next(found, None)) is None else await self._get(run_id)
 
     @statement
-    async def next_waiting(self, taken: Collection[str], at_limit: Collection[str] = ()) -> StoredRun | None:
-        """The run that is to begin next: CREATED, not among `taken`, and not of a key that is `at_limit`.
+    async def next_waiting(
+        self, taken: Collection[str], at_limit: Collection[str] = (), resting: Collection[str] = ()
+    ) -> StoredRun | None:
+        """The next run to begin: CREATED, not among `taken`, not of a key at its limit or an arrival at rest.
 
-        One of these that ends with a colon stands for all that begin so: the tokens of an entry.
+        A key that ends with a colon stands for all that begin so: the tokens of an entry.
 
         Those with a higher priority come first. Otherwise (key, flow) take turns: the next run of each, then the one
         after, in the order in which they were created.
@@ -249,12 +251,13 @@ class SqlStore(FlowVersions):
         by = "coalesce(submitted_by, '')"  # of runs of an earlier release nobody knows
         allowed = f"AND {by} NOT IN ({marks(at_limit)})" if at_limit else ""
         allowed += f" AND substr({by}, 1, ?) != ?" * len(begins)
+        allowed += f" AND coalesce(arrival, '') NOT IN ({marks(resting)})" if resting else ""
         query = (
             f"SELECT {RUN_COLUMNS} FROM runs WHERE status = 'CREATED' {allowed} "
             "ORDER BY priority DESC, turn, seq LIMIT ?"
         )
         lengths = [value for name in begins for value in (len(name), name)]
-        rows = await self.sql.rows(query, [*at_limit, *lengths, len(taken) + 1])
+        rows = await self.sql.rows(query, [*at_limit, *lengths, *resting, len(taken) + 1])
         return next((stored_run(row) for row in rows if row["run_id"] not in taken), None)
 
     @statement

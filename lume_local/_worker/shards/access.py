@@ -86,6 +86,6 @@ def fetch_range(single: Single, start: int, end: int, path: Path) -> Path:
     try:
         store = store_of(url)
     except StoreTrouble as trouble:
-        raise SourceError(str(trouble)) from None
+        raise SourceError(str(trouble), may_pass=trouble.may_pass) from None
     copy_object(store, url, ObjectVersion(single.bytes, single.tag), path, (start, end))
     return path

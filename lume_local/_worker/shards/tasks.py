@@ -66,7 +66,7 @@ def perform(task: str, argument: Json) -> Json:
     try:
         return {"value": _FUNCTIONS[task](argument)}
     except SourceError as error:
-        return {"failed": "source", "message": str(error)}
+        return {"failed": "source", "message": str(error), "may_pass": error.may_pass}
     except duckdb.Error as error:
         if path := moved(error):
             return {"failed": "source", "message": str(changed(path))}
@@ -80,7 +80,7 @@ def value_of(result: Json) -> Json:
     """What a task has given. Raises what it has raised."""
     match result.get("failed"):
         case "source":
-            raise SourceError(result["message"])
+            raise SourceError(result["message"], may_pass=result.get("may_pass", False))
         case "duckdb":
             raise getattr(duckdb, result["kind"], duckdb.Error)(result["message"])
         case "os":

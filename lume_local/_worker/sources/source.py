@@ -12,6 +12,7 @@ from attrs import frozen
 
 from lume_local._flow.patterns import MOST_FILES
 from lume_local._shared.identity import SourceContent
+from lume_local._shared.obstacle import Obstacle
 
 Pause = Callable[[], None]
 """Called every few megabytes, and between requests; raises if the run is to stop."""
@@ -21,7 +22,7 @@ def no_pause() -> None:
     """A pause that never stops a run."""
 
 
-class SourceError(Exception):
+class SourceError(Obstacle):
     """The source can't be read as the flow expects. The message says what was expected, found, and to do."""
 
 

@@ -44,7 +44,7 @@ def copy_object(
                 pause()
                 written += file.write(block)
     except StoreTrouble as trouble:
-        raise SourceError(str(trouble)) from None
+        raise SourceError(str(trouble), may_pass=trouble.may_pass) from None
     if written != end - start:
         raise SourceError(f"{url} gave {written:,} of {end - start:,} bytes: submit the run again")
 
@@ -75,7 +75,7 @@ class Objects:
         try:
             return head(self._buckets.of(url), url)
         except StoreTrouble as trouble:
-            raise SourceError(self._words(url, trouble)) from None
+            raise SourceError(self._words(url, trouble), may_pass=trouble.may_pass) from None
 
     def _matching(self, folder: str, pattern: str, pause: Pause) -> list[tuple[str, ObjectVersion]]:
         """The objects that match, sorted by their keys. Raises `SourceError`."""
@@ -85,7 +85,7 @@ class Objects:
             # Consoles make a "folder" of an empty object whose key ends with a slash, and obstore takes that away.
             found = [one for one in found if one[1].size or self._is_there(one[0], pause)]
         except StoreTrouble as trouble:
-            raise SourceError(f"cannot list {shown}: {trouble}") from None
+            raise SourceError(f"cannot list {shown}: {trouble}", may_pass=trouble.may_pass) from None
         if not found:
             raise SourceError(f"no object matches {shown}: put objects there, then submit the run again")
         return sorted(found)
@@ -103,7 +103,8 @@ class Objects:
                 if looked_at > MOST_ENTRIES:
                     raise StoreTrouble(
                         f"there are more than {MOST_ENTRIES:,} objects to look at: write more of the key before its "
-                        "first wildcard"
+                        "first wildcard",
+                        "TooMany",
                     )
                 found += [
                     (f"{scheme}://{bucket}/{one['path']}", ObjectVersion.of(one["size"], one["e_tag"]))

@@ -67,7 +67,7 @@ class QuerySource:
                 visible_columns(self._flow, query.names, shown)
                 yield query, shown
         except DatabaseTrouble as trouble:
-            raise SourceError(str(trouble)) from None
+            raise SourceError(str(trouble), may_pass=trouble.may_pass) from None
 
     def check_unchanged(self, pause: Pause = no_pause) -> None:
         """A query sees one state of the database."""

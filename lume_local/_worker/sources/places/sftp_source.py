@@ -158,7 +158,7 @@ def _done(step: Callable[[_Servers], Awaitable[T]], pause: Pause) -> T:
         return anyio.run(stepped)
     except SftpTrouble as trouble:
         more = ": put it there, then submit the run again" if trouble.state == Cause.MISSING else ""
-        raise SourceError(f"{trouble}{more}") from None
+        raise SourceError(f"{trouble}{more}", may_pass=trouble.may_pass) from None
 
 
 async def _watch(pause: Pause) -> None:
