@@ -23,8 +23,9 @@ PAGES = 20
 LAG = 60.0
 """Seconds that the clock of `created_at` may be behind the one of the `Date` header, such as a gateway's."""
 
-_NO_LIST = (405, 501)
-"""Statuses of a server that accepts submissions but has no list. Not 404: a gateway without its service sends it."""
+_NO_LIST = (404, 405, 501)
+"""Statuses of a server that accepts submissions but has no list. A gateway without its service sends 404, too: it
+then answers a submission in the same way, which proves nothing either."""
 
 
 class LookUp:
@@ -36,6 +37,7 @@ class LookUp:
         self._known_runs: set[str] | None = None
         self._reading = asyncio.Lock()
         self._claimed: Counter[str] = Counter()
+        self._has_list = False
 
     def claim(self, run_id: str) -> None:
         """Mark the run as belonging to an item."""
@@ -54,7 +56,8 @@ class LookUp:
         try:
             fitting, all_read = await self._fitting(request, state)
         except ApiError as error:
-            return Found(None, is_clear=error.status_code in _NO_LIST, failure=error)
+            no_list = error.status_code in _NO_LIST and not self._has_list
+            return Found(None, is_clear=no_list, failure=error)
         if fitting:
             async with self._reading:  # only once, even if many items ask at the same time
                 if self._known_runs is None:
@@ -76,6 +79,7 @@ class LookUp:
         cursor: str | None = None
         for _ in range(PAGES):
             page = await self._sender.send(endpoints.runs(filters, cursor))
+            self._has_list = True
             sent = sent_at(self._sender, state)
             since = None if sent is None else sent - LAG
             fitting += [run for run in page.items if _fits(run, request) and is_ours(run, request, since)]

@@ -244,8 +244,8 @@ class Submitter:
     async def _find_out(self, item: int, request: RunRequest, entry: Entry) -> LumeRun | Outcome[LumeRun]:
         """Find the run of an item whose process ended before the response: the rules of a lost response apply.
 
-        The run is always looked up first: meanwhile it may have failed, so that a duplicate is not refused, or the
-        server may have dropped the key.
+        The run is looked up first if the server has a list: meanwhile it may have failed, so that a duplicate is not
+        refused, or the server may have dropped the key.
         """
         clock = self._sender.clock
         state = CallState(lost=True)
@@ -254,10 +254,13 @@ class Submitter:
         else:
             state.first_sent = clock.now() - (clock.wall() - entry.at)
         found = await self._found(request, state)
-        key_is_kept = entry.by_server and found.failure is None and await self._keeps_key(state)
+        is_answered = found.failure is None or found.is_clear
+        key_is_kept = entry.by_server and is_answered and await self._keeps_key(state)
         has_twin = key_is_kept and await self._has_twin(request)
         none_found = found.run is None and found.is_clear
-        may_submit = none_found and await self._may_submit(request, state)
+        # Without a list, only the server's clock shows whether it still has the key.
+        knows_age = entry.by_server or found.failure is None
+        may_submit = none_found and await self._may_submit(request, state, knows_age=knows_age)
         match next_step(found, key_is_kept=key_is_kept, has_twin=has_twin, may_submit=may_submit):
             case Next.FOLLOW if found.run is not None:
                 await self._record(Journal.submitted, item, found.run.id, reused=False)
@@ -265,7 +268,6 @@ class Submitter:
             case Next.ASK_BY_KEY:
                 if found.run is not None:
                     self._look_up.release(found.run.id)
-                # No new SENDING entry: it would make the key look newer than it is.
                 return await self._send(item, request, entry.key, state, has_twin=has_twin, by_key=True)
             case Next.SUBMIT:
                 return await self._submit(item, request, entry.key, state, has_twin=has_twin)
@@ -282,9 +284,10 @@ class Submitter:
             found = await self._look_up.find(request, state)
         return found
 
-    async def _may_submit(self, request: RunRequest, state: CallState) -> bool:
+    async def _may_submit(self, request: RunRequest, state: CallState, *, knows_age: bool) -> bool:
         """Whether the rules for lost responses allow sending it again if no run was found."""
         replays = await self._sender.replays() and not self._is_forgotten(state)
+        replays = replays and (knows_age or self._sender.known.keys_kept is None)
         then = decide(None, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
         return then is Then.SEND
 

@@ -268,7 +268,7 @@ async def test_a_run_that_two_items_claim_is_still_the_others_where_one_lets_go_
         FakeAnswer(500, {}),
         ApiConnectionError("reset"),
         FakeAnswer(200, b"<html>"),
-        FakeAnswer(404, b"default backend - 404"),
+        FakeAnswer(403, {}),
     ],
 )
 async def test_a_look_up_that_fails_decides_nothing_even_where_keys_are_known(

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from pathlib import Path
 
 import orjson
 import pytest
+from attrs import evolve
 from fake_service import Service, other_tasks
 
 from lume_async import (
@@ -228,42 +230,159 @@ async def test_a_run_that_failed_after_the_kill_is_found_and_not_made_again(tmp_
     assert service.created == ["run_0"]
 
 
-def without_list(service: Service, status: int) -> Callable[[FakeRequest], Answer]:
-    """The service, but that it can't list runs."""
-
-    def answer(asked: FakeRequest) -> Answer:
-        listing = asked.method == "GET" and asked.path.startswith("/v1/runs?")
-        return FakeAnswer(status, {"detail": "no list"}) if listing else service(asked)
-
-    return answer
+KEEPS = 3600
 
 
-@pytest.mark.parametrize("status", [405, 501])
-async def test_without_a_list_of_runs_what_may_be_refused_twice_is_sent_again(
-    tmp_path: Path, status: int
+class Resumed:
+    """A service whose submission of before was in doubt when its process ended.
+
+    Args:
+        listing: the status of its list of runs.
+        keys: whether it replays its answer to a known idempotency key.
+        keeps: whether it says for how long it keeps one; an hour later it has forgotten them all in any case.
+    """
+
+    def __init__(self, path: Path, request: RunRequest, *, listing: int, keys: bool, keeps: bool) -> None:
+        self.service = Service(capabilities=["idempotency"] if keys else [])
+        self.path, self.request, self.listing = path, request, listing
+        self.headers = {"Lume-Idempotency-Expires": str(KEEPS)} if keeps else {}
+        self.before: Callable[[FakeRequest], Answer | None] = lambda asked: None
+        self.by_server = True
+
+    def kill(self, *, received: bool) -> None:
+        journal = Journal.open(self.path)
+        at = self.service.clock.wall()
+        journal.sending(0, self.request, "the-key", at, by_server=self.by_server)
+        journal.close()
+        if received:
+            body = {"flow_version": "f:v1", "source_path": "s0", "force_rerun": self.request.force_rerun}
+            self.service(FakeRequest("POST", "/v1/runs", {"Idempotency-Key": "the-key"}, orjson.dumps(body)))
+
+    async def later(self, seconds: float) -> None:
+        await self.service.clock.sleep(seconds)
+        if self.service.clock.now() > KEEPS:
+            self.service.keys.clear()
+
+    async def start(self) -> Outcome[LumeRun]:
+        (outcome,) = await outcomes_of(self.service, [self.request], self, journal=self.path)
+        return outcome
+
+    def __call__(self, asked: FakeRequest) -> Answer:
+        answer = self.before(asked) or self._answer(asked)
+        if isinstance(answer, Exception):
+            return answer
+        date = formatdate(int(self.service.clock.wall()), usegmt=True)
+        return evolve(answer, headers={**answer.headers, **self.headers, "Date": date})
+
+    def _answer(self, asked: FakeRequest) -> Answer:
+        service = self.service
+        if self.listing != 200 and asked.method == "GET" and asked.path.startswith("/v1/runs?"):
+            return FakeAnswer(self.listing, {"detail": "no list"})
+        if asked.method == "POST" and not self.request.force_rerun and service.created:
+            known = "idempotency" in service.capabilities and "the-key" in service.keys
+            problem = {"type": "urn:lume:problem:already-processed", "run_id": service.created[0]}
+            if not known:
+                return FakeAnswer(409, problem)
+        return service(asked)
+
+
+@pytest.mark.parametrize("received", [False, True])
+@pytest.mark.parametrize("force_rerun", [False, True])
+@pytest.mark.parametrize("listing", [200, 404, 405, 501])
+@pytest.mark.parametrize(
+    ("keys", "keeps", "expired"),
+    [(False, False, False), (True, True, False), (True, True, True), (True, False, False)],
+)
+async def test_a_batch_resumed_in_doubt_ends_with_one_run(
+    tmp_path: Path, keys: bool, keeps: bool, listing: int, force_rerun: bool, received: bool, expired: bool
 ) -> None:
-    service, path = Service(), tmp_path / "j.db"
-    request = RunRequest("f:v1", "s0")
-    journal = Journal.open(path)
-    journal.sending(0, request, "the-key", service.clock.wall())
-    journal.close()
+    """Only what neither the list, nor the key, nor a refused duplicate shows stays unknown."""
+    request = RunRequest("f:v1", "s0", force_rerun=force_rerun)
+    resumed = Resumed(tmp_path / "j.db", request, listing=listing, keys=keys, keeps=keeps)
+    resumed.kill(received=received)
+    await resumed.later(KEEPS + 100 if expired else 100)
 
-    (outcome,) = await outcomes_of(service, [request], without_list(service, status), journal=path)
-    assert outcome.result().succeeded
-    assert service.created == ["run_0"]
+    for _ in range(2):
+        outcome = await resumed.start()
+        is_listed = listing == 200 and received
+        if is_listed or not force_rerun or (keys and not expired):
+            assert outcome.result().succeeded
+            assert not outcome.result().reused
+            assert outcome.result().idempotency_key == "the-key"
+            assert resumed.service.created == ["run_0"]
+        else:
+            assert isinstance(outcome.error, SubmissionUnknownError)
+            assert outcome.error.idempotency_key == "the-key"
+            assert resumed.service.created == ["run_0"] * received
 
 
-@pytest.mark.parametrize("status", [405, 501])
-async def test_without_a_list_of_runs_the_key_decides(tmp_path: Path, status: int) -> None:
-    service, path = Service(capabilities=["idempotency"]), tmp_path / "j.db"
-    request = RunRequest("f:v1", "s0", force_rerun=True)
-    journal = Journal.open(path)
-    journal.sending(0, request, "the-key", service.clock.wall())
-    journal.close()
+@pytest.mark.parametrize("force_rerun", [False, True])
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("listing", [404, 405])
+async def test_what_is_sent_again_without_a_list_is_as_old_as_it_was(
+    tmp_path: Path, listing: int, full: bool, force_rerun: bool
+) -> None:
+    """The second start loses its answer, too: the third one must not believe that the key is younger."""
+    request = RunRequest("f:v1", "s0", force_rerun=force_rerun)
+    resumed = Resumed(tmp_path / "j.db", request, listing=listing, keys=True, keeps=True)
+    resumed.kill(received=True)
+    await resumed.later(3000)
 
-    (outcome,) = await outcomes_of(service, [request], without_list(service, status), journal=path)
-    assert outcome.result().succeeded
-    assert service.keys == {"the-key": "run_0"}
+    def lost(asked: FakeRequest) -> Answer | None:
+        if asked.method != "POST":
+            return None
+        is_full = full and resumed.service.clock.now() < 3650
+        return FakeAnswer(503, {}, {"Retry-After": "60"}) if is_full else ApiConnectionError("reset")
+
+    resumed.before = lost
+    assert isinstance((await resumed.start()).error, SubmissionUnknownError)
+    resumed.before = lambda asked: None
+    await resumed.later(max(0.0, 3700 - resumed.service.clock.now()))
+    outcome = await resumed.start()
+
+    assert resumed.service.created == ["run_0"]
+    if force_rerun:
+        assert isinstance(outcome.error, SubmissionUnknownError)
+    else:
+        assert outcome.result().id == "run_0"
+        assert not outcome.result().reused
+
+
+async def test_a_key_whose_age_only_this_machine_knows_is_not_sent_again_without_a_list(
+    tmp_path: Path,
+) -> None:
+    resumed = Resumed(tmp_path / "j.db", force(1)[0], listing=404, keys=True, keeps=True)
+    resumed.by_server = False
+    resumed.kill(received=True)
+    await resumed.later(KEEPS + 100)
+    resumed.service.clock.offset -= KEEPS  # the clock was wrong, and is right again
+    assert isinstance((await resumed.start()).error, SubmissionUnknownError)
+    assert resumed.service.created == ["run_0"]
+
+
+async def test_a_list_that_was_read_before_is_waited_for_by_the_next_start(tmp_path: Path) -> None:
+    """A gateway's 404 for the second page: its service has a list, which may have the run."""
+    resumed = Resumed(tmp_path / "j.db", RunRequest("f:v1", "s0"), listing=200, keys=False, keeps=False)
+    resumed.kill(received=False)
+    lists = {"items": [], "next_cursor": "2"}
+
+    def gateway(asked: FakeRequest) -> Answer | None:
+        if not asked.path.startswith("/v1/runs?"):
+            return None
+        return FakeAnswer(404, b"default backend - 404") if "cursor" in asked.path else FakeAnswer(200, lists)
+
+    resumed.before = gateway
+    assert isinstance((await resumed.start()).error, SubmissionUnknownError)
+    assert resumed.service.created == []
+
+
+async def test_a_gateway_without_its_service_starts_nothing(tmp_path: Path) -> None:
+    resumed = Resumed(tmp_path / "j.db", force(1)[0], listing=200, keys=True, keeps=True)
+    resumed.kill(received=False)
+    resumed.before = lambda asked: None if asked.path == "/healthz" else FakeAnswer(404, b"default backend")
+    assert isinstance((await resumed.start()).error, SubmissionUnknownError)
+    resumed.before = lambda asked: None
+    assert (await resumed.start()).result().id == "run_0"
 
 
 async def test_a_holder_that_cannot_be_seen_yet_is_followed_by_the_next_start(tmp_path: Path) -> None:
