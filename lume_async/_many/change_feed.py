@@ -62,7 +62,8 @@ class ChangeFeed:
     The server is asked for the records of ended runs, too; if it refuses that, the feed does without.
 
     Args:
-        on_change: called with the latest change of a run, and the time of the request that returned it.
+        on_change: called with the latest change of a run in a page, or with its end, which no other entry of the page
+            outranks; and with the time of the request that returned it.
         on_switch: called with whether every change is reported from now on, and whether some may have been
             missed; with a valid cursor the server reports the changes during a failure later.
     """
@@ -111,8 +112,9 @@ class ChangeFeed:
         page = await sender.send(call, once=True)
         self._cursor = page.next_cursor
         self._on_switch(True, missed)
-        # Only the last change of a run: a poll may have shown the earlier ones.
-        for change in {change.id: change for change in page.items}.values():
+        # Only the last change of a run: a poll may have shown the earlier ones. Ends come last: no run leaves one.
+        latest = {change.id: change for change in sorted(page.items, key=lambda change: change.is_end)}
+        for change in latest.values():
             self._on_change(change, self._asked)
         waited = sender.clock.now() - self._asked
         if missed:

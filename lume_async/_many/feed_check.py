@@ -32,7 +32,7 @@ class FeedCheck:
         self._unreported[run_id] = now
 
     def note_report(self, run_id: str) -> None:
-        """Note that the feed has reported a change of the run."""
+        """Note that the feed has reported the end of the run."""
         self._unreported.pop(run_id, None)
 
     def reset(self) -> None:

@@ -193,8 +193,9 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         if run.id in self._watched or self._closed:
             return
         watched = self._watched[run.id] = Watched(run)
-        watched.is_new = self._unwatched.is_as_reported(run)
         watched.born_after = self._sender.recent_runs.born_after(run.id)
+        watched.is_new = self._unwatched.is_as_reported(run, watched.born_after)
+        watched.ended = self._unwatched.has_ended(run.id)
         self._start_feed()
         opening = self._feed_wanted.is_set() and self._fed is None
         # A poll before the feed opens would have to be repeated.
@@ -310,18 +311,20 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     def _on_change(self, change: Change, asked: float) -> None:
         """Handle a change from the feed: show its status; fetch a run that has ended, unless the change carries it.
 
-        If a poll ended after the feed was `asked`, either may be newer: poll the run once more.
+        If a poll ended after the feed was `asked`, either may be newer: poll the run once more. What the feed says
+        after an end is older than that.
         """
-        self._feed_check.note_report(change.id)
         watched = self._watched.get(change.id)
+        if change.is_end:
+            self._feed_check.note_report(change.id)
         if watched is None:
-            self._unwatched.note(change)
+            self._unwatched.note(change, self._sender.clock.now())
             return
-        if change.status == watched.shown and not change.finished_at:
+        if not change.is_end and (watched.ended or change.status == watched.shown):
             return
         run, record = watched.run, record_of(watched.run)
         status = RunStatus(change.status) if change.status else None
-        watched.ended |= bool(change.finished_at) or (status is not None and status.is_terminal)
+        watched.ended |= change.is_end
         if watched.ended and (end := change.end) is not None:
             update(run, end)  # the poll that follows shows it without a request
         if status is None or record is None or watched.ended or watched.polled > asked:

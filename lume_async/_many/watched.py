@@ -31,17 +31,28 @@ class Unwatched:
     """The last changes of runs that are not watched: one of them may be added a moment later."""
 
     def __init__(self) -> None:
-        self._statuses = OrderedDict[str, str]()
+        self._statuses = OrderedDict[
+            str, tuple[str | None, float]
+        ]()  # None for an end; and when it was noted
+        self._forgotten = EVER  # when the last of those that were dropped was noted
 
-    def note(self, change: Change) -> None:
-        """Note a change that the feed has reported."""
-        self._statuses[change.id] = change.status
+    def note(self, change: Change, now: float) -> None:
+        """Note a change that the feed has reported; an end stays one, whatever is reported after it."""
+        status = None if change.is_end or self.has_ended(change.id) else change.status
+        self._statuses[change.id] = status, now
+        self._statuses.move_to_end(change.id)
         if len(self._statuses) > UNWATCHED:
-            self._statuses.popitem(last=False)
+            _, (_, self._forgotten) = self._statuses.popitem(last=False)
 
-    def is_as_reported(self, run: LumeRun) -> bool:
-        """Whether the feed has not reported another status than the handle has."""
-        return run.status is not None and self._statuses.get(run.id, run.status) == run.status
+    def has_ended(self, run_id: str) -> bool:
+        """Whether the feed has reported the end of the run."""
+        status, _ = self._statuses.get(run_id, ("", EVER))
+        return status is None
+
+    def is_as_reported(self, run: LumeRun, born_after: float) -> bool:
+        """Whether the feed has certainly not reported another status than the handle has."""
+        status, _ = self._statuses.get(run.id, (run.status, EVER))
+        return run.status is not None and status == run.status and born_after > self._forgotten
 
 
 @define(eq=False, weakref_slot=False)
@@ -72,7 +83,8 @@ class Watched:
             follows_progress: whether the delay depends on the run's progress.
         """
         if fed:
-            usual = min(SAFETY_NET, backoff.delay(self.stale - 1, rng)) if self.stale else SAFETY_NET
+            soon = backoff.delay(max(0, self.stale - 1), rng)
+            usual = min(SAFETY_NET, soon) if self.ended else SAFETY_NET
         elif follows_progress and (rest := self._half_of_the_rest(now)) is not None:
             usual = min(max(SOONEST, rest), backoff.maximum)
         else:

@@ -19,7 +19,7 @@ from lume_async._wire.headers import (
 )
 from lume_async._wire.retry import floor
 from lume_async.errors import NotSupportedError, ResponseDecodeError
-from lume_async.models import RunRecord, RunRequest, check_run_id
+from lume_async.models import RunRecord, RunRequest, check_run_id, status_of
 
 T = TypeVar("T")
 
@@ -60,6 +60,11 @@ class Change:
     status: str
     finished_at: str | None = None
     run: Any = None
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the run has ended."""
+        return bool(self.finished_at) or (bool(self.status) and status_of(self.status).is_terminal)
 
     @property
     def end(self) -> RunRecord | None:

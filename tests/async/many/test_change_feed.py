@@ -3,7 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+from depth import examples
 from fake_service import Service, client_of, ends
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lume_async import Client, RunStatus
 from lume_async._many.change_feed import Hold
@@ -326,3 +329,94 @@ async def test_an_end_that_the_feed_reports_a_little_later_is_no_reason_for_dist
         await service.clock.sleep(100.0)
         looks = service.looks["b"]
     assert looks <= 2 + 130 / SAMPLING
+
+
+# A feed that repeats itself, or is out of order
+
+STATUSES = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SUCCEEDED")
+ENTRIES = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(STATUSES)), max_size=5)
+
+
+async def noticed(pages: list[list[tuple[str, str]]]) -> dict[str, float]:
+    """How long after the first page with its end each run's end is seen; all of them ended before the first page."""
+    service = Service(capabilities=["changes", "wait"], lasts=20.5)
+    times = [21.0 + 0.5 * number for number in range(len(pages))]  # between two samples
+    client = fed(service, list(zip(times, pages, strict=True)))
+    await client.run_status("warm-up")
+    told = dict[str, float]()
+    for at, page in zip(times, pages, strict=True):
+        told |= {run: told.get(run, at) for run, status in page if status == "SUCCEEDED"}
+    seen = dict[str, float]()
+    async with client.monitor() as monitor:
+        for run_id in told:
+            monitor.add(run_id)
+        monitor.add("another")
+        while len(seen) < len(told):
+            (event,) = await ends(monitor, 1)
+            seen[event.run.id] = service.clock.now() - told.get(event.run.id, 0.0)
+    return seen
+
+
+@examples(200)
+@given(pages=st.lists(ENTRIES, min_size=1, max_size=12), data=st.data())
+async def test_an_end_is_seen_whatever_is_repeated_around_it(
+    pages: list[list[tuple[str, str]]], data: st.DataObject
+) -> None:
+    for run_id in "abcd":
+        page = data.draw(st.sampled_from(pages))
+        page.insert(data.draw(st.integers(0, len(page))), (run_id, "SUCCEEDED"))
+    seen = await noticed([page for page in pages if page])
+    assert set(seen) == set("abcd")
+    assert max(seen.values()) < 0.4
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [[("a", "SUCCEEDED"), ("a", "TRANSFORMING")]],
+        [[("a", "SUCCEEDED"), ("a", "CREATED"), ("b", "SUCCEEDED"), ("a", "TRANSFORMING")]],
+        [[("a", "SUCCEEDED")], [("a", "TRANSFORMING")]],
+        [[("a", "CREATED"), ("a", "SUCCEEDED"), ("a", "SUCCEEDED"), ("a", "CREATED")]] * 3,
+    ],
+)
+async def test_an_end_outranks_what_is_repeated_after_it(pages: list[list[tuple[str, str]]]) -> None:
+    assert max((await noticed(pages)).values()) < 0.4
+
+
+async def test_a_feed_that_repeats_old_changes_and_no_end_is_noticed_by_sampling() -> None:
+    service = Service(capabilities=["changes", "wait"], lasts=100.0)
+    names = [f"r{n}" for n in range(20)]
+    old = [(1.0 + number, [(name, "CREATED") for name in names]) for number in range(500)]
+    client = fed(service, old)
+    await client.run_status("warm-up")
+    async with client.monitor() as monitor:
+        for name in names:
+            monitor.add(name)
+        await ends(monitor, len(names))
+    assert service.clock.now() < 100.0 + 30.0 + 10.0
+
+
+@pytest.mark.parametrize("repeated", [[], ["CREATED"], ["TRANSFORMING", "CREATED"]])
+async def test_a_poll_that_does_not_show_an_end_of_before_is_repeated_soon(repeated: list[str]) -> None:
+    """The end is reported before the run is added, and the server's first answers to polls fail or are old."""
+    service = Service(capabilities=["changes", "wait"], lasts=2.0)
+    old = iter([FakeAnswer(503, {}), FakeAnswer(200, run_json("run_0", "TRANSFORMING"))] * 2)
+
+    def answer(request: FakeRequest) -> FakeAnswer | Exception:
+        return (next(old, None) if request.path == "/v1/runs/run_0" else None) or service(request)
+
+    pages = [(8.0 + n, [("run_0", status)]) for n, status in enumerate(["SUCCEEDED", *repeated])]
+    client = fed(service, pages, answer)
+    await client.run_status("warm-up")
+    service.begun["long"] = service.begun["longer"] = 1000.0
+    async with client.monitor() as monitor:
+        monitor.add("long")
+        monitor.add("longer")
+        await service.clock.sleep(5.0)
+        run = await client.run("f:v1", "a.csv")
+        await service.clock.sleep(7.0)
+        monitor.add(run)
+        await ends(monitor, 1)
+        assert service.clock.now() < 12.0 + 4.0
+        await service.clock.sleep(20.0)
+        assert service.looks["long"] <= 2 + service.clock.now() / SAMPLING, "the feed is still trusted"
