@@ -37,6 +37,8 @@ _CHANGES = 10
 _NAME = re.compile(r'filename="([A-Za-z0-9._-]{1,200})"')
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
+_STRONG = re.compile(r'"[^"]*"')
+"""An ETag of these bytes only. A weak one (`W/"…"`) is not: it can't show that a part belongs to what has arrived."""
 
 
 async def download(
@@ -85,7 +87,9 @@ async def _received(sender: Sender, run_id: str, part: Part, draft: "_Draft") ->
                 if draft.is_whole:  # what broke off was only the mark of its end
                     return
                 draft.start_over()
-            elif not isinstance(error, ApiConnectionError) or draft.progress <= before:
+                continue
+            is_cut = isinstance(error, ApiConnectionError) or error.status_code == HTTPStatus.PARTIAL_CONTENT
+            if not is_cut or draft.progress <= before:
                 raise
 
 
@@ -130,7 +134,7 @@ class _Draft:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What an attempt asks for: the rest of the file, if it is still the same one."""
+        """What an attempt asks for: the rest of the file, if its ETag can show that it still is the same one."""
         if self.size == 0 or self._etag is None:
             return {}
         return {RANGE: f"bytes={self.size}-", IF_RANGE: self._etag}
@@ -148,20 +152,37 @@ class _Draft:
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """The headers of a response: the whole file, or the rest that was asked for."""
         self._block.clear()
-        found = _RANGE.fullmatch(headers.get(CONTENT_RANGE, "")) if status == 206 else None
-        if status == 206 and (found is None or int(found[1]) != self.size):
-            raise ApiError("the server sent another part of the file than was asked for", status_code=status)
-        if found is None and self.size:
-            await to_thread.run_sync(self._restart)
-        self._total = int(found[2]) if found else _number(headers.get(CONTENT_LENGTH))
-        etag, digest = headers.get(ETAG, ""), _DIGEST.search(headers.get(REPR_DIGEST, ""))
-        if found is None and self._etag is not None and etag != self._etag:
-            self._replaced()
-        self._etag = etag if etag and not etag.startswith("W/") else None
-        self._digest = digest[1] if digest else None
-        name = _NAME.search(headers.get(CONTENT_DISPOSITION, ""))
-        self.name = name[1] if name and name[1].strip(".") else None
+        found = _DIGEST.search(headers.get(REPR_DIGEST, ""))
+        etag, digest = headers.get(ETAG, ""), found[1] if found else None
+        if status == HTTPStatus.PARTIAL_CONTENT:
+            self._check_part(headers.get(CONTENT_RANGE, ""), etag, digest)
+            self._digest = self._digest or digest
+        else:
+            if self.size:
+                await to_thread.run_sync(self._restart)
+            if self._etag is not None and etag != self._etag:
+                self._replaced()
+            self._total = _number(headers.get(CONTENT_LENGTH))
+            self._etag = etag if _STRONG.fullmatch(etag) else None
+            self._digest = digest
+            name = _NAME.search(headers.get(CONTENT_DISPOSITION, ""))
+            self.name = name[1] if name and name[1].strip(".") else None
         self._report()
+
+    def _check_part(self, content_range: str, etag: str, digest: str | None) -> None:
+        """Raise `ApiError` unless the part continues what has arrived: one representation, from this byte on."""
+        found = _RANGE.fullmatch(content_range)
+        continues = found is not None and int(found[1]) == self.size
+        if self.size == 0 and not continues:
+            raise ApiError("the server sent another part of the file than was asked for", status_code=206)
+        known = self._etag, self._total, self._digest
+        told = etag, int(found[2]) if found else None, digest
+        differs = any(None not in pair and pair[0] != pair[1] for pair in zip(known, told, strict=True))
+        if self.size and (not continues or self._etag is None or differs):
+            self.start_over()
+            words = "the server may have continued another file than it began: ask for all of it"
+            raise ApiError(words, status_code=206, retryable=True)
+        self._total = told[1]
 
     async def write(self, chunk: bytes) -> None:
         """The next bytes."""

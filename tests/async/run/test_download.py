@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio import to_thread
 from loopback import Loopback
 from loopback_steps import Request, Sends, reply
 
+import lume_sync
 from lume_async import (
     ApiConnectionError,
     ApiError,
@@ -285,3 +287,111 @@ async def test_a_success_without_a_file_replaces_none(tmp_path: Path) -> None:
     with pytest.raises(ResponseDecodeError, match="expected a file, got the status 204"):
         await client.attach("run_1").download("mapped", tmp_path / "rows.bin")
     assert (tmp_path / "rows.bin").read_text() == "the file of before"
+
+
+# A server that lies about what it continues
+
+OLD, NEW = CONTENT[:100_000], CONTENT[:100_000][::-1]
+HALF = 40_000
+
+
+def answer(status: int, body: bytes, cut: int = 10**9, **headers: str | None) -> Sends:
+    """An answer, which breaks off after `cut` bytes of its body."""
+    told = {"Content-Length": str(len(body)), **headers}
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in told.items() if value is not None]
+    return Sends("\r\n".join([f"HTTP/1.1 {status} OK", *lines, "", ""]).encode(), body, cut)
+
+
+def rest(body: bytes = NEW, first: int = HALF, total: object = len(NEW), **headers: str | None) -> Sends:
+    """A part of a file, which says that it is the rest of the old one."""
+    told = {"ETag": '"1"', "Content_Range": f"bytes {first}-{len(body) - 1}/{total}", **headers}
+    return answer(206, body[first:], **told)
+
+
+BEGUN = answer(200, OLD, HALF, ETag='"1"')
+WHOLE = answer(200, NEW, ETag='"2"')
+RANGE = f"bytes={HALF}-"
+
+
+async def download_by(api: str, script: Any, to: Path) -> list[str | None]:
+    """Downloads the file by one of the APIs; what was asked for."""
+    with no_backoff():
+        async with Loopback(script) as server:
+            try:
+                if api == "async":
+                    async with Client("key", base_url=server.url) as client:
+                        await client.attach("run_1").download("mapped", to)
+                else:
+
+                    def download() -> None:
+                        with lume_sync.Client("key", base_url=server.url) as client:
+                            client.attach("run_1").download("mapped", to)
+
+                    await to_thread.run_sync(download)
+            finally:
+                asked = [request.headers.get("range") for request in server.requests]
+    return asked
+
+
+@pytest.mark.parametrize("api", ["async", "sync"])
+@pytest.mark.parametrize(
+    ("script", "asked", "expected"),
+    [
+        ([BEGUN, rest(OLD)], [None, RANGE], OLD),
+        ([BEGUN, rest(ETag='"2"'), WHOLE], [None, RANGE, None], NEW),
+        ([BEGUN, rest(ETag=None), WHOLE], [None, RANGE, None], NEW),
+        ([BEGUN, rest(ETag='W/"1"'), WHOLE], [None, RANGE, None], NEW),
+        ([BEGUN, rest(NEW[:-1], total=len(NEW) - 1), WHOLE], [None, RANGE, None], NEW),
+        ([BEGUN, rest(total="*"), WHOLE], [None, RANGE, None], NEW),
+        ([BEGUN, rest(first=0), WHOLE], [None, RANGE, None], NEW),
+        ([BEGUN, rest(first=HALF - 1), WHOLE], [None, RANGE, None], NEW),
+        ([BEGUN, rest(Content_Range=None), WHOLE], [None, RANGE, None], NEW),
+        ([BEGUN, WHOLE], [None, RANGE], NEW),
+        ([BEGUN, answer(200, NEW, ETag='"1"')], [None, RANGE], NEW),
+        ([answer(200, OLD, HALF), answer(200, NEW)], [None, None], NEW),
+        ([answer(200, OLD, HALF), rest(), WHOLE], [None, None, None], NEW),
+        ([answer(200, OLD, HALF, ETag='W/"1"'), answer(200, NEW, ETag='W/"1"')], [None, None], NEW),
+        ([answer(200, OLD, HALF, ETag="1"), answer(200, NEW, ETag="1")], [None, None], NEW),
+        (
+            [
+                answer(200, OLD, HALF, ETag='"1"', Repr_Digest=digest_of(OLD)),
+                rest(Repr_Digest=digest_of(NEW)),
+                WHOLE,
+            ],
+            [None, RANGE, None],
+            NEW,
+        ),
+    ],
+)
+async def test_two_files_are_never_mixed(
+    tmp_path: Path, api: str, script: list[Sends], asked: list[str | None], expected: bytes
+) -> None:
+    assert await download_by(api, script, tmp_path / "rows.bin") == asked
+    assert (tmp_path / "rows.bin").read_bytes() == expected
+    assert left_in(tmp_path) == ["rows.bin"]
+
+
+async def test_what_the_whole_answer_said_counts_for_a_part_that_says_less(tmp_path: Path) -> None:
+    """RFC 9110, 15.3.7: a part need not repeat the headers of the file."""
+    name = {"Content_Disposition": 'attachment; filename="run_1-mapped.csv"'}
+    begun = answer(200, OLD, HALF, ETag='"1"', Repr_Digest=digest_of(OLD), **name)
+    await download_by("async", [begun, rest(OLD)], tmp_path)
+    assert left_in(tmp_path) == ["run_1-mapped.csv"]
+    with pytest.raises(ApiError, match="its checksum is another one"):
+        await download_by("async", [begun, rest()], tmp_path)
+
+
+@pytest.mark.parametrize("lie", [rest(ETag='"2"'), rest(total="*"), rest(first=1)])
+async def test_a_server_that_always_continues_another_file_ends_the_download(
+    tmp_path: Path, lie: Sends
+) -> None:
+    asked = []
+
+    def script(request: Request) -> Sends:
+        asked.append(request.headers.get("range"))
+        return lie if asked[-1] else BEGUN
+
+    with pytest.raises(ApiError, match="has changed at each attempt"):
+        await download_by("async", script, tmp_path / "rows.bin")
+    assert len(asked) <= 24
+    assert left_in(tmp_path) == []
