@@ -202,7 +202,13 @@ async def _running(
     if metrics is not None:
         _add_gauges(metrics, store, runner, pool, health)
         metrics.arriving(arrivals.counts)
-    async with task_group() as upkeep, pool.running(), reader.running(), messaging.carrying():
+    async with (
+        task_group() as upkeep,
+        pool.running(),
+        reader.running(),
+        messaging.carrying(),
+        tokens.running(),
+    ):
         await _load_flows(settings, flows, pool)
         await replays.clear()
         upkeep.start_soon(store.follow, hub.notify)

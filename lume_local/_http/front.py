@@ -155,7 +155,7 @@ class Front:
     def _count_submission(self, holder: Holder) -> None:
         """Raises `Problem` if as many runs of its entry were submitted as may be in a minute."""
         most = holder.submissions_per_minute
-        if most is not None and (wait := self._quotas.wait(holder.owner, most)):
+        if most is not None and (wait := self._quotas.wait((holder.owner, most))):
             raise Problem(
                 "too-many-submissions",
                 f"the entry of {holder.name!r} has submissions_per_minute = {most}: try again in {wait} s",
@@ -201,6 +201,7 @@ async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None,
         holder=holder.name,
         is_admin=holder.role is Role.ADMIN,
         owner=holder.owner,
+        peer=request.remote or "",
         content=None if most is not None else _stream(request),
     )
 

@@ -32,6 +32,8 @@ class Ask:
     is_admin: bool = True
     owner: str = ""
     """Of the key or the token, see `Holder`; empty for the server's own key, and where none is needed."""
+    peer: str = ""
+    """The address that the request came from: a client's, or a proxy's."""
 
 
 @frozen

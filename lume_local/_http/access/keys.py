@@ -214,6 +214,13 @@ def _read(text: str) -> _Keys:
             mistakes.add(FlowError(name, f"has the same key as {holders[found.owner].name}"))
         elif found is not None:
             holders[found.owner] = found
+    for holder in holders.values():
+        for one in grants:
+            if holder.name.startswith(f"{one.holder.name}:"):
+                words = (
+                    f"may be the name of somebody who has a token of [{one.holder.name}]: choose another name"
+                )
+                mistakes.add(FlowError(holder.name, words))
     mistakes.check()
     return holders, tuple(grants)
 

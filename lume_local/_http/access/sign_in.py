@@ -2,21 +2,37 @@
 
 The page makes the secrets of a sign-in (state, nonce, verifier) and keeps them in its tab, so that a code is worth
 nothing elsewhere. It can't reach the issuer itself: the server exchanges the code for an ID token, and checks that.
+
+Whoever wants to can send any code, and only the issuer knows which ones are right. So what no page sends is refused
+first, and each address passes on a few wrong codes a minute: a flood of them reaches the issuer as a trickle, and
+leaves others their share.
 """
 
+import ipaddress
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from attrs import evolve
 
+from lume_async._base.tasks import task_group
 from lume_local._http.access.keys import ApiKeys, Holder
+from lume_local._http.access.quotas import Quotas, Share
 from lume_local._http.access.tokens import Tokens
-from lume_local._http.access.wrong_keys import WrongKeys
 from lume_local._http.messages import Problem
 
 _FIELDS = ("issuer", "code", "verifier", "nonce", "redirect_uri")
 _LONGEST = 2048
+_FORMS = {
+    "code": (re.compile(r"[ -~]+"), "must be printable ASCII"),
+    "verifier": (re.compile(r"[A-Za-z0-9._~-]{43,128}"), "must be 43 to 128 letters, digits, or '-._~'"),
+    "nonce": (re.compile(r"[!-~]+"), "must be printable ASCII without spaces"),
+}
+"""By RFC 6749 and 7636."""
+OF_ALL, OF_PEER, OF_CLIENT = 120, 40, 10
+"""How many wrong codes are passed on in a minute: of all, of an address that connects to this server, and of a client
+behind it, if it is a proxy that says whose requests it passes on. Sign-ins that succeed don't count."""
 
 
 class SignIn:
@@ -28,31 +44,40 @@ class SignIn:
     """
 
     def __init__(self, tokens: Tokens, keys: ApiKeys) -> None:
-        self._tokens, self._keys, self._tries = tokens, keys, WrongKeys()
+        self._tokens, self._keys, self._quotas = tokens, keys, Quotas()
 
     async def issuers(self) -> list[dict[str, str]]:
         """Where the page can lead: each issuer that is there now, with the client and the address for browsers."""
-        found = []
-        for issuer, client in dict.fromkeys((one.issuer, one.client_id) for one in self._keys.grants):
-            if client is None:
-                continue
-            try:
-                address = (await self._tokens.about(issuer)).get("authorization_endpoint")
-            except Problem:  # which is in the log
-                continue
-            found.append({"issuer": issuer, "client_id": client, "authorization_endpoint": str(address)})
-        return found
+        clients = dict.fromkeys((one.issuer, one.client_id) for one in self._keys.grants)
+        addresses = dict[str, str]()
 
-    async def holder(self, fields: Mapping[str, Any], host: str) -> Holder:
-        """Who comes back with these `fields` from an issuer, to the page at `host`. Raises `Problem`."""
+        async def ask(issuer: str) -> None:
+            with suppress(Problem):  # which is in the log
+                addresses[issuer] = str((await self._tokens.about(issuer)).get("authorization_endpoint"))
+
+        async with task_group() as tasks:
+            for issuer in {issuer for issuer, client in clients if client is not None}:
+                tasks.start_soon(ask, issuer)
+        return [
+            {"issuer": issuer, "client_id": client, "authorization_endpoint": addresses[issuer]}
+            for issuer, client in clients
+            if client is not None and issuer in addresses
+        ]
+
+    async def holder(self, fields: Mapping[str, Any], headers: Mapping[str, str], peer: str) -> Holder:
+        """Return who comes back with these `fields` from an issuer, by a request from `peer`. Raises `Problem`."""
         for name in _FIELDS:
             value = fields.get(name)
             if not isinstance(value, str) or not 0 < len(value) <= _LONGEST:
                 raise Problem(
                     "invalid-field", f"{name}: must be a string of 1 to {_LONGEST:,} characters", field=name
                 )
-        back = urlsplit(fields["redirect_uri"])
-        if (back.netloc, back.path, back.query) != (host, "/", ""):
+            form, words = _FORMS.get(name, (None, ""))
+            if form is not None and not form.fullmatch(value):
+                raise Problem("invalid-field", f"{name}: {words}", field=name)
+        if fields["redirect_uri"] not in [
+            f"{scheme}://{headers.get('Host', '')}/" for scheme in ("http", "https")
+        ]:
             raise Problem(
                 "invalid-field", "redirect_uri: is not the address of this page", field="redirect_uri"
             )
@@ -61,11 +86,14 @@ class SignIn:
         ]
         if not grants:
             raise Problem("unauthorized", "nobody signs in at this issuer")
-        if self._tries.delay() is None:
-            raise Problem("too-many-wrong-keys", "too many sign-ins at the moment: try later")
+        url = (await self._tokens.about(fields["issuer"])).get("token_endpoint")
+        shares = _shares(headers, peer)
+        if wait := self._quotas.wait(*shares):
+            words = f"too many sign-ins have failed: try again in {wait} s"
+            raise Problem("too-many-wrong-keys", words, retry_after=wait)
         client = str(grants[0].client_id)
         token = await self._tokens.exchanged(
-            fields["issuer"],
+            url,
             {
                 "grant_type": "authorization_code",
                 "client_id": client,
@@ -75,4 +103,28 @@ class SignIn:
             },
         )
         of_client = [evolve(one, audience=client) for one in grants if one.client_id == client]
-        return await self._tokens.holder(token, of_client, nonce=fields["nonce"])
+        holder = await self._tokens.holder(token, of_client, nonce=fields["nonce"])
+        self._quotas.give_back(*shares)
+        return holder
+
+
+def _shares(headers: Mapping[str, str], peer: str) -> tuple[Share, Share, Share]:
+    """The shares that a sign-in uses.
+
+    A client can write what it wants into `X-Forwarded-For`, so that this only divides the share of its own address. A
+    proxy appends the address that it sees.
+    """
+    behind = headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    place = _network(peer)
+    return ("all", OF_ALL), (f"peer {place}", OF_PEER), (f"client {place} {_network(behind)}", OF_CLIENT)
+
+
+def _network(address: str) -> str:
+    """An IPv4 address, or the network of an IPv6 one, as whoever has one address of it has all; otherwise nothing."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((found.packed[:8] + bytes(8), 64)))

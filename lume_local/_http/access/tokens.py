@@ -1,23 +1,30 @@
 """Bearer tokens: the JWTs of an OpenID Connect issuer, whose claims give a role.
 
 The issuer's public keys come from its JWKS, are kept for a while, and are fetched again if a token names another key.
+One task at a time fetches them; meanwhile requests use what is known.
 Needs the extra `oidc`.
 """
 
-import asyncio
 import base64
 import binascii
+import hashlib
 import json
 import logging
+import math
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import orjson
-from attrs import evolve
+from anyio import Event, fail_after, move_on_after
+from anyio.abc import TaskGroup
+from attrs import evolve, frozen
 
 from lume_async._base.controls import control_in
+from lume_async._base.tasks import task_group
 from lume_local._http.access.keys import Grant, Holder, is_confidential
 from lume_local._http.messages import Problem
 
@@ -41,14 +48,19 @@ _LEEWAY = 60
 _KEPT = 3600.0
 """Seconds after which the keys are fetched again: a key that the issuer has withdrawn is not accepted for longer."""
 _BETWEEN = 30.0
-"""Seconds between two requests to an issuer, whatever keys the tokens name."""
+"""Seconds between two requests to an issuer, whatever keys the tokens name; fewer after its first failures."""
 _PATIENCE = 10.0
+"""Seconds that an issuer may take to answer."""
+_MOMENT = 3.0
+"""Seconds that a request waits for keys that are not known yet."""
+_NO_ANSWER = "it has not answered yet"
 _MOST_BYTES = 1024 * 1024
-_LONGEST_SUBJECT = 64
+_LONGEST_SUBJECT, _BEGINNING = 64, 48
+_DIGESTED = re.compile(r"~[0-9a-f]{32}\Z")
 
 
 class Tokens:
-    """Checks tokens.
+    """Checks tokens, while it is `running`.
 
     Args:
         clock: the time in seconds since 1970.
@@ -57,6 +69,14 @@ class Tokens:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._issuers: dict[str, _Issuer] = {}
+        self._tasks: TaskGroup | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Fetch keys as long as the block lasts."""
+        async with task_group() as self._tasks:
+            yield
+            self._tasks.cancel_scope.cancel()
 
     async def holder(self, token: str, grants: Sequence[Grant], nonce: str | None = None) -> Holder:
         """The holder of a token: of the highest role that one of `grants` gives it. Raises `Problem`.
@@ -73,9 +93,12 @@ class Tokens:
         if not roles:
             raise _refused("none of its claims gives it a role on this server")
         holder = max(roles, key=lambda one: one.holder.role).holder
-        subject = str(claims.get("sub", ""))[:_LONGEST_SUBJECT]
-        is_name = subject and not control_in(subject)
-        return evolve(holder, name=f"{holder.name}:{subject}") if is_name else holder
+        subject = claims.get("sub")
+        if subject is None and nonce is None:
+            return holder  # a program's token may name nobody: it is the entry's
+        if not isinstance(subject, str) or not subject.strip():
+            raise _refused("its subject (sub) must be a text that is not empty")
+        return evolve(holder, name=f"{holder.name}:{named(subject)}")
 
     async def claims(self, token: str, grants: Sequence[Grant]) -> dict[str, Any]:
         """The claims of a token of the issuer of `grants`, for one of their audiences. Raises `Problem`."""
@@ -84,19 +107,18 @@ class Tokens:
 
         if not grants:
             raise _refused("its issuer (iss) is none that this server trusts")
-        url, now = grants[0].issuer, self._clock()
-        key_id = _unchecked(token, 0).get("kid")
-        keys = await self._issuer(url).keys(key_id if isinstance(key_id, str) else None, now)
+        url, key_id = grants[0].issuer, _unchecked(token, 0).get("kid")
+        known = await self._issuer(url).known([key_id if isinstance(key_id, str) else None])
         audiences = sorted({one.audience for one in grants})
         wanted = jwt.JWTClaimsRegistry(
-            now=int(now),
+            now=int(self._clock()),
             leeway=_LEEWAY,
             iss={"essential": True, "value": url},
             aud={"essential": True, "values": audiences},
             exp={"essential": True},
         )
         try:
-            decoded = jwt.decode(token, keys, algorithms=_ALGORITHMS)
+            decoded = jwt.decode(token, known.keys, algorithms=_ALGORITHMS)
             wanted.validate(decoded.claims)
         except (JoseError, ValueError) as error:
             raise _refused(str(error)) from None
@@ -104,81 +126,118 @@ class Tokens:
         return claims
 
     def _issuer(self, url: str) -> "_Issuer":
-        return self._issuers.setdefault(url, _Issuer(url))
+        assert self._tasks is not None, "not running"
+        return self._issuers.setdefault(url, _Issuer(url, self._clock, self._tasks))
 
     async def about(self, issuer: str) -> dict[str, Any]:
         """What an issuer publishes about itself (OpenID Connect Discovery). Raises `Problem`."""
-        return await self._issuer(issuer).about(self._clock())
+        return (await self._issuer(issuer).known()).about
 
-    async def exchanged(self, issuer: str, form: dict[str, str]) -> str:
-        """The ID token that an issuer gives for the code of a sign-in. Raises `Problem`."""
-        url = (await self.about(issuer)).get("token_endpoint")
+    async def exchanged(self, url: Any, form: dict[str, str]) -> str:
+        """The ID token that the token endpoint of an issuer gives for the code of a sign-in. Raises `Problem`."""
         try:
             async with _session() as http:
                 token = (await _document(http, "POST", url, data=form)).get("id_token")
+        except _RefusedError as error:
+            words = f"the issuer does not accept this sign-in: {_said(error)}"
+            raise Problem("unauthorized", words) from None
         except _UNREADABLE as error:
-            raise Problem(
-                "unauthorized", f"the issuer does not accept this sign-in: {_said(error)}"
-            ) from None
+            words = f"the issuer can't be asked about this sign-in: {_said(error)}"
+            raise Problem("unavailable", words) from None
         if not isinstance(token, str):
             raise Problem("unauthorized", "the issuer gives no ID token for this sign-in")
         return token
 
 
+def named(subject: str) -> str:
+    """The subject as a part of a name: as it is, or its beginning and a digest, so that no two subjects are one."""
+    if len(subject) <= _LONGEST_SUBJECT and not control_in(subject) and not _DIGESTED.search(subject):
+        return subject
+    beginning = "".join("?" if control_in(one) else one for one in subject[:_BEGINNING])
+    return f"{beginning}~{hashlib.sha256(subject.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+
+
+@frozen
+class _Known:
+    """What an issuer has published: its description and its public keys, whose IDs may be None."""
+
+    about: dict[str, Any]
+    keys: Any
+    ids: frozenset[str | None]
+    fetched: float
+
+
 class _Issuer:
-    """One issuer: its public keys, and what it publishes about itself."""
+    """One issuer: what is known of it, and one task at a time that fetches it.
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._turn = asyncio.Lock()
-        self._keys: Any = None
-        self._about: dict[str, Any] = {}
-        self._ids: set[str | None] = set()
-        self._fetched = self._asked = float("-inf")
-        self._trouble = ""
+    Requests use what is known while it is fetched again; one that needs more waits for a moment. After failures the
+    issuer is left alone for longer and longer.
+    """
 
-    async def keys(self, key_id: str | None, now: float) -> Any:
-        """The keys, with this one unless the issuer has no such key. Raises `Problem` if they can't be fetched."""
-        await self._fetch_unless(lambda: key_id in self._ids and self._is_fresh(now), now)
-        return self._keys
+    def __init__(self, url: str, clock: Callable[[], float], tasks: TaskGroup) -> None:
+        self._url, self._clock, self._tasks = url, clock, tasks
+        self._known: _Known | None = None
+        self._fetching: Event | None = None
+        self._asked = -math.inf
+        self._failures = 0
+        self._trouble = _NO_ANSWER
 
-    async def about(self, now: float) -> dict[str, Any]:
-        """Its own description. Raises `Problem` if it can't be fetched."""
-        await self._fetch_unless(lambda: self._is_fresh(now), now)
-        return self._about
-
-    def _is_fresh(self, now: float) -> bool:
-        return now - self._fetched <= _KEPT
-
-    async def _fetch_unless(self, is_there: Callable[[], bool], now: float) -> None:
-        if not is_there():
-            async with self._turn:
-                if not is_there() and (self._keys is None or now - self._asked > _BETWEEN):
-                    self._asked = now
-                    await self._fetch(now)
-        if self._keys is None or now - self._fetched > 2 * _KEPT:
+    async def known(self, key_ids: Collection[str | None] = ()) -> _Known:
+        """What is known, with these keys unless it has none such. Raises `Problem` if that can't be found out."""
+        found, now = self._having(key_ids), self._clock()
+        is_old = found is None or now - found.fetched > _KEPT
+        pause = min(_BETWEEN, 2.0 ** (self._failures - 1)) if self._failures else _BETWEEN
+        if is_old and self._fetching is None and now >= self._asked + pause:
+            self._fetching = Event()
+            self._tasks.start_soon(self._fetch)
+        if found is None and self._fetching is not None:
+            with move_on_after(_MOMENT):
+                await self._fetching.wait()
+        has_answered = self._fetching is None and not self._failures
+        found = found or self._having(() if has_answered else key_ids)
+        if found is None:
             raise Problem(
                 "unavailable", f"the keys of the issuer {self._url} can't be fetched: {self._trouble}"
             )
+        return found
 
-    async def _fetch(self, now: float) -> None:
+    def _having(self, key_ids: Collection[str | None]) -> _Known | None:
+        """What is known, if it is young enough and has these keys."""
+        known = self._known
+        if known is None or self._clock() - known.fetched > 2 * _KEPT:
+            return None
+        return known if known.ids.issuperset(key_ids) else None
+
+    async def _fetch(self) -> None:
+        """Fetch what it publishes."""
+        begun = self._clock()
         try:
-            async with _session() as http:
-                about = await _document(
-                    http, "GET", f"{self._url.rstrip('/')}/.well-known/openid-configuration"
-                )
-                if about.get("issuer") != self._url:
-                    raise ValueError(f"it says that it is {str(about.get('issuer'))[:200]!r}")
-                keys = _public(await _document(http, "GET", about.get("jwks_uri")))
-        except _UNREADABLE as error:
+            with fail_after(_PATIENCE):
+                async with _session() as http:
+                    url = f"{self._url.rstrip('/')}/.well-known/openid-configuration"
+                    about = await _document(http, "GET", url)
+                    if about.get("issuer") != self._url:
+                        raise ValueError(f"it says that it is {str(about.get('issuer'))[:200]!r}")
+                    keys = _public(await _document(http, "GET", about.get("jwks_uri")))
+        except Exception as error:  # whatever it publishes, the server goes on
             self._trouble = _said(error)
+            self._failures = min(self._failures + 1, 10)
             _log.warning("the keys of the issuer %s can't be fetched: %s", self._url, self._trouble)
         else:
-            self._keys, self._about, self._fetched = keys, about, now
-            self._ids = {key.kid for key in keys.keys}
+            self._known = _Known(about, keys, frozenset(key.kid for key in keys.keys), begun)
+            self._failures, self._trouble = 0, _NO_ANSWER
+        finally:
+            self._asked = self._clock()
+            assert self._fetching is not None
+            self._fetching.set()
+            self._fetching = None
 
 
 _UNREADABLE = (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError)
+
+
+class _RefusedError(ValueError):
+    """The issuer refuses a request."""
 
 
 def _said(error: Exception) -> str:
@@ -195,10 +254,13 @@ async def _document(http: aiohttp.ClientSession, method: str, url: Any, **body: 
         raise ValueError(f"{str(url)[:200]} is not https")
     async with http.request(method, url, allow_redirects=False, **body) as response:
         if response.status != 200:
-            raise ValueError(f"{url[:200]} answers with status {response.status}")
-        text = await response.content.read(_MOST_BYTES)
-        if not response.content.at_eof():
-            raise ValueError(f"{url[:200]} answers with more than {_MOST_BYTES:,} bytes")
+            kind = _RefusedError if 400 <= response.status < 500 else ValueError
+            raise kind(f"{url[:200]} answers with status {response.status}")
+        text = bytearray()
+        async for chunk in response.content.iter_any():
+            text += chunk
+            if len(text) > _MOST_BYTES:
+                raise ValueError(f"{url[:200]} answers with more than {_MOST_BYTES:,} bytes")
         found = orjson.loads(text)
     if not isinstance(found, dict):
         raise ValueError(f"{url[:200]} answers with no JSON object")

@@ -22,14 +22,14 @@ def entry(name: str, role: str = "submit", **bounds: object) -> str:
 def test_a_bucket_for_each_key() -> None:
     now = 100.0
     quotas = Quotas(lambda: now)
-    assert [quotas.wait("a", 3) for _ in range(5)] == [0, 0, 0, 20, 20]
-    assert quotas.wait("b", 3) == 0
+    assert [quotas.wait(("a", 3)) for _ in range(5)] == [0, 0, 0, 20, 20]
+    assert quotas.wait(("b", 3)) == 0
     now += 19.5
-    assert quotas.wait("a", 3) == 1
+    assert quotas.wait(("a", 3)) == 1
     now += 0.5
-    assert [quotas.wait("a", 3) for _ in range(2)] == [0, 20]
+    assert [quotas.wait(("a", 3)) for _ in range(2)] == [0, 20]
     now += 1000
-    assert [quotas.wait("a", 3) for _ in range(4)] == [0, 0, 0, 20]
+    assert [quotas.wait(("a", 3)) for _ in range(4)] == [0, 0, 0, 20]
 
 
 async def test_more_submissions_than_a_key_may_make_are_refused_with_the_time_to_wait(home: Path) -> None:

@@ -2,20 +2,21 @@
 
 import asyncio
 import base64
+import hashlib
 import hmac
 import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
-from attrs import define, field
 from components import package
-from local.oidc import AUDIENCE, entry, issuer
+from local.oidc import AUDIENCE, Issuer, entry, fake_issuer, issuer
 from local.receiver import unused_port
 from local.wire import Wire
 
@@ -122,24 +123,11 @@ async def console_link(wire: Wire, headers: dict[str, str]) -> dict[str, str]:
 # -- tokens that are worth nothing
 
 
-@define
-class Issuer:
-    """An issuer that says what the test wants."""
-
-    url: str = ""
-    keys: list[Any] = field(factory=list)
-    about: dict[str, Any] = field(factory=dict)
-    requests: int = 0
-    answer: Callable[[], web.StreamResponse] | None = None
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.requests += 1
-        if request.path == "/jwks":
-            if self.answer is not None:
-                return self.answer()
-            return web.json_response({"keys": [one.as_dict(private=False) for one in self.keys]})
-        assert request.path == "/.well-known/openid-configuration"
-        return web.json_response({"issuer": self.url, "jwks_uri": f"{self.url}/jwks"} | self.about)
+@asynccontextmanager
+async def checking(clock: Callable[[], float] = lambda: NOW) -> AsyncIterator[tokens.Tokens]:
+    checked = tokens.Tokens(clock)
+    async with checked.running():
+        yield checked
 
 
 RSA = jwk.RSAKey.generate_key(2048, {"kid": "one", "alg": "RS256"})
@@ -149,13 +137,8 @@ EC = jwk.ECKey.generate_key("P-256", {"kid": "two"})
 
 @pytest.fixture
 async def fake() -> AsyncIterator[Issuer]:
-    made = Issuer(keys=[RSA, EC])
-    runner = web.ServerRunner(web.Server(made.handle, access_log=None), shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    await runner.cleanup()
+    async with fake_issuer(RSA, EC) as made:
+        yield made
 
 
 def grants(url: str) -> list[Grant]:
@@ -185,15 +168,15 @@ def raw(*parts: object, signature: str = "") -> str:
         ({"aud": ["other", AUDIENCE]}, "readers:ann", Role.READ),
         ({"exp": NOW - 59}, "readers:ann", Role.READ),
         ({"nbf": NOW + 59}, "readers:ann", Role.READ),
-        ({"sub": "a\nb"}, "readers", Role.READ),
+        ({"sub": "a\nb"}, "readers:a?b~" + hashlib.sha256(b"a\nb").hexdigest()[:32], Role.READ),
         ({"sub": "Ann\u00a0Lee"}, "readers:Ann\u00a0Lee", Role.READ),
         ({"sub": None}, "readers", Role.READ),
         ({"key": EC, "alg": "ES256", "kid": "two"}, "readers:ann", Role.READ),
     ],
 )
 async def test_tokens_that_are_accepted(fake: Issuer, changes: dict[str, Any], name: str, role: Role) -> None:
-    checked = tokens.Tokens(lambda: NOW)
-    holder = await checked.holder(signed(fake.url, **changes), grants(fake.url))
+    async with checking() as checked:
+        holder = await checked.holder(signed(fake.url, **changes), grants(fake.url))
     assert (holder.name, holder.role) == (name, role)
 
 
@@ -242,18 +225,46 @@ ODD: list[dict[str, Any]] = [
     ],
 )  # fmt: skip
 async def test_tokens_that_are_refused(fake: Issuer, token: Callable[[str], str]) -> None:
-    checked = tokens.Tokens(lambda: NOW)
-    with pytest.raises(tokens.Problem) as caught:
-        await checked.holder(token(fake.url), grants(fake.url))
+    async with checking() as checked:
+        with pytest.raises(tokens.Problem) as caught:
+            await checked.holder(token(fake.url), grants(fake.url))
     assert caught.value.status == 401
     assert caught.value.document["detail"].startswith("the token is not accepted: ")
 
 
+@pytest.mark.parametrize("subject", ["", " ", "\u00a0", 7, ["ann"], False])
+async def test_a_token_whose_subject_is_no_name_is_refused(fake: Issuer, subject: Any) -> None:
+    async with checking() as checked:
+        with pytest.raises(tokens.Problem, match="unauthorized") as caught:
+            await checked.holder(signed(fake.url, sub=subject), grants(fake.url))
+    assert "sub" in caught.value.document["detail"]
+
+
+async def test_people_with_long_subjects_are_told_apart(fake: Issuer) -> None:
+    long = "auth0|" + "x" * 90
+    subjects = [long + "1", long + "2", long[:64], long[:65], "a\nb", "a?b", "a\tb", "Ann Lee"]
+    async with checking() as checked:
+        names = [
+            (await checked.holder(signed(fake.url, sub=subject), grants(fake.url))).name
+            for subject in subjects
+        ]
+        assert len(set(names)) == len(names)
+        # Nobody can choose the subject that another one's name is made of.
+        others = [
+            (await checked.holder(signed(fake.url, sub=name.partition(":")[2]), grants(fake.url))).name
+            for name in names
+        ]
+    assert names[0].startswith("readers:auth0|xxxx")
+    assert names[-1] == "readers:Ann Lee"
+    assert all(len(name) <= len("readers:") + 81 for name in names)
+    assert {one for one in others if one in names} == {names[2], names[5], names[7]}
+
+
 @pytest.mark.parametrize("groups", [[], ["c"], "c", None, 7, {"a": 1}, [["a"]]])
 async def test_a_token_without_the_claim_has_no_role(fake: Issuer, groups: Any) -> None:
-    checked = tokens.Tokens(lambda: NOW)
-    with pytest.raises(tokens.Problem, match="unauthorized"):
-        await checked.holder(signed(fake.url, groups=groups), grants(fake.url))
+    async with checking() as checked:
+        with pytest.raises(tokens.Problem, match="unauthorized"):
+            await checked.holder(signed(fake.url, groups=groups), grants(fake.url))
 
 
 @pytest.mark.parametrize(
@@ -279,38 +290,138 @@ def test_where_a_claim_is(claim: str | None, claims: dict[str, Any], allowed: bo
 
 async def test_the_keys_are_fetched_rarely(fake: Issuer) -> None:
     now = NOW
-    checked = tokens.Tokens(lambda: now)
-    for _ in range(20):
-        await checked.holder(signed(fake.url, exp=NOW + 99999), grants(fake.url))
+    async with checking(lambda: now) as checked:
+        for _ in range(20):
+            await checked.holder(signed(fake.url, exp=NOW + 99999), grants(fake.url))
+            with pytest.raises(tokens.Problem):
+                await checked.holder(signed(fake.url, kid="unknown"), grants(fake.url))
+        assert fake.requests == 2
+        now += 31
         with pytest.raises(tokens.Problem):
-            await checked.holder(signed(fake.url, kid="unknown"), grants(fake.url))
-    assert fake.requests == 2
-    now += 31
-    with pytest.raises(tokens.Problem):
-        await checked.holder(signed(fake.url, kid="unknown", exp=NOW + 99999), grants(fake.url))
-    assert fake.requests == 4
-    now += 3601
-    await asyncio.gather(
-        *(checked.holder(signed(fake.url, exp=NOW + 99999), grants(fake.url)) for _ in range(20))
-    )
+            await checked.holder(signed(fake.url, kid="unknown", exp=NOW + 99999), grants(fake.url))
+        assert fake.requests == 4
+        now += 3601
+        await asyncio.gather(
+            *(checked.holder(signed(fake.url, exp=NOW + 99999), grants(fake.url)) for _ in range(20))
+        )
+        async with asyncio.timeout(10):
+            while fake.requests < 6:
+                await asyncio.sleep(0.001)
+        await checked.holder(signed(fake.url, exp=NOW + 99999), grants(fake.url))
     assert fake.requests == 6
 
 
 async def test_an_issuer_that_is_away_for_long_is_not_believed_any_more(fake: Issuer) -> None:
     now = NOW
-    checked = tokens.Tokens(lambda: now)
-    token = signed(fake.url, exp=NOW + 99999)
-    await checked.holder(token, grants(fake.url))
-    fake.answer = lambda: web.Response(status=503)
-    now += 3601
-    await checked.holder(token, grants(fake.url))
-    now += 3601
-    with pytest.raises(tokens.Problem, match="unavailable") as caught:
+    async with checking(lambda: now) as checked:
+        token = signed(fake.url, exp=NOW + 99999)
         await checked.holder(token, grants(fake.url))
-    assert "answers with status 503" in caught.value.document["detail"]
-    fake.answer = None
-    now += 31
-    await checked.holder(token, grants(fake.url))
+        fake.answer = lambda: web.Response(status=503)
+        now += 3601
+        await checked.holder(token, grants(fake.url))
+        now += 3601
+        with pytest.raises(tokens.Problem, match="unavailable") as caught:
+            await checked.holder(token, grants(fake.url))
+        assert "answers with status 503" in caught.value.document["detail"]
+        fake.answer = None
+        now += 31
+        await checked.holder(token, grants(fake.url))
+
+
+async def test_what_an_issuer_publishes_may_arrive_in_any_parts(fake: Issuer) -> None:
+    fake.in_parts = True
+    async with checking() as checked:
+        assert (await checked.holder(signed(fake.url), grants(fake.url))).name == "readers:ann"
+
+
+async def test_an_issuer_that_hangs_holds_up_nobody_whose_key_is_known(
+    fake: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "_MOMENT", 0.2)
+    now = NOW
+    async with checking(lambda: now) as checked:
+        token = signed(fake.url, exp=NOW + 99999)
+        await checked.holder(token, grants(fake.url))
+        fake.held, now = asyncio.Event(), NOW + 3601
+        async with asyncio.timeout(5):
+            unknown = [
+                checked.holder(signed(fake.url, kid="new", exp=NOW + 99999), grants(fake.url))
+                for _ in range(20)
+            ]
+            waiting = asyncio.gather(*unknown, return_exceptions=True)
+            began = time.perf_counter()
+            for _ in range(20):
+                assert (await checked.holder(token, grants(fake.url))).name == "readers:ann"
+            assert not waiting.done(), "those with a known key have not waited"
+            refused = await waiting
+        assert time.perf_counter() - began < 3
+        assert [one.status for one in refused if isinstance(one, tokens.Problem)] == [503] * 20
+        assert fake.requests == 3, "one request of all"
+        # The issuer answers at last, and has the key.
+        fake.keys.append(jwk.RSAKey.generate_key(2048, {"kid": "new", "alg": "RS256"}))
+        renewed = signed(fake.url, key=fake.keys[-1], kid="new", exp=NOW + 99999)
+        joined = asyncio.ensure_future(checked.holder(renewed, grants(fake.url)))
+        await asyncio.sleep(0)
+        fake.held.set()
+        fake.held = None
+        assert (await joined).name == "readers:ann"
+        assert fake.requests == 4
+
+
+async def test_an_issuer_that_was_never_there_is_asked_less_and_less(fake: Issuer) -> None:
+    now, asked = float(NOW), []
+    fake.answer = lambda: web.Response(status=503)
+    token = signed(fake.url, exp=NOW + 999)
+    async with checking(lambda: now) as checked:
+        while now < NOW + 200:
+            requests = fake.requests
+            for _ in range(3):
+                with pytest.raises(tokens.Problem, match="unavailable") as caught:
+                    await checked.holder(token, grants(fake.url))
+                assert "answers with status 503" in caught.value.document["detail"]
+            asked += [now - NOW] * ((fake.requests - requests) // 2)
+            now += 1
+        assert asked[:5] == [0, 1, 3, 7, 15]
+        assert {later - earlier for earlier, later in pairwise(asked[6:])} == {30}
+        fake.answer = None
+        now += 30
+        assert (await checked.holder(token, grants(fake.url))).name == "readers:ann"
+
+
+async def test_who_gives_up_waiting_does_not_end_the_request_of_others(fake: Issuer) -> None:
+    fake.held = asyncio.Event()
+    async with checking() as checked:
+        first, second = (
+            asyncio.ensure_future(checked.holder(signed(fake.url), grants(fake.url))) for _ in range(2)
+        )
+        async with asyncio.timeout(5):
+            while not fake.requests:
+                await asyncio.sleep(0.001)
+        first.cancel()
+        await asyncio.wait([first])
+        fake.held.set()
+        assert (await second).name == "readers:ann"
+    assert fake.requests == 2
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [{"kty": "RSA", "n": 5, "e": [], "kid": "one"}],
+        [{"kty": "EC", "crv": {}, "x": None, "kid": "one"}],
+        [{"kty": "OKP", "crv": "Ed25519", "x": "\ud800", "kid": ["one"]}],
+        {"kty": "RSA"},
+        None,
+    ],
+)
+async def test_keys_that_no_library_reads_end_no_server(fake: Issuer, keys: Any) -> None:
+    fake.answer = lambda: web.json_response({"keys": keys})
+    now = NOW
+    async with checking(lambda: now) as checked:
+        with pytest.raises(tokens.Problem):
+            await checked.holder(signed(fake.url), grants(fake.url))
+        fake.answer, now = None, NOW + 31
+        assert (await checked.holder(signed(fake.url), grants(fake.url))).name == "readers:ann"
 
 
 @pytest.mark.parametrize(
@@ -337,9 +448,9 @@ async def test_an_issuer_whose_keys_are_of_no_use(
     fake: Issuer, about: dict[str, Any], answer: Callable[[], web.StreamResponse] | None, words: str
 ) -> None:
     fake.about, fake.answer = about, answer
-    checked = tokens.Tokens(lambda: NOW)
-    with pytest.raises(tokens.Problem, match="unavailable") as caught:
-        await checked.holder(signed(fake.url), grants(fake.url))
+    async with checking() as checked:
+        with pytest.raises(tokens.Problem, match="unavailable") as caught:
+            await checked.holder(signed(fake.url), grants(fake.url))
     assert words in caught.value.document["detail"]
 
 
@@ -418,6 +529,16 @@ def test_entries_with_mistakes(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "keys.toml").write_text(f"[staff]\n{text}\n")
     with pytest.raises(ConfigurationError, match=words):
         read_keys(tmp_path / "keys.toml")
+
+
+@pytest.mark.parametrize("name", ["staff:ann", "staff:"])
+def test_no_entry_has_the_name_of_somebody_with_a_token(tmp_path: Path, name: str) -> None:
+    key = f'["{name}"]\nrole = "read"\nsha256 = "{"0" * 64}"\n'
+    (tmp_path / "keys.toml").write_text(key + entry("staff", "read", "https://i.example"))
+    with pytest.raises(ConfigurationError, match=r"may be the name of somebody who has a token of \[staff\]"):
+        read_keys(tmp_path / "keys.toml")
+    (tmp_path / "keys.toml").write_text(key + entry("staffing", "read", "https://i.example"))
+    read_keys(tmp_path / "keys.toml")
 
 
 def test_what_an_entry_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
