@@ -31,9 +31,8 @@ class Unwatched:
     """The last changes of runs that are not watched: one of them may be added a moment later."""
 
     def __init__(self) -> None:
-        self._statuses = OrderedDict[
-            str, tuple[str | None, float]
-        ]()  # None for an end; and when it was noted
+        # None for an end; and when it was noted.
+        self._statuses = OrderedDict[str, tuple[str | None, float]]()
         self._forgotten = EVER  # when the last of those that were dropped was noted
 
     def note(self, change: Change, now: float) -> None:

@@ -197,7 +197,7 @@ class Console:
         fields = requests.json_object(ask.body, ask.content_type)
         token = fields.get("token")
         if "code" in fields:
-            holder = await self._at_issuers.holder(fields, ask.headers, ask.peer)
+            holder = await self._at_issuers.holder(fields, ask)
             token = self._sessions.new_token(Owner(holder.owner, holder.name), lasts=TOKEN_LIMIT)
         session = self._sessions.begin(token) if isinstance(token, str) else None
         if session is None:

@@ -202,6 +202,8 @@ async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None,
         is_admin=holder.role is Role.ADMIN,
         owner=holder.owner,
         peer=request.remote or "",
+        # A proxy appends the address that it sees, to the header or as another one.
+        behind=request.headers.getall("X-Forwarded-For", [""])[-1].rpartition(",")[2].strip(),
         content=None if most is not None else _stream(request),
     )
 

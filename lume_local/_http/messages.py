@@ -34,6 +34,8 @@ class Ask:
     """Of the key or the token, see `Holder`; empty for the server's own key, and where none is needed."""
     peer: str = ""
     """The address that the request came from: a client's, or a proxy's."""
+    behind: str = ""
+    """The address for which a proxy says that it passes the request on; a client may say so, too."""
 
 
 @frozen

@@ -218,7 +218,7 @@ def _read(text: str) -> _Keys:
         for one in grants:
             if holder.name.startswith(f"{one.holder.name}:"):
                 words = (
-                    f"may be the name of somebody who has a token of [{one.holder.name}]: choose another name"
+                    f"may be the name of somebody with a token of [{one.holder.name}]: choose another name"
                 )
                 mistakes.add(FlowError(holder.name, words))
     mistakes.check()

@@ -20,7 +20,7 @@ from lume_async._base.tasks import task_group
 from lume_local._http.access.keys import ApiKeys, Holder
 from lume_local._http.access.quotas import Quotas, Share
 from lume_local._http.access.tokens import Tokens
-from lume_local._http.messages import Problem
+from lume_local._http.messages import Ask, Problem
 
 _FIELDS = ("issuer", "code", "verifier", "nonce", "redirect_uri")
 _LONGEST = 2048
@@ -64,8 +64,8 @@ class SignIn:
             if client is not None and issuer in addresses
         ]
 
-    async def holder(self, fields: Mapping[str, Any], headers: Mapping[str, str], peer: str) -> Holder:
-        """Return who comes back with these `fields` from an issuer, by a request from `peer`. Raises `Problem`."""
+    async def holder(self, fields: Mapping[str, Any], ask: Ask) -> Holder:
+        """Return who comes back with these `fields` from an issuer to the page. Raises `Problem`."""
         for name in _FIELDS:
             value = fields.get(name)
             if not isinstance(value, str) or not 0 < len(value) <= _LONGEST:
@@ -75,9 +75,8 @@ class SignIn:
             form, words = _FORMS.get(name, (None, ""))
             if form is not None and not form.fullmatch(value):
                 raise Problem("invalid-field", f"{name}: {words}", field=name)
-        if fields["redirect_uri"] not in [
-            f"{scheme}://{headers.get('Host', '')}/" for scheme in ("http", "https")
-        ]:
+        page = f"://{ask.headers.get('Host', '')}/"
+        if fields["redirect_uri"] not in (f"http{page}", f"https{page}"):
             raise Problem(
                 "invalid-field", "redirect_uri: is not the address of this page", field="redirect_uri"
             )
@@ -87,7 +86,7 @@ class SignIn:
         if not grants:
             raise Problem("unauthorized", "nobody signs in at this issuer")
         url = (await self._tokens.about(fields["issuer"])).get("token_endpoint")
-        shares = _shares(headers, peer)
+        shares = _shares(ask)
         if wait := self._quotas.wait(*shares):
             words = f"too many sign-ins have failed: try again in {wait} s"
             raise Problem("too-many-wrong-keys", words, retry_after=wait)
@@ -108,15 +107,10 @@ class SignIn:
         return holder
 
 
-def _shares(headers: Mapping[str, str], peer: str) -> tuple[Share, Share, Share]:
-    """The shares that a sign-in uses.
-
-    A client can write what it wants into `X-Forwarded-For`, so that this only divides the share of its own address. A
-    proxy appends the address that it sees.
-    """
-    behind = headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    place = _network(peer)
-    return ("all", OF_ALL), (f"peer {place}", OF_PEER), (f"client {place} {_network(behind)}", OF_CLIENT)
+def _shares(ask: Ask) -> tuple[Share, Share, Share]:
+    """The shares that a sign-in uses. Whoever lies about whom it is for only divides the share of its own address."""
+    peer, behind = _network(ask.peer), _network(ask.behind)
+    return ("all", OF_ALL), (f"peer {peer}", OF_PEER), (f"client {peer} {behind}", OF_CLIENT)
 
 
 def _network(address: str) -> str:

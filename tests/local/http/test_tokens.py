@@ -535,7 +535,7 @@ def test_entries_with_mistakes(tmp_path: Path, text: str, words: str) -> None:
 def test_no_entry_has_the_name_of_somebody_with_a_token(tmp_path: Path, name: str) -> None:
     key = f'["{name}"]\nrole = "read"\nsha256 = "{"0" * 64}"\n'
     (tmp_path / "keys.toml").write_text(key + entry("staff", "read", "https://i.example"))
-    with pytest.raises(ConfigurationError, match=r"may be the name of somebody who has a token of \[staff\]"):
+    with pytest.raises(ConfigurationError, match=r"may be the name of somebody with a token of \[staff\]"):
         read_keys(tmp_path / "keys.toml")
     (tmp_path / "keys.toml").write_text(key + entry("staffing", "read", "https://i.example"))
     read_keys(tmp_path / "keys.toml")
