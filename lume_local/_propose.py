@@ -90,7 +90,7 @@ def _sample(path: Place, source: Mapping[str, Any] | None) -> dict[str, Any]:
     file = Path(path)
     if not file.is_file():
         raise ConfigurationError(f"{file} is not a file: a sample is one")
-    found: dict[str, Any] = {"path": str(file.absolute()), "shown": str(path)}
+    found: dict[str, Any] = {"path": os.path.realpath(file), "shown": str(path)}
     return found | ({"source": dict(source)} if source is not None else {})
 
 

@@ -1,13 +1,11 @@
 """Proposals for flow versions: one at a time, in a worker process, of files that a run might read."""
 
-from pathlib import Path
 from typing import Any
 
 import anyio
 from anyio.to_thread import run_sync
 
 from lume_async._base.extras import require
-from lume_local._flow.fields import FlowError
 from lume_local._flow.sftp_urls import is_sftp_url
 from lume_local._flow.store_urls import is_store_url
 from lume_local._mapping.target import MappingTarget
@@ -63,8 +61,7 @@ class Proposals:
             path = spec.files(self._roots)[0]  # of several, all are in one layout
         if not path.is_file():
             raise PathRefused(f"the sample {sample!r} does not exist{self._roots.looked_up(sample)}")
-        _check_size(path, sample)
-        found: Json = {"path": str(path), "shown": sample}
+        found: Json = {"path": str(path), "shown": sample, "most_bytes": MOST_BYTES}
         return found | ({} if source is None else {"source": source})
 
 
@@ -73,11 +70,3 @@ def _elsewhere(sample: str) -> PathRefused:
         f"the sample {sample!r} lies in an object store or on an SFTP server, from where no samples are read: upload "
         "it, or a part of it"
     )
-
-
-def _check_size(path: Path, sample: str) -> None:
-    size = path.stat().st_size
-    if size > MOST_BYTES:
-        raise FlowError(
-            "samples", f"{sample!r} has {size:,} bytes; the maximum is {MOST_BYTES:,}: pass a part of it"
-        )

@@ -93,13 +93,13 @@ class Access:
     """How files are opened, by whoever reads them.
 
     Attributes:
-        parts: what an archive or a workbook holds.
-        unpack: writes one member of an archive to a file.
+        parts: what an archive or a workbook holds, by its path and its name for messages.
+        unpack: writes one member of an archive to a file; its name for messages comes last.
     """
 
     open: Opening
-    parts: Callable[[Path], SampleParts]
-    unpack: Callable[[Path, str, Path], None]
+    parts: Callable[[Path, str], SampleParts]
+    unpack: Callable[[Path, str, Path, str], None]
 
     def __call__(self, path: Path, *, name: str | None = None) -> AbstractContextManager[OpenSample]:
         """Open a file."""

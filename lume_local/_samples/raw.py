@@ -5,6 +5,8 @@ import gzip
 from pathlib import Path
 from typing import IO, cast
 
+from attrs import frozen
+
 from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
 from lume_local._shared import magic
@@ -19,40 +21,62 @@ _MARKS = (
 )
 
 
-def open_bytes(path: Path) -> IO[bytes]:
-    """The file, decompressed if necessary."""
-    with path.open("rb") as file:
-        packed = magic.kind_of(file.read(magic.LENGTH)) == magic.GZIP
-    return cast("IO[bytes]", gzip.open(path)) if packed else path.open("rb")
+@frozen
+class RawFile:
+    """A sample file.
+
+    Attributes:
+        path: its own, whose suffixes count.
+        name: for messages.
+        held: the path to read it by, such as a descriptor in `/proc`.
+    """
+
+    path: Path
+    name: str
+    held: Path
+
+    @property
+    def kind(self) -> str | None:
+        """What its first bytes show."""
+        with self.held.open("rb") as file:
+            return magic.kind_of(file.read(magic.LENGTH))
+
+    def open(self) -> IO[bytes]:
+        """Open it, decompressed if necessary."""
+        return cast("IO[bytes]", gzip.open(self.held)) if self.kind == magic.GZIP else self.held.open("rb")
+
+    def is_called(self, *suffixes: str) -> bool:
+        """Whether its name ends with one of these suffixes, before one of gzip."""
+        return self.path.name.lower().removesuffix(".gz").endswith(suffixes)
+
+    @property
+    def compression(self) -> dict[str, str]:
+        """The setting of a compressed file whose suffix does not show that it is one."""
+        is_hidden = self.kind == magic.GZIP and self.path.suffix.lower() not in (".gz", ".gzip")
+        return {"compression": "gzip"} if is_hidden else {}
 
 
-def compression_of(path: Path) -> dict[str, str]:
-    """The setting of a compressed file whose name does not show that it is one."""
-    with path.open("rb") as file:
-        packed = magic.kind_of(file.read(magic.LENGTH)) == magic.GZIP
-    return {"compression": "gzip"} if packed and path.suffix.lower() not in (".gz", ".gzip") else {}
-
-
-def refuse_binary(path: Path) -> None:
+def refuse_binary(file: RawFile) -> None:
     """Refuse a file that is no text. Raises `ConfigurationError`."""
     try:
-        with open_bytes(path) as file:
-            found = magic.kind_of(file.read(magic.LENGTH))
+        with file.open() as plain:
+            found = magic.kind_of(plain.read(magic.LENGTH))
     except (OSError, EOFError):
         return  # reading it reports why
     if found not in (None, magic.XML):
         raise ConfigurationError(
-            f"{path} is {found}, not CSV, NDJSON, JSON, XML, Parquet, a workbook or a ZIP archive: convert it first"
+            f"{file.name} is {found}, not CSV, NDJSON, JSON, XML, Parquet, a workbook or a ZIP archive: convert it "
+            "first"
         )
 
 
-def encoding_of(path: Path) -> tuple[str, list[str]]:
+def encoding_of(sample: RawFile) -> tuple[str, list[str]]:
     """The likely encoding of a text file, and what to check about it.
 
     Raises:
         ConfigurationError: it is none that can be recognized.
     """
-    with open_bytes(path) as file:
+    with sample.open() as file:
         start = file.read(_BLOCK)
         marked = next((encoding for mark, encoding in _MARKS if start.startswith(mark)), "")
         if marked:
@@ -86,8 +110,8 @@ def encoding_of(path: Path) -> tuple[str, list[str]]:
             "pass --encoding, such as cp1250 or cp850"
         ]
     raise ConfigurationError(
-        f"{path} is not valid utf-8: pass the encoding that it was saved in with --encoding; it is not cp1252, but "
-        "may be cp850 or cp1250"
+        f"{sample.name} is not valid utf-8: pass the encoding that it was saved in with --encoding; it is not "
+        "cp1252, but may be cp850 or cp1250"
     )
 
 

@@ -23,7 +23,7 @@ from lume_local._samples.infer import SampleColumn, delimiter, infer
 from lume_local._samples.judge import judge
 from lume_local._samples.null_words import NullWords, null_words
 from lume_local._samples.opening import Access, OpenSample, ReadSample, SampleRows
-from lume_local._samples.raw import compression_of, encoding_of, open_bytes, refuse_binary
+from lume_local._samples.raw import RawFile, encoding_of, refuse_binary
 from lume_local._samples.record_paths import RecordPath, names_in, path_in_json, path_in_xml
 from lume_local._samples.sheet_guess import SheetChoice, sheet_of
 from lume_local._samples.table_start import footer_of, split, start_of_lines
@@ -73,57 +73,62 @@ class Sample:
     unsure: list[str] = field(factory=list)
 
 
-def read_sample(path: Path, opening: Access, encoding: str | None = None, delim: str | None = None) -> Sample:
+def read_sample(
+    path: Path,
+    opening: Access,
+    encoding: str | None = None,
+    delim: str | None = None,
+    *,
+    name: str | None = None,
+    held: Path | None = None,
+) -> Sample:
     """Read the sample; the encoding and the delimiter of a CSV file are guessed unless given.
 
     Args:
         opening: opens a file to read and judge its rows.
+        name: for messages; default: the path.
+        held: the path to read it by, each time that it is opened; default: its own.
 
     Raises:
         ConfigurationError: it can't be read as any of the formats.
         ModuleNotFoundError: an extra is not installed.
     """
+    raw = RawFile(path, name or str(path), held or path)
     try:
-        parts = opening.parts(path)
+        parts = opening.parts(raw.held, raw.name)
         if parts.members:
-            return _of_archive(path, opening, parts.members, encoding, delim)
-        if (kind := _kind(path)) is not None:
-            with opening(path, name=str(path)) as file:
+            return _of_archive(raw, opening, parts.members, encoding, delim)
+        if (kind := _KINDS.get(raw.kind)) is not None:
+            with opening(raw.held, name=raw.name) as file:
                 chosen = sheet_of(parts, file) if kind == "excel" else SheetChoice({"format": kind}, [])
                 rows = file.rows(chosen.source, most=_ROWS)
-                return sample_of_rows(path, file, rows, chosen.source, chosen.doubts)
-        refuse_binary(path)
-        with open_bytes(path) as packed:
+                return sample_of_rows(raw.name, file, rows, chosen.source, chosen.doubts)
+        refuse_binary(raw)
+        with raw.open() as packed:
             text = json_format(packed)
-        with open_bytes(path) as packed:
+        with raw.open() as packed:
             has_elements = text is None and is_xml(packed)
-        if text is None and path.name.lower().removesuffix(".gz").endswith(".json"):
+        if text is None and raw.is_called(".json"):
             raise ConfigurationError(
-                f"{path} is JSON without an array of objects at its top: convert it to one, or to CSV"
+                f"{raw.name} is JSON without an array of objects at its top: convert it to one, or to CSV"
             )
         with TemporaryDirectory(prefix="lume-init-") as folder:
             head = Path(folder) / "sample"
             if has_elements:
-                return _of_xml(path, opening, head)
+                return _of_xml(raw, opening, head)
             return (
-                _of_csv(path, opening, head, encoding, delim)
+                _of_csv(raw, opening, head, encoding, delim)
                 if text is None
-                else _of_objects(path, opening, head, text)
+                else _of_objects(raw, opening, head, text)
             )
     except (OSError, EOFError) as error:
         raise ConfigurationError(
-            f"{path} can't be read: {getattr(error, 'strerror', None) or error}"
+            f"{raw.name} can't be read: {getattr(error, 'strerror', None) or error}"
         ) from None
 
 
-def _kind(path: Path) -> Literal["parquet", "excel"] | None:
-    """The format of a file that is no text."""
-    with path.open("rb") as file:
-        return _KINDS.get(magic.kind_of(file.read(magic.LENGTH)))
-
-
 def _of_archive(
-    path: Path, opening: Access, members: list[str], encoding: str | None, delim: str | None
+    raw: RawFile, opening: Access, members: list[str], encoding: str | None, delim: str | None
 ) -> Sample:
     """By the first of the members of the most frequent kind that is no note, as a flow reads all of that kind."""
     suffixes = Counter(Path(name).suffix for name in members)
@@ -131,33 +136,29 @@ def _of_archive(
     read = [name for name in members if name.endswith(suffix)]
     with TemporaryDirectory(prefix="lume-init-") as folder:
         copy = Path(folder) / f"sample{suffix}"
-        opening.unpack(path, read[0], copy)
-        try:
-            sample = read_sample(copy, opening, encoding, delim)
-        except ConfigurationError as error:
-            raise ConfigurationError(str(error).replace(str(copy), f"{path}/{read[0]}")) from None
+        opening.unpack(raw.held, read[0], copy, raw.name)
+        sample = read_sample(copy, opening, encoding, delim, name=f"{raw.name}/{read[0]}")
     source = {name: value for name, value in sample.source.items() if name != "compression"}
-    if path.suffix.lower() != ".zip":
+    if raw.path.suffix.lower() != ".zip":
         source["compression"] = "zip"
     asked = [f"the columns are those of {read[0]!r}"] if len(read) > 1 else []
     if len(members) > 1:
         source["members"] = ("**/*" if any("/" in name for name in read) else "*") + suffix
     if left := [name for name in members if name not in read]:
         asked.append(f"not read of the archive: {listed(left)}")
-    named = [doubt.replace(copy.name, read[0]) for doubt in sample.doubts]
-    return evolve(sample, source=source, doubts=[*asked, *named])
+    return evolve(sample, source=source, doubts=[*asked, *sample.doubts])
 
 
-def _of_xml(path: Path, opening: Access, head: Path) -> Sample:
-    with open_bytes(path) as file:
-        found = path_in_xml(file, str(path))
+def _of_xml(raw: RawFile, opening: Access, head: Path) -> Sample:
+    with raw.open() as file:
+        found = path_in_xml(file, raw.name)
     return _of_records(
-        path, opening, head, {"format": "xml", "xml": {"records": "/".join(found.steps)}}, found, None
+        raw, opening, head, {"format": "xml", "xml": {"records": "/".join(found.steps)}}, found, None
     )
 
 
 def _of_records(
-    path: Path,
+    raw: RawFile,
     opening: Access,
     head: Path,
     source: dict[str, Any],
@@ -165,34 +166,34 @@ def _of_records(
     names: Sequence[str] | None,
 ) -> Sample:
     """Records by a path, which the engine reads; without `names` it also says which fields they have."""
-    with open_bytes(path) as file, head.open("wb") as out:
+    with raw.open() as file, head.open("wb") as out:
         while block := file.read(_BLOCK):
             if out.tell() > _MOST_UNPACKED:
                 raise ConfigurationError(
-                    f"{path} unpacks to more than {_MOST_UNPACKED:,} bytes: use a smaller sample"
+                    f"{raw.name} unpacks to more than {_MOST_UNPACKED:,} bytes: use a smaller sample"
                 )
             out.write(block)
-    with opening(head, name=str(path)) as sample:
+    with opening(head, name=raw.name) as sample:
         members = sample.members(source, most=_ROWS) if names is None else names
         rows = sample.rows(source, most=_ROWS, members=members)
-        return sample_of_rows(path, sample, rows, source | compression_of(path), found.doubts)
+        return sample_of_rows(raw.name, sample, rows, source | raw.compression, found.doubts)
 
 
-def _of_objects(path: Path, opening: Access, head: Path, kind: Literal["json", "ndjson"]) -> Sample:
+def _of_objects(raw: RawFile, opening: Access, head: Path, kind: Literal["json", "ndjson"]) -> Sample:
     """Of lines that are no objects, the engine reports why it would reject them."""
     first: Any = None
     count = 0
-    with open_bytes(path) as file, head.open("wb") as out:
+    with raw.open() as file, head.open("wb") as out:
 
         def each() -> Iterator[Any]:
             nonlocal first, count
-            for line, value in objects(file, kind, str(path), _LINES_READ):
+            for line, value in objects(file, kind, raw.name, _LINES_READ):
                 out.write(line + b"\n")
                 first, count = (value if count == 0 else first), count + 1
                 yield value
 
         names = names_in(each())
-    is_lines = path.name.lower().removesuffix(".gz").endswith((".ndjson", ".jsonl"))
+    is_lines = raw.is_called(".ndjson", ".jsonl")
     if count == 1 and not is_lines and (found := path_in_json(first)):
         records: Any = first
         for step in found.steps:
@@ -200,7 +201,7 @@ def _of_objects(path: Path, opening: Access, head: Path, kind: Literal["json", "
         has_dots = any("." in step for step in found.steps)
         way = found.steps if has_dots else ".".join(found.steps)
         return _of_records(
-            path,
+            raw,
             opening,
             head,
             {"format": "json", "json": {"records": way}},
@@ -208,7 +209,7 @@ def _of_objects(path: Path, opening: Access, head: Path, kind: Literal["json", "
             names_in(records[:_ROWS]),
         )
     if not names:
-        raise ConfigurationError(f"{path} has no object with a member: a sample needs at least one")
+        raise ConfigurationError(f"{raw.name} has no object with a member: a sample needs at least one")
     spelled: dict[str, str] = {}
     for name in names:
         spelled.setdefault(name.lower(), name)
@@ -217,39 +218,41 @@ def _of_objects(path: Path, opening: Access, head: Path, kind: Literal["json", "
         for name in names
         if spelled[name.lower()] != name
     ]
-    with opening(head, name=str(path)) as sample:
+    with opening(head, name=raw.name) as sample:
         rows = sample.rows({"format": "ndjson"}, most=_ROWS, members=list(spelled.values()))
-        return sample_of_rows(path, sample, rows, {"format": kind} | compression_of(path), twins)
+        return sample_of_rows(raw.name, sample, rows, {"format": kind} | raw.compression, twins)
 
 
-def _of_csv(path: Path, opening: Access, head: Path, encoding: str | None, delim: str | None) -> Sample:
+def _of_csv(raw: RawFile, opening: Access, head: Path, encoding: str | None, delim: str | None) -> Sample:
     asked: list[str] = []
     if encoding is None:
-        encoding, asked = encoding_of(path)
+        encoding, asked = encoding_of(raw)
     try:
-        with open_bytes(path) as file:
-            is_whole = copy_head(file, encoding, str(path), head, _LINES_READ)
+        with raw.open() as file:
+            is_whole = copy_head(file, encoding, raw.name, head, _LINES_READ)
     except LookupError:
         raise ConfigurationError(f"unknown encoding {encoding!r}: try utf-8 or cp1252") from None
     except UnicodeError:
         raise ConfigurationError(
-            f"{path} is not valid {encoding}: leave out --encoding to have it guessed, or pass the one that it was "
-            "saved in"
+            f"{raw.name} is not valid {encoding}: leave out --encoding to have it guessed, or pass the one that "
+            "it was saved in"
         ) from None
     with head.open(encoding="utf-8", errors="surrogateescape", newline="") as text:
         first = list(islice(text, _LINES))
     if not any(line.strip() for line in first):
-        raise ConfigurationError(f"{path} is empty: a sample needs a header that names the columns, and rows")
+        raise ConfigurationError(
+            f"{raw.name} is empty: a sample needs a header that names the columns, and rows"
+        )
     given, delim = delim, delimiter(first) if delim is None else delim
     start = start_of_lines(first, delim)
     if given is None and len(start.names) < 2 and (fixed := fixed_columns(first)):
-        return _of_fixed(path, opening, head, fixed, encoding, asked)
+        return _of_fixed(raw, opening, head, fixed, encoding, asked)
     with suppress(csv.Error):
         shown = list(csv.reader(first[start.row :], delimiter=delim))
         asked += [*start.doubts, *doubts(shown[0], shown[1:], delim)]
         if trailing_delimiter(shown[0], shown[1:]):  # with it in the header, the rows can be judged
             _end_header(head, delim, start.row)
-    with opening(head, name=str(path)) as sample:
+    with opening(head, name=raw.name) as sample:
         try:
             source, rows = _quoting(sample, {"delim": delim}, start.settings)
         except ConfigurationError:
@@ -259,8 +262,8 @@ def _of_csv(path: Path, opening: Access, head: Path, encoding: str | None, delim
             asked = [doubt for doubt in asked if doubt not in start.doubts]
         asked += controls([rows.names, *([value or "" for value in row] for row in rows.rows)], encoding)
         written = source | {"csv": {"delim": delim, "encoding": encoding} | source["csv"]}
-        written |= compression_of(path)
-        judged = sample_of_rows(path, sample, rows, written, asked)
+        written |= raw.compression
+        judged = sample_of_rows(raw.name, sample, rows, written, asked)
     ending = split(head.read_text(encoding="utf-8", errors="replace").splitlines()[-10:], delim)
     if not is_whole or not (footer := footer_of(ending, len(rows.names))):
         return judged
@@ -270,14 +273,14 @@ def _of_csv(path: Path, opening: Access, head: Path, encoding: str | None, delim
 
 
 def _of_fixed(
-    path: Path, opening: Access, head: Path, fixed: FixedColumns, encoding: str, asked: list[str]
+    raw: RawFile, opening: Access, head: Path, fixed: FixedColumns, encoding: str, asked: list[str]
 ) -> Sample:
     source: dict[str, Any] = fixed.source
-    with opening(head, name=str(path)) as sample:
+    with opening(head, name=raw.name) as sample:
         rows = sample.rows(source, most=_ROWS)
         if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
             source["fixed"]["encoding"] = encoding
-        return sample_of_rows(path, sample, rows, source | compression_of(path), [*asked, *fixed.doubts])
+        return sample_of_rows(raw.name, sample, rows, source | raw.compression, [*asked, *fixed.doubts])
 
 
 def _quoting(
@@ -326,7 +329,7 @@ def _too_many(columns: int) -> list[str]:
 
 
 def sample_of_rows(
-    path: Path, sample: ReadSample, found: SampleRows, source: dict[str, Any], asked: Sequence[str]
+    name: str, sample: ReadSample, found: SampleRows, source: dict[str, Any], asked: Sequence[str]
 ) -> Sample:
     """A sample of these rows, which were read as `source` says; its columns are judged.
 
@@ -343,12 +346,12 @@ def sample_of_rows(
         if not name.lower().startswith("_lume_") and (found.header[n] or any(values[n]))
     ]
     if not kept:
-        raise ConfigurationError(f"{path} has no columns except those of rejects: {', '.join(names)}")
+        raise ConfigurationError(f"{name} has no columns except those of rejects: {', '.join(names)}")
     if sum(found.malformed.values()) > found.count:
         advice = "quotes must enclose a whole value, without spaces around them: correct the file"
         if _BROKEN not in found.malformed:
             advice = "check the delimiter (--delim), and that the first line is the header"
-        message = f"{path}: {next(of_malformed(found))}, which is most of it: {'; '.join(asked) or advice}"
+        message = f"{name}: {next(of_malformed(found))}, which is most of it: {'; '.join(asked) or advice}"
         raise ConfigurationError(elided(message))
     asked = [*asked, *_too_many(len(kept))]
     first = {name.lower(): n for n, name in reversed(list(enumerate(names)))}
@@ -362,7 +365,7 @@ def sample_of_rows(
             f"left out, as the name contains a control character: {', '.join(map(repr, hidden[:5]))}"
         )
     if not kept:
-        raise ConfigurationError(f"{path}: {asked[-1]}: rename the columns")
+        raise ConfigurationError(f"{name}: {asked[-1]}: rename the columns")
     names, values = [names[n] for n in kept], [values[n] for n in kept]
     null = null_words(names, values)
     words = set(null.proposed)
@@ -377,5 +380,5 @@ def sample_of_rows(
             f"read as text, as some rows would be rejected otherwise (see the comments there): {listed(doubtful)}"
         )
     if not found.rows:
-        more.append(f"{path.name} has no rows: every column is read as text")
+        more.append(f"{Path(name).name} has no rows: every column is read as text")
     return Sample(columns, found.count, source, [*asked, *more], null, unsure=unsure)

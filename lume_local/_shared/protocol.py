@@ -176,8 +176,8 @@ class Propose:
 
     Attributes:
         target: see `_mapping.target`.
-        samples: files, each as `{"path": …, "shown": …, "source": …}`; the last one, how to read it, may be missing;
-            or there are `encoding` and `delim` instead, to be guessed no more.
+        samples: files, each as `{"path": …, "shown": …}`, whose path has no symbolic link; optional: `source`, how to
+            read it, or else `encoding` and `delim`; `most_bytes`, its maximum size.
         suggestions: of a program, each as `{"target": …, "sources": […], "sql": …}`.
         choices: what a person has decided about target columns (see `_mapping.decisions`).
         inline: whether lookups are written into the flow, and not as seed files.

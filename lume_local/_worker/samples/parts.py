@@ -18,28 +18,30 @@ _UNPACKED = 10 * 1024**3
 """Bytes, as `source.max_unpacked_bytes` is by default."""
 
 
-def sample_parts(path: str | PathLike[str]) -> SampleParts:
+def sample_parts(path: str | PathLike[str], name: str | None = None) -> SampleParts:
     """The members of a ZIP archive, or the sheets of a workbook; neither for any other file.
 
     Args:
         path: the file. Its content shows what it is.
+        name: what messages call it; default: its name.
 
     Raises:
         ConfigurationError: it is damaged, or encrypted.
         OSError: the file can't be opened.
     """
     file = Path(path)
+    shown = name or file.name
     with file.open("rb") as beginning:
         if magic.kind_of(beginning.read(magic.LENGTH)) not in (magic.ZIP, magic.OLE):
             return SampleParts()
     try:
         kind = workbook.container_of(file)
         if kind == "archive":
-            with reading_zip(file, file.name) as archive:
+            with reading_zip(file, shown) as archive:
                 return SampleParts(members=[member.name for member in members_of(archive)])
         if kind == "workbook":
             require("openpyxl", "excel", "reading an Excel workbook")
-            with workbook.opened_workbook(file, file.name, _UNPACKED, no_pause) as book:
+            with workbook.opened_workbook(file, shown, _UNPACKED, no_pause) as book:
                 sheets = [sheet.name for sheet in book.sheets if not sheet.is_hidden]
                 return SampleParts(sheets=sheets, hidden=[one.name for one in book.sheets if one.is_hidden])
     except (SourceError, ModuleNotFoundError) as error:
@@ -47,18 +49,21 @@ def sample_parts(path: str | PathLike[str]) -> SampleParts:
     return SampleParts()  # it was replaced meanwhile
 
 
-def unpack_member(path: str | PathLike[str], member: str, target: str | PathLike[str]) -> None:
+def unpack_member(
+    path: str | PathLike[str], member: str, target: str | PathLike[str], name: str | None = None
+) -> None:
     """Write one member of a ZIP archive to a file, decompressed if it is compressed in itself.
 
     Args:
         path: the archive.
         member: its name, as `sample_parts` gives it.
         target: the file to write.
+        name: what messages call the archive; default: its name.
 
     Raises:
         ConfigurationError: it can't be read, or unpacks to more than 10 GiB.
     """
-    packed = Packed(Path(path), Path(path).name, "zip", [escape(member)])
+    packed = Packed(Path(path), name or Path(path).name, "zip", [escape(member)])
     try:
         with TemporaryDirectory(dir=Path(target).parent) as folder:
             (found,) = packed.unpack(Path(folder) / "member", _UNPACKED, no_pause)

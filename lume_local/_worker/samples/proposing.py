@@ -1,14 +1,12 @@
 """Makes a proposal: reads the samples and the target's table, and leaves the rest to `_mapping`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-import duckdb
 
 from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import read_definition
@@ -22,13 +20,14 @@ from lume_local._mapping.target import MappingTarget
 from lume_local._samples.opening import Access, JudgedColumn, SampleRows
 from lume_local._samples.read import Sample, read_sample, sample_of_rows
 from lume_local._shared.protocol import Propose, Proposed, Refused
-from lume_local._worker.compiler.mistakes import first_line
 from lume_local._worker.databases.database import DatabaseTrouble
 from lume_local._worker.databases.described import described
 from lume_local._worker.samples.parts import sample_parts, unpack_member
 from lume_local._worker.samples.sample import HeldSample
 from lume_local._worker.samples.trials import Trials, opened_trials
-from lume_local._worker.samples.whole import WholeSample, opened
+from lume_local._worker.samples.whole import WholeSample, errors, opened_whole
+from lume_local._worker.sources.files import opened
+from lume_local._worker.sources.places.held import Held
 from lume_local._worker.sources.source import SourceError
 
 ROWS = 10_000
@@ -53,7 +52,7 @@ def make_proposal(job: Propose) -> Proposed | Refused:
             found = propose(target, profiles, testers, suggestions, choices=choices, inline=job.inline)
         read_definition(found.definition)
         return Proposed(found.to_json())
-    except (ConfigurationError, ModuleNotFoundError, DatabaseTrouble) as error:
+    except (ConfigurationError, ModuleNotFoundError, SourceError, DatabaseTrouble) as error:
         return Refused("samples" if not isinstance(error, DatabaseTrouble) else "target", str(error))
     except FlowError as error:
         return Refused(error.place, error.problem)
@@ -62,17 +61,32 @@ def make_proposal(job: Propose) -> Proposed | Refused:
 @contextmanager
 def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
     """A sample: read as the request says, else as it looks."""
-    path, name, wanted = Path(given["path"]), given["shown"], given.get("source")
+    with TemporaryDirectory(prefix="lume-sample-") as folder, closing(Held()) as held:
+        # It is opened once, without following links: whatever its path leads to later is not read.
+        handle, found = opened(path := Path(given["path"]))
+        file = held.hold(handle, path, Path(folder) / "copy")
+        if found.size > (most := given.get("most_bytes", found.size)):
+            problem = (
+                f"{given['shown']!r} has {found.size:,} bytes; the maximum is {most:,}: pass a part of it"
+            )
+            raise FlowError("samples", problem)
+        with _profiled(trials, given, path, file) as sample:
+            yield sample
+
+
+@contextmanager
+def _profiled(trials: Trials, given: Mapping[str, Any], path: Path, held: Path) -> Iterator[Read]:
+    name, wanted = given["shown"], given.get("source")
     opening = Access(partial(_open_here, trials), sample_parts, unpack_member)
     seen, members = None, list[str]()
     if wanted is None or wanted.get("format") in _OF_MEMBERS:
-        seen = read_sample(path, opening, given.get("encoding"), given.get("delim"))
+        seen = read_sample(path, opening, given.get("encoding"), given.get("delim"), name=name, held=held)
         members = [column.source for column in seen.columns]
     settings = _settings(seen, wanted)
-    with opened(trials, path, name, settings, members, ROWS) as sample:
+    with opened_whole(trials, path, name, held, settings, members, ROWS) as sample:
         if seen is None or wanted is not None:
             found = SampleRows(sample.names, sample.names, sample.rows, len(sample.rows), {}, [])
-            seen = sample_of_rows(path, sample, found, settings, [])
+            seen = sample_of_rows(name, sample, found, settings, [])
         words = set(settings.get("null", ()))
         places = {one: n for n, one in enumerate(sample.names)}
         columns = [
@@ -101,37 +115,28 @@ def _values(sample: WholeSample, place: int, null: set[str]) -> list[str]:
 class _Here:
     """A `HeldSample` of this process as an `OpenSample`."""
 
-    def __init__(self, held: HeldSample) -> None:
-        self._held = held
+    def __init__(self, held: HeldSample, shown: str) -> None:
+        self._held, self._shown = held, shown
 
     def rows(self, source: Mapping[str, Any], *, most: int = ROWS, members: Sequence[str] = ()) -> SampleRows:
-        with _errors():
+        with errors(self._shown):
             return SampleRows(**self._held.rows(dict(source), list(members), most))
 
     def members(self, source: Mapping[str, Any], *, most: int = ROWS) -> list[str]:
-        with _errors():
+        with errors(self._shown):
             names: list[str] = self._held.members(dict(source), most)["names"]
             return names
 
     def judge(
         self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
     ) -> dict[str, JudgedColumn]:
-        with _errors():
+        with errors(self._shown):
             found = self._held.judge(dict(source), dict(columns))
         return {name: JudgedColumn(**one) for name, one in found.items()}
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except (SourceError, FlowError) as error:
-        raise ConfigurationError(str(error)) from None
-    except duckdb.Error as error:
-        raise ConfigurationError(first_line(error)) from None
-
-
-@contextmanager
 def _open_here(trials: Trials, path: str | PathLike[str], *, name: str | None = None) -> Iterator[_Here]:
     with TemporaryDirectory(prefix="lume-sample-") as folder:
-        yield _Here(HeldSample(Path(path), name or str(path), Path(folder), trials))
+        shown = name or str(path)
+        yield _Here(HeldSample(Path(path), shown, Path(folder), trials), shown)

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +21,8 @@ from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.compiler.mistakes import first_line
 from lume_local._worker.samples.sample import judged, kept, read_by
 from lume_local._worker.samples.trials import Json, Trials, flow_of
-from lume_local._worker.sources.places.local import LocalFiles
+from lume_local._worker.sources.places.held import named
+from lume_local._worker.sources.places.local import files_in
 from lume_local._worker.sources.read import read_source
 from lume_local._worker.sources.source import SourceError, no_pause
 from lume_local._worker.sql import scan_or_retry
@@ -34,7 +35,7 @@ _SHOWN, _VALUES, _MANY = 500, 3, 500
 
 
 class WholeSample:
-    """A sample. Open it with `opened`.
+    """A sample. Open it with `opened_whole`.
 
     Attributes:
         names: of its columns, as expressions name them.
@@ -60,7 +61,7 @@ class WholeSample:
         """What becomes of columns of a flow: see `Tester`."""
         names, found = list(columns), dict[str, TriedColumn]()
         for first in range(0, len(names), _AT_ONCE):
-            with _errors(self._shown):
+            with errors(self._shown):
                 found |= self._try(
                     {name: columns[name] for name in names[first : first + _AT_ONCE]}, everywhere
                 )
@@ -70,7 +71,7 @@ class WholeSample:
         self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
     ) -> dict[str, JudgedColumn]:
         """What columns of a flow make of the rows: see `ReadSample`."""
-        with _errors(self._shown):
+        with errors(self._shown):
             found = judged(self._trials, self._kept, self._shown, dict(source), dict(columns))
         return {name: JudgedColumn(**one) for name, one in found.items()}
 
@@ -99,31 +100,36 @@ class WholeSample:
 
 
 @contextmanager
-def opened(
-    trials: Trials, path: Path, shown: str, source: Json, members: list[str], most: int
+def opened_whole(
+    trials: Trials, path: Path, shown: str, held: Path, source: Json, members: list[str], most: int
 ) -> Iterator[WholeSample]:
-    """Read a file as `source` says, which is as `[source]` of a flow; `members` are those of JSON objects.
+    """Read a file as `source` says, which is as `[source]` of a flow.
+
+    Args:
+        path: its own, whose suffix may tell how it is compressed.
+        shown: for messages.
+        held: the path to read it by.
+        members: those of JSON objects.
 
     Raises:
         ConfigurationError: it can't be read so.
     """
     with ExitStack() as stack:
-        with _errors(shown):
+        with errors(shown):
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="lume-sample-")))
             connection = stack.enter_context(trials.cursor())
             flow = compile_flow(connection, read_definition(flow_of(source, {"none": {"sql": "NULL"}})))
             flow["sources"] = dict.fromkeys(members, "")
-            place = {"kind": "files", "files": [{"path": str(path), "shown": shown}], "looked_up": ""}
-            files = stack.enter_context(closing(LocalFiles(place, flow)))
-            files.check()
-            intake = read_source(connection, files.fetch(folder, no_pause), flow, folder, no_pause)
+            files = files_in(path, shown, held, flow, folder / "unpacked", no_pause)
+            intake = read_source(connection, files, flow, folder, no_pause)
             rows = _spread(connection, intake.layout, most)
             sample = WholeSample(trials, intake.layout, rows, shown, source.get("null", []), folder)
         yield sample
 
 
 @contextmanager
-def _errors(shown: str) -> Iterator[None]:
+def errors(shown: str) -> Iterator[None]:
+    """Raise what goes wrong in the block as `ConfigurationError`."""
     try:
         yield
     except FlowError as error:
@@ -131,7 +137,7 @@ def _errors(shown: str) -> Iterator[None]:
     except SourceError as error:
         raise ConfigurationError(str(error).replace("sample:v1", "the proposal")) from None
     except duckdb.Error as error:
-        raise ConfigurationError(first_line(error)) from None
+        raise ConfigurationError(named(first_line(error))) from None
 
 
 def _spread(connection: DuckDBPyConnection, layout: Layout, most: int) -> list[list[str | None]]:

@@ -16,10 +16,9 @@ from local.workbooks import KINDS, Sheet, written
 
 from lume_cli._app import app
 from lume_local._flow.definition import read_definition
-from lume_local._samples import raw as sample_raw
-from lume_local._samples import read as sample_read
 from lume_local._samples import text as sample_text
 from lume_local._samples.infer import delimiter
+from lume_local._samples.raw import RawFile
 
 PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
 
@@ -334,11 +333,11 @@ def test_a_file_without_line_ends_is_refused_without_reading_it(
             file.write(start)
             file.truncate(3 * 1024**3)
     read = 0
-    opened = sample_raw.open_bytes
+    opened = RawFile.open
 
     class Counted(io.RawIOBase):
-        def __init__(self, path: Path) -> None:
-            self.file = opened(path)
+        def __init__(self, raw: RawFile) -> None:
+            self.file = opened(raw)
 
         def readable(self) -> bool:
             return True
@@ -354,8 +353,7 @@ def test_a_file_without_line_ends_is_refused_without_reading_it(
             self.file.close()
             super().close()
 
-    for module in (sample_raw, sample_read):
-        monkeypatch.setattr(module, "open_bytes", lambda path: io.BufferedReader(Counted(path)))
+    monkeypatch.setattr(RawFile, "open", lambda raw: io.BufferedReader(Counted(raw)))
     refused = init(sample)
     assert refused.exit_code == 2
     assert read < 128 * 1024**2

@@ -16,7 +16,8 @@ from local.wire import Wire
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.store.records import StoredRun
-from lume_local._shared.protocol import Execute
+from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._shared.protocol import Execute, Propose
 
 SECRET = "id,Email,Age\n9,secret@example.org,9\n"
 LINK = "became a symbolic link after the server had checked the path"
@@ -261,3 +262,53 @@ def test_a_link_that_the_server_knows_is_followed_once(tmp_path: Path) -> None:
     (tmp_path / "real/x.csv").write_text("id\n1\n")
     (tmp_path / "link").symlink_to("real")
     assert Roots.of((tmp_path,), tmp_path / "data").source("link/x.csv") == tmp_path / "real/x.csv"
+
+
+PATTERN = """
+flow = "patterns"
+version = "v1"
+[source]
+uri = "{source_path}/*.csv"
+[columns.id]
+type = "integer"
+"""
+
+
+@pytest.mark.parametrize(
+    ("flow", "sample", "part"),
+    [
+        ("people", "in/people.csv", "in/people.csv"),
+        ("people", "in/people.csv.gz", "in"),
+        ("patterns", "in", "in/people.csv"),
+        ("patterns", "in", "in"),
+    ],
+)
+async def test_a_sample_of_a_proposal(
+    home: Path, inside: Path, monkeypatch: pytest.MonkeyPatch, flow: str, sample: str, part: str
+) -> None:
+    secret = outside(home)
+    (home / "flows/patterns.v1.toml").write_text(PATTERN)
+    propose = WorkerPool.propose
+
+    async def swapped(pool: WorkerPool, job: Propose) -> Any:
+        swap(home / part, secret if part == "in" else secret / "people.csv")
+        return await propose(pool, job)
+
+    async with serve(home) as wire:
+        with monkeypatch.context() as patch:
+            patch.setattr(WorkerPool, "propose", swapped)
+            answer = await wire.ask("POST", f"/v1/flows/{flow}/proposals", json={"samples": [sample]})
+        assert (answer.status, answer.document["field"]) == (422, "samples")
+        assert LINK in answer.document["detail"]
+        assert "secret" not in str(answer.document).replace(str(home), "")
+
+
+async def test_the_dry_run_of_a_proposal(home: Path, inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = outside(home)
+    body = {"samples": ["in/people.csv"], "dry_run": True, "inline_lookups": True}
+    async with serve(home) as wire:
+        with between(monkeypatch, lambda: swap(home / "in", secret)):
+            answer = await wire.ask("POST", "/v1/flows/people/proposals", json=body)
+    run = answer.document["dry_run"]
+    assert (run["status"], LINK in run["metadata"]["error_message"]) == ("FAILED", True)
+    assert "secret" not in str(answer.document).replace(str(home), "")

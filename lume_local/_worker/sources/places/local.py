@@ -64,15 +64,11 @@ class LocalFiles:
         files = list[File]()
         make_room(len(self._named))
         for n, (one, before) in enumerate(zip(self._named, self._before, strict=True)):
-            path = self._hold(one, before, folder / f"held{n}")
-            kind = compression_of(one.path, self._flow["compression"], path)
-            if kind is None:
-                files.append(File(path, one.shown, self._flow["format"], before.size))
-                continue
-            packed = Packed(path, one.shown, kind, self._flow["members"])
-            for part in packed.unpack(folder / f"unpacked{n}", left, pause):
-                left -= part.path.stat().st_size
-                files.append(File(part.path, part.shown, self._flow["format"], part.packed, is_unpacked=True))
+            held = self._hold(one, before, folder / f"held{n}")
+            flow = self._flow | {"max_unpacked_bytes": left}
+            found = files_in(one.path, one.shown, held, flow, folder / f"unpacked{n}", pause)
+            left -= sum(file.path.stat().st_size for file in found if file.is_unpacked)
+            files += found
             check_number(len(files))
         return files
 
@@ -90,6 +86,22 @@ class LocalFiles:
 
     def close(self) -> None:
         self._held.close()
+
+
+def files_in(
+    path: Path, shown: str, held: Path, flow: dict[str, Any], target: Path, pause: Pause
+) -> list[File]:
+    """The file itself, or what is in it, unpacked to `target`. Raises `SourceError`.
+
+    Args:
+        path: its own, whose suffix may tell how it is compressed.
+        held: the path to read it by.
+    """
+    kind = compression_of(path, flow["compression"], held)
+    if kind is None:
+        return [File(held, shown, flow["format"], held.stat().st_size)]
+    parts = Packed(held, shown, kind, flow["members"]).unpack(target, flow["max_unpacked_bytes"], pause)
+    return [File(part.path, part.shown, flow["format"], part.packed, is_unpacked=True) for part in parts]
 
 
 def _digest(one: _Named, before: Snapshot, pause: Pause) -> str:
