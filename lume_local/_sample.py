@@ -42,7 +42,7 @@ class SampleFile:
         return SampleRows(**self._ask(do="rows", source=source, most=most, members=list(members)))
 
     def members(self, source: Mapping[str, Any], *, most: int = 10_000) -> list[str]:
-        """The fields that the first records have, in their order; of a source of the format `xml`.
+        """The members of the first records that a flow can read, as it names them; of JSON, NDJSON and XML.
 
         Raises:
             ConfigurationError: the file can't be read.

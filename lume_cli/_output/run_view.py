@@ -8,7 +8,7 @@ from typing import Any
 from lume_async import Delivery, LumeRun
 from lume_async._base.words import counted
 from lume_cli._output.short_ids import short, shorts
-from lume_cli._output.text import age, as_json, duration, filtered, moment, plain, visible
+from lume_cli._output.text import age, as_json, duration, filtered, moment, plain, visible, warnings
 
 _WARNINGS = 5
 """How many are shown at the end of a run."""
@@ -130,22 +130,14 @@ def next_steps(run: LumeRun) -> list[str]:
     """What to know and do after a finished run: its warnings, and how to see rejected rows and their likely cause."""
     if not run.has_output:
         return []
-    found = _warnings(run)
-    warnings = [f"  warning: {one}" for one in found[:_WARNINGS]]
+    found = warnings(run.metadata.metrics.warnings)
+    lines = [f"  warning: {one}" for one in found[:_WARNINGS]]
     if len(found) > _WARNINGS:
-        warnings.append(f"  warning: {len(found) - _WARNINGS:,} more: `lume show {short(run.id)}`")
+        lines.append(f"  warning: {len(found) - _WARNINGS:,} more: `lume show {short(run.id)}`")
     if not run.metadata.metrics.rows_rejected:
-        return warnings
-    lines = [*warnings, f"  next: `lume rejects {short(run.id)}` lists the rejected rows"]
+        return lines
+    lines.append(f"  next: `lume rejects {short(run.id)}` lists the rejected rows")
     return [*lines, *(f"  hint: {hint}" for hint in _hints(run))]
-
-
-def _warnings(run: LumeRun) -> list[str]:
-    """Each with the number of rows, where that says something."""
-    return [
-        text if count == 1 else f"{text} ({counted(count, 'row')})"
-        for text, count in run.metadata.metrics.warnings.items()
-    ]
 
 
 def _hints(run: LumeRun) -> list[str]:
@@ -192,7 +184,7 @@ def page(run: LumeRun) -> list[tuple[str, str]]:
         lines.append(("rows", text))
     reasons = sorted(metrics.reject_reasons.items(), key=lambda item: (-item[1], item[0]))
     lines += [("rejected", f"{counted(count, 'row')}: {reason}") for reason, count in reasons]
-    lines += [("warning", warning) for warning in _warnings(run)]
+    lines += [("warning", warning) for warning in warnings(run.metadata.metrics.warnings)]
     lines += [("hint", hint) for hint in _hints(run)]
     lines += locations(run)
     lines.append(("error", run.error_message or ""))

@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ import attrs
 import simplejson
 
 from lume_async._base.controls import UNSEEN, escaped
+from lume_async._base.words import counted
 
 _UNSEEN_IN_LINES = re.compile(rf"(?!\t|\r?\n){UNSEEN.pattern}")
 
@@ -90,3 +91,10 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def filtered(rows: int) -> str:
     """The end of a list of counts of rows, for flows with a row filter."""
     return f", {rows:,} filtered" if rows else ""
+
+
+def warnings(found: Mapping[str, int]) -> list[str]:
+    """Each warning of a run, with the number of rows where that says something."""
+    return [
+        visible(one if count == 1 else f"{one} ({counted(count, 'row')})") for one, count in found.items()
+    ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from lume_async._base.words import counted
 from lume_cli._output.row_table import row_table
-from lume_cli._output.text import filtered
+from lume_cli._output.text import filtered, warnings
 from lume_local import TriedFlow
 
 _GAP = "  |  "
@@ -27,7 +27,7 @@ def counts(tried: TriedFlow, sample: str, failure: str | None, over: float | Non
     lines += [f"  {counted(number, 'row')}: {reason}" for reason, number in most_first]
     if over is not None:
         lines.append(f"  with max_ratio = {over:g} this run would be FAILED and write nothing")
-    return lines
+    return lines + [f"  warning: {one}" for one in warnings(metrics["warnings"])]
 
 
 def rows(

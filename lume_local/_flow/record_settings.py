@@ -1,15 +1,19 @@
 """Where records and columns are in formats that don't say so: `fixed`, `json` and `xml` in `[source]`. Pure."""
 
+import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from attrs import frozen
 
-from lume_local._flow.fields import FlowError, Table
+from lume_local._flow.fields import CONTROL, FlowError, Table
 
 _MOST_COLUMNS = 2000
 _MOST_CHARACTERS = 1_000_000
 _MOST_STEPS = 20
 _LONGEST_NAME = 200
+_UNSPEAKABLE = re.compile(f"{CONTROL.pattern}|[\ud800-\udfff]")
 
 
 @frozen
@@ -65,6 +69,31 @@ def _number(place: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_CHARACTERS:
         raise FlowError(place, f"{value!r} is not a whole number from 1 to {_MOST_CHARACTERS:,}")
     return value
+
+
+def pointers(name: str) -> list[str]:
+    """Return where the value of a name may be: in the member of that name, or in nested objects if it has dots."""
+    return list(dict.fromkeys((pointer_of([name]), pointer_of(name.split(".")))))
+
+
+def pointer_of(steps: Sequence[str]) -> str:
+    """Return the JSON pointer to a member of nested objects."""
+    return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps)
+
+
+@lru_cache(1024)
+def why_unreadable(steps: tuple[str, ...]) -> str | None:
+    """Return why no name in a flow stands for a member of nested objects; None if `.` between `steps` makes one."""
+    name = ".".join(steps)
+    if not name:
+        return "a flow can't read a member without a name: rename it"
+    if _UNSPEAKABLE.search(name):
+        return "its name has a character that a flow can't contain: rename it"
+    return (
+        None
+        if pointer_of(steps) in pointers(name)
+        else "dots separate the names in a path, and a name has one"
+    )
 
 
 def read_records(table: Table, separator: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ class SampleRows:
         count: how many first rows there are, on all of which columns are tried.
         malformed: how many lines can't be rows, by reason.
         malformed_lines: the numbers of the first of them.
+        unread: of JSON, NDJSON and XML, a problem for each member with a value that no column has.
     """
 
     names: list[str]
@@ -27,6 +28,7 @@ class SampleRows:
     count: int
     malformed: dict[str, int]
     malformed_lines: list[int]
+    unread: list[str] = field(factory=list)
 
 
 @frozen

@@ -34,7 +34,8 @@ _LINES_READ, _ROWS = 100_000, 10_000
 """Lines that are read, of whose rows each guess is tried on all; and rows from all over these to guess from."""
 _BLOCK, _MOST_UNPACKED = 1024**2, 1024**3
 """Bytes that are copied at a time, and at most, of a document that is read whole."""
-_MOST_COLUMNS = 2000
+_MOST_COLUMNS, _NAMED = 2000, 20
+"""Columns of a flow, and names that a doubt lists."""
 _LINES = 200
 """Lines from which the delimiter is guessed."""
 _KINDS: dict[str | None, Literal["parquet", "excel"]] = {
@@ -153,7 +154,7 @@ def _of_xml(raw: RawFile, opening: Access, head: Path) -> Sample:
     with raw.open() as file:
         found = path_in_xml(file, raw.name)
     return _of_records(
-        raw, opening, head, {"format": "xml", "xml": {"records": "/".join(found.steps)}}, found, None
+        raw, opening, head, {"format": "xml", "xml": {"records": "/".join(found.steps)}}, found
     )
 
 
@@ -163,9 +164,8 @@ def _of_records(
     head: Path,
     source: dict[str, Any],
     found: RecordPath,
-    names: Sequence[str] | None,
 ) -> Sample:
-    """Records by a path, which the engine reads; without `names` it also says which fields they have."""
+    """Records by a path, which the engine reads."""
     with raw.open() as file, head.open("wb") as out:
         while block := file.read(_BLOCK):
             if out.tell() > _MOST_UNPACKED:
@@ -174,8 +174,7 @@ def _of_records(
                 )
             out.write(block)
     with opening(head, name=raw.name) as sample:
-        members = sample.members(source, most=_ROWS) if names is None else names
-        rows = sample.rows(source, most=_ROWS, members=members)
+        rows = sample.rows(source, most=_ROWS, members=sample.members(source, most=_ROWS))
         return sample_of_rows(raw.name, sample, rows, source | raw.compression, found.doubts)
 
 
@@ -195,32 +194,14 @@ def _of_objects(raw: RawFile, opening: Access, head: Path, kind: Literal["json",
         names = names_in(each())
     is_lines = raw.is_called(".ndjson", ".jsonl")
     if count == 1 and not is_lines and (found := path_in_json(first)):
-        records: Any = first
-        for step in found.steps:
-            records = records[step]
         has_dots = any("." in step for step in found.steps)
         way = found.steps if has_dots else ".".join(found.steps)
-        return _of_records(
-            raw,
-            opening,
-            head,
-            {"format": "json", "json": {"records": way}},
-            found,
-            names_in(records[:_ROWS]),
-        )
-    if not names:
-        raise ConfigurationError(f"{raw.name} has no object with a member: a sample needs at least one")
-    spelled: dict[str, str] = {}
-    for name in names:
-        spelled.setdefault(name.lower(), name)
-    twins = [
-        f"the members {spelled[name.lower()]!r} and {name!r} differ in case only, and a flow reads one: the first"
-        for name in names
-        if spelled[name.lower()] != name
-    ]
+        return _of_records(raw, opening, head, {"format": "json", "json": {"records": way}}, found)
     with opening(head, name=raw.name) as sample:
-        rows = sample.rows({"format": "ndjson"}, most=_ROWS, members=list(spelled.values()))
-        return sample_of_rows(raw.name, sample, rows, {"format": kind} | raw.compression, twins)
+        rows = sample.rows({"format": "ndjson"}, most=_ROWS, members=names)
+        if not names and not rows.unread:
+            raise ConfigurationError(f"{raw.name} has no object with a member: a sample needs at least one")
+        return sample_of_rows(raw.name, sample, rows, {"format": kind} | raw.compression, [])
 
 
 def _of_csv(raw: RawFile, opening: Access, head: Path, encoding: str | None, delim: str | None) -> Sample:
@@ -345,6 +326,8 @@ def sample_of_rows(
         for n, name in enumerate(names)
         if not name.lower().startswith("_lume_") and (found.header[n] or any(values[n]))
     ]
+    if not kept and found.unread:
+        raise ConfigurationError(elided(f"{name} has no column for a flow: {'; '.join(found.unread)}"))
     if not kept:
         raise ConfigurationError(f"{name} has no columns except those of rejects: {', '.join(names)}")
     if sum(found.malformed.values()) > found.count:
@@ -353,17 +336,15 @@ def sample_of_rows(
             advice = "check the delimiter (--delim), and that the first line is the header"
         message = f"{name}: {next(of_malformed(found))}, which is most of it: {'; '.join(asked) or advice}"
         raise ConfigurationError(elided(message))
-    asked = [*asked, *_too_many(len(kept))]
+    asked = [*asked, *found.unread, *_too_many(len(kept))]
     first = {name.lower(): n for n, name in reversed(list(enumerate(names)))}
     if twins := [names[n] for n in kept if first[names[n].lower()] != n]:
         kept = [n for n in kept if first[names[n].lower()] == n]
-        asked.append(f"left out, as another name differs in case only: {', '.join(map(repr, twins[:5]))}")
+        asked.append(f"left out, as another name differs in case only: {listed(twins, _NAMED)}")
     kept = kept[:_MOST_COLUMNS]
     if hidden := [names[n] for n in kept if CONTROL.search(names[n])]:
         kept = [n for n in kept if names[n] not in hidden]
-        asked.append(
-            f"left out, as the name contains a control character: {', '.join(map(repr, hidden[:5]))}"
-        )
+        asked.append(f"left out, as the name contains a control character: {listed(hidden, _NAMED)}")
     if not kept:
         raise ConfigurationError(f"{name}: {asked[-1]}: rename the columns")
     names, values = [names[n] for n in kept], [values[n] for n in kept]

@@ -9,6 +9,7 @@ from attrs import frozen
 from lume_async._base.extras import require
 from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
+from lume_local._flow.record_settings import why_unreadable
 
 _DEEPEST = 4
 """Members, or elements, within each other that are looked into."""
@@ -51,25 +52,28 @@ def _arrays(value: Any, path: list[str]) -> Iterator[tuple[list[str], int]]:
 
 
 def names_in(objects: Iterable[Any]) -> list[str]:
-    """The members of objects; of nested objects their own, such as `address.city`."""
-    found: dict[str, bool] = {}
+    """The members of objects that a flow can read; of nested objects their own, such as `address.city`."""
+    found: dict[tuple[str, ...], bool] = {}
     for one in objects:
         if isinstance(one, dict):
-            for name, has_value in _leaves(one, ""):
-                found[name] = found.get(name, False) or has_value
-    inner = {name[:at] for name in found for at, letter in enumerate(name) if letter == "."}
+            for steps, value in leaves(one):
+                found[steps] = found.get(steps, False) or value is not None
+    readable = [(".".join(steps), found[steps]) for steps in found if why_unreadable(steps) is None]
+    inner = {name[:at] for name, _ in readable for at, letter in enumerate(name) if letter == "."}
     # What is nothing in one object may be an object in another.
-    kept = [name for name, has_value in found.items() if has_value or name not in inner]
-    place = {name: n for n, name in enumerate(dict.fromkeys(name.partition(".")[0] for name in found))}
+    kept = dict.fromkeys(name for name, has_value in readable if has_value or name not in inner)
+    place = {name: n for n, name in enumerate(dict.fromkeys(name.partition(".")[0] for name, _ in readable))}
     return sorted(kept, key=lambda name: place[name.partition(".")[0]])
 
 
-def _leaves(value: Mapping[str, Any], prefix: str, depth: int = 1) -> Iterator[tuple[str, bool]]:
+def leaves(value: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The members of an object that are no objects, or are too deep, with the names on the way to each."""
     for name, inner in value.items():
-        if isinstance(inner, dict) and inner and depth < _DEEPEST:
-            yield from _leaves(inner, f"{prefix}{name}.", depth + 1)
+        steps = (*above, name)
+        if isinstance(inner, dict) and inner and len(steps) < _DEEPEST:
+            yield from leaves(inner, steps)
         else:
-            yield f"{prefix}{name}", inner is not None
+            yield steps, inner
 
 
 def path_in_xml(file: IO[bytes], name: str) -> RecordPath:

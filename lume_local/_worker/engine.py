@@ -21,6 +21,7 @@ from lume_local._worker.outputs.reject_rows import reject_rows
 from lume_local._worker.outputs.row_json import Broken
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.seeds import check_seeds
+from lume_local._worker.sources.formats.members import unread_members
 from lume_local._worker.sources.formats.names import changes, noted
 from lume_local._worker.sources.formats.text.encoding import hint_of_encoding
 from lume_local._worker.sources.places.held import changed, moved, named
@@ -114,6 +115,9 @@ class Run:
             if count:
                 into[reason] = into.get(reason, 0) + count
         warnings |= intake.account.warnings
+        if job.dry_run:
+            unread = unread_members(self.context.connection, flow, intake.layout, of_columns=True)
+            warnings |= dict.fromkeys(unread, 1)
         warnings |= few_rows(intake.account.records, filtered["filtered"], job.mends)
         warnings |= self.context.earlier.warnings if self.context.earlier else {}
         duplicates, malformed = self._count_late(taken, reasons), intake.malformed.total

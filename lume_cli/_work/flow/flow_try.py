@@ -106,6 +106,7 @@ def _to_dict(tried: TriedFlow, sample: str, failure: str | None, *, is_over: boo
         "rows_rejected": metrics.get("rows_rejected", 0),
         "rows_filtered": metrics.get("rows_filtered", 0),
         "reject_reasons": metrics.get("reject_reasons", {}),
+        "warnings": metrics.get("warnings", {}),
         "max_ratio_exceeded": is_over,
         "clean": tried.mapped,
         "rejected": tried.rejects,

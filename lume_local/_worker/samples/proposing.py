@@ -32,8 +32,6 @@ from lume_local._worker.sources.source import SourceError
 
 ROWS = 10_000
 """Rows of a sample that are looked at, spread over the whole file."""
-_OF_MEMBERS = ("json", "ndjson", "xml")
-"""Formats whose columns are what records have; those of others are in the header."""
 Read = tuple[Profile, WholeSample]
 
 
@@ -78,14 +76,16 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
 def _profiled(trials: Trials, given: Mapping[str, Any], path: Path, held: Path) -> Iterator[Read]:
     name, wanted = given["shown"], given.get("source")
     opening = Access(partial(_open_here, trials), sample_parts, unpack_member)
-    seen, members = None, list[str]()
-    if wanted is None or wanted.get("format") in _OF_MEMBERS:
+    seen, members = None, None
+    if wanted is None:
         seen = read_sample(path, opening, given.get("encoding"), given.get("delim"), name=name, held=held)
         members = [column.source for column in seen.columns]
     settings = _settings(seen, wanted)
     with opened_whole(trials, path, name, held, settings, members, ROWS) as sample:
-        if seen is None or wanted is not None:
-            found = SampleRows(sample.names, sample.names, sample.rows, len(sample.rows), {}, [])
+        if seen is None:
+            found = SampleRows(
+                sample.names, sample.names, sample.rows, len(sample.rows), {}, [], sample.unread
+            )
             seen = sample_of_rows(name, sample, found, settings, [])
         words = set(settings.get("null", ()))
         places = {one: n for n, one in enumerate(sample.names)}

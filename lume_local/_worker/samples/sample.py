@@ -9,6 +9,7 @@ FOLDER is for its own files.
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import json
 import sys
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.samples.trials import Json, Trials, flow_of, opened_trials
+from lume_local._worker.sources.formats.members import member_names, unread_members
 from lume_local._worker.sources.formats.names import visible_columns
-from lume_local._worker.sources.formats.records.xml import members_of
 from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.formats.sheets.excel import opened_sheets, read_sheet
 from lume_local._worker.sources.formats.text.csv import names_of
@@ -66,6 +67,7 @@ class HeldSample:
             else:
                 layout = FORMATS[kind](reading)
             reading.malformed.close()
+            unread = unread_members(connection, flow, layout, of_columns=False)
             self._layout, count = _kept(connection, layout, folder / "rows.parquet")
             found = _shown(connection, self._layout, most)
             header = names_of(reading, Dialect.of(flow["csv"])) if kind == "csv" else list(layout.raw)
@@ -76,12 +78,16 @@ class HeldSample:
             "count": count,
             "malformed": reading.malformed.counts,
             "malformed_lines": [line for line, *_ in islice(reading.malformed.rows(), 5)],
+            "unread": unread,
         }
 
     def members(self, source: Json, most: int) -> Json:
-        """The fields that records have, in the order of the file."""
+        """The members of the first records of JSON or XML, as a flow names them."""
         with self._trials.cursor() as connection:
-            return {"names": members_of(self._reading(connection, source, []), most)}
+            reading = self._reading(connection, source, [])
+            with closing(reading.malformed):
+                layout = FORMATS[reading.flow["format"]](reading)
+            return {"names": member_names(connection, layout, most)}
 
     def _reading(self, connection: DuckDBPyConnection, source: Json, members: list[str]) -> Reading:
         self._readings += 1

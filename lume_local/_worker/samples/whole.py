@@ -21,6 +21,7 @@ from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.compiler.mistakes import first_line
 from lume_local._worker.samples.sample import judged, kept, read_by
 from lume_local._worker.samples.trials import Json, Trials, flow_of
+from lume_local._worker.sources.formats.members import member_names, unread_members
 from lume_local._worker.sources.places.held import named
 from lume_local._worker.sources.places.local import files_in
 from lume_local._worker.sources.read import read_source
@@ -30,6 +31,8 @@ from lume_local._worker.statements import BITS, Layout, Statements, count_of
 
 _AT_ONCE = 200
 """Columns that are tried at a time: a flow has at most 2,000, and many take long to compile."""
+_MEMBERS = 100_000
+"""Records whose members become columns."""
 _SHOWN, _VALUES, _MANY = 500, 3, 500
 """Rows among which values are chosen that show what an expression does, and how many; and of rejected values."""
 
@@ -40,6 +43,7 @@ class WholeSample:
     Attributes:
         names: of its columns, as expressions name them.
         rows: at most as many as were asked for, at equal distances over the whole file.
+        unread: see `SampleRows`.
     """
 
     def __init__(
@@ -47,11 +51,12 @@ class WholeSample:
         trials: Trials,
         layout: Layout,
         rows: list[list[str | None]],
+        unread: list[str],
         shown: str,
         null: list[str],
         folder: Path,
     ) -> None:
-        self._trials, self.names, self.rows = trials, list(layout.raw), rows
+        self._trials, self.names, self.rows, self.unread = trials, list(layout.raw), rows, unread
         self._whole, self._kept = layout, kept(layout, rows, folder / "rows")
         self._shown, self._source = shown, {"null": null} if null else {}
 
@@ -101,7 +106,7 @@ class WholeSample:
 
 @contextmanager
 def opened_whole(
-    trials: Trials, path: Path, shown: str, held: Path, source: Json, members: list[str], most: int
+    trials: Trials, path: Path, shown: str, held: Path, source: Json, members: list[str] | None, most: int
 ) -> Iterator[WholeSample]:
     """Read a file as `source` says, which is as `[source]` of a flow.
 
@@ -109,7 +114,7 @@ def opened_whole(
         path: its own, whose suffix may tell how it is compressed.
         shown: for messages.
         held: the path to read it by.
-        members: those of JSON objects.
+        members: those of records; None to read those that there are.
 
     Raises:
         ConfigurationError: it can't be read so.
@@ -119,11 +124,17 @@ def opened_whole(
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="lume-sample-")))
             connection = stack.enter_context(trials.cursor())
             flow = compile_flow(connection, read_definition(flow_of(source, {"none": {"sql": "NULL"}})))
-            flow["sources"] = dict.fromkeys(members, "")
             files = files_in(path, shown, held, flow, folder / "unpacked", no_pause)
+            if members is None and flow["format"] in ("json", "ndjson", "xml"):
+                (first := folder / "first").mkdir()
+                flow["sources"] = {}
+                intake = read_source(connection, files, flow, first, no_pause)
+                members = member_names(connection, intake.layout, _MEMBERS)
+            flow["sources"] = dict.fromkeys(members or (), "")
             intake = read_source(connection, files, flow, folder, no_pause)
+            unread = unread_members(connection, flow, intake.layout, of_columns=False)
             rows = _spread(connection, intake.layout, most)
-            sample = WholeSample(trials, intake.layout, rows, shown, source.get("null", []), folder)
+            sample = WholeSample(trials, intake.layout, rows, unread, shown, source.get("null", []), folder)
         yield sample
 
 

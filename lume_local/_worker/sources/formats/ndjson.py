@@ -17,6 +17,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import RESERVED
+from lume_local._flow.record_settings import pointers
 from lume_local._worker.sources.files import BLOCK, BOM, LONGEST_LINE, blocks, is_utf8
 from lume_local._worker.sources.formats.json_shape import Shape, braces_in
 from lume_local._worker.sources.formats.names import check_members, spellings
@@ -72,12 +73,6 @@ def read_ndjson(reading: Reading) -> Layout:
     )
     check_members(flow, layout, reading.shown)
     return layout
-
-
-def pointers(name: str) -> list[str]:
-    """Where the value of a name may be: in the member of that name, or of several with dots, in nested objects."""
-    plain = name.replace("~", "~0").replace("/", "~1")
-    return [f"/{one}" for one in dict.fromkeys((plain, plain.replace(".", "/")))]
 
 
 def _is_in(first: dict[str, Any], name: str) -> bool:

@@ -10,7 +10,7 @@ what was read is removed from its tree as soon as it is complete.
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -42,12 +42,6 @@ def read_xml(reading: Reading) -> Layout:
             count += 1
             out.write(orjson.dumps(record) + b"\n")
     return read_objects(reading, lines, count, "record")
-
-
-def members_of(reading: Reading, most: int) -> list[str]:
-    """What the first records have, in the order of the document. Raises `SourceError`."""
-    records = islice(_Document(reading).records(), most)
-    return list(dict.fromkeys(name for record in records for name in record))
 
 
 @mutable

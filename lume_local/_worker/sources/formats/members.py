@@ -1,0 +1,92 @@
+"""The members of records in JSON lines: how a flow can name them, and which of them no column reads."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from duckdb import DuckDBPyConnection
+
+from lume_async._base.elided import elided
+from lume_async._base.words import counted
+from lume_local._flow.definition import quoted
+from lume_local._flow.record_settings import pointer_of, why_unreadable
+from lume_local._samples.record_paths import leaves, names_in
+from lume_local._worker.sources.formats.names import spellings
+from lume_local._worker.sql import scan_or_retry, text
+from lume_local._worker.statements import Layout
+
+_MOST = 100_000
+"""Records in which unread members are looked for."""
+_AT_ONCE, _SHOWN = 1000, 20
+
+
+def member_names(connection: DuckDBPyConnection, layout: Layout, most: int) -> list[str]:
+    """Return the names of all members of the first records that a flow can read."""
+    return scan_or_retry(
+        layout.reader, lambda reader: names_in(one for one, _ in _records(connection, reader, 0, most))
+    )
+
+
+def unread_members(
+    connection: DuckDBPyConnection, flow: dict[str, Any], layout: Layout, *, of_columns: bool
+) -> list[str]:
+    """Return a problem for each member that has a value which no column has.
+
+    Args:
+        of_columns: whether only members matter whose path is the name of a column, and no object above them is read.
+    """
+    columns = {one: n for n, name in enumerate(layout.raw) for one in spellings(flow, name)}
+    if not layout.json_lines or (of_columns and not any("." in name for name in columns)):
+        return []
+
+    def scan(reader: str) -> Counter[tuple[tuple[str, ...], str]]:
+        found = Counter[tuple[tuple[str, ...], str]]()
+        for record, nulls in _records(connection, reader, len(layout.raw), _MOST):
+            for steps, value in leaves(record):
+                name = ".".join(steps)
+                n = columns.get(name)
+                if value is None or (of_columns and (n is None or _is_within(steps, columns))):
+                    continue
+                if n is None:
+                    found[steps, why_unreadable(steps) or "no column reads it"] += 1
+                elif why := why_unreadable(steps):
+                    found[steps, why] += 1
+                elif nulls[n]:
+                    found[steps, f"the column {name!r} is NULL there"] += 1
+                elif len(steps) > 1 and record.get(name) is not None:
+                    found[steps, f"{name!r} reads the member with that very name"] += 1
+        return found
+
+    found = scan_or_retry(layout.reader, scan)
+    problems = [_problem(steps, records, why) for (steps, why), records in list(found.items())[:_SHOWN]]
+    return problems + ([f"{len(found) - _SHOWN:,} more members are not read"] if len(found) > _SHOWN else [])
+
+
+def _records(
+    connection: DuckDBPyConnection, reader: str, columns: int, most: int
+) -> Iterator[tuple[dict[str, Any], list[bool]]]:
+    """Yield the first records, and for each column whether it is NULL there."""
+    nulls = ", ".join(f"_lume_s{n} IS NULL" for n in range(columns))
+    rows = connection.execute(f"SELECT _lume_line_text, [{nulls}] FROM ({reader}) LIMIT {most}")
+    while some := rows.fetchmany(_AT_ONCE):
+        for line, is_null in some:
+            record = json.loads(line, parse_int=str)  # which takes any number of digits
+            if isinstance(record, dict):
+                yield record, is_null
+
+
+def _is_within(steps: tuple[str, ...], columns: dict[str, int]) -> bool:
+    """Whether a column reads an object that has the member."""
+    return any(".".join(steps[:n]) in columns for n in range(1, len(steps)))
+
+
+def _problem(steps: tuple[str, ...], records: int, why: str) -> str:
+    shown, above = " in ".join(map(repr, reversed(steps))), steps[:-1]
+    while above and why_unreadable(above):
+        above = above[:-1]
+    if above:  # an object that a name stands for is JSON
+        place = quoted(".".join(above)), text(pointer_of(steps[len(above) :]))
+        why = f"{why}. To read it, use json_extract_string({', '.join(place)})"
+    return elided(f"the member {shown} has a value in {counted(records, 'record')} and is not read: {why}")
