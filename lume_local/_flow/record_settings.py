@@ -13,7 +13,7 @@ _MOST_COLUMNS = 2000
 _MOST_CHARACTERS = 1_000_000
 _MOST_STEPS = 20
 _LONGEST_NAME = 200
-_UNSPEAKABLE = re.compile(f"{CONTROL.pattern}|[\ud800-\udfff]")
+_UNWRITABLE = re.compile(f"{CONTROL.pattern}|[\ud800-\udfff]")
 
 
 @frozen
@@ -87,13 +87,10 @@ def why_unreadable(steps: tuple[str, ...]) -> str | None:
     name = ".".join(steps)
     if not name:
         return "a flow can't read a member without a name: rename it"
-    if _UNSPEAKABLE.search(name):
+    if _UNWRITABLE.search(name):
         return "its name has a character that a flow can't contain: rename it"
-    return (
-        None
-        if pointer_of(steps) in pointers(name)
-        else "dots separate the names in a path, and a name has one"
-    )
+    is_read = pointer_of(steps) in pointers(name)
+    return None if is_read else "dots separate the names in a path, and a name has one"
 
 
 def read_records(table: Table, separator: str) -> tuple[str, ...]:

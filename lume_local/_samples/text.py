@@ -53,7 +53,7 @@ def json_format(file: IO[bytes]) -> Literal["json", "ndjson"] | None:
     first, end, _ = start.partition(b"\n")
     try:
         json.loads(first)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "json" if end and not first.rstrip().endswith(b"}") else "ndjson"
     return "ndjson"
 

@@ -162,6 +162,16 @@ def test_many_of_them_are_counted(tmp_path: Path) -> None:
     assert sample.doubts[-1] == "10 more members are not read"
 
 
+def test_records_that_python_cannot_parse_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    path.write_text(f'{{"id": 1, "deep": {"[" * 100_000}{"]" * 100_000}}}\n{json.dumps(DOTTED)}\n')
+    sample = sample_of(path)
+    assert [column.source for column in sample.columns] == ["id", "a.d", "x.y"]
+    assert [doubt for doubt in sample.doubts if "member" in doubt] == [
+        problem.replace("2 records", "1 record") for problem in UNREAD
+    ]
+
+
 @pytest.mark.thorough
 async def test_a_try_names_what_its_columns_miss(tmp_path: Path) -> None:
     (tmp_path / "f.toml").write_text(

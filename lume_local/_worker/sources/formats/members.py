@@ -4,6 +4,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from duckdb import DuckDBPyConnection
@@ -72,9 +73,10 @@ def _records(
     rows = connection.execute(f"SELECT _lume_line_text, [{nulls}] FROM ({reader}) LIMIT {most}")
     while some := rows.fetchmany(_AT_ONCE):
         for line, is_null in some:
-            record = json.loads(line, parse_int=str)  # which takes any number of digits
-            if isinstance(record, dict):
-                yield record, is_null
+            with suppress(ValueError, RecursionError):  # DuckDB reads what is nested more deeply
+                record = json.loads(line, parse_int=str)  # which takes any number of digits
+                if isinstance(record, dict):
+                    yield record, is_null
 
 
 def _is_within(steps: tuple[str, ...], columns: dict[str, int]) -> bool:
@@ -83,10 +85,8 @@ def _is_within(steps: tuple[str, ...], columns: dict[str, int]) -> bool:
 
 
 def _problem(steps: tuple[str, ...], records: int, why: str) -> str:
-    shown, above = " in ".join(map(repr, reversed(steps))), steps[:-1]
-    while above and why_unreadable(above):
-        above = above[:-1]
-    if above:  # an object that a name stands for is JSON
-        place = quoted(".".join(above)), text(pointer_of(steps[len(above) :]))
-        why = f"{why}. To read it, use json_extract_string({', '.join(place)})"
+    shown = " in ".join(map(repr, reversed(steps)))
+    if len(steps) > 1 and not why_unreadable(steps[:1]):
+        place = f"{quoted(steps[0])}, {text(pointer_of(steps[1:]))}"
+        why = f"{why}. To read it, use json_extract_string({place})"
     return elided(f"the member {shown} has a value in {counted(records, 'record')} and is not read: {why}")
