@@ -5,7 +5,7 @@ Python counts, joins and intersects millions of bits in microseconds. Packed, a 
 
 import base64
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 
 _FAST = 1
@@ -56,6 +56,13 @@ def placed(picked: int, among: int) -> int:
     for row, is_picked in zip(rows_in(among), flags_of(picked & all_rows(count), count), strict=True):
         flags[row] = is_picked
     return of_flags(bytes(flags))
+
+
+def names_of(rows: Sequence[int], sets: Mapping[str, int], count: int) -> dict[int, list[str]]:
+    """The names of the sets that each row is in, out of `count`."""
+    length = (count + 7) // 8
+    bits = {name: having.to_bytes(length, "little") for name, having in sets.items()}
+    return {row: [name for name, of in bits.items() if of[row >> 3] >> (row & 7) & 1] for row in rows}
 
 
 def packed(rows: int) -> bytes:

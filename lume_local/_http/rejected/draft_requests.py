@@ -80,23 +80,28 @@ class SuggestionBody:
 def wish(body: bytes, content_type: str | None) -> SuggestionBody:
     """Raises `Problem`."""
     fields = requests.known_fields(body, content_type, ("column", "reason", "values", "to"))
-    column, reason, values = fields.get("column"), fields.get("reason"), fields.get("values")
+    column, reason, values = fields.get("column"), _reason(fields), fields.get("values")
     if (
         not isinstance(column, str)
         or not 0 < len(column) <= _LONGEST_NAME
         or column.lower().startswith(RESERVED)
     ):
         raise requests.field_problem("column", "must be the name of a column of the rejected rows")
-    if reason is not None and not (isinstance(reason, str) and 0 < len(reason) <= _LONGEST_REASON):
-        raise requests.field_problem(
-            "reason", f"must be a string of 1 to {_LONGEST_REASON} characters, or null"
-        )
     if not isinstance(values, list) or not 0 < len(values) <= _MOST_VALUES:
         raise requests.field_problem("values", f"must be an array of 1 to {_MOST_VALUES} values")
     examples = [_example(one, f"values[{n}]") for n, one in enumerate(values)]
     if len({one.reject for one in examples}) < len(examples):
         raise requests.field_problem("values", "has a row more than once")
     return SuggestionBody(column, reason, examples, requests.optional_line(fields, "to"))
+
+
+def _reason(fields: dict[str, Any]) -> str | None:
+    reason = fields.get("reason")
+    if reason is not None and not (isinstance(reason, str) and 0 < len(reason) <= _LONGEST_REASON):
+        raise requests.field_problem(
+            "reason", f"must be a string of 1 to {_LONGEST_REASON} characters, or null"
+        )
+    return reason
 
 
 def _example(given: Any, place: str) -> Example:
@@ -118,13 +123,13 @@ def _reject(given: dict[str, Any], place: str) -> Reject:
     return Reject(run_id, number - 1)
 
 
-def submission(body: bytes, content_type: str | None) -> tuple[int, str | None]:
-    """The revision that is submitted, and the version. Raises `Problem`."""
-    fields = requests.known_fields(body, content_type, ("rev", "to"))
+def submission(body: bytes, content_type: str | None) -> tuple[int, str | None, str | None]:
+    """The revision that is submitted, the version, and the reason of the rows. Raises `Problem`."""
+    fields = requests.known_fields(body, content_type, ("rev", "to", "reason"))
     rev = fields.get("rev")
     if type(rev) is not int or not 0 < rev < 2**53:
         raise requests.field_problem("rev", "must be the revision of the draft, as GET and PATCH give it")
-    return rev, requests.optional_line(fields, "to")
+    return rev, requests.optional_line(fields, "to"), _reason(fields)
 
 
 def cursor(after: Reject) -> str:

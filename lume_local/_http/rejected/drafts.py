@@ -83,12 +83,12 @@ class DraftsApi:
 
     async def submit(self, ask: Ask) -> Reply:
         """`POST /v1/drafts/{flow}/submit`."""
-        rev, version = draft_requests.submission(ask.body, ask.content_type)
+        rev, version, reason = draft_requests.submission(ask.body, ask.content_type)
         flow = self._flow(ask)
         to = await runnable_version(self._flows, flow, version)
         try:
             with refusals(to, "the rows could not be gathered"):
-                done = await self._mends.submit(flow, ask.holder, rev, to)
+                done = await self._mends.submit(flow, ask.holder, rev, to, reason)
         except DraftChanged:
             raise Problem(
                 "draft-changed", "the draft has been changed since: look at it, then submit it again"
@@ -136,4 +136,5 @@ def _row(row: DraftRow, standing: RowStanding | None = None) -> dict[str, Any]:
     found |= {"judged_by": row.judged_by, "reasons": row.reasons}
     if standing is not None:
         found |= {"state": standing.state, "by": standing.by or None, "at": standing.at or None}
+        found["rejected_for"] = standing.reasons
     return found

@@ -23,7 +23,7 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.ledger import LOST, RowFilter, RowsOfRun
 from lume_local._runs.times import ago_text
 from lume_local._shared.protocol import Unreadable
-from lume_local._shared.row_set import row_set, rows_in
+from lume_local._shared.row_set import names_of, row_set, rows_in
 
 _MOST, _MOST_RUNS = 1000, 50
 """Rows of a page, and runs that it is read from."""
@@ -129,7 +129,7 @@ class RejectedApi:
             job,
             path=self._roots.output(job.path),
             run_id=run.run_id,
-            picked=_with_reasons(numbers, dict(reasons), one.count),
+            picked=[*names_of(numbers, reasons, one.count).items()],
             row=begin.row,
             position=begin.position,
             identity=begin.identity or job.identity,
@@ -203,12 +203,3 @@ class RejectedApi:
             "messages": tried.messages,
             "unreadable": [asdict(each) for each in tried.unread],
         }
-
-
-def _with_reasons(numbers: list[int], reasons: dict[str, int], count: int) -> list[tuple[int, list[str]]]:
-    """Each row with its reasons."""
-    length = (count + 7) // 8
-    bits = {reason: rows.to_bytes(length, "little") for reason, rows in reasons.items()}
-    return [
-        (row, [reason for reason, of in bits.items() if of[row >> 3] >> (row & 7) & 1]) for row in numbers
-    ]

@@ -5,19 +5,27 @@ What it rejects are rows of its own, in their edited form. If it fails, the reje
 still in the draft.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
-from lume_local._runs.rejected.replays import Edits, Replays, check_version, numbered, records_in
+from lume_local._runs.rejected.replays import (
+    Edits,
+    Replays,
+    check_version,
+    described_rows,
+    numbered,
+    records_in,
+)
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.drafts import DraftRow, Judgement, Reject
 from lume_local._runs.store.ledger import LOST, OPEN, REPLAYING, Claim, Claimed, Fate, RowsOfRun
 from lume_local._runs.store.records import StoredRun
-from lume_local._shared.row_set import of_text, row_set, rows_in
+from lume_local._shared.row_set import names_of, of_text, row_set, rows_in
 
 NOT_OPEN = "the row is not open any more"
 _ATTEMPTS = 3
@@ -40,11 +48,12 @@ class Mending:
 
 @frozen
 class RowStanding:
-    """What became of a reject: a state as of the ledger; of a closed one, by which run or key, and when."""
+    """What the ledger says about a reject: its state; if closed, by which run or key, and when; its `reasons`."""
 
     state: str
     by: str = ""
     at: str = ""
+    reasons: Sequence[str] = ()
 
 
 class Mends:
@@ -90,8 +99,13 @@ class Mends:
                     found[reject] = tuple(reason for reason, records in sets.items() if records >> record & 1)
         return found, {reject: why for reject, why in obstacles.items() if reject not in found}
 
-    async def _free(self, rows: Iterable[DraftRow]) -> tuple[list[RowsOfRun], dict[str, Edits]]:
-        """The rows that are open and in no run, oldest run first, and what they have instead."""
+    async def _free(
+        self, rows: Iterable[DraftRow], reason: str | None = None
+    ) -> tuple[list[RowsOfRun], dict[str, Edits]]:
+        """The rows that are open, in no run, and rejected for this reason, and what they have instead.
+
+        Those of the oldest run come first.
+        """
         of_runs: dict[str, list[DraftRow]] = defaultdict(list)
         for row in rows:
             of_runs[row.reject.run_id].append(row)
@@ -102,6 +116,8 @@ class Mends:
                 continue
             numbers = [row.reject.row for row in having if row.reject.row < fate.count]
             free = row_set(numbers, fate.count) & fate.free
+            if free and reason is not None:
+                free &= (await self._store.ledger.reasons(fate.seq)).get(reason, 0)
             if free:
                 found.append(RowsOfRun(fate.seq, run_id, free, fate.count))
                 edits[run_id] = {
@@ -111,8 +127,10 @@ class Mends:
 
     # -- submitting
 
-    async def submit(self, flow: str, owner: str, rev: int, to: Flow) -> Mending:
+    async def submit(self, flow: str, owner: str, rev: int, to: Flow, reason: str | None = None) -> Mending:
         """Submit the rows that a version would accept, once for each revision of the draft.
+
+        Given a reason, rows that were not rejected for it stay in the draft.
 
         Raises `DraftChanged`, `ReplayRefused`, `CantTell`, `WorkerDied`.
         """
@@ -121,17 +139,20 @@ class Mends:
         if draft is None or draft.rev != rev:
             raise DraftChanged
         attempt = 0
-        while runs := await self._replays.of_key(key := f"mend/{draft.draft_id}/{rev}/{attempt}"):
+        part = "" if reason is None else f"/{hashlib.sha256(reason.encode()).hexdigest()}"
+        while runs := await self._replays.of_key(key := f"mend/{draft.draft_id}/{rev}/{attempt}{part}"):
             if any(not RunStatus(run.status).is_terminal or RunStatus(run.status).has_output for run in runs):
                 break
             attempt += 1  # nothing has come of them
         rows = sum(run.run_metadata["mend"]["rows"] for run in runs)
         for _ in range(_ATTEMPTS):
-            free, edits = await self._free(await self._store.drafts.passing(flow, owner, to.ref))
+            passing = await self._store.drafts.passing(flow, owner, to.ref)
+            # A row that was changed meanwhile is not what was seen.
+            free, edits = await self._free((row for row in passing if row.rev <= rev), reason)
             async with self._replays.gathered(free, to, edits) as gathered:
                 try:
                     for path, claims in gathered.files.items():
-                        described = {"mend": {"flow": flow, "rows": records_in(claims)}}
+                        described = {"mend": described_rows(to, claims, [reason] if reason else None)}
                         runs.append(
                             await self._replays.submitted(
                                 path, claims, to, described, numbered(key, len(runs)), owner
@@ -153,12 +174,16 @@ class Mends:
         Those that runs of the owner have mended are done: they leave the draft, and are not among these.
         """
         found = await self._store.drafts.rows(flow, owner, after, limit)
-        runs = dict.fromkeys(row.reject.run_id for row in found)
-        fates = {run_id: await self._store.ledger.fate(run_id) for run_id in runs}
+        numbers: dict[str, list[int]] = defaultdict(list)
+        for row in found:
+            numbers[row.reject.run_id].append(row.reject.row)
+        fates = {run_id: await self._store.ledger.fate(run_id) for run_id in numbers}
+        reasons = {run_id: await self._reasons(fates[run_id], of_run) for run_id, of_run in numbers.items()}
         shown, done = list[tuple[DraftRow, RowStanding]](), list[Reject]()
         own = dict[str, bool]()
         for row in found:
             standing = _standing(row.reject.row, fates[row.reject.run_id])
+            standing = evolve(standing, reasons=reasons[row.reject.run_id].get(row.reject.row, []))
             if standing.state == "mended" and standing.by not in own:
                 own[standing.by] = await self._is_own(standing.by, owner)
             if own.get(standing.by) and standing.state == "mended":
@@ -168,6 +193,12 @@ class Mends:
         if done:
             await self._store.drafts.drop(flow, owner, done)
         return shown, found[-1].reject if len(found) == limit else None
+
+    async def _reasons(self, fate: Fate | None, rows: Sequence[int]) -> dict[int, list[str]]:
+        if fate is None:
+            return {}
+        there = [row for row in rows if row < fate.count]
+        return names_of(there, await self._store.ledger.reasons(fate.seq), fate.count)
 
     async def _is_own(self, run_id: str, owner: str) -> bool:
         run = await self._store.get(run_id)

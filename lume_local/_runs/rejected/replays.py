@@ -152,7 +152,7 @@ class Replays:
                 unread = gathered.unread
                 try:
                     for path, claims in gathered.files.items():
-                        fields = {"replay": _described(to, claims, wanted)}
+                        fields = {"replay": described_rows(to, claims, wanted.reasons)}
                         runs.append(
                             await self.submitted(path, claims, to, fields, numbered(key, len(runs)), by)
                         )
@@ -376,9 +376,9 @@ def numbered(key: str | None, number: int) -> str | None:
     return None if key is None else f"{key}#{number}"
 
 
-def _described(to: Flow, claims: Sequence[Claim], wanted: RowFilter) -> Json:
-    reasons = {"reasons": list(wanted.reasons)} if wanted.reasons else {}
-    return {"flow": to.name, "rows": records_in(claims), **reasons}
+def described_rows(to: Flow, claims: Sequence[Claim], reasons: Sequence[str] | None) -> Json:
+    found: Json = {"flow": to.name, "rows": records_in(claims)}
+    return found | ({"reasons": list(reasons)} if reasons else {})
 
 
 def records_in(claims: Sequence[Claim]) -> int:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import AsyncExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ async def draft(wire: Wire, flow: str = "people") -> dict[str, Any]:
     return dict((await wire.ask("GET", f"/v1/drafts/{flow}")).document)
 
 
-async def submitted(wire: Wire, rev: int, flow: str = "people") -> dict[str, Any]:
-    answer = await wire.ask("POST", f"/v1/drafts/{flow}/submit", json={"rev": rev})
+async def submitted(wire: Wire, rev: int, flow: str = "people", **fields: str) -> dict[str, Any]:
+    answer = await wire.ask("POST", f"/v1/drafts/{flow}/submit", json={"rev": rev, **fields})
     assert answer.status in (200, 201), answer.document
     for run in answer.document["runs"]:
         await wire.until(run["id"])
@@ -92,6 +93,92 @@ async def test_rows_of_two_runs_are_mended_by_one(wire: Wire, home: Path) -> Non
     assert again["rows"] == 3
 
 
+async def of_two_reasons(wire: Wire, home: Path) -> tuple[list[dict[str, Any]], int]:
+    """Rows that would be accepted: one with two reasons, one and two with one of them; and the draft's revision."""
+    first = await dirty(wire, home)
+    second = await dirty(wire, home, "second.csv", "id,Email,Age\n7,g@b.org,700\n8,e@b.org,8\n")
+    saving = await saved(
+        wire,
+        mend(first, 1, Email="two@b.org"),
+        mend(first, 2, Email="three@b.org", Age="20"),
+        mend(first, 3, Email="five@b.org"),
+        mend(second, 1, Age="70"),
+    )
+    assert {*map(tuple, (await judged(wire)).values())} == {()}
+    return [first, second], saving["rev"]
+
+
+async def test_rows_of_one_reason_are_submitted_and_the_others_stay(wire: Wire, home: Path) -> None:
+    (first, second), rev = await of_two_reasons(wire, home)
+    why = {(one["run"], one["row"]): one["rejected_for"] for one in (await draft(wire))["items"]}
+    assert why == {
+        (first["id"], 1): [EMAIL],
+        (first["id"], 2): [OLD, EMAIL],
+        (first["id"], 3): [EMAIL],
+        (second["id"], 1): [OLD],
+    }
+    done = await submitted(wire, rev, reason=OLD)
+    (run,) = done["runs"]
+    assert (done["rows"], run["run_metadata"]) == (
+        2,
+        {"mend": {"flow": "people", "rows": 2, "reasons": [OLD]}},
+    )
+    assert {one["id"] for one in await rows(wire, state="mended")} == {"3", "7"}
+    left = await draft(wire)
+    assert [(one["row"], one["cells"], one["state"], one["reasons"]) for one in left["items"]] == [
+        (1, {"Email": "two@b.org"}, "open", []),
+        (3, {"Email": "five@b.org"}, "open", []),
+    ]
+    assert left["rev"] == rev, "the draft is the one that was seen"
+    again = await submitted(wire, rev, reason=OLD)
+    assert [one["id"] for one in again["runs"]] == [run["id"]], "an answer that was lost"
+    assert (await submitted(wire, rev, reason="no row has this"))["rows"] == 0
+    rest = await submitted(wire, rev)
+    assert (rest["rows"], len(rest["runs"]), rest["runs"][0]["id"] != run["id"]) == (2, 1, True)
+    assert (await submitted(wire, rev))["runs"][0]["id"] == rest["runs"][0]["id"]
+    assert (await submitted(wire, rev, reason=EMAIL))["rows"] == 0, "they are mended"
+    assert len(await rows(wire, state="mended")) == 4
+    assert (await draft(wire))["items"] == []
+
+
+async def test_reasons_that_are_submitted_at_once_have_each_row_once(wire: Wire, home: Path) -> None:
+    _, rev = await of_two_reasons(wire, home)
+    async with anyio.create_task_group() as both:
+        for fields in ({"reason": OLD}, {"reason": EMAIL}, {}) * 2:
+            both.start_soon(partial(submitted, wire, rev, **fields))
+    found = (await wire.ask("GET", "/v1/runs", params={"flow": "people"})).document["items"]
+    mends = [await wire.until(run["id"]) for run in found if "mend" in (run["run_metadata"] or {})]
+    assert sum(run["metadata"]["metrics"]["rows_mapped"] for run in mends) == 4
+    assert (await draft(wire))["items"] == []
+
+
+async def test_edits_of_a_reason_are_back_if_their_run_fails(wire: Wire, home: Path) -> None:
+    await of_two_reasons(wire, home)
+    await registered(wire, PEOPLE.replace('"v1"', '"v2"') + "[rejects]\nmax_ratio = 0.1\n")
+    await judged(wire)
+    rev = (await draft(wire))["rev"]
+    spoil(home, "spoilt")
+    (failed,) = (await submitted(wire, rev, reason=EMAIL))["runs"]
+    assert (await wire.until(failed["id"]))["status"] == "FAILED"
+    assert {one["state"] for one in (await draft(wire))["items"]} == {"open"}
+    spoil(home, "a@b.org")
+    again = await submitted(wire, rev, reason=EMAIL)
+    assert (again["rows"], again["runs"][0]["id"] != failed["id"]) == (3, True)
+    assert [one["rejected_for"] for one in (await draft(wire))["items"]] == [[OLD]]
+
+
+async def test_a_row_that_was_changed_since_is_not_submitted(wire: Wire, home: Path) -> None:
+    run = await dirty(wire, home)
+    saving = await saved(wire, mend(run, 1, Email="a@b.org"), mend(run, 3, Email="c@b.org"))
+    await judged(wire)
+    with closing(sqlite3.connect(home / ".lume/state/runs.sqlite", timeout=10)) as db:
+        # As a request does that comes between the look at the draft and that at its rows.
+        db.execute("UPDATE draft_rows SET rev = 9 WHERE number = 2")
+        db.commit()
+    assert (await submitted(wire, saving["rev"]))["rows"] == 1
+    assert [one["row"] for one in (await draft(wire))["items"]] == [3]
+
+
 async def test_the_answers_are_as_the_golden_files_say(wire: Wire, home: Path) -> None:
     run = await dirty(wire, home)
     found = {"draft_saved": await saved(wire, mend(run, 1, Email="a@b.org"), mend(run, 1 + 1, Email="x"))}
@@ -101,7 +188,11 @@ async def test_the_answers_are_as_the_golden_files_say(wire: Wire, home: Path) -
     body = golden("draft_suggest") | {"values": values}
     found["draft_suggested"] = (await wire.ask("POST", "/v1/drafts/people/suggest", json=body)).document
     found["draft_submitted"] = (
-        await wire.ask("POST", "/v1/drafts/people/submit", json={"rev": found["draft_saved"]["rev"]})
+        await wire.ask(
+            "POST",
+            "/v1/drafts/people/submit",
+            json=golden("draft_submit") | {"rev": found["draft_saved"]["rev"]},
+        )
     ).document
     for name, document in found.items():
         assert shape(document) == shape(golden(name)), name
@@ -338,6 +429,8 @@ BAD: list[tuple[str, str, Any, str]] = [
     ("POST", "people/judge", {"limit": 0}, "limit"),
     ("POST", "people/judge", {"to": "orders:v1"}, "to"),
     ("POST", "people/submit", {}, "rev"),
+    ("POST", "people/submit", {"rev": 1, "reason": ""}, "reason"),
+    ("POST", "people/submit", {"rev": 1, "reason": ["a"]}, "reason"),
     ("POST", "people/suggest", {"column": "_lume_row", "values": [{}]}, "column"),
     ("POST", "people/suggest", {"column": "a", "values": []}, "values"),
     ("POST", "people/suggest", {"column": "a", "values": [{"run": "run_1"}]}, "values[0]"),

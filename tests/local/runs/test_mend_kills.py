@@ -49,9 +49,14 @@ async def edit(wire: Wire, name: str) -> int:
     return rev
 
 
-async def submit(wire: Wire, name: str, rev: int) -> list[dict[str, Any]]:
+REASONS = (None, "mail: is not an email address", "mail: is longer than 40 characters")
+"""Of the rows that are submitted, which no reason excludes; all rows have the first one, half of them the other."""
+
+
+async def submit(wire: Wire, name: str, rev: int, reason: str | None) -> list[dict[str, Any]]:
     try:
-        answer = await wire.ask("POST", f"/v1/drafts/{name}/submit", json={"rev": rev})
+        body = {"rev": rev, "reason": reason}
+        answer = await wire.ask("POST", f"/v1/drafts/{name}/submit", json=body)
         assert answer.status in (200, 201)
         return list(answer.document["runs"])
     except (aiohttp.ClientError, ConnectionError, AssertionError, KeyError):
@@ -66,15 +71,21 @@ async def submit(wire: Wire, name: str, rev: int) -> list[dict[str, Any]]:
 async def test_each_row_is_mended_once(tmp_path: Path, database: Database, runs: int, kills: int) -> None:
     dice = random.Random(runs + int(os.environ.get("SOAK_SEED", "0")))
     for name in HOW:
-        write_flow(tmp_path, name, "v1", 'format = "email"')
+        write_flow(tmp_path, name, "v1", 'format = "email"\nmaxLength = 40')
     serve = partial(process, tmp_path, env={ENV: os.environ[ENV]}, max_active=2)
     async with serve() as (_, wire):
         await fill(wire, tmp_path, runs)
         revs = {name: await edit(wire, name) for name in HOW}
+        inbox = (await wire.ask("GET", "/v1/inbox", params={"flow": "appended"})).document["items"]
+        assert {one["reason"] for one in inbox} == {*REASONS} - {None}
         assert revs == dict.fromkeys(HOW, runs * (ROWS - 2))
     for _ in range(kills):
         async with serve() as (server, wire):
-            requests = [asyncio.create_task(submit(wire, name, revs[name])) for name in HOW]
+            requests = [
+                asyncio.create_task(submit(wire, name, revs[name], reason))
+                for name in HOW
+                for reason in dice.sample(REASONS, 2)
+            ]
             await asyncio.sleep(dice.uniform(0, 0.6))
             server.kill()
             await server.wait()
@@ -82,7 +93,7 @@ async def test_each_row_is_mended_once(tmp_path: Path, database: Database, runs:
     async with serve() as (_, wire):
         while await accounts(wire):  # what an earlier run has may still fail, and be open again
             for name in HOW:
-                for run in await submit(wire, name, revs[name]):
+                for run in await submit(wire, name, revs[name], dice.choice(REASONS)):
                     await wire.until(run["id"])
         for name in HOW:
             ids = [row[0] for row in database.execute(f"SELECT id FROM {name} ORDER BY id")]

@@ -59,9 +59,9 @@ def write_flow(home: Path, name: str, version: str, rule: str) -> None:
 
 
 def write_source(home: Path, name: str, number: int) -> None:
-    """Rows with ids of their own, and with their columns in one of two orders."""
+    """Rows with ids of their own, some of them long, and with their columns in one of two orders."""
     first = number * ROWS
-    mails = ["a@example.org" if n < 2 else "nobody" for n in range(ROWS)]
+    mails = ["a@example.org" if n < 2 else "nobody" * (1 + n % 2 * 9) for n in range(ROWS)]
     rows = [("id", "mail"), *((str(first + n), mail) for n, mail in enumerate(mails))]
     order = slice(None, None, -1 if number % 3 == 0 else 1)
     text = "".join(",".join(row[order]) + "\n" for row in rows)
