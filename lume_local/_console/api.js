@@ -1,6 +1,6 @@
 // Requests: those of the public contract, and the two by which this page signs in and out.
 
-import { forget, keep, secret } from "./session.js";
+import { secret } from "./session.js";
 
 /** An answer that is an error: `kind` is the last part of its type, the message says what to do. */
 class Problem extends Error {
@@ -27,15 +27,11 @@ export const post = (where, body, options = {}) =>
 
 export const put = (where, body, options = {}) => request("PUT", where, { ...options, body });
 
-/** Trades the token of a link, or what an issuer has led back with, for a session; or ends the session. */
-export const signIn = async (token) => keep((await post("/console/session", { token })).session);
-export const signInWith = async (answer) => keep((await post("/console/session", answer)).session);
+/** A session in exchange for the `{token}` of a link, or for what an issuer has led back with. */
+export const signIn = async (given) => (await post("/console/session", given, { session: null })).session;
 /** The name and the role of whoever is signed in. */
 export const whoAmI = (options) => get("/console/session", {}, options);
-export async function signOut() {
-  await request("DELETE", "/console/session", {});
-  forget();
-}
+export const signOut = (session = secret()) => request("DELETE", "/console/session", { session });
 
 /** Saves a file that the server has: a plain link would come without the session. */
 export async function save(where) {
@@ -61,9 +57,9 @@ export async function request(method, where, options) {
 }
 
 /** A successful answer. Throws a `Problem`. */
-async function answered(method, where, { body, type, headers = {}, signal, limit = LIMIT, keepalive }) {
+async function answered(method, where, options) {
+  const { body, type, headers = {}, signal, limit = LIMIT, keepalive, session = secret() } = options;
   const tooLate = AbortSignal.timeout(body instanceof Blob ? LIMIT_OF_FILES : limit);
-  const session = secret();
   const response = await reached(where, {
     method,
     body,
@@ -79,8 +75,9 @@ async function answered(method, where, { body, type, headers = {}, signal, limit
   });
   if (response.ok) return response;
   const problem = new Problem(response.status, await response.json().catch(() => ({})));
-  // Unless a new session has begun meanwhile.
-  if (problem.status === 401 && session === secret()) dispatchEvent(new CustomEvent("signed-out"));
+  // Unless the request has a session of its own, or a new one has begun meanwhile.
+  if (problem.status === 401 && !("session" in options) && session === secret())
+    dispatchEvent(new CustomEvent("signed-out"));
   throw problem;
 }
 

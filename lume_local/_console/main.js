@@ -1,8 +1,9 @@
 // Signs in, shows the page that the address names, and keeps it up to date.
 
-import { signIn, signOut, Unreachable } from "./api.js";
+import { signIn, signOut, Unreachable, whoAmI } from "./api.js";
 import { el, fill } from "./dom.js";
 import { follow } from "./feed.js";
+import { cut } from "./format.js";
 import { forgetDecisions } from "./map_state.js";
 import { arrive, issuers, leave } from "./oidc.js";
 import { show as arrivals } from "./page_arrivals.js";
@@ -15,12 +16,13 @@ import { show as overview } from "./page_overview.js";
 import { show as run } from "./page_run.js";
 import { show as runs } from "./page_runs.js";
 import { notice } from "./parts.js";
-import { borrow, forget } from "./session.js";
+import { borrow, forget, keep, secret } from "./session.js";
 import { refreshAges } from "./status.js";
 
 const main = document.getElementById("page");
 const live = document.getElementById("live");
 const STATES = { live: "Live", paused: "Paused", away: "Server away" };
+const OF_SESSION = ["nav", "who", "live", "sign-out"].map((id) => document.getElementById(id));
 const PAUSE = 700;
 const AGAIN = 3000; // a page that could not be loaded
 const PAGES = new Map([
@@ -33,7 +35,7 @@ const PAGES = new Map([
 
 let current = null; // {update} of the page that is shown
 let leaving = new AbortController();
-let signedOut = false;
+let signedOut = true; // or not signed in yet
 let refusal = ""; // why the link that was opened has opened nothing
 
 /** `#/runs/run_1?reason=x` as its parts and its query. */
@@ -70,6 +72,7 @@ async function navigate(event) {
     if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
+  whoIs(secret(), signal).then(showWho, () => {}); // what stops it stops the page as well
   try {
     const shown = await pageOf(parts)({ parts, query, signal });
     if (signal.aborted) return;
@@ -122,30 +125,22 @@ function onState(state) {
   live.className = `live ${state}`;
 }
 
+/** Shows a page without the others: to a visitor without a session, or with two. */
+function alone(title, content) {
+  document.title = `${title} · Lume`;
+  fill(main, el("section", { class: "door" }, el("h1", { tabindex: -1 }, title), content));
+}
+
 /** What a visitor without a session sees. */
 function door(message) {
   signedOut = true;
   leaving.abort();
-  for (const id of ["nav", "live", "sign-out"]) document.getElementById(id).hidden = true;
-  document.title = "Sign in · Lume";
-  fill(
-    main,
-    el(
-      "section",
-      { class: "door" },
-      el("h1", { tabindex: -1 }, "This browser is not signed in"),
-      message && el("p", { role: "alert" }, message),
-      el(
-        "p",
-        {},
-        "Open the link that ",
-        el("code", {}, "lume serve"),
-        " has printed. It works once, within 10 minutes; ",
-        el("code", {}, "lume console"),
-        " prints another one.",
-      ),
-    ),
-  );
+  for (const node of OF_SESSION) node.hidden = true;
+  alone("This browser is not signed in", [
+    message && el("p", { role: "alert" }, message),
+    el("p", {}, "Open the link of ", el("code", {}, "lume serve"), ": it works once, within 10 minutes."),
+    el("p", {}, el("code", {}, "lume console"), " prints another one."),
+  ]);
   main.querySelector("h1").focus();
   offer(main.firstChild).catch((error) => notice(error.message, true));
 }
@@ -158,42 +153,79 @@ async function offer(place) {
   }
 }
 
+/** The token of a link; null if the address is that of a page. */
+const tokenHere = () => new URLSearchParams(location.hash.slice(1)).get("token");
+
+/** Who has a session; null if it has ended. */
+const whoIs = (session, signal) =>
+  whoAmI({ session, signal }).catch((error) => {
+    if (error.status === 401) return null;
+    throw error;
+  });
+
+const named = ({ name, role }) => `${cut(name, 100)} (${role})`;
+
+function showWho(who) {
+  const node = document.getElementById("who");
+  if (who) fill(node, el("span", { class: "unseen" }, "Signed in as "), (node.title = named(who)));
+}
+
+/** Signs in, unless somebody else is signed in and is to stay. Throws what the server says against it. */
+async function enter(given) {
+  const session = await signIn(given);
+  const [there, other] = await Promise.all([whoIs(secret()), whoIs(session)]);
+  const isSame = there === null || (there.name === other.name && there.role === other.role);
+  if (isSame || (await isReplaced(named(there), named(other)))) keep(session);
+  else await signOut(session);
+}
+
+/** Asks whether another person than the present one is to be signed in. */
+function isReplaced(there, other) {
+  return new Promise((resolve) => {
+    const button = (text, look, yes) => el("button", { class: look, on: { click: () => resolve(yes) } }, text);
+    const stay = button(`Keep ${there}`, "primary", false);
+    alone("You are signed in already", [
+      el("p", {}, "This browser is signed in as ", el("strong", {}, there), "."),
+      el("p", {}, "The link that was opened would sign this tab in as ", el("strong", {}, other), "."),
+      el("p", { class: "muted" }, "If you did not want that, keep the session. The link is used up in any case."),
+      el("div", { class: "buttons" }, stay, button(`Sign in as ${other}`, "", true)),
+    ]);
+    stay.focus();
+  });
+}
+
 async function start() {
+  const token = tokenHere();
+  if (token !== null) history.replaceState(null, "", "#/"); // before anything else: a token is not for the history
+  // A link that was pasted into the address of an open page is opened as by a new tab.
+  addEventListener("hashchange", (event) => (tokenHere() === null ? navigate(event) : location.reload()));
   try {
-    await arrive();
+    const given = arrive() ?? (token === null ? null : { token });
+    await borrow();
+    if (given) await enter(given);
   } catch (error) {
     refusal = error.message;
   }
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (token !== null) {
-    history.replaceState(null, "", "#/"); // before anything else: a token is not for the history
-    try {
-      await signIn(token);
-    } catch (error) {
-      // The link may have opened the session that this browser has already.
-      if (error.status !== 401) throw error;
-      refusal = error.message;
-    }
-  }
-  await borrow();
   addEventListener("signed-out", () => {
     forget();
     door(current ? "The session has ended." : refusal);
   });
-  addEventListener("hashchange", navigate);
   document.getElementById("skip").addEventListener("click", () => main.focus());
   document.getElementById("sign-out").addEventListener("click", async () => {
     try {
       await signOut();
+      forget();
       forgetDecisions();
       door("You have signed out.");
     } catch (error) {
       notice(error.message, true);
     }
   });
-  for (const id of ["nav", "live", "sign-out"]) document.getElementById(id).hidden = false;
+  for (const node of OF_SESSION) node.hidden = false;
+  signedOut = false;
   await navigate();
   if (signedOut) return;
+  if (refusal) notice(refusal, true);
   setInterval(refreshAges, 10_000);
   follow(onChange, onState);
 }

@@ -1,7 +1,7 @@
 // Signing in at an OpenID Connect issuer. The secrets of a sign-in stay in this tab: a code that another one gets, or that
 // this one gets from somewhere else, is worth nothing.
 
-import { get, signInWith } from "./api.js";
+import { get } from "./api.js";
 
 const KEY = "lume-sign-in";
 const home = () => `${location.origin}/`;
@@ -31,17 +31,17 @@ export async function leave({ issuer, client_id, authorization_endpoint }) {
   location.assign(url);
 }
 
-/** Signs in with what the issuer has led back with, if it has. Throws what the issuer or the server says against it. */
-export async function arrive() {
+/** What the issuer has led back with, for the server; null if it has not. Throws what the issuer says against it. */
+export function arrive() {
   const answer = new URLSearchParams(location.search);
-  if (!answer.has("state")) return;
+  if (!answer.has("state")) return null;
   history.replaceState(null, "", "/#/"); // before anything else: a code is not for the history
   const begun = JSON.parse(sessionStorage.getItem(KEY) ?? "{}");
   sessionStorage.removeItem(KEY);
   if (answer.get("state") !== begun.state) throw new Error("This sign-in was not begun here: begin it again.");
   if (!answer.has("code")) throw new Error(`Not signed in: ${answer.get("error_description") ?? answer.get("error")}`);
   const { issuer, nonce, verifier } = begun;
-  await signInWith({ issuer, nonce, verifier, code: answer.get("code"), redirect_uri: home() });
+  return { issuer, nonce, verifier, code: answer.get("code"), redirect_uri: home() };
 }
 
 const random = () => base64(crypto.getRandomValues(new Uint8Array(32)));

@@ -9,10 +9,10 @@ let answered = () => {};
 
 export const secret = () => sessionStorage.getItem(KEY);
 
-/** Keeps a new session, in place of the one that there was, here and in the other tabs. */
+/** Keeps a new session in this tab. Other tabs keep theirs; those without one have this one, too. */
 export function keep(value) {
   sessionStorage.setItem(KEY, value);
-  tabs.postMessage({ begun: value });
+  tabs.postMessage({ has: value });
 }
 
 export const forget = () => sessionStorage.removeItem(KEY);
@@ -28,9 +28,8 @@ export async function borrow() {
 }
 
 tabs.addEventListener("message", ({ data }) => {
-  if (data.asks && secret() !== null) tabs.postMessage({ has: secret() });
-  const value = data.begun ?? (secret() === null ? data.has : undefined);
-  if (value === undefined) return;
-  sessionStorage.setItem(KEY, value);
-  answered();
+  if (secret() === null && data.has !== undefined) {
+    sessionStorage.setItem(KEY, data.has);
+    answered();
+  } else if (secret() !== null && data.asks) tabs.postMessage({ has: secret() });
 });

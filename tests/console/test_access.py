@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from components import package
+from local.http.test_keys import entry
 
 from console.conftest import signed_in
 from console.mending import cell, judged, write
@@ -26,7 +27,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (home / "in").mkdir()
     (home / "in/link.csv").symlink_to("/etc/passwd")
     (home / "arrivals.toml").write_text(ARRIVALS)
-    with running(home, usual(home), arrivals=home / "arrivals.toml") as site:
+    (home / "keys.toml").write_text(entry("e" * 90, "read"))
+    with running(home, usual(home), arrivals=home / "arrivals.toml", keys=home / "keys.toml") as site:
         yield site
 
 
@@ -107,6 +109,10 @@ def test_axe_finds_nothing(page: Any, places: dict[str, str], width: int) -> Non
     cell(page, 1, "Email").dblclick()
     assert violations(page) == [], "a cell is edited"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    settled(page, "#/inbox/people?reason=age%3A+is+above+150")
+    page.locator(".others li").first.wait_for()
+    assert violations(page) == [], "edits of other reasons"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.emulate_media(color_scheme="light")
 
 
@@ -123,6 +129,24 @@ def test_axe_finds_nothing_at_the_door(visitor: Any, site: Site, scheme: str) ->
     visitor.goto(site.url)
     visitor.locator("main h1").wait_for()
     assert violations(visitor) == []
+
+
+@pytest.mark.parametrize("width", [1200, 700, 390])
+def test_axe_finds_nothing_where_it_is_asked_who_signs_in(visitor: Any, site: Site, width: int) -> None:
+    visitor.set_viewport_size({"width": width, "height": 900})
+    signed_in(visitor, site)
+    token = site.ask("POST", "/console/links", {}, **{"lume-api-key": "e" * 90})["token"]
+    visitor.goto(f"{site.url}/#token={token}")
+    visitor.get_by_role("heading", name="You are signed in already").wait_for()
+    for is_in in (False, True):
+        for scheme in ("dark", "light"):
+            visitor.emulate_media(color_scheme=scheme)
+            assert violations(visitor) == []
+        assert visitor.evaluate("document.documentElement.scrollWidth") <= width
+        if not is_in:
+            visitor.get_by_role("button", name="Sign in as").click()
+            expect(visitor.locator(".who")).to_have_text(f"Signed in as {'e' * 90} (read)")
+            visitor.get_by_role("heading", name="Overview", level=1).wait_for()
 
 
 def test_the_keyboard_is_enough(visitor: Any, site: Site, places: dict[str, str]) -> None:

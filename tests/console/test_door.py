@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from components import package
+from local.http.test_keys import entry
 
-from console.conftest import signed_in
-from console.site import GOOD, Site
+from console.conftest import signed_in, watched
+from console.site import GOOD, Site, running, usual
 
 expect = package("playwright.sync_api").expect
 NOT_IN = "This browser is not signed in"
@@ -82,6 +83,142 @@ def test_a_name_that_leads_here_shows_nothing(visitor: Any, site: Site) -> None:
     assert "IP address or by localhost" in visitor.locator("body").inner_text()
     visitor.goto(f"http://localhost:{port}/#{token}")
     expect(visitor.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server that knows an administrator and somebody who only reads."""
+    home = tmp_path_factory.mktemp("people")
+    (home / "keys.toml").write_text(entry("ann", "admin") + entry("eve", "read"))
+    with running(home, usual(home), keys=home / "keys.toml") as site:
+        yield site
+
+
+def link_of(site: Site, key: str) -> str:
+    token = site.ask("POST", "/console/links", {}, **{"lume-api-key": key})["token"]
+    return f"{site.url}/#token={token}"
+
+
+def is_signed_in_as(page: Any, words: str) -> None:
+    """The header says so."""
+    page.get_by_role("heading", name="Overview", level=1).wait_for()
+    expect(page.locator("header .who")).to_have_text(f"Signed in as {words}")
+
+
+def asked(page: Any) -> None:
+    """It is asked who is to be signed in, and nothing has happened yet."""
+    expect(page.get_by_role("heading", name="You are signed in already")).to_be_visible()
+    expect(page.locator("main")).to_contain_text("This browser is signed in as ann (admin).")
+    expect(page.locator("main")).to_contain_text("would sign this tab in as eve (read).")
+    expect(page.get_by_role("button", name="Keep ann (admin)")).to_be_focused()
+    expect(page.get_by_role("navigation")).to_have_count(0)
+    assert "token" not in page.url
+
+
+@pytest.mark.thorough
+def test_every_page_says_who_is_signed_in(visitor: Any, people: Site) -> None:
+    visitor.goto(link_of(people, "ann"))
+    is_signed_in_as(visitor, "ann (admin)")
+    for place in (
+        "inbox",
+        "runs",
+        "flows",
+        "flows/people",
+        "arrivals",
+        "inbox/people",
+        "map/people",
+        "nowhere",
+    ):
+        visitor.goto("about:blank")
+        visitor.goto(f"{people.url}/#/{place}")
+        visitor.locator("main h1").wait_for()
+        expect(visitor.locator("header .who")).to_have_text("Signed in as ann (admin)")
+
+
+def test_a_link_does_not_end_the_session_of_somebody_else(visitor: Any, people: Site) -> None:
+    visitor.goto(link_of(people, "ann"))
+    is_signed_in_as(visitor, "ann (admin)")
+    before = visitor.evaluate("sessionStorage.getItem('lume-session')")
+    visitor.goto("about:blank")
+    visitor.goto(link_of(people, "eve"))
+    asked(visitor)
+    visitor.keyboard.press("Enter")
+    is_signed_in_as(visitor, "ann (admin)")
+    assert visitor.evaluate("sessionStorage.getItem('lume-session')") == before
+    assert people.ask("GET", "/console/session", **{"lume-console-session": before})["name"] == "ann"
+
+
+@pytest.mark.thorough
+def test_who_wants_to_is_signed_in_as_somebody_else_and_only_in_this_tab(visitor: Any, people: Site) -> None:
+    visitor.goto(link_of(people, "ann"))
+    is_signed_in_as(visitor, "ann (admin)")
+    # By a link that a page has, say: it opens a tab, which has the session of the others.
+    with watched(visitor.context.new_page()) as tab:
+        tab.goto(link_of(people, "eve"))
+        asked(tab)
+        tab.get_by_role("button", name="Sign in as eve (read)").click()
+        is_signed_in_as(tab, "eve (read)")
+        tab.reload()
+        is_signed_in_as(tab, "eve (read)")
+        visitor.reload()
+        is_signed_in_as(visitor, "ann (admin)")
+
+
+@pytest.mark.thorough
+def test_a_link_that_is_pasted_into_an_open_page_is_asked_about(visitor: Any, people: Site) -> None:
+    visitor.goto(link_of(people, "ann"))
+    is_signed_in_as(visitor, "ann (admin)")
+    visitor.goto(link_of(people, "eve"))  # changes what is after the # only
+    asked(visitor)
+    visitor.get_by_role("button", name="Keep").click()
+    is_signed_in_as(visitor, "ann (admin)")
+    visitor.get_by_role("button", name="Sign out").click()
+    visitor.get_by_role("heading", name=NOT_IN).wait_for()
+    visitor.goto(link_of(people, "eve"))
+    is_signed_in_as(visitor, "eve (read)")
+    visitor.goto(link_of(people, "eve"))  # the same person: there is nothing to ask
+    is_signed_in_as(visitor, "eve (read)")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("token", ["wrong", "", "x" * 1000])
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_wrong_token_never_ends_a_session(visitor: Any, people: Site, token: str, *, is_open: bool) -> None:
+    visitor.goto(link_of(people, "ann"))
+    is_signed_in_as(visitor, "ann (admin)")
+    if not is_open:
+        visitor.goto("about:blank")
+    visitor.goto(f"{people.url}/#token={token}")
+    expect(visitor.get_by_text("this link is wrong, older than 10 minutes, or already used")).to_be_visible()
+    assert visitor.url == f"{people.url}/#/"
+    is_signed_in_as(visitor, "ann (admin)")
+
+
+def test_a_session_that_has_ended_is_replaced_without_a_question(visitor: Any, people: Site) -> None:
+    visitor.goto(link_of(people, "ann"))
+    is_signed_in_as(visitor, "ann (admin)")
+    session = visitor.evaluate("sessionStorage.getItem('lume-session')")
+    visitor.goto("about:blank")
+    headers = {"lume-console-session": session}
+    urllib.request.urlopen(
+        urllib.request.Request(f"{people.url}/console/session", headers=headers, method="DELETE")
+    )
+    visitor.goto(link_of(people, "eve"))
+    is_signed_in_as(visitor, "eve (read)")
+
+
+@pytest.mark.thorough
+def test_a_server_that_does_not_answer_leaves_the_session(visitor: Any, people: Site) -> None:
+    visitor.goto(link_of(people, "ann"))
+    is_signed_in_as(visitor, "ann (admin)")
+    visitor.goto("about:blank")
+    visitor.route(
+        "**/console/session",
+        lambda route: route.abort() if route.request.method == "POST" else route.continue_(),
+    )
+    visitor.goto(link_of(people, "eve"))
+    expect(visitor.get_by_text("The server can't be reached")).to_be_visible()
+    is_signed_in_as(visitor, "ann (admin)")
 
 
 class Elsewhere:
