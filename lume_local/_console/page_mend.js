@@ -1,8 +1,8 @@
 // The open rejected rows of a flow, in a grid in which they are mended: `#/inbox/people?reason=…`.
 
-import { get, whoAmI } from "./api.js";
-import { columnsOf } from "./blame.js";
-import { el } from "./dom.js";
+import { get, path, whoAmI } from "./api.js";
+import { readBy } from "./blame.js";
+import { el, refill } from "./dom.js";
 import { counted, number, shortId } from "./format.js";
 import { Draft } from "./mend/draft.js";
 import { Grid } from "./mend/grid.js";
@@ -17,7 +17,7 @@ import { address, notice, select } from "./parts.js";
 const OF_OBJECTS = ["ndjson", "json"];
 
 export async function show({ parts: [, flow], query, signal }) {
-  const reason = query.get("reason");
+  const reason = query.get("reason") || null;
   const [who, inbox, version] = await Promise.all([
     whoAmI({ signal }),
     get("/v1/inbox", { flow }, { signal }),
@@ -48,12 +48,8 @@ export async function show({ parts: [, flow], query, signal }) {
 async function newest(flow, signal) {
   const { items } = await get("/v1/flows", { flow, limit: 1000 }, { signal });
   if (!items.length) throw new Error(`There is no flow ${flow}.`);
-  const { flow_version: reference, version } = items.at(-1);
-  const [columns, { definition }] = await Promise.all([
-    columnsOf(reference, signal),
-    get(`/v1/flows/${encodeURIComponent(flow)}/versions/${encodeURIComponent(version)}`, {}, { signal }),
-  ]);
-  return { reference, columns, isOfObjects: OF_OBJECTS.includes(definition.source?.format) };
+  const { definition } = await get(path("flows", flow, "versions", items.at(-1).version), {}, { signal });
+  return { columns: readBy(definition), isOfObjects: OF_OBJECTS.includes(definition.source?.format) };
 }
 
 /** Which reason; how many rows have it. */
@@ -83,7 +79,7 @@ class Mending {
   constructor({ flow, reason, isReadOnly, version, signal, ended }) {
     Object.assign(this, { flow, reason, isReadOnly, signal, ended });
     this.sheet = new Sheet(version.isOfObjects, (rows) => this.#edited(rows));
-    this.draft = new Draft(flow, this.sheet, { isReadOnly, signal, on: () => this.#changed() });
+    this.draft = new Draft(flow, reason, this.sheet, { isReadOnly, signal, on: () => this.#changed() });
     this.shown = new Shown(this.sheet, this.draft, version.columns, isReadOnly);
     this.grid = new Grid(`Rejected rows of ${flow}`, this.shown);
     this.tools = new Tools(this.sheet, this.shown, this.grid, this.draft, () => this.#fewer());
@@ -91,7 +87,8 @@ class Mending {
     this.told = el("div", { class: "told" });
     this.empty = el("p", { class: "empty", hidden: true }, "No row is open here.");
     this.state = el("p", { class: "state", role: "status" });
-    this.button = el("button", { class: "primary", on: { click: () => this.#submit() } }, "Submit");
+    this.button = el("button", { class: "primary", on: { click: () => this.#submit(false) } }, "Submit");
+    this.others = el("div", { class: "others" });
     this.node = el(
       "div",
       {},
@@ -99,7 +96,7 @@ class Mending {
       this.told,
       this.empty,
       this.grid.node,
-      el("div", { class: "submit-bar" }, !isReadOnly && this.button, this.state),
+      el("div", { class: "submit-bar" }, !isReadOnly && this.button, this.state, !isReadOnly && this.others),
     );
     signal.addEventListener("abort", () => this.draft.flush()); // the next page does not wait for it
     addEventListener("pagehide", () => this.draft.flush(), { signal });
@@ -134,10 +131,8 @@ class Mending {
       if (run.finished_at === null) continue;
       this.#runs.delete(id);
       const { rows_mapped: mapped, rows_rejected: rejected } = run.metadata.metrics;
-      const how = rejected
-        ? `${rows(mapped)} accepted, ${number(rejected)} rejected again`
-        : `${rows(mapped)} accepted`;
-      notice(`Run ${shortId(id)} has ended ${run.status}: ${how}.`, !mapped);
+      const again = rejected ? `, ${number(rejected)} rejected again` : "";
+      notice(`Run ${shortId(id)} has ended ${run.status}: ${rows(mapped)} accepted${again}.`, !mapped);
     }
     await this.draft.open(); // rows that were mended leave the page
     await this.#fewer();
@@ -155,6 +150,12 @@ class Mending {
     this.empty.hidden = this.shown.count > 0 || !this.progress?.isDone;
     this.grid.node.hidden = this.shown.count === 0;
     this.grid.reset();
+    if (this.shown.count && !this.isPlaced) {
+      this.isPlaced = true; // the cursor begins in the column that the rows are shown for
+      const name = this.shown.columnOf(this.reason ?? this.shown.rows[0].reasons[0] ?? "");
+      if (name) this.grid.cursor.set(0, this.shown.indexOf(name));
+      this.grid.reveal();
+    }
     this.#changed();
   }
 
@@ -167,38 +168,57 @@ class Mending {
     this.grid.draw();
     this.tools.changed();
     told(this.told, this);
-    this.state.textContent = this.#words();
-    const { passing, isSettled } = this.draft;
+    const counts = this.draft.counts;
+    const { passing } = counts.get(this.reason);
+    const isFree = this.draft.isSettled && !this.isSubmitting;
+    this.state.textContent = this.#words(counts.get(this.reason));
     this.button.textContent = `Submit ${counted(passing, "mended row")}`;
-    this.button.disabled = passing === 0 || !isSettled || this.isSubmitting === true;
+    this.button.disabled = passing === 0 || !isFree;
+    this.#showOthers(counts, isFree);
     this.node.setAttribute("aria-busy", String(!this.progress?.isDone));
   }
 
-  #words() {
+  /** The edits of other reasons, which only the second button sends. */
+  #showOthers(counts, isFree) {
+    const all = [...counts].reduce((sum, [, { passing }]) => sum + passing, 0);
+    const link = (reason) => el("a", { href: address(["inbox", this.flow], "", { reason }) }, reason);
+    const line = ([reason, { edited, passing }]) => [
+      `${rows(passing)} of `,
+      reason === this.reason ? "this page" : link(reason),
+      edited > passing && `; ${number(edited - passing)} more edited, not accepted yet`,
+    ];
+    const submit = { disabled: !all || !isFree, on: { click: () => this.#submit(true) } };
+    refill(
+      this.others,
+      counts.size > 1 && [
+        el("p", {}, "Your draft has edits of other reasons, too. They stay in it, unless you submit all:"),
+        el("ul", {}, ...[...counts].map((one) => el("li", {}, line(one)))),
+        el("button", submit, `Submit all ${rows(all)}`),
+      ],
+    );
+  }
+
+  #words({ edited, passing: accepted }) {
     const { progress, draft, isReadOnly } = this;
     if (draft.problem) return draft.problem;
     const count = `${rows(this.sheet.rows.length)}${progress?.isDone ? "" : " so far"}`;
     if (isReadOnly) return count;
-    const edited = draft.known.size;
     if (draft.unsent) return `${count}. Saving …`;
     if (draft.isJudging) return `${count}, ${number(edited)} edited and saved. The flow looks at them …`;
     if (!edited)
       return `${count}. Double-click or press Enter to edit a cell; nothing is submitted until you say so.`;
-    const passing = `${number(draft.passing)} would be accepted by ${draft.to}`;
+    const passing = `${number(accepted)} would be accepted by ${draft.to}`;
     return `${count}, ${number(edited)} edited and saved: ${passing}. Edits are kept for 30 days after the last one.`;
   }
 
-  async #submit() {
+  async #submit(isAll) {
     this.isSubmitting = true;
     this.#changed();
     try {
-      const { rows: count, runs } = await this.draft.submit();
+      const { rows: count, runs } = await this.draft.submit(isAll);
       for (const run of runs) this.#runs.add(run.id);
-      notice(
-        count
-          ? `${rows(count)} submitted as ${runs.map((run) => `run ${shortId(run.id)}`).join(", ")}.`
-          : "No row was submitted.",
-      );
+      const as = runs.map((run) => `run ${shortId(run.id)}`).join(", ");
+      notice(count ? `${rows(count)} submitted as ${as}.` : "No row was submitted.");
       await this.draft.open();
       await this.update(null);
     } catch (error) {

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from components import package
 
-from console.mending import NO_COUNTRY, cell, judged, open_rows, opened, rejecting, write
+from console.mending import NO_ADDRESS, NO_COUNTRY, cell, judged, open_rows, opened, rejecting, write
 from console.site import Site
 
 pytestmark = pytest.mark.thorough
@@ -24,7 +24,15 @@ def test_more_rows_than_it_holds_follow_once_some_are_mended(page: Any, site: Si
     page.route("**/mend/load.js", smaller)
     page.reload()
     page.get_by_role("heading", name="Overview").wait_for()
+    opened(page, "many", reason=NO_ADDRESS)
+    write(page, 1, "Email", "fine@b.org")
+    judged(page, "1 would be accepted")
+    opened(page, "many")
+    also = page.get_by_text("You have edited 1 row of the others elsewhere: Submit sends them, too.")
+    expect(also).to_be_visible()
+    expect(page.get_by_role("button", name="Submit 1 mended row")).to_be_enabled()
     opened(page, "many", reason=NO_COUNTRY)
+    expect(also).to_have_count(0)
     told = page.get_by_text("These are the oldest 4 rows. The others can't be edited yet")
     expect(told).to_be_visible()
     expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "5")

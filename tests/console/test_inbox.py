@@ -114,7 +114,7 @@ def test_find_and_replace_in_a_column(page: Any, site: Site) -> None:
     expect(page.get_by_label("Column")).to_have_value("Country")
     page.get_by_label("Find", exact=True).fill("GERMNY")
     page.get_by_label("Replace with").fill("Germany ($&)")
-    expect(page.get_by_text("4 cells")).to_be_visible()
+    expect(page.get_by_text("4 cells in Country")).to_be_visible()
     page.get_by_label("Match case").check()
     expect(page.get_by_role("button", name="Replace all", exact=True)).to_be_visible()
     page.get_by_label("Match case").uncheck()
@@ -124,7 +124,7 @@ def test_find_and_replace_in_a_column(page: Any, site: Site) -> None:
     expect(cell(page, 1, "Country")).to_have_text("Germany ($&)")
     page.get_by_label("Find", exact=True).fill("")
     page.get_by_label("Whole cell").check()
-    expect(page.get_by_text("0 cells", exact=True)).to_be_visible()
+    expect(page.get_by_text("0 cells in Country", exact=True)).to_be_visible()
     page.get_by_role("button", name="Close").click()
     expect(page.get_by_role("grid")).to_be_focused()
     judged(page)
@@ -181,8 +181,7 @@ def test_a_tab_that_was_closed_loses_nothing(page: Any, signed: Any, site: Site)
         other.goto(site.url)
         other.get_by_role("heading", name="Overview").wait_for()
         opened(other, "closed", reason=NO_ADDRESS)
-        judged(other)
-        expect(other.get_by_role("button", name="Submit 1 mended row")).to_be_enabled()
+        expect(other.get_by_role("button", name="Submit all 1 row")).to_be_enabled()
         opened(other, "closed")
         expect(cell(other, 1, "Country")).to_have_text("Germany")
         expect(cell(other, 1, "Why")).to_have_text("✓ would be accepted")
@@ -252,6 +251,29 @@ def test_malformed_lines_are_mended_as_text(page: Any, site: Site) -> None:
     expect(cell(page, 1, "Why")).to_have_text("✓ would be accepted")
     page.get_by_role("button", name="Submit 1 mended row").click()
     expect(page.get_by_text("No row is open here.")).to_be_visible()
+
+
+def test_a_row_that_is_saved_while_another_is_judged_is_judged_too(page: Any, site: Site) -> None:
+    rejecting(site, "slowly")
+    opened(page, "slowly")
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if held:
+            return route.continue_()
+        held.append((route, route.fetch()))
+        return None
+
+    page.route("**/judge", hold)
+    with page.expect_response("**/v1/drafts/slowly"):
+        write(page, 1, "Country", "Germany")
+    while not held:
+        page.wait_for_timeout(10)
+    with page.expect_response(lambda answer: answer.request.method == "PATCH"):
+        write(page, 2, "Country", "Germany")
+    ((route, answer),) = held
+    route.fulfill(response=answer)
+    expect(cell(page, 2, "Why")).to_have_text("✓ would be accepted")
 
 
 def test_the_rows_that_are_shown_can_be_chosen(page: Any, site: Site) -> None:

@@ -20,11 +20,13 @@ export function discarder({ sheet, shown, grid, draft, discarded }, close) {
     yes.disabled = true;
     let count = 0;
     try {
-      for (const [run, numbers] of byRun(rows))
+      for (const [run, ofRun] of Map.groupBy(rows, (row) => row.run)) {
+        const numbers = ofRun.map((row) => row.reject);
         for (let at = 0; at < numbers.length; at += AT_ONCE) {
           const body = { run, rows: numbers.slice(at, at + AT_ONCE), why: why.value };
           count += (await post("/v1/rejects/discard", body, { signal: draft.signal })).discarded;
         }
+      }
       await draft.takeOut(rows.filter((row) => draft.known.has(row.id)).map((row) => draft.known.get(row.id)));
       sheet.remove(new Set(rows.map((row) => row.id)));
       notice(`${counted(count, "row")} ${count === 1 ? "was" : "were"} discarded.`);
@@ -43,13 +45,4 @@ export function discarder({ sheet, shown, grid, draft, discarded }, close) {
     yes,
     el("button", { type: "button", class: "quiet", on: { click: close } }, "Back"),
   );
-}
-
-function byRun(rows) {
-  const found = new Map();
-  for (const row of rows) {
-    if (found.has(row.run)) found.get(row.run).push(row.reject);
-    else found.set(row.run, [row.reject]);
-  }
-  return found;
 }

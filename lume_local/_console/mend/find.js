@@ -4,17 +4,19 @@ import { el } from "../dom.js";
 import { counted, number } from "../format.js";
 import { notice } from "../parts.js";
 
-export function finder({ sheet, shown, grid }, close) {
-  const at = shown.columns[grid.cursor.column]?.name ?? sheet.columns[0];
+export function finder({ sheet, shown, grid, draft }, close) {
+  const cursor = shown.columns[grid.cursor.column]?.name;
+  const at = (draft.reason && shown.columnOf(draft.reason, cursor)) ?? cursor ?? sheet.columns[0];
   const column = el(
     "select",
     { name: "column" },
-    sheet.columns.map((name) => el("option", { value: name, selected: name === at }, name)),
+    shown.columns.slice(2).map(({ name, label }) => el("option", { value: name, selected: name === at }, label)),
   );
   const input = (name) => el("input", { name, autocomplete: "off", spellcheck: "false" });
   const [find, replace] = [input("find"), input("replace")];
   const check = (name) => el("input", { type: "checkbox", name });
   const [whole, cased] = [check("whole"), check("case")];
+  const place = () => column.selectedOptions[0].text;
   const found = el("span", { class: "muted num", role: "status" });
   const all = el("button", { type: "submit" }, "Replace all");
 
@@ -32,7 +34,7 @@ export function finder({ sheet, shown, grid }, close) {
 
   function count() {
     const number_ = matching().length;
-    found.textContent = find.value === "" && !whole.checked ? "" : counted(number_, "cell");
+    found.textContent = find.value === "" && !whole.checked ? "" : `${counted(number_, "cell")} in ${place()}`;
     all.textContent = `Replace all${number_ ? ` (${number(number_)})` : ""}`;
   }
 
@@ -41,11 +43,7 @@ export function finder({ sheet, shown, grid }, close) {
     for (let step = 1; step <= rows.length; step++) {
       const row = (grid.cursor.row + step) % rows.length;
       if (!holds(sheet.textOf(rows[row], column.value))) continue;
-      grid.goTo(
-        row,
-        shown.columns.findIndex((one) => one.name === column.value),
-      );
-      return;
+      return grid.goTo(row, shown.indexOf(column.value));
     }
   }
 
@@ -53,7 +51,7 @@ export function finder({ sheet, shown, grid }, close) {
     event.preventDefault();
     const name = column.value;
     const changes = matching().map((row) => ({ row, name, text: replaced(sheet.textOf(row, name)) }));
-    notice(`${counted(sheet.edit(changes), "cell")} changed.`);
+    notice(`${counted(sheet.edit(changes), "cell")} changed in ${place()}.`);
     count();
   }
 

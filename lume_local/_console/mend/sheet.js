@@ -123,13 +123,6 @@ export class Sheet {
       }
   }
 
-  /** Takes back all edits of some rows, as one step. */
-  reset(rows) {
-    return this.edit(
-      rows.flatMap((row) => Object.keys(row.cells).map((name) => ({ row, name, text: textOf(row.values[name]) }))),
-    );
-  }
-
   /** Other open rows with the same value in a column. */
   alike(row, name, text) {
     return this.rows.filter((one) => one !== row && this.canEdit(one, name) && this.textOf(one, name) === text);

@@ -53,6 +53,17 @@ export class Shown {
     return { name, label, width: Math.round(Math.min(300, Math.max(88, longest * LETTER + 26))) };
   }
 
+  /** The column that a reason is about, if one is: `at` where it is about several. */
+  columnOf(reason, at) {
+    const isMalformed = reason.startsWith("malformed line");
+    const names = this.sheet.columns.filter((name) =>
+      isMalformed ? name === RAW : isBlamed([reason], name, this.flowColumns),
+    );
+    return names.includes(at) ? at : names[0];
+  }
+
+  indexOf = (name) => this.columns.findIndex((column) => column.name === name);
+
   label(row) {
     const { place, isLine, run } = this.rows[row];
     return `${isLine ? "line" : "row"} ${place} of run ${shortId(run)}`;

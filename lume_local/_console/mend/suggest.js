@@ -1,7 +1,6 @@
 // Suggestions: repairs of the values of a column that the flow accepts, each as one click after a look at them.
 
 import { path, post, put, newKey } from "../api.js";
-import { isBlamed } from "../blame.js";
 import { el, fill } from "../dom.js";
 import { counted, number } from "../format.js";
 import { notice } from "../parts.js";
@@ -32,7 +31,7 @@ const WORDS = {
 
 export function suggester({ sheet, shown, grid, draft }, close) {
   const open = () => shown.rows.filter((row) => row.state === "open" && reasonsOf(row).length > 0);
-  const chosen = choice(sheet, shown, grid, open());
+  const chosen = choice(draft, shown, grid, open());
   const options = (names, at) => names.map((name) => el("option", { value: name, selected: name === at }, name));
   const column = el("select", { name: "column" }, options(sheet.columns, chosen.column));
   const reason = el("select", { name: "reason" }, options(chosen.reasons, chosen.reason));
@@ -41,29 +40,30 @@ export function suggester({ sheet, shown, grid, draft }, close) {
 
   /** Rows by their value, the commonest value first. */
   function byValue() {
-    const found = new Map();
-    for (const row of open()) {
-      const text = sheet.textOf(row, column.value);
-      if (!reasonsOf(row).includes(reason.value) || !sheet.canEdit(row, column.value)) continue;
-      if (text === "" || text.length > LONGEST) continue;
-      if (found.has(text)) found.get(text).push(row);
-      else found.set(text, [row]);
-    }
-    return [...found].sort(([, a], [, b]) => b.length - a.length);
+    const value = (row) => sheet.textOf(row, column.value);
+    const isMeant = (row) => reasonsOf(row).includes(reason.value) && sheet.canEdit(row, column.value);
+    const rows = open().filter((row) => isMeant(row) && value(row) !== "" && value(row).length <= LONGEST);
+    return [...Map.groupBy(rows, value)].sort(([, a], [, b]) => b.length - a.length);
   }
+
+  const say = (text) => fill(results, el("p", { class: "empty" }, text));
 
   async function look(event) {
     event.preventDefault();
     const groups = byValue();
-    if (!groups.length)
-      return fill(results, el("p", { class: "empty" }, "No row has this reason and a value there."));
+    if (!groups.length) return say("No row has this reason and a value there.");
     ask.disabled = true;
-    fill(results, el("p", { class: "empty" }, "The flow tries what the cleaners suggest …"));
+    say("The flow tries what the cleaners suggest …");
     const values = groups.slice(0, MOST_VALUES).map(([value, [row]]) => ({ run: row.run, row: row.reject, value }));
     try {
       const body = { column: column.value, reason: reason.value, values };
       const { items } = await post(`${path("drafts", draft.flow)}/suggest`, body, { signal: draft.signal });
-      fill(results, items.length ? items.map((item) => repair(item, new Map(groups))) : nothing(groups.length));
+      if (items.length)
+        fill(
+          results,
+          items.map((item) => repair(item, new Map(groups))),
+        );
+      else say(`For none of ${number(values.length)} values there is a repair that the flow accepts.`);
     } catch (error) {
       if (!draft.signal.aborted) fill(results, el("p", { class: "problem", role: "alert" }, error.message));
     } finally {
@@ -87,24 +87,15 @@ export function suggester({ sheet, shown, grid, draft }, close) {
       event.target.closest(".suggestion").remove();
       grid.node.focus();
     };
-    const shownPairs = pairs
-      .slice(0, SHOWN)
-      .map(({ from, to }) => [
-        el("span", { class: "mono removed" }, from),
-        " → ",
-        el("span", { class: "mono added" }, to || "nothing"),
-      ]);
+    const value = (look, text) => el("span", { class: `mono ${look}` }, text);
+    const pair = ({ from, to }) => [value("removed", from), " → ", value("added", to || "nothing")];
+    const shownPairs = pairs.slice(0, SHOWN).flatMap((one, n) => [n > 0 && ", ", pair(one)]);
     const more = pairs.length > SHOWN ? ` and ${number(pairs.length - SHOWN)} more` : "";
     return el(
       "div",
       { class: "suggestion" },
       el("strong", {}, WORDS[kind] ?? kind),
-      el(
-        "span",
-        { class: "grow diff" },
-        shownPairs.flatMap((pair, n) => (n ? [", ", pair] : pair)),
-        more,
-      ),
+      el("span", { class: "grow diff" }, shownPairs, more),
       el("button", { on: { click: apply } }, `Apply to ${counted(count, "row")}`),
     );
   }
@@ -137,23 +128,15 @@ export function suggester({ sheet, shown, grid, draft }, close) {
   );
 }
 
-const nothing = (count) =>
-  el(
-    "p",
-    { class: "empty" },
-    `For none of ${number(Math.min(count, MOST_VALUES))} values there is a repair that the flow accepts.`,
-  );
-
-/** The reason and the column that are meant most likely: those of the cursor, else the commonest. */
-function choice(sheet, shown, grid, rows) {
+/** The reason and the column that are meant most likely: those of the page, else of the cursor, else the commonest. */
+function choice(draft, shown, grid, rows) {
   const counts = new Map();
   for (const row of rows) for (const reason of reasonsOf(row)) counts.set(reason, (counts.get(reason) ?? 0) + 1);
   const reasons = [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a));
   const row = shown.rows[grid.cursor.row];
   const at = shown.columns[grid.cursor.column]?.name;
-  const blames = (reason, name) => isBlamed([reason], name, shown.flowColumns);
-  const own = row ? reasonsOf(row).find((reason) => at && blames(reason, at)) : undefined;
-  const reason = own ?? (row && reasonsOf(row)[0]) ?? reasons[0];
-  const column = own ? at : sheet.columns.find((name) => reason && blames(reason, name));
-  return { reasons, reason, column: column ?? at ?? sheet.columns[0] };
+  const own = row ? reasonsOf(row) : [];
+  const ofCursor = own.find((one) => at && shown.columnOf(one, at) === at) ?? own[0];
+  const reason = counts.has(draft.reason) ? draft.reason : (ofCursor ?? reasons[0]);
+  return { reasons, reason, column: (reason && shown.columnOf(reason, at)) ?? at ?? shown.sheet.columns[0] };
 }

@@ -12,7 +12,7 @@ export function told(node, { draft, sheet, progress, isReadOnly }) {
     ended(draft),
     others(draft, sheet),
     unread(progress),
-    full(progress),
+    full(progress, draft, sheet),
     objects(sheet, isReadOnly),
   ].filter(Boolean);
   const state = JSON.stringify(found.map(({ text }) => text));
@@ -20,16 +20,18 @@ export function told(node, { draft, sheet, progress, isReadOnly }) {
   node.state = state;
   fill(
     node,
-    found.map(({ text, look, buttons = [] }) =>
-      el(
-        "div",
-        { class: `tell ${look ?? ""}`, role: "status" },
-        el("span", { class: "grow" }, text),
-        !isReadOnly && buttons.map(([name, click]) => el("button", { on: { click } }, name)),
-      ),
-    ),
+    found.map(({ text, look, buttons = [] }) => tell(text, look, isReadOnly ? [] : buttons)),
   );
 }
+
+/** A line with what can be done about it, [name, click, look] each. */
+export const tell = (text, look, buttons) =>
+  el(
+    "div",
+    { class: `tell ${look ?? ""}`, role: "status" },
+    el("span", { class: "grow" }, text),
+    buttons.map(([name, click, look]) => el("button", { class: look, on: { click } }, name)),
+  );
 
 const rows = (count) => counted(count, "row");
 
@@ -77,12 +79,14 @@ function unread(progress) {
   return { look: "warn", text: `${rows(count)} can't be shown: ${found[0].problem} (run ${found[0].run_id})` };
 }
 
-function full(progress) {
-  return progress?.isFull
-    ? {
-        text: `These are the oldest ${number(MOST_ROWS)} rows. The others can't be edited yet: they follow once some of these are mended or discarded. A reason that is chosen above has rows of its own.`,
-      }
-    : null;
+function full(progress, draft, sheet) {
+  if (!progress?.isFull) return null;
+  const hidden = [...draft.known.values()].filter((one) => draft.isHere(one) && !sheet.row(idOf(one.run, one.row)));
+  const also =
+    hidden.length && ` You have edited ${rows(hidden.length)} of the others elsewhere: Submit sends them, too.`;
+  return {
+    text: `These are the oldest ${number(MOST_ROWS)} rows. The others can't be edited yet: they follow once some of these are mended or discarded. A reason that is chosen above has rows of its own.${also || ""}`,
+  };
 }
 
 function objects({ objects: names }, isReadOnly) {

@@ -9,6 +9,7 @@ import { discarder } from "./discard.js";
 import { finder } from "./find.js";
 import { reasonsOf } from "./sheet.js";
 import { suggester } from "./suggest.js";
+import { tell } from "./told.js";
 
 const FILTERS = [
   ["", "All rows"],
@@ -97,7 +98,7 @@ export class Tools {
     fill(this.offer);
     if (!change) return;
     const row = this.shown.rows.indexOf(change.row);
-    const column = this.shown.columns.findIndex((one) => one.name === change.name);
+    const column = this.shown.indexOf(change.name);
     if (row >= 0 && column >= 0) this.grid.goTo(row, column);
   }
 
@@ -147,39 +148,27 @@ export class Tools {
       this.grid.node.focus();
     };
     const others = `${counted(alike.length, "other row")} ${alike.length === 1 ? "has" : "have"}`;
-    fill(
-      this.offer,
-      el(
-        "div",
-        { class: "tell", role: "status" },
-        el("span", { class: "grow" }, `${others} ${quoted(before)} in ${name}.`),
-        el("button", { on: { click: apply } }, `Change all to ${quoted(text)}`),
-        el("button", { class: "quiet", on: { click: () => fill(this.offer) } }, "No"),
-      ),
-    );
+    const buttons = [
+      [`Change all to ${quoted(text)}`, apply],
+      ["No", () => fill(this.offer), "quiet"],
+    ];
+    fill(this.offer, tell(`${others} ${quoted(before)} in ${name}.`, "", buttons));
   }
 
   async #askDrop() {
-    const count = this.draft.known.size;
+    const { reason, counts } = this.draft;
+    const count = counts.get(reason).edited;
     if (!count && !this.draft.unsent) return notice("There are no edits.");
     const remove = async () => {
       fill(this.panel);
       await this.draft.drop().catch((error) => notice(error.message, true));
     };
-    return fill(
-      this.panel,
-      el(
-        "div",
-        { class: "tell warn" },
-        el(
-          "span",
-          { class: "grow" },
-          `Remove your edits of ${counted(count, "row")} of this flow? The rows stay open.`,
-        ),
-        el("button", { class: "danger", on: { click: remove } }, "Remove them"),
-        el("button", { on: { click: () => fill(this.panel) } }, "Back"),
-      ),
-    );
+    const text = `Remove your edits of ${counted(count, "row")} of this ${reason === null ? "flow" : "reason"}? The rows stay open.`;
+    const buttons = [
+      ["Remove them", remove, "danger"],
+      ["Back", () => fill(this.panel)],
+    ];
+    return fill(this.panel, tell(text, "warn", buttons));
   }
 }
 
