@@ -7,6 +7,7 @@ import ssl
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
@@ -46,18 +47,19 @@ class _Connection(web.RequestHandler):
         before = self._request_count
         super().data_received(data)
         if self._request_count > before:
-            self._stop_timer()
+            self.stop_timer()
         elif self._timer is None and self._current_request is None:
             self._expect_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop_timer()
+        self.stop_timer()
         super().connection_lost(exc)
 
     def _expect_head(self) -> None:
         self._timer = self._loop.call_later(HEAD_LIMIT, self.force_close)
 
-    def _stop_timer(self) -> None:
+    def stop_timer(self) -> None:
+        """Stop waiting for a head: there is one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -131,6 +133,8 @@ class Listener:
         return self.base_url
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        # Bytes of the body that arrive before this task begins look like those of a further head.
+        cast(_Connection, request.protocol).stop_timer()
         return await self.front.handle(request)
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import web
 from local.wire import Wire
 
 import lume_local
@@ -111,6 +112,37 @@ async def test_a_connection_may_wait_between_requests_and_for_answers(
             writer.write(request)
             assert b" 200 " in await answer(reader)
             await asyncio.sleep(0.3)
+
+
+@pytest.mark.parametrize("reads", [1, 2, 3])
+@pytest.mark.parametrize("before", [0, 1], ids=["first", "further"])
+async def test_a_request_whose_body_has_come_with_its_head_may_take_longer(
+    server: lume_local.Server, monkeypatch: pytest.MonkeyPatch, reads: int, before: int
+) -> None:
+    """The loop may read a socket several times before the request's task begins, on Python 3.11 for one."""
+    received, handled = listener._Connection.data_received, front.Front.handle
+
+    def in_parts(connection: listener._Connection, data: bytes) -> None:
+        head, end, body = data.partition(b"\r\n\r\n")
+        for part in ([data], [head + end, body], [head + end, body[:1], body[1:]])[reads - 1]:
+            received(connection, part)
+
+    async def slow(answers: front.Front, request: web.BaseRequest) -> web.StreamResponse:
+        await asyncio.sleep(0.3 if request.method == "POST" else 0)  # three times the limit of a head
+        return await handled(answers, request)
+
+    monkeypatch.setattr(front.Front, "handle", slow)
+    monkeypatch.setattr(listener, "HEAD_LIMIT", 0.1)
+    monkeypatch.setattr(listener._Connection, "data_received", in_parts)
+    head = f"POST /v1/runs HTTP/1.1\r\nHost: x\r\nlume-api-key: {server.api_key}\r\n"
+    async with connection(server) as (reader, writer):
+        for _ in range(before):
+            writer.write(GET)
+            assert b" 200 " in await answer(reader)
+        writer.write(f"{head}Content-Length: 2\r\n\r\n".encode() + b"{}")
+        assert b" 422 " in await answer(reader)
+        writer.write(GET[:-2])
+        assert await reader.read() == b"", "half of the next head is not waited for"
 
 
 async def test_half_a_body_is_not_waited_for(
