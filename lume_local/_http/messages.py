@@ -124,6 +124,7 @@ _TITLES = {
     "internal": (500, "The server met an error"),
     "unavailable": (503, "The server can't do its work at the moment"),
     "too-many-wrong-keys": (429, "Too many wrong API keys"),
+    "too-many-proposals": (429, "The key has too many proposals under way"),
     "too-many-submissions": (429, "The key has submitted too many runs"),
     "storage-full": (507, "The server has no room left"),
 }

@@ -117,7 +117,9 @@ class Api:
         located = lookup.require_place(flow, wanted.source_path, self._roots)
         seeds = await lookup.require_seeds(flow, wanted.seeds, self._roots)
         if wanted.dry_run:
-            done = await self._dry_runs.do(flow, wanted.source_path, wanted.run_metadata, wanted.limit, seeds)
+            done = await self._dry_runs.do(
+                flow, wanted.source_path, wanted.run_metadata, wanted.limit, seeds, by=ask.holder
+            )
             return Reply(200, dry_run_document(done, [note] if note else []))
         located = await lookup.require_content(self._contents, flow, wanted.source_path, located)
         new = NewRun(

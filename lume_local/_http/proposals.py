@@ -17,11 +17,14 @@ from lume_local._mapping.targets.flow_version import next_version, of_flow
 from lume_local._mapping.targets.json_schema import of_schema
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
-from lume_local._runs.proposals import Proposals
+from lume_local._runs.proposals import MOST_OF_A_KEY, WAIT_LIMIT, Proposals
 from lume_local._runs.sources.paths import PathRefused
+from lume_local._runs.turns import NoTurn, TooManyWaiting
 from lume_local._runs.workers.worker import WorkerDied
 
 MOST_SAMPLES = 20
+RETRY = 5
+"""Seconds after which a proposal that did not get a turn may be asked for again: most take less."""
 _FIELDS = ("samples", "version", "schema", "source", "choices", "inline_lookups", "dry_run")
 
 
@@ -63,9 +66,23 @@ class ProposalsApi:
                 choices=wanted.choices,
                 inline=wanted.inline,
                 uris=() if target.base is None else read_definition(target.base).source.uris,
+                by=ask.holder,
             )
-            tried = await self._tried(made, wanted.samples[0]) if wanted.dry_run else None
+            tried = await self._tried(made, wanted.samples[0], ask.holder) if wanted.dry_run else None
             return Reply(200, {**made, "dry_run": tried})
+        except TooManyWaiting:
+            raise Problem(
+                "too-many-proposals",
+                f"{MOST_OF_A_KEY} proposals of {ask.holder!r} are being made or wait for their turn, and no key may "
+                f"have more: try again in {RETRY} s",
+                retry_after=RETRY,
+            ) from None
+        except NoTurn:
+            raise Problem(
+                "unavailable",
+                f"the proposals of other keys took longer than {WAIT_LIMIT:g} s: try again in {RETRY} s",
+                retry_after=RETRY,
+            ) from None
         except PathRefused as error:
             raise Problem("source-not-allowed", f"samples: {error}", field="samples") from None
         except FlowError as error:
@@ -76,10 +93,10 @@ class ProposalsApi:
         except WorkerDied as error:
             raise Problem("unavailable", f"the proposal could not be made: {error}") from None
 
-    async def _tried(self, made: dict[str, Any], sample: str) -> dict[str, Any]:
+    async def _tried(self, made: dict[str, Any], sample: str, by: str) -> dict[str, Any]:
         """What a run of the proposed version on the sample would do. Raises `FlowError`, `Problem`."""
         flow = read_definition(made["definition"])
-        done = await self._dry_runs.do(flow, sample, None, requests.DRY_ROWS, is_draft=True)
+        done = await self._dry_runs.do(flow, sample, None, requests.DRY_ROWS, by=by, is_draft=True)
         return dry_run_document(done, [])
 
     async def _target(self, flow: str, wanted: ProposalBody) -> MappingTarget:

@@ -1,6 +1,6 @@
 """Runs that leave nothing but a response: no row in the state, no output, no claim on the source.
 
-They are executed one at a time, outside the lanes, each in a worker process like every run. Their folders are removed
+They are executed one at a time, in turns of the keys, outside the lanes, each in a worker process like every run. Their folders are removed
 at the end, or with those of other runs after a server was killed.
 """
 
@@ -25,6 +25,7 @@ from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sources.run_seeds import RunSeeds
 from lume_local._runs.store.records import StoredRun
 from lume_local._runs.times import now_text
+from lume_local._runs.turns import Turns
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.protocol import Done, Execute, Failed, Json, RowsPage, StageBegun, Unreadable
@@ -44,7 +45,7 @@ class DryRuns:
         self, paths: RunPaths, pool: WorkerPool, reader: RowReader, time_limit: float | None
     ) -> None:
         self._paths, self._pool, self._reader, self._time_limit = paths, pool, reader, time_limit
-        self._turn = anyio.Semaphore(1)
+        self._turns = Turns()
 
     async def do(
         self,
@@ -54,12 +55,14 @@ class DryRuns:
         limit: int,
         seeds: RunSeeds | None = None,
         *,
+        by: str,
         is_replay: bool = False,
         is_draft: bool = False,
     ) -> DryRunResult:
         """Execute a run but its commit; returns `limit` rows of each kind. Raises what compiling the flow raises.
 
         Args:
+            by: the name of the key that asks for it.
             is_draft: whether the flow version is not registered.
         """
         run = StoredRun(
@@ -75,7 +78,7 @@ class DryRuns:
             created_at=now_text(),
             seeds=seeds or {},
         )
-        async with self._turn:
+        async with self._turns.turn(by):
             try:
                 job = await self._paths.job(run, flow if is_draft else None)
                 job = evolve(job, dry_run=True, engine=None, mended=None, is_replay=is_replay)

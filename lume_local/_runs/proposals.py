@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import anyio
 from anyio.to_thread import run_sync
 
 from lume_async._base.extras import require
@@ -11,6 +10,7 @@ from lume_local._flow.store_urls import is_store_url
 from lume_local._mapping.target import MappingTarget
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_files import SourceSpec
+from lume_local._runs.turns import Turns
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.protocol import Json, Propose
 
@@ -18,10 +18,16 @@ MOST_BYTES = 1024 * 1024 * 1024
 """The size of a sample: rows at equal distances are read, and for some decisions all of them."""
 
 
+MOST_OF_A_KEY = 3
+"""Proposals of one key that are made or wait."""
+WAIT_LIMIT = 120.0
+"""Seconds that a proposal may wait for its turn."""
+
+
 class Proposals:
     def __init__(self, roots: Roots, pool: WorkerPool) -> None:
         self._roots, self._pool = roots, pool
-        self._turn = anyio.Semaphore(1)
+        self._turns = Turns(MOST_OF_A_KEY, WAIT_LIMIT)
 
     async def make(
         self,
@@ -32,13 +38,16 @@ class Proposals:
         choices: Json,
         inline: bool,
         uris: tuple[str, ...],
+        by: str,
     ) -> dict[str, Any]:
         """The proposal for a target from samples.
 
         Args:
             uris: where runs of the flow look for a source that is not a path of its own.
+            by: the name of the key that asks for it.
 
         Raises:
+            TooManyWaiting, NoTurn: see `Turns`.
             PathRefused: a sample may not be read, or is not there.
             FlowError: a sample can't be read, or takes too long.
             ModuleNotFoundError: the server lacks what it needs for that.
@@ -46,7 +55,7 @@ class Proposals:
         """
         require("rapidfuzz", "local", "proposing a mapping")
         places = await run_sync(lambda: [self._place(one, source, uris) for one in samples])
-        async with self._turn:
+        async with self._turns.turn(by):
             job = Propose(target.to_json(), places, choices=choices, inline=inline)
             return await self._pool.propose(job)
 

@@ -74,7 +74,7 @@ class DraftsApi:
         flow = self._flow(ask)
         to = await runnable_version(self._flows, flow, body.to)
         with refusals(to, "the values could not be judged"):
-            found = await self._suggestions.find(to, body.column, body.reason, body.examples)
+            found = await self._suggestions.find(to, body.column, body.reason, body.examples, ask.holder)
         items = [
             {"repair": one.repair, "values": [{"from": before, "to": after} for before, after in one.values]}
             for one in found

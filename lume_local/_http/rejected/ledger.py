@@ -175,7 +175,7 @@ class RejectedApi:
         to = await runnable_version(self._flows, str(body.wanted.flow), body.to)
         with refusals(to, "the rows could not be gathered"):
             if body.dry_run:
-                return Reply(200, await self._tried(body.wanted, to))
+                return Reply(200, await self._tried(body.wanted, to, ask.holder))
             started = await self._replays.start(body.wanted, to, key, ask.holder)
         document = {
             "flow": to.name,
@@ -187,8 +187,8 @@ class RejectedApi:
         }
         return Reply(201 if started.rows else 200, document)
 
-    async def _tried(self, wanted: RowFilter, to: Flow) -> dict[str, Any]:
-        tried = await self._replays.attempt(wanted, to)
+    async def _tried(self, wanted: RowFilter, to: Flow, by: str) -> dict[str, Any]:
+        tried = await self._replays.attempt(wanted, to, by)
         return {
             "dry_run": True,
             "flow": to.name,

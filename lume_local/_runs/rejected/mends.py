@@ -67,14 +67,14 @@ class Mends:
         last first. Raises `ReplayRefused`, `WorkerDied`.
         """
         rows = await self._store.drafts.unjudged(flow, owner, to.ref, limit)
-        verdicts, obstacles = await self.verdicts(rows, to)
+        verdicts, obstacles = await self.verdicts(rows, to, owner)
         reasons = verdicts | {reject: (why,) for reject, why in obstacles.items()}
         found = [Judgement(row.reject, row.rev, reasons[row.reject]) for row in rows]
         await self._store.drafts.judged(flow, owner, to.ref, found)
         return found
 
     async def verdicts(
-        self, rows: Sequence[DraftRow], to: Flow
+        self, rows: Sequence[DraftRow], to: Flow, by: str
     ) -> tuple[dict[Reject, tuple[str, ...]], dict[Reject, str]]:
         """Why a version would reject each row; and why others can't be judged.
 
@@ -89,7 +89,7 @@ class Mends:
                 for number in edits[one.run_id]:
                     obstacles[Reject(one.run_id, int(number))] = f"the row can't be read: {one.problem}"
             for path, claims in gathered.files.items():
-                done = await self._replays.tried(path, to)
+                done = await self._replays.tried(path, to, by)
                 if "rejected" not in done.ledger:
                     why = done.run.error_message or "the flow has failed"
                     obstacles |= dict.fromkeys(_in_order(claims, free), why)

@@ -162,14 +162,14 @@ class Replays:
                     continue  # other requests were faster with some of the rows
         return Started(runs, rows, before, unread)
 
-    async def attempt(self, wanted: RowFilter, to: Flow) -> Tried:
+    async def attempt(self, wanted: RowFilter, to: Flow, by: str) -> Tried:
         """What a replay would do. Raises `ReplayRefused`, `WorkerDied`."""
         check_version(to)
         tried = Tried()
         found = await self._store.ledger.rows(wanted, 0, _MOST_RUNS)
         async with self.gathered(found, to) as gathered:
             for path, claims in gathered.files.items():
-                tried = await self._tried(tried, path, claims, to)
+                tried = await self._tried(tried, path, claims, to, by)
             return evolve(tried, unread=gathered.unread)
 
     # -- rows
@@ -313,11 +313,11 @@ class Replays:
         await run_sync(put)
         return UPLOAD + final.name
 
-    async def tried(self, draft: Path, to: Flow) -> DryRunResult:
+    async def tried(self, draft: Path, to: Flow, by: str) -> DryRunResult:
         """What a run on a gathered file would do. Raises `WorkerDied`."""
         source_path = await self._put(draft)
         try:
-            return await self._dry_runs.do(to, source_path, None, 0, is_replay=True)
+            return await self._dry_runs.do(to, source_path, None, 0, by=by, is_replay=True)
         finally:
             await self._drop(source_path)
 
@@ -325,8 +325,10 @@ class Replays:
         with anyio.CancelScope(shield=True):
             await run_sync(no_links.unlink, self._roots.uploads / source_path.removeprefix(UPLOAD))
 
-    async def _tried(self, before: Tried, draft: Path, claims: list[Claim], to: Flow) -> Tried:
-        done = await self.tried(draft, to)
+    async def _tried(
+        self, before: Tried, draft: Path, claims: list[Claim], to: Flow, by: str
+    ) -> Tried:
+        done = await self.tried(draft, to, by)
         rows = records_in(claims)
         rejected = of_text(done.ledger["rejected"]) if "rejected" in done.ledger else all_rows(rows)
         reasons, again = {**before.reasons}, {**before.rejected_for}

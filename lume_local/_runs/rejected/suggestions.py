@@ -37,7 +37,7 @@ class Suggestions:
         self._mends, self._reader = mends, reader
 
     async def find(
-        self, to: Flow, column: str, reason: str | None, examples: Sequence[Example]
+        self, to: Flow, column: str, reason: str | None, examples: Sequence[Example], by: str
     ) -> list[AcceptedRepair]:
         """The repairs after which rows do not have the reason any more; with None, none at all.
 
@@ -50,7 +50,7 @@ class Suggestions:
             if not tried:
                 break
             rows = [DraftRow(one.reject, {column: value or None}, 0) for one, (_, value) in tried.items()]
-            verdicts, _ = await self._mends.verdicts(rows, to)
+            verdicts, _ = await self._mends.verdicts(rows, to, by)
             for example, (repair, value) in tried.items():
                 reasons = verdicts.get(example.reject)
                 if reasons is not None and (reason not in reasons if reason is not None else not reasons):

@@ -1,15 +1,22 @@
 """`POST /v1/flows/{flow}/proposals`."""
 
+import asyncio
+import hashlib
 import json
 import tomllib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from local.wire import Wire
 
+import lume_local
 from lume_local._runs import proposals
+from lume_local._runs.turns import Turns
 from lume_local._runs.workers import worker_pool
+from lume_local._shared.protocol import Propose
 
 GOLDEN = Path(__file__).parents[2] / "contract"
 CUSTOMERS = "Kd-Nr;E-Mail;Alter\n1;Ann@Example.org;31\n2;bob@example.org;\n3;cy@example.org;47\n"
@@ -161,6 +168,62 @@ async def test_a_sample_has_a_size_and_a_time(
     assert "take longer than" in answer.document["detail"]
     monkeypatch.undo()
     assert (await propose(wire, samples=["people.csv"])).status == 200, "by another process"
+
+
+@asynccontextmanager
+async def held(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncio.Queue[asyncio.Event]]:
+    """Each proposal that is being made puts an event into the queue, and goes on once that is set."""
+    made, make = asyncio.Queue[asyncio.Event](), worker_pool.WorkerPool.propose
+
+    async def wait(pool: worker_pool.WorkerPool, job: Propose) -> Any:
+        made.put_nowait(going := asyncio.Event())
+        await going.wait()
+        return await make(pool, job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker_pool.WorkerPool, "propose", wait)
+        async with asyncio.timeout(20):
+            yield made
+
+
+async def test_keys_take_turns_and_none_has_more_than_three(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("busy", "other")}
+    (home / "keys.toml").write_text(
+        "".join(f'[{name}]\nrole = "submit"\nsha256 = "{one}"\n' for name, one in digest.items())
+    )
+    order, waits, wait = list[str](), asyncio.Queue[str](), Turns._wait
+
+    async def noted(turns: Turns, key: str) -> None:
+        waits.put_nowait(key)
+        await wait(turns, key)
+
+    async def ask(wire: Wire, name: str) -> Any:
+        answer = await propose(wire, samples=["people.csv"])
+        order.append(name)
+        return answer
+
+    monkeypatch.setattr(Turns, "_wait", noted)
+    async with lume_local.serve(home / "flows", home / ".lume", [home], keys=home / "keys.toml") as server:
+        busy, other = (Wire(server.base_url, name) for name in digest)
+        async with busy.session, other.session, held(monkeypatch) as made, asyncio.TaskGroup() as tasks:
+            many = [tasks.create_task(ask(busy, "busy"))]
+            first = await made.get()
+            many += [tasks.create_task(ask(busy, "busy")) for _ in range(3)]
+            refused = await next(asyncio.as_completed(many))
+            assert (refused.status, refused.kind) == (429, "too-many-proposals")
+            assert refused.headers["Retry-After"] == "5"
+            assert "3 proposals of 'busy'" in refused.document["detail"]
+            assert "try again in 5 s" in refused.document["detail"]
+            one = tasks.create_task(ask(other, "other"))
+            assert [await waits.get() for _ in range(3)] == ["busy", "busy", "other"]
+            order.clear()
+            first.set()
+            for _ in range(3):
+                (await made.get()).set()
+        assert one.result().status == 200
+    assert order == ["busy", "other", "busy", "busy"]
 
 
 async def test_a_proposal_leaves_nothing_behind(wire: Wire, home: Path) -> None:

@@ -1,106 +1,133 @@
-"""Which of the waiting runs begins next: priorities first, then keys and flows take turns."""
+"""One piece of work at a time, in turns of keys."""
 
-from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from depth import examples
-from hypothesis import given
-from hypothesis import strategies as st
-from local.states import moved
-from local.stores import Stores
+import anyio
+import pytest
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 
-from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.records import NewRun
-
-
-class Queue:
-    def __init__(self, store: SqlStore) -> None:
-        self.store, self.sources = store, Counter[str]()
-
-    async def add(self, who: str, flow: str = "f:v1", priority: int = 0) -> str:
-        """A run, named by who submitted it and how many it has submitted before."""
-        name = f"{who}{self.sources[who]}"
-        self.sources[who] += 1
-        new = NewRun(flow, name, f"/{name}", None, False, None, "", submitted_by=who, priority=priority)
-        await self.store.create(new)
-        return name
-
-    async def take(self, count: int, at_limit: tuple[str, ...] = ()) -> list[str]:
-        """The next runs, which begin."""
-        found = []
-        for _ in range(count):
-            run = await self.store.next_waiting([], at_limit)
-            if run is None:
-                break
-            await moved(self.store, run.run_id, "SYNCING_SOURCE")
-            found.append(run.source_path)
-        return found
+from lume_local._runs.turns import NoTurn, TooManyWaiting, Turns
 
 
-async def test_a_run_behind_thousands_of_another_key_begins_next(store: SqlStore) -> None:
-    queue = Queue(store)
-    for _ in range(50):
-        await queue.add("backfill")
-    assert await queue.take(3) == ["backfill0", "backfill1", "backfill2"]
-    await queue.add("person")
-    await queue.add("person")
-    assert await queue.take(5) == ["backfill3", "person0", "backfill4", "person1", "backfill5"]
+class Site:
+    """Works in turns: each piece begins when its turn comes, and ends when the test says so."""
+
+    def __init__(self, turns: Turns, tasks: TaskGroup) -> None:
+        self.turns, self._tasks = turns, tasks
+        self.begun: list[str] = []
+        self.refused: list[str] = []
+        self._ends: dict[str, anyio.Event] = {}
+        self._scopes: dict[str, anyio.CancelScope] = {}
+
+    async def add(self, *names: str) -> None:
+        """Ask for a turn for each; the key is its first letter."""
+        for name in names:
+            self._ends[name] = anyio.Event()
+            self._tasks.start_soon(self._work, name)
+            await settle()
+
+    async def _work(self, name: str) -> None:
+        with anyio.CancelScope() as self._scopes[name]:
+            try:
+                async with self.turns.turn(name[0]):
+                    self.begun.append(name)
+                    await self._ends[name].wait()
+            except (TooManyWaiting, NoTurn) as error:
+                self.refused.append(f"{name} {type(error).__name__}")
+
+    async def end(self, *names: str) -> None:
+        for name in names:
+            self._ends[name].set()
+            await settle()
+
+    async def cancel(self, name: str) -> None:
+        self._scopes[name].cancel()
+        await settle()
+
+    async def end_all(self) -> list[str]:
+        """End each as it begins; the order in which they did."""
+        ended = 0
+        while ended < len(self.begun):
+            await self.end(self.begun[ended])
+            ended += 1
+        return self.begun
 
 
-async def test_flows_of_a_key_take_turns_too_and_versions_of_a_flow_do_not(store: SqlStore) -> None:
-    queue = Queue(store)
-    flows = {"a": "f:v1", "b": "f:v2", "c": "g:v1"}
-    for name, flow in flows.items():
-        for n in range(2):
-            new = NewRun(flow, f"{name}{n}", f"/{name}{n}", None, False, None, "", submitted_by="k")
-            await store.create(new)
-    assert await queue.take(6) == ["a0", "c0", "a1", "c1", "b0", "b1"]
+async def settle() -> None:
+    for _ in range(10):
+        await checkpoint()
 
 
-async def test_a_higher_priority_comes_first_and_takes_turns_by_itself(store: SqlStore) -> None:
-    queue = Queue(store)
-    for who, priority in (("a", 0), ("a", 0), ("b", 5), ("b", 5), ("c", 5), ("d", 9)):
-        await queue.add(who, priority=priority)
-    assert await queue.take(9) == ["d0", "b0", "c0", "b1", "a0", "a1"]
+@asynccontextmanager
+async def site(turns: Turns) -> AsyncIterator[Site]:
+    async with anyio.create_task_group() as tasks:
+        yield Site(turns, tasks)
+        tasks.cancel_scope.cancel()
 
 
-async def test_a_key_that_is_at_its_limit_is_passed_over(store: SqlStore) -> None:
-    queue = Queue(store)
-    for who in "aab":
-        await queue.add(who)
-    assert await queue.take(3, at_limit=("a",)) == ["b0"]
-    assert await queue.take(3) == ["a0", "a1"]
+@pytest.mark.parametrize(
+    ("asked", "order"),
+    [
+        ("a1", "a1"),
+        ("a1 a2 a3", "a1 a2 a3"),
+        ("a1 a2 a3 b1", "a1 b1 a2 a3"),
+        ("a1 a2 a3 b1 b2 c1", "a1 b1 c1 a2 b2 a3"),
+        ("a1 b1 b2 b3 a2", "a1 b1 a2 b2 b3"),
+    ],
+)
+async def test_each_key_gets_its_turn(asked: str, order: str) -> None:
+    async with site(Turns()) as work:
+        await work.add(*asked.split())
+        assert await work.end_all() == order.split()
 
 
-async def test_all_tokens_of_an_entry_that_is_at_its_limit_are_passed_over(store: SqlStore) -> None:
-    queue = Queue(store)
-    for who in ("é", "é:ann", "é:bob", "éa:ann", "É:ann", "other"):
-        await queue.add(who)
-    assert await queue.take(9, at_limit=("é", "é:")) == ["éa:ann0", "É:ann0", "other0"]
-    assert await queue.take(9) == ["é0", "é:ann0", "é:bob0"]
+async def test_a_key_that_asks_again_each_time_is_not_first_each_time() -> None:
+    async with site(Turns()) as work:
+        await work.add("a1", "a2", "a3", "b1", "c1")
+        await work.end("a1")
+        await work.add("b2")  # while b1 is done
+        await work.end("b1", "c1", "a2", "b2")
+        assert work.begun == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
 
-async def test_runs_of_an_earlier_release_have_no_key_and_begin(store: SqlStore) -> None:
-    for n in range(2):
-        await store.create(NewRun("f:v1", f"{n}", f"/{n}", None, False, None, ""))
-    assert await Queue(store).take(1, at_limit=("a", "b:")) == ["0"], "whoever is at a limit"
-    assert await Queue(store).take(3) == ["1"]
+async def test_no_more_of_one_key_than_may_be() -> None:
+    async with site(Turns(most=2)) as work:
+        await work.add("a1", "a2", "a3", "b1", "b2", "b3")
+        assert work.refused == ["a3 TooManyWaiting", "b3 TooManyWaiting"]
+        await work.end("a1")
+        await work.add("a4")  # there is room again
+        assert await work.end_all() == ["a1", "b1", "a2", "b2", "a4"]
 
 
-@examples(60)
-@given(st.lists(st.sampled_from(["a", "b", "c", ""]), max_size=40))
-async def test_nobody_waits_for_more_than_one_run_of_each_other(states: Stores, steps: list[str]) -> None:
-    """Between two runs of a key that has one waiting all the time: one of each other, two of it at its start."""
-    async with states.opened() as store:
-        queue = Queue(store)
-        await queue.add("x")
-        since = Counter[str]()
-        for who in steps:
-            if who:
-                await queue.add(who)
-                continue
-            (begun,) = await queue.take(1)
-            since[begun[0]] += 1
-            if begun[0] == "x":
-                since.clear()
-                await queue.add("x")
-            assert max(since.values(), default=0) <= 2
+@pytest.mark.parametrize(
+    ("cancelled", "order"), [("a2", "a1 b1"), ("b1", "a1 a2"), ("a1", "a1 b1 a2")]
+)
+async def test_what_is_cancelled_takes_no_turn(cancelled: str, order: str) -> None:
+    async with site(Turns(most=2)) as work:
+        await work.add("a1", "a2", "b1")
+        await work.cancel(cancelled)
+        assert await work.end_all() == order.split()
+        await work.add("c1", "a3", "a4")
+        assert (await work.end_all())[-3:] == ["c1", "a3", "a4"], "nothing holds a turn"
+
+
+async def test_a_turn_that_comes_in_the_moment_of_a_cancel_is_passed_on() -> None:
+    turns = Turns()
+    async with site(turns) as work:
+        async with turns.turn("x"):
+            await work.add("a1", "b1")
+        await work.cancel("a1")  # no step of a1 was made since
+        await work.add("c1")
+        await work.end("b1")
+        assert work.begun[-2:] == ["b1", "c1"]
+
+
+async def test_a_turn_that_does_not_come_in_time() -> None:
+    async with site(Turns(patience=0.0)) as work:
+        await work.add("a1", "b1")
+        assert (work.begun, work.refused) == (["a1"], ["b1 NoTurn"])
+        await work.end("a1")
+        await work.add("b2")
+        assert work.begun == ["a1", "b2"]
