@@ -247,7 +247,7 @@ def _start_upkeep(
 ) -> None:
     """What is done hourly or daily as long as the server runs."""
     places, store, health = settings.places, state.store, state.health
-    files = OldFiles(store, places)
+    files = OldFiles(store, places, uploads.remove_old)
     for work in state.upkeep:
         upkeep.start_soon(work)
     upkeep.start_soon(sweep_daily, LostRejects(store, places).check, "looking for rejects", health)

@@ -1,7 +1,7 @@
 """Runs that leave nothing but a response: no row in the state, no output, no claim on the source.
 
-They are executed one at a time, in turns of the keys, outside the lanes, each in a worker process like every run. Their folders are removed
-at the end, or with those of other runs after a server was killed.
+They are executed one at a time, in turns of the keys and outside the lanes, each in a worker process like every run.
+Their folders are removed at the end, or with those of other runs after a server was killed.
 """
 
 import shutil
@@ -82,7 +82,7 @@ class DryRuns:
             try:
                 job = await self._paths.job(run, flow if is_draft else None)
                 job = evolve(job, dry_run=True, engine=None, mended=None, is_replay=is_replay)
-                run, built, ledger = await self._executed(run, job)
+                run, built, ledger = await self._executed(run, await self._paths.hold_uploads(job))
                 return DryRunResult(run, await self._rows(run, flow, built, limit), ledger)
             except PathRefused as error:
                 return DryRunResult(_ended(run, RunStatus.FAILED, str(error)), {})

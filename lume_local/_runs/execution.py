@@ -123,7 +123,7 @@ class Execution:
     async def carry_out(self, worker: Worker, job: Execute, *, last: bool) -> bool:
         """Execute the run in a worker. False if the worker died before the run began, unless `last`."""
         self.worker = worker
-        outcome = await self._outcome(worker, job)
+        outcome = await self._outcome(worker, await self._paths.hold_uploads(job))
         if outcome is None and not (last or self._has_begun or self.is_stopped):
             return False
         await self._conclude(worker, outcome)
@@ -132,6 +132,7 @@ class Execution:
     async def abandon(self) -> None:
         """End a run that was stopped before it had a worker."""
         assert self._why is not None
+        await run_sync(self._paths.give_up, self.run)  # an earlier worker may have died before it began
         await self._end_stopped(self._why)
 
     async def _outcome(self, worker: Worker, job: Execute) -> Outcome | None:

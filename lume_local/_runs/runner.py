@@ -364,4 +364,5 @@ class Runner:
             await self._recorder.end(run.run_id, RunStatus.FAILED, message=str(error))
         except WorkerDied as error:
             message = f"{error}; {NOTHING_WRITTEN}"
+            await run_sync(self._paths.give_up, run)
             await self._recorder.end(run.run_id, RunStatus.CRASHED, message=message)

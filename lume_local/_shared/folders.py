@@ -1,4 +1,5 @@
-"""What worker and server know of each other's files: an output in parts, and a process's folder for small runs.
+"""What worker and server know of each other's files: an output in parts, a process's folder for small runs, and the
+uploads of a run.
 
 An output in parts is a folder of Parquet files, and the manifest that lists them. The folder of a process is beside
 those of runs, on their file system. Each process removes its files; the server removes those of a killed one.
@@ -14,6 +15,10 @@ from lume_local._shared import no_links
 PARTS = "parts"
 """The kind of such a target, and of its steps."""
 MANIFEST = "_manifest.json"
+
+
+HELD = "uploads"
+"""The folder in that of a run with links to its uploads. The server makes them; the worker removes none."""
 
 
 def named_in(manifest: Path) -> list[str]:

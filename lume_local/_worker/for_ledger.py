@@ -1,6 +1,5 @@
 """What a run reports for the server's ledger of rejected rows, in `commit.json`."""
 
-from pathlib import Path
 from typing import Any
 
 from lume_async._base.words import counted
@@ -10,6 +9,7 @@ from lume_local._worker.reject_index import reasons_of, records_of
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.sources.mending.mended_rows import rows_of_rejects
 from lume_local._worker.sources.read import Intake
+from lume_local._worker.sources.source import place_to_read
 
 _BEFORE = "in other corrected rejects before, or accepted by a replay, and"
 _AGAIN = "what was rejected there is among the rejects of that run"
@@ -29,7 +29,7 @@ def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str
     found: Json = {}
     if job.is_replay:
         (file,) = job.source["files"]
-        found |= records_of(rejects, metrics, Path(file["path"]))
+        found |= records_of(rejects, metrics, place_to_read(file))
     elif metrics["rows_rejected"]:
         found["reasons"] = reasons_of(rejects, metrics)
     if job.mended is not None:

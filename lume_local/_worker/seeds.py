@@ -15,14 +15,14 @@ from lume_async._base.words import counted
 from lume_local._flow.definition import SEED_BYTES, quoted
 from lume_local._worker.sources.files import opened, snapshot
 from lume_local._worker.sources.formats.rows_file import RowsFile
-from lume_local._worker.sources.source import SourceError
+from lume_local._worker.sources.source import SourceError, place_to_read
 
 
 def check_seeds(flow: dict[str, Any], places: dict[str, Any]) -> None:
     """Check that they exist and are not too large. Raises `SourceError`."""
     for name in flow["seeds"]:
         path = Path(places[name]["path"])
-        if snapshot(path, places[name]["looked_up"]).size > SEED_BYTES:
+        if snapshot(place_to_read(places[name]), places[name]["looked_up"]).size > SEED_BYTES:
             raise SourceError(f"the seed {path} is larger than {SEED_BYTES:,} bytes: use it as a source")
 
 
@@ -34,7 +34,8 @@ def load_seeds(
     found: dict[str, Any] = {}
     for name, seed in flow["seeds"].items():
         path = Path(places[name]["path"])
-        with os.fdopen(opened(path, places[name]["looked_up"])[0], "rb") as file:
+        found_at = place_to_read(places[name])
+        with os.fdopen(opened(found_at, places[name]["looked_up"])[0], "rb") as file:
             data = file.read(SEED_BYTES + 1)
         sha256 = hashlib.sha256(data).hexdigest()
         if sha256 != places[name].get("sha256", sha256):

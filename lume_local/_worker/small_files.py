@@ -22,6 +22,7 @@ from lume_local._shared.folders import scratch_of
 from lume_local._shared.protocol import Execute
 from lume_local._worker.connection import confine_place, connect
 from lume_local._worker.one_process import OneProcess
+from lume_local._worker.sources.source import place_to_read
 from lume_local._worker.statements import BITS
 from lume_local._worker.steps import Context, Judged, TakenIn
 
@@ -36,7 +37,7 @@ def place_of(job: Execute) -> Path | None:
     if job.dry_run or job.engine is not None or job.flow["seeds"] or job.source["kind"] != "files":
         return None
     try:
-        size = sum(os.stat(file["path"]).st_size for file in job.source["files"])
+        size = sum(os.stat(place_to_read(file)).st_size for file in job.source["files"])
     except OSError:  # reported by the run
         return None
     return scratch_of(Path(job.folder), os.getpid()) if size <= MOST_COPIED else None

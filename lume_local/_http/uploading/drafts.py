@@ -10,6 +10,7 @@ import os
 import re
 import threading
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,10 +18,7 @@ from typing import Any, BinaryIO
 from attrs import frozen
 
 from lume_async._base.words import counted
-from lume_local._runs.sources.paths import UPLOAD
 from lume_local._shared import no_links
-from lume_local._shared.commit import sync_folder
-from lume_local._shared.identity import identity
 
 KEPT, PASSING = "part", "draft"
 """The suffixes of drafts: of those that outlive their request and their server, and of the others."""
@@ -57,17 +55,25 @@ class Announced:
 
 @frozen
 class StoredUpload:
-    """A complete upload: its source path for runs, size in bytes, SHA-256 in hex, and the identity of its file."""
+    """A complete upload: its source path for runs, size in bytes, and SHA-256 in hex.
+
+    Attributes:
+        is_new: whether its file is the one that was sent; else one with the same content was there.
+    """
 
     source_path: str
     size: int
     sha256: str
-    identity: str
+    is_new: bool = True
 
 
-def key_of(name: str) -> str:
-    """What stands for the name of an upload in those of its drafts, which would be too long with it."""
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
+Put = Callable[[Path, int, str], StoredUpload]
+"""Puts a complete file in place: it gets its path, its size and its SHA-256."""
+
+
+def key_of(name: str, owner: str) -> str:
+    """What stands for an upload's name and its owner in the names of drafts, which would be too long with them."""
+    return hashlib.sha256(f"{owner}\n{name}".encode()).hexdigest()[:32]
 
 
 class Draft:
@@ -91,9 +97,9 @@ class Draft:
         self._turn: Turn | None = None
 
     @classmethod
-    def new(cls, folder: Path, name: str, announced: Announced, *, is_kept: bool) -> "Draft":
+    def new(cls, folder: Path, key: str, announced: Announced, *, is_kept: bool) -> "Draft":
         """Create the file. Raises OSError."""
-        key, length, sha256 = key_of(name), announced.length, announced.sha256
+        length, sha256 = announced.length, announced.sha256
         said = f"{'any' if length is None else length}-{sha256 or 'any'}"
         path = folder / f".{key}-{said}-{uuid.uuid4().hex}.{KEPT if is_kept else PASSING}"
         os.close(no_links.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
@@ -175,20 +181,18 @@ class Draft:
                 self._turn = None
                 self._close()
 
-    def finish(self, turn: Turn, final: Path) -> StoredUpload:
-        """Check the file and put it in place, durably. Raises `TakenOver`, `OtherContent`, OSError."""
+    def finish(self, turn: Turn, put: Put) -> StoredUpload:
+        """Check the file, make it durable, and put it in place. Raises `TakenOver`, `OtherContent`, OSError."""
         with self._lock:
             file = self._opened(turn)
             found = Announced(self.size, self._digest.hexdigest())
             if unlike := self.announced.unlike(found):
                 raise OtherContent(unlike)
             os.fsync(file.fileno())
-            written = identity(file.fileno())
             self._close()
-            no_links.replace(self._path, final)
+            stored = put(self._path, self.size, self._digest.hexdigest())
             self._turn = None
-        sync_folder(final.parent)
-        return StoredUpload(UPLOAD + final.name, self.size, self._digest.hexdigest(), written)
+            return stored
 
     def discard(self) -> None:
         """Remove an incomplete upload; a finished one stays."""

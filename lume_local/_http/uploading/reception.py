@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 import anyio
 
 from lume_local._http.messages import BodyStream
-from lume_local._http.uploading.drafts import Draft, StoredUpload, TakenOver
+from lume_local._http.uploading.drafts import Draft, Put, StoredUpload, TakenOver
 
 _BLOCK = 1024 * 1024
 _PATIENCE = 5.0
@@ -34,15 +33,15 @@ class Reception:
         with anyio.move_on_after(_PATIENCE):
             await self._ended.wait()
 
-    async def received(self, final: Path | None) -> StoredUpload | None:
-        """Receive the body; if it is the file's last part, put the file into its `final` place.
+    async def received(self, put: Put | None) -> StoredUpload | None:
+        """Receive the body; if it is the file's last part, `put` the file in place.
 
         What has arrived until an error is kept. Raises `TakenOver`, `OtherContent`, OSError, and what `check` and the
         body raise.
         """
         try:
             with self._scope:
-                return await self._receive(final)
+                return await self._receive(put)
             raise TakenOver
         finally:
             rest = bytes(self._block) + self._body.left()
@@ -54,16 +53,16 @@ class Reception:
             finally:
                 self._ended.set()
 
-    async def _receive(self, final: Path | None) -> StoredUpload | None:
+    async def _receive(self, put: Put | None) -> StoredUpload | None:
         async for chunk in self._body.chunks:
             self._block += chunk
             self._check(self._at + len(self._block))
             if len(self._block) >= _BLOCK:
                 await self._write()
         await self._write()
-        if final is None:
+        if put is None:
             return None
-        return await asyncio.to_thread(self._draft.finish, self._turn, final)
+        return await asyncio.to_thread(self._draft.finish, self._turn, put)
 
     async def _write(self) -> None:
         block = bytes(self._block)

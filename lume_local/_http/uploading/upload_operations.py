@@ -37,9 +37,11 @@ class UploadsApi:
         is_complete = _flag(ask.headers)
         announced = _announced(ask.headers, content.length if is_complete is not False else None, 0)
         stored = await self._uploads.receive(
-            name, content, announced, is_kept=is_complete is not None, is_all=is_complete is not False
+            *(name, content, announced, ask.holder),
+            is_kept=is_complete is not None,
+            is_all=is_complete is not False,
         )
-        return await self._reply(name, stored, {} if is_complete is None else {"Upload-Complete": "?1"})
+        return await self._reply(ask, stored, {} if is_complete is None else {"Upload-Complete": "?1"})
 
     async def patch(self, ask: Ask) -> Reply:
         name, content, is_complete = ask.path["name"], ask.content, _flag(ask.headers)
@@ -53,12 +55,12 @@ class UploadsApi:
             )
         assert content is not None
         announced = _announced(ask.headers, content.length if is_complete else None, offset)
-        stored = await self._uploads.resume(name, offset, content, announced, is_all=is_complete)
-        return await self._reply(name, stored, {"Upload-Complete": "?1"})
+        stored = await self._uploads.resume(name, offset, content, announced, ask.holder, is_all=is_complete)
+        return await self._reply(ask, stored, {"Upload-Complete": "?1"})
 
     async def get(self, ask: Ask) -> Reply:
         """How much there is; also for HEAD, by which the draft asks for the offset."""
-        held = await self._uploads.held(ask.path["name"])
+        held = await self._uploads.held(ask.path["name"], ask.holder)
         if held is None:
             raise Problem("upload-not-found", f"there is nothing of an upload {ask.path['name']}")
         document = {
@@ -70,11 +72,11 @@ class UploadsApi:
         }
         return Reply(200, document, {**self._state(held), **self._uploads.limits})
 
-    async def _reply(self, name: str, stored: StoredUpload | None, headers: dict[str, str]) -> Reply:
+    async def _reply(self, ask: Ask, stored: StoredUpload | None, headers: dict[str, str]) -> Reply:
         if stored is not None:
             document = {"source_path": stored.source_path, "bytes": stored.size, "sha256": stored.sha256}
             return Reply(201, document, headers)
-        held = await self._uploads.held(name)
+        held = await self._uploads.held(name := ask.path["name"], ask.holder)
         if held is None:
             raise Problem("upload-not-found", "the upload has been removed meanwhile")
         place = {"Location": f"/v1/uploads/{name}"}

@@ -1,7 +1,8 @@
 """The staging area for files that clients upload for runs. A file is complete, or no run sees it.
 
 Each request that begins an upload has a draft of its own, so that of several for one name the last to end wins. The
-newest one that may be continued is remembered by its name, also by the next server.
+newest one of a key that may be continued is remembered by its name, also by the next server; other keys can't see it.
+A file is replaced only by other content, so that the same content for a further run disturbs none that reads it.
 """
 
 import asyncio
@@ -9,11 +10,14 @@ import errno
 import hashlib
 import math
 import os
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from attrs import frozen
 
@@ -32,13 +36,16 @@ from lume_local._http.uploading.drafts import (
 from lume_local._http.uploading.reception import Reception
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, UPLOAD_NAME
 from lume_local._shared import no_links
+from lume_local._shared.commit import sync_folder
 from lume_local._shared.identity import identity
+
+Key, Value = TypeVar("Key"), TypeVar("Value")
 
 ABANDONED = 24 * 3600
 """Seconds after which an upload that nobody has continued is removed."""
 _AT_ONCE = 100
-_DIGESTS = 1000
-"""How many checksums are remembered."""
+_NOTED = 1000
+"""The maximum of checksums that are remembered, and of names of files that were sent again."""
 
 
 @frozen
@@ -73,6 +80,9 @@ class Uploads:
         self._arrived = 0
         """The bytes of all uploads since the start."""
         self._digests: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._sent_again: OrderedDict[str, float] = OrderedDict()
+        """When the files were sent last whose content had been there, by name."""
+        self._placing = threading.Lock()
 
     def open(self) -> None:
         """Create the folder; find what may be continued, and remove what may not. Raises OSError."""
@@ -88,10 +98,13 @@ class Uploads:
     def has(self, name: str) -> bool:
         return UPLOAD_NAME.fullmatch(name) is not None and no_links.exists(self._folder / name)
 
-    async def held(self, name: str) -> HeldUpload | None:
-        """What there is of an upload; None if nothing is. Whoever appends to it does so no more. Raises OSError."""
+    async def held(self, name: str, owner: str) -> HeldUpload | None:
+        """What there is of an upload, complete or of this owner; None if nothing is. Raises OSError.
+
+        A request that still appends to it ends.
+        """
         source = UPLOAD + name
-        while draft := self._newest.get(key_of(name)):
+        while draft := self._newest.get(key_of(name, owner)):
             await self._stop(draft)
             with suppress(FileNotFoundError):  # it has just been completed
                 return HeldUpload(source, await asyncio.to_thread(draft.pause), draft.announced.length)
@@ -102,11 +115,19 @@ class Uploads:
         return HeldUpload(source, size, size, sha256)
 
     async def receive(
-        self, name: str, body: BodyStream, announced: Announced, *, is_kept: bool = False, is_all: bool = True
+        self,
+        name: str,
+        body: BodyStream,
+        announced: Announced,
+        owner: str,
+        *,
+        is_kept: bool = False,
+        is_all: bool = True,
     ) -> StoredUpload | None:
-        """Store a file under its name, replacing an existing one; None if that is still to come.
+        """Store a file under its name, in place of one with other content; None if that is still to come.
 
         Args:
+            owner: the name of the key, which alone may continue the upload.
             body: its content; an error in it leaves everything unchanged.
             is_kept: whether the rest may come later, in other requests.
             is_all: whether the file ends with this body.
@@ -127,20 +148,20 @@ class Uploads:
         # A file of the same name counts, too, until it is replaced.
         check_quota = await self._quota_check()
         check_quota(length)
-        draft = Draft.new(self._folder, name, announced, is_kept=is_kept)
+        draft = Draft.new(self._folder, key_of(name, owner), announced, is_kept=is_kept)
         draft.reserved = length
         self._remember(draft)
         return await self._append(draft, name, body, check_quota, is_all=is_all, at=0)
 
     async def resume(
-        self, name: str, at: int, body: BodyStream, announced: Announced, *, is_all: bool
+        self, name: str, at: int, body: BodyStream, announced: Announced, owner: str, *, is_all: bool
     ) -> StoredUpload | None:
         """Append the body, whose place is `at`, to what there is of an upload. As `receive`.
 
         Raises:
-            Problem: also if there is no such upload, or less or more of it.
+            Problem: also if this owner has no such upload, or less or more of it.
         """
-        draft = self._newest.get(key_of(name))
+        draft = self._newest.get(key_of(name, owner))
         if draft is not None:
             await self._stop(draft)
             draft = self._newest.get(draft.key)
@@ -190,10 +211,10 @@ class Uploads:
             draft.reserved = max(draft.reserved, size)
             check_quota(0)
 
-        final = self._folder / name if is_all else None
+        put = partial(self._put, name) if is_all else None
         reception = self._receptions[draft] = Reception(draft, body, at, check)
         try:
-            stored = await reception.received(final)
+            stored = await reception.received(put)
         except TakenOver:
             raise self._other_offset(draft) from None
         except OtherContent as error:
@@ -215,8 +236,7 @@ class Uploads:
             raise
         else:
             if stored is not None:
-                self._arrived += stored.size
-                self._note(name, stored.identity, stored.sha256)
+                self._arrived += stored.size if stored.is_new else 0
                 self._forget(draft)
             return stored
         finally:
@@ -224,6 +244,38 @@ class Uploads:
                 del self._receptions[draft]
             if draft in self._drafts and self._newest.get(draft.key) is not draft:
                 self._discard(draft)  # it can't be continued
+
+    def remove_old(self, path: Path, before: float) -> bool:
+        """Remove a complete upload, unless it was sent after a time; whether it did. Raises OSError."""
+        with self._placing:
+            if max(no_links.stat(path).st_mtime, self._sent_again.get(path.name, 0.0)) > before:
+                return False
+            no_links.unlink(path)
+        return True
+
+    def _put(self, name: str, draft: Path, size: int, sha256: str) -> StoredUpload:
+        """Put a complete file in place, durably, unless one with the same content is there. Raises OSError."""
+        final, written = self._folder / name, identity(draft)
+        while True:
+            found = _identity(final)
+            is_there = found.startswith(f"{size}-") and self._has_content(final, sha256)
+            with self._placing:
+                if _identity(final) != found:
+                    continue  # another request was faster: what it has put there may be the same
+                if is_there:
+                    no_links.unlink(draft)
+                    _note(self._sent_again, name, time.time())
+                else:
+                    no_links.replace(draft, final)
+                    _note(self._digests, (name, written), sha256)
+            sync_folder(self._folder)
+            return StoredUpload(UPLOAD + name, size, sha256, is_new=not is_there)
+
+    def _has_content(self, path: Path, sha256: str) -> bool:
+        try:
+            return self._sum(path)[1] == sha256
+        except OSError:
+            return False  # it was removed, or can't be read: it is replaced
 
     async def _stop(self, draft: Draft) -> None:
         """Let the request that appends to a draft end."""
@@ -258,17 +310,13 @@ class Uploads:
         )
 
     def _sum(self, path: Path) -> tuple[int, str]:
-        """The size and the SHA-256 of a file."""
+        """The size and the SHA-256 of a file. Raises OSError."""
         with os.fdopen(no_links.open(path), "rb") as file:
             found, size = identity(file.fileno()), os.fstat(file.fileno()).st_size
             sha256 = self._digests.get((path.name, found)) or hashlib.file_digest(file, "sha256").hexdigest()
-        self._note(path.name, found, sha256)
+        if (path.name, found) not in self._digests:
+            _note(self._digests, (path.name, found), sha256)
         return size, sha256
-
-    def _note(self, name: str, identity: str, sha256: str) -> None:
-        self._digests[name, identity] = sha256
-        while len(self._digests) > _DIGESTS:
-            self._digests.popitem(last=False)
 
     async def _quota_check(self) -> Callable[[int], None]:
         """Checks the quota for so many more bytes. Raises `Problem`."""
@@ -301,6 +349,20 @@ class Uploads:
     def limits(self) -> dict[str, str]:
         """The header that says what an upload may be."""
         return {"Upload-Limit": f"max-size={self.most_bytes}, max-age={ABANDONED}"}
+
+
+def _identity(path: Path) -> str:
+    """The identity of a file; empty if there is none."""
+    try:
+        return identity(path)
+    except OSError:
+        return ""
+
+
+def _note(noted: OrderedDict[Key, Value], key: Key, value: Value) -> None:
+    noted[key] = value
+    while len(noted) > _NOTED:
+        noted.popitem(last=False)
 
 
 def _age(draft: Draft) -> float:

@@ -30,8 +30,14 @@ IsUsed = Callable[[str], bool]
 
 
 class OldFiles:
-    def __init__(self, store: SqlStore, roots: Roots) -> None:
-        self._store, self._roots = store, roots
+    """Removes what has expired.
+
+    Args:
+        remove_upload: removes an upload, unless it was sent after a time; whether it did. Raises OSError.
+    """
+
+    def __init__(self, store: SqlStore, roots: Roots, remove_upload: Callable[[Path, float], bool]) -> None:
+        self._store, self._roots, self._remove_upload = store, roots, remove_upload
 
     async def remove_uploads(self, keep: float) -> int:
         """Remove some uploads that arrived more than so many seconds ago; how many. Raises OSError, `StoreFailed`."""
@@ -44,11 +50,9 @@ class OldFiles:
     def _remove_uploads(self, keep: float, is_used: IsUsed) -> int:
         removed = 0
         for path in self._roots.uploads.iterdir():
-            is_draft = path.name.startswith(".")
-            if is_draft or path.stat().st_mtime > time.time() - keep or is_used(str(path)):
+            if path.name.startswith(".") or is_used(str(path)):
                 continue
-            path.unlink()
-            removed += 1
+            removed += self._remove_upload(path, time.time() - keep)
             if removed == _AT_ONCE:
                 break
         return removed

@@ -325,9 +325,7 @@ class Replays:
         with anyio.CancelScope(shield=True):
             await run_sync(no_links.unlink, self._roots.uploads / source_path.removeprefix(UPLOAD))
 
-    async def _tried(
-        self, before: Tried, draft: Path, claims: list[Claim], to: Flow, by: str
-    ) -> Tried:
+    async def _tried(self, before: Tried, draft: Path, claims: list[Claim], to: Flow, by: str) -> Tried:
         done = await self.tried(draft, to, by)
         rows = records_in(claims)
         rejected = of_text(done.ledger["rejected"]) if "rejected" in done.ledger else all_rows(rows)

@@ -1,9 +1,11 @@
 """Where a run reads and writes, the job for its worker, and what is removed afterwards."""
 
+import logging
 import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from anyio.to_thread import run_sync
 from attrs import asdict, evolve
 
 from lume_local._flow.databases import REJECTS_REQUIRED, REJECTS_TABLE
@@ -29,10 +31,13 @@ from lume_local._runs.sources.source_key import (
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.ledger import TAKEN, RowFilter
 from lume_local._runs.store.records import StoredRun
+from lume_local._shared import no_links
 from lume_local._shared.commit import FILE, hand_over
-from lume_local._shared.folders import PARTS, scratch, scratch_of
+from lume_local._shared.folders import HELD, PARTS, scratch, scratch_of
 from lume_local._shared.protocol import MEMORY_LIMIT, THREADS, Execute, Json
 from lume_local._shared.row_set import as_text
+
+_log = logging.getLogger("lume_local")
 
 _POOL = {"url": "pool", "shard_bytes": SHARD_BYTES}
 """The engine of flows with `[engine]` on a server without an engine."""
@@ -175,6 +180,38 @@ class RunPaths:
     def folder(self, run_id: str) -> Path:
         """The run's own folder, while it is active."""
         return self.folders / run_id
+
+    async def hold_uploads(self, job: Execute) -> Execute:
+        """The job with links to its uploads in the run's folder: what takes their places is not read by this run."""
+        files = [*job.source.get("files", ()), *job.seeds.values()]
+        if not any(Path(file["path"]).is_relative_to(self._roots.uploads) for file in files):
+            return job
+        return await run_sync(self._hold_uploads, job)
+
+    def _hold_uploads(self, job: Execute) -> Execute:
+        source = job.source
+        if "files" in source:
+            source = source | {"files": [self._held(file, job) for file in source["files"]]}
+        return evolve(
+            job, source=source, seeds={name: self._held(seed, job) for name, seed in job.seeds.items()}
+        )
+
+    def _held(self, file: Json, job: Execute) -> Json:
+        """A file with the place where it is to be read, `at`, if it is an upload."""
+        path = Path(file["path"])
+        if not path.is_relative_to(self._roots.uploads):
+            return file
+        at = Path(job.folder) / HELD / path.name
+        try:
+            with no_links.folder(at.parent, make=True):
+                no_links.link(path, at)
+        except FileExistsError:
+            pass  # a worker died before this run had begun
+        except OSError as error:
+            # A missing file is reported by the run. A file system without links has it read in its place.
+            _log.info("run %s: %s is not held while it is read: %s", job.run_id, path, error)
+            return file
+        return file | {"at": str(at)}
 
     def clean_up(self, run: StoredRun) -> None:
         """Remove the run's folder. After a commit this comes last, since the folder proves the commit."""

@@ -18,7 +18,7 @@ from lume_local._worker.seeds import load_seeds
 from lume_local._worker.sources.files import opened
 from lume_local._worker.sources.places.held import changed
 from lume_local._worker.sources.places.objects import copy_object
-from lume_local._worker.sources.source import File, Single, SourceError
+from lume_local._worker.sources.source import File, Single, SourceError, place_to_read
 
 
 def new_folder(folder: Path, name: str) -> Path:
@@ -65,7 +65,7 @@ def database(
 
 def local_path(single: Single) -> Path | None:
     """Its path on this machine, or on storage that all machines share; None for an object of a store."""
-    return Path(single.place["files"][0]["path"]) if single.place["kind"] == "files" else None
+    return place_to_read(single.place["files"][0]) if single.place["kind"] == "files" else None
 
 
 def open_part(path: Path, tag: str, shown: str) -> BinaryIO:

@@ -14,6 +14,7 @@ from typing import Any
 from attrs import asdict
 
 from lume_local._shared.commit import sync_folder
+from lume_local._shared.folders import HELD
 from lume_local._worker.connection import confine
 from lume_local._worker.duplicates import note_found
 from lume_local._worker.engine import Run, RunBroke, RunFailed, attempt, begin_source, check_targets, publish
@@ -232,7 +233,8 @@ def _remove_read(cuts: list[Cut], taken: list[Taken], folder: Path) -> None:
     copies = [Path(look.path) for cut in cuts for look in cut.looks]
     read = [path for one in taken for path in Path(one.result["folder"]).iterdir()]
     for path in [*copies, *read]:
-        if path.is_relative_to(folder) and path.is_file() and not path.name.startswith("malformed"):
+        is_copy = path.is_relative_to(folder) and not path.is_relative_to(folder / HELD)
+        if is_copy and path.is_file() and not path.name.startswith("malformed"):
             path.unlink()
 
 

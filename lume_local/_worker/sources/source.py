@@ -4,7 +4,7 @@ A kind provides its content on this machine as files, each in a format that `rea
 as they are, or `rows` for values that are texts or NULL already, such as those of a query.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,6 +63,11 @@ class Single:
     shown: str
     bytes: int
     tag: str = ""
+
+
+def place_to_read(file: Mapping[str, Any]) -> Path:
+    """Where a file of a job is read: at `at`, where the server holds it, or at its own path."""
+    return Path(file.get("at", file["path"]))
 
 
 def check_number(files: int, what: str = "files") -> None:

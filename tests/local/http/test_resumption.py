@@ -4,7 +4,8 @@ import asyncio
 import base64
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from local.flows import PEOPLE_CSV
 from local.servers import serve
 from local.wire import Answer, Wire
 
+import lume_local
 from lume_local._http.messages import BodyStream, Problem
 from lume_local._http.uploading import uploads as staging
 from lume_local._http.uploading.drafts import Announced, Draft
@@ -21,6 +23,7 @@ from lume_local._runs import upkeep
 
 CSV = PEOPLE_CSV.encode()
 PLACE = "/v1/uploads/a.csv"
+OWNER = "server"
 STORED = {
     "source_path": "upload://a.csv",
     "bytes": len(CSV),
@@ -231,6 +234,77 @@ async def test_what_is_left_counts_for_the_quota(home: Path) -> None:
         assert (await wire.ask("PUT", "/v1/uploads/b.csv", data=b"x")).status == 507
 
 
+# -- whose an upload is
+
+
+@asynccontextmanager
+async def two_keys(home: Path) -> AsyncIterator[tuple[Wire, Wire]]:
+    """A server, and what two keys of the same role send."""
+    names = ("first-key", "other-key")
+    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
+    keys = "".join(f'[{name}]\nrole = "submit"\nsha256 = "{digests[name]}"\n' for name in names)
+    (home / "keys.toml").write_text(keys)
+    async with lume_local.serve(home / "flows", home / ".lume", [home], keys=home / "keys.toml") as server:
+        first, other = (Wire(server.base_url, name) for name in names)
+        async with first.session, other.session:
+            yield first, other
+
+
+ELSEWHERE: dict[str, Callable[[Wire], Awaitable[Answer]]] = {
+    "HEAD": lambda wire: wire.ask("HEAD", PLACE),
+    "GET": lambda wire: wire.ask("GET", PLACE),
+    "PATCH at its offset": lambda wire: append(wire, 10, CSV[10:]),
+    "PATCH at another one": lambda wire: append(wire, 3, CSV[3:], is_all=False),
+}
+
+
+@pytest.mark.parametrize("how", ELSEWHERE)
+async def test_what_a_key_has_begun_is_not_there_for_others(home: Path, how: str) -> None:
+    async with two_keys(home) as (first, other):
+        unknown = await ELSEWHERE[how](other)
+        await begin(first)
+        answer = await ELSEWHERE[how](other)
+        assert (answer.status, answer.document) == (404, unknown.document), "nothing tells that there is one"
+        assert (await append(first, 10, CSV[10:])).document == STORED
+        assert (await other.ask("GET", PLACE)).document["complete"] is True, "a whole one is for all"
+
+
+async def test_another_key_begins_an_upload_of_its_own(home: Path) -> None:
+    async with two_keys(home) as (first, other):
+        await begin(first)
+        await begin(other, b"other", **{"Upload-Length": "9"})
+        assert (await first.ask("HEAD", PLACE)).headers["Upload-Offset"] == "10"
+        assert (await append(other, 5, b" one")).status == 201
+        assert visible(home) == {"a.csv": b"other one"}
+        assert (await append(first, 10, CSV[10:])).document == STORED
+        assert (visible(home), hidden(home)) == ({"a.csv": CSV}, [])
+
+
+async def test_another_key_does_not_end_a_request_that_is_still_sending(home: Path) -> None:
+    halfway, go_on = asyncio.Event(), asyncio.Event()
+    async with two_keys(home) as (first, other):
+        headers = {"Upload-Complete": "?1"}
+        body = slowly(CSV[:10], CSV[10:], halfway, go_on)
+        sending = asyncio.create_task(first.ask("PUT", PLACE, data=body, headers=headers))
+        await halfway.wait()
+        async with asyncio.timeout(10):
+            while not hidden(home):
+                await asyncio.sleep(0.005)
+        for ask in ELSEWHERE.values():
+            assert (await ask(other)).status == 404
+        assert (await other.ask("PUT", PLACE, data=b"other")).status == 201
+        go_on.set()
+        assert (await sending).document == STORED
+
+
+async def test_the_next_server_knows_whose_an_upload_is(home: Path) -> None:
+    async with two_keys(home) as (first, _):
+        await begin(first)
+    async with two_keys(home) as (first, other):
+        assert (await append(other, 10, CSV[10:])).status == 404
+        assert (await append(first, 10, CSV[10:])).document == STORED
+
+
 # -- without a server
 
 
@@ -253,7 +327,8 @@ def uploads(tmp_path: Path) -> Uploads:
 
 
 def kept(content: AsyncIterator[bytes], **more: Any) -> dict[str, Any]:
-    return {"body": BodyStream(content, None), "announced": Announced(), "is_kept": True, **more}
+    body = BodyStream(content, None)
+    return {"body": body, "announced": Announced(), "owner": OWNER, "is_kept": True, **more}
 
 
 async def test_who_asks_for_the_offset_ends_the_request_that_is_still_sending(
@@ -263,13 +338,13 @@ async def test_who_asks_for_the_offset_ends_the_request_that_is_still_sending(
     halfway, never = asyncio.Event(), asyncio.Event()
     lost = asyncio.create_task(uploads.receive("a", **kept(slowly(b"abc", b"x", halfway, never))))
     await halfway.wait()
-    held = await uploads.held("a")
+    held = await uploads.held("a", OWNER)
     assert held is not None
     assert (held.size, held.sha256) == (3, None)
     with pytest.raises(Problem) as caught:
         await lost
     assert caught.value.kind == "mismatching-upload-offset"
-    stored = await uploads.resume("a", 3, BodyStream(whole(b"def"), None), Announced(), is_all=True)
+    stored = await uploads.resume("a", 3, BodyStream(whole(b"def"), None), Announced(), OWNER, is_all=True)
     assert stored is not None
     assert (tmp_path / "up/a").read_bytes() == b"abcdef"
 
@@ -278,7 +353,7 @@ async def test_who_continues_ends_the_request_that_is_still_sending(uploads: Upl
     halfway, never = asyncio.Event(), asyncio.Event()
     lost = asyncio.create_task(uploads.receive("a", **kept(slowly(b"abc", b"x", halfway, never))))
     await halfway.wait()
-    await uploads.resume("a", 3, BodyStream(whole(b"def"), None), Announced(), is_all=True)
+    await uploads.resume("a", 3, BodyStream(whole(b"def"), None), Announced(), OWNER, is_all=True)
     with pytest.raises(Problem):
         await lost
     assert (tmp_path / "up/a").read_bytes() == b"abcdef"
@@ -307,7 +382,7 @@ async def test_of_two_that_break_the_newer_one_stays(uploads: Uploads, tmp_path:
         task.cancel()
     await asyncio.wait(tasks)
     assert len(os.listdir(tmp_path / "up")) == 1
-    held = await uploads.held("a")
+    held = await uploads.held("a", OWNER)
     assert held is not None
     assert held.size == 4
 
@@ -319,7 +394,7 @@ async def test_what_is_left_in_the_connection_is_kept(uploads: Uploads) -> None:
     await halfway.wait()
     lost.cancel()
     await asyncio.wait([lost])
-    held = await uploads.held("a")
+    held = await uploads.held("a", OWNER)
     assert held is not None
     assert held.size == 6
 
@@ -345,13 +420,13 @@ async def test_a_request_that_is_cancelled_at_any_moment_leaves_no_gap(
         await asyncio.sleep(0)
         task.cancel()
     await asyncio.wait([task])
-    held = await uploads.held("a")
+    held = await uploads.held("a", OWNER)
     if held is not None:
         (path,) = (tmp_path / "up").iterdir()
         assert path.read_bytes() == content[: held.size]
         if held.sha256 is None:  # else it was complete before it was cancelled
             rest = BodyStream(whole(content[held.size :]), None)
-            await uploads.resume("a", held.size, rest, Announced(), is_all=True)
+            await uploads.resume("a", held.size, rest, Announced(), OWNER, is_all=True)
         assert (tmp_path / "up/a").read_bytes() == content
     assert not uploads._receptions
     assert uploads._drafts == set()
@@ -371,7 +446,7 @@ async def test_a_write_that_failed_half_way_is_repeated(
     with pytest.raises(OSError, match="broken"):
         await uploads.receive("a", **kept(whole(b"abc")))
     monkeypatch.setattr(Draft, "_write", write)
-    await uploads.resume("a", 0, BodyStream(whole(b"abc"), None), Announced(), is_all=True)
+    await uploads.resume("a", 0, BodyStream(whole(b"abc"), None), Announced(), OWNER, is_all=True)
     assert (tmp_path / "up/a").read_bytes() == b"abc"
 
 
@@ -380,28 +455,28 @@ async def test_a_draft_that_is_removed_while_it_is_continued(uploads: Uploads, t
     (draft,) = (tmp_path / "up").iterdir()
     draft.unlink()
     with pytest.raises(Problem) as caught:
-        await uploads.resume("a", 3, BodyStream(whole(b"d"), None), Announced(), is_all=True)
+        await uploads.resume("a", 3, BodyStream(whole(b"d"), None), Announced(), OWNER, is_all=True)
     assert caught.value.kind == "upload-not-found"
     assert (uploads._drafts, uploads._newest) == (set(), {})
 
 
 async def test_few_checksums_are_remembered(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "_DIGESTS", 2)
+    monkeypatch.setattr(staging, "_NOTED", 2)
     for name in ("a", "b", "c"):
         await uploads.receive(name, **kept(whole(name.encode())))
     assert [name for name, _ in uploads._digests] == ["b", "c"]
     with monkeypatch.context() as patch:
         patch.delattr(staging.hashlib, "file_digest")
-        assert await uploads.held("c") is not None
+        assert await uploads.held("c", OWNER) is not None
 
 
 async def test_checksums_of_complete_uploads_are_computed_once(
     uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "up/a").write_bytes(b"abc")
-    first = await uploads.held("a")
+    first = await uploads.held("a", OWNER)
     with monkeypatch.context() as patch:
         patch.delattr(staging.hashlib, "file_digest")
-        assert await uploads.held("a") == first
+        assert await uploads.held("a", OWNER) == first
     (tmp_path / "up/a").write_bytes(b"abcd")
-    assert await uploads.held("a") != first
+    assert await uploads.held("a", OWNER) != first

@@ -4,13 +4,13 @@ import asyncio
 import errno
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from local.flows import PEOPLE_CSV
 from local.servers import serve
-from local.wire import Wire
+from local.wire import Answer, Wire
 
 import lume_async
 import lume_local
@@ -63,6 +63,59 @@ async def test_an_upload_under_the_same_name_takes_its_place(small: Wire, home: 
     await small.ask("PUT", "/v1/uploads/a.csv", data=b"old")
     await small.ask("PUT", "/v1/uploads/a.csv", data=b"")
     assert uploaded(home) == {"a.csv": b""}
+
+
+def seen(path: Path) -> tuple[int, int, bytes]:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, path.read_bytes()
+
+
+async def in_parts(wire: Wire, content: bytes) -> Answer:
+    half, place = len(content) // 2, "/v1/uploads/a.csv"
+    await wire.ask("PUT", place, data=content[:half], headers={"Upload-Complete": "?0"})
+    headers = {
+        "Content-Type": "application/partial-upload",
+        "Upload-Offset": str(half),
+        "Upload-Complete": "?1",
+    }
+    return await wire.ask("PATCH", place, data=content[half:], headers=headers)
+
+
+async def at_once(wire: Wire, content: bytes) -> Answer:
+    return await wire.ask("PUT", "/v1/uploads/a.csv", data=content)
+
+
+@pytest.mark.parametrize("send", [at_once, in_parts])
+@pytest.mark.parametrize("content", [CSV, b""], ids=["rows", "empty"])
+async def test_the_same_content_leaves_the_file_as_it_is(
+    home: Path, send: Callable[[Wire, bytes], Awaitable[Answer]], content: bytes
+) -> None:
+    path = home / ".lume/uploads/a.csv"
+    async with serve(home) as wire:
+        first = await send(wire, content)
+        before = seen(path)
+        again = await send(wire, content)
+        assert (again.status, again.document, seen(path)) == (201, first.document, before)
+    async with serve(home) as wire:  # which has not seen it arrive
+        assert (await send(wire, content)).document == first.document
+        assert seen(path) == before
+        await send(wire, content + b"x")
+        assert seen(path)[2] == content + b"x"
+        assert sorted(uploaded(home)) == ["a.csv"]
+
+
+async def test_other_content_of_the_same_size_is_another_file(small: Wire, home: Path) -> None:
+    for content in (b"one", b"two", b"one"):
+        await small.ask("PUT", "/v1/uploads/a.csv", data=content)
+        assert uploaded(home) == {"a.csv": content}
+
+
+async def test_something_else_in_its_place_is_replaced(small: Wire, home: Path) -> None:
+    (home / "secret").write_bytes(CSV)
+    (home / ".lume/uploads/a.csv").symlink_to(home / "secret")
+    await small.ask("PUT", "/v1/uploads/a.csv", data=CSV)
+    assert not (home / ".lume/uploads/a.csv").is_symlink()
+    assert uploaded(home) == {"a.csv": CSV}
 
 
 @pytest.mark.parametrize("name", ["..", ".hidden", "a%20b", "a%00b", "a%5Cb", "%C3%A9", "-a", "x" * 201])
@@ -155,7 +208,7 @@ async def test_drafts_of_a_server_that_died_are_removed(home: Path) -> None:
 async def receive(
     uploads: Uploads, name: str, chunks: AsyncIterator[bytes], length: int | None
 ) -> StoredUpload:
-    stored = await uploads.receive(name, BodyStream(chunks, length), Announced(length))
+    stored = await uploads.receive(name, BodyStream(chunks, length), Announced(length), "server")
     assert stored is not None
     return stored
 
@@ -219,6 +272,50 @@ async def test_a_quota_for_all_together(home: Path) -> None:
         (home / ".lume/uploads/a.csv").unlink()
         assert (await wire.ask("PUT", "/v1/uploads/c.csv", data=b"x" * 60)).status == 201
         assert sorted(path.name for path in (home / ".lume/uploads").iterdir()) == ["b.csv", "c.csv"]
+
+
+async def test_the_same_content_that_arrives_twice_at_once_is_one_file(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "up", 10**9)
+    uploads.open()
+    stored = await asyncio.gather(*(receive(uploads, "a", whole(9), None) for _ in range(5)))
+    assert [one.is_new for one in stored].count(True) == 1
+    assert os.listdir(tmp_path / "up") == ["a"]
+
+
+async def test_a_file_that_is_replaced_while_it_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another request, or another server, was faster: what it has put there is compared instead."""
+    uploads, path = Uploads(tmp_path, 10**9), tmp_path / "a"
+    await receive(uploads, "a", arrives(b"old"), None)
+    compare, others = Uploads._has_content, [b"new", b"longer"]
+
+    def and_replace(uploads: Uploads, compared: Path, sha256: str) -> bool:
+        found = compare(uploads, compared, sha256)
+        if others:
+            (tmp_path / "other").write_bytes(others.pop(0))
+            os.replace(tmp_path / "other", path)
+        return found
+
+    monkeypatch.setattr(Uploads, "_has_content", and_replace)
+    stored = await receive(uploads, "a", arrives(b"new"), None)
+    assert (stored.is_new, path.read_bytes(), os.listdir(tmp_path)) == (True, b"new", ["a"])
+
+
+async def test_what_was_there_takes_no_more_of_the_quota(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path, 1000, quota=100)
+    halfway, no_pause = asyncio.Event(), asyncio.Event()
+    await receive(uploads, "a", whole(30), None)
+    slow = asyncio.create_task(receive(uploads, "b", arriving(40, then=no_pause, when=halfway), None))
+    await halfway.wait()
+    await receive(uploads, "a", whole(30), None)
+    await receive(uploads, "a", whole(30), None)
+    no_pause.set()
+    assert (await slow).size == 40
+
+
+async def arrives(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 async def arriving(size: int, *, then: asyncio.Event, when: asyncio.Event) -> AsyncIterator[bytes]:

@@ -55,6 +55,23 @@ async def test_old_uploads_go_and_new_ones_stay(home: Path) -> None:
         assert (await wire.until(answer.document["id"]))["status"] == "SUCCEEDED"
 
 
+async def test_an_upload_that_was_sent_again_stays(home: Path) -> None:
+    """Its file is as old as before, as nothing has replaced it: a run may be about to read it."""
+    uploads = home / ".lume/uploads"
+    async with serve(home, keep_uploads=3600) as wire:
+        twice = uploads / "twice.csv"
+        for name in ("twice.csv", "once.csv"):
+            (uploads / name).write_bytes(PEOPLE_CSV.encode())
+        await wire.ask("PUT", "/v1/uploads/twice.csv", data=PEOPLE_CSV.encode())
+        os.utime(twice, (0, 0))
+        os.utime(uploads / "once.csv", (0, 0))
+        await until(lambda: not (uploads / "once.csv").exists())
+        await sweeps(wire, home)
+        assert twice.exists()
+        answer = await wire.submit("people:v1", "upload://twice.csv")
+        assert (await wire.until(answer.document["id"]))["status"] == "SUCCEEDED"
+
+
 async def test_an_upload_that_a_run_waits_to_read_stays(home: Path) -> None:
     uploads = home / ".lume/uploads"
     (home / "slow.csv").write_text(slow_rows())

@@ -101,9 +101,7 @@ async def test_no_more_of_one_key_than_may_be() -> None:
         assert await work.end_all() == ["a1", "b1", "a2", "b2", "a4"]
 
 
-@pytest.mark.parametrize(
-    ("cancelled", "order"), [("a2", "a1 b1"), ("b1", "a1 a2"), ("a1", "a1 b1 a2")]
-)
+@pytest.mark.parametrize(("cancelled", "order"), [("a2", "a1 b1"), ("b1", "a1 a2"), ("a1", "a1 b1 a2")])
 async def test_what_is_cancelled_takes_no_turn(cancelled: str, order: str) -> None:
     async with site(Turns(most=2)) as work:
         await work.add("a1", "a2", "b1")

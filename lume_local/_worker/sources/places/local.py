@@ -10,13 +10,24 @@ from lume_local._shared.identity import SourceContent, hash_of, is_open
 from lume_local._worker.sources.files import Snapshot, digest, opened, snapshot
 from lume_local._worker.sources.places.held import Held, changed, make_room
 from lume_local._worker.sources.places.unpack import Packed, compression_of
-from lume_local._worker.sources.source import File, Pause, Single, SourceError, check_number, no_pause
+from lume_local._worker.sources.source import (
+    File,
+    Pause,
+    Single,
+    SourceError,
+    check_number,
+    no_pause,
+    place_to_read,
+)
 
 
 @frozen
 class _Named:
+    """One file: its path, what messages call it, and where it is read (see `place_to_read`)."""
+
     path: Path
     shown: str
+    at: Path
 
 
 class LocalFiles:
@@ -24,11 +35,13 @@ class LocalFiles:
 
     Args:
         place: `{"kind": "files", "files": [{"path": …, "shown": …}, …], "looked_up": …}`; `looked_up` is for
-            messages: how the path came about.
+            messages: how the path came about. `at` is where a file is read, if that is another path.
     """
 
     def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
-        self._named = [_Named(Path(file["path"]), file["shown"]) for file in place["files"]]
+        self._named = [
+            _Named(Path(file["path"]), file["shown"], place_to_read(file)) for file in place["files"]
+        ]
         self._looked_up: str = place["looked_up"]
         self._flow = flow
         self._before: list[Snapshot] = []
@@ -36,7 +49,7 @@ class LocalFiles:
         self.places = [os.path.realpath(one.path) for one in self._named]
 
     def check(self, pause: Pause = no_pause) -> None:
-        self._before = [snapshot(one.path, self._looked_up) for one in self._named]
+        self._before = [snapshot(one.at, self._looked_up) for one in self._named]
 
     def content(
         self, known: SourceContent | None, most: int, pause: Pause = no_pause
@@ -54,7 +67,8 @@ class LocalFiles:
     def each(self) -> list[Single]:
         found = []
         for one, before in zip(self._named, self._before, strict=True):
-            place = {"kind": "files", "files": [{"path": str(one.path), "shown": one.shown}]}
+            file = {"path": str(one.path), "shown": one.shown, "at": str(one.at)}
+            place: dict[str, Any] = {"kind": "files", "files": [file]}
             place["looked_up"] = self._looked_up
             found.append(Single(place, one.shown, before.size, before.tag))
         return found
@@ -73,7 +87,7 @@ class LocalFiles:
         return files
 
     def _hold(self, one: _Named, before: Snapshot, copy: Path) -> Path:
-        file, found = opened(one.path)
+        file, found = opened(one.at)
         path = self._held.hold(file, one.path, copy)
         if found != before:
             raise changed(one.path)
@@ -81,7 +95,7 @@ class LocalFiles:
 
     def check_unchanged(self, pause: Pause = no_pause) -> None:
         for one, before in zip(self._named, self._before, strict=True):
-            if snapshot(one.path) != before:
+            if snapshot(one.at) != before:
                 raise changed(one.path)
 
     def close(self) -> None:
@@ -105,7 +119,7 @@ def files_in(
 
 
 def _digest(one: _Named, before: Snapshot, pause: Pause) -> str:
-    handle, found = opened(one.path)
+    handle, found = opened(one.at)
     with os.fdopen(handle, "rb") as file:
         if found != before:
             raise changed(one.path)
