@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import orjson
+from anyio.to_thread import run_sync
 from attrs import field, frozen
 
 from lume_async.models import RunStatus
@@ -105,7 +106,10 @@ class Api:
 
     async def submit(self, ask: Ask) -> Reply:
         key = requests.idempotency_key(ask.idempotency_keys)
-        wanted = requests.submission(ask.body, ask.content_type)
+        if len(ask.body) > requests.LARGE:  # all other requests would wait for it
+            wanted = await run_sync(requests.submission, ask.body, ask.content_type)
+        else:
+            wanted = requests.submission(ask.body, ask.content_type)
         # The whole body is validated before anything that it names is looked up.
         lookup.check_webhook(wanted.webhook_url, parse_webhook)
         if wanted.priority and not ask.is_admin:

@@ -16,6 +16,8 @@ from lume_local._http.messages import Problem
 
 MOST_BYTES, MOST_OPEN_BYTES = 1024 * 1024, 4096
 """Of a body; and of one on a path that needs no key."""
+LARGE = 64 * 1024
+"""Bytes of a body that takes milliseconds to read, so that a thread does."""
 DRY_ROWS, _MOST_DRY_ROWS = 20, 1000
 """Rows of each kind in the response to a dry run."""
 _MOST_METADATA = 64 * 1024
@@ -180,25 +182,31 @@ def _metadata(value: Any) -> dict[str, Any] | None:
         return None
     if not isinstance(value, dict):
         raise field_problem("run_metadata", f"must be an object, not {_kind(value)}")
-    _check_json(value, "run_metadata", 1)
+    _check_json(value, ("run_metadata",), _MOST_METADATA // 2)  # each takes two bytes: itself, and a comma
     if len(json.dumps(value, ensure_ascii=False).encode()) > _MOST_METADATA:
-        raise field_problem("run_metadata", f"is larger than {_MOST_METADATA:,} bytes")
+        raise _too_large()
     return value
 
 
-def _check_json(value: Any, place: str, depth: int) -> None:
-    """Refuse values that would not be returned as they were sent."""
-    if depth > _DEEPEST:
+def _too_large() -> Problem:
+    return field_problem("run_metadata", f"is larger than {_MOST_METADATA:,} bytes")
+
+
+def _check_json(value: Any, place: tuple[str | int, ...], left: int) -> int:
+    """Refuse values that would not be returned as they were sent, and more than `left`; how many are left then."""
+    if len(place) > _DEEPEST:
         raise field_problem("run_metadata", f"is nested more than {_DEEPEST} levels deep")
+    if not left:
+        raise _too_large()
+    left -= 1
     # JSON knows one kind of number: 1e20 and 100000000000000000000 are the same.
     if isinstance(value, int | float) and not -(2**63) <= value < 2**64:
-        raise field_problem("run_metadata", f"{place} is a number of more than 64 bits: send it as a string")
-    if isinstance(value, dict):
-        for key, below in value.items():
-            _check_json(below, f"{place}.{key}"[:200], depth + 1)
-    if isinstance(value, list):
-        for number, below in enumerate(value):
-            _check_json(below, f"{place}[{number}]"[:200], depth + 1)
+        shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:200]
+        raise field_problem("run_metadata", f"{shown} is a number of more than 64 bits: send it as a string")
+    if isinstance(value, dict | list):
+        for part, below in value.items() if isinstance(value, dict) else enumerate(value):
+            left = _check_json(below, (*place, part), left)
+    return left
 
 
 def _kind(value: Any) -> str:

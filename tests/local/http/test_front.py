@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import io
 import re
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from local.wire import CAPABILITIES, SPEC, Wire
 
 import lume_local
 from lume_async.models import RunStatus
-from lume_local._http import operations
+from lume_local._http import operations, requests
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.records import StoreUnavailable
 from lume_local._runs.waiters import Hub
@@ -52,6 +53,22 @@ async def test_a_submission(wire: Wire) -> None:
     assert (run["status"], run["progress"], run["force_rerun"]) == ("CREATED", 0, True)
     assert run["metadata"]["run"]["run_id"] == run["id"]
     assert run["run_metadata"] == {"a": [1, None]}
+
+
+@pytest.mark.parametrize(("size", "is_elsewhere"), [(100, False), (1_000_000, True)])
+async def test_a_large_body_is_not_read_by_the_loop(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, size: int, is_elsewhere: bool
+) -> None:
+    read, threads = requests.submission, list[int]()
+
+    def noted(*arguments: Any) -> requests.SubmissionBody:
+        threads.append(threading.get_ident())
+        return read(*arguments)
+
+    monkeypatch.setattr(requests, "submission", noted)
+    answer = await wire.submit("people:v1", "people.csv", run_metadata={"a": "x" * size})
+    assert answer.status == (422 if is_elsewhere else 201)
+    assert (threads != [threading.get_ident()]) is is_elsewhere
 
 
 async def test_the_rule_against_processing_twice(wire: Wire, home: Path) -> None:

@@ -89,6 +89,72 @@ def test_bad_fields_are_named(fields: dict[str, Any], field: str, words: str) ->
     assert words in caught.value.document["detail"]
 
 
+def nested(depth: int, inner: Any = 1, kind: type = dict) -> Any:
+    for _ in range(depth):
+        inner = {"x": inner} if kind is dict else [inner]
+    return inner
+
+
+MOST = 65_536
+TOO_LARGE = "run_metadata: is larger than 65,536 bytes"
+TOO_DEEP = "run_metadata: is nested more than 32 levels deep"
+LIMITS: dict[str, tuple[Any, str]] = {
+    "32 levels": (nested(31, {}), ""),
+    "33 levels": (nested(32, {}), TOO_DEEP),
+    "32 levels of lists": ({"a": nested(30, [], list)}, ""),
+    "33 levels of lists": ({"a": nested(31, [], list)}, TOO_DEEP),
+    "all bytes": ({"a": "x" * (MOST - 9)}, ""),
+    "a byte more": ({"a": "x" * (MOST - 8)}, TOO_LARGE),
+    "bytes of letters": ({"a": "é" * 32_700}, ""),
+    "more of them": ({"a": "é" * 32_800}, TOO_LARGE),
+    "bytes of other letters": ({"a": "😀" * 16_380}, ""),
+    "more of these": ({"a": "😀" * 16_390}, TOO_LARGE),
+    "a name of all bytes": ({"x" * (MOST - 7): 1}, ""),
+    "many values": ({"a": [1] * 21_843}, ""),
+    "one more": ({"a": [1] * 21_844}, TOO_LARGE),
+    "many empty ones": ({"a": [[]] * 16_382}, ""),
+    "as many values as bytes allow": ({"a": [nested(29, [], list)] * 1023}, ""),
+    "a MiB of values": ({"a": [1] * 500_000}, TOO_LARGE),
+    "a MiB of objects": ({"a": [{}] * 250_000}, TOO_LARGE),
+    "a MiB of names": ({f"{n:06}": 1 for n in range(80_000)}, TOO_LARGE),
+    "a MiB of text": ({"a": "x" * 1_000_000}, TOO_LARGE),
+    "the largest numbers": ({"a": [2**64 - 1, -(2**63), 1e18]}, ""),
+    "too large a number": ({"a": [0, {"b": 2**64}]}, "a[1].b is a number of more than 64 bits"),
+    "too small a number": ({"a": -(2**63) - 1}, "run_metadata.a is a number of more than 64 bits"),
+    "too large a fraction": ({"a": 1e300}, "run_metadata.a is a number of more than 64 bits"),
+    "a number in a long name": ({"x" * 10_000: 2**64}, "x is a number of more than 64 bits"),
+}
+
+
+@pytest.mark.parametrize("case", LIMITS)
+def test_how_much_metadata_may_be(case: str) -> None:
+    metadata, words = LIMITS[case]
+    content = json.dumps({**GOOD, "run_metadata": metadata}, ensure_ascii=False).encode()
+    if not words:
+        assert _requests.submission(content).run_metadata == metadata
+        return
+    with pytest.raises(Problem) as caught:
+        _requests.submission(content)
+    assert (caught.value.status, caught.value.document["field"]) == (422, "run_metadata")
+    assert words in caught.value.document["detail"]
+
+
+def test_of_too_much_metadata_only_as_much_is_looked_at_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, check = 0, _requests._check_json
+
+    def counted(*arguments: Any) -> int:
+        nonlocal looked
+        looked += 1
+        return check(*arguments)
+
+    monkeypatch.setattr(_requests, "_check_json", counted)
+    for metadata in ({"a": [1] * 500_000}, {"a": [{"b": []}] * 100_000}):
+        looked = 0
+        with pytest.raises(Problem, match="65,536"):
+            _requests.submission(body(run_metadata=metadata))
+        assert looked <= MOST / 2 + 1
+
+
 @pytest.mark.parametrize("missing", ["flow_version", "source_path"])
 def test_missing_fields_are_named(missing: str) -> None:
     content = {name: value for name, value in GOOD.items() if name != missing}
