@@ -39,7 +39,8 @@ from lume_local._shared import no_links
 from lume_local._shared.commit import sync_folder
 from lume_local._shared.identity import identity
 
-Key, Value = TypeVar("Key"), TypeVar("Value")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 ABANDONED = 24 * 3600
 """Seconds after which an upload that nobody has continued is removed."""
@@ -248,7 +249,7 @@ class Uploads:
     def remove_old(self, path: Path, before: float) -> bool:
         """Remove a complete upload, unless it was sent after a time; whether it did. Raises OSError."""
         with self._placing:
-            if max(no_links.stat(path).st_mtime, self._sent_again.get(path.name, 0.0)) > before:
+            if max(path.lstat().st_mtime, self._sent_again.get(path.name, 0.0)) > before:
                 return False
             no_links.unlink(path)
         return True
