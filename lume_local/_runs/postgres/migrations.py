@@ -1,6 +1,6 @@
 """Creates the state in PostgreSQL, or brings that of an earlier release to the present form: forward only.
 
-Each step is one transaction, so that a server that is killed between two of them goes on with the next.
+All steps are one transaction: a state whose tables are not those of its form stays as it is.
 """
 
 import logging
@@ -9,20 +9,52 @@ from importlib.metadata import version
 
 from lume_local._runs.postgres.postgres_sql import Connection
 from lume_local._runs.postgres.postgres_tables import NAMESPACE, TABLES
+from lume_local._runs.sql import schemas
 from lume_local._runs.sql.tables import VERSION
-from lume_local._runs.store.records import StoreError
+from lume_local._runs.store.records import StoreAway, StoreError
 
 _log = logging.getLogger("lume_local")
 
-STEPS: dict[int, str] = {}
+STEPS = {2: ""}  # 3 has the tables of 2, and notes them
 """By the form that a step begins with; it ends with the next. A step never changes once it is released."""
+KIND = "postgresql"
+_PARTS = f"""
+SELECT 'table ' || relname, string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, collname,
+    atthasdef, attidentity, coalesce(attstattarget, -1) = 0), ', ' ORDER BY attname COLLATE "C")
+FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid LEFT JOIN pg_collation ON attcollation = pg_collation.oid
+WHERE relnamespace = '{NAMESPACE}'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+    AND relname != 'lease'
+GROUP BY relname
+UNION ALL
+SELECT 'index ' || relname, concat_ws(' ', indrelid::regclass, indisunique, indpred IS NOT NULL, string_agg(concat_ws(
+    ' ', CASE WHEN indkey[attnum - 1] != 0 THEN attname END, format_type(atttypid, atttypmod), indoption[attnum - 1],
+    coalesce(attstattarget, -1) = 0), ', ' ORDER BY attnum))
+FROM pg_class JOIN pg_index ON indexrelid = pg_class.oid JOIN pg_attribute ON attrelid = indexrelid
+WHERE relnamespace = '{NAMESPACE}'::regnamespace AND relname != 'lease_pkey'
+GROUP BY relname, indrelid, indisunique, indpred
+UNION ALL
+SELECT 'check ' || conname, conrelid::regclass::text FROM pg_constraint
+WHERE connamespace = '{NAMESPACE}'::regnamespace AND contype = 'c' AND conrelid != 'lease'::regclass
+UNION ALL
+SELECT 'function ' || proname, concat_ws(' ', pg_get_function_identity_arguments(oid), prosrc) FROM pg_proc
+WHERE pronamespace = '{NAMESPACE}'::regnamespace AND proname != 'fence'
+UNION ALL
+SELECT 'trigger ' || tgname,
+    concat_ws(' ', tgrelid::regclass, tgfoid::regproc, tgtype, tgattr, tgenabled, tgqual IS NULL)
+FROM pg_trigger JOIN pg_class ON tgrelid = pg_class.oid
+WHERE relnamespace = '{NAMESPACE}'::regnamespace AND NOT tgisinternal
+"""  # noqa: S608 - constants
+"""The schema, without what each release of PostgreSQL writes in its own way: conditions and bodies of expressions."""
 _OLDEST = 130000
 _SKIPPED = 1_000_000_000
 """More transactions than there were since the copy was made."""
 
 
 async def prepare(connection: Connection, ddl: str) -> None:
-    """Create what is there in every form, before a server may write. Raises `StoreError`, psycopg.Error."""
+    """Create what is there in every form, before a server may write. Raises `StoreError`, psycopg.Error.
+
+    A state of a newer form stays as it is.
+    """
     release = connection.info.server_version
     if release < _OLDEST:
         raise StoreError(f"the state needs PostgreSQL 13 or later, this is {release // 10000}")
@@ -32,7 +64,8 @@ async def prepare(connection: Connection, ddl: str) -> None:
     row = await (await connection.execute("SELECT pg_is_in_recovery()")).fetchone()
     assert row is not None
     if row[0]:
-        raise StoreError("the state needs a PostgreSQL that can be written, this one is a standby")
+        raise StoreAway("the state needs a PostgreSQL that can be written, this one is a standby")
+    await form_of(connection)
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('lume prepare', 0))")
         await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {NAMESPACE}")
@@ -42,33 +75,50 @@ async def prepare(connection: Connection, ddl: str) -> None:
 async def migrate(connection: Connection) -> tuple[str, int]:
     """Bring the state to `VERSION`; its id, and what is added to the numbers of transactions.
 
-    Only the server that may write does so. Raises `StoreError` for a newer one, or another one; psycopg.Error.
+    Only the server that may write does so. Raises `StoreError` for one that can't be brought to it; psycopg.Error.
     """
-    form = await _form(connection)
-    if form > VERSION:
-        by = await _fact(connection, "written_by")
-        raise StoreError(
-            f"the state in PostgreSQL was written by lume-client {by[:40]}, in form {form} of the state; this is "
-            f"lume-client {version('lume-client')}, which uses form {VERSION}: start the version that wrote it, or "
-            "use another database"
-        )
-    if not form:
+    form = await form_of(connection)
+    if form != VERSION:
+        await connection.execute("SET statement_timeout = 0")  # a step may take long after a long history
         async with connection.transaction():
-            await connection.execute(TABLES.encode(), prepare=False)
-            await _put(connection, "store_id", uuid.uuid4().hex[:8])
-            await _put(connection, "form", str(VERSION))
-    await connection.execute("SET statement_timeout = 0")  # a step may take long after a long history
-    for at in range(form or VERSION, VERSION):
-        async with connection.transaction():
-            await connection.execute(STEPS[at].encode(), prepare=False)
-            await _put(connection, "form", str(at + 1))
-        _log.warning("the state in PostgreSQL is now in form %d, it was in form %d", at + 1, at)
+            await (_create(connection) if form == 0 else _take_steps(connection, form))
+    found, by = await _parts(connection), await _fact(connection, "written_by")
+    if why := schemas.mismatch(KIND, found, await _fact(connection, schemas.FACT), by):
+        raise StoreError(f"it {why}")
     await _put(connection, "written_by", version("lume-client"))
     return await _fact(connection, "store_id"), await _offset(connection)
 
 
-async def _form(connection: Connection) -> int:
-    """The form of the state, 0 if there is none. Raises `StoreError`."""
+async def _create(connection: Connection) -> None:
+    await connection.execute(TABLES.encode(), prepare=False)
+    await _put(connection, "store_id", uuid.uuid4().hex[:8])
+    await _note(connection, await _parts(connection))
+
+
+async def _take_steps(connection: Connection, form: int) -> None:
+    by = await _fact(connection, "written_by")
+    steps = "; ".join(STEPS[at] for at in range(form, VERSION))
+    await connection.execute(steps.encode(), prepare=False)
+    found = await _parts(connection)
+    if not schemas.is_current(KIND, found):
+        raise StoreError(f"it {schemas.unknown(form, by)}")
+    await _note(connection, found)
+    _log.warning("the state in PostgreSQL is now in form %d, it was in form %d", VERSION, form)
+
+
+async def _note(connection: Connection, found: schemas.Parts) -> None:
+    """Note the form, and the schema that the state has been given."""
+    await _put(connection, "form", str(VERSION))
+    await _put(connection, schemas.FACT, schemas.written(found))
+
+
+async def _parts(connection: Connection) -> schemas.Parts:
+    rows = await (await connection.execute(_PARTS.encode())).fetchall()
+    return {row[0]: schemas.part(row[1]) for row in rows}
+
+
+async def form_of(connection: Connection) -> int:
+    """The form of the state, 0 if there is none. Raises `StoreError` for a newer one, or another one."""
     row = await (await connection.execute("SELECT to_regclass('facts')::text")).fetchone()
     assert row is not None
     if row[0] is None:
@@ -77,6 +127,13 @@ async def _form(connection: Connection) -> int:
     if not text.isdecimal() or (int(text) < VERSION and int(text) not in STEPS):
         raise StoreError(
             f"its schema {NAMESPACE} has tables, but no state of lume-client: use another database"
+        )
+    if int(text) > VERSION:
+        by = await _fact(connection, "written_by")
+        raise StoreError(
+            f"the state in PostgreSQL was written by lume-client {by[:40]}, in form {text} of the state; this is "
+            f"lume-client {version('lume-client')}, which uses form {VERSION}: start the version that wrote it, or "
+            "use another database"
         )
     return int(text)
 

@@ -5,8 +5,11 @@ from lume_local._runs.store.records import ACTIVE, WITH_OUTPUT
 RECEIVER = "substr(url, 1, 7 + instr(substr(url, 9) || '/', '/'))"
 """Scheme, host and port of a delivery's URL; empty for lineage events, which have none. An index is over it."""
 
-VERSION = 2
-"""The form of the state: earlier ones are migrated (`migrations`), later ones refused."""
+VERSION = 3
+"""The form of the state: earlier ones are migrated (`migrations`), later ones refused.
+
+Another schema is another form: add its fingerprints (`schemas`) and a step to it.
+"""
 
 FLOW = "substr(flow_version, 1, instr(flow_version, ':') - 1)"
 """The flow of a run's flow version. Indexes are over it."""
@@ -50,6 +53,23 @@ CREATE INDEX message_states_by_due ON message_states (due) WHERE due IS NOT NULL
 CREATE INDEX figures_by_flow ON runs ({FLOW}, seq) WHERE {USUAL};
 """
 """What messages are made of, and the runs whose figures show what is usual for a flow."""
+
+SOURCES = f"""
+CREATE TABLE IF NOT EXISTS sources (
+    run_id TEXT PRIMARY KEY,
+    bytes INTEGER NOT NULL,
+    seen TEXT NOT NULL,
+    digest TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS due_by_receiver ON deliveries ({RECEIVER}, due) WHERE due IS NOT NULL;
+CREATE INDEX IF NOT EXISTS outputs_kept ON outputs (run_id) WHERE identity != '';
+CREATE INDEX IF NOT EXISTS by_flow_and_status ON runs (flow_version, status, seq);
+CREATE INDEX IF NOT EXISTS done_by_source ON runs (flow_version, source_key, seq)
+    WHERE {DONE};
+CREATE INDEX IF NOT EXISTS done_by_flow ON runs (flow_version, seq)
+    WHERE {DONE};
+"""
+"""The contents of sources, and indexes: the first releases have none of these."""
 
 SCHEMA = f"""{SEEDS}
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -130,19 +150,7 @@ CREATE TABLE outputs (
     identity TEXT NOT NULL,
     PRIMARY KEY (run_id, part)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE sources (
-    run_id TEXT PRIMARY KEY,
-    bytes INTEGER NOT NULL,
-    seen TEXT NOT NULL,
-    digest TEXT
-) STRICT, WITHOUT ROWID;
-CREATE INDEX due_by_receiver ON deliveries ({RECEIVER}, due) WHERE due IS NOT NULL;
-CREATE INDEX outputs_kept ON outputs (run_id) WHERE identity != '';
-CREATE INDEX by_flow_and_status ON runs (flow_version, status, seq);
-CREATE INDEX done_by_source ON runs (flow_version, source_key, seq)
-    WHERE {DONE};
-CREATE INDEX done_by_flow ON runs (flow_version, seq)
-    WHERE {DONE};
+{SOURCES}
 {LISTING}
 {QUEUE}
 {MESSAGES}

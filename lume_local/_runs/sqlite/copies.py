@@ -168,23 +168,27 @@ def outputs_in(copy: Path) -> Iterator[tuple[str, str]]:
 def has_arrivals(copy: Path) -> bool:
     """Whether files have arrived. An earlier form has no table of them."""
     with closing(_read_only(copy)) as db:
-        tables = db.execute("SELECT name FROM sqlite_master WHERE name = 'arrived'").fetchall()
-        return bool(tables) and db.execute("SELECT 1 FROM arrived LIMIT 1").fetchone() is not None
+        return _has(db, "arrived") and db.execute("SELECT 1 FROM arrived LIMIT 1").fetchone() is not None
+
+
+def _has(db: sqlite3.Connection, table: str) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [table]).fetchone() is not None
 
 
 def move(copy: Path, old: Path, new: Path, act: Act) -> None:
     """Make a copy the state of another data folder: runs read and wrote there what was in the `old` one.
 
-    In an earlier form there is no audit for the act. Numbers of changes that clients may have seen after the copy was
-    made are skipped. Raises `CopyError`.
+    In an earlier form there is no audit for the act, and no contents of sources. Numbers of changes that clients may
+    have seen after the copy was made are skipped. Raises `CopyError`.
     """
     try:
         with _changed(copy, old, new) as db:
             # Without a digest, the path is part of what identifies a content: then it is unknown.
-            db.execute(
-                "DELETE FROM sources WHERE digest IS NULL AND run_id IN "
-                "(SELECT run_id FROM runs WHERE source_key != moved_key(source_key))"
-            )
+            if _has(db, "sources"):
+                db.execute(
+                    "DELETE FROM sources WHERE digest IS NULL AND run_id IN "
+                    "(SELECT run_id FROM runs WHERE source_key != moved_key(source_key))"
+                )
             _move(db, "runs", "target_locations", "moved_locations")
             keyed = (
                 "SELECT t.name FROM pragma_table_list AS t, pragma_table_info(t.name) AS c WHERE c.name = ?"
@@ -192,7 +196,7 @@ def move(copy: Path, old: Path, new: Path, act: Act) -> None:
             for (table,) in db.execute(keyed, ["source_key"]).fetchall():
                 _move(db, table, "source_key", "moved_key")
             db.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'changes'", [_SKIPPED])
-            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'audit'").fetchone() is not None:
+            if _has(db, "audit"):
                 db.execute(ADD_ACT, act_values(act))
     except sqlite3.IntegrityError:
         raise CopyError(

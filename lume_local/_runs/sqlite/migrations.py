@@ -1,24 +1,39 @@
-"""Brings the state file of an earlier release to the present form: forward only, one form at a time.
+"""Brings the state file of an earlier release to the present form: forward only, all steps in one transaction.
 
-Each step is one transaction, so that a server that is killed between two of them goes on with the next. Before the
-first, the file is copied: the copy is how to go back, as an earlier release refuses a newer form.
+The file is copied before: the copy is how to go back, as an earlier release refuses a newer form. The number does
+not identify a form by itself: until 90e5a3b, form 2 was what has been form 1 since.
 """
 
 import logging
 import sqlite3
 from pathlib import Path
 
+from lume_local._runs.sql import schemas
 from lume_local._runs.sql.ledger_tables import LEDGER
 from lume_local._runs.sql.sql_arrivals import ARRIVALS
 from lume_local._runs.sql.sql_drafts import DRAFTS
-from lume_local._runs.sql.tables import AUDIT, LISTING, MENDS, MESSAGES, OLD_RUNS, QUEUE, SEEDS, VERSION
+from lume_local._runs.sql.tables import (
+    AUDIT,
+    LISTING,
+    MENDS,
+    MESSAGES,
+    OLD_RUNS,
+    QUEUE,
+    SEEDS,
+    SOURCES,
+    VERSION,
+)
 from lume_local._runs.sqlite.copies import replace_copy
 from lume_local._runs.sqlite.triggers import AUDITING, MENDING
+from lume_local._runs.store.records import StoreError
 
 _log = logging.getLogger("lume_local")
 
+KIND = "sqlite"
+
 STEPS = {
     1: f"""
+        {SOURCES}
         {MENDS}
         {MENDING}
         ALTER TABLE runs ADD COLUMN submitted_by TEXT;
@@ -39,23 +54,63 @@ STEPS = {
         {OLD_RUNS}
         {MESSAGES}
     """,
+    # An earlier step from 1 left the triggers that some builds had in it.
+    2: f"DROP TRIGGER mend_created; DROP TRIGGER mend_ended; {MENDING}",
 }
 """By the form that a step begins with; it ends with the next. A step never changes once it is released."""
 
 
-def migrate(db: sqlite3.Connection, path: Path, form: int) -> None:
-    """Bring the file from an earlier form to `VERSION`. Raises sqlite3.Error, OSError."""
-    copy = copied(path, form)
-    for at in range(form, VERSION):
-        db.executescript(f"BEGIN IMMEDIATE; {STEPS[at]} PRAGMA user_version = {at + 1}; COMMIT")
+def migrate(db: sqlite3.Connection, path: Path, found: int) -> None:
+    """Bring the file from an earlier form, the number that was `found` in it, to `VERSION`.
+
+    Raises:
+        StoreError: its tables are not those of that form; it stays as it is.
+        sqlite3.Error: such as a full disk.
+        OSError: the copy can't be made.
+    """
+    is_first = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'seeds'").fetchone() is None
+    steps = " ".join(STEPS[at] for at in range(1 if is_first else found, VERSION))
+    try:
+        db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION};")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
+        raise _unknown(db, path, found) from error
+    if not schemas.is_current(KIND, parts(db)):
+        raise _unknown(db, path, found)
+    note_parts(db)
+    # Another connection sees the file as it was.
+    copy = path.with_name(f"{path.name}.form-{found}")
+    replace_copy(path, copy)
+    db.execute("COMMIT")
     _log.warning(
         "%s is now in form %d of the state, it was in form %d: %s is a copy from before, for the earlier release",
-        *(path, VERSION, form, copy),
+        *(path, VERSION, found, copy),
     )
 
 
-def copied(path: Path, form: int) -> Path:
-    """A copy of the file in this form. It replaces that of an earlier upgrade, after which somebody went back."""
-    copy = path.with_name(f"{path.name}.form-{form}")
-    replace_copy(path, copy)
-    return copy
+def _unknown(db: sqlite3.Connection, path: Path, found: int) -> StoreError:
+    return StoreError(f"{path} {schemas.unknown(found, _fact(db, 'written_by'))}")
+
+
+def check(db: sqlite3.Connection, path: Path) -> None:
+    """Raises `StoreError` if a file that says so is not in the present form."""
+    why = schemas.mismatch(KIND, parts(db), _fact(db, schemas.FACT), _fact(db, "written_by"))
+    if why:
+        raise StoreError(f"{path} {why}")
+
+
+def parts(db: sqlite3.Connection) -> schemas.Parts:
+    """The schema of a file; what SQLite adds itself is no part of it."""
+    query = "SELECT type || ' ' || name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite^_%' ESCAPE '^'"
+    return {name: schemas.part(sql) for name, sql in db.execute(query)}
+
+
+def note_parts(db: sqlite3.Connection) -> None:
+    """Note the schema as the one that the file has been given."""
+    db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", [schemas.FACT, schemas.written(parts(db))])
+
+
+def _fact(db: sqlite3.Connection, name: str) -> str:
+    row = db.execute("SELECT value FROM facts WHERE name = ?", [name]).fetchone()
+    return "" if row is None else str(row[0])

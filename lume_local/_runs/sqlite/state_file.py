@@ -18,7 +18,7 @@ from lume_local._runs.sql.tables import AUDIT, COUNTS, MENDS, OLD_RUNS, SCHEMA, 
 from lume_local._runs.sqlite import sqlite_sql
 from lume_local._runs.sqlite.copies import checked, written
 from lume_local._runs.sqlite.feed import CHANGES
-from lume_local._runs.sqlite.migrations import migrate
+from lume_local._runs.sqlite.migrations import check, migrate, note_parts
 from lume_local._runs.sqlite.triggers import AUDITING, COUNTING, MENDING
 from lume_local._runs.store.records import ACTIVE, StoreError
 from lume_local._runs.times import now_text
@@ -74,6 +74,7 @@ def _create(path: Path, outputs: Path | None) -> None:
         triggers = f"{COUNTING} {MENDING} {AUDITING}"
         db.executescript(f"BEGIN; {tables} {triggers} PRAGMA user_version = {VERSION}; COMMIT")
         db.execute("INSERT INTO facts VALUES ('store_id', ?)", [uuid.uuid4().hex[:8]])
+        note_parts(db)
     except sqlite3.DatabaseError as error:
         raise (_full(path) if is_full(path.parent) else error) from None
     finally:
@@ -110,6 +111,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         db.execute("PRAGMA synchronous = FULL")
         if found < VERSION:
             migrate(db, path, found)
+        check(db, path)
         _skip_lost_numbers(db)
         db.execute("PRAGMA synchronous = NORMAL")  # see `durability`
     except sqlite3.DatabaseError as error:

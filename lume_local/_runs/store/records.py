@@ -45,6 +45,10 @@ class StoreError(Exception):
     """The state can't be used. The message says what to do."""
 
 
+class StoreAway(StoreError):
+    """The same, as its database is away: it may work later."""
+
+
 class StoreFailed(Exception):
     """An operation failed and had no effect. The message says why."""
 

@@ -135,6 +135,7 @@ def fill(url: str, runs: int) -> None:
         db.execute(
             f"CREATE SEQUENCE xids; ALTER TABLE changes ALTER xid SET DEFAULT nextval('xids'); {HISTORY}".encode()
         )
+        db.execute("ALTER TABLE changes ALTER xid DROP DEFAULT; DROP SEQUENCE xids")
         db.execute(
             "INSERT INTO run_counts SELECT substr(created_at, 1, 13), flow_version, status, count(*), 0, 0, 0 "
             "FROM runs GROUP BY 1, 2, 3"

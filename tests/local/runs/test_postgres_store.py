@@ -1,6 +1,7 @@
 """What is special about the store in PostgreSQL: many transactions at a time, lost connections, the lease, forms."""
 
 import asyncio
+import json
 import logging
 import time
 from collections import Counter
@@ -25,6 +26,7 @@ from lume_local._runs.health import Health
 from lume_local._runs.postgres import lease, migrations, postgres_sql, postgres_state
 from lume_local._runs.postgres.postgres_sql import connect, in_doubt
 from lume_local._runs.postgres.postgres_store import PostgresStore
+from lume_local._runs.sql import schemas
 from lume_local._runs.sql.sql_arrivals import SqlArrivals
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sql.tables import VERSION
@@ -577,7 +579,7 @@ async def test_a_server_that_was_stopped_is_not_ready_until_it_knows_that_it_has
         await asyncio.sleep(0.2)
         assert health.reasons() == []
         time.sleep(0.5)
-        assert health.reasons() == ["the lease of the state: is not certain at the moment"]
+        assert health.reasons() == ["the state in PostgreSQL: is not certain at the moment"]
         await until(lambda: not health.reasons())  # nobody has taken it meanwhile
         assert not had.is_lost
     with pytest.raises(lease.LeaseLost):
@@ -659,6 +661,60 @@ async def test_a_server_that_waits_goes_on_after_postgresql_has_restarted(
             assert await waiting == first.fence + 1
 
 
+@pytest.mark.parametrize(
+    ("said", "waits"),
+    [
+        ("the database system is starting up", True),
+        ("connection timeout expired", True),
+        ("[Errno -2] Name or service not known: could not translate host name", True),
+        ("server closed the connection unexpectedly", True),
+        ("sorry, too many clients already", True),
+        ("SSL SYSCALL error: EOF detected", True),
+        ("SSL connection has been closed unexpectedly", True),
+        ("server does not support SSL, but SSL was required", False),
+        ('password authentication failed for user "few"', False),
+        ('database "few" does not exist', False),
+        ('no pg_hba.conf entry for host "10.0.0.1", user "few", database "few", no encryption', False),
+        ('invalid port number: "99999"', False),
+    ],
+)
+async def test_a_server_waits_for_what_may_end_by_itself(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, waits: bool
+) -> None:
+    """At its start, and when it has had the connection before."""
+    monkeypatch.setattr(lease, "RENEW", 0.001)
+    attempts = 0
+
+    async def failing(url: str) -> postgres_sql.Connection:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 4:
+            raise psycopg.OperationalError(f"connection failed: {said}")
+        return await connect(url)
+
+    monkeypatch.setattr(postgres_state, "connect", failing)
+    health = Health(tmp_path)
+    try:
+        async with postgres_state.leased(url, health) as (store, _):
+            await store.newest()
+            await until(lambda: not health.reasons())
+    except StoreError:
+        assert (attempts, waits) == (1, False)
+    else:
+        assert (attempts, waits) == (4, True)
+
+
+async def test_a_server_does_not_wait_for_the_lease_of_a_form_that_it_can_not_use(
+    url: str, tmp_path: Path
+) -> None:
+    async with postgres_state.leased(url, Health(tmp_path)) as (store, _):
+        await store.newest()
+        execute(url, f"UPDATE lume.facts SET value = '{VERSION + 1}' WHERE name = 'form'")
+        with pytest.raises(StoreError, match=f"in form {VERSION + 1} of the state"):
+            async with asyncio.timeout(5), postgres_state.leased(url, Health(tmp_path)):
+                pass
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():
@@ -707,20 +763,29 @@ async def test_a_newer_state_is_refused_with_both_versions(url: str) -> None:
             pass
 
 
-async def test_a_step_is_taken_as_a_whole_and_the_next_start_goes_on(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with stores.at(url) as store:
-        run, _ = await store.create(NEW)
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> dict[int, str]:
+    """A release with two forms more, whose steps are in here."""
+    steps = {VERSION: "SELECT 1", VERSION + 1: "SELECT 1"}
+    for name, value in (("STEPS", steps), ("VERSION", VERSION + 2)):
+        monkeypatch.setattr(migrations, name, value)
+    monkeypatch.setattr(schemas, "is_current", lambda *_: True)
+    return steps
+
+
+async def test_steps_are_taken_as_a_whole_or_not_at_all(url: str, later: dict[int, str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrations, "VERSION", VERSION)
+        async with stores.at(url) as store:
+            run, _ = await store.create(NEW)
+    later[VERSION] = "ALTER TABLE runs ADD COLUMN one TEXT DEFAULT 'x'"
     broken = "ALTER TABLE runs ADD COLUMN two TEXT; SELECT 1 / 0"
-    steps = {VERSION: "ALTER TABLE runs ADD COLUMN one TEXT DEFAULT 'x'", VERSION + 1: broken}
-    monkeypatch.setattr(migrations, "STEPS", steps)
-    monkeypatch.setattr(migrations, "VERSION", VERSION + 2)
+    later[VERSION + 1] = broken
     with pytest.raises(StoreError, match="division by zero"):
         async with stores.at(url):
             pass
-    assert execute(url, "SELECT value FROM lume.facts WHERE name = 'form'") == [(str(VERSION + 1),)]
-    steps[VERSION + 1] = broken.partition(";")[0]
+    assert execute(url, "SELECT value FROM lume.facts WHERE name = 'form'") == [(str(VERSION),)]
+    later[VERSION + 1] = broken.partition(";")[0]
     async with stores.at(url) as store:
         assert await store.require(run.run_id) == run
     assert execute(url, "SELECT one, two FROM lume.runs") == [("x", None)]
@@ -728,16 +793,89 @@ async def test_a_step_is_taken_as_a_whole_and_the_next_start_goes_on(
 
 @pytest.mark.thorough
 async def test_a_step_may_take_longer_than_a_statement_of_a_server(
-    url: str, monkeypatch: pytest.MonkeyPatch
+    url: str, later: dict[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with stores.at(url):
-        pass
-    monkeypatch.setattr(migrations, "STEPS", {VERSION: "SELECT pg_sleep(1.2)"})
-    monkeypatch.setattr(migrations, "VERSION", VERSION + 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrations, "VERSION", VERSION)
+        async with stores.at(url):
+            pass
+    later[VERSION] = "SELECT pg_sleep(1.2)"
     monkeypatch.setattr(postgres_sql, "_BUSY", 1)
     async with stores.at(url) as store, asyncio.timeout(5):
         with pytest.raises(StoreUnavailable, match="QueryCanceled"):  # at once, as it would be the same again
             await store.sql.single(lambda: store.sql.rows("SELECT pg_sleep(1.2)"))
+
+
+FORM_2 = Path(__file__).parent / "states/postgresql-form-2.sql"
+
+
+def content(url: str) -> dict[str, list[tuple[object, ...]]]:
+    """The rows of all tables, without what a start of a server changes."""
+    tables = execute(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'lume' ORDER BY 1")
+    found = {str(name): sorted(execute(url, f"TABLE lume.{name}"), key=repr) for (name,) in tables}
+    del found["lease"]
+    found["facts"] = [row for row in found["facts"] if row[0] == "store_id"]
+    return found
+
+
+async def test_nothing_of_a_state_in_form_2_is_lost(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    execute(url, FORM_2.read_text())
+    before = content(url)
+    async with stores.at(url) as store:
+        runs = await store.runs(RunFilter(), None, 10)
+        assert [run.status for run in runs[:3]] == ["CREATED", "TRANSFORMING", "PARTIAL_FAILED"]
+        assert await store.run_of_key("order-4") == runs[0].run_id
+        assert await store.deliveries.pending() == 2
+        inbox = await store.ledger.inbox("people", "2026-01-01")
+        assert {one.reason: one.open for one in inbox} == {None: 3, "id: is not a valid integer": 3}
+        assert await store.arrivals.counts("acme") == (2, 0)
+    assert content(url) == before
+    assert f"is now in form {VERSION}, it was in form 2" in caplog.text
+    caplog.clear()
+    async with stores.at(url):
+        assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE lume.runs ADD COLUMN tenant TEXT",
+        "DROP INDEX lume.by_source",
+        "DROP TRIGGER run_ended ON lume.runs",
+        "ALTER TABLE lume.runs DISABLE TRIGGER run_ended",
+        "ALTER TABLE lume.runs ALTER flow_version SET STATISTICS -1",
+        "CREATE OR REPLACE FUNCTION lume.run_ended() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RETURN NULL; END $$",
+        "ALTER TABLE lume.runs DROP CONSTRAINT runs_status_check",
+        "DROP INDEX lume.one_success; CREATE INDEX one_success ON lume.runs (flow_version, source_key)",
+    ],
+)
+async def test_another_schema_than_that_of_its_form_is_refused(url: str, statement: str) -> None:
+    """In form 2: a build between two releases has written it. In the present one: somebody has changed it."""
+    execute(url, FORM_2.read_text())
+    execute(url, statement)
+    before = content(url)
+    with pytest.raises(StoreError, match=r"^it is in form 2 of the state, with other tables than .*0\.1\.0"):
+        async with stores.at(url):
+            pass
+    assert content(url) == before
+    assert execute(url, "SELECT value FROM lume.facts WHERE name = 'form'") == [("2",)]
+    execute(url, "DROP SCHEMA lume CASCADE")
+    async with stores.at(url):
+        pass
+    execute(url, statement)
+    with pytest.raises(
+        StoreError, match=r"^it has another schema than .* was (changed|added|removed).* Undo that"
+    ):
+        async with stores.at(url):
+            pass
+
+
+async def test_the_schema_of_a_new_state_is_that_of_its_form(url: str) -> None:
+    async with stores.at(url):
+        pass
+    ((noted,),) = execute(url, "SELECT value FROM lume.facts WHERE name = 'schema'")
+    assert schemas.fingerprint(json.loads(str(noted))) == schemas.FINGERPRINTS["postgresql", VERSION]
 
 
 async def test_a_database_that_counts_its_transactions_anew_loses_no_change(url: str) -> None:

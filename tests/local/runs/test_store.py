@@ -174,7 +174,7 @@ def test_a_state_of_another_version_names_that_version(tmp_path: Path) -> None:
         SqliteStore(tmp_path / "later")
     assert str(caught.value) == (
         f"{tmp_path}/later was written by lume-client 7.8.9, in form 98 of the state; this is lume-client {ours}, "
-        "which uses form 2: start the version that wrote it, or use another data folder"
+        "which uses form 3: start the version that wrote it, or use another data folder"
     )
 
 
