@@ -4,18 +4,23 @@ A backup is a folder: `backup.json`, `state/runs.sqlite`, `state/values/`, `uplo
 what runs have written below the data folder. It is complete or does not exist, and `SHA256SUMS` has the checksums of
 all its files: a backup of which one was altered or lost since is not restored. No key is in it: that of the server
 (`state/server.json`) stays behind, and so do the folders of active runs. Webhook URLs, in the state, may be secrets.
+
+Somebody may have made a backup to attack who restores it: it is refused if anything in it has a name that no backup
+has, or is neither a file nor a folder.
 """
 
+import errno
 import getpass
 import json
 import logging
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from attrs import asdict, define, field, frozen
@@ -48,8 +53,10 @@ from lume_local._shared.folders import MANIFEST, named_in
 _ABOUT = "backup.json"
 _STATE, _UPLOADS, _OUTPUTS = "state", "uploads", "outputs"
 _VALUES = "values"
+_KEPT = (_STATE, _UPLOADS, ".runs")
+"""Folders of a data folder, to which no output belongs."""
 _MOST_NAMED = 3
-"""Altered and missing files in a message; the log has all."""
+"""Harmed files in a message; the log has all."""
 _log = logging.getLogger("lume_local")
 
 
@@ -143,6 +150,8 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath
             bytes=files.bytes,
         )
         write_durably(draft / _ABOUT, f"{json.dumps(asdict(about), indent=2)}\n".encode())
+        for name in files.digests:
+            _place(name)
         files.add(draft / _ABOUT)
         write_durably(draft / checksums.SUMS, checksums.written(files.digests))
     return about
@@ -159,8 +168,8 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
         data: the new data folder, which must not exist or be empty.
 
     Raises:
-        ConfigurationError: a file of the backup was altered or is missing, each of which is logged; it is of a later
-            release; `data` is not empty or can't be written. Nothing is left.
+        ConfigurationError: a file of the backup was altered, is missing or does not belong to a backup, each of which
+            is logged; it is of a later release; `data` is not empty or can't be written. Nothing is left.
     """
     copy, home = _real(backup, "backup"), _real(data, "data")
     about, digests = _about(copy)
@@ -173,9 +182,12 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
     if os.path.lexists(home) and not (home.is_dir() and not any(home.iterdir())):
         what = "is not empty" if home.is_dir() else "is not a folder"
         raise ConfigurationError(f"{home} {what}: a backup is restored to a new folder")
-    with _new(home, f"the backup {copy} can't be restored to {home}") as draft:
+    failed = f"the backup {copy} can't be restored to {home}"
+    with _explained(failed):
+        _refuse_harmed(copy, _strange(copy, digests))
+    with _new(home, failed) as draft:
         (draft / _STATE).mkdir(mode=0o700)
-        _copy_intact(copy, draft, digests)
+        _refuse_harmed(copy, _harms(copy, draft, digests))
         examined(draft / _STATE / STATE_FILE)
         _move_state(draft / _STATE, about, home)
         _stamp_outputs(draft, home)
@@ -188,13 +200,43 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
     return about
 
 
-def _copy_intact(copy: Path, draft: Path, digests: Mapping[str, str]) -> None:
-    """Copy the files of a backup to where they belong in a data folder. Raises `CopyError` if not all are intact."""
-    harmed = [
-        f"{elided(name)} {harm}"
-        for name, digest in digests.items()
-        if (harm := _harm(copy, name, draft, digest))
-    ]
+def _strange(copy: Path, digests: Mapping[str, str]) -> Iterator[str]:
+    """What is in a backup and is not part of one. Raises OSError."""
+    for name in digests.keys() - {_ABOUT}:
+        try:
+            _place(name)
+        except CopyError as error:
+            yield str(error)
+    for inside, folders, files in os.walk(copy, onerror=_refuse):
+        for path in (Path(inside, name) for name in (*folders, *files)):
+            name, mode = str(path.relative_to(copy)), path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                yield f"{elided(name)} is neither a file nor a folder"
+            elif stat.S_ISREG(mode) and name not in digests and name != checksums.SUMS:
+                yield f"{elided(name)} was added"
+
+
+def _place(name: str) -> str:
+    """Where a file of a backup belongs in a data folder. Pure. Raises `CopyError` for a name that no backup has."""
+    parts = PurePosixPath(name).parts
+    if str(PurePosixPath(name)) == name and ".." not in parts and "\0" not in name:
+        match parts:
+            case ("state", "runs.sqlite"):
+                return name
+            case ("state", "values", file) if file.endswith(".sqlite"):
+                return name
+            case ("uploads", *_, file) if not file.startswith("."):
+                return name
+            case ("outputs", first, *_) if first.casefold() not in _KEPT:
+                return name.removeprefix("outputs/")
+            case _:
+                pass
+    raise CopyError(f"{elided(name)} is no file of a backup")
+
+
+def _refuse_harmed(copy: Path, harms: Iterable[str]) -> None:
+    """Log all harms to a backup. Raises `CopyError` if there are any."""
+    harmed = list(harms)
     for one in harmed:
         _log.error("the backup %s: %s", copy, one)
     if harmed:
@@ -204,13 +246,15 @@ def _copy_intact(copy: Path, draft: Path, digests: Mapping[str, str]) -> None:
         )
 
 
-def _harm(copy: Path, name: str, draft: Path, digest: str) -> str:
-    """Copy a file of a backup; what is wrong with it, empty if nothing is. Raises OSError."""
-    if name == _ABOUT:
-        found: str | None = checksums.digest_of(copy / name)
-    else:
-        found = checksums.copied(copy / name, draft / name.removeprefix(f"{_OUTPUTS}/"))
-    return "" if found == digest else "is missing" if found is None else "was altered"
+def _harms(copy: Path, draft: Path, digests: Mapping[str, str]) -> Iterator[str]:
+    """Copy the files of a backup to where they belong in a data folder; what is wrong with them. Raises OSError."""
+    for name, digest in digests.items():
+        if name == _ABOUT:
+            found: str | None = checksums.digest_of(copy / name)
+        else:
+            found = checksums.copied(copy / name, draft / _place(name))
+        if found != digest:
+            yield f"{elided(name)} {'is missing' if found is None else 'was altered'}"
 
 
 def _move_state(folder: Path, about: Backup, new: Path) -> None:
@@ -235,7 +279,7 @@ def _about(copy: Path) -> tuple[Backup, dict[str, str]]:
     """What a backup says of itself, and the checksums of its files. Raises `ConfigurationError`."""
     name = _ABOUT
     try:
-        found: dict[str, Any] = json.loads((copy / name).read_bytes())
+        found: dict[str, Any] = json.loads(_content(copy / name))
         about = Backup(**{name: found[name] for name in Backup.__annotations__})
         if about.form > VERSION:
             raise ConfigurationError(
@@ -243,7 +287,7 @@ def _about(copy: Path) -> tuple[Backup, dict[str, str]]:
                 f"{version('lume-client')}, which uses form {VERSION}: restore it with the release that made it"
             )
         name = checksums.SUMS
-        digests = checksums.read((copy / name).read_bytes())
+        digests = checksums.read(_content(copy / name))
         if len(digests) - 1 == about.files:  # itself is none of them
             return about, digests
         why = f"{name} has {counted(len(digests) - 1, 'file')}, and {about.files:,} were backed up"
@@ -254,10 +298,17 @@ def _about(copy: Path) -> tuple[Backup, dict[str, str]]:
     raise ConfigurationError(f"{copy} is not a backup of lume: {why}")
 
 
+def _content(path: Path) -> bytes:
+    """Raises OSError, also for a FIFO, which would block."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    return path.read_bytes()
+
+
 @contextmanager
 def _new(folder: Path, failed: str) -> Iterator[Path]:
     """A draft of a folder, in place once the block has ended without an error. Raises `ConfigurationError`."""
-    try:
+    with _explained(failed):
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".draft", dir=folder.parent))
         try:
@@ -268,6 +319,13 @@ def _new(folder: Path, failed: str) -> Iterator[Path]:
             sync_folder(folder.parent)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def _explained(failed: str) -> Iterator[None]:
+    """Errors as `ConfigurationError`."""
+    try:
+        yield
     except CopyError as error:
         raise ConfigurationError(f"{failed}: {error}") from None
     except OSError as error:

@@ -28,7 +28,7 @@ def digest_of(path: Path) -> str:
 
 
 def copied(path: Path, to: Path, noted: str | None = None) -> str | None:
-    """Copy a file with its times, durably; the digest of what was copied. Raises OSError.
+    """Copy a file with its times and permissions, durably; the digest of what was copied. Raises OSError.
 
     None if it is gone, or not the one with the identity that was `noted`.
     """
@@ -47,7 +47,7 @@ def copied(path: Path, to: Path, noted: str | None = None) -> str | None:
                 digest.update(block)
                 out.write(block)
             out.flush()
-            os.fchmod(out.fileno(), stat.S_IMODE(found.st_mode))
+            os.fchmod(out.fileno(), found.st_mode & 0o777)  # no set-uid
             os.utime(out.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
             os.fsync(out.fileno())
     return digest.hexdigest()

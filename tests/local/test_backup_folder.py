@@ -1,10 +1,13 @@
 """A data folder is backed up while its server works, and restored elsewhere after the server is gone."""
 
 import errno
+import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
+import stat
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
@@ -217,7 +220,6 @@ async def test_each_file_that_was_altered_or_lost_is_named_and_nothing_is_restor
         content[len(content) // 2] ^= 1
         (copy / harmed).write_bytes(content)
     (copy / "uploads/gone.csv").unlink()
-    (copy / "uploads/stranger.csv").write_text("it was never there")
     with pytest.raises(
         ConfigurationError, match=r"(?s)is not as it was made: .*, and 1 more\. Use another backup"
     ):
@@ -238,7 +240,6 @@ async def test_each_file_that_was_altered_or_lost_is_named_and_nothing_is_restor
         (copy / harmed).write_bytes(content)
     restore(copy, tmp_path / "new")
     assert (tmp_path / "new" / name).read_bytes() == b"by another program"
-    assert not (tmp_path / "new/uploads/stranger.csv").exists(), "what was not backed up is not restored"
 
 
 def sha256sum(copy: Path) -> list[str]:
@@ -346,6 +347,101 @@ def test_a_bad_backup_is_refused_and_leaves_nothing(
     with pytest.raises(ConfigurationError, match=message):
         restore(tmp_path / "copy", tmp_path / "new")
     assert set(tmp_path.iterdir()) == before
+
+
+def stray(name: str) -> Callable[[Path], None]:
+    """A backup with one file more."""
+
+    def change(copy: Path) -> None:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text("of somebody else")
+
+    return change
+
+
+def listed(copy: Path, name: str) -> None:
+    """Have the checksums of a backup name one file more."""
+    sums, about = copy / "SHA256SUMS", json.loads((copy / "backup.json").read_text())
+    names = checksums.read(sums.read_bytes()) | {name: hashlib.sha256(b"of somebody else").hexdigest()}
+    (copy / "backup.json").write_text(json.dumps(about | {"files": len(names) - 1}))
+    names["backup.json"] = checksums.digest_of(copy / "backup.json")
+    sums.write_bytes(checksums.written(names))
+
+
+def replaced(name: str, make: Callable[[Path, Path], object]) -> Callable[[Path], None]:
+    def change(copy: Path) -> None:
+        (copy / name).rename(copy.parent / "moved")
+        make(copy / name, copy.parent / "moved")
+
+    return change
+
+
+FOREIGN = """
+state/server.json state/lock state/runs.sqlite-wal state/values/a/b.sqlite state/values/x.py state keys.toml
+uploads/.draft flows/people.v1.toml uploads outputs uploads/a\0b
+outputs/state/server.json outputs/State/server.json outputs/uploads/a.csv outputs/.runs/owner
+outputs//state/server.json outputs/./state/server.json ./state/server.json state/./server.json
+"""
+
+
+@pytest.mark.parametrize("name", FOREIGN.split())
+def test_a_name_that_no_backup_has_is_refused(made: Backup, tmp_path: Path, name: str) -> None:
+    """Also if its checksum is right: somebody may have made a backup in order to have it restored."""
+    copy = tmp_path / "copy"
+    listed(copy, name)
+    if "\0" not in name and not (copy / name).is_dir():
+        stray(name)(copy)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(
+        ConfigurationError, match=rf"can't be restored to .*{re.escape(elided(name))} is no file of a backup"
+    ):
+        restore(copy, tmp_path / "new/data")
+    assert set(tmp_path.iterdir()) == before
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (stray("uploads/new.csv"), r"uploads/new\.csv was added"),
+        (stray("state/server.json"), r"state/server\.json was added"),
+        (stray("a folder/file"), "a folder/file was added"),
+        (lambda copy: os.mkfifo(copy / "uploads"), "uploads is neither a file nor a folder"),
+        (lambda copy: (copy / "uploads").symlink_to("/etc"), "uploads is neither a file nor a folder"),
+        (lambda copy: (copy / "state/none").symlink_to("nowhere"), "state/none is neither"),
+        (replaced("state/runs.sqlite", Path.symlink_to), r"state/runs\.sqlite is neither"),
+        (replaced("state/runs.sqlite", lambda to, _: os.mkfifo(to)), r"state/runs\.sqlite is neither"),
+        (replaced("state", Path.symlink_to), "state is neither"),
+        (replaced("backup.json", lambda to, _: os.mkfifo(to)), "backup.json can't be read: it is not a file"),
+        (replaced("SHA256SUMS", Path.symlink_to), "SHA256SUMS can't be read: it is not a file"),
+    ],
+)
+def test_what_is_in_a_backup_beside_its_files_is_refused(
+    made: Backup, tmp_path: Path, change: Callable[[Path], None], words: str
+) -> None:
+    change(tmp_path / "copy")
+    before = set(tmp_path.iterdir())
+    with pytest.raises(ConfigurationError, match=words):
+        restore(tmp_path / "copy", tmp_path / "new/data")
+    assert set(tmp_path.iterdir()) == before
+
+
+@posix_only
+async def test_files_are_restored_without_special_rights(home: Path, tmp_path: Path) -> None:
+    async with serve(home) as wire:
+        run = await wire.run("people:v1", "people.csv")
+        await wire.ask("PUT", "/v1/uploads/people.csv", data=b"id,Email,Age\n")
+    output = Path(run["metadata"]["target_locations"]["mapped"])
+    output.chmod(0o4755)
+    back_up(home / ".lume", tmp_path / "copy", outputs=True)
+    copied = tmp_path / "copy/outputs" / output.relative_to(home / ".lume")
+    assert stat.S_IMODE(copied.stat().st_mode) == 0o755
+    copied.chmod(0o6755)
+    (tmp_path / "copy/uploads/people.csv").chmod(0o7640)
+    restore(tmp_path / "copy", tmp_path / "new")
+    restored = tmp_path / "new" / output.relative_to(home / ".lume")
+    assert stat.S_IMODE(restored.stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "new/uploads/people.csv").stat().st_mode) == 0o640
 
 
 def test_a_restore_leaves_the_backup_as_it_is(made: Backup, tmp_path: Path) -> None:
