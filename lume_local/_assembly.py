@@ -250,7 +250,7 @@ def _start_upkeep(
     files = OldFiles(store, places, uploads.remove_old)
     for work in state.upkeep:
         upkeep.start_soon(work)
-    upkeep.start_soon(sweep_daily, LostRejects(store, places).check, "looking for rejects", health)
+    upkeep.start_soon(sweep_daily, LostRejects(store).check, "looking for rejects", health)
     upkeep.start_soon(sweep_daily, uploads.remove_abandoned, "removing abandoned uploads", health)
     if settings.keep_runs is not None:
         has_end = settings.keep_output is not None

@@ -177,11 +177,15 @@ class SqlLedger:
     async def unended(self, after: int, limit: int) -> list[UnendedRows]:
         """Runs with open or lost rows and a greater sequence number than `after`, oldest first."""
         query = (
-            "SELECT seq, run_id, is_lost FROM rejected "
-            "WHERE (open > 0 OR lost > 0) AND seq > ? ORDER BY seq LIMIT ?"
+            "SELECT rejected.seq, rejected.run_id, is_lost, "
+            "CASE WHEN coalesce(identity, '-') != '' THEN json_extract(target_locations, '$.rejects') END "
+            "FROM rejected JOIN runs ON runs.seq = rejected.seq "
+            "LEFT JOIN outputs ON outputs.run_id = rejected.run_id AND part = 'rejects' "
+            "WHERE (open > 0 OR lost > 0) AND rejected.seq > ? ORDER BY rejected.seq LIMIT ?"
         )
         return [
-            UnendedRows(row[0], row[1], bool(row[2])) for row in await self.sql.rows(query, [after, limit])
+            UnendedRows(row[0], row[1], bool(row[2]), row[3])
+            for row in await self.sql.rows(query, [after, limit])
         ]
 
     @writing

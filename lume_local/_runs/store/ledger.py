@@ -56,11 +56,16 @@ class RowsOfRun:
 
 @frozen
 class UnendedRows:
-    """A run with rows that are open or lost."""
+    """A run with rows that are open or lost.
+
+    Attributes:
+        location: of its rejects; None if they were removed.
+    """
 
     seq: int
     run_id: str
     is_lost: bool
+    location: str | None
 
 
 @frozen

@@ -20,7 +20,7 @@ from lume_local._flow.definition import Flow
 from lume_local._runs.recovery.lost_rejects import LostRejects
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import CantTell, Contents
-from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
+from lume_local._runs.sources.paths import REPLAY, UPLOAD
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.ledger import Claim
 from lume_local._runs.store.records import Duplicate, NewRun, StoredRun
@@ -376,7 +376,7 @@ async def test_rejects_that_are_back_are_open_again(wire: Wire, home: Path, tmp_
     rejects = Path(run["metadata"]["target_locations"]["rejects"])
     rejects.rename(away := tmp_path / "away.csv")
     with closing(SqliteStore(home / ".lume/state/runs.sqlite")) as store:
-        check = LostRejects(store, Roots.of((home,), home / ".lume")).check
+        check = LostRejects(store).check
         assert [await check(), await check()] == [1, 0]
         assert await inbox(wire) == {None: 0}
         away.rename(rejects)
