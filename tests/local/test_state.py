@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import anyio
 import postgres_server
 import pytest
@@ -23,6 +24,7 @@ from local.wire import Wire
 
 import lume_local
 from lume_async import ConfigurationError
+from lume_local._runs.postgres import lease, postgres_sql, postgres_state
 from lume_local._runs.sql.tables import VERSION
 from lume_local._runs.sqlite import sqlite_sql, sqlite_store
 
@@ -138,12 +140,50 @@ async def test_a_folder_that_has_a_state_of_its_own(
             pass
 
 
-@pytest.mark.parametrize("netloc", ["lume:wr0ng@{}", "lume:wr0ng@127.0.0.1:1"])
+async def test_a_server_whose_postgresql_is_away_lives_and_begins_once_it_is_there(
+    home: Path, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lease, "RENEW", 0.01)
+    is_there, attempts = anyio.Event(), 0
+
+    async def connect(url: str) -> Any:
+        nonlocal attempts
+        attempts += 1
+        parts = urlsplit(url)
+        away = parts.netloc.rpartition(":")[0] + ":1"
+        return await postgres_sql.connect(url if is_there.is_set() else parts._replace(netloc=away).geturl())
+
+    monkeypatch.setattr(postgres_state, "connect", connect)
+    port = postgres_server.free_port()
+
+    async def look() -> None:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+            with anyio.fail_after(20):
+                while "trying again" not in caplog.text:
+                    await anyio.sleep(0.01)
+                for path, status in (("/livez", 200), ("/readyz", 503), ("/v1/runs", 503)):
+                    async with session.get(path) as answer:
+                        assert answer.status == status
+                while attempts < 4:
+                    await anyio.sleep(0.01)
+        is_there.set()
+
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(30):
+        tasks.create_task(look())
+        async with serve(home, state_env=STATE_ENV, port=port) as wire:
+            assert (await wire.ask("GET", "/readyz")).status == 200
+            assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
+    assert caplog.text.count("trying again") == 1
+    assert "the state in PostgreSQL: works again" in caplog.text
+
+
+@pytest.mark.parametrize("change", [{"netloc": "lume:wr0ng@{}"}, {"path": "/nowhere"}])
 async def test_a_database_that_can_not_be_used(
-    home: Path, url: str, netloc: str, monkeypatch: pytest.MonkeyPatch
+    home: Path, url: str, change: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = urlsplit(url).netloc.rpartition("@")[2]
-    monkeypatch.setenv(STATE_ENV, urlsplit(url)._replace(netloc=netloc.format(place)).geturl())
+    changed = {name: value.format(place) for name, value in change.items()}
+    monkeypatch.setenv(STATE_ENV, urlsplit(url)._replace(**changed).geturl())
     with pytest.raises(
         ConfigurationError, match="the state in the PostgreSQL of LUME_STATE_URL can't be used"
     ) as caught:

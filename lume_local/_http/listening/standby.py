@@ -1,4 +1,4 @@
-"""What a server answers that waits for the state, which another server has: that it lives, and that it can't help."""
+"""Answers of a server that waits for its state, which another server has or which is away."""
 
 import uuid
 
@@ -16,9 +16,8 @@ class Standby:
         if request.path == "/livez":
             answer = Reply(200, {"status": "ok"})
         else:
-            answer = problem_answer(
-                Problem("unavailable", "this server waits for the state, which another one has: try again")
-            )
+            detail = "this server waits for the state, which another one has or which is away: try again"
+            answer = problem_answer(Problem("unavailable", detail))
         response = response_of(answer, uuid.uuid4().hex)
         response.force_close()  # so that the next request may reach the other server
         return response

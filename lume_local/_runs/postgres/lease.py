@@ -26,7 +26,7 @@ RENEW = 1.0
 """Seconds between two renewals, and between two attempts to reach PostgreSQL."""
 LOOK = 0.5
 """Seconds between two attempts to get the lease. A server that ends says so: then there is one at once."""
-WHERE = "the lease of the state"
+WHERE = "the state in PostgreSQL"
 _FREED = "lume_lease"
 """What a server notifies that gives the lease back."""
 

@@ -4,8 +4,9 @@ import logging
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from random import uniform
 
 import anyio
 import psycopg
@@ -16,22 +17,30 @@ from lume_local._runs.postgres import lease
 from lume_local._runs.postgres.migrations import migrate, prepare
 from lume_local._runs.postgres.postgres_sql import Connection, connect, connections
 from lume_local._runs.postgres.postgres_store import PostgresStore
-from lume_local._runs.store.records import StoreError
+from lume_local._runs.store.records import StoreAway, StoreError
 
 _log = logging.getLogger("lume_local")
 
-_REASONS = {
+LONGEST = 2.0
+"""The longest pause in seconds between two attempts to reach PostgreSQL; the first is `lease.RENEW`."""
+_REFUSES = {
     r"pg_hba\.conf": "its pg_hba.conf lets this user not in from this machine, or only with TLS",
     "password|authentication": "it refuses user or password",
-    "too many|connection slots": "it has no connection left, for anybody or for this user",
     "database .* does not exist|role .* does not exist": "it has no such database or user",
+    "SSL (?!SYSCALL|connection has)|certificate": (
+        "it can't be reached: TLS fails, or is not what both sides want (sslmode, certificates)"
+    ),
+    "invalid (port|integer|.* value)": "it is not a valid URL of PostgreSQL",
+}
+"""Words of libpq's messages, which name user and database, and what is reported instead: waiting does not help."""
+_AWAY = {
+    "too many|connection slots": "it has no connection left, for anybody or for this user",
     "starting up|shutting down|recovery mode": "it starts or ends at the moment",
     "resolve|translate": "it can't be reached: the name of its host is not known",
     "refused": "it can't be reached: nothing listens at its host and port",
     "timeout|timed out": "it can't be reached: its host does not answer",
-    "SSL|certificate": "it can't be reached: TLS fails, or is not what both sides want (sslmode, certificates)",
 }
-"""What messages of libpq say, which name user and database, and what is reported of it."""
+"""The same, where it may work later."""
 
 
 @asynccontextmanager
@@ -49,10 +58,10 @@ async def opened(url: str) -> AsyncIterator[PostgresStore]:
 
 @asynccontextmanager
 async def leased(url: str, health: Health) -> AsyncIterator[tuple[PostgresStore, lease.Lease]]:
-    """The store, once no other server has it, for as long as the block lasts.
+    """The store, once PostgreSQL is there and no other server has it, for as long as the block lasts.
 
     Raises:
-        StoreError: the state can't be used.
+        StoreError: the state can't be used, and waiting does not mend that.
         LeaseLost: another server has taken it; nothing that this one does takes effect any more.
     """
     connection, fence = await _acquired(url, health)
@@ -81,22 +90,27 @@ class _Waiting:
 
 
 async def _acquired(url: str, health: Health) -> tuple[Connection, int]:
-    """A connection, and the fence of the lease. Once PostgreSQL could be used, this waits for it, too."""
-    waiting = _Waiting(health)
-    connection: Connection | None = await _prepared(url)
+    """A connection, and the fence of the lease; waits for PostgreSQL while that is away.
+
+    Raises `StoreError` for what waiting does not mend.
+    """
+    waiting, pause = _Waiting(health), lease.RENEW
     while True:
         try:
-            connection = connection or await _prepared(url)
-            with _explained():
-                return connection, await lease.acquire(connection, socket.gethostname(), os.getpid(), waiting)
-        except BaseException as error:
-            if connection is not None:
+            connection = await _prepared(url)
+            pause = lease.RENEW
+            try:
+                with _explained():
+                    return connection, await lease.acquire(
+                        connection, socket.gethostname(), os.getpid(), waiting
+                    )
+            except BaseException:
                 await connection.close()
-            if not isinstance(error, StoreError):
                 raise
-            connection = None
+        except StoreAway as error:
             health.trouble(lease.WHERE, str(error))
-        await anyio.sleep(lease.RENEW)
+        await anyio.sleep(pause * uniform(0.5, 1))  # noqa: S311 - no secret
+        pause = min(2 * pause, LONGEST)
 
 
 async def _prepared(url: str) -> Connection:
@@ -128,16 +142,18 @@ def _explained() -> Iterator[None]:
     """Errors of PostgreSQL as `StoreError`, without the URL, user or password."""
     try:
         yield
-    except psycopg.Error as error:
-        raise StoreError(_why(error)) from None
-    except TimeoutError:
-        raise StoreError("it does not answer any more") from None
-
-
-def _why(error: psycopg.Error) -> str:
-    if isinstance(error, errors.InsufficientPrivilege):
-        return "its user may not create the schema lume, or does not own it"
-    if isinstance(error, psycopg.OperationalError):
+    except errors.InsufficientPrivilege:
+        raise StoreError("its user may not create the schema lume, or does not own it") from None
+    except psycopg.OperationalError as error:
         text = str(error)
-        return next((why for words, why in _REASONS.items() if re.search(words, text)), "it can't be reached")
-    return error.diag.message_primary or type(error).__name__
+        if why := _first(_REFUSES, text):
+            raise StoreError(why) from None
+        raise StoreAway(_first(_AWAY, text) or "it can't be reached") from None
+    except psycopg.Error as error:
+        raise StoreError(error.diag.message_primary or type(error).__name__) from None
+    except TimeoutError:
+        raise StoreAway("it does not answer any more") from None
+
+
+def _first(reasons: Mapping[str, str], text: str) -> str | None:
+    return next((why for words, why in reasons.items() if re.search(words, text)), None)

@@ -5,10 +5,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -264,6 +266,31 @@ def test_a_key_of_a_variable_is_not_shown(shell: Shell) -> None:
     done = started.end()
     assert 'export LUME_API_KEY="$MYKEY"  # set MYKEY there as well' in done.err
     assert "whisper" not in done.out + done.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_a_server_whose_postgresql_is_away_says_so_once_and_ends_at_once(
+    shell: Shell, number: signal.Signals, is_silent: bool
+) -> None:
+    pytest.importorskip("psycopg")
+    with ExitStack() as sockets:
+        silent = sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
+        silent.settimeout(40)
+        port = silent.getsockname()[1] if is_silent else 1
+        url = f"postgresql://lume:whisper@127.0.0.1:{port}/lume"
+        started = shell.start("serve", "--no-flows", "--state-env", "STATE", STATE=url)
+        if is_silent:
+            sockets.enter_context(silent.accept()[0])  # it waits for an answer
+        else:
+            started.until(lambda: "trying again" in started.err)
+        began = time.monotonic()
+        started.signal(number)
+        done = started.end()
+    assert time.monotonic() - began < 4
+    assert (done.code, done.out, "whisper" in done.err) == (0, "", False)
+    said = "the state in PostgreSQL: it can't be reached: nothing listens at its host and port; trying again"
+    assert done.err.splitlines() == [*([] if is_silent else [said]), "lume: stopped"]
 
 
 @pytest.mark.parametrize("log", ["json", "text"])
