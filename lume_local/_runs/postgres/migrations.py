@@ -45,7 +45,7 @@ FROM pg_trigger JOIN pg_class ON tgrelid = pg_class.oid
 WHERE relnamespace = '{NAMESPACE}'::regnamespace AND NOT tgisinternal
 """  # noqa: S608 - constants
 """The schema, without what each release of PostgreSQL writes in its own way: conditions and bodies of expressions."""
-_OLDEST = 130000
+_OLDEST = 140000
 _SKIPPED = 1_000_000_000
 """More transactions than there were since the copy was made."""
 
@@ -57,7 +57,7 @@ async def prepare(connection: Connection, ddl: str) -> None:
     """
     release = connection.info.server_version
     if release < _OLDEST:
-        raise StoreError(f"the state needs PostgreSQL 13 or later, this is {release // 10000}")
+        raise StoreError(f"the state needs PostgreSQL 14 or later, this is {release // 10000}")
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise StoreError(f"the state needs a database in the encoding UTF8, this one has {encoding}")
