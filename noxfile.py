@@ -5,6 +5,7 @@ Interpreters that are not installed are skipped. Arguments after `--` go to pyte
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -28,15 +29,26 @@ nox.options.sessions = [
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
 TRIED = [*SUPPORTED, "3.14"]  # 3.14 becomes a classifier when the whole suite has passed on it
-EXTRAS = ("local", "cli", "speed")
-INSTALLED = tuple(name for name in PYPROJECT["project"]["optional-dependencies"] if name != "airflow")
-"""The extras of which users install what they need; Airflow pins its own dependencies."""
+SERVER = nox.project.load_toml("server/pyproject.toml")
+WHOLE = ("-e", ".[cli,speed]", "-e", "./server")
+"""Client and server, for contributors."""
+
+
+def with_all_extras(project: dict[str, Any], folder: str) -> str:
+    """A distribution of a folder with everything that its users may install."""
+    return f"{folder}[{','.join(project['project']['optional-dependencies'])}]"
+
+
+INSTALLED = (with_all_extras(PYPROJECT, "."), with_all_extras(SERVER, "./server"))
+"""What users install; Airflow pins its own dependencies."""
+OURS = ("--no-emit-package=lume-client", "--no-emit-package=lume-local")
+"""For `uv pip compile`: they are not on the index yet."""
 PERMISSIVE = (
     *("Apache", "BSD", "ISC", "MIT", "PSF", "Python Software Foundation", "Unlicense", "Zlib"),
     *("EPL", "MPL", "Mozilla Public", "LGPL"),  # asyncssh, certifi, psycopg: imported, not changed
 )
 """Licences that go with Apache-2.0 for users who only install and import."""
-TRIED_WITH = ["tests/async", "tests/sync", "tests/local", "tests/cli", "tests/faults"]
+TRIED_WITH = ["tests/async", "tests/sync", "server/tests/local", "tests/cli", "tests/faults"]
 """What depends on the version of a dependency."""
 CLIENT_TESTS = ["tests/windows", "tests/async", "tests/sync"]
 """What needs no embedded server."""
@@ -47,15 +59,10 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PYPROJECT, name))
 
 
-def with_extras(*extras: str) -> str:
-    """This project with these extras."""
-    return f".[{','.join(extras)}]"
-
-
 @nox.session(python=TRIED)
 def tests(session: nox.Session) -> None:
     """The test suite, on each Python."""
-    session.install("-e", with_extras(*EXTRAS), *group("dev"))
+    session.install(*WHOLE, *group("dev"))
     session.run("pytest", "-q", *session.posargs)
 
 
@@ -63,24 +70,23 @@ def tests(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """The test suite with the lowest version that each direct dependency is said to work with."""
     pins = Path(session.create_tmp()) / "lowest.txt"
-    extras = [f"--extra={name}" for name in (*EXTRAS, "otel")]
+    wanted = pins.with_name("wanted.txt")
+    wanted.write_text("".join(f"-e {name}\n" for name in (".[cli,speed,otel]", "./server")))
     # fmt: off
     session.run_install(
         "uv", "pip", "compile", "--quiet", "--resolution=lowest-direct", f"--python={session.python}",
-        "--no-header", "--no-annotate", *extras, f"--output-file={pins}", "pyproject.toml",
+        "--no-header", "--no-annotate", *OURS, f"--output-file={pins}", str(wanted),
         external=True,
     )
     # fmt: on
-    session.install(
-        "-e", with_extras(*EXTRAS, "otel"), *group("test"), *group("lint"), f"--constraint={pins}"
-    )
+    session.install(*WHOLE, *group("test"), *group("lint"), f"--constraint={pins}")
     session.run("pytest", "-q", *(session.posargs or TRIED_WITH))
 
 
 @nox.session(python=SUPPORTED[-1], venv_backend="uv")
 def newest(session: nox.Session) -> None:
     """The same with the newest version of each dependency that is published today."""
-    session.install("--upgrade", "-e", with_extras(*EXTRAS, "otel"), *group("test"), *group("lint"))
+    session.install("--upgrade", *WHOLE, *group("test"), *group("lint"))
     session.run("pytest", "-q", *(session.posargs or TRIED_WITH))
 
 
@@ -96,7 +102,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=SUPPORTED[-1])
 def types(session: nox.Session) -> None:
     """Both type checkers, and whether every public name has a type."""
-    session.install("-e", with_extras(*EXTRAS), *group("dev"))
+    session.install(*WHOLE, *group("dev"))
     interpreter = f"{session.virtualenv.bin}/python"
     session.run("mypy")
     session.run("pyright", "--pythonpath", interpreter)
@@ -107,9 +113,23 @@ def types(session: nox.Session) -> None:
 @nox.session(python=SUPPORTED[-1])
 def client(session: nox.Session) -> None:
     """The client and the command line without the server: on Windows and macOS; on Linux as if it were Windows."""
-    session.install("-e", with_extras("cli", "local"), *group("test"), *group("lint"))
+    session.install(*WHOLE, *group("test"), *group("lint"))
     env = {"PYTHONPATH": "tests/without_posix"} if sys.platform == "linux" else {}
     session.run("pytest", "-q", *(session.posargs or CLIENT_TESTS), env=env)
+
+
+@nox.session(python=SUPPORTED[0], venv_backend="uv")
+def constraints(session: nox.Session) -> None:
+    """Renew `constraints.txt`: the versions that `./scripts/test` installs."""
+    wanted = Path(session.create_tmp()) / "wanted.txt"
+    wanted.write_text("".join(f"-e {name}\n" for name in INSTALLED))
+    # fmt: off
+    session.run(
+        "uv", "pip", "compile", "--quiet", "--upgrade", "--universal", f"--python-version={SUPPORTED[0]}",
+        "--no-header", "--no-annotate", *OURS, "--group=dev", "--output-file=constraints.txt", str(wanted),
+        external=True,
+    )
+    # fmt: on
 
 
 @nox.session(python=SUPPORTED[-1])
@@ -122,7 +142,7 @@ def wheels(session: nox.Session) -> None:
 @nox.session(python=SUPPORTED[-1])
 def docs(session: nox.Session) -> None:
     """The documentation, strictly; broken links and references are errors."""
-    session.install("-e", with_extras(*EXTRAS), *group("docs"))
+    session.install(*WHOLE, *group("docs"))
     session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
     session.run("python", "tools/check_pages.py")  # skipped where there is no chromium
 
@@ -131,11 +151,12 @@ def docs(session: nox.Session) -> None:
 def audit(session: nox.Session) -> None:
     """Known vulnerabilities of everything that users install, by pip-audit, which asks PyPI."""
     pins = Path(session.create_tmp()) / "newest.txt"
-    extras = [f"--extra={name}" for name in INSTALLED]
+    wanted = pins.with_name("wanted.txt")
+    wanted.write_text("".join(f"-e {name}\n" for name in INSTALLED))
     # fmt: off
     session.run(
-        "uv", "pip", "compile", "--quiet", f"--python={session.python}", "--no-header", "--no-annotate", *extras,
-        f"--output-file={pins}", "pyproject.toml",
+        "uv", "pip", "compile", "--quiet", f"--python={session.python}", "--no-header", "--no-annotate", *OURS,
+        f"--output-file={pins}", str(wanted),
         external=True,
     )
     # fmt: on
@@ -149,8 +170,8 @@ def audit(session: nox.Session) -> None:
 @nox.session(python=SUPPORTED[-1])
 def licences(session: nox.Session) -> None:
     """The licences of everything that users install: none may ask more of them than this project's own does."""
-    session.install(with_extras(*INSTALLED), "pip-licenses>=5")
-    own = ["lume-client", "pip-licenses", "prettytable", "wcwidth", "tomli"]
+    session.install(*INSTALLED, "pip-licenses>=5")
+    own = ["lume-client", "lume-local", "pip-licenses", "prettytable", "wcwidth", "tomli"]
     session.run(
         "pip-licenses", "--from=mixed", "--partial-match", f"--allow-only={';'.join(PERMISSIVE)}",
         "--ignore-packages", *own, *session.posargs,
@@ -165,14 +186,15 @@ def airflow(session: nox.Session) -> None:
 
 @nox.session(python=SUPPORTED)
 def package(session: nox.Session) -> None:
-    """Wheel and sdist are built and checked, and the wheel works without extras."""
+    """All distributions are built and checked, and the client works alone, without extras."""
     dist = Path(session.create_tmp()) / "dist"
     for old in dist.glob("*"):
         old.unlink()
     session.install("build", "twine")
-    session.run("python", "-m", "build", "--outdir", str(dist))
+    for folder in (".", "server", "airflow"):
+        session.run("python", "-m", "build", "--outdir", str(dist), folder)
     session.run("twine", "check", "--strict", *map(str, dist.iterdir()))
-    (wheel,) = dist.glob("*.whl")
+    (wheel,) = dist.glob("lume_client-*.whl")
     session.install("--reinstall" if session.venv_backend == "uv" else "--force-reinstall", str(wheel))
     session.chdir(session.create_tmp())  # so that the source tree is not what is imported
     session.run(

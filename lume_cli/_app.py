@@ -4,7 +4,6 @@ import errno
 import re
 import signal
 import sys
-from importlib import import_module
 from types import FrameType
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 
 from lume_cli._options import GlobalOptions, general_options
 from lume_cli._streams import broken_pipes, drop_unwritten
+from lume_cli._table import PROGRAM, CommandTable
 
 _COMMANDS = {
     "run": ("runs.run", "Start a run; print its id."),
@@ -29,22 +29,19 @@ _COMMANDS = {
     "discard": ("rejected.discard", "Discard open rejected rows."),
     "backfill": ("runs.backfill", "Run a flow over many sources; resumable."),
     "arrivals": ("server.arrivals", "List what arrives at a server; check its arrivals file."),
-    "serve": ("server.serve", "Run a Lume server on this machine."),
-    "backup": ("server.backup", "Back up the data folder of a server."),
-    "restore": ("server.backup:restore", "Make a backup the data folder of a new server."),
+    "serve": ("", "Run a Lume server on this machine."),
+    "backup": ("", "Back up the data folder of a server."),
+    "restore": ("", "Make a backup the data folder of a new server."),
     "audit": ("server.audit", "Print who did what at a server."),
-    "key": ("server.key", "Create keys with roles for a server."),
+    "key": ("", "Create keys with roles for a server."),
     "console": ("server.console", "Print a link to the console of a server."),
     "flow": ("flows.flow", "Write, check, register and compare flow files."),
-    "message": ("server.message", "Check and try the messages of a server."),
+    "message": ("", "Check and try the messages of a server."),
     "webhook": ("server.webhook", "Receive and verify webhook deliveries."),
     "doctor": ("server.doctor", "Diagnose the connection to the service."),
     "completion": ("completion", "Print a shell completion script."),
 }
-"""Command: (module, help line), in help order; `module:name` if the module has several.
-
-Printing the help imports no command module.
-"""
+"""See `CommandTable`; the order is that of a typical session."""
 
 _READER_IS_GONE = 128 + 13
 """The exit code of a command that writes to a closed pipe: as after SIGPIPE, also where there are no such signals."""
@@ -52,7 +49,7 @@ _READER_IS_GONE = 128 + 13
 _NEW_LINE = re.compile(r"\s*\n\s*")
 """In the messages of click, which lists choices on lines of their own."""
 
-_UNUSABLE = {"duckdb": "missing_extra", "lume_local": "unsupported_platform"}
+_UNUSABLE = {"duckdb": "missing_extra", "lume-local": "missing_extra", "lume_local": "unsupported_platform"}
 """The error codes for what can't be imported."""
 
 _EXIT_CODES = """\b
@@ -68,38 +65,8 @@ Exit codes; for several runs that of the worst one, which is the first in this l
 Ctrl-C exits with 130, SIGTERM with 143; runs keep running, and the command to resume is printed."""
 
 
-class App(click.Group):
+class App(CommandTable):
     """The command `lume`."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order of a typical session, not alphabetically."""
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return the command."""
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, name = _COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(f"lume_cli.commands.{module}"), name or "command")
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a suggestion for a misspelled command."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from difflib import get_close_matches
-
-            if "Did you mean" not in error.message and (near := get_close_matches(args[0], _COMMANDS, n=1)):
-                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", error.ctx) from None
-            raise
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands from the table, without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_file, line) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         """As click does, but a closed pipe (`lume list | head -1`) is not an error."""
@@ -112,7 +79,7 @@ class App(click.Group):
         """Run a command line and end the process with its exit code."""
         options = extra.setdefault("obj", GlobalOptions())
         try:
-            code = super().main(*args, **{"prog_name": "lume", **extra, "standalone_mode": False})
+            code = super().main(*args, **{"prog_name": PROGRAM, **extra, "standalone_mode": False})
             with broken_pipes():
                 sys.stdout.flush()
         except BrokenPipeError:
@@ -124,13 +91,15 @@ class App(click.Group):
 
 
 @click.group(
+    PROGRAM,
     cls=App,
+    table=_COMMANDS,
     epilog=_EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @general_options
 @click.version_option(
-    None, "--version", package_name="lume-client", prog_name="lume", message="%(prog)s %(version)s"
+    None, "--version", package_name="lume-client", prog_name=PROGRAM, message="%(prog)s %(version)s"
 )
 def app() -> None:
     """Run Lume flows, wait for their runs, and watch thousands of them.

@@ -141,32 +141,11 @@ def stack(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-def _delimiter(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    """Accept `tab` and `\\t`, since a tab is hard to type in a shell."""
-    delim = "\t" if value in ("tab", "\\t") else value
-    if delim is not None and (len(delim) != 1 or not delim.isascii() or delim in '"\r\n'):
-        raise click.BadParameter("must be one ASCII character other than the quote and line ends; or: tab")
-    return delim
-
-
 def file_name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     """The name of a file that may be missing: an empty one would be the current folder."""
     if value == "":
         raise click.BadParameter("it is empty: name a file")
     return value
-
-
-sample_options = stack(
-    click.option(
-        "--encoding", metavar="NAME", help="Encoding of a CSV sample, such as cp1252; default: guessed."
-    ),
-    click.option(
-        "--delim",
-        metavar="CHARACTER",
-        callback=_delimiter,
-        help="Delimiter of a CSV sample, such as ';' or tab; default: guessed.",
-    ),
-)
 
 
 def _global(*names: str, **settings: Any) -> Callable[[F], F]:

@@ -47,11 +47,9 @@ class ServerFile:
         now = read(self.path.parent)
         if now is None or now.base_url != self.base_url:
             return False
-        from lume_local._shared.lock import is_held, may_be_held_by
-
         lock = self.path.with_name(_LOCK)
         try:
-            return is_held(lock) if now.pid is None else may_be_held_by(lock, now.pid)
+            return platform.is_locked(lock) and (now.pid is None or _may_hold(lock, now.pid))
         except OSError:  # a file system without locks
             return True
 
@@ -60,6 +58,15 @@ class ServerFile:
         """The URL of the server that now runs for the folder, if it is another one."""
         now = read(self.path.parent)
         return now.base_url if now is not None and now.base_url != self.base_url and now.is_running else None
+
+
+def _may_hold(lock: Path, pid: int) -> bool:
+    """Whether a process took the lock, as far as the file identifies processes."""
+    try:
+        held_by = json.loads(lock.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(held_by, dict) and held_by.get("pid", pid) == pid
 
 
 def nearest() -> ServerFile | None:

@@ -17,7 +17,7 @@ from lume_async import ApiConnectionError, Client, LumeRun
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 ROOT = Path(__file__).parents[1]
-CONTRACT = json.loads((ROOT / "lume_local/openapi.json").read_text())
+CONTRACT = json.loads((ROOT / "server/lume_local/openapi.json").read_text())
 METHODS = {"get", "put", "post", "delete", "patch"}
 NOT_CALLED = {
     "getDescription": "the description is for tools",

@@ -15,7 +15,9 @@ import lume_sync
 
 ROOT = Path(__file__).parents[1]
 ALL = ("lume_async", "lume_sync", "lume_local", "lume_cli", "lume_airflow")
-PACKAGES = [name for name in ALL if (ROOT / name).is_dir()]
+HOMES = {"lume_local": ROOT / "server", "lume_airflow": ROOT / "airflow"}
+"""The folders of the packages that are not at the top; see `docs/design/architecture.md`."""
+PACKAGES = [name for name in ALL if (HOMES.get(name, ROOT) / name).is_dir()]
 
 WINGS = {
     "lume_async": """
@@ -61,9 +63,10 @@ WINGS = {
         _serve _trial
         __init__
         pytest_plugin
+        commands
     """,
     "lume_cli": """
-        _options _loop _health _server_file _streams
+        _options _loop _table _health _server_file _streams
         _settings
         _output
         _server_watch
@@ -125,6 +128,28 @@ SHARED = {
             ]
         ),
         "lume_async._webhooks.signatures",
+        # Its commands are those of the command line.
+        *(
+            f"lume_cli.{name}"
+            for name in [
+                "_loop",
+                "_options",
+                "_output",
+                "_output.errors",
+                "_output.exit_codes",
+                "_output.log_lines",
+                "_output.reject_table",
+                "_output.row_table",
+                "_output.stderr",
+                "_output.stdout",
+                "_output.text",
+                "_server_file",
+                "_session",
+                "_streams",
+                "_work.flow.flow_diff",
+                "commands",
+            ]
+        ),
     },
     "lume_cli": {
         *(
@@ -132,9 +157,6 @@ SHARED = {
             for name in ["controls", "elided", "extras", "platform", "tasks", "threads", "words"]
         ),
         "lume_async._run.row_text",
-        *(f"lume_local._shared.{name}" for name in ["lock", "magic", "saved"]),
-        *(f"lume_local._samples.{name}" for name in ["infer", "judge", "opening", "read"]),
-        "lume_local._mapping.text.toml_text",
     },
 }
 """The internal modules that another package may import; else it uses public names only."""
@@ -178,7 +200,7 @@ def imports_of(tree: ast.AST, function: str | None = None, for_types: bool = Fal
                 assert level == 0, f"line {node.lineno}: a relative import hides where it goes"
                 for alias in names:
                     whole = f"{module}.{alias.name}"
-                    place = ROOT / whole.replace(".", "/")
+                    place = HOMES.get(whole.partition(".")[0], ROOT) / whole.replace(".", "/")
                     is_module = place.is_dir() or place.with_suffix(".py").is_file()
                     name = None if is_module else alias.name
                     yield Import(whole if is_module else str(module), name, node.lineno, where, types)
@@ -192,7 +214,7 @@ def imports_of(tree: ast.AST, function: str | None = None, for_types: bool = Fal
 
 
 def files_of(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
+    return sorted((HOMES.get(package, ROOT) / package).rglob("*.py"))
 
 
 @cache
@@ -212,7 +234,8 @@ def wrong_in(paths: Iterable[Path], found_in: Callable[[Path], Collection[object
 
 def name_of(path: Path) -> str:
     """`_wire/answers`: a file by its place in its package."""
-    return path.relative_to(ROOT).with_suffix("").as_posix().partition("/")[2]
+    home = next(one for one in path.parents if one in (ROOT, *HOMES.values()))
+    return path.relative_to(home).with_suffix("").as_posix().partition("/")[2]
 
 
 def modules_of(path: Path, package: str) -> set[str]:
@@ -270,6 +293,13 @@ def tops_of(path: Path) -> set[str]:
     return {each.top for each in read(path)}
 
 
+def test_the_client_knows_nothing_of_the_server() -> None:
+    """It is installed without it: the command line finds the server's commands by their entry points."""
+    client = [path for package in ("lume_async", "lume_sync", "lume_cli") for path in files_of(package)]
+
+    assert wrong_in(client, lambda path: tops_of(path) & {"lume_local", "lume_airflow"}) == {}
+
+
 def test_the_core_knows_none_of_the_other_packages() -> None:
     assert wrong_in(CORE, lambda path: tops_of(path) & set(ALL[1:])) == {}
 
@@ -298,7 +328,7 @@ def test_what_executes_tasks_takes_a_few_names_of_the_worker() -> None:
     """All that a task does is in `_worker/shards`; an engine knows names and JSON."""
     found = {
         (name.removeprefix("_worker/"), each.name)
-        for path in (ROOT / "lume_local/_shards").rglob("*.py")
+        for path in (HOMES["lume_local"] / "lume_local/_shards").rglob("*.py")
         for each in read(path)
         if (name := each.module.removeprefix("lume_local.").replace(".", "/")).startswith("_worker")
     }
@@ -384,7 +414,9 @@ def test_the_server_shares_only_words_with_the_client() -> None:
             and not (each.function in lazily or (lazily and each.for_types))
         ]
 
-    assert wrong_in(files_of("lume_local"), too_much) == {}
+    # Commands ask a server as users do.
+    servers = [path for path in files_of("lume_local") if wing_of(name_of(path)) != "commands"]
+    assert wrong_in(servers, too_much) == {}
 
 
 def test_the_facade_knows_the_core_only() -> None:

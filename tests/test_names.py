@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("lume_async", "lume_local", "lume_cli", "lume_airflow")
+PACKAGES = ("lume_async", "lume_cli", "server/lume_local", "airflow/lume_airflow")
 
 
 def test_the_name_of_a_class_has_one_home() -> None:

@@ -47,8 +47,8 @@ def build(root: Path) -> dict[Path, str]:
 def exports(root: Path, outputs: dict[Path, str]) -> dict[Path, str]:
     """The table of public names of each package that loads them on first use."""
     made = {}
-    for package_name in LAZY:
-        init, path = root / package_name / "__init__.py", root / package_name / "_exports.py"
+    for package_name, folder in LAZY.items():
+        init, path = root / folder / "__init__.py", root / folder / "_exports.py"
         if init in outputs or init.exists():
             place = f"{package_name}/__init__.py"
             homes = exported(place, outputs.get(init) or init.read_text("utf-8"))
@@ -84,7 +84,7 @@ def formatted(path: Path, text: str) -> str:
 
 def orphans(root: Path, outputs: dict[Path, str]) -> list[Path]:
     """Files that this generator wrote once and would not write any more."""
-    here = (path for name in LAZY for path in sorted((root / name).glob("*.py")))
+    here = (path for folder in LAZY.values() for path in sorted((root / folder).glob("*.py")))
     marked = (path for path in here if path.read_text("utf-8").startswith(MARK))
     return [path for path in marked if path not in outputs]
 

@@ -33,8 +33,8 @@ HOMES = {
 PART_OWNERS = {"RunState": "LumeRun"}
 """Which live class inherits a part, if it is not `Client`."""
 
-LAZY = (CORE, FACADE, "lume_local")
-"""The packages whose public names are loaded on first use."""
+LAZY = {CORE: CORE, FACADE: FACADE, "lume_local": "server/lume_local"}
+"""The packages whose public names are loaded on first use, and their folders."""
 
 CONSTRUCTED = {"Client"}
 """The live classes that users make themselves."""

@@ -1,4 +1,4 @@
-"""The command that installs an extra of this distribution, from where it was installed: index, checkout, archive."""
+"""The command that installs an extra of a distribution, from where it was installed: index, checkout, archive."""
 
 import json
 import sys
@@ -11,18 +11,20 @@ from urllib.request import url2pathname
 
 from lume_async._base.platform import command_line
 
-_NAME = "lume-client"
+CLIENT, SERVER = "lume-client", "lume-local"
+_SERVER_FOLDER = "server"
+"""The folder of the server in the repository."""
 
 
-def require(module: str, extra: str, what: str) -> None:
+def require(module: str, extra: str, what: str, *, name: str = CLIENT) -> None:
     """Raises `ModuleNotFoundError`, with the command that installs the extra, if its module is not installed."""
     if find_spec(module) is None:
-        raise ModuleNotFoundError(f"{what} needs {module}: {install_command(extra)}", name=module)
+        raise ModuleNotFoundError(f"{what} needs {module}: {install_command(extra, name)}", name=module)
 
 
-def install_command(extra: str) -> str:
-    """The command that installs an extra of this distribution; see `pip_install`."""
-    return pip_install(*_requirement(extra))
+def install_command(extra: str = "", name: str = CLIENT) -> str:
+    """The command that installs a distribution, with an extra; see `pip_install`."""
+    return pip_install(*_requirement(f"[{extra}]" if extra else "", name))
 
 
 def pip_install(*requirement: str) -> str:
@@ -34,23 +36,30 @@ def pip_install(*requirement: str) -> str:
     return command_line([*pip, *requirement])
 
 
-def _requirement(extra: str) -> list[str]:
-    origin = _origin()
+def _requirement(extra: str, name: str) -> list[str]:
+    origin = _origin(name)
     url = str(origin.get("url") or "")
     if url.startswith("file:"):
         path = url2pathname(urlsplit(url).path)
-        return [*(["-e"] if origin.get("dir_info", {}).get("editable") else []), f"{path}[{extra}]"]
+        return [*(["-e"] if origin.get("dir_info", {}).get("editable") else []), f"{path}{extra}"]
     if url:
         scheme = f"{vcs}+" if (vcs := origin.get("vcs_info", {}).get("vcs")) else ""
-        return [f"{_NAME}[{extra}] @ {scheme}{url}"]
-    return [f"{_NAME}[{extra}]"]
+        folder = f"#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else ""
+        return [f"{name}{extra} @ {scheme}{url}{folder}"]
+    return [f"{name}{extra}"]
 
 
-def _origin() -> dict[str, Any]:
-    """Where this distribution was installed from (PEP 610); empty for an index."""
+def _origin(name: str) -> dict[str, Any]:
+    """Where a distribution was installed from (PEP 610); empty for an index."""
     try:
-        text = distribution(_NAME).read_text("direct_url.json")
-    except PackageNotFoundError:  # a checkout on the path that was never installed
+        text = distribution(name).read_text("direct_url.json")
+    except PackageNotFoundError:
+        if name == SERVER:  # it lies beside the client
+            client = _origin(CLIENT)
+            if "dir_info" in client:
+                return client | {"url": f"{client['url'].rstrip('/')}/{_SERVER_FOLDER}"}
+            return client | {"subdirectory": _SERVER_FOLDER} if "vcs_info" in client else {}
+        # A checkout on the path that was never installed.
         root = Path(__file__).resolve().parents[2]
-        return {"url": root.as_uri()} if (root / "pyproject.toml").is_file() else {}
+        return {"url": root.as_uri(), "dir_info": {}} if (root / "pyproject.toml").is_file() else {}
     return json.loads(text) if text else {}

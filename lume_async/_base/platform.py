@@ -37,6 +37,26 @@ def replace(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> N
         time.sleep(_NAP)
 
 
+def is_locked(path: str | os.PathLike[str]) -> bool:
+    """Whether a process holds an advisory lock on a file; false if there is no file. POSIX. Raises `OSError`.
+
+    Any number of processes may ask at a time.
+    """
+    import fcntl
+
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def is_own(about: os.stat_result) -> bool:
     """Whether a file belongs to the user of this process; never on Windows, which does not report it."""
     getuid = getattr(os, "getuid", None)

@@ -1,24 +1,11 @@
 """What arrives at a server, as tables and JSON. Pure."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
 
 from lume_async import ArrivalFile, ArrivalInfo
 from lume_cli._output.text import moment
 
-if TYPE_CHECKING:
-    from lume_local import CheckedArrival
-
-CHECKED_HEADERS = ("NAME", "FLOW", "FROM")
 HEADERS = ("ARRIVAL", "STATE", "SINCE", "PATH", "RUN", "STATUS", "WHY")
-
-
-def checked_rows(arrivals: "Iterable[CheckedArrival]") -> Iterator[tuple[str, ...]]:
-    return ((one.name, one.flow, one.uri) for one in arrivals)
-
-
-def checked_to_dict(arrival: "CheckedArrival") -> dict[str, Any]:
-    return {"name": arrival.name, "flow": arrival.flow, "from": arrival.uri}
 
 
 def summary(arrival: ArrivalInfo) -> str:

@@ -38,7 +38,7 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / "config"),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")]),
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
         **variables,

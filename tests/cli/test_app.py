@@ -11,7 +11,6 @@ import pytest
 from cli.shell import Shell
 from click.testing import CliRunner
 
-import lume_cli._work.flow
 import lume_local
 from lume_async._base.extras import install_command
 from lume_cli._app import _COMMANDS, app
@@ -185,12 +184,9 @@ def test_a_missing_extra_is_named(lone: Shell, name: str) -> None:
 
 @pytest.mark.parametrize("command", [["serve"], ["flow", "check", __file__]])
 def test_a_missing_duckdb_is_named(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
-    for room, name in ((lume_cli._work, "serve"), (lume_cli._work.flow, "flow_check")):
-        monkeypatch.delitem(sys.modules, f"{room.__name__}.{name}", raising=False)
-        monkeypatch.delitem(vars(room), name, raising=False)  # else `from … import` finds it there
     for name in ("serve", "check_flow", "CheckedFlow", "FlowError"):
         monkeypatch.delitem(vars(lume_local), name, raising=False)
-    wanted = install_command("local")
+    wanted = install_command(name="lume-local")
     monkeypatch.setattr(
         "lume_async._base.extras.find_spec", lambda name: None if name == "duckdb" else find_spec(name)
     )
@@ -207,3 +203,49 @@ def test_the_help_has_the_formats_of_the_command(command: str, shown: str) -> No
     text = CliRunner().invoke(app, [command, "--help"]).stdout
     assert shown in text
     assert "csv" not in text.partition("--output")[2].partition("--json")[0].lower()
+
+
+WITHOUT_SERVER = """
+import importlib.util, importlib.metadata, sys
+sys.modules["lume_local"] = None
+find_spec, distribution = importlib.util.find_spec, importlib.metadata.distribution
+
+def missing(name):
+    if name == "lume-local":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return distribution(name)
+
+importlib.util.find_spec = lambda name, *more: None if name == "lume_local" else find_spec(name, *more)
+importlib.metadata.distribution = missing
+from lume_cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "words", [["serve"], ["flow", "try", "a.toml", "a.csv"], ["arrivals", "check", "a.toml"]]
+)
+def test_without_the_server_its_commands_say_what_to_install(lone: Shell, words: list[str]) -> None:
+    done = without_server(lone, *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    name = " ".join(words[:2] if words[0] != "serve" else words)
+    assert (
+        done.stderr == f"error: `lume {name}` comes with the server: {install_command(name='lume-local')}\n"
+    )
+
+
+def test_without_the_server_help_has_no_command_that_can_not_work(lone: Shell) -> None:
+    shown = without_server(lone, "--help").stdout
+    assert "\n  run " in shown
+    assert "\n  serve " not in shown
+    flows = without_server(lone, "flow", "--help").stdout
+    assert "\n  register " in flows
+    assert "\n  try " not in flows
+    # A command of the client works; there is no server that it could find.
+    done = without_server(lone, "list")
+    assert (done.returncode, "no base URL" in done.stderr) == (1, True)
+
+
+def without_server(shell: Shell, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT_SERVER, *words]
+    return subprocess.run(command, env=shell.variables, capture_output=True, text=True, timeout=30)

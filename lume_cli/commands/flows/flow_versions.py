@@ -1,9 +1,9 @@
-"""`lume flow list`, `register`, `diff`, `ddl` and `model`: the flow versions of a server."""
+"""`lume flow list`, `register`, `diff` and `model`: the flow versions of a server."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
@@ -176,47 +176,3 @@ def model(options: GlobalOptions, *, ref: str, kind: str, name: str | None) -> N
             session.data.document({"flow_version": found.flow_version, "model": text})
 
     session.finish_with_client(work)
-
-
-@click.command("ddl", short_help="Print the table of a flow.")
-@click.argument("flow", metavar="FLOW|FILE", type=Utf8())
-@click.option(
-    "--for",
-    "database",
-    type=click.Choice(["postgresql", "sqlite"]),
-    required=True,
-    help="The kind of database.",
-)
-@server_options
-@click.pass_obj
-def ddl(options: GlobalOptions, *, flow: str, database: Literal["postgresql", "sqlite"]) -> None:
-    """Print the CREATE TABLE statement for the mapped rows of a flow version of the server, or of a FILE (*.toml).
-
-    With `create = true` in the target, a run creates the table itself.
-
-    \b
-    lume flow ddl customers:v1 --for postgresql | psql "$WAREHOUSE_URL"
-    lume flow ddl flows/customers.v1.toml --for sqlite
-    """
-    from lume_cli._session import CommandSession
-    from lume_cli._work.flow.flow_diff import definition_of, is_file, read_flow
-    from lume_local import FlowError, table_ddl
-
-    session = CommandSession(options)
-
-    async def work() -> None:
-        if is_file(flow):
-            definition = read_flow(Path(flow))
-        else:
-            async with session.client() as client:
-                definition = await definition_of(client, flow)
-        try:
-            statement = table_ddl(definition, database)
-        except FlowError as error:
-            raise click.ClickException(f"{flow}: {error}") from None
-        if session.data.format == "table":
-            session.data.text(statement)
-        else:
-            session.data.document({"database": database, "ddl": statement})
-
-    session.finish(work())

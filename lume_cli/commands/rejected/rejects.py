@@ -30,8 +30,8 @@ def command(
     lume rejects 2f91d0ab -o csv > mended.csv
     """
     from lume_async import Client
+    from lume_cli._output.reject_table import reject_table
     from lume_cli._output.short_ids import short
-    from lume_cli._output.try_view import rejected_table
     from lume_cli._session import CommandSession
     from lume_cli._work.rejects.rejected_rows import (
         dialect_of,
@@ -71,7 +71,7 @@ def command(
             elif data.format == "json":
                 data.document(kept)
             else:
-                data.text("\n".join(rejected_table(kept, data.width)))
+                data.text("\n".join(reject_table(kept, data.width)))
             return
         if data.format == "json":
             data.document([])

@@ -69,7 +69,8 @@ def test_a_checkout_that_is_only_on_the_path(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(extras, "distribution", missing)
     root = Path(extras.__file__).parents[2]
-    assert extras.install_command("local") == f"{PIP} '{root}[local]'"
+    assert extras.install_command("cli") == f"{PIP} '{root}[cli]'"
+    assert extras.install_command(name="lume-local") == f"{PIP} {root}/server"
 
 
 @pytest.mark.parametrize(

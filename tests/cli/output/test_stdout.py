@@ -8,9 +8,9 @@ import pytest
 from cli.shell import Done, Shell
 from local.flows import write_flows
 
+from lume_cli._output.reject_table import reject_table
 from lume_cli._output.row_table import row_table
 from lume_cli._output.short_ids import short
-from lume_cli._output.try_view import rejected_table
 from lume_sync import Client, LumeRun
 
 NAMES = ("Number", "First name", "Last name", "E-Mail", "Telephone", "Street", "City")
@@ -119,7 +119,7 @@ def test_blocks() -> None:
         "a": None,
         "b": "x" * 12,
     }
-    assert rejected_table([row], 40) == [
+    assert reject_table([row], 40) == [
         "row 1,234  a: is empty; b: is not a",
         "    number",
         "  a:  b: xxxxxxxxxxxx",

@@ -1,0 +1,58 @@
+"""An embedded Lume server that really runs flows: on DuckDB, in worker processes, with its state in SQLite.
+
+`async with serve() as server:` runs it in your event loop, `with serve_in_thread() as server:` beside
+synchronous code; `await check_flow(path)` judges a flow file as the server would. All import what they need on
+first use, so that `import lume_local` stays cheap.
+"""
+
+TYPE_CHECKING = False  # importing `typing` would take longer than this whole module
+
+if TYPE_CHECKING:
+    from lume_local._backup import Backup as Backup
+    from lume_local._backup import back_up as back_up
+    from lume_local._backup import restore as restore
+    from lume_local._check import CheckedArrival as CheckedArrival
+    from lume_local._check import CheckedFlow as CheckedFlow
+    from lume_local._check import check_arrivals as check_arrivals
+    from lume_local._check import check_flow as check_flow
+    from lume_local._ddl import table_ddl as table_ddl
+    from lume_local._flow.fields import FlowError as FlowError
+    from lume_local._mapping.grades import Grade as Grade
+    from lume_local._mapping.proposal import ProposedFlow as ProposedFlow
+    from lume_local._message_trial import CheckedMessage as CheckedMessage
+    from lume_local._message_trial import TriedAddress as TriedAddress
+    from lume_local._message_trial import check_messages as check_messages
+    from lume_local._message_trial import try_messages as try_messages
+    from lume_local._options import ServerOptions as ServerOptions
+    from lume_local._propose import propose as propose
+    from lume_local._sample import SampleFile as SampleFile
+    from lume_local._sample import open_sample as open_sample
+    from lume_local._samples.opening import JudgedColumn as JudgedColumn
+    from lume_local._samples.opening import SampleParts as SampleParts
+    from lume_local._samples.opening import SampleRows as SampleRows
+    from lume_local._serve import Server as Server
+    from lume_local._serve import ThreadedServer as ThreadedServer
+    from lume_local._serve import serve as serve
+    from lume_local._serve import serve_in_thread as serve_in_thread
+    from lume_local._trial import Trial as Trial
+    from lume_local._trial import TriedFlow as TriedFlow
+    from lume_local._trial import open_trial as open_trial
+    from lume_local._worker.samples.parts import sample_parts as sample_parts
+    from lume_local._worker.samples.parts import unpack_member as unpack_member
+else:
+    from lume_async._base.lazy import lazily as _lazily
+    from lume_local._exports import NAMES as _NAMES
+
+    def _check(name: str) -> None:
+        from lume_async._base.platform import IS_POSIX
+        from lume_local._shared.extras import require
+
+        if not (IS_POSIX or name in ("FlowError", "ServerOptions", "table_ddl")):
+            raise ImportError(
+                "the embedded server needs Linux or macOS (WSL, Docker); so do `lume flow check`, `init` and `try`, "
+                "which use its engine",
+                name=__name__,
+            )
+        require("duckdb", "", "lume_local")
+
+    __all__, __getattr__, __dir__ = _lazily(__name__, _NAMES, check=_check)

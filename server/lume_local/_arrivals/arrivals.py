@@ -1,0 +1,144 @@
+"""All arrivals of a server, as their file has them: it is read again when it changes."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.to_thread import run_sync
+from attrs import define, field
+
+from lume_async._base.tasks import task_group
+from lume_async.errors import ConfigurationError
+from lume_local._arrivals.settings import Arrival, read_arrivals
+from lume_local._arrivals.watcher import Watcher, WatcherParts
+from lume_local._flow.lines import read_settings
+from lume_local._runs.health import why
+from lume_local._runs.store.records import StoredRun
+from lume_local._shared.extras import require
+from lume_local._shared.saved import OnReload, Reread, unnoticed
+
+_log = logging.getLogger("lume_local")
+
+LOOK = 1.0
+"""Seconds between two looks whether the file has changed."""
+
+
+def read_file(path: Path) -> tuple[Arrival, ...]:
+    """The arrivals of a file. Raises `ConfigurationError` with all its mistakes, or without the extra for folders."""
+    found = read_settings(path, "arrivals", read_arrivals)
+    if any(not arrival.scheme for arrival in found):
+        try:
+            require("watchfiles", "arrivals", f"arrivals ({path})")
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(str(error)) from None
+    return found
+
+
+@define
+class _Task:
+    watcher: Watcher
+    scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+    ended: anyio.Event = field(factory=anyio.Event)
+
+
+class Arrivals:
+    """The arrivals of one server.
+
+    Args:
+        path: of `arrivals.toml`; None if there are none.
+        on_reload: called once it was read again.
+
+    Raises:
+        ConfigurationError: the file can't be read, or has a mistake.
+    """
+
+    def __init__(self, path: Path | None, parts: WatcherParts, on_reload: OnReload = unnoticed) -> None:
+        self._path, self._parts, self._on_reload = path, parts, on_reload
+        self._file = (
+            None if path is None else Reread(lambda: read_file(path), "arrivals stay in effect", path)
+        )
+        self._tasks: dict[str, _Task] = {}
+
+    @property
+    def problem(self) -> str:
+        """Why the present content of the file is not in effect; empty if it is."""
+        return "" if self._file is None else self._file.trouble
+
+    @property
+    def _wanted(self) -> tuple[Arrival, ...]:
+        return () if self._file is None else self._file.value
+
+    @property
+    def watchers(self) -> list[Watcher]:
+        """One for each arrival, in the order of the file."""
+        return [self._tasks[one.name].watcher for one in self._wanted if one.name in self._tasks]
+
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """For each arrival the number of its files by state; `trouble` is 1 while its place can't be used."""
+        found = {}
+        for watcher in self.watchers:
+            view = watcher.view()
+            submitted, refused = await self._parts.store.arrivals.counts(view.arrival.name)
+            found[view.arrival.name] = {
+                "waiting": len(view.waiting),
+                "submitted": submitted,
+                "refused": refused,
+                "trouble": int(bool(view.trouble)),
+            }
+        return found
+
+    def run_ended(self, run: StoredRun) -> None:
+        """To be called when any run has ended."""
+        for task in self._tasks.values():
+            task.watcher.run_ended(run)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Watch as long as the block lasts."""
+        async with task_group() as tasks:
+            if self._path is not None and self._file is not None:
+                self._start(tasks, {})
+                tasks.start_soon(self._follow_file, self._path, self._file, tasks)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+
+    async def _follow_file(self, path: Path, file: Reread[tuple[Arrival, ...]], tasks: TaskGroup) -> None:
+        while True:
+            await anyio.sleep(LOOK)
+            if await run_sync(file.look):
+                await self._follow(tasks)
+                _log.warning("%s was read again: %d arrivals", path, len(file.value))
+                self._on_reload(path, arrivals=len(file.value))
+
+    async def _follow(self, tasks: TaskGroup) -> None:
+        """End the watchers of arrivals that are gone or others now, and begin those that are new."""
+        wanted = {one.name: one for one in self._wanted}
+        for name, task in list(self._tasks.items()):
+            if wanted.get(name) == task.watcher.arrival:
+                continue
+            task.scope.cancel()
+            await task.ended.wait()
+            del self._tasks[name]
+            try:
+                await self._parts.store.arrivals.forget_refusals(name)  # they are decided about anew
+            except Exception as error:
+                _log.error("arrival %s: %s", name, why(error))
+        self._start(tasks, self._tasks)
+
+    def _start(self, tasks: TaskGroup, known: dict[str, _Task]) -> None:
+        for arrival in self._wanted:
+            if arrival.name not in known:
+                self._tasks[arrival.name] = task = _Task(Watcher(arrival, self._parts))
+                tasks.start_soon(self._watch, task)
+
+    async def _watch(self, task: _Task) -> None:
+        try:
+            with task.scope:
+                await task.watcher.watch()
+        finally:
+            task.ended.set()

@@ -1,0 +1,286 @@
+"""API keys and their roles: the server's own key may do everything, those of `keys.toml` what their role allows.
+
+The file has only digests of the keys, which can't be used as keys, and which tokens of an issuer have a role. It is
+read again when it has changed, so that keys are added and revoked without a restart.
+"""
+
+import enum
+import hashlib
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from lume_local._flow.fields import FlowError, Table
+from lume_local._flow.lines import read_settings
+from lume_local._flow.mistakes import Mistakes, top_table
+from lume_local._shared.extras import require
+from lume_local._shared.saved import OnReload, Reread, stamp, unnoticed
+
+_log = logging.getLogger("lume_local")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_SAFE = ("GET", "HEAD")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+KEY_HEADER = "lume-api-key"
+_BOUNDS, _MOST = ("max_active", "submissions_per_minute"), 1_000_000
+"""What bounds the runs of a key, and the largest of these numbers."""
+_LONGEST = 2000
+"""Characters of what tokens are compared with."""
+
+
+class Role(enum.IntEnum):
+    """What a key may do; each role includes the ones before it."""
+
+    READ = 1
+    """See runs, their rows, flows and metrics."""
+    SUBMIT = 2
+    """Submit and cancel runs, upload files."""
+    ADMIN = 3
+    """Register flow versions."""
+
+
+_ROLES = tuple(role.name.lower() for role in Role)
+
+
+@frozen
+class Holder:
+    """The holder of a key, or of a token.
+
+    Attributes:
+        owner: what sessions of the console derive from: the digest of the key, or the entry of the file.
+        max_active: of the runs of its entry, how many are executed at a time; None: as many as of all.
+        submissions_per_minute: of its entry, too; None: any number.
+    """
+
+    name: str
+    role: Role
+    owner: str = field(default="", repr=False)
+    max_active: int | None = None
+    submissions_per_minute: int | None = None
+
+
+@frozen
+class Grant:
+    """Which tokens of an issuer have a role.
+
+    Attributes:
+        holder: its name is the one of the entry.
+        claim: where in the claims `value` must be; None if every token for the audience has the role.
+        client_id: what the console is called at the issuer; None if nobody signs in there.
+    """
+
+    holder: Holder
+    issuer: str
+    audience: str
+    claim: str | None
+    value: str
+    client_id: str | None = None
+
+    def allows(self, claims: dict[str, Any]) -> bool:
+        """Whether the claim is or contains the value. `a.b` is the member `b` of `a` if no claim has that name."""
+        if self.claim is None:
+            return True
+        found: Any = claims
+        for name in [self.claim] if self.claim in claims else self.claim.split("."):
+            found = found.get(name) if isinstance(found, dict) else None
+        return self.value in (
+            found.split() if isinstance(found, str) else found if isinstance(found, list) else ()
+        )
+
+
+OWN = Holder("server", Role.ADMIN)
+"""The holder of the server's own key."""
+
+_NEEDED = {
+    ("PUT", "/v1/flows/{flow}/versions/{version}"): Role.ADMIN,
+    ("GET", "/v1/server"): Role.ADMIN,
+    ("GET", "/v1/audit"): Role.ADMIN,
+    ("POST", "/console/links"): Role.READ,  # the session may do what the key may
+    ("GET", "/v1/uploads/{name}"): Role.SUBMIT,  # it ends a request that is still sending
+    ("HEAD", "/v1/uploads/{name}"): Role.SUBMIT,
+}
+
+
+def needed(method: str, path: str) -> Role:
+    """The lowest role that may do this; the path as in the router."""
+    return _NEEDED.get(
+        ("GET" if method == "HEAD" else method, path), Role.READ if method in _SAFE else Role.SUBMIT
+    )
+
+
+class ApiKeys:
+    """The keys of one server.
+
+    Args:
+        path: of `keys.toml`; None if there are no other keys.
+        on_reload: called once they were read again.
+
+    Raises:
+        ConfigurationError: the file can't be read, or has a mistake.
+    """
+
+    def __init__(self, own: str, path: Path | None, on_reload: OnReload = unnoticed) -> None:
+        self.own = self.digest(own)
+        self._path, self._on_reload, self._file = path, on_reload, None
+        if path is not None:
+            read_keys(path)  # at first it must be there
+            self._file = Reread(lambda: _present(path), "keys stay valid", path)
+
+    def holder(self, key: bytes) -> Holder | None:
+        # By digest, so the duration reveals nothing about keys.
+        return self.of(hashlib.sha256(key).hexdigest())
+
+    @staticmethod
+    def digest(key: str) -> str:
+        """The digest of a key, which can't be used as a key."""
+        return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def of(self, digest: str) -> Holder | None:
+        """The holder of the key with this digest; None if there is none, or it was revoked."""
+        holders, _ = self._now()
+        return OWN if digest == self.own else holders.get(digest)
+
+    def at_limit(self, active: Mapping[str | None, int]) -> list[str]:
+        """The entries of which as many runs are active as are allowed, as `SqlStore.next_waiting` takes them.
+
+        All tokens of an entry count together: it bounds what it lets in, however many people that is.
+
+        Args:
+            active: how many runs of each holder are active, by its name.
+        """
+        holders, grants = self._now()
+        found = list[str]()
+        of_tokens = {grant.holder.name for grant in grants}
+        for holder in holders.values():
+            names = [holder.name] + [f"{holder.name}:"] * (holder.name in of_tokens)
+            if holder.max_active is not None and _of(names, active) >= holder.max_active:
+                found += names
+        return found
+
+    @property
+    def grants(self) -> tuple[Grant, ...]:
+        """Which tokens have a role now."""
+        _, grants = self._now()
+        return grants
+
+    def _now(self) -> "_Keys":
+        if self._path is None or self._file is None:
+            return {}, ()
+        if self._file.look():
+            holders, _ = self._file.value
+            _log.warning("%s was read again: %d keys", self._path, len(holders))
+            self._on_reload(self._path, keys=len(holders))
+        return self._file.value
+
+
+_Keys = tuple[dict[str, Holder], tuple[Grant, ...]]
+
+
+def _present(path: Path) -> _Keys:
+    """As `read_keys`; a missing file revokes all keys."""
+    return ({}, ()) if stamp(path) is None else read_keys(path)
+
+
+def _of(names: Sequence[str], active: Mapping[str | None, int]) -> int:
+    """How many runs the holders with these names have; one that ends with a colon is the beginning of many."""
+    begins = tuple(name for name in names if name.endswith(":"))
+    return sum(
+        count
+        for name, count in active.items()
+        if name is not None and (name in names or name.startswith(begins))
+    )
+
+
+def read_keys(path: Path) -> _Keys:
+    """The holders by the digests of their keys, or by the entries of their tokens. Raises `ConfigurationError`."""
+    return read_settings(path, "keys", _read)
+
+
+def _read(text: str) -> _Keys:
+    """Raises `FlowError` for the first mistake, with the `others`."""
+    mistakes, top = Mistakes(text), top_table(text)
+    holders, grants = dict[str, Holder](), list[Grant]()
+    for name in top.values:
+        found = mistakes.noting(partial(_entry, top, name), None)
+        if isinstance(found, Grant):
+            grants.append(found)
+            found = found.holder
+        if found is not None and found.owner in holders:
+            mistakes.add(FlowError(name, f"has the same key as {holders[found.owner].name}"))
+        elif found is not None:
+            holders[found.owner] = found
+    for holder in holders.values():
+        for one in grants:
+            if holder.name.startswith(f"{one.holder.name}:"):
+                words = (
+                    f"may be the name of somebody with a token of [{one.holder.name}]: choose another name"
+                )
+                mistakes.add(FlowError(holder.name, words))
+    mistakes.check()
+    return holders, tuple(grants)
+
+
+def _entry(top: Table, name: str) -> Holder | Grant:
+    table = top.table(name)
+    if name == OWN.name:
+        raise FlowError(name, "is what the server's own key is called: choose another name")
+    is_grant = table.present("issuer")
+    if not is_grant and "sha256" not in table.values:
+        raise FlowError(name, "must have role and sha256; or, for tokens, role, issuer and audience")
+    role = table.choice("role", _ROLES, default=None)
+    if role is None:
+        raise FlowError(table.at("role"), f"is missing: it must be one of {', '.join(_ROLES)}")
+    owner = f"entry {name}" if is_grant else _digest(table)
+    holder = Holder(name, Role[role.upper()], owner, **_bounds(table))
+    found = _grant(table, holder) if is_grant else holder
+    table.no_more()
+    return found
+
+
+def _digest(table: Table) -> str:
+    digest = table.text("sha256")
+    if not _DIGEST.fullmatch(digest):  # it may be the key itself: it is not repeated
+        raise FlowError(
+            table.at("sha256"), "must be the SHA-256 of the key in hex, as `lume key new` writes it"
+        )
+    return digest
+
+
+def _bounds(table: Table) -> dict[str, int]:
+    found = {key: table.count(key, most=_MOST) for key in _BOUNDS if table.present(key)}
+    for key, number in found.items():
+        if not number:
+            raise FlowError(table.at(key), f"must be a whole number from 1 to {_MOST:,}")
+    return found
+
+
+def _grant(table: Table, holder: Holder) -> Grant:
+    issuer, audience = (table.text(key, longest=_LONGEST) for key in ("issuer", "audience"))
+    claim, value, client_id = (
+        table.text(key, longest=_LONGEST) if table.present(key) else None
+        for key in ("claim", "value", "client_id")
+    )
+    if (claim is None) is not (value is None):
+        raise FlowError(table.place, "has claim or value, which belong together: give both, or neither")
+    if not is_confidential(issuer):
+        raise FlowError(table.at("issuer"), "must be an https:// URL, exactly as its tokens have it in iss")
+    try:
+        require("joserfc", "oidc", f"keys: [{table.place}] (issuer)")
+    except ModuleNotFoundError as error:
+        raise FlowError(table.at("issuer"), str(error)) from None
+    return Grant(holder, issuer, audience, claim, value or "", client_id)
+
+
+def is_confidential(url: Any) -> bool:
+    """Whether a URL is HTTPS, or HTTP on this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except (ValueError, AttributeError):
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))

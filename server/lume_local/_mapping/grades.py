@@ -1,0 +1,94 @@
+"""The grade of a proposal. Pure.
+
+The thresholds were fixed on one half of the sources of `server/benchmarks/mapping/`; the other half reports them.
+"""
+
+import enum
+from collections.abc import Sequence
+
+from lume_local._mapping.evidence import FEATURES, Pairing
+from lume_local._mapping.names import SYNONYM
+
+
+class Grade(enum.StrEnum):
+    """How sure a proposal is; below `MEDIUM` a column stays unmapped."""
+
+    CERTAIN = "certain"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+    @property
+    def is_used(self) -> bool:
+        return self in (Grade.CERTAIN, Grade.HIGH, Grade.MEDIUM)
+
+
+ORDER = (Grade.CERTAIN, Grade.HIGH, Grade.MEDIUM, Grade.LOW)
+_CERTAIN, _HIGH, _MEDIUM = 0.9, 0.6, 0.35
+_RIVAL = 0.5
+"""Another pair of one of the two columns that is likelier than this is a rival."""
+_LEFT = 0.3
+"""The weight of words that one name may have in addition: fillers, and the table's name."""
+_MORE = 0.7
+"""If the source's name has words of more weight than that in addition, it is rather a namesake: values must agree."""
+_CRYPTIC = 0.3
+_PASS = ((0.5, Grade.LOW), (0.9, Grade.MEDIUM), (0.98, Grade.HIGH))
+"""If fewer of the values pass the target's own checks, the grade is no better."""
+
+
+def grade(pair: Pairing, likely: float, rival: float) -> Grade:
+    """The grade of a pair of columns.
+
+    Args:
+        likely: how likely it is.
+        rival: how likely the best other pair of one of the two columns is.
+    """
+    if likely < _MEDIUM:
+        return Grade.LOW
+    says_little = pair.name.both < _CRYPTIC or pair.name.source_left > _MORE
+    if likely < _HIGH or rival > _RIVAL or pair.values.clash or (says_little and not pair.values.known):
+        return Grade.MEDIUM
+    if likely >= _CERTAIN and _is_whole(pair) and _kinds(pair) >= 2:
+        return Grade.CERTAIN
+    return Grade.HIGH
+
+
+def _is_whole(pair: Pairing) -> bool:
+    """Whether every word of both names has its match, and none that says something is left over."""
+    name = pair.name
+    if name.same:
+        return True
+    is_matched = name.worst >= SYNONYM and not name.digits
+    return is_matched and name.target_left <= _LEFT and name.source_left <= _LEFT
+
+
+def _kinds(pair: Pairing) -> int:
+    """How many kinds of evidence agree: names, types, values, the columns beside it, the description."""
+    numbers = dict(zip(FEATURES, pair.numbers, strict=True))
+    agrees = (
+        pair.name.both >= 0.5,
+        numbers["type_fits"] > 0 or numbers["type_clash"] == 0,
+        max(numbers["overlap"], numbers["spread"]) > 0.5,
+        numbers["around"] > 0.3,
+        numbers["about"] > 0.5,
+    )
+    return 0 if numbers["type_clash"] else sum(agrees)
+
+
+def rival(likely: Sequence[Sequence[float]], row: int, column: int) -> float:
+    """How likely the best other pair in this row or column is."""
+    beside = max((one for n, one in enumerate(likely[row]) if n != column), default=0.0)
+    return max(beside, max((other[column] for n, other in enumerate(likely) if n != row), default=0.0))
+
+
+def worse(one: Grade, other: Grade) -> Grade:
+    """The one that is less sure."""
+    return max(one, other, key=ORDER.index)
+
+
+def at_most(found: Grade, passes: float) -> Grade:
+    """The grade, no better than the share of values that pass the target's checks allows."""
+    for share, most in _PASS:
+        if passes < share:
+            return worse(found, most)
+    return found

@@ -1,0 +1,46 @@
+"""How likely a source column is a target column, from the numbers of `evidence`. Pure.
+
+A logistic regression. Its weights are in `weights.json`; `server/benchmarks/mapping/fit.py` has fitted them.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from math import exp
+from operator import mul
+
+from attrs import frozen
+
+from lume_local._mapping.evidence import FEATURES, Pairing
+
+_SAYS_SOMETHING = 0.12
+"""A pair that agrees less in names and values is never likely, however well its place fits."""
+
+
+@frozen
+class Weights:
+    """One weight for each of `FEATURES`."""
+
+    numbers: tuple[float, ...]
+    bias: float
+
+
+@cache
+def weights() -> Weights:
+    """The fitted weights."""
+    found = json.loads(files("lume_local._mapping").joinpath("weights.json").read_text("utf-8"))
+    return Weights(tuple(found["weights"][name] for name in FEATURES), found["bias"])
+
+
+def likely(pairs: Sequence[Sequence[Pairing]], by: Weights | None = None) -> list[list[float]]:
+    """The probability of each pair."""
+    by = by or weights()
+    return [[_of(pair, by) for pair in row] for row in pairs]
+
+
+def _of(pair: Pairing, by: Weights) -> float:
+    if pair.base < _SAYS_SOMETHING:
+        return 0.0
+    score = by.bias + sum(map(mul, pair.numbers, by.numbers))
+    return 1 / (1 + exp(-max(-50.0, min(50.0, score))))

@@ -1,0 +1,81 @@
+"""Proposals for flow versions: one at a time, in a worker process, of files that a run might read."""
+
+from typing import Any
+
+from anyio.to_thread import run_sync
+
+from lume_local._flow.sftp_urls import is_sftp_url
+from lume_local._flow.store_urls import is_store_url
+from lume_local._mapping.target import MappingTarget
+from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.sources.source_files import SourceSpec
+from lume_local._runs.turns import Turns
+from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._shared.extras import require
+from lume_local._shared.protocol import Json, Propose
+
+MOST_BYTES = 1024 * 1024 * 1024
+"""The size of a sample: rows at equal distances are read, and for some decisions all of them."""
+
+
+MOST_OF_A_KEY = 3
+"""Proposals of one key that are made or wait."""
+WAIT_LIMIT = 120.0
+"""Seconds that a proposal may wait for its turn."""
+
+
+class Proposals:
+    def __init__(self, roots: Roots, pool: WorkerPool) -> None:
+        self._roots, self._pool = roots, pool
+        self._turns = Turns(MOST_OF_A_KEY, WAIT_LIMIT)
+
+    async def make(
+        self,
+        target: MappingTarget,
+        samples: list[str],
+        source: Json | None,
+        *,
+        choices: Json,
+        inline: bool,
+        uris: tuple[str, ...],
+        by: str,
+    ) -> dict[str, Any]:
+        """The proposal for a target from samples.
+
+        Args:
+            uris: where runs of the flow look for a source that is not a path of its own.
+            by: the name of the key that asks for it.
+
+        Raises:
+            TooManyWaiting, NoTurn: see `Turns`.
+            PathRefused: a sample may not be read, or is not there.
+            FlowError: a sample can't be read, or takes too long.
+            ModuleNotFoundError: the server lacks what it needs for that.
+            WorkerDied: the process has ended.
+        """
+        require("rapidfuzz", "local", "proposing a mapping")
+        places = await run_sync(lambda: [self._place(one, source, uris) for one in samples])
+        async with self._turns.turn(by):
+            job = Propose(target.to_json(), places, choices=choices, inline=inline)
+            return await self._pool.propose(job)
+
+    def _place(self, sample: str, source: Json | None, uris: tuple[str, ...]) -> Json:
+        if is_store_url(sample) or is_sftp_url(sample):
+            raise _elsewhere(sample)
+        path = self._roots.source(sample)
+        if not path.is_file():
+            spec = SourceSpec(uris or ("{source_path}",), sample)
+            if spec.is_stored or spec.is_remote:
+                raise _elsewhere(sample)
+            path = spec.files(self._roots)[0]  # of several, all are in one layout
+        if not path.is_file():
+            raise PathRefused(f"the sample {sample!r} does not exist{self._roots.looked_up(sample)}")
+        found: Json = {"path": str(path), "shown": sample, "most_bytes": MOST_BYTES}
+        return found | ({} if source is None else {"source": source})
+
+
+def _elsewhere(sample: str) -> PathRefused:
+    return PathRefused(
+        f"the sample {sample!r} lies in an object store or on an SFTP server, from where no samples are read: upload "
+        "it, or a part of it"
+    )

@@ -1,0 +1,197 @@
+"""Ends runs whose process has ended: a commit is carried out; without one, all the run began is undone.
+
+Runs may write to the same place; the run submitted last wins. So a delayed output must not replace that of a run
+submitted later: it is not put in place, and the run's error message says so.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+from anyio.to_thread import run_sync
+from attrs import frozen
+
+from lume_async._base.platform import is_locked
+from lume_async.models import RunStatus
+from lume_local._runs.health import why
+from lume_local._runs.recorder import RunRecorder
+from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.store.records import StoredRun, StoreFailed
+from lume_local._runs.times import ago_text
+from lume_local._runs.workers.worker import NotFinished, WorkerDied
+from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._shared import commit
+from lume_local._shared.lock import holder
+from lume_local._shared.protocol import Json
+
+_log = logging.getLogger("lume_local")
+
+NOTHING_WRITTEN = "nothing was written: submit the run again"
+_PATIENCE = 5.0
+"""Seconds for a worker to exit after its server has ended."""
+_SURPRISE = 0.5
+"""Seconds after which a holder is reported; the lock of a dead process may last that long."""
+_LOOK = 0.5
+"""Seconds between two checks of a folder that is held for longer."""
+
+
+@frozen
+class Trouble:
+    """Why an output is not in place; `may_pass` if a retry may work, `is_final` if it never will."""
+
+    text: str
+    may_pass: bool = False
+    is_final: bool = False
+
+    @property
+    def end(self) -> str:
+        if self.is_final:
+            return (
+                f"its output is not put in place: {self.text}. Submit the run again if its rows are to count"
+            )
+        return f"its output can't be put in place: {self.text}. Submit the run again"
+
+
+class Settler:
+    """Ends runs by what their folders hold, and asks a worker for steps that only workers can do."""
+
+    def __init__(self, store: SqlStore, recorder: RunRecorder, paths: RunPaths, pool: WorkerPool) -> None:
+        self._store, self._recorder, self._paths, self._pool = store, recorder, paths, pool
+
+    async def settle(self, run: StoredRun, death: str, end: str) -> str:
+        """End a run whose process has ended; `death` says how. Returns what `end_committed` does.
+
+        Args:
+            end: what is said if there is no commit.
+        """
+        await self._recorder.still_ours()
+        if (record := commit.committed(self._paths.folder(run.run_id))) is not None:
+            return await self.end_committed(run, record, f"{death}; ")
+        await self.undo(run)
+        await self._recorder.end(run.run_id, RunStatus.CRASHED, message=f"{death}; {end}")
+        return ""
+
+    async def end_committed(
+        self, run: StoredRun, record: Json, before: str = "", *, may_wait: bool = True
+    ) -> str:
+        """Carry out a commit, and end its run.
+
+        Returns why the run can't be ended yet, if it `may_wait`; else an empty string.
+        """
+        trouble = await self._carried_out(run, record)
+        if trouble is None:
+            await self._recorder.succeed(run.run_id, record)
+            await run_sync(self._paths.clean_up, run)
+        elif trouble.may_pass and may_wait:
+            return trouble.text
+        else:
+            await self._recorder.end(run.run_id, RunStatus.CRASHED, message=before + trouble.end)
+            await run_sync(self._paths.give_up, run)
+        return ""
+
+    async def undo(self, run: StoredRun) -> None:
+        """Undo everything that a run without a commit has begun, in its folder and elsewhere."""
+        folder = self._paths.folder(run.run_id)
+        if trouble := await self.finished(folder, commit.begun(folder)):
+            _log.warning("run %s: what it began can't be undone yet: %s", run.run_id, trouble.text)
+        await run_sync(self._paths.give_up, run)
+
+    async def _carried_out(self, run: StoredRun, record: Json) -> Trouble | None:
+        """Put the committed output of a run in place, unless a later run has replaced it."""
+        folder = self._paths.folder(run.run_id)
+        try:
+            await self._note_overtaken(run, record, folder)
+        except (StoreFailed, OSError) as error:  # it has committed, so it can wait
+            return Trouble(f"the server's state can't be used: {why(error)}", may_pass=True)
+        trouble = await self.finished(folder, record["steps"])
+        if (
+            trouble is not None
+            and not trouble.may_pass
+            and (later := await run_sync(commit.overtaken, folder))
+        ):
+            return Trouble(later, is_final=True)
+        return trouble
+
+    async def _note_overtaken(self, run: StoredRun, record: Json, folder: Path) -> None:
+        since = ago_text(await run_sync(commit.committed_ago, folder))
+        for place in places(record):
+            other = await self._store.overtaken_by(run, since, place.location, of_source=place.of_source)
+            if other is not None:
+                why = (
+                    f"run {other.run_id}, which was submitted later, has written {place.location} meanwhile, and "
+                    "an older run does not replace the output of a newer one"
+                )
+                return await run_sync(commit.note_overtaken, folder, why)
+
+    async def finished(self, folder: Path, steps: list[Json]) -> Trouble | None:
+        """Carry out the remaining steps in a run's folder; returns what prevents that."""
+        try:
+            if all(step["kind"] == commit.FILE for step in steps):
+                await run_sync(_finish_files, folder)
+            else:
+                await self._finished_by_worker(folder)
+        except NotFinished as error:
+            return Trouble(str(error), error.may_pass)
+        except WorkerDied as error:
+            return Trouble(str(error), may_pass=True)
+        except OSError as error:
+            return Trouble(commit.explain(error))
+        return None
+
+    async def _finished_by_worker(self, folder: Path) -> None:
+        """If the spare worker has died or dies now, a new one repeats the steps, which are idempotent."""
+        try:
+            async with self._pool.worker() as worker:
+                await worker.finish(folder)
+        except WorkerDied:
+            async with self._pool.worker(new=True) as worker:
+                await worker.finish(folder)
+
+
+def _finish_files(folder: Path) -> None:
+    record = commit.committed(folder)
+    if record is None:
+        for step in commit.begun(folder):
+            commit.remove_draft(step)
+        commit.forget_begun(folder)
+    else:
+        for step in record["steps"]:
+            commit.put_in_place(step)
+
+
+@frozen
+class OutputPlace:
+    """Where a run writes; with `of_source`, only runs of the same flow and source replace each other there."""
+
+    location: str
+    of_source: bool
+
+
+def places(record: Json) -> list[OutputPlace]:
+    """The places whose content a commit replaces. Pure."""
+    found = []
+    for step in record["steps"]:
+        mode = step["load"]["mode"] if "load" in step else ""
+        if mode != "append" and "was" not in step and "part" in step:
+            location = record["target_locations"][step["part"]]
+            found.append(OutputPlace(location, of_source=mode == "replace_batch"))
+    return found
+
+
+async def wait_until_free(lock: Path, unproven: Callable[[str], None] = lambda who: None) -> None:
+    """Wait until no process holds a run's folder.
+
+    A worker of a server on this system that does not exit (it may be stopped) is killed. Any other holder is passed
+    to `unproven`, and the wait lasts as long as it holds the folder.
+    """
+    began = anyio.current_time()
+    while is_locked(lock):
+        waited, process = anyio.current_time() - began, holder(lock)
+        if process is not None and process.lives:
+            if waited > _PATIENCE:
+                process.kill()
+        elif waited > _SURPRISE:
+            unproven(str(process or "an unknown process"))
+        await anyio.sleep(0.02 if waited < _PATIENCE else _LOOK)

@@ -1,0 +1,367 @@
+"""A checked `Flow` into what a run needs: plain JSON of SQL fragments, every one of them tried once.
+
+Runs in a worker: the server process never loads DuckDB.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
+from collections.abc import Container, Iterable
+from typing import Any
+
+import duckdb
+from attrs import asdict
+from duckdb import DuckDBPyConnection
+
+from lume_local._flow.aliases import folded
+from lume_local._flow.databases import TableTarget
+from lume_local._flow.definition import PAIRS, Column, Flow, Rule, quoted
+from lume_local._flow.fields import FlowError
+from lume_local._flow.sheets import is_pattern
+from lume_local._shared.extras import require
+from lume_local._worker.cleaners.library import statements
+from lume_local._worker.compiler.casts import cast, storage_type
+from lume_local._worker.compiler.checks import RowCheck, column_checks, literal, rule_check
+from lume_local._worker.compiler.expressions import Expression, Judge
+from lume_local._worker.compiler.lookups import Lookup, Lookups
+from lume_local._worker.compiler.mistakes import explained, first_line
+from lume_local._worker.profile import COUNTS, question
+from lume_local._worker.seeds import make_empty_tables
+from lume_local._worker.sources.formats.header_search import missing_in
+from lume_local._worker.sql import row_of, text
+from lume_local._worker.statements import OUT, Layout, Statements
+
+
+def compile_flow(
+    connection: DuckDBPyConnection,
+    flow: Flow,
+    cleaners: list[str] | None = None,
+    *,
+    made: Container[str] = (),
+    rehearsed: bool = True,
+) -> dict[str, Any]:
+    """The compiled form of a flow. Raises `FlowError` with the place of the first mistake.
+
+    Args:
+        connection: a database that reaches no file.
+        cleaners: the SQL of its cleaners as it was when this version was compiled first; None for that of now.
+        made: of the cleaners' SQL, what its database has already.
+        rehearsed: whether the whole statement is tried, too: needless, if it runs on rows at once.
+    """
+    cleaners = statements(flow.cleaners) if cleaners is None else cleaners
+    for statement in cleaners:
+        if statement not in made:
+            connection.execute(statement)
+    _require_extra(flow)
+    lookups, judge = Lookups(connection, flow.seeds), Judge(connection)
+    looking_up = Judge(connection, lookups=lookups if flow.seeds else None)
+    judged = [
+        looking_up.expression(f"columns.{one.name}.sql", one.sql, one.name if one.aliases else None)
+        for one in flow.columns
+    ]
+    where = judge.expression("source.where", flow.source.where) if flow.source.where else None
+    reads = [(_place(flow, column), one) for column, one in zip(flow.columns, judged, strict=True)]
+    reads += [("source.where", where)] if where else []
+    _check_aliases(flow, reads)
+    sources, respelled = _sources(reads)
+    columns = []
+    for index, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
+        seen = _dummy(expression.reads, lookups)
+        given = _type_of(connection, f"columns.{column.name}.sql", expression.sql, seen)
+        columns.append(_column(column, expression, given, index))
+        _try_limits(connection, column)
+    compiled = {
+        "ref": flow.ref,
+        "format": flow.source.format,
+        "csv": {"delim": flow.source.delim, "quote": flow.source.quote, "escape": flow.source.escape},
+        "encoding": flow.source.encoding,
+        "max_line_bytes": flow.source.max_line_bytes,
+        "header": asdict(flow.source.header),
+        "comment": flow.source.comment,
+        "footer": asdict(flow.source.footer) if flow.source.footer else None,
+        "excel": asdict(flow.source.sheets) | {"of_all": is_pattern(flow.source.sheets.sheet)},
+        "fixed": asdict(flow.source.fixed) if flow.source.fixed else None,
+        "records": list(flow.source.records),
+        "on_unknown_columns": flow.source.on_unknown_columns,
+        "compression": flow.source.compression,
+        "members": list(flow.source.members),
+        "max_unpacked_bytes": flow.source.max_unpacked_bytes,
+        "null": list(flow.source.null),
+        "max_ratio": flow.max_ratio,
+        "sources": sources,
+        "respelled": respelled,
+        "aliases": {one.name.lower(): asdict(one.aliases) for one in flow.columns if one.aliases},
+        "seeds": _seeds(flow, lookups),
+        "lookups": [_compiled_lookup(judge, flow, lookup) for lookup in lookups.all],
+        "columns": columns,
+        "rules": [_rule(connection, judge, flow, rule, n) for n, rule in enumerate(flow.rules)],
+        "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
+        "checks": _checks(flow, judged) + [asdict(check) for check in _where_checks(where)],
+        "where": None if where is None else _where(connection, where, _dummy(where.reads, lookups)),
+        "cleaners": cleaners,
+        "siblings": {},  # other versions of the flow, as the server knows them when it starts a run
+        "unique": [column.name for column in flow.columns if column.unique],
+        "references": [
+            {"name": column.name, "sql_type": column.sql_type, **asdict(column.references)}
+            for column in flow.columns
+            if column.references
+        ],
+        "judged_by_table": _is_judged_by_table(flow),
+    }
+    _check_names(compiled)
+    if rehearsed:
+        _rehearse(connection, compiled, flow, _dummy(sources, lookups))
+    return compiled
+
+
+def _is_judged_by_table(flow: Flow) -> bool:
+    """Whether the target's table decides about rows, or that of the values of earlier runs."""
+    by_constraints = isinstance(flow.mapped, TableTarget) and flow.mapped.on_violation == "reject"
+    return by_constraints or any(column.ever for column in flow.columns)
+
+
+def _check_names(compiled: dict[str, Any]) -> None:
+    """Refuse names for files without a header that lack what the flow reads."""
+    fixed = (compiled["fixed"] or {}).get("names")
+    names = fixed or compiled["header"]["names"]
+    if names and (missing := missing_in(compiled | {"header": {"contains": []}}, names)):
+        listed = ", ".join(map(repr, missing[:5]))
+        raise FlowError(
+            "source.fixed.columns" if fixed else "source.names",
+            f"lacks {listed}, which {compiled['sources'].get(missing[0], 'the flow')} reads",
+        )
+
+
+_EXTRAS = {"excel": "openpyxl", "xml": "lxml"}
+
+
+def _require_extra(flow: Flow) -> None:
+    if module := _EXTRAS.get(kind := flow.source.format):
+        try:
+            require(module, kind, f"format {kind!r}")
+        except ModuleNotFoundError as error:
+            raise FlowError("source.format", str(error)) from None
+
+
+def _where(connection: DuckDBPyConnection, where: Expression, dummy: str) -> str:
+    """The condition of a row filter; nothing if it throws."""
+    _check_is_condition("source.where", _type_of(connection, "source.where", where.sql, dummy))
+    return where.tried(f"{{'v': CAST((\n{where.sql}\n) AS BOOLEAN)}}")
+
+
+def _where_checks(where: Expression | None) -> list[RowCheck]:
+    """What becomes of the rows that a row filter takes out, and of those that it can't be applied to."""
+    if where is None:
+        return []
+    threw = RowCheck("_lume_where IS NULL", "source.where: can't be evaluated")
+    return [RowCheck(OUT, "source.where", "filter"), *([threw] if where.can_throw or where.unread else [])]
+
+
+def _check_is_condition(place: str, given: str) -> None:
+    if given not in ("BOOLEAN", '"NULL"'):
+        raise FlowError(place, f"must be a condition (true or false), but is of type {given}")
+
+
+def _place(flow: Flow, column: Column) -> str:
+    """Where a flow says what a column is read from."""
+    written, place = flow.definition["columns"][column.name], f"columns.{column.name}"
+    return next((f"{place}.{key}" for key in ("sql", "from") if key in written), place)
+
+
+def _check_aliases(flow: Flow, judged: list[tuple[str, Expression]]) -> None:
+    """Refuse aliases without effect, and an expression that would miss the other spellings."""
+    owners: dict[str, str] = {}
+    for column in flow.columns:
+        for alias in column.aliases.names if column.aliases else ():
+            other = owners.setdefault(folded(alias), column.name)
+            if other != column.name:
+                raise FlowError(
+                    f"columns.{column.name}.from",
+                    f"{alias!r} means column {other!r} already: read {quoted(other)} in sql instead",
+                )
+    for column, (_, expression) in zip(flow.columns, judged, strict=False):
+        read = {name.lower() for name in expression.reads}
+        if column.aliases and column.name.lower() not in read:
+            raise FlowError(f"columns.{column.name}.from", "has no effect: let sql read value")
+    for place, expression in judged:
+        for name in expression.reads:
+            other = owners.get(folded(name), name)
+            if other.lower() != name.lower():
+                raise FlowError(
+                    place,
+                    f"reads {name!r}, an alias of column {other!r}: read {quoted(other)} (in that column: value), "
+                    "which is whichever of them a source has",
+                )
+
+
+def _sources(judged: list[tuple[str, Expression]]) -> tuple[dict[str, str], list[str]]:
+    """The source columns that the flow reads, and the first place that reads each; those it spells in several ways.
+
+    `judged` are the expressions over a row of the source, with their places.
+    """
+    sources: dict[str, str] = {}
+    seen: dict[str, str] = {}
+    respelled: set[str] = set()
+    for place, expression in judged:
+        for name in expression.reads:
+            if seen.setdefault(name.lower(), name) != name:
+                respelled.add(name.lower())
+            elif name not in sources:
+                sources[name] = place
+    return sources, sorted(respelled)
+
+
+def _dummy(names: Iterable[str], lookups: Lookups) -> str:
+    """A row of NULLs with these columns: no others, or a thousand columns would be a million of them."""
+    spelled = {name.lower(): name for name in names}.values()
+    looked_up = [name for lookup in lookups.all for name in lookup.columns.values()]
+    columns = ", ".join(f"NULL::VARCHAR AS {quoted(name)}" for name in (*spelled, *looked_up))
+    return f"SELECT {columns or '1 AS _lume_none'}"
+
+
+def _seeds(flow: Flow, lookups: Lookups) -> dict[str, Any]:
+    seeds = {}
+    for n, seed in enumerate(flow.seeds):
+        columns = dict.fromkeys(name for one in lookups.all if one.seed == seed.name for name in one.columns)
+        seeds[seed.name] = {"key": seed.key, "table": f"_lume_seed_{n}", "columns": list(columns)}
+    return seeds
+
+
+def _compiled_lookup(judge: Judge, flow: Flow, lookup: Lookup) -> dict[str, Any]:
+    key = judge.expression("", lookup.key)
+    number = [seed.name for seed in flow.seeds].index(lookup.seed)
+    return {
+        "key": key.tried(f"{{'v': ({key.sql})::VARCHAR}}") + f" AS {lookup.key_name}",
+        "key_name": lookup.key_name,
+        "table": f"_lume_seed_{number}",
+        "columns": lookup.columns,
+    }
+
+
+def _type_of(connection: DuckDBPyConnection, place: str, sql: str, dummy: str) -> str:
+    try:
+        return str(row_of(connection, f"DESCRIBE SELECT (\n{sql}\n) AS v FROM ({dummy})")[1])
+    except duckdb.Error as error:
+        raise FlowError(place, explained(sql, first_line(error))) from None
+
+
+def _column(column: Column, expression: Expression, given: str, index: int) -> dict[str, Any]:
+    wrapped = expression.can_throw and expression.filled is None
+    value = f"struct_extract(_lume_t{index}, 'v')" if wrapped else f"_lume_t{index}"
+    inner, threw = f"(\n{expression.sql}\n) AS _lume_t{index}", "false"
+    if expression.filled is not None:  # nothing throws, and what is unread costs no second evaluation
+        inner += f", {expression.filled} AS _lume_filled{index}"
+        threw = f"(_lume_t{index} IS NULL AND _lume_filled{index})"
+    elif wrapped:
+        # A struct separates "it threw" (no struct) from "it is NULL" (a struct with a NULL in it).
+        tried = expression.tried(f"{{'v': (\n{expression.sql}\n)}}")
+        inner, threw = f"{tried} AS _lume_t{index}", f"_lume_t{index} IS NULL"
+    made, kept = cast(column, given, value, f"_lume_made{index}")
+    return {
+        "name": column.name,
+        "inner": inner,
+        "value": value,
+        "threw": threw,
+        "made": made,
+        "kept": kept,
+        "ordered": column.sql_type not in ("VARCHAR", "UUID"),
+    }
+
+
+def _try_limits(connection: DuckDBPyConnection, column: Column) -> None:
+    """Limits and patterns are tried one by one, so that the message can name the one that is wrong."""
+    trials = [(key, literal(value, storage_type(column.sql_type))) for key, value in column.bounds.items()]
+    trials += [("enum", literal(value, storage_type(column.sql_type))) for value in column.enum]
+    if column.pattern:
+        trials.append(("pattern", f"regexp_matches('', {text(column.pattern)})"))
+    for key, sql in trials:
+        try:
+            connection.execute(f"SELECT {sql}").fetchone()
+        except duckdb.Error as error:
+            raise FlowError(f"columns.{column.name}.{key}", first_line(error)) from None
+    _try_order(connection, column)
+
+
+def _try_order(connection: DuckDBPyConnection, column: Column) -> None:
+    """Refuse limits of times that no value is within; those of numbers are known to be in order."""
+    times = {key: value for key, value in column.bounds.items() if isinstance(value, str)}
+    for low, high in PAIRS:
+        if low in times and high in times:
+            least, most = (literal(times[key], storage_type(column.sql_type)) for key in (low, high))
+            sign = ">=" if "exclusive" in low + high else ">"
+            if connection.execute(f"SELECT {least} {sign} {most}").fetchone() == (True,):
+                both = f"{low} = {times[low]} and {high} = {times[high]}"
+                raise FlowError(f"columns.{column.name}.{low}", f"no value is within {both}")
+
+
+def _rule(connection: DuckDBPyConnection, judge: Judge, flow: Flow, rule: Rule, index: int) -> str:
+    place = f"rules[{index}].sql"
+    expression = judge.expression(place, rule.sql)
+    known = {column.name.lower() for column in flow.columns}
+    for name in expression.reads:
+        if name.lower() not in known:
+            there = ", ".join(column.name for column in flow.columns)
+            raise FlowError(place, f"reads {name!r}, but a rule sees the target's columns only: {there}")
+    _check_is_condition(place, _type_of(connection, place, rule.sql, _typed(flow, expression.reads)))
+    return expression.tried(f"{{'v': CAST((\n{rule.sql}\n) AS BOOLEAN)}}")
+
+
+def _typed(flow: Flow, names: Iterable[str]) -> str:
+    """A query for one mapped row of NULLs, of which these columns are read."""
+    read = {name.lower() for name in names}
+    columns = (one for one in flow.columns if one.name.lower() in read)
+    items = ", ".join(f"NULL::{storage_type(one.sql_type)} AS {quoted(one.name)}" for one in columns)
+    return f"SELECT {items or '1 AS _lume_none'}"
+
+
+def _expectation(connection: DuckDBPyConnection, flow: Flow, rule: Rule, index: int) -> dict[str, str]:
+    place = f"expect[{index}].sql"
+    known = {*(column.name.lower() for column in flow.columns), *COUNTS}
+    reads = Judge(connection, of_all_rows=True).expression(place, rule.sql).reads
+    for name in reads:
+        if name.lower() not in known:
+            there = ", ".join([*(column.name for column in flow.columns), *COUNTS])
+            raise FlowError(place, f"reads {name!r}, but an expectation sees only {there}")
+    query = question(rule.sql, _typed(flow, reads), dict.fromkeys(COUNTS, 1))
+    try:
+        given = row_of(connection, f"DESCRIBE {query}")[1]
+    except duckdb.Error as error:
+        raise FlowError(
+            place, f"must be a condition over all rows: {explained(rule.sql, first_line(error))}"
+        ) from None
+    _check_is_condition(place, given)
+    reason = f"{rule.name}: {rule.message or f'{rule.sql.strip()} does not hold'}"
+    return {"sql": rule.sql, "reason": reason, "on_fail": rule.on_fail}
+
+
+def _checks(flow: Flow, judged: list[Expression]) -> list[dict[str, str]]:
+    checks: list[RowCheck] = []
+    for n, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
+        checks += column_checks(column, n, expression.problem)
+    checks += [rule_check(rule, n) for n, rule in enumerate(flow.rules)]
+    return [asdict(check) for check in checks]
+
+
+def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> None:
+    """Run the whole statement over one row of NULLs: what binds and runs here binds and runs on every file."""
+    names = tuple(compiled["sources"])
+    raw = ", ".join(f"NULL::VARCHAR AS _lume_s{n}" for n in range(len(names))) or "1 AS _lume_none"
+    layout = Layout(f"SELECT {raw}", names, {name: n for n, name in enumerate(names)})
+    make_empty_tables(connection, compiled)
+    try:
+        connection.execute(Statements(compiled, layout).stage()).fetchall()
+    except duckdb.Error as error:
+        place = _culprit(connection, compiled, flow, dummy)
+        raise FlowError(place, f"can't be run: {first_line(error)}") from None
+
+
+def _culprit(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> str:
+    """The place of the first expression that can't be run alone; empty if all can."""
+    tried = [(f"columns.{one['name']}.sql", one["inner"], dummy) for one in compiled["columns"]]
+    tried += [("source.where", compiled["where"], dummy)] if compiled["where"] else []
+    typed = _typed(flow, [column.name for column in flow.columns])
+    tried += [(f"rules[{n}].sql", rule, typed) for n, rule in enumerate(compiled["rules"])]
+    for place, sql, rows in tried:
+        try:
+            connection.execute(f"SELECT {sql} FROM ({rows})").fetchall()
+        except duckdb.Error:
+            return place
+    return ""

@@ -1,0 +1,46 @@
+"""`lume arrivals check`: check the file that says what arrives at a server."""
+
+from pathlib import Path
+
+import click
+
+from lume_cli._options import GlobalOptions, output_options
+from lume_cli._output import exit_codes
+from lume_cli._session import CommandSession
+from lume_cli.commands import FILE
+from lume_local import check_arrivals
+from lume_local._flow.fields import FlowError
+from lume_local.commands.flow_check import report
+
+
+@click.command("check", short_help="Check a file of arrivals.")
+@click.argument("file", metavar="FILE", type=FILE)
+@output_options
+@click.pass_obj
+def command(options: GlobalOptions, *, file: Path) -> None:
+    """Check a FILE for `lume serve --arrivals`, and report every mistake with its line.
+
+    Whether a server may read the places, and has the flows, is told by `lume arrivals list` once it watches them.
+
+    \b
+    lume arrivals check arrivals.toml
+    """
+    session = CommandSession(options)
+
+    async def work() -> int:
+        try:
+            found = check_arrivals(file)
+        except FlowError as error:
+            report(session, file, error)
+            return exit_codes.ERROR
+        if not found:
+            session.say.warn(f"{file} has no [[arrival]] table: nothing is watched")
+        session.data.many(
+            found,
+            ("NAME", "FLOW", "FROM"),
+            lambda all_: [(one.name, one.flow, one.uri) for one in all_],
+            lambda one: {"name": one.name, "flow": one.flow, "from": one.uri},
+        )
+        return exit_codes.OK
+
+    session.finish(work())

@@ -1,0 +1,89 @@
+"""`lume flow check`: check flow files as the server does, with the line of each mistake."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from lume_cli._options import GlobalOptions, output_options
+from lume_cli._session import CommandSession
+from lume_local._check import CheckedFlow
+from lume_local._flow.fields import FlowError
+
+
+@click.command("check", short_help="Check flow files.")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, path_type=Path)
+)
+@output_options
+@click.pass_obj
+def command(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
+    """Check each flow FILE as the server does, and report every mistake with its line.
+
+    For a folder, every *.toml in it is checked. Whether a source has the columns that a flow
+    reads is checked by `lume flow try` and by runs only.
+
+    \b
+    lume flow check flows
+    lume flow check flows/customer_cleaner.v1.toml
+    """
+    from lume_cli._output import exit_codes
+
+    session = CommandSession(options)
+
+    async def work() -> int:
+        found, codes, seen = [], [], dict[str, Path]()
+        for file in _files(files):
+            try:
+                flow = await _checked(file)
+                _refuse_twin(flow, file, seen)
+            except FlowError as error:
+                codes.append(exit_codes.ERROR)
+                report(session, file, error)
+            else:
+                found.append((str(file), flow.ref, str(len(flow.columns))))
+        session.data.many(
+            found,
+            ("FILE", "FLOW", "COLUMNS"),
+            lambda rows: rows,
+            lambda row: {"file": row[0], "flow_version": row[1], "columns": int(row[2])},
+        )
+        return exit_codes.worst(codes)
+
+    session.finish(work())
+
+
+def _files(given: Iterable[Path]) -> Iterator[Path]:
+    """The flow files, those of a folder included. Raises `click.UsageError` if a folder contains none."""
+    for path in given:
+        if not path.is_dir():
+            yield path
+            continue
+        if not (found := sorted(path.glob("*.toml"))):
+            raise click.UsageError(f"no flow files (*.toml) in the folder {path}")
+        yield from found
+
+
+async def _checked(path: Path) -> CheckedFlow:
+    """The flow of a file. Raises `FlowError` for a mistake, `click.ClickException` if it can't be read."""
+    from lume_async import ConfigurationError
+    from lume_local import check_flow
+
+    try:
+        return await check_flow(path)
+    except OSError as error:
+        raise click.UsageError(f"{path} can't be read: {error.strerror or error}") from None
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _refuse_twin(flow: CheckedFlow, path: Path, seen: dict[str, Path]) -> None:
+    """Record the file of a flow version. Raises `FlowError` if another file defines it: no server accepts both."""
+    if (other := seen.setdefault(flow.ref, path)) != path:
+        raise FlowError("version", f"{flow.ref} is in {other} already: increase the version of one")
+
+
+def report(session: CommandSession, path: Path, error: FlowError) -> None:
+    """Write every mistake of a file to stderr."""
+    for mistake in (error, *error.others):
+        session.say.problem("flow", mistake.located(path), file=str(path), place=mistake.place)

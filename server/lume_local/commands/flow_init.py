@@ -1,0 +1,230 @@
+"""`lume flow init`: write a commented flow file from a sample of its source."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import click
+
+from lume_async import ConfigurationError
+from lume_async._base.elided import elided
+from lume_async._base.platform import command_line
+from lume_async._base.words import counted
+from lume_cli._options import GlobalOptions
+from lume_cli._output.stderr import Say
+from lume_cli._output.stdout import writing
+from lume_cli._output.text import visible
+from lume_cli._streams import write_utf8
+from lume_cli.commands import FILE
+from lume_local import open_sample, sample_parts, unpack_member
+from lume_local._mapping.text.toml_text import key as toml_key
+from lume_local._mapping.text.toml_text import value as toml
+from lume_local._samples.infer import Doubt, SampleColumn
+from lume_local._samples.judge import definition
+from lume_local._samples.opening import Access
+from lume_local._samples.read import Sample, read_sample
+from lume_local.commands.flow_write import file_in, sample_options, target_of, write
+
+_RESERVED = "_lume_"
+_ENGINES = {"rowid": "row_id", "file_row_number": "row_number"}
+"""Names that a flow's column can't have, and their replacements."""
+
+
+@click.command("init", short_help="Write a flow file from a sample.")
+@click.argument("sample", type=FILE)
+@click.option("--name", metavar="NAME", help="Name of the flow; default: the sample's name.")
+@sample_options
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE|DIR/",
+    help="The *.toml file to write, or a folder (created if missing) for NAME.v1.toml; default: stdout.",
+)
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.pass_obj
+def command(
+    options: GlobalOptions,
+    *,
+    sample: Path,
+    name: str | None,
+    encoding: str | None,
+    delim: str | None,
+    output: str | None,
+    force: bool,
+) -> None:
+    """Write a commented flow file with columns and types inferred from a SAMPLE.
+
+    SAMPLE is text (CSV, columns of fixed width, NDJSON, JSON or XML), optionally compressed with gzip; Parquet; a
+    workbook (.xlsx, .xls, .xlsb or .ods); or a ZIP archive of such files.
+
+    \b
+    lume flow init customers.csv --name customer_cleaner -o flows/
+    """
+    say = Say(options.output)
+    target = None if output is None else target_of(output)
+    flow = name if name is not None else snake(sample.name.partition(".")[0])
+    if not (flow.isascii() and flow.replace("_", "").replace("-", "").isalnum() and flow[0].isalnum()):
+        raise click.UsageError(
+            f"{flow!r} is not a valid flow name: pass --name with letters, digits, '_' and '-'"
+        )
+    try:
+        seen = read_sample(sample, Access(open_sample, sample_parts, unpack_member), encoding, delim)
+    except (ConfigurationError, ModuleNotFoundError) as error:
+        raise click.UsageError(str(error)) from None
+    for doubt in (*seen.doubts, *seen.unsure):
+        say.warn(doubt)
+    text = flow_draft(flow, seen, sample.name)
+    if target is None:
+        write_utf8()
+        with writing():
+            click.echo(text, nl=False)
+        return
+    target = file_in(target, flow, "v1")
+    write(target, text, force=force)
+    say.note(f"wrote {target}; next: {command_line(['lume', 'flow', 'try', str(target), str(sample)])}")
+
+
+def snake(text: str) -> str:
+    """`Customer ID` as `customer_id`."""
+    words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", text.strip())
+    return re.sub(r"\W+", "_", words).strip("_").lower()
+
+
+def flow_draft(name: str, sample: Sample, file: str) -> str:
+    """The text of a flow file for a sample, which was read from that file."""
+    kind = sample.source["format"]
+    rejects = "ndjson" if kind in ("ndjson", "json", "xml") else "csv"
+    lines = [
+        f"# Generated from {counted(sample.rows, 'row')} of {visible(file)}: review every column, then run "
+        "`lume flow try`.",
+        f"flow = {toml(name)}",
+        'version = "v1"                       # a version that has run never changes: increase it instead',
+        "",
+        "[source]",
+        f"format = {toml(kind)}".ljust(37) + "# the file is the run's source_path",
+        *_source(sample),
+        "",
+        "# [target]                           # default: in the server's data folder",
+        f'# mapped = "{{data}}/out/{{flow}}/{{version}}/{{run_id}}/{name}.parquet"',
+        f'# rejects = "{{data}}/out/{{flow}}/{{version}}/{{run_id}}/rejects.{rejects}"',
+        "",
+        "# [rejects]",
+        "# max_ratio = 0.25                   # a higher share of rejected rows: FAILED, nothing is written",
+        "",
+        "# sql is a DuckDB expression over the source columns, named as in the source.",
+    ]
+    names = _target_names(column.source for column in sample.columns)
+    for target, column in zip(names, sample.columns, strict=True):
+        lines += ["", *_column(target, column)]
+    lines += [
+        "",
+        "# [[rules]]                          # a condition over the columns above",
+        '# name = "a_name"',
+        f"# sql = {toml(_quoted(names[0]) + ' IS NOT NULL')}",
+        '# on_fail = "reject"                 # or "warn" (count it), or "fail" (stop the run)',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _source(sample: Sample) -> list[str]:
+    """How the file is read, and what to check about that."""
+    lines = [f"# {visible(doubt)}" for doubt in (*sample.doubts, *sample.unsure)]
+    if "compression" in sample.source:
+        lines.append(f"compression = {toml(sample.source['compression'])}")
+    if "members" in sample.source:
+        lines.append(f"members = {toml(sample.source['members'])}")
+    lines += [
+        f"{key} = {toml(sample.source[key])}"
+        for key in ("csv", "json", "xml", "excel", "header", "names", "comment")
+        if key in sample.source
+    ]
+    if sample.footer:
+        lines.append(
+            f"# footer = {{ starts_with = {toml(sample.footer)} }}".ljust(37)
+            + " # the last lines begin so: if they are no records"
+        )
+    null = sample.null
+    if null.proposed:
+        also = {name: None for names in null.texts.values() for name in names}
+        note = "in columns of numbers, dates or yes and no" + (
+            f"; but also in {', '.join(map(toml, list(also)[:3]))}: is that nothing, too?" if also else ""
+        )
+        lines.append(f"null = [{', '.join(map(toml, null.proposed))}]".ljust(37) + f"# {note}")
+    if null.doubtful:
+        where = ", ".join(dict.fromkeys(map(toml, null.doubtful.values())))
+        words = ", ".join(map(toml, (*null.proposed, *null.doubtful)))
+        lines.append(f"# null = [{words}]".ljust(37) + f"# in {where}: if that is nothing")
+    if fixed := sample.source.get("fixed"):
+        lines += [f"fixed.{key} = {toml(value)}" for key, value in fixed.items() if key != "columns"]
+        lines += ["", "[source.fixed.columns]               # the first and the last character"]
+        lines += [f"{toml_key(name)} = {toml(span)}" for name, span in fixed["columns"].items()]
+    return lines
+
+
+def _column(target: str, column: SampleColumn) -> list[str]:
+    lines = [f"[columns.{toml_key(target)}]"]
+    if column.guess is None and column.codes:
+        lines.append("# digits with leading zeros: kept as text")
+    wanted = definition(column, column.guess)
+    is_plain = column.guess is None or not column.guess.sql
+    note = column.guess.about if column.guess else ""
+    if is_plain and column.spaces:
+        note = "some are padded with spaces"
+    if wanted["sql"] != _quoted(column.source) or target != column.source:
+        lines.append(f"sql = {toml(wanted['sql'])}" + (f"  # {note}" if note else ""))
+    lines += _type(wanted)
+    required = "required = true" if column.required else "# required = true"
+    if column.blanks:
+        required = f"{required.ljust(37)}# "
+        required += counted(column.blanks, "value in the sample is empty", "values in the sample are empty")
+    lines.append(required)
+    if column.doubt is not None:
+        lines += _doubt(column, column.doubt)
+    if column.unique:
+        lines.append("# unique = true                      # all values in the sample are distinct")
+    elif column.twins:
+        example = json.dumps(column.twins[0], ensure_ascii=True)
+        more = "occurs" if len(column.twins) == 1 else f"and {len(column.twins) - 1:,} more occur"
+        lines.append(f"{'# unique = true'.ljust(37)}# {example} {more} more than once in the sample")
+    if column.values:
+        values = ", ".join(map(toml, column.values))
+        lines.append(f"# enum = [{values}]")
+    return lines
+
+
+def _type(wanted: Mapping[str, str]) -> list[str]:
+    lines = [f"{key} = {toml(wanted[key])}" for key in ("type", "format", "sql_type") if key in wanted]
+    if wanted.get("sql_type") == "TIMESTAMP":
+        lines[-1] += "               # times without a time zone"
+    return lines
+
+
+def _doubt(column: SampleColumn, doubt: Doubt) -> list[str]:
+    """The guess that does not hold, ready to be used."""
+    wanted = definition(column, doubt.guess)
+    example = json.dumps(elided(doubt.example, 60), ensure_ascii=True)
+    return [
+        f"# {counted(doubt.count, 'row')} of the sample would be rejected, such as {example}, if it were read so:",
+        *(f"# {line}" for line in (f"sql = {toml(wanted['sql'])}", *_type(wanted))),
+    ]
+
+
+def _target_names(sources: Iterable[str]) -> list[str]:
+    names: list[str] = []
+    for source in sources:
+        name = snake(source)[:100] or "column"
+        name = first = _ENGINES.get(name, name)
+        if name.startswith(_RESERVED):
+            name = first = "x" + name
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{first}_{number}"
+        names.append(name)
+    return names
+
+
+def _quoted(name: str) -> str:
+    """The name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,173 @@
+"""`lume flow map`: propose a flow version that reads samples and fills a target."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lume_async import ConfigurationError
+from lume_async._base.platform import command_line
+from lume_async._base.words import counted
+from lume_cli._options import GlobalOptions, Utf8, file_options
+from lume_cli._output.text import as_json as as_json_text
+from lume_cli._output.text import columns, visible
+from lume_cli._session import CommandSession
+from lume_cli._streams import write_utf8
+from lume_cli.commands import FILE
+from lume_local import propose
+from lume_local._flow.fields import FlowError
+from lume_local._mapping.proposal import ProposedFlow
+from lume_local.commands import flow_write
+from lume_local.commands.flow_write import sample_options
+
+_REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*:[A-Za-z0-9][A-Za-z0-9_.-]*")
+_LONGEST = 40
+"""Characters of a value in the summary."""
+
+
+@click.command("map", short_help="Propose how samples become a target.")
+@click.argument("target", metavar="TARGET", type=Utf8())
+@click.argument("samples", nargs=-1, required=True, metavar="SAMPLE...", type=FILE)
+@click.option("--name", "flow", metavar="NAME", help="Name of the flow; default: that of the target.")
+@click.option(
+    "--references",
+    metavar="VARIABLE",
+    help="Environment variable with the database that `relationships` of a dbt model refer to.",
+)
+@click.option(
+    "--suggest",
+    metavar="PROGRAM",
+    type=FILE,
+    help="A program that suggests source columns, too: JSON in, JSON out.",
+)
+@sample_options
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE|DIR/",
+    help="The *.toml file to write, or a folder (created if missing); default: stdout.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the whole proposal as JSON, with all candidates."
+)
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@file_options
+@click.pass_obj
+def command(
+    options: GlobalOptions,
+    /,
+    *,
+    target: str,
+    samples: tuple[Path, ...],
+    output: str | None,
+    as_json: bool,
+    force: bool,
+    **how: Any,
+) -> None:
+    """Propose a flow version that reads every SAMPLE and fills TARGET; the evidence is in its comments.
+
+    TARGET is a JSON Schema (*.json), a flow version of the server (customers:v3) or its file (*.toml), of which the
+    next version is proposed, a model of a dbt file (schema.yml:customers), or a table of the database whose URL is in
+    an environment variable (env:WAREHOUSE_URL:public.customers). A column for which no source column is likely
+    enough stays unmapped. Nothing is registered.
+
+    \b
+    lume flow map customers.schema.json kunden.csv -o flows/
+    lume flow map customers:v3 kunden.xlsx -o flows/
+    """
+    session = CommandSession(options)
+    into = None if output is None else flow_write.target_of(output)
+
+    async def work() -> None:
+        found = await _proposal(session, target, samples, **how)
+        session.say.text("\n".join(_summary(found)))
+        if into is not None:
+            _write(session, found, into, samples, force=force)
+        elif found.seeds and not as_json:
+            session.say.warn(f"seed files are written with -o only: {', '.join(found.seeds)}")
+        if as_json or into is None:
+            write_utf8()
+            session.data.text(as_json_text(found.to_json(), indent=2) if as_json else found.toml.rstrip("\n"))
+
+    session.finish(work())
+
+
+async def _proposal(
+    session: CommandSession, target: str, samples: Sequence[Path], **how: Any
+) -> ProposedFlow:
+    """The proposal; a flow version is fetched from the server. Raises `click.ClickException`.
+
+    `how` are further arguments of `lume_local.propose`.
+    """
+    wanted: str | dict[str, object] = target
+    if _is_ref(target):
+        async with session.client() as client:
+            wanted = (await client.flow_version(target)).definition
+    try:
+        return await propose(wanted, samples, **how)
+    except FlowError as error:
+        raise click.ClickException(
+            f"{error.place}: {error.problem}" if error.place else error.problem
+        ) from None
+    except (ConfigurationError, ModuleNotFoundError) as error:
+        is_missing = isinstance(error.__context__, FileNotFoundError)
+        raise (click.UsageError if is_missing else click.ClickException)(str(error)) from None
+
+
+def _is_ref(target: str) -> bool:
+    """Whether it names a flow version of the server, and no file."""
+    return _REF.fullmatch(target) is not None and not Path(target).exists()
+
+
+def _write(
+    session: CommandSession, found: ProposedFlow, into: Path, samples: Sequence[Path], *, force: bool
+) -> None:
+    """Write the flow file, and the seed files that it names, which are looked up in the current folder."""
+    flow, _, version = found.flow_version.partition(":")
+    path = flow_write.file_in(into, flow, version)
+    for seed in found.seeds:
+        if Path(seed).exists() and not force:
+            raise click.UsageError(f"{seed} exists; pass --force to overwrite it")
+    flow_write.write(path, found.toml, force=force)
+    for seed, text in found.seeds.items():
+        flow_write.write(Path(seed), text, force=force)
+        session.say.note(f"wrote {seed}: correct its column target where a value means something else")
+    session.say.note(
+        f"wrote {path}; next: {command_line(['lume', 'flow', 'try', str(path), str(samples[0])])}"
+    )
+
+
+def _summary(proposal: ProposedFlow) -> list[str]:
+    """A line for each target column: its source, its grade, and a value before and after; then what is left."""
+    rows = [("TARGET", "SOURCE", "GRADE", "BEFORE", "AFTER"), *_rows(proposal)]
+    lines = columns(rows)
+    grades = Counter(column.chosen.grade.value for column in proposal.columns if column.chosen)
+    mapped = ", ".join(f"{count} {grade}" for grade, count in grades.items())
+    total = counted(len(proposal.columns), "column")
+    lines.append(f"{sum(grades.values())} of {total} mapped" + (f": {mapped}" if mapped else ""))
+    if proposal.unused:
+        lines.append(f"not read: {', '.join(map(visible, proposal.unused))}")
+    doubts = [*proposal.doubts]
+    for column in proposal.columns:
+        doubts += [f"{column.name}: {doubt}" for doubt in (column.chosen.doubts if column.chosen else ())]
+    return [*lines, *(f"decide: {visible(doubt)}" for doubt in doubts)]
+
+
+def _rows(proposal: ProposedFlow) -> Iterator[tuple[str, ...]]:
+    for column in proposal.columns:
+        chosen = column.chosen
+        if chosen is None:
+            yield column.name, "-", "unmapped", "", ""
+            continue
+        first = chosen.values[0] if chosen.values else None
+        before = _short(first.before) if first else ""
+        after = ("rejected" if first.after is None else _short(first.after)) if first else ""
+        yield column.name, _short(" + ".join(chosen.sources)), chosen.grade.value, before, after
+
+
+def _short(text: str | None) -> str:
+    shown = visible(text or "")
+    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"

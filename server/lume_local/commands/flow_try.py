@@ -1,0 +1,181 @@
+"""`lume flow try`: run a flow on a sample. Nothing is published or kept, and the version can still be changed."""
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+
+import lume_local
+from lume_async import ConfigurationError
+from lume_async._base.words import counted
+from lume_cli._options import GlobalOptions, count_option, output_options
+from lume_cli._output import exit_codes
+from lume_cli._output.reject_table import reject_table
+from lume_cli._output.row_table import row_table
+from lume_cli._output.text import filtered, warnings
+from lume_cli._session import CommandSession
+from lume_cli.commands import FILE
+from lume_local._flow.fields import FlowError
+from lume_local._shared.saved import stamp
+from lume_local._trial import TriedFlow
+from lume_local.commands.flow_check import report
+
+_WORDS = (
+    (r"the (first of the )?server's roots?", "the current folder"),
+    ("then submit the run again", "then try again"),
+    (r"the source (?='.*' lies outside )", "the file "),  # a seed, or a sample that is a link to elsewhere
+    ("this server (?=may use|takes)", "a try "),
+)
+"""How a try words messages of the server."""
+_EVERY = 0.3
+"""Seconds between two checks for a change."""
+_GAP = "  |  "
+_PAGE = 80
+"""Width in characters if there is no terminal."""
+
+
+@click.command("try", short_help="Try a flow file on a sample.")
+@click.argument("file", type=FILE)
+@click.argument("sample", type=FILE)
+@count_option("--limit", 20, "Maximum number of clean and of rejected rows to print.", least=0)
+@click.option("--watch", is_flag=True, help="Try again whenever FILE or SAMPLE is saved, until Ctrl-C.")
+@output_options
+@click.pass_obj
+def command(options: GlobalOptions, *, file: Path, sample: Path, limit: int, watch: bool) -> None:
+    """Run the flow of FILE on SAMPLE, and print clean and rejected rows, and why they were rejected.
+
+    Needs no running server. Nothing is published: the version can still be changed. SAMPLE is the whole source,
+    whatever `uri` says; relative seeds are looked up in the current folder, as by `lume serve`. Exits
+    with 5 if rows were rejected, with 1 if FILE has mistakes, all of which are reported.
+
+    \b
+    lume flow try flows/customer_cleaner.v1.toml customers.csv --watch
+    """
+    session = CommandSession(options)
+    trial = _TrialRuns(session, file, sample, limit)
+    session.finish(
+        trial.at_each_change() if watch else trial.once(),
+        lambda: ("lume: stopped" if watch else "interrupted", None),
+    )
+
+
+class _TrialRuns:
+    """Tries a flow file, once or at each change, and prints the result."""
+
+    def __init__(self, session: CommandSession, file: Path, sample: Path, limit: int) -> None:
+        self._session = session
+        self._file = file
+        self._shown, self._sample = str(sample), sample.absolute()
+        self._limit = limit
+
+    async def once(self) -> int:
+        """Try once; return the exit code."""
+        async with lume_local.open_trial(self._sample) as trial:
+            return await self._try(trial)
+
+    async def at_each_change(self) -> int:
+        """Try now and whenever the flow file or the sample has changed, until cancelled."""
+        async with lume_local.open_trial(self._sample) as trial:
+            while True:
+                seen = self._state()
+                if self._session.data.format == "table":
+                    click.clear()  # does nothing if stdout is not a terminal
+                await self._try(trial)
+                self._session.say.note("lume: waiting for changes; Ctrl-C to stop")
+                while (now := self._state()) == seen or None in now:  # noqa: ASYNC110 - no event for a saved file
+                    await anyio.sleep(_EVERY)
+
+    async def _try(self, trial: lume_local.Trial) -> int:
+        try:
+            tried = await trial.try_flow(self._file, limit=self._limit)
+        except FlowError as error:
+            report(self._session, self._file, error)
+            return exit_codes.ERROR
+        except OSError as error:
+            raise click.ClickException(f"{self._file} can't be read: {error.strerror or error}") from None
+        except ConfigurationError as error:
+            raise click.ClickException(str(error)) from None
+        self._print(tried)
+        return exit_codes.of_status(tried.status)
+
+    def _print(self, tried: TriedFlow) -> None:
+        data, failure, over = self._session.data, _failure(tried), _over(tried)
+        if data.format != "table":
+            data.document(_to_dict(tried, self._shown, failure, is_over=over is not None))
+            return
+        lines = _counts(tried, self._shown, failure, over)
+        shown = side_by_side(tried.mapped, tried.rejects, data.width)
+        data.prose("\n".join(lines))
+        data.text("\n".join([*([""] if shown else []), *shown]))
+
+    def _state(self) -> list[tuple[int, ...] | None]:
+        return [stamp(path) for path in (self._file, self._sample)]
+
+
+def _failure(tried: TriedFlow) -> str | None:
+    """Why a run would fail, worded for a try: there is no server."""
+    message = tried.message
+    for words, better in _WORDS:
+        message = message and re.sub(words, better, message)
+    return message
+
+
+def _over(tried: TriedFlow) -> float | None:
+    """The flow's `max_ratio`, if the share of rejected rows exceeds it, which would fail a run."""
+    read, ratio = tried.metrics.get("rows_read", 0), tried.max_ratio
+    share = tried.metrics["rows_rejected"] / read if read else 0.0
+    return ratio if ratio is not None and share > ratio else None
+
+
+def _to_dict(tried: TriedFlow, sample: str, failure: str | None, *, is_over: bool) -> dict[str, Any]:
+    metrics = tried.metrics
+    return {
+        "flow_version": tried.ref,
+        "sample": sample,
+        "status": str(tried.status),
+        "error_message": failure,
+        "rows_read": metrics.get("rows_read", 0),
+        "rows_clean": metrics.get("rows_mapped", 0),
+        "rows_rejected": metrics.get("rows_rejected", 0),
+        "rows_filtered": metrics.get("rows_filtered", 0),
+        "reject_reasons": metrics.get("reject_reasons", {}),
+        "warnings": metrics.get("warnings", {}),
+        "max_ratio_exceeded": is_over,
+        "clean": tried.mapped,
+        "rejected": tried.rejects,
+    }
+
+
+def _counts(tried: TriedFlow, sample: str, failure: str | None, over: float | None) -> list[str]:
+    """The lines above the rows."""
+    metrics = tried.metrics
+    if failure is not None:
+        return [f"{tried.ref} on {sample}: {tried.status}: {failure}"]
+    lines = [
+        f"{tried.ref} on {sample}: {counted(metrics['rows_read'], 'row')} read, {metrics['rows_mapped']:,} clean, "
+        f"{metrics['rows_rejected']:,} rejected{filtered(metrics.get('rows_filtered', 0))}"
+    ]
+    most_first = sorted(metrics["reject_reasons"].items(), key=lambda item: (-item[1], item[0]))
+    lines += [f"  {counted(number, 'row')}: {reason}" for reason, number in most_first]
+    if over is not None:
+        lines.append(f"  with max_ratio = {over:g} this run would be FAILED and write nothing")
+    return lines + [f"  warning: {one}" for one in warnings(metrics["warnings"])]
+
+
+def side_by_side(
+    clean: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]], width: int | None
+) -> list[str]:
+    """Both tables; `width` is the terminal's, None if there is none."""
+    left = ["CLEAN", *row_table(clean, 0, width)] if clean else []
+    right = ["REJECTED", *reject_table(rejected, width)] if rejected else []
+    room = max(map(len, left), default=0)
+    if left and right and room + len(_GAP) + max(map(len, right)) <= (width or _PAGE):
+        return [
+            f"{one.ljust(room)}{_GAP}{other}".rstrip()
+            for one, other in zip_longest(left, right, fillvalue="")
+        ]
+    return [*left, *([""] if left and right else []), *right]

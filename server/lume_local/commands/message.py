@@ -1,0 +1,107 @@
+"""`lume message`: check and try the messages of a server."""
+
+from pathlib import Path
+
+import click
+
+from lume_async import ConfigurationError
+from lume_cli._options import GlobalOptions, output_options
+from lume_cli._output import exit_codes
+from lume_cli._session import CommandSession
+from lume_cli.commands import FILE
+from lume_local import check_messages, try_messages
+from lume_local._flow.fields import FlowError
+from lume_local._message_trial import CheckedMessage, TriedAddress
+from lume_local.commands.flow_check import report
+
+_config = click.option(
+    "--config",
+    "path",
+    type=FILE,
+    default="arrivals.toml",
+    show_default=True,
+    metavar="FILE",
+    help="File with [[message]] tables, as for `lume serve --messages`.",
+)
+
+
+@click.group("message")
+def command() -> None:
+    """Check and try the messages that a server sends to people."""
+
+
+@command.command("check", short_help="Check the [[message]] tables of a file.")
+@_config
+@output_options
+@click.pass_obj
+def check(options: GlobalOptions, *, path: Path) -> None:
+    """Check the [[message]] tables of FILE as `lume serve --messages` does, and report each mistake with its line.
+
+    Variables that are not set here are warnings: the server needs them.
+
+    \b
+    lume message check --config arrivals.toml
+    """
+    session = CommandSession(options)
+    found = _checked(session, path)
+    session.data.many(
+        found,
+        ("ON", "FLOWS", "TO"),
+        lambda all_: [(", ".join(one.on), ", ".join(one.flows), ", ".join(one.to)) for one in all_],
+        lambda one: {"on": one.on, "flows": one.flows, "to_env": one.to, "unset": one.unset},
+    )
+
+
+@command.command("test", short_help="Send a message to each address.")
+@_config
+@output_options
+@click.pass_obj
+def test(options: GlobalOptions, *, path: Path) -> None:
+    """Send a message to each address that the [[message]] tables of FILE name, and print which accepted it.
+
+    The addresses are those of apprise, from the environment of this command; no server is needed. Exits with 1 if
+    one did not accept it.
+
+    \b
+    SLACK_URL=slack://… lume message test --config arrivals.toml
+    """
+    from lume_cli._output import exit_codes
+
+    session = CommandSession(options)
+
+    async def work() -> int:
+        tried = await _attempt(session, path)
+        session.data.many(
+            tried,
+            ("TO", "RESULT"),
+            lambda all_: [(one.variable, one.problem or "accepted") for one in all_],
+            lambda one: {"to_env": one.variable, "accepted": one.problem is None, "error": one.problem},
+        )
+        return exit_codes.ERROR if any(one.problem for one in tried) else 0
+
+    session.finish(work())
+
+
+def _checked(session: CommandSession, path: Path) -> list[CheckedMessage]:
+    """The messages of a file. Reports mistakes, and exits; warns of variables that are not set."""
+    try:
+        found = check_messages(path)
+    except FlowError as error:
+        report(session, path, error)
+        raise click.exceptions.Exit(exit_codes.ERROR) from None
+    except ConfigurationError as error:
+        raise click.ClickException(str(error).removeprefix("messages: ")) from None
+    for name in dict.fromkeys(name for one in found for name in one.unset):
+        session.say.warn(f"the variable {name} is not set here; the server does not start without it")
+    if not found:
+        session.say.warn(f"{path} has no [[message]] table: nobody is told anything")
+    return found
+
+
+async def _attempt(session: CommandSession, path: Path) -> list[TriedAddress]:
+    """Send a message to each address. Reports mistakes of the file, and exits."""
+    _checked(session, path)
+    try:
+        return await try_messages(path)
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from None

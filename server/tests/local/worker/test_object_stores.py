@@ -1,0 +1,323 @@
+"""Objects of a store as source and target, against moto's S3."""
+
+import gzip
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import obstore
+import pytest
+from local.store_run import OUT, execute
+from moto_server import Bucket
+
+from lume_local._shared.commit import begin, begun, committed
+from lume_local._worker import object_stores
+from lume_local._worker.engine import RunFailed
+from lume_local._worker.sources.places import objects
+from lume_local._worker.sources.places.store_source import StoredFiles
+from lume_local._worker.targets import s3_target, target_kinds
+from lume_local._worker.targets.s3_target import S3Target
+from lume_local._worker.targets.target import Step, TargetError
+
+CSV = b"id\n1\nx\n3\n"
+
+
+@pytest.mark.thorough
+def test_from_objects_to_objects(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put("in/a b.csv", CSV)
+    bucket.put("in/c.csv.gz", gzip.compress(b"id\n4\n"))
+    record = execute(tmp_path, ["s3://warehouse/in/a b.csv", "s3://warehouse/in/c.csv.gz"])
+    assert record["target_locations"] == {"mapped": OUT, "rejects": "s3://warehouse/out/rejects.csv"}
+    assert record["metrics"]["source"]["files"][0] == {
+        **{"file": "s3://warehouse/in/a b.csv", "bytes": len(CSV), "lines": 4, "records": 3}
+    }
+    assert bucket.get("out/clean.csv") == b"id\n1\n3\n4\n"
+    assert b"id: is not a valid integer" in bucket.get("out/rejects.csv")
+    assert bucket.uploads() == []
+    assert target_kinds.finish(tmp_path / "run_1/run") == record, "by another process, after a kill"
+    assert len(bucket.names()) == 4
+
+
+@pytest.mark.thorough
+def test_a_pattern(bucket: Bucket, tmp_path: Path) -> None:
+    for key, body in {
+        "in/b.csv.gz": gzip.compress(b"id\n2\n"),
+        "in/a.csv.gz": gzip.compress(b"id\n1\nx\n"),
+        "in/2024/c.csv.gz": gzip.compress(b"id\n3\n"),
+        "in/.d.csv.gz": b"hidden",
+        "in/e.csv": b"other",
+        "inner/f.csv.gz": b"beside",
+        "g.csv.gz": b"above",
+    }.items():
+        bucket.put(key, body)
+    record = execute(tmp_path, [{"url": "s3://warehouse/in", "pattern": "*.csv.gz"}])
+    assert bucket.get("out/clean.csv") == b"id\n1\n2\n"
+    files = record["metrics"]["source"]["files"]
+    assert [(one["file"], one["records"]) for one in files] == [
+        ("s3://warehouse/in/a.csv.gz", 2),
+        ("s3://warehouse/in/b.csv.gz", 1),
+    ]
+    assert b",s3://warehouse/in/a.csv.gz,x" in bucket.get("out/rejects.csv")
+    execute(tmp_path, [{"url": "s3://warehouse/in", "pattern": "**/[a-c].csv.gz"}], run_id="run_2")
+    assert bucket.get("out/clean.csv") == b"id\n3\n1\n2\n", "in the order of the keys"
+
+
+@pytest.mark.thorough
+def test_a_pattern_of_a_whole_bucket_and_what_consoles_make_as_folders(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    bucket.put("2024/", b"")
+    bucket.put("2024/a.csv", b"id\n1\n")
+    bucket.put("2024/b.csv", b"id\n2\n")
+    wanted: list[Any] = [{"url": "s3://warehouse", "pattern": "**"}, "s3://warehouse/2024/b.csv"]
+    record = execute(tmp_path, wanted)
+    assert [one["file"] for one in record["metrics"]["source"]["files"]] == [
+        "s3://warehouse/2024/a.csv",
+        "s3://warehouse/2024/b.csv",
+    ], "one that is named twice is read once"
+
+
+def test_a_pattern_is_bounded(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(3):
+        bucket.put(f"in/{n}.csv", b"id\n1\n")
+    wanted = [{"url": "s3://warehouse/in", "pattern": "*.csv"}]
+    with monkeypatch.context() as patch:
+        patch.setattr("lume_local._worker.sources.source.MOST_FILES", 2)
+        with pytest.raises(RunFailed, match="the source has 3 objects, but a run reads at most 2"):
+            execute(tmp_path, wanted)
+    with monkeypatch.context() as patch:
+        patch.setattr("lume_local._worker.sources.places.objects.MOST_ENTRIES", 2)
+        with pytest.raises(RunFailed, match=r"cannot list s3://warehouse/in/\*.csv: .*more than 2 objects"):
+            execute(tmp_path, wanted, run_id="run_2")
+    with pytest.raises(RunFailed, match=r"no object matches s3://warehouse/in/\*.txt: put objects there"):
+        execute(tmp_path, [{"url": "s3://warehouse/in", "pattern": "*.txt"}], run_id="run_3")
+    with pytest.raises(RunFailed, match=r"cannot list s3://nobody/in/\*.txt: s3://nobody/in can't be used"):
+        execute(tmp_path, [{"url": "s3://nobody/in", "pattern": "*.txt"}], run_id="run_4")
+    assert [key for key in bucket.names() if not key.startswith("in/")] == []
+
+
+def test_no_target_takes_the_place_of_an_object_that_a_pattern_matches(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    bucket.put("in/a.csv", CSV)
+    with pytest.raises(RunFailed, match=r"target.mapped is the same file as the source"):
+        execute(tmp_path, [{"url": "s3://warehouse", "pattern": "*/*.csv"}], mapped="s3://warehouse/in/a.csv")
+    assert bucket.get("in/a.csv") == CSV
+
+
+def test_one_limit_for_all_that_is_unpacked(bucket: Bucket, tmp_path: Path) -> None:
+    for name in "ab":
+        bucket.put(f"in/{name}.csv.gz", gzip.compress(b"id\n" + b"1\n" * 20))
+    wanted = [{"url": "s3://warehouse/in", "pattern": "*"}]
+    with pytest.raises(RunFailed, match=r"in/b.csv.gz unpacks to more than .* allows: 17 bytes are left"):
+        execute(tmp_path, wanted, max_unpacked_bytes=60)
+
+
+@pytest.mark.thorough
+def test_archives(bucket: Bucket, tmp_path: Path) -> None:
+    """Their members are files, in the order of all; one limit is for what is unpacked of all."""
+    bucket.put("in/a.zip", zipped(b=b"id\n2\n", a=b"id\n1\nx\n"))
+    bucket.put("in/b.csv", b"id\n3\n")
+    bucket.put("in/c.zip", zipped(d=b"id\n4\n"))
+    wanted = [{"url": "s3://warehouse/in", "pattern": "*"}]
+    record = execute(tmp_path, wanted, members=["*.csv"])
+    assert bucket.get("out/clean.csv") == b"id\n1\n2\n3\n4\n"
+    assert [one["file"].rpartition("/in/")[2] for one in record["metrics"]["source"]["files"]] == [
+        *("a.zip/a.csv", "a.zip/b.csv", "b.csv", "c.zip/d.csv")
+    ]
+    assert b",s3://warehouse/in/a.zip/a.csv,x" in bucket.get("out/rejects.csv")
+    assert list((tmp_path / "run_1").rglob("copy.zip")) == []
+    with pytest.raises(RunFailed, match=r"c\.zip/d\.csv unpacks to more than .* allows: 3 bytes are left"):
+        execute(tmp_path, wanted, run_id="run_2", members=["*.csv"], max_unpacked_bytes=15)
+
+
+def zipped(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.csv", content)
+    return file.getvalue()
+
+
+@pytest.mark.thorough
+def test_an_object_is_replaced_as_a_file_is(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put("in/a.csv", b"id\n1\n")
+    bucket.put("out/clean.csv", b"old")
+    execute(tmp_path, ["s3://warehouse/in/a.csv"])
+    assert bucket.get("out/clean.csv") == b"id\n1\n"
+
+
+def test_many_parts(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_target, "_PART", 5 * 1024 * 1024)  # the least that S3 takes
+    built = tmp_path / "built.csv"
+    built.write_bytes(bytes(range(256)) * 50_000)
+    target = S3Target("mapped", {"url": OUT}, "run_1")
+    step = target.prepare(built, lambda noted: None)
+    assert len(step["parts"]) == 3
+    assert bucket.names() == [], "not before it is completed"
+    S3Target.publish(step)
+    assert bucket.get("out/clean.csv") == built.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("source", "mapped", "words"),
+    [
+        ("s3://warehouse/in/b.csv", OUT, r"there is no object s3://warehouse/in/b.csv: put it there"),
+        ("s3://nobody/in/a.csv", OUT, "s3://nobody can't be used: there is no bucket nobody"),
+        (
+            "s3://warehouse/in/a.csv",
+            "s3://nobody/clean.csv",
+            "target.mapped: s3://nobody can't be used: there is no bucket nobody",
+        ),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_is_read(
+    bucket: Bucket, tmp_path: Path, source: str, mapped: str, words: str
+) -> None:
+    bucket.put("in/a.csv", CSV)
+    with pytest.raises(RunFailed, match=words):
+        execute(tmp_path, [source], mapped=mapped)
+    assert list((tmp_path / "run_1/run").iterdir()) == []
+    assert bucket.names() == ["in/a.csv"]
+
+
+@pytest.mark.parametrize("kind", ["source", "target"])
+def test_a_dead_endpoint(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(object_stores, "_TIMES", 1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises((RunFailed, TargetError), match="can't be used: it can't be reached: ") as caught:
+        if kind == "source":
+            execute(tmp_path, ["s3://warehouse/in/a.csv"])
+        else:
+            S3Target("mapped", {"url": OUT}, "run_1").check()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_without_the_extra(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(module: str, *_: str) -> None:
+        raise ModuleNotFoundError(f"an object store needs {module}: pip install 'lume-local[s3]'")
+
+    monkeypatch.setattr(object_stores, "require", missing)
+    with pytest.raises(RunFailed, match="needs obstore: pip install"):
+        execute(tmp_path, ["s3://warehouse/in/a.csv"])
+
+
+def test_an_object_that_changes_while_it_is_read(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put("in/a.csv", CSV)
+    head = obstore.head
+
+    def changed(*given: Any) -> Any:
+        found = head(*given)
+        bucket.put("in/a.csv", CSV + b"4\n")
+        return found
+
+    monkeypatch.setattr(obstore, "head", changed)
+    with pytest.raises(RunFailed, match=r"in/a.csv was changed while it was read"):
+        execute(tmp_path, ["s3://warehouse/in/a.csv"])
+    assert bucket.names() == ["in/a.csv"]
+
+
+@pytest.mark.thorough
+def test_what_was_begun_is_aborted(bucket: Bucket, tmp_path: Path) -> None:
+    """By another process, which knows the number of the upload, or only that there may be one."""
+    bucket.begin("out/clean.csv.other")
+    bucket.begin("out/clean.csv")
+    built = tmp_path / "built.csv"
+    built.write_text("id\n")
+    S3Target("mapped", {"url": OUT}, "run_1").prepare(built, lambda step: begin(tmp_path, step))
+    assert len(bucket.uploads()) == 3
+    (noted,) = begun(tmp_path)
+    assert target_kinds.finish(tmp_path) is None
+    assert sorted(bucket.uploads()) == ["out/clean.csv", "out/clean.csv.other"], "no others than its own"
+    assert begun(tmp_path) == []
+    S3Target.abandon(noted)
+    without_number = {key: value for key, value in noted.items() if key not in ("upload", "since")}
+    S3Target.abandon(without_number)
+    assert bucket.uploads() == ["out/clean.csv.other"]
+
+
+@pytest.mark.thorough
+def test_a_failure_leaves_no_upload(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket.put("in/a.csv", CSV)
+
+    def refused(step: Any) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lume_local._worker.engine.commit", refused)
+    with pytest.raises((KeyboardInterrupt, TypeError)):
+        execute(tmp_path, ["s3://warehouse/in/a.csv"])
+    assert (bucket.uploads(), bucket.names()) == ([], ["in/a.csv"])
+
+
+@pytest.mark.thorough
+def test_what_is_in_place_is_not_put_there_again_while_the_rest_waits(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may wait for a day: what lies there by then is a later run's."""
+    bucket.put("in/a.csv", CSV)
+    publish = S3Target.publish
+
+    def away(step: Step) -> None:
+        if step["part"] == "mapped":
+            raise TargetError("away", may_pass=True)
+        publish(step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(S3Target, "publish", away)
+        with pytest.raises(RunFailed, match="away"):
+            execute(tmp_path, ["s3://warehouse/in/a.csv"])
+        assert bucket.get("out/rejects.csv")
+        bucket.put("out/rejects.csv", b"of a later run")
+        with pytest.raises(TargetError):
+            target_kinds.finish(tmp_path / "run_1/run")
+    assert target_kinds.finish(tmp_path / "run_1/run") is not None
+    assert bucket.get("out/rejects.csv") == b"of a later run"
+    assert bucket.get("out/clean.csv") == b"id\n1\n3\n"
+
+
+@pytest.mark.thorough
+def test_an_upload_that_the_store_has_forgotten_is_done_again(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put("in/a.csv", CSV)
+    with monkeypatch.context() as patch:
+        patch.setattr(S3Target, "publish", lambda step: None)
+        record = execute(tmp_path, ["s3://warehouse/in/a.csv"])
+    for step in record["steps"]:
+        bucket.abort(step["url"].removeprefix("s3://warehouse/"), step["upload"])
+    bucket.put("out/clean.csv", b"of another run")
+    assert committed(tmp_path / "run_1/run") == record
+    with monkeypatch.context() as away, pytest.raises(TargetError) as caught:
+        away.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        target_kinds.finish(tmp_path / "run_1/run")
+    assert caught.value.may_pass, "the server tries again later"
+    target_kinds.finish(tmp_path / "run_1/run")
+    assert bucket.get("out/clean.csv") == b"id\n1\n3\n"
+    assert bucket.uploads() == []
+
+
+@pytest.mark.parametrize("pages", [1, 2, 3])
+@pytest.mark.parametrize("at", ["check", "check_unchanged"])
+def test_a_run_stops_between_two_pages_of_a_list(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, at: str, pages: int
+) -> None:
+    monkeypatch.setattr(objects, "_PAGE", 2)
+    for n in range(6):
+        bucket.put(f"in/{n}.csv", CSV)
+    source = StoredFiles({"objects": [{"url": "s3://warehouse/in", "pattern": "*.csv"}]}, {})
+    if at == "check_unchanged":
+        source.check()
+    seen: list[int] = []
+
+    def pause() -> None:
+        seen.append(1)
+        if len(seen) > pages:
+            raise duckdb.InterruptException("cancelled")
+
+    with pytest.raises(duckdb.InterruptException):
+        getattr(source, at)(pause)
+    assert len(seen) == pages + 1
