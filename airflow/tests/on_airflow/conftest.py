@@ -3,7 +3,6 @@
 The folder is not called `airflow`: `tests` is on the import path, where it would hide the real one.
 """
 
-import importlib.util
 import os
 import shutil
 import tempfile
@@ -19,7 +18,9 @@ import lume_local
 
 HOME = tempfile.mkdtemp(prefix="lume-airflow-")
 
-if importlib.util.find_spec("airflow.version") is None:
+try:
+    import airflow.version  # noqa: F401 - not our folder of that name
+except ImportError:
     collect_ignore_glob = ["test_*.py"]
 
 # Read when Airflow is imported.
