@@ -62,6 +62,7 @@ from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import StoredRun
 from lume_local._runs.times import ago_text
+from lume_local._runs.unusual import has_rejects
 from lume_local._runs.upkeep import AT_ONCE, sweep_daily
 from lume_local._runs.waiters import Hub
 from lume_local._runs.workers.engine_process import EngineFailed, EngineProcess
@@ -154,6 +155,8 @@ async def _running(
         watch.run_ended(run)
         remove_source(run, places.uploads)
         arrivals.run_ended(run)
+        if has_rejects(run.run_metadata):
+            runner.wake_lanes()  # others may wait for their turn
 
     recorder = RunRecorder(store, hub, health, on_message, run_ended, settings.lineage, tells=messaging.is_on)
     paths = RunPaths(places, flows, store, engine)

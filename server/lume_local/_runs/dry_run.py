@@ -6,6 +6,7 @@ Their folders are removed at the end, or with those of other runs after a server
 
 import shutil
 import uuid
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -23,6 +24,7 @@ from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sources.run_seeds import RunSeeds
+from lume_local._runs.store.ledger import Claim
 from lume_local._runs.store.records import StoredRun
 from lume_local._runs.times import now_text
 from lume_local._runs.turns import Turns
@@ -56,13 +58,14 @@ class DryRuns:
         seeds: RunSeeds | None = None,
         *,
         by: str,
-        is_replay: bool = False,
+        claims: Sequence[Claim] = (),
         is_draft: bool = False,
     ) -> DryRunResult:
         """Execute a run but its commit; returns `limit` rows of each kind. Raises what compiling the flow raises.
 
         Args:
             by: the name of the key that asks for it.
+            claims: the rejects of other runs that the source has.
             is_draft: whether the flow version is not registered.
         """
         run = StoredRun(
@@ -80,8 +83,8 @@ class DryRuns:
         )
         async with self._turns.turn(by):
             try:
-                job = await self._paths.job(run, flow if is_draft else None)
-                job = evolve(job, dry_run=True, engine=None, mended=None, is_replay=is_replay)
+                job = await self._paths.job(run, flow if is_draft else None, claims)
+                job = evolve(job, dry_run=True, engine=None, mended=None, is_replay=bool(claims))
                 run, built, ledger = await self._executed(run, await self._paths.hold_uploads(job))
                 return DryRunResult(run, await self._rows(run, flow, built, limit), ledger)
             except PathRefused as error:

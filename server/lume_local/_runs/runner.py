@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import chain
 
 import anyio
 from anyio.abc import TaskGroup
@@ -28,6 +29,7 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import CANCEL, Act
 from lume_local._runs.store.ledger import Claim
 from lume_local._runs.store.records import NewRun, StoredRun
+from lume_local._runs.unusual import has_rejects
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.commit import committed
@@ -73,6 +75,8 @@ class Runner:
         self._at_limit, self._drain = at_limit, drain
         self._active: dict[str, Execution] = {}
         """The runs that a lane executes, or that are cancelled while they wait: only their owner changes them."""
+        self._roots: dict[str, frozenset[str]] = {}
+        """See `RunPaths.roots`, of runs that a lane has looked at."""
         self._left: set[str] = set()
         self._held, self._rested = HeldRuns(paths, health), Rested(health)
         self._more = anyio.Event()
@@ -264,7 +268,7 @@ class Runner:
                 await self._do(run)
 
     async def _next(self) -> StoredRun | None:
-        """The waiting run that is next, and neither claimed nor left for later."""
+        """The waiting run that is next, neither claimed nor left for later, and not waiting for its turn."""
         taken = {
             *self._active,
             *self._left,
@@ -274,7 +278,19 @@ class Runner:
         }
         active = Counter(execution.run.submitted_by for execution in self._active.values())
         resting = self._rested.arrivals(execution.run for execution in self._active.values())
-        return await self._store.next_waiting(taken, self._at_limit(active), resting)
+        while True:
+            run = await self._store.next_waiting(taken, self._at_limit(active), resting)
+            if run is None or not (roots := await self._roots_of(run)):
+                return run
+            before = [await self._roots_of(one) for one in await self._store.begun(taken)]
+            if roots.isdisjoint(chain.from_iterable(before)):
+                return run
+            taken.add(run.run_id)  # so that those behind it wait, too
+
+    async def _roots_of(self, run: StoredRun) -> frozenset[str]:
+        if run.run_id not in self._roots and has_rejects(run.run_metadata):
+            self._roots[run.run_id] = await self._paths.roots(run)
+        return self._roots.get(run.run_id, frozenset())
 
     async def _claimed(self) -> StoredRun | None:
         """The next waiting run, claimed for a lane; None if there is none."""
@@ -282,8 +298,9 @@ class Runner:
             run = await self._next()
             if run is None:
                 return None
-            if run.run_id in self._active:
-                continue  # claimed or cancelled during the query
+            active = chain.from_iterable(self._roots.get(one, ()) for one in self._active)
+            if run.run_id in self._active or not self._roots.get(run.run_id, frozenset()).isdisjoint(active):
+                continue  # claimed or cancelled during the query, or a run with which it takes turns was
             execution = self._claim(run)
             try:
                 # A run whose creation a power cut may undo must not write anything.
@@ -333,6 +350,8 @@ class Runner:
 
     def _release(self, run_id: str) -> None:
         del self._active[run_id]
+        if self._roots.pop(run_id, None):
+            self.wake_lanes()  # others may wait for their turn
         if not self._active:
             self._none_active.set()
 

@@ -38,6 +38,12 @@ def mends_others(run_metadata: Any) -> bool:
     return is_resubmitted or is_replay(run_metadata)
 
 
+def has_rejects(run_metadata: Any) -> bool:
+    """Whether the rows of a run may be rejects of others: submitted, replayed, or edited in a draft."""
+    is_of_draft = isinstance(run_metadata, dict) and isinstance(run_metadata.get("mend"), dict)
+    return is_of_draft or mends_others(run_metadata)
+
+
 def is_replay(run_metadata: Any) -> bool:
     """Whether a run was begun by a replay of open rejects."""
     return isinstance(run_metadata, dict) and isinstance(run_metadata.get("replay"), dict)

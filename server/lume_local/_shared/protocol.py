@@ -52,7 +52,8 @@ class Execute:
     or replayed before, as text; `beside` is how many rejects of the source were corrected or replayed before, if a
     run leaves what was accepted of them in its target; `is_replay` is set if the source has rejects of other runs
     as they were; `rejects_table` is the place of a table that gets the rejects, too; `earlier` is where the values
-    are that no row may repeat (see `targets.earlier_values`); `asks`: the server must permit the commit
+    are that no row may repeat (see `targets.earlier_values`); `accepted` is where the keys are that no returned row
+    may repeat, if the source has rejects of other runs (see `returned`); `asks`: the server must permit the commit
     (`AsksToCommit`).
     """
 
@@ -71,6 +72,7 @@ class Execute:
     content: str | None = None
     mends: int | None = None
     earlier: Json | None = None
+    accepted: Json | None = None
     mended: Json | None = None
     taken: str | None = None
     beside: int = 0

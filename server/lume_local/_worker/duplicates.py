@@ -9,7 +9,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
 from lume_local._worker.sources.formats.rows_file import RowsFile
-from lume_local._worker.sql import row_of
+from lume_local._worker.sql import literal, row_of
 from lume_local._worker.statements import count_of
 
 _TABLE = "CREATE TEMP TABLE _lume_duplicates AS"
@@ -17,25 +17,41 @@ _FETCH = 10_000
 
 
 def find_duplicates(
-    connection: DuckDBPyConnection, staged: str, unique: list[str], folder: Path
+    connection: DuckDBPyConnection, staged: str, unique: list[str], folder: Path, returned: Path | None
 ) -> list[int]:
     """Make the table `_lume_duplicates`: a row's number `n` and a mask `bits` of the columns that it repeats.
 
     Returns how many rows repeat each column, and last how many there are at all.
+
+    Args:
+        returned: a file with rows that are known to be such, which hold no value (see `returned`).
     """
-    query = later_ones(staged, unique[0]) if len(unique) == 1 else _shared(staged, unique)
-    return note_found(connection, query, len(unique), folder)
+    rows = others(staged, returned)
+    query = later_ones(rows, unique[0]) if len(unique) == 1 else _shared(rows, unique)
+    return note_found(connection, query, len(unique), folder, returned)
 
 
-def note_found(connection: DuckDBPyConnection, query: str, columns: int, folder: Path) -> list[int]:
+def others(staged: str, returned: Path | None) -> str:
+    """The staged rows that are not in a file of returned rows."""
+    if returned is None:
+        return staged
+    known = f"SELECT n FROM read_parquet({literal(returned)})"
+    return (
+        f"(SELECT * FROM {staged} AS staged ANTI JOIN ({known}) AS known ON staged.file_row_number = known.n)"
+    )
+
+
+def note_found(
+    connection: DuckDBPyConnection, query: str, columns: int, folder: Path, returned: Path | None = None
+) -> list[int]:
     """Make the table from a query for the later rows of one column, or for all that share values of several."""
     if columns == 1:
-        return _note(connection, query, columns)
+        return _note(connection, query, columns, returned)
     with closing(RowsFile(folder / "duplicates.csv", 2)) as file:
         for n, bits in _repeating(connection, query, columns):
             file.write((str(n), str(bits)))
     numbers = "SELECT _lume_s0::BIGINT AS n, _lume_s1::BIGINT AS bits"
-    return _note(connection, f"{numbers} FROM ({file.reader})", columns)
+    return _note(connection, f"{numbers} FROM ({file.reader})", columns, returned)
 
 
 def note_nothing(connection: DuckDBPyConnection) -> None:
@@ -44,9 +60,14 @@ def note_nothing(connection: DuckDBPyConnection) -> None:
     _note(connection, "SELECT 0::BIGINT AS n, 0::BIGINT AS bits WHERE false", 1)
 
 
-def _note(connection: DuckDBPyConnection, query: str, columns: int) -> list[int]:
-    """`why` is the reason of rows that are rejected otherwise (see `late`)."""
-    connection.execute(f"{_TABLE} SELECT *, NULL::VARCHAR AS why FROM ({query})")
+def _note(
+    connection: DuckDBPyConnection, query: str, columns: int, returned: Path | None = None
+) -> list[int]:
+    """`why` is the reason of rows that are rejected otherwise (see `late` and `returned`)."""
+    more = (
+        "" if returned is None else f" UNION ALL SELECT n, bits, why FROM read_parquet({literal(returned)})"
+    )
+    connection.execute(f"{_TABLE} SELECT n, bits, NULL::VARCHAR AS why FROM ({query}){more}")
     counts = [count_of(f"(bits & {1 << n}) <> 0") for n in range(columns)]
     return list(row_of(connection, f"SELECT {', '.join(counts)}, count(*) FROM _lume_duplicates"))
 

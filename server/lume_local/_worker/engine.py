@@ -20,6 +20,7 @@ from lume_local._worker.for_ledger import for_ledger
 from lume_local._worker.outputs.reject_rows import reject_rows
 from lume_local._worker.outputs.row_json import Broken
 from lume_local._worker.rejects import Rejects
+from lume_local._worker.returned import held_back, not_compared
 from lume_local._worker.seeds import check_seeds
 from lume_local._worker.sources.formats.members import unread_members
 from lume_local._worker.sources.formats.names import changes, noted
@@ -120,6 +121,7 @@ class Run:
             warnings |= dict.fromkeys(unread, 1)
         warnings |= few_rows(intake.account.records, filtered["filtered"], job.mends)
         warnings |= self.context.earlier.warnings if self.context.earlier else {}
+        warnings |= not_compared(job)
         duplicates, malformed = self._count_late(taken, reasons), intake.malformed.total
         metrics = {
             "rows_read": intake.account.records,
@@ -156,6 +158,8 @@ class Run:
         for name, count in zip(unique, counts, strict=True):
             if count:
                 reasons[twin_reason(name)] = count
+        if self.context.job.accepted is not None:
+            reasons |= held_back(self.context.connection)
         return total
 
     def _refusal(self, taken: TakenIn, metrics: Metrics, unmet: Unmet) -> str | None:

@@ -20,7 +20,7 @@ from lume_local._worker.databases.database import NUMBER, DatabaseTrouble
 from lume_local._worker.databases.references import lookup_of
 from lume_local._worker.duplicates import note_nothing
 from lume_local._worker.sources.source import Pause
-from lume_local._worker.sql import STAGED, copy_to, text
+from lume_local._worker.sql import STAGED, copy_to, row_of, text
 from lume_local._worker.steps import Context, TakenIn
 from lume_local._worker.targets.database_target import DatabaseTarget
 from lume_local._worker.targets.earlier_values import EarlierValues
@@ -38,6 +38,7 @@ def refuse_late(context: Context, taken: TakenIn, has_duplicates: bool, folder: 
     connection, flow = context.connection, context.flow
     if not has_duplicates:
         note_nothing(connection)
+    before = _count(connection)
     counts = Counter[str]()
     for reference in flow["references"]:
         name = reference["name"]
@@ -49,9 +50,12 @@ def refuse_late(context: Context, taken: TakenIn, has_duplicates: bool, folder: 
         if not (context.job.dry_run and (table is None or table.may_create)):
             assert table is not None, "a run that counts knows what decides about its rows"
             _refuse_by_table(context, taken, table, folder / "candidates.parquet", counts)
-    ((total,),) = connection.execute("SELECT count(*) FROM _lume_duplicates WHERE why IS NOT NULL").fetchall()
-    counts[""] = total
+    counts[""] = _count(connection) - before
     return counts
+
+
+def _count(connection: DuckDBPyConnection) -> int:
+    return int(row_of(connection, "SELECT count(*) FROM _lume_duplicates")[0])
 
 
 def _table(context: Context) -> DatabaseTarget | EarlierValues | None:

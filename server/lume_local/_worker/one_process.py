@@ -10,6 +10,7 @@ from lume_local._worker.duplicates import find_duplicates
 from lume_local._worker.engine import Run
 from lume_local._worker.late import refuse_late
 from lume_local._worker.profile import profile, unmet
+from lume_local._worker.returned import find_returned
 from lume_local._worker.seeds import load_seeds
 from lume_local._worker.sources.formats.names import check_columns
 from lume_local._worker.sources.formats.parquet import report_damage
@@ -68,7 +69,8 @@ class OneProcess:
         return list(row_of(self._connection, taken.statements.counts(taken.staged)))
 
     def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
-        return find_duplicates(self._connection, taken.staged, unique, self._folder)
+        returned = find_returned(self._context, taken, self._folder)
+        return find_duplicates(self._connection, taken.staged, unique, self._folder, returned)
 
     def late(self, taken: TakenIn, has_duplicates: bool) -> Counter[str]:
         """See `RunSteps`."""

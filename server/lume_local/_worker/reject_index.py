@@ -11,6 +11,7 @@ from lume_local._shared.row_set import all_rows, as_text, placed, row_set
 from lume_local._worker.outputs.row_json import Reasons
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.sources.formats.text.dialect import Dialect
+from lume_local._worker.sources.several_files import AllMalformed
 from lume_local._worker.sql import row_of
 from lume_local._worker.statements import rejects_as_bits
 
@@ -31,8 +32,8 @@ def records_of(rejects: Rejects, metrics: dict[str, Any], path: Path) -> dict[st
     Args:
         path: the file with the records.
     """
-    lines = sorted(line for _, line, _, _ in rejects.malformed.rows())
-    malformed = row_set(_record_numbers(rejects.flow, path, lines), metrics["rows_read"])
+    lines = malformed_records(rejects.flow, path, rejects.malformed)
+    malformed = row_set(lines, metrics["rows_read"])
     well_formed = all_rows(metrics["rows_read"]) & ~malformed
     judged = metrics["rows_rejected"] - len(lines)
     rejected = placed(_rejected_rows(rejects, well_formed.bit_count()) if judged else 0, well_formed)
@@ -41,6 +42,11 @@ def records_of(rejects: Rejects, metrics: dict[str, Any], path: Path) -> dict[st
         for name, rows in _sets(rejects, metrics).items()
     }
     return {"reasons": reasons, "rejected": as_text(rejected | malformed), "malformed": as_text(malformed)}
+
+
+def malformed_records(flow: dict[str, Any], path: Path, malformed: AllMalformed) -> list[int]:
+    """The numbers of the records of a replay that are malformed, in order."""
+    return _record_numbers(flow, path, sorted(line for _, line, _, _ in malformed.rows()))
 
 
 def _sets(rejects: Rejects, metrics: dict[str, Any]) -> dict[str, int]:

@@ -316,8 +316,7 @@ class Statements:
         if duplicates:
             for n, name in enumerate(self.flow["unique"]):
                 yield f"CASE WHEN (twice.bits & {1 << n}) <> 0 THEN {text(twin_reason(name))} END"
-            if self.flow["references"] or self.flow["judged_by_table"]:
-                yield "twice.why"
+            yield "twice.why"
         yield "NULL::VARCHAR"
 
 

@@ -89,7 +89,7 @@ class Mends:
                 for number in edits[one.run_id]:
                     obstacles[Reject(one.run_id, int(number))] = f"the row can't be read: {one.problem}"
             for path, claims in gathered.files.items():
-                done = await self._replays.tried(path, to, by)
+                done = await self._replays.tried(path, claims, to, by)
                 if "rejected" not in done.ledger:
                     why = done.run.error_message or "the flow has failed"
                     obstacles |= dict.fromkeys(_in_order(claims, free), why)

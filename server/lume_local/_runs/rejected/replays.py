@@ -313,11 +313,11 @@ class Replays:
         await run_sync(put)
         return UPLOAD + final.name
 
-    async def tried(self, draft: Path, to: Flow, by: str) -> DryRunResult:
+    async def tried(self, draft: Path, claims: Sequence[Claim], to: Flow, by: str) -> DryRunResult:
         """What a run on a gathered file would do. Raises `WorkerDied`."""
         source_path = await self._put(draft)
         try:
-            return await self._dry_runs.do(to, source_path, None, 0, by=by, is_replay=True)
+            return await self._dry_runs.do(to, source_path, None, 0, by=by, claims=claims)
         finally:
             await self._drop(source_path)
 
@@ -326,7 +326,7 @@ class Replays:
             await run_sync(no_links.unlink, self._roots.uploads / source_path.removeprefix(UPLOAD))
 
     async def _tried(self, before: Tried, draft: Path, claims: list[Claim], to: Flow, by: str) -> Tried:
-        done = await self.tried(draft, to, by)
+        done = await self.tried(draft, claims, to, by)
         rows = records_in(claims)
         rejected = of_text(done.ledger["rejected"]) if "rejected" in done.ledger else all_rows(rows)
         reasons, again = {**before.reasons}, {**before.rejected_for}

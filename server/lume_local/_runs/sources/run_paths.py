@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from anyio.to_thread import run_sync
@@ -29,8 +29,9 @@ from lume_local._runs.sources.source_key import (
     with_content,
 )
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.ledger import TAKEN, RowFilter
-from lume_local._runs.store.records import StoredRun
+from lume_local._runs.store.ledger import TAKEN, Claim, RowFilter
+from lume_local._runs.store.records import WITH_OUTPUT, StoredRun
+from lume_local._runs.unusual import has_rejects
 from lume_local._shared import no_links
 from lume_local._shared.commit import FILE, hand_over
 from lume_local._shared.folders import HELD, PARTS, scratch, scratch_of
@@ -52,11 +53,12 @@ class RunPaths:
         self._left: dict[Path, str] = {}
         """The folders of ended runs that could not be removed, and why."""
 
-    async def job(self, run: StoredRun, draft: Flow | None = None) -> Execute:
+    async def job(self, run: StoredRun, draft: Flow | None = None, claims: Sequence[Claim] = ()) -> Execute:
         """The job for a run's worker. Raises `PathRefused`, and what compiling its flow raises.
 
         Args:
             draft: the flow version, if it is not registered.
+            claims: the rejects of other runs that a dry run has.
         """
         flow = draft or self._flows.parsed(run.flow_version)
         source, name = await self.source(run.source_path, flow)
@@ -109,8 +111,68 @@ class RunPaths:
             beside=await self._beside(run, flow) if parent is None else 0,
             is_replay=await self._runs.ledger.is_replay(run.run_id),
             earlier=await self._earlier(flow, batch),
+            accepted=await self._accepted(run, flow, claims),
             asks=self._runs.publishing.is_shared,
         )
+
+    async def roots(self, run: StoredRun) -> frozenset[str]:
+        """The first runs on the sources of returned rows whose keys are compared; empty for any other run.
+
+        Of two runs with the same one, the later one must see what the other has accepted.
+        """
+        if not has_rejects(run.run_metadata) or not self._flows.is_known(run.flow_version):
+            return frozenset()
+        if not any(column.unique for column in self._flows.parsed(run.flow_version).columns):
+            return frozenset()
+        parent = await self._parent(run)
+        return await self._runs.origins.roots(run.run_id, None if parent is None else parent.run_id)
+
+    async def _accepted(self, run: StoredRun, flow: Flow, claims: Sequence[Claim]) -> Json | None:
+        """Where the keys are that no returned row may repeat (see `_worker.returned`); None for any other run."""
+        unique = [column.name for column in flow.columns if column.unique]
+        if not unique or not (claims or has_rejects(run.run_metadata)):
+            return None
+        parent = await self._parent(run)
+        origins = await self._runs.origins.of(run.run_id, None if parent is None else parent.run_id, claims)
+        outputs: dict[str, Json] = {}
+        for number, origin in enumerate(origins):
+            for run_id, rows in (await self._runs.origins.accepted(origin.root)).items():
+                if run_id not in outputs:
+                    outputs[run_id] = await self._keys_of(run_id)
+                outputs[run_id]["of"] += [[number, *part] for part in rows or ([0, None],)]
+        outputs = {run_id: one for run_id, one in outputs.items() if one["rows"]}
+        lacking = {
+            name: sum(name not in one["columns"] for one in outputs.values() if one["columns"] is not None)
+            for name in unique
+        }
+        if not outputs:
+            return None
+        return {
+            "origins": [one.records for one in origins],
+            "outputs": list(outputs.values()),
+            "lacking": {name: count for name, count in lacking.items() if count},
+        }
+
+    async def _keys_of(self, run_id: str) -> Json:
+        """What reads the mapped rows of a run: without a `read` and a `table` nothing does any more."""
+        run = await self._runs.get(run_id)
+        found: Json = {"run_id": run_id, "rows": 1, "columns": None, "of": []}
+        if run is None:
+            return found
+        found["rows"] = run.metrics.get("rows_mapped", 0) if run.status in WITH_OUTPUT else 0
+        location = run.target_locations.get("mapped")
+        if not found["rows"] or location is None or not self._flows.is_known(run.flow_version):
+            return found
+        flow = self._flows.parsed(run.flow_version)
+        found["columns"] = [column.name for column in flow.columns]
+        identity = await self._runs.outputs.identity(run_id, "mapped")
+        if not isinstance(flow.mapped, str):
+            place = {"url_env": flow.mapped.url_env, "table": flow.mapped.table, "mode": flow.mapped.mode}
+            return found | {"table": place}
+        if identity == "":
+            return found
+        job = read_output(run, flow, "mapped", identity or "", limit=1)
+        return found | {"read": asdict(evolve(job, path=self._roots.output(job.path)))}
 
     async def _parent(self, run: StoredRun) -> StoredRun | None:
         """The run whose corrected rejects are to be read; None if there is no such run."""

@@ -36,9 +36,9 @@ class LedgerEntries:
         Args:
             found: what the worker has reported (see `for_ledger`).
         """
-        claims = await self._parts("claims", run.run_id)
+        claims = await self.claims_of(run.run_id)
         is_replay = bool(claims) and await self.is_replay(run.run_id)
-        parent = await self._parent_of(run.run_id) if claims or run.status in WITH_OUTPUT else None
+        parent = await self.parent_of(run.run_id) if claims or run.status in WITH_OUTPUT else None
         if claims or run.status in WITH_OUTPUT:
             await self.sql.lock_ledger(None if claims or parent is not None else _name(run))
         if claims:
@@ -65,7 +65,7 @@ class LedgerEntries:
             flow, source = await self._mended(run, claims, taken)
         elif parent is not None:
             taken = of_text(found["mended"]) if "mended" in found else 0
-            flow, source = await self._mended(run, await self._rejects_of(parent), taken)
+            flow, source = await self._mended(run, await self.rejects_of(parent), taken)
         else:
             flow, source = _name(run), run.source_key
             read = {"read": figures.get("rows_read", 0)}
@@ -103,10 +103,14 @@ class LedgerEntries:
             [inbox, seq, None if rows is None else packed(rows)],
         )
 
-    async def _parent_of(self, run_id: str) -> str | None:
+    async def parent_of(self, run_id: str) -> str | None:
         """The run whose corrected rejects another one has read."""
         found = await self.sql.row("SELECT parent FROM mends WHERE run_id = ?", [run_id])
         return None if found is None else str(found[0])
+
+    async def claims_of(self, run_id: str) -> list[Claim]:
+        """The rejects of other runs that a run has, which has not ended."""
+        return await self._parts("claims", run_id)
 
     async def _parts(self, table: str, run_id: str) -> list[Claim]:
         query = f"SELECT seq, start, rows FROM {table} WHERE run_id = ? ORDER BY start"
@@ -114,7 +118,7 @@ class LedgerEntries:
             Claim(seq, start, unpacked(rows)) for seq, start, rows in await self.sql.rows(query, [run_id])
         ]
 
-    async def _rejects_of(self, run_id: str) -> list[Claim]:
+    async def rejects_of(self, run_id: str) -> list[Claim]:
         """The rejects of a run, in the order in which it wrote them: its own, or of a replay those of other runs."""
         found = await self.sql.row("SELECT seq, count FROM rejected WHERE run_id = ?", [run_id])
         if found is None:

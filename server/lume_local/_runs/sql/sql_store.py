@@ -23,6 +23,7 @@ from lume_local._runs.sql.sql_arrivals import SqlArrivals
 from lume_local._runs.sql.sql_audit import SqlAudit
 from lume_local._runs.sql.sql_drafts import SqlDrafts
 from lume_local._runs.sql.sql_ledger import SqlLedger
+from lume_local._runs.sql.sql_origins import SqlOrigins
 from lume_local._runs.sql.sql_purge import SqlPurge, look_again, superseded
 from lume_local._runs.sql.statistics import SqlStatistics
 from lume_local._runs.sql.tables import DONE, FLOW, VERSION
@@ -75,6 +76,7 @@ class SqlStore(FlowVersions):
         self.attention = SqlAttention(sql)
         self.ledger = SqlLedger(sql)
         self.outputs = SqlOutputs(sql, self.ledger.entries)
+        self.origins = SqlOrigins(sql, self.ledger.entries)
 
     async def settled(self) -> None:
         """Wait until all runs created or ended so far, and all flow versions, survive a power cut.
@@ -235,6 +237,13 @@ class SqlStore(FlowVersions):
         source = _source(run.flow_version, run.source_key)
         found = (row[0] for row in rows if not of_source or _source(row[1], row[2]) == source)
         return None if (run_id := next(found, None)) is None else await self._get(run_id)
+
+    @statement
+    async def begun(self, also: Collection[str]) -> list[StoredRun]:
+        """The runs that have begun and not ended, and of those that have not begun these."""
+        has_begun = f"(status != 'CREATED' OR run_id IN ({marks(also)}))"
+        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {_ACTIVE} AND {has_begun}"
+        return list(map(stored_run, await self.sql.rows(query, [*also])))
 
     @statement
     async def next_waiting(

@@ -54,8 +54,12 @@ class LocalOutput:
 
 
 @contextmanager
-def open_output(location: str, folder: str = "") -> Iterator[LocalOutput]:
-    """The place of an output; a copy goes into `folder`. Raises OSError, `StoreTrouble`, `TooLarge`."""
+def open_output(location: str, folder: str = "", largest: int | None = LARGEST_COPY) -> Iterator[LocalOutput]:
+    """The place of an output; a copy goes into `folder`. Raises OSError, `StoreTrouble`, `TooLarge`.
+
+    Args:
+        largest: the most bytes of an object that is copied; None for any size.
+    """
     if not is_store_url(location):
         with closing(Held()) as held:
             file = no_links.open(Path(location), os.O_RDONLY | os.O_NONBLOCK)
@@ -64,9 +68,9 @@ def open_output(location: str, folder: str = "") -> Iterator[LocalOutput]:
         return
     store = store_of(location)
     before = head(store, location)
-    if before.size > LARGEST_COPY:
+    if largest is not None and before.size > largest:
         raise TooLarge(
-            f"the object has {before.size:,} bytes, and rows of up to {LARGEST_COPY:,} are read through the server"
+            f"the object has {before.size:,} bytes, and rows of up to {largest:,} are read through the server"
         )
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)

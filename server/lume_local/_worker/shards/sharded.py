@@ -16,10 +16,11 @@ from attrs import asdict
 from lume_local._shared.commit import sync_folder
 from lume_local._shared.folders import HELD
 from lume_local._worker.connection import confine
-from lume_local._worker.duplicates import note_found
+from lume_local._worker.duplicates import note_found, others
 from lume_local._worker.engine import Run, RunBroke, RunFailed, attempt, begin_source, check_targets, publish
 from lume_local._worker.one_process import OneProcess
 from lume_local._worker.profile import COUNTS
+from lume_local._worker.returned import find_returned
 from lume_local._worker.shards.access import note_job, plain_job
 from lume_local._worker.shards.shards import Cut, Parts, Taken, account_of, layout_of_all, layout_of_file
 from lume_local._worker.shards.split import Plan, planned
@@ -49,7 +50,9 @@ def execute(context: Context, tasks: Callable[[], AbstractContextManager[Tasks]]
         read = begin_source(context)
         check_targets(context)
         plans = planned(context.source.each(), context.flow, engine, context.folder)
-        if "kind" in engine and _is_small(plans, engine) and not context.job.dry_run:
+        # Only the server surely reaches the outputs of earlier runs, whose keys are compared.
+        is_whole = not context.job.dry_run and context.job.accepted is None
+        if "kind" in engine and is_whole and _is_small(plans, engine):
             with tasks() as of_cluster:
                 done = _as_task(context, of_cluster)
             metrics, built = done["metrics"], done["built"]
@@ -144,7 +147,12 @@ class Sharded:
 
     def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
         of, connection = self._tasks.slots, self._context.connection
-        common = self._common | {"of": of, "staged": taken.staged, "is_only": len(unique) == 1}
+        returned = find_returned(self._context, taken, self._folder)
+        common = self._common | {
+            "of": of,
+            "staged": others(taken.staged, returned),
+            "is_only": len(unique) == 1,
+        }
         arguments = [
             common | {"column": name, "number": k, "part": part}
             for k, name in enumerate(unique)
@@ -152,7 +160,7 @@ class Sharded:
         ]
         results = list(self._tasks.do("find_twins", arguments))
         query = later_rows(results) if len(unique) == 1 else shared_rows(results, len(unique))
-        found = note_found(connection, query, len(unique), self._folder)
+        found = note_found(connection, query, len(unique), self._folder, returned)
         if found[-1]:
             copy_to(connection, "SELECT * FROM _lume_duplicates ORDER BY n", self._duplicates)
         return found

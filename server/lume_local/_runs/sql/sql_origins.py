@@ -1,0 +1,116 @@
+"""Which runs have accepted rows of the sources that returned rows come from: see `store.origins`."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants.
+from collections.abc import Sequence
+
+from lume_local._runs.sql.ledger_entries import LedgerEntries
+from lume_local._runs.sql.operation import Sql, marks, reading
+from lume_local._runs.store.ledger import TAKEN, Claim
+from lume_local._runs.store.origins import ALL, Origin, Slice
+
+_TAKEN = f"state IN {TAKEN}"
+_RETURNS = f"""
+SELECT run_id FROM mends WHERE parent = ?
+UNION SELECT mends.run_id FROM replay_rejects JOIN rejected USING (seq)
+    JOIN mends ON mends.parent = replay_rejects.run_id WHERE rejected.run_id = ?
+UNION SELECT by FROM closings JOIN rejected USING (seq) WHERE rejected.run_id = ? AND {_TAKEN}
+"""
+"""The runs that had rejects of a run, whatever became of these runs."""
+_MAPPED = "SELECT json_extract(metrics, '$.rows_mapped') FROM runs WHERE run_id = ?"
+_OF_DRAFT = "SELECT 1 FROM runs WHERE run_id = ? AND json_type(run_metadata, '$.mend') = 'object'"
+_RUNS = "closings JOIN rejected USING (seq)"
+_BY_DRAFT = f"SELECT DISTINCT run_id FROM {_RUNS} WHERE state = 'mended' AND by = ?"
+
+
+class SqlOrigins:
+    """Each operation reads one state."""
+
+    def __init__(self, sql: Sql, entries: LedgerEntries) -> None:
+        self.sql, self._entries = sql, entries
+
+    @reading
+    async def roots(self, run_id: str, parent: str | None) -> frozenset[str]:
+        """The first runs on the sources of a run that has not ended."""
+        claims = await self._entries.claims_of(run_id)
+        return frozenset(one.root for one in await self._origins(parent, claims))
+
+    @reading
+    async def of(self, run_id: str, parent: str | None, claims: Sequence[Claim]) -> list[Origin]:
+        """The origins of the records of a run on rejects; `claims` are those of one that is only tried."""
+        return await self._origins(parent, claims or await self._entries.claims_of(run_id))
+
+    @reading
+    async def accepted(self, root: str) -> dict[str, Slice]:
+        """The runs whose mapped rows are rows of a source, by the first run on it: that one, and all on its rejects.
+
+        Of a replay of several sources, these are the rows at some places, if that is known; else all.
+        """
+        found, left = {root: ALL}, [root]
+        while left:
+            run_id = left.pop()
+            for (other,) in await self.sql.rows(_RETURNS, [run_id] * 3):
+                if other not in found:
+                    found[other] = ALL
+                    left.append(other)
+        return {run_id: await self._slice(run_id, found) for run_id in found}
+
+    async def _origins(self, parent: str | None, claims: Sequence[Claim]) -> list[Origin]:
+        known: dict[str, frozenset[str]] = {}
+        records: dict[str, list[tuple[int, int]]] = {}
+        for claim in claims:
+            run_id = await self._run_of(claim.seq)
+            for root in await self._roots(run_id, known):
+                records.setdefault(root, []).append((claim.start, claim.rows.bit_count()))
+        if claims:
+            return [Origin(root, tuple(of_root)) for root, of_root in records.items()]
+        roots = frozenset[str]()
+        for run_id in await self._rejected_by(parent) if parent is not None else ():
+            roots |= await self._roots(run_id, known)
+        return [Origin(root, ALL) for root in sorted(roots)]
+
+    async def _roots(self, run_id: str, known: dict[str, frozenset[str]]) -> frozenset[str]:
+        """The first runs on the source of a run; several if it has rejects of several."""
+        if run_id not in known:
+            known[run_id] = frozenset((run_id,))
+            if before := await self._before(run_id):
+                roots = [await self._roots(one, known) for one in before]
+                known[run_id] = frozenset().union(*roots)
+        return known[run_id]
+
+    async def _before(self, run_id: str) -> list[str]:
+        """The runs whose rejects a run has read."""
+        parent = await self._entries.parent_of(run_id)
+        if parent is not None:
+            return await self._rejected_by(parent)
+        if await self.sql.row(_OF_DRAFT, [run_id]) is None:
+            return []
+        return [row[0] for row in await self.sql.rows(_BY_DRAFT, [run_id])]
+
+    async def _rejected_by(self, run_id: str) -> list[str]:
+        """The runs whose rows the rejects of a run are: its own, or of a replay those of others."""
+        parts = await self._entries.rejects_of(run_id)
+        return list(dict.fromkeys([await self._run_of(part.seq) for part in parts])) or [run_id]
+
+    async def _run_of(self, seq: int) -> str:
+        return str((await self.sql.one("SELECT run_id FROM rejected WHERE seq = ?", [seq]))[0])
+
+    async def _slice(self, run_id: str, of_source: dict[str, Slice]) -> Slice:
+        """Where the rows of one source are among the mapped rows of a run: rejects are gathered run by run.
+
+        All may be, unless the ledger accounts for each: not if some were edited and rejected, or filtered.
+        """
+        own = f"SELECT sum(closings.count) FROM {_RUNS} WHERE by = ? AND {_TAKEN} AND run_id IN ({marks(of_source)})"
+        (of_this,) = await self.sql.one(own, [run_id, *of_source])
+        mapped = await self.sql.row(_MAPPED, [run_id])
+        if mapped is None or of_this is None or int(of_this) == int(mapped[0] or 0):
+            return ALL
+        query = f"SELECT run_id, closings.count FROM {_RUNS} WHERE by = ? AND {_TAKEN} ORDER BY seq"
+        parts = [(one, int(count)) for one, count in await self.sql.rows(query, [run_id])]
+        if await self._entries.parent_of(run_id) is not None or sum(n for _, n in parts) != int(mapped[0]):
+            return ALL
+        places, start = list[tuple[int, int]](), 0
+        for one, count in parts:
+            if one in of_source:
+                places.append((start, count))
+            start += count
+        return tuple(places)

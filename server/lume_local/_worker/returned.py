@@ -1,0 +1,303 @@
+"""Returned rows: rejects of earlier runs, whose keys are compared with those that runs have accepted since the first.
+
+Rows are compared with the rows of their own source: with what the first run on it has mapped, and all runs on its
+rejects. Only the columns that must be unique are read of these outputs. Where an output is gone, a row is held back.
+
+Keys come from files in the folder of the run: of an output the number of each row and its keys, as texts, since
+another version may have other types. `job.accepted`:
+
+- `origins`: for each source the records of this run, as `[first, count]`; null for all.
+- `outputs`: of each run its `run_id`, what reads its mapped rows (`read` or `table`; neither if they are gone), its
+  `columns`, and `of`: `[origin, first row, count]`, with null for all.
+- `lacking`: for a column how many of these outputs have none.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants, numbers or quoted.
+import csv
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import duckdb
+from attrs import field, frozen
+from duckdb import DuckDBPyConnection
+
+from lume_async._base.words import counted
+from lume_local._flow.databases import RUN_COLUMN
+from lume_local._flow.definition import quoted
+from lume_local._shared.commit import explain
+from lume_local._shared.folders import MANIFEST, named_in
+from lume_local._shared.protocol import Execute, Json, read_job
+from lume_local._worker.connection import configure
+from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Query
+from lume_local._worker.databases.postgres import PostgresQuery
+from lume_local._worker.databases.postgres_types import PostgresTypes
+from lume_local._worker.databases.sqlite import SqliteQuery
+from lume_local._worker.object_stores import StoreTrouble
+from lume_local._worker.outputs.pages import open_output
+from lume_local._worker.reject_index import malformed_records
+from lume_local._worker.sources.formats.rows_file import RowsFile
+from lume_local._worker.sources.places.held import named
+from lume_local._worker.sql import STAGED, copy_to, csv_reader, literal, row_of, text
+from lume_local._worker.steps import Context, TakenIn
+from lume_local._worker.targets.target import TargetError
+
+_ALL = 2**62
+"""More rows than there are."""
+_LONGEST_LINE = 16 * 1024 * 1024
+"""Bytes of a line of an output in CSV."""
+Numbers = tuple[object, ...]
+
+
+def find_returned(context: Context, taken: TakenIn, folder: Path) -> Path | None:
+    """Write the rows that repeat an accepted key, or can't be compared, to a file; None if no row returns.
+
+    It has the number `n` of each, the mask `bits` of the columns that it repeats, and `why` it is held back.
+    Raises `TargetError`.
+    """
+    accepted = context.job.accepted
+    if accepted is None:
+        return None
+    keys = _Keys(context.flow["unique"], folder)
+    with _own_connection(folder) as connection:
+        for number, output in enumerate(accepted["outputs"]):
+            context.pause()
+            keys.read(connection, number, output)
+        for outputs in keys.tables.values():
+            context.pause()
+            keys.read_table(connection, outputs)
+    path = folder / "returned.parquet"
+    copy_to(context.connection, _found(context, taken, keys), path, STAGED)
+    return path
+
+
+def held_back(connection: DuckDBPyConnection) -> dict[str, int]:
+    """How many rows have each of the reasons that say why a row can't be compared."""
+    query = "SELECT why, count(*) FROM _lume_duplicates WHERE why IS NOT NULL GROUP BY why ORDER BY why"
+    return dict(connection.execute(query).fetchall())
+
+
+def not_compared(job: Execute) -> dict[str, int]:
+    """Warnings about outputs without a column that must be unique."""
+    lacking: dict[str, int] = {} if job.accepted is None else job.accepted["lacking"]
+    return {
+        f"{name}: not compared with {counted(count, 'earlier run')} of this source, whose version lacks the column": 1
+        for name, count in lacking.items()
+    }
+
+
+def _found(context: Context, taken: TakenIn, keys: "_Keys") -> str:
+    """The query for the rows that repeat a key, and for those that can't be compared."""
+    names, folder = list(enumerate(keys.unique)), keys.folder
+    spans = _written(folder / "spans.csv", ("origin", "first", "last"), _spans(context, taken))
+    pairs = _written(folder / "pairs.csv", ("output", "origin", "low", "high"), keys.pairs)
+    gone = _written(folder / "gone.csv", ("origin", "run_id"), keys.gone)
+    repeated = []
+    for k, name in names:
+        (_, kind, *_) = row_of(context.connection, f"DESCRIBE SELECT {quoted(name)} FROM {taken.staged}")
+        accepted = f"SELECT output, nth, TRY_CAST(k{k} AS {kind}) AS key FROM keys"
+        repeated.append(
+            f"SELECT n, {1 << k}::BIGINT AS bits FROM these JOIN ({accepted}) ON key = k{k} "
+            "JOIN pairs USING (output, origin) WHERE nth >= low AND nth < high"
+        )
+    of_row = ", ".join(f"s.{quoted(name)} AS k{k}" for k, name in names)
+    whose = " ".join(f"WHEN k{k} IS NOT NULL THEN {text(name)}" for k, name in names)
+    why = f"CASE {whose} END || ': can''t be checked, because the output of ' || run_id || ' is gone'"
+    return f"""
+        WITH these AS (
+            SELECT s.file_row_number AS n, origin, {of_row} FROM {taken.staged} AS s
+            JOIN ({spans}) ON s.file_row_number >= first AND s.file_row_number < last WHERE NOT s._lume_reject
+        ),
+        keys AS ({keys.reader}),
+        pairs AS ({pairs}),
+        repeated AS (SELECT n, bit_or(bits) AS bits FROM ({" UNION ALL ".join(repeated)}) GROUP BY n),
+        held AS (SELECT n, {why} AS why FROM these JOIN ({gone}) USING (origin))
+        SELECT n, bits, NULL::VARCHAR AS why FROM repeated
+        UNION ALL SELECT n, 0, min(why) FROM held ANTI JOIN repeated USING (n) WHERE why IS NOT NULL GROUP BY n
+    """
+
+
+def _spans(context: Context, taken: TakenIn) -> Iterator[Numbers]:
+    """Which well-formed rows are of which source."""
+    assert context.job.accepted is not None
+    origins, malformed = context.job.accepted["origins"], list[int]()
+    if taken.intake.malformed.total and any(origins):
+        (file,) = context.job.source["files"]
+        malformed = malformed_records(context.flow, Path(file["path"]), taken.intake.malformed)
+    for origin, records in enumerate(origins):
+        for start, count in records or [(0, _ALL)]:
+            first, last = (one - bisect_left(malformed, one) for one in (start, start + count))
+            yield origin, first, last
+
+
+def _written(path: Path, names: Sequence[str], rows: Iterable[Numbers]) -> str:
+    """A query for the rows, whose columns are numbers, or texts if they end with `_id`."""
+    with closing(RowsFile(path, len(names))) as file:
+        for row in rows:
+            file.write(list(map(str, row)))
+    kinds = ("VARCHAR" if name.endswith("_id") else "BIGINT" for name in names)
+    items = (f"_lume_s{n}::{kind} AS {name}" for n, (name, kind) in enumerate(zip(names, kinds, strict=True)))
+    return f"SELECT {', '.join(items)} FROM ({file.reader})"
+
+
+@contextmanager
+def _own_connection(folder: Path) -> Iterator[DuckDBPyConnection]:
+    """One that reaches outputs, unlike that of the flow's expressions."""
+    with duckdb.connect(":memory:") as connection:
+        spill = f"temp_directory={text(str(folder / 'keys-spill'))}"
+        in_order = "preserve_insertion_order=true"
+        configure(connection, "memory_limit='512MB'", "threads=1", "TimeZone='UTC'", in_order, spill)
+        yield connection
+
+
+@frozen
+class _Keys:
+    """The accepted keys, in files of `folder`.
+
+    Attributes:
+        pairs: which rows of an output are of which source.
+        gone: of which source an output is gone, and of which run it was.
+        tables: the outputs in tables, by variable and name.
+    """
+
+    unique: Sequence[str]
+    folder: Path
+    files: list[Path] = field(factory=list)
+    pairs: list[Numbers] = field(factory=list)
+    gone: list[Numbers] = field(factory=list)
+    tables: dict[tuple[str, str], list[tuple[int, Json]]] = field(factory=dict)
+
+    @property
+    def reader(self) -> str:
+        if not self.files:
+            nothing = ", ".join(f"NULL::VARCHAR AS k{k}" for k in range(len(self.unique)))
+            return f"SELECT 0::BIGINT AS output, 0::BIGINT AS nth, {nothing} WHERE false"
+        return f"FROM read_parquet([{', '.join(map(literal, self.files))}])"
+
+    def read(self, connection: DuckDBPyConnection, number: int, output: Json) -> None:
+        """Read the keys of an output in files; a table is noted. Raises `TargetError`."""
+        if place := output.get("table"):
+            self.tables.setdefault((place["url_env"], place["table"]), []).append((number, output))
+        elif "read" in output and self._is_read(connection, number, output):
+            self._pair(number, output)
+        else:
+            self._lose(output)
+
+    def _pair(self, number: int, output: Json) -> None:
+        ends = (
+            (origin, start, _ALL if count is None else start + count) for origin, start, count in output["of"]
+        )
+        self.pairs.extend((number, *one) for one in ends)
+
+    def _lose(self, output: Json) -> None:
+        self.gone.extend((origin, output["run_id"]) for origin in {origin for origin, *_ in output["of"]})
+
+    def _is_read(self, connection: DuckDBPyConnection, number: int, output: Json) -> bool:
+        """False if the output is gone, or another one is in its place."""
+        job, problem = read_job(output["read"]), ""
+        try:
+            with open_output(job.path, str(self.folder), largest=None) as place:
+                if job.identity and job.identity != place.identity():
+                    return False
+                reader = _reader(Path(job.path), place.path, self.unique)
+                there = {one[0].lower() for one in connection.execute(f"DESCRIBE {reader}").fetchall()}
+                rows = (
+                    f"SELECT {number}::BIGINT AS output, row_number() OVER () - 1 AS nth, {self._texts(there)}"
+                )
+                self._add(connection, f"{rows} FROM ({reader})")
+                return not job.identity or job.identity == place.identity()
+        except FileNotFoundError:
+            return False
+        except StoreTrouble as trouble:
+            if trouble.is_missing:
+                return False
+            problem = str(trouble)
+        except (duckdb.Error, ValueError) as error:
+            problem = named(str(error)).partition("\n")[0]
+        except OSError as error:
+            problem = named(explain(error))
+        raise TargetError(
+            f"the rows of {output['run_id']}, whose keys the returned rows must not repeat, can't be read: {problem}"
+        )
+
+    def _texts(self, there: Collection[str]) -> str:
+        """The keys as texts, NULL for a column that is missing."""
+        keys = (quoted(name) if name.lower() in there else "NULL" for name in self.unique)
+        return ", ".join(f"CAST({key} AS VARCHAR) AS k{k}" for k, key in enumerate(keys))
+
+    def _add(self, connection: DuckDBPyConnection, query: str) -> None:
+        path = self.folder / f"keys{len(self.files)}.parquet"
+        copy_to(connection, query, path, STAGED)
+        self.files.append(path)
+
+    def read_table(self, connection: DuckDBPyConnection, outputs: Sequence[tuple[int, Json]]) -> None:
+        """Read the keys of runs that have written to one table. Raises `TargetError`.
+
+        Without a column for the run, all its rows may be theirs; not those of an upsert, whose key is to be there.
+        """
+        place = outputs[0][1]["table"]
+        numbers = {output["run_id"]: number for number, output in outputs}
+        path, found = self.folder / f"keys{len(self.files)}.csv", set[str]()
+        try:
+            url = DatabaseUrl.of(place["url_env"])
+            names = _columns(url, place["table"])
+            if not (of_runs := RUN_COLUMN in names) and place["mode"] == "upsert":
+                return
+            with closing(RowsFile(path, 1 + len(self.unique))) as file:
+                for run_id, *keys in self._rows(url, place["table"], names, numbers if of_runs else ()):
+                    found.add(run_id or "")
+                    file.write((str(numbers.get(run_id or "", outputs[0][0])), *keys))
+        except DatabaseTrouble as trouble:
+            raise TargetError(
+                f"the keys that the returned rows must not repeat can't be read: {trouble}"
+            ) from None
+        keys = ", ".join(f"_lume_s{k + 1} AS k{k}" for k in range(len(self.unique)))
+        self._add(
+            connection, f"SELECT _lume_s0::BIGINT AS output, 0::BIGINT AS nth, {keys} FROM ({file.reader})"
+        )
+        for number, output in outputs:
+            if of_runs and output["run_id"] not in found and output["table"]["mode"] != "upsert":
+                self._lose(output)
+            origins = ((origin, 0, _ALL) for origin, *_ in output["of"])
+            self.pairs.extend((number if of_runs else outputs[0][0], *one) for one in origins)
+
+    def _rows(
+        self, url: DatabaseUrl, table: str, names: Collection[str], run_ids: Collection[str]
+    ) -> Iterator[Sequence[str | None]]:
+        keys = ", ".join(quoted(name) if name.lower() in names else "NULL" for name in self.unique)
+        which = f"WHERE {RUN_COLUMN} IN ({', '.join(map(text, run_ids))})" if run_ids else ""
+        items = f"{RUN_COLUMN if run_ids else 'NULL'}, {keys}"
+        with closing(_query(url, f"SELECT {items} FROM {_spelled(url, table)} {which}")) as query:
+            for batch in query.batches():
+                yield from batch
+
+
+def _columns(url: DatabaseUrl, table: str) -> set[str]:
+    with closing(_query(url, f"SELECT * FROM {_spelled(url, table)} LIMIT 0")) as query:
+        return {name.lower() for name in query.names}
+
+
+def _query(url: DatabaseUrl, query: str) -> Query:
+    return (SqliteQuery if url.scheme == "sqlite" else PostgresQuery)(url, query, "")
+
+
+def _spelled(url: DatabaseUrl, table: str) -> str:
+    return quoted(table) if url.scheme == "sqlite" else PostgresTypes().spelled(table)
+
+
+def _reader(location: Path, path: Path, unique: Iterable[str]) -> str:
+    """A query for the rows of an output, in their order; `path` may be another name of its file."""
+    if location.name == MANIFEST:
+        parts = [literal(location.with_name(Path(name).name)) for name in named_in(location)]
+        return f"FROM read_parquet([{', '.join(parts)}])"
+    if location.suffix.lower() == ".csv":
+        with path.open(encoding="utf-8", newline="") as file:
+            names = next(csv.reader(file))
+        options = "allow_quoted_nulls=false", f"max_line_size={_LONGEST_LINE}", "parallel=false"
+        dialect = (",", '"', '"')
+        return f"FROM {csv_reader(path, names, dialect, 'header=true', *options)}"
+    if location.suffix.lower() == ".ndjson":
+        columns = ", ".join(f"{text(name)}: 'VARCHAR'" for name in unique)
+        return f"FROM read_json({literal(path)}, format='newline_delimited', columns={{{columns}}})"
+    return f"FROM read_parquet({literal(path)})"
