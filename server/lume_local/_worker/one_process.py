@@ -51,7 +51,8 @@ class OneProcess:
     def take_in_files(self, files: list[File], seeds: dict[str, Any]) -> TakenIn:
         """The same of files that the connection can read, with seeds that it has loaded."""
         context = self._context
-        is_mended = context.job.mended is not None
+        accepted = context.job.accepted or {"rejects": None}
+        is_mended = context.job.mended is not None or accepted["rejects"] is not None
         intake = read_source(
             self._connection, files, self._flow, self._folder, context.pause, is_mended=is_mended
         )

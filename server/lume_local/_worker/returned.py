@@ -6,7 +6,9 @@ rejects. Only the columns that must be unique are read of these outputs. Where a
 Keys come from files in the folder of the run: of an output the number of each row and its keys, as texts, since
 another version may have other types. `job.accepted`:
 
-- `origins`: for each source the records of this run, as `[first, count]`; null for all.
+- `unique`: the columns.
+- `origins`: for each source the records of this run, as `[first, count]`; null for all. With `rejects`, which reads
+  the rejects that this run corrects, these are numbers of rejects.
 - `outputs`: of each run its `run_id`, what reads its mapped rows (`read` or `table`; neither if they are gone), its
   `columns`, and `of`: `[origin, first row, count]`, with null for all.
 - `lacking`: for a column how many of these outputs have none.
@@ -14,7 +16,7 @@ another version may have other types. `job.accepted`:
 
 # ruff: noqa: S608 - the parts of its SQL are constants, numbers or quoted.
 import csv
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -38,6 +40,7 @@ from lume_local._worker.object_stores import StoreTrouble
 from lume_local._worker.outputs.pages import open_output
 from lume_local._worker.reject_index import malformed_records
 from lume_local._worker.sources.formats.rows_file import RowsFile
+from lume_local._worker.sources.mending.mended_rows import numbers_of_rejects
 from lume_local._worker.sources.places.held import named
 from lume_local._worker.sql import STAGED, copy_to, csv_reader, literal, row_of, text
 from lume_local._worker.steps import Context, TakenIn
@@ -59,7 +62,7 @@ def find_returned(context: Context, taken: TakenIn, folder: Path) -> Path | None
     accepted = context.job.accepted
     if accepted is None:
         return None
-    keys = _Keys(context.flow["unique"], folder)
+    keys = _Keys(accepted["unique"], folder)
     with _own_connection(folder) as connection:
         for number, output in enumerate(accepted["outputs"]):
             context.pause()
@@ -94,11 +97,12 @@ def _found(context: Context, taken: TakenIn, keys: "_Keys") -> str:
     pairs = _written(folder / "pairs.csv", ("output", "origin", "low", "high"), keys.pairs)
     gone = _written(folder / "gone.csv", ("origin", "run_id"), keys.gone)
     repeated = []
+    bits = {name: 1 << n for n, name in enumerate(context.flow["unique"])}
     for k, name in names:
         (_, kind, *_) = row_of(context.connection, f"DESCRIBE SELECT {quoted(name)} FROM {taken.staged}")
         accepted = f"SELECT output, nth, TRY_CAST(k{k} AS {kind}) AS key FROM keys"
         repeated.append(
-            f"SELECT n, {1 << k}::BIGINT AS bits FROM these JOIN ({accepted}) ON key = k{k} "
+            f"SELECT n, {bits[name]}::BIGINT AS bits FROM these JOIN ({accepted}) ON key = k{k} "
             "JOIN pairs USING (output, origin) WHERE nth >= low AND nth < high"
         )
     of_row = ", ".join(f"s.{quoted(name)} AS k{k}" for k, name in names)
@@ -122,6 +126,11 @@ def _spans(context: Context, taken: TakenIn) -> Iterator[Numbers]:
     """Which well-formed rows are of which source."""
     assert context.job.accepted is not None
     origins, malformed = context.job.accepted["origins"], list[int]()
+    if rejects := context.job.accepted["rejects"]:
+        yield from _spans_of_rejects(
+            origins, taken, numbers_of_rejects(read_job(rejects), taken.intake.corrected)
+        )
+        return
     if taken.intake.malformed.total and any(origins):
         (file,) = context.job.source["files"]
         malformed = malformed_records(context.flow, Path(file["path"]), taken.intake.malformed)
@@ -129,6 +138,26 @@ def _spans(context: Context, taken: TakenIn) -> Iterator[Numbers]:
         for start, count in records or [(0, _ALL)]:
             first, last = (one - bisect_left(malformed, one) for one in (start, start + count))
             yield origin, first, last
+
+
+def _spans_of_rejects(
+    origins: Sequence[Sequence[tuple[int, int]]], taken: TakenIn, numbers: Sequence[int | None]
+) -> Iterator[Numbers]:
+    """The same of corrected rejects. A row that is none of them, or not known, may be of any source."""
+    parts: dict[int, tuple[int, list[int]]] = {}
+    for origin, of_origin in enumerate(origins):
+        for start, count in of_origin:
+            parts.setdefault(start, (start + count, []))[1].append(origin)
+    starts, everything = sorted(parts), range(len(origins))
+    is_known = not taken.intake.malformed.total and len(numbers) == taken.intake.account.records
+    if not is_known or set(numbers) <= {None}:
+        yield from ((origin, 0, _ALL) for origin in everything)
+        return
+    for row, number in enumerate(numbers):
+        end, of = (_ALL, everything) if number is None else parts[starts[bisect_right(starts, number) - 1]]
+        yield from (
+            (origin, row, row + 1) for origin in (of if number is None or number < end else everything)
+        )
 
 
 def _written(path: Path, names: Sequence[str], rows: Iterable[Numbers]) -> str:
@@ -202,9 +231,7 @@ class _Keys:
                     return False
                 reader = _reader(Path(job.path), place.path, self.unique)
                 there = {one[0].lower() for one in connection.execute(f"DESCRIBE {reader}").fetchall()}
-                rows = (
-                    f"SELECT {number}::BIGINT AS output, row_number() OVER () - 1 AS nth, {self._texts(there)}"
-                )
+                rows = f"SELECT {number}::BIGINT AS output, row_number() OVER () - 1 AS nth, {self._texts(there)}"
                 self._add(connection, f"{rows} FROM ({reader})")
                 return not job.identity or job.identity == place.identity()
         except FileNotFoundError:

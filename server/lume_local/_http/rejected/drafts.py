@@ -66,7 +66,7 @@ class DraftsApi:
         with refusals(to, "the rows could not be judged"):
             found = await self._mends.judge(flow, ask.holder, to, limit)
         items = [{**_named(one.reject), "rev": one.rev, "reasons": one.reasons} for one in found]
-        return Reply(200, {"flow": flow, "to": to.ref, "items": items, "more": len(found) == limit})
+        return Reply(200, {"flow": flow, "to": to.ref, "items": items, "more": len(found) >= limit})
 
     async def suggest(self, ask: Ask) -> Reply:
         """`POST /v1/drafts/{flow}/suggest`."""

@@ -65,11 +65,24 @@ class Mends:
     async def judge(self, flow: str, owner: str, to: Flow, limit: int) -> list[Judgement]:
         """Have a version judge rows of a draft that it has not judged as they are: `limit` at most, those changed
         last first. Raises `ReplayRefused`, `WorkerDied`.
+
+        If values must not repeat, others are judged with them, as they are to be submitted together: those that a
+        repeated value may concern. Of these, rows with other reasons now come last.
         """
         rows = await self._store.drafts.unjudged(flow, owner, to.ref, limit)
-        verdicts, obstacles = await self.verdicts(rows, to, owner)
+        prefixes = tuple(f"{column.name}:" for column in to.columns if column.unique)
+        judged = await self._store.drafts.judged_by(flow, owner, to.ref) if rows and prefixes else []
+        beside = [
+            row for row in judged if not row.reasons or any(why.startswith(prefixes) for why in row.reasons)
+        ]
+        verdicts, obstacles = await self.verdicts([*rows, *beside], to, owner)
         reasons = verdicts | {reject: (why,) for reject, why in obstacles.items()}
         found = [Judgement(row.reject, row.rev, reasons[row.reject]) for row in rows]
+        found += [
+            Judgement(row.reject, row.rev, verdicts[row.reject])
+            for row in beside
+            if verdicts.get(row.reject, row.reasons) != row.reasons
+        ]
         await self._store.drafts.judged(flow, owner, to.ref, found)
         return found
 

@@ -122,14 +122,14 @@ class RunPaths:
         """
         if not has_rejects(run.run_metadata) or not self._flows.is_known(run.flow_version):
             return frozenset()
-        if not any(column.unique for column in self._flows.parsed(run.flow_version).columns):
+        if not _unique(self._flows.parsed(run.flow_version)):
             return frozenset()
         parent = await self._parent(run)
         return await self._runs.origins.roots(run.run_id, None if parent is None else parent.run_id)
 
     async def _accepted(self, run: StoredRun, flow: Flow, claims: Sequence[Claim]) -> Json | None:
         """Where the keys are that no returned row may repeat (see `_worker.returned`); None for any other run."""
-        unique = [column.name for column in flow.columns if column.unique]
+        unique = _unique(flow)
         if not unique or not (claims or has_rejects(run.run_metadata)):
             return None
         parent = await self._parent(run)
@@ -147,8 +147,11 @@ class RunPaths:
         }
         if not outputs:
             return None
+        has_parts = parent is not None and any(origin.records for origin in origins)
         return {
+            "unique": unique,
             "origins": [one.records for one in origins],
+            "rejects": await self._mended(parent) if parent is not None and has_parts else None,
             "outputs": list(outputs.values()),
             "lacking": {name: count for name, count in lacking.items() if count},
         }
@@ -357,6 +360,11 @@ class RunPaths:
             url = stored(self._roots, filled(template, values), "target")
             return {"kind": "s3" if url.startswith("s3:") else "store", "url": _named(url)}
         return {"kind": FILE, "path": _named(str(self._roots.target(template, values)))}
+
+
+def _unique(flow: Flow) -> list[str]:
+    """The columns whose values are compared with those of the same source; `"ever"` compares with all."""
+    return [column.name for column in flow.columns if column.unique and not column.ever]
 
 
 def _rejects_table(flow: Flow, batch: str) -> Json | None:

@@ -88,7 +88,15 @@ class SqlDrafts:
     @reading
     async def passing(self, flow: str, owner: str, by: str) -> list[DraftRow]:
         """The rows that a flow version would accept."""
-        where = f"{_OF} AND judged_by = ? AND reasons = '[]' ORDER BY run_id, number"
+        return [row for row in await self._judged_by(flow, owner, by) if not row.reasons]
+
+    @reading
+    async def judged_by(self, flow: str, owner: str, by: str) -> list[DraftRow]:
+        """The rows that a flow version has judged as they are now."""
+        return await self._judged_by(flow, owner, by)
+
+    async def _judged_by(self, flow: str, owner: str, by: str) -> list[DraftRow]:
+        where = f"{_OF} AND judged_by = ? ORDER BY run_id, number"
         return await self._rows(where, flow, owner, by)
 
     async def _rows(self, where: str, *values: object) -> list[DraftRow]:

@@ -56,17 +56,16 @@ class SqlOrigins:
 
     async def _origins(self, parent: str | None, claims: Sequence[Claim]) -> list[Origin]:
         known: dict[str, frozenset[str]] = {}
+        if not claims and parent is not None:
+            claims = await self._entries.rejects_of(parent)
+            if len({claim.seq for claim in claims}) < 2:
+                run_id = await self._run_of(claims[0].seq) if claims else parent
+                return [Origin(root, ALL) for root in sorted(await self._roots(run_id, known))]
         records: dict[str, list[tuple[int, int]]] = {}
         for claim in claims:
-            run_id = await self._run_of(claim.seq)
-            for root in await self._roots(run_id, known):
+            for root in sorted(await self._roots(await self._run_of(claim.seq), known)):
                 records.setdefault(root, []).append((claim.start, claim.rows.bit_count()))
-        if claims:
-            return [Origin(root, tuple(of_root)) for root, of_root in records.items()]
-        roots = frozenset[str]()
-        for run_id in await self._rejected_by(parent) if parent is not None else ():
-            roots |= await self._roots(run_id, known)
-        return [Origin(root, ALL) for root in sorted(roots)]
+        return [Origin(root, tuple(of_root)) for root, of_root in records.items()]
 
     async def _roots(self, run_id: str, known: dict[str, frozenset[str]]) -> frozenset[str]:
         """The first runs on the source of a run; several if it has rejects of several."""

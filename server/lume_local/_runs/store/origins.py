@@ -13,7 +13,10 @@ ALL: Slice = None
 
 @frozen
 class Origin:
-    """The first run on a source, and which records of a run on rejects are rows of it."""
+    """The first run on a source, and which records of a run on rejects are rows of it.
+
+    Of a run on corrected rejects, `records` are numbers of the rejects that it corrects.
+    """
 
     root: str
     records: Slice

@@ -96,9 +96,7 @@ def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
         SourceError: one of them has a value where the corrected ones have no column: it would be lost. Or a corrected
             one is none of them: they are those of another run, whose rows would stay open, and these be closed.
     """
-    numbered = (one for one in corrected.rows if any(one[1:]))
-    # pandas saves whole numbers beside missing ones as 2.0.
-    left = {(file, row.removesuffix(".0"), line.removesuffix(".0")) for file, row, line in numbered}
+    left = {_plain(one) for one in corrected.rows if any(one[1:])}
     rows = list[int]()
     try:
         with closing(all_rows_of(job)) as found:
@@ -119,6 +117,20 @@ def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
             f"are those of another run, or a column {RESERVED}… was changed. Submit them for their run"
         )
     return row_set(rows, job.rows)
+
+
+def numbers_of_rejects(job: Read, corrected: CorrectedRows) -> list[int | None]:
+    """Which reject of a run each corrected row is, by its number; None if it is none, or they can't be read."""
+    numbers = dict[Identity, int]()
+    with suppress(Broken, StoreTrouble, TooLarge, OSError, duckdb.Error), closing(all_rows_of(job)) as found:
+        numbers = {_identity(one): number for number, one in enumerate(found)}
+    return [numbers.get(_plain(one)) for one in corrected.rows]
+
+
+def _plain(identity: Identity) -> Identity:
+    """Without the `.0` that pandas adds: it saves whole numbers beside missing ones as 2.0."""
+    file, row, line = identity
+    return file, row.removesuffix(".0"), line.removesuffix(".0")
 
 
 def _refuse_loss(row: OutputRow, lacking: dict[str, list[str]]) -> None:
