@@ -16,6 +16,7 @@ another version may have other types. `job.accepted`:
 
 # ruff: noqa: S608 - the parts of its SQL are constants, numbers or quoted.
 import csv
+import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -30,14 +31,16 @@ from lume_local._flow.databases import RUN_COLUMN
 from lume_local._flow.definition import quoted
 from lume_local._shared.commit import explain
 from lume_local._shared.folders import MANIFEST, named_in
-from lume_local._shared.protocol import Execute, Json, read_job
+from lume_local._shared.protocol import Execute, Json, Read, read_job
 from lume_local._worker.connection import configure
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Query
 from lume_local._worker.databases.postgres import PostgresQuery
 from lume_local._worker.databases.postgres_types import PostgresTypes
 from lume_local._worker.databases.sqlite import SqliteQuery
 from lume_local._worker.object_stores import StoreTrouble
-from lume_local._worker.outputs.pages import open_output
+from lume_local._worker.outputs.gather import text_of
+from lume_local._worker.outputs.pages import open_output, opened
+from lume_local._worker.outputs.row_json import Broken
 from lume_local._worker.reject_index import malformed_records
 from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.mending.mended_rows import numbers_of_rejects
@@ -229,7 +232,7 @@ class _Keys:
             with open_output(job.path, str(self.folder), largest=None) as place:
                 if job.identity and job.identity != place.identity():
                     return False
-                reader = _reader(Path(job.path), place.path, self.unique)
+                reader = _reader(job, place.path, self)
                 there = {one[0].lower() for one in connection.execute(f"DESCRIBE {reader}").fetchall()}
                 rows = f"SELECT {number}::BIGINT AS output, row_number() OVER () - 1 AS nth, {self._texts(there)}"
                 self._add(connection, f"{rows} FROM ({reader})")
@@ -240,7 +243,7 @@ class _Keys:
             if trouble.is_missing:
                 return False
             problem = str(trouble)
-        except (duckdb.Error, ValueError) as error:
+        except (Broken, duckdb.Error, ValueError) as error:
             problem = named(str(error)).partition("\n")[0]
         except OSError as error:
             problem = named(explain(error))
@@ -272,9 +275,9 @@ class _Keys:
             if not (of_runs := RUN_COLUMN in names) and place["mode"] == "upsert":
                 return
             with closing(RowsFile(path, 1 + len(self.unique))) as file:
-                for run_id, *keys in self._rows(url, place["table"], names, numbers if of_runs else ()):
+                for run_id, *values in self._rows(url, place["table"], names, numbers if of_runs else ()):
                     found.add(run_id or "")
-                    file.write((str(numbers.get(run_id or "", outputs[0][0])), *keys))
+                    file.write((str(numbers.get(run_id or "", outputs[0][0])), *values))
         except DatabaseTrouble as trouble:
             raise TargetError(
                 f"the keys that the returned rows must not repeat can't be read: {trouble}"
@@ -313,8 +316,9 @@ def _spelled(url: DatabaseUrl, table: str) -> str:
     return quoted(table) if url.scheme == "sqlite" else PostgresTypes().spelled(table)
 
 
-def _reader(location: Path, path: Path, unique: Iterable[str]) -> str:
+def _reader(job: Read, path: Path, keys: _Keys) -> str:
     """A query for the rows of an output, in their order; `path` may be another name of its file."""
+    location = Path(job.path)
     if location.name == MANIFEST:
         parts = [literal(location.with_name(Path(name).name)) for name in named_in(location)]
         return f"FROM read_parquet([{', '.join(parts)}])"
@@ -325,6 +329,15 @@ def _reader(location: Path, path: Path, unique: Iterable[str]) -> str:
         dialect = (",", '"', '"')
         return f"FROM {csv_reader(path, names, dialect, 'header=true', *options)}"
     if location.suffix.lower() == ".ndjson":
-        columns = ", ".join(f"{text(name)}: 'VARCHAR'" for name in unique)
-        return f"FROM read_json({literal(path)}, format='newline_delimited', columns={{{columns}}})"
+        return _of_objects(job, path, keys)
     return f"FROM read_parquet({literal(path)})"
+
+
+def _of_objects(job: Read, path: Path, keys: _Keys) -> str:
+    """The keys of objects, whose numbers DuckDB would round."""
+    with opened(job, path) as rows, closing(RowsFile(keys.folder / "objects.csv", len(keys.unique))) as file:
+        for row in rows:
+            values = json.loads(row.body, parse_float=str, parse_int=str)
+            file.write([text_of(values.get(name)) for name in keys.unique])
+    items = (f"_lume_s{k} AS {quoted(name)}" for k, name in enumerate(keys.unique))
+    return f"SELECT {', '.join(items)} FROM ({file.reader})"

@@ -253,7 +253,7 @@ def _as_csv(row: OutputRow, dialect: Dialect, is_table: bool, is_edited: bool) -
     more = ({TABLE: None} if is_table else {}) | ({} if raw is None and not is_edited else {RAW: raw})
     names = [ROW, LINE, REASONS, *columns, *more]
     own = [row.row, row.line, row.reasons]
-    fields = (_field(_text(value), dialect) for value in (*own, *columns.values(), *more.values()))
+    fields = (_field(text_of(value), dialect) for value in (*own, *columns.values(), *more.values()))
     line = dialect.delim.join(_field(name, dialect) if name in columns else name.encode() for name in names)
     return _Header(tuple(names), line + b"\n"), dialect.delim.join(fields) + b"\n"
 
@@ -267,7 +267,7 @@ def _field(value: str | None, dialect: Dialect) -> bytes:
     return b" ".join(written.replace(dialect.delim, b" ").splitlines())
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
     """A value as a flow sees it."""
     if value is None or isinstance(value, str):
         return value

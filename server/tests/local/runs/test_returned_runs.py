@@ -1,0 +1,332 @@
+"""Keys of rows that come back, by the target that has the accepted ones; retention, turns, kills of the order."""
+
+import asyncio
+import json
+import tomllib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from depth import examples
+from hypothesis import given
+from hypothesis import strategies as st
+from local.servers import serve
+from local.table_run import ENV, Database
+from local.wire import Wire
+
+import lume_local
+
+FLOW = """
+flow = "parts"
+version = "{version}"
+{more}
+[columns.code]
+{kind}
+required = true
+{unique}
+[columns.mark]
+{rule}
+"""
+UNIQUE, RULE = "unique = true", 'pattern = "^good$"'
+REPEATS = "code: repeats the value of an earlier row"
+OUTCOMES = ("SUCCEEDED", "PARTIAL_FAILED", "FAILED")
+
+
+async def registered(wire: Wire, version: str = "v1", **parts: str) -> str:
+    parts = {"more": "", "kind": "", "unique": UNIQUE, "rule": RULE} | parts
+    flow = tomllib.loads(FLOW.format(version=version, **parts))
+    assert (await wire.ask("PUT", f"/v1/flows/parts/versions/{version}", json=flow)).status in (200, 201)
+    return f"parts:{version}"
+
+
+def written(home: Path, name: str, *rows: tuple[str, str]) -> str:
+    lines = [",".join(json.dumps(value) for value in row) for row in (("code", "mark"), *rows)]
+    (home / name).write_text("\n".join(lines).replace('\\"', '""') + "\n")
+    return name
+
+
+async def mended(
+    wire: Wire, parent: str, ref: str, *rows: tuple[Any, str], name: str = "mended", tries: bool = True
+) -> dict[str, Any]:
+    """Rows that are right now, by the number of their reject's row. A dry run, before, must say the same."""
+    lines = ["_lume_row,_lume_reasons,code,mark", *(f'{row},,"{code}",good' for row, code in rows)]
+    text, source = "\n".join(lines).encode() + b"\n", f"upload://{name}.csv"
+    assert (await wire.ask("PUT", f"/v1/uploads/{name}.csv", data=text)).status in (200, 201)
+    of = {"run_metadata": {"resubmit_of": parent}, "force_rerun": True}
+    dry = (await wire.submit(ref, source, **of, dry_run=True)).document if tries else None
+    run = await wire.run(ref, source, **of)
+    assert dry is None or (dry["status"], figures(dry)) == (run["status"], figures(run))
+    return run
+
+
+def figures(run: dict[str, Any]) -> tuple[int, dict[str, int]]:
+    metrics = run["metadata"]["metrics"]
+    return metrics["rows_mapped"], metrics["reject_reasons"]
+
+
+TARGETS = {
+    "parquet": "",
+    "csv": '[target]\nmapped = "{data}/out/{run_id}.csv"',
+    "ndjson": '[target]\nmapped = "{data}/out/{run_id}.ndjson"',
+    "parts": '[target]\nmapped = "{data}/out/{run_id}/"\n[engine]\nshards = 2',
+    "sharded": "[engine]\nshards = 2",
+}
+KINDS = {
+    "sql = '''coalesce(\"code\", '')'''": ("0", "", 'ä,"b";'),
+    'type = "integer"\nsql_type = "HUGEINT"': ("12345678901234567890123", "-7", "0"),
+    'type = "number"\nsql_type = "DECIMAL(20,3)"': ("0.125", "12345678901234567.125", "-1"),
+    'type = "number"': ("0.1", "1e300", "-3"),
+    'type = "string"\nformat = "date-time"': (
+        "2024-03-01T10:30:00+02:00",
+        "1999-12-31T23:59:59.000001Z",
+        "2000-01-01T00:00:00Z",
+    ),
+    'type = "string"\nformat = "uuid"\nsql_type = "UUID"': tuple(
+        f"{n}b1f0c52-7f0e-4c53-8a3f-2f7f0c6c4b0e" for n in range(3)
+    ),
+    'type = "boolean"': ("yes", "no"),
+}
+
+
+@pytest.mark.parametrize(
+    "target", ["parquet", *(pytest.param(one, marks=pytest.mark.thorough) for one in list(TARGETS)[1:])]
+)
+async def test_the_outputs_that_keys_are_read_from(home: Path, target: str) -> None:
+    async with serve(home) as wire:
+        kinds = KINDS if target in ("csv", "ndjson") else dict(list(KINDS.items())[:2])
+        for number, (kind, codes) in enumerate(kinds.items()):
+            ref = await registered(wire, f"v{number}", kind=kind, more=TARGETS[target])
+            good = [(code, "good") for code in codes]
+            name = written(home, f"{number}.csv", *good, *((code, "bad") for code in codes))
+            run = await wire.run(ref, name)
+            assert figures(run)[0] == len(codes), run["metadata"]
+            replay = await registered(wire, f"lax{number}", kind=kind, more=TARGETS[target], rule="")
+            done = (await wire.ask("POST", "/v1/replays", json={"flow": "parts", "to": replay})).document
+            for one in done["runs"]:
+                found = await wire.until(one["id"])
+                assert figures(found)[1][REPEATS] == len(codes), found["metadata"]
+                assert figures(found)[0] == 0
+            await wire.ask("POST", "/v1/rejects/discard", json={"flow": "parts", "why": "seen"})
+
+
+MODES = {
+    "append": 'mode = "append"',
+    "replace_batch": 'mode = "replace_batch"',
+    "upsert": 'mode = "upsert"\nkey = ["code"]',
+}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("mode", MODES)
+async def test_keys_of_a_table(home: Path, database: Database, mode: str) -> None:
+    """Those of the rows of a run, if the table says which these are."""
+    ids = "CREATE TABLE parts (code BIGINT PRIMARY KEY, mark VARCHAR(9), _lume_run_id VARCHAR(99))"
+    database.execute(ids)
+    table = f'[target.mapped]\nurl_env = "{ENV}"\ntable = "parts"\n{MODES[mode]}'
+    async with serve(home) as wire:
+        ref = await registered(wire, kind='type = "integer"', more=table)
+        rows = ("1", "good"), ("2", "bad"), ("1", "good"), ("3", "bad")
+        run = await wire.run(ref, written(home, "a.csv", *rows))
+        await wire.run(ref, written(home, "b.csv", ("7", "good"), ("8", "bad")))
+        lax = await registered(wire, "v2", kind='type = "integer"', more=table, rule="")
+        mend = await mended(wire, run["id"], lax, (2, "5"), (3, "1"), (4, "6"))
+        assert figures(mend) == (2, {REPEATS: 1})
+        again = await mended(wire, mend["id"], lax, (2, "9"), name="again")
+        assert figures(again) == (1, {})
+        more = await mended(wire, run["id"], lax, (2, "5"), (4, "10"), name="more")
+        assert figures(more) == (1, {REPEATS: 1})
+        if mode == "upsert":
+            return  # rows of other runs are updated
+        database.execute(f"DELETE FROM parts WHERE _lume_run_id = '{run['id']}'")
+        gone = await mended(wire, run["id"], lax, (2, "11"), name="gone")
+        assert (
+            f"code: can't be checked, because the output of {run['id']} is gone"
+            in gone["metadata"]["error_message"]
+        )
+
+
+@pytest.mark.thorough
+async def test_a_table_that_does_not_know_its_runs_is_compared_as_a_whole(
+    home: Path, database: Database
+) -> None:
+    table = f'[target.mapped]\nurl_env = "{ENV}"\ntable = "parts"\nmode = "append"'
+    database.execute("CREATE TABLE parts (code VARCHAR(9), mark VARCHAR(9))")
+    async with serve(home) as wire:
+        ref = await registered(wire, more=table)
+        run = await wire.run(ref, written(home, "a.csv", ("1", "good"), ("2", "bad"), ("3", "bad")))
+        await wire.run(ref, written(home, "b.csv", ("7", "good")))
+        assert figures(await mended(wire, run["id"], ref, (2, "7"), (3, "8"))) == (1, {REPEATS: 1})
+        database.execute("DROP TABLE parts")
+        broken = await mended(wire, run["id"], ref, (2, "7"), name="broken")
+        assert broken["status"] == "FAILED"
+
+
+async def test_several_unique_columns(home: Path) -> None:
+    """A row that repeats one of them holds none of its values."""
+    async with serve(home) as wire:
+        two = "sql = '\"mark\"'\nunique = true\n[columns.third]\nsql = '\"code\"'"
+        ref = await registered(wire, rule=two)
+        run = await wire.run(ref, written(home, "a.csv", ("1", "x"), ("1", "y"), ("2", "x")))
+        assert figures(run)[0] == 1
+        text = "_lume_row,_lume_reasons,code,mark\n2,,1,z\n3,,2,z\n,,3,z\n,,2,w\n"
+        await wire.ask("PUT", "/v1/uploads/m.csv", data=text.encode())
+        mend = await wire.run(ref, "upload://m.csv", run_metadata={"resubmit_of": run["id"]})
+        assert figures(mend) == (1, {REPEATS: 2, "mark: repeats the value of an earlier row": 1})
+
+
+async def test_a_column_that_the_first_version_lacks_is_not_compared_and_said(home: Path) -> None:
+    async with serve(home) as wire:
+        first = await registered(wire)
+        run = await wire.run(first, written(home, "a.csv", ("1", "good"), ("2", "bad"), ("3", "bad")))
+        new = "\n[columns.serial]\nsql = '\"code\"'\nunique = true"
+        second = await registered(wire, "v2", unique="", rule=RULE + new)
+        mend = await mended(wire, run["id"], second, (2, "1"), (3, "2"))
+        assert figures(mend) == (2, {})
+        words = "serial: not compared with 1 earlier run of this source, whose version lacks the column"
+        assert words in mend["metadata"]["metrics"]["warnings"]
+        again = await mended(wire, run["id"], second, (2, "2"), (3, "4"), name="again")
+        assert figures(again) == (1, {"serial: repeats the value of an earlier row": 1}), (
+            "the first mend has it"
+        )
+
+
+async def test_ever_keeps_its_own_rules(home: Path) -> None:
+    """It knows the values of an output that is gone, too."""
+    async with serve(home) as wire:
+        ref = await registered(wire, unique='unique = "ever"')
+        run = await wire.run(ref, written(home, "a.csv", ("1", "good"), ("2", "bad"), ("3", "bad")))
+        Path(run["metadata"]["target_locations"]["mapped"]).unlink()
+        mend = await mended(wire, run["id"], ref, (2, "1"), (3, "3"))
+        assert figures(mend) == (1, {"code: repeats the value of an earlier run": 1})
+
+
+async def test_an_output_whose_time_is_over_and_a_run_that_was_purged(home: Path) -> None:
+    async with serve(home) as wire:
+        ref = await registered(wire)
+        rows = [(str(n), "bad") for n in range(2, 9)]
+        run = await wire.run(ref, written(home, "a.csv", ("1", "good"), *rows))
+        mend = await mended(wire, run["id"], ref, (2, "2"))
+        Path(mend["metadata"]["target_locations"]["mapped"]).write_bytes(b"PAR1")
+        held = f"code: can't be checked, because the output of {mend['id']} is gone"
+        found = await mended(wire, run["id"], ref, (3, "1"), (4, "4"), name="two")
+        assert found["status"] == "FAILED"
+        assert REPEATS in found["metadata"]["error_message"]
+        assert held in found["metadata"]["error_message"]
+
+
+async def test_runs_on_rejects_of_one_source_take_turns(home: Path) -> None:
+    """However many are submitted at once; others go on meanwhile."""
+    async with serve(home, max_active=3) as wire:
+        ref = await registered(wire)
+        rows = [(str(n), "bad") for n in range(2, 30)]
+        run = await wire.run(ref, written(home, "a.csv", ("1", "good"), *rows))
+        ended: list[dict[str, Any]] = []
+
+        async def mend(number: int) -> None:
+            chosen = [(row, str(row % 9)) for row in range(2 + number, 2 + number + 6)]
+            ended.append(await mended(wire, run["id"], ref, *chosen, name=f"m{number}", tries=False))
+
+        await asyncio.gather(*(mend(number) for number in range(6)))
+        assert {one["status"] for one in ended} <= set(OUTCOMES)
+        assert await accepted(wire, [run, *ended]) == sorted([*map(str, range(9))])
+
+
+async def accepted(wire: Wire, runs: list[dict[str, Any]]) -> list[str]:
+    """The codes that they have mapped together."""
+    found: list[str] = []
+    for run in runs:
+        page = await wire.ask("GET", f"/v1/runs/{run['id']}/mapped?limit=1000")
+        found += [row["code"] for row in page.document["items"]] if page.status == 200 else []
+    return sorted(found)
+
+
+CODES = st.sampled_from("abcdefg")
+ROWS = st.lists(st.tuples(CODES, st.sampled_from(["good", "bad"])), min_size=2, max_size=12)
+ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(["resubmit", "replay", "draft"]),
+        st.integers(0, 9),
+        st.lists(CODES, min_size=1, max_size=5),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lume_local.Server]:
+    """One for all examples: its flows are theirs by a name of their own."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "flows").mkdir()
+    with lume_local.serve_in_thread(home / "flows", home / ".lume", roots=[home], max_active=2) as running:
+        yield running
+
+
+@pytest.mark.thorough
+@examples(20)
+@given(first=ROWS, acts=ACTS)
+def test_each_key_is_accepted_once_whatever_comes_back(
+    server: lume_local.Server, first: list[tuple[str, str]], acts: list[tuple[str, int, list[str]]]
+) -> None:
+    """Of a source, by its run and all that is done with what that has rejected, and they, in any order."""
+    anyio.run(_come_back, server, first, acts)
+
+
+async def _come_back(
+    server: lume_local.Server, first: list[tuple[str, str]], acts: list[tuple[str, int, list[str]]]
+) -> None:
+    wire = Wire(server.base_url, server.api_key)
+    async with wire.session:
+        await wire.ask("POST", "/v1/rejects/discard", json={"flow": "parts", "why": "of an earlier example"})
+        ref, lax = await registered(wire), await registered(wire, "v2", rule="")
+        rows = "\n".join(["code,mark", "first,good", *map(",".join, first)])
+        name = f"{uuid.uuid4().hex}.csv"
+        await wire.ask("PUT", f"/v1/uploads/{name}", data=rows.encode() + b"\n")
+        runs = [await wire.run(ref, f"upload://{name}")]
+        for act, chosen, codes in acts:
+            if act == "resubmit":
+                runs.append(await resubmit(wire, runs[chosen % len(runs)], lax, codes))
+            elif act == "replay":
+                body = {"flow": "parts", "to": lax}
+                dry = (await wire.ask("POST", "/v1/replays", json=body | {"dry_run": True})).document
+                done = (await wire.ask("POST", "/v1/replays", json=body)).document
+                ended = [await wire.until(one["id"]) for one in done["runs"]]
+                assert sum(figures(one)[0] for one in ended) == dry["passed"], "a dry run says the same"
+                runs += ended
+            else:
+                ended = [await wire.until(one["id"]) for one in (await draft(wire, codes))["runs"]]
+                assert {one["status"] for one in ended} <= {"SUCCEEDED"}, "the console says the same"
+                runs += ended
+        found = await accepted(wire, runs)
+        assert len(found) == len(set(found)), found
+
+
+async def resubmit(wire: Wire, parent: dict[str, Any], ref: str, codes: list[str]) -> dict[str, Any]:
+    """Some of its rejects with other codes, and rows that are new where it has too few."""
+    page = await wire.ask("GET", f"/v1/runs/{parent['id']}/rejects")
+    rows = [row["_lume_row"] for row in page.document["items"]] if page.status == 200 else []
+    numbered = [(rows[n] if n < len(rows) else "", code) for n, code in enumerate(codes)]
+    return await mended(wire, parent["id"], ref, *numbered, name=uuid.uuid4().hex)
+
+
+async def draft(wire: Wire, codes: list[str]) -> dict[str, Any]:
+    """Edit open rows in the console, and submit what the flow would accept."""
+    await wire.ask("DELETE", "/v1/drafts/parts")
+    rows = (await wire.ask("GET", "/v1/rejects", params={"flow": "parts"})).document["items"]
+    changes = [
+        {"run": row["_lume_run"], "row": row["_lume_reject"], "cells": {"code": code, "mark": "good"}}
+        for row, code in zip(rows, codes, strict=False)
+    ]
+    if not changes:
+        return {"runs": []}
+    saved = await wire.ask("PATCH", "/v1/drafts/parts", json={"rows": changes})
+    for limit in (1, 2000):
+        await wire.ask("POST", "/v1/drafts/parts/judge", json={"limit": limit, "to": "parts:v2"})
+    answer = await wire.ask(
+        "POST", "/v1/drafts/parts/submit", json={"rev": saved.document["rev"], "to": "parts:v2"}
+    )
+    found: dict[str, Any] = answer.document
+    return found
