@@ -113,8 +113,9 @@ def _found(context: Context, taken: TakenIn, keys: "_Keys") -> str:
     why = f"CASE {whose} END || ': can''t be checked, because the output of ' || run_id || ' is gone'"
     return f"""
         WITH these AS (
-            SELECT s.file_row_number AS n, origin, {of_row} FROM {taken.staged} AS s
-            JOIN ({spans}) ON s.file_row_number >= first AND s.file_row_number < last WHERE NOT s._lume_reject
+            SELECT s.file_row_number AS n, o.origin, {of_row} FROM {taken.staged} AS s
+            JOIN ({spans}) AS o ON s.file_row_number >= o.first AND s.file_row_number < o.last
+            WHERE NOT s._lume_reject
         ),
         keys AS ({keys.reader}),
         pairs AS ({pairs}),

@@ -17,7 +17,6 @@ UNION SELECT by FROM closings JOIN rejected USING (seq) WHERE rejected.run_id = 
 """
 """The runs that had rejects of a run, whatever became of these runs."""
 _MAPPED = "SELECT json_extract(metrics, '$.rows_mapped') FROM runs WHERE run_id = ?"
-_OF_DRAFT = "SELECT 1 FROM runs WHERE run_id = ? AND json_type(run_metadata, '$.mend') = 'object'"
 _RUNS = "closings JOIN rejected USING (seq)"
 _BY_DRAFT = f"SELECT DISTINCT run_id FROM {_RUNS} WHERE state = 'mended' AND by = ?"
 
@@ -52,46 +51,48 @@ class SqlOrigins:
                 if other not in found:
                     found[other] = ALL
                     left.append(other)
-        return {run_id: await self._slice(run_id, found) for run_id in found}
+        return {run_id: ALL if run_id == root else await self._slice(run_id, found) for run_id in found}
 
     async def _origins(self, parent: str | None, claims: Sequence[Claim]) -> list[Origin]:
-        known: dict[str, frozenset[str]] = {}
         if not claims and parent is not None:
             claims = await self._entries.rejects_of(parent)
             if len({claim.seq for claim in claims}) < 2:
-                run_id = await self._run_of(claims[0].seq) if claims else parent
-                return [Origin(root, ALL) for root in sorted(await self._roots(run_id, known))]
+                (run_id,) = await self._rejected_by(parent, claims)
+                return [Origin(root, ALL) for root in sorted((await self._roots([run_id]))[run_id])]
+        run_ids = await self._runs_of(claims)
+        roots = await self._roots(list(run_ids.values()))
         records: dict[str, list[tuple[int, int]]] = {}
         for claim in claims:
-            for root in sorted(await self._roots(await self._run_of(claim.seq), known)):
+            for root in sorted(roots[run_ids[claim.seq]]):
                 records.setdefault(root, []).append((claim.start, claim.rows.bit_count()))
         return [Origin(root, tuple(of_root)) for root, of_root in records.items()]
 
-    async def _roots(self, run_id: str, known: dict[str, frozenset[str]]) -> frozenset[str]:
-        """The first runs on the source of a run; several if it has rejects of several."""
-        if run_id not in known:
-            known[run_id] = frozenset((run_id,))
-            if before := await self._before(run_id):
-                roots = [await self._roots(one, known) for one in before]
-                known[run_id] = frozenset().union(*roots)
-        return known[run_id]
+    async def _roots(self, run_ids: Sequence[str]) -> dict[str, frozenset[str]]:
+        """For each run the first ones on its source; several if it has rejects of several."""
+        query = f"SELECT run_id, parent FROM mends WHERE run_id IN ({marks(run_ids)})"
+        before = {
+            run_id: await self._rejected_by(parent, await self._entries.rejects_of(parent))
+            for run_id, parent in await self.sql.rows(query, run_ids)
+        }
+        of_draft = "json_type(run_metadata, '$.mend') = 'object'"
+        query = f"SELECT run_id FROM runs WHERE run_id IN ({marks(run_ids)}) AND {of_draft}"
+        for (run_id,) in await self.sql.rows(query, run_ids):
+            if run_id not in before:
+                before[run_id] = [row[0] for row in await self.sql.rows(_BY_DRAFT, [run_id])]
+        found = {run_id: frozenset((run_id,)) for run_id in run_ids}
+        for run_id, earlier in before.items():
+            if earlier:
+                found[run_id] = frozenset().union(*(await self._roots(earlier)).values())
+        return found
 
-    async def _before(self, run_id: str) -> list[str]:
-        """The runs whose rejects a run has read."""
-        parent = await self._entries.parent_of(run_id)
-        if parent is not None:
-            return await self._rejected_by(parent)
-        if await self.sql.row(_OF_DRAFT, [run_id]) is None:
-            return []
-        return [row[0] for row in await self.sql.rows(_BY_DRAFT, [run_id])]
-
-    async def _rejected_by(self, run_id: str) -> list[str]:
+    async def _rejected_by(self, run_id: str, rejects: Sequence[Claim]) -> list[str]:
         """The runs whose rows the rejects of a run are: its own, or of a replay those of others."""
-        parts = await self._entries.rejects_of(run_id)
-        return list(dict.fromkeys([await self._run_of(part.seq) for part in parts])) or [run_id]
+        return list((await self._runs_of(rejects)).values()) or [run_id]
 
-    async def _run_of(self, seq: int) -> str:
-        return str((await self.sql.one("SELECT run_id FROM rejected WHERE seq = ?", [seq]))[0])
+    async def _runs_of(self, claims: Sequence[Claim]) -> dict[int, str]:
+        numbers = list({claim.seq for claim in claims})
+        query = f"SELECT seq, run_id FROM rejected WHERE seq IN ({marks(numbers)})"
+        return dict(map(tuple, await self.sql.rows(query, numbers)))
 
     async def _slice(self, run_id: str, of_source: dict[str, Slice]) -> Slice:
         """Where the rows of one source are among the mapped rows of a run: rejects are gathered run by run.

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import sqlite3
 import tomllib
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from local.servers import serve
-from local.table_run import ENV, Database
+from local.table_run import ENV, Database, sqlite
 from local.wire import Wire
 
 import lume_local
+import lume_sync
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
 FLOW = """
 flow = "parts"
@@ -29,6 +33,10 @@ required = true
 {unique}
 [columns.mark]
 {rule}
+[columns.origin]
+sql = '"mark"'
+[columns.first]
+sql = '"mark"'
 """
 UNIQUE, RULE = "unique = true", 'pattern = "^good$"'
 REPEATS = "code: repeats the value of an earlier row"
@@ -112,6 +120,7 @@ async def test_the_outputs_that_keys_are_read_from(home: Path, target: str) -> N
             await wire.ask("POST", "/v1/rejects/discard", json={"flow": "parts", "why": "seen"})
 
 
+OTHERS = "mark VARCHAR(9), origin VARCHAR(9), first VARCHAR(9)"
 MODES = {
     "append": 'mode = "append"',
     "replace_batch": 'mode = "replace_batch"',
@@ -123,8 +132,7 @@ MODES = {
 @pytest.mark.parametrize("mode", MODES)
 async def test_keys_of_a_table(home: Path, database: Database, mode: str) -> None:
     """Those of the rows of a run, if the table says which these are."""
-    ids = "CREATE TABLE parts (code BIGINT PRIMARY KEY, mark VARCHAR(9), _lume_run_id VARCHAR(99))"
-    database.execute(ids)
+    database.execute(f"CREATE TABLE parts (code BIGINT PRIMARY KEY, {OTHERS}, _lume_run_id VARCHAR(99))")
     table = f'[target.mapped]\nurl_env = "{ENV}"\ntable = "parts"\n{MODES[mode]}'
     async with serve(home) as wire:
         ref = await registered(wire, kind='type = "integer"', more=table)
@@ -153,7 +161,9 @@ async def test_a_table_that_does_not_know_its_runs_is_compared_as_a_whole(
     home: Path, database: Database
 ) -> None:
     table = f'[target.mapped]\nurl_env = "{ENV}"\ntable = "parts"\nmode = "append"'
-    database.execute("CREATE TABLE parts (code VARCHAR(9), mark VARCHAR(9))")
+    database.execute(
+        "CREATE TABLE parts (code VARCHAR(9), mark VARCHAR(9), origin VARCHAR(9), first VARCHAR(9))"
+    )
     async with serve(home) as wire:
         ref = await registered(wire, more=table)
         run = await wire.run(ref, written(home, "a.csv", ("1", "good"), ("2", "bad"), ("3", "bad")))
@@ -204,17 +214,85 @@ async def test_ever_keeps_its_own_rules(home: Path) -> None:
 
 
 async def test_an_output_whose_time_is_over_and_a_run_that_was_purged(home: Path) -> None:
+    """Keys that are known decide; of others nobody knows."""
     async with serve(home) as wire:
         ref = await registered(wire)
         rows = [(str(n), "bad") for n in range(2, 9)]
         run = await wire.run(ref, written(home, "a.csv", ("1", "good"), *rows))
         mend = await mended(wire, run["id"], ref, (2, "2"))
-        Path(mend["metadata"]["target_locations"]["mapped"]).write_bytes(b"PAR1")
+    await forget(home, mend["id"])
+    async with serve(home) as wire:
         held = f"code: can't be checked, because the output of {mend['id']} is gone"
         found = await mended(wire, run["id"], ref, (3, "1"), (4, "4"), name="two")
         assert found["status"] == "FAILED"
-        assert REPEATS in found["metadata"]["error_message"]
+        assert f"all 2 rows were rejected: {REPEATS} (1); {held} (1)" in found["metadata"]["error_message"]
+        lax = await registered(wire, "v2", rule="")
+        done = (await wire.ask("POST", "/v1/replays", json={"flow": "parts", "to": lax})).document
+        assert figures(await wire.until(done["runs"][0]["id"])) == (0, {held: 6})
+    with closing(sqlite3.connect(home / ".lume/state/runs.sqlite")) as state, state:
+        state.execute("DELETE FROM runs WHERE run_id = ?", [mend["id"]])
+        state.execute("DELETE FROM mends WHERE run_id = ?", [mend["id"]])
+    async with serve(home) as wire:
+        found = await mended(wire, run["id"], ref, (5, "5"), name="three")
         assert held in found["metadata"]["error_message"]
+
+
+async def forget(home: Path, run_id: str) -> None:
+    """As `--keep-output` does with the mapped rows of a run."""
+    store = SqliteStore(home / ".lume/state/runs.sqlite")
+    try:
+        run = await store.require(run_id)
+        Path(run.target_locations["mapped"]).unlink()
+        await store.outputs.forget(run_id, "mapped")
+        await store.settled()
+    finally:
+        store.close()
+
+
+async def test_both_clients_and_an_export_of_objects(home: Path) -> None:
+    (home / "a.ndjson").write_text(
+        '{"code": 1, "mark": "good"}\n{"code": 1, "mark": "x"}\n{"code": 2, "mark": "x"}\n'
+    )
+    async with lume_local.serve(home / "flows", home / ".lume", [home], max_active=1) as server:
+        wire = Wire(server.base_url, server.api_key)
+        async with wire.session:
+            ref = await registered(wire, more='[source]\nformat = "ndjson"', kind='type = "integer"')
+        async with server.client() as client:
+            run = await (await client.run(ref, "a.ndjson")).wait()
+            rows = [row | {"mark": "good"} async for row in run.rejects()]
+            mend = await (await run.resubmit(rows)).wait()
+            assert mend.metadata.metrics.reject_reasons == {REPEATS: 1}
+            await run.download("rejects", home / "export.ndjson")
+        text = (home / "export.ndjson").read_text().replace('"x"', '"good"')
+        (home / "export.ndjson").write_text(text.replace('"code": 2', '"code": 3'))
+        again = await anyio.to_thread.run_sync(_resubmitted, server.base_url, server.api_key, run.id, home)
+        assert again == {REPEATS: 1}
+
+
+def _resubmitted(base_url: str, api_key: str, run_id: str, home: Path) -> dict[str, int]:
+    with lume_sync.Client(api_key, base_url) as client:
+        run = client.get_run(run_id).resubmit(home / "export.ndjson").wait()
+        assert [row["code"] for row in run.mapped()] == [3]
+        return dict(run.metadata.metrics.reject_reasons)
+
+
+async def test_rows_of_a_table_of_rejects(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = f'[target]\nrejects = {{ url_env = "{ENV}", table = "bad", create = true }}'
+    with sqlite(tmp_path, monkeypatch) as database:
+        async with lume_local.serve(home / "flows", home / ".lume", [home], max_active=1) as server:
+            wire = Wire(server.base_url, server.api_key)
+            async with wire.session:
+                ref = await registered(wire, more=more)
+            written(home, "a.csv", ("1", "good"), ("1", "good"), ("2", "bad"))
+            async with server.client() as client:
+                run = await (await client.run(ref, "a.csv")).wait()
+                found = database.execute("SELECT _lume_row, _lume_values FROM bad ORDER BY 1")
+                rows = [{"_lume_row": row} | json.loads(values) | {"mark": "good"} for row, values in found]
+                mend = await (await run.resubmit(rows)).wait()
+                assert mend.metadata.metrics.reject_reasons == {REPEATS: 1}
+                assert [row["code"] async for row in mend.mapped()] == ["2"]
 
 
 async def test_runs_on_rejects_of_one_source_take_turns(home: Path) -> None:
