@@ -230,7 +230,7 @@ class _Keys:
         """False if the output is gone, or another one is in its place."""
         job, problem = read_job(output["read"]), ""
         try:
-            with open_output(job.path, str(self.folder), largest=None) as place:
+            with open_output(job.path, str(self.folder), any_size=True) as place:
                 if job.identity and job.identity != place.identity():
                     return False
                 reader = _reader(job, place.path, self)

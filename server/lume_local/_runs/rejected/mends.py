@@ -159,9 +159,11 @@ class Mends:
             attempt += 1  # nothing has come of them
         rows = sum(run.run_metadata["mend"]["rows"] for run in runs)
         for _ in range(_ATTEMPTS):
-            passing = await self._store.drafts.passing(flow, owner, to.ref)
+            judged = await self._store.drafts.judged_by(flow, owner, to.ref)
             # A row that was changed meanwhile is not what was seen.
-            free, edits = await self._free((row for row in passing if row.rev <= rev), reason)
+            free, edits = await self._free(
+                (row for row in judged if not row.reasons and row.rev <= rev), reason
+            )
             async with self._replays.gathered(free, to, edits) as gathered:
                 try:
                     for path, claims in gathered.files.items():

@@ -86,16 +86,8 @@ class SqlDrafts:
         return await self._rows(where, flow, owner, by, limit)
 
     @reading
-    async def passing(self, flow: str, owner: str, by: str) -> list[DraftRow]:
-        """The rows that a flow version would accept."""
-        return [row for row in await self._judged_by(flow, owner, by) if not row.reasons]
-
-    @reading
     async def judged_by(self, flow: str, owner: str, by: str) -> list[DraftRow]:
         """The rows that a flow version has judged as they are now."""
-        return await self._judged_by(flow, owner, by)
-
-    async def _judged_by(self, flow: str, owner: str, by: str) -> list[DraftRow]:
         where = f"{_OF} AND judged_by = ? ORDER BY run_id, number"
         return await self._rows(where, flow, owner, by)
 

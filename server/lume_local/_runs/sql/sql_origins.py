@@ -99,8 +99,9 @@ class SqlOrigins:
 
         All may be, unless the ledger accounts for each: not if some were edited and rejected, or filtered.
         """
-        own = f"SELECT sum(closings.count) FROM {_RUNS} WHERE by = ? AND {_TAKEN} AND run_id IN ({marks(of_source)})"
-        (of_this,) = await self.sql.one(own, [run_id, *of_source])
+        own = f"SELECT seq FROM rejected WHERE run_id IN ({marks(of_source)})"
+        query = f"SELECT sum(count) FROM closings WHERE seq IN ({own}) AND {_TAKEN} AND by = ?"
+        (of_this,) = await self.sql.one(query, [*of_source, run_id])
         mapped = await self.sql.row(_MAPPED, [run_id])
         if mapped is None or of_this is None or int(of_this) == int(mapped[0] or 0):
             return ALL

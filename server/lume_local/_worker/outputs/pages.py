@@ -54,11 +54,11 @@ class LocalOutput:
 
 
 @contextmanager
-def open_output(location: str, folder: str = "", largest: int | None = LARGEST_COPY) -> Iterator[LocalOutput]:
+def open_output(location: str, folder: str = "", *, any_size: bool = False) -> Iterator[LocalOutput]:
     """The place of an output; a copy goes into `folder`. Raises OSError, `StoreTrouble`, `TooLarge`.
 
     Args:
-        largest: the most bytes of an object that is copied; None for any size.
+        any_size: whether an object is copied however large it is.
     """
     if not is_store_url(location):
         with closing(Held()) as held:
@@ -68,9 +68,9 @@ def open_output(location: str, folder: str = "", largest: int | None = LARGEST_C
         return
     store = store_of(location)
     before = head(store, location)
-    if largest is not None and before.size > largest:
+    if before.size > LARGEST_COPY and not any_size:
         raise TooLarge(
-            f"the object has {before.size:,} bytes, and rows of up to {largest:,} are read through the server"
+            f"the object has {before.size:,} bytes, and rows of up to {LARGEST_COPY:,} are read through the server"
         )
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)

@@ -346,6 +346,11 @@ OPERATIONS: dict[str, Operation] = {
     "require": lambda aged: aged.store.require("run_1"),
     "notes": lambda aged: aged.store.notes("run_1"),
     "unfinished": lambda aged: aged.store.unfinished(),
+    "begun": lambda aged: aged.store.begun(["x"]),
+    "origins.roots": lambda aged: aged.store.origins.roots("run_0", "run_8"),
+    "origins.of": lambda aged: aged.store.origins.of("run_1", None, [Claim(2, 0, 1)]),
+    "origins.of: of corrected rejects": lambda aged: aged.store.origins.of("run_1", "run_8", []),
+    "origins.accepted": lambda aged: aged.store.origins.accepted(f"run_{aged.runs - 20}"),
     "overtaken_by": lambda aged: overtaken(aged, 20),
     "next_waiting": lambda aged: aged.store.next_waiting(["x"]),
     "next_waiting: keys at their limit": lambda aged: aged.store.next_waiting(["x"], ["a", "b", "b:"]),
@@ -446,7 +451,7 @@ OPERATIONS: dict[str, Operation] = {
     "drafts.save": lambda aged: drafting(aged, f"owner{uuid.uuid4()}"),
     "drafts.rows": lambda aged: aged.store.drafts.rows("f", "ann", None, 10),
     "drafts.unjudged": lambda aged: aged.store.drafts.unjudged("f", "ann", "f:v1", 10),
-    "drafts.passing": lambda aged: aged.store.drafts.passing("f", "ann", "f:v1"),
+    "drafts.judged_by": lambda aged: aged.store.drafts.judged_by("f", "ann", "f:v1"),
     "drafts.judged": lambda aged: aged.store.drafts.judged(
         "f", "ann", "f:v1", [Judgement(Reject("run_1", 0), 1, ())]
     ),

@@ -270,8 +270,8 @@ async def test_both_clients_and_an_export_of_objects(home: Path) -> None:
 
 
 def _resubmitted(base_url: str, api_key: str, run_id: str, home: Path) -> dict[str, int]:
-    with lume_sync.Client(api_key, base_url) as client:
-        run = client.get_run(run_id).resubmit(home / "export.ndjson").wait()
+    with lume_sync.Client(api_key, base_url=base_url) as client:
+        run = client.run_status(run_id).resubmit(home / "export.ndjson").wait()
         assert [row["code"] for row in run.mapped()] == [3]
         return dict(run.metadata.metrics.reject_reasons)
 
