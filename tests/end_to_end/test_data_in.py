@@ -32,8 +32,9 @@ def run(server: lume_local.ThreadedServer) -> Iterator[lume_sync.LumeRun]:
 
 
 def corrected(run: lume_sync.LumeRun, number: int) -> list[dict[str, Any]]:
+    """With ids that no other test has: of one source, each is accepted once."""
     rows = list(run.rejects())
-    rows[0]["id"], rows[1]["Email"] = str(number), f"cy{number}@example.org"
+    rows[0]["id"], rows[1]["id"], rows[1]["Email"] = str(number), str(number + 100), "cy@example.org"
     return rows
 
 
@@ -44,7 +45,7 @@ def test_corrected_rows_are_processed_once(run: lume_sync.LumeRun) -> None:
 
     assert type(new) is lume_sync.LumeRun
     assert (new.wait().status, new.reused) == ("SUCCEEDED", False)
-    assert [row["id"] for row in new.mapped()] == [2, 3]
+    assert [row["id"] for row in new.mapped()] == [2, 102]
     metadata = dict(new.run_metadata or {})
     assert len(metadata.pop("resubmit_sha256")) == 64
     assert metadata == {"ticket": "OPS-7", "resubmit_of": run.id}
@@ -67,11 +68,12 @@ def test_of_several_at_the_same_time_one_is_processed(run: lume_sync.LumeRun) ->
 
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
 def test_corrected_tables(run: lume_sync.LumeRun, library: str) -> None:
-    rows = corrected(run, {"pandas": 11, "polars": 12, "pyarrow": 13}[library])
+    number = {"pandas": 11, "polars": 12, "pyarrow": 13}[library]
+    rows = corrected(run, number)
     made = pytest.importorskip(library)
     table = made.Table.from_pylist(rows) if library == "pyarrow" else made.DataFrame(rows)
     new = run.resubmit(table).wait()
-    assert (new.status, [row["id"] for row in new.mapped()][1]) == ("SUCCEEDED", 3)
+    assert (new.status, [row["id"] for row in new.mapped()][1]) == ("SUCCEEDED", number + 100)
 
 
 def test_what_is_no_rejects_is_refused(run: lume_sync.LumeRun) -> None:
@@ -81,13 +83,13 @@ def test_what_is_no_rejects_is_refused(run: lume_sync.LumeRun) -> None:
         run.resubmit(5)
     with pytest.raises(lume_sync.InvalidRequestError, match="open the file in binary mode"):
         run.resubmit(io.StringIO(SOURCE))
-    assert run.resubmit([{"id": 1, "Email": "ann@example.org", "Age": None}], force=True).wait().succeeded
+    assert run.resubmit([{"id": 91, "Email": "ann@example.org", "Age": None}], force=True).wait().succeeded
 
 
 async def test_an_asynchronous_iterable_and_a_file_object(
     server: lume_local.ThreadedServer, run: lume_sync.LumeRun
 ) -> None:
-    rows = [{"_lume_row": 2, "id": 21, "Email": "bob@example.org", "Age": None}]
+    rows = [{"_lume_row": 2, "id": 31, "Email": "bob@example.org", "Age": None}]
 
     async def given() -> AsyncIterator[dict[str, Any]]:
         for row in rows:
@@ -97,7 +99,7 @@ async def test_an_asynchronous_iterable_and_a_file_object(
         old = client.attach(run.id)
         new = await old.resubmit(given())
         assert type(new) is lume_async.LumeRun
-        text = "_lume_row,id,Email,Age\n2,22,bob@example.org,\n"
+        text = "_lume_row,id,Email,Age\n2,32,bob@example.org,\n"
         other = await old.resubmit(io.BytesIO(text.encode()))
         assert [(await one.wait()).status for one in (new, other)] == ["SUCCEEDED"] * 2
 

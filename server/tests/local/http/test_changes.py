@@ -27,7 +27,7 @@ async def changes(wire: Wire, after: str, **query: Any) -> tuple[list[dict[str, 
 
 async def four_ends(wire: Wire, home: Path) -> list[dict[str, Any]]:
     """Runs in four statuses, one with the rejects of another."""
-    (home / "mixed.csv").write_text("id,Email,Age\n1,a@b.org,5\nx,y,6\n")
+    (home / "mixed.csv").write_text("id,Email,Age\n9,a@b.org,5\nx,y,6\n")
     partial = await wire.run("people:v1", "mixed.csv", run_metadata={"ticket": "A-1"})
     return [
         partial,
