@@ -53,7 +53,7 @@ _ALL = 2**62
 """More rows than there are."""
 _LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of a line of an output in CSV."""
-Numbers = tuple[object, ...]
+_Numbers = tuple[object, ...]
 
 
 def find_returned(context: Context, taken: TakenIn, folder: Path) -> Path | None:
@@ -126,7 +126,7 @@ def _found(context: Context, taken: TakenIn, keys: "_Keys") -> str:
     """
 
 
-def _spans(context: Context, taken: TakenIn) -> Iterator[Numbers]:
+def _spans(context: Context, taken: TakenIn) -> Iterator[_Numbers]:
     """Which well-formed rows are of which source."""
     assert context.job.accepted is not None
     origins, malformed = context.job.accepted["origins"], list[int]()
@@ -146,7 +146,7 @@ def _spans(context: Context, taken: TakenIn) -> Iterator[Numbers]:
 
 def _spans_of_rejects(
     origins: Sequence[Sequence[tuple[int, int]]], taken: TakenIn, numbers: Sequence[int | None]
-) -> Iterator[Numbers]:
+) -> Iterator[_Numbers]:
     """The same of corrected rejects. A row that is none of them, or not known, may be of any source."""
     parts: dict[int, tuple[int, list[int]]] = {}
     for origin, of_origin in enumerate(origins):
@@ -164,7 +164,7 @@ def _spans_of_rejects(
         )
 
 
-def _written(path: Path, names: Sequence[str], rows: Iterable[Numbers]) -> str:
+def _written(path: Path, names: Sequence[str], rows: Iterable[_Numbers]) -> str:
     """A query for the rows, whose columns are numbers, or texts if they end with `_id`."""
     with closing(RowsFile(path, len(names))) as file:
         for row in rows:
@@ -197,8 +197,8 @@ class _Keys:
     unique: Sequence[str]
     folder: Path
     files: list[Path] = field(factory=list)
-    pairs: list[Numbers] = field(factory=list)
-    gone: list[Numbers] = field(factory=list)
+    pairs: list[_Numbers] = field(factory=list)
+    gone: list[_Numbers] = field(factory=list)
     tables: dict[tuple[str, str], list[tuple[int, Json]]] = field(factory=dict)
 
     @property
@@ -249,7 +249,8 @@ class _Keys:
         except OSError as error:
             problem = named(explain(error))
         raise TargetError(
-            f"the rows of {output['run_id']}, whose keys the returned rows must not repeat, can't be read: {problem}"
+            f"the rows of {output['run_id']}, whose keys the returned rows must not repeat, can't be read: "
+            f"{problem}. Submit the run again once they can"
         )
 
     def _texts(self, there: Collection[str]) -> str:
@@ -281,7 +282,8 @@ class _Keys:
                     file.write((str(numbers.get(run_id or "", outputs[0][0])), *values))
         except DatabaseTrouble as trouble:
             raise TargetError(
-                f"the keys that the returned rows must not repeat can't be read: {trouble}"
+                f"the keys that the returned rows must not repeat can't be read: {trouble}. Submit the run again "
+                "once they can"
             ) from None
         keys = ", ".join(f"_lume_s{k + 1} AS k{k}" for k in range(len(self.unique)))
         self._add(
@@ -325,7 +327,7 @@ def _reader(job: Read, path: Path, keys: _Keys) -> str:
         return f"FROM read_parquet([{', '.join(parts)}])"
     if location.suffix.lower() == ".csv":
         with path.open(encoding="utf-8", newline="") as file:
-            names = next(csv.reader(file))
+            names = next(csv.reader(file), [])
         options = "allow_quoted_nulls=false", f"max_line_size={_LONGEST_LINE}", "parallel=false"
         dialect = (",", '"', '"')
         return f"FROM {csv_reader(path, names, dialect, 'header=true', *options)}"

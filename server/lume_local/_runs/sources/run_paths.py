@@ -29,7 +29,7 @@ from lume_local._runs.sources.source_key import (
     with_content,
 )
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.ledger import TAKEN, Claim, RowFilter
+from lume_local._runs.store.ledger import ALL, TAKEN, Claim, RowFilter
 from lume_local._runs.store.records import WITH_OUTPUT, StoredRun
 from lume_local._runs.unusual import has_rejects
 from lume_local._shared import no_links
@@ -147,11 +147,14 @@ class RunPaths:
         }
         if not outputs:
             return None
-        has_parts = parent is not None and any(origin.records for origin in origins)
+        records, rejects = [one.records for one in origins], None
+        if parent is not None and any(records):
+            rejects = await self._mended(parent)
+            records = records if rejects else [ALL] * len(origins)
         return {
             "unique": unique,
-            "origins": [one.records for one in origins],
-            "rejects": await self._mended(parent) if parent is not None and has_parts else None,
+            "origins": records,
+            "rejects": rejects,
             "outputs": list(outputs.values()),
             "lacking": {name: count for name, count in lacking.items() if count},
         }

@@ -1,12 +1,15 @@
-"""Which runs have accepted rows of the sources that returned rows come from: see `store.origins`."""
+"""Which runs have accepted rows of the sources that returned rows come from: rejects that are submitted, or replayed.
+
+A row is compared with the accepted rows of its source: those of the first run on it, and of all runs on the rejects
+of that run, or on theirs.
+"""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from collections.abc import Sequence
 
 from lume_local._runs.sql.ledger_entries import LedgerEntries
 from lume_local._runs.sql.operation import Sql, marks, reading
-from lume_local._runs.store.ledger import TAKEN, Claim
-from lume_local._runs.store.origins import ALL, Origin, Slice
+from lume_local._runs.store.ledger import ALL, TAKEN, Claim, Origin, Slice
 
 _TAKEN = f"state IN {TAKEN}"
 _RETURNS = f"""

@@ -141,6 +141,22 @@ class Claim:
     is_edited: bool = False
 
 
+Slice = tuple[tuple[int, int], ...] | None
+"""Some of the rows of a run: where each part begins, from 0, and how many rows it has; None means all."""
+ALL: Slice = None
+
+
+@frozen
+class Origin:
+    """The first run on a source, and which records of a run on rejects are rows of it.
+
+    Of a run on corrected rejects, `records` are numbers of the rejects that it corrects.
+    """
+
+    root: str
+    records: Slice
+
+
 @frozen
 class Ending:
     """Rows of a run that were closed together: how, by which run or key, and when."""
