@@ -336,7 +336,7 @@ ACTS = st.lists(
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lume_local.Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lume_local.ThreadedServer]:
     """One for all examples: its flows are theirs by a name of their own."""
     home = tmp_path_factory.mktemp("home")
     (home / "flows").mkdir()
@@ -348,14 +348,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lume_local.Serv
 @examples(20)
 @given(first=ROWS, acts=ACTS)
 def test_each_key_is_accepted_once_whatever_comes_back(
-    server: lume_local.Server, first: list[tuple[str, str]], acts: list[tuple[str, int, list[str]]]
+    server: lume_local.ThreadedServer, first: list[tuple[str, str]], acts: list[tuple[str, int, list[str]]]
 ) -> None:
     """Of a source, by its run and all that is done with what that has rejected, and they, in any order."""
     anyio.run(_come_back, server, first, acts)
 
 
 async def _come_back(
-    server: lume_local.Server, first: list[tuple[str, str]], acts: list[tuple[str, int, list[str]]]
+    server: lume_local.ThreadedServer, first: list[tuple[str, str]], acts: list[tuple[str, int, list[str]]]
 ) -> None:
     wire = Wire(server.base_url, server.api_key)
     async with wire.session:
