@@ -84,7 +84,7 @@ class DryRuns:
         async with self._turns.turn(by):
             try:
                 job = await self._paths.job(run, flow if is_draft else None, claims)
-                job = evolve(job, dry_run=True, engine=None, mended=None, is_replay=bool(claims))
+                job = evolve(job, dry_run=True, engine=None, is_replay=bool(claims))
                 run, built, ledger = await self._executed(run, await self._paths.hold_uploads(job))
                 return DryRunResult(run, await self._rows(run, flow, built, limit), ledger)
             except PathRefused as error:

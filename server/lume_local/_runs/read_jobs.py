@@ -2,10 +2,31 @@
 
 from lume_local._flow.definition import Flow
 from lume_local._runs.store.records import StoredRun
-from lume_local._shared.protocol import Read
+from lume_local._runs.unusual import is_mend, mends_others
+from lume_local._shared.protocol import Json, Read
 
+LINES = "malformed_lines"
+"""The member of a run's metrics that has how its malformed lines are read (see `line_forms` of the worker)."""
 PLAIN = {"delim": ",", "quote": '"', "escape": ""}
 _LITERALS = {"integer": "number", "number": "number", "boolean": "boolean"}
+
+
+def lines_of(run: StoredRun, flow: Flow | None) -> list[Json] | None:
+    """How the malformed lines among the rejects of a run are read, if they are corrected.
+
+    Runs of earlier releases have no record of it. Then None, where all their lines have the header of the rejects; an
+    empty list, where that can't be known.
+    """
+    found: list[Json] | None = run.metrics.get(LINES)
+    if found is not None:
+        return found
+    source = None if flow is None else flow.source
+    if source is not None and (source.header.names or (source.fixed is not None and source.fixed.names)):
+        return None
+    is_of_lines = source is None or source.format in ("csv", "fixed")
+    several = len(run.metrics.get("source", {}).get("files", ())) > 1
+    of_others = mends_others(run.run_metadata) or is_mend(run.run_metadata)
+    return None if is_of_lines and not several and not of_others else []
 
 
 def read_output(

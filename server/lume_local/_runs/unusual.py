@@ -49,6 +49,11 @@ def is_replay(run_metadata: Any) -> bool:
     return isinstance(run_metadata, dict) and isinstance(run_metadata.get("replay"), dict)
 
 
+def is_mend(run_metadata: Any) -> bool:
+    """Whether a run was begun with the rows of a draft."""
+    return isinstance(run_metadata, dict) and isinstance(run_metadata.get("mend"), dict)
+
+
 def unusual(run: Figures, before: Sequence[Figures]) -> list[str]:
     """What is unusual about a run, each as a sentence; `before` are the runs before it, the newest first."""
     past = before[:RUNS]

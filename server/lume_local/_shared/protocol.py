@@ -49,12 +49,13 @@ class Execute:
     digest of the source that the run was submitted for, if nothing else may be read; `mends` is how many rejects
     the run has whose corrected rejects this one reads, None if it reads none, and `mended` reads those rejects,
     if they can still be read (as the fields of a `Read`), of which `taken` is the set of those that were corrected
-    or replayed before, as text; `beside` is how many rejects of the source were corrected or replayed before, if a
-    run leaves what was accepted of them in its target; `is_replay` is set if the source has rejects of other runs
-    as they were; `rejects_table` is the place of a table that gets the rejects, too; `earlier` is where the values
-    are that no row may repeat (see `targets.earlier_values`); `accepted` is where the keys are that no returned row
-    may repeat, if the source has rejects of other runs (see `returned`); `asks`: the server must permit the commit
-    (`AsksToCommit`).
+    or replayed before, as text; `lines` is how the malformed lines among them are read, from the record of that run
+    (see `line_forms`), None if it has none and read a single file; `beside` is how many rejects of the source were
+    corrected or replayed before, if a run leaves what was accepted of them in its target; `is_replay` is set if the
+    source has rejects of other runs as they were; `rejects_table` is the place of a table that gets the rejects, too;
+    `earlier` is where the values are that no row may repeat (see `targets.earlier_values`); `accepted` is where the
+    keys are that no returned row may repeat, if the source has rejects of other runs (see `returned`); `asks`: the
+    server must permit the commit (`AsksToCommit`).
     """
 
     run_id: str
@@ -75,6 +76,7 @@ class Execute:
     accepted: Json | None = None
     mended: Json | None = None
     taken: str | None = None
+    lines: list[Json] | None = None
     beside: int = 0
     rejects_table: Json | None = None
     is_replay: bool = False
@@ -137,8 +139,9 @@ class Gather:
     """Add rejects of some runs to the files of a replay: answered by `Gathered`.
 
     Attributes:
-        parts: each has `read`, the fields of a `Read`, and `rows`, the set of the rows that are wanted, as text; and
-            `edits`, if these are edited: for the numbers of rows, as texts, what their columns have instead.
+        parts: each has `read`, the fields of a `Read`, and `rows`, the set of the rows that are wanted, as text;
+            `lines`, how malformed lines among them are read (see `Execute`); and `edits`, if these are edited: for
+            the numbers of rows, as texts, what their columns have instead.
         target: of the files; each name is this with the digest of its columns behind it, and its suffix.
         csv: the dialect of the files; empty if they are NDJSON.
         is_marked: whether a file begins with a byte order mark.

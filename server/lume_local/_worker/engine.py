@@ -25,6 +25,7 @@ from lume_local._worker.seeds import check_seeds
 from lume_local._worker.sources.formats.members import unread_members
 from lume_local._worker.sources.formats.names import changes, noted
 from lume_local._worker.sources.formats.text.encoding import hint_of_encoding
+from lume_local._worker.sources.mending.line_forms import recorded
 from lume_local._worker.sources.places.held import changed, moved, named
 from lume_local._worker.sources.places.source_kinds import check_source
 from lume_local._worker.sources.source import SourceError
@@ -131,6 +132,8 @@ class Run:
             "warnings": warnings,
             "source": intake.account.plain() | noted(flow, intake.layout, job.header, of_rejects=of_rejects),
         }
+        if malformed and flow["format"] in ("csv", "fixed"):
+            metrics["malformed_lines"] = recorded(intake.lines, dict(taken.statements.raw_labels()))
         if flow["where"]:
             metrics["rows_filtered"] = filtered["filtered"]
         if taken.seeds:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._shared.commit import sync_file
+from lume_local._shared.protocol import read_job
 from lume_local._worker.connection import confine
 from lume_local._worker.duplicates import find_duplicates
 from lume_local._worker.engine import Run
@@ -14,6 +15,9 @@ from lume_local._worker.returned import find_returned
 from lume_local._worker.seeds import load_seeds
 from lume_local._worker.sources.formats.names import check_columns
 from lume_local._worker.sources.formats.parquet import report_damage
+from lume_local._worker.sources.intake import Origin
+from lume_local._worker.sources.mending.lost_letters import LostLetters
+from lume_local._worker.sources.mending.mended_rows import lost_letters
 from lume_local._worker.sources.read import read_source
 from lume_local._worker.sources.source import File
 from lume_local._worker.sql import copy_to, row_of
@@ -51,10 +55,18 @@ class OneProcess:
     def take_in_files(self, files: list[File], seeds: dict[str, Any]) -> TakenIn:
         """The same of files that the connection can read, with seeds that it has loaded."""
         context = self._context
+        mended = context.job.mended
+        lost = LostLetters() if mended is None else lost_letters(read_job(mended))
         accepted = context.job.accepted or {"rejects": None}
-        is_mended = context.job.mended is not None or accepted["rejects"] is not None
+        is_mended = mended is not None or accepted["rejects"] is not None
         intake = read_source(
-            self._connection, files, self._flow, self._folder, context.pause, is_mended=is_mended
+            self._connection,
+            files,
+            self._flow,
+            self._folder,
+            context.pause,
+            is_mended=is_mended,
+            origin=Origin(context.job.lines, lost),
         )
         check_columns(self._flow, intake.layout)
         statements = Statements(self._flow, intake.layout)

@@ -14,7 +14,7 @@ from duckdb import DuckDBPyConnection
 from lume_local._flow.definition import quoted
 from lume_local._worker.sources.files import encode_back, is_utf8_name
 from lume_local._worker.sources.formats.text.dialect import Dialect
-from lume_local._worker.sources.intake import KEPT
+from lume_local._worker.sources.mending.lost_letters import KEPT
 from lume_local._worker.sources.several_files import AllMalformed
 from lume_local._worker.sql import copy_to, text
 from lume_local._worker.statements import Statements

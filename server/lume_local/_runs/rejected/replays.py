@@ -17,7 +17,7 @@ from attrs import asdict, evolve, field, frozen
 from lume_local._flow.definition import Flow
 from lume_local._runs.dry_run import DryRunResult, DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
-from lume_local._runs.read_jobs import PLAIN, read_output
+from lume_local._runs.read_jobs import PLAIN, lines_of, read_output
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.contents import Contents
@@ -90,10 +90,17 @@ class Tried:
 
 @frozen
 class _Readable:
-    """The fields of the job that reads the rejects of a run, and whether its source was a table with a header."""
+    """The job that reads the rejects of a run.
+
+    Attributes:
+        job: its fields.
+        is_table: whether the source was a table with a header.
+        lines: how its malformed lines are read.
+    """
 
     job: Json
     is_table: bool
+    lines: list[Json] | None
 
 
 Edits = Mapping[str, Json]
@@ -242,7 +249,7 @@ class Replays:
             if not chosen:
                 continue
             parts: list[Json] = [
-                {"read": read.job, "rows": as_text(found[n].rows)}
+                {"read": read.job, "rows": as_text(found[n].rows), "lines": read.lines}
                 | ({} if edits is None else {"edits": edits[found[n].run_id]})
                 for n, read in chosen.items()
             ]
@@ -265,7 +272,7 @@ class Replays:
         flow = self._flows.parsed(run.flow_version)
         job = read_output(run, flow, "rejects", identity or "", limit=1)
         fields = asdict(evolve(job, path=self._roots.output(job.path)))
-        return _Readable(fields, flow.source.format not in _OF_OBJECTS)
+        return _Readable(fields, flow.source.format not in _OF_OBJECTS, lines_of(run, flow))
 
     # -- runs
 

@@ -16,7 +16,7 @@ from lume_local._flow.source_settings import CONTENT
 from lume_local._flow.store_urls import is_store_url
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
-from lume_local._runs.read_jobs import read_output
+from lume_local._runs.read_jobs import lines_of, read_output
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots, filled, stored
 from lume_local._runs.sources.source_files import SourceSpec
 from lume_local._runs.sources.source_key import (
@@ -107,6 +107,7 @@ class RunPaths:
             content=content,
             mends=None if parent is None else parent.metrics.get("rows_rejected"),
             mended=None if parent is None else await self._mended(parent),
+            lines=None if parent is None else lines_of(parent, self._flow_of(parent)),
             taken=None if parent is None else await self._taken(parent),
             beside=await self._beside(run, flow) if parent is None else 0,
             is_replay=await self._runs.ledger.is_replay(run.run_id),
@@ -189,11 +190,14 @@ class RunPaths:
         """What reads the rejects of a run; None if nothing does any more."""
         identity = await self._runs.outputs.identity(parent.run_id, "rejects")
         location = parent.target_locations.get("rejects")
-        if identity == "" or location is None or not self._flows.is_known(parent.flow_version):
+        flow = self._flow_of(parent)
+        if identity == "" or location is None or flow is None:
             return None
-        flow = self._flows.parsed(parent.flow_version)
         job = read_output(parent, flow, "rejects", identity or "", limit=1)
         return asdict(evolve(job, path=self._roots.output(job.path)))
+
+    def _flow_of(self, run: StoredRun) -> Flow | None:
+        return self._flows.parsed(run.flow_version) if self._flows.is_known(run.flow_version) else None
 
     async def _taken(self, parent: StoredRun) -> str:
         """The rejects of a run that were in corrected rejects before, or were accepted by a replay, as a set."""

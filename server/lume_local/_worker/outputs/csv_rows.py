@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from lume_async._base.words import counted
-from lume_local._worker.outputs.row_json import LINE, REASONS, ROW, Broken, OutputRow, output_row
+from lume_local._worker.outputs.row_json import LINE, REASONS, ROW, Broken, OutputRow, output_row, shown
 from lume_local._worker.sources.formats.text.dialect import Dialect
+from lume_local._worker.sources.mending.lost_letters import KEPT
 
 
 class CsvRows:
@@ -26,7 +27,7 @@ class CsvRows:
         header = self._record()
         if header is None:
             raise Broken("it has no header")
-        self.names = [value or "" for value in map(self._value, dialect.split(header))]
+        self.names = [shown(value or "") for value in map(self._value, dialect.split(header))]
         self._kinds = [kinds.get(name) for name in self.names]
         if position:
             file.seek(position)
@@ -53,7 +54,7 @@ class CsvRows:
 
     def _value(self, field: bytes) -> str | None:
         """Nothing at all is NULL; an empty text is quoted."""
-        return self._dialect.value(field).decode() if field else None
+        return self._dialect.value(field).decode("utf-8", KEPT) if field else None
 
     def _record(self) -> bytes | None:
         """The next record without its line end; None at the end of the file."""
@@ -67,7 +68,7 @@ class CsvRows:
                 return None
             lines.append(line)
             quotes += self._quotes(line)
-        return "".join(lines).removesuffix("\n").encode("utf-8", "replace")
+        return "".join(lines).removesuffix("\n").encode("utf-8", KEPT)
 
     def _quotes(self, line: str) -> int:
         if not self._quote:

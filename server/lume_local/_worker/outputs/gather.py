@@ -24,12 +24,23 @@ from lume_local._shared.protocol import Gather, Gathered, Json, Read, Unreadable
 from lume_local._shared.row_set import as_text, flags_of, of_flags, of_text
 from lume_local._worker.object_stores import StoreTrouble
 from lume_local._worker.outputs.pages import TooLarge, open_output, opened
-from lume_local._worker.outputs.row_json import LINE, RAW, REASONS, ROW, Broken, OutputRow
+from lume_local._worker.outputs.row_json import LINE, RAW, REASONS, ROW, Broken, OutputRow, output_row
 from lume_local._worker.sources.files import BOM, is_utf8_name
 from lume_local._worker.sources.formats.text.dialect import Dialect
-from lume_local._worker.sources.mending.resent import TABLE
+from lume_local._worker.sources.mending.line_forms import entry_of, form_cell, form_of
+from lume_local._worker.sources.mending.lost_letters import (
+    KEPT,
+    KEPT_IF_POSSIBLE,
+    NOT_UTF8,
+    Identity,
+    LostLetters,
+    genuine_words,
+)
+from lume_local._worker.sources.mending.resent import FILE, FORM, TABLE
 from lume_local._worker.sources.places.held import named
 
+_THIS: Identity = ("", "1", "")
+"""The identity of the only row that is looked at."""
 _BLOCK = 512 * 1024
 """Bytes of lines that are copied at a time: few enough to stay in the processor's cache while they are counted,
 changed and written, which costs 0.4 of what it does with 4 MB."""
@@ -39,14 +50,14 @@ def gather(job: Gather) -> Gathered:
     """Add the rows of each part. What can't be read leaves nothing behind."""
     return Gathered(
         [
-            _gathered(job, read_job(part["read"]), of_text(part["rows"]), part.get("edits"))
+            _gathered(job, read_job(part["read"]), of_text(part["rows"]), part["lines"], part.get("edits"))
             for part in job.parts
         ]
     )
 
 
-def _gathered(job: Gather, read: Read, rows: int, edits: Json | None) -> list[Json]:
-    files = _Files(job, read.rows)
+def _gathered(job: Gather, read: Read, rows: int, lines: list[Json] | None, edits: Json | None) -> list[Json]:
+    files = _Files(job, read.rows, lines)
     try:
         with open_output(read.path, read.folder) as place:
             if read.identity and read.identity != place.identity():
@@ -94,10 +105,15 @@ class _Header:
 
 @frozen
 class _Files:
-    """The files that get the rows of one part: by the digest of their columns, how long each was, and its rows."""
+    """The files that get the rows of one part: by the digest of their columns, how long each was, and its rows.
+
+    Attributes:
+        lines: how malformed lines among them are read (see `Gather`).
+    """
 
     job: Gather
     count: int
+    lines: list[Json] | None
     begun: dict[Path, tuple[int, bytearray]] = field(factory=dict)
 
     def add(self, header: _Header, data: bytes, first: int, flags: bytes) -> None:
@@ -148,7 +164,7 @@ def _by_lines(files: _Files, read: Read, path: Path, rows: int) -> bool:
     end = dialect.delim + RAW.encode() + b"\n"
     is_ours = line.startswith(own) and line.endswith(end)
     flags = flags_of(rows, read.rows)
-    return is_ours and _copy_records(files, path, _Header(names, line), dialect.delim, flags)
+    return is_ours and _copy_records(files, path, _Header(names, line), dialect, flags)
 
 
 def _parts(path: Path, has_header: bool, flags: bytes) -> Iterator[tuple[int, bytes, int, bytes]]:
@@ -181,26 +197,53 @@ def _copy_objects(files: _Files, path: Path, flags: bytes) -> bool:
     return found == len(flags)
 
 
-def _copy_records(files: _Files, path: Path, header: _Header, delim: bytes, flags: bytes) -> bool:
+def _copy_records(files: _Files, path: Path, header: _Header, dialect: Dialect, flags: bytes) -> bool:
     """Rows lose their last column, in which only malformed lines have a text. False if a line is not a record."""
+    delim = dialect.delim
     of_rows = _Header(header.names[:-1], header.line.removesuffix(delim + RAW.encode() + b"\n") + b"\n")
     end, found = delim + b"\n", 0
+    is_plain = _are_read_by_the_header(files, header.names)
     for first, lines, count, part in _parts(path, True, flags):
         # Malformed lines have no number, and come last.
         is_plain = not lines.startswith(delim, lines.rfind(b"\n", 0, -1) + 1)
         if 0 not in part and is_plain:
-            chosen, others, last = lines, b"", len(part)
+            chosen, others, last = lines, list[bytes](), len(part)
         else:
             each = lines.split(b"\n")[:-1]
             last = len(part) if is_plain else next(n for n, line in enumerate(each) if line.startswith(delim))
-            chosen, others = (_joined(each[of], part[of]) for of in (slice(last), slice(last, None)))
+            chosen, others = _joined(each[:last], part[:last]), each[last:]
         data = chosen.replace(end, b"\n")
         found += count
         if len(chosen) - len(data) != part[:last].count(1) * len(delim) or len(part) != count:
             return False
         files.add(of_rows, data, first, part[:last])
-        files.add(header, others, first + last, part[last:])
+        if is_plain:
+            files.add(header, _joined(others, part[last:]), first + last, part[last:])
+            continue
+        for number, line in enumerate(others, first + last):
+            if flags[number]:
+                row = output_row(
+                    header.names, _values(line, dialect, len(header.names)), [None] * len(header.names)
+                )
+                files.add(*_as_csv(row, dialect, files), number, b"\1")
     return found == len(flags)
+
+
+def _are_read_by_the_header(files: _Files, names: tuple[str, ...]) -> bool:
+    """Whether malformed lines have the columns of the header, in its order and the dialect of the file."""
+    if files.lines is None:
+        return True
+    entry = entry_of(files.lines, "")
+    form = None if entry is None or FILE in names else form_of(entry, names)
+    others = tuple(n for n, name in enumerate(names) if not name.lower().startswith(RESERVED))
+    csv = files.job.csv
+    return form is not None and (form.at, form.csv) == (others, (csv["delim"], csv["quote"], csv["escape"]))
+
+
+def _values(line: bytes, dialect: Dialect, columns: int) -> list[str | None]:
+    """The values of a malformed line's record; without quotes the last one may have delimiters in it."""
+    fields = dialect.split(line) if dialect.quote else line.split(dialect.delim, columns - 1)
+    return [dialect.value(field).decode("utf-8", KEPT) if field else None for field in fields]
 
 
 def _row_by_row(files: _Files, read: Read, path: Path, rows: int, edits: Json | None) -> None:
@@ -216,7 +259,7 @@ def _row_by_row(files: _Files, read: Read, path: Path, rows: int, edits: Json | 
                 header, record = (
                     _as_json(row)
                     if dialect is None
-                    else _as_csv(row, dialect, files.job.is_table, edits is not None)
+                    else _as_csv(row, dialect, files, is_edited=edits is not None)
                 )
                 files.add(header, record, number, b"\1")
                 if edits is not None and number + 1 == rows.bit_length():
@@ -227,7 +270,8 @@ def _row_by_row(files: _Files, read: Read, path: Path, rows: int, edits: Json | 
 
 def _as_json(row: OutputRow) -> tuple[_Header, bytes]:
     own = orjson.dumps({ROW: row.row, LINE: row.line, REASONS: row.reasons})
-    return _Header(), own[:-1] + (b"}" if row.body == b"{}" else b"," + row.body[1:]) + b"\n"
+    body = row.kept or row.body
+    return _Header(), own[:-1] + (b"}" if body == b"{}" else b"," + body[1:]) + b"\n"
 
 
 def edited(row: OutputRow, cells: Json, *, may_add: bool) -> OutputRow:
@@ -239,32 +283,50 @@ def edited(row: OutputRow, cells: Json, *, may_add: bool) -> OutputRow:
     values: Json = json.loads(row.body, parse_float=_as_written, parse_int=_as_written)
     if not may_add and (unknown := cells.keys() - values.keys() - {RAW}):
         raise Broken(f"an edited row has {min(unknown)[:100]!r}, which is not one of its columns")
-    return evolve(row, body=orjson.dumps(values | cells))
+    original = str(json.loads(row.kept.decode("utf-8", KEPT)).get(RAW)) if row.kept else ""
+    lost = LostLetters({_THIS: genuine_words(original)} if NOT_UTF8 in (row.reasons or "") else {})
+    values |= cells
+    is_left = lost.are_left(_THIS, "", (one for one in values.values() if isinstance(one, str)))
+    return evolve(row, body=orjson.dumps(values), kept=b"", reasons=row.reasons if is_left else "")
 
 
 def _as_written(number: str) -> orjson.Fragment:
     return orjson.Fragment(number)
 
 
-def _as_csv(row: OutputRow, dialect: Dialect, is_table: bool, is_edited: bool) -> tuple[_Header, bytes]:
-    values: dict[str, Any] = json.loads(row.body, parse_float=str, parse_int=str)
-    raw = values.pop(RAW, None)
-    columns = {name: value for name, value in values.items() if not name.lower().startswith(RESERVED)}
-    more = ({TABLE: None} if is_table else {}) | ({} if raw is None and not is_edited else {RAW: raw})
+def _as_csv(
+    row: OutputRow, dialect: Dialect, files: _Files, *, is_edited: bool = False
+) -> tuple[_Header, bytes]:
+    whole = (row.kept or row.body).decode("utf-8", KEPT)
+    values: dict[str, Any] = json.loads(whole, parse_float=str, parse_int=str)
+    raw, file = values.pop(RAW, None), values.get(FILE)
+    columns = {
+        name: value for name, value in values.items() if name == FILE or not name.lower().startswith(RESERVED)
+    }
+    is_known = raw is None or files.lines is None
+    form = None if is_known else form_cell(entry_of(files.lines or [], file or ""))
+    more: dict[str, Any] = {TABLE: None} if files.job.is_table else {}
+    if is_edited or form is not None:
+        more[FORM] = form
+    if is_edited or raw is not None:
+        more[RAW] = raw
     names = [ROW, LINE, REASONS, *columns, *more]
-    own = [row.row, row.line, row.reasons]
-    fields = (_field(text_of(value), dialect) for value in (*own, *columns.values(), *more.values()))
+    values = dict(
+        zip(names, (row.row, row.line, row.reasons, *columns.values(), *more.values()), strict=True)
+    )
+    fields = (_field(text_of(value), dialect, is_raw=name == RAW) for name, value in values.items())
     line = dialect.delim.join(_field(name, dialect) if name in columns else name.encode() for name in names)
     return _Header(tuple(names), line + b"\n"), dialect.delim.join(fields) + b"\n"
 
 
-def _field(value: str | None, dialect: Dialect) -> bytes:
+def _field(value: str | None, dialect: Dialect, *, is_raw: bool = False) -> bytes:
+    """A value as it is written; without quotes only the last one, a malformed line, can have delimiters in it."""
     if value is None:
         return b""
-    written = value.encode("utf-8", "replace")
+    written = value.encode("utf-8", KEPT_IF_POSSIBLE)
     if dialect.quote:
         return dialect.as_field(written)
-    return b" ".join(written.replace(dialect.delim, b" ").splitlines())
+    return b" ".join((written if is_raw else written.replace(dialect.delim, b" ")).splitlines())
 
 
 def text_of(value: Any) -> str | None:

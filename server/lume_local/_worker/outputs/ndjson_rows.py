@@ -7,7 +7,8 @@ from typing import Any, TextIO
 
 import orjson
 
-from lume_local._worker.outputs.row_json import Broken, OutputRow
+from lume_local._worker.outputs.row_json import Broken, OutputRow, shown
+from lume_local._worker.sources.mending.lost_letters import KEPT
 
 _REJECT = re.compile(
     r'\{(?:"_lume_row":(?P<row>\d+|null),)?(?:"_lume_line":(?P<line>\d+|null),)?'
@@ -34,13 +35,19 @@ class NdjsonRows:
         while line := self._file.readline():
             text = line.removesuffix("\n")
             match = _REJECT.fullmatch(text)
-            yield OutputRow(_object(text)) if match is None else _reject(match)
+            yield OutputRow(*_bodies(text)) if match is None else _reject(match)
 
 
 def _reject(match: re.Match[str]) -> OutputRow:
     rest = _NO_RAW.sub("", match["rest"] or "")
-    reasons = json.loads(match["reasons"])
-    return OutputRow(_object("{" + rest + "}"), _number(match["row"]), _number(match["line"]), reasons)
+    row, line = _number(match["row"]), _number(match["line"])
+    return OutputRow(*_bodies("{" + rest + "}"), row, line, json.loads(shown(match["reasons"])))
+
+
+def _bodies(text: str) -> tuple[bytes, bytes]:
+    """The object, and as it is kept if it has bytes that are not valid UTF-8."""
+    seen = shown(text)
+    return _object(seen), b"" if seen == text else text.encode("utf-8", KEPT)
 
 
 def _number(text: str | None) -> int | None:
@@ -49,13 +56,13 @@ def _number(text: str | None) -> int | None:
 
 def _object(text: str) -> bytes:
     """The text itself if it is a JSON object."""
-    data = text.encode("utf-8", "replace")
+    data = text.encode()
     try:
         value: Any = orjson.loads(data)
     except ValueError:
         # DuckDB writes NaN and Infinity, which are not JSON; 1e400 is JSON, though orjson can't represent it.
         text = _CONSTANT.sub(lambda found: _NOT_FINITE.get(found[0], found[0]), text)
-        data = text.encode("utf-8", "replace")
+        data = text.encode()
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:

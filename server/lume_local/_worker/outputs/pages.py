@@ -35,6 +35,7 @@ from lume_local._worker.outputs.parquet_rows import ParquetRows
 from lume_local._worker.outputs.row_json import Broken, OutputRow, OutputRows, Reasons, reject_json
 from lume_local._worker.sources.files import is_utf8_name
 from lume_local._worker.sources.formats.text.dialect import Dialect
+from lume_local._worker.sources.mending.lost_letters import KEPT_IF_POSSIBLE
 from lume_local._worker.sources.places.held import Held, named
 
 if TYPE_CHECKING:
@@ -169,8 +170,7 @@ def opened(job: Read, path: Path) -> Iterator[OutputRows]:
             yield ParquetRows(connection, path, int(job.position), job.limit + 1)
         return
     encoding = "utf-8" if is_utf8_name(job.encoding) else job.encoding
-    # Undecodable bytes (of a malformed line) can't be in JSON: the file itself keeps them.
-    with path.open(encoding=encoding, errors="replace", newline="\n") as file:
+    with path.open(encoding=encoding, errors=KEPT_IF_POSSIBLE, newline="\n") as file:
         if suffix == ".ndjson":
             yield NdjsonRows(file, int(job.position))
         else:

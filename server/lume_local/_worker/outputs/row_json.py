@@ -1,11 +1,14 @@
 """A row of an output: what each format gives, and its JSON, with every value as it is in the file. Pure."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import orjson
 from attrs import frozen
+
+from lume_local._worker.sources.mending.lost_letters import KEPT
 
 LINE, REASONS, RAW, ROW = "_lume_line", "_lume_reasons", "_lume_raw", "_lume_row"
 NUMBER, BOOLEAN = "number", "boolean"
@@ -79,22 +82,44 @@ class Broken(Exception):
 
 @frozen
 class OutputRow:
-    """A row: the JSON object of its own columns, and for a reject its number and reasons."""
+    """A row: the JSON object of its own columns, and for a reject its number and reasons.
+
+    Attributes:
+        kept: the object with the bytes that the file has, if they are not valid UTF-8; in `body` there is `�`.
+    """
 
     body: bytes
+    kept: bytes = b""
     row: int | None = None
     line: int | None = None
     reasons: str | None = None
 
 
+def shown(text: str) -> str:
+    """A text with `�` in place of bytes that are not valid UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", KEPT).decode("utf-8", "replace")
+
+
 def output_row(names: Sequence[str], values: Sequence[str | None], kinds: Sequence[str | None]) -> OutputRow:
     """The row with these values in a file of such columns: our own three come first in rejects. Raises `Broken`."""
     if list(names[:3]) != [ROW, LINE, REASONS]:
-        return OutputRow(object_json(names, values, kinds))
+        return OutputRow(*_bodies(names, values, kinds))
     end = -1 if names[-1] == RAW and values[-1] is None else None
     row, line, reasons = values[:3]
-    body = object_json(names[3:end], values[3:end], kinds[3:end])
-    return OutputRow(body, _number(row), _number(line), reasons or "")
+    body, kept = _bodies(names[3:end], values[3:end], kinds[3:end])
+    return OutputRow(body, kept, _number(row), _number(line), shown(reasons or ""))
+
+
+def _bodies(
+    names: Sequence[str], values: Sequence[str | None], kinds: Sequence[str | None]
+) -> tuple[bytes, bytes]:
+    """The object, and as it is kept if it has bytes that are not valid UTF-8."""
+    try:
+        return object_json(names, values, kinds), b""
+    except orjson.JSONEncodeError:
+        kept = json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False)
+        texts = [value and shown(value) for value in values]
+        return object_json(names, texts, kinds), kept.encode("utf-8", KEPT)
 
 
 def _number(value: str | None) -> int | None:

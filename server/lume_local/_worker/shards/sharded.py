@@ -103,16 +103,16 @@ class Sharded:
         for one in taken:
             of_files[one.shard.file].append(one)
         shown = [cut.plan.single.shown for cut in cuts]
-        layout = layout_of_all(
-            [layout_of_file(self._flow, *of_file) for of_file in zip(shown, of_files, strict=True)]
-        )
+        layouts = [layout_of_file(self._flow, *of_file) for of_file in zip(shown, of_files, strict=True)]
+        layout = layout_of_all(layouts)
         check_columns(self._flow, layout)
         self._context.enter("TRANSFORMING", None)
         staged = self._stage(cuts, taken, asdict(layout) if len(cuts) > 1 else None)
         self._context.source.check_unchanged(self._context.pause)
+        account, malformed = _accounts(cuts, of_files, self._folder)
         return TakenIn(
             Statements(self._flow, layout),
-            Intake(layout, *_accounts(cuts, of_files, self._folder)),
+            Intake(layout, account, malformed, lines=[*malformed.forms(layout, layouts)]),
             Parts(staged).all,
             _same_seeds([result["seeds"] for result in staged]),
             shards=_described(self._context, len(taken), [cut.plan for cut in cuts]),

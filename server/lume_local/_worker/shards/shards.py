@@ -96,11 +96,13 @@ class Joined(Malformed):
         for _, part in parts:
             for reason, count in part.counts.items():
                 self.counts[reason] = self.counts.get(reason, 0) + count
+            for file, form in part.forms.items():
+                self.note_form(file, form)
 
     def rows(self) -> Any:
         for before, part in self._parts:
-            for line, reason, raw in part.rows():
-                yield line + before, reason, raw
+            for line, *about in part.rows():
+                yield line + before, *about
 
 
 def account_of(plan: Plan, parts: Sequence[Taken]) -> tuple[Account, Joined]:

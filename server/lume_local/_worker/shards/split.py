@@ -149,7 +149,7 @@ def ends_within_a_record(path: Path, malformed: Malformed, flow: dict[str, Any])
     quotes = Quotes(flow["csv"])
     if not quotes.quote or not malformed.total:
         return False
-    refused = {raw for _, _, raw in malformed.rows() if quotes.are_odd(raw)}
+    refused = {raw for *_, raw in malformed.rows() if quotes.are_odd(raw)}
     if not refused:
         return False
     with path.open("rb") as file:

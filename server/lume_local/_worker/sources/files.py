@@ -5,6 +5,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -156,9 +157,9 @@ def recode(path: Path, shown: str, encoding: str, target: Path, pause: Callable[
 
 def encode_back(path: Path, encoding: str, target: Path) -> Path:
     """The opposite of `recode`. Characters that the encoding lacks (in a reason, say) are escaped."""
-    codecs.register_error("lume_bytes", _bytes_or_escape)
+    codecs.register_error("lume_bytes", partial(_bytes_or_escape, encoding))
     with (
-        path.open(encoding="utf-8", errors="surrogatepass", newline="") as file,
+        path.open(encoding="utf-8", errors="lume_bytes", newline="") as file,
         target.open("w", encoding=encoding, errors="lume_bytes", newline="") as out,
     ):
         while block := file.read(BLOCK):
@@ -166,8 +167,18 @@ def encode_back(path: Path, encoding: str, target: Path) -> Path:
     return target
 
 
-def _bytes_or_escape(error: UnicodeError) -> tuple[str | bytes, int]:
+def _bytes_or_escape(encoding: str, error: UnicodeError) -> tuple[str | bytes, int]:
+    if isinstance(error, UnicodeDecodeError):  # corrected rejects in UTF-8 can have bytes of their own
+        with suppress(UnicodeDecodeError):
+            return error.object[error.start : error.start + 3].decode(
+                "utf-8", "surrogatepass"
+            ), error.start + 3
+        return chr(0xDC00 + error.object[error.start]), error.start + 1
     assert isinstance(error, UnicodeEncodeError)
     if "\udc80" <= error.object[error.start] <= "\udcff":
-        return bytes([ord(error.object[error.start]) - 0xDC00]), error.start + 1
+        byte = bytes([ord(error.object[error.start]) - 0xDC00])
+        with suppress(UnicodeDecodeError):
+            byte.decode(encoding)  # it would come back as a letter
+            return f"\\x{byte.hex()}", error.start + 1
+        return byte, error.start + 1
     return codecs.backslashreplace_errors(error)

@@ -7,20 +7,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import asdict, define, field, frozen
 from duckdb import DuckDBPyConnection
 
+from lume_local._shared.protocol import Json
 from lume_local._worker.sources.files import BLOCK, BOM
+from lume_local._worker.sources.mending.line_forms import LineForm
+from lume_local._worker.sources.mending.lost_letters import MALFORMED, Identity, LostLetters
 from lume_local._worker.sources.source import Pause
 
 NOT_JSON = "not a JSON object"
-_MALFORMED = "malformed line: "
-NOT_UTF8 = f"{_MALFORMED}not valid UTF-8"
-"""The reason of lines that can't be decoded."""
 APART = b"\x01"
 """Between an NDJSON line as it is read and the line as it was: in strict JSON it can't stand anywhere."""
-KEPT = "surrogateescape"
-"""How bytes that aren't UTF-8 pass through texts here and come out as they were."""
 
 
 @define
@@ -73,57 +71,90 @@ class Account:
         return counts
 
 
+@frozen
+class RefusedLine:
+    """A line that can't be a row.
+
+    Attributes:
+        why: what is wrong with it.
+        raw: the line, without its line end.
+        file: of a line of corrected rejects, the file in which it was first, if that is known.
+        form: how it is read once it is corrected, if that is known.
+    """
+
+    why: str
+    raw: bytes
+    file: str = ""
+    form: LineForm | None = None
+
+
 @define
 class Malformed:
     """Lines that can't be rows, in files of their own: line number, reason, text.
 
     Lines come in their order, or in the order of several passes; each pass has its own file. In it a line is its
-    number, its reason and how many bytes it has, in JSON, then these bytes: a line may be very long.
+    number, its reason, its file and how many bytes it has, in JSON, then these bytes: a line may be very long.
+
+    Attributes:
+        forms: of lines of text, how those of each file are read; None if they have several forms, or none is known.
     """
 
     path: Path
     counts: dict[str, int] = field(factory=dict, init=False)
+    forms: dict[str, LineForm | None] = field(factory=dict, init=False)
     _passes: list[Path] = field(factory=list, init=False)
     _file: io.BufferedWriter | None = field(default=None, init=False)
     _last: int = field(default=0, init=False)
 
-    def add(self, line: int, why: str, raw: bytes) -> None:
-        """Note one; `raw` is without its line end."""
-        file, reason = self._noted(line, why)
-        file.write(_entry(line, reason, len(raw)))
+    def add(self, line: int, why: str, raw: bytes, of: str = "") -> None:
+        """Note one, `of` a file; `raw` is without its line end."""
+        file, about = self._noted(line, why, of)
+        file.write(_entry(about, len(raw)))
         file.write(raw)
+
+    def refuse(self, line: int, refused: RefusedLine) -> None:
+        """Note a line of text."""
+        self.note_form(refused.file, refused.form)
+        self.add(line, refused.why, refused.raw, refused.file)
 
     def add_long(self, line: int, why: str, parts: Iterable[bytes]) -> None:
         """The same of a text that comes in parts, and need not be held."""
-        file, reason = self._noted(line, why)
+        file, about = self._noted(line, why)
         begun = file.tell()
-        file.write(_entry(line, reason, 0))
+        file.write(_entry(about, 0))
         length = sum(map(file.write, parts))
         file.seek(begun)
-        file.write(_entry(line, reason, length))
+        file.write(_entry(about, length))
         file.seek(0, io.SEEK_END)
 
-    def _noted(self, line: int, why: str) -> tuple[io.BufferedWriter, str]:
-        """The file that takes it, and its reason."""
+    def note_form(self, file: str, form: LineForm | None) -> None:
+        """Note how a line of a file is read."""
+        self.forms[file] = form if self.forms.get(file, form) == form else None
+
+    def _noted(self, line: int, why: str, of: str = "") -> tuple[io.BufferedWriter, list[Any]]:
+        """The file that takes it, and what precedes its text there."""
         if self._file is None or line < self._last:
             self.close()
             self._passes.append(self.path.with_suffix(f".{len(self._passes)}"))
             self._file = self._passes[-1].open("wb")
         self._last = line
-        reason = f"{_MALFORMED}{why}"
+        reason = f"{MALFORMED}{why}"
         self.counts[reason] = self.counts.get(reason, 0) + 1
-        return self._file, reason
+        return self._file, [line, reason, of]
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Malformed":
         made = cls(Path(plain["path"]))
         made.counts = plain["counts"]
+        made.forms = {file: form and LineForm.read(form) for file, form in plain["forms"].items()}
         made._passes = [Path(path) for path in plain["passes"]]
         return made
 
     def plain(self) -> dict[str, Any]:
         """As JSON, once it is closed; the lines themselves stay in the files."""
-        return {"path": str(self.path), "counts": self.counts, "passes": list(map(str, self._passes))}
+        forms = {file: form and asdict(form) for file, form in self.forms.items()}
+        passes = list(map(str, self._passes))
+        return {"path": str(self.path), "counts": self.counts, "passes": passes, "forms": forms}
 
     @property
     def total(self) -> int:
@@ -133,20 +164,20 @@ class Malformed:
         if self._file is not None:
             self._file.close()
 
-    def rows(self) -> Iterator[tuple[int, str, bytes]]:
-        """Line, reason and text of each, in the order of the lines."""
+    def rows(self) -> Iterator[tuple[int, str, str, bytes]]:
+        """Line, reason, file and text of each, in the order of the lines."""
         return heapq.merge(*map(self._rows_of, self._passes))
 
-    def _rows_of(self, path: Path) -> Iterator[tuple[int, str, bytes]]:
+    def _rows_of(self, path: Path) -> Iterator[tuple[int, str, str, bytes]]:
         with path.open("rb") as file:
             while entry := file.readline():
-                line, reason, length = json.loads(entry)
-                yield line, reason, file.read(length)
+                line, reason, of, length = json.loads(entry)
+                yield line, reason, of, file.read(length)
 
 
-def _entry(line: int, reason: str, length: int) -> bytes:
+def _entry(about: list[Any], length: int) -> bytes:
     """What stands before the bytes of a line, as long for every length."""
-    return f"[{line}, {json.dumps(reason)}, {length:<12}]\n".encode()
+    return f"{json.dumps(about)[:-1]}, {length:<12}]\n".encode()
 
 
 class Copy:
@@ -204,10 +235,6 @@ class Copy:
             self._file.close()
 
 
-Identity = tuple[str, str, str]
-"""Of a reject its file (of several), the number of the row and that of the line, as texts: one of these is empty."""
-
-
 @define
 class CorrectedRows:
     """What is noted of corrected rejects.
@@ -223,6 +250,18 @@ class CorrectedRows:
 
 
 @frozen
+class Origin:
+    """What is known of the run whose rejects are read.
+
+    Attributes:
+        lines: how its malformed lines are read, from its record; None if it has no record and read a single file.
+    """
+
+    lines: list[Json] | None = None
+    lost: LostLetters = field(factory=LostLetters)
+
+
+@frozen
 class Reading:
     """One file that is being read.
 
@@ -235,6 +274,7 @@ class Reading:
         is_beginning: whether the source begins with it: only there are magic bytes and a BOM recognized.
         is_end: whether the source ends with it: only there is a footer.
         corrected: takes what is to be known of corrected rejects, if it is.
+        origin: of corrected rejects.
     """
 
     connection: DuckDBPyConnection
@@ -248,3 +288,4 @@ class Reading:
     is_beginning: bool = True
     is_end: bool = True
     corrected: CorrectedRows | None = None
+    origin: Origin = field(factory=Origin)

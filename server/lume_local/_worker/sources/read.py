@@ -19,7 +19,8 @@ from lume_local._worker.sources.formats.records.xml import read_xml
 from lume_local._worker.sources.formats.sheets.excel import OpenSheet, opened_sheets, read_excel
 from lume_local._worker.sources.formats.text.csv import read_csv
 from lume_local._worker.sources.formats.text.encoding import refuse_other_encoding, warning_of_utf8
-from lume_local._worker.sources.intake import Account, CorrectedRows, Malformed, Reading
+from lume_local._worker.sources.intake import Account, CorrectedRows, Malformed, Origin, Reading
+from lume_local._worker.sources.mending.line_forms import LineForm
 from lume_local._worker.sources.mending.mended import as_saved
 from lume_local._worker.sources.mending.mended_book import DELIM, as_csv
 from lume_local._worker.sources.mending.mended_rows import note_others
@@ -60,12 +61,14 @@ class Intake:
 
     Attributes:
         corrected: what corrected rejects are; empty if that was not asked for.
+        lines: for each file with malformed lines how they are read.
     """
 
     layout: Layout
     account: Account
     malformed: AllMalformed
     corrected: CorrectedRows = field(factory=CorrectedRows)
+    lines: list[tuple[str, LineForm | None]] = field(factory=list)
 
 
 def read_source(
@@ -76,11 +79,13 @@ def read_source(
     pause: Pause,
     *,
     is_mended: bool = False,
+    origin: Origin | None = None,
 ) -> Intake:
     """Split the files. Raises `SourceError`, and whatever `pause` raises, which is called every few megabytes.
 
     Args:
         is_mended: whether they are corrected rejects of which it has to be known what they are.
+        origin: of corrected rejects, what is known of their run.
     """
     readings, layouts = list[Reading](), list[Layout]()
     corrected = CorrectedRows()
@@ -91,7 +96,7 @@ def read_source(
             own.mkdir()
         about = (file.path, file.shown, flow, own, Account(file.bytes), Malformed(own / "malformed"), pause)
         noting = corrected if is_mended else None
-        whole = Reading(connection, *about, file.is_beginning, file.is_end, noting)
+        whole = Reading(connection, *about, file.is_beginning, file.is_end, noting, origin or Origin())
         with closing(_parts(whole, file.format)) as parts:
             for reading, sheet in parts:
                 readings.append(reading)
@@ -104,11 +109,11 @@ def read_source(
                 if is_mended and len(corrected.rows) == noted:
                     note_others(reading, layouts[-1])
     all_malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
-    if len(readings) == 1:
-        return Intake(layouts[0], readings[0].account, all_malformed, corrected)
-    account = Account.of([(one.shown, one.account) for one in readings])
-    together = one_after_the_other(layouts, [one.shown for one in readings])
-    return Intake(together, account, all_malformed, corrected)
+    account, together = readings[0].account, layouts[0]
+    if len(readings) > 1:
+        account = Account.of([(one.shown, one.account) for one in readings])
+        together = one_after_the_other(layouts, [one.shown for one in readings])
+    return Intake(together, account, all_malformed, corrected, [*all_malformed.forms(together, layouts)])
 
 
 def _parts(reading: Reading, format: str) -> Generator[tuple[Reading, OpenSheet | None], None, None]:

@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 
 from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.intake import Malformed
+from lume_local._worker.sources.mending.line_forms import LineForm
 from lume_local._worker.sql import text
 from lume_local._worker.statements import Layout
 
@@ -55,6 +56,12 @@ def rows_in(together: Layout, layout: Layout, shown: str) -> str:
     place = {key: n for n, key in enumerate(_keys(layout))}
     items = ", ".join(_items(layout, place, list(_keys(together))))
     return f"SELECT {items}, {text(shown)} AS _lume_file FROM ({layout.reader})"
+
+
+def places_in(together: Layout, layout: Layout) -> list[int]:
+    """For each column of a file its number among those of all files."""
+    at = {key: n for n, key in enumerate(_keys(together))}
+    return [at[key] for key in _keys(layout)]
 
 
 _READ = 0
@@ -105,8 +112,19 @@ class AllMalformed:
 
     def rows(self) -> Iterator[tuple[str, int, str, bytes]]:
         for shown, malformed in self.by_file:
-            for line, reason, raw in malformed.rows():
-                yield shown, line, reason, raw
+            for line, reason, file, raw in malformed.rows():
+                yield self._name(shown, file), line, reason, raw
+
+    def forms(self, together: Layout, layouts: Sequence[Layout]) -> Iterator[tuple[str, LineForm | None]]:
+        """How the lines of each file are read, by the columns of all; `layouts` are those of the files."""
+        for (shown, malformed), layout in zip(self.by_file, layouts, strict=True):
+            places = places_in(together, layout)
+            for file, form in malformed.forms.items():
+                yield self._name(shown, file), form and form.placed(places)
+
+    def _name(self, shown: str, file: str) -> str:
+        """What `_lume_file` has: of a single file of corrected rejects, the file in which they were first."""
+        return shown if len(self.by_file) > 1 else file
 
     def reader(self) -> str:
         r"""SQL that gives `file`, `line`, `reasons` and `line_text` of all; bytes that aren't UTF-8 as `\xff`."""

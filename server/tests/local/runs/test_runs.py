@@ -77,6 +77,13 @@ async def test_bad_rows_are_rejected_with_their_reasons_and_raw_values(wire: Wir
         },
         "warnings": {},
         "source": {"bytes": (home / "mixed.csv").stat().st_size, "lines": 9, "records": 8},
+        "malformed_lines": [
+            {
+                "header": ["id", "Email", "Age"],
+                "csv": {"delim": ",", "quote": '"', "escape": ""},
+                "encoding": "utf-8",
+            }
+        ],
         "columns": COLUMNS,
     }
     with Path(run["metadata"]["target_locations"]["rejects"]).open(newline="") as file:

@@ -348,3 +348,28 @@ def test_cells_without_a_name_are_named_alike_in_every_shard(tmp_path: Path) -> 
     columns = COLUMNS | {"id": {"sql": "column_1", "type": "integer"}}
     found = compared(tmp_path, [("a.csv", content)], THREE, columns=columns)
     assert (found.shards["count"], found.metrics["rows_mapped"]) == (3, 60)
+
+
+def test_how_malformed_lines_are_read(tmp_path: Path) -> None:
+    files = [("a.csv", CSV + b"bad\n"), ("b.csv", b"name,id,more\n" + b"Ann,1,\n" * 40 + b"worse\n" * 20)]
+    outcome = compared(tmp_path, files, THREE, columns={"id": {}, "name": {}})
+    dialect = {"csv": {"delim": ",", "quote": '"', "escape": ""}, "encoding": "utf-8"}
+    assert outcome.metrics["malformed_lines"] == [
+        {"header": ["id", "name"], **dialect, "files": ["a.csv"]},
+        {"header": ["name", "id", "more"], **dialect, "files": ["b.csv"]},
+    ]
+
+
+def test_lines_that_come_back(tmp_path: Path) -> None:
+    """Those of several files are not guessed about, and marks are no letters."""
+    header = "_lume_row,_lume_line,_lume_reasons,_lume_file,id,name,_lume_raw\n"
+    rows = "".join(f"{n},,,f{n % 2},{n},Ann,\n" for n in range(60))
+    bad = ',7,malformed line: not valid UTF-8,f1,7,A\ufffd,\n,8,too few,f1,,,"8,B"\n'
+    outcome = compared(
+        tmp_path, [("m.csv", f"{header}{rows}{bad}".encode())], THREE, columns={"id": {}, "name": {}}
+    )
+    assert (outcome.metrics["rows_mapped"], outcome.shards["count"]) == (60, 3)
+    reasons = sorted(outcome.metrics["reject_reasons"])
+    assert "are still missing" in reasons[0]
+    assert "the header of its file is not known" in reasons[1]
+    assert outcome.metrics["malformed_lines"] == [{"header": None, "files": ["f1"]}]

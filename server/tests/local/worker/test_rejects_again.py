@@ -504,3 +504,56 @@ def test_a_workbook_that_is_no_rejects_is_refused(tmp_path: Path) -> None:
     book.save(tmp_path / "other.xlsx")
     with pytest.raises(RunFailed, match="is a ZIP archive"):
         execute(tmp_path / "run", (tmp_path / "other.xlsx").read_bytes(), columns={"id": {}})
+
+
+LOST = "malformed line: not valid UTF-8: the letters that could not be read are still missing"
+HEADER = "_lume_row,_lume_line,_lume_reasons,id,t,_lume_raw\n"
+TEXTS: dict[str, Any] = {"columns": {"id": {}, "t": {"required": True}}}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_bytes_that_are_no_letters_are_kept_beside_what_is_edited(tmp_path: Path, encoding: str) -> None:
+    """A line in the rejects of rejects is that of the source, so that it can be corrected there, too."""
+    changes = {**TEXTS, "source": {"csv": {"encoding": encoding}}}
+    first = execute(tmp_path / "a", b"id,t\n1,a\n2,\x81x\n", **changes)
+    sent = b"\xef\xbb\xbf" + first.rejects_file.replace(b"x", b"y") + b"3,,,3,\xff,\n,,,4,d,\n"
+    again = execute(tmp_path / "b", sent, **changes)
+    assert (again.mapped, again.reasons) == ([("4", "d")], ["malformed line: not valid UTF-8"] * 2)
+    assert b'"2,\x81y"' in again.rejects_file
+    # In cp1252 that byte would be a letter.
+    assert (b'"3"",""\xff' if encoding == "utf-8" else b"\\xff") in again.rejects_file
+    text = again.rejects_file.decode(encoding, "replace")
+    unread = text.replace("\ufffd", "\ufffd!") + ",,,5,e,\n"
+    third = execute(tmp_path / "c", unread, **changes)
+    assert (third.mapped, third.reasons) == ([("5", "e")], [LOST] * 2)
+    mended_text = text.replace("\ufffd", "ü").replace("\\xff", "ÿ").encode()
+    assert [row[0] for row in execute(tmp_path / "d", mended_text, **changes).mapped] == ["2", "3"]
+    once_more = execute(tmp_path / "e", third.rejects_file + b",,,6,f,\n", **changes)
+    assert (once_more.mapped, once_more.reasons) == ([("6", "f")], [LOST] * 2)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".ndjson"])
+def test_a_byte_as_its_number_is_no_letter(tmp_path: Path, suffix: str) -> None:
+    first = execute(tmp_path / "a", b"id,t\n1,a\n2,M\xfcller\n", rejects_suffix=suffix, **TEXTS)
+    assert first.metrics["rows_rejected"] == 1
+    (path,) = (tmp_path / "a").glob("rejects*")
+    with duckdb.connect() as connection:
+        ((raw,),) = connection.execute(f"SELECT _lume_raw FROM '{path}'").fetchall()
+    assert raw == r"2,M\xfcller"
+    line = f',3,malformed line: not valid UTF-8,,,"{raw}"\n'
+    fine = r",4,malformed line: too few columns,,,3,C:\xe9" + "\n"
+    again = execute(tmp_path / "b", HEADER + line + fine.replace("3,C", '"3,C').replace("e9", 'e9"'), **TEXTS)
+    assert (again.mapped, again.reasons) == ([("3", r"C:\xe9")], [LOST])
+    assert execute(tmp_path / "c", HEADER + line.replace(r"\xfc", "ü"), **TEXTS).mapped == [("2", "Müller")]
+
+
+def test_lines_of_fixed_widths_lack_letters(tmp_path: Path) -> None:
+    source = {"format": "fixed", "fixed": {"columns": {"id": [1, 2], "t": [3, 10]}, "trimmed": True}}
+    first = execute(tmp_path / "a", b"1 a\n2 M\xfcller\n", **TEXTS, source=source)
+    again = execute(tmp_path / "b", first.rejects_file + b",,,3,c,\n", **TEXTS, source=source)
+    assert (again.mapped, again.reasons) == ([("3", "c")], [LOST])
+    filled_in = f"{HEADER},2,malformed line: not valid UTF-8,2,M\ufffdller,\n,,,3,c,\n"
+    again = execute(tmp_path / "c", filled_in, **TEXTS, source=source)
+    assert (again.mapped, again.raws) == ([("3", "c")], ["2 M\ufffdller"])
+    fixed = first.rejects_file.replace(rb"\xfc", "ü".encode())
+    assert execute(tmp_path / "d", fixed, **TEXTS, source=source).mapped == [("2", "Müller")]

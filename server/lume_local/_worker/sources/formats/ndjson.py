@@ -23,6 +23,7 @@ from lume_local._worker.sources.formats.json_shape import Shape, braces_in
 from lume_local._worker.sources.formats.names import check_members, spellings
 from lume_local._worker.sources.formats.strict_json import OWN, NotARow, raw_in, repeats_a_key, strict_line
 from lume_local._worker.sources.intake import APART, NOT_JSON, Account, Copy, Malformed, Reading
+from lume_local._worker.sources.mending.lost_letters import INVALID
 from lume_local._worker.sources.source import Pause, SourceError
 from lume_local._worker.sql import LINES, OURS, STAGED, copy_to, csv_reader, row_of, scan_or_retry, text
 from lume_local._worker.statements import Layout
@@ -167,7 +168,7 @@ def _refused_are_blank(data: bytes, limit: int, account: Account, malformed: Mal
     lines = data.split(b"\n")
     for n, line in enumerate(lines):
         if not is_utf8(line):
-            why = "not valid UTF-8"
+            why = INVALID
         elif len(line) > limit:
             why = f"longer than {limit:,} bytes"
         elif APART in line or line.startswith(BOM):
@@ -263,7 +264,7 @@ def _strict_lines(path: Path, target: Path, doubtful: Iterator[int], reading: Re
             while wanted is not None and wanted < number + len(lines):
                 line = lines[wanted - number]
                 try:
-                    lines[wanted - number] = strict_line(line.decode())
+                    lines[wanted - number] = strict_line(line.decode(), reading.origin.lost)
                     longest = max(longest, len(lines[wanted - number]))
                 except NotARow as error:
                     reading.malformed.add(wanted + 1, error.why, error.raw)

@@ -6,7 +6,14 @@ from decimal import Decimal
 from typing import Any, NoReturn
 
 from lume_local._flow.definition import RESERVED
-from lume_local._worker.sources.intake import APART, KEPT, NOT_JSON
+from lume_local._worker.sources.intake import APART, NOT_JSON
+from lume_local._worker.sources.mending.lost_letters import (
+    KEPT,
+    STILL_LOST,
+    LostLetters,
+    as_counted,
+    identity_of,
+)
 
 _EXACT = re.compile(r"-?(?!0\.0000)(?:(?:0|[1-9][0-9]{0,2})\.[0-9]{1,11}|[1-9][0-9]{3,8}\.[0-9]{1,5})")
 """Fractions that come through a double with the value that they have: 15 digits do. Whole numbers do anyway."""
@@ -67,15 +74,19 @@ def _without_exponent(digits: str) -> str:
     return plain if "." in plain else f"{plain}.0"
 
 
-def strict_line(line: str) -> bytes:
-    """The line for DuckDB; if that differs from the line itself, `APART` and the line follow. Raises `NotARow`."""
+def strict_line(line: str, lost: LostLetters | None = None) -> bytes:
+    """The line for DuckDB; if that differs from the line itself, `APART` and the line follow. Raises `NotARow`.
+
+    Args:
+        lost: which rows of resubmitted rejects lack letters.
+    """
     reader = _Reader()
     try:
         value = reader.decoder.decode(line)
         if not isinstance(value, dict):
             raise NotARow(NOT_JSON, b"")
         if any(key.startswith(RESERVED) for key in value):
-            return _unwrapped(line, value)
+            return _unwrapped(line, value, lost or LostLetters())
         exact = json.dumps(value, ensure_ascii=False).encode()
         return exact + APART + line.encode() if reader.changed else line.encode()
     except NotARow as error:
@@ -84,10 +95,13 @@ def strict_line(line: str) -> bytes:
         raise NotARow(NOT_JSON, line.encode()) from None
 
 
-def _unwrapped(line: str, value: dict[str, Any]) -> bytes:
+def _unwrapped(line: str, value: dict[str, Any], lost: LostLetters) -> bytes:
     """A line of a resubmitted rejects file: the malformed text in it, or the object without our own keys."""
     raw = value.get(f"{RESERVED}raw")
     inner = raw if isinstance(raw, str) and raw else _without_own_keys(line)
+    reasons = str(value.get(f"{RESERVED}reasons"))
+    if lost.are_left(as_counted(identity_of(value)), reasons, [inner]):
+        raise NotARow(STILL_LOST, inner.encode())
     read = strict_line(inner)
     return read if APART in read else read + APART + inner.encode()
 

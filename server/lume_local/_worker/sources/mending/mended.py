@@ -23,7 +23,8 @@ _AS_SAVED = {"quote": '"', "escape": ""}
 def as_saved(reading: Reading) -> Reading:
     """The reading of the start of a CSV source; of corrected rejects, in the form in which they were saved.
 
-    The flow of such a reading has `lines`, the dialect of malformed lines in it.
+    The flow of such a reading has `lines`, the dialect of malformed lines in it, and whether it `is_named`: whether
+    the flow itself names the columns of the source.
     """
     flow = reading.flow
     with reading.path.open("rb") as file:
@@ -41,7 +42,12 @@ def as_saved(reading: Reading) -> Reading:
     csv = flow["csv"]
     delim = delim_of(header, csv["delim"])
     saved = csv if delim == csv["delim"] else {"delim": delim, **_AS_SAVED}
-    return evolve(reading, flow=flow | {"csv": saved, "encoding": encoding, "lines": csv} | OF_REJECTS)
+    return evolve(
+        reading,
+        flow=flow
+        | {"csv": saved, "encoding": encoding, "lines": csv, "is_named": bool(flow["header"]["names"])}
+        | OF_REJECTS,
+    )
 
 
 def _header(start: bytes, encoding: str) -> str:

@@ -14,40 +14,85 @@ from lume_local._shared.protocol import Read
 from lume_local._shared.row_set import row_set
 from lume_local._worker.object_stores import StoreTrouble
 from lume_local._worker.outputs.pages import TooLarge, all_rows_of
-from lume_local._worker.outputs.row_json import LINE, ROW, Broken, OutputRow
+from lume_local._worker.outputs.row_json import LINE, REASONS, ROW, Broken, OutputRow
+from lume_local._worker.sources.files import blocks
 from lume_local._worker.sources.formats.records.fixed_width import FixedWidth
 from lume_local._worker.sources.formats.text.dialect import Dialect
-from lume_local._worker.sources.intake import CorrectedRows, Identity, Reading
-from lume_local._worker.sources.mending.resent import Rewriter
+from lume_local._worker.sources.intake import CorrectedRows, Reading, RefusedLine
+from lume_local._worker.sources.mending.lost_letters import (
+    ESCAPES,
+    KEPT,
+    MARK,
+    NOT_UTF8,
+    STILL_LOST,
+    Identity,
+    LostLetters,
+    as_counted,
+    genuine_words,
+    identity_of,
+)
+from lume_local._worker.sources.mending.resent import FILE, RAW, Rewriter
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
-FILE = f"{RESERVED}file"
+_UNREADABLE = (Broken, StoreTrouble, TooLarge, OSError, duckdb.Error)
 
 
 class Noting:
-    """Notes the identity of each record before another rewriter, if there is one, has it. See `Rewriter`."""
+    """Notes the identity of each record, and refuses those that lack letters, before another rewriter has it.
+
+    See `Rewriter`.
+    """
 
     def __init__(
-        self,
-        names: list[str],
-        dialect: Dialect | FixedWidth,
-        found: list[Identity],
-        then: Rewriter | None,
+        self, names: list[str], dialect: Dialect | FixedWidth, reading: Reading, then: Rewriter
     ) -> None:
-        self._dialect, self._found, self._then = dialect, found, then
+        self._dialect, self._then, self._lost = dialect, then, reading.origin.lost
+        self._noted = None if reading.corrected is None else reading.corrected.rows
         lower = [name.lower() for name in names]
-        self._at = [lower.index(name) if name in lower else None for name in (FILE, ROW, LINE)]
-        self.record = dialect.record(len(names)) if then is None else then.record
+        self._at = [lower.index(name) if name in lower else None for name in (FILE, ROW, LINE, REASONS)]
+        self.record = then.record
 
-    def rewrite(self, record: bytes) -> tuple[str, bytes]:
+    def rewrite(self, record: bytes) -> bytes | RefusedLine:
+        fields, identity, reasons = self._note(record)
+        texts = (self._text(fields[n]) for n in range(len(fields)) if n not in self._at)
+        if self._lost.are_left(as_counted(identity), reasons, texts):
+            return self._then.refused(record, STILL_LOST)
+        return self._then.rewrite(record)
+
+    def refused(self, record: bytes, why: str) -> RefusedLine:
+        self._note(record)
+        return self._then.refused(record, why)
+
+    def _note(self, record: bytes) -> tuple[list[bytes], Identity, str]:
         fields = self._dialect.split(record)
-        file, row, line = (
-            "" if at is None else self._dialect.value(fields[at]).decode("utf-8", "replace").strip()
-            for at in self._at
-        )
-        self._found.append((file, row, line))
-        return ("", record) if self._then is None else self._then.rewrite(record)
+        file, row, line, reasons = ("" if at is None else self._text(fields[at]).strip() for at in self._at)
+        if self._noted is not None:
+            self._noted.append((file, row, line))
+        return fields, (file, row, line), reasons
+
+    def _text(self, field: bytes) -> str:
+        return self._dialect.value(field).decode("utf-8", "replace")
+
+
+def is_noted(reading: Reading, names: Sequence[str]) -> bool:
+    """Whether the records of a file with these columns have to be looked at one by one.
+
+    If nothing else requires it, only where a row may have been rejected for its bytes: it takes ten times as long.
+    """
+    if reading.corrected is not None and has_identity(names):
+        return True
+    wanted = {NOT_UTF8.encode()} if REASONS in map(str.lower, names) else set()
+    marks = tuple(one.encode() for one in (MARK, *ESCAPES))
+    before, has_mark = b"", False
+    for block in blocks(reading.path, reading.pause) if wanted else ():
+        data = before + block
+        wanted = {one for one in wanted if one not in data}
+        has_mark = has_mark or any(mark in data for mark in marks)
+        if has_mark and not wanted:
+            return True
+        before = block[-100:]
+    return False
 
 
 def has_identity(names: Sequence[str]) -> bool:
@@ -60,7 +105,7 @@ def note_others(reading: Reading, layout: Layout) -> None:
     found = reading.corrected.rows
     if layout.json_lines:
         with reading.path.open(encoding="utf-8-sig", errors="replace") as file:
-            found.extend(_identity_of(value) for value in _values(file))
+            found.extend(identity_of(value) for value in _values(file))
     elif has_identity(layout.raw):
         lower = [name.lower() for name in layout.raw]
         items = [f"_lume_s{lower.index(one)}" if one in lower else "''" for one in (FILE, ROW, LINE)]
@@ -81,10 +126,21 @@ def _values(file: TextIO) -> Iterator[Any]:
             yield json.loads(line)
 
 
-def _identity_of(value: Any) -> Identity:
-    found = value if isinstance(value, dict) else {}
-    file, row, line = ("" if (one := found.get(name)) is None else str(one) for name in (FILE, ROW, LINE))
-    return file, row, line
+def lost_letters(job: Read) -> LostLetters:
+    """Which of the rejects of a run lack letters."""
+    if not any(reason.startswith(NOT_UTF8) for reason in job.reasons):
+        return LostLetters({})
+    try:
+        with closing(all_rows_of(job)) as found:
+            return LostLetters(
+                {_identity(one): genuine_words(_raw(one)) for one in found if NOT_UTF8 in (one.reasons or "")}
+            )
+    except _UNREADABLE:
+        return LostLetters()
+
+
+def _raw(row: OutputRow) -> str:
+    return str(json.loads(row.kept.decode("utf-8", KEPT)).get(RAW) or "") if row.kept else ""
 
 
 def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
@@ -96,7 +152,7 @@ def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
         SourceError: one of them has a value where the corrected ones have no column: it would be lost. Or a corrected
             one is none of them: they are those of another run, whose rows would stay open, and these be closed.
     """
-    left = {_plain(one) for one in corrected.rows if any(one[1:])}
+    left = {as_counted(one) for one in corrected.rows if any(one[1:])}
     rows = list[int]()
     try:
         with closing(all_rows_of(job)) as found:
@@ -107,7 +163,7 @@ def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
                     left.remove(identity)
                     if not left:
                         break
-    except (Broken, StoreTrouble, TooLarge, OSError, duckdb.Error):
+    except _UNREADABLE:
         return 0
     if left:
         _, row, line = min(left, key=lambda one: (len(one[1]), one))
@@ -124,13 +180,7 @@ def numbers_of_rejects(job: Read, corrected: CorrectedRows) -> list[int | None]:
     numbers = dict[Identity, int]()
     with suppress(Broken, StoreTrouble, TooLarge, OSError, duckdb.Error), closing(all_rows_of(job)) as found:
         numbers = {_identity(one): number for number, one in enumerate(found)}
-    return [numbers.get(_plain(one)) for one in corrected.rows]
-
-
-def _plain(identity: Identity) -> Identity:
-    """Without the `.0` that pandas adds: it saves whole numbers beside missing ones as 2.0."""
-    file, row, line = identity
-    return file, row.removesuffix(".0"), line.removesuffix(".0")
+    return [numbers.get(as_counted(one)) for one in corrected.rows]
 
 
 def _refuse_loss(row: OutputRow, lacking: dict[str, list[str]]) -> None:
@@ -148,4 +198,4 @@ def _refuse_loss(row: OutputRow, lacking: dict[str, list[str]]) -> None:
 
 def _identity(row: OutputRow) -> Identity:
     values: dict[str, Any] = orjson.loads(row.body) if FILE.encode() in row.body else {}
-    return _identity_of({FILE: values.get(FILE), ROW: row.row, LINE: row.line})
+    return identity_of({FILE: values.get(FILE), ROW: row.row, LINE: row.line})

@@ -1,5 +1,6 @@
 """CSV rejects of objects that are sent again: each row becomes an object, and all are read as their source was."""
 
+import json
 from typing import Any
 
 import orjson
@@ -12,7 +13,9 @@ from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.strict_json import NotARow, strict_line
 from lume_local._worker.sources.formats.text.csv import names_of, split_records
 from lume_local._worker.sources.formats.text.dialect import Dialect
-from lume_local._worker.sources.intake import Account, Reading
+from lume_local._worker.sources.intake import Account, Reading, RefusedLine
+from lume_local._worker.sources.mending.lost_letters import KEPT
+from lume_local._worker.sources.mending.mended_rows import Noting, is_noted
 from lume_local._worker.sources.mending.resent import FILLED_IN, OBJECT, RAW, TABLE
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
@@ -37,7 +40,8 @@ def read_resent_objects(reading: Reading) -> Layout:
     if reading.corrected is not None:
         reading.corrected.lacking.update(absent)
     objects = ResentObjects(names, dialect, _nested(flow, names if is_table else []), is_table=is_table)
-    lines = split_records(reading, dialect, objects, copied=True).copy.path
+    rewriter = Noting(names, dialect, reading, objects) if is_noted(reading, names) else objects
+    lines = split_records(reading, dialect, rewriter, copied=True).copy.path
     account, folder = Account(0), reading.folder / "objects"
     folder.mkdir()
     rows = reading.account.records - reading.malformed.total
@@ -100,10 +104,10 @@ class ResentObjects:
         self.longest = 0
         """Bytes of the longest line."""
 
-    def rewrite(self, record: bytes) -> tuple[str, bytes]:
-        """Nothing and the line, or the reason and the text of what is still not an object."""
+    def rewrite(self, record: bytes) -> bytes | RefusedLine:
+        """The line, or what is still not an object."""
         fields = self._dialect.split(record)
-        raw = b"" if self._raw_at is None else self._dialect.value(fields[self._raw_at])
+        raw = self._raw(fields)
         values = {
             name: self._member(name, self._dialect.value(fields[n])) if fields[n] else None
             for n, name in self._members
@@ -115,8 +119,17 @@ class ResentObjects:
         try:
             strict_line(line.decode())
         except NotARow as error:
-            return error.why + (FILLED_IN if any(values.values()) else ""), raw
+            return RefusedLine(error.why + (FILLED_IN if any(values.values()) else ""), raw)
         return self._line(line)
+
+    def refused(self, record: bytes, why: str) -> RefusedLine:
+        fields = self._dialect.split(record)
+        values = {name: self._dialect.value(fields[n]).decode("utf-8", KEPT) for n, name in self._members}
+        filled_in = json.dumps(values, ensure_ascii=False).encode("utf-8", KEPT)
+        return RefusedLine(why, self._raw(fields) or filled_in)
+
+    def _raw(self, fields: list[bytes]) -> bytes:
+        return b"" if self._raw_at is None else self._dialect.value(fields[self._raw_at])
 
     def _member(self, name: str, cell: bytes) -> str | orjson.Fragment:
         within = self._nested.get(name)
@@ -134,6 +147,6 @@ class ResentObjects:
         # As it is written, so that numbers keep their digits. Line ends can only be between its parts.
         return orjson.Fragment(cell.replace(b"\r", b" ").replace(b"\n", b" "))
 
-    def _line(self, line: bytes) -> tuple[str, bytes]:
+    def _line(self, line: bytes) -> bytes:
         self.longest = max(self.longest, len(line))
-        return "", line
+        return line

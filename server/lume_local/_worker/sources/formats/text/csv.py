@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.files import BOM
@@ -17,8 +17,9 @@ from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.formats.text.scan import Counter, Scanner
 from lume_local._worker.sources.formats.text.skeleton import Skeleton
 from lume_local._worker.sources.intake import Copy, Reading
-from lume_local._worker.sources.mending.mended_rows import Noting, has_identity
-from lume_local._worker.sources.mending.resent import RAW, Resent, Rewriter
+from lume_local._worker.sources.mending.line_forms import LineForm
+from lume_local._worker.sources.mending.mended_rows import Noting, is_noted
+from lume_local._worker.sources.mending.resent import FILE, RAW, Resent, Rewriter
 from lume_local._worker.sql import csv_reader
 from lume_local._worker.statements import Layout
 
@@ -38,15 +39,20 @@ def read_csv(reading: Reading) -> Layout:
     flow = reading.flow
     names = readable(names_of(reading, dialect))
     visible = visible_columns(flow, names, reading.shown)
-    resent = None
-    if RAW in map(str.lower, names):
-        # What is malformed in these rejects is a line of their source.
-        fixed = flow["fixed"]
-        lines = FixedWidth.of(fixed) if fixed else Dialect.of(flow.get("lines", flow["csv"]))
-        resent = Resent(names, dialect, lines, of_a_sheet="of_a_sheet" in flow)
+    lower = [name.lower() for name in names]
+    resent: Rewriter | None = None
+    if (noted := is_noted(reading, names)) or RAW in lower:
+        resent = Resent(names, dialect, flow, reading.origin.lines)
+    if resent is not None and noted:
+        resent = Noting(names, dialect, reading, resent)
     split = split_records(reading, dialect, resent)
     reader = _reader(split, dialect, flow)
-    return layout_of_table(reader, flow, names, visible)
+    layout = layout_of_table(reader, flow, names, visible)
+    if FILE not in lower:
+        return layout
+    # Rejects of several files: what is rejected again is still of its file.
+    reader = f"SELECT *, coalesce(_lume_s{lower.index(FILE)}, '') AS {FILE} FROM ({reader})"
+    return evolve(layout, reader=reader, of_files=True)
 
 
 def names_of(reading: Reading, dialect: Dialect | FixedWidth) -> list[str]:
@@ -76,8 +82,6 @@ def split_records(
     """Look at every record; with `copied` what is to be read has no header. Raises `SourceError`."""
     path, flow, account = reading.path, reading.flow, reading.account
     header = _header(reading, dialect)
-    if reading.corrected is not None and has_identity(header.names):
-        resent = Noting(header.names, dialect, reading.corrected.rows, resent)
     footer = footer_of(path, header.end, dialect, flow) if reading.is_end else None
     names, line_end, end = header.names, header.line_end, header.end
     account.lines += header.lines
@@ -90,11 +94,13 @@ def split_records(
         counter: Counter = EvenLines(dialect, line_end or b"\n")
     else:
         counter = Skeleton(dialect, len(names), line_end or b"\n")
+    others = [n for n, name in enumerate(names) if resent is None or not name.lower().startswith(RESERVED)]
     scanner = Scanner(
         path,
         end,
         dialect,
         len(names),
+        LineForm.of(others, flow),
         counter,
         line_end or b"\n",
         flow["max_line_bytes"],

@@ -10,7 +10,8 @@ from lume_local._flow.table_bounds import LOOKED_AT
 from lume_local._worker.sources.files import is_utf8, is_utf8_name
 from lume_local._worker.sources.formats.names import NEW, spellings
 from lume_local._worker.sources.formats.text.dialect import LINE_END
-from lume_local._worker.sources.intake import NOT_UTF8, Reading
+from lume_local._worker.sources.intake import Reading
+from lume_local._worker.sources.mending.lost_letters import NOT_UTF8
 from lume_local._worker.sources.mending.resent import OF_REJECTS
 from lume_local._worker.sources.several_files import AllMalformed
 from lume_local._worker.sources.source import SourceError

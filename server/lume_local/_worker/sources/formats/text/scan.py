@@ -15,7 +15,9 @@ from typing import BinaryIO, Protocol
 from lume_local._worker.sources.files import BLOCK, LONGEST_LINE, count_lines, is_utf8
 from lume_local._worker.sources.formats.records.fixed_width import FixedWidth
 from lume_local._worker.sources.formats.text.dialect import BROKEN_QUOTES, LINE_END, Dialect
-from lume_local._worker.sources.intake import Account, Copy, Malformed
+from lume_local._worker.sources.intake import Account, Copy, Malformed, RefusedLine
+from lume_local._worker.sources.mending.line_forms import LineForm
+from lume_local._worker.sources.mending.lost_letters import INVALID
 from lume_local._worker.sources.mending.resent import Rewriter
 from lume_local._worker.sources.source import SourceError
 
@@ -40,6 +42,7 @@ class Scanner:
     Args:
         start: where the header ends.
         columns: how many fields a record must have.
+        form: how a line that is no record is read, once it is corrected.
         counter: counts most of them.
         line_end: the usual one of this file; any other is read as well.
         limit: the most bytes of a record.
@@ -58,6 +61,7 @@ class Scanner:
         start: int,
         dialect: Dialect | FixedWidth,
         columns: int,
+        form: LineForm,
         counter: Counter,
         line_end: bytes,
         limit: int,
@@ -69,7 +73,7 @@ class Scanner:
         comment: bytes = b"",
         stop: int | None = None,
     ) -> None:
-        self._path = path
+        self._path, self._form = path, form
         self._dialect, self._columns, self._line_end, self._limit = dialect, columns, line_end, limit
         self._account, self._malformed, self._copy = account, malformed, copy
         self._pause, self._resent, self._comment, self._stop = pause, resent, comment, stop
@@ -204,21 +208,25 @@ class Scanner:
 
     def _take(self, record: bytes, end: bytes) -> None:
         """One well-formed record."""
-        within, kept, why = count_lines(record), record, ""
-        if not is_utf8(record):
-            why = "not valid UTF-8"
-        elif self._resent is not None:
-            why, kept = self._resent.rewrite(record)
-        if why or kept is not record or end not in (self._line_end, b""):
+        within = count_lines(record)
+        kept = self._rewritten(record)
+        if kept is not record or end not in (self._line_end, b""):
             self._copy.begin(self._base + self._at)
         self._note_lines(within)
-        if why:
-            self._malformed.add(self._account.lines + 1, why, kept)
+        if isinstance(kept, RefusedLine):
+            self._malformed.refuse(self._account.lines + 1, kept)
         else:
             self._copy.keep(kept + b"\n" if self._copy.begun else kept + end)
         self._account.records += 1
         self._account.lines += within + 1
         self._at += len(record) + len(end)
+
+    def _rewritten(self, record: bytes) -> bytes | RefusedLine:
+        if is_utf8(record):
+            return record if self._resent is None else self._resent.rewrite(record)
+        if self._resent is None:
+            return RefusedLine(INVALID, record, form=self._form)
+        return self._resent.refused(record, INVALID)
 
     def _skip(self, kind: str, lines: int) -> None:
         self._account.skip({kind: lines})
@@ -230,10 +238,11 @@ class Scanner:
         line, number = _LINE.match(self._buffer, self._at), self._account.lines + 1
         assert line is not None
         if line.end(1) - self._at > self._limit:
+            self._malformed.note_form("", self._form)
             self._malformed.add_long(number, f"longer than {self._limit:,} bytes", self._long_line(file))
         else:
-            why = self._why() if is_utf8(line[1]) else "not valid UTF-8"
-            self._malformed.add(number, why, line[1])
+            why = self._why() if is_utf8(line[1]) else INVALID
+            self._malformed.refuse(number, RefusedLine(why, line[1], form=self._form))
             self._at = line.end()
         self._account.records += 1
         self._account.lines += 1

@@ -1,0 +1,102 @@
+"""Letters that could not be read: rejects show `�` in their place, which is no correction. Pure.
+
+A file of rejects keeps the bytes of a line that is not valid UTF-8. JSON, Arrow and tables can't: they have `�`;
+files that DuckDB writes have `\\xff`. What an encoding lacks is escaped: `\\ufffd`. A row that comes back with such
+a mark still lacks the letters.
+"""
+
+import codecs
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from attrs import frozen
+
+from lume_local._flow.definition import RESERVED
+
+MALFORMED = "malformed line: "
+"""The beginning of the reasons of lines that can't be rows."""
+INVALID = "not valid UTF-8"
+NOT_UTF8 = f"{MALFORMED}{INVALID}"
+"""The reason of lines that can't be decoded."""
+STILL_LOST = f"{INVALID}: the letters that could not be read are still missing"
+KEPT = "surrogateescape"
+"""How bytes that aren't UTF-8 pass through texts here and come out as they were."""
+KEPT_IF_POSSIBLE = "lume_kept"
+"""The same, and a mark where an encoding can't have them."""
+MARK = "\ufffd"
+ESCAPES = (r"\x", r"\u", r"\U")
+"""How the other marks begin."""
+
+
+def _kept_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
+    with suppress(UnicodeError):
+        return codecs.lookup_error(KEPT)(error)
+    return codecs.replace_errors(error)
+
+
+codecs.register_error(KEPT_IF_POSSIBLE, _kept_or_replaced)
+
+_ESCAPED = re.compile(r"\\ufffd", re.IGNORECASE)
+_MARKED = re.compile(rf"{MARK}|\\x[89a-f][0-9a-f]")
+_APART = re.compile(r"[\s,;|:\"'{}\[\]]+")
+_BYTES = re.compile("[\udc80-\udcff]")
+
+Identity = tuple[str, str, str]
+"""The file of a reject (if there are several), the number of its row and of its line as texts; one is empty."""
+
+
+def identity_of(value: Any) -> Identity:
+    """The identity of a row as an object."""
+    found = value if isinstance(value, dict) else {}
+    names = (f"{RESERVED}file", f"{RESERVED}row", f"{RESERVED}line")
+    file, row, line = ("" if (one := found.get(name)) is None else str(one) for name in names)
+    return file, row, line
+
+
+def as_counted(identity: Identity) -> Identity:
+    """The identity without the fractions with which pandas saves whole numbers beside missing ones."""
+    file, row, line = identity
+    return file, row.removesuffix(".0"), line.removesuffix(".0")
+
+
+def marked_words(texts: Iterable[str]) -> Counter[str]:
+    """Count the words that have a mark."""
+    found = Counter[str]()
+    for text in texts:
+        plain = _ESCAPED.sub(MARK, text)
+        if _MARKED.search(plain):
+            found.update(word for word in _APART.split(plain) if _MARKED.search(word))
+    return found
+
+
+def genuine_words(original: str) -> Counter[str]:
+    """Count the words with a mark that the source itself has; none if the text does not have its bytes any more."""
+    if not _BYTES.search(original):
+        return Counter()
+    words = marked_words([original])
+    return Counter({word: count for word, count in words.items() if not _BYTES.search(word)})
+
+
+@frozen
+class LostLetters:
+    """Which rejects were rejected for their bytes.
+
+    Attributes:
+        known: by identity, with the marks that are genuine; None if the rejects of the run can't be read.
+    """
+
+    known: Mapping[Identity, Counter[str]] | None = None
+
+    def are_left(self, identity: Identity, reasons: str, texts: Iterable[str]) -> bool:
+        """Whether a returned row still has marks in place of letters.
+
+        Args:
+            reasons: its `_lume_reasons`, which decide if its run can't be asked.
+        """
+        if self.known is not None and any(identity[1:]):
+            genuine = self.known.get(identity)
+            return genuine is not None and bool(marked_words(texts) - genuine)
+        return NOT_UTF8 in reasons and bool(marked_words(texts))
