@@ -40,7 +40,7 @@ class ServerOptions(TypedDict, total=False):
 
     arrivals: AnyPath | None
     """A file of arrivals: folders, buckets and SFTP servers that are watched, and the flow that their files are
-    submitted to, each once. It is read again when it changes. See the guide "From a folder to a table, by itself"."""
+    submitted to, each once. It is read again when it changes. See the guide "Process files as they arrive"."""
 
     state_env: str | None
     """The environment variable that holds the URL of a PostgreSQL for the state, such as
