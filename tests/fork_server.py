@@ -102,7 +102,9 @@ def new(
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     begin = f"import fork_server; fork_server.main({theirs.fileno()}, {imported}, {hidden})"
-    paths = os.pathsep.join(str(ROOT / name) for name in (".", "server", "tests", "tests/repository", "server/tests"))
+    paths = os.pathsep.join(
+        str(ROOT / name) for name in (".", "server", "tests", "tests/repository", "server/tests")
+    )
     with theirs:
         process = subprocess.Popen(
             [*within, sys.executable, *flags, "-c", begin],
