@@ -15,7 +15,7 @@ from lume_local._worker.returned import find_returned
 from lume_local._worker.seeds import load_seeds
 from lume_local._worker.sources.formats.names import check_columns
 from lume_local._worker.sources.formats.parquet import report_damage
-from lume_local._worker.sources.intake import Origin
+from lume_local._worker.sources.intake import ReturnOrigin
 from lume_local._worker.sources.mending.lost_letters import LostLetters
 from lume_local._worker.sources.mending.mended_rows import lost_letters
 from lume_local._worker.sources.read import read_source
@@ -66,7 +66,7 @@ class OneProcess:
             self._folder,
             context.pause,
             is_mended=is_mended,
-            origin=Origin(context.job.lines, lost),
+            origin=ReturnOrigin(context.job.lines, lost),
         )
         check_columns(self._flow, intake.layout)
         statements = Statements(self._flow, intake.layout)

@@ -77,11 +77,11 @@ def test_the_build_gets_what_it_copies_and_nothing_else() -> None:
     assert sorted(allowed) == sorted(name for words in copied for name in words)
     assert all((root / name).exists() for name in allowed)
     install = next(words for name, words in instructions() if name == "RUN")
-    extras = re.search(r"\.\[(.+)\]", install)
+    extras = re.search(r"\./server\[(.+)\]", install)
     assert extras is not None
-    project = (root / "pyproject.toml").read_text()
+    project = (root / "server/pyproject.toml").read_text()
     assert all(re.search(rf"^{extra} = \[", project, re.MULTILINE) for extra in extras[1].split(","))
-    sources = "".join(path.read_text() for path in (root / "lume_local").rglob("*.py"))
+    sources = "".join(path.read_text() for path in (root / "server/lume_local").rglob("*.py"))
     asked = set(re.findall(r'\brequire\((?:\w+|"\w+"), "(\w+)",', sources))
     assert asked >= {"arrivals", "messages", "sftp", "s3", "oidc"}
     assert asked - {"dask", "spark", "ray"} <= set(extras[1].split(",")), "what a server may ask for"

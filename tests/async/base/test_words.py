@@ -10,7 +10,8 @@ import pytest
 from lume_async._base.words import counted
 
 ROOT = Path(__file__).parents[3]
-SOURCES = [path for package in sorted(ROOT.glob("lume_*")) for path in sorted(package.rglob("*.py"))]
+PACKAGES = [package for top in (".", "server", "airflow") for package in sorted((ROOT / top).glob("lume_*"))]
+SOURCES = [path for package in PACKAGES for path in sorted(package.rglob("*.py"))]
 PLURAL = re.compile(
     r" (?:\w+ )?(?:rows|runs|files|sources|values|columns|outcomes|rejects|deliveries|uploads)\b"
 )

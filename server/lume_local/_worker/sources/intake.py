@@ -250,7 +250,7 @@ class CorrectedRows:
 
 
 @frozen
-class Origin:
+class ReturnOrigin:
     """What is known of the run whose rejects are read.
 
     Attributes:
@@ -288,4 +288,4 @@ class Reading:
     is_beginning: bool = True
     is_end: bool = True
     corrected: CorrectedRows | None = None
-    origin: Origin = field(factory=Origin)
+    origin: ReturnOrigin = field(factory=ReturnOrigin)

@@ -19,7 +19,7 @@ from lume_local._worker.sources.formats.records.xml import read_xml
 from lume_local._worker.sources.formats.sheets.excel import OpenSheet, opened_sheets, read_excel
 from lume_local._worker.sources.formats.text.csv import read_csv
 from lume_local._worker.sources.formats.text.encoding import refuse_other_encoding, warning_of_utf8
-from lume_local._worker.sources.intake import Account, CorrectedRows, Malformed, Origin, Reading
+from lume_local._worker.sources.intake import Account, CorrectedRows, Malformed, Reading, ReturnOrigin
 from lume_local._worker.sources.mending.line_forms import LineForm
 from lume_local._worker.sources.mending.mended import as_saved
 from lume_local._worker.sources.mending.mended_book import DELIM, as_csv
@@ -79,7 +79,7 @@ def read_source(
     pause: Pause,
     *,
     is_mended: bool = False,
-    origin: Origin | None = None,
+    origin: ReturnOrigin | None = None,
 ) -> Intake:
     """Split the files. Raises `SourceError`, and whatever `pause` raises, which is called every few megabytes.
 
@@ -96,7 +96,7 @@ def read_source(
             own.mkdir()
         about = (file.path, file.shown, flow, own, Account(file.bytes), Malformed(own / "malformed"), pause)
         noting = corrected if is_mended else None
-        whole = Reading(connection, *about, file.is_beginning, file.is_end, noting, origin or Origin())
+        whole = Reading(connection, *about, file.is_beginning, file.is_end, noting, origin or ReturnOrigin())
         with closing(_parts(whole, file.format)) as parts:
             for reading, sheet in parts:
                 readings.append(reading)

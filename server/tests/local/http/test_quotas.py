@@ -134,7 +134,7 @@ async def test_only_an_admin_sets_a_priority(home: Path) -> None:
                 409,
             )
             about = await chief.ask("GET", "/v1/server")
-            assert (about.status, about.document["state"]) == (200, {"kind": "sqlite", "form": 2})
+            assert (about.status, about.document["state"]) == (200, {"kind": "sqlite", "form": 3})
             assert (await person.ask("GET", "/v1/server")).status == 403
 
 
