@@ -61,7 +61,7 @@ async def propose(
         FlowError: the target or a sample can't be used; says why.
         ConfigurationError: a file can't be read, or no worker process can be started.
     """
-    require("rapidfuzz", "local", "proposing a mapping")
+    require("rapidfuzz", "", "proposing a mapping")
     wanted = _target(target, flow, version, references or "")
     paths = [samples] if isinstance(samples, str | PathLike) else list(samples)
     if not paths:

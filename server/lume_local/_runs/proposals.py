@@ -53,7 +53,7 @@ class Proposals:
             ModuleNotFoundError: the server lacks what it needs for that.
             WorkerDied: the process has ended.
         """
-        require("rapidfuzz", "local", "proposing a mapping")
+        require("rapidfuzz", "", "proposing a mapping")
         places = await run_sync(lambda: [self._place(one, source, uris) for one in samples])
         async with self._turns.turn(by):
             job = Propose(target.to_json(), places, choices=choices, inline=inline)

@@ -102,7 +102,7 @@ def read_page(job: Read) -> RowsPage | ArrowFile | Unreadable:
     """The page, or why there is none."""
     if job.arrow:
         try:
-            require("nanoarrow", "local", "sending rows as Arrow")
+            require("nanoarrow", "", "sending rows as Arrow")
         except ModuleNotFoundError as error:
             return _not_arrow(error)
     if not job.path:
