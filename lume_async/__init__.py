@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lume_async._api import watch as watch
     from lume_async._base.backoff import Backoff as Backoff
     from lume_async._base.backoff import PollInterval as PollInterval
+    from lume_async._base.batched import Items as Items
     from lume_async._base.duration import Duration as Duration
     from lume_async._base.version import __version__ as __version__
     from lume_async._client import Client as Client

@@ -1,11 +1,12 @@
 """The module-level functions: the operations of `Client` on a default client."""
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from lume_async._base.backoff import PollInterval
+from lume_async._base.batched import Items
 from lume_async._base.duration import Duration
 from lume_async._base.secret import veiled, veiled_headers
 from lume_async._client import Client
@@ -115,14 +116,14 @@ async def wait_for_run_completion(
 
 def watch(
     run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
-) -> AsyncIterator[LumeRun]:
+) -> Items[LumeRun]:
     """Follow a run: yield a snapshot at once and at every change of its status; see `Client.watch`."""
     return default_client().watch(run, poll_interval=poll_interval, timeout=timeout)
 
 
 def as_completed(
     runs: Iterable[LumeRun | str], *, timeout: Duration | None = None, poll_interval: PollInterval = None
-) -> AsyncIterator[Outcome[LumeRun]]:
+) -> Items[Outcome[LumeRun]]:
     """Yield one `Outcome` per run (or ID), in completion order; see `Client.as_completed`."""
     return default_client().as_completed(runs, timeout=timeout, poll_interval=poll_interval)
 
@@ -143,7 +144,7 @@ def run_many(
     on_duplicate: OnDuplicate = "raise",
     timeout: Duration | None = None,
     poll_interval: PollInterval = None,
-) -> AsyncIterator[Outcome[LumeRun]]:
+) -> Items[Outcome[LumeRun]]:
     """Submit requests with bounded concurrency; yield one `Outcome` each; see `Client.run_many`."""
     return default_client().run_many(
         requests,
@@ -172,7 +173,7 @@ def list_runs(
     attention: float | None = None,
     submitted_by: str | None = None,
     limit: int | None = None,
-) -> AsyncIterator[LumeRun]:
+) -> Items[LumeRun]:
     """Yield the runs that match, newest first; see `Client.list_runs`."""
     return default_client().list_runs(
         flow_version=flow_version,
@@ -192,7 +193,7 @@ def progress(
     *,
     total: int | None = None,
     every: Duration = 1.0,
-) -> AsyncIterator[Progress]:
+) -> Items[Progress]:
     """Yield snapshots of the progress of many runs: one at once, one every `every` seconds, and one at the end.
 
     It consumes the outcomes, so don't read them elsewhere; `Progress.summary` counts them. Leaving this iteration
@@ -250,7 +251,7 @@ def audit(
     what: str | None = None,
     since: datetime | Duration | None = None,
     limit: int | None = None,
-) -> AsyncIterator[AuditEntry]:
+) -> Items[AuditEntry]:
     """Yield who did what at the server and when; see `Client.audit`."""
     return default_client().audit(by=by, what=what, since=since, limit=limit)
 
@@ -268,7 +269,7 @@ def open_rejects(
     run: str | None = None,
     state: RowState = "open",
     limit: int | None = None,
-) -> AsyncIterator[dict[str, Any]]:
+) -> Items[dict[str, Any]]:
     """Yield rejected rows of many runs; see `Client.open_rejects`."""
     return default_client().open_rejects(
         flow=flow, reason=reason, since=since, run=run, state=state, limit=limit
@@ -337,7 +338,7 @@ async def propose(
     )
 
 
-def list_flows(flow: str | None = None) -> AsyncIterator[FlowSummary]:
+def list_flows(flow: str | None = None) -> Items[FlowSummary]:
     """Yield the registered flow versions; see `Client.list_flows`."""
     return default_client().list_flows(flow)
 

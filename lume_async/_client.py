@@ -2,13 +2,14 @@
 
 import os
 import random
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, Self
 
 from attrs import evolve
 
 from lume_async._base import arguments
 from lume_async._base.backoff import Backoff, PollInterval
+from lume_async._base.batched import Items
 from lume_async._base.clock import SystemClock
 from lume_async._base.duration import Duration, optional_seconds, seconds
 from lume_async._base.public import public
@@ -270,7 +271,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
 
     def watch(
         self, run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
-    ) -> AsyncIterator[LumeRun]:
+    ) -> Items[LumeRun]:
         """Follow a run, given as a handle or an ID; see `LumeRun.watch`."""
         handle = run if isinstance(run, LumeRun) else self.attach(run)
         return handle.watch(poll_interval=poll_interval, timeout=timeout)

@@ -9,6 +9,7 @@ NAMES = {
         "run_status statistics upload upload_file wait_all wait_for_run_completion watch "
     ),
     "lume_async._base.backoff": "Backoff PollInterval",
+    "lume_async._base.batched": "Items",
     "lume_async._base.duration": "Duration",
     "lume_async._base.version": "__version__",
     "lume_async._client": "Client",

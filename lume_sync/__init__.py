@@ -123,6 +123,7 @@ if TYPE_CHECKING:
     from lume_sync._api import wait_for_run_completion as wait_for_run_completion
     from lume_sync._api import watch as watch
     from lume_sync._client import Client as Client
+    from lume_sync._hops.iteration import Items as Items
     from lume_sync._monitor import Monitor as Monitor
     from lume_sync._rows import Rows as Rows
     from lume_sync._run import LumeRun as LumeRun

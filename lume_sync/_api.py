@@ -3,7 +3,7 @@
 """The synchronous twin of lume_async/_api.py."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +35,7 @@ from lume_async import (
     SourceData,
 )
 from lume_sync._bridge import (
+    Items,
     adopted,
     call,
     core_of,
@@ -153,7 +154,7 @@ def wait_for_run_completion(
 
 def watch(
     run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
-) -> Iterator[LumeRun]:
+) -> Items[LumeRun]:
     """Follow a run: yield a snapshot at once and at every change of its status; see `Client.watch`."""
     with adopted:
         return iterate(
@@ -164,7 +165,7 @@ def watch(
 
 def as_completed(
     runs: Iterable[LumeRun | str], *, timeout: Duration | None = None, poll_interval: PollInterval = None
-) -> Iterator[Outcome[LumeRun]]:
+) -> Items[Outcome[LumeRun]]:
     """Yield one `Outcome` per run (or ID), in completion order; see `Client.as_completed`."""
     with adopted:
         return iterate(
@@ -193,7 +194,7 @@ def run_many(
     on_duplicate: OnDuplicate = "raise",
     timeout: Duration | None = None,
     poll_interval: PollInterval = None,
-) -> Iterator[Outcome[LumeRun]]:
+) -> Items[Outcome[LumeRun]]:
     """Submit requests with bounded concurrency; yield one `Outcome` each; see `Client.run_many`."""
     with adopted:
         return iterate(
@@ -229,7 +230,7 @@ def list_runs(
     attention: float | None = None,
     submitted_by: str | None = None,
     limit: int | None = None,
-) -> Iterator[LumeRun]:
+) -> Items[LumeRun]:
     """Yield the runs that match, newest first; see `Client.list_runs`."""
     with adopted:
         return iterate(
@@ -250,7 +251,7 @@ def list_runs(
 
 def progress(
     outcomes: Iterable[Outcome[Any]], *, total: int | None = None, every: Duration = 1.0
-) -> Iterator[Progress]:
+) -> Items[Progress]:
     """Yield snapshots of the progress of many runs: one at once, one every `every` seconds, and one at the end.
 
     It consumes the outcomes, so don't read them elsewhere; `Progress.summary` counts them. Leaving this iteration
@@ -317,7 +318,7 @@ def audit(
     what: str | None = None,
     since: datetime | Duration | None = None,
     limit: int | None = None,
-) -> Iterator[AuditEntry]:
+) -> Items[AuditEntry]:
     """Yield who did what at the server and when; see `Client.audit`."""
     with adopted:
         return iterate(default_client()._core.audit(by=by, what=what, since=since, limit=limit), same)
@@ -336,7 +337,7 @@ def open_rejects(
     run: str | None = None,
     state: RowState = "open",
     limit: int | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Items[dict[str, Any]]:
     """Yield rejected rows of many runs; see `Client.open_rejects`."""
     with adopted:
         return iterate(
@@ -416,7 +417,7 @@ def propose(
     ).result()
 
 
-def list_flows(flow: str | None = None) -> Iterator[FlowSummary]:
+def list_flows(flow: str | None = None) -> Items[FlowSummary]:
     """Yield the registered flow versions; see `Client.list_flows`."""
     with adopted:
         return iterate(default_client()._core.list_flows(flow), same)

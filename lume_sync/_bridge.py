@@ -7,7 +7,7 @@ import asyncio
 import atexit
 import inspect
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
 from types import TracebackType
@@ -20,7 +20,7 @@ from lume_async._base.platform import at_fork
 from lume_async._base.secret import veiled as veiled
 from lume_async._base.secret import veiled_headers as veiled_headers
 from lume_sync._hops.held import Held as Held
-from lume_sync._hops.iteration import Iteration
+from lume_sync._hops.iteration import Items as Items
 from lume_sync._hops.portal import Portal, too_late
 from lume_sync._hops.workers import Pulled
 
@@ -76,14 +76,14 @@ adopted = _Adopted()
 """Used around every call into the core that does not hop."""
 
 
-def hold(manager: AbstractAsyncContextManager[Any, Any], steps: Iterator[Any] | None = None) -> Held:
+def hold(manager: AbstractAsyncContextManager[Any, Any], steps: Items[Any] | None = None) -> Held:
     """An owner for a context manager that was not entered yet; the iteration of its items ends with it."""
-    return Held(portal, manager, steps if isinstance(steps, Iteration) else None)
+    return Held(portal, manager, steps)
 
 
-def iterate(source: AsyncIterator[S], wrap: Callable[[S], T]) -> Iterator[T]:
+def iterate(source: AsyncIterator[S], wrap: Callable[[S], T]) -> Items[T]:
     """An asynchronous iteration as a plain one."""
-    return Iteration(portal, source, wrap)
+    return Items(portal, source, wrap)
 
 
 def same(value: T) -> T:
@@ -91,7 +91,7 @@ def same(value: T) -> T:
     return value
 
 
-def twin(_of: type[T], core: Any) -> T | Iterator[Any]:
+def twin(_of: type[T], core: Any) -> T | Items[Any]:
     """The twin of a live object, or a plain iterator of an asynchronous one."""
     owner = _twins.get(type(core))
     if owner is None:
@@ -134,7 +134,7 @@ def pulled(values: Iterable[T]) -> Iterable[T] | AsyncIterator[T]:
     """The caller's iterable, pulled as needed in a thread of its own; lists and our own iterations need no thread."""
     if type(values) in (list, tuple, str, bytes) or not isinstance(values, Iterable):
         return values  # a list never blocks, and a hop costs more than a replayed item; the core refuses the others
-    ours = values.hand_over() if isinstance(values, Iteration) else None
+    ours = values._hand_over() if isinstance(values, Items) else None
     return Pulled(values) if ours is None else ours
 
 

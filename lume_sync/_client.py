@@ -3,7 +3,7 @@
 """The synchronous twin of lume_async/_client.py."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, Self
 
 import lume_async
@@ -20,7 +20,18 @@ from lume_async import (
     SourceData,
     Ssl,
 )
-from lume_sync._bridge import Held, adopted, call, core_of, hold, iterate, offload, veiled, veiled_headers
+from lume_sync._bridge import (
+    Held,
+    Items,
+    adopted,
+    call,
+    core_of,
+    hold,
+    iterate,
+    offload,
+    veiled,
+    veiled_headers,
+)
 from lume_sync._flows import Flows
 from lume_sync._many_runs import ManyRuns
 from lume_sync._rejects import RejectedRows
@@ -258,7 +269,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
 
     def watch(
         self, run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
-    ) -> Iterator[LumeRun]:
+    ) -> Items[LumeRun]:
         """Follow a run, given as a handle or an ID; see `LumeRun.watch`."""
         with adopted:
             return iterate(

@@ -22,6 +22,7 @@ NAMES = {
         "run_status statistics upload upload_file wait_all wait_for_run_completion watch "
     ),
     "lume_sync._client": "Client",
+    "lume_sync._hops.iteration": "Items",
     "lume_sync._monitor": "Monitor",
     "lume_sync._rows": "Rows",
     "lume_sync._run": "LumeRun",

@@ -3,12 +3,12 @@
 """The synchronous twin of lume_async/_operations/flows.py."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lume_async
 from lume_async import FlowSummary, FlowVersion, Proposal
-from lume_sync._bridge import adopted, call, iterate, same
+from lume_sync._bridge import Items, adopted, call, iterate, same
 
 
 class Flows:
@@ -90,7 +90,7 @@ class Flows:
             dry_run=dry_run,
         ).result()
 
-    def list_flows(self, flow: str | None = None) -> Iterator["FlowSummary"]:
+    def list_flows(self, flow: str | None = None) -> Items["FlowSummary"]:
         """Yield the registered flow versions, by flow, each flow's versions in the order of registration.
 
         Args:

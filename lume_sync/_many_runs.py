@@ -3,12 +3,12 @@
 """The synchronous twin of lume_async/_operations/many.py."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 import lume_async
 from lume_async import Duration, OnDuplicate, Outcome, PollInterval, RunRequest, RunStatus
-from lume_sync._bridge import adopted, call, cores_of, in_list, in_outcome, iterate, pulled
+from lume_sync._bridge import Items, adopted, call, cores_of, in_list, in_outcome, iterate, pulled
 from lume_sync._monitor import Monitor
 from lume_sync._run import LumeRun
 
@@ -26,7 +26,7 @@ class ManyRuns:
         *,
         timeout: Duration | None = None,
         poll_interval: PollInterval = None,
-    ) -> Iterator[Outcome[LumeRun]]:
+    ) -> Items[Outcome[LumeRun]]:
         """Yield one `Outcome` per run (or ID), in completion order.
 
         A run that can't be followed is an outcome with its error and does not affect the others. Leaving the
@@ -75,7 +75,7 @@ class ManyRuns:
         on_duplicate: OnDuplicate = "raise",
         timeout: Duration | None = None,
         poll_interval: PollInterval = None,
-    ) -> Iterator[Outcome[LumeRun]]:
+    ) -> Items[Outcome[LumeRun]]:
         """Submit requests with bounded concurrency; yield one `Outcome` each, in completion order.
 
         Requests are pulled only when capacity is available. A failed submission is an outcome and does not end
@@ -142,7 +142,7 @@ class ManyRuns:
         attention: float | None = None,
         submitted_by: str | None = None,
         limit: int | None = None,
-    ) -> Iterator[LumeRun]:
+    ) -> Items[LumeRun]:
         """Yield the runs that match, newest first; pages are fetched as needed.
 
         Where nothing matches there are none, also for a flow or a version that the server does not have.

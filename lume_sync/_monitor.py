@@ -2,12 +2,11 @@
 
 """The synchronous twin of lume_async/_many/monitor.py."""
 
-from collections.abc import Iterator
 from typing import Self
 
 import lume_async
 from lume_async import RunEvent
-from lume_sync._bridge import Held, adopted, call, core_of, hold, in_event, iterate, twin_of
+from lume_sync._bridge import Held, Items, adopted, call, core_of, hold, in_event, iterate, twin_of
 from lume_sync._run import LumeRun
 
 
@@ -27,7 +26,7 @@ class Monitor:
 
     _core: lume_async.Monitor
     _held: list[Held]
-    _steps: Iterator[RunEvent[LumeRun]]
+    _steps: Items[RunEvent[LumeRun]]
 
     @classmethod
     def _wrap(cls, core: lume_async.Monitor) -> Self:
@@ -78,7 +77,7 @@ class Monitor:
         """Stop polling."""
         call(self._held.pop().leave, *_error).result()
 
-    def __iter__(self) -> Iterator[RunEvent[LumeRun]]:
+    def __iter__(self) -> Items[RunEvent[LumeRun]]:
         """The iterator itself."""
         return self._steps
 

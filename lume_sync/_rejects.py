@@ -2,13 +2,13 @@
 
 """The synchronous twin of lume_async/_operations/rejects.py."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import lume_async
 from lume_async import Duration, Inbox, Replay, RowState
-from lume_sync._bridge import adopted, call, iterate, same
+from lume_sync._bridge import Items, adopted, call, iterate, same
 
 
 class RejectedRows:
@@ -45,7 +45,7 @@ class RejectedRows:
         run: str | None = None,
         state: "RowState" = "open",
         limit: int | None = None,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Items[dict[str, Any]]:
         """Yield rejected rows of many runs, those of the oldest run first.
 
         The rows are those of `LumeRun.rejects`, with `_lume_run`, the ID of their run, and `_lume_reject`, their

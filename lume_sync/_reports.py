@@ -2,7 +2,7 @@
 
 """The synchronous twin of lume_async/_operations/reports.py."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from lume_async import (
     RunCount,
     SeedData,
 )
-from lume_sync._bridge import adopted, call, iterate, same
+from lume_sync._bridge import Items, adopted, call, iterate, same
 
 
 class Reports:
@@ -120,7 +120,7 @@ class Reports:
         what: str | None = None,
         since: datetime | Duration | None = None,
         limit: int | None = None,
-    ) -> Iterator[AuditEntry]:
+    ) -> Items[AuditEntry]:
         """Yield who did what at the server and when, newest first: all but submissions. Needs the role admin.
 
         Args:

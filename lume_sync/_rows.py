@@ -2,15 +2,14 @@
 
 """The synchronous twin of lume_async/_run/results/rows.py."""
 
-from collections.abc import Iterator
 from typing import Any, Self
 
 import lume_async
-from lume_sync._bridge import adopted, call, iterate, same, twin_of
+from lume_sync._bridge import Items, adopted, call, iterate, portal, same, twin_of
 
 
 @twin_of(lume_async.Rows)
-class Rows:
+class Rows(Items[dict[str, Any]]):
     """The rows of a run's output: an iterator of dicts, one page of them in memory.
 
     A rejected row has `_lume_row` (its number among the parsed rows), `_lume_reasons` (a list), and the columns of
@@ -20,34 +19,23 @@ class Rows:
 
     `to_arrow`, `to_arrow_batches`, `to_polars` and `to_pandas` always fetch all rows, even if the iterator has read
     some.
+
+    Raises:
+        InvalidRequestError: raised by the iteration: the run has not ended, has no output, or its output was changed
+            since.
+        NotSupportedError: raised by the iteration: the server does not offer rows.
+        ApiError: raised by the iteration: see the tree in `lume_async.errors`.
     """
 
     __module__ = "lume_sync"
-    __slots__ = ("__weakref__", "_core", "_steps")
 
     _core: lume_async.Rows
-    _steps: Iterator[dict[str, Any]]
 
     @classmethod
     def _wrap(cls, core: lume_async.Rows) -> Self:
-        self = cls.__new__(cls)
+        self = cls(portal, core, same)
         self._core = core
-        self._steps = iterate(core, same)
         return self
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The iterator itself."""
-        return self._steps
-
-    def __next__(self) -> dict[str, Any]:
-        """The next row.
-
-        Raises:
-            InvalidRequestError: the run has not ended, has no output, or its output was changed since.
-            NotSupportedError: the server does not offer rows.
-            ApiError: see the tree in `lume_async.errors`.
-        """
-        return next(self._steps)
 
     def to_arrow(self) -> Any:
         """All rows as a `pyarrow.Table`.
@@ -60,7 +48,7 @@ class Rows:
         """
         return call(self._core.to_arrow).result()
 
-    def to_arrow_batches(self) -> Iterator[Any]:
+    def to_arrow_batches(self) -> Items[Any]:
         """All rows as `pyarrow.RecordBatch`es with one schema, as in `to_arrow`; about 8 MB of them in memory.
 
         If the server sends JSON only, all rows are in memory before the first batch.

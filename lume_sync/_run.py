@@ -3,13 +3,12 @@
 """The synchronous twin of lume_async/_run/handle.py."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self, TypeVar, overload
 
 import lume_async
 from lume_async import Delivery, Duration, OnProgress, Part, PollInterval, SourceData
-from lume_sync._bridge import adopted, call, iterate, revive, twin, twin_of
+from lume_sync._bridge import Items, adopted, call, iterate, revive, twin, twin_of
 from lume_sync._rows import Rows
 from lume_sync._state import RunState
 
@@ -80,7 +79,7 @@ class LumeRun(RunState):
 
     def watch(
         self, *, poll_interval: PollInterval = None, timeout: Duration | None = None
-    ) -> Iterator["LumeRun"]:
+    ) -> Items["LumeRun"]:
         """Follow the run: yield a snapshot at once and at every change of its status; the last one is terminal.
 
         The handle is updated after every poll. Leaving the iteration stops polling.
@@ -158,13 +157,11 @@ class LumeRun(RunState):
     def rejects(self, reason: str | None = None, limit: int | None = None, *, as_: None = None) -> "Rows": ...
 
     @overload
-    def rejects(
-        self, reason: str | None = None, limit: int | None = None, *, as_: type[T]
-    ) -> Iterator[T]: ...
+    def rejects(self, reason: str | None = None, limit: int | None = None, *, as_: type[T]) -> Items[T]: ...
 
     def rejects(
         self, reason: str | None = None, limit: int | None = None, *, as_: type[T] | None = None
-    ) -> "Rows | Iterator[T]":
+    ) -> "Rows | Items[T]":
         """The rejected rows, each with its reasons; pages are fetched as needed.
 
         If the run has not ended, or its output was changed or removed since, fetching the first row raises
@@ -183,9 +180,9 @@ class LumeRun(RunState):
     def mapped(self, limit: int | None = None, *, as_: None = None) -> "Rows": ...
 
     @overload
-    def mapped(self, limit: int | None = None, *, as_: type[T]) -> Iterator[T]: ...
+    def mapped(self, limit: int | None = None, *, as_: type[T]) -> Items[T]: ...
 
-    def mapped(self, limit: int | None = None, *, as_: type[T] | None = None) -> "Rows | Iterator[T]":
+    def mapped(self, limit: int | None = None, *, as_: type[T] | None = None) -> "Rows | Items[T]":
         """The mapped rows, in the order of the source; pages are fetched as needed.
 
         Args:

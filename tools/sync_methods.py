@@ -149,11 +149,11 @@ def returned(source: Source, function: FunctionNode, expression: str) -> str:
     assert function.returns is not None
     if ast.unparse(function.returns) in ("None", "NoReturn"):
         return expression
-    if head_of(function.returns) == "AsyncIterator":
+    if head_of(function.returns) == "Items":
         wrap = wrapper(source, parameter_of(function.returns)) or "same"
         return f"return iterate({expression}, {wrap})"
     union = [head_of(member) for member in members(function.returns)]
-    if len(union) > 1 and set(union) <= {*LIVE, "AsyncIterator"}:  # overloads say which
+    if len(union) > 1 and set(union) <= {*LIVE, "Items"}:  # overloads say which
         live = next(head for head in union if head in LIVE)
         return f"return twin({live}, {expression})"
     wrap = wrapper(source, function.returns) or ""
@@ -167,7 +167,7 @@ def iteration(source: Source, owner: str, function: FunctionNode, item: ast.expr
     """
     item_text = source.text(*source.span(item))
     steps = function.name == "__anext__"
-    head = f"def __next__(self) -> {item_text}:" if steps else f"def __iter__(self) -> Iterator[{item_text}]:"
+    head = f"def __next__(self) -> {item_text}:" if steps else f"def __iter__(self) -> Items[{item_text}]:"
     doc = docstring(source, function, f"{owner}.{function.name}")
     return f"    {head}\n        {doc}\n        return {'next(self._steps)' if steps else 'self._steps'}\n"
 

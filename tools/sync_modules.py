@@ -13,6 +13,7 @@ from sync_source import (
     FACADE,
     HOOKS,
     LIVE,
+    OWN,
     PART_OWNERS,
     PARTS,
     RENAMED,
@@ -20,24 +21,29 @@ from sync_source import (
     FunctionNode,
     Source,
     head_of,
+    names_in,
+    parameter_of,
     wrapper,
 )
 
 BRIDGE = (
     f"import {CORE}\n"
     "from typing import Self\n"
-    "from collections.abc import Iterator\n"
     f"from {FACADE}._bridge import adopted, call, core_of, cores_of, hold, in_event, in_list, in_outcome\n"
-    f"from {FACADE}._bridge import Held, iterate, offload, pulled, revive, same, twin, twin_of\n"
+    f"from {FACADE}._bridge import Held, Items, iterate, offload, portal, pulled, revive, same, twin, twin_of\n"
     f"from {FACADE}._bridge import veiled, veiled_headers\n"
 )
 """More than any module needs: ruff takes out what one does not use."""
 
 
-def imports(source: Source, functions: list[FunctionNode], own: set[str]) -> str:
+def imports(
+    source: Source, functions: list[FunctionNode], own: set[str], base: ast.expr | None = None
+) -> str:
     """The imports behind the names in the signatures: public names of the core, the standard library, live twins."""
     wanted = (
-        set().union(*(signature_names(source, function) for function in functions))
+        set().union(
+            *(signature_names(source, function) for function in functions), names_in(base) if base else ()
+        )
         - own
         - ASYNC_TYPES
         - set(dir(builtins))
@@ -83,6 +89,9 @@ def live_class(source: Source, node: ast.ClassDef) -> str:
     ):
         raise source.refuse(node, f"{name}: nothing is known about its bases or decorators")
     methods = list(public_functions(source, node))
+    items = next((base for base in node.bases if head_of(base) == "Items"), None)
+    if items is not None:
+        return items_class(source, node, items, methods)
     step = next((function.returns for function in methods if function.name == "__anext__"), None)
     fields = {"_core": f"{CORE}.{name}"}
     if any(function.name == "__aenter__" for function in methods):
@@ -93,7 +102,7 @@ def live_class(source: Source, node: ast.ClassDef) -> str:
             raise source.refuse(
                 node, f"{name}: only what is never constructed by users may be its own iterator"
             )
-        fields["_steps"] = f"Iterator[{source.text(*source.span(step))}]"
+        fields["_steps"] = f"Items[{source.text(*source.span(step))}]"
         makes.append(f"self._steps = iterate(core, {wrapper(source, step) or 'same'})")
     head = [
         *([] if name in CONSTRUCTED else [f"@twin_of({CORE}.{name})"]),
@@ -117,6 +126,26 @@ def live_class(source: Source, node: ast.ClassDef) -> str:
     text = "\n".join(head) + "\n" + "\n".join(parts)
     bases = "".join(f"from {FACADE}.{PARTS[part]} import {part}\n" for part in parts_of(node))
     return BRIDGE + bases + imports(source, methods, {name}) + "\n\n" + text
+
+
+def items_class(source: Source, node: ast.ClassDef, items: ast.expr, methods: list[FunctionNode]) -> str:
+    """The synchronous twin of a class that is an iterator itself: those methods are inherited."""
+    own = [function for function in methods if function.name not in ("__anext__", "aclose")]
+    name, wrap = node.name, wrapper(source, parameter_of(items)) or "same"
+    head = [
+        f"@twin_of({CORE}.{name})",
+        f"class {name}({source.text(*source.span(items))}):",
+        "    " + docstring(source, node, name) + "\n",
+        f'    __module__ = "{FACADE}"\n',
+        f"    _core: {CORE}.{name}\n",
+        "    @classmethod",
+        f"    def _wrap(cls, core: {CORE}.{name}) -> Self:",
+        f"        self = cls(portal, core, {wrap})",
+        "        self._core = core",
+        "        return self\n",
+    ]
+    text = "\n".join(head) + "\n" + "\n".join(method(source, name, function) for function in own)
+    return BRIDGE + imports(source, own, {name}, items) + "\n\n" + text
 
 
 def parts_of(node: ast.ClassDef) -> list[str]:
@@ -198,7 +227,7 @@ def mirrored(source: Source, statement: ast.stmt) -> str:
 
 def package(homes: dict[str, str]) -> str:
     """`lume_sync/__init__.py`: the same public names; the twins from here, plain data from the core."""
-    twins = {name: f"{FACADE}.{module}" for name, module in LIVE.items()}
+    twins = {name: f"{FACADE}.{module}" for name, module in (LIVE | OWN).items()}
     places: dict[str, list[str]] = {}
     for name, module in homes.items():
         twin = f"{FACADE}._api" if module == f"{CORE}._api" else CORE

@@ -46,10 +46,11 @@ RENAMED = {
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "__aiter__": "__iter__",
-    "AsyncIterator": "Iterator",
 }
-BASES = {"Batched"}
-"""Base classes that say how the facade steps an iterator, and add nothing for users."""
+BASES = {"Batched", "Items"}
+"""Base classes that say how the facade steps an iterator; those that are `Items` are so on this side, too."""
+OWN = {"Items": "_hops.iteration"}
+"""The public classes that this side has written by hand, and the module of each."""
 
 CARRIERS = {"list": "in_list", "Outcome": "in_outcome", "RunEvent": "in_event"}
 """Generic data that may hold live objects, and the function that reaches into each."""
@@ -65,7 +66,7 @@ PLAIN_DUNDERS = {
 }  # fmt: skip
 HOOKS = {"_repr_html_"}
 """What other programs ask objects for, under names with one underscore: notebooks."""
-ASYNC_TYPES = {"AsyncGenerator", "AsyncIterable", "AsyncIterator", "Awaitable", "Coroutine"}
+ASYNC_TYPES = {"AsyncGenerator", "AsyncIterable", "AsyncIterator", "Awaitable", "Coroutine", "Items"}
 NOT_NEUTRAL = re.compile(r"\b(await|async|coroutines?)\b")
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -218,7 +219,7 @@ def converter(source: Source, annotation: ast.expr) -> str | None:
 
 
 def annotation_edits(source: Source, annotation: ast.expr) -> Iterator[Edit]:
-    """What has another name on this side: `AsyncIterator`; `Iterable | AsyncIterable` is only the first."""
+    """What has another name on this side; `Iterable | AsyncIterable` is only the first."""
     for node in ast.walk(annotation):
         if isinstance(node, ast.Name) and node.id in RENAMED:
             yield (*source.span(node), RENAMED[node.id])

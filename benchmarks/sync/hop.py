@@ -20,7 +20,7 @@ from functools import partial
 
 from benchmarks._bench import header, interleaved, table
 from lume_async._base.batched import Batched
-from lume_sync._hops.iteration import Iteration
+from lume_sync._hops.iteration import Items
 from lume_sync._hops.portal import Portal
 
 CALLS, ITEMS, PAGE = 2_000, 5_000, 100
@@ -113,7 +113,7 @@ def an_item(portal: Portal) -> float:
     times = []
     for _ in range(40):
         before = time.perf_counter_ns()
-        count = sum(1 for _ in Iteration(portal, Pages(), lambda item: item))
+        count = sum(1 for _ in Items(portal, Pages(), lambda item: item))
         times.append(time.perf_counter_ns() - before)
         assert count == ITEMS
     return statistics.median(times) / 1e3 / ITEMS

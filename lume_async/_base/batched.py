@@ -1,13 +1,19 @@
-"""Asynchronous iterators: `Batched` can return several items at once, `Chunked` has the items of chunks."""
+"""Asynchronous iterators: `Items` is the public one, `Batched` can return several items at once, `Chunked` has the
+items of chunks.
+"""
 
 import asyncio
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
-from typing import Generic, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
 from lume_async._base import arguments
+from lume_async._base.public import public
 from lume_async._base.tasks import is_being_cancelled
+
+if TYPE_CHECKING:
+    from anyio import CancelScope
 
 T = TypeVar("T")
 
@@ -23,37 +29,95 @@ class Batched(AsyncIterator[T]):
         """Up to `limit` items that are ready; an empty list does not mean that the iteration has ended."""
 
 
-class Steps(Generic[T]):
-    """The steps of an asynchronous generator. A cancelled step ends it, and the next one raises."""
+@public
+class Items(Batched[T]):
+    """An iterator that works while it is read, as `run_many`, `list_runs` and others return it.
 
-    def __init__(self, items: AsyncGenerator[T, None]) -> None:
-        self._items = items
+    Nothing is sent before the first step. Use it as a context manager to end the work with the block, however that is
+    left: from then on nothing is sent, and no task, thread, connection or journal is in use. Closing does the same.
+    A loop that is left early also ends the work, but only when the iterator is garbage-collected: a variable keeps it
+    alive.
+    """
+
+    @abstractmethod
+    async def __anext__(self) -> T:
+        """The next item, when it is ready."""
+
+    async def __aenter__(self) -> Self:
+        """The iterator itself."""
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """End the work."""
+        await self.aclose()
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """End the work and wait for its end. A step that is under way ends its iteration, too. Idempotent."""
+
+    def _take_ready(self, limit: int) -> list[T]:
+        return []
+
+    if not TYPE_CHECKING:  # a type checker knows that it is not iterable
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError("this iterator is asynchronous: use `async for`, or [item async for item in ...]")
+
+
+class Steps(Generic[T]):
+    """The steps of an iteration, taken one at a time by any task; `aclose` also ends the one under way.
+
+    Args:
+        step: takes the next one.
+        generator: the one whose steps they are. A cancelled step ends it, and the next one raises.
+    """
+
+    def __init__(
+        self, step: Callable[[], Awaitable[T]], generator: AsyncGenerator[T, None] | None = None
+    ) -> None:
+        self._step = step
+        self._generator = generator
+        self._turn = asyncio.Lock()
+        self._under_way: CancelScope | None = None
         self._cut_off = False
+        self._closed = False
 
     async def next(self) -> T:
         """The next item. Raises `StopAsyncIteration` after the last, `RuntimeError` after a cancelled step."""
-        if self._cut_off:
-            raise RuntimeError(
-                "the iteration was cancelled before it finished; start a new one (run_many resumes with its journal)"
-            )
-        try:
-            return await anext(self._items)
-        except asyncio.CancelledError:
-            self._cut_off = is_being_cancelled()
-            raise
+        from anyio import CancelScope  # here: a single request needs none
+
+        async with self._turn:
+            if self._closed:
+                raise StopAsyncIteration
+            if self._cut_off:
+                raise RuntimeError(
+                    "the iteration was cancelled before it finished; start a new one (run_many resumes with its "
+                    "journal)"
+                )
+            with CancelScope() as self._under_way:
+                try:
+                    return await self._step()
+                except asyncio.CancelledError:
+                    self._cut_off = self._generator is not None and is_being_cancelled()
+                    raise
+            raise StopAsyncIteration  # closed by another task
 
     async def aclose(self) -> None:
-        """End the generator."""
-        self._cut_off = False
-        await self._items.aclose()
+        """End the iteration."""
+        self._closed = True
+        if self._under_way is not None:
+            self._under_way.cancel()
+        async with self._turn:
+            if self._generator is not None:
+                await self._generator.aclose()
 
 
-class Chunked(Batched[T]):
+class Chunked(Items[T]):
     """The items of the chunks, in order; the next chunk is fetched when all items before it were taken."""
 
     def __init__(self, chunks: AsyncGenerator[Iterable[T], None], what: str = "items") -> None:
         self.what = what
-        self._chunks = Steps(chunks)
+        self._chunks = Steps(chunks.__anext__, chunks)
         self._ready: deque[T] = deque()
 
     async def __anext__(self) -> T:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from anyio import WouldBlock
 from anyio.streams.memory import MemoryObjectSendStream
 
-from lume_async._base.batched import Batched, Steps
+from lume_async._base.batched import Items, Steps
 from lume_async._many.owned import owned
 from lume_async._run.handle import LumeRun
 from lume_async.models import Outcome
@@ -35,7 +35,7 @@ class Outbox:
         return self.ready.popleft()
 
 
-class Outcomes(Batched[Outcome[LumeRun]]):
+class Outcomes(Items[Outcome[LumeRun]]):
     """The outcomes of a batch.
 
     Args:
@@ -50,7 +50,8 @@ class Outcomes(Batched[Outcome[LumeRun]]):
             outbox.wake = wake
             await work()
 
-        self._wakes = Steps(owned(batch, take=lambda wake: wake, ready=1))
+        wakes = owned(batch, take=lambda wake: wake, ready=1)
+        self._wakes = Steps(wakes.__anext__, wakes)
 
     async def __anext__(self) -> Outcome[LumeRun]:
         while not self._outbox.ready:

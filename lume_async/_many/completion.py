@@ -8,7 +8,7 @@ from functools import partial
 from anyio.streams.memory import MemoryObjectSendStream
 
 from lume_async._base.backoff import LAST_POLL, PollInterval, polling
-from lume_async._base.batched import Chunked, all_runs, take_ready
+from lume_async._base.batched import Chunked, Items, all_runs, take_ready
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
@@ -22,7 +22,7 @@ from lume_async.models import Outcome, RunEvent, RunRequest
 
 def as_completed(
     sender: Sender, runs: Iterable[LumeRun | str], *, timeout: Duration | None, poll_interval: PollInterval
-) -> Chunked[Outcome[LumeRun]]:
+) -> Items[Outcome[LumeRun]]:
     """One outcome per item of `runs`, in completion order; a run is polled once however often it occurs."""
     handles = [handle_of(sender, run) for run in all_runs(runs)]
     polling(poll_interval)  # raises for a bad argument before the first step

@@ -12,7 +12,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from attrs import frozen
 
 from lume_async._base import arguments
-from lume_async._base.batched import pull
+from lume_async._base.batched import Chunked, Items, pull
 from lume_async._base.duration import Duration, seconds
 from lume_async._base.public import public
 from lume_async._base.tasks import task_group
@@ -71,7 +71,7 @@ class Progress:
 
 def progress(
     outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], *, total: int | None, every: Duration
-) -> AsyncGenerator[Progress, None]:
+) -> Items[Progress]:
     """See `lume_async.progress`; raises for bad arguments before the first step."""
     if total is not None:
         arguments.whole(total, "total", 0)
@@ -79,7 +79,7 @@ def progress(
     if pause <= 0:
         raise ValueError(f"every must be longer than 0 s, not {arguments.shown(every)}")
     arguments.several(outcomes, "outcomes", "outcomes, such as run_many returns", (Iterable, AsyncIterable))
-    return _snapshots(outcomes, total, pause)
+    return Chunked(_snapshots(outcomes, total, pause), "snapshots")
 
 
 class _Camera:
@@ -104,7 +104,7 @@ class _Camera:
 
 def _snapshots(
     outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], total: int | None, pause: float
-) -> AsyncGenerator[Progress, None]:
+) -> AsyncGenerator[list[Progress], None]:
     camera = _Camera(total)
 
     def now(*, ended: bool = False) -> Progress:
@@ -129,7 +129,7 @@ def _snapshots(
             raise failure
 
     # A snapshot is created when the reader takes it, so that a slow reader sees the latest state.
-    return owned(work, take=lambda snapshot: snapshot())
+    return owned(work, take=lambda snapshot: [snapshot()])
 
 
 async def _send_every(

@@ -4,12 +4,13 @@ Each method imports its work on first use, as those of `ManyRuns` do.
 """
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from lume_async._base.batched import Items
 from lume_async._http.sender import Sender
 from lume_async._run.pages import items
 from lume_async.errors import InvalidRequestError, NotSupportedError
@@ -127,7 +128,7 @@ class Flows:
             reason = str(error)
         raise InvalidRequestError(f"samples: {reason}")
 
-    def list_flows(self, flow: str | None = None) -> AsyncIterator["FlowSummary"]:
+    def list_flows(self, flow: str | None = None) -> Items["FlowSummary"]:
         """Yield the registered flow versions, by flow, each flow's versions in the order of registration.
 
         Args:

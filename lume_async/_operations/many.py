@@ -4,13 +4,13 @@ Each method imports its work on first use: programs that submit a run and wait f
 """
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterable, Collection, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lume_async._base import arguments
 from lume_async._base.backoff import PollInterval
-from lume_async._base.batched import Chunked
+from lume_async._base.batched import Chunked, Items
 from lume_async._base.duration import Duration
 from lume_async._http.sender import Sender
 from lume_async._run.handle import LumeRun
@@ -33,7 +33,7 @@ class ManyRuns:
         *,
         timeout: Duration | None = None,
         poll_interval: PollInterval = None,
-    ) -> AsyncIterator[Outcome[LumeRun]]:
+    ) -> Items[Outcome[LumeRun]]:
         """Yield one `Outcome` per run (or ID), in completion order.
 
         A run that can't be followed is an outcome with its error and does not affect the others. Leaving the
@@ -80,7 +80,7 @@ class ManyRuns:
         on_duplicate: OnDuplicate = "raise",
         timeout: Duration | None = None,
         poll_interval: PollInterval = None,
-    ) -> AsyncIterator[Outcome[LumeRun]]:
+    ) -> Items[Outcome[LumeRun]]:
         """Submit requests with bounded concurrency; yield one `Outcome` each, in completion order.
 
         Requests are pulled only when capacity is available. A failed submission is an outcome and does not end
@@ -147,7 +147,7 @@ class ManyRuns:
         attention: float | None = None,
         submitted_by: str | None = None,
         limit: int | None = None,
-    ) -> AsyncIterator[LumeRun]:
+    ) -> Items[LumeRun]:
         """Yield the runs that match, newest first; pages are fetched as needed.
 
         Where nothing matches there are none, also for a flow or a version that the server does not have.

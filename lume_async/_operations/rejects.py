@@ -5,12 +5,13 @@ Each method imports its work on first use, as those of `ManyRuns` do.
 
 import uuid
 import warnings
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lume_async._base import arguments
+from lume_async._base.batched import Items
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.words import counted
 from lume_async._http.sender import Sender
@@ -59,7 +60,7 @@ class RejectedRows:
         run: str | None = None,
         state: "RowState" = "open",
         limit: int | None = None,
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> Items[dict[str, Any]]:
         """Yield rejected rows of many runs, those of the oldest run first.
 
         The rows are those of `LumeRun.rejects`, with `_lume_run`, the ID of their run, and `_lume_reject`, their

@@ -1,7 +1,7 @@
 """`Reports`: the operations of a client that only look: dry runs, counts of runs, and what arrives."""
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, get_args
@@ -9,6 +9,7 @@ from typing import Any, get_args
 from attrs import evolve
 
 from lume_async._base import arguments
+from lume_async._base.batched import Items
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._http.sender import Sender
 from lume_async._run.pages import filters_of, items
@@ -147,7 +148,7 @@ class Reports:
         what: str | None = None,
         since: datetime | Duration | None = None,
         limit: int | None = None,
-    ) -> AsyncIterator[AuditEntry]:
+    ) -> Items[AuditEntry]:
         """Yield who did what at the server and when, newest first: all but submissions. Needs the role admin.
 
         Args:

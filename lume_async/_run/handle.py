@@ -2,13 +2,14 @@
 
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from lume_async._base import arguments
 from lume_async._base.backoff import Backoff, PollInterval, polling
+from lume_async._base.batched import Items
 from lume_async._base.default_client import find_client
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.public import public
@@ -103,7 +104,7 @@ class LumeRun(RunState):
 
     def watch(
         self, *, poll_interval: PollInterval = None, timeout: Duration | None = None
-    ) -> AsyncIterator["LumeRun"]:
+    ) -> Items["LumeRun"]:
         """Follow the run: yield a snapshot at once and at every change of its status; the last one is terminal.
 
         The handle is updated after every poll. Leaving the iteration stops polling.
@@ -205,13 +206,11 @@ class LumeRun(RunState):
     def rejects(self, reason: str | None = None, limit: int | None = None, *, as_: None = None) -> "Rows": ...
 
     @overload
-    def rejects(
-        self, reason: str | None = None, limit: int | None = None, *, as_: type[T]
-    ) -> AsyncIterator[T]: ...
+    def rejects(self, reason: str | None = None, limit: int | None = None, *, as_: type[T]) -> Items[T]: ...
 
     def rejects(
         self, reason: str | None = None, limit: int | None = None, *, as_: type[T] | None = None
-    ) -> "Rows | AsyncIterator[T]":
+    ) -> "Rows | Items[T]":
         """The rejected rows, each with its reasons; pages are fetched as needed.
 
         If the run has not ended, or its output was changed or removed since, fetching the first row raises
@@ -229,9 +228,9 @@ class LumeRun(RunState):
     def mapped(self, limit: int | None = None, *, as_: None = None) -> "Rows": ...
 
     @overload
-    def mapped(self, limit: int | None = None, *, as_: type[T]) -> AsyncIterator[T]: ...
+    def mapped(self, limit: int | None = None, *, as_: type[T]) -> Items[T]: ...
 
-    def mapped(self, limit: int | None = None, *, as_: type[T] | None = None) -> "Rows | AsyncIterator[T]":
+    def mapped(self, limit: int | None = None, *, as_: type[T] | None = None) -> "Rows | Items[T]":
         """The mapped rows, in the order of the source; pages are fetched as needed.
 
         Args:
@@ -268,7 +267,7 @@ class LumeRun(RunState):
 
         return await download(self._connected, self._id, output, to, progress)
 
-    def _rows(self, part: "Part", as_: type[T] | None, **options: Any) -> "Rows | AsyncIterator[T]":
+    def _rows(self, part: "Part", as_: type[T] | None, **options: Any) -> "Rows | Items[T]":
         from lume_async._run.results.rows import Rows
 
         rows = Rows(self._connected, self._id, part, **options)

@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import TypeVar
 
 from lume_async._base import arguments
-from lume_async._base.batched import Chunked
+from lume_async._base.batched import Chunked, Items
 from lume_async._base.duration import Duration, seconds
 from lume_async._http.sender import Sender
 from lume_async._run.state import RunState
@@ -96,7 +96,7 @@ def items(
     size: int,
     limit: int | None,
     what: str,
-) -> Chunked[T]:
+) -> Items[T]:
     """The items of all pages; `what` they are is for the repr. Raises `ValueError` if the limit is not valid."""
     check_limit(limit)
     return Chunked(pages(sender, ask, size, limit), what)

@@ -1,9 +1,10 @@
 """`RunWatch`: follows one run, with a snapshot at every change of its status."""
 
-from collections.abc import AsyncIterator, Callable
-from typing import Generic, Self, TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from lume_async._base.backoff import Backoff
+from lume_async._base.batched import Items, Steps
 from lume_async._base.clock import Clock
 from lume_async._run.poll import RunPoll
 from lume_async._run.waiter import Unfinished
@@ -13,7 +14,7 @@ from lume_async.models import RunRecord, RunStatus
 Snapshot = TypeVar("Snapshot")
 
 
-class RunWatch(AsyncIterator[Snapshot], Generic[Snapshot]):
+class RunWatch(Items[Snapshot], Generic[Snapshot]):
     """Yields a snapshot at every change of the status and ends after the terminal one.
 
     Nothing runs between two steps: the iteration can be left at any point, and any task may take the next step.
@@ -38,12 +39,13 @@ class RunWatch(AsyncIterator[Snapshot], Generic[Snapshot]):
         self._deadline: float | None = None
         self._shown: RunStatus | None = None
         self._ended = False
-
-    def __aiter__(self) -> Self:
-        return self
+        self._steps = Steps(self._next)
 
     async def __anext__(self) -> Snapshot:
         """The next snapshot. Raises `RunTimeoutError` if `timeout` seconds have passed since the first step."""
+        return await self._steps.next()
+
+    async def _next(self) -> Snapshot:
         if self._ended:
             raise StopAsyncIteration
         try:
@@ -58,7 +60,7 @@ class RunWatch(AsyncIterator[Snapshot], Generic[Snapshot]):
 
     async def aclose(self) -> None:
         """End the iteration."""
-        self._ended = True
+        await self._steps.aclose()
 
     def _is_news(self, record: RunRecord) -> bool:
         return record.status != self._shown or record.is_terminal

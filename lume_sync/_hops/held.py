@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from lume_sync._hops.iteration import Iteration
+from lume_sync._hops.iteration import Items
 from lume_sync._hops.owner import Owner, refuse_others, settle
 from lume_sync._hops.portal import Portal
 
@@ -25,8 +25,8 @@ class Held:
         steps: the iteration of its items, which ends with the context.
     """
 
-    def __init__(self, portal: Portal, manager: Manager, steps: Iteration[Any, Any] | None = None) -> None:
-        self._owner = _Context(portal, manager, steps)
+    def __init__(self, portal: Portal, manager: Manager, steps: Items[Any] | None = None) -> None:
+        self._owner = _Context(portal, manager, steps, self)
 
     async def enter(self) -> None:
         """On the loop: enter the manager."""
@@ -45,8 +45,8 @@ class Held:
 class _Context(Owner):
     """Owns an asynchronous context manager from its entry to its exit."""
 
-    def __init__(self, portal: Portal, manager: Manager, steps: Iteration[Any, Any] | None) -> None:
-        super().__init__(portal)
+    def __init__(self, portal: Portal, manager: Manager, steps: Items[Any] | None, handle: Held) -> None:
+        super().__init__(portal, handle)
         self._manager = manager
         self._steps = steps
         self._leaving: asyncio.Future[Any] | None = None
@@ -58,7 +58,7 @@ class _Context(Owner):
         leaving, left = loop.create_future(), loop.create_future()
         self.begin(self._own(entered, leaving, left))
         if self._steps is not None:
-            self._steps.bind(self.engine)
+            self._steps._bind(self.engine)
         try:
             await entered
         except asyncio.CancelledError:  # Ctrl-C in the caller
@@ -103,6 +103,6 @@ class _Context(Owner):
                 return bool(await self._manager.__aexit__(*reason))
             finally:
                 if self._steps is not None:
-                    await self._steps.stop()
+                    await self._steps._stop()
         except BaseException as error:
             return error

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from lume_async._base.batched import take_ready
 from lume_sync._hops.loop_thread import LoopThread
@@ -21,42 +21,48 @@ BATCH = 256
 class _Source(Owner, Generic[S]):
     """Owns an asynchronous iterator and steps it on demand, never ahead."""
 
-    def __init__(self, portal: Portal, source: AsyncIterator[S]) -> None:
-        super().__init__(portal)
+    def __init__(self, portal: Portal, source: AsyncIterator[S], handle: object) -> None:
+        super().__init__(portal, handle)
         self.source = source
+        self.handed_over = False
+        self._turn = asyncio.Lock()  # a step that a second Ctrl-C has left behind may still clean up
         self._demands: asyncio.Queue[asyncio.Future[list[S]]] = asyncio.Queue()
+        self._answering: asyncio.Future[list[S]] | None = None
+        self._given_up: asyncio.Future[list[S]] | None = None
         self._kept: list[S] = []
-        self._interrupted = False
-        self._ended = False
 
     async def step(self) -> list[S]:
         """The next items; an empty list at the end."""
-        if self._kept:
-            kept, self._kept = self._kept, []
-            return kept
-        if self._ended:
-            return []
-        if self.engine is None:
-            self.begin(self._own())
-        else:
-            self.adopt_context()
-        answer: asyncio.Future[list[S]] = asyncio.get_running_loop().create_future()
-        self._demands.put_nowait(answer)
-        try:
-            return await asyncio.shield(answer)
-        except asyncio.CancelledError:  # Ctrl-C in the caller
-            await self._interrupt(answer)
-            raise
+        async with self._turn:
+            if self._kept:
+                kept, self._kept = self._kept, []
+                return kept
+            if self.ended:
+                return []
+            if self.engine is None:
+                self.begin(self._own())
+            else:
+                self.adopt_context()
+            answer: asyncio.Future[list[S]] = asyncio.get_running_loop().create_future()
+            self._demands.put_nowait(answer)
+            try:
+                return await asyncio.shield(answer)
+            except asyncio.CancelledError:  # Ctrl-C in the caller
+                await self._interrupt(answer)
+                raise
 
     async def stop(self) -> None:
         """End the iteration. Idempotent."""
-        self._ended = True
+        if self.handed_over:
+            await self._close_source()
         await self.cancel()
 
     async def _interrupt(self, answer: "asyncio.Future[list[S]]") -> None:
         """Withdraw the demand and wait for the clean-up; keep items that arrived nevertheless for the next step."""
-        if not answer.done() and self.task is not None:
-            self._interrupted = True
+        if answer is not self._answering:
+            answer.cancel()  # the owner has not seen it yet
+        elif not answer.done() and self.task is not None:
+            self._given_up = answer
             self.task.cancel()
             await asyncio.wait({answer})
         if not answer.cancelled() and answer.exception() is None:
@@ -67,17 +73,20 @@ class _Source(Owner, Generic[S]):
         answer: asyncio.Future[list[S]] | None = None
         outcome: list[S] | BaseException = []
         try:
-            while not self._ended:
-                answer = await self._demands.get()
-                settle(answer, await self._next_items())
+            while not self.ended:
+                self._answering = answer = await self._demands.get()
+                if not answer.cancelled():
+                    settle(answer, await self._next_items())
+                if answer is self._given_up and self.task is not None:
+                    self.task.uncancel()
         except StopAsyncIteration:
             pass
         except asyncio.CancelledError as error:
-            if not self._ended:  # the source cancelled itself, or this iteration was garbage-collected
+            if not self.ended:  # the source cancelled itself, or the portal is closing
                 outcome = error
         except BaseException as error:
             outcome = error
-        self._ended = True
+        self.ended = True
         try:
             await self._close_source()
         except BaseException as error:
@@ -89,13 +98,9 @@ class _Source(Owner, Generic[S]):
         try:
             items = [await anext(self.source)]
         except asyncio.CancelledError as error:
-            if not self._interrupted:
+            if self.ended or self._given_up is not self._answering:
                 raise
-            # Only this step was cancelled: the next one shows whether the source can continue.
-            self._interrupted = False
-            if self.task is not None:
-                self.task.uncancel()
-            return error
+            return error  # only this step was cancelled: the next one shows whether the source can continue
         return items + take_ready(self.source, BATCH - 1)
 
     async def _close_source(self) -> None:
@@ -103,33 +108,35 @@ class _Source(Owner, Generic[S]):
         if aclose is not None:
             await aclose()
 
+    def _on_done(self, task: "asyncio.Task[None]") -> None:
+        super()._on_done(task)
+        self.ended = True
+        while not self._demands.empty():  # cancelled before it has taken them
+            settle(self._demands.get_nowait(), [])
 
-class Iteration(Iterator[T], Generic[S, T]):
-    """An asynchronous iteration, stepped from any thread; garbage collection ends it.
 
-    Args:
-        portal: runs calls on the loop.
-        source: the asynchronous iterator.
-        wrap: converts an item of the source.
+class Items(Iterator[T]):
+    """An iterator that works while it is read, as `run_many`, `list_runs` and others return it.
+
+    Nothing is sent before the first step. Use it as a context manager to end the work with the block, however that is
+    left: from then on nothing is sent, and no task, thread, connection or journal is in use. Closing does the same.
+    A loop that is left early also ends the work, but only when the iterator is garbage-collected: a variable keeps it
+    alive.
     """
 
-    def __init__(self, portal: Portal, source: AsyncIterator[S], wrap: Callable[[S], T]) -> None:
+    __module__ = "lume_sync"
+
+    def __init__(self, portal: Portal, source: AsyncIterator[Any], wrap: Callable[[Any], T]) -> None:
         self._portal = portal
-        self._owner = _Source(portal, source)
-        self._wrap = wrap
-        self._items: deque[S] = deque()
-        self._ended = False
+        self._owner = _Source(portal, source, self)
+        self._wrap_item = wrap
+        self._items: deque[Any] = deque()
         self._turn = threading.Lock()  # several threads may share one iteration
         self._home: LoopThread | None = None
 
-    def __iter__(self) -> "Iteration[S, T]":
+    def __iter__(self) -> Self:
         """The iterator itself."""
         return self
-
-    def __repr__(self) -> str:
-        """The kind of items, and how to get them."""
-        what = getattr(self._owner.source, "what", "items")
-        return f"<{what}, fetched as needed: use a for loop or list(...)>"
 
     def __next__(self) -> T:
         """The next item, when it is ready."""
@@ -139,49 +146,66 @@ class Iteration(Iterator[T], Generic[S, T]):
             except IndexError:
                 pass  # an error of the fetch must not have this one as its context
             else:
-                return self._wrap(item)
+                return self._wrap_item(item)
             fetched = self._fetch()
             if fetched is not None and not fetched.result():
                 raise StopIteration
 
-    def hand_over(self) -> AsyncIterator[S] | None:
-        """End this iteration and return its source, for a reader on the loop; None if the iteration has begun."""
-        with self._turn:
-            if self._owner.engine is not None or self._ended:
-                return None
-            self._ended = True
-            return self._owner.source
+    def __enter__(self) -> Self:
+        """The iterator itself."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """End the work."""
+        self.close()
 
     def close(self) -> None:
-        """End the iteration now and wait for its clean-up. Leaving a loop early does the same, without waiting."""
-        self._ended = True
-        self._items.clear()
-        if self._owner.engine is not None and not self._owner.engine.closing:
-            self._portal.call(self._owner.stop).result()
+        """End the work and wait for its end. A step that is under way ends its iteration, too. Idempotent."""
+        try:
+            self._owner.ended = True
+            self._items.clear()
+            if self._owner.engine is not None and not self._owner.engine.closing:
+                self._portal.call(self._owner.stop).result()
+        finally:  # also after a Ctrl-C between two of these lines
+            self._owner.drop()
 
-    def bind(self, engine: LoopThread | None) -> None:
+    def __repr__(self) -> str:
+        """The kind of items, and how to get them."""
+        what = getattr(self._owner.source, "what", "items")
+        return f"<{what}, fetched as needed: use a for loop or list(...)>"
+
+    def _hand_over(self) -> AsyncIterator[Any] | None:
+        """End this iteration and return its source, for a reader on the loop; None if the iteration has begun."""
+        with self._turn:
+            if self._owner.engine is not None or self._owner.ended:
+                return None
+            self._owner.engine = self._portal.engine()
+            self._owner.ended = self._owner.handed_over = True
+            return self._owner.source
+
+    def _bind(self, engine: LoopThread | None) -> None:
         """Set the loop on which the context manager of the items was entered."""
         self._home = engine
 
-    async def stop(self) -> None:
+    async def _stop(self) -> None:
         """On the loop: end the iteration, with its context manager."""
-        self._ended = True
         self._items.clear()
         await self._owner.stop()
 
-    def _fetch(self) -> "asyncio.Future[list[S]] | None":
+    def _fetch(self) -> "asyncio.Future[list[Any]] | None":
         """Fetch items with one hop; None if another thread has done so."""
         with self._turn:
             if self._items:
                 return None
-            if self._ended:
+            if self._owner.ended:
                 raise StopIteration
             refuse_others(self._portal, self._home, "block")
             refuse_others(self._portal, self._owner.engine, "iteration")
             fetched = self._portal.call(self._owner.step)
             if fetched.exception() is None:
                 self._items.extend(fetched.result())
-            self._ended = not self._items  # an error ends an iteration, too
+            if not self._items:  # an error ends an iteration, too
+                self._owner.ended = True
             return fetched
 
     def __del__(self) -> None:

@@ -17,6 +17,8 @@ CLEAN_UP = 2.0
 """Seconds that a cancelled coroutine gets to clean up before its caller continues without it."""
 _STEP = 0.002
 """Seconds between two turns of the loop while the interpreter ends."""
+SWEEP = 1.0
+"""Seconds between two looks for owners whose handle is gone, while there are any."""
 
 
 class Waiting(Protocol):
@@ -26,15 +28,27 @@ class Waiting(Protocol):
         """End the wait, because the loop has ended."""
 
 
+class Owning(Protocol):
+    """What owns a task on the loop, as long as a handle in another thread exists."""
+
+    def is_dropped(self) -> bool:
+        """Whether the handle is gone."""
+        ...
+
+    def drop(self) -> None:
+        """End the task."""
+
+
 class LoopThread:
-    """One loop, its thread, and the calls, owner tasks and generators on it."""
+    """One loop, its thread, and the calls, owners of tasks and generators on it."""
 
     def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         self.closing = False
         self.calls: set[Waiting] = set()
-        self.owners: set[asyncio.Task[Any]] = set()  # the loop holds its tasks only weakly
+        self.owners: set[Owning] = set()  # the loop holds its tasks only weakly
         self.generators: WeakSet[AsyncGenerator[Any, Any]] = WeakSet()
         self.exiting = False
+        self._sweeps = False
         self._in_steps = threading.Event()
         self.loop = new_loop()
         self.loop.set_default_executor(DaemonExecutor())
@@ -61,6 +75,20 @@ class LoopThread:
         self.closing = True
         with contextlib.suppress(RuntimeError):  # closed already
             self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def own(self, owner: Owning) -> None:
+        """On the loop: keep the owner, which is removed at its end; drop it if its finalizer failed to."""
+        self.owners.add(owner)
+        if not self._sweeps:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        for owner in self.owners:
+            if owner.is_dropped():
+                owner.drop()
+        self._sweeps = bool(self.owners)
+        if self._sweeps:
+            self.loop.call_later(SWEEP, self._sweep)
 
     def abandon(self) -> None:
         """Never touch the loop again: after a fork its file descriptors are the parent's.

@@ -6,6 +6,7 @@ anyio's cancel scopes and task groups must be left by the task that entered them
 import asyncio
 import contextlib
 import contextvars
+import weakref
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -17,10 +18,17 @@ T = TypeVar("T")
 
 
 class Owner:
-    """One task, started by the first caller in its context, cancelled when its handle is garbage-collected."""
+    """One task, started by the first caller in its context, cancelled when its handle is garbage-collected.
 
-    def __init__(self, portal: Portal) -> None:
+    Attributes:
+        ended: whether the task is to end, which any thread may set. A cancellation alone does not say so: two that
+            come together arrive as one.
+    """
+
+    def __init__(self, portal: Portal, handle: object) -> None:
         self.portal = portal
+        self.ended = False
+        self._handle = weakref.ref(handle)
         self.engine: LoopThread | None = None
         self.context = contextvars.Context()
         self.task: asyncio.Task[None] | None = None
@@ -30,12 +38,12 @@ class Owner:
         self.engine = engine = self.portal.engine()
         self.context = contextvars.copy_context()
         self.task = task = engine.loop.create_task(body, context=self.context)
-        engine.owners.add(task)
+        engine.own(self)
         task.add_done_callback(self._on_done)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         if self.engine is not None:
-            self.engine.owners.discard(task)
+            self.engine.owners.discard(self)
         self.task = None  # released on the loop: see `Call._finish`
 
     def adopt_context(self) -> None:
@@ -45,17 +53,23 @@ class Owner:
                 self.context.run(variable.set, value)
 
     async def cancel(self) -> None:
-        """On the loop: cancel the task and wait for its clean-up."""
+        """On the loop: end the task and wait for its clean-up."""
+        self.ended = True
         if self.task is not None:
             self.task.cancel()
             await asyncio.wait({self.task})
 
     def drop(self) -> None:
-        """From a finalizer, on any thread: never waits, never raises."""
+        """End the task, from a finalizer on any thread: never waits, never raises."""
+        self.ended = True  # first: the task may be about to begin
         engine, task = self.engine, self.task
         if engine is not None and task is not None and not engine.closing and not task.done():
             with contextlib.suppress(RuntimeError):  # the loop has just been closed
                 engine.loop.call_soon_threadsafe(task.cancel)
+
+    def is_dropped(self) -> bool:
+        """Whether the handle is gone. A Ctrl-C that arrives in its finalizer ends that finalizer."""
+        return self._handle() is None
 
 
 def refuse_others(portal: Portal, engine: LoopThread | None, what: str) -> None:

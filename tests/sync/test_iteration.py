@@ -22,7 +22,7 @@ from lume_async import ClientClosedError
 from lume_async._base.batched import Batched
 from lume_async.testing import fake_client
 from lume_sync._hops.held import Held
-from lume_sync._hops.iteration import BATCH, Iteration
+from lume_sync._hops.iteration import BATCH, Items
 from lume_sync._hops.portal import Portal
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -74,8 +74,8 @@ async def ticks(log: list[str]) -> AsyncIterator[int]:
         log.append("closed")
 
 
-def iterate(portal: Portal, source: AsyncIterator[Any]) -> Iteration[Any, Any]:
-    return Iteration(portal, source, lambda item: item)
+def iterate(portal: Portal, source: AsyncIterator[Any]) -> Items[Any]:
+    return Items(portal, source, lambda item: item)
 
 
 def eventually(condition: Any) -> None:
@@ -134,7 +134,7 @@ def test_an_error_comes_once_after_the_items_before_it(portal: Portal) -> None:
 
 
 def test_an_index_error_of_the_callers_own_is_not_swallowed(portal: Portal) -> None:
-    iteration: Iteration[int, int] = Iteration(portal, Numbers(1), [7][1:].__getitem__)
+    iteration: Items[int] = Items(portal, Numbers(1), [7][1:].__getitem__)
     with pytest.raises(IndexError):
         next(iteration)
 

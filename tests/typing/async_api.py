@@ -1,6 +1,6 @@
 """What a type checker knows of the asynchronous API. Checked by mypy --strict and pyright, never run."""
 
-from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -70,7 +70,7 @@ async def single_runs(client: lume.Client) -> None:
 
 
 async def many_runs(client: lume.Client, runs: list[lume.LumeRun]) -> None:
-    assert_type(client.as_completed([*runs, "run_1"]), AsyncIterator[lume.Outcome[lume.LumeRun]])
+    assert_type(client.as_completed([*runs, "run_1"]), lume.Items[lume.Outcome[lume.LumeRun]])
     outcomes = await client.wait_all(runs, timeout=60)
     assert_type(outcomes, list[lume.Outcome[lume.LumeRun]])
     assert_type(outcomes[0].result(), lume.LumeRun)
@@ -88,6 +88,20 @@ async def many_runs(client: lume.Client, runs: list[lume.LumeRun]) -> None:
             assert_type(event.previous, lume.RunStatus | None)
     async for run in client.list_runs(status=lume.RunStatus.FAILED):
         assert_type(run, lume.LumeRun)
+    async with client.run_many(requests) as left, aclosing(client.run_many(requests)) as closed:
+        assert_type(left, lume.Items[lume.Outcome[lume.LumeRun]])
+        assert_type(closed, lume.Items[lume.Outcome[lume.LumeRun]])
+        async with lume.progress(left) as snapshots:
+            assert_type(snapshots, lume.Items[lume.Progress])
+    async with runs[0].mapped() as rows, runs[0].watch() as watched, runs[0].rejects(as_=Customer) as typed:
+        assert_type(rows, lume.Rows)
+        assert_type(watched, lume.Items[lume.LumeRun])
+        assert_type(typed, lume.Items[Customer])
+    several: list[lume.Items[Any]] = [rows, typed, client.list_flows(), client.audit(), client.open_rejects()]
+    for each in several:
+        await each.aclose()
+    for _ in client.list_runs():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues, reportAttributeAccessIssue]
+        pass
 
 
 async def module_level() -> None:

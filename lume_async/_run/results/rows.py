@@ -1,7 +1,7 @@
 """`Rows`: the rows that a run has mapped or rejected, fetched as needed."""
 
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from functools import partial
 from operator import methodcaller
@@ -10,7 +10,7 @@ from typing import Any
 from anyio import to_thread
 
 from lume_async._base import arguments
-from lume_async._base.batched import Batched, Chunked
+from lume_async._base.batched import Chunked, Items
 from lume_async._base.public import public
 from lume_async._http.sender import Sender
 from lume_async._run.pages import check_limit, pages
@@ -25,7 +25,7 @@ PAGE, ARROW_PAGE = 1000, 100_000
 
 
 @public
-class Rows(Batched[dict[str, Any]]):
+class Rows(Items[dict[str, Any]]):
     """The rows of a run's output: an iterator of dicts, one page of them in memory.
 
     A rejected row has `_lume_row` (its number among the parsed rows), `_lume_reasons` (a list), and the columns of
@@ -35,6 +35,12 @@ class Rows(Batched[dict[str, Any]]):
 
     `to_arrow`, `to_arrow_batches`, `to_polars` and `to_pandas` always fetch all rows, even if the iterator has read
     some.
+
+    Raises:
+        InvalidRequestError: raised by the iteration: the run has not ended, has no output, or its output was changed
+            since.
+        NotSupportedError: raised by the iteration: the server does not offer rows.
+        ApiError: raised by the iteration: see the tree in `lume_async.errors`.
     """
 
     def __init__(
@@ -55,19 +61,11 @@ class Rows(Batched[dict[str, Any]]):
         self._reason, self._limit, self._reasons = reason, limit, reasons
         self._rows = Chunked(self._fetch())
 
-    def __aiter__(self) -> "Rows":
-        """The iterator itself."""
-        return self
-
     async def __anext__(self) -> dict[str, Any]:
-        """The next row.
-
-        Raises:
-            InvalidRequestError: the run has not ended, has no output, or its output was changed since.
-            NotSupportedError: the server does not offer rows.
-            ApiError: see the tree in `lume_async.errors`.
-        """
         return await anext(self._rows)
+
+    async def aclose(self) -> None:
+        await self._rows.aclose()
 
     async def to_arrow(self) -> Any:
         """All rows as a `pyarrow.Table`.
@@ -83,7 +81,7 @@ class Rows(Batched[dict[str, Any]]):
             tables = [table async for table in found]
         return await to_thread.run_sync(pyarrow.concat_tables, tables, abandon_on_cancel=True)
 
-    def to_arrow_batches(self) -> AsyncIterator[Any]:
+    def to_arrow_batches(self) -> Items[Any]:
         """All rows as `pyarrow.RecordBatch`es with one schema, as in `to_arrow`; about 8 MB of them in memory.
 
         If the server sends JSON only, all rows are in memory before the first batch.

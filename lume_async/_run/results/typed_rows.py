@@ -13,7 +13,7 @@ from cattrs import Converter, transform_error
 from cattrs.v import format_exception
 
 from lume_async._base import arguments
-from lume_async._base.batched import Batched, take_ready
+from lume_async._base.batched import Items, take_ready
 from lume_async._run.results.rows import Rows
 from lume_async.errors import ResponseDecodeError
 
@@ -25,7 +25,7 @@ _preparing = threading.Lock()
 """Held while the converter learns a class."""
 
 
-class TypedRows(Batched[T]):
+class TypedRows(Items[T]):
     """The rows as values of that class, in the same order; columns that it does not have are left out."""
 
     def __init__(self, rows: Rows, into: type[T]) -> None:
@@ -35,11 +35,11 @@ class TypedRows(Batched[T]):
         )
         self._number = 0
 
-    def __aiter__(self) -> "TypedRows[T]":
-        return self
-
     async def __anext__(self) -> T:
         return self._value(await anext(self._rows))
+
+    async def aclose(self) -> None:
+        await self._rows.aclose()
 
     def __repr__(self) -> str:
         """The rows, and the class."""
