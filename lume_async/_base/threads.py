@@ -1,11 +1,14 @@
 """Blocking work in daemon threads, which delay neither an event loop, nor the end of the program, nor a fork."""
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
-from typing import ParamSpec, TypeVar
+from queue import SimpleQueue
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from lume_async._base.platform import at_fork
 
@@ -49,6 +52,84 @@ def _as_runtime_error(error: StopIteration) -> RuntimeError:
     raised = RuntimeError("the function raised StopIteration")
     raised.__cause__ = error
     return raised
+
+
+_Job: TypeAlias = tuple[asyncio.Future[Any] | None, Callable[[], object]]
+
+
+class JobThread:
+    """A daemon thread for blocking code of a user, in the context of the caller who creates this object.
+
+    One thread instead of a pool: generators may hold objects that are bound to a thread (SQLite cursors). It starts
+    with the first job and ends with `close`. A cancelled job keeps running, but nobody waits for it: long ones
+    look at `closed`.
+    """
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._context = contextvars.copy_context()
+        self._jobs: SimpleQueue[_Job | None] | None = None
+        self._has_thread = True
+
+    async def run(self, job: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Run the job after those before it."""
+        if self._jobs is None:
+            self._jobs = SimpleQueue()
+            try:
+                spawn(self._context.run, _work, self._jobs)
+            except RuntimeError:  # no thread can be started, as in exit handlers of newer Pythons
+                self._has_thread = False
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put((answer, partial(job, *arguments, **options)))
+        if not self._has_thread:
+            self._jobs.put(None)
+            self._context.run(_work, self._jobs)
+        try:
+            return await answer
+        finally:
+            del answer  # a cycle: it holds the error, whose traceback holds this frame
+
+    def then(self, job: Callable[[], object]) -> None:
+        """Run the job after those before it, but don't wait for it; at once if no thread was started."""
+        if self._jobs is not None and self._has_thread:
+            self._jobs.put((None, job))
+        else:
+            job()
+
+    def close(self) -> None:
+        """End the thread after the jobs that it has. Never waits."""
+        self.closed = True
+        if self._jobs is not None and self._has_thread:
+            self._jobs.put(None)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _work(jobs: "SimpleQueue[_Job | None]") -> None:
+    while (taken := jobs.get()) is not None:
+        answer, job = taken
+        try:
+            result = job()
+        except StopIteration as error:  # a future does not accept it
+            _settle(answer, "set_exception", _as_runtime_error(error))
+        except BaseException as error:  # raised in the waiting task
+            _settle(answer, "set_exception", error)
+        else:
+            _settle(answer, "set_result", result)
+            del result  # an idle thread must not keep the user's objects alive
+        del taken, answer, job
+
+
+def _settle(answer: "asyncio.Future[Any] | None", how: str, value: object) -> None:
+    if answer is not None:
+        with suppress(RuntimeError):  # the loop was closed before the job ended
+            answer.get_loop().call_soon_threadsafe(_set_if_wanted, answer, how, value)
+
+
+def _set_if_wanted(answer: "asyncio.Future[Any]", how: str, value: object) -> None:
+    if not answer.done():  # it may have been cancelled
+        getattr(answer, how)(value)
 
 
 class ForkShy:

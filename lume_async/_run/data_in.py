@@ -4,7 +4,6 @@ import uuid
 from functools import partial
 from typing import Any
 
-from anyio import to_thread
 from attrs import evolve
 
 from lume_async._base import arguments
@@ -46,7 +45,7 @@ async def run_data(
         request: the run; its source is still to come.
     """
     async with local_file(data, partial(_format, sender, request.flow_version)) as file:
-        sha256 = await to_thread.run_sync(sha256_of, file)
+        sha256 = await sha256_of(file)
         name = f"data{''.join(file.suffixes[-2:])}"  # the same for the same content
         source = await upload(
             sender,

@@ -60,7 +60,7 @@ async def resubmit(
         if not force:
             _refuse_without_rejects(old)
             await to_thread.run_sync(_refuse_others, file, shown, old)
-        sha256 = await to_thread.run_sync(sha256_of, file)
+        sha256 = await sha256_of(file)
         marks, key = {PARENT: old.id, CONTENT: sha256}, None
         if not force:
             same = {"flow_version": flow_version}

@@ -9,11 +9,13 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Generator,
     Iterable,
     Iterator,
     Mapping,
 )
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +23,7 @@ from typing import Any, BinaryIO
 from anyio import to_thread
 from attrs import frozen
 
+from lume_async._base.threads import JobThread
 from lume_async._run.results import frames
 from lume_async._run.row_text import CsvDialect, dialect_of, json_array, json_lines
 from lume_async._run.transfer import SourceData
@@ -108,22 +111,25 @@ async def local_file(
             raise InvalidRequestError(f"{name}: {os.fspath(data)!r:.200} {what}; {_UNSENT}")
         yield path
         return
-    folder = Path(
-        tempfile.mkdtemp(prefix="lume-upload-")
-    )  # here, as in a thread a cancellation could lose it
+    # Here, as in a thread a cancellation could lose it.
+    folder = Path(tempfile.mkdtemp(prefix="lume-upload-"))
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
+    worker = JobThread()
     try:
-        yield await _written(data, rows_as, folder, name)
+        yield await _written(data, rows_as, folder, name, worker)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        worker.then(remove)  # a job that was cancelled may still write
+        worker.close()
+        remove()
 
 
 async def _written(
-    data: SourceData, rows_as: Callable[[], Awaitable[RowFormat]], folder: Path, name: str
+    data: SourceData, rows_as: Callable[[], Awaitable[RowFormat]], folder: Path, name: str, worker: JobThread
 ) -> Path:
     if isinstance(data, AsyncIterable):
-        return await _gathered(data, rows_as, folder, name)
+        return await _gathered(data, rows_as, folder, name, worker)
     if _is_table(data):
-        return await to_thread.run_sync(_write_rows, data, await rows_as(), folder)
+        return await worker.run(_write_rows, data, await rows_as(), folder)
     pieces: Iterator[Any]
     if isinstance(data, bytes | bytearray | memoryview):
         pieces = iter([bytes(data)])
@@ -135,10 +141,26 @@ async def _written(
         raise InvalidRequestError(
             f"{name} must be a path, bytes, a binary file, rows or a table, not {type(data).__name__}; {_UNSENT}"
         )
-    first = await to_thread.run_sync(next, pieces, _NOTHING)
-    if isinstance(first, Mapping):
-        return await to_thread.run_sync(_write_rows, chain([first], pieces), await rows_as(), folder)
-    return await to_thread.run_sync(_write_bytes, _begun(first, name), pieces, folder, name)
+    pieces = _while_wanted(pieces, worker)
+    try:
+        first = await worker.run(next, pieces, _NOTHING)
+        if isinstance(first, Mapping):
+            return await worker.run(_write_rows, chain([first], pieces), await rows_as(), folder)
+        return await worker.run(_write_bytes, _begun(first, name), pieces, folder, name)
+    finally:
+        worker.then(pieces.close)
+
+
+def _while_wanted(pieces: Iterator[Any], worker: JobThread) -> Generator[Any]:
+    """Yield the pieces until nobody waits for them; at the end, close what yields them if it is a generator."""
+    try:
+        for piece in pieces:
+            yield piece
+            if worker.closed:
+                raise InterruptedError("nobody waits for the rest")
+    finally:
+        if isinstance(pieces, Generator):
+            pieces.close()
 
 
 def _check_letters(number: int, row: Mapping[str, Any], encoding: str) -> None:
@@ -175,7 +197,11 @@ def _write_bytes(first: bytes, pieces: Iterator[Any], folder: Path, name: str) -
 
 
 async def _gathered(
-    data: AsyncIterable[Any], rows_as: Callable[[], Awaitable[RowFormat]], folder: Path, name: str
+    data: AsyncIterable[Any],
+    rows_as: Callable[[], Awaitable[RowFormat]],
+    folder: Path,
+    name: str,
+    worker: JobThread,
 ) -> Path:
     """An asynchronous iterable; its rows are held in memory."""
     path = folder / "data"
@@ -183,7 +209,7 @@ async def _gathered(
     first = await anext(found, _NOTHING)
     if isinstance(first, Mapping):
         rows = [first, *[row async for row in found]]
-        return await to_thread.run_sync(_write_rows, rows, await rows_as(), folder)
+        return await worker.run(_write_rows, rows, await rows_as(), folder)
     block = bytearray(_begun(first, name))
     with await to_thread.run_sync(path.open, "wb") as file:
         async for piece in found:

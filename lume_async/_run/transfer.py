@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from lume_async._base import arguments
+from lume_async._base.threads import JobThread
 from lume_async.errors import ApiError
 
 OnProgress: TypeAlias = Callable[[int, int | None], object]
@@ -22,10 +23,24 @@ SeedData: TypeAlias = Mapping[str, SourceData]
 an upload (`upload://…`), which is not sent again."""
 
 
-def sha256_of(file: Path) -> str:
+_BLOCK = 1024 * 1024
+
+
+async def sha256_of(file: Path) -> str:
     """The checksum of a file, in hex."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    worker = JobThread()
+
+    def digest() -> str:
+        found = hashlib.sha256()
+        with file.open("rb") as opened:
+            while not worker.closed and (block := opened.read(_BLOCK)):
+                found.update(block)
+        return found.hexdigest()
+
+    try:
+        return await worker.run(digest)
+    finally:
+        worker.close()
 
 
 class Reporter:

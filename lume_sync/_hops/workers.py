@@ -1,13 +1,12 @@
 """Runs blocking user code (a key function, an iterable of requests) in its own threads, never on the loop."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from queue import SimpleQueue
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
-from lume_async._base.threads import in_thread, spawn
+from lume_async._base.batched import Items
+from lume_async._base.threads import JobThread, in_thread
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,67 +22,24 @@ class DaemonExecutor(ThreadPoolExecutor):
         return in_thread(partial(fn, *args, **kwargs))
 
 
-class Pulled(AsyncIterator[T], Generic[T]):
-    """A plain iterable as an asynchronous iterator: pulled on demand in one thread of its own, never ahead.
-
-    One thread instead of a pool: generators may hold objects that are bound to a thread (SQLite cursors).
-    """
+class Pulled(Items[T]):
+    """A plain iterable as an asynchronous iterator: pulled on demand in one thread of its own, never ahead."""
 
     def __init__(self, iterable: Iterable[T]) -> None:
-        self._iterator = iter(iterable)  # in the caller's thread, so that a wrong argument fails at once
-        self._demands: SimpleQueue[asyncio.Future[Any] | None] | None = None
-        self._has_thread = True
-
-    def __aiter__(self) -> "Pulled[T]":
-        """The iterator itself."""
-        return self
+        # In the caller's thread, so that a wrong argument fails at once.
+        self._iterator: Iterator[T] | None = iter(iterable)
+        self._worker = JobThread()
 
     async def __anext__(self) -> T:
-        """The next item, when the iterable yields it."""
-        if self._demands is None:
-            self._demands = SimpleQueue()
-            try:
-                spawn(_pull, self._iterator, self._demands)
-            except RuntimeError:  # no thread can be started, as in exit handlers of newer Pythons
-                self._has_thread = False
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._demands.put(answer)
-        if not self._has_thread:
-            self._demands.put(None)
-            _pull(self._iterator, self._demands)
-        try:
-            item: T = await answer
-        finally:
-            del answer  # a cycle: it holds the error, whose traceback holds this frame
+        if self._iterator is None:
+            raise StopAsyncIteration
+        item = await self._worker.run(next, self._iterator, _END)
         if item is _END:
             raise StopAsyncIteration
-        return item
+        return cast("T", item)
 
-    def __del__(self) -> None:
-        if (demands := getattr(self, "_demands", None)) is not None:
-            demands.put(None)  # ends the thread
-
-
-def _pull(iterator: Iterator[T], demands: "SimpleQueue[asyncio.Future[Any] | None]") -> None:
-    while (answer := demands.get()) is not None:
-        try:
-            item = next(iterator)
-        except StopIteration:
-            _settle(answer, answer.set_result, _END)
-        except BaseException as error:  # raised in the user's call
-            _settle(answer, answer.set_exception, error)
-        else:
-            _settle(answer, answer.set_result, item)
-            del item  # an idle thread must not keep the user's object alive
-        del answer
-
-
-def _settle(answer: "asyncio.Future[Any]", setter: Callable[[Any], None], value: Any) -> None:
-    def set_if_wanted() -> None:
-        if not answer.done():  # it may have been cancelled
-            setter(value)
-
-    try:
-        answer.get_loop().call_soon_threadsafe(set_if_wanted)
-    except RuntimeError:
-        return  # the loop was closed before the iterable yielded
+    async def aclose(self) -> None:
+        """Pull no more, and end the thread; an iterable that blocks is not waited for."""
+        self._worker.then(partial(id, self._iterator))  # so that a generator is finalized in its own thread
+        self._iterator = None
+        self._worker.close()

@@ -63,7 +63,7 @@ def test_where_no_thread_can_be_started_an_iterable_is_pulled_here(
         yield 1
         raise ValueError("broken")
 
-    monkeypatch.setattr("lume_sync._hops.workers.spawn", refuse)
+    monkeypatch.setattr("lume_async._base.threads.spawn", refuse)
     pulled = Pulled(iter("abc"))
     assert portal.call(collect, pulled, 1).result() == ["a"]
     assert portal.call(collect, pulled).result() == ["b", "c"]
