@@ -48,12 +48,13 @@ def code_of(outcome: lume.Outcome[lume.LumeRun]) -> int:
 def main(paths: Path, journal: Path) -> int:
     summary, codes = lume.Summary(), {0}
     try:
-        for outcome in lume.run_many(
+        with lume.run_many(
             requests(paths), max_active=MAX_ACTIVE, journal=journal, timeout=TIMEOUT
-        ):
-            summary.add(outcome)
-            codes.add(code_of(outcome))
-            print(outcome.run_id, outcome.run.status if outcome.run else outcome.error, file=sys.stderr)
+        ) as outcomes:
+            for outcome in outcomes:
+                summary.add(outcome)
+                codes.add(code_of(outcome))
+                print(outcome.run_id, outcome.run.status if outcome.run else outcome.error, file=sys.stderr)
     except KeyboardInterrupt:
         print(
             "interrupted; started runs keep running, the same command finishes the rest",
