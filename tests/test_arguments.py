@@ -71,7 +71,7 @@ MADE = {
         "RowAccount",
         "UnreadableRows",
     ),
-    *("BeforeAfter", "Candidate", "LookupEntry", "Proposal", "ProposedColumn", "SeenSample"),
+    *("Items", "BeforeAfter", "Candidate", "LookupEntry", "Proposal", "ProposedColumn", "SeenSample"),
     "ValueReading",
     *("Failure", "LumeRun", "Monitor", "Outcome", "Progress", "Rows", "RunEvent", "Summary"),
     *("RequestFinished", "RequestStarted", "RetryScheduled", "RunStatusChanged"),

@@ -6,14 +6,11 @@ import asyncio
 from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 from lume_async._base import arguments
 from lume_async._base.public import public
-from lume_async._base.tasks import is_being_cancelled
-
-if TYPE_CHECKING:
-    from anyio import CancelScope
+from lume_async._base.tasks import current_task, is_being_cancelled
 
 T = TypeVar("T")
 
@@ -77,39 +74,58 @@ class Steps(Generic[T]):
     ) -> None:
         self._step = step
         self._generator = generator
-        self._turn = asyncio.Lock()
-        self._under_way: CancelScope | None = None
         self._cut_off = False
         self._closed = False
+        self._busy: asyncio.Task[Any] | None = None  # takes a step, or closes
+        self._free: asyncio.Event | None = None
 
     async def next(self) -> T:
         """The next item. Raises `StopAsyncIteration` after the last, `RuntimeError` after a cancelled step."""
-        from anyio import CancelScope  # here: a single request needs none
-
-        async with self._turn:
+        if self._busy is not None:
+            await self._until_free()
+        if self._closed:
+            raise StopAsyncIteration
+        if self._cut_off:
+            raise RuntimeError(
+                "the iteration was cancelled before it finished; start a new one (run_many resumes with its journal)"
+            )
+        self._busy = reader = current_task()
+        before = reader.cancelling()
+        try:
+            return await self._step()
+        except asyncio.CancelledError:
+            if not self._closed or reader.cancelling() > before + 1:
+                self._cut_off = self._generator is not None and is_being_cancelled()
+                raise
+        finally:
             if self._closed:
-                raise StopAsyncIteration
-            if self._cut_off:
-                raise RuntimeError(
-                    "the iteration was cancelled before it finished; start a new one (run_many resumes with its "
-                    "journal)"
-                )
-            with CancelScope() as self._under_way:
-                try:
-                    return await self._step()
-                except asyncio.CancelledError:
-                    self._cut_off = self._generator is not None and is_being_cancelled()
-                    raise
-            raise StopAsyncIteration  # closed by another task
+                reader.uncancel()
+            self._release()
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """End the iteration."""
+        if not self._closed and self._busy is not None:
+            self._busy.cancel()  # a cancel scope around each step would cost more than most steps
         self._closed = True
-        if self._under_way is not None:
-            self._under_way.cancel()
-        async with self._turn:
+        await self._until_free()
+        self._busy = current_task()
+        try:
             if self._generator is not None:
                 await self._generator.aclose()
+        finally:
+            self._release()
+
+    async def _until_free(self) -> None:
+        while self._busy is not None:
+            self._free = self._free or asyncio.Event()
+            await self._free.wait()
+
+    def _release(self) -> None:
+        self._busy = None
+        if self._free is not None:
+            self._free.set()
+            self._free = None
 
 
 class Chunked(Items[T]):
@@ -151,14 +167,15 @@ def take_ready(source: AsyncIterator[T], limit: int) -> list[T]:
 async def pull(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
     """Yield the items; a plain iterable is stepped on the event loop and must not block.
 
-    An asynchronous generator is always closed at the end, not left to garbage collection.
+    An asynchronous generator, or an iterator of this library, is always closed at the end, not left to garbage
+    collection.
     """
     if isinstance(items, AsyncIterable):
         try:
             async for item in items:
                 yield item
         finally:
-            if isinstance(items, AsyncGenerator):
+            if isinstance(items, AsyncGenerator | Items):
                 await items.aclose()
     else:
         for item in items:

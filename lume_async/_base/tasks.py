@@ -47,6 +47,13 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
+def current_task() -> "asyncio.Task[Any]":
+    """The task that is running."""
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
 def is_being_cancelled() -> bool:
     """Whether a `CancelledError` that was caught is meant for this task, not for something it waited for."""
     task = asyncio.current_task()

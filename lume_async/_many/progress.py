@@ -1,8 +1,8 @@
 """`progress`: periodic snapshots of the progress of many runs, for the user's own display."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from contextlib import aclosing
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -118,7 +118,7 @@ def _snapshots(
         async with task_group() as group:
             group.start_soon(_send_every, pause, now, snapshots)
             try:
-                async with _closing(outcomes), aclosing(pull(outcomes)) as source:
+                async with aclosing(pull(outcomes)) as source:
                     async for outcome in source:
                         camera.summary.add(outcome)
             except Exception as error:
@@ -140,14 +140,3 @@ async def _send_every(
     while True:
         await anyio.sleep(pause)
         await snapshots.send(snapshot)
-
-
-@asynccontextmanager
-async def _closing(outcomes: object) -> AsyncIterator[None]:
-    """Close the outcomes at the end of the block, if they can be closed."""
-    try:
-        yield
-    finally:
-        aclose = getattr(outcomes, "aclose", None)
-        if aclose is not None:
-            await aclose()

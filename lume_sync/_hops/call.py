@@ -1,6 +1,7 @@
 """One hop: starts a coroutine on the loop from another thread, and waits for its end."""
 
 import asyncio
+import contextlib
 import contextvars
 import sys
 import threading
@@ -52,14 +53,19 @@ class Call(Generic[T]):
             ClientClosedError: the loop was closed before the coroutine could start.
         """
         calls = self._engine.calls
-        calls.add(self)
         try:
+            calls.add(self)
             self._schedule(self._start)
             while not self._lock.acquire(True, SLICE):
                 if self._is_lost() and not self._lock.acquire(False):
                     self.fail()
         except BaseException:
-            self._interrupt()
+            try:
+                self._interrupt()
+            finally:
+                if not self._done:  # a second Ctrl-C may have come before the cancellation was scheduled
+                    with contextlib.suppress(ClientClosedError):
+                        self._schedule(self._cancel)
             raise
         finally:
             calls.discard(self)
@@ -128,7 +134,8 @@ class Call(Generic[T]):
             self.future.exception()  # retrieved, so that asyncio does not log it
 
     def _cancel(self) -> None:
-        self.future.cancel()  # nobody waits for the result
+        if not self.future.cancel():  # nobody waits for the result
+            return
         if self._task is None:  # interrupted before it was scheduled
             self._finish()
         else:

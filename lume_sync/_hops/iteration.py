@@ -25,7 +25,7 @@ class _Source(Owner, Generic[S]):
         super().__init__(portal, handle)
         self.source = source
         self.handed_over = False
-        self._turn = asyncio.Lock()  # a step that a second Ctrl-C has left behind may still clean up
+        self._stepping: asyncio.Task[Any] | None = None
         self._demands: asyncio.Queue[asyncio.Future[list[S]]] = asyncio.Queue()
         self._answering: asyncio.Future[list[S]] | None = None
         self._given_up: asyncio.Future[list[S]] | None = None
@@ -33,23 +33,27 @@ class _Source(Owner, Generic[S]):
 
     async def step(self) -> list[S]:
         """The next items; an empty list at the end."""
-        async with self._turn:
-            if self._kept:
-                kept, self._kept = self._kept, []
-                return kept
-            if self.ended:
-                return []
-            if self.engine is None:
-                self.begin(self._own())
-            else:
-                self.adopt_context()
-            answer: asyncio.Future[list[S]] = asyncio.get_running_loop().create_future()
-            self._demands.put_nowait(answer)
-            try:
-                return await asyncio.shield(answer)
-            except asyncio.CancelledError:  # Ctrl-C in the caller
-                await self._interrupt(answer)
-                raise
+        while self._stepping is not None:  # left by a second Ctrl-C, it still cleans up
+            await asyncio.wait({self._stepping})
+        if self._kept:
+            kept, self._kept = self._kept, []
+            return kept
+        if self.ended:
+            return []
+        if self.engine is None:
+            self.begin(self._own())
+        else:
+            self.adopt_context()
+        answer: asyncio.Future[list[S]] = asyncio.get_running_loop().create_future()
+        self._demands.put_nowait(answer)
+        self._stepping = asyncio.current_task()
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:  # Ctrl-C in the caller
+            await self._interrupt(answer)
+            raise
+        finally:
+            self._stepping = None
 
     async def stop(self) -> None:
         """End the iteration. Idempotent."""
@@ -70,15 +74,15 @@ class _Source(Owner, Generic[S]):
 
     async def _own(self) -> None:
         """The owner task: answers each demand, then closes the source."""
-        answer: asyncio.Future[list[S]] | None = None
         outcome: list[S] | BaseException = []
         try:
             while not self.ended:
-                self._answering = answer = await self._demands.get()
-                if not answer.cancelled():
-                    settle(answer, await self._next_items())
-                if answer is self._given_up and self.task is not None:
+                self._answering = await self._demands.get()
+                if not self._answering.cancelled():
+                    settle(self._answering, await self._next_items())
+                if self._answering is self._given_up and self.task is not None:
                     self.task.uncancel()
+                self._answering = self._given_up = None
         except StopAsyncIteration:
             pass
         except asyncio.CancelledError as error:
@@ -91,8 +95,10 @@ class _Source(Owner, Generic[S]):
             await self._close_source()
         except BaseException as error:
             outcome = error
-        if answer is not None:
-            settle(answer, outcome)
+        if self._answering is not None:
+            settle(self._answering, outcome)
+        del outcome  # a cycle: the traceback of an error holds this frame, and what the source holds
+        self._answering = self._given_up = None
 
     async def _next_items(self) -> list[S] | BaseException:
         try:
@@ -195,17 +201,18 @@ class Items(Iterator[T]):
     def _fetch(self) -> "asyncio.Future[list[Any]] | None":
         """Fetch items with one hop; None if another thread has done so."""
         with self._turn:
-            if self._items:
+            items, owner = self._items, self._owner
+            if items:
                 return None
-            if self._owner.ended:
+            if owner.ended:
                 raise StopIteration
             refuse_others(self._portal, self._home, "block")
-            refuse_others(self._portal, self._owner.engine, "iteration")
-            fetched = self._portal.call(self._owner.step)
+            refuse_others(self._portal, owner.engine, "iteration")
+            fetched = self._portal.call(owner.step)
             if fetched.exception() is None:
-                self._items.extend(fetched.result())
-            if not self._items:  # an error ends an iteration, too
-                self._owner.ended = True
+                items.extend(fetched.result())
+            if not items:  # an error ends an iteration, too
+                owner.ended = True
             return fetched
 
     def __del__(self) -> None:

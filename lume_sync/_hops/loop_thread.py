@@ -18,7 +18,7 @@ CLEAN_UP = 2.0
 _STEP = 0.002
 """Seconds between two turns of the loop while the interpreter ends."""
 SWEEP = 1.0
-"""Seconds between two looks for owners whose handle is gone, while there are any."""
+"""Seconds between two looks for forgotten owners, while there are any."""
 
 
 class Waiting(Protocol):
@@ -31,8 +31,8 @@ class Waiting(Protocol):
 class Owning(Protocol):
     """What owns a task on the loop, as long as a handle in another thread exists."""
 
-    def is_dropped(self) -> bool:
-        """Whether the handle is gone."""
+    def is_forgotten(self) -> bool:
+        """Whether the handle is gone, and its finalizer has failed."""
         ...
 
     def drop(self) -> None:
@@ -77,14 +77,14 @@ class LoopThread:
             self.loop.call_soon_threadsafe(self.loop.stop)
 
     def own(self, owner: Owning) -> None:
-        """On the loop: keep the owner, which is removed at its end; drop it if its finalizer failed to."""
+        """On the loop: keep the owner until its task has ended."""
         self.owners.add(owner)
         if not self._sweeps:
             self._sweep()
 
     def _sweep(self) -> None:
         for owner in self.owners:
-            if owner.is_dropped():
+            if owner.is_forgotten():
                 owner.drop()
         self._sweeps = bool(self.owners)
         if self._sweeps:

@@ -67,9 +67,9 @@ class Owner:
             with contextlib.suppress(RuntimeError):  # the loop has just been closed
                 engine.loop.call_soon_threadsafe(task.cancel)
 
-    def is_dropped(self) -> bool:
-        """Whether the handle is gone. A Ctrl-C that arrives in its finalizer ends that finalizer."""
-        return self._handle() is None
+    def is_forgotten(self) -> bool:
+        """Whether the handle is gone without `drop`: a Ctrl-C that arrives in a finalizer ends only that."""
+        return self._handle() is None and self.task is not None and not self.task.cancelling()
 
 
 def refuse_others(portal: Portal, engine: LoopThread | None, what: str) -> None:

@@ -72,7 +72,7 @@ async def as_completed_too_late(client: Client, _folder: Path) -> None:
 async def left_early(client: Client, _folder: Path) -> None:
     outcomes = client.as_completed(["run_a", "run_b", "run_c"])
     await anext(outcomes)
-    await outcomes.aclose()  # type: ignore[attr-defined]
+    await outcomes.aclose()
 
 
 async def wait_all(client: Client, _folder: Path) -> None:

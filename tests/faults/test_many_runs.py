@@ -62,7 +62,7 @@ async def test_leaving_early_stops_every_look(capabilities: tuple[str, ...]) -> 
         async with client_for(service) as client:
             outcomes = client.as_completed(list(service.runs), poll_interval=0.1)
             first = await anext(outcomes)
-            await outcomes.aclose()  # type: ignore[attr-defined]
+            await outcomes.aclose()
 
             left = [t for t in asyncio.all_tasks() - tasks if "lume_async" in str(t.get_coro())]
             assert left == []

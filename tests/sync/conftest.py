@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,17 +92,24 @@ def run_script(loop: str) -> RunScript:
 def interrupt(loop: str, service: Service) -> Interrupt:
     """Runs a script, presses Ctrl-C once the service has seen the run `after`, and waits for its end.
 
-    `times` in a row; and again after each of `then`.
+    `times` in a row, `gap` seconds apart; and again after each of `then`.
     """
 
     def run(
-        source: str, *, after: str, times: int = 1, then: tuple[str, ...] = (), flags: tuple[str, ...] = ()
+        source: str,
+        *,
+        after: str,
+        times: int = 1,
+        gap: float = 0,
+        then: tuple[str, ...] = (),
+        flags: tuple[str, ...] = (),
     ) -> Finished:
         with started(source, loop, flags) as process:
             for run_id in (after, *then):
                 service.wait_for(run_id)
                 for _ in range(times):
                     process.send_signal(signal.SIGINT)
+                    time.sleep(gap)
             return end_of(process, 20)
 
     return run

@@ -10,6 +10,7 @@ from on_posix import posix_only
 from sync.service import Service
 
 import lume_sync as lume
+from lume_async._batch.journal import Journal
 
 
 @pytest.fixture
@@ -30,6 +31,24 @@ def raise_in_the_loop(client: lume.Client, journal: Path) -> None:
     with pytest.raises(KeyError):
         for outcome in client.run_many(REQUESTS, journal=journal, max_active=3):
             raise KeyError(outcome.run_id)
+
+
+def raise_in_a_block(client: lume.Client, journal: Path) -> None:
+    """Without garbage collection: a variable keeps the iterator, and the error keeps the variable."""
+    with pytest.raises(KeyError), client.run_many(REQUESTS, journal=journal, max_active=3) as outcomes:
+        for outcome in outcomes:
+            raise KeyError(outcome.run_id)
+    Journal.open(str(journal)).close()  # it is not locked
+    assert list(outcomes) == []
+
+
+def leave_the_progress_in_a_block(client: lume.Client, journal: Path) -> None:
+    kept = []
+    with client.run_many(REQUESTS, journal=journal, max_active=3) as outcomes:
+        kept.append(lume.progress(outcomes, every=3600))
+        next(kept[0])
+    Journal.open(str(journal)).close()
+    list(kept[0])
 
 
 def interrupt_the_loop(client: lume.Client, journal: Path) -> None:
@@ -54,6 +73,8 @@ def interrupt_a_step(client: lume.Client, journal: Path) -> None:
     [
         (leave, 20),
         (raise_in_the_loop, 5),
+        (raise_in_a_block, 5),
+        (leave_the_progress_in_a_block, 5),
         pytest.param(interrupt_the_loop, 5, marks=posix_only),
         pytest.param(interrupt_a_step, 5, marks=posix_only),
     ],

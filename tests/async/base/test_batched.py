@@ -1,12 +1,16 @@
-"""`Chunked`: items in order, never more than one chunk ahead. `pull`: any iterable, which is always closed."""
+"""`Items`: ended by its block, in whatever way. `Chunked`: items in order, never more than one chunk ahead.
+`pull`: any iterable, which is always closed.
+"""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 import pytest
 from fake_service import Service
 
 from lume_async import RunRequest
-from lume_async._base.batched import Chunked, pull
+from lume_async._base.batched import Chunked, Items, Steps, pull
 from lume_async.testing import fake_client
 
 
@@ -100,7 +104,7 @@ async def test_leaving_run_many_early_closes_the_generator_of_its_requests() -> 
     client, _ = fake_client(service, clock=service.clock)
     outcomes = client.run_many(requests, max_active=2)
     await anext(outcomes)
-    await outcomes.aclose()  # type: ignore[attr-defined]
+    await outcomes.aclose()
     assert closed
 
 
@@ -114,3 +118,99 @@ async def test_an_iterator_that_cannot_be_closed_is_left_as_it_is() -> None:
     assert await anext(items) == 1
     await items.aclose()
     assert await anext(numbers) == 1
+
+
+class Slow:
+    """Yields one item, and waits for the next one until it is released."""
+
+    def __init__(self) -> None:
+        self.release = asyncio.Event()
+        self.waits = asyncio.Event()
+        self.closed = 0
+        self.items: Items[int] = Chunked(self._generate())
+
+    async def _generate(self) -> AsyncGenerator[list[int], None]:
+        try:
+            yield [1]
+            self.waits.set()
+            await self.release.wait()
+            yield [2]
+        finally:
+            await asyncio.sleep(0)
+            self.closed += 1
+
+
+async def rest(items: Items[int]) -> list[int]:
+    return [item async for item in items]
+
+
+async def test_a_block_ends_the_work() -> None:
+    slow = Slow()
+    with pytest.raises(KeyError):
+        async with slow.items as items:
+            assert items is slow.items
+            async for item in items:
+                raise KeyError(item)
+    assert slow.closed == 1
+    assert await rest(slow.items) == []
+    async with Slow().items:
+        pass  # it was not begun
+
+
+async def test_closing_ends_a_step_of_another_task() -> None:
+    slow = Slow()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(rest(slow.items))
+        await slow.waits.wait()
+        async with asyncio.TaskGroup() as closers:  # twice at the same time
+            closers.create_task(slow.items.aclose())
+            closers.create_task(slow.items.aclose())
+        assert slow.closed == 1
+        assert reading.done()
+    assert reading.result() == [1]
+    assert reading.cancelling() == 0
+
+
+async def test_a_reader_that_is_cancelled_while_another_task_closes_is_cancelled() -> None:
+    slow = Slow()
+    reading = asyncio.ensure_future(rest(slow.items))
+    await slow.waits.wait()
+    closing = asyncio.ensure_future(slow.items.aclose())
+    await asyncio.sleep(0)
+    reading.cancel()
+    await closing
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert slow.closed == 1
+
+
+async def test_a_step_that_ends_in_spite_of_closing_is_the_last() -> None:
+    async def step() -> int:
+        waits.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return 7
+        raise AssertionError
+
+    waits, steps = asyncio.Event(), Steps(step)
+    reading = asyncio.ensure_future(steps.next())
+    await waits.wait()
+    await steps.aclose()
+    assert await reading == 7
+    assert reading.cancelling() == 0
+    with pytest.raises(StopAsyncIteration):
+        await steps.next()
+
+
+async def test_tasks_may_share_an_iterator() -> None:
+    source = Source(*([number] for number in range(100)))
+    parts = await asyncio.gather(*(rest(source.items) for _ in range(5)))
+    assert sorted(number for part in parts for number in part) == list(range(100))
+
+
+async def test_a_plain_loop_says_what_to_write() -> None:
+    items: Any = Slow().items
+    for use in (iter, list, set):
+        with pytest.raises(TypeError, match="use `async for`"):
+            use(items)

@@ -115,7 +115,7 @@ async def test_leaving_past_the_deadline_raises_nothing() -> None:
     service = Service(lasts=8.0)
     outcomes = client_of(service).run_many(requests(100), max_active=1, timeout=1)
     await anext(outcomes)
-    await outcomes.aclose()  # type: ignore[attr-defined]
+    await outcomes.aclose()
     assert not other_tasks()
 
 

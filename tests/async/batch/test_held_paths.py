@@ -92,7 +92,7 @@ async def test_a_batch_that_keeps_its_journal_is_named(
     await anext(first)
     with pytest.raises(ConfigurationError, match="in use by this process: end the run_many that uses it"):
         await anext(client.run_many(REQUESTS, journal=tmp_path / "j.db"))
-    await first.aclose()  # type: ignore[attr-defined]
+    await first.aclose()
     assert not other_tasks()
 
 

@@ -19,6 +19,7 @@ from lume_async import (
     RunRequest,
     SubmissionUnknownError,
     Summary,
+    progress,
 )
 from lume_async._batch.journal import Journal
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client
@@ -82,8 +83,33 @@ async def test_the_iterable_is_taken_from_only_when_there_is_a_place() -> None:
         assert taken <= expected + 3
     await service.clock.sleep(100.0)
     assert taken <= 5 + 3
-    await outcomes.aclose()  # type: ignore[attr-defined]
+    await outcomes.aclose()
     assert not other_tasks()
+
+
+@pytest.mark.parametrize("shown", [False, True], ids=["outcomes", "progress"])
+async def test_leaving_the_block_ends_the_batch_at_once(tmp_path: Path, shown: bool) -> None:
+    """A variable keeps the iterator, and the traceback of the error keeps the variable."""
+    service, journal = Service(), tmp_path / "j.db"
+    client = client_of(service)
+    with pytest.raises(KeyError) as raised:
+        async with client.run_many(requests(50), max_active=3, journal=journal) as outcomes:
+            if shown:
+                async for snapshot in progress(outcomes, every=3600):
+                    raise KeyError(snapshot)
+            async for outcome in outcomes:
+                raise KeyError(outcome.run_id)
+    sent = len(service.log)
+    Journal.open(str(journal)).close()  # it is not locked
+    assert shown or not other_tasks()
+    async with asyncio.timeout(5):
+        while other_tasks():  # the progress has no block
+            await asyncio.sleep(0)
+    await service.clock.sleep(1000.0)
+    assert len(service.log) == sent
+    assert await collect(outcomes) == []
+    assert raised.traceback
+    assert len(await collect(client.run_many(requests(50), journal=journal))) == 50
 
 
 async def test_an_asynchronous_iterable() -> None:
@@ -212,7 +238,7 @@ async def test_a_step_that_is_cancelled_is_not_taken_for_the_end() -> None:
         for _ in range(2):
             with pytest.raises(RuntimeError, match="the iteration was cancelled before it finished"):
                 await anext(items)
-        await items.aclose()  # type: ignore[attr-defined]
+        await items.aclose()
         assert [item async for item in items] == []
     assert not other_tasks()
 
@@ -261,7 +287,7 @@ class TestJournal:
         outcomes = client_of(service).run_many(requests(20), journal=path, max_active=6)
         for _ in range(4):
             await anext(outcomes)
-        await outcomes.aclose()  # type: ignore[attr-defined]
+        await outcomes.aclose()
         again = await collect(client_of(service).run_many(requests(20), journal=path, max_active=6))
         assert len(again) == len(service.created) == 20
         assert all(outcome.run is not None for outcome in again)

@@ -64,7 +64,7 @@ async def test_leaving_the_snapshots_leaves_the_work() -> None:
     snapshots = lume_async.progress(outcomes(), every=0.01)
     for _ in range(3):
         await anext(snapshots)
-    await snapshots.aclose()  # type: ignore[attr-defined]
+    await snapshots.aclose()
     assert closed.is_set()
     assert len(asyncio.all_tasks()) == 1
 

@@ -209,7 +209,7 @@ async def test_a_closed_watch_is_over() -> None:
     client, transport, _ = client_of(shows("CREATED"))
     watch = client.watch("run_1")
     await anext(watch)
-    await watch.aclose()  # type: ignore[attr-defined]
+    await watch.aclose()
 
     with pytest.raises(StopAsyncIteration):
         await anext(watch)
