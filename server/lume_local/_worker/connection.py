@@ -1,9 +1,9 @@
-"""The connection of a run to its database, and what it may reach.
+"""The DuckDB connection of a run, and what it may access.
 
-Settings, each for a reason that a test of DuckDB's behaviour shows:
+Each setting has a reason that a test of DuckDB's behaviour shows:
 - `disabled_optimizers='in_clause'`: `x IN (...)` is planned as a join, which loses the order of the rows;
-- `enable_external_access=false` and the allowed paths: an expression reaches the files of this run and nothing else;
-- the progress bar is on (else DuckDB counts no progress) but never printed: stdout speaks the protocol.
+- `enable_external_access=false` and the allowed paths: an expression can access the files of this run only;
+- the progress bar is on (else DuckDB counts no progress) but never printed: stdout carries the protocol.
 """
 
 import errno
@@ -20,9 +20,9 @@ from lume_local._worker.sql import allowed, text
 
 
 def connect() -> DuckDBPyConnection:
-    """A database of its own that has read nothing yet; it may check flows and then do one run. Close it.
+    """Open a new database, which can check flows and then do one run; the caller closes it.
 
-    It costs 10 ms of a processor; a cursor of it costs nothing, and has its settings (but for those of the progress).
+    It costs 10 ms of CPU. A cursor costs nothing and shares its settings (except those of the progress bar).
     """
     connection = duckdb.connect(":memory:")
     configure(
@@ -33,22 +33,19 @@ def connect() -> DuckDBPyConnection:
         "autoinstall_known_extensions=false",
         "autoload_known_extensions=false",
         "GLOBAL TimeZone='UTC'",
-        # A division by zero is an error and not infinity or NaN, which is greater than every limit of a condition.
+        # Else a division by zero is infinity or NaN, which is greater than every limit of a condition.
         "GLOBAL ieee_floating_point_ops=false",
     )
     return connection
 
 
 def configure(connection: DuckDBPyConnection, *settings: str) -> None:
-    """Change settings, each as in `SET`."""
+    """Change settings, each written as in `SET`."""
     connection.execute(";".join(f"SET {setting}" for setting in settings))
 
 
 def confine(connection: DuckDBPyConnection, folder: Path, files: list[File], job: Execute) -> None:
-    """From here on the connection reads `files`, reads and writes below `folder`, and reaches nothing else.
-
-    It has the cleaners of the flow.
-    """
+    """Restrict the connection to reading `files` and using `folder`, and create the cleaners of the flow."""
     reached = f"allowed_paths=[{allowed(file.path for file in files)}]", _below(folder)
     _confine(connection, job.memory_limit, job.threads, folder / "spill", *reached)
     for statement in job.flow["cleaners"]:
@@ -56,24 +53,24 @@ def confine(connection: DuckDBPyConnection, folder: Path, files: list[File], job
 
 
 def confine_place(connection: DuckDBPyConnection, place: Path, job: Execute) -> None:
-    """From here on the connection, and all others of its instance, reach what is below `place` and nothing else."""
-    # What is so small has no work for two threads, and to wake the other one costs more.
+    """Restrict all connections of this instance to the folder `place`."""
+    # So little data can't keep two threads busy, and waking the second one costs more.
     reached = _below(place), "enable_external_file_cache=false"
     _confine(connection, job.memory_limit, 1, place / "spill", *reached)
 
 
 def confine_folder(connection: DuckDBPyConnection, folder: Path) -> None:
-    """From here on the connection reaches what is in a folder of a run and nothing else: for copying rows there."""
+    """Restrict the connection to a run's folder, for copying rows there."""
     _confine(connection, "256MB", 1, folder / "copy-spill", _below(folder))
 
 
 def confine_check(connection: DuckDBPyConnection) -> None:
-    """From here on the connection reaches no file at all: for trying the expressions of a flow."""
+    """Deny the connection all files, for trying the expressions of a flow."""
     _confine(connection, "1GB", 1, None)
 
 
 def confine_read(connection: DuckDBPyConnection, path: Path) -> None:
-    """From here on the connection reads this file and reaches nothing else."""
+    """Restrict the connection to reading this file."""
     _confine(connection, "512MB", 1, None, f"allowed_paths=[{allowed([path])}]")
 
 
@@ -84,7 +81,7 @@ def _below(folder: Path) -> str:
 def _confine(
     connection: DuckDBPyConnection, memory_limit: str, threads: int, spill: Path | None, *reached: str
 ) -> None:
-    """Bound what it takes, have it reach no more than what is `reached`, and lock that."""
+    """Limit memory, threads and access (to `reached`), and lock the settings."""
     configure(
         connection,
         f"memory_limit={text(memory_limit)}",

@@ -1,4 +1,4 @@
-"""Rows that repeat a unique value of an earlier row that was accepted."""
+"""Find rows that repeat a unique value of an earlier accepted row."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ _FETCH = 10_000
 def find_duplicates(
     connection: DuckDBPyConnection, staged: str, unique: list[str], folder: Path, returned: Path | None
 ) -> list[int]:
-    """Make the table `_lume_duplicates`: a row's number `n` and a mask `bits` of the columns that it repeats.
+    """Create the table `_lume_duplicates`: a row number `n` and a mask `bits` of the repeated columns.
 
-    Returns how many rows repeat each column, and last how many there are at all.
+    Returns how many rows repeat each column, then the total number of rows.
 
     Args:
-        returned: a file with rows that are known to be such, which hold no value (see `returned`).
+        returned: a file of returned rows, which hold no value (see `returned`).
     """
     rows = others(staged, returned)
     query = later_ones(rows, unique[0]) if len(unique) == 1 else _shared(rows, unique)
@@ -32,7 +32,7 @@ def find_duplicates(
 
 
 def others(staged: str, returned: Path | None) -> str:
-    """The staged rows that are not in a file of returned rows."""
+    """Return a query for the staged rows that are not in a file of returned rows."""
     if returned is None:
         return staged
     known = f"SELECT n FROM read_parquet({literal(returned)})"
@@ -44,7 +44,7 @@ def others(staged: str, returned: Path | None) -> str:
 def note_found(
     connection: DuckDBPyConnection, query: str, columns: int, folder: Path, returned: Path | None = None
 ) -> list[int]:
-    """Make the table from a query for the later rows of one column, or for all that share values of several."""
+    """Create the table from a query for the later rows of one column, or for all rows that share values."""
     if columns == 1:
         return _note(connection, query, columns, returned)
     with closing(RowsFile(folder / "duplicates.csv", 2)) as file:
@@ -55,7 +55,7 @@ def note_found(
 
 
 def note_nothing(connection: DuckDBPyConnection) -> None:
-    """Make the table without rows."""
+    """Create the table without rows."""
     connection.execute("DROP TABLE IF EXISTS _lume_duplicates")
     _note(connection, "SELECT 0::BIGINT AS n, 0::BIGINT AS bits WHERE false", 1)
 
@@ -63,7 +63,7 @@ def note_nothing(connection: DuckDBPyConnection) -> None:
 def _note(
     connection: DuckDBPyConnection, query: str, columns: int, returned: Path | None = None
 ) -> list[int]:
-    """`why` is the reason of rows that are rejected otherwise (see `late` and `returned`)."""
+    """Create the table; `why` is the reason of rows that are rejected otherwise (see `late` and `returned`)."""
     more = (
         "" if returned is None else f" UNION ALL SELECT n, bits, why FROM read_parquet({literal(returned)})"
     )
@@ -82,7 +82,7 @@ def later_ones(staged: str, name: str) -> str:
 
 
 def _shared(staged: str, unique: list[str]) -> str:
-    """The rows that share a value with another one; for each column the number of the first row that has it."""
+    """Return a query for rows that share a value, with the first row's number for each column."""
     firsts, rows = [], f"SELECT file_row_number AS n, * FROM {staged} WHERE NOT _lume_reject"
     for n, name in enumerate(unique):
         key = quoted(name)
@@ -99,7 +99,7 @@ def _shared(staged: str, unique: list[str]) -> str:
 
 
 def _repeating(connection: DuckDBPyConnection, shared: str, columns: int) -> Iterator[tuple[int, int]]:
-    """With several columns a row that is rejected for one of them holds no value of the others: row by row, then."""
+    """Yield the repeating rows and their masks, row by row: a row rejected for one column holds no other value."""
     found = connection.execute(shared)
     held: list[set[int]] = [set() for _ in range(columns)]
     while batch := found.fetchmany(_FETCH):

@@ -1,4 +1,4 @@
-"""The order of a run, from the source to the published targets. Runs in a worker process."""
+"""The sequence of a run, from the source to the published targets; runs in a worker process."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -49,7 +49,7 @@ from lume_local._worker.targets.target import TargetError
 
 
 class RunFailed(Exception):
-    """The flow or the data is at fault: nothing is published."""
+    """The flow or the data is at fault; nothing is published."""
 
     def __init__(self, message: str, metrics: Metrics | None = None) -> None:
         super().__init__(elided(message))
@@ -57,25 +57,25 @@ class RunFailed(Exception):
 
 
 class RunBroke(RunFailed):
-    """DuckDB or the system failed: the process in which this happened should do no other run."""
+    """DuckDB or the system failed: this process should do no further run."""
 
 
 @frozen
 class Run:
-    """The order of one run, whose steps are carried out by `steps`."""
+    """The sequence of one run, whose steps are carried out by `steps`."""
 
     context: Context
     steps: RunSteps
 
     def execute(self) -> dict[str, Any]:
-        """The whole run: what `commit.json` records. Raises `RunFailed`, `duckdb.InterruptException`."""
+        """Do the whole run; return the contents of `commit.json`. Raises `RunFailed`, `duckdb.InterruptException`."""
         with attempt(self.context):
             read = begin_source(self.context)
             check_targets(self.context)
             return self.finish(read)
 
     def finish(self, read: Json | None) -> dict[str, Any]:
-        """All that follows the checks, in `attempt`. `read` identifies the source."""
+        """Do everything after the checks, inside `attempt`; `read` identifies the source."""
         with on_error(partial(targets.abandon, self.context.folder)):  # a transaction may be open
             judged = self.judge()
         if self.context.job.dry_run:
@@ -85,7 +85,7 @@ class Run:
         return publish(self.context, read, judged.metrics, build, judged.ledger)
 
     def judge(self) -> Judged:
-        """Everything up to the building of the targets, in `attempt`."""
+        """Do everything before the targets are built, inside `attempt`."""
         context, steps = self.context, self.steps
         taken = steps.take_in()
         metrics, duplicates = self._measure(taken)
@@ -103,7 +103,7 @@ class Run:
         )
 
     def _measure(self, taken: TakenIn) -> tuple[Metrics, bool]:
-        """The metrics, whose row counts agree, and whether there are duplicates."""
+        """Return the metrics, whose row counts agree, and whether there are duplicates."""
         flow, intake = self.context.flow, taken.intake
         staged, rejected, *broken = self.steps.counts(taken)
         reasons: dict[str, int] = dict(intake.malformed.counts)
@@ -144,7 +144,7 @@ class Run:
         return metrics, duplicates > 0
 
     def _count_late(self, taken: TakenIn, reasons: dict[str, int]) -> int:
-        """The rows that are rejected although they break no check: see `Statements.is_judged_late`."""
+        """Count the rows that are rejected although they break no check (see `Statements.is_judged_late`)."""
         total = self._count_duplicates(taken, reasons)
         if self.context.flow["references"] or self.context.flow["judged_by_table"]:
             counts = self.steps.late(taken, bool(self.context.flow["unique"]))
@@ -166,7 +166,7 @@ class Run:
         return total
 
     def _refusal(self, taken: TakenIn, metrics: Metrics, unmet: Unmet) -> str | None:
-        """Why this data must not be published, if it must not; expectations that only warn become warnings."""
+        """Return why this data must not be published, if so; unmet expectations that only warn become warnings."""
         flow = self.context.flow
         for n, check in enumerate(flow["checks"]):
             count = metrics["warnings"].get(check["reason"], 0)
@@ -178,7 +178,7 @@ class Run:
                 )
         hint = hint_of_encoding(flow, taken.intake.malformed, taken.intake.layout.raw)
         rejected, limit = metrics["rows_rejected"], flow["max_ratio"]
-        if self.context.job.is_replay:  # of rows that were rejected already: those that are again stay open
+        if self.context.job.is_replay:  # its rows were rejected before: those rejected again stay open
             rejected = 0
         read = metrics["rows_read"] - metrics.get("rows_filtered", 0)
         rows = counted(read, "row")
@@ -197,7 +197,7 @@ class Run:
         return None
 
     def _tried(self, judged: Judged) -> dict[str, Any]:
-        """Build the targets, and no more."""
+        """Build the targets without publishing them."""
         metrics = judged.metrics
         built = {
             part: str(self.steps.build(part, judged))
@@ -216,7 +216,7 @@ class Run:
 
 @contextmanager
 def attempt(context: Context) -> Iterator[None]:
-    """A block in which a run is carried out: every error of it is a `RunFailed`; the source is closed at its end."""
+    """Turn every error of the block into `RunFailed`, and close the source at its end."""
     with closing(context.source):
         try:
             yield
@@ -236,14 +236,14 @@ def attempt(context: Context) -> Iterator[None]:
 
 
 def begin_source(context: Context) -> Json | None:
-    """Check the source and the seeds before anything is read; what identifies the source. Raises `SourceError`."""
+    """Check the source and the seeds before reading; return what identifies the source. Raises `SourceError`."""
     context.enter("SYNCING_SOURCE", None)
     check_seeds(context.flow, context.job.seeds)
     return check_source(context.source, context.job, context.pause)
 
 
 def check_targets(context: Context) -> None:
-    """No target may replace another one, or the source. Raises `RunFailed`, `TargetError`."""
+    """Check that no target replaces another one or the source. Raises `RunFailed`, `TargetError`."""
     seen = dict.fromkeys(context.source.places, "the source")
     for part in ("mapped", "rejects"):
         target, name = context.targets[part], f"target.{part}"
@@ -261,9 +261,9 @@ def check_targets(context: Context) -> None:
 def publish(
     context: Context, read: Json | None, metrics: Metrics, build: Callable[[str], Path], ledger: Json
 ) -> dict[str, Any]:
-    """Commit what `build` gives for each target, then carry that out: the rejects first, the mapped rows last.
+    """Commit the targets that `build` creates, then publish them: the rejects first, the mapped rows last.
 
-    The values of the run come before both: what another run has accepted meanwhile must not be published.
+    The values of the run are noted before both, as a value that another run accepted meanwhile must not be published.
     """
     record: dict[str, Any] = {
         "status": status_of(metrics),
@@ -295,7 +295,7 @@ def publish(
 
 
 def _prepare_table(context: Context, record: dict[str, Any], built: Path) -> None:
-    """The rejects, in the file `built`, for the table that gets them, too, if there is one. Raises `TargetError`."""
+    """Prepare the rejects in the file `built` for the rejects table, if there is one. Raises `TargetError`."""
     table = context.rejects_table
     if table is None:
         return

@@ -1,4 +1,4 @@
-"""What a run reports for the server's ledger of rejected rows, in `commit.json`."""
+"""The part of `commit.json` for the server's ledger of rejected rows."""
 
 from typing import Any
 
@@ -17,14 +17,13 @@ _STAYS = "stays in the table, beside the rows of this run"
 
 
 def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str, Any]) -> Json:
-    """Sets of rows, as text.
+    """Return sets of rows, as text.
 
-    - `reasons`: which of the rejects have which reason; of a replay, which of its records (see `reject_index`), and
-      which of them were `rejected`.
-    - `mended`: of corrected rejects, which of the rejects of their run are in this source. Those that are processed
-      more than once are warned of in `metrics`.
+    - `reasons`: the rejects with each reason; for a replay, its records with each reason (see `reject_index`), and
+      the `rejected` ones.
+    - `mended`: for corrected rejects, the rejects of their run that this source contains.
 
-    So are rejects that became rows of the target before, if the source has them once more.
+    `metrics` gets a warning if rejects are processed more than once, or had become rows of the target before.
     """
     found: Json = {}
     if job.is_replay:
@@ -41,7 +40,7 @@ def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str
 
 
 def _beside(rejects: int) -> dict[str, int]:
-    """A warning about what this run does not replace."""
+    """Return a warning about rows that this run does not replace."""
     if not rejects:
         return {}
     closed = counted(rejects, "reject of this source was", "rejects of this source were")
@@ -50,7 +49,7 @@ def _beside(rejects: int) -> dict[str, int]:
 
 
 def _twice(intake: Intake, taken: int) -> dict[str, int]:
-    """Warnings about rejects that would be in the output more than once; each says how many rows it means."""
+    """Return warnings about rejects that would be in the output more than once, each with its number of rows."""
     known = [one for one in intake.corrected.rows if any(one)]
     before, same = taken.bit_count(), len(known) - len(set(known))
     warnings = dict[str, int]()

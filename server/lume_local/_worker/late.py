@@ -1,8 +1,8 @@
-"""Rejects that depend on more than the source: a value that is not where it must be, a row that the target's table
-refuses, or one that repeats a value of an earlier run.
+"""Rejects that depend on more than the source: a value missing from the table it refers to, a row that the target's
+table refuses, or a value repeated from an earlier run.
 
-They are found among the rows that would otherwise be mapped, and added to the table `_lume_duplicates`. What a table
-refuses is known once the others are in it: its transaction is open from here on.
+They are found among the rows that would otherwise be mapped, and added to the table `_lume_duplicates`. Which rows a
+table refuses is known once the others are inserted, so its transaction is open from here on.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
@@ -27,13 +27,13 @@ from lume_local._worker.targets.earlier_values import EarlierValues
 from lume_local._worker.targets.target import TargetError
 
 _AT_ONCE = 5000
-"""Values that are looked up by one statement."""
+"""How many values one statement looks up."""
 
 
 def refuse_late(context: Context, taken: TakenIn, has_duplicates: bool, folder: Path) -> Counter[str]:
-    """Add these rejects to the table `_lume_duplicates`, made if there is none; how many have each reason.
+    """Add these rejects to the table `_lume_duplicates`, created if missing; return how many have each reason.
 
-    Its total is under the empty reason. A dry run does not ask a table that a run would create. Raises `TargetError`.
+    The total has the empty reason. A dry run skips a table that a run would create. Raises `TargetError`.
     """
     connection, flow = context.connection, context.flow
     if not has_duplicates:
@@ -59,7 +59,7 @@ def _count(connection: DuckDBPyConnection) -> int:
 
 
 def _table(context: Context) -> DatabaseTarget | EarlierValues | None:
-    """What decides about rows; None without a server, which would know of earlier runs."""
+    """Return the table that may refuse rows; None without a server, which would know of earlier runs."""
     target = context.targets["mapped"]
     return context.earlier or (target if isinstance(target, DatabaseTarget) else None)
 
@@ -71,7 +71,7 @@ def _candidates(taken: TakenIn) -> str:
 def _missing(
     connection: DuckDBPyConnection, taken: TakenIn, reference: dict[str, Any], pause: Pause
 ) -> list[str]:
-    """The values that are not in the column of the other table."""
+    """Return the values that the column of the other table lacks."""
     value, missing = f"CAST({quoted(reference['name'])} AS VARCHAR)", list[str]()
     query = f"SELECT DISTINCT {value} AS v FROM {_candidates(taken)} WHERE v IS NOT NULL ORDER BY v"
     try:
@@ -86,7 +86,7 @@ def _missing(
 
 
 def _refuse(connection: DuckDBPyConnection, taken: TakenIn, name: str, values: list[str], reason: str) -> int:
-    """Note the rows with one of these values in a column; how many they are."""
+    """Note the rows with one of these values in a column; return their number."""
     value = f"CAST({quoted(name)} AS VARCHAR)"
     rows = f"SELECT {NUMBER}, 0, {text(reason)} FROM {_candidates(taken)} WHERE {value} IN (SELECT unnest(?))"
     found = connection.execute(f"INSERT INTO _lume_duplicates {rows}", [values]).fetchone()

@@ -1,9 +1,9 @@
 """The worker process: checks flows and executes runs, one after the other (see `small_files` for their databases).
 
-Jobs come in on stdin, events go out on stdout (see `_shared/protocol`). Stdin is also a leash: `Cancel` on it
-interrupts the run, its end (the server is gone, however it went) ends this process at once.
+Jobs come in on stdin, events go out on stdout (see `_shared/protocol`). Stdin is also a leash: `Cancel` interrupts
+the run, and the end of stdin (the server is gone for whatever reason) ends this process at once.
 
-A run that was cancelled, or that DuckDB gave up on, or that left anything behind in this process is its last one.
+The process ends after a run that was cancelled, that DuckDB gave up on, or that left anything behind.
 """
 
 import importlib
@@ -71,29 +71,29 @@ from lume_local._worker.targets.target import TargetError
 from lume_local._worker.targets.target_kinds import finish
 
 _WEIGHTS = {"SYNCING_SOURCE": (0.0, 0.2), "TRANSFORMING": (0.2, 0.62), "SYNCING_TARGET": (0.82, 0.18)}
-"""Where each stage begins in a run's progress, and how much of it it is."""
+"""Where each stage begins in a run's progress, and its share of it."""
 _TICK = 0.1
 MOST_DATA = 2 * 1024**3
-"""Bytes of memory for data: twice what a run may use by DuckDB's count, which leaves out, say, long strings."""
+"""Bytes of memory for data: twice a run's limit by DuckDB's count, which leaves out long strings, for example."""
 _HEARTBEAT = 5.0
-"""Seconds after which progress is sent even where there is none: a worker that is silent is taken for stopped."""
+"""Seconds after which progress is sent even if there is none: a silent worker counts as stuck."""
 
 
 _Job = ArchiveRuns | Check | Execute | Finish | Gather | Look | Notify | Propose | Read | Repair
-"""What is done."""
+"""The jobs that a worker does."""
 
 
 class EventWriter:
-    """Events to the server, from any thread, one line each."""
+    """Writes events to the server, from any thread, one line each."""
 
     def __init__(self) -> None:
-        # The protocol keeps the real stdout; whatever else prints in this process goes to stderr.
+        # The protocol keeps the real stdout; anything else printed in this process goes to stderr.
         self._file = os.fdopen(os.dup(1), "wb", buffering=0)
         os.dup2(2, 1)
         self._lock = threading.Lock()
 
     def send(self, event: Event) -> None:
-        """Send one event. A server that is gone is not an error here: the leash ends this process."""
+        """Send one event. If the server is gone, end the process, as the leash would."""
         line = encode(event)
         with self._lock:
             try:
@@ -103,7 +103,7 @@ class EventWriter:
 
 
 class Leash:
-    """Reads stdin in a thread: jobs, and `Cancel`, which stops the run that is active and lets no other begin."""
+    """Reads stdin in a thread: jobs, and `Cancel`, which stops the active run and prevents any other."""
 
     def __init__(self) -> None:
         self._jobs: list[tuple[_Job, dict[str, str]]] = []
@@ -113,7 +113,7 @@ class Leash:
         threading.Thread(target=self._read, name="leash", daemon=True).start()
 
     def next_job(self) -> tuple[_Job, dict[str, str]]:
-        """Wait for the next job, and the variables that it is lent."""
+        """Wait for the next job and the environment variables lent to it."""
         with self._arrived:
             self._arrived.wait_for(lambda: self._jobs)
             return self._jobs.pop(0)
@@ -147,13 +147,13 @@ class Leash:
                 variables = {}
         except BaseException:
             traceback.print_exc()
-        os._exit(1)  # without a leash there is no worker
+        os._exit(1)  # a worker can't outlive its leash
 
 
 class Pulse:
-    """A thread that reports progress, and that interrupts DuckDB once the run is cancelled.
+    """A thread that reports progress and interrupts DuckDB once the run is cancelled.
 
-    An interrupt only stops a statement that runs right now, so it is repeated until the run has ended.
+    An interrupt only stops the statement running at that moment, so it is repeated until the run has ended.
     """
 
     def __init__(self, connection: DuckDBPyConnection, outbox: EventWriter, leash: Leash) -> None:
@@ -171,12 +171,12 @@ class Pulse:
         self._thread.join()
 
     def pause(self) -> None:
-        """Where Python works on its own: nothing else would end it for a `Cancel`."""
+        """Stop if cancelled; called where Python itself works, which no interrupt of DuckDB stops."""
         if self._leash.cancelled.is_set():
             raise duckdb.InterruptException("cancelled")
 
     def enter(self, stage: str, rows: int | None) -> None:
-        """A stage begins; `rows` is what the one before has seen."""
+        """Begin a stage; `rows` is the number of rows that the previous stage has seen."""
         self.pause()
         self._stage = stage
         self._outbox.send(StageBegun(stage, rows, _WEIGHTS[stage][0]))
@@ -188,7 +188,7 @@ class Pulse:
                 self._connection.interrupt()
                 continue
             start, share = _WEIGHTS[self._stage]
-            part = self._connection.query_progress()  # percent of the present statement, -1 where unknown
+            part = self._connection.query_progress()  # percentage of the current statement, -1 if unknown
             progress = round(start + share * max(0.0, min(part, 100.0)) / 100, 3)
             if progress > sent or time.monotonic() > due:
                 sent, due = max(sent, progress), time.monotonic() + _HEARTBEAT
@@ -198,13 +198,13 @@ class Pulse:
 def main(over_shards: str = "") -> None:
     """Serve jobs until a run should be the last one of this process.
 
-    `over_shards` names the function for runs with an engine, `module:name`; it is imported for the first of them.
+    `over_shards` names the function for runs with an engine (`module:name`), imported for the first of them.
     """
     try:
         _serve(over_shards)
     except BaseException:
-        # Its text reaches the server by stderr. An orderly end would wait for the thread that reads stdin, in
-        # vain: Python then aborts, and the run's error would be "signal SIGABRT".
+        # The traceback reaches the server through stderr. A regular exit would wait in vain for the thread that reads
+        # stdin; Python would then abort, and the run's error would be "signal SIGABRT".
         traceback.print_exc()
         os._exit(1)
 
@@ -223,7 +223,7 @@ def _serve(over_shards: str) -> None:
             job, variables = leash.next_job()
         with _lent(variables):
             outcome, orderly = _run(over_shards, instances, outbox, leash, job)
-        # Last, for the next event belongs to the next run: nothing of this one is left in this process now.
+        # Sent last, as the next event belongs to the next run: nothing of this run is left in the process now.
         outbox.send(outcome)
         if not orderly or leash.cancelled.is_set() or _surroundings() != before:
             os._exit(0)
@@ -232,7 +232,7 @@ def _serve(over_shards: str) -> None:
 
 @contextmanager
 def _lent(variables: dict[str, str]) -> Iterator[None]:
-    """Have these variables in the environment as long as the block lasts."""
+    """Set these environment variables for the duration of the block."""
     os.environ.update(variables)
     try:
         yield
@@ -242,23 +242,23 @@ def _lent(variables: dict[str, str]) -> Iterator[None]:
 
 
 def _bound_memory() -> None:
-    """An allocation that DuckDB's own limit doesn't see fails, instead of taking the machine's memory."""
-    with suppress(OSError, ValueError):  # the system has no such limit, or a lower one already
+    """Let an allocation outside DuckDB's own limit fail instead of exhausting the machine's memory."""
+    with suppress(OSError, ValueError):  # the system has no such limit, or already a lower one
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_DATA, most))
 
 
 def _surroundings() -> tuple[Any, ...]:
-    """What a run must leave as it has found it: else what it did would reach the next one."""
+    """Return the state of the process that a run must leave unchanged, as the next run would be affected."""
     try:
         place, files = os.getcwd(), len(os.listdir("/dev/fd"))
-    except OSError:  # the folder is gone, or this system shows no open files
+    except OSError:  # the folder is gone, or this system doesn't list open files
         place, files = "", 0
     return place, files, dict(os.environ), threading.active_count()
 
 
 def _resident() -> int:
-    """The bytes of memory that this process has now; where the system doesn't tell, the most it ever had."""
+    """Return the resident memory in bytes, or the peak where the system doesn't report the present value."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:
@@ -289,7 +289,7 @@ def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose
 
 
 def _check(job: Check) -> Checked | Refused:
-    """Compile a flow in a database of its own, which reaches no file."""
+    """Compile a flow in a database of its own, without access to files."""
     with connect() as connection:
         confine_check(connection)
         try:
@@ -309,7 +309,7 @@ def _archive(job: ArchiveRuns) -> Done | Failed:
 
 
 def _finish(job: Finish) -> Done | Failed:
-    """What another process has left to do."""
+    """Finish the publication that another process has left incomplete."""
     try:
         return Done(finish(Path(job.folder)) or {})
     except TargetError as error:
@@ -319,7 +319,7 @@ def _finish(job: Finish) -> Done | Failed:
 
 
 def _look(job: Look) -> Looked:
-    """What a source has, and its digest where nothing else tells."""
+    """Return the content of a source, with its digest where nothing else identifies it."""
     source = source_of(job.source, {})
     try:
         source.check()
@@ -331,21 +331,21 @@ def _look(job: Look) -> Looked:
 
 
 def _propose(job: Propose) -> Proposed | Refused:
-    """How samples become a target. What it needs is imported by the first such job: few workers get one."""
+    """Propose a target for samples; imported by the first such job, as few workers get one."""
     from lume_local._worker.samples.proposing import make_proposal
 
     return make_proposal(job)
 
 
 def _repair(job: Repair) -> Repaired:
-    """What values might have been meant to be; imported by the first such job, as few workers get one."""
+    """Suggest repairs of values; imported by the first such job, as few workers get one."""
     from lume_local._worker.repairing import repaired
 
     return repaired(job)
 
 
 def _notify(job: Notify) -> Notified:
-    """Send a message. What it needs is imported by the first one: only workers that send messages get one."""
+    """Send a message; imported by the first such job, as few workers get one."""
     from lume_local._worker.notifying import notify
 
     return notify(job)
@@ -354,7 +354,7 @@ def _notify(job: Notify) -> Notified:
 def _run(
     over_shards: str, instances: Instances, outbox: EventWriter, leash: Leash, job: Execute
 ) -> tuple[Outcome, bool]:
-    """Do a run and close its database: how it ended, and whether another run may follow."""
+    """Do a run and close its database; return its outcome, and whether another run may follow."""
     folder, place = Path(job.folder), place_of(job)
 
     def permit() -> None:
@@ -364,7 +364,7 @@ def _run(
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # A new server must not judge this run's folder as long as this process may still write to it.
+        # A new server must not judge this run's folder while this process may still write to it.
         with (
             held(folder / "lock"),
             instances.connection(job, place) as connection,
@@ -387,7 +387,7 @@ def _run(
 def _execute(context: Context, place: Path | None, over_shards: str) -> dict[str, Any]:
     if place is not None:
         return Run(context, SmallFiles(context, place)).execute()
-    # What depends on databases, or on other runs, is decided in one place.
+    # Checks that need databases or other runs are done in one place.
     if context.job.engine is None or context.flow["references"] or context.flow["judged_by_table"]:
         return one_process.execute(context)
     module, _, name = over_shards.partition(":")

@@ -1,7 +1,7 @@
-"""Sends messages by apprise (https://github.com/caronc/apprise), which waits without a limit of its own.
+"""Sends messages with apprise (https://github.com/caronc/apprise), which sets no limit to its waits.
 
-Apprise says whether a service has accepted a message, and logs why not. Its log may have parts of the address, which
-are secrets: they are taken out, and of what it logs for its developers only known forms of a cause are kept.
+Apprise returns whether a service accepted a message, and logs why not. Its log may quote parts of the address, which
+are secrets: they are removed, and only known forms of a cause are kept from its debug log.
 """
 
 import logging
@@ -16,7 +16,7 @@ _CAUSE = re.compile(
     r"\[Errno -?\d+\] [A-Za-z ,]+|certificate verify failed[A-Za-z :-]*|timed out|\(\d{3}, b'[^']*'\)",
     re.IGNORECASE,
 )
-"""A cause in what apprise logs for its developers: of the system, of TLS, or the answer of a mail server."""
+"""A cause in apprise's debug log: an error of the system or of TLS, or the answer of a mail server."""
 _UNKNOWN = (
     "this is not an address that apprise knows: it begins with the name of a service, as mailto:// does"
 )
@@ -24,7 +24,7 @@ _NO_REASON = "the service did not accept the message, and apprise gives no reaso
 
 
 class _Kept(logging.Handler):
-    """Keeps what is logged."""
+    """Collects log records."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,11 +39,11 @@ class _Kept(logging.Handler):
 
 
 def notify(job: Notify) -> Notified:
-    """Send a message, and say what became of it."""
+    """Send a message and return the outcome."""
     with _log() as kept:
         try:
             problem = _notify(job, kept)
-        except Exception as error:  # of a plugin: there are more than a hundred
+        except Exception as error:  # any error: there are more than a hundred plugins
             problem = f"{type(error).__name__}: {error}"
     return Notified(None if problem is None else without_address(problem, job.address))
 
@@ -54,7 +54,7 @@ def _notify(job: Notify, kept: _Kept) -> str | None:
     service = Apprise.instantiate(job.address, suppress_exceptions=True)
     carrier = Apprise()
     if service is None or not carrier.add(service):
-        return _UNKNOWN  # what it logs has a part of the address
+        return _UNKNOWN  # its log quotes a part of the address
     if carrier.notify(body=job.text, title=job.title, notify_type=job.type, body_format="text"):
         return None
     said = " ".join(dict.fromkeys(one.strip().rstrip(".") for one in kept.warnings)) or _NO_REASON
@@ -64,7 +64,7 @@ def _notify(job: Notify, kept: _Kept) -> str | None:
 
 @contextmanager
 def _log() -> Iterator[_Kept]:
-    """What apprise logs as long as the block lasts."""
+    """Collect apprise's log for the duration of the block."""
     kept, log = _Kept(), logging.getLogger("apprise")
     level, log.propagate = log.level, False
     log.addHandler(kept)

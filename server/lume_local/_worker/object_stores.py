@@ -1,6 +1,6 @@
-"""Connections to object stores, and what their refusals mean. No word of a message is a secret.
+"""Connections to object stores, and the meaning of their refusals. No message contains a secret.
 
-Credentials and endpoints come from the environment, and from nowhere else.
+Credentials and endpoints come only from the environment.
 """
 
 import os
@@ -15,14 +15,14 @@ from lume_local._flow.store_urls import split_store_url
 from lume_local._shared.extras import require
 
 LOOK_CLOSER = ("301", "400", "401", "403", "404")
-"""Answers without a reason, such as to HEAD: a listing of the bucket gets one."""
+"""Answers without a reason, for example to HEAD; listing the bucket gets a reason."""
 MISSING = ("404", "NoSuchKey", "NoSuchUpload", "BlobNotFound")
 PASSING = ("", "429", "SlowDown", "InternalError", "ServiceUnavailable", "ServerBusy", "ExpiredToken")
-"""Nothing at all, or what an operator or the store itself puts right."""
+"""No answer, or a trouble that an operator or the store itself resolves."""
 _CODE, _STATUS = re.compile(r"<Code>(\w+)</Code>"), re.compile(r"status code: (\d{3})")
 _REGION = re.compile(r"<Region>([a-z0-9-]+)</Region>|expecting '([a-z0-9-]+)'")
 _QUERY = re.compile(r"(https?://[^\s?]*)\?\S*")
-"""Of a URL: a signature may be part of it."""
+"""The query of a URL, which may contain a signature."""
 _NAMES = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "gs": "GOOGLE_SERVICE_ACCOUNT",
@@ -50,12 +50,12 @@ _MEANINGS = {
 }
 _BY_CODE = {code: meaning for meaning, codes in _MEANINGS.items() for code in codes}
 _NO_CREDENTIALS = ("://169.254.", "Unable to locate credentials", "metadata.google.internal")
-"""Without any, a machine of the cloud would be asked for its own."""
+"""Without credentials, a library asks the cloud's machine for its own."""
 _UNREACHED = ("error sending request", "Could not connect to the endpoint", "Connect timeout", "timed out")
 
 
 def code_of(text: str) -> str:
-    """The store's own error code, else the status; empty without an answer."""
+    """Return the store's error code, else the status; empty without an answer."""
     if "redirect without LOCATION" in text:
         return "301"
     match = _CODE.search(text) or _STATUS.search(text)
@@ -63,7 +63,7 @@ def code_of(text: str) -> str:
 
 
 def meaning(url: str, code: str, text: str) -> str:
-    """What it means. `text` is the library's message, whose first line is used for unknown codes."""
+    """Return the meaning of an error. `text` is the library's message; its first line describes unknown codes."""
     scheme, bucket, _ = split_store_url(url)
     if any(sign in text for sign in _NO_CREDENTIALS):
         return f"there are no credentials in the server's environment: set {_NAMES[scheme]}"
@@ -81,7 +81,7 @@ def meaning(url: str, code: str, text: str) -> str:
         names=_NAMES[scheme],
         rights=_RIGHTS.get(scheme, "to list, read and write there"),
         region=f" to {found[1] or found[2]}" if found else "",
-        said=f" ({said})" if code.isdigit() else "",  # an emulator says more than its status
+        said=f" ({said})" if code.isdigit() else "",  # an emulator explains its status
     )
 
 
@@ -93,16 +93,16 @@ _ENDPOINTS = {
     "gs": ("GOOGLE_BASE_URL",),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
-"""Variables for other services with the same interface. obstore reads all but the first two itself."""
+"""Variables for other services with the same API. obstore reads all but the first two itself."""
 COPIED_AT_ONCE = 5 * 1024**3
-"""Bytes of the largest object that S3 copies as one; of a larger one the parts, without the object's metadata."""
+"""Bytes of the largest object that S3 copies whole; a larger one is copied in parts, without its metadata."""
 _PART = 512 * 1024**2
 _CONNECT, _READ, _TIMES = 10, 60, 3
-"""Seconds for a connection and an answer, and how often a request is sent."""
+"""Seconds for a connection and for an answer, and how often a request is sent."""
 
 
 class StoreTrouble(Exception):
-    """An object store can't be used. The message says what to do; `code` is the store's error code."""
+    """An object store can't be used; the message says what to do, `code` is the store's error code."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
@@ -110,28 +110,28 @@ class StoreTrouble(Exception):
 
     @property
     def is_missing(self) -> bool:
-        """Whether there is no such object or upload."""
+        """Whether the object or upload does not exist."""
         return self.code in MISSING
 
     @property
     def is_replaced(self) -> bool:
-        """Whether the object is no longer the one that was asked for."""
+        """Whether the object is no longer the requested version."""
         return self.code in ("412", "PreconditionFailed")
 
     @property
     def may_pass(self) -> bool:
-        """Whether it may work in a while: the store can't be reached or is in trouble itself."""
+        """Whether a retry may succeed: the store can't be reached or has an internal error."""
         return self.code in PASSING or self.code.startswith("5")
 
 
 def store_of(url: str) -> "ObjectStore":
-    """The bucket of a URL, through obstore. Raises `StoreTrouble`."""
+    """Open the bucket of a URL with obstore. Raises `StoreTrouble`."""
     _require("obstore")
     from obstore.store import AzureStore, GCSStore, S3Store
 
     scheme, bucket, _ = split_store_url(url)
     endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS[scheme])), "")
-    # No limit to the time of a whole download: it is as long as the object is large.
+    # A whole download has no time limit of its own, as it depends on the object's size.
     options: Any = {"connect_timeout": f"{_CONNECT}s", "read_timeout": f"{_READ}s", "timeout": "24h"}
     options["allow_http"] = endpoint.startswith("http://")
     retries: Any = {"max_retries": _TIMES - 1}
@@ -146,19 +146,19 @@ def store_of(url: str) -> "ObjectStore":
 
 @frozen
 class ObjectVersion:
-    """What identifies an object's content."""
+    """The version of an object, which identifies its content."""
 
     size: int
     tag: str
 
     @classmethod
     def of(cls, size: int, tag: str | None) -> "ObjectVersion":
-        """From a store's metadata. Azure quotes its tags, but not in a list."""
+        """Return the version in a store's metadata. Azure quotes its tags, except in a listing."""
         return cls(size, (tag or "").strip('"'))
 
 
 def head(store: "ObjectStore", url: str) -> ObjectVersion:
-    """An object as it is now. Raises `StoreTrouble`."""
+    """Return an object's current version. Raises `StoreTrouble`."""
     import obstore
 
     with obstore_errors(url):
@@ -167,13 +167,13 @@ def head(store: "ObjectStore", url: str) -> ObjectVersion:
 
 
 class Buckets:
-    """Buckets that are each opened once: credentials and connections then serve all their objects."""
+    """Opens each bucket once, so that all its objects share credentials and connections."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str], ObjectStore] = {}
 
     def of(self, url: str) -> "ObjectStore":
-        """The bucket of a URL. Raises `StoreTrouble`."""
+        """Return the bucket of a URL. Raises `StoreTrouble`."""
         scheme, bucket, _ = split_store_url(url)
         if (scheme, bucket) not in self._open:
             self._open[scheme, bucket] = store_of(url)
@@ -181,12 +181,12 @@ class Buckets:
 
 
 def s3_client() -> Any:
-    """S3 itself, for uploads in parts whose number is known. Raises `StoreTrouble`."""
+    """Open S3 with boto3, for uploads whose number of parts is known. Raises `StoreTrouble`."""
     return aws_client("s3")
 
 
 def s3_copy(bucket: str, key: str, name: str, tag: str) -> None:
-    """Copy an object, whatever its size, if it still has that tag. Raises boto's errors."""
+    """Copy an object of any size if it still has that tag. Raises boto's errors."""
     client = s3_client()
     from boto3.s3.transfer import TransferConfig
 
@@ -199,7 +199,7 @@ def s3_copy(bucket: str, key: str, name: str, tag: str) -> None:
 
 
 def s3_listed(bucket: str, prefix: str, after: str = "") -> Iterator[list[dict[str, Any]]]:
-    """The objects whose keys begin like this and come later, in pages, whatever their keys; as obstore has them.
+    """Yield pages of the objects with this key prefix after `after`, whatever their keys, in obstore's form.
 
     Raises `StoreTrouble`.
     """
@@ -219,7 +219,7 @@ def s3_listed(bucket: str, prefix: str, after: str = "") -> Iterator[list[dict[s
 
 
 def aws_client(service: str) -> Any:
-    """A service of AWS, or of another with the same interface. Raises `StoreTrouble`."""
+    """Open a service of AWS, or one with the same API. Raises `StoreTrouble`."""
     _require("boto3")
     from boto3.session import Session
     from botocore.config import Config

@@ -1,4 +1,4 @@
-"""The steps of a run in this process, by a connection of its own."""
+"""The steps of a run in this process, with one connection."""
 
 from collections import Counter
 from pathlib import Path
@@ -53,7 +53,7 @@ class OneProcess:
         return self.take_in_files(files, seeds)
 
     def take_in_files(self, files: list[File], seeds: dict[str, Any]) -> TakenIn:
-        """The same of files that the connection can read, with seeds that it has loaded."""
+        """Do the same with files that the connection can read, and seeds that are loaded already."""
         context = self._context
         mended = context.job.mended
         lost = LostLetters() if mended is None else lost_letters(read_job(mended))

@@ -1,4 +1,4 @@
-"""The profile of the mapped columns, and the flow's expectations of the run as a whole."""
+"""The profile of the mapped columns, and the flow's expectations for the run as a whole."""
 
 # ruff: noqa: S608 - the parts of its SQL are compiled, quoted or numbers.
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from lume_local._flow.definition import quoted
 from lume_local._worker.sql import row_of
 
 COUNTS = ("rows_read", "rows_mapped", "rows_rejected")
-"""What an expectation may name beside the columns."""
+"""Names that an expectation may use besides the columns."""
 
 
 def profile(connection: DuckDBPyConnection, flow: dict[str, Any], mapped: str) -> dict[str, Any]:
-    """`metrics.columns`, from a query for the mapped rows."""
+    """Return `metrics.columns`; `mapped` is a query for the mapped rows."""
     items = ["count(*)"]
     for column in flow["columns"]:
         name = quoted(column["name"])
@@ -35,8 +35,8 @@ def _profiled(column: dict[str, Any], rows: int, answers: Iterator[Any]) -> dict
 
 
 def question(expression: str, mapped: str, counts: dict[str, int]) -> str:
-    """A query for what an expression over all mapped rows is."""
-    # The counts are columns of the outer query: to the inner one, of aggregates, they are constants.
+    """Return a query for the value of an expression over all mapped rows."""
+    # The counts are columns of the outer query, and so constants for the aggregates of the inner one.
     numbers = ", ".join(f"{counts[name]}::BIGINT AS {name}" for name in COUNTS)
     inner = f"SELECT {{'v': (\n{expression}\n), '_lume_count': count(*)}} FROM ({mapped})"
     return f"SELECT struct_extract((SELECT * FROM ({inner})), 'v') AS v FROM (SELECT {numbers})"
@@ -45,12 +45,12 @@ def question(expression: str, mapped: str, counts: dict[str, int]) -> str:
 def unmet(
     connection: DuckDBPyConnection, expect: list[dict[str, str]], mapped: str, counts: dict[str, int]
 ) -> list[dict[str, str]]:
-    """The expectations that do not hold, or can't be worked out."""
+    """Return the expectations that are not met or can't be evaluated."""
     return [one for one in expect if not _holds(connection, question(one["sql"], mapped, counts))]
 
 
 def _holds(connection: DuckDBPyConnection, query: str) -> bool:
     try:
         return row_of(connection, query)[0] is True
-    except (duckdb.DataError, duckdb.InvalidInputException):  # of its values: a cast, a logarithm
+    except (duckdb.DataError, duckdb.InvalidInputException):  # caused by its values: a cast, a logarithm
         return False

@@ -1,4 +1,4 @@
-"""Which of the rejects of a run have which reason: sets of rows for the ledger of the server.
+"""The rejects of a run by reason: sets of rows for the server's ledger.
 
 Rejects are numbered as they are written: the rows in the order of the source, then the malformed lines.
 """
@@ -17,7 +17,7 @@ from lume_local._worker.statements import rejects_as_bits
 
 
 def reasons_of(rejects: Rejects, metrics: dict[str, Any]) -> dict[str, str | None]:
-    """For each reason the rejects that have it, as text; None if all have it."""
+    """Return the rejects with each reason, as text; None if all have it."""
     names = list(metrics["reject_reasons"])
     if len(names) < 2:
         return dict.fromkeys(names)
@@ -25,9 +25,9 @@ def reasons_of(rejects: Rejects, metrics: dict[str, Any]) -> dict[str, str | Non
 
 
 def records_of(rejects: Rejects, metrics: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The same for a replay, of whose records some are rejected: by the numbers of the records, from 0.
+    """Return the records of a replay with each reason, numbered from 0.
 
-    Besides `reasons`: all records that were `rejected`, and those of them that are `malformed` lines.
+    Besides `reasons`, `rejected` has all rejected records, and `malformed` the malformed lines among them.
 
     Args:
         path: the file with the records.
@@ -45,12 +45,12 @@ def records_of(rejects: Rejects, metrics: dict[str, Any], path: Path) -> dict[st
 
 
 def malformed_records(flow: dict[str, Any], path: Path, malformed: AllMalformed) -> list[int]:
-    """The numbers of the records of a replay that are malformed, in order."""
+    """Return the numbers of a replay's malformed records, in order."""
     return _record_numbers(flow, path, sorted(line for _, line, _, _ in malformed.rows()))
 
 
 def _sets(rejects: Rejects, metrics: dict[str, Any]) -> dict[str, int]:
-    """For each reason its rejects."""
+    """Return the rejects with each reason."""
     names, total = list(metrics["reject_reasons"]), metrics["rows_rejected"]
     judged = total - rejects.malformed.total
     found = dict.fromkeys(names, 0)
@@ -65,7 +65,7 @@ def _sets(rejects: Rejects, metrics: dict[str, Any]) -> dict[str, int]:
 
 
 def _of_checks(rejects: Rejects, names: list[str], judged: int) -> dict[str, int]:
-    """The rows of each reason among those that are well-formed."""
+    """Return the well-formed rows with each reason."""
     statements, duplicates = rejects.statements, rejects.duplicates
     conditions = {
         name: condition
@@ -88,19 +88,19 @@ def _of_checks(rejects: Rejects, names: list[str], judged: int) -> dict[str, int
 
 
 def _rejected_rows(rejects: Rejects, count: int) -> int:
-    """The rejected rows, by their numbers among the well-formed ones."""
+    """Return the rejected rows, numbered among the well-formed ones."""
     numbered = rejects.statements.numbered_rejects(rejects.staged, rejects.duplicates)
     bits = rejects_as_bits("true", count, "n")
     return _of_bits(row_of(rejects.connection, f"SELECT {bits} FROM ({numbered})")[0])
 
 
 def _of_bits(bits: str | None) -> int:
-    """A set from a BIT of DuckDB, which begins with row 0."""
+    """Convert a BIT of DuckDB, which begins with row 0, to a set."""
     return int(bits[::-1], 2) if bits else 0
 
 
 def _record_numbers(flow: dict[str, Any], path: Path, lines: list[int]) -> list[int]:
-    """The numbers of the records that begin at these lines, which are in order."""
+    """Return the numbers of the records that begin at these lines, which are sorted."""
     if not lines:
         return []
     if path.suffix == ".ndjson":

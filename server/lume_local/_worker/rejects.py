@@ -1,6 +1,6 @@
 """The file of rejects: in the format of its source, it can be corrected and submitted again.
 
-Then it has the source's dialect and encoding, and the bytes of what could not be read.
+It then has the source's dialect and encoding, and the original bytes of unreadable records.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
@@ -25,7 +25,7 @@ class Rejects:
     """Writes the rejects of one run.
 
     Attributes:
-        duplicates: whether there is the table `_lume_duplicates`.
+        duplicates: whether the table `_lume_duplicates` exists.
     """
 
     connection: DuckDBPyConnection
@@ -36,7 +36,7 @@ class Rejects:
     duplicates: bool
 
     def write(self, target: Path) -> int:
-        """Write them all: the rows in the order of the source, then the malformed lines. Returns how many."""
+        """Write the rows in the order of the source, then the malformed lines; return their number."""
         kind = (self.flow["format"], target.suffix)
         if kind == ("csv", ".csv"):
             return self._csv(target)
@@ -45,7 +45,7 @@ class Rejects:
         return copy_to(self.connection, self._rows_and_lines(), target)
 
     def _csv(self, target: Path) -> int:
-        """In the source's dialect and encoding."""
+        """Write the rejects in the source's dialect and encoding."""
         dialect, encoding = Dialect.of(self.flow["csv"]), self.flow["encoding"]
         plain = is_utf8_name(encoding)
         written = target if plain else target.with_suffix(".utf8")
@@ -59,7 +59,7 @@ class Rejects:
             f"ESCAPE {text(dialect.escape.decode())}"
         )
         if dialect.escape != dialect.quote:
-            options += ", FORCE_QUOTE *"  # other readers honour an escape outside of quotes
+            options += ", FORCE_QUOTE *"  # other readers honour an escape character outside quotes, too
         count = copy_to(self.connection, rows, written, options)
         between = dialect.delim * (1 + sum(1 for _ in self.statements.raw_labels()))
         with written.open("ab") as file:
@@ -75,11 +75,11 @@ class Rejects:
 
     @property
     def _own_texts(self) -> list[str]:
-        """Our own text columns, which precede those of the source."""
+        """Lume's own text columns, which precede those of the source."""
         return ["_lume_reasons", "_lume_file"] if self.statements.layout.of_files else ["_lume_reasons"]
 
     def _ndjson(self, target: Path) -> int:
-        """The objects as they were, with the reasons before their own members."""
+        """Write the original objects, with the reasons as their first members."""
         rest = "ltrim(_lume_line_text, e' \\t')"
         reasons = f"to_json({self.statements.reasons(self.duplicates)})::VARCHAR"
         of_files = self.statements.layout.of_files
@@ -107,7 +107,7 @@ class Rejects:
     def _rows_and_lines(self) -> str:
         rows = self.statements.rejects(self.staged, self.duplicates)
         if self.statements.layout.json_lines:
-            # An object in `_lume_raw` would be read again instead of the corrected columns.
+            # When resubmitted, an object in `_lume_raw` would be read instead of the corrected columns.
             is_raw = "* EXCLUDE (_lume_raw), _lume_raw AS _lume_object, NULL::VARCHAR AS _lume_raw"
             rows = f"SELECT {is_raw} FROM ({rows})"
         if not self.malformed.counts:

@@ -1,4 +1,4 @@
-"""What values might have been meant to be, by the cleaners: each repair makes of a value another one, or nothing."""
+"""Suggests what values were meant to be: each repair uses a cleaner to turn a value into another one, or nothing."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from duckdb import DuckDBPyConnection
@@ -29,14 +29,14 @@ _REPAIRS = {
     "yes_or_no": "CAST(parse_bool(v) AS VARCHAR)",
     "missing": "CASE WHEN nullif_missing(v) IS NULL THEN '' END",
 }
-"""The value that each makes, NULL for none; the most careful ones first."""
+"""The result of each repair, NULL for none; the most cautious repairs come first."""
 _CLOSEST = "closest"
 _FAR = 4
-"""Letters of a value for one that may be wrong."""
+"""Letters of a value for each one that may be wrong."""
 
 
 def repaired(job: Repair) -> Repaired:
-    """The values after each repair that changes any: None where it makes nothing else of one."""
+    """Return the values after each repair that changes any; None where a value stays the same."""
     with connect() as connection:
         confine_check(connection)
         for statement in statements(CLEANERS):
@@ -60,7 +60,7 @@ def _made(connection: DuckDBPyConnection, sql: str) -> list[str | None]:
 
 
 def _closest(connection: DuckDBPyConnection, choices: list[str]) -> list[str | None]:
-    """The choice that a value is nearly, if no other is as near."""
+    """Return the choice closest to a value, if no other is equally close."""
     query = f"""
         SELECT c FROM given LEFT JOIN (
             SELECT i, c, d, lead(d) OVER near AS other, row_number() OVER near AS place

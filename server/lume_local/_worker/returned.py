@@ -1,17 +1,16 @@
-"""Returned rows: rejects of earlier runs, whose keys are compared with those that runs have accepted since the first.
+"""Returned rows: rejects of earlier runs, whose keys are compared with the keys that runs have accepted since.
 
-Rows are compared with the rows of their own source: with what the first run on it has mapped, and all runs on its
-rejects. Only the columns that must be unique are read of these outputs. Where an output is gone, a row is held back.
+Rows are compared with the rows of their own source: the mapped rows of the first run on it, and of all runs on its
+rejects. Only the columns that must be unique are read from these outputs. If an output is gone, a row is held back.
 
-Keys come from files in the folder of the run: of an output the number of each row and its keys, as texts, since
-another version may have other types. `job.accepted`:
-
+Keys are kept in files in the run's folder: for each output the row numbers and the keys, as text, because another
+version may have other types. `job.accepted`:
 - `unique`: the columns.
 - `origins`: for each source the records of this run, as `[first, count]`; null for all. With `rejects`, which reads
   the rejects that this run corrects, these are numbers of rejects.
-- `outputs`: of each run its `run_id`, what reads its mapped rows (`read` or `table`; neither if they are gone), its
-  `columns`, and `of`: `[origin, first row, count]`, with null for all.
-- `lacking`: for a column how many of these outputs have none.
+- `outputs`: for each run its `run_id`, how to read its mapped rows (`read` or `table`; neither if they are gone),
+  its `columns`, and `of`: `[origin, first row, count]`, with null for all.
+- `lacking`: for each column the number of these outputs without it.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants, numbers or quoted.
@@ -50,16 +49,16 @@ from lume_local._worker.steps import Context, TakenIn
 from lume_local._worker.targets.target import TargetError
 
 _ALL = 2**62
-"""More rows than there are."""
+"""A number larger than any row's."""
 _LONGEST_LINE = 16 * 1024 * 1024
-"""Bytes of a line of an output in CSV."""
+"""Bytes of the longest line read from a CSV output."""
 _Numbers = tuple[object, ...]
 
 
 def find_returned(context: Context, taken: TakenIn, folder: Path) -> Path | None:
-    """Write the rows that repeat an accepted key, or can't be compared, to a file; None if no row returns.
+    """Write the rows that repeat an accepted key or can't be compared to a file; return None if no row returns.
 
-    It has the number `n` of each, the mask `bits` of the columns that it repeats, and `why` it is held back.
+    The file has the number `n` of each row, the mask `bits` of its repeated columns, and `why` it is held back.
     Raises `TargetError`.
     """
     accepted = context.job.accepted
@@ -79,13 +78,13 @@ def find_returned(context: Context, taken: TakenIn, folder: Path) -> Path | None
 
 
 def held_back(connection: DuckDBPyConnection) -> dict[str, int]:
-    """How many rows have each of the reasons that say why a row can't be compared."""
+    """Count the rows by the reason why they can't be compared."""
     query = "SELECT why, count(*) FROM _lume_duplicates WHERE why IS NOT NULL GROUP BY why ORDER BY why"
     return dict(connection.execute(query).fetchall())
 
 
 def not_compared(job: Execute) -> dict[str, int]:
-    """Warnings about outputs without a column that must be unique."""
+    """Return warnings about outputs that lack a column that must be unique."""
     lacking: dict[str, int] = {} if job.accepted is None else job.accepted["lacking"]
     return {
         f"{name}: not compared with {counted(count, 'earlier run')} of this source, whose version lacks the column": 1
@@ -94,7 +93,7 @@ def not_compared(job: Execute) -> dict[str, int]:
 
 
 def _found(context: Context, taken: TakenIn, keys: "_Keys") -> str:
-    """The query for the rows that repeat a key, and for those that can't be compared."""
+    """Return the query for the rows that repeat a key or can't be compared."""
     names, folder = list(enumerate(keys.unique)), keys.folder
     spans = _written(folder / "spans.csv", ("origin", "first", "last"), _spans(context, taken))
     pairs = _written(folder / "pairs.csv", ("output", "origin", "low", "high"), keys.pairs)
@@ -127,7 +126,7 @@ def _found(context: Context, taken: TakenIn, keys: "_Keys") -> str:
 
 
 def _spans(context: Context, taken: TakenIn) -> Iterator[_Numbers]:
-    """Which well-formed rows are of which source."""
+    """Yield the well-formed rows of each source."""
     assert context.job.accepted is not None
     origins, malformed = context.job.accepted["origins"], list[int]()
     if rejects := context.job.accepted["rejects"]:
@@ -147,7 +146,7 @@ def _spans(context: Context, taken: TakenIn) -> Iterator[_Numbers]:
 def _spans_of_rejects(
     origins: Sequence[Sequence[tuple[int, int]]], taken: TakenIn, numbers: Sequence[int | None]
 ) -> Iterator[_Numbers]:
-    """The same of corrected rejects. A row that is none of them, or not known, may be of any source."""
+    """Yield the same for corrected rejects. A row that matches no reject, or is unknown, may come from any source."""
     parts: dict[int, tuple[int, list[int]]] = {}
     for origin, of_origin in enumerate(origins):
         for start, count in of_origin:
@@ -165,7 +164,7 @@ def _spans_of_rejects(
 
 
 def _written(path: Path, names: Sequence[str], rows: Iterable[_Numbers]) -> str:
-    """A query for the rows, whose columns are numbers, or texts if they end with `_id`."""
+    """Return a query for the rows; a column holds numbers, or text if its name ends with `_id`."""
     with closing(RowsFile(path, len(names))) as file:
         for row in rows:
             file.write(list(map(str, row)))
@@ -176,7 +175,7 @@ def _written(path: Path, names: Sequence[str], rows: Iterable[_Numbers]) -> str:
 
 @contextmanager
 def _own_connection(folder: Path) -> Iterator[DuckDBPyConnection]:
-    """One that reaches outputs, unlike that of the flow's expressions."""
+    """Open a connection that can read outputs, unlike the one for the flow's expressions."""
     with duckdb.connect(":memory:") as connection:
         spill = f"temp_directory={text(str(folder / 'keys-spill'))}"
         in_order = "preserve_insertion_order=true"
@@ -189,8 +188,8 @@ class _Keys:
     """The accepted keys, in files of `folder`.
 
     Attributes:
-        pairs: which rows of an output are of which source.
-        gone: of which source an output is gone, and of which run it was.
+        pairs: rows of an output and the source that they belong to.
+        gone: sources whose output is gone, each with that run.
         tables: the outputs in tables, by variable and name.
     """
 
@@ -209,7 +208,7 @@ class _Keys:
         return f"FROM read_parquet([{', '.join(map(literal, self.files))}])"
 
     def read(self, connection: DuckDBPyConnection, number: int, output: Json) -> None:
-        """Read the keys of an output in files; a table is noted. Raises `TargetError`."""
+        """Read the keys of a file output; a table is noted for later. Raises `TargetError`."""
         if place := output.get("table"):
             self.tables.setdefault((place["url_env"], place["table"]), []).append((number, output))
         elif "read" in output and self._is_read(connection, number, output):
@@ -227,7 +226,7 @@ class _Keys:
         self.gone.extend((origin, output["run_id"]) for origin in {origin for origin, *_ in output["of"]})
 
     def _is_read(self, connection: DuckDBPyConnection, number: int, output: Json) -> bool:
-        """False if the output is gone, or another one is in its place."""
+        """Read the keys of an output; return False if it is gone or replaced."""
         job, problem = read_job(output["read"]), ""
         try:
             with open_output(job.path, str(self.folder), any_size=True) as place:
@@ -254,7 +253,7 @@ class _Keys:
         )
 
     def _texts(self, there: Collection[str]) -> str:
-        """The keys as texts, NULL for a column that is missing."""
+        """Return SQL for the keys as text, NULL for a missing column."""
         keys = (quoted(name) if name.lower() in there else "NULL" for name in self.unique)
         return ", ".join(f"CAST({key} AS VARCHAR) AS k{k}" for k, key in enumerate(keys))
 
@@ -266,7 +265,7 @@ class _Keys:
     def read_table(self, connection: DuckDBPyConnection, outputs: Sequence[tuple[int, Json]]) -> None:
         """Read the keys of runs that have written to one table. Raises `TargetError`.
 
-        Without a column for the run, all its rows may be theirs; not those of an upsert, whose key is to be there.
+        Without a column for the run, any row may be theirs, except in an upsert, whose keys are meant to exist.
         """
         place = outputs[0][1]["table"]
         numbers = {output["run_id"]: number for number, output in outputs}
@@ -320,7 +319,7 @@ def _spelled(url: DatabaseUrl, table: str) -> str:
 
 
 def _reader(job: Read, path: Path, keys: _Keys) -> str:
-    """A query for the rows of an output, in their order; `path` may be another name of its file."""
+    """Return a query for the rows of an output, in order; `path` may be another name of its file."""
     location = Path(job.path)
     if location.name == MANIFEST:
         parts = [literal(location.with_name(Path(name).name)) for name in named_in(location)]
@@ -337,7 +336,7 @@ def _reader(job: Read, path: Path, keys: _Keys) -> str:
 
 
 def _of_objects(job: Read, path: Path, keys: _Keys) -> str:
-    """The keys of objects, whose numbers DuckDB would round."""
+    """Return a query for the keys of JSON objects, whose numbers DuckDB would round."""
     with opened(job, path) as rows, closing(RowsFile(keys.folder / "objects.csv", len(keys.unique))) as file:
         for row in rows:
             values = json.loads(row.body, parse_float=str, parse_int=str)

@@ -1,4 +1,4 @@
-"""Seed files: small tables that a flow looks values up in, read whole at the start of a run."""
+"""Seed files: small lookup tables of a flow, read whole at the start of a run."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import csv
@@ -19,7 +19,7 @@ from lume_local._worker.sources.source import SourceError, place_to_read
 
 
 def check_seeds(flow: dict[str, Any], places: dict[str, Any]) -> None:
-    """Check that they exist and are not too large. Raises `SourceError`."""
+    """Check that the seeds exist and are not too large. Raises `SourceError`."""
     for name in flow["seeds"]:
         path = Path(places[name]["path"])
         if snapshot(place_to_read(places[name]), places[name]["looked_up"]).size > SEED_BYTES:
@@ -29,7 +29,7 @@ def check_seeds(flow: dict[str, Any], places: dict[str, Any]) -> None:
 def load_seeds(
     connection: DuckDBPyConnection, flow: dict[str, Any], places: dict[str, Any], folder: Path
 ) -> dict[str, Any]:
-    """Make the table of each seed; what they were, for the metrics. Raises `SourceError`."""
+    """Create a table for each seed; return their description for the metrics. Raises `SourceError`."""
     check_seeds(flow, places)
     found: dict[str, Any] = {}
     for name, seed in flow["seeds"].items():
@@ -46,20 +46,20 @@ def load_seeds(
         _make_table(connection, seed, where, rows, folder / f"seed_{seed['table']}")
         found[name] = {"file": str(path), "sha256": sha256, "rows": len(rows)}
     if flow["lookups"]:
-        # The seed is the side that a join holds: to hold the source takes memory, and loses the order of its rows.
+        # The join must build on the seed: building on the source takes memory and loses the order of its rows.
         connection.execute("SET disabled_optimizers='in_clause,build_side_probe_side,join_order'")
     return found
 
 
 def make_empty_tables(connection: DuckDBPyConnection, flow: dict[str, Any]) -> None:
-    """What the statements of a run need, to try them."""
+    """Create the tables that the statements of a run need, for trying them."""
     for seed in flow["seeds"].values():
         names = ", ".join(f"{quoted(name)} VARCHAR" for name in ("_lume_key", *seed["columns"]))
         connection.execute(f"CREATE TEMP TABLE {seed['table']} ({names})")
 
 
 def _read(path: Path, data: bytes, key: str, columns: list[str]) -> tuple[list[int], list[list[str]]]:
-    """Where the key and the columns are in each row, and the rows. Raises `SourceError`."""
+    """Return the places of the key and the columns in each row, and the rows. Raises `SourceError`."""
     csv.field_size_limit(2**31 - 1)
     lines = csv.reader(io.StringIO(_text(path, data), newline=""), strict=True)
     try:
@@ -84,7 +84,7 @@ def _text(path: Path, data: bytes) -> str:
 
 
 def _place(path: Path, header: list[str], name: str) -> int:
-    """Which column it is. As in a source, case is ignored if that is unambiguous."""
+    """Return the column's index. As in a source, case is ignored if that is unambiguous."""
     for found in (header, [one.lower() for one in header]):
         wanted = name if found is header else name.lower()
         if found.count(wanted) == 1:
@@ -102,7 +102,7 @@ def _hint(header: list[str], name: str) -> str:
 
 
 def _checked(path: Path, lines: Any, width: int, key: str, place: int) -> Iterator[list[str]]:
-    """The rows that are left in the reader `lines`, each with a key of its own."""
+    """Yield the remaining rows of the reader `lines`, each checked to have a unique key."""
     seen: set[str] = set()
     for row in filter(None, lines):
         where = f"in line {lines.line_num}"

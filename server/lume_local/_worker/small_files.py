@@ -1,11 +1,11 @@
-"""Runs of small local files, which share an instance of DuckDB: to open and close one costs as much as such a run.
+"""Runs of small local files, which share a DuckDB instance: opening and closing one costs as much as such a run.
 
-That instance reaches one folder, the `place`, in which only the present run's files are: copies of its sources, and
-what it builds. Its settings are locked before the first run; what a run makes is in a connection of its own
-(temporary tables) or in a database in memory of its own (the macros of cleaners), and ends with them.
+The instance can access one folder, `place`, which holds only the files of the present run: copies of its sources,
+and the files it builds. Its settings are locked before the first run; everything else that a run creates ends with
+it, in a connection of its own (temporary tables) or an in-memory database of its own (the macros of cleaners).
 
-Any other run has an instance to itself, which reads its sources where they are: large files, files that aren't
-here yet, and seeds, whose lookups need other settings.
+Any other run has its own instance, which reads the sources in place: large files, files that aren't here yet, and
+runs with seeds, whose lookups need other settings.
 """
 
 import os
@@ -27,13 +27,13 @@ from lume_local._worker.statements import BITS
 from lume_local._worker.steps import Context, Judged, TakenIn
 
 MOST_COPIED = 1024 * 1024
-"""Bytes of source files up to which a run is a small one."""
+"""Bytes of source files up to which a run is small."""
 _OWN = "_lume_run"
-"""The database in memory of one run."""
+"""The in-memory database of one run."""
 
 
 def place_of(job: Execute) -> Path | None:
-    """The folder that a small run's instance reaches; None for any other run."""
+    """Return the folder that a small run's instance may access; None for any other run."""
     if job.dry_run or job.engine is not None or job.flow["seeds"] or job.source["kind"] != "files":
         return None
     try:
@@ -45,22 +45,22 @@ def place_of(job: Execute) -> Path | None:
 
 @mutable
 class Instances:
-    """The connections of the runs of this process."""
+    """The connections for the runs of this process."""
 
     _next: DuckDBPyConnection | None = field(factory=connect)
-    """One that has read nothing yet."""
+    """A connection that has read nothing yet."""
     _shared: DuckDBPyConnection | None = None
     _reach: tuple[Path, str] | None = None
-    """What the shared one was confined to."""
+    """The place and limits of the shared instance."""
 
     def prepare(self) -> None:
-        """Open what the next job most likely needs."""
+        """Open the connection that the next job probably needs."""
         if self._next is None and self._shared is None:
             self._next = connect()
 
     @contextmanager
     def connection(self, job: Execute, place: Path | None) -> Iterator[DuckDBPyConnection]:
-        """The connection of one run; what the run has created in it ends with the block."""
+        """Lend a connection to one run; everything the run has created ends with the block."""
         if place is None:
             with self._taken() as own:
                 yield own
@@ -86,7 +86,7 @@ class Instances:
             confine_place(self._shared, place, job)
             self._reach = reach
         yield self._shared
-        if (place / "spill").exists():  # its files are removed now, under an instance that knows of them
+        if (place / "spill").exists():  # its files are removed now, and the instance still refers to them
             self._close_shared()
 
     def _close_shared(self) -> None:
@@ -96,14 +96,14 @@ class Instances:
 
 
 def _use_no_other_thread(connection: DuckDBPyConnection) -> None:
-    """Have a thread write its file itself: else it spins while one for that, which has to be woken, does."""
-    with suppress(duckdb.CatalogException):  # DuckDB 1 has none
+    """Have a thread write its file itself: otherwise it spins while a second one, which has to be woken, does."""
+    with suppress(duckdb.CatalogException):  # DuckDB 1 lacks the setting
         connection.execute("SET async_threads=0")
 
 
 @contextmanager
 def _cursor(shared: DuckDBPyConnection, job: Execute) -> Iterator[DuckDBPyConnection]:
-    """A connection of its own, with which temporary tables end. All else that a run makes are macros."""
+    """Open a connection whose temporary tables end with it; the only other things that a run creates are macros."""
     if not job.flow["cleaners"]:
         with shared.cursor() as cursor:
             yield cursor
@@ -119,13 +119,13 @@ class SmallFiles:
     """See `RunSteps`.
 
     Args:
-        context: its connection reaches `place`, and is confined already.
+        context: its connection may access `place`, and is restricted already.
         place: an empty folder.
     """
 
     def __init__(self, context: Context, place: Path) -> None:
         self._context = context
-        # Under a name that no other run has: otherwise DuckDB could mistake a file there for one that it has cached.
+        # A unique name for each run: otherwise DuckDB could mistake a file there for a cached one.
         self._folder = place / context.job.run_id
         self._one = one = OneProcess(context, self._folder)
         self.twins, self.late, self.profile = one.twins, one.late, one.profile
@@ -146,7 +146,7 @@ class SmallFiles:
         return copy
 
     def counts(self, taken: TakenIn) -> list[int]:
-        """Of each kind of row: to plan an aggregate for each check takes longer than all else of the statement."""
+        """Count by kind of row: planning one aggregate per check takes longer than the rest of the statement."""
         kinds = self._context.connection.execute(taken.statements.kinds(taken.staged)).fetchall()
         rows = sum(count for *_, count in kinds)
         rejects = sum(count for *_, is_reject, count in kinds if is_reject)
@@ -157,7 +157,7 @@ class SmallFiles:
         return [rows, rejects, *broken]
 
     def build(self, part: str, judged: Judged) -> Path:
-        """In the run's folder, which outlives this process. The statement names only the reasons that occur."""
+        """Build in the run's folder, which outlives this process. The statement names only the reasons that occur."""
         found = evolve(judged.taken.statements, found=frozenset(judged.metrics["reject_reasons"]))
         built = self._one.build(part, evolve(judged, rejects=evolve(judged.rejects, statements=found)))
         kept = self._context.folder / built.name

@@ -1,8 +1,8 @@
-"""SQL for DuckDB: texts and names of files as literals, a query to a file, and a scan that is repeated line by line.
+"""SQL for DuckDB: literals for strings and file names, a query to a file, and a scan with a retry line by line.
 
-Its readers take `*`, `?` and `[` in the name of a file for a pattern. With some sizes of its buffers, its parallel
-CSV reader refuses files that are in order, finds mistakes in them that aren't there, or leaves a row out where a
-buffer ends. The files have been checked before: each record is well-formed, and how many there are is known.
+DuckDB's readers take `*`, `?` and `[` in a file name as a pattern. With some buffer sizes its parallel CSV reader
+refuses valid files, reports errors that don't exist, or skips a row where a buffer ends. The files have been checked
+before: each record is well-formed, and their number is known.
 """
 
 import re
@@ -15,23 +15,23 @@ from duckdb import DuckDBPyConnection
 
 
 def row_of(connection: DuckDBPyConnection, query: str, values: object = None) -> tuple[Any, ...]:
-    """The only row of a query's result."""
+    """Return the only row of a query's result."""
     (row,) = connection.execute(query, values).fetchall()
     return tuple(row)
 
 
 def text(value: str) -> str:
-    """A text as an SQL literal."""
+    """Return a string as an SQL literal."""
     return "'" + value.replace("'", "''") + "'"
 
 
 def literal(path: Path) -> str:
-    """SQL for what a reader is given: this file and no other."""
+    """Return SQL for a reader's argument that means exactly this file."""
     return text(_escaped(path))
 
 
 def allowed(paths: Iterable[Path]) -> str:
-    """SQL for what `allowed_paths` and `allowed_directories` are set to: each as it is, and as `literal` has it."""
+    """Return SQL for `allowed_paths` and `allowed_directories`: each path as it is, and as in `literal`."""
     return ", ".join(text(name) for path in paths for name in dict.fromkeys((str(path), _escaped(path))))
 
 
@@ -40,33 +40,33 @@ def _escaped(path: Path) -> str:
 
 
 _FORMATS = {
-    # A dictionary of more values than that hardly makes a file smaller, and costs a fifth of the writing.
+    # Larger dictionaries hardly make a file smaller, and cost a fifth of the writing.
     ".parquet": "FORMAT parquet, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT 4096",
     ".csv": "FORMAT csv, HEADER true",
     ".ndjson": "FORMAT json",
 }
 STAGED = "FORMAT parquet, COMPRESSION lz4, DICTIONARY_SIZE_LIMIT 1"
-"""For rows that are read once or twice, by us: what is written soonest, in little room."""
+"""Options for rows that only we read, once or twice: fast to write and compact."""
 
 
 def copy_to(connection: DuckDBPyConnection, query: str, target: Path, options: str | None = None) -> int:
-    """Write the query's rows; returns how many there were."""
+    """Write the query's rows; return their number."""
     return int(row_of(connection, copying(query, target, options))[0])
 
 
 def copying(query: str, target: Path, options: str | None = None) -> str:
-    """The statement that writes the query's rows; what it gives is `Count`."""
+    """Return the statement that writes the query's rows; its result is `Count`."""
     return f"COPY ({query}) TO {text(str(target))} ({options or _FORMATS[target.suffix]})"
 
 
 LINES = ("\x01", "", "")
-"""The dialect of lines that are no CSV: what stands between values can't be in one."""
+"""The dialect of plain lines: a line can't contain the delimiter."""
 OURS = ("header=false", r"new_line='\n'")
 """Options for a file that this process has written."""
 
 
 def csv_reader(path: Path, columns: Iterable[str], dialect: Sequence[str], *options: str) -> str:
-    """SQL for the rows of a file as texts, which are read strictly: nothing is guessed. An empty one is NULL.
+    """Return SQL for the rows of a file as text, read strictly and without guessing; an empty value is NULL.
 
     `dialect` is the delimiter, the quote and the escape.
     """
@@ -90,7 +90,7 @@ def scan_or_retry(
     scan: Callable[[str], Result],
     is_whole: Callable[[Result], bool] = lambda _: True,
 ) -> Result:
-    """The result of the scan by `reader`, a query; that error is raised only by the second attempt.
+    """Return the result of scanning `reader`, a query; retry without the parallel reader if that one fails.
 
     `is_whole` checks that all rows are there.
     """

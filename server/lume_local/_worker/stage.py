@@ -1,4 +1,4 @@
-"""The staged rows of a run, from which the counts, the mapped rows and the rejects are read."""
+"""The staged rows of a run, the basis of the counts, the mapped rows and the rejects."""
 
 # ruff: noqa: S608 - the parts of its SQL are compiled or quoted.
 import os
@@ -15,22 +15,26 @@ from lume_local._worker.sql import STAGED, copy_to, copying, row_of, scan_or_ret
 from lume_local._worker.statements import PLACE, Statements
 
 AT_ONCE = 8 * 1024**2 if int(duckdb.__version__.split(".")[0]) >= 2 else sys.maxsize
-"""Bytes of text from which the one scan writes the mapped rows, and what else is staged to a file beside them: of
-fewer that costs as much as a table. Before DuckDB 2 no statement writes two files."""
-_MOST_COLUMNS = 200
-"""Of more of them, two files hold so much at a time that DuckDB has to move it to its temporary folder and back."""
-MOST_IN_MEMORY = 192 * 1024**2
-"""Bytes of text up to which the rows are otherwise held in memory: that costs half of what a file of them does.
+"""Bytes of text from which one scan writes the mapped rows to their file and the other staged data to a second one.
 
-They take about as many; what is beyond the run's memory limit DuckDB moves to its temporary folder.
+Below that, this costs as much as a table. Before DuckDB 2 no statement writes two files.
+"""
+_MOST_COLUMNS = 200
+"""With more columns, two files buffer so much that DuckDB has to spill it."""
+MOST_IN_MEMORY = 192 * 1024**2
+"""Bytes of text up to which rows are otherwise held in memory, at half the cost of a file.
+
+They need about as many bytes; DuckDB spills what exceeds the run's memory limit to its temporary folder.
 """
 _PACKED = {"parquet": 10, "excel": 10}
-"""How many bytes of text come out of one byte of a file that isn't text."""
+"""Bytes of text that one byte of a binary file yields."""
 _FIRST = 20_000
 _LINES = re.compile(r"max_line_size=(\d+)")
 _BUFFER = 8 * 1024 * 1024
-"""Bytes that the CSV reader buffers while a file is written. Its default is four times as much,
-several times: 150 MB more for the same CPU time. Small buffers slow down a table in memory."""
+"""Bytes that the CSV reader buffers while a file is written. Its default is four times as much, several times:
+
+150 MB more for the same CPU time. Small buffers slow down a table in memory.
+"""
 
 
 @frozen
@@ -39,8 +43,8 @@ class Staged:
 
     Attributes:
         rows: SQL for them, each with its number as `file_row_number`.
-        count: how many there are.
-        mapped: how many rows the target's file has, if it is already written.
+        count: the number of rows.
+        mapped: the number of rows in the target's file, if it is already written.
     """
 
     rows: str
@@ -56,17 +60,17 @@ def stage(
     target: Path,
     records: int,
 ) -> Staged:
-    """Carry out the one scan of `files`, in which there are `records` rows.
+    """Do the one scan of `files`, which have `records` rows.
 
-    If most likely none of many rows is rejected, they are written to `target`, the file of the mapped rows.
+    If there are many rows and probably no rejects, they are written to `target`, the file of the mapped rows.
     """
     size = sum(os.stat(file.path).st_size * _PACKED.get(file.format, 1) for file in files)
     path = folder / "stage.parquet"
-    # If rows may have to be reordered afterwards, none is written to the target directly.
+    # Rows that may have to be reordered later are not written to the target directly.
     is_direct = target.suffix == ".parquet" and not statements.flow["lookups"]
 
     def by(reader: str) -> Staged:
-        """The cheapest of four ways: both files in one pass, a table in memory, the target alone, a file of all."""
+        """Choose the cheapest of four ways: both files in one pass, a table in memory, the target alone, one file."""
         over = statements.by(reader)
         if size >= AT_ONCE and is_direct and _passes_on(connection, over):
             return _in_one_pass(connection, _by_smaller_buffers(over), target, path)
@@ -98,7 +102,7 @@ def _in_memory(connection: DuckDBPyConnection, statements: Statements) -> Staged
 def _in_target(
     connection: DuckDBPyConnection, statements: Statements, target: Path, records: int
 ) -> Staged | None:
-    """All rows in the target's file; None if one is rejected: then the file lacks rows and their numbers are off."""
+    """Write all rows to the target; return None if one is rejected: rows are missing and the numbers are off."""
     written = copy_to(connection, statements.mapped(f"({statements.stage()})", False), target)
     if written == records:
         return Staged(statements.flawless(scan_of(target)), written, written)
@@ -107,7 +111,7 @@ def _in_target(
 
 
 def stage_to(connection: DuckDBPyConnection, statements: Statements, path: Path) -> int:
-    """Stage the rows in a file; returns how many there are."""
+    """Stage the rows in a file; return their number."""
     count = copy_to(connection, statements.stage(), path, STAGED)
     if not in_order(connection, statements, scan_of(path)):
         mixed = path.replace(path.with_suffix(".mixed"))
@@ -117,11 +121,11 @@ def stage_to(connection: DuckDBPyConnection, statements: Statements, path: Path)
 
 
 def in_order(connection: DuckDBPyConnection, statements: Statements, staged: str) -> bool:
-    """Whether the staged rows are in the order of the source, behind joins too.
+    """Return whether the staged rows are in the order of the source, also after joins.
 
-    A join in DuckDB holds a short vector back and lets later ones pass, such as the one at the end of each piece of a
-    file or of each row group. It doesn't if rows are numbered before it, but that is not guaranteed. To check the
-    numbers costs next to nothing; to sort every run would double its CPU time and take all its memory.
+    A join in DuckDB holds back a short vector and lets later ones pass, for example at the end of each piece of a
+    file or of each row group. It doesn't if rows are numbered before it, but that is not guaranteed. Checking the
+    numbers costs next to nothing; sorting every run would double its CPU time and take all its memory.
     """
     if not statements.flow["lookups"]:
         return True
@@ -130,9 +134,9 @@ def in_order(connection: DuckDBPyConnection, statements: Statements, staged: str
 
 
 def _passes_on(connection: DuckDBPyConnection, statements: Statements) -> bool:
-    """Whether each row decides itself if it is mapped, and DuckDB passes it on to two files as soon as it is read.
+    """Return whether each row can be judged alone, and DuckDB passes it on to two files as soon as it is read.
 
-    With one thread, or of several files, it would hold all rows before it writes the first one.
+    With one thread, or with several files, DuckDB would hold all rows before writing the first one.
     """
     layout = statements.layout
     if statements.is_judged_late or layout.of_files or len(layout.raw) > _MOST_COLUMNS:
@@ -141,7 +145,7 @@ def _passes_on(connection: DuckDBPyConnection, statements: Statements) -> bool:
 
 
 def _in_one_pass(connection: DuckDBPyConnection, statements: Statements, target: Path, rest: Path) -> Staged:
-    """The rows to publish go to their file, and of all rows what else is staged to another one."""
+    """Write the rows to publish to their file, and the other staged data of all rows to a second one."""
     query = (
         f"WITH _lume_rows AS MATERIALIZED ({statements.stage()}), "
         f"_lume_mapped AS ({copying(statements.mapped('_lume_rows', False), target)}), "
@@ -164,6 +168,6 @@ def scan_of(path: Path) -> str:
 
 
 def _begins_well(connection: DuckDBPyConnection, statements: Statements) -> bool:
-    """Whether none of the first rows is rejected: then it is worth a try."""
+    """Return whether none of the first rows is rejected, so that writing to the target directly is worth a try."""
     query = f"SELECT count(*) FROM (FROM ({statements.stage()}) LIMIT {_FIRST}) WHERE _lume_reject"
     return row_of(connection, query) == (0,)

@@ -1,9 +1,9 @@
-"""The SQL of a run, put together from a compiled flow. Pure.
+"""Builds the SQL of a run from a compiled flow. Pure.
 
-One scan of the source takes every row, with a bit mask of the checks that it breaks, to the stage (see `stage`); the
-mapped rows, the rejects and the counts are then read from there. Names that begin with `_lume_` are the
-engine's own: `_lume_s<n>` is the n-th raw column of the source, `_lume_why<n>` the n-th mask of 62 checks. If
-only rejects keep their raw columns, `_lume_raw` is the list of these.
+One scan of the source stages every row with a bit mask of the checks that it breaks (see `stage`); the mapped rows,
+the rejects and the counts are then read from there. Names that begin with `_lume_` are the engine's own:
+`_lume_s<n>` is the n-th raw column of the source, `_lume_why<n>` the n-th mask of 62 checks, and `_lume_raw` the
+list of the raw columns if only rejects keep theirs.
 """
 
 # ruff: noqa: S608 - building SQL is what this file is for; every part is compiled, quoted or a constant.
@@ -16,28 +16,28 @@ from lume_local._flow.definition import RESERVED, quoted
 from lume_local._worker.sql import text
 
 BITS = 62
-"""Checks per mask: a BIGINT's bits, without its sign and one to spare."""
+"""Checks per mask: a BIGINT's bits, without its sign and one spare."""
 
 NUMBER = "_lume_n"
 OUT = "_lume_out"
-"""Whether the flow's row filter takes a row out. Then its `_lume_reject` is neither true nor false, but NULL."""
+"""Whether the flow's row filter removes a row; `_lume_reject` is then NULL, neither true nor false."""
 PLACE = "_lume_place"
-"""The number of a row in the source, from 0; staged if the flow looks up in seeds."""
+"""The number of a row in the source, from 0; staged if the flow has seed lookups."""
 
 
 @frozen
 class Layout:
-    """What the source gives: a query for its raw columns, and how those are called.
+    """A query for the raw columns of the source, and their names.
 
     Attributes:
-        reader: SQL that gives `_lume_s0`, `_lume_s1`, … as texts, and for NDJSON also `_lume_line_text`.
+        reader: SQL that yields `_lume_s0`, `_lume_s1`, … as text, and for NDJSON also `_lume_line_text`.
         raw: the source's names of `_lume_s0`, `_lume_s1`, …
         visible: name -> index of the raw columns that the expressions may see.
-        json_lines: whether there is `_lume_line_text`, an NDJSON line as it was.
+        json_lines: whether there is `_lume_line_text`, the original NDJSON line.
         of_files: whether there is `_lume_file`, the name of one of several files.
         unknown: the names of columns that the flow does not read.
-        aliases: of columns with aliases, how the source calls them; several files may do so in several ways.
-        members: of JSON, what its objects have: all that the flow reads, or everything; empty for other formats.
+        aliases: the source's names for columns with aliases; several files may use different ones.
+        members: for JSON, the members of its objects: those the flow reads, or all; empty for other formats.
     """
 
     reader: str
@@ -76,7 +76,7 @@ class Statements:
         object.__setattr__(self, "masks", max(1, -(-len(self.flow["checks"]) // BITS)))
 
     def by(self, reader: str) -> "Statements":
-        """The same over what another reader gives."""
+        """Return the same statements for another reader."""
         return evolve(self, layout=evolve(self.layout, reader=reader))
 
     @property
@@ -85,12 +85,12 @@ class Statements:
         return ", ".join(quoted(column["name"]) for column in self.flow["columns"])
 
     def stage(self) -> str:
-        """The one scan: target columns, masks, `_lume_reject`, and the raw columns if needed."""
+        """Return the one scan: target columns, masks, `_lume_reject`, and the raw columns if needed."""
         columns = ", ".join([self.targets, *self._judgement, *self._kept(), *self._place])
         return f"SELECT {columns} FROM (SELECT *, {self._reject()} AS _lume_reject FROM ({self._masked()}))"
 
     def unmapped(self, staged: str) -> str:
-        """What is staged beside the mapped columns, if only rejects keep their raw columns."""
+        """Return the staged data besides the mapped columns, if only rejects keep their raw columns."""
         columns = [*self._judgement, *(["_lume_raw"] if self.layout.raw_names else [])]
         return f"SELECT {', '.join(columns)} FROM {staged}"
 
@@ -102,17 +102,17 @@ class Statements:
         names = self.layout.raw_names
         if self._keeps_all or not names:
             return names
-        # As one column: of many that hold hardly anything, each would cost as much as one that is full.
+        # One column, because each of many almost empty columns would cost as much as a full one.
         return [f"CASE WHEN _lume_reject THEN [{', '.join(names)}] END AS _lume_raw"]
 
     @property
     def _keeps_all(self) -> bool:
-        # Rows that turn out to be duplicates are rejects too, and that is only known after the scan.
+        # Only after the scan is it known which rows are duplicates, and so rejects.
         return self.is_judged_late
 
     @property
     def is_judged_late(self) -> bool:
-        """Whether rows are rejected that break no check: for other rows, or by a database."""
+        """Whether rows are rejected that break no check: because of other rows, or by a database."""
         return bool(self.flow["unique"] or self.flow["references"] or self.flow["judged_by_table"])
 
     def _reject(self) -> str:
@@ -126,7 +126,7 @@ class Statements:
     def _masked(self) -> str:
         masks: list[list[str]] = [[] for _ in range(self.masks)]
         for n, check in enumerate(self.flow["checks"]):
-            # A row that is filtered breaks nothing else.
+            # A filtered row breaks no other check.
             is_first = f"NOT {OUT} AND " if self.flow["where"] and check["on_fail"] != "filter" else ""
             broken = f"{is_first}({check['sql']})"
             masks[n // BITS].append(f"(CASE WHEN {broken} THEN {1 << (n % BITS)} ELSE 0 END)::BIGINT")
@@ -137,7 +137,7 @@ class Statements:
         return f"SELECT *, {whys} FROM (SELECT *{rules} FROM ({self._typed()}))"
 
     def _typed(self) -> str:
-        """In steps, as an expression that occurs twice in one statement may be evaluated twice."""
+        """Return nested steps, as an expression that occurs twice in one statement may be evaluated twice."""
         made, kept, bad = [], [], []
         if self.flow["where"]:
             made.append(
@@ -163,7 +163,7 @@ class Statements:
         return f"SELECT {', '.join(items)} FROM ({self._looked_up(f'SELECT *{seen} FROM ({self.layout.reader})')})"
 
     def _value(self, number: int) -> str:
-        """What expressions see of a raw column: NULL for what the source writes instead of nothing."""
+        """Return a raw column as expressions see it: NULL where the source has a word for a missing value."""
         raw = f"_lume_s{number}"
         if not self.flow["null"]:
             return raw
@@ -171,9 +171,9 @@ class Statements:
         return f"CASE WHEN coalesce(list_position([{words}], trim({raw})), 0) = 0 THEN {raw} END"
 
     def _looked_up(self, rows: str) -> str:
-        """With the seeds' values for each row. No row is lost or doubled, as keys are unique in a seed.
+        """Add the seeds' values to each row. No row is lost or doubled, as keys are unique in a seed.
 
-        DuckDB promises no order behind a join. Hence the number of each row before it (see `stage.in_order`).
+        DuckDB guarantees no order after a join, so each row is numbered before it (see `stage.in_order`).
         """
         if self._place:
             rows = f"SELECT *, row_number() OVER () - 1 AS {PLACE} FROM ({rows})"
@@ -191,45 +191,45 @@ class Statements:
 
     @property
     def only_rejects(self) -> bool:
-        """Whether a row that breaks nothing is mapped, and every other one rejected."""
+        """Whether every row that breaks a check is rejected, and every other row mapped."""
         return not self.is_judged_late and all(check["on_fail"] == "reject" for check in self.flow["checks"])
 
     def flawless(self, mapped: str) -> str:
-        """Mapped rows as staged ones, if none was rejected."""
+        """Return mapped rows in the form of staged ones, if none was rejected."""
         whys = "".join(f", 0::BIGINT AS _lume_why{n}" for n in range(self.masks))
         return f"(SELECT *{whys}, false AS _lume_reject, NULL::VARCHAR[] AS _lume_raw FROM {mapped})"
 
     def counts(self, staged: str) -> str:
-        """One row: how many rows there are, how many rejects, then how many rows break each check."""
+        """Return a query for the number of rows, of rejects, then of the rows that break each check."""
         items = ["count(*)", count_of("_lume_reject")]
         for n in range(len(self.flow["checks"])):
             items.append(count_of(_breaks(n)))
         return f"SELECT {', '.join(items)} FROM {staged}"
 
     def shown(self) -> str:
-        """Of each row the raw columns, the target's as texts, and the masks, each as a list."""
+        """Return the raw columns, the target's as text, and the masks of each row, each as a list."""
         raw = ", ".join(f"_lume_s{n}" for n in range(len(self.layout.raw)))
         made = ", ".join(f"CAST({quoted(one['name'])} AS VARCHAR)" for one in self.flow["columns"])
         whys = ", ".join(f"_lume_why{n}" for n in range(self.masks))
         return f"SELECT [{raw}], [{made}], [{whys}] FROM ({self._masked()})"
 
     def kinds(self, staged: str) -> str:
-        """A row for all rows that break the same checks: their masks, whether they are rejects, how many they are."""
+        """Return a query that groups rows by the broken checks: the masks, whether they are rejects, their number."""
         whys = ", ".join(f"_lume_why{n}" for n in range(self.masks))
         return f"SELECT {whys}, _lume_reject, count(*) FROM {staged} GROUP BY ALL"
 
     def first_broken(self, staged: str, check: int) -> str:
-        """The number of the first row that breaks a check, from 1."""
+        """Return the number of the first row that breaks a check, from 1."""
         return f"SELECT min(file_row_number) + 1 FROM {staged} WHERE {_breaks(check)}"
 
     def mapped(self, staged: str, duplicates: bool) -> str:
-        """The rows to publish, in the order of the source."""
+        """Return the rows to publish, in the order of the source."""
         if not duplicates:
             return f"SELECT {self.targets} FROM {staged} WHERE NOT _lume_reject"
         return self._mapped_of_unique(staged, self.targets)
 
     def numbered(self, staged: str) -> str:
-        """The rows to publish, if there is `_lume_duplicates`, each with its number."""
+        """Return the rows to publish with their numbers, if there is `_lume_duplicates`."""
         return self._mapped_of_unique(staged, f"{self.targets}, staged.file_row_number AS {NUMBER}")
 
     def _mapped_of_unique(self, staged: str, items: str) -> str:
@@ -239,7 +239,7 @@ class Statements:
         )
 
     def rejects(self, staged: str, duplicates: bool) -> str:
-        """The rejected rows: number, reasons, the file if there are several, raw values; for NDJSON the line."""
+        """Return the rejected rows: number, reasons, the file if there are several, raw values; for NDJSON the line."""
         raw = [f"{name} AS {quoted(label)}" for name, label in self.raw_labels()]
         line_text = "_lume_line_text" if self.layout.json_lines else "NULL::VARCHAR"
         items = [
@@ -253,7 +253,7 @@ class Statements:
         return f"SELECT {', '.join(items)} FROM {self.rejected(staged, duplicates)}"
 
     def rejected(self, staged: str, duplicates: bool) -> str:
-        """What comes after FROM to have the rejected rows in the order of the source."""
+        """Return the FROM clause for the rejected rows in the order of the source."""
         if not duplicates:
             return f"{self._unpacked(staged)} WHERE _lume_reject"
         return (
@@ -262,7 +262,7 @@ class Statements:
         )
 
     def numbered_rejects(self, staged: str, duplicates: bool) -> str:
-        """The rejected rows with their number among the rows, `n`, and among the rejects, `k`, both from 0."""
+        """Return the rejected rows with their number among the rows, `n`, and among the rejects, `k`, from 0."""
         late = ", twice.bits, twice.why" if duplicates else ""
         whys = "".join(f", _lume_why{n}" for n in range(self.masks))
         rows = f"{staged} WHERE _lume_reject" if not duplicates else self.rejected(staged, duplicates)
@@ -270,7 +270,7 @@ class Statements:
         return f"SELECT *, row_number() OVER (ORDER BY n) - 1 AS k FROM (SELECT {items} FROM {rows})"
 
     def conditions(self, duplicates: bool) -> dict[str, str]:
-        """For each reason the condition by which one of `numbered_rejects` has it; those of `why` are not here."""
+        """Return each reason with the condition for it in `numbered_rejects`, without the reasons in `why`."""
         found: dict[str, str] = {}
         for n, check in enumerate(self.flow["checks"]):
             if check["on_fail"] == "reject":
@@ -287,17 +287,16 @@ class Statements:
         return f"(SELECT *{raw} FROM {staged})"
 
     def raw_labels(self) -> Iterator[tuple[str, str]]:
-        """Raw columns under the source's own names; a repeated name gets a number.
+        """Yield the raw columns with the source's own names; a repeated name gets a number.
 
-        Columns that the flow reads keep theirs, also beside others that differ in case only: the corrected rejects
-        must have them.
+        Columns that the flow reads keep their names, even if others differ only in case: corrected rejects need them.
         """
         taken = {"_lume_row", "_lume_line", "_lume_reasons", "_lume_raw"}
         read, labels = set(self.layout.visible.values()), dict[int, str]()
         for n in sorted(range(len(self.layout.raw)), key=lambda n: n not in read):
             name = self.layout.raw[n]
             if name.lower().startswith(RESERVED):
-                continue  # an earlier run's reasons, in a rejects file that was corrected and submitted again
+                continue  # a corrected rejects file was submitted again: these are the reasons of the earlier run
             label, again = name or f"column_{n + 1}", 1
             while label.lower() in taken:
                 again += 1
@@ -325,12 +324,12 @@ def _breaks(check: int) -> str:
 
 
 def rejects_as_bits(condition: str, count: int, number: str = "k") -> str:
-    """An aggregate: which of `count` rejects meet it, as a BIT; NULL if none does."""
+    """Return an aggregate: the rejects (of `count`) that meet the condition, as a BIT; NULL if there are none."""
     return f"bitstring_agg({number}, 0, {count - 1}) FILTER ({condition})::VARCHAR"
 
 
 def count_of(condition: str) -> str:
-    """An aggregate: in how many rows it holds. FILTER keeps room for all columns in each, their square in all."""
+    """Return an aggregate that counts the rows. With FILTER, its memory would grow with the square of the columns."""
     return f"count(CASE WHEN {condition} THEN 1 END)"
 
 

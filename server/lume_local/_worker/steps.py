@@ -1,6 +1,6 @@
-"""The steps of a run: what each of them gives, and what carries them out.
+"""The steps of a run: their results, and the interface that carries them out.
 
-`engine` has their order. `OneProcess`, `SmallFiles` and, over shards, `shards.sharded.Sharded` do the work.
+`engine` has their order. `OneProcess`, `SmallFiles` and, for shards, `shards.sharded.Sharded` implement them.
 """
 
 from collections import Counter
@@ -26,18 +26,18 @@ from lume_local._worker.targets.target_kinds import target_of
 
 
 class AccountOpen(Exception):
-    """Rows are missing, or there are more than there should be: a fault of the engine."""
+    """Rows are missing, or there are too many: a fault of the engine."""
 
 
 def close_account(account: Account, staged: int, malformed: int, metrics: dict[str, Any]) -> None:
-    """Compare what the source was split into with what was read and judged. Raises `AccountOpen`."""
+    """Compare the records split from the source with the rows read and judged. Raises `AccountOpen`."""
     _same("records in the source", account.records, "rows read and malformed lines", staged + malformed)
     total = metrics["rows_mapped"] + metrics["rows_rejected"] + metrics.get("rows_filtered", 0)
     _same("records in the source", account.records, "rows mapped, rejected and filtered", total)
 
 
 def check_written(part: str, rows: int, written: int) -> None:
-    """Compare the rows that a target should have with those that were written. Raises `AccountOpen`."""
+    """Compare the rows meant for a target with the rows written to it. Raises `AccountOpen`."""
     _same(f"rows {part}", rows, f"rows written to target.{part}", written)
 
 
@@ -56,7 +56,7 @@ def top_reasons(metrics: dict[str, Any]) -> str:
 
 
 def few_rows(records: int, filtered: int, mends: int | None) -> dict[str, int]:
-    """Warnings about a source without rows, and about corrected rejects from which some of `mends` are missing."""
+    """Return warnings if the source has no rows, or if corrected rejects lack some of the `mends` rows."""
     if mends is not None and records < mends:
         rejects = counted(mends, "reject")
         return {f"{counted(mends - records, f'of {rejects} is', f'of {rejects} are')} not in this file": 1}
@@ -93,11 +93,11 @@ def _earlier(context: "Context") -> EarlierValues | None:
 
 @frozen
 class Context:
-    """What all steps of one run need.
+    """The context that all steps of one run share.
 
     Attributes:
         connection: from `connect()`.
-        enter: called with the name of each stage that begins, and the number of rows of the stage before.
+        enter: called at the start of each stage with its name and the number of rows of the previous stage.
         pause: called often while Python reads the source; raises if the run is to stop.
         permit: called before the commit, which it may refuse.
         targets: in the order in which they are published.
@@ -133,7 +133,7 @@ class TakenIn:
 
     Attributes:
         staged: SQL for the rows.
-        written: how many rows the file of the mapped rows has, if it is written already.
+        written: the number of rows in the file of the mapped rows, if it is already written.
         shards: how the work was split, for the metrics; None for a run without an engine.
         parts: the results of the tasks that staged the shards, in their order.
     """
@@ -152,8 +152,8 @@ class Judged:
     """A run that can be built.
 
     Attributes:
-        message: of a dry run, why a real one would fail.
-        ledger: what the server's ledger records of the rejects (see `for_ledger`).
+        message: for a dry run, why a real one would fail.
+        ledger: the part for the server's ledger of rejects (see `for_ledger`).
     """
 
     taken: TakenIn
@@ -164,18 +164,18 @@ class Judged:
 
 
 class RunSteps(Protocol):
-    """What carries the steps of a run out. `Run` calls each method at most once for each target, in this order."""
+    """Carries out the steps of a run. `Run` calls each method at most once for each target, in this order."""
 
     def take_in(self) -> TakenIn:
-        """Read the source, and stage its rows. Raises `SourceError`."""
+        """Read the source and stage its rows. Raises `SourceError`."""
         ...
 
     def counts(self, taken: TakenIn) -> list[int]:
-        """The number of rows, of rejects, then of the rows that break each check."""
+        """Return the number of rows, of rejects, then of the rows that break each check."""
         ...
 
     def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
-        """Make the table `_lume_duplicates`. How many rows repeat each unique column, and last how many in all."""
+        """Create the table `_lume_duplicates`; return how many rows repeat each unique column, then the total."""
         ...
 
     def late(self, taken: TakenIn, has_duplicates: bool) -> Counter[str]:
@@ -183,7 +183,7 @@ class RunSteps(Protocol):
         ...
 
     def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:
-        """What is in the columns of the mapped rows. `duplicates`: whether there is `_lume_duplicates`."""
+        """Profile the columns of the mapped rows; `duplicates` is whether there is `_lume_duplicates`."""
         ...
 
     def build(self, part: str, judged: Judged) -> Path:

@@ -1,1 +1,1 @@
-"""The cleaners of flow expressions: SQL macros, and the tables behind them."""
+"""The cleaners of flow expressions: SQL macros and their tables."""

@@ -1,4 +1,4 @@
-"""The SQL that makes the cleaners: the macros of `sql/`, with the tables of `tables/` written into them."""
+"""The SQL that creates the cleaners: the macros of `sql/`, with the tables of `tables/` inserted."""
 
 import json
 import re
@@ -11,11 +11,11 @@ from lume_local._worker.sql import text
 
 _FOLDER = files("lume_local._worker.cleaners")
 _CURRENCY_WORDS = "kr", "zł", "kč", "ft", "fr", "rs", "rp", "rm", "lei", "dkk", "lv", "din"
-"""What stands beside an amount without being a symbol or a code of three letters."""
+"""Words beside an amount that are neither symbols nor three-letter codes."""
 
 
 def statements(names: Iterable[str]) -> list[str]:
-    """The statements that make these cleaners in a connection, in order."""
+    """Return the statements that create these cleaners in a connection, in order."""
     wanted = sorted(names)
     return [each for name in ("shared", *wanted) for each in _statements_of(name)] if wanted else []
 
@@ -27,7 +27,7 @@ def regions() -> frozenset[str]:
 
 @cache
 def _statements_of(name: str) -> tuple[str, ...]:
-    """The statements of one file; comments stay in the file."""
+    """Return the statements of one file, without comments."""
     sql = (_FOLDER / "sql" / f"{name}.sql").read_text(encoding="utf-8")
     bare = re.sub(r"^\s*--.*\n", "", sql, flags=re.MULTILINE)
     filled = re.sub(r"\{(\w+)\}", _part, bare)
@@ -35,7 +35,7 @@ def _statements_of(name: str) -> tuple[str, ...]:
 
 
 def _part(found: re.Match[str]) -> str:
-    """What a name in braces stands for; braces of a regular expression stay."""
+    """Return the replacement for a name in braces; braces of a regular expression stay."""
     match found[1]:
         case "countries" | "months":
             return _map(_named(found[1]))
@@ -56,13 +56,13 @@ def _table(name: str) -> dict[str, Any]:
 
 
 def _named(table: str) -> dict[str, str]:
-    """The name -> key of a table of key -> names."""
+    """Convert a table of key -> names to name -> key."""
     names: dict[str, list[str]] = _table(table)["names"]
     return {name: key for key, all_of_it in names.items() for name in all_of_it}
 
 
 def _weekdays() -> dict[str, str]:
-    """The name -> the numbers of the days that it may mean."""
+    """Return name -> the numbers of the days that it may mean."""
     names: dict[str, str] = {}
     for number, all_of_it in _table("weekdays")["names"].items():
         for name in all_of_it:
@@ -71,7 +71,7 @@ def _weekdays() -> dict[str, str]:
 
 
 def _map(entries: Mapping[str, str]) -> str:
-    """A MAP that DuckDB folds into a constant. Two texts are parsed much faster than thousands of literals."""
+    """Return a MAP that DuckDB folds into a constant. Two strings parse much faster than thousands of literals."""
     keys, values = text("\t".join(entries)), text("\t".join(entries.values()))
     return f"MAP(string_split({keys}, '\t'), string_split({values}, '\t'))"
 

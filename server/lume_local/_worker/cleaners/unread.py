@@ -1,8 +1,8 @@
-"""When a cleaner of an expression can't read its value: the condition for it, worked out from the parser's tree.
+"""The condition under which a cleaner in an expression can't read its value, derived from the parser's tree.
 
-A cleaner gives NULL for a blank value and for one that it can't read. Only the second is a reject, unless `TRY(…)`
-around the call says that NULL is fine. Throwing would separate the two as well, but DuckDB then evaluates its whole
-chunk again, row by row.
+A cleaner returns NULL for a blank value and for an unreadable one. Only the second is a reject, unless `TRY(…)`
+around the call accepts NULL. Throwing would also separate the two, but DuckDB then evaluates its whole chunk again,
+row by row.
 """
 
 from typing import Any
@@ -22,10 +22,10 @@ class Unread:
         self._connection = connection
         self._place = place
         self.problem = ""
-        """What is wrong with a value that can't be read, by the outermost cleaner that counts."""
+        """The problem with an unreadable value, as the outermost cleaner that counts describes it."""
 
     def filled(self, node: dict[str, Any]) -> str | None:
-        """For an expression that is one cleaner: SQL for whether it has a value to read; NULL then means unread."""
+        """Return SQL for whether a lone cleaner has a value to read, so that NULL means unread; None for others."""
         if node["class"] != "FUNCTION" or node["function_name"].lower() not in CLEANERS:
             return None
         arguments = list(classed(node))
@@ -34,7 +34,7 @@ class Unread:
         return f"_lume_text({self._sql(arguments[0])}) IS NOT NULL"
 
     def condition(self, node: dict[str, Any]) -> str | None:
-        """SQL that is true if a cleaner that counts can't read its value; None if there is no such cleaner."""
+        """Return SQL that is true if a cleaner that counts can't read its value; None if there is no such cleaner."""
         kind = node["class"]
         if kind == "FUNCTION" and node["function_name"].lower() in CLEANERS:
             return self._of_cleaner(node, node["function_name"].lower())
@@ -81,7 +81,7 @@ class Unread:
             )
 
     def _of_coalesce(self, items: list[dict[str, Any]]) -> str | None:
-        """An item counts if those before it are NULL."""
+        """Return the condition of a COALESCE: an item counts if the previous ones are NULL."""
         found: str | None = None
         before: list[str] = []
         for item in items:
@@ -90,7 +90,7 @@ class Unread:
         return found
 
     def _of_case(self, node: dict[str, Any]) -> str | None:
-        """A branch counts if it is chosen."""
+        """Return the condition of a CASE: a branch counts if it is chosen."""
         asked = self._any(check["when_expr"] for check in node["case_checks"])
         branches = [(check["when_expr"], self.condition(check["then_expr"])) for check in node["case_checks"]]
         other = self.condition(node["else_expr"]) if node.get("else_expr") else None

@@ -1,1 +1,1 @@
-"""From the expressions of a flow version to SQL."""
+"""Compiles the expressions of a flow version to SQL."""

@@ -1,8 +1,8 @@
-"""From what an expression gives to what the target column holds, strictly: nothing is rounded or guessed. Pure.
+"""Converts the result of an expression to the target column's type, strictly: no rounding or guessing. Pure.
 
-DuckDB's own casts are generous ('12.7' is the integer 13, '1_000' and '0x1F' are numbers, a time of day is
-dropped for a DATE); here a value that would change is a reject. `DOUBLE` and `FLOAT` are what they are: they
-hold the nearest value that they can, never infinity.
+DuckDB's own casts are generous ('12.7' is the integer 13, '1_000' and '0x1F' are numbers, a time of day is dropped
+for a DATE); here a value that would change is a reject. `DOUBLE` and `FLOAT` hold the nearest value that they can,
+never infinity.
 """
 
 from lume_local._flow.definition import INTEGERS, Column
@@ -11,7 +11,7 @@ _INTEGER = r"\s*[+-]?[0-9]+\s*"
 _NUMBER = r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*"
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6}0*)?)?"
-"""Up to microseconds, which is what the types hold."""
+"""Up to microseconds, the precision of the types."""
 _ZONE = r"(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?"
 _SHAPES = {
     "FLOAT": _NUMBER,
@@ -33,19 +33,19 @@ _WITHIN = {
 }
 """The range that ISO 8601, JSON and all readers of the targets accept for the type."""
 _WITHOUT_DATE = "DATE '1900-01-01'"
-"""The day that `strptime` gives a time of day."""
+"""The date that `strptime` adds to a time of day."""
 
 
 def storage_type(sql_type: str) -> str:
-    """The type that holds a column's values within the engine: Parquet has no HUGEINT and would make it a DOUBLE."""
+    """Return the engine's type for a column: Parquet has no HUGEINT and would store it as a DOUBLE."""
     return "DECIMAL(38,0)" if sql_type == "HUGEINT" else sql_type
 
 
 def cast(column: Column, given: str, value: str, made: str) -> tuple[str, str]:
-    """SQL that turns `value`, an expression of SQL type `given`, into the column's type, in two steps.
+    """Return SQL that converts `value`, an expression of SQL type `given`, to the column's type in two steps.
 
-    The first converts, as DuckDB does. The second is the result, or NULL if that changed the value; in it the
-    first one is the column `made`, so that nothing is converted twice.
+    The first converts as DuckDB does. The second is the result, or NULL if the first changed the value; it refers to the
+    first step as the column `made`, so that nothing is converted twice.
     """
     wanted = column.sql_type
     first, kept = _cast(wanted, "TIMESTAMPTZ" if given == "TIMESTAMP WITH TIME ZONE" else given, value, made)
@@ -86,21 +86,21 @@ def _from_text(wanted: str, value: str, tried: str, made: str) -> tuple[str, str
     if wanted == "BOOLEAN":
         word = f"lower(trim({value}))"
         return f"CASE WHEN {_among(word, _TRUE)} THEN true WHEN {_among(word, _FALSE)} THEN false END", made
-    if wanted in ("TIME", "TIMESTAMP", "TIMESTAMPTZ"):  # the other types take spaces around the value
+    if wanted in ("TIME", "TIMESTAMP", "TIMESTAMPTZ"):  # the other types accept spaces around the value
         tried = f"TRY_CAST(trim({value}, e' \\t\\n\\r\\f') AS {wanted})"
     shape = _shape(wanted)
     if shape is None:
         return tried, made
     has_shape = f"WHEN regexp_full_match({value}, '{shape}') THEN {made}"
-    if wanted in ("FLOAT", "DOUBLE", "TIMESTAMPTZ"):  # to write these costs more than the pattern
+    if wanted in ("FLOAT", "DOUBLE", "TIMESTAMPTZ"):  # writing these costs more than matching the pattern
         return tried, f"CASE {has_shape} END"
-    # Nearly all values are written as DuckDB writes them: then they have the shape, at a third of the pattern's cost.
+    # Nearly all values are spelled as DuckDB spells them, which proves the shape at a third of the pattern's cost.
     plain = f"replace({value}, 'T', ' ')" if wanted == "TIMESTAMP" else value
     return tried, f"CASE WHEN {made}::VARCHAR = {plain} THEN {made} {has_shape} END"
 
 
 def _shape(wanted: str) -> str | None:
-    """The only texts that are taken for a value of this type, as a pattern."""
+    """Return the pattern of the only strings accepted as a value of this type."""
     if wanted in INTEGERS:
         return _INTEGER
     if wanted.startswith("DECIMAL"):

@@ -1,7 +1,6 @@
 """The checks of a row, as SQL predicates that are true if the row breaks them. Pure.
 
-A check that is neither true nor false (a NULL in it) is not broken, as with SQL's own CHECK; `required` is
-the check against NULL.
+As with SQL's own CHECK, a check that evaluates to NULL is not broken; `required` is the check against NULL.
 """
 
 import json
@@ -35,7 +34,7 @@ _LIMIT_WORDS = {
 
 @frozen
 class RowCheck:
-    """A predicate that is true if a row breaks it, the reason it gives, and what then happens."""
+    """A predicate that is true if a row breaks it, its reason, and the consequence."""
 
     sql: str
     reason: str
@@ -43,7 +42,7 @@ class RowCheck:
 
 
 def literal(value: Any, sql_type: str) -> str:
-    """A value of a flow file as an SQL literal of a column's type."""
+    """Return a value of a flow file as an SQL literal of a column's type."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -52,9 +51,9 @@ def literal(value: Any, sql_type: str) -> str:
 
 
 def column_checks(column: Column, index: int, problem: str = "") -> Iterator[RowCheck]:
-    """The checks of one column, over the target's columns and the flags `_lume_bad<n>`, `_lume_threw<n>` of each.
+    """Yield the checks of a column, using the target's columns and their flags `_lume_bad<n>`, `_lume_threw<n>`.
 
-    `problem` says what is wrong with a value that the column's cleaner can't read.
+    `problem` describes a value that the column's cleaner can't read.
     """
     name, label = quoted(column.name), column.name
     bad = f"_lume_bad{index}"
@@ -63,7 +62,7 @@ def column_checks(column: Column, index: int, problem: str = "") -> Iterator[Row
         bad = f"{bad} AND NOT _lume_threw{index}"
     yield RowCheck(bad, f"{label}: is not a valid {_type_words(column)}")
     if column.required:
-        # If there is a value but it is not valid, that reason is enough.
+        # An invalid value already has its own reason.
         yield RowCheck(f"{name} IS NULL AND NOT _lume_bad{index}", f"{label}: is required")
     if column.enum:
         values = ", ".join(literal(value, storage_type(column.sql_type)) for value in column.enum)
@@ -86,7 +85,7 @@ def _limits(column: Column, name: str) -> Iterator[RowCheck]:
         if key in column.bounds:
             bound = column.bounds[key]
             words = f"{column.name}: {_LIMIT_WORDS[key]} {bound}"
-            # Numbers stay numbers: cast to the column's type, a limit of 0.5 for an INTEGER would become 1.
+            # Numbers are not cast to the column's type, where a limit of 0.5 for an INTEGER would become 1.
             sql = literal(bound, column.sql_type) if isinstance(bound, str) else f"({json.dumps(bound)})"
             yield RowCheck(f"{name} {_OPPOSITE[key]} {sql}", words)
     if "minLength" in column.lengths:
@@ -109,7 +108,7 @@ def _type_words(column: Column) -> str:
 
 
 def rule_check(rule: Rule, index: int) -> RowCheck:
-    """A rule as a check; it is broken if it is false or can't be evaluated."""
+    """Convert a rule to a check that is broken if the rule is false or can't be evaluated."""
     value = f"_lume_rule{index}"
     return RowCheck(
         f"({value} IS NULL OR NOT coalesce(struct_extract({value}, 'v'), true))",

@@ -1,4 +1,4 @@
-"""A checked `Flow` into what a run needs: plain JSON of SQL fragments, every one of them tried once.
+"""Compiles a checked `Flow` to the form that a run needs: plain JSON of SQL fragments, each of them tried once.
 
 Runs in a worker: the server process never loads DuckDB.
 """
@@ -38,13 +38,13 @@ def compile_flow(
     made: Container[str] = (),
     rehearsed: bool = True,
 ) -> dict[str, Any]:
-    """The compiled form of a flow. Raises `FlowError` with the place of the first mistake.
+    """Return the compiled form of a flow. Raises `FlowError` with the place of the first mistake.
 
     Args:
-        connection: a database that reaches no file.
-        cleaners: the SQL of its cleaners as it was when this version was compiled first; None for that of now.
-        made: of the cleaners' SQL, what its database has already.
-        rehearsed: whether the whole statement is tried, too: needless, if it runs on rows at once.
+        connection: a database without access to files.
+        cleaners: the SQL of its cleaners from when this version was first compiled; None for the current one.
+        made: the part of the cleaners' SQL that its database already has.
+        rehearsed: whether to try the whole statement, too; not needed if it runs on rows right away.
     """
     cleaners = statements(flow.cleaners) if cleaners is None else cleaners
     for statement in cleaners:
@@ -97,7 +97,7 @@ def compile_flow(
         "checks": _checks(flow, judged) + [asdict(check) for check in _where_checks(where)],
         "where": None if where is None else _where(connection, where, _dummy(where.reads, lookups)),
         "cleaners": cleaners,
-        "siblings": {},  # other versions of the flow, as the server knows them when it starts a run
+        "siblings": {},  # other versions of the flow; the server fills them in when it starts a run
         "unique": [column.name for column in flow.columns if column.unique],
         "references": [
             {"name": column.name, "sql_type": column.sql_type, **asdict(column.references)}
@@ -113,13 +113,13 @@ def compile_flow(
 
 
 def _is_judged_by_table(flow: Flow) -> bool:
-    """Whether the target's table decides about rows, or that of the values of earlier runs."""
+    """Return whether the target's table, or the table of earlier runs' values, may reject rows."""
     by_constraints = isinstance(flow.mapped, TableTarget) and flow.mapped.on_violation == "reject"
     return by_constraints or any(column.ever for column in flow.columns)
 
 
 def _check_names(compiled: dict[str, Any]) -> None:
-    """Refuse names for files without a header that lack what the flow reads."""
+    """Refuse names for files without a header that lack columns the flow reads."""
     fixed = (compiled["fixed"] or {}).get("names")
     names = fixed or compiled["header"]["names"]
     if names and (missing := missing_in(compiled | {"header": {"contains": []}}, names)):
@@ -142,13 +142,13 @@ def _require_extra(flow: Flow) -> None:
 
 
 def _where(connection: DuckDBPyConnection, where: Expression, dummy: str) -> str:
-    """The condition of a row filter; nothing if it throws."""
+    """Return the condition of a row filter; it is NULL if the filter throws."""
     _check_is_condition("source.where", _type_of(connection, "source.where", where.sql, dummy))
     return where.tried(f"{{'v': CAST((\n{where.sql}\n) AS BOOLEAN)}}")
 
 
 def _where_checks(where: Expression | None) -> list[RowCheck]:
-    """What becomes of the rows that a row filter takes out, and of those that it can't be applied to."""
+    """Return the checks for rows that a row filter removes, and for rows where it can't be evaluated."""
     if where is None:
         return []
     threw = RowCheck("_lume_where IS NULL", "source.where: can't be evaluated")
@@ -161,7 +161,7 @@ def _check_is_condition(place: str, given: str) -> None:
 
 
 def _place(flow: Flow, column: Column) -> str:
-    """Where a flow says what a column is read from."""
+    """Return the place in a flow that defines what a column is read from."""
     written, place = flow.definition["columns"][column.name], f"columns.{column.name}"
     return next((f"{place}.{key}" for key in ("sql", "from") if key in written), place)
 
@@ -193,7 +193,7 @@ def _check_aliases(flow: Flow, judged: list[tuple[str, Expression]]) -> None:
 
 
 def _sources(judged: list[tuple[str, Expression]]) -> tuple[dict[str, str], list[str]]:
-    """The source columns that the flow reads, and the first place that reads each; those it spells in several ways.
+    """Return the source columns with the first place that reads each, and the columns spelled in several ways.
 
     `judged` are the expressions over a row of the source, with their places.
     """
@@ -210,7 +210,7 @@ def _sources(judged: list[tuple[str, Expression]]) -> tuple[dict[str, str], list
 
 
 def _dummy(names: Iterable[str], lookups: Lookups) -> str:
-    """A row of NULLs with these columns: no others, or a thousand columns would be a million of them."""
+    """Return a row of NULLs with only these columns: with all, a thousand columns would need a million."""
     spelled = {name.lower(): name for name in names}.values()
     looked_up = [name for lookup in lookups.all for name in lookup.columns.values()]
     columns = ", ".join(f"NULL::VARCHAR AS {quoted(name)}" for name in (*spelled, *looked_up))
@@ -247,11 +247,11 @@ def _column(column: Column, expression: Expression, given: str, index: int) -> d
     wrapped = expression.can_throw and expression.filled is None
     value = f"struct_extract(_lume_t{index}, 'v')" if wrapped else f"_lume_t{index}"
     inner, threw = f"(\n{expression.sql}\n) AS _lume_t{index}", "false"
-    if expression.filled is not None:  # nothing throws, and what is unread costs no second evaluation
+    if expression.filled is not None:  # nothing throws, and an unread value needs no second evaluation
         inner += f", {expression.filled} AS _lume_filled{index}"
         threw = f"(_lume_t{index} IS NULL AND _lume_filled{index})"
     elif wrapped:
-        # A struct separates "it threw" (no struct) from "it is NULL" (a struct with a NULL in it).
+        # A struct separates "it threw" (no struct) from "it is NULL" (a struct with a NULL).
         tried = expression.tried(f"{{'v': (\n{expression.sql}\n)}}")
         inner, threw = f"{tried} AS _lume_t{index}", f"_lume_t{index} IS NULL"
     made, kept = cast(column, given, value, f"_lume_made{index}")
@@ -267,7 +267,7 @@ def _column(column: Column, expression: Expression, given: str, index: int) -> d
 
 
 def _try_limits(connection: DuckDBPyConnection, column: Column) -> None:
-    """Limits and patterns are tried one by one, so that the message can name the one that is wrong."""
+    """Try limits and patterns one by one, so that the message can name the wrong one."""
     trials = [(key, literal(value, storage_type(column.sql_type))) for key, value in column.bounds.items()]
     trials += [("enum", literal(value, storage_type(column.sql_type))) for value in column.enum]
     if column.pattern:
@@ -281,7 +281,7 @@ def _try_limits(connection: DuckDBPyConnection, column: Column) -> None:
 
 
 def _try_order(connection: DuckDBPyConnection, column: Column) -> None:
-    """Refuse limits of times that no value is within; those of numbers are known to be in order."""
+    """Refuse limits for times that no value can meet; the limits for numbers have already been compared."""
     times = {key: value for key, value in column.bounds.items() if isinstance(value, str)}
     for low, high in PAIRS:
         if low in times and high in times:
@@ -305,7 +305,7 @@ def _rule(connection: DuckDBPyConnection, judge: Judge, flow: Flow, rule: Rule, 
 
 
 def _typed(flow: Flow, names: Iterable[str]) -> str:
-    """A query for one mapped row of NULLs, of which these columns are read."""
+    """Return a query for one mapped row of NULLs with these columns."""
     read = {name.lower() for name in names}
     columns = (one for one in flow.columns if one.name.lower() in read)
     items = ", ".join(f"NULL::{storage_type(one.sql_type)} AS {quoted(one.name)}" for one in columns)
@@ -341,7 +341,7 @@ def _checks(flow: Flow, judged: list[Expression]) -> list[dict[str, str]]:
 
 
 def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> None:
-    """Run the whole statement over one row of NULLs: what binds and runs here binds and runs on every file."""
+    """Run the whole statement on one row of NULLs: if it binds and runs here, it does so on every file."""
     names = tuple(compiled["sources"])
     raw = ", ".join(f"NULL::VARCHAR AS _lume_s{n}" for n in range(len(names))) or "1 AS _lume_none"
     layout = Layout(f"SELECT {raw}", names, {name: n for n, name in enumerate(names)})
@@ -354,7 +354,7 @@ def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Fl
 
 
 def _culprit(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> str:
-    """The place of the first expression that can't be run alone; empty if all can."""
+    """Return the place of the first expression that can't be run alone; empty if all can."""
     tried = [(f"columns.{one['name']}.sql", one["inner"], dummy) for one in compiled["columns"]]
     tried += [("source.where", compiled["where"], dummy)] if compiled["where"] else []
     typed = _typed(flow, [column.name for column in flow.columns])

@@ -1,7 +1,7 @@
-"""Judging one SQL expression of a flow by DuckDB's own parser: what it reads, whether it can throw.
+"""Judges one SQL expression of a flow with DuckDB's own parser: what it reads, and whether it can throw.
 
-The parser's tree differs between DuckDB versions, so it is walked generically: by the `class` of a node, not
-by the place where a version keeps its children.
+The parser's tree differs between DuckDB versions, so it is walked generically: by the `class` of a node, not by the
+place where a version keeps its children.
 """
 
 from typing import Any
@@ -58,9 +58,9 @@ _UNSTEADY = frozenset(
         "write_log",
     }
 )
-"""Functions whose result depends on more than their arguments, or that do something."""
+"""Functions with side effects, or whose result depends on more than their arguments."""
 _CLOCKS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
-"""Functions without parentheses: the parser takes them for columns."""
+"""Functions without parentheses, which the parser takes for columns."""
 _TOTAL = frozenset(
     {
         *("lower", "upper", "trim", "ltrim", "rtrim", "replace", "concat", "concat_ws", "||", "nullif"),
@@ -69,19 +69,19 @@ _TOTAL = frozenset(
         *("regexp_matches", "regexp_full_match", "regexp_replace", "regexp_extract"),
     }
 )
-"""Functions of texts that can't fail, whatever the row holds (a bad pattern fails at once, on every row)."""
+"""String functions that can't fail, whatever the row holds (a bad pattern fails at once, on every row)."""
 _PASSING = ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "OPERATOR_COALESCE")
 _ONE = 'must be one expression, such as lower(trim("Email"))'
 
 
 @frozen
 class Expression:
-    """An expression that was found in order.
+    """An accepted expression.
 
     Attributes:
         unread: a condition such as "a cleaner in it can't read its value"; None if there is none.
         filled: for a lone cleaner: whether it has a value to read, so that NULL means "can't".
-        problem: what is wrong with a value that a cleaner can't read.
+        problem: describes a value that a cleaner can't read.
     """
 
     sql: str
@@ -92,13 +92,13 @@ class Expression:
     problem: str = ""
 
     def tried(self, value: str) -> str:
-        """SQL that gives `value`, or NULL if the expression throws or a cleaner can't read its value."""
+        """Return SQL for `value`, or for NULL if the expression throws or a cleaner can't read its value."""
         tried = f"TRY({value})"
         return tried if self.unread is None else f"CASE WHEN {self.unread} THEN NULL ELSE {tried} END"
 
 
 class Judge:
-    """Reads expressions with one DuckDB connection; `of_all_rows` allows aggregates, `lookups` seeds."""
+    """Judges expressions with one DuckDB connection; `of_all_rows` allows aggregates, `lookups` seeds."""
 
     def __init__(
         self,
@@ -113,11 +113,11 @@ class Judge:
         """Judge an expression. Raises `FlowError` at `place` if it isn't one plain expression over a row.
 
         Args:
-            value: the column that it means by `value`, if that is one with aliases.
+            value: the column that `value` stands for, if it has aliases.
         """
         if not sql.strip():
             raise FlowError(place, "is not an SQL expression: it is empty")
-        # Twice: in brackets, text that closes the parenthesis early and opens another one can't parse.
+        # Parsed twice: in brackets, text that closes the parenthesis early and opens another one is a syntax error.
         listed = self._only_expression(place, self._parse(place, f"SELECT [\n{sql}\n]", sql))
         if len(list(classed(listed))) != 1:
             raise FlowError(place, f"{_ONE}: with a comma it would be several")
@@ -139,7 +139,7 @@ class Judge:
             lost = " OR ".join(dict.fromkeys(f"{lookup.key_name} IS NULL" for lookup in used))
             unread = f"({lost} OR {unread})" if unread else f"({lost})"
         elif unread is None and (parts := _date_of_text(tree)):
-            # TRY costs four times as much if a few of many values are not dates; the results are the same.
+            # With a few invalid dates among many, TRY costs four times as much; the results are the same.
             value, formats = (node_sql(self._connection, part) for part in parts)
             sql = f"try_strptime({value}, {formats})"
             unread = f"({sql} IS NULL AND {value} IS NOT NULL)"
@@ -150,7 +150,7 @@ class Judge:
         tree = parsed(self._connection, statement)
         if not tree["error"]:
             return tree
-        alone = parsed(self._connection, f"SELECT {sql}")  # whose message names nothing but what the flow has
+        alone = parsed(self._connection, f"SELECT {sql}")  # its message mentions only the flow's own text
         if alone["error"]:
             raise FlowError(place, f"is not an SQL expression: {explained(sql, alone['error_message'])}")
         raise FlowError(place, f"is not an SQL expression: it {_ONE}")
@@ -172,7 +172,7 @@ class Judge:
         return node["select_list"][0]
 
     def _walk(self, place: str, node: Any, bound: frozenset[str], reads: dict[str, None]) -> None:
-        """Refuse what isn't allowed; collect the columns that are read, lambda parameters apart."""
+        """Refuse what isn't allowed; collect the columns that are read, except lambda parameters."""
         kind = node["class"]
         if kind not in _ALLOWED:
             raise FlowError(place, f"contains {_REFUSED.get(kind, 'something other than an expression')}")
@@ -210,7 +210,7 @@ class Judge:
             raise FlowError(
                 place, f"calls {name}: names that begin with {RESERVED} are reserved for the engine"
             )
-        if name in _TOTAL or name in CLEANERS:  # most flows call no others: then none need be listed
+        if name in _TOTAL or name in CLEANERS:  # most flows call no other functions, so none need be listed
             return
         kinds = _kinds_of_functions(self._connection).get(name, {"scalar"})
         if name in _UNSTEADY or "volatile" in kinds:
@@ -230,7 +230,7 @@ _kinds: dict[str, set[str]] = {}
 
 
 def _kinds_of_functions(connection: DuckDBPyConnection) -> dict[str, set[str]]:
-    """The kinds of DuckDB's own functions, which take as long to list as several expressions to judge."""
+    """Return the kinds of DuckDB's functions, cached: listing them takes as long as judging several expressions."""
     if not _kinds:
         for name, kind in connection.execute(
             "SELECT DISTINCT function_name, "
@@ -242,7 +242,7 @@ def _kinds_of_functions(connection: DuckDBPyConnection) -> dict[str, set[str]]:
 
 
 def _date_of_text(node: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The value and the formats of an expression that is a call of strptime, if nothing else in it can throw."""
+    """Return the value and the formats of a call of strptime, if nothing else in it can throw."""
     if node["class"] != "FUNCTION" or node["function_name"].lower() != "strptime":
         return None
     arguments = list(classed(node))
@@ -254,9 +254,9 @@ def _date_of_text(node: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def _is_total(node: dict[str, Any]) -> bool:
-    """Whether no row of texts can make the expression throw: texts in, total functions and choices only.
+    """Return whether no row of strings can make the expression throw: it has only total functions and choices.
 
-    If unsure, no: then the expression is wrapped, which costs nothing if nothing throws.
+    When unsure, return False: the expression is then wrapped, which costs nothing if it doesn't throw.
     """
     kind = node["class"]
     if kind == "COLUMN_REF":

@@ -1,6 +1,6 @@
-"""`seed('countries', "Code", 'name')` in an expression becomes a column of a row that is looked up in a seed file.
+"""Turns `seed('countries', "Code", 'name')` in an expression into a column of a row looked up in a seed file.
 
-Each different key of each seed is worked out once a row, as `_lume_key<n>`, and joined to the seed's table: a key is
+Each different key of each seed is computed once per row, as `_lume_key<n>`, and joined to the seed's table. Keys are
 unique, so a row finds one row or none.
 """
 
@@ -17,22 +17,22 @@ from lume_local._worker.compiler.tree import classed, node_sql, parsed, text_of
 
 @define
 class Lookup:
-    """One key of one seed, and the columns that are read of what it finds."""
+    """A key of a seed, and the columns read from the row that it finds."""
 
     number: int
     seed: str
     key: str
     columns: dict[str, str] = field(factory=dict)
-    """Their names in the expressions, by those in the seed file."""
+    """Their names in the expressions, by their names in the seed file."""
 
     @property
     def key_name(self) -> str:
-        """A struct with the key; NULL if the key can't be evaluated."""
+        """The name of a struct with the key; NULL if the key can't be evaluated."""
         return f"_lume_key{self.number}"
 
 
 class Lookups:
-    """Those of one flow."""
+    """The lookups of one flow."""
 
     def __init__(self, connection: DuckDBPyConnection, seeds: tuple[Seed, ...]) -> None:
         self._connection = connection
@@ -40,7 +40,7 @@ class Lookups:
         self.all: list[Lookup] = []
 
     def replace(self, place: str, tree: dict[str, Any]) -> tuple[list[Lookup], set[str]]:
-        """Put columns in place of the calls in a tree: the lookups of it, and the names of those columns."""
+        """Replace the calls in a tree with columns; return its lookups and the names of these columns."""
         used: list[Lookup] = []
         names: set[str] = set()
         for node, in_lambda in list(_calls(tree, False)):
@@ -78,7 +78,7 @@ class Lookups:
 
 
 def _calls(node: dict[str, Any], in_lambda: bool) -> Iterator[tuple[dict[str, Any], bool]]:
-    """The outermost calls of seed, and whether each is within a lambda."""
+    """Yield the outermost calls of seed, and whether each is within a lambda."""
     if node.get("class") == "FUNCTION" and node["function_name"].lower() == "seed":
         yield node, in_lambda
         return

@@ -1,4 +1,4 @@
-"""DuckDB's message about an expression in one line, with the likely correction. Pure."""
+"""Shortens DuckDB's message about an expression to one line, with the likely correction. Pure."""
 
 import difflib
 import re
@@ -36,12 +36,12 @@ _WORDS = frozenset(
 
 
 def first_line(error: duckdb.Error) -> str:
-    """DuckDB's message without its picture of the (wrapped) statement and its list of overloads."""
+    """Return DuckDB's message without its excerpt of the (wrapped) statement and its list of overloads."""
     return re.split(r"\n\n|\n\s*Candidate ", str(error), maxsplit=1)[0].replace("\n", " ").strip()
 
 
 def explained(sql: str, said: str) -> str:
-    """A message about an expression, with the correction if it can be guessed."""
+    """Return a message about an expression, with the correction if it can be guessed."""
     if found := _UNKNOWN.search(said):
         near = difflib.get_close_matches(found[1].lower(), CLEANERS, 1, 0.6)
         return f'{found[1]} is not a function; did you mean the cleaner "{near[0]}"?' if near else said

@@ -1,4 +1,4 @@
-"""The tree that DuckDB's parser makes of an expression, walked in ways that hold for all its versions. Pure."""
+"""Walks the tree that DuckDB's parser makes of an expression, in ways that suit all versions. Pure."""
 
 import json
 from collections.abc import Iterator
@@ -9,17 +9,17 @@ from duckdb import DuckDBPyConnection
 from lume_local._worker.sql import row_of
 
 LAMBDA_TAKERS = ("list_", "array_", "apply", "filter", "reduce")
-"""How functions begin whose `x -> …` is a lambda; elsewhere that is JSON's arrow."""
+"""Prefixes of functions in which `x -> …` is a lambda; elsewhere the arrow is JSON's."""
 
 
 def parsed(connection: DuckDBPyConnection, statement: str) -> dict[str, Any]:
-    """The tree of a statement, or its `error`."""
+    """Return the tree of a statement, or its `error`."""
     tree: dict[str, Any] = json.loads(row_of(connection, "SELECT json_serialize_sql(?)", [statement])[0])
     return tree
 
 
 def children(node: Any) -> Iterator[dict[str, Any]]:
-    """The nearest dicts below a node."""
+    """Yield the nearest dicts below a node."""
     below = node.values() if isinstance(node, dict) else node
     for value in below:
         if isinstance(value, dict):
@@ -29,7 +29,7 @@ def children(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def refs(node: dict[str, Any]) -> Iterator[list[str]]:
-    """The names of the columns that an expression reads, each with its qualifiers."""
+    """Yield the names of the columns that an expression reads, each with its qualifiers."""
     if node.get("class") == "COLUMN_REF":
         yield node["column_names"]
     for child in children(node):
@@ -37,7 +37,7 @@ def refs(node: dict[str, Any]) -> Iterator[list[str]]:
 
 
 def rename_ref(node: dict[str, Any], old: str, new: str) -> bool:
-    """Let an expression read column `new` where it reads `old`, which no lambda binds. Whether it does."""
+    """Let an expression read column `new` instead of `old`, unless a lambda binds it; return whether it did."""
     if node.get("class") == "COLUMN_REF":
         found = [name.lower() for name in node["column_names"]] == [old]
         if found:
@@ -53,7 +53,7 @@ def rename_ref(node: dict[str, Any], old: str, new: str) -> bool:
 
 
 def classed(node: Any) -> Iterator[dict[str, Any]]:
-    """The nearest expression nodes below a node."""
+    """Yield the nearest expression nodes below a node."""
     for child in children(node):
         if "class" in child:
             yield child
@@ -62,7 +62,7 @@ def classed(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def is_text(node: dict[str, Any]) -> bool:
-    """Whether a constant is a text or NULL."""
+    """Return whether a constant is a string or NULL."""
     if "literal" in node:  # DuckDB 2
         return node["literal"].get("kind") in ("STRING", "NULL_LITERAL")
     value = node.get("value", {})
@@ -70,7 +70,7 @@ def is_text(node: dict[str, Any]) -> bool:
 
 
 def text_of(node: dict[str, Any]) -> str | None:
-    """The text of a constant; None for anything else."""
+    """Return the string of a constant; None for anything else."""
     if node["class"] != "CONSTANT" or not is_text(node):
         return None
     value = node["literal"].get("text") if "literal" in node else node["value"].get("value")
@@ -78,7 +78,7 @@ def text_of(node: dict[str, Any]) -> str | None:
 
 
 def node_sql(connection: DuckDBPyConnection, node: dict[str, Any]) -> str:
-    """The text of one node of a tree, in brackets: DuckDB writes only whole statements."""
+    """Return the SQL of one node of a tree, in parentheses: DuckDB writes only whole statements."""
     tree = parsed(connection, "SELECT 1")
     tree["statements"][0]["node"]["select_list"] = [node]
     (sql,) = row_of(connection, "SELECT json_deserialize_sql(CAST(? AS JSON))", [json.dumps(tree)])

@@ -1,1 +1,1 @@
-"""Databases as sources and targets: one file for each kind, behind the protocols in `database`."""
+"""Databases as sources and targets: one file per kind, behind the protocols in `database`."""

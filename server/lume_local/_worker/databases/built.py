@@ -1,4 +1,4 @@
-"""The rows of a run, built as Parquet in its folder, in the forms that databases take. Uses a DuckDB of its own."""
+"""Reads the rows that a run has built as Parquet, in the forms that databases take; with its own DuckDB."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ _AT_ONCE = 1000
 
 @frozen
 class Built:
-    """Rows that are to be loaded."""
+    """The rows to load."""
 
     connection: DuckDBPyConnection
     rows: str
@@ -30,9 +30,9 @@ class Built:
         return int(row_of(self.connection, f"SELECT count(*) FROM {self.rows}")[0])
 
     def check_key(self, key: list[str], compared: Iterable[str] = ()) -> None:
-        """That no two rows have the same key. Raises `DatabaseTrouble`.
+        """Check that no two rows have the same key. Raises `DatabaseTrouble`.
 
-        `compared` are expressions for the columns of the key, equal where they are equal to the table.
+        `compared` are expressions for the columns of the key, equal where the table considers them equal.
         """
         if not key:
             return
@@ -54,7 +54,7 @@ class Built:
             )
 
     def write_csv(self, items: dict[str, str], target: Path) -> int:
-        """As `COPY … (FORMAT csv)` of PostgreSQL reads it: NULL is nothing, every text is quoted. How many rows.
+        """Write CSV for PostgreSQL's `COPY`: NULL is empty, every string is quoted. Return the number of rows.
 
         `items` are the names of the columns, and the expressions to select.
         """
@@ -63,7 +63,7 @@ class Built:
         return copy_to(self.connection, f"SELECT {columns} FROM {self.rows}", target, options)
 
     def batches(self, items: list[str]) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows as Python values, some at a time; `items` are the expressions to select."""
+        """Yield batches of rows as Python values; `items` are the expressions to select."""
         found = self.connection.execute(f"SELECT {', '.join(items)} FROM {self.rows}")
         while rows := found.fetchmany(_AT_ONCE):
             yield rows
@@ -71,7 +71,7 @@ class Built:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Built]:
-    """The rows of a file, as long as the block lasts."""
+    """Open the rows of a file for the duration of the block."""
     with duckdb.connect(":memory:") as connection:
         spill = f"temp_directory={text(str(path.parent / 'load-spill'))}"
         in_order = "preserve_insertion_order=true"

@@ -1,4 +1,4 @@
-"""Whether a table can take the columns of a flow. Pure."""
+"""Checks whether a table can hold the columns of a flow. Pure."""
 
 import difflib
 from collections.abc import Container, Iterable, Sequence
@@ -16,8 +16,8 @@ class TableColumn:
     """A column of a table.
 
     Attributes:
-        must_be_given: whether a row can't do without a value for it.
-        is_made: whether the database makes its values, and accepts no others.
+        must_be_given: whether a row needs a value for it.
+        is_made: whether the database generates its values, and accepts no others.
     """
 
     name: str
@@ -27,26 +27,26 @@ class TableColumn:
 
 
 class Types(Protocol):
-    """The types of a kind of database, beside those of flows."""
+    """The types of a kind of database, in relation to those of flows."""
 
     def spelled(self, table: str) -> str:
-        """A table's name as SQL: quoted, it is of the case in which it is written."""
+        """Return a table's name as SQL; quoting preserves its case."""
         ...
 
     def best(self, sql_type: str) -> str:
-        """The type that holds all values of a flow's type."""
+        """Return the type that holds all values of a flow's type."""
         ...
 
     def fits(self, given: str, sql_type: str) -> bool:
-        """Whether a column of the type `given` holds all of them as they are."""
+        """Return whether a column of the type `given` holds all these values unchanged."""
         ...
 
 
 def check_columns(load: Load, table: str, there: list[TableColumn], types: Types) -> None:
-    """Compare them, and name all differences at once. Raises `DatabaseTrouble`.
+    """Compare the columns, and name all differences at once. Raises `DatabaseTrouble`.
 
     Args:
-        table: what messages call the table.
+        table: its name in messages.
     """
     known = {column.name: column for column in there}
     wrong = []
@@ -78,7 +78,7 @@ def check_columns(load: Load, table: str, there: list[TableColumn], types: Types
 def parts_of_table(
     columns: Iterable[Sequence[str]], key: Iterable[str], required: Container[str], types: Types
 ) -> list[str]:
-    """What stands in the brackets of CREATE TABLE for these columns, each a name and an SQL type."""
+    """Return the items of a CREATE TABLE for these columns, each a name and an SQL type."""
     parts = [
         f"{quoted(name)} {types.best(sql_type)}{' NOT NULL' if name in required else ''}"
         for name, sql_type in columns
@@ -88,13 +88,13 @@ def parts_of_table(
 
 
 def create_table(load: Load, types: Types) -> str:
-    """The statement that creates the table, if it is missing."""
+    """Return the statement that creates the table if it is missing."""
     parts = ", ".join(parts_of_table(load.columns, load.key, load.required, types))
     return f"CREATE TABLE IF NOT EXISTS {types.spelled(load.table)} ({parts})"
 
 
 def no_table(load: Load, where: str, types: Types, near: str | None = None) -> DatabaseTrouble:
-    """The error for a missing table; `near` is one whose name differs only in case."""
+    """Return the error for a missing table; `near` is one whose name differs only in case."""
     return DatabaseTrouble(
         f"there is no table {load.table} in {where}{f' (there is {near})' if near else ''}: set create = true in "
         f"target.{load.part}, or create it, for example {create_table(load, types).replace(' IF NOT EXISTS', '', 1)}"
@@ -102,7 +102,10 @@ def no_table(load: Load, where: str, types: Types, near: str | None = None) -> D
 
 
 def check_unique(load: Load, table: str, unique: list[set[str]], types: Types) -> None:
-    """That an upsert finds rows by its key; `unique` has the columns of each unique index. May raise as above."""
+    """Check that an upsert finds rows by its key. Raises `DatabaseTrouble`.
+
+    `unique` has the columns of each unique index.
+    """
     if load.key and set(load.key) not in unique:
         names = ", ".join(map(quoted, load.key))
         raise DatabaseTrouble(

@@ -1,4 +1,4 @@
-"""What a database is to sources and targets. A kind is one file beside this one."""
+"""The interface of a database for sources and targets; each kind is one file beside this one."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from lume_local._flow.definition import quoted
 from lume_local._shared.obstacle import Obstacle
 
 Row = tuple[str | None, ...]
-"""Values as texts; NULL is None."""
+"""Values as strings; NULL is None."""
 NUMBER = "_lume_n"
 """The column with a row's number in the source, from 0."""
 LONGEST = 200
@@ -23,11 +23,11 @@ LONGEST = 200
 
 
 class DatabaseTrouble(Obstacle):
-    """A database can't be used as the flow wants.
+    """A database can't be used as the flow intends.
 
     Attributes:
-        is_undone: whether the database ended the transaction for the sake of another one, or of its own, and not
-            for what was sent: before the commit it can be repeated.
+        is_undone: whether the database ended the transaction because of another one, or for its own reasons, and not
+            because of the rows: until the commit it can be repeated.
     """
 
     def __init__(self, message: str, *, may_pass: bool = False, is_undone: bool = False) -> None:
@@ -36,32 +36,32 @@ class DatabaseTrouble(Obstacle):
 
 
 class Query(Protocol):
-    """A query that was begun. Nothing of its rows has come yet."""
+    """A started query, before any of its rows has arrived."""
 
     names: list[str]
 
     def batches(self) -> Iterator[list[Row]]:
-        """Its rows, some at a time. Raises `DatabaseTrouble`."""
+        """Yield batches of its rows. Raises `DatabaseTrouble`."""
         ...
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Release the connection."""
         ...
 
 
 @frozen
 class Load:
-    """What is to be loaded.
+    """The description of a load.
 
     Attributes:
         columns: names and SQL types (DuckDB's) of the rows.
-        run_id: claims the load: one is done once.
-        source_path: the source's key: with `flow` it names the batch.
+        run_id: claims the load, so that it is done only once.
+        source_path: the source's key; with `flow` it names the batch.
         create: whether to create the table if it is missing.
         required: the columns that are never NULL.
-        ever: the columns of which no value may be in the table already.
-        on_violation: `fail`, or `reject`: rows that a constraint refuses are left out.
-        part: of the run: `mapped` or `rejects`, each of which is a load of its own.
+        ever: the columns whose values must not be in the table yet.
+        on_violation: `fail`, or `reject`: rows that violate a constraint are left out.
+        part: `mapped` or `rejects` of the run, each a separate load.
     """
 
     url_env: str
@@ -80,7 +80,7 @@ class Load:
 
     @property
     def claim(self) -> str:
-        """What the table of loads has of a load that was done, under the name of the run."""
+        """The run's entry in the table of loads."""
         return self.run_id if self.part == "mapped" else f"{self.run_id}/{self.part}"
 
     @property
@@ -89,27 +89,27 @@ class Load:
 
 
 Refused = dict[int, list[str]]
-"""The reasons of the rows that a table refuses, by their numbers."""
+"""The reasons why a table refuses rows, by row number."""
 
 
 class Loader(Protocol):
     """One load, in one transaction, which holds from `fill` to `commit`."""
 
     def check(self) -> None:
-        """Find what is wrong with the table. Raises `DatabaseTrouble`."""
+        """Check the table for problems. Raises `DatabaseTrouble`."""
         ...
 
     def fill(self, built: Path) -> bool:
-        """Begin the transaction, and do in it all that can fail; false if the load was done before.
+        """Begin the transaction and do everything in it that can fail; return False if the load was done before.
 
-        Its first statement claims the run, so that two can't do the same load. Raises `DatabaseTrouble`.
+        Its first statement claims the run, so that the same load can't be done twice. Raises `DatabaseTrouble`.
         """
         ...
 
     def judge(self, rows: Path) -> "Refused":
-        """As `fill`, but with those of the rows only that the table takes; why it refuses others.
+        """Load only the rows that the table accepts; return why it refuses the others.
 
-        `rows` also has the column `NUMBER`, which identifies each. Raises `DatabaseTrouble`.
+        `rows` also has the column `NUMBER`, which identifies each row. Raises `DatabaseTrouble`.
         """
         ...
 
@@ -118,7 +118,7 @@ class Loader(Protocol):
         ...
 
     def close(self) -> None:
-        """Undo whatever was not committed."""
+        """Undo everything that was not committed."""
         ...
 
 
@@ -126,31 +126,31 @@ class ReferenceLookup(Protocol):
     """Looks values up in a column of a table."""
 
     def missing(self, values: list[str]) -> list[str]:
-        """Those that the column doesn't have. Raises `DatabaseTrouble`."""
+        """Return the values that the column lacks. Raises `DatabaseTrouble`."""
         ...
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Release the connection."""
 
 
 def in_table(load: Load, name: str) -> str:
-    """The reason of a row whose value the table has already."""
+    """Return the reason for a row whose value is already in the table."""
     return f"{name}: is in {load.table} already"
 
 
 def repeated(name: str) -> str:
-    """The reason of a row whose value is, to the table, that of an earlier row."""
+    """Return the reason for a row whose value the table considers equal to an earlier row's."""
     return f"{name}: repeats the value of an earlier row"
 
 
 def by_constraint(load: Load, message: str) -> str:
-    """The reason of a row that a constraint refuses. Values, which some messages end with, would be many reasons."""
+    """Return the reason for a row that violates a constraint, without the value that some messages end with."""
     words = message.partition(": ")[0] if message.startswith("invalid input") else message
     return elided(f"{load.table}: {words}", LONGEST)
 
 
 def taken_meanwhile(load: Load, rows: int) -> DatabaseTrouble:
-    """The error of a load that is done again, if other runs have loaded some of its values meanwhile."""
+    """Return the error for a repeated load of which other runs have loaded some values meanwhile."""
     return DatabaseTrouble(
         f"{counted(rows, 'row has', 'rows have')} values of {', '.join(load.ever)} that other runs "
         f"have loaded into {load.table} meanwhile"
@@ -158,7 +158,7 @@ def taken_meanwhile(load: Load, rows: int) -> DatabaseTrouble:
 
 
 def shown(names: Sequence[str], values: Sequence[Any]) -> str:
-    """A row, or a part of it, for messages."""
+    """Return a row, or a part of it, for messages."""
     text = ", ".join(
         f"{name} {'is NULL' if value is None else f'= {value}'}"
         for name, value in zip(names, values, strict=True)
@@ -167,7 +167,7 @@ def shown(names: Sequence[str], values: Sequence[Any]) -> str:
 
 
 def on_conflict(load: Load, names: list[str]) -> str:
-    """The ON CONFLICT clause of an upsert; `names` are the quoted columns that are written."""
+    """Return the ON CONFLICT clause of an upsert; `names` are the quoted columns that are written."""
     if not load.key:
         return ""
     key = list(map(quoted, load.key))
@@ -190,10 +190,10 @@ SCHEMES = ("postgresql", "postgres", "sqlite")
 
 @frozen
 class DatabaseUrl:
-    """Build it with `of`.
+    """The URL of a database, created with `of`.
 
     Attributes:
-        env: the environment variable that it comes from.
+        env: the environment variable that contains it.
         scheme: `postgresql` or `sqlite`.
         shown: the URL without user, password and options.
     """
@@ -207,7 +207,7 @@ class DatabaseUrl:
 
     @classmethod
     def of(cls, env: str) -> "DatabaseUrl":
-        """The URL in a variable. Raises `DatabaseTrouble`, whose message repeats nothing of the value."""
+        """Read the URL from a variable. Raises `DatabaseTrouble`, whose message never quotes the value."""
         text = os.environ.get(env, "").strip()
         if not text:
             raise DatabaseTrouble(
@@ -241,7 +241,7 @@ class DatabaseUrl:
         return cls(env, text, "sqlite", f"sqlite:///{file}", file, ())
 
     def scrubbed(self, message: str) -> str:
-        """A message of the database or its driver, on one line, without the password."""
+        """Return a message of the database or its driver on one line, without the password."""
         for secret in self.secrets:
             message = message.replace(secret, "***")
         return re.sub(r"\s+", " ", message).strip()

@@ -1,4 +1,4 @@
-"""A table of a database as the target of a proposal: its columns, their checks, and some of their values."""
+"""Describes a database table as the target of a proposal: its columns, their checks, and some of their values."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl
 from lume_local._worker.databases.postgres_types import PostgresTypes
 
 _VALUES = 1000
-"""Rows of the table whose values are compared with those of the sample."""
+"""Rows of the table whose values are compared with the sample's."""
 _OWN = "_lume_"
 
 
@@ -29,7 +29,7 @@ class _Column:
 
 
 def described(target: MappingTarget) -> MappingTarget:
-    """The target with the columns of the table at its place. Raises `DatabaseTrouble`."""
+    """Return the target with the columns of the table at its place. Raises `DatabaseTrouble`."""
     place = target.place or {}
     url, table = DatabaseUrl.of(place["url_env"]), place["table"]
     read = _of_sqlite if url.scheme == "sqlite" else _of_postgres

@@ -1,7 +1,7 @@
-"""PostgreSQL as a source and a target, by psycopg (extra `postgres`).
+"""PostgreSQL as a source and a target, with psycopg (extra `postgres`).
 
-A query is a cursor in the server, of which some rows at a time come over. Rows for a table go by `COPY` into a
-temporary one, then by one statement into the table itself.
+A query uses a cursor on the server, which sends some rows at a time. Rows for a table are copied by `COPY` into a
+temporary table, then by one statement into the table itself.
 """
 
 import re
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import psycopg
 
 _DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "60000", "keepalives_idle": "30"}
-"""Of libpq, in seconds and milliseconds: so that a lost server is noticed. The URL overrides them."""
+"""Settings of libpq, in seconds and milliseconds, that detect a lost server. The URL overrides them."""
 _COPIED = re.compile(r"COPY \w+, line (\d+)(.*)")
 _SESSION = {
     "datestyle": "ISO, YMD",
@@ -29,10 +29,11 @@ _SESSION = {
     "extra_float_digits": "1",
     "lock_timeout": "60s",
 }
-"""One form of values, whatever the role's own settings are, and no endless wait for a lock."""
+"""Makes values uniform, whatever the role's own settings are, and limits the wait for a lock."""
 _UNDONE = re.compile(r"40...|55P03|57P0[1-5]|08...")
-"""SQLSTATEs of a transaction that was ended for the sake of others (deadlock, serialization failure, a lock), or with
-its connection or the server. What it sent may well be right."""
+"""SQLSTATEs of a transaction that was ended because of others (deadlock, serialization failure, a lock), or with its
+connection or the server. Its statements may well be right.
+"""
 
 
 def connect(url: DatabaseUrl) -> "psycopg.Connection[Any]":
@@ -40,11 +41,11 @@ def connect(url: DatabaseUrl) -> "psycopg.Connection[Any]":
         require("psycopg", "postgres", "a PostgreSQL database")
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
-    except ImportError as error:  # psycopg raises it without libpq, too
+    except ImportError as error:  # psycopg also raises it without libpq
         raise DatabaseTrouble(str(error)) from None
     try:
         given = conninfo_to_dict(url.text)
-    except psycopg.Error:  # its message repeats a part of the URL
+    except psycopg.Error:  # its message quotes a part of the URL
         raise DatabaseTrouble(f"{url.env} does not hold a valid postgresql:// URL") from None
     options: dict[str, Any] = {"application_name": "lume", **_DEFAULTS, **given, "client_encoding": "UTF8"}
     with psycopg_errors(url, f"{url.shown} ({url.env}) can't be reached"):
@@ -57,26 +58,26 @@ def connect(url: DatabaseUrl) -> "psycopg.Connection[Any]":
 
 
 def sent(statement: str) -> bytes:
-    """A statement for psycopg, whose types take only literals as texts: ours have quoted names in them."""
+    """Encode a statement, as psycopg's types accept only literal strings; ours contain quoted names."""
     return statement.encode()
 
 
 @contextmanager
 def psycopg_errors(url: DatabaseUrl, what: str, *, blames_rows: bool = False) -> Iterator[None]:
-    """Errors of psycopg as `DatabaseTrouble`: what failed, and the server's message.
+    """Convert errors of psycopg to `DatabaseTrouble`, with the failed action and the server's message.
 
-    If `what` blames the rows, it is left out where the transaction was ended for the sake of others.
+    If `what` blames the rows, it is left out where the transaction was ended because of others.
     """
     import psycopg
 
     try:
         yield
     except psycopg.Error as error:
-        # A lock, too: it may belong to a lost session of ours that the server still keeps.
+        # Including a lock, which may belong to a lost session of ours that the server still keeps.
         lost = isinstance(error, psycopg.OperationalError)
         words = error.diag.message_primary or str(error) or type(error).__name__
         words = url.scrubbed(words + _where(error))
-        # A connection that breaks has no SQLSTATE.
+        # A broken connection has no SQLSTATE.
         is_undone = lost and bool(_UNDONE.fullmatch(error.sqlstate or "08000"))
         if is_undone and error.sqlstate and blames_rows:
             what = f"{url.shown} ended the transaction, which says nothing about the rows (SQLSTATE {error.sqlstate})"
@@ -84,7 +85,7 @@ def psycopg_errors(url: DatabaseUrl, what: str, *, blames_rows: bool = False) ->
 
 
 def _where(error: "psycopg.Error") -> str:
-    """The row or value concerned, if the server reports it."""
+    """Return the row or value concerned, if the server reports it."""
     detail = (error.diag.message_detail or "").rstrip(".")
     if not detail and (copied := _COPIED.match(error.diag.context or "")):
         detail = f"line {copied[1]} of the mapped rows{copied[2]}"
@@ -93,11 +94,11 @@ def _where(error: "psycopg.Error") -> str:
 
 _FIRST, _MOST = 500, 20_000
 _AT_ONCE = 4 * 1024 * 1024
-"""Characters that one batch should have: rows may be short or very long."""
+"""Characters to aim at per batch: rows may be short or very long."""
 
 
 class PostgresQuery:
-    """See `Query`. All values come as the texts that the server makes of them: exact, and the same everywhere."""
+    """See `Query`. All values arrive as the server's own text, exact and the same everywhere."""
 
     def __init__(self, url: DatabaseUrl, query: str, source_path: str) -> None:
         self._url = url
@@ -113,7 +114,7 @@ class PostgresQuery:
             self._connection.read_only = True
             self._cursor = RawCursor(self._connection)
             parameters = [source_path] if has_parameter else None
-            # `binary` chooses the protocol that takes one statement only; there is nothing in the answer.
+            # `binary` selects the protocol that allows only one statement; the answer is empty.
             declare = sent(f"DECLARE _lume_rows NO SCROLL CURSOR FOR {query}")
             self._cursor.execute(declare, parameters, binary=True)
             self._cursor.execute("FETCH FORWARD 0 FROM _lume_rows")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _TYPES = PostgresTypes()
 _EVER = 0x6C756D65
-"""The first key of the advisory locks of values; the second one is the table. A batch has the table and its hash."""
+"""The first key of the advisory locks of values; the second is the table. A batch uses the table and its hash."""
 _LOADS = (
     "CREATE TABLE IF NOT EXISTS {} (run_id text PRIMARY KEY, flow text NOT NULL, source_path text NOT NULL, "
     "target text NOT NULL, loaded_at timestamptz NOT NULL DEFAULT now())"
@@ -72,7 +72,7 @@ class PostgresLoader:
         self._oid, self._loads = 0, ""
 
     def check(self) -> None:
-        """The table has the flow's columns, a unique index for an upsert, our rights; there is a table of loads."""
+        """Check the flow's columns, a unique index for an upsert, and our rights; create the table of loads."""
         if long := [name for name in self._load.names if len(name.encode()) > LONGEST_NAME]:
             raise DatabaseTrouble(
                 f"PostgreSQL cuts names off after {LONGEST_NAME} bytes: {', '.join(long)}. Give the flow shorter ones"
@@ -99,7 +99,7 @@ class PostgresLoader:
         self._make_loads(connection, schema)
 
     def _create(self, connection: "psycopg.Connection[Any]") -> None:
-        """The table, if it is missing: before the load, as another run may create it at this moment."""
+        """Create the table if it is missing; before the load, as another run may create it at this moment."""
         import psycopg
 
         connection.autocommit = True
@@ -117,7 +117,7 @@ class PostgresLoader:
         ).fetchone()
 
     def _table(self, connection: "psycopg.Connection[Any]") -> tuple[int, str]:
-        """The table's number, and its schema."""
+        """Return the table's OID and its schema."""
         row = self._found(connection)
         if row is None:
             near = connection.execute(_NEAR, [_TYPES.spelled(self._load.table)]).fetchone()
@@ -135,12 +135,12 @@ class PostgresLoader:
         name = f"{quoted(schema)}._lume_loads"
         if connection.execute("SELECT to_regclass(%s)", [name]).fetchone() != (None,):
             return
-        # Another run may make it at this moment.
+        # Another run may create it at this moment.
         with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
             connection.execute(sent(_LOADS.format(name)))
 
     def fill(self, built: Path) -> bool:
-        """In one transaction: the claim, then the rows."""
+        """Claim the load, then insert the rows, in one transaction."""
         load = self._load
         with psycopg_errors(
             self._url, f"{load.table} in {self._url.shown} refuses the rows", blames_rows=True
@@ -156,7 +156,7 @@ class PostgresLoader:
         return True
 
     def judge(self, rows: Path) -> Refused:
-        """The same, row by row where the table refuses several together."""
+        """Do the same, row by row where the table refuses several together."""
         what = f"{self._load.table} in {self._url.shown} refuses the rows"
         with psycopg_errors(self._url, what, blames_rows=True):
             connection = self._claimed()
@@ -168,13 +168,13 @@ class PostgresLoader:
             return self._staged(connection, rows, numbered=True).judged()
 
     def _claimed(self) -> "psycopg.Connection[Any] | None":
-        """The transaction, begun by the claim; None if the load was done before."""
+        """Begin the transaction with the claim; return None if the load was done before."""
         load = self._load
         self._connection = connection = connect(self._url)
         if load.create:
             self._create(connection)
         if load.ever or load.mode == "replace_batch":
-            # Each statement sees what others have committed: what they loaded before we got a lock, too.
+            # Each statement sees what others have committed, including their loads before we got a lock.
             connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         self._oid, schema = self._table(connection)
         self._loads = f"{quoted(schema)}._lume_loads".replace("%", "%%")  # needed with parameters
@@ -187,10 +187,10 @@ class PostgresLoader:
             self.close()
             return None
         if load.ever:
-            # Of several runs, one at a time looks for its values and adds them.
+            # Only one run at a time looks for its values and adds them.
             connection.execute("SELECT pg_advisory_xact_lock(%s, %s::integer)", [_EVER, self._oid % 2**31])
         if load.mode == "replace_batch":
-            # Of several versions of the flow, one at a time replaces the rows of a source.
+            # Only one version of the flow at a time replaces the rows of a source.
             batch = f"{load.flow}\n{load.source_path}"
             connection.execute(
                 "SELECT pg_advisory_xact_lock(%s::integer, hashtext(%s))", [self._oid % 2**31, batch]
@@ -200,7 +200,7 @@ class PostgresLoader:
     def _staged(
         self, connection: "psycopg.Connection[Any]", file: Path, *, numbered: bool = False
     ) -> StagedRows:
-        """The rows in a temporary table; those of an earlier run of the batch are gone."""
+        """Copy the rows to a temporary table; delete the rows of an earlier run of the batch."""
         load = self._load
         given = {column.name: column.type for column in self._columns(connection, self._oid)}
         rows = StagedRows(connection, load, given, numbered=numbered)
@@ -214,14 +214,14 @@ class PostgresLoader:
         return rows
 
     def commit(self) -> None:
-        """The load is there for all to see."""
+        """Make the load visible to all."""
         assert self._connection is not None
         with psycopg_errors(self._url, f"{self._url.shown} can't commit"):
             self._connection.commit()
         self.close()
 
     def close(self) -> None:
-        """The server undoes what was not committed."""
+        """Close the connection; the server undoes what was not committed."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
