@@ -239,7 +239,7 @@ class Statements:
         )
 
     def rejects(self, staged: str, duplicates: bool) -> str:
-        """Return the rejected rows: number, reasons, the file if there are several, raw values; for NDJSON the line."""
+        """Return the rejected rows: number, reasons, file name if several, raw values; for NDJSON the line."""
         raw = [f"{name} AS {quoted(label)}" for name, label in self.raw_labels()]
         line_text = "_lume_line_text" if self.layout.json_lines else "NULL::VARCHAR"
         items = [

@@ -44,8 +44,8 @@ def storage_type(sql_type: str) -> str:
 def cast(column: Column, given: str, value: str, made: str) -> tuple[str, str]:
     """Return SQL that converts `value`, an expression of SQL type `given`, to the column's type in two steps.
 
-    The first converts as DuckDB does. The second is the result, or NULL if the first changed the value; it refers to the
-    first step as the column `made`, so that nothing is converted twice.
+    The first converts as DuckDB does. The second is the result, or NULL if the first changed the value; it refers to
+    the first step as the column `made`, so that nothing is converted twice.
     """
     wanted = column.sql_type
     first, kept = _cast(wanted, "TIMESTAMPTZ" if given == "TIMESTAMP WITH TIME ZONE" else given, value, made)

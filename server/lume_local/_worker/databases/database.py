@@ -80,7 +80,7 @@ class Load:
 
     @property
     def claim(self) -> str:
-        """The run's entry in the table of loads."""
+        """The key of a finished load in the table of loads."""
         return self.run_id if self.part == "mapped" else f"{self.run_id}/{self.part}"
 
     @property
@@ -144,7 +144,7 @@ def repeated(name: str) -> str:
 
 
 def by_constraint(load: Load, message: str) -> str:
-    """Return the reason for a row that violates a constraint, without the value that some messages end with."""
+    """Return the reason for a row that violates a constraint, without a value: each would be another reason."""
     words = message.partition(": ")[0] if message.startswith("invalid input") else message
     return elided(f"{load.table}: {words}", LONGEST)
 

@@ -1,4 +1,4 @@
-"""Rows on their way into a table of PostgreSQL: in a temporary table, then in the table itself, or refused."""
+"""Inserts rows into a table of PostgreSQL: first into a temporary table, then into the table, unless refused."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections.abc import Iterator, Sequence
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 _BLOCK = 1024 * 1024
 _TOGETHER = 10_000
-"""Rows that are inserted together, before those that the table refuses are looked for among them."""
+"""Rows that are inserted together, before refused rows are looked for among them."""
 _OF_A_ROW = ("22", "23")
-"""Classes of SQLSTATE: a value that doesn't fit, a constraint."""
+"""Classes of SQLSTATE: an invalid value, a violated constraint."""
 
 
 class StagedRows:
@@ -42,7 +42,7 @@ class StagedRows:
         numbered: whether the rows have `NUMBER`.
 
     Raises:
-        DatabaseTrouble: a column that the table had when it was checked is gone.
+        DatabaseTrouble: the table has lost a column since it was checked.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class StagedRows:
             raise DatabaseTrouble(f"{load.table} no longer has the column {', '.join(map(repr, gone[:10]))}")
 
     def copy(self, built: Path) -> None:
-        """Into a temporary table that ends with the transaction."""
+        """Copy the rows to a temporary table that ends with the transaction."""
         load, file = self._load, built.with_suffix(".copy")
         names = [*load.names, NUMBER] if self._numbered else load.names
         with opened(built) as rows:
@@ -75,41 +75,41 @@ class StagedRows:
         file.unlink()
 
     def _each(self) -> Iterator[tuple[str, str]]:
-        """Each name, and as SQL."""
+        """Return each name, plain and as SQL."""
         return ((name, quoted(name)) for name in self._load.names)
 
     def _is_text(self, name: str) -> bool:
-        """Whether the temporary table has a text, of which a value of the table is made as the row is inserted."""
+        """Return whether the temporary table has text, which is converted when the row is inserted."""
         return self._load.on_violation == "reject" or self._given[name].endswith("[]")
 
     def _value(self, name: str, row: str = "") -> str:
-        """SQL for a value as the table gets it. Then comes an assignment, which cuts nothing off, unlike a cast."""
+        """Return SQL for a value to insert. It is then assigned, which truncates nothing, unlike a cast."""
         value, kind = f"{row}{quoted(name)}", base_of(self._given[name])
         if self._given[name].endswith("[]"):
             return array_of(value, kind)
         return f"{value}::{kind}" if self._is_text(name) else value
 
     def insert(self, only: Sequence[int] | None = None) -> int:
-        """All rows, or some, by one statement; how many were written."""
+        """Insert all or some rows by one statement; return the number written."""
         load, names = self._load, [one for _, one in self._each()]
         items = [self._value(name) for name in load.names]
         if RUN_COLUMN in self._given:
             names.append(RUN_COLUMN)
             items.append(text(load.run_id))
-        # In the order of the key, two upserts wait for each other and don't lock each other out.
+        # In the order of the key, concurrent upserts wait for each other without a deadlock.
         order = f" ORDER BY {', '.join(map(quoted, load.key or ([NUMBER] if self._numbered else [])))}"
         where = "" if only is None else f" WHERE {NUMBER} = ANY(%s)"
         statement = (
             f"INSERT INTO {self._table} ({', '.join(names)}) SELECT {', '.join(items)} FROM _lume_new"
             f"{{}}{order if load.key or self._numbered else ''}{on_conflict(load, names)}"
         )
-        if only is None:  # without parameters: a name may have a % in it
+        if only is None:  # without parameters, as a name may contain a %
             return self._connection.execute(sent(statement.replace("{}", "", 1))).rowcount
         statement = statement.replace("%", "%%").replace("{}", where, 1)
         return self._connection.execute(sent(statement), [list(only)]).rowcount
 
     def judged(self) -> Refused:
-        """Insert all that the table takes; the reasons of the others."""
+        """Insert all rows that the table accepts; return the reasons of the others."""
         refused = self.refused_for_ever()
         if refused:
             self._connection.execute(sent(f"DELETE FROM _lume_new WHERE {NUMBER} = ANY(%s)"), [list(refused)])
@@ -119,7 +119,7 @@ class StagedRows:
         return refused
 
     def refused_for_ever(self) -> Refused:
-        """The rows with a value that must be unique but is in the table or, as that compares, in an earlier row."""
+        """Return the rows with a unique value that, as the table compares it, is there or in an earlier row."""
         refused: Refused = {}
         number = NUMBER if self._numbered else "0"
         for name in self._load.ever:
@@ -138,7 +138,7 @@ class StagedRows:
             refused.setdefault(number, []).append(reason)
 
     def _insert_each(self, refused: Refused) -> int:
-        """Many rows at a time, in savepoints: those that fail, again in halves, down to the row that is refused."""
+        """Insert many rows at a time, in savepoints; bisect a failing batch to the refused row."""
         import psycopg
 
         order = ", ".join(map(quoted, self._load.key or [NUMBER]))

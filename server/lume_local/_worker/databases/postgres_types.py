@@ -1,4 +1,4 @@
-"""Which column of PostgreSQL holds which type of a flow. Pure."""
+"""Maps the types of a flow to columns of PostgreSQL. Pure."""
 
 import re
 
@@ -25,7 +25,7 @@ _LEAST = {
     "UINTEGER": "bigint",
     "BIGINT": "bigint",
 }
-"""The smallest of them that holds all values; the others need a numeric."""
+"""The smallest integer type that holds all values; other types need a numeric."""
 _SAME = {
     "FLOAT": ("real", "double precision"),
     "DOUBLE": ("double precision",),
@@ -46,22 +46,23 @@ _LIMITED = re.compile(r"character varying\((\d+)\)")
 
 
 def base_of(kind: str) -> str:
-    """A type without its length or precision."""
+    """Return a type without its length or precision."""
     base = re.sub(r"\(.*?\)", "", kind)
     return f"bpchar{base.removeprefix('character')}" if base in ("character", "character[]") else base
 
 
 def array_of(text: str, kind: str) -> str:
-    """SQL for the array of type `kind` in a text: one of PostgreSQL, such as {1,2}, or an array of JSON."""
+    """Return SQL that converts a string to an array of type `kind`, from PostgreSQL's form ({1,2}) or JSON."""
     each = f"jsonb_array_elements_text({text}::jsonb) WITH ORDINALITY AS i (item, n)"
     items = f"ARRAY(SELECT item FROM {each} ORDER BY n)"  # noqa: S608 - `text` is a quoted name
-    is_json = f"{text} ~ '^\\s*\\[' AND {text} !~ '^\\s*\\[-?\\d+:'"  # not one with its bounds: [2:3]={{1,2}}
+    is_json = f"{text} ~ '^\\s*\\[' AND {text} !~ '^\\s*\\[-?\\d+:'"  # an array with bounds isn't JSON: [2:3]={{1,2}}
     return f"CASE WHEN {is_json} THEN {items}::{kind} ELSE {text}::{kind} END"
 
 
 def whole_text(column: str, kind: str) -> str:
-    """SQL of DuckDB for a text that the type `kind` takes as it is, or refuses: spaces at the end of one that is
-    too long would be cut off without a word, so that it gets a point behind them.
+    """Return SQL of DuckDB for a string that the type `kind` keeps unchanged or refuses.
+
+    PostgreSQL would silently cut trailing spaces off a string that is too long, so a point is added to it.
     """
     if not (length := _LIMITED.fullmatch(kind)):
         return column
@@ -69,20 +70,20 @@ def whole_text(column: str, kind: str) -> str:
 
 
 class PostgresTypes:
-    """See `Types`. Types are spelled as `format_type` does."""
+    """See `Types`. Types are spelled as by `format_type`."""
 
     def spelled(self, table: str) -> str:
-        """With or without a schema."""
+        """Return the quoted name, with or without a schema."""
         return ".".join(map(quoted, table.split(".")))
 
     def best(self, sql_type: str) -> str:
-        """The type under PostgreSQL's own name."""
+        """Return the type under PostgreSQL's own name."""
         if sql_type in _LEAST:
             return _LEAST[sql_type]
         return _SAME[sql_type][0] if sql_type in _SAME else _numeric(sql_type)
 
     def fits(self, given: str, sql_type: str) -> bool:
-        """A text of a limited length is taken: whether a value is too long is seen when it is loaded."""
+        """Return whether it fits, as any text does: values longer than its limit are refused by the load."""
         if given == "numeric":
             return sql_type not in _SAME
         if given.startswith("numeric("):
@@ -102,7 +103,7 @@ def _numeric(sql_type: str) -> str:
 
 
 def _holds(given: str, wanted: str) -> bool:
-    """Whether all digits of one numeric have room in another, before the point and behind it."""
+    """Return whether one numeric has room for all digits of another, before and after the point."""
     (digits, scale), (least, fraction) = _size(given), _size(wanted)
     return scale >= fraction and digits - scale >= least - fraction
 

@@ -1,4 +1,4 @@
-"""Values that must be in a column of a table: which of them are not. A lookup is made of the kind of its URL."""
+"""Finds values that are missing from a column of a table; the URL decides about the kind of lookup."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from typing import Any
@@ -11,7 +11,7 @@ from lume_local._worker.databases.postgres_types import PostgresTypes, base_of
 
 
 def lookup_of(url_env: str, table: str, column: str) -> ReferenceLookup:
-    """The lookup. Raises `DatabaseTrouble`."""
+    """Open the lookup. Raises `DatabaseTrouble`."""
     url = DatabaseUrl.of(url_env)
     kind = SqliteLookup if url.scheme == "sqlite" else PostgresLookup
     return kind(url, table, column)
@@ -51,12 +51,12 @@ class PostgresLookup:
 
 
 class SqliteLookup:
-    """See `ReferenceLookup`. A column of numbers is compared by number, one of texts by its collation."""
+    """See `ReferenceLookup`. A numeric column compares values as numbers, a text column by its collation."""
 
     def __init__(self, url: DatabaseUrl, table: str, column: str) -> None:
         self._url, self._shown = url, f"{table}.{column} in {url.shown}"
         self._connection = sqlite.connect(url, "ro")
-        # A join of two tables, for which SQLite makes an index where the table has none.
+        # A join of two tables, as SQLite then builds an index if the table has none.
         there, name = quoted(table), f"t.{quoted(column)}"
         joined = f"temp._lume_sought AS sought LEFT JOIN {there} AS t ON {name} = sought.v"
         self._query = f"SELECT sought.v FROM {joined} WHERE {name} IS NULL"
@@ -66,7 +66,9 @@ class SqliteLookup:
                 columns: list[Any] = self._connection.execute(
                     "SELECT name FROM pragma_table_xinfo(?)", [table]
                 ).fetchall()
-            if column.lower() not in {name.lower() for (name,) in columns}:  # SQLite takes it for a text
+            if column.lower() not in {
+                name.lower() for (name,) in columns
+            }:  # SQLite would take it for a string
                 raise DatabaseTrouble(f"there is no column {self._shown}: correct references in the flow")
 
     def missing(self, values: list[str]) -> list[str]:

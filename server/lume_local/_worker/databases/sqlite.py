@@ -1,4 +1,4 @@
-"""SQLite as a source and a target, by Python's own module."""
+"""SQLite as a source and a target, with Python's own module."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import re
@@ -43,15 +43,15 @@ from lume_local._worker.databases.sqlite_types import SqliteTypes, as_compared, 
 from lume_local._worker.sql import text
 
 _PATIENCE = 60.0
-"""Seconds that another one's lock is waited for."""
+"""Seconds to wait for another connection's lock."""
 _AT_ONCE = 500
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 _REFUSED_BY_THE_FILE = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
-"""The file is open for reading only; R-trees prepare such statements even to be read."""
+"""The file is opened read-only; R-trees prepare such statements even for reading."""
 _BLANK = r"(?:\s|--[^\n]*\n|/\*.*?\*/)+"
 _REPLACES = re.compile(_BLANK.join(["ON", "CONFLICT", "REPLACE"]), re.IGNORECASE | re.DOTALL)
 _KEEPS = re.compile(_BLANK.join(["NOT", "NULL", _REPLACES.pattern]), re.IGNORECASE | re.DOTALL)
-"""This one gives a column its default value and replaces no row."""
+"""This clause gives a column its default value and replaces no row."""
 _LOADS = (
     "CREATE TABLE IF NOT EXISTS _lume_loads (run_id TEXT PRIMARY KEY, flow TEXT NOT NULL, source_path TEXT NOT NULL, "
     "target TEXT NOT NULL, loaded_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
@@ -59,7 +59,7 @@ _LOADS = (
 
 
 def connect(url: DatabaseUrl, mode: str) -> sqlite3.Connection:
-    """A connection to a file that is there; `mode` is `ro`, `rw`, or `rwc`: create it. Raises `DatabaseTrouble`."""
+    """Connect to an existing file; `mode` is `ro`, `rw`, or `rwc` to create it. Raises `DatabaseTrouble`."""
     if mode != "rwc" and not Path(url.path).is_file():
         raise DatabaseTrouble(
             f"there is no SQLite file {url.path}, which {url.env} names: create it (sqlite3 {url.path} VACUUM); with "
@@ -76,7 +76,7 @@ def connect(url: DatabaseUrl, mode: str) -> sqlite3.Connection:
 
 @contextmanager
 def sqlite_errors(url: DatabaseUrl, what: str) -> Iterator[None]:
-    """Errors of `sqlite3` as `DatabaseTrouble`."""
+    """Convert errors of `sqlite3` to `DatabaseTrouble`."""
     try:
         yield
     except sqlite3.Error as error:
@@ -101,7 +101,7 @@ class SqliteQuery:
         self.names = [column[0] for column in self._cursor.description or ()]
 
     def batches(self) -> Iterator[list[Row]]:
-        """Some rows at a time."""
+        """Yield batches of rows."""
         while True:
             with sqlite_errors(self._url, f"the query was interrupted by {self._url.shown}"):
                 rows = self._cursor.fetchmany(_AT_ONCE)
@@ -110,13 +110,13 @@ class SqliteQuery:
             yield [tuple(map(_as_text, row)) for row in rows]
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._connection.close()
 
 
 def _authorized(action: int, first: str | None, *_: str | None) -> int:
-    """Only what reads: opening the file for reading keeps no statement from writing another one."""
-    is_version = action == sqlite3.SQLITE_PRAGMA and first == "data_version"  # full-text tables ask for it
+    """Allow only actions that read: a file opened read-only doesn't stop a statement from writing another one."""
+    is_version = action == sqlite3.SQLITE_PRAGMA and first == "data_version"  # full-text tables read it
     is_allowed = action in _READING or action in _REFUSED_BY_THE_FILE or is_version
     return sqlite3.SQLITE_OK if is_allowed else sqlite3.SQLITE_DENY
 
@@ -127,13 +127,13 @@ def _as_text(value: Any) -> str | None:
     if isinstance(value, bytes):
         return f"\\x{value.hex()}"
     number = repr(value)
-    # The same number without an exponent, which whole and decimal columns don't take.
+    # The same number without an exponent, which integer and decimal columns refuse.
     return format(Decimal(number), "f") if "e" in number and isfinite(value) else number
 
 
 @define
 class _Transaction:
-    """What keeps other writers away from the file, for as long as the loads of a run last."""
+    """The transaction that keeps other writers away from the file while the loads of a run last."""
 
     connection: sqlite3.Connection
     is_committed: bool = False
@@ -143,8 +143,8 @@ class SqliteLoader:
     """See `Loader`.
 
     Args:
-        beside: loads whose transactions are open: with one of the same run and file it shares that, as neither
-            could wait for the other. It is committed, or undone, as a whole.
+        beside: loads with open transactions. One of the same run and file shares its transaction, as neither load
+            could wait for the other; it is committed or undone as a whole.
     """
 
     def __init__(self, url: DatabaseUrl, load: Load, beside: Iterable[Loader] = ()) -> None:
@@ -154,7 +154,7 @@ class SqliteLoader:
         self._transaction: _Transaction | None = None
 
     def check(self) -> None:
-        """The table has the flow's columns, and a unique index for an upsert; there is a table of loads."""
+        """Check the flow's columns, and a unique index for an upsert; create the table of loads."""
         if self._load.create and not Path(self._url.path).is_file():
             return
         with closing(connect(self._url, "rw")) as connection:
@@ -182,12 +182,12 @@ class SqliteLoader:
             "WHERE t.type = 'table' AND t.name = ? COLLATE NOCASE AND c.hidden <> 1",
             [self._load.table],
         ).fetchall()
-        # Upper and lower case don't matter here.
+        # SQLite ignores the case of names.
         spelled: dict[str, str] = {name.lower(): name for name in (*self._load.names, RUN_COLUMN)}
         return [TableColumn(str(spelled.get(name.lower(), name)), *map(_plain, rest)) for name, *rest in rows]
 
     def _check_rowid(self, connection: sqlite3.Connection) -> None:
-        """That no NULL of the flow becomes a number which SQLite makes up: it does so in one kind of key."""
+        """Check that SQLite doesn't replace NULLs of the flow with numbers, as it does in one kind of key."""
         query = (
             "SELECT name FROM pragma_table_info(?1) WHERE pk AND type = 'INTEGER' COLLATE NOCASE "
             "AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')"
@@ -206,9 +206,9 @@ class SqliteLoader:
             raise DatabaseTrouble(f"{self._load.table} in {self._url.shown} is not a table: name one")
 
     def _insert_into(self, connection: sqlite3.Connection) -> str:
-        """`INSERT`, by which no row takes the place of another, as a table's ON CONFLICT REPLACE would have it.
+        """Return an `INSERT` by which no row replaces another, even if the table has ON CONFLICT REPLACE.
 
-        ABORT overrides that, and the statements of all triggers, so it is used only for such a table.
+        ABORT overrides that clause, but also the statements of all triggers, so only such a table gets it.
         """
         (defined,) = connection.execute(
             "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE",
@@ -218,7 +218,7 @@ class SqliteLoader:
         return f"INSERT{' OR ABORT' if replaces else ''} INTO {quoted(self._load.table)}"
 
     def _unique(self, connection: sqlite3.Connection) -> list[dict[str, str]]:
-        """The columns of each unique index, with their collations."""
+        """Return the columns of each unique index, with their collations."""
         spelled = {name.lower(): name for name in self._load.key}
         query = (
             "SELECT i.name, c.name, c.coll FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS c "
@@ -227,12 +227,12 @@ class SqliteLoader:
         )
         found: dict[str, dict[str, str]] = {}
         for index, column, collation in connection.execute(query, [self._load.table]):
-            name = column or ""  # an expression has none
+            name = column or ""  # an expression has no name
             found.setdefault(index, {})[spelled.get(name.lower(), name)] = collation
         return list(found.values())
 
     def _check_key(self, connection: sqlite3.Connection, rows: Built) -> None:
-        """That each row has a key of its own, by each unique index by which the upsert may find it."""
+        """Check that rows have different keys in each unique index that the upsert may use."""
         key, types = self._load.key, dict(self._load.columns)
         indexes = [index for index in self._unique(connection) if key and index.keys() == set(key)]
         for compared in {
@@ -241,7 +241,7 @@ class SqliteLoader:
             rows.check_key(key, compared)
 
     def fill(self, built: Path) -> bool:
-        """In one transaction: the claim, then the rows."""
+        """Claim the load, then insert the rows, in one transaction."""
         with sqlite_errors(self._url, f"{self._load.table} in {self._url.shown} refuses the rows"):
             connection = self._claimed()
             if connection is None:
@@ -251,7 +251,7 @@ class SqliteLoader:
         return True
 
     def judge(self, rows: Path) -> Refused:
-        """The same; a statement that fails leaves the transaction as it was."""
+        """Do the same; a failed statement leaves the transaction unchanged."""
         with sqlite_errors(self._url, f"{self._load.table} in {self._url.shown} refuses the rows"):
             connection = self._claimed()
             if connection is None:
@@ -261,7 +261,7 @@ class SqliteLoader:
             return self._insert(connection, rows, numbered=True)
 
     def _claimed(self) -> sqlite3.Connection | None:
-        """The transaction, begun by the claim; None if the load was done before. No other writes to the file."""
+        """Begin the transaction with the claim, locking the file; return None if the load was done before."""
         load = self._load
         self._transaction = self._shared or _Transaction(connect(self._url, "rwc" if load.create else "rw"))
         connection = self._transaction.connection
@@ -288,7 +288,7 @@ class SqliteLoader:
         return connection
 
     def _insert(self, connection: sqlite3.Connection, built: Path, *, numbered: bool) -> Refused:
-        """All rows that the table takes; the reasons of the others, of which only `numbered` ones may be some."""
+        """Insert all rows that the table accepts; return the reasons of the others, if rows are `numbered`."""
         load = self._load
         names = list(map(quoted, load.names))
         items = [item(sql_type, quoted(name)) for name, sql_type in load.columns]
@@ -312,24 +312,24 @@ class SqliteLoader:
         return refused
 
     def _refused_for_ever(self, connection: sqlite3.Connection, rows: Built, *, numbered: bool) -> Refused:
-        """The rows with a value that must be unique but is in the table or, as that compares, in an earlier row."""
+        """Return the rows with a unique value that, as the table compares it, is there or in an earlier row."""
         refused: Refused = {}
         for name, sql_type in self._load.columns:
             if name not in self._load.ever:
                 continue
             column, table = quoted(name), quoted(self._load.table)
-            # As the table's column, by its affinity; on the left, its collation decides.
+            # The temporary column gets the affinity of the table's; the left operand decides about the collation.
             connection.execute(
                 f"CREATE TEMP TABLE _lume_new AS SELECT {column} AS v, 0 AS n FROM {table} WHERE false"
             )
             values = rows.batches([item(sql_type, column), NUMBER if numbered else "0"])
             for batch in values:
                 connection.executemany("INSERT INTO temp._lume_new VALUES (?, ?)", batch)
-            # A join, for which SQLite makes an index where the table has none; CROSS keeps the order.
+            # A join, as SQLite then builds an index if the table has none; CROSS keeps the order.
             there = f"temp._lume_new AS new CROSS JOIN {table} AS t ON t.{column} = new.v"
             for (number,) in connection.execute(f"SELECT DISTINCT new.n FROM {there}"):
                 refused.setdefault(number, []).append(in_table(self._load, name))
-            # Of a union, the table's column decides about the collation.
+            # The first part of a union, the table's column, decides about the collation.
             union = f"SELECT {column} AS v, 0 AS n FROM {table} WHERE false UNION ALL SELECT v, n FROM temp._lume_new"
             nth = "row_number() OVER (PARTITION BY v ORDER BY n) AS nth"
             twins = f"SELECT n FROM (SELECT v, n, {nth} FROM ({union})) WHERE nth > 1 AND v IS NOT NULL"
@@ -339,7 +339,7 @@ class SqliteLoader:
         return refused
 
     def commit(self) -> None:
-        """The load is there for all to see."""
+        """Make the load visible to all."""
         assert self._transaction is not None
         if not self._transaction.is_committed:
             with sqlite_errors(self._url, f"{self._url.shown} can't commit"):
@@ -348,7 +348,7 @@ class SqliteLoader:
         self.close()
 
     def close(self) -> None:
-        """What was not committed is undone."""
+        """Close the connection, which undoes everything not committed."""
         if self._transaction is not None:
             self._transaction.connection.close()
             self._transaction = None

@@ -1,4 +1,4 @@
-"""Rows on their way into a table of SQLite: written, or refused by its constraints."""
+"""Inserts rows into a table of SQLite, unless its constraints refuse them."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ class RowsInto:
     Args:
         connection: with the transaction of the load.
         insert: the statement for one row.
-        where: what messages call the database.
+        where: the database's name in messages.
     """
 
     def __init__(self, connection: sqlite3.Connection, insert: str, load: Load, where: str) -> None:
@@ -24,7 +24,7 @@ class RowsInto:
         self._last: tuple[Any, ...] = ()
 
     def all(self, batches: Iterable[Batch]) -> int:
-        """How many were written. Raises `DatabaseTrouble`, which names the row that is refused."""
+        """Insert all rows; return their number. Raises `DatabaseTrouble`, which names the refused row."""
         try:
             return sum(
                 self._connection.executemany(self._sql, self._each(batch)).rowcount for batch in batches
@@ -41,7 +41,7 @@ class RowsInto:
             yield self._last
 
     def judged(self, batches: Iterable[Batch], refused: Refused) -> int:
-        """The same of rows that end with their number, without those that are refused; adds the reasons of others."""
+        """Insert numbered rows except those refused already; add the reasons of further refused rows."""
         kept = ([row for row in batch if row[-1] not in refused] for batch in batches)
         if self._load.on_violation == "fail":
             return self.all([row[:-1] for row in batch] for batch in kept)

@@ -1,7 +1,7 @@
-"""Which column of SQLite holds which type of a flow. Pure.
+"""Maps the types of a flow to columns of SQLite. Pure.
 
-SQLite keeps what it is given, but for a column's affinity, which turns what looks like a number into one: a text
-such as 007 needs a column of texts, and so does a number with more digits than a double has.
+SQLite stores values as they are, except for a column's affinity, which turns anything that looks like a number into
+one. So a string such as 007 needs a text column, and so does a number with more digits than a double has.
 """
 
 from string import ascii_lowercase, ascii_uppercase
@@ -10,13 +10,13 @@ from lume_local._flow.definition import INTEGERS, quoted
 
 _TOO_LARGE = ("UBIGINT", "HUGEINT")
 _EXACT_DIGITS = 15
-"""Of a double, which is what a column of numbers makes of a fraction."""
+"""The digits of a double, in which a numeric column stores a fraction."""
 _TEXTS = ("VARCHAR", "UUID", "JSON", "JSONB")
 _TIMES = ("DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ")
 
 
 def affinity(declared: str) -> str:
-    """INTEGER, TEXT, NUMERIC, REAL, or BLOB (as it is given): the rules are SQLite's own."""
+    """Return INTEGER, TEXT, NUMERIC, REAL, or BLOB (stored as is), by SQLite's own rules."""
     name = declared.upper()
     if "INT" in name:
         return "INTEGER"
@@ -37,11 +37,11 @@ class SqliteTypes:
     """See `Types`."""
 
     def spelled(self, table: str) -> str:
-        """There are no schemas: a dot is a part of the name."""
+        """Return the quoted name; there are no schemas, so a dot is part of the name."""
         return quoted(table)
 
     def best(self, sql_type: str) -> str:
-        """The usual word for it."""
+        """Return the usual name of the type."""
         if sql_type in _TOO_LARGE or sql_type in (*_TEXTS, *_TIMES):
             return "TEXT"
         if sql_type.startswith("DECIMAL"):
@@ -49,7 +49,7 @@ class SqliteTypes:
         return "INTEGER" if sql_type in INTEGERS or sql_type == "BOOLEAN" else "REAL"
 
     def fits(self, given: str, sql_type: str) -> bool:
-        """By its affinity: what is given must come out as it went in."""
+        """Return whether the column's affinity keeps values unchanged."""
         kind = affinity(given)
         if kind == "BLOB" or (kind == "TEXT" and sql_type in (*_TEXTS, *_TIMES, *_TOO_LARGE)):
             return True
@@ -65,14 +65,14 @@ class SqliteTypes:
 
 
 def item(sql_type: str, column: str) -> str:
-    """SQL of DuckDB for the value that SQLite gets: a number, a truth value as 1 or 0, or a text."""
+    """Return SQL of DuckDB for the value that SQLite gets: a number, a Boolean as 1 or 0, or a string."""
     if sql_type in _TOO_LARGE or sql_type.startswith("DECIMAL") or sql_type in (*_TEXTS, *_TIMES):
         return f"CAST({column} AS VARCHAR)"
     return f"CAST({column} AS TINYINT)" if sql_type == "BOOLEAN" else column
 
 
 def as_compared(sql_type: str, column: str, collation: str) -> str:
-    """SQL of DuckDB for what two values have in common that a collation of SQLite takes for the same."""
+    """Return SQL of DuckDB that is equal for values which a collation of SQLite considers equal."""
     if sql_type != "VARCHAR":
         return column
     if collation == "NOCASE":

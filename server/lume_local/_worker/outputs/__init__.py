@@ -1,1 +1,1 @@
-"""Reads the rows of what runs have written, page by page."""
+"""Reads the output rows of runs, page by page."""

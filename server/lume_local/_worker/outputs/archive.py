@@ -1,4 +1,4 @@
-"""Writes records of old runs as Parquet: the server itself knows no such format."""
+"""Writes records of old runs as Parquet, a format that the server itself doesn't handle."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ _COLUMNS = {
 
 
 def archive(job: ArchiveRuns) -> None:
-    """Write the file, complete or not at all, durably. Raises OSError, duckdb.Error."""
+    """Write the file atomically and durably. Raises OSError, duckdb.Error."""
     draft = Path(job.target).with_name(f".{Path(job.target).name}.draft")
     columns = ", ".join(f"{name}: {text(kind)}" for name, kind in _COLUMNS.items())
     rows = f"read_json({literal(Path(job.rows))}, format = 'newline_delimited', columns = {{{columns}}})"

@@ -1,7 +1,7 @@
-"""A page of an output as record batches of Arrow, with the types of a Parquet file, or those of the flow.
+"""A page of an output as Arrow record batches, with the types of a Parquet file, or of the flow.
 
-DuckDB gives results in the memory layout of Arrow, and nanoarrow writes that: as fast as pyarrow, which takes fifty
-times the room. All pages of an output have the same schema.
+DuckDB returns results in Arrow's memory layout, and nanoarrow writes them: as fast as pyarrow, which is fifty times
+as large. All pages of an output have the same schema.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants, quoted, or types of a checked flow.
@@ -26,9 +26,9 @@ MOST_BYTES = 8 * 1024 * 1024
 MOST_SCANNED = 32 * 1024 * 1024, 10_000_000
 """Bytes of a text file, or rows of a Parquet file, that are read for one page, wanted or not."""
 _FIRST, _MOST = 2048, 500_000
-"""Rows of the first batch of a Parquet file, which shows how long they are; and of any batch."""
+"""Rows of the first batch of a Parquet file, which shows how long rows are; and of any batch."""
 _TOO_LARGE = 4
-"""A batch that is so many times as large as a page is built again, from half of its rows."""
+"""A batch this many times as large as a page is built again with half its rows."""
 _AT_ONCE = 10_000
 """Rows of a text file in a batch."""
 
@@ -38,12 +38,12 @@ _EXACT = {
     *("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone"),
 }
 _NESTED = {"list", "struct", "map"}
-"""DuckDB's types that Arrow holds without loss. A column of another one becomes a text, as it is in JSON."""
+"""DuckDB's types that Arrow holds without loss. A column of any other type becomes text, as in JSON."""
 _INFINITE = "has an infinite time, which Arrow does not have"
 
 
 class NotArrow(Exception):
-    """The rows can't be sent in this form. The message says why."""
+    """The rows can't be sent in this form; the message says why."""
 
 
 class ArrowPage:
@@ -51,12 +51,12 @@ class ArrowPage:
 
     def __init__(self, target: IO[bytes], *, with_schema: bool) -> None:
         self._target, self._with_schema = target, with_schema
-        # Here, so that a worker that writes no Arrow does without.
+        # Imported here, as most workers write no Arrow.
         self._writer = import_module("nanoarrow.ipc").StreamWriter.from_writable(target)
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The size in bytes."""
         return self._target.tell()
 
     @property
@@ -69,7 +69,7 @@ class ArrowPage:
         self._writer.write_stream(batch, write_schema=self._with_schema and is_first)
 
     def cut(self, size: int) -> None:
-        """Remove what was added after that size."""
+        """Cut the page to this size."""
         self._target.seek(size)
         self._target.truncate()
 
@@ -77,9 +77,9 @@ class ArrowPage:
 def write_rows(
     job: Read, rows: OutputRows, reasons: Reasons | None, page: ArrowPage
 ) -> tuple[str | None, int]:
-    """Write a page: the position of the next one, None after the last, and the number of rows before it.
+    """Write a page; return the position of the next one (None after the last) and the number of rows before it.
 
-    `reasons` is there for rejects. Raises `NotArrow`, `Broken`, `duckdb.Error`.
+    `reasons` is set for rejects. Raises `NotArrow`, `Broken`, `duckdb.Error`.
     """
     if isinstance(rows, ParquetRows):
         return _ParquetPage(job, rows, reasons, page).write()
@@ -87,18 +87,18 @@ def write_rows(
 
 
 def write_no_rejects(page: ArrowPage) -> tuple[None, int]:
-    """Write a page without rows, for a run that has rejected none."""
+    """Write a page without rows, for a run without rejects."""
     with connect() as connection:
         columns = f"NULL::BIGINT AS {ROW}, NULL::BIGINT AS {LINE}, NULL::VARCHAR[] AS {REASONS}"
         page.add(connection.sql(f"SELECT {columns} LIMIT 0"))
     return None, 0
 
 
-# -- Parquet: DuckDB reads it
+# -- Parquet: read by DuckDB
 
 
 class _ParquetPage:
-    """Batches of which each is a query: some rows show how many more fit into the page."""
+    """Writes batches, each by a query: some rows show how many more fit into the page."""
 
     def __init__(self, job: Read, rows: ParquetRows, reasons: Reasons | None, page: ArrowPage) -> None:
         self._job, self._rows, self._reasons, self._page = job, rows, reasons, page
@@ -133,9 +133,9 @@ class _ParquetPage:
             start, size = end, max(1, min(wanted, _MOST))
 
     def _add(self, start: int, end: int) -> tuple[int, int]:
-        """Add the rows from `start` until before `end`, or those with the wanted reason until there are enough.
+        """Add the rows from `start` to before `end`, or enough rows with the wanted reason.
 
-        Returns how many they are, and where the next ones begin.
+        Returns their number, and where the next rows begin.
         """
         table = f"({self._rows.between(start, end)})"
         if self._reasons is None:
@@ -156,7 +156,7 @@ class _ParquetPage:
         return count, end
 
     def _split_reasons(self, table: str, reasons: Reasons) -> None:
-        """Fill the table `lume_reasons` with the reasons of these rows, each as a list; only of wanted rows."""
+        """Fill the table `lume_reasons` with the reasons of the wanted rows, each as a list."""
         found = self._connection.execute(f"SELECT DISTINCT coalesce({REASONS}, '') FROM {table}").fetchall()
         lists = {joined: reasons.split(joined) for (joined,) in found}
         if self._job.reason is not None:
@@ -179,7 +179,7 @@ class _ParquetPage:
         return ", ".join(columns.values())
 
 
-# -- CSV and NDJSON: their readers give texts
+# -- CSV and NDJSON: their readers return text
 
 
 def _write_texts(
@@ -212,7 +212,7 @@ def _write_texts(
 
 
 def _text_columns(job: Read, rows: OutputRows) -> dict[str, str]:
-    """The SQL type of each column."""
+    """Return the SQL type of each column."""
     if isinstance(rows, CsvRows):
         types = {name: storage_type(job.types.get(name, "VARCHAR")) for name in rows.names}
         return types | ({ROW: "BIGINT", LINE: "BIGINT", REASONS: "VARCHAR[]"} if job.is_rejects else {})
@@ -222,7 +222,7 @@ def _text_columns(job: Read, rows: OutputRows) -> dict[str, str]:
 
 
 def _texts_of(row: OutputRow, reasons: Reasons | None) -> dict[str, Any]:
-    """Its values as texts; those of our own columns as they are."""
+    """Return the values of the row as text; Lume's own columns stay as they are."""
     values = json.loads(row.body, parse_int=str, parse_float=str)
     texts = {name: _text_of(value) for name, value in values.items()}
     if reasons is None:
@@ -256,7 +256,7 @@ def _typed(
 
 
 def _exactly(name: str, kind: Any) -> str:
-    """SQL for the column in a type that Arrow has; an infinite time is an error."""
+    """Return SQL for the column in a type that Arrow has; an infinite time is an error."""
     column = quoted(name)
     if not _is_exact(kind):
         return f"CAST({column} AS VARCHAR) AS {column}"
@@ -276,5 +276,5 @@ def _is_exact(kind: Any) -> bool:
 
 
 def is_infinite(error: Exception) -> bool:
-    """Whether an error of DuckDB is that of a time that Arrow can't hold."""
+    """Return whether DuckDB's error is about a time that Arrow can't hold."""
     return _INFINITE in str(error)

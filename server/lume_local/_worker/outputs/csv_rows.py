@@ -1,4 +1,4 @@
-"""The rows of a CSV output, in whatever dialect and encoding: the target's own, or that of the source of rejects."""
+"""Reads the rows of a CSV output in any dialect and encoding: the target's own, or for rejects the source's."""
 
 import re
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from lume_local._worker.sources.mending.lost_letters import KEPT
 
 
 class CsvRows:
-    """Reads from `position` on, a number that this class has given; 0 is the beginning.
+    r"""Reads from `position`, a number returned by this class; 0 is the beginning.
 
     Args:
-        file: as text; its lines end with `\\n`, and it has a position.
-        kinds: the JSON type of each column that isn't a text.
+        file: as text; its lines end with `\n`, and it has a position.
+        kinds: the JSON type of each column that isn't text.
     """
 
     def __init__(self, file: TextIO, dialect: Dialect, kinds: dict[str, str], position: int) -> None:
@@ -48,16 +48,16 @@ class CsvRows:
 
     def _fields(self, record: bytes) -> list[bytes]:
         if not self._quote:
-            # The last column may hold what was malformed, delimiters and all.
+            # The last column may hold a malformed line, including delimiters.
             return record.split(self._dialect.delim, len(self.names) - 1)
         return self._dialect.split(record)
 
     def _value(self, field: bytes) -> str | None:
-        """Nothing at all is NULL; an empty text is quoted."""
+        """Return the value of a field: NULL if it is empty; an empty string is quoted."""
         return self._dialect.value(field).decode("utf-8", KEPT) if field else None
 
     def _record(self) -> bytes | None:
-        """The next record without its line end; None at the end of the file."""
+        """Return the next record without its line end; None at the end of the file."""
         lines: list[str] = []
         quotes = 0
         while not lines or quotes % 2:

@@ -1,8 +1,8 @@
-"""Rejects of several runs, as they were or edited, in files that are read again: one for all with the same columns.
+"""Gathers rejects of several runs, unchanged or edited, into files for rereading: one for all with the same columns.
 
-They begin with our own columns, as every file of rejects does, so that they are read as such (see `mending`).
-Malformed lines have a file of their own, since reading one of those again takes much longer than reading a row; not
-so if rows are edited, since these are few.
+They begin with Lume's own columns, as every file of rejects does, so that they are recognized (see `mending`).
+Malformed lines get a file of their own, since rereading them takes much longer than rereading rows; edited rows
+don't, since they are few.
 """
 
 import hashlib
@@ -40,14 +40,15 @@ from lume_local._worker.sources.mending.resent import FILE, FORM, TABLE
 from lume_local._worker.sources.places.held import named
 
 _THIS: Identity = ("", "1", "")
-"""The identity of the only row that is looked at."""
+"""The identity of the one row that is processed."""
 _BLOCK = 512 * 1024
-"""Bytes of lines that are copied at a time: few enough to stay in the processor's cache while they are counted,
-changed and written, which costs 0.4 of what it does with 4 MB."""
+"""Bytes of lines to copy at a time: few enough to stay in the CPU cache while they are counted, changed and written,
+which takes 0.4 of the time needed with 4 MB.
+"""
 
 
 def gather(job: Gather) -> Gathered:
-    """Add the rows of each part. What can't be read leaves nothing behind."""
+    """Add the rows of each part; an unreadable part leaves nothing behind."""
     return Gathered(
         [
             _gathered(job, read_job(part["read"]), of_text(part["rows"]), part["lines"], part.get("edits"))
@@ -62,7 +63,7 @@ def _gathered(job: Gather, read: Read, rows: int, lines: list[Json] | None, edit
         with open_output(read.path, read.folder) as place:
             if read.identity and read.identity != place.identity():
                 raise Broken("the file has been changed since the run wrote it")
-            # As lines they would lack the column that marks a table.
+            # Copied lines would lack the column that marks a table.
             if edits is not None or job.is_table or not _by_lines(files, read, place.path, rows):
                 files.undo()
                 _row_by_row(files, read, place.path, rows, edits)
@@ -76,7 +77,7 @@ def _gathered(job: Gather, read: Read, rows: int, lines: list[Json] | None, edit
 
 
 def _trouble(error: BaseException) -> Unreadable | None:
-    """Why rejects can't be read; None for an error that is not theirs."""
+    """Return why rejects can't be read; None for an error that has another cause."""
     match error:
         case StoreTrouble():
             return Unreadable("output-gone" if error.is_missing else "output-unreadable", str(error))
@@ -93,7 +94,7 @@ def _trouble(error: BaseException) -> Unreadable | None:
 
 @frozen
 class _Header:
-    """The columns of a file, and the line with them, which may be written in several ways; none in NDJSON."""
+    """The columns of a file and its header line, which has several spellings; empty for NDJSON."""
 
     names: tuple[str, ...] = ()
     line: bytes = b""
@@ -105,10 +106,10 @@ class _Header:
 
 @frozen
 class _Files:
-    """The files that get the rows of one part: by the digest of their columns, how long each was, and its rows.
+    """The files that get the rows of one part: by the digest of their columns, their previous length and their rows.
 
     Attributes:
-        lines: how malformed lines among them are read (see `Gather`).
+        lines: how malformed lines among the rows are read (see `Gather`).
     """
 
     job: Gather
@@ -148,7 +149,7 @@ class _Files:
 
 
 def _by_lines(files: _Files, read: Read, path: Path, rows: int) -> bool:
-    """Copy lines as they are, if each is a record, and in the form that is wanted; else False."""
+    """Copy lines unchanged if each is a record in the wanted form; else return False."""
     suffix = Path(read.path).suffix.lower()  # the file itself may have another name
     if not is_utf8_name(read.encoding):
         return False
@@ -168,10 +169,10 @@ def _by_lines(files: _Files, read: Read, path: Path, rows: int) -> bool:
 
 
 def _parts(path: Path, has_header: bool, flags: bytes) -> Iterator[tuple[int, bytes, int, bytes]]:
-    """The lines of a file some at a time: the number of the first, the lines, how many, and a flag for each.
+    """Yield batches of lines: the first line's number, the lines, their number, and a flag for each.
 
-    There are fewer flags if there are more lines than there should be. Lines are counted once: of a file that is
-    copied as it is, that is the most expensive part.
+    If there are too many lines, there are fewer flags. Lines are counted once, as counting is the most expensive part
+    of copying a file unchanged.
     """
     at = 0
     with path.open("rb") as file:
@@ -184,12 +185,12 @@ def _parts(path: Path, has_header: bool, flags: bytes) -> Iterator[tuple[int, by
 
 
 def _joined(lines: list[bytes], flags: bytes) -> bytes:
-    """The lines whose flag is set, with their line ends."""
+    """Return the lines whose flag is set, with their line ends."""
     return b"".join(line + b"\n" for line in compress(lines, flags))
 
 
 def _copy_objects(files: _Files, path: Path, flags: bytes) -> bool:
-    """False if a line is not a record."""
+    """Copy objects; return False if a line is not a record."""
     found = 0
     for first, lines, count, part in _parts(path, False, flags):
         files.add(_Header(), lines if 0 not in part else _joined(lines.split(b"\n")[:-1], part), first, part)
@@ -198,7 +199,7 @@ def _copy_objects(files: _Files, path: Path, flags: bytes) -> bool:
 
 
 def _copy_records(files: _Files, path: Path, header: _Header, dialect: Dialect, flags: bytes) -> bool:
-    """Rows lose their last column, in which only malformed lines have a text. False if a line is not a record."""
+    """Copy rows without their last column, which only malformed lines fill; return False if a line is no record."""
     delim = dialect.delim
     of_rows = _Header(header.names[:-1], header.line.removesuffix(delim + RAW.encode() + b"\n") + b"\n")
     end, found = delim + b"\n", 0
@@ -230,7 +231,7 @@ def _copy_records(files: _Files, path: Path, header: _Header, dialect: Dialect, 
 
 
 def _are_read_by_the_header(files: _Files, names: tuple[str, ...]) -> bool:
-    """Whether malformed lines have the columns of the header, in its order and the dialect of the file."""
+    """Return whether malformed lines have the header's columns, in its order and the file's dialect."""
     if files.lines is None:
         return True
     entry = entry_of(files.lines, "")
@@ -241,13 +242,13 @@ def _are_read_by_the_header(files: _Files, names: tuple[str, ...]) -> bool:
 
 
 def _values(line: bytes, dialect: Dialect, columns: int) -> list[str | None]:
-    """The values of a malformed line's record; without quotes the last one may have delimiters in it."""
+    """Return the values of a malformed line; without quotes the last one may contain delimiters."""
     fields = dialect.split(line) if dialect.quote else line.split(dialect.delim, columns - 1)
     return [dialect.value(field).decode("utf-8", KEPT) if field else None for field in fields]
 
 
 def _row_by_row(files: _Files, read: Read, path: Path, rows: int, edits: Json | None) -> None:
-    """Write the rows in another form than they are in."""
+    """Convert the rows to the wanted form."""
     flags, found = flags_of(rows, read.rows), 0
     dialect = Dialect.of(files.job.csv) if files.job.csv else None
     with opened(read, path) as all_rows:
@@ -275,7 +276,7 @@ def _as_json(row: OutputRow) -> tuple[_Header, bytes]:
 
 
 def edited(row: OutputRow, cells: Json, *, may_add: bool) -> OutputRow:
-    """The row with other values in some columns; the others stay as they are written. Raises `Broken`.
+    """Return the row with other values in some columns; the others keep their spelling. Raises `Broken`.
 
     Args:
         may_add: whether it may get more columns, as an object may.
@@ -320,7 +321,7 @@ def _as_csv(
 
 
 def _field(value: str | None, dialect: Dialect, *, is_raw: bool = False) -> bytes:
-    """A value as it is written; without quotes only the last one, a malformed line, can have delimiters in it."""
+    """Return a value as written; without quotes, only the last one (a malformed line) can contain delimiters."""
     if value is None:
         return b""
     written = value.encode("utf-8", KEPT_IF_POSSIBLE)
@@ -330,7 +331,7 @@ def _field(value: str | None, dialect: Dialect, *, is_raw: bool = False) -> byte
 
 
 def text_of(value: Any) -> str | None:
-    """A value as a flow sees it."""
+    """Return a value as a flow sees it."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The rows of an NDJSON output: the objects as they are written there, so that no digit gets lost."""
+"""Reads the rows of an NDJSON output: the objects as written, so that no digit is lost."""
 
 import json
 import re
@@ -18,11 +18,11 @@ _REJECT = re.compile(
 _NO_RAW = re.compile(r',?"_lume_raw":null\Z')
 _NOT_FINITE = {"Infinity": '"inf"', "-Infinity": '"-inf"', "NaN": '"nan"'}
 _CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*+"|-?Infinity|NaN')
-"""Those, and the strings, in which they have no meaning."""
+"""These constants; and strings, in which they have no meaning."""
 
 
 class NdjsonRows:
-    """Reads from `position` on, a number that this class has given; 0 is the beginning."""
+    """Reads from `position`, a number returned by this class; 0 is the beginning."""
 
     def __init__(self, file: TextIO, position: int) -> None:
         self._file = file
@@ -45,7 +45,7 @@ def _reject(match: re.Match[str]) -> OutputRow:
 
 
 def _bodies(text: str) -> tuple[bytes, bytes]:
-    """The object, and as it is kept if it has bytes that are not valid UTF-8."""
+    """Return the object, and its original form if it has bytes that are not valid UTF-8."""
     seen = shown(text)
     return _object(seen), b"" if seen == text else text.encode("utf-8", KEPT)
 
@@ -55,12 +55,12 @@ def _number(text: str | None) -> int | None:
 
 
 def _object(text: str) -> bytes:
-    """The text itself if it is a JSON object."""
+    """Return the text itself if it is a JSON object."""
     data = text.encode()
     try:
         value: Any = orjson.loads(data)
     except ValueError:
-        # DuckDB writes NaN and Infinity, which are not JSON; 1e400 is JSON, though orjson can't represent it.
+        # DuckDB writes NaN and Infinity, which are not JSON; 1e400 is JSON, but orjson can't represent it.
         text = _CONSTANT.sub(lambda found: _NOT_FINITE.get(found[0], found[0]), text)
         data = text.encode()
         try:

@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 
 
 class TooLarge(Exception):
-    """The message says how large the object is."""
+    """The object is too large; the message gives its size."""
 
 
 @frozen
 class LocalOutput:
-    """An output as a file on this machine; `identity` gives that of the output itself at each call."""
+    """An output as a file on this machine; each call of `identity` returns the identity of the output itself."""
 
     path: Path
     identity: Callable[[], str]
@@ -56,10 +56,10 @@ class LocalOutput:
 
 @contextmanager
 def open_output(location: str, folder: str = "", *, any_size: bool = False) -> Iterator[LocalOutput]:
-    """The place of an output; a copy goes into `folder`. Raises OSError, `StoreTrouble`, `TooLarge`.
+    """Open an output; a copy goes into `folder`. Raises OSError, `StoreTrouble`, `TooLarge`.
 
     Args:
-        any_size: whether an object is copied however large it is.
+        any_size: whether to copy an object of any size.
     """
     if not is_store_url(location):
         with closing(Held()) as held:
@@ -99,7 +99,7 @@ MOST_SCANNED = 32 * 1024 * 1024
 
 
 def read_page(job: Read) -> RowsPage | ArrowFile | Unreadable:
-    """The page, or why there is none."""
+    """Return the page, or why there is none."""
     if job.arrow:
         try:
             require("nanoarrow", "", "sending rows as Arrow")
@@ -144,7 +144,7 @@ def _not_arrow(error: Exception) -> Unreadable:
 
 
 def all_rows_of(job: Read) -> Generator[OutputRow]:
-    """All rows of an output, as it was written.
+    """Yield all rows of an output, provided that it has not changed.
 
     Raises `Broken`, `StoreTrouble`, `TooLarge`, OSError, `duckdb.Error`.
     """
@@ -161,12 +161,12 @@ def _changed(how: str) -> Unreadable:
 
 @contextmanager
 def opened(job: Read, path: Path) -> Iterator[OutputRows]:
-    """The rows of an output from the position of the job on."""
+    """Open the rows of an output at the position of the job."""
     suffix = Path(job.path).suffix.lower()  # `path` may be another name of the file
     if suffix == ".parquet":
         with connect() as connection:
             confine_read(connection, path)
-            # One row more than the page has shows whether there is another page.
+            # One row more than the page has: it shows whether there is another page.
             yield ParquetRows(connection, path, int(job.position), job.limit + 1)
         return
     encoding = "utf-8" if is_utf8_name(job.encoding) else job.encoding
@@ -182,7 +182,7 @@ def _reasons(job: Read) -> Reasons | None:
 
 
 def _written(job: Read, rows: OutputRows, file: str) -> ArrowFile:
-    """Write the page into a file, as Arrow."""
+    """Write the page to a file, as Arrow."""
     return _file(job, file, lambda page: write_rows(job, rows, _reasons(job), page))
 
 
@@ -221,7 +221,7 @@ def _filled(job: Read, rows: OutputRows, file: str) -> RowsPage:
 
 
 def _picked(job: Read, rows: OutputRows, file: str) -> RowsPage:
-    """Read until the picked rows are found, or the page is full."""
+    """Read until the picked rows are found or the page is full."""
     items: list[bytes] = []
     size = scanned = 0
     row, wanted = job.row, iter(job.picked)
@@ -244,7 +244,7 @@ def _page(items: list[bytes], position: str | None, row: int, file: str) -> Rows
 
 
 def spelling_of(job: Read) -> Callable[[str], str]:
-    """How the file writes a reason: without a quote it can hold no delimiter, and no character of other encodings."""
+    """Return how the file spells reasons: without quotes no delimiters, and only characters of its encoding."""
     if not job.path.lower().endswith(".csv"):
         return str
     apart = {} if job.csv["quote"] else dict.fromkeys(map(ord, job.csv["delim"] + "\r\n"), " ")

@@ -1,4 +1,4 @@
-"""The rows of a Parquet output, by DuckDB: a position is the number of a row, and only its row groups are read."""
+"""Reads the rows of a Parquet output with DuckDB: a position is a row number, and only its row groups are read."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import re
@@ -15,27 +15,27 @@ from lume_local._worker.sql import literal, row_of
 _NUMERIC = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 _MOST = 5000
 _AT_ONCE = 4 * 1024 * 1024
-"""Characters that one query should give: rows may be short or very long."""
+"""Characters to aim at per query: rows may be short or very long."""
 
 
 class ParquetRows:
-    """Reads from the row `position` on, at first `size` rows at a time: each query reads a whole row group."""
+    """Reads from the row `position`, at first `size` rows at a time: each query reads a whole row group."""
 
     def __init__(self, connection: DuckDBPyConnection, path: Path, position: int, size: int) -> None:
         self.connection, self._next, self._size = connection, position, size
         described = connection.sql(f"SELECT * FROM read_parquet({literal(path)})")
         self.names, self.types = described.columns, described.types
         self._kinds = [_kind(str(one)) for one in self.types]
-        # A source may have a column of that name, and so its rejects: then rows are counted.
+        # If a source, and so its rejects, has a column of that name, rows are counted instead.
         self._is_hidden = "file_row_number" in map(str.lower, self.names)
         self._table = f"read_parquet({literal(path)}, file_row_number={not self._is_hidden})"
 
     def count(self) -> int:
-        """How many rows the file has."""
+        """Return the number of rows in the file."""
         return int(row_of(self.connection, f"SELECT count(*) FROM {self._table}")[0])
 
     def between(self, start: int, end: int) -> str:
-        """SQL for these rows, each with its number in the file as `_lume_n`."""
+        """Return SQL for these rows, each with its number in the file as `_lume_n`."""
         if self._is_hidden:
             rows = f"SELECT * FROM {self._table} LIMIT {end - start} OFFSET {start}"
             return f"SELECT *, {start} + row_number() OVER () - 1 AS _lume_n FROM ({rows})"
@@ -60,7 +60,7 @@ class ParquetRows:
             except OutOfMemoryException:
                 if size == 1:
                     raise
-                size //= 2  # the rows are longer than most
+                size //= 2  # these rows are longer than most
                 continue
             if not rows:
                 return

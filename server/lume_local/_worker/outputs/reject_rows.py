@@ -1,4 +1,4 @@
-"""The rejects of a run as rows of a table, in one form for all flows: what their file has, the values as JSON."""
+"""Converts the rejects of a run to rows of a table, in one form for all flows, with the values as JSON."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from contextlib import closing
@@ -17,13 +17,13 @@ from lume_local._worker.outputs.row_json import Broken, Reasons
 from lume_local._worker.sql import LINES, OURS, STAGED, copy_to, csv_reader, text
 
 _APART = b"\x01"
-"""Between the columns of a line: in JSON it can't stand anywhere."""
+"""Separates the columns of a line; JSON can't contain it."""
 _PLAIN = {"delim": ",", "quote": '"', "escape": ""}
 _READ = ("_lume_reject", "_lume_row", "_lume_line", "_lume_reasons", "_lume_values")
 
 
 def reject_rows(built: Path, flow: Json, metrics: dict[str, Any], source: str) -> Path:
-    """A Parquet file beside `built`, the file of the rejects: a row for each of them, numbered from 1 as they are."""
+    """Write a Parquet file beside `built`, the file of the rejects: a row for each, numbered from 1 in order."""
     lines, target = built.with_name("rejects.lines"), built.with_name("rejects.rows.parquet")
     longest = _write(built, flow, metrics, lines)
     constants = {"_lume_flow": flow["ref"], "_lume_source": source}
@@ -32,7 +32,7 @@ def reject_rows(built: Path, flow: Json, metrics: dict[str, Any], source: str) -
         for name, sql_type in REJECTS_TABLE
     )
     reader = csv_reader(lines, _READ, LINES, *OURS, f"max_line_size={longest + 16}", "parallel=false")
-    with connect() as connection:  # that of the run may reach another folder only
+    with connect() as connection:  # the run's connection may access another folder only
         confine_folder(connection, built.parent)
         copy_to(connection, f"SELECT {', '.join(items)} FROM {reader}", target, STAGED)
     lines.unlink()
@@ -40,12 +40,12 @@ def reject_rows(built: Path, flow: Json, metrics: dict[str, Any], source: str) -
 
 
 def _read(name: str, sql_type: str) -> str:
-    """JSON goes to the database as it is, as a text."""
+    """Return SQL for a column; JSON goes to the database unchanged, as text."""
     return quoted(name) if sql_type.startswith("JSON") else f"CAST({quoted(name)} AS {sql_type})"
 
 
 def _write(built: Path, flow: Json, metrics: dict[str, Any], lines: Path) -> int:
-    """A line for each; how long the longest is. Raises `Broken` if there are more or fewer than were counted."""
+    """Write a line for each; return the longest one's length. Raises `Broken` if the number of rejects is wrong."""
     job = _reading(built, flow, metrics)
     reasons, number, longest = Reasons(job.reasons, spelling_of(job)), 0, 0
     with closing(all_rows_of(job)) as rows, lines.open("wb") as out:

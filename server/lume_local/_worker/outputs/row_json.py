@@ -1,4 +1,4 @@
-"""A row of an output: what each format gives, and its JSON, with every value as it is in the file. Pure."""
+"""A row of an output, as each format reads it, and its JSON, with every value as in the file. Pure."""
 
 import json
 import re
@@ -14,12 +14,12 @@ LINE, REASONS, RAW, ROW = "_lume_line", "_lume_reasons", "_lume_raw", "_lume_row
 NUMBER, BOOLEAN = "number", "boolean"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _NO_WHOLE = re.compile(r"(-?)(\.[0-9]+)")
-"""A DECIMAL that has no digits before its point: DuckDB writes `.5`, which is no number in JSON."""
+"""A DECIMAL without digits before its point: DuckDB writes `.5`, which is not a number in JSON."""
 _SEPARATOR = "; "
 
 
 def value_json(value: str | None, kind: str | None) -> bytes:
-    """A value in the text form of DuckDB. A number keeps all its digits; `inf` and `nan` are texts in JSON."""
+    """Convert DuckDB's text of a value to JSON. A number keeps all its digits; `inf` and `nan` become strings."""
     if value is None:
         return b"null"
     if kind == NUMBER and (match := _NO_WHOLE.fullmatch(value)):
@@ -45,15 +45,15 @@ def reject_json(
     rest: bytes,
     own: dict[str, str | int] | None = None,
 ) -> bytes:
-    """A rejected row: where it was in the source, why it was rejected, and `rest`, the object of its columns."""
+    """Return a reject as JSON: its place in the source, its reasons, and `rest`, the object of its columns."""
     head = orjson.dumps({**(own or {}), "_lume_row": row, "_lume_line": line, "_lume_reasons": reasons})
     return head[:-1] + (b"}" if rest == b"{}" else b"," + rest[1:])
 
 
 class Reasons:
-    """Takes the text of a row's reasons apart again.
+    """Splits the text of a row's reasons.
 
-    A reason may hold the separator itself, so the text is read by the reasons that the run has counted.
+    A reason may contain the separator, so the text is matched with the reasons that the run has counted.
 
     Args:
         spelled: how the file writes a reason.
@@ -63,7 +63,7 @@ class Reasons:
         self._known = {spelled(reason): reason for reason in known}
 
     def split(self, text: str) -> list[str]:
-        """The reasons; unknown ones are split at each separator."""
+        """Return the reasons; unknown ones are split at each separator."""
         parts = text.split(_SEPARATOR)
         rests: list[list[str] | None] = [None] * len(parts) + [[]]
         for start in reversed(range(len(parts))):
@@ -77,15 +77,15 @@ class Reasons:
 
 
 class Broken(Exception):
-    """The file is not what a run has written. The message says what is wrong."""
+    """The file differs from the one that the run wrote; the message says how."""
 
 
 @frozen
 class OutputRow:
-    """A row: the JSON object of its own columns, and for a reject its number and reasons.
+    """A row: the JSON object of its columns, and for a reject its number and reasons.
 
     Attributes:
-        kept: the object with the bytes that the file has, if they are not valid UTF-8; in `body` there is `�`.
+        kept: the object with the original bytes, if they are not valid UTF-8; `body` has `�` instead.
     """
 
     body: bytes
@@ -96,12 +96,12 @@ class OutputRow:
 
 
 def shown(text: str) -> str:
-    """A text with `�` in place of bytes that are not valid UTF-8."""
+    """Return a text with `�` in place of bytes that are not valid UTF-8."""
     return text if text.isascii() else text.encode("utf-8", KEPT).decode("utf-8", "replace")
 
 
 def output_row(names: Sequence[str], values: Sequence[str | None], kinds: Sequence[str | None]) -> OutputRow:
-    """The row with these values in a file of such columns: our own three come first in rejects. Raises `Broken`."""
+    """Return the row with these values; in rejects Lume's own three columns come first. Raises `Broken`."""
     if list(names[:3]) != [ROW, LINE, REASONS]:
         return OutputRow(*_bodies(names, values, kinds))
     end = -1 if names[-1] == RAW and values[-1] is None else None
@@ -113,7 +113,7 @@ def output_row(names: Sequence[str], values: Sequence[str | None], kinds: Sequen
 def _bodies(
     names: Sequence[str], values: Sequence[str | None], kinds: Sequence[str | None]
 ) -> tuple[bytes, bytes]:
-    """The object, and as it is kept if it has bytes that are not valid UTF-8."""
+    """Return the object, and its original form if it has bytes that are not valid UTF-8."""
     try:
         return object_json(names, values, kinds), b""
     except orjson.JSONEncodeError:
@@ -134,9 +134,9 @@ class OutputRows(Protocol):
     """The rows of an open output from some position on."""
 
     def __iter__(self) -> Iterator[OutputRow]:
-        """Each row. Raises `Broken`."""
+        """Yield each row. Raises `Broken`."""
         ...
 
     def position(self) -> int:
-        """Where the row after the last one begins: the position with which a later reader continues."""
+        """Return the position after the last row, from which a later reader continues."""
         ...

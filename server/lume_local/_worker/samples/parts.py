@@ -1,4 +1,4 @@
-"""What archives and workbooks hold, for samples of them."""
+"""Lists and unpacks the contents of archives and workbooks, for samples."""
 
 from glob import escape
 from os import PathLike
@@ -15,18 +15,18 @@ from lume_local._worker.sources.places.zip_archive import members_of, reading_zi
 from lume_local._worker.sources.source import SourceError, no_pause
 
 _UNPACKED = 10 * 1024**3
-"""Bytes, as `source.max_unpacked_bytes` is by default."""
+"""Bytes; the default of `source.max_unpacked_bytes`."""
 
 
 def sample_parts(path: str | PathLike[str], name: str | None = None) -> SampleParts:
-    """The members of a ZIP archive, or the sheets of a workbook; neither for any other file.
+    """Return the members of a ZIP archive or the sheets of a workbook; for any other file, neither.
 
     Args:
-        path: the file. Its content shows what it is.
-        name: what messages call it; default: its name.
+        path: the file, whose content shows its type.
+        name: its name in messages; default: the file name.
 
     Raises:
-        ConfigurationError: it is damaged, or encrypted.
+        ConfigurationError: it is damaged or encrypted.
         OSError: the file can't be opened.
     """
     file = Path(path)
@@ -52,13 +52,13 @@ def sample_parts(path: str | PathLike[str], name: str | None = None) -> SamplePa
 def unpack_member(
     path: str | PathLike[str], member: str, target: str | PathLike[str], name: str | None = None
 ) -> None:
-    """Write one member of a ZIP archive to a file, decompressed if it is compressed in itself.
+    """Write one member of a ZIP archive to a file, also decompressed if it is a compressed file.
 
     Args:
         path: the archive.
-        member: its name, as `sample_parts` gives it.
+        member: its name, as returned by `sample_parts`.
         target: the file to write.
-        name: what messages call the archive; default: its name.
+        name: the archive's name in messages; default: its file name.
 
     Raises:
         ConfigurationError: it can't be read, or unpacks to more than 10 GiB.

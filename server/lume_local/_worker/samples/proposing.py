@@ -31,12 +31,12 @@ from lume_local._worker.sources.places.held import Held
 from lume_local._worker.sources.source import SourceError
 
 ROWS = 10_000
-"""Rows of a sample that are looked at, spread over the whole file."""
+"""Rows of a sample that are read, spread over the whole file."""
 Read = tuple[Profile, WholeSample]
 
 
 def make_proposal(job: Propose) -> Proposed | Refused:
-    """The proposal, or why there is none."""
+    """Return the proposal, or why there is none."""
     try:
         target = MappingTarget.of_json(job.target)
         if target.place is not None:
@@ -58,9 +58,9 @@ def make_proposal(job: Propose) -> Proposed | Refused:
 
 @contextmanager
 def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
-    """A sample: read as the request says, else as it looks."""
+    """Open a sample and read it as requested, or as its content suggests."""
     with TemporaryDirectory(prefix="lume-sample-") as folder, closing(Held()) as held:
-        # It is opened once, without following links: whatever its path leads to later is not read.
+        # Opened once, without following links: whatever its path leads to later is not read.
         handle, found = opened(path := Path(given["path"]))
         file = held.hold(handle, path, Path(folder) / "copy")
         if found.size > (most := given.get("most_bytes", found.size)):

@@ -1,9 +1,9 @@
-"""A sample of a source, as a flow's expressions see it, and what a flow makes of it: the process behind `Sample`.
+"""The process behind `Sample`: shows a sample of a source as a flow's expressions see it, and a flow's result.
 
 python -m lume_local._worker.samples.sample FILE NAME FOLDER
 
-Takes requests on stdin, one JSON object a line, and answers each with another one. Messages call the file NAME;
-FOLDER is for its own files.
+Reads requests on stdin, one JSON object per line, and answers each with another one. NAME is the file's name in
+messages; FOLDER is for its own files.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
@@ -36,17 +36,18 @@ from lume_local._worker.statements import BITS, Layout, Statements
 _MOST = 100_000
 """Rows that flows are tried on."""
 _AT_FIRST, _THINNED = 5_000, 1_000
-"""Of the rows that are shown: how many are at the beginning; and after how many of the others every second one is
-left out, after as many more two of three, and so on."""
+"""Rows shown from the beginning; and the number of further rows after which every second one is left out, then two of
+three after the same number, and so on.
+"""
 
 
 class HeldSample:
-    """The first rows of one file, kept for the flows that are tried on them.
+    """The first rows of one file, kept for trying flows on them.
 
     Args:
         path: the file.
-        shown: what messages call it.
-        folder: for what is derived from it; one folder for each reading.
+        shown: its name in messages.
+        folder: for derived files; one folder for each reading.
         trials: where it is read and judged.
     """
 
@@ -56,13 +57,13 @@ class HeldSample:
         self._layout: Layout | None = None
 
     def rows(self, source: Json, members: list[str], most: int) -> Json:
-        """Some rows, from all that are kept. `source` is that of a flow, `members` are what its JSON objects have."""
+        """Return some of the kept rows. `source` is a flow's, `members` are the members of its JSON objects."""
         with self._trials.cursor() as connection:
             reading = self._reading(connection, source, members)
             flow, folder = reading.flow, reading.folder
             kind = flow["format"]
             if kind == "excel":
-                with opened_sheets(reading) as sheets:  # of several, the first stands for all
+                with opened_sheets(reading) as sheets:  # the first of several sheets represents all
                     layout = read_sheet(reading, most, sheets[0] if sheets else None)
             else:
                 layout = FORMATS[kind](reading)
@@ -82,7 +83,7 @@ class HeldSample:
         }
 
     def members(self, source: Json, most: int) -> Json:
-        """The members of the first records of JSON or XML, as a flow names them."""
+        """Return the members of the first records of JSON or XML, as a flow names them."""
         with self._trials.cursor() as connection:
             reading = self._reading(connection, source, [])
             with closing(reading.malformed):
@@ -99,16 +100,16 @@ class HeldSample:
         return Reading(connection, self._path, self._shown, flow, folder, account, malformed, no_pause)
 
     def judge(self, source: Json, columns: Json) -> Json:
-        """For each column, how many of the rows its value or a check rejects, how many have none, and an example.
+        """Return for each column how many rows its value or a check rejects, how many are empty, and an example.
 
-        `columns` has what `rows` gave as `[source column, definition]` by any name.
+        `columns` has `[source column, definition]` by any name, for the columns returned by `rows`.
         """
         assert self._layout is not None, "no rows were read"
         return judged(self._trials, self._layout, self._shown, source, columns)
 
 
 def judged(trials: Trials, rows: Layout, shown: str, source: Json, columns: Json) -> Json:
-    """What columns of a flow make of rows: see `HeldSample.judge`."""
+    """Judge the columns of a flow on these rows (see `HeldSample.judge`)."""
     definitions = {name: column for name, (_, column) in columns.items()}
     with trials.compiled(source, definitions) as (connection, flow):
         layout = read_by(flow, rows, shown)
@@ -132,7 +133,7 @@ def judged(trials: Trials, rows: Layout, shown: str, source: Json, columns: Json
 
 
 def read_by(flow: Json, layout: Layout, shown: str) -> Layout:
-    """The columns that the flow reads: each step of its statement would carry all others along."""
+    """Return only the columns that the flow reads: each step of its statement would carry the others along."""
     places = visible_columns(flow, list(layout.raw), shown)
     items = ", ".join(f"_lume_s{n} AS _lume_s{k}" for k, n in enumerate(places.values()))
     raw = tuple(layout.raw[n] for n in places.values())
@@ -141,7 +142,7 @@ def read_by(flow: Json, layout: Layout, shown: str) -> Layout:
 
 
 def _kept(connection: DuckDBPyConnection, layout: Layout, path: Path) -> tuple[Layout, int]:
-    """The rows in a file of their own, so that every flow is tried on the same ones; and how many they are."""
+    """Keep the rows in a file, so that every flow is tried on the same ones; return their number, too."""
     items = ", ".join(f"_lume_s{n}" for n in range(len(layout.raw))) or "1 AS _lume_none"
     count = scan_or_retry(
         layout.reader,
@@ -151,7 +152,7 @@ def _kept(connection: DuckDBPyConnection, layout: Layout, path: Path) -> tuple[L
 
 
 def _shown(connection: DuckDBPyConnection, kept: Layout, most: int) -> list[list[str | None]]:
-    """Some of them, from all over: ever fewer, the further down they are."""
+    """Return some rows from all over the sample, fewer the further down they are."""
     n, items = f"(file_row_number - {_AT_FIRST})", ", ".join(f"_lume_s{n}" for n in range(len(kept.raw)))
     query = (
         f"SELECT {items or '1'} FROM ({kept.reader}) WHERE {n} < 0 OR {n} % (1 + {n} // {_THINNED}) = 0 "
@@ -161,7 +162,7 @@ def _shown(connection: DuckDBPyConnection, kept: Layout, most: int) -> list[list
 
 
 def kept(layout: Layout, rows: list[list[str | None]], path: Path) -> Layout:
-    """The rows in a file of their own, so that every flow is tried on the same ones."""
+    """Keep the rows in a file, so that every flow is tried on the same ones."""
     file = RowsFile(path, len(layout.raw))
     for row in rows:
         file.write(row)

@@ -1,4 +1,4 @@
-"""The database in which flows are tried on samples. It is opened once, and the macros of a cleaner are made once."""
+"""The database for trying flows on samples. It is opened once, and each cleaner's macros are created once."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,18 +16,18 @@ Json = dict[str, Any]
 
 @frozen
 class Trials:
-    """Each trial has a connection of its own, with which its tables end. Open it with `opened_trials`."""
+    """Gives each trial its own connection, with which its tables end. Open it with `opened_trials`."""
 
     _database: DuckDBPyConnection
     _made: set[str] = field(factory=set, init=False)
 
     def cursor(self) -> AbstractContextManager[DuckDBPyConnection]:
-        """A connection that has no table yet."""
+        """Open a connection without tables."""
         return self._database.cursor()
 
     @contextmanager
     def compiled(self, source: Json, columns: Json) -> Iterator[tuple[DuckDBPyConnection, Json]]:
-        """A connection, and a flow of these columns for it, whose statement runs on rows at once."""
+        """Compile a flow of these columns, and lend its connection; its statement runs on rows right away."""
         with self.cursor() as connection:
             flow = read_definition(flow_of(source, columns))
             compiled = compile_flow(connection, flow, made=self._made, rehearsed=False)
@@ -37,11 +37,11 @@ class Trials:
 
 @contextmanager
 def opened_trials() -> Iterator[Trials]:
-    """As long as the block lasts."""
+    """Open the database for the duration of the block."""
     with connect() as database:
         yield Trials(database)
 
 
 def flow_of(source: Json, columns: Json) -> Json:
-    """A flow of these columns."""
+    """Return a flow with these columns."""
     return {"flow": "sample", "version": "v1", "source": source, "columns": columns}

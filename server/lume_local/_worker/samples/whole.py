@@ -1,4 +1,4 @@
-"""A sample that is read as a run reads it, from its beginning to its end, and what expressions make of its rows."""
+"""A sample that is read as a run reads it, from beginning to end, and the results of expressions on its rows."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections.abc import Iterator, Mapping
@@ -30,19 +30,19 @@ from lume_local._worker.sql import scan_or_retry
 from lume_local._worker.statements import BITS, Layout, Statements, count_of
 
 _AT_ONCE = 200
-"""Columns that are tried at a time: a flow has at most 2,000, and many take long to compile."""
+"""Columns to try at a time: a flow has at most 2,000, and many take long to compile."""
 _MEMBERS = 100_000
 """Records whose members become columns."""
 _SHOWN, _VALUES, _MANY = 500, 3, 500
-"""Rows among which values are chosen that show what an expression does, and how many; and of rejected values."""
+"""Rows from which example values are chosen, the number of examples, and the number of rejected values."""
 
 
 class WholeSample:
-    """A sample. Open it with `opened_whole`.
+    """A sample, opened with `opened_whole`.
 
     Attributes:
-        names: of its columns, as expressions name them.
-        rows: at most as many as were asked for, at equal distances over the whole file.
+        names: the names of its columns in expressions.
+        rows: at most the requested number, at equal distances over the whole file.
         unread: see `SampleRows`.
     """
 
@@ -63,7 +63,7 @@ class WholeSample:
     def __call__(
         self, columns: Mapping[str, tuple[str, Mapping[str, Any]]], *, everywhere: bool = False
     ) -> dict[str, TriedColumn]:
-        """What becomes of columns of a flow: see `Tester`."""
+        """Try columns of a flow (see `Tester`)."""
         names, found = list(columns), dict[str, TriedColumn]()
         for first in range(0, len(names), _AT_ONCE):
             with errors(self._shown):
@@ -75,7 +75,7 @@ class WholeSample:
     def judge(
         self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
     ) -> dict[str, JudgedColumn]:
-        """What columns of a flow make of the rows: see `ReadSample`."""
+        """Judge columns of a flow on these rows (see `ReadSample`)."""
         with errors(self._shown):
             found = judged(self._trials, self._kept, self._shown, dict(source), dict(columns))
         return {name: JudgedColumn(**one) for name, one in found.items()}
@@ -87,7 +87,7 @@ class WholeSample:
         with self._trials.compiled(self._source, definitions) as (connection, flow):
             layout = read_by(flow, self._whole if everywhere else self._kept, self._shown)
             statements = Statements(flow, layout)
-            if not everywhere:  # once: to bind many columns takes longer than to read these rows
+            if not everywhere:  # once: binding many columns takes longer than reading these rows
                 connection.execute(
                     f"CREATE TEMP TABLE shown AS FROM ({statements.shown()}) AS t(given, made, whys)"
                 )
@@ -108,16 +108,16 @@ class WholeSample:
 def opened_whole(
     trials: Trials, path: Path, shown: str, held: Path, source: Json, members: list[str] | None, most: int
 ) -> Iterator[WholeSample]:
-    """Read a file as `source` says, which is as `[source]` of a flow.
+    """Read a file as `source` says, which has the form of a flow's `[source]`.
 
     Args:
-        path: its own, whose suffix may tell how it is compressed.
-        shown: for messages.
+        path: its own path, whose suffix may show the compression.
+        shown: its name in messages.
         held: the path to read it by.
-        members: those of records; None to read those that there are.
+        members: the members of records; None to read all that exist.
 
     Raises:
-        ConfigurationError: it can't be read so.
+        ConfigurationError: it can't be read that way.
     """
     with ExitStack() as stack:
         with errors(shown):
@@ -140,7 +140,7 @@ def opened_whole(
 
 @contextmanager
 def errors(shown: str) -> Iterator[None]:
-    """Raise what goes wrong in the block as `ConfigurationError`."""
+    """Convert errors in the block to `ConfigurationError`."""
     try:
         yield
     except FlowError as error:
@@ -152,7 +152,7 @@ def errors(shown: str) -> Iterator[None]:
 
 
 def _spread(connection: DuckDBPyConnection, layout: Layout, most: int) -> list[list[str | None]]:
-    """Rows at equal distances."""
+    """Return rows at equal distances."""
     items = ", ".join(f"_lume_s{n}" for n in range(len(layout.raw)))
 
     def scan(reader: str) -> list[tuple[str | None, ...]]:
@@ -167,7 +167,7 @@ def _spread(connection: DuckDBPyConnection, layout: Layout, most: int) -> list[l
 
 
 def _counts_everywhere(connection: DuckDBPyConnection, statements: Statements) -> list[int]:
-    """How many rows of the whole file break each check."""
+    """Return how many rows of the whole file break each check."""
 
     def scan(reader: str) -> list[int]:
         _, _, *counts = connection.execute(
@@ -179,7 +179,7 @@ def _counts_everywhere(connection: DuckDBPyConnection, statements: Statements) -
 
 
 def _counts(connection: DuckDBPyConnection, statements: Statements) -> list[int]:
-    """The same of the rows that are kept."""
+    """Return how many of the kept rows break each check."""
     checks = range(len(statements.flow["checks"]))
     items = [count_of(f"(whys[{n // BITS + 1}] & {1 << (n % BITS)}) <> 0") for n in checks]
     return list(connection.execute(f"SELECT {', '.join([*items, 'count(*)'])} FROM shown").fetchall()[0][:-1])
@@ -190,7 +190,7 @@ def _values(
     statements: Statements,
     columns: Mapping[str, tuple[str, Mapping[str, Any]]],
 ) -> dict[str, list[Before]]:
-    """Of each column, a few values before and after; None after, if the row would be rejected."""
+    """Return a few values of each column before and after; None after, if the row would be rejected."""
     rows = connection.execute(f"SELECT * FROM shown LIMIT {_SHOWN}").fetchall()
     raw, bits = list(statements.layout.raw), _bits(statements)
     found: dict[str, list[Before]] = {}
@@ -209,7 +209,7 @@ def _values(
 
 
 def _bits(statements: Statements) -> dict[str, list[tuple[int, int]]]:
-    """Of each column, the masks and the bits of its checks."""
+    """Return the masks and bits of each column's checks."""
     found: dict[str, list[tuple[int, int]]] = {}
     for n, check in enumerate(statements.flow["checks"]):
         found.setdefault(check["reason"].partition(": ")[0], []).append((n // BITS, 1 << (n % BITS)))
@@ -221,7 +221,7 @@ def _refused(
     statements: Statements,
     columns: Mapping[str, tuple[str, Mapping[str, Any]]],
 ) -> dict[str, list[str]]:
-    """Of columns with an enumeration, distinct values that are rejected, the most frequent first."""
+    """Return distinct rejected values of columns with an enumeration, the most frequent first."""
     raw, bits, found = list(statements.layout.raw), _bits(statements), dict[str, list[str]]()
     for name, (source, definition) in columns.items():
         if "enum" not in definition or source not in raw:
@@ -237,7 +237,7 @@ def _refused(
 
 
 def _telling(seen: dict[str, str | None]) -> list[Before]:
-    """A few values of a column: some that the expression changes, and one that is rejected, if there are such."""
+    """Return a few values of a column: some changed by the expression, and a rejected one, if they exist."""
     rejected = [one for one in seen.items() if one[1] is None][:1]
     changed = [one for one in seen.items() if one[1] is not None and one[0] != one[1]]
     same = [one for one in seen.items() if one[0] == one[1]]

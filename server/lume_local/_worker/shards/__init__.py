@@ -1,1 +1,1 @@
-"""The work on a part of a source, and the steps of a run whose parts others take in."""
+"""The work on parts of a source, and the steps of a run that distributes it."""

@@ -1,4 +1,4 @@
-"""What a task has to work with: a folder of its own, the job, a database, and the bytes of a source."""
+"""The resources of a task: its folder, the job, a database, and the bytes of a source."""
 
 import os
 import uuid
@@ -22,22 +22,22 @@ from lume_local._worker.sources.source import File, Single, SourceError, place_t
 
 
 def new_folder(folder: Path, name: str) -> Path:
-    """A new folder below that of the run; each attempt of a task has another one. Fails if the run's own is gone."""
+    """Create a folder below the run's; each attempt of a task has its own. Fails if the run's folder is gone."""
     made = folder / f"{name}-{uuid.uuid4().hex[:12]}"
     made.mkdir()
     return made
 
 
 def plain_job(job: Execute) -> dict[str, Any]:
-    """A job for the argument of a task: it has one slot, and needs no engine nor to know the way to one."""
+    """Return a job for a task's argument: it has one slot and no engine."""
     return asdict(job, recurse=False) | {"engine": None, "threads": 1}
 
 
 def note_job(job: Execute) -> str:
-    """Write what the tasks of a run have in common to a file in its folder; its path, for the argument of each.
+    """Write the common part of a run's tasks to a file in its folder; return its path, for each argument.
 
-    A flow may be large where shards are many, and a source may have as many files as there are shards. Only the task
-    that reads a file is given its place, and only the server writes to targets.
+    A flow may be large and shards many, and a source may have as many files as there are shards. Only the task that reads
+    a file gets its place, and only the server writes to targets.
     """
     path = Path(job.folder) / "tasks.json"
     path.write_bytes(orjson.dumps(plain_job(job) | {"source": {}, "mapped": {}, "rejects": {}}))
@@ -52,9 +52,9 @@ def job_of(argument: dict[str, Any]) -> Execute:
 def database(
     job: Execute, folder: Path, paths: Sequence[Path] = (), seeds_in: Path | None = None
 ) -> Iterator[tuple[DuckDBPyConnection, dict[str, Any]]]:
-    """A database that reads and writes below `folder` and reads `paths`.
+    """Open a database that reads and writes below `folder` and reads `paths`; yield the seeds, too.
 
-    And what the seeds of the flow were, if `seeds_in` is given: the folder for copies of them.
+    `seeds_in` is the folder for copies of the flow's seeds; without it they are not loaded.
     """
     with connect() as connection:
         seeds = {} if seeds_in is None else load_seeds(connection, job.flow, job.seeds, seeds_in)
@@ -64,12 +64,12 @@ def database(
 
 
 def local_path(single: Single) -> Path | None:
-    """Its path on this machine, or on storage that all machines share; None for an object of a store."""
+    """Return its path on this machine or on shared storage; None for an object of a store."""
     return place_to_read(single.place["files"][0]) if single.place["kind"] == "files" else None
 
 
 def open_part(path: Path, tag: str, shown: str) -> BinaryIO:
-    """A file of which a task reads a part: one of the source, as it was when the run began, or a copy without `tag`.
+    """Open a file for reading a part: one of the source, unchanged since the run began, or a copy without `tag`.
 
     Raises `SourceError`.
     """

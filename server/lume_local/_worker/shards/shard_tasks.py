@@ -1,7 +1,7 @@
-"""The tasks of one shard: make what DuckDB can read of its bytes, or of a whole file; judge and stage its rows.
+"""The tasks of one shard: convert its bytes, or a whole file, for DuckDB; judge and stage its rows.
 
-A shard of a file is a file of its own, with the header of the whole one, so that it is read like any other. A run
-that is smaller than a shard is one task, except for its targets, which the server publishes.
+A shard of a file is a file of its own, with the header of the whole, so that it is read like any other. A run smaller
+than a shard is one task, except for its targets, which the server publishes.
 """
 
 import os
@@ -35,9 +35,9 @@ from lume_local._worker.steps import Context
 
 
 def take_in(argument: dict[str, Any]) -> dict[str, Any]:
-    """The task: read a shard. `segments` are its bytes, `head` what comes before; else the file is read whole.
+    """Task: read a shard, whose bytes are `segments` after `head`; without these, read the whole file.
 
-    `first`: whether the file begins with them.
+    `first` is whether the file begins with the shard.
     """
     job, folder = job_of(argument), new_folder(Path(argument["folder"]), "shard")
     if "segments" in argument:
@@ -47,7 +47,7 @@ def take_in(argument: dict[str, Any]) -> dict[str, Any]:
         (now,) = source.each()
         if now.tag != argument["tag"]:
             raise changed(source.places[0])
-        (file,) = source.fetch(folder, no_pause)  # a task is ended from outside
+        (file,) = source.fetch(folder, no_pause)  # no pause: a task is ended from outside
         return _taken(job, folder, evolve(file, shown=argument["shown"])) | {"tag": now.tag}
 
 
@@ -96,7 +96,7 @@ def _bytes(segment: dict[str, Any], tag: str, shown: str) -> Iterator[bytes]:
 
 
 def stage(argument: dict[str, Any]) -> dict[str, Any]:
-    """The task: stage the rows of the shard `number`, by the one scan of them. `together`: columns of all files."""
+    """Task: stage the rows of the shard `number` in one scan; `together` has the columns of all files."""
     job, taken = job_of(argument), argument["taken"]
     folder, layout = new_folder(Path(taken["folder"]), "stage"), layout_of(taken["layout"])
     if argument["together"] is not None:
@@ -131,7 +131,7 @@ def stage(argument: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _held(taken: dict[str, Any], shown: str, copy: Path) -> Iterator[Path]:
-    """Where to read what was taken in: a file of the source is held, as it was then."""
+    """Return the file to read: a file of the source is held, unchanged since it was taken in."""
     path = Path(taken["path"])
     if path.is_relative_to(taken["folder"]):
         yield path
@@ -145,16 +145,16 @@ def _held(taken: dict[str, Any], shown: str, copy: Path) -> Iterator[Path]:
 
 
 def whole(argument: dict[str, Any]) -> dict[str, Any]:
-    """The task: the metrics of a run and the files of its targets, or why it has failed."""
+    """Task: return the metrics of a run and the files of its targets, or why it has failed."""
     job = Execute(**argument["job"])
     job = evolve(job, folder=str(new_folder(Path(job.folder), "whole")))
     with connect() as connection:
-        # The server knows that the task runs, and no more.
+        # The server knows only that the task is running.
         context = Context(connection, job, lambda stage, rows: None)
         steps = OneProcess(context)
         try:
             with attempt(context):
-                begin_source(context)  # not the targets: only the server reaches a database
+                begin_source(context)  # without the targets: only the server can access a database
                 judged = Run(context, steps).judge()
                 built = {
                     part: str(steps.build(part, judged))

@@ -1,7 +1,7 @@
-"""A run over shards: tasks do the work of one process; what they give together is judged and published here.
+"""A run over shards: tasks replace the one process, and their combined results are judged and published here.
 
-The rows, their order, the rejects and the metrics are those of one process, except for `metrics.shards`, which says
-how the work was split.
+The rows, their order, the rejects and the metrics equal those of a single process, except for `metrics.shards`, which
+describes how the work was split.
 """
 
 import os
@@ -39,7 +39,7 @@ from lume_local._worker.targets.parts_target import PartsTarget
 
 _INSIDE = "one worker reads all, as an archive or workbook among them can hold several"
 _MOST_NAMED = 20
-"""Files that are not cut are named in the metrics, up to so many."""
+"""How many uncut files are named in the metrics."""
 
 
 def execute(context: Context, tasks: Callable[[], AbstractContextManager[Tasks]]) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def execute(context: Context, tasks: Callable[[], AbstractContextManager[Tasks]]
         read = begin_source(context)
         check_targets(context)
         plans = planned(context.source.each(), context.flow, engine, context.folder)
-        # Only the server surely reaches the outputs of earlier runs, whose keys are compared.
+        # Comparing keys needs the outputs of earlier runs, which only the server can surely access.
         is_whole = not context.job.dry_run and context.job.accepted is None
         if "kind" in engine and is_whole and _is_small(plans, engine):
             with tasks() as of_cluster:
@@ -67,13 +67,13 @@ def execute(context: Context, tasks: Callable[[], AbstractContextManager[Tasks]]
 
 
 def _is_small(plans: list[Plan], engine: dict[str, Any]) -> bool:
-    """Whether all files together are one shard; a query is no file."""
+    """Return whether all files together are one shard; a query is not a file."""
     size = sum(plan.single.bytes for plan in plans)
     return bool(plans) and not any(plan.pieces for plan in plans) and size <= engine["shard_bytes"]
 
 
 def _as_task(context: Context, tasks: Tasks) -> dict[str, Any]:
-    """Have a cluster do the run as one task, so that it bounds how many such runs there are at a time."""
+    """Have a cluster do the run as one task, so that the cluster limits the number of concurrent runs."""
     context.enter("TRANSFORMING", None)
     (result,) = tasks.do("whole", [{"job": plain_job(context.job)}])
     if "message" in result:
@@ -85,7 +85,7 @@ class Sharded:
     """See `RunSteps`.
 
     Args:
-        plans: for the files of the source, of which there are several or one that is cut.
+        plans: for the files of the source: several, or one that is cut.
     """
 
     def __init__(self, context: Context, plans: list[Plan], tasks: Tasks) -> None:
@@ -93,7 +93,7 @@ class Sharded:
         self._flow, self._folder = context.flow, context.folder
         self._one, self._duplicates = OneProcess(context), context.folder / "duplicates.parquet"
         self._common = {"job": note_job(context.job), "folder": str(context.folder)}
-        """What the argument of every task has."""
+        """The part that all tasks' arguments share."""
 
     def take_in(self) -> TakenIn:
         taking_in = TakingIn(self._tasks, self._flow, self._common)
@@ -122,7 +122,7 @@ class Sharded:
     def _stage(
         self, cuts: list[Cut], taken: list[Taken], together: dict[str, Any] | None
     ) -> list[dict[str, Any]]:
-        """Have all shards staged; then the connection reaches what is in the run's folder."""
+        """Have all shards staged; then restrict the connection to the run's folder."""
         arguments = [
             {
                 "job": self._common["job"],
@@ -139,7 +139,7 @@ class Sharded:
         return results
 
     def late(self, taken: TakenIn, has_duplicates: bool) -> Counter[str]:
-        """By this process, as in a run that is not sharded."""
+        """Judge in this process, as in a run without shards."""
         return self._one.late(taken, has_duplicates)
 
     def counts(self, taken: TakenIn) -> list[int]:
@@ -183,7 +183,7 @@ class Sharded:
         return {name: columns[name] for name in names}, broken
 
     def build(self, part: str, judged: Judged) -> Path:
-        """By tasks if the target takes several files, or one that can be joined of several."""
+        """Build by tasks if the target takes several files, or one file joined from several."""
         target = self._context.targets[part]
         is_parts = isinstance(target, PartsTarget)
         is_single = part == "rejects" or self._context.job.dry_run
@@ -214,7 +214,7 @@ class Sharded:
 
 
 def _check_unpacked(cuts: list[Cut], taken: list[Taken], left: int) -> None:
-    """Each file alone is small enough: see that they are together. Raises `SourceError`."""
+    """Check the total unpacked size, as each file alone is small enough. Raises `SourceError`."""
     for one in taken:
         if one.result["is_unpacked"]:
             if one.result["unpacked"] > left:
@@ -237,7 +237,7 @@ def _accounts(cuts: list[Cut], of_files: list[list[Taken]], folder: Path) -> tup
 
 
 def _remove_read(cuts: list[Cut], taken: list[Taken], folder: Path) -> None:
-    """What the shards were read from, now that all are staged: it is as large as the source. Malformed lines stay."""
+    """Remove the inputs of the shards, as large as the source, once all are staged; malformed lines stay."""
     copies = [Path(look.path) for cut in cuts for look in cut.looks]
     read = [path for one in taken for path in Path(one.result["folder"]).iterdir()]
     for path in [*copies, *read]:
@@ -247,18 +247,18 @@ def _remove_read(cuts: list[Cut], taken: list[Taken], folder: Path) -> None:
 
 
 def _described(context: Context, count: int, plans: list[Plan]) -> dict[str, Any]:
-    """How the work was split, and why some files were not."""
+    """Describe how the work was split, and why some files were not."""
     engine = context.job.engine or {}
     whole = {plan.single.shown: plan.why for plan in plans if plan.why}
     if not plans:
         inside = {one.shown: _INSIDE for one in context.source.each()}
         whole = inside or {"the query": "one worker reads it"}
-    kind = engine.get("kind") or engine["url"].partition("://")[0]  # the rest may hold a secret
+    kind = engine.get("kind") or engine["url"].partition("://")[0]  # the rest may contain a secret
     return {"engine": kind, "count": count, "whole": dict(list(whole.items())[:_MOST_NAMED])}
 
 
 def _same_seeds(each: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the seeds were, for all shards. Raises `SourceError` if one was changed meanwhile."""
+    """Return the description of the seeds, equal for all shards. Raises `SourceError` if one was changed meanwhile."""
     for seeds in each[1:]:
         for name, seed in seeds.items():
             if seed != each[0][name]:

@@ -1,4 +1,4 @@
-"""The shards of a source, and what is known of all of them once each was taken in, and staged. Pure."""
+"""The shards of a source, and their combined results after taking in and staging. Pure."""
 
 # ruff: noqa: S608 - the parts of its SQL are numbers and quoted texts.
 from bisect import bisect_right
@@ -18,7 +18,7 @@ from lume_local._worker.sql import text
 from lume_local._worker.statements import Layout
 
 _NUMBER = 6
-"""Digits of the number of a staged shard in the name of its file."""
+"""Digits of a staged shard's number in its file name."""
 
 
 @frozen
@@ -28,7 +28,7 @@ class Shard:
     Attributes:
         first: whether the file begins with it.
         last: whether the file ends with it.
-        span: from where to where it goes; None for a file that is read whole.
+        span: its start and end; None for a file that is read whole.
     """
 
     file: int
@@ -39,13 +39,13 @@ class Shard:
 
 @frozen
 class Cut:
-    """A file with its plan, and what was seen in its pieces."""
+    """A file with its plan, and the looks at its pieces."""
 
     plan: Plan
     looks: tuple[PieceLook, ...] = field(default=(), repr=False)
 
     def shards(self, number: int) -> list[Shard]:
-        """Its shards, as file `number`."""
+        """Return its shards, as file `number`."""
         if not self.looks:
             return [Shard(number)]
         spans = ranges(self.looks, self.plan.pieces[0][0], self.plan.end)
@@ -53,7 +53,7 @@ class Cut:
         return [Shard(number, n == 0, n == last, span) for n, span in enumerate(spans)]
 
     def argument(self, shard: Shard) -> dict[str, Any]:
-        """What the task is told that takes the shard in."""
+        """Return the argument of the task that takes the shard in."""
         single = self.plan.single
         if shard.span is None:
             return {"place": single.place, "shown": single.shown, "tag": single.tag}
@@ -65,7 +65,7 @@ class Cut:
             segments.append({"path": look.path, "start": start - look.offset, "end": stop - look.offset})
             at += 1
         head = self.plan.head.decode("latin-1")
-        tag = single.tag if local_path(single) else ""  # of an object there are copies
+        tag = single.tag if local_path(single) else ""  # objects are read from copies
         more = {"head": head, "first": shard.first, "shown": single.shown, "bytes": single.bytes}
         return {"segments": segments, "tag": tag, **more}
 
@@ -77,7 +77,7 @@ def layout_of(plain: dict[str, Any]) -> Layout:
 
 @frozen
 class Taken:
-    """A shard and the result of the task that has taken it in."""
+    """A shard and the result of taking it in."""
 
     shard: Shard
     result: dict[str, Any] = field(repr=False)
@@ -88,7 +88,7 @@ class Taken:
 
 
 class Joined(Malformed):
-    """The malformed lines of a file from those of its shards: how many lines of the file come before, and they."""
+    """Joins the malformed lines of a file's shards, each with the number of lines of the file before it."""
 
     def __init__(self, parts: Sequence[tuple[int, Malformed]]) -> None:
         super().__init__(parts[0][1].path)
@@ -106,7 +106,7 @@ class Joined(Malformed):
 
 
 def account_of(plan: Plan, parts: Sequence[Taken]) -> tuple[Account, Joined]:
-    """What there is in a file, from its shards in their order; each but the first has the header once more."""
+    """Return the account of a file from its shards, in order; each but the first repeats the header."""
     account, malformed, head_lines = Account(plan.single.bytes), [], count_lines(plan.head)
     for part in parts:
         again = 0 if part.shard.first else head_lines
@@ -124,7 +124,7 @@ def account_of(plan: Plan, parts: Sequence[Taken]) -> tuple[Account, Joined]:
 
 
 def layout_of_file(flow: dict[str, Any], shown: str, parts: Sequence[Taken]) -> Layout:
-    """The columns of a file; objects of NDJSON may have other members in every shard. Raises `SourceError`."""
+    """Return the columns of a file; NDJSON objects may have other members in every shard. Raises `SourceError`."""
     layouts = [part.layout for part in parts]
     if not layouts[0].json_lines:
         return evolve(layouts[0], reader="")
@@ -151,13 +151,13 @@ def part_name(number: int) -> str:
 
 @frozen(slots=False)
 class Parts:
-    """The staged rows of all shards as those of one run: numbered from the first to the last."""
+    """The staged rows of all shards as those of one run, numbered consecutively."""
 
     staged: Sequence[dict[str, Any]] = field(repr=False)
 
     @cached_property
     def offsets(self) -> list[int]:
-        """How many rows come before each part."""
+        """The number of rows before each part."""
         found, rows = [], 0
         for one in self.staged:
             found.append(rows)
@@ -166,7 +166,7 @@ class Parts:
 
     @property
     def all(self) -> str:
-        """SQL for all rows in their order, with `file_row_number` as if they were in one file."""
+        """SQL for all rows in order, with `file_row_number` as if they were in one file."""
         files = ", ".join(text(one["path"]) for one in self.staged)
         offsets = ", ".join(map(str, self.offsets))
         suffix = len(part_name(0))
@@ -177,18 +177,18 @@ class Parts:
         )
 
     def part(self, number: int) -> str:
-        """SQL for the rows of one part, with the numbers that they have among all."""
+        """Return SQL for the rows of one part, with their numbers among all rows."""
         return (
             f"(SELECT * REPLACE (file_row_number + {self.offsets[number]} AS file_row_number) "
             f"FROM read_parquet({text(self.staged[number]['path'])}, file_row_number=true))"
         )
 
     def span(self, number: int) -> tuple[int, int]:
-        """The numbers that the rows of one part have, from and to."""
+        """Return the first row number of one part, and the number after its last."""
         start = self.offsets[number]
         return start, start + self.staged[number]["rows"]
 
     def counts(self) -> list[int]:
-        """Rows, rejects, then how many rows break each check, as `Statements.counts` gives them."""
+        """Return the numbers of rows, of rejects, and of rows that break each check, as `Statements.counts` does."""
         columns = zip(*([one["rows"], one["rejected"], *one["broken"]] for one in self.staged), strict=True)
         return [sum(column) for column in columns]

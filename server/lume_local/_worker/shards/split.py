@@ -1,11 +1,11 @@
-r"""Where a file of lines may be cut: behind a `\n` that is not within quotes.
+r"""Where a file of lines may be cut: after a `\n` that is not within quotes.
 
-Whether a byte is within quotes depends on all quotes before it. Pieces of a file are therefore looked at on their
-own: how many quotes each has, and where its first cut is for both cases, that it begins outside of quotes and within.
-What the case is then follows from the counts, piece after piece.
+Whether a byte is within quotes depends on all quotes before it. Pieces of a file are therefore examined separately:
+each is searched for its number of quotes and for its first cut in both cases, beginning outside of quotes or within.
+The counts of the previous pieces then decide between the cases.
 
-After a stray quote that is wrong. Where no cut is found then, the other case is taken to be true from there on;
-whether a shard really ends behind a record is certain when it was read (see `ends_within_a_record`).
+A stray quote makes that wrong. If no cut is found then, the other case is assumed from there on; only after reading a
+shard is it certain that it ends after a record (see `ends_within_a_record`).
 """
 
 import re
@@ -32,20 +32,20 @@ from lume_local._worker.sources.places.unpack import ZIP, compression_of
 from lume_local._worker.sources.source import Single, SourceError
 
 _REACH = 256 * 1024
-"""Bytes after which the case that has no cut yet is given up: it is hardly the real one."""
+"""Bytes after which a case without a cut is given up: it is hardly the real one."""
 _LINE_END = re.compile(LINE_END)
 
 
 @frozen
 class PieceLook:
-    """What was seen in one piece.
+    """The findings about one piece.
 
     Attributes:
         start: where the piece begins in the file.
         odd: whether it has an odd number of quotes.
-        cuts: where its first cut is, in the file, if it begins outside of quotes, and if within; None for nowhere.
-        path: the file that has it, on storage that all tasks reach.
-        offset: where in the file that one begins.
+        cuts: its first cut in the file if it begins outside of quotes, and if it begins within; None if there is none.
+        path: the file that contains it, on storage that all tasks can access.
+        offset: where `path` begins in the file.
     """
 
     start: int
@@ -71,19 +71,19 @@ class Quotes:
         self.quote = csv["quote"].encode() if csv is not None else b""
         escape = csv["escape"].encode() if csv is not None else b""
         self.escape = escape if escape != self.quote else b""
-        # Where the escape is a character of its own, what it escapes counts for nothing.
+        # A separate escape character cancels the meaning of the next one.
         pair = b"%b[%b%b]" % (re.escape(self.escape), re.escape(self.quote), re.escape(self.escape))
         self._escaped = re.compile(pair) if self.escape else None
 
     def bare(self, data: bytes) -> bytes:
-        """The same length, without escaped quotes."""
+        """Return data of the same length, without escaped quotes."""
         return self._escaped.sub(b"  ", data) if self._escaped is not None else data
 
     def are_odd(self, data: bytes) -> bool:
         return bool(self.quote) and self.bare(data).count(self.quote) % 2 == 1
 
     def cuts(self, data: bytes) -> list[int | None]:
-        """Where the first cut is in a piece that begins outside of quotes, and in one that begins within."""
+        """Return the first cut of a piece that begins outside of quotes, and of one that begins within."""
         found: list[int | None] = [None, None]
         at, within = 0, 0
         while at >= 0 and (found == [None, None] or (None in found and at < _REACH)):
@@ -96,7 +96,7 @@ class Quotes:
 
 
 def look(argument: dict[str, Any]) -> dict[str, Any]:
-    """The task: look at the bytes from `start` to `end` of a file; of an object they are brought here first."""
+    """Task: examine the bytes from `start` to `end` of a file; an object's bytes are downloaded first."""
     quotes, start, single = Quotes(argument["csv"]), argument["start"], Single(**argument["single"])
     path, offset, tag = local_path(single), 0, single.tag
     if path is None:
@@ -106,7 +106,7 @@ def look(argument: dict[str, Any]) -> dict[str, Any]:
     with open_part(path, tag, single.shown) as file:
         for block in _blocks(file, start - offset, argument["end"] - start, quotes.escape):
             bare = quotes.bare(block)
-            if cuts is None:  # whoever is right finds one in the first block, but for a record that is larger
+            if cuts is None:  # the real case has a cut in the first block, unless a record is larger
                 cuts = quotes.cuts(bare)
                 if not quotes.quote:
                     break
@@ -119,14 +119,14 @@ def _blocks(file: BinaryIO, at: int, left: int, escape: bytes) -> Iterator[bytes
     file.seek(at)
     while left > 0 and (block := file.read(min(left, BLOCK))):
         left -= len(block)
-        # No block ends between an escape and what it escapes.
+        # No block ends between an escape character and the next one.
         while escape and left > 0 and block.endswith(escape) and (byte := file.read(1)):
             left, block = left - 1, block + byte
         yield block
 
 
 def ranges(looks: Sequence[PieceLook], start: int, end: int) -> list[tuple[int, int]]:
-    """From where to where each shard goes. The first look's piece begins at `start`, outside of quotes."""
+    """Return the start and end of each shard. The first piece begins at `start`, outside of quotes."""
     bounds, within = [start], 0
     for n, one in enumerate(looks):
         if one.cuts[within] is None and one.cuts[1 - within] is not None:
@@ -139,12 +139,12 @@ def ranges(looks: Sequence[PieceLook], start: int, end: int) -> list[tuple[int, 
 
 
 def ends_within_a_record(path: Path, malformed: Malformed, flow: dict[str, Any]) -> bool:
-    """Whether a record continues behind the end of the shard of CSV at `path`, of which these lines were refused.
+    """Return whether a record continues after the end of the CSV shard at `path`; `malformed` are its refused lines.
 
-    A shard is read from its first record on, just as the whole file would be read there, up to its end, unless a
-    record begins within it and ends behind it. Then the shard holds only the beginning of that record: its first line
-    is refused, with an odd number of quotes; nothing up to the shard's end closes the last of them; and the end is no
-    further from there than a record may be long.
+    A shard is read from its first record to its end, just as the whole file would be read there, unless a record begins
+    in it and ends after it. The shard then holds only the beginning of that record: its first line is refused, with an
+    odd number of quotes; nothing up to the shard's end closes the last of them; and the end is no further away than a
+    record may be long.
     """
     quotes = Quotes(flow["csv"])
     if not quotes.quote or not malformed.total:
@@ -164,7 +164,7 @@ def ends_within_a_record(path: Path, malformed: Malformed, flow: dict[str, Any])
 
 
 def _lines(data: bytes, *, whole: bool) -> Iterator[tuple[int, bytes]]:
-    """Where each line begins, and the line; of a part of a file without the first one, which may be half a line."""
+    """Yield each line and where it begins; without `whole`, skip the first, which may be incomplete."""
     at = 0
     for end in _LINE_END.finditer(data):
         if at or whole:
@@ -179,14 +179,14 @@ _MOST_PIECES = 100_000
 
 @frozen
 class Plan:
-    """What becomes of one file.
+    """The plan for one file.
 
     Attributes:
-        why: why it is one shard; empty where it is cut.
-        head: what comes before the first record.
-        above: which lines of that are not the header, by kind.
-        footer: what comes after the last record; no shard has any of it.
-        pieces: from where to where each piece goes that is about as large as a shard should be.
+        why: why it is one shard; empty if it is cut.
+        head: the bytes before the first record.
+        above: the number of its lines that are not the header, by kind.
+        footer: the part after the last record, which belongs to no shard.
+        pieces: start and end of each piece, about as large as a shard should be.
     """
 
     single: Single
@@ -205,9 +205,9 @@ class Plan:
 def planned(
     singles: Sequence[Single], flow: dict[str, Any], engine: dict[str, Any], folder: Path
 ) -> list[Plan]:
-    """A plan for each file; none if one worker has to read them all.
+    """Return a plan for each file; none if one worker has to read them all.
 
-    Raises `SourceError` where an object can't be read.
+    Raises `SourceError` if an object can't be read.
     """
     if any(may_hold_several(single, flow) for single in singles):
         return []
@@ -218,7 +218,7 @@ def planned(
 
 
 def may_hold_several(single: Single, flow: dict[str, Any]) -> bool:
-    """Whether what is one file now can be several once it is open."""
+    """Return whether one file may contain several."""
     name = local_path(single) or Path(single.shown)
     of_sheets = flow["format"] == "excel" and flow["excel"]["of_all"]
     return of_sheets or compression_of(name, flow["compression"], None) == ZIP
@@ -241,7 +241,7 @@ def _plan(single: Single, flow: dict[str, Any], size: int, copy: Path) -> Plan:
 
 
 def _footer(single: Single, begin: int, flow: dict[str, Any], copy: Path) -> Footer | None:
-    """Found before anything is cut: a shard can't see what the ones behind it hold."""
+    """Find the footer before anything is cut, as a shard can't see the following ones."""
     if flow["footer"] is None:
         return None
     start = max(begin, single.bytes - TAIL)
@@ -256,7 +256,7 @@ def _footer(single: Single, begin: int, flow: dict[str, Any], copy: Path) -> Foo
 
 
 def _held(single: Single, held: Held, copy: Path) -> Path | None:
-    """Where to read the beginning of a file that is here."""
+    """Hold the beginning of a local file, and return its path."""
     if (path := local_path(single)) is None:
         return None
     handle, found = opened(path)
@@ -267,7 +267,7 @@ def _held(single: Single, held: Held, copy: Path) -> Path | None:
 
 
 def _begins(path: Path, single: Single, flow: dict[str, Any], copy: Path) -> Plan:
-    """Why the file is not cut, by what it begins with, or what comes before its first and after its last record."""
+    """Return why the file's beginning prevents a cut, or the parts before its first and after its last record."""
     if flow["format"] != "csv":
         with path.open("rb") as file:
             of_rejects = delim_of_rejects(file.read(BEGINNING))
@@ -283,7 +283,7 @@ def _begins(path: Path, single: Single, flow: dict[str, Any], copy: Path) -> Pla
     try:
         found = header_of(path, grammar_of(flow), flow, single.shown)
     except SourceError:
-        return Plan(single, "its header can't be read")  # whoever reads it all says so
+        return Plan(single, "its header can't be read")  # whoever reads the whole file reports it
     if found.line_end == b"\r":
         return Plan(single, r"its lines end with \r")
     footer = _footer(single, found.end, flow, copy)

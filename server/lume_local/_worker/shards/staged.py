@@ -1,7 +1,7 @@
-"""The tasks over staged rows: a shard's mapped rows as a file, what is in the columns, and repeated unique values.
+"""The tasks on staged rows: a shard's mapped rows as a file, column statistics, and repeated unique values.
 
-All rows with the same value are in the part that the hash of that value says, in the order of the source; the rules
-are the same as one worker's.
+All rows with the same value are in the part given by the value's hash, in the order of the source; the rules are the
+same as in a single worker.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are quoted, numbers, or of other modules.
@@ -26,12 +26,12 @@ _WITHOUT_HEADER = {".csv": "FORMAT csv, HEADER false"}
 
 
 def can_be_joined(suffix: str) -> bool:
-    """Whether the files of all shards, one after the other, are one file of this format."""
+    """Return whether the concatenated files of all shards are one file of this format."""
     return suffix in (".csv", ".ndjson")
 
 
 def build(argument: dict[str, Any]) -> dict[str, Any]:
-    """The task: write the mapped rows of the shard `number` to a durable file, for the target or `joined`."""
+    """Task: write the mapped rows of the shard `number` to a durable file, for the target or `joined`."""
     job, run_folder, suffix = job_of(argument), Path(argument["folder"]), argument["suffix"]
     path = new_folder(run_folder, "build") / f"part{suffix}"
     statements = Statements(job.flow, layout_of(argument["layout"]))
@@ -45,7 +45,7 @@ def build(argument: dict[str, Any]) -> dict[str, Any]:
 
 
 def joined(files: Sequence[Path], target: Path, pause: Pause) -> Path:
-    """All of them in one durable file; they are gone."""
+    """Concatenate the files into one durable file, and delete them."""
     with files[0].open("ab") as out:
         for path in files[1:]:
             pause()
@@ -58,7 +58,7 @@ def joined(files: Sequence[Path], target: Path, pause: Pause) -> Path:
 
 
 def measure(argument: dict[str, Any]) -> dict[str, Any]:
-    """The task: statistics of some `columns`, or, where `counts` are given, the expectations that do not hold."""
+    """Task: return statistics of some `columns` or, if `counts` are given, the expectations that are not met."""
     job, run_folder = job_of(argument), Path(argument["folder"])
     mapped = argument["mapped"]
     with database(job, run_folder) as (connection, _):
@@ -70,7 +70,7 @@ def measure(argument: dict[str, Any]) -> dict[str, Any]:
 
 
 def _take_duplicates(connection: DuckDBPyConnection, path: str | None, rows: str = "true") -> None:
-    """Make the table `_lume_duplicates` as the coordinator has it, with those rows only; no table if it has none."""
+    """Create the coordinator's table `_lume_duplicates` with these rows only; no table if it has none."""
     if path is not None:
         connection.execute(
             f"CREATE TEMP TABLE _lume_duplicates AS SELECT * FROM read_parquet({text(path)}) WHERE {rows}"
@@ -78,9 +78,9 @@ def _take_duplicates(connection: DuckDBPyConnection, path: str | None, rows: str
 
 
 def find_twins(argument: dict[str, Any]) -> dict[str, Any]:
-    """The task: the rows of one part of a column's values that share theirs.
+    """Task: find the rows that share a value, in one part of a column's values.
 
-    Of the only unique column these are the later ones; of several, all, with the number of the first row each.
+    If it is the only unique column, return the later rows; else return all, with the first row's number for each.
     """
     job, run_folder = job_of(argument), Path(argument["folder"])
     folder, name = new_folder(run_folder, "twins"), argument["column"]
@@ -103,12 +103,12 @@ def _firsts(rows: str, name: str, number: int) -> str:
 
 
 def later_rows(results: Iterable[dict[str, Any]]) -> str:
-    """A query for the duplicates of the only unique column."""
+    """Return a query for the duplicates of the only unique column."""
     return f"SELECT n, bits FROM {_all(results)}"
 
 
 def shared_rows(results: Iterable[dict[str, Any]], columns: int) -> str:
-    """A query for the rows that share a value in any of several columns, and the first row of each."""
+    """Return a query for the rows that share a value in any of several columns, and the first row of each."""
     firsts = ", ".join(f"max(CASE WHEN k = {k} THEN first END) AS first{k}" for k in range(columns))
     return f"SELECT n, {firsts} FROM {_all(results)} GROUP BY n ORDER BY n"
 

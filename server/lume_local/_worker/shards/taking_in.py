@@ -1,4 +1,4 @@
-"""All files of a source taken in by tasks: cut where that can be, and read as one shard where it turns out wrong."""
+"""Takes in all files of a source by tasks: cut where possible, and joined to one shard where a cut was wrong."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -21,7 +21,7 @@ class TakingIn:
         self._csv = flow["csv"] if flow["format"] == "csv" else None
 
     def cut(self, plans: Sequence[Plan]) -> list[Cut]:
-        """Look at all pieces of all files that are to be cut."""
+        """Look at all pieces of all files to be cut."""
         of_all = {"csv": self._csv, "folder": self._common["folder"]}
         arguments = [
             {"single": single, "start": start, "end": end, **of_all}
@@ -29,7 +29,7 @@ class TakingIn:
             for single in [asdict(plan.single)]
             for start, end in plan.pieces
         ]
-        # Of a file that is here and has no quotes only a line of each piece is read.
+        # In a local file without quotes, only a line of each piece is read.
         is_quick = self._csv is None or not self._csv["quote"]
         here = is_quick and all(plan.single.place["kind"] == "files" for plan in plans)
         results = self._look_here(arguments) if here else self._tasks.do("look", arguments)
@@ -42,7 +42,7 @@ class TakingIn:
             yield look(argument)
 
     def take_in(self, cuts: list[Cut]) -> tuple[list[Cut], list[Taken]]:
-        """Every shard of every file, in their order, and the files as they were cut in the end."""
+        """Return every shard of every file, in order, and the final cuts of the files."""
         shards = [shard for n, cut in enumerate(cuts) for shard in cut.shards(n)]
         taken = list[Taken]()
         moved = set[tuple[int, int]]()
@@ -61,7 +61,7 @@ class TakingIn:
     def _first_wrong(
         self, cuts: list[Cut], shards: list[Shard], taken: list[Taken]
     ) -> tuple[Shard | None, str]:
-        """Take shards in until one turns out not to be one, if any does, and why. Raises `SourceError`."""
+        """Take shards in until one turns out wrong; return it with the reason, if any. Raises `SourceError`."""
         todo = shards[len(taken) :]
         arguments = Made(len(todo), lambda n: cuts[todo[n].file].argument(todo[n]) | self._common)
         with closing(self._tasks.do("take_in", arguments)) as results:
@@ -71,7 +71,7 @@ class TakingIn:
                 except SourceError:
                     if shard.span is None:
                         raise
-                    # As a whole it is refused too, and the message has the right line.
+                    # The whole file is refused, too, and then the message has the right line.
                     return evolve(shard, span=None), _REFUSED
                 if result["is_cut_wrong"] and not shard.last:
                     assert shard.span is not None
@@ -81,9 +81,9 @@ class TakingIn:
 
 
 def _joined(shards: list[Shard], at: int, wrong: Shard, is_again: bool) -> tuple[int, int, Shard]:
-    """One shard for a wrong one, which is number `at`, and the next; with from where to where it takes their place.
+    """Join a wrong shard, number `at`, with the next; return the range that the joined shard replaces, and that shard.
 
-    For all that follows in its file if that was wrong before; a file that can't be read in shards is one.
+    If it was wrong before, join all following shards of its file; a file that can't be read in shards is one.
     """
     first, end = at, at + 1
     if wrong.span is not None and not is_again:

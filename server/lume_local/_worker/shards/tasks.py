@@ -1,6 +1,6 @@
-"""The tasks of a run over shards by their names, and what has them done.
+"""The tasks of a run over shards, by name, and the interface that has them done.
 
-What goes wrong in a task is its result: an engine begins a task again only if its process was lost.
+A failure of a task is its result: an engine restarts a task only if its process was lost.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -27,11 +27,11 @@ _FUNCTIONS: dict[str, Callable[[Json], Json]] = {
 
 
 class Made(Sequence[Json]):
-    """Arguments that are created when they are handed out: all of them at a time may be more than the memory holds.
+    """Arguments created on demand: all at once may not fit into memory.
 
     Args:
-        count: how many.
-        make: gives the one with a number; the same one whenever it is asked.
+        count: their number.
+        make: returns the argument with a number, always the same one.
     """
 
     def __init__(self, count: int, make: Callable[[int], Json]) -> None:
@@ -53,16 +53,16 @@ class Tasks(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many run at a time."""
+        """The number of concurrent tasks."""
         ...
 
     def do(self, task: str, arguments: Sequence[Json]) -> Generator[Json]:
-        """Their results, in this order. Raises what the first task that fails raised."""
+        """Yield the results in the order of the arguments. Raises the error of the first task that fails."""
         ...
 
 
 def perform(task: str, argument: Json) -> Json:
-    """Do a task; what `value_of` takes."""
+    """Do a task; return its result for `value_of`."""
     try:
         return {"value": _FUNCTIONS[task](argument)}
     except SourceError as error:
@@ -77,7 +77,7 @@ def perform(task: str, argument: Json) -> Json:
 
 
 def value_of(result: Json) -> Json:
-    """What a task has given. Raises what it has raised."""
+    """Return the value of a task. Raises the task's error."""
     match result.get("failed"):
         case "source":
             raise SourceError(result["message"], may_pass=result.get("may_pass", False))

@@ -1,1 +1,1 @@
-"""Source files, read so strictly that DuckDB meets only what it reads without a doubt."""
+"""Source files, read so strictly that DuckDB gets only unambiguous input."""

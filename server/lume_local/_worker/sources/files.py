@@ -19,13 +19,14 @@ from lume_local._worker.sources.source import SourceError
 BLOCK = 4 * 1024 * 1024
 BOM = codecs.BOM_UTF8
 LONGEST_LINE = 128_000_000
-"""Bytes. A longer line fails the run instead of being rejected: the file is hardly a text file. A run holds two
-copies of a line at most, as it writes it to the rejects."""
+"""Bytes. A longer line fails the run instead of being rejected: the file is hardly a text file. A run holds at most
+two copies of a line, when it writes it to the rejects.
+"""
 
 
 @frozen
 class Snapshot:
-    """What identifies a file's content cheaply, to detect writes while it is read."""
+    """A cheap identification of a file's content, to detect writes while it is read."""
 
     size: int
     modified_ns: int
@@ -33,14 +34,14 @@ class Snapshot:
 
     @property
     def tag(self) -> str:
-        """What is the same on every machine that sees the file, beside its size."""
+        """The part that, beside the size, is equal on every machine that sees the file."""
         return str(self.modified_ns)
 
 
 def snapshot(path: Path, looked_up: str = "") -> Snapshot:
-    """A file's identity now. Raises `SourceError` if it isn't a readable file.
+    """Return a file's present identity. Raises `SourceError` if it isn't a readable file.
 
-    `looked_up` is for its message: how the path was found.
+    `looked_up` says how the path was found, for the message.
     """
     file, found = opened(path, looked_up)
     os.close(file)
@@ -48,7 +49,7 @@ def snapshot(path: Path, looked_up: str = "") -> Snapshot:
 
 
 def opened(path: Path, looked_up: str = "") -> tuple[int, Snapshot]:
-    """The file, open, and its identity. Raises `SourceError`; a symbolic link anywhere in the path is refused."""
+    """Open a file and return its identity, too. Raises `SourceError`, also for a symbolic link anywhere in the path."""
     file = _opened(path, looked_up)
     with on_error(partial(os.close, file)):
         return file, _snapshot(path, file)
@@ -75,7 +76,7 @@ def _snapshot(path: Path, file: int) -> Snapshot:
 
 
 def blocks(path: Path, pause: Callable[[], None]) -> Iterator[bytes]:
-    """The file in blocks; `pause` is called before each and may raise."""
+    """Yield the file in blocks; `pause` is called before each and may raise."""
     with path.open("rb") as file:
         while block := file.read(BLOCK):
             pause()
@@ -83,7 +84,7 @@ def blocks(path: Path, pause: Callable[[], None]) -> Iterator[bytes]:
 
 
 def digest(file: BinaryIO, pause: Callable[[], None]) -> str:
-    """A hash of the content of an open file. Raises OSError."""
+    """Return a hash of the content of an open file. Raises OSError."""
     found = hashlib.sha256()
     while block := file.read(BLOCK):
         pause()
@@ -92,14 +93,14 @@ def digest(file: BinaryIO, pause: Callable[[], None]) -> str:
 
 
 def count_lines(data: bytes) -> int:
-    r"""How many line ends (`\n`, `\r\n`, `\r`) there are."""
+    r"""Return the number of line ends (`\n`, `\r\n`, `\r`)."""
     if b"\r" not in data:
         return data.count(b"\n")
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
 def physical_lines(path: Path, pause: Callable[[], None]) -> int:
-    """How many lines a text has; the last one need not have an end."""
+    """Return the number of lines of a text; the last one need not have an end."""
     count, last = 0, b"\n"
     for block in blocks(path, pause):
         count += count_lines(block) - (last.endswith(b"\r") and block.startswith(b"\n"))
@@ -108,7 +109,7 @@ def physical_lines(path: Path, pause: Callable[[], None]) -> int:
 
 
 def is_utf8(data: bytes) -> bool:
-    """Whether these bytes, which end with a whole character, are UTF-8."""
+    """Return whether these bytes, which end with a whole character, are UTF-8."""
     if data.isascii():
         return True
     try:
@@ -119,7 +120,7 @@ def is_utf8(data: bytes) -> bool:
 
 
 def is_utf8_beyond_ascii(path: Path, pause: Callable[[], None]) -> bool:
-    """Whether a file is UTF-8 and not only ASCII: letters of other encodings are hardly ever so."""
+    """Return whether a file is UTF-8 and not only ASCII, which text in other encodings hardly ever is."""
     decoder, beyond = codecs.getincrementaldecoder("utf-8")(), False
     try:
         for block in blocks(path, pause):
@@ -132,15 +133,15 @@ def is_utf8_beyond_ascii(path: Path, pause: Callable[[], None]) -> bool:
 
 
 def is_utf8_name(encoding: str) -> bool:
-    """Whether a file in this encoding can be read as it is."""
+    """Return whether a file in this encoding can be read as it is."""
     return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii")
 
 
 def recode(path: Path, shown: str, encoding: str, target: Path, pause: Callable[[], None]) -> Path:
-    """Write the file anew in UTF-8.
+    """Rewrite the file in UTF-8.
 
-    An undecodable byte becomes a character that isn't valid in UTF-8 either (a lone surrogate), from which
-    `encode_back` restores it: its line is rejected like any other that is not valid, with its bytes kept.
+    An undecodable byte becomes a lone surrogate, a character that isn't valid in UTF-8 either. `encode_back` restores the
+    byte: its line is rejected like any other invalid one, with its bytes kept.
     """
     try:
         with (
@@ -156,7 +157,7 @@ def recode(path: Path, shown: str, encoding: str, target: Path, pause: Callable[
 
 
 def encode_back(path: Path, encoding: str, target: Path) -> Path:
-    """The opposite of `recode`. Characters that the encoding lacks (in a reason, say) are escaped."""
+    """Reverse `recode`. Characters that the encoding lacks (for example in a reason) are escaped."""
     codecs.register_error("lume_bytes", partial(_bytes_or_escape, encoding))
     with (
         path.open(encoding="utf-8", errors="lume_bytes", newline="") as file,
@@ -168,7 +169,7 @@ def encode_back(path: Path, encoding: str, target: Path) -> Path:
 
 
 def _bytes_or_escape(encoding: str, error: UnicodeError) -> tuple[str | bytes, int]:
-    if isinstance(error, UnicodeDecodeError):  # corrected rejects in UTF-8 can have bytes of their own
+    if isinstance(error, UnicodeDecodeError):  # corrected rejects in UTF-8 may contain raw bytes
         with suppress(UnicodeDecodeError):
             return error.object[error.start : error.start + 3].decode(
                 "utf-8", "surrogatepass"
@@ -178,7 +179,7 @@ def _bytes_or_escape(encoding: str, error: UnicodeError) -> tuple[str | bytes, i
     if "\udc80" <= error.object[error.start] <= "\udcff":
         byte = bytes([ord(error.object[error.start]) - 0xDC00])
         with suppress(UnicodeDecodeError):
-            byte.decode(encoding)  # it would come back as a letter
+            byte.decode(encoding)  # it would be read back as a letter
             return f"\\x{byte.hex()}", error.start + 1
         return byte, error.start + 1
     return codecs.backslashreplace_errors(error)

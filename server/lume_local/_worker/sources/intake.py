@@ -1,4 +1,4 @@
-"""What reading a source produces: the account, the malformed lines, the copy for DuckDB."""
+"""The results of reading a source: the account, the malformed lines, the copy for DuckDB."""
 
 import heapq
 import io
@@ -18,19 +18,19 @@ from lume_local._worker.sources.source import Pause
 
 NOT_JSON = "not a JSON object"
 APART = b"\x01"
-"""Between an NDJSON line as it is read and the line as it was: in strict JSON it can't stand anywhere."""
+"""Separates an NDJSON line as it is read from the original line; strict JSON can't contain it."""
 
 
 @define
 class Account:
-    """What was found in the source, counted by the splitter and independently of the reader.
+    """The contents of the source, counted by the splitter and independently of the reader.
 
     Attributes:
-        lines: physical lines; of line ends within quotes too.
+        lines: physical lines, including line ends within quotes.
         records: rows, and lines that can't be rows. Every one of them is mapped or rejected.
-        skipped: how many of the lines (of a sheet: rows) are neither the header nor of a record: `preamble`,
-            `comments`, `blank`, `footer`, and of a sheet those `outside` of the range.
-        warnings: what is left out, but not as a line.
+        skipped: the number of lines (in a sheet: rows) outside of header and records, by kind: `preamble`,
+            `comments`, `blank`, `footer`, and in a sheet those `outside` of the range.
+        warnings: what was left out, except for lines.
     """
 
     bytes: int
@@ -41,13 +41,13 @@ class Account:
     files: "list[tuple[str, Account]]" = field(factory=list)
 
     def skip(self, skipped: dict[str, int], times: int = 1) -> None:
-        """Lines of each kind that belong to no record. Those of a file of lines are counted in `lines`, too."""
+        """Count lines of each kind that belong to no record; in a file of lines, `lines` counts them, too."""
         for kind, lines in skipped.items():
             if count := self.skipped.pop(kind, 0) + times * lines:
                 self.skipped[kind] = count
 
     def warn(self, warning: str) -> None:
-        """Add a warning to those of the run."""
+        """Add a warning to the run's."""
         self.warnings[warning] = self.warnings.get(warning, 0) + 1
 
     @classmethod
@@ -62,7 +62,7 @@ class Account:
         return together
 
     def plain(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the account as JSON."""
         counts: dict[str, Any] = {"bytes": self.bytes, "lines": self.lines, "records": self.records}
         if self.skipped:
             counts["skipped"] = dict(sorted(self.skipped.items()))
@@ -76,10 +76,10 @@ class RefusedLine:
     """A line that can't be a row.
 
     Attributes:
-        why: what is wrong with it.
+        why: the reason.
         raw: the line, without its line end.
-        file: of a line of corrected rejects, the file in which it was first, if that is known.
-        form: how it is read once it is corrected, if that is known.
+        file: for a line of corrected rejects, the file where it was first, if known.
+        form: how it is read once it is corrected, if known.
     """
 
     why: str
@@ -92,11 +92,11 @@ class RefusedLine:
 class Malformed:
     """Lines that can't be rows, in files of their own: line number, reason, text.
 
-    Lines come in their order, or in the order of several passes; each pass has its own file. In it a line is its
-    number, its reason, its file and how many bytes it has, in JSON, then these bytes: a line may be very long.
+    Lines come in order, or in the order of several passes, each with its own file. There a line is stored as its number,
+    reason, file and length in JSON, then its bytes: a line may be very long.
 
     Attributes:
-        forms: of lines of text, how those of each file are read; None if they have several forms, or none is known.
+        forms: how the text lines of each file are read; None if they have several forms, or none is known.
     """
 
     path: Path
@@ -107,7 +107,7 @@ class Malformed:
     _last: int = field(default=0, init=False)
 
     def add(self, line: int, why: str, raw: bytes, of: str = "") -> None:
-        """Note one, `of` a file; `raw` is without its line end."""
+        """Note a line `of` a file; `raw` is without its line end."""
         file, about = self._noted(line, why, of)
         file.write(_entry(about, len(raw)))
         file.write(raw)
@@ -118,7 +118,7 @@ class Malformed:
         self.add(line, refused.why, refused.raw, refused.file)
 
     def add_long(self, line: int, why: str, parts: Iterable[bytes]) -> None:
-        """The same of a text that comes in parts, and need not be held."""
+        """Note a line whose text comes in parts, and need not be held."""
         file, about = self._noted(line, why)
         begun = file.tell()
         file.write(_entry(about, 0))
@@ -132,7 +132,7 @@ class Malformed:
         self.forms[file] = form if self.forms.get(file, form) == form else None
 
     def _noted(self, line: int, why: str, of: str = "") -> tuple[io.BufferedWriter, list[Any]]:
-        """The file that takes it, and what precedes its text there."""
+        """Return the file for a line, and the data before its text there."""
         if self._file is None or line < self._last:
             self.close()
             self._passes.append(self.path.with_suffix(f".{len(self._passes)}"))
@@ -151,7 +151,7 @@ class Malformed:
         return made
 
     def plain(self) -> dict[str, Any]:
-        """As JSON, once it is closed; the lines themselves stay in the files."""
+        """Return it as JSON, once it is closed; the lines themselves stay in the files."""
         forms = {file: form and asdict(form) for file, form in self.forms.items()}
         passes = list(map(str, self._passes))
         return {"path": str(self.path), "counts": self.counts, "passes": passes, "forms": forms}
@@ -165,7 +165,7 @@ class Malformed:
             self._file.close()
 
     def rows(self) -> Iterator[tuple[int, str, str, bytes]]:
-        """Line, reason, file and text of each, in the order of the lines."""
+        """Yield line, reason, file and text of each, in the order of the lines."""
         return heapq.merge(*map(self._rows_of, self._passes))
 
     def _rows_of(self, path: Path) -> Iterator[tuple[int, str, str, bytes]]:
@@ -176,18 +176,18 @@ class Malformed:
 
 
 def _entry(about: list[Any], length: int) -> bytes:
-    """What stands before the bytes of a line, as long for every length."""
+    """Return the entry before the bytes of a line; its size is the same for every length."""
     return f"{json.dumps(about)[:-1]}, {length:<12}]\n".encode()
 
 
 class Copy:
-    r"""What DuckDB is to read: the source itself while nothing in it has to change, else a copy with `\n` line ends.
+    r"""The file for DuckDB: the source itself while nothing in it has to change, else a copy with `\n` line ends.
 
     Args:
         source: the file.
         target: where the copy goes, if there is one.
-        start: where in `source` to begin; a copy has nothing before it.
-        line_end: of all that was kept before a copy was begun.
+        start: where in `source` to begin; a copy omits what precedes it.
+        line_end: the line end of everything kept before a copy was begun.
     """
 
     def __init__(self, source: Path, target: Path, start: int, line_end: bytes) -> None:
@@ -204,7 +204,7 @@ class Copy:
         return self._target if self.begun else self._source
 
     def begin(self, upto: int) -> None:
-        """Something has to change: from the source's byte `upto` on, only what `keep` is given will be read."""
+        """Begin a copy: from the source's byte `upto` on, only data given to `keep` will be read."""
         if self._file is not None:
             return
         self._file = self._target.open("wb")
@@ -218,7 +218,7 @@ class Copy:
                 self._write(block.removesuffix(held).replace(self._line_end, b"\n"))
 
     def keep(self, data: bytes) -> None:
-        """Records that are to be read, each with `\\n` at its end if there is a copy."""
+        r"""Keep records to be read, each with `\n` at its end if there is a copy."""
         if self._file is not None:
             self._write(data)
 
@@ -226,7 +226,7 @@ class Copy:
         assert self._file is not None
         if data and not self._has_any:
             self._has_any = True
-            if data.startswith(BOM):  # of the first value: DuckDB takes away what a file begins with
+            if data.startswith(BOM):  # a part of the first value: DuckDB removes a BOM at the beginning
                 self._file.write(BOM)
         self._file.write(data)
 
@@ -237,12 +237,12 @@ class Copy:
 
 @define
 class CorrectedRows:
-    """What is noted of corrected rejects.
+    """Notes about corrected rejects.
 
     Attributes:
-        rows: which rejects they are, in their order; unknown ones are empty.
-        lacking: for each name that the flow reads of objects, and that a table made of them has no column for, how it
-            may be spelled.
+        rows: the identities of the rejects, in order; unknown ones are empty.
+        lacking: names that the flow reads from objects, but that a table made of them lacks, with their possible
+            spellings.
     """
 
     rows: list[Identity] = field(factory=list, repr=False)
@@ -251,7 +251,7 @@ class CorrectedRows:
 
 @frozen
 class ReturnOrigin:
-    """What is known of the run whose rejects are read.
+    """The run whose rejects are read.
 
     Attributes:
         lines: how its malformed lines are read, from its record; None if it has no record and read a single file.
@@ -266,15 +266,15 @@ class Reading:
     """One file that is being read.
 
     Attributes:
-        path: the file, in UTF-8 if it is one of lines.
-        shown: what messages call it.
-        folder: for copies and the like; this reading's own.
-        account: counts what is in the file. Its bytes are there already.
-        malformed: takes what can't be a row.
+        path: the file, in UTF-8 if it consists of lines.
+        shown: its name in messages.
+        folder: this reading's own folder, for copies and the like.
+        account: counts the file's contents; it already has its bytes.
+        malformed: collects lines that can't be rows.
         is_beginning: whether the source begins with it: only there are magic bytes and a BOM recognized.
         is_end: whether the source ends with it: only there is a footer.
-        corrected: takes what is to be known of corrected rejects, if it is.
-        origin: of corrected rejects.
+        corrected: collects notes about corrected rejects, if wanted.
+        origin: the run of corrected rejects.
     """
 
     connection: DuckDBPyConnection

@@ -1,4 +1,4 @@
-"""The files of a source from what they are to what DuckDB reads, with the account of them."""
+"""Converts source files to what DuckDB reads, and accounts for them."""
 
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -60,8 +60,8 @@ class Intake:
     """A source that was split.
 
     Attributes:
-        corrected: what corrected rejects are; empty if that was not asked for.
-        lines: for each file with malformed lines how they are read.
+        corrected: the identities of corrected rejects; empty unless requested.
+        lines: how the lines of each file with malformed lines are read.
     """
 
     layout: Layout
@@ -84,8 +84,8 @@ def read_source(
     """Split the files. Raises `SourceError`, and whatever `pause` raises, which is called every few megabytes.
 
     Args:
-        is_mended: whether they are corrected rejects of which it has to be known what they are.
-        origin: of corrected rejects, what is known of their run.
+        is_mended: whether these are corrected rejects that have to be identified.
+        origin: the run of corrected rejects.
     """
     readings, layouts = list[Reading](), list[Layout]()
     corrected = CorrectedRows()
@@ -117,7 +117,7 @@ def read_source(
 
 
 def _parts(reading: Reading, format: str) -> Generator[tuple[Reading, OpenSheet | None], None, None]:
-    """The file, or each of several sheets of it that are read, of a workbook that is open meanwhile."""
+    """Yield the file, or each of its sheets that are read, while the workbook is open."""
     if format != "excel" or delim_of_rejects(_start(reading)):
         yield reading, None
         return
@@ -134,7 +134,7 @@ def _parts(reading: Reading, format: str) -> Generator[tuple[Reading, OpenSheet 
                     folder=own,
                     account=Account(0)
                     if n
-                    else reading.account,  # the bytes of the workbook count for the first
+                    else reading.account,  # the first sheet counts the bytes of the workbook
                     malformed=Malformed(own / "malformed"),
                 ),
                 sheet,
@@ -160,14 +160,14 @@ def _layout(reading: Reading, format: str) -> Layout:
 
 
 def _read_rejects(reading: Reading, format: str, delim: str) -> Layout:
-    """Rejects in CSV whose source was of another format. To a flow the values of all formats are texts, as here."""
+    """Read rejects in CSV whose source had another format: the flow sees text values, as from all formats."""
     form = OF_REJECTS | {
         "format": "csv",
         "encoding": "utf-8",
         "csv": {"delim": delim, "quote": '"', "escape": ""},
     }
     more = {"of_a_sheet": True} if format == "excel" else {}
-    # A quoted field is an empty text and another one NULL, unless the source knows one of them only.
+    # A quoted empty field is an empty string and an unquoted one NULL, unless the source knows only one of them.
     more |= {"lines": reading.flow["csv"]} if format == "csv" else {"of_values": True}
     resent = evolve(reading, flow=reading.flow | form | more)
     return read_resent_objects(resent) if format in ("json", "ndjson", "xml") else read_csv(resent)

@@ -1,4 +1,4 @@
-"""Several files as one source: their rows one after the other, in columns of the same names."""
+"""Reads several files as one source: their rows one after the other, in columns of the same names."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections.abc import Iterator, Sequence
@@ -15,14 +15,14 @@ from lume_local._worker.statements import Layout
 
 
 def one_after_the_other(layouts: list[Layout], shown: list[str]) -> Layout:
-    """All rows of all files, each with the name of its file in `_lume_file`."""
+    """Return all rows of all files, each with the name of its file in `_lume_file`."""
     together = common_columns(layouts)
     each = (rows_in(together, layout, name) for layout, name in zip(layouts, shown, strict=True))
     return evolve(together, reader=" UNION ALL ".join(each))
 
 
 def common_columns(layouts: list[Layout]) -> Layout:
-    """The columns of several files together, without a reader."""
+    """Return the combined columns of several files, without a reader."""
     raw: dict[tuple[str, int], str] = {}
     for layout in layouts:
         for key, name in zip(_keys(layout), layout.raw, strict=True):
@@ -52,14 +52,14 @@ def joint_aliases(layouts: Sequence[Layout]) -> dict[str, list[str]]:
 
 
 def rows_in(together: Layout, layout: Layout, shown: str) -> str:
-    """A query for the rows of one file in the columns of all of them."""
+    """Return a query for the rows of one file in the columns of all files."""
     place = {key: n for n, key in enumerate(_keys(layout))}
     items = ", ".join(_items(layout, place, list(_keys(together))))
     return f"SELECT {items}, {text(shown)} AS _lume_file FROM ({layout.reader})"
 
 
 def places_in(together: Layout, layout: Layout) -> list[int]:
-    """For each column of a file its number among those of all files."""
+    """Return the number of each column of a file among the columns of all."""
     at = {key: n for n, key in enumerate(_keys(together))}
     return [at[key] for key in _keys(layout)]
 
@@ -68,7 +68,7 @@ _READ = 0
 
 
 def _keys(layout: Layout) -> Iterator[tuple[str, int]]:
-    """Each column by its name and its number among those of that name; one that the flow reads by the flow's name."""
+    """Yield each column as its name and its number among namesakes; the flow's name for one that it reads."""
     seen: dict[str, int] = {}
     read = {n: name for name, n in layout.visible.items()}
     for n, name in enumerate(layout.raw):
@@ -81,7 +81,7 @@ def _keys(layout: Layout) -> Iterator[tuple[str, int]]:
 
 
 def _items(layout: Layout, place: dict[tuple[str, int], int], keys: list[tuple[str, int]]) -> list[str]:
-    """The columns; one that is not in this file is NULL."""
+    """Return the columns; one that the file lacks is NULL."""
     items = [f"_lume_s{place[key]}" if key in place else "NULL::VARCHAR" for key in keys]
     named = [f"{item} AS _lume_s{n}" for n, item in enumerate(items)]
     return [*named, "_lume_line_text"] if layout.json_lines else named
@@ -92,7 +92,7 @@ class AllMalformed:
     """The lines of all files that can't be rows.
 
     Attributes:
-        path: the file of them for DuckDB.
+        path: the file that holds them for DuckDB.
     """
 
     by_file: list[tuple[str, Malformed]]
@@ -116,18 +116,18 @@ class AllMalformed:
                 yield self._name(shown, file), line, reason, raw
 
     def forms(self, together: Layout, layouts: Sequence[Layout]) -> Iterator[tuple[str, LineForm | None]]:
-        """How the lines of each file are read, by the columns of all; `layouts` are those of the files."""
+        """Yield how each file's lines are read, by the columns of all; `layouts` are the files' own."""
         for (shown, malformed), layout in zip(self.by_file, layouts, strict=True):
             places = places_in(together, layout)
             for file, form in malformed.forms.items():
                 yield self._name(shown, file), form and form.placed(places)
 
     def _name(self, shown: str, file: str) -> str:
-        """What `_lume_file` has: of a single file of corrected rejects, the file in which they were first."""
+        """Return `_lume_file`: for a single file of corrected rejects, the file where they were first."""
         return shown if len(self.by_file) > 1 else file
 
     def reader(self) -> str:
-        r"""SQL that gives `file`, `line`, `reasons` and `line_text` of all; bytes that aren't UTF-8 as `\xff`."""
+        r"""SQL for `file`, `line`, `reasons` and `line_text` of all lines; bytes that aren't UTF-8 are shown as `\xff`."""
         with closing(RowsFile(self.path, 4)) as file:
             for shown, line, reason, raw in self.rows():
                 file.write((shown, str(line), reason, raw.decode("utf-8", "backslashreplace") or None))

@@ -1,7 +1,7 @@
-"""The interface of a source to the engine. A new kind is one file in `places`, and a line in `source_kinds`.
+"""The interface between a source and the engine. A new kind is one file in `places`, and a line in `source_kinds`.
 
-A kind provides its content on this machine as files, each in a format that `read` knows: CSV and NDJSON
-as they are, or `rows` for values that are texts or NULL already, such as those of a query.
+A kind provides its content on this machine as files, each in a format that `read` knows: CSV and NDJSON as they are,
+or `rows` for values that are already strings or NULL, as from a query.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ def no_pause() -> None:
 
 
 class SourceError(Obstacle):
-    """The source can't be read as the flow expects. The message says what was expected, found, and to do."""
+    """The source can't be read as the flow expects; the message says what was expected and found, and what to do."""
 
 
 @frozen
@@ -32,12 +32,12 @@ class File:
 
     Attributes:
         path: the source itself, which is only read, or a copy in the run's folder.
-        shown: what messages and the column `_lume_file` call it.
+        shown: its name in messages and in the column `_lume_file`.
         format: how it is read: one of `read.FORMATS`.
-        bytes: of the source that it is made from.
-        is_beginning: of the source; a BOM elsewhere belongs to its line.
-        is_end: of the source; a footer elsewhere does not end anything.
-        is_unpacked: whether it is what was in a compressed one.
+        bytes: the size of the source that it is made from.
+        is_beginning: whether the source begins with it; a BOM elsewhere belongs to its line.
+        is_end: whether the source ends with it; a footer elsewhere ends nothing.
+        is_unpacked: whether it was unpacked from a compressed file.
     """
 
     path: Path
@@ -54,9 +54,9 @@ class Single:
     """One file of a source as a source of its own.
 
     Attributes:
-        place: as `Source` takes it.
-        shown: what messages and the column `_lume_file` call it.
-        tag: what else identifies its content, if anything does.
+        place: as for `Source`.
+        shown: its name in messages and in the column `_lume_file`.
+        tag: a further identification of its content, if there is one.
     """
 
     place: dict[str, Any]
@@ -66,7 +66,7 @@ class Single:
 
 
 def place_to_read(file: Mapping[str, Any]) -> Path:
-    """Where a file of a job is read: at `at`, where the server holds it, or at its own path."""
+    """Return where a file of a job is read: at `at`, where the server holds it, or at its own path."""
     return Path(file.get("at", file["path"]))
 
 
@@ -77,13 +77,13 @@ def check_number(files: int, what: str = "files") -> None:
 
 
 class Source(Protocol):
-    """Where the rows of a run come from. The engine calls the methods in this order.
+    """The origin of a run's rows. The engine calls the methods in this order.
 
-    The account of a run compares what is in the files with what was mapped and rejected; that the files hold all
-    that the source has is the kind's own affair: it counts, or compares sizes, and raises `SourceError`.
+    The account of a run compares the files' contents with the mapped and rejected rows. Each kind itself ensures that the
+    files hold the whole source: it counts, or compares sizes, and raises `SourceError`.
 
     Attributes:
-        places: what no target may take the place of (see `Target.place`).
+        places: the places that no target may take (see `Target.place`).
     """
 
     places: list[str]
@@ -99,14 +99,14 @@ class Source(Protocol):
     def content(
         self, known: SourceContent | None, most: int, pause: Pause = no_pause
     ) -> SourceContent | None:
-        """After `check`: what identifies it; None if unknown. Raises `SourceError`.
+        """Return what identifies the content, after `check`; None if unknown. Raises `SourceError`.
 
         The digest is computed up to `most` bytes, unless it adds nothing to `known`.
         """
         ...
 
     def each(self) -> list[Single]:
-        """After `check`: every file by itself, in the order of the rows; empty if it can only be read as a whole."""
+        """Return every single file, in the order of the rows, after `check`; empty if only the whole can be read."""
         ...
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
@@ -117,7 +117,7 @@ class Source(Protocol):
         ...
 
     def check_unchanged(self, pause: Pause = no_pause) -> None:
-        """After all was read: raise `SourceError` if it has changed meanwhile."""
+        """Raise `SourceError` if the source has changed while it was read."""
         ...
 
     def close(self) -> None:

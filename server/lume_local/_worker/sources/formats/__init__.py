@@ -1,1 +1,1 @@
-"""How the bytes of a source become rows."""
+"""Converts the bytes of a source to rows, by format."""

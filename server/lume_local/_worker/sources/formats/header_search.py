@@ -1,4 +1,4 @@
-"""Which of the first lines of a table is its header. Pure."""
+"""Finds the header among the first lines of a table. Pure."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from lume_local._worker.sources.formats.names import NEW, said_of, spellings, ve
 
 
 def is_header(flow: dict[str, Any], cells: list[str]) -> bool:
-    """Whether all that is looked for is in a line."""
+    """Return whether a line contains everything that is looked for."""
     return not missing_in(flow, cells)
 
 
 def missing_in(flow: dict[str, Any], cells: list[str]) -> list[str]:
-    """What a line lacks to be the header."""
+    """Return the names that a line would need to be the header."""
     folds, lower = set(map(folded, cells)), {cell.lower() for cell in cells}
     if contains := flow["header"]["contains"]:
         return [name for name in contains if folded(name) not in folds]
@@ -27,7 +27,7 @@ def missing_in(flow: dict[str, Any], cells: list[str]) -> list[str]:
 
 
 def header_not_found(flow: dict[str, Any], shown: str, lines: list[tuple[int, list[str]]]) -> str:
-    """Which lines come nearest, and what they lack."""
+    """Return the message with the lines that come nearest, and the names they lack."""
     best = sorted(lines, key=lambda line: len(missing_in(flow, line[1])))[:3]
     near = "; ".join(
         f"line {number} ({', '.join(map(repr, cells[:5]))}) lacks {', '.join(map(repr, missing_in(flow, cells)[:5]))}"
@@ -41,9 +41,9 @@ def header_not_found(flow: dict[str, Any], shown: str, lines: list[tuple[int, li
 
 
 def joined(rows: list[list[str]]) -> list[str]:
-    """One header of several lines: the words of each column from top to bottom, a group's over all of its columns.
+    """Join a header of several lines: each column's words from top to bottom, a group's words for all its columns.
 
-    A cell of an upper line that is empty belongs to the group on its left.
+    An empty cell in an upper line belongs to the group on its left.
     """
     width = max(map(len, rows))
     names = [""] * width
