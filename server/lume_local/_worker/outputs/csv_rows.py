@@ -11,10 +11,10 @@ from lume_local._worker.sources.mending.lost_letters import KEPT
 
 
 class CsvRows:
-    r"""Reads from `position`, a number returned by this class; 0 is the beginning.
+    """Reads from `position`, a number returned by this class; 0 is the beginning.
 
     Args:
-        file: as text; its lines end with `\n`, and it has a position.
+        file: as text; its lines end with `\\n`, and it has a position.
         kinds: the JSON type of each column that isn't text.
     """
 

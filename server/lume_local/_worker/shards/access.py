@@ -36,8 +36,8 @@ def plain_job(job: Execute) -> dict[str, Any]:
 def note_job(job: Execute) -> str:
     """Write the common part of a run's tasks to a file in its folder; return its path, for each argument.
 
-    A flow may be large and shards many, and a source may have as many files as there are shards. Only the task that reads
-    a file gets its place, and only the server writes to targets.
+    A flow may be large and shards many, and a source may have as many files as there are shards. Only the task that
+    reads a file gets its place, and only the server writes to targets.
     """
     path = Path(job.folder) / "tasks.json"
     path.write_bytes(orjson.dumps(plain_job(job) | {"source": {}, "mapped": {}, "rejects": {}}))

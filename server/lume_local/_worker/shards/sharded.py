@@ -258,7 +258,7 @@ def _described(context: Context, count: int, plans: list[Plan]) -> dict[str, Any
 
 
 def _same_seeds(each: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the description of the seeds, equal for all shards. Raises `SourceError` if one was changed meanwhile."""
+    """Return the description of the seeds, equal for all shards. Raises `SourceError` if one was changed."""
     for seeds in each[1:]:
         for name, seed in seeds.items():
             if seed != each[0][name]:

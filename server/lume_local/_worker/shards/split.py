@@ -43,7 +43,7 @@ class PieceLook:
     Attributes:
         start: where the piece begins in the file.
         odd: whether it has an odd number of quotes.
-        cuts: its first cut in the file if it begins outside of quotes, and if it begins within; None if there is none.
+        cuts: its first cut in the file if it begins outside of quotes, and if within; None if there is none.
         path: the file that contains it, on storage that all tasks can access.
         offset: where `path` begins in the file.
     """
@@ -139,12 +139,12 @@ def ranges(looks: Sequence[PieceLook], start: int, end: int) -> list[tuple[int, 
 
 
 def ends_within_a_record(path: Path, malformed: Malformed, flow: dict[str, Any]) -> bool:
-    """Return whether a record continues after the end of the CSV shard at `path`; `malformed` are its refused lines.
+    """Return whether a record continues after the end of the CSV shard at `path`, given its refused lines.
 
-    A shard is read from its first record to its end, just as the whole file would be read there, unless a record begins
-    in it and ends after it. The shard then holds only the beginning of that record: its first line is refused, with an
-    odd number of quotes; nothing up to the shard's end closes the last of them; and the end is no further away than a
-    record may be long.
+    A shard is read from its first record to its end, just as the whole file would be read there, unless a record
+    begins in it and ends after it. The shard then holds only the beginning of that record: its first line is refused,
+    with an odd number of quotes; nothing up to the shard's end closes the last of them; and the end is no further
+    away than a record may be long.
     """
     quotes = Quotes(flow["csv"])
     if not quotes.quote or not malformed.total:

@@ -81,7 +81,7 @@ class TakingIn:
 
 
 def _joined(shards: list[Shard], at: int, wrong: Shard, is_again: bool) -> tuple[int, int, Shard]:
-    """Join a wrong shard, number `at`, with the next; return the range that the joined shard replaces, and that shard.
+    """Join a wrong shard, number `at`, with the next; return the range to replace, and the joined shard.
 
     If it was wrong before, join all following shards of its file; a file that can't be read in shards is one.
     """

@@ -49,7 +49,7 @@ def snapshot(path: Path, looked_up: str = "") -> Snapshot:
 
 
 def opened(path: Path, looked_up: str = "") -> tuple[int, Snapshot]:
-    """Open a file and return its identity, too. Raises `SourceError`, also for a symbolic link anywhere in the path."""
+    """Open a file; return its identity, too. Raises `SourceError`, also for a symbolic link in the path."""
     file = _opened(path, looked_up)
     with on_error(partial(os.close, file)):
         return file, _snapshot(path, file)
@@ -140,8 +140,8 @@ def is_utf8_name(encoding: str) -> bool:
 def recode(path: Path, shown: str, encoding: str, target: Path, pause: Callable[[], None]) -> Path:
     """Rewrite the file in UTF-8.
 
-    An undecodable byte becomes a lone surrogate, a character that isn't valid in UTF-8 either. `encode_back` restores the
-    byte: its line is rejected like any other invalid one, with its bytes kept.
+    An undecodable byte becomes a lone surrogate, a character that isn't valid in UTF-8 either. `encode_back` restores
+    the byte: its line is rejected like any other invalid one, with its bytes kept.
     """
     try:
         with (

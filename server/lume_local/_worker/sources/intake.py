@@ -92,8 +92,8 @@ class RefusedLine:
 class Malformed:
     """Lines that can't be rows, in files of their own: line number, reason, text.
 
-    Lines come in order, or in the order of several passes, each with its own file. There a line is stored as its number,
-    reason, file and length in JSON, then its bytes: a line may be very long.
+    Lines come in order, or in the order of several passes, each with its own file. There a line is stored as its
+    number, reason, file and length in JSON, then its bytes: a line may be very long.
 
     Attributes:
         forms: how the text lines of each file are read; None if they have several forms, or none is known.
@@ -218,7 +218,7 @@ class Copy:
                 self._write(block.removesuffix(held).replace(self._line_end, b"\n"))
 
     def keep(self, data: bytes) -> None:
-        r"""Keep records to be read, each with `\n` at its end if there is a copy."""
+        """Keep records to be read, each with `\\n` at its end if there is a copy."""
         if self._file is not None:
             self._write(data)
 

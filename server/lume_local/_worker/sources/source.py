@@ -79,8 +79,8 @@ def check_number(files: int, what: str = "files") -> None:
 class Source(Protocol):
     """The origin of a run's rows. The engine calls the methods in this order.
 
-    The account of a run compares the files' contents with the mapped and rejected rows. Each kind itself ensures that the
-    files hold the whole source: it counts, or compares sizes, and raises `SourceError`.
+    The account of a run compares the files' contents with the mapped and rejected rows. Each kind itself ensures that
+    the files hold the whole source: it counts, or compares sizes, and raises `SourceError`.
 
     Attributes:
         places: the places that no target may take (see `Target.place`).

@@ -1,1 +1,1 @@
-"""Where rows go: one file for each kind of target, behind the protocol in `target`."""
+"""The targets of rows: one file per kind, behind the protocol in `target`."""

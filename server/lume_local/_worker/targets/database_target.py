@@ -1,8 +1,8 @@
-"""A table of a database as a target.
+"""A database table as a target.
 
-The transaction of the load is open from `prepare`, which does in it all that can fail, to `publish`, which commits
-it. A process that takes over does it all again: the first statement of the transaction claims the run, so that a load
-which was committed is not done twice.
+The load's transaction is open from `prepare`, which does everything in it that can fail, to `publish`, which commits
+it. A process that takes over repeats all of this: the first statement of the transaction claims the run, so that a
+committed load is not repeated.
 """
 
 import random
@@ -25,17 +25,18 @@ T = TypeVar("T")
 DATABASE = "database"
 """The kind of its steps."""
 _PAUSES = (0.5, 1.0, 2.0)
-"""Seconds between attempts at a load: before the commit, if the database ended the transaction for the sake of
-another one; after it, also if the database is unavailable, and then the server retries."""
+"""Seconds between attempts at a load: before the commit, if the database ended the transaction because of another
+one; after it, also if the database is unavailable, and then the server retries.
+"""
 _prepared: dict[str, Loader] = {}
-"""The open transactions of this process, by what they claim."""
+"""The open transactions of this process, by claim."""
 
 
 class DatabaseTarget:
     """See `Target`.
 
     Args:
-        place: the members of `Load`, but for the run's, and its `kind`.
+        place: the members of `Load` except the run's, and its `kind`.
         run_id: claims the load.
     """
 
@@ -62,11 +63,11 @@ class DatabaseTarget:
         return {"kind": DATABASE, "part": self._part, "from": str(built), "load": asdict(self._load)}
 
     def judge(self, rows: Path, begin: Begin) -> Refused:
-        """The load of those of the numbered rows that the table takes, but for its commit; why it refuses others."""
+        """Load, but don't commit, the numbered rows that the table accepts; return why it refuses others."""
         return self._repeated(lambda loader: loader.judge(rows), begin)
 
     def _repeated(self, load: Callable[[Loader], T], begin: Begin) -> T:
-        """Begin a load, again if the database ended its transaction for the sake of another one."""
+        """Begin a load, again if the database ended its transaction because of another one."""
         begin({"kind": DATABASE, "claim": self._load.claim})
         for pause in (*_PAUSES, None):
             try:
@@ -75,12 +76,12 @@ class DatabaseTarget:
                 if pause is None or not trouble.is_undone:
                     times = f" (the load was tried {len(_PAUSES) + 1} times)" if trouble.is_undone else ""
                     raise TargetError(f"target.{self._part}: {trouble}{times}") from None
-                # Two loads that stood in each other's way must not begin again at the same time.
+                # Two loads that blocked each other must not begin again at the same time.
                 time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
         raise AssertionError("the last pause is None")
 
     def _begun(self, load: Callable[[Loader], T]) -> T:
-        """One attempt; its transaction stays open if it succeeds."""
+        """Try once; the transaction stays open on success."""
         loader = _loader_of(self._load)
         with on_error(loader.close):
             found = load(loader)
@@ -89,7 +90,7 @@ class DatabaseTarget:
 
     @staticmethod
     def publish(step: Step) -> None:
-        """Commit the load, or do it if it was not done before."""
+        """Commit the load, or repeat it if it was not committed."""
         load = Load(**step["load"])
         for pause in (*_PAUSES, None):
             try:
@@ -102,7 +103,7 @@ class DatabaseTarget:
     @staticmethod
     def abandon(step: Step) -> None:
         """Roll back an open transaction; the database has rolled back that of a dead process."""
-        claim = step.get("claim") or step["run_id"]  # the latter of an older version
+        claim = step.get("claim") or step["run_id"]  # an older version wrote `run_id`
         if loader := _prepared.pop(claim, None):
             loader.close()
 
@@ -115,7 +116,7 @@ def _loader_of(load: Load) -> Loader:
 
 
 def _failed(load: Load, trouble: DatabaseTrouble) -> TargetError:
-    """A database that refused has no rows of the run; if it was lost, that is unknown."""
+    """Return the error: a database that refused has no rows of the run; after a lost connection that is unknown."""
     words = str(trouble).rstrip(".")
     if not trouble.may_pass:
         return TargetError(f"{words}. None of its rows are in {load.table}")
@@ -127,14 +128,14 @@ def _failed(load: Load, trouble: DatabaseTrouble) -> TargetError:
 
 
 def _drop(run_id: str) -> None:
-    """Roll back whatever is open of a run."""
+    """Roll back all open transactions of a run."""
     for claim in [claim for claim in _prepared if claim.partition("/")[0] == run_id]:
         _prepared.pop(claim).close()
 
 
 def _done(load: Load, step: Step) -> None:
     if prepared := _prepared.pop(load.claim, None):
-        # Another one may share its transaction: it is done again, too.
+        # Another load may share its transaction, and is then repeated, too.
         with on_error(partial(_drop, load.run_id)), closing(prepared):
             return prepared.commit()
     with closing(_loader_of(load)) as loader:

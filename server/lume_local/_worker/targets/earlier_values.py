@@ -1,11 +1,11 @@
 """The values that runs of a flow have accepted in columns with `unique = "ever"`, if the target is no table.
 
-They are in one SQLite file for each flow, beside the server's state: not the values, but digests of them, so that no
-data outlives the output that has it. Each is looked up in an index: the number of earlier runs makes no difference.
+They are kept in one SQLite file per flow, beside the server's state: as digests, so that no data outlives its output.
+Values are looked up in an index, so the number of earlier runs makes no difference.
 
-A run looks its values up and adds the new ones in one transaction, which is open from `judge` to `publish`: runs of
-a flow take turns. As with a table, a process that takes over does it again, and the first statement claims the run.
-What earlier runs of the same source have noted is replaced: of each source the newest run counts.
+A run looks its values up and adds the new ones in one transaction, open from `judge` to `publish`, so that runs of a
+flow take turns. As with a table, a process that takes over repeats this, and the first statement claims the run.
+The values of earlier runs of the same source are replaced: only the newest run of each source counts.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
@@ -31,11 +31,11 @@ from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_o
 VALUES = "values"
 """The kind of its steps."""
 PATIENCE = 3600.0
-"""Seconds for which other runs of the flow are waited for."""
+"""Seconds to wait for other runs of the flow."""
 _TURN = 1.0
-"""Seconds between two looks whether the run was cancelled meanwhile."""
+"""Seconds between checks whether the run was cancelled."""
 _DIGEST = 16
-"""Bytes of a digest: nobody finds two values that share one."""
+"""Bytes of a digest, enough that no two values share one."""
 _AT_ONCE = 10_000
 _SCHEMA = """
 CREATE TABLE runs (number INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, source TEXT NOT NULL) STRICT;
@@ -53,7 +53,7 @@ class EarlierValues:
 
     Args:
         place: `path` of the file; `source`, the key of the run's source; and `columns`, with two numbers for each:
-            ended runs that have noted their values, and those that have not, as their versions don't demand it.
+            ended runs that have noted their values, and runs that have not, as their versions don't demand it.
         folder: the run's own.
     """
 
@@ -68,7 +68,7 @@ class EarlierValues:
 
     @property
     def warnings(self) -> dict[str, int]:
-        """How many runs have values that are not known."""
+        """Warnings with the number of runs whose values are unknown."""
         return {
             f'{name}: earlier runs that are not compared, as their versions have no unique = "ever": {unknown:,}': 1
             for name, (_, unknown) in self._place["columns"].items()
@@ -76,7 +76,7 @@ class EarlierValues:
         }
 
     def check(self) -> None:
-        """Find out that values are missing before anything is read. Raises `TargetError`."""
+        """Check, before anything is read, that no values are missing. Raises `TargetError`."""
         there: dict[str, int] = {}
         if not self.may_create:
             with _connected(self._path) as connection:
@@ -90,7 +90,7 @@ class EarlierValues:
                 )
 
     def judge(self, rows: Path, begin: Begin) -> Refused:
-        """Note the values of the numbered rows that repeat none of an earlier run; why the others are refused."""
+        """Note the values of the numbered rows that repeat none of an earlier run; return why others are refused."""
         begin({"kind": VALUES, "run_id": self._run_id})
         if self.may_create:
             _create(self._path, self._run_id)
@@ -104,7 +104,7 @@ class EarlierValues:
         return refused
 
     def _refused(self, connection: sqlite3.Connection, rows: Path) -> Refused:
-        """Take all values in, and look them up, in the order of the index."""
+        """Collect all values and look them up, in the order of the index."""
         names, found = list(self._place["columns"]), dict[int, list[int]]()
         connection.execute("CREATE TEMP TABLE new (row INTEGER, name INTEGER, digest BLOB)")
         connection.execute("CREATE TEMP TABLE refused (row INTEGER PRIMARY KEY)")
@@ -121,7 +121,7 @@ class EarlierValues:
         return {row: [reasons[k] for k in sorted(which)] for row, which in found.items()}
 
     def _note(self, connection: sqlite3.Connection, run: int) -> None:
-        """Add the values of the other rows; also to a file, from which another process can add them."""
+        """Add the values of the other rows, also to a file, from which another process can add them."""
         accepted = "SELECT digest FROM new WHERE row NOT IN (SELECT row FROM refused) ORDER BY digest"
         found = connection.execute(accepted)
         with self._accepted.open("wb") as file:
@@ -132,7 +132,7 @@ class EarlierValues:
         _add(connection, run, self._accepted)
 
     def step(self) -> Step:
-        """What is left to do once the run has committed, before its rows are published."""
+        """Return the step that is left once the run has committed, before its rows are published."""
         return {"kind": VALUES, "run_id": self._run_id, "from": str(self._accepted), "place": self._place}
 
     @staticmethod
@@ -152,19 +152,19 @@ class EarlierValues:
 
     @staticmethod
     def abandon(step: Step) -> None:
-        """See `Target`. With a process its transaction has ended."""
+        """See `Target`. The transaction of a dead process has ended with it."""
         if prepared := _open.pop(step["run_id"], None):
             prepared.close()
 
 
 def _digest(name: str) -> str:
-    """SQL for the digest of a column's value: of its text, with the name of the column."""
+    """Return SQL for the digest of a column's value, hashed as text with the name of the column."""
     value = f"{text(name.lower())} || chr(10) || CAST({quoted(name)} AS VARCHAR)"
     return f"unhex(left(sha256({value}), {2 * _DIGEST}))"
 
 
 def _claimed(connection: sqlite3.Connection, run_id: str, place: dict[str, Any]) -> int | None:
-    """The number of the run, in place of earlier ones of its source; None if its values were noted before."""
+    """Add the run, replacing earlier ones of its source; return its number, None if its values were noted before."""
     claim = "INSERT INTO runs (run_id, source) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING number"
     row = connection.execute(claim, [run_id, place["source"]]).fetchone()
     if row is None:
@@ -177,7 +177,7 @@ def _claimed(connection: sqlite3.Connection, run_id: str, place: dict[str, Any])
 
 
 def _add(connection: sqlite3.Connection, run: int, accepted: Path) -> None:
-    """Add what the run has accepted. Raises `TargetError` if it must not any more."""
+    """Add the values that the run has accepted. Raises `TargetError` if another run has taken any."""
     with accepted.open("rb") as file:
         values = ((digest, run) for digest in iter(lambda: file.read(_DIGEST), b""))
         try:
@@ -187,7 +187,7 @@ def _add(connection: sqlite3.Connection, run: int, accepted: Path) -> None:
 
 
 def _create(path: Path, run_id: str) -> None:
-    """The file, complete or not at all. Another run may create it at this moment."""
+    """Create the file atomically. Another run may create it at this moment."""
     os.makedirs(path.parent, mode=0o700, exist_ok=True)
     draft = path.with_name(f"{run_id}.draft")
     draft.unlink(missing_ok=True)
@@ -219,7 +219,7 @@ def _connected(path: Path, *, may_pass: bool = False) -> Iterator[sqlite3.Connec
 
 
 def _wait(connection: sqlite3.Connection, pause: Pause) -> None:
-    """Begin the transaction, once no other run has one."""
+    """Begin the transaction once no other run has one."""
     end = time.monotonic() + PATIENCE
     while True:
         pause()

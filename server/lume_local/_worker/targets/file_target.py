@@ -34,7 +34,7 @@ class FileTarget:
             raise TargetError(f"target.{self._part} is a folder: {self._final}; name a file")
 
     def prepare(self, built: Path, begin: Begin) -> Step:
-        """A file on another file system is copied beside its place first."""
+        """Prepare the rename; a file on another file system is first copied beside its place."""
         self.check()
         near = bring_near(built, self._final, self._run_id, begin)
         places = {"from": str(near), "to": str(self._final)}

@@ -1,8 +1,8 @@
 """A folder of Parquet files on this machine as a target, with a manifest that lists them.
 
-The manifest is the target: it takes the place of the one before in one step, once all its parts are there. Then parts
-that it does not name are removed. Runs publish to the same folder one after the other, and the last one counts,
-as with a file.
+The manifest is the target: it replaces the previous one in one step, once all its parts are in place. Parts that it
+does not name are then removed. Runs publish to the same folder one after the other, and the last one counts, as with
+a file.
 """
 
 import fcntl
@@ -25,11 +25,11 @@ from lume_local._worker.sql import text
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 _OURS = re.compile(r"part-\d{5,}-run_[0-9a-f]{32}\.parquet")
-"""Only what a run has named: others write files called `part-…` too, Spark above all."""
+"""Only names given by runs: other programs write files called `part-…`, too, above all Spark."""
 
 
 class PartsTarget:
-    """See `Target`. What is built is one file, or a folder of files whose names are in the order of the rows.
+    """See `Target`. It takes one file, or a folder of files whose names are in the order of the rows.
 
     Args:
         place: `{"kind": "parts", "path": …, "columns": [[name, type], …]}`.
@@ -60,7 +60,7 @@ class PartsTarget:
             ) from None
 
     def prepare(self, built: Path, begin: Begin) -> Step:
-        """Parts on another file system are copied to theirs first; the manifest is written beside the parts."""
+        """Write the manifest beside the parts, which are first copied if they are on another file system."""
         self.check()
         files = sorted(built.glob("[!.]*")) if built.is_dir() else [built]
         names = [f"part-{n:05}-{self._run_id}.parquet" for n in range(len(files))]
@@ -101,7 +101,7 @@ class PartsTarget:
 
     @staticmethod
     def publish(step: Step) -> None:
-        """All parts, then the manifest; then what an earlier run has left."""
+        """Publish all parts, then the manifest; then remove an earlier run's files."""
         folder, manifest = Path(step["folder"]), Path(step["manifest"])
         kept = {name for _, name in step["files"]}
         with _alone_in(folder) as handle:
@@ -110,7 +110,7 @@ class PartsTarget:
             there = [_put_in_place(Path(source), folder / name) for source, name in step["files"]]
             is_named = _named(folder) == [name for _, name in step["files"]]
             if not (all(there) and (is_named or no_links.exists(manifest))):
-                # A process was killed in the middle of this, or later: another run has taken the place meanwhile.
+                # A process was killed in the middle of this, or later: another run may have taken the place.
                 if is_named or not _named(folder):
                     raise FileNotFoundError(f"a part of {folder} is neither in place nor where it was built")
                 return _remove(folder, kept)
@@ -130,7 +130,7 @@ class PartsTarget:
 
 
 def _is_elsewhere(file: Path, folder: Path) -> bool:
-    """Whether it is on another file system: then no rename gets it there."""
+    """Return whether it is on another file system, from which it can't be renamed."""
     return file.stat().st_dev != no_links.stat(folder).st_dev
 
 
@@ -143,7 +143,7 @@ def _rows(files: Sequence[Path]) -> list[int]:
 
 
 def _put_in_place(source: Path, target: Path) -> bool:
-    """Move it, unless that was done before; whether it is in place now."""
+    """Move it, unless that was done before; return whether it is in place now."""
     try:
         no_links.replace(source, target)
     except FileNotFoundError:
@@ -152,7 +152,7 @@ def _put_in_place(source: Path, target: Path) -> bool:
 
 
 def _named(folder: Path) -> list[str]:
-    """What the folder's manifest names; nothing if there is none."""
+    """Return the names in the folder's manifest; nothing if there is none."""
     try:
         return named_in(folder / MANIFEST)
     except FileNotFoundError:
@@ -166,7 +166,7 @@ def _remove(folder: Path, names: set[str]) -> None:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[int]:
-    """Keep other runs from publishing here during the block; yields the open folder."""
+    """Keep other runs from publishing here during the block; yield the open folder."""
     with no_links.folder(folder, make=True) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield handle

@@ -1,8 +1,7 @@
-"""An object of S3 as a target: uploaded in parts before the commit, and seen only after it.
+"""An S3 object as a target: uploaded in parts before the commit, and visible only after it.
 
-S3 shows nothing of a multipart upload until its completion, which is one request, as a rename is for
-files. What was uploaded and not completed is kept, and paid for, until it is aborted; so an upload is noted before it
-begins, and its number as soon as there is one.
+S3 shows nothing of a multipart upload until its completion, a single request, like a rename for files. An incomplete
+upload is kept, and paid for, until it is aborted; so it is noted before it begins, and its ID as soon as it has one.
 """
 
 import math
@@ -21,11 +20,11 @@ _RUN = "lume-run"
 """The metadata of an object that names its run."""
 _PART = 16 * 1024 * 1024
 _MOST_PARTS = 9_000
-"""S3 takes 10,000."""
+"""S3 allows 10,000."""
 _SKEW = 60
 """Seconds by which S3's clock may differ from ours."""
 _BEGUN_WITHIN = 300
-"""Seconds after its note within which an upload has begun, or never does: a request is given up before that."""
+"""Seconds after its note within which an upload begins, or never: its request is given up before that."""
 
 
 class S3Target:
@@ -33,7 +32,7 @@ class S3Target:
 
     Args:
         place: `{"kind": "s3", "url": …}`.
-        run_id: is kept with the object.
+        run_id: is stored with the object.
     """
 
     def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
@@ -42,7 +41,7 @@ class S3Target:
         self.suffix = Path(self.location).suffix.lower()
 
     def check(self) -> None:
-        """The bucket is there and the credentials are known to it."""
+        """Check that the bucket exists and accepts the credentials."""
         _, bucket, _ = split_store_url(self.location)
         try:
             with boto_errors(f"s3://{bucket}"):
@@ -52,7 +51,7 @@ class S3Target:
             raise TargetError(f"target.{self._part}: {trouble}") from None
 
     def prepare(self, built: Path, begin: Begin) -> Step:
-        """All parts are there; only their completion is left."""
+        """Upload all parts, leaving only their completion."""
         step = {"kind": S3, "part": self._part, "url": self.location, "run": self._run_id, "from": str(built)}
         step["identity"] = identity_of_copies(built)
         begin(step | {"note": self._part, "since": time.time()})
@@ -73,7 +72,7 @@ class S3Target:
 
     @staticmethod
     def abandon(step: Step) -> None:
-        """Abort the upload; if its id is unknown, those that began for this key at that time."""
+        """Abort the upload; if its ID is unknown, all uploads that began for this key at that time."""
         try:
             for upload in [step["upload"]] if "upload" in step else _perhaps_its_own(step):
                 _abort(step["url"], upload)
@@ -82,7 +81,7 @@ class S3Target:
 
 
 def _upload(step: Step, begin: Begin) -> Step:
-    """Upload all parts: what completing it needs."""
+    """Upload all parts; return the step for completing them."""
     url, built = step["url"], Path(step["from"])
     _, bucket, key = split_store_url(url)
     client, parts = s3_client(), list[dict[str, Any]]()
@@ -103,7 +102,7 @@ def _complete_or_again(step: Step) -> None:
         _complete(step)
     except StoreTrouble:
         if _is_there(step):
-            return  # it was completed before, or now, and the answer was lost
+            return  # it was completed before, or now without an answer
         if step["upload"] in _begun(step):
             raise
         _complete(step | _upload(step, lambda _: None))
@@ -130,9 +129,9 @@ def _is_there(step: Step) -> bool:
 
 
 def _perhaps_its_own(step: Step) -> list[str]:
-    """The uploads that may be the step's: the process has ended before it could note which of them is its own.
+    """Return the uploads that may be the step's, as its process ended before it could note the ID.
 
-    Those of the key that began at that time, and that no other run has noted as its own.
+    They began for this key at that time, and no other run has noted them as its own.
     """
     since = step.get("since", -math.inf)
     until = min(step.get("until", math.inf), step.get("since", math.inf) + _BEGUN_WITHIN)
@@ -141,7 +140,7 @@ def _perhaps_its_own(step: Step) -> list[str]:
 
 
 def _begun(step: Step, since: float = -math.inf, until: float = math.inf) -> list[str]:
-    """The uploads of this key that were begun at that time."""
+    """Return the uploads of this key that began at that time."""
     _, bucket, key = split_store_url(step["url"])
     with boto_errors(step["url"]):
         pages = s3_client().get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key)

@@ -1,4 +1,4 @@
-"""An object of Google's or Azure's store as a target: uploaded after the commit, whole or not at all."""
+"""An object of Google's or Azure's store as a target: uploaded atomically after the commit."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ STORE = "store"
 
 
 class StoreTarget:
-    """See `Target`. The file of the run's folder is kept until the object is there, so that it can be sent again.
+    """See `Target`. The file in the run's folder is kept until the object exists, so that it can be sent again.
 
     Args:
         place: `{"kind": "store", "url": …}`.
@@ -25,7 +25,7 @@ class StoreTarget:
         self.suffix = Path(self.location).suffix.lower()
 
     def check(self) -> None:
-        """The bucket is there and the credentials are known to it."""
+        """Check that the bucket exists and accepts the credentials."""
         try:
             store = store_of(self.location)
             import obstore
@@ -36,7 +36,7 @@ class StoreTarget:
             raise TargetError(f"target.{self._part}: {trouble}") from None
 
     def prepare(self, built: Path, begin: Begin) -> Step:
-        """Nothing can be begun elsewhere that would not be seen."""
+        """Return the step; nothing can be begun in the store without being visible."""
         what = {"part": self._part, "identity": identity_of_copies(built)}
         return {"kind": STORE, "url": self.location, "from": str(built), **what}
 
@@ -54,4 +54,4 @@ class StoreTarget:
 
     @staticmethod
     def abandon(step: Step) -> None:
-        """Nothing was begun."""
+        """Do nothing, as nothing was begun."""

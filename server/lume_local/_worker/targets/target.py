@@ -1,4 +1,4 @@
-"""The interface of a target to the engine. A new kind is one file beside this one, and a line in `target_kinds`."""
+"""The interface between a target and the engine. A new kind is one file here, and a line in `target_kinds`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import Any, Protocol
 from lume_local._shared.obstacle import Obstacle
 
 Step = dict[str, Any]
-"""What is left to be done for one target once a run has committed: plain JSON, with the `kind` of the target."""
+"""The work left for one target once a run has committed: plain JSON, with the `kind` of the target."""
 Begin = Callable[[Step], None]
 
 
 class TargetError(Obstacle):
-    """A target can't be written, or what has committed can't be published."""
+    """A target can't be written, or a committed step can't be published."""
 
 
 def refuse_overtaken(step: Step) -> None:
@@ -22,37 +22,36 @@ def refuse_overtaken(step: Step) -> None:
 
 
 class StepKind(Protocol):
-    """What carries out a kind of steps."""
+    """Carries out one kind of steps."""
 
     @staticmethod
     def publish(step: Step) -> None:
-        """Carry out what `prepare` returned. Repeating it does no harm. Raises OSError or `TargetError`.
+        """Carry out the step from `prepare`; repeating it is harmless. Raises OSError or `TargetError`.
 
-        A step that has `overtaken` must not replace what is there: if it was not carried out before, that is raised.
+        A step with `overtaken` must not replace anything: unless it was carried out before, that reason is raised.
         """
         ...
 
     @staticmethod
     def abandon(step: Step) -> None:
-        """Undo what was given to `begin`, as far as it was done. Repeating it does no harm. Raises as `publish`."""
+        """Undo the step given to `begin`, as far as it was done; repeating it is harmless. Raises as `publish`."""
         ...
 
 
 class Target(StepKind, Protocol):
-    """One place that the rows of a run go to.
+    """One place for the rows of a run.
 
     The engine calls `check` before it reads anything, builds a file of the rows in the run's folder, then calls
-    `prepare`, of the rejects' target first. What all of them return is the commit, one small file; `publish` then
-    carries the steps out in the same order. A process can be killed between any two instructions:
-
-    - before the commit nothing of the run may be visible, and what was begun outside of its folder is undone
-      by `abandon`: in the same process, or in another one, from the steps given to `begin` alone;
+    `prepare`, first on the rejects' target. Their results are the commit, one small file; `publish` then carries the
+    steps out in the same order. A process can be killed between any two instructions:
+    - before the commit nothing of the run may be visible, and everything begun outside of its folder is undone by
+      `abandon`: in the same process, or in another one, from the steps given to `begin` alone;
     - after it every step is carried out, by this process or another one, perhaps more than once.
 
     Attributes:
-        suffix: `.parquet`, `.csv` or `.ndjson`: in what form `prepare` wants the rows.
-        location: what the run's `target_locations` says.
-        place: the same for two targets (or a source) of which one would take the other's place.
+        suffix: `.parquet`, `.csv` or `.ndjson`: the form in which `prepare` wants the rows.
+        location: for the run's `target_locations`.
+        place: equal for two targets (or a source) if one would replace the other.
     """
 
     suffix: str
@@ -68,9 +67,9 @@ class Target(StepKind, Protocol):
         ...
 
     def prepare(self, built: Path, begin: Begin) -> Step:
-        """Do all that can fail before anything is visible; return the step that is left. Raises `TargetError`.
+        """Do everything that can fail before anything is visible; return the remaining step. Raises `TargetError`.
 
-        `built` is a durable file in the run's folder, which lasts until the step was carried out. Call `begin`
-        before anything is created elsewhere: it returns once the step is noted durably.
+        `built` is a durable file in the run's folder, which lasts until the step is carried out. Call `begin` before
+        anything is created elsewhere: it returns once the step is noted durably.
         """
         ...

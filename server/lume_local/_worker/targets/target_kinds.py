@@ -1,4 +1,4 @@
-"""The kinds of targets, and what is done with the steps of all of them."""
+"""The kinds of targets, and operations on the steps of all of them."""
 
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,20 @@ KINDS: dict[str, type[Target]] = {
 
 
 def _kind_of(step: Step) -> type[StepKind]:
-    """What carries out a step: a target, or the values that no later row may repeat."""
+    """Return what carries out a step: a target, or the values that no later row may repeat."""
     kind = step["kind"]
     return EarlierValues if kind == VALUES else KINDS[kind]
 
 
 def target_of(part: str, place: dict[str, Any], run_id: str) -> Target:
-    """The target that is meant by a place such as `{"kind": "file", "path": …}`."""
+    """Return the target for a place such as `{"kind": "file", "path": …}`."""
     return KINDS[place["kind"]](part, place, run_id)
 
 
 def publish(record: dict[str, Any], folder: Path) -> None:
-    """Carry out the commit of a run with this folder; again, what is left of it. Raises OSError or `TargetError`.
+    """Publish the commit of a run with this folder, or the rest of it. Raises OSError or `TargetError`.
 
-    Repeating a step does no harm at once. After hours it may, if another run has replaced the object meanwhile.
+    Repeating a step at once is harmless. After hours it may not be, if another run has replaced the object meanwhile.
     """
     steps, before, why = record["steps"], commit.done(folder), commit.overtaken(folder)
     for number, step in enumerate(steps[before:], before + 1):
@@ -46,25 +46,25 @@ def publish(record: dict[str, Any], folder: Path) -> None:
 
 
 def vacate(part: str, place: dict[str, Any], run_id: str) -> list[Step]:
-    """The step that removes an earlier run's file for which this run has nothing to write.
+    """Return the step that removes an earlier run's file where this run has nothing to write.
 
-    An object stays: who may write objects need not be allowed to delete them.
+    An object stays, as permission to write objects need not include deleting them.
     """
     step = commit.vacating(Path(place["path"]), part, run_id) if place["kind"] == commit.FILE else None
     return [step] if step else []
 
 
 def abandon(folder: Path) -> None:
-    """Undo whatever was begun for a run that has not committed. Raises OSError or `TargetError`."""
+    """Undo everything begun for a run that has not committed. Raises OSError or `TargetError`."""
     for step in commit.begun(folder):
-        # An upload without an id is identified by excluding those of other runs.
+        # An upload without an ID is identified by excluding those of other runs.
         others = {"others": commit.begun_by_others(folder)} if "since" in step else {}
         _kind_of(step).abandon(step | others)
     commit.forget_begun(folder)
 
 
 def finish(folder: Path) -> dict[str, Any] | None:
-    """For a run whose process is gone: its record, carried out; or None, and nothing of it is left anywhere."""
+    """Finish a run whose process is gone: publish and return its record, or undo it and return None."""
     record = commit.committed(folder)
     if record is None:
         abandon(folder)

@@ -1,4 +1,4 @@
-"""A JSON source: an array of objects, or objects one after the other. It is converted to NDJSON and read as that."""
+"""Reads a JSON source, an array of objects or objects one after the other, by converting it to NDJSON."""
 
 import json
 import re
@@ -20,16 +20,16 @@ from lume_local._worker.statements import Layout
 _LONGEST = 64_000_000
 """Characters of a value."""
 _SPACE = " \t\r\n"
-# Only the end of a value matters here; its content is checked later, so that a bad object costs only itself.
+# Only the end of a value matters here; its content is checked later, so that a bad object affects only itself.
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str)
 _NUMBER = re.compile(r"[-+.\deE]+")
 _OURS = re.compile(rf'\ufeff?\s*\{{\s*"{RESERVED}')
-"""The beginning of rejects, which are objects one after the other, wherever those of their source were."""
+"""The beginning of rejects, which are consecutive objects, whatever the form of their source was."""
 _MOST_NAMED = 20
 
 
 def read_json(reading: Reading) -> Layout:
-    """Put each object into a line of its own. Raises `SourceError`."""
+    """Write each object on a line of its own, and read these. Raises `SourceError`."""
     lines, count, path = reading.folder / "objects", 0, tuple(reading.flow["records"])
     if begins_with_rejects(reading):
         path = ()
@@ -54,7 +54,7 @@ def read_json(reading: Reading) -> Layout:
 
 
 def read_objects(reading: Reading, lines: Path, count: int, what: str) -> Layout:
-    """Read what was put into lines of their own. Raises `SourceError` if that is not all."""
+    """Read objects, one per line. Raises `SourceError` if some are missing."""
     layout = read_ndjson(evolve(reading, path=lines))
     if reading.account.records != count:
         raise SourceError(
@@ -65,7 +65,7 @@ def read_objects(reading: Reading, lines: Path, count: int, what: str) -> Layout
 
 
 def begins_with_rejects(reading: Reading) -> bool:
-    """Whether it is NDJSON with our own members: rejects that are submitted again."""
+    """Return whether it is NDJSON with Lume's own members: resubmitted rejects."""
     with reading.path.open("rb") as file:
         return _OURS.match(file.read(1000).decode(errors="replace")) is not None
 
@@ -82,7 +82,7 @@ class _Window:
         self._text, self._at, self._lines, self._ended = "", 0, 1, False
 
     def _more(self) -> bool:
-        """Read more text; false at the end."""
+        """Read more text; return False at the end."""
         self._pause()
         rest = self._text[self._at :]
         self._lines += self._text.count("\n", 0, self._at)
@@ -91,7 +91,7 @@ class _Window:
         return not self._ended
 
     def peek(self) -> str:
-        """The next character that is not a space; empty at the end."""
+        """Return the next character that is not a space; empty at the end."""
         while True:
             while self._at < len(self._text) and self._text[self._at] in _SPACE:
                 self._at += 1
@@ -107,7 +107,7 @@ class _Window:
         while True:
             number = _NUMBER.match(self._text, self._at)
             if number is not None and number.end() == len(self._text) and self._more():
-                continue  # it may go on
+                continue  # it may continue
             try:
                 _, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
@@ -119,11 +119,11 @@ class _Window:
             return text
 
     def elements(self) -> Iterator[None]:
-        """Stops at each element of the array that begins here, whose bracket is next."""
+        """Stop at each element of the array whose bracket is next."""
         yield from self._parts("]", "the array")
 
     def members(self) -> Iterator[str]:
-        """Stops at the value of each member of the object that begins here, and gives its name."""
+        """Stop at the value of each member of the object that begins here, and yield its name."""
         for _ in self._parts("}", "the object"):
             if self.peek() != '"':
                 raise self.broken("the name of a member is missing")
@@ -153,10 +153,10 @@ class _Window:
 
 
 class _Records:
-    """The values of a text that are records.
+    """Finds the values of a text that are records.
 
     Args:
-        path: the members on the way to them. An array on the way stands for each of its elements.
+        path: the members leading to them. An array on the way stands for each of its elements.
         reading: for messages.
     """
 
@@ -165,7 +165,7 @@ class _Records:
         self._is_found, self._others = not path, dict[str, None]()
 
     def values(self) -> Iterator[str]:
-        """Each of them, as it is written. Raises `SourceError` if nothing is at the path."""
+        """Yield each record as it is written. Raises `SourceError` if the path leads to nothing."""
         window = self._window
         if not self._path and window.peek() == "[":
             for _ in window.elements():
@@ -182,7 +182,7 @@ class _Records:
             )
 
     def _below(self, path: Sequence[str]) -> Iterator[str]:
-        """The records in the value that comes next."""
+        """Yield the records in the next value."""
         window, begins = self._window, self._window.peek()
         if begins == "[":
             for _ in window.elements():
@@ -205,7 +205,7 @@ class _Records:
             window.value()
 
     def _skip(self) -> None:
-        """The next value, of which parts are in memory one after the other."""
+        """Skip the next value, reading it in parts."""
         window = self._window
         if window.peek() == "[":
             for _ in window.elements():

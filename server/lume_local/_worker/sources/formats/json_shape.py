@@ -1,6 +1,6 @@
-"""The shape of JSON objects: lines that have that of the first one repeat no key, in nested objects neither. Pure.
+"""The shape of JSON objects: lines with the first one's shape repeat no key, even in nested objects. Pure.
 
-DuckDB compares a line's keys with those of the first line at a fraction of what Python's parser takes to read it.
+DuckDB compares a line's keys with the first line's in a fraction of the time that Python's parser takes.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from lume_async._base.controls import control_in
 from lume_local._worker.sql import text
 
 _MOST = 40
-"""Objects in a shape. To compare more takes longer than to parse the line."""
+"""Objects in a shape. Comparing more takes longer than parsing the line."""
 
 
 @frozen
@@ -28,7 +28,7 @@ class Shape:
 
     @classmethod
     def of(cls, value: dict[str, Any]) -> "Shape | None":
-        """The shape of an object; None if it is large, or the objects of an array differ."""
+        """Return the shape of an object; None if it is large, or the objects of an array differ."""
         found: dict[str, list[str]] = {}
         left: list[tuple[str, Any]] = [("$", value)]
         while left:
@@ -44,7 +44,7 @@ class Shape:
         return cls({path: keys for path, keys in found.items() if path not in listed}, listed)
 
     def matched_by(self, line: str) -> str:
-        """SQL: whether a line has this shape, and no other object. NULL if that can't be seen."""
+        """Return SQL for whether a line has this shape and no other object; NULL if that can't be determined."""
         paths, keys = _texts(list(self.single)), ", ".join(map(_texts, self.single.values()))
         conditions, objects = [f"TRY(json_keys({line}, {paths})) = [{keys}]"], [str(len(self.single))]
         for path, each in self.listed.items():
@@ -55,12 +55,12 @@ class Shape:
 
 
 def braces_in(line: str) -> str:
-    """SQL: how many objects a line has at most; those in texts count, too."""
+    """Return SQL for the maximum number of objects in a line, as braces in strings count, too."""
     return f"(length({line}) - length(replace({line}, '{{', '')))"
 
 
 def _is_odd(key: str) -> bool:
-    """Whether a key can't be written into a JSON path as it is, or means something there."""
+    """Return whether a key can't be written unchanged into a JSON path, or has a special meaning there."""
     return not key or any(one in key for one in '"\\*') or bool(control_in(key))
 
 

@@ -1,4 +1,4 @@
-"""The members of records in JSON lines: how a flow can name them, and which of them no column reads."""
+"""The members of records in JSON lines: the names a flow may use, and the members that no column reads."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import json
@@ -19,7 +19,7 @@ from lume_local._worker.sql import scan_or_retry, text
 from lume_local._worker.statements import Layout
 
 _MOST = 100_000
-"""Records in which unread members are looked for."""
+"""Records that are searched for unread members."""
 _AT_ONCE, _SHOWN = 1000, 20
 
 
@@ -33,10 +33,11 @@ def member_names(connection: DuckDBPyConnection, layout: Layout, most: int) -> l
 def unread_members(
     connection: DuckDBPyConnection, flow: dict[str, Any], layout: Layout, *, of_columns: bool
 ) -> list[str]:
-    """Return a problem for each member that has a value which no column has.
+    """Return a problem for each member with a value that no column reads.
 
     Args:
-        of_columns: whether only members matter whose path is the name of a column, and no object above them is read.
+        of_columns: whether to consider only members whose path is a column's name, and that no column reads as part
+            of an object.
     """
     columns = {one: n for n, name in enumerate(layout.raw) for one in spellings(flow, name)}
     if not layout.json_lines or (of_columns and not any("." in name for name in columns)):
@@ -68,19 +69,19 @@ def unread_members(
 def _records(
     connection: DuckDBPyConnection, reader: str, columns: int, most: int
 ) -> Iterator[tuple[dict[str, Any], list[bool]]]:
-    """Yield the first records, and for each column whether it is NULL there."""
+    """Yield the first records, with whether each column is NULL there."""
     nulls = ", ".join(f"_lume_s{n} IS NULL" for n in range(columns))
     rows = connection.execute(f"SELECT _lume_line_text, [{nulls}] FROM ({reader}) LIMIT {most}")
     while some := rows.fetchmany(_AT_ONCE):
         for line, is_null in some:
-            with suppress(ValueError, RecursionError):  # DuckDB reads what is nested more deeply
-                record = json.loads(line, parse_int=str)  # which takes any number of digits
+            with suppress(ValueError, RecursionError):  # DuckDB reads deeper nesting
+                record = json.loads(line, parse_int=str)  # takes any number of digits
                 if isinstance(record, dict):
                     yield record, is_null
 
 
 def _is_within(steps: tuple[str, ...], columns: dict[str, int]) -> bool:
-    """Whether a column reads an object that has the member."""
+    """Return whether a column reads an object that has the member."""
     return any(".".join(steps[:n]) in columns for n in range(1, len(steps)))
 
 

@@ -1,4 +1,4 @@
-"""The columns of a source by the names that a flow uses: those it reads, and those that it does not. Pure."""
+"""Finds the columns of a source by the names that a flow uses: the ones it reads, and the others. Pure."""
 
 import json
 import re
@@ -15,15 +15,15 @@ from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
 NEW = " (in a new flow version if this one is registered)"
-"""How to correct a flow, in messages."""
+"""The way to correct a flow, in messages."""
 OTHERWISE = "Replay them through a version that reads the columns that they have"
-"""What to do about rejected rows that a flow can't read."""
+"""The advice about rejected rows that a flow can't read."""
 
 
 def readable(header: list[str]) -> list[str]:
-    """A name for each cell of a header: one without a name has its number, each of several with one name its own.
+    """Return a name for each cell of a header: an unnamed one gets its number, namesakes get different names.
 
-    So nothing is read from the first of two columns that a flow knows as one.
+    So when a flow's name fits two columns, the first is not read by mistake.
     """
     counts = Counter(header)
     taken = {name.lower() for name in header if name and counts[name] == 1}
@@ -43,7 +43,7 @@ def readable(header: list[str]) -> list[str]:
 
 
 def layout_of_table(reader: str, flow: dict[str, Any], names: list[str], visible: dict[str, int]) -> Layout:
-    """What a source with a header gives, of whose columns the flow sees some."""
+    """Return the layout of a source with a header, of whose columns the flow sees some."""
     read = set(visible.values())
     unknown = (
         name for n, name in enumerate(names) if n not in read and not name.lower().startswith(RESERVED)
@@ -53,7 +53,7 @@ def layout_of_table(reader: str, flow: dict[str, Any], names: list[str], visible
 
 
 def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[str, int]:
-    """Which columns the flow's expressions see, by the names they use."""
+    """Return the columns that the flow's expressions see, by the names they use."""
     visible: dict[str, int] = {}
     for name, place in flow["sources"].items():
         found = _positions(flow, name, names)
@@ -64,16 +64,15 @@ def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[
 
 
 def spellings(flow: dict[str, Any], name: str) -> list[str]:
-    """How a source may call what the flow reads as `name`."""
+    """Return the names that a source may use for the flow's `name`."""
     aliases = flow["aliases"].get(name.lower())
     return aliases["names"] if aliases else [name]
 
 
 def _positions(flow: dict[str, Any], name: str, names: list[str]) -> list[int]:
-    """The columns that are meant, for what should be one: by their exact names if there are such.
+    """Return the columns that fit, of which there should be one; exact names take precedence.
 
-    Case doesn't matter, unless several columns differ in nothing else: then the spelling of the flow decides, if it
-    has only one.
+    Case is ignored, unless several columns differ only in case: the flow's spelling then decides, if it has only one.
     """
     wanted = [one.lower() for one in spellings(flow, name)]
     lower = [one.lower() for one in names]
@@ -89,7 +88,7 @@ def _positions(flow: dict[str, Any], name: str, names: list[str]) -> list[int]:
 
 
 def _other_encoding(flow: dict[str, Any], wanted: list[str], names: list[str]) -> str:
-    """The encoding of the file, if one of its names is one of these, but spoilt by being read in the flow's."""
+    """Return the file's encoding if one of its names is a wanted one spoilt by the flow's encoding."""
     lower = [one.lower() for one in names]
     for encoding in ("utf-8", "cp1252") if flow["format"] in ("csv", "fixed") else ():
         for name in wanted:
@@ -154,7 +153,7 @@ def column_trouble(
 
 
 def lacking(flow: dict[str, Any], names: list[str], name: str, whose: str, how: str) -> str:
-    """That rejects, whose columns are these and our own, have none for what the flow reads as `name`."""
+    """Return the message that rejects, with these columns and Lume's own, lack what the flow reads as `name`."""
     columns = [one for one in names if not one.lower().startswith(RESERVED)]
     read = " or ".join(map(repr, spellings(flow, name)[:10]))
     place = flow["sources"][name]
@@ -164,7 +163,7 @@ def lacking(flow: dict[str, Any], names: list[str], name: str, whose: str, how: 
 
 
 def version_for(flow: dict[str, Any], names: list[str]) -> str | None:
-    """Another version of the flow, all of whose columns the header has, also if that has another delimiter."""
+    """Return another version of the flow whose columns the header all has, even with another delimiter."""
     own, quote = flow["csv"]["delim"], flow["csv"]["quote"]
     for ref, read in flow["siblings"].items():
         cells = names
@@ -179,12 +178,12 @@ def version_for(flow: dict[str, Any], names: list[str]) -> str | None:
 
 
 def _is_there(names: list[str], there: set[str], folds: set[str]) -> bool:
-    """Whether a header has a column by one of its names; only of several, aliases, the spelling doesn't matter."""
+    """Return whether a header has a column by one of its names; the spelling of aliases is matched loosely."""
     return any(one.lower() in there or (len(names) > 1 and folded(one) in folds) for one in names)
 
 
 def said_of(other: str | None, what: str = "Its header is that") -> str:
-    """That another version reads such a file."""
+    """Return the hint that another version reads such a file."""
     return f"{what} of {other}, another version of this flow: run {other} on it" if other else ""
 
 
@@ -196,7 +195,7 @@ def _two_aliases(flow: dict[str, Any], has: str, name: str, several: list[str]) 
 
 
 def other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
-    """The delimiter that would give columns that the flow reads, if its own gives a single one."""
+    """Return the delimiter that would yield columns the flow reads, if its own yields only one."""
     if len(names) != 1 or flow["format"] != "csv":
         return None
     wanted = {one.lower() for name in flow["sources"] for one in spellings(flow, name)}
@@ -210,11 +209,11 @@ def other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
 
 
 def check_columns(flow: dict[str, Any], layout: Layout) -> None:
-    """Refuse columns that the flow does not read, if it is set to, and obvious mistakes in names.
+    """Refuse unread columns, if the flow demands it, and obvious mistakes in names.
 
     Raises:
-        SourceError: there are such columns; or JSON whose objects have nothing that the flow reads, or have it in
-            other case: names are case-sensitive there.
+        SourceError: there are such columns; or the objects of a JSON source have nothing that the flow reads, or have
+            it in another case: their names are case-sensitive.
     """
     _check_members(flow, layout)
     if layout.unknown and flow["on_unknown_columns"] == "fail":
@@ -248,7 +247,7 @@ def _check_members(flow: dict[str, Any], layout: Layout) -> None:
 
 
 def _absent(flow: dict[str, Any], layout: Layout) -> list[str]:
-    """What the flow reads but no object has, if there are objects."""
+    """Return the names that the flow reads but no object has, if there are objects."""
     members = set(layout.members)
     return [name for name in layout.raw if members and members.isdisjoint(spellings(flow, name))]
 
@@ -256,7 +255,7 @@ def _absent(flow: dict[str, Any], layout: Layout) -> list[str]:
 def noted(
     flow: dict[str, Any], layout: Layout, before: list[str] | None, *, of_rejects: bool
 ) -> dict[str, Any]:
-    """What the metrics say of the columns; the next source is compared with the one before the rejects."""
+    """Return the metrics of the columns; the next source is compared with the one before the rejects."""
     header = before if of_rejects else _header(layout)
     known = {} if header is None or flow["on_unknown_columns"] != "warn" else {"header": header}
     spelled = {name: list(map(elided, found)) for name, found in layout.aliases.items()}
@@ -266,7 +265,7 @@ def noted(
 def changes(
     flow: dict[str, Any], layout: Layout, before: list[str] | None, *, of_rejects: bool
 ) -> dict[str, int]:
-    """Warnings: of members that no object has; of every column that is not read, later of those that came or went."""
+    """Return warnings: members that no object has; all unread columns at first, later only new and missing ones."""
     absent = {f"no row has {name!r}": 1 for name in _absent(flow, layout)}
     return absent | _unread(flow, layout, before, of_rejects)
 
@@ -288,6 +287,6 @@ def _unread(
 
 
 def _header(layout: Layout) -> list[str]:
-    """All columns, read or not, as they are noted; without our own in a file of rejects."""
+    """Return all columns, read or not, as they are noted; in a file of rejects without Lume's own."""
     names = dict.fromkeys([*layout.raw, *layout.unknown])
     return [elided(name) for name in names if not name.lower().startswith(RESERVED)]

@@ -1,8 +1,8 @@
-"""An NDJSON source made ready for DuckDB: every line one strict JSON object whose numbers it reads exactly.
+"""Prepares an NDJSON source for DuckDB: every line is a strict JSON object whose numbers DuckDB reads exactly.
 
-DuckDB's own reader takes `NaN`, trailing commas and repeated keys, and sends every number with a fraction through
-a double. It is used to find the lines that hold such things; those are read here, by Python's parser, and given
-to it in another form: a number that a double can't hold becomes a text of the same value.
+DuckDB's own reader accepts `NaN`, trailing commas and repeated keys, and converts every number with a fraction to a
+double. It is used to find such lines; Python's parser then reads these and converts them for DuckDB: a number that a
+double can't hold becomes a string with the same value.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
@@ -32,7 +32,7 @@ _DOUBTFUL = (
     r"[:\[,]\s*-?([0-9]+(\.[0-9]+)?[eE]|[0-9]{4,}\.[0-9]{6}|[0-9]+\.[0-9]{12}|[0-9]{10,}\.|0\.0000|(?i:nan|inf))"
     r'|,\s*[}\]]|"_lume_'
 )
-"""What DuckDB might read otherwise than it is written: exponents, many digits, NaN and the like, trailing commas."""
+"""Text that DuckDB might misread: exponents, many digits, NaN and the like, trailing commas."""
 
 
 def read_ndjson(reading: Reading) -> Layout:
@@ -84,7 +84,7 @@ def _is_in(first: dict[str, Any], name: str) -> bool:
 
 
 def _first_of(spelled: list[str], wanted: list[str]) -> str:
-    """The value of the first of these members that an object has."""
+    """Return the value of the first of these members that an object has."""
     values = [f"_lume_fields[{wanted.index(one) + 1}]" for name in spelled for one in pointers(name)]
     return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
 
@@ -93,7 +93,7 @@ _IS_BLANK = r"(_lume_line_text IS NULL OR regexp_full_match(_lume_line_text, '[ 
 
 
 def _members(connection: DuckDBPyConnection, scan: str, nested: list[str]) -> tuple[str, ...]:
-    """The members of all objects, and those of `nested` that one has in an object within it."""
+    """Return the members of all objects, and those `nested` ones that an object within one has."""
     each = "json_keys(_lume_line_text)"
     if nested:
         there = (
@@ -107,7 +107,7 @@ def _members(connection: DuckDBPyConnection, scan: str, nested: list[str]) -> tu
 
 
 def _unread(members: tuple[str, ...], spelled: list[list[str]]) -> tuple[str, ...]:
-    """An object of which something is read is read."""
+    """Return the unread members; an object is read if any of its members is."""
     read = {one for each in spelled for name in each for one in (name, name.partition(".")[0])}
     return tuple(key for key in members if key not in read and not key.lower().startswith(RESERVED))
 
@@ -118,7 +118,7 @@ def _reader(path: Path, columns: list[str], limit: int) -> str:
 
 
 def _plain_lines(reading: Reading, target: Path, limit: int) -> Path:
-    r"""The file with `\n` line ends, in UTF-8, none too long: itself or a copy, with blanks for what is refused."""
+    r"""Return the file with `\n` line ends, in UTF-8: itself, or a copy with refused and overlong lines blanked."""
     copy, account = Copy(reading.path, target, 0, b"\n"), reading.account
     at = 0
     with closing(copy):
@@ -140,12 +140,12 @@ def _plain_lines(reading: Reading, target: Path, limit: int) -> Path:
 
 
 def _whole_lines(path: Path, pause: Pause) -> Iterator[bytes]:
-    """The file in pieces that end where a line ends."""
+    """Yield the file in pieces that end at a line end."""
     held: list[bytes] = []
     half = b""
     for read in blocks(path, pause):
         block = half + read
-        half = b"\r" if block.endswith(b"\r") else b""  # of a line end, perhaps
+        half = b"\r" if block.endswith(b"\r") else b""  # it may be half of a line end
         block = block.removesuffix(half)
         end = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
         held.append(block[:end] if end else block)
@@ -159,7 +159,7 @@ def _whole_lines(path: Path, pause: Pause) -> Iterator[bytes]:
 
 
 def _holds_longer(data: bytes, limit: int) -> bool:
-    """Whether a line may be longer. A longer one covers at least one of these windows as a whole."""
+    """Return whether a line may be longer: a longer one covers at least one of these windows."""
     half = max(limit // 2, 1)
     return any(data.find(b"\n", at, at + half) < 0 for at in range(0, len(data) - half, half))
 
@@ -182,7 +182,7 @@ def _refused_are_blank(data: bytes, limit: int, account: Account, malformed: Mal
 
 
 def _first_object(path: Path) -> dict[str, Any]:
-    """The first line, if it is an object. Most lines have its keys: comparing is cheaper than parsing."""
+    """Return the first line if it is an object. Most lines share its keys, and comparing is cheaper than parsing."""
     with path.open("rb") as file:
         try:
             first = json.loads(file.readline(LONGEST_LINE))
@@ -193,12 +193,12 @@ def _first_object(path: Path) -> dict[str, Any]:
 
 
 _FINE, _DOUBTED, _NESTED = 0, 1, 2
-"""How DuckDB judges a line: Python need not read it, is to judge it, or looks for keys that nested objects repeat."""
+"""DuckDB's verdict on a line: Python need not read it, has to judge it, or searches nested objects for repeats."""
 
 
 def _doubtful(reading: Reading, plain: Path, scan: str, first: dict[str, Any]) -> Iterator[int] | None:
-    """The numbers of the lines, from 0 on, that Python is to judge; None if there is none. Counts the records."""
-    # What is not an object has no keys either: without a shape there is nothing to compare.
+    """Count the records; yield the numbers, from 0, of the lines for Python to judge, None if there are none."""
+    # Without an object as the first line there is no shape to compare.
     shape, line, account = Shape.of(first) if first else None, "_lume_line_text", reading.account
     judged = (
         f"CASE WHEN {_IS_BLANK} THEN {_FINE} "
@@ -240,7 +240,7 @@ def _numbers(connection: DuckDBPyConnection, query: str) -> Iterator[int]:
 
 
 def _lines_of(path: Path, numbers: Iterator[int], pause: Pause) -> Iterator[tuple[int, bytes]]:
-    """The lines with these numbers, which are in order."""
+    """Yield the lines with these numbers, which are sorted."""
     number, wanted = 0, next(numbers, None)
     for block in _whole_lines(path, pause):
         if wanted is None:
@@ -253,9 +253,9 @@ def _lines_of(path: Path, numbers: Iterator[int], pause: Pause) -> Iterator[tupl
 
 
 def _strict_lines(path: Path, target: Path, doubtful: Iterator[int], reading: Reading) -> int:
-    """A copy: doubtful lines as DuckDB reads them exactly, each beside what it was; blanks for refused ones.
+    """Write a copy for exact reading: doubtful lines converted, each beside its original; refused ones blanked.
 
-    Returns the bytes of the longest changed one, which holds both forms.
+    Returns the bytes of the longest converted line, which holds both forms.
     """
     number, longest, wanted = 0, 0, next(doubtful, None)
     with target.open("wb") as out:

@@ -1,8 +1,8 @@
-"""A Parquet source: its values as texts, as a flow's expressions see those of every source.
+"""Reads a Parquet source: its values as text, the form in which a flow's expressions see every source.
 
 Lists, structs and maps are JSON. DuckDB writes `NaN` and `Infinity` into it, which nothing can read, and a FLOAT with
-the digits of the nearest DOUBLE. Here they are what they are in a column of their own: the texts `"nan"` and `"inf"`,
-and the digits that it has.
+the digits of the nearest DOUBLE. Here they look as in a column of their own: the strings `"nan"` and `"inf"`, and the
+FLOAT's own digits.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
@@ -27,37 +27,37 @@ from lume_local._worker.statements import Layout
 _UNSUPPORTED = re.compile(
     r"not (?:yet )?(?:supported|implemented)|only supported|unsupported|requires|out of range", re.I
 )
-"""How DuckDB says that a file has something that it lacks; other errors are those of damaged files."""
+"""DuckDB's words for an unsupported feature of a file; other errors mean that the file is damaged."""
 NESTED = ("list", "array", "struct", "map", "union", "variant")
 FLOATS = ("float", "double")
 
 
 class DuckType(Protocol):
-    """A type of DuckDB, as its module gives it."""
+    """A type of DuckDB, as its module represents it."""
 
     @property
     def id(self) -> str:
-        """Its name, without what is in it."""
+        """The name, without the types inside it."""
         ...
 
     @property
     def children(self) -> list[tuple[str, Any]]:
-        """What is in it, with names."""
+        """The types inside it, with names."""
         ...
 
 
 def float_text(value: str) -> str:
-    """SQL for the text of a floating-point number. One that is not a number has a sign bit, which means nothing."""
+    """Return SQL for the text of a floating-point number, without the meaningless sign of a NaN."""
     return f"CASE WHEN isnan({value}) THEN 'nan' ELSE {value}::VARCHAR END"
 
 
 def as_json(value: str, kind: DuckType) -> str:
-    """SQL for the JSON of a nested value."""
+    """Return SQL for the JSON of a nested value."""
     return f"to_json({_readable(value, kind, count())})"
 
 
 def _readable(value: str, kind: DuckType, numbers: "count[int]") -> str:
-    """SQL for the same value, with numbers that JSON can represent."""
+    """Return SQL for the same value, with numbers that JSON can represent."""
     if not _has_floats(kind):
         return value
     if kind.id in FLOATS:
@@ -79,10 +79,10 @@ def _readable(value: str, kind: DuckType, numbers: "count[int]") -> str:
 
 
 def _has_floats(kind: DuckType) -> bool:
-    if kind.id == "map":  # its keys become texts anyway
+    if kind.id == "map":  # its keys become strings anyway
         return _has_floats(dict(kind.children)["value"])
     if kind.id in ("list", "array", "struct"):
-        # The size of an array is among its children but not a type.
+        # The children of an array include its size, which is not a type.
         return any(_has_floats(child) for name, child in kind.children if not isinstance(child, int))
     return kind.id in FLOATS
 
@@ -90,7 +90,7 @@ def _has_floats(kind: DuckType) -> bool:
 def read_parquet(reading: Reading) -> Layout:
     """Count the rows by the file's own footer. Raises `SourceError`.
 
-    By its row groups, as readers do: the number for the whole file is wrong in some that parquet-rs has written.
+    The count sums the row groups, as readers do: some files of parquet-rs have a wrong total.
     """
     groups = f"SELECT DISTINCT row_group_id, row_group_num_rows AS n FROM parquet_metadata({literal(reading.path)})"
     try:
@@ -111,10 +111,10 @@ def read_parquet(reading: Reading) -> Layout:
 
 @contextmanager
 def report_damage(connection: duckdb.DuckDBPyConnection, files: dict[str, Path]) -> Iterator[None]:
-    """If a scan of Parquet files fails, read each once more alone: DuckDB does not report which one it was.
+    """If a scan of Parquet files fails, read each again alone, as DuckDB does not report which one it was.
 
     Args:
-        files: by what messages call them; those that aren't Parquet are left out by the caller.
+        files: Parquet files only, by their names in messages.
 
     Raises:
         SourceError: one of them can't be read to its end.
@@ -146,7 +146,7 @@ def _is_unsupported(error: duckdb.Error) -> bool:
 
 
 def _unsupported(shown: str, error: duckdb.Error) -> SourceError:
-    """The error for a file that may be valid Parquet."""
+    """Return the error for a file that may be valid Parquet."""
     return SourceError(
         f"DuckDB {duckdb.__version__} can't read {shown} ({_words(error)}), which may be valid Parquet: write it "
         "anew with another program, such as pyarrow, and its default settings, then submit that"
@@ -158,7 +158,7 @@ def _words(error: duckdb.Error) -> str:
 
 
 def texts_of(connection: duckdb.DuckDBPyConnection, path: Path, shown: str) -> tuple[list[str], str]:
-    """The names of a file's columns, and a query for their values as expressions see them: `_lume_s0`, `_lume_s1`, …
+    """Return the names of a file's columns, and a query for their values as text: `_lume_s0`, `_lume_s1`, …
 
     Raises:
         SourceError: its values would change.

@@ -1,4 +1,4 @@
-"""Columns of a Parquet file whose values DuckDB would change as it reads them: read in another way, or refused."""
+"""Finds the columns of a Parquet file whose values DuckDB would change: they are read differently, or refused."""
 
 # ruff: noqa: S608 - the parts of its SQL are quoted.
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _LONGEST = 200
 """Characters of a name in a message."""
 _KEEPS_NANOSECONDS = int(duckdb.__version__.split(".")[0]) >= 2
 _OF_SPARK = "org.apache.spark.version"
-"""In the footer of what Spark has written: its points in time are in microseconds, in INT96 too."""
+"""In the footer of files written by Spark, whose timestamps are in microseconds, even as INT96."""
 
 
 @frozen
@@ -25,8 +25,8 @@ class Leaf:
 
     Attributes:
         path: the names from the column down to it.
-        physical: how the file holds a value.
-        logical: what that means.
+        physical: how the file stores a value.
+        logical: the meaning of the stored value.
     """
 
     path: tuple[str, ...]
@@ -38,10 +38,10 @@ class Leaf:
 
 
 def exactly(connection: DuckDBPyConnection, path: Path, shown: str) -> tuple[str, set[int]]:
-    """A scan of a file, and which of its columns, from 0, are structs of `date` and `time` there, with nanoseconds.
+    """Return a scan of a file, and the columns (from 0) that are its structs of `date` and `time`, with nanoseconds.
 
     Raises:
-        SourceError: a column, or a part of one, can't be read without a change of its values.
+        SourceError: a column, or a part of one, can't be read without changing its values.
         duckdb.Error: the file can't be read.
     """
     apart = set[int]()
@@ -64,7 +64,7 @@ _INT96 = "its nanoseconds can't be read there. Write it as a timestamp of INT64,
 
 
 def _changed(leaf: Leaf) -> str:
-    """What to do if DuckDB's type can't hold the values; empty if it can."""
+    """Return the advice if DuckDB's type can't hold the values; empty if it can."""
     if leaf.logical.startswith("Decimal") and not leaf.given.startswith("DECIMAL"):
         return (
             "no more than 38 digits can be read. Write it as decimal(38, …) or as a string, then submit that"
@@ -91,7 +91,7 @@ def _is_of_spark(connection: DuckDBPyConnection, path: Path) -> bool:
 
 
 def _leaves(connection: DuckDBPyConnection, path: Path) -> Iterator[tuple[int, Leaf]]:
-    """Each of them, with the number of the column that it is of."""
+    """Yield each leaf with the number of its column."""
     rows = connection.execute(
         "SELECT name, num_children, type, coalesce(logical_type, if(converted_type = 'DECIMAL', 'Decimal', '')), "
         f"precision, scale, duckdb_type FROM parquet_schema({literal(path)})"
@@ -104,7 +104,7 @@ def _leaves(connection: DuckDBPyConnection, path: Path) -> Iterator[tuple[int, L
 
 
 def _below(above: tuple[str, ...], count: int, rows: Iterator[tuple[Any, ...]]) -> Iterator[Leaf]:
-    """The next `count` entries, depth first, as the schema lists them."""
+    """Yield the next `count` entries, depth first, as the schema lists them."""
     for _ in range(count):
         name, children, physical, logical, precision, scale, given = next(rows)
         if children:

@@ -1,4 +1,4 @@
-"""Rows of strings and NULLs in a file for DuckDB: of sheets, queries, seeds, malformed lines and duplicates."""
+"""Stores rows of strings and NULLs for DuckDB: from sheets, queries, seeds, malformed lines and duplicates."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from lume_local._worker.sql import OURS, csv_reader
 
 
 class RowsFile:
-    """Takes the rows one by one; `reader` is the query for them. Close it before that is run.
+    """Takes rows one by one; `reader` is the query for them, to be run after closing it.
 
-    CSV in which every value is quoted, and NULL is not; the first value of a row is a dot, so that no line is blank.
+    The file is CSV with every value quoted except NULL; each row begins with a dot, so that no line is blank.
     """
 
     def __init__(self, path: Path, width: int) -> None:
         self._path, self._width = path, width
         self._file = path.open("w", encoding="utf-8", newline="")
-        self._longest = 0  # bytes of a line, at most
+        self._longest = 0  # bytes of the longest line, at most
 
     def write(self, row: Sequence[str | None]) -> None:
         values = [".", *("" if value is None else '"' + value.replace('"', '""') + '"' for value in row)]
@@ -30,7 +30,7 @@ class RowsFile:
 
     @property
     def reader(self) -> str:
-        """SQL that gives `_lume_s0`, `_lume_s1`, … of all rows in their order."""
+        """SQL for `_lume_s0`, `_lume_s1`, … of all rows in order."""
         columns = "_lume_dot", *(f"{RESERVED}s{n}" for n in range(self._width))
         options = *OURS, "allow_quoted_nulls=false", f"max_line_size={self._longest + 1000}", "parallel=false"
         reader = csv_reader(self._path, columns, (",", '"', '"'), *options)

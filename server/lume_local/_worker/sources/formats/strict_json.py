@@ -1,4 +1,4 @@
-"""One line of NDJSON by Python's parser, strictly, and as DuckDB will read it with the same values. Pure."""
+"""Reads a line of NDJSON strictly with Python's parser, and converts it so that DuckDB gets the same values. Pure."""
 
 import json
 import re
@@ -16,16 +16,16 @@ from lume_local._worker.sources.mending.lost_letters import (
 )
 
 _EXACT = re.compile(r"-?(?!0\.0000)(?:(?:0|[1-9][0-9]{0,2})\.[0-9]{1,11}|[1-9][0-9]{3,8}\.[0-9]{1,5})")
-"""Fractions that come through a double with the value that they have: 15 digits do. Whole numbers do anyway."""
+"""Fractions that a double preserves, having at most 15 digits. Whole numbers are always preserved."""
 OWN = f"{RESERVED}raw".encode()
-"""What stands in a line with a malformed text."""
+"""The key in a line that holds a malformed text."""
 _SPACE = re.compile(r"[ \t]*")
 _LONGEST_INTEGER = 4000
-"""Digits. Python refuses to turn much longer texts into numbers."""
+"""Digits. Python refuses to convert much longer strings to numbers."""
 
 
 class NotARow(Exception):
-    """A line that is not a row: why, and its bytes."""
+    """A line that is not a row: the reason, and its bytes."""
 
     def __init__(self, why: str, raw: bytes) -> None:
         super().__init__(why)
@@ -75,7 +75,7 @@ def _without_exponent(digits: str) -> str:
 
 
 def strict_line(line: str, lost: LostLetters | None = None) -> bytes:
-    """The line for DuckDB; if that differs from the line itself, `APART` and the line follow. Raises `NotARow`.
+    """Return the line for DuckDB, followed by `APART` and the original if they differ. Raises `NotARow`.
 
     Args:
         lost: which rows of resubmitted rejects lack letters.
@@ -91,12 +91,16 @@ def strict_line(line: str, lost: LostLetters | None = None) -> bytes:
         return exact + APART + line.encode() if reader.changed else line.encode()
     except NotARow as error:
         raise NotARow(error.why, error.raw or line.encode()) from None
-    except (ValueError, RecursionError, ArithmeticError):  # UnicodeEncodeError too: half of a surrogate pair
+    except (
+        ValueError,
+        RecursionError,
+        ArithmeticError,
+    ):  # also UnicodeEncodeError, for half of a surrogate pair
         raise NotARow(NOT_JSON, line.encode()) from None
 
 
 def _unwrapped(line: str, value: dict[str, Any], lost: LostLetters) -> bytes:
-    """A line of a resubmitted rejects file: the malformed text in it, or the object without our own keys."""
+    """Return the malformed text in a line of a resubmitted rejects file, or the object without Lume's own keys."""
     raw = value.get(f"{RESERVED}raw")
     inner = raw if isinstance(raw, str) and raw else _without_own_keys(line)
     reasons = str(value.get(f"{RESERVED}reasons"))
@@ -107,7 +111,7 @@ def _unwrapped(line: str, value: dict[str, Any], lost: LostLetters) -> bytes:
 
 
 def _without_own_keys(line: str) -> str:
-    """The object's members as they are written, without our own keys."""
+    """Return the object's members as they are written, without Lume's own keys."""
     decoder, members = json.JSONDecoder(), []
     at = _after_space(line, line.index("{") + 1)
     while line[at] != "}":
@@ -135,7 +139,7 @@ _KEYS_ONLY = json.JSONDecoder(object_pairs_hook=_refuse_repeated, parse_float=le
 
 
 def repeats_a_key(line: str) -> bool:
-    """Whether an object of the line, nested ones too, has a key twice; true as well if that can't be seen."""
+    """Return whether an object of the line, even a nested one, repeats a key; True if that can't be determined."""
     try:
         _KEYS_ONLY.decode(line)
     except (ValueError, RecursionError):
@@ -144,7 +148,7 @@ def repeats_a_key(line: str) -> bool:
 
 
 def raw_in(line: bytes) -> bytes | None:
-    """The malformed text in a line of a rejects file, with its original bytes; None for any other line."""
+    """Return the malformed text in a line of a rejects file, with its original bytes; None for any other line."""
     try:
         value = json.loads(line.decode("utf-8", KEPT))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Which of the last rows of a table are its footer. Pure."""
+"""Finds the footer among the last rows of a table. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from lume_local._worker.sources.formats.records.fixed_width import FixedWidth
 from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect
 
 TAIL = 1024 * 1024
-"""Bytes at the end of a file in which its footer is looked for."""
+"""Bytes at the end of a file that are searched for its footer."""
 _LINE = re.compile(rb"[^\r\n]*+(?:" + LINE_END + rb"|\Z)")
 
 
@@ -22,7 +22,7 @@ class Footer:
     Attributes:
         begin: the byte where it begins.
         lines: physical lines from there on.
-        skipped: how many of them are of each kind.
+        skipped: the number of these lines by kind.
     """
 
     begin: int
@@ -31,9 +31,9 @@ class Footer:
 
 
 def footer_start(footer: dict[str, Any], rows: Sequence[str | None]) -> int:
-    """Where in the last rows the footer begins; behind them all if there is none.
+    """Return where the footer begins in the last rows; their number if there is none.
 
-    A row that is None, which is blank or a comment, may stand in a footer and behind it.
+    A row that is None (blank, or a comment) may be part of a footer or follow it.
     """
     first, starts_with = len(rows), tuple(footer["starts_with"])
     left = footer["rows"] or len(rows)
@@ -48,7 +48,7 @@ def footer_start(footer: dict[str, Any], rows: Sequence[str | None]) -> int:
 
 
 def footer_in(tail: bytes, at: int, dialect: Dialect | FixedWidth, flow: dict[str, Any]) -> Footer | None:
-    """The footer at the end of a file. `tail` is all that follows byte `at`, where a line begins."""
+    """Return the footer at the end of a file. `tail` is everything after byte `at`, where a line begins."""
     if flow["footer"] is None:
         return None
     comment = flow["comment"].encode()
@@ -66,14 +66,14 @@ def footer_in(tail: bytes, at: int, dialect: Dialect | FixedWidth, flow: dict[st
 
 
 def kind_of(line: bytes, comment: bytes) -> str:
-    """Which kind of line can't be a record; empty for all others."""
+    """Return the kind of a line that can't be a record; empty for all others."""
     if not line.strip(b"\r\n"):
         return "blank"
     return "comments" if comment and line.startswith(comment) else ""
 
 
 def _text(line: bytes, dialect: Dialect | FixedWidth) -> str:
-    """The line as it is compared; nothing for one in which a record ends that began in an earlier line."""
+    """Return the line for comparison; empty if a record that began in an earlier line ends in it."""
     bare = line
     if dialect.escape != dialect.quote:
         bare = re.sub(re.escape(dialect.escape) + b".", b"", line)
@@ -83,6 +83,6 @@ def _text(line: bytes, dialect: Dialect | FixedWidth) -> str:
 
 
 def whole_lines(tail: bytes) -> bytes:
-    """What follows the first line end of a part of a file, which may begin within a line."""
+    """Return the rest after the first line end of a part of a file, which may begin within a line."""
     end = re.search(LINE_END, tail)
     return tail[end.end() :] if end else b""

@@ -1,1 +1,1 @@
-"""Rejects that are submitted again, corrected: how they are recognized, and read as their source was."""
+"""Corrected rejects that are resubmitted: how they are recognized, and read as their source was."""

@@ -1,7 +1,7 @@
-"""How the malformed lines of each file are read: kept in the record of a run, since they may come back. Pure.
+"""The form in which the malformed lines of each file are read; a run records it, as the lines may return. Pure.
 
-`_lume_raw` has a line as it stood in its file, whose columns may be in another order than those of the rejects, and
-whose dialect may be another one than that of the version that reads it later.
+`_lume_raw` has the original line of its file, whose columns may be in another order than the rejects', and whose
+dialect may differ from that of the version that reads it later.
 """
 
 import json
@@ -22,9 +22,9 @@ class LineForm:
     """The fields of a line.
 
     Attributes:
-        at: for each field the number of its column; None if no column has it.
+        at: the column number of each field; None if no column has it.
         csv: the delimiter, quote and escape; None for columns of fixed widths.
-        encoding: that of the file.
+        encoding: the file's.
     """
 
     at: tuple[int | None, ...]
@@ -33,28 +33,28 @@ class LineForm:
 
     @classmethod
     def of(cls, at: Iterable[int | None], flow: dict[str, Any]) -> "LineForm":
-        """The form of lines as a compiled flow reads them."""
+        """Return the form of lines as a compiled flow reads them."""
         csv = flow.get("lines", flow["csv"])
         marks = None if flow["fixed"] else (csv["delim"], csv["quote"], csv["escape"])
         return cls(tuple(at), marks, flow["encoding"])
 
     @classmethod
     def read(cls, plain: dict[str, Any]) -> "LineForm":
-        """The form from its JSON."""
+        """Convert a form from JSON."""
         csv = plain["csv"]
         return cls(tuple(plain["at"]), csv and tuple(csv), plain["encoding"])
 
     def placed(self, places: Sequence[int]) -> "LineForm":
-        """The same in other columns: `places` has the new number of each."""
+        """Return the same form in other columns; `places` has the new number of each."""
         return LineForm(tuple(None if n is None else places[n] for n in self.at), self.csv, self.encoding)
 
 
 def recorded(forms: Iterable[tuple[str, LineForm | None]], labels: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The forms for the record of a run, by the columns of its rejects.
+    """Return the forms for the record of a run, by the columns of its rejects.
 
     Args:
-        forms: for each file its form; None if it is not known.
-        labels: what the rejects call each column, by its name in the engine.
+        forms: the form of each file; None if unknown.
+        labels: the name of each column in the rejects, by its name in the engine.
     """
     files: dict[LineForm | None, dict[str, None]] = {}
     for file, form in forms:
@@ -72,7 +72,7 @@ def _entry(form: LineForm | None, labels: Mapping[str, str]) -> dict[str, Any]:
 
 
 def entry_of(lines: Sequence[dict[str, Any]], file: str) -> dict[str, Any] | None:
-    """The entry of a file in the record of a run; None if its form is not known."""
+    """Return the entry of a file in the record of a run; None if its form is unknown."""
     found = list(lines)
     if len(found) > 1:
         found = [one for one in lines if _has(one, file)]
@@ -80,7 +80,7 @@ def entry_of(lines: Sequence[dict[str, Any]], file: str) -> dict[str, Any] | Non
 
 
 def _has(entry: dict[str, Any], file: str) -> bool:
-    """Whether the file is among those of an entry; without quotes rejects spell its name without delimiters."""
+    """Return whether an entry has the file, whose name has no delimiters in rejects without quotes."""
     csv = entry.get("csv")
     apart = "" if csv is None or csv["quote"] else _read(csv["delim"]) + "\r\n"
     as_spaces = dict.fromkeys(map(ord, apart), " ")
@@ -88,7 +88,7 @@ def _has(entry: dict[str, Any], file: str) -> bool:
 
 
 def form_of(entry: dict[str, Any], names: Sequence[str]) -> LineForm | None:
-    """The form of an entry in columns of these names; None if one is missing."""
+    """Return the form of an entry in columns of these names; None if one is missing."""
     at = {name.lower(): n for n, name in enumerate(names)} | {name: n for n, name in enumerate(names)}
     wanted = [None if one is None else _read(one) for one in entry["header"]]
     found = [None if one is None else at.get(one, at.get(one.lower())) for one in wanted]
@@ -100,19 +100,19 @@ def form_of(entry: dict[str, Any], names: Sequence[str]) -> LineForm | None:
 
 
 def form_cell(entry: dict[str, Any] | None) -> str:
-    """An entry as a cell of a CSV file of any dialect."""
+    """Return an entry as a cell of a CSV file of any dialect."""
     return json.dumps(entry).encode().hex()
 
 
 def form_in_cell(cell: str, names: Sequence[str]) -> LineForm | None:
-    """The form of such an entry in columns of these names; None if it is not known, or a column is missing."""
+    """Return the form of such an entry in columns of these names; None if it is unknown, or a column is missing."""
     with suppress(ValueError, KeyError, TypeError, AttributeError):
         return form_of(json.loads(bytes.fromhex(cell)), names)
     return None
 
 
 def _kept(text: str) -> str:
-    """A text as the record of a run can keep it, in which texts are `elided`; see `_read`."""
+    """Return a string that the record of a run can keep, although it shortens strings by `elided`; see `_read`."""
     return json.dumps(text) if elided(text) != text or (text.startswith('"') and len(text) > 1) else text
 
 

@@ -1,8 +1,8 @@
-"""Letters that could not be read: rejects show `�` in their place, which is no correction. Pure.
+"""Unreadable letters: rejects show `�` in their place, which is no correction. Pure.
 
-A file of rejects keeps the bytes of a line that is not valid UTF-8. JSON, Arrow and tables can't: they have `�`;
-files that DuckDB writes have `\\xff`. What an encoding lacks is escaped: `\\ufffd`. A row that comes back with such
-a mark still lacks the letters.
+A file of rejects keeps the bytes of a line that is not valid UTF-8. JSON, Arrow and tables can't, and have `�`; files
+written by DuckDB have `\\xff`. Characters that an encoding lacks are escaped: `\\ufffd`. A returned row with such a
+mark still lacks the letters.
 """
 
 import codecs
@@ -23,12 +23,12 @@ NOT_UTF8 = f"{MALFORMED}{INVALID}"
 """The reason of lines that can't be decoded."""
 STILL_LOST = f"{INVALID}: the letters that could not be read are still missing"
 KEPT = "surrogateescape"
-"""How bytes that aren't UTF-8 pass through texts here and come out as they were."""
+"""The error handler by which bytes that aren't UTF-8 pass through strings unchanged."""
 KEPT_IF_POSSIBLE = "lume_kept"
-"""The same, and a mark where an encoding can't have them."""
+"""The same, with a mark where an encoding can't represent them."""
 MARK = "\ufffd"
 ESCAPES = (r"\x", r"\u", r"\U")
-"""How the other marks begin."""
+"""The beginnings of the other marks."""
 
 
 def _kept_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -45,11 +45,11 @@ _APART = re.compile(r"[\s,;|:\"'{}\[\]]+")
 _BYTES = re.compile("[\udc80-\udcff]")
 
 Identity = tuple[str, str, str]
-"""The file of a reject (if there are several), the number of its row and of its line as texts; one is empty."""
+"""The file of a reject (if there are several), and its row and line number as text, one of them empty."""
 
 
 def identity_of(value: Any) -> Identity:
-    """The identity of a row as an object."""
+    """Return the identity of a row given as an object."""
     found = value if isinstance(value, dict) else {}
     names = (f"{RESERVED}file", f"{RESERVED}row", f"{RESERVED}line")
     file, row, line = ("" if (one := found.get(name)) is None else str(one) for name in names)
@@ -57,13 +57,13 @@ def identity_of(value: Any) -> Identity:
 
 
 def as_counted(identity: Identity) -> Identity:
-    """The identity without the fractions with which pandas saves whole numbers beside missing ones."""
+    """Return the identity without the fractions that pandas adds to integers beside missing ones."""
     file, row, line = identity
     return file, row.removesuffix(".0"), line.removesuffix(".0")
 
 
 def marked_words(texts: Iterable[str]) -> Counter[str]:
-    """Count the words that have a mark."""
+    """Count the words that contain a mark."""
     found = Counter[str]()
     for text in texts:
         plain = _ESCAPED.sub(MARK, text)
@@ -73,7 +73,7 @@ def marked_words(texts: Iterable[str]) -> Counter[str]:
 
 
 def genuine_words(original: str) -> Counter[str]:
-    """Count the words with a mark that the source itself has; none if the text does not have its bytes any more."""
+    """Count the words with a mark that the source itself has; none if the text has lost its bytes."""
     if not _BYTES.search(original):
         return Counter()
     words = marked_words([original])
@@ -82,16 +82,16 @@ def genuine_words(original: str) -> Counter[str]:
 
 @frozen
 class LostLetters:
-    """Which rejects were rejected for their bytes.
+    """The rejects that were rejected for their bytes.
 
     Attributes:
-        known: by identity, with the marks that are genuine; None if the rejects of the run can't be read.
+        known: their genuine marks by identity; None if the rejects of the run can't be read.
     """
 
     known: Mapping[Identity, Counter[str]] | None = None
 
     def are_left(self, identity: Identity, reasons: str, texts: Iterable[str]) -> bool:
-        """Whether a returned row still has marks in place of letters.
+        """Return whether a returned row still has marks in place of letters.
 
         Args:
             reasons: its `_lume_reasons`, which decide if its run can't be asked.

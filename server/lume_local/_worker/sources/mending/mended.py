@@ -1,6 +1,6 @@
-"""Corrected rejects of a CSV source as a person has saved them: with another delimiter, or in UTF-8.
+"""Corrected rejects of a CSV source as saved by a person: with another delimiter, or in UTF-8.
 
-They are known by their columns. What they hold of malformed lines is in the dialect of the source.
+They are recognized by their columns. Their malformed lines stay in the dialect of the source.
 """
 
 import codecs
@@ -17,14 +17,14 @@ _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UT
 _START = 64 * 1024
 _DELIMS = (",", ";", "\t", "|")
 _AS_SAVED = {"quote": '"', "escape": ""}
-"""How spreadsheets quote."""
+"""The quoting of spreadsheets."""
 
 
 def as_saved(reading: Reading) -> Reading:
-    """The reading of the start of a CSV source; of corrected rejects, in the form in which they were saved.
+    """Return the reading of a CSV source; corrected rejects are read in the form in which they were saved.
 
-    The flow of such a reading has `lines`, the dialect of malformed lines in it, and whether it `is_named`: whether
-    the flow itself names the columns of the source.
+    The flow then has `lines`, the dialect of malformed lines, and `is_named`, whether it names the source's columns
+    itself.
     """
     flow = reading.flow
     with reading.path.open("rb") as file:
@@ -33,7 +33,7 @@ def as_saved(reading: Reading) -> Reading:
     encoding = mark or flow["encoding"]
     header = _header(start, encoding)
     if RESERVED not in header and RESERVED.encode() in re.split(rb"[\r\n]", start, maxsplit=1)[0]:
-        encoding = "utf-8"  # the flow's encoding spells ASCII in another way
+        encoding = "utf-8"  # the flow's encoding has other bytes for ASCII
         header = _header(start, encoding)
     if RESERVED not in header:
         return reading
@@ -59,7 +59,7 @@ def _header(start: bytes, encoding: str) -> str:
 
 
 def delim_of(header: str, own: str) -> str:
-    """The delimiter of a header, in lower case: what stands beside a column of ours; `own` is the flow's."""
+    """Return the delimiter of a lower-case header: the one beside a column of Lume's; `own` is the flow's."""
     column = rf"\"?{RESERVED}\w+\"?"
     marks = ((delim, re.escape(delim)) for delim in (own, *_DELIMS))
     return next((delim for delim, mark in marks if re.search(f"{column}{mark}|{mark}{column}", header)), own)

@@ -1,4 +1,4 @@
-"""Corrected rejects as an Excel workbook, of a source of another format: their first sheet as CSV."""
+"""Corrected rejects in an Excel workbook, although their source had another format: the first sheet as CSV."""
 
 from contextlib import closing
 from pathlib import Path
@@ -17,20 +17,20 @@ _DIALECT = Dialect.of({"delim": DELIM, "quote": '"', "escape": ""})
 
 
 def as_csv(reading: Reading) -> Reading | None:
-    """The reading of such a workbook, by a copy; None if the file is none. Raises `SourceError`."""
+    """Return the reading of a copy of such a workbook; None if the file is none. Raises `SourceError`."""
     with reading.path.open("rb") as file:
         if magic.kind_of(file.read(magic.LENGTH)) != magic.ZIP:
             return None
     copy = reading.folder / "mended.csv"
     try:
         is_one = _written(reading, copy)
-    except (ModuleNotFoundError, SourceError):  # then it is refused as any ZIP archive
+    except (ModuleNotFoundError, SourceError):  # it is then refused as any ZIP archive is
         return None
     return evolve(reading, path=copy) if is_one else None
 
 
 def _written(reading: Reading, copy: Path) -> bool:
-    """Write the rows, if the header has a column of ours. Nothing between two delimiters is NULL."""
+    """Write the rows, if the header has one of Lume's columns; return whether it has. An empty field is NULL."""
     width = 0
     with opened(reading) as book, copy.open("wb") as out, closing(first_sheet(book)) as rows:
         for _, values in rows:

@@ -1,4 +1,4 @@
-"""Which rejects of a run the rows of a file of corrected rejects are, by the columns that rejects begin with."""
+"""Matches rows of corrected rejects to the rejects of a run, by the columns that rejects begin with."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 import json
@@ -39,7 +39,7 @@ _UNREADABLE = (Broken, StoreTrouble, TooLarge, OSError, duckdb.Error)
 
 
 class Noting:
-    """Notes the identity of each record, and refuses those that lack letters, before another rewriter has it.
+    """Notes the identity of each record and refuses those that lack letters, before passing it to another rewriter.
 
     See `Rewriter`.
     """
@@ -76,7 +76,7 @@ class Noting:
 
 
 def is_noted(reading: Reading, names: Sequence[str]) -> bool:
-    """Whether the records of a file with these columns have to be looked at one by one.
+    """Return whether the records of a file with these columns have to be examined one by one.
 
     If nothing else requires it, only where a row may have been rejected for its bytes: it takes ten times as long.
     """
@@ -100,7 +100,7 @@ def has_identity(names: Sequence[str]) -> bool:
 
 
 def note_others(reading: Reading, layout: Layout) -> None:
-    """Note the identities of rows that were not read as records of CSV."""
+    """Note the identities of rows that were not read as CSV records."""
     assert reading.corrected is not None
     found = reading.corrected.rows
     if layout.json_lines:
@@ -114,7 +114,7 @@ def note_others(reading: Reading, layout: Layout) -> None:
 
 
 def _values(file: TextIO) -> Iterator[Any]:
-    """The objects of a file, one a line or in one array; what is not JSON is left out."""
+    """Yield the objects of a file, one per line or in one array; skip anything that is not JSON."""
     with suppress(ValueError, RecursionError):
         if file.read(1) == "[":
             file.seek(0)
@@ -127,7 +127,7 @@ def _values(file: TextIO) -> Iterator[Any]:
 
 
 def lost_letters(job: Read) -> LostLetters:
-    """Which of the rejects of a run lack letters."""
+    """Return which of the rejects of a run lack letters."""
     if not any(reason.startswith(NOT_UTF8) for reason in job.reasons):
         return LostLetters({})
     try:
@@ -144,13 +144,13 @@ def _raw(row: OutputRow) -> str:
 
 
 def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
-    """The set of the rejects of a run, numbered as they are written, that are among these.
+    """Return the set of a run's rejects, numbered as they are written, that are among the corrected rows.
 
-    Empty if they can't be read: then the rows of the file are counted as additional ones.
+    It is empty if they can't be read: the rows of the file then count as additional ones.
 
     Raises:
-        SourceError: one of them has a value where the corrected ones have no column: it would be lost. Or a corrected
-            one is none of them: they are those of another run, whose rows would stay open, and these be closed.
+        SourceError: a reject has a value for which the corrected ones have no column, so it would be lost; or a
+            corrected row matches no reject, so it is another run's, whose rejects would stay open instead of these.
     """
     left = {as_counted(one) for one in corrected.rows if any(one[1:])}
     rows = list[int]()
@@ -176,7 +176,7 @@ def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
 
 
 def numbers_of_rejects(job: Read, corrected: CorrectedRows) -> list[int | None]:
-    """Which reject of a run each corrected row is, by its number; None if it is none, or they can't be read."""
+    """Return the number of the reject that each corrected row is; None if it is none, or they can't be read."""
     numbers = dict[Identity, int]()
     with suppress(Broken, StoreTrouble, TooLarge, OSError, duckdb.Error), closing(all_rows_of(job)) as found:
         numbers = {_identity(one): number for number, one in enumerate(found)}
@@ -188,7 +188,7 @@ def _refuse_loss(row: OutputRow, lacking: dict[str, list[str]]) -> None:
         return
     values: dict[str, Any] = orjson.loads(row.body)
     for name, spelled in lacking.items():
-        # Within an object, a member that the flow reads by a dot.
+        # Including a member within an object, which the flow reads by a dot.
         if any(values.get(there) is not None for one in spelled for there in (one, one.partition(".")[0])):
             raise SourceError(
                 f"the corrected rejects have no column {name!r}, although rows of them had a value there: put the "

@@ -1,4 +1,4 @@
-"""A CSV rejects file that is submitted again. Pure."""
+"""Reads resubmitted rejects in a CSV file. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ FILE = f"{RESERVED}file"
 RAW = f"{RESERVED}raw"
 """The column of a rejects file that holds the text of a malformed line."""
 OBJECT = f"{RESERVED}object"
-"""The column of a rejects file in CSV that holds the text of an object, for people."""
+"""The column of a CSV rejects file that shows people the text of an object."""
 TABLE = f"{RESERVED}table"
-"""A column that only files of replays have: their rows, which are to become objects, were those of a table."""
+"""A column that only files of replays have: their rows, to become objects, came from a table."""
 FORM = f"{RESERVED}form"
 """A column that only files of replays have: the form of a malformed line, as in the record of its run."""
 
 OF_REJECTS: dict[str, Any] = {"header": asdict(HeaderSettings()), "comment": "", "footer": None}
-"""Where the table of rejects is, wherever that of their source was: in a compiled flow's terms."""
+"""The place of the table in a file of rejects, in terms of a compiled flow; the source's may differ."""
 
 _BY_COLUMNS = "fill in its columns and clear _lume_raw"
 _OF_A_SHEET = f"is a row of a sheet as text: {_BY_COLUMNS}"
@@ -33,19 +33,19 @@ _LACKS = f"its file has a column that these rejects lack: put that back, or {_BY
 FILLED_IN = " (clear _lume_raw to use the columns that are filled in)"
 _MOST_KEPT = 10_000
 _OURS = re.compile(rb'(?:\xef\xbb\xbf)?"?_lume_row"?([,;\t|])')
-"""The beginning of rejects in CSV, as we or as a spreadsheet has written them."""
+"""The beginning of rejects in CSV, as written by Lume or by a spreadsheet."""
 BEGINNING = 20
 """The number of bytes needed to recognize them."""
 
 
 def delim_of_rejects(start: bytes) -> str:
-    """The delimiter of a file that begins as rejects in CSV do; empty for others."""
+    """Return the delimiter of a file that begins as rejects in CSV do; empty for others."""
     match = _OURS.match(start)
     return match[1].decode() if match else ""
 
 
 class Rewriter(Protocol):
-    """Makes of each record of a file what is read instead of it.
+    """Converts each record of a file to what is read instead.
 
     Attributes:
         record: the pattern of a record, without its line end.
@@ -55,11 +55,11 @@ class Rewriter(Protocol):
     def record(self) -> bytes: ...
 
     def rewrite(self, record: bytes) -> bytes | RefusedLine:
-        """What to read. The record is valid UTF-8."""
+        """Return the data to read instead of the record, which is valid UTF-8."""
         ...
 
     def refused(self, record: bytes, why: str) -> RefusedLine:
-        """The record as it is kept if it is refused."""
+        """Return the record as it is kept if it is refused."""
         ...
 
 
@@ -70,10 +70,10 @@ class Resent:
     """See `Rewriter`: a record that holds the text of a malformed line is that line, read once more.
 
     Args:
-        names: of the columns.
-        dialect: of the file.
-        flow: the compiled flow; `lines` in it is the dialect of malformed lines, if that is another one.
-        lines: how lines are read, from the record of their run; None if nothing is known of that.
+        names: the names of the columns.
+        dialect: the dialect of the file.
+        flow: the compiled flow; its `lines` is the dialect of malformed lines, if it differs.
+        lines: how lines are read, from the record of their run; None if there is none.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Resent:
         self._is_known = lines is None and bool(self._file_at is None or is_of_flow)
         self._forms: dict[bytes, LineForm | str] = {}
         self._read: dict[LineForm, list[tuple[re.Pattern[bytes], _Grammar]]] = {}
-        # Without quotes such a text can only stand at the end, and goes as far as the line does.
+        # Without quotes such a text must come last, and extends to the end of the line.
         self._open_end = not dialect.quote and self._raw_at == self._width - 1 > 0
 
     @property
@@ -139,7 +139,7 @@ class Resent:
         return RefusedLine(why, b" ".join(values), file, form)
 
     def _form(self, fields: Sequence[bytes]) -> LineForm | str:
-        """How the malformed line of a record is read, or why that is not known."""
+        """Return how the malformed line of a record is read, or why that is unknown."""
         if self._is_known and not self._value(fields, self._form_at):
             return self._own
         key = self._value(fields, self._form_at) or self._value(fields, self._file_at)
@@ -160,7 +160,7 @@ class Resent:
         return _UNKNOWN if form is None or (form.csv is None and not self._flow["fixed"]) else form
 
     def _grammars(self, form: LineForm) -> list[tuple[re.Pattern[bytes], _Grammar]]:
-        """How a line may be written: as its file was; or with the quotes of the flow, which may know them better."""
+        """Return how a line may be written: like its file, or with the flow's quotes, which may be more accurate."""
         if form not in self._read:
             found: list[_Grammar]
             if form.csv is None:

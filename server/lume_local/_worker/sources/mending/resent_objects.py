@@ -1,4 +1,4 @@
-"""CSV rejects of objects that are sent again: each row becomes an object, and all are read as their source was."""
+"""Reads resubmitted CSV rejects of objects: each row becomes an object, and all are read as their source was."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ _PUT_BACK = "Put the column back (an empty one, if the rows have no value there)
 
 
 def read_resent_objects(reading: Reading) -> Layout:
-    """Make objects of the rows, then judge those. Raises `SourceError`."""
+    """Convert the rows to objects, then judge these. Raises `SourceError`."""
     flow, dialect = reading.flow, Dialect.of(reading.flow["csv"])
     names = names_of(reading, dialect)
     for name, place in flow["sources"].items():
@@ -35,7 +35,7 @@ def read_resent_objects(reading: Reading) -> Layout:
     for name in absent:
         if is_table:
             raise SourceError(lacking(flow, names, name, f"{REJECTED_ROWS} have", OTHERWISE))
-        if OBJECT in names:  # as a run writes them: with all columns that the flow reads
+        if OBJECT in names:  # a run writes them with all columns that the flow reads
             raise SourceError(lacking(flow, names, name, "the corrected rejects have", _PUT_BACK))
     if reading.corrected is not None:
         reading.corrected.lacking.update(absent)
@@ -62,7 +62,7 @@ def read_resent_objects(reading: Reading) -> Layout:
 
 
 def _nested(flow: dict[str, Any], plain: list[str]) -> dict[str, str]:
-    """The members within which the flow reads something, each with that: what is before the first dot of a name.
+    """Return the members (before the first dot of a name) within which the flow reads something, each with that name.
 
     Args:
         plain: the columns that are read as they are, even if they have dots.
@@ -73,7 +73,7 @@ def _nested(flow: dict[str, Any], plain: list[str]) -> dict[str, str]:
 
 
 def _lacking(flow: dict[str, Any], names: list[str]) -> dict[str, list[str]]:
-    """What the flow reads and no column has: a member may be absent, a column is not. Each with its spellings."""
+    """Return names that the flow reads but no column has (a member may be absent), each with its spellings."""
     read = {name: spellings(flow, name) for name in flow["sources"]}
     return {
         name: several
@@ -83,15 +83,15 @@ def _lacking(flow: dict[str, Any], names: list[str]) -> dict[str, list[str]]:
 
 
 class ResentObjects:
-    """Makes a line of NDJSON of a record. See `Rewriter`.
+    """Converts a record to a line of NDJSON. See `Rewriter`.
 
-    A flow sees every value as a text or NULL. So the object has texts: to the flow they are what numbers, booleans
-    and objects would be. What is empty and not quoted is NULL.
+    A flow sees every value as a string or NULL. So the object's members are strings, which to the flow equal numbers,
+    Booleans and objects. An empty unquoted value is NULL.
 
     Args:
-        nested: the columns whose objects and arrays are made of their text again, since the flow reads within them;
-            with what it reads there.
-        is_table: whether no text may stand there, as it is the column of another layout.
+        nested: the columns whose text becomes objects and arrays again, since the flow reads within them; each with
+            the name that it reads there.
+        is_table: whether these must not hold plain text, which would come from a column of another layout.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class ResentObjects:
         """Bytes of the longest line."""
 
     def rewrite(self, record: bytes) -> bytes | RefusedLine:
-        """The line, or what is still not an object."""
+        """Return the line, or why it is still not an object."""
         fields = self._dialect.split(record)
         raw = self._raw(fields)
         values = {
@@ -144,7 +144,7 @@ class ResentObjects:
                     f"{REJECTED_ROWS} have texts in {name!r}, of which the flow reads {within!r}. {OTHERWISE}"
                 ) from None
             return cell.decode()
-        # As it is written, so that numbers keep their digits. Line ends can only be between its parts.
+        # Unchanged, so that numbers keep their digits. Line ends can only be between its parts.
         return orjson.Fragment(cell.replace(b"\r", b" ").replace(b"\n", b" "))
 
     def _line(self, line: bytes) -> bytes:

@@ -1,1 +1,1 @@
-"""Where the bytes of a source come from."""
+"""The places from which the bytes of a source come."""

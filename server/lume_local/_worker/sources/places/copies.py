@@ -1,4 +1,4 @@
-"""Copies of what lies elsewhere, read as files of this machine."""
+"""Copies of remote files, read as files of this machine."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,14 +9,14 @@ from lume_local._worker.sources.source import File, Pause, check_number
 
 
 class Copies:
-    """Opens copies; what was compressed is unpacked beside them, and its copy removed."""
+    """Opens copies; a compressed one is unpacked beside itself and removed."""
 
     def __init__(self, flow: dict[str, Any]) -> None:
         self._flow = flow
         self._open: list[LocalFiles] = []
 
     def files(self, copies: Iterable[tuple[str, Path]], pause: Pause) -> list[File]:
-        """The files of a source: what each is called, and its copy, in a folder of its own. Raises `SourceError`."""
+        """Return the files of a source, given each one's name and its copy in its own folder. Raises `SourceError`."""
         files = list[File]()
         left: int = self._flow["max_unpacked_bytes"]
         for shown, path in copies:
@@ -38,7 +38,7 @@ class Copies:
 
 
 def copy_path(folder: Path, number: int, url: str) -> Path:
-    """Where the copy of a file is written: its suffix may tell how it is compressed."""
+    """Create a folder for the copy of a file; return its path, whose suffix may show the compression."""
     own = folder / f"object{number}"
     own.mkdir()
     return own / f"copy{Path(url).suffix}"

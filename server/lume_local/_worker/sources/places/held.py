@@ -1,7 +1,7 @@
-"""The files of a source, held open: what is read is what was checked, even if a path is replaced meanwhile.
+"""Holds the files of a source open: the file read is the one checked, even if a path is replaced meanwhile.
 
-Readers, DuckDB's above all, open a file by a name, some of them several times. An open file has a name of its own in
-`/proc`, which leads to it and to nothing else. On systems without it the file is copied from the descriptor.
+Readers, above all DuckDB's, open a file by name, some of them several times. An open file has its own name in
+`/proc`, which leads only to it. On systems without `/proc` the file is copied from the descriptor.
 """
 
 import os
@@ -19,9 +19,9 @@ _NAMES = Path("/proc/self/fd")
 _NAME = re.compile(rf"{_NAMES}/\d+")
 _BLOCK = 4 * 1024 * 1024
 _SPARE = 256
-"""Descriptors for all else that a run opens."""
+"""Descriptors for everything else that a run opens."""
 _paths: dict[str, str] = {}
-"""The paths of held files by the names that they are read by, also once they are closed."""
+"""The paths of held files by the names under which they are read, even after they are closed."""
 
 
 class Held:
@@ -50,7 +50,7 @@ class Held:
 
 
 def make_room(files: int) -> None:
-    """Allow this process so many open files: what a system allows by itself is fewer than a source may have."""
+    """Allow this process so many open files, as a source may have more than the system's default."""
     least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = files + _SPARE
     if least != resource.RLIM_INFINITY and least < wanted:
@@ -62,19 +62,19 @@ def make_room(files: int) -> None:
 
 
 def named(message: str) -> str:
-    """A message in which held files have their own paths."""
+    """Replace the names of held files in a message with their own paths."""
     return _NAME.sub(lambda found: _paths.get(found[0], found[0]), message)
 
 
 def moved(error: duckdb.Error) -> str:
-    """The path of a held file that DuckDB refuses; empty for any other error.
+    """Return the path of a held file that DuckDB refuses; empty for any other error.
 
-    It resolves the name again, and refuses the file if it was moved.
+    DuckDB resolves the name again, and refuses the file if it was moved.
     """
     found = _NAME.search(str(error)) if isinstance(error, duckdb.PermissionException) else None
     return _paths.get(found[0], "") if found else ""
 
 
 def changed(shown: str | Path) -> SourceError:
-    """The error for a file that changed while it was read."""
+    """Return the error for a file that changed while it was read."""
     return SourceError(f"{shown} was changed while it was read: submit the run again")

@@ -23,7 +23,7 @@ from lume_local._worker.sources.source import (
 
 @frozen
 class _Named:
-    """One file: its path, what messages call it, and where it is read (see `place_to_read`)."""
+    """One file: its path, its name in messages, and where it is read (see `place_to_read`)."""
 
     path: Path
     shown: str
@@ -31,11 +31,11 @@ class _Named:
 
 
 class LocalFiles:
-    """See `Source`. The files are read where they are, if they need not be unpacked: they are held meanwhile.
+    """See `Source`. Files that need no unpacking are read in place, and held meanwhile.
 
     Args:
-        place: `{"kind": "files", "files": [{"path": …, "shown": …}, …], "looked_up": …}`; `looked_up` is for
-            messages: how the path came about. `at` is where a file is read, if that is another path.
+        place: `{"kind": "files", "files": [{"path": …, "shown": …}, …], "looked_up": …}`; `looked_up` says in
+            messages how the path was found. `at` is where a file is read, if that is another path.
     """
 
     def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
@@ -54,7 +54,7 @@ class LocalFiles:
     def content(
         self, known: SourceContent | None, most: int, pause: Pause = no_pause
     ) -> SourceContent | None:
-        """By sizes and times, and the names of several files, as a pattern may match other ones later."""
+        """Identify by sizes and times, and by the names of several files, as a pattern may match others later."""
         both = list(zip(self._named, self._before, strict=True))
         size = sum(before.size for _, before in both)
         seen = hash_of([str(one.path), before.size, before.modified_ns] for one, before in both)
@@ -105,10 +105,10 @@ class LocalFiles:
 def files_in(
     path: Path, shown: str, held: Path, flow: dict[str, Any], target: Path, pause: Pause
 ) -> list[File]:
-    """The file itself, or what is in it, unpacked to `target`. Raises `SourceError`.
+    """Return the file itself, or its contents unpacked to `target`. Raises `SourceError`.
 
     Args:
-        path: its own, whose suffix may tell how it is compressed.
+        path: its own path, whose suffix may show the compression.
         held: the path to read it by.
     """
     kind = compression_of(path, flow["compression"], held)

@@ -1,4 +1,4 @@
-"""The objects of a source: those that are named, and those that a pattern matches."""
+"""Finds the objects of a source: those named, and those that match a pattern."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ def copy_object(
     span: tuple[int, int] | None = None,
     pause: Pause = no_pause,
 ) -> None:
-    """Write an object, or its bytes from and to, to a file, if it is as it was `before`. Raises `SourceError`."""
+    """Write an object, or a span of its bytes, to a file, if it is unchanged since `before`. Raises `SourceError`."""
     import obstore
 
     written, (start, end) = 0, span or (0, before.size)
@@ -50,18 +50,18 @@ def copy_object(
 
 
 class Objects:
-    """What a source wants, by URL, in the order of its rows.
+    """The objects that a source wants, by URL, in the order of its rows.
 
     Args:
-        wanted: `{"url": …, "pattern": …}` each: an object, or a folder and what to look for below it.
-        buckets: where they are.
+        wanted: `{"url": …, "pattern": …}` each: an object, or a folder and the pattern to match in it.
+        buckets: their buckets.
     """
 
     def __init__(self, wanted: list[dict[str, str]], buckets: Buckets) -> None:
         self._wanted, self._buckets = wanted, buckets
 
     def found(self, pause: Pause) -> dict[str, ObjectVersion]:
-        """All of them as they are now, each once. Raises `SourceError`."""
+        """Return each object once, with its current version. Raises `SourceError`."""
         found: dict[str, ObjectVersion] = {}
         for one in self._wanted:
             url, pattern = one["url"], one["pattern"]
@@ -78,11 +78,11 @@ class Objects:
             raise SourceError(self._words(url, trouble), may_pass=trouble.may_pass) from None
 
     def _matching(self, folder: str, pattern: str, pause: Pause) -> list[tuple[str, ObjectVersion]]:
-        """The objects that match, sorted by their keys. Raises `SourceError`."""
+        """Return the matching objects, sorted by key. Raises `SourceError`."""
         shown = f"{folder}/{pattern}"
         try:
             found = self._listed(folder, pattern, pause)
-            # Consoles make a "folder" of an empty object whose key ends with a slash, and obstore takes that away.
+            # Consoles create a "folder" as an empty object whose key ends with a slash, which obstore removes.
             found = [one for one in found if one[1].size or self._is_there(one[0], pause)]
         except StoreTrouble as trouble:
             raise SourceError(f"cannot list {shown}: {trouble}", may_pass=trouble.may_pass) from None
@@ -124,7 +124,7 @@ class Objects:
         return True
 
     def _words(self, url: str, trouble: StoreTrouble) -> str:
-        """The message; whether an object is missing or refused shows only in a listing of its bucket."""
+        """Return the message; only listing the bucket shows whether an object is missing or refused."""
         if trouble.code not in LOOK_CLOSER:
             return str(trouble)
         import obstore

@@ -1,4 +1,4 @@
-"""A query of a database as a source.
+"""A database query as a source.
 
 Its rows are stored as they arrive, with a note beside them, and read as the format `rows`.
 """
@@ -39,11 +39,11 @@ class QuerySource:
     def content(
         self, known: SourceContent | None, most: int, pause: Pause = no_pause
     ) -> SourceContent | None:
-        """What a query gives is known once it has given it."""
+        """Return None: a query's rows are unknown until they have arrived."""
         return None
 
     def each(self) -> list[Single]:
-        """There is no file: it is read as a whole."""
+        """Return nothing: there are no files, only the whole."""
         return []
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
@@ -55,7 +55,7 @@ class QuerySource:
 
     @contextmanager
     def _begun(self) -> Iterator[tuple[Query, str]]:
-        """The query, and what messages call it. No connection stays open behind the block."""
+        """Run the query for the duration of the block, and yield its name in messages, too."""
         try:
             url = DatabaseUrl.of(self._place["url_env"])
             shown = f"the query on {url.shown}"
@@ -70,10 +70,10 @@ class QuerySource:
             raise SourceError(str(trouble), may_pass=trouble.may_pass) from None
 
     def check_unchanged(self, pause: Pause = no_pause) -> None:
-        """A query sees one state of the database."""
+        """Do nothing: a query sees one state of the database."""
 
     def close(self) -> None:
-        """No connection is open any more."""
+        """Do nothing: no connection is open any more."""
 
 
 def _paused(batches: Iterator[list[Row]], pause: Pause) -> Iterator[list[Row]]:
@@ -83,7 +83,7 @@ def _paused(batches: Iterator[list[Row]], pause: Pause) -> Iterator[list[Row]]:
 
 
 def write_rows(path: Path, names: list[str], batches: Iterable[list[Row]], longest: int, shown: str) -> None:
-    """Write all of them, and count. Raises `SourceError` if one has more than `longest` characters."""
+    """Write and count all rows. Raises `SourceError` if one has more than `longest` characters."""
     rows = 0
     with closing(RowsFile(path, len(names))) as file:
         for row in chain.from_iterable(batches):
@@ -98,7 +98,7 @@ def write_rows(path: Path, names: list[str], batches: Iterable[list[Row]], longe
 
 
 def read_rows(reading: Reading) -> Layout:
-    """How DuckDB reads what `write_rows` has written. Raises `SourceError`."""
+    """Return the layout of rows written by `write_rows`. Raises `SourceError`."""
     note = json.loads(_note(reading.path).read_text())
     reading.account.records += note["rows"]
     names = note["names"]

@@ -1,4 +1,4 @@
-"""Files of SFTP servers as a source: copied to this machine, then read as files of it."""
+"""Files of SFTP servers as a source: copied to this machine, then read as local files."""
 
 import hashlib
 import sys
@@ -23,7 +23,7 @@ from lume_local._worker.sources.source import File, Pause, Single, SourceError, 
 
 T = TypeVar("T")
 _LOOK = 0.2
-"""Seconds between looks whether the run is to stop."""
+"""Seconds between checks whether the run is to stop."""
 
 
 @frozen
@@ -33,11 +33,11 @@ class _Found:
 
 
 class SftpFiles:
-    """See `Source`. Each step has connections of its own, which are closed with it.
+    """See `Source`. Each step has its own connections, which are closed with it.
 
     Args:
-        place: `{"kind": "sftp", "wanted": [{"url": …, "pattern": …, "root": {…}}, …]}`: a file, or a folder and what
-            to look for below it; with the root that it lies in (see `SftpRoot`).
+        place: `{"kind": "sftp", "wanted": [{"url": …, "pattern": …, "root": {…}}, …]}`: a file, or a folder and the
+            pattern to match in it, each with its root (see `SftpRoot`).
     """
 
     def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ class SftpFiles:
     def content(
         self, known: SourceContent | None, most: int, pause: Pause = no_pause
     ) -> SourceContent | None:
-        """By sizes and times; by the bytes only where these decide, as they have to be fetched for that."""
+        """Identify by sizes and times; by the bytes only where these decide, as they have to be fetched."""
         files = [one.file for one in self._before]
         named = [("" if len(files) == 1 else one.url, one) for one in files]
         seen = hash_of([name, one.version.size, one.version.modified_ns] for name, one in named)
@@ -90,7 +90,7 @@ class SftpFiles:
         return digests
 
     def each(self) -> list[Single]:
-        """One worker reads them all: a server may allow few connections at a time."""
+        """Return nothing: one worker reads all files, as a server may allow few connections at a time."""
         return []
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
@@ -131,7 +131,7 @@ async def _read(servers: "_Servers", one: _Found, take: Callable[[bytes], Any]) 
 
 
 class _Servers:
-    """Servers that are each connected to once; they serve all files of a step."""
+    """Connects to each server once, for all files of a step."""
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
@@ -144,7 +144,7 @@ class _Servers:
 
 
 def _done(step: Callable[[_Servers], Awaitable[T]], pause: Pause) -> T:
-    """Do a step, unless the run is to stop meanwhile. Raises `SourceError`, and what `pause` raises."""
+    """Do a step, unless the run is to stop meanwhile. Raises `SourceError`, and errors of `pause`."""
 
     async def stepped() -> T:
         async with task_group() as tasks:

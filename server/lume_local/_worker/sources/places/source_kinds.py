@@ -19,11 +19,11 @@ KINDS: dict[str, type[Source]] = {
     "store": StoredFiles,
 }
 MOST_DIGESTED = 64 * 1024 * 1024
-"""Bytes up to which the digest of a source is computed: that takes less than a tenth of a second."""
+"""Bytes up to which the digest of a source is computed, which takes less than a tenth of a second."""
 
 
 def source_of(place: dict[str, Any], flow: dict[str, Any]) -> Source:
-    """The source that is meant by a place such as `{"kind": "files", "files": [{"path": …, "shown": …}], …}`."""
+    """Return the source for a place such as `{"kind": "files", "files": [{"path": …, "shown": …}], …}`."""
     return KINDS[place["kind"]](place, flow)
 
 

@@ -1,4 +1,4 @@
-"""Objects of an object store as a source: copied to this machine, then read as files of it."""
+"""Objects of an object store as a source: copied to this machine, then read as local files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +34,7 @@ class StoredFiles:
     def content(
         self, known: SourceContent | None, most: int, pause: Pause = no_pause
     ) -> SourceContent | None:
-        """By their tags; None for a store without tags."""
+        """Identify by tags; return None for a store without tags."""
         if not all(seen.tag for seen in self._before.values()):
             return None
         found = self._before.items()

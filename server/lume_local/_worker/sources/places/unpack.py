@@ -1,4 +1,4 @@
-"""Compressed files and archives, unpacked up to the size that the flow allows."""
+"""Unpacks compressed files and archives, up to the size that the flow allows."""
 
 import gzip
 import sys
@@ -28,7 +28,7 @@ _WINDOW_LOG = 27
 
 
 def compression_of(name: Path, said: str, path: Path | None) -> str | None:
-    """How a file is compressed, by its name; `said` is the flow's setting, which corrected rejects don't follow.
+    """Return how a file is compressed, by its name; `said` is the flow's setting, which corrected rejects ignore.
 
     `path` is the local file; None if there is none.
     """
@@ -37,7 +37,7 @@ def compression_of(name: Path, said: str, path: Path | None) -> str | None:
 
 
 def _are_rejects(path: Path) -> bool:
-    """Whether a file begins with our own column, in any encoding with Latin letters."""
+    """Return whether a file begins with Lume's own column, in any encoding with Latin letters."""
     try:
         with path.open("rb") as file:
             return _OURS in file.read(_BEGINNING).replace(b"\0", b"")
@@ -54,11 +54,11 @@ _OPENERS: dict[str, Callable[[Path], Any]] = {"gzip": gzip.open, "zstd": _zstd}
 
 @frozen
 class Unpacked:
-    """A file that was in a compressed one.
+    """A file from a compressed one.
 
     Attributes:
-        shown: what messages call it.
-        packed: its size before, in bytes.
+        shown: its name in messages.
+        packed: its compressed size in bytes.
     """
 
     path: Path
@@ -71,8 +71,8 @@ class Packed:
     """A compressed file, or an archive.
 
     Attributes:
-        kind: how it is compressed: `zip`, or one of the others, which hold a single file.
-        members: patterns of those to read, if it is an archive.
+        kind: the compression: `zip`, or one of the others, which hold a single file.
+        members: patterns of the members to read, if it is an archive.
     """
 
     path: Path
@@ -81,7 +81,7 @@ class Packed:
     members: Sequence[str] = ()
 
     def unpack(self, target: Path, most: int, pause: Pause) -> list[Unpacked]:
-        """Write what is in it to `target` or beside it, `most` bytes at the most. Raises `SourceError`."""
+        """Write its contents to `target` or beside it, at most `most` bytes. Raises `SourceError`."""
         if self.kind != ZIP:
             self._write(target, most, pause)
             return [Unpacked(target, self.shown, self.path.stat().st_size)]
@@ -111,7 +111,7 @@ class Packed:
 
 
 def _copied(packed: Any, target: Path, shown: str, most: int, pause: Pause) -> int:
-    """Write all that can be read; how many bytes that was. Raises `SourceError`."""
+    """Write all that can be read; return the number of bytes. Raises `SourceError`."""
     written = 0
     with target.open("wb") as out:
         while block := packed.read(BLOCK):

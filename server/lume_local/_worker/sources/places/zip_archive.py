@@ -1,6 +1,6 @@
-"""Members of a ZIP archive, unpacked as files. An archive is a stranger's: every number in it may be a lie.
+"""Unpacks members of a ZIP archive as files. Archives are untrusted: every number in them may be wrong.
 
-What a member is called is a text to match and to show, and never a path: each is written to a name of our own.
+A member's name is only matched and shown, never used as a path: each is written under a name of our own.
 """
 
 import io
@@ -26,18 +26,18 @@ from lume_local._worker.sources.source import SourceError, check_number
 MOST_DIRECTORY = 16 * 1024**2
 """Bytes of the list of members, which is held in memory: about 200,000 of them."""
 MOST_RATIO = 2000
-"""How many times its packed size a member may have. Deflate reaches about 1,030 with zeros; only a bomb has more."""
+"""Maximum ratio of a member's size to its packed size. Deflate reaches about 1,030 with zeros; only bombs exceed it."""
 UNJUDGED = 64 * 1024**2
 """Bytes up to which the ratio does not matter."""
 _LISTED = 5
 _LONGEST = 1000
 _HEADER = 30
-"""Bytes before the content of a member, at least."""
+"""Minimum number of bytes before the content of a member."""
 _READ = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2}
 _METHODS = {9: "Deflate64", 14: "LZMA", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "encryption by AES"}
 _ENCRYPTED, _AES = 1, 99
 _CLUTTER = ("__macosx", "thumbs.db", "desktop.ini")
-"""What systems add to an archive on their own. Their other additions are hidden files."""
+"""Files that systems add to an archive. Their other additions are hidden files."""
 _ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz")
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -51,7 +51,7 @@ _DAMAGED = (
 
 
 class BoundedFile(io.BufferedReader):
-    """A file of which `zipfile` can't read a list of members of any size."""
+    """A file that refuses to let `zipfile` read an overlong list of members."""
 
     @classmethod
     def of(cls, path: Path) -> "BoundedFile":
@@ -65,7 +65,7 @@ class BoundedFile(io.BufferedReader):
 
 @frozen
 class Member:
-    """One member, by a name with `/` between its parts."""
+    """One member; its name has `/` between its parts."""
 
     name: str
     info: zipfile.ZipInfo
@@ -81,21 +81,21 @@ class Member:
 
 @contextmanager
 def opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """An archive whose list of members is bounded. Raises what `zipfile` raises."""
+    """Open an archive, limiting its list of members. Raises the errors of `zipfile`."""
     with BoundedFile.of(path) as file, zipfile.ZipFile(file) as archive:
         yield archive
 
 
 @contextmanager
 def reading_zip(path: Path, shown: str) -> Iterator[zipfile.ZipFile]:
-    """The same; every error of the archive is a `SourceError`."""
+    """Open an archive; every error of it becomes a `SourceError`."""
     try:
         with opened_zip(path) as archive:
             yield archive
     except OSError as error:
         if error.errno is not None:
             raise
-        raise _damaged(shown, error) from None  # of bzip2
+        raise _damaged(shown, error) from None  # from bzip2
     except _DAMAGED as error:
         raise _damaged(shown, error) from None
 
@@ -105,7 +105,7 @@ def _damaged(shown: str, error: Exception) -> SourceError:
 
 
 def members_of(archive: zipfile.ZipFile) -> list[Member]:
-    """All that a person has packed, by name. Raises `zipfile.BadZipFile` if two members share bytes, as in a bomb."""
+    """Return all that a person has packed, by name. Raises `zipfile.BadZipFile` if members overlap, as in a bomb."""
     infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
     for one, after in pairwise(infos):
         if one.header_offset + _HEADER + one.compress_size > after.header_offset:
@@ -116,14 +116,14 @@ def members_of(archive: zipfile.ZipFile) -> list[Member]:
 
 def _name(info: zipfile.ZipInfo) -> str:
     name = info.orig_filename
-    if not name.isascii() and not info.flag_bits & 0x800:  # macOS writes UTF-8 without saying so
-        with suppress(UnicodeError):  # else it is of another code page, which is not noted anywhere
+    if not name.isascii() and not info.flag_bits & 0x800:  # macOS writes UTF-8 without the flag
+        with suppress(UnicodeError):  # else another code page, which the archive doesn't state
             name = name.encode("cp437").decode()
-    return name.replace("\\", "/")  # as some programs on Windows write it, against the standard
+    return name.replace("\\", "/")  # some programs on Windows write backslashes, against the standard
 
 
 def chosen(members: Sequence[Member], shown: str, patterns: Sequence[str]) -> list[Member]:
-    """The members that a source reads, in its order; without patterns the only one. Raises `SourceError`."""
+    """Return the members that a source reads, in its order; without patterns the only one. Raises `SourceError`."""
     if not patterns:
         found = list(members)
         if len(found) > 1:
@@ -173,7 +173,7 @@ def _why_refused(member: Member, times: int) -> str:
 
 
 class JudgedMember:
-    """The bytes of a member; the ratio is refused as soon as it is seen.
+    """The bytes of a member; a ratio that is too high is refused as soon as it is seen.
 
     Args:
         file: the member, unpacked while it is read.
@@ -185,7 +185,7 @@ class JudgedMember:
         self._most = max(UNJUDGED, MOST_RATIO * packed)
 
     def read(self, size: int) -> bytes:
-        """The next bytes. Raises `SourceError`."""
+        """Return the next bytes. Raises `SourceError`."""
         block = self._file.read(size)
         self._read += len(block)
         if self._read > self._most:

@@ -1,4 +1,4 @@
-"""A source of lines whose columns are known by their positions. They are split as CSV is, and cut by DuckDB."""
+"""Reads a source of lines with columns at fixed positions. They are split as CSV is, and cut by DuckDB."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants, numbers or quoted.
 from lume_local._worker.sources.formats.names import layout_of_table, readable, visible_columns
@@ -10,7 +10,7 @@ from lume_local._worker.statements import Layout
 
 
 def read_fixed(reading: Reading) -> Layout:
-    """Look at every line. Raises `SourceError`."""
+    """Check every line. Raises `SourceError`."""
     flow, grammar = reading.flow, FixedWidth.of(reading.flow["fixed"])
     names = readable(names_of(reading, grammar))
     visible = visible_columns(flow, names, reading.shown)
@@ -20,6 +20,6 @@ def read_fixed(reading: Reading) -> Layout:
         for n, (start, end) in enumerate(grammar.spans)
     )
     lines = csv_reader(split.copy.path, ["_lume_text"], LINES, *split.options)
-    # A blank line at the end is skipped, as all others are, but stays in what DuckDB reads.
+    # A blank line at the end is skipped like all others, but stays in the file for DuckDB.
     reader = f"SELECT {values} FROM {lines} WHERE _lume_text IS NOT NULL"
     return layout_of_table(reader, flow, names, visible)

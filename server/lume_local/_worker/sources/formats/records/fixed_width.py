@@ -1,7 +1,7 @@
-"""The grammar of a line whose columns are known by the positions of their characters. Pure.
+"""The grammar of a line whose columns have fixed character positions. Pure.
 
-A record is a line with every column in it, behind which only blanks may follow. A value is without the blanks around
-it, with which it was padded; nothing but blanks is no value.
+A record is a line with every column; only blanks may follow. Padding blanks are not part of a value, and blanks alone
+are no value.
 """
 
 from functools import cached_property
@@ -14,17 +14,17 @@ from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.intake import APART
 
 _CHARACTER = rb"(?:[^\r\n\x01\x80-\xbf][\x80-\xbf]*+)"
-"""A character in UTF-8, except for what ends a line or stands between the columns that DuckDB sees: there is one."""
+"""A character in UTF-8, except for line ends and the separator of the columns for DuckDB (there is one column)."""
 _PLAIN = rb"[\x00\x02-\x09\x0b\x0c\x0e-\x7f]"
 """The same in ASCII, where it is found ten times as fast."""
 
 
 @frozen(slots=False)
 class FixedWidth:
-    """See `Dialect`, whose place it takes: lines have no quotes, and their columns no names of their own.
+    """Stands in for `Dialect`: lines have no quotes, and their columns no names of their own.
 
     Attributes:
-        spans: from which character and up to which each column goes.
+        spans: the first character of each column, and the one after its last.
         trimmed: whether blanks at the end of a line may be missing.
     """
 
@@ -35,7 +35,7 @@ class FixedWidth:
 
     @classmethod
     def of(cls, fixed: dict[str, Any]) -> "FixedWidth":
-        """From a compiled flow's `fixed`."""
+        """Convert a compiled flow's `fixed`."""
         return cls(tuple((start, end) for start, end in fixed["spans"]), fixed["trimmed"])
 
     @cached_property
@@ -46,7 +46,7 @@ class FixedWidth:
     any_record = rb"[^\r\n]*+"
 
     def record(self, columns: int) -> bytes:
-        """The pattern of a record, without its line end; of another number of columns there is none."""
+        """Return the pattern of a record without its line end; for another number of columns it matches nothing."""
         if columns != len(self.spans):
             return rb"(?!)"
         if self.trimmed:
@@ -54,16 +54,16 @@ class FixedWidth:
         return rb"(?:%b{%d}|%b{%d}) *+" % (_PLAIN, self.width, _CHARACTER, self.width)
 
     def split(self, record: bytes) -> list[bytes]:
-        """The values of a line, which may be too short."""
+        """Return the values of a line, which may be too short."""
         text = record.decode("utf-8", "surrogateescape")
         return [text[start:end].strip(" ").encode("utf-8", "surrogateescape") for start, end in self.spans]
 
     def value(self, field: bytes) -> bytes:
-        """A value is written as it is."""
+        """Return the value as it is written."""
         return field
 
     def why_malformed(self, record: bytes, columns: int) -> str:
-        """What is wrong with a text that isn't a record of so many columns."""
+        """Return why a text isn't a record of so many columns."""
         if columns != len(self.spans):
             return (
                 f"a line has {counted(len(self.spans), 'column')}, and the header of these rejects {columns}"
@@ -71,7 +71,7 @@ class FixedWidth:
         return self.why_miscounted(record, columns)
 
     def why_miscounted(self, record: bytes, columns: int) -> str:
-        """What is wrong with a line that isn't a record."""
+        """Return why a line isn't a record."""
         if APART in record:
             return "contains the control character U+0001"
         length = len(record.decode("utf-8", "replace"))
@@ -79,13 +79,13 @@ class FixedWidth:
 
 
 class EvenLines:
-    """Counts the records of pieces of a file, all of whose lines are in ASCII and of one length. See `Counter`."""
+    """Counts the records in pieces of a file whose lines are all ASCII and equally long. See `Counter`."""
 
     def __init__(self, grammar: FixedWidth, line_end: bytes) -> None:
         self._width, self._line_end = grammar.width, line_end
 
     def count(self, data: bytes) -> tuple[int, int] | None:
-        """How many records and lines this is; None if that needs a closer look."""
+        """Return the numbers of records and lines; None if that needs a closer look."""
         count, rest = divmod(len(data), self._width + len(self._line_end))
         if rest or not data.isascii() or APART in data or data.count(self._line_end) != count:
             return None
@@ -98,5 +98,5 @@ class EvenLines:
 
 
 def grammar_of(flow: dict[str, Any]) -> Dialect | FixedWidth:
-    """How a line of a source is read."""
+    """Return the grammar of a source's lines."""
     return FixedWidth.of(flow["fixed"]) if flow["format"] == "fixed" else Dialect.of(flow["csv"])

@@ -1,11 +1,11 @@
-"""An XML source: the elements at a path are its records. Each becomes an object of NDJSON. Needs the extra `xml`.
+"""Reads an XML source, whose records are the elements at a path, as NDJSON objects. Needs the extra `xml`.
 
-In an object are the texts of attributes and elements, by their paths within the record: `@id`, `customer/name`,
-`customer/@no`; what is there several times is called `item`, `item[2]` and so on. Namespaces are left out of names.
+An object has the texts of attributes and elements by their paths within the record: `@id`, `customer/name`,
+`customer/@no`; repeated ones are called `item`, `item[2]` and so on. Names have no namespaces.
 
-Nothing that a document says makes this process read, fetch or build more than the document itself: one with a
-document type declaration, without which there are no entities, is refused; libxml2 bounds names, texts and depth; and
-what was read is removed from its tree as soon as it is complete.
+A document can't make this process read, fetch or build more than the document itself: a document type declaration,
+without which there are no entities, is refused; libxml2 limits names, texts and depth; and completed elements are
+removed from the tree at once.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
 _PIECE = 64 * 1024
-"""Bytes that are parsed at a time."""
+"""Bytes to parse at a time."""
 LONGEST = 16 * 1024 * 1024
 """Bytes of a record, in the document and as an object: its tree takes several times as many."""
 _MOST_NAMED = 20
@@ -33,7 +33,7 @@ _SPACE = " \t\r\n"
 
 
 def read_xml(reading: Reading) -> Layout:
-    """Put each record into a line of its own. Raises `SourceError`."""
+    """Write each record on a line of its own, and read these. Raises `SourceError`."""
     if begins_with_rejects(reading):
         return read_ndjson(reading)
     lines, count = reading.folder / "objects", 0
@@ -51,21 +51,21 @@ class _Document:
     reading: Reading
     _wanted: list[str] = field(init=False)
     _path: list[str] = field(factory=list, init=False)
-    """The names of the elements that are open, up to a record."""
+    """The names of the open elements, up to a record."""
     _within: int = field(default=0, init=False)
-    """How many elements are open in a record, itself among them."""
+    """The number of open elements in a record, including itself."""
     _found: int = field(default=0, init=False)
     _others: dict[str, None] = field(factory=dict, init=False)
-    """The paths of elements where a record, or what leads to one, could have been."""
+    """The paths of elements where a record, or an element leading to one, could have been."""
 
     def __attrs_post_init__(self) -> None:
         self._wanted = self.reading.flow["records"]
 
     def records(self) -> Iterator[dict[str, str | None]]:
-        """Each of them. Raises `SourceError`."""
+        """Yield each record. Raises `SourceError`."""
         from lxml import etree
 
-        etree.clear_error_log()  # of documents before this one
+        etree.clear_error_log()  # drops errors of earlier documents
         parser = etree.XMLPullParser(
             events=("start", "end"),
             resolve_entities=False,
@@ -75,7 +75,7 @@ class _Document:
             remove_comments=True,
             remove_pis=True,
         )
-        since = 0  # bytes, since something was removed from the tree
+        since = 0  # bytes parsed since something was removed from the tree
         try:
             for piece in chain(self._pieces(), [b""]):
                 parser.feed(piece) if piece else parser.close()
@@ -112,7 +112,7 @@ class _Document:
             self._others["/".join(self._path)[:200]] = None
 
     def _ends(self, element: Any) -> list[dict[str, str | None]] | None:
-        """A record, or nothing if what has ended is elsewhere; None within a record."""
+        """Return a record, or nothing if the ended element is elsewhere; None within a record."""
         if self._within > 1:
             self._within -= 1
             return None
@@ -121,7 +121,7 @@ class _Document:
             ended.append(self._object(element))
             self._within, self._found = 0, self._found + 1
         self._path.pop()
-        # The last child of an open element must stay, as the parser goes on behind it.
+        # The parser continues after the last child of an open element, so that one must stay.
         element.clear(keep_tail=True)
         parent = element.getparent()
         while parent is not None and (before := element.getprevious()) is not None:
@@ -129,7 +129,7 @@ class _Document:
         return ended
 
     def _object(self, record: Any) -> dict[str, str | None]:
-        """The texts in a record by their paths, in the order of the document."""
+        """Return the texts in a record by their paths, in the order of the document."""
         found: dict[str, str | None] = {}
         left: list[tuple[Any, str]] = [(record, "")]
         size = 0
@@ -174,12 +174,12 @@ class _Document:
 
 
 def _local(name: str) -> str:
-    """A name without its namespace."""
+    """Return a name without its namespace."""
     return name.rpartition("}")[2]
 
 
 def _other_than(found: dict[str, str | None], name: str) -> str:
-    """The name, with a number if attributes of two namespaces, say, have it."""
+    """Return the name, with a number if it is taken, for example by an attribute of another namespace."""
     other, number = name, 1
     while other in found:
         number += 1
@@ -188,6 +188,6 @@ def _other_than(found: dict[str, str | None], name: str) -> str:
 
 
 def _words(error: Any) -> str:
-    """What the parser has said first: what it raises may be about the end only."""
+    """Return the parser's first message: the exception may be about the end only."""
     log = error.error_log
     return f"{log[0].message}, line {log[0].line}" if len(log) else str(error)

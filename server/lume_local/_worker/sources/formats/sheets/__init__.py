@@ -1,1 +1,1 @@
-"""Spreadsheets: the sheets of a workbook, their values as texts."""
+"""Spreadsheets: the sheets of a workbook, their values as text."""

@@ -1,4 +1,4 @@
-"""Parts of a sheet: its range that holds the table, and cells that were merged. Pure."""
+"""Parts of a sheet: the range of the table, and merged cells. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ from lume_local._flow.sheets import column_number
 from lume_local._worker.sources.source import SourceError
 
 Row = tuple[int, list[str | None]]
-"""The number of a row, from 1 on, and its values."""
+"""The number of a row, from 1, and its values."""
 MOST_ROWS = 1_048_576
 MOST_COLUMNS = 16_384
 """Excel's own limits."""
@@ -21,7 +21,7 @@ _CELL = re.compile(r"\$?([A-Z]{1,3})\$?([0-9]{1,7})", re.IGNORECASE)
 
 @frozen
 class Area:
-    """Rows and columns, both from 1 on, with the last of each."""
+    """First and last row and column, counted from 1."""
 
     top: int = 1
     bottom: int = MOST_ROWS
@@ -30,7 +30,7 @@ class Area:
 
     @classmethod
     def of(cls, reference: str) -> "Area":
-        """An area as a workbook writes it: `B4:F200`. Raises ValueError."""
+        """Parse an area as a workbook writes it: `B4:F200`. Raises ValueError."""
         first, _, last = reference.partition(":")
         corners = [_CELL.fullmatch(corner) for corner in (first, last or first)]
         if None in corners:
@@ -42,7 +42,7 @@ class Area:
 
 
 def column_letters(number: int) -> str:
-    """`A` for 1."""
+    """Return the letters of a column: `A` for 1."""
     letters = ""
     while number:
         number, rest = divmod(number - 1, 26)
@@ -51,7 +51,7 @@ def column_letters(number: int) -> str:
 
 
 def without_gaps(rows: Iterable[Row]) -> Iterator[Row]:
-    """Rows that the file leaves out are blank."""
+    """Yield the rows, with blank ones where the file leaves rows out."""
     last = 0
     for number, values in rows:
         yield from ((gap, list[str | None]()) for gap in range(last + 1, number))
@@ -60,9 +60,9 @@ def without_gaps(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def filled(rows: Iterable[Row], merged: Sequence[Area], shown: str) -> Iterator[Row]:
-    """The rows with the value of each merged area in all of its cells, in the rows that the sheet has.
+    """Yield the rows with the value of each merged area in all its cells, if the sheet has the row.
 
-    Raises `SourceError` if that are too many.
+    Raises `SourceError` if these are too many.
     """
     waiting = sorted(merged, key=lambda area: -area.top)
     open_areas = list[tuple[Area, str | None]]()

@@ -1,4 +1,4 @@
-"""The interface of a workbook to what reads its sheets. A kind of workbook is one file beside this one."""
+"""The interface of a workbook for reading its sheets. Each kind of workbook is one file beside this one."""
 
 from collections.abc import Generator
 from typing import Protocol
@@ -10,34 +10,34 @@ from lume_local._worker.sources.formats.sheets.area import Area, Row
 
 @frozen
 class SheetName:
-    """A sheet with cells; `is_hidden` if nobody sees it who opens the workbook."""
+    """A sheet with cells; `is_hidden` if the workbook doesn't display it."""
 
     name: str
     is_hidden: bool = False
 
 
 class Book(Protocol):
-    """A workbook that is open.
+    """An open workbook.
 
-    Its readers raise `SourceError`, or any of `trouble.TROUBLE` for a file that is damaged.
+    Its readers raise `SourceError`, or any of `trouble.TROUBLE` for a damaged file.
 
     Attributes:
-        sheets: those with cells, in their order.
-        charts: the names of those without.
+        sheets: the sheets with cells, in order.
+        charts: the names of the sheets without cells.
     """
 
     sheets: list[SheetName]
     charts: list[str]
 
     def rows(self, name: str) -> Generator[Row, None, None]:
-        """The rows that the sheet has, with their numbers, in their order; cells that it leaves out are None.
+        """Yield the existing rows with their numbers, in order; cells that the sheet leaves out are None.
 
         A cell may hold an `ErrorText` or `Unsaved`.
         """
         ...
 
     def merged(self, name: str) -> list[Area]:
-        """Where cells of the sheet were merged."""
+        """Return the merged areas of the sheet."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A spreadsheet as a source: one sheet of a workbook, its values as strings. Needs the extra `excel`."""
+"""Reads a spreadsheet as a source: one sheet of a workbook, its values as strings. Needs the extra `excel`."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -26,19 +26,19 @@ from lume_local._worker.statements import Layout
 
 @frozen
 class OpenSheet:
-    """One of several sheets of a workbook that is open."""
+    """One of several sheets of an open workbook."""
 
     book: Workbook
     name: str
 
 
 def read_excel(reading: Reading, sheet: OpenSheet | None = None) -> Layout:
-    """Read the sheet; a row of it names the columns, blank rows are skipped. Raises `SourceError`."""
+    """Read the sheet; one row names the columns, blank rows are skipped. Raises `SourceError`."""
     return read_sheet(reading, None, sheet)
 
 
 def read_sheet(reading: Reading, most: int | None, sheet: OpenSheet | None = None) -> Layout:
-    """The same of `most` rows, or of all. Raises `SourceError`."""
+    """Read `most` rows of the sheet, or all. Raises `SourceError`."""
     if sheet is not None:
         return _read(reading, reading.flow, sheet, most)
     with opened(reading) as book:
@@ -64,7 +64,7 @@ def _read(reading: Reading, flow: dict[str, Any], sheet: OpenSheet, most: int | 
 
 @contextmanager
 def opened(reading: Reading) -> Iterator[Workbook]:
-    """The workbook that is read. Raises `SourceError`."""
+    """Open the workbook of this reading. Raises `SourceError`."""
     most: int = reading.flow["max_unpacked_bytes"]
     with opened_workbook(reading.path, reading.shown, most, reading.pause) as book:
         yield book
@@ -74,7 +74,7 @@ _WHOLE: dict[str, Any] = {"sheet": "", "range": None, "merged": "first", "of_all
 
 
 def _as_rejects(flow: dict[str, Any], book: Workbook) -> dict[str, Any]:
-    """The flow, for a workbook that holds corrected rejects: its table is the first sheet, from the first row on."""
+    """Return the flow, changed if the workbook holds corrected rejects: the table then fills the first sheet."""
     is_plain = all(flow[key] == value for key, value in OF_REJECTS.items()) and flow["excel"] == _WHOLE
     if is_plain:
         return flow
@@ -85,7 +85,7 @@ def _as_rejects(flow: dict[str, Any], book: Workbook) -> dict[str, Any]:
 
 
 def _within(rows: Iterator[Row], range: list[int] | None, account: Account) -> Iterator[Row]:
-    """The rows of the range, with its columns; those above and below it are counted as skipped."""
+    """Yield the rows of the range, with its columns; rows above and below it are counted as skipped."""
     if range is None:
         yield from rows
         return
@@ -98,18 +98,18 @@ def _within(rows: Iterator[Row], range: list[int] | None, account: Account) -> I
 
 
 def first_sheet(book: Workbook) -> Generator[Row, None, None]:
-    """The rows of the first sheet that a person sees, if there is any."""
+    """Yield the rows of the first visible sheet, if there is one."""
     for sheet in _seen(book)[:1]:
         yield from book.rows(sheet.name)
 
 
 def _seen(book: Workbook) -> list[SheetName]:
-    """The sheets that a person sees; all, should a program have hidden all."""
+    """Return the visible sheets; all if a program has hidden all."""
     return [sheet for sheet in book.sheets if not sheet.is_hidden] or book.sheets
 
 
 def _one_of(book: Workbook, wanted: str | int, shown: str, account: Account) -> str:
-    """The sheet with that name, or the visible one with that number, from 1 on; without either the first."""
+    """Return the sheet with that name, or the visible one with that number, from 1; by default the first."""
     if not book.sheets:
         raise SourceError(f"{shown} has no sheet with cells")
     names = [sheet.name for sheet in book.sheets]
@@ -140,9 +140,9 @@ def _warn_of_hidden(sheets: Sequence[SheetName], account: Account) -> None:
 
 @contextmanager
 def opened_sheets(reading: Reading) -> Iterator[list[OpenSheet]]:
-    """Each visible sheet that matches the pattern of the flow, in the order of the workbook. Raises `SourceError`.
+    """Yield the visible sheets that match the flow's pattern, in the order of the workbook. Raises `SourceError`.
 
-    None if the file is not read as several: the flow has no pattern, or the workbook holds corrected rejects.
+    The list is empty if the file is not read as several: without a pattern, or if it holds corrected rejects.
     """
     pattern, shown = reading.flow["excel"]["sheet"], reading.shown
     if not reading.flow["excel"]["of_all"]:

@@ -1,6 +1,6 @@
-"""OpenDocument spreadsheets (.ods), read as they are written: cell by cell, with the types that the file states.
+"""Reads OpenDocument spreadsheets (.ods) cell by cell, with the types that the file states.
 
-Libraries give an error as an empty text, and hold a sheet in memory with all cells that it repeats.
+Libraries return an error as an empty string, and hold a sheet in memory with all its repeated cells.
 """
 
 import datetime
@@ -21,21 +21,21 @@ from lume_local._worker.sources.source import Pause, SourceError
 _CONTENT, _MANIFEST = "content.xml", "META-INF/manifest.xml"
 _BLOCK = 64 * 1024
 _MOST_TEXT = 64 * 1024**2
-"""Characters of a row, blanks that the file only counts among them."""
+"""Characters of a row, including blanks that the file only counts."""
 _SPACE = "urn:oasis:names:tc:opendocument:xmlns:"
 _TABLE, _TEXT, _OFFICE, _STYLE = (f"{_SPACE}{name}:1.0 " for name in ("table", "text", "office", "style"))
 _CALC = "urn:org:documentfoundation:names:experimental:calc:xmlns:calcext:1.0 value-type"
 _CELLS = {f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"}
 _ASIDE = {f"{_OFFICE}annotation", f"{_TABLE}table", f"{_TABLE}shapes", f"{_TEXT}note", f"{_TEXT}ruby-text"}
 _DRAWN = f"{_SPACE}drawing:1.0 "
-"""What is in a cell, or over it, and not of its text."""
+"""Elements in a cell, or above it, that are not part of its text."""
 _ERROR = re.compile(r"#(?:N/A|DIV/0!|VALUE!|REF!|NAME\?|NUM!|NULL!)|Err:\d+")
-"""What a formula shows whose value is an error, in files of programs that do not note the type."""
+"""The text of an error in a formula, in files of programs that don't note the type."""
 _TIME = re.compile(
     r"-?P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)(?:[.,](?P<part>\d+))?S)?)?"
 )
 _PLAIN = re.compile(r"-?\d+\.\d+|-?\d{15,}")
-"""Numbers whose digits are kept as they are."""
+"""Numbers that keep their digits unchanged."""
 
 
 class OdsBook:
@@ -53,7 +53,7 @@ class OdsBook:
         self.charts: list[str] = []
 
     def _parsed(self, handler: "_Handler") -> Generator[None, None, None]:
-        """Feeds the document to it, block by block."""
+        """Feed the document to the handler, block by block."""
         parser = expat.ParserCreate(namespace_separator=" ")
         parser.StartElementHandler, parser.EndElementHandler = handler.begins, handler.ends
         parser.CharacterDataHandler = handler.says
@@ -67,7 +67,7 @@ class OdsBook:
             parser.Parse(b"", True)
 
     def rows(self, name: str) -> Generator[Row, None, None]:
-        """Rows and cells that the file repeats come as often; those without values at the end are left out."""
+        """Yield all rows; repeated rows and cells come as often, but trailing ones without values are left out."""
         handler, left = _Rows(name), self._most
         for _ in self._parsed(handler):
             for number, values, times in handler.taken():
@@ -91,7 +91,7 @@ class OdsBook:
 
 
 class _Handler:
-    """What is done with the elements of the document."""
+    """Handles the elements of the document."""
 
     is_over = False
     row_ends: Callable[[], None]
@@ -137,11 +137,11 @@ class _Rows(_Handler):
     is_over: bool = False
     _in_table: bool = False
     _aside: int = 0
-    """How many elements are open that, or whose parents, are not of the text of a cell."""
+    """The number of open elements that are outside of a cell's text, or inside such an element."""
     _depth: int = 0
-    """How many tables are open around what is looked for; one can be in a cell of another."""
+    """The number of open tables around the current element; a cell may contain a table."""
     _length: int = 0
-    """Characters of the present row."""
+    """Characters of the current row."""
     _number: int = 0
     _row: list[str | None] = field(factory=list)
     _row_times: int = 1
@@ -152,7 +152,7 @@ class _Rows(_Handler):
     _found: list[tuple[int, list[str | None], int]] = field(factory=list)
 
     def taken(self) -> list[tuple[int, list[str | None], int]]:
-        """Rows that are complete, each once, with how often they come."""
+        """Return the complete rows, each with its number of repetitions, and forget them."""
         found, self._found = self._found, []
         return found
 
@@ -227,7 +227,7 @@ class _Rows(_Handler):
 
 
 def _times(attributes: dict[str, str], name: str, most: int, space: str = _TABLE) -> int:
-    """How often something is repeated. Raises ValueError."""
+    """Return how often something is repeated. Raises ValueError."""
     times = int(attributes.get(f"{space}{name}", "1"))
     if times < 1:
         raise ValueError(f"{name} is {times}")
@@ -253,14 +253,14 @@ def _value(cell: dict[str, str], text: str | None) -> str | None:
 
 
 def _number(text: str) -> str | None:
-    """With all of its digits, as the file has them."""
+    """Return the number with all its digits, as in the file."""
     number = float(text)
     is_whole = number.is_integer() and abs(number) < 1e15
     return as_text(number) if is_whole or not _PLAIN.fullmatch(text) else text
 
 
 def _date(text: str) -> str | None:
-    """As the file has it: a date, or a date and a time."""
+    """Return the date, or date and time, as in the file."""
     if "T" not in text:
         return text
     try:
@@ -270,7 +270,7 @@ def _date(text: str) -> str | None:
 
 
 def _duration(text: str) -> str:
-    """As hours, minutes and seconds."""
+    """Return the duration as hours, minutes and seconds."""
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError(f"{text[:100]!r} is not a time")

@@ -1,6 +1,6 @@
-"""The parts of a workbook that is a ZIP archive, bounded: one of a few megabytes can unpack to anything.
+"""The parts of a workbook that is a ZIP archive, with limits: a few megabytes can unpack to any size.
 
-Each part is measured before it is read, and is read with pauses, so that a run that is cancelled ends at once.
+Each part is measured before it is read, and is read with pauses, so that a cancelled run ends at once.
 """
 
 import zipfile
@@ -15,12 +15,13 @@ _MOST_WHOLE = 32 * 1024**2
 MOST_STRINGS = 512 * 1024**2
 _MOST_STREAMED = 2 * 1024**3
 _MOST_BETWEEN_ROWS = 64 * 1024**2
-"""Bytes, unpacked: of a part that is read at once; of the shared strings, which are held in memory; of a sheet; and
-of a sheet from the end of one row to the end of the next, which the parser holds."""
+"""Unpacked bytes: of a part that is read at once; of the shared strings, which are held in memory; of a sheet; and
+of a sheet between the ends of two rows, which the parser holds.
+"""
 
 
 class PartTooLarge(SourceError):
-    """A part has more than is read of any. The message says which, and how much."""
+    """A part exceeds its limit; the message names the part and its size."""
 
 
 class Archive(zipfile.ZipFile):
@@ -35,18 +36,18 @@ class Archive(zipfile.ZipFile):
         with on_error(self._held.close):
             super().__init__(self._held)
         self._pause = pause
-        for part in self.infolist():  # some programs write them so, against the standard
+        for part in self.infolist():  # some programs write backslashes, against the standard
             part.filename = part.filename.replace("\\", "/")
             self.NameToInfo[part.filename] = part
 
     def close(self) -> None:
-        """Close the file, too."""
+        """Close the archive and its file."""
         super().close()
-        if held := getattr(self, "_held", None):  # also called where the file could not be opened
+        if held := getattr(self, "_held", None):  # also called if the file could not be opened
             held.close()
 
     def check(self, name: str, most: int) -> None:
-        """Raises `PartTooLarge`. The size is the one in the archive's directory: no more is unpacked."""
+        """Check a part's size in the archive's directory, which limits unpacking. Raises `PartTooLarge`."""
         size = self.getinfo(name).file_size
         if size > most:
             raise PartTooLarge(
@@ -54,12 +55,12 @@ class Archive(zipfile.ZipFile):
             )
 
     def read(self, name: Any, pwd: bytes | None = None) -> bytes:
-        """A whole part."""
+        """Read a whole part."""
         self.check(name, _MOST_WHOLE)
         return super().read(name, pwd)
 
     def open(self, name: Any, *args: Any, **options: Any) -> Any:
-        """A part that is read block by block."""
+        """Open a part for reading block by block."""
         self.check(name, _MOST_STREAMED)
         return BookPart(super().open(name, *args, **options), name, self._pause)
 
@@ -78,15 +79,15 @@ class BookPart:
         self.close()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the part."""
         self._file.close()
 
     def row_ends(self) -> None:
-        """The next row may begin: from here on, each has a limit."""
+        """Note that the next row may begin: from here on, each row has a limit."""
         self._left = _MOST_BETWEEN_ROWS
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
+        """Return the next bytes."""
         self._pause()
         block: bytes = self._file.read(size)
         if self._left is not None:

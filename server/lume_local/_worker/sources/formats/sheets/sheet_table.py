@@ -1,4 +1,4 @@
-"""Where the table of a sheet begins and ends."""
+"""Finds where the table of a sheet begins and ends."""
 
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ from lume_local._worker.sources.source import SourceError
 def table_of_sheet(
     rows: Iterator[Row], flow: dict[str, Any], shown: str, account: Account
 ) -> tuple[list[str], Iterator[Row]]:
-    """What the header names, and the rows of the records. All others are counted as skipped. Raises `SourceError`.
+    """Return the names in the header, and the rows of the records; count all others as skipped. Raises `SourceError`.
 
-    The row of the header is counted from the first of `rows`, among which none is left out.
+    The header's row is counted from the first of `rows`, which have no gaps.
     """
     names = list(flow["header"]["names"]) or _header(rows, flow, shown, account)
     return names, _records(rows, flow, account)
@@ -53,7 +53,7 @@ def _header(rows: Iterator[Row], flow: dict[str, Any], shown: str, account: Acco
 
 
 def _names(window: deque[Row]) -> list[str]:
-    """What these rows name together; nothing if the first of them is blank."""
+    """Return the names in these header rows; nothing if the first row is blank."""
     rows = [[_text(value) for value in values] for _, values in window]
     names = joined(rows) if any(rows[0]) else []
     while names and not names[-1]:
@@ -92,7 +92,7 @@ def _record(row: Row, flow: dict[str, Any], account: Account) -> Iterator[Row]:
 
 
 def _kind(values: list[str | None], flow: dict[str, Any]) -> str:
-    """Which kind of row is no record; empty for all others."""
+    """Return the kind of a row that is no record; empty for all others."""
     if all(value is None for value in values):
         return "blank"
     return "comments" if flow["comment"] and _text(values[0]).startswith(flow["comment"]) else ""

@@ -1,13 +1,13 @@
-"""The values of cells as expressions see them: strings, or NULL for a cell in which nothing is to be seen. Pure."""
+"""The values of cells as expressions see them: strings, or NULL for a cell that displays nothing. Pure."""
 
 import datetime
 from functools import cache
 from typing import Any
 
 _WHOLE = 1e15
-"""Below it every whole number is a number of its own."""
+"""Below this, a float represents every whole number exactly."""
 EPOCHS = (datetime.datetime(1899, 12, 30), datetime.datetime(1904, 1, 1))
-"""The day 0 of a workbook; the second one in those of old Macs."""
+"""Day 0 of a workbook; the second is for old Macs."""
 
 
 class ErrorText(str):
@@ -23,7 +23,7 @@ class Unsaved(str):
 
 
 def as_text(value: Any, number_format: str = "General") -> str | None:
-    """A value of Python, as readers of workbooks give it, as a string."""
+    """Convert a Python value from a workbook reader to a string."""
     if value is None or isinstance(value, str):
         return value or None
     if isinstance(value, bool):
@@ -40,7 +40,7 @@ def as_text(value: Any, number_format: str = "General") -> str | None:
 
 @cache
 def _shape(number_format: str) -> str:
-    """What a format makes of a number: a `date`, a `time`, a `datetime`, a `duration`; empty for a number."""
+    """Return whether a format shows a `date`, a `time`, a `datetime` or a `duration`; empty for a number."""
     from openpyxl.styles.numbers import is_date_format, is_datetime, is_timedelta_format
 
     if not is_date_format(number_format):
@@ -49,12 +49,12 @@ def _shape(number_format: str) -> str:
 
 
 def _is_day(value: datetime.datetime, number_format: str) -> bool:
-    """Whether the cell shows a date without a time of day, and has none."""
+    """Return whether the cell shows a date without a time of day, and has none."""
     return _shape(number_format) == "date" and value.time() == datetime.time()
 
 
 def number_as_text(number: float, number_format: str, *, is_1904: bool) -> str | None:
-    """A number as what its format makes of it: the same as openpyxl makes of one in .xlsx."""
+    """Convert a number by its format, as openpyxl does in .xlsx."""
     from openpyxl.utils.datetime import from_excel
 
     if not (shape := _shape(number_format)):

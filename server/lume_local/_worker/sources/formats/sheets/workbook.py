@@ -1,4 +1,4 @@
-"""Opens a workbook of any kind, which its content shows. Whatever is wrong with it is a `SourceError`."""
+"""Opens a workbook of any kind, recognized by its content. Every problem with it is a `SourceError`."""
 
 import struct
 import zipfile
@@ -37,7 +37,7 @@ _TROUBLE = (
     NotImplementedError,
     RuntimeError,
 )
-"""What readers raise for files that are damaged, or something else."""
+"""Errors that readers raise for files that are damaged, or are not workbooks."""
 _ODS = "application/vnd.oasis.opendocument.spreadsheet"
 _MOST_TYPE = 200
 _DOCUMENTS = {"word/document.xml": "a Word document", "ppt/presentation.xml": "a presentation"}
@@ -49,7 +49,7 @@ _LOCK = "EncryptedPackage".encode("utf-16-le")
 
 @frozen
 class Workbook:
-    """A workbook; see `Book`. What it raises is a `SourceError`."""
+    """A workbook; see `Book`. It raises only `SourceError`."""
 
     _book: Book
     _path: Path
@@ -76,7 +76,7 @@ class Workbook:
 
 @contextmanager
 def opened_workbook(path: Path, shown: str, most: int, pause: Pause) -> Iterator[Workbook]:
-    """A workbook. `most` are the bytes that it may unpack to."""
+    """Open a workbook that unpacks to at most `most` bytes."""
     with _reported(path, shown):
         book = _kind_of(path, shown, most)(path, shown, pause, most)
     with closing(book):
@@ -84,7 +84,7 @@ def opened_workbook(path: Path, shown: str, most: int, pause: Pause) -> Iterator
 
 
 def container_of(path: Path) -> str:
-    """Whether a file is a `workbook`, or an `archive` of something else; empty for neither."""
+    """Return whether a file is a `workbook`, or an `archive` of something else; empty for neither."""
     with path.open("rb") as file:
         kind = magic.kind_of(file.read(magic.LENGTH))
     if kind != magic.ZIP:
@@ -112,7 +112,7 @@ def _kind_of(path: Path, shown: str, most: int) -> Callable[[Path, str, Pause, i
 
 
 def _form_of(archive: zipfile.ZipFile) -> str:
-    """The media type that a document of OpenDocument states; empty for others."""
+    """Return the media type that an OpenDocument file states; empty for others."""
     if "mimetype" not in archive.namelist():
         return ""
     with archive.open("mimetype") as file:
@@ -137,7 +137,7 @@ def _reported(path: Path, shown: str) -> Iterator[None]:
 
 
 def what_else(path: Path) -> str:
-    """What a file is that is no workbook, and what to do; empty for a damaged workbook."""
+    """Return the type of a file that is no workbook, and the advice; empty for a damaged workbook."""
     with path.open("rb") as file:
         kind = magic.kind_of(file.read(magic.LENGTH))
     if kind == magic.OLE:
@@ -162,7 +162,7 @@ def what_else(path: Path) -> str:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a workbook has a password: then it is a stream in an old Office document."""
+    """Return whether a workbook has a password, and so is a stream in an old Office document."""
     with path.open("rb") as file:
         before = b""
         while block := file.read(2**20):

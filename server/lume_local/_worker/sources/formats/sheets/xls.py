@@ -1,4 +1,4 @@
-"""Workbooks of Excel up to 2003 (.xls), read by xlrd: it gives error cells, formats and blanks as they are."""
+"""Reads workbooks of Excel up to 2003 (.xls) with xlrd, which preserves error cells, formats and blanks."""
 
 from collections.abc import Generator
 from functools import cache
@@ -12,14 +12,14 @@ from lume_local._worker.sources.formats.sheets.values import ErrorText, as_text,
 from lume_local._worker.sources.source import Pause, SourceError
 
 _PAUSE_AFTER = 1000
-"""Rows."""
+"""In rows."""
 
 
 class _Nowhere:
-    """Takes what xlrd writes about odd files; its default is stdout."""
+    """Discards xlrd's notes about odd files, which it prints to stdout by default."""
 
     def write(self, text: str) -> int:
-        """Drop it."""
+        """Discard the text."""
         return len(text)
 
 
@@ -84,7 +84,7 @@ class XlsBook:
 
 
 def _reported(error: Exception, shown: str) -> Exception:
-    """What of any kind xlrd raises for a damaged file, as one that is reported as such."""
+    """Convert xlrd's varied errors about a damaged file to one that is reported as such."""
     if isinstance(error, MemoryError | OSError):
         return error
     if "encrypted" in str(error):

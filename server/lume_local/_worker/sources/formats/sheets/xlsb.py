@@ -1,6 +1,6 @@
-"""Binary workbooks of Excel (.xlsb). Their cells, errors and formats are read from the records that the file has.
+"""Reads binary workbooks of Excel (.xlsb): cells, errors and formats come from the records of the file.
 
-The format is [MS-XLSB], which Microsoft publishes. Libraries give errors as empty cells or as texts, and no formats.
+The format is [MS-XLSB], published by Microsoft. Libraries return errors as empty cells or as text, and no formats.
 """
 
 import struct
@@ -69,7 +69,7 @@ class XlsbBook:
         return found
 
     def _parts_of(self, relations: dict[str, _Relation], kind: str) -> list[str]:
-        """Those that are there: a workbook without strings may name a part of them that it has not."""
+        """Return the existing parts: a workbook without strings may name a part for them that is missing."""
         there = set(self._archive.namelist())
         return [one.part for one in relations.values() if one.kind == kind and one.part in there]
 
@@ -93,7 +93,7 @@ class XlsbBook:
                     self.charts.append(name)
 
     def _read_formats(self, relations: dict[str, _Relation]) -> list[str]:
-        """The number format of each style of cells."""
+        """Return the number format of each cell style."""
         from openpyxl.styles.numbers import BUILTIN_FORMATS
 
         named: dict[int, str] = dict(BUILTIN_FORMATS)
@@ -175,10 +175,10 @@ class XlsbBook:
 
 
 def records(file: Any) -> Iterator[tuple[int, bytes]]:
-    """The records of a part: what kind each is, and its data. Raises ValueError, IndexError for a damaged one."""
+    """Yield the records of a part: kind and data. Raises ValueError, IndexError for a damaged part."""
     data, at = b"", 0
     while True:
-        if len(data) - at < 6:  # the most that stands before the data
+        if len(data) - at < 6:  # the longest header of a record
             data, at = data[at:] + file.read(_BLOCK), 0
             if not data:
                 return
@@ -197,7 +197,7 @@ def records(file: Any) -> Iterator[tuple[int, bytes]]:
 
 
 def _number_at(data: bytes, at: int, most: int) -> tuple[int, int]:
-    """A number in up to `most` bytes of which seven bits count, and where it ends."""
+    """Return a number stored in up to `most` bytes with seven bits each, and where it ends."""
     number = 0
     for n in range(most):
         byte = data[at + n]
@@ -208,10 +208,10 @@ def _number_at(data: bytes, at: int, most: int) -> tuple[int, int]:
 
 
 def _text_at(data: bytes, at: int) -> tuple[str, int]:
-    """A string of UTF-16 behind its length, and where it ends. Raises ValueError."""
+    """Return a UTF-16 string that follows its length, and where it ends. Raises ValueError."""
     (length,) = struct.unpack_from("<I", data, at)
     end = at + 4 + 2 * length
-    if length == 0xFFFFFFFF:  # there is none
+    if length == 0xFFFFFFFF:  # no string
         return "", at + 4
     if end > len(data):
         raise ValueError("a string is longer than its record")
@@ -219,7 +219,7 @@ def _text_at(data: bytes, at: int) -> tuple[str, int]:
 
 
 def _rk(data: bytes) -> float:
-    """A number in 30 bits: whole, or the upper bits of a double; perhaps a hundred times as large."""
+    """Return a number stored in 30 bits: an integer, or the upper bits of a double; either may be divided by 100."""
     (bits,) = struct.unpack_from("<I", data, 8)
     if bits & 2:
         (whole,) = struct.unpack_from("<i", data, 8)

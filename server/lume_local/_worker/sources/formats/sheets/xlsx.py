@@ -1,4 +1,4 @@
-"""Workbooks of Excel since 2007 (.xlsx), read by openpyxl. Its rows are those that the file has.
+"""Reads workbooks of Excel since 2007 (.xlsx) with openpyxl, keeping the file's own rows.
 
 openpyxl alone would drop or join rows and cells that are out of order.
 """
@@ -21,7 +21,7 @@ from lume_local._worker.sources.formats.sheets.values import ErrorText, Unsaved,
 from lume_local._worker.sources.source import Pause, SourceError
 
 _ESCAPED = re.compile(r"_x((?!0000|[Dd][89A-Fa-f])[0-9A-Fa-f]{4})_")
-"""Not NUL, and no half of a character."""
+"""Neither NUL nor half of a surrogate pair."""
 
 
 class XlsxBook:
@@ -38,9 +38,9 @@ class XlsxBook:
         self.charts = [name for name in self._values.sheetnames if name not in with_cells]
 
     def rows(self, name: str) -> Generator[Row, None, None]:
-        """A formula has the value that was saved with it, or stays a formula.
+        """Yield the rows; a formula has the value that was saved with it, or remains a formula.
 
-        The sheet is read twice, as openpyxl gives either saved values or formulas: an empty value would hide one that
+        The sheet is read twice, as openpyxl returns either saved values or formulas: an empty value would hide one that
         was not saved.
         """
         sheet = self._values[name]
@@ -81,13 +81,13 @@ def _text(value: Any, formula: Any) -> str | None:
     is_unsaved = value.value is None and formula.data_type == "f" and value.data_type != "str"
     if is_unsaved:  # else the value is an empty string
         return Unsaved(formula.value)
-    if isinstance(value.value, datetime.datetime):  # for any other value it takes long, and says nothing
+    if isinstance(value.value, datetime.datetime):  # for other values this is slow and has no effect
         return as_text(value.value, value.number_format)
     return as_text(_unescaped(value.value))
 
 
 def _unescaped(value: Any) -> Any:
-    """A text in which characters that XML can't hold are written as `_x000D_`, with these characters."""
+    """Return a string with the characters that are escaped as `_x000D_`, as XML can't contain them."""
     if not isinstance(value, str) or "_x" not in value:
         return value
     return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
@@ -106,7 +106,7 @@ class Strings:
 
 
 def sheet_rows(sheet: Any, shown: str) -> Generator[tuple[int, list[Any]]]:
-    """The rows that the file has, with their numbers; cells that it leaves out are empty. Raises `SourceError`."""
+    """Yield the existing rows with their numbers; missing cells are empty. Raises `SourceError`."""
     from openpyxl.cell.read_only import EMPTY_CELL, ReadOnlyCell
     from openpyxl.worksheet._reader import WorkSheetParser
 
@@ -135,7 +135,7 @@ def sheet_rows(sheet: Any, shown: str) -> Generator[tuple[int, list[Any]]]:
                     raise SourceError(_wrong(shown, f"{where} comes in row {number} after column {len(row)}"))
                 row.extend([EMPTY_CELL] * (column - len(row) - 1))
                 row.append(ReadOnlyCell(sheet, **cell))
-                _ = row[-1].style_array  # an index of another table
+                _ = row[-1].style_array  # refuses an index that another table lacks
             yield number, row
 
 
@@ -144,11 +144,11 @@ def _wrong(shown: str, what: str) -> str:
 
 
 def open_book(archive: Archive, *, data_only: bool, strings: list[str] | None = None) -> Any:
-    """The workbook, as `openpyxl.load_workbook` gives it. Its chart sheets have no cells and are skipped.
+    """Open the workbook as `openpyxl.load_workbook` does, without its chart sheets, which have no cells.
 
     Args:
         data_only: whether a formula has the value that was saved with it.
-        strings: the shared strings, if they are known.
+        strings: the shared strings, if known.
     """
     from openpyxl.chartsheet import Chartsheet
     from openpyxl.reader.excel import ExcelReader
@@ -157,7 +157,7 @@ def open_book(archive: Archive, *, data_only: bool, strings: list[str] | None = 
 
     class Sheet(ReadOnlyWorksheet):
         def _get_size(self) -> None:
-            """Not needed, and a sheet that does not state its size would be read to its end."""
+            """Do nothing: the size isn't needed, and a sheet that doesn't state it would be read to its end."""
 
     class Reader(ExcelReader):
         def __init__(self) -> None:

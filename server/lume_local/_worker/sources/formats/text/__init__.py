@@ -1,1 +1,1 @@
-"""Files of lines whose values stand between delimiters."""
+"""Files of lines with delimited values."""

@@ -1,4 +1,4 @@
-"""A CSV source made ready for DuckDB: its header, its columns, every record well-formed."""
+"""Prepares a CSV source for DuckDB: its header, its columns, every record well-formed."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from contextlib import closing
@@ -26,7 +26,7 @@ from lume_local._worker.statements import Layout
 
 @frozen
 class Split:
-    """A file whose records were looked at."""
+    """A file whose records were checked."""
 
     names: list[str]
     copy: Copy
@@ -50,13 +50,13 @@ def read_csv(reading: Reading) -> Layout:
     layout = layout_of_table(reader, flow, names, visible)
     if FILE not in lower:
         return layout
-    # Rejects of several files: what is rejected again is still of its file.
+    # Rejects of several files: those rejected again still belong to their file.
     reader = f"SELECT *, coalesce(_lume_s{lower.index(FILE)}, '') AS {FILE} FROM ({reader})"
     return evolve(layout, reader=reader, of_files=True)
 
 
 def names_of(reading: Reading, dialect: Dialect | FixedWidth) -> list[str]:
-    """What the header names. Raises `SourceError`."""
+    """Return the names in the header. Raises `SourceError`."""
     return _header(reading, dialect).names
 
 
@@ -65,7 +65,7 @@ def _header(reading: Reading, dialect: Dialect | FixedWidth) -> Header:
 
 
 def footer_of(path: Path, begin: int, dialect: Dialect | FixedWidth, flow: dict[str, Any]) -> Footer | None:
-    """The footer of a file whose first record is at byte `begin`."""
+    """Find the footer of a file whose first record is at byte `begin`."""
     if flow["footer"] is None:
         return None
     with path.open("rb") as file:
@@ -79,7 +79,7 @@ def footer_of(path: Path, begin: int, dialect: Dialect | FixedWidth, flow: dict[
 def split_records(
     reading: Reading, dialect: Dialect | FixedWidth, resent: Rewriter | None, copied: bool = False
 ) -> Split:
-    """Look at every record; with `copied` what is to be read has no header. Raises `SourceError`."""
+    """Check every record; if `copied`, DuckDB gets a copy without a header. Raises `SourceError`."""
     path, flow, account = reading.path, reading.flow, reading.account
     header = _header(reading, dialect)
     footer = footer_of(path, header.end, dialect, flow) if reading.is_end else None
@@ -88,7 +88,7 @@ def split_records(
     account.skip(header.skipped)
     copy = Copy(path, reading.folder / "source", end, line_end or b"\n")
     if copied or line_end == b"\r" or header.lines > 1 or _begins_with_a_value(reading, header):
-        # From such a line DuckDB would guess another line end, or not find the end of the header.
+        # From such a header DuckDB would guess a wrong line end, or miss the header's end.
         copy.begin(end)
     if isinstance(dialect, FixedWidth):
         counter: Counter = EvenLines(dialect, line_end or b"\n")
@@ -122,15 +122,15 @@ def split_records(
         f"max_line_size={flow['max_line_bytes'] + header.longest + 16}",
     ]
     if copy.begun or line_end == b"\n":
-        # As DuckDB spells it. Else it takes the first one that it finds, be it within quotes.
+        # DuckDB's spelling. Without the option it takes the first line end it finds, even within quotes.
         options.append("new_line='\\n'")
-    # The last (see `scan_or_retry`).
+    # Has to be last (see `scan_or_retry`).
     options.append("parallel=false" if scanner.spans_lines else "parallel=true")
     return Split(names, copy, options)
 
 
 def _begins_with_a_value(reading: Reading, header: Header) -> bool:
-    """Whether what looks like a byte order mark belongs to the first value, from which DuckDB would take it."""
+    """Return whether an apparent byte order mark belongs to the first value, where DuckDB would remove it."""
     if header.end or reading.is_beginning:
         return False
     with reading.path.open("rb") as file:
@@ -138,9 +138,9 @@ def _begins_with_a_value(reading: Reading, header: Header) -> bool:
 
 
 def _reader(split: Split, dialect: Dialect, flow: dict[str, Any]) -> str:
-    """DuckDB's reader, strict and with every option set."""
+    """Return DuckDB's reader, strict and with every option set."""
     names = (f"{RESERVED}s{n}" for n in range(len(split.names)))
     marks = (one.decode() for one in (dialect.delim, dialect.quote, dialect.escape))
-    # An empty value is NULL in CSV; in rejects of a source that has both, a quoted one is an empty string.
+    # An empty value is NULL in CSV; if the source of rejects has both, a quoted one is an empty string.
     nulls = ["allow_quoted_nulls=false"] if "of_values" in flow else []
     return f"SELECT * FROM {csv_reader(split.copy.path, names, [*marks], *nulls, *split.options)}"

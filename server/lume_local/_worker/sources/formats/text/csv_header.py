@@ -1,4 +1,4 @@
-"""The header of a CSV file: where it is, and what it names."""
+"""Finds the header of a CSV file, and its names."""
 
 import re
 from collections import Counter
@@ -23,14 +23,14 @@ _LINE = re.compile(rb"[^\r\n]*+(?:" + LINE_END + rb"|\Z)")
 
 @frozen
 class Header:
-    """What comes before the first record.
+    """The part before the first record.
 
     Attributes:
-        names: as they are written, without spaces around them.
-        line_end: of the header; empty if the file ends with it.
+        names: as they are written, without surrounding spaces.
+        line_end: the header's; empty if the file ends with it.
         end: the byte where the first record begins.
         lines: physical lines before that.
-        skipped: how many of them are not of the header, by kind.
+        skipped: the number of these lines outside of the header, by kind.
         longest: bytes of its longest record.
     """
 
@@ -60,7 +60,7 @@ def header_of(
 
 @frozen
 class _Search:
-    """Looks for the header in the beginning of a file."""
+    """Searches the beginning of a file for the header."""
 
     start: bytes
     dialect: Dialect | FixedWidth
@@ -90,7 +90,7 @@ class _Search:
         raise SourceError(header_not_found(self.flow, self.shown, found))
 
     def _kind_above(self, at: int) -> str:
-        """What the line is that stands where the header should; only a flow that has comments skips any."""
+        """Return the kind of a line in the header's place, if it may be skipped: only a flow with comments skips any."""
         comment = self.flow["comment"].encode()
         return kind_of(self.start[at : self._next(at)], comment) if comment and at < len(self.start) else ""
 
@@ -108,7 +108,7 @@ class _Search:
         return header if is_header(self.flow, header.names) else None
 
     def _read(self, at: int, above: list[str]) -> Header:
-        """The header whose first line is at byte `at`, under lines of these kinds."""
+        """Read the header whose first line is at byte `at`, below lines of these kinds."""
         each = re.compile(b"(%b)(%b|\\Z)" % (self.dialect.any_record, LINE_END))
         rows, lines, longest, line_end = [], len(above), 0, b""
         for _ in range(self.flow["header"]["lines"]):
@@ -138,7 +138,7 @@ class _Search:
 
 def _unreadable(start: bytes, flow: dict[str, Any], shown: str) -> str:
     first = re.split(rb"[\r\n]", start, maxsplit=1)[0].decode(errors="replace")
-    if other_delimiter(flow, [first]) or version_for(flow, [first]):  # then its quotes may well be in order
+    if other_delimiter(flow, [first]) or version_for(flow, [first]):  # its quotes may well be valid
         name, place = next(iter(flow["sources"].items()))
         return column_trouble(flow, shown, name, place, [first], [])
     return (

@@ -1,9 +1,9 @@
 """The grammar of a CSV file in one dialect, as regular expressions over bytes. Pure.
 
-RFC 4180, strictly: a field is either quoted as a whole or holds no quote at all; within quotes stands a quote
-escaped and nothing else is. A record ends with a line end; line ends within quotes are data.
+Strict RFC 4180: a field is either quoted as a whole or contains no quote at all; within quotes, quotes are escaped
+and nothing else is. A record ends with a line end; line ends within quotes are data.
 
-Every repetition is possessive (`*+`): a text is read in one way only, and in one pass.
+Every repetition is possessive (`*+`): text is read in only one way, and in one pass.
 """
 
 import re
@@ -14,22 +14,22 @@ from attrs import frozen
 LINE_END = rb"(?:\r\n?+|\n)"
 BROKEN_QUOTES = "broken quotes"
 _UNROLLED = 64
-"""Up to so many columns each has its own part of the pattern: a third faster than a repetition."""
+"""Columns up to which each has its own part of the pattern: a third faster than a repetition."""
 
 
 @frozen(slots=False)
 class Dialect:
-    """One dialect. `quote` may be empty; `escape` is the quote itself or another character, within quotes only."""
+    """One dialect. `quote` may be empty; `escape`, used only within quotes, is the quote or another character."""
 
     delim: bytes
     quote: bytes
     escape: bytes
     skips_blank = False
-    """Whether a blank line is none, also where it could be an empty value."""
+    """Whether a blank line is never a record, even where it could be an empty value."""
 
     @classmethod
     def of(cls, options: dict[str, str]) -> "Dialect":
-        """From a compiled flow's `csv`."""
+        """Convert a compiled flow's `csv`."""
         quote = options["quote"]
         return cls(options["delim"].encode(), quote.encode(), (options["escape"] or quote).encode())
 
@@ -39,7 +39,7 @@ class Dialect:
 
     @cached_property
     def quoted_after_the_first(self) -> bytes:
-        """The pattern of a quoted field behind its first quote."""
+        """The pattern of a quoted field after its first quote."""
         quote, escape = re.escape(self.quote), re.escape(self.escape)
         if quote == escape:
             return b"[^%b]*+(?:%b%b[^%b]*+)*+%b" % (quote, quote, quote, quote, quote)
@@ -52,7 +52,7 @@ class Dialect:
 
     @cached_property
     def unclosed(self) -> bytes:
-        """The pattern of a record whose last field has a quote that nothing closes up to the end of the text."""
+        """The pattern of a record whose last field has a quote that is not closed before the end of the text."""
         quote, escape, delim = re.escape(self.quote), re.escape(self.escape), re.escape(self.delim)
         field = b"(?:%b|%b)" % (self._quoted, self._plain)
         if quote == escape:
@@ -75,7 +75,7 @@ class Dialect:
         return b"(?:%b|%b)" % (self._plain, self._quoted) if self.quote else self._plain
 
     def record(self, columns: int) -> bytes:
-        """The pattern of a record with so many fields, without its line end."""
+        """Return the pattern of a record with so many fields, without its line end."""
         delim = re.escape(self.delim)
         if columns <= _UNROLLED:
             return delim.join([self.field] * columns)
@@ -84,7 +84,7 @@ class Dialect:
     @cached_property
     def any_record(self) -> bytes:
         """The pattern of a record with any number of fields, without its line end."""
-        # The quoted form first: nothing comes back to an alternative within a possessive repetition.
+        # The quoted form first, as a possessive repetition never returns to an alternative.
         field = b"(?:%b|%b)" % (self._quoted, self._plain) if self.quote else self._plain
         return b"%b(?:%b%b)*+" % (field, re.escape(self.delim), field)
 
@@ -93,7 +93,7 @@ class Dialect:
         return re.compile(b"%b(?=%b|\\Z)" % (self.field, re.escape(self.delim)))
 
     def split(self, record: bytes) -> list[bytes]:
-        """The fields of a well-formed record (without its line end), as they are written."""
+        """Return the fields of a well-formed record (without its line end), as they are written."""
         if not self.quote or self.quote not in record:
             return record.split(self.delim)
         fields, at = [], 0
@@ -105,17 +105,17 @@ class Dialect:
         return fields
 
     def why_malformed(self, record: bytes, columns: int) -> str:
-        """What is wrong with a text that isn't a record of so many fields."""
+        """Return why a text isn't a record of so many fields."""
         if re.compile(self.any_record + rb"\Z").match(record) is None:
             return BROKEN_QUOTES
         return self.why_miscounted(record, columns)
 
     def why_miscounted(self, record: bytes, columns: int) -> str:
-        """What is wrong with a well-formed record of another number of fields."""
+        """Return why a well-formed record has the wrong number of fields."""
         return "too few columns" if len(self.split(record)) < columns else "too many columns"
 
     def value(self, field: bytes) -> bytes:
-        """What a field as it is written means."""
+        """Return the value of a field."""
         if not self.quote or not field.startswith(self.quote):
             return field
         escaped = re.escape(self.escape) + b"([" + re.escape(self.quote + self.escape) + b"])"
@@ -128,4 +128,4 @@ class Dialect:
         if self.escape != self.quote:
             body = body.replace(self.escape, self.escape * 2)
         body = body.replace(self.quote, self.escape + self.quote)
-        return b"".join((self.quote, body, self.quote))  # one copy: it may be large
+        return b"".join((self.quote, body, self.quote))  # one copy, as the value may be large

@@ -1,4 +1,4 @@
-"""Detect a CSV file in another encoding than the flow's, as a spreadsheet or an editor may save it."""
+"""Detects a CSV file in another encoding than the flow's, as a spreadsheet or an editor may save it."""
 
 import codecs
 import re
@@ -38,7 +38,7 @@ def refuse_other_encoding(reading: Reading) -> None:
 
 
 def warning_of_utf8(flow: dict[str, Any]) -> str:
-    """That a file is UTF-8, but to be read in another encoding, in which no byte of it is invalid."""
+    """Return a warning about a UTF-8 file that is read in another encoding, in which all its bytes are valid."""
     return (
         f"the source is valid UTF-8, but was read as {flow['encoding']}, so letters beyond ASCII are probably wrong: "
         f"set {flow['format']}.encoding in [source]{NEW}"
@@ -46,9 +46,9 @@ def warning_of_utf8(flow: dict[str, Any]) -> str:
 
 
 def hint_of_encoding(flow: dict[str, Any], malformed: AllMalformed, names: tuple[str, ...]) -> str:
-    """The likely encoding of lines that are not UTF-8, for the message of a run that fails because of them.
+    """Return the likely encoding of lines that are not UTF-8, for the message of a run that fails because of them.
 
-    Spreadsheets save so in the West. `names` are those of the header.
+    Spreadsheets in the West save files that way. `names` are the header's.
     """
     if (
         flow["format"] not in ("csv", "fixed")
@@ -72,7 +72,7 @@ def _advice(flow: dict[str, Any], *, is_resent: bool) -> str:
 
 
 def _names_in_cp1252(start: bytes, flow: dict[str, Any]) -> bool:
-    """Whether its header names a column that the flow reads if it is taken for cp1252, and is no UTF-8."""
+    """Return whether the header isn't UTF-8, but in cp1252 names a column that the flow reads."""
     is_first = flow["header"] == OF_REJECTS["header"] and not flow["comment"]
     lines = _LINE_END.split(start, LOOKED_AT)[: 1 if is_first else LOOKED_AT]
     shown = "".join(line.decode("cp1252").lower() for line in lines if not is_utf8(line) and _is_cp1252(line))
@@ -100,5 +100,5 @@ def _trouble(reading: Reading, what: str, wanted: str) -> SourceError:
 
 
 def _has_rejects(start: bytes) -> bool:
-    """Whether its header has a column of ours: then it is a rejects file, saved by a person."""
+    """Return whether its header has one of Lume's columns: it is then a rejects file, saved by a person."""
     return RESERVED.encode() in _first_line(start).lower()

@@ -1,8 +1,8 @@
-"""Splitting a CSV file into records, strictly: each is well-formed with the right number of fields, or a reject.
+"""Splits a CSV file into records, strictly: each is well-formed with the right number of fields, or a reject.
 
-A malformed record costs its first physical line only, and reading continues with the next one: a stray quote must
-not take the rest of the file with it. Nearly all of a file is taken in long runs of well-formed records, within
-the regular-expression engine; the rest, line by line.
+A malformed record costs only its first physical line, and reading continues with the next one, so that a stray quote
+doesn't lose the rest of the file. Nearly all of a file is taken in long runs of well-formed records, within the
+regular-expression engine; the rest, line by line.
 """
 
 import re
@@ -26,10 +26,10 @@ _LINE = re.compile(rb"([^\r\n]*+)(" + LINE_END + rb")?+")
 
 
 class Counter(Protocol):
-    """Counts records at several times the speed of their grammar, where it can."""
+    """Counts records several times as fast as their grammar, where it can."""
 
     def count(self, data: bytes) -> tuple[int, int] | None:
-        """How many records and lines this is; None if that needs a closer look.
+        """Return the numbers of records and lines; None if that needs a closer look.
 
         `data` begins where a record begins and ends with a line end.
         """
@@ -37,21 +37,21 @@ class Counter(Protocol):
 
 
 class Scanner:
-    """Reads one file from behind its header to its end.
+    """Reads one file from the end of its header to its own end.
 
     Args:
         start: where the header ends.
-        columns: how many fields a record must have.
-        form: how a line that is no record is read, once it is corrected.
-        counter: counts most of them.
+        columns: the number of fields of a record.
+        form: how a line that is no record is read once it is corrected.
+        counter: counts most of the records.
         line_end: the usual one of this file; any other is read as well.
         limit: the most bytes of a record.
-        account: counts records and lines; the header's lines are in it.
-        malformed: takes what is not a record.
-        copy: takes what DuckDB reads.
+        account: counts records and lines; it already has the header's lines.
+        malformed: collects everything that is not a record.
+        copy: collects what DuckDB reads.
         pause: called every few megabytes; it may raise.
         resent: for a file of rejects, whose records are read one by one.
-        comment: what lines begin with that are no records; empty if there are none.
+        comment: the beginning of lines that are no records; empty if there are none.
         stop: the byte at which the records end; None for the end of the file.
     """
 
@@ -81,7 +81,7 @@ class Scanner:
         if comment:
             record = b"(?!%b)%b" % (re.escape(comment), record)
         self._each = re.compile(record + line_end)
-        # A lone \r may be the first half of \r\n, unless another character is seen behind it.
+        # A lone \r may be the first half of \r\n, unless another character follows.
         self._usual = re.compile(record + rb"\r(?=[^\n])") if line_end == b"\r" else self._each
         self._counter, self._skips_blank = counter, columns > 1 or dialect.skips_blank
         self._quick_from = 0 if resent is None and line_end != b"\r" else sys.maxsize
@@ -89,7 +89,7 @@ class Scanner:
         self._last = re.compile(b"(%b)()\\Z" % record)
         self._other = re.compile(b"(%b)%b" % (dialect.any_record, LINE_END))
         self._other_last = re.compile(b"(%b)\\Z" % dialect.any_record)
-        # Of the file, from byte `_base` on; `_at` is how far in it everything has been taken.
+        # The buffer holds the file from byte `_base`; everything before `_at` in it has been taken.
         self._buffer, self._base, self._at, self._ended = b"", start, 0, False
         self.spans_lines = False
 
@@ -102,17 +102,17 @@ class Scanner:
                 if self._at == before:
                     self._take_one(file)
         if self._stop is not None:
-            self._copy.begin(self._base + self._at)  # without what follows
+            self._copy.begin(self._base + self._at)  # without the rest
 
     def _more(self, file: BinaryIO) -> bool:
-        """Read until the buffer can hold a whole record, if the file does; false at the end."""
+        """Read until the buffer can hold a whole record, if the file does; return False at the end."""
         while not self._ended and len(self._buffer) - self._at < self._limit + 2:
             block = self._block(file)
             self._buffer, self._base, self._at = self._buffer[self._at :] + block, self._base + self._at, 0
         return self._at < len(self._buffer)
 
     def _block(self, file: BinaryIO) -> bytes:
-        """The next bytes, never the first half of a line end alone."""
+        """Return the next bytes, never only the first half of a line end."""
         self._pause()
         block = file.read(self._left(file, BLOCK))
         while block.endswith(b"\r") and (byte := file.read(self._left(file, 1))):
@@ -125,7 +125,7 @@ class Scanner:
 
     @property
     def _end(self) -> int:
-        """The latest end of a record that begins here."""
+        """The latest possible end of a record that begins here."""
         return min(self._at + self._limit, len(self._buffer))
 
     @property
@@ -133,7 +133,7 @@ class Scanner:
         return self._ended and self._end == len(self._buffer)
 
     def _take_run(self) -> None:
-        """As many well-formed records with the usual line end as there are in a row."""
+        """Take as many consecutive well-formed records with the usual line end as possible."""
         data, counts = self._quick_run() if self._base + self._at >= self._quick_from else (b"", None)
         if counts is None:
             data, count = self._careful_run()
@@ -150,7 +150,7 @@ class Scanner:
         self._at += len(data)
 
     def _quick_run(self) -> tuple[bytes, tuple[int, int] | None]:
-        """Everything up to the last line end in reach, with its records and lines, if all of that is well-formed."""
+        """Return everything up to the last line end in reach, with its records and lines if all is well-formed."""
         end = self._buffer.rfind(self._line_end, self._at, self._end)
         data = self._buffer[self._at : end + len(self._line_end)] if end >= 0 else b""
         has_comment = bool(self._comment) and (
@@ -158,17 +158,17 @@ class Scanner:
         )
         counts = self._counter.count(data) if data and not has_comment else None
         if counts is None:
-            self._quick_from = self._base + self._end  # what is in the way there needs to be found only once
+            self._quick_from = self._base + self._end  # the obstacle need be found only once
         return data, counts
 
     def _careful_run(self) -> tuple[bytes, int]:
-        """Record by record, up to the first that isn't well-formed."""
+        """Match record by record, up to the first that isn't well-formed."""
         run = iter(self._usual.scanner(self._buffer, self._at, self._end).match, None)  # type: ignore[attr-defined]
         last = deque(enumerate(run, 1), maxlen=1)
         return (self._buffer[self._at : last[0][1].end()], last[0][0]) if last else (b"", 0)
 
     def _note_lines(self, within: int) -> None:
-        """Line ends within quotes: beside them DuckDB takes no other line end than a plain `\\n` for sure."""
+        """Note line ends within quotes, beside which DuckDB reliably accepts only a plain `\\n` as a line end."""
         if within:
             self.spans_lines = True
             if self._line_end != b"\n":
@@ -184,7 +184,7 @@ class Scanner:
         )
 
     def _take_one(self, file: BinaryIO) -> None:
-        """What begins here and is not a well-formed record with the usual line end."""
+        """Take anything that is not a well-formed record with the usual line end."""
         blank = _BLANK.match(self._buffer, self._at)
         if blank is not None and self._skips_blank:
             is_end = self._ended and blank.end() == len(self._buffer)
@@ -207,7 +207,7 @@ class Scanner:
             self._refuse_line(file)
 
     def _take(self, record: bytes, end: bytes) -> None:
-        """One well-formed record."""
+        """Take one well-formed record."""
         within = count_lines(record)
         kept = self._rewritten(record)
         if kept is not record or end not in (self._line_end, b""):
@@ -233,7 +233,7 @@ class Scanner:
         self._account.lines += lines
 
     def _refuse_line(self, file: BinaryIO) -> None:
-        """The physical line that begins here is a reject."""
+        """Reject the physical line that begins here."""
         self._copy.begin(self._base + self._at)
         line, number = _LINE.match(self._buffer, self._at), self._account.lines + 1
         assert line is not None
@@ -248,7 +248,7 @@ class Scanner:
         self._account.lines += 1
 
     def _long_line(self, file: BinaryIO) -> Iterator[bytes]:
-        """The parts of the line that begins here, each forgotten once it was given."""
+        """Yield the parts of the line that begins here, and forget each."""
         length = 0
         while True:
             line = _LINE.match(self._buffer, self._at)
@@ -266,7 +266,7 @@ class Scanner:
             self._base, self._buffer, self._at = self._base + self._at, self._block(file), 0
 
     def _why(self) -> str:
-        """Why what begins here is not a record."""
+        """Return why no record begins here."""
         match = self._other.match(self._buffer, self._at, self._end)
         if match is None and self._is_last:
             match = self._other_last.match(self._buffer, self._at)

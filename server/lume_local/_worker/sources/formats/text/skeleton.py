@@ -1,13 +1,11 @@
-"""Whether a piece of a CSV file is well-formed, at several times the speed of its grammar. Pure.
+"""Checks whether a piece of a CSV file is well-formed, several times as fast as its grammar. Pure.
 
-Of well-formed records nothing but their structure is left, delimiters and line ends, once quoted fields and all
-other bytes are taken away; and that structure is known. There are two ways to take quoted fields away:
-
-- Quotes that stand behind a delimiter or line end become one mark, those before one another mark. If no quote is
-  left, and the marks alternate, each pair is a field as a whole with no quote in it: the grammar reads it so, too.
-- If that fails, say because there are quotes within fields: from left to right, each only if it stands
-  between a delimiter or line end and another one. So if no quote is left, none was anywhere else, and every one was
-  read as the grammar reads it.
+Without quoted fields and all other bytes, well-formed records consist only of their structure, delimiters and line
+ends, which is known. There are two ways to remove quoted fields:
+- Quotes after a delimiter or line end become one mark, those before one another mark. If no quote is left and the
+  marks alternate, each pair encloses a whole field without quotes, as the grammar reads it, too.
+- If that fails, for example because fields contain quotes: from left to right, each only between delimiters or line
+  ends. If no quote is left then, there was none elsewhere, and each was read as by the grammar.
 """
 
 import re
@@ -19,17 +17,17 @@ from lume_local._worker.sources.formats.text.dialect import Dialect
 _BYTES = bytes(range(256))
 _OPEN, _CLOSE = b"\x01", b"\x02"
 _ALL = (0, 1, 2, 3)
-"""Where quotes stand: behind a delimiter, at the beginning of a line, before a delimiter, at the end of a line."""
+"""Places of quotes: after a delimiter, at the beginning of a line, before a delimiter, at the end of a line."""
 _PIECE = 100_000
-"""Bytes of one go: the copies then stay in the processor's cache, and in memory that is already allocated."""
+"""Bytes to process at a time: the copies then stay in the CPU cache, and in memory that is already allocated."""
 
 
 class Skeleton:
-    """Counts the records of pieces of one file.
+    """Counts the records in pieces of one file.
 
     Args:
-        columns: how many fields a record must have.
-        line_end: how every record must end; a lone `\\r` won't do.
+        columns: the number of fields of a record.
+        line_end: the line end that every record must have, other than a lone `\\r`.
     """
 
     def __init__(self, dialect: Dialect, columns: int, line_end: bytes) -> None:
@@ -39,7 +37,7 @@ class Skeleton:
         self._others = _BYTES.translate(None, structure)
         if dialect.quote:
             quote, delim = re.escape(dialect.quote), re.escape(dialect.delim)
-            # The quote first, what stands before it second: so that it is looked for as one byte.
+            # The quote first, its left context second, so that the engine searches for a single byte.
             self._quoted = re.compile(
                 b"%b(?<=[%b\\n]%b)%b(?=%b|%b)"
                 % (quote, delim, quote, dialect.quoted_after_the_first, delim, line_end)
@@ -55,7 +53,7 @@ class Skeleton:
         self._but_marked = self._others.translate(None, marks)
 
     def count(self, data: bytes) -> tuple[int, int] | None:
-        """How many records and lines this is, if all of it is well-formed; None if that needs a closer look.
+        """Return the numbers of records and lines, if all of it is well-formed; None if that needs a closer look.
 
         `data` begins where a record begins and ends with a line end.
         """
@@ -76,18 +74,18 @@ class Skeleton:
             at = end
 
     def _lines(self, piece: bytes) -> int | None:
-        """How many records a piece is, if every line of it is one."""
+        """Return the number of records in a piece, if every line is a record."""
         if self._quote and self._quote in piece:
             return self._marked(piece) if self._has_marks else None
         return self._records(self._line_end + piece, self._line_end)
 
     def _whole(self, data: bytes) -> tuple[int, int] | None:
-        """The second way."""
+        """Count in the second way."""
         count = self._records(self._quoted.sub(b"", self._line_end + data), self._line_end)
         return None if count is None else (count, count_lines(data))
 
     def _records(self, bare: bytes, line_end: bytes) -> int | None:
-        """How many records there are between line ends, of which the first stands before them all."""
+        """Return the number of records between line ends, the first of which precedes them all."""
         if line_end == b"\r\n" and not bare.count(b"\r\n") == bare.count(b"\r") == bare.count(b"\n"):
             return None  # two halves with something between them would become one line end
         return self._bones(bare.translate(None, self._others), line_end)
@@ -98,7 +96,7 @@ class Skeleton:
         return count if not rest and bones == line_end + record * count else None
 
     def _marked(self, data: bytes) -> int | None:
-        """The first way, for fields without quotes and line ends in them."""
+        """Count in the first way, for fields without quotes and line ends."""
         quote, delim, end = self._quote, self._delim, b"\n"
         if _OPEN in data or _CLOSE in data:
             return None
@@ -119,7 +117,7 @@ class Skeleton:
         return self._bones(bones, end)
 
     def _bones_with_marks(self, bare: bytes) -> bytes:
-        """The structure, with marks for quotes. Quotes most likely stand where they did in the piece before."""
+        """Return the structure, with marks for quotes, tried first where the previous piece had them."""
         bones, needed = bare, list[int]()
         for tried in dict.fromkeys((self._needed, _ALL)):
             marked, needed = bare, []
