@@ -150,7 +150,7 @@ def by_constraint(load: Load, message: str) -> str:
 
 
 def taken_meanwhile(load: Load, rows: int) -> DatabaseTrouble:
-    """Return the error for a repeated load of which other runs have loaded some values meanwhile."""
+    """Return the error for a load that was begun again after other runs had loaded some of its values."""
     return DatabaseTrouble(
         f"{counted(rows, 'row has', 'rows have')} values of {', '.join(load.ever)} that other runs "
         f"have loaded into {load.table} meanwhile"

@@ -221,7 +221,7 @@ class PostgresLoader:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; the server undoes what was not committed."""
+        """Close the connection; the server undoes everything not committed."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

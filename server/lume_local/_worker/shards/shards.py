@@ -151,7 +151,7 @@ def part_name(number: int) -> str:
 
 @frozen(slots=False)
 class Parts:
-    """The staged rows of all shards as those of one run, numbered consecutively."""
+    """The staged rows of all shards as one run's, numbered consecutively."""
 
     staged: Sequence[dict[str, Any]] = field(repr=False)
 

@@ -256,7 +256,7 @@ def _footer(single: Single, begin: int, flow: dict[str, Any], copy: Path) -> Foo
 
 
 def _held(single: Single, held: Held, copy: Path) -> Path | None:
-    """Hold the beginning of a local file, and return its path."""
+    """Hold the beginning of a local file and return its path; None if it isn't local."""
     if (path := local_path(single)) is None:
         return None
     handle, found = opened(path)

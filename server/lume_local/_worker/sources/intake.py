@@ -204,7 +204,7 @@ class Copy:
         return self._target if self.begun else self._source
 
     def begin(self, upto: int) -> None:
-        """Begin a copy: from the source's byte `upto` on, only data given to `keep` will be read."""
+        """Begin a copy: after the source's byte `upto`, only data given to `keep` will be read."""
         if self._file is not None:
             return
         self._file = self._target.open("wb")

@@ -57,7 +57,7 @@ def vacate(part: str, place: dict[str, Any], run_id: str) -> list[Step]:
 def abandon(folder: Path) -> None:
     """Undo everything begun for a run that has not committed. Raises OSError or `TargetError`."""
     for step in commit.begun(folder):
-        # An upload without an ID is identified by excluding those of other runs.
+        # An upload without an ID is identified by excluding the uploads of other runs.
         others = {"others": commit.begun_by_others(folder)} if "since" in step else {}
         _kind_of(step).abandon(step | others)
     commit.forget_begun(folder)

@@ -1,14 +1,14 @@
 CREATE OR REPLACE MACRO _lume_day(y, m, d) AS
   TRY_CAST(concat(y, '-', lpad(CAST(m AS VARCHAR), 2, '0'), '-', lpad(CAST(d AS VARCHAR), 2, '0')) AS DATE);
 
--- 20240301, 2024-03-01, 2024/3/1, also with a midnight behind it
+-- 20240301, 2024-03-01, 2024/3/1, also followed by a midnight
 CREATE OR REPLACE MACRO _lume_date_from_year(t) AS list_transform(
   [regexp_extract(t, '^(\d{4})(?:[-/.](\d{1,2})[-/.](\d{1,2})|(\d{2})(\d{2}))(?:[T ]00:00(?::00(?:\.0+)?)?(?:Z|[+-]00:?00)?)?$',
     ['y', 'm', 'd', 'mm', 'dd'])],
   lambda _lume_p: CASE WHEN _lume_p.y <> ''
     THEN _lume_day(_lume_p.y, concat(_lume_p.m, _lume_p.mm), concat(_lume_p.d, _lume_p.dd)) END)[1];
 
--- Two digits of a year need an order that is known; they are then of 1969 to 2068, as in POSIX.
+-- A year of two digits needs a known order; it is then one of 1969 to 2068, as in POSIX.
 CREATE OR REPLACE MACRO _lume_year(y, d_order) AS CASE
   WHEN length(y) = 4 THEN y
   WHEN d_order IS NOT NULL AND length(y) = 2 THEN concat(CASE WHEN y >= '69' THEN '19' ELSE '20' END, y) END;
@@ -23,7 +23,7 @@ CREATE OR REPLACE MACRO _lume_date_of_numbers(t, d_order) AS list_transform(
   [regexp_extract(t, '^(\d{1,2})(?:(\.) ?|[-/ ])(\d{1,2})(?:\. ?|[-/ ])(\d{4}|\d{2})(?: 00:00(?::00)?)?$', ['a', 'mark', 'b', 'y'])],
   lambda _lume_p: _lume_ordered(_lume_p, _lume_year(_lume_p.y, d_order), d_order))[1];
 
--- A weekday in front must be that of the date.
+-- A leading weekday must be the date's.
 CREATE OR REPLACE MACRO _lume_on(w, d) AS
   CASE WHEN w = '' OR contains({weekdays}[w], CAST(isodow(d) AS VARCHAR)) THEN d END;
 -- 1 March 2024, 1. März 2024, 1er mars 2024, 1 de marzo de 2024, Fri, 01-Mar-2024; March 1st, 2024; 2024 March 1

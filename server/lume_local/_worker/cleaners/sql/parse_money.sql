@@ -1,8 +1,8 @@
--- A sign and a currency may stand on either side; brackets mean less than zero; "12,-" has no cents.
+-- A sign and a currency may be on either side; brackets mean a negative amount; "12,-" has no cents.
 CREATE OR REPLACE MACRO _lume_money_parts(t) AS regexp_extract(t,
   '^(\(?) ?([-+−–]?) ?({currency})? ?([-+−–]?) ?([\d.,][\d.,''’ ]*?)(?:[.,][-–—]+)? ?({currency})? ?([-−–]?) ?(\)?)$',
   ['open', 'first', 'before', 'second', 'digits', 'behind', 'last', 'close']);
--- Where it is certain: a $ is that of many.
+-- Only if certain: many currencies use the $.
 CREATE OR REPLACE MACRO _lume_currency(c) AS CASE c
   WHEN '€' THEN 'EUR' WHEN '£' THEN 'GBP' WHEN '₹' THEN 'INR' ELSE nullif(regexp_extract(c, '^[A-Z]{3}$'), '') END;
 CREATE OR REPLACE MACRO _lume_signed(p, v) AS CASE

@@ -1,11 +1,11 @@
--- Only the digits, of a text that holds no more than a number; "+49 (0)30" is "+49 30". After a whole number "/ 57" is
--- another extension.
+-- Only the digits of a text that is just a number; "+49 (0)30" is "+49 30". After a whole number, "/ 57" is another
+-- extension.
 CREATE OR REPLACE MACRO _lume_dialled(t) AS CASE
   WHEN regexp_full_match(t, '(?:tel:)? ?\(?\+?[\d ().\-–‐‑/]+') AND regexp_matches(t, '\d')
     AND NOT regexp_matches(t, '(?:\d\D*){8}/[^\d/]*\d(?:[^\d/]*\d){0,2}[^\d/]*$')
   THEN regexp_replace(regexp_replace(t, '^((?:tel:)? ?\+ ?\d{1,3} ?)\(0\)', '\1'), '[^+\d]', '', 'g') END;
 
--- `plan` is "calling code|national prefix|international prefix" of the country. (`split_part` is a macro itself, with
+-- `plan` is the country's "calling code|national prefix|international prefix". (`split_part` is a macro itself, with
 -- two copies of each argument.)
 CREATE OR REPLACE MACRO _lume_international(n, plan) AS CASE
   WHEN starts_with(n, '+') THEN n
@@ -14,7 +14,7 @@ CREATE OR REPLACE MACRO _lume_international(n, plan) AS CASE
   WHEN string_split(plan, '|')[2] <> '' AND starts_with(n, string_split(plan, '|')[2])
     THEN concat('+', string_split(plan, '|')[1], substr(n, 1 + length(string_split(plan, '|')[2])))
   ELSE '+' || string_split(plan, '|')[1] || n END;
--- Some numbers begin with what looks like a prefix.
+-- Some numbers begin with digits that look like a prefix.
 CREATE OR REPLACE MACRO _lume_as_it_is(n, plan) AS
   CASE WHEN NOT starts_with(n, '+') THEN '+' || string_split(plan, '|')[1] || n END;
 

@@ -70,7 +70,7 @@ def spellings(flow: dict[str, Any], name: str) -> list[str]:
 
 
 def _positions(flow: dict[str, Any], name: str, names: list[str]) -> list[int]:
-    """Return the columns that fit, of which there should be one; exact names take precedence.
+    """Return the columns that fit, which should be only one; exact names take precedence.
 
     Case is ignored, unless several columns differ only in case: the flow's spelling then decides, if it has only one.
     """

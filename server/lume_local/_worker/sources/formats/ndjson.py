@@ -198,7 +198,7 @@ _FINE, _DOUBTED, _NESTED = 0, 1, 2
 
 def _doubtful(reading: Reading, plain: Path, scan: str, first: dict[str, Any]) -> Iterator[int] | None:
     """Count the records; yield the numbers, from 0, of the lines for Python to judge, None if there are none."""
-    # Without an object as the first line there is no shape to compare.
+    # If the first line isn't an object, there is no shape to compare.
     shape, line, account = Shape.of(first) if first else None, "_lume_line_text", reading.account
     judged = (
         f"CASE WHEN {_IS_BLANK} THEN {_FINE} "

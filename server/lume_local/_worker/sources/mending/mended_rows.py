@@ -39,7 +39,7 @@ _UNREADABLE = (Broken, StoreTrouble, TooLarge, OSError, duckdb.Error)
 
 
 class Noting:
-    """Notes the identity of each record and refuses those that lack letters, before passing it to another rewriter.
+    """Notes the identity of each record and refuses records that lack letters, then calls another rewriter.
 
     See `Rewriter`.
     """

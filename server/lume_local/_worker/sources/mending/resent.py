@@ -45,7 +45,7 @@ def delim_of_rejects(start: bytes) -> str:
 
 
 class Rewriter(Protocol):
-    """Converts each record of a file to what is read instead.
+    """Converts each record of a file for reading.
 
     Attributes:
         record: the pattern of a record, without its line end.

@@ -16,7 +16,7 @@ class Copies:
         self._open: list[LocalFiles] = []
 
     def files(self, copies: Iterable[tuple[str, Path]], pause: Pause) -> list[File]:
-        """Return the files of a source, given each one's name and its copy in its own folder. Raises `SourceError`."""
+        """Return the files of a source from each one's name and copy, in its own folder. Raises `SourceError`."""
         files = list[File]()
         left: int = self._flow["max_unpacked_bytes"]
         for shown, path in copies:

@@ -1,4 +1,4 @@
-"""Finds the objects of a source: those named, and those that match a pattern."""
+"""Finds the objects of a source, by name or by pattern."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

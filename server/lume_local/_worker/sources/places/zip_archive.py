@@ -26,7 +26,7 @@ from lume_local._worker.sources.source import SourceError, check_number
 MOST_DIRECTORY = 16 * 1024**2
 """Bytes of the list of members, which is held in memory: about 200,000 of them."""
 MOST_RATIO = 2000
-"""Maximum ratio of a member's size to its packed size. Deflate reaches about 1,030 with zeros; only bombs exceed it."""
+"""Maximum ratio of a member's size to its packed size. Deflate reaches about 1,030 with zeros; only bombs more."""
 UNJUDGED = 64 * 1024**2
 """Bytes up to which the ratio does not matter."""
 _LISTED = 5

@@ -74,7 +74,7 @@ _WHOLE: dict[str, Any] = {"sheet": "", "range": None, "merged": "first", "of_all
 
 
 def _as_rejects(flow: dict[str, Any], book: Workbook) -> dict[str, Any]:
-    """Return the flow, changed if the workbook holds corrected rejects: the table then fills the first sheet."""
+    """Return the flow; if the workbook holds corrected rejects, for a table from the first row of its first sheet."""
     is_plain = all(flow[key] == value for key, value in OF_REJECTS.items()) and flow["excel"] == _WHOLE
     if is_plain:
         return flow

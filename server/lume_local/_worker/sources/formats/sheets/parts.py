@@ -15,8 +15,8 @@ _MOST_WHOLE = 32 * 1024**2
 MOST_STRINGS = 512 * 1024**2
 _MOST_STREAMED = 2 * 1024**3
 _MOST_BETWEEN_ROWS = 64 * 1024**2
-"""Unpacked bytes: of a part that is read at once; of the shared strings, which are held in memory; of a sheet; and
-of a sheet between the ends of two rows, which the parser holds.
+"""Unpacked bytes: a part that is read at once; the shared strings, which are held in memory; a sheet; and a sheet
+between the ends of two rows, which the parser holds.
 """
 
 

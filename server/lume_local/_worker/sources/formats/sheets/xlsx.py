@@ -40,8 +40,8 @@ class XlsxBook:
     def rows(self, name: str) -> Generator[Row, None, None]:
         """Yield the rows; a formula has the value that was saved with it, or remains a formula.
 
-        The sheet is read twice, as openpyxl returns either saved values or formulas: an empty value would hide one that
-        was not saved.
+        The sheet is read twice, as openpyxl returns either values or formulas: an empty value would hide one that wasn't
+        saved.
         """
         sheet = self._values[name]
         if self._formulas is None:
@@ -135,7 +135,7 @@ def sheet_rows(sheet: Any, shown: str) -> Generator[tuple[int, list[Any]]]:
                     raise SourceError(_wrong(shown, f"{where} comes in row {number} after column {len(row)}"))
                 row.extend([EMPTY_CELL] * (column - len(row) - 1))
                 row.append(ReadOnlyCell(sheet, **cell))
-                _ = row[-1].style_array  # refuses an index that another table lacks
+                _ = row[-1].style_array  # fails if the workbook lacks the style
             yield number, row
 
 

@@ -90,7 +90,7 @@ class _Search:
         raise SourceError(header_not_found(self.flow, self.shown, found))
 
     def _kind_above(self, at: int) -> str:
-        """Return the kind of a line in the header's place, if it may be skipped: only a flow with comments skips any."""
+        """Return the kind of a line in the header's place if it may be skipped, as only comments are."""
         comment = self.flow["comment"].encode()
         return kind_of(self.start[at : self._next(at)], comment) if comment and at < len(self.start) else ""
 

@@ -102,7 +102,7 @@ class Scanner:
                 if self._at == before:
                     self._take_one(file)
         if self._stop is not None:
-            self._copy.begin(self._base + self._at)  # without the rest
+            self._copy.begin(self._base + self._at)  # leaving out what follows
 
     def _more(self, file: BinaryIO) -> bool:
         """Read until the buffer can hold a whole record, if the file does; return False at the end."""
