@@ -1,4 +1,4 @@
-"""Find rows that repeat a unique value of an earlier accepted row."""
+"""Finds rows that repeat a unique value of an earlier accepted row."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections.abc import Iterator

@@ -50,7 +50,7 @@ _MEANINGS = {
 }
 _BY_CODE = {code: meaning for meaning, codes in _MEANINGS.items() for code in codes}
 _NO_CREDENTIALS = ("://169.254.", "Unable to locate credentials", "metadata.google.internal")
-"""Without credentials, a library asks the cloud's machine for its own."""
+"""Signs of missing credentials: without any, a library asks the cloud's machine for its own."""
 _UNREACHED = ("error sending request", "Could not connect to the endpoint", "Connect timeout", "timed out")
 
 

@@ -56,7 +56,7 @@ _Numbers = tuple[object, ...]
 
 
 def find_returned(context: Context, taken: TakenIn, folder: Path) -> Path | None:
-    """Write the rows that repeat an accepted key or can't be compared to a file; return None if no row returns.
+    """Write to a file the rows that repeat an accepted key or can't be compared; return None if no row returns.
 
     The file has the number `n` of each row, the mask `bits` of its repeated columns, and `why` it is held back.
     Raises `TargetError`.

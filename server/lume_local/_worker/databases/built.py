@@ -49,7 +49,7 @@ class Built:
                 f"values of the key ({', '.join(key)}) are",
             )
             raise DatabaseTrouble(
-                f"{counted(count, key_of, keys)} in several rows, of which an "
+                f"{counted(count, key_of, keys)} in several rows, but an "
                 f"upsert could keep only one ({shown(key, values)}): choose a key that is unique in every row"
             )
 

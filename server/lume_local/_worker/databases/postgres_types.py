@@ -55,7 +55,7 @@ def array_of(text: str, kind: str) -> str:
     """Return SQL that converts a string to an array of type `kind`, from PostgreSQL's form ({1,2}) or JSON."""
     each = f"jsonb_array_elements_text({text}::jsonb) WITH ORDINALITY AS i (item, n)"
     items = f"ARRAY(SELECT item FROM {each} ORDER BY n)"  # noqa: S608 - `text` is a quoted name
-    is_json = f"{text} ~ '^\\s*\\[' AND {text} !~ '^\\s*\\[-?\\d+:'"  # an array with bounds isn't JSON: [2:3]={{1,2}}
+    is_json = f"{text} ~ '^\\s*\\[' AND {text} !~ '^\\s*\\[-?\\d+:'"  # excludes array bounds: [2:3]={{1,2}}
     return f"CASE WHEN {is_json} THEN {items}::{kind} ELSE {text}::{kind} END"
 
 
@@ -83,7 +83,7 @@ class PostgresTypes:
         return _SAME[sql_type][0] if sql_type in _SAME else _numeric(sql_type)
 
     def fits(self, given: str, sql_type: str) -> bool:
-        """Return whether it fits, as any text does: values longer than its limit are refused by the load."""
+        """Return whether it fits; a text of limited length does, as the load refuses longer values."""
         if given == "numeric":
             return sql_type not in _SAME
         if given.startswith("numeric("):

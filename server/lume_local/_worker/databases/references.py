@@ -66,9 +66,7 @@ class SqliteLookup:
                 columns: list[Any] = self._connection.execute(
                     "SELECT name FROM pragma_table_xinfo(?)", [table]
                 ).fetchall()
-            if column.lower() not in {
-                name.lower() for (name,) in columns
-            }:  # SQLite would take it for a string
+            if column.lower() not in {name.lower() for (name,) in columns}:  # SQLite takes it for a string
                 raise DatabaseTrouble(f"there is no column {self._shown}: correct references in the flow")
 
     def missing(self, values: list[str]) -> list[str]:

@@ -131,7 +131,7 @@ def stage(argument: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _held(taken: dict[str, Any], shown: str, copy: Path) -> Iterator[Path]:
-    """Return the file to read: a file of the source is held, unchanged since it was taken in."""
+    """Yield the file to read: a file of the source is held, unchanged since it was taken in."""
     path = Path(taken["path"])
     if path.is_relative_to(taken["folder"]):
         yield path

@@ -127,7 +127,7 @@ class AllMalformed:
         return shown if len(self.by_file) > 1 else file
 
     def reader(self) -> str:
-        r"""SQL for `file`, `line`, `reasons` and `line_text` of all lines; non-UTF-8 bytes are shown as `\xff`."""
+        r"""Return SQL for `file`, `line`, `reasons` and `line_text` of all lines; non-UTF-8 bytes become `\xff`."""
         with closing(RowsFile(self.path, 4)) as file:
             for shown, line, reason, raw in self.rows():
                 file.write((shown, str(line), reason, raw.decode("utf-8", "backslashreplace") or None))

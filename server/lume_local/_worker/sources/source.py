@@ -19,7 +19,7 @@ Pause = Callable[[], None]
 
 
 def no_pause() -> None:
-    """A pause that never stops a run."""
+    """Do nothing: a pause that never stops a run."""
 
 
 class SourceError(Obstacle):

@@ -59,8 +59,8 @@ async def test_the_rejects_of_another_run_are_refused(wire: Wire, home: Path) ->
         wrong = await corrected(wire, run, header + text, name)
         assert wrong["status"] == "FAILED"
         assert wrong["metadata"]["error_message"] == (
-            f"the corrected rejects have {which}, which the run that they are submitted for did not reject: they are "
-            "those of another run, or a column _lume_… was changed. Submit them for their run"
+            f"the corrected rejects have {which}, which the run did not reject: they belong to another run, or a "
+            "column _lume_… was changed. Submit them for their run"
         )
     assert (await wire.ask("GET", "/v1/inbox")).document["flows"][0]["open"] == 5
     text = f"{header}2.0,,,12,b@b.org,6\n4.0,,,14,c@b.org,7\n,6.0,,15,b@b.org,6\n,,,16,d@b.org,6\n"

@@ -235,7 +235,7 @@ XML = 'xml = { records = "rows/row" }\n'
 
 LACKING = {
     "home.city": "the rejected rows have no column ",
-    "Email.domain": "the rejected rows have texts in 'Email', of which the flow reads 'Email.domain'",
+    "Email.domain": "the rejected rows have text in 'Email', where the flow reads 'Email.domain'",
 }
 
 

@@ -93,7 +93,7 @@ _IS_BLANK = r"(_lume_line_text IS NULL OR regexp_full_match(_lume_line_text, '[ 
 
 
 def _members(connection: DuckDBPyConnection, scan: str, nested: list[str]) -> tuple[str, ...]:
-    """Return the members of all objects, and those `nested` ones that an object within one has."""
+    """Return the members of all objects, and the `nested` names by which an object has a member within another."""
     each = "json_keys(_lume_line_text)"
     if nested:
         there = (
@@ -197,7 +197,7 @@ _FINE, _DOUBTED, _NESTED = 0, 1, 2
 
 
 def _doubtful(reading: Reading, plain: Path, scan: str, first: dict[str, Any]) -> Iterator[int] | None:
-    """Count the records; yield the numbers, from 0, of the lines for Python to judge, None if there are none."""
+    """Count the records; return the numbers, from 0, of the lines for Python to judge, None if there are none."""
     # If the first line isn't an object, there is no shape to compare.
     shape, line, account = Shape.of(first) if first else None, "_lume_line_text", reading.account
     judged = (

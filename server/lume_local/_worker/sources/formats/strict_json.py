@@ -91,11 +91,7 @@ def strict_line(line: str, lost: LostLetters | None = None) -> bytes:
         return exact + APART + line.encode() if reader.changed else line.encode()
     except NotARow as error:
         raise NotARow(error.why, error.raw or line.encode()) from None
-    except (
-        ValueError,
-        RecursionError,
-        ArithmeticError,
-    ):  # also UnicodeEncodeError, for half of a surrogate pair
+    except (ValueError, RecursionError, ArithmeticError):  # UnicodeEncodeError: half of a surrogate pair
         raise NotARow(NOT_JSON, line.encode()) from None
 
 

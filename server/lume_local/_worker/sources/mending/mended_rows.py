@@ -169,8 +169,8 @@ def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
         _, row, line = min(left, key=lambda one: (len(one[1]), one))
         which = f"{ROW} {row}" if row else f"{LINE} {line}"
         raise SourceError(
-            f"the corrected rejects have {which}, which the run that they are submitted for did not reject: they "
-            f"are those of another run, or a column {RESERVED}… was changed. Submit them for their run"
+            f"the corrected rejects have {which}, which the run did not reject: they belong to another run, or a "
+            f"column {RESERVED}… was changed. Submit them for their run"
         )
     return row_set(rows, job.rows)
 

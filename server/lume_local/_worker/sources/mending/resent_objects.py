@@ -141,7 +141,7 @@ class ResentObjects:
         except ValueError:
             if self._is_table:
                 raise SourceError(
-                    f"{REJECTED_ROWS} have texts in {name!r}, of which the flow reads {within!r}. {OTHERWISE}"
+                    f"{REJECTED_ROWS} have text in {name!r}, where the flow reads {within!r}. {OTHERWISE}"
                 ) from None
             return cell.decode()
         # Unchanged, so that numbers keep their digits. Line ends can only be between its parts.

@@ -102,7 +102,7 @@ class Objects:
                 looked_at += len(page)
                 if looked_at > MOST_ENTRIES:
                     raise StoreTrouble(
-                        f"there are more than {MOST_ENTRIES:,} objects to look at: write more of the key before its "
+                        f"there are more than {MOST_ENTRIES:,} objects to search: write more of the key before its "
                         "first wildcard",
                         "TooMany",
                     )

@@ -190,7 +190,7 @@ class JudgedMember:
         self._read += len(block)
         if self._read > self._most:
             raise SourceError(
-                f"{self._shown} unpacks to more than {MOST_RATIO:,} times its size, as only an archive that is meant "
-                "to fill a disk does: if it is none, unpack it yourself, and submit that"
+                f"{self._shown} unpacks to more than {MOST_RATIO:,} times its size, as only an archive meant to fill "
+                "a disk does: if it isn't one, unpack it yourself and submit the result"
             )
         return block

@@ -40,8 +40,7 @@ class XlsxBook:
     def rows(self, name: str) -> Generator[Row, None, None]:
         """Yield the rows; a formula has the value that was saved with it, or remains a formula.
 
-        The sheet is read twice, as openpyxl returns either values or formulas: an empty value would hide one that wasn't
-        saved.
+        The sheet is read twice, as openpyxl returns values or formulas: an empty value would hide an unsaved one.
         """
         sheet = self._values[name]
         if self._formulas is None:
