@@ -1,4 +1,4 @@
-"""What is kept beside the runs: deliveries, identities of sources and outputs, what people did about them."""
+"""Tables beside the runs: deliveries, identities of sources and outputs, follow-ups by people."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 import json
@@ -17,7 +17,7 @@ from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent
 
 _PREFIXES = {"webhook": "dlv_", "lineage": "lin_", "message": "msg_"}
-"""What the ids of deliveries begin with, by kind."""
+"""The prefixes of delivery ids, by kind."""
 _KINDS = {prefix: kind for kind, prefix in _PREFIXES.items()}
 KIND = f"CASE WHEN receiver = '' THEN 'lineage' WHEN receiver LIKE '{VARIABLE}%' THEN 'message' ELSE 'webhook' END"
 """The kind of all deliveries for a receiver."""
@@ -29,7 +29,7 @@ WITH RECURSIVE receivers (receiver) AS (
     FROM receivers WHERE receiver IS NOT NULL
 )
 """
-"""It steps from receiver to receiver in the index, so that a long queue for one of them costs the others nothing."""
+"""Steps from receiver to receiver in the index, so that a long queue for one of them does not slow the others."""
 _NOTE_SOURCE = """
 INSERT INTO sources VALUES (?, ?, ?, ?)
 ON CONFLICT (run_id) DO UPDATE SET bytes = excluded.bytes, seen = excluded.seen, digest = excluded.digest
@@ -37,7 +37,7 @@ ON CONFLICT (run_id) DO UPDATE SET bytes = excluded.bytes, seen = excluded.seen,
 
 
 class SqlDeliveries:
-    """The outbox of one state. A row is settled, delivered or abandoned, once its `due` is NULL."""
+    """The outbox of one state. A delivery is settled, delivered or abandoned, once its `due` is NULL."""
 
     first_of_each = f"""
     {RECEIVERS}
@@ -48,7 +48,7 @@ class SqlDeliveries:
     LEFT JOIN traces USING (run_id)
     WHERE {KIND} IN (?, ?, ?) ORDER BY due
     """
-    """Up to so many for each receiver, of three kinds."""
+    """Returns the first deliveries of each receiver, of up to three kinds."""
 
     def __init__(self, sql: Sql) -> None:
         self.sql = sql
@@ -62,7 +62,7 @@ class SqlDeliveries:
         )
 
     async def add_new(self, kind: str, new: NewDelivery) -> None:
-        """Add a message or an OpenLineage event; part of the transaction of what it is about."""
+        """Add a message or an OpenLineage event; part of the transaction of its subject."""
         await self.sql.change(
             "INSERT INTO deliveries (id, run_id, url, body, attempts, due, at) VALUES (?, ?, ?, ?, 0, ?, ?)",
             [_new_id(kind), new.run_id, new.url, new.body, time.time(), now_text()],
@@ -70,24 +70,21 @@ class SqlDeliveries:
 
     @statement
     async def waiting(self, most: int, kinds: Collection[str] = KINDS) -> list[PendingDelivery]:
-        """The first pending deliveries for each receiver, at most so many each, in the order in which they are due.
-
-        Only of these kinds.
-        """
+        """Return the first pending deliveries of these kinds, at most `most` for each receiver, in due order."""
         wanted = [kind if kind in kinds else None for kind in KINDS]
         rows = await self.sql.rows(self.first_of_each, [most, *wanted])
         return [PendingDelivery(**dict(row), kind=_KINDS[row["id"][:4]]) for row in rows]
 
     @statement
     async def body(self, delivery_id: str) -> bytes:
-        """The body of a pending delivery."""
+        """Return the body of a pending delivery."""
         body: bytes
         (body,) = await self.sql.one("SELECT body FROM deliveries WHERE id = ?", [delivery_id])
         return body
 
     @statement
     async def of_run(self, run_id: str) -> list[Attempted]:
-        """The webhooks and messages of a run, oldest first; settled ones until they are deleted."""
+        """Return the webhooks and messages of a run, oldest first; settled ones until they are deleted."""
         rows = await self.sql.rows(
             "SELECT id, url, attempts, due, delivered_at, error, at FROM deliveries "
             "WHERE run_id = ? AND url != '' ORDER BY at",
@@ -97,14 +94,14 @@ class SqlDeliveries:
 
     @statement
     async def pending(self) -> int:
-        """How many are neither delivered nor abandoned."""
+        """Return how many are neither delivered nor abandoned."""
         count: int
         (count,) = await self.sql.one("SELECT count(*) FROM deliveries WHERE due IS NOT NULL")
         return count
 
     @writing
     async def delivered(self, delivery_id: str) -> None:
-        """The receiver has accepted it."""
+        """Record that the receiver has accepted it."""
         await self.sql.change(
             "UPDATE deliveries SET attempts = attempts + 1, due = NULL, delivered_at = ?, error = NULL "
             "WHERE id = ?",
@@ -113,14 +110,14 @@ class SqlDeliveries:
 
     @writing
     async def failed(self, delivery_id: str, error: str, due: float | None) -> None:
-        """An attempt has failed; the next is due at that time, None abandons the delivery."""
+        """Record a failed attempt; the next is due at that time, None abandons the delivery."""
         await self.sql.change(
             "UPDATE deliveries SET attempts = attempts + 1, due = ?, error = ? WHERE id = ?",
             [due, error, delivery_id],
         )
 
     async def forget(self, before: str, limit: int) -> int:
-        """Delete settled deliveries from before a time, as part of a transaction; how many were deleted."""
+        """Delete settled deliveries from before a time, within a transaction; return how many."""
         old = "SELECT id FROM deliveries WHERE due IS NULL AND at < ? ORDER BY at LIMIT ?"
         return await self.sql.changed(f"DELETE FROM deliveries WHERE id IN ({old})", [before, limit])
 
@@ -136,7 +133,7 @@ class SqlOutputs:
         self.sql, self._ledger = sql, ledger
 
     async def note(self, run_id: str, identities: dict[str, str]) -> None:
-        """Store what a run has written; part of the transaction that ends the run."""
+        """Store the outputs of a run; part of the transaction that ends the run."""
         rows = [(run_id, part, identity) for part, identity in identities.items()]
         await self.sql.changes(
             "INSERT INTO outputs VALUES (?, ?, ?) "
@@ -146,9 +143,9 @@ class SqlOutputs:
 
     @statement
     async def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:
-        """Files of runs that ended before a time: run, part, identity, and the run's locations as JSON.
+        """Return files of runs that ended before a time: run, part, identity, and the run's locations as JSON.
 
-        Without objects: the owner of an object store removes those.
+        Objects are omitted: the owner of an object store removes them.
         """
         query = (
             "SELECT run_id, part, identity, target_locations FROM outputs JOIN runs USING (run_id) "
@@ -160,7 +157,7 @@ class SqlOutputs:
 
     @writing
     async def forget(self, run_id: str, part: str) -> int:
-        """The output is removed: a file at its location is another one. How many open rows are lost with it."""
+        """Record that the output is removed: a file there is another one. Return how many open rows are lost."""
         await self.sql.change(
             "UPDATE outputs SET identity = '' WHERE run_id = ? AND part = ?", [run_id, part]
         )
@@ -171,7 +168,7 @@ class SqlOutputs:
 
     @statement
     async def identity(self, run_id: str, part: str) -> str | None:
-        """The identity of an output, empty once it is removed; None if it is not a file, such as rows of a table."""
+        """Return the identity of an output, empty once removed; None if it is not a file, such as table rows."""
         query = "SELECT identity FROM outputs WHERE run_id = ? AND part = ?"
         row = await self.sql.row(query, [run_id, part])
         return None if row is None else str(row[0])
@@ -184,20 +181,20 @@ class SqlSources:
         self.sql = sql
 
     async def note(self, run_id: str, content: SourceContent) -> None:
-        """Store what a run has read; part of the transaction that ends the run."""
+        """Store the source content of a run; part of the transaction that ends the run."""
         values = [run_id, content.bytes, content.seen, content.digest]
         await self.sql.change(_NOTE_SOURCE, values)
 
     @statement
     async def read_by(self, run_id: str) -> SourceContent | None:
-        """What identifies the content that a run has read; None if that was not recorded."""
+        """Return the identity of the content that a run has read; None if it was not recorded."""
         query = "SELECT bytes, seen, digest FROM sources WHERE run_id = ?"
         row = await self.sql.row(query, [run_id])
         return None if row is None else SourceContent(*row)
 
     @statement
     async def last_header(self, flow_version: str) -> list[str] | None:
-        """The columns that the latest run with output has read; None if there is no such run or it recorded none."""
+        """Return the columns read by the latest run with output; None if there is no such run or record."""
         query = f"SELECT metrics FROM runs WHERE flow_version = ? AND {DONE} ORDER BY seq DESC LIMIT 1"
         row = await self.sql.row(query, [flow_version])
         found: list[str] | None = None if row is None else json.loads(row[0])["source"].get("header")
@@ -208,7 +205,7 @@ _MOST = 100
 
 
 class SqlAttention:
-    """What people did about runs: those whose rejects were corrected or dismissed need a person no more.
+    """Follow-ups on runs: a run needs no more attention once its rejects are corrected or it is dismissed.
 
     Triggers keep that current in the same transaction as the runs (see `statistics` for the table `attention`).
     """
@@ -218,7 +215,7 @@ class SqlAttention:
 
     @writing
     async def dismiss(self, run_id: str, why: str, by: str) -> None:
-        """A person needs no more reminder of this run; it is submitted again as any other."""
+        """Stop reminding people of this run; it can be resubmitted like any other."""
         await self.sql.change(
             "INSERT INTO dismissals VALUES (?, ?, ?) "
             "ON CONFLICT (run_id) DO UPDATE SET why = excluded.why, at = excluded.at",
@@ -233,7 +230,7 @@ class SqlAttention:
 
     @reading
     async def of(self, run_id: str) -> FollowUp:
-        """What was done about a run, and which run it is about itself."""
+        """Return the follow-ups on a run, and the run that it follows up itself."""
         parent = await self.sql.row("SELECT parent FROM mends WHERE run_id = ?", [run_id])
         mends = await self.sql.rows(
             "SELECT run_id FROM mends JOIN runs USING (run_id) WHERE parent = ? ORDER BY seq DESC LIMIT ?",

@@ -1,4 +1,4 @@
-"""Flow versions, and which of them runs have used."""
+"""Flow versions, and their use by runs."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from collections.abc import AsyncIterator, Collection
@@ -15,9 +15,9 @@ from lume_local._runs.store.records import StoredFlow
 
 
 class Pauses:
-    """Only the server that has the lease submits, so this is a matter of its own tasks.
+    """Pauses submissions; a matter of this server's tasks, since only the server with the lease submits.
 
-    A submission that waits has no connection: those are for the pause.
+    A waiting submission holds no connection: those are for the pause.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Pauses:
 
     @asynccontextmanager
     async def submitting(self) -> AsyncIterator[None]:
-        async with self._one_at_a_time:  # held as long as a pause lasts
+        async with self._one_at_a_time:  # held for the whole pause
             self._submitting += 1
         try:
             yield
@@ -53,17 +53,17 @@ compiled_by = excluded.compiled_by, created_at = excluded.created_at
 
 
 class FlowVersions:
-    """This part of a store; the registry decides which may be replaced."""
+    """The flow versions of a store; the registry decides which may be replaced."""
 
     def __init__(self, sql: Sql) -> None:
         self.sql, self._pauses = sql, Pauses()
 
     def submissions_paused(self) -> AbstractAsyncContextManager[None]:
-        """As long as the block lasts, creating runs and storing flow versions waits. Keep it short."""
+        """Delay the creation of runs and the storing of flow versions while the block runs. Keep it short."""
         return self._pauses.paused()
 
     async def put_flow(self, flow: StoredFlow, act: Act | None = None) -> None:
-        """Store a flow version, or its newly compiled form; with the act that this is, if it is one."""
+        """Store a flow version or its newly compiled form, with the act, if any."""
         async with self._pauses.submitting():
             await self._put_flow(flow, act)
 
@@ -78,7 +78,7 @@ class FlowVersions:
 
     @statement
     async def flows(self) -> list[StoredFlow]:
-        """All flow versions."""
+        """Return all flow versions."""
         rows = await self.sql.rows(
             "SELECT ref, content_hash, definition, compiled, compiled_by, created_at FROM flow_versions"
         )
@@ -89,7 +89,7 @@ class FlowVersions:
 
     @statement
     async def runs_of(self, refs: Collection[str], *, with_output: bool = False) -> dict[str, int]:
-        """How many runs used each of these flow versions, or have output; versions without such runs are omitted."""
+        """Return how many runs, or runs with output, used each of these flow versions; unused ones are omitted."""
         wanted = f"flow_version IN ({marks(refs)})" + (f" AND {DONE}" if with_output else "")
         query = (
             f"SELECT flow_version, sum(runs) FROM run_counts WHERE {wanted} GROUP BY 1 HAVING sum(runs) > 0"
@@ -98,7 +98,6 @@ class FlowVersions:
 
     @statement
     async def is_used(self, ref: str) -> bool:
-        # Also by runs that are purged.
-        """Whether any run used a flow version, also one that was purged since."""
+        """Return whether any run used a flow version, even if it was purged since."""
         query = "SELECT 1 FROM run_counts WHERE flow_version = ? AND runs > 0 LIMIT 1"
         return await self.sql.row(query, [ref]) is not None

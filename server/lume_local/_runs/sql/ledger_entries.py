@@ -1,6 +1,6 @@
 """The entries of the ledger, written within a transaction of the store.
 
-Whatever happens to rows changes the sets of their run; then `_recount` brings all counts in line with the sets.
+Every event changes a run's sets of rows; then `_recount` brings all counts in line with the sets.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
@@ -23,7 +23,7 @@ _FIGURES = tuple(one.name for one in fields(LedgerAccount))
 
 
 class LedgerEntries:
-    """Each method is part of a transaction."""
+    """Writes entries; each method is part of a transaction."""
 
     def __init__(self, sql: Sql) -> None:
         self.sql = sql
@@ -31,10 +31,10 @@ class LedgerEntries:
     # -- runs
 
     async def run_ended(self, run: StoredRun, found: Mapping[str, Any]) -> None:
-        """Enter the rejects of a run that has ended, and close those of other runs that it has taken.
+        """Enter the rejects of a run that has ended, and close the rejects of other runs that it has taken.
 
         Args:
-            found: what the worker has reported (see `for_ledger`).
+            found: the worker's report (see `for_ledger`).
         """
         claims = await self.claims_of(run.run_id)
         is_replay = bool(claims) and await self.is_replay(run.run_id)
@@ -57,7 +57,7 @@ class LedgerEntries:
     async def _read(
         self, run: StoredRun, parent: str | None, claims: Sequence[Claim], found: Mapping[str, Any]
     ) -> None:
-        """A run that is no replay: on a whole source, or on corrected rejects, which it may have claimed."""
+        """Enter a run that is no replay: on a whole source, or on corrected rejects, which it may have claimed."""
         figures, read = run.metrics, dict[str, int]()
         is_whole = parent is None and not claims
         if claims:
@@ -90,7 +90,7 @@ class LedgerEntries:
         await self._recount(run.seq)
 
     async def _add_reason(self, seq: int, inbox: int, rows: int | None) -> None:
-        """Note which rows have a reason, besides those that had it before; None: all have it."""
+        """Add rows to the set of a reason; None stands for all rows."""
         query = "SELECT rows FROM rejected_for WHERE inbox = ? AND seq = ?"
         before = await self.sql.row(query, [inbox, seq])
         if before is not None and (before["rows"] is None or rows is None):
@@ -104,12 +104,12 @@ class LedgerEntries:
         )
 
     async def parent_of(self, run_id: str) -> str | None:
-        """The run whose corrected rejects another one has read."""
+        """Return the run whose corrected rejects another one has read."""
         found = await self.sql.row("SELECT parent FROM mends WHERE run_id = ?", [run_id])
         return None if found is None else str(found[0])
 
     async def claims_of(self, run_id: str) -> list[Claim]:
-        """The rejects of other runs that a run has, which has not ended."""
+        """Return the rejects of other runs that an unended run has claimed."""
         return await self._parts("claims", run_id)
 
     async def _parts(self, table: str, run_id: str) -> list[Claim]:
@@ -119,17 +119,18 @@ class LedgerEntries:
         ]
 
     async def rejects_of(self, run_id: str) -> list[Claim]:
-        """The rejects of a run, in the order in which it wrote them: its own, or of a replay those of other runs."""
+        """Return the rejects of a run in the order of writing: its own, or other runs' for a replay."""
         found = await self.sql.row("SELECT seq, count FROM rejected WHERE run_id = ?", [run_id])
         if found is None:
             return await self._parts("replay_rejects", run_id)
         return [Claim(found[0], 0, all_rows(found[1]))]
 
     async def _mended(self, run: StoredRun, parts: Sequence[Claim], taken: int) -> tuple[str, str]:
-        """Close the rejects that were corrected. Returns the flow and the source of the run on them.
+        """Close the corrected rejects. Returns the flow and the source of the run on them.
 
-        They may be rows of several runs, and of several sources. Then the corrected ones are those of a source of
-        their own, and `added` is negative where they have come from.
+        They may come from several runs and sources. The corrected rows then belong to a separate source, and `added`
+        is
+        negative for the original ones.
         """
         closed, sources = 0, dict[tuple[str, str], int]()
         for part in parts:
@@ -151,7 +152,7 @@ class LedgerEntries:
         return row[0], row[1]
 
     async def _supersede(self, run: StoredRun, flow: str, source: str) -> None:
-        """Close what is open of the source in all runs but the one submitted last that has read it whole."""
+        """Close the open rows of the source in all runs before the last submitted one that has read it whole."""
         key = [flow, source]
         query = (
             "UPDATE row_accounts SET newest = CASE WHEN newest < ? THEN ? ELSE newest END "
@@ -168,7 +169,7 @@ class LedgerEntries:
     # -- replays
 
     async def claim(self, run_id: str, claims: Sequence[Claim]) -> None:
-        """Have a run take rows, which must be open and of no other run. Raises `Claimed`."""
+        """Claim rows for a run; they must be open and unclaimed. Raises `Claimed`."""
         if claims:
             await self.sql.lock_ledger(None)
         for claim in claims:
@@ -181,7 +182,7 @@ class LedgerEntries:
             )
 
     async def claimed(self, seq: int) -> int:
-        """The rows of a run that replays have."""
+        """Return the rows of a run that other runs have claimed."""
         rows = 0
         for (found,) in await self.sql.rows("SELECT rows FROM claims WHERE seq = ?", [seq]):
             rows |= unpacked(found)
@@ -210,7 +211,7 @@ class LedgerEntries:
             )
 
     async def _keep_rejects(self, run_id: str, claims: Sequence[Claim], in_order: Sequence[int]) -> None:
-        """Note whose rows the rejects of a replay are: first the well-formed ones, then the malformed lines."""
+        """Record the original rows of a replay's rejects: first the well-formed ones, then the malformed lines."""
         start = 0
         for records in in_order:
             for claim in claims:
@@ -221,7 +222,7 @@ class LedgerEntries:
                     start += rows.bit_count()
 
     async def _judged_again(self, seq: int, flow: str, rows: int, reasons: Mapping[str, int]) -> None:
-        """Some rows have other reasons now."""
+        """Replace the reasons of some rows."""
         (count,) = await self.sql.one("SELECT count FROM rejected WHERE seq = ?", [seq])
         query = "SELECT inbox, rows FROM rejected_for WHERE seq = ?"
         for inbox, before in await self.sql.rows(query, [seq]):
@@ -236,7 +237,7 @@ class LedgerEntries:
     # -- rows
 
     async def close(self, seq: int, rows: int, state: str, by: str, why: str | None = None) -> int:
-        """Close those of the rows that are not closed; how many that were."""
+        """Close the given rows that are not closed yet; return how many."""
         row = await self.sql.one("SELECT * FROM rejected WHERE seq = ?", [seq])
         before = 0 if row["closed"] is None else unpacked(row["closed"])
         new = rows & all_rows(row["count"]) & ~before
@@ -253,7 +254,7 @@ class LedgerEntries:
         return count
 
     async def set_lost(self, run_id: str, *, is_lost: bool) -> int:
-        """Whether the rejects of a run can't be read any more; how many open rows that has lost."""
+        """Record whether the rejects of a run are unreadable; return how many open rows that has lost."""
         await self.sql.lock_ledger(None)
         query = "UPDATE rejected SET is_lost = ? WHERE run_id = ? AND is_lost != ? RETURNING seq, open"
         lost = 0
@@ -263,7 +264,7 @@ class LedgerEntries:
         return lost
 
     async def _recount(self, seq: int) -> None:
-        """Count the open rows of a run by its sets, and change all counts by what that changes."""
+        """Recount the open rows of a run from its sets, and adjust all totals."""
         row = await self.sql.one("SELECT * FROM rejected WHERE seq = ?", [seq])
         left, count = open_rows(row), all_rows(row["count"])
         now = 0 if row["is_lost"] else left
@@ -302,7 +303,7 @@ class LedgerEntries:
         )
 
     async def _account(self, flow: str, source: str, **changes: int) -> None:
-        """Add to the account of a source, and to that of its flow."""
+        """Add to the accounts of a source and of its flow."""
         names, figures = list(changes), list(changes.values())
         added = ", ".join(f"{name} = row_accounts.{name} + excluded.{name}" for name in names)
         marks = f"(?, ?{', ?' * len(names)})"
@@ -324,12 +325,12 @@ class LedgerEntries:
 
 
 def open_rows(row: Row) -> int:
-    """The rows of a run that are not closed."""
+    """Return the rows of a run that are not closed."""
     return all_rows(row["count"]) & ~(0 if row["closed"] is None else unpacked(row["closed"]))
 
 
 def _own(claim: Claim, records: int) -> int:
-    """The rows of a run among records of a replay."""
+    """Return the rows of a run that these records of a replay stand for."""
     return placed((records >> claim.start) & all_rows(claim.rows.bit_count()), claim.rows)
 
 

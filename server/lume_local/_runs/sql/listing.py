@@ -1,4 +1,4 @@
-"""Which runs a page of the list holds, as SQL. Pure."""
+"""Selects the runs of a page of the list, as SQL. Pure."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from collections.abc import Collection
@@ -12,12 +12,12 @@ from lume_local._runs.sql.statistics import flow_range
 from lume_local._runs.store.records import RunFilter
 
 IN_ORDER = "seq DESC"
-"""How pages are sorted, except for those of a search."""
+"""The order of pages other than search results."""
 _LATEST = "created_at DESC, seq DESC"
 
 
 def selected(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tuple[str, list[Any], str]:
-    """The condition for a page of runs, after the one with sequence number `before`; its values; the order."""
+    """Return the condition for a page of runs after sequence number `before`, its values, and the order."""
     if _is_grouped(wanted):
         return *_grouped(wanted, before, limit, sql), IN_ORDER
     if _is_search(wanted):
@@ -33,7 +33,7 @@ def selected(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tup
 
 
 def _is_grouped(wanted: RunFilter) -> bool:
-    """Whether the runs are those of some flow versions in some statuses."""
+    """Return whether the filter selects by flow and status only."""
     searches = (wanted.source_path, wanted.source, wanted.since, wanted.attention, wanted.submitted_by)
     one = wanted.flow_version is not None
     return searches == (None,) * len(searches) and (
@@ -42,7 +42,7 @@ def _is_grouped(wanted: RunFilter) -> bool:
 
 
 def _is_search(wanted: RunFilter) -> bool:
-    """Whether runs are to be looked for in the index `listing`."""
+    """Return whether to search in the index `listing`."""
     if wanted.source_path is not None or wanted.attention is not None:  # these leave few
         return False
     others = (wanted.submitted_by, wanted.flow, wanted.flow_version)
@@ -51,10 +51,11 @@ def _is_search(wanted: RunFilter) -> bool:
 
 
 def _searched(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tuple[str, list[Any]]:
-    """The latest runs of each status, from which the page is taken: it ends with the page, or with `since`.
+    """Select the page from the latest runs of each status: the search ends with the page, or with `since`.
 
-    Those that are passed over are looked at in the index only, since the rows themselves are large. Where a clock was
-    set back, so that times and numbers have another order, the times decide.
+    Skipped runs are read in the index only, since the rows themselves are large. If a clock was set back, so that
+    times
+    and numbers disagree, the times decide.
     """
     where, values = _conditions(evolve(wanted, statuses=[]))
     if before is not None:  # it may have been removed meanwhile
@@ -74,7 +75,7 @@ def _searched(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tu
 
 
 def _grouped(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tuple[str, list[Any]]:
-    """The newest runs of each version and status, from which the page is taken: no others are passed over."""
+    """Select the page from the newest runs of each version and status; no other runs are read."""
     refs, values = list[str](), list[Any]()
     if wanted.flow is not None:
         refs.append("ref BETWEEN ? AND ?")
@@ -94,7 +95,7 @@ def _grouped(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tup
 
 
 def newest_arrived(arrivals: Collection[str], limit: int, sql: Sql) -> tuple[str, list[Any]]:
-    """The condition for the newest runs of files of these arrivals, of which there must be one; its values."""
+    """Return the condition for the newest runs of files of these arrivals (at least one), and its values."""
     found = (
         f"WITH names (name) AS (VALUES {', '.join(['(?)'] * len(arrivals))}) "
         f"{sql.newest_of_each('names', 'arrival = name')} ORDER BY seq DESC LIMIT ?"

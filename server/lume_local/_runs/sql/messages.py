@@ -1,4 +1,4 @@
-"""Notices that no message was made of yet, and what has to be remembered to make messages."""
+"""Notices without a message yet, and the states needed to make messages."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from collections.abc import Collection, Mapping, Sequence
@@ -18,18 +18,18 @@ class SqlMessages:
 
     @statement
     async def notices(self, limit: int) -> list[StoredNotice]:
-        """The oldest notices."""
+        """Return the oldest notices."""
         rows = await self.sql.rows("SELECT seq, body FROM notices ORDER BY seq LIMIT ?", [limit])
         return [StoredNotice(*row) for row in rows]
 
     @reading
     async def states(self, keys: Collection[str]) -> dict[str, MessageState]:
-        """What is remembered under these keys; those without anything are omitted."""
+        """Return the states of these keys; keys without one are omitted."""
         return {one.key: one for key in keys for one in await self._found("key = ?", key)}
 
     @statement
     async def due(self, now: float, limit: int) -> list[MessageState]:
-        """The states that are due at that time, in seconds since 1970."""
+        """Return the states that are due at that time, in seconds since 1970."""
         return await self._found("due <= ? ORDER BY due LIMIT ?", now, limit)
 
     async def _found(self, where: str, *values: object) -> list[MessageState]:
@@ -38,7 +38,7 @@ class SqlMessages:
 
     @statement
     async def next_due(self) -> float | None:
-        """When the next state is due; None if none ever is."""
+        """Return when the next state is due; None if none ever is."""
         found: float | None
         (found,) = await self.sql.one("SELECT min(due) FROM message_states WHERE due IS NOT NULL")
         return found
@@ -51,11 +51,11 @@ class SqlMessages:
         after: Collection[MessageState],
         deliveries: Sequence[NewDelivery],
     ) -> bool:
-        """Remove notices, change states and add deliveries, as one change; False if another server did so before.
+        """Remove notices, change states and add deliveries in one change; return False if another server was first.
 
         Args:
-            notices: the sequence numbers of those that were considered; all must still be there.
-            before: the `rev` of each state that is changed, 0 if there was none; each must still be that.
+            notices: the sequence numbers of the considered notices; all must still exist.
+            before: the `rev` of each changed state, 0 if there was none; each must be unchanged.
             after: the changed states; one with an empty `state` is removed.
         """
         await self.sql.lock("messages")

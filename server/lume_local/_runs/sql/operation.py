@@ -1,7 +1,7 @@
 """Operations of a store as coroutine functions, written once for each database.
 
-An operation awaits its statements, of an `Sql` that knows in which transaction they are. SQLite executes them
-directly, so that no other task runs between two of them; PostgreSQL takes a round trip for each.
+An operation awaits the statements of an `Sql`, which knows their transaction. SQLite executes them directly, so that
+no other task runs between two of them; PostgreSQL takes a round trip for each.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Sized
@@ -19,7 +19,7 @@ class Row(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
     def __len__(self) -> int: ...
     def keys(self) -> Iterable[str]:
-        """The names."""
+        """Return the column names."""
         ...
 
 
@@ -27,25 +27,25 @@ class Sql(Protocol):
     """Executes statements. Values are marked with `?`; a statement is in SQL that both databases understand."""
 
     listing_index: str
-    """What tells the database to find runs in the index `listing`, if it has to be told."""
+    """A hint for the database to find runs in the index `listing`, if it needs one."""
 
     def newest_of_each(self, groups: str, condition: str) -> str:
-        """A query for the `seq` of runs: for each row of `groups` the newest ones with a condition, at most `?` each.
+        """Return a query for the `seq` of the newest runs with a condition, at most `?` for each row of `groups`.
 
         The condition has no values of its own.
         """
         ...
 
     async def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
-        """All rows of a result."""
+        """Return all rows of a result."""
         ...
 
     async def row(self, query: str, values: Sequence[Any] = ()) -> Row | None:
-        """The first row of a result; None if there is none."""
+        """Return the first row of a result; None if there is none."""
         ...
 
     async def one(self, query: str, values: Sequence[Any] = ()) -> Row:
-        """The first row of a result that has one."""
+        """Return the first row of a result that has one."""
         ...
 
     async def change(self, query: str, values: Sequence[Any] = ()) -> None:
@@ -53,30 +53,30 @@ class Sql(Protocol):
         ...
 
     async def changed(self, query: str, values: Sequence[Any] = ()) -> int:
-        """Execute a statement; how many rows it has changed."""
+        """Execute a statement; return how many rows it has changed."""
         ...
 
     async def changes(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute a statement once for each row of values, as `change` does."""
+        """Execute a statement once for each row of values, like `change`."""
         ...
 
     async def lock(self, *names: str) -> None:
-        """Let no other transaction have these names, from the next statement until this transaction ends.
+        """Lock these names against other transactions, from the next statement until this transaction ends.
 
         SQLite has one transaction at a time.
         """
         ...
 
     async def lock_ledger(self, flow: str | None) -> None:
-        """The same for the ledger of a flow, or of all flows."""
+        """Lock the ledger of a flow, or of all flows, in the same way."""
         ...
 
     def must_last(self) -> None:
-        """This transaction must survive a power cut before its effects are shown."""
+        """Require that this transaction survives a power cut before its effects are shown."""
         ...
 
     async def settled(self) -> None:
-        """Wait until all such transactions so far do. Raises OSError, `StoreFailed`."""
+        """Wait until all such transactions so far are durable. Raises OSError, `StoreFailed`."""
         ...
 
     # -- for the decorators
@@ -102,22 +102,22 @@ if TYPE_CHECKING:
 
 
 def statement(method: Method[P, T]) -> "Operation[P, T]":
-    """An operation that is one statement, which changes nothing."""
+    """Make an operation of one statement that changes nothing."""
     return _operation(method, "single")
 
 
 def reading(method: Method[P, T]) -> "Operation[P, T]":
-    """An operation of several statements, which see one state."""
+    """Make an operation of several statements that see one state."""
     return _operation(method, "read")
 
 
 def writing(method: Method[P, T]) -> "Operation[P, T]":
-    """An operation that takes effect as a whole or not at all."""
+    """Make an operation that takes effect as a whole or not at all."""
     return _operation(method, "write")
 
 
 def marks(values: Sized) -> str:
-    """What stands between the parentheses of an `IN`."""
+    """Return the text between the parentheses of an `IN`."""
     return ", ".join("?" * len(values)) or "NULL"
 
 

@@ -1,4 +1,4 @@
-"""A run as rows of the state have it."""
+"""Conversion of the state's rows to runs."""
 
 import orjson
 
@@ -14,7 +14,7 @@ JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations", "seeds"
 
 
 def stored_run(row: Row) -> StoredRun:
-    """The run of a row with `RUN_COLUMNS`."""
+    """Convert a row with `RUN_COLUMNS` to its run."""
     values = dict(row)
     for name in JSON_COLUMNS:
         values[name] = orjson.loads(values[name])

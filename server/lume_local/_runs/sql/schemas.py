@@ -1,4 +1,4 @@
-"""Compares the schema of a state with its form: two builds have once given one number to different schemas."""
+"""Compares the schema of a state with its form: two builds once gave the same number to different schemas."""
 
 import json
 import re
@@ -9,26 +9,26 @@ from lume_async._base.words import listed
 from lume_local._runs.sql.tables import VERSION
 
 Parts = Mapping[str, str]
-"""A schema: tables, indexes, triggers and functions by their names, each as a digest of its definition."""
+"""A schema: tables, indexes, triggers and functions by name, each as a digest of its definition."""
 
 FINGERPRINTS = {
     ("sqlite", 3): "88aeef63f604d026",
     ("postgresql", 3): "bbeaf4f674f7bb10",
 }
-"""By database and form. An entry never changes: another schema is another form, with a step from this one."""
+"""By database and form. An entry never changes: a different schema is a new form, reached by a migration step."""
 FACT = "schema"
-"""The name of the fact that has the parts of a state, as its last migration left them."""
+"""The name of the fact with a state's parts after its last migration."""
 _MOST_NAMED = 3
 
 
 def part(definition: str) -> str:
-    """The digest of a definition, whatever its layout and comments are."""
+    """Return the digest of a definition, ignoring its layout and comments."""
     words = " ".join(re.sub(r"--[^\n]*", " ", definition).split())
     return sha256(re.sub(r" ?([(),;=<>|]) ?", r"\1", words).encode()).hexdigest()[:10]
 
 
 def written(parts: Parts) -> str:
-    """The parts as a text."""
+    """Return the parts as a string."""
     return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
 
@@ -37,7 +37,7 @@ def fingerprint(parts: Parts) -> str:
 
 
 def unknown(form: int, by: str) -> str:
-    """Why a state with this schema is refused, though its form is known, and what to do."""
+    """Return why a state with a known form but this schema is refused, and what to do."""
     return (
         f"is in form {form} of the state, with other tables than the releases of lume-client have in it: a build "
         f"from between two releases has written it (lume-client {by[:40] or 'of unknown version'}). Start that "
@@ -46,13 +46,13 @@ def unknown(form: int, by: str) -> str:
 
 
 def mismatch(kind: str, found: Parts, noted: str, by: str) -> str:
-    """Why a state is refused that says that it is in this form, and what to do; empty if it is in it.
+    """Return why a state in the present form is refused, and what to do; empty if its schema is right.
 
     Args:
         kind: its database.
         found: its schema.
-        noted: the parts as its last migration has noted them, empty if it has not.
-        by: the release that has used it last.
+        noted: the parts recorded by its last migration; empty if there is no record.
+        by: the release that used it last.
     """
     if is_current(kind, found):
         return ""
@@ -71,5 +71,5 @@ def mismatch(kind: str, found: Parts, noted: str, by: str) -> str:
 
 
 def is_current(kind: str, found: Parts) -> bool:
-    """Whether a schema is that of the present form."""
+    """Return whether a schema is that of the present form."""
     return fingerprint(found) == FINGERPRINTS[kind, VERSION]

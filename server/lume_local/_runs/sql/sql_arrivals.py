@@ -1,4 +1,4 @@
-"""The files that arrived, in the state: a path takes 85 bytes, each further content 50. They are kept for good."""
+"""Arrived files in the state: a path takes 85 bytes, each further content 50. They are kept permanently."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from collections.abc import Collection, Sequence
@@ -43,27 +43,27 @@ CREATE INDEX moves_of ON arrival_moves (arrival) WHERE stays = 0;
 CREATE INDEX by_arrival ON runs (arrival, seq) WHERE arrival IS NOT NULL;
 CREATE INDEX unread ON runs ({FLOW}, source_key) WHERE {_UNREAD};
 """
-"""This part of the schema. `place` stands for an arrival and a path; see `Arrived`.
+"""The tables of arrivals. `place` stands for an arrival and a path; see `Arrived`.
 
-`arrived` has every content, `arrived_paths` what was noted of a path last and its newest run: an event costs the same
-however many contents its path has had. `runs.arrival` has the last run of a file. One run may have many files to
-move: each path to which its content was delivered has one. If it has ended without output, they stay, until the next
-run of its source takes them over: by a person, or of new content.
+`arrived` has every content; `arrived_paths` has a path's last record and newest run, so that an event costs the same
+however many contents its path has had. `runs.arrival` marks the last run of a file. One run may have many files to
+move: one for each path that received its content. If it has ended without output, they stay until the next run of its
+source, submitted by a person or for new content, takes them over.
 """
 _AT_ONCE = 500
-"""Files that one statement looks up."""
+"""Files per lookup statement."""
 _ENDED = f"runs.status NOT IN {ACTIVE}"
 
 
 class SqlArrivals:
-    """The files that arrived. A run and its file are noted in one transaction (`NewRun.arrived`)."""
+    """The arrived files. A run and its file are recorded in one transaction (`NewRun.arrived`)."""
 
     def __init__(self, sql: Sql, messages: SqlMessages) -> None:
         self.sql, self._messages = sql, messages
 
     @reading
     async def settled_of(self, arrival: str, files: Sequence[tuple[str, str]]) -> list[bool]:
-        """For each path and `seen`: whether it was submitted or refused as it is."""
+        """Return for each path and `seen` whether it was submitted or refused in its present form."""
         found = []
         for at in range(0, len(files), _AT_ONCE):
             some = files[at : at + _AT_ONCE]
@@ -73,14 +73,14 @@ class SqlArrivals:
         return found
 
     async def _noted(self, arrival: str, files: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Those that were submitted as they are."""
+        """Return the files submitted in their present form."""
         places = [place_of(arrival, path) for path, _ in files]
         query = f"SELECT place, mark FROM arrived_paths WHERE place IN ({marks(places)})"
         noted = {(place, mark) for place, mark in await self.sql.rows(query, places)}
         return {one for place, one in zip(places, files, strict=True) if (place, mark_of(one[1])) in noted}
 
     async def _refused(self, arrival: str, files: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Those that were refused as they are."""
+        """Return the files refused in their present form."""
         if not files:
             return set()
         places = [place_of(arrival, path) for path, _ in files]
@@ -90,7 +90,7 @@ class SqlArrivals:
 
     @statement
     async def known(self, arrived: Arrived) -> KnownPath | None:
-        """What is known of the path; None if nothing of it was ever submitted."""
+        """Return the record of the path; None if nothing of it was ever submitted."""
         row = await self.sql.row(
             "SELECT same.content IS NOT NULL, latest.run, runs.run_id, runs.status FROM arrived_paths AS latest "
             "LEFT JOIN arrived AS same ON same.place = latest.place AND same.content = ? "
@@ -104,18 +104,18 @@ class SqlArrivals:
 
     @writing
     async def note(self, arrived: Arrived, run_id: str | None) -> None:
-        """A content needs no run of its own: this one has read it; with None, it is as before, if it is known."""
+        """Record a content that needs no new run: this one has read it; None keeps the known run, if any."""
         await self._lock(arrived.arrival)
         row = await self.sql.row("SELECT seq FROM runs WHERE run_id = ?", [run_id])
         await self.add(arrived, None if row is None else row[0])
         self.sql.must_last()
 
     async def _lock(self, arrival: str) -> None:
-        """No file is noted for a run while another one takes over its files: it would be left behind."""
+        """Keep files from being recorded for a run while another takes over its files: they would be left behind."""
         await self.sql.lock("arrival", arrival)
 
     async def submitted(self, new: NewRun, run: int) -> str | None:
-        """Note the file that a new run is made of, within a transaction; its arrival."""
+        """Record the file of a new run, within a transaction; return its arrival."""
         arrival = None if new.arrived is None else new.arrived.arrival
         before = await self.sql.row(
             f"SELECT seq, arrival FROM runs WHERE {FLOW} = ? AND source_key = ? AND {_UNREAD} "
@@ -124,7 +124,7 @@ class SqlArrivals:
         )
         if before is not None:
             await self._lock(before[1])
-        # Of several new runs at once, such as of two versions, one takes it over.
+        # If several new runs come at once, such as of two versions, one takes it over.
         if before is not None and await self.sql.changed(
             "UPDATE runs SET arrival = NULL, purged = CASE purged WHEN 1 THEN 2 ELSE purged END "
             "WHERE seq = ? AND arrival IS NOT NULL",
@@ -135,7 +135,7 @@ class SqlArrivals:
                 "UPDATE arrival_moves SET run = ?, stays = 0 WHERE run = ? RETURNING place, content",
                 [run, before[0]],
             )
-            # What is delivered once more belongs to the run that has read it.
+            # A repeated delivery belongs to the run that has read it.
             await self.sql.changes(
                 "UPDATE arrived SET run = ? WHERE place = ? AND content = ?",
                 [[run, *key] for key in taken_over],
@@ -147,7 +147,7 @@ class SqlArrivals:
         return arrival
 
     async def add(self, arrived: Arrived, run: int | None) -> None:
-        """Note a content, within a transaction."""
+        """Record a content, within a transaction."""
         key = [arrived.place, arrived.digest]
         is_new = await self.sql.changed(
             "INSERT INTO arrived VALUES (?, ?, ?) ON CONFLICT (place, content) DO NOTHING", [*key, run]
@@ -177,7 +177,7 @@ class SqlArrivals:
 
     @writing
     async def refuse(self, refusal: RefusedFile, notice: bytes | None = None) -> bool:
-        """Note a refusal, until the file is another one; whether it is new. If so, the notice is added, too."""
+        """Record a refusal until the file changes; return whether it is new. If so, the notice is added, too."""
         place = place_of(refusal.arrival, refusal.path)
         before = await self.sql.row("SELECT seen, why FROM arrival_refusals WHERE place = ?", [place])
         if before is not None and tuple(before) == (refusal.seen, refusal.why):
@@ -194,7 +194,7 @@ class SqlArrivals:
 
     @statement
     async def refused(self, arrival: str, limit: int) -> list[RefusedFile]:
-        """The refusals, newest first."""
+        """Return the refusals, newest first."""
         rows = await self.sql.rows(
             "SELECT path, seen, why, at FROM arrival_refusals WHERE arrival = ? ORDER BY at DESC LIMIT ?",
             [arrival, limit],
@@ -203,7 +203,7 @@ class SqlArrivals:
 
     @writing
     async def forget_refusals(self, arrival: str, paths: Collection[str] | None = None) -> None:
-        """Decide anew about these files, or about all of the arrival."""
+        """Forget refusals so that these files, or all of the arrival, are decided anew."""
         if paths is None:
             await self.sql.change("DELETE FROM arrival_refusals WHERE arrival = ?", [arrival])
         for path in paths or ():
@@ -214,14 +214,14 @@ class SqlArrivals:
 
     @reading
     async def counts(self, arrival: str) -> tuple[int, int]:
-        """How many contents were submitted or are known otherwise, and how many files are refused."""
+        """Return how many contents were submitted or are otherwise known, and how many files are refused."""
         files = await self.sql.row("SELECT files FROM arrivals WHERE name = ?", [arrival])
         refused = "SELECT count(*) FROM arrival_refusals WHERE arrival = ?"
         return (0 if files is None else files[0]), (await self.sql.one(refused, [arrival]))[0]
 
     @statement
     async def moves(self, arrival: str, run_id: str | None = None) -> list[Move]:
-        """The files to be moved or to stay, now that their run has ended; of one run or of all."""
+        """Return the files to move or keep now that their run has ended, of one run or of all."""
         what, where = "SELECT path, seen, run, status", f"arrival_moves.arrival = ? AND {_ENDED}"
         query = f"{what} FROM arrival_moves JOIN runs ON runs.seq = run WHERE {where} AND stays = 0"
         values = [arrival]
@@ -232,9 +232,9 @@ class SqlArrivals:
 
     @writing
     async def moved(self, move: Move, *, is_gone: bool) -> None:
-        """It has been moved, or stays where it is until another run of it has ended.
+        """Record that the file was moved, or stays until another run of it has ended.
 
-        What comes under its path after it `is_gone` is another one, however alike.
+        Once it `is_gone`, a later file under its path is a different one, even if identical.
         """
         place = place_of(move.arrival, move.path)
         left = "DELETE FROM arrival_moves" if move.is_due else "UPDATE arrival_moves SET stays = 1"

@@ -1,4 +1,4 @@
-"""The audit in the state: a table that refuses to be changed (see `_runs.store.audit`)."""
+"""The audit in the state: a table that refuses changes (see `_runs.store.audit`)."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from itertools import takewhile
@@ -14,30 +14,30 @@ ADD_ACT = "INSERT INTO audit (at, by, what, subject, detail) VALUES (?, ?, ?, ?,
 
 
 class SqlAudit:
-    """The acts of a state. Acts with a transaction of their own are noted by the other operations of the store."""
+    """The acts of a state. Other operations of the store record acts that belong to their transactions."""
 
     def __init__(self, sql: Sql) -> None:
         self.sql = sql
 
     async def add(self, act: Act | None) -> None:
-        """Note an act, if there is one, as part of its transaction."""
+        """Record an act, if there is one, as part of its transaction."""
         if act is not None:
             await add_act(self.sql, act)
 
     @writing
     async def note(self, act: Act) -> None:
-        """Note an act that changes nothing in the state."""
+        """Record an act that changes nothing in the state."""
         await self.add(act)
         self.sql.must_last()
 
     @statement
     async def acts(self, wanted: ActFilter, before: int | None, limit: int) -> list[NotedAct]:
-        """A page of acts, newest first, older than the one with number `before`."""
+        """Return a page of acts, newest first, older than the one with number `before`."""
         where, values = ["true"], list[Any]()
         for condition, value in (
             ("by = ?", wanted.by),
             ("what = ?", wanted.what),
-            # `at` follows `seq`, but a clock may have been set back: one number decides.
+            # `at` normally follows `seq`, but a clock may have been set back: one number decides.
             (
                 "seq >= coalesce((SELECT seq FROM audit WHERE at >= ? ORDER BY at, seq LIMIT 1), 1e18)",
                 wanted.since,
@@ -56,7 +56,7 @@ class SqlAudit:
 
     @writing
     async def forget(self, before: str, limit: int) -> int:
-        """Delete the oldest acts, from before a time, at most so many; how many were deleted."""
+        """Delete at most `limit` of the oldest acts from before a time; return how many."""
         found = await self.sql.rows("SELECT seq, at FROM audit ORDER BY seq LIMIT ?", [limit])
         bound = min(before, ago_text(KEPT_AT_LEAST))
         gone = [row["seq"] for row in takewhile(lambda row: row["at"] < bound, found)]
@@ -66,10 +66,10 @@ class SqlAudit:
 
 
 def act_values(act: Act) -> list[str]:
-    """For `ADD_ACT`."""
+    """Return the values for `ADD_ACT`."""
     return [now_text(), act.by, act.what, act.subject, orjson.dumps(act.detail).decode()]
 
 
 async def add_act(sql: Sql, act: Act) -> None:
-    """Note an act in an open transaction."""
+    """Record an act in an open transaction."""
     await sql.change(ADD_ACT, act_values(act))

@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS draft_rows (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS draft_rows_by_change ON draft_rows (draft_id, rev);
 """
-"""This part of the schema."""
+"""The tables of drafts."""
 _COLUMNS = "run_id, number, cells, rev, judged_by, reasons"
 _OF = "draft_id = (SELECT draft_id FROM drafts WHERE flow = ? AND owner = ?)"
 _ROW = "draft_id = ? AND run_id = ? AND number = ?"
@@ -64,7 +64,7 @@ class SqlDrafts:
 
     @reading
     async def draft(self, flow: str, owner: str) -> RowDraft | None:
-        """The draft, if there is one."""
+        """Return the draft, if there is one."""
         return await self._draft(flow, owner)
 
     async def _draft(self, flow: str, owner: str) -> RowDraft | None:
@@ -74,20 +74,20 @@ class SqlDrafts:
 
     @reading
     async def rows(self, flow: str, owner: str, after: Reject | None, limit: int) -> list[DraftRow]:
-        """Its rows after one, in the order of their runs' IDs and their numbers."""
+        """Return its rows after one, ordered by run ID and number."""
         where = f"{_OF} AND (run_id, number) > (?, ?) ORDER BY run_id, number LIMIT ?"
         place = ("", -1) if after is None else (after.run_id, after.row)
         return await self._rows(where, flow, owner, *place, limit)
 
     @reading
     async def unjudged(self, flow: str, owner: str, by: str, limit: int) -> list[DraftRow]:
-        """Rows that a flow version has not judged as they are now; those changed last come first."""
+        """Return rows that a flow version has not judged in their present form, last changed first."""
         where = f"{_OF} AND (judged_by IS NULL OR judged_by != ?) ORDER BY rev DESC LIMIT ?"
         return await self._rows(where, flow, owner, by, limit)
 
     @reading
     async def judged_by(self, flow: str, owner: str, by: str) -> list[DraftRow]:
-        """The rows that a flow version has judged as they are now."""
+        """Return the rows that a flow version has judged in their present form."""
         where = f"{_OF} AND judged_by = ? ORDER BY run_id, number"
         return await self._rows(where, flow, owner, by)
 
@@ -100,7 +100,7 @@ class SqlDrafts:
 
     @writing
     async def save(self, flow: str, owner: str, changes: Sequence[RowChange], room: Room) -> Saved:
-        """Change rows, as far as nobody else has since. Raises `DraftFull`."""
+        """Change rows that nobody else has changed since. Raises `DraftFull`."""
         await self.sql.lock("drafts", flow, owner)
         before = await self._draft(flow, owner) or RowDraft(uuid.uuid4().hex, 0, 0, 0, "")
         rev, rows, size, now = before.rev, before.rows, before.bytes, now_text()
@@ -147,7 +147,7 @@ class SqlDrafts:
         )
 
     async def _check(self, owner: str, room: Room) -> None:
-        """Raises `DraftFull`."""
+        """Raise `DraftFull` if the drafts take too much room."""
         query = "SELECT coalesce(sum(bytes), 0), coalesce(sum(bytes) FILTER (WHERE owner = ?), 0) FROM drafts"
         of_all, of_owner = await self.sql.one(query, [owner])
         if of_owner > room.of_owner:
@@ -157,7 +157,7 @@ class SqlDrafts:
 
     @writing
     async def judged(self, flow: str, owner: str, by: str, found: Sequence[Judgement]) -> None:
-        """Note what a flow version says, as far as the rows have not been changed since."""
+        """Record a flow version's judgements of rows that have not been changed since."""
         await self.sql.lock("drafts", flow, owner)
         draft = await self._draft(flow, owner)
         if draft is None:
@@ -173,7 +173,7 @@ class SqlDrafts:
 
     @reading
     async def elsewhere(self, flow: str, owner: str, limit: int) -> list[Elsewhere]:
-        """Rows of the flow that are in drafts of others, those changed last first."""
+        """Return rows of the flow that are in drafts of others, last changed first."""
         found = list[Elsewhere]()
         query = "SELECT draft_id, owner FROM drafts WHERE flow = ? AND owner != ? ORDER BY changed_at DESC LIMIT ?"
         for draft_id, other in await self.sql.rows(query, [flow, owner, limit]):
@@ -186,7 +186,7 @@ class SqlDrafts:
 
     @writing
     async def drop(self, flow: str, owner: str, rejects: Sequence[Reject] | None) -> None:
-        """Take rows out of a draft; None removes all of it."""
+        """Remove rows from a draft; None removes the whole draft."""
         await self.sql.lock("drafts", flow, owner)
         draft = await self._draft(flow, owner)
         if draft is None:
@@ -208,7 +208,7 @@ class SqlDrafts:
 
     @writing
     async def expire(self, before: str, limit: int) -> int:
-        """Remove drafts that were last changed before a time; how many were found, at most `limit`.
+        """Remove drafts last changed before a time; return how many were found, at most `limit`.
 
         One that is saved at the same moment stays.
         """
@@ -217,7 +217,7 @@ class SqlDrafts:
         for flow, owner in old:
             await self.sql.lock("drafts", flow, owner)
             draft = await self._draft(flow, owner)
-            # Still: it may have been saved until the lock.
+            # Checked again: it may have been saved before the lock.
             if draft is not None and draft.changed_at < before:
                 await self._remove(draft.draft_id)
         return len(old)

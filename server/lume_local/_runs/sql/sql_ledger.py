@@ -25,7 +25,7 @@ from lume_local._runs.store.ledger import (
 from lume_local._shared.row_set import all_rows, unpacked
 
 _AT_ONCE = 200
-"""Runs that are looked at by one query."""
+"""Runs examined by one query."""
 _LOST = "(SELECT lost FROM row_accounts WHERE row_accounts.flow = inbox.flow AND source_key = '')"
 _OLDEST = """
 CASE reason
@@ -44,7 +44,7 @@ class SqlLedger:
 
     @statement
     async def inbox(self, flow: str | None, since: str) -> list[OpenCount]:
-        """The flows with open or lost rows, each followed by its reasons, those with most rows first."""
+        """Return the flows with open or lost rows, each followed by its reasons, those with most rows first."""
         where, values = ("AND flow = ?", [flow]) if flow is not None else ("", [])
         days = "FROM inbox_days WHERE inbox_days.inbox = inbox.id AND day >= ?"
         query = (
@@ -60,7 +60,7 @@ class SqlLedger:
 
     @statement
     async def days(self, flow: str, reason: str | None, since: str) -> list[Day]:
-        """The days with changes, oldest first."""
+        """Return the days with changes, oldest first."""
         query = (
             "SELECT day || 'T00:00:00Z', opened, closed FROM inbox_days JOIN inbox ON id = inbox "
             "WHERE flow = ? AND reason = ? AND day >= ? ORDER BY day"
@@ -69,12 +69,12 @@ class SqlLedger:
 
     @statement
     async def account(self, flow: str, source_key: str | None = None) -> LedgerAccount:
-        """The account of a flow, or of one source."""
+        """Return the account of a flow, or of one source."""
         return await self.entries.account(flow, source_key or "")
 
     @reading
     async def rows(self, wanted: RowFilter, after: int, limit: int) -> list[RowsOfRun]:
-        """The rows of up to `limit` runs with a greater sequence number than `after`, oldest first."""
+        """Return the rows of up to `limit` runs with a greater sequence number than `after`, oldest first."""
         rows = list[RowsOfRun]()
         async with aclosing(self._runs(wanted, after)) as runs:
             async for row in runs:
@@ -86,10 +86,10 @@ class SqlLedger:
         return rows
 
     async def _runs(self, wanted: RowFilter, after: int) -> AsyncGenerator[Row]:
-        """The runs that may have such rows, in order."""
+        """Yield the runs that may have such rows, in order."""
         sources = await self._candidates(wanted)
         while True:
-            # Of each source as many as are needed at most, in the order of an index; of these the first ones.
+            # Each query gives as many as may be needed, in index order; the first of them all are taken.
             each = [
                 f"SELECT * FROM ({query} AND seq > ? ORDER BY seq LIMIT {_AT_ONCE}) AS found"
                 for query, _ in sources
@@ -107,7 +107,7 @@ class SqlLedger:
             after = found[-1]
 
     async def _candidates(self, wanted: RowFilter) -> list[tuple[str, list[Any]]]:
-        """Queries for the sequence numbers of runs, each with its values."""
+        """Return queries for the sequence numbers of runs, each with its values."""
         if wanted.run_id is not None:
             return [("SELECT seq FROM rejected WHERE run_id = ?", [wanted.run_id])]
         if wanted.state == REPLAYING:
@@ -124,7 +124,7 @@ class SqlLedger:
         return [(f"SELECT seq FROM rejected WHERE {wanted.state} > 0", [])]
 
     async def _state(self, row: Row, state: str) -> int:
-        """The rows of a run that are in a state."""
+        """Return the rows of a run that are in a state."""
         if state in (OPEN, LOST):
             is_so = bool(row["is_lost"]) == (state == LOST)
             return open_rows(row) & ~await self.entries.claimed(row["seq"]) if is_so else 0
@@ -137,7 +137,7 @@ class SqlLedger:
         return rows
 
     async def _having(self, row: Row, reasons: Sequence[str] | None) -> int:
-        """The rows of a run that have one of the reasons."""
+        """Return the rows of a run that have one of the reasons."""
         if reasons is None:
             return all_rows(row["count"])
         rows = 0
@@ -154,13 +154,13 @@ class SqlLedger:
 
     @reading
     async def reasons(self, seq: int) -> Mapping[str, int]:
-        """Which rows of a run have which reason now: of those that were replayed, not what its rejects say."""
+        """Return the present reasons of a run's rows; after a replay they differ from those in its rejects."""
         row = await self.sql.one("SELECT count FROM rejected WHERE seq = ?", [seq])
         return await self._reasons(seq, row["count"])
 
     @writing
     async def discard(self, found: Sequence[RowsOfRun], by: str, why: str) -> int:
-        """Close these rows of one flow, as far as they are open; how many that were. If any were, it is an act."""
+        """Close the open ones of these rows of one flow; return how many. If there were any, it is an act."""
         await self.sql.lock_ledger(None)
         closed = dict[str, int]()
         for one in found:
@@ -175,7 +175,7 @@ class SqlLedger:
 
     @statement
     async def unended(self, after: int, limit: int) -> list[UnendedRows]:
-        """Runs with open or lost rows and a greater sequence number than `after`, oldest first."""
+        """Return runs with open or lost rows and a greater sequence number than `after`, oldest first."""
         query = (
             "SELECT rejected.seq, rejected.run_id, is_lost, "
             "CASE WHEN coalesce(identity, '-') != '' THEN json_extract(target_locations, '$.rejects') END "
@@ -190,22 +190,22 @@ class SqlLedger:
 
     @writing
     async def lose(self, run_id: str) -> None:
-        """The rejects of a run can't be read any more."""
+        """Record that the rejects of a run can no longer be read."""
         await self.entries.set_lost(run_id, is_lost=True)
 
     @writing
     async def find(self, run_id: str) -> None:
-        """They can be read again."""
+        """Record that they can be read again."""
         await self.entries.set_lost(run_id, is_lost=False)
 
     @statement
     async def is_replay(self, run_id: str) -> bool:
-        """Whether a run that has not ended has rows of other runs as they were."""
+        """Return whether an unended run has unedited rows of other runs."""
         return await self.entries.is_replay(run_id)
 
     @reading
     async def fate(self, run_id: str) -> Fate | None:
-        """What became of the rejected rows of a run; None if it has none."""
+        """Return the fate of the rejected rows of a run; None if it has none."""
         row = await self.sql.row("SELECT * FROM rejected WHERE run_id = ?", [run_id])
         if row is None:
             return None
@@ -218,7 +218,7 @@ class SqlLedger:
 
     @statement
     async def replays(self, flow: str) -> list[str]:
-        """The replays of a flow that have not ended, oldest first."""
+        """Return the replays of a flow that have not ended, oldest first."""
         query = (
             "SELECT claims.run_id FROM claims JOIN rejected ON rejected.seq = claims.seq "
             "JOIN runs ON runs.run_id = claims.run_id WHERE flow = ? GROUP BY claims.run_id ORDER BY min(runs.seq)"

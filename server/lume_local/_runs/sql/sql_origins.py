@@ -1,7 +1,7 @@
-"""Which runs have accepted rows of the sources that returned rows come from: rejects that are submitted, or replayed.
+"""Finds the sources of returned rows (rejects submitted or replayed), and the runs that have accepted rows of them.
 
-A row is compared with the accepted rows of its source: those of the first run on it, and of all runs on the rejects
-of that run, or on theirs.
+A row is compared with the accepted rows of its source: those from the first run on it, from all runs on that run's
+rejects, and so on.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
@@ -18,7 +18,7 @@ UNION SELECT mends.run_id FROM replay_rejects JOIN rejected USING (seq)
     JOIN mends ON mends.parent = replay_rejects.run_id WHERE rejected.run_id = ?
 UNION SELECT by FROM closings JOIN rejected USING (seq) WHERE rejected.run_id = ? AND {_TAKEN}
 """
-"""The runs that had rejects of a run, whatever became of these runs."""
+"""The runs that took rejects of a run, however they ended."""
 _MAPPED = "SELECT json_extract(metrics, '$.rows_mapped') FROM runs WHERE run_id = ?"
 _RUNS = "closings JOIN rejected USING (seq)"
 _BY_DRAFT = f"SELECT DISTINCT run_id FROM {_RUNS} WHERE state = 'mended' AND by = ?"
@@ -32,20 +32,20 @@ class SqlOrigins:
 
     @reading
     async def roots(self, run_id: str, parent: str | None) -> frozenset[str]:
-        """The first runs on the sources of a run that has not ended."""
+        """Return the first runs on the sources of an unended run."""
         claims = await self._entries.claims_of(run_id)
         return frozenset(one.root for one in await self._origins(parent, claims))
 
     @reading
     async def of(self, run_id: str, parent: str | None, claims: Sequence[Claim]) -> list[Origin]:
-        """The origins of the records of a run on rejects; `claims` are those of one that is only tried."""
+        """Return the origins of the records of a run on rejects; a trial run passes its `claims`."""
         return await self._origins(parent, claims or await self._entries.claims_of(run_id))
 
     @reading
     async def accepted(self, root: str) -> dict[str, Slice]:
-        """The runs whose mapped rows are rows of a source, by the first run on it: that one, and all on its rejects.
+        """Return the runs with mapped rows of a source: the first run on it, and all on its rejects.
 
-        Of a replay of several sources, these are the rows at some places, if that is known; else all.
+        For a replay of several sources, the value gives the places of these rows, if known; otherwise it is all rows.
         """
         found, left = {root: ALL}, [root]
         while left:
@@ -71,7 +71,7 @@ class SqlOrigins:
         return [Origin(root, tuple(of_root)) for root, of_root in records.items()]
 
     async def _roots(self, run_ids: Sequence[str]) -> dict[str, frozenset[str]]:
-        """For each run the first ones on its source; several if it has rejects of several."""
+        """Return the first runs on the source of each run; several if it has rejects of several sources."""
         query = f"SELECT run_id, parent FROM mends WHERE run_id IN ({marks(run_ids)})"
         before = {
             run_id: await self._rejected_by(parent, await self._entries.rejects_of(parent))
@@ -89,7 +89,7 @@ class SqlOrigins:
         return found
 
     async def _rejected_by(self, run_id: str, rejects: Sequence[Claim]) -> list[str]:
-        """The runs whose rows the rejects of a run are: its own, or of a replay those of others."""
+        """Return the runs that the rejects of a run come from: itself, or, for a replay, others."""
         return list((await self._runs_of(rejects)).values()) or [run_id]
 
     async def _runs_of(self, claims: Sequence[Claim]) -> dict[int, str]:
@@ -98,9 +98,10 @@ class SqlOrigins:
         return dict(map(tuple, await self.sql.rows(query, numbers)))
 
     async def _slice(self, run_id: str, of_source: dict[str, Slice]) -> Slice:
-        """Where the rows of one source are among the mapped rows of a run: rejects are gathered run by run.
+        """Locate the rows of one source among a run's mapped rows, where rejects are gathered run by run.
 
-        All may be, unless the ledger accounts for each: not if some were edited and rejected, or filtered.
+        Returns all unless the ledger accounts for each row, as it can't if some were edited and rejected, or
+        filtered.
         """
         own = f"SELECT seq FROM rejected WHERE run_id IN ({marks(of_source)})"
         query = f"SELECT sum(count) FROM closings WHERE seq IN ({own}) AND {_TAKEN} AND by = ?"

@@ -1,7 +1,7 @@
 """Old runs in the state: removed, or kept in a compact form (see `_runs.purge`).
 
-`runs.purged` is 0 for a whole run, 1 for one that was made compact, and 2 for one of these that may not be needed any
-more: a newer run has processed its source, for example. An index has the runs that a purge has to look at.
+`runs.purged` is 0 for a whole run, 1 for a compact one, and 2 for a compact one that may no longer be needed, for
+example because a newer run has processed its source. An index has the runs that a purge has to examine.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
@@ -57,7 +57,7 @@ _BY_NUMBER = ("rejected", "rejected_for", "closings", "attention", "runs")
 
 
 class SqlPurge:
-    """The old runs of a state. `outputs`: whether the server removes outputs, and so must know where they are."""
+    """The old runs of a state. `outputs`: whether the server removes outputs, and so needs their locations."""
 
     def __init__(self, sql: Sql) -> None:
         self.sql = sql
@@ -66,7 +66,7 @@ class SqlPurge:
     async def old(
         self, before: str, after: tuple[str, int], limit: int, *, outputs: bool
     ) -> tuple[list[StoredRun], LookedAt]:
-        """Of the next `limit` runs that ended before a time, those that can be removed or made compact; in order.
+        """Examine the next `limit` runs that ended before a time; return those to remove or make compact, in order.
 
         Args:
             after: where the previous call ended.
@@ -89,9 +89,9 @@ class SqlPurge:
     async def remove(
         self, found: Sequence[StoredRun], before: str, *, outputs: bool, detail: dict[str, Any]
     ) -> Purged:
-        """Remove these runs or make them compact, as far as that is still right. It is an act, with that detail."""
+        """Remove these runs or make them compact, if that is still right. It is an act with this detail."""
         await self.sql.lock_ledger(None)
-        # Once more: since they were looked at, anything may have happened.
+        # Checked again: anything may have happened since they were examined.
         chosen, values = f"seq IN ({marks(found)}) AND {_MAY_CHANGE}", [*(run.seq for run in found), before]
         query = f"SELECT seq, run_id FROM runs WHERE {chosen} AND NOT {_needed(outputs=outputs)}"
         gone = await self.sql.rows(query, values)
@@ -126,7 +126,7 @@ def _needed(*, outputs: bool) -> str:
 
 
 def _compacted(text: str) -> str:
-    """The metrics of a run without the statistics of its columns."""
+    """Return the metrics of a run without column statistics."""
     metrics = orjson.loads(text)
     source = metrics.get("source")
     if not isinstance(source, dict):
@@ -137,11 +137,11 @@ def _compacted(text: str) -> str:
 
 
 async def look_again(sql: Sql, which: str, values: Sequence[Any]) -> None:
-    """Have the next purge look at compact runs once more, as part of a transaction."""
+    """Have the next purge examine these compact runs again, as part of a transaction."""
     await sql.change(f"UPDATE runs SET purged = 2 WHERE purged = 1 AND {which}", values)
 
 
 async def superseded(sql: Sql, run: StoredRun) -> None:
-    """A run has output: earlier ones of its source may not be needed any more."""
+    """Mark earlier runs of a source that may no longer be needed, since this run has output."""
     which = f"flow_version = ? AND source_key = ? AND seq < ? AND {DONE}"
     await look_again(sql, which, [run.flow_version, run.source_key, run.seq])

@@ -1,4 +1,4 @@
-"""Runs, their changes, idempotency keys and flow versions, and the parts of a store beside them, over a database.
+"""Runs, their changes, idempotency keys and flow versions, and the other parts of a store, over a database.
 
 The rule "one success, one attempt at a time" is a query inside the inserting transaction, with two unique indexes in
 case the query is wrong.
@@ -50,11 +50,11 @@ _ACTIVE = f"status IN {ACTIVE}"
 
 
 class SqlStore(FlowVersions):
-    """The whole state. Runs have the rule "one success, one attempt at a time" for each flow version and source.
+    """The whole state. It enforces "one success, one attempt at a time" for each flow version and source.
 
     Attributes:
         store_id: identifies this state, so that cursors of an earlier one are refused.
-        kind: where the state is, such as `sqlite`.
+        kind: the kind of database, such as `sqlite`.
         form: the number of its form: each release that changes it has a higher one.
     """
 
@@ -88,13 +88,13 @@ class SqlStore(FlowVersions):
     # -- runs
 
     async def create(self, new: NewRun, claims: Sequence[Claim] = ()) -> tuple[StoredRun, bool]:
-        """Claim the source for a new run, or find the run of the same idempotency key; whether it is new.
+        """Claim the source for a new run, or find the idempotency key's run; return whether it is new.
 
         Of any number of requests for one source, one gets it. A replay and a forced rerun are acts (`of_submission`).
         Raises `Duplicate`, `KeyReused`, `TooLong`.
 
         Args:
-            claims: the rows of other runs that it replays; `Claimed` is raised unless all can be had.
+            claims: the rows of other runs that it replays; `Claimed` is raised unless all are available.
         """
         async with self._pauses.submitting():
             return await self._create(new, claims)
@@ -164,10 +164,11 @@ class SqlStore(FlowVersions):
         return stored_run(row)
 
     def _turn(self, new: NewRun) -> tuple[str, list[Any]]:
-        """The turn of a new run: after the last one that waits for its key and flow, not before the next one of all.
+        """Return the turn of a new run: after its key and flow's last waiting run, not before the next run of all.
 
-        So a run that is submitted behind thousands of another key begins next. This is fair queueing by start tags:
-        nothing has to be remembered of runs that have begun.
+        So a run submitted behind thousands of another key begins next. This is fair queueing by start tags: nothing
+        has
+        to be remembered about runs that have begun.
         """
         same = "status = 'CREATED' AND priority = ?"
         key, by = ("IS NULL", []) if new.submitted_by is None else ("= ?", [new.submitted_by])
@@ -178,24 +179,24 @@ class SqlStore(FlowVersions):
 
     @statement
     async def run_of_key(self, key: str) -> str | None:
-        """The run of an idempotency key, whatever its request was; None if there is none."""
+        """Return the run of an idempotency key, for any request; None if there is none."""
         row = await self.sql.row("SELECT run_id FROM idempotency_keys WHERE key = ?", [key])
         return None if row is None else str(row["run_id"])
 
     @statement
     async def notes(self, run_id: str) -> list[str]:
-        """The notes on how a run was submitted. They never change."""
+        """Return the notes on the submission of a run. They never change."""
         rows = await self.sql.rows("SELECT note FROM notes WHERE run_id = ?", [run_id])
         return [row["note"] for row in rows]
 
     @statement
     async def get(self, run_id: str) -> StoredRun | None:
-        """A run, or None."""
+        """Return a run, or None."""
         return await self._get(run_id)
 
     @statement
     async def require(self, run_id: str) -> StoredRun:
-        """A run that must exist."""
+        """Return a run that must exist."""
         return await self._require(run_id)
 
     async def _get(self, run_id: str) -> StoredRun | None:
@@ -211,16 +212,16 @@ class SqlStore(FlowVersions):
 
     @statement
     async def unfinished(self) -> list[StoredRun]:
-        """All runs that have not ended, oldest first."""
+        """Return all runs that have not ended, oldest first."""
         rows = await self.sql.rows(f"SELECT {RUN_COLUMNS} FROM runs WHERE {_ACTIVE}")
-        # Sorted here: by the index of the numbers, a database might look at all runs.
+        # Sorted here: by the index of the numbers, a database might read all runs.
         return sorted(map(stored_run, rows), key=lambda run: run.seq)
 
     @reading
     async def overtaken_by(
         self, run: StoredRun, since: str, location: str, *, of_source: bool
     ) -> StoredRun | None:
-        """The newest run submitted after this one that has ended since that time with output at that location.
+        """Return the newest run submitted after this one that has ended since that time with output at that location.
 
         Args:
             of_source: only runs of the same flow, in any version, and the same source.
@@ -228,7 +229,7 @@ class SqlStore(FlowVersions):
         place = (
             "? IN (json_extract(target_locations, '$.mapped'), json_extract(target_locations, '$.rejects'))"
         )
-        # Found by their numbers: in indexes of flows or statuses, most would be older runs.
+        # Found by number: in indexes of flows or statuses, most entries would be older runs.
         query = (
             "SELECT run_id, flow_version, source_key FROM runs "
             f"WHERE seq > ? AND ({DONE}) IS TRUE AND finished_at >= ? AND {place} ORDER BY seq DESC"
@@ -240,7 +241,7 @@ class SqlStore(FlowVersions):
 
     @statement
     async def begun(self, also: Collection[str]) -> list[StoredRun]:
-        """The runs that have begun and not ended, and of those that have not begun these."""
+        """Return the active runs that have begun, and these runs even if they have not."""
         has_begun = f"(status != 'CREATED' OR run_id IN ({marks(also)}))"
         query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {_ACTIVE} AND {has_begun}"
         return list(map(stored_run, await self.sql.rows(query, [*also])))
@@ -249,15 +250,16 @@ class SqlStore(FlowVersions):
     async def next_waiting(
         self, taken: Collection[str], at_limit: Collection[str] = (), resting: Collection[str] = ()
     ) -> StoredRun | None:
-        """The next run to begin: CREATED, not among `taken`, not of a key at its limit or an arrival at rest.
+        """Return the next run to begin: CREATED, not `taken`, not of a key at its limit or a resting arrival.
 
-        A key that ends with a colon stands for all that begin so: the tokens of an entry.
+        A key that ends with a colon stands for all with this prefix: the tokens of an entry.
 
-        Those with a higher priority come first. Otherwise (key, flow) take turns: the next run of each, then the one
-        after, in the order in which they were created.
+        Higher priorities come first. Otherwise (key, flow) take turns: the next run of each, then the one after, in
+        order
+        of creation.
         """
         begins = [name for name in at_limit if name.endswith(":")]
-        by = "coalesce(submitted_by, '')"  # of runs of an earlier release nobody knows
+        by = "coalesce(submitted_by, '')"  # runs of an earlier release have no recorded submitter
         allowed = f"AND {by} NOT IN ({marks(at_limit)})" if at_limit else ""
         allowed += f" AND substr({by}, 1, ?) != ?" * len(begins)
         allowed += f" AND coalesce(arrival, '') NOT IN ({marks(resting)})" if resting else ""
@@ -271,12 +273,12 @@ class SqlStore(FlowVersions):
 
     @statement
     async def active_sources(self) -> list[str]:
-        """The source keys of the runs that have not ended."""
+        """Return the source keys of the runs that have not ended."""
         return [row[0] for row in await self.sql.rows(f"SELECT source_key FROM runs WHERE {_ACTIVE}")]
 
     @statement
     async def active_seeds(self) -> list[str]:
-        """The source paths of the seeds that runs bring which have not ended."""
+        """Return the source paths of the seeds that unended runs bring."""
         rows = await self.sql.rows(
             f"SELECT (SELECT seeds FROM seeds WHERE seeds.run_id = runs.run_id) FROM runs WHERE {_ACTIVE}"
         )
@@ -284,12 +286,12 @@ class SqlStore(FlowVersions):
 
     @statement
     async def waiting(self) -> int:
-        """How many runs have not begun."""
+        """Return how many runs have not begun."""
         (count,) = await self.sql.one("SELECT count(*) FROM runs WHERE status = 'CREATED'")
         return int(count)
 
     async def standbys(self) -> list[WaitingServer]:
-        """The servers that wait for this state."""
+        """Return the servers that wait for this state."""
         return []
 
     @writing
@@ -307,18 +309,18 @@ class SqlStore(FlowVersions):
         act: Act | None = None,
         **values: Any,
     ) -> StoredRun | None:
-        """Change a run from the state in which it was read, as one change; None if that is no longer its state.
+        """Change a run in one step if its state is still the one that was read; return None otherwise.
 
         Args:
             seen: the run as it was read; compared by `rev`.
-            status: the new one.
+            status: the new status.
             event: the body for the run's webhook, if it has one; added to the outbox in the same transaction.
             outputs: the identities of the files it has written.
             lineage: the OpenLineage event for this change.
-            notice: what the messages about it are made of.
-            read: identifies the content of its source.
-            ledger: what the worker has reported of the rejects.
-            act: what somebody did that this change is.
+            notice: the notice for messages about it.
+            read: the identity of its source's content.
+            ledger: the worker's report on the rejects.
+            act: the act that caused this change.
             values: further fields of `StoredRun`.
         """
         assignments, arguments = ["status = ?", "rev = rev + 1"], [status]
@@ -354,13 +356,13 @@ class SqlStore(FlowVersions):
 
     @statement
     async def runs(self, wanted: RunFilter, before: int | None, limit: int) -> list[StoredRun]:
-        """A page of runs, newest first, that come after the one with sequence number `before`."""
+        """Return a page of runs, newest first, after the one with sequence number `before`."""
         condition, values, order = selected(wanted, before, limit, self.sql)
         return await self._listed(condition, values, order, limit)
 
     @statement
     async def newest_arrived(self, arrivals: Collection[str], limit: int) -> list[StoredRun]:
-        """The last runs of files of these arrivals, newest first."""
+        """Return the newest runs of these arrivals' files, newest first."""
         if not arrivals:
             return []
         condition, values = newest_arrived(arrivals, limit, self.sql)
@@ -374,7 +376,7 @@ class SqlStore(FlowVersions):
 
     @reading
     async def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
-        """Changes after a cursor, oldest first, without a gap, and the cursor after them. Raises `CursorForgotten`.
+        """Return changes after a cursor, oldest first, without a gap, and the next cursor. Raises `CursorForgotten`.
 
         A later call never returns a change that belongs before one of these.
         """
@@ -382,13 +384,13 @@ class SqlStore(FlowVersions):
 
     @reading
     async def newest(self) -> Cursor:
-        """The end of the feed."""
+        """Return the end of the feed."""
         return await self.feed.newest()
 
     async def follow(self, visible: Callable[[], None]) -> None:
         """Call `visible` when changes appear in the feed after the operations that made them, until cancelled.
 
-        It returns if there can be none.
+        Returns at once if that can't happen.
         """
         await self.feed.follow(visible)
 
@@ -396,9 +398,9 @@ class SqlStore(FlowVersions):
 
     @writing
     async def forget(self, before: str, limit: int) -> int:
-        """Delete changes, idempotency keys and settled deliveries from before a time; how many were deleted.
+        """Delete changes, idempotency keys and settled deliveries from before a time; return how many.
 
-        At most `limit` of each: call it until it returns 0. Runs stay (see `purge`), and flow versions.
+        At most `limit` of each: call it until it returns 0. Runs (see `purge`) and flow versions stay.
         """
         old = "SELECT key FROM idempotency_keys WHERE at < ? ORDER BY at LIMIT ?"
         query = f"DELETE FROM idempotency_keys WHERE key IN ({old}) RETURNING run_id"
@@ -408,5 +410,5 @@ class SqlStore(FlowVersions):
 
 
 def _source(flow_version: str, source_key: str) -> tuple[str, str]:
-    """The flow of a run, and its source."""
+    """Return the flow of a run, and its source."""
     return flow_version.rpartition(":")[0], batch_of(source_key)

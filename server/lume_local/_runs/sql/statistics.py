@@ -1,4 +1,4 @@
-"""Counts of runs and their rows by the hour, and which runs need attention.
+"""Counts of runs and their rows by the hour, and the runs that need attention.
 
 Triggers keep them current in the same transaction as the runs, so reading them takes no longer with 100,000 runs.
 """
@@ -29,10 +29,10 @@ class SqlStatistics:
     async def counts(
         self, by: Sequence[str], since: str | None, flow: str | None, *, worst_first: bool, limit: int
     ) -> list[Count]:
-        """Runs created in or after the hour of `since`, grouped.
+        """Count runs created in or after the hour of `since`, in groups.
 
         Args:
-            worst_first: sort by the share of rejected rows, else by the dimensions.
+            worst_first: sort by the share of rejected rows instead of the dimensions.
         """
         where, values = ["true"], list[str | int]()
         if since is not None:
@@ -55,9 +55,9 @@ class SqlStatistics:
 
     @statement
     async def last_figures(self, flow: str, limit: int) -> list[tuple[int, int]]:
-        """The rows that the latest runs with output have read and rejected, in any version, newest first.
+        """Return the rows read and rejected by the latest runs with output, in any version, newest first.
 
-        Without runs that process rejects of others.
+        Runs that process rejects of others are omitted.
         """
         rows = await self.sql.rows(
             f"SELECT metrics FROM runs WHERE {FLOW} = ? AND {USUAL} ORDER BY seq DESC LIMIT ?", [flow, limit]
@@ -67,5 +67,5 @@ class SqlStatistics:
 
 
 def flow_range(flow: str) -> tuple[str, str]:
-    """The least and greatest reference to a version of a flow, in binary order."""
+    """Return the least and greatest reference to a version of a flow, in binary order."""
     return f"{flow}:", f"{flow}:\U0010ffff"

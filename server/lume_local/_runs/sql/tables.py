@@ -1,18 +1,18 @@
-"""The tables of the state, in the words of SQLite. Some are filled by triggers, which each database has."""
+"""The tables of the state, in SQLite's dialect. Some are filled by triggers, which each database defines."""
 
 from lume_local._runs.store.records import ACTIVE, WITH_OUTPUT
 
 RECEIVER = "substr(url, 1, 7 + instr(substr(url, 9) || '/', '/'))"
-"""Scheme, host and port of a delivery's URL; empty for lineage events, which have none. An index is over it."""
+"""Scheme, host and port of a delivery's URL; empty for lineage events, which have none. It is indexed."""
 
 VERSION = 3
 """The form of the state: earlier ones are migrated (`migrations`), later ones refused.
 
-Another schema is another form: add its fingerprints (`schemas`) and a step to it.
+A different schema is a new form: add its fingerprints (`schemas`) and a step to it.
 """
 
 FLOW = "substr(flow_version, 1, instr(flow_version, ':') - 1)"
-"""The flow of a run's flow version. Indexes are over it."""
+"""The flow of a run's flow version, which is indexed."""
 
 DONE = f"status IN {WITH_OUTPUT}"
 """Runs with output."""
@@ -24,17 +24,17 @@ USUAL = (
     f"{DONE} AND coalesce(json_type(run_metadata, '$.resubmit_of'), '') != 'text' "
     "AND coalesce(json_type(run_metadata, '$.replay'), '') != 'object'"
 )
-"""Which runs show what is usual for their flow: those with output that process no rejects of others."""
+"""The runs that represent their flow's usual figures: those with output that process no rejects of others."""
 
 LISTING = "CREATE INDEX listing ON runs (status, created_at, seq, source_path, flow_version);"
-"""By status, latest first, with what is looked for in many runs."""
+"""Runs by status, latest first, with the columns searched in many runs."""
 
 QUEUE = f"""
 CREATE INDEX by_key ON runs (submitted_by, seq, status, flow_version);
 CREATE INDEX queue ON runs (priority DESC, turn, seq, submitted_by) WHERE status = 'CREATED';
 CREATE INDEX queue_of ON runs (submitted_by, {FLOW}, priority, turn) WHERE status = 'CREATED';
 """
-"""By who submitted them; and the runs that wait, in the order in which they begin, and by those who take turns."""
+"""Runs by submitter; and waiting runs in starting order, and by submitter and flow, who take turns."""
 
 SEEDS = """
 CREATE TABLE seeds (run_id TEXT PRIMARY KEY, seeds TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -52,7 +52,7 @@ CREATE TABLE message_states (
 CREATE INDEX message_states_by_due ON message_states (due) WHERE due IS NOT NULL;
 CREATE INDEX figures_by_flow ON runs ({FLOW}, seq) WHERE {USUAL};
 """
-"""What messages are made of, and the runs whose figures show what is usual for a flow."""
+"""The basis of messages, and the runs that represent a flow's usual figures."""
 
 SOURCES = f"""
 CREATE TABLE IF NOT EXISTS sources (
@@ -69,7 +69,7 @@ CREATE INDEX IF NOT EXISTS done_by_source ON runs (flow_version, source_key, seq
 CREATE INDEX IF NOT EXISTS done_by_flow ON runs (flow_version, seq)
     WHERE {DONE};
 """
-"""The contents of sources, and indexes: the first releases have none of these."""
+"""The contents of sources, and indexes: the first releases lack all of these."""
 
 SCHEMA = f"""{SEEDS}
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -163,10 +163,10 @@ CREATE TABLE IF NOT EXISTS dismissals (
     run_id TEXT PRIMARY KEY, why TEXT NOT NULL, at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
-"""Which runs process the rejects of another one, and which a person has dismissed."""
+"""The runs that process the rejects of another one, and the runs that a person has dismissed."""
 
 LONGEST_ID = 128
-"""Characters of a run's id: what is longer in metadata of a run names none."""
+"""The maximum length of a run's id: a longer value in a run's metadata names no run."""
 
 COUNTS = """
 CREATE TABLE run_counts (
@@ -206,11 +206,11 @@ CREATE INDEX audit_by_act ON audit (what, seq);
 CREATE INDEX audit_by_both ON audit (by, what, seq);
 CREATE INDEX audit_by_age ON audit (at, seq);
 """
-"""Who did what: triggers refuse changes of it."""
+"""The audit of acts: triggers refuse to change it."""
 
 OLD_RUNS = """
 CREATE INDEX old_runs ON runs (finished_at, seq) WHERE purged != 1 AND finished_at IS NOT NULL;
 CREATE INDEX keys_of_run ON idempotency_keys (run_id);
 CREATE INDEX replay_rejects_on ON replay_rejects (seq);
 """
-"""The runs that a purge looks at, and what depends on them."""
+"""Indexes for a purge: the old runs, and the rows that depend on them."""

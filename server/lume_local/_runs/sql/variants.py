@@ -1,4 +1,4 @@
-"""What each database does in a way of its own, besides executing statements: the feed, and the right to publish."""
+"""Parts that differ by database, besides executing statements: the feed, and the right to publish."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -25,7 +25,7 @@ class Feed(Protocol):
         ...
 
     async def forget(self, before: str, limit: int) -> int:
-        """Delete changes from before a time without gaps, oldest first; how many were deleted."""
+        """Delete changes from before a time without gaps, oldest first; return how many."""
         ...
 
     async def follow(self, visible: Callable[[], None]) -> None:
@@ -34,7 +34,7 @@ class Feed(Protocol):
 
 
 class Publishing(Protocol):
-    """Which server may publish the outputs of runs, if several share the state: one at a time has it."""
+    """The right to publish the outputs of runs: if several servers share the state, one at a time has it."""
 
     @property
     def is_shared(self) -> bool:
@@ -42,16 +42,16 @@ class Publishing(Protocol):
         ...
 
     async def allow(self, run_id: str) -> bool:
-        """Note that the output of a run is about to be published; False if it has ended, and must not be.
+        """Record that a run's output is about to be published; return False if the run has ended and must not be.
 
         Raises `StoreUnavailable` if another server has the state.
         """
         ...
 
     async def is_allowed(self, run_id: str) -> bool:
-        """Whether that is noted: then its worker may publish at any time, if it lives."""
+        """Return whether that is recorded: the run's worker, if alive, may then publish at any time."""
         ...
 
     async def check(self) -> None:
-        """Raises `StoreUnavailable` if another server has the state."""
+        """Raise `StoreUnavailable` if another server has the state."""
         ...

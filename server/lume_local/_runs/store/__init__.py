@@ -1,1 +1,1 @@
-"""What the server keeps: the values of a store (see `sql`), independent of how it keeps them."""
+"""The values that the server stores (see `sql`), independent of their storage."""

@@ -1,4 +1,4 @@
-"""What the state keeps of files that arrive: each content of each path once, and what has not been settled yet."""
+"""Values for arrived files: each content of each path once, and unsettled refusals and moves."""
 
 import hashlib
 
@@ -9,12 +9,12 @@ from lume_async.models import RunStatus
 
 @frozen
 class Arrived:
-    """A content of a file that arrived.
+    """One version of an arrived file.
 
     Attributes:
-        arrival: its name.
-        path: of the file.
-        seen: of the `Entry`.
+        arrival: the name of its arrival.
+        path: the path of the file.
+        seen: `Entry.seen` when it arrived.
         content: identifies the content.
         move: whether the file is to be moved once a run has ended with output.
     """
@@ -39,26 +39,26 @@ class Arrived:
 
 
 def place_of(arrival: str, path: str) -> bytes:
-    """A path of an arrival, in 16 bytes: a million of them are known for good."""
+    """Return a path of an arrival as 16 bytes: a million of them are stored permanently."""
     return hashlib.blake2b(f"{arrival}\0{path}".encode(), digest_size=16).digest()
 
 
 def mark_of(seen: str) -> bytes:
-    """What can be told of a file without reading it, in 8 bytes."""
+    """Return a digest, in 8 bytes, of everything known of a file without reading it."""
     return hashlib.blake2b(seen.encode(), digest_size=8).digest()
 
 
 @frozen
 class KnownPath:
-    """What is known of a path.
+    """The record of a path.
 
     Attributes:
         has_content: whether this content of it was submitted.
-        run_id: of the run that read this content, otherwise of the latest run of any of its contents; None if it is
-            not known any more.
-        status: of that run.
-        is_purged: whether there was such a run, which is not known any more; nor is then how it ended, unless its
-            source is taken (`Duplicate`).
+        run_id: the run that read this content, or else the latest run of any of its contents; None if it is no longer
+            known.
+        status: the status of that run.
+        is_purged: whether that run existed but is no longer known; nor is its end, unless its source is taken
+            (`Duplicate`).
     """
 
     has_content: bool
@@ -69,7 +69,7 @@ class KnownPath:
 
 @frozen
 class RefusedFile:
-    """A file that no run was made of, and why."""
+    """A file without a run, and why it was refused."""
 
     arrival: str
     path: str
@@ -80,7 +80,7 @@ class RefusedFile:
 
 @frozen
 class Move:
-    """A file that is to be moved, if its run has ended with output."""
+    """A file to be moved if its run has ended with output."""
 
     arrival: str
     path: str
@@ -90,5 +90,5 @@ class Move:
 
     @property
     def is_due(self) -> bool:
-        """Whether its run has output. Else the file stays, for another run of it."""
+        """Whether its run has output. Otherwise the file stays, for another run of it."""
         return RunStatus(self.status).has_output

@@ -1,7 +1,7 @@
-"""The audit: who did what when, apart from submissions, which are runs with `submitted_by`. Its values.
+"""The values of the audit: who did what when, apart from submissions, which are runs with `submitted_by`.
 
-An entry is part of the transaction of the act that it reports, so that neither exists without the other. Nobody can
-change an entry, or delete one that is younger than `KEPT_AT_LEAST`.
+An entry is part of the transaction of its act, so that neither exists without the other. Nobody can change an entry,
+or delete one that is younger than `KEPT_AT_LEAST`.
 """
 
 from collections.abc import Sequence
@@ -29,12 +29,12 @@ ACTS = (CANCEL, DISMISS, DISCARD, REPLAY, MEND, FORCE, REGISTER, RELOAD, PURGE, 
 
 @frozen
 class Act:
-    """What somebody did.
+    """An act by a person or the server.
 
     Attributes:
         by: the name of the key; `server` for the server itself and its own key.
         what: one of `ACTS`.
-        subject: what it was done to: a run ID, a flow version, a flow, a file.
+        subject: the object of the act: a run ID, a flow version, a flow, a file.
         detail: more about it; its texts are bounded.
     """
 
@@ -46,7 +46,7 @@ class Act:
 
 @frozen
 class NotedAct:
-    """An act as it was noted, with its number and the time."""
+    """An act as it was recorded, with its number and the time."""
 
     seq: int
     at: str
@@ -55,7 +55,7 @@ class NotedAct:
 
 @frozen
 class ActFilter:
-    """Which acts are listed; None means all."""
+    """Selects acts; None means all."""
 
     by: str | None = None
     what: str | None = None
@@ -63,7 +63,7 @@ class ActFilter:
 
 
 def of_submission(new: NewRun, run_id: str, claims: Sequence[Claim]) -> Act | None:
-    """The act that a new run is, besides a submission: on rejects, or on a source that was processed before."""
+    """Return the act of a new run beyond its submission: a run on rejects, or on a source processed before."""
     by = new.submitted_by or "server"
     if claims:
         rows = sum(claim.rows.bit_count() for claim in claims)
@@ -76,5 +76,5 @@ def of_submission(new: NewRun, run_id: str, claims: Sequence[Claim]) -> Act | No
 
 
 def of_discard(by: str, why: str, flow: str, run_ids: Sequence[str], rows: int) -> Act:
-    """The act that closes open rows of one flow."""
+    """Return the act that closes open rows of one flow."""
     return Act(by, DISCARD, flow, {"rows": rows, "runs": list(run_ids), "why": why})

@@ -1,11 +1,11 @@
-"""Drafts: rejected rows that a person edits, before they are submitted. Their values.
+"""The values of drafts: rejected rows that a person edits before they are submitted.
 
 A draft belongs to a flow and an owner, which is the name of a key or of a token. It has the cells that differ from
-the rejects; these are not copied. Whether a row is still open, the ledger knows: a draft is never told. So nothing
-has to be kept in step, whatever is killed.
+the rejects; the rejects are not copied. Only the ledger knows whether a row is still open, so nothing can get out of
+step, even if a process is killed.
 
-Every change has a number, its revision. Whoever changes a row names the revision that they have seen; if another tab
-has changed the row since, that change is kept, and theirs is refused.
+Every change has a number, its revision. A change names the revision of the row that its author has seen. If another
+tab has changed the row since, that change is kept, and this one is refused.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from attrs import frozen
 
 Cells = Mapping[str, str | None]
-"""What an edited row has instead, by column; None is no value."""
+"""The replacement cells of an edited row, by column; None is no value."""
 ROW_BYTES = 100
-"""What a row counts besides its cells."""
+"""The size that a row counts in addition to its cells."""
 
 
 @frozen
@@ -31,9 +31,9 @@ class DraftRow:
     """An edited row.
 
     Attributes:
-        rev: of its last change.
-        judged_by: the flow version that has judged it as it is now; None if none has.
-        reasons: why that would reject it; empty if it would accept it.
+        rev: the revision of its last change.
+        judged_by: the flow version that has judged its present form; None if none has.
+        reasons: why that version would reject it; empty if it would accept it.
     """
 
     reject: Reject
@@ -54,7 +54,7 @@ class RowChange:
 
 @frozen
 class Judgement:
-    """What a flow version says about a row of that revision."""
+    """A flow version's verdict on this revision of a row."""
 
     reject: Reject
     rev: int
@@ -66,9 +66,9 @@ class RowDraft:
     """A draft without its rows.
 
     Attributes:
-        draft_id: no other draft has it, also not a later one of the same owner.
-        rev: of the last change.
-        bytes: how much it counts.
+        draft_id: unique among all drafts, including later ones of the same owner.
+        rev: the revision of the last change.
+        bytes: its size for the limits.
     """
 
     draft_id: str
@@ -80,11 +80,11 @@ class RowDraft:
 
 @frozen
 class Saved:
-    """What came of changes.
+    """The result of changes.
 
     Attributes:
-        revs: of the rows that were changed.
-        refused: rows that had been changed by others since, as they are; None for one that was taken out.
+        revs: the revisions of the changed rows.
+        refused: the present form of rows that others have changed since; None for one that was taken out.
     """
 
     draft: RowDraft
@@ -94,7 +94,7 @@ class Saved:
 
 @frozen
 class Elsewhere:
-    """A row that is in the draft of somebody else, too."""
+    """A row that is also in somebody else's draft."""
 
     reject: Reject
     owner: str
@@ -103,7 +103,7 @@ class Elsewhere:
 
 @frozen
 class Room:
-    """How many bytes of drafts an owner may have, and all owners together."""
+    """The maximum bytes of drafts, for one owner and for all owners together."""
 
     of_owner: int
     of_all: int

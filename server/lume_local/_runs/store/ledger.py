@@ -1,11 +1,11 @@
-"""The ledger of rejected rows: what happened to each of them, over all runs. Its values.
+"""The values of the ledger of rejected rows: the fate of each row, over all runs.
 
 A rejected row is open until it is mended (accepted in an edited form), replayed (accepted as it was, by a newer
 version), discarded, or superseded (its whole source was read again). It is identified by its run and its number among
-the rejects of that run, as they were written. Sets of rows are integers (see `row_set`).
+the rejects of that run, in the order of writing. Sets of rows are integers (see `row_set`).
 
 A corrected row that is rejected again is a row of the run on the corrected rejects; a replayed one stays a row of its
-own run, with the reasons that it has now. For each source, and for each flow:
+own run, with its new reasons. For each source, and for each flow:
 
     read + added + again = accepted + filtered + open + lost + discarded + superseded
 """
@@ -14,21 +14,21 @@ from attrs import frozen
 
 OPEN, REPLAYING, LOST = "open", "replaying", "lost"
 TAKEN = ("mended", "replayed")
-"""The ends of rows that were accepted."""
+"""The ends of accepted rows."""
 ENDS = (*TAKEN, "discarded", "superseded")
 STATES = (OPEN, REPLAYING, LOST, *ENDS)
-"""`open` are rows that nothing happens to; `replaying` those of a replay that has not ended; `lost` are open rows
-whose rejects were removed, so that they can't be seen any more."""
+"""Open rows are `open` while nothing happens to them, `replaying` while a replay has them, and `lost` once their
+rejects were removed, so that they can no longer be read."""
 
 
 @frozen
 class RowFilter:
-    """Which rejected rows are meant; None means all.
+    """Selects rejected rows; None means all.
 
     Attributes:
         reasons: rows with one of these.
-        since: of runs that ended at that time or later.
-        run_id: of this run.
+        since: rows of runs that ended at that time or later.
+        run_id: rows of this run.
     """
 
     flow: str | None = None
@@ -43,8 +43,8 @@ class RowsOfRun:
     """Some rejected rows of one run.
 
     Attributes:
-        seq: of the run.
-        rows: the set of them.
+        seq: the sequence number of the run.
+        rows: the set of the rows.
         count: how many rejects the run has.
     """
 
@@ -59,7 +59,7 @@ class UnendedRows:
     """A run with rows that are open or lost.
 
     Attributes:
-        location: of its rejects; None if they were removed.
+        location: the location of its rejects; None if they were removed.
     """
 
     seq: int
@@ -70,11 +70,11 @@ class UnendedRows:
 
 @frozen
 class OpenCount:
-    """The open rows of a flow with a reason; those of all reasons if that is None.
+    """The open rows of a flow with a reason, or with any reason if that is None.
 
     Attributes:
-        open: how many there are, also those that are replayed at the moment.
-        new: how many were rejected since the time that was asked for.
+        open: how many there are, including rows that are being replayed.
+        new: how many were rejected since the requested time.
         closed: how many were closed since then.
         oldest: when the first run with such rows ended.
     """
@@ -98,13 +98,14 @@ class Day:
 
 @frozen
 class LedgerAccount:
-    """What became of all rows of a flow, or of one of its sources.
+    """The account of all rows of a flow, or of one of its sources.
 
     Attributes:
-        read: by runs that read a whole source.
-        added: in corrected rejects, rows that are no rejects of their run: one that was split, for example.
-        again: accepted or rejected once more, after they were closed already.
-        mended: how many were closed by corrected rejects; `replayed`: by a replay. They are among other figures.
+        read: rows read by runs on a whole source.
+        added: rows in corrected rejects that are no rejects of their run, for example because one was split.
+        again: rows accepted or rejected again after they were closed.
+        mended: rows closed by corrected rejects, which other figures include; likewise `replayed`, closed by a
+            replay.
     """
 
     read: int = 0
@@ -121,18 +122,19 @@ class LedgerAccount:
 
     @property
     def closes(self) -> bool:
-        """Whether no row is missing, and none counted twice."""
+        """Whether no row is missing or counted twice."""
         ends = self.accepted + self.filtered + self.open + self.lost + self.discarded + self.superseded
         return self.read + self.added + self.again == ends
 
 
 @frozen
 class Claim:
-    """The rows of one run that a run of rejects has: from its record `start` on.
+    """The rows of one run that a run on rejects has claimed, from its record `start` on.
 
     Attributes:
-        is_edited: whether it has them in an edited form. Then all are mended when it ends, and those that it rejects
-            are rows of its own; else it is a replay.
+        is_edited: whether the rows are in an edited form. If so, all are mended when it ends, and rows that it
+            rejects
+            become its own; otherwise it is a replay.
     """
 
     seq: int
@@ -142,15 +144,15 @@ class Claim:
 
 
 Slice = tuple[tuple[int, int], ...] | None
-"""Some of the rows of a run: where each part begins, from 0, and how many rows it has; None means all."""
+"""Some of a run's rows: the start of each part, from 0, and its number of rows; None means all."""
 ALL: Slice = None
 
 
 @frozen
 class Origin:
-    """The first run on a source, and which records of a run on rejects are rows of it.
+    """The first run on a source, and the records of a run on rejects that are rows of this source.
 
-    Of a run on corrected rejects, `records` are numbers of the rejects that it corrects.
+    For a run on corrected rejects, `records` are the numbers of these rejects.
     """
 
     root: str
@@ -169,7 +171,7 @@ class Ending:
 
 @frozen
 class Fate:
-    """What became of the rejected rows of a run: which are open and free, and which a run has that has not ended."""
+    """The fate of a run's rejected rows: `free` ones are open and unclaimed, `claimed` ones are in an unended run."""
 
     seq: int
     count: int
@@ -179,4 +181,4 @@ class Fate:
 
 
 class Claimed(Exception):
-    """Some of the rows are not open any more, or another replay has them: select again."""
+    """Some of the rows are no longer open, or another replay has them: select again."""

@@ -1,11 +1,11 @@
-"""What the state says of old runs, and removes of them (see `_runs.purge`)."""
+"""Values for the purge of old runs (see `_runs.purge`)."""
 
 from typing import TypeAlias
 
 from attrs import frozen
 
 LookedAt: TypeAlias = tuple[str, int] | None
-"""The end and the number of the last run that was looked at; None once there are no more."""
+"""The end and the number of the last examined run; None at the end of the list."""
 
 
 @frozen

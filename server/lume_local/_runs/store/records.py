@@ -1,4 +1,4 @@
-"""The values that a store keeps, takes and returns, independent of how it stores them."""
+"""The values that a store keeps, takes and returns, independent of their storage."""
 
 import base64
 import re
@@ -21,7 +21,7 @@ DIMENSIONS = ("hour", "day", "flow_version", "status")
 KINDS = ("webhook", "lineage", "message")
 """The kinds of deliveries."""
 VARIABLE = "env:"
-"""Before the name of the environment variable that has the address of a message, in place of a URL."""
+"""The prefix of the environment variable that has the address of a message, in place of a URL."""
 
 
 class Duplicate(Exception):
@@ -46,7 +46,7 @@ class StoreError(Exception):
 
 
 class StoreAway(StoreError):
-    """The same, as its database is away: it may work later."""
+    """The state can't be used because its database is away; a retry may work."""
 
 
 class StoreFailed(Exception):
@@ -54,7 +54,7 @@ class StoreFailed(Exception):
 
 
 class StoreUnavailable(StoreFailed):
-    """The same, but temporary: it may work later. Where it `is_in_doubt`, the operation may have had its effect."""
+    """A temporary failure: a retry may work. If it `is_in_doubt`, the operation may have taken effect."""
 
     def __init__(self, message: str, *, is_full: bool = False, is_in_doubt: bool = False) -> None:
         super().__init__(message)
@@ -67,7 +67,7 @@ class TooLong(StoreFailed):
 
 @frozen
 class NewRun:
-    """A request for a run. `arrived` is the file that it is made of, noted with it."""
+    """A request for a run. `arrived` is its arrived file, recorded together with it."""
 
     flow_version: str
     source_path: str
@@ -90,10 +90,10 @@ class StoredRun:
     """A run as it is stored. `rev` grows with every change.
 
     Attributes:
-        submitted_by: the name of the key; None for runs of a server that did not note it.
-        seeds: those that it brings, see `RunSeeds`.
-        is_compact: a purge has removed its stages and the statistics of its columns.
-        arrival: the name of the arrival of whose file it is the last run.
+        submitted_by: the name of the key; None for runs of a server that did not record it.
+        seeds: the seeds that it brings, see `RunSeeds`.
+        is_compact: whether a purge has removed its stages and column statistics.
+        arrival: the name of the arrival, if this is the last run of its file.
     """
 
     seq: int
@@ -120,13 +120,13 @@ class StoredRun:
 
 @frozen
 class RunFilter:
-    """Which runs are listed; None and an empty list mean all.
+    """Selects runs; None and an empty list mean all.
 
     Attributes:
         flow: the runs of all its versions.
         source: a substring of the source path.
         since: the earliest time of creation.
-        attention: those that need attention: without a result, or with more than this share of their rows rejected.
+        attention: runs that need attention: without a result, or with more than this share of their rows rejected.
     """
 
     flow_version: str | None = None
@@ -141,7 +141,7 @@ class RunFilter:
 
 @frozen
 class FollowUp:
-    """What was done about a run.
+    """The follow-ups on a run.
 
     Attributes:
         mends: the run whose rejects it processes.
@@ -168,7 +168,7 @@ class WaitingServer:
     """A server that waits for a state which another one has.
 
     Attributes:
-        since: since when it waits.
+        since: the time since which it has been waiting.
     """
 
     host: str
@@ -178,7 +178,7 @@ class WaitingServer:
 
 @frozen
 class StoredFlow:
-    """A flow version with its compiled form, and which compiler produced that."""
+    """A flow version with its compiled form and the compiler that produced it."""
 
     ref: str
     content_hash: str
@@ -190,11 +190,11 @@ class StoredFlow:
 
 @frozen
 class PendingDelivery:
-    """A delivery that is to be made; its body may be large and is read separately.
+    """A pending delivery; its body may be large and is read separately.
 
     Attributes:
         id: the same for all attempts.
-        due: the time of the next one, in seconds since 1970.
+        due: the time of the next attempt, in seconds since 1970.
         kind: one of `KINDS`.
     """
 
@@ -209,7 +209,7 @@ class PendingDelivery:
 
 @frozen
 class NewDelivery:
-    """For the outbox: a message, or an OpenLineage event without a URL; `run_id` is empty if it is about no run."""
+    """A new message or OpenLineage event (without a URL) for the outbox; `run_id` is empty if it is about no run."""
 
     url: str
     run_id: str
@@ -226,12 +226,12 @@ class StoredNotice:
 
 @frozen
 class MessageState:
-    """What is remembered for the next message.
+    """The state kept for the next message.
 
     Attributes:
         state: JSON; empty if there is nothing to remember.
-        due: when it must be looked at again, in seconds since 1970; None if never by itself.
-        rev: grows with every change; of a changed one, that before the change.
+        due: when to examine it again, in seconds since 1970; None if never by itself.
+        rev: grows with every change; in a changed state, the value before the change.
     """
 
     key: str
@@ -271,21 +271,22 @@ class Cursor:
     """The position after a change. Cursors sort in the order of the feed.
 
     Attributes:
-        transaction: the transaction that made the change, in a store where changes become visible in another order
-            than they are numbered in; 0 in one that numbers them as they become visible.
+        transaction: the transaction that made the change, in a store where changes become visible out of numbering
+            order;
+            0 in a store that numbers them as they become visible.
     """
 
     transaction: int
     seq: int
 
     def text(self, store_id: str) -> str:
-        """The string for clients; it is valid for that store only."""
+        """Return the string for clients, valid for that store only."""
         content = f"1.{store_id}.{self.transaction}.{self.seq}".encode()
         return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
     @classmethod
     def of(cls, text: str, store_id: str) -> "Cursor | None":
-        """The cursor that a client sent; None if it is not one of that store."""
+        """Parse the cursor that a client sent; return None if it does not belong to that store."""
         try:
             content = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except ValueError:
