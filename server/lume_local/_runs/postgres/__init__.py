@@ -1,1 +1,1 @@
-"""The state in PostgreSQL, which survives the machine of a server."""
+"""The state in PostgreSQL, which survives the loss of a server's machine."""

@@ -1,8 +1,9 @@
-"""Which of several servers has the state: it has a lease, and a number that no server had before, its fence.
+"""Decides which of several servers owns the state: the owner has a lease and a fence, a number never used before.
 
-Every transaction that writes checks the fence, while it holds a lock that a server takes alone to get the lease. So
-nothing that a former holder does takes effect any more, whatever its clock says or however long it was stopped. Times
-are those of PostgreSQL.
+Every transaction that writes checks the fence under a lock that is taken exclusively to acquire the lease. So a
+former
+holder can no longer change anything, regardless of its clock or of how long it was stopped. PostgreSQL's clock
+decides.
 """
 
 import logging
@@ -21,17 +22,17 @@ from lume_local._runs.store.records import StoreError
 _log = logging.getLogger("lume_local")
 
 LEASE = 5.0
-"""Seconds after which another server takes the state of one that was not heard of."""
+"""Seconds of silence after which another server takes over the state."""
 RENEW = 1.0
 """Seconds between two renewals, and between two attempts to reach PostgreSQL."""
 LOOK = 0.5
-"""Seconds between two attempts to get the lease. A server that ends says so: then there is one at once."""
+"""Seconds between two attempts to get the lease. A server that ends notifies the others, which then try at once."""
 WHERE = "the state in PostgreSQL"
 _FREED = "lume_lease"
-"""What a server notifies that gives the lease back."""
+"""The channel that a server notifies when it gives the lease back."""
 
 STANDBY = "lume standby"
-"""What the connection of a server is called that waits, with its pid and host behind it."""
+"""The application name of a waiting server's connection, followed by its pid and host."""
 
 DDL = f"""
 CREATE TABLE IF NOT EXISTS lease (
@@ -48,7 +49,7 @@ CREATE OR REPLACE FUNCTION fence(number BIGINT) RETURNS void LANGUAGE plpgsql AS
     END IF;
 END $$;
 """  # noqa: S608 - constants
-"""What is there in every form of the state."""
+"""Definitions that exist in every form of the state."""
 
 
 class LeaseLost(StoreError):
@@ -56,7 +57,7 @@ class LeaseLost(StoreError):
 
 
 class Lease:
-    """The lease that a server has got."""
+    """The lease that this server holds."""
 
     def __init__(self, url: str, fence: int, health: Health) -> None:
         self._url, self.fence, self._health = url, fence, health
@@ -64,7 +65,7 @@ class Lease:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Renew it as long as the block lasts, then give it back. `LeaseLost` ends the block."""
+        """Renew the lease while the block runs, then give it back. `LeaseLost` ends the block."""
         async with task_group() as tasks:
             tasks.start_soon(self._renew)
             try:
@@ -80,7 +81,7 @@ class Lease:
             while True:
                 try:
                     connection = connection or await connect(self._url)
-                    # From before the request on: never longer than it is.
+                    # Counted from before the request, so it never exceeds the lease.
                     certain = time.monotonic() + LEASE
                     await self._renew_with(connection)
                 except (psycopg.Error, OSError) as error:
@@ -96,7 +97,7 @@ class Lease:
                 await connection.close()
 
     async def _renew_with(self, connection: Connection) -> None:
-        """Raises `LeaseLost` if another server has it; one that has only run out can be renewed."""
+        """Renew the lease, even an expired one. Raises `LeaseLost` if another server has it."""
         with anyio.fail_after(LEASE):
             cursor = await connection.execute(
                 "UPDATE lease SET until = clock_timestamp() + make_interval(secs => $1) WHERE fence = $2",
@@ -107,7 +108,7 @@ class Lease:
             raise LeaseLost("another server has taken the state, as this one was not heard of for too long")
 
     async def _give_back(self) -> None:
-        """Let another server take it at once. If that fails, it does once the lease has run out."""
+        """Let another server take the lease at once. If that fails, it can do so once the lease has expired."""
         with anyio.CancelScope(shield=True), anyio.move_on_after(LEASE):
             try:
                 connection = await connect(self._url)
@@ -123,12 +124,12 @@ class Lease:
 
 
 async def acquire(connection: Connection, host: str, pid: int, waiting: Callable[[str], None]) -> int:
-    """Wait for the lease; the fence of the server that has got it. Raises psycopg.Error, TimeoutError.
+    """Wait for the lease; return the fence of its new holder. Raises psycopg.Error, TimeoutError.
 
     Args:
-        host: where this server is.
-        pid: its process.
-        waiting: is called with the name of the server that has it.
+        host: the host of this server.
+        pid: its process ID.
+        waiting: called with the name of the current holder.
     """
     await connection.execute(f"LISTEN {_FREED}")
     await connection.execute("SELECT set_config('application_name', $1, false)", [f"{STANDBY} {pid} {host}"])
@@ -155,11 +156,11 @@ async def _waited(connection: Connection, holder: str, waiting: Callable[[str], 
 
 
 async def _taken(connection: Connection, holder: str, silent: str) -> int | None:
-    """Take the lease if it has run out, once no transaction of its former holder is open any more.
+    """Take the lease if it has expired, once no transaction of its former holder is open.
 
     Args:
-        silent: the end of a lease that was not renewed for so long that it has run out, even if PostgreSQL's clock,
-            which may have been set back, says otherwise.
+        silent: the end of a lease that has not been renewed for its full length. It has expired even if PostgreSQL's
+            clock, which may have been set back, says otherwise.
     """
     free = (
         "SELECT fence FROM lease WHERE until < clock_timestamp() OR until::text = $1 FOR UPDATE SKIP LOCKED"

@@ -1,6 +1,6 @@
-"""Creates the state in PostgreSQL, or brings that of an earlier release to the present form: forward only.
+"""Creates the state in PostgreSQL, or upgrades one of an earlier release to the present form: forward only.
 
-All steps are one transaction: a state whose tables are not those of its form stays as it is.
+All steps are one transaction: a state whose tables do not match its form is left unchanged.
 """
 
 import logging
@@ -15,8 +15,8 @@ from lume_local._runs.store.records import StoreAway, StoreError
 
 _log = logging.getLogger("lume_local")
 
-STEPS = {2: ""}  # 3 has the tables of 2, and notes them
-"""By the form that a step begins with; it ends with the next. A step never changes once it is released."""
+STEPS = {2: ""}  # 3 has the tables of 2 and records them
+"""The steps by the form that they begin with; each ends with the next form. A released step never changes."""
 KIND = "postgresql"
 _PARTS = f"""
 SELECT 'table ' || relname, string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, collname,
@@ -44,16 +44,16 @@ SELECT 'trigger ' || tgname,
 FROM pg_trigger JOIN pg_class ON tgrelid = pg_class.oid
 WHERE relnamespace = '{NAMESPACE}'::regnamespace AND NOT tgisinternal
 """  # noqa: S608 - constants
-"""The schema, without what each release of PostgreSQL writes in its own way: conditions and bodies of expressions."""
+"""The schema without the parts that PostgreSQL releases spell differently: conditions and bodies of expressions."""
 _OLDEST = 140000
 _SKIPPED = 1_000_000_000
-"""More transactions than there were since the copy was made."""
+"""More transactions than can have happened since the copy was made."""
 
 
 async def prepare(connection: Connection, ddl: str) -> None:
-    """Create what is there in every form, before a server may write. Raises `StoreError`, psycopg.Error.
+    """Create the objects that every form has, before a server may write. Raises `StoreError`, psycopg.Error.
 
-    A state of a newer form stays as it is.
+    A state of a newer form is left unchanged.
     """
     release = connection.info.server_version
     if release < _OLDEST:
@@ -73,9 +73,9 @@ async def prepare(connection: Connection, ddl: str) -> None:
 
 
 async def migrate(connection: Connection) -> tuple[str, int]:
-    """Bring the state to `VERSION`; its id, and what is added to the numbers of transactions.
+    """Upgrade the state to `VERSION`; return its id and the offset of its transaction numbers.
 
-    Only the server that may write does so. Raises `StoreError` for one that can't be brought to it; psycopg.Error.
+    Only the server that may write does so. Raises `StoreError` if it can't be upgraded, or psycopg.Error.
     """
     form = await form_of(connection)
     if form != VERSION:
@@ -107,7 +107,7 @@ async def _take_steps(connection: Connection, form: int) -> None:
 
 
 async def _note(connection: Connection, found: schemas.Parts) -> None:
-    """Note the form, and the schema that the state has been given."""
+    """Record the form and schema that the state now has."""
     await _put(connection, "form", str(VERSION))
     await _put(connection, schemas.FACT, schemas.written(found))
 
@@ -118,7 +118,7 @@ async def _parts(connection: Connection) -> schemas.Parts:
 
 
 async def form_of(connection: Connection) -> int:
-    """The form of the state, 0 if there is none. Raises `StoreError` for a newer one, or another one."""
+    """Return the form of the state, 0 if there is none. Raises `StoreError` for a newer or unknown one."""
     row = await (await connection.execute("SELECT to_regclass('facts')::text")).fetchone()
     assert row is not None
     if row[0] is None:
@@ -139,7 +139,7 @@ async def form_of(connection: Connection) -> int:
 
 
 async def _offset(connection: Connection) -> int:
-    """A restored database counts its transactions anew: they have to come after those whose changes it has."""
+    """Return the offset that puts new transactions after the recorded changes: a restored database restarts at 1."""
     offset = int(await _fact(connection, "xid_offset") or 0)
     query = "SELECT coalesce(max(xid), 0), pg_current_xact_id()::text::bigint FROM changes"
     row = await (await connection.execute(query)).fetchone()
@@ -153,7 +153,7 @@ async def _offset(connection: Connection) -> int:
 
 
 async def _fact(connection: Connection, name: str) -> str:
-    """What is noted under a name, empty if nothing is."""
+    """Return the recorded value of a name; empty if there is none."""
     row = await (await connection.execute("SELECT value FROM facts WHERE name = $1", [name])).fetchone()
     return "" if row is None else str(row[0])
 

@@ -1,4 +1,4 @@
-"""Rows of PostgreSQL by position and by name, as SQLite has them."""
+"""Rows of PostgreSQL by position and by name, as in SQLite."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -26,5 +26,5 @@ def _class_of(names: tuple[str, ...]) -> type[_NamedRow]:
 
 
 def named_rows(cursor: Any) -> Any:
-    """A row factory of psycopg."""
+    """Create the row factory of a cursor; psycopg calls it."""
     return _class_of(tuple(column.name for column in cursor.description or ()))

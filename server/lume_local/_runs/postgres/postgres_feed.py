@@ -1,10 +1,11 @@
 """The feed of status changes in PostgreSQL.
 
-A change is numbered before it is visible. So the feed is in the order of (transaction, number), and ends before the
-oldest transaction that is still open: a change that becomes visible later comes after all that were returned.
+A change is numbered before it is visible. So the feed is ordered by (transaction, number), and ends before the oldest
+open transaction: a change that becomes visible later comes after all returned ones.
 
-Those who wait for the feed have looked by then, and are woken again (`follow`): one task does it for all of them. It
-is told of writes (a hint), and looks every now and then (the truth).
+Waiters have already read the feed by then, so one task wakes them again (`follow`). Writes trigger it (a hint), and
+it
+also polls regularly (the truth).
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from lume_local._runs.store.records import Cursor, CursorForgotten, StatusChange
 from lume_local._runs.times import now_text
 
 FIRST, LONGEST = 0.01, 0.5
-"""Seconds between two looks; doubled as long as a change is made and not visible."""
+"""Seconds between two polls, doubled while a change is made but not yet visible."""
 _ENDED = "xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint + {}"
 
 
@@ -57,7 +58,7 @@ class PostgresFeed:
         return max(newest, await self._forgotten())
 
     async def _ends(self) -> tuple[Cursor, Cursor]:
-        """The newest change that is in the feed, and the newest that was made."""
+        """Return the newest change in the feed, and the newest that was made."""
         newest = "SELECT xid, seq FROM changes WHERE {} ORDER BY xid DESC, seq DESC LIMIT 1"
         made, visible = newest.format("true"), newest.format(self._ended)
         row = await self._sql.row(
@@ -67,7 +68,7 @@ class PostgresFeed:
         return Cursor(*places[2:]), Cursor(*places[:2])
 
     async def _forgotten(self) -> Cursor:
-        """The newest deleted change."""
+        """Return the newest deleted change."""
         row = await self._sql.row("SELECT value FROM facts WHERE name = 'forgotten_change'")
         return Cursor(0, 0) if row is None else Cursor(*map(int, row[0].split(".")))
 
@@ -95,7 +96,7 @@ class PostgresFeed:
             self._more = anyio.Event()
             try:
                 newest, made = await self._sql.single(self._ends)
-            except StoreFailed:  # reported by those who need the state
+            except StoreFailed:  # reported by callers that need the state
                 newest = made = seen
             if newest > seen:
                 seen, pause = newest, FIRST

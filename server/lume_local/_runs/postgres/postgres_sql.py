@@ -1,15 +1,15 @@
 """Executes statements in PostgreSQL, each operation on a connection of a pool.
 
-Operations that read see one snapshot. Those that write have the level READ COMMITTED, where a statement sees all
-that was committed before it, and lock what they decide on (`lock`, a row that is updated). What fails because of
-another transaction, or because its connection is lost before the COMMIT, is repeated from its beginning.
+Operations that read see one snapshot. Operations that write use READ COMMITTED, where a statement sees everything
+committed before it, and lock what their decisions depend on (`lock`, an updated row). An operation that fails because
+of another transaction, or loses its connection before the COMMIT, is repeated from its beginning.
 
-Statements without a result are put off, and those at the end sent together with the COMMIT: one round trip for all of
-them. Nothing else is sent so: psycopg ends such a batch with a message that makes PostgreSQL forget how long a
-transaction may be idle.
+Statements without a result are deferred; the last of them are sent together with the COMMIT, in one round trip.
+Nothing else is pipelined: psycopg ends a pipeline with a message that makes PostgreSQL forget the limit on a
+transaction's idle time.
 
-If a connection is lost during the COMMIT, nobody knows whether the operation took effect: `StoreUnavailable` that
-`is_in_doubt`.
+If a connection is lost during the COMMIT, nobody knows whether the operation took effect: this raises
+`StoreUnavailable` with `is_in_doubt`.
 """
 
 import logging
@@ -38,19 +38,19 @@ T = TypeVar("T")
 Connection = psycopg.AsyncConnection[Any]
 
 LEASE_LOCK = 0x6C756D65
-"""The number of a lock: shared by transactions that write, taken alone by a server that gets the lease."""
+"""The number of a lock, shared by transactions that write and exclusive to a server that acquires the lease."""
 MOST_CONNECTIONS = 10
 PATIENCE = 5.0
 """Seconds that an operation waits for a connection."""
 _ATTEMPTS = 8
 _PAUSE = 0.01
-"""Seconds until an operation is repeated, at first; doubled each time."""
+"""Seconds before the first repetition of an operation; doubled each time."""
 _IDLE = 3
-"""Seconds after which PostgreSQL ends a transaction whose server sends nothing: it has locks that others need."""
+"""Seconds after which PostgreSQL ends an idle transaction, whose locks others need."""
 _BUSY = 60
-"""Seconds after which it ends a statement."""
+"""Seconds after which PostgreSQL ends a statement."""
 UNANSWERED = _BUSY + PATIENCE
-"""Seconds after which a connection is given up on which no answer comes, though nobody says that it is lost."""
+"""Seconds without an answer after which a connection is given up, even if nothing reports that it is lost."""
 _READ = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
 _CONFLICTS = (
     errors.SerializationFailure,
@@ -63,7 +63,7 @@ _AWAY = (
     psycopg.InterfaceError,
     PoolTimeout,
     TimeoutError,  # no answer
-    errors.IdleInTransactionSessionTimeout,  # this server was stopped, or busy
+    errors.IdleInTransactionSessionTimeout,  # this server was suspended or busy
     errors.ReadOnlySqlTransaction,  # another one is the primary server now
 )
 
@@ -78,7 +78,7 @@ class PostgresSql:
     """See `operation.Sql`.
 
     Args:
-        fence: the number that a server has to have to write, see `lease`; None for tests without one.
+        fence: the number that a server needs to write, see `lease`; None for tests without a lease.
     """
 
     listing_index = ""
@@ -127,10 +127,10 @@ class PostgresSql:
         )
 
     def must_last(self) -> None:
-        """Every commit does (`synchronous_commit`)."""
+        """Do nothing: every commit lasts (`synchronous_commit`)."""
 
     async def settled(self) -> None:
-        """What is committed survives already."""
+        """Do nothing: committed changes are already durable."""
 
     # -- operations
 
@@ -165,14 +165,14 @@ class PostgresSql:
 
 
 def _attempts(error: Exception) -> int:
-    """How often an operation is tried that has failed so."""
+    """Return how often an operation that failed with this error is tried."""
     if isinstance(error, PoolTimeout | TimeoutError | errors.QueryCanceled | errors.ProgramLimitExceeded):
-        return 1  # it has waited; it would be the same
+        return 1  # it has already waited, or would fail again
     return 3 if isinstance(error, errors.UniqueViolation) else _ATTEMPTS
 
 
 class _Attempt:
-    """One attempt to carry out an operation, in a transaction if it begins with one."""
+    """One attempt at an operation, in a transaction if `begin` starts one."""
 
     def __init__(self, connection: Connection, begin: Sequence[str]) -> None:
         self._connection, self._begin = connection, begin
@@ -184,13 +184,13 @@ class _Attempt:
         self._put_off.append((_numbered(query), _plain(values)))
 
     async def lock(self, functions: str) -> None:
-        """Locks come with the beginning, if that is still to be sent."""
+        """Take locks, together with the beginning if that is still unsent."""
         self._first.append(f"SELECT {functions}")
         if len(self._first) == 1 or self._put_off:
             await self._sent()
 
     async def execute(self, query: str, values: Sequence[Any] = ()) -> psycopg.AsyncCursor[Any]:
-        """Execute what was put off, and a statement."""
+        """Execute the deferred statements and this one."""
         await self._sent()
         return await self._connection.execute(_numbered(query), _plain(values))
 
@@ -225,13 +225,13 @@ class _Attempt:
             _current.reset(token)
 
     def is_in_doubt(self, error: Exception) -> bool:
-        """Whether the COMMIT may have taken effect, though this error came in place of its answer."""
+        """Return whether the COMMIT may have taken effect although this error replaced its answer."""
         has_answered = isinstance(error, psycopg.Error) and (error.sqlstate or "08")[:2] not in _LOST
         return self._is_ending and self._begin is not _READ and not has_answered
 
 
 async def _undone(connection: Connection) -> None:
-    """End the transaction without an effect; the pool drops a connection that is lost."""
+    """Roll back the transaction; the pool drops a lost connection."""
     with anyio.CancelScope(shield=True), anyio.move_on_after(PATIENCE) as scope:
         try:
             if not connection.closed:
@@ -246,7 +246,7 @@ async def _undone(connection: Connection) -> None:
 
 
 async def connect(url: str) -> Connection:
-    """A connection of its own. Raises psycopg.Error."""
+    """Open a connection outside the pool. Raises psycopg.Error."""
     connection: Connection = await psycopg.AsyncConnection.connect(url, **_options())
     await _configure(connection)
     return connection
@@ -254,9 +254,9 @@ async def connect(url: str) -> Connection:
 
 @asynccontextmanager
 async def connections(url: str) -> AsyncIterator[AsyncConnectionPool[Connection]]:
-    """A pool, as long as the block lasts. It connects when it has to."""
+    """Provide a pool while the block runs. It connects when needed."""
     for name in ("psycopg", "psycopg.pool"):
-        logging.getLogger(name).addFilter(_is_foreign)  # what they say names users and hosts
+        logging.getLogger(name).addFilter(_is_foreign)  # their messages name users and hosts
     pool = AsyncConnectionPool(
         url,
         connection_class=Connection,
@@ -278,23 +278,23 @@ _POOL = "lume-state"
 
 
 def _is_foreign(record: logging.LogRecord) -> bool:
-    if _current.get(None) is not None:  # such as that an operation was cancelled, and its connection closed
+    if _current.get(None) is not None:  # for example, a cancelled operation whose connection was closed
         return False
     about = record.args if isinstance(record.args, tuple) else ()
-    connections = [getattr(one, "_conn", one) for one in about]  # that of a pipeline, or one itself
+    connections = [getattr(one, "_conn", one) for one in about]  # a pipeline's, or the connection itself
     return _POOL not in about and not any(
         getattr(one, "row_factory", None) is named_rows for one in connections
     )
 
 
 def _options() -> dict[str, Any]:
-    """How a server connects."""
+    """Return the options of a server's connections."""
     settings = {
         "search_path": NAMESPACE,
         "idle_in_transaction_session_timeout": f"{_IDLE}s",
         "statement_timeout": f"{_BUSY}s",
         "client_min_messages": "warning",
-        # Every operation has its index: there is nothing to gain by reading a table, or the whole of a bitmap.
+        # Every operation has its index: scans of a whole table or bitmap would gain nothing.
         "enable_seqscan": "off",
         "enable_bitmapscan": "off",
         "jit": "off",
@@ -318,20 +318,20 @@ async def _configure(connection: Connection) -> None:
 
 
 class _Whole(Loader):
-    """Sums of integers."""
+    """Loads sums of integers."""
 
     def load(self, data: Any) -> int:
         return int(bytes(data))
 
 
 def _number(*names: str) -> int:
-    """The number of a lock."""
+    """Return the number of a lock."""
     return int.from_bytes(blake2b("\n".join(names).encode(), digest_size=8).digest(), signed=True)
 
 
 @lru_cache(2000)
 def _numbered(query: str) -> Any:
-    """A statement with `$1` for the first `?`, and so on. No text within a statement has a question mark."""
+    """Replace the first `?` of a statement by `$1`, and so on. No literal in a statement contains a question mark."""
     numbers = count(1)
     return "".join(_marked(query, numbers))
 
@@ -344,7 +344,7 @@ def _marked(query: str, numbers: Iterator[int]) -> Iterator[str]:
 
 
 def _plain(values: Sequence[Any]) -> list[Any] | None:
-    """Values as PostgreSQL takes them: its texts have no NUL, its integers are no booleans."""
+    """Convert values for PostgreSQL, whose texts can't contain NUL and whose integers accept no booleans."""
     return [_one(value) for value in values] or None
 
 
@@ -360,14 +360,14 @@ def _one(value: Any) -> Any:
 
 
 def in_doubt(error: Exception) -> StoreUnavailable:
-    """A COMMIT without an answer."""
+    """Return the error for a COMMIT without an answer."""
     return StoreUnavailable(
         f"the answer of PostgreSQL to a COMMIT was lost ({type(error).__name__})", is_in_doubt=True
     )
 
 
 def failure(error: Exception) -> StoreFailed:
-    """An error for callers. It names no user, host or password."""
+    """Convert an error for callers. The result names no user, host or password."""
     if getattr(error, "sqlstate", None) == "LM001":
         return StoreUnavailable("another server has the state")
     if isinstance(error, errors.ProgramLimitExceeded):

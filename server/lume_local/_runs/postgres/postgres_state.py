@@ -32,7 +32,7 @@ _REFUSES = {
     ),
     "invalid (port|integer|.* value)": "it is not a valid URL of PostgreSQL",
 }
-"""Words of libpq's messages, which name user and database, and what is reported instead: waiting does not help."""
+"""Patterns in libpq's messages, which name user and database, with their replacements: waiting does not help."""
 _AWAY = {
     "too many|connection slots": "it has no connection left, for anybody or for this user",
     "starting up|shutting down|recovery mode": "it starts or ends at the moment",
@@ -40,12 +40,12 @@ _AWAY = {
     "refused": "it can't be reached: nothing listens at its host and port",
     "timeout|timed out": "it can't be reached: its host does not answer",
 }
-"""The same, where it may work later."""
+"""The same for errors that may pass."""
 
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[PostgresStore]:
-    """The store without a lease, for a process that shares it with no server. Raises `StoreError`."""
+    """Open the store without a lease, for a process that shares it with no server. Raises `StoreError`."""
     connection = await _prepared(url)
     try:
         with _explained():
@@ -58,11 +58,11 @@ async def opened(url: str) -> AsyncIterator[PostgresStore]:
 
 @asynccontextmanager
 async def leased(url: str, health: Health) -> AsyncIterator[tuple[PostgresStore, lease.Lease]]:
-    """The store, once PostgreSQL is there and no other server has it, for as long as the block lasts.
+    """Open the store once PostgreSQL is available and no other server has it; keep the lease while the block runs.
 
     Raises:
-        StoreError: the state can't be used, and waiting does not mend that.
-        LeaseLost: another server has taken it; nothing that this one does takes effect any more.
+        StoreError: the state can't be used, and waiting does not fix that.
+        LeaseLost: another server has taken it; this one can no longer change anything.
     """
     connection, fence = await _acquired(url, health)
     try:
@@ -77,7 +77,7 @@ async def leased(url: str, health: Health) -> AsyncIterator[tuple[PostgresStore,
 
 
 class _Waiting:
-    """Says once for which server this one waits."""
+    """Logs each awaited server once."""
 
     def __init__(self, health: Health) -> None:
         self._health, self._said = health, ""
@@ -90,9 +90,9 @@ class _Waiting:
 
 
 async def _acquired(url: str, health: Health) -> tuple[Connection, int]:
-    """A connection, and the fence of the lease; waits for PostgreSQL while that is away.
+    """Return a connection and the fence of the lease; waits while PostgreSQL is unavailable.
 
-    Raises `StoreError` for what waiting does not mend.
+    Raises `StoreError` for errors that waiting does not fix.
     """
     waiting, pause = _Waiting(health), lease.RENEW
     while True:
@@ -126,7 +126,7 @@ async def _prepared(url: str) -> Connection:
 
 
 def _check_url(url: str) -> None:
-    """Before an error that quotes it. Raises `StoreError`."""
+    """Check the URL first, because psycopg's error would quote it. Raises `StoreError`."""
     if not url.startswith(("postgresql://", "postgres://")):
         raise StoreError("it is not a URL such as postgresql://user:password@host/database")
     try:
@@ -139,7 +139,7 @@ def _check_url(url: str) -> None:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Errors of PostgreSQL as `StoreError`, without the URL, user or password."""
+    """Convert errors of PostgreSQL to `StoreError`, without the URL, user or password."""
     try:
         yield
     except errors.InsufficientPrivilege:

@@ -1,7 +1,7 @@
 """The state in PostgreSQL.
 
-Every commit is durable before it is shown (`synchronous_commit`, which the operator decides). The unique indexes hold
-the rule "one success, one attempt at a time" between any number of servers.
+Every commit is durable before it is shown (`synchronous_commit`, set by the operator). The unique indexes enforce the
+rule "one success, one attempt at a time" between any number of servers.
 """
 
 from psycopg_pool import AsyncConnectionPool
@@ -22,7 +22,7 @@ FROM pg_stat_activity WHERE datname = current_database() AND starts_with(applica
 
 
 class PostgresDeliveries(SqlDeliveries):
-    """It finds those of each receiver by a lateral join, which SQLite lacks."""
+    """Deliveries that are found for each receiver by a lateral join, which SQLite lacks."""
 
     first_of_each = f"""
     {RECEIVERS}
@@ -34,7 +34,7 @@ class PostgresDeliveries(SqlDeliveries):
 
 
 class FencedPublishing:
-    """By the server that has the lease: every write of another one is refused, this one, too."""
+    """Publishing by the holder of the lease: any other server's writes are refused, including this one."""
 
     is_shared = True
 
@@ -53,11 +53,11 @@ class FencedPublishing:
 
     @writing
     async def check(self) -> None:
-        """Every transaction that writes checks the fence."""
+        """Check the fence, as every transaction that writes does."""
 
 
 class PostgresStore(SqlStore):
-    """Over a pool of connections."""
+    """The state over a pool of connections."""
 
     kind = "postgresql"
 
@@ -70,7 +70,7 @@ class PostgresStore(SqlStore):
 
     @statement
     async def standbys(self) -> list[WaitingServer]:
-        """By their connections, which end with them."""
+        """Return the waiting servers by their connections, which end with them."""
         rows = await self.sql.rows(_STANDBYS, [f"{STANDBY} "])
         named = [(*row[0].removeprefix(f"{STANDBY} ").partition(" "), row[1]) for row in rows]
         return [WaitingServer(host, int(pid), since) for pid, _, host, since in named]

@@ -17,7 +17,7 @@ from lume_local._runs.sqlite.state_file import CHECKED_AT_START, backup_of
 INTERVAL = 3600.0
 """Seconds between two copies."""
 RETRY = 5.0
-"""Seconds until a copy that failed is tried again."""
+"""Seconds until a failed copy is tried again."""
 _WHERE, _CONTENT = "the copy of the state file", "the content of the state file"
 
 
@@ -26,7 +26,7 @@ class StateDamaged(Exception):
 
 
 async def back_up_hourly(path: Path, health: Health) -> None:
-    """Copy the state file until cancelled, first of all immediately; a damaged one replaces no copy."""
+    """Copy the state file immediately and then hourly, until cancelled; a damaged file replaces no copy."""
     try:
         await run_sync(check_large, path, check_cancelled)
     except (StateDamaged, OSError, sqlite3.Error) as error:
@@ -44,7 +44,7 @@ async def back_up_hourly(path: Path, health: Health) -> None:
 
 
 def check_large(path: Path, check: Callable[[], object]) -> None:
-    """Check a file that is too large for the start of a server to wait for that.
+    """Check a file that is too large to check before the server starts.
 
     Raises `StateDamaged`, sqlite3.Error, OSError.
     """
@@ -59,19 +59,19 @@ def check_large(path: Path, check: Callable[[], object]) -> None:
         try:
             verdict = checked(db)
         except sqlite3.OperationalError:
-            check()  # raises, if that is why
+            check()  # raises if it caused the error
             raise
     if verdict:
         raise StateDamaged(verdict)
 
 
 def back_up(path: Path, check: Callable[[], object] = lambda: None) -> None:
-    """Replace the previous copy of the state file, which may be written meanwhile; see `replace_copy`."""
+    """Replace the previous copy of the state file, which may be in use; see `replace_copy`."""
     replace_copy(path, backup_of(path), check)
 
 
 def backup_age(path: Path) -> float | None:
-    """The age of the copy of a state file in seconds; None if there is none."""
+    """Return the age of the copy of a state file in seconds; None if there is none."""
     try:
         return max(0.0, time.time() - backup_of(path).stat().st_mtime)
     except OSError:

@@ -1,7 +1,8 @@
-"""Copies of the state: made while a server writes it, looked into, and moved to another data folder.
+"""Copies of the state: made while a server writes it, examined, and moved to another data folder.
 
 Beside the state file there is a file for each flow with `unique = "ever"`: the values that its runs have accepted
-(see `_worker/targets/earlier_values`). A run notes them before its end is recorded: they are copied after the state.
+(see `_worker/targets/earlier_values`). A run writes them before its end is recorded, so they are copied after the
+state.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
@@ -24,7 +25,7 @@ from lume_local._runs.store.records import ACTIVE
 from lume_local._shared.commit import sync_file, sync_folder
 
 _PAGES = 1000
-"""Copied at a time; who waits for the end of a cancelled copy waits for no more than these."""
+"""Pages copied at a time: a cancelled copy ends after at most one such step."""
 _SKIPPED = 10**9
 """More changes than a server can have numbered after the copy was made: clients have seen those numbers."""
 
@@ -37,7 +38,7 @@ def copy_state(path: Path, to: Path, check: Callable[[], object] = lambda: None)
     """Copy a file of the state, which may be written meanwhile, to a new file. Raises sqlite3.Error.
 
     Args:
-        check: is called after each part; an exception from it ends the copy.
+        check: called after each part; an exception from it ends the copy.
     """
     with (
         closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as state,
@@ -50,7 +51,7 @@ def copy_state(path: Path, to: Path, check: Callable[[], object] = lambda: None)
 
 
 def replace_copy(path: Path, copy: Path, check: Callable[[], object] = lambda: None) -> None:
-    """Replace an earlier copy of a file of the state, completely or not at all; its time is that of its beginning.
+    """Replace an earlier copy of a state file, completely or not at all; its time is when copying began.
 
     `check` as above. Raises sqlite3.Error, OSError.
     """
@@ -69,7 +70,7 @@ def replace_copy(path: Path, copy: Path, check: Callable[[], object] = lambda: N
 
 @frozen
 class StateCounts:
-    """What a copy holds: its form, and how many runs are in it, of which some were active or had not begun."""
+    """The counts in a copy: its form and number of runs, and how many of them were active or had not begun."""
 
     form: int
     runs: int
@@ -78,14 +79,14 @@ class StateCounts:
 
 
 def copied(path: Path, to: Path) -> StateCounts:
-    """Copy a state file to a new file; what the copy holds. Raises `CopyError`."""
+    """Copy a state file to a new file; return the copy's counts. Raises `CopyError`."""
     with _errors(f"{path} can't be copied"):
         copy_state(path, to)
     return examined(to)
 
 
 def copied_values(folder: Path, to: Path) -> list[Path]:
-    """Copy the values of all flows; the new files. Raises `CopyError`, OSError."""
+    """Copy the values of all flows; return the new files. Raises `CopyError`, OSError."""
     files = sorted(folder.glob("*.sqlite"))
     if files:
         to.mkdir(mode=0o700)
@@ -104,7 +105,7 @@ def _errors(what: str) -> Iterator[None]:
 
 
 def examined(copy: Path) -> StateCounts:
-    """What an undamaged copy holds, which no process writes.
+    """Return the counts of an undamaged copy that no process writes.
 
     Raises:
         CopyError: it is damaged, or in a newer form than this release uses.
@@ -124,7 +125,7 @@ def examined(copy: Path) -> StateCounts:
 
 
 def checked(db: sqlite3.Connection) -> str:
-    """What is wrong with a file; empty if nothing is. It takes as long as reading it. Raises sqlite3.Error."""
+    """Return a file's first defect; empty if it has none. Takes as long as reading the file. Raises sqlite3.Error."""
     (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
     return "" if verdict == "ok" else str(verdict)
 
@@ -135,7 +136,7 @@ def _check(db: sqlite3.Connection) -> None:
 
 
 def written(db: sqlite3.Connection, form: int) -> str:
-    """By which release a state file was written, and which one this is."""
+    """Return which release wrote a state file, and which one this is."""
     try:
         row = db.execute("SELECT value FROM facts WHERE name = 'written_by'").fetchone()
     except sqlite3.DatabaseError:  # another form may lack the table
@@ -148,13 +149,13 @@ def written(db: sqlite3.Connection, form: int) -> str:
 
 
 def store_id_of(copy: Path) -> str:
-    """What identifies the state that a copy was made of."""
+    """Return the id of the state that was copied."""
     with closing(_read_only(copy)) as db:
         return str(db.execute("SELECT value FROM facts WHERE name = 'store_id'").fetchone()[0])
 
 
 def outputs_in(copy: Path) -> Iterator[tuple[str, str]]:
-    """The outputs that runs have written and that were not removed: location and identity of each."""
+    """Yield the location and identity of each output that was written and not removed."""
     query = (
         "SELECT json_extract(target_locations, '$.' || part), identity FROM outputs JOIN runs USING (run_id) "
         "WHERE identity != ''"
@@ -166,7 +167,7 @@ def outputs_in(copy: Path) -> Iterator[tuple[str, str]]:
 
 
 def has_arrivals(copy: Path) -> bool:
-    """Whether files have arrived. An earlier form has no table of them."""
+    """Return whether files have arrived. An earlier form has no table of them."""
     with closing(_read_only(copy)) as db:
         return _has(db, "arrived") and db.execute("SELECT 1 FROM arrived LIMIT 1").fetchone() is not None
 
@@ -176,14 +177,15 @@ def _has(db: sqlite3.Connection, table: str) -> bool:
 
 
 def move(copy: Path, old: Path, new: Path, act: Act) -> None:
-    """Make a copy the state of another data folder: runs read and wrote there what was in the `old` one.
+    """Make a copy the state of another data folder, replacing the `old` folder in all recorded paths.
 
-    In an earlier form there is no audit for the act, and no contents of sources. Numbers of changes that clients may
-    have seen after the copy was made are skipped. Raises `CopyError`.
+    An earlier form has no audit for the act, and no contents of sources. Numbers of changes that clients may have
+    seen
+    after the copy was made are skipped. Raises `CopyError`.
     """
     try:
         with _changed(copy, old, new) as db:
-            # Without a digest, the path is part of what identifies a content: then it is unknown.
+            # Without a digest, the path is part of a content's identity, which the move makes unknown.
             if _has(db, "sources"):
                 db.execute(
                     "DELETE FROM sources WHERE digest IS NULL AND run_id IN "
@@ -207,7 +209,7 @@ def move(copy: Path, old: Path, new: Path, act: Act) -> None:
 
 
 def move_values(copy: Path, state: Path, old: Path, new: Path) -> None:
-    """The same for the values of a flow, without those of runs that have no output in the state. Raises `CopyError`.
+    """Move the values of a flow likewise, without runs that have no output in the state. Raises `CopyError`.
 
     Such runs were active or had not begun when the state was copied. The counts in `columns`, which have to be high
     enough, still include them.
@@ -227,7 +229,7 @@ def move_values(copy: Path, state: Path, old: Path, new: Path) -> None:
 
 @contextmanager
 def _changed(copy: Path, old: Path, new: Path, *, beside: Path | None = None) -> Iterator[sqlite3.Connection]:
-    """A transaction on a copy, with functions for its SQL that move places; another file `beside` it is `state`."""
+    """Provide a transaction on a copy, with SQL functions that move places; `beside` is attached as `state`."""
     was, now = f"{old}/", f"{new}/"
     places = re.compile(f"^{re.escape(was)}", re.MULTILINE)  # a key may name several sources
 
@@ -255,5 +257,5 @@ def _move(db: sqlite3.Connection, table: str, column: str, function: str) -> Non
 
 
 def _read_only(copy: Path) -> sqlite3.Connection:
-    """Leaves no files beside the copy, which may be on a read-only medium."""
+    """Open a copy without creating files beside it: it may be on a read-only medium."""
     return sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro&immutable=1", uri=True)

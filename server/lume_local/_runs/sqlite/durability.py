@@ -29,7 +29,7 @@ class Durability:
         self._written = self._durable = self._checkpointed = 0
 
     def wanted(self) -> None:
-        """A transaction was committed that must become durable."""
+        """Mark the last committed transaction as one that must become durable."""
         self._written += 1
 
     async def settled(self) -> None:
@@ -38,7 +38,7 @@ class Durability:
         if self._durable >= written:
             return
         async with self._one_at_a_time:
-            if self._durable < written:  # else the previous task's fsync covered it
+            if self._durable < written:  # otherwise the previous task's fsync covered it
                 written = self._written
                 await run_sync(self._make_durable, written)
                 self._durable = written

@@ -42,12 +42,12 @@ class SqliteFeed:
         return Cursor(0, max(newest, await self._forgotten()))
 
     async def _forgotten(self) -> int:
-        """The number of the newest deleted change, 0 if there is none."""
+        """Return the number of the newest deleted change, 0 if there is none."""
         row = await self._sql.row("SELECT value FROM facts WHERE name = 'forgotten_change'")
         return int(row[0]) if row else 0
 
     async def forget(self, before: str, limit: int) -> int:
-        """One number decides which cursors are too old."""
+        """Delete old changes, and record the one number that decides which cursors are too old."""
         oldest = "SELECT seq, at FROM changes ORDER BY seq LIMIT ?"
         query = f"SELECT max(seq) FROM ({oldest}) WHERE at < ?"  # noqa: S608 - constants
         newest: int | None
@@ -58,4 +58,4 @@ class SqliteFeed:
         return await self._sql.changed("DELETE FROM changes WHERE seq <= ?", [newest])
 
     async def follow(self, visible: Callable[[], None]) -> None:
-        """A change is visible once it is made."""
+        """Return: a change is visible once it is made."""

@@ -1,7 +1,7 @@
-"""Brings the state file of an earlier release to the present form: forward only, all steps in one transaction.
+"""Upgrades the state file of an earlier release to the present form: forward only, all steps in one transaction.
 
-The file is copied before: the copy is how to go back, as an earlier release refuses a newer form. The number does
-not identify a form by itself: until 90e5a3b, form 2 was what has been form 1 since.
+The file is copied first: the copy is the way back, since an earlier release refuses a newer form. The number does
+not identify a form by itself: until 90e5a3b, form 2 was the present form 1.
 """
 
 import logging
@@ -54,18 +54,18 @@ STEPS = {
         {OLD_RUNS}
         {MESSAGES}
     """,
-    # An earlier step from 1 left the triggers that some builds had in it.
+    # An earlier step from 1 kept the triggers that some builds had created.
     2: f"DROP TRIGGER mend_created; DROP TRIGGER mend_ended; {MENDING}",
 }
-"""By the form that a step begins with; it ends with the next. A step never changes once it is released."""
+"""The steps by the form that they begin with; each ends with the next form. A released step never changes."""
 
 
 def migrate(db: sqlite3.Connection, path: Path, found: int) -> None:
-    """Bring the file from an earlier form, the number that was `found` in it, to `VERSION`.
+    """Upgrade the file from an earlier form, whose number was `found` in it, to `VERSION`.
 
     Raises:
-        StoreError: its tables are not those of that form; it stays as it is.
-        sqlite3.Error: such as a full disk.
+        StoreError: its tables do not match that form; it is left unchanged.
+        sqlite3.Error: for example, the disk is full.
         OSError: the copy can't be made.
     """
     is_first = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'seeds'").fetchone() is None
@@ -79,7 +79,7 @@ def migrate(db: sqlite3.Connection, path: Path, found: int) -> None:
     if not schemas.is_current(KIND, parts(db)):
         raise _unknown(db, path, found)
     note_parts(db)
-    # Another connection sees the file as it was.
+    # Another connection still sees the file before the upgrade.
     copy = path.with_name(f"{path.name}.form-{found}")
     replace_copy(path, copy)
     db.execute("COMMIT")
@@ -94,20 +94,20 @@ def _unknown(db: sqlite3.Connection, path: Path, found: int) -> StoreError:
 
 
 def check(db: sqlite3.Connection, path: Path) -> None:
-    """Raises `StoreError` if a file that says so is not in the present form."""
+    """Raise `StoreError` if a file claims to be in the present form but is not."""
     why = schemas.mismatch(KIND, parts(db), _fact(db, schemas.FACT), _fact(db, "written_by"))
     if why:
         raise StoreError(f"{path} {why}")
 
 
 def parts(db: sqlite3.Connection) -> schemas.Parts:
-    """The schema of a file; what SQLite adds itself is no part of it."""
+    """Return the schema of a file, without SQLite's own entries."""
     query = "SELECT type || ' ' || name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite^_%' ESCAPE '^'"
     return {name: schemas.part(sql) for name, sql in db.execute(query)}
 
 
 def note_parts(db: sqlite3.Connection) -> None:
-    """Note the schema as the one that the file has been given."""
+    """Record the schema as the one that the file was given."""
     db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", [schemas.FACT, schemas.written(parts(db))])
 
 

@@ -30,7 +30,7 @@ class SqliteSql:
     def __init__(self, db: sqlite3.Connection, durability: Durability) -> None:
         self._db, self._durability = db, durability
         self._must_last = False
-        db.execute("PRAGMA busy_timeout = 0")  # it would hold up everything else
+        db.execute("PRAGMA busy_timeout = 0")  # a wait in SQLite would block the event loop
 
     def newest_of_each(self, groups: str, condition: str) -> str:
         newest = f"SELECT seq FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - constants
@@ -117,7 +117,7 @@ def failure(error: sqlite3.Error) -> StoreFailed:
 
 
 def is_full(error: sqlite3.Error) -> bool:
-    """Whether it is due to a full disk."""
+    """Return whether it is due to a full disk."""
     return _kind(error) == sqlite3.SQLITE_FULL
 
 

@@ -1,12 +1,13 @@
 """The state in one SQLite file.
 
 What a power cut may lose, and why no run is lost or repeated:
+
 - the creation and end of a run are durable before they have effects: `settled` is awaited before the response to the
   submission, the start of the run, the notice of its end and the removal of its folder;
 - stages are not made durable separately. A run whose stages were lost is CREATED again. Its folder survives the power
-  cut and says whether it had committed: then the commit is carried out, else the run had no effect yet.
+  cut and shows whether it had committed: if so, the commit is carried out; otherwise the run had no effect yet.
 
-`kill -9` loses nothing: committed transactions are with the operating system.
+`kill -9` loses nothing: the operating system already has committed transactions.
 """
 
 from pathlib import Path
@@ -28,7 +29,7 @@ _WHERE = "the state file"
 
 
 class SolePublishing:
-    """The server has the state file alone, by a lock that ends with its process."""
+    """Exclusive use of the state file, by a lock that ends with the server's process."""
 
     is_shared = False
 
@@ -43,7 +44,7 @@ class SolePublishing:
 
 
 class SqliteStore(SqlStore):
-    """The state of one data folder. Close it. The arguments are those of `open_state`."""
+    """The state of one data folder. Close it. It takes the arguments of `open_state`."""
 
     kind = "sqlite"
 
@@ -55,7 +56,7 @@ class SqliteStore(SqlStore):
         super().__init__(sql, SqliteFeed(sql), row[0], SolePublishing(), SqlDeliveries(sql))
 
     async def watch(self, health: Health) -> None:
-        """Say whether the state can be written, until cancelled."""
+        """Report whether the state can be written, until cancelled."""
         while True:
             try:
                 await self.sql.write(_nothing)

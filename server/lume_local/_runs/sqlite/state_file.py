@@ -28,9 +28,9 @@ from lume_local._shared.on_error import on_error
 STATE_FILE = "runs.sqlite"
 """Its name in the folder of the state."""
 CHECKED_AT_START = 64 * 1024 * 1024
-"""Bytes of a file that is read and checked before the server starts; the content of a larger one is checked later."""
+"""The size up to which a file is read and checked before the server starts; a larger one is checked later."""
 _LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
-"""How SQLite's write-ahead log begins; SQLite ignores a log that begins differently."""
+"""The first bytes of SQLite's write-ahead log; SQLite ignores a log that begins differently."""
 _SKIPPED = 1_000_000
 """More revisions and changes than can be written between two fsyncs."""
 
@@ -103,7 +103,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             raise StoreError(
                 f"{path} was {written(db, found)}: start the version that wrote it, or use another data folder"
             )
-        # Of a larger one, SQLite notices here if its beginning is damaged or its end is missing.
+        # In a larger one, SQLite detects here only a damaged beginning or a missing end.
         verdict = checked(db) if path.stat().st_size <= CHECKED_AT_START else ""
         if verdict or not found:
             raise _damaged(path, f"is damaged ({verdict if found else 'it holds no tables'})")
@@ -121,7 +121,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _skip_lost_numbers(db: sqlite3.Connection) -> None:
-    """Use no number twice: a power cut may have lost the newest revisions and changes, which clients have seen."""
+    """Avoid reusing numbers of revisions and changes that clients have seen but a power cut has lost."""
     db.execute("BEGIN IMMEDIATE")
     db.execute(f"UPDATE runs SET rev = rev + {_SKIPPED} WHERE status IN {ACTIVE}")  # noqa: S608 - constants
     db.execute(f"UPDATE sqlite_sequence SET seq = seq + {_SKIPPED} WHERE name = 'changes'")  # noqa: S608

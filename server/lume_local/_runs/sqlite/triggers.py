@@ -1,4 +1,4 @@
-"""Triggers of the state file: counts, and which runs need attention, in the same transaction as the runs."""
+"""Triggers of the state file: counts, and runs that need attention, in the same transaction as the runs."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from lume_local._runs.sql.tables import DONE, LONGEST_ID, SERIOUS
@@ -10,7 +10,7 @@ _REJECTED = "coalesce(json_extract(metrics, '$.rows_rejected'), 0)"
 
 
 def _of(row: str, expression: str) -> str:
-    """An expression over the columns of a trigger's row."""
+    """Return an expression over the columns of a trigger's row."""
     return expression.replace("metrics", f"{row}.metrics")
 
 
@@ -45,10 +45,10 @@ CREATE TRIGGER run_ended AFTER UPDATE OF status ON runs WHEN new.status IN {SERI
     {_NOTED}
 END;
 """
-"""They fill the tables of `tables.COUNTS`."""
+"""Fills the tables of `tables.COUNTS`."""
 
 PARENT = "json_extract(new.run_metadata, '$.resubmit_of')"
-"""The run whose rejects a new run processes, as `lume resubmit` and the console name it."""
+"""The run whose rejects a new run processes, as named by `lume resubmit` and the console."""
 
 MENDING = f"""
 CREATE TRIGGER IF NOT EXISTS mend_created AFTER INSERT ON runs
@@ -72,7 +72,7 @@ WHEN new.{DONE} AND EXISTS (SELECT 1 FROM mends WHERE run_id = new.run_id) BEGIN
     );
 END;
 """
-"""They fill the table `tables.MENDS`, and close what it is about."""
+"""Fills the tables of `tables.MENDS`, and clears the attention of runs that are settled by that."""
 
 _YOUNG = f"strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-{KEPT_AT_LEAST:.0f} seconds')"
 AUDITING = f"""
@@ -89,4 +89,4 @@ WHEN old.at >= {_YOUNG} OR old.seq > (SELECT min(seq) FROM audit) BEGIN
     SELECT raise(ABORT, 'the audit loses only its oldest entries, and no young one');
 END;
 """
-"""They keep the table `tables.AUDIT` as it was written."""
+"""Keeps entries of `tables.AUDIT` unchanged."""
