@@ -1,1 +1,1 @@
-"""What an earlier server, a late commit or an old run has left, and how it ends."""
+"""Recovery: ends what an earlier server, a late commit or an old run has left."""

@@ -11,25 +11,25 @@ _WHERE = "recovering runs that a process outside of this server may still work o
 
 
 class HeldRuns:
-    """Waits for each of them separately; other runs are not delayed."""
+    """Waits for each run separately, without delaying other runs."""
 
     def __init__(self, paths: RunPaths, health: Health) -> None:
         self._paths, self._health = paths, health
         self._runs: dict[str, str] = {}
-        """By run, the process that holds its folder, if that is not a known worker; else empty."""
+        """By run, the process that holds its folder, if it is not a known worker; otherwise empty."""
         self._changed = anyio.Event()
         self._waits: list[anyio.CancelScope] = []
 
     @property
     def run_ids(self) -> set[str]:
-        """The runs that are waited for: only this class's owner changes them."""
+        """The runs being waited for: only this class's owner changes them."""
         return set(self._runs)
 
     def add(self, run: StoredRun) -> None:
         self._runs[run.run_id] = ""
 
     async def wait(self, run: StoredRun) -> bool:
-        """Wait until no process holds its folder; False if the server closes first."""
+        """Wait until no process holds the run's folder; return False if the server closes first."""
         lock = self._paths.folder(run.run_id) / "lock"
         with anyio.CancelScope() as scope:
             self._waits.append(scope)
@@ -48,7 +48,7 @@ class HeldRuns:
         self._note()
 
     async def until_known(self) -> None:
-        """Wait until each run is recovered, or reported as waiting."""
+        """Wait until each run is recovered or reported as waiting."""
         while not all(self._runs.values()):
             await self._changed.wait()
 

@@ -1,12 +1,12 @@
-"""What can't be done at once, as a database or object store is unreachable, and is retried.
+"""Retries work that an unreachable database or object store delays.
 
 Runs that have committed, but whose output can't be put in place yet, are neither repeated nor abandoned: their commit
 is carried out as soon as possible. Until then they are unfinished, so that no other run processes their source.
 
-What ended runs began elsewhere and could not undo, such as an upload, has a folder for each of them below the
-server's state; it is undone as soon as possible, by this server or a later one.
+Steps that ended runs began elsewhere and could not undo, such as an upload, have a folder per run below the server's
+state; they are undone as soon as possible, by this server or a later one.
 
-The run of an arrival whose source is away is CREATED again and waits, as nobody would submit its file again.
+An arrival's run whose source is unreachable is CREATED again and waits, since nobody would resubmit its file.
 """
 
 import logging
@@ -33,7 +33,7 @@ _log = logging.getLogger("lume_local")
 FIRST, LONGEST = 2.0, 300.0
 """Seconds between two rounds, see `retry_rounds`."""
 PATIENCE = 86400.0
-"""Seconds after the commit from which on a run is ended without its output."""
+"""Seconds after the commit after which a run is ended without its output."""
 _WHERE = "putting the output of runs in place"
 _AWAY = "reading the files of arrivals"
 
@@ -45,10 +45,11 @@ class _Waiting:
 
 
 class Rested:
-    """Runs of arrivals whose sources are away. Each is executed again later, and meanwhile its arrival rests.
+    """Runs of arrivals whose sources are unreachable. Each is executed again later; until then its arrival rests.
 
-    One run finds out whether the place is back, not all that are queued. A run whose own file is at fault comes after
-    the others of its arrival.
+    A single run tests whether the place is reachable again, not every queued one. A run whose own file is at fault
+    comes
+    after the others of its arrival.
     """
 
     def __init__(self, health: Health) -> None:
@@ -58,7 +59,7 @@ class Rested:
         self._arrivals: dict[str, _Rest] = {}
 
     def may_add(self, run: StoredRun) -> bool:
-        """Whether it is the run of an arrival, and has not been waiting for as long as a commit may."""
+        """Return whether it is an arrival's run that has not waited longer than a commit may."""
         now = anyio.current_time()
         return run.arrival is not None and now < self._since.get(run.run_id, now) + PATIENCE
 
@@ -77,7 +78,7 @@ class Rested:
             self._health.works(_AWAY)
 
     def is_back(self, arrival: str | None) -> bool:
-        """Let the runs of an arrival be executed again, since one has found its source; whether it was at rest."""
+        """Release the runs of an arrival, since one has found its source; return whether it was at rest."""
         return self._arrivals.pop(arrival or "", None) is not None
 
     @property
@@ -87,7 +88,7 @@ class Rested:
         return {run_id for run_id, rest in self._runs.items() if rest.until > now}
 
     def arrivals(self, active: Iterable[StoredRun]) -> set[str]:
-        """The arrivals that rest: their next run is not due yet, or finds out whether the source is back."""
+        """Return the resting arrivals: their next run is not due yet, or is testing whether the source is back."""
         now, trying = anyio.current_time(), {run.arrival for run in active}
         return {name for name, rest in self._arrivals.items() if rest.until > now or name in trying}
 
@@ -111,7 +112,7 @@ class _Rest:
 
 
 class Late:
-    """Carries out their commits, one after the other."""
+    """Carries out late commits, one after the other."""
 
     def __init__(self, settler: Settler, paths: RunPaths, health: Health) -> None:
         self._settler, self._paths, self._health = settler, paths, health
@@ -142,17 +143,17 @@ class Late:
         await retry_rounds(self._round, _WHERE, self._health, FIRST, LONGEST)
 
     async def _round(self) -> tuple[int, str]:
-        """Try each once; how many still wait, and for what."""
+        """Try each run once; return how many still wait, and the first obstacle."""
         if not self._waiting:
             await self._more.wait()
             await anyio.sleep(FIRST)
-        # In the order of submission: of several outputs for one place the newest remains, as without a failure.
+        # In order of submission: if several outputs share a place, the newest remains, as without a failure.
         waiting = sorted(self._waiting.values(), key=lambda one: one.run.seq)
         troubles = [trouble for one in waiting if (trouble := await self._try(one))]
         return len(troubles), troubles[0] if troubles else ""
 
     async def _try(self, one: _Waiting) -> str:
-        """What is still in the way; empty once the run has ended."""
+        """Return the remaining obstacle; empty once the run has ended."""
         try:
             trouble = await self._end(one)
         except Exception as error:
@@ -171,12 +172,12 @@ class Late:
 
 UNDO_FIRST, UNDO_LONGEST = 5.0, 900.0
 _MOST_TROUBLES = 10
-"""After which a round ends, since each may take a minute. Runs that were just tried come last in the next round."""
+"""Failures that end a round, since each may take a minute. Runs just tried come last in the next round."""
 _UNDOING = "undoing what ended runs have begun"
 
 
 class Leftovers:
-    """Undoes it, one run after the other."""
+    """Undoes leftovers of ended runs, one run after the other."""
 
     def __init__(self, settler: Settler, paths: RunPaths, health: Health) -> None:
         self._settler, self._paths, self._health = settler, paths, health
@@ -185,7 +186,7 @@ class Leftovers:
         await retry_rounds(self._round, _UNDOING, self._health, UNDO_FIRST, UNDO_LONGEST)
 
     async def _round(self) -> tuple[int, str]:
-        """Try each once; how many runs still have leftovers, and what is in the way, if anything."""
+        """Try each run once; return how many still have leftovers, and the first obstacle, if any."""
         troubles: list[str] = []
         not_noted = await run_sync(self._paths.give_up_again)
         try:
@@ -204,7 +205,7 @@ class Leftovers:
         return left, troubles[0] if troubles else ""
 
     async def _try(self, folder: Path) -> str:
-        """What is in the way of one run; an error does not affect the others."""
+        """Return the obstacle of one run; an error does not affect the others."""
         try:
             trouble = await self._settler.finished(folder, await run_sync(begun, folder))
             if trouble is None:

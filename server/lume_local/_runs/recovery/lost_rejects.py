@@ -1,6 +1,6 @@
-"""Finds out whether rejects with open rows are still there: somebody may have removed or restored them.
+"""Checks whether rejects with open rows still exist: somebody may have removed or restored them.
 
-Their rows are lost to sight as long as they are away. A reader notices it, too; this is for those that nobody reads.
+Open rows are lost while their rejects are missing. A reader notices that, too; this check covers the unread ones.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from lume_local._runs.store.ledger import UnendedRows
 _AT_ONCE = 200
 """Runs per step: one statement of 2 ms, and one visit to a thread."""
 _PAUSE = 0.02
-"""Seconds after each step, for requests and runs."""
+"""The pause in seconds after each step, for requests and runs."""
 
 
 class LostRejects:
@@ -23,9 +23,9 @@ class LostRejects:
         self._store, self._after = store, 0
 
     async def check(self) -> int:
-        """Look at the rejects of some runs; how many, 0 once all were looked at. Raises OSError, `StoreFailed`.
+        """Check the rejects of some runs; return how many, 0 once all were checked. Raises OSError, `StoreFailed`.
 
-        Objects of stores are not looked at: that would take a request each.
+        Objects in stores are skipped: each would take a request.
         """
         found = await self._store.ledger.unended(self._after, _AT_ONCE)
         if not found:
@@ -39,7 +39,7 @@ class LostRejects:
 
 
 def _changed(found: Iterable[UnendedRows]) -> list[UnendedRows]:
-    """Those whose rejects are lost and are there, or the other way round. Raises OSError."""
+    """Return the runs whose rejects have reappeared or disappeared. Raises OSError."""
     return [
         one
         for one in found

@@ -30,17 +30,17 @@ IsUsed = Callable[[str], bool]
 
 
 class OldFiles:
-    """Removes what has expired.
+    """Removes expired files.
 
     Args:
-        remove_upload: removes an upload, unless it was sent after a time; whether it did. Raises OSError.
+        remove_upload: removes an upload unless it was sent after a time; returns whether it did. Raises OSError.
     """
 
     def __init__(self, store: SqlStore, roots: Roots, remove_upload: Callable[[Path, float], bool]) -> None:
         self._store, self._roots, self._remove_upload = store, roots, remove_upload
 
     async def remove_uploads(self, keep: float) -> int:
-        """Remove some uploads that arrived more than so many seconds ago; how many. Raises OSError, `StoreFailed`."""
+        """Remove some uploads older than `keep` seconds; return how many. Raises OSError, `StoreFailed`."""
         async with self._use() as is_used:
             removed = self._remove_uploads(keep, is_used)
         if removed:
@@ -58,7 +58,7 @@ class OldFiles:
         return removed
 
     async def remove_outputs(self, keep: float) -> int:
-        """Settle some outputs of runs that ended more than so many seconds ago; how many.
+        """Settle some outputs of runs that ended more than `keep` seconds ago; return how many.
 
         Raises OSError, `StoreFailed`.
         """
@@ -76,7 +76,7 @@ class OldFiles:
         return settled
 
     async def _remove_outputs(self, keep: float, is_used: IsUsed) -> tuple[int, int, int]:
-        """How many outputs are settled, how many of them were removed, and the open rows that are lost with them."""
+        """Return the numbers of settled outputs, of removed ones, and of open rows lost with them."""
         settled = removed = lost = 0
         for run_id, part, noted, locations in await self._store.outputs.written_before(
             ago_text(keep), _AT_ONCE
@@ -93,15 +93,15 @@ class OldFiles:
 
     @asynccontextmanager
     async def _use(self) -> AsyncIterator[IsUsed]:
-        """Which files are in use; no others are used as long as the block lasts."""
+        """Provide a check whether a file is in use; no other file comes into use while the block runs."""
         keys = await self._keys()
-        used = await run_sync(InUse, keys)  # slow for 100,000 runs, so without pausing submissions
+        used = await run_sync(InUse, keys)  # slow for 100,000 runs, so done without pausing submissions
         async with self._store.submissions_paused():
             since = InUse(await self._keys() - keys)
             yield lambda path: used.has(path) or since.has(path)
 
     async def _keys(self) -> set[str]:
-        """The source keys of unfinished runs and the seeds that they bring, and the seeds of all flows."""
+        """Return the source keys and seeds of unfinished runs, and the seeds of all flows."""
         seeds = [
             seed["path"]
             for flow in await self._store.flows()
@@ -113,7 +113,7 @@ class OldFiles:
 
 
 def _allowed(check: Callable[[str], Path], text: str | None) -> Path | None:
-    """What the roots make of a path; None if they refuse it."""
+    """Resolve a path by the roots; return None if they refuse it."""
     try:
         return None if text is None else check(text)
     except PathRefused:
@@ -121,7 +121,7 @@ def _allowed(check: Callable[[str], Path], text: str | None) -> Path | None:
 
 
 def _files(path: Path, run_id: str) -> list[Path]:
-    """An output, and the files that are removed with it. Raises OSError."""
+    """Return an output and the files that are removed with it. Raises OSError."""
     files = [path]
     if path.name == MANIFEST:
         for manifest in (path, aside(path, run_id)):

@@ -1,7 +1,7 @@
-"""Ends runs whose process has ended: a commit is carried out; without one, all the run began is undone.
+"""Ends runs whose process has ended: a commit is carried out; without one, everything the run began is undone.
 
-Runs may write to the same place; the run submitted last wins. So a delayed output must not replace that of a run
-submitted later: it is not put in place, and the run's error message says so.
+Runs may write to the same place; the run submitted last wins. So a delayed output must not replace the output of a
+later run: it is not put in place, and the run's error message says so.
 """
 
 import logging
@@ -55,16 +55,16 @@ class Trouble:
 
 
 class Settler:
-    """Ends runs by what their folders hold, and asks a worker for steps that only workers can do."""
+    """Ends runs according to their folders; a worker carries out steps that only workers can do."""
 
     def __init__(self, store: SqlStore, recorder: RunRecorder, paths: RunPaths, pool: WorkerPool) -> None:
         self._store, self._recorder, self._paths, self._pool = store, recorder, paths, pool
 
     async def settle(self, run: StoredRun, death: str, end: str) -> str:
-        """End a run whose process has ended; `death` says how. Returns what `end_committed` does.
+        """End a run whose process has ended; `death` says how. Returns the result of `end_committed`.
 
         Args:
-            end: what is said if there is no commit.
+            end: the end of the error message if there is no commit.
         """
         await self._recorder.still_ours()
         if (record := commit.committed(self._paths.folder(run.run_id))) is not None:
@@ -78,7 +78,7 @@ class Settler:
     ) -> str:
         """Carry out a commit, and end its run.
 
-        Returns why the run can't be ended yet, if it `may_wait`; else an empty string.
+        Returns why the run can't be ended yet, if it `may_wait`; otherwise an empty string.
         """
         trouble = await self._carried_out(run, record)
         if trouble is None:
@@ -126,7 +126,7 @@ class Settler:
                 return await run_sync(commit.note_overtaken, folder, why)
 
     async def finished(self, folder: Path, steps: list[Json]) -> Trouble | None:
-        """Carry out the remaining steps in a run's folder; returns what prevents that."""
+        """Carry out the remaining steps in a run's folder; return the obstacle, if any."""
         try:
             if all(step["kind"] == commit.FILE for step in steps):
                 await run_sync(_finish_files, folder)
@@ -141,7 +141,7 @@ class Settler:
         return None
 
     async def _finished_by_worker(self, folder: Path) -> None:
-        """If the spare worker has died or dies now, a new one repeats the steps, which are idempotent."""
+        """Let the spare worker finish; if it dies, a new one repeats the steps, which are idempotent."""
         try:
             async with self._pool.worker() as worker:
                 await worker.finish(folder)
@@ -163,14 +163,14 @@ def _finish_files(folder: Path) -> None:
 
 @frozen
 class OutputPlace:
-    """Where a run writes; with `of_source`, only runs of the same flow and source replace each other there."""
+    """The place of an output; with `of_source`, only runs of the same flow and source replace each other there."""
 
     location: str
     of_source: bool
 
 
 def places(record: Json) -> list[OutputPlace]:
-    """The places whose content a commit replaces. Pure."""
+    """Return the places whose content a commit replaces. Pure."""
     found = []
     for step in record["steps"]:
         mode = step["load"]["mode"] if "load" in step else ""
@@ -183,7 +183,7 @@ def places(record: Json) -> list[OutputPlace]:
 async def wait_until_free(lock: Path, unproven: Callable[[str], None] = lambda who: None) -> None:
     """Wait until no process holds a run's folder.
 
-    A worker of a server on this system that does not exit (it may be stopped) is killed. Any other holder is passed
+    A worker of a server on this system that does not exit (it may be suspended) is killed. Any other holder is passed
     to `unproven`, and the wait lasts as long as it holds the folder.
     """
     began = anyio.current_time()

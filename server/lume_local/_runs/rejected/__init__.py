@@ -1,1 +1,1 @@
-"""Rejected rows: mended, replayed with the flow's own rules, and what would repair them."""
+"""Rejected rows: corrections, replays under the flow's own rules, and suggested repairs."""

@@ -1,8 +1,8 @@
-"""Mends: rows of a draft are judged by a version of their flow, and submitted, those of many runs together.
+"""Mends: a flow version judges the corrected rows of a draft, and accepted ones are submitted together.
 
-The run on them claims the rejects in the transaction that creates it, and they are mended in the one that ends it.
-What it rejects are rows of its own, in their edited form. If it fails, the rejects are open again and their edits are
-still in the draft.
+One mend may have rows of many runs. It claims their rejects in the transaction that creates it, and closes them as
+mended in the one that ends it. Rows that it rejects again become its own rejects, in their edited form. If it fails,
+the rejects are open again, and their edits are still in the draft.
 """
 
 import hashlib
@@ -37,9 +37,11 @@ class DraftChanged(Exception):
 
 @frozen
 class Mending:
-    """Attributes:
-    runs: on the rows; several only if the rows do not have the same columns.
-    rows: how many they have.
+    """The submitted runs of a draft.
+
+    Attributes:
+        runs: the runs on the rows; several only if the rows have different columns.
+        rows: how many rows they have.
     """
 
     runs: list[StoredRun]
@@ -48,7 +50,7 @@ class Mending:
 
 @frozen
 class RowStanding:
-    """What the ledger says about a reject: its state; if closed, by which run or key, and when; its `reasons`."""
+    """The ledger's entry for a reject: its state, its `reasons`, and, if closed, by which run or key and when."""
 
     state: str
     by: str = ""
@@ -63,11 +65,13 @@ class Mends:
     # -- judging
 
     async def judge(self, flow: str, owner: str, to: Flow, limit: int) -> list[Judgement]:
-        """Have a version judge rows of a draft that it has not judged as they are: `limit` at most, those changed
-        last first. Raises `ReplayRefused`, `WorkerDied`.
+        """Let a version judge at most `limit` rows of a draft that it has not judged in their present form.
 
-        If values must not repeat, others are judged with them, as they are to be submitted together: those that a
-        repeated value may concern. Of these, rows with other reasons now come last.
+        The most recently changed rows come first. Raises `ReplayRefused`, `WorkerDied`.
+
+        If the version has unique columns, previously judged rows that a repeated value may concern are judged, too,
+        since
+        all are submitted together. Those whose reasons have changed come last.
         """
         rows = await self._store.drafts.unjudged(flow, owner, to.ref, limit)
         prefixes = tuple(f"{column.name}:" for column in to.columns if column.unique)
@@ -89,7 +93,7 @@ class Mends:
     async def verdicts(
         self, rows: Sequence[DraftRow], to: Flow, by: str
     ) -> tuple[dict[Reject, tuple[str, ...]], dict[Reject, str]]:
-        """Why a version would reject each row; and why others can't be judged.
+        """Return why a version would reject each row, and why other rows can't be judged.
 
         Raises `ReplayRefused`, `WorkerDied`.
         """
@@ -115,9 +119,9 @@ class Mends:
     async def _free(
         self, rows: Iterable[DraftRow], reason: str | None = None
     ) -> tuple[list[RowsOfRun], dict[str, Edits]]:
-        """The rows that are open, in no run, and rejected for this reason, and what they have instead.
+        """Return the open, unclaimed rows that were rejected for this reason, with their edits.
 
-        Those of the oldest run come first.
+        Rows of the oldest run come first.
         """
         of_runs: dict[str, list[DraftRow]] = defaultdict(list)
         for row in rows:
@@ -156,11 +160,11 @@ class Mends:
         while runs := await self._replays.of_key(key := f"mend/{draft.draft_id}/{rev}/{attempt}{part}"):
             if any(not RunStatus(run.status).is_terminal or RunStatus(run.status).has_output for run in runs):
                 break
-            attempt += 1  # nothing has come of them
+            attempt += 1  # these runs had no result
         rows = sum(run.run_metadata["mend"]["rows"] for run in runs)
         for _ in range(_ATTEMPTS):
             judged = await self._store.drafts.judged_by(flow, owner, to.ref)
-            # A row that was changed meanwhile is not what was seen.
+            # A row changed since then is not the one that the user saw.
             free, edits = await self._free(
                 (row for row in judged if not row.reasons and row.rev <= rev), reason
             )
@@ -176,17 +180,17 @@ class Mends:
                         rows += records_in(claims)
                     break
                 except Claimed:
-                    continue  # somebody else was faster with some of the rows
+                    continue  # somebody else has claimed some of the rows
         return Mending(runs, rows)
 
-    # -- what became of rows
+    # -- state of rows
 
     async def rows(
         self, flow: str, owner: str, after: Reject | None, limit: int
     ) -> tuple[list[tuple[DraftRow, RowStanding]], Reject | None]:
-        """Rows of a draft after one, with what became of the rejects; and the last one, unless there are no more.
+        """Return rows of a draft after one, with the state of their rejects, and the last one if more may follow.
 
-        Those that runs of the owner have mended are done: they leave the draft, and are not among these.
+        Rows that the owner's runs have mended are done: they leave the draft and are omitted.
         """
         found = await self._store.drafts.rows(flow, owner, after, limit)
         numbers: dict[str, list[int]] = defaultdict(list)
@@ -233,6 +237,6 @@ def _standing(row: int, fate: Fate | None) -> RowStanding:
 
 
 def _in_order(claims: Sequence[Claim], free: Sequence[RowsOfRun]) -> list[Reject]:
-    """The rows in the order of the records of a file."""
+    """Return the rows in the order of a file's records."""
     run_ids = {one.seq: one.run_id for one in free}
     return [Reject(run_ids[claim.seq], row) for claim in claims for row in rows_in(claim.rows)]

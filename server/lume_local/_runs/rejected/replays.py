@@ -1,8 +1,8 @@
-"""Replays: open rejects of many runs go through a version of their flow once more, as they were or edited.
+"""Replays: open rejects of many runs go through a version of their flow again, unchanged or edited.
 
-They are gathered in files, one for all that have the same columns, and each file is the source of a run. That run
-claims its rows in the transaction that creates it, and closes those that it accepts in the one that ends it: whatever
-is killed, each row is in one replay at a time, and accepted once.
+They are gathered in files, one for each set of columns, and each file is the source of a run. That run claims its
+rows in the transaction that creates it, and closes those it accepts in the one that ends it. So even if a process is
+killed, each row is in one replay at a time and accepted once.
 """
 
 import uuid
@@ -32,12 +32,12 @@ from lume_local._shared.protocol import Gather, Json
 from lume_local._shared.row_set import all_rows, as_text, of_text, placed
 
 _MOST_RUNS = 10_000
-"""Runs whose rows one request replays; the rest stay open."""
+"""The maximum number of runs whose rows one request replays; the rest stay open."""
 _AT_ONCE = 32
-"""Runs whose rows are gathered by one job."""
+"""The maximum number of runs whose rows one job gathers."""
 _ATTEMPTS = 3
 _OF_OBJECTS = ("ndjson", "json", "xml")
-"""Formats whose rows have no header: a member that one lacks is NULL."""
+"""Formats whose rows have no header: a missing member is NULL."""
 _OWN_PLACE = ("{run_id}", "{source_path}")
 
 
@@ -47,7 +47,7 @@ class ReplayRefused(Exception):
 
 @frozen
 class UnreadRows:
-    """Open rows that can't be read: how many, of which run, and why."""
+    """Unreadable open rows of a run: how many, and why."""
 
     run_id: str
     rows: int
@@ -57,10 +57,12 @@ class UnreadRows:
 
 @frozen
 class Started:
-    """Attributes:
-    runs: the replays.
-    rows: how many rows they have.
-    replaying: the replays of the flow that were active before.
+    """The replays that a request has started.
+
+    Attributes:
+        runs: the replays.
+        rows: how many rows they have.
+        replaying: the replays of the flow that were active before.
     """
 
     runs: list[StoredRun]
@@ -71,12 +73,12 @@ class Started:
 
 @frozen
 class Tried:
-    """What a replay would do.
+    """The result that a replay would have.
 
     Attributes:
         passed: how many rows it would accept.
-        reasons: for each reason that the rows have, how many they are and how many of them would be accepted.
-        rejected_for: the reasons of the others then.
+        reasons: for each present reason, how many rows have it and how many of them would be accepted.
+        rejected_for: the new reasons of the other rows.
         messages: why it would fail.
     """
 
@@ -104,12 +106,12 @@ class _Readable:
 
 
 Edits = Mapping[str, Json]
-"""What rows of a run have instead: for the number of a reject, from 0, as a text, values by column."""
+"""Replacement values by column, for the number of a reject, from 0, as a string."""
 
 
 @frozen
 class GatheredRows:
-    """The files with rows of runs, and what can't be read."""
+    """The files with rows of runs, and the rows that can't be read."""
 
     files: dict[Path, list[Claim]]
     unread: list[UnreadRows]
@@ -142,10 +144,10 @@ class Replays:
     # -- operations
 
     async def start(self, wanted: RowFilter, to: Flow, key: str | None, by: str) -> Started:
-        """Replay the rows that are open. Raises `ReplayRefused`, `KeyReused`, `CantTell`, `WorkerDied`.
+        """Replay the open rows. Raises `ReplayRefused`, `KeyReused`, `CantTell`, `WorkerDied`.
 
         Args:
-            key: of a request that may have come before; then its replays are found, and rows that they lack added.
+            key: the key of a request that may be a repetition; its earlier replays are found, and missing rows added.
             by: the name of the API key.
         """
         check_version(to)
@@ -166,11 +168,11 @@ class Replays:
                         rows += records_in(claims)
                     break
                 except Claimed:
-                    continue  # other requests were faster with some of the rows
+                    continue  # other requests have claimed some of the rows
         return Started(runs, rows, before, unread)
 
     async def attempt(self, wanted: RowFilter, to: Flow, by: str) -> Tried:
-        """What a replay would do. Raises `ReplayRefused`, `WorkerDied`."""
+        """Return the result that a replay would have. Raises `ReplayRefused`, `WorkerDied`."""
         check_version(to)
         tried = Tried()
         found = await self._store.ledger.rows(wanted, 0, _MOST_RUNS)
@@ -185,10 +187,10 @@ class Replays:
     async def gathered(
         self, found: Sequence[RowsOfRun], to: Flow, edits: Mapping[str, Edits] | None = None
     ) -> AsyncIterator[GatheredRows]:
-        """The files with the rows, as long as the block lasts, unless they are moved away.
+        """Provide the files with the rows; those not moved away are removed when the block ends.
 
         Args:
-            edits: what the rows of each run have instead; None: they are taken as they were.
+            edits: the replacement values for each run's rows; None leaves the rows unchanged.
         """
         draft = self._roots.uploads / f".{REPLAY}{uuid.uuid4().hex}"
         gathered = GatheredRows({}, [])
@@ -229,10 +231,11 @@ class Replays:
         to: Flow,
         edits: Mapping[str, Edits] | None,
     ) -> dict[int, list[Json]]:
-        """What came of each run whose rejects can be read, by its place among `found`.
+        """Copy the readable rejects; return the results by the run's place among `found`.
 
         Rows of tables that become objects are kept apart: an object may lack a member, but a table that lacks a
-        column is refused, and not read as NULLs.
+        column
+        is refused, and not read as NULLs.
         """
         answers: dict[int, list[Json]] = {}
         source = to.source
@@ -277,7 +280,7 @@ class Replays:
     # -- runs
 
     async def of_key(self, key: str | None) -> list[StoredRun]:
-        """The replays that a request with this key has started before."""
+        """Return the replays that a request with this key has started before."""
         runs: list[StoredRun] = []
         while key is not None and (found := await self._store.run_of_key(str(numbered(key, len(runs))))):
             runs.append(await self._store.require(found))
@@ -286,9 +289,9 @@ class Replays:
     async def submitted(
         self, draft: Path, claims: list[Claim], to: Flow, metadata: Json, key: str | None, by: str
     ) -> StoredRun:
-        """The run on a gathered file. Raises `Claimed`, `KeyReused`, `CantTell`, `Duplicate`.
+        """Submit a run on a gathered file. Raises `Claimed`, `KeyReused`, `CantTell`, `Duplicate`.
 
-        The file stays if a run may have it, also where nobody knows; see `clear`.
+        The file stays if a run has it or may have it; see `clear`.
         """
         source_path = await self._put(draft)
         is_used = False
@@ -309,7 +312,7 @@ class Replays:
                 await self._drop(source_path)
 
     async def _put(self, draft: Path) -> str:
-        """Make a draft the source of a run, durably; its source path."""
+        """Make a draft the durable source of a run; return its source path."""
         final = self._roots.uploads / f"{REPLAY}{uuid.uuid4().hex}{draft.suffix}"
 
         def put() -> None:
@@ -321,7 +324,7 @@ class Replays:
         return UPLOAD + final.name
 
     async def tried(self, draft: Path, claims: Sequence[Claim], to: Flow, by: str) -> DryRunResult:
-        """What a run on a gathered file would do. Raises `WorkerDied`."""
+        """Return the result that a run on a gathered file would have. Raises `WorkerDied`."""
         source_path = await self._put(draft)
         try:
             return await self._dry_runs.do(to, source_path, None, 0, by=by, claims=claims)
@@ -357,7 +360,7 @@ class Replays:
 
 
 def remove_source(run: StoredRun, uploads: Path) -> None:
-    """Remove the file of a replay that has ended: its rows are in the rejects that they came from."""
+    """Remove the file of a replay that has ended: the original rejects still have its rows."""
     if run.source_path.startswith(UPLOAD + REPLAY):
         (uploads / run.source_path.removeprefix(UPLOAD)).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Suggestions: which repair of a value the flow would accept. The cleaners make candidates, the flow judges them."""
+"""Suggestions: repairs of values that the flow would accept. The cleaners make candidates, the flow judges them."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from lume_local._runs.store.drafts import DraftRow, Reject
 from lume_local._shared.repairs import Repair
 
 _MOST_TRIES = 6
-"""How many candidates of a value are judged; each takes a dry run, of all values together."""
+"""The number of candidates judged per value; each round is a dry run of all values together."""
 _MOST_CHOICES = 1000
 
 
 @frozen
 class Example:
-    """A value that is to be repaired, and a row that has it."""
+    """A value to repair, and a row that has it."""
 
     reject: Reject
     value: str
@@ -26,7 +26,7 @@ class Example:
 
 @frozen
 class AcceptedRepair:
-    """What a repair makes of values, so that the flow accepts them."""
+    """A repair, with the values that it turns into acceptable ones."""
 
     repair: str
     values: list[tuple[str, str]]
@@ -39,9 +39,9 @@ class Suggestions:
     async def find(
         self, to: Flow, column: str, reason: str | None, examples: Sequence[Example], by: str
     ) -> list[AcceptedRepair]:
-        """The repairs after which rows do not have the reason any more; with None, none at all.
+        """Return the repairs that free rows of the reason, or of all reasons if it is None.
 
-        Those that repair most values come first. Raises `ReplayRefused`, `WorkerDied`.
+        Repairs of the most values come first. Raises `ReplayRefused`, `WorkerDied`.
         """
         found: dict[str, list[tuple[str, str]]] = defaultdict(list)
         left = await self._candidates(to, reason, examples)
@@ -64,7 +64,7 @@ class Suggestions:
     async def _candidates(
         self, to: Flow, reason: str | None, examples: Sequence[Example]
     ) -> dict[Example, list[tuple[str, str]]]:
-        """For each value what it might be, each by the first repair that makes it."""
+        """Return the candidates for each value, each with the first repair that produces it."""
         blamed = (reason or "").partition(":")[0]
         choices = next((one.enum for one in to.columns if one.name == blamed), ())
         job = Repair([one.value for one in examples], [str(one) for one in choices[:_MOST_CHOICES]])

@@ -1,1 +1,1 @@
-"""Which files a run may read and write, and which runs read the same."""
+"""Sources and targets: which files a run may use, and which runs read the same source."""

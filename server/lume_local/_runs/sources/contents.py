@@ -1,4 +1,4 @@
-"""The present content of sources, and whether it has changed since runs read it. Worker processes read them."""
+"""Determines the present content of sources and whether it has changed since runs read it, in worker processes."""
 
 import logging
 
@@ -19,11 +19,11 @@ from lume_local._shared.protocol import Look, Looked
 _log = logging.getLogger("lume_local")
 
 LOOK_LIMIT = 10.0
-"""Seconds to find out whether a source was changed."""
+"""Seconds to find out whether a source has changed."""
 DIGEST_LIMIT = 40.0
 """Seconds to compute the digest of a source, while a submission waits."""
 NOTHING = "0" * 64
-"""The digest of a source that does not exist: its run reports what is missing."""
+"""The digest of a nonexistent source, whose run reports that it is missing."""
 LOOKERS = 2
 
 
@@ -39,7 +39,7 @@ class Contents:
         self._turns = anyio.Semaphore(LOOKERS)
 
     async def is_other(self, run_id: str, flow: Flow, source_path: str) -> bool | None:
-        """Whether a source has changed since that run read it; None if unknown."""
+        """Return whether a source has changed since that run read it; None if unknown."""
         before = await self._sources.read_by(run_id)
         if before is None:
             return None
@@ -51,13 +51,13 @@ class Contents:
         return None if now is None else is_other(before, now)
 
     async def key(self, flow: Flow, source_path: str, located: str) -> str:
-        """The place of a source, with its content where the flow takes each content once. Raises `CantTell`."""
+        """Return the source's place, with its content if the flow takes each content once. Raises `CantTell`."""
         if flow.source.identity != CONTENT:
             return located
         return with_content(located, await self._digest(flow, source_path))
 
     async def _digest(self, flow: Flow, source_path: str) -> str:
-        """The digest of a source, as in `Execute.content`. Raises `CantTell`."""
+        """Return the digest of a source, as in `Execute.content`. Raises `CantTell`."""
         try:
             looked = await self._look(flow, source_path, None, DIGEST_LIMIT)
         except PathRefused:
@@ -73,7 +73,7 @@ class Contents:
         return looked.content.digest
 
     async def _look(self, flow: Flow, source_path: str, known: SourceContent | None, limit: float) -> Looked:
-        """Raises `CantTell`, `PathRefused`."""
+        """Have a worker examine the source. Raises `CantTell`, `PathRefused`."""
         with anyio.move_on_after(limit):
             place, _ = await self._paths.source(source_path, flow)
             try:

@@ -1,4 +1,4 @@
-"""Which files and objects the server may use: sources in its roots and uploads, targets in its roots and its data."""
+"""Decides which files and objects the server may use: sources in roots and uploads, targets in roots and its data."""
 
 import os
 import re
@@ -15,9 +15,9 @@ from lume_local._sftp.root import SftpRoot
 UPLOAD = "upload://"
 """The prefix of an upload's source path; its name follows."""
 REPLAY = "lume-replay-"
-"""What the names of uploads begin with that the server has gathered for a replay: requests can't use them."""
+"""The prefix of uploads that the server has gathered for a replay: requests can't use them."""
 UPLOAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-"""Names never begin with a dot: drafts of uploads do."""
+"""The names of uploads; only drafts of uploads begin with a dot."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -36,7 +36,7 @@ class Roots:
         runs: the folders of active runs, a part of the state, or of the data if the state is elsewhere.
         uploads: the part of the data folder for uploads: no targets.
         stores: URLs of object stores below which sources and targets may lie.
-        sites: those of SFTP servers, with how this one signs in; for sources only.
+        sites: URLs of SFTP servers with the server's credentials; for sources only.
         private: the server's own files outside the state, such as keys: neither sources nor targets.
         flows: the folder with the server's flow versions, which are not targets.
     """
@@ -62,17 +62,17 @@ class Roots:
         state: Path | None = None,
         sites: tuple[SftpRoot, ...] = (),
     ) -> "Roots":
-        """The roots, with symbolic links resolved once, here."""
+        """Return the roots, with symbolic links resolved once, here."""
         real = tuple(Path(os.path.realpath(root)) for root in roots)
         home = Path(os.path.realpath(data))
-        own = tuple(path.absolute() for path in private)  # such a link may point elsewhere later
+        own = tuple(path.absolute() for path in private)  # unresolved: such a link may point elsewhere later
         own_state = home / "state" if state is None else Path(os.path.realpath(state))
         runs = own_state / "runs" if state is None else home / ".runs"
         uploads, own_flows = home / "uploads", flows and flows.absolute()
         return cls(real, home, own_state, runs, uploads, stores, own, own_flows, sites)
 
     def source(self, text: str) -> Path:
-        """The file that a source path refers to; it need not exist. Raises `PathRefused`."""
+        """Return the file of a source path; it need not exist. Raises `PathRefused`."""
         folders = (self.uploads,) if text.startswith(UPLOAD) else self.folders
         path = self._below(self.located(text), text, folders, "source")
         if path.name.startswith(".") and _is_in(path, self.uploads):
@@ -80,7 +80,7 @@ class Roots:
         return path
 
     def located(self, text: str) -> Path:
-        """The absolute path of a source path: two spellings of one file give the same path."""
+        """Return the absolute path of a source path: two spellings of one file give the same path."""
         if text.startswith(UPLOAD):
             return self.uploads / _upload_name(text)
         path = Path(_local(text))
@@ -89,7 +89,7 @@ class Roots:
         return _normal(self.folders[0] / path)
 
     def looked_up(self, text: str) -> str:
-        """For messages: the folder that a relative source path is relative to; empty for other paths."""
+        """Return text for messages: the folder of a relative source path; empty for other paths."""
         if text.startswith(UPLOAD) or Path(_local(text)).is_absolute():
             return ""
         first, *others = self.folders
@@ -97,7 +97,7 @@ class Roots:
         return f" ({text!r} is relative to {which}, {first})"
 
     def relative(self, path: Path) -> str:
-        """A source relative to its root, as `{source_path}` in a target: never absolute, never with `..`."""
+        """Return a source relative to its root, for `{source_path}` in a target: never absolute, never with `..`."""
         if path.is_relative_to(self.uploads):
             return path.relative_to(self.data).as_posix()
         for folder in self.folders:
@@ -106,14 +106,14 @@ class Roots:
         return path.name
 
     def target(self, template: str, values: dict[str, str]) -> Path:
-        """The file that a target template refers to for one run. Raises `PathRefused`."""
+        """Return the file that a target template refers to for one run. Raises `PathRefused`."""
         text = filled(_local(template), values)
         if ".." in Path(text).parts:
             raise PathRefused(f"the target {text!r} contains a '..' part: write the path without it")
         return self.written(text)
 
     def written(self, text: str) -> Path:
-        """The file of a target, if it may be written. Raises `PathRefused`."""
+        """Return the file of a target, if it may be written. Raises `PathRefused`."""
         path = self._below(_normal(self.folders[0] / text), text, (*self.folders, self.data), "target")
         if _is_in(path, self.uploads):
             raise PathRefused(f"the target {text!r} lies among the uploads: choose another place")
@@ -122,7 +122,7 @@ class Roots:
         return path
 
     def output(self, location: str) -> str:
-        """Where an output is now: an operator may have moved a root and left a link. Other links are not followed."""
+        """Return an output's present location: a root may have become a link. Other links are not followed."""
         if "://" in location:
             return location
         try:
@@ -143,12 +143,12 @@ class Roots:
 
 
 def _normal(path: Path) -> Path:
-    """An absolute path without `.` and empty parts; `normpath` leaves two slashes at its beginning."""
+    """Normalize an absolute path; `normpath` alone keeps two slashes at its beginning."""
     return Path("/" + os.path.normpath(path).lstrip("/"))
 
 
 def _is_in(path: Path, *places: Path) -> bool:
-    """Whether a real path is one of those files and folders or lies in one, under any name.
+    """Return whether a real path is one of those places or lies in one, under any name.
 
     Comparing names is not enough: the file system may ignore case, and a file or mount may have a second name.
     """
@@ -179,7 +179,7 @@ def filled(template: str, values: dict[str, str]) -> str:
 
 
 def spelled(uri: str, source_path: str) -> str:
-    """What a run reads: the flow's template filled in, or an upload, for which templates don't apply."""
+    """Fill in the flow's template; an upload is returned as is, since templates don't apply to it."""
     return source_path if source_path.startswith(UPLOAD) else uri.replace("{source_path}", source_path)
 
 
@@ -193,7 +193,7 @@ def _upload_name(text: str) -> str:
 
 
 def _local(text: str) -> str:
-    """A path or a `file://` URI as a path. Raises `PathRefused` for every other scheme."""
+    """Convert a path or a `file://` URI to a path. Raises `PathRefused` for every other scheme."""
     if not _SCHEME.match(text):
         return text
     parts = urlsplit(text)
@@ -203,9 +203,9 @@ def _local(text: str) -> str:
 
 
 def stored(roots: Roots, url: str, kind: str, folder: str = "") -> str:
-    """The URL of an object, if the server may use it; `kind` is `source` or `target`. Raises `PathRefused`.
+    """Return the URL of an object, if the server may use it; `kind` is `source` or `target`. Raises `PathRefused`.
 
-    Of a pattern, that of the `folder` that it begins with, if the server may search all of it.
+    For a pattern, return its leading `folder`, if the server may search all of it.
     """
     try:
         _, _, key = split_store_url(url)
@@ -222,9 +222,9 @@ def stored(roots: Roots, url: str, kind: str, folder: str = "") -> str:
 
 
 def remote(roots: Roots, text: str, folder: str = "") -> tuple[str, SftpRoot]:
-    """The URL of a file on an SFTP server in one spelling, and its root, if this server may read it.
+    """Return the URL of a file on an SFTP server in one spelling, and its root, if this server may read it.
 
-    Raises `PathRefused`. Of a pattern, that of the `folder` that it begins with, if the server may search all of it.
+    For a pattern, return its leading `folder`, if the server may search all of it. Raises `PathRefused`.
     """
     try:
         url = SftpUrl.of(folder or text)
@@ -246,11 +246,11 @@ def remote(roots: Roots, text: str, folder: str = "") -> tuple[str, SftpRoot]:
 
 
 def below_root(roots: Roots, url: str) -> str:
-    """The part of a URL after its root: `{source_path}` in a target."""
+    """Return the part of a URL after its root: `{source_path}` in a target."""
     return url.removeprefix(root_of(roots, url) or "").lstrip("/")
 
 
 def root_of(roots: Roots, url: str) -> str | None:
-    """The root that the URL lies in."""
+    """Return the root that contains the URL, if any."""
     known = [site.url for site in roots.sites] if is_sftp_url(url) else roots.stores
     return max((root for root in known if url.startswith(f"{root}/")), key=len, default=None)

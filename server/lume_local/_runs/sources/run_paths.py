@@ -1,4 +1,4 @@
-"""Where a run reads and writes, the job for its worker, and what is removed afterwards."""
+"""The places that a run reads and writes, the job for its worker, and the cleanup afterwards."""
 
 import logging
 import shutil
@@ -45,7 +45,7 @@ _POOL = {"url": "pool", "shard_bytes": SHARD_BYTES}
 
 
 class RunPaths:
-    """The places of runs: those named by their flows, and for each run a folder of its own."""
+    """The places of runs: those named by their flows, and a separate folder for each run."""
 
     def __init__(self, roots: Roots, flows: FlowRegistry, runs: SqlStore, engine: Json | None = None) -> None:
         self._roots, self._flows, self._runs, self._engine = roots, flows, runs, engine
@@ -54,11 +54,11 @@ class RunPaths:
         """The folders of ended runs that could not be removed, and why."""
 
     async def job(self, run: StoredRun, draft: Flow | None = None, claims: Sequence[Claim] = ()) -> Execute:
-        """The job for a run's worker. Raises `PathRefused`, and what compiling its flow raises.
+        """Return the job for a run's worker. Raises `PathRefused`, and the errors of compiling its flow.
 
         Args:
             draft: the flow version, if it is not registered.
-            claims: the rejects of other runs that a dry run has.
+            claims: the rejects of other runs in a dry run's source.
         """
         flow = draft or self._flows.parsed(run.flow_version)
         source, name = await self.source(run.source_path, flow)
@@ -117,9 +117,9 @@ class RunPaths:
         )
 
     async def roots(self, run: StoredRun) -> frozenset[str]:
-        """The first runs on the sources of returned rows whose keys are compared; empty for any other run.
+        """Return the first runs on the sources of returned rows whose keys are compared; empty for any other run.
 
-        Of two runs with the same one, the later one must see what the other has accepted.
+        If two runs share one of these, the later run must see which keys the other has accepted.
         """
         if not has_rejects(run.run_metadata) or not self._flows.is_known(run.flow_version):
             return frozenset()
@@ -129,7 +129,7 @@ class RunPaths:
         return await self._runs.origins.roots(run.run_id, None if parent is None else parent.run_id)
 
     async def _accepted(self, run: StoredRun, flow: Flow, claims: Sequence[Claim]) -> Json | None:
-        """Where the keys are that no returned row may repeat (see `_worker.returned`); None for any other run."""
+        """Return the places of keys that no returned row may repeat (see `_worker.returned`); None for other runs."""
         unique = _unique(flow)
         if not unique or not (claims or has_rejects(run.run_metadata)):
             return None
@@ -161,7 +161,7 @@ class RunPaths:
         }
 
     async def _keys_of(self, run_id: str) -> Json:
-        """What reads the mapped rows of a run: without a `read` and a `table` nothing does any more."""
+        """Return how to read a run's mapped rows; without `read` and `table` they can no longer be read."""
         run = await self._runs.get(run_id)
         found: Json = {"run_id": run_id, "rows": 1, "columns": None, "of": []}
         if run is None:
@@ -182,12 +182,12 @@ class RunPaths:
         return found | {"read": asdict(evolve(job, path=self._roots.output(job.path)))}
 
     async def _parent(self, run: StoredRun) -> StoredRun | None:
-        """The run whose corrected rejects are to be read; None if there is no such run."""
+        """Return the run whose corrected rejects are to be read; None if there is none."""
         named = (run.run_metadata or {}).get("resubmit_of")
         return await self._runs.get(named) if isinstance(named, str) else None
 
     async def _mended(self, parent: StoredRun) -> Json | None:
-        """What reads the rejects of a run; None if nothing does any more."""
+        """Return the job that reads the rejects of a run; None if they can no longer be read."""
         identity = await self._runs.outputs.identity(parent.run_id, "rejects")
         location = parent.target_locations.get("rejects")
         flow = self._flow_of(parent)
@@ -200,7 +200,7 @@ class RunPaths:
         return self._flows.parsed(run.flow_version) if self._flows.is_known(run.flow_version) else None
 
     async def _taken(self, parent: StoredRun) -> str:
-        """The rejects of a run that were in corrected rejects before, or were accepted by a replay, as a set."""
+        """Return the set of a run's rejects that were corrected before or accepted by a replay."""
         rows = 0
         for state in TAKEN:
             wanted = RowFilter(run_id=parent.run_id, state=state)
@@ -209,10 +209,11 @@ class RunPaths:
         return as_text(rows)
 
     async def _beside(self, run: StoredRun, flow: Flow) -> int:
-        """How many rejects of the source were corrected or replayed, if what they became stays in the target.
+        """Return how many rejects of the source were corrected or replayed and keep their rows in the target.
 
-        In a table they are batches of their own; files are replaced or are the run's own, and an upsert finds rows by
-        their key. The source of a replay or of corrected rejects is no rejects' source.
+        In a table such rows are separate batches; files are replaced or belong to the run, and an upsert finds rows
+        by
+        their key. A replay or a run on corrected rejects has a source of its own, which has no such rejects.
         """
         if isinstance(flow.mapped, str) or flow.mapped.mode == "upsert" or not run.source_key:
             return 0
@@ -220,7 +221,7 @@ class RunPaths:
         return account.mended + account.replayed
 
     async def _earlier(self, flow: Flow, batch: str) -> Json | None:
-        """The values that no row of a run may repeat, if they are not in a table (see `EarlierValues`)."""
+        """Return the values that no row of a run may repeat, if they are not in a table (see `EarlierValues`)."""
         ever = [column.name for column in flow.columns if column.ever]
         if not ever or not isinstance(flow.mapped, str):
             return None
@@ -250,11 +251,11 @@ class RunPaths:
         return place | ({"sha256": seed["sha256"]} if "sha256" in seed else {})
 
     def folder(self, run_id: str) -> Path:
-        """The run's own folder, while it is active."""
+        """Return the run's own folder, which exists while it is active."""
         return self.folders / run_id
 
     async def hold_uploads(self, job: Execute) -> Execute:
-        """The job with links to its uploads in the run's folder: what takes their places is not read by this run."""
+        """Link the job's uploads into the run's folder, so that replacing an upload does not affect this run."""
         files = [*job.source.get("files", ()), *job.seeds.values()]
         if not any(Path(file["path"]).is_relative_to(self._roots.uploads) for file in files):
             return job
@@ -269,7 +270,7 @@ class RunPaths:
         )
 
     def _held(self, file: Json, job: Execute) -> Json:
-        """A file with the place where it is to be read, `at`, if it is an upload."""
+        """Return a file; an upload gets `at`, the place where it is to be read."""
         path = Path(file["path"])
         if not path.is_relative_to(self._roots.uploads):
             return file
@@ -280,7 +281,7 @@ class RunPaths:
         except FileExistsError:
             pass  # a worker died before this run had begun
         except OSError as error:
-            # A missing file is reported by the run. A file system without links has it read in its place.
+            # The run reports a missing file. On a file system without links, the run reads the file in place.
             _log.info("run %s: %s is not held while it is read: %s", job.run_id, path, error)
             return file
         return file | {"at": str(at)}
@@ -290,15 +291,15 @@ class RunPaths:
         shutil.rmtree(self.folder(run.run_id), ignore_errors=True)
 
     def give_up(self, run: StoredRun) -> None:
-        """Remove the folder of a run without output; what it has begun elsewhere and not undone stays recorded."""
+        """Remove the folder of a run without output; steps begun elsewhere and not undone stay recorded."""
         self._give_up(self.folder(run.run_id))
 
     def forget_worker(self, run: StoredRun, pid: int) -> None:
-        """Remove the scratch files of a run's process that has ended."""
+        """Remove the scratch files of a run's ended process."""
         shutil.rmtree(scratch_of(self.folder(run.run_id), pid), ignore_errors=True)
 
     def clear(self, unended: Collection[str], *, has_workers: bool = False) -> None:
-        """Remove the folders of runs that have ended, left by an earlier server: all but `unended`.
+        """Remove the folders of ended runs left by an earlier server: all but `unended`.
 
         If it still `has_workers`, their scratch files are left to the next start.
         """
@@ -309,13 +310,13 @@ class RunPaths:
                 self._give_up(folder)
 
     def give_up_again(self) -> list[str]:
-        """Retry the removals that failed; returns why some still fail."""
+        """Retry the removals that failed; return why some still fail."""
         for folder in list(self._left):
             self._give_up(folder)
         return list(self._left.values())
 
     def _give_up(self, folder: Path) -> None:
-        """Remove a folder, unless its record of what was begun can't be kept: the disk may be full."""
+        """Remove a folder, unless its record of begun steps can't be kept: the disk may be full."""
         try:
             hand_over(folder, self.begun / folder.name)
         except Exception as error:
@@ -325,7 +326,7 @@ class RunPaths:
             shutil.rmtree(folder, ignore_errors=True)
 
     async def source(self, source_path: str, flow: Flow) -> tuple[Json, SourceName]:
-        """The place of a run's source, and its name. Raises `PathRefused`."""
+        """Return the place of a run's source, and its name. Raises `PathRefused`."""
         if query := flow.source.query:
             place = {"kind": "query", **asdict(query), "source_path": source_path}
             return place, name_of_query(source_path)
@@ -370,7 +371,7 @@ class RunPaths:
 
 
 def _unique(flow: Flow) -> list[str]:
-    """The columns whose values are compared with those of the same source; `"ever"` compares with all."""
+    """Return the columns whose values are compared within the same source; `"ever"` compares with all sources."""
     return [column.name for column in flow.columns if column.unique and not column.ever]
 
 
@@ -383,7 +384,7 @@ def _rejects_table(flow: Flow, batch: str) -> Json | None:
 
 
 def _named(place: str) -> str:
-    """Raises `PathRefused` if a name is to come from a source path that ends with a slash."""
+    """Return the place. Raises `PathRefused` if its name would come from a source path ending in a slash."""
     if Path(place).suffix.lower() not in SUFFIXES:
         raise PathRefused(f"the target {place!r} has no name before its suffix: put {{run_id}} there")
     return place

@@ -1,4 +1,4 @@
-"""Seeds that a run brings, in place of those of its flow version: which they are, and their content."""
+"""Seeds that a run brings in place of its flow version's seeds, with their content."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ class SeedRefused(Exception):
 
 
 async def found_seeds(flow: Flow, given: Mapping[str, str], roots: Roots) -> RunSeeds:
-    """The seeds of a submission, read now. Raises `SeedRefused`, `PathRefused`."""
+    """Read the seeds of a submission. Raises `SeedRefused`, `PathRefused`."""
     declared = {seed.name: seed for seed in flow.seeds}
     for name in given:
         if name not in declared:
@@ -41,7 +41,7 @@ async def found_seeds(flow: Flow, given: Mapping[str, str], roots: Roots) -> Run
 
 
 def digest_of(seeds: RunSeeds) -> str:
-    """The same for seeds with the same content; empty without seeds."""
+    """Return the same digest for seeds with the same content; empty without seeds."""
     if not seeds:
         return ""
     content = {name: seed["sha256"] for name, seed in seeds.items()}

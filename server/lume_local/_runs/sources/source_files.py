@@ -1,7 +1,7 @@
-"""Which files a run reads: those that its flow's `uri` names, patterns and lists included.
+"""Finds the files that a run reads: those named by its flow's `uri`, including patterns and lists.
 
-The search for a pattern is like `glob`, by a walk that always ends: `**` does not follow symbolic links, of which two
-that lead to a parent folder make an exponential number of paths.
+Patterns are searched like `glob`, by a walk that always ends: `**` does not follow symbolic links. Two links to a
+parent folder would give an exponential number of paths.
 """
 
 import glob
@@ -34,7 +34,7 @@ class Walk:
         self._seen = 0
 
     def files(self, folder: str, pattern: str) -> list[str]:
-        """The matching files below a folder, sorted; no folders and no hidden files. Raises `WalkFailed`."""
+        """Return the matching files below a folder, sorted; no folders and no hidden files. Raises `WalkFailed`."""
         if pattern.endswith("/"):
             return []
         parts = parts_of(pattern)
@@ -97,7 +97,7 @@ _ESCAPED = re.compile(r"\[([*?[])\]")
 
 @frozen
 class SourceSpec:
-    """What a run reads: its flow's `source.uri`, with the run's source path."""
+    """The specification of a run's source: its flow's `source.uri`, with the run's source path."""
 
     uris: tuple[str, ...]
     source_path: str
@@ -117,7 +117,7 @@ class SourceSpec:
         return any(is_store_url(text) for text in self.texts)
 
     def objects(self, roots: Roots) -> list[dict[str, str]]:
-        """The objects, and patterns with the URL of the folder to search. Raises `PathRefused`."""
+        """Return the objects, and patterns with the URL of the folder to search. Raises `PathRefused`."""
         return [
             {"url": stored(roots, text, "source", folder), "pattern": pattern}
             for text, folder, pattern in self._places(is_store_url)
@@ -128,7 +128,7 @@ class SourceSpec:
         return any(is_sftp_url(text) for text in self.texts)
 
     def remote_files(self, roots: Roots) -> list[dict[str, Any]]:
-        """As `objects`, of SFTP servers, each with its root. Raises `PathRefused`."""
+        """Return the same as `objects`, but on SFTP servers, each with its root. Raises `PathRefused`."""
         found = list[dict[str, Any]]()
         for text, folder, pattern in self._places(is_sftp_url):
             url, root = remote(roots, text, folder)
@@ -136,7 +136,7 @@ class SourceSpec:
         return found
 
     def _places(self, is_meant: Callable[[str], bool]) -> Iterator[tuple[str, str, str]]:
-        """Each text; of a pattern also the folder to search, and for what. Raises `PathRefused`."""
+        """Yield each text, with the folder and the rest of a pattern, or two empty strings. Raises `PathRefused`."""
         patterns = self._patterns()
         for text in self.texts:
             if not is_meant(text):
@@ -148,7 +148,7 @@ class SourceSpec:
             yield text, folder, pattern
 
     def key(self, roots: Roots) -> str:
-        """One key for all spellings of the same source. Raises `PathRefused`."""
+        """Return one key for all spellings of the same source. Raises `PathRefused`."""
         if self.is_stored:
             self.objects(roots)
             return "\n".join(self.texts)
@@ -161,13 +161,13 @@ class SourceSpec:
         return "\n".join(str(roots.located(text)) for text in self.texts)
 
     def looked_up(self, roots: Roots) -> str:
-        """For messages: from which folder a relative path was taken."""
+        """Return text for messages: the folder that a relative path was resolved against."""
         return roots.looked_up(self.texts[0]) if self.is_single else ""
 
     async def find(self, roots: Roots) -> list[Path]:
         """Search the files in a thread, which ends when this is cancelled. Raises `PathRefused`."""
         if self.is_single:
-            return self.files(roots)  # nothing to look for
+            return self.files(roots)  # nothing to search
         stopped = threading.Event()
         try:
             return await run_sync(self.files, roots, stopped.is_set, abandon_on_cancel=True)
@@ -175,7 +175,7 @@ class SourceSpec:
             stopped.set()
 
     def files(self, roots: Roots, is_stopped: Callable[[], bool] = lambda: False) -> list[Path]:
-        """The files, those of a pattern in the order of their names. Raises `PathRefused`."""
+        """Return the files; the matches of each pattern are sorted by name. Raises `PathRefused`."""
         if self.is_single:
             return [roots.source(self.texts[0])]
         patterns, found = self._patterns(), dict[Path, None]()
@@ -191,7 +191,7 @@ class SourceSpec:
         return list(found)
 
     def _patterns(self) -> dict[str, str]:
-        """The patterns by their texts. Only the flow can have patterns: a source path is literal."""
+        """Return the patterns by their texts. Only the flow can have patterns: a source path is literal."""
         if self.source_path.startswith(UPLOAD):
             return {}
         return {
@@ -207,7 +207,7 @@ def _check_number(files: int) -> None:
 
 
 def _split(pattern: str) -> tuple[str, str]:
-    """The folder before the first wildcard of a pattern, and the rest."""
+    """Split a pattern into the folder before its first wildcard and the rest."""
     parts = pattern.split("/")
     fixed = next(n for n, part in enumerate(parts) if glob.has_magic(_ESCAPED.sub("", part)))
     folder = _ESCAPED.sub(r"\1", "/".join(parts[:fixed])) or ("/" if pattern.startswith("/") else ".")
@@ -215,7 +215,7 @@ def _split(pattern: str) -> tuple[str, str]:
 
 
 def _matches(roots: Roots, pattern: str, shown: str, is_stopped: Callable[[], bool]) -> list[str]:
-    """The files that match, sorted. Raises `PathRefused`."""
+    """Return the matching files, sorted. Raises `PathRefused`."""
     folder, rest = _split(pattern)
     roots.source(folder)
     try:

@@ -1,4 +1,4 @@
-"""What identifies a run's source: its key, and its name in a target, `{source_path}`."""
+"""Identifies a run's source by a key, and by its name in a target, `{source_path}`."""
 
 import os
 import re
@@ -15,19 +15,19 @@ from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots, below_roo
 from lume_local._runs.sources.source_files import SourceSpec
 
 _CONTENT = re.compile(r"(#(seeds:)?[0-9a-f]{64}){1,3}$")
-"""The content of the source, if it is part of the source's identity; that of the seeds that its run brings; on a
-development server also the content of the flow version.
+"""The digests at the end of a key: of the source's content, if that is part of its identity; of the run's own seeds;
+and, on a development server, of the flow version's content.
 """
 _SEEDS = re.compile(r"#seeds:[0-9a-f]{64}")
 _CHOICE = re.compile(r"\[!?\]?[^\]]*\]")
-"""The brackets of a pattern. In a key they may also be part of a source path, which is literal."""
+"""The brackets of a pattern. In a key they may also belong to a source path, which is literal."""
 _MANY = 100
-"""The number of files in a folder from which on listing it is faster than checking each."""
+"""The number of files in a folder at which listing it becomes faster than checking each."""
 _MAGIC = re.compile(r"[*?[]")
 
 
 def source_key(source: SourceSettings, source_path: str, roots: Roots) -> str:
-    """One key for all spellings of a source; the argument of a query is its own key. Raises `PathRefused`."""
+    """Return one key for all spellings of a source; a query's argument is its own key. Raises `PathRefused`."""
     if source.query and source_path.startswith(UPLOAD):
         raise PathRefused(
             f"the source of this flow is a query of a database, which reads no file such as {source_path!r}: "
@@ -37,22 +37,22 @@ def source_key(source: SourceSettings, source_path: str, roots: Roots) -> str:
 
 
 def with_content(located: str, digest: str) -> str:
-    """The key of a source whose identity is its place and its content."""
+    """Return the key of a source identified by its place and its content."""
     return f"{located}#{digest}"
 
 
 def with_seeds(located: str, digest: str) -> str:
-    """The key of a source that is processed with other seeds than those of its flow version; see `digest_of`."""
+    """Return the key of a source processed with the run's own seeds; see `digest_of`."""
     return f"{located}#seeds:{digest}" if digest else located
 
 
 def batch_of(key: str) -> str:
-    """The key without the seeds: in a table, a run replaces the rows of its source, whatever its seeds are."""
+    """Return the key without seeds: in a table, a run replaces the rows of its source whatever its seeds are."""
     return _SEEDS.sub("", key)
 
 
 def content_in(key: str, located: str) -> str:
-    """The digest in a key of `with_content`."""
+    """Return the digest in a key of `with_content`."""
     return key.removeprefix(f"{located}#")[:64]
 
 
@@ -61,7 +61,7 @@ def places_of(key: str) -> list[str]:
 
 
 class InUse:
-    """The sources of runs, of which there may be 100,000."""
+    """The sources of runs; there may be 100,000."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         named = {place for key in keys for place in places_of(key)}
@@ -81,7 +81,7 @@ class InUse:
         )
 
     def _of(self, folder: str) -> list[re.Pattern[str]]:
-        """The patterns whose first wildcard is directly below the folder."""
+        """Return the patterns whose first wildcard is directly below the folder."""
         if folder not in self._patterns:
             return []
         if folder not in self._compiled:
@@ -96,7 +96,7 @@ def _above(path: str) -> Iterable[str]:
 
 
 def _real(places: set[str]) -> dict[str, str]:
-    """`os.path.realpath` of many absolute paths: common parents are resolved once."""
+    """Resolve many absolute paths like `os.path.realpath`, but common parents only once."""
     if not places:
         return {}
     inside: dict[str, list[str]] = {}
@@ -111,7 +111,7 @@ def _real(places: set[str]) -> dict[str, str]:
 
 
 def _followed(folder: str, places: list[str]) -> dict[str, str]:
-    """The real paths of several files of one folder, whose own real path is `folder`."""
+    """Resolve several files of one folder, whose own real path is `folder`."""
     named = {place: f"{folder}/{place.rpartition('/')[2]}" for place in places}
     try:
         if len(named) < _MANY:
@@ -122,7 +122,7 @@ def _followed(folder: str, places: list[str]) -> dict[str, str]:
     except FileNotFoundError:
         links = set()
     except OSError:
-        links = set(named.values())  # then each is resolved separately
+        links = set(named.values())  # each is then resolved separately
     return {place: os.path.realpath(path) if path in links else path for place, path in named.items()}
 
 
@@ -131,7 +131,7 @@ _PLACEHOLDER = "{source_path}"
 
 @frozen
 class SourceName:
-    """What `{source_path}` stands for in a target.
+    """The value of `{source_path}` in a target.
 
     Attributes:
         text: never absolute, never with `..`.
@@ -142,7 +142,7 @@ class SourceName:
     is_own: bool
 
     def check(self, template: str) -> None:
-        """Raises `PathRefused` if two sources could write to the same target."""
+        """Raise `PathRefused` if two sources could write to the same target."""
         if self.is_own or _PLACEHOLDER not in template or "{run_id}" in template:
             return
         raise PathRefused(
@@ -152,12 +152,12 @@ class SourceName:
 
 
 def name_of_query(source_path: str) -> SourceName:
-    """The argument of a query may be any string, so `/a` and `a` are different sources."""
+    """Name a query by its argument, which may be any string: `/a` and `a` are different sources."""
     return SourceName(source_path.lstrip("/"), source_path == os.path.normpath(source_path.lstrip("/")))
 
 
 def name_of_urls(roots: Roots, wanted: SourceSpec) -> SourceName:
-    """One object is named by its path below its root; several by the source path."""
+    """Name one object by its path below its root, several by the source path."""
     path = wanted.source_path
     if wanted.is_single:
         url = wanted.key(roots)
@@ -170,11 +170,11 @@ def name_of_urls(roots: Roots, wanted: SourceSpec) -> SourceName:
 
 
 def name_of_files(roots: Roots, wanted: SourceSpec, sources: list[Path]) -> SourceName:
-    """One file is named by its path below its root; several by the source path, as if that were a file."""
+    """Name one file by its path below its root, several by the source path as if it were a file."""
     path = sources[0] if wanted.is_single else roots.located(wanted.source_path)
     folders = (*roots.folders, roots.uploads)
     root = next((folder for folder in folders if path.is_relative_to(folder)), None)
-    # The first root has the names to itself: sources of other roots are refused, unless the flow fixes the root.
+    # Only the first root owns its names: sources of other roots are refused unless the flow fixes the root.
     is_own = root in (roots.folders[0], roots.uploads) or (
         wanted.is_single and root is not None and all(_is_below(roots, uri, root) for uri in wanted.uris)
     )
@@ -182,11 +182,11 @@ def name_of_files(roots: Roots, wanted: SourceSpec, sources: list[Path]) -> Sour
 
 
 def _is_below(roots: Roots, uri: str, root: Path) -> bool:
-    """Whether the flow fixes its sources to the root."""
+    """Return whether the flow fixes its sources to the root."""
     folder = _fixed(uri).rpartition("/")[0]
     return bool(folder) and Path(os.path.realpath(roots.located(folder))).is_relative_to(root)
 
 
 def _fixed(uri: str) -> str:
-    """What comes before the source path."""
+    """Return the part before the source path."""
     return uri.partition(_PLACEHOLDER)[0]

@@ -1,4 +1,4 @@
-"""The folder that a server shares with the workers of a cluster, and the one of its state: may it use them?"""
+"""Checks that the server may use the folder shared with a cluster's workers, and its state's folder."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ _OWNER = "owner"
 
 
 def check_new(places: Roots) -> None:
-    """A state does not begin where another one has its runs: their sources would be processed again.
+    """Check that a new state does not begin where another one has its runs, whose sources would be processed again.
 
     Raises `ConfigurationError`.
     """
@@ -32,12 +32,12 @@ def _of_another(places: Roots) -> ConfigurationError:
 
 
 def claim(places: Roots, store_id: str, *, is_used: bool = False) -> None:
-    """Have the folders of runs belong to a state: one of another state would take them for leftovers.
+    """Assign the folders of runs to a state; a server of another state would take them for leftovers.
 
-    A state file beside them needs none of that. Raises `ConfigurationError`, OSError.
+    A state file beside them makes this unnecessary. Raises `ConfigurationError`, OSError.
 
     Args:
-        is_used: whether the state has had runs; it is warned of if they were elsewhere.
+        is_used: whether the state has had runs; a warning is logged if they were elsewhere.
     """
     if places.runs.parent != places.state and any(
         path.is_dir() for path in (places.state / "runs").glob("run_*")
@@ -63,16 +63,16 @@ def claim(places: Roots, store_id: str, *, is_used: bool = False) -> None:
 
 
 def belongs(data: Path, state: Path, store_id: str) -> bool:
-    """Whether a data folder has the uploads and outputs of a state, as far as the folders tell."""
+    """Return whether a data folder has the uploads and outputs of a state, judging by the folders."""
     owner = data / ".runs" / _OWNER
     if owner.exists():
         return owner.read_bytes() == store_id.encode()
-    # A server has made both, the folder of uploads and the lock; a restored backup may have neither.
+    # A server creates both the uploads folder and the lock; a restored backup may have neither.
     return state == data / "state" and ((data / "uploads").is_dir() or not (state / "lock").exists())
 
 
 def warn_if_remote(state: Path) -> None:
-    """SQLite's log needs memory that processes share: on a network file system it can be damaged."""
+    """Warn about a network file system: SQLite's log needs memory shared by processes, or is damaged."""
     kind = file_system(state)
     if kind in REMOTE or kind.startswith("fuse."):
         _log.warning(
