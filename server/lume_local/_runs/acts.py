@@ -1,4 +1,4 @@
-"""Notes acts that are part of no transaction, such as that the keys were read again."""
+"""Records acts that belong to no transaction, such as rereading the keys."""
 
 from collections import deque
 from functools import partial
@@ -12,13 +12,13 @@ from lume_local._runs.store.audit import RELOAD, Act
 from lume_local._runs.upkeep import until_it_works
 
 _MOST = 100
-"""Acts that wait to be noted; of more, the oldest are lost, and the log still has them."""
+"""Acts waiting to be recorded; beyond that the oldest are dropped, but the log still has them."""
 _RETRY = 5.0
 _WHAT = "the audit"
 
 
 class Acts:
-    """Takes acts from anywhere in the event loop's thread; they are noted as long as `note` runs."""
+    """Accepts acts from anywhere on the event loop's thread; they are recorded while `note` runs."""
 
     def __init__(self, audit: SqlAudit, health: Health) -> None:
         self._audit, self._health = audit, health
@@ -30,11 +30,11 @@ class Acts:
         self._more.set()
 
     def reloaded(self, path: Path, **detail: int) -> None:
-        """The server has read a file again, and what it says is in effect."""
+        """Add the act that the server has reread a file, whose content is now in effect."""
         self.add(Act("server", RELOAD, str(path), detail))
 
     async def note(self) -> None:
-        """Note what was added, until cancelled."""
+        """Record the added acts until cancelled."""
         while True:
             await self._more.wait()
             self._more = anyio.Event()

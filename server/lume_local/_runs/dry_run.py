@@ -1,7 +1,7 @@
-"""Runs that leave nothing but a response: no row in the state, no output, no claim on the source.
+"""Runs that leave only a response: no row in the state, no output, no claim on the source.
 
-They are executed one at a time, in turns of the keys and outside the lanes, each in a worker process like every run.
-Their folders are removed at the end, or with those of other runs after a server was killed.
+They are executed one at a time, with keys taking turns, outside the lanes, each in a worker process like every run.
+Their folders are removed at the end; if the server was killed, they are removed with the folders of other runs.
 """
 
 import shutil
@@ -35,7 +35,7 @@ from lume_local._shared.protocol import Done, Execute, Failed, Json, RowsPage, S
 
 @frozen
 class DryRunResult:
-    """How a run would have ended, its first rows of each kind as JSON arrays, and what the ledger would record."""
+    """The final state of a run, its first rows of each kind as JSON arrays, and its ledger entries."""
 
     run: StoredRun
     rows: dict[str, str]
@@ -61,11 +61,11 @@ class DryRuns:
         claims: Sequence[Claim] = (),
         is_draft: bool = False,
     ) -> DryRunResult:
-        """Execute a run but its commit; returns `limit` rows of each kind. Raises what compiling the flow raises.
+        """Execute a run without its commit; return `limit` rows of each kind. Raises compile errors of the flow.
 
         Args:
-            by: the name of the key that asks for it.
-            claims: the rejects of other runs that the source has.
+            by: the name of the requesting key.
+            claims: the rejects of other runs that the source contains.
             is_draft: whether the flow version is not registered.
         """
         run = StoredRun(
@@ -97,7 +97,7 @@ class DryRuns:
                     await run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
 
     async def _executed(self, run: StoredRun, job: Execute) -> tuple[StoredRun, dict[str, str], Json]:
-        """The run at its end, the files with its rows, and what is for the ledger. Raises `WorkerDied`."""
+        """Return the ended run, its files of rows, and its ledger entries. Raises `WorkerDied`."""
         run = evolve(run, started_at=now_text())
         with anyio.move_on_after(self._time_limit):
             async with self._pool.worker() as worker, aclosing(worker.run(job)) as events:

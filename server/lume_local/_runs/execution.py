@@ -43,11 +43,11 @@ Found = TypeVar("Found")
 KILL_AFTER = 5.0
 """Seconds between asking a worker to stop and killing it."""
 SILENCE = 60.0
-"""Seconds without an event after which a worker counts as stopped or stuck; a healthy one sends them more often."""
+"""Seconds without an event after which a worker counts as stopped or stuck; a healthy one reports more often."""
 
 
 class Stop(enum.Enum):
-    """Why a run is stopped: the status that it gets, and the message."""
+    """The reason for stopping a run: its new status, and the message."""
 
     REQUESTED = RunStatus.CANCELLED, "cancelled by request; nothing was written"
     OVERDUE = RunStatus.FAILED, "the run took longer than its time limit of {limit:g} s; nothing was written"
@@ -61,8 +61,9 @@ class Execution:
     """The execution of one run. Call `carry_out` once, `stop` at any time.
 
     Args:
-        may_wait: whether the run is CREATED again if something is in its way that may pass, such as a place that is
-            unreachable; see `obstacle`.
+        may_wait: whether the run goes back to CREATED if a temporary obstacle, such as an unreachable place, stops
+            it;
+            see `obstacle`.
     """
 
     def __init__(
@@ -94,21 +95,21 @@ class Execution:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether somebody has requested that it ends."""
+        """Whether somebody has requested the end of the run."""
         return self._why is Stop.REQUESTED
 
     def stop(self, why: Stop, by: str = "") -> None:
         """End the run without output, unless it has committed. The first reason is the one reported.
 
         Args:
-            by: the name of the key that has requested it.
+            by: the name of the requesting key.
         """
         if self._why is None:
             self._why, self._by = why, by
             self._stopped.set()
 
     async def unless_stopped(self, work: Callable[[], Awaitable[Found]]) -> Found | None:
-        """The result of `work`, such as finding the files of a pattern; None if the run is stopped first."""
+        """Return the result of `work`, such as finding the files of a pattern; None if the run is stopped first."""
         found = None
         async with task_group() as tasks:
             tasks.start_soon(self._cancel_when_stopped, tasks.cancel_scope)
@@ -121,7 +122,7 @@ class Execution:
         scope.cancel()
 
     async def carry_out(self, worker: Worker, job: Execute, *, last: bool) -> bool:
-        """Execute the run in a worker. False if the worker died before the run began, unless `last`."""
+        """Execute the run in a worker. Returns False if the worker died before the run began, unless `last`."""
         self.worker = worker
         outcome = await self._outcome(worker, await self._paths.hold_uploads(job))
         if outcome is None and not (last or self._has_begun or self.is_stopped):
@@ -132,11 +133,11 @@ class Execution:
     async def abandon(self) -> None:
         """End a run that was stopped before it had a worker."""
         assert self._why is not None
-        await run_sync(self._paths.give_up, self.run)  # an earlier worker may have died before it began
+        await run_sync(self._paths.give_up, self.run)  # an earlier worker may have died before the run began
         await self._end_stopped(self._why)
 
     async def _outcome(self, worker: Worker, job: Execute) -> Outcome | None:
-        """How the run ended; None if the process died without a report."""
+        """Return the outcome of the run; None if the process died without a report."""
         self._heard = anyio.current_time()
         async with task_group() as tasks:
             tasks.start_soon(self._guard, worker)
@@ -163,7 +164,7 @@ class Execution:
         return None
 
     async def _may_commit(self) -> bool:
-        """Whether the run may be published; waits for the state, and meanwhile the worker does."""
+        """Return whether the run may be published; waits until the state is available, and the worker waits, too."""
         while not self.is_stopped:
             self._heard = anyio.current_time()
             with suppress(StoreFailed):
@@ -172,7 +173,7 @@ class Execution:
         return False
 
     async def _guard(self, worker: Worker) -> None:
-        """Wait for a reason to stop the run; then ask its worker, and then kill it."""
+        """Wait for a reason to stop the run, ask its worker to stop, then kill it."""
         limit = inf if self._time_limit is None else anyio.current_time() + self._time_limit
         while self._why is None:
             with anyio.CancelScope(deadline=min(limit, self._heard + SILENCE)):
@@ -190,7 +191,7 @@ class Execution:
         worker.kill()
 
     def _is_publishing(self) -> bool:
-        """Whether the worker has committed and is putting its files in place."""
+        """Return whether the worker has committed and is putting its files in place."""
         is_heard = anyio.current_time() < self._heard + SILENCE
         return is_heard and committed(self._paths.folder(self.run.run_id)) is not None
 
@@ -213,7 +214,7 @@ class Execution:
             case Failed(message, _, True) if committed(self._paths.folder(run.run_id)) is not None:
                 self._late.add(run, message)
             case Failed(message, _, True) if self._may_wait and not begun(self._paths.folder(run.run_id)):
-                # Nobody submits the file of an arrival again. For what was begun elsewhere, see `Leftovers`.
+                # Nobody resubmits an arrived file. `Leftovers` handles a commit that began elsewhere.
                 self.obstacle = message
                 await run_sync(self._paths.clean_up, run)
                 await recorder.defer(run.run_id)

@@ -1,4 +1,4 @@
-"""Files of flow versions: found in a folder, read, seen to change."""
+"""Flow version files: finds them in a folder, reads them, notices changes."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from lume_local._shared.saved import stamp
 
 
 class FlowFiles:
-    """Which file each flow version was read from, and whether it has changed since."""
+    """The file that each flow version was read from, and whether it has changed since."""
 
     def __init__(self) -> None:
         self._paths: dict[str, Path] = {}
@@ -25,11 +25,11 @@ class FlowFiles:
         self._paths[ref], self._seen[ref] = path, stamp(path)
 
     def path(self, ref: str) -> Path | None:
-        """The file of a version; None if a request registered it."""
+        """Return the file of a version; None if a request registered it."""
         return self._paths.get(ref)
 
     def changed(self, ref: str) -> Flow | None:
-        """The flow in the file of a version, if the file has changed since `remember` and still defines that version.
+        """Return the flow in a version's file if that has changed since `remember` and still defines the version.
 
         Raises `ConfigurationError` if it has a mistake.
         """
@@ -41,7 +41,7 @@ class FlowFiles:
 
 
 def search(folder: Path, ref: str) -> tuple[list[tuple[Path, Flow]], str]:
-    """The files of a folder that define a flow version, and the error of the last file that has one."""
+    """Return the files of a folder that define a flow version, and the error of the last invalid file."""
     found, broken = [], ""
     try:
         paths = files(folder)
@@ -58,7 +58,7 @@ def search(folder: Path, ref: str) -> tuple[list[tuple[Path, Flow]], str]:
 
 
 def versions(folder: Path, name: str) -> list[str]:
-    """The versions of a flow that the files of a folder define; files that can't be read are left out."""
+    """Return the versions of a flow defined in a folder; unreadable files are skipped."""
     found = list[str]()
     with suppress(ConfigurationError):
         for path in files(folder):
@@ -69,9 +69,9 @@ def versions(folder: Path, name: str) -> list[str]:
 
 
 def files(folder: Path) -> list[Path]:
-    """The flow files of a folder, sorted. Raises `ConfigurationError`."""
+    """Return the flow files of a folder, sorted. Raises `ConfigurationError`."""
     try:
-        # Not by `glob`: to it a folder that may not be read is empty.
+        # `glob` would treat an unreadable folder as empty.
         return sorted(folder / name for name in os.listdir(folder) if name.endswith(".toml"))
     except NotADirectoryError:
         raise ConfigurationError(f"the flows folder {str(folder)!r} is a file: pass its folder") from None
@@ -85,7 +85,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def read(path: Path) -> Flow:
-    """The flow of a file. Raises `ConfigurationError` with the line of the mistake."""
+    """Read the flow of a file. Raises `ConfigurationError` with the line of the mistake."""
     try:
         return read_toml(_text(path))
     except FlowError as error:
@@ -96,7 +96,7 @@ def read(path: Path) -> Flow:
 
 
 def _text(path: Path) -> str:
-    """The content of a file. A symbolic link must stay in its folder, as those of a mounted ConfigMap do."""
+    """Read the content of a file. A symbolic link must stay in its folder, as in a mounted ConfigMap."""
     real = Path(os.path.realpath(path))
     if not real.is_relative_to(os.path.realpath(path.parent)):
         raise OSError(errno.ELOOP, "it is a symbolic link out of its folder: copy the file there", str(path))

@@ -25,12 +25,12 @@ from lume_local._runs.times import now_text
 from lume_local._runs.workers.worker_pool import WorkerPool
 
 COMPILER = 7
-"""Increase it when the compiled form or its meaning changes: stored forms of other numbers are compiled again."""
+"""Increase it when the compiled form or its meaning changes; forms stored under other numbers are recompiled."""
 _MOST_SIBLING_COLUMNS = 500
-"""Columns of other versions that a run is given."""
+"""The maximum number of columns of other versions that a run receives."""
 _log = logging.getLogger("lume_local")
 _version = cache(metadata.version)
-"""Of a package: to find that takes as long as much else of a server's start."""
+"""Returns a package's version; the lookup takes a large part of a server's startup time."""
 _OLDER_CLEANERS = (
     "%s keeps the cleaners it was compiled with, since runs have used them. In this version of lume_local they give "
     "other results (%s): increase the flow's version to use the new ones"
@@ -44,18 +44,18 @@ _DEVELOPED = "from a development server, where a version may change: {ref} had t
 
 
 class FlowConflict(Exception):
-    """This flow version exists with other content, and a version never changes."""
+    """This flow version exists with different content, and a version never changes."""
 
 
 class UnknownFlow(Exception):
-    """There is no such flow version. The message names existing ones and says what to do."""
+    """The flow version does not exist. The message names existing ones and says what to do."""
 
 
 class FlowRegistry:
     """Flow versions by their `flow:version`.
 
     Args:
-        folder: is searched for files of unknown versions.
+        folder: the folder to search for files of unknown versions.
         dev: whether a version that has run may change with its file.
     """
 
@@ -77,11 +77,11 @@ class FlowRegistry:
         self._stored = {flow.ref: flow for flow in known}
         self._parsed: dict[str, Flow] = {}
         self._logged: dict[str, str] = {}
-        """By version, the content of a changed file that the log has reported."""
+        """By version, the content of a changed file that was already logged."""
         self._registering = asyncio.Lock()
 
     async def require(self, ref: str) -> StoredFlow:
-        """A flow version, read from a new file in the folder if necessary. Raises `UnknownFlow`."""
+        """Return a flow version, reading a new file in the folder if necessary. Raises `UnknownFlow`."""
         if ref not in self._stored and self._folder is not None:
             await self._look_again(ref, self._folder)
         if ref not in self._stored:
@@ -89,7 +89,7 @@ class FlowRegistry:
         return self._stored[ref]
 
     async def _look_again(self, ref: str, folder: Path) -> None:
-        """Register the version from its file, if there is one now."""
+        """Register the version from its file, if one exists by now."""
         found, broken = await asyncio.to_thread(search, folder, ref)
         if len(found) > 1:
             names = " and ".join(path.name for path, _ in found)
@@ -106,7 +106,7 @@ class FlowRegistry:
             raise UnknownFlow(f"{self._unknown(ref)}. A file there has a mistake: {broken}")
 
     async def newest(self, name: str) -> str | None:
-        """The version of a flow that was registered last, with those in new files; None if there is none.
+        """Return the most recently registered version of a flow, including new files; None if there is none.
 
         Raises `UnknownFlow` for a new file with a mistake.
         """
@@ -118,7 +118,7 @@ class FlowRegistry:
         return known[-1].ref if known else None
 
     async def runnable(self, ref: str) -> tuple[Flow, str | None]:
-        """The flow version for a run that is submitted now, and a note for that run. Raises `UnknownFlow`."""
+        """Return the flow version for a run submitted now, and a note for that run. Raises `UnknownFlow`."""
         await self.require(ref)
         note = await self._note(ref)  # on a development server this may replace the version
         return self.parsed(ref), note
@@ -142,7 +142,7 @@ class FlowRegistry:
         return self._said(ref, changed.content_hash)
 
     def _said(self, ref: str, content: str) -> str:
-        """The note that the file of a version has changed; logged once for each content."""
+        """Return the note that the file of a version has changed; log it once for each content."""
         said = _CHANGED.format(path=self._files.path(ref), ref=ref)
         if self._logged.get(ref) != content:
             self._logged[ref] = content
@@ -150,7 +150,7 @@ class FlowRegistry:
         return said
 
     async def _replace(self, flow: Flow) -> None:
-        """Replace a version with the present content of its file."""
+        """Replace a version with the current content of its file."""
         path = self._files.path(flow.ref)
         assert path is not None
         try:
@@ -160,11 +160,11 @@ class FlowRegistry:
         self._files.remember(flow.ref, path)
 
     def source_key(self, flow: Flow, located: str) -> str:
-        """The key of a source for this version; on a development server a changed version has keys of its own."""
+        """Return the key of a source for this version; on a development server each content has its own keys."""
         return f"{located}#{flow.content_hash}" if self._dev else located
 
     def _unknown(self, ref: str) -> str:
-        """The message for an unknown flow version, with the closest known ones."""
+        """Return the message for an unknown flow version, with the closest known ones."""
         name, colon, _ = ref.partition(":")
         versions = [known for known in self._stored if known.partition(":")[0] == name]
         near = difflib.get_close_matches(ref, self._stored, 1, 0.6)
@@ -184,7 +184,7 @@ class FlowRegistry:
         return ref in self._stored
 
     def all(self, name: str | None = None) -> list[StoredFlow]:
-        """All flow versions, or those of one flow: by name, and within a flow in order of registration."""
+        """Return the flow versions, all or of one flow, sorted by name, then by registration."""
         found = [flow for flow in self._stored.values() if name in (None, flow.ref.partition(":")[0])]
         return sorted(found, key=lambda flow: (flow.ref.partition(":")[0], flow.created_at, flow.ref))
 
@@ -194,7 +194,7 @@ class FlowRegistry:
         return self._parsed[ref]
 
     def noting(self, name: str) -> dict[str, set[str]]:
-        """For each version of a flow, the columns whose values its runs note; nothing if versions may change."""
+        """Return the columns whose values runs record, for each version of a flow; none if versions may change."""
         flows = [] if self._dev else [self.parsed(flow.ref) for flow in self.all(name)]
         return {
             flow.ref: {column.name for column in flow.columns if column.ever and isinstance(flow.mapped, str)}
@@ -204,7 +204,7 @@ class FlowRegistry:
     async def register(
         self, flow: Flow, *, by: str = "server", replace_unused: bool = False, replace: bool = False
     ) -> bool:
-        """Add a flow version; True if it is new. Raises `FlowError`, `FlowConflict`.
+        """Add a flow version; return whether it is new. Raises `FlowError`, `FlowConflict`.
 
         Args:
             by: the name of the key; `server` for a file.
@@ -214,7 +214,7 @@ class FlowRegistry:
         async with self._registering:
             known = self._stored.get(flow.ref)
             if known is not None and known.content_hash == flow.content_hash:
-                # Settings of the engine may change: they do not affect results.
+                # Engine settings may change: they do not affect results.
                 if known.definition != flow.definition:
                     await self._keep(evolve(known, definition=flow.definition))
                 return False
@@ -241,7 +241,7 @@ class FlowRegistry:
         self._parsed.pop(flow.ref, None)
 
     async def compiled(self, ref: str) -> dict[str, Any]:
-        """The compiled form; compiled again if another DuckDB or an older lume_local compiled it."""
+        """Return the compiled form, recompiled if another DuckDB or an older lume_local compiled it."""
         stored = self._stored[ref]
         if stored.compiled_by != self._tag:
             async with self._registering:  # a concurrent replacement must not be overwritten
@@ -249,11 +249,11 @@ class FlowRegistry:
         return stored.compiled | {"siblings": self._siblings(ref)}
 
     async def drafted(self, flow: Flow) -> dict[str, Any]:
-        """The compiled form of a flow version that is not registered. Raises `FlowError`."""
+        """Return the compiled form of an unregistered flow version. Raises `FlowError`."""
         return await self._pool.check(flow.definition) | {"siblings": self._siblings(flow.ref)}
 
     def _siblings(self, ref: str) -> dict[str, Any]:
-        """What other versions of the flow read, the newest first: for the error of a file that is meant for one."""
+        """Return the columns that other versions read, newest first, to name the version that a file fits."""
         flow, room, found = ref.partition(":")[0] + ":", _MOST_SIBLING_COLUMNS, dict[str, Any]()
         for other in reversed(self._stored):
             if other.startswith(flow) and other != ref:
@@ -272,14 +272,14 @@ class FlowRegistry:
     async def _compiled_anew(self, stored: StoredFlow) -> StoredFlow:
         if stored.compiled_by == self._tag:
             return stored  # a concurrent call has done it
-        # With the cleaners the version was compiled with: a version never changes.
+        # Use the cleaners that the version was compiled with: a version never changes.
         compiled = await self._pool.check(stored.definition, stored.compiled.get("cleaners"))
         made = evolve(stored, compiled=compiled, compiled_by=self._tag)
         await self._keep(made)
         return made
 
     async def load(self, folder: Path) -> None:
-        """Register every `*.toml` of a folder. Raises `ConfigurationError` that names file and place."""
+        """Register every `*.toml` of a folder. Raises `ConfigurationError` with the file and place of the mistake."""
         seen: dict[str, Path] = {}
         for path in files(folder):
             flow = read(path)

@@ -1,4 +1,4 @@
-"""What presently prevents the server from working, for its log and for `GET /healthz`."""
+"""The present obstacles to the server's work, for its log and for `GET /healthz`."""
 
 import errno
 import logging
@@ -26,8 +26,8 @@ class Health:
 
     Args:
         folder: the data folder; its disk must have free space.
-        state: the folder of the state, if that is elsewhere; so must its disk.
-        backup_age: the age in seconds of the copy of the state, None before the first.
+        state: the folder of the state, if it is elsewhere; its disk must have free space, too.
+        backup_age: returns the age of the state's copy in seconds, or None before the first copy.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class Health:
         """Report success, which ends an earlier failure or wait.
 
         Args:
-            until: the monotonic time after which that is not certain, unless it is reported again: a process that was
-                stopped reports nothing before somebody asks.
+            until: the monotonic time until which the success is certain without another report. A suspended process
+                reports nothing until somebody asks.
         """
         if until < math.inf:
             self._certain[where] = until
@@ -71,7 +71,7 @@ class Health:
             _log.warning("%s: works again", where)
 
     def reasons(self) -> list[str]:
-        """Why the server can't work now; empty if it can."""
+        """Return why the server can't work now; empty if it can."""
         now = time.monotonic()
         late = {
             where: "is not certain at the moment" for where, until in self._certain.items() if now > until
@@ -82,11 +82,11 @@ class Health:
         return found
 
     def runs_waiting(self) -> int:
-        """How many runs wait for something outside the server."""
+        """Return how many runs wait for something outside the server."""
         return sum(runs for runs, _, _ in self._waits.values())
 
     def waiting(self) -> list[str]:
-        """What waits for something outside the server, and how many runs; the log says for what."""
+        """Return where runs wait for something outside the server, and how many; the log has the reasons."""
         return [
             f"{where}: {counted(runs, 'run waits', 'runs wait')}"
             + (f" ({', '.join(named)})" if named else "")
@@ -103,14 +103,14 @@ def is_full(folder: Path) -> bool:
 
 
 def is_storage_full(error: BaseException) -> bool:
-    """Whether an error of the state or of a file is due to a full disk or a quota."""
+    """Return whether an error of the state or of a file is due to a full disk or a quota."""
     if isinstance(error, StoreUnavailable):
         return error.is_full
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def why(error: Exception) -> str:
-    """An error of I/O or of the state as a message for users."""
+    """Return the message for users of an error of I/O or of the state."""
     if is_storage_full(error):
         return "the disk is full"
     if isinstance(error, StoreFailed):

@@ -1,4 +1,4 @@
-"""Proposals for flow versions: one at a time, in a worker process, of files that a run might read."""
+"""Proposals for flow versions, made from files that runs might read: one at a time, in a worker process."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ from lume_local._shared.extras import require
 from lume_local._shared.protocol import Json, Propose
 
 MOST_BYTES = 1024 * 1024 * 1024
-"""The size of a sample: rows at equal distances are read, and for some decisions all of them."""
+"""The size of a sample: rows at equal distances are read, and some decisions need all of them."""
 
 
 MOST_OF_A_KEY = 3
-"""Proposals of one key that are made or wait."""
+"""The maximum number of one key's proposals in progress or waiting."""
 WAIT_LIMIT = 120.0
 """Seconds that a proposal may wait for its turn."""
 
@@ -40,17 +40,17 @@ class Proposals:
         uris: tuple[str, ...],
         by: str,
     ) -> dict[str, Any]:
-        """The proposal for a target from samples.
+        """Return the proposal for a target from samples.
 
         Args:
             uris: where runs of the flow look for a source that is not a path of its own.
-            by: the name of the key that asks for it.
+            by: the name of the requesting key.
 
         Raises:
             TooManyWaiting, NoTurn: see `Turns`.
-            PathRefused: a sample may not be read, or is not there.
+            PathRefused: a sample may not be read, or does not exist.
             FlowError: a sample can't be read, or takes too long.
-            ModuleNotFoundError: the server lacks what it needs for that.
+            ModuleNotFoundError: the server lacks a package for this.
             WorkerDied: the process has ended.
         """
         require("rapidfuzz", "", "proposing a mapping")
@@ -67,7 +67,7 @@ class Proposals:
             spec = SourceSpec(uris or ("{source_path}",), sample)
             if spec.is_stored or spec.is_remote:
                 raise _elsewhere(sample)
-            path = spec.files(self._roots)[0]  # of several, all are in one layout
+            path = spec.files(self._roots)[0]  # if there are several, all have the same layout
         if not path.is_file():
             raise PathRefused(f"the sample {sample!r} does not exist{self._roots.looked_up(sample)}")
         found: Json = {"path": str(path), "shown": sample, "most_bytes": MOST_BYTES}

@@ -1,18 +1,18 @@
-"""Removes old runs, which are archived first if there is a folder for that.
+"""Removes old runs, archiving them first if there is an archive folder.
 
-A run goes with all that belongs to it: its rows in the ledger, what it wrote and read, its webhooks. It stays in a
-compact form, without its stages and the statistics of its columns, as long as something depends on it:
+A run is removed with everything that belongs to it: its ledger rows, its records of what it read and wrote, its
+webhooks. It stays in a compact form, without stages and column statistics, as long as something depends on it:
 
 - the rule "one success for each source": the last run with output of a flow version and source;
 - an idempotency key, whose repetition is answered with the run;
 - a replay of its rows that is kept;
-- a file that arrived, and was not read: the list of arrivals has it until another run of it takes its place;
+- an arrived file that was not read: the list of arrivals shows it until another run of it takes its place;
 - a file that is still to be moved;
-- an output that the server is to remove when its time is over.
+- an output that the server is to remove when it expires.
 
-It stays as it is while it is active, has rows that are open, lost or replayed, or a webhook that is to be delivered,
-while its rejects are mended, and if it is the last one with output of its flow version. Counts of runs and rows, the
-account of each source, and the change feed don't change.
+It stays unchanged while it is active, has open, lost or replayed rows or a pending webhook, while its rejects are
+being corrected, and if it is the last one with output of its flow version. Counts of runs and rows, the account of
+each source, and the change feed don't change.
 """
 
 import logging
@@ -39,11 +39,11 @@ from lume_local._shared.protocol import ArchiveRuns
 _log = logging.getLogger("lume_local")
 
 LEAST = 86400.0
-"""Seconds that a run is kept at least: output that could not be put in place waits for so long."""
+"""Minimum seconds that a run is kept: output that could not be put in place waits that long."""
 _AT_ONCE = 100
-"""Runs of a transaction: requests are answered in between."""
+"""Runs per transaction: requests are answered in between."""
 _FILE = 5000
-"""Runs of a file of the archive."""
+"""Runs per archive file."""
 _START = ("", 0)
 
 
@@ -51,8 +51,8 @@ class Purger:
     """Purges the runs that ended more than `keep` seconds ago.
 
     Args:
-        archive: the folder for Parquet files of what is removed; None for none.
-        pool: writes them.
+        archive: the folder for Parquet files of removed runs; None for no archive.
+        pool: writes these files.
         outputs: see `SqlPurge`.
     """
 
@@ -64,7 +64,7 @@ class Purger:
         self._after: LookedAt = _START
 
     async def step(self) -> int:
-        """Look at some runs; 0 once all were looked at. Raises OSError, `StoreFailed`."""
+        """Examine some runs; return 0 once all have been examined. Raises OSError, `StoreFailed`."""
         if self._after is None:
             self._after = _START
             return 0
@@ -91,7 +91,7 @@ class Purger:
             _log.info("purged: %d old runs were removed, %d made compact", purged.removed, purged.compact)
 
     async def _archived(self, runs: Sequence[StoredRun]) -> Path | None:
-        """The file with these runs, durable. After a crash some may be in two files."""
+        """Write these runs to a durable file and return it. After a crash some may be in two files."""
         if self._archive is None or not runs:
             return None
         ends = [run.finished_at or "" for run in runs]
@@ -116,7 +116,7 @@ def _write(draft: Path, runs: Sequence[StoredRun]) -> None:
 
 
 def _record(run: StoredRun) -> dict[str, Any]:
-    """A row of the archive: what is nested is JSON text, the counts of rows are columns."""
+    """Return a row of the archive, with nested values as JSON text and the counts of rows as columns."""
     left_out = ("seq", "rev", "is_compact")
     plain = {name: value for name, value in asdict(run).items() if name not in left_out}
     nested = {

@@ -1,4 +1,4 @@
-"""What a worker needs to know to read an output of a run."""
+"""Describes for a worker how to read an output of a run."""
 
 from lume_local._flow.definition import Flow
 from lume_local._runs.store.records import StoredRun
@@ -6,16 +6,16 @@ from lume_local._runs.unusual import is_mend, mends_others
 from lume_local._shared.protocol import Json, Read
 
 LINES = "malformed_lines"
-"""The member of a run's metrics that has how its malformed lines are read (see `line_forms` of the worker)."""
+"""The member of a run's metrics that says how to read its malformed lines (see `line_forms` of the worker)."""
 PLAIN = {"delim": ",", "quote": '"', "escape": ""}
 _LITERALS = {"integer": "number", "number": "number", "boolean": "boolean"}
 
 
 def lines_of(run: StoredRun, flow: Flow | None) -> list[Json] | None:
-    """How the malformed lines among the rejects of a run are read, if they are corrected.
+    """Return how to read the malformed lines among a run's rejects when they are corrected.
 
-    Runs of earlier releases have no record of it. Then None, where all their lines have the header of the rejects; an
-    empty list, where that can't be known.
+    Runs of earlier releases have no record of it. The result is then None if all their lines have the header of the
+    rejects, and an empty list if that can't be known.
     """
     found: list[Json] | None = run.metrics.get(LINES)
     if found is not None:
@@ -32,10 +32,10 @@ def lines_of(run: StoredRun, flow: Flow | None) -> list[Json] | None:
 def read_output(
     run: StoredRun, flow: Flow, part: str, identity: str, *, limit: int, reason: str | None = None
 ) -> Read:
-    """The job for the first page of an output; an empty identity matches any file."""
+    """Return the job for the first page of an output; an empty identity matches any file."""
     is_rejects = part == "rejects"
     location = str(run.target_locations[part])
-    # Rejects of a CSV source have its dialect and encoding.
+    # Rejects of a CSV source keep its dialect and encoding.
     as_source = is_rejects and flow.source.format == "csv"
     source = flow.source
     dialect = {"delim": source.delim, "quote": source.quote, "escape": source.escape}

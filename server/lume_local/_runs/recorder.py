@@ -1,6 +1,6 @@
 """Records the stages and the end of a run, and wakes the requests that wait for it.
 
-A temporarily full disk must not lose the end of a run: writing it is retried until it succeeds.
+The end of a run must survive a temporarily full disk: writing it is retried until it succeeds.
 """
 
 import logging
@@ -55,13 +55,13 @@ class RunRecorder:
         self._store, self._hub, self._health, self._tells = store, hub, health, tells
         self._on_message, self._on_end, self._lineage = on_message, on_end, lineage
         self.progress: dict[str, float] = {}
-        """How far each active run is, 0 to 1."""
+        """The progress of each active run, 0 to 1."""
 
     def created(self) -> None:
         self._hub.notify()
 
     async def enter(self, run_id: str, stage: str, rows: int | None) -> None:
-        """Begin a stage; `rows` is the number of rows of the previous one. If it can't be written, it is omitted."""
+        """Begin a stage; `rows` is the row count of the previous one. A stage that can't be written is omitted."""
 
         def begun(run: StoredRun) -> dict[str, Any]:
             now = now_text()
@@ -81,7 +81,7 @@ class RunRecorder:
             self._on_message()
 
     async def may_publish(self, run_id: str) -> bool:
-        """See `variants.Publishing.allow`. Raises `StoreFailed`, which it reports."""
+        """See `variants.Publishing.allow`. Raises `StoreFailed`, after reporting it."""
         try:
             return await self._store.publishing.allow(run_id)
         except StoreFailed as error:
@@ -93,7 +93,7 @@ class RunRecorder:
         await until_it_works(self._store.publishing.check, _STATE, self._health, RETRY)
 
     async def defer(self, run_id: str) -> None:
-        """A run that was stopped without output is as if it had not begun: the next server executes it."""
+        """Reset a run that was stopped without output, so that the next server executes it."""
         await self._carry_on(
             run_id, lambda _: {"status": RunStatus.CREATED.value, "stages": [], "started_at": None}
         )
@@ -102,17 +102,17 @@ class RunRecorder:
         self._hub.notify(run_id)
 
     async def _carry_on(self, run_id: str, change: Callable[[StoredRun], dict[str, Any]]) -> StoredRun | None:
-        """Change a run, computed from its present state; None if it has ended: then it stays unchanged."""
+        """Apply a change computed from the run's present state; return None if the run has already ended."""
         while True:
             run = await self._store.require(run_id)
             if RunStatus(run.status).is_terminal:
                 return None
             changed = await self._store.update(run, **change(run))
             if changed is not None:
-                return changed  # else it has changed since it was read: compute the change again
+                return changed  # otherwise it has changed since it was read: compute the change again
 
     async def succeed(self, run_id: str, record: Json) -> None:
-        """The run has committed, and its output is in place."""
+        """Record the success of a run that has committed and whose output is in place."""
         await self.end(
             run_id,
             RunStatus(record["status"]),
@@ -169,12 +169,12 @@ class RunRecorder:
         is_in_doubt = False
         while True:
             try:
-                # Once: a second time this run might be among those that it is compared with.
+                # Only once: the second time, the run might be compared with itself.
                 if oddities is None:
                     oddities = await self._unusual(run_id, figures)
                     figures["warnings"] = figures.get("warnings", {}) | dict.fromkeys(oddities, 1)
                 ended = await self._carry_on(run_id, ending) or ended
-                if ended is None and is_in_doubt:  # it was written the first time, and nobody was told
+                if ended is None and is_in_doubt:  # the first attempt was written, but nobody was notified
                     ended = await self._store.require(run_id)
                 await self._store.settled()
             except (StoreFailed, OSError) as error:
@@ -191,7 +191,7 @@ class RunRecorder:
             self._on_end(ended)
 
     async def _unusual(self, run_id: str, figures: Json) -> list[str]:
-        """What is unusual about a run with output, compared with the last ones of its flow. Raises `StoreFailed`."""
+        """Return how a run with output deviates from its flow's last runs. Raises `StoreFailed`."""
         run = await self._store.require(run_id)
         if mends_others(run.run_metadata):
             return []
@@ -200,7 +200,7 @@ class RunRecorder:
         return unusual((figures.get("rows_read", 0), figures.get("rows_rejected", 0)), before)
 
     def _event(self, run_id: str, make: Callable[[LineageEvents], bytes]) -> bytes | None:
-        """The OpenLineage event, if events are enabled. An error here must not affect the run."""
+        """Return the OpenLineage event, if events are enabled. An error here must not affect the run."""
         if self._lineage is None:
             return None
         try:
@@ -211,7 +211,7 @@ class RunRecorder:
 
 
 def _addressed(message: str | None, run: StoredRun) -> str | None:
-    """The message, with what to repeat: the run of a replay is not one that somebody could submit again."""
+    """Adapt the message's advice to a replay, whose run nobody can submit again."""
     if message is None or not is_replay(run.run_metadata):
         return message
     again = message.replace("submit the run again", "repeat the replay")
@@ -219,16 +219,16 @@ def _addressed(message: str | None, run: StoredRun) -> str | None:
 
 
 Stages = list[dict[str, Any]]
-"""The stages of a run: when each began and ended, and how many rows it has seen."""
+"""The stages of a run: when each began and ended, and how many rows it processed."""
 
 
 def entered(stages: Stages, name: str, rows: int | None, now: str) -> Stages:
-    """The stages with one more that begins now; `rows` is the number of rows of the previous one."""
+    """Return the stages with a new one that begins now; `rows` is the row count of the previous one."""
     return [*closed(stages, rows, now), {"name": name, "started_at": now, "finished_at": None, "rows": None}]
 
 
 def closed(stages: Stages, rows: int | None, now: str) -> Stages:
-    """The stages with the last one ended now, after so many rows."""
+    """Return the stages with the last one ended now, after this many rows."""
     if not stages:
         return []
     return [*stages[:-1], {**stages[-1], "finished_at": now, "rows": rows}]

@@ -1,7 +1,7 @@
 """Reads pages of rows from the outputs of runs, in separate processes: the server itself never parses a file.
 
-These processes are not the workers of runs, so neither waits for the other. They start with the first request; there
-are at most `READERS`, and further requests wait.
+These processes are not the workers of runs, so neither waits for the other. They start with the first request; at
+most `READERS` are used at a time, and further requests wait.
 """
 
 import shutil
@@ -22,8 +22,9 @@ from lume_local._shared.repairs import Repair, Repaired
 
 READERS = 2
 _MOST = 4
-"""Processes that are kept while there is work, for readers and for looks at sources. With fewer, each job starts one,
-and of many duplicates at once most are not told in time whether their source was changed."""
+"""Processes kept while there is work, for readers and checks of sources. With fewer, each job starts its own, and of
+many simultaneous duplicates, most get no answer in time on whether their source has changed.
+"""
 
 
 class RowReader:
@@ -41,7 +42,7 @@ class RowReader:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        await _removed(self._folder)  # of a server that was killed
+        await _removed(self._folder)  # leftovers of a killed server
         async with self.pool.running():
             yield
 
@@ -53,7 +54,7 @@ class RowReader:
             return page
 
     async def arrow(self, job: Read) -> tuple[ArrowFile, bytes] | Unreadable:
-        """Read one page as Arrow: where it ends, and the content of its file. Raises `WorkerDied`."""
+        """Read one page as Arrow; return its description and the content of its file. Raises `WorkerDied`."""
         async with self._turn(job) as turn:
             page = await self.pool.read(evolve(turn, arrow=True))
             assert not isinstance(page, RowsPage)
@@ -63,7 +64,7 @@ class RowReader:
 
     @asynccontextmanager
     async def _turn(self, job: Read) -> AsyncIterator[Read]:
-        """The job with a folder for what it writes, as long as the block lasts, once it is its turn."""
+        """Wait for a turn; provide the job with an output folder while the block runs."""
         folder = self._folder / uuid.uuid4().hex
         async with self._turns:
             try:
@@ -72,7 +73,7 @@ class RowReader:
                 await _removed(folder)
 
     async def repair(self, job: Repair) -> Repaired:
-        """What values might have been meant to be. Raises `WorkerDied`."""
+        """Return candidates for the intended values. Raises `WorkerDied`."""
         async with self._turns:
             return await self.pool.repair(job)
 

@@ -50,8 +50,8 @@ class Runner:
     """Executes runs while its `running` block lasts; used from one event loop.
 
     Args:
-        at_limit: the keys that may have no more active runs, given how many each has.
-        drain: seconds for active runs to end when the server ends; what is left then begins anew later.
+        at_limit: given each key's number of active runs, returns the keys at their limit.
+        drain: seconds for active runs to end when the server ends; the rest begins anew later.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Runner:
         self._active: dict[str, Execution] = {}
         """The runs that a lane executes, or that are cancelled while they wait: only their owner changes them."""
         self._roots: dict[str, frozenset[str]] = {}
-        """See `RunPaths.roots`, of runs that a lane has looked at."""
+        """`RunPaths.roots` of runs that a lane has examined."""
         self._left: set[str] = set()
         self._held, self._rested = HeldRuns(paths, health), Rested(health)
         self._more = anyio.Event()
@@ -88,7 +88,7 @@ class Runner:
     # -- for requests
 
     async def submit(self, new: NewRun, claims: Sequence[Claim] = ()) -> tuple[StoredRun, bool]:
-        """Create a run, or find that of the idempotency key; whether it is new. Raises as `SqlStore.create` does."""
+        """Create a run or find the idempotency key's; return whether it is new. Raises like `SqlStore.create`."""
         try:
             run, is_new = await self._store.create(new, claims)
         except anyio.get_cancelled_exc_class():
@@ -105,21 +105,21 @@ class Runner:
         self._recorder.created()
 
     def progress(self, run_id: str) -> float | None:
-        """The progress of an active run, 0 to 1; None if unknown."""
+        """Return the progress of an active run, 0 to 1; None if unknown."""
         return self._recorder.progress.get(run_id)
 
     async def cancel(self, run_id: str, by: str) -> StoredRun:
         """Stop a run. A waiting run is cancelled immediately; one that has committed keeps running.
 
         Args:
-            by: the name of the key that has requested it.
+            by: the name of the requesting key.
         """
         run = await self._store.require(run_id)
         execution = self._active.get(run_id)
         if execution is not None:
             execution.stop(Stop.REQUESTED, by)
         elif run_id in self._held.run_ids:
-            pass  # a worker of an earlier server may execute it, which this one can't reach
+            pass  # an earlier server's worker, out of reach of this one, may execute it
         elif run.status == RunStatus.CREATED and committed(self._paths.folder(run_id)) is None:
             self._claim(run)
             ended = anyio.Event()
@@ -138,7 +138,7 @@ class Runner:
             await self._crash(run_id, error)
         finally:
             self._release(run_id)
-            self.wake_lanes()  # it was counted among the active runs of its key
+            self.wake_lanes()  # it counted as an active run of its key
             ended.set()
 
     def workers(self) -> dict[str, int]:
@@ -154,7 +154,8 @@ class Runner:
     async def running(self) -> AsyncIterator[None]:
         """Recover the runs of an earlier server, then execute runs until the block ends.
 
-        Then active runs are stopped: they are CRASHED, or CREATED again if they were given time (`drain`). Waiting
+        At the end active runs are stopped: they are CRASHED, or CREATED again if they were given time (`drain`).
+        Waiting
         runs stay CREATED; the next server executes them.
         """
         async with task_group() as tasks:
@@ -191,9 +192,9 @@ class Runner:
         return held
 
     async def _can_not_commit(self, run: StoredRun) -> bool:
-        """Whether the run of a server that has lost the state is over, although a process has its folder."""
+        """Return whether the lost lease of its server has ended a run although a process holds its folder."""
         publishing = self._store.publishing
-        # One that has not begun is executed in this folder, so it has to be free.
+        # A run that has not begun will be executed in this folder, so it must be free.
         has_begun = run.status != RunStatus.CREATED
         return publishing.is_shared and has_begun and not await publishing.is_allowed(run.run_id)
 
@@ -211,7 +212,7 @@ class Runner:
         try:
             # A power cut may have lost the stages of a run, never its commit.
             if run.status != RunStatus.CREATED or committed(self._paths.folder(run.run_id)) is not None:
-                # Without its folder it can't be told: a server with another data folder may have had the run.
+                # A server with another data folder may have had a run whose folder is missing here.
                 is_here = self._paths.folder(run.run_id).exists()
                 await self._late.settle(run, _STOPPED, NOTHING_WRITTEN if is_here else _UNKNOWN)
         except Exception as error:
@@ -219,11 +220,11 @@ class Runner:
 
     @property
     def is_ending(self) -> bool:
-        """Whether no more runs begin."""
+        """Whether the start of further runs has stopped."""
         return self._closing
 
     async def drain(self) -> None:
-        """Begin no more runs, and wait for those that are active, as long as they may take."""
+        """Stop starting runs, and wait up to the limit for active ones to end."""
         if not self._drain:
             return
         self._closing = True
@@ -245,7 +246,7 @@ class Runner:
         tasks.cancel_scope.deadline = anyio.current_time() + patience
 
     def wake_lanes(self) -> None:
-        """Have idle lanes look for a run: there may be one, or one that may begin now."""
+        """Make idle lanes check for a run that is new or may begin now."""
         self._more.set()
         self._more = anyio.Event()
 
@@ -268,7 +269,7 @@ class Runner:
                 await self._do(run)
 
     async def _next(self) -> StoredRun | None:
-        """The waiting run that is next, neither claimed nor left for later, and not waiting for its turn."""
+        """Return the next waiting run that is unclaimed, not left for later, and not waiting for its turn."""
         taken = {
             *self._active,
             *self._left,
@@ -285,7 +286,7 @@ class Runner:
             before = [await self._roots_of(one) for one in await self._store.begun(taken)]
             if roots.isdisjoint(chain.from_iterable(before)):
                 return run
-            taken.add(run.run_id)  # so that those behind it wait, too
+            taken.add(run.run_id)  # makes later runs on the same rows wait, too
 
     async def _roots_of(self, run: StoredRun) -> frozenset[str]:
         if run.run_id not in self._roots and has_rejects(run.run_metadata):
@@ -293,14 +294,14 @@ class Runner:
         return self._roots.get(run.run_id, frozenset())
 
     async def _claimed(self) -> StoredRun | None:
-        """The next waiting run, claimed for a lane; None if there is none."""
+        """Claim the next waiting run for a lane; return None if there is none."""
         while True:
             run = await self._next()
             if run is None:
                 return None
             active = chain.from_iterable(self._roots.get(one, ()) for one in self._active)
             if run.run_id in self._active or not self._roots.get(run.run_id, frozenset()).isdisjoint(active):
-                continue  # claimed or cancelled during the query, or a run with which it takes turns was
+                continue  # it, or a run that it takes turns with, was claimed or cancelled during the query
             execution = self._claim(run)
             try:
                 # A run whose creation a power cut may undo must not write anything.
@@ -316,7 +317,7 @@ class Runner:
             self._release(run.run_id)  # it had ended before it was claimed
 
     def _leaves(self, execution: Execution) -> bool:
-        """Whether a run that has no worker yet is left to the next server; one that is cancelled is not."""
+        """Return whether a run without a worker is left to the next server; a cancelled run is not."""
         return self._closing and not execution.is_cancelled
 
     def _claim(self, run: StoredRun) -> Execution:

@@ -1,4 +1,4 @@
-"""Times as the wire shows them: RFC 3339, UTC, microseconds."""
+"""Times in the wire format: RFC 3339, UTC, microseconds."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,12 +8,12 @@ def now_text() -> str:
 
 
 def ago_text(seconds: float) -> str:
-    """The time so many seconds ago. These strings sort as the times do."""
+    """Return the time that many seconds ago. These strings sort chronologically."""
     return as_text(datetime.now(UTC) - timedelta(seconds=seconds))
 
 
 def at_text(seconds: float) -> str:
-    """The time so many seconds after 1970 began."""
+    """Return the time that many seconds after the start of 1970."""
     return as_text(datetime.fromtimestamp(seconds, UTC))
 
 
@@ -22,7 +22,7 @@ def as_text(moment: datetime) -> str:
 
 
 def seconds_between(start: str | None, end: str | None) -> float | None:
-    """How long it was between two times, never below 0 (a clock may be set back); None if one is missing."""
+    """Return the seconds between two times, never below 0 (a clock may be set back); None if one is missing."""
     if start is None or end is None:
         return None
     return max(0.0, round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 6))

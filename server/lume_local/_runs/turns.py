@@ -8,7 +8,7 @@ import anyio
 
 
 class TooManyWaiting(Exception):
-    """As many pieces of this key's work are under way as may be."""
+    """This key has reached its maximum of pieces of work in progress or waiting."""
 
 
 class NoTurn(Exception):
@@ -16,10 +16,10 @@ class NoTurn(Exception):
 
 
 class Turns:
-    """Of the keys that wait, the one whose last turn is the longest ago is next.
+    """Gives the next turn to the waiting key whose last turn is the longest ago.
 
     Args:
-        most: the maximum of a key's pieces of work that are done or wait; None for any number.
+        most: the maximum of a key's pieces of work in progress or waiting; None for any number.
         patience: how many seconds one may wait; None for any time.
     """
 
@@ -27,11 +27,11 @@ class Turns:
         self._most, self._patience = most, patience
         self._holder: str | None = None
         self._waiting: dict[str, deque[anyio.Event]] = {}
-        """What waits, by key, the next key first."""
+        """The waiting work by key, the next key first."""
 
     @asynccontextmanager
     async def turn(self, key: str) -> AsyncIterator[None]:
-        """The block is one piece of this key's work. Raises `TooManyWaiting`, `NoTurn`."""
+        """Run the block as one piece of this key's work. Raises `TooManyWaiting`, `NoTurn`."""
         under_way = len(self._waiting.get(key, ())) + (key == self._holder)
         if self._most is not None and under_way >= self._most:
             raise TooManyWaiting

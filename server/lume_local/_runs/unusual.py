@@ -1,4 +1,4 @@
-"""Whether a run's figures are far from those of its flow's last runs. Pure.
+"""Compares a run's figures with its flow's last runs. Pure.
 
 The rule is a robust one: a figure is unusual if it is further from the median than `FAR` times the median absolute
 deviation (scaled to the standard deviation of normal data), and further than a floor, since a flow that never varies
@@ -14,48 +14,48 @@ from typing import Any
 from lume_async._base.words import counted
 
 RUNS = 20
-"""How many runs before are compared with."""
+"""The number of earlier runs to compare with."""
 LEAST = 15
-"""With fewer runs before, nothing is unusual."""
+"""With fewer earlier runs, nothing is unusual."""
 FAR = 6.0
 _NORMAL = 1.4826
 """The standard deviation of normal data, in median absolute deviations."""
 _LEAST_SHARE = 0.02
-"""The share of rejected rows must be higher by at least so much."""
+"""The minimum increase of the share of rejected rows."""
 _LEAST_FACTOR = 2.0
-"""The number of rows must change at least by this factor."""
+"""The minimum factor by which the number of rows must change."""
 _SPREADS = 4.0
-"""The share of rejected rows must be higher by at least so many standard deviations of one of so few rows."""
+"""The minimum increase of the share of rejected rows, in standard deviations of a share of so few rows."""
 NAME = "warn.unusual"
 
 Figures = tuple[int, int]
-"""How many rows a run has read, and how many of them it rejected."""
+"""The number of rows that a run has read, and how many of them it rejected."""
 
 
 def mends_others(run_metadata: Any) -> bool:
-    """Whether a run processes rejects of others: its figures say nothing about the sources of its flow."""
+    """Return whether a run processes rejects of others, so that its figures say nothing about its flow's sources."""
     is_resubmitted = isinstance(run_metadata, dict) and isinstance(run_metadata.get("resubmit_of"), str)
     return is_resubmitted or is_replay(run_metadata)
 
 
 def has_rejects(run_metadata: Any) -> bool:
-    """Whether the rows of a run may be rejects of others: submitted, replayed, or edited in a draft."""
+    """Return whether the rows of a run may be rejects of others: submitted, replayed, or edited in a draft."""
     is_of_draft = isinstance(run_metadata, dict) and isinstance(run_metadata.get("mend"), dict)
     return is_of_draft or mends_others(run_metadata)
 
 
 def is_replay(run_metadata: Any) -> bool:
-    """Whether a run was begun by a replay of open rejects."""
+    """Return whether a run was begun by a replay of open rejects."""
     return isinstance(run_metadata, dict) and isinstance(run_metadata.get("replay"), dict)
 
 
 def is_mend(run_metadata: Any) -> bool:
-    """Whether a run was begun with the rows of a draft."""
+    """Return whether a run was begun with the rows of a draft."""
     return isinstance(run_metadata, dict) and isinstance(run_metadata.get("mend"), dict)
 
 
 def unusual(run: Figures, before: Sequence[Figures]) -> list[str]:
-    """What is unusual about a run, each as a sentence; `before` are the runs before it, the newest first."""
+    """Return the unusual facts about a run, each as a sentence; `before` are the earlier runs, newest first."""
     past = before[:RUNS]
     if len(past) < LEAST:
         return []
@@ -65,7 +65,7 @@ def unusual(run: Figures, before: Sequence[Figures]) -> list[str]:
 
 def _share(run: Figures, past: Sequence[Figures]) -> str | None:
     if not run[0]:
-        return None  # the number of rows says it
+        return None  # the number of rows shows it
     share, (middle, deviation) = _ratio(run), centre([_ratio(one) for one in past])
     # Never 0 or 1: the first reject of a small file is no sign.
     expected = (middle * run[0] + 1) / (run[0] + 2)
@@ -88,6 +88,6 @@ def _ratio(run: Figures) -> float:
 
 
 def centre(values: Sequence[float]) -> tuple[float, float]:
-    """The median, and the median absolute deviation as the standard deviation of normal data."""
+    """Return the median, and the median absolute deviation as the standard deviation of normal data."""
     middle = median(values)
     return middle, _NORMAL * median(abs(value - middle) for value in values)

@@ -1,4 +1,4 @@
-"""Work that a server repeats: what must be written, daily sweeps, and what can't be done yet."""
+"""Recurring work of a server: writes that must succeed, daily sweeps, and retries."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -19,7 +19,7 @@ AT_ONCE = 1000
 
 
 async def until_it_works(work: Callable[[], Awaitable[T]], what: str, health: Health, pause: float) -> T:
-    """Repeat work until neither the state nor a file is in its way; meanwhile that is reported."""
+    """Repeat work until neither the state nor a file prevents it; report the obstacle meanwhile."""
     while True:
         try:
             done = await work()
@@ -46,11 +46,11 @@ async def sweep_daily(step: Callable[[], Awaitable[int]], what: str, health: Hea
 async def retry_rounds(
     round_: Callable[[], Awaitable[tuple[int, str]]], what: str, health: Health, first: float, longest: float
 ) -> None:
-    """Repeat a round until cancelled; the pause doubles as long as something is in the way.
+    """Repeat a round until cancelled; the pause doubles while there is an obstacle.
 
     Args:
         round_: tries everything once; returns how many runs still wait, and the first reason, empty if there is none.
-        what: is being tried, for the log and `GET /healthz`.
+        what: names the work, for the log and `GET /healthz`.
     """
     pause = first
     while True:

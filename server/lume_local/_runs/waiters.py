@@ -1,4 +1,4 @@
-"""Long polls that wait for a run or watch the feed. A change wakes the waiters of its run, and tells the watchers."""
+"""Long polls for a run or the feed. A change wakes the waiters of its run and all watchers of the feed."""
 
 import asyncio
 from collections import defaultdict
@@ -11,7 +11,7 @@ MOST_WAITERS = 10_000
 
 
 class ChangeWaiter:
-    """Notices changes as long as its `with` block lasts.
+    """Notices changes while its `with` block lasts.
 
     Read the state inside the block, so that a change during the read is noticed.
     """
@@ -53,7 +53,7 @@ class Hub:
 
     @contextmanager
     def waiter(self, key: str) -> Iterator[ChangeWaiter]:
-        """A waiter for changes of a run."""
+        """Provide a waiter for changes of a run."""
         waiter, waiters = ChangeWaiter(self), self._waiters[key]
         self._count += 1
         waiters.add(waiter)
@@ -73,7 +73,7 @@ class Hub:
         self.watchers.notify()
 
     def close(self) -> None:
-        """Wake all waiters, and let no waiter wait from now on."""
+        """Wake all waiters, and let none wait from now on."""
         self.is_closed = True
         self.watchers.close()
         for waiters in self._waiters.values():

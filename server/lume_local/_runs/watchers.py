@@ -1,7 +1,7 @@
 """Long polls of the change feed: every change concerns all of them, and there may be thousands.
 
-A response takes the event loop about as long as a request for a run. So as soon as more are due than `BURST`, they
-take turns, first come, first served, at `RATE` a second: what happens meanwhile is in one response, and requests
+A response takes the event loop about as long as a request for a run. So as soon as more than `BURST` are due, they
+take turns, first come, first served, at `RATE` a second. Changes in the meantime share one response, and requests
 about runs are answered in between as if nobody watched. A few watchers never wait for a turn.
 """
 
@@ -13,13 +13,13 @@ from contextlib import contextmanager
 BURST = 100
 """Responses that may be due at once."""
 RATE = 1000.0
-"""Further ones a second."""
+"""Further responses per second."""
 _SLICE = 0.02
 """Seconds between two groups of turns."""
 
 
 class FeedWatcher:
-    """One long poll, as long as its `with` block lasts."""
+    """One long poll, while its `with` block lasts."""
 
     def __init__(self, crowd: "Watchers") -> None:
         self._crowd = crowd
@@ -28,19 +28,19 @@ class FeedWatcher:
         """The version of the feed that it has read."""
 
     def reads(self) -> None:
-        """It reads the feed now: what comes from here on is news."""
+        """Record that it reads the feed now: later changes are news."""
         self.seen = self._crowd.version
 
     def may_respond(self) -> bool:
-        """Whether it may respond with news without waiting for its turn; then it should."""
+        """Return whether it may respond with news without waiting for its turn; if so, it should."""
         return self._crowd.takes()
 
     async def turn(self, deadline: float) -> bool:
-        """Wait for its turn; False at the deadline (loop time), or once nobody may wait any more."""
+        """Wait for its turn; return False at the deadline (loop time), or once nobody may wait."""
         return await self._until(deadline, is_due=True)
 
     async def until(self, deadline: float) -> bool:
-        """Wait until there may be news since it has read, and for its turn; False as above."""
+        """Wait until there may be news since it has read, and for its turn; return False like `turn`."""
         return await self._until(deadline, is_due=self.seen < self._crowd.version)
 
     async def _until(self, deadline: float, *, is_due: bool) -> bool:
@@ -58,21 +58,21 @@ class FeedWatcher:
         return not self._crowd.is_closed
 
     def begin(self) -> None:
-        """It is its turn."""
+        """Begin its turn."""
         self._turn.set()
 
 
 class Watchers:
-    """All of them. Used from one event loop.
+    """All watchers of the feed. Used from one event loop.
 
     Args:
-        clock: in seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = lambda: asyncio.get_running_loop().time()) -> None:
         self._clock = clock
         self._idle = OrderedDict[FeedWatcher, None]()
-        """Those that have read all there was when they came: those behind have read no less."""
+        """Watchers that had read everything when they came: each has read no less than those before it."""
         self._due = OrderedDict[FeedWatcher, None]()
         self._left, self._at = float(BURST), 0.0
         self._timer: asyncio.Handle | None = None
@@ -88,12 +88,12 @@ class Watchers:
             self.count -= 1
 
     def notify(self) -> None:
-        """The feed has changed. However many watch it, this takes a moment."""
+        """Report that the feed has changed. This takes a moment, however many watch it."""
         self.version += 1
         self._serve_soon()
 
     def takes(self) -> bool:
-        """Whether one more response is allowed now, which then counts. Those that wait come first."""
+        """Return whether one more response is allowed now, and count it if so. Waiting watchers come first."""
         return not self._due and self._is_allowed()
 
     def add(self, watcher: FeedWatcher, *, is_due: bool) -> None:
@@ -126,7 +126,7 @@ class Watchers:
             self._timer = asyncio.get_running_loop().call_soon(self._serve)
 
     def _serve(self) -> None:
-        """Give turns to those that are due, as many as are allowed, and come back for the others."""
+        """Give turns to due watchers, as many as are allowed; serve the others later."""
         self._timer = None
         while queue := self._first():
             if not self._is_allowed():
@@ -135,7 +135,7 @@ class Watchers:
             queue.popitem(last=False)[0].begin()
 
     def _first(self) -> "OrderedDict[FeedWatcher, None] | None":
-        """The queue whose first watcher has the next turn; None if nobody is due."""
+        """Return the queue whose first watcher has the next turn; None if nobody is due."""
         if self._due:
             return self._due
         return self._idle if self._idle and next(iter(self._idle)).seen < self.version else None

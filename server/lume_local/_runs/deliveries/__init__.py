@@ -1,1 +1,1 @@
-"""What is sent when a run begins or ends: webhooks and lineage events."""
+"""Deliveries when a run begins or ends: webhooks and lineage events."""

@@ -1,6 +1,6 @@
-"""Which addresses the host name of a webhook may lead to.
+"""Decides which addresses the host name of a webhook may resolve to.
 
-Who controls a name's DNS could otherwise send the server to any address that it can reach: its own services, its
+Otherwise the owner of the name's DNS could send the server to any address that it can reach: its own services, its
 network, the metadata service of a cloud.
 """
 
@@ -19,9 +19,9 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class OutwardResolver(AbstractResolver):
-    """Resolves host names to public addresses, and to those that the operator has listed literally.
+    """Resolves host names to public addresses and to addresses that the operator has listed literally.
 
-    The connection is made to an address that was checked here: the name is not resolved again.
+    The connection uses the address that was checked here: the name is not resolved again.
     """
 
     def __init__(self, rules: WebhookRules) -> None:
@@ -31,7 +31,7 @@ class OutwardResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of a host. Raises OSError if there are none, or if one may not be called."""
+        """Return the addresses of a host. Raises OSError if there are none or if one may not be called."""
         found: list[ResolveResult] = await self._resolver.resolve(host, port, family)
         if not is_this_machine(host):  # such a name is listed with its port
             for one in found:
@@ -54,7 +54,7 @@ class OutwardResolver(AbstractResolver):
 
 
 def is_public(text: str) -> bool:
-    """Whether an address belongs to the internet, also if it stands for one of IPv4."""
+    """Return whether an address is on the public internet; IPv6 forms of an IPv4 address count as that address."""
     address = ip_address(text.partition("%")[0])
     if isinstance(address, IPv6Address):
         is_translated = address in _NAT64
@@ -63,9 +63,9 @@ def is_public(text: str) -> bool:
 
 
 def is_own(text: str) -> bool:
-    """Whether an address is that of an interface of this machine: it is then the source of what is sent to it."""
+    """Return whether an address belongs to this machine; packets sent to it then have it as their source."""
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((text, 9))  # of UDP: nothing is sent
+        probe.connect((text, 9))  # UDP: sends nothing
         return ip_address(probe.getsockname()[0]) == ip_address(text)
     return False

@@ -1,4 +1,4 @@
-"""OpenLineage events (https://openlineage.io): which run read and wrote what, its rows, and why some were rejected.
+"""OpenLineage events (https://openlineage.io): what a run read and wrote, its row counts, and why rows were rejected.
 
 They go through the outbox like webhooks: written in the transaction of the change, delivered at least once.
 """
@@ -39,7 +39,7 @@ _ROWS = {"mapped": "rows_mapped", "rejects": "rows_rejected"}
 
 @frozen
 class LineageEvents:
-    """Where events are sent, and the namespace of their jobs. Create it with `of`."""
+    """The destination of events and the namespace of their jobs. Create it with `of`."""
 
     url: str
     namespace: str
@@ -47,7 +47,7 @@ class LineageEvents:
 
     @classmethod
     def of(cls, url: str | None, namespace: str, key: str | None) -> "LineageEvents | None":
-        """The validated settings; None if there is no URL. Raises `ConfigurationError`."""
+        """Return the validated settings, or None without a URL. Raises `ConfigurationError`."""
         if not arguments.text(namespace, "lineage_namespace", ConfigurationError).strip():
             raise ConfigurationError("lineage_namespace is empty: name the namespace of this server's jobs")
         if url is None:
@@ -69,7 +69,7 @@ class LineageEvents:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers of a request, besides those of every delivery."""
+        """Additional headers of a lineage request."""
         return {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
 
     def event(
@@ -81,7 +81,7 @@ class LineageEvents:
         locations: Mapping[str, Any] = MappingProxyType({}),
         message: str | None = None,
     ) -> bytes:
-        """The event for a run that begins, or ends with this status."""
+        """Return the event for the start of a run, or for its end with `status`."""
         error = {"errorMessage": _facet("errorMessage", message=message, programmingLanguage="SQL")}
         job_type = _facet("jobType", processingType="BATCH", integration="LUME", jobType="FLOW")
         event = {
@@ -113,9 +113,9 @@ class LineageEvents:
         return orjson.dumps(event)
 
     def _inputs(self, run: StoredRun, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The sources of a run; the first one has the counts of all of them together."""
+        """Return the sources of a run; the first one carries the counts of all of them."""
         inputs = [
-            # Else the argument of a query, which may be any string.
+            # The fallback is a query argument, which may be any string.
             (_file_or_object(place) or {"namespace": self.namespace, "name": f"{run.flow_version}/{place}"})
             | {"inputFacets": {}}
             for place in places_of(run.source_key)
@@ -125,7 +125,7 @@ class LineageEvents:
 
 
 def _output(place: str) -> dict[str, Any]:
-    """A file, an object, or a table by its URL, in which the worker has put no secret."""
+    """Return a file, an object, or a table by its URL; the worker has removed secrets from the URL."""
     if (found := _file_or_object(place)) is not None:
         return found
     url = urlsplit(place)
@@ -134,7 +134,7 @@ def _output(place: str) -> dict[str, Any]:
 
 
 def _file_or_object(place: str) -> dict[str, Any] | None:
-    """A file by its path, an object by its URL, which is not percent-encoded."""
+    """Return a file by its path or an object by its URL, which is not percent-encoded."""
     if place.startswith("/"):
         return {"namespace": "file", "name": place}
     if is_sftp_url(place):
@@ -172,7 +172,7 @@ def _input_facets(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _assertion(reason: str, count: int, columns: dict[str, Any]) -> dict[str, Any]:
-    """A reason for rejects, and how many rows have it."""
+    """Return one reject reason with its number of rows."""
     column = reason.partition(":")[0]
     return {
         "assertion": reason,

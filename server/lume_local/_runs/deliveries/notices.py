@@ -1,7 +1,7 @@
-"""What happened that people may want to hear of: notices, which the rules of `_messages` turn into messages.
+"""Notices: events that people may want to hear about. The rules of `_messages` turn them into messages.
 
-A notice is written in the transaction of what it reports, as a webhook is; which message it becomes, and for whom, is
-decided afterwards, so that a run never waits for that.
+A notice is written in the same transaction as the event, like a webhook. The message and its recipients are decided
+later, so that a run never waits for that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ from lume_local._runs.times import now_text
 
 REFUSED = "arrival.refused"
 _MOST_REASONS = 20
-"""The commonest reasons of rejects that a notice has."""
+"""The maximum number of reject reasons in a notice, most frequent first."""
 _LONGEST_PLACE = 200
-"""Characters of a path in a message."""
+"""The maximum length of a path in a message."""
 
 
 def run_notice(
@@ -28,7 +28,7 @@ def run_notice(
     message: str | None,
     unusual: Sequence[str] = (),
 ) -> bytes:
-    """The end of a run. No cell values, except those that the error message quotes."""
+    """Return the notice for the end of a run. It has no cell values except any that the error message quotes."""
     reasons: dict[str, int] = metrics.get("reject_reasons", {})
     commonest = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:_MOST_REASONS]
     return orjson.dumps(
@@ -49,7 +49,12 @@ def run_notice(
 
 
 def refusal_notice(arrival: str, flow: str, place: str, why: str) -> bytes:
-    """A file that arrived is not submitted: `arrival` is the name of its table, `flow` the flow or flow version."""
+    """Return the notice that an arrived file was refused.
+
+    Args:
+        arrival: the name of the arrival's table.
+        flow: the flow or flow version.
+    """
     return orjson.dumps(
         {
             "kind": REFUSED,

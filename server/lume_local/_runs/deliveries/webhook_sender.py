@@ -1,9 +1,9 @@
 """Sends the deliveries of the outbox: a few attempts at a time, each with a time limit, all owned by one block.
 
-Hosts take turns, and each has few attempts at a time: one that does not answer delays no other.
+Hosts take turns, and each gets few concurrent attempts, so an unresponsive host delays no other.
 
-At least once: an attempt that the end of the server interrupts is repeated by the next server, with the same delivery
-id and the same body.
+Delivery is at least once: if the end of the server interrupts an attempt, the next server repeats it with the same
+delivery id and body.
 """
 
 import logging
@@ -33,26 +33,26 @@ from lume_local._runs.upkeep import until_it_works
 _log = logging.getLogger("lume_local")
 
 UNIT = 1.0
-"""Seconds: after the n-th failure the next attempt waits for 2^n of them."""
+"""Seconds: after the n-th failure the next attempt waits 2^n units."""
 MOST_ATTEMPTS = 12
-"""The last one comes 68 minutes after the first: a receiver may be away for an hour."""
+"""The last attempt comes 68 minutes after the first: a receiver may be away for an hour."""
 MOST_PER_HOST = 2
-"""Attempts at a time for one entry of `webhook_hosts`."""
+"""Concurrent attempts for one entry of `webhook_hosts`."""
 MOST_AT_ONCE = 64
-"""Attempts at a time for all hosts together; only half of them are for a host's second one. So the others are
-delayed by no fewer than 64 hosts that all fail to answer."""
+"""Concurrent attempts for all hosts. Only half may be a host's second one: 64 hosts must hang to delay the others."""
 _LONGEST_PAUSE = UNIT * 2**MOST_ATTEMPTS
 PATIENCE = 10.0
-"""Seconds that one attempt may take."""
+"""The time limit of one attempt, in seconds."""
 _GRACE = 2.0
-"""Seconds for attempts in progress when the server ends."""
+"""Seconds that attempts in progress get when the server ends."""
 RETRY = 5.0
 """Seconds until the next try if the outbox can't be read or written."""
 _OUTBOX = "the webhooks' outbox"
 _WORDS = {"webhook": "webhook", "lineage": "lineage event", "message": "message"}
 
 Carry = Callable[[str, bytes], Awaitable[str | None]]
-"""Sends a message: takes the variable that has its address, and its body. Returns None, or why it failed, in time."""
+"""Sends a message, given the variable with its address and its body. Returns None or why it failed, in limited time.
+"""
 
 
 class WebhookSender:
@@ -81,17 +81,18 @@ class WebhookSender:
         self._health = health
         self._woken = anyio.Event()
         self._active: dict[str, str | ListedHost] = {}
-        """The host of each attempt that is under way, by delivery."""
+        """The host of each active attempt, by delivery."""
         self._session: aiohttp.ClientSession
         self._lineage_session: aiohttp.ClientSession
         self._closing = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Send deliveries, including those of an earlier server.
+        """Send deliveries, including pending ones of an earlier server.
 
-        Webhooks stay pending without a secret, lineage events without a URL, messages if there are none. At the end
-        no attempt begins; those in progress get a moment, then they are left to the next server.
+        Webhooks stay pending without a secret, lineage events without a URL, messages without a carrier. At the end
+        no new
+        attempt begins; active ones get a short grace period, and the rest is left to the next server.
         """
         if not self._kinds:
             yield
@@ -110,7 +111,7 @@ class WebhookSender:
                 tasks.cancel_scope.deadline = anyio.current_time() + _GRACE
 
     def wake(self) -> None:
-        """Look for deliveries that are due."""
+        """Check for due deliveries."""
         self._woken.set()
 
     async def _deliver(self, tasks: TaskGroup) -> None:
@@ -125,7 +126,7 @@ class WebhookSender:
                 await self._woken.wait()
 
     async def _begin_due(self, tasks: TaskGroup) -> float | None:
-        """Begin the attempts that are due, up to the limit. Returns the seconds until the next, if known."""
+        """Begin due attempts, up to the limit. Returns the seconds until the next one, if known."""
         now = time.time()
         active = set(self._active)  # an attempt that ends during the query may still appear as due
         waiting = await self._deliveries.waiting(2 * MOST_PER_HOST, self._kinds)
@@ -133,7 +134,7 @@ class WebhookSender:
         for one in waiting:
             if one.id in active:
                 continue
-            if now < one.due <= now + _LONGEST_PAUSE:  # after that: the clock was set back meanwhile
+            if now < one.due <= now + _LONGEST_PAUSE:  # a later time means that the clock was set back
                 later.append(one.due)
             else:
                 due.append((self._host(one), one))
@@ -145,14 +146,14 @@ class WebhookSender:
         return min(later) - now if later else None
 
     def _host(self, delivery: PendingDelivery) -> str | ListedHost:
-        """The host that a delivery counts for: the entry of `webhook_hosts`, else (refused, no webhook) its URL."""
+        """Return the host that a delivery counts for: its entry of `webhook_hosts`, or its URL if it has none."""
         try:
             return self._rules.check(delivery.url) if delivery.kind == "webhook" else delivery.url
         except WebhookRefused:
             return delivery.url
 
     def _has_room(self, host: str | ListedHost) -> bool:
-        """Whether one more attempt for the host may begin; messages to one address keep their order."""
+        """Return whether one more attempt for the host may begin; messages to one address keep their order."""
         count = list(self._active.values()).count(host)
         most = 1 if isinstance(host, str) and host.startswith(VARIABLE) else MOST_PER_HOST
         return count < most and len(self._active) < (MOST_AT_ONCE // 2 if count else MOST_AT_ONCE)
@@ -160,7 +161,7 @@ class WebhookSender:
     async def _attempt(self, delivery: PendingDelivery, body: bytes) -> None:
         try:
             error = await self._send(delivery, body)
-            # Else it would be sent over and over again.
+            # An unrecorded delivery would be sent again and again.
             await until_it_works(partial(self._note, delivery, error), _OUTBOX, self._health, RETRY)
         finally:
             del self._active[delivery.id]
@@ -181,7 +182,7 @@ class WebhookSender:
         _log.log(level, words, _WORDS[delivery.kind], delivery.run_id or "-", attempts, MOST_ATTEMPTS, error)
 
     async def _send(self, delivery: PendingDelivery, body: bytes) -> str | None:
-        """Make one attempt; None if it was delivered, else the reason."""
+        """Make one attempt; return None if it was delivered, otherwise the reason."""
         if delivery.kind == "message":
             assert self._carry is not None
             return await self._carry(delivery.url.removeprefix(VARIABLE), body)
@@ -204,7 +205,7 @@ class WebhookSender:
     def _addressed(
         self, delivery: PendingDelivery, body: bytes
     ) -> tuple[aiohttp.ClientSession, str, dict[str, str]]:
-        """The session, the URL and the headers of a delivery. Raises `WebhookRefused`."""
+        """Return the session, URL and headers of a delivery. Raises `WebhookRefused`."""
         if delivery.kind == "lineage":
             assert self._lineage is not None
             return self._lineage_session, self._lineage.url, self._lineage.headers
@@ -217,7 +218,7 @@ class WebhookSender:
 def _in_turns(
     due: Sequence[tuple[str | ListedHost, PendingDelivery]],
 ) -> list[tuple[str | ListedHost, PendingDelivery]]:
-    """The first of each host, then the second of each, and so on; each round in the order of `due`."""
+    """Order deliveries in rounds: the first of each host, then the second of each; `due` decides within a round."""
     before: Counter[str | ListedHost] = Counter()
     turns = []
     for host, delivery in due:

@@ -1,12 +1,12 @@
-"""Which URLs the server may call when a run ends, with which body, and how that is signed. Pure.
+"""Decides which URLs the server may call when a run ends, and builds and signs the request. Pure.
 
 Clients with a `submit` key choose the URL, but the request comes from the server's place in the network. So hosts are
 compared literally with the operator's list, by the parser that also sends the request, and without a secret nothing
 is called. Services on this machine may trust local requests, so it is called only at ports that the operator listed.
 
-Besides our own header, deliveries have those of Standard Webhooks (https://www.standardwebhooks.com), which sign the
-delivery's id and time with the body, so that a replayed delivery is refused. During a rotation both secrets sign;
-receivers accept either.
+Besides our own header, deliveries carry the headers of Standard Webhooks (https://www.standardwebhooks.com). They
+sign the delivery's id and time with the body, so that a replayed delivery is refused. During a rotation both secrets
+sign; receivers accept either.
 """
 
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ def _encoded(secret: object) -> bytes:
 
 
 def checked_secrets(secret: str | bytes | Iterable[str | bytes] | None) -> tuple[bytes, ...]:
-    """The validated secrets; empty if there are none. Raises `ConfigurationError`."""
+    """Return the validated secrets; empty if there are none. Raises `ConfigurationError`."""
     if secret is None:
         return ()
     given = (secret,) if isinstance(secret, str | bytes) else secret
@@ -64,24 +64,24 @@ def checked_secrets(secret: str | bytes | Iterable[str | bytes] | None) -> tuple
 
 
 def signed_headers(secrets: tuple[bytes, ...], delivery_id: str, at: int, body: bytes) -> dict[str, str]:
-    """The headers of an attempt at a time, in seconds since 1970."""
+    """Return the headers of an attempt made `at` a time, in seconds since 1970."""
     return {_DELIVERY_HEADER: delivery_id} | signed(body, secrets, delivery_id, str(at))
 
 
 class WebhookRefused(Exception):
-    """This URL may not be called. The message says why and what to do."""
+    """This URL may not be called. The message says why and how to fix it."""
 
 
 class WebhooksOff(WebhookRefused):
-    """No URL may be called, since there is no secret to sign with."""
+    """No URL may be called because there is no secret to sign with."""
 
 
 class NotAWebhook(WebhookRefused):
-    """This is not a valid URL of a webhook."""
+    """This is not a valid webhook URL."""
 
 
 ListedHost = tuple[str, int | None]
-"""A host as the parser spells it, with its port, or None for any port."""
+"""A host as spelled by the parser, with its port; None for any port."""
 
 
 @frozen
@@ -89,7 +89,7 @@ class WebhookRules:
     """The operator's settings. Create it with `of`.
 
     Attributes:
-        secrets: what deliveries are signed with, several during a rotation; empty if no URL may be called.
+        secrets: the signing secrets, several during a rotation; empty if no URL may be called.
         hosts: the hosts that may be called.
     """
 
@@ -98,15 +98,15 @@ class WebhookRules:
 
     @classmethod
     def of(cls, secret: str | bytes | Iterable[str | bytes] | None, hosts: Iterable[str]) -> "WebhookRules":
-        """The validated settings. Raises `ConfigurationError`."""
+        """Return the validated settings. Raises `ConfigurationError`."""
         given = (hosts,) if isinstance(hosts, str) else hosts
         names = arguments.several(given, "webhook_hosts", "hosts", error=ConfigurationError)
         return cls(checked_secrets(secret), tuple(_checked_host(name) for name in names))
 
     def check(self, url: str) -> ListedHost:
-        """The entry of `hosts` that allows this URL. Raises `WebhookRefused` if it may not be called.
+        """Return the entry of `hosts` that allows this URL. Raises `WebhookRefused` if it may not be called.
 
-        Anyone who may submit reads the message, so it does not tell which hosts are listed.
+        The message does not reveal the listed hosts, since anyone who may submit can read it.
         """
         if not self.secrets:
             raise WebhooksOff("this server sends no webhooks, since it has no webhook_secret: leave it out")
@@ -122,7 +122,7 @@ class WebhookRules:
 
 
 def parse_webhook(text: str) -> URL:
-    """The URL of a webhook. Raises `NotAWebhook` if it is not valid on any server."""
+    """Parse the URL of a webhook. Raises `NotAWebhook` if it is not valid on any server."""
     url = None
     if text.isascii() and text.isprintable() and " " not in text and "\\" not in text:
         with suppress(ValueError):
@@ -139,7 +139,7 @@ def parse_webhook(text: str) -> URL:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host name or address refers to the machine that the server runs on."""
+    """Return whether a host name or address refers to the machine that the server runs on."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True

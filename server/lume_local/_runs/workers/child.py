@@ -1,4 +1,4 @@
-"""A Python process of the server, talked to by pipes."""
+"""A Python process of the server, with pipes for communication."""
 
 import asyncio
 import os
@@ -11,17 +11,17 @@ import anyio
 from lume_local._shared.interpreter import command
 
 _NOT_FOR_CHILDREN = {"LUME_API_KEY", "LUME_WEBHOOK_SECRET", "PYTEST_CURRENT_TEST"}
-"""The last one is another in each test, and says nothing to a process that outlives it."""
+"""The last one changes with each test, and is meaningless to a process that outlives the test."""
 _DATABASE = re.compile(
     r"\s*(?:(?:postgres(?:ql)?|sqlite)\b[\w+]*:|[a-z][\w+.-]*://[^/?#@\s]*:[^/?#\s]*@)", re.IGNORECASE
 )
-"""The URL of a database, or another one with a password."""
+"""The URL of a database, or any URL with a password."""
 _PROXY = "_proxy"
-"""The end of the names of variables whose URLs are needed to reach anything, with their passwords."""
+"""The suffix of variables whose URLs are needed to reach anything, including their passwords."""
 
 
 class ChildProcess(Protocol):
-    """What the server uses of an `asyncio.subprocess.ChildProcess` that has three pipes."""
+    """The part of `asyncio.subprocess.Process` that the server uses, with three pipes."""
 
     stdin: asyncio.StreamWriter
     stdout: asyncio.StreamReader
@@ -36,14 +36,14 @@ class ChildProcess(Protocol):
 
 
 Start = Callable[[str, dict[str, str], int], Awaitable[ChildProcess]]
-"""Starts a Python process. Takes the text of its program, its environment, and the length of a line that it writes.
+"""Starts a Python process, given its program text, its environment, and the maximum length of a line that it writes.
 
-It ends with this one. Raises OSError: no memory, no room for one more process or its pipes.
+The process ends with this one. Raises OSError: no memory, no room for one more process or its pipes.
 """
 
 
 async def start_process(program: str, environment: dict[str, str], longest_line: int) -> ChildProcess:
-    """See `Start`: a new interpreter."""
+    """Start a new interpreter, see `Start`."""
     process = await asyncio.create_subprocess_exec(
         *command(program),
         stdin=asyncio.subprocess.PIPE,
@@ -53,17 +53,17 @@ async def start_process(program: str, environment: dict[str, str], longest_line:
         limit=longest_line,
         start_new_session=True,  # Ctrl-C in a terminal is for the server, which then ends its processes
     )
-    return cast(ChildProcess, process)  # which has the pipes that it was given
+    return cast(ChildProcess, process)  # has the requested pipes
 
 
 default_start: Start = start_process
-"""Used where no other is given. Only tests set it: theirs forks a process that has imported everything."""
+"""The default for `Start`. Only tests change it: theirs forks a process that has imported everything."""
 
 
 def environment(secrets: Collection[str] = ()) -> dict[str, str]:
-    """The variables that a process gets which is started now.
+    """Return the environment of a process started now.
 
-    Not the server's `secrets`, whatever their variables are called, and no URL of a database: see `lent`.
+    It omits the server's `secrets`, whatever their variables are called, and URLs of databases: see `lent`.
     """
     return {
         name: value
@@ -73,7 +73,7 @@ def environment(secrets: Collection[str] = ()) -> dict[str, str]:
 
 
 def lent(names: Collection[str] | None) -> dict[str, str]:
-    """The URLs of databases among these variables, for a job that uses them; of all variables if `names` is None."""
+    """Return the database URLs in these variables, for a job that uses them; in all variables if `names` is None."""
     return {
         name: value
         for name, value in _variables().items()
@@ -86,7 +86,7 @@ def _is_database(name: str, value: str) -> bool:
 
 
 def _variables() -> dict[str, str]:
-    # Other threads may set some meanwhile: a list of the names is made at once, and any of them may be gone.
+    # Other threads may set variables meanwhile: the names are listed at once, and any may have disappeared.
     found = {name: os.environ.get(name) for name in list(os.environ)}
     return {name: value for name, value in found.items() if value is not None}
 

@@ -17,9 +17,9 @@ from lume_local._runs.health import Health
 from lume_local._runs.workers.child import ChildProcess, child, environment
 
 START_LIMIT = 120.0
-"""Seconds until it must be ready: a JVM starts, workers join. If the address does not answer it fails far sooner."""
+"""Seconds until it must be ready: a JVM starts, workers join. An unreachable address fails far sooner."""
 RETRY = 5.0
-"""Seconds between the end of one and the start of the next."""
+"""Seconds between the end of one process and the start of the next."""
 _PATIENCE = 5.0
 _KEPT = 2000
 _WHERE = "the engine"
@@ -31,11 +31,11 @@ class EngineFailed(Exception):
 
 
 class EngineProcess:
-    """Use it by its `running` block.
+    """The process that connects to an engine. Use it by its `running` block.
 
     Args:
-        url: of the engine. It may hold a secret, so it is on no command line.
-        folder: of the server; the workers of the cluster must see it.
+        url: the URL of the engine. It may hold a secret, so it is on no command line.
+        folder: the server's folder, which the workers of the cluster must see.
         secrets: the server's own, which must not be in its environment.
     """
 
@@ -50,8 +50,8 @@ class EngineProcess:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep the process running as long as the block lasts. Raises `EngineFailed` if the first start fails."""
-        # A short path: the path of a socket has at most about 100 bytes.
+        """Keep the process running while the block lasts. Raises `EngineFailed` if the first start fails."""
+        # A short path: a socket's path has at most about 100 bytes.
         home = Path(tempfile.mkdtemp(prefix="lume-"))
         self._socket = str(home / "engine")
         probe = self._folder / f"probe-{uuid.uuid4().hex}"
@@ -84,7 +84,7 @@ class EngineProcess:
             self._health.works(_WHERE)
 
     async def _started(self, tasks: TaskGroup, probe: Path) -> ChildProcess:
-        """A process that serves. Raises `EngineFailed`."""
+        """Start a process and wait until it serves. Raises `EngineFailed`."""
         with suppress(FileNotFoundError):
             os.unlink(self._socket)
         process = await _spawned(self._secrets)

@@ -50,7 +50,7 @@ FINISH_LIMIT = 600.0
 PATIENCE = 5.0
 """Seconds for a worker to exit after its stdin is closed, or to be ready again after a run."""
 MOST_RUNS = 1000
-"""The runs that one process executes: this bounds leaks, and a new one costs as much as 15 runs."""
+"""The maximum number of runs per process: this bounds leaks, and a new process costs as much as 15 runs."""
 MOST_RESIDENT = 256 * 1024 * 1024
 """A process that uses more memory than this after a run gets no other; a new one uses about 70 MB."""
 
@@ -62,7 +62,7 @@ class WorkerDied(Exception):
 
 
 class NotFinished(Obstacle):
-    """A commit can't be carried out, or what was begun can't be undone."""
+    """A commit can't be carried out, or a run's steps can't be undone."""
 
 
 class Worker:
@@ -73,7 +73,7 @@ class Worker:
         self._stdin, self._stdout = process.stdin, process.stdout
         self.runs = 0
         self._is_ready = True  # for a job; false from the start of a run
-        self._ended_well = False  # the last run, with an ordinary event
+        self._ended_well = False  # whether the last run ended with an ordinary event
         self._cancelled = False
         self._stderr = b""
         self._stderr_ended = anyio.Event()
@@ -82,7 +82,7 @@ class Worker:
     async def start(
         cls, tasks: TaskGroup, start: Start | None = None, secrets: Collection[str] = ()
     ) -> "Worker":
-        """A worker that is ready for a job. Raises `WorkerDied` if it can't start.
+        """Start a worker and wait until it is ready for a job. Raises `WorkerDied` if it can't start.
 
         `tasks` gets the reader of its stderr, which ends with the process. `secrets` are not in its environment.
         """
@@ -121,7 +121,7 @@ class Worker:
         return self.is_alive and self._environment == environment(self._secrets)
 
     async def _event(self) -> Event | None:
-        """The next event, or None if the process has ended. Raises `ProtocolError`."""
+        """Return the next event, or None if the process has ended. Raises `ProtocolError`."""
         try:
             line = await self._stdout.readline()
         except ValueError as error:
@@ -139,9 +139,9 @@ class Worker:
     async def answer(
         self, job: Job, done: type[Answer], refused: type[Refusal], limit: float, late: Exception | None
     ) -> Answer | Refusal:
-        """The answer to a job, of one of these types. Raises `WorkerDied`, `ProtocolError`.
+        """Return the answer to a job, of one of these types. Raises `WorkerDied`, `ProtocolError`.
 
-        Raises `late` if it takes longer than `limit` seconds: then the process is killed.
+        If it takes longer than `limit` seconds, the process is killed, and `late` is raised.
         """
         with anyio.move_on_after(limit):
             await self._send(job)
@@ -156,14 +156,14 @@ class Worker:
         raise late or WorkerDied(f"the worker process did not answer within {limit:g} s")
 
     async def finish(self, folder: Path) -> None:
-        """Carry out the commit in a run's folder, or undo what was begun. Raises `NotFinished`, `WorkerDied`."""
+        """Carry out the commit in a run's folder, or undo its steps. Raises `NotFinished`, `WorkerDied`."""
         late = NotFinished(f"that takes longer than {FINISH_LIMIT:g} s", may_pass=True)
         answer = await self.answer(Finish(str(folder)), Done, Failed, FINISH_LIMIT, late)
         if isinstance(answer, Failed):
             raise NotFinished(answer.message, may_pass=answer.may_pass)
 
     async def run(self, job: Execute) -> AsyncGenerator[Event, None]:
-        """The events of a run, until the one that ends it is taken, or the process ends."""
+        """Yield the events of a run, until its last event is taken or the process ends."""
         self.runs += 1
         self._is_ready = self._ended_well = False
         self._stderr = b""  # output of an earlier run must not explain this one's end
@@ -182,7 +182,7 @@ class Worker:
         await self._send(Cancel())
 
     async def renewed(self) -> bool:
-        """Whether the process may execute another run; waits until it is ready again."""
+        """Return whether the process may execute another run; waits until it is ready again."""
         if self._is_ready:
             return self.is_alive
         if not self._ended_well or self._cancelled or self.runs >= MOST_RUNS:
@@ -234,7 +234,7 @@ class Worker:
 
 
 def _databases(job: Job) -> Collection[str] | None:
-    """The variables with the databases that a job uses; None for any: a commit may have begun in each of them."""
+    """Return the variables of a job's databases; None for any: a commit may have begun in each of them."""
     places: tuple[Json, ...] = ()
     match job:
         case Execute():

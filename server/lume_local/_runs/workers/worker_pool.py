@@ -41,22 +41,22 @@ Answer = TypeVar("Answer")
 Refusal = TypeVar("Refusal")
 
 CHECK_LIMIT = 20.0
-"""Seconds that checking a flow may take: a client still waits for the answer then, and does not send it again."""
+"""Seconds that checking a flow may take: a client still waits for the answer then, and does not resend."""
 PROPOSE_LIMIT = 45.0
 """Seconds that a proposal may take: a client still waits for the answer then."""
 READ_LIMIT = 60.0
-"""Seconds that reading a page of an output may take, or repairing values."""
+"""Seconds that reading a page of an output or repairing values may take."""
 GATHER_LIMIT = 600.0
-"""Seconds that gathering rejects of some runs may take, or writing a file of the archive."""
+"""Seconds that gathering rejects of some runs or writing an archive file may take."""
 QUIET = 30.0
 """Seconds without a run after which one spare worker is enough."""
 RETRY = 5.0
-"""Seconds until a spare worker that could not be started is tried again."""
+"""Seconds until the start of a spare worker is retried after a failure."""
 _WORKERS = "worker processes"
 
 
 class _Start:
-    """A worker that is being started; after `settled`, `worker` is set unless there was a `problem`."""
+    """A worker being started; after `settled`, `worker` is set unless there was a `problem`."""
 
     def __init__(self) -> None:
         self.settled = anyio.Event()
@@ -69,8 +69,8 @@ class WorkerPool:
     """Hands out workers while its `running` block lasts; starts one in advance while there are fewer than `most`.
 
     Args:
-        most: the maximum number of workers, besides those that are needed immediately.
-        start: how their processes are started, if not by `default_start`.
+        most: the maximum number of workers, not counting immediately needed ones.
+        start: starts their processes, instead of `default_start`.
         secrets: the server's own, which must not be in their environment.
     """
 
@@ -87,14 +87,14 @@ class WorkerPool:
         self._idle: list[Worker] = []
         self._out: set[Worker] = set()
         self._awaited = 0
-        """How many are being started for a waiting caller."""
+        """The number of workers being started for a waiting caller."""
         self._used = anyio.Event()
         self._is_retrying = False
         self._closed = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["WorkerPool"]:
-        """The pool as long as the block lasts; then all its workers end."""
+        """Provide the pool while the block lasts; then all its workers end."""
         async with task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._thin_out)
@@ -122,17 +122,17 @@ class WorkerPool:
 
     @property
     def size(self) -> int:
-        """How many there are, or are being started."""
+        """The number of workers, including those being started."""
         return len(self._out) + len(self._idle) + self._awaited + (self._spare is not None)
 
     def _begun(self) -> _Start:
-        """A worker that is being started in a task of the pool: a caller that is cancelled loses no process."""
+        """Begin starting a worker in a task of the pool, so that a cancelled caller loses no process."""
         start = _Start()
         self._tasks.start_soon(self._start, start)
         return start
 
     async def _start(self, start: _Start) -> None:
-        """Start it, and report to `health` whether that works."""
+        """Start the worker, and report to `health` whether that works."""
         try:
             start.worker = await Worker.start(self._tasks, self._start_process, self._secrets)
         except (WorkerDied, ProtocolError) as error:
@@ -156,7 +156,7 @@ class WorkerPool:
             self._tasks.start_soon(self._warm_later)
 
     async def _warm_later(self) -> None:
-        """Retry after a failed start, until there is a worker: only then the server is healthy again."""
+        """Retry after a failed start until there is a worker: only then is the server healthy again."""
         await anyio.sleep(RETRY)
         self._is_retrying = False
         if self._idle and self._health is not None:
@@ -165,7 +165,7 @@ class WorkerPool:
 
     @asynccontextmanager
     async def worker(self, *, new: bool = False) -> AsyncIterator[Worker]:
-        """A worker for one run, as long as the block lasts. Raises `WorkerDied` if none can be started.
+        """Provide a worker for one run while the block lasts. Raises `WorkerDied` if none can be started.
 
         With `new`, it is a process that has not been used before.
         """
@@ -176,14 +176,14 @@ class WorkerPool:
             await self.release(worker)
 
     async def take(self, *, new: bool = False) -> Worker:
-        """A worker for one run; `release` it afterwards. Raises `WorkerDied` if none can be started."""
+        """Return a worker for one run; `release` it afterwards. Raises `WorkerDied` if none can be started."""
         self._used.set()
         worker = await (self._new() if new else self._next())
         self.warm()
         return worker
 
     async def _next(self) -> Worker:
-        """A spare worker that equals a new one, else a new one; counted in `_out` from here on."""
+        """Return a spare worker equal to a new one, or a new one; counted in `_out` from here on."""
         while self._idle:
             worker = self._idle.pop()
             self._out.add(worker)
@@ -205,12 +205,12 @@ class WorkerPool:
         return worker
 
     async def _claimed(self, start: _Start) -> Worker | None:
-        """The worker that is being started, once it is ready; counted in `_out` from here on."""
+        """Return the worker being started once it is ready, or None; counted in `_out` from here on."""
         self._awaited += 1
         try:
             await start.settled.wait()
         except BaseException:
-            # The caller is cancelled, the start is not: it becomes the spare one, or ends, or has just failed.
+            # The cancelled caller's start continues: it becomes the spare one, or ends, or has just failed.
             has_failed = start.settled.is_set() and start.worker is None
             if self._spare is None and not self._closed and not has_failed:
                 self._spare = start
@@ -228,18 +228,18 @@ class WorkerPool:
     # -- jobs for a spare worker; all raise `WorkerDied`
 
     async def check(self, definition: Json, cleaners: list[str] | None = None) -> Json:
-        """The compiled form of a flow (see `compile_flow`). Raises `FlowError`, also if that takes too long."""
+        """Compile a flow (see `compile_flow`). Raises `FlowError`, also if that takes too long."""
         late = FlowError("", f"takes longer than {CHECK_LIMIT:g} s to check: simplify its expressions")
         answer = await self._answered(Check(definition, cleaners), Checked, Refused, CHECK_LIMIT, late)
         return _accepted(answer).compiled
 
     async def propose(self, job: Propose) -> Json:
-        """A proposal. Raises `FlowError`, also if that takes too long."""
+        """Make a proposal. Raises `FlowError`, also if that takes too long."""
         late = FlowError("samples", f"take longer than {PROPOSE_LIMIT:g} s to read: pass smaller ones")
         return _accepted(await self._answered(job, Proposed, Refused, PROPOSE_LIMIT, late)).proposal
 
     async def read(self, job: Read) -> RowsPage | ArrowFile | Unreadable:
-        """A page of an output."""
+        """Read a page of an output."""
         late = _late("reading a page", READ_LIMIT)
         return await self._answered(job, ArrowFile if job.arrow else RowsPage, Unreadable, READ_LIMIT, late)
 
@@ -249,18 +249,18 @@ class WorkerPool:
         return await self._answered(job, Gathered, Gathered, GATHER_LIMIT, late)
 
     async def repair(self, job: Repair) -> Repaired:
-        """What values might have been meant to be."""
+        """Return candidates for the intended values."""
         return await self._answered(job, Repaired, Repaired, READ_LIMIT, _late("the repairs", READ_LIMIT))
 
     async def archive(self, job: ArchiveRuns) -> None:
-        """Write a file of the archive. Raises OSError, too."""
+        """Write an archive file. Also raises OSError."""
         late = _late("writing the archive", GATHER_LIMIT)
         answer = await self._answered(job, Done, Failed, GATHER_LIMIT, late)
         if isinstance(answer, Failed):
             raise OSError(answer.message)
 
     async def look(self, job: Look) -> Looked:
-        """The content of a source. The caller limits the time, and then ends the process."""
+        """Determine the content of a source. The caller limits the time, and then ends the process."""
         return await self._answered(job, Looked, Looked)
 
     async def notify(self, job: Notify) -> Notified:
@@ -300,7 +300,7 @@ class WorkerPool:
         self._used.set()
 
     async def _thin_out(self) -> None:
-        """After a while without requests, end all spare workers but one."""
+        """End all spare workers but one after a while without requests."""
         while True:
             self._used = anyio.Event()
             with anyio.move_on_after(QUIET) as quiet:
@@ -321,7 +321,7 @@ class WorkerPool:
 
 
 def _accepted(answer: Answer | Refused) -> Answer:
-    """Raises `FlowError`."""
+    """Return an accepted answer. Raises `FlowError` for a refusal."""
     if isinstance(answer, Refused):
         raise FlowError(answer.place, answer.problem)
     return answer
