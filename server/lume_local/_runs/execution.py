@@ -62,8 +62,7 @@ class Execution:
 
     Args:
         may_wait: whether the run goes back to CREATED if a temporary obstacle, such as an unreachable place, stops
-            it;
-            see `obstacle`.
+            it; see `obstacle`.
     """
 
     def __init__(
@@ -214,7 +213,7 @@ class Execution:
             case Failed(message, _, True) if committed(self._paths.folder(run.run_id)) is not None:
                 self._late.add(run, message)
             case Failed(message, _, True) if self._may_wait and not begun(self._paths.folder(run.run_id)):
-                # Nobody resubmits an arrived file. `Leftovers` handles a commit that began elsewhere.
+                # Nobody resubmits an arrived file. Steps begun elsewhere are left to `Leftovers`.
                 self.obstacle = message
                 await run_sync(self._paths.clean_up, run)
                 await recorder.defer(run.run_id)

@@ -88,7 +88,7 @@ class Runner:
     # -- for requests
 
     async def submit(self, new: NewRun, claims: Sequence[Claim] = ()) -> tuple[StoredRun, bool]:
-        """Create a run or find the idempotency key's; return whether it is new. Raises like `SqlStore.create`."""
+        """Create a run or find the idempotency key's run; return whether it is new. Raises like `SqlStore.create`."""
         try:
             run, is_new = await self._store.create(new, claims)
         except anyio.get_cancelled_exc_class():
@@ -155,8 +155,7 @@ class Runner:
         """Recover the runs of an earlier server, then execute runs until the block ends.
 
         At the end active runs are stopped: they are CRASHED, or CREATED again if they were given time (`drain`).
-        Waiting
-        runs stay CREATED; the next server executes them.
+        Waiting runs stay CREATED; the next server executes them.
         """
         async with task_group() as tasks:
             self._tasks = tasks
@@ -192,7 +191,7 @@ class Runner:
         return held
 
     async def _can_not_commit(self, run: StoredRun) -> bool:
-        """Return whether the lost lease of its server has ended a run although a process holds its folder."""
+        """Return whether a run of a server that has lost the state is over although a process holds its folder."""
         publishing = self._store.publishing
         # A run that has not begun will be executed in this folder, so it must be free.
         has_begun = run.status != RunStatus.CREATED

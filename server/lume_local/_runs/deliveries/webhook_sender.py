@@ -51,8 +51,7 @@ _OUTBOX = "the webhooks' outbox"
 _WORDS = {"webhook": "webhook", "lineage": "lineage event", "message": "message"}
 
 Carry = Callable[[str, bytes], Awaitable[str | None]]
-"""Sends a message, given the variable with its address and its body. Returns None or why it failed, in limited time.
-"""
+"""Sends a message, given the variable with its address and its body. Returns None or why it failed, in time."""
 
 
 class WebhookSender:
@@ -91,8 +90,7 @@ class WebhookSender:
         """Send deliveries, including pending ones of an earlier server.
 
         Webhooks stay pending without a secret, lineage events without a URL, messages without a carrier. At the end
-        no new
-        attempt begins; active ones get a short grace period, and the rest is left to the next server.
+        no new attempt begins; active ones get a short grace period, and the rest is left to the next server.
         """
         if not self._kinds:
             yield

@@ -1,8 +1,7 @@
 """Decides which of several servers owns the state: the owner has a lease and a fence, a number never used before.
 
 Every transaction that writes checks the fence under a lock that is taken exclusively to acquire the lease. So a
-former
-holder can no longer change anything, regardless of its clock or of how long it was stopped. PostgreSQL's clock
+former holder can no longer change anything, regardless of its clock or of how long it was stopped. PostgreSQL's clock
 decides.
 """
 

@@ -139,7 +139,7 @@ async def form_of(connection: Connection) -> int:
 
 
 async def _offset(connection: Connection) -> int:
-    """Return the offset that puts new transactions after the recorded changes: a restored database restarts at 1."""
+    """Return the offset that puts transactions after the recorded changes: a restored database counts anew."""
     offset = int(await _fact(connection, "xid_offset") or 0)
     query = "SELECT coalesce(max(xid), 0), pg_current_xact_id()::text::bigint FROM changes"
     row = await (await connection.execute(query)).fetchone()

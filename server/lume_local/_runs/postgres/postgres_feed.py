@@ -4,8 +4,7 @@ A change is numbered before it is visible. So the feed is ordered by (transactio
 open transaction: a change that becomes visible later comes after all returned ones.
 
 Waiters have already read the feed by then, so one task wakes them again (`follow`). Writes trigger it (a hint), and
-it
-also polls regularly (the truth).
+it also polls regularly (the truth).
 """
 
 from collections.abc import Callable

@@ -34,7 +34,7 @@ class PostgresDeliveries(SqlDeliveries):
 
 
 class FencedPublishing:
-    """Publishing by the holder of the lease: any other server's writes are refused, including this one."""
+    """Publishing by the holder of the lease: every write of another server is refused, including this one."""
 
     is_shared = True
 

@@ -82,11 +82,10 @@ _STATISTICS = " ".join(
     f"ALTER {of} {', '.join(f'ALTER COLUMN {column} SET STATISTICS 0' for column in columns)};"
     for of, columns in _SKEWED.items()
 )
-"""Keeps PostgreSQL from learning which values are frequent.
+"""Statements that keep PostgreSQL from learning which values are frequent.
 
 For a frequent value it would scan all rows, newest first, which reads everything if the value is rare or has long
-been
-absent. Without statistics it assumes that every value is rare, and uses its index.
+been absent. Without statistics it assumes that every value is rare, and uses its index.
 """
 
 _READ, _REJECTED = ("json_number(run.metrics, '$.rows_read')", "json_number(run.metrics, '$.rows_rejected')")

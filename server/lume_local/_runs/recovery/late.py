@@ -48,8 +48,7 @@ class Rested:
     """Runs of arrivals whose sources are unreachable. Each is executed again later; until then its arrival rests.
 
     A single run tests whether the place is reachable again, not every queued one. A run whose own file is at fault
-    comes
-    after the others of its arrival.
+    comes after the others of its arrival.
     """
 
     def __init__(self, health: Health) -> None:

@@ -70,8 +70,7 @@ class Mends:
         The most recently changed rows come first. Raises `ReplayRefused`, `WorkerDied`.
 
         If the version has unique columns, previously judged rows that a repeated value may concern are judged, too,
-        since
-        all are submitted together. Those whose reasons have changed come last.
+        since all are submitted together. Those whose reasons have changed come last.
         """
         rows = await self._store.drafts.unjudged(flow, owner, to.ref, limit)
         prefixes = tuple(f"{column.name}:" for column in to.columns if column.unique)

@@ -234,8 +234,7 @@ class Replays:
         """Copy the readable rejects; return the results by the run's place among `found`.
 
         Rows of tables that become objects are kept apart: an object may lack a member, but a table that lacks a
-        column
-        is refused, and not read as NULLs.
+        column is refused, and not read as NULLs.
         """
         answers: dict[int, list[Json]] = {}
         source = to.source

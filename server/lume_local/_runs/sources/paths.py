@@ -122,7 +122,10 @@ class Roots:
         return path
 
     def output(self, location: str) -> str:
-        """Return an output's present location: a root may have become a link. Other links are not followed."""
+        """Return an output's present location: its root may have been moved and be a link now.
+
+        Other links are not followed.
+        """
         if "://" in location:
             return location
         try:

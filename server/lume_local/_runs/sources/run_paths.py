@@ -212,8 +212,7 @@ class RunPaths:
         """Return how many rejects of the source were corrected or replayed and keep their rows in the target.
 
         In a table such rows are separate batches; files are replaced or belong to the run, and an upsert finds rows
-        by
-        their key. A replay or a run on corrected rejects has a source of its own, which has no such rejects.
+        by their key. A replay or a run on corrected rejects has a source of its own, which has no such rejects.
         """
         if isinstance(flow.mapped, str) or flow.mapped.mode == "upsert" or not run.source_key:
             return 0

@@ -72,7 +72,7 @@ def belongs(data: Path, state: Path, store_id: str) -> bool:
 
 
 def warn_if_remote(state: Path) -> None:
-    """Warn about a network file system: SQLite's log needs memory shared by processes, or is damaged."""
+    """Warn about a network file system, where SQLite's log lacks memory shared by processes and can be damaged."""
     kind = file_system(state)
     if kind in REMOTE or kind.startswith("fuse."):
         _log.warning(

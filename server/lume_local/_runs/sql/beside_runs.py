@@ -29,7 +29,7 @@ WITH RECURSIVE receivers (receiver) AS (
     FROM receivers WHERE receiver IS NOT NULL
 )
 """
-"""Steps from receiver to receiver in the index, so that a long queue for one of them does not slow the others."""
+"""A query that steps from receiver to receiver in the index, so that a long queue of one does not slow the others."""
 _NOTE_SOURCE = """
 INSERT INTO sources VALUES (?, ?, ?, ?)
 ON CONFLICT (run_id) DO UPDATE SET bytes = excluded.bytes, seen = excluded.seen, digest = excluded.digest
@@ -48,7 +48,7 @@ class SqlDeliveries:
     LEFT JOIN traces USING (run_id)
     WHERE {KIND} IN (?, ?, ?) ORDER BY due
     """
-    """Returns the first deliveries of each receiver, of up to three kinds."""
+    """A query for the first deliveries of each receiver, of up to three kinds."""
 
     def __init__(self, sql: Sql) -> None:
         self.sql = sql

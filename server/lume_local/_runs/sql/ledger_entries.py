@@ -129,8 +129,7 @@ class LedgerEntries:
         """Close the corrected rejects. Returns the flow and the source of the run on them.
 
         They may come from several runs and sources. The corrected rows then belong to a separate source, and `added`
-        is
-        negative for the original ones.
+        is negative for the original ones.
         """
         closed, sources = 0, dict[tuple[str, str], int]()
         for part in parts:

@@ -54,8 +54,7 @@ def _searched(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tu
     """Select the page from the latest runs of each status: the search ends with the page, or with `since`.
 
     Skipped runs are read in the index only, since the rows themselves are large. If a clock was set back, so that
-    times
-    and numbers disagree, the times decide.
+    times and numbers disagree, the times decide.
     """
     where, values = _conditions(evolve(wanted, statuses=[]))
     if before is not None:  # it may have been removed meanwhile

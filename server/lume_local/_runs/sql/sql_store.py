@@ -167,8 +167,7 @@ class SqlStore(FlowVersions):
         """Return the turn of a new run: after its key and flow's last waiting run, not before the next run of all.
 
         So a run submitted behind thousands of another key begins next. This is fair queueing by start tags: nothing
-        has
-        to be remembered about runs that have begun.
+        has to be remembered about runs that have begun.
         """
         same = "status = 'CREATED' AND priority = ?"
         key, by = ("IS NULL", []) if new.submitted_by is None else ("= ?", [new.submitted_by])
@@ -255,8 +254,7 @@ class SqlStore(FlowVersions):
         A key that ends with a colon stands for all with this prefix: the tokens of an entry.
 
         Higher priorities come first. Otherwise (key, flow) take turns: the next run of each, then the one after, in
-        order
-        of creation.
+        order of creation.
         """
         begins = [name for name in at_limit if name.endswith(":")]
         by = "coalesce(submitted_by, '')"  # runs of an earlier release have no recorded submitter

@@ -180,8 +180,7 @@ def move(copy: Path, old: Path, new: Path, act: Act) -> None:
     """Make a copy the state of another data folder, replacing the `old` folder in all recorded paths.
 
     An earlier form has no audit for the act, and no contents of sources. Numbers of changes that clients may have
-    seen
-    after the copy was made are skipped. Raises `CopyError`.
+    seen after the copy was made are skipped. Raises `CopyError`.
     """
     try:
         with _changed(copy, old, new) as db:

@@ -58,4 +58,4 @@ class SqliteFeed:
         return await self._sql.changed("DELETE FROM changes WHERE seq <= ?", [newest])
 
     async def follow(self, visible: Callable[[], None]) -> None:
-        """Return: a change is visible once it is made."""
+        """Do nothing: a change is visible once it is made."""

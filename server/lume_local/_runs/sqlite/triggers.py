@@ -45,7 +45,7 @@ CREATE TRIGGER run_ended AFTER UPDATE OF status ON runs WHEN new.status IN {SERI
     {_NOTED}
 END;
 """
-"""Fills the tables of `tables.COUNTS`."""
+"""Triggers that fill the tables of `tables.COUNTS`."""
 
 PARENT = "json_extract(new.run_metadata, '$.resubmit_of')"
 """The run whose rejects a new run processes, as named by `lume resubmit` and the console."""
@@ -72,7 +72,7 @@ WHEN new.{DONE} AND EXISTS (SELECT 1 FROM mends WHERE run_id = new.run_id) BEGIN
     );
 END;
 """
-"""Fills the tables of `tables.MENDS`, and clears the attention of runs that are settled by that."""
+"""Triggers that fill the table `mends` (`tables.MENDS`), and clear the attention of runs settled by that."""
 
 _YOUNG = f"strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-{KEPT_AT_LEAST:.0f} seconds')"
 AUDITING = f"""
@@ -89,4 +89,4 @@ WHEN old.at >= {_YOUNG} OR old.seq > (SELECT min(seq) FROM audit) BEGIN
     SELECT raise(ABORT, 'the audit loses only its oldest entries, and no young one');
 END;
 """
-"""Keeps entries of `tables.AUDIT` unchanged."""
+"""Triggers that keep entries of `tables.AUDIT` unchanged."""

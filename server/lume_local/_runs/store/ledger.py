@@ -133,8 +133,7 @@ class Claim:
 
     Attributes:
         is_edited: whether the rows are in an edited form. If so, all are mended when it ends, and rows that it
-            rejects
-            become its own; otherwise it is a replay.
+            rejects become its own; otherwise it is a replay.
     """
 
     seq: int

@@ -21,7 +21,7 @@ DIMENSIONS = ("hour", "day", "flow_version", "status")
 KINDS = ("webhook", "lineage", "message")
 """The kinds of deliveries."""
 VARIABLE = "env:"
-"""The prefix of the environment variable that has the address of a message, in place of a URL."""
+"""The prefix of an environment variable's name, which replaces the URL of a message."""
 
 
 class Duplicate(Exception):
@@ -272,8 +272,7 @@ class Cursor:
 
     Attributes:
         transaction: the transaction that made the change, in a store where changes become visible out of numbering
-            order;
-            0 in a store that numbers them as they become visible.
+            order; 0 in a store that numbers them as they become visible.
     """
 
     transaction: int
