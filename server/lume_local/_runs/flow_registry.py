@@ -171,7 +171,7 @@ class FlowRegistry:
         if not colon:
             hint = f"write name:version, such as {(versions or near or ['orders:v1'])[-1]!r}"
         elif versions:
-            hint = f"of this flow there are {_listed(versions)}"
+            hint = f"this flow has {_listed(versions)}"
         elif near:
             hint = f"did you mean {near[0]!r}?"
         else:

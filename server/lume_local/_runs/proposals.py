@@ -76,6 +76,6 @@ class Proposals:
 
 def _elsewhere(sample: str) -> PathRefused:
     return PathRefused(
-        f"the sample {sample!r} lies in an object store or on an SFTP server, from where no samples are read: upload "
+        f"the sample {sample!r} lies in an object store or on an SFTP server, where samples can't be read: upload "
         "it, or a part of it"
     )

@@ -104,7 +104,7 @@ class Lease:
             )
         if not cursor.rowcount:
             self.is_lost = True
-            raise LeaseLost("another server has taken the state, as this one was not heard of for too long")
+            raise LeaseLost("another server has taken the state, since this one was silent for too long")
 
     async def _give_back(self) -> None:
         """Let another server take the lease at once. If that fails, it can do so once the lease has expired."""

@@ -24,7 +24,7 @@ _log = logging.getLogger("lume_local")
 LONGEST = 2.0
 """The longest pause in seconds between two attempts to reach PostgreSQL; the first is `lease.RENEW`."""
 _REFUSES = {
-    r"pg_hba\.conf": "its pg_hba.conf lets this user not in from this machine, or only with TLS",
+    r"pg_hba\.conf": "its pg_hba.conf does not let this user in from this machine, or only with TLS",
     "password|authentication": "it refuses user or password",
     "database .* does not exist|role .* does not exist": "it has no such database or user",
     "SSL (?!SYSCALL|connection has)|certificate": (
@@ -35,7 +35,7 @@ _REFUSES = {
 """Patterns in libpq's messages, which name user and database, with their replacements: waiting does not help."""
 _AWAY = {
     "too many|connection slots": "it has no connection left, for anybody or for this user",
-    "starting up|shutting down|recovery mode": "it starts or ends at the moment",
+    "starting up|shutting down|recovery mode": "it is starting or stopping",
     "resolve|translate": "it can't be reached: the name of its host is not known",
     "refused": "it can't be reached: nothing listens at its host and port",
     "timeout|timed out": "it can't be reached: its host does not answer",
@@ -152,7 +152,7 @@ def _explained() -> Iterator[None]:
     except psycopg.Error as error:
         raise StoreError(error.diag.message_primary or type(error).__name__) from None
     except TimeoutError:
-        raise StoreAway("it does not answer any more") from None
+        raise StoreAway("it no longer answers") from None
 
 
 def _first(reasons: Mapping[str, str], text: str) -> str | None:

@@ -69,7 +69,7 @@ class OldFiles:
         if lost:
             _log.warning(
                 "%s lost: keep_output has removed their rejects, which were older than %.0f s. Run the sources "
-                "again, or discard the rows: `lume inbox` says of which flows they are",
+                "again, or discard the rows: `lume inbox` shows their flows",
                 counted(lost, "open rejected row is", "open rejected rows are"),
                 keep,
             )

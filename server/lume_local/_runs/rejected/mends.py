@@ -27,7 +27,7 @@ from lume_local._runs.store.ledger import LOST, OPEN, REPLAYING, Claim, Claimed,
 from lume_local._runs.store.records import StoredRun
 from lume_local._shared.row_set import names_of, of_text, row_set, rows_in
 
-NOT_OPEN = "the row is not open any more"
+NOT_OPEN = "the row is no longer open"
 _ATTEMPTS = 3
 
 

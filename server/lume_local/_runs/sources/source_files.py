@@ -141,7 +141,7 @@ class SourceSpec:
         for text in self.texts:
             if not is_meant(text):
                 raise PathRefused(
-                    f"{text!r} is not of the kind that other parts of the source are: all must be paths, URLs of "
+                    f"{text!r} is of another kind than other parts of the source: all must be paths, URLs of "
                     "object stores, or URLs of SFTP servers"
                 )
             folder, pattern = _split(patterns[text]) if text in patterns else ("", "")

@@ -27,7 +27,7 @@ def check_new(places: Roots) -> None:
 def _of_another(places: Roots) -> ConfigurationError:
     return ConfigurationError(
         f"{places.data} has the runs of another state, in PostgreSQL or another folder: pass its state_env or state, "
-        f"another folder as data or work, or remove {places.runs / _OWNER} if no server uses that state any more"
+        f"another folder as data or work, or remove {places.runs / _OWNER} if no server still uses that state"
     )
 
 

@@ -291,7 +291,7 @@ async def test_rows_that_somebody_else_has_ended_stay_in_the_draft_and_say_so(wi
     assert (left["row"], left["state"], left["cells"]) == (1, "discarded", {"Email": "a@b.org"})
     assert left["by"]
     await saved(wire, mend(run, 1, left["rev"], Email="b@b.org"))
-    assert await judged(wire) == {1: ["the row is not open any more"]}
+    assert await judged(wire) == {1: ["the row is no longer open"]}
     nothing = await submitted(wire, (await draft(wire))["rev"])
     assert (nothing["rows"], nothing["runs"]) == (0, [])
 

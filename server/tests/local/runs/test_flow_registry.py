@@ -67,7 +67,7 @@ async def test_mistakes_in_new_files_are_told(wire: Wire, home: Path) -> None:
         ("people", "write name:version, such as 'people:v1'"),
         ("peopel", "write name:version, such as 'people:v1'"),
         ("xyz", "write name:version, such as 'orders:v1'"),
-        ("people:v7", "of this flow there are people:v1"),
+        ("people:v7", "this flow has people:v1"),
         ("peple:v1", "did you mean 'people:v1'?"),
         ("entirely:else", "there are notes:v1, people:v1, slow:v1"),
     ],
@@ -86,7 +86,7 @@ async def test_without_a_folder(tmp_path: Path) -> None:
             for n in range(12):
                 await wire.ask("PUT", f"/v1/flows/people/versions/v{n}", json=people(version=f"v{n}"))
             assert (await told(wire, "people:w")).endswith(
-                "there are …, people:v2, people:v3, people:v4, people:v5, people:v6, people:v7, "
+                "this flow has …, people:v2, people:v3, people:v4, people:v5, people:v6, people:v7, "
                 "people:v8, people:v9, people:v10, people:v11"
             )
 

@@ -466,7 +466,7 @@ async def test_a_connection_on_which_no_answer_comes_is_given_up(
             with pytest.raises(StoreUnavailable, match=r"can't be used \(TimeoutError\)") as caught:
                 await store.get(run.run_id)
             assert not caught.value.is_in_doubt
-            await until(lambda: health.reasons() == [f"{lease.WHERE}: it does not answer any more"])
+            await until(lambda: health.reasons() == [f"{lease.WHERE}: it no longer answers"])
             await dead
             await until(lambda: not health.reasons())
             waiting.cancel()
@@ -923,7 +923,7 @@ async def test_what_is_said_of_a_wrong_url(
             'no pg_hba.conf entry for host "10.0.0.1", user "few", database "few", no encryption',
             "its pg_hba.conf",
         ),
-        ("the database system is starting up", "it starts or ends at the moment"),
+        ("the database system is starting up", "it is starting or stopping"),
         ("connection timeout expired", "it can't be reached: its host does not answer"),
         ("something else about few", "it can't be reached$"),
     ],

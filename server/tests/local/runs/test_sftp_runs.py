@@ -205,7 +205,7 @@ def test_which_root(tmp_path: Path) -> None:
     assert below_root(roots, "sftp://h/out/deep/a.csv") == "a.csv"
     spec = SourceSpec(("sftp://H/out/{source_path}/*.csv", "sftp://h:22/out/x.csv"), "2024[1]")
     assert spec.key(roots) == "sftp://h/out/2024[1]/*.csv\nsftp://h/out/x.csv"
-    with pytest.raises(PathRefused, match="is not of the kind that other parts of the source are"):
+    with pytest.raises(PathRefused, match="is of another kind than other parts of the source"):
         SourceSpec(("sftp://h/out/a.csv", "b.csv"), "").key(roots)
 
 

@@ -206,7 +206,7 @@ def test_which_objects_a_server_may_touch(tmp_path: Path, url: str, allowed: boo
 
 def test_urls_and_paths_are_not_mixed(tmp_path: Path) -> None:
     roots = Roots.of((tmp_path,), tmp_path, ("s3://warehouse",))
-    with pytest.raises(PathRefused, match="is not of the kind that other parts of the source are"):
+    with pytest.raises(PathRefused, match="is of another kind than other parts of the source"):
         SourceSpec(("s3://warehouse/a.csv", "b.csv"), "x").key(roots)
 
 
