@@ -1,4 +1,4 @@
-"""What arrives: the places that are watched, and the state of their files."""
+"""Arrivals: the watched places and the state of their files."""
 
 from collections.abc import Sequence
 from heapq import nsmallest
@@ -23,13 +23,13 @@ class ArrivalsApi:
         self._arrivals, self._store = arrivals, store
 
     async def page(self, ask: Ask) -> Reply:
-        """`GET /v1/arrivals`: all arrivals, and the files of those that are asked for."""
+        """Answer `GET /v1/arrivals`: all arrivals, and the files of the requested ones."""
         query = dict(ask.query)
         limit = queries.limit_of(query, 100, 1000)
         name, state = query.get("name"), query.get("state")
         if state is not None and state not in STATES:
             raise queries.parameter_problem("state", f"must be one of {', '.join(STATES)}")
-        # Before the views: they may be those of a corrected file later.
+        # Read before the views, which may already come from a corrected file.
         problem = self._arrivals.problem or None
         views = [watcher.view() for watcher in self._arrivals.watchers]
         wanted = [view for view in views if name in (None, view.arrival.name)]
@@ -66,7 +66,7 @@ class ArrivalsApi:
         }
 
     async def _waiting(self, views: Sequence[View], limit: int) -> list[Json]:
-        """Those that wait longest first."""
+        """Return the waiting files, those that have waited longest first."""
         now = anyio.current_time()
         every = ((view.arrival.name, one) for view in views for one in view.waiting)
         return [
@@ -82,7 +82,7 @@ class ArrivalsApi:
         return [_file(one.arrival, one.path, "refused", one.at, one.why) for one in found[:limit]]
 
     async def _submitted(self, views: Sequence[View], limit: int) -> list[Json]:
-        """Those with the newest runs first."""
+        """Return the submitted files, newest runs first."""
         names = [view.arrival.name for view in views]
         return [
             _file(

@@ -1,4 +1,4 @@
-"""`GET /v1/audit`: who did what, for those who run the server."""
+"""`GET /v1/audit`: who did what, for the server's administrators."""
 
 from lume_local._http import queries
 from lume_local._http.documents import act_document
@@ -12,7 +12,7 @@ class AuditApi:
         self._store = store
 
     async def page(self, ask: Ask) -> Reply:
-        """Acts, newest first."""
+        """Return a page of acts, newest first."""
         query = dict(ask.query)
         what, limit = query.get("what"), queries.limit_of(query, 100, 1000)
         if what is not None and what not in ACTS:

@@ -1,6 +1,6 @@
 """The console: a page for browsers at `/`, its files, and its sessions. The page itself is `lume_local/_console`.
 
-The page uses the HTTP contract for everything but signing in. A link works once and is exchanged for a session; the
+The page uses the HTTP contract for everything but signing in. A link works once and is exchanged for a session. The
 secrets of both are kept in memory only, as digests: a restart ends all of them.
 """
 
@@ -23,25 +23,25 @@ from lume_local._http.access.sign_in import SignIn
 from lume_local._http.messages import Ask, Problem, Reply, odd_problem, page_headers
 
 SESSION_HEADER = "lume-console-session"
-"""The header with the session of the console's page. Unlike a cookie, browsers do not send it by themselves, nor to
-other ports of the host."""
+"""The header with the session of the console's page. Browsers don't send it by themselves, nor to other ports of the
+host, as they would a cookie."""
 LINK_LIMIT = 600.0
-"""Seconds for which a link is valid."""
+"""The validity of a link, in seconds."""
 IDLE_LIMIT = 7 * 86400.0
 """Seconds after which a session without requests ends; an open page keeps it alive."""
 TOKEN_LIMIT = 12 * 3600.0
-"""Seconds after which a session ends that a token began: its account may have been withdrawn meanwhile."""
+"""Seconds after which a session that began with a token ends: its account may have been withdrawn meanwhile."""
 _MOST = 100
-"""The maximum of links, and of sessions, of one owner; a new one ends the owner's oldest."""
+"""The maximum number of links, and of sessions, per owner; a new one ends the owner's oldest."""
 
 
 @frozen
 class Owner:
-    """Whose links and sessions they are.
+    """The owner of links and sessions.
 
     Attributes:
         entry: the digest of the key that they derive from, or the entry of the token.
-        name: of the person or program that has the token; None for a key, which has the name of its entry.
+        name: the name of the person or program with the token; None for a key, which has the name of its entry.
     """
 
     entry: str
@@ -50,12 +50,12 @@ class Owner:
 
 @frozen
 class _Grant:
-    """What a secret grants.
+    """The permission behind a secret.
 
     Attributes:
-        owner: whose it is.
-        maker: the digest of the session that created it, with which it ends; None if the key did.
-        ends: the time at which it ends, however much it is used.
+        owner: the owner of the link or session.
+        maker: the digest of the session that created it, and whose end ends it; None if a key created it.
+        ends: the time at which it ends even if it is in use.
     """
 
     owner: Owner
@@ -71,7 +71,7 @@ class Sessions:
     """The links and sessions of one server.
 
     Args:
-        clock: the time in seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -80,38 +80,38 @@ class Sessions:
         self._sessions: _Grants = {}
 
     def new_token(self, owner: Owner, session: str | None = None, lasts: float = math.inf) -> str:
-        """The token of a new link, which can be exchanged once for a session of that owner.
+        """Return the token of a new link, which can be exchanged once for a session of that owner.
 
         Args:
             session: the secret of the session that creates it, unless the key does.
-            lasts: the seconds after which that session ends, however much it is used.
+            lasts: the seconds after which that session ends even if it is in use.
         """
         maker = None if session is None else _digest(session)
         return self._add(self._links, owner, maker, self._clock() + lasts)
 
     def begin(self, token: str) -> str | None:
-        """The secret of a new session for a token; None if the token is wrong, expired or used."""
+        """Exchange a token for a new session and return its secret; None if the token is wrong, expired or used."""
         link = self._links.pop(_digest(token), None)
         if link is None or not self._holds(link, LINK_LIMIT):
             return None
         return self._add(self._sessions, link.owner, link.maker, link.ends)
 
     def end(self, secret: str) -> None:
-        """End a session, if it exists, with the links and sessions that it has created."""
+        """End a session, if it exists, with the links and sessions that it created."""
         self._sessions.pop(_digest(secret), None)
 
     def owner(self, secret: str) -> Owner | None:
-        """The owner of a session, which is extended; None if it is not valid."""
+        """Extend a session and return its owner; None if it is not valid."""
         digest = _digest(secret)
         session = self._sessions.pop(digest, None)
         if session is None or not self._holds(session, IDLE_LIMIT):
             return None
-        # Insert it last, so that the first one is the oldest.
+        # Inserting it last keeps the oldest one first.
         self._sessions[digest] = evolve(session, seen=self._clock())
         return session.owner
 
     def _holds(self, grant: _Grant, limit: float) -> bool:
-        """Whether it has not expired, and the session that created it is still valid."""
+        """Return whether a grant has not expired and the session that created it is still valid."""
         while self._clock() - grant.seen <= limit and self._clock() <= grant.ends:
             if grant.maker is None:
                 return True
@@ -147,16 +147,16 @@ HEADERS = page_headers(
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-"""For the page and its files: no other origins, no inline code, and no string becomes markup or a script."""
+"""The policy of the page and its files: no other origins, no inline code, no strings as markup or scripts."""
 
 
 class Console:
     """The page, its files, and its sessions.
 
     Args:
-        keys: a session has the role of the key that its link was created with, as long as that key is valid.
+        keys: give a session the role of the key that created its link, as long as that key is valid.
         names: host names, besides addresses and `localhost`, under which the page may be opened.
-        at_issuers: how people sign in elsewhere.
+        at_issuers: signs people in at issuers.
     """
 
     def __init__(self, sessions: Sessions, keys: ApiKeys, names: Collection[str], at_issuers: SignIn) -> None:
@@ -164,11 +164,11 @@ class Console:
         self._names = {name.lower() for name in (*names, socket.gethostname())}
 
     def token(self) -> str:
-        """The token of a new link, for a session that may do everything."""
+        """Return the token of a new link, for a session that may do everything."""
         return self._sessions.new_token(Owner(self._keys.own))
 
     def holder(self, headers: Mapping[str, str]) -> Holder | None:
-        """The holder of the session that a request without a key names, if any."""
+        """Return the holder of the session that a request without a key names, if any."""
         owner = self._sessions.owner(headers.get(SESSION_HEADER, ""))
         holder = None if owner is None else self._keys.of(owner.entry)
         if owner is None or holder is None or owner.name is None:
@@ -176,11 +176,11 @@ class Console:
         return evolve(holder, name=owner.name)
 
     async def page(self, ask: Ask) -> Reply:
-        """`GET /`; an issuer leads back to it with a query, which is for the page."""
+        """Answer `GET /`; an issuer leads back to it with a query, which is for the page."""
         return self._file(ask, PAGE)
 
     async def file(self, ask: Ask) -> Reply:
-        """`GET /console/files/{file}`: what the page loads."""
+        """Answer `GET /console/files/{file}`: the files that the page loads."""
         return self._file(ask, ask.path["file"])
 
     def _file(self, ask: Ask, name: str) -> Reply:
@@ -189,9 +189,9 @@ class Console:
         return Reply(200, content, HEADERS, content_type)
 
     async def sign_in(self, ask: Ask) -> Reply:
-        """`POST /console/session`: exchanges the token of a link for a session, `{session}`.
+        """Answer `POST /console/session`: exchange the token of a link for a session, `{session}`.
 
-        Or, instead of `{token}`, what an issuer has led back with: see `SignIn`.
+        In place of `{token}`, the body may have the fields with which an issuer has led back: see `SignIn`.
         """
         self._check_host(ask.headers)
         fields = requests.json_object(ask.body, ask.content_type)
@@ -208,12 +208,12 @@ class Console:
         return Reply(201, {"session": session})
 
     async def issuers(self, ask: Ask) -> Reply:
-        """`GET /console/issuers`: where else people can sign in."""
+        """Answer `GET /console/issuers`: the other ways to sign in."""
         self._check_host(ask.headers)
         return Reply(200, {"items": await self._at_issuers.issuers()})
 
     async def session(self, ask: Ask) -> Reply:
-        """`GET /console/session`: who is signed in, and what they may do."""
+        """Answer `GET /console/session`: who is signed in, and what they may do."""
         holder = self.holder(ask.headers)
         if holder is None:
             raise Problem("unauthorized", "this session is over: `lume console` prints a link to a new one")
@@ -224,7 +224,7 @@ class Console:
         return Reply(204)
 
     async def new_link(self, ask: Ask) -> Reply:
-        """`POST /console/links`: the token of a new link, for a request with a key or a session."""
+        """Answer `POST /console/links`: the token of a new link, for a request with a key or a session."""
         key = ask.headers.get(KEY_HEADER)
         if key is not None:
             return Reply(201, {"token": self._sessions.new_token(Owner(self._keys.digest(key)))})
@@ -247,10 +247,10 @@ class Console:
 
 
 def is_own_host(header: str, names: Collection[str]) -> bool:
-    """Whether a `Host` header is an address, `localhost`, or one of the names.
+    """Return whether a `Host` header is an address, `localhost`, or one of the names.
 
-    Any other name may be another site's that leads to this machine (DNS rebinding), and would have the console's page
-    under that site's origin.
+    Any other name may belong to another site that resolves to this machine (DNS rebinding): the console's page would
+    run under that site's origin.
     """
     try:
         parts = urlsplit(f"//{header}")
@@ -268,7 +268,7 @@ def is_own_host(header: str, names: Collection[str]) -> bool:
 
 @cache
 def _content(name: str) -> tuple[bytes, str]:
-    """A file of the page, and its content type. Raises `Problem` if it does not exist."""
+    """Return a file of the page and its content type. Raises `Problem` if it does not exist."""
     path = _paths().get(name)
     if path is None:
         raise Problem("not-found", f"there is no file {name!r} of the console")
@@ -277,7 +277,7 @@ def _content(name: str) -> tuple[bytes, str]:
 
 @cache
 def _paths() -> dict[str, Path]:
-    """The files by their addresses, which are the paths below the folder."""
+    """Return the files by their addresses, which are the paths below the folder."""
     return {
         path.relative_to(_FOLDER).as_posix(): path for path in _FOLDER.rglob("*") if path.suffix in _TYPES
     }

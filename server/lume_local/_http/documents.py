@@ -29,7 +29,7 @@ def run_document(
     notes: Sequence[str] = (),
     follow_up: FollowUp = FollowUp(),  # noqa: B008 - it is frozen
 ) -> dict[str, Any]:
-    """A run as in the contract. `progress` is for active runs; that of ended runs follows from their status."""
+    """Return a run as in the contract. `progress` is for active runs; an ended run's follows from its status."""
     notes = [*notes, COMPACT] if run.is_compact else notes
     known = {name: getattr(run, name) for name in _SHOWN} | ({"seeds": run.seeds} if run.seeds else {})
     return {
@@ -84,7 +84,7 @@ def dry_run_document(done: DryRunResult, notes: Sequence[str]) -> dict[str, Any]
 
 
 def etag(run: StoredRun) -> str:
-    """Weak, since only `progress` may differ between two responses with the same tag."""
+    """Return a weak tag: only `progress` may differ between two responses that share it."""
     return f'W/"{run.run_id}.{run.rev}"'
 
 
@@ -93,7 +93,7 @@ def change_document(change: StatusChange) -> dict[str, Any]:
 
 
 def delivery_document(delivery: Attempted) -> dict[str, Any]:
-    """A webhook or a message. Of a URL only scheme and host: the rest may contain secrets."""
+    """Return a webhook or a message. Only scheme and host of a URL are shown: the rest may contain secrets."""
     is_message = delivery.url.startswith(VARIABLE)
     waits = None if delivery.due is None else at_text(delivery.due)
     return {
@@ -130,7 +130,7 @@ def flow_document(flow: StoredFlow) -> dict[str, Any]:
 
 
 def flow_item(flow: StoredFlow, checked: Flow, runs: int) -> dict[str, Any]:
-    """A flow version in a list: its columns with their SQL and constraints, and its rules."""
+    """Return a flow version for a list: its columns with their SQL and constraints, and its rules."""
     columns: dict[str, dict[str, Any]] = flow.definition["columns"]
     return {
         "flow_version": flow.ref,

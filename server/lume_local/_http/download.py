@@ -1,6 +1,6 @@
 """Sends bodies in blocks, since outputs may be larger than memory.
 
-A body is a file, the rest of one from where a client has it, or what is read while it is sent.
+A body is a file, the rest of a file that a client already has in part, or a stream that is read while it is sent.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ from lume_local._shared.identity import identity
 _log = logging.getLogger("lume_local")
 _BLOCK = 256 * 1024
 _WRITE_LIMIT = 60.0
-"""Seconds in which a client must take a block of a stream."""
+"""Seconds in which a client must accept a block of a stream."""
 _DIGESTS = 1000
-"""How many checksums are remembered."""
+"""The number of checksums in the cache."""
 _QUICK = 64 * 1024 * 1024
-"""Bytes of a file whose checksum is sent unasked: it takes less than a tenth of a second."""
+"""The maximum size of a file whose checksum is sent unasked: computing it takes less than a tenth of a second."""
 
 _digests: OrderedDict[tuple[str, str], str] = OrderedDict()
 
@@ -82,7 +82,7 @@ async def streamed(
 
 
 def _range(request: web.BaseRequest, size: int, tag: str) -> tuple[int, int]:
-    """The first byte to send and the one after the last. A range that can't be read is ignored (RFC 9110, 14.2)."""
+    """Return the first byte to send and the one after the last. An unreadable range is ignored (RFC 9110, 14.2)."""
     if request.headers.get("If-Range", tag) != tag or "Range" not in request.headers:
         return 0, size
     try:
@@ -97,7 +97,7 @@ def _range(request: web.BaseRequest, size: int, tag: str) -> tuple[int, int]:
 
 
 async def _digest(output: Output, file: BufferedReader) -> str:
-    """The checksum of the whole file (RFC 9530), computed once."""
+    """Return the checksum of the whole file (RFC 9530), computed once."""
     place = str(output.path), output.identity
     if place not in _digests:
         found = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
@@ -108,7 +108,7 @@ async def _digest(output: Output, file: BufferedReader) -> str:
 
 
 def _read(file: BufferedReader, size: int) -> bytes:
-    """The next bytes. After the headers, an error can only be reported by closing the connection."""
+    """Return the next bytes. After the headers, an error can only be reported by closing the connection."""
     try:
         block = file.read(size)
     except OSError as error:

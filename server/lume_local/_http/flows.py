@@ -1,4 +1,4 @@
-"""What the operations on flow versions do."""
+"""The operations on flow versions."""
 
 from typing import Any
 from urllib.parse import unquote
@@ -31,7 +31,7 @@ class FlowsApi:
         return Reply(200, {"items": items, "next_cursor": following})
 
     def _after(self, cursor: str, known: list[StoredFlow]) -> int:
-        """The index after the flow version that the cursor names. Raises `Problem`."""
+        """Return the index after the flow version that the cursor names. Raises `Problem`."""
         head, _, ref = unquote(cursor).partition("-")
         places = {flow.ref: place for place, flow in enumerate(known)}
         if head != self._store.store_id or ref not in places:

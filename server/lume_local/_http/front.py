@@ -1,4 +1,4 @@
-"""HTTP around the operations: who may call which, what of a request is read, and what becomes of errors."""
+"""HTTP around the operations: access, the bodies of requests, and errors as problems."""
 
 import asyncio
 import logging
@@ -38,18 +38,18 @@ _OPEN = {
 """Paths that need no key; the last ones are for signing in to the console."""
 _OPEN_BELOW = ("/docs/", "/console/files/")
 _SUBMITTING = ("/v1/runs", "/v1/replays", "/v1/drafts/{flow}/submit")
-"""What counts as a submission, however many runs come of it."""
+"""The paths that count as a submission, however many runs they create."""
 BODY_LIMIT = 60.0
 """Seconds for the body of a request, except uploads."""
 CHUNK_LIMIT = 60.0
-"""Seconds without data after which an upload ends."""
+"""Seconds without data after which an upload is ended."""
 
 
 class Front:
     """Handles requests by calling the operations.
 
     Args:
-        tokens: checks those of issuers.
+        tokens: checks the tokens of issuers.
         keep: how many seconds an idempotency key is kept; None for ever.
     """
 
@@ -88,7 +88,7 @@ class Front:
         return response_of(answer, request_id, self._headers)
 
     async def _settled(self, request: web.BaseRequest, seen: RequestInfo) -> Reply:
-        """The reply, once the state that it shows is durable."""
+        """Return the reply once the state that it shows is durable."""
         try:
             answer = await self._answer(request, seen)
         except Problem as problem:
@@ -134,7 +134,7 @@ class Front:
             if scheme.lower() == "bearer" and token.count(".") == 2 and self._keys.grants:
                 return await self._token_holder(token.strip())
             if request.path == "/metrics" and scheme.lower() == "bearer":
-                text = token  # Prometheus sends its key so
+                text = token  # Prometheus sends its key this way
         given = text.encode("utf-8", "surrogateescape")
         holder = self._keys.holder(given)
         if holder is None:
@@ -153,7 +153,7 @@ class Front:
             raise
 
     def _count_submission(self, holder: Holder) -> None:
-        """Raises `Problem` if as many runs of its entry were submitted as may be in a minute."""
+        """Count a submission. Raises `Problem` if the entry has reached its submissions per minute."""
         most = holder.submissions_per_minute
         if most is not None and (wait := self._quotas.wait((holder.owner, most))):
             raise Problem(
@@ -184,7 +184,7 @@ def _authorize(holder: Holder, method: str, route: str) -> None:
 
 
 async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None, holder: Holder) -> Ask:
-    """The request, with a body of `most` bytes; where that is None, the operation reads the body."""
+    """Return the request with a body of at most `most` bytes; if that is None, the operation reads the body."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem("unsupported-encoding", "send the body as it is, without Content-Encoding")
     return Ask(
@@ -202,7 +202,7 @@ async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None,
         is_admin=holder.role is Role.ADMIN,
         owner=holder.owner,
         peer=request.remote or "",
-        # A proxy appends the address that it sees, to the header or as another one.
+        # A proxy appends the address that it sees, to this header or as another one.
         behind=request.headers.getall("X-Forwarded-For", [""])[-1].rpartition(",")[2].strip(),
         content=None if most is not None else _stream(request),
     )
@@ -210,7 +210,7 @@ async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None,
 
 def _stream(request: web.BaseRequest) -> BodyStream:
     def left() -> bytes:
-        # What was not read when the connection broke: aiohttp's public methods raise the error instead.
+        # Unread data after the connection broke: aiohttp's public methods raise the error instead.
         return b"" if request.content.at_eof() else request.content._read_nowait(-1)
 
     return BodyStream(_chunks(request), request.content_length, left)
@@ -232,7 +232,7 @@ async def _body(request: web.BaseRequest, most: int) -> bytes:
 
 async def _chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
     if request.headers.get("Expect", "").lower() == "100-continue":
-        # Only here, so that a request whose headers are refused never sends its body.
+        # Not earlier, so that a request whose headers are refused never sends its body.
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
     while True:

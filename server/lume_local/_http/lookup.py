@@ -1,4 +1,4 @@
-"""What a request names, or the problem if it does not exist or may not be used."""
+"""Looks up the objects that a request names, or raises the problem that one is missing or not allowed."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -24,11 +24,11 @@ from lume_local._runs.workers.worker import WorkerDied
 
 Found = TypeVar("Found")
 _MOST_LISTED = 10
-"""Flows that a message names."""
+"""The maximum number of flows that a message names."""
 
 
 async def require_run(store: SqlStore, run_id: str) -> StoredRun:
-    """The run. Raises `Problem`."""
+    """Return the run. Raises `Problem`."""
     run = await store.get(run_id) if requests.is_run_id(run_id) else None
     if run is None:
         raise Problem("run-not-found", f"there is no run {run_id!r}")
@@ -36,7 +36,7 @@ async def require_run(store: SqlStore, run_id: str) -> StoredRun:
 
 
 async def require_output(store: SqlStore, run: StoredRun, part: str) -> str:
-    """The identity of an output that still exists; empty if it is not a file. Raises `Problem`."""
+    """Return the identity of an output that still exists; empty if it is not a file. Raises `Problem`."""
     status = RunStatus(run.status)
     if not status.is_terminal:
         raise Problem(
@@ -49,7 +49,7 @@ async def require_output(store: SqlStore, run: StoredRun, part: str) -> str:
             "no-output", f"run {run.run_id} ended {run.status} and wrote no rows", run_id=run.run_id
         )
     identity = await store.outputs.identity(run.run_id, part)
-    if identity == "":  # a file at its location may be another run's
+    if identity == "":  # a file at its location may belong to another run
         location = run.target_locations[part]
         raise Problem(
             "output-gone",
@@ -61,7 +61,7 @@ async def require_output(store: SqlStore, run: StoredRun, part: str) -> str:
 
 
 async def require_flow(found: Awaitable[Found]) -> Found:
-    """A flow version from the registry. Raises `Problem`."""
+    """Return a flow version from the registry. Raises `Problem`."""
     try:
         return await found
     except UnknownFlow as error:
@@ -69,7 +69,7 @@ async def require_flow(found: Awaitable[Found]) -> Found:
 
 
 async def newest_version(flows: FlowRegistry, flow: str) -> str:
-    """The version of a flow that was registered last. Raises `Problem` if there is no such flow."""
+    """Return the version of a flow that was registered last. Raises `Problem` if there is no such flow."""
     newest = await require_flow(flows.newest(flow))
     if newest is None:
         raise unknown_flow(flows, flow)
@@ -77,7 +77,7 @@ async def newest_version(flows: FlowRegistry, flow: str) -> str:
 
 
 def unknown_flow(flows: FlowRegistry, flow: str) -> Problem:
-    """The problem that no flow has this name, with the closest one or some others."""
+    """Return the problem that no flow has this name, with the closest name or some others."""
     names = list(dict.fromkeys(one.ref.partition(":")[0] for one in flows.all()))
     near = get_close_matches(flow, names, 1)
     known = f"known are {listed(names, _MOST_LISTED, str)}" if names else "none is registered"
@@ -86,7 +86,7 @@ def unknown_flow(flows: FlowRegistry, flow: str) -> Problem:
 
 
 async def runnable_version(flows: FlowRegistry, flow: str, version: str | None) -> Flow:
-    """A version of a flow, which may be named without the flow; by default the newest one. Raises `Problem`."""
+    """Return a version of a flow, by default the newest; `version` may omit the flow. Raises `Problem`."""
     if version is None:
         ref = await newest_version(flows, flow)
     else:
@@ -98,7 +98,7 @@ async def runnable_version(flows: FlowRegistry, flow: str, version: str | None) 
 
 
 def require_place(flow: Flow, source_path: str, roots: Roots) -> str:
-    """Where the source of a run is. Raises `Problem` if the server may not read it."""
+    """Return the location of the source of a run. Raises `Problem` if the server may not read it."""
     try:
         if source_path.startswith(UPLOAD + REPLAY):
             raise PathRefused("it has the rows of a replay: start another replay of what is still open")
@@ -108,7 +108,7 @@ def require_place(flow: Flow, source_path: str, roots: Roots) -> str:
 
 
 async def require_content(contents: Contents, flow: Flow, source_path: str, located: str) -> str:
-    """The place of a source, with its content where the flow takes each content once. Raises `Problem`."""
+    """Return the place of a source, with its content if the flow takes each content once. Raises `Problem`."""
     try:
         return await contents.key(flow, source_path, located)
     except CantTell as error:
@@ -117,7 +117,7 @@ async def require_content(contents: Contents, flow: Flow, source_path: str, loca
 
 
 async def require_seeds(flow: Flow, given: dict[str, str], roots: Roots) -> RunSeeds:
-    """The seeds that a run brings. Raises `Problem`."""
+    """Return the seeds that a run brings. Raises `Problem`."""
     try:
         return await found_seeds(flow, given, roots)
     except SeedRefused as error:
@@ -127,7 +127,7 @@ async def require_seeds(flow: Flow, given: dict[str, str], roots: Roots) -> RunS
 
 
 def check_webhook(url: str | None, check: Callable[[str], object]) -> None:
-    """Raises `Problem` if `check` refuses the URL."""
+    """Raise `Problem` if `check` refuses the URL."""
     if url is None:
         return
     try:
@@ -139,7 +139,7 @@ def check_webhook(url: str | None, check: Callable[[str], object]) -> None:
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Raises `Problem` if a worker that reads rows has ended."""
+    """Raise `Problem` if a worker that reads rows has ended."""
     try:
         yield
     except WorkerDied as error:
@@ -151,7 +151,7 @@ def exists(what: str) -> Problem:
 
 
 def duplicate_problem(duplicate: Duplicate, wanted: SubmissionBody, source_changed: bool | None) -> Problem:
-    """The problem that another run has the source; `source_changed` is None if unknown."""
+    """Return the problem that another run has the source; `source_changed` is None if unknown."""
     flow, source, run_id = wanted.flow_version, f"{wanted.source_path!r}", duplicate.run_id
     kind = "run-in-progress" if duplicate.is_active else "already-processed"
     if duplicate.is_active:

@@ -31,11 +31,11 @@ class Ask:
     """The name of the key or the token."""
     is_admin: bool = True
     owner: str = ""
-    """Of the key or the token, see `Holder`; empty for the server's own key, and where none is needed."""
+    """The owner of the key or token, see `Holder`; empty for the server's own key, and where no key is needed."""
     peer: str = ""
-    """The address that the request came from: a client's, or a proxy's."""
+    """The address that the request came from, a client's or a proxy's."""
     behind: str = ""
-    """The address for which a proxy says that it passes the request on; a client may say so, too."""
+    """The client's address according to a proxy; a client may send one, too."""
 
 
 @frozen
@@ -43,7 +43,7 @@ class BodyStream:
     """A body that is read in blocks, since it may be larger than memory.
 
     Attributes:
-        left: returns what has arrived and was not read when the connection broke.
+        left: returns the data that had arrived unread when the connection broke.
     """
 
     chunks: AsyncIterator[bytes]
@@ -53,7 +53,7 @@ class BodyStream:
 
 @frozen
 class Output:
-    """A file that a run has written; `identity` is the one recorded then."""
+    """A file that a run has written; `identity` was recorded at that time."""
 
     path: Path
     identity: str
@@ -72,7 +72,7 @@ class Reply:
 
 
 def page_headers(policy: str) -> dict[str, str]:
-    """The headers of a page for browsers, and of its files."""
+    """Return the headers of a page for browsers, and of its files."""
     return {
         "Content-Security-Policy": policy,
         "Cross-Origin-Opener-Policy": "same-origin",
@@ -131,10 +131,10 @@ _TITLES = {
 
 
 class Problem(Exception):
-    """A reply that is an error.
+    """An error reply.
 
     Args:
-        kind: which one; the last part of its `type`.
+        kind: the last part of its `type`.
         detail: what exactly is wrong and what to do.
         headers: more headers of the reply.
         retry_after: seconds after which the same request may succeed; by default as for others of its status.
@@ -163,7 +163,7 @@ class Problem(Exception):
 
 
 def odd_problem(status: int, reason: str) -> Problem:
-    """A problem for an error of HTTP itself, with its status."""
+    """Return a problem for an error of HTTP itself, with its status."""
     problem = Problem("malformed-request", reason)
     problem.status = status
     problem.document |= {"status": status, "title": http.HTTPStatus(status).phrase}
@@ -171,8 +171,8 @@ def odd_problem(status: int, reason: str) -> Problem:
 
 
 def unavailable_problem(error: StoreUnavailable) -> Problem:
-    """What a request gets whose operation the state could not do."""
-    if error.is_in_doubt:  # not 503 or 507, by which a client knows that it may send it again
+    """Return the problem for an operation that the state could not perform."""
+    if error.is_in_doubt:  # not 503 or 507: those say that the request may be sent again
         words = "it may have been done, and a run may exist: send it again with its idempotency key, or look first"
         return Problem("internal", f"{why(error)}: {words}")
     kind = "storage-full" if is_storage_full(error) else "unavailable"

@@ -40,10 +40,10 @@ from lume_local._runs.waiters import Hub
 
 CAPABILITIES = "idempotency, wait, changes, cancel"
 YOUNG, TOGETHER = 1.0, 0.1
-"""In the first `YOUNG` seconds of a run its changes follow each other within milliseconds, so a long poll waits up to
+"""The changes of a run follow each other within milliseconds in its first `YOUNG` seconds, so a long poll waits up to
 `TOGETHER` seconds for more of them: for a small run it then returns the end."""
 MOST_RECORDS = 1024 * 1024
-"""Bytes of runs in a page of the change feed after which it has no further change."""
+"""Bytes of runs after which a page of the change feed takes no further change."""
 
 
 @frozen
@@ -74,11 +74,11 @@ class Api:
         return Reply(200, found)
 
     async def live(self, ask: Ask) -> Reply:
-        """`GET /livez`: the process answers. Nothing else is looked at, as a restart would mend nothing else."""
+        """Answer `GET /livez`: the process responds. Nothing else is checked, as a restart would fix nothing else."""
         return Reply(200, {"status": "ok"})
 
     async def ready(self, ask: Ask) -> Reply:
-        """`GET /readyz`: whether the server takes work."""
+        """Answer `GET /readyz`: whether the server accepts work."""
         reasons = self._health.reasons()
         if self._runner.is_ending:
             reasons.append("the server is ending: it begins no more runs")
@@ -87,7 +87,7 @@ class Api:
         return Reply(200, {"status": "ok"})
 
     async def server(self, ask: Ask) -> Reply:
-        """`GET /v1/server`."""
+        """Answer `GET /v1/server`."""
         is_ending = self._runner.is_ending
         this = server_document(socket.gethostname(), os.getpid(), self._started_at, is_ending=is_ending)
         standbys = await self._store.standbys()
@@ -106,11 +106,11 @@ class Api:
 
     async def submit(self, ask: Ask) -> Reply:
         key = requests.idempotency_key(ask.idempotency_keys)
-        if len(ask.body) > requests.LARGE:  # all other requests would wait for it
+        if len(ask.body) > requests.LARGE:  # on the event loop it would delay all other requests
             wanted = await run_sync(requests.submission, ask.body, ask.content_type)
         else:
             wanted = requests.submission(ask.body, ask.content_type)
-        # The whole body is validated before anything that it names is looked up.
+        # The whole body is validated before the objects that it names are looked up.
         lookup.check_webhook(wanted.webhook_url, parse_webhook)
         if wanted.priority and not ask.is_admin:
             raise Problem(
@@ -170,7 +170,7 @@ class Api:
         return run_document(run, self._runner.progress(run.run_id), notes, follow_up)
 
     async def status(self, ask: Ask) -> Reply:
-        """`GET /v1/runs/{id}`: immediately, or with `Prefer: wait=N` when the run changes."""
+        """Answer `GET /v1/runs/{id}`: immediately, or with `Prefer: wait=N` when the run changes."""
         wait, headers = self._wait_of(ask)
         run = (
             await self._awaited(ask, wait)
@@ -182,19 +182,19 @@ class Api:
         return await self._run_answer(run, headers=headers)
 
     def _wait_of(self, ask: Ask) -> tuple[int, dict[str, str]]:
-        """How many seconds the reply may wait for a change, and the headers that confirm it."""
+        """Return how many seconds the reply may wait for a change, and the headers that confirm it."""
         wait = requests.wait_seconds(ask.prefer)
         if wait is None or not self._hub.is_open:
             return 0, {}
         return wait, {"Preference-Applied": f"wait={wait}"}
 
     async def _awaited(self, ask: Ask, wait: int) -> StoredRun:
-        """The run, once it differs from the client's version or after so many seconds. Raises `Problem`."""
+        """Return the run once it differs from the client's version, or after so many seconds. Raises `Problem`."""
         run_id, deadline = ask.path["run_id"], anyio.current_time() + wait
         with self._hub.waiter(run_id) as waiter:
             run = first = await lookup.require_run(self._store, run_id)
             is_news = bool(ask.if_none_match) and not requests.matches(ask.if_none_match, etag(run))
-            # With an outdated tag the reply is immediate.
+            # An outdated tag gets an immediate reply.
             while not is_news and run.rev == first.rev and not RunStatus(run.status).is_terminal:
                 if not await waiter.until(deadline):
                     return run
@@ -236,7 +236,7 @@ class Api:
         return Reply(200, {"items": items, "next_cursor": following.text(self._store.store_id)}, headers)
 
     async def _with_runs(self, changes: Sequence[StatusChange]) -> Sequence[dict[str, Any]]:
-        """The changes, those of runs that have ended with their run; as many as fit into a page, at least one."""
+        """Return the changes, including the run where it has ended; as many as fit into a page, at least one."""
         items: list[dict[str, Any]] = []
         size = 0
         for change in changes:
@@ -254,7 +254,7 @@ class Api:
     async def _changes(
         self, after: Cursor | None, limit: int, wait: int
     ) -> tuple[Sequence[StatusChange], Cursor]:
-        """The changes, once there are any or after so many seconds, and the cursor after them."""
+        """Return the changes, once there are any or after so many seconds, and the cursor after them."""
         if after is None:
             return [], await self._store.newest()
         if not wait:

@@ -1,4 +1,4 @@
-"""`POST /v1/flows/{flow}/proposals`: how samples become the next version of a flow."""
+"""`POST /v1/flows/{flow}/proposals`: the next version of a flow, proposed from samples."""
 
 from typing import Any
 
@@ -24,21 +24,21 @@ from lume_local._runs.workers.worker import WorkerDied
 
 MOST_SAMPLES = 20
 RETRY = 5
-"""Seconds after which a proposal that did not get a turn may be asked for again: most take less."""
+"""Seconds after which to retry a proposal that did not get a turn: most take less."""
 _FIELDS = ("samples", "version", "schema", "source", "choices", "inline_lookups", "dry_run")
 
 
 @frozen
 class ProposalBody:
-    """What is asked for.
+    """The body of a request for a proposal.
 
     Attributes:
         samples: source paths.
-        version: of the flow that the next version is proposed of; None for the newest.
+        version: the flow version to continue; None for the newest.
         schema: the target, if it is not a flow version.
-        source: how the samples are read, as `[source]` of a flow; None if as they look.
-        choices: what a person has decided, see `_mapping.decisions`.
-        inline: whether lookups are written into the flow, and not as seed files.
+        source: how the samples are read, as `[source]` of a flow; None to detect it.
+        choices: the decisions of a person, see `_mapping.decisions`.
+        inline: whether lookups are written into the flow instead of seed files.
         dry_run: whether the proposed version is tried on the sample.
     """
 
@@ -94,7 +94,7 @@ class ProposalsApi:
             raise Problem("unavailable", f"the proposal could not be made: {error}") from None
 
     async def _tried(self, made: dict[str, Any], sample: str, by: str) -> dict[str, Any]:
-        """What a run of the proposed version on the sample would do. Raises `FlowError`, `Problem`."""
+        """Try the proposed version on the sample, as a run would. Raises `FlowError`, `Problem`."""
         flow = read_definition(made["definition"])
         done = await self._dry_runs.do(flow, sample, None, requests.DRY_ROWS, by=by, is_draft=True)
         return dry_run_document(done, [])
@@ -112,12 +112,12 @@ class ProposalsApi:
 
 
 def _following(known: list[Flow]) -> str | None:
-    """The version after the newest that no version has; None for a flow without versions."""
+    """Return the first unused version after the newest; None for a flow without versions."""
     if not known:
         return None
     taken = {flow.version for flow in known}
     version = next_version(known[-1].version)
-    for _ in taken:  # not without end: names that are cut to their longest may repeat
+    for _ in taken:  # bounded: names cut to the maximum length may repeat
         if version not in taken:
             break
         version = next_version(version)
@@ -125,7 +125,7 @@ def _following(known: list[Flow]) -> str | None:
 
 
 def proposal_body(given: dict[str, Any]) -> ProposalBody:
-    """The body of the request. Raises `Problem`."""
+    """Return the body of the request. Raises `Problem`."""
     samples = given.get("samples")
     if not isinstance(samples, list) or not 1 <= len(samples) <= MOST_SAMPLES:
         raise requests.field_problem("samples", f"must be a list of 1 to {MOST_SAMPLES} source paths")
@@ -152,7 +152,7 @@ def _object(given: dict[str, Any], name: str) -> dict[str, Any] | None:
     if value is not None and not isinstance(value, dict):
         raise requests.field_problem(name, "must be an object")
     try:
-        orjson.dumps(value)  # as a worker gets it
-    except TypeError as error:  # a number of more than 64 bits, values that are nested too deeply
+        orjson.dumps(value)  # as it is sent to a worker
+    except TypeError as error:  # a number of more than 64 bits, or values nested too deeply
         raise requests.field_problem(name, f"can't be used: {error}") from None
     return value

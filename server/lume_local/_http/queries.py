@@ -1,4 +1,4 @@
-"""Validates the parameters of a query: unknown, repeated and ill-formed ones are refused by name. Pure."""
+"""Validates query parameters: unknown, repeated and malformed ones are refused by name. Pure."""
 
 import hashlib
 import re
@@ -31,7 +31,7 @@ _PARAMETERS = {
     ("GET", "/v1/flows"): ("flow", "limit", "cursor"),
     ("PUT", "/v1/uploads/{name}"): ("flow_version",),
 }
-"""By method and route; all others take none."""
+"""The parameters by method and route; all other routes take none."""
 _REPEATABLE = ("status", "by", "reason")
 
 
@@ -40,7 +40,7 @@ def parameter_problem(name: str, problem: str) -> Problem:
 
 
 def limit_of(query: dict[str, str], default: int, most: int) -> int:
-    """How many items a page may have. Raises `Problem`."""
+    """Return how many items a page may have. Raises `Problem`."""
     text = query.get("limit")
     if text is None:
         return default
@@ -66,7 +66,7 @@ def check_parameters(method: str, route: str, pairs: Pairs) -> None:
 
 
 def number_cursor(text: str | None, store_id: str) -> int | None:
-    """The sequence number in the cursor of a list. Raises `Problem`."""
+    """Return the sequence number in the cursor of a list. Raises `Problem`."""
     if text is None:
         return None
     head, _, number = unquote(text).partition("-")
@@ -76,7 +76,7 @@ def number_cursor(text: str | None, store_id: str) -> int | None:
 
 
 def feed_cursor(text: str | None, store_id: str) -> Cursor | None:
-    """The cursor of the change feed that a client sent. Raises `Problem`."""
+    """Return the cursor of the change feed that a client sent. Raises `Problem`."""
     if text is None:
         return None
     cursor = Cursor.of(unquote(text), store_id)
@@ -86,24 +86,24 @@ def feed_cursor(text: str | None, store_id: str) -> Cursor | None:
 
 
 def includes_run(query: dict[str, str]) -> bool:
-    """Whether changes are to carry the runs that have ended. Raises `Problem`."""
+    """Return whether changes include the runs that have ended. Raises `Problem`."""
     if query.get("include", "run") != "run":
         raise parameter_problem("include", "must be run")
     return "include" in query
 
 
 def invalid_cursor(name: str, of: str = "a valid cursor for this server's present data") -> Problem:
-    """The problem that a cursor is another server's or another request's, or not valid."""
+    """Return the problem that a cursor is invalid or belongs to another server or another request."""
     return Problem("invalid-cursor", f"{name} is not {of}: start again without it", field=name)
 
 
 def owner_of(*request: Any) -> str:
-    """What a cursor belongs to: requests for something else, or with other filters, can't use it."""
+    """Return the owner of a cursor: requests for something else, or with other filters, can't use it."""
     return hashlib.sha256(orjson.dumps(request)).hexdigest()[:16]
 
 
 def run_filter(pairs: Pairs) -> RunFilter:
-    """Which runs `GET /v1/runs` lists. Raises `Problem`."""
+    """Return the filter of `GET /v1/runs`. Raises `Problem`."""
     query = dict(pairs)
     statuses = several(pairs, "status")
     for status in statuses:
@@ -122,7 +122,7 @@ def run_filter(pairs: Pairs) -> RunFilter:
 
 
 def dimensions(pairs: Pairs) -> tuple[list[str], bool]:
-    """The dimensions of `GET /v1/statistics`, and whether the worst come first. Raises `Problem`."""
+    """Return the dimensions of `GET /v1/statistics`, and whether the worst come first. Raises `Problem`."""
     by = several(pairs, "by") or ["status"]
     for name in by:
         if name not in DIMENSIONS or by.count(name) > 1:
@@ -135,7 +135,7 @@ def dimensions(pairs: Pairs) -> tuple[list[str], bool]:
 
 
 def since_of(query: dict[str, str]) -> str | None:
-    """A time in the format of the store. Raises `Problem`."""
+    """Return a time in the format of the store. Raises `Problem`."""
     if "since" not in query:
         return None
     try:
@@ -148,7 +148,7 @@ def since_of(query: dict[str, str]) -> str | None:
 
 
 def several(pairs: Pairs, of: str) -> list[str]:
-    """The values of a parameter that is repeated, or that has several separated by commas."""
+    """Return the values of a parameter that is repeated, or that has several separated by commas."""
     return [one for name, value in pairs if name == of for one in value.split(",")]
 
 

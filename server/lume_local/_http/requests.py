@@ -1,6 +1,6 @@
 """Validates bodies and headers: unknown, missing, oversized and ill-typed fields are refused by name. Pure.
 
-The parameters of a query: `queries.py`.
+Query parameters are validated by `queries.py`.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from lume_async._base.controls import control_in
 from lume_local._http.messages import Problem
 
 MOST_BYTES, MOST_OPEN_BYTES = 1024 * 1024, 4096
-"""Of a body; and of one on a path that needs no key."""
+"""The maximum size of a body, and of one on a path that needs no key."""
 LARGE = 64 * 1024
-"""Bytes of a body that takes milliseconds to read, so that a thread does."""
+"""The size from which parsing a body takes milliseconds, and is left to a thread."""
 DRY_ROWS, _MOST_DRY_ROWS = 20, 1000
 """Rows of each kind in the response to a dry run."""
 _MOST_METADATA = 64 * 1024
 _HIGHEST = 9
-"""The priority of a run is 0, which is that of all others, to 9."""
+"""The highest priority of a run; the default, and the lowest, is 0."""
 _DEEPEST, _MOST_SEEDS, _LONGEST_WAIT = 32, 100, 60
 _LONGEST: dict[str, int] = dict.fromkeys(("source_path", "seeds"), 4096)
 _LONGEST |= {"flow": 256, "flow_version": 256, "to": 256, "webhook_url": 2048, "why": 500, "version": 64}
@@ -57,7 +57,7 @@ class SubmissionBody:
     priority: int = 0
 
     def fingerprint(self) -> str:
-        """The same for two bodies with equal fields."""
+        """Return a text that is equal for two bodies with equal fields."""
         more = ([{"seeds": self.seeds}] if self.seeds else []) + ([self.priority] if self.priority else [])
         content = [self.flow_version, self.source_path, self.run_metadata, self.force_rerun, self.webhook_url]
         return hashlib.sha256(json.dumps(content + more, sort_keys=True).encode()).hexdigest()
@@ -67,7 +67,7 @@ _FIELDS = tuple(one.name for one in fields(SubmissionBody))
 
 
 def json_object(body: bytes, content_type: str | None = None) -> dict[str, Any]:
-    """A body as a JSON object; another content type is refused. Raises `Problem`."""
+    """Return a body as a JSON object; another content type is refused. Raises `Problem`."""
     if content_type is not None and not _JSON.fullmatch(content_type):
         raise Problem(
             "unsupported-media-type", f"send application/json, not {content_type.partition(';')[0]}"
@@ -85,7 +85,7 @@ def json_object(body: bytes, content_type: str | None = None) -> dict[str, Any]:
 
 
 def known_fields(body: bytes, content_type: str | None, names: Collection[str]) -> dict[str, Any]:
-    """A body as a JSON object with no other members than these. Raises `Problem`."""
+    """Return a body as a JSON object that has only these members. Raises `Problem`."""
     given = json_object(body, content_type)
     for name in given:
         if name not in names:
@@ -94,7 +94,7 @@ def known_fields(body: bytes, content_type: str | None, names: Collection[str]) 
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose member names are unique: parsers disagree on which of two counts."""
+    """Return an object whose member names are unique: parsers disagree on which of two counts."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
@@ -108,7 +108,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 def submission(body: bytes, content_type: str | None = None) -> SubmissionBody:
-    """The body of `POST /v1/runs`. Raises `Problem`."""
+    """Return the body of `POST /v1/runs`. Raises `Problem`."""
     given = known_fields(body, content_type, _FIELDS)
     dry_run = flag(given, "dry_run")
     if "limit" in given and not dry_run:
@@ -127,7 +127,7 @@ def submission(body: bytes, content_type: str | None = None) -> SubmissionBody:
 
 
 def dismissal(body: bytes, content_type: str | None = None) -> str:
-    """Why a run is dismissed: the body of `POST /v1/runs/{id}/dismiss`. Raises `Problem`."""
+    """Return why a run is dismissed: the body of `POST /v1/runs/{id}/dismiss`. Raises `Problem`."""
     return line(known_fields(body, content_type, ("why",)), "why")
 
 
@@ -182,7 +182,7 @@ def _metadata(value: Any) -> dict[str, Any] | None:
         return None
     if not isinstance(value, dict):
         raise field_problem("run_metadata", f"must be an object, not {_kind(value)}")
-    _check_json(value, ("run_metadata",), _MOST_METADATA // 2)  # each takes two bytes: itself, and a comma
+    _check_json(value, ("run_metadata",), _MOST_METADATA // 2)  # each takes two bytes: itself and a comma
     if len(json.dumps(value, ensure_ascii=False).encode()) > _MOST_METADATA:
         raise _too_large()
     return value
@@ -193,7 +193,7 @@ def _too_large() -> Problem:
 
 
 def _check_json(value: Any, place: tuple[str | int, ...], left: int) -> int:
-    """Refuse values that would not be returned as they were sent, and more than `left`; how many are left then."""
+    """Refuse values that JSON would not return unchanged, and more than `left` of them; return how many are left."""
     if len(place) > _DEEPEST:
         raise field_problem("run_metadata", f"is nested more than {_DEEPEST} levels deep")
     if not left:
@@ -214,7 +214,7 @@ def _kind(value: Any) -> str:
 
 
 def idempotency_key(headers: list[str]) -> str | None:
-    """The idempotency key of a submission, literally: quotes are part of it. Raises `Problem`."""
+    """Return the idempotency key of a submission, literally: quotes are part of it. Raises `Problem`."""
     if len(headers) > 1:
         raise Problem("invalid-idempotency-key", "Idempotency-Key is given more than once: send one")
     if not headers:
@@ -225,7 +225,7 @@ def idempotency_key(headers: list[str]) -> str | None:
 
 
 def traceparent(headers: list[str]) -> str | None:
-    """The W3C trace context of a submission; an invalid one is ignored, as the standard requires."""
+    """Return the W3C trace context of a submission; an invalid one is ignored, as the standard requires."""
     if len(headers) != 1 or not (found := _TRACE.fullmatch(headers[0].strip())):
         return None
     return None if found[1] == "0" * 32 or found[2] == "0" * 16 else found[0]
@@ -236,7 +236,7 @@ def is_run_id(text: str) -> bool:
 
 
 def wait_seconds(prefer: list[str]) -> int | None:
-    """N of `Prefer: wait=N`, at most 60; None without it. Invalid preferences are ignored, as RFC 7240 requires."""
+    """Return N of `Prefer: wait=N`, at most 60, or None. Invalid preferences are ignored, as RFC 7240 requires."""
     for header in prefer:
         for preference in header.split(","):
             match = _WAIT.fullmatch(preference)
@@ -246,12 +246,12 @@ def wait_seconds(prefer: list[str]) -> int | None:
 
 
 def is_any(if_none_match: list[str]) -> bool:
-    """Whether `If-None-Match` is `*`: the request requires that the target does not exist."""
+    """Return whether `If-None-Match` is `*`: the request requires that the target does not exist."""
     return [header.strip() for header in if_none_match] == ["*"]
 
 
 def matches(if_none_match: list[str], tag: str) -> bool:
-    """Whether `If-None-Match` names the tag (weakly), or `*`."""
+    """Return whether `If-None-Match` names the tag (weakly), or `*`."""
     if is_any(if_none_match):
         return True
     text = ",".join(if_none_match)
@@ -259,7 +259,7 @@ def matches(if_none_match: list[str], tag: str) -> bool:
 
 
 def accepts(headers: Mapping[str, str], wanted: str, usual: str) -> bool:
-    """Whether `Accept` names a media type, and does not prefer the usual one. What can't be read is left out."""
+    """Return whether `Accept` names a media type and does not prefer the usual one. Unreadable parts are ignored."""
     shares = {wanted: 0.0, usual: 0.0}
     for part in headers.get("Accept", "").split(","):
         name, *options = (text.strip().lower() for text in part.split(";"))

@@ -1,4 +1,4 @@
-"""Replies as responses of aiohttp: the headers of all of them, problems as documents."""
+"""Replies as aiohttp responses: the headers of all of them, problems as documents."""
 
 import orjson
 from aiohttp import web
@@ -23,7 +23,7 @@ def problem_answer(problem: Problem, headers: dict[str, str] | None = None) -> R
 
 def headers_of(answer: Reply, request_id: str, every: dict[str, str] | None = None) -> dict[str, str]:
     headers = {
-        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",  # of pages: their own
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",  # pages have their own
         **(every or {}),
         **answer.headers,
         "X-Request-Id": request_id,

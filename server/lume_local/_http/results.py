@@ -1,4 +1,4 @@
-"""What runs have written and done: their outputs, their deliveries, counts of many runs."""
+"""The results of runs: their outputs, their deliveries, statistics of many runs."""
 
 from lume_local._http import queries
 from lume_local._http.documents import count_document, delivery_document
@@ -9,7 +9,7 @@ from lume_local._runs.sql.sql_store import SqlStore
 
 
 class ResultsApi:
-    """The operations for what runs have written and done."""
+    """The operations for the results of runs."""
 
     def __init__(self, store: SqlStore, roots: Roots) -> None:
         self._store, self._roots = store, roots

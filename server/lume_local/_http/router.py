@@ -1,4 +1,4 @@
-"""Which operation answers which path."""
+"""The routes: a path and a method to an operation."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -26,7 +26,7 @@ Operation = Callable[[Ask], Awaitable[Reply]]
 
 @frozen
 class Operations:
-    """All that a server answers, by what it is about."""
+    """The operations of a server, by subject."""
 
     runs: Api
     flows: FlowsApi
@@ -43,7 +43,7 @@ class Operations:
 
 
 def router(every: Operations) -> web.UrlDispatcher:
-    """The router of aiohttp, with operations in place of handlers."""
+    """Return aiohttp's router, with operations in place of handlers."""
     run, flow = "/v1/runs/{run_id}", "/v1/flows/{flow}/versions/{version}"
     draft = "/v1/drafts/{flow}"
     table: dict[str, dict[str, Operation]] = {

@@ -1,4 +1,4 @@
-"""The rows that runs have mapped and rejected: page by page as JSON or Arrow, or all of them as one Arrow stream."""
+"""The mapped and rejected rows of runs: page by page as JSON or Arrow, or all of them as one Arrow stream."""
 
 import re
 from collections.abc import AsyncGenerator
@@ -24,9 +24,9 @@ from lume_local._shared.protocol import ArrowFile, Read, Unreadable
 
 ARROW = "application/vnd.apache.arrow.stream"
 _MOST, _MOST_ARROW = 1000, 1_000_000
-"""Rows of a page as JSON, and as Arrow."""
+"""The maximum rows of a page as JSON, and as Arrow."""
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-"""The mark at the end of an Arrow stream: one without it is incomplete."""
+"""The mark at the end of an Arrow stream, which is incomplete without it."""
 _EMPTY = orjson.dumps({"items": [], "next_cursor": None})
 _CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})-([0-9]{1,90})-([0-9]{1,20}-[0-9]{1,20})")
 
@@ -89,7 +89,7 @@ class RowsApi:
     async def _stream(
         self, run: StoredRun, part: str, job: Read, page: ArrowFile, content: bytes
     ) -> AsyncGenerator[bytes, None]:
-        """The first page and all that follow."""
+        """Yield the first page and all that follow."""
         while True:
             yield content
             if page.position is None:
@@ -107,7 +107,7 @@ class RowsApi:
 
 
 def _check_place(job: Read) -> None:
-    """Raises `Problem` if rows can't be read from where they are."""
+    """Raise `Problem` if rows can't be read from their place."""
     if "://" in job.path and not is_store_url(job.path):
         raise Problem(
             "not-supported",
@@ -130,7 +130,7 @@ def _cursor(owner: str, row: int, position: str | None, identity: str) -> str | 
 
 
 def _place(cursor: str, owner: str) -> tuple[int, str, str]:
-    """Row, position and identity. Raises `Problem`."""
+    """Return row, position and identity. Raises `Problem`."""
     match = _CURSOR.fullmatch(unquote(cursor))
     if match is None or match[1] != owner:
         raise queries.invalid_cursor("cursor", "one of this request")

@@ -1,7 +1,7 @@
-"""A log line and counts for each request and each run, and the metrics for Prometheus, by its client library.
+"""Log lines and counts for requests and runs, and metrics for Prometheus, by its client library.
 
-They are in memory, in one registry per server. Labels are bounded: methods and routes are those of the router,
-statuses those of the contract, and at most `MOST_FLOWS` flow versions have a label.
+The metrics are in memory, in one registry per server. Labels are bounded: methods and routes come from the router,
+statuses from the contract, and at most `MOST_FLOWS` flow versions have a label.
 """
 
 import logging
@@ -16,7 +16,7 @@ from lume_local._runs.store.records import KINDS, StoredRun
 from lume_local._runs.times import seconds_between
 
 MOST_FLOWS = 200
-"""Flow versions with a label; further ones are counted as `other`."""
+"""The maximum of flow versions with a label; further ones are counted as `other`."""
 _RUN_BUCKETS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
 _REQUEST_BUCKETS = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60)
 _ROWS = {"read": "rows_read", "mapped": "rows_mapped", "rejected": "rows_rejected"}
@@ -42,7 +42,7 @@ class ServerMetrics:
             "lume_deliveries_given_up", "Deliveries after their last attempt.", ("kind",)
         )
         for kind in KINDS:
-            self._given_up.labels(kind)  # from the start, so that the first one is an increase
+            self._given_up.labels(kind)  # created at the start, so that the first one shows as an increase
         self._requests = counter("lume_http_requests", "Requests.", (*by_route, "status"))
         took = "How long requests took, long polls included."
         name = "lume_http_request_duration_seconds"
@@ -52,19 +52,19 @@ class ServerMetrics:
 
     @classmethod
     def of(cls) -> "ServerMetrics | None":
-        """The metrics; None if prometheus_client is not installed."""
+        """Create the metrics; None if prometheus_client is not installed."""
         return cls() if find_spec("prometheus_client") else None
 
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """A gauge whose value is read at each scrape."""
+        """Add a gauge whose value is read at each scrape."""
         self._gauge(name, meaning).set_function(value)
 
     def counted(self, name: str, meaning: str, count: Callable[[], Awaitable[float]]) -> None:
-        """A gauge whose value is read from the store at each scrape."""
+        """Add a gauge whose value is read from the store at each scrape."""
         self._counted.append((self._gauge(name, meaning), count))
 
     def arriving(self, counts: Callable[[], Awaitable[Mapping[str, Mapping[str, int]]]]) -> None:
-        """Gauges of the files of each arrival, read at each scrape; `counts` has them by arrival and state."""
+        """Add gauges of the files of each arrival, read at each scrape; `counts` has them by arrival and state."""
         self._files = self._gauge("lume_arrival_files", "Files that arrived.", ("arrival", "state"))
         self._arriving = counts
 
@@ -109,12 +109,12 @@ _log = logging.getLogger("lume_local.http")
 _runs = logging.getLogger("lume_local.runs")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 OTHER = "other"
-"""Stands for an unknown route, and for an unknown method."""
+"""The label of unknown routes and methods."""
 
 
 @define
 class RequestInfo:
-    """What is logged and counted of a request.
+    """The facts of a request that are logged and counted.
 
     Attributes:
         route: the path as in the router.

@@ -1,1 +1,1 @@
-"""Who may do what: keys, tokens of issuers, what bounds them."""
+"""Access control: keys, tokens of issuers, and their limits."""

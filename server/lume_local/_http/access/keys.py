@@ -1,7 +1,7 @@
-"""API keys and their roles: the server's own key may do everything, those of `keys.toml` what their role allows.
+"""API keys and roles: the server's own key may do everything, the keys of `keys.toml` as much as their role allows.
 
-The file has only digests of the keys, which can't be used as keys, and which tokens of an issuer have a role. It is
-read again when it has changed, so that keys are added and revoked without a restart.
+The file holds only digests, which can't be used as keys, and rules that give a role to tokens of an issuer. It is
+reread whenever it changes, so keys can be added and revoked without a restart.
 """
 
 import enum
@@ -28,9 +28,9 @@ _SAFE = ("GET", "HEAD")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 KEY_HEADER = "lume-api-key"
 _BOUNDS, _MOST = ("max_active", "submissions_per_minute"), 1_000_000
-"""What bounds the runs of a key, and the largest of these numbers."""
+"""The settings that limit the runs of a key, and the highest value of either."""
 _LONGEST = 2000
-"""Characters of what tokens are compared with."""
+"""The maximum length, in characters, of the settings that tokens are compared with."""
 
 
 class Role(enum.IntEnum):
@@ -49,12 +49,12 @@ _ROLES = tuple(role.name.lower() for role in Role)
 
 @frozen
 class Holder:
-    """The holder of a key, or of a token.
+    """The holder of a key or of a token.
 
     Attributes:
-        owner: what sessions of the console derive from: the digest of the key, or the entry of the file.
-        max_active: of the runs of its entry, how many are executed at a time; None: as many as of all.
-        submissions_per_minute: of its entry, too; None: any number.
+        owner: identifies the holder in console sessions: the digest of the key, or the entry of the file.
+        max_active: how many runs of the entry are executed at a time; None: limited only by the server's own maximum.
+        submissions_per_minute: how many runs of the entry may be submitted; None: any number.
     """
 
     name: str
@@ -66,12 +66,12 @@ class Holder:
 
 @frozen
 class Grant:
-    """Which tokens of an issuer have a role.
+    """A rule that gives a role to tokens of an issuer.
 
     Attributes:
-        holder: its name is the one of the entry.
-        claim: where in the claims `value` must be; None if every token for the audience has the role.
-        client_id: what the console is called at the issuer; None if nobody signs in there.
+        holder: the holder, named after the entry.
+        claim: the claim that must have `value`; None if every token for the audience has the role.
+        client_id: the ID of the console at the issuer; None if nobody signs in there.
     """
 
     holder: Holder
@@ -82,7 +82,7 @@ class Grant:
     client_id: str | None = None
 
     def allows(self, claims: dict[str, Any]) -> bool:
-        """Whether the claim is or contains the value. `a.b` is the member `b` of `a` if no claim has that name."""
+        """Return whether the claim is or contains the value. `a.b` is member `b` of `a`, unless it names a claim."""
         if self.claim is None:
             return True
         found: Any = claims
@@ -101,13 +101,13 @@ _NEEDED = {
     ("GET", "/v1/server"): Role.ADMIN,
     ("GET", "/v1/audit"): Role.ADMIN,
     ("POST", "/console/links"): Role.READ,  # the session may do what the key may
-    ("GET", "/v1/uploads/{name}"): Role.SUBMIT,  # it ends a request that is still sending
+    ("GET", "/v1/uploads/{name}"): Role.SUBMIT,  # ends a request that is still sending
     ("HEAD", "/v1/uploads/{name}"): Role.SUBMIT,
 }
 
 
 def needed(method: str, path: str) -> Role:
-    """The lowest role that may do this; the path as in the router."""
+    """Return the lowest role that may call this operation; `path` is spelled as in the router."""
     return _NEEDED.get(
         ("GET" if method == "HEAD" else method, path), Role.READ if method in _SAFE else Role.SUBMIT
     )
@@ -117,8 +117,8 @@ class ApiKeys:
     """The keys of one server.
 
     Args:
-        path: of `keys.toml`; None if there are no other keys.
-        on_reload: called once they were read again.
+        path: the path of `keys.toml`; None if there are no other keys.
+        on_reload: called after the file was reread.
 
     Raises:
         ConfigurationError: the file can't be read, or has a mistake.
@@ -128,30 +128,30 @@ class ApiKeys:
         self.own = self.digest(own)
         self._path, self._on_reload, self._file = path, on_reload, None
         if path is not None:
-            read_keys(path)  # at first it must be there
+            read_keys(path)  # the file may disappear later, but must exist at the start
             self._file = Reread(lambda: _present(path), "keys stay valid", path)
 
     def holder(self, key: bytes) -> Holder | None:
-        # By digest, so the duration reveals nothing about keys.
+        # Comparing digests reveals nothing about keys by its duration.
         return self.of(hashlib.sha256(key).hexdigest())
 
     @staticmethod
     def digest(key: str) -> str:
-        """The digest of a key, which can't be used as a key."""
+        """Return the digest of a key, which can't be used as a key."""
         return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
     def of(self, digest: str) -> Holder | None:
-        """The holder of the key with this digest; None if there is none, or it was revoked."""
+        """Return the holder of the key with this digest; None if it is unknown or was revoked."""
         holders, _ = self._now()
         return OWN if digest == self.own else holders.get(digest)
 
     def at_limit(self, active: Mapping[str | None, int]) -> list[str]:
-        """The entries of which as many runs are active as are allowed, as `SqlStore.next_waiting` takes them.
+        """Return the entries with their maximum of active runs, in the form that `SqlStore.next_waiting` takes.
 
-        All tokens of an entry count together: it bounds what it lets in, however many people that is.
+        An entry for tokens limits all its tokens together, however many people use them.
 
         Args:
-            active: how many runs of each holder are active, by its name.
+            active: the number of active runs of each holder, by its name.
         """
         holders, grants = self._now()
         found = list[str]()
@@ -164,7 +164,7 @@ class ApiKeys:
 
     @property
     def grants(self) -> tuple[Grant, ...]:
-        """Which tokens have a role now."""
+        """The rules that give roles to tokens, as they are now."""
         _, grants = self._now()
         return grants
 
@@ -182,12 +182,12 @@ _Keys = tuple[dict[str, Holder], tuple[Grant, ...]]
 
 
 def _present(path: Path) -> _Keys:
-    """As `read_keys`; a missing file revokes all keys."""
+    """Read the keys; a missing file revokes all of them."""
     return ({}, ()) if stamp(path) is None else read_keys(path)
 
 
 def _of(names: Sequence[str], active: Mapping[str | None, int]) -> int:
-    """How many runs the holders with these names have; one that ends with a colon is the beginning of many."""
+    """Return how many runs the holders with these names have; a name that ends with a colon is a prefix."""
     begins = tuple(name for name in names if name.endswith(":"))
     return sum(
         count
@@ -197,12 +197,12 @@ def _of(names: Sequence[str], active: Mapping[str | None, int]) -> int:
 
 
 def read_keys(path: Path) -> _Keys:
-    """The holders by the digests of their keys, or by the entries of their tokens. Raises `ConfigurationError`."""
+    """Return the holders, by the digest of their key or by the entry of their tokens. Raises `ConfigurationError`."""
     return read_settings(path, "keys", _read)
 
 
 def _read(text: str) -> _Keys:
-    """Raises `FlowError` for the first mistake, with the `others`."""
+    """Read the keys. Raises `FlowError` for the first mistake, with the `others`."""
     mistakes, top = Mistakes(text), top_table(text)
     holders, grants = dict[str, Holder](), list[Grant]()
     for name in top.values:
@@ -244,7 +244,7 @@ def _entry(top: Table, name: str) -> Holder | Grant:
 
 def _digest(table: Table) -> str:
     digest = table.text("sha256")
-    if not _DIGEST.fullmatch(digest):  # it may be the key itself: it is not repeated
+    if not _DIGEST.fullmatch(digest):  # it may be the key itself, so it is not repeated
         raise FlowError(
             table.at("sha256"), "must be the SHA-256 of the key in hex, as `lume key new` writes it"
         )
@@ -277,7 +277,7 @@ def _grant(table: Table, holder: Holder) -> Grant:
 
 
 def is_confidential(url: Any) -> bool:
-    """Whether a URL is HTTPS, or HTTP on this machine."""
+    """Return whether a URL is HTTPS, or HTTP on this machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname

@@ -1,4 +1,4 @@
-"""How often something may be done in a minute: submissions of a key, sign-ins of an address. Pure."""
+"""Rate limits per minute: submissions of a key, sign-ins of an address. Pure."""
 
 import math
 import time
@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 MINUTE = 60.0
 Share = tuple[str, int]
-"""Whose it is, and how often it may be used in a minute."""
+"""The name of a bucket, and how many uses it allows in a minute."""
 
 
 class Quotas:
-    """A bucket for each name: so many uses at once, and again as many over a minute."""
+    """A token bucket for each name: a minute's uses are available at once, and are refilled over a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._left: dict[str, tuple[float, float]] = {}
-        """By name: the uses that were left, and when. The oldest come first: after a minute, all are left."""
+        """The uses left in each bucket, and when; oldest first: a bucket is full again after a minute."""
 
     def wait(self, *shares: Share) -> int:
-        """0 if all of them have a use left, which is then counted; else the seconds until they have."""
+        """Count a use of each share and return 0; if one has none left, only return the seconds to wait."""
         now = self._clock()
         while self._left and now - next(iter(self._left.values()))[1] >= MINUTE:
             del self._left[next(iter(self._left))]
@@ -36,7 +36,7 @@ class Quotas:
         return seconds
 
     def give_back(self, *shares: Share) -> None:
-        """A use that was counted does not count after all."""
+        """Take back a use that was counted."""
         for name, _ in shares:
             if name in self._left:
                 left, at = self._left[name]

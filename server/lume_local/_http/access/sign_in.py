@@ -1,11 +1,11 @@
-"""Signing in to the console at an OpenID Connect issuer: the authorization code flow with PKCE.
+"""Sign-in to the console at an OpenID Connect issuer: the authorization code flow with PKCE.
 
-The page makes the secrets of a sign-in (state, nonce, verifier) and keeps them in its tab, so that a code is worth
-nothing elsewhere. It can't reach the issuer itself: the server exchanges the code for an ID token, and checks that.
+The page creates the secrets of a sign-in (state, nonce, verifier) and keeps them in its tab, so a code is useless
+elsewhere. The page can't reach the issuer itself: the server exchanges the code for an ID token, and checks that.
 
-Whoever wants to can send any code, and only the issuer knows which ones are right. So what no page sends is refused
-first, and each address passes on a few wrong codes a minute: a flood of them reaches the issuer as a trickle, and
-leaves others their share.
+Anybody can send any code, and only the issuer knows which ones are valid. Requests that no page would send are
+therefore refused first. Each address may then have a few wrong codes a minute passed on: a flood of them reaches the
+issuer as a trickle, and leaves other addresses their share.
 """
 
 import ipaddress
@@ -29,30 +29,30 @@ _FORMS = {
     "verifier": (re.compile(r"[A-Za-z0-9._~-]{43,128}"), "must be 43 to 128 letters, digits, or '-._~'"),
     "nonce": (re.compile(r"[!-~]+"), "must be printable ASCII without spaces"),
 }
-"""By RFC 6749 and 7636."""
+"""As RFC 6749 and 7636 define them."""
 OF_ALL, OF_PEER, OF_CLIENT = 120, 40, 10
-"""How many wrong codes are passed on in a minute: of all, of an address that connects to this server, and of a client
-behind it, if it is a proxy that says whose requests it passes on. Sign-ins that succeed don't count."""
+"""How many wrong codes are passed on in a minute: in all, for an address that connects to this server, and for a
+client behind that address, if it is a proxy that names its clients. Successful sign-ins don't count."""
 
 
 class SignIn:
-    """The issuers at which people sign in, and what they come back with.
+    """Signs people in at the issuers of `keys.toml`.
 
     Args:
         tokens: checks ID tokens.
-        keys: which of them have a role: those of entries with a `client_id`, for that client.
+        keys: gives roles to ID tokens, by the entries with a `client_id`.
     """
 
     def __init__(self, tokens: Tokens, keys: ApiKeys) -> None:
         self._tokens, self._keys, self._quotas = tokens, keys, Quotas()
 
     async def issuers(self) -> list[dict[str, str]]:
-        """Where the page can lead: each issuer that is there now, with the client and the address for browsers."""
+        """Return each issuer that is reachable now, with its client ID and the address for browsers."""
         clients = dict.fromkeys((one.issuer, one.client_id) for one in self._keys.grants)
         addresses = dict[str, str]()
 
         async def ask(issuer: str) -> None:
-            with suppress(Problem):  # which is in the log
+            with suppress(Problem):  # already in the log
                 addresses[issuer] = str((await self._tokens.about(issuer)).get("authorization_endpoint"))
 
         async with task_group() as tasks:
@@ -65,7 +65,7 @@ class SignIn:
         ]
 
     async def holder(self, fields: Mapping[str, Any], ask: Ask) -> Holder:
-        """Return who comes back with these `fields` from an issuer to the page. Raises `Problem`."""
+        """Return the holder for the `fields` with which an issuer led back to the page. Raises `Problem`."""
         for name in _FIELDS:
             value = fields.get(name)
             if not isinstance(value, str) or not 0 < len(value) <= _LONGEST:
@@ -108,13 +108,13 @@ class SignIn:
 
 
 def _shares(ask: Ask) -> tuple[Share, Share, Share]:
-    """The shares that a sign-in uses. Whoever lies about whom it is for only divides the share of its own address."""
+    """Return the shares that a sign-in uses. A false client address only divides the share of its own peer."""
     peer, behind = _network(ask.peer), _network(ask.behind)
     return ("all", OF_ALL), (f"peer {peer}", OF_PEER), (f"client {peer} {behind}", OF_CLIENT)
 
 
 def _network(address: str) -> str:
-    """An IPv4 address, or the network of an IPv6 one, as whoever has one address of it has all; otherwise nothing."""
+    """Return an IPv4 address, or the /64 network of an IPv6 address, whose owner has all of it; empty if invalid."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -1,8 +1,7 @@
-"""Bearer tokens: the JWTs of an OpenID Connect issuer, whose claims give a role.
+"""Bearer tokens: JWTs of an OpenID Connect issuer, whose claims give a role.
 
-The issuer's public keys come from its JWKS, are kept for a while, and are fetched again if a token names another key.
-One task at a time fetches them; meanwhile requests use what is known.
-Needs the extra `oidc`.
+The issuer's public keys come from its JWKS. They are cached for a while, and fetched again if a token names another
+key. One task at a time fetches them; requests use the cached keys meanwhile. Needs the extra `oidc`.
 """
 
 import base64
@@ -42,17 +41,17 @@ _ALGORITHMS = [
     "ES512",
     "Ed25519",
 ]
-"""With public keys only: a secret shared with the issuer could sign for it."""
+"""Public-key algorithms only: anybody who shares a secret with the issuer could sign for it."""
 _LEEWAY = 60
-"""Seconds by which the issuer's clock may differ."""
+"""The maximum difference of the issuer's clock, in seconds."""
 _KEPT = 3600.0
-"""Seconds after which the keys are fetched again: a key that the issuer has withdrawn is not accepted for longer."""
+"""Seconds after which the keys are fetched again, and so the longest that a withdrawn key is accepted."""
 _BETWEEN = 30.0
-"""Seconds between two requests to an issuer, whatever keys the tokens name; fewer after its first failures."""
+"""Seconds between two requests to an issuer, whatever keys the tokens name; less after its first failures."""
 _PATIENCE = 10.0
-"""Seconds that an issuer may take to answer."""
+"""Seconds in which an issuer must answer."""
 _MOMENT = 3.0
-"""Seconds that a request waits for keys that are not known yet."""
+"""Seconds for which a request waits for keys that are not known yet."""
 _NO_ANSWER = "it has not answered yet"
 _MOST_BYTES = 1024 * 1024
 _LONGEST_SUBJECT, _BEGINNING = 64, 48
@@ -60,10 +59,10 @@ _DIGESTED = re.compile(r"~[0-9a-f]{32}\Z")
 
 
 class Tokens:
-    """Checks tokens, while it is `running`.
+    """Checks tokens while it is `running`.
 
     Args:
-        clock: the time in seconds since 1970.
+        clock: returns the time in seconds since 1970.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -79,9 +78,9 @@ class Tokens:
             self._tasks.cancel_scope.cancel()
 
     async def holder(self, token: str, grants: Sequence[Grant], nonce: str | None = None) -> Holder:
-        """The holder of a token: of the highest role that one of `grants` gives it. Raises `Problem`.
+        """Return the holder with the highest role that `grants` give the token. Raises `Problem`.
 
-        With a `nonce`, it must be the ID token of the sign-in that has it.
+        With a `nonce`, the token must be the ID token of the sign-in with that nonce.
         """
         issuer = _unchecked(token, 1).get("iss")
         trusted = [one for one in grants if one.issuer == issuer]
@@ -95,13 +94,13 @@ class Tokens:
         holder = max(roles, key=lambda one: one.holder.role).holder
         subject = claims.get("sub")
         if subject is None and nonce is None:
-            return holder  # a program's token may name nobody: it is the entry's
+            return holder  # a program's token may name nobody: it counts as the entry
         if not isinstance(subject, str) or not subject.strip():
             raise _refused("its subject (sub) must be a text that is not empty")
         return evolve(holder, name=f"{holder.name}:{named(subject)}")
 
     async def claims(self, token: str, grants: Sequence[Grant]) -> dict[str, Any]:
-        """The claims of a token of the issuer of `grants`, for one of their audiences. Raises `Problem`."""
+        """Return the claims of a token from the issuer of `grants`, for one of their audiences. Raises `Problem`."""
         from joserfc import jwt
         from joserfc.errors import JoseError
 
@@ -130,11 +129,11 @@ class Tokens:
         return self._issuers.setdefault(url, _Issuer(url, self._clock, self._tasks))
 
     async def about(self, issuer: str) -> dict[str, Any]:
-        """What an issuer publishes about itself (OpenID Connect Discovery). Raises `Problem`."""
+        """Return an issuer's description of itself (OpenID Connect Discovery). Raises `Problem`."""
         return (await self._issuer(issuer).known()).about
 
     async def exchanged(self, url: Any, form: dict[str, str]) -> str:
-        """The ID token that the token endpoint of an issuer gives for the code of a sign-in. Raises `Problem`."""
+        """Exchange the code of a sign-in for an ID token at the issuer's token endpoint. Raises `Problem`."""
         try:
             async with _session() as http:
                 token = (await _document(http, "POST", url, data=form)).get("id_token")
@@ -150,7 +149,7 @@ class Tokens:
 
 
 def named(subject: str) -> str:
-    """The subject as a part of a name: as it is, or its beginning and a digest, so that no two subjects are one."""
+    """Return the subject as part of a name: unchanged, or shortened with a digest that keeps subjects distinct."""
     if len(subject) <= _LONGEST_SUBJECT and not control_in(subject) and not _DIGESTED.search(subject):
         return subject
     beginning = "".join("?" if control_in(one) else one for one in subject[:_BEGINNING])
@@ -159,7 +158,7 @@ def named(subject: str) -> str:
 
 @frozen
 class _Known:
-    """What an issuer has published: its description and its public keys, whose IDs may be None."""
+    """An issuer's description and its public keys, whose IDs may be None."""
 
     about: dict[str, Any]
     keys: Any
@@ -168,10 +167,10 @@ class _Known:
 
 
 class _Issuer:
-    """One issuer: what is known of it, and one task at a time that fetches it.
+    """One issuer: its cached description and keys, and one task at a time that fetches them.
 
-    Requests use what is known while it is fetched again; one that needs more waits for a moment. After failures the
-    issuer is left alone for longer and longer.
+    Requests use the cache during a fetch; a request that needs more waits for a moment. Repeated failures lead to
+    longer and longer pauses.
     """
 
     def __init__(self, url: str, clock: Callable[[], float], tasks: TaskGroup) -> None:
@@ -183,7 +182,7 @@ class _Issuer:
         self._trouble = _NO_ANSWER
 
     async def known(self, key_ids: Collection[str | None] = ()) -> _Known:
-        """What is known, with these keys unless it has none such. Raises `Problem` if that can't be found out."""
+        """Return description and keys, including these if the issuer has them. Raises `Problem` without an answer."""
         found, now = self._having(key_ids), self._clock()
         is_old = found is None or now - found.fetched > _KEPT
         pause = min(_BETWEEN, 2.0 ** (self._failures - 1)) if self._failures else _BETWEEN
@@ -202,14 +201,14 @@ class _Issuer:
         return found
 
     def _having(self, key_ids: Collection[str | None]) -> _Known | None:
-        """What is known, if it is young enough and has these keys."""
+        """Return the cache if it is recent enough and has these keys."""
         known = self._known
         if known is None or self._clock() - known.fetched > 2 * _KEPT:
             return None
         return known if known.ids.issuperset(key_ids) else None
 
     async def _fetch(self) -> None:
-        """Fetch what it publishes."""
+        """Fetch the issuer's description and keys."""
         begun = self._clock()
         try:
             with fail_after(_PATIENCE):
@@ -219,7 +218,7 @@ class _Issuer:
                     if about.get("issuer") != self._url:
                         raise ValueError(f"it says that it is {str(about.get('issuer'))[:200]!r}")
                     keys = _public(await _document(http, "GET", about.get("jwks_uri")))
-        except Exception as error:  # whatever it publishes, the server goes on
+        except Exception as error:  # no response of an issuer may stop the server
             self._trouble = _said(error)
             self._failures = min(self._failures + 1, 10)
             _log.warning("the keys of the issuer %s can't be fetched: %s", self._url, self._trouble)
@@ -237,7 +236,7 @@ _UNREADABLE = (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError)
 
 
 class _RefusedError(ValueError):
-    """The issuer refuses a request."""
+    """The issuer has refused a request."""
 
 
 def _said(error: Exception) -> str:
@@ -268,7 +267,7 @@ async def _document(http: aiohttp.ClientSession, method: str, url: Any, **body: 
 
 
 def _public(document: dict[str, Any]) -> Any:
-    """The keys that can check a signature, and nothing else."""
+    """Return only the keys that can check a signature."""
     from joserfc.errors import JoseError
     from joserfc.jwk import KeySet
 
@@ -284,7 +283,7 @@ def _public(document: dict[str, Any]) -> Any:
 
 
 def _unchecked(token: str, part: int) -> dict[str, Any]:
-    """The header (0) or the claims (1) of a token whose signature is not checked yet. Raises `Problem`."""
+    """Return the header (0) or the claims (1) of a token, whose signature is not checked yet. Raises `Problem`."""
     try:
         text = token.split(".")[part]
         found = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))

@@ -1,4 +1,4 @@
-"""Slows down guessing: wrong keys are answered late, and few per second. Right keys are not affected.
+"""Slows down guessing: answers to wrong keys are delayed and limited per second. Right keys are not affected.
 
 All clients share the limit: behind a proxy they have one address, and an attacker may have many.
 """
@@ -7,26 +7,26 @@ import time
 from collections.abc import Callable
 
 AT_ONCE = 20
-"""Wrong keys that are answered without delay: a misconfigured client learns soon what is wrong."""
+"""The number of wrong keys answered without delay, so that a misconfigured client soon gets its error."""
 PER_SECOND = 5.0
 LONGEST = 5.0
-"""Seconds that an answer is delayed at most; what would wait longer is refused at once."""
+"""The longest delay of an answer, in seconds; requests that would wait longer are refused at once."""
 
 
 class WrongKeys:
-    """The answers to wrong keys of one server.
+    """The schedule of a server's answers to wrong keys.
 
     Args:
-        clock: the time in seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._free = clock() - AT_ONCE / PER_SECOND
-        """When the next answer is due."""
+        """The time at which the next answer is due."""
 
     def delay(self) -> float | None:
-        """The seconds after which one more may be answered; None if too many wait already."""
+        """Return the seconds after which one more may be answered; None if too many wait already."""
         now = self._clock()
         due = max(self._free, now - AT_ONCE / PER_SECOND) + 1 / PER_SECOND
         if due - now > LONGEST:

@@ -1,1 +1,1 @@
-"""Where connections are accepted: sockets, TLS, and what a server answers that waits for the state."""
+"""Accepting connections: sockets, TLS, and the answers of a server that waits for its state."""

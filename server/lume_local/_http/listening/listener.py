@@ -1,4 +1,4 @@
-"""The listening socket and its connections: bounded in number, and in the time for a request's headers."""
+"""The listening socket and its connections: their number is limited, and so is the time for a request's headers."""
 
 import asyncio
 import logging
@@ -21,17 +21,17 @@ from lume_local._runs.waiters import Hub
 _log = logging.getLogger("lume_local")
 
 HEAD_LIMIT = 20.0
-"""Seconds for the headers of a connection's first request, and of further ones from their first byte."""
+"""Seconds for the headers of a connection's first request, and for later headers from their first byte."""
 IDLE_LIMIT = 75.0
-"""Seconds that a connection may wait for its next request."""
+"""Seconds for which a connection may wait for its next request."""
 MOST_CONNECTIONS = 12_000
-"""The maximum of open connections: more than `MOST_WAITERS`."""
+"""The maximum number of open connections: more than `MOST_WAITERS`."""
 _SPARED = 100
 """Open files that are reserved for the state, uploads and worker processes."""
 
 
 class _Connection(web.RequestHandler):
-    """One connection; aiohttp's own responses to invalid HTTP are problem documents, too."""
+    """A connection whose responses to invalid HTTP, which come from aiohttp, are problem documents, too."""
 
     _timer: asyncio.TimerHandle | None = None
 
@@ -59,7 +59,7 @@ class _Connection(web.RequestHandler):
         self._timer = self._loop.call_later(HEAD_LIMIT, self.force_close)
 
     def stop_timer(self) -> None:
-        """Stop waiting for a head: there is one."""
+        """Stop the timer for a head that has arrived."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -77,7 +77,7 @@ class _Connection(web.RequestHandler):
             _log.error("internal error of the server", exc_info=exc)
             problem = Problem("internal", "see the server's log")
         else:
-            # Not aiohttp's message: it repeats the line, which may be that of the key.
+            # aiohttp's message repeats the line, which may contain the key.
             too_long = isinstance(exc, LineTooLong)
             problem = odd_problem(
                 status, "a line of the request's head is too long" if too_long else "this is not HTTP/1.1"
@@ -104,8 +104,8 @@ class Listener:
 
     Attributes:
         front: answers them; may be replaced at any time.
-        on_reload: is called with the file of a certificate that was read again.
-        base_url: where it listens; None before that.
+        on_reload: called with the file of a certificate that was reread.
+        base_url: the address that it listens at; None before that.
     """
 
     def __init__(self, front: Front | Standby, hub: Hub) -> None:
@@ -115,7 +115,7 @@ class Listener:
         self._runner: web.ServerRunner | None = None
 
     async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> str:
-        """Start listening; returns the base URL. Raises OSError if the address can't be used."""
+        """Start listening and return the base URL. Raises OSError if the address can't be used."""
         acceptor = _Acceptor(
             self._handle,
             handler_cancellation=True,
@@ -133,12 +133,12 @@ class Listener:
         return self.base_url
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        # Bytes of the body that arrive before this task begins look like those of a further head.
+        # Body bytes that arrive before this task begins look like bytes of another head.
         cast(_Connection, request.protocol).stop_timer()
         return await self.front.handle(request)
 
     async def close(self) -> None:
-        """Stop listening, answer the long polls, close the connections."""
+        """Stop listening, answer the long polls, and close the connections."""
         self._hub.close()
         if self._runner is not None:
             await self._runner.cleanup()

@@ -1,4 +1,4 @@
-"""Answers of a server that waits for its state, which another server has or which is away."""
+"""Answers of a server whose state is in use by another server or unavailable."""
 
 import uuid
 
@@ -9,7 +9,7 @@ from lume_local._http.responses import problem_answer, response_of
 
 
 class Standby:
-    """Answers in place of a `Front`. `Retry-After` lets clients come again; a proxy asks `/readyz`, and goes on."""
+    """Answers in place of a `Front`. `Retry-After` makes clients retry; a proxy asks `/readyz` and goes elsewhere."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle one request."""

@@ -12,14 +12,14 @@ _log = logging.getLogger("lume_local")
 
 
 class RenewedContext:
-    """The context of a listening socket; each handshake uses the certificate that the files have then.
+    """The context of a listening socket; each handshake uses the current certificate of the files.
 
-    While they can't be used, such as between the renewal of one and of the other, the previous certificate stays.
+    While the files can't be used, for example because only one is renewed yet, the previous certificate is used.
 
     Args:
         certificate: the file of a PEM certificate with its chain.
         key: the file of its PEM private key.
-        on_reload: called with the certificate's path once both were read again.
+        on_reload: called with the certificate's path after both were reread.
 
     Raises:
         ConfigurationError: they can't be used.
@@ -34,7 +34,7 @@ class RenewedContext:
         self.context.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        """Called at the beginning of each handshake, also of clients that send no name."""
+        """Choose the certificate at the beginning of a handshake, even for clients that send no name."""
         if self._file.look():
             _log.warning("%s was read again", self._certificate)
             self._on_reload(self._certificate)
@@ -42,7 +42,7 @@ class RenewedContext:
 
 
 def _loaded(certificate: Path, key: Path) -> ssl.SSLContext:
-    """A context with what the files have now. Raises `ConfigurationError`."""
+    """Return a context with the present content of the files. Raises `ConfigurationError`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])

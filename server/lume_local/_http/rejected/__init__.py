@@ -1,1 +1,1 @@
-"""What is answered about rejected rows: the ledger, drafts of their mending."""
+"""Operations on rejected rows: the ledger, and drafts of their corrections."""

@@ -18,7 +18,7 @@ _CURSOR = re.compile(r"([0-9]{1,12})-([A-Za-z0-9_-]{1,128})")
 
 
 def changes(body: bytes, content_type: str | None) -> list[RowChange]:
-    """The rows of `PATCH /v1/drafts/{flow}`. Raises `Problem`."""
+    """Return the rows of `PATCH /v1/drafts/{flow}`. Raises `Problem`."""
     fields = requests.known_fields(body, content_type, ("rows",))
     rows = fields.get("rows")
     if not isinstance(rows, list) or not 0 < len(rows) <= MOST_ROWS:
@@ -59,7 +59,7 @@ def _cells(given: Any, place: str) -> Cells | None:
 
 
 def judgement(body: bytes, content_type: str | None, most: int) -> tuple[str | None, int]:
-    """The version that is to judge, and how many rows. Raises `Problem`."""
+    """Return the version that is to judge, and the maximum of rows. Raises `Problem`."""
     fields = requests.known_fields(body, content_type, ("to", "limit"))
     limit = fields.get("limit", most)
     if type(limit) is not int or not 1 <= limit <= most:
@@ -78,7 +78,7 @@ class SuggestionBody:
 
 
 def wish(body: bytes, content_type: str | None) -> SuggestionBody:
-    """Raises `Problem`."""
+    """Return the body of a request for suggestions. Raises `Problem`."""
     fields = requests.known_fields(body, content_type, ("column", "reason", "values", "to"))
     column, reason, values = fields.get("column"), _reason(fields), fields.get("values")
     if (
@@ -124,7 +124,7 @@ def _reject(given: dict[str, Any], place: str) -> Reject:
 
 
 def submission(body: bytes, content_type: str | None) -> tuple[int, str | None, str | None]:
-    """The revision that is submitted, the version, and the reason of the rows. Raises `Problem`."""
+    """Return the submitted revision, the version, and the reason of the rows. Raises `Problem`."""
     fields = requests.known_fields(body, content_type, ("rev", "to", "reason"))
     rev = fields.get("rev")
     if type(rev) is not int or not 0 < rev < 2**53:
@@ -137,7 +137,7 @@ def cursor(after: Reject) -> str:
 
 
 def place(text: str | None) -> Reject | None:
-    """After which row the page begins. Raises `Problem`."""
+    """Return the row after which the page begins. Raises `Problem`."""
     if text is None:
         return None
     match = _CURSOR.fullmatch(text)

@@ -16,7 +16,7 @@ from lume_local._runs.store.drafts import DraftFull, DraftRow, Reject, Room, Row
 
 ROOM = Room(4 * 1024 * 1024, 256 * 1024 * 1024)
 MOST_JUDGED = 2000
-"""Rows that one request has judged."""
+"""The maximum number of rows that one request has judged."""
 KEPT = 30 * 86400.0
 """Seconds after its last change for which a draft is kept."""
 _MOST_ELSEWHERE = 1000
@@ -27,7 +27,7 @@ class DraftsApi:
         self._drafts, self._flows, self._mends, self._suggestions = store.drafts, flows, mends, suggestions
 
     async def get(self, ask: Ask) -> Reply:
-        """`GET /v1/drafts/{flow}`."""
+        """Answer `GET /v1/drafts/{flow}`."""
         flow, query = self._flow(ask), dict(ask.query)
         limit = queries.limit_of(query, 1000, draft_requests.MOST_ROWS)
         after = draft_requests.place(query.get("cursor"))
@@ -38,7 +38,7 @@ class DraftsApi:
         return Reply(200, document)
 
     async def change(self, ask: Ask) -> Reply:
-        """`PATCH /v1/drafts/{flow}`."""
+        """Answer `PATCH /v1/drafts/{flow}`."""
         flow = self._flow(ask)
         changes = draft_requests.changes(ask.body, ask.content_type)
         try:
@@ -54,12 +54,12 @@ class DraftsApi:
         return Reply(200, document)
 
     async def drop(self, ask: Ask) -> Reply:
-        """`DELETE /v1/drafts/{flow}`."""
+        """Answer `DELETE /v1/drafts/{flow}`."""
         await self._drafts.drop(self._flow(ask), ask.holder, None)
         return Reply(204)
 
     async def judge(self, ask: Ask) -> Reply:
-        """`POST /v1/drafts/{flow}/judge`."""
+        """Answer `POST /v1/drafts/{flow}/judge`."""
         version, limit = draft_requests.judgement(ask.body, ask.content_type, MOST_JUDGED)
         flow = self._flow(ask)
         to = await runnable_version(self._flows, flow, version)
@@ -69,7 +69,7 @@ class DraftsApi:
         return Reply(200, {"flow": flow, "to": to.ref, "items": items, "more": len(found) >= limit})
 
     async def suggest(self, ask: Ask) -> Reply:
-        """`POST /v1/drafts/{flow}/suggest`."""
+        """Answer `POST /v1/drafts/{flow}/suggest`."""
         body = draft_requests.wish(ask.body, ask.content_type)
         flow = self._flow(ask)
         to = await runnable_version(self._flows, flow, body.to)
@@ -82,7 +82,7 @@ class DraftsApi:
         return Reply(200, {"flow": flow, "to": to.ref, "items": items})
 
     async def submit(self, ask: Ask) -> Reply:
-        """`POST /v1/drafts/{flow}/submit`."""
+        """Answer `POST /v1/drafts/{flow}/submit`."""
         rev, version, reason = draft_requests.submission(ask.body, ask.content_type)
         flow = self._flow(ask)
         to = await runnable_version(self._flows, flow, version)
@@ -97,7 +97,7 @@ class DraftsApi:
         return Reply(201 if done.runs else 200, document)
 
     def _flow(self, ask: Ask) -> str:
-        """Raises `Problem`."""
+        """Return the name of the flow. Raises `Problem`."""
         flow = ask.path["flow"]
         if not self._flows.all(flow):
             raise unknown_flow(self._flows, flow)

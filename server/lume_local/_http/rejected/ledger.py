@@ -1,4 +1,4 @@
-"""The operations on rejected rows of all runs: the inbox, the rows, replays, and what is discarded."""
+"""The operations on the rejected rows of all runs: inbox, rows, replays, discarding."""
 
 from itertools import islice
 from typing import Any
@@ -26,15 +26,15 @@ from lume_local._shared.protocol import Unreadable
 from lume_local._shared.row_set import names_of, row_set, rows_in
 
 _MOST, _MOST_RUNS = 1000, 50
-"""Rows of a page, and runs that it is read from."""
+"""The maximum rows of a page, and the maximum runs that they are read from."""
 _RUNS_AT_ONCE = 100
-"""Runs whose rows are discarded by one transaction."""
+"""The number of runs whose rows are discarded by one transaction."""
 _DAY = 86400.0
 
 
 @frozen
 class _Page:
-    """Rows of one run, and where the next page begins; None after its last wanted row."""
+    """Rows of one run, and the place of the next page; None after its last wanted row."""
 
     items: bytes
     count: int
@@ -49,7 +49,7 @@ class RejectedApi:
         self._replays = replays
 
     async def inbox(self, ask: Ask) -> Reply:
-        """`GET /v1/inbox`."""
+        """Answer `GET /v1/inbox`."""
         query = dict(ask.query)
         since = queries.since_of(query) or ago_text(_DAY)
         ledger = self._store.ledger
@@ -76,7 +76,7 @@ class RejectedApi:
     # -- rows
 
     async def rejects(self, ask: Ask) -> Reply:
-        """`GET /v1/rejects`."""
+        """Answer `GET /v1/rejects`."""
         wanted = ledger_requests.row_filter(ask.query)
         query = dict(ask.query)
         limit = queries.limit_of(query, 100, _MOST)
@@ -110,7 +110,7 @@ class RejectedApi:
         return Reply(200, orjson.dumps(document))
 
     async def _page(self, one: RowsOfRun, begin: Place, limit: int) -> _Page | UnreadRows:
-        """Rows of a run from a place on, as many as one page of its rejects has."""
+        """Return rows of a run from a place on, at most one page of its rejects."""
         count = one.rows.bit_count()
         left = one.rows >> begin.row
         numbers = [begin.row + row for row in islice(rows_in(left), limit)]
@@ -149,13 +149,13 @@ class RejectedApi:
     # -- ends
 
     async def discard(self, ask: Ask) -> Reply:
-        """`POST /v1/rejects/discard`."""
+        """Answer `POST /v1/rejects/discard`."""
         body = ledger_requests.discard(ask.body, ask.content_type)
         if body.wanted.run_id is not None:
             await require_run(self._store, body.wanted.run_id)
         only = None if body.rows is None else row_set((row - 1 for row in body.rows), max(body.rows))
         count = 0
-        # Rows whose rejects were removed can be discarded, too: nobody will see them again.
+        # Rows whose rejects were removed can be discarded, too, since nobody will see them again.
         for state in ("open", LOST):
             after = 0
             while found := await self._store.ledger.rows(
@@ -169,7 +169,7 @@ class RejectedApi:
         return Reply(200, {"discarded": count})
 
     async def replay(self, ask: Ask) -> Reply:
-        """`POST /v1/replays`."""
+        """Answer `POST /v1/replays`."""
         key = requests.idempotency_key(ask.idempotency_keys)
         body = ledger_requests.replay(ask.body, ask.content_type)
         to = await runnable_version(self._flows, str(body.wanted.flow), body.to)

@@ -33,7 +33,7 @@ class DiscardBody:
 
 @frozen
 class Place:
-    """Where a page of rows begins: before a row of a run, and where that is in its rejects."""
+    """The beginning of a page of rows: a row of a run, and its position in the run's rejects."""
 
     seq: int = 0
     row: int = 0
@@ -42,7 +42,7 @@ class Place:
 
 
 def row_filter(pairs: queries.Pairs) -> RowFilter:
-    """Which rows `GET /v1/rejects` gives. Raises `Problem`."""
+    """Return the filter of `GET /v1/rejects`. Raises `Problem`."""
     query = dict(pairs)
     state, run_id = query.get("state", OPEN), query.get("run")
     if state not in STATES:
@@ -54,14 +54,14 @@ def row_filter(pairs: queries.Pairs) -> RowFilter:
 
 
 def replay(body: bytes, content_type: str | None) -> ReplayBody:
-    """Raises `Problem`."""
+    """Return the body of a replay. Raises `Problem`."""
     fields = requests.known_fields(body, content_type, ("flow", "to", "reason", "since", "dry_run"))
     wanted = RowFilter(requests.line(fields, "flow"), _reasons(fields), _since(fields))
     return ReplayBody(wanted, requests.optional_line(fields, "to"), requests.flag(fields, "dry_run"))
 
 
 def discard(body: bytes, content_type: str | None) -> DiscardBody:
-    """Raises `Problem`."""
+    """Return the body of a discard. Raises `Problem`."""
     fields = requests.known_fields(body, content_type, ("flow", "reason", "since", "run", "rows", "why"))
     run_id, rows = fields.get("run"), fields.get("rows")
     if run_id is not None and not (isinstance(run_id, str) and requests.is_run_id(run_id)):
@@ -109,7 +109,7 @@ def cursor(owner: str, place: Place) -> str:
 
 
 def place(text: str | None, owner: str) -> Place:
-    """Where the page begins that a client asks for. Raises `Problem`."""
+    """Return the place at which the requested page begins. Raises `Problem`."""
     if text is None:
         return Place()
     match = _CURSOR.fullmatch(unquote(text))

@@ -1,4 +1,4 @@
-"""What stops a run on rejected rows, as problems."""
+"""Refusals of a run on rejected rows, as problems."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from lume_local._runs.workers.worker import WorkerDied
 
 @contextmanager
 def refusals(to: Flow, what: str) -> Iterator[None]:
-    """Raises `Problem` if `what` could not be done with this version: "the rows could not be judged"."""
+    """Raise `Problem` if `what` could not be done with this version, such as "the rows could not be judged"."""
     try:
         yield
     except ReplayRefused as error:

@@ -1,1 +1,1 @@
-"""Uploads, which continue where they broke off."""
+"""Uploads, which can be resumed after an interruption."""

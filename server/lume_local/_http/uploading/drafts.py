@@ -1,8 +1,8 @@
-"""A file that is being uploaded: what has arrived of it, beside the uploads until it is whole.
+"""Drafts: files that are being uploaded, kept beside the uploads until they are complete.
 
-A draft that may be continued needs nothing but its file, so that a killed server loses none: the name of the file has
-its upload and what the client has announced, and its size is how much has arrived. Any number of requests may try to
-append; the last one that took its turn can.
+A resumable draft needs nothing but its file, so a killed server loses none: the file's name contains the upload and
+the announced facts, and its size is the number of bytes received. Any number of requests may try to append; only the
+last one that took a turn can.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from lume_async._base.words import counted
 from lume_local._shared import no_links
 
 KEPT, PASSING = "part", "draft"
-"""The suffixes of drafts: of those that outlive their request and their server, and of the others."""
+"""The suffixes of drafts: the first outlives its request and its server, the second doesn't."""
 _FILE = re.compile(rf"\.([0-9a-f]{{32}})-([0-9]{{1,15}}|any)-([0-9a-f]{{64}}|any)-[0-9a-f]{{32}}\.{KEPT}")
 
 
@@ -34,18 +34,18 @@ class Turn:
 
 
 class OtherContent(Exception):
-    """What has arrived is not what was announced. The message says how it differs."""
+    """The received content differs from the announcement. The message says how."""
 
 
 @frozen
 class Announced:
-    """What a client has said of the whole file: its length and its SHA-256 in hex; None where it has not."""
+    """The announced length of the whole file and its SHA-256 in hex; None where the client has announced none."""
 
     length: int | None = None
     sha256: str | None = None
 
     def unlike(self, other: "Announced") -> str:
-        """Why they can't be of the same file; empty if they can."""
+        """Return why the two can't describe the same file; empty if they can."""
         if self.length is not None and other.length not in (None, self.length):
             return f"{counted(self.length, 'byte was', 'bytes were')} announced, not {other.length:,}"
         if None not in (self.sha256, other.sha256) and self.sha256 != other.sha256:
@@ -58,7 +58,7 @@ class StoredUpload:
     """A complete upload: its source path for runs, size in bytes, and SHA-256 in hex.
 
     Attributes:
-        is_new: whether its file is the one that was sent; else one with the same content was there.
+        is_new: whether the sent file was stored; False if a file with the same content existed.
     """
 
     source_path: str
@@ -68,11 +68,11 @@ class StoredUpload:
 
 
 Put = Callable[[Path, int, str], StoredUpload]
-"""Puts a complete file in place: it gets its path, its size and its SHA-256."""
+"""Puts a complete file in place; called with its path, its size and its SHA-256."""
 
 
 def key_of(name: str, owner: str) -> str:
-    """What stands for an upload's name and its owner in the names of drafts, which would be too long with them."""
+    """Return the digest that stands for an upload's name and owner in the names of drafts, to keep these short."""
     return hashlib.sha256(f"{owner}\n{name}".encode()).hexdigest()[:32]
 
 
@@ -81,8 +81,8 @@ class Draft:
 
     Attributes:
         key: see `key_of`.
-        size: how many bytes have arrived.
-        reserved: how many bytes it takes of the quota.
+        size: the number of bytes received.
+        reserved: how many bytes of the quota it uses.
         is_kept: whether it outlives a request that ends early.
     """
 
@@ -91,7 +91,7 @@ class Draft:
         self.size = self.reserved = size
         self.is_kept = path.suffix == f".{KEPT}"
         self._digest = digest
-        """Of what has arrived; None if an earlier server has received it."""
+        """The running digest of the received bytes; None if an earlier server received some of them."""
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
         self._turn: Turn | None = None
@@ -107,7 +107,7 @@ class Draft:
 
     @classmethod
     def found(cls, path: Path) -> "Draft | None":
-        """The draft of an earlier server; None for another file. Raises OSError."""
+        """Return the draft that an earlier server left; None if the file is not a draft. Raises OSError."""
         match = _FILE.fullmatch(path.name)
         if match is None:
             return None
@@ -121,16 +121,16 @@ class Draft:
         return self._turn is not None
 
     def touched(self) -> float:
-        """When the last bytes arrived, in seconds since 1970. Raises OSError."""
+        """Return when the last bytes arrived, in seconds since 1970. Raises OSError."""
         return no_links.stat(self._path).st_mtime
 
     def take(self) -> Turn:
-        """A turn to append: no earlier one can append from now on. Does not block."""
+        """Take a turn to append, which ends all earlier turns. Does not block."""
         turn = self._turn = Turn()
         return turn
 
     def pause(self) -> int:
-        """End the turn of whoever appends; how many bytes there are, which survive a power cut. Raises OSError."""
+        """End the present turn; return how many bytes are stored and survive a power cut. Raises OSError."""
         self._turn = None
         with self._lock:
             self._close()
@@ -166,12 +166,12 @@ class Draft:
             self._file = file = os.fdopen(no_links.open(self._path, os.O_RDWR), "r+b")
             if self._digest is None:
                 self._digest = hashlib.file_digest(file, "sha256")
-            file.truncate(self.size)  # a write that failed has left more
+            file.truncate(self.size)  # a failed write has left more
             file.seek(self.size)
         return self._file
 
     def leave(self, turn: Turn, at: int, block: bytes) -> None:
-        """End a turn, after a last block if that is possible; a beginning of it may have been written already."""
+        """End a turn, after a last block if possible; the beginning of the block may have been written already."""
         with self._lock:
             with suppress(TakenOver, OSError):
                 if at <= self.size:

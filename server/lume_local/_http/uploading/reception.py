@@ -1,4 +1,4 @@
-"""The body of one request on its way into a draft."""
+"""Receives the body of one request into a draft."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from lume_local._http.uploading.drafts import Draft, Put, StoredUpload, TakenOve
 
 _BLOCK = 1024 * 1024
 _PATIENCE = 5.0
-"""Seconds for a request that is stopped to keep what it has; then it is left behind."""
+"""Seconds in which a stopped request must store its data; then it is abandoned."""
 
 
 class Reception:
@@ -18,7 +18,7 @@ class Reception:
 
     Args:
         at: the place of the body in the file.
-        check: called with the size that the draft is going to have, before the bytes are kept.
+        check: called with the future size of the draft before the bytes are stored.
     """
 
     def __init__(self, draft: Draft, body: BodyStream, at: int, check: Callable[[int], None]) -> None:
@@ -28,7 +28,7 @@ class Reception:
         self._scope, self._ended = anyio.CancelScope(), anyio.Event()
 
     async def stop(self) -> None:
-        """End it, as the connection's end would: the client may have lost it, which is not known here yet."""
+        """End it as a lost connection would: the client may have lost the connection without the server knowing."""
         self._scope.cancel()
         with anyio.move_on_after(_PATIENCE):
             await self._ended.wait()
@@ -36,8 +36,8 @@ class Reception:
     async def received(self, put: Put | None) -> StoredUpload | None:
         """Receive the body; if it is the file's last part, `put` the file in place.
 
-        What has arrived until an error is kept. Raises `TakenOver`, `OtherContent`, OSError, and what `check` and the
-        body raise.
+        Data that arrived before an error is kept. Raises `TakenOver`, `OtherContent`, OSError, and the errors of
+        `check` and the body.
         """
         try:
             with self._scope:
@@ -67,5 +67,5 @@ class Reception:
     async def _write(self) -> None:
         block = bytes(self._block)
         await asyncio.to_thread(self._draft.write, self._turn, self._at, block)
-        self._block.clear()  # only now: a cancelled thread may not have begun
+        self._block.clear()  # not earlier: a cancelled thread may not have begun
         self._at += len(block)

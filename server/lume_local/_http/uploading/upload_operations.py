@@ -1,6 +1,6 @@
-"""What the operations on uploads do. The form of continued uploads is that of the IETF's draft "Resumable Uploads for
-HTTP" (draft-ietf-httpbis-resumable-upload): the upload is its own upload resource, under the name that the client has
-chosen, so that no interim response (104) has to name one.
+"""The operations on uploads. Resuming follows the IETF's draft "Resumable Uploads for HTTP"
+(draft-ietf-httpbis-resumable-upload): the upload is its own upload resource under the name that the client has
+chosen, so no interim response (104) is needed to name one.
 """
 
 import base64
@@ -59,7 +59,7 @@ class UploadsApi:
         return await self._reply(ask, stored, {"Upload-Complete": "?1"})
 
     async def get(self, ask: Ask) -> Reply:
-        """How much there is; also for HEAD, by which the draft asks for the offset."""
+        """Return how much was received; also for HEAD, by which the IETF's draft asks for the offset."""
         held = await self._uploads.held(ask.path["name"], ask.holder)
         if held is None:
             raise Problem("upload-not-found", f"there is nothing of an upload {ask.path['name']}")
@@ -88,7 +88,7 @@ class UploadsApi:
 
 
 def _flag(headers: Mapping[str, str]) -> bool | None:
-    """`Upload-Complete`; None without it, and for a value that is no boolean, as the draft requires."""
+    """Return `Upload-Complete`; None without it, and for a value that is not a boolean, as the draft requires."""
     found = _COMPLETE.fullmatch(headers.get("Upload-Complete", ""))
     return None if found is None else found[1] == "1"
 
@@ -99,7 +99,7 @@ def _number(headers: Mapping[str, str], name: str) -> int | None:
 
 
 def _announced(headers: Mapping[str, str], rest: int | None, offset: int) -> Announced:
-    """What the client says of the whole file; `rest` is the length of a body that is the rest. Raises `Problem`."""
+    """Return the announced facts of a file; `rest` is the length of a body that completes it. Raises `Problem`."""
     length = _number(headers, "Upload-Length")
     if rest is not None:
         if length is not None and length != offset + rest:

@@ -1,8 +1,8 @@
 """The staging area for files that clients upload for runs. A file is complete, or no run sees it.
 
-Each request that begins an upload has a draft of its own, so that of several for one name the last to end wins. The
-newest one of a key that may be continued is remembered by its name, also by the next server; other keys can't see it.
-A file is replaced only by other content, so that the same content for a further run disturbs none that reads it.
+Each request that begins an upload has its own draft; the last one to end wins its name. The newest
+resumable draft of a key is remembered by its name, even by the next server; other keys can't see it. A file is
+replaced only by other content, so sending the same content for another run disturbs no run that reads it.
 """
 
 import asyncio
@@ -43,18 +43,18 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 ABANDONED = 24 * 3600
-"""Seconds after which an upload that nobody has continued is removed."""
+"""Seconds after which an incomplete upload that nobody has resumed is removed."""
 _AT_ONCE = 100
 _NOTED = 1000
-"""The maximum of checksums that are remembered, and of names of files that were sent again."""
+"""The maximum of remembered checksums, and of remembered names of files that were sent again."""
 
 
 @frozen
 class HeldUpload:
-    """What there is of an upload: how many bytes, of how many (None if that is not known).
+    """The received part of an upload: its size in bytes, and the size of the whole, None if unknown.
 
     Attributes:
-        sha256: of a complete one, which runs can read.
+        sha256: the checksum of a complete upload, which runs can read.
     """
 
     source_path: str
@@ -67,7 +67,7 @@ class Uploads:
     """The files of one folder. `open` it before use.
 
     Args:
-        quota: the maximum of bytes of all files, including incomplete ones; None for no limit.
+        quota: the maximum size in bytes of all files, including incomplete ones; None for no limit.
     """
 
     def __init__(self, folder: Path, most_bytes: int, quota: int | None = None) -> None:
@@ -76,20 +76,20 @@ class Uploads:
         self._quota = quota
         self._drafts: set[Draft] = set()
         self._newest: dict[str, Draft] = {}
-        """Those that may be continued, by their keys."""
+        """The resumable drafts, by their keys."""
         self._receptions: dict[Draft, Reception] = {}
         self._arrived = 0
         """The bytes of all uploads since the start."""
         self._digests: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._sent_again: OrderedDict[str, float] = OrderedDict()
-        """When the files were sent last whose content had been there, by name."""
+        """When a file whose content existed already was last sent, by name."""
         self._placing = threading.Lock()
 
     def open(self) -> None:
-        """Create the folder; find what may be continued, and remove what may not. Raises OSError."""
+        """Create the folder, find resumable drafts, and remove the others. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with no_links.folder(self._folder):
-            pass  # it is a folder, and not a link to one
+            pass  # it is a folder, not a link to one
         for passing in self._folder.glob(f".*.{PASSING}"):
             passing.unlink(missing_ok=True)
         found = [draft for path in self._folder.glob(f".*.{KEPT}") if (draft := Draft.found(path))]
@@ -100,9 +100,9 @@ class Uploads:
         return UPLOAD_NAME.fullmatch(name) is not None and no_links.exists(self._folder / name)
 
     async def held(self, name: str, owner: str) -> HeldUpload | None:
-        """What there is of an upload, complete or of this owner; None if nothing is. Raises OSError.
+        """Return the received part of an upload that is complete or this owner's; None without one. Raises OSError.
 
-        A request that still appends to it ends.
+        A request that still appends to it is ended.
         """
         source = UPLOAD + name
         while draft := self._newest.get(key_of(name, owner)):
@@ -125,17 +125,17 @@ class Uploads:
         is_kept: bool = False,
         is_all: bool = True,
     ) -> StoredUpload | None:
-        """Store a file under its name, in place of one with other content; None if that is still to come.
+        """Store a file under its name, replacing other content; None if a part of it is still missing.
 
         Args:
-            owner: the name of the key, which alone may continue the upload.
-            body: its content; an error in it leaves everything unchanged.
+            owner: the name of the key, which alone may resume the upload.
+            body: the content; an error in it leaves everything unchanged.
             is_kept: whether the rest may come later, in other requests.
             is_all: whether the file ends with this body.
 
         Raises:
-            Problem: the name is invalid, the file is too large, the disk or the quota is full, or other bytes than
-                were announced have arrived.
+            Problem: the name is invalid, the file is too large, the disk or the quota is full, or the received bytes
+                differ from the announcement.
         """
         if not UPLOAD_NAME.fullmatch(name) or name.startswith(REPLAY):
             raise Problem(
@@ -157,10 +157,10 @@ class Uploads:
     async def resume(
         self, name: str, at: int, body: BodyStream, announced: Announced, owner: str, *, is_all: bool
     ) -> StoredUpload | None:
-        """Append the body, whose place is `at`, to what there is of an upload. As `receive`.
+        """Append the body, whose place is `at`, to the received part of an upload. Otherwise as `receive`.
 
         Raises:
-            Problem: also if this owner has no such upload, or less or more of it.
+            Problem: also if this owner has no such upload, or its size is not `at`.
         """
         draft = self._newest.get(key_of(name, owner))
         if draft is not None:
@@ -186,7 +186,7 @@ class Uploads:
         return await self._append(draft, name, body, check_quota, is_all=is_all, at=at)
 
     async def remove_abandoned(self) -> int:
-        """Remove some uploads that nobody has continued for a day; how many. Raises OSError."""
+        """Remove some uploads that nobody has resumed for a day; return how many. Raises OSError."""
         removed = 0
         for draft in list(self._newest.values()):
             if not draft.is_active and _age(draft) > ABANDONED:
@@ -244,10 +244,10 @@ class Uploads:
             if self._receptions.get(draft) is reception:
                 del self._receptions[draft]
             if draft in self._drafts and self._newest.get(draft.key) is not draft:
-                self._discard(draft)  # it can't be continued
+                self._discard(draft)  # it can't be resumed
 
     def remove_old(self, path: Path, before: float) -> bool:
-        """Remove a complete upload, unless it was sent after a time; whether it did. Raises OSError."""
+        """Remove a complete upload unless it was sent after `before`; return whether it was. Raises OSError."""
         with self._placing:
             if max(path.lstat().st_mtime, self._sent_again.get(path.name, 0.0)) > before:
                 return False
@@ -255,14 +255,14 @@ class Uploads:
         return True
 
     def _put(self, name: str, draft: Path, size: int, sha256: str) -> StoredUpload:
-        """Put a complete file in place, durably, unless one with the same content is there. Raises OSError."""
+        """Put a complete file in place, durably, unless one with the same content exists. Raises OSError."""
         final, written = self._folder / name, identity(draft)
         while True:
             found = _identity(final)
             is_there = found.startswith(f"{size}-") and self._has_content(final, sha256)
             with self._placing:
                 if _identity(final) != found:
-                    continue  # another request was faster: what it has put there may be the same
+                    continue  # another request was faster and may have stored the same content
                 if is_there:
                     no_links.unlink(draft)
                     _note(self._sent_again, name, time.time())
@@ -276,16 +276,16 @@ class Uploads:
         try:
             return self._sum(path)[1] == sha256
         except OSError:
-            return False  # it was removed, or can't be read: it is replaced
+            return False  # it was removed or can't be read, so it is replaced
 
     async def _stop(self, draft: Draft) -> None:
-        """Let the request that appends to a draft end."""
+        """Stop the request that appends to a draft."""
         reception = self._receptions.get(draft)
         if reception is not None:
             await reception.stop()
 
     def _remember(self, draft: Draft) -> None:
-        """Note a draft; an earlier one of the same name to which nobody appends is removed."""
+        """Remember a draft; remove an earlier one of the same name that no request appends to."""
         self._drafts.add(draft)
         if draft.is_kept:
             before = self._newest.get(draft.key)
@@ -311,7 +311,7 @@ class Uploads:
         )
 
     def _sum(self, path: Path) -> tuple[int, str]:
-        """The size and the SHA-256 of a file. Raises OSError."""
+        """Return the size and the SHA-256 of a file. Raises OSError."""
         with os.fdopen(no_links.open(path), "rb") as file:
             found, size = identity(file.fileno()), os.fstat(file.fileno()).st_size
             sha256 = self._digests.get((path.name, found)) or hashlib.file_digest(file, "sha256").hexdigest()
@@ -320,7 +320,7 @@ class Uploads:
         return size, sha256
 
     async def _quota_check(self) -> Callable[[int], None]:
-        """Checks the quota for so many more bytes. Raises `Problem`."""
+        """Return a function that checks the quota for so many more bytes. It raises `Problem`."""
         if self._quota is None:
             return lambda more: None
         before = -self._arrived + await asyncio.to_thread(self._stored)
@@ -348,12 +348,12 @@ class Uploads:
 
     @property
     def limits(self) -> dict[str, str]:
-        """The header that says what an upload may be."""
+        """Return the header with the limits of uploads."""
         return {"Upload-Limit": f"max-size={self.most_bytes}, max-age={ABANDONED}"}
 
 
 def _identity(path: Path) -> str:
-    """The identity of a file; empty if there is none."""
+    """Return the identity of a file; empty if it doesn't exist."""
     try:
         return identity(path)
     except OSError:
@@ -367,7 +367,7 @@ def _note(noted: OrderedDict[Key, Value], key: Key, value: Value) -> None:
 
 
 def _age(draft: Draft) -> float:
-    """For how many seconds nothing has arrived; of a draft that somebody has removed, for ever."""
+    """Return the seconds since data last arrived; infinite for a draft that somebody has removed."""
     try:
         return time.time() - draft.touched()
     except FileNotFoundError:
