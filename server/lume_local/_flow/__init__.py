@@ -1,1 +1,1 @@
-"""What a flow version says."""
+"""Flow versions: the settings of their files."""

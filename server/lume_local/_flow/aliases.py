@@ -9,12 +9,12 @@ from lume_local._flow.fields import FlowError, Table
 
 @frozen
 class Aliases:
-    """How sources may call a column.
+    """The names of a column in sources.
 
     Attributes:
-        names: in the order of the flow. The column's own is one of them, the last if the flow does not list it; but
-            not where one of them is a field within it.
-        first: whether the first that a source has is read, if it has several. Else that is an error.
+        names: in the order of the flow. The column's own is added last if the flow does not list it, unless one of
+            them is a field within it.
+        first: whether a source with several of them is read by the first; else that is an error.
     """
 
     names: tuple[str, ...]
@@ -22,7 +22,7 @@ class Aliases:
 
 
 def read_aliases(name: str, table: Table) -> Aliases | None:
-    """`from`: a list of names, or `{ first = […] }`."""
+    """Return `from`: a list of names, or `{ first = […] }`."""
     holder = table
     if is_first := isinstance(table.values.get("from"), dict):
         holder = table.table("from")
@@ -43,6 +43,6 @@ def read_aliases(name: str, table: Table) -> Aliases | None:
 
 
 def folded(name: str) -> str:
-    """A name without what two spellings of it may differ in: case, width, accents, blanks and `_-.`."""
+    """Return a name without the differences between spellings: case, width, accents, blanks and `_-.`."""
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
     return "".join(c for c in decomposed if not (unicodedata.combining(c) or c.isspace() or c in "_-."))

@@ -1,7 +1,7 @@
-"""The cleaners that the expressions of a flow may call: what there is, without the SQL that makes them. Pure.
+"""The cleaners that the expressions of a flow may call, without the SQL that implements them. Pure.
 
-What a cleaner makes of a text belongs to the flow version that calls it. So a changed result raises the cleaner's
-`version` here, which changes the `content_hash` of those flows; and a version that was compiled keeps its SQL.
+The results of a cleaner are part of each flow version that calls it. A changed result therefore raises the cleaner's
+`version` here, which changes the `content_hash` of those flows; a version compiled before keeps its SQL.
 """
 
 import re
@@ -16,8 +16,8 @@ class Cleaner:
 
     Attributes:
         version: raised when any result changes.
-        problem: the message for a value that it can't read; empty if it reads all.
-        choices: what a literal second argument may be, by which nothing can mean several; empty for anything.
+        problem: the message for an unreadable value; empty if all values are readable.
+        choices: the values of a literal second argument that resolves ambiguity; empty for any.
     """
 
     version: int = 1
@@ -26,7 +26,7 @@ class Cleaner:
 
     @property
     def doubtful_problem(self) -> str:
-        """The message if no choice is made."""
+        """The message for a value that needs a choice."""
         if not self.choices:
             return self.problem
         return f"{self.problem}, or can mean several: {' or '.join(map(repr, self.choices))} decides"
@@ -49,5 +49,5 @@ _CALL = re.compile(rf"\b({'|'.join(CLEANERS)})\b", re.IGNORECASE)
 
 
 def named_in(expressions: Iterable[str]) -> list[str]:
-    """The cleaners that SQL expressions name, sorted. A name in a string or a comment counts as well."""
+    """Return the cleaners that SQL expressions name, sorted. A name in a string or a comment counts as well."""
     return sorted({found.lower() for sql in expressions for found in _CALL.findall(sql)})

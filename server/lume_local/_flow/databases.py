@@ -1,7 +1,7 @@
 """The databases of a flow version: the query of its source, the table of its target. Pure.
 
-Where a database is, and with which password, is in the environment of the server only: a flow names the variable.
-The `:source_path` of a query is a parameter, never a part of the text: the database gets both apart from each other.
+The address and the password of a database are in the environment of the server only: a flow names the variable. The
+`:source_path` of a query is a parameter, never a part of the text: the database receives the two separately.
 """
 
 import re
@@ -33,17 +33,17 @@ _TOKEN = re.compile(
 
 
 class QueryRefused(ValueError):
-    """A query that can't be sent. The message says why."""
+    """The query can't be sent; the message says why."""
 
 
 def with_parameter(query: str, marker: str) -> tuple[str, bool]:
-    """The query with `marker` in place of `:source_path`, and whether it has one. Raises `QueryRefused`."""
+    """Return the query with `marker` in place of `:source_path`, and whether it has one. Raises `QueryRefused`."""
     parts = list(_parts(query.strip().removesuffix(";")))
     return "".join(marker if part is None else part for part in parts), None in parts
 
 
 def _parts(query: str) -> Iterator[str | None]:
-    """The pieces of the query; None for each parameter."""
+    """Yield the pieces of the query; None for each parameter."""
     at = 0
     while match := _TOKEN.match(query, at):
         at, token = match.end(), match[0]
@@ -63,7 +63,7 @@ def _parts(query: str) -> Iterator[str | None]:
 
 
 def _end_of_comment(query: str, at: int) -> int:
-    """Behind a comment, in which others may be nested."""
+    """Return the position after a comment, in which others may be nested."""
     depth = 1
     for match in re.compile(r"/\*|\*/").finditer(query, at):
         depth += 1 if match[0] == "/*" else -1
@@ -73,7 +73,7 @@ def _end_of_comment(query: str, at: int) -> int:
 
 
 RUN_COLUMN = "_lume_run_id"
-"""The column of a table that says which run has written a row."""
+"""The column of a table with the run that has written the row."""
 REJECTS_TABLE = (
     ("_lume_reject", "BIGINT"),
     ("_lume_flow", "VARCHAR"),
@@ -83,14 +83,14 @@ REJECTS_TABLE = (
     ("_lume_reasons", "JSONB"),
     ("_lume_values", "JSON"),
 )
-"""The columns of a table of rejects, the same for all flows, beside `RUN_COLUMN`: which of the run's rejects it is,
-the flow version, the source as in the table of loads, and what a file of rejects has, the values as one object."""
+"""The columns of a table of rejects besides `RUN_COLUMN`, the same for all flows: the number of the run's reject, the
+flow version, the source as in the table of loads, and the columns of a file of rejects, the values as an object."""
 REJECTS_REQUIRED = ("_lume_reject", "_lume_flow", "_lume_source", "_lume_reasons", "_lume_values")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
 _PART = r"(?:[A-Za-z_]|[^\x00-\x7F])(?:[A-Za-z0-9_$ -]|[^\x00-\x7F]){0,62}"
 _TABLE = re.compile(rf"{_PART}(\.{_PART})?")
 LONGEST_NAME = 63
-"""Bytes of a name of PostgreSQL, which cuts off the rest: two tables would be one."""
+"""The maximum length of a PostgreSQL name, in bytes. PostgreSQL cuts off the rest: two tables would be one."""
 _MODES = ("append", "replace_batch", "upsert")
 
 
@@ -104,11 +104,10 @@ class DatabaseQuery:
 
 @frozen
 class TableTarget:
-    """A table, and what happens to the rows that it has.
+    """A table, and the treatment of its present rows.
 
     Attributes:
-        mode: `append`; `replace_batch`, which takes the place of what the flow has loaded from the same source;
-            or `upsert`, by `key`.
+        mode: `append`; `replace_batch`, which replaces the flow's rows of the same source; or `upsert`, by `key`.
         key: the columns that identify a row.
         create: whether a run creates the table if it is missing.
         on_violation: `fail`, or `reject`: a row that a constraint of the table refuses is a reject.
@@ -132,7 +131,7 @@ class Reference:
 
 
 def read_reference(table: Table) -> Reference | None:
-    """`references = { url_env = …, table = …, column = … }` of a column. Raises `FlowError`."""
+    """Return `references = { url_env = …, table = …, column = … }` of a column. Raises `FlowError`."""
     if not table.values:
         return None
     reference = Reference(
@@ -143,7 +142,7 @@ def read_reference(table: Table) -> Reference | None:
 
 
 def read_query(table: Table) -> DatabaseQuery:
-    """The keys of `[source]` with `format = "sql"`. Raises `FlowError`."""
+    """Return the query of `[source]` with `format = "sql"`. Raises `FlowError`."""
     source = DatabaseQuery(_variable(table), table.text("query", longest=100_000))
     try:
         with_parameter(source.query, "?")
@@ -153,7 +152,7 @@ def read_query(table: Table) -> DatabaseQuery:
 
 
 def read_rejects_table(table: Table) -> TableTarget:
-    """`rejects` as a table of its own, but for its `file`: `{ url_env = …, table = … }`. Raises `FlowError`."""
+    """Return `rejects` as a table, except its `file`: `{ url_env = …, table = … }`. Raises `FlowError`."""
     return TableTarget(_variable(table), _table_name(table), "append", (), table.flag("create"))
 
 
@@ -165,7 +164,7 @@ def _table_name(table: Table) -> str:
 
 
 def read_table(table: Table) -> TableTarget:
-    """`mapped` as a table of its own: `{ url_env = …, table = …, mode = … }`. Raises `FlowError`."""
+    """Return `mapped` as a table: `{ url_env = …, table = …, mode = … }`. Raises `FlowError`."""
     mode = table.choice("mode", _MODES, default=None)
     if mode is None:
         raise FlowError(
@@ -191,7 +190,7 @@ def read_table(table: Table) -> TableTarget:
 
 
 def _variable(table: Table) -> str:
-    """The name of an environment variable. What might be a URL is not repeated: it may hold a password."""
+    """Return the name of an environment variable. A possible URL is not repeated: it may contain a password."""
     name = table.text("url_env", longest=4096)
     if not _VARIABLE.fullmatch(name):
         raise FlowError(

@@ -1,6 +1,6 @@
-"""A flow version as it is written down: TOML (or its JSON form) in, a checked `Flow` out. Pure.
+"""Reads a flow version: TOML (or its JSON form) in, a checked `Flow` out. Pure.
 
-Only the shape is judged here; the SQL in it is judged by DuckDB, in a worker (`_worker/compiler`).
+Only the structure is checked here; DuckDB checks the SQL, in a worker (`_worker/compiler`).
 """
 
 import hashlib
@@ -23,13 +23,13 @@ from lume_local._flow.source_settings import CONTENT, SourceSettings, read_sourc
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 RESERVED = "_lume_"
-"""Names that begin so are the engine's own, in sources and in targets."""
+"""The prefix of the engine's own names, in sources and in targets."""
 REJECTED_ROWS = "the rejected rows"
-"""What messages call the file that the server has gathered for a replay: nobody else has ever seen it."""
+"""The name in messages for the file that the server has gathered for a replay: nobody else has ever seen it."""
 _MOST_COLUMNS = 2000
-"""More take too long to check."""
+"""The maximum number of columns; more take too long to check."""
 _NUMBERS = frozenset({"rowid", "file_row_number"})
-"""By which DuckDB numbers the rows of a table and of a Parquet file: a column of that name would hide the number."""
+"""DuckDB's row numbers of tables and of Parquet files: a column of that name would hide the number."""
 
 SEED_BYTES = 64 * 1024 * 1024
 """The maximum size of a seed, which is read whole."""
@@ -56,9 +56,9 @@ PAIRS = (*product(BOUNDS[::2], BOUNDS[1::2]), LENGTHS)
 
 @frozen
 class Column:
-    """One column of the target: where its value comes from, its type, and what a value must satisfy.
+    """One column of the target: the source of its value, its type, and its constraints.
 
-    `unique` is within a run, `ever` in the target's table as well, or in all runs of the flow.
+    `unique` is within a run; `ever` also in the target's table, or in all runs of the flow.
     """
 
     name: str
@@ -79,9 +79,9 @@ class Column:
 
 @frozen
 class Rule:
-    """A condition, and what happens to a row or the run that breaks it.
+    """A condition, and the treatment of a row or a run that breaks it.
 
-    As one of `rules` it is over a row of the target; as one of `expect` over all mapped rows, and the counts.
+    In `rules` it applies to a row of the target; in `expect` to all mapped rows, and the counts.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Rule:
 
 @frozen
 class Seed:
-    """A small CSV file that expressions look values up in, by a unique key. If `per_run`, a run may bring another."""
+    """A small CSV file in which expressions look values up by a unique key. If `per_run`, a run may bring another."""
 
     name: str
     path: str
@@ -102,7 +102,7 @@ class Seed:
 
 @frozen
 class Flow:
-    """A checked flow version. `definition` is the JSON form that it was read from."""
+    """A checked flow version. `definition` is its JSON form."""
 
     name: str
     version: str
@@ -127,8 +127,8 @@ class Flow:
     def content_hash(self) -> str:
         """The same for two files with the same content, whatever their layout and order of keys.
 
-        Another version of a cleaner that they call counts as other content, as it may give other results. How the
-        work is split does not.
+        Another version of a cleaner in use counts as other content, as its results may differ. Settings for shards
+        don't count.
         """
         content = {key: value for key, value in self.definition.items() if key != "engine"}
         digest = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
@@ -148,12 +148,12 @@ class Flow:
 
 
 def read_toml(text: str) -> Flow:
-    """A flow version from the text of its file. Raises `FlowError`."""
+    """Read a flow version from the text of its file. Raises `FlowError`."""
     return read_definition(toml_of(text))
 
 
 def read_definition(definition: Any) -> Flow:
-    """A flow version from its JSON form. Raises `FlowError` with the place of the first mistake."""
+    """Read a flow version from its JSON form. Raises `FlowError` with the place of the first mistake."""
     if not isinstance(definition, dict):
         raise FlowError("", "must be a table (a JSON object)")
     top = Table("", definition)
@@ -283,7 +283,7 @@ def _sql_type(table: Table, kind: str, shape: str | None) -> str:
 
 
 def _check_limits(column: Column, place: str) -> None:
-    """Limits that make no sense for the type are refused, so that none is silently without effect."""
+    """Refuse limits that have no meaning for the type, so that none is silently without effect."""
     numeric = column.type in ("integer", "number")
     temporal = column.sql_type in ("DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ")
     for key, value in column.bounds.items():
@@ -305,18 +305,18 @@ def _check_limits(column: Column, place: str) -> None:
 
 
 def _check_order(column: Column, place: str) -> None:
-    """Refuse limits of numbers and of lengths that no value is within."""
+    """Refuse limits of numbers and of lengths that no value can satisfy."""
     limits = column.bounds | column.lengths
     for low, high in PAIRS:
         least, most = limits.get(low), limits.get(high)
         if least is None or most is None or isinstance(least, str) or isinstance(most, str):
-            continue  # two times can't be compared as texts: DuckDB does that
+            continue  # times can't be compared as texts: DuckDB checks them
         if least > most or (least == most and "exclusive" in low + high):
             raise FlowError(f"{place}.{low}", f"no value is within {low} = {least} and {high} = {most}")
 
 
 def _rules(top: Table, key: str, on_fail: tuple[str, ...]) -> tuple[Rule, ...]:
-    """A list of rules; the first of `on_fail` is the default."""
+    """Return a list of rules; the first of `on_fail` is the default."""
     rules = []
     for n, entry in enumerate(top.tables(key)):
         table = Table(f"{key}[{n}]", entry)
@@ -347,16 +347,16 @@ def _seeds(table: Table) -> tuple[Seed, ...]:
 
 
 def quoted(name: str) -> str:
-    """A name as an SQL identifier."""
+    """Return a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def json_schema(flow: Flow) -> dict[str, Any]:
-    """The target's JSON Schema (draft 2020-12): what every mapped row satisfies.
+    """Return the target's JSON Schema (draft 2020-12), which every mapped row satisfies.
 
-    A column that isn't required may be null. Limits of dates are kept as `formatMinimum` and the like,
-    annotations that validators know how to skip: JSON Schema's own `minimum` is for numbers. `format` is one, too: it
-    says what a text means, while times are in the notation of SQL, which is not that of RFC 3339.
+    A column that isn't required may be null. Limits of dates are kept as `formatMinimum` and the like, annotations
+    that validators know how to skip: JSON Schema's own `minimum` is for numbers. `format` is an annotation, too: it
+    gives the meaning of a text, while times are in the notation of SQL, which differs from RFC 3339.
     """
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

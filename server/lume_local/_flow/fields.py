@@ -1,4 +1,4 @@
-"""Reading a table of a flow version strictly: every key is known, of its type, and small. Pure."""
+"""Strict reading of a table of a flow version: every key is known, of its type, and small. Pure."""
 
 import difflib
 import math
@@ -18,7 +18,7 @@ class FlowError(ValueError):
 
     Attributes:
         place: its location, such as `columns.email.pattern`; empty for the file as a whole.
-        problem: what is wrong there, and what to do.
+        problem: the mistake, and how to correct it.
         line: the line of the file, if there is a file and the line is known.
         others: further mistakes of the same flow that `check_flow` found.
     """
@@ -30,16 +30,16 @@ class FlowError(ValueError):
         self.others: tuple[FlowError, ...] = ()
 
     def located(self, path: Path) -> str:
-        """`file:line: place: problem`, as far as each is known."""
+        """Return `file:line: place: problem`, as far as each is known."""
         return f"{path}:{self.line}: {self}" if self.line else f"{path}: {self}"
 
     def __str__(self) -> str:
-        """`place: problem`."""
+        """Return `place: problem`."""
         return f"{self.place}: {self.problem}" if self.place else self.problem
 
 
 def toml_of(text: str) -> dict[str, Any]:
-    """The tables of a TOML file. Raises `FlowError`."""
+    """Return the tables of a TOML file. Raises `FlowError`."""
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))
     except ValueError as error:  # also a number with too many digits
@@ -51,7 +51,7 @@ def toml_of(text: str) -> dict[str, Any]:
 
 _MISSING: Any = object()
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-"""What no text of a flow has, not even one of several lines."""
+"""Characters that no text of a flow has, not even one of several lines."""
 
 
 @define
@@ -62,13 +62,13 @@ class Table:
     values: dict[str, Any]
     known: set[str] = field(factory=set, init=False)
     below: dict[str, "Table"] = field(factory=dict, init=False)
-    """The tables in it that were asked for."""
+    """The requested tables within it."""
 
     def at(self, key: str) -> str:
         return f"{self.place}.{key}" if self.place else key
 
     def present(self, key: str) -> bool:
-        """Whether the key is there (and from now on known)."""
+        """Return whether the key is present, and note it as known."""
         self.known.add(key)
         return key in self.values
 
@@ -90,7 +90,7 @@ class Table:
         pattern: re.Pattern[str] | None = None,
         longest: int = 200,
     ) -> str:
-        """A text; without a default it must be there and not be empty."""
+        """Return a text; without a default it must be present and not empty."""
         value: str = self._get(key, str, "a string", default)
         if default is _MISSING and not value.strip():
             raise FlowError(self.at(key), "is empty")
@@ -114,7 +114,7 @@ class Table:
         return bool(self._get(key, bool, "true or false", False))
 
     def value(self, key: str) -> Any:
-        """A value that is there, of any type."""
+        """Return a required value of any type."""
         return _preserved(self.at(key), self.values[key])
 
     def number(self, key: str) -> float | None:
@@ -124,14 +124,14 @@ class Table:
         return value
 
     def count(self, key: str, *, default: int = 0, most: int = 2**31 - 1) -> int:
-        """A whole number from 0 on."""
+        """Return a whole number, at least 0."""
         value: int = self._get(key, int, "a whole number", default)
         if not 0 <= value <= most:
             raise FlowError(self.at(key), f"must be a whole number from 0 to {most:,}")
         return value
 
     def scalars(self, key: str) -> list[Any]:
-        """A list of 1 to 1,000 texts, numbers or truth values; empty if it isn't there."""
+        """Return a list of 1 to 1,000 texts, numbers or truth values; empty if it is missing."""
         if not self.present(key):
             return []
         values = self.values[key]
@@ -170,7 +170,7 @@ class Table:
 
 
 def _preserved(place: str, value: Any) -> Any:
-    """A value that JSON preserves. Raises `FlowError`."""
+    """Return a value that JSON preserves. Raises `FlowError`."""
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         raise FlowError(place, "is a number of more than 64 bits: compare with it in the sql of a rule")
     return value

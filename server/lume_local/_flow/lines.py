@@ -1,4 +1,4 @@
-"""Mistakes in files: their lines, which the TOML parser does not keep, and how all of them are reported."""
+"""The lines of mistakes in files, which the TOML parser does not keep, and the report of all mistakes."""
 
 import re
 from collections.abc import Callable
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 def read_settings(path: Path, what: str, read: Callable[[str], T]) -> T:
-    """What `read` makes of the text of a file. Raises `ConfigurationError`, which begins with `what` the file is.
+    """Apply `read` to the text of a file. Raises `ConfigurationError`, which begins with `what` the file is.
 
-    It names all mistakes; then its cause is the `FlowError` that `read` has raised.
+    The error names all mistakes; its cause is the `FlowError` that `read` raised.
     """
     text = text_of(path, f"{what}: ")
     try:
@@ -39,9 +39,9 @@ _KEY = re.compile(r"""\s*("[^"]*"|'[^']*'|[\w.-]+)\s*=""")
 
 
 def line_of(place: str, text: str) -> int | None:
-    """The line that a place such as `columns.email.pattern` or `rules[0].sql` stands in, as far as it is known."""
+    """Return the line of a place such as `columns.email.pattern` or `rules[0].sql`, as far as it is known."""
     wanted, best = _spelled(_names(place)), None
-    within: str | None = wanted  # what is wanted of the present table, None of another one
+    within: str | None = wanted  # the part to find in the present table, None in another one
     entries: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
@@ -63,16 +63,16 @@ def line_of(place: str, text: str) -> int | None:
 
 
 def _below(place: str, wanted: str) -> str | None:
-    """What is left of `wanted` in that place; None if it is elsewhere."""
+    """Return the rest of `wanted` within that place; None if it is elsewhere."""
     return wanted[len(place) :] if place and wanted.startswith(place) else None
 
 
 def _spelled(names: list[str]) -> str:
-    """As places have it, which do not quote a name with dots; each name has a dot at its end."""
+    """Return names as in places, which do not quote a name with dots; each name has a dot at its end."""
     return "".join(f"{name}." for name in names)
 
 
 def _names(path: str) -> list[str]:
-    """`columns."a.b".sql` as its parts; an index counts as one."""
+    """Return the parts of `columns."a.b".sql`; an index counts as one."""
     parts = re.findall(r""""([^"]*)"|'([^']*)'|\[(\d+)\]|([^.\[\]"']+)""", path)
     return [next(filter(None, part), "").strip() for part in parts]

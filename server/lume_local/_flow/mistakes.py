@@ -25,7 +25,7 @@ class Mistakes:
             self._found.setdefault((one.place, one.problem), with_line(one, self._text))
 
     def noting(self, read: Callable[[], T], instead: T) -> T:
-        """What is read, or `instead` if that has a mistake."""
+        """Return the result of `read`, or `instead` if it finds a mistake."""
         try:
             return read()
         except FlowError as mistake:
@@ -33,7 +33,7 @@ class Mistakes:
             return instead
 
     def check(self) -> None:
-        """Raise the first one, by its line, with the `others`; nothing if there are none."""
+        """Raise the first mistake by its line, with the `others`, if there are any."""
         if self._found:
             first, *others = sorted(self._found.values(), key=lambda mistake: mistake.line or math.inf)
             first.others = tuple(others)
@@ -41,7 +41,7 @@ class Mistakes:
 
 
 def top_table(text: str) -> Table:
-    """The tables of a TOML file. Raises `FlowError`."""
+    """Return the tables of a TOML file. Raises `FlowError`."""
     try:
         return Table("", toml_of(text))
     except FlowError as error:

@@ -1,18 +1,18 @@
-"""Patterns of paths and keys, as `glob` has them: `**` is any depth, what is hidden matches no wildcard. Pure."""
+"""Patterns of paths and keys, as in `glob`: `**` matches any depth, hidden names match no wildcard. Pure."""
 
 import fnmatch
 import re
 from itertools import zip_longest
 
 MOST_FILES = 1000
-"""Files or objects that one run may read."""
+"""The maximum number of files or objects that one run may read."""
 MOST_ENTRIES = 1_000_000
-"""Files and folders, or objects, that are looked at for one pattern."""
+"""The maximum number of files and folders, or objects, to examine for one pattern."""
 ANY_DEPTH = "**"
 
 
 def parts_of(pattern: str) -> list[str]:
-    """The pattern's parts; `**` never twice in a row, nor last: then it means all files at any depth."""
+    """Return the pattern's parts; `**` is never repeated, nor last: there it means all files at any depth."""
     split = list(filter(None, pattern.split("/")))
     parts = [part for part, after in zip_longest(split, split[1:]) if (part, after) != (ANY_DEPTH, ANY_DEPTH)]
     return [*parts, "*"] if parts[-1] == ANY_DEPTH else parts
@@ -39,18 +39,18 @@ class Pattern:
         return len(self._parts) in self._reached(path)
 
     def leads_on(self, folder: str) -> bool:
-        """Whether what is in this folder, or below it, may match."""
+        """Return whether files in this folder, or below it, may match."""
         return any(n < len(self._parts) for n in self._reached(folder))
 
     def _reached(self, path: str) -> set[int]:
-        """How many parts may be matched by a whole path."""
+        """Return how many parts a whole path may match."""
         at = self._onward({0})
         for name in path.split("/"):
             at = self._onward({after for n in at if (after := self._after(n, name)) is not None})
         return at
 
     def _after(self, n: int, name: str) -> int | None:
-        """How many parts are matched after this name, if `n` were before it."""
+        """Return how many parts match after this name, if `n` matched before it."""
         if n == len(self._parts):
             return None
         part = self._parts[n]
@@ -59,5 +59,5 @@ class Pattern:
         return n + 1 if part.matches(name) else None
 
     def _onward(self, at: set[int]) -> set[int]:
-        """`**` may also stand for nothing."""
+        """Add the positions after `**`, which may match nothing."""
         return at | {n + 1 for n in at if n < len(self._parts) and self._parts[n] is None}

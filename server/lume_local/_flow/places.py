@@ -1,4 +1,4 @@
-"""The templates of paths in a flow version: where a source is, where the results go. Pure."""
+"""The templates of paths in a flow version: of its source and of its results. Pure."""
 
 import posixpath
 import re
@@ -15,16 +15,16 @@ MAPPED = "{data}/out/{flow}/{version}/{run_id}/mapped.parquet"
 REJECTS = "{data}/out/{flow}/{version}/{run_id}/rejects.csv"
 SUFFIXES = (".parquet", ".csv", ".ndjson")
 _REJECTED = {"excel": ".csv", "fixed": ".csv", "json": ".ndjson", "xml": ".ndjson", "sql": ".csv"}
-"""The suffixes of rejects of formats that can be read but not written."""
+"""The suffixes of rejects for formats that can be read but not written."""
 _PLACEHOLDERS = ("data", "flow", "version", "run_id", "source_path")
 
 
 @frozen
 class Targets:
-    """Where the rows go: to files, whose templates these are, or to a table.
+    """The targets of the rows: templates of files, or a table.
 
     Attributes:
-        rejects_table: takes the rejects, too: the file is what the server reads them from.
+        rejects_table: gets the rejects, too; the server reads them from the file.
     """
 
     mapped: str | TableTarget
@@ -33,11 +33,11 @@ class Targets:
 
 
 def read_targets(table: Table, flow: str, version: str, source_format: str) -> Targets:
-    """What `mapped` and `rejects` are. Raises `FlowError`."""
+    """Return the targets `mapped` and `rejects`. Raises `FlowError`."""
     rejects_table, table = _rejects_table(table)
     mapped_table = read_table(table.table("mapped")) if isinstance(table.values.get("mapped"), dict) else None
     templates = []
-    # In the format of the source, they can be submitted again.
+    # Rejects in the format of the source can be submitted again.
     rejected = REJECTS.replace(".csv", _REJECTED.get(source_format, f".{source_format}"))
     defaults = {"rejects": rejected} if mapped_table else {"mapped": MAPPED, "rejects": rejected}
     for key, default in defaults.items():
@@ -71,7 +71,7 @@ def read_targets(table: Table, flow: str, version: str, source_format: str) -> T
 
 
 def _rejects_table(table: Table) -> tuple[TableTarget | None, Table]:
-    """The table of the rejects, and the targets with the template of their file in its place."""
+    """Return the table of the rejects, and the targets with the template of their file in its place."""
     if not isinstance(table.values.get("rejects"), dict):
         return None, table
     own = table.table("rejects")
@@ -88,7 +88,7 @@ def _place(target: TableTarget) -> tuple[str, str]:
 
 
 def _spelled_plainly(template: str, flow: str, version: str) -> str:
-    """One spelling for all templates that name one file, as far as that is known before a run."""
+    """Return one spelling for all templates that name one file, as far as that is known before a run."""
     path = unquote(urlsplit(template).path) if template.startswith("file://") else template
     return posixpath.normpath(path.replace("{flow}", flow).replace("{version}", version))
 

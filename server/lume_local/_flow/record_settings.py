@@ -1,4 +1,4 @@
-"""Where records and columns are in formats that don't say so: `fixed`, `json` and `xml` in `[source]`. Pure."""
+"""Where formats have records and columns: `fixed`, `json` and `xml` in `[source]`. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ class FixedSettings:
     """Columns by the positions of their characters.
 
     Attributes:
-        spans: from which character, counted from 0, and up to which each column goes.
-        names: of the columns; empty if the header has them.
+        spans: the first character of each column, counted from 0, and the one after its last.
+        names: the names of the columns; empty if the header has them.
         trimmed: whether blanks at the end of a line may be missing.
     """
 
@@ -32,7 +32,7 @@ class FixedSettings:
 
 
 def read_fixed(table: Table) -> FixedSettings:
-    """`columns` or `widths`, and `trimmed`, of `[source.fixed]`; `encoding` is read elsewhere. Raises `FlowError`."""
+    """Return the settings of `[source.fixed]` except `encoding`, which is read elsewhere. Raises `FlowError`."""
     columns, widths = table.table("columns"), table.scalars("widths")
     if bool(columns.values) == bool(widths):
         raise FlowError(
@@ -49,7 +49,7 @@ def read_fixed(table: Table) -> FixedSettings:
     if len(columns.values) > _MOST_COLUMNS:
         raise FlowError(columns.place, f"are {len(columns.values):,}: {_MOST_COLUMNS:,} are the most")
     named = {name: _span(columns.at(name), name, value) for name, value in columns.values.items()}
-    # By position, not as they are listed: the same columns are the same flow, whatever the order of keys.
+    # By position, not as listed: the same columns are the same flow, whatever the order of keys.
     names = sorted(named, key=lambda name: (named[name], name))
     return FixedSettings(tuple(named[name] for name in names), tuple(names), trimmed)
 
@@ -72,7 +72,7 @@ def _number(place: str, value: Any) -> int:
 
 
 def pointers(name: str) -> list[str]:
-    """Return where the value of a name may be: in the member of that name, or in nested objects if it has dots."""
+    """Return the places of a name's value: the member of that name, or in nested objects if it has dots."""
     return list(dict.fromkeys((pointer_of([name]), pointer_of(name.split(".")))))
 
 
@@ -94,9 +94,9 @@ def why_unreadable(steps: tuple[str, ...]) -> str | None:
 
 
 def read_records(table: Table, separator: str) -> tuple[str, ...]:
-    """`records` of `[source.json]` or `[source.xml]`: the names on the way to the records. Raises `FlowError`.
+    """Return `records` of `[source.json]` or `[source.xml]`: the names on the way to the records. Raises `FlowError`.
 
-    One text with separators, or a list of names, in which separators are characters like any other.
+    It is one text with separators, or a list of names, in which separators are characters like any other.
     """
     if isinstance(table.values.get("records"), list):
         steps = table.scalars("records")

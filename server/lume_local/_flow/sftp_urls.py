@@ -19,20 +19,20 @@ _SIGN_IN = re.compile(r"sftp://.*@", re.DOTALL)
 
 
 class NotAnSftpUrl(ValueError):
-    """The message says why."""
+    """The URL is not valid; the message says why."""
 
 
 def is_sftp_url(text: str) -> bool:
-    """Whether this is meant as the URL of a file on an SFTP server, valid or not."""
+    """Return whether this is meant as the URL of a file on an SFTP server, valid or not."""
     return text.startswith(SFTP)
 
 
 @frozen
 class SftpUrl:
-    """Build it with `of`.
+    """The URL of a file. Build it with `of`.
 
     Attributes:
-        user: whom to sign in as; empty for the account that this process runs under.
+        user: the user to sign in as; empty for the account that this process runs under.
         path: begins with a slash; empty for the server as a whole.
     """
 
@@ -43,9 +43,9 @@ class SftpUrl:
 
     @classmethod
     def of(cls, text: str) -> "SftpUrl":
-        """The parts of a URL. A path is taken literally: nothing in it is decoded. Raises `NotAnSftpUrl`.
+        """Parse a URL. A path is taken literally: nothing in it is decoded. Raises `NotAnSftpUrl`.
 
-        A password may be where none is expected, so that nothing before the last `@` is repeated.
+        The error repeats nothing before the last `@`: a password may be where none is expected.
         """
         shown = repr(elided(_SIGN_IN.sub(f"{SFTP}…@", text)))
         match = _URL.fullmatch(text)
@@ -64,7 +64,7 @@ class SftpUrl:
 
     @property
     def site(self) -> str:
-        """The server as a URL; one spelling for all that mean the same."""
+        """The server as a URL, the same for all spellings that mean the same server."""
         user = f"{self.user}@" if self.user else ""
         return f"{SFTP}{user}{self.host}" + (f":{self.port}" if self.port != _DEFAULT_PORT else "")
 
@@ -74,7 +74,7 @@ class SftpUrl:
 
     @property
     def remote(self) -> str:
-        """The path as the server is asked for it: `/~/…` is relative to the folder of the account."""
+        """The path as it is sent to the server: `/~/…` is relative to the folder of the account."""
         if self.path == _HOME or self.path.startswith(f"{_HOME}/"):
             return self.path.removeprefix(_HOME).lstrip("/") or "."
         return self.path or "/"

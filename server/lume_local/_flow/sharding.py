@@ -1,4 +1,4 @@
-"""`[engine]` of a flow version: into how many shards a run splits its source. It changes no result, so no hash."""
+"""`[engine]` of a flow version: the number of shards of a source. It changes no result, so no hash."""
 
 import re
 
@@ -7,7 +7,7 @@ from attrs import frozen
 from lume_local._flow.fields import FlowError, Table
 
 SHARD_BYTES = 256 * 1024**2
-"""The approximate size of a shard by default."""
+"""The default size of a shard, approximately."""
 LEAST_SHARD = 1024
 MOST_SHARDS = 100_000
 _SIZE = re.compile(r"(\d{1,15})([KMGT]?)", re.IGNORECASE)
@@ -23,7 +23,7 @@ class Sharding:
 
 
 def read_engine(top: Table) -> Sharding | None:
-    """The table `[engine]`; None if it is missing. Raises `FlowError`."""
+    """Return the table `[engine]`; None if it is missing. Raises `FlowError`."""
     if not top.present("engine"):
         return None
     table = top.table("engine")

@@ -1,4 +1,4 @@
-"""Which cells of a workbook are read: `excel` in `[source]`. Pure."""
+"""The cells of a workbook to read: `excel` in `[source]`. Pure."""
 
 import re
 
@@ -11,17 +11,17 @@ _ROWS, _COLUMNS = 1_048_576, 16_384
 """Excel's own limits."""
 _MOST_SHEETS = 1000
 _MAGIC = re.compile(r"[*?\[]")
-"""What makes a pattern of a name; no sheet can have it in its own."""
+"""The characters that make a name a pattern; no sheet can have them in its own."""
 
 
 @frozen
 class SheetSettings:
-    """What is read of a workbook.
+    """The part of a workbook that is read.
 
     Attributes:
-        sheet: a name; a pattern of names, all of which are read; the number of a visible sheet; empty for the first.
+        sheet: a name; a pattern of names, all of them read; the number of a visible sheet; empty for the first.
         range: its first and last row, and its first and last column; None for the whole sheet.
-        merged: which cells of merged ones have the value: the `first`, or with `fill` all.
+        merged: which of several merged cells have the value: the `first`, or with `fill` all.
     """
 
     sheet: str | int = ""
@@ -30,12 +30,12 @@ class SheetSettings:
 
 
 def is_pattern(sheet: str | int) -> bool:
-    """Whether several sheets can be meant."""
+    """Return whether several sheets can be meant."""
     return isinstance(sheet, str) and _MAGIC.search(sheet) is not None
 
 
 def read_sheets(table: Table) -> SheetSettings:
-    """The table `excel`. Raises `FlowError`."""
+    """Return the table `excel`. Raises `FlowError`."""
     sheet: str | int
     if isinstance(table.values.get("sheet"), int):
         sheet = table.count("sheet", most=_MOST_SHEETS)
@@ -66,7 +66,7 @@ def _range(table: Table) -> tuple[int, int, int, int] | None:
 
 
 def column_number(letters: str) -> int:
-    """1 for `A`."""
+    """Return the number of a column, 1 for `A`."""
     number = 0
     for letter in letters.upper():
         number = number * 26 + ord(letter) - 64

@@ -21,28 +21,28 @@ from lume_local._flow.table_bounds import (
 )
 
 PATH, CONTENT = "path", "content"
-"""What makes two sources of one: another path, or other content as well."""
+"""The properties by which two sources differ: their path only, or their content as well."""
 SQL = "sql"
 """The format of a source that is a query."""
 _LINE_BYTES = 2_000_000
 _UNPACKED_BYTES = 10 * 1024**3
 _MOST_LINE_BYTES = 64_000_000
 _OF_FILES = ("uri", "compression", "members", "identity", "max_unpacked_bytes")
-"""Keys that a query has no use for."""
+"""Keys that don't apply to a query."""
 _OF_TABLES = ("header", "names", "comment", "footer")
-"""Keys that only lines and rows of a sheet have a use for."""
+"""Keys that apply only to lines and rows of a sheet."""
 _TABLES = ("csv", "fixed", "excel")
-"""Formats in which a table may stand between other lines or rows."""
+"""Formats in which other lines or rows may surround a table."""
 _FORMATS = ("csv", "fixed", "ndjson", "json", "xml", "parquet", "excel", SQL)
 _OF_ONE = ("csv", "fixed", "json", "xml", "excel")
-"""Tables that are of the format of that name."""
+"""Tables for one format, which has the same name."""
 
 
 @frozen
 class SourceSettings:
-    """How source files are found and read; or the query that gives the rows.
+    """How to find and read the source files; or the query that returns the rows.
 
-    `where` is a condition over a row of the source: others are filtered, neither mapped nor rejected.
+    `where` is a condition over a row of the source: other rows are filtered, neither mapped nor rejected.
     """
 
     format: str
@@ -70,7 +70,7 @@ class SourceSettings:
 
 
 def read_source(table: Table) -> SourceSettings:
-    """The table `[source]`. Raises `FlowError`."""
+    """Return the table `[source]`. Raises `FlowError`."""
     kind = table.choice("format", _FORMATS, default="csv")
     csv, fixed, json, xml, excel = (table.table(one) for one in _OF_ONE)
     columns = read_fixed(fixed) if kind == "fixed" else None
@@ -117,7 +117,7 @@ def read_source(table: Table) -> SourceSettings:
 
 
 def _uris(table: Table) -> tuple[str, ...]:
-    """One path or pattern, or a list of them."""
+    """Return one path or pattern, or a list of them."""
     if isinstance(table.values.get("uri"), list):
         uris = tuple(table.scalars("uri"))
     else:
@@ -135,7 +135,7 @@ def _uris(table: Table) -> tuple[str, ...]:
 
 
 def _members(table: Table) -> tuple[str, ...]:
-    """Patterns of what is read from an archive, in their order: one, or a list."""
+    """Return the patterns of the members of an archive to read, in their order: one, or a list."""
     given = table.values.get("members")
     members = (table.text("members"),) if isinstance(given, str) else tuple(table.scalars("members"))
     for one in members:
@@ -150,7 +150,7 @@ def _members(table: Table) -> tuple[str, ...]:
 
 
 def _null(table: Table) -> tuple[str, ...]:
-    """What the source writes instead of nothing, without spaces around it."""
+    """Return the texts that mean null in the source, without spaces around them."""
     words = tuple(table.scalars("null"))
     for word in words:
         if not isinstance(word, str) or not word.strip() or word != word.strip() or len(word) > 100:
@@ -180,7 +180,7 @@ def _check_dialect(source: SourceSettings) -> None:
         raise FlowError("source.csv.escape", "has no meaning without a quote: remove one of the two")
     try:
         letter = "a".encode(source.encoding)
-        # Bytes that are no characters are kept; some codecs can't.
+        # Undecodable bytes are kept; codecs that can't do so are refused.
         codecs.getincrementaldecoder(source.encoding)("surrogateescape").decode(letter, final=True)
     except (LookupError, UnicodeError):
         place = "source.fixed.encoding" if source.fixed else "source.csv.encoding"

@@ -8,16 +8,16 @@ _URL = re.compile(r"(s3|gs|az)://([a-z0-9][a-z0-9._-]{1,62})(?:/(.*))?", re.DOTA
 
 
 class NotAStoreUrl(ValueError):
-    """The message says why."""
+    """The URL is not valid; the message says why."""
 
 
 def is_store_url(text: str) -> bool:
-    """Whether this is meant as the URL of an object store, valid or not."""
+    """Return whether this is meant as the URL of an object store, valid or not."""
     return text.startswith(("s3://", "gs://", "az://"))
 
 
 def split_store_url(url: str) -> tuple[str, str, str]:
-    """Scheme, bucket and key (empty for a bucket as a whole). Raises `NotAStoreUrl`.
+    """Return scheme, bucket and key (empty for a bucket as a whole). Raises `NotAStoreUrl`.
 
     A key is taken literally: nothing in it is decoded, and no two spellings mean the same object.
     """

@@ -1,4 +1,4 @@
-"""Where the table of a file is: `header`, `names`, `comment` and `footer` in `[source]`. Pure."""
+"""The bounds of the table in a file: `header`, `names`, `comment` and `footer` in `[source]`. Pure."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from lume_local._flow.aliases import folded
 from lume_local._flow.fields import FlowError, Table
 
 LOOKED_AT = 100
-"""Lines of a file in which its header is searched, and those at its end in which a footer is."""
+"""How many lines of a file are searched for its header, and how many at its end for a footer."""
 _MOST_LINES = 5
 
 
 @frozen
 class HeaderSettings:
-    """Which line names the columns.
+    """The line that names the columns.
 
     Attributes:
-        row: its number from 1 on; 0 if it is searched, or if there is none.
-        contains: names that are all in it. Without them, a search is for what the flow reads.
-        lines: how many lines it has, the names in which are joined.
-        names: of the columns of files without a header.
+        row: its number from 1 on; 0 if it is searched for, or if there is none.
+        contains: names that are all in it; without them, the columns that the flow reads are searched for.
+        lines: the number of its lines, whose names are joined.
+        names: the column names of files without a header.
     """
 
     row: int = 1
@@ -31,11 +31,11 @@ class HeaderSettings:
 
 @frozen
 class FooterSettings:
-    """Which of the last lines are no records; by one of the two.
+    """The last lines that are no records; set one of the two.
 
     Attributes:
-        rows: how many.
-        starts_with: how each of them begins.
+        rows: their number.
+        starts_with: the beginning of each of them.
     """
 
     rows: int = 0
@@ -43,7 +43,7 @@ class FooterSettings:
 
 
 def read_header(source: Table, named: tuple[str, ...] = ()) -> HeaderSettings:
-    """`header` and `names` of the table `[source]`; `named` are columns with names. Raises `FlowError`."""
+    """Return `header` and `names` of the table `[source]`; `named` are columns with names. Raises `FlowError`."""
     place, value = source.at("header"), source.values.get("header")
     names = _texts(source, "names")
     if named and names:
@@ -77,7 +77,7 @@ def _table(table: Table) -> HeaderSettings:
 
 
 def read_footer(source: Table) -> FooterSettings | None:
-    """`footer` of the table `[source]`. Raises `FlowError`."""
+    """Return `footer` of the table `[source]`. Raises `FlowError`."""
     if not source.present("footer"):
         return None
     table = source.table("footer")
@@ -89,7 +89,7 @@ def read_footer(source: Table) -> FooterSettings | None:
 
 
 def read_comment(source: Table) -> str:
-    """`comment` of the table `[source]`; empty if lines can't be comments. Raises `FlowError`."""
+    """Return `comment` of the table `[source]`; empty if lines can't be comments. Raises `FlowError`."""
     comment: str = source.text("comment", default="", longest=10)
     if source.present("comment") and not comment.strip():
         raise FlowError(source.at("comment"), 'must be what comments begin with, such as "#"')

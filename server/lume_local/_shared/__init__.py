@@ -1,1 +1,1 @@
-"""What the server process and the worker process share."""
+"""Code that the server process and the worker process share."""

@@ -1,4 +1,4 @@
-"""SHA256SUMS: what is in a folder, so that `sha256sum -c`, and any other tool, can tell whether it still is.
+"""SHA256SUMS: the checksums of a folder's files, for `sha256sum -c` or any other tool to verify.
 
 Each line has the digest and the path of a file; a path with a backslash or the end of a line is escaped, as GNU
 coreutils do.
@@ -22,15 +22,15 @@ _ESCAPED = {escape: byte for byte, escape in _ESCAPES.items()}
 
 
 def digest_of(path: Path) -> str:
-    """Raises OSError."""
+    """Return the digest of a file. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def copied(path: Path, to: Path, noted: str | None = None) -> str | None:
-    """Copy a file with its times and permissions, durably; the digest of what was copied. Raises OSError.
+    """Copy a file with its times and permissions, durably, and return the digest of the copy. Raises OSError.
 
-    None if it is gone, or not the one with the identity that was `noted`.
+    Returns None if the file is gone, or its identity is not the `noted` one.
     """
     try:
         # Without O_NONBLOCK, opening a FIFO would block.
@@ -54,7 +54,7 @@ def copied(path: Path, to: Path, noted: str | None = None) -> str | None:
 
 
 def written(digests: Mapping[str, str]) -> bytes:
-    """The content of the file: the digests by relative path. Pure."""
+    """Return the content of SHA256SUMS for digests by relative path. Pure."""
     return b"".join(_line(os.fsencode(path), digests[path].encode()) for path in sorted(digests))
 
 
@@ -64,7 +64,7 @@ def _line(path: bytes, digest: bytes) -> bytes:
 
 
 def read(content: bytes) -> dict[str, str]:
-    """The digests by relative path. Pure. Raises `ValueError`, also for a path that leads out of the folder."""
+    """Return the digests by relative path. Pure. Raises `ValueError`, also for a path outside of the folder."""
     found = {}
     for line in content.splitlines(keepends=True):
         parts = _LINE.fullmatch(line)

@@ -1,11 +1,11 @@
-"""The commit of a run, and what is left to do after it. No imports of other parts: worker and recovery share it.
+"""The commit of a run, and its remaining steps. Imports no other parts: worker and recovery share it.
 
-Up to the moment at which `commit.json` appears in the run's folder, nothing has happened and everything can
-be thrown away; after it, the run has succeeded and only has to be carried out: each of its steps may be repeated
-as often as needed, by any process that survives.
+Until `commit.json` appears in the run's folder, nothing has happened and everything can be thrown away. From then on
+the run has succeeded and only has to be carried out: any surviving process may repeat each of its steps as often as
+needed.
 
-A step is a JSON object with the `kind` of its target. Steps of the kind `FILE` are carried out here, by anybody;
-those of others by a worker process (see `_worker/targets`).
+A step is a JSON object with the `kind` of its target. Steps of the kind `FILE` are carried out here, by any process;
+steps of other kinds by a worker process (see `_worker/targets`).
 """
 
 import errno
@@ -23,7 +23,7 @@ from lume_local._shared import no_links
 from lume_local._shared.identity import identity, remove_if
 
 FILE = "file"
-"""The kind of a step that moves a file into place, or of a draft beside that place."""
+"""The kind of a step that moves a file into place, or that notes a draft beside that place."""
 _COMMIT = "commit.json"
 _BEGUN = "begun.json"
 _DONE = "done.json"
@@ -31,7 +31,7 @@ _OVERTAKEN = "overtaken.json"
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a file so that after a power cut it is there whole or not at all."""
+    """Write a file so that after a power cut it is complete or absent."""
     draft = path.with_name(f"{path.name}.draft")
     with draft.open("wb") as file:
         file.write(content)
@@ -57,14 +57,14 @@ def sync_file(path: Path) -> None:
 
 
 def draft_of(final: Path, run_id: str) -> Path:
-    """The file beside its final place while the run's folder is on another file system."""
+    """Return the path of a draft beside its final place, for a run whose folder is on another file system."""
     return final.with_name(f".{final.name}.{run_id}.draft")
 
 
 def bring_near(built: Path, final: Path, run_id: str, begin: Callable[[dict[str, Any]], None]) -> Path:
-    """Make sure that publishing is one rename: a file on another file system is copied beside its place first.
+    """Make publishing a single rename: copy a file from another file system to a draft beside its place.
 
-    `begin` takes the note of the draft before there is one.
+    `begin` is called with the note of the draft before it exists.
     """
     with no_links.folder(final.parent, make=True) as folder:
         if built.stat().st_dev == os.fstat(folder).st_dev:
@@ -85,7 +85,7 @@ def copy_durably(source: Path, draft: Path) -> None:
 
 
 def begin(folder: Path, step: dict[str, Any]) -> None:
-    """Note durably what is about to be made outside of the run's folder: without a commit it is undone.
+    """Note durably a step outside of the run's folder before it begins: without a commit it is undone.
 
     A step replaces an earlier one with the same `note`, as more is known about it.
     """
@@ -94,67 +94,67 @@ def begin(folder: Path, step: dict[str, Any]) -> None:
 
 
 def begun(folder: Path) -> list[dict[str, Any]]:
-    """What was noted by `begin`, in this order."""
+    """Return the steps noted by `begin`, in order."""
     steps: list[dict[str, Any]] = _read(folder / _BEGUN) or []
     return steps
 
 
 def begun_by_others(folder: Path) -> list[dict[str, Any]]:
-    """What was noted for all other runs: their folders, and those of what was handed over, are beside it."""
+    """Return the notes of all other runs, from the folders of runs and of handed-over notes beside this one."""
     steps: list[dict[str, Any]] = []
     for file in folder.parent.parent.glob(f"*/*/{_BEGUN}"):
         if file.parent != folder:
-            with suppress(OSError, ValueError):  # already gone, or damaged: reported when that run is undone
+            with suppress(OSError, ValueError):  # gone or damaged: reported when that run is undone
                 steps += begun(file.parent)
     return steps
 
 
 def forget_begun(folder: Path) -> None:
-    """Remove the notes: all of it is undone."""
+    """Remove the notes after everything was undone."""
     (folder / _BEGUN).unlink(missing_ok=True)
 
 
 def hand_over(folder: Path, to: Path) -> None:
-    """Note what was begun, and is not undone, in another folder: this one goes away."""
+    """Move the notes of steps that are not undone to another folder, since this one is removed."""
     if steps := begun(folder):
         to.mkdir(parents=True, exist_ok=True)
         write_durably(to / _BEGUN, orjson.dumps([step | {"until": time.time()} for step in steps]))
 
 
 def commit(folder: Path, record: dict[str, Any]) -> None:
-    """The point of no return. `record["steps"]` is what is left to do."""
+    """Commit a run: the point of no return. `record["steps"]` are the remaining steps."""
     write_durably(folder / _COMMIT, orjson.dumps(record))
 
 
 def committed(folder: Path) -> dict[str, Any] | None:
-    """The record of a run that has been committed, else None."""
+    """Return the record of a committed run, else None."""
     record: dict[str, Any] | None = _read(folder / _COMMIT)
     return record
 
 
 def committed_ago(folder: Path) -> float:
-    """Seconds since the run was committed, by the clock of the file system."""
+    """Return the seconds since the run was committed, by the clock of the file system."""
     return max(0.0, time.time() - (folder / _COMMIT).stat().st_mtime)
 
 
 def note_done(folder: Path, steps: int) -> None:
-    """The first steps of a commit are carried out: they are not repeated, whatever becomes of the rest."""
+    """Note that the first steps of a commit are carried out: they are not repeated, whatever becomes of the rest."""
     write_durably(folder / _DONE, orjson.dumps(steps))
 
 
 def done(folder: Path) -> int:
-    """How many steps are noted as carried out."""
+    """Return how many steps are noted as carried out."""
     steps: int = _read(folder / _DONE) or 0
     return steps
 
 
 def note_overtaken(folder: Path, why: str) -> None:
-    """Note that a run submitted later has written to the same place: what is not in place yet is not published."""
+    """Note that a run submitted later has written to the same place: unfinished steps are not carried out."""
     write_durably(folder / _OVERTAKEN, orjson.dumps(why))
 
 
 def overtaken(folder: Path) -> str:
-    """Why the rest of a commit is not carried out; empty if it is."""
+    """Return why the rest of a commit is not carried out; empty if it is."""
     why: str = _read(folder / _OVERTAKEN) or ""
     return why
 
@@ -180,7 +180,7 @@ def put_in_place(step: dict[str, Any]) -> None:
 
 
 def vacating(final: Path, part: str, run_id: str) -> dict[str, Any] | None:
-    """A step of the kind `FILE` that removes what an earlier run has left at a place; None if nothing is there."""
+    """Return a step of the kind `FILE` that removes an earlier run's file from a place; None if there is none."""
     try:
         was = identity(final)
     except FileNotFoundError:
@@ -189,7 +189,7 @@ def vacating(final: Path, part: str, run_id: str) -> dict[str, Any] | None:
 
 
 def _vacate(step: dict[str, Any]) -> None:
-    """What another run has put there meanwhile stays."""
+    """Remove the noted file; a file that another run has put there meanwhile stays."""
     place = Path(step["to"])
     remove_if(place, step["was"], step["run"])
     with suppress(FileNotFoundError):
@@ -201,7 +201,7 @@ def remove_draft(step: dict[str, Any]) -> None:
 
 
 def explain(error: OSError) -> str:
-    """The message of an operating-system error for users."""
+    """Return the message of an operating-system error for users."""
     if error.errno == errno.ENOSPC:
         return "the disk is full"
     return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")

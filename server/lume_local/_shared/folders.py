@@ -1,8 +1,8 @@
-"""What worker and server know of each other's files: an output in parts, a process's folder for small runs, and the
-uploads of a run.
+"""Folders that worker and server agree on: an output in parts, a process's folder for small runs, and the uploads of
+a run.
 
 An output in parts is a folder of Parquet files, and the manifest that lists them. The folder of a process is beside
-those of runs, on their file system. Each process removes its files; the server removes those of a killed one.
+the folders of runs, on their file system. Each process removes its files; the server removes a killed one's.
 """
 
 import os
@@ -18,11 +18,11 @@ MANIFEST = "_manifest.json"
 
 
 HELD = "uploads"
-"""The folder in that of a run with links to its uploads. The server makes them; the worker removes none."""
+"""The folder of links to uploads in a run's folder. The server creates them; the worker removes none."""
 
 
 def named_in(manifest: Path) -> list[str]:
-    """The files that a manifest names, in the order of the rows. Raises OSError, or ValueError for other files."""
+    """Return the files of a manifest, in the order of the rows. Raises OSError, or ValueError for other files."""
     with os.fdopen(no_links.open(manifest), "rb") as file:
         content = orjson.loads(file.read())
     try:
@@ -35,10 +35,10 @@ _NAME = "scratch"
 
 
 def scratch(runs: Path) -> Path:
-    """The folder of all processes; `runs` is that of the folders of runs."""
+    """Return the folder of all processes; `runs` contains the folders of runs."""
     return runs.with_name(_NAME)
 
 
 def scratch_of(run: Path, pid: int) -> Path:
-    """The folder of one process; `run` is the folder of any run."""
+    """Return the folder of one process; `run` is the folder of any run."""
     return scratch(run.parent) / str(pid)

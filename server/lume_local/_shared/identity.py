@@ -1,4 +1,4 @@
-"""What identifies a written file, or the content of a source, so that a change is noticed."""
+"""The identity of a written file or of a source's content, by which a change is noticed."""
 
 import hashlib
 import json
@@ -13,13 +13,13 @@ from lume_local._shared import no_links
 
 
 def identity(path: Path | int) -> str:
-    """The size of a file, or of one that is open, and when it was last written. Raises OSError."""
+    """Return the size of a path or an open file, and when it was last written. Raises OSError."""
     found = os.fstat(path) if isinstance(path, int) else no_links.stat(path)
     return f"{found.st_size}-{found.st_mtime_ns}"
 
 
 def is_still(path: Path, noted: str) -> bool:
-    """Whether the file is the one that was noted. Raises OSError."""
+    """Return whether the file still has the noted identity. Raises OSError."""
     try:
         return identity(path) == noted
     except FileNotFoundError:
@@ -27,21 +27,21 @@ def is_still(path: Path, noted: str) -> bool:
 
 
 def aside(path: Path, run_id: str) -> Path:
-    """The name of a file while it is being removed."""
+    """Return the name of a file while it is being removed."""
     return path.with_name(f".{path.name}.{run_id}.old")
 
 
 def remove_if(
     path: Path, noted: str, run_id: str, before: Callable[[Path], None] = lambda moved: None
 ) -> bool:
-    """Remove the file if it is the one that was noted; `before` sees it for the last time. Raises OSError."""
+    """Remove the file if it has the noted identity; `before` is called just before that. Raises OSError."""
     moved = aside(path, run_id)
-    # Else a kill came between the two steps, and the second is still to be done.
+    # If it exists, a kill came between the two steps, and the second is still to be done.
     if not no_links.exists(moved):
         if not is_still(path, noted):
             return False
         try:
-            # First, so that nothing is put in its place between the look and the end.
+            # Moved before it is checked again, so that nothing can take its place between check and removal.
             no_links.replace(path, moved)
         except FileNotFoundError:
             return False
@@ -56,13 +56,13 @@ def remove_if(
 
 
 LARGEST_COPY = 64 * 1024 * 1024
-"""The most bytes of an object that is copied to read its rows."""
+"""The maximum size of an object that is copied to read its rows, in bytes."""
 
 
 def identity_of_copies(path: Path) -> str:
-    """The size of a file that goes to an object store, or was copied from there, and a hash of what is in it.
+    """Return the size and a content hash of a file that goes to an object store, or was copied from there.
 
-    It has to be known before the object is seen, so no tag of the store will do.
+    The store's tag won't do: the identity has to be known before the object exists.
     """
     size = os.stat(path).st_size
     if size > LARGEST_COPY:
@@ -77,10 +77,9 @@ class SourceContent:
     """The content of a source.
 
     Attributes:
-        bytes: how many there are, in all files.
+        bytes: the size of all files together.
         seen: a hash of cheap metadata: names and sizes, with times of files or tags of objects.
-        digest: a hash of the content itself, the same wherever and whenever it was written; None if it would have
-            cost too much.
+        digest: a hash of the content itself, the same wherever and whenever it was written; None if too expensive.
     """
 
     bytes: int
@@ -89,12 +88,12 @@ class SourceContent:
 
 
 def is_other(before: SourceContent, now: SourceContent) -> bool:
-    """Whether a source has other content now. A file that was written again without a digest counts as changed."""
+    """Return whether a source has changed. A file that was rewritten counts as changed if it has no digest."""
     return before.digest != now.digest if is_open(before, now) else before.seen != now.seen
 
 
 def is_open(before: SourceContent, now: SourceContent) -> bool:
-    """Whether only a digest of the present content decides."""
+    """Return whether only a digest of the present content can decide."""
     return before.seen != now.seen and before.bytes == now.bytes and before.digest is not None
 
 

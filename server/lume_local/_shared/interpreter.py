@@ -1,4 +1,4 @@
-"""How a Python process starts that must end with the one that starts it, even while it is stopped (Linux)."""
+"""Starts Python processes that must end with the process that starts them, even while stopped (Linux)."""
 
 import ctypes
 import os
@@ -10,7 +10,10 @@ _HOME = str(Path(__file__).resolve().parents[2])
 
 
 def command(program: str) -> list[str]:
-    """Starts a program from its text. First of all it ties itself to this process, for its imports take a while."""
+    """Return the command that starts a program from its text.
+
+    The program ties itself to this process before its imports, which take a while.
+    """
     tie = f"from lume_local._shared.interpreter import end_with; end_with({os.getpid()})"
     return [sys.executable, "-c", f"import sys; sys.path.insert(0, {_HOME!r}); {tie}; {program}"]
 
@@ -19,12 +22,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with(parent: int) -> None:
-    """Have the kernel kill this process once `parent`, the one that has started it, is gone.
+    """Have the kernel kill this process once `parent`, which started it, is gone.
 
     On other systems a stopped worker ends when it is continued and finds its stdin closed.
     """
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was gone before the call
+    if os.getppid() != parent:  # the parent ended before the call
         os._exit(1)

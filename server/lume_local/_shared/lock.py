@@ -37,7 +37,7 @@ def held(path: Path) -> Iterator[None]:
 
 
 def holder(path: Path) -> Process | None:
-    """The process that took a lock, if the file identifies it for certain."""
+    """Return the process that took a lock, if the file identifies it for certain."""
     return Process.of(_content(path))
 
 
@@ -49,9 +49,9 @@ def _content(path: Path) -> Any:
 
 
 def holder_died(path: Path) -> bool:
-    """Whether the process that took a lock is known to be dead.
+    """Return whether the process that took a lock is known to be dead.
 
-    A lock outlives it: a process that it was starting has a copy until its `exec`.
+    A lock can outlive its process: a child that it was starting has a copy until its `exec`.
     """
     found = holder(path)
     return found is not None and found.is_known_here and not found.lives

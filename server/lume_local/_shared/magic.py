@@ -1,4 +1,4 @@
-"""Recognize binary files by their first bytes (magic numbers), as `file` does. Pure."""
+"""Recognizes binary files by their first bytes (magic numbers), as `file` does. Pure."""
 
 import re
 
@@ -40,5 +40,5 @@ _COMPILED = tuple((name, re.compile(pattern)) for name, pattern in _KINDS)
 
 
 def kind_of(head: bytes) -> str | None:
-    """The kind of a file that begins with `head`, with its article; None if it may be text."""
+    """Return the kind of a file that begins with `head`, with its article; None if it may be text."""
     return next((name for name, pattern in _COMPILED if pattern.match(head)), None)

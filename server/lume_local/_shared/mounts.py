@@ -1,4 +1,4 @@
-"""The type of the file system that a folder is on, and which of them other machines write to."""
+"""The type of a folder's file system, and the types that other machines may write to."""
 
 import os
 from pathlib import Path
@@ -22,11 +22,11 @@ REMOTE = (
     "vboxsf",
     "virtiofs",
 )
-"""SQLite's log may be damaged there, and inotify tells only of what this machine writes. Those of FUSE, too."""
+"""Types on which SQLite's log may be damaged, and inotify misses the writes of other machines; FUSE types, too."""
 
 
 def file_system(folder: Path) -> str:
-    """Its type, such as `nfs4`; empty where the system does not say."""
+    """Return the type, such as `nfs4`; empty if the system does not report it."""
     try:
         lines = _MOUNTS.read_bytes().splitlines()
     except OSError:

@@ -1,8 +1,8 @@
 """The calls of `os` that the server needs, on paths in which no part may be a symbolic link.
 
-Links are followed once, by the server, when it decides whether a path lies in its roots (`_runs/sources/paths`), and
-only the real path is used from then on. Somebody who may write to a root can put a link into that path later. These
-calls walk down from `/`, one folder at a time, and follow none: what they reach is what the server has checked.
+The server follows links once, when it decides whether a path lies in its roots (`_runs/sources/paths`), and uses only
+the real path from then on. Anybody who may write to a root can put a link into that path later. These calls walk down
+from `/`, one folder at a time, and follow no links, so they reach the file that the server has checked.
 """
 
 import errno
@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# With `O_PATH`, folders on the way need not be readable, as in any other path.
+# With `O_PATH`, folders on the way need not be readable, as usual for paths.
 _ON_THE_WAY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Relinked(OSError):
-    """A part of a path is a symbolic link, which it was not when the path was checked."""
+    """A part of a path has become a symbolic link since the path was checked."""
 
     def __init__(self, path: Path, part: Path) -> None:
         what = "it" if part == path else str(part)
@@ -28,7 +28,7 @@ class Relinked(OSError):
 
 @contextmanager
 def parent(path: Path, *, make: bool = False) -> Iterator[tuple[int, str]]:
-    """The folder of an absolute path, as a descriptor for `dir_fd`, and the name in it.
+    """Yield the folder of an absolute path, as a descriptor for `dir_fd`, and the name in it.
 
     `make` creates missing folders. Raises OSError.
     """
@@ -60,7 +60,7 @@ def _make_folder(handle: int, folder: str, path: Path, at: Path) -> int:
 
 
 def _full_error(error: OSError, handle: int, name: str, path: Path, at: Path) -> OSError:
-    """The error with the whole path; for a link the system reports ENOTDIR or ELOOP, which is replaced."""
+    """Return the error with the whole path; for a link the system reports ENOTDIR or ELOOP, which is replaced."""
     try:
         is_link = modes.S_ISLNK(os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode)
     except OSError:
@@ -96,7 +96,7 @@ def exists(path: Path) -> bool:
 
 
 def replace(source: Path, target: Path) -> None:
-    """`os.replace`. A link at the end of either path is itself moved or replaced, as everywhere."""
+    """Call `os.replace`. A link at the end of either path is itself moved or replaced, as usual."""
     with parent(source) as (here, old), parent(target) as (there, new):
         try:
             os.replace(old, new, src_dir_fd=here, dst_dir_fd=there)
@@ -110,7 +110,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def unlink(path: Path) -> None:
-    """`os.unlink`; no error if the file is gone."""
+    """Call `os.unlink`; no error if the file is gone."""
     try:
         with parent(path) as (folder, name):
             os.unlink(name, dir_fd=folder)
@@ -120,7 +120,7 @@ def unlink(path: Path) -> None:
 
 @contextmanager
 def folder(path: Path, *, make: bool = False) -> Iterator[int]:
-    """An open folder: for `os.fsync`, `fcntl.flock` and `os.listdir`. `make` creates it if it is missing."""
+    """Open a folder for `os.fsync`, `fcntl.flock` and `os.listdir`. `make` creates it if it is missing."""
     if make:
         with parent(path / "_", make=True):
             pass

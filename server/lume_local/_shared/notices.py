@@ -8,7 +8,7 @@ from lume_async._base.elided import elided
 
 @frozen
 class Notify:
-    """Send a message to an address of apprise: answered by `Notified`."""
+    """Send a message to an address of apprise; answered by `Notified`."""
 
     address: str = field(repr=False)
     title: str
@@ -18,6 +18,6 @@ class Notify:
 
 @frozen
 class Notified:
-    """Why a message was not accepted, without parts of its address; None if it was."""
+    """Why a message was not accepted, without parts of its address; None if it was accepted."""
 
     problem: str | None = field(converter=optional(elided))

@@ -1,11 +1,11 @@
-"""Why something can't be done, here or in another process."""
+"""Obstacles that keep something from being done, here or in another process."""
 
 
 class Obstacle(Exception):
-    """The message says what is in the way and what to do; it holds no secret.
+    """An obstacle; the message names it and says what to do, without secrets.
 
     Attributes:
-        may_pass: whether it may work in a while: a place is unreachable, or locked.
+        may_pass: whether it may pass in a while: a place is unreachable, or locked.
     """
 
     def __init__(self, message: str, *, may_pass: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What is undone only if the rest fails: a connection that is not handed over, a transaction."""
+"""Undoing a step only if the following ones fail, such as closing a connection or rolling back a transaction."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def on_error(undo: Callable[[], object]) -> Iterator[None]:
-    """Call `undo` if the block fails or is interrupted; its error is raised."""
+    """Call `undo` if the block fails or is interrupted, then raise its error."""
     try:
         yield
     except BaseException:

@@ -5,7 +5,7 @@ from attrs import frozen
 
 @frozen
 class AsksToCommit:
-    """The run is about to commit, and waits for a `Permit`: another server may have the state by now."""
+    """The run is about to commit and waits for a `Permit`: another server may have the state by now."""
 
 
 @frozen

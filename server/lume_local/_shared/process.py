@@ -1,4 +1,4 @@
-"""The identity of a process: an id alone may have been reused, and means nothing in another container or machine."""
+"""The identity of a process: an ID alone may have been reused, and means nothing in another container or machine."""
 
 import os
 import signal
@@ -18,8 +18,8 @@ class Process:
     """One process.
 
     Attributes:
-        boot: identifies that machine since its last start.
-        namespace: in which the id is valid; empty if a system has only one.
+        boot: identifies the machine since its last start.
+        namespace: the namespace of the ID; empty if a system has only one.
         started: when it was started, by the system's own count.
     """
 
@@ -31,7 +31,7 @@ class Process:
 
     @classmethod
     def of(cls, plain: Any) -> "Process | None":
-        """What `plain` gave; None for anything else."""
+        """Return the process that `plain` describes; None for anything else."""
         try:
             found = cls(**plain)
         except TypeError:
@@ -44,21 +44,21 @@ class Process:
         return f"process {self.pid}{where}"
 
     def plain(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return it as JSON."""
         return asdict(self)
 
     @property
     def is_known_here(self) -> bool:
-        """Whether its id is valid on this machine and in this namespace."""
+        """Whether its ID is valid on this machine and in this namespace."""
         return bool(self.boot) and (self.host, self.boot, self.namespace) == surroundings()
 
     @property
     def lives(self) -> bool:
-        """Whether it is proven to be a process of this system that has not ended."""
+        """Return whether it is proven to be a process of this system that has not ended."""
         return self.is_known_here and _started(self.pid) == self.started
 
     def kill(self) -> None:
-        """Kill it, and no other process that has its id since."""
+        """Kill it, but not another process that has got its ID since."""
         if not hasattr(os, "pidfd_open"):
             if self.lives:
                 with suppress(ProcessLookupError):
@@ -67,14 +67,14 @@ class Process:
         with suppress(ProcessLookupError):
             handle = os.pidfd_open(self.pid)
             try:
-                if self.lives:  # then the handle, which was opened before, is of that process
+                if self.lives:  # then the handle, which was opened before, belongs to that process
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
             finally:
                 os.close(handle)
 
 
 def this_process() -> Process | None:
-    """The calling process; None if the system does not report enough to identify it."""
+    """Return the calling process; None if the system does not report enough to identify it."""
     return _identified(os.getpid())
 
 
@@ -86,7 +86,7 @@ def _identified(pid: int) -> Process | None:
 
 
 def surroundings() -> tuple[str, str, str]:
-    """Host, boot and namespace of this process."""
+    """Return host, boot and namespace of this process."""
     if sys.platform != "linux":
         return socket.gethostname(), _said("sysctl", "-n", "kern.boottime"), ""
     try:
@@ -99,11 +99,11 @@ def surroundings() -> tuple[str, str, str]:
 
 
 def _started(pid: int) -> str:
-    """When a process was started; empty if there is none, or the system does not report it."""
+    """Return when a process was started; empty if there is none, or the system does not report it."""
     if sys.platform != "linux":
         return _said("ps", "-o", "lstart=", "-p", str(pid))
     try:
-        # The name, in brackets, may hold anything; a zombie has ended.
+        # The name, in brackets, may contain anything; a zombie has ended.
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""

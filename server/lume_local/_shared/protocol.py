@@ -1,8 +1,8 @@
 """The worker protocol: jobs go to a worker's stdin, events come from its stdout, one JSON object a line.
 
-Typed here, structured by cattrs at both ends: a line that is not of the protocol is a `ProtocolError` there, and
-no missing key somewhere else. A worker is `Ready`, is given any number of jobs and one `Execute`, before each perhaps
-a `Lend`, and answers that with stages, progress and, last, one `Outcome`; then it is `Ready` again or ends.
+Both ends structure the lines with cattrs, so a line outside the protocol is a `ProtocolError` there instead of a
+missing key somewhere else. A worker is `Ready`, then gets any number of jobs and one `Execute`, each perhaps after a
+`Lend`. It answers the `Execute` with stages, progress and, last, one `Outcome`; then it is `Ready` again or ends.
 """
 
 from typing import Any
@@ -20,19 +20,19 @@ from lume_local._shared.permits import AsksToCommit, Permit
 from lume_local._shared.repairs import Repair, Repaired
 
 Json = dict[str, Any]
-"""A JSON object that only passes through: a flow, the record of a commit, metrics."""
+"""A JSON object that is passed on as it is: a flow, the record of a commit, metrics."""
 MEMORY_LIMIT = "1GB"
 THREADS = 2
 """The limits of one run."""
 
 
 class ProtocolError(Exception):
-    """A line that is not of this protocol."""
+    """A line that is not part of this protocol."""
 
 
 @frozen
 class Check:
-    """Compile a flow: answered by `Checked` or `Refused`. `cleaners`: their SQL when it was compiled first."""
+    """Compile a flow; answered by `Checked` or `Refused`. `cleaners` is their SQL from the first compilation."""
 
     definition: Json
     cleaners: list[str] | None = None
@@ -40,22 +40,28 @@ class Check:
 
 @frozen
 class Execute:
-    """Do a run. `folder` is the run's own; source and targets are places, each of a `kind` (see `_worker`).
+    """Execute a run. `folder` is the run's own; source and targets are places, each of a `kind` (see `_worker`).
 
-    `seeds` has the file of each seed of the flow: `{"countries": {"path": …, "looked_up": …}}`, and the `sha256`
-    that it must have if the run brings it; `header` the columns that the flow's sources had the last time, if a
-    change of them is to be reported; `engine` is set if the run is spread over shards: `{"url": "pool://4",
-    "shard_bytes": 268435456}`, `shards` if their number is given, and the `kind` of a cluster; `content` is the
-    digest of the source that the run was submitted for, if nothing else may be read; `mends` is how many rejects
-    the run has whose corrected rejects this one reads, None if it reads none, and `mended` reads those rejects,
-    if they can still be read (as the fields of a `Read`), of which `taken` is the set of those that were corrected
-    or replayed before, as text; `lines` is how the malformed lines among them are read, from the record of that run
-    (see `line_forms`), None if it has none and read a single file; `beside` is how many rejects of the source were
-    corrected or replayed before, if a run leaves what was accepted of them in its target; `is_replay` is set if the
-    source has rejects of other runs as they were; `rejects_table` is the place of a table that gets the rejects, too;
-    `earlier` is where the values are that no row may repeat (see `targets.earlier_values`); `accepted` is where the
-    keys are that no returned row may repeat, if the source has rejects of other runs (see `returned`); `asks`: the
-    server must permit the commit (`AsksToCommit`).
+    Attributes:
+        seeds: the file of each seed, `{"countries": {"path": …, "looked_up": …}}`; if the run brings it, also the
+            required `sha256`.
+        header: the previous columns of the flow's sources, if a change of them is to be reported.
+        engine: set if the run is spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, with `shards`
+            if their number is given, and the `kind` of a cluster.
+        content: the digest of the submitted source, if nothing else may be read.
+        mends: the number of rejects of the run whose corrected rejects this one reads; None if it reads none.
+        mended: the fields of a `Read` of those rejects, if they can still be read.
+        taken: the set of those rejects that were corrected or replayed before, as text.
+        lines: how to read the malformed lines among them, from the record of that run (see `line_forms`); None if it
+            has none and read a single file.
+        beside: how many rejects of the source were corrected or replayed before, if a run keeps their accepted rows
+            in its target.
+        is_replay: whether the source has unchanged rejects of other runs.
+        rejects_table: the place of a table that gets the rejects, too.
+        earlier: the place of the values that no row may repeat (see `targets.earlier_values`).
+        accepted: the place of the keys that no returned row may repeat, if the source has rejects of other runs (see
+            `returned`).
+        asks: whether the server must permit the commit (`AsksToCommit`).
     """
 
     run_id: str
@@ -85,7 +91,7 @@ class Execute:
 
 @frozen
 class Finish:
-    """Carry out the commit in a folder of a run whose process is gone, or undo what that had begun elsewhere.
+    """Carry out the commit in the folder of a run whose process is gone, or undo its steps elsewhere.
 
     Answered by `Done`, without a record if nothing was committed, or by `Failed`.
     """
@@ -95,23 +101,23 @@ class Finish:
 
 @frozen
 class Read:
-    """Read a page of what a run has written: answered by `RowsPage`, `ArrowFile` or `Unreadable`.
+    """Read a page of a run's output; answered by `RowsPage`, `ArrowFile` or `Unreadable`.
 
     Attributes:
         path: the file; its suffix is its format. Empty, with `arrow`, for the rejects of a run that has none.
-        identity: of the file as it must be; empty for any.
+        identity: the identity that the file must have; empty for any.
         csv: the dialect of a `.csv` file.
         kinds: the JSON type of each column of a `.csv` file that isn't a text.
-        position: where the page begins, from the page before: a number too long for JSON; "0" is the beginning.
+        position: the beginning of the page, from the page before: a number too long for JSON; "0" is the beginning.
         row: how many rows come before it.
-        limit: the most rows that the page may have.
-        reason: only rejects with this one.
+        limit: the maximum number of rows of the page.
+        reason: restricts the page to rejects with this reason.
         folder: the folder for a copy of an object; created if missing. Empty for the system's own.
         arrow: write the page into a file there, as record batches of Arrow.
         types: with `arrow`, the SQL types of columns of a file that has no types.
         with_schema: with `arrow`, whether the schema comes before them.
-        run_id: of rejects that are shown with those of other runs; each row is shown with it then.
-        picked: of those, the numbers of the rows that the page has, in order, each with its reasons now.
+        run_id: the run to show with each row, if rejects of several runs are shown together.
+        picked: for such rejects, the numbers of the page's rows, in order, each with its present reasons.
     """
 
     path: str
@@ -136,16 +142,16 @@ class Read:
 
 @frozen
 class Gather:
-    """Add rejects of some runs to the files of a replay: answered by `Gathered`.
+    """Add rejects of some runs to the files of a replay; answered by `Gathered`.
 
     Attributes:
-        parts: each has `read`, the fields of a `Read`, and `rows`, the set of the rows that are wanted, as text;
-            `lines`, how malformed lines among them are read (see `Execute`); and `edits`, if these are edited: for
-            the numbers of rows, as texts, what their columns have instead.
-        target: of the files; each name is this with the digest of its columns behind it, and its suffix.
+        parts: each has `read`, the fields of a `Read`; `rows`, the set of the wanted rows, as text; `lines`, how to
+            read malformed lines among them (see `Execute`); and `edits`, if they are edited: the new values of
+            columns, by the number of a row, as text.
+        target: the beginning of the files' names; the digest of the columns and the suffix follow.
         csv: the dialect of the files; empty if they are NDJSON.
         is_marked: whether a file begins with a byte order mark.
-        is_table: whether CSV files get a column by which their reader knows that these were rows of a table.
+        is_table: whether CSV files get a column that tells their reader that these were rows of a table.
     """
 
     parts: list[Json]
@@ -157,7 +163,7 @@ class Gather:
 
 @frozen
 class ArchiveRuns:
-    """Write records of runs, which `rows` has as NDJSON, to a Parquet file: answered by `Done` or `Failed`."""
+    """Write records of runs, which `rows` has as NDJSON, to a Parquet file; answered by `Done` or `Failed`."""
 
     rows: str
     target: str
@@ -165,10 +171,10 @@ class ArchiveRuns:
 
 @frozen
 class Look:
-    """Look at a source without reading its rows: answered by `Looked`.
+    """Look at a source without reading its rows; answered by `Looked`.
 
     Attributes:
-        known: what it was before, if only a change matters; None requests its digest.
+        known: the earlier content, if only a change matters; None requests the digest.
     """
 
     source: Json
@@ -177,15 +183,15 @@ class Look:
 
 @frozen
 class Propose:
-    """Propose how samples become a target: answered by `Proposed` or `Refused`.
+    """Propose how to fill a target from samples; answered by `Proposed` or `Refused`.
 
     Attributes:
         target: see `_mapping.target`.
         samples: files, each as `{"path": …, "shown": …}`, whose path has no symbolic link; optional: `source`, how to
             read it, or else `encoding` and `delim`; `most_bytes`, its maximum size.
-        suggestions: of a program, each as `{"target": …, "sources": […], "sql": …}`.
-        choices: what a person has decided about target columns (see `_mapping.decisions`).
-        inline: whether lookups are written into the flow, and not as seed files.
+        suggestions: the suggestions of a program, each as `{"target": …, "sources": […], "sql": …}`.
+        choices: a person's decisions about target columns (see `_mapping.decisions`).
+        inline: whether lookups are written into the flow instead of seed files.
     """
 
     target: Json
@@ -197,7 +203,7 @@ class Propose:
 
 @frozen
 class Lend:
-    """Environment variables for the next job, and for that alone."""
+    """Pass environment variables to the next job only."""
 
     variables: dict[str, str] = field(repr=False)
 
@@ -209,7 +215,7 @@ class Cancel:
 
 @frozen
 class Ready:
-    """Waits for a job; `resident` is the memory that the process has now, in bytes."""
+    """The worker waits for a job; `resident` is the process's present memory, in bytes."""
 
     resident: int
 
@@ -249,8 +255,8 @@ class RowsPage:
     """Rows of an output.
 
     Attributes:
-        items: a JSON array of objects, as text: it is passed through unparsed.
-        position: where the next page begins; None after the last page.
+        items: a JSON array of objects, as text: it is passed on unparsed.
+        position: the beginning of the next page; None after the last page.
         row: how many rows come before that.
     """
 
@@ -262,7 +268,7 @@ class RowsPage:
 
 @frozen
 class ArrowFile:
-    """A `RowsPage` whose rows are in the file at `path`, as messages of an Arrow stream that has no end mark yet."""
+    """A `RowsPage` whose rows are in the file at `path`, as messages of an Arrow stream without an end mark."""
 
     path: str
     position: str | None
@@ -272,14 +278,14 @@ class ArrowFile:
 
 @frozen
 class Gathered:
-    """For each part its files, in order: `path`, and `rows`, a set as text; or the fields of an `Unreadable`."""
+    """The files of each part, in order: `path`, and `rows`, a set as text; or the fields of an `Unreadable`."""
 
     parts: list[list[Json]]
 
 
 @frozen
 class Unreadable:
-    """There is no such page: which kind of problem, and what it is."""
+    """The page can't be read: the kind of the problem, and its description."""
 
     kind: str
     problem: str = field(converter=elided)
@@ -287,7 +293,7 @@ class Unreadable:
 
 @frozen
 class StageBegun:
-    """A stage begins; `rows` is what the one before has seen, `progress` the run's."""
+    """A stage begins; `rows` is the count of the stage before, `progress` the run's."""
 
     name: str
     rows: int | None
@@ -296,14 +302,14 @@ class StageBegun:
 
 @frozen
 class Progressed:
-    """How far the run is, 0 to 1."""
+    """The progress of the run, 0 to 1."""
 
     value: float
 
 
 @frozen
 class Done:
-    """The run has committed: what `commit.json` records."""
+    """The run has committed: the content of `commit.json`."""
 
     record: Json
 
@@ -347,24 +353,24 @@ Event = Ready | _Answer | RowsPage | ArrowFile | _OfRun
 
 
 def read_job(plain: Json) -> Read:
-    """A `Read` from its fields."""
+    """Return a `Read` from its fields."""
     return _CONVERTER.structure(plain, Read)
 
 
 def encode(line: Job | Event) -> bytes:
-    """A job or an event as one line."""
+    """Encode a job or an event as one line."""
     union = Job if isinstance(line, Job) else Event
     return orjson.dumps(_CONVERTER.unstructure(line, unstructure_as=union)) + b"\n"
 
 
 def decode_job(line: bytes) -> Job:
-    """The job of a line. Raises `ProtocolError`."""
+    """Decode a line as a job. Raises `ProtocolError`."""
     job: Job = _decode(line, Job)
     return job
 
 
 def decode_event(line: bytes) -> Event:
-    """The event of a line. Raises `ProtocolError`."""
+    """Decode a line as an event. Raises `ProtocolError`."""
     event: Event = _decode(line, Event)
     return event
 
@@ -372,7 +378,7 @@ def decode_event(line: bytes) -> Event:
 def _decode(line: bytes, union: Any) -> Any:
     try:
         return _CONVERTER.structure(orjson.loads(line), union)
-    except Exception as error:  # whatever cattrs and its hooks meet in a value of another type
+    except Exception as error:  # cattrs and its hooks raise anything for a value of another type
         why = elided(f"{line[:200]!r} is not of the worker protocol: {error!r}")
         raise ProtocolError(why) from error
 
@@ -385,7 +391,7 @@ def _object(value: Any, _: Any) -> Json:
 
 def _new_converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=False)
-    # As it is, instead of a copy key by key: a compiled flow is large, and nothing here looks into it.
+    # Not copied key by key: a compiled flow is large, and nothing here looks into it.
     converter.register_structure_hook_func(lambda kind: kind == Json, _object)
     converter.register_unstructure_hook_func(lambda kind: kind in (Json, Json | None), lambda value: value)
     configure_tagged_union(Job, converter, tag_name="job", tag_generator=_tag)

@@ -5,7 +5,7 @@ from attrs import field, frozen
 
 @frozen
 class Repair:
-    """What values might have been meant to be: answered by `Repaired`. `choices` are the allowed values, if any."""
+    """Suggest the values that may have been meant; answered by `Repaired`. `choices` are the allowed ones, if any."""
 
     values: list[str]
     choices: list[str] = field(factory=list)
@@ -13,6 +13,6 @@ class Repair:
 
 @frozen
 class Repaired:
-    """For each repair that changes any value what it makes of each; None where that is nothing else."""
+    """For each repair that changes any value, its result for each value; None where it changes nothing."""
 
     values: dict[str, list[str | None]]

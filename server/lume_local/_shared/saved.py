@@ -1,4 +1,4 @@
-"""Files that people edit while a server runs: that they were saved is noticed, and what they say is read again."""
+"""Rereads files that people edit while a server runs."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ _log = logging.getLogger("lume_local")
 
 
 def stamp(path: Path) -> tuple[int, ...] | None:
-    """Changes with a file and its permissions; None while it is missing, as in a save."""
+    """Return a stamp that changes with a file and its permissions; None while it is missing, as in a save."""
     try:
         found = os.stat(path)
     except OSError:
@@ -22,17 +22,17 @@ def stamp(path: Path) -> tuple[int, ...] | None:
 
 
 class OnReload(Protocol):
-    """Called with a file that was read again, and how many of what it now names."""
+    """Called with a reread file, and how many of its things it now names."""
 
     def __call__(self, path: Path, **found: int) -> None: ...
 
 
 def unnoticed(path: Path, **found: int) -> None:
-    """Nobody notices."""
+    """Ignore that a file was reread."""
 
 
 def text_of(path: Path, what: str) -> str:
-    """The text of a file. Raises `ConfigurationError`, which begins with `what` the file is."""
+    """Return the text of a file. Raises `ConfigurationError`, which begins with `what` the file is."""
     try:
         return path.read_text("utf-8-sig")  # an editor may have added a byte order mark
     except OSError as error:
@@ -42,18 +42,18 @@ def text_of(path: Path, what: str) -> str:
 
 
 class Reread(Generic[T]):
-    """What files say. A version of them that can't be used changes nothing, and is in the log once.
+    """The content of files, reread on changes. A version that can't be used changes nothing, and is logged once.
 
-    It is read again with each look, for the cause may disappear without a change of the files: too many open files,
-    or the middle of a save.
+    Such a version is read again with each look, for the cause may disappear without a change of the files: too many
+    open files, or the middle of a save.
 
     Args:
-        read: what the files say now. Raises `ConfigurationError`, also here.
-        kept: what the log says of what they said before: "keys stay valid".
+        read: returns the present content. Raises `ConfigurationError`, also here.
+        kept: what the log says of the previous content: "keys stay valid".
 
     Attributes:
-        value: what they said the last time.
-        trouble: why their present content is not in effect; empty if it is.
+        value: the content when it was last valid.
+        trouble: why the present content is not in effect; empty if it is.
     """
 
     def __init__(self, read: Callable[[], T], kept: str, *paths: Path) -> None:
@@ -63,7 +63,7 @@ class Reread(Generic[T]):
         self.trouble = ""
 
     def look(self) -> bool:
-        """Whether the files have changed, and were read again."""
+        """Return whether the files have changed and were reread."""
         seen = self._stamps()
         if seen == self._seen:
             return False
