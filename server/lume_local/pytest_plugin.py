@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def lume_flows(pytestconfig: pytest.Config) -> Path | None:
-    """The folder with the flow versions to serve: `flows` in the project's root, if there is one.
+    """Return the folder with the flow versions to serve: `flows` in the project's root, if it exists.
 
-    Override this fixture in your conftest.py where yours lie elsewhere.
+    Override this fixture in your conftest.py if your flows are elsewhere.
     """
     folder = pytestconfig.rootpath / "flows"
     return folder if folder.is_dir() else None
@@ -30,10 +30,10 @@ def lume_flows(pytestconfig: pytest.Config) -> Path | None:
 def lume_server(
     lume_flows: Path | None, tmp_path: Path, pytestconfig: pytest.Config
 ) -> "Iterator[lume_local.ThreadedServer]":
-    """A running server with `.base_url` and `.api_key`, fresh for each test.
+    """Run a server with `.base_url` and `.api_key`, fresh for each test.
 
-    Source paths are relative to `tmp_path`; files of your project may be named by their absolute path. What
-    the runs write lies below `tmp_path` as well. The module-level functions of `lume_async` and `lume_sync` forget
+    Source paths are relative to `tmp_path`; files of your project may be named by their absolute path. The runs write
+    below `tmp_path` as well. The module-level functions of `lume_async` and `lume_sync` forget
     their client before and after the test: they use this server once the test has set `LUME_API_KEY` and
     `LUME_BASE_URL`, or has called `init`.
     """
@@ -52,7 +52,7 @@ def lume_server(
 
 @pytest.fixture
 def lume_client(lume_server: "lume_local.ThreadedServer") -> "Iterator[lume_sync.Client]":
-    """A `lume_sync.Client` for `lume_server`, closed after the test.
+    """Yield a `lume_sync.Client` for `lume_server`, closed after the test.
 
     Asynchronous tests make their own: `lume_async.Client(lume_server.api_key, base_url=lume_server.base_url)`.
     """

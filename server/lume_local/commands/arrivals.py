@@ -1,4 +1,4 @@
-"""`lume arrivals check`: check the file that says what arrives at a server."""
+"""`lume arrivals check`: check the file that defines the arrivals of a server."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from lume_local.commands.flow_check import report
 def command(options: GlobalOptions, *, file: Path) -> None:
     """Check a FILE for `lume serve --arrivals`, and report every mistake with its line.
 
-    Whether a server may read the places, and has the flows, is told by `lume arrivals list` once it watches them.
+    `lume arrivals list` reports whether a server may read the places, and has the flows, once it watches them.
 
     \b
     lume arrivals check arrivals.toml

@@ -1,4 +1,4 @@
-"""`lume backup` and `lume restore`: the data folder of a server, saved and made anew."""
+"""`lume backup` and `lume restore`: save the data folder of a server, and create a new one from a backup."""
 
 import click
 
@@ -58,8 +58,8 @@ def restore(options: GlobalOptions, *, folder: str, data: str) -> None:
 
     Its files are compared with their checksums first: if one was altered or is missing, nothing is restored.
 
-    What was done after the backup is lost: those sources count as new. Never restore beside a server that still runs
-    on the earlier data folder: both would process the same sources.
+    Everything after the backup is lost: sources processed later count as new. Never restore beside a server that
+    still runs on the earlier data folder: both would process the same sources.
 
     \b
     lume restore /backup/lume-2026-11-28 --data .lume

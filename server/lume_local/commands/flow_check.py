@@ -54,7 +54,7 @@ def command(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
 
 
 def _files(given: Iterable[Path]) -> Iterator[Path]:
-    """The flow files, those of a folder included. Raises `click.UsageError` if a folder contains none."""
+    """Yield the flow files, including those in folders. Raises `click.UsageError` if a folder contains none."""
     for path in given:
         if not path.is_dir():
             yield path
@@ -65,7 +65,7 @@ def _files(given: Iterable[Path]) -> Iterator[Path]:
 
 
 async def _checked(path: Path) -> CheckedFlow:
-    """The flow of a file. Raises `FlowError` for a mistake, `click.ClickException` if it can't be read."""
+    """Return the flow of a file. Raises `FlowError` for a mistake, `click.ClickException` if it can't be read."""
     from lume_async import ConfigurationError
     from lume_local import check_flow
 

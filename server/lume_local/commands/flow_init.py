@@ -86,13 +86,13 @@ def command(
 
 
 def snake(text: str) -> str:
-    """`Customer ID` as `customer_id`."""
+    """Return `Customer ID` as `customer_id`."""
     words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", text.strip())
     return re.sub(r"\W+", "_", words).strip("_").lower()
 
 
 def flow_draft(name: str, sample: Sample, file: str) -> str:
-    """The text of a flow file for a sample, which was read from that file."""
+    """Return the text of a flow file for a sample, which was read from `file`."""
     kind = sample.source["format"]
     rejects = "ndjson" if kind in ("ndjson", "json", "xml") else "csv"
     lines = [
@@ -128,7 +128,7 @@ def flow_draft(name: str, sample: Sample, file: str) -> str:
 
 
 def _source(sample: Sample) -> list[str]:
-    """How the file is read, and what to check about that."""
+    """Return how the file is read, and what to check about that."""
     lines = [f"# {visible(doubt)}" for doubt in (*sample.doubts, *sample.unsure)]
     if "compression" in sample.source:
         lines.append(f"compression = {toml(sample.source['compression'])}")
@@ -201,7 +201,7 @@ def _type(wanted: Mapping[str, str]) -> list[str]:
 
 
 def _doubt(column: SampleColumn, doubt: Doubt) -> list[str]:
-    """The guess that does not hold, ready to be used."""
+    """Return the rejected guess as comments, ready to be used."""
     wanted = definition(column, doubt.guess)
     example = json.dumps(elided(doubt.example, 60), ensure_ascii=True)
     return [
@@ -226,5 +226,5 @@ def _target_names(sources: Iterable[str]) -> list[str]:
 
 
 def _quoted(name: str) -> str:
-    """The name as a quoted SQL identifier."""
+    """Return the name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

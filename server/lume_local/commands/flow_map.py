@@ -25,7 +25,7 @@ from lume_local.commands.flow_write import sample_options
 
 _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*:[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LONGEST = 40
-"""Characters of a value in the summary."""
+"""The maximum length of a value in the summary, in characters."""
 
 
 @click.command("map", short_help="Propose how samples become a target.")
@@ -69,8 +69,8 @@ def command(
 ) -> None:
     """Propose a flow version that reads every SAMPLE and fills TARGET; the evidence is in its comments.
 
-    TARGET is a JSON Schema (*.json), a flow version of the server (customers:v3) or its file (*.toml), of which the
-    next version is proposed, a model of a dbt file (schema.yml:customers), or a table of the database whose URL is in
+    TARGET is a JSON Schema (*.json), a flow version of the server (customers:v3) or its file (*.toml), whose next
+    version is proposed, a model of a dbt file (schema.yml:customers), or a table of the database whose URL is in
     an environment variable (env:WAREHOUSE_URL:public.customers). A column for which no source column is likely
     enough stays unmapped. Nothing is registered.
 
@@ -98,7 +98,7 @@ def command(
 async def _proposal(
     session: CommandSession, target: str, samples: Sequence[Path], **how: Any
 ) -> ProposedFlow:
-    """The proposal; a flow version is fetched from the server. Raises `click.ClickException`.
+    """Return the proposal; a flow version is fetched from the server. Raises `click.ClickException`.
 
     `how` are further arguments of `lume_local.propose`.
     """
@@ -118,14 +118,14 @@ async def _proposal(
 
 
 def _is_ref(target: str) -> bool:
-    """Whether it names a flow version of the server, and no file."""
+    """Return whether the target is a flow version of the server, and not a file."""
     return _REF.fullmatch(target) is not None and not Path(target).exists()
 
 
 def _write(
     session: CommandSession, found: ProposedFlow, into: Path, samples: Sequence[Path], *, force: bool
 ) -> None:
-    """Write the flow file, and the seed files that it names, which are looked up in the current folder."""
+    """Write the flow file and the seed files that it names, which belong to the current folder."""
     flow, _, version = found.flow_version.partition(":")
     path = flow_write.file_in(into, flow, version)
     for seed in found.seeds:
@@ -141,7 +141,7 @@ def _write(
 
 
 def _summary(proposal: ProposedFlow) -> list[str]:
-    """A line for each target column: its source, its grade, and a value before and after; then what is left."""
+    """Return a line for each target column: its source, its grade, and a value before and after; then the rest."""
     rows = [("TARGET", "SOURCE", "GRADE", "BEFORE", "AFTER"), *_rows(proposal)]
     lines = columns(rows)
     grades = Counter(column.chosen.grade.value for column in proposal.columns if column.chosen)

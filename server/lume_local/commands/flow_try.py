@@ -27,15 +27,15 @@ from lume_local.commands.flow_check import report
 _WORDS = (
     (r"the (first of the )?server's roots?", "the current folder"),
     ("then submit the run again", "then try again"),
-    (r"the source (?='.*' lies outside )", "the file "),  # a seed, or a sample that is a link to elsewhere
+    (r"the source (?='.*' lies outside )", "the file "),  # a seed, or a sample that links elsewhere
     ("this server (?=may use|takes)", "a try "),
 )
-"""How a try words messages of the server."""
+"""Replacements that reword messages of the server for a try."""
 _EVERY = 0.3
 """Seconds between two checks for a change."""
 _GAP = "  |  "
 _PAGE = 80
-"""Width in characters if there is no terminal."""
+"""The width if there is no terminal, in characters."""
 
 
 @click.command("try", short_help="Try a flow file on a sample.")
@@ -50,7 +50,7 @@ def command(options: GlobalOptions, *, file: Path, sample: Path, limit: int, wat
 
     Needs no running server. Nothing is published: the version can still be changed. SAMPLE is the whole source,
     whatever `uri` says; relative seeds are looked up in the current folder, as by `lume serve`. Exits
-    with 5 if rows were rejected, with 1 if FILE has mistakes, all of which are reported.
+    with 5 if rows were rejected; reports all mistakes of FILE and exits with 1 if it has any.
 
     \b
     lume flow try flows/customer_cleaner.v1.toml customers.csv --watch
@@ -117,7 +117,7 @@ class _TrialRuns:
 
 
 def _failure(tried: TriedFlow) -> str | None:
-    """Why a run would fail, worded for a try: there is no server."""
+    """Return why a run would fail, worded for a try, which has no server."""
     message = tried.message
     for words, better in _WORDS:
         message = message and re.sub(words, better, message)
@@ -125,7 +125,7 @@ def _failure(tried: TriedFlow) -> str | None:
 
 
 def _over(tried: TriedFlow) -> float | None:
-    """The flow's `max_ratio`, if the share of rejected rows exceeds it, which would fail a run."""
+    """Return the flow's `max_ratio`, if the share of rejected rows exceeds it, which would fail a run."""
     read, ratio = tried.metrics.get("rows_read", 0), tried.max_ratio
     share = tried.metrics["rows_rejected"] / read if read else 0.0
     return ratio if ratio is not None and share > ratio else None
@@ -151,7 +151,7 @@ def _to_dict(tried: TriedFlow, sample: str, failure: str | None, *, is_over: boo
 
 
 def _counts(tried: TriedFlow, sample: str, failure: str | None, over: float | None) -> list[str]:
-    """The lines above the rows."""
+    """Return the lines above the rows."""
     metrics = tried.metrics
     if failure is not None:
         return [f"{tried.ref} on {sample}: {tried.status}: {failure}"]
@@ -169,7 +169,7 @@ def _counts(tried: TriedFlow, sample: str, failure: str | None, over: float | No
 def side_by_side(
     clean: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]], width: int | None
 ) -> list[str]:
-    """Both tables; `width` is the terminal's, None if there is none."""
+    """Return both tables; `width` is the terminal's, None if there is none."""
     left = ["CLEAN", *row_table(clean, 0, width)] if clean else []
     right = ["REJECTED", *reject_table(rejected, width)] if rejected else []
     room = max(map(len, left), default=0)

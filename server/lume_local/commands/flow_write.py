@@ -1,4 +1,4 @@
-"""What `lume flow init` and `map` share: how a sample is read, and where the flow file is written."""
+"""Shared by `lume flow init` and `map`: options for reading a sample, and writing the flow file."""
 
 import os
 from pathlib import Path
@@ -30,7 +30,7 @@ sample_options = stack(
 
 
 def target_of(output: str) -> Path:
-    """The path to write: a *.toml file, or a folder. Raises `click.UsageError` if the path is ambiguous."""
+    """Return the path to write: a *.toml file, or a folder. Raises `click.UsageError` if the path is ambiguous."""
     path = Path(output)
     ends_as_folder = output.endswith(("/", os.sep))
     if path.suffix == ".toml" and ends_as_folder and not path.is_dir():
@@ -43,15 +43,15 @@ def target_of(output: str) -> Path:
 
 
 def file_in(target: Path, flow: str, version: str) -> Path:
-    """The file itself, if the target is a folder."""
+    """Return the file itself, if the target is a folder."""
     return target / f"{flow}.{version}.toml" if target.suffix != ".toml" or target.is_dir() else target
 
 
 def write(path: Path, text: str, *, force: bool) -> None:
-    """Write a file, and its folder.
+    """Write a file, and create its folder.
 
     Raises:
-        click.UsageError: it exists, and is not to be overwritten.
+        click.UsageError: it exists, and must not be overwritten.
         click.ClickException: it can't be written.
     """
     try:

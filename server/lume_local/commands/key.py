@@ -62,7 +62,7 @@ def new(options: GlobalOptions, *, name: str, role: str, path: str) -> None:
 def _add_key(path: Path, name: str, role: str, show: Callable[[str], None]) -> None:
     """Show a new key, then add it to the file: a key that could not be shown is not in it.
 
-    Raises `click.ClickException`, which says what is wrong.
+    Raises `click.ClickException`, which names the problem.
     """
     if not _NAME.fullmatch(name):
         raise click.UsageError(f"NAME {name!r}: use 1 to 64 letters, digits, '-' and '_'")

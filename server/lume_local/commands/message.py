@@ -59,7 +59,7 @@ def check(options: GlobalOptions, *, path: Path) -> None:
 def test(options: GlobalOptions, *, path: Path) -> None:
     """Send a message to each address that the [[message]] tables of FILE name, and print which accepted it.
 
-    The addresses are those of apprise, from the environment of this command; no server is needed. Exits with 1 if
+    The addresses are URLs of apprise, from the environment of this command; no server is needed. Exits with 1 if
     one did not accept it.
 
     \b
@@ -83,7 +83,7 @@ def test(options: GlobalOptions, *, path: Path) -> None:
 
 
 def _checked(session: CommandSession, path: Path) -> list[CheckedMessage]:
-    """The messages of a file. Reports mistakes, and exits; warns of variables that are not set."""
+    """Return the messages of a file. Reports mistakes, and exits; warns of variables that are not set."""
     try:
         found = check_messages(path)
     except FlowError as error:

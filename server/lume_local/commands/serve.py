@@ -13,10 +13,10 @@ from lume_cli.commands import FILE
 if TYPE_CHECKING:
     from lume_cli._session import CommandSession
 
-# Not a key of a file, such as a.max_active, nor one in quotes.
+# A parameter's name, but not a key of a file, such as a.max_active, nor a name in quotes.
 _PARAMETER = re.compile(r"^[a-z]+(?=:| (?:needs|is|does)\b)|(?<![.'])\b[a-z]+(?:_[a-z]+)+\b")
 _LEAST_KEY = 6
-"""Characters of a key from the environment: fewer can be guessed by trying, by anybody on this machine."""
+"""The minimum length of a key from the environment; anybody on this machine could guess a shorter one."""
 
 
 def _size(name: str, *names: str, help: str) -> Callable[[F], F]:
@@ -204,7 +204,7 @@ def command(options: GlobalOptions, /, *, key_env: str | None, log_format: Any, 
     from lume_local.commands import serving
 
     if log_format == "json":
-        options.output = "json"  # the command's own messages on stderr are then JSON, too
+        options.output = "json"  # also makes the command's own messages on stderr JSON
     session = CommandSession(options)
     wanted = _serve_arguments(**settings)
     _check_folders(session, wanted["flows"], wanted.get("roots", ()))
@@ -221,7 +221,7 @@ def command(options: GlobalOptions, /, *, key_env: str | None, log_format: Any, 
 
 
 def _in_options(text: str) -> str:
-    """A message of `lume_local.serve`, with options in place of its parameters."""
+    """Return a message of `lume_local.serve`, with options in place of its parameters."""
     options = {str(one.name): one.opts[-1] for one in click.get_current_context().command.params}
     options["webhook_secret"] = options["webhook_variables"]
     text = _PARAMETER.sub(lambda found: options.get(found[0], found[0]), text)
@@ -237,7 +237,7 @@ def _serve_arguments(
     engine_env: str | None,
     **options: Any,
 ) -> dict[str, Any]:
-    """The arguments of `lume_local.serve`; what is not given has its defaults."""
+    """Return the arguments of `lume_local.serve`; missing ones have its defaults."""
     if no_flows and flows is not None:
         raise click.UsageError("--flows and --no-flows are mutually exclusive")
     if flows is not None and not os.path.exists(flows):

@@ -1,4 +1,4 @@
-"""Runs the server until a signal, on the port and with the key of its last start. The work of `lume serve`."""
+"""Runs the server until a signal, on the port and with the key of its last start: the work of `lume serve`."""
 
 import errno
 import logging
@@ -34,7 +34,7 @@ _WAYS_OUT = (
 
 
 def with_last_address(given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `lume_local.serve`, with port and key of the last server on the data folder as defaults."""
+    """Return the arguments of `lume_local.serve`, with port and key of the folder's last server as defaults."""
     known = _server_file.read(_state(given))
     if known is None:
         return given
@@ -43,14 +43,14 @@ def with_last_address(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _state(given: dict[str, Any]) -> Path:
-    """The folder of the state."""
+    """Return the folder of the state."""
     return Path(given["state"]) if "state" in given else Path(given["data"]) / _server_file.STATE
 
 
 async def until_stopped(
     session: CommandSession, wanted: dict[str, Any], key_env: str | None, log: LogFormat | None
 ) -> int:
-    """Serve until cancelled; a key from the variable `key_env` is not shown, and no key if there is a log."""
+    """Serve until cancelled. A key from the variable `key_env` is not shown, nor any key if there is a log."""
     log_to_stderr(log)
     state, flows = _state(wanted), wanted["flows"]
     changes = None if flows is None else FlowChanges(Path(flows), dev=wanted["dev"])
@@ -78,7 +78,7 @@ async def until_stopped(
 
 @asynccontextmanager
 async def _serving(state: Path, wanted: dict[str, Any]) -> "AsyncIterator[lume_local.Server]":
-    """The server; if another one uses its data folder, the error has that one's URL."""
+    """Start the server; if another one uses its data folder, the error has that one's URL."""
     async with AsyncExitStack() as stack:
         try:
             server = await stack.enter_async_context(lume_local.serve(**wanted))
@@ -118,7 +118,7 @@ def _print_use(session: CommandSession, server: "lume_local.Server", file: Path,
 
 
 def _is_free(host: str, port: int) -> bool:
-    """Whether the port is free. Other errors are left to the server's own attempt."""
+    """Return whether the port is free. Other errors are left to the server's own attempt."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as attempt:
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -130,7 +130,7 @@ def _is_free(host: str, port: int) -> bool:
 
 
 def log_to_stderr(wanted: LogFormat | None) -> None:
-    """Print the server's log from now on; without a format only its warnings and errors, for people."""
+    """Print the server's log from now on; without a format, print only warnings and errors, for people."""
     handler = logging.StreamHandler(sys.stderr)
     text = "%(message)s" if wanted is None else "%(asctime)s %(levelname)s %(name)s: %(message)s"
     handler.setFormatter(JsonLines() if wanted == "json" else TextLines(text))
@@ -162,7 +162,7 @@ class FlowChanges:
                 say.warn(warning)
 
     def changes(self) -> list[str]:
-        """A message for each file that has changed since the last call."""
+        """Return a message for each file that has changed since the last call."""
         found = []
         for path, known in self._known.items():
             saved = stamp(path)
@@ -181,7 +181,7 @@ class FlowChanges:
 
 
 def _definition(path: Path) -> dict[str, Any] | None:
-    """The file's content; None while it is not valid TOML, as in the middle of an edit."""
+    """Return the file's content; None while it is not valid TOML, as in the middle of an edit."""
     try:
         return read_flow(path)
     except click.ClickException:
