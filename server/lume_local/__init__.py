@@ -1,7 +1,7 @@
 """An embedded Lume server that really runs flows: on DuckDB, in worker processes, with its state in SQLite.
 
 `async with serve() as server:` runs it in your event loop, `with serve_in_thread() as server:` beside
-synchronous code; `await check_flow(path)` judges a flow file as the server would. All import what they need on
+synchronous code; `await check_flow(path)` checks a flow file as the server would. All import their dependencies on
 first use, so that `import lume_local` stays cheap.
 """
 

@@ -77,20 +77,20 @@ from lume_local._state import State, opened_state
 _log = logging.getLogger("lume_local")
 
 MAX_ACTIVE = 2
-"""The default number of runs at a time without a cluster."""
+"""The default number of simultaneous runs without a cluster."""
 
 
 @asynccontextmanager
 async def assembled(settings: ServerSettings) -> AsyncIterator[tuple[str, Runner, Console]]:
-    """A running server as long as the block lasts: its URL, runs and console. Raises `ConfigurationError`."""
-    if settings.arrivals is not None:  # its mistakes come before those of its messages
+    """Run a server as long as the block lasts; yield its URL, runs and console. Raises `ConfigurationError`."""
+    if settings.arrivals is not None:  # so that mistakes in arrivals are reported before mistakes in messages
         read_file(settings.arrivals)
     rules = None if settings.messages is None else RulesFile(settings.messages)
     secrets = Withheld(settings.secrets, rules)
     hub = Hub()
     listener = Listener(Standby(), hub)
     async with AsyncExitStack() as stack:
-        if settings.state_url is not None:  # it may have to wait for the state
+        if settings.state_url is not None:  # answer requests while waiting for the state
             await stack.enter_async_context(_listening(listener, settings))
         state = await stack.enter_async_context(opened_state(settings))
         engine, max_active = await stack.enter_async_context(_engine(settings, state.health, secrets))
@@ -103,7 +103,7 @@ async def assembled(settings: ServerSettings) -> AsyncIterator[tuple[str, Runner
 async def _engine(
     settings: ServerSettings, health: Health, secrets: Collection[str]
 ) -> AsyncIterator[tuple[Json | None, int]]:
-    """The engine for the jobs of runs, and the number of runs at a time."""
+    """Yield the engine for the jobs of runs, and the number of simultaneous runs."""
     url = settings.engine
     if url is None or not is_cluster(url):
         yield settings.shards, MAX_ACTIVE
@@ -235,12 +235,12 @@ async def _running(
 
 
 def for_browsers(base_url: str) -> str:
-    """The address of a server for this machine's browsers: they refuse one for all interfaces."""
+    """Return the address of a server for this machine's browsers, which refuse the address of all interfaces."""
     return base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def _console_hosts(settings: ServerSettings) -> tuple[str, ...]:
-    """The names by which browsers may open the console."""
+    """Return the names by which browsers may open the console."""
     public = urlsplit(settings.public_url or "").hostname
     return (settings.host, *settings.console_hosts, *([public] if public else []))
 
@@ -248,7 +248,7 @@ def _console_hosts(settings: ServerSettings) -> tuple[str, ...]:
 def _start_upkeep(
     upkeep: TaskGroup, settings: ServerSettings, state: State, uploads: Uploads, pool: WorkerPool
 ) -> None:
-    """What is done hourly or daily as long as the server runs."""
+    """Start the hourly and daily tasks of a running server."""
     places, store, health = settings.places, state.store, state.health
     files = OldFiles(store, places, uploads.remove_old)
     for work in state.upkeep:
@@ -315,7 +315,7 @@ def _opened_uploads(places: Roots, settings: ServerSettings) -> Uploads:
 async def _answering(
     listener: Listener, settings: ServerSettings, front: Front, acts: Acts
 ) -> AsyncIterator[str]:
-    """Answer requests as long as the block lasts; then they are refused."""
+    """Answer requests as long as the block lasts; then refuse them."""
     listener.front = front
     listener.on_reload = acts.reloaded
     if (base_url := listener.base_url) is None:
@@ -347,7 +347,7 @@ async def _listening(listener: Listener, settings: ServerSettings) -> AsyncItera
 
 
 def _why(error: OSError | UnicodeError) -> str:
-    """Why an address can't be listened on."""
+    """Return why an address can't be listened on."""
     if isinstance(error, UnicodeError):
         return "it is not the name of a host"
     if error.errno == errno.EADDRINUSE:
@@ -357,6 +357,6 @@ def _why(error: OSError | UnicodeError) -> str:
     if error.errno in (
         None,
         errno.EADDRNOTAVAIL,
-    ):  # asyncio says of several addresses that none is, without a number
+    ):  # asyncio reports the failure of several addresses without a number
         return 'this machine has no such address; "0.0.0.0" is all that it has'
     return error.strerror or str(error)

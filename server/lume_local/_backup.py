@@ -1,12 +1,12 @@
 """Backups of a data folder, which a server may be using, and their restoration as another data folder.
 
 A backup is a folder: `backup.json`, `state/runs.sqlite`, `state/values/`, `uploads/` and, on request, `outputs/` with
-what runs have written below the data folder. It is complete or does not exist, and `SHA256SUMS` has the checksums of
-all its files: a backup of which one was altered or lost since is not restored. No key is in it: that of the server
-(`state/server.json`) stays behind, and so do the folders of active runs. Webhook URLs, in the state, may be secrets.
+the outputs of runs below the data folder. It is complete or does not exist. `SHA256SUMS` has the checksums of all its
+files: a backup with an altered or missing file is not restored. It contains no key: the server's own key
+(`state/server.json`) is left out, as are the folders of active runs. Webhook URLs, in the state, may be secrets.
 
-Somebody may have made a backup to attack who restores it: it is refused if anything in it has a name that no backup
-has, or is neither a file nor a folder.
+A backup may be an attack on whoever restores it: it is refused if it contains a name that no backup has, or anything
+but files and folders.
 """
 
 import errno
@@ -54,28 +54,28 @@ _ABOUT = "backup.json"
 _STATE, _UPLOADS, _OUTPUTS = "state", "uploads", "outputs"
 _VALUES = "values"
 _KEPT = (_STATE, _UPLOADS, ".runs")
-"""Folders of a data folder, to which no output belongs."""
+"""Folders of a data folder that can't contain outputs."""
 _MOST_NAMED = 3
-"""Harmed files in a message; the log has all."""
+"""The maximum of harmed files that a message names; the log names all."""
 _log = logging.getLogger("lume_local")
 
 
 @frozen(kw_only=True)
 class Backup:
-    """What a backup holds; `backup.json` in it has the same.
+    """The facts about a backup, which its `backup.json` has, too.
 
     Attributes:
-        made_at: the time of the state in it, in UTC.
+        made_at: the time of its state, in UTC.
         release: the version of lume-client that made it.
         form: the form of the state. A later release can restore it, an earlier one with another form can't.
-        data: the data folder that it was made of.
+        data: the data folder that was backed up.
         runs: the number of all runs.
         active: how many of them were being executed. The next server ends them: they are CRASHED.
         waiting: how many had not begun. The next server executes them.
         uploads: the number of uploads.
-        outputs: the number of files that runs have written; None if they were not asked for.
-        files: the number of all files, without those that describe the backup.
-        bytes: their size together.
+        outputs: the number of files that runs have written; None if they were not requested.
+        files: the number of all files, except those that describe the backup.
+        bytes: the total size of the files.
     """
 
     made_at: str
@@ -97,8 +97,8 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath
     Args:
         data: the data folder of a server.
         to: the new folder for the backup, outside of `data`.
-        outputs: also copy the files that runs have written below `data`; those in other folders, databases and
-            object stores never are.
+        outputs: also copy the files that runs have written below `data`; outputs in other folders, databases and
+            object stores are never copied.
 
         state: the folder of the state, by default `data`/state.
 
@@ -137,7 +137,7 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath
         for file in (into, *copied_values(own / _VALUES, draft / _STATE / _VALUES)):
             sync_file(file)
             files.add(file)
-        # After the state, so that what its runs refer to is there.
+        # After the state, so that the uploads of its runs exist.
         uploads = _copy_uploads(home / _UPLOADS, draft / _UPLOADS, files)
         about = Backup(
             made_at=made_at,
@@ -160,16 +160,16 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath
 def restore(backup: AnyPath, data: AnyPath) -> Backup:
     """Make a backup the data folder of a new server. Blocks.
 
-    Runs, rows and outputs are found in the new place, also if it has another path. What was done after the backup is
-    lost: those sources count as new.
+    Runs, rows and outputs are found in the new place, also if it has another path. Everything after the backup is
+    lost: sources processed later count as new.
 
     Args:
         backup: a folder that `back_up` has made. It stays as it is.
         data: the new data folder, which must not exist or be empty.
 
     Raises:
-        ConfigurationError: a file of the backup was altered, is missing or does not belong to a backup, each of which
-            is logged; it is of a later release; `data` is not empty or can't be written. Nothing is left.
+        ConfigurationError: a file of the backup was altered, is missing or does not belong to a backup (each is
+            logged); it is of a later release; `data` is not empty or can't be written. Nothing is left.
     """
     copy, home = _real(backup, "backup"), _real(data, "data")
     about, digests = _about(copy)
@@ -201,7 +201,7 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
 
 
 def _strange(copy: Path, digests: Mapping[str, str]) -> Iterator[str]:
-    """What is in a backup and is not part of one. Raises OSError."""
+    """Yield the problems of files that don't belong to a backup. Raises OSError."""
     for name in digests.keys() - {_ABOUT}:
         try:
             _place(name)
@@ -217,7 +217,7 @@ def _strange(copy: Path, digests: Mapping[str, str]) -> Iterator[str]:
 
 
 def _place(name: str) -> str:
-    """Where a file of a backup belongs in a data folder. Pure. Raises `CopyError` for a name that no backup has."""
+    """Return a file's place in a data folder. Pure. Raises `CopyError` for a name that no backup has."""
     parts = PurePosixPath(name).parts
     if str(PurePosixPath(name)) == name and ".." not in parts and "\0" not in name:
         match parts:
@@ -247,7 +247,7 @@ def _refuse_harmed(copy: Path, harms: Iterable[str]) -> None:
 
 
 def _harms(copy: Path, draft: Path, digests: Mapping[str, str]) -> Iterator[str]:
-    """Copy the files of a backup to where they belong in a data folder; what is wrong with them. Raises OSError."""
+    """Copy the files of a backup to their places in a data folder; yield the harms found. Raises OSError."""
     for name, digest in digests.items():
         if name == _ABOUT:
             found: str | None = checksums.digest_of(copy / name)
@@ -268,7 +268,7 @@ def _move_state(folder: Path, about: Backup, new: Path) -> None:
 
 
 def _user() -> str:
-    """Who restores: no key is needed for that."""
+    """Return the name of the user who restores: no key is needed for that."""
     try:
         return f"user {getpass.getuser()}"
     except (KeyError, OSError):  # a container's user may have no name
@@ -276,7 +276,7 @@ def _user() -> str:
 
 
 def _about(copy: Path) -> tuple[Backup, dict[str, str]]:
-    """What a backup says of itself, and the checksums of its files. Raises `ConfigurationError`."""
+    """Return a backup's description, and the checksums of its files. Raises `ConfigurationError`."""
     name = _ABOUT
     try:
         found: dict[str, Any] = json.loads(_content(copy / name))
@@ -288,7 +288,7 @@ def _about(copy: Path) -> tuple[Backup, dict[str, str]]:
             )
         name = checksums.SUMS
         digests = checksums.read(_content(copy / name))
-        if len(digests) - 1 == about.files:  # itself is none of them
+        if len(digests) - 1 == about.files:  # SHA256SUMS also lists `backup.json`
             return about, digests
         why = f"{name} has {counted(len(digests) - 1, 'file')}, and {about.files:,} were backed up"
     except OSError as error:
@@ -299,7 +299,7 @@ def _about(copy: Path) -> tuple[Backup, dict[str, str]]:
 
 
 def _content(path: Path) -> bytes:
-    """Raises OSError, also for a FIFO, which would block."""
+    """Return the content of a file. Raises OSError, also for a FIFO, which would block."""
     if not stat.S_ISREG(path.lstat().st_mode):
         raise OSError(errno.EINVAL, "it is not a file", str(path))
     return path.read_bytes()
@@ -307,7 +307,7 @@ def _content(path: Path) -> bytes:
 
 @contextmanager
 def _new(folder: Path, failed: str) -> Iterator[Path]:
-    """A draft of a folder, in place once the block has ended without an error. Raises `ConfigurationError`."""
+    """Yield a draft of a folder; put it in place after a block without errors. Raises `ConfigurationError`."""
     with _explained(failed):
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".draft", dir=folder.parent))
@@ -323,7 +323,7 @@ def _new(folder: Path, failed: str) -> Iterator[Path]:
 
 @contextmanager
 def _explained(failed: str) -> Iterator[None]:
-    """Errors as `ConfigurationError`."""
+    """Raise errors as `ConfigurationError`."""
     try:
         yield
     except CopyError as error:
@@ -333,7 +333,7 @@ def _explained(failed: str) -> Iterator[None]:
 
 
 def _copy_uploads(folder: Path, to: Path, files: "_Files") -> int:
-    """Copy the uploads that are complete; how many. Raises OSError."""
+    """Copy the complete uploads; return how many. Raises OSError."""
     copied = 0
     for inside, _, names in os.walk(folder, onerror=_refuse):
         for name in names:
@@ -343,7 +343,7 @@ def _copy_uploads(folder: Path, to: Path, files: "_Files") -> int:
 
 
 def _copy_outputs(state: Path, home: Path, to: Path, files: "_Files") -> int:
-    """Copy the outputs below the data folder that are still those that their runs have written; how many files."""
+    """Copy the outputs below the data folder that are unchanged since their runs; return how many files."""
     copied = 0
     for location, noted in outputs_in(state):
         path = Path(location)
@@ -364,7 +364,7 @@ def _parts(path: Path) -> list[Path]:
 
 
 def _stamp_outputs(draft: Path, home: Path) -> None:
-    """Give outputs the times that identify them: many tools that move backups round them or lose them."""
+    """Restore the times that identify outputs: many tools that move backups round them or lose them."""
     for location, noted in outputs_in(draft / _STATE / STATE_FILE):
         path = Path(location)
         size, _, modified = noted.partition("-")
@@ -383,19 +383,19 @@ def _refuse(error: OSError) -> None:
 
 @define
 class _Files:
-    """The files of a folder, as they are copied there, with their checksums by relative path."""
+    """The files of a folder, recorded as they are copied, with their checksums by relative path."""
 
     folder: Path
     digests: dict[str, str] = field(factory=dict)
     bytes: int = 0
 
     def add(self, file: Path, digest: str | None = None) -> None:
-        """Note a file that is there. Raises OSError."""
+        """Record an existing file. Raises OSError."""
         self.digests[str(file.relative_to(self.folder))] = digest or checksums.digest_of(file)
         self.bytes += file.stat().st_size
 
     def copy(self, path: Path, to: Path, noted: str | None = None) -> bool:
-        """Copy a file; False if it is gone, or not the one that was noted. Raises OSError."""
+        """Copy a file; return False if it is gone, or its identity is not the `noted` one. Raises OSError."""
         digest = checksums.copied(path, to, noted)
         if digest is None:
             return False

@@ -1,6 +1,6 @@
 """Checks a flow file without a server: by the parser, then by DuckDB in a worker process.
 
-A definition with one mistake taken out shows the next one.
+Removing one mistake from a definition reveals the next one.
 """
 
 import re
@@ -23,7 +23,7 @@ from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.protocol import Json
 
 _MOST = 50
-"""The maximum number of mistakes that are reported for one file."""
+"""The maximum number of mistakes reported for one file."""
 
 
 @frozen
@@ -45,7 +45,7 @@ class CheckedArrival:
 
     Attributes:
         flow: the name of a flow, for its newest version, or a flow version.
-        uri: what `from` says.
+        uri: the value of `from`.
     """
 
     name: str
@@ -89,14 +89,14 @@ async def check_flow(path: str | PathLike[str]) -> CheckedFlow:
 
 
 async def checked(pool: WorkerPool, definition: Any, text: str) -> tuple[Flow, Json]:
-    """The flow and its compiled form; or its mistakes, each found after removing the ones before."""
+    """Return the flow and its compiled form; or raise its mistakes, each found after removing the ones before."""
     mistakes: list[FlowError] = []
     while True:
         try:
             flow = read_definition(definition)
             compiled = await pool.check(flow.definition)
         except FlowError as error:
-            if all(error.place != known.place for known in mistakes):  # that it is missing now is no mistake
+            if all(error.place != known.place for known in mistakes):  # else its removal caused the error
                 mistakes.append(with_line(error, text))
             definition = without(definition, error)
             if definition is not None and len(mistakes) < _MOST:
@@ -109,7 +109,7 @@ async def checked(pool: WorkerPool, definition: Any, text: str) -> tuple[Flow, J
 
 
 def text_of(path: Path) -> str:
-    """The text of a flow file. Raises OSError, `FlowError`."""
+    """Return the text of a flow file. Raises OSError, `FlowError`."""
     try:
         return path.read_text(encoding="utf-8-sig")  # an editor may have added a byte order mark
     except UnicodeError as error:
@@ -121,9 +121,9 @@ _PLACEHOLDERS = {"flow": "flow", "version": "v1"}
 
 
 def without(definition: Any, error: FlowError) -> Any | None:
-    """The definition without what is wrong at the error's place; None if that can't be removed.
+    """Return the definition without the mistake at the error's place; None if it can't be removed.
 
-    What other parts may refer to stays: a column keeps its name and type, and gets NULL for its value.
+    Parts that others may refer to stay: a column keeps its name and type, and gets NULL for its value.
     """
     repaired = deepcopy(definition)
     if not isinstance(repaired, dict):
@@ -155,7 +155,7 @@ def _without_entry(definition: dict[str, Any], key: str, number: int, place: str
 
 
 def _found(table: dict[str, Any], place: str) -> tuple[dict[str, Any] | None, str]:
-    """The table that holds the last part of the place, and that part. Names of columns may have dots in them."""
+    """Return the table that holds the last part of the place, and that part. Column names may contain dots."""
     while True:
         inner = [key for key in table if place == key or place.startswith(f"{key}.")]
         if not inner:

@@ -1,4 +1,4 @@
-"""The table that the rows of a flow go to, as SQL."""
+"""The SQL of the table for a flow's rows."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -13,7 +13,7 @@ _TYPES: dict[str, Types] = {"postgresql": PostgresTypes(), "sqlite": SqliteTypes
 
 
 def table_ddl(definition: Mapping[str, Any], database: Literal["postgresql", "sqlite"]) -> str:
-    """The `CREATE TABLE` statement for the mapped rows of a flow, as `create = true` in its target executes it.
+    """Return the `CREATE TABLE` statement for a flow's mapped rows, as `create = true` in its target executes it.
 
     A flow whose mapped rows go to a file gets a table of its own name. The statement for a table of its rejects
     follows, if there is one.

@@ -1,4 +1,4 @@
-"""`ServerOptions`: what a server can be asked for beside the parameters of `serve`, each with its type and meaning.
+"""`ServerOptions`: the options of a server besides the parameters of `serve`, each with its type and meaning.
 
 `serve`, `serve_in_thread`, the command line and the reference take the options from here; `_settings` has their
 defaults and checks.
@@ -19,16 +19,15 @@ class ServerOptions(TypedDict, total=False):
     """The folder for the state, by default `data`/state. It belongs on a local disk or block storage: on a network
     file system SQLite may damage it."""
     work: AnyPath | None
-    """The folder that a cluster shares, by default `data`: the folders of active runs, uploads, and what targets name
-    as `{data}`. With it, `data` has the state only."""
+    """The folder that a cluster shares, by default `data`: the folders of active runs, uploads, and targets below
+    `{data}`. With it, `data` has the state only."""
 
     keys: AnyPath | None
     """A file of further keys, each with a role: `read`, `submit` or `admin`; `lume key new` writes it. It can also
-    give roles to the tokens of an OpenID Connect issuer. It is read again when it changes. `api_key` may do
-    everything."""
+    give roles to tokens of an OpenID Connect issuer. It is reread when it changes. `api_key` may do everything."""
     tls_cert: AnyPath | None
     """The file of a PEM certificate with its chain; with `tls_key` the server uses HTTPS, by default plain HTTP. Both
-    files are read again when they are renewed."""
+    files are reread when they are renewed."""
     tls_key: AnyPath | None
     """The file of the PEM private key of `tls_cert`, unencrypted."""
     dev: bool
@@ -36,55 +35,55 @@ class ServerOptions(TypedDict, total=False):
     run of it says in its metadata (`notes`) with which content it was started."""
     console_hosts: Sequence[str]
     """The names that browsers may open the console by, besides `host`, `localhost`, IP addresses and the name of
-    this machine; for example that of a proxy in front."""
+    this machine; for example the name of a proxy in front."""
 
     arrivals: AnyPath | None
-    """A file of arrivals: folders, buckets and SFTP servers that are watched, and the flow that their files are
-    submitted to, each once. It is read again when it changes. See the guide "Process files as they arrive"."""
+    """A file of arrivals: folders, buckets and SFTP servers to watch, and the flow to submit their files to, each
+    once. It is reread when it changes. See the guide "Process files as they arrive"."""
 
     state_env: str | None
     """The environment variable that holds the URL of a PostgreSQL for the state, such as
-    `postgresql://lume:…@db/lume`; by default the state is a file in `data`. Of several servers with one state one
+    `postgresql://lume:…@db/lume`; by default the state is a file in `data`. If several servers share a state, one
     works, and the others wait for it: they have the same `data`, on a shared file system."""
     run_timeout: float | timedelta | None
     """The time limit of a run, by default a day: seconds or a timedelta, None for no limit. A run that takes longer
     is FAILED."""
     drain: float | timedelta | None
-    """How long active runs may take to end when the server is ended: seconds or a timedelta. What is left then is
-    CREATED again, and the next server executes it. By default None: active runs are stopped, and are CRASHED."""
+    """How long active runs may take to end when the server is ended: seconds or a timedelta. Runs left then
+    are CREATED again, and the next server executes them. By default None: active runs are stopped and CRASHED."""
     engine: str | None
-    """What spreads a run over shards of its source: `pool` for the cores of this machine, `pool://4` for so many
-    processes, or a cluster: `dask://host:8786`, `spark://host:7077`, `sc://host:15002` (Spark Connect),
+    """The engine that spreads a run over shards of its source: `pool` for the cores of this machine, `pool://4` for
+    4 processes, or a cluster: `dask://host:8786`, `spark://host:7077`, `sc://host:15002` (Spark Connect),
     `ray://host:10001`; by default one worker executes a whole run. The result of a run is the same."""
     shard_bytes: int
     """The approximate size of a shard in bytes. A source that is not larger is executed by one worker, or is one
     task of the cluster."""
 
     max_upload_bytes: int
-    """The maximum size of one upload, by default 10 GiB. Uploads lie in `work`/uploads."""
+    """The maximum size of one upload, by default 10 GiB. Uploads are stored in `work`/uploads."""
     uploads_quota: int | None
     """The maximum size of all uploads together, in bytes; by default none."""
     keep: float | timedelta | None
     """How long idempotency keys, the change feed and settled webhook deliveries are kept, by default 30 days:
-    seconds or a timedelta, None for ever. What is older is dropped at the start and daily: a request that is
+    seconds or a timedelta, None for ever. Older ones are dropped at the start and daily: a request that is
     repeated later counts as a new one."""
     keep_runs: float | timedelta | None
     """How long runs are kept after their end, by default for ever, else a day or longer: seconds or a timedelta. The
-    last run with output of each source stays in a compact form, so that the source counts as processed, and a run
-    with rejected rows that are open stays as it is."""
+    last run with output of each source stays in a compact form, so that the source counts as processed. A run
+    with open rejected rows stays unchanged."""
     archive: AnyPath | None
     """The folder for Parquet files of the runs that `keep_runs` removes or makes compact; by default none."""
     keep_audit: float | timedelta | None
     """How long the audit is kept (who cancelled, discarded, registered …), by default 400 days and at least 90:
-    seconds or a timedelta, None for ever. What is older is removed daily, the oldest first."""
+    seconds or a timedelta, None for ever. Older entries are removed daily, the oldest first."""
     keep_uploads: float | timedelta | None
     """How long uploads are kept, by default for ever. An upload that an unfinished run reads is not removed."""
     keep_output: float | timedelta | None
-    """How long the files are kept that runs have written, by default for ever. Their runs stay, and their sources
+    """How long the output files of runs are kept, by default for ever. Their runs stay, and their sources
     count as processed."""
 
     webhook_secret: str | bytes | Sequence[str | bytes] | None
-    """What deliveries are signed with, for `lume_async.webhooks`; two during a rotation, of which the first signs
+    """The secret that signs deliveries, for `lume_async.webhooks`; two during a rotation: the first signs
     `X-Lume-Signature-256`. Without one, requests that name a `webhook_url` are refused. The end of a run is
     delivered at least once: 12 attempts in 68 minutes, 2 s, 4 s, 8 s … apart, also after a restart."""
     webhook_hosts: Sequence[str]
@@ -93,13 +92,13 @@ class ServerOptions(TypedDict, total=False):
     address is listed, too. Redirects are not followed."""
 
     messages: AnyPath | None
-    """A file with `[[message]]` tables: which ends of runs are told to whom, by mail, Slack, PagerDuty and a hundred
-    other services (extra `messages`). It is read again when it changes; default: the file of the arrivals."""
+    """A file with `[[message]]` tables: which ends of runs are reported to whom, by mail, Slack, PagerDuty and a
+    hundred other services (extra `messages`). It is reread when it changes; default: the file of the arrivals."""
     public_url: str | None
-    """The address by which people open the console, for the links in messages; by default that of the server."""
+    """The address by which people open the console, for the links in messages; by default the server's own."""
 
     lineage_url: str | None
-    """The URL that receives OpenLineage events for the start and the end of each run, delivered as webhooks are; by
+    """The URL that receives OpenLineage events for the start and the end of each run, delivered like webhooks; by
     default none."""
     lineage_key: str | None
     """The key for that URL, sent as `Authorization: Bearer`."""

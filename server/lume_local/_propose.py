@@ -1,4 +1,4 @@
-"""How samples become a target: a proposal, made in a worker process as the server makes it."""
+"""Proposes a target's flow version from samples, in a worker process as the server does."""
 
 import json
 import os
@@ -42,23 +42,23 @@ async def propose(
 ) -> ProposedFlow:
     """Propose a flow version that reads the samples and fills the target.
 
-    For each target column it says which source column, by which expression, how sure that is, and why. What is less
-    than `medium` stays unmapped. Nothing is guessed by a model, and the same input gives the same proposal.
+    For each target column it gives the source column, the expression, the grade and the evidence. Grades below
+    `medium` leave a column unmapped. Nothing is guessed by a model, and the same input gives the same proposal.
 
     Args:
         target: a JSON Schema (a dict, or the path of a `.json` file); a flow version (its definition, or the path of
             its `.toml` file), whose next version is proposed; a model of a dbt file, `schema.yml:model`; or a table,
             `env:WAREHOUSE_URL:public.customers`, of the database whose URL is in that environment variable.
         samples: one or more files, in any format that flows read.
-        flow: the name of the flow; default: that of the target.
+        flow: the name of the flow; default: the target's.
         version: its version; default: the next one of a flow version, else `v1`.
-        source: how the files are read, as `[source]` of a flow; default: as they look.
+        source: how the files are read, as `[source]` of a flow; detected by default.
         references: the environment variable with the database of a dbt model's `relationships`, which become checks.
-        encoding: of samples that are CSV files, whose `source` is not given; default: as it looks. `delim` likewise.
-        suggest: a program that suggests source columns, too (see the guide); these are judged like all others.
+        encoding: the encoding of CSV samples if `source` is not given; detected by default. `delim` likewise.
+        suggest: a program that suggests source columns, too (see the guide); these are checked like all others.
 
     Raises:
-        FlowError: the target or a sample can't be used; says why.
+        FlowError: the target or a sample can't be used; the message gives the reason.
         ConfigurationError: a file can't be read, or no worker process can be started.
     """
     require("rapidfuzz", "", "proposing a mapping")
@@ -82,7 +82,7 @@ async def propose(
 
 
 def _program(suggest: Place | None) -> str:
-    """The path of a program, which is not looked up in the folders of programs; empty for none."""
+    """Return the path of a program, which is not looked up in `PATH`; empty for none."""
     return "" if suggest is None else os.path.abspath(suggest)
 
 
@@ -138,7 +138,7 @@ def _target(
 
 
 def _named(target: Flow, name: str | None) -> Flow:
-    """A proposal for a flow version is its next version, so another name would not be followed."""
+    """Refuse another name for the next version of a flow, since it would not be followed."""
     if name not in (None, target.name):
         raise FlowError(
             "flow", f"the proposal is the next version of {target.name!r}: leave out the name {name!r}"
@@ -147,6 +147,6 @@ def _named(target: Flow, name: str | None) -> Flow:
 
 
 def _name(text: str) -> str:
-    """A name for a flow from a title."""
+    """Return a name for a flow from a title."""
     found = re.sub(r"[^A-Za-z0-9_-]+", "_", text.partition(".")[0]).strip("_-").lower()[:64]
     return found if NAME.fullmatch(found) else "proposal"

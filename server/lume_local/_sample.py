@@ -1,4 +1,4 @@
-"""A sample of a source: its first rows as a flow's expressions see them, and what a flow makes of these."""
+"""A sample of a source: its first rows as a flow's expressions see them, and a flow's results for them."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ _SECONDS = 120.0
 
 
 class SampleFile:
-    """A file whose first rows can be read and judged. Open it with `open_sample`."""
+    """A file whose first rows can be read and tried. Open it with `open_sample`."""
 
     def __init__(self, process: "subprocess.Popen[str]", path: str) -> None:
         self._process, self._path = process, path
@@ -27,12 +27,12 @@ class SampleFile:
     def rows(
         self, source: Mapping[str, Any], *, most: int = 10_000, members: Sequence[str] = ()
     ) -> SampleRows:
-        """Rows from all over the first 100,000.
+        """Return rows from all over the first 100,000.
 
         Args:
             source: how to read the file, as `[source]` of a flow.
             most: the maximum number of rows.
-            members: of a JSON source, the members of its objects to read.
+            members: the members of objects to read, for a JSON source.
 
         Raises:
             ConfigurationError: the file can't be read.
@@ -42,7 +42,7 @@ class SampleFile:
         return SampleRows(**self._ask(do="rows", source=source, most=most, members=list(members)))
 
     def members(self, source: Mapping[str, Any], *, most: int = 10_000) -> list[str]:
-        """The members of the first records that a flow can read, as it names them; of JSON, NDJSON and XML.
+        """Return the members of the first records that a flow can read, as it names them, for JSON, NDJSON and XML.
 
         Raises:
             ConfigurationError: the file can't be read.
@@ -66,7 +66,7 @@ class SampleFile:
         return {name: JudgedColumn(**one) for name, one in found.items()}
 
     def _ask(self, **request: Any) -> dict[str, Any]:
-        if self._process.poll() is not None:  # it has said why
+        if self._process.poll() is not None:  # it has reported why
             raise ConfigurationError(f"{self._path} can't be read: its process has ended")
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -96,11 +96,11 @@ class SampleFile:
 
 @contextmanager
 def open_sample(path: str | PathLike[str], *, name: str | None = None) -> Iterator[SampleFile]:
-    """Read and judge the first rows of a file, in a process of its own, as a run would.
+    """Read and try the first rows of a file, in a process of its own, as a run would.
 
     Args:
         path: the file.
-        name: what messages call it; default: its name.
+        name: its name in messages; default: its own.
     """
     shown = name or Path(path).name
     with TemporaryDirectory(prefix="lume-sample-") as folder, begin(fspath(path), shown, folder) as process:
@@ -111,7 +111,7 @@ def open_sample(path: str | PathLike[str], *, name: str | None = None) -> Iterat
 
 
 def begin(*args: str) -> "subprocess.Popen[str]":
-    """Start its process. Only tests set another one: theirs forks one that has imported everything."""
+    """Start the process. Only tests replace this: theirs forks a process that has imported everything."""
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "lume_local._worker.samples.sample", *args],
         stdin=subprocess.PIPE,

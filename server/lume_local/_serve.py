@@ -1,4 +1,4 @@
-"""`serve` and `serve_in_thread`: a server as long as a block lasts, in the caller's event loop or in a thread."""
+"""`serve` and `serve_in_thread`: run a server as long as a block lasts, in the caller's event loop or in a thread."""
 
 import asyncio
 import threading
@@ -49,7 +49,7 @@ class Server:
     """A running server.
 
     Attributes:
-        base_url: where it listens, such as `http://127.0.0.1:41234`.
+        base_url: the address that it listens at, such as `http://127.0.0.1:41234`.
         api_key: the key that requests must carry.
     """
 
@@ -63,17 +63,17 @@ class Server:
         return f"<lume_local.Server {self.base_url}>"
 
     def client(self, **options: Any) -> "lume_async.Client":
-        """A `lume_async.Client` for this server; `options` are the client's own. Close it."""
+        """Return a `lume_async.Client` for this server; `options` are the client's own. Close it."""
         from lume_async import Client
 
         return Client(self.api_key, base_url=self.base_url, **options)
 
     def console_url(self) -> str:
-        """A new link to the console, for a browser. It works once, within 10 minutes."""
+        """Return a new link to the console, for a browser. It works once, within 10 minutes."""
         return f"{for_browsers(self.base_url)}/#token={self._console.token()}"
 
     def workers(self) -> dict[str, int]:
-        """The process id of each active run's worker, by run id."""
+        """Return the process ID of each active run's worker, by run ID."""
         return self._runner.workers()
 
 
@@ -81,7 +81,7 @@ class ThreadedServer:
     """A server that runs in a thread of its own.
 
     Attributes:
-        base_url: where it listens.
+        base_url: the address that it listens at.
         api_key: the key that requests must carry.
     """
 
@@ -91,18 +91,18 @@ class ThreadedServer:
         self.api_key = server.api_key
 
     def console_url(self) -> str:
-        """A new link to the console, for a browser. It works once, within 10 minutes."""
+        """Return a new link to the console, for a browser. It works once, within 10 minutes."""
         return self._server.console_url()
 
     def workers(self) -> dict[str, int]:
-        """The process id of each active run's worker, by run id."""
+        """Return the process ID of each active run's worker, by run ID."""
         return self._server.workers()
 
     def __repr__(self) -> str:
         return f"<lume_local.ThreadedServer {self.base_url}>"
 
     def client(self, **options: Any) -> "lume_sync.Client":
-        """A `lume_sync.Client` for this server; `options` are the client's own. Close it."""
+        """Return a `lume_sync.Client` for this server; `options` are the client's own. Close it."""
         from lume_sync import Client
 
         return Client(self.api_key, base_url=self.base_url, **options)
@@ -122,23 +122,23 @@ async def serve(
     """Run a server as long as the block lasts.
 
     Args:
-        flows: the folder with flow versions (`*.toml`); None for none. Read at the start, and again when a version
-            is requested that isn't known.
+        flows: the folder with flow versions (`*.toml`); None for none. Read at the start, and again when an unknown
+            version is requested.
         data: the folder for state and output; created if it doesn't exist. One server per folder,
             unless they share a state elsewhere (`state_env`).
-        roots: the folders that source files may lie in; by default the current one and `data`. Relative source
-            paths belong to the first. URLs such as `s3://bucket/folder` allow objects below them, and those such as
-            `sftp://user@host/folder?key_file=…` files of that server (see the guide "Read files of SFTP servers").
+        roots: the folders that may contain source files; by default the current one and `data`. Relative source
+            paths belong to the first. URLs such as `s3://bucket/folder` allow objects below them; URLs such as
+            `sftp://user@host/folder?key_file=…` allow files of that server (see "Read files of SFTP servers").
         host: the address to listen on.
         port: the port to listen on; 0 takes a free one.
         api_key: the key that requests must carry; by default a generated one. At least 16 characters if others
             reach it.
         max_active: the number of runs that are executed at a time, at most 10,000; the others wait. By default 2,
-            or as many as the cluster of `engine` has slots.
+            or the number of slots of the cluster of `engine`.
         **options: see `ServerOptions`.
 
     Raises:
-        ConfigurationError: a setting is not valid, a flow file has a mistake, the data folder is in use, the
+        ConfigurationError: a setting is not valid, a flow file has a mistake, the data folder is in use, or the
             address can't be used.
     """
     named = {"host": host, "port": port, "api_key": api_key, "max_active": max_active}
@@ -168,7 +168,7 @@ def serve_in_thread(
 
 
 class _ServerThread:
-    """The thread, and the way in and out of it."""
+    """Starts and stops the thread of a server."""
 
     def __init__(self, serving: AbstractAsyncContextManager[Server]) -> None:
         self._serving = serving
@@ -180,7 +180,7 @@ class _ServerThread:
         self._stop = asyncio.Event()
 
     def start(self) -> Server:
-        """Wait until the server listens. Raises what `serve` raises."""
+        """Wait until the server listens. Raises the errors of `serve`."""
         self._thread.start()
         self._settled.wait()
         if self._server is None:
@@ -190,7 +190,7 @@ class _ServerThread:
         return self._server
 
     def stop(self) -> None:
-        """End the server and wait for it. Raises what its shutdown raises."""
+        """End the server and wait for it. Raises the errors of its shutdown."""
         assert self._loop is not None
         with suppress(RuntimeError):  # the loop has already ended, with an error that is raised below
             self._loop.call_soon_threadsafe(self._stop.set)

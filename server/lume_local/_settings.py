@@ -31,25 +31,25 @@ from lume_local._shared.extras import require
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
 _LEAST_KEY = 16
-"""Characters of a key that is given for a server that other machines reach, so that it can't be guessed by trying."""
+"""The minimum length of a given key if other machines reach the server, so that it can't be guessed."""
 _HERE = ("127.0.0.1", "localhost", "::1")
 _LONGEST_HOST = 253
 MOST_ACTIVE = 10_000
 """The maximum of `max_active`: the server has a task for each."""
 _LONGEST = 1e10
-"""Seconds: about 300 years, so that no date is before the year 1."""
+"""The maximum of a duration in seconds: about 300 years, so that no date is before the year 1."""
 
 
 _refused = partial(arguments.validator, error=ConfigurationError)
 
 
 def _whole(least: int, most: int | None = None) -> Any:
-    """A validator for an optional whole number."""
+    """Return a validator for an optional whole number."""
     return optional(_refused(arguments.whole, least, most))
 
 
 def _duration(name: str, default: timedelta | None, none: str = "for ever") -> Any:
-    """A field in seconds, given as seconds or a timedelta, or None, which means `none`."""
+    """Return a field in seconds, given as seconds or a timedelta, or None, which means `none`."""
 
     def converted(given: float | timedelta | None) -> float | None:
         if given is None:
@@ -70,7 +70,7 @@ def _duration(name: str, default: timedelta | None, none: str = "for ever") -> A
 
 
 def _too_short(name: str, given: float, least: float) -> ConfigurationError:
-    """Of what is kept for days: a bare number, such as 90, was probably meant as days."""
+    """Return the error for a retention below a day or more: a bare number, such as 90, was probably meant as days."""
     fewest = least / 86400
     days = f"{given if fewest <= given <= 1000 else fewest:g}"
     amount, unit = (given, "second") if given < 86400 else (given / 86400, "day")
@@ -152,7 +152,7 @@ def _check_state(variable: str) -> None:
 
 
 def _checked_url(url: str | None) -> str | None:
-    """Without a slash at its end."""
+    """Return the URL without a slash at its end."""
     if url is None:
         return None
     arguments.text(url, "public_url", ConfigurationError)
@@ -191,7 +191,7 @@ class ServerSettings:
     max_active: int | None = field(default=None, validator=_whole(1, MOST_ACTIVE))
     run_timeout: float | None = _duration("run_timeout", timedelta(days=1))
     drain: float | None = _duration("drain", None, "for no time")
-    engine: str | None = field(default=None, converter=_checked_engine, repr=False)  # it may hold a token
+    engine: str | None = field(default=None, converter=_checked_engine, repr=False)  # may contain a token
     shard_bytes: int = field(default=SHARD_BYTES, validator=_refused(arguments.whole, LEAST_SHARD))
     max_upload_bytes: int = field(default=10 * 1024**3, validator=_refused(arguments.whole, 0))
     uploads_quota: int | None = field(default=None, validator=_whole(0))
@@ -220,7 +220,7 @@ class ServerSettings:
 
     @property
     def state_url(self) -> str | None:
-        """Where the state is, if not in the data folder. A secret."""
+        """The URL of the state, if it is not in the data folder. A secret."""
         return None if self.state_env is None else os.environ.get(self.state_env)
 
     @property
@@ -230,9 +230,9 @@ class ServerSettings:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """What no other process needs to know."""
+        """Secrets that no other process needs to know."""
         lineage = None if self.lineage is None else self.lineage.key
-        engine = self.engine if self.engine and "://" in self.engine else None  # it may hold a token
+        engine = self.engine if self.engine and "://" in self.engine else None  # may contain a token
         given = (self.api_key, lineage, engine, self.state_url, *map(os.fsdecode, self.webhooks.secrets))
         return frozenset(secret for secret in given if secret is not None)
 
@@ -245,7 +245,7 @@ class ServerSettings:
         options: ServerOptions,
         **named: Any,
     ) -> "ServerSettings":
-        """The validated settings; `named` are those that have a parameter of their own.
+        """Return the validated settings; `named` are the settings with a parameter of their own.
 
         Raises `ConfigurationError`; `TypeError` for an option that does not exist.
         """

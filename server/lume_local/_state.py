@@ -30,16 +30,16 @@ LOCK_FILE = "lock"
 ORPHANED = 5.0
 """Seconds to wait for a lock whose holder has died."""
 LOOK = 0.1
-"""Seconds to wait for any other: a check whether a server is running holds the lock briefly."""
+"""Seconds to wait for any other lock: a check whether a server is running holds the lock briefly."""
 
 
 @frozen
 class State:
-    """The state of a server that runs.
+    """The state of a running server.
 
     Attributes:
-        is_lost: whether another server has taken the state.
-        upkeep: what is done for it as long as the server runs.
+        is_lost: returns whether another server has taken the state.
+        upkeep: tasks for the state as long as the server runs.
     """
 
     store: SqlStore
@@ -50,7 +50,7 @@ class State:
 
 @asynccontextmanager
 async def opened_state(settings: ServerSettings) -> AsyncIterator[State]:
-    """The state as long as the block lasts; once no other server has it. Raises `ConfigurationError`."""
+    """Hold the state as long as the block lasts, once no other server has it. Raises `ConfigurationError`."""
     try:
         opened = _in_file(settings.places) if settings.state_url is None else _in_postgres(settings)
         async with opened as state:
@@ -124,7 +124,7 @@ def _unusable(places: Roots, error: OSError) -> ConfigurationError:
 
 
 def _warn_if_readable(places: Roots) -> None:
-    """The state has the server's key and all runs; others may be meant to read the outputs beside it."""
+    """Warn if others can read the state, which has the server's key and all runs; outputs may be meant for others."""
     warn_if_remote(places.state)
     for folder, others in ((places.state, 0o077), (places.data, 0o007)):
         mode = stat.S_IMODE(folder.stat().st_mode)
@@ -144,4 +144,4 @@ async def _enter_lock(stack: ExitStack, lock: Path) -> None:
         except Locked:
             if anyio.current_time() - began > (ORPHANED if holder_died(lock) else LOOK):
                 raise
-        await anyio.sleep(0.01)  # there is no notification
+        await anyio.sleep(0.01)  # the end of a lock has no notification

@@ -1,4 +1,4 @@
-"""A program of the user's that suggests source columns: JSON on its stdin, JSON on its stdout."""
+"""Runs the user's program that suggests source columns: JSON on its stdin, JSON on its stdout."""
 
 import json
 import subprocess
@@ -16,18 +16,18 @@ from lume_local._shared.on_error import on_error
 
 SECONDS = 60.0
 MOST_BYTES = 1024 * 1024
-"""What the program may take and write."""
+"""The maximum size of the program's input and output."""
 _KEPT, _MOST = 4096, 2000
-"""Bytes of its stderr that are kept for a message, and suggestions."""
+"""The bytes of its stderr that are kept for a message, and the maximum number of suggestions."""
 
 
 async def ask(program: str, proposal: ProposedFlow) -> list[dict[str, Any]]:
-    """What the program suggests for a proposal. Raises `ConfigurationError`."""
+    """Return the program's suggestions for a proposal. Raises `ConfigurationError`."""
     return read(await _bounded(program, json.dumps(question(proposal)).encode()), program)
 
 
 async def _bounded(program: str, given: bytes) -> bytes:
-    """What the program writes in the time that it has. Raises `ConfigurationError`."""
+    """Return the program's output within the time limit. Raises `ConfigurationError`."""
     try:
         with anyio.fail_after(SECONDS):
             return await _answer(program, given)
@@ -38,7 +38,7 @@ async def _bounded(program: str, given: bytes) -> bytes:
 
 
 def question(proposal: ProposedFlow) -> dict[str, Any]:
-    """What the program is given: the target's columns, those of the samples, and what is proposed already."""
+    """Return the program's input: the columns of target and samples, and the present proposal."""
     return {
         "target": [
             {
@@ -56,7 +56,7 @@ def question(proposal: ProposedFlow) -> dict[str, Any]:
 
 
 async def _answer(program: str, given: bytes) -> bytes:
-    """What the program writes. It is killed if it writes too much, or the caller is cancelled."""
+    """Return the program's output. It is killed if it writes too much, or the caller is cancelled."""
     errors = bytearray()
     async with await anyio.open_process([program], stderr=subprocess.PIPE) as process:
         stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
@@ -82,7 +82,7 @@ async def _write(stdin: ByteSendStream, given: bytes) -> None:
 
 
 async def _drain(stderr: ByteReceiveStream, errors: bytearray) -> None:
-    """Keep the last of what it writes there."""
+    """Keep the last part of its stderr."""
     async for block in stderr:
         errors[:] = (errors + block)[-_KEPT:]
 
@@ -97,7 +97,7 @@ async def _read_bounded(stdout: ByteReceiveStream, program: str) -> bytes:
 
 
 def read(answer: bytes, program: str) -> list[dict[str, Any]]:
-    """The suggestions in an answer. Raises `ConfigurationError` if it is not as the guide says."""
+    """Return the suggestions in an answer. Raises `ConfigurationError` if it is not as the guide says."""
     try:
         found = json.loads(answer)
     except ValueError as error:

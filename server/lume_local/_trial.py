@@ -31,14 +31,14 @@ _DECIMAL = re.compile(r"DECIMAL\(\d+,(\d+)\)")
 
 @frozen
 class TriedFlow:
-    """What a flow makes of a sample.
+    """The result of a flow on a sample.
 
     Attributes:
         ref: `flow:version`.
         status: how a run would end without `max_ratio`.
         message: why it would fail; None if it would not.
-        metrics: of the run, as `metadata.metrics` in the JSON form of a run; empty if it has none.
-        mapped: the first clean rows; a number with a fraction is a decimal, that of a DECIMAL has all its digits.
+        metrics: the run's metrics, as `metadata.metrics` in the JSON form of a run; empty if it has none.
+        mapped: the first clean rows; a number with a fraction is a decimal, with all its digits for a DECIMAL.
         rejects: the first rejected rows, with `_lume_row` and `_lume_reasons`.
         max_ratio: the flow's.
     """
@@ -67,7 +67,7 @@ class Trial:
             limit: the maximum number of rows of each kind to return.
 
         Raises:
-            FlowError: the flow has a mistake; says where and what to do. Its `others` are the further ones.
+            FlowError: the flow has a mistake; gives the place and the correction. Its `others` are the further ones.
             OSError: the flow file can't be read.
             ConfigurationError: no worker process can be started.
         """
@@ -87,7 +87,7 @@ class Trial:
             raise with_line(error, text) from None
 
     def _job(self, flow: Flow, compiled: Json) -> Execute:
-        """Whatever the flow's targets are, the rows go to files. Raises `PathRefused`."""
+        """Return the job. Its rows go to files, whatever the flow's targets are. Raises `PathRefused`."""
         self._tries += 1
         folder, source_path = self._roots.data / f"try-{self._tries}", str(self._sample)
         if query := flow.source.query:
@@ -102,7 +102,7 @@ class Trial:
             }
             for seed in flow.seeds
         }
-        # A try shows the rejected rows, however many there are, and asks no table about the others.
+        # A try shows rejected rows, however many there are, and asks no table about the others.
         free = compiled | {"max_ratio": None, "judged_by_table": False}
         folder.mkdir()
         return Execute(
@@ -145,7 +145,7 @@ def _rows(path: str | None, limit: int) -> list[dict[str, Any]]:
 
 
 def _to_scale(row: dict[str, Any], flow: Flow) -> dict[str, Any]:
-    """DuckDB writes 2944.90 of a DECIMAL(12,2) as 2944.9, and 2500.00 as 2500."""
+    """Add the zeros that DuckDB drops: it writes 2944.90 of a DECIMAL(12,2) as 2944.9, and 2500.00 as 2500."""
     scales = {one.name: int(found[1]) for one in flow.columns if (found := _DECIMAL.fullmatch(one.sql_type))}
     return {
         name: round(Decimal(value), scales[name]) if name in scales and value is not None else value
@@ -157,7 +157,7 @@ def _to_scale(row: dict[str, Any], flow: Flow) -> dict[str, Any]:
 async def open_trial(sample: str | PathLike[str]) -> AsyncIterator[Trial]:
     """Prepare to try flows on a sample, in a process of its own.
 
-    Relative seeds are looked up in the current folder. A try reads files there and beside the sample only.
+    Relative seeds are looked up in the current folder. A try reads files only there and beside the sample.
 
     Args:
         sample: the file that is the source.
