@@ -231,7 +231,7 @@ def _place(name: str) -> str:
                 return name.removeprefix("outputs/")
             case _:
                 pass
-    raise CopyError(f"{elided(name)} is no file of a backup")
+    raise CopyError(f"{elided(name)} is not a file of a backup")
 
 
 def _refuse_harmed(copy: Path, harms: Iterable[str]) -> None:

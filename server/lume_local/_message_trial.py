@@ -49,7 +49,7 @@ def check_messages(path: str | PathLike[str]) -> list[CheckedMessage]:
     """Check the `[[message]]` tables of a file as `serve` does. A variable that is not set here is no mistake.
 
     Raises:
-        FlowError: the file has a mistake; gives the place and the correction. Its `others` are the further ones.
+        FlowError: the file has a mistake; says where and what to do. Its `others` are the further ones.
         ConfigurationError: the file can't be read.
     """
     try:

@@ -70,7 +70,7 @@ def _duration(name: str, default: timedelta | None, none: str = "for ever") -> A
 
 
 def _too_short(name: str, given: float, least: float) -> ConfigurationError:
-    """Return the error for a retention below a day or more: a bare number, such as 90, was probably meant as days."""
+    """Return the error for a retention below `least`: a bare number, such as 90, was probably meant as days."""
     fewest = least / 86400
     days = f"{given if fewest <= given <= 1000 else fewest:g}"
     amount, unit = (given, "second") if given < 86400 else (given / 86400, "day")

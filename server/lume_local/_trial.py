@@ -67,7 +67,7 @@ class Trial:
             limit: the maximum number of rows of each kind to return.
 
         Raises:
-            FlowError: the flow has a mistake; gives the place and the correction. Its `others` are the further ones.
+            FlowError: the flow has a mistake; says where and what to do. Its `others` are the further ones.
             OSError: the flow file can't be read.
             ConfigurationError: no worker process can be started.
         """

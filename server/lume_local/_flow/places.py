@@ -107,6 +107,6 @@ def check_is_own(templates: dict[str, str | TableTarget]) -> None:
         if isinstance(template, str) and "{source_path}" in template and "{run_id}" not in template:
             raise FlowError(
                 f"target.{key}",
-                'is the same file for all content of one path, of which source.identity = "content" makes several '
-                "sources: put {run_id} into it",
+                'is the same file for all content of one path, but source.identity = "content" makes each content a '
+                "source: put {run_id} into it",
             )

@@ -69,7 +69,7 @@ def read(content: bytes) -> dict[str, str]:
     for line in content.splitlines(keepends=True):
         parts = _LINE.fullmatch(line)
         if parts is None:
-            raise ValueError(f"{SUMS} has a line that is none: {os.fsdecode(line)}")
+            raise ValueError(f"{SUMS} has an invalid line: {os.fsdecode(line)}")
         escaped, digest, path = parts.groups()
         if escaped:
             path = re.sub(rb"\\[\\nr]", lambda one: _ESCAPED[one[0]], path)

@@ -22,7 +22,7 @@ def stamp(path: Path) -> tuple[int, ...] | None:
 
 
 class OnReload(Protocol):
-    """Called with a reread file, and how many of its things it now names."""
+    """Called with a reread file, and the number of entries that it now has."""
 
     def __call__(self, path: Path, **found: int) -> None: ...
 

@@ -67,7 +67,7 @@ def restore(options: GlobalOptions, *, folder: str, data: str) -> None:
     session = CommandSession(options)
     made = lume_local.restore(folder, data)
     session.say.note(
-        f"lume: the state of {made.made_at}: {counted(made.runs, 'run')}, of which the next server executes "
+        f"lume: the state of {made.made_at}: {counted(made.runs, 'run')}; the next server executes "
         f"{made.waiting:,} that had not begun"
     )
     if made.active:

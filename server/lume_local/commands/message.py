@@ -94,7 +94,7 @@ def _checked(session: CommandSession, path: Path) -> list[CheckedMessage]:
     for name in dict.fromkeys(name for one in found for name in one.unset):
         session.say.warn(f"the variable {name} is not set here; the server does not start without it")
     if not found:
-        session.say.warn(f"{path} has no [[message]] table: nobody is told anything")
+        session.say.warn(f"{path} has no [[message]] table: no message is sent")
     return found
 
 

@@ -157,7 +157,7 @@ def _variable(name: str, *, help: str) -> Callable[[F], F]:
     "--messages",
     type=FILE,
     metavar="FILE",
-    help="File with [[message]] tables: which ends of runs are told to whom; `lume message test` tries it. Read "
+    help="File with [[message]] tables: which ends of runs are reported to whom; `lume message test` tries it. Read "
     "again when it changes.",
 )
 @click.option(

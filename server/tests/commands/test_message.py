@@ -135,7 +135,7 @@ def test_every_mistake_has_its_line(config: Path) -> None:
 
 def test_a_file_without_messages_and_no_file(config: Path) -> None:
     config.write_text('[[arrival]]\nname = "a"\n')
-    assert "nobody is told anything" in lume("check", "--config", str(config)).stderr
+    assert "no message is sent" in lume("check", "--config", str(config)).stderr
     assert lume("check", "--config", str(config.with_name("absent"))).exit_code == 2
 
 

@@ -393,7 +393,8 @@ def test_a_name_that_no_backup_has_is_refused(made: Backup, tmp_path: Path, name
         stray(name)(copy)
     before = set(tmp_path.iterdir())
     with pytest.raises(
-        ConfigurationError, match=rf"can't be restored to .*{re.escape(elided(name))} is no file of a backup"
+        ConfigurationError,
+        match=rf"can't be restored to .*{re.escape(elided(name))} is not a file of a backup",
     ):
         restore(copy, tmp_path / "new/data")
     assert set(tmp_path.iterdir()) == before

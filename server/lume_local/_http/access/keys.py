@@ -34,7 +34,7 @@ _LONGEST = 2000
 
 
 class Role(enum.IntEnum):
-    """What a key may do; each role includes the ones before it."""
+    """The permissions of a key; each role includes the ones before it."""
 
     READ = 1
     """See runs, their rows, flows and metrics."""

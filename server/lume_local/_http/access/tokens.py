@@ -105,7 +105,7 @@ class Tokens:
         from joserfc.errors import JoseError
 
         if not grants:
-            raise _refused("its issuer (iss) is none that this server trusts")
+            raise _refused("its issuer (iss) is not one that this server trusts")
         url, key_id = grants[0].issuer, _unchecked(token, 0).get("kid")
         known = await self._issuer(url).known([key_id if isinstance(key_id, str) else None])
         audiences = sorted({one.audience for one in grants})

@@ -320,7 +320,7 @@ class Uploads:
         return size, sha256
 
     async def _quota_check(self) -> Callable[[int], None]:
-        """Return a function that checks the quota for so many more bytes. It raises `Problem`."""
+        """Return a check of the quota for so many more bytes, which raises `Problem`."""
         if self._quota is None:
             return lambda more: None
         before = -self._arrived + await asyncio.to_thread(self._stored)
