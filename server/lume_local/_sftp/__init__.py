@@ -1,1 +1,1 @@
-"""SFTP servers: how this one signs in, what can go wrong, and how their files are listed and copied."""
+"""SFTP servers: signing in, listing and copying files, and explaining failures."""

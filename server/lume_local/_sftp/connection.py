@@ -1,4 +1,4 @@
-"""Signs in to SFTP servers. Their host keys are always checked: there is no way to go on with an unknown one."""
+"""Sign-in to SFTP servers. Host keys are always checked; an unknown key can't be accepted."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import asyncssh
 
 _ALIVE, _SILENT = 15, 4
-"""Seconds between probes of a silent connection, and how many without an answer end it."""
+"""Seconds between probes of a silent connection, and the unanswered probes after which it ends."""
 PARTING = 2.0
-"""Seconds for a polite end."""
+"""Seconds allowed for an orderly close."""
 
 
 @asynccontextmanager
 async def connected(root: SftpRoot) -> "AsyncIterator[asyncssh.SFTPClient]":
-    """A session with the server of a root, for the length of the block. Raises `SftpTrouble`."""
+    """Yield a session with the server of a root. Raises `SftpTrouble`."""
     try:
         require("asyncssh", "sftp", "an SFTP server")
     except ImportError as error:
@@ -35,7 +35,7 @@ async def connected(root: SftpRoot) -> "AsyncIterator[asyncssh.SFTPClient]":
         connection = await _signed_in(root)
     try:
         with _sign_in_errors(root), anyio.fail_after(trouble.CONNECT):
-            # Names that are not UTF-8 are no reason to see none at all.
+            # One file name that is not UTF-8 must not make the whole folder unreadable.
             session = await connection.start_sftp_client(path_errors="surrogateescape")
         yield session
     finally:
@@ -55,7 +55,7 @@ async def _signed_in(root: SftpRoot) -> "asyncssh.SSHClientConnection":
             place.host,
             place.port,
             username=place.user or (),
-            config=None,  # it might run programs
+            config=None,  # a user's configuration can run programs
             known_hosts=keys.known,
             server_host_key_algs=ALGORITHMS,
             client_factory=keys.watching_client,
@@ -70,7 +70,7 @@ async def _signed_in(root: SftpRoot) -> "asyncssh.SSHClientConnection":
 
 
 def _credentials(root: SftpRoot) -> dict[str, Any]:
-    """What is said in the root, and nothing else; else what `ssh` would try by itself. Raises `SftpTrouble`."""
+    """Return the credentials that the root names, else those `ssh` would try. Raises `SftpTrouble`."""
     if not (root.key_file or root.password_env):
         return {"password": None}
     found: dict[str, Any] = {"client_keys": None, "agent_path": None, "password": None}
@@ -107,7 +107,7 @@ def _secret(variable: str) -> str:
 
 @contextmanager
 def _sign_in_errors(root: SftpRoot) -> Iterator[None]:
-    """Have the errors of signing in raised as `SftpTrouble`."""
+    """Convert errors of signing in to `SftpTrouble`."""
     import asyncssh
     from asyncssh.constants import OPEN_CONNECT_FAILED
 
@@ -120,7 +120,7 @@ def _sign_in_errors(root: SftpRoot) -> Iterator[None]:
             "the keys of the agent and of ~/.ssh. Name a key_file or a password_env in the root"
         )
         raise SftpTrouble(f"{site} can't be used: it refused to sign in with {tried}", Cause.DENIED) from None
-    except (asyncssh.SFTPNoConnection, asyncssh.SFTPConnectionLost) as error:  # while SFTP began
+    except (asyncssh.SFTPNoConnection, asyncssh.SFTPConnectionLost) as error:  # while SFTP was starting
         raise _away(site, elided(str(error))) from None
     except (asyncssh.ChannelOpenError, asyncssh.SFTPError) as error:
         if isinstance(error, asyncssh.ChannelOpenError) and error.code == OPEN_CONNECT_FAILED:

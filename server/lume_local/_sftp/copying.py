@@ -1,4 +1,4 @@
-"""Reads a file of an SFTP server block by block; after a cut connection, from where it was."""
+"""Reads a file of an SFTP server block by block; after a lost connection it resumes where it was."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from asyncssh import SFTPClientFile
 
 WINDOW = 4 * 1024 * 1024
-"""Bytes that are asked for at once: one answer's way there and back costs little."""
+"""Bytes requested at once, so that the round trip of one request costs little."""
 _REQUEST = 256 * 1024
-"""Bytes of a request, if the server takes that many."""
+"""Bytes of a request, if the server accepts that many."""
 _LEAST = 16 * 1024
 _MOST_REQUESTS = 64
 
 
 class FileChanged(Exception):
-    """The file is no longer the one that was to be read."""
+    """The file changed before it was read completely."""
 
 
 async def read_file(
     server: SftpServer, path: str, url: str, before: RemoteVersion, take: Callable[[bytes], Any]
 ) -> None:
-    """Give all bytes of a file to `take`, in order.
+    """Pass all bytes of a file to `take`, in order.
 
-    Raises `SftpTrouble`, and `FileChanged` if it is no longer as it was `before`.
+    Raises `SftpTrouble`, and `FileChanged` if the file no longer matches `before`.
     """
     at = 0
 
@@ -60,7 +60,7 @@ async def _check(file: "SFTPClientFile", before: RemoteVersion) -> None:
 
 
 async def _window(session: SftpSession, file: "SFTPClientFile", start: int, size: int) -> bytes:
-    """The next bytes of the file, asked for side by side; fewer where it ends too early."""
+    """Return the next bytes, requested concurrently; fewer if the file ends early."""
     length = min(_REQUEST, max(_LEAST, session.client.limits.max_read_len))
     end = min(size, start + min(WINDOW, length * _MOST_REQUESTS))
     pieces: dict[int, bytes] = {}
@@ -71,7 +71,7 @@ async def _window(session: SftpSession, file: "SFTPClientFile", start: int, size
             more = cast(bytes, await file.read(until - at - len(found), at + len(found)))
             if not more:
                 break
-            # Whatever arrives shows that it answers.
+            # Any bytes prove that the server still answers.
             deadline.deadline = anyio.current_time() + trouble.ANSWER
             found += more
         pieces[at] = bytes(found)

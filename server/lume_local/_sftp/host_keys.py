@@ -1,4 +1,4 @@
-"""The host keys that are trusted, and what is said about another one."""
+"""The trusted host keys, and the message about an untrusted one."""
 
 import shlex
 from pathlib import Path
@@ -14,12 +14,12 @@ KNOWN_HOSTS = "~/.ssh/known_hosts"
 ALGORITHMS = "+" + ",".join(
     ["ssh-ed25519", *(f"ecdsa-sha2-nistp{bits}" for bits in (256, 384, 521)), "rsa-sha2-512", "rsa-sha2-256"]
 )
-"""After the kinds of the trusted keys: a server whose key is now of another kind still shows it, to be named."""
+"""Appended to the trusted key types, so that a server with another type still shows its key for the message."""
 _PORT = 22
 
 
 class HostKeys:
-    """Those of one server; read again for every connection, so that a corrected file counts at once."""
+    """The host keys of one server; read again for every connection, so that a corrected file takes effect at once."""
 
     def __init__(self, root: SftpRoot) -> None:
         self._place = root.place
@@ -39,7 +39,7 @@ class HostKeys:
             raise SftpTrouble(f"the known hosts {self._path} can't be read: {why}", Cause.HOST_KEY) from None
 
     def watching_client(self) -> "asyncssh.SSHClient":
-        """Notes the key of a server if it is not a trusted one."""
+        """Return a client that records the key of a server if it is not trusted."""
         import asyncssh
 
         class Watching(asyncssh.SSHClient):
@@ -51,7 +51,7 @@ class HostKeys:
         return Watching()
 
     def why_untrusted(self, error: Exception) -> SftpTrouble | None:
-        """What to do about a server's key; None if the error is about something else."""
+        """Return what to do about a server's key; None if the error has another cause."""
         listed, authorities, *_ = self.known.match(
             self._place.host, "", None if self._place.port == _PORT else self._place.port
         )

@@ -1,6 +1,6 @@
-"""A root on an SFTP server: below which URL files may be read, and how the server signs in. Pure.
+"""A root on an SFTP server: the folder below which URL files may be read, and how to sign in. Pure.
 
-Whoever starts the server says both, and nobody else: so no flow, and no request, has a secret sent to another host.
+Only whoever starts the server sets both, so no flow or request can send a secret to another host.
 """
 
 import re
@@ -17,14 +17,14 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 @frozen
 class SftpRoot:
-    """Build it with `of`.
+    """Create it with `of`.
 
     Attributes:
-        url: of the folder; one spelling for all that mean the same.
-        key_file: a private key; without it and `password_env` the agent and the keys in `~/.ssh` are tried.
-        passphrase_env: the variable with the passphrase of that key.
-        password_env: the variable with the password of the account.
-        known_hosts: the file with the host keys that are trusted; empty for `~/.ssh/known_hosts`.
+        url: the URL of the folder, normalized.
+        key_file: a private key; without it and `password_env`, the agent and the keys in `~/.ssh` are tried.
+        passphrase_env: the environment variable with the passphrase of that key.
+        password_env: the environment variable with the password of the account.
+        known_hosts: the file with the trusted host keys; empty for `~/.ssh/known_hosts`.
     """
 
     url: str
@@ -35,7 +35,7 @@ class SftpRoot:
 
     @classmethod
     def of(cls, text: str) -> "SftpRoot":
-        """A root such as `sftp://acme@host/out?key_file=/etc/lume/acme`. Raises `NotAnSftpUrl`."""
+        """Parse a root such as `sftp://acme@host/out?key_file=/etc/lume/acme`. Raises `NotAnSftpUrl`."""
         url, _, query = text.partition("?")
         place = SftpUrl.of(url.rstrip("/"))
         options = dict(parse_qsl(query, keep_blank_values=True))
@@ -44,7 +44,7 @@ class SftpRoot:
                 raise NotAnSftpUrl(f"{place.text}?{name}=… is not an option: there are {', '.join(_OPTIONS)}")
             if not value:
                 raise NotAnSftpUrl(f"{place.text}?{name}= is empty")
-            if name.endswith("_env") and not _VARIABLE.fullmatch(value):  # else it may be the secret itself
+            if name.endswith("_env") and not _VARIABLE.fullmatch(value):  # may be the secret itself
                 raise NotAnSftpUrl(
                     f"{place.text}?{name}=… must name an environment variable of the server, such as ACME_PASSWORD"
                 )
@@ -57,7 +57,7 @@ class SftpRoot:
         return SftpUrl.of(self.url)
 
     def holds(self, url: str) -> bool:
-        """Whether a URL, in the spelling of `SftpUrl.text`, lies in this root."""
+        """Return whether a URL, spelled as in `SftpUrl.text`, lies in this root."""
         return url.startswith(f"{self.url}/")
 
     @property
@@ -67,5 +67,5 @@ class SftpRoot:
         return tuple(Path(one).expanduser() for one in named)
 
     def plain(self) -> dict[str, str]:
-        """As JSON. No part of it is a secret."""
+        """Return it as JSON, which contains no secret."""
         return asdict(self)

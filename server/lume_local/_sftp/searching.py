@@ -1,4 +1,4 @@
-"""Looks for files on an SFTP server, with the patterns that are used on this machine."""
+"""Finds files on an SFTP server, with the same patterns as for local files."""
 
 import glob
 from collections.abc import AsyncIterator
@@ -16,10 +16,10 @@ from lume_local._sftp.trouble import Cause, SftpTrouble
 
 @frozen
 class RemoteFile:
-    """A file as it was seen.
+    """A file as it was found.
 
     Attributes:
-        path: as the server is asked for it.
+        path: the path in requests to the server.
     """
 
     url: str
@@ -28,17 +28,17 @@ class RemoteFile:
 
 
 async def file_at(server: SftpServer, url: str) -> RemoteFile:
-    """One file. Raises `SftpTrouble`."""
+    """Return one file. Raises `SftpTrouble`."""
     return await server.ask(lambda session: _Search(session, server.root).file(url))
 
 
 async def files_matching(server: SftpServer, folder: str, pattern: str) -> list[RemoteFile]:
-    """The files below the URL of a folder in the order of their names, hidden ones excepted. Raises `SftpTrouble`."""
+    """Return the files below a folder's URL, sorted by name, without hidden ones. Raises `SftpTrouble`."""
     return await server.ask(lambda session: _Search(session, server.root).matching(folder, pattern))
 
 
 class _Search:
-    """One search. No link that it follows leads out of the root."""
+    """One search. It follows no link out of the root."""
 
     def __init__(self, session: SftpSession, root: SftpRoot) -> None:
         self._session, self._root = session, root
@@ -91,7 +91,7 @@ class _Search:
                     waiting.append(one.path)
 
     async def _named(self, folder: str, part: str) -> AsyncIterator[RemoteEntry]:
-        """What a part of a pattern stands for in a folder: links as what they lead to."""
+        """Yield the entries of a folder that match one part of a pattern; links are followed."""
         matches = Part(part).matches if glob.has_magic(part) else part.__eq__
         async for one in self._entries(folder):
             if not matches(one.name):
@@ -116,7 +116,7 @@ class _Search:
                     )
                 yield one
         except SftpTrouble as trouble:
-            if trouble.state != Cause.MISSING:  # else it was removed meanwhile
+            if trouble.state != Cause.MISSING:  # MISSING: removed in the meantime
                 raise
 
     def _url(self, path: str) -> str:

@@ -1,4 +1,4 @@
-"""One SFTP server, asked again over a new connection where the old one is gone."""
+"""A session with one SFTP server, which reconnects after a lost connection."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TIMES = 5
-"""How often a request is sent to a server that can't be reached, or cuts connections; how often without progress."""
+"""Attempts at a request if the server is unreachable or drops the connection without progress."""
 PAUSE = 0.2
-"""Seconds before the second time; doubled each time."""
+"""Seconds before the second attempt; doubled for each further one."""
 
 
 @frozen(order=True)
 class RemoteVersion:
-    """What identifies the content of a file as cheaply as SFTP allows: most servers have times in seconds.
+    """Size and time, the cheapest identification that SFTP allows; most servers store whole seconds.
 
     Attributes:
-        modified_ns: since 1970.
+        modified_ns: nanoseconds since 1970.
     """
 
     size: int
@@ -39,11 +39,11 @@ class RemoteVersion:
 
 @frozen
 class RemoteEntry:
-    """What a name in a folder stands for.
+    """An entry of a folder.
 
     Attributes:
-        path: as the server is asked for it.
-        mode: of a link, if it is one; see `stat.st_mode`.
+        path: the path in requests to the server.
+        mode: see `stat.st_mode`; for a link, that of the link itself.
     """
 
     name: str
@@ -71,26 +71,26 @@ def entry_of(name: str, path: str, attributes: "SFTPAttrs") -> RemoteEntry:
 
 
 async def part(ending: Awaitable[None]) -> None:
-    """Close something of a server that may not answer any more."""
+    """Close a resource of a server that may no longer answer."""
     with anyio.move_on_after(PARTING, shield=True), suppress(Exception):
         await ending
 
 
 class SftpSession:
-    """What a server is asked. Every request has a deadline; `url` is for messages. Raises `SftpTrouble`."""
+    """Requests to a server, each with a deadline; `url` is for messages. All raise `SftpTrouble`."""
 
     def __init__(self, client: "SFTPClient", root: SftpRoot) -> None:
         self.client, self._root = client, root
         self._within = ""
 
     async def entry(self, path: str, url: str) -> RemoteEntry:
-        """The file or folder that a path leads to."""
+        """Return the file or folder at a path."""
         with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
             return entry_of(path.rpartition("/")[2], path, await self.client.stat(path))
 
     async def entries(self, folder: str, url: str) -> AsyncIterator[RemoteEntry]:
-        """All that a folder has, links as themselves."""
-        # It is a generator, which its annotation leaves open.
+        """Yield all entries of a folder; links are not followed."""
+        # asyncssh returns a generator, but its annotation only promises an iterator.
         names = cast("AsyncGenerator[SFTPName]", self.client.scandir(folder))
         try:
             while True:
@@ -105,7 +105,7 @@ class SftpSession:
             await part(names.aclose())
 
     async def followed(self, one: RemoteEntry, url: str) -> RemoteEntry | None:
-        """What a link leads to, which must lie in the root; None if that is not there."""
+        """Return the target of a link, which must lie in the root; None if it does not exist."""
         if not one.is_link:
             return one
         try:
@@ -129,19 +129,19 @@ class SftpSession:
             return str(await self.client.realpath(path))
 
     async def make_folders(self, path: str, url: str) -> None:
-        """Make a folder, and those above it, as far as they are missing."""
+        """Make a folder and its missing parents."""
         with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
             await self.client.makedirs(path, exist_ok=True)
 
     async def rename(self, path: str, new: str, url: str) -> bool:
-        """Give a file another name; False, and nothing done, if that is taken."""
+        """Rename a file; return False, without a change, if the name is taken."""
         import asyncssh
 
         with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
             if await self.client.lexists(new):
                 return False
             try:
-                await self.client.rename(path, new)  # which refuses a name that was taken meanwhile
+                await self.client.rename(path, new)  # fails if the name was taken in the meantime
             except asyncssh.SFTPFailure:
                 if await self.client.lexists(new):
                     return False
@@ -154,15 +154,15 @@ class SftpSession:
 
 
 class SftpServer:
-    """A server that is connected to when it is first asked, and again when the connection is lost.
+    """A server with one connection, opened at the first request and again after a loss.
 
-    Any number of tasks of one event loop may ask at the same time.
+    Any number of tasks of one event loop may use it concurrently.
 
     Args:
-        times: how often it is asked if it can't be reached or cuts the connection.
+        times: attempts if the server can't be reached or drops the connection.
 
     Attributes:
-        root: how it is signed in to.
+        root: how to sign in.
     """
 
     def __init__(self, root: SftpRoot, times: int | None = None) -> None:
@@ -183,10 +183,10 @@ class SftpServer:
     async def ask(
         self, work: Callable[[SftpSession], Awaitable[T]], done: Callable[[], int] = lambda: 0
     ) -> T:
-        """The result of `work`, which is repeated where the server may only be away. Raises `SftpTrouble`.
+        """Return the result of `work`, repeated if the server may only be away. Raises `SftpTrouble`.
 
         Args:
-            done: how far the work is. The times are counted from the last one after which there was more.
+            done: how far the work is; progress resets the number of attempts.
         """
         times, before = 0, done()
         while True:
@@ -204,7 +204,7 @@ class SftpServer:
             await anyio.sleep(PAUSE * 2 ** (times - 1))
 
     async def connected(self) -> SftpSession:
-        """The present session, or a new one. Raises `SftpTrouble`."""
+        """Return the present session, or a new one. Raises `SftpTrouble`."""
         async with self._connecting:
             if self._session is None:
                 self._session = SftpSession(
@@ -213,7 +213,7 @@ class SftpServer:
             return self._session
 
     async def lost(self, session: SftpSession | None) -> None:
-        """Have the next one who asks connect again, unless that was done already."""
+        """Drop a lost session, unless that was done already; the next request connects again."""
         if session is not None and session is self._session:
             await self._hang_up()
 

@@ -1,4 +1,4 @@
-"""What went wrong with an SFTP server, and what to do. No word of a message is a secret."""
+"""Failures of SFTP servers, with advice. Messages contain no secrets."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ from lume_async._base.elided import elided
 from lume_local._shared.obstacle import Obstacle
 
 CONNECT, ANSWER = 20.0, 60.0
-"""Seconds to connect and sign in, and to an answer, or to the next 256 KiB of a file."""
+"""Seconds to connect and sign in, and to an answer or the next 256 KiB of a file."""
 
 
 class Cause(StrEnum):
-    """In what state a server, or a file of it, was found."""
+    """Why a server, or a file on it, can't be used."""
 
     HOST_KEY = "host-key"
     AWAY = "away"
@@ -32,7 +32,7 @@ class SftpTrouble(Obstacle):
 
 @contextmanager
 def sftp_errors(url: str) -> Iterator[None]:
-    """Have the errors of requests about `url` raised as `SftpTrouble`."""
+    """Convert errors of requests about `url` to `SftpTrouble`."""
     import asyncssh
 
     try:
@@ -62,5 +62,5 @@ def sftp_errors(url: str) -> Iterator[None]:
 
 
 def cut(url: str, error: Exception) -> SftpTrouble:
-    """The connection has ended."""
+    """Return the error for a connection that has ended."""
     return SftpTrouble(f"{url} can't be used: the connection was cut: {elided(str(error))}", Cause.AWAY)

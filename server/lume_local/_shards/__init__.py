@@ -1,1 +1,1 @@
-"""A run over shards of its source: the statements of a worker, on several processes or machines."""
+"""Runs over shards of a source: a worker's statements, on several processes or machines."""

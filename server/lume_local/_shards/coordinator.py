@@ -1,4 +1,4 @@
-"""A run over shards, with the engine that its job names."""
+"""A run over shards, on the engine that its job names."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from lume_local._worker.steps import Context
 
 
 def execute(context: Context) -> dict[str, Any]:
-    """Carry out a run whose job has an engine; see `Run.execute`."""
+    """Execute a run whose job has an engine; see `Run.execute`."""
 
     @contextmanager
     def tasks() -> Iterator[ExecutorTasks]:

@@ -1,10 +1,10 @@
-"""What an executor is: a place with processes in which tasks run. A new one is a file beside this one, and a line
-in `executors`.
+"""The protocol of an executor, which runs tasks in processes. A new one is a file beside this one, and a line in
+`executors`.
 
-A task is a function of a module, called with one JSON object, that gives another one. It may be run again after its
-process was lost, also while the lost one is still at work: so it writes only below folders that it makes itself, and
-its result names them. What goes wrong within it is in its result, too (see `tasks`): where the function raises, that
-is a fault of the executor or of the installation, and no reason to try again.
+A task is a function of a module that takes one JSON object and returns another. It may run again after its process
+was lost, even while the lost one is still working. So it writes only below folders that it makes itself, and its
+result names them. Its result also reports failures (see `tasks`): an exception is a fault of the executor or of the
+installation, and is not retried.
 """
 
 import importlib
@@ -16,29 +16,29 @@ Function = Callable[[Json], Json]
 Pause = Callable[[], None]
 
 MOST_ATTEMPTS = 3
-"""How often a task is begun whose process is lost each time."""
+"""Attempts at a task whose process is lost each time."""
 TICK = 0.1
-"""Seconds between two calls of `pause`, at the most."""
+"""Maximum seconds between two calls of `pause`."""
 
 
 def job_of(function: Function, argument: Json) -> Json:
-    """What a process is sent: names and JSON only, so that it uses its own code."""
+    """Return the message for a process: only names and JSON, so that it uses its own code."""
     return {"function": f"{function.__module__}:{function.__qualname__}", "argument": argument}
 
 
 def function_of(name: str) -> Function:
-    """The function in the job that `job_of` gives."""
+    """Return the function named in a job of `job_of`."""
     module, _, function = name.partition(":")
     found: Function = getattr(importlib.import_module(module), function)
     return found
 
 
 class ExecutorLost(Exception):
-    """No task can be run any more, or one of them was lost too often. The message is one sentence, without an end."""
+    """No task can run any more, or one was lost too often. The message is one sentence, without its full stop."""
 
 
 class Executor(Protocol):
-    """Processes for tasks, as long as the block of its `with` lasts; nothing of it outlives that.
+    """Processes for tasks, which end with the `with` block.
 
     Attributes:
         slots: how many tasks run at a time.
@@ -51,15 +51,16 @@ class Executor(Protocol):
         ...
 
     def __exit__(self, *_: object) -> None:
-        """Cancel what is left, and disconnect or end the processes."""
+        """Cancel the remaining tasks, and disconnect or end the processes."""
         ...
 
     def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
-        """The results in the order of the arguments, a bounded number of tasks at a time.
+        """Yield the results in the order of the arguments, with a bounded number of tasks at a time.
 
-        An argument is asked for when its task is handed out, again where that is begun again.
-        `pause` is called at least every `TICK` seconds and may raise. Whatever ends the iteration, also that nobody
-        asks for more, all tasks of this call have been cancelled before it leaves here. A task whose process dies is
-        begun again, up to `MOST_ATTEMPTS` times. Raises `ExecutorLost`.
+        An argument is requested when its task is handed out, and again if the task restarts.
+        `pause` is called at least every `TICK` seconds and may raise. However the iteration ends, even if it is
+        abandoned, all its tasks are cancelled before this returns. A task whose process dies restarts, up to
+        `MOST_ATTEMPTS` attempts.
+        Raises `ExecutorLost`.
         """
         ...

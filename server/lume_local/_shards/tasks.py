@@ -1,6 +1,6 @@
 """The tasks of a run on an executor.
 
-A process with another DuckDB or another `lume_local` would give other rows: it does no task.
+A process with another DuckDB or another `lume_local` could produce other rows, so it does no task.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _WINGS = ("_flow", "_shared", "_shards", "_worker")
 
 @cache
 def versions() -> dict[str, str]:
-    """What must be the same wherever rows of one run are made."""
+    """Return the versions that all processes of a run must share."""
     home, digest = Path(__file__).parents[1], hashlib.sha256()
     for wing in _WINGS:
         for path in sorted((home / wing).rglob("*.py")):
@@ -39,7 +39,7 @@ def perform(call: Json) -> Json:
 
 
 class ExecutorTasks:
-    """See `Tasks`. Raises `ExecutorLost`, too."""
+    """See `Tasks`. Also raises `ExecutorLost`."""
 
     def __init__(self, executor: Executor, pause: Pause) -> None:
         self._executor, self.pause = executor, pause
@@ -59,12 +59,12 @@ class ExecutorTasks:
 
 
 def _closable(results: Iterator[Json]) -> Any:
-    """A generator, also of an executor whose `map` is none."""
+    """Return a generator, even for an executor whose `map` is not one."""
     yield from results
 
 
 def other_versions(result: Json) -> str:
-    """Which worker has what."""
+    """Describe the worker with other versions, and these."""
     mine, has = versions(), result["has"]
     if has["duckdb"] != mine["duckdb"]:
         what = f"DuckDB {has['duckdb']}, and this server has {mine['duckdb']}"

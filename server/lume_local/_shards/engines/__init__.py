@@ -1,1 +1,1 @@
-"""What executes the tasks of a run over shards: the cores of this machine, or a cluster."""
+"""Executors for the tasks of a run over shards: the cores of this machine, or a cluster."""

@@ -1,12 +1,11 @@
-"""The process in which a server keeps its one connection to a cluster, for all of its runs, and their way to it.
+"""The process that holds a server's one connection to a cluster, and the client that runs use to reach it.
 
 A Spark driver or a Ray client for each run would take seconds and hundreds of megabytes, and a second driver waits
-for the cores of the first. Runs have their tasks done through a socket (`Brokered`): each call of `map` is a
-connection, on which JSON lines go to and fro; if it is closed, its tasks are cancelled.
+for the cores of the first. Runs submit their tasks through a socket (`Brokered`): each call of `map` is a
+connection that carries JSON lines in both directions. Closing it cancels its tasks.
 
-The server says on stdin what it wants, in one line: `{"url": …, "socket": …, "probe": …}`, and reads one line:
-`{"slots": 8}` or `{"error": "…"}`. The end of stdin ends the process, and so does the loss of the cluster: then the
-server starts another one.
+The server writes one line to stdin, `{"url": …, "socket": …, "probe": …}`, and reads one line: `{"slots": 8}` or
+`{"error": "…"}`. The process ends when stdin ends or the cluster is lost; the server then starts another one.
 """
 
 import os
@@ -39,11 +38,11 @@ from lume_local._shared.on_error import on_error
 from lume_local._worker.shards.tasks import Made
 
 _MOST = 64
-"""Tasks that look: on a large cluster not every worker is asked, and each is when it has its first real task."""
+"""Probe tasks: on a large cluster, the other workers are checked with their first real task."""
 
 
 def probe(argument: Json) -> Json:
-    """On a worker: who it is, what it has, and what it reads at `path`."""
+    """Return, on a worker, its identity, its versions and the content of the file at `path`."""
     found: Json = {"where": f"{socket.gethostname()} (process {os.getpid()})", "has": versions(), "read": ""}
     if argument["path"] is not None:
         try:
@@ -54,7 +53,7 @@ def probe(argument: Json) -> Json:
 
 
 def check_workers(executor: Executor, url: str, path: str) -> None:
-    """Have workers read a file that the server has written. Raises `ExecutorLost`."""
+    """Check that workers can read a file that the server has written. Raises `ExecutorLost`."""
     wanted = Path(path).read_text()
     arguments = [{"path": path}] * min(executor.slots, _MOST)
     for found in executor.map(probe, arguments, lambda: None):
@@ -69,18 +68,18 @@ def check_workers(executor: Executor, url: str, path: str) -> None:
 
 
 HEARTBEAT = 5.0
-"""Seconds after which a caller hears something, though nothing has happened."""
+"""Seconds after which an idle caller receives a heartbeat."""
 _PING = 20.0
-"""Seconds that a small task may take after another one failed, before the cluster is taken for lost."""
+"""Seconds that a small task may take after a failure before the cluster counts as lost."""
 
 
 class _Gone(Exception):
-    """The caller has hung up, or time is up."""
+    """The caller has hung up, or its time is up."""
 
 
 def main() -> None:
     """Serve until stdin ends or the cluster is lost."""
-    # The answer keeps the real stdout; whatever an engine prints goes to stderr.
+    # Answers need the real stdout; anything an engine prints goes to stderr.
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     order = orjson.loads(sys.stdin.buffer.readline())
@@ -99,7 +98,7 @@ def main() -> None:
 
 def _read() -> None:
     sys.stdin.buffer.read()
-    os._exit(0)  # without a leash there is no broker
+    os._exit(0)  # a broker must not outlive the server that holds its stdin
 
 
 def _serve(listener: socket.socket, executor: Executor) -> None:
@@ -124,7 +123,7 @@ def _answer(connection: socket.socket, executor: Executor) -> None:
 
 
 def _arguments(lines: BinaryIO, count: int) -> Made:
-    """A line for each: they take less room so than read."""
+    """Read one argument per line, lazily: raw lines take less memory than parsed ones."""
     told = [lines.readline() for _ in range(count)]
     if not all(line.endswith(b"\n") for line in told):
         raise _Gone
@@ -144,12 +143,12 @@ class _Caller:
         self._said = time.monotonic()
 
     def say(self, answer: Json) -> None:
-        """Send a line. Raises OSError where nobody is there."""
+        """Send a line. Raises OSError if the caller is gone."""
         self._connection.sendall(orjson.dumps(answer) + b"\n")
         self._said = time.monotonic()
 
     def pause(self) -> None:
-        """Raises `_Gone` once the caller has hung up."""
+        """Raise `_Gone` once the caller has hung up."""
         if select.select([self._connection], [], [], 0)[0]:
             raise _Gone
         if time.monotonic() > self._said + HEARTBEAT:
@@ -157,7 +156,7 @@ class _Caller:
 
 
 def _see_whether_it_is_there(executor: Executor) -> None:
-    """A task may be at fault where one was lost; where not even a small one can be done, the cluster is."""
+    """Raise if not even a small task works: then the cluster is lost, not just the task at fault."""
     limit = time.monotonic() + _PING
 
     def pause() -> None:
@@ -171,9 +170,9 @@ def _see_whether_it_is_there(executor: Executor) -> None:
 
 
 SILENCE = 60.0
-"""Seconds without a word after which the broker is taken for stuck."""
+"""Seconds of silence after which the broker counts as stuck."""
 _PATIENCE = 30.0
-"""Seconds in which the server may start its broker again."""
+"""Seconds in which the server may restart its broker."""
 _READ = 1024 * 1024
 
 
@@ -201,7 +200,7 @@ class Brokered:
         pass
 
     def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
-        """See `Executor`. To hang up is to cancel."""
+        """See `Executor`. Closing the connection cancels the tasks."""
         if not arguments:
             return
         order = job_of(function, {}) | {"count": len(arguments)}
@@ -234,7 +233,7 @@ def _connected(path: str) -> socket.socket:
 
 
 def _answers(connection: socket.socket, pause: Pause) -> Iterator[Json]:
-    """What it says, until it hangs up."""
+    """Yield the broker's answers until it hangs up."""
     rest, heard = b"", time.monotonic()
     while True:
         pause()

@@ -1,4 +1,4 @@
-"""What the executors on clusters share: what a worker is sent, what it answers, and what is said where that fails."""
+"""Code that the cluster executors share: the call on a worker, its answer, and error messages."""
 
 import os
 import re
@@ -13,20 +13,20 @@ from lume_local._shards.engines.executors import shown
 from lume_local._shards.executor import ExecutorLost, Json, function_of
 
 START = 30.0
-"""Seconds that a cluster may take to let the server in."""
+"""Seconds that a cluster may take to accept the server."""
 PATIENCE = 60.0
-"""Seconds that a cluster may take to answer, or to have a worker again, while a result is awaited."""
+"""Seconds that a cluster may go without an answer or a worker while a result is awaited."""
 _CONNECT = 10.0
 _LOOK = 5.0
-"""Seconds between two looks at the cluster."""
+"""Seconds between two checks of the cluster."""
 _CAUSE = re.compile(r"^: [\w.$]+(?:Exception|Error): (.*)", re.MULTILINE)
-"""Java's error in one of Py4J, whose first line only says that there was one."""
+"""Java's error inside one of Py4J, whose first line only says that there was an error."""
 _MISSING = re.compile(r"No module named '([\w.]+)'")
 _AT = re.compile(r"\(TID \d+\) \((\S+ executor \S+)\)|\bip=([\d.]+)")
 
 
 def address(url: str, port: int) -> tuple[str, int]:
-    """Host and port of an engine. Raises `ExecutorLost` where nobody listens there."""
+    """Return the host and port of an engine. Raises `ExecutorLost` if nothing listens there."""
     parts = urlsplit(url)
     try:
         place = parts.hostname or "localhost", parts.port or port
@@ -37,7 +37,7 @@ def address(url: str, port: int) -> tuple[str, int]:
 
 
 def lost(url: str, what: str, error: BaseException | None = None) -> ExecutorLost:
-    """The error of a cluster; of the words of its own error only the first line, for they are long."""
+    """Return the error for a cluster, with only the first line of its own error, which may be long."""
     why = "" if error is None else f": {_first_line(error)}"
     return ExecutorLost(f"the engine {shown(url)} {what}{why}")
 
@@ -49,7 +49,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def call(job: Json) -> Json:
-    """On a worker: the task's `result`, or the `error` that kept it from being done."""
+    """Return, on a worker, the task's `result`, or the `error` that prevented it."""
     worker = job.get("worker") or f"{socket.gethostname()} (process {os.getpid()})"
     try:
         return {"result": function_of(job["function"])(job["argument"])}
@@ -58,7 +58,7 @@ def call(job: Json) -> Json:
 
 
 def result_of(url: str, answer: Json) -> Json:
-    """What `call` has given. Raises `ExecutorLost` where that is an error."""
+    """Return the result in an answer of `call`. Raises `ExecutorLost` if it is an error."""
     if "error" in answer:
         raise ExecutorLost(f"the engine {shown(url)}: {answer['error']}")
     result: Json = answer["result"]
@@ -66,7 +66,7 @@ def result_of(url: str, answer: Json) -> Json:
 
 
 def failed(url: str, error: Exception) -> ExecutorLost:
-    """What an engine has raised instead of a result: most often a worker could not even import the task."""
+    """Return the error for an engine's exception; most often a worker could not even import the task."""
     text = str(error)
     if (module := _MISSING.search(text)) is None:
         return lost(url, "failed", error)
@@ -78,10 +78,10 @@ def failed(url: str, error: Exception) -> ExecutorLost:
 
 
 class Presence:
-    """Whether a cluster still has workers, asked every few seconds while a result is awaited.
+    """Whether a cluster still has workers, checked every few seconds while a result is awaited.
 
     Args:
-        count: the slots that it has now; may raise where it doesn't answer.
+        count: returns the present number of slots; may raise if the cluster doesn't answer.
     """
 
     def __init__(self, url: str, count: Callable[[], int]) -> None:
@@ -89,12 +89,12 @@ class Presence:
         self._looked = self._served = time.monotonic()
 
     def slots(self) -> int:
-        """The slots that there are now, at least 1: more may come. Raises `ExecutorLost` as `check` does."""
+        """Return the present number of slots, at least 1: more may come. Raises `ExecutorLost` as `check` does."""
         self._looked = self._served = time.monotonic()
         return max(self._look(), 1)
 
     def check(self) -> None:
-        """Raises `ExecutorLost` where there was no worker, or no answer, for too long."""
+        """Raise `ExecutorLost` if there has been no worker, or no answer, for too long."""
         if time.monotonic() > self._looked + _LOOK:
             self._look()
 
@@ -102,7 +102,7 @@ class Presence:
         why, found = "has had no worker", 0
         try:
             found = self._count()
-        except Exception as error:  # each engine has its own
+        except Exception as error:  # engines have no common exception class
             why = f"has not answered ({_first_line(error)})"
         self._looked = time.monotonic()
         if found:
@@ -115,7 +115,7 @@ class Presence:
 Handle = TypeVar("Handle")
 
 _PER_SLOT = 4
-"""Tasks in flight for each slot: a slow first one keeps the others busy for a while."""
+"""Tasks in flight for each slot, so that a slow first task doesn't leave the others idle."""
 
 
 def in_order(
@@ -125,7 +125,7 @@ def in_order(
     take: Callable[[Handle], Json],
     cancel: Callable[[list[Handle]], None],
 ) -> Iterator[Json]:
-    """The results in the order of the arguments; however this ends, what was submitted and not taken is cancelled."""
+    """Yield the results in the order of the arguments; on any exit, cancel the submitted tasks not yet taken."""
     flying: deque[Handle] = deque()
     try:
         for argument in arguments:

@@ -1,6 +1,6 @@
 """The executor on a Dask cluster: `dask://host:8786` is its scheduler. The extra `dask`.
 
-Dask begins a task again whose worker was lost, up to its own `allowed-failures`, which is three.
+Dask restarts a task whose worker was lost, up to its own `allowed-failures`, three by default.
 """
 
 import threading
@@ -16,7 +16,7 @@ from lume_local._shards.executor import TICK, Function, Json, Pause, job_of
 
 _PORT = 8786
 _ANSWER = 5.0
-"""Seconds that the scheduler may take to answer a small question."""
+"""Seconds that the scheduler may take to answer a small request."""
 
 
 class Dask:
@@ -32,11 +32,11 @@ class Dask:
         host, port = cluster.address(self._url, _PORT)
         try:
             self._client = Client(f"tcp://{host}:{port}", timeout=cluster.START, set_as_default=False)
-        # A TimeoutError is an OSError, too old a scheduler an ImportError.
+        # A TimeoutError is an OSError; a scheduler that is too old raises an ImportError.
         except (OSError, ImportError) as error:
             raise cluster.lost(self._url, "can't be used", error) from error
         try:
-            # A cluster that has only begun has no slots yet.
+            # A cluster that has just started has no slots yet.
             self._client.wait_for_workers(1, timeout=cluster.START)
         except TimeoutError as error:
             self._client.close(timeout=_ANSWER)
@@ -51,7 +51,7 @@ class Dask:
         self.slots = self._presence.slots()
 
         def submit(argument: Json) -> Future:
-            # It would keep the task until it has found its scheduler again.
+            # A disconnected client would hold the task until it finds its scheduler again.
             if self._client.status != "running":
                 raise cluster.lost(self._url, "is gone: its scheduler was lost")
             return self._client.submit(call_apart, job_of(function, argument), pure=False)
@@ -62,7 +62,7 @@ class Dask:
         return cluster.in_order(arguments, self.slots, submit, take, self._cancel)
 
     def _answer(self, future: Future, pause: Pause) -> Json:
-        # Not by `result` alone: one that gives up ends what the `result` of another call is waiting for, too.
+        # Not `result` alone: a timed-out `result` also ends the wait of other calls for the same task.
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
         while True:
@@ -75,7 +75,7 @@ class Dask:
                 return answer
             except TimeoutError:
                 self._presence.check()
-            except CancelledError as error:  # nobody but a client that loses its scheduler does that
+            except CancelledError as error:  # only a client that loses its scheduler raises this
                 raise cluster.lost(self._url, "is gone: its scheduler was lost") from error
             except KilledWorker as error:
                 times, last = error.allowed_failures + 1, error.last_worker.address

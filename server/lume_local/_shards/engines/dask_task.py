@@ -1,6 +1,6 @@
-"""A task on a Dask worker: in a process of its own beside it, for a thread that is at work can't be ended.
+"""A task on a Dask worker. It runs in a process beside the worker, because a busy thread can't be ended.
 
-Dask only forgets a cancelled task that has begun; here the worker notices that, and kills the process.
+Dask merely forgets a cancelled task that has started; the worker notices that here and kills the process.
 """
 
 import threading
@@ -16,15 +16,15 @@ from lume_local._shards.executor import ExecutorLost, Json
 from lume_local._shared.on_error import on_error
 
 _IDLE = 20.0
-"""Seconds after which a process without a task ends."""
+"""Seconds after which an idle process ends."""
 
 
 class _Cancelled(Exception):
-    """Nobody wants the result any more."""
+    """The result is no longer wanted."""
 
 
 class _Processes:
-    """Processes that wait for the next task of this worker."""
+    """Processes of this worker that wait for their next task."""
 
     def __init__(self) -> None:
         self._idle: list[tuple[float, Pool]] = []
@@ -33,7 +33,7 @@ class _Processes:
 
     @contextmanager
     def one(self) -> Iterator[Pool]:
-        """A process for a task: one that has done others, or a new one. An error ends it."""
+        """Yield an idle process, or a new one. An error ends it."""
         with self._lock:
             pool = self._idle.pop()[1] if self._idle else Pool(1).__enter__()
         with on_error(pool.__exit__):
@@ -63,7 +63,7 @@ _processes = _Processes()
 
 
 def call_apart(job: Json) -> Json:
-    """As `call`, in another process, which ends where the task is cancelled."""
+    """Do the work of `call` in another process, which ends if the task is cancelled."""
     worker = get_worker()
     key = worker.get_current_task()
 

@@ -1,6 +1,6 @@
-"""The executors by their URLs, and what a message may quote of a URL.
+"""The executors by their URLs, and the parts of a URL that messages may quote.
 
-Each executor is imported on first use, for it may need an extra.
+Each executor is imported on first use because it may need an extra.
 """
 
 import importlib
@@ -19,16 +19,16 @@ _KINDS = {
     "ray": ("ray", "Ray", "ray"),
     "broker": ("broker", "Brokered", None),
 }
-"""Scheme -> the file beside this one, its class, the module that it needs (of the extra with the file's name)."""
+"""Scheme -> the file beside this one, its class, and the module that it needs (in the extra named like the file)."""
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)?(?P<place>[^/?#;]*)(?P<more>.*)", re.DOTALL)
 
 
 class UnknownEngine(ValueError):
-    """There is no such executor. The message says which there are."""
+    """There is no such executor. The message lists those that exist."""
 
 
 def check_engine(url: str) -> None:
-    """Whether an executor of this URL could be made. Raises `UnknownEngine`, `ModuleNotFoundError`."""
+    """Check that a URL names a usable executor. Raises `UnknownEngine`, `ModuleNotFoundError`."""
     scheme = url.partition("://")[0]
     if scheme not in _KINDS:
         raise UnknownEngine(
@@ -46,7 +46,7 @@ def kind_of(url: str) -> str:
 
 
 def executor_of(url: str) -> Executor:
-    """The executor that is meant; it starts when it is entered. Raises as `check_engine` does."""
+    """Return the executor for a URL; it starts when entered. Raises as `check_engine` does."""
     check_engine(url)
     name, kind, _ = _KINDS[url.partition("://")[0]]
     made = getattr(importlib.import_module(f"lume_local._shards.engines.{name}"), kind)
@@ -55,7 +55,7 @@ def executor_of(url: str) -> Executor:
 
 
 def _size(url: str) -> int:
-    """The processes of a pool: what its URL says, else one for each core that this process may use."""
+    """Return the number of processes of a pool: from its URL, else one per core available to this process."""
     said = url.partition("://")[2].rstrip("/")
     if not said:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -67,14 +67,14 @@ def _size(url: str) -> int:
 
 
 def shown(url: str) -> str:
-    """For messages: a token, a user or a password in it is left out, however badly it is written."""
+    """Return the URL for messages, without token, user or password, even if it is malformed."""
     match = _URL.fullmatch(url)
     assert match is not None, "it takes any text"
-    # An @ further on may come after a password with a slash in it, or be part of a token.
+    # A later @ may follow a password that contains a slash, or be part of a token.
     place = "…" if "@" in match["more"] else match["place"].rpartition("@")[2]
     return (match["scheme"] or "") + place
 
 
 def is_cluster(url: str) -> bool:
-    """Whether one connection of the server leads there, instead of processes of each run."""
+    """Return whether the server shares one connection to it, instead of each run having its own processes."""
     return url.partition("://")[0] not in ("pool", "broker")

@@ -1,9 +1,9 @@
-"""The executor of one machine: a process for each slot, started at need and kept until the end of the run.
+"""The executor of one machine: a process for each slot, started on demand and kept until the end of the run.
 
-A process gets one line for a task, `{"function": "module:name", "argument": {…}}`, and answers with one,
-`{"result": {…}}`, or `{"error": "…"}` if the function raises; while it works it sends an empty object every few
-seconds. The end of its stdin ends it at once. One that is gone, or silent for too long, is replaced, and its task
-begins again.
+A process receives one line for a task, `{"function": "module:name", "argument": {…}}`, and answers with one,
+`{"result": {…}}`, or `{"error": "…"}` if the function raises. While it works it sends an empty object every few
+seconds. The end of its stdin ends it at once. A process that dies or stays silent for too long is replaced, and its
+task starts again.
 """
 
 import os
@@ -35,16 +35,16 @@ from lume_local._shards.executor import (
 from lume_local._shared.interpreter import command
 
 SILENCE = 60.0
-"""Seconds without a word after which a process is taken for stopped or stuck."""
+"""Seconds of silence after which a process counts as stopped or stuck."""
 _PROGRAM = "from lume_local._shards.engines.pool import main; main()"
 _READ = 1024 * 1024
 
 
 class _Process:
-    """One process, and the number of the task that it has.
+    """One process, and the number of its task.
 
-    The selector tells when there is something to read from it, or room for more of a task that is being sent: a
-    process that is stopped, or begins slowly, takes no more than fits into a pipe.
+    The selector reports when there is output to read or room for more of a task: a process that is stopped, or starts
+    slowly, accepts no more than fits into a pipe.
     """
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
@@ -82,14 +82,14 @@ class _Process:
             self._selector.register(self._stdin, selectors.EVENT_WRITE, self)
 
     def send(self) -> None:
-        """Send it as much of its task as it takes now. Call it again when there is room."""
+        """Send as much of the task as the pipe accepts now. Call it again when there is room."""
         try:
             while self._unsent:
                 self._unsent = self._unsent[os.write(self._stdin.fileno(), self._unsent) :]
                 self._heard = time.monotonic()
         except BlockingIOError:
             return
-        except BrokenPipeError:  # it is gone: the end of its stdout tells
+        except BrokenPipeError:  # it is gone; the end of its stdout shows that
             self._unsent = memoryview(b"")
         self._no_longer_sending()
 
@@ -98,7 +98,7 @@ class _Process:
             self._selector.unregister(self._stdin)
 
     def answers(self) -> list[Json] | None:
-        """What it has said since the last time; None where it is gone. Call it when there is something to read."""
+        """Return its answers since the last call; None if it is gone. Call it when there is output to read."""
         block = os.read(self._stdout.fileno(), _READ)
         if not block:
             return None
@@ -108,7 +108,7 @@ class _Process:
 
     @property
     def is_silent(self) -> bool:
-        """Whether it has a task and has not been heard of for too long."""
+        """Return whether it has a task and has been silent for too long."""
         return self.task is not None and time.monotonic() > self._heard + SILENCE
 
     def end(self) -> str:
@@ -127,7 +127,7 @@ class _Process:
 
 @define
 class _Batch:
-    """The tasks of one call of `map`: which wait, how often each was begun, what those that are done have given."""
+    """The tasks of one call of `map`: those waiting, the attempts at each, and the results so far."""
 
     function: Function
     arguments: Sequence[Json]
@@ -178,7 +178,7 @@ class Pool:
                 self._drop(process)
 
     def _hand_out(self, batch: _Batch) -> None:
-        """Give what waits to whoever is free."""
+        """Give waiting tasks to free processes."""
         while batch.waiting:
             free = next((one for one in self._processes if one.task is None), None)
             if free is None and len(self._processes) == self.slots:
@@ -193,11 +193,11 @@ class Pool:
         return process
 
     def _listen(self, batch: _Batch) -> None:
-        """Wait a moment for answers, and for room for tasks."""
+        """Wait briefly for answers, and for room for tasks."""
         for key, events in self._selector.select(TICK):
             process: _Process = key.data
             if process not in self._processes:
-                continue  # replaced just now
+                continue  # just replaced
             if events & selectors.EVENT_WRITE:
                 process.send()
                 continue
@@ -214,7 +214,7 @@ class Pool:
             self._replace(process, batch)
 
     def _replace(self, process: _Process, batch: _Batch) -> None:
-        """Its task, if it had one, is next."""
+        """Replace a process; its task, if any, is next."""
         number, how = process.task, self._drop(process)
         if number is None:
             return
@@ -232,7 +232,7 @@ _HEARTBEAT = 5.0
 
 def main() -> None:
     """Do tasks until stdin ends."""
-    # The answers keep the real stdout; whatever else prints in this process goes to stderr.
+    # Answers need the real stdout; anything else that prints goes to stderr.
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -250,7 +250,7 @@ def main() -> None:
 def _read(tasks: "queue.SimpleQueue[bytes]") -> None:
     for line in sys.stdin.buffer:
         tasks.put(line)
-    os._exit(1)  # without a leash there is no worker
+    os._exit(1)  # a worker must not outlive the run that holds its stdin
 
 
 def _beat(out: BinaryIO, ended: threading.Event) -> None:
@@ -269,5 +269,5 @@ def _answer(line: bytes) -> dict[str, Any]:
 def _say(out: BinaryIO, answer: dict[str, Any]) -> None:
     try:
         out.write(orjson.dumps(answer) + b"\n")
-    except OSError:  # nobody listens
+    except OSError:  # nobody is listening
         os._exit(1)

@@ -1,7 +1,7 @@
 """The executor on a Ray cluster: `ray://host:10001` is its head's Ray Client server. The extra `ray`.
 
-`ray://auto` is the cluster that this machine belongs to, `ray://local` one that is started here for as long as the
-executor is used. Ray begins a task again whose worker was lost.
+`ray://auto` is the cluster that this machine belongs to; `ray://local` starts one here while the executor is in use.
+Ray restarts a task whose worker was lost.
 """
 
 import logging
@@ -19,7 +19,7 @@ from lume_local._shards.executor import MOST_ATTEMPTS, TICK, Function, Json, Pau
 _PORT = 10001
 _HERE = ("auto", "local")
 _ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # it would tell its makers
+    "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_gcs_rpc_server_reconnect_timeout_s": f"{cluster.START:g}",
     "RAY_CLIENT_RECONNECT_GRACE_PERIOD": f"{cluster.START:g}",
 }
@@ -40,7 +40,7 @@ class Ray:
             try:
                 self._connect()
             except ConnectionAbortedError:
-                # A busy head gives up on the process that it starts for each client; by then it is half warm.
+                # A busy head gives up on the process that it starts for each client; the next try finds it half warm.
                 self._connect()
         except (OSError, RuntimeError, RayError) as error:
             raise cluster.lost(self._url, "can't be used", error) from error
@@ -67,7 +67,7 @@ class Ray:
         remote = ray.remote(max_retries=MOST_ATTEMPTS - 1, num_cpus=1)(cluster.call)
 
         def submit(argument: Json) -> Any:
-            if not ray.is_initialized():  # else it would start a Ray here
+            if not ray.is_initialized():  # else Ray would start a cluster here
                 raise cluster.lost(self._url, "is gone")
             try:
                 return remote.remote(job_of(function, argument))
@@ -102,10 +102,10 @@ def _cancel(references: list[Any]) -> None:
         if not ray.is_initialized():
             return
         try:
-            # Not by force, which makes Ray abort this process where such a task has just ended. It is a
-            # KeyboardInterrupt there, which DuckDB heeds.
+            # Not by force: that makes Ray abort this process if such a task has just ended. Without force the task
+            # gets a KeyboardInterrupt, which DuckDB heeds.
             ray.cancel(reference)
-        except (OSError, RuntimeError, RayError):  # the cluster is gone, and the tasks with it
+        except (OSError, RuntimeError, RayError):  # the cluster is gone, and its tasks with it
             return
 
 

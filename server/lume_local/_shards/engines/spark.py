@@ -1,7 +1,7 @@
 """The executor on a Spark cluster: `spark://host:7077` is a master, `sc://host:15002` a Spark Connect server.
 
-`spark-local://2` is a Spark of this machine alone, with two slots. All tasks of a call are one Spark job, which Spark
-spreads over its slots; it begins a task again whose process was lost. The extra `spark`; a Java for the first two.
+`spark-local://2` is a Spark on this machine alone, with two slots. All tasks of a call are one Spark job, which Spark
+spreads over its slots; it restarts a task whose process was lost. The extra `spark`; Java for the master and local.
 """
 
 import threading
@@ -17,22 +17,22 @@ Result = TypeVar("Result")
 
 
 class SparkDriver(Protocol):
-    """A connection to Spark, of one kind or the other. Every method may raise what pyspark raises."""
+    """A connection to Spark, of either kind. Every method may raise pyspark's exceptions."""
 
     def start(self) -> None:
         """Connect."""
         ...
 
     def count(self) -> int:
-        """The slots that there are now."""
+        """Return the present number of slots."""
         ...
 
     def run(self, group: str, jobs: list[Json]) -> list[Json]:
-        """What `call` gives for each of them, in their order. The group names what is to be cancelled."""
+        """Return the results of `call`, in the order of the jobs. `cancel` takes the group's name."""
         ...
 
     def cancel(self, group: str) -> None:
-        """End what runs under that name."""
+        """Cancel the jobs of a group."""
         ...
 
     def stop(self) -> None:
@@ -57,13 +57,13 @@ class Spark:
             connecting.result()
         except ExecutorLost:
             raise
-        except Exception as error:  # Java's and gRPC's have no common class
+        except Exception as error:  # Java's and gRPC's errors have no common class
             raise failed(self._url, error) from error
         self.slots = self._presence.slots()
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A cluster that is gone may not answer to that either: it is not waited for.
+        # A lost cluster may not answer this either, so the wait is bounded.
         _has_ended(_begun(self._session.stop), START)
 
     def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
@@ -86,7 +86,7 @@ class Spark:
             yield result_of(self._url, answer)
 
     def _cancel(self, group: str, running: Future[Any]) -> None:
-        """Until it has ended: a job that is only about to begin is not cancelled by the first call."""
+        """Repeat until it has ended: the first call does not cancel a job that is only about to start."""
         asked = 0.0
         while not running.done() and asked < START:
             _has_ended(_begun(lambda: self._session.cancel(group)), START)
@@ -95,7 +95,7 @@ class Spark:
 
 
 def _begun(work: Callable[[], Result]) -> Future[Result]:
-    """A call in a thread of its own, which nothing waits for at the end: it can't be interrupted."""
+    """Start a call in a thread that nobody joins at exit: it can't be interrupted."""
     future = Future[Result]()
 
     def run() -> None:

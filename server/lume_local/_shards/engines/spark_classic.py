@@ -1,4 +1,4 @@
-"""Spark by a driver of its own, a Java process that ends with this one: a master, or only this machine."""
+"""Spark with its own driver, a Java process that ends with this one: on a master, or on this machine alone."""
 
 import os
 import sys
@@ -15,10 +15,10 @@ _PORT = 7077
 _LOCAL = "spark-local"
 _SETTINGS = {
     "spark.task.maxFailures": str(MOST_ATTEMPTS),
-    "spark.scheduler.mode": "FAIR",  # several runs side by side
+    "spark.scheduler.mode": "FAIR",  # several runs run concurrently
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
-    "spark.log.level": "OFF",  # errors are raised, too
+    "spark.log.level": "OFF",  # errors are also raised
 }
 
 
@@ -31,7 +31,7 @@ class Classic:
         self._context: Any = None
 
     def start(self) -> None:
-        """A driver, once it has a worker."""
+        """Start a driver, and wait until it has a worker."""
         if self._is_local:
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         settings = SparkConf().setAppName("lume").setMaster(self._master())
@@ -50,21 +50,21 @@ class Classic:
         return f"spark://{host}:{port}"
 
     def count(self) -> int:
-        """Executors tell their cores once they are there; this process is counted as one of them."""
+        """Return the cores of the executors that have registered; the driver itself counts as one executor."""
         has_any = self._is_local or self._context._jsc.sc().getExecutorMemoryStatus().size() > 1
         return int(self._context.defaultParallelism) if has_any else 0
 
     def run(self, group: str, jobs: list[Json]) -> list[Json]:
-        """A partition for each task."""
+        """Run each task in a partition of its own."""
         self._context.setJobGroup(group, "lume", interruptOnCancel=True)
         answers: list[Json] = self._context.parallelize(jobs, len(jobs)).map(call).collect()
         return answers
 
     def cancel(self, group: str) -> None:
-        """Spark then kills the Python processes that were at work."""
+        """Cancel the jobs of a group; Spark then kills their Python processes."""
         self._context.cancelJobGroup(group)
 
     def stop(self) -> None:
-        """The Java process stays until this one ends."""
+        """Stop the context; the Java process stays until this one ends."""
         if self._context is not None:
             self._context.stop()

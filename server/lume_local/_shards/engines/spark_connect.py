@@ -1,4 +1,4 @@
-"""Spark by way of a Spark Connect server, without a Java here."""
+"""Spark through a Spark Connect server, without Java on this machine."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from lume_local._shards.executor import Json
 _PORT = 15002
 _MOST_RETRIES = 6
 _LONGEST_RETRY = 10_000
-"""Milliseconds: half a minute altogether, instead of Spark's ten."""
+"""Milliseconds: about half a minute in total, instead of Spark's ten minutes."""
 
 
 class Connect:
@@ -26,7 +26,7 @@ class Connect:
         self._session: Any = None
 
     def start(self) -> None:
-        """A session of its own on the server."""
+        """Open a separate session on the server."""
         address(self._url, _PORT)
         self._session = SparkSession.builder.remote(self._url).create()
         policy = DefaultPolicy(max_retries=_MOST_RETRIES, max_backoff=_LONGEST_RETRY)
@@ -35,12 +35,12 @@ class Connect:
         self._slots = 1 + int(numbers.select(functions.max("part")).collect()[0][0])
 
     def count(self) -> int:
-        """What it had at the start, where the server still answers: it doesn't tell what it has now."""
+        """Return the slots at the start, if the server still answers: it doesn't report the present number."""
         self._session.conf.get("spark.app.name")
         return self._slots
 
     def run(self, group: str, jobs: list[Json]) -> list[Json]:
-        """A partition for each task: a range is cut as asked for, and a broadcast join leaves it so."""
+        """Run each task in its own partition: a range is cut as asked, and a broadcast join keeps the partitions."""
         self._session.addTag(group)
         rows = [(number, orjson.dumps(job).decode()) for number, job in enumerate(jobs)]
         tasks = self._session.createDataFrame(rows, "id long, job string")
@@ -50,17 +50,17 @@ class Connect:
         return [answers[number] for number in range(len(jobs))]
 
     def cancel(self, group: str) -> None:
-        """Spark then kills the Python processes that were at work."""
+        """Interrupt the operations of a group; Spark then kills their Python processes."""
         self._session.interruptTag(group)
 
     def stop(self) -> None:
-        """Only the session: the server is somebody else's."""
+        """Stop only the session: the server belongs to somebody else."""
         if self._session is not None:
             self._session.stop()
 
 
 def _call_all(batches: Iterator[Any]) -> Iterator[Any]:
-    """On a worker: the answers to the tasks of one partition."""
+    """Yield, on a worker, the answers to the tasks of one partition."""
     import pyarrow
 
     for batch in batches:
