@@ -1,1 +1,1 @@
-"""Files that arrive: places are watched, and each content of each path is submitted once."""
+"""File arrivals: places are watched, and each version of each path is submitted once."""

@@ -1,4 +1,4 @@
-"""All arrivals of a server, as their file has them: it is read again when it changes."""
+"""All arrivals of a server, from a file that is reloaded when it changes."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -23,11 +23,11 @@ from lume_local._shared.saved import OnReload, Reread, unnoticed
 _log = logging.getLogger("lume_local")
 
 LOOK = 1.0
-"""Seconds between two looks whether the file has changed."""
+"""Seconds between checks of the file for changes."""
 
 
 def read_file(path: Path) -> tuple[Arrival, ...]:
-    """The arrivals of a file. Raises `ConfigurationError` with all its mistakes, or without the extra for folders."""
+    """Return the arrivals of a file. Raises `ConfigurationError` with all mistakes, or if the extra is missing."""
     found = read_settings(path, "arrivals", read_arrivals)
     if any(not arrival.scheme for arrival in found):
         try:
@@ -48,8 +48,8 @@ class Arrivals:
     """The arrivals of one server.
 
     Args:
-        path: of `arrivals.toml`; None if there are none.
-        on_reload: called once it was read again.
+        path: the path of `arrivals.toml`; None without arrivals.
+        on_reload: called after a reload.
 
     Raises:
         ConfigurationError: the file can't be read, or has a mistake.
@@ -64,7 +64,7 @@ class Arrivals:
 
     @property
     def problem(self) -> str:
-        """Why the present content of the file is not in effect; empty if it is."""
+        """Why the file's present content is not in effect; empty if it is."""
         return "" if self._file is None else self._file.trouble
 
     @property
@@ -73,11 +73,11 @@ class Arrivals:
 
     @property
     def watchers(self) -> list[Watcher]:
-        """One for each arrival, in the order of the file."""
+        """The watcher of each arrival, in the order of the file."""
         return [self._tasks[one.name].watcher for one in self._wanted if one.name in self._tasks]
 
     async def counts(self) -> dict[str, dict[str, int]]:
-        """For each arrival the number of its files by state; `trouble` is 1 while its place can't be used."""
+        """Return the number of files by state for each arrival; `trouble` is 1 while its place can't be used."""
         found = {}
         for watcher in self.watchers:
             view = watcher.view()
@@ -91,13 +91,13 @@ class Arrivals:
         return found
 
     def run_ended(self, run: StoredRun) -> None:
-        """To be called when any run has ended."""
+        """Notify the watchers that a run has ended."""
         for task in self._tasks.values():
             task.watcher.run_ended(run)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Watch as long as the block lasts."""
+        """Watch while the block lasts."""
         async with task_group() as tasks:
             if self._path is not None and self._file is not None:
                 self._start(tasks, {})
@@ -116,7 +116,7 @@ class Arrivals:
                 self._on_reload(path, arrivals=len(file.value))
 
     async def _follow(self, tasks: TaskGroup) -> None:
-        """End the watchers of arrivals that are gone or others now, and begin those that are new."""
+        """Stop the watchers of removed and changed arrivals, and start those of new ones."""
         wanted = {one.name: one for one in self._wanted}
         for name, task in list(self._tasks.items()):
             if wanted.get(name) == task.watcher.arrival:
@@ -125,7 +125,7 @@ class Arrivals:
             await task.ended.wait()
             del self._tasks[name]
             try:
-                await self._parts.store.arrivals.forget_refusals(name)  # they are decided about anew
+                await self._parts.store.arrivals.forget_refusals(name)  # to be decided again
             except Exception as error:
                 _log.error("arrival %s: %s", name, why(error))
         self._start(tasks, self._tasks)

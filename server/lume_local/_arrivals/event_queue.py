@@ -1,7 +1,7 @@
-"""A queue with the notifications of a bucket. It may give a message twice, late, in any order, or never.
+"""A queue with notifications of a bucket. It may deliver a message twice, late, in any order, or never.
 
-So a message is a hint, and it is deleted after what it is about has been looked at and settled: a server that is
-killed before gets it again.
+So a message is only a hint. It is deleted after its objects have been checked and settled; a server that is killed
+earlier receives it again.
 """
 
 import logging
@@ -22,11 +22,11 @@ from lume_local._worker.object_stores import StoreTrouble, aws_client
 _log = logging.getLogger("lume_local")
 
 WAIT = 5
-"""Seconds that a request waits for messages. The end of the server may have to wait as long."""
+"""Seconds that a request waits for messages; stopping the server may take as long."""
 RETRY = 10.0
-"""Seconds until a queue is asked again that could not be used."""
+"""Seconds before a failed queue is asked again."""
 _MOST = 10
-"""Messages of one answer: SQS gives no more."""
+"""Messages of one answer, the maximum of SQS."""
 
 
 @frozen
@@ -36,14 +36,14 @@ class _Message:
 
 
 class EventQueue:
-    """A queue of SQS.
+    """An SQS queue.
 
     Args:
         variable: the environment variable with its URL.
 
     Attributes:
         trouble: why it can't be used; empty if it can.
-        has_answered: whether it could be used at all.
+        has_answered: whether it has ever answered.
     """
 
     def __init__(self, variable: str) -> None:
@@ -52,7 +52,7 @@ class EventQueue:
         self._client: Any = None
 
     async def follow(self, root: str, found: Found) -> None:
-        """Pass the objects of its messages that begin with `root` to `found`, until cancelled."""
+        """Pass the objects named in messages whose URLs begin with `root` to `found`, until cancelled."""
         while True:
             try:
                 messages = await self._received()
@@ -97,7 +97,7 @@ class EventQueue:
         return await in_thread(receive)
 
     async def _delete(self, handles: Sequence[str]) -> None:
-        """One that can't be deleted comes again."""
+        """Delete messages; one that can't be deleted is delivered again."""
         if not handles:
             return
         entries = [{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate(handles)]

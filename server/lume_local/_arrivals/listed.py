@@ -1,4 +1,4 @@
-"""What places have in common: the names of their files, and listings that a thread makes."""
+"""Common parts of places: the names of their files, and listings made in a thread."""
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
@@ -20,14 +20,14 @@ class ListedPlace:
     """The files below a folder.
 
     Args:
-        prefix: of their paths.
+        prefix: the prefix of their paths.
     """
 
     def __init__(self, arrival: Arrival, prefix: str) -> None:
         self._arrival, self._prefix, self._pattern = arrival, prefix, Pattern(arrival.pattern)
         self._moved = None if arrival.moved_to is None else f"{arrival.moved_to}/"
         self._took = 0.0
-        """Seconds of the last listing."""
+        """The duration of the last listing in seconds."""
 
     def _path(self, relative: str) -> str:
         return f"{self._prefix}{relative}"
@@ -36,7 +36,7 @@ class ListedPlace:
         return path.removeprefix(self._prefix) if path.startswith(self._prefix) else None
 
     def _is_left_out(self, relative: str, end: str = "/") -> bool:
-        """Whether it was moved, is the folder for that (which has this `end`), or is a marker."""
+        """Return whether a path is a moved file, the folder for moved files (which ends with `end`), or a marker."""
         path = self._path(relative)
         is_moved = self._moved is not None and f"{path}{end}".startswith(self._moved)
         return is_moved or self._arrival.marked_by(path) is not None
@@ -51,11 +51,11 @@ class ListedPlace:
             while page := await in_thread(lambda: list(islice(entries, PAGE))):
                 yield page
         finally:
-            with suppress(ValueError):  # cancelled: its thread ends by itself
+            with suppress(ValueError):  # cancelled while its thread still runs, which then ends by itself
                 entries.close()
         self._took = time.monotonic() - began
 
 
 async def in_thread(call: Callable[[], T]) -> T:
-    """The result of a call; one that is cancelled is left behind."""
+    """Return the result of a call in a thread, which is abandoned on cancellation."""
     return await run_sync(call, abandon_on_cancel=True)

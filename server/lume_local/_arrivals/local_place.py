@@ -1,4 +1,4 @@
-"""A folder of this machine, or one that is mounted here. Links are followed once, when they are checked."""
+"""A folder on this machine, or mounted here. Links are followed once, when they are checked."""
 
 import hashlib
 import os
@@ -23,27 +23,27 @@ from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._shared import no_links
 
 _Folder: TypeAlias = tuple[Path, str]
-"""A folder, and its path from the one that is watched, with a slash."""
+"""A folder, and its path relative to the watched one, ending with a slash."""
 
 POLL = 10.0
-"""Seconds between two listings of a folder without notifications."""
+"""Seconds between listings of a folder without notifications."""
 CHECK = 60.0
-"""The same of one with notifications, some of which may be lost if there are very many."""
+"""Seconds between listings with notifications, some of which may be lost if there are very many."""
 _SHARE = {True: 300, False: 20}
-"""At least so many times as long as a listing takes is the pause after it, with and without notifications."""
+"""Minimum pause after a listing, as a multiple of its duration, with and without notifications."""
 _BLOCK = 4 * 1024 * 1024
 
 
 @asynccontextmanager
 async def open_folder(arrival: Arrival, roots: Roots) -> AsyncIterator["LocalPlace"]:
-    """The folder, as long as the block lasts. Raises `PlaceTrouble`."""
+    """Yield the folder. Raises `PlaceTrouble`."""
     try:
         folder = roots.source(arrival.folder or ".")
     except PathRefused as error:
         raise PlaceTrouble(str(error)) from None
     if not await run_sync(os.path.isdir, folder):
         raise PlaceTrouble(f"there is no folder {folder}: make it")
-    # Before the first listing: what comes later is noticed.
+    # Watching starts before the first listing, so that no later change is missed.
     watched = await run_sync(watch_folder, folder, "/" in arrival.pattern or "**" in arrival.pattern)
     stopped = threading.Event()
     try:
@@ -78,13 +78,13 @@ class LocalPlace(ListedPlace):
         return self._paged(self._walk(self._folder, ""), in_thread)
 
     def _walk(self, folder: Path, below: str) -> Generator[ArrivalEntry, None, None]:
-        """The files that match in a folder; `below` is its path from the one that is watched, with a slash."""
-        folders = [(folder, below)]  # no recursion: anybody may put folders into each other
+        """Yield the matching files below a folder; `below` is its path relative to the watched one."""
+        folders = [(folder, below)]  # no recursion: anybody may nest folders deeply
         while folders:
             yield from self._listed(*folders.pop(), folders)
 
     def _listed(self, folder: Path, below: str, folders: list[_Folder]) -> Iterator[ArrivalEntry]:
-        """The files that match in a folder itself; folders in which others may match are added to `folders`."""
+        """Yield the matching files in a folder itself; add subfolders that may contain matches to `folders`."""
         try:
             with no_links.folder(folder) as handle, os.scandir(handle) as entries:
                 for entry in entries:
@@ -114,7 +114,7 @@ class LocalPlace(ListedPlace):
             yield found
 
     def _linked(self, relative: str, folders: list[_Folder]) -> Iterator[ArrivalEntry]:
-        """What a symbolic link leads to, which must be in the roots."""
+        """Yield the target of a symbolic link, which must be in the roots."""
         may_match = self._pattern.matches(relative)
         leads_on = self._pattern.leads_on(relative) and "**" not in self._arrival.pattern
         if not (may_match or leads_on):
@@ -130,7 +130,7 @@ class LocalPlace(ListedPlace):
             yield ArrivalEntry(_shown(self._path(relative)), "link", 0, 0.0, f"it is a link: {error}")
 
     def _entry(self, relative: str, stat: Callable[..., os.stat_result]) -> ArrivalEntry | None:
-        """A file; None if it is gone meanwhile."""
+        """Return a file; None if it has disappeared."""
         try:
             found = stat(follow_symlinks=False)
         except OSError:
@@ -145,7 +145,7 @@ class LocalPlace(ListedPlace):
         return ArrivalEntry(path, self._seen(found), found.st_size, found.st_mtime, problem)
 
     def _seen(self, found: os.stat_result) -> str:
-        """Size and time; with notifications, which only local file systems have, also what tells two files apart."""
+        """Return size and time; with notifications (local file systems only), also inode and change time."""
         seen = f"{found.st_size}-{found.st_mtime_ns}"
         return seen if self._notified.why_not else f"{seen}-{found.st_ino}-{found.st_ctime_ns}"
 
@@ -241,7 +241,7 @@ class LocalPlace(ListedPlace):
         return [path for one in changed for path in self._named_by(one)]
 
     def _named_by(self, path: str) -> Sequence[str]:
-        """The paths that a notification is about: that of a folder about all files below it."""
+        """Return the paths that a notification is about; a folder stands for all files below it."""
         relative = os.path.relpath(path, self._folder)
         if relative == "." or relative.startswith(".."):
             return []
@@ -262,5 +262,5 @@ def _is_text(path: str) -> bool:
 
 
 def _shown(path: str) -> str:
-    """A path as text, whatever bytes its name has."""
+    """Return a path as text, whatever bytes its name contains."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

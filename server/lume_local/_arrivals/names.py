@@ -1,13 +1,13 @@
-"""Names for files whose own is taken. Pure."""
+"""Alternative names for files whose name is taken. Pure."""
 
 from collections.abc import Iterator
 
 LONGEST = 255
-"""Bytes of a name, in the usual file systems."""
+"""The maximum length of a name in bytes, in common file systems."""
 
 
 def numbered(path: str, number: int) -> str:
-    """`a-2.csv.gz` for `a.csv.gz`, and so on, with a shorter stem if need be; 1 is the path itself."""
+    """Return `a-2.csv.gz` for `a.csv.gz`, and so on, with a shorter stem if necessary; 1 returns the path itself."""
     if number == 1:
         return path
     folder, slash, name = path.rpartition("/")
@@ -18,7 +18,7 @@ def numbered(path: str, number: int) -> str:
 
 
 def _parted(name: str) -> Iterator[tuple[str, str]]:
-    """The stem and what follows it: all suffixes, only the last, none, until a stem has room."""
+    """Yield the stem and what follows it: all suffixes, only the last, none, until a stem has room."""
     stem, dot, suffixes = name.partition(".")
     yield stem, f"{dot}{suffixes}"
     stem, dot, suffix = name.rpartition(".")

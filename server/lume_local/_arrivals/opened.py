@@ -1,4 +1,4 @@
-"""Opens the place of an arrival by what `from` begins with."""
+"""Opens the place of an arrival by the scheme of `from`."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -17,9 +17,9 @@ OPENERS: dict[str, Opener] = {
     **dict.fromkeys(("s3", "gs", "az"), open_bucket),
     "sftp": open_site,
 }
-"""By the scheme of `from`, such as `s3`; the empty one is for paths. Each raises `PlaceTrouble`."""
+"""Openers by the scheme of `from`, such as `s3`; the empty scheme is for paths. Each raises `PlaceTrouble`."""
 
 
 def opened(arrival: Arrival, roots: Roots) -> AbstractAsyncContextManager[ArrivalPlace]:
-    """The place, as long as the block lasts. Raises `PlaceTrouble`."""
+    """Open the place while the block lasts. Raises `PlaceTrouble`."""
     return OPENERS[arrival.scheme](arrival, roots)

@@ -1,8 +1,8 @@
-"""Moves a file that was processed, so that a kill at any step loses nothing, and nothing is overwritten.
+"""Moves a processed file so that a kill at any step loses nothing, and nothing is overwritten.
 
-First the file gets a name of its own in the new folder, which no other file can have: `rename` does that at once, and
-what it took away can be looked at in peace. Then it gets its final name, by a link, which is refused if the name is
-taken. A move that was interrupted is found by the file's own name.
+First, `rename` gives the file a unique name in the new folder in one step, so that it can be checked undisturbed.
+Then a link gives it its final name; linking fails if the name is taken. An interrupted move is found by the unique
+name.
 """
 
 import errno
@@ -19,13 +19,13 @@ from lume_local._shared.commit import sync_folder
 from lume_local._shared.identity import hash_of
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
-"""What `link` fails with on file systems that have no hard links."""
+"""Errors of `link` on file systems without hard links."""
 
 
 def put_aside(path: Path, target: Path, seen: str, seen_of: Callable[[os.stat_result], str]) -> str | None:
-    """Move a file if it is still what was `seen`; its name in the target's folder. Raises OSError.
+    """Move a file if it still matches `seen`; return its name in the target's folder. Raises OSError.
 
-    None if it is gone or another one, which stays where it is.
+    None if it is gone or has been replaced; a replacement stays.
     """
     own = target.parent / f".{hash_of([str(path), seen])[:32]}.lume"
     if not no_links.exists(own):
@@ -49,17 +49,17 @@ def put_aside(path: Path, target: Path, seen: str, seen_of: Callable[[os.stat_re
 
 
 def is_open_for_writing(path: Path) -> bool:
-    """Whether a program may still write to a file: it would write to the moved one, which nothing reads any more.
+    """Return whether a program may still write to a file: after a move, nobody would read what it writes.
 
-    A lease for reading is given only on a file that is not open for writing. The owner of a file can have one, on
-    Linux; False if it can't be told.
+    A lease for reading is granted only if the file is not open for writing. On Linux, the owner of a file can get
+    one; False if this is unknown.
     """
     try:
         handle = no_links.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return False
     try:
-        # The usual signal to the holder of a lease would end the process.
+        # The default signal to the holder of a lease would end the process.
         fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -71,12 +71,12 @@ def is_open_for_writing(path: Path) -> bool:
 
 
 def _is_same(found: os.stat_result, seen: str, seen_of: Callable[[os.stat_result], str]) -> bool:
-    """A rename changes the last of the times, if that is part of it."""
+    """Compare versions without the change time, which a rename changes."""
     return seen_of(found).split("-")[:3] == seen.split("-")[:3]
 
 
 def _named(own: Path, target: Path) -> str:
-    """Give the file a second name: that of the target, or one like it if that is taken."""
+    """Link the file to the target's name, or a similar one if that is taken."""
     number = 1
     while True:
         path = Path(numbered(str(target), number))
@@ -84,7 +84,7 @@ def _named(own: Path, target: Path) -> str:
             no_links.link(own, path)
         except FileExistsError:
             if os.path.samestat(no_links.stat(own), no_links.stat(path)):
-                return path.name  # a kill came after this step
+                return path.name  # killed after this step
             number += 1
         except OSError as error:
             if error.errno not in _NO_LINKS:
@@ -95,7 +95,7 @@ def _named(own: Path, target: Path) -> str:
 
 
 def _renamed(own: Path, target: Path) -> str:
-    """Without links: an empty file takes the name, which is then replaced."""
+    """Rename without links: an empty file reserves the name and is then replaced."""
     number = 1
     while True:
         path = Path(numbered(str(target), number))

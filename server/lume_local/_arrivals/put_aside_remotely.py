@@ -1,7 +1,7 @@
-"""Moves a processed file on an SFTP server, as `put_aside` does here, by renames, which there replace nothing.
+"""Moves a processed file on an SFTP server, like `put_aside`, but by renames, which never replace a file there.
 
-First the file gets a name of its own in the new folder, which no other file can have, and what was taken away can be
-looked at in peace. Then it gets its final name. A move that was interrupted is found by the file's own name.
+First the file gets a unique name in the new folder, so that it can be checked undisturbed. Then it gets its final
+name. An interrupted move is found by the unique name.
 """
 
 import posixpath
@@ -21,9 +21,9 @@ async def put_aside_remotely(
     entry: ArrivalEntry,
     seen_of: Callable[[RemoteVersion], str],
 ) -> str | None:
-    """Move a file if it is still the `entry`; its name in the target's folder. Raises `SftpTrouble`.
+    """Move a file if it still matches `entry`; return its name in the target's folder. Raises `SftpTrouble`.
 
-    None if it is gone or another one, which stays where it is.
+    None if it is gone or has been replaced; a replacement stays.
     """
     url, folder = entry.path, posixpath.dirname(target)
 
@@ -48,7 +48,7 @@ async def put_aside_remotely(
             raise
     if await seen(own) != entry.seen:  # replaced between the two requests above
         if not await session.rename(own, path, url):
-            await session.remove(own, url)  # and once more since: what was taken is no longer the latest
+            await session.remove(own, url)  # replaced again: the file taken is no longer the latest
         return None
     number = 1
     while not await session.rename(own, name := numbered(target, number), url):

@@ -1,4 +1,4 @@
-"""What a message of a queue says about objects: S3's own notifications, by way of SNS or EventBridge, too. Pure."""
+"""Parses queue messages about objects: S3's own notifications, also through SNS or EventBridge. Pure."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,11 +7,11 @@ from urllib.parse import unquote_plus
 import orjson
 
 _TEST = "s3:TestEvent"
-"""What S3 sends once, when its notifications are set up."""
+"""The event that S3 sends once, when notifications are set up."""
 
 
 def objects_of(body: str) -> Sequence[str] | None:
-    """The URLs of the objects that a message is about, each once; None if it is not such a message."""
+    """Return the URLs of the objects in a message, each once; None if it is not such a message."""
     try:
         found = _objects(orjson.loads(body))
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -20,7 +20,7 @@ def objects_of(body: str) -> Sequence[str] | None:
 
 
 def _objects(message: Any) -> list[str] | None:
-    """Raises ValueError, KeyError, TypeError, AttributeError for another form."""
+    """Return the URLs. Raises ValueError, KeyError, TypeError or AttributeError for another format."""
     if not isinstance(message, dict):
         return None
     if message.get("Type") == "Notification":
@@ -28,7 +28,7 @@ def _objects(message: Any) -> list[str] | None:
     if message.get("Event") == _TEST:
         return []
     if message.get("source") == "aws.s3":
-        # Only here keys are not encoded.
+        # EventBridge is the only one that does not encode keys.
         return [_url(message["detail"]["bucket"]["name"], message["detail"]["object"]["key"])]
     return list(_of_records(message["Records"])) if "Records" in message else None
 

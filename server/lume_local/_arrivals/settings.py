@@ -1,6 +1,6 @@
-"""`arrivals.toml`: which files arrive where, and what becomes of them. Read as strictly as a flow file.
+"""`arrivals.toml`: which files arrive where, and how they are processed. Parsed as strictly as a flow file.
 
-Errors are `FlowError`s: they name the place and its line, and `others` has the further mistakes of the file.
+Errors are `FlowError`s that name the place and its line; `others` holds the further mistakes of the file.
 """
 
 import glob
@@ -16,12 +16,12 @@ from lume_local._flow.sftp_urls import NotAnSftpUrl, SftpUrl
 from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
 
 QUIET = 10.0
-"""Seconds by default for which a file must be still; objects are there as a whole or not at all."""
+"""Default seconds for which a file must be unchanged; objects appear as a whole or not at all."""
 MOST_ARRIVALS = 100
-"""Each has a task, and may have a thread."""
+"""The limit is low because each has a task, and may have a thread."""
 _LONGEST_QUIET = 7 * 86400
 SCHEMES = ("", "s3", "gs", "az", "sftp")
-"""Where files may arrive; the empty one is for paths."""
+"""Schemes of places; the empty one is for paths."""
 CHANGED = ("refuse", "rerun", "ignore")
 PATH = "{path}"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -33,16 +33,16 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 @frozen
 class Arrival:
-    """One `[[arrival]]`.
+    """One `[[arrival]]` table.
 
     Attributes:
-        flow: `orders`, which is its newest version, or `orders:v3`.
+        flow: `orders`, which means its newest version, or `orders:v3`.
         uri: `from`, a pattern of paths or URLs.
-        quiet: seconds for which a file must be still, if there is no `marker`.
-        marker: the path of the file that says that another one is complete, with `{path}` for that one.
-        changed: what becomes of other content under a path that was processed: one of `CHANGED`.
-        queue_env: the environment variable with the URL of a queue that has the notifications of the bucket.
-        move: the folder for files whose runs ended with output; None leaves them where they are.
+        quiet: seconds for which a file must be unchanged, if there is no `marker`.
+        marker: the path of the file that marks another one as complete; `{path}` stands for the other one.
+        changed: how to treat a new version of a processed path: one of `CHANGED`.
+        queue_env: the environment variable with the URL of a queue with the bucket's notifications.
+        move: the folder for files whose runs ended with output; None leaves them in place.
     """
 
     name: str
@@ -55,9 +55,9 @@ class Arrival:
     queue_env: str | None = None
     scheme: str = field(init=False)
     folder: str = field(init=False)
-    """What comes before the first wildcard of `uri`, without a slash at its end; empty if nothing does."""
+    """The part of `uri` before the first wildcard, without a final slash; may be empty."""
     pattern: str = field(init=False)
-    """The rest."""
+    """The rest of `uri`."""
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "scheme", scheme_of(self.uri))
@@ -67,26 +67,26 @@ class Arrival:
 
     @property
     def holder(self) -> str:
-        """Who submits its runs, as `submitted_by` has it; a key can't have this name."""
+        """The submitter of its runs, as in `submitted_by`; no key can have this name."""
         return f"arrival:{self.name}"
 
     @property
     def moved_to(self) -> str | None:
-        """The folder that files are moved to: nothing in it arrives."""
+        """The folder for moved files, in which nothing arrives."""
         return None if self.move is None else "/".join(filter(None, (self.folder, self.move)))
 
     def marked(self, path: str) -> str:
-        """The path of a file's marker."""
+        """Return the path of a file's marker."""
         assert self.marker is not None
         return self.marker.replace(PATH, path)
 
     def marked_by(self, path: str) -> str | None:
-        """The path of the file that this would be the marker of; None if it can't be one."""
+        """Return the path of the file that this one would mark; None if it can't be a marker."""
         return None if self.marker is None else inverted(self.marker, PATH, path)
 
 
 def inverted(template: str, name: str, text: str) -> str | None:
-    """What `name` must stand for in a template that gives this text; None if nothing does."""
+    """Return the text that `name` must stand for in a template that gives this text; None if there is none."""
     before, _, after = template.partition(name)
     if len(text) <= len(before) + len(after) or not (text.startswith(before) and text.endswith(after)):
         return None
@@ -99,11 +99,11 @@ def scheme_of(uri: str) -> str:
 
 
 def read_arrivals(text: str) -> tuple[Arrival, ...]:
-    """The arrivals in the text of a file. Raises `FlowError` for the first mistake, with the `others`."""
+    """Return the arrivals in the text of a file. Raises `FlowError` for the first mistake, with the `others`."""
     mistakes, top = Mistakes(text), top_table(text)
     none: list[dict[str, Any]] = []
     entries = mistakes.noting(lambda: top.tables("arrival"), none)
-    top.present("message")  # the same file may have the messages
+    top.present("message")  # the same file may contain the messages
     if len(entries) > MOST_ARRIVALS:
         mistakes.add(FlowError("arrival", f"are {len(entries):,}: a server has up to {MOST_ARRIVALS}"))
     mistakes.noting(top.no_more, None)
@@ -118,7 +118,7 @@ def read_arrivals(text: str) -> tuple[Arrival, ...]:
 
 
 def _arrival(table: Table, mistakes: Mistakes) -> Arrival | None:
-    """The arrival of a table; None if it has a mistake."""
+    """Return the arrival of a table; None if it has a mistake."""
     before = len(mistakes)
     name = mistakes.noting(lambda: table.text("name", pattern=NAME), "")
     flow = mistakes.noting(lambda: table.text("flow", pattern=_FLOW, longest=129), "")
@@ -165,14 +165,14 @@ def _uri(table: Table) -> str:
 
 
 def _split(uri: str) -> tuple[str, str]:
-    """The folder before the first wildcard, or of a single file, and the rest."""
+    """Return the folder before the first wildcard, or of a single file, and the rest."""
     parts = uri.split("/")
     fixed = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
     return "/".join(parts[:fixed]) or ("/" if uri.startswith("/") else ""), "/".join(parts[fixed:])
 
 
 def _ready(table: Table, uri: str) -> tuple[float, str | None]:
-    """How a file becomes ready: the seconds of quiet, and the marker."""
+    """Return how a file becomes ready: the seconds of quiet, and the marker."""
     ready = table.table("ready")
     quiet, marker = 0.0 if scheme_of(uri) in ("s3", "gs", "az") else QUIET, None
     if ready.present("quiet"):
@@ -200,7 +200,7 @@ def _seconds(place: str, value: Any) -> float:
 
 
 def _queue(table: Table, uri: str) -> str | None:
-    """The variable with the URL of a queue. A URL itself is not repeated: it names an account."""
+    """Return the variable with the URL of a queue. Messages do not repeat a URL itself: it names an account."""
     if not table.present("queue_env"):
         return None
     place, name = table.at("queue_env"), table.text("queue_env", longest=1024)
@@ -215,7 +215,7 @@ def _queue(table: Table, uri: str) -> str | None:
 
 
 def _after(table: Table) -> str | None:
-    """The folder to move files to; None leaves them."""
+    """Return the folder to move files to; None leaves them in place."""
     place = table.at("after")
     if not table.present("after") or table.values["after"] == "leave":
         return None

@@ -1,4 +1,4 @@
-"""A folder of an SFTP server, by listing it: there are no notifications. What a link leads to must be in the root."""
+"""A folder on an SFTP server. It is listed, as there are no notifications; links must not lead out of the root."""
 
 import hashlib
 import posixpath
@@ -25,21 +25,21 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 POLL = 10.0
-"""Seconds between two listings."""
+"""Seconds between listings."""
 MOST_READ = 64 * 1024 * 1024
-"""Bytes of a file that is read for its digest, and so fetched twice; of a larger one size and time identify it."""
+"""Bytes up to which a file is read for its digest, so fetched twice; size and time identify a larger one."""
 _SHARE = 5
-"""At least so many times as long as a listing takes is the pause after it."""
+"""Minimum pause after a listing, as a multiple of its duration."""
 _AT_ONCE = 8
-"""Requests that are sent before the first of them is answered."""
+"""Concurrent requests."""
 _READS = 2
 _TIMES = 2
-"""How often a request is sent: the connection may have been cut while it was idle. The next listing is near."""
+"""Attempts at a request, as the connection may have been cut while idle; the next listing comes soon."""
 
 
 @asynccontextmanager
 async def open_site(arrival: Arrival, roots: Roots) -> AsyncIterator["SftpPlace"]:
-    """The folder, as long as the block lasts. Raises `PlaceTrouble`."""
+    """Yield the folder. Raises `PlaceTrouble`."""
     try:
         _, root = remote(roots, arrival.uri, arrival.folder)
     except PathRefused as error:
@@ -70,7 +70,7 @@ class SftpPlace(ListedPlace):
         folders = [(self._folder, "")]
         while folders:
             folder, below = folders.pop()
-            # Once more after a cut: a file that comes twice is taken once.
+            # Once more after a cut: a file listed twice is still submitted once.
             for is_last in (False, True):
                 inner = list[tuple[str, str]]()
                 try:
@@ -91,7 +91,7 @@ class SftpPlace(ListedPlace):
     async def _listed(
         self, folder: str, below: str, folders: list[tuple[str, str]]
     ) -> AsyncIterator[ArrivalEntry]:
-        """The files that match in a folder; folders in which others may match are added to `folders`."""
+        """Yield the matching files in a folder; add subfolders that may contain matches to `folders`."""
         session = await self._server.connected()
         try:
             if not below:
@@ -110,7 +110,7 @@ class SftpPlace(ListedPlace):
                     yield self._entry(found, relative, problem)
         except SftpTrouble as trouble:
             if trouble.state == Cause.MISSING and below:
-                return  # removed meanwhile
+                return  # removed in the meantime
             if trouble.state == Cause.MISSING:
                 raise PlaceTrouble(f"there is no folder {self._arrival.folder}: make it") from None
             if trouble.may_pass:
@@ -123,7 +123,7 @@ class SftpPlace(ListedPlace):
     async def _followed(
         self, session: SftpSession, one: RemoteEntry, relative: str
     ) -> tuple[RemoteEntry | None, str]:
-        """What a name stands for, and why that can't be read. Links that can't matter are not followed."""
+        """Return the target of an entry, and why it can't be read. Links that can't matter are not followed."""
         if not one.is_link or not (self._pattern.matches(relative) or self._pattern.leads_on(relative)):
             return one, ""
         try:
@@ -197,7 +197,7 @@ class SftpPlace(ListedPlace):
         return found.version.modified_ns / 1e9
 
     async def hints(self, found: Found) -> None:
-        """There are none."""
+        """Return at once: SFTP has no notifications."""
 
     async def move(self, entry: ArrivalEntry, folder: str) -> str | None:
         relative = self._relative(entry.path)
@@ -228,7 +228,7 @@ class SftpPlace(ListedPlace):
 
 
 async def _side_by_side(items: Sequence[S], work: Callable[[S], Awaitable[T]], at_once: int) -> list[T]:
-    """The results in the order of the items."""
+    """Return the results in the order of the items."""
     results, left = dict[int, T](), iter(enumerate(items))
 
     async def some() -> None:

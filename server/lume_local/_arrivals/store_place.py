@@ -1,4 +1,4 @@
-"""A bucket, by listing it. An object is there as a whole or not at all, and its tag stands for its content."""
+"""A bucket, which is listed. An object exists as a whole or not at all, and its tag identifies its content."""
 
 import posixpath
 import re
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 POLL = 10.0
-"""Seconds between two listings."""
+"""Seconds between listings."""
 CHECK = 60.0
-"""The same with a queue, whose messages may be late or lost."""
+"""Seconds between listings with a queue, whose messages may be late or lost."""
 _KEY = re.compile(r'[Pp]ath "(.*?)"(?: contained|: Encountered)', re.DOTALL)
 _SHARE = 5
-"""At least so many times as long as a listing takes is the pause after it."""
+"""Minimum pause after a listing, as a multiple of its duration."""
 
 
 @asynccontextmanager
 async def open_bucket(arrival: Arrival, roots: Roots) -> AsyncIterator["StorePlace"]:
-    """The bucket, as long as the block lasts. Raises `PlaceTrouble`."""
+    """Yield the bucket. Raises `PlaceTrouble`."""
     try:
         stored(roots, arrival.uri, "source", arrival.folder)
     except PathRefused as error:
@@ -99,13 +99,13 @@ class StorePlace(ListedPlace):
                     ) from None
             else:
                 return
-        # obstore ends with the first key that is no path, such as a//b: the others are listed without it.
+        # obstore stops at the first key that is no path, such as a//b; the other keys are listed without it.
         yield from s3_listed(self._bucket, self._folder, last)
 
     def _matching(self, page: Sequence[Any]) -> Iterator[ArrivalEntry]:
         for one in page:
             key = one["path"]
-            # Consoles make a "folder" of an empty object whose key ends with a slash, which obstore takes away.
+            # Consoles create a "folder" as an empty object whose key ends with a slash, which obstore strips.
             if self._matches(key) and (one["size"] or self._head(key) is not None):
                 yield self._entry(one)
 
@@ -144,7 +144,7 @@ class StorePlace(ListedPlace):
             raise
 
     def _head_unsound(self, key: str) -> Any | None:
-        """Of a key that obstore takes for no path: there is such an object if a listing begins with it."""
+        """Look up a key that obstore rejects as a path: the object exists if a listing starts with it."""
         if not self._root.startswith("s3://"):
             return None
         first = next(iter(next(s3_listed(self._bucket, key), ())), None)
@@ -174,7 +174,7 @@ class StorePlace(ListedPlace):
         try:
             if self._seen(name) is None:
                 self._copy(key, seen, name)
-            if self._seen(key) != seen:  # replaced meanwhile: it stays, and so does the copy
+            if self._seen(key) != seen:  # replaced in the meantime: both the object and the copy stay
                 return None
             self._remove(key, seen)
         except StoreTrouble as trouble:
@@ -184,7 +184,7 @@ class StorePlace(ListedPlace):
         return self._root + name
 
     def _copy(self, key: str, seen: str, name: str) -> None:
-        """S3 copies an object only if it is still that one, and a large one only in parts."""
+        """Copy an object: S3 does so only if it is unchanged, and copies a large one only in parts."""
         import obstore
 
         if self._root.startswith("s3://"):
@@ -195,7 +195,7 @@ class StorePlace(ListedPlace):
             obstore.copy(self._store, key, name)
 
     def _free(self, target: str, seen: str) -> str:
-        """A key that is free, or has the same object: a kill came after the copy."""
+        """Return a key that is free, or holds the same object because of a kill after the copy."""
         number = 1
         while self._seen(name := numbered(target, number)) not in (None, seen):
             number += 1
@@ -206,7 +206,7 @@ class StorePlace(ListedPlace):
         return None if found is None else self._entry(found).seen
 
     def _remove(self, key: str, seen: str) -> None:
-        """S3 removes an object only if it is still that one; the others have just been asked."""
+        """Remove an object: S3 does so only if it is unchanged; for other stores that was just checked."""
         import obstore
 
         if self._root.startswith("s3://"):
@@ -221,18 +221,18 @@ class StorePlace(ListedPlace):
 
 
 def _tag(seen: str) -> str:
-    """As S3 has it in its requests."""
+    """Return the tag as S3 requests spell it."""
     return f'"{seen.partition("-")[2]}"'
 
 
 def _unlisted(said: str) -> str:
-    """What obstore says of a key that is no path: it has no page with such a key, nor any later one."""
+    """Explain obstore's error about a key that is no path: it lists neither that page nor any later one."""
     found = _KEY.search(said)
     return said.partition("\n")[0] if found is None else f"the key {found[1]!r} is no path"
 
 
 def _unsound(url: str) -> str:
-    """Why no run can have this object as its source; empty if one can. Messages may name anything."""
+    """Return why no run can have this object as its source; empty if one can. Messages may name anything."""
     try:
         split_store_url(url)
     except NotAStoreUrl as error:
@@ -241,7 +241,7 @@ def _unsound(url: str) -> str:
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
-    """Raises `PlaceTrouble`."""
+    """Return the result of a call in a thread. Raises `PlaceTrouble`."""
     try:
         return await in_thread(call)
     except StoreTrouble as trouble:

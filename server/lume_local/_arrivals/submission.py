@@ -1,4 +1,4 @@
-"""What becomes of a file that is ready: a run, nothing, or a refusal. The rule "once" is here and in the store."""
+"""Decides what a ready file becomes: a run, nothing, or a refusal. "Once" is ensured here and in the store."""
 
 from typing import TypeAlias
 
@@ -18,13 +18,13 @@ from lume_local._runs.store.arrived import Arrived
 from lume_local._runs.store.records import ACTIVE, Duplicate, NewRun, TooLong
 
 BEHIND = -1
-"""The priority of their runs: what persons submit goes first."""
+"""The priority of their runs, below that of people's submissions."""
 _SOURCE_PATH = "{source_path}"
 
 
 @frozen
 class Settles:
-    """Nothing is left to decide: the run that reads this content, None if there is none; and whether it is new."""
+    """The decision is final: the run that reads this version, None if there is none, and whether it is new."""
 
     run_id: str | None = None
     is_new: bool = False
@@ -32,7 +32,7 @@ class Settles:
 
 @frozen
 class Waits:
-    """It can't be decided yet. `run_id` is the run that must end before."""
+    """The decision must wait; `run_id` is the run that must end first."""
 
     why: str
     run_id: str | None = None
@@ -40,7 +40,7 @@ class Waits:
 
 @frozen
 class Refuses:
-    """There will be no run of the file as it is."""
+    """The file as it is gets no run."""
 
     why: str
 
@@ -50,7 +50,7 @@ Outcome: TypeAlias = Settles | Waits | Refuses
 
 @frozen
 class _File:
-    """A file that is ready, what reads it, a note for its run, and whether other contents of it were submitted."""
+    """A ready file, the flow that reads it, a note for its run, and whether other versions of it were submitted."""
 
     arrival: Arrival
     arrived: Arrived
@@ -61,7 +61,7 @@ class _File:
 
 
 class Submissions:
-    """Submits files that arrived, each content of each path once."""
+    """Submits arrived files, each version of each path once."""
 
     def __init__(
         self, store: SqlStore, flows: FlowRegistry, runner: Runner, contents: Contents, roots: Roots
@@ -70,7 +70,7 @@ class Submissions:
         self._contents, self._roots = contents, roots
 
     async def settle(self, arrival: Arrival, arrived: Arrived) -> Outcome:
-        """Decide about a content, and do it. Raises `StoreFailed`."""
+        """Decide about one version of a file, and act on the decision. Raises `StoreFailed`."""
         try:
             flow, note = await self._flow(arrival)
             known = await self._store.arrivals.known(arrived)
@@ -79,13 +79,13 @@ class Submissions:
             if known is None:
                 return await self._submit(file)
             if known.has_content:
-                await self._store.arrivals.note(arrived, None)  # it was written again
+                await self._store.arrivals.note(arrived, None)  # the same content was written again
                 return Settles(known.run_id)
             if known.status in ACTIVE:
                 return Waits(
                     f"run {known.run_id}, which reads its earlier content, has not ended", known.run_id
                 )
-            if known.is_purged:  # it may have failed: a success still holds the source
+            if known.is_purged:  # the purged run may have failed; only a success still holds the source
                 return await self._submit(file)
             if known.status is None or RunStatus(known.status).has_output:
                 return await self._changed(file, known.run_id)
@@ -94,7 +94,7 @@ class Submissions:
             return Waits(str(error))
 
     async def _flow(self, arrival: Arrival) -> tuple[Flow, str | None]:
-        """The flow version, and a note for the run. Raises `UnknownFlow`."""
+        """Return the flow version, and a note for the run. Raises `UnknownFlow`."""
         ref = arrival.flow
         if ":" not in ref:
             known = self._flows.all(ref)
@@ -104,10 +104,10 @@ class Submissions:
         return await self._flows.runnable(ref)
 
     async def _changed(self, file: _File, run_id: str | None) -> Outcome:
-        """The path was processed with another content, by this run if it is still known."""
+        """Handle a path that was processed with other content, by this run if it is still known."""
         arrived = file.arrived
         if run_id is not None and await self._contents.is_other(run_id, file.flow, file.source_path) is False:
-            await self._store.arrivals.note(arrived, run_id)  # the file was changed before that run read it
+            await self._store.arrivals.note(arrived, run_id)  # the file changed before that run read it
             return Settles(run_id)
         if file.arrival.changed == "rerun":
             return await self._submit(file, again=True)
@@ -121,7 +121,7 @@ class Submissions:
         )
 
     async def _submit(self, file: _File, *, again: bool = False) -> Outcome:
-        """Create the run, which notes the file in the same transaction."""
+        """Create the run, which records the file in the same transaction."""
         flow, arrival = file.flow, file.arrival
         located = source_key(flow.source, file.source_path, self._roots)
         located = await self._contents.key(flow, file.source_path, located)
@@ -145,7 +145,7 @@ class Submissions:
         return Settles(run.run_id, is_new=True)
 
     async def _duplicate(self, file: _File, duplicate: Duplicate) -> Outcome:
-        """Somebody else has submitted the source, such as `lume backfill`."""
+        """Handle a source that something else has submitted, such as `lume backfill`."""
         run_id = duplicate.run_id
         if duplicate.is_active:
             return Waits(f"run {run_id} of the same source has not ended", run_id)
@@ -156,7 +156,7 @@ class Submissions:
 
 
 def source_path_of(flow: Flow, path: str) -> str:
-    """The source path with which a flow reads this file. Raises `PathRefused` if there is none."""
+    """Return the source path by which a flow reads this file. Raises `PathRefused` if there is none."""
     if flow.source.query:
         raise PathRefused(f"{flow.ref} reads a query of a database, and no files")
     if len(flow.source.uris) != 1:

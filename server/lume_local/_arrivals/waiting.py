@@ -1,6 +1,6 @@
-"""The files of an arrival that wait, in memory: until they are still, or until something else is out of the way.
+"""The waiting files of an arrival, in memory: until they are unchanged long enough, or nothing else is in the way.
 
-Pure: the time is an argument. A server that is killed forgets them, and its successor's first listing finds them.
+Pure: the time is an argument. After a kill, the first listing of the next server finds them again.
 """
 
 import heapq
@@ -12,7 +12,7 @@ from lume_local._arrivals.place import ArrivalEntry
 from lume_local._arrivals.settings import Arrival
 
 MOST_WAITING = 10_000
-"""Files that are kept in memory; further ones are found by the next listing."""
+"""Files kept in memory; the next listing finds further ones."""
 
 
 @define
@@ -20,12 +20,12 @@ class WaitingFile:
     """A file that waits.
 
     Attributes:
-        entry: as it was seen last.
-        since: when it was first seen like that.
+        entry: the file as it was last seen.
+        since: when it was first seen in this state.
         due: when to look at it again; None: with the next listing or hint.
-        why: for people.
-        run_id: the run that must end before.
-        content: what identifies its content, if that was read: it may wait for long, and is read once.
+        why: the reason, for people.
+        run_id: the run that must end first.
+        content: the identification of its content once read, so that a long wait does not read it again.
     """
 
     entry: ArrivalEntry
@@ -37,7 +37,7 @@ class WaitingFile:
 
 
 class WaitingFiles:
-    """The files of one arrival that wait, by their paths."""
+    """The waiting files of one arrival, by path."""
 
     def __init__(self) -> None:
         self.files: dict[str, WaitingFile] = {}
@@ -49,7 +49,7 @@ class WaitingFiles:
 
     @property
     def trouble(self) -> str:
-        """That there is no room for more; empty if there is."""
+        """A note that there is no room for more files; empty if there is."""
         if not self.is_full:
             return ""
         return (
@@ -58,7 +58,7 @@ class WaitingFiles:
         )
 
     def seen(self, entry: ArrivalEntry, now: float) -> float:
-        """Note a file as it is now, if there is room for it; since when it is like that."""
+        """Record a file as it is now, if there is room; return since when it has been so."""
         before = self.files.get(entry.path)
         if before is not None and before.entry.seen == entry.seen:
             return before.since
@@ -67,7 +67,7 @@ class WaitingFiles:
         return now
 
     def content(self, entry: ArrivalEntry) -> bytes | None:
-        """What identifies the content of a file, if it was read since the file is as it is."""
+        """Return the identification of a file's content, if it was read in its present state."""
         waiting = self.files.get(entry.path)
         return None if waiting is None or waiting.entry.seen != entry.seen else waiting.content
 
@@ -77,7 +77,7 @@ class WaitingFiles:
             waiting.content = content
 
     def wait(self, path: str, why: str, due: float | None, run_id: str | None = None) -> None:
-        """Note what a file waits for; without room for it the next listing finds it again."""
+        """Record what a file waits for; without room, the next listing finds it again."""
         waiting = self.files.get(path)
         if waiting is None:
             return
@@ -90,7 +90,7 @@ class WaitingFiles:
         self.files.pop(path, None)
 
     def pop_due(self, now: float, most: int) -> Sequence[str]:
-        """Files whose time has come; they stay until they are dropped."""
+        """Return the files that are due; they stay until dropped."""
         found: list[str] = []
         while self._due and self._due[0][0] <= now and len(found) < most:
             due, path = heapq.heappop(self._due)
@@ -108,7 +108,7 @@ class WaitingFiles:
         return path in self.files and self.files[path].due == due
 
     def until_now(self, run_id: str, now: float) -> bool:
-        """A run has ended: what waits for it is due; whether anything is."""
+        """Make files that wait for this run due, as it has ended; return whether there are any."""
         found = [path for path, one in self.files.items() if one.run_id == run_id]
         for path in found:
             self.wait(path, "the run before has ended", now)
@@ -117,11 +117,11 @@ class WaitingFiles:
 
 @define
 class Readiness:
-    """Why a file is not ready, or that it is.
+    """Whether a file is ready.
 
     Attributes:
-        why: empty if it is ready.
-        due: when it is ready if nothing happens; None if that can't be told.
+        why: why it is not; empty if it is ready.
+        due: when it is ready if nothing happens; None if unknown.
     """
 
     why: str = ""
@@ -131,13 +131,13 @@ class Readiness:
 def readiness(
     arrival: Arrival, entry: ArrivalEntry, since: float, now: float, marked: float | None, clock: float
 ) -> Readiness:
-    """Whether a file is complete.
+    """Return whether a file is complete.
 
-    Stillness is measured by this machine's clock between two looks, whatever times the files have: the clock of who
-    writes them may be wrong.
+    Quiet time is measured with this machine's clock between two looks, not by the times of files: the writer's
+    clock may be wrong.
 
     Args:
-        since: when it was first seen as it is.
+        since: when it was first seen in this state.
         marked: when its marker was written, by the clock of the place; None if there is none.
         clock: the present time, in seconds since 1970.
     """

@@ -1,4 +1,4 @@
-"""Notifications of a folder, through watchfiles, and whether its file system has any that can be relied on."""
+"""Notifications of a folder through watchfiles, and whether those of its file system are reliable."""
 
 import errno
 import os
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
 
 _REMOVED = 3
-"""The kind of such a change: `watchfiles.Change.deleted`."""
+"""The numeric value of `watchfiles.Change.deleted`."""
 _STEP, _GROUPED, _LONGEST = 100, 500, 5_000
-"""Milliseconds: for the next change of a burst, for all of it, and until the thread looks whether it should end."""
+"""Milliseconds: to the next change of a burst, for the whole burst, and between checks whether to stop."""
 
 
 def watch_folder(folder: Path, is_deep: bool) -> "WatchedFolder":
-    """Begin to watch a folder, with those below it or not. Raises `PlaceTrouble`."""
+    """Start watching a folder, and its subfolders if `is_deep`. Raises `PlaceTrouble`."""
     kind = file_system(folder)
     if kind in REMOTE or kind.startswith("fuse"):
         return WatchedFolder(folder, None, f"{kind} has no notifications of what others write")
     from watchfiles._rust_notify import RustNotify
 
     try:
-        # The documented backend itself: `awatch` takes a thread of the pool that everybody shares.
+        # The documented backend itself, because `awatch` would occupy a thread of the shared pool.
         return WatchedFolder(folder, partial(RustNotify, [str(folder)], False, False, 0, is_deep, True), "")
     except (OSError, RuntimeError) as error:
-        is_full = f"os error {errno.EMFILE}" in str(error)  # the backend has it in its text only
+        is_full = f"os error {errno.EMFILE}" in str(error)  # the backend reports the number only in its text
         limit = "max_user_instances, or ulimit -n" if is_full else "max_user_watches"
         return WatchedFolder(folder, None, f"it can't be watched ({error}); raise fs.inotify.{limit}")
 
 
 class WatchedFolder:
-    """A folder that is watched. Close it.
+    """A watched folder. Close it after use.
 
     Attributes:
         why_not: why there are no notifications; empty if there are.
@@ -54,7 +54,7 @@ class WatchedFolder:
         self._start()
 
     def _start(self) -> None:
-        """Raises `PlaceTrouble`, OSError, RuntimeError."""
+        """Start the notifications. Raises `PlaceTrouble`, OSError or RuntimeError."""
         self.close()
         if self._begin is None:
             return
@@ -65,9 +65,9 @@ class WatchedFolder:
             raise PlaceTrouble(f"there is no folder {self._folder}: make it") from None
 
     async def changes(self, stopped: threading.Event) -> AsyncGenerator[Sequence[str], None]:
-        """The paths of changes in groups, each once; ends at once if there are no notifications.
+        """Yield changed paths in groups, each once; end at once if there are no notifications.
 
-        The folder itself stands for all that is in it. Raises `PlaceTrouble`.
+        The folder itself stands for everything in it. Raises `PlaceTrouble`.
         """
         while self._notify is not None and not stopped.is_set():
             changes = await run_sync(
@@ -81,10 +81,10 @@ class WatchedFolder:
                 return
 
     def _next(self, notify: "RustNotify", stopped: threading.Event) -> set[tuple[int, str]] | str | None:
-        """The next changes; None if they can't be known, and it has begun anew."""
+        """Return the next changes; None if they are unknown and watching has restarted."""
         try:
             changes = notify.watch(_GROUPED, _STEP, _LONGEST, stopped)
-        except RuntimeError:  # a name that is not UTF-8: it would be in the way of all later changes
+        except RuntimeError:  # a name that is not UTF-8, which would block all later changes
             if stopped.is_set():
                 return "stop"
             self._start()
@@ -96,7 +96,7 @@ class WatchedFolder:
         return None
 
     def _is_same(self) -> bool:
-        """Whether the folder is the one that is watched, if it was not removed: a new one may have got its inode."""
+        """Return whether the folder is still the watched one; after a removal, a new folder may have its inode."""
         try:
             found = os.stat(self._folder)
         except OSError:

@@ -1,4 +1,4 @@
-"""Watches one arrival: lists its place, looks at what hints name, and settles what is ready."""
+"""Watches one arrival: lists its place, checks files that hints name, and settles files that are ready."""
 
 import logging
 import math
@@ -28,25 +28,25 @@ from lume_local._runs.times import now_text
 _log = logging.getLogger("lume_local")
 
 RETRY = 10.0
-"""Seconds after which something is tried again that did not work."""
+"""Seconds before a failed operation is retried."""
 MOST_QUEUED = 20_000
-"""Runs that may wait in the server's queue; then files wait where they are."""
+"""Runs that may wait in the server's queue; beyond that, files wait in their place."""
 MOST_REFUSED = 10_000
-"""Refuses files that are noticed when they are removed."""
+"""Refused files whose removal is tracked."""
 MOST_NAMED = 3
-"""Files that can't be moved of which it is told why; once they could be, the next ones."""
+"""Unmovable files to explain; once these can be moved, the next ones follow."""
 _BATCH = 64 * 1024 * 1024
-"""Bytes of files that are read by one call."""
+"""Bytes of files read by one call."""
 _BATCH_FILES = 200
 
 
 @frozen
 class WatcherParts:
-    """What all watchers of a server use.
+    """Shared parts of all watchers of a server.
 
     Attributes:
-        on_notice: called after the notice of a refusal was added for messages; None if there are none.
-        now: the time by a clock that only goes forward, in seconds.
+        on_notice: called after a notice of a refusal was added for messages; None without messages.
+        now: returns the time of a monotonic clock, in seconds.
     """
 
     store: SqlStore
@@ -61,9 +61,9 @@ class View:
     """The present state of an arrival.
 
     Attributes:
-        watched: how its place is watched; empty as long as it can't be.
-        trouble: why it can't be used, or a file can't be moved; empty if all is well.
-        waiting: the files that wait, as they are at any time.
+        watched: how its place is watched; empty while it can't be.
+        trouble: why the place can't be used, or a file can't be moved; empty if all is well.
+        waiting: the waiting files, as a live view.
     """
 
     arrival: Arrival
@@ -73,7 +73,7 @@ class View:
 
 
 class Watcher:
-    """One arrival, watched as long as `watch` is not cancelled."""
+    """The watcher of one arrival, active until `watch` is cancelled."""
 
     def __init__(self, arrival: Arrival, parts: WatcherParts) -> None:
         self.arrival = arrival
@@ -83,13 +83,13 @@ class Watcher:
         self._place: ArrivalPlace | None = None
         self._trouble = ""
         self._unmoved: dict[str, str] = {}
-        """Why files can't be moved, by their paths; the first of them."""
+        """The first files that can't be moved: reasons by path."""
         self._one_at_a_time = anyio.Lock()
         self._to_move: set[str | None] = {None}
-        """The runs that have ended whose files may have to be moved; None alone for all: each listing begins anew."""
+        """Ended runs whose files may have to be moved; None alone stands for all, as after each listing."""
         self._wake, self._again, self._may_move = anyio.Event(), anyio.Event(), anyio.Event()
         self.submitted = 0
-        """Runs that were submitted since the server started."""
+        """Runs submitted since the server started."""
 
     def view(self) -> View:
         watched = "" if self._place is None else self._place.watched
@@ -97,7 +97,7 @@ class Watcher:
         return View(self.arrival, watched, trouble, self._waiting.files.values())
 
     def run_ended(self, run: StoredRun) -> None:
-        """To be called when any run has ended."""
+        """Handle the end of any run."""
         if self._waiting.until_now(run.run_id, self._now()):
             self._wake.set()
         if run.arrival == self.arrival.name:
@@ -117,7 +117,7 @@ class Watcher:
                 self._in_trouble(str(trouble))
             except StoreFailed as error:
                 self._in_trouble(why(error))
-            except Exception as error:  # of one arrival: it must not end the others, nor the server
+            except Exception as error:  # in one arrival: it must not end the others, nor the server
                 self._in_trouble(f"an unexpected error, which the log describes: {why(error)}", error)
             finally:
                 self._place, self._to_move = None, {None}
@@ -133,7 +133,7 @@ class Watcher:
             _log.warning("arrival %s: works again", self.arrival.name)
         self._trouble = ""
 
-    # -- what there is
+    # -- files found
 
     async def _list_forever(self, place: ArrivalPlace) -> None:
         while True:
@@ -144,7 +144,7 @@ class Watcher:
                 await self._again.wait()
 
     async def compare(self, place: ArrivalPlace) -> None:
-        """Compare what is there with what is known, and settle what is ready."""
+        """Compare the files in the place with those recorded, and settle those that are ready."""
         name = self.arrival.name
         gone = {one.path for one in await self._store.arrivals.refused(name, MOST_REFUSED)}
         gone |= self._waiting.files.keys()
@@ -156,7 +156,7 @@ class Watcher:
         self._moves(None)
 
     async def _forget(self, place: ArrivalPlace, paths: Iterable[str]) -> None:
-        """Of files that a listing lacks: those that are gone. Others may have come during the listing."""
+        """Forget missing files that are really gone: others may have arrived during the listing."""
         asked = list(paths)
         for at in range(0, len(asked), PAGE):
             part = asked[at : at + PAGE]
@@ -169,7 +169,7 @@ class Watcher:
         await self._store.arrivals.forget_refusals(self.arrival.name, paths)
 
     async def found(self, place: ArrivalPlace, paths: Sequence[str]) -> None:
-        """Look at the files that hints name; see `Found`."""
+        """Check the files that hints name; see `Found`."""
         if not paths:
             self._again.set()
         data = list(dict.fromkeys(self.arrival.marked_by(path) or path for path in paths))
@@ -197,14 +197,14 @@ class Watcher:
                 await self._wake.wait()
 
     async def step(self, place: ArrivalPlace) -> None:
-        """Look again at files whose time has come."""
+        """Check again the files that are due."""
         while due := self._waiting.pop_due(self._now(), PAGE):
             await self._look(place, due)
 
-    # -- what becomes of it
+    # -- decisions
 
     async def _take(self, place: ArrivalPlace, entries: Sequence[ArrivalEntry]) -> None:
-        """Settle the files that are ready, and note what the others wait for."""
+        """Settle the files that are ready, and record what the others wait for."""
         async with self._one_at_a_time:
             name = self.arrival.name
             settled = await self._store.arrivals.settled_of(
@@ -227,7 +227,7 @@ class Watcher:
         self._wake.set()
 
     async def _ready(self, place: ArrivalPlace, entries: Sequence[ArrivalEntry]) -> list[ArrivalEntry]:
-        """Those that are complete; the others wait."""
+        """Return the complete files; the others wait."""
         times: Sequence[float | None] = [None] * len(entries)
         if self.arrival.marker is not None:
             times = await place.exist([self.arrival.marked(entry.path) for entry in entries])
@@ -271,7 +271,7 @@ class Watcher:
         if outcome.is_new:
             _log.info("arrival %s: %s is run %s", self.arrival.name, entry.path, outcome.run_id)
         elif outcome.run_id is not None and self.arrival.move is not None:
-            self._moves(outcome.run_id)  # it may have ended before the file was noted
+            self._moves(outcome.run_id)  # it may have ended before the file was recorded
 
     def _all_wait(self, entries: Sequence[ArrivalEntry], reason: str, after: float = RETRY) -> None:
         for entry in entries:
@@ -288,7 +288,7 @@ class Watcher:
             if self._on_notice is not None:
                 self._on_notice()
 
-    # -- moves: a task of their own, since one may take long, and one at a time
+    # -- moves, in a task of their own because one may take long, one at a time
 
     def _moves(self, run_id: str | None) -> None:
         if run_id is None:
@@ -309,7 +309,9 @@ class Watcher:
             run_id = self._to_move.pop()
             moves = await self._store.arrivals.moves(self.arrival.name, run_id)
             if run_id is None:
-                left = {move.path for move in moves}  # another server of this state may have moved the others
+                left = {
+                    move.path for move in moves
+                }  # another server with this state may have moved the others
                 self._unmoved = {path: reason for path, reason in self._unmoved.items() if path in left}
             await self._move_each(place, moves)
 
@@ -336,7 +338,7 @@ class Watcher:
 
 
 def _batches(entries: Sequence[ArrivalEntry]) -> Iterable[list[ArrivalEntry]]:
-    """Groups that are read by one call each: so that of many files the first are submitted early."""
+    """Group files for one call each, so that the first of many are submitted early."""
     batch: list[ArrivalEntry] = []
     size = 0
     for entry in entries:

@@ -1,1 +1,1 @@
-"""Messages to people: which notices become which messages, for whom, and how often."""
+"""Messages to people: which notices become messages, to whom, and how often."""

@@ -1,4 +1,4 @@
-"""Carries messages to their addresses, in processes: apprise waits as it likes, but a process can be ended."""
+"""Sends messages in separate processes: apprise may wait indefinitely, but a process can be ended."""
 
 import os
 from collections.abc import AsyncIterator, Collection
@@ -15,16 +15,16 @@ from lume_local._shared.notices import Notify
 from lume_local._shared.withheld import without_address
 
 PATIENCE = 20.0
-"""Seconds that one attempt may take."""
+"""Seconds allowed for one attempt."""
 MOST_AT_ONCE = 4
-"""Attempts at a time, each in a process; further ones wait for those, which end in time."""
+"""Concurrent attempts, each in a process of limited lifetime; further ones wait."""
 
 
 class Carrier:
     """Sends messages while its `running` block lasts.
 
     Args:
-        secrets: what must not be in the environment of its processes.
+        secrets: values to keep out of the environment of its processes.
     """
 
     def __init__(self, health: Health | None = None, secrets: Collection[str] = ()) -> None:
@@ -37,7 +37,7 @@ class Carrier:
             yield
 
     async def carry(self, variable: str, body: bytes) -> str | None:
-        """Send a message to the address that a variable holds; None, or why it failed, without the address."""
+        """Send a message to the address in a variable. Return None, or the error without the address."""
         address = os.environ.get(variable, "").strip()
         if not address:
             return f"the variable {variable} is not set"

@@ -1,4 +1,4 @@
-"""Which messages follow from notices, and what is remembered for the next. Pure."""
+"""Decides which messages follow from notices, and what to remember for later ones. Pure."""
 
 from collections.abc import Collection, Sequence
 
@@ -17,7 +17,7 @@ _LIMIT, _TROUBLE = "limit:", "trouble:"
 
 
 def keys_of(rules: Sequence[MessageRule], notices: Sequence[Notice]) -> set[str]:
-    """The keys of what must be known to decide."""
+    """Return the keys of the states needed to decide."""
     about = [
         (rule.key, one.flow) for rule in rules for one in notices if rule.is_about(one.flow, one.flow_version)
     ]
@@ -29,9 +29,9 @@ class Decision:
     """Decides about notices one after the other.
 
     Attributes:
-        states: what is remembered, by key.
-        changed: the keys of what has changed.
-        deliveries: the messages that were made.
+        states: the remembered states, by key.
+        changed: the keys of the changed states.
+        deliveries: the resulting messages.
     """
 
     rules: Sequence[MessageRule]
@@ -42,7 +42,7 @@ class Decision:
     deliveries: list[NewDelivery] = field(factory=list)
 
     def consider(self, notice: Notice) -> None:
-        """Make the messages that a notice leads to."""
+        """Make the messages for a notice."""
         for rule in self.rules:
             if rule.is_about(notice.flow, notice.flow_version):
                 happened = self._happened(rule, notice)
@@ -50,7 +50,7 @@ class Decision:
                     self._tell(rule, happened)
 
     def flush(self, state: MessageState) -> None:
-        """Make the digest that is due, or forget what no longer matters."""
+        """Make the digest that is due, or forget a state that no longer matters."""
         self.states[state.key] = state
         rule = next((one for one in self.rules if f"{_LIMIT}{one.key}" == state.key), None)
         rate = DEFAULT_RATE if rule is None else rule.rate
@@ -70,7 +70,7 @@ class Decision:
         return Happened(notice, tuple(kinds), is_trouble)
 
     def _has_recovered(self, rule: MessageRule, notice: Notice, *, is_trouble: bool) -> bool:
-        """Whether a run ends its flow's trouble; notes the trouble, and its end."""
+        """Return whether a run ends its flow's trouble; record the trouble, and its end."""
         key = f"{_TROUBLE}{rule.key}:{notice.flow}"
         known = self.states.get(key)
         is_in_trouble = known is not None and bool(known.state)
@@ -86,7 +86,7 @@ class Decision:
         known = self.states.get(key)
         before = Limit.of(known.state) if known is not None and known.state else Limit()
         values = rule.include_values
-        if not happened.kinds:  # trouble that is not told
+        if not happened.kinds:  # trouble that no rule reports
             limit = before.without_fine(happened.notice.flow)
         else:
             limit, is_now = told(before, happened, rule.rate, self.now, rule.to, with_values=values)

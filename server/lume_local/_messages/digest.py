@@ -1,4 +1,4 @@
-"""What the next digest will say: counts of what happened, bounded however much that is. Pure."""
+"""The content of the next digest: counts of events, bounded in size. Pure."""
 
 from attrs import evolve, field, frozen
 
@@ -6,10 +6,10 @@ from lume_local._messages.notice import Notice
 from lume_local._messages.rules import RECOVERED
 
 MOST_FLOWS = 50
-"""For each kind; what happens to further ones is counted together."""
+"""Flows counted by name for each kind; further ones are counted together."""
 MOST_REASONS = 50
 OTHERS = ""
-"""Under which the others are counted."""
+"""The name under which further flows are counted."""
 
 Counts = dict[str, int]
 
@@ -19,7 +19,7 @@ class Happened:
     """A notice that a rule is about.
 
     Attributes:
-        kinds: as what it is told.
+        kinds: the kinds under which to report it.
         is_trouble: whether the flow is in trouble from then on.
     """
 
@@ -30,14 +30,14 @@ class Happened:
 
 @frozen
 class Digest:
-    """What happened since a limit was hit.
+    """The events since a limit was reached.
 
     Attributes:
-        counts: how often, by kind and flow.
+        counts: the number of events by kind and flow.
         why: errors, with the number of runs or files.
-        reasons: of rejects, with the number of rows.
-        fine: the flows that have recovered, and are not in trouble again.
-        run_id: of the latest run.
+        reasons: reasons of rejects, with the number of rows.
+        fine: the flows that have recovered and are not in trouble again.
+        run_id: the latest run.
     """
 
     counts: dict[str, Counts] = field(factory=dict)
@@ -51,7 +51,7 @@ class Digest:
     run_id: str = ""
 
     def with_one(self, happened: Happened, *, with_values: bool) -> "Digest":
-        """This, and one thing more."""
+        """Return a copy with one more event."""
         notice, counts, fine = happened.notice, self.counts, self.fine
         for kind in happened.kinds:
             if kind != RECOVERED:
@@ -74,17 +74,17 @@ class Digest:
         )
 
     def without_fine(self, flow: str) -> "Digest":
-        """This, without the news that a flow is fine."""
+        """Return a copy without the news that a flow has recovered."""
         return evolve(self, fine=[one for one in self.fine if one != flow])
 
     @property
     def total(self) -> int:
-        """How many things happened; 0 if there is nothing left to tell."""
+        """The number of events; 0 if there is nothing to report."""
         return sum(sum(flows.values()) for flows in self.counts.values()) + len(self.fine)
 
 
 def _plus(counts: Counts, more: Counts, most: int) -> Counts:
-    """The sum; names that there is no room for are counted as one."""
+    """Return the sum; names beyond the limit are counted as one."""
     found = dict(counts)
     for name, count in more.items():
         key = name if name in found or len(found) < most else OTHERS

@@ -1,4 +1,4 @@
-"""At most so many messages in a period; the rest is gathered for one digest, which follows when it may. Pure."""
+"""A limit on messages in a period; the rest is collected for one digest, sent as soon as allowed. Pure."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from lume_local._messages.rules import Rate
 
 @frozen
 class Limit:
-    """What a rule remembers.
+    """The state that a rule remembers.
 
     Attributes:
-        sent: when the last messages were made, in seconds since 1970; no more than the rate asks about.
-        gathered: what the next digest will say; None if there is nothing.
-        to: where the digest goes, also if its rule is gone by then.
+        sent: the times of the last messages, in seconds since 1970; only as many as the rate needs.
+        gathered: the content of the next digest; None if there is none.
+        to: the recipients of the digest, kept even if its rule is removed.
     """
 
     sent: tuple[float, ...] = ()
@@ -30,34 +30,34 @@ class Limit:
         return cls(tuple(plain["sent"]), None if gathered is None else Digest(**gathered), tuple(plain["to"]))
 
     def text(self) -> str:
-        """As JSON; empty if there is nothing to remember."""
+        """Return it as JSON; empty if there is nothing to remember."""
         return orjson.dumps(asdict(self)).decode() if self.sent or self.gathered else ""
 
     def due(self, rate: Rate) -> float | None:
-        """When the digest may follow, or without one when this is forgotten."""
+        """Return when the digest may follow or, without one, when this state can be forgotten."""
         if self.gathered is None:
             return self.sent[-1] + rate.period if self.sent else None
         return self.sent[0] + rate.period if len(self.sent) >= rate.most else 0.0
 
     def at(self, now: float, rate: Rate) -> "Limit":
-        """Without what no longer matters. Messages of the future were made before the clock was set back."""
+        """Return a copy without expired messages. Times in the future are from before the clock was set back."""
         sent = tuple(min(one, now) for one in self.sent if one + rate.period > now)
         return evolve(self, sent=sent[-rate.most :])
 
     def may_send(self, rate: Rate) -> bool:
-        """Whether one more message may be made; of a limit as it is now, see `at`."""
+        """Return whether one more message is allowed; call it on the result of `at`."""
         return len(self.sent) < rate.most
 
     def with_sent(self, now: float) -> "Limit":
         return evolve(self, sent=(*self.sent, now))
 
     def with_one(self, happened: Happened, to: tuple[str, ...], *, with_values: bool) -> "Limit":
-        """With one thing more to tell in the digest."""
+        """Return a copy with one more event for the digest."""
         gathered = (self.gathered or Digest()).with_one(happened, with_values=with_values)
         return evolve(self, gathered=gathered if gathered.total else None, to=to)
 
     def without_fine(self, flow: str) -> "Limit":
-        """Without the news that a flow is fine, which it no longer is."""
+        """Return a copy without the news that a flow has recovered, because it no longer has."""
         gathered = None if self.gathered is None else self.gathered.without_fine(flow)
         return evolve(self, gathered=gathered if gathered and gathered.total else None)
 
@@ -65,7 +65,7 @@ class Limit:
 def told(
     limit: Limit, happened: Happened, rate: Rate, now: float, to: tuple[str, ...], *, with_values: bool
 ) -> tuple[Limit, bool]:
-    """The limit after something happened, and whether that is a message of its own now."""
+    """Return the limit after an event, and whether the event becomes a message of its own now."""
     limit = limit.at(now, rate)
     if limit.gathered is None and limit.may_send(rate):
         return limit.with_sent(now), True
@@ -73,7 +73,7 @@ def told(
 
 
 def digested(limit: Limit, rate: Rate, now: float) -> tuple[Limit, Digest | None]:
-    """The limit at a time, and the digest that is due then."""
+    """Return the limit at a time, and the digest that is due then."""
     limit = limit.at(now, rate)
     if limit.gathered is None or not limit.may_send(rate):
         return limit, None

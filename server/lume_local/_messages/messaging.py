@@ -1,4 +1,4 @@
-"""Everything about messages that a server has, or nothing if it has no file with rules."""
+"""All parts of a server's messages, or none if it has no rules file."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from lume_local._runs.sql.messages import SqlMessages
 
 
 class Withheld(Collection[str]):
-    """What other processes must not know: the server's own secrets, and the addresses that the rules name now."""
+    """Values that other processes must not know: the server's secrets, and the addresses in the present rules."""
 
     def __init__(self, own: frozenset[str], rules: RulesFile | None) -> None:
         self._own, self._rules = own, rules
@@ -38,7 +38,7 @@ class Messaging:
     """The messages of one server. Create it with `of`.
 
     Attributes:
-        carry: sends a message; None if there are none.
+        carry: sends a message; None without rules.
     """
 
     carry: Carry | None
@@ -54,7 +54,7 @@ class Messaging:
         secrets: Collection[str],
         on_message: Callable[[], None],
     ) -> "Messaging":
-        """`on_message` is called after messages were added to the outbox."""
+        """Create it; `on_message` is called after messages were added to the outbox."""
         if rules is None:
             return cls(None)
         carrier, messenger = Carrier(health, secrets), Messenger(messages, rules, health, on_message)
@@ -66,7 +66,7 @@ class Messaging:
 
     @property
     def on_notice(self) -> Callable[[], None] | None:
-        """What is called after a notice was added; None if nobody is told."""
+        """The function to call after a notice was added; None without rules."""
         return None if self._messenger is None else self._messenger.wake
 
     def wake(self) -> None:
@@ -76,7 +76,7 @@ class Messaging:
 
     @asynccontextmanager
     async def carrying(self) -> AsyncIterator[None]:
-        """As long as the block lasts, messages can be sent."""
+        """Allow sending messages while the block lasts."""
         if self._carrier is None:
             yield
             return
@@ -85,7 +85,7 @@ class Messaging:
 
     @asynccontextmanager
     async def telling(self, console: str) -> AsyncIterator[None]:
-        """As long as the block lasts, notices become messages, with links to the console at this address."""
+        """Turn notices into messages while the block lasts, with links to the console at this address."""
         if self._messenger is None:
             yield
             return

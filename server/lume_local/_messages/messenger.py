@@ -1,6 +1,6 @@
-"""Makes messages of notices while the server runs, and digests when they are due.
+"""Turns notices into messages while the server runs, and sends digests when they are due.
 
-All that it knows is in the state, and changes together with the outbox: it may be killed at any moment.
+Its whole state is stored and changes together with the outbox, so it may be killed at any moment.
 """
 
 import logging
@@ -22,9 +22,9 @@ from lume_local._runs.store.records import StoredNotice, StoreFailed
 _log = logging.getLogger("lume_local")
 
 LOOK = 2.0
-"""Seconds between two looks at the file of the rules."""
+"""Seconds between checks of the rules file for changes."""
 RETRY = 5.0
-"""Seconds until the next try if the state can't be read or written."""
+"""Seconds before a retry if the state can't be read or written."""
 _AT_ONCE = 50
 """Notices per transaction: requests are answered in between."""
 _PLACE = "messages"
@@ -35,7 +35,7 @@ class Messenger:
 
     Args:
         on_message: called after messages were added to the outbox.
-        clock: the time in seconds since 1970.
+        clock: returns the time in seconds since 1970.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Messenger:
             except StoreFailed as error:
                 self._health.trouble(_PLACE, why(error))
                 pause = RETRY
-            except Exception as error:  # a mistake here must not end the server
+            except Exception as error:  # a bug here must not end the server
                 _log.debug("messages", exc_info=True)
                 self._health.trouble(_PLACE, why(error))
                 pause = RETRY
@@ -74,12 +74,14 @@ class Messenger:
                 await self._woken.wait()
 
     async def step(self, texts: Texts) -> float:
-        """Make the messages of all notices, and the digests that are due. Returns the seconds until the next step."""
+        """Make the messages for all notices, and the digests that are due. Return the seconds until the next step."""
         rules = self._file.current()
         while notices := await self._messages.notices(_AT_ONCE):
             await self._consider(rules, texts, notices)
         now = self._clock()
-        horizon = now if now >= self._last else math.inf  # after a clock was set back, nothing is due in time
+        horizon = (
+            now if now >= self._last else math.inf
+        )  # after the clock was set back, nothing would be due in time
         self._last = now
         due = await self._messages.due(horizon, _AT_ONCE)
         if due:
@@ -103,7 +105,7 @@ class Messenger:
         await self._decided([one.seq for one in stored], decision)
 
     async def _decided(self, notices: Sequence[int], decision: Decision) -> None:
-        """Put a decision into effect; if another server has decided meanwhile, the next step decides anew."""
+        """Store a decision; if another server decided in the meantime, the next step decides again."""
         after = [decision.states[key] for key in decision.changed]
         before = {state.key: state.rev for state in after}
         if await self._messages.decided(notices, before, after, decision.deliveries) and decision.deliveries:
@@ -113,6 +115,6 @@ class Messenger:
 def _read(stored: StoredNotice) -> Notice | None:
     try:
         return Notice.of(stored.body)
-    except Exception:  # of another release: it must not stop the others
+    except Exception:  # from another release: it must not block the others
         _log.exception("notice %d can't be read, and nobody hears of it", stored.seq)
         return None

@@ -1,4 +1,4 @@
-"""A notice as rules and texts use it (see `_runs.deliveries.notices`, which writes it)."""
+"""A notice as rules and texts use it; `_runs.deliveries.notices` writes it."""
 
 import re
 from typing import Any
@@ -11,15 +11,15 @@ from lume_local._messages.values import without_values
 
 @frozen
 class Notice:
-    """The end of a run, or a file that was refused.
+    """The end of a run, or a refused file.
 
     Attributes:
         kind: a status, or `arrival.refused`.
         place: the source, or the file.
-        reasons: of rejects, with the number of rows.
-        error: why; it may quote values.
-        unusual: what is unusual about the run, each as a sentence.
-        at: when, as the wire shows times.
+        reasons: reasons of rejects, with the number of rows.
+        error: the error; it may quote values.
+        unusual: one sentence for each unusual property of the run.
+        at: the time, formatted as on the wire.
     """
 
     kind: str
@@ -42,11 +42,11 @@ class Notice:
 
     @property
     def share(self) -> float:
-        """Of rejected rows."""
+        """The share of rejected rows."""
         return self.rejected / self.read if self.read else 0.0
 
     def why(self, *, with_values: bool) -> str:
-        """The error in one line; without values it is the same for all runs that fail alike."""
+        """Return the error in one line; without values it is the same for all runs that fail alike."""
         if not self.error:
             return "the server gave no reason"
         if with_values:

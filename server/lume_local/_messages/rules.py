@@ -16,10 +16,10 @@ from lume_local._runs.deliveries.notices import REFUSED
 from lume_local._runs.unusual import NAME as UNUSUAL
 
 TROUBLES = ("FAILED", "CRASHED", "PARTIAL_FAILED", REFUSED)
-"""After what a flow can recover: the ends of runs, and a file of which there is none."""
+"""Events that a flow can recover from: unsuccessful ends of runs, and a refused file, which has no run."""
 RECOVERED = "recovered"
 EVENTS: tuple[str, ...] = (*TROUBLES, "SUCCEEDED", UNUSUAL, RECOVERED)
-"""What a rule can be about."""
+"""Events that a rule can name."""
 OTHERS = ("arrival",)
 """Tables of the same file that other readers check."""
 _MOST_NAMES = 20
@@ -28,12 +28,12 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _RATE = re.compile(r"([0-9]{1,3}) in ([0-9]{1,5})(s|m|h|d)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MOST, _LONGEST = 100, 31 * 86_400
-"""The limits of `at_most`: messages, and seconds."""
+"""The maximums of `at_most`: messages, and seconds."""
 
 
 @frozen
 class Rate:
-    """At most so many messages in each period of so many seconds."""
+    """A maximum number of messages in a period, in seconds."""
 
     most: int
     period: float
@@ -44,8 +44,8 @@ class MessageRule:
     """One `[[message]]` table.
 
     Attributes:
-        flows: patterns with `*`, `?` and `[…]`; one with a colon is compared with `flow:version`.
-        rejected_above: the share of rejected rows from which on a PARTIAL_FAILED run counts.
+        flows: patterns with `*`, `?` and `[…]`; a pattern with a colon is compared with `flow:version`.
+        rejected_above: the share of rejected rows above which a PARTIAL_FAILED run counts.
         to: environment variables that hold the addresses.
     """
 
@@ -58,17 +58,17 @@ class MessageRule:
 
     @property
     def key(self) -> str:
-        """Under which its state is remembered: the same after a change of what is not about whom and what."""
+        """The key of its stored state, which changes only with events, flows and recipients."""
         said = orjson.dumps([sorted(self.on), sorted(self.flows), sorted(self.to)])
         return hashlib.sha256(said).hexdigest()[:16]
 
     @property
     def troubles(self) -> Collection[str]:
-        """After what a flow is in trouble."""
+        """The events that put a flow in trouble."""
         return [status for status in TROUBLES if status in self.on] or TROUBLES[:2]
 
     def is_about(self, flow: str, flow_version: str) -> bool:
-        """A refused file may be for the newest version, whichever that is: `flow_version` has none then."""
+        """Return whether a rule applies. A refused file for the newest version has no version in `flow_version`."""
         if ":" not in flow_version:
             return any(fnmatchcase(flow, one.partition(":")[0]) for one in self.flows)
         return any(fnmatchcase(flow_version if ":" in one else flow, one) for one in self.flows)
@@ -78,7 +78,7 @@ DEFAULT_RATE = Rate(10, 600)
 
 
 def read_rules(text: str) -> tuple[MessageRule, ...]:
-    """The rules of a file, in order. Raises `FlowError` for the first mistake, with the `others`."""
+    """Return the rules of a file, in order. Raises `FlowError` for the first mistake, with the `others`."""
     mistakes, top = Mistakes(text), top_table(text)
     none: list[dict[str, Any]] = []
     tables = mistakes.noting(lambda: top.tables("message"), none)
@@ -106,7 +106,7 @@ def read_rules(text: str) -> tuple[MessageRule, ...]:
 
 
 def _rule(table: Table, mistakes: Mistakes) -> MessageRule | None:
-    """The rule of a table; None if it has a mistake."""
+    """Return the rule of a table; None if it has a mistake."""
     before = len(mistakes)
     on = mistakes.noting(lambda: _words(table, "on"), EVENTS)
     for event in on:
@@ -141,7 +141,7 @@ def _words(table: Table, key: str, default: tuple[str, ...] | None = None) -> tu
 def _variables(table: Table) -> tuple[str, ...]:
     names = _words(table, "to_env")
     if not all(map(_VARIABLE.fullmatch, names)):
-        # What stands there may be an address, which is a secret: it is not repeated.
+        # The text may be an address, which is a secret: the message does not repeat it.
         raise FlowError(
             table.at("to_env"),
             "must have the names of environment variables, such as SLACK_URL, that hold the addresses",

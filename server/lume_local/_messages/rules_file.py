@@ -1,4 +1,4 @@
-"""The file with the rules, read again when it changes. A version with a mistake changes nothing, and is reported."""
+"""The file with the rules, reloaded when it changes. A version with a mistake is reported and not used."""
 
 import logging
 import os
@@ -18,13 +18,13 @@ class RulesFile:
     """The rules of a server, and the addresses that they name.
 
     Args:
-        path: of the file.
+        path: the path of the file.
 
     Attributes:
-        on_reload: called once it was read again.
+        on_reload: called after a reload.
 
     Raises:
-        ConfigurationError: it can't be read, or has a mistake, or a variable that it names is not set.
+        ConfigurationError: the file can't be read or has a mistake, or a variable that it names is not set.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,19 +33,19 @@ class RulesFile:
         self.on_reload: OnReload = unnoticed
 
     def current(self) -> tuple[MessageRule, ...]:
-        """The rules that are valid now."""
+        """Return the rules now in effect."""
         if self._file.look():
             _log.warning("%s was read again: %d messages", self._path, len(self._file.value))
             self.on_reload(self._path, messages=len(self._file.value))
         return self._file.value
 
     def secrets(self) -> frozenset[str]:
-        """The addresses, which no other process needs to know."""
+        """Return the addresses, which no other process needs to know."""
         return frozenset(value for name in variables(self._file.value) if (value := os.environ.get(name)))
 
 
 def usable(path: Path) -> tuple[MessageRule, ...]:
-    """The rules of a file, all of whose variables are set. Raises `ConfigurationError`."""
+    """Return the rules of a file whose variables are all set. Raises `ConfigurationError`."""
     rules = checked(path)
     for name in variables(rules):
         if not os.environ.get(name, "").strip():
@@ -59,10 +59,10 @@ def usable(path: Path) -> tuple[MessageRule, ...]:
 
 
 def checked(path: Path) -> tuple[MessageRule, ...]:
-    """The rules of a file. Raises `ConfigurationError`; its cause is a `FlowError` if the file has a mistake."""
+    """Return the rules of a file. Raises `ConfigurationError`, caused by a `FlowError` if the file has a mistake."""
     return read_settings(path, "messages", read_rules)
 
 
 def variables(rules: Iterable[MessageRule]) -> list[str]:
-    """The variables that the rules name, each once, in order."""
+    """Return the variables that the rules name, each once, in order."""
     return list(dict.fromkeys(name for rule in rules for name in rule.to))

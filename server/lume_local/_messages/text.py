@@ -1,6 +1,6 @@
-"""What messages say: what happened, how often, the commonest reasons, and a link. Pure.
+"""The texts of messages: what happened, how often, the most frequent reasons, and a link. Pure.
 
-The texts are bounded, and are read in mail, in chats and on telephones: a title that says it all, and few lines.
+Texts are short because they are read in mail, chats and on phones: a title that says it all, and a few lines.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ from lume_local._runs.unusual import NAME as UNUSUAL
 LONGEST_TITLE, LONGEST = 150, 1800
 """Characters; some services cut texts after 2,000."""
 _NAMED = 5
-"""How many reasons and flows are named."""
+"""Reasons and flows listed by name."""
 _DONE = {
     "FAILED": "failed",
     "CRASHED": "crashed",
@@ -32,12 +32,12 @@ _TYPES = {"SUCCEEDED": "success", RECOVERED: "success", "PARTIAL_FAILED": "warni
 
 @frozen
 class Texts:
-    """Makes the bodies of messages; `console` is the address that links lead to."""
+    """Makes the bodies of messages; `console` is the base address of their links."""
 
     console: str
 
     def single(self, happened: Happened, *, with_values: bool) -> bytes:
-        """Of one thing that happened."""
+        """Return the body for one event."""
         notice = happened.notice
         lines = [*_about(notice), *(notice.unusual if happened.kinds else ())]
         if notice.error is not None:
@@ -48,7 +48,7 @@ class Texts:
         return self._body(_title(kind, notice), lines, where, kind)
 
     def digest(self, gathered: Digest) -> bytes:
-        """Of all that happened since a limit was hit."""
+        """Return the body for all events since a limit was reached."""
         lines = [_counted(kind, flows) for kind, flows in gathered.counts.items()]
         lines += [f"{flow} is fine again" for flow in gathered.fine]
         title = lines[0] if len(lines) == 1 else f"{gathered.total} things happened: {', '.join(lines)}"
@@ -72,7 +72,7 @@ class Texts:
 
 
 def body_of_trial(variable: str, file: str) -> bytes:
-    """Of a message that only shows that messages arrive."""
+    """Return the body of a test message."""
     text = f"Messages from Lume arrive here: {file} names the variable {variable}. Nothing has happened."
     return orjson.dumps({"title": "Lume: a test", "text": elided(text), "type": "info"})
 
@@ -101,7 +101,7 @@ def _about(notice: Notice) -> list[str]:
 
 
 def _counted(kind: str, flows: Mapping[str, int]) -> str:
-    """`37 runs of orders failed`, or `40 runs failed (orders 37, people 3)`."""
+    """Return `37 runs of orders failed`, or `40 runs failed (orders 37, people 3)`."""
     total = sum(flows.values())
     things = counted(total, "file" if kind == REFUSED else "run")
     be = "was" if total == 1 else "were"
@@ -112,12 +112,12 @@ def _counted(kind: str, flows: Mapping[str, int]) -> str:
 
 
 def _listed(what: str, counts: Mapping[str, int]) -> list[str]:
-    """The commonest, each with its number."""
+    """Return the most frequent names with their numbers, under a heading."""
     return [f"{what}:", *(f"  {count:,} x {name}" for name, count in _most(counts))] if counts else []
 
 
 def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """The commonest names, and the others together."""
+    """Return the most frequent names, and the others as one."""
     named = {name: count for name, count in counts.items() if name != OTHERS}
     found = sorted(named.items(), key=lambda item: (-item[1], item[0]))
     others = sum(count for _, count in found[_NAMED:]) + counts.get(OTHERS, 0)
@@ -125,7 +125,7 @@ def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def _runs(gathered: Digest) -> str:
-    """The page with those runs."""
+    """Return the console page that lists these runs."""
     flows = {flow for of in gathered.counts.values() for flow in of}
     statuses = [kind for kind in gathered.counts if kind in _DONE]
     query = {"flow": next(iter(flows))} if len(flows) == 1 and OTHERS not in flows else {}
@@ -135,7 +135,7 @@ def _runs(gathered: Digest) -> str:
 
 
 def _on_one_line(text: str, limit: int = LIMIT) -> str:
-    """What is quoted, such as the name of a file, makes no lines of its own."""
+    """Return a quoted text, such as the name of a file, without line breaks of its own."""
     return elided(text.replace("\n", "\\n"), limit)
 
 

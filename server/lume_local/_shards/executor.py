@@ -60,7 +60,6 @@ class Executor(Protocol):
         An argument is requested when its task is handed out, and again if the task restarts.
         `pause` is called at least every `TICK` seconds and may raise. However the iteration ends, even if it is
         abandoned, all its tasks are cancelled before this returns. A task whose process dies restarts, up to
-        `MOST_ATTEMPTS` attempts.
-        Raises `ExecutorLost`.
+        `MOST_ATTEMPTS` attempts. Raises `ExecutorLost`.
         """
         ...

@@ -156,7 +156,7 @@ class _Caller:
 
 
 def _see_whether_it_is_there(executor: Executor) -> None:
-    """Raise if not even a small task works: then the cluster is lost, not just the task at fault."""
+    """Exit if not even a small task works: then the cluster is lost, not just the task at fault."""
     limit = time.monotonic() + _PING
 
     def pause() -> None:

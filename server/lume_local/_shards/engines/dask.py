@@ -62,7 +62,7 @@ class Dask:
         return cluster.in_order(arguments, self.slots, submit, take, self._cancel)
 
     def _answer(self, future: Future, pause: Pause) -> Json:
-        # Not `result` alone: a timed-out `result` also ends the wait of other calls for the same task.
+        # Not `result` alone: if it times out, it also ends the `result` that another call is waiting for.
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
         while True:
