@@ -1,1 +1,1 @@
-"""From a sample to a target: which source column is which target column, by which expression, and why."""
+"""Mapping of samples to a target: the source column and expression for each target column, with the evidence."""

@@ -1,4 +1,4 @@
-"""What several samples show, as one proposal. Pure but for the testers of the samples."""
+"""Merges the evidence of several samples into one proposal. Pure, except for the samples' testers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
@@ -31,14 +31,14 @@ def propose(
     choices: Mapping[str, ColumnDecision] | None = None,
     inline: bool = False,
 ) -> ProposedFlow:
-    """The proposal for a target from samples, each with what tries expressions on its rows.
+    """Return the proposal for a target from samples; each has a tester that tries expressions on its rows.
 
     Args:
-        choices: what a person has decided about target columns.
-        inline: whether lookups are written into the flow, and not as seed files.
+        choices: a person's decisions about target columns.
+        inline: whether lookups are written into the flow instead of seed files.
 
     Raises:
-        FlowError: a choice names a column that there is not, or there are too many columns.
+        FlowError: a choice names an unknown column, or there are too many columns.
     """
     decided = choices or {}
     _check(decided, target, profiles)
@@ -86,7 +86,7 @@ def propose(
 
 
 def _check(choices: Mapping[str, ColumnDecision], target: MappingTarget, profiles: Sequence[Profile]) -> None:
-    """Raises `FlowError` if a choice names a column that there is not."""
+    """Raise `FlowError` if a choice names an unknown column."""
     known = {column.name for column in target.columns}
     for name, decision in choices.items():
         if name not in known:
@@ -97,7 +97,7 @@ def _check(choices: Mapping[str, ColumnDecision], target: MappingTarget, profile
 
 
 def _check_chosen(choices: Mapping[str, ColumnDecision], columns: Sequence[ColumnProposal]) -> None:
-    """Raises `FlowError` if several source columns are chosen that nothing is made of."""
+    """Raise `FlowError` if several source columns are chosen that can't be combined."""
     for column in columns:
         sources = choices[column.name].sources if column.name in choices else None
         if sources and not (column.chosen and set(sources) <= set(column.chosen.sources)):
@@ -127,7 +127,7 @@ def _column(
 
 
 def _merged(one: Choice, other: Choice) -> Choice:
-    """One candidate from two samples: what both are read by, no surer than the less sure one."""
+    """Merge the candidates of two samples: the sources of both, with the lower grade."""
     doubts = list(dict.fromkeys([*one.doubts, *other.doubts]))
     if one.sql != other.sql:
         doubts.append(
@@ -164,7 +164,7 @@ def _of_samples(target: MappingTarget, samples: Sequence[SampleSeen]) -> Iterato
 
 
 def _refused(definition: Json, samples: Sequence[SampleSeen]) -> Iterator[str]:
-    """Samples that lack a column which the new version reads, so that it fails on them; in objects it is NULL."""
+    """Yield the samples on which the new version fails, because they lack columns; in objects these are NULL."""
     columns = definition["columns"]
     others = {name: given for name, entry in columns.items() if (given := aliases_of(entry)) is not None}
     for sample in samples:
@@ -188,7 +188,7 @@ def _refused(definition: Json, samples: Sequence[SampleSeen]) -> Iterator[str]:
 
 
 def _of_former(target: MappingTarget, definition: Json, sample: SampleSeen) -> Iterator[str]:
-    """What the new version reads otherwise than the one before it, if it reads files of the layouts so far at all."""
+    """Yield what the new version reads differently from the one before, if the layout is the same at all."""
     if target.base is None or source_differs(target, sample):
         return
     before = target.base["columns"]
@@ -204,7 +204,7 @@ def _of_former(target: MappingTarget, definition: Json, sample: SampleSeen) -> I
 def _unfilled(
     definition: Json, columns: Sequence[ColumnProposal], profiles: Sequence[Profile]
 ) -> Iterator[str]:
-    """Required columns that no sample has a source for: each row would be rejected, if the file is read at all."""
+    """Yield required columns without a source in any sample: all rows of a readable file would be rejected."""
     known = {one.name.lower() for profile in profiles for one in profile.columns}
     for column in columns:
         entry = definition["columns"][column.name]
@@ -217,7 +217,7 @@ def _unfilled(
 
 
 def _used_twice(columns: Sequence[ColumnProposal]) -> Iterator[str]:
-    """A source column that several target columns are read from."""
+    """Yield source columns that several target columns read."""
     readers: dict[str, list[str]] = {}
     for column in columns:
         for source in column.chosen.sources if column.chosen else ():

@@ -1,15 +1,15 @@
-"""Which source column each target column gets, if each source column is used once: the best choice over all. Pure."""
+"""Assigns source columns to target columns, each at most once, so that the total is best. Pure."""
 
 from collections.abc import Sequence
 
 _LEAST = 0.05
-"""A pair that is less likely is never chosen."""
+"""Pairs below this likelihood are never chosen."""
 _LARGEST = 400
-"""Columns of a group that are assigned exactly, which takes the third power of their number; else greedily."""
+"""Columns of a group up to which assignment is exact, with cubic cost; larger groups are assigned greedily."""
 
 
 def assign(likely: Sequence[Sequence[float]]) -> list[int | None]:
-    """For each row the column that it gets, so that the sum over all rows is the largest."""
+    """Return the column for each row, so that the sum over all rows is maximal."""
     chosen: list[int | None] = [None] * len(likely)
     for rows, columns in _groups(likely):
         small = [[likely[row][column] for column in columns] for row in rows]
@@ -21,7 +21,7 @@ def assign(likely: Sequence[Sequence[float]]) -> list[int | None]:
 
 
 def _groups(likely: Sequence[Sequence[float]]) -> list[tuple[list[int], list[int]]]:
-    """The rows and columns that compete with each other, apart from those that don't."""
+    """Return independent groups of rows and columns that compete with each other."""
     of_rows = [[n for n, one in enumerate(row) if one >= _LEAST] for row in likely]
     of_columns: dict[int, list[int]] = {}
     for row, columns in enumerate(of_rows):
@@ -56,7 +56,7 @@ def _greedy(likely: Sequence[Sequence[float]]) -> list[int | None]:
 
 
 def _best(likely: Sequence[Sequence[float]]) -> list[int | None]:
-    """The Hungarian method with potentials (Kuhn and Munkres), for a matrix that need not be square."""
+    """Apply the Hungarian method with potentials (Kuhn and Munkres), also to a matrix that is not square."""
     height, width = len(likely), len(likely[0])
     if height > width:
         turned = _best([list(column) for column in zip(*likely, strict=True)])
@@ -66,7 +66,7 @@ def _best(likely: Sequence[Sequence[float]]) -> list[int | None]:
                 back[row] = column
         return back
     above, beside = [0.0] * (height + 1), [0.0] * (width + 1)
-    owner = [0] * (width + 1)  # of each column, from 1 on; the column 0 is where a search begins
+    owner = [0] * (width + 1)  # the row of each column, from 1 on; a search starts at column 0
     for row in range(1, height + 1):
         owner[0] = row
         _augment(likely, owner, above, beside)
@@ -80,7 +80,7 @@ def _best(likely: Sequence[Sequence[float]]) -> list[int | None]:
 def _augment(
     likely: Sequence[Sequence[float]], owner: list[int], above: list[float], beside: list[float]
 ) -> None:
-    """Give the row that `owner[0]` names a column, and move others where that costs less."""
+    """Assign a column to the row in `owner[0]`, and reassign other rows if that costs less."""
     width = len(beside) - 1
     least, before, used = [float("inf")] * (width + 1), [0] * (width + 1), [False] * (width + 1)
     column = 0

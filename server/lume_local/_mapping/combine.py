@@ -1,4 +1,4 @@
-"""Target columns that need two source columns, or a part of one: names of people, and street and number. Pure."""
+"""Target columns made of two source columns, or of a part of one: names of people, and street and number. Pure."""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from lume_local._mapping.target import MappingTarget
 from lume_local._mapping.words import words
 
 _MOST = 0.9
-"""The share of values that must have the form that a split relies on."""
+"""Share of values that must have the form that a split relies on."""
 _TWO_WORDS = re.compile(r"\S+\s+\S+")
 _COMMA = re.compile(r"[^,]+,\s*[^,]+")
 _STREET = re.compile(r"\D.*\s\d+\s?[a-zA-Z]?(\s?[-/]\s?\d+\s?[a-zA-Z]?)?")
@@ -25,7 +25,7 @@ class Combined:
 
     Attributes:
         sql: the expression over the source columns.
-        evidence: the words for it, without values.
+        evidence: the reasons in words, without values.
     """
 
     target: str
@@ -36,7 +36,7 @@ class Combined:
 
 
 def combined(target: MappingTarget, profile: Profile, chosen: Mapping[str, str]) -> Iterator[Combined]:
-    """What target columns can be made of that no source column is alone; `chosen` are those that are mapped."""
+    """Yield target columns that can be made only by combining or splitting; `chosen` are those already mapped."""
     named = ((column.name, _role(column.name)) for column in target.columns)
     roles = {name: role for name, role in named if role}
     wanted = set(roles.values())
@@ -44,7 +44,7 @@ def combined(target: MappingTarget, profile: Profile, chosen: Mapping[str, str])
     for column in profile.columns:
         if role := _role(column.name):
             given.setdefault(role, column)
-    # The target has the house number apart, and the source has not.
+    # The target has the house number in its own column, the source does not.
     is_split = "number" in wanted and "number" not in given
     for name, role in roles.items():
         read = _role(chosen[name]) if name in chosen else None
@@ -72,7 +72,7 @@ def _made(name: str, role: str, given: Mapping[str, SourceColumn], used: Collect
 
 
 def _role(name: str) -> str | None:
-    """What of a person or an address a name means; None for anything else."""
+    """Return the part of a person's name or an address that a column name means; None for anything else."""
     found = [frozenset(word.concepts) | {word.text} for word in words(name)]
     every = frozenset().union(*found)
     if "street" in every:
@@ -98,7 +98,7 @@ def _joined(target: str, columns: Sequence[SourceColumn]) -> Combined:
 
 
 def _person(target: str, role: str, column: SourceColumn) -> Combined | None:
-    """The first or the last name of a whole one: what is before or behind the comma, or the last blank."""
+    """Return the first or last name from a whole one, split at the comma or the last blank."""
     name = f"trim({quoted(column.name)})"
     commas, two = _form(column, _COMMA), _form(column, _TWO_WORDS)
     if commas >= _MOST:
@@ -115,7 +115,7 @@ def _person(target: str, role: str, column: SourceColumn) -> Combined | None:
 
 
 def _house(target: str, role: str, column: SourceColumn) -> Combined | None:
-    """The street or the house number of both in one, with the number at its end."""
+    """Return the street or the house number from both in one, with the number at its end."""
     share = _form(column, _STREET)
     if share < _MOST:
         return None
@@ -129,7 +129,7 @@ def _house(target: str, role: str, column: SourceColumn) -> Combined | None:
 
 
 def _form(column: SourceColumn, pattern: re.Pattern[str]) -> float:
-    """The share of some of the values that have a form."""
+    """Return the share of a sample of the values that match a pattern."""
     values = [value.strip() for value in column.first]
     return sum(pattern.fullmatch(value) is not None for value in values) / max(len(values), 1)
 
@@ -143,4 +143,4 @@ _SPLITS: dict[str, list[tuple[str, Split]]] = {
     "street": [("street", _house), ("address", _house)],
 }
 _PARTS = ("first", "last", "street", "number", "name")
-"""A column that was mapped to one of these may be only a part of what is wanted, or more."""
+"""A column mapped to one of these may be only a part of the target column, or more than it."""

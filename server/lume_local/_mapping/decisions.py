@@ -1,4 +1,4 @@
-"""What a person has decided about the columns of a proposal. Pure."""
+"""A person's decisions about the columns of a proposal. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,21 +9,21 @@ from lume_local._flow.fields import FlowError
 
 APPROVED, FLAGGED = "approved", "flagged"
 MOST_SOURCES, MOST_VALUES, LONGEST = 20, 500, 500
-"""The maximum of source columns of a decision, of values of its lookup, and of characters of each text."""
+"""Maximum source columns of a decision, values of its lookup, and characters of each text."""
 _FIELDS = ("sources", "reading", "lookup", "review", "note")
 
 
 @frozen
 class ColumnDecision:
-    """What a person has decided about one target column.
+    """A person's decision about one target column.
 
     Attributes:
-        sources: the source columns; empty for none, None for those that are proposed.
-        reading: what a value that may mean two things means, as the key of a `Meaning`; None: what the rows decide.
-        lookup: for values of the source the members of the enumeration, None for no member; the other values keep
-            what is proposed.
-        review: `APPROVED` or `FLAGGED`; empty as long as nobody has looked.
-        note: a remark, such as why it is flagged.
+        sources: the source columns; empty for none, None for the proposed ones.
+        reading: the meaning of ambiguous values, as the key of a `Meaning`; None leaves it to the rows.
+        lookup: members of the enumeration by source value, None for no member; other values keep the proposed
+            member.
+        review: `APPROVED` or `FLAGGED`; empty before review.
+        note: a remark, such as the reason for a flag.
     """
 
     sources: tuple[str, ...] | None = None
@@ -39,7 +39,7 @@ class ColumnDecision:
 
     @property
     def is_of_values(self) -> bool:
-        """Whether it says what values mean."""
+        """Whether it decides the meaning of values."""
         return self.reading is not None or self.lookup is not None
 
 
@@ -47,7 +47,7 @@ NOTHING = ColumnDecision()
 
 
 def decisions(given: Mapping[str, Any]) -> dict[str, ColumnDecision]:
-    """The decisions in JSON, by target columns: a source column, null for none, or an object. Raises `FlowError`."""
+    """Parse decisions by target column: a source column, null for none, or an object. Raises `FlowError`."""
     return {name: _decision(name, one) for name, one in given.items()}
 
 
@@ -100,7 +100,7 @@ def _wrong(name: str, problem: str) -> FlowError:
 
 
 def check_lookup(name: str, lookup: Mapping[str, str | None], members: Sequence[Any] | None) -> None:
-    """Raises `FlowError` if a lookup gives anything but members of the enumeration."""
+    """Raise `FlowError` if a lookup contains values that are not members of the enumeration."""
     if not members:
         raise _wrong(name, "lookup is for a column with an enum")
     for member in lookup.values():

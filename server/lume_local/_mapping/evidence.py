@@ -1,6 +1,6 @@
-"""What speaks for and against a source column being a target column, as numbers. Pure.
+"""The evidence that a source column is a target column, as numbers. Pure.
 
-Each pair of columns gets the same list of numbers, `FEATURES`; what they weigh is fitted (see `model`).
+Each pair of columns gets the same list of numbers, `FEATURES`; their weights are fitted (see `model`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,16 @@ FEATURES = (
     *("known", "overlap", "spread", "shape", "clash"),
     *("gap_target", "gap_source", "around", "place"),
 )
-"""Of the names; of types and description; of the target's and the source's values; of the other columns."""
+"""By line: names; types and description; values of target and source; other columns."""
 
 
 @frozen
 class Side:
-    """The columns of one side, in their order.
+    """The columns of one side, in order.
 
     Attributes:
         kinds: the type of each, None if unknown.
-        facts: what the values of each show.
+        facts: the facts about the values of each.
         about: the description of each, which may be empty.
     """
 
@@ -39,11 +39,11 @@ class Side:
 
 @frozen
 class Pairing:
-    """What is known of a target column and a source column.
+    """The evidence about a target column and a source column.
 
     Attributes:
-        base: how much names and values agree, before anything is weighed.
-        numbers: one for each of `FEATURES`.
+        base: the unweighted agreement of names and values.
+        numbers: one number for each of `FEATURES`.
     """
 
     name: NameMatch
@@ -64,16 +64,16 @@ _FITS = {
     ("string", "boolean"),
     ("boolean", "integer"),
 }
-"""Types of target and source that differ, and yet may be the same column."""
+"""Pairs of different target and source types that may still be the same column."""
 
 
 def pairings(
     target: Side, source: Side, members: Mapping[tuple[int, int], float] | None = None
 ) -> list[list[Pairing]]:
-    """Every target column with every source column.
+    """Pair every target column with every source column.
 
     Args:
-        members: of pairs by their numbers, the share of values that have a counterpart among the target's members.
+        members: by indexes of a pair, the share of values that have a counterpart among the target's members.
     """
     names = Names(target.names, source.names, [target.table, source.table])
     matches = [[names.match(one, other) for other in names.sources] for one in names.targets]
@@ -153,7 +153,7 @@ def _words_of(text: str) -> frozenset[str]:
 
 
 def _described(source: Name, about: frozenset[str]) -> float:
-    """The share of the source's name that the target's description has."""
+    """Return the share of the source's name that occurs in the target's description."""
     if not about or not source.total:
         return 0.0
     found = sum(w for word, w in zip(source.words, source.weights, strict=True) if word.text in about)
@@ -175,7 +175,7 @@ def _rival(best: tuple[float, float], own: float) -> float:
 
 
 def _around(base: Sequence[Sequence[float]], t: int, s: int) -> float:
-    """How well the columns beside this pair match each other."""
+    """Return how well the columns next to this pair match each other."""
     found = [
         base[t + step][s + step]
         for step in (-1, 1)

@@ -1,6 +1,6 @@
-"""By which expressions a source column may become a target column. Pure.
+"""The expressions that may convert a source column to a target column. Pure.
 
-Which of them is used is decided by trying them on the rows of the sample, in the engine: see `Way`.
+The engine chooses among them by trying them on the rows of the sample; see `Way`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +24,9 @@ _CHOICES = (
     ("parse_percent({column}{choice})", "percent", _MARKS),
 )
 _DATES, _MONEY, _PERCENT = _CHOICES
-"""Cleaners of values that may mean two things: the expression, the group of the ways, and what they may mean."""
+"""Cleaners of ambiguous values: the expression, the group of the ways, and the possible meanings."""
 _FEW = 0.02
-"""The share of values that may contradict what all the others show."""
+"""Share of values that may contradict all the others."""
 
 
 @frozen
@@ -34,12 +34,12 @@ class Way:
     """One way to read a column.
 
     Attributes:
-        sql: the expression, with `{column}` in it; `{column}` alone reads the column as it is.
-        group: ways of one group differ in what an ambiguous value means; empty if there is no such choice.
-        choice: which of them this is, in words; empty for the one that makes no choice and rejects such values.
+        sql: the expression, with `{column}` in it; `{column}` alone reads the column unchanged.
+        group: ways of one group differ in the meaning of ambiguous values; empty if there is no such choice.
+        choice: this way's meaning in words; empty for the way that makes no choice and rejects such values.
         about: what to check.
-        key: that of the `Meaning` which this is; empty for none.
-        entries: a lookup that `sql` consists of; what it does not know is read by `other`.
+        key: the key of this `Meaning`; empty for none.
+        entries: a lookup that `sql` consists of; `other` reads the values that it lacks.
     """
 
     sql: str
@@ -58,7 +58,7 @@ class Way:
 
 @frozen
 class TriedWay:
-    """How many of the filled rows a way can't read, or the target's checks refuse."""
+    """A way, and how many filled rows it can't read or the target's checks refuse."""
 
     way: Way
     misfits: int
@@ -66,13 +66,13 @@ class TriedWay:
 
 @frozen
 class Decided:
-    """The way that is used.
+    """The way in use.
 
     Attributes:
         misfits: how many rows it can't read.
-        at_best: how many that would be, once a person has decided what no row decides.
-        evidence: what decided; `doubts` is what nothing decided.
-        readings: what the values may mean, if some of them may mean two things.
+        at_best: the same number once a person has decided the open questions.
+        evidence: how the rows decided; `doubts` lists the open questions.
+        readings: the possible meanings, if some values are ambiguous.
     """
 
     way: Way
@@ -84,7 +84,7 @@ class Decided:
 
 
 def ways(target: TargetColumn, source: SourceColumn) -> list[Way]:
-    """The ways to try, the simplest first."""
+    """Return the ways to try, the simplest first."""
     kind = target.kind or source.kind
     found = [Way(_TRIMMED if source.padded else "{column}")]
     if target.definition.get("format") == "email":
@@ -109,7 +109,7 @@ def _choices(sql: str, group: str, choices: Sequence[tuple[str, str]]) -> Iterat
 
 
 def own_ways(sql: str) -> list[Way]:
-    """The ways of a column that has an expression, its own first; others only if they differ in what values mean."""
+    """Return a column's own expression as the first way; others only if they give values another meaning."""
     for cleaner in _CHOICES:
         if (found := last_text(sql, cleaner[0].partition("(")[0])) is not None:
             before, own, behind = found
@@ -122,7 +122,7 @@ def own_ways(sql: str) -> list[Way]:
 
 
 def _cleaned(target: TargetColumn, guesses: Sequence[Guess]) -> Iterator[Way]:
-    """Cleaners of texts that the target's checks ask for, or that its name asks for."""
+    """Yield cleaners of texts that the target's checks or its name ask for."""
     is_code = any(word in target.name.lower() for word in ("country", "land", "pays", "pais"))
     for guess in guesses:
         if guess.sql.startswith("country_code") and (is_code or "enum" in target.definition):
@@ -134,16 +134,16 @@ def _cleaned(target: TargetColumn, guesses: Sequence[Guess]) -> Iterator[Way]:
 
 
 def preferred(way: Way, target: TargetColumn) -> int:
-    """Of ways that read as much, the lower one is used: codes of countries are wanted even where names would do."""
+    """Return the rank of equally good ways, lowest first: country codes are preferred even where names would do."""
     length = target.definition.get("maxLength") or target.definition.get("pattern")
     return 0 if way.sql.startswith(("country_code", "parse_phone")) and not length else 1
 
 
 def decide(tried: Sequence[TriedWay], filled: int) -> Decided:
-    """The way with the fewest misfits; between day and month, or point and comma, only what the rows decide.
+    """Return the way with the fewest misfits; for day or month, point or comma, only what the rows prove.
 
-    A way without a choice reads what has one meaning, and nothing else. So what it reads and the better choice does
-    not contradicts that choice.
+    A way without a choice reads unambiguous values only. So a value that it reads, but the better choice does not,
+    contradicts that choice.
     """
     least = min(tried, key=lambda one: one.misfits)
     several = _alike(tried, least.way)
@@ -151,7 +151,7 @@ def decide(tried: Sequence[TriedWay], filled: int) -> Decided:
         return Decided(least.way, least.misfits, least.misfits)
     open_ = next(one for one in several if not one.way.choice)
     first, second = sorted((one for one in several if one.way.choice), key=lambda one: one.misfits)
-    is_ambiguous = open_.misfits != first.misfits  # else no value can mean two things
+    is_ambiguous = open_.misfits != first.misfits  # else no value is ambiguous
     undecided = Decided(
         open_.way,
         open_.misfits,
@@ -176,7 +176,7 @@ def decide(tried: Sequence[TriedWay], filled: int) -> Decided:
 
 
 def kept(tried: Sequence[TriedWay], own: Way) -> Decided:
-    """The way by which a flow reads the column already; what values may mean otherwise is only a doubt."""
+    """Return the way that the flow already uses; another possible meaning is only a doubt."""
     mine = next(one for one in tried if one.way == own)
     several = _alike(tried, own)
     least = min((one for one in several if one.way.choice), key=lambda one: one.misfits, default=mine)
@@ -200,7 +200,7 @@ def _undecided(*several: TriedWay) -> str:
 
 
 def chosen(tried: Sequence[TriedWay], key: str) -> Decided | None:
-    """The way that a person has decided for; None if there is none with this key."""
+    """Return the way that a person has chosen by its key; None if there is none."""
     for one in tried:
         if one.way.key == key:
             said = f"a person has decided for {one.way.choice}"
@@ -209,7 +209,7 @@ def chosen(tried: Sequence[TriedWay], key: str) -> Decided | None:
 
 
 def _alike(tried: Sequence[TriedWay], way: Way) -> list[TriedWay]:
-    """The ways that differ in what an ambiguous value means, this one included; none if it is of no group."""
+    """Return the ways of this one's group, itself included; none without a group."""
     return [one for one in tried if way.group and one.way.group == way.group]
 
 
@@ -219,12 +219,12 @@ def _readings(tried: Sequence[TriedWay]) -> list[Meaning]:
 
 
 def filled_in(sql: str, name: str) -> str:
-    """An expression with a name, or `value`, in place of `{column}`. Guesses have doubled braces in other names."""
+    """Fill a name, or `value`, in for `{column}`. Guesses have doubled braces in other names."""
     return sql.format(column=name)
 
 
 def definition_for(target: TargetColumn, source: SourceColumn | None) -> Mapping[str, Any]:
-    """The target's checks; if it has no type, that of the source."""
+    """Return the target's checks, with the type of the source if the target has none."""
     checks = target.checks
     if "type" in checks or source is None:
         return checks

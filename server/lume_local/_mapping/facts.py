@@ -1,4 +1,4 @@
-"""What the values of a column show, and how alike two columns are by their values. Pure."""
+"""Statistics of a column's values, and the similarity of two columns by values. Pure."""
 
 import re
 from collections import Counter
@@ -19,17 +19,17 @@ _CLASSES = 5
 
 @frozen
 class Facts:
-    """What the values of a column show.
+    """Statistics of a column's values.
 
     Attributes:
-        filled: how many there are, at most 10,000.
-        share: which part of the rows has a value.
+        filled: how many values there are, at most 10,000.
+        share: the share of rows with a value.
         kind: integer, number, boolean, date, date-time or string; None without values.
-        values: the distinct ones, folded; none if there are too many to keep.
-        distinct: the share of distinct values among all.
+        values: the distinct values, folded; empty if there are too many to keep.
+        distinct: the share of distinct values.
         numbers: nine quantiles, if the values are numbers.
         shape: the shares of digits, letters, capitals, blanks and other characters.
-        length: the average.
+        length: the average length.
     """
 
     filled: int
@@ -43,7 +43,7 @@ class Facts:
 
 
 def facts_of(values: Sequence[str]) -> Facts:
-    """What these values show; an empty one is none."""
+    """Compute the facts; empty values do not count."""
     filled = [value.strip() for value in values[:_MOST_VALUES] if value.strip()]
     if not filled:
         return Facts(0, 0.0, None, frozenset(), 0.0, (), (0.0,) * _CLASSES, 0.0)
@@ -101,12 +101,12 @@ def _shape(text: str) -> tuple[float, ...]:
 
 @frozen
 class ValueMatch:
-    """How alike two columns are by their values, each 0 to 1.
+    """The similarity of two columns by values, each from 0 to 1.
 
     Attributes:
         overlap: the share of the smaller set of distinct values that the other has too; 0 if they may not repeat.
         spread: for numbers, how well their quantiles agree.
-        shape: how alike the characters and lengths are.
+        shape: how similar characters and lengths are.
         known: whether both have values.
         clash: whether the values are of different kinds.
     """

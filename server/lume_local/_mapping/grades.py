@@ -1,6 +1,6 @@
 """The grade of a proposal. Pure.
 
-The thresholds were fixed on one half of the sources of `server/benchmarks/mapping/`; the other half reports them.
+The thresholds were set on one half of the sources in `server/benchmarks/mapping/`, which reports on the other half.
 """
 
 import enum
@@ -11,7 +11,7 @@ from lume_local._mapping.names import SYNONYM
 
 
 class Grade(enum.StrEnum):
-    """How sure a proposal is; below `MEDIUM` a column stays unmapped."""
+    """The certainty of a proposal; below `MEDIUM` a column stays unmapped."""
 
     CERTAIN = "certain"
     HIGH = "high"
@@ -26,22 +26,22 @@ class Grade(enum.StrEnum):
 ORDER = (Grade.CERTAIN, Grade.HIGH, Grade.MEDIUM, Grade.LOW)
 _CERTAIN, _HIGH, _MEDIUM = 0.9, 0.6, 0.35
 _RIVAL = 0.5
-"""Another pair of one of the two columns that is likelier than this is a rival."""
+"""Another pair of one of the two columns is a rival above this likelihood."""
 _LEFT = 0.3
-"""The weight of words that one name may have in addition: fillers, and the table's name."""
+"""Maximum weight of extra words in one name, such as fillers and the table's name."""
 _MORE = 0.7
-"""If the source's name has words of more weight than that in addition, it is rather a namesake: values must agree."""
+"""Above this weight of extra words, the source's name probably means something else, so values must agree."""
 _CRYPTIC = 0.3
 _PASS = ((0.5, Grade.LOW), (0.9, Grade.MEDIUM), (0.98, Grade.HIGH))
-"""If fewer of the values pass the target's own checks, the grade is no better."""
+"""Grades are limited by the share of values that pass the target's checks."""
 
 
 def grade(pair: Pairing, likely: float, rival: float) -> Grade:
-    """The grade of a pair of columns.
+    """Return the grade of a pair of columns.
 
     Args:
-        likely: how likely it is.
-        rival: how likely the best other pair of one of the two columns is.
+        likely: the likelihood of the pair.
+        rival: the likelihood of the best other pair of one of the two columns.
     """
     if likely < _MEDIUM:
         return Grade.LOW
@@ -54,7 +54,7 @@ def grade(pair: Pairing, likely: float, rival: float) -> Grade:
 
 
 def _is_whole(pair: Pairing) -> bool:
-    """Whether every word of both names has its match, and none that says something is left over."""
+    """Return whether every word of both names has a match, and no significant word is left over."""
     name = pair.name
     if name.same:
         return True
@@ -63,7 +63,7 @@ def _is_whole(pair: Pairing) -> bool:
 
 
 def _kinds(pair: Pairing) -> int:
-    """How many kinds of evidence agree: names, types, values, the columns beside it, the description."""
+    """Count the kinds of evidence that agree: names, types, values, neighbouring columns, description."""
     numbers = dict(zip(FEATURES, pair.numbers, strict=True))
     agrees = (
         pair.name.both >= 0.5,
@@ -76,18 +76,18 @@ def _kinds(pair: Pairing) -> int:
 
 
 def rival(likely: Sequence[Sequence[float]], row: int, column: int) -> float:
-    """How likely the best other pair in this row or column is."""
+    """Return the likelihood of the best other pair in this row or column."""
     beside = max((one for n, one in enumerate(likely[row]) if n != column), default=0.0)
     return max(beside, max((other[column] for n, other in enumerate(likely) if n != row), default=0.0))
 
 
 def worse(one: Grade, other: Grade) -> Grade:
-    """The one that is less sure."""
+    """Return the less certain grade."""
     return max(one, other, key=ORDER.index)
 
 
 def at_most(found: Grade, passes: float) -> Grade:
-    """The grade, no better than the share of values that pass the target's checks allows."""
+    """Return the grade, limited by the share of values that pass the target's checks."""
     for share, most in _PASS:
         if passes < share:
             return worse(found, most)

@@ -1,4 +1,4 @@
-"""Values of a source as members of an enumeration: a table that a person edits. Pure."""
+"""Lookups of source values as members of an enumeration, which a person can edit. Pure."""
 
 import csv
 import io
@@ -14,16 +14,16 @@ from lume_local._mapping.target import Json
 from lume_local._mapping.words import plain, words
 
 MOST = 200
-"""Distinct values of which a lookup is made."""
+"""Maximum distinct values of a lookup."""
 _ALIKE = 0.8
 
 
 def lookup(
     values: Mapping[str, int], members: Sequence[str], *, is_wanted: bool = False
 ) -> list[LookupLine] | None:
-    """What each value means; None if all are members already, or there are too many to look at.
+    """Return the member for each value; None if all are members already, or there are too many values.
 
-    Also None if none has a counterpart, unless a person wants to say what they mean.
+    Also None if no value has a counterpart, unless a person wants to assign them.
     """
     if not values or len(values) > MOST or all(value in members for value in values):
         return None
@@ -32,7 +32,7 @@ def lookup(
 
 
 def entries(values: Mapping[str, int], members: Sequence[str]) -> list[LookupLine]:
-    """What each value means."""
+    """Return the member for each value, as lines of a lookup."""
     return [LookupLine(value, rows, *_member(value, members, values)) for value, rows in values.items()]
 
 
@@ -59,7 +59,7 @@ def _member(value: str, members: Sequence[str], values: Mapping[str, int]) -> tu
 
 
 def _initials(text: str, members: Sequence[str], values: Mapping[str, int]) -> list[str]:
-    """The members that begin as the value does, or it as they do; unless another value could claim the same."""
+    """Return members that are a prefix of the value or the reverse, unless another value could claim them."""
     found = []
     for member in members:
         short, long = sorted((text, plain(member)), key=len)
@@ -81,7 +81,7 @@ def _stems(value: str) -> frozenset[str]:
 
 
 def share(found: Sequence[LookupLine]) -> float:
-    """The share of rows whose value has a meaning."""
+    """Return the share of rows whose value has a member."""
     total = sum(entry.rows for entry in found)
     return sum(entry.rows for entry in found if entry.target is not None) / total if total else 0.0
 
@@ -89,7 +89,7 @@ def share(found: Sequence[LookupLine]) -> float:
 def corrected(
     found: Sequence[LookupLine], given: Mapping[str, str | None], values: Mapping[str, int]
 ) -> list[LookupLine]:
-    """The lookup with what a person has decided about values; `values` is how many rows have each."""
+    """Return the lookup with a person's decisions; `values` has the number of rows by value."""
     known = {entry.source: entry for entry in found}
     for value, target in given.items():
         known[value] = LookupLine(value, values.get(value, 0), target, Grade.CERTAIN)
@@ -97,19 +97,19 @@ def corrected(
 
 
 def worst(found: Sequence[LookupLine]) -> Grade:
-    """The grade of the least sure entry that is used; `CERTAIN` if none is."""
+    """Return the grade of the least certain entry in use; `CERTAIN` if there is none."""
     used = (entry.grade for entry in found if entry.target is not None)
     return max(used, key=ORDER.index, default=Grade.CERTAIN)
 
 
 def way(found: list[LookupLine], other: str) -> Way:
-    """The lookup as a way to read a column; what it does not know is read by another expression over `{column}`."""
+    """Return the lookup as a way to read a column; another expression over `{column}` reads values that it lacks."""
     text = as_sql(found, "\0", "\1").replace("{", "{{").replace("}", "}}")
     return Way(text.replace("\0", "{column}").replace("\1", other), entries=found, other=other)
 
 
 def as_sql(found: Sequence[LookupLine], name: str, other: str) -> str:
-    """The lookup as an expression; what has no counterpart is read by another one: the enumeration judges it."""
+    """Return the lookup as an expression; `other` reads values without a member, for the enumeration to check."""
     cases = " ".join(
         f"WHEN {_literal(one.source)} THEN {_literal(one.target)}" for one in found if one.target is not None
     )
@@ -127,13 +127,13 @@ def looked_up(
     seeds: dict[str, str] | None,
     known: Collection[str] = (),
 ) -> str:
-    """The expression over `value` that looks it up.
+    """Return the expression over `value` that looks it up.
 
     Args:
-        other: reads what has no counterpart.
-        name: for the seed.
-        seeds: gets its file; None if the lookup is to be written into the expression.
-        known: the names of seeds that the flow has, whose files stay as they are.
+        other: reads values without a member.
+        name: the name of the seed.
+        seeds: receives its file; None writes the lookup into the expression.
+        known: the names of the flow's seeds, whose files are kept.
     """
     if seeds is None:
         return as_sql(found, "value", other)
@@ -150,13 +150,13 @@ def _seed_name(wanted: str, taken: Container[str]) -> str:
 
 
 def seed_tables(seeds: Iterable[str]) -> Json:
-    """`[seeds]` of a flow, for the paths of seed files."""
+    """Return the flow's `[seeds]` for the paths of seed files."""
     names = {path.rpartition("/")[2].removesuffix(".csv"): path for path in seeds}
     return {name: {"path": path, "key": "source"} for name, path in names.items()}
 
 
 def seed_text(found: Sequence[LookupLine]) -> str:
-    """The seed file."""
+    """Return the text of the seed file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["source", "target", "grade", "rows"])

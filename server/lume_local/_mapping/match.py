@@ -1,4 +1,4 @@
-"""Which columns of a sample may be which columns of a target, by names, types, values and neighbours. Pure."""
+"""Matches the columns of a sample to those of a target by names, types, values and neighbours. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,13 +19,13 @@ from lume_local._mapping.target import MappingTarget
 
 MOST_CANDIDATES = 3
 MOST_PAIRS = 250_000
-"""Pairs of columns that are compared: 500 by 500 take ten seconds, and 200 MB."""
+"""Maximum pairs of columns to compare: 500 by 500 take ten seconds and 200 MB."""
 _FEW = 50
-"""Distinct values of a column that are compared with the members of an enumeration."""
+"""Maximum distinct values of a column to compare with the members of an enumeration."""
 _COUNTERPARTS = 0.5
-"""The share of rows with a counterpart among the members of an enumeration from which on that speaks for a match."""
+"""Share of rows with a counterpart among an enumeration's members above which a match is likelier."""
 _LEAST = 0.1
-"""How likely a candidate has to be to be shown."""
+"""Minimum likelihood of a candidate to be shown."""
 
 
 @frozen
@@ -33,9 +33,9 @@ class Match:
     """A source column that may be a target column.
 
     Attributes:
-        likely: how likely it is, 0 to 1.
-        rival: how likely the best other pair of one of the two columns is, and the source column of that pair.
-        is_alias: whether a source has called the column so before.
+        likely: the likelihood, 0 to 1.
+        rival: the likelihood of the best other pair of one of the two columns; `near` is its source column.
+        is_alias: whether a source has used this name before.
     """
 
     source: SourceColumn
@@ -49,10 +49,10 @@ class Match:
 
 
 class Matches:
-    """All pairs of the columns of a target and of a sample.
+    """All pairs of the columns of a target and a sample.
 
     Raises:
-        FlowError: there are too many.
+        FlowError: there are too many pairs.
     """
 
     def __init__(self, target: MappingTarget, profile: Profile) -> None:
@@ -73,9 +73,7 @@ class Matches:
             [column.about for column in target.columns],
         )
         given = Side(
-            profile.name.rpartition("/")[2].partition(".")[
-                0
-            ],  # what the name of a file says about its content
+            profile.name.rpartition("/")[2].partition(".")[0],  # the name of a file says what it contains
             [column.name for column in profile.columns],
             [column.kind for column in profile.columns],
             [column.facts for column in profile.columns],
@@ -89,26 +87,26 @@ class Matches:
                 if folded(column.name) in known:
                     self.likely[t][s] = 1.0
                 elif not known and folded(column.name) in every:
-                    self.likely[t][s] = 0.0  # a flow reads it for another column, and this one from nothing
+                    self.likely[t][s] = 0.0  # the flow reads this name for another column only
 
     def lower(self, passes: Mapping[tuple[str, str], float]) -> None:
-        """Take into account which share of the values passes; the target and source column are given by name."""
+        """Lower likelihoods by the share of values that pass, given by the names of target and source column."""
         for t, column in enumerate(self._target.columns):
             for s, other in enumerate(self._profile.columns):
                 share = passes.get((column.name, other.name))
-                # What the values of an enumeration mean, its lookup says: the name says what it is.
+                # An enumeration's values are mapped by its lookup, so an equal name is enough.
                 own = {folded(column.name)} if "enum" in column.definition else set()
                 is_known = folded(other.name) in self._known[t] | own
                 if share is not None and share < 0.5 and not is_known:
                     self.likely[t][s] *= share
 
     def best(self) -> list[list[Match]]:
-        """For each target column its candidates: the one that it gets first, then by how likely they are."""
+        """Return the candidates for each target column: the assigned one first, then by likelihood."""
         chosen = assign(self.likely)
         return [self._of(t, chosen[t]) for t in range(len(self._target.columns))]
 
     def pair(self, target: str, source: str) -> Match:
-        """One pair, by the names of its columns."""
+        """Return one pair, by the names of its columns."""
         names = [column.name for column in self._target.columns]
         others = [column.name for column in self._profile.columns]
         return self._match(names.index(target), others.index(source), True)
@@ -136,19 +134,19 @@ class Matches:
         )
 
     def _nearest(self, t: int, s: int) -> tuple[float, str]:
-        """The likeliest other source of the target column, or the likeliest other target of the source column."""
+        """Return the likeliest rival: another source of the target column, or another target of the source column."""
         row = [(one, self._profile.columns[n].name) for n, one in enumerate(self.likely[t]) if n != s]
         column = [(other[s], self._target.columns[n].name) for n, other in enumerate(self.likely) if n != t]
         return max([*row, *column], default=(0.0, ""))
 
 
 def checked(match: Match, passes: float) -> Match:
-    """The match, with a grade no better than what passes the target's checks allows."""
+    """Return the match with its grade limited by the share of values that pass the target's checks."""
     return evolve(match, grade=at_most(match.grade, passes))
 
 
 def _members(target: MappingTarget, profile: Profile) -> dict[tuple[int, int], float]:
-    """Of enumerations, the share of a source column's rows whose value has a counterpart among the members."""
+    """Return, for enumerations, the share of a source column's rows with a counterpart among the members."""
     found = {}
     for t, column in enumerate(target.columns):
         members = column.definition.get("enum") or []
@@ -163,7 +161,7 @@ def _members(target: MappingTarget, profile: Profile) -> dict[tuple[int, int], f
 
 
 def _spoken(target: MappingTarget, sources: Sequence[str]) -> list[str]:
-    """The name of each target column, or the alias of it that is most like a name of the sample."""
+    """Return for each target column its name, or the alias most similar to a name in the sample."""
     several = [[column.name, *column.aliases] for column in target.columns]
     if not any(column.aliases for column in target.columns):
         return [names[0] for names in several]

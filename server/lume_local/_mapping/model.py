@@ -1,6 +1,6 @@
-"""How likely a source column is a target column, from the numbers of `evidence`. Pure.
+"""The likelihood that a source column is a target column, from the numbers of `evidence`. Pure.
 
-A logistic regression. Its weights are in `weights.json`; `server/benchmarks/mapping/fit.py` has fitted them.
+A logistic regression whose weights in `weights.json` were fitted by `server/benchmarks/mapping/fit.py`.
 """
 
 import json
@@ -15,7 +15,7 @@ from attrs import frozen
 from lume_local._mapping.evidence import FEATURES, Pairing
 
 _SAYS_SOMETHING = 0.12
-"""A pair that agrees less in names and values is never likely, however well its place fits."""
+"""A pair whose names and values agree less than this is never likely, wherever it stands."""
 
 
 @frozen
@@ -28,13 +28,13 @@ class Weights:
 
 @cache
 def weights() -> Weights:
-    """The fitted weights."""
+    """Return the fitted weights."""
     found = json.loads(files("lume_local._mapping").joinpath("weights.json").read_text("utf-8"))
     return Weights(tuple(found["weights"][name] for name in FEATURES), found["bias"])
 
 
 def likely(pairs: Sequence[Sequence[Pairing]], by: Weights | None = None) -> list[list[float]]:
-    """The probability of each pair."""
+    """Return the probability of each pair."""
     by = by or weights()
     return [[_of(pair, by) for pair in row] for row in pairs]
 

@@ -1,7 +1,7 @@
-"""How alike the names of two columns are. Pure.
+"""The similarity of the names of two columns. Pure.
 
-A name is compared by its words: each counts by how much it says, which is less for one that many columns have, for a
-filler such as `is`, and for the name of the table. The strings themselves are compared by rapidfuzz.
+Names are compared word by word. A word weighs less if many columns have it, if it is a filler such as `is`, or if
+it is part of the table's name. The strings themselves are compared by rapidfuzz.
 """
 
 from collections import Counter
@@ -15,25 +15,25 @@ from lume_local._flow.aliases import folded
 from lume_local._mapping.words import Word, context_of, vocabulary, words
 
 SAME, SYNONYM, SHORT, ALIKE, NEAR = 1.0, 0.95, 0.8, 0.75, 0.5
-"""How alike two words are: equal, of one meaning, one an abbreviation of the other, almost equal, of near meaning."""
+"""Similarity of two words: equal, synonymous, one abbreviating the other, almost equal, related in meaning."""
 _FILLER, _WEAK, _TABLE = 0.1, 0.6, 0.25
 
 
 @frozen
 class NameMatch:
-    """How two names compare.
+    """The similarity of two names.
 
     Attributes:
-        same: whether they differ in case, accents, blanks and punctuation at most.
-        target: the share of the target's name that the source's has, by weight.
+        same: whether they differ at most in case, accents, blanks and punctuation.
+        target: the share of the target's name found in the source's, by weight.
         source: the reverse.
         target_left: the weight of the target's words that the source lacks.
         source_left: the reverse.
-        worst: how alike the pair of words is that matches least; 1 if there is none.
+        worst: the similarity of the least similar pair of words; 1 if there is none.
         head: whether the last words match.
-        ratio: how alike the strings are.
-        digits: whether both have numbers, and not the same ones.
-        pairs: the words that match, as they are written.
+        ratio: the similarity of the strings.
+        digits: whether both contain numbers, but different ones.
+        pairs: the matching words as spelled.
     """
 
     same: bool
@@ -49,13 +49,13 @@ class NameMatch:
 
     @property
     def both(self) -> float:
-        """One number: 1 if neither name says anything that the other doesn't."""
+        """One number: 1 if neither name contains anything that the other lacks."""
         return 1.0 if self.same else self.target * self.source
 
 
 @frozen
 class Name:
-    """A name, prepared."""
+    """A name, prepared for comparison."""
 
     text: str
     folded: str
@@ -72,7 +72,7 @@ class Names:
     """The names of two tables, compared.
 
     Args:
-        tables: what both tables are called: their words are understood if a name leaves them out.
+        tables: the names of both tables; columns may omit their words.
     """
 
     def __init__(self, targets: Sequence[str], sources: Sequence[str], tables: Iterable[str] = ()) -> None:
@@ -124,7 +124,7 @@ class Names:
         )
 
     def _ratio(self, target: Name, source: Name, left: set[int], right: set[int]) -> float:
-        """How alike the strings are; nothing, if all that differs is words that are known to mean something else."""
+        """Return the similarity of the strings; 0 if all remaining words are known to mean something else."""
         rest = [word for n, word in enumerate(target.words) if n not in left]
         rest += [word for n, word in enumerate(source.words) if n not in right]
         if rest and all(word.concepts or word.text in vocabulary().fillers for word in rest):
@@ -139,7 +139,7 @@ class Names:
         )
 
     def _matching(self, target: Name, source: Name) -> list[tuple[int, int, float]]:
-        """The words that match, each once, the most alike first."""
+        """Return the matching words, each once, the most similar first."""
         pairs = [
             (alike, -abs(t - s), t, s)
             for t, one in enumerate(target.words)
@@ -164,7 +164,7 @@ class Names:
 
 
 def words_alike(one: Word, other: Word) -> float:
-    """How alike two words are, 0 to 1."""
+    """Return the similarity of two words, 0 to 1."""
     if one.text == other.text:
         return SAME
     if one.concepts & other.concepts:
@@ -178,7 +178,7 @@ def words_alike(one: Word, other: Word) -> float:
         near = vocabulary().near
         if any(frozenset((a, b)) in near for a in one.concepts for b in other.concepts):
             return NEAR
-        return 0.0  # two words that are known to mean different things
+        return 0.0  # both words are known, and mean different things
     if _abbreviates(short, long):
         return SHORT * 0.8
     ratio = Indel.normalized_similarity(short, long)
@@ -188,7 +188,7 @@ def words_alike(one: Word, other: Word) -> float:
 
 
 def _abbreviates(short: str, long: str) -> bool:
-    """Whether it has the first letter and some of the others in their order, but few vowels: mgr, acct, qty."""
+    """Return whether it has the first letter and some others in order, but few vowels: mgr, acct, qty."""
     if not 2 <= len(short) <= 5 or len(long) < len(short) + 2 or short[0] != long[0]:
         return False
     if sum(letter in "aeiou" for letter in short[1:]) > len(short) // 3:

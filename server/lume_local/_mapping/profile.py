@@ -1,4 +1,4 @@
-"""What is known of the columns of a sample. Pure."""
+"""The profile of a sample's columns. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from lume_local._samples.guess import Guess
 from lume_local._samples.infer import SampleColumn
 
 MOST_KEPT = 500
-"""Distinct values of a column that are kept for lookups."""
+"""Maximum distinct values of a column that are kept for lookups."""
 
 
 @frozen
@@ -22,7 +22,7 @@ class SourceColumn:
         guesses: ways to read its values, the most likely first.
         padded: whether values are padded with spaces.
         counts: its distinct values and how often they occur; empty if there are too many.
-        first: some of its values, as they are.
+        first: some of its values, unchanged.
     """
 
     name: str
@@ -34,7 +34,7 @@ class SourceColumn:
 
     @property
     def kind(self) -> str | None:
-        """Its type as `evidence` compares it."""
+        """The type in the terms of `evidence`."""
         for guess in self.guesses[:1]:
             kind, form, _ = guess.kind
             return form if form in ("date", "date-time", "time") else kind
@@ -43,12 +43,12 @@ class SourceColumn:
 
 @frozen
 class Profile:
-    """What a sample shows.
+    """The profile of a sample.
 
     Attributes:
-        name: of the sample.
-        source: how it is read, as `[source]` of a flow.
-        rows: how many of its rows this is known from, spread over the file.
+        name: the name of the sample.
+        source: the flow's `[source]` to read it.
+        rows: how many rows, spread over the file, the profile is based on.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Profile:
 
 
 def profile_column(column: SampleColumn, values: Sequence[str]) -> SourceColumn:
-    """What these values of a column show; the empty ones are none."""
+    """Return the profile of a column with these values; empty ones do not count."""
     filled = [value.strip() for value in values if value.strip()]
     counts = Counter(filled)
     return SourceColumn(

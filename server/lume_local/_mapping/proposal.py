@@ -1,4 +1,4 @@
-"""A proposal: for each target column what it may be read from, how sure that is, and why. Data only."""
+"""A proposal: candidates for each target column, with their certainty and evidence. Data only."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from lume_local._mapping.grades import Grade
 
 @frozen
 class Before:
-    """A value of the source, and what the expression makes of it; None if the row would be rejected."""
+    """A source value, and the expression's result; None if the row would be rejected."""
 
     before: str | None
     after: str | None
@@ -17,7 +17,7 @@ class Before:
 
 @frozen
 class LookupLine:
-    """One line of a lookup: a value of the source, how often it occurs, and the value of the target that it means."""
+    """One line of a lookup: a source value, how often it occurs, and the target value that it means."""
 
     source: str
     rows: int
@@ -27,12 +27,12 @@ class LookupLine:
 
 @frozen
 class Meaning:
-    """One of the meanings that values of a column may have, such as the day before the month.
+    """One possible meaning of ambiguous values, such as the day before the month.
 
     Attributes:
-        key: what a person decides by: `dmy` or `mdy` for dates, `.` or `,` for the decimal mark.
+        key: the key that a person chooses: `dmy` or `mdy` for dates, `.` or `,` for the decimal mark.
         means: the same in words.
-        rejected: how many rows of those that were tried it can't read.
+        rejected: how many of the tried rows it can't read.
     """
 
     key: str
@@ -45,17 +45,17 @@ class Choice:
     """One way to fill a target column.
 
     Attributes:
-        sources: the columns of the source, of each sample where these differ.
-        sql: the expression; `value` in it is the source column. None if the column is read as it is.
-        likely: how likely it is by the evidence, 0 to 1.
-        evidence: why, in words; no value of the sample is in them.
-        doubts: what a person has to decide.
-        passes: which share of the sample's values passes the target's checks; None if that was not tried.
+        sources: the source columns, from each sample where these differ.
+        sql: the expression; `value` in it is the source column. None if the column is read unchanged.
+        likely: the likelihood by the evidence, 0 to 1.
+        evidence: the reasons in words, without values of the sample.
+        doubts: the decisions left to a person.
+        passes: the share of the sample's values that pass the target's checks; None if that was not tried.
         values: up to three values before and after.
-        lookup: the seed that its expression looks values up in.
+        lookup: the seed in which its expression looks values up.
         suggested: whether a program has suggested it.
-        readings: what its values may mean, if some of them may mean two things.
-        reading: which of these is used, by its key; None if such values are rejected.
+        readings: the possible meanings, if some values are ambiguous.
+        reading: the key of the meaning in use; None if ambiguous values are rejected.
     """
 
     sources: list[str]
@@ -78,8 +78,8 @@ class ColumnProposal:
 
     Attributes:
         chosen: how it is filled; None if it stays unmapped.
-        candidates: the best ones, the chosen one included, the likeliest first.
-        notes: what the target asks for that a flow does not check.
+        candidates: the best candidates, including the chosen one, the likeliest first.
+        notes: requirements of the target that a flow does not check.
     """
 
     name: str
@@ -91,7 +91,7 @@ class ColumnProposal:
 
 @frozen
 class SampleSeen:
-    """A sample as it was read: `source` is as `[source]` of a flow, `doubts` are about how it is written."""
+    """A sample as it was read: `source` is the flow's `[source]`, `doubts` concern the layout."""
 
     name: str
     rows: int
@@ -105,14 +105,14 @@ class ProposedFlow:
     """The proposal of a flow version.
 
     Attributes:
-        flow_version: the one that it proposes.
-        target: what it was made for.
+        flow_version: the proposed version.
+        target: the target that it is for.
         unmapped: the target columns without a source.
         unused: the columns of the samples that no target column reads.
-        doubts: what a person has to decide beside single columns.
+        doubts: the decisions left to a person, apart from those about single columns.
         definition: the flow version in its JSON form.
         toml: the same as a file, with the evidence as comments.
-        seeds: the seed files that it needs: their texts by their paths.
+        seeds: the texts of its seed files by path.
     """
 
     flow_version: str
@@ -127,5 +127,5 @@ class ProposedFlow:
     seeds: dict[str, str] = field(factory=dict, repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return it as JSON."""
         return asdict(self)

@@ -1,6 +1,6 @@
-"""The candidates for a target from one sample: matches that are tried on its rows, then splits and joins.
+"""The candidates for a target from one sample: matches tried on its rows, then splits and joins.
 
-Pure but for the `Tester`.
+Pure, except for the `Tester`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,17 +24,17 @@ from lume_local._mapping.target import Json, MappingTarget, TargetColumn
 from lume_local._mapping.text.rewrite import names_in, over_value
 
 _TRIED = 0.2
-"""How likely a pair has to be to be tried on the rows."""
+"""Minimum likelihood of a pair to be tried on the rows."""
 _OF_SEVERAL, _SUGGESTED, _ELSE = 0.8, 0.35, 0.1
-"""How likely something is shown to be that was not compared as a pair: made of several columns, or suggested."""
+"""Displayed likelihood of candidates not compared as pairs: made of several columns, suggested, or others."""
 _PASSES = 0.98
-"""The share of rows that have to pass if nothing else speaks for a suggestion."""
+"""Share of rows that must pass if nothing else supports a suggestion."""
 _MOST = 3
 
 
 @frozen
 class Suggestion:
-    """What a program suggests: the sources of a target column, and perhaps an expression over them."""
+    """A program's suggestion: the sources of a target column, and optionally an expression over them."""
 
     target: str
     sources: list[str]
@@ -45,7 +45,7 @@ class SampleProposal:
     """The candidates for each target column from one sample.
 
     Attributes:
-        chosen: of them those that are used, by the names of the target columns.
+        chosen: the candidates in use, by target column.
         doubts: suggestions that can't be judged.
     """
 
@@ -75,7 +75,7 @@ class SampleProposal:
     # -- single columns
 
     def _likely(self) -> Iterator[Pair]:
-        """The pairs that are worth a trial."""
+        """Yield the pairs that are worth trying."""
         for column, found in zip(self._target.columns, self._matches.best(), strict=True):
             yield from ((column, match.source) for match in found if match.likely >= _TRIED)
 
@@ -92,7 +92,7 @@ class SampleProposal:
                 self.chosen[column.name] = candidate
 
     def _as_it_is(self, sql: str) -> list[Choice]:
-        """A column of a flow that reads several source columns, which has no aliases: if the sample has them all."""
+        """Return a flow's column over several sources, which has no aliases, if the sample has all of them."""
         known = {one.name.lower(): one.name for one in self._profile.columns}
         names = [one.lower() for one in names_in(sql)]
         if not names or not known.keys() >= set(names):
@@ -136,7 +136,7 @@ class SampleProposal:
         return evolve(made, grade=found, evidence=evidence, doubts=list(dict.fromkeys(doubts)))
 
     def _passes(self, column: TargetColumn, source: SourceColumn, misfits: int) -> float:
-        """The share of rows that the target would take; without a value only where it requires none."""
+        """Return the share of rows that the target accepts; those without a value only if it requires none."""
         filled = source.facts.filled
         share = 1 - misfits / filled if filled else 1.0
         if column.definition.get("required"):
@@ -175,10 +175,10 @@ class SampleProposal:
         if candidate.grade.is_used:
             self.chosen[column.name] = candidate
 
-    # -- what a program suggests
+    # -- suggestions of a program
 
     def _suggest(self, suggestion: Suggestion) -> None:
-        """Judge a suggestion by the same evidence: it is used if nothing else is, and its values pass."""
+        """Judge a suggestion by the same evidence: it is used if nothing else is and its values pass."""
         column = next((one for one in self._target.columns if one.name == suggestion.target), None)
         sources = [one for name in suggestion.sources if (one := self._profile.column(name)) is not None]
         if column is None or len(sources) != len(suggestion.sources):
@@ -219,17 +219,17 @@ class SampleProposal:
             suggested=True,
         )
 
-    # -- what a person chooses
+    # -- choices of a person
 
     def _choose(self, name: str, decision: ColumnDecision) -> None:
-        """Use what a person has decided for a target column, whatever speaks for something else."""
+        """Use a person's decision for a target column, whatever the evidence for others."""
         if decision.is_open:
             self.chosen.pop(name, None)
             return
         proposed = self.chosen.get(name)
         wanted = list(decision.sources or (proposed.sources if proposed is not None else ()))
         given = [one for source in wanted if (one := self._profile.column(source)) is not None]
-        if not given or len(given) < len(wanted):  # columns of another sample
+        if not given or len(given) < len(wanted):  # the columns are in another sample
             return
         self.chosen.pop(name, None)
         column = next(one for one in self._target.columns if one.name == name)
@@ -252,19 +252,19 @@ class SampleProposal:
 
 
 def _is_settled(column: TargetColumn, made: Choice | None, decision: ColumnDecision) -> bool:
-    """Whether a choice needs no further trial; values without counterparts in an enumeration have no lookup yet."""
+    """Return whether a choice needs no further trial; an enumeration's values may still need a lookup."""
     if made is None or made.passes is None or decision.is_of_values:
         return False
     return made.lookup is not None or made.passes == 1 or "enum" not in column.definition
 
 
 def _is_named(column: TargetColumn, match: Match) -> bool:
-    """Whether the name alone says what the column is, whatever its values are: what to do about those is open."""
+    """Return whether the name alone identifies the column, whatever its values; these remain to be decided."""
     return match.is_alias or ("enum" in column.definition and match.pair.name.same)
 
 
 def _of_misfits(source: SourceColumn, read: PairRead | None) -> list[str]:
-    """What to do about values that the target refuses."""
+    """Return what to do about values that the target refuses."""
     if read is None or not read.decided.misfits:
         return []
     how = "correct the file or the expression" if read.entries is None else "fill in the lookup"
@@ -273,13 +273,13 @@ def _of_misfits(source: SourceColumn, read: PairRead | None) -> list[str]:
 
 
 def _sql(column: TargetColumn, plain: str) -> str | None:
-    """An expression over `{column}` over `value`; that of the flow as it is written there."""
+    """Return an expression over `{column}` as one over `value`; a flow's own is kept as written."""
     if column.sql is not None and plain == over_column(column.sql):
         return column.sql
     return None if plain == AS_IT_IS else filled_in(plain, "value")
 
 
 def _says_something(column: TargetColumn) -> bool:
-    """Whether the checks of the target refuse anything."""
+    """Return whether the target's checks can refuse anything."""
     keys = set(column.checks) - {"required", "unique", "type"}
     return bool(keys) or column.definition.get("type", "string") != "string"

@@ -1,6 +1,6 @@
-"""By which expression a source column is read for a target column: what is tried on the rows of the sample decides.
+"""Chooses the expression that reads a source column for a target column, by trying them on the sample's rows.
 
-Pure but for the `Tester`.
+Pure, except for the `Tester`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,10 +39,10 @@ AS_IT_IS = "{column}"
 
 @frozen
 class TriedColumn:
-    """What became of an expression on the rows of a sample: rows rejected for their value, rows without one.
+    """The result of an expression on a sample: rows rejected for their value, and rows without one.
 
     Attributes:
-        refused: of a column with an enumeration, distinct values that it rejects.
+        refused: for an enumeration, the distinct values that it rejects.
     """
 
     misfits: int
@@ -57,10 +57,10 @@ class Tester(Protocol):
     def __call__(
         self, columns: Mapping[str, tuple[str, Mapping[str, Any]]], *, everywhere: bool = False
     ) -> dict[str, TriedColumn]:
-        """What becomes of each: by any name, a source column and a definition as `[columns.<name>]` of a flow.
+        """Try columns, each under any key: a source column, and a definition as in a flow's `[columns.<name>]`.
 
         Args:
-            everywhere: on all rows of the file, not only on those that are kept.
+            everywhere: on all rows of the file, not only on those kept.
 
         Raises:
             ConfigurationError: the flow can't be run.
@@ -70,7 +70,7 @@ class Tester(Protocol):
 
 @frozen
 class PairRead:
-    """How a source column is read for a target column, and what became of its rows."""
+    """How a source column is read for a target column, and the result for its rows."""
 
     decided: Decided
     result: TriedColumn
@@ -81,24 +81,24 @@ class PairRead:
 
 
 class Readings:
-    """How the columns of a sample are read, by pairs of a target and a source column."""
+    """The expressions that read a sample's columns, by pair of target and source column."""
 
     def __init__(self, target: MappingTarget, profile: Profile, tester: Tester) -> None:
         self._is_next, self._profile, self._tester = target.base is not None, profile, tester
         self._known: dict[tuple[str, str], PairRead] = {}
 
     def of(self, target: str, source: str) -> PairRead | None:
-        """How a pair is read; None if it was not tried."""
+        """Return how a pair is read; None if it was not tried."""
         return self._known.get((target, source))
 
     def find(self, pairs: Iterable[Pair], decision: ColumnDecision = NOTHING) -> dict[tuple[str, str], float]:
-        """Try pairs; returns which share of the values passes at best.
+        """Try pairs; return the best share of values that pass.
 
         Args:
-            decision: what a person says that the values mean.
+            decision: a person's decision about the meaning of the values.
 
         Raises:
-            FlowError: the values can't mean that.
+            FlowError: the values can't have that meaning.
         """
         tried = [
             (column, source, several)
@@ -120,12 +120,12 @@ class Readings:
             for read in [self._known[column.name, source.name]]
         }
 
-    # -- which ways there are
+    # -- the ways to try
 
     def _ways(self, column: TargetColumn, source: SourceColumn, decision: ColumnDecision) -> list[Way]:
-        """How to read it: by the expression that the flow has, if the target is one. What needs a seed isn't tried.
+        """Return the ways to try, a flow's own expression first. An expression that needs a seed isn't tried.
 
-        An expression over several columns gives way only to what a person chooses.
+        Only a person's choice replaces an expression over several columns.
         """
         own = AS_IT_IS if column.sql is None else over_column(column.sql)
         if not own and not decision.sources:
@@ -158,9 +158,9 @@ class Readings:
         return lookups.corrected(proposed or [], given, source.counts)
 
     def _of_refused(self, column: TargetColumn, source: SourceColumn) -> Way | None:
-        """A lookup of the values that the expression of a flow makes no member of its enumeration from.
+        """Return a lookup of the values that the flow's expression does not convert to members of its enumeration.
 
-        A version that was reviewed gets no doubtful ones: a person says what these mean.
+        A reviewed version gets no doubtful entries: a person decides about these.
         """
         read = self.of(column.name, source.name)
         members = column.definition.get("enum") or []
@@ -175,7 +175,7 @@ class Readings:
         ]
         return lookups.way(found, read.decided.way.sql)
 
-    # -- which of them is used
+    # -- the way in use
 
     def _try(
         self, tried: Sequence[tuple[TargetColumn, SourceColumn, list[Way]]], decision: ColumnDecision
@@ -198,7 +198,7 @@ class Readings:
         tried: list[tuple[Way, TriedColumn]],
         decision: ColumnDecision,
     ) -> None:
-        """Decide how the column is read; if the rows that were tried don't, all of them are."""
+        """Decide how the column is read; if the tried rows don't settle it, try all rows."""
         ordered = sorted(tried, key=lambda one: (one[1].misfits, preferred(one[0], column)))
         own = tried[0][0] if column.sql is not None and over_column(column.sql) else None
         reading = _decided(
@@ -243,6 +243,6 @@ def _definition(column: TargetColumn, source: SourceColumn, way: Way) -> Json:
 
 
 def over_column(sql: str) -> str:
-    """The expression of a flow with `{column}` in place of its only source column; empty if there are several."""
+    """Return a flow's expression with `{column}` for its only source column; empty if it has several."""
     marked = over_value(sql)
     return marked.replace("{", "{{").replace("}", "}}").replace("\0", "{column}") if "\0" in marked else ""

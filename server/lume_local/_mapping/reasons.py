@@ -1,6 +1,6 @@
 """The evidence for a match in words. Pure.
 
-No value of the sample is in them: they may be kept and shown where the sample may not.
+They contain no value of the sample, so they may be kept and shown where the sample may not.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _CLOSE = 0.3
 
 
 def reasons(target: TargetColumn, match: Match) -> list[str]:
-    """Why the source column may be the target column, and what speaks against it."""
+    """Return the evidence for and against a source column being the target column."""
     return [*_of_names(match), *_of_values(target, match), *_of_others(match)]
 
 

@@ -1,4 +1,4 @@
-"""What a source is to become: the columns of a target, wherever they are described. Pure."""
+"""The columns of a target, however it is described. Pure."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ CHECKS = (
     *("type", "format", "sql_type", "required", "unique", "enum", "pattern", "minimum", "maximum"),
     *("exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "references"),
 )
-"""Keys of a flow's column by which its values are judged."""
+"""Keys of a flow's column that check its values."""
 _TEMPORAL = {"DATE": "date", "TIMESTAMP": "date-time", "TIMESTAMPTZ": "date-time", "TIME": "time"}
 
 
@@ -22,13 +22,12 @@ class TargetColumn:
     """A column of the target.
 
     Attributes:
-        definition: as `[columns.<name>]` of a flow, without what it is read from. Without a `type`, it is the
-            source's.
+        definition: the flow's `[columns.<name>]` without `from` and `sql`. Without a `type`, the source's is used.
         about: its description.
-        examples: values that it has, if any are known.
-        aliases: what sources have called it.
-        sql: its expression, if a flow has it already; none for `NULL`, which stands for a column without a source.
-        notes: what the target asks for that a flow does not check.
+        examples: known values, if any.
+        aliases: names that sources have used for it.
+        sql: its expression in the flow, if any; None for `NULL`, which stands for a column without a source.
+        notes: requirements of the target that a flow does not check.
     """
 
     name: str
@@ -41,7 +40,7 @@ class TargetColumn:
 
     @property
     def kind(self) -> str | None:
-        """Its type as `evidence` compares it; None if it is unknown."""
+        """The type in the terms of `evidence`; None if unknown."""
         temporal = _TEMPORAL.get(str(self.definition.get("sql_type", "")).upper())
         if self.definition.get("format") in ("date", "date-time", "time"):
             return str(self.definition["format"])
@@ -49,7 +48,7 @@ class TargetColumn:
 
     @property
     def checks(self) -> Json:
-        """The part of the definition by which values are judged one by one."""
+        """The part of the definition that checks values one by one."""
         return {key: self.definition[key] for key in CHECKS if key in self.definition and key != "references"}
 
 
@@ -58,11 +57,11 @@ class MappingTarget:
     """The columns of a target.
 
     Attributes:
-        name: of the flow that is to be written; `version` is its version.
-        shown: what messages call the target.
-        table: what the columns belong to, by which their names are understood.
-        base: the definition of the flow version whose next one is to be written; None for a new flow.
-        notes: what the target asks for that a flow does not check.
+        name: the name of the flow to write; `version` is its version.
+        shown: the name of the target in messages.
+        table: the name of the table, which helps to understand the columns' names.
+        base: the definition of the flow version before the one to write; None for a new flow.
+        notes: requirements of the target that a flow does not check.
         place: for a table, where it is; its columns are read there.
     """
 
@@ -76,13 +75,13 @@ class MappingTarget:
     place: Json | None = None
 
     def to_json(self) -> Json:
-        """As JSON, for the worker."""
+        """Return it as JSON, for the worker."""
         found: Json = cattrs.unstructure(self)
         return found
 
     @classmethod
     def of_json(cls, value: Json) -> "MappingTarget":
-        """The target in JSON that `to_json` has made."""
+        """Return the target from the JSON of `to_json`."""
         return _CONVERTER.structure(value, cls)
 
 
@@ -91,7 +90,7 @@ _CONVERTER.register_structure_hook_func(lambda kind: kind == Json, lambda value,
 
 
 def require_columns(target: MappingTarget) -> MappingTarget:
-    """The target. Raises `FlowError` if it has no columns."""
+    """Return the target. Raises `FlowError` if it has no columns."""
     if not target.columns and target.place is None:
         raise FlowError("target", f"{target.shown} describes no columns")
     return target

@@ -1,6 +1,6 @@
-"""The words in names of columns: how a name splits into them, and which words mean the same. Pure.
+"""The words in names of columns: how a name splits into words, and which words are synonyms. Pure.
 
-Which words mean the same is in `words.toml`.
+The synonyms are in `words.toml`.
 """
 
 import re
@@ -17,15 +17,15 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _MAIL = re.compile(r"(?i:\be[-_ ]mail)|\beMail")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _LINKS = ("", "s", "n", "en", "es")
-"""What German puts between the words of a compound."""
+"""Letters that German puts between the words of a compound."""
 _SHORT_PARTS = frozenset({"id", "no", "nr", "is"})
 _LONGEST = 40
-"""Letters of a word that is split."""
+"""Maximum letters of a word to split."""
 
 
 @frozen
 class Word:
-    """A word of a name: how it is written there, without its plural, and what it means."""
+    """A word of a name: its spelling without the plural, and its meanings."""
 
     text: str
     concepts: frozenset[str]
@@ -42,7 +42,7 @@ class Vocabulary:
     near: frozenset[frozenset[str]]
 
     def word(self, text: str) -> Word:
-        """A word without its plural, with its concepts."""
+        """Return a word without its plural, with its concepts."""
         for form in _forms(text):
             if form in self.concepts:
                 return Word(form, self.concepts[form])
@@ -54,7 +54,7 @@ class Vocabulary:
 
 @cache
 def vocabulary() -> Vocabulary:
-    """The words that this project knows."""
+    """Return the vocabulary of this project."""
     found = tomllib.loads(files("lume_local._mapping").joinpath("words.toml").read_text("utf-8"))
     concepts: dict[str, set[str]] = {}
     for concept, words in found["concepts"].items():
@@ -70,19 +70,19 @@ def vocabulary() -> Vocabulary:
 
 
 def plain(name: str) -> str:
-    """Without case, width and accents."""
+    """Return the name without case, width and accents."""
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
     return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
 
 
 def parts(name: str) -> list[str]:
-    """The words of a name as it shows them: `customerID_2` is customer, id, 2."""
+    """Return the visible words of a name: `customerID_2` is customer, id, 2."""
     apart = _CAMEL.sub(" ", _MAIL.sub(" email ", unicodedata.normalize("NFKC", name)))
     return _WORD.findall(plain(apart))
 
 
 def words(name: str, context: Collection[str] = ()) -> tuple[Word, ...]:
-    """The words of a name; `context` has words that other names show, by which a compound may be split."""
+    """Return the words of a name; `context` has words of other names, at which a compound may be split."""
     known = vocabulary()
     found: list[Word] = []
     for part in parts(name):
@@ -92,12 +92,12 @@ def words(name: str, context: Collection[str] = ()) -> tuple[Word, ...]:
 
 
 def context_of(names: Iterable[str]) -> frozenset[str]:
-    """The words by which the compounds in these names may be split."""
+    """Return the words at which the compounds in these names may be split."""
     return frozenset(part for name in names for part in parts(name) if len(part) >= 3 and part.isalpha())
 
 
 def _split(text: str, context: Collection[str]) -> list[str]:
-    """The words of a compound such as accountnumber or rechnungsdatum; the text alone if it is none."""
+    """Return the words of a compound such as accountnumber or rechnungsdatum; else the text alone."""
     known = vocabulary()
     if known.knows(text) or not 5 <= len(text) <= _LONGEST or not text.isalpha():
         return [text]
@@ -113,7 +113,7 @@ def _split(text: str, context: Collection[str]) -> list[str]:
 
 
 def _part(text: str, context: Collection[str]) -> str | None:
-    """The word that this part of a compound is."""
+    """Return the word for this part of a compound; None if it is not a word."""
     known = vocabulary()
     for link in _LINKS:
         word = text.removesuffix(link) if link else text
@@ -127,7 +127,7 @@ def _part(text: str, context: Collection[str]) -> str | None:
 
 @cache
 def _forms(text: str) -> tuple[str, ...]:
-    """Spellings under which a word may be known."""
+    """Return spellings under which a word may be known."""
     umlauts = text.replace("ae", "a").replace("oe", "o").replace("ue", "u")
     return tuple(dict.fromkeys((text, _singular(text), umlauts, _singular(umlauts))))
 

@@ -1,1 +1,1 @@
-"""What a sample file shows: how it is written, its columns, and how each can be read."""
+"""Analysis of a sample file: its layout, its columns, and how to read each of them."""

@@ -1,4 +1,4 @@
-"""What to check in a sample that can be read, but may not be what it seems. Pure."""
+"""What to check in a sample that is readable, but may have been misread. Pure."""
 
 import codecs
 import csv
@@ -12,18 +12,18 @@ from lume_local._samples.infer import DELIMITERS
 from lume_local._samples.opening import SampleRows
 
 _MOST = 0.7
-"""The share of rows that must have a width for it to be the file's."""
+"""Share of rows that must have a width for it to be the file's."""
 _CONTROL = re.compile("[\x80-\x9f]")
 
 
 def doubts(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str) -> list[str]:
-    """What to check in the first lines of a CSV file."""
+    """Return what to check in the first lines of a CSV file."""
     asked = (_one_column(names, rows, delim), _other_width(names, rows), _title(names))
     return [doubt for doubt in asked if doubt]
 
 
 def of_names(header: Sequence[str], names: Sequence[str]) -> Iterator[str]:
-    """Columns that the header doesn't name, or names like another one. `names` is what they are called."""
+    """Yield columns that the header leaves unnamed or names twice. `names` are the resulting names."""
     called: dict[str, list[str]] = {}
     for cell, name in zip(header, names, strict=True):
         called.setdefault(cell.lower(), []).append(name)
@@ -35,7 +35,7 @@ def of_names(header: Sequence[str], names: Sequence[str]) -> Iterator[str]:
 
 
 def of_malformed(found: SampleRows) -> Iterator[str]:
-    """Lines that a run rejects, as they can't be rows."""
+    """Yield the malformed lines, which a run rejects."""
     if found.malformed:
         reasons = ", ".join(
             f"{reason.removeprefix('malformed line: ')}: {count:,}"
@@ -49,7 +49,7 @@ def of_malformed(found: SampleRows) -> Iterator[str]:
 
 
 def _one_column(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str) -> str:
-    """A header of one column: it contains a possible delimiter, or the lines below have another one."""
+    """Check a header of one column: it contains a possible delimiter, or the lines below have another one."""
     if len(names) != 1:
         return ""
     if marks := [mark for mark in DELIMITERS if mark in names[0]]:
@@ -67,21 +67,21 @@ def _one_column(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str)
 
 
 def _title(names: Sequence[str]) -> str:
-    """Most cells of the first line are empty."""
+    """Check whether most cells of the first line are empty."""
     if 2 * sum(not name.strip() for name in names) < len(names):
         return ""
     return "most cells of the first line are empty: if the first line is a title, delete the lines above the header"
 
 
 def trailing_delimiter(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the rows end with a delimiter and the header does not."""
+    """Return whether the rows end with a delimiter and the header does not."""
     width, share = _usual([len(row) for row in rows if row])
     is_wider = len(names) > 1 and width == len(names) + 1 and share >= _MOST
     return is_wider and not any(row[-1] for row in rows if len(row) == width)
 
 
 def _other_width(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Most rows of a CSV file are not as wide as its header, so that a run would reject them."""
+    """Check whether most rows of a CSV file are not as wide as its header, so that a run would reject them."""
     width, share = _usual([len(row) for row in rows if row])
     if len(names) == 1 or width == len(names) or share < _MOST:
         return ""
@@ -94,7 +94,7 @@ def _other_width(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def controls(rows: Iterable[Sequence[str]], encoding: str) -> list[str]:
-    """Text in cp1252 that would be control characters in Latin-1, such as the euro sign."""
+    """Find text in cp1252 that would be control characters in Latin-1, such as the euro sign."""
     if codecs.lookup(encoding).name not in ("iso8859-1", "iso8859-15"):
         return []
     value = next((value for row in rows for value in row if _CONTROL.search(value)), "")
@@ -107,6 +107,6 @@ def controls(rows: Iterable[Sequence[str]], encoding: str) -> list[str]:
 
 
 def _usual(widths: Sequence[int]) -> tuple[int, float]:
-    """The width that most rows have, and their share."""
+    """Return the most frequent width and its share."""
     ((width, count),) = Counter(widths).most_common(1) or [(0, 0)]
     return width, count / max(len(widths), 1)

@@ -1,4 +1,4 @@
-"""Guesses the columns of a text of fixed width, by the blanks that its lines have at the same places. Pure."""
+"""Guesses the columns of a fixed-width text from the blanks at the same places of its lines. Pure."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,12 +10,12 @@ from lume_local._samples.infer import is_typed
 
 _LEAST_LINES = 3
 _ALIKE = 0.9
-"""The share of lines that must be of one length, or have several blanks in a row."""
+"""Share of lines that must be of one length, or have several blanks in a row."""
 
 
 @frozen
 class FixedColumns:
-    """Columns by the first and the last of their characters, counted from 1.
+    """Columns by their first and last characters, counted from 1.
 
     Attributes:
         has_header: whether the first line names them.
@@ -28,7 +28,7 @@ class FixedColumns:
 
     @property
     def source(self) -> dict[str, object]:
-        """As `[source]` of a flow."""
+        """The flow's `[source]`."""
         fixed: dict[str, object] = {"columns": self.spans}
         if self.trimmed:
             fixed["trimmed"] = True
@@ -47,7 +47,7 @@ class FixedColumns:
 
 
 def fixed_columns(lines: Sequence[str]) -> FixedColumns | None:
-    """The columns of these first lines; None if they do not look like that."""
+    """Return the columns of these first lines; None if they do not look like fixed width."""
     texts = [text for line in lines if (text := line.rstrip("\r\n")).strip()]
     if len(texts) < _LEAST_LINES or any("\t" in text for text in texts):
         return None
@@ -71,7 +71,7 @@ def fixed_columns(lines: Sequence[str]) -> FixedColumns | None:
 
 
 def _named(rows: Sequence[str], width: int) -> dict[str, list[int]] | None:
-    """The columns below a first row that names them; None if it does not."""
+    """Return the columns below a first row that names them; None if it does not."""
     spans = _spans(rows[1:], width)
     heads = [rows[0][start:end].strip() for start, end in spans]
     if len(spans) < 2 or not all(heads) or len({head.lower() for head in heads}) < len(heads):
@@ -89,7 +89,7 @@ def _named(rows: Sequence[str], width: int) -> dict[str, list[int]] | None:
 
 
 def _runs(rows: Sequence[str], width: int) -> list[tuple[int, int]]:
-    """From where to where a line has something that is not blank in all of them."""
+    """Return the ranges of positions that are not blank in every row."""
     filled = [any(row[n] != " " for row in rows) for n in range(width)]
     starts = [n for n in range(width) if filled[n] and (n == 0 or not filled[n - 1])]
     ends = [n + 1 for n in range(width) if filled[n] and (n + 1 == width or not filled[n + 1])]
@@ -97,7 +97,7 @@ def _runs(rows: Sequence[str], width: int) -> list[tuple[int, int]]:
 
 
 def _spans(rows: Sequence[str], width: int) -> list[tuple[int, int]]:
-    """With the blanks between: they belong to the left, but to a column on the right that is aligned at its end."""
+    """Return the ranges with the blanks between: they belong to the left, or to a right-aligned column."""
     runs = _runs(rows, width)
     begins = [0]
     for (_, left), (start, end) in pairwise(runs):

@@ -8,7 +8,7 @@ from datetime import date
 from attrs import evolve, frozen
 
 _ENOUGH = 0.7
-"""The share of values that must match for a cleaner to be proposed: low, because such columns are dirty."""
+"""Share of values that must match for a cleaner to be proposed: low, because such columns are dirty."""
 _CURRENCY = r"(?:[A-Z]{0,3}[$€£¥₹₽₺₩]|[A-Z]{3}|(?i:kr|zł|kč|ft|fr|rs)\.?)"
 _SIGNED = r"\(?[-+−]? ?(?:{currency})? ?[-+−]? ?{digits}(?:[.,][-–—]+)? ?(?:{currency})? ?-?\)?"
 _WITH_POINT = r"(?:\d+|[1-9]\d{0,2}(?:(?:,\d{3})+|(?: \d{3})+|(?:['’]\d{3})+))(?:\.\d{0,4})?"
@@ -51,7 +51,7 @@ _CENTS: Kind = ("number", None, "DECIMAL(18,2)")
 
 @frozen
 class Guess:
-    """How a column can be read.
+    """A possible reading of a column.
 
     Attributes:
         sql: the expression, with `{column}` in it.
@@ -67,9 +67,9 @@ class Guess:
 
 
 def guesses(name: str, values: Sequence[str]) -> Iterator[Guess]:
-    """Ways to read the values of a column, none of which is blank, the most likely first.
+    """Yield ways to read the values of a column, which must not be blank, the most likely first.
 
-    By their form only: whether a cleaner reads them, the engine decides.
+    Only forms are compared: the engine decides whether a cleaner reads the values.
     """
     if values:
         for way in (_emails, _dates, _percents, _phones, _money, _booleans, _countries):
@@ -80,7 +80,7 @@ def guesses(name: str, values: Sequence[str]) -> Iterator[Guess]:
 
 
 def _misfits(values: Sequence[str], fits: Callable[[str], object]) -> list[str] | None:
-    """The values that don't match; None if there are too many."""
+    """Return the values that don't match; None if there are too many."""
     misfits = [value for value in values if not fits(value)]
     return misfits if len(misfits) <= len(values) * (1 - _ENOUGH) else None
 
@@ -91,7 +91,7 @@ def _emails(_name: str, values: Sequence[str]) -> Guess | None:
 
 
 def _is_email(value: str) -> bool:
-    """Whether it is an address, also as in `Ann <ann@example.org>`. In parts: one pattern would backtrack."""
+    """Return whether it is an address, also as in `Ann <ann@example.org>`. One pattern for all would backtrack."""
     before, _, domain = value.partition("@")
     return bool(before and not before[-1].isspace() and before[-1] not in "<>" and _DOMAIN.fullmatch(domain))
 

@@ -1,7 +1,7 @@
-"""Whether a table has no header: its first row is a row as those below it. Pure; what it finds is a guess.
+"""Detects a table without a header: its first row looks like the rows below it. Pure; the result is a guess.
 
-A header is of another kind than the values: it names numbers, and its cells don't occur below it. Numbers that are
-names are years, or positions (0, 1, 2).
+A header differs from the values: it names numbers, and its cells don't occur below it. Numbers that are names are
+years or positions (0, 1, 2).
 """
 
 import re
@@ -16,13 +16,13 @@ _TYPED = re.compile(
 )
 _YEAR = re.compile(r"[12]\d{3}")
 _USUAL = 0.95
-"""The share of values by which a column is one of numbers."""
+"""Share of numeric values that makes a column numeric."""
 _FEWEST = 3
-"""Rows below it that it takes to say something."""
+"""Minimum number of rows below the first."""
 
 
 def is_headerless(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first of these rows is no header."""
+    """Return whether the first of these rows is not a header."""
     first, *below = [[cell.strip() for cell in row] for row in rows] or [[]]
     below = [row for row in below if len(row) == len(first) and any(row)]
     if len(below) < _FEWEST or not any(first):
@@ -30,7 +30,7 @@ def is_headerless(rows: Sequence[Sequence[str]]) -> bool:
     columns = [[row[n] for row in below if row[n]] for n in range(len(first))]
     typed = [n for n, values in enumerate(columns) if _is_typed(values)]
     if not typed:
-        return first not in below and _recurs(first, columns)  # a header may be there once more
+        return first not in below and _recurs(first, columns)  # a header may be repeated once below
     cells = [first[n] for n in typed]
     return all(map(_TYPED.fullmatch, cells)) and not _are_names(cells)
 
@@ -42,7 +42,7 @@ def _is_typed(values: Sequence[str]) -> bool:
 
 
 def _are_names(cells: Sequence[str]) -> bool:
-    """Years, or whole numbers one after the other."""
+    """Return whether the cells are years, or consecutive whole numbers."""
     if all(map(_YEAR.fullmatch, cells)):
         return True
     whole = [int(cell) for cell in cells if cell.isdecimal()]
@@ -50,5 +50,5 @@ def _are_names(cells: Sequence[str]) -> bool:
 
 
 def _recurs(first: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
-    """Whether the row has values that their columns have again, as only those of categories do."""
+    """Return whether the row has values that recur in their columns, as only categories do."""
     return any(cell and values.count(cell) > 1 for cell, values in zip(first, columns, strict=True))

@@ -18,13 +18,13 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 _CODE = re.compile(r"[+-]?0\d+")
 """Digits that would lose leading zeros as a number."""
 _FEW = 8
-"""At most this many distinct values look like an enumeration."""
+"""Maximum distinct values of a possible enumeration."""
 _ENOUGH = 0.95
-"""The share of values that must match a type for it to be tried."""
+"""Share of values that must match a type for it to be tried."""
 
 DELIMITERS = ",;\t|"
 _MOST = 0.7
-"""The share of lines that must have as many values as the header."""
+"""Share of lines that must have as many values as the header."""
 _COUNTRY = "country_code({column})"
 
 
@@ -33,9 +33,9 @@ class Doubt:
     """A guess that does not hold.
 
     Attributes:
-        guess: the one with the fewest misfits.
+        guess: the guess with the fewest misfits.
         count: how many rows of the sample it would reject.
-        example: the value of one of them.
+        example: the value of one of these rows.
     """
 
     guess: Guess
@@ -44,19 +44,19 @@ class Doubt:
 
 
 class SampleColumn:
-    """What the sample shows about one source column.
+    """The analysis of one source column.
 
     Attributes:
         source: its name in the file.
         guesses: ways to read its values, the most likely first; the first that holds is used (see `flow_judge`).
-        guess: the one that is used; None for a string as it is.
+        guess: the guess in use; None for an unchanged string.
         doubt: what to check if none holds.
-        spaces: whether values are padded with spaces; those with line breaks, caused by a stray quote, don't count.
+        spaces: whether values are padded with spaces, apart from values with line breaks caused by a stray quote.
         required: whether no value is empty.
         unique: whether all values are distinct.
         blanks: how many values are empty, if so few that they may be mistakes.
         twins: the values that occur more than once, if there are few.
-        codes: whether values are digits that begin with zeros, which a number would lose.
+        codes: whether values are digits with leading zeros, which a number would lose.
         values: the distinct values, if they look like an enumeration; empty if a cleaner changes them.
     """
 
@@ -81,9 +81,9 @@ class SampleColumn:
 
 
 def delimiter(lines: Sequence[str]) -> str:
-    """The delimiter that splits the header into the most columns, preferably as many as most of the lines have.
+    """Return the delimiter that gives the header the most columns, preferably as many as most lines have.
 
-    Not as many as all of them have: a flow rejects ragged rows. What is above the header does not count.
+    Not all lines need to agree: a flow rejects ragged rows. Lines above the header do not count.
     """
 
     def merit(mark: str) -> tuple[bool, int, float]:
@@ -99,7 +99,7 @@ def delimiter(lines: Sequence[str]) -> str:
 
 
 def infer(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[SampleColumn]:
-    """The columns; rows that are too short or too long are skipped."""
+    """Return the columns; rows that are too short or too long are skipped."""
     fitting = [row for row in rows if len(row) == len(header)]
     columns = [SampleColumn(name, [row[index] for row in fitting]) for index, name in enumerate(header)]
     _set_phone_countries(columns)
@@ -122,14 +122,14 @@ def _set_phone_countries(columns: Sequence[SampleColumn]) -> None:
 
 
 def is_typed(values: Sequence[str]) -> bool:
-    """Whether these are numbers, dates, truth values and the like, and no texts."""
+    """Return whether these are numbers, dates, truth values and the like, and not texts."""
     return any(True for _ in _kinds(values)) or any(
         guess.kind[0] != "string" or guess.kind[1] == "date" for guess in guesses("", values)
     )
 
 
 def _kinds(values: Sequence[str]) -> Iterator[Guess]:
-    """The types that (nearly) all values match without a cleaner, the one with the fewest misfits first."""
+    """Yield the types that (nearly) all values match without a cleaner, the one with the fewest misfits first."""
     codes = any(map(_CODE.fullmatch, values))
     found = []
     for fits, kind in _KINDS:
@@ -165,4 +165,4 @@ _KINDS: tuple[tuple[Callable[[str], object], tuple[str, str | None, str | None]]
     (lambda value: _is_time(value, zoned=False), ("string", "date-time", "TIMESTAMP")),
     (_EMAIL.fullmatch, ("string", "email", None)),
 )
-"""Tests for each kind of value; of two that match equally well the first wins."""
+"""Tests for each kind of value; of two equally good matches the first wins."""

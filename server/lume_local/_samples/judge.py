@@ -1,4 +1,4 @@
-"""Keeps of the guesses of a draft those that the engine confirms on the sample; the others become comments."""
+"""Keeps the guesses of a draft that the engine confirms on the sample; the others become comments."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from lume_local._samples.infer import Doubt, SampleColumn
 from lume_local._samples.opening import JudgedColumn, ReadSample
 
 _AT_ONCE = 200
-"""Columns of the sample to judge at a time: a flow has at most 2,000, and many take long to compile."""
+"""Columns to judge at a time: a flow has at most 2,000, and many take long to compile."""
 
 
 def judge(sample: ReadSample, source: Mapping[str, Any], columns: Sequence[SampleColumn]) -> None:
@@ -27,7 +27,7 @@ def judge(sample: ReadSample, source: Mapping[str, Any], columns: Sequence[Sampl
 
 
 def _decide(column: SampleColumn, as_text: JudgedColumn, guessed: Sequence[JudgedColumn]) -> None:
-    """What became of the column as a text, and by each guess."""
+    """Decide one column by the results as a text and with each guess."""
     for guess, one in zip(column.guesses, guessed, strict=True):
         if not one.misfits:
             column.guess, column.required = guess, column.required and not one.missing
@@ -40,7 +40,7 @@ def _decide(column: SampleColumn, as_text: JudgedColumn, guessed: Sequence[Judge
 
 
 def definition(column: SampleColumn, guess: Guess | None) -> dict[str, str]:
-    """The column as `[columns.<name>]` of a flow, read by that guess, or as a text."""
+    """Return the flow's `[columns.<name>]`, read by that guess, or as a text."""
     quoted = '"' + column.source.replace('"', '""') + '"'
     plain = f"nullif(trim({quoted}), '')" if column.spaces else quoted
     if guess is None:

@@ -1,4 +1,4 @@
-"""What a sample writes instead of nothing, such as NA. Pure."""
+"""Words that a sample uses for a missing value, such as NA. Pure."""
 
 # ruff: noqa: RUF001, SIM905 - dashes as people type them; a list of these would take a screen.
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ _WORDS = frozenset(
     + ["#N/A N/A"]
 )
 _USUAL_IN_TEXTS = frozenset({"?", "-", "--", "–", "—", ".", "none", "None"})
-"""In a column of texts these are rather answers."""
+"""Words that are more likely answers in a column of texts."""
 
 
 @frozen
 class NullWords:
-    """What was found.
+    """The words found.
 
     Attributes:
-        proposed: words that stand among numbers, dates or truth values.
-        texts: for each of these, the text columns that have it, too.
-        doubtful: words that only columns of texts have, and the first such column.
+        proposed: words among numbers, dates or truth values.
+        texts: for each of these, the text columns that also contain it.
+        doubtful: words that occur only in text columns, and the first such column.
     """
 
     proposed: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class NullWords:
 
 
 def null_words(names: Sequence[str], columns: Sequence[Sequence[str]]) -> NullWords:
-    """The words that a flow should read as NULL."""
+    """Return the words that a flow should read as NULL."""
     typed: dict[str, None] = {}
     texts: dict[str, list[str]] = {}
     for name, values in zip(names, columns, strict=True):

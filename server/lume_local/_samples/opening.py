@@ -1,4 +1,4 @@
-"""A file whose rows can be read and judged: by a process of its own, or by the one that has opened it."""
+"""A file whose rows can be read and judged, in a separate process or in the one that has opened it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,16 +10,16 @@ from attrs import field, frozen
 
 @frozen
 class SampleRows:
-    """Rows of a source, from all over the first ones.
+    """Rows of a source, spread over its first rows.
 
     Attributes:
-        names: of the columns, as expressions name them.
-        header: how the file names them, which may be empty or repeated.
+        names: the columns' names in expressions.
+        header: the columns' names in the file, which may be empty or repeated.
         rows: their values, as strings or None.
-        count: how many first rows there are, on all of which columns are tried.
-        malformed: how many lines can't be rows, by reason.
-        malformed_lines: the numbers of the first of them.
-        unread: of JSON, NDJSON and XML, a problem for each member with a value that no column has.
+        count: the number of first rows, on all of which columns are tried.
+        malformed: the number of lines that can't be rows, by reason.
+        malformed_lines: the numbers of the first such lines.
+        unread: for JSON, NDJSON and XML, a problem for each member with a value but without a column.
     """
 
     names: list[str]
@@ -33,7 +33,7 @@ class SampleRows:
 
 @frozen
 class JudgedColumn:
-    """What a column of a flow makes of a sample.
+    """The result of a flow's column on a sample.
 
     Attributes:
         misfits: the number of rows that would be rejected for their value.
@@ -48,11 +48,11 @@ class JudgedColumn:
 
 @frozen
 class SampleParts:
-    """What a file holds that holds several.
+    """The contents of an archive or a workbook.
 
     Attributes:
-        members: of a ZIP archive, the names of the files in it, without those that systems add.
-        sheets: of a workbook, the names of its sheets, without hidden ones.
+        members: the names of the files in a ZIP archive, without those that operating systems add.
+        sheets: the names of a workbook's sheets, without hidden ones.
         hidden: the names of its hidden sheets.
     """
 
@@ -80,7 +80,7 @@ class OpenSample(ReadSample, Protocol):
 
 
 class Opening(Protocol):
-    """Opens a file; `name` is what messages call it."""
+    """Opens a file; `name` is its name in messages."""
 
     def __call__(
         self, path: str | PathLike[str], *, name: str | None = None
@@ -92,11 +92,11 @@ Path = str | PathLike[str]
 
 @frozen
 class Access:
-    """How files are opened, by whoever reads them.
+    """How the reader of a file opens it.
 
     Attributes:
-        parts: what an archive or a workbook holds, by its path and its name for messages.
-        unpack: writes one member of an archive to a file; its name for messages comes last.
+        parts: returns the contents of an archive or a workbook, by its path and its name in messages.
+        unpack: writes one member of an archive to a file; the member's name in messages comes last.
     """
 
     open: Opening

@@ -1,4 +1,4 @@
-"""The bytes of a sample file: what they are, and in which encoding."""
+"""The bytes of a sample file: their kind and encoding."""
 
 import codecs
 import gzip
@@ -12,9 +12,9 @@ from lume_async.errors import ConfigurationError
 from lume_local._shared import magic
 
 _BLOCKS, _BLOCK = 64, 1024 * 1024
-"""How much of a file is read to find its encoding."""
+"""Parts of a file that are read to find its encoding: their number, and their size in bytes."""
 _MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),  # begins with the mark of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),  # starts with the mark of UTF-16
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -26,8 +26,8 @@ class RawFile:
     """A sample file.
 
     Attributes:
-        path: its own, whose suffixes count.
-        name: for messages.
+        path: its path, whose suffixes count.
+        name: its name in messages.
         held: the path to read it by, such as a descriptor in `/proc`.
     """
 
@@ -37,7 +37,7 @@ class RawFile:
 
     @property
     def kind(self) -> str | None:
-        """What its first bytes show."""
+        """The kind that its first bytes show."""
         with self.held.open("rb") as file:
             return magic.kind_of(file.read(magic.LENGTH))
 
@@ -46,18 +46,18 @@ class RawFile:
         return cast("IO[bytes]", gzip.open(self.held)) if self.kind == magic.GZIP else self.held.open("rb")
 
     def is_called(self, *suffixes: str) -> bool:
-        """Whether its name ends with one of these suffixes, before one of gzip."""
+        """Return whether its name ends with one of these suffixes, optionally followed by that of gzip."""
         return self.path.name.lower().removesuffix(".gz").endswith(suffixes)
 
     @property
     def compression(self) -> dict[str, str]:
-        """The setting of a compressed file whose suffix does not show that it is one."""
+        """The setting for a compressed file whose suffix does not show the compression."""
         is_hidden = self.kind == magic.GZIP and self.path.suffix.lower() not in (".gz", ".gzip")
         return {"compression": "gzip"} if is_hidden else {}
 
 
 def refuse_binary(file: RawFile) -> None:
-    """Refuse a file that is no text. Raises `ConfigurationError`."""
+    """Refuse a file that is not a text. Raises `ConfigurationError`."""
     try:
         with file.open() as plain:
             found = magic.kind_of(plain.read(magic.LENGTH))
@@ -71,10 +71,10 @@ def refuse_binary(file: RawFile) -> None:
 
 
 def encoding_of(sample: RawFile) -> tuple[str, list[str]]:
-    """The likely encoding of a text file, and what to check about it.
+    """Return the likely encoding of a text file, and what to check about it.
 
     Raises:
-        ConfigurationError: it is none that can be recognized.
+        ConfigurationError: the encoding is not recognized.
     """
     with sample.open() as file:
         start = file.read(_BLOCK)
@@ -116,7 +116,7 @@ def encoding_of(sample: RawFile) -> tuple[str, list[str]]:
 
 
 def _without_mark(start: bytes) -> str:
-    """UTF-16 of a text that is mostly ASCII: every other byte is zero."""
+    """Guess UTF-16 without a mark from a text that is mostly ASCII: every other byte is zero."""
     even, odd = start[0:2000:2].count(0), start[1:2000:2].count(0)
     half = max(len(start[:2000]) // 2, 1)
     if odd > half * 0.6 and even == 0:

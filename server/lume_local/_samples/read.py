@@ -1,4 +1,4 @@
-"""Reading a sample of any format, or an archive of samples: how it is written, where its table is, its columns."""
+"""Reads a sample of any format, or an archive of samples: its layout, the start of its table, its columns."""
 
 import codecs
 import csv
@@ -31,11 +31,11 @@ from lume_local._samples.text import copy_head, is_xml, json_format, objects
 from lume_local._shared import magic
 
 _LINES_READ, _ROWS = 100_000, 10_000
-"""Lines that are read, of whose rows each guess is tried on all; and rows from all over these to guess from."""
+"""Lines to read, on all of which guesses are tried; and rows spread over them, from which to guess."""
 _BLOCK, _MOST_UNPACKED = 1024**2, 1024**3
-"""Bytes that are copied at a time, and at most, of a document that is read whole."""
+"""Bytes to copy at a time, and at most, of a document that is read as a whole."""
 _MOST_COLUMNS, _NAMED = 2000, 20
-"""Columns of a flow, and names that a doubt lists."""
+"""Maximum columns of a flow, and names listed in a doubt."""
 _LINES = 200
 """Lines from which the delimiter is guessed."""
 _KINDS: dict[str | None, Literal["parquet", "excel"]] = {
@@ -44,24 +44,24 @@ _KINDS: dict[str | None, Literal["parquet", "excel"]] = {
     magic.OLE: "excel",
 }
 _QUOTING: tuple[dict[str, str], ...] = ({}, {"escape": "\\"}, {"quote": ""})
-"""What is tried, in this order, if quotes are broken: the first with the fewest malformed lines is used."""
+"""Settings to try in this order if quotes are broken: the first with the fewest malformed lines is used."""
 _QUOTED = re.compile(r"\s*\".*\"\s*", re.DOTALL)
 _BROKEN = "malformed line: broken quotes"
 _NOTES = frozenset({".txt", ".md", ".pdf", ".html"})
-"""What is read of an archive only if nothing else is in it: a note beside the data."""
+"""Files of an archive that are read only if it has no others: notes beside the data."""
 
 
 @frozen
 class Sample:
-    """The contents of a sample.
+    """The analysis of a sample.
 
     Attributes:
-        columns: what there is in it; judged.
+        columns: its judged columns.
         rows: the number of rows.
-        source: how it is read, as `[source]` of a flow.
-        doubts: what to check in the sample, which may not be what it seems.
-        null: what stands for nothing.
-        footer: how the last rows begin that may be no records.
+        source: the flow's `[source]` to read it.
+        doubts: what to check in the sample, which may have been misread.
+        null: the words for missing values.
+        footer: the beginnings of last rows that may not be records.
         unsure: what to check in the types of its columns.
     """
 
@@ -87,11 +87,11 @@ def read_sample(
 
     Args:
         opening: opens a file to read and judge its rows.
-        name: for messages; default: the path.
+        name: its name in messages; default: the path.
         held: the path to read it by, each time that it is opened; default: its own.
 
     Raises:
-        ConfigurationError: it can't be read as any of the formats.
+        ConfigurationError: it can't be read in any of the formats.
         ModuleNotFoundError: an extra is not installed.
     """
     raw = RawFile(path, name or str(path), held or path)
@@ -131,7 +131,7 @@ def read_sample(
 def _of_archive(
     raw: RawFile, opening: Access, members: list[str], encoding: str | None, delim: str | None
 ) -> Sample:
-    """By the first of the members of the most frequent kind that is no note, as a flow reads all of that kind."""
+    """Read the first member of the most frequent kind, apart from notes: a flow reads all of that kind."""
     suffixes = Counter(Path(name).suffix for name in members)
     suffix = max(suffixes, key=lambda one: (one.lower() not in _NOTES, suffixes[one], one))
     read = [name for name in members if name.endswith(suffix)]
@@ -165,7 +165,7 @@ def _of_records(
     source: dict[str, Any],
     found: RecordPath,
 ) -> Sample:
-    """Records by a path, which the engine reads."""
+    """Read records at a path with the engine."""
     with raw.open() as file, head.open("wb") as out:
         while block := file.read(_BLOCK):
             if out.tell() > _MOST_UNPACKED:
@@ -179,7 +179,7 @@ def _of_records(
 
 
 def _of_objects(raw: RawFile, opening: Access, head: Path, kind: Literal["json", "ndjson"]) -> Sample:
-    """Of lines that are no objects, the engine reports why it would reject them."""
+    """Read one object per line; the engine reports why it would reject other lines."""
     first: Any = None
     count = 0
     with raw.open() as file, head.open("wb") as out:
@@ -231,7 +231,7 @@ def _of_csv(raw: RawFile, opening: Access, head: Path, encoding: str | None, del
     with suppress(csv.Error):
         shown = list(csv.reader(first[start.row :], delimiter=delim))
         asked += [*start.doubts, *doubts(shown[0], shown[1:], delim)]
-        if trailing_delimiter(shown[0], shown[1:]):  # with it in the header, the rows can be judged
+        if trailing_delimiter(shown[0], shown[1:]):  # a header that includes it makes the rows readable
             _end_header(head, delim, start.row)
     with opening(head, name=raw.name) as sample:
         try:
@@ -239,7 +239,7 @@ def _of_csv(raw: RawFile, opening: Access, head: Path, encoding: str | None, del
         except ConfigurationError:
             if not start.settings:
                 raise
-            source, rows = _quoting(sample, {"delim": delim}, {})  # then the guess was wrong
+            source, rows = _quoting(sample, {"delim": delim}, {})  # the guess was wrong
             asked = [doubt for doubt in asked if doubt not in start.doubts]
         asked += controls([rows.names, *([value or "" for value in row] for row in rows.rows)], encoding)
         written = source | {"csv": {"delim": delim, "encoding": encoding} | source["csv"]}
@@ -267,7 +267,7 @@ def _of_fixed(
 def _quoting(
     sample: OpenSample, csv: dict[str, str], more: dict[str, object]
 ) -> tuple[dict[str, Any], SampleRows]:
-    """How quotes are written in the file, so that the fewest lines are malformed."""
+    """Return the quote settings with the fewest malformed lines."""
     found: list[tuple[int, dict[str, Any]]] = []
     refused: list[ConfigurationError] = []
     for options in _QUOTING:
@@ -289,7 +289,7 @@ def _quoting(
 
 
 def _is_quoted(rows: SampleRows) -> bool:
-    """Whether a value is within quotes, which a reader without quotes would leave there."""
+    """Return whether a value is within quotes, which a reader without quotes would keep."""
     return any(_QUOTED.fullmatch(value or "") for row in rows.rows for value in row)
 
 
@@ -312,12 +312,12 @@ def _too_many(columns: int) -> list[str]:
 def sample_of_rows(
     name: str, sample: ReadSample, found: SampleRows, source: dict[str, Any], asked: Sequence[str]
 ) -> Sample:
-    """A sample of these rows, which were read as `source` says; its columns are judged.
+    """Return a sample of these rows, which were read according to `source`; its columns are judged.
 
-    It leaves out the columns that a rejects file has in addition to those of its source: a flow does not see them.
+    Columns that a rejects file has beside those of its source are left out, as a flow does not see them.
 
     Raises:
-        ConfigurationError: no column is left, or most lines are no rows.
+        ConfigurationError: no column is left, or most lines are not rows.
     """
     names = found.names
     values = [[row[n] or "" for row in found.rows] for n in range(len(names))]

@@ -1,4 +1,4 @@
-"""Where the records of a JSON or XML sample are, and the names of nested fields. What it finds is a guess."""
+"""Finds the records in a JSON or XML sample, and the names of nested fields. The result is a guess."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,21 +12,21 @@ from lume_local._flow.record_settings import why_unreadable
 from lume_local._shared.extras import require
 
 _DEEPEST = 4
-"""Members, or elements, within each other that are looked into."""
+"""Maximum depth of members or elements to search."""
 _BYTES = 4 * 1024 * 1024
 _PIECE = 64 * 1024
 
 
 @frozen
 class RecordPath:
-    """The way to the records, and what to check."""
+    """The path to the records, and what to check."""
 
     steps: list[str]
     doubts: list[str]
 
 
 def path_in_json(value: Any) -> RecordPath | None:
-    """Where in an object most records are; None if it has no arrays of objects."""
+    """Return the path to the most records in an object; None if it has no arrays of objects."""
     found = sorted(_arrays(value, []), key=lambda one: (-one[1], len(one[0])))
     if not found:
         return None
@@ -40,7 +40,7 @@ def path_in_json(value: Any) -> RecordPath | None:
 
 
 def _arrays(value: Any, path: list[str]) -> Iterator[tuple[list[str], int]]:
-    """The arrays of objects in an object, and how many these are."""
+    """Yield the arrays of objects in an object, with their lengths."""
     if not isinstance(value, dict) or len(path) >= _DEEPEST:
         return
     for name, inner in value.items():
@@ -52,7 +52,7 @@ def _arrays(value: Any, path: list[str]) -> Iterator[tuple[list[str], int]]:
 
 
 def names_in(objects: Iterable[Any]) -> list[str]:
-    """The members of objects that a flow can read; of nested objects their own, such as `address.city`."""
+    """Return the members of objects that a flow can read; those of nested objects as in `address.city`."""
     found: dict[tuple[str, ...], bool] = {}
     for one in objects:
         if isinstance(one, dict):
@@ -60,14 +60,14 @@ def names_in(objects: Iterable[Any]) -> list[str]:
                 found[steps] = found.get(steps, False) or value is not None
     readable = [(".".join(steps), found[steps]) for steps in found if why_unreadable(steps) is None]
     inner = {name[:at] for name, _ in readable for at, letter in enumerate(name) if letter == "."}
-    # What is nothing in one object may be an object in another.
+    # A member may be null in one object, and an object in another.
     kept = dict.fromkeys(name for name, has_value in readable if has_value or name not in inner)
     place = {name: n for n, name in enumerate(dict.fromkeys(name.partition(".")[0] for name, _ in readable))}
     return sorted(kept, key=lambda name: place[name.partition(".")[0]])
 
 
 def leaves(value: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The members of an object that are no objects, or are too deep, with the names on the way to each."""
+    """Yield the members that are not objects, or are too deep, each with the names on the path to it."""
     for name, inner in value.items():
         steps = (*above, name)
         if isinstance(inner, dict) and inner and len(steps) < _DEEPEST:
@@ -77,7 +77,7 @@ def leaves(value: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tu
 
 
 def path_in_xml(file: IO[bytes], name: str) -> RecordPath:
-    """The elements that repeat and have something in them, as far up as there are any; the beginning decides.
+    """Return the path to the outermost repeated elements with content, judged by the beginning of the file.
 
     Raises:
         ConfigurationError: it is not well-formed.

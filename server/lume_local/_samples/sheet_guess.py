@@ -1,4 +1,4 @@
-"""Chooses the sheet of a workbook: the first that has a table."""
+"""Chooses the first sheet of a workbook that has a table."""
 
 from typing import Any
 
@@ -16,14 +16,14 @@ _MOST_SHEETS = 20
 
 @frozen
 class SheetChoice:
-    """A sheet, as `[source]` of a flow has it, and what to check."""
+    """A sheet as the flow's `[source]`, and what to check."""
 
     source: dict[str, Any]
     doubts: list[str]
 
 
 def sheet_of(parts: SampleParts, file: OpenSample) -> SheetChoice:
-    """The sheet to read, and where its table begins."""
+    """Return the sheet to read, and where its table starts."""
     names = parts.sheets
     first, doubts = Start(0, []), list[str]()
     for n, name in enumerate(names[:_MOST_SHEETS] or [""]):
@@ -46,11 +46,11 @@ def sheet_of(parts: SampleParts, file: OpenSample) -> SheetChoice:
 
 
 def _begins(file: OpenSample, more: dict[str, Any]) -> tuple[Start, bool]:
-    """Where the table of a sheet begins, by its first rows as they are; and whether there is one."""
+    """Return where the table of a sheet starts, by its first raw rows, and whether there is one."""
     names = [f"c{n}" for n in range(_MOST_CELLS)]
     try:
         found = file.rows({"format": "excel", "header": "none", "names": names} | more, most=_FIRST_ROWS)
-    except ConfigurationError:  # as it is read reports why
+    except ConfigurationError:  # reading it normally reports why
         return Start(0, []), False
     rows = [[value or "" for value in row] for row in found.rows]
     width = max((n for row in rows for n, value in enumerate(row, 1) if value), default=0)

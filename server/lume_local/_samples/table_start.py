@@ -1,4 +1,4 @@
-"""Where the table of a sample begins and may end: its header, comments, a footer. Pure; what it finds is a guess."""
+"""Finds the start and end of a sample's table: header, comments, footer. Pure; the result is a guess."""
 
 import csv
 import re
@@ -13,12 +13,12 @@ from lume_async._base.words import listed
 from lume_local._samples.headerless import is_headerless
 
 _FILLED = 0.8
-"""The share of the usual number of filled cells from which on a row can be the header."""
+"""Share of the usual number of filled cells above which a row can be the header."""
 _SPARSE = 0.5
-"""The share below which the first row is rather a title."""
+"""The share below which the first row is more likely a title."""
 _MARKS = ("#", "//", "--", "%")
 _TYPED = re.compile(r"[^\w(]{0,3}[-+(]?\d[\d.,:/ -]*\W{0,3}|true|false", re.IGNORECASE)
-"""A number, a date or the like, which no header has."""
+"""A number, a date or the like, which headers don't contain."""
 _TOTAL = re.compile(
     r"(?:(?:grand|sub|end)[ -]?)?(?:total|totals|sum|summe|gesamt|gesamtsumme|insgesamt|somme|totale|suma|soma)\b"
     r"|(?:end of|ende|fin|source|quelle|as of|stand|generated|created|exported|erstellt)\b",
@@ -29,15 +29,15 @@ _MOST_NAMED = 3
 
 @frozen
 class Start:
-    """Where a table begins.
+    """The start of a table.
 
     Attributes:
         row: how many rows are above the header.
-        names: its cells.
-        comment: what comments begin with; empty if there are none.
-        is_sure: whether the cells of the header are of another kind than those below.
-        is_below_comments: whether nothing but comments and blank rows is above it.
-        is_row: whether it is a row as those below it: then there is no header.
+        names: the cells of the header.
+        comment: the prefix of comments; empty if there are none.
+        is_sure: whether the cells of the header differ in kind from those below.
+        is_below_comments: whether only comments and blank rows are above it.
+        is_row: whether it looks like the rows below it: then there is no header.
     """
 
     row: int
@@ -49,7 +49,7 @@ class Start:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What `[source]` of a flow has of it."""
+        """The settings for the flow's `[source]`."""
         found: dict[str, object] = {"comment": self.comment} if self.comment else {}
         if self.is_row:
             found |= {"header": "none", "names": [f"column_{n}" for n in range(1, len(self.names) + 1)]}
@@ -59,7 +59,7 @@ class Start:
 
     @property
     def contains(self) -> list[str]:
-        """Some names by which the header is found."""
+        """Some names that identify the header."""
         named = [name for name in dict.fromkeys(map(str.strip, self.names)) if re.search(r"[^\W_]", name)]
         return [name for name in named if len(name) <= 200][:_MOST_NAMED]
 
@@ -84,7 +84,7 @@ class Start:
 
 
 def start_of_lines(lines: Sequence[str], delim: str) -> Start:
-    """Where the table of a text begins, by its first lines."""
+    """Return where the table of a text starts, by its first lines."""
     rows, record = split(lines, delim), list[str]()
     start = start_of(rows, lines)
     with suppress(csv.Error):
@@ -101,9 +101,9 @@ def start_of_lines(lines: Sequence[str], delim: str) -> Start:
 
 
 def start_of(rows: Sequence[Sequence[str]], lines: Sequence[str] = ()) -> Start:
-    """Where the table of these first rows begins: the first that is filled nearly as much as they usually are.
+    """Return where the table of these first rows starts: at the first row with nearly the usual number of cells.
 
-    `lines` are the rows as they are written, if they are lines of a text.
+    `lines` are the rows as written, if they are lines of a text.
     """
     comment = _comment_mark(rows, lines)
     is_comment = [bool(comment) and line.startswith(comment) for line in lines] or [False] * len(rows)
@@ -118,11 +118,11 @@ def start_of(rows: Sequence[Sequence[str]], lines: Sequence[str] = ()) -> Start:
     typed = _typed(rows[found]) if rows else 0
     is_sure = bool(below) and typed < median(map(_typed, below))
     if found > first and not (typed == 0 and is_sure):
-        # A row of nothing but values is no header; one below a row that is not sparse rather isn't.
+        # A row of values only is not a header; one below a row that is not sparse probably isn't either.
         is_title = filled[first] < _SPARSE * usual
         found = found if is_title and typed < filled[found] else first
     names = list(rows[found]) if rows else []
-    # A line of delimiters alone is a row to the engine, with nothing in it.
+    # The engine counts a line of delimiters alone as an empty row.
     above = zip(lines[:found], is_comment, strict=False)
     is_below_comments = bool(comment) and all(skipped or not line.strip(" \r\n") for line, skipped in above)
     is_row = found == first and is_headerless([row for row, count in zip(rows, filled, strict=True) if count])
@@ -130,7 +130,7 @@ def start_of(rows: Sequence[Sequence[str]], lines: Sequence[str] = ()) -> Start:
 
 
 def _comment_mark(rows: Sequence[Sequence[str]], lines: Sequence[str]) -> str:
-    """What lines begin with that have not as many values as most have, and are not within quotes."""
+    """Return the mark at the start of lines that differ from most in width and are not within quotes."""
     widths = [len(row) for row in rows if any(cell.strip() for cell in row)]
     usual = median(widths or [0])
     begins, is_open = list[bool](), False
@@ -151,12 +151,12 @@ def _comment_mark(rows: Sequence[Sequence[str]], lines: Sequence[str]) -> str:
 
 
 def _typed(row: Sequence[str]) -> int:
-    """How many of its cells are no names."""
+    """Count the cells that can't be names."""
     return sum(_TYPED.fullmatch(cell.strip()) is not None for cell in row)
 
 
 def split(lines: Sequence[str], delim: str) -> list[list[str]]:
-    """Each line by itself: above a table, quotes may stand anywhere."""
+    """Split each line separately: above a table, quotes may stand anywhere."""
     rows = []
     for line in lines:
         row: list[str] = []
@@ -167,9 +167,9 @@ def split(lines: Sequence[str], delim: str) -> list[list[str]]:
 
 
 def footer_of(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """How the last rows begin that may be no records.
+    """Return the beginnings of last rows that may not be records.
 
-    Any rule gave false alarms on real files: so this is for a comment.
+    Every rule raised false alarms on real files, so the result is only for a comment.
     """
     starts: list[str] = []
     for row in reversed([row for row in rows if any(cell.strip() for cell in row)]):

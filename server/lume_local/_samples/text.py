@@ -1,4 +1,4 @@
-"""Reading a sample that is text: its lines, none longer than the engine accepts, and its first JSON values."""
+"""Reads a text sample: its lines, with the engine's limit on their length, and its first JSON values."""
 
 import codecs
 import io
@@ -15,13 +15,13 @@ LONGEST = 2_000_000
 """The default of `source.max_line_bytes`."""
 _START = 64 * 1024
 _CHARACTERS = 16 * 1024 * 1024
-"""How much of a JSON file is read."""
+"""Maximum characters of a JSON file to read."""
 _ARRAY = re.compile(rb"\s*\[\s*(?:[{\]]|$)")
 _SPACE = re.compile(r"\s*")
 
 
 def lines(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:
-    """The lines from here on. Raises `ConfigurationError` at the first that is too long."""
+    """Yield the remaining lines. Raises `ConfigurationError` at the first that is too long."""
     number = 0
     while line := file.readline(LONGEST + 1):
         number += 1
@@ -41,9 +41,9 @@ def _advice(line: AnyStr) -> str:
 
 
 def json_format(file: IO[bytes]) -> Literal["json", "ndjson"] | None:
-    """The format, from the beginning of the file; None if it is neither.
+    """Return the format, by the beginning of the file; None if it is neither.
 
-    An object on one line is NDJSON; one on several lines, and an array of objects, is JSON.
+    An object on one line is NDJSON; an object on several lines, or an array of objects, is JSON.
     """
     start = file.read(_START).removeprefix(codecs.BOM_UTF8)
     if _ARRAY.match(start):
@@ -59,19 +59,19 @@ def json_format(file: IO[bytes]) -> Literal["json", "ndjson"] | None:
 
 
 def is_xml(file: IO[bytes]) -> bool:
-    """Whether it begins as XML does, in an encoding with Latin letters."""
+    """Return whether it starts like XML, in an encoding with Latin letters."""
     start = file.read(_START).replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
     return re.match(rb"<(?:\?xml\s|!--|[A-Za-z_][\w.:-]*[\s/>])", start) is not None
 
 
 def copy_head(file: IO[bytes], encoding: str, name: str, target: Path, rows: int) -> bool:
-    """Copy the lines of the first rows, in UTF-8; what is not UTF-8 in such a file stays as it is.
+    """Copy the lines of the first rows as UTF-8; invalid bytes in a UTF-8 file are kept.
 
-    Returns whether that is all of it.
+    Return whether that is the whole file.
 
     Raises:
         ConfigurationError: a line is too long.
-        UnicodeError: it is not of that encoding.
+        UnicodeError: the file does not have that encoding.
     """
     plain = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
     errors = "surrogateescape" if plain else "strict"
@@ -84,7 +84,7 @@ def copy_head(file: IO[bytes], encoding: str, name: str, target: Path, rows: int
     ):
         for line in lines(text, name):
             if size > _CHARACTERS or count > 2 * rows or (count > rows and quotes % 2 == 0):
-                return False  # hardly within a quoted value
+                return False  # not likely within a quoted value
             out.write(line)
             count, quotes, size = count + 1, quotes + line.count('"'), size + len(line)
     return True
@@ -93,10 +93,10 @@ def copy_head(file: IO[bytes], encoding: str, name: str, target: Path, rows: int
 def objects(
     file: IO[bytes], kind: Literal["json", "ndjson"], name: str, most: int
 ) -> Iterator[tuple[bytes, Any]]:
-    """The first values, each as a line and parsed; None for a line that is not valid JSON.
+    """Yield the first values, each as a line and parsed; None for a line that is not valid JSON.
 
     Raises:
-        ConfigurationError: a line is too long, or a file of the kind "json" is not valid JSON.
+        ConfigurationError: a line is too long, or a file of kind "json" is not valid JSON.
     """
     yield from _lines(file, name, most) if kind == "ndjson" else islice(_values(file, name), most)
 
@@ -113,7 +113,7 @@ def _lines(file: IO[bytes], name: str, most: int) -> Iterator[tuple[bytes, Any]]
 
 
 def _values(file: IO[bytes], name: str) -> Iterator[tuple[bytes, Any]]:
-    """The values of an array, or consecutive values; of a large file, those at its beginning."""
+    """Yield the values of an array, or consecutive values; of a large file, only those at its beginning."""
     data = file.read(_CHARACTERS)
     is_cut = bool(file.read(1))
     try:
@@ -140,7 +140,7 @@ def _values(file: IO[bytes], name: str) -> Iterator[tuple[bytes, Any]]:
 
 
 def _skip_space(text: str, at: int) -> int:
-    """The position of the next character that is not a space."""
+    """Return the position of the next character that is not a space."""
     found = _SPACE.match(text, at)
     assert found is not None
     return found.end()

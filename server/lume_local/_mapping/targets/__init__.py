@@ -1,1 +1,1 @@
-"""Where a target may be described: a JSON Schema, a flow version, a dbt model, a table."""
+"""Descriptions of a target: a JSON Schema, a flow version, a dbt model, a table."""

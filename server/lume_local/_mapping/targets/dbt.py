@@ -1,4 +1,4 @@
-"""A model of a dbt `schema.yml` as a target: its tests become checks. Pure, but for PyYAML."""
+"""A model in a dbt `schema.yml` as a target, with its tests as checks. Pure, except for PyYAML."""
 
 import re
 from typing import Any
@@ -12,11 +12,11 @@ _JINJA = re.compile(r"\{\{.*?\}\}")
 
 
 def of_dbt(text: str, model: str, name: str, version: str, shown: str, url_env: str = "") -> MappingTarget:
-    """The target that a model describes. Raises `FlowError`.
+    """Return the target that a model describes. Raises `FlowError`.
 
     Args:
-        model: its name; empty if the file has one.
-        url_env: the variable with the database of its `relationships`; without one these become notes.
+        model: its name; empty if the file has only one.
+        url_env: the variable with the database of its `relationships`, which become notes without it.
     """
     import yaml
 

@@ -1,4 +1,4 @@
-"""A flow version as a target: its columns, and what sources have called them. Pure."""
+"""A flow version as a target: its columns, and the names that sources have used for them. Pure."""
 
 import re
 from typing import Any
@@ -9,12 +9,12 @@ from lume_local._mapping.text.rewrite import is_null, names_in
 
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 _LONGEST = 64
-"""Characters of a version, as in `definition.NAME`."""
+"""Maximum characters of a version, as in `definition.NAME`."""
 _WORDS = ("title", "description")
 
 
 def of_flow(flow: Flow, version: str | None = None) -> MappingTarget:
-    """The target of the version after this one."""
+    """Return the target for the version after this one."""
     columns = []
     for column in flow.columns:
         written: dict[str, Any] = flow.definition["columns"][column.name]
@@ -35,9 +35,9 @@ def of_flow(flow: Flow, version: str | None = None) -> MappingTarget:
 
 
 def next_version(version: str) -> str:
-    """`v4` after `v3`; `2024-2` after `2024`, if it ends with no number that counts versions.
+    """Return `v4` after `v3`; `2024-2` after `2024`, whose number does not count versions.
 
-    A name that would be too long loses the end of what is before the number.
+    If the name would be too long, the part before the number is shortened.
     """
     found = _NUMBERED.fullmatch(version)
     counts = found is not None and len(found[2]) < 4

@@ -12,7 +12,7 @@ _IGNORED = frozenset({"multipleOf", "not", "oneOf", "anyOf", "allOf", "if", "con
 
 
 def of_schema(schema: Any, name: str, version: str, shown: str) -> MappingTarget:
-    """The target that a schema of one row describes. Raises `FlowError`."""
+    """Return the target that a schema of one row describes. Raises `FlowError`."""
     if isinstance(schema, dict) and schema.get("type") == "array" and isinstance(schema.get("items"), dict):
         schema = schema["items"]
     properties = schema.get("properties") if isinstance(schema, dict) else None
@@ -34,7 +34,7 @@ def of_schema(schema: Any, name: str, version: str, shown: str) -> MappingTarget
 
 
 def _followed(schema: dict[str, Any], part: Any) -> dict[str, Any]:
-    """A property, after a reference to another place of the schema. Raises `FlowError`."""
+    """Return a property, with a reference to another place of the schema resolved. Raises `FlowError`."""
     for _ in range(10):
         if not isinstance(part, dict):
             return {}

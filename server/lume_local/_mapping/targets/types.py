@@ -1,4 +1,4 @@
-"""The types of databases as a flow's. Pure."""
+"""Converts types of databases to a flow's. Pure."""
 
 import re
 from typing import Any
@@ -33,7 +33,7 @@ _KINDS = {name: kind for kind, names in _NAMES.items() for name in names.split()
 
 
 def definition_of(declared: str) -> dict[str, Any]:
-    """The keys of a flow's column for a type that a database declares; empty if it is not known."""
+    """Return the keys of a flow's column for a type that a database declares; empty if unknown."""
     text = re.sub(r"\s+", " ", declared.strip().lower())
     if found := _DECIMAL.fullmatch(text):
         digits, scale = int(found[1]), int(found[2] or 0)

@@ -1,1 +1,1 @@
-"""The flow file that a proposal becomes."""
+"""The flow file of a proposal."""

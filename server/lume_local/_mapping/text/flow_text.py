@@ -1,4 +1,4 @@
-"""A proposal as a flow version: its definition, and the file that a person reviews. Pure."""
+"""A proposal as a flow version: its definition, and the file for a person to review. Pure."""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ def definition_of(
     *,
     inline: bool = False,
 ) -> tuple[Json, dict[str, str]]:
-    """The flow version in its JSON form, and the seed files that it needs: none if lookups are `inline`."""
+    """Return the flow version in its JSON form, and its seed files: none if lookups are `inline`."""
     seeds: dict[str, str] | None = None if inline else {}
     if target.base is not None:
         return following(target, columns, sample, decisions, seeds), seeds or {}
@@ -54,10 +54,10 @@ def _sources(column: ColumnProposal) -> list[str]:
 
 
 def _has_aliases(column: ColumnProposal, columns: Sequence[ColumnProposal]) -> bool:
-    """Whether the source column is read by an alias.
+    """Return whether the source column is read by an alias.
 
-    Not if it has the target's name, or there are several; nor if another column is read from one of that name, which
-    could then mean either.
+    Not if it has the target's name or there are several sources, nor if another column reads a source with the
+    target's name, which would be ambiguous.
     """
     chosen = column.chosen
     if chosen is None or chosen.sources == [column.name]:
@@ -76,18 +76,18 @@ def _read(
     *,
     by_alias: bool,
 ) -> Json:
-    """`from` and `sql`: what the column is read from.
+    """Return `from` and `sql` of the column.
 
     Args:
-        others: the source columns that are aliases of other columns, by whose names they are read.
-        seeds: gets the file of the lookup; None if that is to be written into the expression.
+        others: the source columns that are aliases of other columns and so are read by those names.
+        seeds: receives the file of the lookup; None writes the lookup into the expression.
     """
     chosen = column.chosen
     if chosen is None:
         return {"sql": "NULL"}
     sql = chosen.sql
     if chosen.lookup is not None:
-        # What has no counterpart stays as it is, so that the enumeration rejects it.
+        # A value without a member stays unchanged, so that the enumeration rejects it.
         sql = looked_up(chosen.lookup, "value", f"{flow}_{column.name}_values", seeds)
     if by_alias:
         return {"from": chosen.sources} | ({} if sql is None else {"sql": renamed(sql, others)})
@@ -111,7 +111,7 @@ def file_text(
     unused: Sequence[str],
     decisions: Mapping[str, ColumnDecision],
 ) -> str:
-    """The text of the flow file, with the evidence, and what a person has decided, as comments."""
+    """Return the text of the flow file, with the evidence and a person's decisions as comments."""
     shown = ", ".join(sample.name.rpartition("/")[2] for sample in samples)
     lines = [
         *_comment(
@@ -145,7 +145,7 @@ def file_text(
 
 
 def _place(key: str) -> int:
-    """Where a table stands in the file."""
+    """Return the position of a table in the file."""
     return _ORDER.index(key) if key in _ORDER else len(_ORDER)
 
 
@@ -155,7 +155,7 @@ def _is_table(value: object) -> bool:
 
 
 def _about(column: ColumnProposal, decision: ColumnDecision) -> Iterator[str]:
-    """Why a column is read so, what a person says, what else it might be, and what is left to decide."""
+    """Yield why a column is read this way, a person's decisions, alternatives, and open questions."""
     chosen = column.chosen
     for one in marks(column, decision):
         yield from _comment(one)

@@ -1,4 +1,4 @@
-"""The next version of a flow: the same with the names that a sample has, and how the sample is written. Pure."""
+"""The next version of a flow: the same with a sample's column names, and with the sample's layout. Pure."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -12,9 +12,9 @@ from lume_local._mapping.target import Json, MappingTarget
 from lume_local._mapping.text.rewrite import is_null, names_in, over_value, reads_value, renamed, words_in
 
 _OF_ANY_FORMAT = ("uri", "where", "identity")
-"""What a flow says of its source whatever the format: the next version keeps it."""
+"""Keys of `[source]` that apply to any format and are kept in the next version."""
 _PLACES = ("members", "json", "xml", "excel", "fixed")
-"""Where in a file the table is: what a sample needs, its version must have."""
+"""Keys of `[source]` that locate the table in a file: the version needs the sample's."""
 
 
 def following(
@@ -24,15 +24,15 @@ def following(
     decisions: Mapping[str, ColumnDecision],
     seeds: dict[str, str] | None,
 ) -> Json:
-    """The next version of the flow that the target is.
+    """Return the next version of the flow that is the target.
 
     Args:
-        seeds: gets the files of lookups; None if these are to be written into the expressions.
+        seeds: receives the files of lookups; None writes these into the expressions.
     """
     found = deepcopy(target.base) or {}
     found["version"] = target.version
     chosen = {one.name: one.chosen.sources for one in columns if one.chosen is not None}
-    # Columns without a source so far come last, when it is known which names mean others.
+    # Columns without a source come last, when it is known which names belong to others.
     for column in sorted(columns, key=lambda one: is_null(found["columns"][one.name].get("sql", ""))):
         if decisions.get(column.name, NOTHING).is_open:
             found["columns"][column.name] = _unread(found["columns"][column.name]) | {"sql": "NULL"}
@@ -56,10 +56,10 @@ def _read(
     seeds: dict[str, str] | None,
     sources: Mapping[str, Sequence[str]],
 ) -> None:
-    """Read the column by what was chosen as well, or instead if it is made of other columns, or of none so far.
+    """Add the choice to what the column reads; replace it if other columns are combined, or it had no source.
 
     Args:
-        sources: what was chosen for every column.
+        sources: the chosen sources of every column.
     """
     columns: dict[str, Json] = found["columns"]
     before = columns[name]
@@ -91,12 +91,12 @@ def _read(
 
 
 def _unread(entry: Json) -> Json:
-    """The column without what it is read from."""
+    """Return the column without `from` and `sql`."""
     return {key: one for key, one in entry.items() if key not in ("from", "sql")}
 
 
 def _by(entry: Json, name: str, read: str, sql: str) -> Json:
-    """The column, read by an expression over `value`, or without aliases over the only name that it is read by."""
+    """Return the column read by an expression over `value`, or without aliases over the only name that it reads."""
     given = {"from": entry["from"]} if "from" in entry else {}
     if not given:
         sql = over_value(sql, quoted(read))
@@ -107,7 +107,7 @@ def _by(entry: Json, name: str, read: str, sql: str) -> Json:
 def _meant(
     columns: Mapping[str, Json], name: str, chosen: Mapping[str, Sequence[str]]
 ) -> dict[str, str | None]:
-    """What names, folded, mean to the other columns: the one that they are an alias of, or None if they are read."""
+    """Map folded names to the other column that they are an alias of, or to None if they are read themselves."""
     found: dict[str, str | None] = {}
     for other, entry in columns.items():
         if other == name:
@@ -123,14 +123,14 @@ def _meant(
 
 
 def aliases_of(entry: Json) -> list[str] | None:
-    """The other names of a column; None if it has no `from`."""
+    """Return the other names of a column; None if it has no `from`."""
     given = entry.get("from")
     names: list[str] | None = given.get("first", []) if isinstance(given, dict) else given
     return names
 
 
 def names_read(definition: Json) -> tuple[set[str], set[str]]:
-    """The names that a flow's columns are read by: in lower case, and the aliases, folded."""
+    """Return the names that a flow's columns read, in lower case, and their aliases, folded."""
     spelled, aliases = set[str](), set[str]()
     for name, entry in definition["columns"].items():
         sql = entry.get("sql", quoted(name))
@@ -143,7 +143,7 @@ def names_read(definition: Json) -> tuple[set[str], set[str]]:
 
 
 def _is_taken(columns: Mapping[str, Json], name: str, source: str) -> bool:
-    """Whether another column of the flow has this alias, which can then not be one of this column, too."""
+    """Return whether another column of the flow already has this alias."""
     for other, entry in columns.items():
         names = aliases_of(entry) if other != name else None
         if names is not None and folded(source) in map(folded, [*names, other]):
@@ -152,7 +152,7 @@ def _is_taken(columns: Mapping[str, Json], name: str, source: str) -> bool:
 
 
 def _with_alias(entry: Json, name: str, source: str) -> Json:
-    """The column with one more name that sources have for it; its expression reads whichever a source has."""
+    """Return the column with one more alias; its expression reads whichever name a source has."""
     given = entry.get("from")
     if given is not None:
         names = given["first"] if isinstance(given, dict) else given
@@ -170,13 +170,13 @@ def _with_alias(entry: Json, name: str, source: str) -> Json:
 
 
 def _only_name(sql: str, name: str) -> list[str] | None:
-    """The name that an expression reads its only column by; None if it reads several."""
+    """Return the only name that an expression reads; None if it reads several."""
     read = names_in(sql)
     return read if len(read) == 1 else [name] if not read and reads_value(sql) else None
 
 
 def is_read_otherwise(before: Json, after: Json) -> bool:
-    """Whether a column is read by another expression than before; another name alone does not count."""
+    """Return whether a column is read by another expression than before; another name alone does not count."""
     return _over_any_name(before) != _over_any_name(after)
 
 
@@ -188,7 +188,7 @@ def _over_any_name(entry: Json) -> str:
 
 
 def source_differs(target: MappingTarget, sample: SampleSeen) -> bool:
-    """Whether the sample is written in another way than the flow version reads."""
+    """Return whether the sample's layout differs from the one that the flow version reads."""
     source = (target.base or {}).get("source", {})
     if any(source.get(key) != sample.source[key] for key in _PLACES if key in sample.source):
         return True

@@ -1,6 +1,6 @@
-"""What a person has decided, in words: for the comments of a proposal's file. Pure.
+"""A person's decisions in words, for the comments of a proposal's file. Pure.
 
-No value of the sample is in them: the file may go where the sample may not.
+They contain no value of the sample, so the file may go where the sample may not.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +10,12 @@ from lume_local._mapping.proposal import ColumnProposal
 
 
 def is_left_open(column: ColumnProposal, decision: ColumnDecision) -> bool:
-    """Whether a person has left the column without a source."""
+    """Return whether a person has left the column without a source."""
     return column.chosen is None and (decision.is_open or decision.review == APPROVED)
 
 
 def marks(column: ColumnProposal, decision: ColumnDecision) -> Iterator[str]:
-    """What was decided about one column."""
+    """Yield the decisions about one column."""
     end = "" if decision.note.endswith((".", "?", "!")) else "."
     note = f" {decision.note}{end}" if decision.note else ""
     if decision.review == FLAGGED:
@@ -29,7 +29,7 @@ def marks(column: ColumnProposal, decision: ColumnDecision) -> Iterator[str]:
 
 
 def reviewed(columns: Sequence[ColumnProposal], decisions: Mapping[str, ColumnDecision]) -> Iterator[str]:
-    """How far the review is; nothing if there was none."""
+    """Yield the progress of the review; nothing if there was none."""
     if not any(one.review for one in decisions.values()):
         return
     found: dict[str, list[str]] = {}

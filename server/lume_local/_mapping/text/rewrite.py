@@ -1,4 +1,4 @@
-"""Expressions of a flow over another name for their source column. Pure."""
+"""Rewrites a flow's expressions for another name of their source column. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _RESERVED = frozenset(
 
 
 def over_value(sql: str, mark: str = "\0") -> str:
-    """The expression with a mark in place of `value`, or of the only column that it reads."""
+    """Return the expression with a mark for `value`, or for the only column that it reads."""
     tokens = _TOKEN.findall(sql)
     marked = {n for n, token in enumerate(tokens) if token.lower() == "value"}
     if not marked and len(names_in(sql)) == 1:
@@ -26,14 +26,14 @@ def over_value(sql: str, mark: str = "\0") -> str:
 
 
 def names_in(sql: str) -> list[str]:
-    """The names in double quotes, each once; without any, the words that may name a column."""
+    """Return the names in double quotes, each once; without any, the words that may name a column."""
     tokens = _TOKEN.findall(sql)
     found = [tokens[n][1:-1].replace('""', '"') for n in sorted(_quoted_in(tokens))]
     return list(dict.fromkeys(found or [one for one in words_in(sql) if one.lower() != "value"]))
 
 
 def words_in(sql: str) -> list[str]:
-    """The words that may name a column without quotes: not those of SQL, functions, or types."""
+    """Return the words that may name a column without quotes: not keywords of SQL, functions, or types."""
     tokens = _TOKEN.findall(sql)
     return [tokens[n] for n in sorted(_words_in(tokens))]
 
@@ -44,7 +44,7 @@ def _quoted_in(tokens: Sequence[str]) -> set[int]:
 
 def _words_in(tokens: Sequence[str]) -> set[int]:
     solid = [-1, *(n for n, token in enumerate(tokens) if not token.isspace()), -1]
-    text = [*tokens, ""]  # before the first one and after the last one
+    text = [*tokens, ""]  # neighbours for the first and the last one
     return {
         n
         for before, n, after in zip(solid, solid[1:], solid[2:], strict=False)
@@ -54,7 +54,7 @@ def _words_in(tokens: Sequence[str]) -> set[int]:
 
 
 def is_null(sql: str) -> bool:
-    """Whether it is the constant that stands for a column without a source."""
+    """Return whether it is the constant for a column without a source."""
     return sql.strip().upper() == "NULL"
 
 
@@ -63,13 +63,13 @@ def reads_value(sql: str) -> bool:
 
 
 def calls(sql: str, function: str) -> bool:
-    """Whether an expression calls a function."""
+    """Return whether an expression calls a function."""
     tokens = [token for token in _TOKEN.findall(sql) if not token.isspace()]
     return any(one.lower() == function and other == "(" for one, other in pairwise(tokens))
 
 
 def last_text(sql: str, function: str) -> tuple[str, str, str] | None:
-    """The text that is the last of several arguments in the only call of a function: what is before and behind it.
+    """Split an expression around a text that is the last of several arguments in the only call of a function.
 
     None if there is no such call.
     """
@@ -88,7 +88,7 @@ def last_text(sql: str, function: str) -> tuple[str, str, str] | None:
 
 
 def renamed(sql: str, names: Mapping[str, str]) -> str:
-    """The expression with other names for some source columns that it reads."""
+    """Return the expression with some source columns renamed."""
     spelled = {quoted(old): quoted(new) for old, new in names.items()}
     tokens: list[str] = _TOKEN.findall(sql)
     return "".join(spelled.get(token, token) for token in tokens)

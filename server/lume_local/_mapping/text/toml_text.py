@@ -10,12 +10,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def key(name: str) -> str:
-    """A key, quoted if necessary."""
+    """Return a key, quoted if necessary."""
     return name if _BARE.fullmatch(name) else _basic(name)
 
 
 def value(given: Any) -> str:
-    """A value on one line."""
+    """Return a value on one line."""
     if isinstance(given, str):
         return _literal(given)
     if isinstance(given, bool):
@@ -28,17 +28,17 @@ def value(given: Any) -> str:
 
 
 def entries(table: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of a table without its heading, each key with its value."""
+    """Yield the lines of a table without its heading."""
     return (f"{key(name)} = {value(one)}" for name, one in table.items())
 
 
 def table(place: str, content: Mapping[str, Any]) -> list[str]:
-    """A table with its heading."""
+    """Return a table with its heading."""
     return [f"[{place}]", *entries(content)]
 
 
 def _literal(text: str) -> str:
-    """A basic string; a literal one if the text has quotes, so that SQL needs no escapes."""
+    """Return a basic string; a literal one if the text has quotes, so that SQL needs no escapes."""
     if '"' in text and "'''" not in text and not text.endswith("'") and not _CONTROL.search(text):
         return f"'{text}'" if "'" not in text else f"'''{text}'''"
     return _basic(text)
