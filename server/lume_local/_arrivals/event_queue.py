@@ -81,7 +81,8 @@ class EventQueue:
         if not self._has_others and any(one.objects is None for one in messages):
             self._has_others = True
             _log.warning(
-                "the queue of %s has messages that are no notifications of S3: they stay there", self.variable
+                "the queue of %s has messages that are not notifications of S3: they stay there",
+                self.variable,
             )
 
     async def _received(self) -> list[_Message]:

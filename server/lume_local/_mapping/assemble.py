@@ -155,11 +155,11 @@ def _of_samples(target: MappingTarget, samples: Sequence[SampleSeen]) -> Iterato
             yield f"{sample.name}: {doubt}"
     for other in samples[1:]:
         if other.source != samples[0].source:
-            yield f"{other.name} is written in another way than {samples[0].name}: one version reads one of them"
+            yield f"{other.name} has a different layout than {samples[0].name}: one version reads only one of them"
     if target.base is not None and source_differs(target, samples[0]):
         yield (
-            f"{samples[0].name} is written in another way than {target.shown} reads: the new version is for files "
-            "like this one, and reads those of the old version no more"
+            f"{samples[0].name} has a different layout than {target.shown} reads: the new version is for files like "
+            "this one, and no longer reads those of the old version"
         )
 
 
@@ -195,7 +195,7 @@ def _of_former(target: MappingTarget, definition: Json, sample: SampleSeen) -> I
     for name, column in definition["columns"].items():
         if is_read_otherwise(before[name], column):
             if is_null(before[name].get("sql", "")):
-                yield f"{name} has a source from now on: files of the layouts so far without it are read no more"
+                yield f"{name} has a source from now on: files of the layouts so far without it are no longer read"
                 continue
             how = "has no source" if is_null(column.get("sql", "")) else "is read by another expression"
             yield f"{name} {how} from now on, in files of the layouts so far, too: check that this is meant"

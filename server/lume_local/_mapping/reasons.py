@@ -54,16 +54,16 @@ def _of_values(target: TargetColumn, match: Match) -> Iterator[str]:
     if found["type_fits"]:
         yield f"both are {_KINDS.get(kind, f'{kind}s')}"
     if found["type_clash"]:
-        yield f"the values look like {_KINDS.get(kind, f'{kind}s')}, which the target's type is not"
+        yield f"the values look like {_KINDS.get(kind, f'{kind}s')}, unlike the target's type"
     if found["about"] > 0.5:
         yield "the target's description has its name"
     values = match.pair.values
     if values.known and values.overlap > 0.2:
-        yield f"{values.overlap:.0%} of the distinct values are known of the target"
+        yield f"{values.overlap:.0%} of the distinct values also occur in the target"
     elif values.known and values.spread > 0.5:
-        yield "its numbers are distributed as those of the target"
+        yield "its numbers are distributed like the target's"
     elif values.known and values.clash:
-        yield "its values are of another kind than those of the target"
+        yield "its values are of another kind than the target's"
     facts = match.source.facts
     if target.definition.get("unique") and facts.filled:
         distinct = "its values are distinct" if facts.distinct == 1 else "its values occur more than once"

@@ -110,7 +110,7 @@ async def test_other_messages_stay(
         async with followed(found):
             await until(lambda: bool(hints) and queue.left() == 1)
     assert hints == [f"{ROOT}in/a.csv"]
-    assert caplog.text.count("has messages that are no notifications of S3: they stay there") == 1
+    assert caplog.text.count("has messages that are not notifications of S3: they stay there") == 1
 
 
 @pytest.mark.thorough

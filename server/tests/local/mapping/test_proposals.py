@@ -258,7 +258,7 @@ def test_samples_that_are_written_in_two_ways_are_a_doubt(tmp_path: Path) -> Non
     one.write_text("email,x\na@example.org,1\n")
     other.write_text("email;x\na@example.org;1\n")
     found = proposed(of_schema({"properties": {"email": MAIL}}, "c", "v1", "the schema"), one, other)
-    assert any("b.csv is written in another way" in doubt for doubt in found["doubts"])
+    assert any("b.csv has a different layout" in doubt for doubt in found["doubts"])
 
 
 FLOW: dict[str, Any] = {
@@ -450,7 +450,7 @@ def test_a_column_without_a_source_so_far_is_mapped_as_a_new_one(
     assert sources(found) == {"id": ["id"], "email": [header]}
     assert found["definition"]["columns"]["email"] == {**entry, **definition}
     assert (found["unmapped"], found["unused"]) == ([], [])
-    said = "email has a source from now on: files of the layouts so far without it are read no more"
+    said = "email has a source from now on: files of the layouts so far without it are no longer read"
     assert found["doubts"] == [said]
 
 
