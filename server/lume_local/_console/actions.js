@@ -1,4 +1,4 @@
-// What a person can do with a run.
+// The actions that a person can take on a run.
 
 import { newKey, path, post, put } from "./api.js";
 import { el, newId } from "./dom.js";
@@ -21,7 +21,7 @@ export function actions(run) {
 }
 
 function button(name, act, look = "") {
-  let isBusy = false; // a button that is disabled would lose the focus
+  let isBusy = false; // a disabled button would lose the focus
   async function click() {
     if (isBusy) return;
     isBusy = true;
@@ -137,7 +137,7 @@ async function mended(run, file) {
   });
 }
 
-/** Asks; resolves once it is answered, and acted upon where the answer is yes. What fails is said in the dialog. */
+/** Asks; resolves once it is answered and, after a yes, acted upon. The dialog shows failures. */
 function dialog(title, yes, content, act) {
   const heading = newId("dialog");
   const problem = el("p", { class: "problem", role: "alert" });

@@ -2,7 +2,7 @@
 
 import { secret } from "./session.js";
 
-/** An answer that is an error: `kind` is the last part of its type, the message says what to do. */
+/** An error response: `kind` is the last part of its type, the message says what to do. */
 class Problem extends Error {
   constructor(status, problem) {
     super(problem.detail ?? `the server answered with status ${status}`);
@@ -27,20 +27,20 @@ export const post = (where, body, options = {}) =>
 
 export const put = (where, body, options = {}) => request("PUT", where, { ...options, body });
 
-/** A session in exchange for the `{token}` of a link, or for what an issuer has led back with. */
+/** Exchanges the `{token}` of a link, or an issuer's response, for a session. */
 export const signIn = async (given) => (await post("/console/session", given, { session: null })).session;
-/** The name and the role of whoever is signed in. */
+/** Returns the name and the role of the signed-in user. */
 export const whoAmI = (options) => get("/console/session", {}, options);
 export const signOut = (session = secret()) => request("DELETE", "/console/session", { session });
 
-/** Saves a file that the server has: a plain link would come without the session. */
+/** Saves a file from the server; a plain link would lack the session. */
 export async function save(where) {
   const response = await answered("GET", where, { limit: LIMIT_OF_FILES });
   const [, name] = /filename="([^"]*)"/.exec(response.headers.get("Content-Disposition"));
   saveAs(await response.blob(), name);
 }
 
-/** Saves what this page has made. */
+/** Saves data that this page has made. */
 export function saveAs(blob, name) {
   const url = URL.createObjectURL(blob);
   const link = Object.assign(document.createElement("a"), { href: url, download: name });
@@ -48,7 +48,7 @@ export function saveAs(blob, name) {
   setTimeout(() => URL.revokeObjectURL(url), LIMIT);
 }
 
-const LIMIT = 60_000; // of a request, its long poll included
+const LIMIT = 60_000; // for a request, including a long poll
 const LIMIT_OF_FILES = 6 * 3600_000;
 
 export async function request(method, where, options) {
@@ -56,7 +56,7 @@ export async function request(method, where, options) {
   return response.status === 204 ? null : JSON.parse(await response.text(), exact);
 }
 
-/** A successful answer. Throws a `Problem`. */
+/** Returns a successful response. Throws a `Problem`. */
 async function answered(method, where, options) {
   const { body, type, headers = {}, signal, limit = LIMIT, keepalive, session = secret() } = options;
   const tooLate = AbortSignal.timeout(body instanceof Blob ? LIMIT_OF_FILES : limit);
@@ -70,31 +70,31 @@ async function answered(method, where, options) {
       ...(type && { "Content-Type": type }),
       ...(session !== null && { "lume-console-session": session }),
     },
-    credentials: "same-origin", // those of a proxy in front; the server itself has none
+    credentials: "same-origin", // for a proxy in front; the server itself uses none
     redirect: "error",
   });
   if (response.ok) return response;
   const problem = new Problem(response.status, await response.json().catch(() => ({})));
-  // Unless the request has a session of its own, or a new one has begun meanwhile.
+  // Not if the request has its own session, or a new session has started in the meantime.
   if (problem.status === 401 && !("session" in options) && session === secret())
     dispatchEvent(new CustomEvent("signed-out"));
   throw problem;
 }
 
-/** There was no answer. */
+/** There was no response. */
 export class Unreachable extends Error {}
 
-/** A browser says no more than "Failed to fetch", or that a signal has timed out. */
+/** Replaces a browser's error, which is just "Failed to fetch" or a timed-out signal. */
 async function reached(where, options) {
   try {
     return await fetch(where, options);
   } catch (error) {
-    if (error.name === "AbortError") throw error; // given up by this page
+    if (error.name === "AbortError") throw error; // cancelled by this page
     throw new Unreachable("The server can't be reached: check that it is running (`lume serve`).");
   }
 }
 
-/** A number that JavaScript's would change stays the text that it is in JSON, where the browser tells it (2025 and later). */
+/** Keeps the JSON text of a number that JavaScript would change, if the browser exposes it (2025 and later). */
 function exact(key, value, context) {
   const text = typeof value === "number" ? context?.source : undefined;
   if (text === undefined || Number.isSafeInteger(value) || String(value) === text) return value;
@@ -107,7 +107,7 @@ function search(query) {
   return pairs.length ? `?${new URLSearchParams(pairs)}` : "";
 }
 
-/** One page of a list that may have empty pages: asks on until there are items, or no more pages. */
+/** Returns one page of a list that may have empty pages: asks until there are items or no more pages. */
 export async function page(where, query, options) {
   let found = await get(where, query, options);
   while (!found.items.length && found.next_cursor) {
@@ -116,7 +116,7 @@ export async function page(where, query, options) {
   return found;
 }
 
-/** All items of a list, page by page. */
+/** Returns all items of a list, page by page. */
 export async function all(where, query, options) {
   const items = [];
   let cursor;
@@ -128,7 +128,7 @@ export async function all(where, query, options) {
   return items;
 }
 
-/** Of a submission: the same for all its attempts. */
+/** Returns a new idempotency key for a submission, the same for all its attempts. */
 export function newKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

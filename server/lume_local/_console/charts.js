@@ -1,4 +1,4 @@
-// Charts: shapes in SVG, words in HTML beside them, and the same figures as a table for whoever can't see them.
+// Charts: shapes in SVG, their text in HTML beside them, and the figures as a table for people who can't see them.
 
 import { el, svg } from "./dom.js";
 import { counted, moment, number, percent } from "./format.js";
@@ -99,7 +99,7 @@ export function ratios(series) {
   });
 }
 
-/** Rows that were rejected, and rows that were closed, on each of the last days. `items`: {day, opened, closed}. */
+/** Rejected and closed rows on each of the last days. `items`: {day, opened, closed}. */
 export function days(label, items, count) {
   const today = Math.floor(Date.now() / DAY) * DAY;
   const byDay = new Map(items.map((item) => [Date.parse(item.day), item]));
@@ -139,7 +139,7 @@ export function days(label, items, count) {
 
 const dayOf = (time) => new Date(time).toLocaleDateString(undefined, { dateStyle: "medium", timeZone: "UTC" });
 
-/** A share as a bar; `offset` is where it begins. */
+/** A share as a bar; `offset` is where it starts. */
 export function bar(share, look, offset = 0) {
   return svg(
     "svg",
@@ -155,9 +155,9 @@ export function bar(share, look, offset = 0) {
 }
 
 const FEW = 10;
-const NOT_FEW = 13; // less are not worth folding
+const NOT_FEW = 13; // fewer are not worth folding
 
-/** Reasons with how many rows each has, as bars; `link(reason)` is where one leads. All but the first are folded. */
+/** Bars for reasons with their number of rows; `link(reason)` is the target of one. All but the first are folded. */
 export function reasonBars(reasons, link = null, chosen = null) {
   const most = reasons[0][1];
   const item = ([reason, times]) => {
@@ -210,7 +210,7 @@ function legend(entries) {
   );
 }
 
-/** Shapes with their scale, what lies below them, what their colours mean, and the same as a table. */
+/** Shapes with their scale, the axis below, a legend, and the same figures as a table. */
 function chart({ label, words, look = "", height, most, shapes, below, entries, heads, rows }) {
   const picture = {
     viewBox: `0 0 ${WIDTH} ${height}`,

@@ -1,6 +1,6 @@
-// What differs between two flow versions. Pure.
+// The differences between two flow versions. Pure.
 
-/** Lines of two texts: [sign, line] each, sign one of " ", "-", "+". */
+/** Compares the lines of two texts: [sign, line] each, with sign " ", "-" or "+". */
 export function lines(before, after) {
   const [a, b] = [before.split("\n"), after.split("\n")];
   const longest = Array.from({ length: a.length + 1 }, () => new Array(b.length + 1).fill(0));
@@ -22,7 +22,7 @@ export function lines(before, after) {
   return found;
 }
 
-/** What two versions have by name: [name, before, after] of each that differs; one of both may be missing. */
+/** Compares two versions by name: [name, before, after] of each difference; one side may be missing. */
 export function changes(before, after) {
   const names = new Set([...Object.keys(before), ...Object.keys(after)]);
   return [...names]
@@ -30,7 +30,7 @@ export function changes(before, after) {
     .filter(([, one, other]) => one !== other);
 }
 
-/** A flow version as text by name, for `changes`: its columns, rules, and what it reads and writes. */
+/** Returns a flow version as text by name, for `changes`: columns, rules, source and outputs. */
 export function described(definition) {
   const parts = {};
   for (const [name, column] of Object.entries(definition.columns)) parts[`column ${name}`] = text(column);

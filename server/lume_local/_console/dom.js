@@ -1,13 +1,13 @@
-// Builds the page. A string is always text: nothing here, or anywhere else, turns one into markup.
+// Builds the page. A string is always text: no code turns one into markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element: `props` are attributes, `on` holds listeners; children are nodes, text, arrays, or nothing. */
+/** Creates an element: `props` are attributes, `on` holds listeners; children are nodes, text, arrays, or nothing. */
 export function el(name, props = {}, ...children) {
   return built(document.createElement(name), props, children);
 }
 
-/** The same for a part of a picture. */
+/** Creates an SVG element. */
 export function svg(name, props = {}, ...children) {
   return built(document.createElementNS(SVG, name), props, children);
 }
@@ -15,7 +15,7 @@ export function svg(name, props = {}, ...children) {
 function built(node, { on = {}, ...attributes }, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    // All links are this page's own, or the server's; text that others have written never becomes one.
+    // Links lead only to this page or the server; text written by others never becomes one.
     if (name === "href" && !/^(#|\/)/.test(value)) throw new Error(`not a link of this page: ${value}`);
     node.setAttribute(name, value === true ? "" : String(value));
   }
@@ -24,7 +24,7 @@ function built(node, { on = {}, ...attributes }, children) {
   return node;
 }
 
-/** Puts children in place of those that are there. */
+/** Replaces the children of a node. */
 export function fill(node, ...children) {
   node.replaceChildren(...flat(children));
   return node;
@@ -34,7 +34,7 @@ function flat(children) {
   return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
 }
 
-/** The same, but the focus stays where it was: on the link or the button with the same words. */
+/** Replaces the children, but keeps the focus on the link or button with the same text. */
 export function refill(node, ...children) {
   const focused = node.contains(document.activeElement) ? document.activeElement : null;
   fill(node, ...children);
@@ -45,8 +45,8 @@ export function refill(node, ...children) {
 }
 
 /**
- * Brings the rows of a list up to date: a row that has not changed stays the node that it was, and keeps the focus.
- * `key` identifies an item, `render` makes its node.
+  * Updates the rows of a list: an unchanged row keeps its node, and so the focus.
+  * `key` identifies an item, `render` makes its node.
  */
 export function reconcile(parent, items, key, render) {
   const old = new Map([...parent.children].map((node) => [node.dataset.key, node]));
@@ -74,5 +74,5 @@ export function reconcile(parent, items, key, render) {
 
 let count = 0;
 
-/** An id for an element that another one refers to. */
+/** Returns an ID for an element that another one refers to. */
 export const newId = (word) => `${word}-${++count}`;

@@ -1,4 +1,4 @@
-// The change feed: one long poll while the page can be seen. Browsers open few connections to a server, so a page in
+// The change feed: one long poll while the page is visible. Browsers open few connections to a server, so a page in
 // the background has none.
 
 import { get } from "./api.js";
@@ -8,8 +8,8 @@ const LONGEST_PAUSE = 15_000;
 const MOST_IDS = 500;
 
 /**
- * Follows the feed for ever. `onChange` gets the ids of runs that have changed, or null where it may be any;
- * `onState` one of "live", "paused", "away".
+ * Follows the feed forever. `onChange` gets the IDs of changed runs, or null if any may have changed; `onState` gets
+ * "live", "paused" or "away".
  */
 export async function follow(onChange, onState) {
   let after = null;

@@ -1,4 +1,4 @@
-// Numbers, times and names as a person reads them.
+// Numbers, times and names for people.
 
 const numbers = new Intl.NumberFormat("en");
 const shares = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
@@ -9,7 +9,7 @@ export const number = (value) => numbers.format(value ?? 0);
 /** "1 row", "2 rows". */
 export const counted = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 
-/** A share; one that is not quite nothing, or not quite all, is not rounded to it. */
+/** A percentage; one close to 0 or 100 % is not rounded to it. */
 export function percent(share) {
   if (share > 0 && share < 0.001) return "< 0.1 %";
   if (share < 1 && share > 0.999) return "> 99.9 %";
@@ -36,15 +36,15 @@ export function age(time, now = Date.now()) {
 
 export const moment = (time) => (time ? moments.format(new Date(time)) : "–");
 
-/** As the command `lume` shortens them. */
+/** Shortens an ID like the command `lume`. */
 export const shortId = (id) => id.replace(/^run_/, "").slice(0, 8);
 
 export const since = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
 
 export const secondsBetween = (start, end) => (Date.parse(end) - Date.parse(start)) / 1000;
 
-/** The name of a file at the end of its path. */
+/** The name of the file in a path. */
 export const fileName = (path) => path.split("/").filter(Boolean).pop() ?? path;
 
-/** At most so many characters. */
+/** Shortens a text to a number of characters. */
 export const cut = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);

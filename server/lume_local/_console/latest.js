@@ -1,8 +1,8 @@
-// Asks for what a page shows, and asks again where it changes by itself.
+// Loads the data of a page, and reloads data that changes by itself.
 
 /**
- * Returns a function that asks and shows the answer. The answer to an earlier question is dropped. After an answer for
- * which `again` holds, and after a failure, it is asked once more a while later; not while the page can't be seen.
+ * Returns a function that loads and shows the data. The answer to an earlier request is dropped. After an answer for
+ * which `again` holds, and after a failure, it loads once more after a while, unless the page is hidden.
  */
 export function latest(ask, show, { again, time, signal }) {
   let turn = 0;

@@ -1,4 +1,4 @@
-// Signs in, shows the page that the address names, and keeps it up to date.
+// Signs in, shows the page in the address, and keeps it up to date.
 
 import { signIn, signOut, Unreachable, whoAmI } from "./api.js";
 import { el, fill } from "./dom.js";
@@ -24,7 +24,7 @@ const live = document.getElementById("live");
 const STATES = { live: "Live", paused: "Paused", away: "Server away" };
 const OF_SESSION = ["nav", "who", "live", "sign-out"].map((id) => document.getElementById(id));
 const PAUSE = 700;
-const AGAIN = 3000; // a page that could not be loaded
+const AGAIN = 3000; // to reload a page that failed
 const PAGES = new Map([
   ["inbox", [inbox, mend]],
   ["runs", [runs, run]],
@@ -33,12 +33,12 @@ const PAGES = new Map([
   ["arrivals", [arrivals]],
 ]);
 
-let current = null; // {update} of the page that is shown
+let current = null; // {update} of the current page
 let leaving = new AbortController();
-let signedOut = true; // or not signed in yet
-let refusal = ""; // why the link that was opened has opened nothing
+let signedOut = true; // or not yet signed in
+let refusal = ""; // why the opened link has failed
 
-/** `#/runs/run_1?reason=x` as its parts and its query. */
+/** Parses `#/runs/run_1?reason=x` into its parts and its query. */
 function place() {
   const [path, query = ""] = location.hash.slice(1).split("?");
   return { parts: path.split("/").filter(Boolean).map(decoded), query: new URLSearchParams(query) };
@@ -48,7 +48,7 @@ function decoded(text) {
   try {
     return decodeURIComponent(text);
   } catch {
-    return text; // somebody has typed it
+    return text; // typed by hand
   }
 }
 
@@ -72,7 +72,7 @@ async function navigate(event) {
     if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  whoIs(secret(), signal).then(showWho, () => {}); // what stops it stops the page as well
+  whoIs(secret(), signal).then(showWho, () => {}); // an error here also stops the page, which reports it
   try {
     const shown = await pageOf(parts)({ parts, query, signal });
     if (signal.aborted) return;
@@ -103,7 +103,7 @@ async function navigate(event) {
 let changed = new Set();
 let timer = null;
 
-/** Brings the page up to date, a moment after the first change: many may come at once. */
+/** Updates the page a moment after the first change: many may come at once. */
 function onChange(ids) {
   changed = ids && changed ? new Set([...changed, ...ids]) : null;
   timer ??= setTimeout(async () => {
@@ -112,7 +112,7 @@ function onChange(ids) {
     try {
       await current?.update?.(ids);
     } catch (error) {
-      if (error.name !== "AbortError" && !signedOut) onState("away"); // else somebody has gone to another page
+      if (error.name !== "AbortError" && !signedOut) onState("away"); // else the user has left the page
     } finally {
       timer = null;
       if (changed === null || changed.size) onChange(changed);
@@ -125,13 +125,13 @@ function onState(state) {
   live.className = `live ${state}`;
 }
 
-/** Shows a page without the others: to a visitor without a session, or with two. */
+/** Shows a page without navigation: to a visitor without a session, or with two. */
 function alone(title, content) {
   document.title = `${title} · Lume`;
   fill(main, el("section", { class: "door" }, el("h1", { tabindex: -1 }, title), content));
 }
 
-/** What a visitor without a session sees. */
+/** Shows the page of a visitor without a session. */
 function door(message) {
   signedOut = true;
   leaving.abort();
@@ -153,10 +153,10 @@ async function offer(place) {
   }
 }
 
-/** The token of a link; null if the address is that of a page. */
+/** Returns the token of a link; null if the address is that of a page. */
 const tokenHere = () => new URLSearchParams(location.hash.slice(1)).get("token");
 
-/** Who has a session; null if it has ended. */
+/** Returns the owner of a session; null if it has ended. */
 const whoIs = (session, signal) =>
   whoAmI({ session, signal }).catch((error) => {
     if (error.status === 401) return null;
@@ -170,7 +170,7 @@ function showWho(who) {
   if (who) fill(node, el("span", { class: "unseen" }, "Signed in as "), (node.title = named(who)));
 }
 
-/** Signs in, unless somebody else is signed in and is to stay. Throws what the server says against it. */
+/** Signs in, unless another user is signed in and stays. Throws the server's error. */
 async function enter(given) {
   const session = await signIn(given);
   const [there, other] = await Promise.all([whoIs(secret()), whoIs(session)]);
@@ -179,7 +179,7 @@ async function enter(given) {
   else await signOut(session);
 }
 
-/** Asks whether another person than the present one is to be signed in. */
+/** Asks whether to replace the signed-in user by another. */
 function isReplaced(there, other) {
   return new Promise((resolve) => {
     const button = (text, look, yes) => el("button", { class: look, on: { click: () => resolve(yes) } }, text);
@@ -196,8 +196,8 @@ function isReplaced(there, other) {
 
 async function start() {
   const token = tokenHere();
-  if (token !== null) history.replaceState(null, "", "#/"); // before anything else: a token is not for the history
-  // A link that was pasted into the address of an open page is opened as by a new tab.
+  if (token !== null) history.replaceState(null, "", "#/"); // first of all: a token must not stay in the history
+  // A link pasted into the address of an open page is opened as in a new tab.
   addEventListener("hashchange", (event) => (tokenHere() === null ? navigate(event) : location.reload()));
   try {
     const given = arrive() ?? (token === null ? null : { token });

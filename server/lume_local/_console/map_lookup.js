@@ -1,4 +1,4 @@
-// What values of a file mean, where the target allows only some: a table that a person corrects.
+// The meaning of a file's values where the target allows only some: a table that a person corrects.
 
 import { el } from "./dom.js";
 import { cut, number } from "./format.js";
@@ -6,7 +6,7 @@ import { table } from "./parts.js";
 
 const LONGEST = 60;
 
-/** The lookup of a column; nothing where all values are members already. */
+/** The lookup of a column; nothing if all values are already members. */
 export function lookupEditor({ name, chosen, definition }, decision, change) {
   if (!chosen?.lookup?.length) return null;
   const rows = chosen.lookup.map((line) =>

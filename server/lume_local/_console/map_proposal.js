@@ -1,13 +1,13 @@
-// The proposal for a file, as it is with all that a person has decided so far.
+// The proposal for a file, including a person's decisions so far.
 
 import { path, post } from "./api.js";
 import { notice } from "./parts.js";
 
-const LONGEST = 3600_000; // a trial lasts as long as the run would
+const LONGEST = 3600_000; // a trial takes as long as a run
 
 /**
- * `proposal` is as in the contract, `decisions` as in `map_state.js`. `onChange` is called whenever one of them is
- * another one, `onBusy` when the server begins or ends to think.
+ * `proposal` has the form of the contract, `decisions` that of `map_state.js`. `onChange` is called after a change of
+ * either, `onBusy` when the server starts or stops working on a proposal.
  */
 export class Mapping {
   #turn = 0;
@@ -29,7 +29,7 @@ export class Mapping {
     }
   }
 
-  /** Asks for the proposal with all decisions; nothing if another question has come meanwhile, which gets the answer. */
+  /** Requests the proposal for all decisions; does nothing if a later request was made, which gets the answer. */
   async ask(more = {}) {
     const mine = ++this.#turn;
     this.onBusy(true);
@@ -57,13 +57,13 @@ export class Mapping {
     return this.proposal;
   }
 
-  /** The proposal with the review of this moment in its file. */
+  /** Returns the proposal with the present state of the review in its file. */
   async fresh() {
     while (this.#asked !== JSON.stringify(this.decisions.all())) await this.ask();
     return this.proposal;
   }
 
-  /** Decides something; what changes the version is asked for at once, and taken back if it is refused. */
+  /** Makes a decision; one that changes the version is sent at once, and undone if it is refused. */
   async change(name, fields) {
     const before = this.decisions.all();
     this.decisions.change(name, fields);
@@ -79,7 +79,7 @@ export class Mapping {
     }
   }
 
-  /** The columns of which something is left to decide. */
+  /** The columns that still need a decision. */
   get open() {
     return this.proposal.columns.filter(
       ({ name, chosen }) => !chosen && this.decisions.of(name).sources?.length !== 0,

@@ -1,4 +1,4 @@
-// One column of a target: what it is read from, what becomes of three values, why, and what a person says.
+// One column of a target: its source, three values before and after, the evidence, and a person's decision.
 
 import { el, fill } from "./dom.js";
 import { cut } from "./format.js";
@@ -9,7 +9,7 @@ const GRADES = { certain: "ok", high: "active", medium: "partial", low: "failed"
 const CHECKS = ["required", "unique"];
 
 /**
- * Draws the row again, if anything has changed; the focus stays on the control of the same name and value.
+ * Redraws the row if anything has changed; the focus stays on the control of the same name and value.
  * `change(fields)` changes the decision about this column.
  */
 export function drawRow(row, column, decision, names, change) {
@@ -51,7 +51,7 @@ function target({ name, definition }) {
   );
 }
 
-/** The choice of what the column is read from: the candidates first, then every column of the file. */
+/** A choice of source columns: the candidates first, then every column of the file. */
 function source(column, decision, names, change) {
   const chosen = column.chosen ? JSON.stringify(column.chosen.sources) : null;
   const isOpen = decision.sources?.length === 0;
@@ -78,7 +78,7 @@ function source(column, decision, names, change) {
 
 const option = (value, text, selected) => el("option", { value, selected }, text);
 
-/** What values mean that may mean two things: which comes first, day or month; which is the decimal mark. */
+/** A choice of the meaning of ambiguous values: day or month first, or the decimal mark. */
 function readings({ name, chosen }, change) {
   if (!chosen?.readings.length) return null;
   return el(

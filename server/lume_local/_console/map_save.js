@@ -1,11 +1,11 @@
-// The end of a mapping: the version is registered and runs on the file, or its file is taken elsewhere.
+// The end of a mapping: the version is registered and runs on the file, or its file is saved.
 
 import { get, newKey, path, post, request, saveAs } from "./api.js";
 import { el, fill } from "./dom.js";
 import { shortId } from "./format.js";
 import { card, notice } from "./parts.js";
 
-/** `node` with the buttons; `draw` brings them up to date. `failed` is the run whose file it is, if there is one. */
+/** `node` has the buttons; `draw` updates them. `failed` is the run whose file it is, if any. */
 export function saving(mapping, failed) {
   const problem = el("p", { class: "problem", role: "alert" });
   const buttons = el("div", { class: "buttons" });
@@ -17,8 +17,8 @@ export function saving(mapping, failed) {
     text,
   );
   const node = card("Save it", problem, buttons, file);
-  const keys = new Map(); // of submissions, by their versions: the same for all attempts
-  let refusal = null; // why this session may not save; asked for once
+  const keys = new Map(); // idempotency keys by version, the same for all attempts
+  let refusal = null; // why this session may not save; requested once
   let isBusy = false;
 
   async function attempt(act) {
@@ -104,7 +104,7 @@ export function saving(mapping, failed) {
     fill(buttons, saver, copying);
   }
 
-  // What only an admin may ask for says whether this session is one.
+  // A request that only an admin may make shows whether this session is one.
   get("/v1/server", {}, { signal: mapping.signal }).catch((error) => {
     if (error.status !== 403) return;
     refusal = error.message;

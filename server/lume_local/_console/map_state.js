@@ -1,8 +1,8 @@
-// What a person has decided about a file's columns. It is kept with the tab, so that a reload loses nothing.
+// A person's decisions about a file's columns. They are stored with the tab, so that they survive a reload.
 
 const PREFIX = "lume-map:";
 
-/** The decisions for a flow and a file, by target columns, as `choices` of the contract. */
+/** The decisions for a flow and a file, by target column, in the form of the contract's `choices`. */
 export function decisionsOf(flow, file) {
   const key = `${PREFIX}${flow}:${file}`;
   let kept = JSON.parse(sessionStorage.getItem(key) ?? "{}");
@@ -11,13 +11,13 @@ export function decisionsOf(flow, file) {
     all: () => kept,
     of: (name) => kept[name] ?? {},
 
-    /** Takes these instead, such as those before a change that was refused. */
+    /** Replaces all decisions, for example by those before a refused change. */
     restore(others) {
       kept = others;
       sessionStorage.setItem(key, JSON.stringify(kept));
     },
 
-    /** Changes fields of a decision; one that is undefined is no longer decided. */
+    /** Changes fields of a decision; undefined removes a field. */
     change(name, fields) {
       this.restore({ ...kept, [name]: { ...kept[name], ...fields } });
     },
@@ -29,7 +29,7 @@ export function decisionsOf(flow, file) {
   };
 }
 
-/** Forgets all of them: whoever signs in next in this tab is somebody else. */
+/** Forgets all decisions: the next to sign in in this tab is somebody else. */
 export function forgetDecisions() {
   for (const key of Object.keys(sessionStorage)) {
     if (key.startsWith(PREFIX)) sessionStorage.removeItem(key);

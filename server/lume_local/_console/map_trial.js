@@ -1,4 +1,4 @@
-// What a run of the proposed version on the whole file would do.
+// A trial of the proposed version on the whole file.
 
 import { readBy } from "./blame.js";
 import { reasonBars } from "./charts.js";
@@ -11,11 +11,11 @@ import { reasonsOf } from "./status.js";
 const SOME = 10;
 const CHANGED = "The mapping has changed since: try it again.";
 
-/** `node` with the button and the result; `draw` takes the result away once the mapping is another one. */
+/** `node` has the button and the result; `draw` removes a result of another mapping. */
 export function trialOf(mapping) {
   const result = el("div", { "aria-live": "polite" });
   const button = el("button", { type: "button", class: "primary", on: { click: run } }, "Try");
-  let tried = null; // the definition that the result is of
+  let tried = null; // the definition of the result
   let isBusy = false;
 
   async function run() {

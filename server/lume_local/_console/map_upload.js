@@ -1,4 +1,4 @@
-// A file from this browser that is to be mapped, and the links that lead to its page.
+// The upload of a file to map, and the links to its page.
 
 import { newKey, path, put } from "./api.js";
 import { el } from "./dom.js";
@@ -7,10 +7,10 @@ import { address, card } from "./parts.js";
 const ENDINGS = /(\.[A-Za-z0-9]{1,10}){1,2}$/;
 const LONGEST = 100;
 
-/** Where a file is mapped: `#/map/people?file=a.csv`. Without a file, one is asked for. */
+/** The address of a file's mapping: `#/map/people?file=a.csv`. Without a file, the page asks for one. */
 export const mapAddress = (flow, file, run) => address(["map", flow], "", { file, run });
 
-/** The link from a run to its file; nothing where there is no reason to map it. */
+/** The link from a run to its file; nothing if there is no reason to map it. */
 export function mapLink(run) {
   const isUpload = run.source_path.startsWith("upload://");
   if (run.status !== "FAILED" && !isUpload) return null;
@@ -18,7 +18,7 @@ export function mapLink(run) {
   return el("a", { class: "button", href: mapAddress(flow, run.source_path, run.id) }, "Map this file");
 }
 
-/** Asks for a file of this browser; then its page is shown. */
+/** Asks for a file of this browser, then shows its page. */
 export function fileCard(flow, run, why) {
   const file = el("input", { type: "file", name: "sample", required: true });
   const problem = el("p", { class: "problem", role: "alert" }, why);
@@ -45,7 +45,7 @@ export function fileCard(flow, run, why) {
   );
 }
 
-/** The source path of a file that was uploaded under a name of its own. */
+/** Returns a source path with a unique name for an uploaded file. */
 async function uploaded(file) {
   if (!file) throw new Error("Choose a file first.");
   const [ending = ""] = ENDINGS.exec(file.name) ?? [];

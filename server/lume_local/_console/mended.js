@@ -1,4 +1,4 @@
-// Mended rejects: whether a file looks like them, and whether a run has processed the same content. As `lume resubmit`.
+// Corrected rejects: whether a file looks like them, and whether a run has processed it. Like `lume resubmit`.
 
 import { get, path } from "./api.js";
 import { isActive } from "./status.js";
@@ -6,7 +6,7 @@ import { isActive } from "./status.js";
 const FIRST_LINE = 64 * 1024;
 const NO_TEXT = ["PK\u0003\u0004", "PAR1", "\u001f\u008b", "(\u00b5/\u00fd", "BZh", "\u00fd7zXZ", "["];
 
-/** Throws where a text file has none of our columns: it may well be the source itself. */
+/** Throws if a text file has none of our columns: it may be the source itself. */
 export async function refuseOthers(file) {
   const bytes = await file.slice(0, FIRST_LINE).arrayBuffer();
   const start = new TextDecoder("latin1").decode(bytes).trimStart();
@@ -17,7 +17,7 @@ export async function refuseOthers(file) {
   }
 }
 
-/** Throws where all runs of the flow version write one file: the mended rows would replace those of this run. */
+/** Throws if all runs of the flow version write one file: the corrected rows would replace this run's. */
 export async function refuseReplacing(run) {
   const [flow, version] = run.flow_version.split(":");
   const { mapped } = (await get(path("flows", flow, "versions", version))).definition.target ?? {};
@@ -28,14 +28,14 @@ export async function refuseReplacing(run) {
   );
 }
 
-/** The SHA-256 of a file; nothing where the page was not loaded securely, for which browsers compute none. */
+/** Returns the SHA-256 of a file; nothing if the page was loaded insecurely, where browsers compute none. */
 export async function checksum(file) {
   if (!crypto.subtle) return undefined;
   const digest = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
   return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** The run that is processing this content for the run, or has; one that wrote nothing may be repeated. */
+/** Returns the run that processes, or has processed, this content; one that wrote nothing may be repeated. */
 export async function holder(run, content) {
   const query = { flow_version: run.flow_version, since: run.created_at, limit: 100 };
   let cursor;

@@ -1,15 +1,15 @@
-// Signing in at an OpenID Connect issuer. The secrets of a sign-in stay in this tab: a code that another one gets, or that
-// this one gets from somewhere else, is worth nothing.
+// Sign-in at an OpenID Connect issuer. The secrets of a sign-in stay in this tab, so that its code is worthless
+// elsewhere, and a code from elsewhere is worthless here.
 
 import { get } from "./api.js";
 
 const KEY = "lume-sign-in";
 const home = () => `${location.origin}/`;
 
-/** The issuers at which people can sign in to this server. */
+/** Returns the issuers at which people can sign in to this server. */
 export const issuers = async () => (await get("/console/issuers")).items;
 
-/** Goes to the issuer, which leads back to this page. */
+/** Goes to the issuer, which redirects back to this page. */
 export async function leave({ issuer, client_id, authorization_endpoint }) {
   const [state, nonce, verifier] = [random(), random(), random()];
   sessionStorage.setItem(KEY, JSON.stringify({ issuer, state, nonce, verifier }));
@@ -31,11 +31,11 @@ export async function leave({ issuer, client_id, authorization_endpoint }) {
   location.assign(url);
 }
 
-/** What the issuer has led back with, for the server; null if it has not. Throws what the issuer says against it. */
+/** Returns the issuer's response for the server; null if there is none. Throws the issuer's error. */
 export function arrive() {
   const answer = new URLSearchParams(location.search);
   if (!answer.has("state")) return null;
-  history.replaceState(null, "", "/#/"); // before anything else: a code is not for the history
+  history.replaceState(null, "", "/#/"); // first of all: a code must not stay in the history
   const begun = JSON.parse(sessionStorage.getItem(KEY) ?? "{}");
   sessionStorage.removeItem(KEY);
   if (answer.get("state") !== begun.state) throw new Error("This sign-in was not begun here: begin it again.");

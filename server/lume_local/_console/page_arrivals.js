@@ -1,4 +1,4 @@
-// What arrives: the places that are watched, and the state of their files.
+// Arrivals: the watched places, and the state of their files.
 
 import { get } from "./api.js";
 import { el, refill } from "./dom.js";
@@ -39,7 +39,7 @@ export async function show({ query, signal }) {
     );
   }
   await load();
-  // A file that waits makes no change of a run.
+  // A waiting file changes no run, so the feed does not report it.
   const timer = setInterval(() => load().catch(() => {}), EVERY);
   signal.addEventListener("abort", () => clearInterval(timer));
   return { title: "Arrivals", node, update: load };

@@ -1,4 +1,4 @@
-// One flow: a version's columns and rules, what another version has changed, and how its rejects went over time.
+// One flow: a version's columns and rules, its changes since another version, and its rejects over time.
 
 import { get, path } from "./api.js";
 import { ratios } from "./charts.js";
@@ -10,7 +10,7 @@ import { address, cell, pageHead, select, table, wideCard } from "./parts.js";
 import { rejectedShare } from "./status.js";
 
 const DAYS = 90;
-const RECENT = 4; // days: the hours of so few are shown
+const RECENT = 4; // days that are shown by the hour
 const MOST_LINES = 6;
 
 export async function show({ parts, query, signal }) {
@@ -46,7 +46,7 @@ export async function show({ parts, query, signal }) {
     ),
   );
 
-  // A version never changes: only its runs do.
+  // A version never changes; only its runs do.
   async function update() {
     const now = ratioCard(await ratioOverTime(flow, ask));
     const details = now.querySelector("details");
@@ -133,7 +133,7 @@ function ruleTable(rules) {
   return table("Rules", [["Rule"], ["SQL"], ["If it fails"], ["Message"]], rows, "stacked");
 }
 
-/** [version, points] of the newest versions that were run: by the hour where all of it is recent, else by the day. */
+/** [version, points] of the newest versions with runs: by the hour if all of them are recent, else by the day. */
 async function ratioOverTime(flow, ask) {
   const statistics = async (unit, days) =>
     (

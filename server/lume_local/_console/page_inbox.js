@@ -1,4 +1,4 @@
-// The inbox: rejected rows that nobody has done anything about, by flow and reason.
+// The inbox: rejected rows that need work, by flow and reason.
 
 import { get } from "./api.js";
 import { bar, days } from "./charts.js";
@@ -25,7 +25,7 @@ export async function show({ query, signal }) {
   let month = null;
   let asked = 0;
 
-  /** The trend of a month, which changes slowly. */
+  /** The trend over a month, which changes slowly. */
   async function trend() {
     if (month === null || Date.now() - asked > FRESH) {
       asked = Date.now();

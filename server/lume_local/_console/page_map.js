@@ -1,4 +1,4 @@
-// A file in a layout that a flow does not know: a proposal, what a person decides about it, a trial, the next version.
+// A file in an unknown layout: a proposal, a person's decisions, a trial, and the flow's next version.
 
 import { el, fill } from "./dom.js";
 import { counted, fileName } from "./format.js";
@@ -23,7 +23,7 @@ export async function show({ parts, query, signal }) {
     await mapping.load();
   } catch (error) {
     if (error.status !== 422) throw error;
-    return choice(error.message); // the server can't read it, or not from there
+    return choice(error.message); // the server can't read it, or not from that place
   }
   return { title, node: page(mapping, head, run) };
 }

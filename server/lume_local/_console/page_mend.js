@@ -1,4 +1,4 @@
-// The open rejected rows of a flow, in a grid in which they are mended: `#/inbox/people?reason=…`.
+// The open rejected rows of a flow, in a grid to correct them: `#/inbox/people?reason=…`.
 
 import { get, path, whoAmI } from "./api.js";
 import { readBy } from "./blame.js";
@@ -44,7 +44,7 @@ export async function show({ parts: [, flow], query, signal }) {
   return { title: `Inbox: ${flow}`, node, update: (ids) => page.update(ids) };
 }
 
-/** The flow version registered last, which judges. */
+/** The version registered last, which judges. */
 async function newest(flow, signal) {
   const { items } = await get("/v1/flows", { flow, limit: 1000 }, { signal });
   if (!items.length) throw new Error(`There is no flow ${flow}.`);
@@ -52,7 +52,7 @@ async function newest(flow, signal) {
   return { columns: readBy(definition), isOfObjects: OF_OBJECTS.includes(definition.source?.format) };
 }
 
-/** Which reason; how many rows have it. */
+/** A choice of the reason, with numbers of rows. */
 function head(flow, reason, inbox) {
   const all = inbox.flows.find((one) => one.flow === flow)?.open ?? 0;
   const options = [
@@ -74,7 +74,7 @@ function head(flow, reason, inbox) {
 const rows = (count) => counted(count, "row");
 
 class Mending {
-  #runs = new Set(); // that were submitted here, and have not ended
+  #runs = new Set(); // submitted here and not yet ended
 
   constructor({ flow, reason, isReadOnly, version, signal, ended }) {
     Object.assign(this, { flow, reason, isReadOnly, signal, ended });
@@ -122,7 +122,7 @@ class Mending {
     );
   }
 
-  /** Runs have changed: what was submitted here may have ended. */
+  /** Handles changed runs: some submitted here may have ended. */
   async update(ids) {
     const ended = [...this.#runs].filter((id) => ids === null || ids.has(id));
     if (!ended.length) return;
@@ -134,11 +134,11 @@ class Mending {
       const again = rejected ? `, ${number(rejected)} rejected again` : "";
       notice(`Run ${shortId(id)} has ended ${run.status}: ${rows(mapped)} accepted${again}.`, !mapped);
     }
-    await this.draft.open(); // rows that were mended leave the page
+    await this.draft.open(); // corrected rows leave the page
     await this.#fewer();
   }
 
-  /** Rows have left the inbox: there may be room for others. */
+  /** Handles rows that have left the inbox: there may be room for others. */
   async #fewer() {
     this.#reset();
     if (this.progress?.isFull) this.#load();
@@ -151,7 +151,7 @@ class Mending {
     this.grid.node.hidden = this.shown.count === 0;
     this.grid.reset();
     if (this.shown.count && !this.isPlaced) {
-      this.isPlaced = true; // the cursor begins in the column that the rows are shown for
+      this.isPlaced = true; // the cursor starts in the column that the reason is about
       const name = this.shown.columnOf(this.reason ?? this.shown.rows[0].reasons[0] ?? "");
       if (name) this.grid.cursor.set(0, this.shown.indexOf(name));
       this.grid.reveal();

@@ -1,4 +1,4 @@
-// What happened lately, what is worst, and what waits for a person.
+// Recent events, the worst problems, and the work for people.
 
 import { get } from "./api.js";
 import { bar, hours } from "./charts.js";
@@ -79,14 +79,14 @@ function attention({ items, next_cursor: next }) {
   return runs(title, items, about, next && `#/runs?attention=${ABOVE}`);
 }
 
-/** What is under way or waits for its turn. */
+/** Running and queued runs. */
 function now({ items, next_cursor: next }) {
   if (!items.length) return null;
   const about = (run) => el("p", { class: "muted" }, run.flow_version, " · ", ageOf(run.created_at));
   return runs("Active now", items, about, next && `#/runs?status=${ACTIVE.join(",")}`);
 }
 
-/** A short list of runs with some words about each, and a link to all of them. */
+/** A short list of runs with a remark on each, and a link to all of them. */
 function runs(title, items, about, more) {
   const line = (run) =>
     el(

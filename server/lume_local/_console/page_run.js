@@ -1,4 +1,4 @@
-// One run: what happened to it, which rows it rejected and why, and what can be done now.
+// One run: its course, its rejected rows with their reasons, and the possible actions.
 
 import { all, get, path, save, saveAs, whoAmI } from "./api.js";
 import { actions } from "./actions.js";
@@ -42,7 +42,7 @@ export async function show({ parts, query, signal }) {
     fill(counts, message && el("p", { class: "problem", role: "alert" }, message), figures(run));
     if (drawn !== run.status) {
       refill(head, header(run, isReadOnly));
-      fill(body, sections(run, query, signal)); // rows are fetched once: they change only when the run ends
+      fill(body, sections(run, query, signal)); // rows are loaded once: they change only when the run ends
     } else if (isActive(run)) {
       head.querySelector(".badge").replaceWith(badge(run));
       body.querySelector(".timeline").replaceWith(timeline(run));
@@ -50,7 +50,7 @@ export async function show({ parts, query, signal }) {
     drawn = run.status;
   }
   node.append(head, counts, body);
-  // The feed tells of changes of status; how far a run is has to be asked for.
+  // The feed reports changes of status; progress has to be polled.
   const ask = () => get(path("runs", id), {}, { signal });
   const load = latest(ask, draw, { again: isActive, time: POLL, signal });
   await load();
@@ -82,7 +82,7 @@ function figures(run) {
   );
 }
 
-/** From its creation to its end, each stage with its place and its length. */
+/** The stages from creation to end, each with its start and duration. */
 function timeline(run) {
   const end = run.finished_at ?? new Date().toISOString();
   const all = Math.max(secondsBetween(run.created_at, end), 0.001);
@@ -125,10 +125,10 @@ function timeline(run) {
   return node;
 }
 
-// Of these the number of rows says nothing.
+// Warnings for which a number of rows means nothing.
 const OF_SOURCE = /^((column|no row has) '|the source |source\.where |[\d,]+ (of|rows?) )/;
 
-/** Beside each other what is short, below it what is wide. */
+/** Short cards side by side, wide ones below. */
 function sections(run, query, signal) {
   const { metrics, target_locations: places } = run.metadata;
   const reasons = reasonsOf(metrics);
@@ -164,7 +164,7 @@ function sections(run, query, signal) {
   ];
 }
 
-/** What the columns of the mapped rows hold. */
+/** Statistics of the mapped rows' columns. */
 function columns(held) {
   const rows = Object.entries(held).map(([name, one]) =>
     el(
@@ -184,13 +184,13 @@ function columns(held) {
 
 const outputOf = (run, which) => save(path("runs", run.id, "outputs", which));
 
-/** The rejects as a workbook: corrected, it can be sent as any other file of them. */
+/** Saves the rejects as a workbook, which can be corrected and sent like any other file of them. */
 async function rejectsBook(run) {
   const rows = await all(path("runs", run.id, "rejects"), { limit: 1000 });
   saveAs(workbook(rows), `${run.id}-rejects.xlsx`);
 }
 
-/** A button that saves something. */
+/** A button that saves a file. */
 function saver(name, save) {
   async function click({ target }) {
     target.disabled = true;
@@ -215,7 +215,7 @@ function details(run) {
       el(
         "div",
         { class: "buttons" },
-        !places[which].includes("://") && // else it lies in a database or an object store
+        !places[which].includes("://") && // else it is in a database or an object store
           saver(`Download ${which}`, () => outputOf(run, which)),
         which === "rejects" && saver("Rejects as .xlsx", () => rejectsBook(run)),
       ),
@@ -245,7 +245,7 @@ function details(run) {
   );
 }
 
-/** The webhooks and messages of the run, if there are any. */
+/** The webhooks and messages of the run, if any. */
 function deliveries(run, signal) {
   const node = el("div", { hidden: true });
   get(path("runs", run.id, "deliveries"), {}, { signal })

@@ -1,4 +1,4 @@
-// All runs: a table that filters and pages. It holds one page of rows, however many there are.
+// All runs: a table with filters and pages. It holds one page of rows, however many there are.
 
 import { get } from "./api.js";
 import { el, newId, reconcile } from "./dom.js";
@@ -46,7 +46,7 @@ export async function show({ query, signal }) {
     empty.hidden = found.items.length > 0;
     below.replaceChildren(...[pager(here, query.get("cursor"), found.next_cursor)].filter(Boolean));
   }
-  // The feed tells of changes of status; how far a run is has to be asked for.
+  // The feed reports changes of status; progress has to be polled.
   const again = (found) => found.items.some((run) => isActive(run) && run.status !== "CREATED");
   const load = latest(() => get("/v1/runs", asked(query), { signal }), draw, { again, time: POLL, signal });
 
@@ -64,7 +64,7 @@ export async function show({ query, signal }) {
   };
 }
 
-/** The query of the page as that of the contract. */
+/** Converts the page's query to that of the contract. */
 function asked(query) {
   const flow = query.get("flow");
   return {
@@ -157,7 +157,7 @@ function chip(label, name, checked, changed) {
   return el("label", { class: "chip" }, input, label);
 }
 
-/** A chip for each group of statuses; none that is chosen means all. */
+/** A chip for each group of statuses; selecting none means all. */
 function statuses(query, change) {
   const wanted = new Set((query.get("status") ?? "").split(",").filter(Boolean));
   const toggle = (group, isOn) => {

@@ -1,10 +1,10 @@
-// Pieces that several pages have.
+// Parts that several pages use.
 
 import { el } from "./dom.js";
 import { number, percent, shortId } from "./format.js";
 import { rejectedShare } from "./status.js";
 
-/** The head of a page: the trail that leads to it, its title, more about it, and its buttons. */
+/** The head of a page: its trail, its title, further information, and its buttons. */
 export function pageHead(trail, title, more, buttons) {
   return el(
     "header",
@@ -14,7 +14,7 @@ export function pageHead(trail, title, more, buttons) {
   );
 }
 
-/** A choice among `options`, [value, text] each; `chosen` gets the value. */
+/** A choice among `options`, [value, text] each; `chosen` receives the value. */
 export function select(attributes, options, value, chosen) {
   return el(
     "select",
@@ -23,12 +23,12 @@ export function select(attributes, options, value, chosen) {
   );
 }
 
-/** A titled part of a page. */
+/** A titled card. */
 export function card(title, ...children) {
   return el("section", { class: "card" }, el("h2", {}, title), ...children);
 }
 
-/** The same over the whole width of `columns`. */
+/** A titled card across all `columns`. */
 export function wideCard(...parts) {
   const node = card(...parts);
   node.classList.add("wide");
@@ -36,9 +36,9 @@ export function wideCard(...parts) {
 }
 
 /**
- * A table that scrolls by itself where it is too wide; `columns`: [heading, class] each; `body`: its rows, or a tbody
- * that is filled later. One that is "stacked" becomes a list on a phone, where a "labelled" one has its headings by
- * the cells.
+ * A table that scrolls by itself if it is too wide; `columns`: [heading, class] each; `body`: its rows, or a tbody to
+ * fill later. A "stacked" table becomes a list on a phone, in which a "labelled" one shows the headings beside the
+ * cells.
  */
 export function table(label, columns, body, look = "") {
   const head = columns.map(([text, look]) => el("th", { scope: "col", class: look }, text));
@@ -60,7 +60,7 @@ export function table(label, columns, body, look = "") {
 
 export const cell = (look, ...children) => el("td", { class: look }, ...children);
 
-/** A big figure with its name. */
+/** A large figure with its name. */
 export function figure(name, value, look = "", more = null) {
   return el(
     "div",
@@ -70,13 +70,13 @@ export function figure(name, value, look = "", more = null) {
   );
 }
 
-/** How many rows were rejected, and what share that is. */
+/** The number of rejected rows, and their share. */
 export function rejectedFigure(name, counts) {
   const count = counts.rows_rejected;
   return figure(name, number(count), count ? "partial" : "", count ? percent(rejectedShare(counts)) : null);
 }
 
-/** "Newest" and "Older" below a list that is read page by page; the address has the cursor. */
+/** "Newest" and "Older" below a list with pages; the address has the cursor. */
 export function pager(here, cursor, next, words = ["Newest", "Older"]) {
   if (!cursor && !next) return null;
   return el(
@@ -87,7 +87,7 @@ export function pager(here, cursor, next, words = ["Newest", "Older"]) {
   );
 }
 
-/** The address of a page with some of its query changed; what is empty is left out. */
+/** The address of a page with changes to its query; empty values are removed. */
 export function address(path, query, changes) {
   const wanted = new URLSearchParams(query);
   for (const [name, value] of Object.entries(changes)) {
@@ -107,7 +107,7 @@ export function flowLink(reference) {
   return el("a", { href: address(["flows", flow], "", { version }) }, reference);
 }
 
-/** Says something that passes; a problem stays until it is dismissed. */
+/** Shows a passing notice; a problem stays until it is dismissed. */
 export function notice(text, isProblem = false) {
   const note = el("div", { class: isProblem ? "notice problem" : "notice" }, el("span", {}, text));
   const close = () => note.remove();

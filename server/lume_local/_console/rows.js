@@ -1,4 +1,4 @@
-// Rows of a run's outputs: one page of them at a time.
+// Rows of a run's outputs, one page at a time.
 
 import { page, path } from "./api.js";
 import { columnsOf, isBlamed } from "./blame.js";
@@ -8,10 +8,10 @@ import { textOf } from "./mend/sheet.js";
 import { cell, table } from "./parts.js";
 
 const LONGEST = 300;
-const WIDE = 20; // characters: more are not squeezed into a narrow column
+const WIDE = 20; // characters: longer values get a wide column
 const OWN = "_lume_";
 
-/** A list of rows with a button for the next ones, which take their place. `query` is as the contract's. */
+/** A list of rows with a button for the next ones, which replace them. `query` is that of the contract. */
 export function rowsOf(run, output, label, query, signal) {
   const node = el("div", { "aria-busy": "true" }, el("p", { class: "empty" }, "Loading …"));
   let first = 1;
@@ -51,11 +51,11 @@ export function rowsOf(run, output, label, query, signal) {
   return node;
 }
 
-/** A table of rows. `flowColumns` is as `readBy` gives it, for the values that the reasons name. */
+/** A table of rows. `flowColumns` comes from `readBy`, to mark the values that the reasons name. */
 export function rowTable(rows, flowColumns, label) {
   const has = (name) => rows.some((row) => (row[OWN + name] ?? null) !== null);
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => !name.startsWith(OWN));
-  // Of each column: its heading, how it looks, and its cell of a row.
+  // For each column: its heading, its class, and its cell in a row.
   const columns = [
     has("reasons") && ["Row", "num", (row) => cell("num muted", place(row))],
     has("file") && ["File", "", (row) => cell("path muted", row[`${OWN}file`] ?? "")],

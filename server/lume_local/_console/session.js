@@ -1,15 +1,15 @@
-// The session of this browser: a secret in the storage of this origin, which every request carries in a header. There is
-// no cookie: one would be sent to every port of the host. The tabs of this origin share the secret among themselves.
+// The session of this browser: a secret in the storage of this origin, which every request sends in a header. A
+// cookie would be sent to every port of the host. The tabs of this origin share the secret among themselves.
 
 const KEY = "lume-session";
-const PATIENCE = 300; // for another tab to answer
+const PATIENCE = 300; // ms for another tab to answer
 
 const tabs = new BroadcastChannel(KEY); // reaches pages of this origin only
 let answered = () => {};
 
 export const secret = () => sessionStorage.getItem(KEY);
 
-/** Keeps a new session in this tab. Other tabs keep theirs; those without one have this one, too. */
+/** Stores a new session in this tab. Other tabs keep theirs; those without one get this one. */
 export function keep(value) {
   sessionStorage.setItem(KEY, value);
   tabs.postMessage({ has: value });
@@ -17,7 +17,7 @@ export function keep(value) {
 
 export const forget = () => sessionStorage.removeItem(KEY);
 
-/** Has the session of another tab, if this one has none: a new tab begins without. */
+/** Takes over the session of another tab if this one has none: a new tab starts without. */
 export async function borrow() {
   if (secret() !== null) return;
   await new Promise((resolve) => {

@@ -1,4 +1,4 @@
-// What the statuses of runs mean to the eye, in one place.
+// The look of run statuses, in one place.
 
 import { el } from "./dom.js";
 import { age, moment, percent } from "./format.js";
@@ -23,12 +23,12 @@ const NAMES = {
   CANCELLED: "Cancelled",
 };
 
-/** A status that this page does not know is shown as it is. */
+/** An unknown status is shown as it is. */
 export const nameOf = (status) => NAMES[status] ?? status;
 export const lookOf = (status) => LOOKS[status] ?? "active";
 export const isActive = (run) => run.finished_at === null;
 
-/** A run's status, and how far it is. */
+/** A run's status and progress. */
 export function badge(run) {
   const share = isActive(run) && run.status !== "CREATED" ? run.progress : null;
   return el(
@@ -39,7 +39,7 @@ export function badge(run) {
   );
 }
 
-/** A time as its age, which `refreshAges` keeps true. */
+/** A time as its age, which `refreshAges` updates. */
 export const ageOf = (time) => el("time", { datetime: time, title: moment(time), class: "age" }, age(time));
 
 export function refreshAges() {
@@ -49,8 +49,8 @@ export function refreshAges() {
   }
 }
 
-/** The share of a run's rows, or of many runs' rows, that were rejected. */
+/** The share of rejected rows, of one run or many. */
 export const rejectedShare = ({ rows_read, rows_rejected }) => (rows_read ? rows_rejected / rows_read : 0);
 
-/** The reasons for which rows were rejected, each with how many, the commonest first. */
+/** The reasons for rejected rows, with their numbers, the most frequent first. */
 export const reasonsOf = ({ reject_reasons }) => Object.entries(reject_reasons).sort(([, a], [, b]) => b - a);

@@ -1,10 +1,10 @@
-// Rows as an Excel workbook with one sheet, every cell a text: nothing in it is taken for a number or a date.
+// Rows as an Excel workbook with one sheet, in which every cell is a text: nothing becomes a number or a date.
 
 const MOST_ROWS = 1_048_575;
 const LONGEST = 32_767;
 const encoder = new TextEncoder();
 
-/** The workbook of some rows, each an object; throws where Excel has no room for them. */
+/** Returns the workbook of rows, each an object; throws if Excel has no room for them. */
 export function workbook(rows) {
   const names = [...new Set(rows.flatMap(Object.keys))];
   if (rows.length > MOST_ROWS) throw new Error("Excel has no room for so many rows: download the rejects as a file.");
@@ -23,7 +23,7 @@ function text(value) {
 }
 
 const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;" };
-const odd = (char) => `_x${char.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}_`; // as Excel writes them
+const odd = (char) => `_x${char.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}_`; // Excel's own escapes
 
 function cell(value) {
   if (value === null) return "<c/>";
@@ -51,14 +51,14 @@ const PARTS = {
   "xl/workbook.xml": `${XML}<workbook xmlns="${MAIN}" xmlns:r="${OFFICE}"><sheets><sheet name="Rejects" sheetId="1" r:id="r1"/></sheets></workbook>`,
 };
 
-/** A ZIP archive of texts by their names, not compressed. */
+/** Returns an uncompressed ZIP archive of texts by name. */
 function zip(files) {
   const parts = [];
   const directory = [];
   let at = 0;
   for (const [name, content] of Object.entries(files)) {
     const [path, data] = [encoder.encode(name), encoder.encode(content)];
-    const common = [20, 0x800, 0, 0, 0x21, 0, 0]; // version, UTF-8, stored, the time and day that ZIP begins with
+    const common = [20, 0x800, 0, 0, 0x21, 0, 0]; // version, UTF-8, stored, the earliest time and day in ZIP
     const sizes = [crc(data), data.length, data.length];
     parts.push(header(0x04034b50, common.slice(0, 5), sizes, [path.length, 0]), path, data);
     directory.push(header(0x02014b50, [20, ...common.slice(0, 5)], sizes, [path.length, 0, 0, 0, 0], [0, at]), path);
@@ -69,7 +69,7 @@ function zip(files) {
   return new Blob([...parts, ...directory, header(0x06054b50, [0, 0, count, count], [length, at], [0])]);
 }
 
-/** A signature, then numbers of two bytes, of four, of two, and of four. */
+/** Writes a signature, then numbers of two bytes, of four, of two, and of four. */
 function header(signature, shorts, longs, more, last = []) {
   const data = new DataView(new ArrayBuffer(4 + 2 * (shorts.length + more.length) + 4 * (longs.length + last.length)));
   let at = 0;

@@ -1,6 +1,6 @@
-// Tables as spreadsheets have them in the clipboard: tabs between cells, quotes around those that need them.
+// Tables in the clipboard format of spreadsheets: tabs between cells, quotes around those that need them.
 
-/** The table of a text. */
+/** Parses a text as a table. */
 export function tableOf(text) {
   const lines = [[]];
   for (let at = 0; ;) {
@@ -11,12 +11,12 @@ export function tableOf(text) {
     const end = text.startsWith("\r\n", at) ? "\r\n" : text[at];
     at += end.length;
     if (end === "\t") continue;
-    if (at >= text.length) return lines; // a line end at the end begins no line
+    if (at >= text.length) return lines; // a final line end does not start another line
     lines.push([]);
   }
 }
 
-/** The cell that begins there, and how long it is. */
+/** Returns the cell that starts at a position, and its length. */
 function fieldAt(text, at) {
   const quoted = /"((?:[^"]|"")*)"(?=[\t\r\n]|$)/y;
   const plain = /[^\t\r\n]*/y;
@@ -36,7 +36,7 @@ export function textOf(lines, mark = "\t") {
 const FORMULA = /^[=+\-@\t\r]/;
 const NUMBER = /^[+-]?(\d[\d., ]*|\.\d+)(e[+-]?\d+)?%?$/i;
 
-/** With an apostrophe before what a spreadsheet would calculate, as `lume rejects --no-formulas` does; `fused` takes it off. */
+/** Adds an apostrophe before formulas, like `lume rejects --no-formulas`; `fused` removes it. */
 export const defused = (value) => (FORMULA.test(value) && !NUMBER.test(value) ? `'${value}` : value);
 
 export const fused = (value) => (value.startsWith("'") && FORMULA.test(value.slice(1)) ? value.slice(1) : value);

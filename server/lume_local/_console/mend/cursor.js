@@ -1,8 +1,8 @@
-// Where the cursor of a grid is, and which cells are selected: a rectangle between that cell and another corner.
+// The cursor of a grid and the selection: a rectangle between its cell and another corner.
 
 export class Cursor {
   row = 0;
-  column = 2; // the first that can be edited
+  column = 2; // the first editable one
   #end = null; // the other corner
 
   constructor(source, changed) {
@@ -17,7 +17,7 @@ export class Cursor {
     return this.#end ?? [this.row, this.column];
   }
 
-  /** First and last row, first and last column. */
+  /** The first and last row and column. */
   get area() {
     const [row, column] = this.#corner;
     return [
@@ -60,14 +60,14 @@ export class Cursor {
     return this.#end;
   }
 
-  /** All cells of the columns that are selected. */
+  /** Selects all cells of the selected columns. */
   wholeColumns() {
     const [, , left, right] = this.area;
     this.set(0, left);
     this.extend(this.source.count - 1, right);
   }
 
-  /** Rows or columns may have gone. */
+  /** Keeps the cursor and the selection within the rows and columns that remain. */
   fit() {
     [this.row, this.column] = this.#within(this.row, this.column);
     if (this.#end) this.#end = this.#within(...this.#end);

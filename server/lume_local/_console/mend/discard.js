@@ -1,4 +1,4 @@
-// Rows that need nothing more: who says so, says why.
+// Discards rows that need no further work, with a reason.
 
 import { post } from "../api.js";
 import { el } from "../dom.js";
@@ -7,7 +7,7 @@ import { notice } from "../parts.js";
 
 const AT_ONCE = 10_000; // rows of a run
 
-/** For the rows that are selected. */
+/** Discards the selected rows. */
 export function discarder({ sheet, shown, grid, draft, discarded }, close) {
   const [top, bottom] = grid.cursor.area;
   const rows = shown.rows.slice(top, bottom + 1).filter((row) => row.state === "open");

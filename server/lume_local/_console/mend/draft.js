@@ -1,23 +1,23 @@
-// The draft on the server: it gets every edit a moment after it was made, has it judged by the flow, and is submitted.
+// The draft on the server: it receives every edit after a short pause, has the flow judge it, and is submitted.
 
 import { get, path, post, request } from "../api.js";
 import { idOf } from "./sheet.js";
 
-const PAUSE = 250; // after the last edit, before it is sent
-const AGAIN = 3000; // after a failure
-const AT_ONCE = 1000; // rows that are sent together
-const JUDGED = 2000; // that are judged together
-const FEW = 20; // rows that are judged first: those that a person looks at
+const PAUSE = 250; // ms from the last edit to sending it
+const AGAIN = 3000; // ms after a failure
+const AT_ONCE = 1000; // rows sent together
+const JUDGED = 2000; // rows judged together
+const FEW = 20; // rows judged first: those that a person sees
 const ATTEMPTS = 6;
 
 /**
- * Of all reasons; `reason` is the one that the page shows, null for all. `on` is told of each change: of what is known, of
- * a `problem`, and of rows that somebody else has changed.
+ * The draft of all reasons; `reason` is the one on the page, null for all. `on` is called after each change: of known
+ * rows, of `problem`, and of rows that somebody else has changed.
  */
 export class Draft {
   rev = 0;
   to = null; // the flow version that judges
-  known = new Map(); // all rows of the draft, also those that the page does not show
+  known = new Map(); // all rows of the draft, including those not on the page
   elsewhere = new Map();
   conflicts = new Map();
   problem = "";
@@ -33,7 +33,7 @@ export class Draft {
     this.place = path("drafts", flow);
   }
 
-  /** Reads the draft, and what became of its rows. */
+  /** Loads the draft and the state of its rows. */
   async open() {
     const known = new Map();
     const saves = this.#saves;
@@ -41,13 +41,13 @@ export class Draft {
     do {
       const page = await get(this.place, { limit: 1000, cursor }, { signal: this.signal });
       for (const item of page.items) known.set(idOf(item.run, item.row), item);
-      first ??= page; // what was changed since may not be among the others
+      first ??= page; // its revision holds: the other pages may lack later changes
       cursor = page.next_cursor;
     } while (cursor);
     if (saves !== this.#saves) return this.open();
     this.#told(first);
     this.known = known;
-    // Rows that were submitted, and are in the draft no more, are mended.
+    // Rows that were submitted and have left the draft are closed.
     const done = new Set([...this.#submitted].filter((id) => !known.has(id)));
     for (const id of done) this.#submitted.delete(id);
     if (done.size) this.sheet.remove(done);
@@ -55,7 +55,7 @@ export class Draft {
     this.on();
   }
 
-  /** Brings a row of the page in line with the draft; one with edits that were not sent yet keeps them. */
+  /** Updates a row of the page from the draft; unsent edits are kept. */
   fit(row) {
     const item = this.known.get(row.id);
     if (this.#dirty.has(row) || this.conflicts.has(row.id) || (item === undefined && row.rev === 0)) return;
@@ -74,7 +74,7 @@ export class Draft {
 
   isHere = (item) => this.reason === null || item.rejected_for.includes(this.reason);
 
-  /** How many rows are edited, and how many of them can be submitted, by reason; each row counts once, here if it is. */
+  /** The numbers of edited and of submittable rows by reason; each row counts once, for this page if it is here. */
   get counts() {
     const found = new Map([[this.reason, { edited: 0, passing: 0 }]]);
     for (const item of this.known.values()) {
@@ -88,7 +88,7 @@ export class Draft {
     return found;
   }
 
-  /** Open, and accepted as it is. */
+  /** Open, and accepted as edited. */
   #passes = (item) => item.state === "open" && this.#isJudged(item) && !item.reasons.length;
 
   get isSettled() {
@@ -99,7 +99,7 @@ export class Draft {
     return this.#dirty.size;
   }
 
-  /** Some rows were edited. */
+  /** Records that rows were edited. */
   touch(rows) {
     for (const row of rows) this.#dirty.add(row);
     this.#later(PAUSE);
@@ -111,7 +111,7 @@ export class Draft {
     this.#timer = setTimeout(() => this.flush(), time);
   }
 
-  /** Sends what was edited. Resolves when nothing is left to send, or it has failed. */
+  /** Sends edits. Resolves when nothing is left to send, or sending has failed. */
   async flush() {
     clearTimeout(this.#timer);
     this.#sending ??= this.#send().finally(() => {
@@ -128,7 +128,7 @@ export class Draft {
       try {
         const isAlone = await this.#patch(rows);
         this.problem = "";
-        if (!isAlone && !this.signal.aborted) await this.open(); // else rows would be submitted that the page does not know
+        if (!isAlone && !this.signal.aborted) await this.open(); // else rows unknown to the page would be submitted
       } catch (error) {
         for (const row of rows) this.#dirty.add(row);
         this.problem = error.message;
@@ -150,12 +150,12 @@ export class Draft {
       cells,
     }));
     const body = JSON.stringify({ rows: changes });
-    // Short enough, it arrives even if the tab is closed meanwhile.
+    // A short request arrives even if the tab is closed in the meantime.
     const options = { body, type: "application/json", keepalive: body.length < 50_000 };
     return this.#saved(sent, await request("PATCH", this.place, options));
   }
 
-  /** What was saved is what was sent: a row that was edited meanwhile is sent again. Whether nobody else has changed others. */
+  /** Marks sent edits as saved, unless edited since. Returns whether nobody else has changed other rows. */
   #saved(sent, answer) {
     const isAlone = answer.rev === this.rev + answer.saved.length;
     this.#saves += 1;
@@ -176,7 +176,7 @@ export class Draft {
     this.elsewhere = new Map(answer.elsewhere.map((one) => [idOf(one.run, one.row), one]));
   }
 
-  /** Has the flow judge what it has not judged yet. One request at a time; what is saved meanwhile is judged by the next. */
+  /** Has the flow judge unjudged rows, one request at a time; rows saved in the meantime are in the next one. */
   async judge() {
     if (this.isJudging || this.isReadOnly) return;
     this.isJudging = true;
@@ -206,7 +206,7 @@ export class Draft {
     if (row?.rev === one.rev && !this.#dirty.has(row)) row.why = one.reasons;
   }
 
-  /** Of rows that were changed elsewhere: shows theirs, or sends ours in their place. */
+  /** Resolves conflicts with rows changed elsewhere: takes theirs, or sends ours. */
   settle(isMine) {
     const rows = [];
     for (const [id, theirs] of this.conflicts) {
@@ -224,7 +224,7 @@ export class Draft {
     else this.on();
   }
 
-  /** Takes rows out of the draft. */
+  /** Removes rows from the draft. */
   async takeOut(items) {
     const rows = items.map((item) => ({ run: item.run, row: item.row, rev: item.rev, cells: null }));
     for (let at = 0; at < rows.length; at += AT_ONCE) {
@@ -235,8 +235,8 @@ export class Draft {
   }
 
   /**
-   * Submits what passes of the page's reason, or of all of them. Once: the revision that is named is submitted once for
-   * a reason, however often it is asked for.
+   * Submits the accepted rows of the page's reason, or of all. A revision is submitted only once for a reason,
+   * however often this is repeated.
    */
   async submit(isAll) {
     const body = { rev: this.rev, to: this.to, reason: isAll ? null : this.reason };
@@ -254,7 +254,7 @@ export class Draft {
     }
   }
 
-  /** Removes the edits of the page's reason. */
+  /** Discards the edits of the page's reason. */
   async drop() {
     clearTimeout(this.#timer);
     try {

@@ -1,15 +1,15 @@
-// The field in which a cell of a grid is edited.
+// The input field for a cell of a grid.
 
 import { el } from "../dom.js";
 
 /**
- * Opens it in a cell. `done` gets the text, null if it was given up or is the same, and how the cursor moves: null if it
- * was left for somewhere else.
+ * Opens the field in a cell. `done` gets the text, null if it was cancelled or is unchanged, and the cursor's move,
+ * null if the focus went elsewhere.
  */
 export function editor(cell, value, text, label, done) {
   const field = el("textarea", { class: "sheet-field", rows: 1, "aria-label": label, spellcheck: "false" });
   field.value = value;
-  const before = field.value; // as the field has it: line ends may be others
+  const before = field.value; // as the field has it, which may change line ends
   if (text !== null) field.value = text;
   let isOver = false;
 

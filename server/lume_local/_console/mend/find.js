@@ -20,7 +20,7 @@ export function finder({ sheet, shown, grid, draft }, close) {
   const found = el("span", { class: "muted num", role: "status" });
   const all = el("button", { type: "submit" }, "Replace all");
 
-  /** What is looked for; null if nothing is. */
+  /** The search text; null if there is none. */
   function pattern() {
     if (find.value === "" && !whole.checked) return null;
     const text = find.value.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");

@@ -1,17 +1,17 @@
-// A table of thousands of rows in which cells are edited: only the rows that can be seen are in the page.
+// A table of thousands of editable rows, of which the page contains only the visible ones.
 //
-// It shows what its `source` has: `count`, `columns` ({name, label, width}), `cell(row, column)` ({text, look, title,
-// canEdit}), `label(row)`, and `edit([{row, column, text}])`. Rows and columns are numbers here.
+// Its `source` has `count`, `columns` ({name, label, width}), `cell(row, column)` ({text, look, title, canEdit}),
+// `label(row)`, and `edit([{row, column, text}])`. Rows and columns are numbers here.
 
 import { el, newId } from "../dom.js";
 import { Cursor } from "./cursor.js";
 import { editor } from "./editor.js";
 
 const HEIGHT = 34; // of a row, in pixels, as in grid.css
-const AROUND = 8; // rows above and below those that can be seen
+const AROUND = 8; // rows above and below the visible ones
 
 export class Grid {
-  #drawn = new Map(); // the nodes of rows, by their numbers
+  #drawn = new Map(); // the nodes of rows, by number
   #frame = 0;
   #editor = null;
 
@@ -41,7 +41,7 @@ export class Grid {
     new ResizeObserver(() => this.draw()).observe(this.node);
   }
 
-  /** Columns or rows are others than before. */
+  /** Updates the grid after a change of its columns or rows. */
   reset() {
     const { columns, count } = this.source;
     const widths = columns.map((column) => `${column.width}px`).join(" ");
@@ -64,7 +64,7 @@ export class Grid {
     this.draw();
   }
 
-  /** Shows the rows that can be seen as they are now, with the next frame. */
+  /** Redraws the visible rows with the next frame. */
   draw() {
     if (this.#frame) return;
     this.#frame = requestAnimationFrame(() => {
@@ -123,7 +123,7 @@ export class Grid {
     }
   }
 
-  /** Scrolls so that the place of the cursor can be seen. */
+  /** Scrolls to the cursor. */
   reveal() {
     const { row, column } = this.cursor;
     const top = row * HEIGHT;
@@ -145,12 +145,12 @@ export class Grid {
     this.node.focus({ preventScroll: true });
   }
 
-  /** Rows that can be seen in one go. */
+  /** The number of rows in one page. */
   get page() {
     return Math.max(1, Math.floor(this.node.clientHeight / HEIGHT) - 2);
   }
 
-  /** Edits the cell of the cursor; `text` takes the place of what is there. */
+  /** Edits the cursor's cell; `text` replaces its content. */
   begin(text = null) {
     const { row, column } = this.cursor;
     this.#draw();
@@ -190,7 +190,7 @@ export class Grid {
     else this.cursor.set(...place);
     this.node.focus({ preventScroll: true });
     if (event.pointerType === "touch") {
-      if (isAgain) this.begin(); // a phone has no keys to begin with
+      if (isAgain) this.begin(); // a phone has no keys to start editing
     } else event.preventDefault();
   }
 

@@ -1,4 +1,4 @@
-// What keys and the clipboard do in a grid: as in a spreadsheet.
+// Keyboard and clipboard of a grid, as in a spreadsheet.
 
 import { defused, fused, tableOf, textOf } from "./clipboard.js";
 
@@ -91,7 +91,7 @@ function copied([top, bottom, left, right], source) {
   return textOf(lines);
 }
 
-/** One value goes into all selected cells, a table to where the cursor is. */
+/** Pastes one value into all selected cells, or a table from the cursor on. */
 function paste(grid, table) {
   const { cursor, source } = grid;
   const [top, bottom, left, right] = cursor.area;

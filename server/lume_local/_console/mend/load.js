@@ -1,11 +1,11 @@
-// Reads all open rows of a flow with a reason, page by page, so that a change may concern all of them.
+// Loads all open rows of a flow with a reason, page by page, so that a change can cover all of them.
 
 import { get } from "../api.js";
 
 export const MOST_ROWS = 50_000;
 const LIMIT = 1000;
 
-/** `got` is told of each page, and of the `progress`: whether all is there, what can't be read, what was left out. */
+/** `got` receives each page and the `progress`: whether it is complete, and what is unreadable or left out. */
 export async function loadRows(flow, reason, signal, got) {
   const unreadable = [];
   let cursor;

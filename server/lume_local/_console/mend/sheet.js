@@ -1,10 +1,10 @@
-// The rejected rows of a flow that are edited: their cells, and what can be undone. It knows neither server nor page.
+// The rejected rows of a flow under edit: their cells, and the undo history. It knows neither server nor page.
 
 const OWN = "_lume_";
 export const RAW = `${OWN}raw`;
 const MOST_UNDONE = 100; // steps
 
-/** A value as a person reads it. */
+/** A value as text for people. */
 export function textOf(value) {
   if (value === null || value === undefined) return "";
   return isObject(value) ? JSON.stringify(value) : String(value);
@@ -12,12 +12,12 @@ export function textOf(value) {
 
 const isObject = (value) => value !== null && typeof value === "object";
 
-/** Why a row is rejected: as it is edited, if that is known. */
+/** Why a row is rejected, as edited if that is known. */
 export const reasonsOf = (row) => row.why ?? row.reasons;
 
 export const idOf = (run, reject) => `${run}/${reject}`;
 
-/** A row of `GET /v1/rejects`. `cells` has what differs, `why` the reasons that it has as edited, null if unknown. */
+/** A row of `GET /v1/rejects`. `cells` has its edited cells, `why` the reasons after the edits, null if unknown. */
 export function rowOf(item) {
   const values = Object.fromEntries(Object.entries(item).filter(([name]) => !name.startsWith(OWN)));
   if (item[RAW] !== undefined && item[RAW] !== null) values[RAW] = item[RAW];
@@ -36,16 +36,16 @@ export function rowOf(item) {
   };
 }
 
-/** Rows, their columns, and changes that can be undone; `changed` is told which rows have changed. */
+/** Rows, their columns, and changes that can be undone; `changed` receives the changed rows. */
 export class Sheet {
   rows = [];
   columns = [];
-  objects = new Set(); // columns of which some values are objects or lists
+  objects = new Set(); // columns in which some values are objects or lists
   #byId = new Map();
   #done = [];
   #undone = [];
 
-  /** `mayAdd`: whether a row may get a column that it does not have, as an object may. */
+  /** `mayAdd`: whether a row may gain a column that it lacks, as an object may. */
   constructor(mayAdd, changed) {
     this.mayAdd = mayAdd;
     this.changed = changed;
@@ -65,7 +65,7 @@ export class Sheet {
       }
     }
     const raw = this.columns.indexOf(RAW);
-    if (raw >= 0) this.columns.push(...this.columns.splice(raw, 1)); // always the last one
+    if (raw >= 0) this.columns.push(...this.columns.splice(raw, 1)); // always last
   }
 
   remove(ids) {
@@ -85,13 +85,13 @@ export class Sheet {
 
   isEdited = (row) => Object.keys(row.cells).length > 0;
 
-  /** An object within a row is what the flow reads within: it is not edited as a text. */
+  /** Whether a cell can be edited: not if it holds an object, whose parts the flow reads. */
   canEdit(row, name) {
     if (row.state !== "open" || isObject(row.values[name])) return false;
     return name in row.values || (this.mayAdd && name !== RAW);
   }
 
-  /** Changes cells, `{row, name, text}` each; how many are others now. They are undone together. */
+  /** Changes cells, `{row, name, text}` each, as one step to undo; returns how many differ now. */
   edit(changes) {
     const step = [];
     for (const { row, name, text } of changes) {
@@ -113,7 +113,7 @@ export class Sheet {
   canUndo = () => this.#done.length > 0;
   canRedo = () => this.#undone.length > 0;
 
-  /** The cells of a row as somebody else has changed them: there is nothing to undo. */
+  /** Takes over cells that somebody else has changed, without an undo step. */
   replace(row, cells) {
     row.cells = { ...cells };
     for (const steps of [this.#done, this.#undone])
@@ -123,7 +123,7 @@ export class Sheet {
       }
   }
 
-  /** Other open rows with the same value in a column. */
+  /** Returns other open rows with the same value in a column. */
   alike(row, name, text) {
     return this.rows.filter((one) => one !== row && this.canEdit(one, name) && this.textOf(one, name) === text);
   }

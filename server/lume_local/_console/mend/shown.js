@@ -1,4 +1,4 @@
-// What the grid shows of the rows: where each is, why it was rejected or what the flow says now, and its cells.
+// The rows in the grid: their order, their reasons or the flow's present verdict, and their cells.
 
 import { isBlamed } from "../blame.js";
 import { shortId } from "../format.js";
@@ -7,7 +7,7 @@ import { RAW, reasonsOf, textOf } from "./sheet.js";
 const PLACE = { name: null, label: "Row", width: 104 };
 const WHY = { name: null, label: "Why", width: 250 };
 const NARROW = { PLACE: { ...PLACE, width: 76 }, WHY: { ...WHY, width: 170 } };
-const LETTER = 8.2; // pixels, about
+const LETTER = 8.2; // pixels, approximately
 const SAMPLE = 300;
 const STATES = {
   replaying: "is being submitted",
@@ -31,7 +31,7 @@ export class Shown {
     return this.rows.length;
   }
 
-  /** Which rows are shown, and how wide their columns are. */
+  /** Chooses the rows to show and the widths of their columns. */
   choose() {
     const { sheet } = this;
     const chosen = {
@@ -53,7 +53,7 @@ export class Shown {
     return { name, label, width: Math.round(Math.min(300, Math.max(88, longest * LETTER + 26))) };
   }
 
-  /** The column that a reason is about, if one is: `at` where it is about several. */
+  /** Returns the column that a reason is about, if any; `at` if it is about several. */
   columnOf(reason, at) {
     const isMalformed = reason.startsWith("malformed line");
     const names = this.sheet.columns.filter((name) =>
@@ -108,7 +108,7 @@ export class Shown {
       : { text: "✓ would be accepted", look: "passes" };
   }
 
-  /** Changes of the grid as changes of the sheet. */
+  /** Applies changes of the grid to the sheet. */
   edit(changes) {
     if (this.isReadOnly) return 0;
     const found = changes
@@ -117,6 +117,6 @@ export class Shown {
     return this.edited(found);
   }
 
-  /** Is told of each edit of a person; `Tools` offers more of the same then. */
+  /** Called after each edit by a person; `Tools` then offers the same for other rows. */
   edited = (changes) => this.sheet.edit(changes);
 }

@@ -1,4 +1,4 @@
-// Suggestions: repairs of the values of a column that the flow accepts, each as one click after a look at them.
+// Suggestions: repairs of a column's values that the flow accepts, each applied by one click after a preview.
 
 import { path, post, put, newKey } from "../api.js";
 import { el, fill } from "../dom.js";
@@ -7,7 +7,7 @@ import { notice } from "../parts.js";
 import { textOf as textOfTable } from "./clipboard.js";
 import { reasonsOf, textOf } from "./sheet.js";
 
-const MOST_VALUES = 200; // that are looked at; the commonest ones
+const MOST_VALUES = 200; // to check, the most frequent first
 const LONGEST = 1000;
 const SHOWN = 5;
 const SAMPLE = 1000;
@@ -38,7 +38,7 @@ export function suggester({ sheet, shown, grid, draft }, close) {
   const results = el("div", { class: "suggestions", role: "status" });
   const ask = el("button", { type: "submit" }, "Look for repairs");
 
-  /** Rows by their value, the commonest value first. */
+  /** Groups rows by value, the most frequent first. */
   function byValue() {
     const value = (row) => sheet.textOf(row, column.value);
     const isMeant = (row) => reasonsOf(row).includes(reason.value) && sheet.canEdit(row, column.value);
@@ -71,7 +71,7 @@ export function suggester({ sheet, shown, grid, draft }, close) {
     }
   }
 
-  /** A repair with what it changes, and the button that does it. */
+  /** A repair with its changes, and the button that applies it. */
   function repair({ repair: kind, values }, groups) {
     const name = column.value;
     const pairs = values.filter(({ from }) => groups.has(from));
@@ -100,7 +100,7 @@ export function suggester({ sheet, shown, grid, draft }, close) {
     );
   }
 
-  /** The rows as a sample for the page that maps a file to the flow: what is done here once can be done always. */
+  /** The rows as a sample for the mapping page, which can make a repair permanent. */
   async function intoTheFlow() {
     const rows = open()
       .filter((row) => reasonsOf(row).includes(reason.value))
@@ -128,7 +128,7 @@ export function suggester({ sheet, shown, grid, draft }, close) {
   );
 }
 
-/** The reason and the column that are meant most likely: those of the page, else of the cursor, else the commonest. */
+/** Returns the likeliest reason and column: of the page, else of the cursor, else the most frequent. */
 function choice(draft, shown, grid, rows) {
   const counts = new Map();
   for (const row of rows) for (const reason of reasonsOf(row)) counts.set(reason, (counts.get(reason) ?? 0) + 1);

@@ -1,11 +1,11 @@
-// What a person is told above the grid: what was changed elsewhere, what somebody else has ended, what can't be read.
+// Notices above the grid: changes elsewhere, submissions that somebody else has ended, rows that can't be read.
 
 import { el, fill } from "../dom.js";
 import { counted, number } from "../format.js";
 import { MOST_ROWS } from "./load.js";
 import { idOf } from "./sheet.js";
 
-/** Says it, unless it has been said already. */
+/** Shows a notice, unless it was shown before. */
 export function told(node, { draft, sheet, progress, isReadOnly }) {
   const found = [
     conflicts(draft),
@@ -24,7 +24,7 @@ export function told(node, { draft, sheet, progress, isReadOnly }) {
   );
 }
 
-/** A line with what can be done about it, [name, click, look] each. */
+/** A notice with its actions, [name, click, look] each. */
 export const tell = (text, look, buttons) =>
   el(
     "div",

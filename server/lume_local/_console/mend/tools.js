@@ -1,4 +1,4 @@
-// What helps to edit many rows: undo, fill down, find and replace, the same change for all rows with the same value.
+// Tools to edit many rows: undo, fill down, find and replace, and the same change for all rows with the same value.
 
 import { el, fill } from "../dom.js";
 import { counted, cut } from "../format.js";
@@ -20,7 +20,7 @@ const FILTERS = [
 ];
 
 export class Tools {
-  /** `discarded` is told that rows have left the inbox. */
+  /** `discarded` receives the rows that have left the inbox. */
   constructor(sheet, shown, grid, draft, discarded) {
     Object.assign(this, { sheet, shown, grid, draft, discarded });
     this.panel = el("div", {});
@@ -76,7 +76,7 @@ export class Tools {
           _lume_reasons: reasonsOf(row),
           ...Object.fromEntries(sheet.columns.map((name) => [name, sheet.valueOf(row, name)])),
         }));
-        saveAs(workbook(rows), "rejects.xlsx"); // every cell a text: none is a formula
+        saveAs(workbook(rows), "rejects.xlsx"); // every cell is a text, so none is a formula
       } catch (error) {
         notice(error.message, true);
       }
@@ -93,7 +93,7 @@ export class Tools {
   undo = () => this.#shows(this.sheet.undo());
   redo = () => this.#shows(this.sheet.redo());
 
-  /** Goes to what was undone. */
+  /** Moves the cursor to an undone or redone change. */
   #shows(change) {
     fill(this.offer);
     if (!change) return;
@@ -102,7 +102,7 @@ export class Tools {
     if (row >= 0 && column >= 0) this.grid.goTo(row, column);
   }
 
-  /** The cells below get what the first one of the selection has; of one cell alone, what is above it. */
+  /** Fills the selection with its first cell; a single cell gets the value above it. */
   fillDown() {
     const [top, bottom, left, right] = this.grid.cursor.area;
     const from = top === bottom ? top - 1 : top;
@@ -127,7 +127,7 @@ export class Tools {
     node.querySelector("input, select, button")?.focus();
   }
 
-  /** One cell was edited: offers the same for the others with that value. */
+  /** Offers the same edit for other rows with the value before. */
   #edited(changes) {
     const [only] = changes;
     const before = changes.length === 1 ? this.sheet.textOf(only.row, only.name) : "";
@@ -142,7 +142,7 @@ export class Tools {
   #offer({ name, text }, before, alike) {
     const apply = () => {
       fill(this.offer);
-      // Of those that have the value still.
+      // Only rows that still have the value.
       const rows = alike.filter((row) => this.sheet.textOf(row, name) === before);
       notice(`${counted(this.sheet.edit(rows.map((row) => ({ row, name, text }))), "row")} changed.`);
       this.grid.node.focus();
