@@ -1,9 +1,9 @@
-"""Renders every page of site/ in chromium, at the width of a desktop and of a phone: fails where anything is cut.
+"""Render every page of site/ in chromium, at desktop and phone width, and fail if anything is cut off.
 
     ./scripts/docs && python tools/check_pages.py
 
-Neither a page nor a table or a code block in it may scroll sideways: its end would be out of sight. A page of this
-script loads each page into a frame of that width and reports what it measured.
+No page, table or code block may scroll sideways, as its end would be out of sight. This script's own page loads each
+page into a frame of that width and reports the measurements.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from typing import Any
 SITE = Path(__file__).parents[1] / "site"
 WIDTHS = {"desktop": 1280, "phone": 390}
 LIMIT = 300.0
-"""Seconds for all pages."""
+"""Seconds allowed for all pages."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 SCRIPT = """<!doctype html><meta charset="utf-8"><script type="module">
@@ -51,12 +51,12 @@ await fetch("/found", {method: "POST", body: JSON.stringify(found)});
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves the site, the page that measures, and takes its report."""
+    """Serves the site and the measuring page, and receives its report."""
 
     reports: queue.SimpleQueue[list[list[str]]] = queue.SimpleQueue()
 
     def do_GET(self) -> None:
-        """The page that measures, or a file of the site."""
+        """Serve the measuring page, or a file of the site."""
         if self.path != "/measure":
             super().do_GET()
             return
@@ -68,7 +68,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_POST(self) -> None:
-        """What was measured."""
+        """Receive the measurements."""
         report = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.send_response(204)
         self.end_headers()
@@ -78,13 +78,13 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
     def copyfile(self, source: Any, outputfile: Any) -> None:
-        """Send a file; a frame that was closed before all of it was loaded is no error."""
+        """Send a file; ignore a frame that was closed before it was loaded completely."""
         with contextlib.suppress(ConnectionError):
             super().copyfile(source, outputfile)
 
 
 def pages() -> list[str]:
-    """The path of each page below site/."""
+    """Return the path of each page below site/."""
     return sorted(f"/{page.parent.relative_to(SITE).as_posix()}/".replace("/./", "/") for page in _pages())
 
 
@@ -93,7 +93,7 @@ def _pages() -> Iterator[Path]:
 
 
 def main() -> int:
-    """Print what is too wide; 1 if anything is."""
+    """Print everything that is too wide; return 1 if anything is."""
     browser = next(filter(None, map(shutil.which, NAMES)), None)
     if browser is None:
         print("skipped: chromium is not installed: ./scripts/components", file=sys.stderr)

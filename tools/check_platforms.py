@@ -1,9 +1,9 @@
-"""Whether the client and the command line fit Windows and macOS, as far as that can be seen from here.
+"""Check that the client and the command line fit Windows and macOS, as far as that is possible on this machine.
 
     python tools/check_platforms.py             type checks as on these platforms
-    python tools/check_platforms.py --wheels    whether all that users install has wheels: needs uv and the index
+    python tools/check_platforms.py --wheels    checks that all dependencies have wheels: needs uv and the index
 
-What runs there is simulated by `nox -s client`.
+`nox -s client` simulates running there.
 """
 
 import subprocess
@@ -26,13 +26,13 @@ PYTHONS = ("3.11", "3.13")
 
 
 def types() -> bool:
-    """Whether the type checkers find nothing, and every text file that is opened has an encoding.
+    """Return whether the type checkers find nothing, and every opened text file names its encoding.
 
-    The default of Windows is not UTF-8.
+    The default encoding of Windows is not UTF-8.
     """
     good = ran("ruff", "check", "--preview", "--select=PLW1514", *CHECKED)
     for mypy_s, pyright_s in TYPES.items():
-        # Each has its own cache: that of another platform would be discarded.
+        # A cache per platform, since each would discard that of another.
         cache = f"--cache-dir={ROOT / '.mypy_cache' / mypy_s}"
         good &= ran("mypy", f"--platform={mypy_s}", "--follow-imports=silent", cache, *CHECKED)
         good &= ran("pyright", "--pythonpath", sys.executable, f"--pythonplatform={pyright_s}", *CHECKED)
@@ -40,13 +40,13 @@ def types() -> bool:
 
 
 def wheels() -> bool:
-    """Whether the newest versions of all that is needed have wheels."""
+    """Return whether the newest versions of all requirements have wheels."""
     good = True
     for pip_s, uv_s in WHEELS.items():
         for python in PYTHONS:
             with tempfile.TemporaryDirectory() as folder:
                 pins = Path(folder) / "pins.txt"
-                # uv knows what a platform needs; pip tells, of what it runs on, too.
+                # uv resolves for the other platform; pip would also apply the markers of the one that it runs on.
                 good &= ran(
                     *("uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "pyproject.toml"),
                     *(f"--extra={name}" for name in EXTRAS),
@@ -68,7 +68,7 @@ def wheels() -> bool:
 
 
 def ran(module: str, *words: str) -> bool:
-    """Whether `python -m module words` found nothing wrong."""
+    """Return whether `python -m module words` succeeded."""
     print("--", module, *words, flush=True)
     return subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT).returncode == 0
 

@@ -1,8 +1,8 @@
-"""Makes docs/img/console-*.png: each page of the console, as chromium shows it, wide and narrow, light and dark.
+"""Make docs/img/console-*.png: each page of the console in chromium, wide and narrow, light and dark.
 
     python tools/console_pictures.py [PAGE ...]      # needs chromium: ./scripts/components
 
-All runs are real ones of an embedded server. Their times are moved apart afterwards, so that there is a past to see.
+All runs are real runs of an embedded server. Their times are spread afterwards to create a past.
 """
 
 import json
@@ -32,7 +32,7 @@ FLAGS = (
     *("--disable-component-update", "--disable-sync"),
 )
 SIZES = {"wide": (1280, 1200), "narrow": (390, 1500)}
-"""In pixels; a page that is shorter is taken as it is."""
+"""Width and height in pixels; a shorter page keeps its height."""
 BATCHES, HOURS, DAYS, SLOWEST = 60, 47, 28, 20_000
 CITIES = ("berlin", "lisbon", "lyon", "manchester", "porto-alegre", "austin")
 CLEANER = ROOT / "examples" / "flows" / "customer_cleaner.v1.toml"
@@ -77,11 +77,11 @@ FOREIGN = "".join(
         ),
     )
 )
-"""Orders in a layout that the flow does not know, with amounts that may mean two things."""
+"""Orders in a layout that the flow does not know, with ambiguous amounts."""
 
 
 def write_home(home: Path) -> list[tuple[str, str]]:
-    """Flows and sources; what to run, in order."""
+    """Write flows and sources; return the runs to submit, in order."""
     flows = home / "flows"
     flows.mkdir(parents=True)
     text = CLEANER.read_text()
@@ -97,7 +97,7 @@ def write_home(home: Path) -> list[tuple[str, str]]:
 
 
 def _source(home: Path, number: int) -> tuple[str, str]:
-    """A batch of customers or of orders, some of them bad, and the flow version for it."""
+    """Write a batch of customers or orders, some of them bad; return it and its flow version."""
     chance = random.Random(number)
     city, day = CITIES[number % len(CITIES)], number // len(CITIES) + 1
     if number % 5 == 4:
@@ -109,14 +109,14 @@ def _source(home: Path, number: int) -> tuple[str, str]:
         name, flow = f"crm/{city}-{day:02}.csv", f"customer_cleaner:v{1 if number < BATCHES // 2 else 2}"
         head, *rows = (ROOT / "examples" / "data" / "customers.csv").read_text().splitlines()
         text = "\n".join([head, *chance.sample(rows, chance.randrange(300, 2500))])
-    if number % 23 != 7:  # one that nobody delivers
+    if number % 23 != 7:  # one batch is missing
         (home / name).parent.mkdir(exist_ok=True)
         (home / name).write_text(text)
     return flow, name
 
 
 def spread(home: Path) -> None:
-    """Moves the runs apart in time, and counts them anew: the triggers see no change of a time."""
+    """Spread the runs over time, and recount them: the triggers ignore changes of a time."""
     with closing(sqlite3.connect(home / ".lume/state/runs.sqlite", isolation_level=None)) as db:
         count = db.execute("SELECT count(*) FROM runs").fetchone()[0]
         found = db.execute("SELECT seq, created_at, started_at, finished_at, stages FROM runs").fetchall()
@@ -142,7 +142,7 @@ def spread(home: Path) -> None:
 
 
 def spread_rejects(home: Path) -> None:
-    """Moves the rejected rows apart over a month, and counts those of each day anew; some were closed since."""
+    """Spread the rejected rows over a month, and recount each day; some were closed since."""
     with closing(sqlite3.connect(home / ".lume/state/runs.sqlite", isolation_level=None)) as db:
         last = db.execute("SELECT max(seq) FROM rejected").fetchone()[0]
         for seq, at in db.execute("SELECT seq, at FROM rejected").fetchall():
@@ -160,7 +160,7 @@ def spread_rejects(home: Path) -> None:
 
 
 def edit_some(server: lume_local.ThreadedServer, client: lume.Client) -> str:
-    """Edits rows as a person would; the reason that they were rejected for."""
+    """Edit rows like a person; return the reason for their rejection."""
     flow, start = "customer_cleaner", "country: is not one of"
     found = client.inbox(flow=flow).items
     reason = next(item.reason for item in found if item.reason and item.reason.startswith(start))
@@ -191,13 +191,13 @@ def _moved(time: str, back: timedelta) -> str:
 
 
 def best_run(client: lume.Client) -> str:
-    """The run with the most to see."""
+    """Return the run with the most to show."""
     runs = [run for run in client.list_runs(flow_version="customer_cleaner:v2") if run.has_output]
     return max(runs, key=lambda run: run.metadata.metrics.rows_rejected).id
 
 
 def take(browser: Browser, server: lume_local.ThreadedServer, pages: dict[str, str]) -> None:
-    """A picture of each page, in each size and scheme."""
+    """Take a picture of each page, in each size and color scheme."""
     for size, (width, height) in SIZES.items():
         for scheme in ("light", "dark"):
             with _opened(browser, server, width, height, scheme) as page:
@@ -231,7 +231,7 @@ def _opened(
 
 
 def main() -> None:
-    home = Path(tempfile.gettempdir(), "lume")  # seen in the pictures
+    home = Path(tempfile.gettempdir(), "lume")  # the pictures show this path
     home.mkdir()
     try:
         make(home, set(sys.argv[1:]))
@@ -240,7 +240,7 @@ def main() -> None:
 
 
 def make(home: Path, asked: set[str]) -> None:
-    """The pictures of these pages; none for all."""
+    """Make the pictures of these pages; of all if there are none."""
     todo = write_home(home)
     settings: dict[str, Any] = {"flows": home / "flows", "data": home / ".lume", "roots": [home]}
     with lume_local.serve_in_thread(**settings) as server, server.client() as client:

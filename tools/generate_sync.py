@@ -1,10 +1,10 @@
-"""Writes lume_sync from the source text of lume_async, and what each package needs to load its names on first use.
+"""Write lume_sync from the source text of lume_async, and the tables of names that packages load on first use.
 
     python tools/generate_sync.py            writes the files
-    python tools/generate_sync.py --check    writes nothing; shows what is out of date and exits with 1
+    python tools/generate_sync.py --check    writes nothing; shows outdated files and exits with 1
 
-Reads syntax trees and imports nothing. Signatures and docstrings are copied as text; what a value needs on its way
-across is read from its annotation. Whatever this file does not know stops it: it never guesses.
+It reads syntax trees and imports nothing. Signatures and docstrings are copied as text; annotations determine how a
+value is converted on its way across. Anything unknown stops the generator: it never guesses.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from sync_source import CORE, FACADE, HOMES, LAZY, LIVE, MARK, NOT_NEUTRAL, PART
 
 
 def build(root: Path) -> dict[Path, str]:
-    """Every generated file and its text; writes nothing."""
+    """Return every generated file with its text; write nothing."""
     init = Source(root, "__init__.py", set())
     homes = exported(init.place, init.data.decode())
     public = set(homes)
@@ -45,7 +45,7 @@ def build(root: Path) -> dict[Path, str]:
 
 
 def exports(root: Path, outputs: dict[Path, str]) -> dict[Path, str]:
-    """The table of public names of each package that loads them on first use."""
+    """Return the table of public names of each package that loads them on first use."""
     made = {}
     for package_name, folder in LAZY.items():
         init, path = root / folder / "__init__.py", root / folder / "_exports.py"
@@ -57,12 +57,12 @@ def exports(root: Path, outputs: dict[Path, str]) -> dict[Path, str]:
 
 
 def introduced(source: Source) -> str:
-    """How a generated module begins."""
+    """Return the first lines of a generated module."""
     return f'{source.header()}\n"""The synchronous twin of {source.place}."""\n\n'
 
 
 def formatted(path: Path, text: str) -> str:
-    """The text as ruff would have it: unused imports gone, the others sorted, short lines joined."""
+    """Return the text as ruff formats it: without unused imports, with the others sorted and short lines joined."""
     check = [
         "check",
         "--select",
@@ -70,7 +70,7 @@ def formatted(path: Path, text: str) -> str:
         "--fix",
         "--config",
         "lint.isort.split-on-trailing-comma=false",
-        "--config",  # else it looks which files there are
+        "--config",  # else ruff detects them from the files on disk
         f"lint.isort.known-first-party=['{CORE}', '{FACADE}']",
     ]
     for step in (check, ["format", "--config", "format.skip-magic-trailing-comma=true"]):
@@ -83,14 +83,14 @@ def formatted(path: Path, text: str) -> str:
 
 
 def orphans(root: Path, outputs: dict[Path, str]) -> list[Path]:
-    """Files that this generator wrote once and would not write any more."""
+    """Return files that this generator has written before and would no longer write."""
     here = (path for folder in LAZY.values() for path in sorted((root / folder).glob("*.py")))
     marked = (path for path in here if path.read_text("utf-8").startswith(MARK))
     return [path for path in marked if path not in outputs]
 
 
 def check(root: Path, outputs: dict[Path, str]) -> bool:
-    """Show how the files on the disk differ, byte by byte; whether they don't."""
+    """Show how the files on disk differ, byte by byte; return whether they are equal."""
     fresh = True
     for path, text in outputs.items():
         found = path.read_bytes() if path.exists() else b""
@@ -111,7 +111,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
         "--check", action="store_true", help="write nothing, exit with 1 where a file is out of date"

@@ -1,8 +1,8 @@
-"""Makes docs/img/watch.svg: `lume watch` as it looks at a terminal, over real runs of the embedded server.
+"""Make docs/img/watch.svg: `lume watch` in a terminal, over real runs of the embedded server.
 
     python tools/picture.py      # needs tmux
 
-The runs go through the statuses as they do, so no two pictures are the same.
+Runs change their status in real time, so no two pictures are equal.
 """
 
 import io
@@ -26,12 +26,12 @@ ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "img" / "watch.svg"
 FLOW = "customer_cleaner:v1"
 SIZES = (150, 200, 120, 0, 250, 100, 300, 180)
-"""How many times the sample each source holds; 0: there is no such file."""
+"""How often each source repeats the sample; 0: the file is missing."""
 COLUMNS, ROWS, LIMIT = 92, 24, 60.0
 
 
 def sources(folder: Path) -> list[str]:
-    """Batches of customers, each with ids of its own, and one batch that nobody delivered."""
+    """Write batches of customers, each with its own IDs; one batch is missing."""
     head, *rows = (ROOT / "examples" / "data" / "customers.csv").read_text().splitlines()
     rests = [row.partition(",")[2] for row in rows]
     names = [f"customers-{number:02}.csv" for number in range(1, len(SIZES) + 1)]
@@ -44,7 +44,7 @@ def sources(folder: Path) -> list[str]:
 
 
 def shown_by(command: str, env: dict[str, str]) -> str:
-    """What a terminal shows, colours and all, when half of the runs have ended."""
+    """Return a terminal's content, with colors, when half of the runs have ended."""
     tmux = ["tmux", "-L", f"picture-{os.getpid()}"]
     settings = [word for name, value in env.items() for word in ("-e", f"{name}={value}")]
     size = ["-x", str(COLUMNS), "-y", str(ROWS)]
@@ -73,7 +73,7 @@ def main() -> None:
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(screen))
     drawn = console.export_svg(title="lume list -o ids | lume watch -")
-    # Whoever looks at the picture should not have to ask another site for a font.
+    # The picture must not load a font from another site.
     PICTURE.write_text(re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL))
 
 

@@ -1,4 +1,4 @@
-"""Judges the report of a test run: a suite in which nothing ran fails, and so does one that lacked a program.
+"""Judge the report of a test run: it fails if nothing ran, or if a program was missing.
 
     python tools/skipped.py report.xml
 
@@ -10,14 +10,14 @@ from collections import Counter
 from xml.etree import ElementTree
 
 MISSING = "is not installed"
-"""What `tests/components.py` says."""
+"""The words of `tests/components.py`."""
 
 
 def judge(report: str) -> str | None:
-    """What is wrong with the run, or None; prints why tests were skipped."""
+    """Return the problem with the run, or None; print why tests were skipped."""
     cases = list(ElementTree.parse(report).iter("testcase"))
     skipped = [skip for case in cases for skip in case.iter("skipped")]
-    # pytest writes tests that are expected to fail as skipped, too.
+    # pytest also reports tests that are expected to fail as skipped.
     reasons = Counter(skip.get("message", "") for skip in skipped if skip.get("type") == "pytest.skip")
     for reason, times in sorted(reasons.items()):
         print(f"skipped {times} times: {reason}")

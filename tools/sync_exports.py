@@ -1,4 +1,4 @@
-"""What the generator writes about public names: where each of them is loaded from."""
+"""The generator's output for public names: the module that each is loaded from."""
 
 import ast
 from textwrap import wrap
@@ -6,11 +6,11 @@ from textwrap import wrap
 from sync_source import MARK, Refused
 
 LENGTH = 110
-"""Of a line."""
+"""Maximum length of a line."""
 
 
 def exported(place: str, text: str) -> dict[str, str]:
-    """The public names of a package, and the module of each: what its `__init__` imports for type checkers."""
+    """Return a package's public names with their modules, from the imports of `__init__` for type checkers."""
     found: dict[str, str] = {}
     for node in ast.parse(text).body:
         if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
@@ -30,7 +30,7 @@ def exported(place: str, text: str) -> dict[str, str]:
 
 
 def exports_module(place: str, homes: dict[str, str]) -> str:
-    """`_exports.py` of a package."""
+    """Return `_exports.py` of a package."""
     modules: dict[str, list[str]] = {}
     for name, module in homes.items():
         modules.setdefault(module, []).append(name)

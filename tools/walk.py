@@ -1,17 +1,17 @@
-"""Counts how often a walk through the core crosses files, and shows the walk.
+"""Count how often a walk through the core crosses files, and show the walk.
 
     python tools/walk.py                      # this tree
     python tools/walk.py ../other-checkout    # another one, for a comparison
 
-Two walks over the fake transport of `lume_async.testing`, so that no network hides in them: one successful
-`Client.run()`, and `LumeRun.wait()` that polls three times (TRANSFORMING, TRANSFORMING, SUCCEEDED). A third one
+Two walks use the fake transport of `lume_async.testing`, so that they contain no network: one successful
+`Client.run()`, and `LumeRun.wait()` that polls three times (TRANSFORMING, TRANSFORMING, SUCCEEDED). A third one goes
 through the embedded server: `POST /v1/runs`, from the arrival of the request to its answer.
 
-What is counted: the functions of the package that are entered, in order, each coroutine once (at its first step,
-not where it resumes). A function counts where its code has `MEMORABLE` lines or more, the `def` included and the
-docstring excluded: a reader has to open it, while the name of a shorter one is enough. Where two
-functions in a row are in different files, the walk crosses files once. The figure in brackets counts the short
-functions too. `testing` is left out: it stands for the network and the time.
+The walk lists the functions of the package that are entered, in order, each coroutine once (at its first step, not
+when it resumes). A function counts if its code has `MEMORABLE` lines or more, including the `def` and excluding the
+docstring: a reader has to open it, while the name of a shorter one is enough. The walk crosses files whenever two
+consecutive functions are in different files. The figure in brackets includes short functions. `testing` is left out,
+as it stands for the network and the time.
 
 The flat layout before the wings crossed files 14 (22) and 47 (97) times; now it is 10 (25) and 35 (104).
 """
@@ -28,7 +28,7 @@ from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 MEMORABLE = 5
-"""The least lines of code of a function that a reader has to open."""
+"""Minimum lines of code of a function that a reader has to open."""
 FLOW = """
 flow = "a"
 version = "v1"
@@ -47,7 +47,7 @@ STATUSES = ("TRANSFORMING", "TRANSFORMING", "SUCCEEDED")
 
 @dataclass(frozen=True)
 class Step:
-    """One function that was entered."""
+    """One entered function."""
 
     file: str
     function: str
@@ -58,8 +58,8 @@ class Tracer:
     """Records the functions below a folder that are entered while an awaitable runs.
 
     Args:
-        folder: of a package.
-        first: the function with which the walk begins, if it is not the awaitable itself: of its task only.
+        folder: the folder of a package.
+        first: the function that starts the walk, limited to its task; by default the awaitable itself.
     """
 
     def __init__(self, folder: Path, first: str | None = None) -> None:
@@ -69,7 +69,7 @@ class Tracer:
         self._seen: set[FrameType] = set()  # a resumed coroutine enters its frame again
 
     async def follow(self, walk: Awaitable[Any]) -> Any:
-        """Await it, and record the way."""
+        """Await it, and record the steps."""
         sys.setprofile(self._profile)
         try:
             return await walk
@@ -95,27 +95,27 @@ class Tracer:
 
 
 def lines_of(code: CodeType) -> int:
-    """How many lines of a function do something, its `def` included."""
+    """Return the number of lines with code in a function, including its `def`."""
     return len({line for *_, line in code.co_lines() if line is not None})
 
 
 def memorable(steps: Iterable[Step]) -> list[Step]:
-    """Those that a reader has to open."""
+    """Return the steps that a reader has to open."""
     return [step for step in steps if step.lines >= MEMORABLE]
 
 
 def crossings(steps: Iterable[Step]) -> int:
-    """How often two steps in a row stand in different files."""
+    """Count consecutive steps in different files."""
     return sum(before.file != after.file for before, after in pairwise(steps))
 
 
 async def walks(testing: ModuleType) -> dict[str, list[Step]]:
-    """Both walks through the client, through the package that this module is of."""
+    """Return both walks through the client, in the package of this module."""
     folder = Path(str(testing.__file__)).parent
     answers = [testing.FakeAnswer(201, testing.run_json("run_1", "CREATED"))]
     answers += [testing.FakeAnswer(200, testing.run_json("run_1", status)) for status in STATUSES]
     client, transport = testing.fake_client(answers * 2)
-    await (await client.run("customer_cleaner:v1", "customers.csv")).wait()  # what is made once is made here
+    await (await client.run("customer_cleaner:v1", "customers.csv")).wait()  # warm-up for one-time work
     submitting, waiting = Tracer(folder), Tracer(folder)
     run = await submitting.follow(client.run("customer_cleaner:v1", "customers.csv"))
     await waiting.follow(run.wait())
@@ -125,20 +125,20 @@ async def walks(testing: ModuleType) -> dict[str, list[Step]]:
 
 
 async def server_walk(local: ModuleType, folder: str) -> dict[str, list[Step]]:
-    """The walk through the server, with a folder that holds a flow and a source."""
+    """Return the walk through the server, with a folder that holds a flow and a source."""
     tracer = Tracer(Path(str(local.__file__)).parent, "Front.handle")
     async with (
         local.serve(flows=folder, data=f"{folder}/data", roots=[folder]) as server,
         server.client() as client,
     ):
-        await (await client.run("a:v1", "a.csv")).wait()  # what is made once is made here
+        await (await client.run("a:v1", "a.csv")).wait()  # warm-up for one-time work
         run = await tracer.follow(client.run("a:v1", "a.csv", force_rerun=True))
         await run.wait()
     return {"POST /v1/runs": tracer.steps}
 
 
 def shown(name: str, steps: list[Step]) -> str:
-    """The walk as text: a line for each visit of a file."""
+    """Return the walk as text: a line for each visit of a file."""
     walk = memorable(steps)
     lines = [f"{name}: crosses files {crossings(walk)} times ({crossings(steps)})"]
     for file, visit in groupby(walk, key=lambda step: step.file):

@@ -25,10 +25,10 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "lume_local" / "_worker" / "cleaners" / "tables"
 LANGUAGES = ["en", "de", "fr", "es", "it", "pt", "nl", "pl", "cs", "sv", "da", "nb", "fi"]
 NO_COUNTRIES = {"AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "ZZ"}
-"""Codes that CLDR has beside those of ISO 3166-1; XK (Kosovo) stays, for it is in general use."""
+"""Codes that CLDR has beyond ISO 3166-1; XK (Kosovo) is kept, as it is in general use."""
 ALIASES = {
     "AE": ["UAE"],
-    "CD": ["DR Congo", "Democratic Republic of the Congo", "Congo"],  # as in CG: it may be either
+    "CD": ["DR Congo", "Democratic Republic of the Congo", "Congo"],  # as in CG: ambiguous
     "CG": ["Republic of the Congo"],
     "CI": ["Ivory Coast"],
     "CV": ["Cape Verde"],
@@ -70,17 +70,17 @@ WEEKDAYS = {
     "4": ["thur", "thurs", "quinta"],
     "5": ["sexta"],
 }
-"""Names that CLDR doesn't have."""
+"""Names that CLDR lacks."""
 
 
 def country_key(name: str) -> str:
-    """The key that `country_code` makes in SQL: lower case, without accents, marks and a leading "the"."""
+    """Return the key that `country_code` makes in SQL: lower case, without accents, marks and a leading "the"."""
     words = re.sub(r"[^\w ]|_", " ", _plain(name))
     return re.sub(r"^the ", "", re.sub(r" +", " ", words).strip())
 
 
 def month_key(name: str) -> str:
-    """The key that `parse_date_any` makes in SQL: lower case, without accents and the point of an abbreviation."""
+    """Return the key that `parse_date_any` makes in SQL: lower case, without accents and an abbreviation's point."""
     return _plain(name).rstrip(".").strip()
 
 
@@ -91,7 +91,7 @@ def _plain(name: str) -> str:
 
 
 def countries() -> dict[str, list[str]]:
-    """Each code with the names of its country, in `LANGUAGES` and its own, and with its other two codes."""
+    """Return each code with its country's names in `LANGUAGES` and its own, and with its other two codes."""
     found = defaultdict(set)
     known = [
         code for code in map(str, Locale("en").territories) if len(code) == 2 and code not in NO_COUNTRIES
@@ -118,7 +118,7 @@ def _territories(language: str) -> dict[str, str]:
 
 
 def months() -> dict[str, list[str]]:
-    """Each month's number with its names, in `LANGUAGES`."""
+    """Return each month's number with its names, in `LANGUAGES`."""
     found = defaultdict(set)
     for language in LANGUAGES:
         for context in Locale(language).months.values():
@@ -131,7 +131,7 @@ def months() -> dict[str, list[str]]:
 
 
 def weekdays() -> dict[str, list[str]]:
-    """Each weekday's number, from Monday, with its names of one word, in `LANGUAGES`. Some are names of several."""
+    """Return each weekday's number, from Monday, with its single-word names in `LANGUAGES`."""
     found = defaultdict(set)
     for language in LANGUAGES:
         for context in Locale(language).days.values():
@@ -147,7 +147,7 @@ def weekdays() -> dict[str, list[str]]:
 
 
 def _certain(found: dict[str, set[str]], firm: Iterable[str] = ()) -> dict[str, list[str]]:
-    """Without the names that mean two things; a name in `firm` means what is called so."""
+    """Return the table without ambiguous names; a name in `firm` means only the key that equals it."""
     meant = defaultdict(set)
     for key, names in found.items():
         for name in names - {""}:
@@ -161,7 +161,7 @@ def _certain(found: dict[str, set[str]], firm: Iterable[str] = ()) -> dict[str, 
 
 
 def phones() -> dict[str, Any]:
-    """Each country's `calling code|national prefix|international prefix`, and one pattern for all numbers."""
+    """Return each country's `calling code|national prefix|international prefix`, and one pattern for all numbers."""
     plans, patterns = {}, []
     for calling, regions in sorted(COUNTRY_CODE_TO_REGION_CODE.items()):
         shapes: dict[str, None] = {}
@@ -187,7 +187,7 @@ def _plans(calling: int, regions: tuple[str, ...]) -> Iterator[tuple[str, PhoneM
 
 
 def built() -> dict[Path, str]:
-    """What the files should hold."""
+    """Return the expected content of the files."""
     unicode = f"Babel {version('babel')}, which has them from the Unicode CLDR (Unicode License v3)"
     numbers = f"phonenumbers {version('phonenumbers')}, a port of libphonenumber (Apache 2.0)"
     tables: dict[str, dict[str, Any]] = {
@@ -201,7 +201,7 @@ def built() -> dict[Path, str]:
 
 
 def _lines(table: dict[str, Any]) -> str:
-    """JSON with an entry a line, so that a new version of a source makes a difference that can be read."""
+    """Return JSON with one entry per line, so that a new version of a source has a readable diff."""
     parts = []
     for key, value in table.items():
         if isinstance(value, dict):
@@ -215,7 +215,7 @@ def _lines(table: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Write or compare; 1 where they differ."""
+    """Write or compare; return 1 if files differ."""
     stale = [path for path, text in built().items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in sys.argv[1:]:
         for path in stale:

@@ -1,4 +1,4 @@
-"""Write lume_local/openapi.json, which is openapi.yaml for tools, with its examples in it; `--check` only compares.
+"""Write lume_local/openapi.json: openapi.yaml for tools, including its examples; `--check` only compares.
 
 python server/tools/openapi_json.py [--check]
 """
@@ -15,13 +15,13 @@ TARGET = FOLDER / "openapi.json"
 
 
 def built() -> str:
-    """What the file should hold."""
+    """Return the expected content of the file."""
     document = with_examples(yaml.safe_load((FOLDER / "openapi.yaml").read_text()))
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def with_examples(value: Any) -> Any:
-    """Examples are files of the tests, which users of the served document do not have."""
+    """Include the examples, which are files of the tests and missing from the served document."""
     if isinstance(value, list):
         return [with_examples(item) for item in value]
     if not isinstance(value, dict):
@@ -34,7 +34,7 @@ def with_examples(value: Any) -> Any:
 
 
 def main() -> int:
-    """Write or compare; 1 where they differ."""
+    """Write or compare; return 1 if the file differs."""
     if "--check" in sys.argv[1:]:
         if TARGET.exists() and TARGET.read_text() == built():
             return 0
