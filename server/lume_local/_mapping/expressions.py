@@ -219,7 +219,7 @@ def _readings(tried: Sequence[TriedWay]) -> list[Meaning]:
 
 
 def filled_in(sql: str, name: str) -> str:
-    """Fill a name, or `value`, in for `{column}`. Guesses have doubled braces in other names."""
+    """Return an expression with a name, or `value`, for `{column}`. Guesses have doubled braces in other names."""
     return sql.format(column=name)
 
 

@@ -68,7 +68,7 @@ class MessageRule:
         return [status for status in TROUBLES if status in self.on] or TROUBLES[:2]
 
     def is_about(self, flow: str, flow_version: str) -> bool:
-        """Return whether a rule applies. A refused file for the newest version has no version in `flow_version`."""
+        """Return whether the rule applies. A refused file for the newest version has no version in `flow_version`."""
         if ":" not in flow_version:
             return any(fnmatchcase(flow, one.partition(":")[0]) for one in self.flows)
         return any(fnmatchcase(flow_version if ":" in one else flow, one) for one in self.flows)

@@ -89,7 +89,7 @@ def _named(rows: Sequence[str], width: int) -> dict[str, list[int]] | None:
 
 
 def _runs(rows: Sequence[str], width: int) -> list[tuple[int, int]]:
-    """Return the ranges of positions that are not blank in every row."""
+    """Return the ranges of positions at which any row is not blank."""
     filled = [any(row[n] != " " for row in rows) for n in range(width)]
     starts = [n for n in range(width) if filled[n] and (n == 0 or not filled[n - 1])]
     ends = [n + 1 for n in range(width) if filled[n] and (n + 1 == width or not filled[n + 1])]

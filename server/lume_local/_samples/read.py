@@ -179,7 +179,7 @@ def _of_records(
 
 
 def _of_objects(raw: RawFile, opening: Access, head: Path, kind: Literal["json", "ndjson"]) -> Sample:
-    """Read one object per line; the engine reports why it would reject other lines."""
+    """Read values as lines; the engine reports why it would reject those that are not objects."""
     first: Any = None
     count = 0
     with raw.open() as file, head.open("wb") as out:

@@ -22,7 +22,7 @@ _MOST_REQUESTS = 64
 
 
 class FileChanged(Exception):
-    """The file changed before it was read completely."""
+    """The file is not, or no longer, the version to be read."""
 
 
 async def read_file(
