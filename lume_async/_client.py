@@ -52,8 +52,8 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             a CA file.
         user_agent: text to put in front of the library's `User-Agent`.
         max_response_bytes: the largest response that is accepted, in bytes after decompression.
-        headers: headers for every request, for gateways in between. Values of headers whose names say that they are
-            secret are treated as the key is.
+        headers: headers for every request, for gateways in between. Values of headers with names like `token` are
+            kept secret, as the key is.
         token: a bearer token for `Authorization`, or a function (plain or asynchronous) that returns one and is
             called before each request; with a token, the API key is optional.
         hooks: functions that are called with each event (`RequestFinished`, `RunStatusChanged` …) on the event loop.
@@ -109,16 +109,16 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         retry: Retry | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> "Client":
-        """A client with other settings on the same connections; it costs next to nothing.
+        """Return a client with other settings on the same connections; it costs next to nothing.
 
-        It shares the connections, the request slots, the throttle and what is known of the server. Closing it
+        It shares the connections, the request slots, the throttle and the knowledge of the server. Closing it
         closes nothing; it ends with this client.
 
         Args:
-            request_timeout: seconds (or a `timedelta`) per attempt; default: that of this client.
-            retry: when and how often a failed request is retried; default: that of this client. The longest
-                `Retry-After` that slows down other requests stays that of this client.
-            headers: headers in addition to those of this client; one of the same name replaces it.
+            request_timeout: seconds (or a `timedelta`) per attempt; default: as this client.
+            retry: when and how often a failed request is retried; default: as this client. The longest
+                `Retry-After` that slows down other requests remains this client's.
+            headers: headers in addition to this client's; one with the same name replaces it.
 
         Raises:
             ConfigurationError: a setting is not valid.
@@ -174,21 +174,21 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             force_rerun: process the source even if it was processed before; may duplicate rows in the target.
             data: in place of `source_path`: the path of a file of yours, bytes, a binary file, an iterable of bytes
                 or of rows (dicts), or a table of pandas, polars or pyarrow; rows and tables are written in the format
-                that the flow version reads. It is uploaded first. The same data again is the same run, which is
-                returned with `reused=True`, unless that run wrote nothing, or with `force_rerun`.
-            seeds: files in place of seeds of the flow version, by their names: each the path of a CSV file of yours,
-                bytes, a binary file, rows or a table, which is uploaded; or the source path of an upload. The flow
+                that the flow version reads. It is uploaded first. For the same data again, the earlier run is
+                returned with `reused=True`, unless it wrote nothing, or with `force_rerun`.
+            seeds: replacements for seeds of the flow version, by name: the path of a CSV file of yours, bytes, a
+                binary file, rows or a table, which is uploaded; or the source path of an upload. The flow
                 version must allow it (`per_run = true`). The same source with other seeds is another source.
             idempotency_key: a key of your own that is stable across restarts of your program; default: a new one.
-            on_duplicate: if a run holds the source, "raise" `DuplicateRunError`, or "attach" to return that run. A
-                source that has other content than that run read raises in either case.
+            on_duplicate: if a run holds the source, "raise" `DuplicateRunError`, or "attach" to return that run. If
+                the source has changed since that run read it, the error is raised in either case.
             webhook_url: where the server reports the end of the run, in addition to its own webhooks.
-            priority: 0 to 9; runs with a higher one begin first. Above 0 the key needs the role admin.
+            priority: 0 to 9; runs with a higher priority begin first. Above 0 the key needs the role admin.
             progress: as in `upload`, for `data`.
 
         Raises:
             DuplicateRunError: the source was processed or is being processed; `.run_id` is the run that holds it, and
-                `.source_changed` says whether the source has other content now.
+                `.source_changed` says whether the source has changed since.
             InvalidRequestError: an argument or the flow version is not valid.
             SubmissionUnknownError: the answer was lost and sending it again was not safe: a run may exist.
             ApiError: see the tree in `lume_async.errors`.
@@ -223,7 +223,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         return LumeRun(self._sender, record.id, record)
 
     def attach(self, run_id: str) -> LumeRun:
-        """A handle on an existing run. No request is sent; `status` is None until the first poll.
+        """Return a handle on an existing run. No request is sent; `status` is None until the first poll.
 
         Raises:
             InvalidRequestError: `run_id` is malformed.
@@ -284,20 +284,19 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         flow_version: str | None = None,
         progress: OnProgress | None = None,
     ) -> str:
-        """Send data of this program to the server's staging area; returns the `source_path` to pass to `run`.
+        """Send data of this program to the server's staging area; return the `source_path` to pass to `run`.
 
-        If the connection breaks, the upload is continued where the server has it, as often as the client's `Retry`
-        allows; attempts that bring the server more of the file don't count. A server that can't continue one is sent
-        everything again.
+        If the connection breaks, the upload is continued, as often as the client's `Retry` allows; attempts that
+        bring the server more of the file don't count. If the server can't continue it, everything is sent again.
 
         Args:
             source: the path of a file, bytes, a binary file, a plain or asynchronous iterable of bytes or of rows
-                (dicts), or a table of pandas, polars or pyarrow. What is not a file yet becomes a temporary one.
-            name: of the file on the server, to which the client adds a unique beginning.
+                (dicts), or a table of pandas, polars or pyarrow. Anything but a file becomes a temporary file.
+            name: the name of the file on the server; the client puts a unique prefix in front.
             flow_version: the flow version that the data is for. Rows and tables are written in the format that it
                 reads; without it, tables as Parquet and other rows as NDJSON.
-            progress: called with the bytes that were sent and their total. They go back if the connection broke and
-                the server has less than was sent, since the rest is sent again.
+            progress: called with the number of bytes sent and their total. The number decreases if the connection
+                broke and the server lacks a part of them, which is sent again.
 
         Raises:
             InvalidRequestError: `source` can't be sent, or the server refused it.
@@ -310,7 +309,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         return await send_data(self._sender, source, name=name, flow_version=flow_version, progress=progress)
 
     async def upload_file(self, path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:
-        """Stream a local file to the server's staging area (beta); returns the `source_path` to pass to `run`.
+        """Stream a local file to the server's staging area (beta); return the `source_path` to pass to `run`.
 
         Args:
             flow_version: the flow version that the file is for, if the server needs to know.
@@ -327,7 +326,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
     async def aclose(self) -> None:
         """Close the connections. Calls in progress, waits included, and later calls raise `ClientClosedError`.
 
-        A client of `with_options` has no connections of its own: then nothing is closed.
+        Closing a client from `with_options` has no effect, as it has no connections of its own.
         """
         if not self._is_view:
             await self._sender.aclose()
@@ -341,12 +340,12 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         await self.aclose()
 
     def __repr__(self) -> str:
-        """The address of the service, never the key."""
+        """Return the address of the service, never the key."""
         sender = getattr(self, "_sender", None)
         return f"Client({sender.settings.base_url!r})" if sender else "Client(unfinished)"
 
     def __reduce__(self) -> NoReturn:
-        """A client can't be pickled: it holds a key and connections."""
+        """Refuse to pickle a client: it holds a key and connections."""
         raise TypeError(
             "a Client can't be pickled: pickle run handles, and create the client where they are loaded"
         )

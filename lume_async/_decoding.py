@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def parse_time(value: Any) -> datetime:
-    """An RFC 3339 time as an aware `datetime`; without an offset it is UTC."""
+    """Parse an RFC 3339 time into an aware `datetime`; without an offset it is UTC."""
     if not isinstance(value, str):
         raise ValueError(f"expected an RFC 3339 time, got {type(value).__name__}")
     moment = datetime.fromisoformat(value)
@@ -43,7 +43,7 @@ def _strict_float(value: Any, _type: Any) -> float:
 
 @cache
 def converter() -> "Converter":
-    """The shared converter: unknown keys are ignored, scalars are never coerced (`str(None)`).
+    """Return the shared converter: unknown keys are ignored, scalars are never coerced (`str(None)`).
 
     A null for an optional member counts as absent: servers that serialize with pydantic send them.
     """
@@ -54,7 +54,7 @@ def converter() -> "Converter":
 
     @result.register_structure_hook_factory(attrs.has)
     def objects_only(cls: type[Any]) -> Callable[[Any, Any], Any]:
-        # cattrs tests `"name" in value`: without a required field, a string or a list would pass as empty.
+        # cattrs tests `"name" in value`: if no field is required, a string or a list would pass as empty.
         from_dict = make_dict_structure_fn(cls, result)
         optional = {one.name for one in attrs.fields(cls) if one.default is not attrs.NOTHING}
 

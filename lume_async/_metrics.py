@@ -25,7 +25,7 @@ class SourceMetrics:
     Every record is in `rows_mapped`, `rows_rejected` or `rows_filtered`. Lines are physical ones, 0 for formats
     without lines.
     If the source has several files, `files` has the counts of each. `header` has the names of the columns, if the
-    flow reports changes of them (`on_unknown_columns = "warn"`). `aliases` says how the source calls the columns that
+    flow reports changes of them (`on_unknown_columns = "warn"`). `aliases` has the source's names of the columns that
     have several names in the flow. `skipped` has the lines (of a workbook: the rows) that are neither a header
     nor of a record, by kind: `preamble`, `comments`, `blank`, `footer`.
     """
@@ -69,7 +69,7 @@ class SeedMetrics:
 class Metrics:
     """`metadata.metrics`: rows in, rows out, rows rejected and why (`reason: count`).
 
-    `rows_filtered` are those that the flow's row filter (`[source] where`) took out.
+    `rows_filtered` counts the rows removed by the flow's row filter (`[source] where`).
     `warnings` counts mapped rows per rule that warned. Servers may omit `source` (None), `warnings`, `columns` and
     `seeds` (empty).
     """

@@ -134,7 +134,7 @@ class ApiError(LumeError):
             self.retryable = retryable
 
     def __str__(self) -> str:
-        """The message, the number of attempts and the request ID."""
+        """Return the message, the number of attempts and the request ID."""
         text = str(self.args[0]) if self.args else type(self).__name__
         facts = [f"after {self.attempts} attempts"] if self.attempts > 1 else []
         if self.request_id:
@@ -179,7 +179,7 @@ class DuplicateRunError(InvalidRequestError):
 
     Attributes:
         run_id: the run that holds the source; None if the server did not name it.
-        source_changed: whether the source has other content than that run read; None if the server can't tell.
+        source_changed: whether the source has changed since that run read it; None if the server can't say.
     """
 
     def __init__(

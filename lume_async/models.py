@@ -78,7 +78,7 @@ class RunStatus(StrEnum):
         return unknown
 
     def __reduce_ex__(self, _protocol: object) -> tuple[type[Self], tuple[str]]:
-        """By the value: Python 3.11 looks for a member with the name, and an unknown status is none."""
+        """Pickle by value: Python 3.11 would look up the name, which an unknown status lacks."""
         return type(self), (self._value_,)
 
     @property
@@ -103,12 +103,12 @@ _TERMINAL = _WITH_OUTPUT | {RunStatus.FAILED, RunStatus.CRASHED, RunStatus.CANCE
 
 
 def status_of(text: str) -> RunStatus:
-    """The status with this text; for a known one, ten times as fast as `RunStatus(text)`."""
+    """Return the status with this text; for a known one, ten times as fast as `RunStatus(text)`."""
     return _KNOWN.get(text) or RunStatus(text)
 
 
 def wanted_status(text: object) -> RunStatus:
-    """The status to filter by, in capitals. An unknown one may be a newer server's; a near miss is a typing error.
+    """Return the status to filter by, in capitals. An unknown one may be a newer server's; a near miss is a typo.
 
     Raises:
         ValueError: `text` is not a string, is blank, or is a near miss of a known status.
@@ -127,7 +127,7 @@ def wanted_status(text: object) -> RunStatus:
 @public
 @frozen
 class RunInfo:
-    """`metadata.run`: what was run, and when."""
+    """`metadata.run`: the flow version and source of the run, and its times."""
 
     run_id: str | None = None
     flow_version: str | None = None
@@ -174,7 +174,7 @@ class RunMetadata(dict[str, Any]):
 
     @cached_property
     def run(self) -> RunInfo:
-        """What was run, and when."""
+        """The flow version and source of the run, and its times."""
         return structure(self.get("run") or {}, RunInfo, at="$.metadata.run")
 
     @cached_property
@@ -207,7 +207,7 @@ class RunMetadata(dict[str, Any]):
 
 
 def plain_text(value: Any, name: str) -> str:
-    """One visible line without `..`, as the text is used in paths, logs and SQL.
+    """Return the text if it is one visible line without `..`, as it is used in paths, logs and SQL.
 
     Raises:
         InvalidRequestError: it is not.
@@ -283,13 +283,13 @@ class RunRequest:
 
 
 def is_run_id(run_id: object) -> TypeGuard[str]:
-    """Whether it is `[A-Za-z0-9_-]{1,128}`."""
+    """Return whether it is `[A-Za-z0-9_-]{1,128}`."""
     # `strip` is faster than a regular expression, and every request is checked.
     return isinstance(run_id, str) and 0 < len(run_id) <= 128 and not run_id.strip(_ID_LETTERS)
 
 
 def check_run_id(run_id: object) -> str:
-    """The ID, if it is valid: `[A-Za-z0-9_-]{1,128}`. Anything else could change the path of the request.
+    """Return the ID, if it is valid: `[A-Za-z0-9_-]{1,128}`. Anything else could change the path of the request.
 
     Raises:
         InvalidRequestError: it is not valid. The message does not repeat it: it may be a key pasted by mistake.
@@ -303,7 +303,7 @@ def check_run_id(run_id: object) -> str:
 
 @define(eq=False, weakref_slot=False)
 class RunRecord:
-    """A run as the server sent it: what waiting needs is checked, the rest is decoded on use."""
+    """A run as the server sent it: the members that waiting needs are checked, the rest is decoded on use."""
 
     id: str
     status: RunStatus
@@ -324,13 +324,13 @@ class RunRecord:
             self._raw = deflated(orjson.dumps(self.raw), self.id.encode())
 
     def __eq__(self, other: object) -> bool:
-        """Whether the server sent the same."""
+        """Return whether the server sent the same."""
         if not isinstance(other, RunRecord):
             return NotImplemented
         return (self.id, self.etag, self.raw) == (other.id, other.etag, other.raw)
 
     def __getstate__(self) -> tuple[str, str, str, str | None]:
-        """The data as JSON text: pickling nested metadata takes three calls a level and hits the recursion limit."""
+        """Return JSON text: pickling nested metadata takes three calls a level and hits the recursion limit."""
         return self.id, str(self.status), json.dumps(self.raw), self.etag
 
     def __setstate__(self, state: tuple[str, str, str, str | None]) -> None:
@@ -352,7 +352,7 @@ class Outcome(Generic[Run]):
     Attributes:
         run_id: the run's ID; None if the submission failed.
         run: the run in its terminal status, even if it FAILED.
-        error: why its end is not known.
+        error: the reason why its end is not known.
         request: the request, if `run_many` submitted it.
         remembered: whether it was replayed from a journal; nothing was resubmitted.
     """
@@ -364,7 +364,7 @@ class Outcome(Generic[Run]):
     remembered: bool = False
 
     def result(self) -> Run:
-        """The run, even if it FAILED.
+        """Return the run, even if it FAILED.
 
         Raises:
             Exception: `error`, if it is set.
@@ -375,7 +375,7 @@ class Outcome(Generic[Run]):
         return self.run
 
     def _repr_html_(self) -> str:
-        """A table for notebooks: the run, or the error."""
+        """Return a table for notebooks: the run, or the error."""
         show = getattr(self.run, "_repr_html_", None)
         if show is not None:
             return str(show())

@@ -52,7 +52,7 @@ class FakeRequest:
     timeout: float = 0.0
 
     def json(self) -> Any:
-        """The body, decoded from JSON."""
+        """Return the body, decoded from JSON."""
         return orjson.loads(self.body or b"null")
 
 
@@ -70,7 +70,7 @@ Answerer = Callable[[FakeRequest], "FakeAnswer | Exception"]
 
 
 QUIET_TURNS = 20
-"""Iterations of the event loop in which the clock is not used and no journal written, after which it jumps."""
+"""The clock jumps after this many iterations of the event loop that neither use it nor write a journal."""
 
 
 class FakeClock:
@@ -89,20 +89,20 @@ class FakeClock:
         self._uses = 0
 
     def now(self) -> float:
-        """Seconds from an arbitrary start; only differences are meaningful."""
+        """Return the seconds from an arbitrary start; only differences are meaningful."""
         self._uses += 1
         return self._now
 
     def wall(self) -> float:
-        """Seconds since the epoch."""
+        """Return the seconds since the epoch."""
         return self._now + self.offset
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward by so many seconds."""
+        """Move the clock forward by `seconds`."""
         self._now += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Return when the clock has advanced by so many seconds; takes no real time."""
+        """Return when the clock has advanced by `seconds`; takes no real time."""
         self.sleeps.append(seconds)
         self._uses += 1
         due = self._now + max(0.0, seconds)
@@ -176,11 +176,11 @@ class FakeTransport:
 def fake_client(
     answers: Answerer | Iterable[FakeAnswer | Exception], *, clock: FakeClock | None = None, **options: Any
 ) -> tuple[Client, FakeTransport]:
-    """A real client over a fake transport and a fake clock; returns the client and the transport.
+    """Return a real client over a fake transport and a fake clock, and the transport.
 
     Args:
         answers: a function from request to answer, or an iterable of answers.
-        clock: default: a new one.
+        clock: the fake clock; default: a new one.
         options: arguments of `Client`; the API key and the base URL have defaults here.
     """
     time = FakeClock() if clock is None else clock
@@ -203,7 +203,7 @@ def no_backoff() -> Iterator[None]:
 def reset_default_clients() -> None:
     """Forget the clients of the module-level functions, of `lume_async` and of `lume_sync`.
 
-    The next call creates a client from the environment, or from what `init` is given: call it in a test that has
+    The next call creates a client from the environment, or from the arguments of `init`: call it in a test that has
     changed the environment. The pytest fixture `lume_server` does so before and after each test that uses it.
     """
     forget_client("lume_async")  # its connections end with their event loop
@@ -214,11 +214,11 @@ def reset_default_clients() -> None:
 def sign_webhook(
     body: bytes, secret: str | bytes, *, delivery_id: str = "msg_test", at: datetime | None = None
 ) -> dict[str, str]:
-    """The headers with which a server signs the delivery of a webhook.
+    """Return the headers with which a server signs the delivery of a webhook.
 
     Args:
-        body: what is delivered, such as `orjson.dumps({"event": "run.finished", …})`.
-        secret: what the receiver verifies with; one that begins with `whsec_` is base64.
+        body: the content of the delivery, such as `orjson.dumps({"event": "run.finished", …})`.
+        secret: the receiver's secret; one that begins with `whsec_` is base64.
         delivery_id: `webhook-id`, by which a receiver recognizes a repeated delivery.
         at: the time of the delivery; default: now. Receivers refuse old ones.
     """
@@ -228,7 +228,7 @@ def sign_webhook(
 
 
 def run_json(run_id: str, status: str, **fields: Any) -> dict[str, Any]:
-    """A run as JSON, with `fields` added or replaced."""
+    """Return a run as JSON, with `fields` added or replaced."""
     return {
         "id": run_id,
         "status": status,

@@ -94,8 +94,8 @@ def verify(
 ) -> None:
     """Check that a delivery was signed with the secret, or with one of several.
 
-    Pass all headers: if those of Standard Webhooks are among them (`webhook-id`, `webhook-timestamp`,
-    `webhook-signature`), they are checked, and a delivery that was signed too long ago is refused.
+    Pass all headers: if they include the Standard Webhooks ones (`webhook-id`, `webhook-timestamp`,
+    `webhook-signature`), these are checked, and a delivery that was signed too long ago is refused.
 
     Args:
         body: the raw request body, before JSON parsing.
@@ -130,7 +130,7 @@ def verify(
 
 
 def _headers(signature: Mapping[str, str]) -> dict[str, str]:
-    """By their names in lower case."""
+    """Return the headers, with their names in lower case."""
     said = "a header in signature"
     headers = {arguments.text(name, said, TypeError).lower(): value for name, value in signature.items()}
     for name in headers.keys() & {ID, TIMESTAMP, SIGNATURE}:
@@ -169,7 +169,7 @@ class Once:
         remember: the maximum number of events to remember; the oldest are forgotten first.
         path: a SQLite file that keeps the events across restarts and shares them between the processes of one
             machine; created if missing. If a process is killed within the handler, the next delivery runs it again.
-            Without a file, the events are kept in memory.
+            If None, the events are kept in memory.
 
     Raises:
         ConfigurationError: the file can't be opened or created.
@@ -215,7 +215,7 @@ class Once:
 def aiohttp_handler(
     on_event: OnEvent, secret: Secrets, *, require_timestamp: bool = False
 ) -> "Callable[[web.Request], Awaitable[web.Response]]":
-    """A handler for `aiohttp.web`; add it with `add_post`.
+    """Return a handler for `aiohttp.web`; add it with `add_post`.
 
     It responds 204 when `on_event` has returned, 401 if the signature is wrong or too old, 400 if the body is not an
     event, 413 and 415 if it is too large or compressed, and 500 if `on_event` raised: the service delivers it again.
@@ -252,7 +252,7 @@ def aiohttp_handler(
 def asgi_app(
     on_event: OnEvent, secret: Secrets, *, require_timestamp: bool = False
 ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """An ASGI application; mount it as in `Mount("/lume", app=…)`. Its URL then ends with a slash, `…/lume/`.
+    """Return an ASGI application; mount it as in `Mount("/lume", app=…)`. Its URL then ends with a slash, `…/lume/`.
 
     It takes the same arguments and responds as `aiohttp_handler` does, and with 405 to anything but POST.
     """
@@ -297,7 +297,7 @@ class _Receiver:
     require_timestamp: bool = field(validator=arguments.validator(arguments.flag))
 
     async def status(self, body: bytes, headers: Mapping[str, str]) -> int:
-        """Verify the body, parse it and call the handler; returns the HTTP status of the response."""
+        """Verify the body, parse it and call the handler; return the HTTP status of the response."""
         try:
             verify(body, headers, self.keys, require_timestamp=self.require_timestamp)
         except WebhookSignatureError as error:

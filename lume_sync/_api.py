@@ -56,7 +56,7 @@ _default: dict[str, Client] = {}
 
 
 def default_client() -> Client:
-    """The client of the module-level functions; created from the environment on first use.
+    """Return the client of the module-level functions; created from the environment on first use.
 
     Raises:
         ConfigurationError: `init()` was not called and the environment lacks the API key or the base URL.
@@ -74,7 +74,7 @@ def init(
 ) -> None:
     """Configure the default client. Never blocks.
 
-    The arguments are those of `Client`. A previous default client stays open for the run handles that it created.
+    It takes the arguments of `Client`. A previous default client stays open for the run handles that it created.
 
     Raises:
         ConfigurationError: a setting is missing or not valid; the message names the argument and the variable.
@@ -126,7 +126,7 @@ def run_status(run_id: str) -> LumeRun:
 
 
 def attach(run_id: str) -> LumeRun:
-    """A handle on an existing run, without a request; see `Client.attach`."""
+    """Return a handle on an existing run, without a request; see `Client.attach`."""
     with adopted:
         return LumeRun._wrap(default_client()._core.attach(run_id))
 
@@ -308,7 +308,7 @@ def statistics(
 def arrivals(
     *, name: str | None = None, state: ArrivalState | None = None, limit: int = 100
 ) -> ArrivalReport:
-    """Tell what arrives at the server; see `Client.arrivals`."""
+    """Report what arrives at the server; see `Client.arrivals`."""
     return call(default_client()._core.arrivals, name=name, state=state, limit=limit).result()
 
 

@@ -1,4 +1,4 @@
-"""The building blocks of the generated modules: the portal of the process, and the wrapping of each kind of value.
+"""The building blocks of the generated modules: the portal of the process, and wrappers for each kind of value.
 
 A live object of this package holds its core in `_core`; plain data is shared with the core.
 """
@@ -33,7 +33,7 @@ _twins: dict[type, Any] = {}
 
 
 def twin_of(core_class: type) -> Callable[[type[T]], type[T]]:
-    """Decorates the class of this package that wraps the given class of the core."""
+    """Return a decorator for the class of this package that wraps the given class of the core."""
 
     def remember(twin: type[T]) -> type[T]:
         _twins[core_class] = twin
@@ -43,7 +43,7 @@ def twin_of(core_class: type) -> Callable[[type[T]], type[T]]:
 
 
 def adopt(error: E) -> E:
-    """Make `.run` of the error the `LumeRun` of this package; returns the error."""
+    """Make `.run` of the error the `LumeRun` of this package; return the error."""
     if isinstance(error, RunError) and type(error.run) in _twins:
         error.run = _twins[type(error.run)]._wrap(error.run)
     return error
@@ -66,7 +66,7 @@ class _Adopted(AbstractContextManager[None]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, ImportError) and sys.is_finalizing():  # what the core imports on first use
+        if isinstance(error, ImportError) and sys.is_finalizing():  # from an import on first use in the core
             raise too_late() from error
         if error is not None:
             adopt(error)
@@ -77,22 +77,22 @@ adopted = _Adopted()
 
 
 def hold(manager: AbstractAsyncContextManager[Any, Any], steps: Items[Any] | None = None) -> Held:
-    """An owner for a context manager that was not entered yet; the iteration of its items ends with it."""
+    """Return an owner for a context manager before its entry; the iteration of its items ends with it."""
     return Held(portal, manager, steps)
 
 
 def iterate(source: AsyncIterator[S], wrap: Callable[[S], T]) -> Items[T]:
-    """An asynchronous iteration as a plain one."""
+    """Return an asynchronous iteration as a plain one."""
     return Items(portal, source, wrap)
 
 
 def same(value: T) -> T:
-    """Plain data needs no wrapping."""
+    """Return plain data unchanged."""
     return value
 
 
 def twin(_of: type[T], core: Any) -> T | Items[Any]:
-    """The twin of a live object, or a plain iterator of an asynchronous one."""
+    """Return the twin of a live object, or a plain iterator of an asynchronous one."""
     owner = _twins.get(type(core))
     if owner is None:
         return iterate(core, same)
@@ -101,12 +101,12 @@ def twin(_of: type[T], core: Any) -> T | Items[Any]:
 
 
 def in_list(wrap: Callable[[S], T]) -> Callable[[list[S]], list[T]]:
-    """Wraps each item."""
+    """Return a function that wraps each item."""
     return lambda values: [wrap(value) for value in values]
 
 
 def in_outcome(wrap: Callable[[S], T]) -> Callable[[Outcome[S]], Outcome[T]]:
-    """Wraps the run of an outcome, and that of its error."""
+    """Return a function that wraps the run of an outcome and of its error."""
     return partial(_outcome, wrap)
 
 
@@ -116,22 +116,22 @@ def _outcome(wrap: Callable[[S], T], core: Outcome[S]) -> Outcome[T]:
 
 
 def in_event(wrap: Callable[[S], T]) -> Callable[[RunEvent[S]], RunEvent[T]]:
-    """Wraps the run of an event, and that of its error."""
+    """Return a function that wraps the run of an event and of its error."""
     return lambda core: RunEvent(wrap(core.run), core.previous, adopt(core.error))
 
 
 def core_of(value: object) -> Any:
-    """The core of a live object; anything else (an ID) is returned as it is."""
+    """Return the core of a live object; anything else (an ID) is returned as it is."""
     return getattr(value, "_core", value)
 
 
 def cores_of(values: Iterable[object]) -> list[Any]:
-    """The cores of live objects; the iterable is read in the caller's thread."""
+    """Return the cores of live objects; the iterable is read in the caller's thread."""
     return [core_of(value) for value in all_runs(values)]
 
 
 def pulled(values: Iterable[T]) -> Iterable[T] | AsyncIterator[T]:
-    """The caller's iterable, pulled as needed in a thread of its own; lists and our own iterations need no thread."""
+    """Return the caller's iterable, pulled as needed in its own thread; lists and our own iterations need none."""
     if type(values) in (list, tuple, str, bytes) or not isinstance(values, Iterable):
         return values  # a list never blocks, and a hop costs more than a replayed item; the core refuses the others
     ours = values._hand_over() if isinstance(values, Items) else None
@@ -139,7 +139,7 @@ def pulled(values: Iterable[T]) -> Iterable[T] | AsyncIterator[T]:
 
 
 def offload(api_key: Any) -> Any:
-    """The API key with a redacted repr, or an asynchronous function that calls a plain one in a thread."""
+    """Return the API key with a redacted repr, or an asynchronous function that calls a plain one in a thread."""
     if not callable(api_key):
         return veiled(api_key)
     if inspect.iscoroutinefunction(api_key):
@@ -160,7 +160,7 @@ def _default_client() -> Any:
 
 
 def revive(core_class: type[T], state: Any) -> T:
-    """An unpickled core; it uses this package's default client, which is looked up on first use."""
+    """Return an unpickled core; it uses this package's default client, which is looked up on first use."""
     core: Any = core_class.__new__(core_class)
     core.__setstate__(state)
     core._bind(_default_client)

@@ -60,18 +60,18 @@ class Flows:
         Nothing is registered. Review the proposal, and register its `definition` or its `toml`.
 
         Args:
-            flow_or_schema: a flow (`customers`) or one of its versions (`customers:v3`), of which the next version is
-                proposed; or a JSON Schema of one row.
+            flow_or_schema: a flow (`customers`) or one of its versions (`customers:v3`), to propose its next version;
+                or a JSON Schema of one row.
             samples: files of one layout or of several: source paths that the server can read, or local files as
                 `Path`, which are uploaded.
-            flow: for a schema, the name of the flow that is proposed; default: the `title` of the schema.
-            source: how the samples are read, as `[source]` of a flow; default: as they look.
-            choices: what a person has decided, whatever the evidence says: for columns of the target the source
-                column that each is to be read from, None to leave it open, or a dict with any of `sources` (a list),
+            flow: for a schema, the name of the proposed flow; default: the `title` of the schema.
+            source: how to read the samples, as `[source]` of a flow; default: detected.
+            choices: decisions of a person, which override the evidence: for columns of the target, the source column
+                to read, None to leave it open, or a dict with any of `sources` (a list),
                 `reading` (the key of a `ValueReading`), `lookup` (values of the source to members of the
                 enumeration), `review` (`approved` or `flagged`) and `note`.
-            inline_lookups: whether lookups are written into the flow version, which then needs no seed files.
-            dry_run: whether the proposed version is tried on the sample, as by `dry_run`; takes one sample, and
+            inline_lookups: write lookups into the flow version, which then needs no seed files.
+            dry_run: try the proposed version on the sample, as `dry_run` does; takes one sample, and
                 `inline_lookups=True`.
 
         Raises:

@@ -18,7 +18,7 @@ class Monitor:
     for the next `add`. Runs that have ended are removed. `add`, `discard` and `notify` may be called from any thread.
 
     Between two polls, a run needs no task and no connection. If the server has a change feed, one request follows
-    all runs; those that have ended come with it, or are fetched.
+    all runs; ended runs come with it, or are fetched.
     """
 
     __module__ = "lume_sync"
@@ -78,11 +78,11 @@ class Monitor:
         call(self._held.pop().leave, *_error).result()
 
     def __iter__(self) -> Items[RunEvent[LumeRun]]:
-        """The iterator itself."""
+        """Return the iterator itself."""
         return self._steps
 
     def __next__(self) -> RunEvent[LumeRun]:
-        """The next event.
+        """Return the next event.
 
         Raises:
             RuntimeError: the monitor was not entered.

@@ -22,7 +22,7 @@ from lume_sync._bridge import Items, adopted, call, iterate, same
 
 
 class Reports:
-    """The operations of `Client` that only look."""
+    """The read-only operations of `Client`."""
 
     __slots__ = ()
 
@@ -79,12 +79,12 @@ class Reports:
         """Count runs and their rows, without listing them.
 
         Args:
-            by: what is counted apart, one or several of "hour", "day", "flow_version" and "status". Hours and days
-                are those in which runs were created, in UTC.
-            since: only runs created in the hour of this time or later: an aware `datetime`, or so many seconds (or a
+            by: the dimensions to count by, one or several of "hour", "day", "flow_version" and "status". Hours and
+                days refer to the creation of the runs, in UTC.
+            since: only runs created in the hour of this time or later: an aware `datetime`, or seconds (or a
                 `timedelta`) ago.
             flow: only runs of this flow, in all its versions.
-            order: "rejected" for those with the largest share of rejected rows first.
+            order: "rejected" for the largest share of rejected rows first.
             limit: the maximum number of counts, up to 10,000.
 
         Raises:
@@ -97,13 +97,13 @@ class Reports:
     def arrivals(
         self, *, name: str | None = None, state: ArrivalState | None = None, limit: int = 100
     ) -> ArrivalReport:
-        """Tell what arrives: the places that the server watches, and the state of their files.
+        """Report what arrives: the places that the server watches, and the state of their files.
 
         Args:
             name: only files of this arrival.
             state: only files in this state: "waiting", "submitted" or "refused".
             limit: the maximum number of files in each state, 1 to 1,000. `list_runs(submitted_by="arrival:NAME")`
-                has all that were submitted.
+                yields all submitted ones.
 
         Raises:
             ValueError: an argument is not valid; no request was sent.
@@ -121,12 +121,12 @@ class Reports:
         since: datetime | Duration | None = None,
         limit: int | None = None,
     ) -> Items[AuditEntry]:
-        """Yield who did what at the server and when, newest first: all but submissions. Needs the role admin.
+        """Yield who did what at the server and when, newest first, except submissions. Needs the role admin.
 
         Args:
             by: only acts of the key with this name.
             what: only acts of this kind, such as "cancel", "discard" or "register_flow".
-            since: only acts at this time or later: an aware `datetime`, or so many seconds (or a `timedelta`) ago.
+            since: only acts at this time or later: an aware `datetime`, or seconds (or a `timedelta`) ago.
             limit: the maximum number of entries.
 
         Raises:

@@ -10,7 +10,7 @@ from lume_sync._bridge import Items, adopted, call, iterate, portal, same, twin_
 
 @twin_of(lume_async.Rows)
 class Rows(Items[dict[str, Any]]):
-    """The rows of a run's output: an iterator of dicts, one page of them in memory.
+    """The rows of a run's output: an iterator of dicts, with one page in memory.
 
     A rejected row has `_lume_row` (its number among the parsed rows), `_lume_reasons` (a list), and the columns of
     the source. For malformed lines, `_lume_line` (the line number) replaces `_lume_row`, and `_lume_raw` is the text.
@@ -38,9 +38,9 @@ class Rows(Items[dict[str, Any]]):
         return self
 
     def to_arrow(self) -> Any:
-        """All rows as a `pyarrow.Table`.
+        """Return all rows as a `pyarrow.Table`.
 
-        If the server sends Arrow, each column has the type of the output: that of the flow, or of the source for
+        If the server sends Arrow, each column has the type of the output: the flow's type, or the source's for
         rejects of a Parquet file. Otherwise the types are inferred from the values, as in `to_polars`.
 
         Raises:
@@ -49,7 +49,7 @@ class Rows(Items[dict[str, Any]]):
         return call(self._core.to_arrow).result()
 
     def to_arrow_batches(self) -> Items[Any]:
-        """All rows as `pyarrow.RecordBatch`es with one schema, as in `to_arrow`; about 8 MB of them in memory.
+        """Return all rows as `pyarrow.RecordBatch`es with one schema, as in `to_arrow`; about 8 MB of them in memory.
 
         If the server sends JSON only, all rows are in memory before the first batch.
 
@@ -60,7 +60,7 @@ class Rows(Items[dict[str, Any]]):
             return iterate(self._core.to_arrow_batches(), same)
 
     def to_polars(self) -> Any:
-        """All rows as a `polars.DataFrame`. Without rows it has the columns of `to_arrow`, if pyarrow is installed.
+        """Return all rows as a `polars.DataFrame`. Even if empty, it has the columns, provided pyarrow is installed.
 
         Raises:
             MissingLibraryError: polars is not installed.
@@ -68,7 +68,7 @@ class Rows(Items[dict[str, Any]]):
         return call(self._core.to_polars).result()
 
     def to_pandas(self) -> Any:
-        """All rows as a `pandas.DataFrame`. Without rows it has the columns of `to_arrow`, if pyarrow is installed.
+        """Return all rows as a `pandas.DataFrame`. Even if empty, it has the columns, provided pyarrow is installed.
 
         Raises:
             MissingLibraryError: pandas is not installed.
@@ -76,5 +76,5 @@ class Rows(Items[dict[str, Any]]):
         return call(self._core.to_pandas).result()
 
     def __repr__(self) -> str:
-        """The run, the kind of rows, and how to get them."""
+        """Return the run, the kind of rows, and how to get them."""
         return repr(self._core) if hasattr(self, "_core") else "<Rows, unfinished>"

@@ -95,7 +95,7 @@ class LumeRun(RunState):
             return iterate(self._core.watch(poll_interval=poll_interval, timeout=timeout), LumeRun._wrap)
 
     def rerun(self, *, force: bool = False) -> "LumeRun":
-        """Submit the run again: the same flow version, source, metadata and seeds; returns the new run at once.
+        """Submit the run again: the same flow version, source, metadata and seeds; return the new run at once.
 
         Args:
             force: process the source even if this run or another one has processed it; may duplicate rows in the
@@ -111,14 +111,14 @@ class LumeRun(RunState):
     def resubmit(
         self, corrected: SourceData, *, force: bool = False, progress: OnProgress | None = None
     ) -> "LumeRun":
-        """Run the same flow version on corrected rejects of this run; returns the new run at once.
+        """Run the same flow version on corrected rejects of this run; return the new run at once.
 
         The new run has the metadata and the seeds of this one, and its ID as `resubmit_of`. If a run has already
         processed the same content for this run, or is processing it, that run is returned, with `reused=True`.
 
         Args:
-            corrected: the corrected rejects with their `_lume_` columns: the path of a file as the server wrote it,
-                its bytes, a binary file, or rows as `rejects` gives them (dicts, or a table).
+            corrected: the corrected rejects with their `_lume_` columns: the path of a file in the server's format,
+                its bytes, a binary file, or rows as `rejects` returns them (dicts, or a table).
             force: accept content without `_lume_` columns and content that was submitted before, and replace rows
                 of this run.
             progress: as in `Client.upload`.
@@ -135,7 +135,7 @@ class LumeRun(RunState):
         """Note that nothing is left to do about the run, so that it no longer needs attention. May be repeated.
 
         Args:
-            why: one line, at most 500 characters, for those who look at the run later.
+            why: one line, at most 500 characters, for people who see the run later.
 
         Raises:
             InvalidRequestError: `why` is not valid, or the run has not ended.
@@ -145,7 +145,7 @@ class LumeRun(RunState):
         call(self._core.dismiss, why).result()
 
     def deliveries(self) -> "list[Delivery]":
-        """The webhooks and messages of the run and how far their delivery has come, oldest first.
+        """Return the webhooks and messages of the run with the state of their delivery, oldest first.
 
         Raises:
             NotSupportedError: the server does not list deliveries.
@@ -162,7 +162,7 @@ class LumeRun(RunState):
     def rejects(
         self, reason: str | None = None, limit: int | None = None, *, as_: type[T] | None = None
     ) -> "Rows | Items[T]":
-        """The rejected rows, each with its reasons; pages are fetched as needed.
+        """Return the rejected rows, each with its reasons; pages are fetched as needed.
 
         If the run has not ended, or its output was changed or removed since, fetching the first row raises
         `InvalidRequestError`.
@@ -183,12 +183,12 @@ class LumeRun(RunState):
     def mapped(self, limit: int | None = None, *, as_: type[T]) -> Items[T]: ...
 
     def mapped(self, limit: int | None = None, *, as_: type[T] | None = None) -> "Rows | Items[T]":
-        """The mapped rows, in the order of the source; pages are fetched as needed.
+        """Return the mapped rows, in the order of the source; pages are fetched as needed.
 
         Args:
             limit: the maximum number of rows.
-            as_: an attrs class, a dataclass or a TypedDict: the rows are values of it instead of dicts. Columns that
-                it does not have are left out; a row that does not fit raises `ResponseDecodeError`, which says where.
+            as_: an attrs class, a dataclass or a TypedDict: the type of the rows, instead of dicts. Columns that it
+                lacks are left out; a row that does not fit raises `ResponseDecodeError`, which names the place.
 
         Raises:
             TypeError: `as_` is not such a class.
@@ -199,15 +199,15 @@ class LumeRun(RunState):
     def download(
         self, output: "Part", to: str | os.PathLike[str], *, progress: OnProgress | None = None
     ) -> Path:
-        """Download the file that the run has written, as it is; returns its path.
+        """Download the file that the run has written, as it is; return its path.
 
         The file is complete or does not appear: a broken connection is resumed where it broke, and the checksum of
         the server, if it sends one, is compared.
 
         Args:
             output: "mapped" or "rejects".
-            to: the path of the new file, which replaces an existing one; or a folder, in which it gets the name that
-                the server gives.
+            to: the path of the new file, which replaces an existing one; or a folder, in which it gets the server's
+                name for it.
             progress: called with the bytes that have arrived and their total (None if it is not known).
 
         Raises:
@@ -223,19 +223,19 @@ class LumeRun(RunState):
         return repr(self._core) if hasattr(self, "_core") else "<LumeRun, unfinished>"
 
     def _repr_html_(self) -> str:
-        """A table for notebooks: the state of the run at the last poll."""
+        """Return a table for notebooks: the state of the run at the last poll."""
         return self._core._repr_html_()
 
     def __eq__(self, other: object) -> bool:
-        """Whether both have the same ID."""
+        """Return whether both have the same ID."""
         return self._core == other._core if isinstance(other, LumeRun) else NotImplemented
 
     def __hash__(self) -> int:
-        """The hash of the ID."""
+        """Return the hash of the ID."""
         return self._core.__hash__()
 
     def __getstate__(self) -> dict[str, Any]:
-        """The data: no client, no connection, no API key."""
+        """Return the data: no client, no connection, no API key."""
         return self._core.__getstate__()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -243,9 +243,9 @@ class LumeRun(RunState):
         self._core = revive(lume_async.LumeRun, state)
 
     def __copy__(self) -> "LumeRun":
-        """Another handle on the same run, through the same client."""
+        """Return another handle on the same run, through the same client."""
         return LumeRun._wrap(self._core.__copy__())
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> "LumeRun":
-        """A plain copy: records are never changed in place."""
+        """Return a plain copy: records are never changed in place."""
         return LumeRun._wrap(self._core.__deepcopy__(_memo))

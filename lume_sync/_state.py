@@ -49,7 +49,7 @@ class RunState:
 
     @property
     def seeds(self) -> dict[str, str] | None:
-        """The source paths of the seeds that the run has brought, by their names; None if it has brought none."""
+        """The source paths of the run's own seeds, by their names; None if it has none."""
         return self._core.seeds
 
     @property
@@ -59,7 +59,7 @@ class RunState:
 
     @property
     def submitted_by(self) -> str | None:
-        """The name of the key that submitted the run; None if the server doesn't say it."""
+        """The name of the key that submitted the run; None if the server doesn't report it."""
         return self._core.submitted_by
 
     @property
@@ -123,7 +123,7 @@ class RunState:
         return self._core.error_message
 
     def to_dict(self) -> dict[str, Any]:
-        """The run as the server sent it, in plain JSON values; only its ID before the first poll."""
+        """Return the run as the server sent it, in plain JSON values; only its ID before the first poll."""
         with adopted:
             return self._core.to_dict()
 

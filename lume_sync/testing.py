@@ -33,11 +33,11 @@ __all__ = [
 def fake_client(
     answers: Answerer | Iterable[FakeAnswer | Exception], *, clock: FakeClock | None = None, **options: Any
 ) -> tuple[Client, FakeTransport]:
-    """A real client over a fake transport and a fake clock; returns the client and the transport.
+    """Return a real client over a fake transport and a fake clock, and the transport.
 
     Args:
         answers: a function from request to answer, which is called in another thread, or an iterable of answers.
-        clock: default: a new one.
+        clock: the fake clock; default: a new one.
         options: arguments of `Client`; the API key and the base URL have defaults here.
     """
     core, transport = _testing.fake_client(answers, clock=clock, **options)

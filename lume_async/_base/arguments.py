@@ -1,6 +1,6 @@
 """Checks of arguments: each returns the value, or raises an error that begins with the argument's name. Pure.
 
-`error` is the kind of error that the caller documents, as far as there is a choice.
+`error` is the error class that the caller documents, where there is a choice.
 """
 
 import inspect
@@ -18,7 +18,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def shown(value: object) -> str:
-    """The value for a message, in at most 60 characters."""
+    """Return the value for a message, in at most 60 characters."""
     try:
         return f"{value!r:.60}"
     except ValueError:  # an integer of more than 4,300 digits
@@ -28,14 +28,14 @@ def shown(value: object) -> str:
 def instance(
     value: Any, name: str, kinds: type[T] | tuple[type[T], ...], what: str, error: Error = TypeError
 ) -> T:
-    """An object of these types, of which `what` is the description."""
+    """Check for an object of these types, which `what` describes."""
     if not isinstance(value, kinds):
         raise error(f"{name} must be {what}, not {type(value).__name__}")
     return value
 
 
 def flag(value: Any, name: str, error: Error = TypeError) -> bool:
-    """True or False, and nothing that is as good as one of them."""
+    """Check for True or False; other truthy or falsy values are refused."""
     if not isinstance(value, bool):
         raise error(f"{name} must be True or False, not {shown(value)}")
     return value
@@ -44,7 +44,7 @@ def flag(value: Any, name: str, error: Error = TypeError) -> bool:
 def whole(
     value: Any, name: str, least: int = 1, most: int | None = None, *, error: Error = ValueError
 ) -> int:
-    """A whole number in a range."""
+    """Check for a whole number in a range."""
     if (
         isinstance(value, int)
         and not isinstance(value, bool)
@@ -57,7 +57,7 @@ def whole(
 
 
 def number(value: Any, name: str, least: float, most: float = math.inf) -> float:
-    """A finite number in a range. Raises `TypeError`, `ValueError`."""
+    """Check for a finite number in a range. Raises `TypeError`, `ValueError`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, not {type(value).__name__}")
     try:
@@ -71,7 +71,7 @@ def number(value: Any, name: str, least: float, most: float = math.inf) -> float
 
 
 def text(value: Any, name: str, error: Error = ValueError) -> str:
-    """A string that can be encoded."""
+    """Check for a string that can be encoded."""
     if not isinstance(value, str):
         raise error(f"{name} must be a string, not {type(value).__name__}")
     if _SURROGATE.search(value):
@@ -80,7 +80,7 @@ def text(value: Any, name: str, error: Error = ValueError) -> str:
 
 
 def line(value: Any, name: str, longest: int = 8192, *, error: Error = ValueError) -> str:
-    """The value of a header: one line of ASCII. It may be a secret, and is not quoted."""
+    """Check the value of a header: one line of ASCII. It may be a secret, and is not quoted."""
     if not (
         isinstance(value, str)
         and 1 <= len(value) <= longest
@@ -93,12 +93,12 @@ def line(value: Any, name: str, longest: int = 8192, *, error: Error = ValueErro
 
 
 def path(value: Any, name: str, error: Error = TypeError) -> str:
-    """A path, as a string that can name a file."""
+    """Return a path, as a string that can name a file."""
     found = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
     if not isinstance(found, str):
         raise error(f"{name} must be a string or a path, not {type(value).__name__}")
     try:
-        encoded = os.fsencode(found)  # a name of undecodable bytes has surrogates of its own
+        encoded = os.fsencode(found)  # undecodable bytes in a name become surrogates
     except UnicodeEncodeError:
         encoded = b"\0"
     if not encoded or b"\0" in encoded:  # an empty path would be the current folder
@@ -107,28 +107,28 @@ def path(value: Any, name: str, error: Error = TypeError) -> str:
 
 
 def several(values: Any, name: str, what: str, kinds: Any = Iterable, error: Error = TypeError) -> Any:
-    """An iterable, but no string: its letters would be taken for the items."""
+    """Check for an iterable; a string is refused, since its letters would be taken for the items."""
     if isinstance(values, (str, bytes)) or not isinstance(values, kinds):
         raise error(f"{name} must be an iterable of {what}, not {type(values).__name__}")
     return values
 
 
 def function(value: F, name: str, error: Error = TypeError) -> F:
-    """Something that can be called."""
+    """Check that the value is callable."""
     if not callable(value):
         raise error(f"{name} must be callable, not {type(value).__name__}")
     return value
 
 
 def plain_function(value: F, name: str) -> F:
-    """A function that is called and not awaited."""
+    """Check for a function that is called and not awaited."""
     if inspect.iscoroutinefunction(function(value, name)) or isinstance(value, type):
         raise TypeError(f"{name} must be a plain function, neither asynchronous nor a class")
     return value
 
 
 def validator(check: Callable[..., object], *limits: Any, **options: Any) -> Callable[[Any, Any, Any], None]:
-    """A check as the validator of an attrs field, whose name is the argument's."""
+    """Return a check as the validator of an attrs field, whose name is the argument's."""
 
     def validate(_self: object, attribute: Any, value: Any) -> None:
         check(value, attribute.name, *limits, **options)

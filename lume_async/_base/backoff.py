@@ -18,7 +18,7 @@ class Rng(Protocol):
     """The part of `random.Random` that jitter needs."""
 
     def random(self) -> float:
-        """A number in [0, 1)."""
+        """Return a number in [0, 1)."""
         ...
 
 
@@ -51,14 +51,14 @@ class Backoff:
 
     @classmethod
     def constant(cls, interval: Duration) -> Self:
-        """The same delay every time, without jitter."""
+        """Return the same delay every time, without jitter."""
         length = seconds(interval, "interval")
         return cls(length, factor=1.0, maximum=length, jitter=0.0)
 
     def delay(self, n: int, rng: Rng) -> float:
-        """The delay after try number `n` (0 is the first), in seconds."""
+        """Return the delay after try number `n` (0 is the first), in seconds."""
         base = self.maximum
-        # Without this limit the power would overflow a float in a long wait.
+        # Unlimited, the power would overflow a float in a long wait.
         if self.initial < self.maximum and n * math.log2(self.factor) < 60:
             base = min(self.maximum, self.initial * self.factor**n)
         if self.initial == 0:
@@ -74,7 +74,7 @@ POLLING = Backoff(0.5, factor=1.5, maximum=5.0)
 
 
 def backoff(value: Duration | Backoff, name: str) -> Backoff:
-    """An argument that is a constant interval or a `Backoff`. Raises `TypeError` or `ValueError`, with its name."""
+    """Convert an argument: a constant interval or a `Backoff`. Raises `TypeError` or `ValueError`, with its name."""
     if isinstance(value, Backoff):
         return value
     if not isinstance(value, (int, float, timedelta)) or isinstance(value, bool):
@@ -84,7 +84,7 @@ def backoff(value: Duration | Backoff, name: str) -> Backoff:
 
 
 def polling(interval: PollInterval) -> Backoff:
-    """The back-off that `poll_interval` stands for. Raises `TypeError` or `ValueError` as `backoff` does."""
+    """Return the back-off that `poll_interval` stands for. Raises `TypeError` or `ValueError` as `backoff` does."""
     return POLLING if interval is None else backoff(interval, "poll_interval")
 
 
@@ -92,15 +92,15 @@ QUICK = Backoff(0.25, maximum=1.0)
 """The delays after failed polls: a failure says nothing about the run, so it must not cost a whole interval."""
 
 OUTAGE = 12
-"""After so many failed polls in a row the quick delays double, to spare a server that is down."""
+"""The number of failed polls in a row after which the quick delays double, to spare a server that is down."""
 
 
 def after_failure(usual: float, failures: int, rng: Rng) -> float:
-    """Seconds until the next poll after `failures` failed ones in a row: 0.25, 0.5, 1, 1, …, never above the usual.
+    """Return the seconds until the next poll after failed ones in a row: 0.25, 0.5, 1, 1, …, never above `usual`.
 
     Args:
         usual: the delay if the last poll had succeeded; it does not count failed polls.
-        failures: 1 or more.
+        failures: the number of failed polls in a row, 1 or more.
     """
     quick = QUICK.delay(failures - 1, rng)
     return min(usual, math.ldexp(quick, min(max(0, failures - OUTAGE), 60)))

@@ -1,6 +1,4 @@
-"""Asynchronous iterators: `Items` is the public one, `Batched` can return several items at once, `Chunked` has the
-items of chunks.
-"""
+"""Asynchronous iterators: the public `Items`, `Batched` for several items at once, `Chunked` for chunks."""
 
 import asyncio
 from abc import abstractmethod
@@ -23,25 +21,24 @@ class Batched(AsyncIterator[T]):
 
     @abstractmethod
     def _take_ready(self, limit: int) -> list[T]:
-        """Up to `limit` items that are ready; an empty list does not mean that the iteration has ended."""
+        """Return up to `limit` items that are ready; an empty list does not mean that the iteration has ended."""
 
 
 @public
 class Items(Batched[T]):
     """An iterator that works while it is read, as `run_many`, `list_runs` and others return it.
 
-    Nothing is sent before the first step. Use it as a context manager to end the work with the block, however that is
-    left: from then on nothing is sent, and no task, thread, connection or journal is in use. Closing does the same.
-    A loop that is left early also ends the work, but only when the iterator is garbage-collected: a variable keeps it
-    alive.
+    Nothing is sent before the first step. Use it as a context manager to end the work with the block, however it is
+    left: then nothing is sent, and no task, thread, connection or journal is in use. Closing does the same. Leaving a
+    loop early also ends the work, but only when the iterator is garbage-collected: a variable keeps it alive.
     """
 
     @abstractmethod
     async def __anext__(self) -> T:
-        """The next item, when it is ready."""
+        """Return the next item, when it is ready."""
 
     async def __aenter__(self) -> Self:
-        """The iterator itself."""
+        """Return the iterator itself."""
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -65,8 +62,8 @@ class Steps(Generic[T]):
     """The steps of an iteration, taken one at a time by any task; `aclose` also ends the one under way.
 
     Args:
-        step: takes the next one.
-        generator: the one whose steps they are. A cancelled step ends it, and the next one raises.
+        step: takes the next step.
+        generator: the source of the steps. A cancelled step ends it, and the next one raises.
     """
 
     def __init__(
@@ -80,7 +77,7 @@ class Steps(Generic[T]):
         self._free: asyncio.Event | None = None
 
     async def next(self) -> T:
-        """The next item. Raises `StopAsyncIteration` after the last, `RuntimeError` after a cancelled step."""
+        """Return the next item. Raises `StopAsyncIteration` after the last, `RuntimeError` after a cancelled step."""
         if self._busy is not None:
             await self._until_free()
         if self._closed:
@@ -129,7 +126,7 @@ class Steps(Generic[T]):
 
 
 class Chunked(Items[T]):
-    """The items of the chunks, in order; the next chunk is fetched when all items before it were taken."""
+    """The items of the chunks, in order; a chunk is fetched when all items before it were taken."""
 
     def __init__(self, chunks: AsyncGenerator[Iterable[T], None], what: str = "items") -> None:
         self.what = what
@@ -142,7 +139,7 @@ class Chunked(Items[T]):
         return self._ready.popleft()
 
     def __repr__(self) -> str:
-        """The kind of items, and how to get them."""
+        """Return the kind of items, and how to get them."""
         return f"<{self.what}, fetched as needed: [item async for item in ...]>"
 
     def _take_ready(self, limit: int) -> list[T]:
@@ -155,12 +152,12 @@ class Chunked(Items[T]):
 
 
 def all_runs(runs: Iterable[T]) -> list[T]:
-    """The argument `runs` as a list. Raises `TypeError`."""
+    """Return the argument `runs` as a list. Raises `TypeError`."""
     return list(arguments.several(runs, "runs", "runs or run IDs"))
 
 
 def take_ready(source: AsyncIterator[T], limit: int) -> list[T]:
-    """Up to `limit` items that are ready; an empty list if the source is not `Batched`."""
+    """Return up to `limit` items that are ready; an empty list if the source is not `Batched`."""
     return source._take_ready(limit) if isinstance(source, Batched) else []
 
 

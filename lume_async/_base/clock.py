@@ -5,22 +5,22 @@ import time
 from typing import ClassVar, Protocol
 
 AT_WORK: set[object] = set()
-"""Calls of journals in their threads that have not ended, which no clock of a test may pass over."""
+"""Unfinished calls of journals in their threads, which a test's clock must wait for."""
 
 
 class Clock(Protocol):
     """The current time, and sleeping."""
 
     def now(self) -> float:
-        """Seconds on a clock that never steps; only differences mean anything."""
+        """Return the seconds on a clock that never steps; only differences mean anything."""
         ...
 
     def wall(self) -> float:
-        """Seconds since the epoch; may step. Only for comparing with a server's dates."""
+        """Return the seconds since the epoch; may step. Only for comparing with a server's dates."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return after that many seconds."""
+        """Return after `seconds`."""
         ...
 
 

@@ -1,17 +1,17 @@
-"""Characters that no name has, and those that are shown as escapes. Pure."""
+"""Finds characters that no name may have, and escapes those that can't be shown. Pure."""
 
 import re
 from collections.abc import Collection
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""The same (they could drive a terminal), and what turns the direction of writing."""
+"""The same (they could drive a terminal), and characters that change the direction of writing."""
 
 
 def control_in(name: str) -> str:
-    """The first control character, separator of lines or lone surrogate, as undecodable bytes have; empty if none.
+    """Return the first control character, line separator or lone surrogate (an undecodable byte); empty if none.
 
-    Everything else can be in the name of a file or a column: macOS writes U+202F into those of screenshots, and
+    Names of files and columns may have any other character: macOS writes U+202F into the names of screenshots, and
     spreadsheets have U+00A0 in their headers. So `str.isprintable` would refuse too much.
     """
     found = _CONTROL.search(name)
@@ -19,7 +19,7 @@ def control_in(name: str) -> str:
 
 
 def escaped(text: str, keep: Collection[str] = ()) -> str:
-    """The text with what is not seen written as escapes, except what is to be kept."""
+    """Escape invisible characters, except those in `keep`."""
     return UNSEEN.sub(
         lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode("ascii"),
         text,

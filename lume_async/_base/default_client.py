@@ -9,7 +9,7 @@ from typing import Any
 
 
 def find_client(package: str) -> Callable[[], Any] | None:
-    """The function that returns the default client of the package; None during interpreter shutdown."""
+    """Return the function that returns the default client of the package; None during interpreter shutdown."""
     return getattr(sys.modules.get(package), "default_client", None)
 
 

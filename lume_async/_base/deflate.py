@@ -1,4 +1,4 @@
-"""JSON of the contract, deflated with a preset dictionary of what occurs in every run. Pure."""
+"""Deflates JSON of the contract, with a preset dictionary of the text that every run has. Pure."""
 
 import zlib
 
@@ -16,17 +16,17 @@ DICTIONARY = (
     b'"rows_rejected":0,"reject_reasons":{},"warnings":{},"source":{"bytes":0,"lines":0,"records":0}},'
     b'"target_locations":{"mapped":"/mapped.parquet","rejects":null},"error_message":null}}'
 )
-"""Part of the form of a journal, as no other one inflates what this has deflated: see `journal_file._OURS`."""
+"""Part of a journal's format, as only the same dictionary can inflate its entries: see `journal_file._OURS`."""
 
 
 def deflated(content: bytes, context: bytes) -> bytes:
-    """The content, smaller; `context` is what it is likely to repeat."""
+    """Compress the content; `context` is text that it is likely to repeat."""
     deflate = zlib.compressobj(wbits=_WINDOW, zdict=DICTIONARY + context)
     return deflate.compress(content) + deflate.flush()
 
 
 def inflated(content: bytes, context: bytes) -> bytes:
-    """What was deflated with the same context. Raises `ValueError` if it was not."""
+    """Inflate content that was deflated with the same context. Raises `ValueError` if it was not."""
     inflate = zlib.decompressobj(_WINDOW, zdict=DICTIONARY + context)
     try:
         plain = inflate.decompress(content)

@@ -11,7 +11,7 @@ Duration: TypeAlias = float | timedelta
 
 
 def seconds(value: Duration, name: str) -> float:
-    """The duration in seconds. Raises `TypeError` for another type, `ValueError` if it is negative or NaN."""
+    """Return the duration in seconds. Raises `TypeError` for another type, `ValueError` if it is negative or NaN."""
     if isinstance(value, timedelta):
         number = value.total_seconds()
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -27,7 +27,7 @@ def seconds(value: Duration, name: str) -> float:
 
 
 def optional_seconds(value: Duration | None, name: str) -> float | None:
-    """The duration in seconds; None (no limit) for None or infinity."""
+    """Return the duration in seconds; None (no limit) for None or infinity."""
     if value is None:
         return None
     number = seconds(value, name)

@@ -15,10 +15,10 @@ _GAP = re.compile(r" … \([\d,]{1,20} characters\) … ")
 
 
 def elided(text: str, limit: int = LIMIT) -> str:
-    """The text in at most `limit` characters: control characters are escaped, the middle of a long text is omitted.
+    """Shorten the text to `limit` characters: control characters are escaped, the middle of a long text is omitted.
 
     The original length replaces the omitted part. The result is stable: a second call changes nothing, and a longer
-    text that contains the result is cut at the same place, so that the length stays the one of the data.
+    text that contains the result is cut at the same place, so that it still has the length of the data.
     """
     if len(text) <= limit:
         seen = _seen(text)
@@ -27,7 +27,7 @@ def elided(text: str, limit: int = LIMIT) -> str:
     cut = _GAP.search(text) if len(text) <= 4 * limit else None
     gap = cut[0] if cut else f" … ({len(text):,} characters) … "
     before, behind = (text[: cut.start()], text[cut.end() :]) if cut else (text, text)
-    tail = (limit - len(gap)) // 3  # the end often says what to do, the beginning what it concerns
+    tail = (limit - len(gap)) // 3  # the end often gives the remedy, the beginning the subject
     head = limit - len(gap) - tail
     return _seen(before[:head])[:head] + gap + _seen(behind[-tail:])[-tail:]
 
@@ -37,7 +37,7 @@ def _seen(text: str) -> str:
 
 
 def bounded(value: Any) -> Any:
-    """JSON with all strings and member names elided; integers of members with the same short name are added."""
+    """Elide all strings and member names in JSON; integers of members with the same short name are added."""
     if isinstance(value, str):
         return elided(value)
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The command that installs an extra of a distribution, from where it was installed: index, checkout, archive."""
+"""The command that installs an extra of a distribution, from the same origin: index, checkout, archive."""
 
 import json
 import sys
@@ -17,18 +17,18 @@ _SERVER_FOLDER = "server"
 
 
 def require(module: str, extra: str, what: str, *, name: str = CLIENT) -> None:
-    """Raises `ModuleNotFoundError`, with the command that installs the extra, if its module is not installed."""
+    """Raise `ModuleNotFoundError`, with the command that installs the extra, if its module is not installed."""
     if find_spec(module) is None:
         raise ModuleNotFoundError(f"{what} needs {module}: {install_command(extra, name)}", name=module)
 
 
 def install_command(extra: str = "", name: str = CLIENT) -> str:
-    """The command that installs a distribution, with an extra; see `pip_install`."""
+    """Return the command that installs a distribution, with an extra; see `pip_install`."""
     return pip_install(*_requirement(f"[{extra}]" if extra else "", name))
 
 
 def pip_install(*requirement: str) -> str:
-    """The command that installs something into the running Python's environment, which may have no pip of its own."""
+    """Return the command that installs into the running Python's environment, which may have no pip of its own."""
     python = sys.executable or "python"
     pip = (
         [python, "-m", "pip", "install"] if find_spec("pip") else ["uv", "pip", "install", "--python", python]
@@ -50,7 +50,7 @@ def _requirement(extra: str, name: str) -> list[str]:
 
 
 def _origin(name: str) -> dict[str, Any]:
-    """Where a distribution was installed from (PEP 610); empty for an index."""
+    """Return the origin of a distribution (PEP 610); empty for an index."""
     try:
         text = distribution(name).read_text("direct_url.json")
     except PackageNotFoundError:

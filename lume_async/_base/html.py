@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 
 def facts(title: str, pairs: Iterable[tuple[str, object]]) -> str:
-    """A table of names and values; pairs without a value are omitted."""
+    """Return a table of names and values; pairs without a value are omitted."""
     lines = [
         f"<tr><th style='text-align:left'>{_safe(name)}</th><td style='text-align:left'>{_safe(value)}</td></tr>"
         for name, value in pairs
@@ -14,7 +14,7 @@ def facts(title: str, pairs: Iterable[tuple[str, object]]) -> str:
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table with a head."""
+    """Return a table with a head."""
     top = "".join(f"<th style='text-align:left'>{_safe(name)}</th>" for name in head)
     body = "".join(
         "<tr>" + "".join(f"<td style='text-align:left'>{_safe(cell)}</td>" for cell in row) + "</tr>"

@@ -16,13 +16,13 @@ def lazily(
     together: "Iterable[str]" = (),
     check: "Callable[[str], object]" = lambda name: None,
 ) -> "tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]":
-    """`__all__`, `__getattr__` and `__dir__` of a package.
+    """Return `__all__`, `__getattr__` and `__dir__` for a package.
 
     Args:
         names: the modules, and the public names that are imported from each. Generated from the imports under
             `TYPE_CHECKING` in the package's `__init__`, the only list that is kept by hand.
-        together: packages of which all names are loaded with the first name of this package, so that finalizers
-            can use them: during interpreter shutdown nothing can be imported.
+        together: packages whose names are all loaded with the first name of this package, so that finalizers can
+            use them: during interpreter shutdown nothing can be imported.
         check: called with a name before it is loaded; raises ImportError if it can't be used.
     """
     module = sys.modules[package]

@@ -1,7 +1,7 @@
-"""`Owned`: a block that one task may enter and another leave, as fixtures and `AsyncExitStack` do.
+"""`Owned`: a block that different tasks may enter and leave, as fixtures and `AsyncExitStack` do.
 
-A task group is left by the task that entered it. So the block lives in a task of its own, and leaving it means to
-wait for the end of that task.
+A task group must be left by the task that entered it. So the block runs in its own task, and leaving it waits for
+the end of that task.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ class Owned(Generic[T]):
     """The block, entered and left in one task.
 
     Args:
-        on_break: called where the block ends by itself; its error is raised by `close`.
+        on_break: called if the block ends by itself; `close` raises its error.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Owned(Generic[T]):
         return entered.result()
 
     async def close(self) -> None:
-        """Leave the block and wait for its end; a cancellation makes it hurry. Raises what ended the block."""
+        """Leave the block and wait for its end; a cancellation makes it hurry. Raises the block's error."""
         if self._owner is None:
             return
         self._leave.set()

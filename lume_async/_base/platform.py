@@ -1,6 +1,6 @@
-"""What this platform has. Elsewhere nothing asks for its name.
+"""The abilities of this platform. No other module asks for its name.
 
-Windows has no forks, its signals interrupt no wait for a lock, and it replaces no file that a program has open.
+Windows has no forks, its signals don't interrupt a wait for a lock, and it can't replace a file that is open.
 """
 
 import os
@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 
 IS_POSIX = hasattr(os, "fork")
-"""Whether it is Linux, macOS or the like, and not Windows."""
+"""Whether this is Linux, macOS or the like, not Windows."""
 
 BINARY: int = getattr(os, "O_BINARY", 0)
-"""A flag for `os.open`, without which Windows changes the ends of lines."""
+"""A flag for `os.open` that keeps Windows from changing line ends."""
 
 _PATIENCE = 1.0
 """Seconds to wait until a file can be replaced: virus scanners and indexers open new files for a moment."""
@@ -26,7 +26,7 @@ def at_fork(**functions: Callable[[], object]) -> None:
 
 
 def replace(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Do the same as `os.replace`, which takes several attempts on Windows. Raises `OSError`."""
+    """Replace a file like `os.replace`, with several attempts on Windows. Raises `OSError`."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -38,7 +38,7 @@ def replace(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> N
 
 
 def is_locked(path: str | os.PathLike[str]) -> bool:
-    """Whether a process holds an advisory lock on a file; false if there is no file. POSIX. Raises `OSError`.
+    """Return whether a process holds an advisory lock on a file; false if there is no file. POSIX. Raises `OSError`.
 
     Any number of processes may ask at a time.
     """
@@ -58,13 +58,13 @@ def is_locked(path: str | os.PathLike[str]) -> bool:
 
 
 def is_own(about: os.stat_result) -> bool:
-    """Whether a file belongs to the user of this process; never on Windows, which does not report it."""
+    """Return whether a file belongs to the user of this process; never on Windows, which does not report it."""
     getuid = getattr(os, "getuid", None)
     return getuid is not None and about.st_uid == getuid()
 
 
 def command_line(words: Sequence[str]) -> str:
-    """The words as one line for a shell; on Windows for cmd.exe, where single quotes are letters, and PowerShell."""
+    """Quote the words for a shell; on Windows for PowerShell and cmd.exe, where single quotes are letters."""
     if IS_POSIX:
         import shlex
 

@@ -1,4 +1,4 @@
-"""`@public`: a class shows the package that users import it from, not its private module."""
+"""`@public`: makes a class show its public package, not its private module."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 def public_in(module: str) -> Callable[[T], T]:
-    """A decorator that sets `__module__`, which reprs, pickles and tracebacks show."""
+    """Return a decorator that sets `__module__`, which reprs, pickles and tracebacks show."""
 
     def rewrite(thing: T) -> T:
         thing.__module__ = module

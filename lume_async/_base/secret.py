@@ -28,7 +28,7 @@ class SecretBytes(bytes):
 
 
 class Veiled:
-    """Stands for an invalid secret, such as bytes: only the name of its type is kept."""
+    """A stand-in for an invalid secret, such as bytes; keeps only the name of its type."""
 
     def __init__(self, value: object) -> None:
         self.kind = type(value).__name__
@@ -38,14 +38,14 @@ class Veiled:
 
 
 def veiled_headers(headers: T) -> T:
-    """A mapping as a dict whose values no repr shows; anything else is returned as it is, to be refused."""
+    """Return a mapping as a dict whose values no repr shows; anything else is returned as it is, to be refused."""
     if not isinstance(headers, Mapping):
         return headers
     return {name: veiled(value) for name, value in headers.items()}  # type: ignore[return-value]
 
 
 def veiled(value: T) -> T:
-    """The value, as a string whose repr is redacted, so that no traceback with locals shows it.
+    """Return the value, as a string whose repr is redacted, so that no traceback with locals shows it.
 
     Callables, awaitables, None and booleans are returned as they are. Any other value becomes `Veiled`.
     """

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """The running event loop of asyncio. Raises `RuntimeError` if none is running here, as under trio."""
+    """Return the running event loop of asyncio. Raises `RuntimeError` if none is running here, as under trio."""
     return asyncio._get_running_loop() or _refuse()
 
 
@@ -23,9 +23,9 @@ def _refuse() -> NoReturn:
 
 @asynccontextmanager
 async def task_group() -> "AsyncIterator[TaskGroup]":
-    """A task group of anyio that raises the error itself, not a group, so that `except LumeError` works.
+    """Open a task group of anyio that raises the error itself, not a group, so that `except LumeError` works.
 
-    Of several errors the first is raised; the others become its notes.
+    The first of several errors is raised; the others become its notes.
     """
     import anyio  # here: a single request needs no tasks
 
@@ -48,14 +48,14 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 def current_task() -> "asyncio.Task[Any]":
-    """The task that is running."""
+    """Return the task that is running."""
     task = asyncio.current_task()
     assert task is not None
     return task
 
 
 def is_being_cancelled() -> bool:
-    """Whether a `CancelledError` that was caught is meant for this task, not for something it waited for."""
+    """Return whether a `CancelledError` that was caught is meant for this task, not for something it waited for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

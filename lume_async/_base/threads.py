@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def spawn(target: Callable[..., object], *arguments: object) -> None:
-    """Start a daemon thread, for which no exit waits. Raises `RuntimeError` if no thread can be started."""
+    """Start a daemon thread, so that no exit waits for it. Raises `RuntimeError` if no thread can be started."""
     threading.Thread(target=target, args=arguments, name="lume-worker", daemon=True).start()
 
 
@@ -48,7 +48,7 @@ def in_thread(work: Callable[[], T]) -> Future[T]:
 
 
 def _as_runtime_error(error: StopIteration) -> RuntimeError:
-    """The same conversion as in coroutines and generators (PEP 479)."""
+    """Convert the error as coroutines and generators do (PEP 479)."""
     raised = RuntimeError("the function raised StopIteration")
     raised.__cause__ = error
     return raised
@@ -61,8 +61,8 @@ class JobThread:
     """A daemon thread for blocking code of a user, in the context of the caller who creates this object.
 
     One thread instead of a pool: generators may hold objects that are bound to a thread (SQLite cursors). It starts
-    with the first job and ends with `close`. A cancelled job keeps running, but nobody waits for it: long ones
-    look at `closed`.
+    with the first job and ends with `close`. A cancelled job keeps running, but nobody waits for it: long jobs
+    check `closed`.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class JobThread:
             job()
 
     def close(self) -> None:
-        """End the thread after the jobs that it has. Never waits."""
+        """End the thread after its queued jobs. Never waits."""
         self.closed = True
         if self._jobs is not None and self._has_thread:
             self._jobs.put(None)
@@ -139,7 +139,7 @@ class ForkShy:
     """
 
     LONGEST_DELAY = 0.5
-    """Seconds that a fork waits at most. Work that takes longer waits for the network and holds no such lock."""
+    """The maximum delay of a fork in seconds. Longer work waits for the network and holds no such lock."""
 
     def __init__(self) -> None:
         self._reset()

@@ -9,7 +9,7 @@
     REFUSED    deflated: the error as JSON
     INPUT      JSON: how many items the input has
 
-The preset dictionary of an outcome is the item's entries since the newest SENDING, of which it repeats a lot.
+The preset dictionary of an outcome is the item's entries since the newest SENDING, since it repeats most of them.
 """
 
 import json
@@ -27,7 +27,7 @@ from lume_async.models import RunRequest
 
 
 class Kind(IntEnum):
-    """What an entry records; the numbers are stored in the files."""
+    """The kind of an entry; the numbers are stored in the files."""
 
     INPUT = 0
     SENDING = 1
@@ -42,12 +42,12 @@ Row: TypeAlias = tuple[int, bytes]
 
 
 class DamagedError(Exception):
-    """An entry differs from what was written."""
+    """An entry is not as it was written."""
 
 
 @define
 class Entry:
-    """What the journal knows of one item.
+    """The journal's knowledge of one item.
 
     Attributes:
         key: the idempotency key of every attempt; a failed run that is retried gets a new one.
@@ -71,12 +71,12 @@ class Entry:
 
 
 def encode(item: int, kind: int, content: bytes, before: bytes = b"") -> bytes:
-    """The bytes of an entry; for an outcome, `before` is the content of the entries since the newest SENDING."""
+    """Encode an entry; an outcome needs `before`, the content of the entries since the newest SENDING."""
     return _sealed(item, kind, deflated(content, before) if kind in _DEFLATED else content)
 
 
 def intact(item: int, row: Row) -> bytes:
-    """The content of an entry, after its checksum. Raises `DamagedError` if the checksum does not match."""
+    """Return the content of an entry, after its checksum. Raises `DamagedError` if the checksum does not match."""
     kind, data = row
     try:
         content = data[4:]
@@ -88,7 +88,7 @@ def intact(item: int, row: Row) -> bytes:
 
 
 def decode(item: int, rows: Iterable[Row]) -> Iterator[tuple[Kind, bytes]]:
-    """The kind and the content of all entries of an item. Raises `DamagedError` if an entry is damaged."""
+    """Yield the kind and the content of all entries of an item. Raises `DamagedError` if an entry is damaged."""
     before = b""
     for row in rows:
         content = intact(item, row)
@@ -105,12 +105,12 @@ def decode(item: int, rows: Iterable[Row]) -> Iterator[tuple[Kind, bytes]]:
 
 
 def sending(request: bytes, key: str, at: float, *, by_server: bool) -> bytes:
-    """The content of SENDING; `request` is encoded by `canonical`."""
+    """Return the content of SENDING; `request` is encoded by `canonical`."""
     return orjson.dumps([key, at, by_server]) + b"\n" + request
 
 
 def json_of(value: Any) -> bytes:
-    """The value as JSON."""
+    """Return the value as JSON."""
     try:
         return orjson.dumps(value)
     except TypeError:  # nested deeper than orjson can write, but not deeper than it can read
@@ -118,7 +118,7 @@ def json_of(value: Any) -> bytes:
 
 
 def canonical(request: RunRequest) -> bytes:
-    """The request as JSON, with equal bytes for equal requests; fields with their default are omitted."""
+    """Return the request as JSON, with equal bytes for equal requests; fields with their default are omitted."""
     said = submission(request)
     if not request.force_rerun:
         del said["force_rerun"]

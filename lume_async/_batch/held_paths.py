@@ -1,5 +1,5 @@
-"""The journals that this process has open. A program that leaves a `run_many` early and starts it again at once
-opens the journal while the first one is still closing it, so opening waits for the close.
+"""The open journals of this process. A program that leaves a `run_many` early and starts it again at once opens the
+journal while the first call is still closing it, so opening waits for the close.
 """
 
 import threading
@@ -39,7 +39,7 @@ class HeldPaths:
         self._held: dict[str, object] = {}
 
     def _leave_to_parent(self) -> None:
-        """Never finalize the parent's connections in a forked child: SQLite would clean up the parent's files."""
+        """Keep the parent's connections from being finalized in a forked child: SQLite would clean up its files."""
         for connection in self._held.values():
             immortal(connection)
         self._reset()

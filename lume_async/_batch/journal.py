@@ -1,6 +1,6 @@
 """The journal of `run_many`: submissions and outcomes, one transaction each, append-only.
 
-After a kill at any point, the newest entry of an item says what is certain:
+After a kill at any point, the newest entry of an item shows its state:
 
     nothing, or UNSENT     no run can exist: submit it
     SENDING                a run may exist: find out before sending again
@@ -55,7 +55,7 @@ class Journal:
         """Open the journal, or create a new one.
 
         Raises:
-            ConfigurationError: it is in use, damaged, not writable, of a later release, or not a journal.
+            ConfigurationError: it is in use, damaged, not writable, from a later release, or not a journal.
         """
         name = path_of(path)
         journal = cls(open_file(name), name)
@@ -82,7 +82,7 @@ class Journal:
             close_file(self._connection, self._path, close_mark)
 
     def rows(self, first: int, count: int) -> dict[int, list[Row]]:
-        """The entries of `count` items, oldest first; items without entries are omitted."""
+        """Return the entries of `count` items, oldest first; items without entries are omitted."""
         found: dict[int, list[Row]] = {}
         query = "SELECT item, kind, body FROM entries WHERE item >= ? AND item < ? ORDER BY item, seq"
         with self._translated():
@@ -144,7 +144,7 @@ class Journal:
             raise self._changed(f"it had {counted(self.count, 'item')}, now it has {count:,}")
 
     def known_runs(self) -> set[str]:
-        """The IDs of the runs that items have started."""
+        """Return the IDs of the runs started by items."""
         query = "SELECT item, kind, body FROM entries WHERE kind = ?"
         known: set[str] = set()
         with self._translated():
@@ -155,7 +155,7 @@ class Journal:
         return known
 
     def under_way(self) -> list[RunRequest]:
-        """The requests of the items whose newest entry is SENDING."""
+        """Return the requests of the items whose newest entry is SENDING."""
         query = (
             "SELECT item FROM entries AS one WHERE kind = ? AND NOT EXISTS "
             "(SELECT 1 FROM entries WHERE item = one.item AND seq > one.seq)"
@@ -201,7 +201,7 @@ class Journal:
         self._mark = self._checked_mark()
 
     def _checked_mark(self) -> Mark:
-        """The mark, after checking that no entry it counts is missing."""
+        """Return the mark, after checking that no entry it counts is missing."""
         with self._translated():
             mark = Mark.open(self._path)
             ((count,),) = self._connection.execute("SELECT count(*) FROM entries").fetchall()
@@ -238,7 +238,7 @@ class Journal:
 
     @contextmanager
     def _translated(self, item: int = _INPUT) -> Iterator[None]:
-        """Raise `JournalError` for SQLite's errors, those of the mark's file, and a damaged entry."""
+        """Raise `JournalError` for errors of SQLite or the mark's file, and for a damaged entry."""
         try:
             yield
             return

@@ -1,4 +1,4 @@
-"""The file of a journal: valid names, exclusive opening, and what its errors mean."""
+"""The file of a journal: valid names, exclusive opening, and the meaning of its errors."""
 
 import os
 import sqlite3
@@ -26,13 +26,13 @@ _OURS = 0x4C756D65  # "Lume", as SQLite's `application_id`
 _HEADER = b"SQLite format 3\0"
 _COMPLETE = 2 * (FORM - 1)
 _IN_USE = _COMPLETE + 1
-"""As SQLite's `user_version`, which also has the form: the newest entries may be in the log (`-wal`) only."""
+"""In SQLite's `user_version`, beside the form: the newest entries may be in the log (`-wal`) only."""
 _VERSION_AT, _VERSION_TO = 60, 64
 """The offset of `user_version` in the file."""
 
 
 def path_of(name: str | os.PathLike[str]) -> str:
-    """The absolute path of a journal, with links resolved, which SQLite reads as nothing but a file name.
+    """Return the absolute path of a journal, with links resolved; SQLite can take it only for a file name.
 
     Raises:
         ConfigurationError: it does not name a file.
@@ -47,7 +47,7 @@ def path_of(name: str | os.PathLike[str]) -> str:
 
 
 def shown(path: str) -> str:
-    """The path for a message, relative to the working directory if possible."""
+    """Return the path for a message, relative to the working directory if possible."""
     try:
         here = os.path.join(os.getcwd(), "")
     except OSError:  # the working directory is gone
@@ -73,7 +73,7 @@ def open_file(path: str) -> sqlite3.Connection:
 
 
 def needs_no_log(connection: sqlite3.Connection) -> bool:
-    """Record, before closing, that the log may be absent; return whether that succeeded."""
+    """Record before closing that the log may be absent; return whether that succeeded."""
     try:
         connection.execute(f"PRAGMA user_version = {_COMPLETE}")
     except sqlite3.Error:
@@ -94,7 +94,7 @@ def close_file(connection: sqlite3.Connection, path: str, afterwards: Callable[[
 
 
 def trouble(path: str, error: sqlite3.Error | OSError) -> str:
-    """The message for an error of SQLite or the system: what it means for the journal, and what to do."""
+    """Return the message for an error of SQLite or the system: its effect on the journal, and the remedy."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return f"the journal {shown(path)} is in use by another process: wait for it, or use another file"
@@ -118,7 +118,7 @@ def trouble(path: str, error: sqlite3.Error | OSError) -> str:
 
 
 def damage(path: str, what: str) -> str:
-    """The message for a damaged journal: what to do."""
+    """Return the message for a damaged journal, with the remedy."""
     beside = " and ".join(shown(os.path.basename(name)) for name in (path + "-wal", mark_of(path)))
     return (
         f"the journal {shown(path)} is damaged ({what}): restore it from a backup, or start a new one: under another "

@@ -1,6 +1,6 @@
 """The mark beside a journal in use: its number of entries, so that lost entries are noticed.
 
-SQLite reads a truncated or damaged log (`-wal`) as one that ends there: nothing in it says where it should end.
+SQLite reads a truncated or damaged log (`-wal`) up to that point: the log itself does not record its length.
 """
 
 import os
@@ -17,7 +17,7 @@ _CHECKED = _LENGTH + 4
 class Mark:
     """A count in a separate file, written after each entry and not synced.
 
-    After a kill, there are as many entries as it says, or one more. After a power cut, the mark may have reached
+    After a kill, the journal has this number of entries, or one more. After a power cut, the mark may have reached
     the disk before entries, which then really are missing.
     """
 
@@ -52,5 +52,5 @@ class Mark:
 
 
 def mark_of(journal: str) -> str:
-    """The path of a journal's mark."""
+    """Return the path of a journal's mark."""
     return f"{journal}-mark"

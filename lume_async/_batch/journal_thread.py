@@ -17,7 +17,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 AHEAD = 512
-"""How many items of the input are read from the journal in one call."""
+"""The number of items that one call reads from the journal."""
 
 
 class Recorder:
@@ -45,13 +45,13 @@ class Recorder:
         return recorder
 
     async def read_ahead(self, item: int) -> None:
-        """Read the item's entries, together with those of the next items, unless they were read already."""
+        """Read the entries of the item and the next ones, unless they were read already."""
         if item >= self._read_to:
             self._read = await self.record(Journal.rows, item, AHEAD)
             self._read_to = item + AHEAD
 
     def entry(self, item: int, request: RunRequest) -> Entry | None:
-        """What the journal has of an item that was read ahead: see `Journal.entry`. Once per item, in input order."""
+        """Return the entry of an item that was read ahead: see `Journal.entry`. Once per item, in input order."""
         return self._journal.result().entry(item, request, self._read.pop(item, []))
 
     async def record(
@@ -63,7 +63,7 @@ class Recorder:
     def note(
         self, method: Callable[Concatenate[Journal, P], T], *values: P.args, **named: P.kwargs
     ) -> Future[T]:
-        """Like `record`, without waiting for the result."""
+        """Call a method of `Journal` without waiting for the result."""
         return self._call(lambda: method(self._journal.result(), *values, **named))
 
     async def aclose(self) -> None:

@@ -18,7 +18,7 @@ from lume_async.errors import ApiError
 from lume_async.models import RunRecord, RunRequest
 
 PAGES = 20
-"""The maximum number of pages of new runs of a source that are read."""
+"""The maximum number of pages to read of a source's new runs."""
 
 LAG = 60.0
 """Seconds that the clock of `created_at` may be behind the one of the `Date` header, such as a gateway's."""
@@ -29,7 +29,7 @@ then answers a submission in the same way, which proves nothing either."""
 
 
 class LookUp:
-    """Looks for the runs of lost submissions."""
+    """Finds the runs of lost submissions."""
 
     def __init__(self, sender: Sender, known_runs: Callable[[], Awaitable[set[str]]]) -> None:
         self._sender = sender
@@ -44,7 +44,7 @@ class LookUp:
         self._claimed[run_id] += 1
 
     def is_claimed(self, run_id: str) -> bool:
-        """Whether the run belongs to an item."""
+        """Return whether the run belongs to an item."""
         return self._claimed[run_id] > 0 or run_id in (self._known_runs or ())
 
     def release(self, run_id: str) -> None:
@@ -73,7 +73,7 @@ class LookUp:
         return Found(new[0], is_clear=True)
 
     async def _fitting(self, request: RunRequest, state: CallState) -> tuple[list[RunRecord], bool]:
-        """The matching runs, newest first, including slightly older ones; and whether all pages were read."""
+        """Return the matching runs, newest first, including slightly older ones; and whether all pages were read."""
         filters = {"source_path": request.source_path, "limit": str(RUNS)}
         fitting: list[RunRecord] = []
         cursor: str | None = None
@@ -90,12 +90,12 @@ class LookUp:
 
 
 def likeness(request: RunRequest) -> bytes:
-    """Equal for requests whose runs cannot be told apart in a list."""
+    """Return a value that is equal for requests whose runs can't be distinguished in a list."""
     return canonical(evolve(request, idempotency_key=None, webhook_url=None, priority=0))
 
 
 def _fits(run: RunRecord, request: RunRequest) -> bool:
-    """Whether source and flow match: the server may ignore the filters, or return a more complete version."""
+    """Return whether source and flow match: the server may ignore the filters, or return a more complete version."""
     raw = run.raw
     version = raw.get("flow_version")
     asked = request.flow_version

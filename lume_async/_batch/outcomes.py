@@ -59,7 +59,7 @@ class Outcomes(Items[Outcome[LumeRun]]):
         return self._outbox.take()
 
     def _take_ready(self, limit: int) -> list[Outcome[LumeRun]]:
-        """Only outcomes from the journal: taking any other one early would free a place for another run."""
+        """Return only outcomes from the journal: taking others early would free places for more runs."""
         ready, taken = self._outbox.ready, list[Outcome[LumeRun]]()
         while len(taken) < limit and ready and ready[0].remembered:
             taken.append(self._outbox.take())

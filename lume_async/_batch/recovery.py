@@ -1,4 +1,4 @@
-"""What to do about an item whose process ended between sending and the response. Pure."""
+"""Decides what to do about an item whose process ended between sending and the response. Pure."""
 
 from enum import Enum, auto
 
@@ -17,7 +17,7 @@ class Found:
         is_clear: whether `run` is certain; if so, None means no such run exists, or this server has no list.
             Otherwise nothing is certain: there are several candidates, one slightly older than the submission, or
             too many to read, or the request failed.
-        failure: why the list could not be read.
+        failure: the error that prevented reading the list.
     """
 
     run: RunRecord | None
@@ -39,10 +39,10 @@ class Next(Enum):
 
 
 def next_step(found: Found, *, key_is_kept: bool, has_twin: bool, may_submit: bool) -> Next:
-    """The next step by the list, or by the idempotency key if the list is not clear.
+    """Choose the next step by the list, or by the idempotency key if the list is not clear.
 
     Args:
-        key_is_kept: the server says for how long it keeps keys, and still has this one.
+        key_is_kept: the server announces how long it keeps keys, and still has this one.
         has_twin: another item under way has the same request, so the run may be that item's.
         may_submit: the rules for lost responses allow sending it again if no run was found.
     """

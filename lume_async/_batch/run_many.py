@@ -2,8 +2,8 @@
 
     requests ── _submit_all ── _start ── Monitor ── _collect ── outcomes
 
-A request holds one of `max_active` places from when it is taken from the iterable until the reader takes its
-outcome, so that one number bounds the requests, the submissions and the outcomes.
+A request holds one of `max_active` places from leaving the iterable until the reader takes its outcome, so that one
+number bounds the requests, the submissions and the outcomes.
 """
 
 import asyncio
@@ -103,15 +103,15 @@ class _Batch:
         self._read_to_the_end = False
         self._between_steps = True  # of the input
         self._is_late = False
-        # Taken after the deadline: whether the input had ended.
+        # Taken after the deadline, to know whether the input had ended.
         self._unsubmitted: RunRequest | None = None
         self._broken: BaseException | None = None
 
     async def run(
         self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest], timeout: float | None
     ) -> None:
-        """Process the input. Raises an error of the input, or that of the deadline, after all outcomes; one of the
-        batch itself at once.
+        """Process the input. Errors of the input and the deadline are raised after all outcomes, errors of the batch
+        itself at once.
         """
         async with task_group() as others:
             others.start_soon(self._collect, timeout)
@@ -166,7 +166,7 @@ class _Batch:
     async def _input(
         self, requests: Iterable[RunRequest] | AsyncIterable[RunRequest]
     ) -> AsyncGenerator[RunRequest, None]:
-        """The requests. An error of the input ends them and is raised after all outcomes.
+        """Yield the requests. An error of the input ends them and is raised after all outcomes.
 
         SystemExit and KeyboardInterrupt end the batch at once.
         """
@@ -196,7 +196,7 @@ class _Batch:
             self._monitor.add(begun)
 
     async def _collect(self, timeout: float | None) -> None:
-        """Turn the ends of runs into outcomes; at the deadline, all that are left."""
+        """Turn the ends of runs into outcomes; at the deadline, also the unfinished runs."""
         async for event in self._monitor:
             if event.error is None and not event.run.is_terminal:
                 continue
@@ -219,7 +219,7 @@ class _Batch:
             self._ended.set()
 
     async def _stop_submitting(self) -> None:
-        """Submit no more requests, and wait for the submissions in flight.
+        """Stop submitting, and wait for the submissions in flight.
 
         If the input waits for a place, it is asked once more: only its answer shows whether it has ended.
         """

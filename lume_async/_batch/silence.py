@@ -13,7 +13,7 @@ LONG = 60.0
 
 @contextmanager
 def warned_of_silence(sender: Sender, timeout: float | None) -> Iterator[None]:
-    """Within the block, warn once; `timeout` is that of the batch, in seconds."""
+    """Warn once within the block; `timeout` is the batch's, in seconds."""
     has_warned = False
 
     def listen(seconds: float, error: ApiError) -> None:

@@ -41,7 +41,7 @@ AWAY = 2.0
 """Seconds to wait between tries while a server that has answered before can't be reached."""
 
 LAST_SUBMISSION = 10.0
-"""Seconds after the deadline in which a submission may end: cut off, it might or might not have started a run."""
+"""Seconds after the deadline in which a submission may end: if cut off, it may have started a run or not."""
 
 USABLE = 0.9
 """The fraction of the announced retention of idempotency keys that is relied on."""
@@ -55,7 +55,7 @@ class Submitter:
 
     Args:
         recorder: the journal; None without one.
-        retry_failed: submit items that the journal knows as failed again, as new runs.
+        retry_failed: submit items again, as new runs, if they failed according to the journal.
         timeout: seconds from now in which items are submitted.
     """
 
@@ -75,22 +75,22 @@ class Submitter:
         self._deadline = math.inf if timeout is None else sender.clock.now() + timeout
         self._look_up = LookUp(sender, self._known_runs)
         self._under_way: Counter[bytes] | None = None
-        """How many items under way, or sent since, have the same request; None until it is needed."""
+        """The number of items under way, or sent since, per request; None until it is needed."""
         self._reading = asyncio.Lock()
         self._asking = asyncio.Lock()
         self._asked = False
 
     async def read_ahead(self, item: int) -> None:
-        """Read what the journal knows of an item, before the item is taken from the input."""
+        """Read the journal's entries of an item, before the item is taken from the input."""
         if self._recorder is not None:
             await self._recorder.read_ahead(item)
 
     def known(self, item: int, request: RunRequest) -> Entry | None:
-        """What the journal has of the item: see `Journal.entry`. Call once per item, in input order."""
+        """Return the journal's entry of the item: see `Journal.entry`. Call once per item, in input order."""
         return None if self._recorder is None else self._recorder.entry(item, request)
 
     def remembered(self, request: RunRequest, entry: Entry) -> Outcome[LumeRun] | None:
-        """The item's outcome, if the journal has one and it is not to be retried."""
+        """Return the item's outcome, if the journal has one and it is not to be retried."""
         if entry.state is Kind.ENDED:
             record = run_record(entry.body)
             if self._retry_failed and not record.status.has_output:
@@ -194,7 +194,7 @@ class Submitter:
         return started(self._sender, done)
 
     async def _attempt(self, request: RunRequest, key: str, state: CallState, has_twin: bool) -> StartedRun:
-        """Send it once. With `has_twin`, a 409 names the other item's run: for our own, the key would return it."""
+        """Send it once. With `has_twin`, a 409 names the other item's run: our key would return our own run."""
         left = self._deadline - self._sender.clock.now()
         return await submit(
             self._sender,
@@ -208,7 +208,7 @@ class Submitter:
         )
 
     async def _pause(self, request: RunRequest, error: ApiError) -> float | None:
-        """Seconds to wait before trying again, for an overloaded or unreachable server; None for an outcome."""
+        """Return the seconds to wait for an overloaded or unreachable server; None if the error is the outcome."""
         if (pause := self._waits_for(error)) is not None:
             return pause
         last = error.__cause__ if isinstance(error, SubmissionUnknownError) else None
@@ -219,7 +219,7 @@ class Submitter:
         return pause if then is Then.SEND else None
 
     def _waits_for(self, error: ApiError) -> float | None:
-        """Seconds to wait for a server that is overloaded or unreachable; None for other errors."""
+        """Return the seconds to wait for a server that is overloaded or unreachable; None for other errors."""
         if error.status_code in (429, 503):
             return floor(error.retry_after) or THROTTLED
         if isinstance(error, ApiConnectionError) and not error.reached and self._sender.known.has_answered:
@@ -258,7 +258,7 @@ class Submitter:
         key_is_kept = entry.by_server and is_answered and await self._keeps_key(state)
         has_twin = key_is_kept and await self._has_twin(request)
         none_found = found.run is None and found.is_clear
-        # Without a list, only the server's clock shows whether it still has the key.
+        # If there is no list, only the server's clock shows whether it still has the key.
         knows_age = entry.by_server or found.failure is None
         may_submit = none_found and await self._may_submit(request, state, knows_age=knows_age)
         match next_step(found, key_is_kept=key_is_kept, has_twin=has_twin, may_submit=may_submit):
@@ -285,19 +285,19 @@ class Submitter:
         return found
 
     async def _may_submit(self, request: RunRequest, state: CallState, *, knows_age: bool) -> bool:
-        """Whether the rules for lost responses allow sending it again if no run was found."""
+        """Return whether the rules for lost responses allow sending it again if no run was found."""
         replays = await self._sender.replays() and not self._is_forgotten(state)
         replays = replays and (knows_age or self._sender.known.keys_kept is None)
         then = decide(None, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
         return then is Then.SEND
 
     async def _keeps_key(self, state: CallState) -> bool:
-        """Whether the server still has the key, by the retention that it announces."""
+        """Return whether the server still has the key, by the retention that it announces."""
         sender = self._sender
         return await sender.replays() and sender.known.keys_kept is not None and not self._is_forgotten(state)
 
     def _is_forgotten(self, state: CallState) -> bool:
-        """Whether the server may have dropped the key, by the retention that it announces."""
+        """Return whether the server may have dropped the key, by the retention that it announces."""
         sender = self._sender
         if sender.known.keys_kept is None:
             return False
@@ -307,7 +307,7 @@ class Submitter:
         )
 
     async def _has_twin(self, request: RunRequest) -> bool:
-        """Whether another item under way has the same request: a run that is found may be that item's."""
+        """Return whether another item under way has the same request, so that a found run may be that item's."""
         async with self._reading:  # once, before any item continues
             if self._under_way is None:
                 self._under_way = Counter()  # set before reading, so that items sent meanwhile count too
@@ -325,7 +325,7 @@ class Submitter:
 
 
 def _key(request: RunRequest, entry: Entry | None) -> str:
-    """The idempotency key for submitting an item that has no run under way."""
+    """Return the idempotency key for submitting an item that has no run under way."""
     if entry is not None and entry.state is Kind.UNSENT:
         return entry.key
     # A retry needs a new key even if the caller passed one: the old key returns the old run.

@@ -31,7 +31,7 @@ class Keys:
         return not isinstance(self._source, Secret)
 
     async def get(self, timeout: float | None = None) -> Secret:
-        """The key to use now.
+        """Return the key to use now.
 
         Raises:
             ConfigurationError: the function returned something that is not a valid key.
@@ -75,8 +75,8 @@ class Keys:
 class _Asking:
     """The call of the function in one loop; it ends with its last waiting caller, or with the client.
 
-    The shared task has no block that owns it, so its callers are counted. asyncio's primitives, because on the path
-    of a single request anyio's cost 2 to 9 times as much.
+    The shared task has no block that owns it, so its callers are counted. It uses asyncio's primitives, because
+    anyio's cost 2 to 9 times as much on the path of a single request.
     """
 
     def __init__(self, lifetime: Lifetime, name: str) -> None:

@@ -9,7 +9,7 @@ from lume_async._base.secret import Secret
 
 
 def flaw_of(text: str) -> str | None:
-    """What is wrong with a base URL, as a phrase that follows its name; None if it is valid.
+    """Return the fault of a base URL, as a phrase that follows its name; None if it is valid.
 
     The URL may contain a password, so it is not in the phrase, nor in a frame that raises.
     """
@@ -22,12 +22,12 @@ def flaw_of(text: str) -> str | None:
 
 
 def is_http(text: str) -> bool:
-    """Whether it is an HTTP URL with a valid host and port."""
+    """Return whether it is an HTTP URL with a valid host and port."""
     return _is_url(text, ("http", "https"))
 
 
 def is_socks(text: str) -> bool:
-    """Whether it is the URL of a SOCKS proxy with a valid host and port."""
+    """Return whether it is the URL of a SOCKS proxy with a valid host and port."""
     return _is_url(text, ("socks4", "socks5", "socks5h"))
 
 
@@ -49,7 +49,7 @@ def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
 
 
 def passwords_in(url: str | None) -> tuple[Secret, ...]:
-    """The password, and the credentials that are sent in a header."""
+    """Return the password, and the credentials that are sent in a header."""
     if url is None or not (password := URL(url).password):
         return ()
     return Secret(password), Secret(f"{URL(url).user or ''}:{password}")

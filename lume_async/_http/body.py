@@ -17,7 +17,7 @@ _REGISTERED = frozenset({"aes128gcm", "br", "compress", "dcb", "dcz", "exi", "x-
 
 
 def arrived(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
-    """The body if it arrived completely with the headers, as small ones do; the connection is then free again.
+    """Return the body if it arrived completely with the headers, as small ones do; the connection is then free again.
 
     Raises:
         ResponseDecodeError: it is larger than `limit`.
@@ -31,7 +31,7 @@ def arrived(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
 
 
 def whole(response: aiohttp.ClientResponse, limit: int) -> Coroutine[Any, Any, bytes]:
-    """The decoded body, with never more than `limit` bytes in memory.
+    """Return the decoded body, with never more than `limit` bytes in memory.
 
     Raises:
         ResponseDecodeError: it is larger, or in an encoding that was not requested.
@@ -52,12 +52,12 @@ def refuse_encoded(response: aiohttp.ClientResponse) -> None:
 
 
 def left_behind(response: aiohttp.ClientResponse) -> bytes:
-    """What arrived before the connection broke and was not read: aiohttp raises the error instead."""
+    """Return the unread data from before the connection broke; aiohttp would raise the error instead."""
     return response.content._read_nowait(-1)
 
 
 async def beginning(response: aiohttp.ClientResponse) -> bytes:
-    """The first part of an error's body, enough to explain it; empty if it can't be read."""
+    """Return the first part of an error's body, enough to explain it; empty if it can't be read."""
     encoding = _encoding(response)
     inflater = Inflater(encoding) if encoding in CODINGS else None
     try:
@@ -97,7 +97,7 @@ def _unrequested(response: aiohttp.ClientResponse) -> ResponseDecodeError:
 
 
 async def _gather(response: aiohttp.ClientResponse, limit: int, inflater: Inflater | None) -> bytes:
-    """Up to `limit` + 1 decoded bytes: the additional byte shows that the body is too large."""
+    """Return up to `limit` + 1 decoded bytes: the additional byte shows that the body is too large."""
     body = bytearray()
     try:
         async for chunk in response.content.iter_chunked(_CHUNK):

@@ -23,7 +23,7 @@ class Connector(aiohttp.TCPConnector):
         self._connecting: dict[asyncio.Task[Any] | None, asyncio.Timeout] = {}
 
     def is_connecting(self, task: asyncio.Task[Any]) -> bool:
-        """Whether the task has no connection yet, and so has sent nothing."""
+        """Return whether the task has no connection yet, and so has sent nothing."""
         return task in self._connecting
 
     def give_up(self) -> None:
@@ -46,7 +46,7 @@ class _Protocol(ResponseHandler):
     """One connection."""
 
     def is_connected(self) -> bool:
-        """Whether a kept connection can be used again: not if unrequested data arrived, such as a late 408.
+        """Return whether a kept connection can be used again: not if unrequested data arrived, such as a late 408.
 
         aiohttp would read that as the response to the next request.
         """

@@ -21,7 +21,7 @@ class Inflater:
     def __init__(self, coding: str) -> None:
         self._window = _ZLIB if coding == "deflate" else _GZIP
         self._inflater: zlib._Decompress | None = None
-        self._waiting = b""  # too short to tell which kind of deflate it is
+        self._waiting = b""  # too short to show the kind of deflate
         self.complete = True
 
     def decompress(self, data: bytes, room: int) -> bytes:
@@ -49,5 +49,5 @@ class Inflater:
 
 
 def _has_zlib_header(data: bytes) -> bool:
-    """RFC 1950 §2.2: the method is 8, and the two bytes are a multiple of 31."""
+    """Return whether the method is 8 and the two bytes are a multiple of 31 (RFC 1950 §2.2)."""
     return data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0

@@ -1,19 +1,19 @@
-"""What a client has learned of its server; shared by the views on a client."""
+"""A client's knowledge of its server; shared by the views on a client."""
 
 from lume_async._wire.answers import http_date
 
 
 class Known:
-    """What the answers of a server have said.
+    """Facts from the answers of a server.
 
     Attributes:
-        capabilities: those that it announces; None before the first answer that names them.
+        capabilities: the announced capabilities; None before the first answer that names them.
         offered: the same, as the text of the header.
-        keys_kept: for how many seconds it knows an idempotency key, if it says so.
-        has_answered: whether it has ever responded: if it then does not, it is away, and the address is right.
-        silent_since: when the first of the requests in a row began that got no answer; None after an answer.
+        keys_kept: the seconds for which it keeps an idempotency key, if announced.
+        has_answered: whether it has ever responded: then the address is right, and silence means that it is away.
+        silent_since: the start of the first unanswered request in a row; None after an answer.
         long_polls: the number of requests that it may hold now.
-        dated: the newest `Date`, and when it came, in seconds of the monotonic clock.
+        dated: the newest `Date`, and the time of its arrival in seconds of the monotonic clock.
     """
 
     def __init__(self) -> None:

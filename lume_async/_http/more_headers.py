@@ -1,4 +1,4 @@
-"""Headers that a user adds to every request, checked; which of their values are secrets. Pure."""
+"""Checks the headers that a user adds to every request, and finds the secrets among them. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -21,16 +21,16 @@ _OURS = {
     *("idempotency-key", "if-match", "if-none-match", "if-range", "prefer", "range", "te", "trailer"),
     *("transfer-encoding", "upgrade", "expect"),
 }
-"""Headers with a meaning in the requests of the client, and those of the connection."""
+"""Headers that the client's requests or the connection already use."""
 _INSTEAD = {"lume-api-key": "api_key", "user-agent": "user_agent"}
 _SECRET = re.compile(r"auth|cookie|key|password|secret|token", re.IGNORECASE)
-"""In the names of headers whose values errors must not repeat."""
+"""Matches names of headers whose values errors must not repeat."""
 
 Headers = Mapping[str, Secret]
 
 
 def checked_headers(headers: Mapping[str, str] | None) -> dict[str, Secret]:
-    """The headers, with values whose reprs are redacted.
+    """Return the headers, with values whose reprs are redacted.
 
     Raises:
         ConfigurationError: a name or a value is not valid, or the client sets that header itself. The message does
@@ -61,11 +61,11 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, Secret]:
 
 
 def merged_headers(headers: Headers, more: Headers) -> dict[str, Secret]:
-    """Both; a header of `more` replaces one of the same name in any case."""
+    """Return both; a header of `more` replaces one of the same name in any case."""
     names = {name.lower() for name in more}
     return {name: value for name, value in headers.items() if name.lower() not in names} | dict(more)
 
 
 def secrets_in(headers: Headers) -> tuple[Secret, ...]:
-    """The values that errors must not repeat: those of headers that are named as secrets."""
+    """Return the values that errors must not repeat, chosen by the names of the headers."""
     return tuple(value for name, value in headers.items() if _SECRET.search(name))

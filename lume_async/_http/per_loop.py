@@ -18,7 +18,7 @@ class PerLoop(Generic[T]):
         self._values: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
 
     def get(self) -> T:
-        """The value of the running loop."""
+        """Return the value of the running loop."""
         loop = running_loop()
         value = self._values.get(loop)
         return self._make_in(loop) if value is None else value
@@ -29,7 +29,7 @@ class PerLoop(Generic[T]):
         return value
 
     def items(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
-        """The values of all loops."""
+        """Return the values of all loops."""
         return list(self._values.items())
 
 

@@ -15,7 +15,7 @@ _LONG_AGO = -math.inf, -math.inf, -math.inf
 
 
 class RecentRuns:
-    """A bounded table: when each run was submitted, until when the server asked not to poll it, and how old it is."""
+    """A bounded table: when each run was submitted, how long the server asked not to poll it, and how old it is."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -25,7 +25,7 @@ class RecentRuns:
         """Add a run that was submitted just now; its first poll must wait for `not_before` seconds.
 
         Args:
-            sent: when the request that created it was sent, in monotonic seconds; None if an earlier one may have.
+            sent: the time of the request that created it, in monotonic seconds; None if an earlier one may have.
         """
         now = self._clock.now()
         self._times[run_id] = now, now + not_before, -math.inf if sent is None else sent
@@ -33,15 +33,15 @@ class RecentRuns:
             self._times.popitem(last=False)
 
     def is_fresh(self, run_id: str | None) -> bool:
-        """Whether the run is so new that the server may not find it yet."""
+        """Return whether the run is so new that the server may not find it yet."""
         submitted, *_ = self._times.get(run_id or "", _LONG_AGO)
         return self._clock.now() - submitted < GRACE
 
     def quiet_for(self, run_id: str) -> float:
-        """Seconds for which the server asked not to poll the run; 0 or less if it may be polled."""
+        """Return the seconds for which the server asked not to poll the run; 0 or less if it may be polled."""
         _, until, _ = self._times.get(run_id, _LONG_AGO)
         return until - self._clock.now()
 
     def born_after(self, run_id: str) -> float:
-        """A time after which the run was created, in monotonic seconds; minus infinity if none is known."""
+        """Return a time after which the run was created, in monotonic seconds; minus infinity if none is known."""
         return self._times.get(run_id, _LONG_AGO)[2]

@@ -16,7 +16,7 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Every address of the host. Raises `OSError` if it has none, or the lookup failed."""
+        """Return every address of the host. Raises `OSError` if it has none, or the lookup failed."""
         return await run_in_thread(_look_up, host, port, family)
 
     async def close(self) -> None:
@@ -40,7 +40,7 @@ def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[Resolve
 
 
 def _numeric(address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> str:
-    """The address as text, with its zone (`fe80::1%eth0`) if it is link-local."""
+    """Return the address as text, with its zone (`fe80::1%eth0`) if it is link-local."""
     if len(address) == 4 and address[3]:
         return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
     return str(address[0])

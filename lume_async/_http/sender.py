@@ -77,7 +77,7 @@ class Sender:
         self.retry = retry
         self.known: Known = Known()
         self.on_silence: set[Callable[[float, ApiError], None]] = set()
-        """Called after each request without an answer, with the seconds since the first one of them in a row."""
+        """Called after each unanswered request, with the seconds since the first unanswered request in a row."""
         self._transport = transport
         self._keys = None if settings.api_key is None else Keys(settings.api_key, self.clock)
         self._tokens = None if settings.token is None else Keys(settings.token, self.clock, "token")
@@ -89,7 +89,7 @@ class Sender:
         self.recent_runs: RecentRuns = RecentRuns(self.clock)
 
     def view(self, settings: Settings, retry: Retry) -> "Sender":
-        """The same connections, limits and knowledge of the server, with other settings for its requests."""
+        """Return the same connections, limits and knowledge of the server, with other settings for its requests."""
         view = copy(self)
         view.settings, view.retry = settings, retry
         view._passwords = (*passwords_in(settings.proxy), *secrets_in(settings.headers))
@@ -155,7 +155,7 @@ class Sender:
             self.known.long_polls -= long_poll
 
     def over(self, transport: Transport, *, clock: Clock, rng: Rng) -> "Sender":
-        """The same settings over another transport and another time: for tests."""
+        """Return the same settings over another transport and another time: for tests."""
         return Sender(
             self.settings, transport, retry=self.retry, clock=clock, rng=rng, observer=self.observer
         )
@@ -166,11 +166,11 @@ class Sender:
         await self._transport.aclose()
 
     def can(self, capability: str) -> bool:
-        """Whether the server is known to have it."""
+        """Return whether the server is known to have it."""
         return capability in (self.known.capabilities or ())
 
     def may_long_poll(self) -> bool:
-        """Whether one more request may be left with the server while it waits for a change.
+        """Return whether one more request may be left with the server while it waits for a change.
 
         Such a request keeps a connection busy: at most half of them, so that short requests always get one.
         """
@@ -182,9 +182,9 @@ class Sender:
         return self.known.date is not None
 
     def server_time(self, moment: float) -> float:
-        """A moment of the monotonic clock on the server's wall clock, by its newest `Date` header.
+        """Return a moment of the monotonic clock on the server's wall clock, by its newest `Date` header.
 
-        Without a `Date` header, assumes that both wall clocks agree.
+        If there was no `Date` header, both wall clocks are assumed to agree.
         """
         date = self.known.date
         return moment + (self.clock.wall() - self.clock.now() if date is None else date - self.known.dated[1])
@@ -237,7 +237,7 @@ class Sender:
         return read(call, response, state.key, self.clock.wall, self._secrets(state))
 
     def _secrets(self, state: CallState) -> tuple[Secret, ...]:
-        """What errors and logs must not repeat, beside the API key."""
+        """Return the secrets besides the API key that errors and logs must not repeat."""
         return self._passwords if state.token is None else (*self._passwords, state.token)
 
     async def _turn(self, limiter: Slots, deadline: float | None) -> int:
@@ -264,7 +264,7 @@ class Sender:
     async def _observed(
         self, request: Coroutine[Any, Any, Response], call: Call[T], headers: dict[str, str], state: CallState
     ) -> Response:
-        """The request, with its start and its end reported to the log, the hooks and OpenTelemetry."""
+        """Return the request, with its start and its end reported to the log, the hooks and OpenTelemetry."""
         started, attempt = self.clock.now(), state.attempts
         event = RequestFinished(call.operation, attempt, 0.0)
         with closing(request), self._traced_attempt(call, state, headers) as traced:
@@ -294,7 +294,7 @@ class Sender:
         return traced_attempt(call.operation, self.settings.base_url, call.path, state.attempts, headers)
 
     def _clipped(self, limit: float, call: Call[T], deadline: float) -> float:
-        """How many of the `limit` seconds this attempt may take by the deadline; a long poll, a little more."""
+        """Return the seconds for this attempt: `limit`, but not past the deadline; a long poll gets a bit more."""
         left = deadline - self.clock.now()
         return min(limit, max(left, call.hold + LAST_POLL if call.hold else 0.0))
 
@@ -324,7 +324,7 @@ class Sender:
             known.dated = date, now
 
     def _rekeys(self, call: Call[T], error: ApiError, state: CallState) -> bool:
-        """Whether a refused key is fetched again: once per call, as it may have been rotated meanwhile."""
+        """Return whether a refused key is fetched again: once per call, as it may have been rotated meanwhile."""
         refused = isinstance(error, AuthenticationError) and error.status_code == 401
         sent = (self._keys if call.keyed else None, self._tokens)
         if not refused or state.rekeyed or not any(keys is not None and keys.rotates for keys in sent):
@@ -335,7 +335,7 @@ class Sender:
     def _delay(
         self, call: Call[T], error: ApiError, state: CallState, deadline: float | None
     ) -> float | None:
-        """Seconds until the next attempt; None for no further attempt."""
+        """Return the seconds until the next attempt; None for no further attempt."""
         delay = self.retry.delay(error, state.attempts, self.rng)
         is_poll = isinstance(error, RunNotFoundError) and call.method == "GET"
         asked = error.retry_after or 0.0
@@ -363,7 +363,7 @@ class Sender:
         return None if self.known.capabilities is None else self.can("idempotency")
 
     async def replays(self) -> bool:
-        """Whether the server answers a known idempotency key with its first answer; asks it once if unknown."""
+        """Return whether the server replays its first answer to a known idempotency key; asks it once if unknown."""
         if self.known.capabilities is None:
             try:
                 await self.send(endpoints.health(), timeout=10.0, once=True)

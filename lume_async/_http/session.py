@@ -88,7 +88,7 @@ class Session:
 
 
 def _connector(proxy: str | None, ssl: ssl_module.SSLContext | None) -> tuple[Connector, str | None]:
-    """The connector, and the proxy that is left to aiohttp."""
+    """Return the connector, and the proxy that is left to aiohttp."""
     options = {
         "limit": 0,  # the sender has its own fair limit: queueing must not look like a slow server
         "keepalive_timeout": KEEP_ALIVE,
@@ -119,7 +119,7 @@ def close_soon(session: Session) -> None:
 
 
 async def load_trust(ssl: Ssl) -> ssl_module.SSLContext:
-    """The context of a client's `ssl` argument, in a thread: reading a CA bundle takes milliseconds."""
+    """Return the context of a client's `ssl` argument, in a thread: reading a CA bundle takes milliseconds."""
     return await run_in_thread(_ssl_context, ssl)
 
 
@@ -134,10 +134,10 @@ def _ssl_context(ssl: Ssl) -> ssl_module.SSLContext:
 
 
 def _abandon_inherited_sessions() -> None:
-    """In a forked child, drop the parent's sessions without closing them.
+    """Drop the parent's sessions without closing them, in a forked child.
 
     They share the epoll set and the TLS state with the parent: closing would unregister or shut down the parent's
-    connections. An additional reference prevents their finalization, also at exit.
+    connections. An additional reference prevents their finalization, even at exit.
     """
     if not _open_sessions:
         return

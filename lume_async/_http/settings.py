@@ -86,7 +86,7 @@ def settings(
 
 
 def valid_key(key: object, source: str) -> Secret:
-    """The key, ready for a header. Raises `ConfigurationError`, without the key, if it is not valid."""
+    """Return the key, ready for a header. Raises `ConfigurationError`, without the key, if it is not valid."""
     if not isinstance(key, str):
         kind = key.kind if isinstance(key, Veiled) else type(key).__name__
         raise ConfigurationError(f"{source} must be a string, not {kind}")
@@ -140,7 +140,7 @@ def _base_url(argument: str | None) -> str:
 
 
 def _server_here() -> str:
-    """How to get a server on this machine. Nothing reads the file of `lume serve` implicitly."""
+    """Return a hint how to get a server on this machine. Nothing reads the file of `lume serve` implicitly."""
     try:
         here = Path.cwd()
         folders = (here, *here.parents)
@@ -156,7 +156,7 @@ def _server_here() -> str:
 
 
 def checked_timeout(argument: Duration | None) -> float:
-    """The seconds that an attempt may take. Raises `ConfigurationError`."""
+    """Return the seconds that an attempt may take. Raises `ConfigurationError`."""
     if argument is not None:
         source = "request_timeout"
         number = seconds(argument, source)  # raises TypeError or ValueError

@@ -56,7 +56,7 @@ class TimeLimits:
 
 
 class TimeLimit:
-    """A block that raises `TimeoutError` after so many seconds, with the rules of `asyncio.timeout`.
+    """A block that raises `TimeoutError` after the given seconds, with the rules of `asyncio.timeout`.
 
     It cancels the task, and undoes that unless the task was cancelled by others too.
     """
@@ -75,7 +75,7 @@ class TimeLimit:
         """Whether there was a connection at the deadline; otherwise nothing was sent."""
 
     def extend(self, seconds: float) -> None:
-        """Move the deadline to so many seconds from now, not to an earlier moment."""
+        """Move the deadline to `seconds` from now, never to an earlier moment."""
         self.ends = max(self.ends, self._limits.loop.time() + seconds)
 
     def __enter__(self) -> Self:

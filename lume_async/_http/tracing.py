@@ -22,7 +22,7 @@ _SCOPE = "lume"
 
 
 def tracing_is_on() -> bool:
-    """Whether the program has set a provider of spans or metrics."""
+    """Return whether the program has set a provider of spans or metrics."""
     trace, metrics = sys.modules.get("opentelemetry.trace"), sys.modules.get("opentelemetry.metrics")
     return (trace is not None and not _is_placeholder(trace.get_tracer_provider())) or (
         metrics is not None and not _is_placeholder(metrics.get_meter_provider())
@@ -39,7 +39,7 @@ class Traced:
 
 @contextmanager
 def traced_call(operation: str, run_id: str | None) -> Iterator[None]:
-    """The span of one logical call, retries included."""
+    """Open the span of one logical call, retries included."""
     from opentelemetry.trace import SpanKind, get_tracer
 
     attributes = {"lume.operation": operation} | ({"lume.run.id": run_id} if run_id else {})
@@ -52,7 +52,7 @@ def traced_call(operation: str, run_id: str | None) -> Iterator[None]:
 def traced_attempt(
     operation: str, base_url: str, path: str, attempt: int, headers: MutableMapping[str, str]
 ) -> Iterator[Traced]:
-    """The span of one request; its context is added to `headers`, so that the server's spans join it."""
+    """Open the span of one request; its context is added to `headers`, so that the server's spans join it."""
     from opentelemetry.propagate import inject
     from opentelemetry.trace import SpanKind, get_tracer
 
@@ -96,5 +96,5 @@ def _finish(span: "Span", traced: Traced, attributes: dict[str, Any], duration: 
 
 
 def _is_placeholder(provider: object) -> bool:
-    """Whether it is the API's default, until the program sets a provider."""
+    """Return whether it is the API's default, until the program sets a provider."""
     return type(provider).__module__.startswith(("opentelemetry.trace", "opentelemetry.metrics"))

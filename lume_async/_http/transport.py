@@ -28,7 +28,7 @@ from lume_async.errors import (
 )
 
 LONGEST_CONNECT = 10.0
-"""Seconds for looking the name up, connecting and the handshake, if an attempt has more."""
+"""The maximum time in seconds for the name lookup, the connection and the handshake of an attempt."""
 # No `total`: `TimeLimit` limits the attempt. The threshold: aiohttp rounds longer timeouts up to seconds.
 _CONNECTING = aiohttp.ClientTimeout(total=None, connect=LONGEST_CONNECT, ceil_threshold=math.inf)
 
@@ -144,7 +144,7 @@ class AiohttpTransport:
         raise failure
 
     async def _read(self, opened: Session, response: aiohttp.ClientResponse) -> bytes:
-        """The body, or the first part of an error's; afterwards the connection is free or closed."""
+        """Return the body, or the first part of an error's; afterwards the connection is free or closed."""
         opened.reading.add(response)
         try:
             async with response:
@@ -161,7 +161,7 @@ class AiohttpTransport:
         receiver: Receiver,
         on_chunk: Callable[[], None],
     ) -> bytes:
-        """Give the body to the receiver; returns nothing of it."""
+        """Give the body to the receiver; return an empty one."""
         opened.reading.add(response)
         try:
             async with response:
@@ -233,7 +233,7 @@ class AiohttpTransport:
 
 
 class _Paced(AsyncIterator[bytes]):
-    """A body that has so many seconds for each of its chunks: then the connection no longer takes any."""
+    """A body with a time limit for each chunk: a connection that takes none for that long is stuck."""
 
     def __init__(self, body: AsyncIterable[bytes], limit: TimeLimit, seconds: float) -> None:
         self._chunks, self._limit, self._seconds = aiter(body), limit, seconds
@@ -244,12 +244,12 @@ class _Paced(AsyncIterator[bytes]):
 
 
 def _is_invalid_host(error: Exception) -> bool:
-    """Whether the name can't be encoded for its look-up; decoding fails only after an answer."""
+    """Return whether the name can't be encoded for its lookup; decoding fails only after an answer."""
     return isinstance(error, (aiohttp.InvalidURL, UnicodeError)) and not isinstance(error, UnicodeDecodeError)
 
 
 def _words_of(error: Exception) -> str:
-    """A description of the error that quotes nothing of a response, which may repeat the API key."""
+    """Return a description of the error that quotes nothing of a response, which may repeat the API key."""
     if isinstance(error, SocksError):
         return f"no connection through the SOCKS proxy: {error}"
     if isinstance(error, aiohttp.ServerDisconnectedError):

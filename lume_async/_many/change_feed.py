@@ -15,8 +15,8 @@ RECHECK = 5.0
 """Seconds between two checks of whether the server announces the capability."""
 
 GATHER = 0.045
-"""Seconds to wait after a change, so that a busy server is not asked for each change separately: half of them are the
-mean delay of an end."""
+"""Seconds to wait after a change, so that a busy server is not asked for each change separately. They delay an end by
+half of them on average."""
 
 TOLERATED = 5.0
 """Seconds of failures after which the runs are polled instead."""
@@ -30,18 +30,18 @@ class Hold:
 
     SHORTEST = 1.0
     MARGIN = 0.8
-    """The next hold, as a share of the time after which a request was cut off."""
+    """The next hold, as a share of the time until the cut-off."""
     SLACK = 1.0
-    """Seconds by which a gateway with the same limit may be late."""
+    """Seconds by which a gateway may cut off late."""
     GROWTH, CALM = 1.5, 10
-    """After so many complete holds (`CALM`), the next ones are longer by half."""
+    """After `CALM` complete holds, the next ones are longer by half."""
 
     def __init__(self) -> None:
         self.seconds = LONGEST_HOLD
         self._calm = 0
 
     def shorten(self, after: float) -> bool:
-        """Shorten the hold if a request that failed after so many seconds was cut off; returns whether it was."""
+        """Shorten the hold if a request that failed `after` seconds was cut off; return whether it was."""
         self._calm = 0
         if not self.SHORTEST <= after <= self.seconds + self.SLACK:
             return False  # refused at once, or the server itself is too slow
@@ -59,13 +59,13 @@ class Hold:
 class ChangeFeed:
     """Follows all status changes of a server, while it announces the capability `changes`.
 
-    The server is asked for the records of ended runs, too; if it refuses that, the feed does without.
+    The server is also asked for the records of ended runs; if it refuses, the feed works without them.
 
     Args:
-        on_change: called with the latest change of a run in a page, or with its end, which no other entry of the page
-            outranks; and with the time of the request that returned it.
-        on_switch: called with whether every change is reported from now on, and whether some may have been
-            missed; with a valid cursor the server reports the changes during a failure later.
+        on_change: called with the latest change of a run in a page (or with its end, which outranks all others), and
+            the time of the request.
+        on_switch: called with two flags: every change is reported from now on; some changes may have been missed.
+            If the cursor is valid, the server reports the changes during a failure later.
     """
 
     def __init__(
@@ -105,14 +105,14 @@ class ChangeFeed:
             await sender.clock.sleep(pause)
 
     async def _read(self) -> float:
-        """Report the changes since the cursor; returns the seconds to wait before the next request."""
+        """Report the changes since the cursor; return the seconds to wait before the next request."""
         sender, missed = self._sender, self._cursor is None
         hold = self._hold.seconds if sender.can("wait") and not missed else 0.0
         call = endpoints.changes(self._cursor, hold=hold, with_runs=self._with_runs and not missed)
         page = await sender.send(call, once=True)
         self._cursor = page.next_cursor
         self._on_switch(True, missed)
-        # Only the last change of a run: a poll may have shown the earlier ones. Ends come last: no run leaves one.
+        # Only the last change of a run: a poll may have shown the earlier ones. Ends come last, as they are final.
         latest = {change.id: change for change in sorted(page.items, key=lambda change: change.is_end)}
         for change in latest.values():
             self._on_change(change, self._asked)
@@ -128,7 +128,7 @@ class ChangeFeed:
         return POLLING.delay(self._idle - 1, sender.rng)
 
     def _pause(self, error: ApiError, failures: int, failing_for: float) -> float:
-        """The seconds to wait after a failure; an error of the feed itself resets the cursor."""
+        """Return the seconds to wait after a failure; an error of the feed itself resets the cursor."""
         sender = self._sender
         if self._with_runs and self._cursor is not None and not error.retryable:
             self._with_runs = False  # a server may not know the parameter

@@ -23,7 +23,7 @@ from lume_async.models import Outcome, RunEvent, RunRequest
 def as_completed(
     sender: Sender, runs: Iterable[LumeRun | str], *, timeout: Duration | None, poll_interval: PollInterval
 ) -> Items[Outcome[LumeRun]]:
-    """One outcome per item of `runs`, in completion order; a run is polled once however often it occurs."""
+    """Return one outcome per item of `runs`, in completion order; repeated runs are polled once."""
     handles = [handle_of(sender, run) for run in all_runs(runs)]
     polling(poll_interval)  # raises for a bad argument before the first step
     limit = optional_seconds(timeout, "timeout")
@@ -33,7 +33,7 @@ def as_completed(
 async def wait_all(
     sender: Sender, runs: Iterable[LumeRun | str], *, timeout: Duration | None, poll_interval: PollInterval
 ) -> list[Outcome[LumeRun]]:
-    """One outcome per item of `runs`, in their order."""
+    """Return one outcome per item of `runs`, in their order."""
     items = all_runs(runs)
     found: dict[str, list[Outcome[LumeRun]]] = {}
     async for outcome in as_completed(sender, items, timeout=timeout, poll_interval=poll_interval):
@@ -72,14 +72,14 @@ async def _completions(
 
 
 def outcome_of(event: RunEvent[LumeRun], request: RunRequest | None = None) -> Outcome[LumeRun]:
-    """The outcome of a run's last event; each reader gets its own copy of an exception."""
+    """Return the outcome of a run's last event; each reader gets its own copy of an exception."""
     if event.error is not None:
         return Outcome(event.run.id, error=copy(event.error), request=request)
     return Outcome(event.run.id, run=event.run, request=request)
 
 
 def too_late(run: LumeRun, timeout: float | None, last_error: ApiError | None) -> RunTimeoutError:
-    """The error for a run that had not ended at the deadline; `timeout` in seconds."""
+    """Return the error for a run that had not ended at the deadline; `timeout` in seconds."""
     seen = f"(status: {run.status}); it keeps running" if run.status else "(status: never seen)"
     reason = f"; the last error was: {last_error}" if last_error else ""
     error = RunTimeoutError(f"run {run.id} did not end within {timeout:g} s {seen}{reason}", run=run)
@@ -88,7 +88,7 @@ def too_late(run: LumeRun, timeout: float | None, last_error: ApiError | None) -
 
 
 def last_error(monitor: Monitor, run_id: str) -> ApiError | None:
-    """Of the polls of a run that has not ended; if none of them ended, of any run."""
+    """Return the last polling error of an unfinished run; before its first successful poll, that of any run."""
     watched = monitor._watched.get(run_id)
     if watched is None:
         return None
@@ -98,7 +98,7 @@ def last_error(monitor: Monitor, run_id: str) -> ApiError | None:
 async def finish_after(
     monitor: Monitor, timeout: float, before: Callable[[], Awaitable[None]] | None = None
 ) -> None:
-    """At the deadline poll every run once more, unless the server asked for a longer pause, and end the events.
+    """Poll every run once more at the deadline, unless the server asked for a longer pause, and end the events.
 
     Args:
         timeout: seconds until the deadline.

@@ -6,7 +6,7 @@ SAMPLING = 10.0
 """Seconds between two samples; a feed that misses ends is detected within three of them."""
 
 RUNS_PER_SAMPLE = 100
-"""Each sample polls one of so many runs."""
+"""The number of runs of which each sample polls one."""
 
 GRACE = 6.0
 """Seconds that the feed may report an end later than a poll."""
@@ -16,15 +16,15 @@ DISTRUST = 300.0
 
 
 class FeedCheck:
-    """Compares the ends that polls have shown with those that the feed has reported."""
+    """Compares the ends shown by polls with the ends reported by the feed."""
 
     def __init__(self) -> None:
-        self._unreported: dict[str, float] = {}  # ends that only a poll has shown, and when
+        self._unreported: dict[str, float] = {}  # ends shown only by a poll, with their times
         self._distrusted_until = -math.inf
 
     @staticmethod
     def sample_size(watched: int) -> int:
-        """How many runs are polled in one sample."""
+        """Return the number of runs to poll in one sample."""
         return math.ceil(watched / RUNS_PER_SAMPLE)
 
     def note_polled_end(self, run_id: str, now: float) -> None:
@@ -40,7 +40,7 @@ class FeedCheck:
         self._unreported.clear()
 
     def is_trusted(self, now: float) -> bool:
-        """Whether the feed has reported, within `GRACE`, every end that polls have shown."""
+        """Return whether the feed has reported, within `GRACE`, every end that polls have shown."""
         if any(now - seen > GRACE for seen in self._unreported.values()):
             self._unreported.clear()
             self._distrusted_until = now + DISTRUST

@@ -30,13 +30,13 @@ from lume_async.errors import ApiError, ClientClosedError
 from lume_async.models import RunEvent, RunRecord, RunStatus
 
 QUEUED = 1024
-"""How many events may wait for the reader; if there are more, polling pauses."""
+"""The maximum number of unread events; polling pauses at this number."""
 
 FIRST_POLLS = 1000.0
 """The maximum number of first polls per second, so that a large batch does not start in a burst."""
 
 FEED_FROM = 2
-"""From so many runs on, the change feed takes fewer requests than polling each run."""
+"""The number of runs from which the change feed takes fewer requests than polling each run."""
 
 OPENING = 1.0
 """Seconds that first polls wait for the change feed to open, at most."""
@@ -45,7 +45,7 @@ INACTIVE = "the monitor is not active: use it inside its `with` block"
 
 @asynccontextmanager
 async def _background() -> AsyncIterator[TaskGroup]:
-    """A task group that ends with its block."""
+    """Open a task group that ends with its block."""
     async with task_group() as tasks:
         yield tasks
         tasks.cancel_scope.cancel()
@@ -59,7 +59,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     for the next `add`. Runs that have ended are removed. `add`, `discard` and `notify` may be called from any thread.
 
     Between two polls, a run needs no task and no connection. If the server has a change feed, one request follows
-    all runs; those that have ended come with it, or are fetched.
+    all runs; ended runs come with it, or are fetched.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._tasks: TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._feed_wanted = asyncio.Event()
-        self._fed: bool | None = None  # whether the feed reports every change; None before its first answer
+        self._fed: bool | None = None  # whether the feed is complete; None until it has answered
         self._fed_since = math.inf
         self._feed_check = FeedCheck()
         self._unwatched = Unwatched()
@@ -143,11 +143,11 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             await self._background.close()
 
     def __aiter__(self) -> Self:
-        """The iterator itself."""
+        """Return the iterator itself."""
         return self
 
     async def __anext__(self) -> RunEvent[LumeRun]:
-        """The next event.
+        """Return the next event.
 
         Raises:
             RuntimeError: the monitor was not entered.
@@ -213,17 +213,17 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             self._scheduler.wake(run_id)
 
     def _spread(self) -> float:
-        """A random delay in seconds; its maximum grows with the number of runs."""
+        """Return a random delay in seconds; its maximum grows with the number of runs."""
         return self._sender.rng.random() * min(self._backoff.maximum, len(self._watched) / FIRST_POLLS)
 
     async def _poll(self, run_id: str) -> float | None:
-        """Poll one run; returns the delay in seconds until the next poll, None for no next poll."""
+        """Poll one run; return the delay in seconds until the next poll, None for no next poll."""
         watched = self._watched.get(run_id)
         if watched is None:
             return None
         run, clock = watched.run, self._sender.clock
         before, watched.polled = watched.polled, math.inf
-        # A run that began after the feed was opened is as the feed says, and needs no first poll.
+        # The feed knows all about a run that began after its opening, so no first poll is needed.
         is_fed = watched.is_new and watched.born_after > self._fed_since and self._deadline == math.inf
         is_current, watched.is_new = run.is_terminal or is_fed, False
         if not is_current:
@@ -255,7 +255,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         return max(watched.not_before - now, delay)
 
     async def _request(self, watched: Watched) -> float | ApiError:
-        """Poll once; returns the seconds the server asked us to wait, or an error that waiting does not change."""
+        """Poll once; return the seconds the server asked us to wait, or a permanent error."""
         run, sender = watched.run, self._sender
         try:
             polled = await poll_once(sender, run.id, record_of(run), timeout=self._left(), retry=False)
@@ -274,7 +274,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         return polled.not_before
 
     def _left(self) -> float | None:
-        """The seconds that a poll may take; None for no limit."""
+        """Return the seconds that a poll may take; None for no limit."""
         return None if self._end_of_polls is None else max(0.0, self._end_of_polls - self._sender.clock.now())
 
     async def _show(self, watched: Watched) -> None:
@@ -311,8 +311,8 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     def _on_change(self, change: Change, asked: float) -> None:
         """Handle a change from the feed: show its status; fetch a run that has ended, unless the change carries it.
 
-        If a poll ended after the feed was `asked`, either may be newer: poll the run once more. What the feed says
-        after an end is older than that.
+        If a poll ended after the feed was `asked`, either may be newer: poll the run once more. Later reports of
+        the feed about an ended run are older than the end.
         """
         watched = self._watched.get(change.id)
         if change.is_end:

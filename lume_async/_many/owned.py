@@ -1,4 +1,4 @@
-"""`owned`: the tasks of an iteration, which no block of one task can own."""
+"""`owned`: runs the tasks of an iteration, which a block within one task can't own."""
 
 import asyncio
 import sys
@@ -30,9 +30,9 @@ async def owned(
     generator owns only that task: however the iteration ends, it cancels the task and waits for it.
 
     Args:
-        work: sends the items; an error of it is raised after the items that it has sent.
+        work: sends the items; its error is raised after them.
         take: converts an item when the reader takes it.
-        ready: how many items may wait for the reader; 0 makes each `send` wait until its item is taken.
+        ready: the maximum number of unread items; 0 makes each `send` wait until its item is taken.
     """
     loop = running_loop()
     send, receive = anyio.create_memory_object_stream[S](ready)
@@ -64,8 +64,8 @@ async def owned(
 
 
 def _may_be_dropped(failure: BaseException, leaving: BaseException | None) -> bool:
-    """Whether the failure must not replace the exception with which the reader leaves: a cancellation always wins;
-    a closed client or stream is expected at that point.
+    """Return whether the reader's own exception must prevail over the failure: a cancellation always does; a closed
+    client or stream is expected at that point.
     """
     if isinstance(leaving, asyncio.CancelledError):
         return True

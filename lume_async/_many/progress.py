@@ -58,7 +58,7 @@ class Progress:
         return max(0, self.total - self.done) / self.rate
 
     def __str__(self) -> str:
-        """One line for a terminal."""
+        """Return one line for a terminal."""
         parts = [f"{self.done:,}" if self.total is None else f"{self.done:,} of {self.total:,}"]
         parts += [f"{status} {count:,}" for status, count in self.summary.statuses.most_common()]
         if not self.ended:
@@ -72,7 +72,7 @@ class Progress:
 def progress(
     outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], *, total: int | None, every: Duration
 ) -> Items[Progress]:
-    """See `lume_async.progress`; raises for bad arguments before the first step."""
+    """Implement `lume_async.progress`; raises for bad arguments before the first step."""
     if total is not None:
         arguments.whole(total, "total", 0)
     pause = seconds(every, "every")

@@ -16,14 +16,14 @@ from lume_async._base.clock import Clock
 from lume_async._base.tasks import is_being_cancelled, task_group
 
 SLACK = 0.005
-"""Seconds that a poll may be early or late. Keys that are due within them share a heap item, which halves the cost
-of a poll compared to a timer each."""
+"""Seconds that a poll may be early or late. Keys that are due within them share a heap item, which halves the cost of
+a poll compared to separate timers."""
 
 FARTHEST = 1e9
 """The longest delay in seconds (30 years); longer ones, even infinite ones, are capped."""
 
 SPARE = 64
-"""Stale entries are removed when there are more than two entries per key, and so many more."""
+"""Stale entries are removed when the number of all entries exceeds two per key by this number."""
 
 _IN_FLIGHT, _AGAIN = -2, -1
 """In place of a time slot: a poll is in flight; a poll is in flight, and another one must follow at once."""

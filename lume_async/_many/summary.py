@@ -1,4 +1,4 @@
-"""`Summary`: counts the outcomes of many runs, and lists those that need attention."""
+"""`Summary`: counts the outcomes of many runs, and lists the runs that need attention."""
 
 import json
 import re
@@ -18,10 +18,10 @@ from lume_async.errors import ApiError, ResponseDecodeError
 from lume_async.models import Outcome, RunStatus
 
 SLOWEST = 5
-"""How many of the slowest runs a summary keeps."""
+"""The number of slowest runs that a summary keeps."""
 
 LISTED = 20
-"""How many kinds of failures the printed summary lists; `failures` has them all."""
+"""The number of kinds of failures that the printed summary lists; `failures` has them all."""
 
 
 @public
@@ -55,8 +55,8 @@ class Summary:
         rows_read: rows read by all runs; likewise `rows_mapped` and `rows_rejected`.
         reject_reasons: the number of rejected rows per reason.
         warnings: the number of mapped rows per rule that warns, if the server counts them.
-        failures: what needs attention: FAILED, CRASHED, CANCELLED, unknown statuses, errors, and runs whose
-            metadata, and so their counts of rows, can't be decoded.
+        failures: the runs that need attention: FAILED, CRASHED, CANCELLED, unknown statuses, errors, and runs whose
+            metadata (with the counts of rows) can't be decoded.
     """
 
     outcomes: int = 0
@@ -72,7 +72,7 @@ class Summary:
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome[Any]]) -> Self:
-        """The summary of all outcomes."""
+        """Return the summary of all outcomes."""
         summary = cls()
         for outcome in arguments.several(outcomes, "outcomes", "outcomes"):
             summary.add(outcome)
@@ -141,12 +141,12 @@ class Summary:
         self.failures.append(Failure(run_id, source, status, message, kind))
 
     def copy(self) -> Self:
-        """A copy that later outcomes do not change."""
+        """Return a copy that later outcomes do not change."""
         mutable = ("statuses", "reject_reasons", "warnings", "failures")
         return evolve(self, **{name: copy(getattr(self, name)) for name in mutable})
 
     def to_dict(self) -> dict[str, Any]:
-        """The summary as plain JSON values."""
+        """Return the summary as plain JSON values."""
         return {
             "outcomes": self.outcomes,
             "remembered": self.remembered,
@@ -164,7 +164,7 @@ class Summary:
         }
 
     def __str__(self) -> str:
-        """A few lines for a terminal or a log."""
+        """Return a few lines for a terminal or a log."""
         lines = [f"{counted(self.outcomes, 'outcome')}: " + _counts(self.statuses)]
         lines += [f"{name}: {text}" for name, text in self._facts() if text]
         if self.remembered:
@@ -197,7 +197,7 @@ class Summary:
         ]
 
     def _failed_lines(self) -> list[str]:
-        """A line per kind of failure, the most frequent first."""
+        """Return a line per kind of failure, the most frequent first."""
         kinds: dict[tuple[str, str], list[Failure]] = {}
         for failure in self.failures:
             kinds.setdefault((failure.status, failure._kind or failure.message), []).append(failure)
@@ -226,6 +226,6 @@ _STATUSES = {str(status): n for n, status in enumerate(RunStatus)}
 
 
 def _counts(counts: Counter[str]) -> str:
-    """The commonest first; equal ones, whichever run ended first, in the order of statuses, or by name."""
+    """Format the counts, the commonest first; ties in the order of statuses, or by name, so the text is stable."""
     ordered = sorted(counts.items(), key=lambda it: (-it[1], _STATUSES.get(it[0], len(_STATUSES)), it[0]))
     return ", ".join(f"{name} {count:,}" for name, count in ordered)

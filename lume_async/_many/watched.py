@@ -24,19 +24,19 @@ EVER = -math.inf
 
 
 UNWATCHED = 10_000
-"""How many changes of runs that are not watched are remembered."""
+"""The maximum number of remembered changes of unwatched runs."""
 
 
 class Unwatched:
-    """The last changes of runs that are not watched: one of them may be added a moment later."""
+    """The last changes of unwatched runs, as one of them may be added a moment later."""
 
     def __init__(self) -> None:
-        # None for an end; and when it was noted.
+        # The status (None for an end), and its time.
         self._statuses = OrderedDict[str, tuple[str | None, float]]()
-        self._forgotten = EVER  # when the last of those that were dropped was noted
+        self._forgotten = EVER  # the time of the newest dropped change
 
     def note(self, change: Change, now: float) -> None:
-        """Note a change that the feed has reported; an end stays one, whatever is reported after it."""
+        """Note a change that the feed has reported; nothing replaces an end."""
         status = None if change.is_end or self.has_ended(change.id) else change.status
         self._statuses[change.id] = status, now
         self._statuses.move_to_end(change.id)
@@ -44,12 +44,12 @@ class Unwatched:
             _, (_, self._forgotten) = self._statuses.popitem(last=False)
 
     def has_ended(self, run_id: str) -> bool:
-        """Whether the feed has reported the end of the run."""
+        """Return whether the feed has reported the end of the run."""
         status, _ = self._statuses.get(run_id, ("", EVER))
         return status is None
 
     def is_as_reported(self, run: LumeRun, born_after: float) -> bool:
-        """Whether the feed has certainly not reported another status than the handle has."""
+        """Return whether the feed has certainly reported no status other than the handle's."""
         status, _ = self._statuses.get(run.id, (run.status, EVER))
         return run.status is not None and status == run.status and born_after > self._forgotten
 
@@ -61,21 +61,21 @@ class Watched:
     run: LumeRun
     polls: int = 0
     failures: int = 0  # failed polls in a row
-    last_error: ApiError | None = None  # without its frames
-    stale: int = 0  # polls in a row without the end that the feed has reported
+    last_error: ApiError | None = None  # with its frames removed
+    stale: int = 0  # polls in a row that do not show the reported end
     ended: bool = False  # reported by the feed
-    not_before: float = EVER  # the server asked us not to poll before
+    not_before: float = EVER  # the server asked us not to poll earlier
     polled: float = EVER  # the end of the last poll; infinite during a poll
     born_after: float = EVER  # see `RecentRuns.born_after`
-    is_new: bool = False  # not polled yet, and the feed has reported no other status than the handle has
+    is_new: bool = False  # not polled yet, and the feed has reported no other status
     shown: RunStatus | None = None
     reported: float | None = None  # the progress at the last poll
-    progress: tuple[float, float] | None = None  # the first one reported, and when
+    progress: tuple[float, float] | None = None  # the first reported one, with its time
 
     def next_delay(
         self, backoff: Backoff, rng: Rng, now: float, *, fed: bool, follows_progress: bool
     ) -> float:
-        """Seconds until the next poll, apart from the delay that the server asked for.
+        """Return the seconds until the next poll, apart from the delay that the server asked for.
 
         Args:
             fed: whether the change feed reports the end.
@@ -91,7 +91,7 @@ class Watched:
         return after_failure(usual, self.failures, rng) if self.failures else usual
 
     def _half_of_the_rest(self, now: float) -> float | None:
-        """Half of the estimated remaining seconds; None if the run reports no progress."""
+        """Return half of the estimated remaining seconds; None if the run reports no progress."""
         progress = self.reported
         if progress is None:
             return None
@@ -102,7 +102,7 @@ class Watched:
 
 
 def handle_of(sender: Sender, run: LumeRun | str) -> LumeRun:
-    """The handle, or a new one for an ID. Raises `TypeError`, or `InvalidRequestError` for a malformed ID."""
+    """Return the handle, or a new one for an ID. Raises `TypeError`, or `InvalidRequestError` for a malformed ID."""
     if isinstance(run, str):
         return LumeRun(sender, check_run_id(run))
     return arguments.instance(run, "a run", LumeRun, "one of this client, or a run ID")

@@ -18,7 +18,7 @@ _UNSENT = "no request was sent"
 
 
 async def definition_of(flow: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON form of the flow. Raises `InvalidRequestError` if it is not valid."""
+    """Return the JSON form of the flow. Raises `InvalidRequestError` if it is not valid."""
     if not isinstance(flow, Mapping | str | os.PathLike):
         kind = type(flow).__name__
         raise InvalidRequestError(f"a flow must be a path, a string or a dict, not {kind}; {_UNSENT}")
@@ -34,7 +34,7 @@ async def definition_of(flow: str | os.PathLike[str] | Mapping[str, Any]) -> dic
 
 
 def ref_of(definition: dict[str, Any]) -> tuple[str, str]:
-    """The name and the version of a definition. Raises `InvalidRequestError`."""
+    """Return the name and the version of a definition. Raises `InvalidRequestError`."""
     for key in ("flow", "version"):
         if not isinstance(definition.get(key), str):
             raise InvalidRequestError(f"{key} is missing or not a string; {_UNSENT}")
@@ -42,7 +42,7 @@ def ref_of(definition: dict[str, Any]) -> tuple[str, str]:
 
 
 def split_ref(ref: str, name: str = "ref") -> tuple[str, str]:
-    """The name and the version of `name:version`, which go into a URL. Raises `InvalidRequestError`."""
+    """Return the name and the version of `name:version`, which go into a URL. Raises `InvalidRequestError`."""
     match = _REF.fullmatch(ref) if isinstance(ref, str) else None
     if match is None:
         raise InvalidRequestError(

@@ -1,4 +1,4 @@
-"""`ManyRuns`: what a client does with more than one run.
+"""`ManyRuns`: the operations of a client on more than one run.
 
 Each method imports its work on first use: programs that submit a run and wait for it do not need it.
 """
@@ -41,7 +41,7 @@ class ManyRuns:
 
         Args:
             runs: handles or ids.
-            timeout: seconds (or a `timedelta`) for all of them; then each unfinished run is an outcome with a
+            timeout: seconds (or a `timedelta`) for all runs; then each unfinished run is an outcome with a
                 `RunTimeoutError`. None waits indefinitely.
             poll_interval: as in `LumeRun.wait`.
 
@@ -97,9 +97,9 @@ class ManyRuns:
             journal: the path of the file that records the batch; used by one process at a time.
             retry_failed: submit sources that failed according to the journal again, as new runs.
             on_duplicate: with "raise" a duplicate is an outcome with a `DuplicateRunError`; with "attach" the run
-                that holds the source is followed, unless the source has other content than that run has read: then
-                the outcome has the error, too.
-            timeout: seconds (or a `timedelta`) for the whole batch; then no more requests are submitted, each
+                that holds the source is followed, unless the source has changed since that run read it: then the
+                outcome also has the error.
+            timeout: seconds (or a `timedelta`) for the whole batch; then submitting stops, each
                 unfinished run is an outcome with a `RunTimeoutError`, and another one is raised at the end of the
                 iteration if `requests` had not ended. None for no limit.
             poll_interval: as in `LumeRun.wait`.
@@ -128,7 +128,7 @@ class ManyRuns:
         """Watch any number of runs continuously; see `Monitor`.
 
         Args:
-            max_in_flight: how many polls may be in flight at once.
+            max_in_flight: the maximum number of concurrent polls.
             poll_interval: as in `LumeRun.wait`.
         """
         from lume_async._many.monitor import Monitor
@@ -150,7 +150,7 @@ class ManyRuns:
     ) -> Items[LumeRun]:
         """Yield the runs that match, newest first; pages are fetched as needed.
 
-        Where nothing matches there are none, also for a flow or a version that the server does not have.
+        If nothing matches, even because the server lacks the flow or the version, there are none.
 
         Args:
             flow_version: only runs of this version, such as `customer_cleaner:v1`.
@@ -159,15 +159,15 @@ class ManyRuns:
             source: only runs whose source path contains this text; upper and lower case differ.
             status: only runs with this status, or with one of several. A status that this version doesn't know is
                 asked for all the same.
-            since: only runs created since then: an aware `datetime`, or so many seconds (or a `timedelta`) ago.
-            attention: only runs that wait for a person: the last one of their flow version and source, if it is
-                FAILED, CRASHED, or PARTIAL_FAILED with more than this share (0 to 1) of its rows rejected.
-            submitted_by: only runs that the key with this name has submitted.
+            since: only runs created since then: an aware `datetime`, or seconds (or a `timedelta`) ago.
+            attention: only runs that wait for a person: the last run of a flow version on a source, if it FAILED,
+                CRASHED, or PARTIAL_FAILED with more than this share (0 to 1) of its rows rejected.
+            submitted_by: only runs submitted with the key of this name.
             limit: the maximum number of runs.
 
         Raises:
-            ValueError: an argument that makes no sense, or a status that is a near miss of a known one.
-            InvalidRequestError: `flow_version` or `source_path` can't be that of a run; no request was sent.
+            ValueError: an argument is not valid, or a status is a near miss of a known one.
+            InvalidRequestError: no run can have this `flow_version` or `source_path`; no request was sent.
             NotSupportedError: raised by the iteration: the server does not list runs.
         """
         check_limit(limit)

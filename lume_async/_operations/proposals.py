@@ -1,4 +1,4 @@
-"""The request for a proposal, from what a user passes. Pure."""
+"""Builds the request for a proposal from the user's arguments. Pure."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def proposal_request(
     inline_lookups: bool,
     dry_run: bool,
 ) -> tuple[str, dict[str, Any], dict[int, os.PathLike[str]]]:
-    """The name of the flow, the body, and the local files among the samples by their places.
+    """Return the name of the flow, the body, and the local files among the samples by their places.
 
     Raises:
         ValueError, InvalidRequestError: an argument is not valid; no request was sent.

@@ -1,6 +1,6 @@
 """`RejectedRows`: the operations of a client on the rejected rows of many runs.
 
-Each method imports its work on first use, as those of `ManyRuns` do.
+Each method imports its work on first use, as in `ManyRuns`.
 """
 
 import uuid
@@ -39,8 +39,8 @@ class RejectedRows:
 
         Args:
             flow: only rows of this flow, in all its versions.
-            since: count new and closed rows from the beginning of this day on: an aware `datetime`, or so many
-                seconds (or a `timedelta`) ago. By default from yesterday on.
+            since: count new and closed rows from the beginning of this day on: an aware `datetime`, or seconds (or a
+                `timedelta`) ago; default: yesterday.
 
         Raises:
             ValueError: an argument is not valid; no request was sent.
@@ -61,19 +61,19 @@ class RejectedRows:
         state: "RowState" = "open",
         limit: int | None = None,
     ) -> Items[dict[str, Any]]:
-        """Yield rejected rows of many runs, those of the oldest run first.
+        """Yield rejected rows of many runs, the oldest run first.
 
-        The rows are those of `LumeRun.rejects`, with `_lume_run`, the ID of their run, and `_lume_reject`, their
-        number among its rejects. `_lume_reasons` are the reasons that they have now: a replay may have changed them.
+        The rows are as in `LumeRun.rejects`, with `_lume_run`, the ID of their run, and `_lume_reject`, their
+        number among its rejects. `_lume_reasons` are their present reasons: a replay may have changed them.
         Rows that can't be read are skipped with a warning.
 
         Args:
             flow: only rows of this flow, in all its versions.
             reason: only rows with this reason, or with one of several, spelled as in the inbox.
-            since: only rows of runs that ended at this time or later: an aware `datetime`, or so many seconds (or a
+            since: only rows of runs that ended at this time or later: an aware `datetime`, or seconds (or a
                 `timedelta`) ago.
             run: only rows of the run with this ID.
-            state: only rows in this state: "open" for those that nothing has been done about, "replaying", "lost",
+            state: only rows in this state: "open" (nothing has been done about them), "replaying", "lost",
                 "mended", "replayed", "discarded" or "superseded".
             limit: the maximum number of rows.
 
@@ -102,19 +102,19 @@ class RejectedRows:
         run: str | None = None,
         rows: Sequence[int] | None = None,
     ) -> int:
-        """Note that nothing is left to do about open rejected rows; returns how many were open. Idempotent.
+        """Note that nothing is left to do about open rejected rows; return how many were open. Idempotent.
 
         The server records the name of the key, the time and the reason. Rows in a replay that has not ended are not
         discarded.
 
         Args:
-            why: one line for people who look at the rows later.
+            why: one line for people who see the rows later.
             flow: rows of this flow, in all its versions; or pass `run`.
             reason: only rows with this reason, or with one of several.
-            since: only rows of runs that ended at this time or later: an aware `datetime`, or so many seconds (or a
+            since: only rows of runs that ended at this time or later: an aware `datetime`, or seconds (or a
                 `timedelta`) ago.
             run: rows of the run with this ID.
-            rows: of that run, the numbers of the rows among its rejects (`_lume_reject`), at most 10,000.
+            rows: the numbers of the rows among the rejects of that run (`_lume_reject`), at most 10,000.
 
         Raises:
             ValueError: an argument is not valid; no request was sent.
@@ -149,15 +149,15 @@ class RejectedRows:
 
         Rows with the same columns are processed by one run. A row is in one replay at a time and is accepted once,
         even if the client or the server is killed: call it again for the rows that are still open. Rows that are
-        rejected again stay open, with the reasons that they have then.
+        rejected again stay open, with their new reasons.
 
         Args:
             flow: the name of the flow; rows of all its versions are replayed.
-            to: the flow version that judges them, by default the one registered last.
+            to: the flow version to process them; default: the version registered last.
             reason: only rows with this reason, or with one of several, spelled as in the inbox.
-            since: only rows of runs that ended at this time or later: an aware `datetime`, or so many seconds (or a
+            since: only rows of runs that ended at this time or later: an aware `datetime`, or seconds (or a
                 `timedelta`) ago.
-            dry_run: only find out how many of the rows would be accepted; nothing is kept.
+            dry_run: only count the rows that would be accepted; nothing is kept.
             timeout: seconds (or a `timedelta`) to gather the rows, and for a dry run to process them.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Data of a program as the source of a run: sent to the server, and processed once."""
+"""Sends data of a program to the server as the source of a run, to be processed once."""
 
 import uuid
 from functools import partial
@@ -26,7 +26,7 @@ async def send_data(
     flow_version: str | None,
     progress: OnProgress | None,
 ) -> str:
-    """Send data to the server; returns its `source_path`. Raises as `upload`, and as `local_file` does."""
+    """Send data to the server; return its `source_path`. Raises the errors of `upload` and `local_file`."""
     if name is not None:
         arguments.text(name, "name", InvalidRequestError)
     if flow_version is not None:
@@ -39,7 +39,7 @@ async def send_data(
 async def run_data(
     sender: Sender, request: RunRequest, data: SourceData, progress: OnProgress | None
 ) -> StartedRun:
-    """Send data and start a run on it, or find the one that has processed the same data.
+    """Send data and start a run on it, or find the run that has processed the same data.
 
     Args:
         request: the run; its source is still to come.
@@ -73,7 +73,7 @@ async def run_data(
 
 
 async def definition_at(sender: Sender, ref: str) -> dict[str, Any] | None:
-    """The definition of a flow version; None if the server does not show it."""
+    """Return the definition of a flow version; None if the server does not show it."""
     name, _, version = ref.partition(":")
     try:
         return (await sender.send(flow_endpoints.flow_version(name, version))).definition

@@ -7,7 +7,7 @@ from lume_async.errors import ResponseDecodeError
 
 
 def run_html(run: Any) -> str:
-    """The state of a run at the last poll, as HTML."""
+    """Return the state of a run at the last poll, as HTML."""
     try:
         shown = _facts(run)
     except ResponseDecodeError as error:

@@ -1,4 +1,4 @@
-"""The rule by which content is processed once: which runs have had it, and the key that lets only one start."""
+"""The rule by which content is processed once: finds its earlier runs, and makes the key that lets only one start."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ async def earlier_runs(
     has_content: Callable[[RunState], bool],
     oldest: datetime | None = None,
 ) -> list[RunState]:
-    """The runs that match and have that content, newest first; empty if the server can't list runs."""
+    """Return the matching runs with that content, newest first; empty if the server can't list runs."""
     try:
         async with aclosing(run_pages(sender, filters, _state, oldest)) as found:
             return [run async for page in found for run in page if has_content(run)]
@@ -33,7 +33,7 @@ def _state(record: RunRecord) -> RunState:
 
 
 def holder(earlier: Sequence[RunState]) -> StartedRun | None:
-    """The run that is processing the content or has processed it; one that wrote nothing may be repeated.
+    """Return the run that is processing the content or has processed it; a run that wrote nothing may be repeated.
 
     Args:
         earlier: the runs on that content, newest first.
@@ -46,5 +46,5 @@ def holder(earlier: Sequence[RunState]) -> StartedRun | None:
 
 
 def key_of(kind: str, content: str, earlier: Sequence[RunState]) -> str:
-    """The idempotency key of the next submission: two concurrent ones start one run."""
+    """Return the idempotency key of the next submission: two concurrent ones start one run."""
     return f"{kind}-{hashlib.sha256(f'{content} {len(earlier)}'.encode()).hexdigest()}"

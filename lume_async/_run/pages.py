@@ -1,4 +1,4 @@
-"""Paged lists: each page is fetched when the previous one has been read; and what selects their items."""
+"""Paged lists, in which each page is fetched when the previous one has been read, and their filters."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -24,7 +24,7 @@ RUNS = 100
 """Runs per request."""
 
 EMPTY = 1000
-"""After so many empty pages in a row, reading fails."""
+"""Reading fails after this many empty pages in a row."""
 
 
 async def pages(
@@ -70,8 +70,8 @@ async def run_pages(
     """Yield the runs that match, newest first, page by page.
 
     Args:
-        handle: makes a run of its record.
-        oldest: older runs end the list, even if the server does not know the parameter `since`.
+        handle: converts a record to a run.
+        oldest: the list ends at older runs, even if the server does not know the parameter `since`.
     """
 
     def ask(size: int, cursor: str | None) -> Call[Page[RunRecord]]:
@@ -97,7 +97,7 @@ def items(
     limit: int | None,
     what: str,
 ) -> Items[T]:
-    """The items of all pages; `what` they are is for the repr. Raises `ValueError` if the limit is not valid."""
+    """Return the items of all pages; `what` describes them in the repr. Raises `ValueError` for an invalid limit."""
     check_limit(limit)
     return Chunked(pages(sender, ask, size, limit), what)
 
@@ -105,7 +105,7 @@ def items(
 def filters_of(
     sender: Sender, since: datetime | Duration | None = None, **texts: str | None
 ) -> dict[str, str | list[str]]:
-    """These arguments as parameters of a query, if they are not None.
+    """Return the arguments that are not None as parameters of a query.
 
     Raises:
         ValueError, InvalidRequestError: one of them is not valid.
@@ -115,7 +115,7 @@ def filters_of(
 
 
 def oldest(sender: Sender, since: datetime | Duration | None) -> datetime | None:
-    """The time before which items are too old; None for no limit. Raises `ValueError`."""
+    """Return the time before which items are too old; None for no limit. Raises `ValueError`."""
     if isinstance(since, datetime):
         if since.tzinfo is None:
             raise ValueError("since must be an aware datetime, such as datetime.now(UTC)")

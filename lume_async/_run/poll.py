@@ -14,7 +14,7 @@ from lume_async.errors import ApiError, RunNotFoundError, RunTimeoutError
 from lume_async.models import RunRecord
 
 SHORTEST_HOLD = 0.2
-"""A faster answer without a change, in seconds, does not count as a long poll: prevents a busy loop."""
+"""An unchanged answer in less than this, in seconds, does not count as a long poll: prevents a busy loop."""
 
 
 def poll_once(
@@ -29,10 +29,10 @@ def poll_once(
     """Request the current state of the run.
 
     Args:
-        known: the last known state, whose ETag makes an unchanged run cheap.
+        known: the last known state; its ETag makes an unchanged run cheap.
         hold: the seconds that the server may wait for a change before it answers.
         timeout: seconds for all attempts; None for no additional limit.
-        retry: whether a failed request is retried; not needed by callers that poll again anyway.
+        retry: whether to retry a failed request; callers that poll again anyway need not.
     """
     call = endpoints.status(run_id, etag=known.etag if known else None, hold=hold)
     return sender.send(call, timeout=timeout, once=not retry)
@@ -92,11 +92,11 @@ class RunPoll:
         return Seen(record, self._done(record), not_before=polled.not_before, waited=waited)
 
     async def wait(self, backoff: Backoff, timeout: float | None, max_probes: int | None = None) -> RunRecord:
-        """Poll until done; the next wait starts after the pause that the last answer asked for.
+        """Poll until done; the next wait starts after the pause requested by the last answer.
 
         Raises:
             Unfinished: the time is up.
-            ApiError: the server refuses access to the run, and waiting does not change that.
+            ApiError: the server permanently refuses access to the run.
         """
         sender = self._sender
         return await Waiter(
@@ -111,7 +111,7 @@ class RunPoll:
         )
 
     def _seconds_to_hold(self, known: RunRecord | None, left: float | None) -> float:
-        # The known state may already be what the caller waits for, such as the first snapshot of a watch.
+        # The caller may wait for the known state itself, such as the first snapshot of a watch.
         if known is None or not known.etag or self._done(known):
             return 0.0
         if not (self._long_poll and self._sender.may_long_poll()):
@@ -122,7 +122,7 @@ class RunPoll:
 
 
 def timeout_error(run: Any, unfinished: Unfinished, limit: str) -> RunTimeoutError:
-    """The error of a wait for a `LumeRun` that has used up its time or its polls."""
+    """Return the error of a wait for a `LumeRun` that has used up its time or its polls."""
     status = run.status or "never seen"
     error = f"; the last error was: {unfinished.last_error}" if unfinished.last_error else ""
     what = f"did not end {limit} (status: {status})"

@@ -1,4 +1,4 @@
-"""Whether a file has the columns of rejects, as far as can be seen without reading all of it."""
+"""Checks whether a file has the columns of rejects, without reading all of it."""
 
 import bz2
 import gzip
@@ -11,20 +11,20 @@ from typing import IO, Any
 
 _OURS = b"_lume_"
 _LOOKED_AT = 1024 * 1024
-"""Bytes of a text file: more than a header, or the first object of an array, needs."""
+"""Bytes to read of a text file: more than a header, or the first object of an array, takes."""
 _ZSTD, _ZIP, _PARQUET = b"\x28\xb5\x2f\xfd", b"PK", b"PAR1\x15"  # without \x15: the name of a column
 _PACKED: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
 }
-"""How compressed files begin, and what opens them."""
+"""The first bytes of compressed files, and the functions that open them."""
 _CHUNK = 1024 * 1024
 _SHEETS = ("xl/sharedStrings.xml", "xl/worksheets/")
 _MOST = 256
-"""Chunks of a workbook."""
+"""The maximum number of chunks to read of a workbook."""
 _BLANK = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"
-"""Byte order marks, and what may precede an array."""
+"""Byte order marks and blanks, which may precede an array."""
 
 
 class UnreadableError(Exception):
@@ -32,7 +32,7 @@ class UnreadableError(Exception):
 
 
 def has_reject_columns(path: Path) -> bool | None:
-    """Whether it has them; None if that can't be determined. Raises UnreadableError."""
+    """Return whether the file has them; None if unknown. Raises UnreadableError."""
     try:
         with path.open("rb") as file:
             begin = file.read(8)
@@ -46,11 +46,11 @@ def has_reject_columns(path: Path) -> bool | None:
         with unpack(path, "rb") as file:
             return _in_text(file)
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, lzma.LZMAError, zlib.error) as error:
-        raise UnreadableError(str(error)) from None  # such as cut off, or encrypted
+        raise UnreadableError(str(error)) from None  # for example cut off, or encrypted
 
 
 def _in_text(file: IO[bytes]) -> bool:
-    """In the header of CSV, the first object of NDJSON or of an array."""
+    """Look in the header of CSV, or the first object of NDJSON or an array."""
     begin = file.read(_LOOKED_AT)
     if not begin.lstrip(_BLANK).startswith(b"["):
         begin = begin.partition(b"\n")[0]
@@ -58,7 +58,7 @@ def _in_text(file: IO[bytes]) -> bool:
 
 
 def _in_parquet(path: Path) -> bool:
-    """In its footer, which has the names of the columns verbatim."""
+    """Look in the footer, which has the names of the columns verbatim."""
     with path.open("rb") as file:
         size = file.seek(-8, 2) + 8
         length = int.from_bytes(file.read(4), "little")
@@ -69,7 +69,7 @@ def _in_parquet(path: Path) -> bool:
 
 
 def _in_workbook(path: Path) -> bool:
-    """In its texts."""
+    """Look in the texts of the workbook."""
     left = _MOST
     with zipfile.ZipFile(path) as book:
         for name in book.namelist():

@@ -27,7 +27,7 @@ PARENT = "resubmit_of"
 CONTENT = "resubmit_sha256"
 """The key in a run's metadata with the checksum of the corrected content."""
 _OWN_PLACE = ("{run_id}", "{source_path}")
-"""With one of these in `target.mapped` a run on an upload writes to its own place; the default has the first."""
+"""With one of these in `target.mapped`, a run on an upload has its own output; the default has the first."""
 
 
 async def resubmit(
@@ -39,10 +39,10 @@ async def resubmit(
     force: bool,
     progress: OnProgress | None,
 ) -> StartedRun:
-    """Start a run of the same flow version on corrected rejects of a run, or find the one that has this content.
+    """Start a run of the same flow version on corrected rejects of a run, or find the run that has this content.
 
     Raises:
-        InvalidRequestError: the run can't be repeated, or `corrected` is not what it has rejected.
+        InvalidRequestError: the run can't be repeated, or `corrected` is not its rejects.
     """
     Reporter(progress)  # checks it, before anything is sent
 
@@ -79,7 +79,7 @@ async def resubmit(
 
 
 async def _ended(old: RunState, refresh: Callable[[], Awaitable[None]]) -> str:
-    """The flow version of the run, once it is known that it has ended. Raises `InvalidRequestError`."""
+    """Return the flow version of the run, after checking that it has ended. Raises `InvalidRequestError`."""
     if not old.is_terminal:
         await refresh()
     if not old.is_terminal:
@@ -90,7 +90,7 @@ async def _ended(old: RunState, refresh: Callable[[], Awaitable[None]]) -> str:
 
 
 def _has(run: RunState, marks: dict[str, str]) -> bool:
-    """Whether the run was submitted with these in its metadata."""
+    """Return whether the run's metadata has these entries."""
     return marks.items() <= (run.run_metadata or {}).items()
 
 
@@ -107,7 +107,7 @@ def _refuse_without_rejects(old: RunState) -> None:
 
 
 def _refuse_others(file: Path, shown: str, old: RunState) -> None:
-    """Check that the file has the columns of a run's rejects: else it may be the source itself."""
+    """Check that the file has the columns of a run's rejects: otherwise it may be the source itself."""
     try:
         seen = has_reject_columns(file)
     except UnreadableError as error:

@@ -1,4 +1,4 @@
-"""Data of a program as a local file that can be uploaded: bytes as they are, rows and tables in a flow's format."""
+"""Writes data of a program to a local file for an upload: bytes as they are, rows and tables in a flow's format."""
 
 import os
 import shutil
@@ -33,15 +33,15 @@ _BLOCK = 1024 * 1024
 _TABLES = ("pandas", "polars", "pyarrow")
 _UNSENT = "no request was sent"
 _NOTHING = object()
-"""In place of the first item of an iterable without any."""
+"""Stands for the first item of an empty iterable."""
 
 
 @frozen
 class RowFormat:
-    """How rows become a file.
+    """A format for rows in a file.
 
     Attributes:
-        suffix: of the file's name.
+        suffix: the suffix of the file's name.
         write: writes the rows, which are a table or an iterable of dicts.
     """
 
@@ -50,7 +50,7 @@ class RowFormat:
 
 
 def csv_format(dialect: CsvDialect) -> RowFormat:
-    """CSV; rows of an iterable are held in memory, as the header needs the columns of all."""
+    """Return the format CSV; rows of an iterable are held in memory, as the header needs all their columns."""
 
     def write(rows: Any, file: BinaryIO) -> None:
         found = list(_dicts(rows))
@@ -63,14 +63,14 @@ def csv_format(dialect: CsvDialect) -> RowFormat:
                 _check_letters(number, found[number - 1] if number else header, dialect.encoding)
                 encoded = line.encode(
                     dialect.encoding, "backslashreplace"
-                )  # of a reason, as the server writes it
+                )  # in a reason, as the server writes it
             file.write(encoded)
 
     return RowFormat(".csv", write)
 
 
 def format_for(definition: Mapping[str, Any] | None) -> RowFormat:
-    """The format that a flow version reads; Parquet for tables and NDJSON for other rows if it is not known.
+    """Return the format that a flow version reads; if unknown, Parquet for tables and NDJSON for other rows.
 
     Raises:
         InvalidRequestError: the flow version reads no files, or files that can't be written here.
@@ -81,7 +81,7 @@ def format_for(definition: Mapping[str, Any] | None) -> RowFormat:
     kind = source.get("format", "csv")
     if kind == "csv":
         return csv_format(dialect_of(definition))
-    if kind in _FORMATS and not source.get(kind):  # else its records are somewhere within a document
+    if kind in _FORMATS and not source.get(kind):  # otherwise its records are inside a document
         return _FORMATS[kind]
     if kind == "sql":
         raise InvalidRequestError(f"the flow version reads a query of a database, and no data; {_UNSENT}")
@@ -94,11 +94,11 @@ def format_for(definition: Mapping[str, Any] | None) -> RowFormat:
 async def local_file(
     data: SourceData, rows_as: Callable[[], Awaitable[RowFormat]], name: str = "data"
 ) -> AsyncIterator[Path]:
-    """The data as a file, which is removed after the block; the path of a file is that file.
+    """Write the data to a temporary file, which is removed after the block; a path is used as is.
 
     Args:
         rows_as: returns the format for rows; not called for bytes.
-        name: of the argument, for errors.
+        name: the argument's name, for errors.
 
     Raises:
         InvalidRequestError: the data has a type that can't be sent.
@@ -111,7 +111,7 @@ async def local_file(
             raise InvalidRequestError(f"{name}: {os.fspath(data)!r:.200} {what}; {_UNSENT}")
         yield path
         return
-    # Here, as in a thread a cancellation could lose it.
+    # Not in a thread, where a cancellation could lose it.
     folder = Path(tempfile.mkdtemp(prefix="lume-upload-"))
     remove = partial(shutil.rmtree, folder, ignore_errors=True)
     worker = JobThread()
@@ -152,7 +152,7 @@ async def _written(
 
 
 def _while_wanted(pieces: Iterator[Any], worker: JobThread) -> Generator[Any]:
-    """Yield the pieces until nobody waits for them; at the end, close what yields them if it is a generator."""
+    """Yield the pieces until nobody waits for them; at the end, close their source if it is a generator."""
     try:
         for piece in pieces:
             yield piece
@@ -164,7 +164,7 @@ def _while_wanted(pieces: Iterator[Any], worker: JobThread) -> Generator[Any]:
 
 
 def _check_letters(number: int, row: Mapping[str, Any], encoding: str) -> None:
-    """Raise `InvalidRequestError` if a row has a letter of its own that the encoding lacks; row 0 is the header."""
+    """Raise `InvalidRequestError` if the encoding lacks a character of the row; row 0 is the header."""
     for column, value in row.items():
         if column.startswith("_lume_"):
             continue
@@ -181,7 +181,7 @@ def _check_letters(number: int, row: Mapping[str, Any], encoding: str) -> None:
 
 
 def _begun(first: Any, name: str) -> bytes:
-    """The first bytes. Raises `InvalidRequestError`."""
+    """Check and return the first bytes. Raises `InvalidRequestError`."""
     if first is _NOTHING:
         raise InvalidRequestError(f"{name} is empty; {_UNSENT}")
     return _bytes(first, name)
@@ -203,7 +203,7 @@ async def _gathered(
     name: str,
     worker: JobThread,
 ) -> Path:
-    """An asynchronous iterable; its rows are held in memory."""
+    """Return an asynchronous iterable; its rows are held in memory."""
     path = folder / "data"
     found = aiter(data)
     first = await anext(found, _NOTHING)
@@ -264,7 +264,7 @@ _FORMATS = {
 
 
 def _dicts(rows: Any) -> Iterator[Mapping[str, Any]]:
-    """The rows of a table or an iterable. Raises `InvalidRequestError`."""
+    """Yield the rows of a table or an iterable. Raises `InvalidRequestError`."""
     kind = _library_of(rows)
     if kind == "pandas":
         rows = rows.convert_dtypes()  # whole numbers beside missing ones are floats in pandas
@@ -282,7 +282,7 @@ def _dicts(rows: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _columns(table: Any) -> list[Any]:
-    """The names of its columns. Raises `InvalidRequestError` if two are the same: one of them would be lost."""
+    """Return the names of its columns. Raises `InvalidRequestError` for duplicates: one column would be lost."""
     names = list(table.column_names if _library_of(table) == "pyarrow" else table.columns)
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
@@ -291,7 +291,7 @@ def _columns(table: Any) -> list[Any]:
 
 
 def _library_of(data: Any) -> str | None:
-    """The library of a table; None for anything else."""
+    """Return the library of a table; None for anything else."""
     top = type(data).__module__.partition(".")[0]
     return top if top in _TABLES and type(data).__name__ in ("DataFrame", "Table") else None
 
@@ -301,7 +301,7 @@ def _is_table(data: Any) -> bool:
 
 
 def _blocks(file: Any, name: str) -> Iterator[bytes]:
-    """What is left of a binary file. Raises `InvalidRequestError` if that is nothing, unless the file is empty."""
+    """Yield the rest of a binary file. Raises `InvalidRequestError` if nothing is left of a non-empty file."""
     block = _bytes(file.read(_BLOCK), name)
     if not block and _position(file) > 0:
         raise InvalidRequestError(
@@ -313,7 +313,7 @@ def _blocks(file: Any, name: str) -> Iterator[bytes]:
 
 
 def _position(file: Any) -> int:
-    """Where the file is; 0 for one that does not say, such as a pipe."""
+    """Return the position in the file; 0 if it has none, such as a pipe."""
     try:
         return int(file.tell())
     except (AttributeError, OSError, TypeError):

@@ -1,4 +1,4 @@
-"""Rows as the text of a source: CSV in the dialect of a flow version, or JSON. Pure."""
+"""Formats rows as the text of a source: CSV in the dialect of a flow version, or JSON. Pure."""
 
 import json
 import math
@@ -14,14 +14,14 @@ from lume_async._base import arguments
 from lume_async.errors import InvalidRequestError
 
 _FIRST, _LAST = "_lume_row", "_lume_raw"
-"""The columns of rejects by whose places the server recognizes them."""
+"""The columns whose positions identify rejects for the server."""
 _PLAIN = 400
 """The largest exponent of a number that is written without one, as the server does."""
 
 
 @frozen
 class CsvDialect:
-    """How the source of a flow version writes CSV."""
+    """The CSV dialect of a flow version's source."""
 
     delim: str = ","
     quote: str = '"'
@@ -35,7 +35,7 @@ class CsvDialect:
         *,
         columns: Iterable[str] = (),
     ) -> Iterator[str]:
-        """The header and the rows, as the server writes them, so that rejects can be submitted again.
+        """Yield the header and the rows, as the server writes them, so that rejects can be submitted again.
 
         Args:
             change: changes each text before it is written.
@@ -63,7 +63,7 @@ class CsvDialect:
         return self.delim.join([*(value.translate(apart) for value in first), last]) + "\n"
 
     def _quoted(self, value: str | None) -> str:
-        """Empty for a missing value; an empty string is quoted."""
+        """Quote the value if needed; a missing one is empty, an empty string is quoted."""
         if value is None:
             return ""
         if (
@@ -78,7 +78,7 @@ class CsvDialect:
 
 
 def dialect_of(definition: Mapping[str, Any]) -> CsvDialect:
-    """The dialect in which rejects of the flow version can be submitted: plain CSV if its source is not CSV.
+    """Return the dialect in which rejects of the flow version can be submitted: plain CSV if its source is not CSV.
 
     Raises:
         InvalidRequestError: its source is a query, which a file can't replace.
@@ -97,13 +97,13 @@ def dialect_of(definition: Mapping[str, Any]) -> CsvDialect:
 
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """NDJSON. Raises `InvalidRequestError`."""
+    """Yield NDJSON. Raises `InvalidRequestError`."""
     for number, row in enumerate(rows, 1):
         yield json_text(row, f"row {number:,}") + "\n"
 
 
 def json_array(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """One JSON array. Raises `InvalidRequestError`."""
+    """Yield one JSON array. Raises `InvalidRequestError`."""
     before = "[\n"
     for line in json_lines(rows):
         yield before + line.removesuffix("\n")
@@ -112,7 +112,7 @@ def json_array(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def json_text(value: Any, place: str) -> str:
-    """Compact JSON that keeps all digits of a `Decimal`; times are ISO 8601, NaN is null.
+    """Return compact JSON that keeps all digits of a `Decimal`; times are ISO 8601, NaN is null.
 
     Raises:
         InvalidRequestError: the value has no JSON form; the message names `place`.
@@ -154,7 +154,7 @@ def _header(name: object) -> str:
 
 
 def _field(value: Any, row: int, column: str) -> str | None:
-    """The value as a flow's expressions see it; JSON for objects and lists."""
+    """Return the value as a flow's expressions see it; JSON for objects and lists."""
     if isinstance(value, str):
         return value
     if _is_missing(value):
@@ -180,12 +180,12 @@ def _number(value: float | Decimal) -> str | None:
 
 
 def _is_missing(value: Any) -> bool:
-    """Whether it is None, or what pandas has in its place."""
+    """Return whether it is None, or pandas' substitute for it."""
     return value is None or type(value).__name__ in ("NaTType", "NAType")
 
 
 def _plain(value: Any) -> str | None:
-    """The text of a time or a UUID."""
+    """Return the text of a time or a UUID."""
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     return str(value) if isinstance(value, UUID) else None

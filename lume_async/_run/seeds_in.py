@@ -1,4 +1,4 @@
-"""Seeds for one run: data of a program, checked against the flow version and sent to the server."""
+"""Sends data of a program as seeds for one run, after a check against the flow version."""
 
 import csv
 import os
@@ -24,13 +24,13 @@ _UNSENT = "nothing was uploaded"
 
 
 async def sent_seeds(sender: Sender, flow_version: str, seeds: SeedData) -> dict[str, str]:
-    """Send the seeds; returns their source paths.
+    """Send the seeds; return their source paths.
 
     The same content has the same path each time, so that the same run is recognized.
 
     Raises:
-        InvalidRequestError: the flow version does not let a run bring one of them, or one has no column with its key.
-        ApiError: as `upload` does.
+        InvalidRequestError: the flow version does not accept one of them per run, or one lacks the key column.
+        ApiError: as for `upload`.
     """
     arguments.instance(seeds, "seeds", Mapping, "a dict of seeds by their names", InvalidRequestError)
     for name in seeds:
@@ -63,7 +63,7 @@ async def _rows_as() -> RowFormat:
 
 
 def _declared(definition: Mapping[str, Any] | None, flow_version: str, name: str) -> Mapping[str, Any]:
-    """What a flow version says of a seed. Raises `InvalidRequestError`."""
+    """Return a flow version's declaration of a seed. Raises `InvalidRequestError`."""
     declared = (definition or {}).get("seeds") or {}
     if name not in declared:
         known = ", ".join(sorted(declared)) or "none"
@@ -83,7 +83,7 @@ def _check_key(file: Path, name: str, key: object) -> None:
         with file.open(encoding="utf-8-sig", newline="") as text:
             header = [column.strip() for column in next(csv.reader(text), [])]
     except (ValueError, csv.Error):
-        return  # the server says what is wrong
+        return  # the server reports the fault
     folded = [column.lower() for column in header]
     if isinstance(key, str) and key not in header and folded.count(key.lower()) != 1:
         shown = ", ".join(map(repr, header)) or "none"

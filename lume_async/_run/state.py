@@ -1,4 +1,4 @@
-"""`RunState`: what is known of a run, read from the record of the last poll. No I/O."""
+"""`RunState`: the known state of a run, from the record of the last poll. No I/O."""
 
 from datetime import datetime
 from typing import Any
@@ -61,7 +61,7 @@ class RunState:
 
     @property
     def seeds(self) -> dict[str, str] | None:
-        """The source paths of the seeds that the run has brought, by their names; None if it has brought none."""
+        """The source paths of the run's own seeds, by their names; None if it has none."""
         return None if self._record is None else seeds_of(self._record)
 
     @property
@@ -71,7 +71,7 @@ class RunState:
 
     @property
     def submitted_by(self) -> str | None:
-        """The name of the key that submitted the run; None if the server doesn't say it."""
+        """The name of the key that submitted the run; None if the server doesn't report it."""
         value = self._raw("submitted_by")
         return value if isinstance(value, str) else None
 
@@ -138,7 +138,7 @@ class RunState:
         return self.metadata.error_message
 
     def to_dict(self) -> dict[str, Any]:
-        """The run as the server sent it, in plain JSON values; only its ID before the first poll."""
+        """Return the run as the server sent it, in plain JSON values; only its ID before the first poll."""
         return dict(self._record.raw) if self._record else {"id": self._id}
 
     def raise_for_status(self) -> None:
@@ -173,5 +173,5 @@ class RunState:
 
 
 def record_of(run: RunState) -> RunRecord | None:
-    """The record of the last poll; None before the first."""
+    """Return the record of the last poll; None before the first."""
     return run._record

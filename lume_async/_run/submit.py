@@ -15,8 +15,8 @@ from lume_async.errors import ApiError, ClientClosedError, DuplicateRunError
 from lume_async.models import RunRecord, RunRequest
 
 OnDuplicate: TypeAlias = Literal["raise", "attach"]
-"""What to do if a run already holds the source: raise `DuplicateRunError`, or return that run, if the source still is
-what it read.
+"""The reaction if a run already holds the source: raise `DuplicateRunError`, or return that run unless the source has
+changed since.
 """
 
 
@@ -95,13 +95,13 @@ async def submit(
 
 
 def remember(sender: Sender, run: RunRecord, not_before: float = 0.0, sent: float | None = None) -> None:
-    """Note a run that this client has started; the arguments are those of `RecentRuns.add`."""
+    """Note a run that this client has started, with the arguments of `RecentRuns.add`."""
     sender.recent_runs.add(run.id, not_before, sent=sent)
     sender.observer.status_changed(run.id, None, run.status)
 
 
 def sent_at(sender: Sender, state: CallState) -> float | None:
-    """When the submission was first sent, in seconds since the epoch on the server's clock; None if unknown."""
+    """Return the time of the first attempt, in seconds since the epoch on the server's clock; None if unknown."""
     if state.sent_at is not None:
         return state.sent_at
     return None if state.first_sent is None else sender.server_time(state.first_sent)

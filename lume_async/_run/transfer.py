@@ -1,4 +1,4 @@
-"""What uploads and downloads have in common."""
+"""The common parts of uploads and downloads."""
 
 import hashlib
 import os
@@ -19,15 +19,15 @@ SourceData: TypeAlias = str | os.PathLike[str] | bytes | Any
 a table of pandas, polars or pyarrow."""
 
 SeedData: TypeAlias = Mapping[str, SourceData]
-"""By the names of seeds: the path of a CSV file, bytes, a binary file, rows (dicts) or a table; or the source path of
-an upload (`upload://…`), which is not sent again."""
+"""Seeds by name: the path of a CSV file, bytes, a binary file, rows (dicts) or a table; or the source path of an
+upload (`upload://…`), which is not sent again."""
 
 
 _BLOCK = 1024 * 1024
 
 
 async def sha256_of(file: Path) -> str:
-    """The checksum of a file, in hex."""
+    """Return the checksum of a file, in hex."""
     worker = JobThread()
 
     def digest() -> str:
@@ -44,10 +44,10 @@ async def sha256_of(file: Path) -> str:
 
 
 class Reporter:
-    """Calls the function of a user; what it raises ends the transfer, and is not taken for a broken connection.
+    """Calls the function of a user; its errors end the transfer, and are not taken for a broken connection.
 
     Attributes:
-        failure: what it has raised.
+        failure: the error that the function raised.
     """
 
     def __init__(self, progress: OnProgress | None) -> None:
@@ -55,7 +55,7 @@ class Reporter:
         self.failure: Exception | None = None
 
     def report(self, done: int, total: int | None) -> None:
-        """Raises `ApiError` if the function failed: `failure` is to be raised in its place."""
+        """Call the function. Raises `ApiError` if it failed: the caller raises `failure` in its place."""
         if self._progress is None:
             return
         try:

@@ -24,7 +24,7 @@ from lume_async.models import plain_text
 CHUNK = 256 * 1024
 
 _PREFIX = 32
-"""Characters of a checksum in the name of a file on the server."""
+"""The number of characters of a checksum in the name of a file on the server."""
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 T = TypeVar("T")
 
@@ -39,12 +39,12 @@ async def upload(
     sha256: str | None = None,
     progress: OnProgress | None = None,
 ) -> str:
-    """Upload the file; returns its `source_path` on the server.
+    """Upload the file; return its `source_path` on the server.
 
     Args:
-        name: of the file on the server; default: that of `path`.
-        by_content: put a part of the checksum in front of the name, so that the same content has the same name, and
-            not what is unique for every call.
+        name: the name of the file on the server; default: the name in `path`.
+        by_content: put a part of the checksum in front of the name, so that the same content has the same name, in
+            place of a prefix that is unique for every call.
         sha256: the checksum of the file in hex, if it is known.
 
     Raises:
@@ -72,8 +72,8 @@ async def upload(
 class _Transfer:
     """The requests of one upload.
 
-    After one that failed, the server is asked how much it has, and is sent the rest. The client's `Retry` decides
-    whether and when; its attempts count those in a row that brought the server nothing.
+    After a failed request, the server is asked how much it has, and is sent the rest. The client's `Retry` decides
+    whether and when; only attempts in a row that brought the server nothing count.
     """
 
     def __init__(self, sender: Sender, source: "_Source", file: WholeFile, flow_version: str | None) -> None:
@@ -127,7 +127,7 @@ class _Transfer:
         try:
             return await self._sender.send(call, once=True)
         except InvalidRequestError as error:
-            # Another request has continued, completed or removed the upload: that is worth another look.
+            # Another request has continued, completed or removed the upload: ask again.
             error.retryable = error.status_code == 409 or (
                 error.status_code == 404 and call.method == "PATCH"
             )
@@ -159,7 +159,7 @@ class _Source:
         return digest.hexdigest()
 
     async def check(self) -> None:
-        """Raise what the user's function has raised, or `ApiError` if the file has changed."""
+        """Raise the error of the user's function, or `ApiError` if the file has changed."""
         if self._reporter.failure is not None:
             raise self._reporter.failure
         try:
@@ -193,7 +193,7 @@ class _Content(AsyncIterator[bytes]):
         return self
 
     async def __anext__(self) -> bytes:
-        """The next chunk. Raises `OSError` if the file can't be read, or became shorter: the server would wait."""
+        """Return the next chunk. Raises `OSError` if the file can't be read, or has shrunk: the server would wait."""
         if self._at == self._size:
             raise StopAsyncIteration
         chunk = await to_thread.run_sync(self._read)

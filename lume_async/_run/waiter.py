@@ -106,7 +106,7 @@ class Waiter(Generic[T]):
             if deadline is not None:
                 left = max(0.0, deadline - self.clock.now())
                 if floor > left:
-                    raise Unfinished(probes, last_error, floor)  # without a last probe
+                    raise Unfinished(probes, last_error, floor)  # no last probe
                 delay = min(delay, left)
             await self.clock.sleep(delay)
         raise Unfinished(probes, last_error, in_time=not last)

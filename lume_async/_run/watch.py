@@ -42,7 +42,7 @@ class RunWatch(Items[Snapshot], Generic[Snapshot]):
         self._steps = Steps(self._next)
 
     async def __anext__(self) -> Snapshot:
-        """The next snapshot. Raises `RunTimeoutError` if `timeout` seconds have passed since the first step."""
+        """Return the next snapshot. Raises `RunTimeoutError` if `timeout` seconds have passed since the first."""
         return await self._steps.next()
 
     async def _next(self) -> Snapshot:

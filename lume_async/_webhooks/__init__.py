@@ -1,1 +1,1 @@
-"""Signatures of deliveries, and the memory of which were handled."""
+"""Signatures of deliveries, and the memory of handled ones."""

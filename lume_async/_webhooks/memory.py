@@ -1,4 +1,4 @@
-"""The events that were handled, in memory or in a SQLite file that processes share."""
+"""Remembers handled events, in memory or in a SQLite file that processes share."""
 
 import sqlite3
 from collections import OrderedDict
@@ -29,7 +29,7 @@ class InProcess:
         self._keys: OrderedDict[Key, None] = OrderedDict()
 
     def knows(self, key: Key) -> bool:
-        """Whether the event was handled."""
+        """Return whether the event was handled."""
         return key in self._keys
 
     def add(self, key: Key) -> None:
@@ -40,7 +40,7 @@ class InProcess:
 
 
 class InFile:
-    """The same in a SQLite file, created if missing. May be used from any thread and process."""
+    """Keeps events in a SQLite file, created if missing. May be used from any thread and process."""
 
     def __init__(self, path: str | PathLike[str], most: int) -> None:
         self._path = arguments.path(path, "path", ConfigurationError)
@@ -57,7 +57,7 @@ class InFile:
         return closing(sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None))
 
     def knows(self, key: Key) -> bool:
-        """Whether the event was handled."""
+        """Return whether the event was handled."""
         with self._open() as db:
             found = db.execute("SELECT 1 FROM handled WHERE run_id = ? AND status = ?", key).fetchone()
         return found is not None

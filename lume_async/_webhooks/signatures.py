@@ -1,4 +1,4 @@
-"""Signs a delivery, and checks its signature: our own header, and those of Standard Webhooks. Pure.
+"""Signs a delivery, and checks its signature: our own header, and the Standard Webhooks headers. Pure.
 
 Our own header signs only the body, so a recorded delivery stays valid for ever. Standard Webhooks
 (https://www.standardwebhooks.com) also sign the delivery's ID and the time of the attempt.
@@ -29,7 +29,7 @@ _PREFIX = b"whsec_"
 
 
 def veiled_secrets(secret: Secrets) -> list[SecretBytes | Veiled]:
-    """The secrets, so that no traceback with locals shows them; call it before anything can raise."""
+    """Wrap the secrets, so that no traceback with locals shows them; call it before anything can raise."""
     given = secret if isinstance(secret, Iterable) and not isinstance(secret, (str, bytes)) else [secret]
     return [_veiled(item) for item in given]
 
@@ -41,7 +41,7 @@ def _veiled(item: object) -> SecretBytes | Veiled:
 
 
 def check_secrets(secrets: list[SecretBytes | Veiled]) -> list[bytes]:
-    """The secrets as bytes. Raises `ConfigurationError`."""
+    """Return the secrets as bytes. Raises `ConfigurationError`."""
     keys: list[bytes] = []
     for secret in secrets:
         if isinstance(secret, Veiled):
@@ -55,7 +55,7 @@ def check_secrets(secrets: list[SecretBytes | Veiled]) -> list[bytes]:
 
 
 def standard_key(secret: bytes) -> bytes:
-    """The key of Standard Webhooks: a secret with the prefix `whsec_` is base64, any other is the key itself."""
+    """Return the Standard Webhooks key: a secret with the prefix `whsec_` is base64, any other is the key itself."""
     if not secret.startswith(_PREFIX):
         return secret
     try:
@@ -114,7 +114,7 @@ def check_standard(
 
 
 def signed(body: bytes, keys: Sequence[bytes], delivery_id: str, at: str) -> dict[str, str]:
-    """Our own header, which holds the signature of the first key, and those of Standard Webhooks.
+    """Return our own header, signed with the first key, and the Standard Webhooks headers.
 
     Args:
         at: the time of the attempt, in seconds since 1970.

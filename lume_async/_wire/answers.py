@@ -29,7 +29,7 @@ from lume_async.errors import (
 from lume_async.models import RunRecord, is_run_id, status_of
 
 ERROR_BYTES = 64 * 1024
-"""The maximum number of bytes that are read of an error's body."""
+"""The maximum number of bytes to read from an error's body."""
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def read(
     wall: Callable[[], float],
     passwords: Sequence[Secret] = (),
 ) -> T:
-    """The value of a response.
+    """Return the value of a response.
 
     Args:
         key: the API key of the request, which errors must not repeat.
@@ -83,7 +83,7 @@ def read(
         if error.request_id is not None:
             error.request_id = redact(error.request_id, key, *passwords)
     error.args = (elided(f"{call.method} {call.path}: {error.args[0]}"),)
-    # Without the frames of the decoder, whose locals contain the body.
+    # The frames of the decoder have the body in their locals.
     raise error.with_traceback(None)
 
 
@@ -106,7 +106,7 @@ def decode_object(body: bytes) -> dict[str, Any]:
 
 
 def run_record(raw: Any, *, etag: str | None = None, run_id: str | None = None, at: str = "$") -> RunRecord:
-    """A run, of which only `id` and `status` are checked: other violations of the contract must not end a wait.
+    """Return a run; only `id` and `status` are checked, as other violations of the contract must not end a wait.
 
     Args:
         run_id: the run that was requested, if one was.
@@ -131,7 +131,7 @@ def run_record(raw: Any, *, etag: str | None = None, run_id: str | None = None, 
 
 
 def seeds_of(record: RunRecord) -> dict[str, str] | None:
-    """The source paths of the seeds that the run has brought, by their names; None if it has brought none."""
+    """Return the source paths of the run's own seeds, by their names; None if it has none."""
     value = record.raw.get("seeds")
     if not isinstance(value, dict):
         return None
@@ -148,7 +148,7 @@ def error_from(
     submits: bool = True,
     optional: bool = False,
 ) -> ApiError:
-    """The error for a response outside 2xx.
+    """Return the error for a response outside 2xx.
 
     Args:
         secrets: secrets of the request; a text that repeats one is withheld.
@@ -187,10 +187,10 @@ def error_from(
 
 
 def retry_after(headers: Mapping[str, str], wall: float = math.nan) -> float | None:
-    """The seconds to wait according to `Retry-After`: a number, or a date relative to the response's `Date`.
+    """Return the seconds to wait according to `Retry-After`: a number, or a date relative to the response's `Date`.
 
     RFC 9110 §10.2.3 allows whole seconds and dates; fractions are accepted too. An invalid value is None, a past
-    date is 0. Without a `Date` header, assumes that both clocks agree.
+    date is 0. If there is no `Date` header, both clocks are assumed to agree.
     """
     text = headers.get(RETRY_AFTER)
     if text is None:
@@ -207,7 +207,7 @@ def retry_after(headers: Mapping[str, str], wall: float = math.nan) -> float | N
 
 
 def seconds(text: str | None) -> float | None:
-    """The seconds in a header; a negative number is 0, anything but a number is None."""
+    """Return the seconds in a header; a negative number is 0, anything but a number is None."""
     text = (text or "").strip()
     if not _NUMBER.fullmatch(text):
         return None
@@ -216,13 +216,13 @@ def seconds(text: str | None) -> float | None:
 
 
 def snippet(body: bytes) -> str:
-    """The beginning of a body, for an error message."""
+    """Return the beginning of a body, for an error message."""
     text = body[: SNIPPET * 4].decode("utf-8", "replace")
     return text if len(text) <= SNIPPET else text[:SNIPPET] + "…"
 
 
 def http_date(text: str | None) -> float | None:
-    """A date in one of the three forms of RFC 9110 §5.6.7, in seconds since the epoch; None if it is not valid."""
+    """Return a date (one of three forms, RFC 9110 §5.6.7) in seconds since the epoch; None if it is not valid."""
     try:
         moment: datetime = parsedate_to_datetime(text or "")
         # The asctime form has no zone; all three are UTC.
@@ -258,7 +258,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def _problem(body: bytes) -> dict[str, Any]:
-    """The members of an RFC 9457 problem, whatever the content type; empty if the body is not a JSON object."""
+    """Return the members of an RFC 9457 problem of any content type; empty if the body is not a JSON object."""
     try:
         return decode_object(body)
     except ResponseDecodeError:

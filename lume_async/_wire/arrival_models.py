@@ -1,4 +1,4 @@
-"""What arrives at the server, as it reports it. Data only."""
+"""Arrivals as the server reports them. Data only."""
 
 from datetime import datetime
 from typing import Literal, TypeAlias, get_args
@@ -19,12 +19,12 @@ class ArrivalInfo:
     """A place that the server watches for files.
 
     Attributes:
-        flow: what its files are submitted to: the newest version of a flow, or one version.
+        flow: the target of its files: a flow (its newest version) or one flow version.
         uri: the files, a pattern of paths or URLs.
-        watched: how files are noticed, such as `inotify`; None if they are not, because of the trouble.
+        watched: how files are noticed, such as `inotify`; None if the trouble prevents it.
         trouble: why the place can't be used, or a file can't be moved; None if all is well.
         waiting: the number of files that wait now.
-        submitted: the number of contents that were submitted, ever.
+        submitted: the total number of submitted file versions.
         refused: the number of files that are refused now.
     """
 
@@ -45,12 +45,12 @@ class ArrivalFile:
 
     Attributes:
         arrival: the name of the arrival.
-        path: the path or URL of the file; of a submitted one, the source path of its run.
+        path: the path or URL of the file; once submitted, the source path of its run.
         state: `waiting`, `submitted` or `refused`; other strings of a newer server are kept.
-        at: when it was first seen as it is, submitted or refused.
+        at: when its present version was first seen, submitted or refused.
         why: what it waits for, why it is refused, or why its run failed.
         run_id: its run, or the one that it waits for.
-        status: of its run.
+        status: the status of its run.
     """
 
     arrival: str
@@ -68,8 +68,8 @@ class ArrivalReport:
     """The arrivals of a server, and files of each state.
 
     Attributes:
-        files: those that wait (longest first), are refused, and were submitted (newest first).
-        problem: why the present content of the server's arrivals file is not in effect; None if it is.
+        files: waiting files (longest wait first), refused files, and submitted files (newest first).
+        problem: why the server's arrivals file is not in effect as it is now; None if it is.
     """
 
     arrivals: list[ArrivalInfo] = field(factory=list)

@@ -116,7 +116,7 @@ def check_seeds(request: RunRequest, record: RunRecord) -> None:
 
 
 def submission(request: RunRequest) -> dict[str, Any]:
-    """The body of a submission; fields with their default are omitted, but for `force_rerun`."""
+    """Return the body of a submission; fields with their default are omitted, but for `force_rerun`."""
     # No loop over the fields, which takes three times as long: resuming a batch does this for every item.
     body: dict[str, Any] = {
         "flow_version": request.flow_version,
@@ -187,7 +187,7 @@ def health() -> Call[None]:
 
 
 def runs(filters: Filters, cursor: str | None) -> Call[Page[RunRecord]]:
-    """One page of the runs that match, newest first."""
+    """Get one page of the runs that match, newest first."""
 
     def decode(answer: Response) -> Page[RunRecord]:
         items, cursor = page_of(answer)
@@ -202,7 +202,7 @@ def runs(filters: Filters, cursor: str | None) -> Call[Page[RunRecord]]:
 
 
 def changes(after: str | None, *, hold: float = 0.0, with_runs: bool = False) -> Call[Page[Change]]:
-    """All status changes after the cursor, oldest first; without a cursor, only the current cursor.
+    """Get all status changes after the cursor, oldest first; without a cursor, only the current cursor.
 
     Args:
         with_runs: whether the changes are to carry the records of ended runs.
@@ -224,18 +224,18 @@ def changes(after: str | None, *, hold: float = 0.0, with_runs: bool = False) ->
 
 
 def path_of(path: str, filters: Filters, **optional: str | None) -> str:
-    """The path with its query; parameters that are None are omitted."""
+    """Return the path with its query; parameters that are None are omitted."""
     query = dict(filters) | {name: value for name, value in optional.items() if value is not None}
     return f"{path}?{urlencode(query, doseq=True)}" if query else path
 
 
 def page_of(answer: Response) -> tuple[list[Any], str | None]:
-    """The items of a page, and the cursor of the next one."""
+    """Return the items of a page, and the cursor of the next one."""
     return read_page(decode_object(answer.body))
 
 
 def read_page(raw: dict[str, Any]) -> tuple[list[Any], str | None]:
-    """The same, from a decoded body. Raises `ResponseDecodeError`."""
+    """Return the same, from a decoded body. Raises `ResponseDecodeError`."""
     items, cursor = raw.get("items"), raw.get("next_cursor")
     if not isinstance(items, list):
         raise ResponseDecodeError(f"expected a list, got {type(items).__name__} @ $.items")

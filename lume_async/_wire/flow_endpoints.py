@@ -18,7 +18,7 @@ _FLOW = "/v1/flows/{flow}/versions/{version}"
 
 
 def flows(flow: str | None, limit: int, cursor: str | None) -> Call[Page[FlowSummary]]:
-    """One page of the flow versions."""
+    """Get one page of the flow versions."""
 
     def decode(answer: Response) -> Page[FlowSummary]:
         items, cursor = page_of(answer)
@@ -33,7 +33,7 @@ def flows(flow: str | None, limit: int, cursor: str | None) -> Call[Page[FlowSum
 
 
 def flow_version(flow: str, version: str) -> Call[FlowVersion]:
-    """One flow version with its definition."""
+    """Get one flow version with its definition."""
     return Call(
         operation=f"GET {_FLOW}",
         path=_FLOW.format(flow=flow, version=version),
@@ -43,7 +43,7 @@ def flow_version(flow: str, version: str) -> Call[FlowVersion]:
 
 
 def target_schema(flow: str, version: str) -> Call[dict[str, Any]]:
-    """The JSON Schema of the mapped rows."""
+    """Get the JSON Schema of the mapped rows."""
     return Call(
         operation=f"GET {_FLOW}/schema",
         path=f"{_FLOW.format(flow=flow, version=version)}/schema",
@@ -65,7 +65,7 @@ def register_flow(flow: str, version: str, definition: dict[str, Any]) -> Call[F
 
 
 def propose(flow: str, body: dict[str, Any], patience: float) -> Call[Proposal]:
-    """How samples become a version of a flow; `patience` is for the reading of them, in seconds."""
+    """Propose a flow version for samples; reading them may take `patience` seconds."""
     return Call(
         operation="POST /v1/flows/{flow}/proposals",
         path=f"/v1/flows/{flow}/proposals",

@@ -16,7 +16,7 @@ from lume_async.errors import ResponseDecodeError
 
 
 def inbox(filters: Filters) -> Call[Inbox]:
-    """The counts of open rows."""
+    """Count the open rows."""
     return Call(
         operation="GET /v1/inbox",
         path=path_of("/v1/inbox", filters),
@@ -28,7 +28,7 @@ def inbox(filters: Filters) -> Call[Inbox]:
 def rejected_rows(
     filters: Filters, on_unreadable: Callable[[UnreadableRows], None], limit: int, cursor: str | None
 ) -> Call[Page[Row]]:
-    """One page of rejected rows. `on_unreadable` is called for rows that can't be read."""
+    """Get one page of rejected rows. `on_unreadable` is called for rows that can't be read."""
 
     def decode(answer: Response) -> Page[Row]:
         raw = exact_object(answer.body)
@@ -58,7 +58,7 @@ def discard(body: Mapping[str, Any]) -> Call[int]:
 
 
 def replay(body: Mapping[str, Any], idempotency_key: str, patience: float) -> Call[Replay]:
-    """Replay rows. It may be repeated: rows that a replay has are in no other.
+    """Replay rows. It may be repeated: each row is in one replay only.
 
     Args:
         patience: seconds that gathering the rows may take, on top of the time limit.

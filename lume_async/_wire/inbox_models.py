@@ -8,25 +8,25 @@ from attrs import field, frozen
 from lume_async._base.public import public
 
 RowState: TypeAlias = Literal["open", "replaying", "lost", "mended", "replayed", "discarded", "superseded"]
-"""What has happened to a rejected row. `open`: nothing; `lost`: nothing, but its output was removed."""
+"""The state of a rejected row. `open`: nothing has happened; `lost`: nothing, but its output was removed."""
 ROW_STATES: tuple[str, ...] = get_args(RowState)
 
 
 @public
 @frozen
 class RowAccount:
-    """What became of all rows of a flow.
+    """The fate of all rows of a flow.
 
     `read + added + again == accepted + filtered + open + lost + discarded + superseded`
 
     Attributes:
         read: the number of rows read by runs on whole sources.
-        added: rows of corrected rejects that were not rejected before, such as those of a row that was split in two.
+        added: rows of corrected rejects that were not rejected before, such as the halves of a row split in two.
         again: rows that were processed once more after they were closed.
         lost: open rows whose output was removed.
         superseded: open rows whose source was read again as a whole.
-        mended: how many rows were accepted in an edited form. They are among the others.
-        replayed: how many were accepted as they were by a replay. They are among the others.
+        mended: the number of rows accepted in an edited form, which are included in the other counts.
+        replayed: the number of rows accepted unchanged by a replay, which are included in the other counts.
         closes: whether both sides are equal; otherwise the server has a bug.
     """
 
@@ -47,7 +47,7 @@ class RowAccount:
 @public
 @frozen
 class InboxDay:
-    """How many rows of a flow were rejected and closed on the day (UTC) that begins at `day`."""
+    """The numbers of a flow's rows rejected and closed on the day (UTC) that begins at `day`."""
 
     day: datetime
     opened: int
@@ -57,10 +57,10 @@ class InboxDay:
 @public
 @frozen
 class InboxFlow:
-    """The open rejected rows of a flow. It is listed, too, if none is open, but rows are lost (`account.lost`).
+    """The open rejected rows of a flow, which is also listed if no row is open but some are lost (`account.lost`).
 
     Attributes:
-        open: their number, including those in a replay that has not ended.
+        open: their number, including rows in a replay that has not ended.
         new: how many rows were rejected since `Inbox.since`.
         closed: how many rows were closed since then.
         oldest: when the first run with open rows ended.
@@ -94,10 +94,10 @@ class InboxItem:
 @public
 @frozen
 class Inbox:
-    """The open rejected rows of all runs, by flow, and by flow and reason; those with most rows first.
+    """The open rejected rows of all runs, by flow, and by flow and reason; the largest counts first.
 
     Attributes:
-        since: the time that new and closed rows are counted from, to the day.
+        since: the day from which new and closed rows are counted.
     """
 
     since: datetime
@@ -108,7 +108,7 @@ class Inbox:
 @public
 @frozen
 class UnreadableRows:
-    """Rejected rows that can't be read: how many, of which run, and why."""
+    """Rejected rows that can't be read: their number, their run, and the cause."""
 
     run_id: str
     rows: int
@@ -119,7 +119,7 @@ class UnreadableRows:
 @public
 @frozen
 class ReplayReason:
-    """How many of the rows with this reason a replay would accept."""
+    """The number of rows with this reason that a replay would accept."""
 
     reason: str
     rows: int
@@ -129,7 +129,7 @@ class ReplayReason:
 @public
 @frozen
 class Replay:
-    """A replay of rejected rows, or with `dry_run` what it would do.
+    """A replay of rejected rows, or with `dry_run` its preview.
 
     Attributes:
         flow: the name of the flow.
@@ -137,11 +137,11 @@ class Replay:
         rows: the number of rows.
         run_ids: the runs that process them: `wait_all(replay.run_ids)` waits for them.
         replaying: the IDs of earlier replays that have not ended; their rows are not in this one.
-        unreadable: rows that match and can't be read. They are not replayed.
-        passed: of a dry run, how many of the rows would be accepted; else None.
-        reasons: of a dry run, the reasons that the rows have now.
-        rejected_for: of a dry run, the reasons of the rows that would be rejected again, and how many they are.
-        messages: of a dry run, why a run would fail.
+        unreadable: matching rows that can't be read. They are not replayed.
+        passed: the number of rows that would be accepted, for a dry run; else None.
+        reasons: the present reasons of the rows, for a dry run.
+        rejected_for: the reasons of the rows that would be rejected again, with their numbers, for a dry run.
+        messages: why a run would fail, for a dry run.
     """
 
     flow: str

@@ -1,4 +1,4 @@
-"""The rule for submissions whose answer was lost: may it be sent again, and which run is ours? Pure.
+"""The rule for a submission whose answer was lost: may it be sent again, and which run is ours? Pure.
 
 An answer is lost if the request may have started an unknown run: a reset or a timeout after the connection was
 established, a 2xx that can't be decoded, a 1xx without a final response, 500, 502, 504. Not lost, and safe to send
@@ -81,7 +81,7 @@ def decide(
 
 
 def may_have_started_a_run(error: ApiError) -> bool:
-    """Whether the answer to a failed attempt is lost: see the top of this file.
+    """Return whether the answer to a failed attempt is lost: see the top of this file.
 
     A reset before the request arrived can't be distinguished from one after it.
     """
@@ -96,7 +96,7 @@ def may_have_started_a_run(error: ApiError) -> bool:
 
 
 def is_ours(record: RunRecord, request: RunRequest, sent_at: float | None) -> bool:
-    """Whether the run must be the one that our lost submission has started.
+    """Return whether the run must be the one that our lost submission has started.
 
     Args:
         sent_at: when the submission was first sent, in seconds since the epoch on the server's clock.
@@ -106,7 +106,7 @@ def is_ours(record: RunRecord, request: RunRequest, sent_at: float | None) -> bo
 
 
 def is_new(record: RunRecord, sent_at: float | None) -> bool:
-    """Whether the server created the run no earlier than `sent_at`, in seconds since the epoch on its clock.
+    """Return whether the server created the run no earlier than `sent_at`, in seconds since the epoch on its clock.
 
     That clock is read from `Date`, in whole seconds, rounded down, and the response took time to arrive: `sent_at`
     is never too late, so that a run of ours is always new.
@@ -122,7 +122,7 @@ def is_new(record: RunRecord, sent_at: float | None) -> bool:
 def submission_unknown(
     call: Call[Any], error: LumeError | None, state: CallState, keys_kept: float | None = None
 ) -> SubmissionUnknownError:
-    """The error of a submission whose run may exist.
+    """Return the error of a submission whose run may exist.
 
     Args:
         error: the failure that ended the search for the run.
@@ -154,7 +154,7 @@ def _known_for(keys_kept: float | None) -> str:
 
 
 def _refused_by_service(error: ApiError) -> bool:
-    """Whether the answer shows that no earlier attempt with the same body can have started a run.
+    """Return whether the answer shows that no earlier attempt with the same body can have started a run.
 
     Only the service's own answer does; a gateway's 404 says nothing about earlier attempts.
     """

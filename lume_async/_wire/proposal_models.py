@@ -11,7 +11,7 @@ from lume_async._wire.report_models import DryRun
 @public
 @frozen
 class BeforeAfter:
-    """A value of a sample, and what the expression makes of it; None if the row would be rejected."""
+    """A value of a sample, and the result of the expression; None if the row would be rejected."""
 
     before: str | None
     after: str | None
@@ -20,7 +20,7 @@ class BeforeAfter:
 @public
 @frozen
 class LookupEntry:
-    """A value of a sample, how many rows have it, and the member of the target's enumeration that it means."""
+    """A value of a sample, its number of rows, and the member of the target's enumeration that it means."""
 
     source: str
     rows: int
@@ -34,9 +34,9 @@ class ValueReading:
     """One of the meanings that values of a column may have, such as the day before the month.
 
     Attributes:
-        key: what `choices` name it by: `dmy` or `mdy` for dates, `.` or `,` for the decimal mark.
+        key: its name in `choices`: `dmy` or `mdy` for dates, `.` or `,` for the decimal mark.
         means: the same in words.
-        rejected: the number of rows that it can't read, of those that were looked at.
+        rejected: how many of the inspected rows it can't read.
     """
 
     key: str
@@ -51,17 +51,17 @@ class Candidate:
 
     Attributes:
         sources: the columns of the source; the names of one column, if several samples differ.
-        sql: the expression, in which `value` is the source column; None if that is read as it is.
+        sql: the expression, in which `value` is the source column; None if the column is used as is.
         grade: `certain`, `high`, `medium` or `low`.
         likely: how likely it is by the evidence, 0 to 1.
-        evidence: why, in words. No value of a sample is in them.
-        doubts: what a person has to decide.
+        evidence: why, in words that quote no value of a sample.
+        doubts: questions that a person has to decide.
         passes: the share of rows that pass the target's checks; None if that was not tried.
         values: up to three values before and after.
-        lookup: the lines of the seed file that values are looked up in; None without one.
+        lookup: the lines of the seed file used for the lookup; None without a lookup.
         suggested: whether a program has suggested it.
-        readings: what its values may mean, if some of them may mean two things.
-        reading: the key of the one that is used; None if such values are rejected.
+        readings: the possible meanings of its values, if some are ambiguous.
+        reading: the key of the meaning in use; None if ambiguous values are rejected.
     """
 
     sources: list[str]
@@ -87,7 +87,7 @@ class ProposedColumn:
         definition: its type and its checks, as `[columns.<name>]` of a flow.
         chosen: how it is filled; None if it stays unmapped.
         candidates: the best ways to fill it, the chosen one first.
-        notes: what the target asks for that a flow does not check.
+        notes: the target's demands that a flow does not check.
     """
 
     name: str
@@ -103,9 +103,9 @@ class SeenSample:
     """A sample as the server has read it.
 
     Attributes:
-        rows: how many of its rows were looked at.
+        rows: the number of inspected rows.
         source: how it was read, as `[source]` of a flow.
-        doubts: what to check about that.
+        doubts: points to check about that.
     """
 
     name: str
@@ -118,18 +118,18 @@ class SeenSample:
 @public
 @frozen
 class Proposal:
-    """How samples may become the rows of a target. Nothing is registered.
+    """A proposed conversion of samples to the rows of a target. Nothing is registered.
 
     Attributes:
-        flow_version: the flow version that is proposed.
-        target: what it was proposed for.
-        unmapped: the columns of the target that no source column is likely for.
-        unused: the columns of the samples that nothing is read from.
-        doubts: what a person has to decide, beside those of single columns.
+        flow_version: the proposed flow version.
+        target: the target of the proposal.
+        unmapped: the columns of the target without a likely source column.
+        unused: the columns of the samples that are not read.
+        doubts: questions that a person has to decide, in addition to those about single columns.
         definition: the flow version in its JSON form, for `register_flow`.
         toml: the same as a file, with the evidence as comments.
         seeds: the texts of the seed files that it needs, by their paths.
-        dry_run: what a run of it on the sample would do; None if that was not asked for.
+        dry_run: its dry run on the sample; None if none was requested.
     """
 
     flow_version: str

@@ -1,7 +1,7 @@
-"""What a refusal says about the limit behind it: `Retry-After`, `RateLimit` and `RateLimit-Policy`. Pure.
+"""Reads the limit behind a refusal from `Retry-After`, `RateLimit` and `RateLimit-Policy`. Pure.
 
-The fields are those of draft-ietf-httpapi-ratelimit-headers-11 (May 2026); the older three (`RateLimit-Limit`, …) and
-the `X-` ones have no common meaning, and are not read.
+The fields are defined in draft-ietf-httpapi-ratelimit-headers-11 (May 2026); the older three (`RateLimit-Limit`, …)
+and the `X-` ones have no common meaning, and are not read.
 """
 
 import math
@@ -14,7 +14,7 @@ from lume_async._wire.answers import retry_after
 from lume_async._wire.headers import RATE_LIMIT, RATE_LIMIT_POLICY
 
 LONGEST = 2_000
-"""Characters of a field that are read."""
+"""The maximum number of characters to read from a field."""
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _ITEM = re.compile(rf"({_STRING})((?:\s*;\s*[a-z][a-z0-9_.*-]*(?:=(?:{_STRING}|[^\s;,\"]*))?)*)\s*(?:,|$)")
@@ -23,11 +23,11 @@ _NUMBER = re.compile(r";\s*([a-z][a-z0-9_.*-]*)=(\d{1,15})(?![^\s;,])")
 
 @frozen
 class Refusal:
-    """What a 429 or 503 says.
+    """The content of a 429 or 503.
 
     Attributes:
-        wait: seconds after which it is worth trying again; None: it doesn't say.
-        rate: requests a second that the exhausted quota allows; None: it doesn't say.
+        wait: seconds after which it is worth trying again; None if not given.
+        rate: requests a second that the exhausted quota allows; None if not given.
     """
 
     wait: float | None = None
@@ -35,7 +35,7 @@ class Refusal:
 
 
 def refusal_in(headers: Mapping[str, str], wall: float = math.nan) -> Refusal:
-    """What the headers of a 429 or 503 say; what is malformed is ignored.
+    """Read the headers of a 429 or 503; malformed ones are ignored.
 
     Args:
         wall: seconds since the epoch, for a `Retry-After` date where the answer has no `Date`.
@@ -59,7 +59,7 @@ def _counts_requests(parameters: str) -> bool:
 
 
 def _items(text: str) -> list[tuple[str, str, dict[str, int]]]:
-    """A list of structured fields (RFC 9651): each string with its parameters, and those that are whole numbers."""
+    """Parse a list of structured fields (RFC 9651): each string with its parameters, and the whole numbers."""
     return [
         (name, rest, {key: int(number) for key, number in _NUMBER.findall(rest)})
         for name, rest in _ITEM.findall(text[:LONGEST])

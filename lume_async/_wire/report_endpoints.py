@@ -36,7 +36,7 @@ def dry_run(request: RunRequest, limit: int, idempotency_key: str, patience: flo
 
 
 def statistics(filters: Filters) -> Call[list[RunCount]]:
-    """Counts of runs."""
+    """Count runs."""
     return Call(
         operation="GET /v1/statistics",
         path=path_of("/v1/statistics", filters),
@@ -46,7 +46,7 @@ def statistics(filters: Filters) -> Call[list[RunCount]]:
 
 
 def arrivals(filters: Filters) -> Call[ArrivalReport]:
-    """What arrives, and the state of its files."""
+    """Get the arrivals, and the state of their files."""
     return Call(
         operation="GET /v1/arrivals",
         path=path_of("/v1/arrivals", filters),
@@ -56,7 +56,7 @@ def arrivals(filters: Filters) -> Call[ArrivalReport]:
 
 
 def audit(filters: Filters, limit: int, cursor: str | None) -> Call[Page[AuditEntry]]:
-    """One page of what was done."""
+    """Get one page of the audit."""
 
     def decode(answer: Response) -> Page[AuditEntry]:
         items, following = page_of(answer)
@@ -71,7 +71,7 @@ def audit(filters: Filters, limit: int, cursor: str | None) -> Call[Page[AuditEn
 
 
 def deliveries(run_id: str) -> Call[list[Delivery]]:
-    """The webhooks and messages of a run."""
+    """Get the webhooks and messages of a run."""
     return Call(
         operation="GET /v1/runs/{id}/deliveries",
         path=f"/v1/runs/{check_run_id(run_id)}/deliveries",
@@ -106,7 +106,7 @@ def _dry_run(answer: Response, request: RunRequest) -> DryRun:
 
 
 def dry_run_of(raw: dict[str, Any]) -> DryRun:
-    """The result of a dry run, from its record with its rows."""
+    """Return the result of a dry run, from its record with its rows."""
     metadata = RunMetadata(raw.get("metadata") or {})
     rows = structure(raw.get("rows") or {}, dict[str, list[Row]], at="$.rows")
     return DryRun(

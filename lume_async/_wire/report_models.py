@@ -10,9 +10,9 @@ from lume_async._metrics import Metrics
 from lume_async.models import RunStatus
 
 CountedBy: TypeAlias = Literal["hour", "day", "flow_version", "status"]
-"""What runs are counted by."""
+"""The dimensions by which runs are counted."""
 CountOrder: TypeAlias = Literal["dimensions", "rejected"]
-"""`rejected`: those with the largest share of rejected rows first."""
+"""`rejected`: the largest share of rejected rows first."""
 
 
 @public
@@ -23,7 +23,7 @@ class DryRun:
     Attributes:
         status: the status that the run would have.
         message: why it would fail; None if it would not.
-        metrics: what it has counted, over the whole source.
+        metrics: its counts, over the whole source.
         mapped: the first mapped rows, as `LumeRun.mapped` gives them.
         rejects: the first rejected rows, as `LumeRun.rejects` gives them.
         notes: the server's remarks.
@@ -45,13 +45,13 @@ class DryRun:
 @public
 @frozen
 class Delivery:
-    """A webhook or a message of a run, and how far its delivery has come.
+    """A webhook or a message of a run, and the state of its delivery.
 
     Attributes:
         id: the `webhook-id` of its attempts.
         kind: `webhook`, or `message` for one to people. A digest belongs to the latest run that it counts.
         state: `pending`, `delivered` or `given_up`.
-        receiver: scheme, host and port of the URL; of a message the environment variable with its address.
+        receiver: scheme, host and port of the URL; for a message, the environment variable with its address.
         attempts: the number of attempts so far.
         error: why the last attempt failed.
     """
@@ -70,12 +70,12 @@ class Delivery:
 @public
 @frozen
 class AuditEntry:
-    """What somebody did at the server, apart from submissions: see `LumeRun.submitted_by` for those.
+    """An act of somebody at the server; for submissions, see `LumeRun.submitted_by`.
 
     Attributes:
         by: the name of the key; `server` for the server itself and its own key.
-        what: such as `cancel`, `discard` or `register_flow`; later servers may have more.
-        subject: what it was done to: a run ID, a flow version, a flow, a file.
+        what: the kind of act, such as `cancel`, `discard` or `register_flow`; later servers may have more.
+        subject: the object of the act: a run ID, a flow version, a flow, a file.
         detail: more about it, such as `why`.
     """
 
@@ -89,7 +89,7 @@ class AuditEntry:
 @public
 @frozen
 class RunCount:
-    """Runs that have in common what they were counted by; what they were not counted by is None.
+    """The count of the runs that share the values of these dimensions; dimensions that were not requested are None.
 
     Attributes:
         runs: the number of runs.

@@ -24,7 +24,7 @@ must not delay it for ever."""
 
 
 def floor(retry_after: float | None) -> float:
-    """The minimum delay in seconds that a `Retry-After` causes for a poll or an item of a batch."""
+    """Return the minimum delay, in seconds, that a `Retry-After` causes for a poll or an item of a batch."""
     return min(retry_after or 0.0, LONGEST_FLOOR)
 
 
@@ -48,7 +48,7 @@ class Retry:
     max_retry_after: float = field(default=60.0, converter=_longest)
 
     def delay(self, error: ApiError, attempt: int, rng: Rng) -> float | None:
-        """Seconds to wait after `attempt` attempts, 1 or more; None for no further attempt."""
+        """Return the seconds to wait after `attempt` attempts, 1 or more; None for no further attempt."""
         if not error.retryable or attempt >= self.attempts:
             return None
         asked = error.retry_after or 0.0

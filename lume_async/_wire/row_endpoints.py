@@ -26,11 +26,11 @@ Part = Literal["mapped", "rejects"]
 """Which rows of a run."""
 ARROW = "application/vnd.apache.arrow.stream"
 _END = b"\xff\xff\xff\xff\0\0\0\0"
-"""The mark at the end of an Arrow stream. Readers do without; here it shows that nothing is missing."""
+"""The mark at the end of an Arrow stream. Readers don't need it; here it shows that nothing is missing."""
 
 
 def rows(run_id: str, part: Part, *, reason: str | None, limit: int, cursor: str | None) -> Call[Page[Row]]:
-    """One page of the rows that a run has mapped or rejected."""
+    """Get one page of the rows that a run has mapped or rejected."""
     path = f"/v1/runs/{check_run_id(run_id)}/{part}"
     return Call(
         operation=f"GET /v1/runs/{{id}}/{part}",
@@ -44,7 +44,7 @@ def rows(run_id: str, part: Part, *, reason: str | None, limit: int, cursor: str
 def arrow_rows(
     run_id: str, part: Part, pyarrow: Any, *, reason: str | None, limit: int, cursor: str | None
 ) -> Call[Page[Any]]:
-    """One page of those rows as Arrow: its items are a `pyarrow.Table`."""
+    """Get one page of those rows as Arrow: its items are a `pyarrow.Table`."""
 
     def decode(answer: Response) -> Page[Any]:
         if answer.headers.get(CONTENT_TYPE, "").partition(";")[0].strip().lower() != ARROW:
@@ -64,7 +64,7 @@ def arrow_rows(
 
 
 def output(run_id: str, part: Part, receiver: Receiver) -> Call[None]:
-    """The file with the rows, as it is."""
+    """Get the file with the rows, as it is."""
     return Call(
         operation="GET /v1/runs/{id}/outputs/{output}",
         path=f"/v1/runs/{check_run_id(run_id)}/outputs/{part}",
@@ -87,7 +87,7 @@ def _rows(answer: Response) -> Page[Row]:
 
 
 def rows_page(raw: dict[str, Any]) -> Page[Row]:
-    """A page of rows. Raises `ResponseDecodeError`."""
+    """Return a page of rows. Raises `ResponseDecodeError`."""
     items, cursor = read_page(raw)
     for number, item in enumerate(items):
         if not isinstance(item, dict):
@@ -96,7 +96,7 @@ def rows_page(raw: dict[str, Any]) -> Page[Row]:
 
 
 def exact_object(body: bytes) -> dict[str, Any]:
-    """The object, with all digits of its numbers; orjson would turn them into floats, except 64-bit integers."""
+    """Decode an object with all digits of its numbers; orjson turns all but 64-bit integers into floats."""
     try:
         exact = json.loads(body.decode("utf-8-sig"), parse_float=_number, parse_constant=_refused)
     except (ValueError, RecursionError):  # Python refuses integers of more than 4,300 digits

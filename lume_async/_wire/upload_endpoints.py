@@ -24,7 +24,7 @@ from lume_async._wire.headers import (
 )
 
 _SETTLING, _SYNCED = 30.0, 50_000_000
-"""Seconds for what has left this program and not arrived yet; bytes per second that a server makes durable."""
+"""Seconds for data in transit; bytes per second that a server makes durable."""
 _OFFSET = re.compile(r"\s*([0-9]{1,15})\s*(;.*)?")
 _COMPLETE = re.compile(r"\s*\?1\s*(;.*)?")
 
@@ -40,7 +40,7 @@ class Stored:
 
 @frozen
 class UploadState:
-    """What the server has of an upload: so many bytes, and whether that is all."""
+    """The server's part of an upload: its number of bytes, and whether it is complete."""
 
     offset: int
     is_complete: bool
@@ -48,14 +48,14 @@ class UploadState:
 
 @frozen
 class WholeFile:
-    """What is uploaded: its name on the server, its size in bytes, its SHA-256 in hex."""
+    """The uploaded file: its name on the server, its size in bytes, its SHA-256 in hex."""
 
     name: str
     size: int
     sha256: str
 
     def part(self, offset: int) -> dict[str, str]:
-        """The headers of a request with all bytes from there on."""
+        """Return the headers of a request with all bytes from `offset` on."""
         digest = base64.b64encode(bytes.fromhex(self.sha256)).decode()
         return {
             CONTENT_LENGTH: str(self.size - offset),
@@ -84,7 +84,7 @@ def begin(file: WholeFile, content: Callable[[], Content], *, flow_version: str 
 
 
 def resume(file: WholeFile, content: Callable[[], Content], *, offset: int) -> Call[Stored]:
-    """Send the bytes of a file from there on."""
+    """Send the bytes of a file from `offset` on."""
     return Call(
         operation="PATCH /v1/uploads/{name}",
         path=f"/v1/uploads/{file.name}",
@@ -100,7 +100,7 @@ def resume(file: WholeFile, content: Callable[[], Content], *, offset: int) -> C
 
 
 def held(file: WholeFile) -> Call[UploadState | None]:
-    """How much of a file the server has; None if it does not say."""
+    """Ask how much of a file the server has; None if it does not say."""
     return Call(
         operation="HEAD /v1/uploads/{name}",
         path=f"/v1/uploads/{file.name}",
@@ -111,7 +111,7 @@ def held(file: WholeFile) -> Call[UploadState | None]:
 
 
 def stored(file: WholeFile) -> Call[Stored]:
-    """The response to an upload that is complete."""
+    """Get the response to a complete upload."""
     return Call(
         operation="GET /v1/uploads/{name}",
         path=f"/v1/uploads/{file.name}",

@@ -29,12 +29,12 @@ _GAPS = bytes({*range(256)} - {*range(0x21, 0x7F)})
 
 
 def redact(text: str, *secrets: Secret | None) -> str:
-    """The text, or `WITHHELD` if it repeats a secret."""
+    """Return the text, or `WITHHELD` if it repeats a secret."""
     return WITHHELD if repeats(text.encode("utf-8", "surrogatepass"), *secrets) else text
 
 
 def repeats(text: bytes, *secrets: Secret | None, cut: bool = False) -> bool:
-    r"""Whether a secret occurs in a text: plain, percent-, HTML-, JSON- or Base64-encoded, in any case.
+    r"""Return whether a secret occurs in a text: plain, percent-, HTML-, JSON- or Base64-encoded, in any case.
 
     JSON has several spellings: PHP writes `\/` for a slash, .NET `\u002B` for a plus.
 
@@ -60,7 +60,7 @@ def _occurs(plain: bytes, encoded: tuple[bytes, ...], text: bytes, cut: bool) ->
 
 @lru_cache(24)  # up to three per client; keys rotate
 def _spellings(key: Secret) -> tuple[bytes, tuple[bytes, ...]]:
-    """The key in lower case, without spaces, and the common part of its Base64 at each of the three offsets."""
+    """Return the key in lower case without spaces, and the constant part of its Base64 at each of three offsets."""
     plain = key.encode()
     cores = []
     for offset in range(3):

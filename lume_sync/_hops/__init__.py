@@ -1,1 +1,1 @@
-"""How a synchronous call gets onto the loop and back: the portal, and what is called, held and iterated by it."""
+"""The way of a synchronous call onto the loop and back: the portal, and its calls, held blocks and iterations."""

@@ -115,7 +115,7 @@ class Call(Generic[T]):
             self._lock.release()
 
     def _is_lost(self) -> bool:
-        """Whether the thread has ended, or the task was cancelled before its first step, so no `finally` runs."""
+        """Return whether the thread has ended, or the task was cancelled before its first step: no `finally` runs."""
         task = self._task  # read once: the loop may release it at any time
         return not self._engine.thread.is_alive() or (task is not None and task.done())
 
@@ -139,21 +139,21 @@ class Call(Generic[T]):
         if self._task is None:  # interrupted before it was scheduled
             self._finish()
         else:
-            self._task.add_done_callback(lambda _: self._finish())  # without a first step, no `finally` runs
+            self._task.add_done_callback(lambda _: self._finish())  # no `finally` runs before the first step
             self._task.cancel()
 
 
 def _first_step_taken(
     coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: contextvars.Context
 ) -> asyncio.Task[None]:
-    """A task, whose first step runs now where Python can do that: another turn of the loop costs a fifth of a hop."""
+    """Start a task; its first step runs now if Python can do that: a turn of the loop costs a fifth of a hop."""
     if sys.version_info >= (3, 12):
         return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
     return loop.create_task(coroutine, context=context)
 
 
 def _context_on_the_loop() -> contextvars.Context:
-    """The caller's context variables, except the one that names its asynchronous library.
+    """Return the caller's context variables, except the one that names its asynchronous library.
 
     Under `anyio.run(backend="trio")` it is "trio", which would mislead anyio on our loop.
     """
@@ -165,7 +165,7 @@ def _context_on_the_loop() -> contextvars.Context:
 
 
 def without_own_frames(error: BaseException) -> BaseException:
-    """The error with a traceback that begins in the core, without the frames of the hop."""
+    """Return the error with a traceback that begins in the core, without the frames of the hop."""
     traceback = error.__traceback__
     while traceback is not None and is_own(traceback.tb_frame):
         traceback = traceback.tb_next
@@ -173,7 +173,7 @@ def without_own_frames(error: BaseException) -> BaseException:
 
 
 def is_own(frame: FrameType) -> bool:
-    """Whether a frame is of this package."""
+    """Return whether a frame is of this package."""
     return str(frame.f_globals.get("__name__")).startswith("lume_sync.")
 
 

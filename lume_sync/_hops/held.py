@@ -16,8 +16,7 @@ Manager: TypeAlias = AbstractAsyncContextManager[Any, Any]
 class Held:
     """An asynchronous context manager, entered and left from any thread.
 
-    Garbage collection leaves the manager, too: a Ctrl-C between two steps of a `with` statement can prevent the call
-    of its exit.
+    Garbage collection also leaves the manager: a Ctrl-C between two steps of a `with` statement can prevent its exit.
 
     Args:
         portal: runs calls on the loop.
@@ -29,11 +28,11 @@ class Held:
         self._owner = _Context(portal, manager, steps, self)
 
     async def enter(self) -> None:
-        """On the loop: enter the manager."""
+        """Enter the manager, on the loop."""
         await self._owner.enter()
 
     async def leave(self, *error: Any) -> bool:
-        """On the loop: leave the manager; returns whether it suppresses the error."""
+        """Leave the manager, on the loop; return whether it suppresses the error."""
         return await self._owner.leave(error)
 
     def __del__(self) -> None:
@@ -72,7 +71,7 @@ class _Context(Owner):
             raise RuntimeError("this context was not entered, or was left")
         settle(self._leaving, error)
         left = self._left
-        self._leaving = self._left = None  # with the error they would hold the frames of its traceback
+        self._leaving = self._left = None  # they would keep the frames of the error's traceback alive
         try:
             return await asyncio.shield(left)
         except asyncio.CancelledError:

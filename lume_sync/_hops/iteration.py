@@ -32,7 +32,7 @@ class _Source(Owner, Generic[S]):
         self._kept: list[S] = []
 
     async def step(self) -> list[S]:
-        """The next items; an empty list at the end."""
+        """Return the next items; an empty list at the end."""
         while self._stepping is not None:  # left by a second Ctrl-C, it still cleans up
             await asyncio.wait({self._stepping})
         if self._kept:
@@ -62,7 +62,7 @@ class _Source(Owner, Generic[S]):
         await self.cancel()
 
     async def _interrupt(self, answer: "asyncio.Future[list[S]]") -> None:
-        """Withdraw the demand and wait for the clean-up; keep items that arrived nevertheless for the next step."""
+        """Withdraw the demand and wait for the clean-up; keep items that still arrived for the next step."""
         if answer is not self._answering:
             answer.cancel()  # the owner has not seen it yet
         elif not answer.done() and self.task is not None:
@@ -73,7 +73,7 @@ class _Source(Owner, Generic[S]):
             self._kept = answer.result()
 
     async def _own(self) -> None:
-        """The owner task: answers each demand, then closes the source."""
+        """Answer each demand, then close the source, as the owner task."""
         outcome: list[S] | BaseException = []
         try:
             while not self.ended:
@@ -124,10 +124,9 @@ class _Source(Owner, Generic[S]):
 class Items(Iterator[T]):
     """An iterator that works while it is read, as `run_many`, `list_runs` and others return it.
 
-    Nothing is sent before the first step. Use it as a context manager to end the work with the block, however that is
-    left: from then on nothing is sent, and no task, thread, connection or journal is in use. Closing does the same.
-    A loop that is left early also ends the work, but only when the iterator is garbage-collected: a variable keeps it
-    alive.
+    Nothing is sent before the first step. Use it as a context manager to end the work with the block, however it is
+    left: then nothing is sent, and no task, thread, connection or journal is in use. Closing does the same. Leaving a
+    loop early also ends the work, but only when the iterator is garbage-collected: a variable keeps it alive.
     """
 
     __module__ = "lume_sync"
@@ -141,11 +140,11 @@ class Items(Iterator[T]):
         self._home: LoopThread | None = None
 
     def __iter__(self) -> Self:
-        """The iterator itself."""
+        """Return the iterator itself."""
         return self
 
     def __next__(self) -> T:
-        """The next item, when it is ready."""
+        """Return the next item, when it is ready."""
         while True:
             try:
                 item = self._items.popleft()
@@ -158,7 +157,7 @@ class Items(Iterator[T]):
                 raise StopIteration
 
     def __enter__(self) -> Self:
-        """The iterator itself."""
+        """Return the iterator itself."""
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -176,7 +175,7 @@ class Items(Iterator[T]):
             self._owner.drop()
 
     def __repr__(self) -> str:
-        """The kind of items, and how to get them."""
+        """Return the kind of items, and how to get them."""
         what = getattr(self._owner.source, "what", "items")
         return f"<{what}, fetched as needed: use a for loop or list(...)>"
 
@@ -194,7 +193,7 @@ class Items(Iterator[T]):
         self._home = engine
 
     async def _stop(self) -> None:
-        """On the loop: end the iteration, with its context manager."""
+        """End the iteration and its context manager, on the loop."""
         self._items.clear()
         await self._owner.stop()
 

@@ -18,7 +18,7 @@ CLEAN_UP = 2.0
 _STEP = 0.002
 """Seconds between two turns of the loop while the interpreter ends."""
 SWEEP = 1.0
-"""Seconds between two looks for forgotten owners, while there are any."""
+"""Seconds between two searches for forgotten owners, while there are any."""
 
 
 class Waiting(Protocol):
@@ -29,10 +29,10 @@ class Waiting(Protocol):
 
 
 class Owning(Protocol):
-    """What owns a task on the loop, as long as a handle in another thread exists."""
+    """The owner of a task on the loop, as long as a handle in another thread exists."""
 
     def is_forgotten(self) -> bool:
-        """Whether the handle is gone, and its finalizer has failed."""
+        """Return whether the handle is gone, and its finalizer has failed."""
         ...
 
     def drop(self) -> None:
@@ -77,7 +77,7 @@ class LoopThread:
             self.loop.call_soon_threadsafe(self.loop.stop)
 
     def own(self, owner: Owning) -> None:
-        """On the loop: keep the owner until its task has ended."""
+        """Keep the owner until its task has ended, on the loop."""
         self.owners.add(owner)
         if not self._sweeps:
             self._sweep()
@@ -100,15 +100,15 @@ class LoopThread:
         immortal(self.loop)
 
     def exit(self) -> None:
-        """Before the interpreter ends: keep all generators from being finalized, and wait for events by sleeping.
+        """Keep all generators from being finalized before the interpreter ends, and wait for events by sleeping.
 
         Sessions live in asynchronous generators: finalized after the loop has stopped, they would warn of open
         connections, which the operating system closes anyway. They are not closed here, because exit handlers that
         run later may still call the API.
 
-        A loop of uvloop that waits in libuv outlives the interpreter, and ends the process by a segmentation fault
-        if something happens then: its callbacks ask for the lock of an interpreter that is gone. A thread that
-        sleeps is stopped by the interpreter itself.
+        A uvloop loop that waits in libuv outlives the interpreter, and any event then ends the process with a
+        segmentation fault: its callbacks ask for the lock of an interpreter that is gone. The interpreter itself
+        stops a thread that sleeps.
         """
         self.exiting = True
         with contextlib.suppress(RuntimeError):  # closed already
@@ -159,7 +159,7 @@ class LoopThread:
         await self.loop.shutdown_asyncgens()
 
     def _end(self) -> None:
-        """However the thread ends, fail the calls that wait for it."""
+        """Fail the waiting calls, however the thread ends."""
         self.closing = True
         self._in_steps.set()
         self.loop.close()  # nothing can be scheduled after this, so the set below is complete
@@ -177,7 +177,7 @@ _PATCHERS = {
         "eventlet.monkey_patch(thread=False, select=False)",
     ),
 }
-"""What replaces threads by greenlets: how to detect it, for which modules, and how to use it with this package."""
+"""Libraries that replace threads by greenlets: how to detect them, their modules, and how to use them with us."""
 
 
 def refuse_greenlets() -> None:

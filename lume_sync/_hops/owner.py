@@ -21,8 +21,8 @@ class Owner:
     """One task, started by the first caller in its context, cancelled when its handle is garbage-collected.
 
     Attributes:
-        ended: whether the task is to end, which any thread may set. A cancellation alone does not say so: two that
-            come together arrive as one.
+        ended: whether the task is to end; any thread may set it. A cancellation alone is not enough: two at the same
+            time arrive as one.
     """
 
     def __init__(self, portal: Portal, handle: object) -> None:
@@ -34,7 +34,7 @@ class Owner:
         self.task: asyncio.Task[None] | None = None
 
     def begin(self, body: Coroutine[Any, Any, None]) -> None:
-        """On the loop: start the task."""
+        """Start the task, on the loop."""
         self.engine = engine = self.portal.engine()
         self.context = contextvars.copy_context()
         self.task = task = engine.loop.create_task(body, context=self.context)
@@ -47,13 +47,13 @@ class Owner:
         self.task = None  # released on the loop: see `Call._finish`
 
     def adopt_context(self) -> None:
-        """On the loop: copy the current caller's context variables to the task's context."""
+        """Copy the current caller's context variables to the task's context, on the loop."""
         for variable, value in contextvars.copy_context().items():
             if self.context.get(variable, self) is not value:
                 self.context.run(variable.set, value)
 
     async def cancel(self) -> None:
-        """On the loop: end the task and wait for its clean-up."""
+        """End the task and wait for its clean-up, on the loop."""
         self.ended = True
         if self.task is not None:
             self.task.cancel()
@@ -68,7 +68,7 @@ class Owner:
                 engine.loop.call_soon_threadsafe(task.cancel)
 
     def is_forgotten(self) -> bool:
-        """Whether the handle is gone without `drop`: a Ctrl-C that arrives in a finalizer ends only that."""
+        """Return whether the handle is gone without `drop`: a Ctrl-C that arrives in a finalizer ends only that."""
         return self._handle() is None and self.task is not None and not self.task.cancelling()
 
 

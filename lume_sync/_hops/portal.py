@@ -22,7 +22,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _OWNERS = {"lume_sync._hops.iteration": "iteration", "lume_sync._hops.held": "block"}
-"""What users call the functions of these modules, which own iterations and `with` blocks on the loop."""
+"""The users' names for the functions of these modules, which own iterations and `with` blocks on the loop."""
 
 
 class BlockingCallWarning(RuntimeWarning):
@@ -30,23 +30,23 @@ class BlockingCallWarning(RuntimeWarning):
 
 
 def _new_loop_apart() -> asyncio.AbstractEventLoop:
-    """A loop that was created in another thread than the main one.
+    """Return a loop that was created outside the main thread.
 
-    There, a loop of Windows would take the wake-up by Ctrl-C away from the program's own loop.
+    In the main thread, a Windows loop would take the wake-up by Ctrl-C away from the program's own loop.
     """
     return in_thread(asyncio.new_event_loop).result()
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """The factory of uvloop if it is installed (the extra `speed`); for the private loop only, without a policy."""
+    """Return uvloop's factory if it is installed (extra `speed`); for the private loop only, without a policy."""
     try:
         import uvloop
     except ImportError:
         return asyncio.new_event_loop if IS_POSIX else _new_loop_apart
 
     class Loop(uvloop.Loop):
-        # uvloop calls this before it connects to a resolved address. With the kind of socket it answers at once;
-        # without, in libuv's threads, which may hang in a forked child.
+        # uvloop calls this before it connects to a resolved address. It answers at once if the kind of socket is
+        # given; otherwise in libuv's threads, which may hang in a forked child.
         async def getaddrinfo(self, *host: Any, type: int = socket.SOCK_STREAM, **options: Any) -> Any:
             return await super().getaddrinfo(*host, type=type, **options)
 
@@ -73,7 +73,7 @@ class Portal:
         self._adopt = adopt
         self._new_loop = new_loop
         self._warned = False
-        # Imported by an exit handler: `at_exit`, registered there, is called no more.
+        # Imported by an exit handler, where `at_exit` is registered too late to be called.
         self._exiting = _is_in_exit_handler()
         self._forget()
 
@@ -88,10 +88,10 @@ class Portal:
     def call(
         self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> "asyncio.Future[T]":
-        """Run `func(...)` on the loop and wait for it; returns the done future.
+        """Run `func(...)` on the loop and wait for it; return the done future.
 
-        Call its `result()`: that raises from C, so a traceback leads from the caller's line directly to the core,
-        without the frames of the hop.
+        Call its `result()`: it raises from C, so a traceback leads from the caller's line directly to the core,
+        omitting the frames of the hop.
 
         Raises:
             RuntimeError: called on the loop's own thread, where it would deadlock.
@@ -109,7 +109,7 @@ class Portal:
         return call.future
 
     def engine(self) -> LoopThread:
-        """The running loop thread, started if necessary.
+        """Return the running loop thread, started if necessary.
 
         Raises:
             ClientClosedError: the interpreter is shutting down, or the portal was closed.
@@ -141,7 +141,7 @@ class Portal:
             engine.thread.join(timeout)
 
     def after_fork(self) -> None:
-        """In a forked child: start afresh, as the thread is gone and the lock may be held for ever."""
+        """Start afresh in a forked child, as the thread is gone and the lock may be held for ever."""
         if self._engine is not None:
             self._engine.abandon()
         self._forget()
@@ -193,7 +193,7 @@ class Portal:
 
 
 def too_late() -> ClientClosedError:
-    """The error of a call that comes after the end of the interpreter has begun."""
+    """Return the error of a call during the interpreter's shutdown."""
     return ClientClosedError("the interpreter is shutting down: it is too late for this call")
 
 
@@ -204,7 +204,7 @@ def _is_in_exit_handler() -> bool:
 
 
 def _in_ipython() -> bool:
-    """Whether this is IPython: in a notebook a loop is always running, and cells are meant to block."""
+    """Return whether this is IPython: in a notebook a loop is always running, and cells are meant to block."""
     if "ipykernel" in sys.modules:
         return True
     shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
@@ -212,7 +212,7 @@ def _in_ipython() -> bool:
 
 
 def _depth_of_user() -> int:
-    """The stack level of the nearest frame outside this package, as seen from the function that warns."""
+    """Return the stack level of the nearest frame outside this package, as seen from the function that warns."""
     frame, depth = sys._getframe(1), 1
     while frame.f_back is not None and is_own(frame):
         frame, depth = frame.f_back, depth + 1

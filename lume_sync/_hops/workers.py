@@ -39,7 +39,7 @@ class Pulled(Items[T]):
         return cast("T", item)
 
     async def aclose(self) -> None:
-        """Pull no more, and end the thread; an iterable that blocks is not waited for."""
+        """Stop pulling, and end the thread, without waiting for an iterable that blocks."""
         self._worker.then(partial(id, self._iterator))  # so that a generator is finalized in its own thread
         self._iterator = None
         self._worker.close()

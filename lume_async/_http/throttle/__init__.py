@@ -1,1 +1,1 @@
-"""How fast a client may send after refusals, and where its requests wait."""
+"""Limits how fast a client may send after refusals, and queues its requests."""

@@ -1,6 +1,6 @@
-"""`Throttle`: how fast one client may send, learned from what the server refuses. Pure: the time is an argument.
+"""`Throttle`: limits how fast one client may send, learning from refusals. Pure: the time is an argument.
 
-What refusals mean is decided in `refusals.py`. The reasons and the figures: docs/design/throttle.md.
+`refusals.py` interprets the refusals. The reasons and the figures are in docs/design/throttle.md.
 """
 
 import math
@@ -11,25 +11,25 @@ from lume_async._http.throttle.refusals import LONG, SECOND, RateTrial, Verdict,
 from lume_async._wire.rate_limit import Refusal
 
 SLOWEST, FIRST_RATE = 1.0, 30.0
-"""Requests a second: the fewest, and those after a time in which nothing was taken, if nothing better is known."""
+"""Requests a second: the minimum, and the rate after an outage if nothing better is known."""
 
 PROBES = 0.5
-"""While nothing is taken: the pause between two requests, as a multiple of the root of the time for which it has been
-so. 22 requests in an outage of half a minute, which is over for at most 2.8 seconds before it is noticed."""
+"""The pause between two requests during an outage, as a multiple of the square root of its duration so far. It makes
+22 requests in half a minute, and the end of such an outage is noticed within 2.8 seconds."""
 
 LONGEST_PAUSE = 30.0
-"""Seconds that such a pause takes at the most, whatever the server asks for, where the client says nothing else."""
+"""The default maximum of such a pause in seconds, whatever the server asks for."""
 
 DEPTH, TRIAL_DEPTH, FIRST_DEPTH = 0.9, 0.5, 0.25
-"""What share of what the server takes a lower rate uses; of the rate before, where a trial showed nothing; and where
-the rate was unlimited, as a burst may have been part of what it took."""
+"""A lowered rate as a share of the rate that the server takes; of the previous rate, after a trial without a result;
+and after an unlimited rate, as a burst may have been part of the successes."""
 
 QUICK, SLOW = 1.5, 0.02
-"""What a success adds to the rate, in requests a second: 1.5 (the rate doubles in half a second) up to the last rate
-that was found to be right, from there on 0.02 (2 % a second), doubled with each second without an alarm."""
+"""The increase of the rate per success, in requests a second: 1.5 (the rate doubles in half a second) up to the last
+rate that was found to be right, then 0.02 (2 % a second), doubled with each second without an alarm."""
 
 QUIET, QUOTA_LASTS = 12.0, 60.0
-"""Seconds without an alarm after which the rate is unlimited again; where the server named its quota, longer."""
+"""Seconds without an alarm after which the rate is unlimited again; the second value is for a named quota."""
 
 
 @define
@@ -45,16 +45,16 @@ class _Recent:
         self.taken += 1
 
     def goodput(self, now: float) -> float:
-        """Those a second; 0 if the time is too short to tell."""
+        """Return the successes a second; 0 if the time is too short to say."""
         length = now - self.since
         return self.taken / length if length >= SECOND / 2 else 0.0
 
 
 class Throttle:
-    """When the next request may be sent.
+    """Decides when the next request may be sent.
 
     Args:
-        longest: seconds that a pause of all requests takes at the most, whatever the server asks for.
+        longest: the maximum pause of all requests in seconds, whatever the server asks for.
     """
 
     def __init__(self, longest: float = LONGEST_PAUSE) -> None:
@@ -71,26 +71,26 @@ class Throttle:
         self._row = Window(0.0)  # refusals without a success between them
         self._recent = _Recent()
         self._right = math.inf  # the last rate that was found to be right; infinite: none was
-        self._quota = math.inf  # what the server says that it allows
+        self._quota = math.inf  # the server's own figure
 
     def delay(self, now: float) -> float:
-        """Seconds until the next request may be sent."""
+        """Return the seconds until the next request may be sent."""
         return 0.0 if self.rate is None else self._next - now
 
     @property
     def opens_at(self) -> float:
-        """When the next request may be sent, where the rate is limited."""
+        """When the next request may be sent, if the rate is limited."""
         return -math.inf if self.rate is None else self._next
 
     def take(self, now: float) -> None:
-        """A request is sent now."""
+        """Count a request that is sent now."""
         if self.rate is not None:
             if self._closed_since is not None and now - self._alarmed > LONG:
                 self._open(self.rate, now)  # nothing was refused since: a long poll is answered late
             self._next = max(now, self._next) + 1 / (self.rate if self._closed_since is None else SLOWEST)
 
     def succeeded(self, now: float, epoch: int) -> None:
-        """The server took a request that was sent in `epoch`."""
+        """Count a success of a request that was sent in `epoch`."""
         rate = self.rate
         if (rate is None and self._window is None) or epoch != self.epoch:
             return  # almost always: nothing can follow from it
@@ -107,7 +107,7 @@ class Throttle:
             self._look(window, now, refused=False)
 
     def refused(self, now: float, epoch: int, refusal: Refusal) -> None:
-        """The server said 429 or 503 to a request that was sent in `epoch`."""
+        """Count a 429 or 503 for a request that was sent in `epoch`."""
         if epoch != self.epoch:
             return  # the rate has changed since
         row, window = self._row, self._window
@@ -121,14 +121,14 @@ class Throttle:
         elif row.refusals >= long_row(self._expected):
             self._close(now)
             self._probe_later(row.since, refusal.wait, now)
-        elif window is None:  # the first one says nothing of the share
+        elif window is None:  # a single refusal gives no share
             self._window = Window(now)
         else:
             window.count(refused=True)
             self._look(window, now, refused=True)
 
     def _look(self, window: Window, now: float, *, refused: bool) -> None:
-        """What follows from an answer."""
+        """Act on an answer."""
         if self._trial is not None:
             self._judge(self._trial, window, now)
         elif refused and window.is_alarming(self._expected, limited=self.rate is not None):
@@ -150,11 +150,11 @@ class Throttle:
                 self.rate, self._right = trial.undo, math.inf
 
     def _expect_at_most(self, share: float) -> None:
-        """What is refused at a rate that the server can take comes at random; less than was thought, maybe."""
+        """Lower the expected share of random refusals: none has another cause at this rate."""
         self._expected = min(self._expected, (self._expected + share) / 2)
 
     def _try_lower(self, window: Window, now: float) -> None:
-        """A trial of what the server seems to take."""
+        """Start a trial of the rate that the server seems to take."""
         before, trial = self.rate, self._trial
         rate = self._takes(window.rate(now) * (1 - window.share))
         if before is None:
@@ -165,12 +165,12 @@ class Throttle:
         self._trial = RateTrial.after(window, now, self._expected, before if trial is None else trial.undo)
         self._change(rate, now)
         self._closed_since = now
-        # Limits count what came in a second: until what was too much of it has passed, nothing is sent.
+        # Limits count the requests of a second: nothing is sent until the excess has expired.
         if before is not None and self.rate is not None:
             self._next = now + min(SECOND / 2, before / self.rate - 1)
 
     def _close(self, now: float) -> None:
-        """The server takes nothing: only probes are sent until one succeeds."""
+        """Send only probes until one succeeds, as the server takes nothing."""
         if self.rate is not None:
             self._find(self.rate, 0.0, now)
         self._trial = None
@@ -182,22 +182,22 @@ class Throttle:
         self._next = self._alarmed = now + min(self._longest, pause)
 
     def _open(self, rate: float, now: float) -> None:
-        """A probe was taken."""
+        """Resume after a successful probe."""
         self._closed_since = None
         self._alarmed, self._next = now, now + 1 / rate
         self._window = None if self._trial is None else Window(now)
 
     def _takes(self, goodput: float) -> float:
-        """The rate to use if so many a second succeed."""
+        """Return the rate to use for this number of successes a second."""
         return DEPTH * goodput / (1 - self._expected)
 
     def _find(self, before: float, rate: float, now: float) -> None:
-        """What rate is right, after `before` was too much."""
+        """Set the rate that is right, after `before` was too much."""
         recent = self._recent.goodput(now)
         self._right = min(DEPTH * before, max(rate, self._takes(recent)) if recent else self._right)
 
     def _obey(self, quota: float, wait: float, now: float) -> None:
-        """The server names its quota, and when there is some of it again: nothing has to be found out."""
+        """Follow the quota, and the wait for it, that the server names: nothing has to be found out."""
         self._quota = self._right = quota
         self._trial = self._closed_since = None
         self._change(DEPTH * quota, now)

@@ -1,1 +1,1 @@
-"""What a run has written, as rows of a program or as a file."""
+"""The output of a run, as rows for a program or as a file."""

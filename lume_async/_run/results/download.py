@@ -33,18 +33,18 @@ from lume_async.errors import ApiConnectionError, ApiError, InvalidRequestError
 
 _BLOCK = 1024 * 1024
 _CHANGES = 10
-"""How often the file may be another one when the download is resumed."""
+"""The maximum number of times that a resumed download may find another file."""
 _NAME = re.compile(r'filename="([A-Za-z0-9._-]{1,200})"')
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
 _STRONG = re.compile(r'"[^"]*"')
-"""An ETag of these bytes only. A weak one (`W/"…"`) is not: it can't show that a part belongs to what has arrived."""
+"""An ETag of exactly these bytes. A weak one (`W/"…"`) can't show that a part belongs to the bytes so far."""
 
 
 async def download(
     sender: Sender, run_id: str, part: Part, to: str | os.PathLike[str], progress: OnProgress | None
 ) -> Path:
-    """Download an output into a file, or into a folder under the name that the server gives; returns its path.
+    """Download an output into a file, or into a folder under the server's name for it; return its path.
 
     Raises:
         InvalidRequestError: there is no such file, or it can't be sent: the message says where the rows are.
@@ -84,7 +84,7 @@ async def _received(sender: Sender, run_id: str, part: Part, draft: "_Draft") ->
             return await sender.send(output(run_id, part, draft))
         except ApiError as error:
             if error.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and draft.size:
-                if draft.is_whole:  # what broke off was only the mark of its end
+                if draft.is_whole:  # only the end mark was cut off
                     return
                 draft.start_over()
                 continue
@@ -98,9 +98,9 @@ class _Draft:
 
     Attributes:
         size: the number of bytes that have arrived.
-        progress: grows with each byte that had not arrived before: how often the file was another one, and the most
-            bytes that have arrived of it.
-        name: of the file, if the server has given one.
+        progress: grows with each new byte: the number of times the file was another one, and the most bytes of it
+            that have arrived.
+        name: the name of the file, if the server has given one.
     """
 
     def __init__(self, path: Path, reporter: Reporter) -> None:
@@ -134,7 +134,7 @@ class _Draft:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What an attempt asks for: the rest of the file, if its ETag can show that it still is the same one."""
+        """Headers of an attempt: for the rest of the file, if its ETag can show that it is still the same."""
         if self.size == 0 or self._etag is None:
             return {}
         return {RANGE: f"bytes={self.size}-", IF_RANGE: self._etag}
@@ -150,7 +150,7 @@ class _Draft:
         self._etag = None
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """The headers of a response: the whole file, or the rest that was asked for."""
+        """Read the headers of a response: it has the whole file, or the requested rest."""
         self._block.clear()
         found = _DIGEST.search(headers.get(REPR_DIGEST, ""))
         etag, digest = headers.get(ETAG, ""), found[1] if found else None
@@ -170,7 +170,7 @@ class _Draft:
         self._report()
 
     def _check_part(self, content_range: str, etag: str, digest: str | None) -> None:
-        """Raise `ApiError` unless the part continues what has arrived: one representation, from this byte on."""
+        """Raise `ApiError` unless the part continues the file: the same representation, from this byte on."""
         found = _RANGE.fullmatch(content_range)
         continues = found is not None and int(found[1]) == self.size
         if self.size == 0 and not continues:
@@ -185,13 +185,13 @@ class _Draft:
         self._total = told[1]
 
     async def write(self, chunk: bytes) -> None:
-        """The next bytes."""
+        """Write the next bytes."""
         self._block += chunk
         if len(self._block) >= _BLOCK:
             await self.flush()
 
     async def flush(self) -> None:
-        """Keep what has arrived, also if the connection broke."""
+        """Keep the bytes so far, even if the connection broke."""
         block = bytes(self._block)
         self._block.clear()
         if block:
@@ -219,7 +219,7 @@ class _Draft:
         raise ApiError(f"{str(place)!r} can't be written: {reason}{hint}")
 
     def discard(self) -> None:
-        """Remove what was not published."""
+        """Remove the unpublished file."""
         with self._opening:
             self._is_discarded = True
             self._file.close()

@@ -25,17 +25,17 @@ def library(name: str) -> Any:
 
 
 def to_arrow(pyarrow: Any, rows: list[dict[str, Any]]) -> Any:
-    """A `pyarrow.Table`."""
+    """Return a `pyarrow.Table`."""
     return pyarrow.table(columns(rows))
 
 
 def to_polars(polars: Any, rows: list[dict[str, Any]]) -> Any:
-    """A `polars.DataFrame`."""
+    """Return a `polars.DataFrame`."""
     return polars.DataFrame(columns(rows), strict=False)
 
 
 def to_pandas(pandas: Any, rows: list[dict[str, Any]]) -> Any:
-    """A `pandas.DataFrame`; columns of integers or booleans with missing values get nullable types."""
+    """Return a `pandas.DataFrame`; columns of integers or booleans with missing values get nullable types."""
     arrays = {}
     for name, values in columns(rows).items():
         kind = _NULLABLE.get(_kind(values) or object) if None in values else None
@@ -47,7 +47,7 @@ _NULLABLE = {int: "Int64", bool: "boolean"}
 
 
 def columns(rows: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The rows by column, with None where a row lacks the column; each column has one type.
+    """Return the rows by column, with None where a row lacks the column; each column has one type.
 
     If a `float` would change some number of a column, all its numbers are `Decimal`. Values without a common table
     type become strings: values of several types, objects, lists of anything but strings, whole numbers of more than
@@ -71,7 +71,7 @@ def _plain(values: list[Any]) -> list[Any]:
 
 
 def _kind(values: list[Any]) -> type | None:
-    """The type of the values; `object` for several types, None for no value."""
+    """Return the type of the values; `object` for several types, None for no value."""
     kinds = {type(value) for value in values if value is not None}
     if Decimal in kinds and kinds <= {int, float, Decimal}:
         return Decimal
@@ -84,7 +84,7 @@ def _kind(values: list[Any]) -> type | None:
 
 
 def _fit(values: list[Decimal | None]) -> bool:
-    """Whether one decimal type can hold all values: the sum of the most digits before and after the point."""
+    """Return whether one decimal type can hold all values: the sum of the most digits before and after the point."""
     shapes = [
         (value.adjusted() + 1, -int(value.as_tuple().exponent)) for value in values if value is not None
     ]

@@ -26,7 +26,7 @@ PAGE, ARROW_PAGE = 1000, 100_000
 
 @public
 class Rows(Items[dict[str, Any]]):
-    """The rows of a run's output: an iterator of dicts, one page of them in memory.
+    """The rows of a run's output: an iterator of dicts, with one page in memory.
 
     A rejected row has `_lume_row` (its number among the parsed rows), `_lume_reasons` (a list), and the columns of
     the source. For malformed lines, `_lume_line` (the line number) replaces `_lume_row`, and `_lume_raw` is the text.
@@ -68,9 +68,9 @@ class Rows(Items[dict[str, Any]]):
         await self._rows.aclose()
 
     async def to_arrow(self) -> Any:
-        """All rows as a `pyarrow.Table`.
+        """Return all rows as a `pyarrow.Table`.
 
-        If the server sends Arrow, each column has the type of the output: that of the flow, or of the source for
+        If the server sends Arrow, each column has the type of the output: the flow's type, or the source's for
         rejects of a Parquet file. Otherwise the types are inferred from the values, as in `to_polars`.
 
         Raises:
@@ -82,7 +82,7 @@ class Rows(Items[dict[str, Any]]):
         return await to_thread.run_sync(pyarrow.concat_tables, tables, abandon_on_cancel=True)
 
     def to_arrow_batches(self) -> Items[Any]:
-        """All rows as `pyarrow.RecordBatch`es with one schema, as in `to_arrow`; about 8 MB of them in memory.
+        """Return all rows as `pyarrow.RecordBatch`es with one schema, as in `to_arrow`; about 8 MB of them in memory.
 
         If the server sends JSON only, all rows are in memory before the first batch.
 
@@ -92,7 +92,7 @@ class Rows(Items[dict[str, Any]]):
         return Chunked(self._batches(), f"batches of {self!r}")
 
     async def to_polars(self) -> Any:
-        """All rows as a `polars.DataFrame`. Without rows it has the columns of `to_arrow`, if pyarrow is installed.
+        """Return all rows as a `polars.DataFrame`. Even if empty, it has the columns, provided pyarrow is installed.
 
         Raises:
             MissingLibraryError: polars is not installed.
@@ -101,7 +101,7 @@ class Rows(Items[dict[str, Any]]):
         return await self._to_frame(polars, frames.to_polars, lambda table: polars.from_arrow(table))
 
     async def to_pandas(self) -> Any:
-        """All rows as a `pandas.DataFrame`. Without rows it has the columns of `to_arrow`, if pyarrow is installed.
+        """Return all rows as a `pandas.DataFrame`. Even if empty, it has the columns, provided pyarrow is installed.
 
         Raises:
             MissingLibraryError: pandas is not installed.
@@ -109,7 +109,7 @@ class Rows(Items[dict[str, Any]]):
         return await self._to_frame(await _library("pandas"), frames.to_pandas, methodcaller("to_pandas"))
 
     def __repr__(self) -> str:
-        """The run, the kind of rows, and how to get them."""
+        """Return the run, the kind of rows, and how to get them."""
         reason = "" if self._reason is None else f", reason={self._reason!r}"
         limit = "" if self._limit is None else f", limit={self._limit}"
         return (
@@ -147,7 +147,7 @@ class Rows(Items[dict[str, Any]]):
                     yield table
             return
         except (NotSupportedError, InvalidRequestError) as error:
-            # A server that knows no Arrow may also refuse so large a page. What is really wrong, JSON shows, too.
+            # A server that knows no Arrow may also refuse so large a page. JSON will show a real error, too.
             if not is_first or not (isinstance(error, NotSupportedError) or error.status_code == 400):
                 raise
         yield await self._to_table(pyarrow, frames.to_arrow)
@@ -173,7 +173,7 @@ class Rows(Items[dict[str, Any]]):
         return from_arrow(table.slice(0, 0))
 
     async def _to_table(self, library: Any, frame: Callable[[Any, list[Row]], Any]) -> Any:
-        """All rows as a table of that library, from JSON; the slow conversion runs in a thread."""
+        """Return all rows as a table of that library, from JSON; the slow conversion runs in a thread."""
         async with aclosing(self._fetch()) as found:
             rows = [row async for page in found for row in page]
         return await to_thread.run_sync(frame, library, rows, abandon_on_cancel=True)

@@ -1,4 +1,4 @@
-"""Rows as values of a user's class: attrs, a dataclass or a TypedDict."""
+"""Converts rows to values of a user's class: attrs, a dataclass or a TypedDict."""
 
 import threading
 from collections.abc import Callable, MutableSequence, MutableSet, Sequence, Set
@@ -26,7 +26,7 @@ _preparing = threading.Lock()
 
 
 class TypedRows(Items[T]):
-    """The rows as values of that class, in the same order; columns that it does not have are left out."""
+    """The rows as values of a class, in the same order; columns that it lacks are left out."""
 
     def __init__(self, rows: Rows, into: type[T]) -> None:
         self._rows, self._into = rows, into
@@ -42,7 +42,7 @@ class TypedRows(Items[T]):
         await self._rows.aclose()
 
     def __repr__(self) -> str:
-        """The rows, and the class."""
+        """Return the rows, and the class."""
         return f"{self._rows!r} as {self._into.__name__}"
 
     def _take_ready(self, limit: int) -> list[T]:
@@ -50,7 +50,7 @@ class TypedRows(Items[T]):
 
     def _value(self, row: dict[str, Any]) -> T:
         self._number += 1
-        if self._keys:  # a TypedDict, of which cattrs would keep all keys
+        if self._keys:  # for a TypedDict, cattrs would keep all keys
             row = {name: value for name, value in row.items() if name in self._keys}
         try:
             return _converter().structure(row, self._into)
@@ -63,7 +63,7 @@ class TypedRows(Items[T]):
 
 
 def check_row_type(into: object) -> None:
-    """Raise `TypeError` unless rows can become values of that class."""
+    """Raise `TypeError` unless rows can become values of the class."""
     fits = isinstance(into, type) and (
         attrs.has(into) or hasattr(into, "__dataclass_fields__") or hasattr(into, "__total__")
     )
