@@ -219,7 +219,7 @@ class LumeRun(RunState):
         return call(self._core.download, output, to, progress=progress).result()
 
     def __repr__(self) -> str:
-        """Short and safe: no metadata, no connection."""
+        """Return a short and safe text: no metadata, no connection."""
         return repr(self._core) if hasattr(self, "_core") else "<LumeRun, unfinished>"
 
     def _repr_html_(self) -> str:

@@ -49,7 +49,7 @@ def run_many(
     timeout: Duration | None,
     poll_interval: PollInterval,
 ) -> Outcomes:
-    """See `Client.run_many`; arguments are checked here, before the first step."""
+    """Implement `Client.run_many`; arguments are checked here, before the first step."""
     arguments.several(requests, "requests", "RunRequests", (Iterable, AsyncIterable))
     arguments.whole(max_active, "max_active")
     if arguments.flag(retry_failed, "retry_failed") and journal is None:

@@ -88,7 +88,7 @@ def _encoding(response: aiohttp.ClientResponse) -> str:
 
 
 def _unrequested(response: aiohttp.ClientResponse) -> ResponseDecodeError:
-    """Names the encoding, if it is registered; any other text of a response may repeat the API key."""
+    """Return an error that names the encoding only if it is registered: other text may repeat the API key."""
     encoding = _encoding(response)
     named = f"the encoding {encoding!r}" if encoding in _REGISTERED | CODINGS else "an unknown encoding"
     return ResponseDecodeError(

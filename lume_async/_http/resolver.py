@@ -20,7 +20,7 @@ class Resolver(AbstractResolver):
         return await run_in_thread(_look_up, host, port, family)
 
     async def close(self) -> None:
-        """Does nothing: there are no resources."""
+        """Do nothing, as there are no resources."""
 
 
 def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:

@@ -264,7 +264,7 @@ class Sender:
     async def _observed(
         self, request: Coroutine[Any, Any, Response], call: Call[T], headers: dict[str, str], state: CallState
     ) -> Response:
-        """Return the request, with its start and its end reported to the log, the hooks and OpenTelemetry."""
+        """Send the request, and report its start and end to the log, the hooks and OpenTelemetry."""
         started, attempt = self.clock.now(), state.attempts
         event = RequestFinished(call.operation, attempt, 0.0)
         with closing(request), self._traced_attempt(call, state, headers) as traced:

@@ -140,7 +140,7 @@ def _base_url(argument: str | None) -> str:
 
 
 def _server_here() -> str:
-    """Return a hint how to get a server on this machine. Nothing reads the file of `lume serve` implicitly."""
+    """Return a hint at how to get a server on this machine. Nothing reads the file of `lume serve` implicitly."""
     try:
         here = Path.cwd()
         folders = (here, *here.parents)

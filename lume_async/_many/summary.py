@@ -172,7 +172,7 @@ class Summary:
         return "\n".join([*lines, *self._failed_lines()])
 
     def _repr_html_(self) -> str:
-        """Tables for notebooks: the counts, and what needs attention."""
+        """Return tables for notebooks: the counts, and the failures."""
         shown = [
             ("statuses", _counts(self.statuses)),
             *self._facts(),

@@ -285,7 +285,7 @@ class LumeRun(RunState):
         return self.metadata.metrics.reject_reasons
 
     def __repr__(self) -> str:
-        """Short and safe: no metadata, no connection."""
+        """Return a short and safe text: no metadata, no connection."""
         return f"LumeRun({self._id!r}, status={None if self.status is None else str(self.status)!r})"
 
     def _repr_html_(self) -> str:

@@ -168,7 +168,7 @@ def _field(value: Any, row: int, column: str) -> str | None:
 
 
 def _number(value: float | Decimal) -> str | None:
-    """Its digits; None for a NaN, which tables have in place of missing values."""
+    """Return the digits; None for a NaN, which means a missing value in tables."""
     if isinstance(value, float) and math.isnan(value):
         return None
     number = Decimal(str(float(value) if isinstance(value, float) else value))

@@ -142,11 +142,11 @@ class _Source:
         self.size = found.st_size
 
     def content(self, start: int = 0) -> "_Content":
-        """Its bytes from there on, for one attempt."""
+        """Return the bytes from `start` on, for one attempt."""
         return _Content(self._file, start, self.size, self._reporter)
 
     async def sha256(self) -> str:
-        """Its checksum in hex. Raises `ApiError` if it changes meanwhile."""
+        """Return the checksum in hex. Raises `ApiError` if the file changes meanwhile."""
         digest, content = hashlib.sha256(), _Content(self._file, 0, self.size, Reporter(None))
         try:
             async for chunk in content:

@@ -42,7 +42,7 @@ class RunWatch(Items[Snapshot], Generic[Snapshot]):
         self._steps = Steps(self._next)
 
     async def __anext__(self) -> Snapshot:
-        """Return the next snapshot. Raises `RunTimeoutError` if `timeout` seconds have passed since the first."""
+        """Return the next snapshot. Raises `RunTimeoutError` from `timeout` seconds after the first step on."""
         return await self._steps.next()
 
     async def _next(self) -> Snapshot:

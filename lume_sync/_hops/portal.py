@@ -198,7 +198,7 @@ def too_late() -> ClientClosedError:
 
 
 def _is_in_exit_handler() -> bool:
-    """Nothing else runs in the main thread after its end."""
+    """Return whether this is the main thread after its end, when only exit handlers run in it."""
     main = threading.main_thread()
     return threading.current_thread() is main and not main.is_alive()
 

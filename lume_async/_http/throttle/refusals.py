@@ -131,7 +131,7 @@ class RateTrial:
         return (self.before.refusals + window.refusals) / (self.before.answers + window.answers)
 
     def _errors(self, window: Window) -> float:
-        """Return the standard errors by which the share exceeds the previous one."""
+        """Return by how many standard errors the share exceeds the previous one."""
         pooled = self.pooled(window)
         variance = pooled * (1 - pooled) * (1 / self.before.answers + 1 / window.answers)
         return (window.share - self.before.share) / math.sqrt(variance)

@@ -160,7 +160,7 @@ class Rows(Items[dict[str, Any]]):
     async def _to_frame(
         self, library: Any, frame: Callable[[Any, list[Row]], Any], from_arrow: Callable[[Any], Any]
     ) -> Any:
-        """As `_to_table`; JSON without rows has no columns, but Arrow has."""
+        """Do as `_to_table`; if there are no rows, get the columns from Arrow, as JSON has none."""
         found = await self._to_table(library, frame)
         if len(found):
             return found

@@ -82,7 +82,7 @@ def check_row_type(into: object) -> None:
 
 @cache
 def _converter() -> Converter:
-    """Texts become times and numbers where the class wants them; nothing else is coerced."""
+    """Return a converter that turns text into the times and numbers of the class; nothing else is coerced."""
     result = Converter(structure_fallback_factory=_unsupported)
     kinds: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), bool: (bool,), bytes: ()}
     kinds |= {float: (int, float, Decimal), Decimal: (int, float, Decimal, str)}
