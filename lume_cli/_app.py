@@ -41,16 +41,16 @@ _COMMANDS = {
     "doctor": ("server.doctor", "Diagnose the connection to the service."),
     "completion": ("completion", "Print a shell completion script."),
 }
-"""See `CommandTable`; the order is that of a typical session."""
+"""See `CommandTable`; in the order of a typical session."""
 
 _READER_IS_GONE = 128 + 13
-"""The exit code of a command that writes to a closed pipe: as after SIGPIPE, also where there are no such signals."""
+"""The exit code of a command that writes to a closed pipe: as after SIGPIPE, even on systems without this signal."""
 
 _NEW_LINE = re.compile(r"\s*\n\s*")
-"""In the messages of click, which lists choices on lines of their own."""
+"""A line break in click's messages, which list choices on separate lines."""
 
 _UNUSABLE = {"duckdb": "missing_extra", "lume-local": "missing_extra", "lume_local": "unsupported_platform"}
-"""The error codes for what can't be imported."""
+"""The error codes for modules that can't be imported."""
 
 _EXIT_CODES = """\b
 Exit codes; for several runs that of the worst one, which is the first in this list:
@@ -69,7 +69,7 @@ class App(CommandTable):
     """The command `lume`."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click does, but a closed pipe (`lume list | head -1`) is not an error."""
+        """Invoke as click does, but a closed pipe (`lume list | head -1`) is not an error."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -152,11 +152,11 @@ def _end(error: Exception, options: GlobalOptions) -> int:
     if options.verbose:
         say.text("".join(traceback.format_exception(error)))
     if isinstance(error, OSError) and error.filename is None and error.errno in (errno.EBADF, errno.ENOSPC):
-        error = OutputError(error)  # from click's own writing, such as of a help page
+        error = OutputError(error)  # raised by click's own output, such as a help page
     if isinstance(error, LumeError):
         say.error(error)
     elif isinstance(error, ImportError) and error.name in _UNUSABLE:
-        say.problem(_UNUSABLE[error.name], f"error: {error}")  # it says what to do
+        say.problem(_UNUSABLE[error.name], f"error: {error}")  # the message has the remedy
     else:
         say.problem("unexpected", f"unexpected {type(error).__name__}: {error}; pass -v for a traceback")
     return exit_codes.of_error(error)

@@ -23,8 +23,8 @@ class HealthResponse:
 
     Attributes:
         skew: this machine's clock minus the service's, in seconds; None without a Date header.
-        waiting: what is waiting for another service, as reported.
-        reason: why it can't work, as reported; empty if it reports none.
+        waiting: the work that waits for another service, as reported.
+        reason: why it can't work, as reported; empty if not reported.
         backup_age: the age in seconds of the copy of the server's state; None if the service does not report it.
     """
 
@@ -53,7 +53,7 @@ class HealthResponse:
 
 
 class NoResponse(Exception):
-    """The service did not respond: `reason`, and `fix`: what to do."""
+    """The service did not respond; `reason` is the cause, `fix` the remedy."""
 
     def __init__(self, reason: str, fix: str) -> None:
         super().__init__(reason)
@@ -91,7 +91,7 @@ def probe(base_url: str) -> HealthResponse:
 
 
 class HealthCheck:
-    """The same request from within an event loop, over one connection that is kept. A context manager."""
+    """Makes the same request in an event loop, over one persistent connection. A context manager."""
 
     TIMEOUT = 1.5
 
@@ -100,7 +100,7 @@ class HealthCheck:
         self._session: ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        """Nothing is opened before the first check."""
+        """Open nothing before the first check."""
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -109,7 +109,7 @@ class HealthCheck:
             await self._session.close()
 
     async def check(self) -> str | None:
-        """What the service does instead of responding with a status below 500, "does not respond (why)", or None."""
+        """Return the fault, such as "does not respond (why)"; None if the status is below 500."""
         from aiohttp import ClientError, ClientSession, ClientTimeout
 
         if self._session is None:

@@ -18,7 +18,7 @@ Format = Literal["table", "json", "ndjson", "csv", "ids", "sources"]
 
 
 class GlobalOptions:
-    """The options common to all commands, as given; None where not given."""
+    """The options common to all commands; None if not given."""
 
     def __init__(self) -> None:
         self.profile: str | None = None
@@ -45,7 +45,7 @@ class Seconds(Type):
         self._above_zero = above_zero
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number of seconds."""
+        """Return the number of seconds."""
         if isinstance(value, float):
             return value
         text = str(value).strip().lower()
@@ -66,7 +66,7 @@ class Utf8(Type):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text."""
+        """Return the text."""
         text = str(value)
         try:
             text.encode()
@@ -76,10 +76,10 @@ class Utf8(Type):
 
 
 class FlowName(Utf8):
-    """The name of a flow, of all its versions."""
+    """The name of a flow, for all its versions."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name."""
+        """Return the name."""
         text = super().convert(value, param, ctx)
         name, colon, _ = text.partition(":")
         if colon:
@@ -98,7 +98,7 @@ class Size(Type):
     _SCALES = (("k", 1024), ("m", 1024**2), ("g", 1024**3), ("t", 1024**4), ("", 1))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number of bytes."""
+        """Return the number of bytes."""
         if isinstance(value, int):
             return value
         text = str(value).strip().lower()
@@ -121,7 +121,7 @@ class SecondsOrForever(Seconds):
         super().__init__(above_zero=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number of seconds."""
+        """Return the number of seconds."""
         if value == "forever":
             return FOREVER
         seconds = super().convert(value, param, ctx)
@@ -142,7 +142,7 @@ def stack(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 def file_name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    """The name of a file that may be missing: an empty one would be the current folder."""
+    """Return the name of a file that may be missing: an empty one would be the current folder."""
     if value == "":
         raise click.BadParameter("it is empty: name a file")
     return value
@@ -153,7 +153,7 @@ def _global(*names: str, **settings: Any) -> Callable[[F], F]:
 
 
 def _output(*special: str, more: str = "") -> Callable[[F], F]:
-    """Accepts all formats: the session refuses those that a command lacks, and names the commands that have them."""
+    """Accept all formats: the session refuses formats that a command lacks, and names the commands that have them."""
     return stack(
         _global(
             "-o",
@@ -197,14 +197,14 @@ file_options = stack(_connection_options, verbose_option)
 """For commands that write a file of their own."""
 rows_options = stack(_connection_options, _output_or_csv, verbose_option)
 server_or_ids_options = stack(_connection_options, _output_or_ids, verbose_option)
-"""For the commands that can print bare run ids, for others to read from stdin."""
+"""For commands that can print bare run ids, which other commands read from stdin."""
 list_options = stack(_connection_options, _output_or_sources, verbose_option)
 general_options = stack(_connection_options, _any_output, verbose_option)
-"""Before the command."""
+"""Options before the command."""
 
 
 class Waiting(NamedTuple):
-    """How a command waits for runs: the values of `wait_options`."""
+    """The values of `wait_options`."""
 
     timeout: float | None
     poll_interval: float | None
@@ -230,7 +230,7 @@ _wait_options = stack(
 
 
 def wait_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of commands that wait; they get a `Waiting`."""
+    """Add the options of commands that wait; they get a `Waiting`."""
 
     @wraps(command)
     def collect(
@@ -242,7 +242,7 @@ def wait_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def submit_and_wait_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`--wait` and the options for it; the commands get a `Waiting`, or None without `--wait`."""
+    """Add `--wait` and its options; the commands get a `Waiting`, or None without `--wait`."""
 
     @wraps(command)
     def collect(*given: Any, wait: bool, waiting: Waiting, **others: Any) -> None:
@@ -293,25 +293,25 @@ secret_options = stack(
 def count_option(
     name: str, default: int, help: str, least: int = 1, most: int | None = None
 ) -> Callable[[F], F]:
-    """A number of things."""
+    """Return an option for a number of things."""
     kind = click.IntRange(least, most)
     return click.option(name, type=kind, metavar="N", default=default, show_default=True, help=help)
 
 
 def since_option(help: str) -> Callable[[F], F]:
-    """`--since`, as a time before now."""
+    """Return the option `--since`, as a time before now."""
     return click.option("--since", type=Seconds(above_zero=True), metavar="TIME", help=help)
 
 
 reason_option = click.option("--reason", metavar="TEXT", help="Only rows with a reason that contains TEXT.")
 open_rows_options = stack(reason_option, since_option("Only rows of runs that ended in this time."))
-"""Which open rejected rows of a flow are meant."""
+"""Selects open rejected rows of a flow."""
 
 runs_argument = click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 
 
 def pairs(parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
-    """The values of a repeatable option as a mapping; None if there are none."""
+    """Return the values of a repeatable option as a mapping; None if there are none."""
     found: dict[str, str] = {}
     for value in values:
         key, equals, text = value.partition("=")

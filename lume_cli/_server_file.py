@@ -24,7 +24,7 @@ _LOCK = "lock"
 
 @frozen
 class ServerFile:
-    """What a server wrote about itself; it may have stopped since."""
+    """A server's description of itself; it may have stopped since."""
 
     path: Path
     base_url: str
@@ -55,13 +55,13 @@ class ServerFile:
 
     @property
     def moved_to(self) -> str | None:
-        """The URL of the server that now runs for the folder, if it is another one."""
+        """The URL of the server that now runs for the folder, if it has changed."""
         now = read(self.path.parent)
         return now.base_url if now is not None and now.base_url != self.base_url and now.is_running else None
 
 
 def _may_hold(lock: Path, pid: int) -> bool:
-    """Whether a process took the lock, as far as the file identifies processes."""
+    """Return whether a process took the lock, as far as the file identifies processes."""
     try:
         held_by = json.loads(lock.read_bytes())
     except ValueError:
@@ -70,7 +70,7 @@ def _may_hold(lock: Path, pid: int) -> bool:
 
 
 def nearest() -> ServerFile | None:
-    """The file of the nearest `.lume` folder, from the current folder upwards; None if that has been removed."""
+    """Return the file of the nearest `.lume` folder, from the current folder upwards; None if it is gone."""
     try:
         here = Path.cwd()
     except FileNotFoundError:
@@ -82,9 +82,9 @@ def nearest() -> ServerFile | None:
 
 
 def read(state: Path) -> ServerFile | None:
-    """The file of a state; None if it is missing, invalid, or could have been written by another user.
+    """Return the file of a state; None if it is missing, invalid, or could have been written by another user.
 
-    So it is not used on Windows, where everybody may create a folder in `C:\\`; its server would run in WSL.
+    So it is not used on Windows, where everybody may create a folder in `C:\\`; a server would run in WSL there.
     """
     path = state / NAME
     try:

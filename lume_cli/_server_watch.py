@@ -1,4 +1,4 @@
-"""Reports on stderr when the server stops responding, or fails, while a command waits, and when it works again."""
+"""Reports on stderr when the server stops responding or fails while a command waits, and when it recovers."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -9,21 +9,21 @@ from lume_async import Event, RequestFinished, RequestStarted, RetryScheduled
 from lume_cli._output.stderr import Say
 
 _EVERY = 0.25
-"""Seconds between two checks of what is known."""
+"""Seconds between two checks of the known state."""
 _BLIP = 2.0
 """Shorter failures are not reported: the client's retries recover from them, or end the command."""
 _QUIET = 1.0
-"""A request that takes longer is a long poll, or the server hangs: only a health check can tell."""
+"""Seconds after which a request is a long poll, or the server hangs: only a health check can show."""
 _FAILS = "responds with"
-"""How a trouble begins if there was a response."""
+"""The beginning of a trouble with a response."""
 
 
 class ServerWatch:
-    """Follows a client's requests; `run` reports what it finds, until it is cancelled.
+    """Follows a client's requests; `run` reports its findings until it is cancelled.
 
     Args:
-        base_url: how messages name the server.
-        check: asks for the server's health; returns what is wrong, as `trouble` does, or None.
+        base_url: the name of the server in messages.
+        check: asks for the server's health; returns its trouble, or None.
     """
 
     def __init__(
@@ -34,18 +34,18 @@ class ServerWatch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trouble: str | None = None
-        """What the server does instead of working, "does not respond (why)"; None while it works, as far as known."""
+        """The server's fault, such as "does not respond (why)"; None while it works, as far as known."""
         self._base_url = base_url
         self._say = say
         self._check = check
         self._clock = clock
         self._in_flight = 0
-        self._since = clock()  # of the last response, or of the first failure after it
+        self._since = clock()  # the time of the last response, or of the first failure after it
         self._hangs = False  # the trouble was found by a health check, not by a request
         self._reported = False
 
     def on_event(self, event: Event) -> None:
-        """A client hook."""
+        """Handle an event, as a hook of the client."""
         if isinstance(event, RequestStarted):
             if not self._in_flight and self.trouble is None:
                 self._since = self._clock()
@@ -62,7 +62,7 @@ class ServerWatch:
             self._set(f"{_FAILS} an error ({event.error})")
 
     def on_unsent(self, why: str) -> None:
-        """A request was not sent, because the server is known to be down."""
+        """Handle a request that was not sent, because the server is known to be down."""
         if self.trouble is None:
             self._set(why)
 
@@ -98,5 +98,5 @@ class ServerWatch:
 
 
 def unresponsive(why: str) -> str:
-    """The trouble of a server that does not respond."""
+    """Return the trouble text for a server that does not respond."""
     return f"does not respond ({why})"

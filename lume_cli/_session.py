@@ -1,4 +1,4 @@
-"""What a running command needs: its output streams, its settings, its client, its exit."""
+"""The session of a running command: its output streams, settings, client and exit."""
 
 import sys
 import warnings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lume_async import Client
 
 _GONE = unresponsive("it is not running")
-"""For the server of the nearest `.lume` folder: what listens on its port now is another program."""
+"""For the server of the nearest `.lume` folder, whose port another program may use now."""
 
 _EVERY = 1.0
 """Seconds between two checks of that server's URL."""
@@ -36,11 +36,11 @@ _SPECIAL = {"ids": "`lume list` and `lume run`", "sources": "`lume list`", "csv"
 """The output formats that only some commands have."""
 
 NAMED = 20
-"""The command to resume names at most this many runs."""
+"""The maximum number of runs in the command to resume."""
 
 
 class _Moved(Exception):
-    """The server of the nearest `.lume` folder has another URL now; the client keeps the one it started with."""
+    """The server of the nearest `.lume` folder has another URL now; the client keeps its first one."""
 
 
 Interruption: TypeAlias = Callable[[], tuple[str, str | None]]
@@ -52,10 +52,10 @@ def _interrupted() -> tuple[str, None]:
 
 
 class CommandSession:
-    """What a running command needs.
+    """The session of a running command.
 
     Args:
-        special: which output formats of `_SPECIAL` the command has.
+        special: the output formats of `_SPECIAL` that the command has.
 
     Raises:
         click.UsageError: the output format is not available for this command.
@@ -76,13 +76,13 @@ class CommandSession:
 
     @property
     def away(self) -> str | None:
-        """That the server does not respond, or how it fails; None while it works, as far as known."""
+        """The trouble of the server (no response, or failures); None while it works, as far as known."""
         trouble = None if self.server is None else self.server.trouble
         return None if trouble is None else f"the server {trouble}"
 
     @asynccontextmanager
     async def client(self) -> "AsyncIterator[Client]":
-        """A client with the command's settings; while it is open, it is reported if the server does not respond.
+        """Open a client with the command's settings, and report if the server stops responding meanwhile.
 
         Raises:
             ConfigurationError: a setting is missing or invalid.
@@ -129,7 +129,7 @@ class CommandSession:
         work: "Callable[[Client], Coroutine[Any, Any, int | None]]",
         interrupted: Interruption = _interrupted,
     ) -> NoReturn:
-        """As `finish`; the work gets a client."""
+        """Do as `finish`, with a client for the work."""
 
         async def with_client() -> int | None:
             async with self.client() as client:
@@ -158,7 +158,7 @@ class CommandSession:
 
     @contextmanager
     def _worded_warnings(self) -> Iterator[None]:
-        """What the library warns of, as a command words it."""
+        """Print the library's warnings in the words of a command."""
         with warnings.catch_warnings():
             for category in (RuntimeWarning, UserWarning):
                 warnings.simplefilter("always", category)
@@ -166,12 +166,12 @@ class CommandSession:
             yield
 
     def command(self, *words: str, **options: object) -> str:
-        """A command line for the same service; `options` are named as they are written: `--flow`."""
+        """Return a command line for the same service; `options` have their names on the command line: `--flow`."""
         service = _words({"-p": self.options.profile, "--base-url": self.options.base_url})
         return command_line(["lume", *service, *words, *_words(options)])
 
     def resume_wait(self, runs: Sequence[str]) -> tuple[str, str | None]:
-        """The message for an interrupted wait, and the command to resume it."""
+        """Return the message for an interrupted wait, and the command to resume it."""
         if not runs:
             return "interrupted", None
         if self.data.format == "table":
@@ -195,7 +195,7 @@ async def _end_if_moved(server: ServerFile) -> None:
 
 
 def _words(options: Mapping[str, object]) -> list[str]:
-    """Options as words: a flag where the value is True, nothing for None or False, a mapping as KEY=VALUE pairs."""
+    """Return options as words: a flag for True, nothing for None or False, KEY=VALUE pairs for a mapping."""
     found: list[str] = []
     for name, value in options.items():
         if value is True:

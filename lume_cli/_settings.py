@@ -1,5 +1,5 @@
-"""API key, base URL and timeout. Flags override the environment, which overrides the profile; without a base URL
-from any of them, the server that `lume serve` started last in the nearest `.lume` folder is used.
+"""API key, base URL and timeout. Flags override the environment, which overrides the profile; if none has a base URL,
+the server that `lume serve` started last in the nearest `.lume` folder is used.
 
 The configuration file, `$XDG_CONFIG_HOME/lume/config.toml` or `~/.config/lume/config.toml`, has one table per
 profile:
@@ -47,7 +47,7 @@ class MissingKeyError(ConfigurationError):
 
 
 class ResolvedSettings:
-    """The settings found, and their origins; None where nothing was found. No repr, so that it can't show the key."""
+    """The settings found, and their origins; None if not found. No repr, so that it can't show the key."""
 
     def __init__(self) -> None:
         self.api_key: str | None = None
@@ -59,7 +59,7 @@ class ResolvedSettings:
         """The server of the nearest `.lume` folder, if its URL is used."""
 
     def key(self) -> str:
-        """The API key; called before each request.
+        """Return the API key; called before each request.
 
         Raises:
             ApiConnectionError: the server of the nearest `.lume` folder is not running, so that another program may
@@ -90,7 +90,7 @@ class ResolvedSettings:
         return self
 
     def in_context(self, problem: str) -> str:
-        """The client's error about a setting with its origin, and the base URL itself (without credentials)."""
+        """Return the client's error about a setting with its origin, and the base URL (without credentials)."""
         if problem.startswith("api_key ") and "api_key" in self.origin:
             return f"the API key from {self.origin['api_key']} {problem.removeprefix('api_key ')}"
         if not problem.startswith("base_url ") or self.base_url is None:
@@ -101,14 +101,14 @@ class ResolvedSettings:
 
 
 def config_file() -> Path:
-    """The configuration file; a relative XDG_CONFIG_HOME is ignored, as the XDG specification requires."""
+    """Return the configuration file; a relative XDG_CONFIG_HOME is ignored, as the XDG specification requires."""
     home = os.environ.get("XDG_CONFIG_HOME", "")
     folder = Path(home) if os.path.isabs(home) else Path("~/.config").expanduser()
     return folder / "lume" / "config.toml"
 
 
 def resolve(options: GlobalOptions, warn: Callable[[str], None]) -> ResolvedSettings:
-    """The settings. Raises `ConfigurationError` for a wrong file, `click.UsageError` for an unknown profile."""
+    """Find the settings. Raises `ConfigurationError` for a wrong file, `click.UsageError` for an unknown profile."""
     settings = ResolvedSettings()
     settings.profile, profile = _chosen(options, warn)
     _apply(settings, profile, f"profile [{settings.profile}]")
@@ -134,7 +134,7 @@ def resolve(options: GlobalOptions, warn: Callable[[str], None]) -> ResolvedSett
 
 
 def webhook_secret(options: GlobalOptions, warn: Callable[[str], None]) -> bytes:
-    """The webhook signing secret, from the environment or the profile. Raises as `resolve` does."""
+    """Return the webhook signing secret, from the environment or the profile. Raises as `resolve` does."""
     name, profile = _chosen(options, warn)
     _warn_of_both(options, profile, "webhook_secret", WEBHOOK_VARIABLE, warn)
     secret = os.environ.get(WEBHOOK_VARIABLE) or profile.get("webhook_secret")
@@ -147,7 +147,7 @@ def webhook_secret(options: GlobalOptions, warn: Callable[[str], None]) -> bytes
 
 
 def _chosen(options: GlobalOptions, warn: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
-    """The profile's name and its settings."""
+    """Return the profile's name and its settings."""
     asked = options.profile or os.environ.get("LUME_PROFILE") or None
     return asked or "default", _profile(asked or "default", warn, must_exist=asked is not None)
 
@@ -224,7 +224,7 @@ def _check(path: Path, name: str, table: object) -> None:
 
 
 def others_can_read(path: Path) -> bool:
-    """Whether the file is readable by its group or by everybody."""
+    """Return whether the file is readable by its group or by everybody."""
     try:
         return IS_POSIX and bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
     except OSError:

@@ -1,4 +1,4 @@
-"""Prepares the standard streams, whatever the shell has done to them."""
+"""Prepares the standard streams, in whatever state the shell left them."""
 
 import errno
 import io
@@ -11,9 +11,9 @@ _STDOUT = 1
 
 
 def prepare() -> None:
-    """Open closed streams (`>&-`), and make stdout write characters that its encoding lacks as escapes.
+    """Open closed streams (`>&-`), and make stdout escape characters that its encoding lacks.
 
-    Otherwise the next file opened, such as a journal, would become stdin, stdout or stderr. A closed stdin reads as
+    Otherwise the next opened file, such as a journal, would become stdin, stdout or stderr. A closed stdin reads as
     empty, notes for a closed stderr are dropped, and writing to a closed stdout remains an error.
     """
     for number in range(3):
@@ -31,7 +31,7 @@ def prepare() -> None:
 
 
 def secret_line(prompt: str) -> bytes:
-    """The first line of stdin; at a terminal, prompted for without echo."""
+    """Read the first line of stdin; at a terminal, after a prompt and without echo."""
     if sys.stdin.isatty():
         from getpass import getpass
 
@@ -59,7 +59,7 @@ def broken_pipes() -> Iterator[None]:
 
 
 def is_dumb() -> bool:
-    """Whether a terminal shows lines only; those of Windows have no name."""
+    """Return whether a terminal shows lines only; Windows terminals have no name."""
     from lume_async._base.platform import IS_POSIX
 
     return os.environ.get("TERM", "dumb" if IS_POSIX else "") in ("dumb", "unknown")

@@ -1,4 +1,4 @@
-"""Groups of commands whose modules are imported when they are invoked."""
+"""Groups of commands that import the module of a command when it is invoked."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -17,7 +17,7 @@ class CommandTable(click.Group):
     """A group of commands; printing its help imports none of them.
 
     Args:
-        table: by command its place and its help line, in help order. A place is a module, or `module:name`, of
+        table: the place and the help line of each command, in help order. A place is a module, or `module:name`, of
             `lume_cli.commands`; it is empty for a command that comes with the server.
     """
 
@@ -28,12 +28,12 @@ class CommandTable(click.Group):
         self._table = dict(table or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands that can be run here, in the order of the table."""
+        """Return the commands that can be run here, in the order of the table."""
         has_server = find_spec(_SERVER) is not None
         return [name for name, (place, _line) in self._table.items() if place or has_server]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return the command. Raises `ModuleNotFoundError` if it comes with a server that is not here."""
+        """Import and return the command. Raises `ModuleNotFoundError` if its server is not installed."""
         if cmd_name not in self._table:
             return None
         place, _line = self._table[cmd_name]
@@ -46,7 +46,7 @@ class CommandTable(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a suggestion for a misspelled command."""
+        """Resolve as click does, with a suggestion for a misspelled command."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:

@@ -1,4 +1,4 @@
-"""What arrives at a server, as tables and JSON. Pure."""
+"""The arrivals of a server, as tables and JSON. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,7 +9,7 @@ HEADERS = ("ARRIVAL", "STATE", "SINCE", "PATH", "RUN", "STATUS", "WHY")
 
 
 def summary(arrival: ArrivalInfo) -> str:
-    """An arrival in one line."""
+    """Return an arrival in one line."""
     counts = f"{arrival.waiting:,} waiting, {arrival.submitted:,} submitted, {arrival.refused:,} refused"
     watched = f"watched by {arrival.watched}" if arrival.watched else "not watched"
     trouble = f"; {arrival.trouble}" if arrival.trouble else ""

@@ -14,7 +14,7 @@ def rows(entries: Sequence[AuditEntry]) -> list[tuple[str, ...]]:
 
 
 def detail(found: dict[str, Any]) -> str:
-    """`rows 3, runs 2, why sent by mistake`: a list by its length."""
+    """Format details as `rows 3, runs 2, why sent by mistake`, with lists as their lengths."""
     parts = (
         f"{name} {len(value):,}" if isinstance(value, list) else f"{name} {value}"
         for name, value in found.items()

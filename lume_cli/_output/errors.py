@@ -1,4 +1,4 @@
-"""Error messages: the text, a hint what to do, and the JSON form for scripts. Pure."""
+"""Error messages: the text, a hint at the remedy, and the JSON form for scripts. Pure."""
 
 import errno
 import re
@@ -42,7 +42,7 @@ class NotSubmittedError(LumeError):
 
 
 class OutputError(LumeError):
-    """Stdout can't be written: it is closed, or its disk is full; `run` is a run that was submitted before."""
+    """Stdout can't be written: it is closed, or its disk is full; `run` is the run submitted before."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(
@@ -52,14 +52,14 @@ class OutputError(LumeError):
 
 
 def submission_note(run: "LumeRun") -> str:
-    """Names the submitted run on stderr if stdout can't be written."""
+    """Name the submitted run on stderr if stdout can't be written."""
     if run.is_terminal:
         return f"run {run.id} was submitted: `lume show {run.id}`"
     return f"run {run.id} was submitted and keeps running: `lume wait {run.id}`"
 
 
 def to_dict(error: BaseException) -> dict[str, Any]:
-    """The error as JSON: `{"error": {"code", "message", "request_id", "retryable", ...}}`."""
+    """Return the error as JSON: `{"error": {"code", "message", "request_id", "retryable", ...}}`."""
     message = str(error.args[0]) if isinstance(error, ApiError) and error.args else str(error)
     details: dict[str, Any] = {
         "code": code(error),
@@ -93,14 +93,14 @@ _OPTIONS = (
 
 
 def in_options(text: str) -> str:
-    """A message of the library or the embedded server, with parameters replaced by command-line options."""
+    """Return a message of the library or the embedded server, with parameters replaced by command-line options."""
     for words, options in _OPTIONS:
         text = text.replace(words, options)
     return text
 
 
 def code(error: BaseException) -> str:
-    """The error code: `duplicate_run`, `authentication`, `run_timeout` …"""
+    """Return the error code: `duplicate_run`, `authentication`, `run_timeout` …"""
     if not isinstance(error, LumeError):
         return "unexpected"
     name = type(error).__name__.removesuffix("Error")
@@ -108,7 +108,7 @@ def code(error: BaseException) -> str:
 
 
 def hint(error: BaseException) -> str | None:
-    """What to do about the error, if that is known."""
+    """Return the remedy for the error, if known."""
     match error:
         case StoppedError():
             return error.hint

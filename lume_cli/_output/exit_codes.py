@@ -1,4 +1,4 @@
-"""Exit codes, and which of several is the worst. Pure."""
+"""Exit codes, and their order from worst to best. Pure."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -27,12 +27,12 @@ _WORST_FIRST = (AUTHENTICATION, USAGE, ERROR, CRASHED, FAILED, TIMED_OUT, PARTIA
 
 
 def worst(codes: Iterable[int]) -> int:
-    """The worst code; 0 if there are none."""
+    """Return the worst code; 0 if there are none."""
     return min(codes, key=_WORST_FIRST.index, default=OK)
 
 
 def of_status(status: RunStatus | None, *, allow_partial: bool = False) -> int:
-    """The code of a finished run; an unknown terminal status is never a success."""
+    """Return the code of a finished run; an unknown terminal status is never a success."""
     match status:
         case RunStatus.SUCCEEDED:
             return OK
@@ -45,7 +45,7 @@ def of_status(status: RunStatus | None, *, allow_partial: bool = False) -> int:
 
 
 def of_error(error: BaseException) -> int:
-    """The code of an exception that a command raised."""
+    """Return the code of an exception that a command raised."""
     match error:
         case RunTimeoutError() | NotSubmittedError():
             return TIMED_OUT

@@ -1,4 +1,4 @@
-"""The inbox and what a replay would do, as tables and JSON. Pure."""
+"""The inbox and the preview of a replay, as tables and JSON. Pure."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ TRIAL_HEADERS = ("ROWS", "ACCEPTED", "REASON")
 
 
 def rows(inbox: Inbox) -> Iterator[tuple[str, ...]]:
-    """For each flow its reasons; a row with two reasons is under both."""
+    """Yield the reasons of each flow; a row with two reasons counts under both."""
     for item in inbox.items:
         yield (
             item.flow,
@@ -24,13 +24,13 @@ def rows(inbox: Inbox) -> Iterator[tuple[str, ...]]:
 
 
 def are_lost(count: int, flow: str, why: str) -> str:
-    """What rows without their rejects are, and what to do about them."""
+    """Explain that rows without their rejects are lost, and what to do about them."""
     are, them = ("is", "it") if count == 1 else ("are", "them")
     return f"{are} lost: {why}. Run the source again, or discard {them}: `lume discard {flow} --why …`"
 
 
 def to_dict(flow: InboxFlow, inbox: Inbox) -> dict[str, Any]:
-    """A flow with its reasons."""
+    """Return a flow with its reasons."""
     return {**plain(flow), "reasons": [item for item in inbox.items if item.flow == flow.flow]}
 
 

@@ -15,7 +15,7 @@ _MEGABYTE = 1_000_000
 
 
 class Standing(NamedTuple):
-    """The progress of the work: a text, how much is done, and of how much; a total of None is not known (yet)."""
+    """The progress of the work: a text, the amount done, and the total, which is None while unknown."""
 
     text: str
     done: float = 0.0
@@ -24,7 +24,7 @@ class Standing(NamedTuple):
 
 @contextmanager
 def live(say: Say, render: "Callable[[], RenderableType]") -> Iterator[None]:
-    """Show what `render` returns while the block runs; nothing of it stays on the screen."""
+    """Show the result of `render` while the block runs; nothing of it stays on the screen."""
     if not say.is_lively:
         yield
         return
@@ -43,7 +43,7 @@ def live(say: Say, render: "Callable[[], RenderableType]") -> Iterator[None]:
 
 @contextmanager
 def progress(say: Say, standing: Callable[[], Standing], *, eta: bool = False) -> Iterator[None]:
-    """One line while the block runs: spinner, clock, bar and text, cut off at the edge of the terminal."""
+    """Show one line while the block runs: spinner, clock, bar and text, cut off at the edge of the terminal."""
     if not say.is_lively:
         yield
         return
@@ -55,7 +55,7 @@ def progress(say: Say, standing: Callable[[], Standing], *, eta: bool = False) -
 
 @contextmanager
 def sending(say: Say, name: str) -> Iterator[OnProgress]:
-    """One line while a file is sent; gives the function to report its bytes to."""
+    """Show one line while a file is sent; yield the function that reports its bytes."""
     standing = Standing(f"sending {name}")
 
     def report(sent: int, total: int | None) -> None:

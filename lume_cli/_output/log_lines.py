@@ -1,4 +1,4 @@
-"""Formats of log records on stderr. What a record quotes can't drive the terminal, nor begin a line of its own."""
+"""Formats of log records on stderr. Text quoted in a record can't drive the terminal, nor begin a new line."""
 
 import logging
 from datetime import UTC, datetime
@@ -13,11 +13,11 @@ class TextLines(logging.Formatter):
     """A line for each record, and the lines of its traceback."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         return visible(super().formatMessage(record))
 
     def formatException(self, ei: object) -> str:
-        """The traceback."""
+        """Return the traceback."""
         return "\n".join(map(visible, super().formatException(ei).split("\n")))  # type: ignore[arg-type]
 
 
@@ -25,7 +25,7 @@ class JsonLines(logging.Formatter):
     """One JSON object per line, with the attributes that the server added to the record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         document = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

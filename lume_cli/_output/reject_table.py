@@ -1,4 +1,4 @@
-"""Rejected rows as a table: where each is, why it was rejected, and its source columns."""
+"""Rejected rows as a table: their places, reasons and source columns."""
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
@@ -14,7 +14,7 @@ def reject_table(rejected: Sequence[Mapping[str, Any]], width: int | None) -> li
 
 
 def _reasons_first(row: Mapping[str, Any], shared: str) -> dict[str, Any]:
-    """A rejected row as its place, its reasons and its source columns."""
+    """Return a rejected row as its place, its reasons and its source columns."""
     reasons = row.get("_lume_reasons")
     first = {
         "WHERE": _place(row, shared),
@@ -27,15 +27,15 @@ def _reasons_first(row: Mapping[str, Any], shared: str) -> dict[str, Any]:
 
 
 def _shared_folder(files: Sequence[str]) -> str:
-    """The folder that contains all these files."""
+    """Return the folder that contains all these files."""
     levels = zip(*(file.split("/")[:-1] for file in files), strict=False)
     return "".join(f"{level[0]}/" for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
 def _place(row: Mapping[str, Any], shared: str) -> str:
-    """A row's number counts the rows that could be parsed; a malformed line has its line in the file.
+    """Return the number among the rows that could be parsed, or the line number of a malformed line.
 
-    With several files the file is named, relative to the folder they share; row numbers count across all of them.
+    With several files the file is named, relative to their common folder; row numbers count across all of them.
     """
     number, line, file = row.get("_lume_row"), row.get("_lume_line"), row.get("_lume_file")
     if not file:

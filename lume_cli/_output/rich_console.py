@@ -17,7 +17,7 @@ _STYLES = {
 
 
 def console(stream: TextIO) -> Console:
-    """A console for the stream; rich itself honours NO_COLOR and TERM."""
+    """Return a console for the stream; rich itself honours NO_COLOR and TERM."""
     return Console(
         file=stream,
         force_terminal=stream.isatty(),
@@ -29,7 +29,7 @@ def console(stream: TextIO) -> Console:
 
 
 def table_line(text: str, style: str = "") -> Text:
-    """A line of a table, in which a status is coloured."""
+    """Return a line of a table, in which a status is coloured."""
     line = Text(text, style=style)
     for status, colour in _STYLES.items():
         line.highlight_regex(rf"(?<=\s\s){status}\b", colour)
@@ -37,6 +37,6 @@ def table_line(text: str, style: str = "") -> Text:
 
 
 def cell(text: str) -> Text:
-    """The text as a table cell, verbatim; a status is coloured."""
+    """Return the text as a table cell, verbatim; a status is coloured."""
     safe = visible(text)
     return Text(safe, style=_STYLES.get(safe.partition(" ")[0], ""))

@@ -1,4 +1,4 @@
-"""Rows of data for people: a table if every line fits, else blocks. Very long values are shortened."""
+"""Rows of data for people: a table if every line fits, otherwise blocks. Very long values are shortened."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 from lume_cli._output.text import as_json, columns, visible, wrapped
 
 _LONGEST = 500
-"""Characters of one value. It applies in a pipe, too, since every line is as wide as the longest value."""
+"""The maximum length of a value. It also applies in a pipe, since every line is as wide as the longest value."""
 
 
 def row_table(rows: Sequence[Mapping[str, Any]], leading: int, width: int | None) -> list[str]:
-    """The rows as lines of at most `width` characters, unless a single value is longer; None: no limit.
+    """Return the rows as lines of at most `width` characters, unless a single value is longer; None: no limit.
 
     Args:
-        rows: what to show; a column that a row does not have is empty.
-        leading: how many of the first columns a block shows without their names, before the others.
+        rows: the rows; a column that a row lacks is empty.
+        leading: the number of first columns that a block shows without their names, before the others.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [tuple(_cell(row.get(name)) for name in names) for row in rows]
@@ -29,7 +29,7 @@ def row_table(rows: Sequence[Mapping[str, Any]], leading: int, width: int | None
 
 
 def _block(cells: Sequence[tuple[str, str]], leading: int, width: int) -> list[str]:
-    """The leading values on lines of their own, then the others with their names, as many on a line as fit."""
+    """Return the leading values on lines of their own, then the others with their names, as many on a line as fit."""
     head = "  ".join(text for _name, text in cells[:leading])
     lines = wrapped(head, width) if head else []
     line = "" if head else "-"

@@ -1,4 +1,4 @@
-"""How a run is shown: as JSON, a table row, a sentence, a page."""
+"""Views of a run: as JSON, a table row, a sentence, a page."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from lume_cli._output.short_ids import short, shorts
 from lume_cli._output.text import age, as_json, duration, filtered, moment, plain, visible, warnings
 
 _WARNINGS = 5
-"""How many are shown at the end of a run."""
+"""The maximum number of warnings at the end of a run."""
 _UPLOAD = re.compile(r"upload://(?:[0-9a-f]{32}-)?(.+)")
 
 HEADERS = ("RUN", "STATUS", "FLOW", "AGE", "TOOK", "SOURCE")
@@ -19,7 +19,7 @@ HEADERS = ("RUN", "STATUS", "FLOW", "AGE", "TOOK", "SOURCE")
 
 
 def to_dict(run: LumeRun) -> dict[str, Any]:
-    """The run as JSON, with the field names of the wire format."""
+    """Return the run as JSON, with the field names of the wire format."""
     return {
         "id": run.id,
         "status": None if run.status is None else str(run.status),
@@ -38,7 +38,7 @@ def to_dict(run: LumeRun) -> dict[str, Any]:
 
 
 def status_word(run: LumeRun) -> str:
-    """The status, with the progress if the server reports one."""
+    """Return the status, with the progress if the server reports one."""
     if run.status is None:
         return "…"
     if run.is_terminal or run.progress is None:
@@ -47,21 +47,21 @@ def status_word(run: LumeRun) -> str:
 
 
 def took(run: LumeRun) -> str:
-    """How long the run took; empty until it has finished."""
+    """Return how long the run took; empty until it has finished."""
     if run.started_at is None or run.finished_at is None:
         return ""
     return duration((run.finished_at - run.started_at).total_seconds())
 
 
 def source(run: LumeRun) -> str:
-    """The source in a table; for an upload the file's name, since the rest means nothing to people."""
+    """Return the source in a table; for an upload the file's name, since the rest means nothing to people."""
     path = run.source_path or ""
     upload = _UPLOAD.fullmatch(path)
     return f"{upload[1]} (uploaded)" if upload else path
 
 
 def rows(runs: Sequence[LumeRun]) -> list[tuple[str, ...]]:
-    """The table rows under `HEADERS`."""
+    """Return the table rows under `HEADERS`."""
     ids, now = shorts(run.id for run in runs), datetime.now(UTC)
     return [
         (
@@ -80,13 +80,13 @@ END_HEADERS = ("RUN", "STATUS", "ROWS", "REJECTS", "TOOK", "SOURCE")
 
 
 def end_rows(runs: Sequence[LumeRun]) -> list[tuple[str, ...]]:
-    """The table rows under `END_HEADERS`: how the runs finished."""
+    """Return the table rows under `END_HEADERS`: how the runs finished."""
     ids = shorts(run.id for run in runs)
     return [(ids[run.id], status_word(run), *counts(run), took(run), source(run)) for run in runs]
 
 
 def counts(run: LumeRun) -> tuple[str, str]:
-    """The rows that were read and rejected, as far as known."""
+    """Return the rows that were read and rejected, as far as known."""
     metrics, stages = run.metadata.metrics, run.metadata.stages
     read = metrics.rows_read or max((stage.rows or 0 for stage in stages), default=0)
     known = run.has_output or metrics.rows_read > 0
@@ -94,27 +94,27 @@ def counts(run: LumeRun) -> tuple[str, str]:
 
 
 def elapsed(run: LumeRun, now: datetime) -> float:
-    """Seconds since the run began, or that it took."""
+    """Return the seconds since the start of the run, or its duration."""
     began = run.started_at or run.created_at
     return 0.0 if began is None else max(((run.finished_at or now) - began).total_seconds(), 0.0)
 
 
 def failure(run: LumeRun) -> str | None:
-    """Why the run failed; None if it did not."""
+    """Return the reason why the run failed; None if it did not."""
     if not run.is_terminal or run.has_output:
         return None
     return run.error_message or "the server gave no reason"
 
 
 def status_counts(statuses: Mapping[str, int]) -> str:
-    """`: SUCCEEDED 3, FAILED 1`; empty if there is nothing to count."""
+    """Return `: SUCCEEDED 3, FAILED 1`; empty if there is nothing to count."""
     most_first = sorted(statuses.items(), key=lambda item: -item[1])
     listed = ", ".join(f"{visible(name)} {count:,}" for name, count in most_first)
     return f": {listed}" if listed else ""
 
 
 def ending(run: LumeRun) -> str:
-    """How a finished run ended, in one sentence."""
+    """Return how a finished run ended, in one sentence."""
     metrics = run.metadata.metrics
     lasted = f" in {took(run)}" if took(run) else ""
     if run.has_output:
@@ -127,7 +127,7 @@ def ending(run: LumeRun) -> str:
 
 
 def next_steps(run: LumeRun) -> list[str]:
-    """What to know and do after a finished run: its warnings, and how to see rejected rows and their likely cause."""
+    """Return the notes on a finished run: its warnings, and how to see rejected rows and their likely cause."""
     if not run.has_output:
         return []
     found = warnings(run.metadata.metrics.warnings)
@@ -154,14 +154,14 @@ def _hints(run: LumeRun) -> list[str]:
 
 
 def locations(run: LumeRun) -> list[tuple[str, str]]:
-    """Where the run's output is."""
+    """Return the locations of the run's output."""
     table = run.metadata.target_locations.rejects_table
     places = (("mapped", run.mapped_location), ("rejects", run.rejects_location), ("rejects in", table))
     return [(name, place) for name, place in places if place]
 
 
 def page(run: LumeRun) -> list[tuple[str, str]]:
-    """All details of a run as (name, value) pairs; a name may occur several times."""
+    """Return all details of a run as (name, value) pairs; a name may occur several times."""
     metrics = run.metadata.metrics
     lines = [
         ("run", run.id),
@@ -197,18 +197,18 @@ Shown = tuple[LumeRun, Sequence[Delivery] | None]
 
 
 def whole_page(run: LumeRun, deliveries: Sequence[Delivery] | None) -> list[tuple[str, str]]:
-    """All details of a run, and its webhooks and messages."""
+    """Return all details of a run, and its webhooks and messages."""
     return [*page(run), *((one.kind, _delivery(one)) for one in deliveries or ())]
 
 
 def whole_dict(run: LumeRun, deliveries: Sequence[Delivery] | None) -> dict[str, Any]:
-    """The run as JSON, with its webhooks and messages."""
+    """Return the run as JSON, with its webhooks and messages."""
     known = {} if deliveries is None else {"deliveries": [_delivery_dict(one) for one in deliveries]}
     return to_dict(run) | known
 
 
 def _delivery(one: Delivery) -> str:
-    """`delivered to OPS_URL, 2026-01-02 03:04:05 UTC`, or what is in the way."""
+    """Return `delivered to OPS_URL, 2026-01-02 03:04:05 UTC`, or the obstacle."""
     state = {"given_up": "given up, not delivered"}.get(one.state, one.state)
     attempts = counted(one.attempts, "attempt")
     if one.delivered_at is not None:

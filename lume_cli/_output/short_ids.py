@@ -1,4 +1,4 @@
-"""Short run ids: the first 8 characters behind the prefix, more where two runs would look alike. Pure."""
+"""Short run ids: the first 8 characters after the prefix, or more if two runs would look alike. Pure."""
 
 import re
 from collections import Counter
@@ -10,12 +10,12 @@ _SHORT = re.compile(r"(?:[a-z]+_)?([A-Za-z0-9]{8,25})")
 
 
 def short(run_id: str) -> str:
-    """`run_2f91d0ab55e84c6d…` as `2f91d0ab`; an id that is short or has another form is unchanged."""
+    """Shorten `run_2f91d0ab55e84c6d…` to `2f91d0ab`; an id that is short or has another form is unchanged."""
     return _cut(run_id, LENGTH)
 
 
 def shorts(run_ids: Iterable[str]) -> Mapping[str, str]:
-    """The short form of each, no two of them the same."""
+    """Return a unique short form of each."""
     ids = list(dict.fromkeys(run_ids))
     found, length = {one: short(one) for one in ids}, LENGTH
     while alike := {name for name, times in Counter(found.values()).items() if times > 1}:
@@ -25,12 +25,12 @@ def shorts(run_ids: Iterable[str]) -> Mapping[str, str]:
 
 
 def may_be_short(text: str) -> bool:
-    """Whether this may stand for a longer id."""
+    """Return whether this may stand for a longer id."""
     return _SHORT.fullmatch(text) is not None
 
 
 def stands_for(text: str, run_id: str) -> bool:
-    """Whether this is the id, or what follows its prefix begins with it, or the id ends with it."""
+    """Return whether the text is the id, its end, or the beginning of the part after its prefix."""
     given = _SHORT.fullmatch(text)
     if text == run_id or given is None:
         return text == run_id

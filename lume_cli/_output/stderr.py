@@ -1,4 +1,4 @@
-"""What goes to stderr: notes, warnings, errors. With the JSON formats only JSON is written there, so that a
+"""Output to stderr: notes, warnings, errors. With the JSON formats only JSON is written there, so that a
 script can parse both streams; at a terminal the progress displays are shown with every format.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _LONGEST = 2000
-"""Characters of a line: more than for quoted data, so that a path or a command can be copied whole."""
+"""The maximum length of a line: longer than for quoted data, so that a path or a command can be copied whole."""
 
 
 class Say:

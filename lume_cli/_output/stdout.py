@@ -1,4 +1,4 @@
-"""What goes to stdout: data in the requested format, and nothing else."""
+"""Output to stdout: data in the requested format, and nothing else."""
 
 import shutil
 import sys
@@ -14,7 +14,7 @@ from lume_cli._streams import broken_pipes
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Raises `OutputError` if stdout can't be written, and `BrokenPipeError` if its reader has ended."""
+    """Raise `OutputError` if stdout can't be written, and `BrokenPipeError` if its reader has ended."""
     try:
         with broken_pipes():
             yield
@@ -113,6 +113,6 @@ class Data:
 
 
 def _two_lines(line: str, last: str, width: int) -> list[str]:
-    """The line of a table; if it is too long and the rest fits, its last cell on a second line."""
+    """Return the line of a table; if it is too long and the rest fits, its last cell on a second line."""
     rest = line.removesuffix(last).rstrip()
     return [rest, f"    {last}"] if len(line) > width >= len(rest) and last and rest else [line]

@@ -16,17 +16,17 @@ _UNSEEN_IN_LINES = re.compile(rf"(?!\t|\r?\n){UNSEEN.pattern}")
 
 
 def visible(text: object) -> str:
-    """The text on one line, with terminal control characters written as escapes."""
+    """Return the text on one line, with terminal control characters written as escapes."""
     return escaped(str(text))
 
 
 def visible_lines(text: str) -> str:
-    """As `visible`, but tabs and the ends of lines stay what they are."""
+    """Escape as `visible` does, but keep tabs and line ends."""
     return _UNSEEN_IN_LINES.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def plain(value: Any) -> Any:
-    """What JSON has no form for: a model by its fields, a time in ISO 8601."""
+    """Convert a value that JSON lacks: a model to its fields, a time to ISO 8601."""
     return attrs.asdict(value, recurse=False) if attrs.has(type(value)) else value.isoformat()
 
 
@@ -43,12 +43,12 @@ def as_json(
 
 
 def moment(time: datetime | None) -> str:
-    """A timestamp in UTC."""
+    """Return a timestamp in UTC."""
     return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def duration(seconds: float) -> str:
-    """A readable duration: `3.2 s`, `4 min 05 s`, `2 h 07 min`."""
+    """Return a readable duration: `3.2 s`, `4 min 05 s`, `2 h 07 min`."""
     if seconds < 60:
         return f"{max(seconds, 0):.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -58,7 +58,7 @@ def duration(seconds: float) -> str:
 
 
 def age(seconds: float) -> str:
-    """A rough duration: `12s`, `7m`, `3h`, `12d`."""
+    """Return a rough duration: `12s`, `7m`, `3h`, `12d`."""
     for unit, scale in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= scale:
             return f"{int(seconds // scale)}{unit}"
@@ -66,7 +66,7 @@ def age(seconds: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """`0:07`, `12:03`, `1:02:03`."""
+    """Return `0:07`, `12:03` or `1:02:03`."""
     whole = max(int(seconds), 0)
     hours, rest = divmod(whole, 3600)
     minutes, rest = divmod(rest, 60)
@@ -74,14 +74,14 @@ def clock(seconds: float) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The text on lines of at most `width` characters; a longer word is not broken, so that it can be copied."""
+    """Wrap the text at `width` characters; a longer word is not broken, so that it can be copied."""
     return textwrap.wrap(
         text, max(width, 20), subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
     )
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The rows as aligned lines with two spaces between columns; nothing is truncated."""
+    """Return the rows as aligned lines with two spaces between columns; nothing is truncated."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -89,12 +89,12 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def filtered(rows: int) -> str:
-    """The end of a list of counts of rows, for flows with a row filter."""
+    """Return the end of a list of counts of rows, for flows with a row filter."""
     return f", {rows:,} filtered" if rows else ""
 
 
 def warnings(found: Mapping[str, int]) -> list[str]:
-    """Each warning of a run, with the number of rows where that says something."""
+    """Return the warnings of a run, with the number of rows if it exceeds one."""
     return [
         visible(one if count == 1 else f"{one} ({counted(count, 'row')})") for one, count in found.items()
     ]

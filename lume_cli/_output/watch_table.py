@@ -1,4 +1,4 @@
-"""The live table of `lume watch`: a row per run, the active ones first, and a line that counts them."""
+"""The live table of `lume watch`: a row per run, active ones first, and a line that counts them."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _BAR, _NARROW_BAR = 10, 5
 
 
 def visible_runs(runs: Mapping[str, LumeRun | None], height: int) -> list[str]:
-    """The ids of as many runs as fit on the terminal, active ones first."""
+    """Return the ids of as many runs as fit on the terminal, active ones first."""
     first = sorted(runs, key=lambda one: (run := runs[one]) is not None and run.is_terminal)
     return first[: max(height - _AROUND, 1)]
 
@@ -30,7 +30,7 @@ def visible_runs(runs: Mapping[str, LumeRun | None], height: int) -> list[str]:
 def table(
     runs: Mapping[str, LumeRun | None], size: tuple[int, int], now: datetime, passed: float
 ) -> RenderableType:
-    """The table and the line below it. `size`: of the terminal; `passed`: seconds since the watch started."""
+    """Return the table and the line below it. `size` is the terminal's; `passed` is in seconds since the start."""
     ids, (width, height) = shorts(runs), size
     bar = _BAR if width >= 80 else _NARROW_BAR
     shown = Table(box=None, pad_edge=False, header_style="bold")

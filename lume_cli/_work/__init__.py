@@ -1,1 +1,1 @@
-"""What the commands do: `commands` has the options of `lume NAME`, and `NAME.py` here its work."""
+"""The work of the commands: `commands` has the options of `lume NAME`, and `NAME.py` here its work."""

@@ -48,13 +48,13 @@ class Backfill:
 
     @property
     def unfinished(self) -> int:
-        """How many submitted runs have not been seen to finish."""
+        """The number of submitted runs that are not known to have finished."""
         return self._taken - self.summary.outcomes
 
     async def until_ended(
         self, client: Client, *, journal: str | None, retry_failed: bool, **how: Any
     ) -> int:
-        """Run everything; return the exit code. `how` are further arguments of `Client.run_many`."""
+        """Run all requests; return the exit code. `how` are further arguments of `Client.run_many`."""
         outcomes = client.run_many(self._requests(), journal=journal, retry_failed=retry_failed, **how)
         say = self._session.say
         async with task_group() as group:
@@ -64,7 +64,7 @@ class Backfill:
                 with progress(say, self._standing, eta=True):
                     await self._take_all(outcomes, EarlyStop(has_journal=journal is not None))
             except Exception:
-                # The input or the journal failed, or the batch was stopped: report what was done, if anything was.
+                # The input or the journal failed, or the batch was stopped: report the new outcomes, if any.
                 if self.summary.outcomes > self.summary.remembered and not (
                     self._stop and len(self.summary.statuses) == 1
                 ):
@@ -85,7 +85,7 @@ class Backfill:
                 self._stop = self._stop or early_stop.stop(outcome)
                 if self._stop is not None and not self.unfinished:
                     break
-        except RunTimeoutError as late:  # after the outcomes, which are reported too
+        except RunTimeoutError as late:  # raised after the outcomes, which are also reported
             self._session.say.error(late)
             self._codes.add(exit_codes.of_error(late))
         if self._stop is not None:
@@ -111,7 +111,7 @@ class Backfill:
             self._session.data.document(to_dict(outcome))
 
     async def _report_progress(self) -> None:
-        """Without a display: a progress line at intervals, even while no run finishes."""
+        """Write a progress line at intervals, even while no run finishes, if there is no display."""
         while True:
             await anyio.sleep(_EVERY)
             self._session.say.note(self._line())
@@ -144,13 +144,13 @@ class Backfill:
             say.note("  hint: repeat the command with --retry-failed to run the failed sources again")
 
     def _standing(self) -> Standing:
-        """For the bar: outcomes replayed from the journal are left out, so that the ETA is right."""
+        """Return the progress for the bar, without outcomes replayed from the journal, so that the ETA is right."""
         known = self.summary.remembered
         total = None if self._total is None else self._total - known
         return Standing("  ".join(self._parts()), self.summary.outcomes - known, total)
 
     def _line(self) -> str:
-        """For a plain line, with an ETA (the display computes its own)."""
+        """Return a plain progress line, with an ETA (the display computes its own)."""
         parts, left = self._parts(), 0 if self._total is None else self._total - self.summary.outcomes
         if left > 0 and (rate := self._rate()):
             parts.append(f"ETA {clock(left / rate)}")
@@ -173,7 +173,7 @@ class Backfill:
 
 
 def to_dict(outcome: Outcome[LumeRun]) -> dict[str, Any]:
-    """An outcome as JSON: the source, and either the run or the error."""
+    """Return an outcome as JSON: the source, and either the run or the error."""
     request = outcome.request
     described: dict[str, Any] = {
         "source_path": request.source_path if request else None,

@@ -5,7 +5,7 @@ from lume_cli._session import CommandSession
 
 
 async def deliveries_of(session: CommandSession, run: LumeRun) -> list[Delivery] | None:
-    """What was sent about a run; None if the server does not say, of which only a failure is reported."""
+    """Return the deliveries of a run; None if the server does not list them, or on an error, which is reported."""
     try:
         return await run.deliveries()
     except NotSupportedError:

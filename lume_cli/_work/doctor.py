@@ -25,9 +25,9 @@ from lume_cli._server_file import ServerFile
 from lume_cli._settings import ResolvedSettings, config_file, others_can_read, resolve
 
 _SKEW = 30.0
-"""Clock skew in seconds that is harmless."""
+"""The largest harmless clock skew, in seconds."""
 _OLD_BACKUP = 7200.0
-"""Seconds. A server copies its state every hour."""
+"""Seconds after which a backup is old: a server copies its state every hour."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _SPARE_URL = "http://127.0.0.1"
 _SPARE_KEY = "spare"
@@ -51,7 +51,7 @@ def _failure(check: str, text: str, fix: str, code: int = exit_codes.ERROR) -> F
 
 
 async def findings(options: GlobalOptions) -> AsyncIterator[Finding]:
-    """Yield the findings; stops when no further check is possible."""
+    """Yield the findings; stop when no further check is possible."""
     warnings: list[str] = []
     try:
         settings = resolve(options, warnings.append)
@@ -87,7 +87,7 @@ def _configuration(settings: ResolvedSettings, warnings: list[str]) -> Finding:
 
 
 def _problem_with(make: Callable[[], Client]) -> str | None:
-    """Why the client rejects its settings; None if it accepts them."""
+    """Return the reason why the client rejects its settings; None if it accepts them."""
     try:
         make()
     except ConfigurationError as error:
@@ -146,7 +146,7 @@ def _proxy(base_url: str) -> Finding:
 
 
 def _service(base_url: str, server: ServerFile | None) -> Iterator[Finding]:
-    """Check connection, service and clock; `server` is the one of the nearest `.lume` folder, if its URL is used."""
+    """Check connection, service and clock; `server` comes from the nearest `.lume` folder, if its URL is used."""
     again = "start it again with `lume serve` and the options that it had"
     if server is not None and not server.is_running:
         yield _failure("connection", f"{base_url}: the server of {server.home} is not running", again)

@@ -1,4 +1,4 @@
-"""The same request for several runs, concurrently; a failure does not affect the others."""
+"""Sends the same request for several runs concurrently; a failure does not affect the others."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -9,7 +9,7 @@ from lume_cli._output import exit_codes
 from lume_cli._session import CommandSession
 
 _AT_ONCE = 64
-"""Concurrent requests: more would only wait for a connection."""
+"""The maximum number of concurrent requests: more would only wait for a connection."""
 
 
 Answer = TypeVar("Answer")
@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 async def each(
     session: CommandSession, ids: Sequence[str], request: Callable[[str], Awaitable[Answer]]
 ) -> tuple[list[Answer], list[int]]:
-    """The answers in the order of `ids`, and the exit codes of failed requests, which are reported on stderr."""
+    """Return the answers in the order of `ids`, and the exit codes of failures, which are reported on stderr."""
     answers: dict[str, Answer | LumeError] = {}
     waiting = iter(ids)
 

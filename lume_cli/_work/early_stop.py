@@ -1,4 +1,4 @@
-"""Stops a batch early whose first outcomes show that no source can succeed."""
+"""Stops a batch early if its first outcomes show that no source can succeed."""
 
 from lume_async import (
     ApiConnectionError,
@@ -24,7 +24,7 @@ class EarlyStop:
         self._alike: set[str] = set()
 
     def stop(self, outcome: Outcome[LumeRun]) -> LumeError | None:
-        """Take the next outcome; return the error to stop with, if the batch can't succeed any more."""
+        """Take the next outcome; return the error to stop with, if the batch can no longer succeed."""
         error = outcome.error
         if isinstance(error, AuthenticationError) and error.status_code == 401:
             return error
@@ -44,7 +44,7 @@ class EarlyStop:
             return f"{how}: with the journal nothing is lost" if self._has_journal else how
         if not self._has_journal:
             return "correct FLOW, or register that flow version; then repeat the command"
-        # A permanent rejection is an outcome, and a journal keeps outcomes.
+        # A journal would keep a permanent rejection as an outcome.
         return (
             "register that flow version and repeat the command with --retry-failed; another FLOW needs its own "
             "--journal"
@@ -52,7 +52,7 @@ class EarlyStop:
 
 
 def _kind(error: Exception | None) -> str:
-    """The permanent reason of a failure; empty for any other outcome."""
+    """Return the permanent reason of a failure; empty for any other outcome."""
     match error:
         case ApiConnectionError(reached=False):
             return "no connection"

@@ -26,7 +26,7 @@ class RunSubmission:
     """One run: submitted and, if wanted, followed to its end.
 
     Args:
-        waiting: how to wait for the end; None: not at all.
+        waiting: how to wait for the end; None to not wait.
     """
 
     def __init__(self, session: CommandSession, waiting: Waiting | None) -> None:
@@ -42,7 +42,7 @@ class RunSubmission:
     ) -> int:
         """Submit the run, print its id, and follow it if wanted; return the exit code.
 
-        A run that is waited for is submitted as soon as there is a connection, within the timeout. `how` are further
+        With --wait, the run is submitted as soon as there is a connection, within the timeout. `how` are further
         arguments of `Client.run`.
         """
         upload = source if is_uploaded else None
@@ -62,7 +62,7 @@ class RunSubmission:
     async def begin(
         self, flow: str, source: str, start: Callable[[], Awaitable[LumeRun]], reused: str
     ) -> int:
-        """As `to_end`, with a run that `start` submits; `reused` is said of one that existed before."""
+        """Do as `to_end`, with a run that `start` submits; `reused` describes a run that existed before."""
         self._began = anyio.current_time()
         self._asked = {"--flow": flow, "--source": source}
         while True:
@@ -102,7 +102,7 @@ class RunSubmission:
         return exit_codes.of_status(run.status, allow_partial=waiting.allow_partial)
 
     def _left(self, waiting: Waiting) -> float | None:
-        """The seconds that are left of the timeout."""
+        """Return the seconds that are left of the timeout."""
         limit = waiting.timeout
         return None if limit is None else max(0.0, self._began + limit - anyio.current_time())
 
@@ -119,7 +119,7 @@ class RunSubmission:
             raise
 
     def interruption(self) -> tuple[str, str | None]:
-        """The message for Ctrl-C, and the command to resume."""
+        """Return the message for Ctrl-C, and the command to resume."""
         if self._run is not None:
             return self._session.resume_wait([self._run.id])
         if self._asked is None:
@@ -134,7 +134,7 @@ class RunSubmission:
 
 
 async def fetch_finished(client: Client, run_id: str) -> LumeRun:
-    """The run to repeat, by its id or the beginning of it. Raises `click.UsageError` if it can't be repeated."""
+    """Return the run to repeat, by its id or a prefix of it. Raises `click.UsageError` if it can't be repeated."""
     (whole,) = await whole_ids(client, [run_id])
     old = await client.run_status(whole)
     if not old.is_terminal:

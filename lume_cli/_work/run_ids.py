@@ -12,14 +12,14 @@ from lume_cli._output.short_ids import may_be_short, shorts, stands_for
 from lume_cli._session import CommandSession
 
 MOST = 100_000
-"""Distinct ids in one command; bounds an endless stream."""
+"""The maximum number of distinct ids in one command; bounds an endless stream."""
 _LONGEST_LINE = 4096
 _NEWEST, _SEARCHED = 1000, 20_000
-"""How many runs are searched for short ids: at first, and at most."""
+"""The number of runs to search for short ids: at first, and at most."""
 
 
 def run_ids(session: CommandSession, given: Sequence[str]) -> list[str]:
-    """The ids without duplicates, in input order; stdin is read to its end first. Raises `click.UsageError`."""
+    """Return the distinct ids in input order, after reading stdin to its end. Raises `click.UsageError`."""
     found: dict[str, None] = {}
     for one in given:
         for run in _from_stdin(session) if one == "-" else (one,):

@@ -1,4 +1,4 @@
-"""Source paths: from the command line, or from a file or stdin, one per line, without blank lines and # comments."""
+"""Source paths: from the command line, or from a file or stdin, one per line, skipping blank lines and # comments."""
 
 import glob
 import io
@@ -34,20 +34,20 @@ class Named:
                 raise click.UsageError(f"{path}: {error}") from None
 
     def count(self) -> int:
-        """How many there are."""
+        """Return the number of requests."""
         return len(self._requests)
 
     async def requests(self) -> AsyncIterator[RunRequest]:
-        """One request per path."""
+        """Yield one request per path."""
         for request in self._requests:
             yield request
 
 
 def _matching(given: str) -> list[str]:
-    """The files that a pattern stands for, sorted; a path or a URL stands for itself.
+    """Return the files that match a pattern, sorted; a path or a URL stands for itself.
 
     Raises:
-        click.UsageError: there is none.
+        click.UsageError: no file matches.
     """
     if not glob.has_magic(given) or "://" in given or os.path.exists(given):
         return [given]
@@ -58,7 +58,7 @@ def _matching(given: str) -> list[str]:
 
 
 def as_written(pattern: str, path: str, separator: str = os.sep) -> str:
-    r"""A path with the separators of its pattern: on Windows a glob writes `data\*.csv` for `data/*.csv`."""
+    r"""Return a path with the separators of its pattern: on Windows a glob writes `data\*.csv` for `data/*.csv`."""
     return path if separator in pattern else path.replace(separator, "/")
 
 
@@ -80,7 +80,7 @@ class Paths:
         return None if self._name == "-" else sum(1 for _request in self._from_file())
 
     async def requests(self) -> AsyncIterator[RunRequest]:
-        """One request per line."""
+        """Yield one request per line."""
         if self._name != "-":
             for request in self._from_file():
                 yield request
@@ -112,7 +112,7 @@ class Paths:
 
 
 async def _lines() -> AsyncIterator[bytes]:
-    """The lines of stdin, read in a thread, so that Ctrl-C interrupts the wait."""
+    """Yield the lines of stdin, read in a thread, so that Ctrl-C interrupts the wait."""
     try:
         number = sys.stdin.fileno()
     except OSError:  # not a real file
@@ -123,7 +123,7 @@ async def _lines() -> AsyncIterator[bytes]:
     raw = _raw(number)
     while True:
         chunk = await run_in_thread(raw.read, _CHUNK)
-        if chunk is None:  # another program has made it non-blocking, and there is nothing yet
+        if chunk is None:  # another program has made it non-blocking, and it has no data yet
             await anyio.sleep(_AGAIN)
             continue
         *lines, rest = (rest + chunk).split(b"\n")
@@ -136,5 +136,5 @@ async def _lines() -> AsyncIterator[bytes]:
 
 
 def _raw(number: int) -> io.RawIOBase:
-    """The stream without a buffer. Unlike `os.read`, it is UTF-8 at a terminal of Windows."""
+    """Return the stream without a buffer. Unlike `os.read`, it is UTF-8 at a terminal of Windows."""
     return open(number, "rb", buffering=0, closefd=False)

@@ -26,7 +26,7 @@ class Wait:
 
     @property
     def unfinished(self) -> list[str]:
-        """The runs that have not been seen to finish."""
+        """The runs that are not known to have finished."""
         return [run for run in self._ids if run not in self._seen or not self._seen[run].is_terminal]
 
     async def until_ended(self, client: Client) -> int:

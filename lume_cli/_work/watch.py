@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _REFRESH = 1.0
-"""Seconds between two polls for the progress of what is on the screen."""
+"""Seconds between two polls for the progress of the visible runs."""
 
 
 class RunWatcher:
@@ -36,7 +36,7 @@ class RunWatcher:
 
     @property
     def unfinished(self) -> list[str]:
-        """The runs that have not been seen to finish."""
+        """The runs that are not known to have finished."""
         return [run for run in self._seen if run not in self._codes]
 
     async def until_ended(self, client: Client) -> int:

@@ -1,4 +1,4 @@
-"""How two flow versions differ, part by part; each is a file, or a version of the server."""
+"""Compares two flow versions part by part; each is a file, or a version of the server."""
 
 import json
 import tomllib
@@ -20,9 +20,9 @@ class Difference:
     """A part of a flow that only one of two versions has, or that differs.
 
     Attributes:
-        place: where, such as `columns.email.pattern`.
-        before: the value in the first version; None if there is none.
-        after: the same for the second version.
+        place: its place, such as `columns.email.pattern`.
+        before: the value in the first version; None if it lacks the part.
+        after: the value in the second version.
     """
 
     place: str
@@ -30,13 +30,13 @@ class Difference:
     after: Any
 
     def lines(self) -> list[str]:
-        """As `- place = before` and `+ place = after`."""
+        """Format it as `- place = before` and `+ place = after`."""
         both = (("-", self.before), ("+", self.after))
         return [f"{sign} {self.place} = {_shown(value)}" for sign, value in both if value is not None]
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Difference]:
-    """The differences, in the order of the first version, then of the second."""
+    """Return the differences, in the order of the first version, then of the second."""
     old, new = dict(_parts(before, "")), dict(_parts(after, ""))
     places = [place for place in {**old, **new} if place not in _NAMES]
     found = [Difference(place, old.get(place), new.get(place)) for place in places]
@@ -44,7 +44,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Differenc
 
 
 def _parts(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """Every value below this one with its place; rules are identified by name."""
+    """Yield every value below this one with its place; rules are identified by name."""
     if isinstance(value, dict) and value:
         for name, below in value.items():
             yield from _parts(below, f"{place}.{name}" if place else name)
@@ -61,7 +61,7 @@ def _shown(value: Any) -> str:
 
 
 async def pair(client: Client, before: str, after: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The definitions of two flow versions, each a file or a version of the server.
+    """Return the definitions of two flow versions, each a file or a version of the server.
 
     If only a file is given, the first is the registered version of the same name.
 
@@ -79,17 +79,17 @@ async def pair(client: Client, before: str, after: str | None) -> tuple[dict[str
 
 
 async def definition_of(client: Client, name: str) -> dict[str, Any]:
-    """The definition of a file, or of a version of the server. Raises `click.ClickException` as `read_flow` does."""
+    """Read a definition from a file or the server. Raises `click.ClickException` as `read_flow` does."""
     return read_flow(Path(name)) if is_file(name) else (await client.flow_version(name)).definition
 
 
 def is_file(name: str) -> bool:
-    """Whether the name is that of a file, not of a flow version."""
+    """Return whether the name is a file's, not a flow version's."""
     return name.endswith(".toml") or Path(name).is_file()
 
 
 def read_flow(path: Path) -> dict[str, Any]:
-    """The content of a flow file. Raises `click.ClickException` if it can't be read or is not TOML."""
+    """Return the content of a flow file. Raises `click.ClickException` if it can't be read or is not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

@@ -18,15 +18,15 @@ _BEGINS = {
 
 
 def model(schema: Mapping[str, Any], kind: str, name: str | None) -> str:
-    """The text of a module with the class, for `LumeRun.mapped(as_=…)`.
+    """Return the text of a module with the class, for `LumeRun.mapped(as_=…)`.
 
     Args:
         schema: the target schema.
         kind: one of `KINDS`.
-        name: of the class; default: that of the flow, without its version.
+        name: the name of the class; default: the flow's, without its version.
 
     Raises:
-        click.ClickException: a name is not one of Python.
+        click.ClickException: a name is not valid in Python.
     """
     title = str(schema.get("title", "Row"))
     name = name or "".join(part.capitalize() for part in re.split(r"\W|_", title.partition(":")[0])) or "Row"

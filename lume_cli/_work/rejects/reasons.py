@@ -1,4 +1,4 @@
-"""The reasons that a part of one names."""
+"""Finds reasons by a part of their text."""
 
 from collections.abc import Iterable
 
@@ -7,14 +7,14 @@ from lume_cli._session import CommandSession
 
 
 def containing(reasons: Iterable[str], text: str) -> list[str]:
-    """The reasons that contain the text, ignoring case."""
+    """Return the reasons that contain the text, ignoring case."""
     return [reason for reason in reasons if text.lower() in reason.lower()]
 
 
 async def matching_in_inbox(
     session: CommandSession, client: Client, flow: str | None, text: str | None
 ) -> list[str] | None:
-    """The reasons of open rows that contain the text, with a warning if there are none; None without a text."""
+    """Return the reasons of open rows that contain the text, with a warning if none does; None without a text."""
     if text is None:
         return None
     known = {item.reason for item in (await client.inbox(flow=flow)).items}

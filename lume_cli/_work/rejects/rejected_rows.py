@@ -22,12 +22,12 @@ _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 
 def matching_reasons(run: LumeRun, text: str) -> list[str]:
-    """The reasons of a run that contain the text, ignoring case."""
+    """Return the reasons of a run that contain the text, ignoring case."""
     return containing(run.metadata.metrics.reject_reasons, text)
 
 
 def why_no_rows(run: LumeRun) -> str:
-    """Why a run that wrote nothing has no rows to show, and how to see them."""
+    """Explain why a run that wrote nothing has no rows to show, and how to see them."""
     rejected = run.metadata.metrics.rows_rejected
     return (
         f"run {short(run.id)} is {run.status} and wrote nothing, so its {counted(rejected, 'rejected row')} "
@@ -40,7 +40,7 @@ def why_no_rows(run: LumeRun) -> str:
 async def rejected_rows(
     run: LumeRun, reasons: Sequence[str] | None, limit: int | None
 ) -> AsyncIterator[dict[str, Any]]:
-    """The rows with one of the reasons, or all rows; at most `limit`."""
+    """Yield the rows with one of the reasons, or all rows; at most `limit`."""
     if reasons is None or len(reasons) == 1:  # the server selects them
         async for row in run.rejects(None if reasons is None else reasons[0], limit):
             yield row
@@ -57,7 +57,7 @@ async def rejected_rows(
 def write_csv(rows: Sequence[Mapping[str, Any]], dialect: CsvDialect, *, formulas: bool = True) -> None:
     """Write rows to stdout as the server writes its rejects file, so that they can be corrected and submitted.
 
-    Without `formulas` a spreadsheet calculates none of the values, and they are no longer what was rejected.
+    If not `formulas`, a spreadsheet calculates none of the values, but they are no longer as they were rejected.
     """
     with (
         writing(),
@@ -75,14 +75,14 @@ def write_csv(rows: Sequence[Mapping[str, Any]], dialect: CsvDialect, *, formula
 
 
 def defused(text: str | None) -> str | None:
-    """The text, with an apostrophe before what a spreadsheet would take for a formula; numbers are none."""
+    """Put an apostrophe before text that a spreadsheet would take for a formula; numbers stay as they are."""
     if not text or text[0] not in _BEFORE_FORMULAS or _NUMBER.fullmatch(text):
         return text
     return f"'{text}"
 
 
 async def dialect_of(client: Client, run: LumeRun) -> CsvDialect:
-    """The dialect in which the rejects of a run can be submitted.
+    """Return the dialect in which the rejects of a run can be submitted.
 
     Raises:
         click.UsageError: its source is a query, which a file can't replace.

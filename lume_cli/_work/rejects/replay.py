@@ -1,4 +1,4 @@
-"""A replay of rejected rows, or what it would do. The work of `replay`."""
+"""A replay of rejected rows, or its preview. The work of `replay`."""
 
 from lume_async import Client, Replay, UnreadableRows
 from lume_async._base.words import counted
@@ -13,7 +13,7 @@ class Replaying:
     """One replay.
 
     Args:
-        waiting: how to wait for its runs; None: not at all.
+        waiting: how to wait for its runs; None to not wait.
     """
 
     def __init__(self, session: CommandSession, waiting: Waiting | None) -> None:
@@ -61,7 +61,7 @@ class Replaying:
 
     async def _follow(self, client: Client, replay: Replay) -> int:
         say, data = self._session.say, self._session.data
-        # Those of an interrupted attempt are this one's, too.
+        # The runs of an interrupted attempt also belong to this replay.
         run_ids = [*replay.replaying, *replay.run_ids]
         if not run_ids:
             say.note("no open row matches")
@@ -78,7 +78,7 @@ class Replaying:
         return await self._wait.until_ended(client)
 
     def interruption(self) -> tuple[str, str | None]:
-        """The message for Ctrl-C, and the command to resume."""
+        """Return the message for Ctrl-C, and the command to resume."""
         if self._wait is None:
             return (
                 "interrupted; rows that are replayed already are not replayed twice: repeat the command",
@@ -88,7 +88,7 @@ class Replaying:
 
 
 def _unreadable(found: UnreadableRows, flow: str) -> str:
-    """What has become of rows that can't be replayed: they are lost, or open as before."""
+    """Describe the fate of rows that can't be replayed: they are lost, or open as before."""
     rows = f"{counted(found.rows, 'row')} of run {found.run_id}"
     if found.kind == "output-gone":
         return f"{rows} {inbox_view.are_lost(found.rows, flow, found.problem)}"

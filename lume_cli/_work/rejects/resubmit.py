@@ -20,7 +20,7 @@ async def resubmit(
     *,
     force: bool,
 ) -> int:
-    """Follow the run on these corrected rejects, a new one or the one with their content; return the exit code.
+    """Follow the run on these corrected rejects, a new or an earlier one; return the exit code.
 
     Raises:
         click.ClickException: the run can't be repeated, or the file is not a rejects file.

@@ -24,7 +24,7 @@ class ReceivedDelivery:
         id: the server's delivery id, the same for each attempt; None if missing.
         body: the raw body, as far as it was read.
         status: the handler's response status: 204, or a rejection.
-        event: the event; None if rejected, since then nothing in it can be trusted.
+        event: the event; None if rejected, since it can't be trusted.
         reason: why it was rejected.
     """
 
@@ -67,7 +67,7 @@ async def receive(request: web.Request, secrets: Sequence[bytes]) -> ReceivedDel
 
 
 def _reason(status: int, request: web.Request, body: bytes, secrets: Sequence[bytes]) -> str:
-    """Why the handler rejected the request; the sender only sees the status."""
+    """Return the reason for a rejection; the sender only sees the status."""
     match status:
         case 405:
             return f"method {request.method}; deliveries are POST requests"
@@ -84,7 +84,7 @@ def _reason(status: int, request: web.Request, body: bytes, secrets: Sequence[by
 
 
 def to_dict(delivery: ReceivedDelivery, answered: int, problem: str | None) -> dict[str, Any]:
-    """The delivery as JSON."""
+    """Return the delivery as JSON."""
     event = delivery.event
     return {
         "received_at": delivery.at.isoformat(),
@@ -99,7 +99,7 @@ def to_dict(delivery: ReceivedDelivery, answered: int, problem: str | None) -> d
 
 
 def line(delivery: ReceivedDelivery, answered: int, problem: str | None) -> str:
-    """The delivery as a line for people."""
+    """Return the delivery as a line for people."""
     event = delivery.event
     if event is None:
         verdict = f"rejected with {answered}: {delivery.reason}"

@@ -30,8 +30,8 @@ class Listening:
     """One receiver.
 
     Args:
-        wanted: stop after this many verified and successfully answered deliveries; None: never.
-        forward: where verified deliveries are forwarded.
+        wanted: the number of verified and successfully answered deliveries to stop after; None: never stop.
+        forward: the receiver of verified deliveries.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Listening:
         return exit_codes.OK
 
     def summary(self) -> str:
-        """The counts so far."""
+        """Return the counts so far."""
         refused = f", {self._refused:,} rejected" if self._refused else ""
         return f"{self._good:,} verified{refused}"
 

@@ -11,7 +11,7 @@ from lume_cli._streams import secret_line
 
 
 def secrets(session: CommandSession, variables: Sequence[str], *, from_stdin: bool) -> list[bytes]:
-    """The secrets, at least one. Raises `click.UsageError` if there is none, or one is missing or blank."""
+    """Return the secrets, at least one. Raises `click.UsageError` if there is none, or one is missing or blank."""
     missing = [name for name in variables if not os.environ.get(name)]
     if missing:
         raise click.UsageError(f"--secret-env: the variable {missing[0]} is not set")

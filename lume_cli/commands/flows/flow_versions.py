@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @server_options
 @click.pass_obj
 def list_(options: GlobalOptions, *, flow: str | None) -> None:
-    """List the flow versions that the server knows, or those of one FLOW, with the number of their runs.
+    """List the server's flow versions, or only the versions of FLOW, with the number of their runs.
 
     \b
     lume flow list

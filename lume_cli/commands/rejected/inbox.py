@@ -11,12 +11,12 @@ from lume_cli._options import FlowName, GlobalOptions, server_options, since_opt
 @server_options
 @click.pass_obj
 def command(options: GlobalOptions, *, flow: str | None, since: float | None) -> None:
-    """Print the open rejected rows of all runs, or of those of FLOW, by flow and reason.
+    """Print the open rejected rows of all runs, or of the runs of FLOW, by flow and reason.
 
     A rejected row is open until it is mended (`lume resubmit`), replayed (`lume replay`) or discarded (`lume
     discard`), or until its whole source is read again. A row may have several reasons. NEW rows were rejected since
-    yesterday (--since), and CLOSED ones are open no more since then: some of the new ones, too. Rows whose rejects
-    file is gone are lost: a warning says how many of which flow.
+    yesterday (--since), and CLOSED ones were closed since then, which may include new ones. Rows whose rejects file
+    is gone are lost: a warning gives their number for each flow.
 
     \b
     lume inbox

@@ -21,8 +21,8 @@ def command(
 ) -> None:
     """Print the rejected rows of RUN: the columns of the source, and why each row was rejected.
 
-    With -o csv they can be corrected and passed to `lume resubmit`, whatever the format of the source is. Those of
-    a CSV source have its dialect and encoding. Values that begin with = + - or @ are formulas for a spreadsheet: use
+    With -o csv they can be corrected and passed to `lume resubmit`, whatever the format of the source. The rows of
+    a CSV source keep its dialect and encoding. Values that begin with = + - or @ are formulas for a spreadsheet: use
     --no-formulas before you open the rejects of a source that you don't trust in one.
 
     \b

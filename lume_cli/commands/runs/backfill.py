@@ -127,7 +127,7 @@ def _check(
 def _interruption(
     session: "CommandSession", active: int, words: Sequence[str], resume: Mapping[str, object]
 ) -> tuple[str, str | None]:
-    """The message for Ctrl-C, and with a journal the command to resume."""
+    """Return the message for Ctrl-C, and with a journal the command to resume."""
     from lume_async._base.words import counted
 
     going = counted(active, "submitted run keeps running", "submitted runs keep running")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lume_cli._session import CommandSession
 
 _RECENT = 200
-"""Runs whose flow versions a misspelled one is compared with."""
+"""The number of runs whose flow versions are compared with a misspelled one."""
 
 
 @click.command("list")
@@ -93,7 +93,7 @@ def command(
 
 
 def _status(text: str) -> str:
-    """The intended status. Raises `click.UsageError` if it is misspelled."""
+    """Return the intended status. Raises `click.UsageError` if it is misspelled."""
     from lume_async.models import wanted_status
 
     try:
@@ -103,12 +103,12 @@ def _status(text: str) -> str:
 
 
 def _of(flow: str | None) -> dict[str, Any]:
-    """The filter for a flow in all its versions, or for one of them."""
+    """Return the filter for a flow in all its versions, or for one of them."""
     return {"flow_version" if flow is not None and ":" in flow else "flow": flow}
 
 
 async def _mistake(client: "Client", flow: str | None, status: str | None) -> str | None:
-    """What is probably wrong with filters that no run matches; None if nothing is."""
+    """Return the probable mistake in filters that no run matches; None if there is none."""
     from difflib import get_close_matches
 
     from lume_async import RunStatus
@@ -126,7 +126,7 @@ async def _mistake(client: "Client", flow: str | None, status: str | None) -> st
 
 
 def _print_source(session: "CommandSession", source: str | None, printed: set[str]) -> None:
-    """Print each source once; some can't be a line of a list in which # begins a comment."""
+    """Print each source once; some can't be lines of a list in which # begins a comment."""
     if source is None or source in printed:
         return
     printed.add(source)

@@ -13,9 +13,9 @@ from lume_cli._options import GlobalOptions, Waiting, server_or_ids_options, sub
 def command(options: GlobalOptions, *, run: str, waiting: Waiting | None) -> None:
     """Submit a finished RUN again: the same flow version, source and metadata. Print the id of the new run.
 
-    It reads what is at the path of the source now. If RUN has output, its source is processed again, which may
-    duplicate rows in the target, and the open rejected rows of earlier runs become superseded; if there is other
-    content now, there is a warning.
+    It reads the present content of the source. If RUN has output, its source is processed again, which may
+    duplicate rows in the target, and the open rejected rows of earlier runs become superseded; if the content has
+    changed, there is a warning.
 
     \b
     lume rerun 2f91d0ab --wait

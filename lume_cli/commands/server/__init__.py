@@ -1,1 +1,1 @@
-"""A server: run it, look after it, receive what it sends."""
+"""A server: run it, look after it, receive its webhooks."""

@@ -1,4 +1,4 @@
-"""`lume arrivals`: what arrives at a server, and the file that says so."""
+"""`lume arrivals`: the arrivals of a server, and the file that configures them."""
 
 import click
 

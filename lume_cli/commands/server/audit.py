@@ -19,9 +19,8 @@ def command(
 ) -> None:
     """Print who did what and when, newest first; needs a key with the role admin.
 
-    Acts are cancellations, dismissals, discards, replays, forced reruns, flow versions that were registered, keys and
-    certificates that were read again, purges and restores. Submissions are runs, also those of `lume resubmit`:
-    `lume list --by KEY`.
+    Acts are cancellations, dismissals, discards, replays, forced reruns, registrations of flow versions, reloads of
+    keys and certificates, purges and restores. Submissions, also by `lume resubmit`, are runs: `lume list --by KEY`.
 
     \b
     lume audit --since 7d

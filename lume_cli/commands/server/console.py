@@ -33,7 +33,7 @@ def command(options: GlobalOptions) -> None:
 
 
 async def _link(session: "CommandSession") -> str:
-    """A new link. How a browser signs in is not in the contract, so it is not in the client."""
+    """Return a new link. How a browser signs in is not in the contract, so it is not in the client."""
     from aiohttp import ClientError, ClientSession, ClientTimeout
 
     from lume_async import AuthenticationError

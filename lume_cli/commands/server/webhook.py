@@ -75,7 +75,7 @@ def verify(
 
 
 def _signed(signature: str, delivery_id: str | None, timestamp: str | None) -> str | dict[str, str]:
-    """What `webhooks.verify` takes: our own header's value, or the headers of Standard Webhooks."""
+    """Return the argument of `webhooks.verify`: our own header's value, or the Standard Webhooks headers."""
     is_standard = "v1," in signature
     if delivery_id is None and timestamp is None and not is_standard:
         return signature
