@@ -1,4 +1,4 @@
-"""Validators for the arguments of operators, and whether an argument is known when the DAG is parsed. Pure."""
+"""Validators for operators' arguments, and checks whether one is known when the DAG is parsed. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -11,16 +11,15 @@ _TEMPLATE = ("{{", "{%", "{#")
 
 
 def is_rendered_later(value: Any) -> bool:
-    """Whether only a running task knows the argument: it has a template, or the output of a task, in it."""
+    """Return whether only a running task knows the argument, as it contains a template or the output of a task."""
     if isinstance(value, str):
         return any(mark in value for mark in _TEMPLATE)
     return names_a_task(value)
 
 
 def names_a_task(value: Any) -> bool:
-    """Whether it has the output of another task in it, which only a worker looks up."""
-    # Airflow's classes for it, in DAG files, in the scheduler and in stored DAGs, have no common base, and the last
-    # one is a tuple.
+    """Return whether it contains the output of another task, which only a worker looks up."""
+    # Airflow's classes for it in DAG files, in the scheduler and in stored DAGs (a tuple) have no common base.
     if any(hasattr(value, name) for name in ("operator", "iter_references", "deref")):
         return True
     if isinstance(value, dict):
@@ -29,12 +28,12 @@ def names_a_task(value: Any) -> bool:
 
 
 def in_seconds(value: Seconds) -> float | None:
-    """The duration in seconds; None for no limit."""
+    """Return the duration in seconds; None for no limit."""
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def list_of_sources(value: Any) -> list[str]:
-    """The sources as a list; idempotency keys depend on it, so sets and generators are refused."""
+    """Return the sources as a list; idempotency keys depend on it, so sets and generators are refused."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
         raise ValueError(f"source_paths must be a list of strings, not {type(value).__name__}")
     for number, source in enumerate(value):
@@ -44,7 +43,7 @@ def list_of_sources(value: Any) -> list[str]:
 
 
 def one_of(choices: Any) -> Any:
-    """A validator: one of the strings of a `Literal`."""
+    """Return a validator for one of the strings of a `Literal`."""
 
     def check(_self: object, attribute: Any, value: object) -> None:
         if value not in get_args(choices):
@@ -55,7 +54,7 @@ def one_of(choices: Any) -> Any:
 
 
 def at_least(lowest: int, *, none: bool = False) -> Any:
-    """A validator: a whole number of at least `lowest`; with `none`, also None."""
+    """Return a validator for a whole number of at least `lowest`; with `none`, also None."""
 
     def check(_self: object, attribute: Any, value: object) -> None:
         if none and value is None:
@@ -69,25 +68,25 @@ def at_least(lowest: int, *, none: bool = False) -> Any:
 
 
 def true_or_false(_self: object, attribute: Any, value: object) -> None:
-    """A validator: a boolean, not a string such as "no"."""
+    """Validate a boolean; a string such as "no" is refused."""
     if not isinstance(value, bool):
         raise ValueError(f"{attribute.name} must be True or False, not {value!r:.60}")
 
 
 def duration(_self: object, attribute: Any, value: Any) -> None:
-    """A validator: a number of seconds, or None for no limit."""
+    """Validate a number of seconds, or None for no limit."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if value is not None and not (number and 0 <= value < math.inf):
         raise ValueError(f"{attribute.name} must be a number of seconds, or a timedelta, not {value!r:.60}")
 
 
 def text(_self: object, attribute: Any, value: object) -> None:
-    """A validator: a string that is not blank."""
+    """Validate a string that is not blank."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{attribute.name} must be a string that is not empty, not {value!r:.60}")
 
 
 def no_airflow(_self: object, attribute: Any, value: Any) -> None:
-    """A validator: metadata without the key `airflow`, which the operator sets."""
+    """Validate metadata without the key `airflow`, which the operator sets."""
     if isinstance(value, dict) and "airflow" in value:
         raise ValueError(f"{attribute.name}['airflow'] is written by the operator: use another name")

@@ -22,15 +22,15 @@ from lume_airflow._started import runs_by_key
 from lume_async import Client, LumeError, LumeRun, Outcome, RunRequest, RunTimeoutError
 
 REPORTED = 100
-"""Outcomes per line in the log."""
+"""The number of outcomes per line in the log."""
 
 PATIENCE = 10
-"""A source counts as failed after so many runs of others that held it, one after the other, have failed."""
+"""The number of failed runs of others, one after the other, that held a source before it counts as failed."""
 
 
 @frozen
 class _Place:
-    """The source of a request, its generation, and how many failed runs of others it has waited for."""
+    """The source of a request, its generation, and the number of failed runs of others that it has waited for."""
 
     source: str
     item: str
@@ -71,7 +71,7 @@ class Batch:
         """Run the batch until all submitted sources have ended.
 
         Args:
-            timeout: seconds; then nothing more is submitted, and unfinished sources are failures.
+            timeout: seconds; then submitting stops, and unfinished sources are failures.
 
         Raises:
             LumeError: the batch itself failed.
@@ -89,7 +89,7 @@ class Batch:
                         self._settle(outcome)
                 except RunTimeoutError:  # after the outcomes
                     self.timed_out |= self._result.unfinished
-                except LumeError as error:  # raised below, outside of the task group
+                except LumeError as error:  # raised below, outside the task group
                     failed = error
                     tasks.cancel_scope.cancel()
         if failed is not None:
@@ -97,7 +97,7 @@ class Batch:
         return self._result
 
     async def _earlier(self) -> dict[str, tuple[LumeRun, RunRequest]]:
-        """For a forced batch, the newest run of each item that an earlier attempt has submitted."""
+        """Return the newest run of each item that an earlier attempt has submitted, for a forced batch."""
         if not self._options.forces(self._task):
             return {}
         runs = await runs_by_key(
@@ -174,7 +174,7 @@ class Batch:
         self._close_if_done()
 
     def _next_place(self, place: _Place, key: str, run: LumeRun | None, *, found: bool) -> _Place | None:
-        """The next submission of a source whose run has failed; None if there is none."""
+        """Return the next submission of a source whose run has failed; None if there is none."""
         if run is None or run.has_output:
             return None
         if key_of(run) != key:

@@ -27,7 +27,7 @@ Context = Any
 
 
 def is_at_least(wanted: Release) -> bool:
-    """Whether this Airflow is that release or a newer one."""
+    """Return whether this Airflow is the `wanted` release or a newer one."""
     major, minor = airflow_version.split(".")[:2]
     return (int(major), int(minor)) >= wanted
 

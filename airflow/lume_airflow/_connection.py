@@ -39,7 +39,7 @@ _EXTRAS: dict[str, tuple[str, Callable[[object], Any]]] = {
     "ca_file": ("the name of a file", _text),
     "proxy": ("a string", _text),
 }
-"""The kind of each extra field, and its parser, which returns None if it is not valid. A URI has only strings."""
+"""The kind of each extra field, and its parser, which returns None for an invalid value. A URI has only strings."""
 
 
 @frozen
@@ -66,13 +66,13 @@ class _Given:
 
 
 def _json_object(connection: Any) -> dict[str, Any] | None:
-    """The extra fields; None if they are not a JSON object."""
+    """Return the extra fields; None if they are not a JSON object."""
     try:
         if not isinstance(json.loads(connection.extra or "{}") or {}, dict):
             return None
     except ValueError:
         return None
-    return connection.extra_dejson or {}  # the same, which Airflow masks in its logs
+    return connection.extra_dejson or {}  # the same object, which Airflow masks in its logs
 
 
 @frozen
@@ -90,7 +90,7 @@ class ConnectionSettings:
 
     @classmethod
     def of(cls, connection: Any) -> "ConnectionSettings":
-        """The settings of an Airflow connection. Raises `ConfigurationError`, which names the wrong field."""
+        """Return the settings of an Airflow connection. Raises `ConfigurationError`, which names the wrong field."""
         given = _Given.of(connection)
         del connection
         if not given.api_key:
@@ -98,7 +98,7 @@ class ConnectionSettings:
         return cls(given.conn_id, _base_url(given), given.api_key, **_extras(given))
 
     def client_options(self) -> dict[str, Any]:
-        """The arguments of `lume_async.Client` and `lume_sync.Client`."""
+        """Return the arguments of `lume_async.Client` and `lume_sync.Client`."""
         given = {
             "request_timeout": self.request_timeout,
             "max_connections": self.max_connections,
@@ -113,12 +113,12 @@ class ConnectionSettings:
         }
 
     def run_page(self, run_id: str) -> str:
-        """The address of a run's page in the console."""
+        """Return the address of a run's page in the console."""
         return f"{(self.console_url or self.base_url).rstrip('/')}/#/runs/{run_id}"
 
 
 def _base_url(given: _Given) -> str:
-    """The base URL; the host may be a URL, as in the form, or a bare name, as in `lume://:key@host:8443`."""
+    """Return the base URL; the host may be a URL, as in the form, or a bare name, as in `lume://:key@host:8443`."""
     if not given.host:
         raise ConfigurationError(f"the connection {given.conn_id!r} has no host: it is the base URL")
     url = _url(given)
@@ -131,7 +131,7 @@ def _base_url(given: _Given) -> str:
 
 
 def _url(given: _Given) -> str | None:
-    """The URL; None if it is not valid. No details, as it may contain a password."""
+    """Return the URL; None if it is not valid. No details, as it may contain a password."""
     url = given.host if "://" in given.host else f"{given.schema}://{given.host}"
     try:
         parts = urlsplit(url)
@@ -146,7 +146,7 @@ def _url(given: _Given) -> str | None:
 
 
 def _extras(given: _Given) -> dict[str, Any]:
-    """The extra fields, checked. Errors repeat no value, as it may contain the password of a proxy."""
+    """Return the extra fields, checked. Errors repeat no value, as it may contain the password of a proxy."""
     if given.extra is None:
         raise ConfigurationError(f"the connection {given.conn_id!r} has extras that are not a JSON object")
     if unknown := sorted(given.extra.keys() - _EXTRAS):

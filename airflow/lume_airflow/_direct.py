@@ -1,4 +1,4 @@
-"""Direct mode: what a trigger does itself, because no worker has prepared its task."""
+"""Direct mode: the trigger's own preparations, because no worker has prepared its task."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from lume_airflow._supervisor import ask_once, in_turn
 from lume_airflow.links import LINK_KEY
 
 DELIVERED = "lume_delivered"
-"""The XCom with the tries in which the task has ended; a later try means that it was cleared."""
+"""The XCom with the tries in which the task has ended; a later try means that the task was cleared."""
 
 TEMPLATED = ("flow_version", "source_path", "run_metadata", "lume_conn_id")
 
@@ -20,7 +20,7 @@ TEMPLATED = ("flow_version", "source_path", "run_metadata", "lume_conn_id")
 async def arguments(
     trigger: BaseTrigger, given: dict[str, Any] | None, context: Context | None
 ) -> dict[str, Any] | None:
-    """The operator's arguments, looked up and rendered; None if only a worker can look them up.
+    """Return the operator's arguments, looked up and rendered; None if only a worker can look them up.
 
     The context is None if Airflow does not find the task in its version of the DAG.
     """
@@ -44,7 +44,7 @@ async def arguments(
 
 
 async def _expand(expanded: Any, ti: Any) -> dict[str, Any] | None:
-    """The arguments that `expand` gives to this task; the last one varies fastest, as in Airflow."""
+    """Return the arguments that `expand` gives to this task; the last one varies fastest, as in Airflow."""
     if not isinstance(expanded, dict):
         return None
     values = {name: await _values(value, ti) for name, value in expanded.items()}
@@ -58,7 +58,7 @@ async def _expand(expanded: Any, ti: Any) -> dict[str, Any] | None:
 
 
 async def _values(value: Any, ti: Any) -> list[Any] | None:
-    """A literal list, or the output of a task; None for `map`, `zip` and the outputs of mapped tasks.
+    """Return a literal list, or the output of a task; None for `map`, `zip` and the outputs of mapped tasks.
 
     A triggerer can fetch only single XComs: a request for all XComs of a task never gets an answer there.
     """
@@ -75,7 +75,7 @@ async def _values(value: Any, ti: Any) -> list[Any] | None:
 
 
 async def this_try(ti: Any, options: OperatorOptions) -> TaskTry:
-    """The current try of a task that was not on a worker."""
+    """Return the current try of a task that was not on a worker."""
     return in_triggerer(ti, await _delivered(ti), options.on_clear)
 
 
@@ -86,20 +86,20 @@ async def _delivered(ti: Any) -> list[int]:
 
 
 def tries(found: Any) -> list[int]:
-    """The tries in the XCom, which is a list or its JSON text; empty for anything else."""
+    """Return the tries in the XCom, which is a list or its JSON text; empty for anything else."""
     if isinstance(found, str):
         found = json.loads(found)
     return [number for number in found if isinstance(number, int)] if isinstance(found, list) else []
 
 
 def deadline(options: OperatorOptions) -> float | None:
-    """The deadline in seconds since the epoch, counted from now, as the start of the task is not recorded."""
+    """Return the deadline in seconds since the epoch, counted from now, as the start of the task is not recorded."""
     limit = options.timeout
     return None if limit is None else time.time() + limit
 
 
 async def deliver(result: dict[str, Any], ti: Any) -> dict[str, Any]:
-    """Push the result of a task that ends in the triggerer; returns the XComs that the event carries.
+    """Push the result of a task that ends in the triggerer; return the XComs that the event carries.
 
     Airflow stores the XComs of an event as JSON text: that works for the link and for `tries`, but the next task
     would get a string as the result. Airflow's `axcom_push` requires an operator that is not serialized.

@@ -9,14 +9,14 @@ from lume_airflow._started import runs_by_key
 from lume_async import Client, LumeRun, RunFailedError
 
 PATIENCE = 10
-"""The task fails after so many runs of others that held the source, one after the other, have failed."""
+"""The number of failed runs of others, one after the other, that held the source before the task fails."""
 
 SEARCHED = 1000
-"""How many runs of a source, newest first, are searched for one of ours."""
+"""The number of runs of a source to search, newest first, for one of ours."""
 
 
 async def begin(client: Client, options: RunOptions, task: TaskTry) -> LumeRun:
-    """Submit, and return the run of this try: a new one, one of an earlier attempt, or the one that holds the source.
+    """Submit, and return the run of this try: a new run, an earlier attempt's, or the run that holds the source.
 
     Raises:
         LumeError: the submission failed; `SubmissionUnknownError` if a run may exist.
@@ -53,10 +53,10 @@ async def follow(
     task: TaskTry,
     run: LumeRun | None = None,
 ) -> LumeRun:
-    """Wait for the end of the run, in whatever status; returns it.
+    """Wait for the end of the run, in whatever status; return the run.
 
     Args:
-        run: the run that an earlier step has submitted.
+        run: the run submitted by an earlier step.
 
     Raises:
         LumeError: the submission failed, or the run can't be followed any longer.

@@ -1,4 +1,4 @@
-"""The idempotency keys of a task's tries, and when the next key may be used. Pure.
+"""The idempotency keys of a task's tries, and the rule for the next key. Pure.
 
 A try submits with the key of generation 0. If a worker, triggerer or scheduler dies, the next attempt finds the run
 by the same key. The generation increases only if that run has ended without output, and a try has failed because of
@@ -19,7 +19,7 @@ from lume_async import LumeRun
 AnyRun: TypeAlias = lume_async.LumeRun | lume_sync.LumeRun
 
 OnClear: TypeAlias = Literal["rerun", "failed"]
-"""What a cleared task does: process every source again, or only those without output."""
+"""The work of a cleared task: every source again, or only sources without output."""
 
 
 @frozen
@@ -41,30 +41,30 @@ class TaskTry:
     cleared: bool = False
 
     def key(self, generation: int, item: str = "") -> str:
-        """The idempotency key of one of its runs; `item` distinguishes the runs of a batch."""
+        """Return the idempotency key of one of its runs; `item` distinguishes the runs of a batch."""
         parts = [self.dag_id, self.run_id, self.task_id, self.map_index, self.epoch, generation, item]
         return "airflow-" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def all_keys(self) -> set[str]:
-        """The keys of all generations of a single run."""
+        """Return the keys of all generations of a single run."""
         return {self.key(generation) for generation in range(self.tries)}
 
     def metadata(self, key: str, own: dict[str, Any] | None) -> dict[str, Any]:
-        """The run's metadata: the author's own object, and the task. The same for the same key."""
+        """Return the run's metadata: the author's own object, and the task. It is the same for the same key."""
         return {**(own or {}), "airflow": {**self._place(), "key": key}}
 
     def started(self, run: AnyRun) -> bool:
-        """Whether this task started the run, in any of its tries."""
+        """Return whether this task started the run, in any of its tries."""
         found = _airflow_metadata(run)
         return {name: found.get(name) for name in self._place()} == self._place()
 
     def needs_next(self, run: LumeRun, key: str, generation: int, *, found: bool = False) -> bool:
-        """Whether a run found by its key is a failure of an earlier try, so that the next generation follows."""
+        """Return whether a run found by its key failed in an earlier try, so that the next generation follows."""
         over = (found or run.reused) and run.is_terminal and not run.has_output and key_of(run) == key
         return over and generation + 1 < self.tries
 
     def as_kwargs(self) -> dict[str, Any]:
-        """As JSON values, for the arguments of a trigger."""
+        """Return JSON values, for the arguments of a trigger."""
         return asdict(self)
 
     def _place(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class TaskTry:
 
 
 def key_of(run: LumeRun) -> str | None:
-    """The key with which a task of this package submitted the run; None for other runs."""
+    """Return the key with which a task of this package submitted the run; None for other runs."""
     key = _airflow_metadata(run).get("key")
     return key if isinstance(key, str) else None
 
@@ -88,7 +88,7 @@ def _airflow_metadata(run: AnyRun) -> dict[str, Any]:
 
 
 def on_worker(ti: Any, retries: int, on_clear: OnClear) -> TaskTry:
-    """The current try, on a worker.
+    """Return the current try, on a worker.
 
     Only clearing changes `max_tries`, to the tries so far plus the retries: it identifies the epoch, and shows the
     number of tries in earlier ones.
@@ -103,7 +103,7 @@ def on_worker(ti: Any, retries: int, on_clear: OnClear) -> TaskTry:
 
 
 def in_triggerer(ti: Any, delivered: Iterable[int], on_clear: OnClear) -> TaskTry:
-    """The current try of a task that starts in the triggerer, where `max_tries` is not known.
+    """Return the current try of a task that starts in the triggerer, where `max_tries` is not known.
 
     Args:
         delivered: the earlier tries in which the task has ended: it was cleared after each of them.

@@ -1,4 +1,4 @@
-"""OpenLineage: sources and outputs as datasets, with row counts, and the reasons of rejects as data quality.
+"""OpenLineage: sources and outputs as datasets, with row counts, and reasons of rejects as data quality.
 
 A task's result is kept in memory for the listener: a listener that asks Airflow for an XCom hangs.
 """
@@ -23,14 +23,14 @@ class TaskLineage:
         self._result, self._service = result, settings.base_url
 
     def on_start(self, options: OperatorOptions) -> Any:
-        """The sources."""
+        """Return the sources."""
         from airflow.providers.openlineage.extractors import OperatorLineage
         from openlineage.client.event_v2 import InputDataset
 
         return OperatorLineage(inputs=[InputDataset(*dataset(source)) for source in sources(options)])
 
     def on_end(self, options: OperatorOptions) -> Any:
-        """The sources and outputs, with their counts."""
+        """Return the sources and outputs, with their counts."""
         from airflow.providers.openlineage.extractors import OperatorLineage
         from openlineage.client.facet_v2 import external_query_run
 
@@ -46,13 +46,13 @@ class TaskLineage:
 
 
 def sources(options: OperatorOptions) -> list[str]:
-    """The paths of the sources."""
+    """Return the paths of the sources."""
     several: list[str] | None = getattr(options, "source_paths", None)
     return [options.source_path] if several is None else several  # type: ignore[attr-defined]
 
 
 def dataset(place: str) -> tuple[str, str]:
-    """The namespace and name in OpenLineage: bucket and key, file system and path, or an identifier."""
+    """Return the namespace and name in OpenLineage: bucket and key, file system and path, or an identifier."""
     parts = urlsplit(place)
     if parts.scheme == "file":
         return "file", parts.path

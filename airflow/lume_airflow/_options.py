@@ -21,10 +21,10 @@ from lume_airflow._identity import OnClear, TaskTry
 from lume_async import InvalidRequestError, RunRequest
 
 OnPartial: TypeAlias = Literal["success", "skip", "fail"]
-"""How a task ends if its run is PARTIAL_FAILED."""
+"""The end of a task whose run is PARTIAL_FAILED."""
 
 _OF_A_REQUEST: dict[str, Any] = {"flow_version": "flow:v1", "source_path": "source", "run_metadata": None}
-"""The arguments that the client checks, with valid values for those that are not known yet."""
+"""The arguments that the client checks, with valid placeholders for unknown ones."""
 
 
 @frozen(kw_only=True)
@@ -42,7 +42,7 @@ class OperatorOptions:
 
     @classmethod
     def check(cls, given: Mapping[str, Any], *, templated: Collection[str]) -> None:
-        """Check the arguments, as far as a DAG file has them. Raises `ValueError`, which names the wrong one."""
+        """Check the arguments, as far as a DAG file has them. Raises `ValueError`, which names the wrong argument."""
         known = [
             (each, given[each.name])
             for each in fields(cls)
@@ -60,30 +60,30 @@ class OperatorOptions:
 
     @classmethod
     def of(cls, source: Any) -> Self:
-        """From the attributes of an operator."""
+        """Take the options from the attributes of an operator."""
         return cls(**{each.name: getattr(source, each.name) for each in fields(cls)})
 
     @classmethod
     def from_arguments(cls, given: dict[str, Any]) -> Self:
-        """From the arguments of an operator, without those of Airflow."""
+        """Take the options from the arguments of an operator, ignoring Airflow's own."""
         names = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in given.items() if name in names})
 
     def as_kwargs(self) -> dict[str, Any]:
-        """As JSON values, for the arguments of a trigger."""
+        """Return JSON values, for the arguments of a trigger."""
         return asdict(self, recurse=False)
 
     def keys(self, task: TaskTry) -> set[str]:
-        """Every key with which this try, or an earlier one of its epoch, can have submitted."""
+        """Return every key that this try, or an earlier one of its epoch, may have used."""
         raise NotImplementedError
 
     def request(self, task: TaskTry, source_path: str, key: str) -> RunRequest:
-        """The request for one source with that key; after a clear it may be forced."""
+        """Return the request for one source with that key; after a clear it may be forced."""
         metadata = task.metadata(key, self.run_metadata)
         return RunRequest(self.flow_version, source_path, metadata, self.forces(task), key)
 
     def forces(self, task: TaskTry) -> bool:
-        """Whether a source that has output is processed again."""
+        """Return whether a source that has output is processed again."""
         return self.force_rerun or task.cleared
 
 
@@ -94,7 +94,7 @@ class RunOptions(OperatorOptions):
     source_path: str
 
     def keys(self, task: TaskTry) -> set[str]:
-        """One for each generation."""
+        """Return one key for each generation."""
         return task.all_keys()
 
 
@@ -108,11 +108,11 @@ class BatchOptions(OperatorOptions):
     max_failures: int | None = field(default=0, validator=at_least(0, none=True))
 
     def keys(self, task: TaskTry) -> set[str]:
-        """One for each generation of each source."""
+        """Return one key for each generation of each source."""
         return {task.key(number, item) for _, item in self.items() for number in range(task.tries)}
 
     def items(self) -> Iterator[tuple[str, str]]:
-        """Each source, and its name in the key, which stays the same if sources are added or reordered."""
+        """Yield each source and its name in the key, which stays the same if sources are added or reordered."""
         seen: Counter[str] = Counter()
         for source in self.source_paths:
             yield source, f"{source}#{seen[source]}"

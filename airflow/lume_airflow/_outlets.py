@@ -21,7 +21,7 @@ def emit(outlets: Iterable[Any], context: Context, result: dict[str, Any]) -> No
 
 
 def places(result: dict[str, Any]) -> list[str]:
-    """The locations of the mapped rows."""
+    """Return the locations of the mapped rows."""
     several: list[str] | None = result.get("mapped_locations")
     if several is not None:
         return several
@@ -29,7 +29,7 @@ def places(result: dict[str, Any]) -> list[str]:
 
 
 def asset_uri(place: str) -> str:
-    """The URI of a location, which may be a path."""
+    """Return the URI of a location, which may be a path."""
     return place if "://" in place else PurePosixPath("/", place).as_uri()
 
 

@@ -16,7 +16,7 @@ MOST_FAILURES = 20
 
 
 def run_result(run: AnyRun, settings: ConnectionSettings, task: TaskTry) -> dict[str, Any]:
-    """The result of a run that has ended; `reused` if this task has found it, not started it."""
+    """Return the result of a run that has ended; `reused` if this task did not start it."""
     metrics, locations = run.metadata.metrics, run.metadata.target_locations
     lasted = run.metadata.run.duration_seconds
     return {
@@ -70,7 +70,7 @@ class BatchResult:
         return self.summary.outcomes < self.sources
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the result as JSON values."""
         counted = self.summary.to_dict()
         kept = ("statuses", "rows_read", "rows_mapped", "rows_rejected", "reject_reasons")
         return {

@@ -1,7 +1,7 @@
 """One shared client and monitor per connection and event loop.
 
-A triggerer runs thousands of triggers on one loop. With a client each they would open thousands of connections and
-poll separately; together they need one change feed.
+A triggerer runs thousands of triggers on one loop. With separate clients they would open thousands of connections
+and poll separately; together they need one change feed.
 
     trigger ── shared() ── SharedClient ── Monitor ── _read ── the future of each run
 
@@ -30,7 +30,7 @@ _HOLDERS: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ConnectionSettings,
 
 @asynccontextmanager
 async def shared(settings: ConnectionSettings) -> "AsyncGenerator[SharedClient, None]":
-    """The client of this loop and connection; opened on first use."""
+    """Yield the client of this loop and connection, opened on first use."""
     holders = _HOLDERS.setdefault(asyncio.get_running_loop(), {})
     holder = holders.get(settings)
     if holder is None:
@@ -47,7 +47,7 @@ class SharedClient:
     """A client and its monitor, owned by a task of its own.
 
     Args:
-        holders: the table from which it removes itself at its end.
+        holders: the table from which it removes itself at the end.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class SharedClient:
                     monitor.discard(run.id)
 
     async def _own(self) -> None:
-        """Open the client, read the events, and close it when it was unused for a while."""
+        """Open the client, read the events, and close it after a while without users."""
         try:
             async with Client(**self.settings.client_options()) as client, client.monitor() as monitor:
                 self._open.set_result((client, monitor))
@@ -144,7 +144,7 @@ class SharedClient:
                     future.set_result(event.run)
 
     def _fail(self, error: BaseException) -> None:
-        """Pass the error to all that wait; the next user opens a new client."""
+        """Pass the error to all waiting users; the next user opens a new client."""
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
         waiting: list[asyncio.Future[Any]] = [each for futures in self._waiting.values() for each in futures]

@@ -1,7 +1,7 @@
-"""The runs that a task has started: found again by their keys, and cancelled if the task is killed.
+"""The runs started by a task: found again by their keys, and cancelled if the task is killed.
 
-Servers may not support or keep idempotency keys. Without `force_rerun` such a server refuses a duplicate; with it, it
-would start a second run: so the list of runs is asked first.
+Servers may not support or keep idempotency keys. Such a server refuses a duplicate, but with
+`force_rerun` it would start a second run: so the list of runs is checked first.
 """
 
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from lume_async import ApiError, Client, LumeError, LumeRun
 ACTIVE = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
 
 ROUNDS = 3
-"""How often to list the runs, a second apart: an interrupted submission may still arrive."""
+"""The number of times to list the runs, a second apart: an interrupted submission may still arrive."""
 
 
 NO_LIST = (405, 501)
@@ -24,7 +24,7 @@ NO_LIST = (405, 501)
 
 
 async def runs_by_key(client: Client, keys: Collection[str], **filters: Any) -> dict[str, LumeRun]:
-    """The runs with these keys among those that match the filters; empty if the server has no list."""
+    """Return the matching runs that have one of these keys; empty if the server has no list."""
     found: dict[str, LumeRun] = {}
     try:
         async for run in client.list_runs(**filters):
@@ -40,10 +40,10 @@ async def runs_by_key(client: Client, keys: Collection[str], **filters: Any) -> 
 
 
 async def cancel_started(client: Client, options: OperatorOptions, task: TaskTry, *, sure: bool) -> list[str]:
-    """Cancel the runs that this task has started and that have not ended; returns their IDs.
+    """Cancel the unfinished runs that this task has started; return their IDs.
 
-    Runs that it found but did not start are not cancelled: others wait for them. Nor are those of a later try: a
-    cleared task may run again within a second.
+    Runs that it only found are not cancelled: others wait for them. Nor are the runs of a later try: a cleared task
+    may run again within a second.
 
     Args:
         sure: whether no submission was interrupted, so that listing the runs once is enough.

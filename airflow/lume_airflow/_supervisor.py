@@ -1,4 +1,4 @@
-"""Requests of many triggers to their one supervisor.
+"""Bundles requests of many triggers to their one supervisor.
 
 It handles one message per iteration of its loop, each with a database query: tens of milliseconds. The events that
 end tasks wait in the same queue. So equal requests of many triggers are sent once, and few triggers push at a time.
@@ -15,7 +15,7 @@ FRESH = 1.0
 """Seconds for which the answer to a request is shared: Airflow needs longer to clear and run a task."""
 
 AT_ONCE = 8
-"""The maximum number of concurrent pushes, for which an event may have to wait."""
+"""The maximum number of concurrent pushes, as an event may have to wait for them."""
 
 
 class _Questions:
@@ -34,7 +34,7 @@ def _questions() -> _Questions:
 
 
 async def ask_once(key: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
-    """The answer to the request `key`; a recent answer is shared."""
+    """Return the answer to the request `key`; a recent answer is shared."""
     asked, now = _questions().asked, asyncio.get_running_loop().time()
     begun, answer = asked.get(key, (now, None))
     if (

@@ -40,19 +40,19 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
 
 def left(deadline: float | None) -> float | None:
-    """The seconds until the deadline, by the wall clock, as a deadline outlives processes."""
+    """Return the seconds until the deadline, by the wall clock, as a deadline outlives processes."""
     return None if deadline is None else max(0.0, deadline - time.time())
 
 
 def failure(error: LumeError) -> Event:
-    """The event for an error of the client."""
+    """Return the event for an error of the client."""
     refused = isinstance(error, (InvalidRequestError, ConfigurationError))
     final = refused and not isinstance(error, RunNotFoundError)
     return {"error": f"{type(error).__name__}: {error}", "final": final}
 
 
 async def start(settings: ConnectionSettings, options: RunOptions, task: TaskTry) -> LumeRun:
-    """Submit, without waiting for the end. Raises `LumeError` if the submission failed."""
+    """Submit the run, without waiting for its end. Raises `LumeError` if the submission failed."""
     async with Client(**settings.client_options()) as client:
         return await begin(client, options, task)
 
@@ -65,7 +65,7 @@ async def run_to_end(
     run_id: str | None = None,
     deadline: float | None = None,
 ) -> Event:
-    """The final event of one run. `run_id`: submitted by an earlier step; `deadline`: seconds since the epoch."""
+    """Return the final event of one run. An earlier step submitted `run_id`; `deadline`: seconds since the epoch."""
     try:
         async with shared(settings) as lume:
             run = None if run_id is None else lume.client.attach(run_id)
@@ -86,7 +86,7 @@ async def batch_to_end(
     deadline: float | None = None,
     since: float | None = None,
 ) -> Event:
-    """The final event of a batch. `deadline`, `since` (the earliest possible start): seconds since the epoch."""
+    """Return the final event of a batch. `deadline` and `since` (its earliest start): seconds since the epoch."""
     try:
         async with shared(settings) as lume:
             begun = None if since is None else datetime.fromtimestamp(since, UTC)
@@ -104,7 +104,7 @@ async def batch_to_end(
 
 
 async def wait_to_end(settings: ConnectionSettings, run_id: str, deadline: float | None) -> Event:
-    """The final event of a run that others have started. `deadline`: seconds since the epoch."""
+    """Return the final event of a run that others have started. `deadline`: seconds since the epoch."""
     try:
         async with shared(settings) as lume:
             with anyio.move_on_after(left(deadline)):

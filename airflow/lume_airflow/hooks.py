@@ -30,11 +30,11 @@ class LumeHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """The form of a connection, for an Airflow that does not read it from the provider's metadata."""
+        """Return the form of a connection, for an Airflow that does not read it from the provider's metadata."""
         return {name.replace("-", "_"): value for name, value in ui_field_behaviour().items()}
 
     def settings(self) -> ConnectionSettings:
-        """The connection, checked.
+        """Return the connection, checked.
 
         Raises:
             ConfigurationError: a field is missing or not valid; the message names it.
@@ -42,7 +42,7 @@ class LumeHook(BaseHook):
         return ConnectionSettings.of(self.get_connection(self.lume_conn_id))
 
     async def asettings(self) -> ConnectionSettings:
-        """The same for triggers, where looking up a connection must not block."""
+        """Return the same for triggers, where looking up a connection must not block."""
         look_up = getattr(self, "aget_connection", None)
         if look_up is not None:
             key = ("connection", self.lume_conn_id)
@@ -53,19 +53,19 @@ class LumeHook(BaseHook):
         return settings
 
     def get_conn(self) -> "lume_sync.Client":
-        """The same as `get_client`, under Airflow's name."""
+        """Return the same as `get_client`, under Airflow's name."""
         return self.get_client()
 
     def get_client(self) -> "lume_sync.Client":
-        """A synchronous client; close it, or use it in a `with` block."""
+        """Return a synchronous client; close it, or use it in a `with` block."""
         return lume_sync.Client(**self.settings().client_options())
 
     async def get_async_client(self) -> "lume_async.Client":
-        """An asynchronous client, for a trigger or a task on an event loop; close it."""
+        """Return an asynchronous client, for a trigger or a task on an event loop; close it."""
         return lume_async.Client(**(await self.asettings()).client_options())
 
     def test_connection(self) -> tuple[bool, str]:
-        """Whether the service answers and accepts the API key, and a message."""
+        """Return whether the service answers and accepts the API key, and a message."""
         try:
             with self.get_client() as client:
                 newest = next(iter(client.list_runs(limit=1)), None)

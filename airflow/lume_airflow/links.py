@@ -1,4 +1,4 @@
-"""`LumeRunLink`: from a task to its run's page in the console."""
+"""`LumeRunLink`: a link from a task to its run's page in the console."""
 
 from typing import Any
 
@@ -24,5 +24,5 @@ class LumeRunLink(BaseOperatorLink):
         return LINK_KEY
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """The URL; empty until the run is submitted."""
+        """Return the URL; empty until the run is submitted."""
         return XCom.get_value(ti_key=ti_key, key=LINK_KEY) or ""

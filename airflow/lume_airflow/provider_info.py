@@ -14,7 +14,7 @@ _FIELDS = {
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The provider's metadata, in the form of Airflow's `provider_info.schema.json`."""
+    """Return the provider's metadata, in the form of Airflow's `provider_info.schema.json`."""
     return {
         "package-name": "lume-client",
         "name": "Lume",
@@ -50,7 +50,7 @@ def _connection_type() -> dict[str, Any]:
 
 
 def ui_field_behaviour() -> dict[str, Any]:
-    """The form of a connection."""
+    """Return the form of a connection."""
     return {
         "hidden-fields": ["login", "schema", "port"],
         "relabeling": {"host": "Base URL", "password": "API key"},

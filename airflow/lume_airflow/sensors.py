@@ -25,7 +25,7 @@ __all__ = ["LumeRunSensor"]
 
 
 class LumeRunSensor(BaseSensorOperator):
-    """Succeeds when a run has ended with output; its result is that of `LumeRunOperator`.
+    """Succeeds when a run has ended with output; its result is as in `LumeRunOperator`.
 
     Args:
         run_id: the run (templated).
@@ -64,7 +64,7 @@ class LumeRunSensor(BaseSensorOperator):
         return LumeHook(self.lume_conn_id).settings()
 
     def execute(self, context: Context) -> Any:
-        """Defer, or poll as every sensor does."""
+        """Defer the task, or poll as every sensor does."""
         context["ti"].xcom_push(key=LINK_KEY, value=self.settings.run_page(self.run_id))
         if not self.deferrable:
             super().execute(context)
@@ -77,7 +77,7 @@ class LumeRunSensor(BaseSensorOperator):
         )
 
     def poke(self, context: Context) -> bool:
-        """Whether the run has ended; False after a transient error.
+        """Return whether the run has ended; False after a transient error.
 
         Raises:
             AirflowFailException: the run has ended without output.

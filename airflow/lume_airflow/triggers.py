@@ -28,7 +28,7 @@ class _LumeTrigger(BaseTrigger):
     """Waits for the end of its work, and reports it in one event.
 
     Args:
-        arguments: those of the subclass, which Airflow stores to create the trigger again.
+        arguments: the subclass's arguments, which Airflow stores to create the trigger again.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -36,15 +36,15 @@ class _LumeTrigger(BaseTrigger):
         self._arguments = arguments
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class path and arguments."""
+        """Return the class path and the arguments."""
         return f"lume_airflow.triggers.{type(self).__name__}", self._arguments
 
     async def _to_end(self) -> Event:
-        """Wait for the end; returns the event."""
+        """Wait for the end; return the event."""
         raise NotImplementedError
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event, at the end."""
+        """Yield one event, at the end."""
         begun = time.monotonic()
         event = await self._event()
         if self.trigger_id is not None:  # None in `dag.test()`, which has no scheduler
@@ -66,7 +66,7 @@ class _KillableTrigger(_LumeTrigger):
     _submitted = False  # whether all submissions have ended
 
     async def on_kill(self) -> None:
-        """Called when a user marks or clears the task, but not when the triggerer stops."""
+        """Cancel the runs when a user marks or clears the task; not called when the triggerer stops."""
         if self._options is None or self._task is None or not self._options.cancel_on_kill:
             return
         settings = await LumeHook(self._options.lume_conn_id).asettings()
@@ -137,7 +137,7 @@ class LumeDirectTrigger(_KillableTrigger):
     """Submits and follows one run of a task that was not on a worker, and ends the task if it succeeded.
 
     Args:
-        arguments: the operator's arguments; None for a mapped one, whose arguments are in the task.
+        arguments: the operator's arguments; None for a mapped operator, whose arguments are in the task.
     """
 
     def __init__(self, arguments: dict[str, Any] | None = None) -> None:
@@ -150,7 +150,7 @@ class LumeDirectTrigger(_KillableTrigger):
         self._context = context
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """The end of the task, or an event for a worker; without delay, as no process has deferred the task."""
+        """Yield the end of the task, or an event for a worker; at once, as no process has deferred the task."""
         yield await self._end(await self._event())
 
     async def _to_end(self) -> Event:
@@ -175,7 +175,7 @@ class LumeDirectTrigger(_KillableTrigger):
         return bool(getattr(getattr(self, "task", None), "outlets", None))
 
     def _kind(self, status: str) -> Callable[..., TriggerEvent] | None:
-        """The event that ends a task whose run has that status; None if a worker must end it."""
+        """Return the event that ends a task whose run has that status; None if a worker must end it."""
         choice = self._options.on_partial if self._options else "fail"
         ends: dict[tuple[str, str], Callable[..., TriggerEvent]] = {
             ("PARTIAL_FAILED", "success"): TaskSuccessEvent,
@@ -185,7 +185,7 @@ class LumeDirectTrigger(_KillableTrigger):
 
 
 def _options_of(arguments: dict[str, Any]) -> RunOptions:
-    """The options of a task. Those of a mapped task were not checked before."""
+    """Check and return the options of a task; a mapped task's were not checked before."""
     try:
         return RunOptions.from_arguments(arguments)
     except (TypeError, ValueError) as error:

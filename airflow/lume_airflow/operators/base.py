@@ -64,7 +64,7 @@ class LumeOperator(BaseOperator):
 
     @classmethod
     def partial(cls, *, task_id: str, **kwargs: Any) -> Any:
-        """As in Airflow, which creates the operators only when the tasks start: so the arguments are checked here."""
+        """Do as Airflow, but check the arguments here, as it creates the operators only when the tasks start."""
         cls._check(task_id, kwargs)
         return super().partial(task_id=task_id, **kwargs)
 
@@ -97,12 +97,12 @@ class LumeOperator(BaseOperator):
         return LumeHook(self.lume_conn_id).settings()
 
     def this_try(self, context: Context) -> TaskTry:
-        """The current try."""
+        """Return the current try."""
         self._task_try = on_worker(context["ti"], self.retries or 0, self.options.on_clear)
         return self._task_try
 
     def deadline(self) -> float | None:
-        """When the task times out, in seconds since the epoch; Airflow itself limits no deferred task."""
+        """Return the task's deadline in seconds since the epoch; Airflow itself does not limit deferred tasks."""
         limit = self.timeout if self.timeout is not None else self.execution_timeout
         if limit is None:
             return None
@@ -124,14 +124,14 @@ class LumeOperator(BaseOperator):
         return result
 
     def judge(self, context: Context, result: dict[str, Any]) -> None:
-        """Raise if there is no output for the next tasks."""
+        """Raise an error if there is no output for the next tasks."""
 
     def has_partial(self, result: dict[str, Any]) -> bool:
-        """Whether rows were rejected."""
+        """Return whether rows were rejected."""
         raise NotImplementedError
 
     def summary(self, result: dict[str, Any]) -> str:
-        """A line for the log."""
+        """Return a line for the log."""
         raise NotImplementedError
 
     def _partial(self, context: Context, result: dict[str, Any]) -> None:
@@ -148,27 +148,27 @@ class LumeOperator(BaseOperator):
         raise (AirflowFailException if event.get("final") else AirflowException)(event["error"])
 
     def resume_execution(self, next_method: str, next_kwargs: Any, context: Context) -> Any:
-        """As in Airflow, but cancel the run if the trigger has exceeded Airflow's own timeout."""
+        """Do as Airflow, but cancel the run if the trigger has exceeded Airflow's own timeout."""
         if next_method == "__fail__" and (next_kwargs or {}).get("error") in TIMED_OUT:
             self.this_try(context)
             self.on_kill()
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Called when the task is killed on a worker: cancel its runs if `cancel_on_kill` is set."""
+        """Cancel the runs of a task that is killed on a worker, if `cancel_on_kill` is set."""
         if self._task_try is None or not self.cancel_on_kill:
             return
         cancelled = run_async(cancel(self.settings, self.options, self._task_try, sure=False))
         self.log.info("the task was killed; cancelled %s", ", ".join(cancelled) or "nothing")
 
     def get_openlineage_facets_on_start(self) -> Any:
-        """The sources."""
+        """Return the sources."""
         return self._lineage.on_start(self.options)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Sources, outputs, counts and reasons, from memory: asking Airflow for an XCom hangs the listener."""
+        """Return sources, outputs, counts and reasons, from memory: asking Airflow for an XCom hangs the listener."""
         return self._lineage.on_end(self.options)
 
     def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
-        """The same, as far as it is known."""
+        """Return the same, as far as it is known."""
         return self._lineage.on_end(self.options)

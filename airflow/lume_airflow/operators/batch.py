@@ -23,9 +23,9 @@ class LumeRunBatchOperator(LumeOperator):
     Args:
         source_paths: the sources: a list, or the output of a task (templated).
         max_active: the maximum number of unfinished runs.
-        max_failures: after more sources without output, nothing more is submitted, and the task fails when the
+        max_failures: the limit of sources without output; beyond it submitting stops, and the task fails when the
             others have ended; its retry continues with the sources without output. None for no limit.
-        on_clear: what a cleared task does: "failed" processes the sources without output, "rerun" all of them.
+        on_clear: the work of a cleared task: "failed" processes the sources without output, "rerun" all sources.
         flow_version, run_metadata, force_rerun, lume_conn_id, deferrable, timeout, on_partial, cancel_on_kill: as for
             `LumeRunOperator`; `on_partial` applies if any source has rejected rows.
     """
@@ -49,7 +49,7 @@ class LumeRunBatchOperator(LumeOperator):
         self.check()
 
     def execute(self, context: Context) -> Any:
-        """Defer, or submit and wait on the worker."""
+        """Defer the task, or submit and wait on the worker."""
         if isinstance(self.source_paths, str):
             raise ValueError(
                 "source_paths is a string: give a list, or set render_template_as_native_obj in the DAG"
@@ -64,17 +64,17 @@ class LumeRunBatchOperator(LumeOperator):
         return self.execute_complete(context, event)
 
     def has_partial(self, result: dict[str, Any]) -> bool:
-        """Whether rows of any source were rejected."""
+        """Return whether rows of any source were rejected."""
         return bool(result["partial"])
 
     def summary(self, result: dict[str, Any]) -> str:
-        """A line for the log."""
+        """Return a line for the log."""
         statuses = ", ".join(f"{name} {count:,}" for name, count in result["statuses"].items())
         counts = f"rows: {result['rows_mapped']:,} mapped, {result['rows_rejected']:,} rejected"
         return f"sources: {result['sources']:,}: {statuses or 'nothing'}; {counts}"
 
 
 def _begun(context: Context) -> float | None:
-    """The earliest possible start of an attempt since the last clear, in seconds since the epoch."""
+    """Return the earliest possible start of an attempt since the last clear, in seconds since the epoch."""
     begun = getattr(context.get("dag_run"), "start_date", None)
     return None if begun is None else begun.timestamp() - CLOCKS

@@ -23,11 +23,11 @@ START = StartTriggerArgs(
     next_kwargs=None,
     timeout=None,
 )
-"""Used as it is for mapped tasks, whose trigger finds the arguments in the task."""
+"""The arguments for mapped tasks, whose trigger finds its own in the task."""
 
 
 class LumeDirectRunOperator(LumeRunOperator):
-    """As `LumeRunOperator`, but the triggerer submits the run and ends the task: no process is started for it.
+    """A `LumeRunOperator` whose task the triggerer submits and ends: no process is started for it.
 
     Meant for many tasks: `LumeDirectRunOperator.partial(…).expand(source_path=[…])`. A worker still ends failed tasks
     (for their retries) and tasks with outlets, and starts tasks with arguments that only a worker can look up.
@@ -37,7 +37,9 @@ class LumeDirectRunOperator(LumeRunOperator):
         AirflowFailException: Airflow is older than 3.3; raised when the DAG is parsed, or when a mapped task starts.
     """
 
-    start_from_trigger = is_at_least(OLDEST)  # in older ones a worker creates the operator of a mapped task
+    start_from_trigger = is_at_least(
+        OLDEST
+    )  # in older versions a worker creates the operator of a mapped task
     start_trigger_args = START
 
     def __init__(self, **kwargs: Any) -> None:
@@ -53,7 +55,7 @@ class LumeDirectRunOperator(LumeRunOperator):
         self.start_trigger_args = replace(START, trigger_kwargs={"arguments": arguments})
 
     def this_try(self, context: Context) -> TaskTry:
-        """The current try, as in the triggerer, so that the keys are the same."""
+        """Return the current try, as in the triggerer, so that the keys are the same."""
         ti = context["ti"]
         self._task_try = in_triggerer(ti, self._delivered(ti), self.options.on_clear)
         return self._task_try
@@ -70,7 +72,7 @@ class LumeDirectRunOperator(LumeRunOperator):
         return super().execute_complete(context, event)
 
     def judge(self, context: Context, result: dict[str, Any]) -> None:
-        """As for a plain run; record the try of a task that ends with output."""
+        """Judge as for a plain run; record the try of a task that ends with output."""
         super().judge(context, result)
         ti = context["ti"]
         ti.xcom_push(key=_direct.DELIVERED, value=[*self._delivered(ti), ti.try_number])

@@ -31,7 +31,7 @@ class LumeRunOperator(LumeOperator):
         deferrable: False waits on the worker.
         timeout: seconds, or a `timedelta`, from the submission; default: `execution_timeout`.
         on_partial: how the task ends if rows were rejected: "success", "skip" (with the result as XCom) or "fail".
-        on_clear: what a cleared task does: "rerun" processes the source again, "failed" only if it has no output.
+        on_clear: the work of a cleared task: "rerun" processes the source again, "failed" only if it has no output.
         cancel_on_kill: cancel the run if the task is killed, marked, cleared, or has timed out.
     """
 
@@ -45,7 +45,7 @@ class LumeRunOperator(LumeOperator):
         self.check()
 
     def execute(self, context: Context) -> Any:
-        """Submit; then defer, or wait."""
+        """Submit the run; then defer, or wait."""
         task, options = self.this_try(context), self.options
         settings, deadline = self.settings, self.deadline()
         try:
@@ -68,16 +68,16 @@ class LumeRunOperator(LumeOperator):
         context["ti"].xcom_push(key=LINK_KEY, value=page)
 
     def judge(self, context: Context, result: dict[str, Any]) -> None:
-        """Raise if the run has no output."""
+        """Raise an error if the run has no output."""
         if result["status"] not in _WITH_OUTPUT:
             message = result["error_message"] or "the server gave no reason"
             raise AirflowException(f"{result['run_id']} ended {result['status']}: {message}")
 
     def has_partial(self, result: dict[str, Any]) -> bool:
-        """Whether rows were rejected."""
+        """Return whether rows were rejected."""
         return bool(result["status"] == "PARTIAL_FAILED")
 
     def summary(self, result: dict[str, Any]) -> str:
-        """A line for the log."""
+        """Return a line for the log."""
         counts = f"rows: {result['rows_mapped']:,} mapped, {result['rows_rejected']:,} rejected"
         return f"{result['run_id']} {result['status']}: {counts}"
