@@ -54,7 +54,7 @@ def _origin(name: str) -> dict[str, Any]:
     try:
         text = distribution(name).read_text("direct_url.json")
     except PackageNotFoundError:
-        if name == SERVER:  # it lies beside the client
+        if name == SERVER:  # its folder is in the client's repository
             client = _origin(CLIENT)
             if "dir_info" in client:
                 return client | {"url": f"{client['url'].rstrip('/')}/{_SERVER_FOLDER}"}

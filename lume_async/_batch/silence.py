@@ -1,4 +1,4 @@
-"""Warns the caller of a batch once if the server has not answered for a minute: the batch would wait for ever."""
+"""Warns the caller of a batch once if the server is silent for a minute, as the batch would wait forever."""
 
 import warnings
 from collections.abc import Iterator

@@ -64,7 +64,7 @@ class RunStatusChanged:
 
 
 Event: TypeAlias = RequestStarted | RequestFinished | RetryScheduled | RunStatusChanged
-"""What a hook receives."""
+"""The argument of a hook."""
 
 Hook: TypeAlias = Callable[[Event], object]
 """A plain function, called on the event loop: it must return quickly. Exceptions in it are logged, never raised."""

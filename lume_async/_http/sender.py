@@ -306,7 +306,7 @@ class Sender:
             listener(self.clock.now() - since, error)
 
     def _learn(self, response: Response, state: CallState, epoch: int) -> None:
-        """Update what responses report: capabilities, the server's clock, whether it is overloaded."""
+        """Learn from a response: capabilities, the server's clock, whether it is overloaded."""
         known = self.known
         known.has_answered, known.silent_since = True, None
         headers, now = response.headers, self.clock.now()

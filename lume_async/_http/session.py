@@ -22,7 +22,7 @@ from lume_async.errors import ConfigurationError
 KEEP_ALIVE = 4.0
 """Seconds an idle connection is kept: less than the 5 s after which common servers close it."""
 
-_ALWAYS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}  # what `inflate` supports
+_ALWAYS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}  # supported by `inflate`
 
 
 _open_sessions: set["Session"] = set()

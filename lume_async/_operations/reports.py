@@ -39,7 +39,7 @@ class Reports:
         limit: int = 100,
         timeout: Duration | None = 3600,
     ) -> DryRun:
-        """Execute a run without publishing anything: how would it end, and what would its first rows be?
+        """Execute a run without publishing anything, to see how it would end and its first rows.
 
         The source is read, mapped and checked as in any run. Nothing is kept, no run exists afterwards, and the
         source may have been processed before.

@@ -80,7 +80,7 @@ class _Transfer:
         self._sender, self._source, self._file, self._flow_version = sender, source, file, flow_version
         self._failures = 0
         self._farthest = 0
-        """The most bytes that the server is known to have had."""
+        """The largest number of bytes that the server is known to have had."""
 
     async def carried_out(self) -> Stored:
         attempts = 0
@@ -104,7 +104,7 @@ class _Transfer:
         return await self._sent(upload_endpoints.begin(self._file, content, flow_version=self._flow_version))
 
     async def _continued(self) -> Stored:
-        """Send what the server lacks; everything if it can't say, or has another file."""
+        """Send the missing rest; everything if the server can't name it, or has another file."""
         try:
             held = await self._sender.send(upload_endpoints.held(self._file), once=True)
             if held is not None and held.is_complete:

@@ -48,7 +48,7 @@ class ArrivalFile:
         path: the path or URL of the file; once submitted, the source path of its run.
         state: `waiting`, `submitted` or `refused`; other strings of a newer server are kept.
         at: when its present version was first seen, submitted or refused.
-        why: what it waits for, why it is refused, or why its run failed.
+        why: the reason of its wait, its refusal or its run's failure.
         run_id: its run, or the one that it waits for.
         status: the status of its run.
     """

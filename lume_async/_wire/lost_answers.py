@@ -27,7 +27,7 @@ from lume_async.models import RunRecord, RunRequest
 
 
 class Then(Enum):
-    """What to do after a failed submission."""
+    """The next step after a failed submission."""
 
     RAISE = auto()
     """Raise the error: this submission has not started a run."""

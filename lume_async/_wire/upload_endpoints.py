@@ -100,7 +100,7 @@ def resume(file: WholeFile, content: Callable[[], Content], *, offset: int) -> C
 
 
 def held(file: WholeFile) -> Call[UploadState | None]:
-    """Ask how much of a file the server has; None if it does not say."""
+    """Ask how much of a file the server has; None if unknown."""
     return Call(
         operation="HEAD /v1/uploads/{name}",
         path=f"/v1/uploads/{file.name}",

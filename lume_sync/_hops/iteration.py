@@ -97,7 +97,7 @@ class _Source(Owner, Generic[S]):
             outcome = error
         if self._answering is not None:
             settle(self._answering, outcome)
-        del outcome  # a cycle: the traceback of an error holds this frame, and what the source holds
+        del outcome  # a cycle: the traceback of an error holds this frame and the source's objects
         self._answering = self._given_up = None
 
     async def _next_items(self) -> list[S] | BaseException:

@@ -23,7 +23,7 @@ class DaemonExecutor(ThreadPoolExecutor):
 
 
 class Pulled(Items[T]):
-    """A plain iterable as an asynchronous iterator: pulled on demand in one thread of its own, never ahead."""
+    """A plain iterable as an asynchronous iterator: pulled on demand in its own thread, never ahead."""
 
     def __init__(self, iterable: Iterable[T]) -> None:
         # In the caller's thread, so that a wrong argument fails at once.
