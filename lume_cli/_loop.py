@@ -30,7 +30,7 @@ class Interrupted(Exception):
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run the command; return what it returns. Raises `Interrupted` if Ctrl-C or SIGTERM came first."""
+    """Run the command; return its result. Raises `Interrupted` if Ctrl-C or SIGTERM came first."""
     known = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in known}
     before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}

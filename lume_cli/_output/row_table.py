@@ -29,7 +29,7 @@ def row_table(rows: Sequence[Mapping[str, Any]], leading: int, width: int | None
 
 
 def _block(cells: Sequence[tuple[str, str]], leading: int, width: int) -> list[str]:
-    """Return the leading values on lines of their own, then the others with their names, as many on a line as fit."""
+    """Return the leading values on lines of their own, then the others with their names, filling each line."""
     head = "  ".join(text for _name, text in cells[:leading])
     lines = wrapped(head, width) if head else []
     line = "" if head else "-"

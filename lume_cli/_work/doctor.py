@@ -37,7 +37,7 @@ State = Literal["ok", "warn", "fail"]
 
 @frozen
 class Finding:
-    """The result of one check, and what to do if it is not ok."""
+    """The result of one check, with the remedy if it is not ok."""
 
     check: str
     state: State

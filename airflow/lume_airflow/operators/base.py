@@ -170,5 +170,5 @@ class LumeOperator(BaseOperator):
         return self._lineage.on_end(self.options)
 
     def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
-        """Return the same, as far as it is known."""
+        """Return the known part of the same facets."""
         return self._lineage.on_end(self.options)

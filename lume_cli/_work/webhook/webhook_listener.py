@@ -1,4 +1,4 @@
-"""A webhook receiver that prints what arrives. The work of `webhook listen`."""
+"""A webhook receiver that prints its deliveries. The work of `webhook listen`."""
 
 import logging
 import socket
