@@ -283,6 +283,8 @@ class Runner:
             if run is None or not (roots := await self._roots_of(run)):
                 return run
             before = [await self._roots_of(one) for one in await self._store.begun(taken)]
+            # A run whose end is recorded has not begun for the store, and is active until its lane releases it.
+            before += [self._roots.get(one, frozenset()) for one in self._active]
             if roots.isdisjoint(chain.from_iterable(before)):
                 return run
             taken.add(run.run_id)  # makes later runs on the same rows wait, too

@@ -22,7 +22,10 @@ from local.wire import Wire
 
 import lume_local
 import lume_sync
+from lume_local._runs.recorder import RunRecorder
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.store.records import StoredRun
 
 FLOW = """
 flow = "parts"
@@ -311,6 +314,50 @@ async def test_runs_on_rejects_of_one_source_take_turns(home: Path) -> None:
         await asyncio.gather(*(mend(number) for number in range(6)))
         assert {one["status"] for one in ended} <= set(OUTCOMES)
         assert await accepted(wire, [run, *ended]) == sorted([*map(str, range(9))])
+
+
+@pytest.mark.timeout(20)
+async def test_a_run_whose_end_is_recorded_is_waited_for_without_spinning(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is active until its lane releases it: an idle lane that looks meanwhile must not ask again and again."""
+    real, may_leave, ended = RunRecorder.end, asyncio.Event(), asyncio.Event()
+    next_waiting, looks, first, other = SqlStore.next_waiting, 0, "", ""
+
+    async def end(self: RunRecorder, run_id: str, *arguments: Any, **named: Any) -> None:
+        await real(self, run_id, *arguments, **named)
+        if run_id not in (first, other) and not ended.is_set():
+            ended.set()
+            await may_leave.wait()
+
+    async def counted(self: SqlStore, *arguments: Any) -> StoredRun | None:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0)
+        return await next_waiting(self, *arguments)
+
+    async with serve(home, max_active=2) as wire:
+        ref = await registered(wire)
+        run = await wire.run(ref, written(home, "a.csv", ("1", "good"), ("2", "bad"), ("3", "bad")))
+        first = run["id"]
+        monkeypatch.setattr(RunRecorder, "end", end)
+        mends = [
+            asyncio.create_task(mended(wire, first, ref, (row, str(row)), name=f"m{row}", tries=False))
+            for row in (2, 3)
+        ]
+        await ended.wait()
+        await asyncio.wait_for(both_are_there(wire), 10)
+        monkeypatch.setattr(SqlStore, "next_waiting", counted)
+        other = (await wire.submit(ref, written(home, "b.csv", ("4", "good")))).document["id"]  # wakes a lane
+        assert (await wire.until(other))["status"] == "SUCCEEDED", "a free lane takes it, not its turn"
+        assert looks < 20
+        may_leave.set()
+        assert {one["status"] for one in await asyncio.gather(*mends)} <= set(OUTCOMES)
+
+
+async def both_are_there(wire: Wire) -> None:
+    while len((await wire.ask("GET", "/v1/runs")).document["items"]) < 3:
+        await asyncio.sleep(0.01)
 
 
 async def accepted(wire: Wire, runs: list[dict[str, Any]]) -> list[str]:
