@@ -79,7 +79,7 @@ class Steps(Generic[T]):
     async def next(self) -> T:
         """Return the next item. Raises `StopAsyncIteration` after the last, `RuntimeError` after a cancelled step."""
         if self._busy is not None:
-            await self._until_free()
+            await self.until_free()
         if self._closed:
             raise StopAsyncIteration
         if self._cut_off:
@@ -105,7 +105,7 @@ class Steps(Generic[T]):
         if not self._closed and self._busy is not None:
             self._busy.cancel()  # a cancel scope around each step would cost more than most steps
         self._closed = True
-        await self._until_free()
+        await self.until_free()
         self._busy = current_task()
         try:
             if self._generator is not None:
@@ -113,7 +113,13 @@ class Steps(Generic[T]):
         finally:
             self._release()
 
-    async def _until_free(self) -> None:
+    @property
+    def is_busy(self) -> bool:
+        """Whether a task takes a step, or closes."""
+        return self._busy is not None
+
+    async def until_free(self) -> None:
+        """Wait until no task takes a step."""
         while self._busy is not None:
             self._free = self._free or asyncio.Event()
             await self._free.wait()
@@ -135,7 +141,10 @@ class Chunked(Items[T]):
 
     async def __anext__(self) -> T:
         while not self._ready:
-            self._ready.extend(await self._chunks.next())
+            if self._chunks.is_busy:  # another task fetches a chunk, which is for all
+                await self._chunks.until_free()
+            else:
+                self._ready.extend(await self._chunks.next())
         return self._ready.popleft()
 
     def __repr__(self) -> str:

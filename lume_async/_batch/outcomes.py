@@ -55,7 +55,10 @@ class Outcomes(Items[Outcome[LumeRun]]):
 
     async def __anext__(self) -> Outcome[LumeRun]:
         while not self._outbox.ready:
-            await self._wakes.next()
+            if self._wakes.is_busy:  # another task waits for outcomes, which are for all
+                await self._wakes.until_free()
+            else:
+                await self._wakes.next()
         return self._outbox.take()
 
     def _take_ready(self, limit: int) -> list[Outcome[LumeRun]]:

@@ -209,6 +209,27 @@ async def test_tasks_may_share_an_iterator() -> None:
     assert sorted(number for part in parts for number in part) == list(range(100))
 
 
+async def test_tasks_that_wait_for_one_chunk_share_it() -> None:
+    """None of them is told that the iteration has ended while it has items."""
+
+    async def chunks() -> AsyncGenerator[list[int], None]:
+        await asyncio.sleep(0)
+        yield [1, 2, 3, 4, 5]
+
+    items = Chunked(chunks())
+    assert sorted(await asyncio.gather(*(anext(items) for _ in range(5)))) == [1, 2, 3, 4, 5]
+    with pytest.raises(StopAsyncIteration):
+        await anext(items)
+
+
+async def test_tasks_that_wait_for_outcomes_share_them() -> None:
+    service = Service(lasts=0.0)
+    client, _ = fake_client(service, clock=service.clock)
+    outcomes = client.run_many([RunRequest("f:v1", f"source-{n}") for n in range(5)], max_active=5)
+    found = await asyncio.gather(*(anext(outcomes) for _ in range(5)))
+    assert {one.result().source_path for one in found} == {f"source-{n}" for n in range(5)}
+
+
 async def test_a_plain_loop_says_what_to_write() -> None:
     items: Any = Slow().items
     for use in (iter, list, set):
