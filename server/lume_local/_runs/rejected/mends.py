@@ -141,6 +141,14 @@ class Mends:
                 }
         return sorted(found, key=lambda one: one.seq), edits
 
+    async def _judge_again(self, flow: str, owner: str, to: Flow) -> None:
+        """Judge the rows once more that a version would have accepted."""
+        rows = [row for row in await self._store.drafts.judged_by(flow, owner, to.ref) if not row.reasons]
+        verdicts, obstacles = await self.verdicts(rows, to, owner)
+        reasons = verdicts | {reject: (why,) for reject, why in obstacles.items()}
+        found = [Judgement(row.reject, row.rev, reasons[row.reject]) for row in rows]
+        await self._store.drafts.judged(flow, owner, to.ref, found)
+
     # -- submitting
 
     async def submit(self, flow: str, owner: str, rev: int, to: Flow, reason: str | None = None) -> Mending:
@@ -160,6 +168,8 @@ class Mends:
             if any(not RunStatus(run.status).is_terminal or RunStatus(run.status).has_output for run in runs):
                 break
             attempt += 1  # these runs had no result
+        if attempt:  # an accepted value may repeat one by now
+            await self._judge_again(flow, owner, to)
         rows = sum(run.run_metadata["mend"]["rows"] for run in runs)
         for _ in range(_ATTEMPTS):
             judged = await self._store.drafts.judged_by(flow, owner, to.ref)

@@ -360,6 +360,26 @@ async def both_are_there(wire: Wire) -> None:
         await asyncio.sleep(0.01)
 
 
+async def test_a_draft_whose_run_failed_is_judged_again(home: Path) -> None:
+    """A value that was new when it was judged may have been accepted since: the row is not submitted for ever."""
+    async with serve(home, max_active=1) as wire:
+        ref = await registered(wire)
+        run = await wire.run(ref, written(home, "a.csv", ("1", "good"), ("2", "bad"), ("3", "bad")))
+        change = {"run": run["id"], "row": 1, "cells": {"code": "9", "mark": "good"}}
+        saved = await wire.ask("PATCH", "/v1/drafts/parts", json={"rows": [change]})
+        judged = await wire.ask("POST", "/v1/drafts/parts/judge", json={"limit": 10, "to": ref})
+        assert [row["reasons"] for row in judged.document["items"]] == [[]]
+        assert (await mended(wire, run["id"], ref, (3, "9")))["status"] == "SUCCEEDED"
+
+        submit = {"rev": saved.document["rev"], "to": ref}
+        submitted = (await wire.ask("POST", "/v1/drafts/parts/submit", json=submit)).document
+        assert (await wire.until(submitted["runs"][0]["id"]))["status"] == "FAILED"
+        again = (await wire.ask("POST", "/v1/drafts/parts/submit", json=submit)).document
+        assert again["runs"] == []
+        (row,) = (await wire.ask("GET", "/v1/drafts/parts")).document["items"]
+        assert (row["state"], row["reasons"]) == ("open", [REPEATS])
+
+
 async def accepted(wire: Wire, runs: list[dict[str, Any]]) -> list[str]:
     """The codes that they have mapped together."""
     found: list[str] = []
