@@ -16,10 +16,10 @@ _FIELDS = {
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata, in the form of Airflow's `provider_info.schema.json`."""
     return {
-        "package-name": "lume-client",
+        "package-name": "airflow-provider-lume",
         "name": "Lume",
         "description": "Lume data-transformation runs: submitted once, followed together, with rejects as a result.",
-        "versions": [version("lume-client")],
+        "versions": [version("airflow-provider-lume")],
         "integrations": [
             {
                 "integration-name": "Lume",

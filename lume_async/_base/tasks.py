@@ -48,8 +48,8 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 def current_task() -> "asyncio.Task[Any]":
-    """Return the task that is running."""
-    task = asyncio.current_task()
+    """Return the task that is running. Raises `RuntimeError` without an event loop of asyncio, as under trio."""
+    task = asyncio.current_task(running_loop())
     assert task is not None
     return task
 

@@ -43,16 +43,16 @@ class LoopThread:
     """One loop, its thread, and the calls, owners of tasks and generators on it."""
 
     def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-        self.closing = False
+        self.closing: bool = False
         self.calls: set[Waiting] = set()
         self.owners: set[Owning] = set()  # the loop holds its tasks only weakly
         self.generators: WeakSet[AsyncGenerator[Any, Any]] = WeakSet()
-        self.exiting = False
+        self.exiting: bool = False
         self._sweeps = False
         self._in_steps = threading.Event()
-        self.loop = new_loop()
+        self.loop: asyncio.AbstractEventLoop = new_loop()
         self.loop.set_default_executor(DaemonExecutor())
-        self.thread = threading.Thread(
+        self.thread: threading.Thread = threading.Thread(
             # An empty context: the first caller's context variables must not reach other calls.
             target=Context().run,
             args=(self._run,),

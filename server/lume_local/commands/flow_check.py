@@ -7,8 +7,7 @@ import click
 
 from lume_cli._options import GlobalOptions, output_options
 from lume_cli._session import CommandSession
-from lume_local._check import CheckedFlow
-from lume_local._flow.fields import FlowError
+from lume_local import CheckedFlow, FlowError
 
 
 @click.command("check", short_help="Check flow files.")

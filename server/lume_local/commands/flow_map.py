@@ -17,9 +17,7 @@ from lume_cli._output.text import columns, visible
 from lume_cli._session import CommandSession
 from lume_cli._streams import write_utf8
 from lume_cli.commands import FILE
-from lume_local import propose
-from lume_local._flow.fields import FlowError
-from lume_local._mapping.proposal import ProposedFlow
+from lume_local import FlowError, ProposedFlow, propose
 from lume_local.commands import flow_write
 from lume_local.commands.flow_write import sample_options
 

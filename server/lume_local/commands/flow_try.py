@@ -19,9 +19,8 @@ from lume_cli._output.row_table import row_table
 from lume_cli._output.text import filtered, warnings
 from lume_cli._session import CommandSession
 from lume_cli.commands import FILE
-from lume_local._flow.fields import FlowError
+from lume_local import FlowError, TriedFlow
 from lume_local._shared.saved import stamp
-from lume_local._trial import TriedFlow
 from lume_local.commands.flow_check import report
 
 _WORDS = (

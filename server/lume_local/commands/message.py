@@ -9,9 +9,7 @@ from lume_cli._options import GlobalOptions, output_options
 from lume_cli._output import exit_codes
 from lume_cli._session import CommandSession
 from lume_cli.commands import FILE
-from lume_local import check_messages, try_messages
-from lume_local._flow.fields import FlowError
-from lume_local._message_trial import CheckedMessage, TriedAddress
+from lume_local import CheckedMessage, FlowError, TriedAddress, check_messages, try_messages
 from lume_local.commands.flow_check import report
 
 _config = click.option(

@@ -15,6 +15,7 @@ import anyio
 import pytest
 
 from lume_async import Client, RunStatus
+from lume_async._base.platform import IS_POSIX
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 FLOW_VERSION = Path(__file__).parents[2] / "contract/flow_version.json"
@@ -83,7 +84,8 @@ async def ends(pieces: Pieces, temporary: Path, *, closed: bool = True) -> None:
     """Nothing is pulled any more and nothing is left, once the piece under way has come."""
     thread, pulled = pieces.thread, pieces.pulled
     assert thread is not None
-    assert list(temporary.iterdir()) == []
+    if IS_POSIX:  # elsewhere an open file can't be removed
+        assert list(temporary.iterdir()) == []
     pieces.release.set()
     await asyncio.to_thread(thread.join, 20)
     assert not thread.is_alive()
