@@ -23,7 +23,7 @@ def run(*words: str) -> None:
 @pytest.mark.timeout(600)
 def test_the_provider_does_what_it_says() -> None:
     # In one process: each imports Airflow, and makes its database.
-    run("pytest", "airflow/tests/on_airflow", "-q", "-p", "no:cacheprovider")
+    run("pytest", "-c", "airflow/pyproject.toml", "airflow/tests/on_airflow", "-q", "-p", "no:cacheprovider")
 
 
 @pytest.mark.thorough

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ import lume_local
 HOME = tempfile.mkdtemp(prefix="lume-airflow-")
 
 try:
-    import airflow.version  # noqa: F401 - not our folder of that name
-except ImportError:
+    distribution("apache-airflow")  # an import would read its settings
+except PackageNotFoundError:
     collect_ignore_glob = ["test_*.py"]
 
 # Read when Airflow is imported.

@@ -158,6 +158,6 @@ def test_airflow_finds_the_provider() -> None:
     from airflow.providers_manager import ProvidersManager
 
     manager = ProvidersManager()
-    assert "lume-client" in manager.providers
+    assert "airflow-provider-lume" in manager.providers
     assert manager.hooks["lume"].hook_class_name == "lume_airflow.hooks.LumeHook"
     assert issubclass(LumeHook, BaseHook)
