@@ -1,4 +1,4 @@
-"""Lume runs as Airflow tasks, submitted exactly once. For Airflow 3.3; install the extra `airflow`.
+"""Lume runs as Airflow tasks, submitted exactly once. For Airflow 3.3; the distribution `airflow-provider-lume`.
 
     from lume_airflow.operators import LumeRunOperator
 

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import metadata
 from pathlib import Path
@@ -126,3 +127,28 @@ def test_every_file_that_a_page_names_exists() -> None:
         if not any(ROOT.glob(place))
     }
     assert missing == set()
+
+
+def test_every_extra_that_a_page_installs_exists() -> None:
+    pages = [
+        *DOCS.rglob("*.md"),
+        DOCS / "llms.txt",
+        *(ROOT / name for name in ("README.md", "deploy/Containerfile")),
+    ]
+    asked = {
+        (folder, extra, page.name)
+        for page in pages
+        for folder, extras in re.findall(
+            r"[\"' ](\.|\./server)\[([\w,]+)\]", page.read_text(encoding="utf-8")
+        )
+        for extra in extras.split(",")
+    }
+    known = {
+        folder: set(
+            tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        )
+        for folder in (".", "./server")
+    }
+
+    assert {folder for folder, *_ in asked} == set(known)
+    assert {one for one in asked if one[1] not in known[one[0]]} == set()
