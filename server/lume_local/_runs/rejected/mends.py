@@ -78,6 +78,11 @@ class Mends:
         beside = [
             row for row in judged if not row.reasons or any(why.startswith(prefixes) for why in row.reasons)
         ]
+        return await self._judge(flow, owner, to, rows, beside)
+
+    async def _judge(
+        self, flow: str, owner: str, to: Flow, rows: Sequence[DraftRow], beside: Sequence[DraftRow] = ()
+    ) -> list[Judgement]:
         verdicts, obstacles = await self.verdicts([*rows, *beside], to, owner)
         reasons = verdicts | {reject: (why,) for reject, why in obstacles.items()}
         found = [Judgement(row.reject, row.rev, reasons[row.reject]) for row in rows]
@@ -141,14 +146,6 @@ class Mends:
                 }
         return sorted(found, key=lambda one: one.seq), edits
 
-    async def _judge_again(self, flow: str, owner: str, to: Flow) -> None:
-        """Judge the rows once more that a version would have accepted."""
-        rows = [row for row in await self._store.drafts.judged_by(flow, owner, to.ref) if not row.reasons]
-        verdicts, obstacles = await self.verdicts(rows, to, owner)
-        reasons = verdicts | {reject: (why,) for reject, why in obstacles.items()}
-        found = [Judgement(row.reject, row.rev, reasons[row.reject]) for row in rows]
-        await self._store.drafts.judged(flow, owner, to.ref, found)
-
     # -- submitting
 
     async def submit(self, flow: str, owner: str, rev: int, to: Flow, reason: str | None = None) -> Mending:
@@ -169,7 +166,8 @@ class Mends:
                 break
             attempt += 1  # these runs had no result
         if attempt:  # an accepted value may repeat one by now
-            await self._judge_again(flow, owner, to)
+            judged = await self._store.drafts.judged_by(flow, owner, to.ref)
+            await self._judge(flow, owner, to, [row for row in judged if not row.reasons])
         rows = sum(run.run_metadata["mend"]["rows"] for run in runs)
         for _ in range(_ATTEMPTS):
             judged = await self._store.drafts.judged_by(flow, owner, to.ref)
