@@ -4,6 +4,7 @@ Windows has no forks, its signals don't interrupt a wait for a lock, and it can'
 """
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -38,10 +39,12 @@ def replace(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> N
 
 
 def is_locked(path: str | os.PathLike[str]) -> bool:
-    """Return whether a process holds an advisory lock on a file; false if there is no file. POSIX. Raises `OSError`.
+    """Return whether a process holds an advisory lock on a file; false if there is no file. Raises `OSError`.
 
     Any number of processes may ask at a time.
     """
+    if sys.platform == "win32":  # not `IS_POSIX`: type checkers know this name
+        raise OSError("Windows has no advisory locks")
     import fcntl
 
     try:
