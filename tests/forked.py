@@ -22,7 +22,7 @@ WORKERS = tuple(
 """What workers and samples import, some of it only when it is needed."""
 SERVERS = WORKERS + tuple(
     name
-    for name in ("lume_local._serve", "boto3.session", "obstore.store", "psycopg")
+    for name in ("lume_local._serve.serve", "boto3.session", "obstore.store", "psycopg")
     if find_spec(name.partition(".")[0])
 )
 """What servers import, and their workers."""
@@ -125,7 +125,7 @@ async def start_forked(
 
 
 def begin_sample(*args: str, server: ForkServer | None = None) -> Piped:
-    """Starts the process of a sample, in place of that of `_sample`."""
+    """Starts the process of a sample, in place of that of `open_sample`."""
     program = "import sys; from lume_local._worker.samples.sample import main; main(*sys.argv[1:])"
     return Piped(server or fork_server(*SERVERS), program, args, os.environ)
 

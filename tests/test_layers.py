@@ -48,19 +48,15 @@ WINGS = {
         __init__
     """,
     "lume_local": """
-        _exports _options _shared
+        _exports _shared
         _flow
         _sftp _samples
         _mapping
         _worker _runs
         _shards _arrivals
-        _shards
         _messages
-        _settings _http
-        _state
-        _backup _check _assembly _ddl _message_trial _sample _suggest
-        _propose
-        _serve _trial
+        _http
+        _serve _trials
         __init__
         pytest_plugin
         commands
@@ -172,7 +168,7 @@ MAY_IMPORT_AIOHTTP = {
 }
 """The last one for the handler that users put into an aiohttp server of their own."""
 
-MAY_MAKE_CLIENTS = {"_serve": {"client"}, "pytest_plugin": {"lume_server", "lume_client"}}
+MAY_MAKE_CLIENTS = {"_serve/serve": {"client"}, "pytest_plugin": {"lume_server", "lume_client"}}
 """The functions of lume_local that import the client packages, on first use."""
 
 
@@ -319,9 +315,8 @@ def test_only_one_folder_of_the_server_knows_sqlite() -> None:
     def of_the_store(path: Path) -> set[str]:
         return {each for each in modules_of(path, "lume_local") if each.startswith("_runs/sqlite")}
 
-    assert (
-        wrong_in((path for path in others if name_of(path) not in ("_state", "_backup")), of_the_store) == {}
-    )
+    apart = [path for path in others if name_of(path) not in ("_serve/state", "_serve/backup")]
+    assert wrong_in(apart, of_the_store) == {}
 
 
 def test_what_executes_tasks_takes_a_few_names_of_the_worker() -> None:

@@ -8,35 +8,35 @@ first use, so that `import lume_local` stays cheap.
 TYPE_CHECKING = False  # importing `typing` would take longer than this whole module
 
 if TYPE_CHECKING:
-    from lume_local._backup import Backup as Backup
-    from lume_local._backup import back_up as back_up
-    from lume_local._backup import restore as restore
-    from lume_local._check import CheckedArrival as CheckedArrival
-    from lume_local._check import CheckedFlow as CheckedFlow
-    from lume_local._check import check_arrivals as check_arrivals
-    from lume_local._check import check_flow as check_flow
-    from lume_local._ddl import table_ddl as table_ddl
     from lume_local._flow.fields import FlowError as FlowError
     from lume_local._mapping.grades import Grade as Grade
     from lume_local._mapping.proposal import ProposedFlow as ProposedFlow
-    from lume_local._message_trial import CheckedMessage as CheckedMessage
-    from lume_local._message_trial import TriedAddress as TriedAddress
-    from lume_local._message_trial import check_messages as check_messages
-    from lume_local._message_trial import try_messages as try_messages
-    from lume_local._options import ServerOptions as ServerOptions
-    from lume_local._propose import propose as propose
-    from lume_local._sample import SampleFile as SampleFile
-    from lume_local._sample import open_sample as open_sample
     from lume_local._samples.opening import JudgedColumn as JudgedColumn
     from lume_local._samples.opening import SampleParts as SampleParts
     from lume_local._samples.opening import SampleRows as SampleRows
-    from lume_local._serve import Server as Server
-    from lume_local._serve import ThreadedServer as ThreadedServer
-    from lume_local._serve import serve as serve
-    from lume_local._serve import serve_in_thread as serve_in_thread
-    from lume_local._trial import Trial as Trial
-    from lume_local._trial import TriedFlow as TriedFlow
-    from lume_local._trial import open_trial as open_trial
+    from lume_local._serve.backup import Backup as Backup
+    from lume_local._serve.backup import back_up as back_up
+    from lume_local._serve.backup import restore as restore
+    from lume_local._serve.options import ServerOptions as ServerOptions
+    from lume_local._serve.serve import Server as Server
+    from lume_local._serve.serve import ThreadedServer as ThreadedServer
+    from lume_local._serve.serve import serve as serve
+    from lume_local._serve.serve import serve_in_thread as serve_in_thread
+    from lume_local._trials.check import CheckedArrival as CheckedArrival
+    from lume_local._trials.check import CheckedFlow as CheckedFlow
+    from lume_local._trials.check import check_arrivals as check_arrivals
+    from lume_local._trials.check import check_flow as check_flow
+    from lume_local._trials.ddl import table_ddl as table_ddl
+    from lume_local._trials.messages import CheckedMessage as CheckedMessage
+    from lume_local._trials.messages import TriedAddress as TriedAddress
+    from lume_local._trials.messages import check_messages as check_messages
+    from lume_local._trials.messages import try_messages as try_messages
+    from lume_local._trials.propose import propose as propose
+    from lume_local._trials.sample import SampleFile as SampleFile
+    from lume_local._trials.sample import open_sample as open_sample
+    from lume_local._trials.trial import Trial as Trial
+    from lume_local._trials.trial import TriedFlow as TriedFlow
+    from lume_local._trials.trial import open_trial as open_trial
     from lume_local._worker.samples.parts import sample_parts as sample_parts
     from lume_local._worker.samples.parts import unpack_member as unpack_member
 else:

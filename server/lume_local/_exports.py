@@ -3,18 +3,18 @@
 """The modules that the public names of the package are loaded from."""
 
 NAMES = {
-    "lume_local._backup": "Backup back_up restore",
-    "lume_local._check": "CheckedArrival CheckedFlow check_arrivals check_flow",
-    "lume_local._ddl": "table_ddl",
     "lume_local._flow.fields": "FlowError",
     "lume_local._mapping.grades": "Grade",
     "lume_local._mapping.proposal": "ProposedFlow",
-    "lume_local._message_trial": "CheckedMessage TriedAddress check_messages try_messages",
-    "lume_local._options": "ServerOptions",
-    "lume_local._propose": "propose",
-    "lume_local._sample": "SampleFile open_sample",
     "lume_local._samples.opening": "JudgedColumn SampleParts SampleRows",
-    "lume_local._serve": "Server ThreadedServer serve serve_in_thread",
-    "lume_local._trial": "Trial TriedFlow open_trial",
+    "lume_local._serve.backup": "Backup back_up restore",
+    "lume_local._serve.options": "ServerOptions",
+    "lume_local._serve.serve": "Server ThreadedServer serve serve_in_thread",
+    "lume_local._trials.check": "CheckedArrival CheckedFlow check_arrivals check_flow",
+    "lume_local._trials.ddl": "table_ddl",
+    "lume_local._trials.messages": "CheckedMessage TriedAddress check_messages try_messages",
+    "lume_local._trials.propose": "propose",
+    "lume_local._trials.sample": "SampleFile open_sample",
+    "lume_local._trials.trial": "Trial TriedFlow open_trial",
     "lume_local._worker.samples.parts": "sample_parts unpack_member",
 }

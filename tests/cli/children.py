@@ -9,8 +9,8 @@ from functools import partial
 from fork_server import own
 from forked import WORKERS, begin_sample, start_forked
 
-from lume_local import _sample
 from lume_local._runs.workers import child
+from lume_local._trials import sample
 
 server = own(*WORKERS)
 
@@ -22,4 +22,4 @@ async def start(program: str, environment: dict[str, str], longest_line: int) ->
 
 
 child.default_start = start
-_sample.begin = partial(begin_sample, server=server)  # type: ignore[assignment]
+sample.begin = partial(begin_sample, server=server)  # type: ignore[assignment]

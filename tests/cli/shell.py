@@ -105,7 +105,7 @@ class Started:
 def lume_server() -> ForkServer:
     """For `lume` without the half second of its imports; tests to which these matter begin `LUME`."""
     client = ("lume_cli._app", "lume_cli._session", "lume_async._client", "rich.console", "rich.table")
-    return fork_server(*client, "lume_local._serve", "cli.children", flags=("-W", "error"))
+    return fork_server(*client, "lume_local._serve.serve", "cli.children", flags=("-W", "error"))
 
 
 class Shell:

@@ -15,8 +15,8 @@ import pytest
 from cli.shell import Done, Shell
 
 from lume_async import ConfigurationError
-from lume_local import _suggest
 from lume_local._mapping.proposal import ProposedFlow
+from lume_local._trials import suggest
 
 SCHEMA = {
     "title": "people",
@@ -187,7 +187,7 @@ def _sources(done: Done) -> dict[str, list[str]]:
 def test_a_program_that_misbehaves_is_reported(folder: Path, code: str, words: str) -> None:
     found = ProposedFlow("people:v1", "people.json", [], [], [], [], [], {}, "")
     with pytest.raises(ConfigurationError, match=re.escape(words)):
-        anyio.run(_suggest.ask, program(folder, code), found)
+        anyio.run(suggest.ask, program(folder, code), found)
 
 
 def test_the_end_of_a_program_is_an_error_of_the_command(lone: Shell, folder: Path) -> None:
@@ -199,9 +199,9 @@ def test_the_end_of_a_program_is_an_error_of_the_command(lone: Shell, folder: Pa
 def test_a_program_that_never_ends_is_stopped(
     lone: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_suggest, "SECONDS", 0.5)
+    monkeypatch.setattr(suggest, "SECONDS", 0.5)
     with pytest.raises(ConfigurationError, match="took longer than"):
-        anyio.run(_suggest._bounded, program(folder, "time.sleep(60)"), b"{}")
+        anyio.run(suggest._bounded, program(folder, "time.sleep(60)"), b"{}")
 
 
 @pytest.mark.parametrize(

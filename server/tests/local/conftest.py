@@ -15,12 +15,11 @@ from local.states import Interleaved
 from local.wire import Wire
 
 import lume_local
-from lume_local import _state
 from lume_local._runs.postgres import postgres_state
 from lume_local._runs.postgres.postgres_store import PostgresStore
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
-from lume_local._settings import ServerSettings
+from lume_local._serve.settings import ServerSettings
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +40,9 @@ def only_own_workers_count() -> None:
 @pytest.fixture(autouse=True)
 def operations_of_the_store_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that nothing relies on their being done at once, as they are in the servers of other folders' tests."""
-    monkeypatch.setattr(_state, "SqliteStore", lambda *places: Interleaved(SqliteStore(*places)))
+    monkeypatch.setattr(
+        "lume_local._serve.state.SqliteStore", lambda *places: Interleaved(SqliteStore(*places))
+    )
     monkeypatch.setattr(postgres_state, "PostgresStore", lambda *given: Interleaved(PostgresStore(*given)))
 
 

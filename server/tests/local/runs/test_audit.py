@@ -11,7 +11,7 @@ from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.audit import ACTS, CANCEL, PURGE, REGISTER, Act, ActFilter
 from lume_local._runs.store.records import NewRun, StoredFlow, StoreFailed
 from lume_local._runs.times import ago_text
-from lume_local._settings import ServerSettings
+from lume_local._serve.settings import ServerSettings
 
 DAY = 86400.0
 ALL = ActFilter()

@@ -17,7 +17,6 @@ from local.wire import Wire
 
 from lume_async.models import RunStatus
 from lume_async.webhooks import WebhookEvent
-from lume_local import _assembly, _state
 from lume_local._runs import runner, upkeep
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.deliveries.webhooks import WebhookRules
@@ -30,6 +29,7 @@ from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.records import NewRun, StoreUnavailable
 from lume_local._runs.times import ago_text
 from lume_local._runs.waiters import Hub
+from lume_local._serve import assembly
 from lume_local._shared.commit import commit
 
 Action = Callable[[], Awaitable[object]]
@@ -69,7 +69,9 @@ def script(each_state: str, monkeypatch: pytest.MonkeyPatch) -> Script:
         script.store = store
         return Interleaved(store, script)
 
-    monkeypatch.setattr(_state, "SqliteStore", lambda *places: interleaved(SqliteStore(*places)))
+    monkeypatch.setattr(
+        "lume_local._serve.state.SqliteStore", lambda *places: interleaved(SqliteStore(*places))
+    )
     monkeypatch.setattr(postgres_state, "PostgresStore", lambda *given: interleaved(PostgresStore(*given)))
     return script
 
@@ -282,7 +284,7 @@ async def test_a_wake_up_without_a_change_does_not_end_a_wait(
     home: Path, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hubs: list[Hub] = []
-    monkeypatch.setattr(_assembly, "Hub", lambda: hubs.append(Hub()) or hubs[-1])
+    monkeypatch.setattr(assembly, "Hub", lambda: hubs.append(Hub()) or hubs[-1])
     async with serve(home, max_active=1) as wire:
         monkeypatch.setattr(runner.Runner, "_next", none)
         answer = await wire.submit("people:v1", "people.csv")

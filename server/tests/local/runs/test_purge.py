@@ -25,7 +25,7 @@ from lume_local._runs.store.audit import PURGE, ActFilter
 from lume_local._runs.store.ledger import Claim
 from lume_local._runs.store.purge import Purged
 from lume_local._runs.store.records import Cursor, Duplicate, NewRun, RunFilter, StoredRun
-from lume_local._settings import ServerSettings
+from lume_local._serve.settings import ServerSettings
 from lume_local._shared.identity import SourceContent
 
 LATE, END = "2027-01-01T00:00:00Z", "2026-01-01T00:00:00Z"

@@ -13,7 +13,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._flow.sftp_urls import NotAnSftpUrl, SftpUrl
 from lume_local._runs.sources.paths import PathRefused, Roots, below_root, remote
 from lume_local._runs.sources.source_files import SourceSpec
-from lume_local._settings import ServerSettings
+from lume_local._serve.settings import ServerSettings
 from lume_local._sftp.root import SftpRoot
 
 FLOW = """

@@ -16,7 +16,7 @@ from local.servers import serve
 from lume_local._runs.workers import worker, worker_pool
 from lume_local._runs.workers.worker import NotFinished, Worker
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._serve import owned
+from lume_local._serve.serve import owned
 from lume_local._shared.commit import begin, commit
 from lume_local._shared.protocol import Check, Checked, Done, Event, Execute, Failed, Outcome, Refused
 

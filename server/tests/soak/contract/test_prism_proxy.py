@@ -10,14 +10,14 @@ import pytest
 from components import component
 
 TESTS = Path(__file__).parents[4] / "tests"
-SUITE = ("end_to_end", "examples", "cli/commands", "cli/work", "local/test_serve.py", "test_docs.py")
+SUITE = ("end_to_end", "examples", "cli/commands", "cli/work", "local/serve/test_serve.py", "test_docs.py")
 """What drives our client against an embedded server."""
 
 NOT_THROUGH_PRISM = (
     # It takes every body for UTF-8. The client notices: what arrived is not what it has sent.
     "tests/cli/commands/test_rejects.py::test_mended_rejects_are_resubmitted",
     # It listens on when the server behind it has ended.
-    "server/tests/local/test_serve.py::test_an_error_in_the_block_comes_through_and_everything_ends",
+    "server/tests/local/serve/test_serve.py::test_an_error_in_the_block_comes_through_and_everything_ends",
 )
 
 

@@ -19,12 +19,12 @@ from lume_async.errors import ConfigurationError
 from lume_local._flow.sftp_urls import NotAnSftpUrl, is_sftp_url
 from lume_local._flow.sharding import LEAST_SHARD, SHARD_BYTES
 from lume_local._flow.store_urls import NotAStoreUrl, is_store_url, split_store_url
-from lume_local._options import AnyPath, ServerOptions
 from lume_local._runs.deliveries.lineage import LineageEvents
 from lume_local._runs.deliveries.webhooks import WebhookRules
 from lume_local._runs.purge import LEAST
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.store.audit import KEPT_AT_LEAST
+from lume_local._serve.options import AnyPath, ServerOptions
 from lume_local._sftp.root import SftpRoot
 from lume_local._shards.engines.executors import UnknownEngine, check_engine
 from lume_local._shared.extras import require

@@ -68,11 +68,11 @@ from lume_local._runs.waiters import Hub
 from lume_local._runs.workers.engine_process import EngineFailed, EngineProcess
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._settings import ServerSettings
+from lume_local._serve.settings import ServerSettings
+from lume_local._serve.state import State, opened_state
 from lume_local._shards.engines.executors import is_cluster, kind_of
 from lume_local._shared.commit import explain
 from lume_local._shared.protocol import Json
-from lume_local._state import State, opened_state
 
 _log = logging.getLogger("lume_local")
 

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from lume_async._base.tasks import task_group
-from lume_local._serve import owned
+from lume_local._serve.serve import owned
 
 
 @asynccontextmanager

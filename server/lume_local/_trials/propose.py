@@ -20,7 +20,7 @@ from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.extras import require
 from lume_local._shared.protocol import Propose
 from lume_local._shared.saved import text_of
-from lume_local._suggest import ask
+from lume_local._trials.suggest import ask
 
 _TABLE = re.compile(r"env:([A-Z][A-Z0-9_]*):(.+)")
 _DBT = re.compile(r"(.+\.ya?ml)(?::([\w.]+))?")

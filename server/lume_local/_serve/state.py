@@ -20,7 +20,7 @@ from lume_local._runs.sqlite.backup import back_up_hourly, backup_age
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.sqlite.state_file import STATE_FILE, backup_of
 from lume_local._runs.store.records import RunFilter, StoreError
-from lume_local._settings import ServerSettings
+from lume_local._serve.settings import ServerSettings
 from lume_local._shared.commit import explain
 from lume_local._shared.lock import Locked, held, holder, holder_died
 

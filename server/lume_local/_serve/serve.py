@@ -7,11 +7,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from lume_async._base.owned import Owned
-from lume_local._assembly import assembled, for_browsers
 from lume_local._http.console import Console
-from lume_local._options import AnyPath, ServerOptions
 from lume_local._runs.runner import Runner
-from lume_local._settings import ServerSettings
+from lume_local._serve.assembly import assembled, for_browsers
+from lume_local._serve.options import AnyPath, ServerOptions
+from lume_local._serve.settings import ServerSettings
 
 T = TypeVar("T")
 

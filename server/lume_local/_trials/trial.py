@@ -16,7 +16,6 @@ from attrs import asdict, evolve, field, frozen
 
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
-from lume_local._check import checked, text_of
 from lume_local._flow.definition import Flow
 from lume_local._flow.fields import FlowError, toml_of
 from lume_local._flow.lines import with_line
@@ -24,6 +23,7 @@ from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.protocol import MEMORY_LIMIT, THREADS, Done, Execute, Failed, Json
+from lume_local._trials.check import checked, text_of
 
 _exact = partial(json.loads, parse_float=Decimal)
 _DECIMAL = re.compile(r"DECIMAL\(\d+,(\d+)\)")

@@ -29,7 +29,6 @@ from lume_async._base import arguments
 from lume_async._base.elided import elided
 from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
-from lume_local._options import AnyPath
 from lume_local._runs.sources.work import belongs
 from lume_local._runs.sql.tables import VERSION
 from lume_local._runs.sqlite.copies import (
@@ -46,6 +45,7 @@ from lume_local._runs.sqlite.copies import (
 from lume_local._runs.sqlite.state_file import STATE_FILE
 from lume_local._runs.store.audit import RESTORE, Act
 from lume_local._runs.times import now_text
+from lume_local._serve.options import AnyPath
 from lume_local._shared import checksums, no_links
 from lume_local._shared.commit import explain, sync_file, sync_folder, write_durably
 from lume_local._shared.folders import MANIFEST, named_in

@@ -1,6 +1,6 @@
 """`ServerOptions`: the options of a server besides the parameters of `serve`, each with its type and meaning.
 
-`serve`, `serve_in_thread`, the command line and the reference take the options from here; `_settings` has their
+`serve`, `serve_in_thread`, the command line and the reference take the options from here; `settings` has their
 defaults and checks.
 """
 

@@ -1,0 +1,1 @@
+"""The server as a whole: its options, its parts and their order, its state, and backups."""

@@ -1,0 +1,1 @@
+"""Work that needs no server: checking and trying flows, samples and messages, proposing a flow."""
