@@ -18,7 +18,7 @@ from forked import begin_sample, start_forked
 from hypothesis import settings
 
 from lume_local._runs.workers import child
-from lume_local._trials import sample
+from lume_local._samples import opening
 
 # A job in the background of a script has SIGINT ignored, and its children with it: tests of Ctrl-C would then wait
 # for ever. A handler here becomes the default one in every program that a test starts.
@@ -27,7 +27,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 DURATIONS = Path(__file__).with_name("tests") / "durations.json"
 """Seconds that a file takes. The longest begin first: a file stays on one core, and would keep the others waiting."""
-BEGIN_SAMPLE = sample.begin
+BEGIN_SAMPLE = opening.begin
 LONG = 300.0
 """Seconds that a test may take with `--thorough`, unless it says so itself."""
 SHORT = 5.0
@@ -118,7 +118,7 @@ def forked_workers() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if sys.platform == "linux":
             patch.setattr(child, "default_start", start_forked)
-            patch.setattr(sample, "begin", begin_sample)
+            patch.setattr(opening, "begin", begin_sample)
         yield
 
 
@@ -126,4 +126,4 @@ def forked_workers() -> Iterator[None]:
 def real_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """They don't: each worker is a new interpreter, as users have it."""
     monkeypatch.setattr(child, "default_start", child.start_process)
-    monkeypatch.setattr(sample, "begin", BEGIN_SAMPLE)
+    monkeypatch.setattr(opening, "begin", BEGIN_SAMPLE)

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from lume_local._mapping.grades import Grade as Grade
     from lume_local._mapping.proposal import ProposedFlow as ProposedFlow
     from lume_local._samples.opening import JudgedColumn as JudgedColumn
+    from lume_local._samples.opening import SampleFile as SampleFile
     from lume_local._samples.opening import SampleParts as SampleParts
     from lume_local._samples.opening import SampleRows as SampleRows
+    from lume_local._samples.opening import open_sample as open_sample
     from lume_local._serve.backup import Backup as Backup
     from lume_local._serve.backup import back_up as back_up
     from lume_local._serve.backup import restore as restore
@@ -32,13 +34,11 @@ if TYPE_CHECKING:
     from lume_local._trials.messages import check_messages as check_messages
     from lume_local._trials.messages import try_messages as try_messages
     from lume_local._trials.propose import propose as propose
-    from lume_local._trials.sample import SampleFile as SampleFile
-    from lume_local._trials.sample import open_sample as open_sample
     from lume_local._trials.trial import Trial as Trial
     from lume_local._trials.trial import TriedFlow as TriedFlow
     from lume_local._trials.trial import open_trial as open_trial
-    from lume_local._worker.samples.parts import sample_parts as sample_parts
-    from lume_local._worker.samples.parts import unpack_member as unpack_member
+    from lume_local._worker.samples.read import sample_parts as sample_parts
+    from lume_local._worker.samples.read import unpack_member as unpack_member
 else:
     from lume_async._base.lazy import lazily as _lazily
     from lume_local._exports import NAMES as _NAMES

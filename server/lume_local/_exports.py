@@ -6,7 +6,7 @@ NAMES = {
     "lume_local._flow.fields": "FlowError",
     "lume_local._mapping.grades": "Grade",
     "lume_local._mapping.proposal": "ProposedFlow",
-    "lume_local._samples.opening": "JudgedColumn SampleParts SampleRows",
+    "lume_local._samples.opening": "JudgedColumn SampleFile SampleParts SampleRows open_sample",
     "lume_local._serve.backup": "Backup back_up restore",
     "lume_local._serve.options": "ServerOptions",
     "lume_local._serve.serve": "Server ThreadedServer serve serve_in_thread",
@@ -14,7 +14,6 @@ NAMES = {
     "lume_local._trials.ddl": "table_ddl",
     "lume_local._trials.messages": "CheckedMessage TriedAddress check_messages try_messages",
     "lume_local._trials.propose": "propose",
-    "lume_local._trials.sample": "SampleFile open_sample",
     "lume_local._trials.trial": "Trial TriedFlow open_trial",
-    "lume_local._worker.samples.parts": "sample_parts unpack_member",
+    "lume_local._worker.samples.read": "sample_parts unpack_member",
 }

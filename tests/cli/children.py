@@ -10,7 +10,7 @@ from fork_server import own
 from forked import WORKERS, begin_sample, start_forked
 
 from lume_local._runs.workers import child
-from lume_local._trials import sample
+from lume_local._samples import opening
 
 server = own(*WORKERS)
 
@@ -22,4 +22,4 @@ async def start(program: str, environment: dict[str, str], longest_line: int) ->
 
 
 child.default_start = start
-sample.begin = partial(begin_sample, server=server)  # type: ignore[assignment]
+opening.begin = partial(begin_sample, server=server)  # type: ignore[assignment]

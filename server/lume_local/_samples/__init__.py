@@ -1,1 +1,1 @@
-"""Analysis of a sample file: its layout, its columns, and how to read each of them."""
+"""What a sample file shows: its encoding, where its table starts, its columns, and how to read each of them."""

@@ -17,7 +17,8 @@ _POINT = re.compile(_SIGNED.format(currency=_CURRENCY, digits=_WITH_POINT))
 _COMMA = re.compile(_SIGNED.format(currency=_CURRENCY, digits=_WITH_COMMA))
 _PLAIN = re.compile(r"[-+]?\d+(\.\d+)?")
 _THOUSANDS = re.compile(_SIGNED.format(currency=_CURRENCY, digits=r"[1-9]\d{0,2}[.,]\d{3}"))
-_CODE = re.compile(r"[+-]?0\d+")
+CODE = re.compile(r"[+-]?0\d+")
+"""Digits that would lose leading zeros as a number."""
 _PERCENT = re.compile(rf"[-+−]? ?(?:{_WITH_POINT}|{_WITH_COMMA}) ?[%‰]")
 _YEAR_FIRST = re.compile(
     r"(\d{4})(?:[-/.](\d{1,2})[-/.](\d{1,2})|(\d{2})(\d{2}))(?:[T ]00:00(?::00(?:\.0+)?)?Z?)?"
@@ -147,7 +148,7 @@ def _phones(name: str, values: Sequence[str]) -> Guess | None:
 
 
 def _money(_name: str, values: Sequence[str]) -> Guess | None:
-    if any(map(_CODE.fullmatch, values)):
+    if any(map(CODE.fullmatch, values)):
         return None  # codes with leading zeros
     written = [value for value in values if not _PLAIN.fullmatch(value)]
     point = [value for value in values if not _POINT.fullmatch(value)]

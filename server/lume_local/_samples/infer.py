@@ -1,22 +1,28 @@
-"""Infers column types from a sample. Pure, and conservative: a code such as 00123 stays a string."""
+"""Infers the columns of a sample: their types, and the words for a missing value.
+
+Conservative: a code such as 00123 stays a string, and a guess that the engine does not confirm on all rows becomes a
+comment.
+"""
+
+# ruff: noqa: RUF001, SIM905 - dashes as people type them; a list of these would take a screen.
 
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
+from typing import Any
 
 from attrs import frozen
 
-from lume_local._samples.guess import Guess, guesses
+from lume_local._samples.guess import CODE, Guess, guesses
+from lume_local._samples.opening import JudgedColumn, ReadSample
 from lume_local._samples.table_start import start_of_lines
 
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
-_CODE = re.compile(r"[+-]?0\d+")
-"""Digits that would lose leading zeros as a number."""
 _FEW = 8
 """Maximum distinct values of a possible enumeration."""
 _ENOUGH = 0.95
@@ -26,6 +32,16 @@ DELIMITERS = ",;\t|"
 _MOST = 0.7
 """Share of lines that must have as many values as the header."""
 _COUNTRY = "country_code({column})"
+_AT_ONCE = 200
+"""Columns to judge at a time: a flow has at most 2,000, and many take long to compile."""
+
+_WORDS = frozenset(
+    "NA N/A n/a na #N/A #NA N.A. n.a. - -- – — . .. ? NULL null Null (null) <NA>".split()
+    + "None none nil NaN nan NAN -nan \\N".split()
+    + ["#N/A N/A"]
+)
+_USUAL_IN_TEXTS = frozenset({"?", "-", "--", "–", "—", ".", "none", "None"})
+"""Words that are more likely answers in a column of texts."""
 
 
 @frozen
@@ -74,7 +90,7 @@ class SampleColumn:
         self.guesses = [*_kinds(filled), *guesses(source, filled)]
         self.guess = self.guesses[0] if self.guesses else None
         self.doubt: Doubt | None = None
-        self.codes = any(map(_CODE.fullmatch, filled))
+        self.codes = any(map(CODE.fullmatch, filled))
         different = sorted(set(filled))
         many = len(filled) >= 4 * len(different)
         self.values = different if self.guess is None and many and len(different) <= _FEW else []
@@ -130,7 +146,7 @@ def is_typed(values: Sequence[str]) -> bool:
 
 def _kinds(values: Sequence[str]) -> Iterator[Guess]:
     """Yield the types that (nearly) all values match without a cleaner, the one with the fewest misfits first."""
-    codes = any(map(_CODE.fullmatch, values))
+    codes = any(map(CODE.fullmatch, values))
     found = []
     for fits, kind in _KINDS:
         misfits = [value for value in values if not fits(value)] if values else []
@@ -166,3 +182,82 @@ _KINDS: tuple[tuple[Callable[[str], object], tuple[str, str | None, str | None]]
     (_EMAIL.fullmatch, ("string", "email", None)),
 )
 """Tests for each kind of value; of two equally good matches the first wins."""
+
+
+def judge(sample: ReadSample, source: Mapping[str, Any], columns: Sequence[SampleColumn]) -> None:
+    """Decide how each column is read, and whether it is required. Raises `ConfigurationError`."""
+    for first in range(0, len(columns), _AT_ONCE):
+        some = columns[first : first + _AT_ONCE]
+        tried = {
+            f"{n}_{m}": (column.source, definition(column, guess) | {"required": True})
+            for n, column in enumerate(some)
+            for m, guess in enumerate((None, *column.guesses))
+        }
+        found = sample.judge(source, tried)
+        for n, column in enumerate(some):
+            as_text, *guessed = (found[f"{n}_{m}"] for m in range(len(column.guesses) + 1))
+            _decide(column, as_text, guessed)
+
+
+def _decide(column: SampleColumn, as_text: JudgedColumn, guessed: Sequence[JudgedColumn]) -> None:
+    """Decide one column by the results as a text and with each guess."""
+    for guess, one in zip(column.guesses, guessed, strict=True):
+        if not one.misfits:
+            column.guess, column.required = guess, column.required and not one.missing
+            return
+    column.guess, column.required = None, column.required and not as_text.missing
+    if guessed:
+        least = min(range(len(guessed)), key=lambda n: guessed[n].misfits)
+        found = guessed[least]
+        column.doubt = Doubt(column.guesses[least], found.misfits, found.example or "")
+
+
+def definition(column: SampleColumn, guess: Guess | None) -> dict[str, str]:
+    """Return the flow's `[columns.<name>]`, read by that guess, or as a text."""
+    quoted = '"' + column.source.replace('"', '""') + '"'
+    plain = f"nullif(trim({quoted}), '')" if column.spaces else quoted
+    if guess is None:
+        return {"sql": plain, "type": "string"}
+    type_, format_, sql_type = guess.kind
+    wanted = {
+        "sql": guess.sql.format(column=quoted) if guess.sql else plain,
+        "type": type_ if type_ != "string" or format_ is None else None,
+        "format": format_,
+        "sql_type": sql_type,
+    }
+    return {key: value for key, value in wanted.items() if value is not None}
+
+
+@frozen
+class NullWords:
+    """The words found.
+
+    Attributes:
+        proposed: words among numbers, dates or truth values.
+        texts: for each of these, the text columns that also contain it.
+        doubtful: words that occur only in text columns, and the first such column.
+    """
+
+    proposed: tuple[str, ...] = ()
+    texts: Mapping[str, list[str]] = {}
+    doubtful: Mapping[str, str] = {}
+
+
+def null_words(names: Sequence[str], columns: Sequence[Sequence[str]]) -> NullWords:
+    """Return the words that a flow should read as NULL."""
+    typed: dict[str, None] = {}
+    texts: dict[str, list[str]] = {}
+    for name, values in zip(names, columns, strict=True):
+        filled = [value.strip() for value in values if value.strip()]
+        if not (words := {value: None for value in filled if value in _WORDS}):
+            continue
+        others = [value for value in filled if value not in _WORDS]
+        if others and is_typed(others):
+            typed |= words
+        else:
+            for word in words:
+                texts.setdefault(word, []).append(name)
+    doubtful = {
+        word: found[0] for word, found in texts.items() if word not in typed and word not in _USUAL_IN_TEXTS
+    }
+    return NullWords(tuple(typed), {word: texts[word] for word in typed if word in texts}, doubtful)

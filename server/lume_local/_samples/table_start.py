@@ -1,16 +1,23 @@
-"""Finds the start and end of a sample's table: header, comments, footer. Pure; the result is a guess."""
+"""Finds the table of a sample: its sheet, header, comments and footer. The result is a guess.
+
+A header differs from the values: it names numbers, and its cells don't occur below it. Numbers that are names are
+years or positions (0, 1, 2).
+"""
 
 import csv
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from statistics import median
+from typing import Any
 
 from attrs import evolve, frozen
 
 from lume_async._base.elided import elided
-from lume_async._base.words import listed
-from lume_local._samples.headerless import is_headerless
+from lume_async._base.words import counted, listed
+from lume_async.errors import ConfigurationError
+from lume_local._samples.opening import OpenSample, SampleParts
 
 _FILLED = 0.8
 """Share of the usual number of filled cells above which a row can be the header."""
@@ -25,6 +32,21 @@ _TOTAL = re.compile(
     re.IGNORECASE,
 )
 _MOST_NAMED = 3
+_VALUE = re.compile(
+    r"\W{0,3}[-+]?\d[\d.,]*([eE][-+]?\d+)?\W{0,3}"  # numbers, amounts
+    r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?"  # dates
+    r"|true|false",
+    re.IGNORECASE,
+)
+"""The same without doubt: a whole column of these is numeric."""
+_YEAR = re.compile(r"[12]\d{3}")
+_USUAL = 0.95
+"""Share of numeric values that makes a column numeric."""
+_FEWEST = 3
+"""Minimum number of rows below the first."""
+_MOST_CELLS = 200
+_FIRST_ROWS = 100
+_MOST_SHEETS = 20
 
 
 @frozen
@@ -150,6 +172,39 @@ def _comment_mark(rows: Sequence[Sequence[str]], lines: Sequence[str]) -> str:
     return ""
 
 
+def is_headerless(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether the first of these rows is not a header."""
+    first, *below = [[cell.strip() for cell in row] for row in rows] or [[]]
+    below = [row for row in below if len(row) == len(first) and any(row)]
+    if len(below) < _FEWEST or not any(first):
+        return False
+    columns = [[row[n] for row in below if row[n]] for n in range(len(first))]
+    typed = [n for n, values in enumerate(columns) if _is_typed(values)]
+    if not typed:
+        return first not in below and _recurs(first, columns)  # a header may be repeated once below
+    cells = [first[n] for n in typed]
+    return all(map(_VALUE.fullmatch, cells)) and not _are_names(cells)
+
+
+def _is_typed(values: Sequence[str]) -> bool:
+    return bool(values) and sum(_VALUE.fullmatch(value) is not None for value in values) >= _USUAL * len(
+        values
+    )
+
+
+def _are_names(cells: Sequence[str]) -> bool:
+    """Return whether the cells are years, or consecutive whole numbers."""
+    if all(map(_YEAR.fullmatch, cells)):
+        return True
+    whole = [int(cell) for cell in cells if cell.isdecimal()]
+    return len(whole) == len(cells) > 1 and all(other == one + 1 for one, other in pairwise(whole))
+
+
+def _recurs(first: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
+    """Return whether the row has values that recur in their columns, as only categories do."""
+    return any(cell and values.count(cell) > 1 for cell, values in zip(first, columns, strict=True))
+
+
 def _typed(row: Sequence[str]) -> int:
     """Count the cells that can't be names."""
     return sum(_TYPED.fullmatch(cell.strip()) is not None for cell in row)
@@ -181,3 +236,47 @@ def footer_of(rows: Sequence[Sequence[str]], width: int) -> list[str]:
             break
         starts.append(first[:50])
     return list(dict.fromkeys(reversed(starts)))
+
+
+@frozen
+class SheetChoice:
+    """A sheet as the flow's `[source]`, and what to check."""
+
+    source: dict[str, Any]
+    doubts: list[str]
+
+
+def sheet_of(parts: SampleParts, file: OpenSample) -> SheetChoice:
+    """Return the sheet to read, and where its table starts."""
+    names = parts.sheets
+    first, doubts = Start(0, []), list[str]()
+    for n, name in enumerate(names[:_MOST_SHEETS] or [""]):
+        more: dict[str, Any] = {"excel": {"sheet": name}} if n else {}
+        start, has_table = _begins(file, more)
+        first = first if n else start
+        if has_table:
+            break
+    else:
+        name, start, more = "", first, {}
+    if more:
+        doubts.append(f"the sheet {name!r} is read, as those before it have no table: is that right?")
+    elif len(names) > 1:
+        doubts.append(
+            f"of {counted(len(names), 'sheet')} the first is read, {names[0]!r}: others are {listed(names[1:])}"
+        )
+    if parts.hidden:
+        doubts.append(f"hidden, and not read: {listed(parts.hidden)}")
+    return SheetChoice({"format": "excel"} | more | start.settings, [*doubts, *start.doubts])
+
+
+def _begins(file: OpenSample, more: dict[str, Any]) -> tuple[Start, bool]:
+    """Return where the table of a sheet starts, by its first raw rows, and whether there is one."""
+    names = [f"c{n}" for n in range(_MOST_CELLS)]
+    try:
+        found = file.rows({"format": "excel", "header": "none", "names": names} | more, most=_FIRST_ROWS)
+    except ConfigurationError:  # reading it normally reports why
+        return Start(0, []), False
+    rows = [[value or "" for value in row] for row in found.rows]
+    width = max((n for row in rows for n, value in enumerate(row, 1) if value), default=0)
+    start = start_of([row[:width] for row in rows])
+    return start, width > 1 and len(rows) > start.row + 1

@@ -17,13 +17,11 @@ from lume_cli._output.stdout import writing
 from lume_cli._output.text import visible
 from lume_cli._streams import write_utf8
 from lume_cli.commands import FILE
-from lume_local import open_sample, sample_parts, unpack_member
+from lume_local import open_sample
 from lume_local._mapping.text.toml_text import key as toml_key
 from lume_local._mapping.text.toml_text import value as toml
-from lume_local._samples.infer import Doubt, SampleColumn
-from lume_local._samples.judge import definition
-from lume_local._samples.opening import Access
-from lume_local._samples.read import Sample, read_sample
+from lume_local._samples.infer import Doubt, SampleColumn, definition
+from lume_local._worker.samples.read import Sample, read_sample
 from lume_local.commands.flow_write import file_in, sample_options, target_of, write
 
 _RESERVED = "_lume_"
@@ -69,7 +67,7 @@ def command(
             f"{flow!r} is not a valid flow name: pass --name with letters, digits, '_' and '-'"
         )
     try:
-        seen = read_sample(sample, Access(open_sample, sample_parts, unpack_member), encoding, delim)
+        seen = read_sample(sample, open_sample, encoding, delim)
     except (ConfigurationError, ModuleNotFoundError) as error:
         raise click.UsageError(str(error)) from None
     for doubt in (*seen.doubts, *seen.unsure):

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from lume_cli._app import app
 from lume_local._samples.guess import guesses
 from lume_local._samples.infer import SampleColumn, delimiter, infer
-from lume_local._samples.read import Sample
+from lume_local._worker.samples.read import Sample
 from lume_local.commands.flow_init import flow_draft
 
 SAMPLE = """Customer ID;E-Mail;signedUp;Seen At;Zip;Score;Active;Plan;Note, free

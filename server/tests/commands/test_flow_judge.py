@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lume_cli._app import app
-from lume_local._samples import read as sample_read
 from lume_local._samples.infer import SampleColumn
+from lume_local._worker.samples import read as sample_read
 
 
 def init(sample: Path, *options: str) -> Result:

@@ -16,7 +16,7 @@ from local.workbooks import KINDS, Sheet, written
 
 from lume_cli._app import app
 from lume_local._flow.definition import read_definition
-from lume_local._samples import text as sample_text
+from lume_local._samples import raw as sample_text
 from lume_local._samples.infer import delimiter
 from lume_local._samples.raw import RawFile
 

@@ -17,12 +17,11 @@ from lume_local._mapping.decisions import decisions
 from lume_local._mapping.profile import Profile, profile_column
 from lume_local._mapping.propose import Suggestion
 from lume_local._mapping.target import MappingTarget
-from lume_local._samples.opening import Access, JudgedColumn, SampleRows
-from lume_local._samples.read import Sample, read_sample, sample_of_rows
+from lume_local._samples.opening import JudgedColumn, SampleRows
 from lume_local._shared.protocol import Propose, Proposed, Refused
 from lume_local._worker.databases.database import DatabaseTrouble
 from lume_local._worker.databases.described import described
-from lume_local._worker.samples.parts import sample_parts, unpack_member
+from lume_local._worker.samples.read import Sample, read_sample, sample_of_rows
 from lume_local._worker.samples.sample import HeldSample
 from lume_local._worker.samples.trials import Trials, opened_trials
 from lume_local._worker.samples.whole import WholeSample, errors, opened_whole
@@ -75,10 +74,11 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
 @contextmanager
 def _profiled(trials: Trials, given: Mapping[str, Any], path: Path, held: Path) -> Iterator[Read]:
     name, wanted = given["shown"], given.get("source")
-    opening = Access(partial(_open_here, trials), sample_parts, unpack_member)
     seen, members = None, None
     if wanted is None:
-        seen = read_sample(path, opening, given.get("encoding"), given.get("delim"), name=name, held=held)
+        seen = read_sample(
+            path, partial(_open_here, trials), given.get("encoding"), given.get("delim"), name=name, held=held
+        )
         members = [column.source for column in seen.columns]
     settings = _settings(seen, wanted)
     with opened_whole(trials, path, name, held, settings, members, ROWS) as sample:

@@ -1,4 +1,4 @@
-"""The process behind `Sample`: shows a sample of a source as a flow's expressions see it, and a flow's result.
+"""The process behind `SampleFile`: shows a sample of a source as a flow's expressions see it, and a flow's result.
 
 python -m lume_local._worker.samples.sample FILE NAME FOLDER
 
@@ -16,13 +16,9 @@ from pathlib import Path
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.samples.trials import Json, Trials, flow_of, opened_trials
+from lume_local._worker.samples.trials import Json, Trials, flow_to_read, judged, opened_trials
 from lume_local._worker.sources.formats.members import member_names, unread_members
-from lume_local._worker.sources.formats.names import visible_columns
-from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.formats.sheets.excel import opened_sheets, read_sheet
 from lume_local._worker.sources.formats.text.csv import names_of
 from lume_local._worker.sources.formats.text.dialect import Dialect
@@ -31,7 +27,7 @@ from lume_local._worker.sources.read import FORMATS
 from lume_local._worker.sources.source import SourceError, no_pause
 from lume_local._worker.sql import STAGED, copy_to, scan_or_retry
 from lume_local._worker.stage import scan_of
-from lume_local._worker.statements import BITS, Layout, Statements
+from lume_local._worker.statements import Layout
 
 _MOST = 100_000
 """Rows that flows are tried on."""
@@ -94,7 +90,7 @@ class HeldSample:
         self._readings += 1
         folder = self._folder / f"reading{self._readings}"
         folder.mkdir()
-        flow = compile_flow(connection, read_definition(flow_of(source, {"none": {"sql": "NULL"}})))
+        flow = flow_to_read(connection, source)
         flow["sources"] = dict.fromkeys(members, "")
         account, malformed = Account(self._path.stat().st_size), Malformed(folder / "malformed")
         return Reading(connection, self._path, self._shown, flow, folder, account, malformed, no_pause)
@@ -106,39 +102,6 @@ class HeldSample:
         """
         assert self._layout is not None, "no rows were read"
         return judged(self._trials, self._layout, self._shown, source, columns)
-
-
-def judged(trials: Trials, rows: Layout, shown: str, source: Json, columns: Json) -> Json:
-    """Judge the columns of a flow on these rows (see `HeldSample.judge`)."""
-    definitions = {name: column for name, (_, column) in columns.items()}
-    with trials.compiled(source, definitions) as (connection, flow):
-        layout = read_by(flow, rows, shown)
-        statements = Statements(flow, layout)
-        connection.execute(f"CREATE TEMP TABLE _lume_stage AS {statements.stage()}")
-        _, _, *counts = connection.execute(statements.counts("_lume_stage")).fetchall()[0]
-        found = {name: {"misfits": 0, "missing": 0, "example": None} for name in columns}
-        for n, (check, count) in enumerate(zip(flow["checks"], counts, strict=True)):
-            name, _, reason = check["reason"].partition(": ")
-            if reason == "is required":
-                found[name]["missing"] = count
-            elif count:
-                at = layout.raw.index(columns[name][0])
-                query = (
-                    f"SELECT _lume_raw[{at + 1}] FROM _lume_stage "
-                    f"WHERE (_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0 LIMIT 1"
-                )
-                ((example,),) = connection.execute(query).fetchall()
-                found[name] |= {"misfits": found[name]["misfits"] + count, "example": example}
-    return found
-
-
-def read_by(flow: Json, layout: Layout, shown: str) -> Layout:
-    """Return only the columns that the flow reads: each step of its statement would carry the others along."""
-    places = visible_columns(flow, list(layout.raw), shown)
-    items = ", ".join(f"_lume_s{n} AS _lume_s{k}" for k, n in enumerate(places.values()))
-    raw = tuple(layout.raw[n] for n in places.values())
-    reader = f"SELECT {items or '1 AS _lume_none'} FROM ({layout.reader})"
-    return Layout(reader, raw, {name: k for k, name in enumerate(places)})
 
 
 def _kept(connection: DuckDBPyConnection, layout: Layout, path: Path) -> tuple[Layout, int]:
@@ -159,15 +122,6 @@ def _shown(connection: DuckDBPyConnection, kept: Layout, most: int) -> list[list
         f"ORDER BY file_row_number LIMIT {most}"
     )
     return [list(row) for row in connection.execute(query).fetchall()]
-
-
-def kept(layout: Layout, rows: list[list[str | None]], path: Path) -> Layout:
-    """Keep the rows in a file, so that every flow is tried on the same ones."""
-    file = RowsFile(path, len(layout.raw))
-    for row in rows:
-        file.write(row)
-    file.close()
-    return Layout(file.reader, layout.raw, {})
 
 
 def main(path: str, shown: str, folder: str) -> None:

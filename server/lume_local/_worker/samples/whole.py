@@ -12,15 +12,12 @@ from duckdb import DuckDBPyConnection
 
 from lume_async._base.elided import elided
 from lume_async.errors import ConfigurationError
-from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._mapping.proposal import Before
 from lume_local._mapping.readings import TriedColumn
 from lume_local._samples.opening import JudgedColumn
-from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.compiler.mistakes import first_line
-from lume_local._worker.samples.sample import judged, kept, read_by
-from lume_local._worker.samples.trials import Json, Trials, flow_of
+from lume_local._worker.samples.trials import Json, Trials, flow_to_read, judged, kept, read_by
 from lume_local._worker.sources.formats.members import member_names, unread_members
 from lume_local._worker.sources.places.held import named
 from lume_local._worker.sources.places.local import files_in
@@ -123,7 +120,7 @@ def opened_whole(
         with errors(shown):
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="lume-sample-")))
             connection = stack.enter_context(trials.cursor())
-            flow = compile_flow(connection, read_definition(flow_of(source, {"none": {"sql": "NULL"}})))
+            flow = flow_to_read(connection, source)
             files = files_in(path, shown, held, flow, folder / "unpacked", no_pause)
             if members is None and flow["format"] in ("json", "ndjson", "xml"):
                 (first := folder / "first").mkdir()

@@ -20,10 +20,8 @@ from lume_async.errors import ConfigurationError
 from lume_local import open_trial
 from lume_local._flow.record_settings import pointer_of, pointers, why_unreadable
 from lume_local._mapping.targets.json_schema import of_schema
-from lume_local._samples.opening import Access
-from lume_local._samples.read import Sample, read_sample
-from lume_local._worker.samples.parts import sample_parts, unpack_member
 from lume_local._worker.samples.proposing import _open_here
+from lume_local._worker.samples.read import Sample, read_sample
 from lume_local._worker.samples.trials import opened_trials
 
 Json = dict[str, Any]
@@ -68,7 +66,7 @@ RECORDS = st.lists(
 def sample_of(path: Path) -> Sample:
     """As `lume flow init` reads it."""
     with opened_trials() as trials:
-        return read_sample(path, Access(partial(_open_here, trials), sample_parts, unpack_member))
+        return read_sample(path, partial(_open_here, trials))
 
 
 def leaves_of(value: Any, above: Steps = ()) -> Iterator[tuple[Steps, Any]]:

@@ -6,7 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from glob import escape
 from itertools import islice
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -19,21 +21,32 @@ from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import CONTROL
 from lume_local._samples.doubts import controls, doubts, of_malformed, of_names, trailing_delimiter
 from lume_local._samples.fixed_guess import FixedColumns, fixed_columns
-from lume_local._samples.infer import SampleColumn, delimiter, infer
-from lume_local._samples.judge import judge
-from lume_local._samples.null_words import NullWords, null_words
-from lume_local._samples.opening import Access, OpenSample, ReadSample, SampleRows
-from lume_local._samples.raw import RawFile, encoding_of, refuse_binary
+from lume_local._samples.infer import NullWords, SampleColumn, delimiter, infer, judge, null_words
+from lume_local._samples.opening import Opening, OpenSample, ReadSample, SampleParts, SampleRows
+from lume_local._samples.raw import (
+    RawFile,
+    copy_head,
+    encoding_of,
+    is_xml,
+    json_format,
+    objects,
+    refuse_binary,
+)
 from lume_local._samples.record_paths import RecordPath, names_in, path_in_json, path_in_xml
-from lume_local._samples.sheet_guess import SheetChoice, sheet_of
-from lume_local._samples.table_start import footer_of, split, start_of_lines
-from lume_local._samples.text import copy_head, is_xml, json_format, objects
+from lume_local._samples.table_start import SheetChoice, footer_of, sheet_of, split, start_of_lines
 from lume_local._shared import magic
+from lume_local._shared.extras import require
+from lume_local._worker.sources.formats.sheets import workbook
+from lume_local._worker.sources.places.unpack import Packed
+from lume_local._worker.sources.places.zip_archive import members_of, reading_zip
+from lume_local._worker.sources.source import SourceError, no_pause
 
 _LINES_READ, _ROWS = 100_000, 10_000
 """Lines to read, on all of which guesses are tried; and rows spread over them, from which to guess."""
 _BLOCK, _MOST_UNPACKED = 1024**2, 1024**3
 """Bytes to copy at a time, and at most, of a document that is read as a whole."""
+_UNPACKED = 10 * 1024**3
+"""Bytes; the default of `source.max_unpacked_bytes`."""
 _MOST_COLUMNS, _NAMED = 2000, 20
 """Maximum columns of a flow, and names listed in a doubt."""
 _LINES = 200
@@ -76,7 +89,7 @@ class Sample:
 
 def read_sample(
     path: Path,
-    opening: Access,
+    opening: Opening,
     encoding: str | None = None,
     delim: str | None = None,
     *,
@@ -86,7 +99,7 @@ def read_sample(
     """Read the sample; the encoding and the delimiter of a CSV file are guessed unless given.
 
     Args:
-        opening: opens a file to read and judge its rows.
+        opening: opens a file, by a path and the name in messages, to read and judge its rows.
         name: its name in messages; default: the path.
         held: the path to read it by, each time that it is opened; default: its own.
 
@@ -96,7 +109,7 @@ def read_sample(
     """
     raw = RawFile(path, name or str(path), held or path)
     try:
-        parts = opening.parts(raw.held, raw.name)
+        parts = sample_parts(raw.held, raw.name)
         if parts.members:
             return _of_archive(raw, opening, parts.members, encoding, delim)
         if (kind := _KINDS.get(raw.kind)) is not None:
@@ -129,7 +142,7 @@ def read_sample(
 
 
 def _of_archive(
-    raw: RawFile, opening: Access, members: list[str], encoding: str | None, delim: str | None
+    raw: RawFile, opening: Opening, members: list[str], encoding: str | None, delim: str | None
 ) -> Sample:
     """Read the first member of the most frequent kind, apart from notes: a flow reads all of that kind."""
     suffixes = Counter(Path(name).suffix for name in members)
@@ -137,7 +150,7 @@ def _of_archive(
     read = [name for name in members if name.endswith(suffix)]
     with TemporaryDirectory(prefix="lume-init-") as folder:
         copy = Path(folder) / f"sample{suffix}"
-        opening.unpack(raw.held, read[0], copy, raw.name)
+        unpack_member(raw.held, read[0], copy, raw.name)
         sample = read_sample(copy, opening, encoding, delim, name=f"{raw.name}/{read[0]}")
     source = {name: value for name, value in sample.source.items() if name != "compression"}
     if raw.path.suffix.lower() != ".zip":
@@ -150,7 +163,7 @@ def _of_archive(
     return evolve(sample, source=source, doubts=[*asked, *sample.doubts])
 
 
-def _of_xml(raw: RawFile, opening: Access, head: Path) -> Sample:
+def _of_xml(raw: RawFile, opening: Opening, head: Path) -> Sample:
     with raw.open() as file:
         found = path_in_xml(file, raw.name)
     return _of_records(
@@ -160,7 +173,7 @@ def _of_xml(raw: RawFile, opening: Access, head: Path) -> Sample:
 
 def _of_records(
     raw: RawFile,
-    opening: Access,
+    opening: Opening,
     head: Path,
     source: dict[str, Any],
     found: RecordPath,
@@ -178,7 +191,7 @@ def _of_records(
         return sample_of_rows(raw.name, sample, rows, source | raw.compression, found.doubts)
 
 
-def _of_objects(raw: RawFile, opening: Access, head: Path, kind: Literal["json", "ndjson"]) -> Sample:
+def _of_objects(raw: RawFile, opening: Opening, head: Path, kind: Literal["json", "ndjson"]) -> Sample:
     """Read values as lines; the engine reports why it would reject those that are not objects."""
     first: Any = None
     count = 0
@@ -204,7 +217,7 @@ def _of_objects(raw: RawFile, opening: Access, head: Path, kind: Literal["json",
         return sample_of_rows(raw.name, sample, rows, {"format": kind} | raw.compression, [])
 
 
-def _of_csv(raw: RawFile, opening: Access, head: Path, encoding: str | None, delim: str | None) -> Sample:
+def _of_csv(raw: RawFile, opening: Opening, head: Path, encoding: str | None, delim: str | None) -> Sample:
     asked: list[str] = []
     if encoding is None:
         encoding, asked = encoding_of(raw)
@@ -254,7 +267,7 @@ def _of_csv(raw: RawFile, opening: Access, head: Path, encoding: str | None, del
 
 
 def _of_fixed(
-    raw: RawFile, opening: Access, head: Path, fixed: FixedColumns, encoding: str, asked: list[str]
+    raw: RawFile, opening: Opening, head: Path, fixed: FixedColumns, encoding: str, asked: list[str]
 ) -> Sample:
     source: dict[str, Any] = fixed.source
     with opening(head, name=raw.name) as sample:
@@ -363,3 +376,57 @@ def sample_of_rows(
     if not found.rows:
         more.append(f"{Path(name).name} has no rows: every column is read as text")
     return Sample(columns, found.count, source, [*asked, *more], null, unsure=unsure)
+
+
+def sample_parts(path: str | PathLike[str], name: str | None = None) -> SampleParts:
+    """Return the members of a ZIP archive or the sheets of a workbook; for any other file, neither.
+
+    Args:
+        path: the file, whose content shows its type.
+        name: its name in messages; default: the file name.
+
+    Raises:
+        ConfigurationError: it is damaged or encrypted.
+        OSError: the file can't be opened.
+    """
+    file = Path(path)
+    shown = name or file.name
+    with file.open("rb") as beginning:
+        if magic.kind_of(beginning.read(magic.LENGTH)) not in (magic.ZIP, magic.OLE):
+            return SampleParts()
+    try:
+        kind = workbook.container_of(file)
+        if kind == "archive":
+            with reading_zip(file, shown) as archive:
+                return SampleParts(members=[member.name for member in members_of(archive)])
+        if kind == "workbook":
+            require("openpyxl", "excel", "reading an Excel workbook")
+            with workbook.opened_workbook(file, shown, _UNPACKED, no_pause) as book:
+                sheets = [sheet.name for sheet in book.sheets if not sheet.is_hidden]
+                return SampleParts(sheets=sheets, hidden=[one.name for one in book.sheets if one.is_hidden])
+    except (SourceError, ModuleNotFoundError) as error:
+        raise ConfigurationError(str(error)) from None
+    return SampleParts()  # it was replaced meanwhile
+
+
+def unpack_member(
+    path: str | PathLike[str], member: str, target: str | PathLike[str], name: str | None = None
+) -> None:
+    """Write one member of a ZIP archive to a file, also decompressed if it is a compressed file.
+
+    Args:
+        path: the archive.
+        member: its name, as returned by `sample_parts`.
+        target: the file to write.
+        name: the archive's name in messages; default: its file name.
+
+    Raises:
+        ConfigurationError: it can't be read, or unpacks to more than 10 GiB.
+    """
+    packed = Packed(Path(path), name or Path(path).name, "zip", [escape(member)])
+    try:
+        with TemporaryDirectory(dir=Path(target).parent) as folder:
+            (found,) = packed.unpack(Path(folder) / "member", _UNPACKED, no_pause)
+            found.path.replace(target)
+    except SourceError as error:
+        raise ConfigurationError(str(error)) from None
