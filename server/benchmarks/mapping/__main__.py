@@ -24,10 +24,10 @@ from attrs import frozen
 
 from benchmarks._bench import header
 from lume_local._flow.aliases import folded
-from lume_local._mapping import evidence, grades, model
+from lume_local._mapping import evidence, grades
 from lume_local._mapping.assignment import assign
 from lume_local._mapping.evidence import Side
-from lume_local._mapping.facts import facts_of
+from lume_local._mapping.profile import facts_of
 from server.benchmarks.mapping.cases import Case, cases
 
 _SURE = ("certain", "high")
@@ -42,14 +42,20 @@ class Found:
     grade: str
 
 
+def _rival(likely: list[list[float]], row: int, column: int) -> float:
+    """Return the likelihood of the best other pair in this row or column."""
+    beside = [one for n, one in enumerate(likely[row]) if n != column]
+    return max([*beside, *(other[column] for n, other in enumerate(likely) if n != row)], default=0.0)
+
+
 def ours(case: Case) -> Iterator[Found]:
     if not case.source.names:
         return
     pairs = evidence.pairings(case.target, case.source)
-    likely = model.likely(pairs)
+    likely = evidence.likely(pairs)
     for t, s in enumerate(assign(likely)):
         if s is not None:
-            found = grades.grade(pairs[t][s], likely[t][s], grades.rival(likely, t, s))
+            found = grades.grade(pairs[t][s], likely[t][s], _rival(likely, t, s))
             yield Found(case.target.names[t], case.source.names[s], found.value)
 
 

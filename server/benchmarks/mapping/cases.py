@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from lume_local._mapping.evidence import Side
-from lume_local._mapping.facts import facts_of
+from lume_local._mapping.profile import facts_of
 from server.benchmarks.mapping.pairs import Pair, labels, of_dbt, of_r
 
 _EMPTY = facts_of([])

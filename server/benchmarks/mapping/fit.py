@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from lume_local._mapping import evidence, model
+from lume_local._mapping import evidence
 from server.benchmarks.mapping.cases import cases
 
 _AGAINST = {"target_left", "source_left", "digits", "type_clash", "known", "clash"}
@@ -70,6 +70,6 @@ if __name__ == "__main__":
             for name, weight in zip(evidence.FEATURES, weights, strict=True)
         },
     }
-    target = Path(model.__file__).with_name("weights.json")
+    target = Path(evidence.__file__).with_name("weights.json")
     target.write_text(json.dumps(content, indent=2) + "\n")
     print(target.read_text())

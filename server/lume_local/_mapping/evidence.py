@@ -1,14 +1,20 @@
-"""The evidence that a source column is a target column, as numbers. Pure.
+"""The evidence that a source column is a target column: numbers, and the likelihood by them. Pure.
 
-Each pair of columns gets the same list of numbers, `FEATURES`; their weights are fitted (see `model`).
+Each pair of columns gets the same list of numbers, `FEATURES`. The likelihood is a logistic regression, whose weights
+in `weights.json` were fitted by `server/benchmarks/mapping/fit.py`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from math import exp
+from operator import mul
 
 from attrs import frozen
 
-from lume_local._mapping.facts import Facts, ValueMatch, compare
 from lume_local._mapping.names import Name, NameMatch, Names
+from lume_local._mapping.profile import Facts, ValueMatch, compare
 from lume_local._mapping.words import words
 
 FEATURES = (
@@ -18,6 +24,8 @@ FEATURES = (
     *("gap_target", "gap_source", "around", "place"),
 )
 """By line: names; types and description; values of target and source; other columns."""
+_SAYS_SOMETHING = 0.12
+"""A pair whose names and values agree less than this is never likely, wherever it stands."""
 
 
 @frozen
@@ -189,3 +197,31 @@ def _places(target: Side, source: Side) -> list[list[float]]:
     return [
         [1 - abs(t / many - s / others) for s in range(len(source.names))] for t in range(len(target.names))
     ]
+
+
+@frozen
+class Weights:
+    """One weight for each of `FEATURES`."""
+
+    numbers: tuple[float, ...]
+    bias: float
+
+
+@cache
+def weights() -> Weights:
+    """Return the fitted weights."""
+    found = json.loads(files("lume_local._mapping").joinpath("weights.json").read_text("utf-8"))
+    return Weights(tuple(found["weights"][name] for name in FEATURES), found["bias"])
+
+
+def likely(pairs: Sequence[Sequence[Pairing]]) -> list[list[float]]:
+    """Return the probability of each pair."""
+    by = weights()
+
+    def of(pair: Pairing) -> float:
+        if pair.base < _SAYS_SOMETHING:
+            return 0.0
+        score = by.bias + sum(map(mul, pair.numbers, by.numbers))
+        return 1 / (1 + exp(-max(-50.0, min(50.0, score))))
+
+    return [[of(pair) for pair in row] for row in pairs]

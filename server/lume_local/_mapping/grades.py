@@ -4,7 +4,6 @@ The thresholds were set on one half of the sources in `server/benchmarks/mapping
 """
 
 import enum
-from collections.abc import Sequence
 
 from lume_local._mapping.evidence import FEATURES, Pairing
 from lume_local._mapping.names import SYNONYM
@@ -73,12 +72,6 @@ def _kinds(pair: Pairing) -> int:
         numbers["about"] > 0.5,
     )
     return 0 if numbers["type_clash"] else sum(agrees)
-
-
-def rival(likely: Sequence[Sequence[float]], row: int, column: int) -> float:
-    """Return the likelihood of the best other pair in this row or column."""
-    beside = max((one for n, one in enumerate(likely[row]) if n != column), default=0.0)
-    return max(beside, max((other[column] for n, other in enumerate(likely) if n != row), default=0.0))
 
 
 def worse(one: Grade, other: Grade) -> Grade:

@@ -1,21 +1,22 @@
-"""Matches the columns of a sample to those of a target by names, types, values and neighbours. Pure."""
+"""Matches the columns of a sample to those of a target by names, types, values and neighbours; says why. Pure.
 
-from collections.abc import Mapping, Sequence
+The reasons contain no value of the sample, so they may be kept and shown where the sample may not.
+"""
 
-from attrs import evolve, field, frozen
+from collections.abc import Iterator, Mapping, Sequence
+
+from attrs import field, frozen
 
 from lume_async._base.words import counted
 from lume_local._flow.aliases import folded
 from lume_local._flow.fields import FlowError
 from lume_local._mapping import lookups
 from lume_local._mapping.assignment import assign
-from lume_local._mapping.evidence import Pairing, Side, pairings
-from lume_local._mapping.facts import facts_of
-from lume_local._mapping.grades import Grade, at_most, grade, rival
-from lume_local._mapping.model import likely
-from lume_local._mapping.names import Names
-from lume_local._mapping.profile import Profile, SourceColumn
-from lume_local._mapping.target import MappingTarget
+from lume_local._mapping.evidence import FEATURES, Pairing, Side, likely, pairings
+from lume_local._mapping.grades import Grade, grade
+from lume_local._mapping.names import SYNONYM, Names
+from lume_local._mapping.profile import Profile, SourceColumn, facts_of
+from lume_local._mapping.target import MappingTarget, TargetColumn
 
 MOST_CANDIDATES = 3
 MOST_PAIRS = 250_000
@@ -26,6 +27,15 @@ _COUNTERPARTS = 0.5
 """Share of rows with a counterpart among an enumeration's members above which a match is likelier."""
 _LEAST = 0.1
 """Minimum likelihood of a candidate to be shown."""
+_KINDS = {
+    "date-time": "times",
+    "date": "dates",
+    "time": "times",
+    "integer": "whole numbers",
+    "string": "texts",
+}
+_CLOSE = 0.3
+"""Minimum likelihood of a rival to be named."""
 
 
 @frozen
@@ -102,8 +112,12 @@ class Matches:
 
     def best(self) -> list[list[Match]]:
         """Return the candidates for each target column: the assigned one first, then by likelihood."""
-        chosen = assign(self.likely)
-        return [self._of(t, chosen[t]) for t in range(len(self._target.columns))]
+        found = []
+        for t, (row, assigned) in enumerate(zip(self.likely, assign(self.likely), strict=True)):
+            order = sorted(range(len(row)), key=lambda s: (s != assigned, -row[s]))[:MOST_CANDIDATES]
+            shown = [s for s in order if row[s] >= _LEAST or s == assigned]
+            found.append([self._match(t, s, s == assigned) for s in shown])
+        return found
 
     def pair(self, target: str, source: str) -> Match:
         """Return one pair, by the names of its columns."""
@@ -111,17 +125,10 @@ class Matches:
         others = [column.name for column in self._profile.columns]
         return self._match(names.index(target), others.index(source), True)
 
-    def _of(self, t: int, chosen: int | None) -> list[Match]:
-        row = self.likely[t]
-        order = sorted(range(len(row)), key=lambda s: (s != chosen, -row[s]))[:MOST_CANDIDATES]
-        return [self._match(t, s, s == chosen) for s in order if row[s] >= _LEAST or s == chosen]
-
     def _match(self, t: int, s: int, is_chosen: bool) -> Match:
         other, near = self._nearest(t, s)
         is_alias = folded(self._profile.columns[s].name) in self._known[t]
-        found = grade(self._pairs[t][s], self.likely[t][s], rival(self.likely, t, s))
-        if is_alias:
-            found = Grade.CERTAIN
+        found = Grade.CERTAIN if is_alias else grade(self._pairs[t][s], self.likely[t][s], other)
         return Match(
             self._profile.columns[s],
             self._pairs[t][s],
@@ -138,11 +145,6 @@ class Matches:
         row = [(one, self._profile.columns[n].name) for n, one in enumerate(self.likely[t]) if n != s]
         column = [(other[s], self._target.columns[n].name) for n, other in enumerate(self.likely) if n != t]
         return max([*row, *column], default=(0.0, ""))
-
-
-def checked(match: Match, passes: float) -> Match:
-    """Return the match with its grade limited by the share of values that pass the target's checks."""
-    return evolve(match, grade=at_most(match.grade, passes))
 
 
 def _members(target: MappingTarget, profile: Profile) -> dict[tuple[int, int], float]:
@@ -172,3 +174,61 @@ def _spoken(target: MappingTarget, sources: Sequence[str]) -> list[str]:
         for one in names.targets
     }
     return [max(known, key=lambda name: best[name]) for known in several]
+
+
+def reasons(target: TargetColumn, match: Match) -> list[str]:
+    """Return the evidence for and against a source column being the target column."""
+    return [*_of_names(match), *_of_values(target, match), *_of_others(match)]
+
+
+def _of_names(match: Match) -> Iterator[str]:
+    name = match.pair.name
+    if match.is_alias:
+        yield "the flow reads it under this name already"
+        return
+    if name.same:
+        yield "the names are the same"
+        return
+    shown = ", ".join(one if one == other else f"{one} = {other}" for one, other in name.pairs[:4])
+    if not name.pairs:
+        yield "the names have no word in common" + (", but look alike" if name.ratio > 0.6 else "")
+    elif name.worst >= SYNONYM and name.target_left <= 0.3 and name.source_left <= 0.3:
+        yield f"every word of the names matches: {shown}"
+    else:
+        yield f"words of the names match: {shown}"
+        if name.target_left > 0.3:
+            yield "the target's name says more"
+        if name.source_left > 0.3:
+            yield "the source's name says more"
+    if name.digits:
+        yield "their numbers differ"
+
+
+def _of_values(target: TargetColumn, match: Match) -> Iterator[str]:
+    found = dict(zip(FEATURES, match.pair.numbers, strict=True))
+    kind = match.source.kind or "string"
+    if found["type_fits"]:
+        yield f"both are {_KINDS.get(kind, f'{kind}s')}"
+    if found["type_clash"]:
+        yield f"the values look like {_KINDS.get(kind, f'{kind}s')}, unlike the target's type"
+    if found["about"] > 0.5:
+        yield "the target's description has its name"
+    values = match.pair.values
+    if values.known and values.overlap > 0.2:
+        yield f"{values.overlap:.0%} of the distinct values also occur in the target"
+    elif values.known and values.spread > 0.5:
+        yield "its numbers are distributed like the target's"
+    elif values.known and values.clash:
+        yield "its values are of another kind than the target's"
+    facts = match.source.facts
+    if target.definition.get("unique") and facts.filled:
+        distinct = "its values are distinct" if facts.distinct == 1 else "its values occur more than once"
+        yield f"{distinct}, and the target is unique"
+
+
+def _of_others(match: Match) -> Iterator[str]:
+    found = dict(zip(FEATURES, match.pair.numbers, strict=True))
+    if found["around"] > 0.5:
+        yield "the columns beside it match as well"
+    if match.rival > _CLOSE and match.near:
+        yield f"{match.near!r} is close ({match.rival:.2f})"

@@ -15,11 +15,10 @@ from lume_local._mapping.combine import Combined, combined
 from lume_local._mapping.decisions import ColumnDecision
 from lume_local._mapping.expressions import filled_in
 from lume_local._mapping.grades import Grade, at_most, worse
-from lume_local._mapping.match import Match, Matches
+from lume_local._mapping.match import Match, Matches, reasons
 from lume_local._mapping.profile import Profile, SourceColumn
 from lume_local._mapping.proposal import Choice
 from lume_local._mapping.readings import AS_IT_IS, Pair, PairRead, Readings, Tester, TriedColumn, over_column
-from lume_local._mapping.reasons import reasons
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
 from lume_local._mapping.text.rewrite import names_in, over_value
 

@@ -82,11 +82,12 @@ class MappingTarget:
     @classmethod
     def of_json(cls, value: Json) -> "MappingTarget":
         """Return the target from the JSON of `to_json`."""
-        return _CONVERTER.structure(value, cls)
+        return CONVERTER.structure(value, cls)
 
 
-_CONVERTER = cattrs.Converter()
-_CONVERTER.register_structure_hook_func(lambda kind: kind == Json, lambda value, _: value)
+CONVERTER = cattrs.Converter()
+CONVERTER.register_structure_hook_func(lambda kind: kind == Json, lambda value, _: value)
+"""Reads targets and proposals from JSON."""
 
 
 def require_columns(target: MappingTarget) -> MappingTarget:

@@ -8,13 +8,11 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-import cattrs
-
 from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import NAME, Flow, read_definition, read_toml
 from lume_local._flow.fields import FlowError
 from lume_local._mapping.proposal import ProposedFlow
-from lume_local._mapping.target import MappingTarget
+from lume_local._mapping.target import CONVERTER, MappingTarget
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.extras import require
@@ -68,22 +66,18 @@ async def propose(
         raise FlowError("samples", "are missing: pass at least one file")
     options = {"encoding": encoding, "delim": delim}
     given = [_sample(path, source) | {key: one for key, one in options.items() if one} for path in paths]
-    program = _program(suggest)
     try:
         async with WorkerPool().running() as pool:
             job = Propose(wanted.to_json(), given)
-            found = _proposal(await pool.propose(job))
-            if program:
-                suggestions = await ask(program, found)
-                found = _proposal(await pool.propose(Propose(job.target, given, suggestions)))
-            return found
+            found = CONVERTER.structure(await pool.propose(job), ProposedFlow)
+            if suggest is None:
+                return found
+            # An absolute path, so that it is not looked up in `PATH`.
+            suggestions = await ask(os.path.abspath(suggest), found)
+            job = Propose(job.target, given, suggestions)
+            return CONVERTER.structure(await pool.propose(job), ProposedFlow)
     except WorkerDied as error:
         raise ConfigurationError(f"no worker process can read the samples: {error}") from None
-
-
-def _program(suggest: Place | None) -> str:
-    """Return the path of a program, which is not looked up in `PATH`; empty for none."""
-    return "" if suggest is None else os.path.abspath(suggest)
 
 
 def _sample(path: Place, source: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -94,20 +88,10 @@ def _sample(path: Place, source: Mapping[str, Any] | None) -> dict[str, Any]:
     return found | ({"source": dict(source)} if source is not None else {})
 
 
-def _proposal(document: Mapping[str, Any]) -> ProposedFlow:
-    return _CONVERTER.structure(document, ProposedFlow)
-
-
-_CONVERTER = cattrs.Converter()
-_CONVERTER.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: value)
-
-
 def _target(
     given: Place | Mapping[str, Any], flow: str | None, version: str | None, references: str
 ) -> MappingTarget:
-    from lume_local._mapping.targets.dbt import of_dbt
-    from lume_local._mapping.targets.flow_version import of_flow
-    from lume_local._mapping.targets.json_schema import of_schema
+    from lume_local._mapping.targets import of_dbt, of_flow, of_schema
 
     if isinstance(given, Mapping):
         if "columns" in given and "flow" in given:

@@ -1,17 +1,19 @@
-"""A proposal as a flow version: its definition, and the file for a person to review. Pure."""
+"""A proposal as a flow version: its definition, and the file for a person to review. Pure.
+
+The comments about a person's decisions contain no value of the sample, so the file may go where the sample may not.
+"""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from lume_local._flow.aliases import folded
 from lume_local._flow.definition import quoted
-from lume_local._mapping.decisions import NOTHING, ColumnDecision
+from lume_local._mapping.decisions import APPROVED, FLAGGED, NOTHING, ColumnDecision
 from lume_local._mapping.lookups import looked_up, seed_tables
 from lume_local._mapping.proposal import ColumnProposal, SampleSeen
 from lume_local._mapping.target import Json, MappingTarget
 from lume_local._mapping.text import toml_text
 from lume_local._mapping.text.following import following
-from lume_local._mapping.text.review import is_left_open, marks, reviewed
 from lume_local._mapping.text.rewrite import over_value, reads_value, renamed
 
 _WIDTH = 110
@@ -117,7 +119,7 @@ def file_text(
         *_comment(
             f"Proposed for {target.shown} from {shown}: review every column, then run `lume flow try`."
         ),
-        *(line for one in reviewed(columns, decisions) for line in _comment(one)),
+        *(line for one in _reviewed(columns, decisions) for line in _comment(one)),
         *(
             line
             for doubt in doubts
@@ -157,9 +159,9 @@ def _is_table(value: object) -> bool:
 def _about(column: ColumnProposal, decision: ColumnDecision) -> Iterator[str]:
     """Yield why a column is read this way, a person's decisions, alternatives, and open questions."""
     chosen = column.chosen
-    for one in marks(column, decision):
+    for one in _marks(column, decision):
         yield from _comment(one)
-    if chosen is None and is_left_open(column, decision):
+    if chosen is None and _is_left_open(column, decision):
         pass
     elif chosen is None:
         yield from _comment("Unmapped: no column of the sample is likely enough.")
@@ -181,3 +183,46 @@ def _about(column: ColumnProposal, decision: ColumnDecision) -> Iterator[str]:
 def _comment(text: str) -> list[str]:
     safe = "".join(letter if letter.isprintable() else " " for letter in text)
     return [f"# {line}" for line in textwrap.wrap(safe, _WIDTH, break_on_hyphens=False)]
+
+
+# -- a person's decisions in words
+
+
+def _is_left_open(column: ColumnProposal, decision: ColumnDecision) -> bool:
+    """Return whether a person has left the column without a source."""
+    return column.chosen is None and (decision.is_open or decision.review == APPROVED)
+
+
+def _marks(column: ColumnProposal, decision: ColumnDecision) -> Iterator[str]:
+    """Yield the decisions about one column."""
+    end = "" if decision.note.endswith((".", "?", "!")) else "."
+    note = f" {decision.note}{end}" if decision.note else ""
+    if decision.review == FLAGGED:
+        yield f"FLAGGED.{note}"
+    if _is_left_open(column, decision):
+        yield "Left open by a person." + (note if decision.review != FLAGGED else "")
+    elif decision.review == APPROVED:
+        yield f"Approved.{note}"
+    if decision.sources:
+        yield "Chosen by a person."
+
+
+def _reviewed(columns: Sequence[ColumnProposal], decisions: Mapping[str, ColumnDecision]) -> Iterator[str]:
+    """Yield the progress of the review; nothing if there was none."""
+    if not any(one.review for one in decisions.values()):
+        return
+    found: dict[str, list[str]] = {}
+    for column in columns:
+        decision = decisions.get(column.name, NOTHING)
+        found.setdefault(_state(column, decision), []).append(column.name)
+    for state in ("approved", "flagged", "left open", "not reviewed"):
+        if names := found.get(state):
+            yield f"{state.capitalize()}: {', '.join(names)}."
+
+
+def _state(column: ColumnProposal, decision: ColumnDecision) -> str:
+    if decision.review == FLAGGED:
+        return "flagged"
+    if _is_left_open(column, decision):
+        return "left open"
+    return "approved" if decision.review == APPROVED else "not reviewed"

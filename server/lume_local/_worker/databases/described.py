@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from lume_local._flow.definition import quoted
 from lume_local._mapping.target import MappingTarget, TargetColumn
-from lume_local._mapping.targets.types import definition_of
+from lume_local._mapping.targets import definition_of
 from lume_local._worker.databases import postgres, sqlite
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl
 from lume_local._worker.databases.postgres_types import PostgresTypes

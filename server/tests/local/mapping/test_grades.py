@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from lume_local._mapping.evidence import Side, pairings
-from lume_local._mapping.facts import facts_of
-from lume_local._mapping.grades import ORDER, Grade, at_most, grade, rival, worse
-from lume_local._mapping.model import likely, weights
+from lume_local._mapping.evidence import Side, likely, pairings, weights
+from lume_local._mapping.grades import ORDER, Grade, at_most, grade, worse
+from lume_local._mapping.profile import facts_of
 
 EMPTY = facts_of([])
 
@@ -15,6 +14,11 @@ EMPTY = facts_of([])
 def side(table: str, *columns: str, values: dict[str, list[str]] = {}, **kinds: str) -> Side:  # noqa: B006
     facts = [facts_of(values[name]) if name in values else EMPTY for name in columns]
     return Side(table, columns, [kinds.get(name) for name in columns], facts)
+
+
+def rival(found: list[list[float]], t: int, s: int) -> float:
+    beside = [one for n, one in enumerate(found[t]) if n != s]
+    return max([*beside, *(row[s] for n, row in enumerate(found) if n != t)], default=0.0)
 
 
 def graded(target: Side, source: Side) -> dict[tuple[str, str], Grade]:

@@ -9,10 +9,7 @@ from local.flows import PEOPLE
 from lume_local._flow.definition import json_schema, read_definition, read_toml
 from lume_local._flow.fields import FlowError
 from lume_local._mapping.target import MappingTarget, TargetColumn
-from lume_local._mapping.targets.dbt import of_dbt
-from lume_local._mapping.targets.flow_version import next_version, of_flow
-from lume_local._mapping.targets.json_schema import of_schema
-from lume_local._mapping.targets.types import definition_of
+from lume_local._mapping.targets import definition_of, next_version, of_dbt, of_flow, of_schema
 
 
 def schema(**properties: Any) -> MappingTarget:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lume_local._mapping.facts import compare, facts_of
+from lume_local._mapping.profile import compare, facts_of
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,0 @@
-"""Descriptions of a target: a JSON Schema, a flow version, a dbt model, a table."""
