@@ -10,9 +10,8 @@ from lume_local._flow.definition import Flow
 from lume_local._flow.source_settings import CONTENT
 from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
 from lume_local._runs.runner import Runner
-from lume_local._runs.sources.contents import CantTell, Contents
-from lume_local._runs.sources.paths import PathRefused, Roots
-from lume_local._runs.sources.source_key import source_key
+from lume_local._runs.sources.paths import PathRefused
+from lume_local._runs.sources.resolver import CantTell, Resolver
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.arrived import Arrived
 from lume_local._runs.store.records import ACTIVE, Duplicate, NewRun, TooLong
@@ -63,11 +62,8 @@ class _File:
 class Submissions:
     """Submits arrived files, each version of each path once."""
 
-    def __init__(
-        self, store: SqlStore, flows: FlowRegistry, runner: Runner, contents: Contents, roots: Roots
-    ) -> None:
-        self._store, self._flows, self._runner = store, flows, runner
-        self._contents, self._roots = contents, roots
+    def __init__(self, store: SqlStore, flows: FlowRegistry, runner: Runner, resolver: Resolver) -> None:
+        self._store, self._flows, self._runner, self._resolver = store, flows, runner, resolver
 
     async def settle(self, arrival: Arrival, arrived: Arrived) -> Outcome:
         """Decide about one version of a file, and act on the decision. Raises `StoreFailed`."""
@@ -106,7 +102,7 @@ class Submissions:
     async def _changed(self, file: _File, run_id: str | None) -> Outcome:
         """Handle a path that was processed with other content, by this run if it is still known."""
         arrived = file.arrived
-        if run_id is not None and await self._contents.is_other(run_id, file.flow, file.source_path) is False:
+        if run_id is not None and await self._resolver.is_other(run_id, file.flow, file.source_path) is False:
             await self._store.arrivals.note(arrived, run_id)  # the file changed before that run read it
             return Settles(run_id)
         if file.arrival.changed == "rerun":
@@ -123,12 +119,11 @@ class Submissions:
     async def _submit(self, file: _File, *, again: bool = False) -> Outcome:
         """Create the run, which records the file in the same transaction."""
         flow, arrival = file.flow, file.arrival
-        located = source_key(flow.source, file.source_path, self._roots)
-        located = await self._contents.key(flow, file.source_path, located)
+        found = await self._resolver.resolved(flow, file.source_path)
         new = NewRun(
             flow_version=flow.ref,
             source_path=file.source_path,
-            source_key=self._flows.source_key(flow, located),
+            source_key=found.source_key,
             run_metadata={"arrival": arrival.name},
             force_rerun=again and flow.source.identity != CONTENT,
             idempotency_key=None,
@@ -149,7 +144,7 @@ class Submissions:
         run_id = duplicate.run_id
         if duplicate.is_active:
             return Waits(f"run {run_id} of the same source has not ended", run_id)
-        if file.is_other or await self._contents.is_other(run_id, file.flow, file.source_path):
+        if file.is_other or await self._resolver.is_other(run_id, file.flow, file.source_path):
             return await self._changed(file, run_id)
         await self._store.arrivals.note(file.arrived, run_id)
         return Settles(run_id)

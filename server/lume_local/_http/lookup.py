@@ -1,6 +1,6 @@
 """Looks up the objects that a request names, or raises the problem that one is missing or not allowed."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TypeVar
@@ -12,12 +12,9 @@ from lume_local._flow.definition import Flow
 from lume_local._http import requests
 from lume_local._http.messages import Problem
 from lume_local._http.requests import SubmissionBody
-from lume_local._runs.deliveries.webhooks import NotAWebhook, WebhookRefused, WebhooksOff
 from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
-from lume_local._runs.sources.contents import CantTell, Contents
-from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots
-from lume_local._runs.sources.run_seeds import RunSeeds, SeedRefused, found_seeds
-from lume_local._runs.sources.source_key import source_key
+from lume_local._runs.sources.paths import PathRefused
+from lume_local._runs.sources.resolver import CantTell, Resolved, Resolver, SeedRefused
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import Duplicate, StoredRun
 from lume_local._runs.workers.worker import WorkerDied
@@ -97,44 +94,22 @@ async def runnable_version(flows: FlowRegistry, flow: str, version: str | None) 
     return found
 
 
-def require_place(flow: Flow, source_path: str, roots: Roots) -> str:
-    """Return the location of the source of a run. Raises `Problem` if the server may not read it."""
+async def resolved(resolver: Resolver, wanted: SubmissionBody) -> Resolved:
+    """Look up everything that a submission names. Raises `Problem`."""
     try:
-        if source_path.startswith(UPLOAD + REPLAY):
-            raise PathRefused("it has the rows of a replay: start another replay of what is still open")
-        return source_key(flow.source, source_path, roots)
+        return await resolver.requested(
+            wanted.flow_version, wanted.source_path, wanted.seeds, is_dry=wanted.dry_run
+        )
+    except UnknownFlow as error:
+        raise Problem("flow-version-not-found", str(error)) from None
+    except SeedRefused as error:
+        kind = "source-not-allowed" if error.is_place else "invalid-field"
+        raise Problem(kind, f"seeds: {error}", field="seeds") from None
     except PathRefused as error:
         raise Problem("source-not-allowed", f"source_path: {error}", field="source_path") from None
-
-
-async def require_content(contents: Contents, flow: Flow, source_path: str, located: str) -> str:
-    """Return the place of a source, with its content if the flow takes each content once. Raises `Problem`."""
-    try:
-        return await contents.key(flow, source_path, located)
     except CantTell as error:
         kind = "unavailable" if error.may_pass else "not-supported"
         raise Problem(kind, f"source_path: {error}", field="source_path") from None
-
-
-async def require_seeds(flow: Flow, given: dict[str, str], roots: Roots) -> RunSeeds:
-    """Return the seeds that a run brings. Raises `Problem`."""
-    try:
-        return await found_seeds(flow, given, roots)
-    except SeedRefused as error:
-        raise Problem("invalid-field", f"seeds: {error}", field="seeds") from None
-    except PathRefused as error:
-        raise Problem("source-not-allowed", f"seeds: {error}", field="seeds") from None
-
-
-def check_webhook(url: str | None, check: Callable[[str], object]) -> None:
-    """Raise `Problem` if `check` refuses the URL."""
-    if url is None:
-        return
-    try:
-        check(url)
-    except WebhookRefused as refused:
-        kind = {WebhooksOff: "not-supported", NotAWebhook: "invalid-field"}.get(type(refused))
-        raise Problem(kind or "webhook-not-allowed", f"webhook_url: {refused}", field="webhook_url") from None
 
 
 @contextmanager

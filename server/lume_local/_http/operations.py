@@ -15,15 +15,17 @@ from lume_async.models import RunStatus
 from lume_local._http import contract, lookup, queries, requests
 from lume_local._http.documents import change_document, dry_run_document, etag, run_document, server_document
 from lume_local._http.messages import Ask, Problem, Reply
-from lume_local._runs.deliveries.webhooks import WebhookRules, parse_webhook
+from lume_local._runs.deliveries.webhooks import (
+    NotAWebhook,
+    WebhookRefused,
+    WebhookRules,
+    WebhooksOff,
+    parse_webhook,
+)
 from lume_local._runs.dry_run import DryRuns
-from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
 from lume_local._runs.runner import Runner
-from lume_local._runs.sources.contents import Contents
-from lume_local._runs.sources.paths import Roots
-from lume_local._runs.sources.run_seeds import digest_of
-from lume_local._runs.sources.source_key import with_seeds
+from lume_local._runs.sources.resolver import Resolver
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import (
     Cursor,
@@ -49,14 +51,12 @@ MOST_RECORDS = 1024 * 1024
 @frozen
 class Api:
     _store: SqlStore
-    _flows: FlowRegistry
     _runner: Runner
     _hub: Hub
-    _roots: Roots
     _webhooks: WebhookRules
     _health: Health
     _dry_runs: DryRuns
-    _contents: Contents
+    _resolver: Resolver
     _started_at: str = field(factory=now_text)
 
     async def settled(self) -> None:
@@ -111,42 +111,38 @@ class Api:
         else:
             wanted = requests.submission(ask.body, ask.content_type)
         # The whole body is validated before the objects that it names are looked up.
-        lookup.check_webhook(wanted.webhook_url, parse_webhook)
+        webhook_url = None if wanted.webhook_url is None else self._checked_webhook(wanted.webhook_url)
         if wanted.priority and not ask.is_admin:
             raise Problem(
                 "forbidden", "priority: this needs a key with the role admin: leave it out", field="priority"
             )
-        flow, note = await lookup.require_flow(self._flows.runnable(wanted.flow_version))
-        lookup.check_webhook(wanted.webhook_url, self._webhooks.check)
-        located = lookup.require_place(flow, wanted.source_path, self._roots)
-        seeds = await lookup.require_seeds(flow, wanted.seeds, self._roots)
+        found = await lookup.resolved(self._resolver, wanted)
         if wanted.dry_run:
             done = await self._dry_runs.do(
-                flow, wanted.source_path, wanted.run_metadata, wanted.limit, seeds, by=ask.holder
+                found.flow, wanted.source_path, wanted.run_metadata, wanted.limit, found.seeds, by=ask.holder
             )
-            return Reply(200, dry_run_document(done, [note] if note else []))
-        located = await lookup.require_content(self._contents, flow, wanted.source_path, located)
+            return Reply(200, dry_run_document(done, [found.note] if found.note else []))
         new = NewRun(
             flow_version=wanted.flow_version,
             source_path=wanted.source_path,
-            source_key=self._flows.source_key(flow, with_seeds(located, digest_of(seeds))),
+            source_key=found.source_key,
             run_metadata=wanted.run_metadata,
             force_rerun=wanted.force_rerun,
             idempotency_key=key,
             fingerprint=wanted.fingerprint(),
-            webhook_url=wanted.webhook_url and str(parse_webhook(wanted.webhook_url)),
+            webhook_url=webhook_url,
             traceparent=requests.traceparent(ask.traceparents),
-            note=note,
+            note=found.note,
             submitted_by=ask.holder,
             priority=wanted.priority,
-            seeds=seeds,
+            seeds=found.seeds,
         )
         try:
             run, is_new = await self._runner.submit(new)
         except Duplicate as duplicate:
             is_other = None
             if not duplicate.is_active:
-                is_other = await self._contents.is_other(duplicate.run_id, flow, wanted.source_path)
+                is_other = await self._resolver.is_other(duplicate.run_id, found.flow, wanted.source_path)
             raise lookup.duplicate_problem(duplicate, wanted, is_other) from None
         except TooLong as error:
             raise Problem("invalid-field", f"source_path: {error}", field="source_path") from None
@@ -158,6 +154,18 @@ class Api:
             ) from None
         location = {"Location": f"/v1/runs/{run.run_id}"}
         return await self._run_answer(run, 201 if is_new else 200, location)
+
+    def _checked_webhook(self, url: str) -> str:
+        """Return the URL in its usual spelling. Raises `Problem` if it may not be called."""
+        try:
+            parsed = parse_webhook(url)
+            self._webhooks.check(url)
+        except WebhookRefused as refused:
+            kind = {WebhooksOff: "not-supported", NotAWebhook: "invalid-field"}.get(type(refused))
+            raise Problem(
+                kind or "webhook-not-allowed", f"webhook_url: {refused}", field="webhook_url"
+            ) from None
+        return str(parsed)
 
     async def _run_answer(
         self, run: StoredRun, status: int = 200, headers: dict[str, str] | None = None

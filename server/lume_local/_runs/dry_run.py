@@ -22,8 +22,8 @@ from lume_local._runs.read_jobs import read_output
 from lume_local._runs.recorder import closed, entered
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.paths import PathRefused
+from lume_local._runs.sources.resolver import RunSeeds
 from lume_local._runs.sources.run_paths import RunPaths
-from lume_local._runs.sources.run_seeds import RunSeeds
 from lume_local._runs.store.ledger import Claim
 from lume_local._runs.store.records import StoredRun
 from lume_local._runs.times import now_text

@@ -56,8 +56,8 @@ from lume_local._runs.rejected.replays import Replays, remove_source
 from lume_local._runs.rejected.suggestions import Suggestions
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.runner import Runner
-from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import Roots
+from lume_local._runs.sources.resolver import Resolver
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import StoredRun
@@ -178,13 +178,13 @@ async def _running(
     )
     reader = RowReader(places.state / "rows", health, secrets)
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
-    contents = Contents(store.sources, paths, reader.pool)
-    submissions = Submissions(store, flows, runner, contents, places)
+    resolver = Resolver(flows, places, store.sources, paths, reader.pool)
+    submissions = Submissions(store, flows, runner, resolver)
     watcher_parts = WatcherParts(store, submissions, places, messaging.on_notice)
     arrivals = Arrivals(settings.arrivals, watcher_parts, acts.reloaded)
-    replays = Replays(store, flows, runner, dry_runs, contents, reader, places)
+    replays = Replays(store, flows, runner, dry_runs, resolver, reader, places)
     mends = Mends(store, replays)
-    api = Api(store, flows, runner, hub, places, settings.webhooks, health, dry_runs, contents)
+    api = Api(store, runner, hub, settings.webhooks, health, dry_runs, resolver)
     tokens = Tokens()
     console = Console(Sessions(), keys, _console_hosts(settings), SignIn(tokens, keys))
     operations = Operations(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from lume_local._flow.definition import Flow
 from lume_local._http.messages import Problem
 from lume_local._runs.rejected.replays import ReplayRefused
-from lume_local._runs.sources.contents import CantTell
+from lume_local._runs.sources.resolver import CantTell
 from lume_local._runs.store.records import Duplicate, KeyReused
 from lume_local._runs.workers.worker import WorkerDied
 

@@ -19,7 +19,7 @@ from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
 from lume_local._flow.sftp_urls import NotAnSftpUrl, SftpUrl, is_sftp_url
 from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
-from lume_local._runs.sources.source_key import places_of
+from lume_local._runs.sources.source_files import places_of
 from lume_local._runs.store.records import StoredRun
 
 _PRODUCER = "https://pypi.org/project/lume-client/"

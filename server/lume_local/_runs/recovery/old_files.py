@@ -7,16 +7,19 @@ Submissions are paused for each step, so that none comes between the check wheth
 
 import json
 import logging
+import os
+import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from fnmatch import translate
 from pathlib import Path
 
 from anyio.to_thread import run_sync
 
 from lume_async._base.words import counted
 from lume_local._runs.sources.paths import PathRefused, Roots
-from lume_local._runs.sources.source_key import InUse
+from lume_local._runs.sources.source_files import places_of
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.times import ago_text
 from lume_local._shared import no_links
@@ -26,6 +29,11 @@ from lume_local._shared.identity import aside, is_still, remove_if
 _log = logging.getLogger("lume_local")
 _AT_ONCE = 100
 """Files per step; requests are answered between steps."""
+_CHOICE = re.compile(r"\[!?\]?[^\]]*\]")
+"""The brackets of a pattern. In a key they may also belong to a source path, which is literal."""
+_MANY = 100
+"""The number of files in a folder at which listing it becomes faster than checking each."""
+_MAGIC = re.compile(r"[*?[]")
 IsUsed = Callable[[str], bool]
 
 
@@ -138,3 +146,69 @@ def _remove(path: Path, noted: str, run_id: str) -> bool:
             no_links.unlink(path.with_name(name))
 
     return remove_if(path, noted, run_id, remove_parts)
+
+
+class InUse:
+    """The sources of runs; there may be 100,000."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        named = {place for key in keys for place in places_of(key)}
+        # Files are removed by their real path; a key keeps the symbolic links of a source path.
+        self._places = named | set(_real({place for place in named if place.startswith("/")}).values())
+        self._patterns: dict[str, list[str]] = {}
+        for place in self._places:
+            if _MAGIC.search(place):
+                pattern = _CHOICE.sub("*", place)
+                start = _MAGIC.split(pattern, maxsplit=1)[0].rpartition("/")[0]
+                self._patterns.setdefault(start, []).append(pattern)
+        self._compiled: dict[str, list[re.Pattern[str]]] = {}
+
+    def has(self, path: str) -> bool:
+        return path in self._places or any(
+            pattern.match(path) for folder in _above(path) for pattern in self._of(folder)
+        )
+
+    def _of(self, folder: str) -> list[re.Pattern[str]]:
+        """Return the patterns whose first wildcard is directly below the folder."""
+        if folder not in self._patterns:
+            return []
+        if folder not in self._compiled:
+            self._compiled[folder] = [re.compile(translate(one)) for one in self._patterns[folder]]
+        return self._compiled[folder]
+
+
+def _above(path: str) -> Iterable[str]:
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def _real(places: set[str]) -> dict[str, str]:
+    """Resolve many absolute paths like `os.path.realpath`, but common parents only once."""
+    if not places:
+        return {}
+    inside: dict[str, list[str]] = {}
+    for place in places:
+        inside.setdefault(place.rpartition("/")[0], []).append(place)
+    folders = {"": ""} | _real(set(inside) - {""})
+    return {
+        place: real
+        for folder, several in inside.items()
+        for place, real in _followed(folders[folder], several).items()
+    }
+
+
+def _followed(folder: str, places: list[str]) -> dict[str, str]:
+    """Resolve several files of one folder, whose own real path is `folder`."""
+    named = {place: f"{folder}/{place.rpartition('/')[2]}" for place in places}
+    try:
+        if len(named) < _MANY:
+            links = {path for path in named.values() if os.path.islink(path)}
+        else:
+            with os.scandir(folder or "/") as entries:
+                links = {entry.path for entry in entries if entry.is_symlink()}
+    except FileNotFoundError:
+        links = set()
+    except OSError:
+        links = set(named.values())  # each is then resolved separately
+    return {place: os.path.realpath(path) if path in links else path for place, path in named.items()}

@@ -20,9 +20,8 @@ from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.read_jobs import PLAIN, lines_of, read_output
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.runner import Runner
-from lume_local._runs.sources.contents import Contents
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
-from lume_local._runs.sources.source_key import source_key
+from lume_local._runs.sources.resolver import Resolver
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.ledger import Claim, Claimed, RowFilter, RowsOfRun
 from lume_local._runs.store.records import Duplicate, KeyReused, NewRun, StoredRun
@@ -124,12 +123,12 @@ class Replays:
         flows: FlowRegistry,
         runner: Runner,
         dry_runs: DryRuns,
-        contents: Contents,
+        resolver: Resolver,
         reader: RowReader,
         roots: Roots,
     ) -> None:
         self._store, self._flows, self._runner, self._dry_runs = store, flows, runner, dry_runs
-        self._contents, self._reader, self._roots = contents, reader, roots
+        self._resolver, self._reader, self._roots = resolver, reader, roots
 
     async def clear(self) -> None:
         """Remove the files of replays that have ended."""
@@ -295,10 +294,10 @@ class Replays:
         source_path = await self._put(draft)
         is_used = False
         try:
-            located = source_key(to.source, source_path, self._roots)
-            located = await self._contents.key(to, source_path, located)
-            key_of_source = self._flows.source_key(to, located)
-            new = NewRun(to.ref, source_path, key_of_source, metadata, False, key, "replay", submitted_by=by)
+            found = await self._resolver.resolved(to, source_path)
+            new = NewRun(
+                to.ref, source_path, found.source_key, metadata, False, key, "replay", submitted_by=by
+            )
             is_used = True
             try:
                 run, is_used = await self._runner.submit(new, claims)

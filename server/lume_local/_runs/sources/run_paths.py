@@ -18,9 +18,9 @@ from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
 from lume_local._runs.read_jobs import lines_of, read_output
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots, filled, stored
-from lume_local._runs.sources.source_files import SourceSpec
-from lume_local._runs.sources.source_key import (
+from lume_local._runs.sources.source_files import (
     SourceName,
+    SourceSpec,
     content_in,
     name_of_files,
     name_of_query,

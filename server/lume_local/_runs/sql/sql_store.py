@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from attrs import evolve
 
-from lume_local._runs.sources.source_key import batch_of
+from lume_local._runs.sources.source_files import batch_of
 from lume_local._runs.sql.beside_runs import SqlAttention, SqlDeliveries, SqlOutputs, SqlSources
 from lume_local._runs.sql.flow_versions import FlowVersions
 from lume_local._runs.sql.listing import IN_ORDER, newest_arrived, selected

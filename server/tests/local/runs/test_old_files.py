@@ -14,10 +14,9 @@ from local.wire import Wire
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs import upkeep
-from lume_local._runs.recovery.old_files import _files, _remove
+from lume_local._runs.recovery.old_files import InUse, _files, _remove
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.source_files import SourceSpec
-from lume_local._runs.sources.source_key import InUse
 from lume_local._shared import no_links
 from lume_local._shared.identity import identity
 

@@ -13,7 +13,7 @@ from local.servers import process, serve
 from local.wire import Wire
 
 from lume_local._runs import upkeep
-from lume_local._runs.sources.source_key import (
+from lume_local._runs.sources.source_files import (
     batch_of,
     content_in,
     places_of,
@@ -189,7 +189,6 @@ async def test_beside_the_content_of_the_source(sold: Path) -> None:
 def test_keys_with_seeds() -> None:
     one, two, three = ("0" * 64, "1" * 64, "2" * 64)
     located = "/a.csv\n/b.csv"
-    assert with_seeds(located, "") == located
     key = f"{with_seeds(with_content(located, one), two)}#{three}"
     assert places_of(key) == ["/a.csv", "/b.csv"]
     assert content_in(key, located) == one

@@ -19,8 +19,8 @@ import lume_local
 from lume_async import Client, DuplicateRunError, RunRequest
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._runs.sources import contents
-from lume_local._runs.sources.source_key import content_in, places_of, with_content
+from lume_local._runs.sources import resolver
+from lume_local._runs.sources.source_files import content_in, places_of, with_content
 from lume_local._runs.workers.worker import Worker
 from lume_local._shared.identity import SourceContent, is_open, is_other
 from lume_local._worker.sources.places import source_kinds
@@ -194,7 +194,7 @@ async def test_a_look_that_takes_too_long_leaves_it_open(
 ) -> None:
     await wire.run("people:v1", "people.csv")
     later(home / "people.csv", MORE)
-    monkeypatch.setattr(contents, "LOOK_LIMIT", 0.0)
+    monkeypatch.setattr(resolver, "LOOK_LIMIT", 0.0)
     assert (await again(wire)).document["source_changed"] is None
     monkeypatch.undo()
     assert (await again(wire)).document["source_changed"] is True
@@ -320,7 +320,7 @@ async def test_a_digest_that_takes_too_long_is_refused(
     by_content: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve(by_content) as wire:
-        monkeypatch.setattr(contents, "DIGEST_LIMIT", 0.0)
+        monkeypatch.setattr(resolver, "DIGEST_LIMIT", 0.0)
         answer = await wire.submit("people:v2", "people.csv")
         assert (answer.status, answer.kind) == (422, "not-supported")
         assert "took longer than" in answer.document["detail"]

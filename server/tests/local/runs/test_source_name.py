@@ -11,9 +11,9 @@ from local.wire import Wire
 import lume_local
 from lume_local._flow.definition import read_definition
 from lume_local._runs.sources.paths import PathRefused, Roots
-from lume_local._runs.sources.source_files import SourceSpec
-from lume_local._runs.sources.source_key import (
+from lume_local._runs.sources.source_files import (
     SourceName,
+    SourceSpec,
     name_of_files,
     name_of_query,
     name_of_urls,
