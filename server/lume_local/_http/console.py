@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 from lume_local._http import requests
 from lume_local._http.access.keys import KEY_HEADER, ApiKeys, Holder
 from lume_local._http.access.sign_in import SignIn
-from lume_local._http.messages import Ask, Problem, Reply, odd_problem, page_headers
+from lume_local._http.exchange import Ask, Problem, Reply, odd_problem, page_headers
 
 SESSION_HEADER = "lume-console-session"
 """The header with the session of the console's page. Browsers don't send it by themselves, nor to other ports of the

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import orjson
 
-from lume_local._http.messages import Ask, Problem, Reply, page_headers
+from lume_local._http.exchange import Ask, Problem, Reply, page_headers
 
+CAPABILITIES = "idempotency, wait, changes, cancel"
 _FOLDER = Path(__file__).parents[1]
 _TYPES = {
     "swagger-ui.css": "text/css; charset=utf-8",

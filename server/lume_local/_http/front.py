@@ -4,41 +4,26 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
 from aiohttp import web
 
-from lume_local._http.access.keys import KEY_HEADER, OWN, ApiKeys, Holder, Role, needed
-from lume_local._http.access.quotas import Quotas
+from lume_local._http.access.keys import KEY_HEADER, OWN, ApiKeys, Holder, Role
+from lume_local._http.access.limits import Quotas, WrongKeys
 from lume_local._http.access.tokens import Tokens
-from lume_local._http.access.wrong_keys import WrongKeys
-from lume_local._http.download import sent, streamed
-from lume_local._http.messages import Ask, BodyStream, Problem, Reply, odd_problem, unavailable_problem
-from lume_local._http.queries import check_parameters
+from lume_local._http.exchange import Ask, BodyStream, Problem, Reply, odd_problem, unavailable_problem
+from lume_local._http.queries import parameter_problem
 from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES
-from lume_local._http.responses import headers_of, problem_answer, response_of
-from lume_local._http.router import Operation, Operations, router
+from lume_local._http.responses import headers_of, problem_answer, response_of, sent, streamed
+from lume_local._http.routes import Operation, Operations, Route, router, routes
 from lume_local._http.telemetry import RequestInfo
 from lume_local._runs.store.records import StoreUnavailable
 
 _log = logging.getLogger("lume_local")
 
-_OPEN = {
-    "/healthz",
-    "/livez",
-    "/readyz",
-    "/openapi.yaml",
-    "/openapi.json",
-    "/docs",
-    "/",
-    "/console/issuers",
-    "/console/session",
-}
-"""Paths that need no key; the last ones are for signing in to the console."""
-_OPEN_BELOW = ("/docs/", "/console/files/")
-_SUBMITTING = ("/v1/runs", "/v1/replays", "/v1/drafts/{flow}/submit")
-"""The paths that count as a submission, however many runs they create."""
+_REPEATABLE = ("status", "by", "reason")
+"""The query parameters that may be given several times."""
 BODY_LIMIT = 60.0
 """Seconds for the body of a request, except uploads."""
 CHUNK_LIMIT = 60.0
@@ -56,8 +41,11 @@ class Front:
     def __init__(self, operations: Operations, keys: ApiKeys, tokens: Tokens, keep: float | None) -> None:
         self._api, self._console, self._watch = operations.runs, operations.console, operations.watch
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
-        self._router = router(operations)
-        self._streamed = (operations.uploads.put, operations.uploads.patch)
+        table = routes(operations)
+        self._router, self._routes = router(table), {route.operation: route for route in table}
+        free = [route.path for route in table if route.role is None]
+        self._open = {path for path in free if "{" not in path}
+        self._open_below = tuple(path.partition("{")[0] for path in free if "{" in path)
         self._keys, self._tokens, self._wrong_keys, self._quotas = keys, tokens, WrongKeys(), Quotas()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -100,26 +88,26 @@ class Front:
 
     async def _answer(self, request: web.BaseRequest, seen: RequestInfo) -> Reply:
         path = request.path
-        is_open = path in _OPEN or path.startswith(_OPEN_BELOW)
+        is_open = path in self._open or path.startswith(self._open_below)
         holder = OWN if is_open else await self._authenticated(request)
         seen.key = None if is_open else holder.name
         match = await self._router.resolve(cast(Any, request))
         error = match.http_exception
         if isinstance(error, web.HTTPMethodNotAllowed):
             allowed = ", ".join(sorted(error.allowed_methods))
-            problem = Problem("method-not-allowed", f"{path} takes {allowed}, not {request.method}")
-            return problem_answer(problem, {"Allow": allowed})
+            words = f"{path} takes {allowed}, not {request.method}"
+            raise Problem("method-not-allowed", words, {"Allow": allowed})
         if error is not None:
             raise Problem("not-found", f"there is nothing at {path}: the paths are listed in /openapi.yaml")
         assert match.route.resource is not None
         seen.route = match.route.resource.canonical
-        _authorize(holder, request.method, seen.route)
-        if request.method == "POST" and seen.route in _SUBMITTING:
+        route = self._routes[cast(Operation, match.handler)]
+        _authorize(holder, route)
+        if route.is_submission:
             self._count_submission(holder)
-        check_parameters(request.method, seen.route, list(request.query.items()))
-        operation = cast(Operation, match.handler)
-        most = None if operation in self._streamed else MOST_OPEN_BYTES if is_open else MOST_BYTES
-        return await operation(await _ask(request, dict(match), most, holder))
+        _check_parameters(route, request.query.keys())
+        most = None if route.is_streamed else MOST_OPEN_BYTES if is_open else MOST_BYTES
+        return await route.operation(await _ask(request, dict(match), most, holder))
 
     async def _authenticated(self, request: web.BaseRequest) -> Holder:
         if len(request.headers.getall(KEY_HEADER, [])) > 1:
@@ -173,14 +161,27 @@ class Front:
             await asyncio.sleep(delay)
 
 
-def _authorize(holder: Holder, method: str, route: str) -> None:
-    role = needed(method, route)
-    if holder.role < role:
+def _authorize(holder: Holder, route: Route) -> None:
+    if route.role is not None and holder.role < route.role:
         raise Problem(
             "forbidden",
-            f"this needs a key with the role {role.name.lower()}, and {holder.name!r} has the role "
+            f"this needs a key with the role {route.role.name.lower()}, and {holder.name!r} has the role "
             f"{holder.role.name.lower()}",
         )
+
+
+def _check_parameters(route: Route, given: Iterable[str]) -> None:
+    """Refuse unknown and repeated query parameters. Raises `Problem`."""
+    if route.parameters is None:
+        return
+    seen = set[str]()
+    for name in given:
+        if name not in route.parameters:
+            known = ", ".join(route.parameters) or "none"
+            raise Problem("invalid-query", f"{name!r} is not a parameter here; there are {known}")
+        if name in seen and name not in _REPEATABLE:
+            raise parameter_problem(name, "is given twice")
+        seen.add(name)
 
 
 async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None, holder: Holder) -> Ask:

@@ -10,13 +10,12 @@ from lume_async._base.words import listed
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._http import requests
-from lume_local._http.messages import Problem
-from lume_local._http.requests import SubmissionBody
+from lume_local._http.exchange import Problem
 from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
-from lume_local._runs.sources.paths import PathRefused
-from lume_local._runs.sources.resolver import CantTell, Resolved, Resolver, SeedRefused
+from lume_local._runs.rejected.replays import ReplayRefused
+from lume_local._runs.sources.resolver import CantTell
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.records import Duplicate, StoredRun
+from lume_local._runs.store.records import Duplicate, KeyReused, StoredRun
 from lume_local._runs.workers.worker import WorkerDied
 
 Found = TypeVar("Found")
@@ -94,24 +93,6 @@ async def runnable_version(flows: FlowRegistry, flow: str, version: str | None) 
     return found
 
 
-async def resolved(resolver: Resolver, wanted: SubmissionBody) -> Resolved:
-    """Look up everything that a submission names. Raises `Problem`."""
-    try:
-        return await resolver.requested(
-            wanted.flow_version, wanted.source_path, wanted.seeds, is_dry=wanted.dry_run
-        )
-    except UnknownFlow as error:
-        raise Problem("flow-version-not-found", str(error)) from None
-    except SeedRefused as error:
-        kind = "source-not-allowed" if error.is_place else "invalid-field"
-        raise Problem(kind, f"seeds: {error}", field="seeds") from None
-    except PathRefused as error:
-        raise Problem("source-not-allowed", f"source_path: {error}", field="source_path") from None
-    except CantTell as error:
-        kind = "unavailable" if error.may_pass else "not-supported"
-        raise Problem(kind, f"source_path: {error}", field="source_path") from None
-
-
 @contextmanager
 def reading() -> Iterator[None]:
     """Raise `Problem` if a worker that reads rows has ended."""
@@ -125,21 +106,24 @@ def exists(what: str) -> Problem:
     return Problem("precondition-failed", f"{what} already, and If-None-Match: * asks that there is none")
 
 
-def duplicate_problem(duplicate: Duplicate, wanted: SubmissionBody, source_changed: bool | None) -> Problem:
-    """Return the problem that another run has the source; `source_changed` is None if unknown."""
-    flow, source, run_id = wanted.flow_version, f"{wanted.source_path!r}", duplicate.run_id
-    kind = "run-in-progress" if duplicate.is_active else "already-processed"
-    if duplicate.is_active:
-        detail = f"{flow} is processing {source} in run {run_id}: wait for that run, or cancel it"
-    elif source_changed:
-        detail = (
-            f"{flow} has processed {source} in run {run_id}, but the source was changed since: pass force_rerun=true "
-            'to process what it has now in place of that, or set source.identity = "content" in a new flow version, '
-            "for which new content is a new source"
+@contextmanager
+def refusals(to: Flow, what: str) -> Iterator[None]:
+    """Raise `Problem` if `what` could not be done with this version, such as "the rows could not be judged"."""
+    try:
+        yield
+    except ReplayRefused as error:
+        raise Problem("not-supported", str(error)) from None
+    except (WorkerDied, CantTell) as error:
+        raise Problem("unavailable", f"{what}: {error}") from None
+    except KeyReused:
+        raise Problem(
+            "idempotency-key-reused", "this Idempotency-Key came with another request before"
+        ) from None
+    except Duplicate as duplicate:
+        run_id, is_active = duplicate.run_id, duplicate.is_active
+        kind, does, then = (
+            ("run-in-progress", "is processing", "wait for that run, then repeat this for what is still open")
+            if is_active
+            else ("already-processed", "has processed", "look at what is still open, then repeat this")
         )
-    else:
-        detail = (
-            f"{flow} has processed {source} in run {run_id}: use its output, or pass force_rerun=true to process "
-            "it again"
-        )
-    return Problem(kind, detail, run_id=run_id, source_changed=source_changed)
+        raise Problem(kind, f"run {run_id} {does} these rows with {to.ref}: {then}", run_id=run_id) from None

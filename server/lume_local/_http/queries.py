@@ -1,4 +1,4 @@
-"""Validates query parameters: unknown, repeated and malformed ones are refused by name. Pure."""
+"""Validates the values of query parameters: malformed ones are refused by name. Pure."""
 
 import hashlib
 import re
@@ -9,30 +9,13 @@ from urllib.parse import unquote
 
 import orjson
 
-from lume_local._http.messages import Problem
+from lume_local._http.exchange import Problem
 from lume_local._runs.store.records import DIMENSIONS, Cursor, RunFilter
 from lume_local._runs.times import as_text
 
 Pairs = Sequence[tuple[str, str]]
 
 _STATUS = re.compile(r"[A-Z][A-Z_]{0,31}")
-_FILTERS = ("flow_version", "flow", "source_path", "source", "status", "since", "attention", "submitted_by")
-_PARAMETERS = {
-    ("GET", "/v1/runs"): (*_FILTERS, "limit", "cursor"),
-    ("GET", "/v1/runs/{run_id}/mapped"): ("limit", "cursor"),
-    ("GET", "/v1/runs/{run_id}/rejects"): ("limit", "cursor", "reason"),
-    ("GET", "/v1/audit"): ("by", "what", "since", "limit", "cursor"),
-    ("GET", "/v1/changes"): ("after", "limit", "include"),
-    ("GET", "/v1/inbox"): ("flow", "since"),
-    ("GET", "/v1/rejects"): ("flow", "reason", "since", "state", "run", "limit", "cursor"),
-    ("GET", "/v1/arrivals"): ("name", "state", "limit"),
-    ("GET", "/v1/drafts/{flow}"): ("limit", "cursor"),
-    ("GET", "/v1/statistics"): ("by", "since", "flow", "order", "limit"),
-    ("GET", "/v1/flows"): ("flow", "limit", "cursor"),
-    ("PUT", "/v1/uploads/{name}"): ("flow_version",),
-}
-"""The parameters by method and route; all other routes take none."""
-_REPEATABLE = ("status", "by", "reason")
 
 
 def parameter_problem(name: str, problem: str) -> Problem:
@@ -47,22 +30,6 @@ def limit_of(query: dict[str, str], default: int, most: int) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
         raise parameter_problem("limit", f"must be a whole number from 1 to {most:,}")
     return int(text)
-
-
-def check_parameters(method: str, route: str, pairs: Pairs) -> None:
-    """Refuse unknown and repeated query parameters. Raises `Problem`."""
-    if route == "/":  # an issuer leads back to the console with a query, which is for the page
-        return
-    known, seen = _PARAMETERS.get(("GET" if method == "HEAD" else method, route), ()), set[str]()
-    for name, _ in pairs:
-        if name not in known:
-            raise Problem(
-                "invalid-query",
-                f"{name!r} is not a parameter here; there are {', '.join(known) or 'none'}",
-            )
-        if name in seen and name not in _REPEATABLE:
-            raise parameter_problem(name, "is given twice")
-        seen.add(name)
 
 
 def number_cursor(text: str | None, store_id: str) -> int | None:

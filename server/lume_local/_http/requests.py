@@ -12,7 +12,7 @@ from typing import Any
 from attrs import fields, frozen
 
 from lume_async._base.controls import control_in
-from lume_local._http.messages import Problem
+from lume_local._http.exchange import Problem
 
 MOST_BYTES, MOST_OPEN_BYTES = 1024 * 1024, 4096
 """The maximum size of a body, and of one on a path that needs no key."""

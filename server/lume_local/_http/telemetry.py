@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 from attrs import define
 
-from lume_local._http.messages import Ask, Problem, Reply
+from lume_local._http.exchange import Ask, Problem, Reply
 from lume_local._runs.store.records import KINDS, StoredRun
 from lume_local._runs.times import seconds_between
 

@@ -19,23 +19,18 @@ from lume_local._arrivals.watcher import WatcherParts
 from lume_local._http.access.keys import ApiKeys
 from lume_local._http.access.sign_in import SignIn
 from lume_local._http.access.tokens import Tokens
-from lume_local._http.arrivals import ArrivalsApi
-from lume_local._http.audit import AuditApi
 from lume_local._http.console import Console, Sessions
-from lume_local._http.flows import FlowsApi
+from lume_local._http.draft_operations import KEPT, DraftsApi
+from lume_local._http.flow_operations import FlowsApi, ProposalsApi
 from lume_local._http.front import Front
-from lume_local._http.listening.listener import Listener
-from lume_local._http.listening.standby import Standby
-from lume_local._http.listening.tls import RenewedContext
-from lume_local._http.operations import Api
-from lume_local._http.proposals import ProposalsApi
-from lume_local._http.rejected.drafts import KEPT, DraftsApi
-from lume_local._http.rejected.ledger import RejectedApi
-from lume_local._http.results import ResultsApi
-from lume_local._http.router import Operations
-from lume_local._http.rows import RowsApi
+from lume_local._http.listener import Listener, RenewedContext, Standby
+from lume_local._http.reject_operations import RejectsApi
+from lume_local._http.result_operations import ResultsApi
+from lume_local._http.routes import Operations
+from lume_local._http.run_operations import RunsApi
+from lume_local._http.server_operations import ArrivalsApi, ServerApi
 from lume_local._http.telemetry import ServerMetrics, Telemetry
-from lume_local._http.uploading.upload_operations import UploadsApi
+from lume_local._http.upload_operations import UploadsApi
 from lume_local._http.uploading.uploads import Uploads
 from lume_local._messages.messaging import Messaging, Withheld
 from lume_local._messages.rules_file import RulesFile
@@ -184,20 +179,18 @@ async def _running(
     arrivals = Arrivals(settings.arrivals, watcher_parts, acts.reloaded)
     replays = Replays(store, flows, runner, dry_runs, resolver, reader, places)
     mends = Mends(store, replays)
-    api = Api(store, runner, hub, settings.webhooks, health, dry_runs, resolver)
     tokens = Tokens()
     console = Console(Sessions(), keys, _console_hosts(settings), SignIn(tokens, keys))
     operations = Operations(
-        api,
+        RunsApi(store, runner, hub, settings.webhooks, dry_runs, resolver),
+        ServerApi(store, runner, health),
         FlowsApi(store, flows),
         ProposalsApi(flows, Proposals(places, reader.pool), dry_runs),
-        RowsApi(store, flows, reader, places),
-        ResultsApi(store, places),
-        RejectedApi(store, flows, reader, places, replays),
+        ResultsApi(store, flows, reader, places),
+        RejectsApi(store, flows, reader, places, replays),
         DraftsApi(store, flows, mends, Suggestions(mends, reader)),
         UploadsApi(flows, uploads),
         ArrivalsApi(arrivals, store),
-        AuditApi(store),
         console,
         watch,
     )

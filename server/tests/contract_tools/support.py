@@ -13,7 +13,7 @@ from components import component
 from local.flows import PEOPLE_CSV, write_flows
 
 import lume_local
-from lume_local._http.access import wrong_keys
+from lume_local._http.access import limits
 
 DESCRIPTION = Path(lume_local.__file__).parent / "openapi.yaml"
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -30,7 +30,7 @@ def served(home: Path) -> Iterator[str]:
         pytest.MonkeyPatch.context() as patch,
         lume_local.serve_in_thread(home / "flows", home / ".lume", [home], api_key=KEY) as server,
     ):
-        patch.setattr(wrong_keys, "AT_ONCE", 1_000_000)  # schemathesis tries a wrong key with every request
+        patch.setattr(limits, "AT_ONCE", 1_000_000)  # schemathesis tries a wrong key with every request
         yield server.base_url
 
 

@@ -14,7 +14,7 @@ from contract_tools.support import schemathesis, served
 
 from lume_local._http import front, queries, requests
 from lume_local._http.access.keys import OWN, Holder
-from lume_local._http.messages import Problem
+from lume_local._http.exchange import Problem
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 FIELDS = requests._FIELDS

@@ -13,10 +13,10 @@ import yaml
 from click import Command
 from components import component, package
 from local.flows import write_flows
+from local.routes import OPEN
 
 import lume_local
 from lume_cli._app import app
-from lume_local._http.front import _OPEN
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
@@ -134,7 +134,7 @@ def test_two_servers_share_a_state_and_the_proxy_asks_them_whether_they_work() -
     assert set(wanted) == set(given), "no secret is in the files"
     proxy = (DEPLOY / "compose/haproxy.cfg").read_text()
     assert re.findall(r"server (\w+) \w+:8080", proxy) == ["server1", "server2"]
-    assert set(re.findall(r"httpchk GET (\S+)", proxy)) <= _OPEN
+    assert set(re.findall(r"httpchk GET (\S+)", proxy)) <= OPEN
     assert all(int(one) > 60 for one in re.findall(r"timeout (?:client|server) +(\d+)s", proxy)), "long polls"
 
 
@@ -219,7 +219,7 @@ def test_a_pod_has_probes_few_rights_and_time_to_end(resource: Any) -> None:
     options_of(container["args"])
     probes = {name: value["httpGet"]["path"] for name, value in container.items() if name.endswith("Probe")}
     assert probes["readinessProbe"] == "/readyz"
-    assert set(probes.values()) <= _OPEN
+    assert set(probes.values()) <= OPEN
     assert probes["livenessProbe"] == probes["startupProbe"] == "/livez", "a restart mends no full disk"
     assert pod["terminationGracePeriodSeconds"] > drain(container["args"])
     assert pod["securityContext"]["runAsNonRoot"]

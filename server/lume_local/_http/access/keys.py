@@ -24,7 +24,6 @@ from lume_local._shared.saved import OnReload, Reread, stamp, unnoticed
 
 _log = logging.getLogger("lume_local")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_SAFE = ("GET", "HEAD")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 KEY_HEADER = "lume-api-key"
 _BOUNDS, _MOST = ("max_active", "submissions_per_minute"), 1_000_000
@@ -95,22 +94,6 @@ class Grant:
 
 OWN = Holder("server", Role.ADMIN)
 """The holder of the server's own key."""
-
-_NEEDED = {
-    ("PUT", "/v1/flows/{flow}/versions/{version}"): Role.ADMIN,
-    ("GET", "/v1/server"): Role.ADMIN,
-    ("GET", "/v1/audit"): Role.ADMIN,
-    ("POST", "/console/links"): Role.READ,  # the session may do what the key may
-    ("GET", "/v1/uploads/{name}"): Role.SUBMIT,  # ends a request that is still sending
-    ("HEAD", "/v1/uploads/{name}"): Role.SUBMIT,
-}
-
-
-def needed(method: str, path: str) -> Role:
-    """Return the lowest role that may call this operation; `path` is spelled as in the router."""
-    return _NEEDED.get(
-        ("GET" if method == "HEAD" else method, path), Role.READ if method in _SAFE else Role.SUBMIT
-    )
 
 
 class ApiKeys:

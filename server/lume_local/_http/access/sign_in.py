@@ -18,9 +18,9 @@ from attrs import evolve
 
 from lume_async._base.tasks import task_group
 from lume_local._http.access.keys import ApiKeys, Holder
-from lume_local._http.access.quotas import Quotas, Share
+from lume_local._http.access.limits import Quotas, Share
 from lume_local._http.access.tokens import Tokens
-from lume_local._http.messages import Ask, Problem
+from lume_local._http.exchange import Ask, Problem
 
 _FIELDS = ("issuer", "code", "verifier", "nonce", "redirect_uri")
 _LONGEST = 2048

@@ -25,7 +25,7 @@ from attrs import evolve, frozen
 from lume_async._base.controls import control_in
 from lume_async._base.tasks import task_group
 from lume_local._http.access.keys import Grant, Holder, is_confidential
-from lume_local._http.messages import Problem
+from lume_local._http.exchange import Problem
 
 _log = logging.getLogger("lume_local")
 

@@ -22,18 +22,18 @@ from typing import TypeVar
 from attrs import frozen
 
 from lume_async._base.words import counted
-from lume_local._http.messages import BodyStream, Problem
-from lume_local._http.uploading.drafts import (
+from lume_local._http.exchange import BodyStream, Problem
+from lume_local._http.uploading.incoming import (
     KEPT,
     PASSING,
     Announced,
     Draft,
     OtherContent,
+    Reception,
     StoredUpload,
     TakenOver,
     key_of,
 )
-from lume_local._http.uploading.reception import Reception
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, UPLOAD_NAME
 from lume_local._shared import no_links
 from lume_local._shared.commit import sync_folder

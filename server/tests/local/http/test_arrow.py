@@ -14,8 +14,7 @@ from attrs import evolve
 from local.http.test_rows import mixed, rows
 from local.wire import ARROW, Answer, Wire
 
-from lume_local._http import download, requests
-from lume_local._http import rows as rows_of_runs
+from lume_local._http import requests, responses, result_operations
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._shared.protocol import Read, Unreadable
@@ -59,7 +58,7 @@ TYPES = {"id": "int64", "price": "decimal128(38, 2)", "at": "timestamp[us, tz=UT
 async def test_a_whole_output_is_one_stream(
     wire: Wire, home: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows_of_runs, "_MOST_ARROW", 700)
+    monkeypatch.setattr(result_operations, "_MOST_ARROW", 700)
     run_id = await many(wire, home, suffix)
 
     found = table(await wire.ask("GET", f"/v1/runs/{run_id}/mapped", headers=ACCEPT))
@@ -104,7 +103,7 @@ async def test_a_stream_that_breaks_has_no_end(
 
 
 async def test_a_client_that_takes_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "_WRITE_LIMIT", 0.05)
+    monkeypatch.setattr(responses, "_WRITE_LIMIT", 0.05)
     pages = 0
 
     async def blocks() -> AsyncGenerator[bytes, None]:
@@ -117,7 +116,7 @@ async def test_a_client_that_takes_nothing_is_left(monkeypatch: pytest.MonkeyPat
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         try:
-            return await download.streamed(request, blocks(), {})
+            return await responses.streamed(request, blocks(), {})
         except ConnectionError as error:
             ended.set_result(error)
             raise

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from local.routes import needed
 from local.wire import Wire
 
-from lume_local._http import operations
-from lume_local._http.access.keys import needed
+from lume_local._http import run_operations
 
 pytestmark = pytest.mark.usefixtures("each_state")
 
@@ -58,7 +58,7 @@ async def test_the_runs_are_as_they_are_alone(wire: Wire, home: Path) -> None:
 async def test_a_page_is_not_too_large_and_no_change_is_lost(
     wire: Wire, home: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(operations, "MOST_RECORDS", most)
+    monkeypatch.setattr(run_operations, "MOST_RECORDS", most)
     after = await start_of(wire)
     await four_ends(wire, home)
     wanted, _ = await changes(wire, after, include="run", limit=5000)

@@ -16,8 +16,8 @@ from local.flows import slow_rows
 from local.wire import ARROW, SPEC, Wire, validate
 
 import lume_local
-from lume_local._http.messages import _TITLES, TYPE, Problem
-from lume_local._http.operations import CAPABILITIES
+from lume_local._http.contract import CAPABILITIES
+from lume_local._http.exchange import _TITLES, TYPE, Problem
 from tools import openapi_json
 
 DESCRIPTION = Path(lume_local.__file__).parent / "openapi.yaml"

@@ -15,7 +15,7 @@ from local.http.test_rejected import DIRTY, WITHOUT_RULE, dirty, inbox, register
 from local.wire import Wire
 
 import lume_local
-from lume_local._http.rejected import drafts as draft_operations
+from lume_local._http import draft_operations
 from lume_local._runs.store.drafts import Room
 
 EMAIL, OLD = "email: is not an email address", "age: is above 150"

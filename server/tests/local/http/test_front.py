@@ -15,7 +15,7 @@ from local.wire import CAPABILITIES, SPEC, Wire
 
 import lume_local
 from lume_async.models import RunStatus
-from lume_local._http import operations, requests
+from lume_local._http import requests, run_operations
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.records import StoreUnavailable
 from lume_local._runs.waiters import Hub
@@ -416,12 +416,12 @@ async def test_waiting_ends_with_the_change_or_in_time(wire: Wire, home: Path) -
 async def test_changes_of_a_young_run_are_shown_together(
     wire: Wire, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
-    monkeypatch.setattr(operations, "TOGETHER", 60.0)
-    monkeypatch.setattr(operations, "YOUNG", 60.0)
+    monkeypatch.setattr(run_operations, "TOGETHER", 60.0)
+    monkeypatch.setattr(run_operations, "YOUNG", 60.0)
     answer = await wire.submit("people:v1", "people.csv")
     following = await wire.get(answer.document["id"], wait=60, tag=answer.headers["ETag"])
     assert following.document["status"] == "SUCCEEDED"
-    monkeypatch.setattr(operations, "YOUNG", 0.0)
+    monkeypatch.setattr(run_operations, "YOUNG", 0.0)
     (home / "slow.csv").write_text(slow_rows())
     answer = await wire.submit("slow:v1", "slow.csv")
     following = await wire.get(answer.document["id"], wait=60, tag=answer.headers["ETag"])

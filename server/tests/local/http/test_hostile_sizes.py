@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from local.routes import ROUTES
 
 from lume_async.errors import LumeError
 from lume_local._flow.cleaners import named_in
@@ -22,8 +23,9 @@ from lume_local._flow.lines import line_of
 from lume_local._http import queries, requests
 from lume_local._http.access.tokens import _unchecked
 from lume_local._http.console import Sessions, is_own_host
-from lume_local._http.messages import Problem
-from lume_local._http.rows import _place
+from lume_local._http.exchange import Problem
+from lume_local._http.front import _check_parameters
+from lume_local._http.result_operations import _place
 from lume_local._runs.sources.paths import UPLOAD_NAME
 
 SMALL, TIMES, AT_MOST, FLOOR = 1_000, 16, 64, 0.001
@@ -117,8 +119,8 @@ CASES: dict[str, tuple[Callable[[Any], object], Callable[[int], Any]]] = {
     "repeated statuses": (queries.run_filter, lambda n: [("status", "A")] * n),
     "a status": (queries.run_filter, lambda n: [("status", "A_" * 8 * n)]),
     "unknown parameters": (
-        lambda pairs: queries.check_parameters("GET", "/v1/runs", pairs),
-        lambda n: [(str(i), "") for i in range(n)],
+        lambda names: _check_parameters(ROUTES["GET", "/v1/runs"], names),
+        lambda n: [str(i) for i in range(n)],
     ),
     "dimensions": (queries.dimensions, lambda n: [("by", "status," * n)]),
     "a time": (queries.run_filter, lambda n: [("since", "2026-01-01T00:00:00." + "0" * 16 * n)]),

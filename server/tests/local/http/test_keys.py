@@ -9,11 +9,12 @@ from typing import Any
 import aiohttp
 import pytest
 from local.flows import people
+from local.routes import needed
 from local.wire import SPEC, Wire
 
 import lume_async as lume
 import lume_local
-from lume_local._http.access.keys import Role, needed
+from lume_local._http.access.keys import Role
 
 FLOW = "/v1/flows/people/versions/v2"
 

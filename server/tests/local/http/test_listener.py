@@ -10,8 +10,7 @@ from aiohttp import web
 from local.wire import Wire
 
 import lume_local
-from lume_local._http import front
-from lume_local._http.listening import listener
+from lume_local._http import front, listener
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 

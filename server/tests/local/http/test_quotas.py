@@ -11,7 +11,7 @@ from local.wire import Wire
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._http.access.keys import ApiKeys
-from lume_local._http.access.quotas import Quotas
+from lume_local._http.access.limits import Quotas
 
 
 def entry(name: str, role: str = "submit", **bounds: object) -> str:

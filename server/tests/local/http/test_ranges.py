@@ -9,7 +9,7 @@ from local.wire import Wire
 
 import lume_local
 from lume_async import Client
-from lume_local._http import download
+from lume_local._http import responses
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ async def test_the_checksum_of_a_large_file_is_sent_where_it_is_asked_for(
     path, content = output
     digest = f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
     for quick, wanted, said in ((len(content), "", digest), (0, "", None), (0, "sha-256=1", digest)):
-        monkeypatch.setattr(download, "_QUICK", quick)
+        monkeypatch.setattr(responses, "_QUICK", quick)
         async with wire.session.get(path, headers={"Want-Repr-Digest": wanted}) as whole:
             assert (whole.headers.get("Repr-Digest"), await whole.read()) == (said, content)
 

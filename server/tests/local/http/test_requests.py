@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lume_local._http import queries
 from lume_local._http import requests as _requests
-from lume_local._http.messages import Problem
+from lume_local._http.exchange import Problem
 
 GOOD = {"flow_version": "f:v1", "source_path": "a.csv"}
 

@@ -15,9 +15,9 @@ from local.servers import serve
 from local.wire import Answer, Wire
 
 import lume_local
-from lume_local._http.messages import BodyStream, Problem
+from lume_local._http.exchange import BodyStream, Problem
 from lume_local._http.uploading import uploads as staging
-from lume_local._http.uploading.drafts import Announced, Draft
+from lume_local._http.uploading.incoming import Announced, Draft
 from lume_local._http.uploading.uploads import Uploads
 from lume_local._runs import upkeep
 

@@ -18,7 +18,7 @@ from lume_local._http.access import sign_in
 from lume_local._http.access.keys import ApiKeys
 from lume_local._http.access.sign_in import OF_ALL, OF_CLIENT, OF_PEER, SignIn
 from lume_local._http.access.tokens import Tokens
-from lume_local._http.messages import Ask, Problem
+from lume_local._http.exchange import Ask, Problem
 
 KEY = package("joserfc.jwk").ECKey.generate_key("P-256", {"kid": "one", "alg": "ES256"})
 CLIENT = 'client_id = "lume-console"'

@@ -14,8 +14,8 @@ from local.wire import Answer, Wire
 
 import lume_async
 import lume_local
-from lume_local._http.messages import BodyStream, Problem
-from lume_local._http.uploading.drafts import Announced, StoredUpload
+from lume_local._http.exchange import BodyStream, Problem
+from lume_local._http.uploading.incoming import Announced, StoredUpload
 from lume_local._http.uploading.uploads import Uploads
 
 CSV = PEOPLE_CSV.encode()

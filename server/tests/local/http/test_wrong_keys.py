@@ -6,8 +6,8 @@ import pytest
 from local.wire import Wire
 
 import lume_local
-from lume_local._http.access import wrong_keys
-from lume_local._http.access.wrong_keys import AT_ONCE, LONGEST, PER_SECOND, WrongKeys
+from lume_local._http.access import limits
+from lume_local._http.access.limits import AT_ONCE, LONGEST, PER_SECOND, WrongKeys
 
 
 def test_a_few_at_once_then_later_ones_wait_and_then_they_are_refused() -> None:
@@ -29,7 +29,7 @@ def test_a_few_at_once_then_later_ones_wait_and_then_they_are_refused() -> None:
 async def test_guessing_is_slowed_down_and_harms_no_one_else(
     server: lume_local.Server, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wrong_keys, "LONGEST", 0.0)
+    monkeypatch.setattr(limits, "LONGEST", 0.0)
     guess, nobody = Wire(server.base_url, "guess"), Wire(server.base_url, "")
     del nobody.session.headers["lume-api-key"]
     async with guess.session, nobody.session:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lume_local._http.messages import Problem
+from lume_local._http.exchange import Problem
 from lume_local._http.queries import feed_cursor
 from lume_local._runs.store.records import Cursor
 

@@ -16,7 +16,7 @@ from soak.contract.prism import DESCRIPTION, Prism, started
 from soak.contract.relay import Relay
 from yarl import URL
 
-from lume_local._http.listening.listener import Listener
+from lume_local._http.listener import Listener
 
 
 @frozen

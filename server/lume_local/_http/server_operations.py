@@ -1,19 +1,91 @@
-"""Arrivals: the watched places and the state of their files."""
+"""The operations on the server itself: its health and state, its audit, its arrivals."""
 
+import os
+import socket
 from collections.abc import Sequence
 from heapq import nsmallest
+from importlib.metadata import version
 
 import anyio
+from attrs import field, frozen
 
 from lume_local._arrivals.arrivals import Arrivals
 from lume_local._arrivals.watcher import View
-from lume_local._http import queries
-from lume_local._http.messages import Ask, Problem, Reply
+from lume_local._http import contract, queries
+from lume_local._http.documents import act_document, server_document
+from lume_local._http.exchange import Ask, Problem, Reply
+from lume_local._runs.health import Health
+from lume_local._runs.runner import Runner
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.times import ago_text
+from lume_local._runs.store.audit import ACTS, ActFilter
+from lume_local._runs.times import ago_text, now_text
 from lume_local._shared.protocol import Json
 
 STATES = ("waiting", "submitted", "refused")
+"""The states of arrived files."""
+
+
+@frozen
+class ServerApi:
+    """The operations on the server itself."""
+
+    _store: SqlStore
+    _runner: Runner
+    _health: Health
+    _started_at: str = field(factory=now_text)
+
+    async def health(self, ask: Ask) -> Reply:
+        if reasons := self._health.reasons():
+            raise Problem("unavailable", "; ".join(reasons))
+        found: dict[str, object] = {"status": "ok", "service": "lume_local", "api": "v1"}
+        if waiting := self._health.waiting():
+            found["waiting"] = waiting
+        if (age := self._health.backup_age()) is not None:
+            found["backup_age_seconds"] = round(age)
+        return Reply(200, found)
+
+    async def live(self, ask: Ask) -> Reply:
+        """Answer `GET /livez`: the process responds. Nothing else is checked, as a restart would fix nothing else."""
+        return Reply(200, {"status": "ok"})
+
+    async def ready(self, ask: Ask) -> Reply:
+        """Answer `GET /readyz`: whether the server accepts work."""
+        reasons = self._health.reasons()
+        if self._runner.is_ending:
+            reasons.append("the server is ending: it begins no more runs")
+        if reasons:
+            raise Problem("unavailable", "; ".join(reasons))
+        return Reply(200, {"status": "ok"})
+
+    async def server(self, ask: Ask) -> Reply:
+        """Answer `GET /v1/server`."""
+        is_ending = self._runner.is_ending
+        this = server_document(socket.gethostname(), os.getpid(), self._started_at, is_ending=is_ending)
+        standbys = await self._store.standbys()
+        others = [server_document(one.host, one.pid, one.since, is_waiting=True) for one in standbys]
+        document = {
+            "version": version("lume-client"),
+            "contract_version": contract.number(),
+            "capabilities": contract.CAPABILITIES.split(", "),
+            "state": {"kind": self._store.kind, "form": self._store.form},
+            "servers": [this, *others],
+            "runs": {"waiting": await self._store.waiting(), "active": len(self._runner.workers())},
+        }
+        return Reply(200, document)
+
+    async def audit(self, ask: Ask) -> Reply:
+        """Answer `GET /v1/audit`: a page of acts, newest first."""
+        query = dict(ask.query)
+        what, limit = query.get("what"), queries.limit_of(query, 100, 1000)
+        if what is not None and what not in ACTS:
+            raise queries.parameter_problem("what", f"must be one of {', '.join(ACTS)}")
+        wanted = ActFilter(query.get("by"), what, queries.since_of(query))
+        before = queries.number_cursor(query.get("cursor"), self._store.store_id)
+        found = await self._store.audit.acts(wanted, before, limit + 1)
+        more = len(found) > limit
+        items = [act_document(noted) for noted in found[:limit]]
+        following = f"{self._store.store_id}-{found[limit - 1].seq}" if more else None
+        return Reply(200, {"items": items, "next_cursor": following})
 
 
 class ArrivalsApi:

@@ -1,4 +1,4 @@
-"""The listening socket and its connections: their number is limited, and so is the time for a request's headers."""
+"""Accepts connections, also with TLS: their number is limited, and so is the time for a request's headers."""
 
 import asyncio
 import logging
@@ -12,11 +12,12 @@ from typing import cast
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
+from lume_async.errors import ConfigurationError
+from lume_local._http.exchange import Problem, Reply, odd_problem
 from lume_local._http.front import Front
-from lume_local._http.listening.standby import Standby
-from lume_local._http.messages import Problem, odd_problem
 from lume_local._http.responses import problem_answer, response_of
 from lume_local._runs.waiters import Hub
+from lume_local._shared.saved import Reread
 
 _log = logging.getLogger("lume_local")
 
@@ -99,6 +100,21 @@ class _Acceptor(web.Server):
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
+class Standby:
+    """Answers in place of a `Front`. `Retry-After` makes clients retry; a proxy asks `/readyz` and goes elsewhere."""
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Handle one request."""
+        if request.path == "/livez":
+            answer = Reply(200, {"status": "ok"})
+        else:
+            detail = "this server waits for the state, which another one has or which is away: try again"
+            answer = problem_answer(Problem("unavailable", detail))
+        response = response_of(answer, uuid.uuid4().hex)
+        response.force_close()  # so that the next request may reach the other server
+        return response
+
+
 class Listener:
     """Listens for requests.
 
@@ -142,3 +158,62 @@ class Listener:
         self._hub.close()
         if self._runner is not None:
             await self._runner.cleanup()
+
+
+class RenewedContext:
+    """The context of a listening socket; each handshake uses the current certificate of the files.
+
+    While the files can't be used, for example because only one is renewed yet, the previous certificate is used.
+
+    Args:
+        certificate: the file of a PEM certificate with its chain.
+        key: the file of its PEM private key.
+        on_reload: called with the certificate's path after both were reread.
+
+    Raises:
+        ConfigurationError: they can't be used.
+    """
+
+    def __init__(
+        self, certificate: Path, key: Path, on_reload: Callable[[Path], None] = lambda path: None
+    ) -> None:
+        self._certificate, self._on_reload = certificate, on_reload
+        self._file = Reread(lambda: _loaded(certificate, key), "certificate stays in use", certificate, key)
+        self.context = self._file.value
+        self.context.sni_callback = self._choose
+
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        """Choose the certificate at the beginning of a handshake, even for clients that send no name."""
+        if self._file.look():
+            _log.warning("%s was read again", self._certificate)
+            self._on_reload(self._certificate)
+        connection.context = self._file.value
+
+
+def _loaded(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return a context with the present content of the files. Raises `ConfigurationError`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except _Encrypted:
+        raise ConfigurationError(f"tls_key: {key} is encrypted: save it without a password") from None
+    except ssl.SSLError as error:
+        why = (error.reason or str(error)).lower().replace("_", " ")
+        raise ConfigurationError(
+            f"tls_cert, tls_key: {certificate} and {key} are not a PEM certificate and its key: {why}"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"tls_cert, tls_key: {certificate} or {key} can't be read: {error.strerror or error}"
+        ) from None
+    return context
+
+
+class _Encrypted(Exception):
+    """The key needs a password."""
+
+
+def _no_password() -> str:
+    raise _Encrypted

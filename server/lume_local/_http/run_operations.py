@@ -1,20 +1,18 @@
-"""The operations of the HTTP contract, independent of sockets and aiohttp: `Ask` in, `Reply` out."""
+"""The operations on runs and their changes."""
 
-import os
-import socket
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import anyio
 import orjson
 from anyio.to_thread import run_sync
-from attrs import field, frozen
+from attrs import frozen
 
 from lume_async.models import RunStatus
-from lume_local._http import contract, lookup, queries, requests
-from lume_local._http.documents import change_document, dry_run_document, etag, run_document, server_document
-from lume_local._http.messages import Ask, Problem, Reply
+from lume_local._http import queries, requests
+from lume_local._http.documents import change_document, dry_run_document, etag, run_document
+from lume_local._http.exchange import Ask, Problem, Reply
+from lume_local._http.lookup import require_run
 from lume_local._runs.deliveries.webhooks import (
     NotAWebhook,
     WebhookRefused,
@@ -23,9 +21,10 @@ from lume_local._runs.deliveries.webhooks import (
     parse_webhook,
 )
 from lume_local._runs.dry_run import DryRuns
-from lume_local._runs.health import Health
+from lume_local._runs.flow_registry import UnknownFlow
 from lume_local._runs.runner import Runner
-from lume_local._runs.sources.resolver import Resolver
+from lume_local._runs.sources.paths import PathRefused
+from lume_local._runs.sources.resolver import CantTell, Resolved, Resolver, SeedRefused
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import (
     Cursor,
@@ -37,10 +36,9 @@ from lume_local._runs.store.records import (
     StoredRun,
     TooLong,
 )
-from lume_local._runs.times import ago_text, now_text
+from lume_local._runs.times import ago_text
 from lume_local._runs.waiters import Hub
 
-CAPABILITIES = "idempotency, wait, changes, cancel"
 YOUNG, TOGETHER = 1.0, 0.1
 """The changes of a run follow each other within milliseconds in its first `YOUNG` seconds, so a long poll waits up to
 `TOGETHER` seconds for more of them: for a small run it then returns the end."""
@@ -49,60 +47,17 @@ MOST_RECORDS = 1024 * 1024
 
 
 @frozen
-class Api:
+class RunsApi:
     _store: SqlStore
     _runner: Runner
     _hub: Hub
     _webhooks: WebhookRules
-    _health: Health
     _dry_runs: DryRuns
     _resolver: Resolver
-    _started_at: str = field(factory=now_text)
 
     async def settled(self) -> None:
         """Wait until the present state survives a power cut, so that replies may show it."""
         await self._store.settled()
-
-    async def health(self, ask: Ask) -> Reply:
-        if reasons := self._health.reasons():
-            raise Problem("unavailable", "; ".join(reasons))
-        found: dict[str, object] = {"status": "ok", "service": "lume_local", "api": "v1"}
-        if waiting := self._health.waiting():
-            found["waiting"] = waiting
-        if (age := self._health.backup_age()) is not None:
-            found["backup_age_seconds"] = round(age)
-        return Reply(200, found)
-
-    async def live(self, ask: Ask) -> Reply:
-        """Answer `GET /livez`: the process responds. Nothing else is checked, as a restart would fix nothing else."""
-        return Reply(200, {"status": "ok"})
-
-    async def ready(self, ask: Ask) -> Reply:
-        """Answer `GET /readyz`: whether the server accepts work."""
-        reasons = self._health.reasons()
-        if self._runner.is_ending:
-            reasons.append("the server is ending: it begins no more runs")
-        if reasons:
-            raise Problem("unavailable", "; ".join(reasons))
-        return Reply(200, {"status": "ok"})
-
-    async def server(self, ask: Ask) -> Reply:
-        """Answer `GET /v1/server`."""
-        is_ending = self._runner.is_ending
-        this = server_document(socket.gethostname(), os.getpid(), self._started_at, is_ending=is_ending)
-        standbys = await self._store.standbys()
-        others = [server_document(one.host, one.pid, one.since, is_waiting=True) for one in standbys]
-        document = {
-            "version": version("lume-client"),
-            "contract_version": contract.number(),
-            "capabilities": CAPABILITIES.split(", "),
-            "state": {"kind": self._store.kind, "form": self._store.form},
-            "servers": [this, *others],
-            "runs": {"waiting": await self._store.waiting(), "active": len(self._runner.workers())},
-        }
-        return Reply(200, document)
-
-    # -- runs
 
     async def submit(self, ask: Ask) -> Reply:
         key = requests.idempotency_key(ask.idempotency_keys)
@@ -116,7 +71,7 @@ class Api:
             raise Problem(
                 "forbidden", "priority: this needs a key with the role admin: leave it out", field="priority"
             )
-        found = await lookup.resolved(self._resolver, wanted)
+        found = await _resolved(self._resolver, wanted)
         if wanted.dry_run:
             done = await self._dry_runs.do(
                 found.flow, wanted.source_path, wanted.run_metadata, wanted.limit, found.seeds, by=ask.holder
@@ -143,7 +98,7 @@ class Api:
             is_other = None
             if not duplicate.is_active:
                 is_other = await self._resolver.is_other(duplicate.run_id, found.flow, wanted.source_path)
-            raise lookup.duplicate_problem(duplicate, wanted, is_other) from None
+            raise _duplicate_problem(duplicate, wanted, is_other) from None
         except TooLong as error:
             raise Problem("invalid-field", f"source_path: {error}", field="source_path") from None
         except KeyReused:
@@ -180,11 +135,7 @@ class Api:
     async def status(self, ask: Ask) -> Reply:
         """Answer `GET /v1/runs/{id}`: immediately, or with `Prefer: wait=N` when the run changes."""
         wait, headers = self._wait_of(ask)
-        run = (
-            await self._awaited(ask, wait)
-            if wait
-            else await lookup.require_run(self._store, ask.path["run_id"])
-        )
+        run = await self._awaited(ask, wait) if wait else await require_run(self._store, ask.path["run_id"])
         if ask.if_none_match and requests.matches(ask.if_none_match, etag(run)):
             return Reply(304, None, {"ETag": etag(run), **headers})
         return await self._run_answer(run, headers=headers)
@@ -200,7 +151,7 @@ class Api:
         """Return the run once it differs from the client's version, or after so many seconds. Raises `Problem`."""
         run_id, deadline = ask.path["run_id"], anyio.current_time() + wait
         with self._hub.waiter(run_id) as waiter:
-            run = first = await lookup.require_run(self._store, run_id)
+            run = first = await require_run(self._store, run_id)
             is_news = bool(ask.if_none_match) and not requests.matches(ask.if_none_match, etag(run))
             # An outdated tag gets an immediate reply.
             while not is_news and run.rev == first.rev and not RunStatus(run.status).is_terminal:
@@ -279,7 +230,7 @@ class Api:
         return found, following
 
     async def cancel(self, ask: Ask) -> Reply:
-        run = await lookup.require_run(self._store, ask.path["run_id"])
+        run = await require_run(self._store, ask.path["run_id"])
         if ask.body.strip() and requests.json_object(ask.body, ask.content_type):
             raise Problem("invalid-field", "a cancel request has no fields: send no body")
         if RunStatus(run.status).is_terminal:
@@ -288,8 +239,48 @@ class Api:
 
     async def dismiss(self, ask: Ask) -> Reply:
         why = requests.dismissal(ask.body, ask.content_type)
-        run = await lookup.require_run(self._store, ask.path["run_id"])
+        run = await require_run(self._store, ask.path["run_id"])
         if not RunStatus(run.status).is_terminal:
             raise Problem("run-not-ended", "only a run that has ended can be dismissed: cancel it, or wait")
         await self._store.attention.dismiss(run.run_id, why, ask.holder)
         return await self._run_answer(await self._store.require(run.run_id))
+
+
+async def _resolved(resolver: Resolver, wanted: requests.SubmissionBody) -> Resolved:
+    """Look up everything that a submission names. Raises `Problem`."""
+    try:
+        return await resolver.requested(
+            wanted.flow_version, wanted.source_path, wanted.seeds, is_dry=wanted.dry_run
+        )
+    except UnknownFlow as error:
+        raise Problem("flow-version-not-found", str(error)) from None
+    except SeedRefused as error:
+        kind = "source-not-allowed" if error.is_place else "invalid-field"
+        raise Problem(kind, f"seeds: {error}", field="seeds") from None
+    except PathRefused as error:
+        raise Problem("source-not-allowed", f"source_path: {error}", field="source_path") from None
+    except CantTell as error:
+        kind = "unavailable" if error.may_pass else "not-supported"
+        raise Problem(kind, f"source_path: {error}", field="source_path") from None
+
+
+def _duplicate_problem(
+    duplicate: Duplicate, wanted: requests.SubmissionBody, source_changed: bool | None
+) -> Problem:
+    """Return the problem that another run has the source; `source_changed` is None if unknown."""
+    flow, source, run_id = wanted.flow_version, f"{wanted.source_path!r}", duplicate.run_id
+    kind = "run-in-progress" if duplicate.is_active else "already-processed"
+    if duplicate.is_active:
+        detail = f"{flow} is processing {source} in run {run_id}: wait for that run, or cancel it"
+    elif source_changed:
+        detail = (
+            f"{flow} has processed {source} in run {run_id}, but the source was changed since: pass force_rerun=true "
+            'to process what it has now in place of that, or set source.identity = "content" in a new flow version, '
+            "for which new content is a new source"
+        )
+    else:
+        detail = (
+            f"{flow} has processed {source} in run {run_id}: use its output, or pass force_rerun=true to process "
+            "it again"
+        )
+    return Problem(kind, detail, run_id=run_id, source_changed=source_changed)

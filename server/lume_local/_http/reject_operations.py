@@ -1,7 +1,9 @@
 """The operations on the rejected rows of all runs: inbox, rows, replays, discarding."""
 
+import re
 from itertools import islice
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from attrs import asdict, evolve, frozen
@@ -9,22 +11,21 @@ from attrs import asdict, evolve, frozen
 from lume_local._flow.definition import Flow
 from lume_local._http import queries, requests
 from lume_local._http.documents import run_document
-from lume_local._http.lookup import newest_version, reading, require_run, runnable_version
-from lume_local._http.messages import Ask, Reply
-from lume_local._http.rejected import ledger_requests
-from lume_local._http.rejected.ledger_requests import Place
-from lume_local._http.rejected.refusals import refusals
+from lume_local._http.exchange import Ask, Reply
+from lume_local._http.lookup import newest_version, reading, refusals, require_run, runnable_version
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.read_jobs import read_output
 from lume_local._runs.rejected.replays import Replays, UnreadRows
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.ledger import LOST, RowFilter, RowsOfRun
+from lume_local._runs.store.ledger import LOST, OPEN, STATES, RowFilter, RowsOfRun
 from lume_local._runs.times import ago_text
 from lume_local._shared.protocol import Unreadable
 from lume_local._shared.row_set import names_of, row_set, rows_in
 
+_MOST_REASONS, _LONGEST_REASON, _MOST_ROWS = 100, 600, 10_000
+_CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})-([0-9]{1,18})-([0-9]{1,90})-([0-9]{1,20}-[0-9]{1,20})?")
 _MOST, _MOST_RUNS = 1000, 50
 """The maximum rows of a page, and the maximum runs that they are read from."""
 _RUNS_AT_ONCE = 100
@@ -33,15 +34,25 @@ _DAY = 86400.0
 
 
 @frozen
+class _Place:
+    """The beginning of a page of rows: a row of a run, and its position in the run's rejects."""
+
+    seq: int = 0
+    row: int = 0
+    position: str = "0"
+    identity: str = ""
+
+
+@frozen
 class _Page:
     """Rows of one run, and the place of the next page; None after its last wanted row."""
 
     items: bytes
     count: int
-    following: Place | None
+    following: _Place | None
 
 
-class RejectedApi:
+class RejectsApi:
     def __init__(
         self, store: SqlStore, flows: FlowRegistry, reader: RowReader, roots: Roots, replays: Replays
     ) -> None:
@@ -77,23 +88,23 @@ class RejectedApi:
 
     async def rejects(self, ask: Ask) -> Reply:
         """Answer `GET /v1/rejects`."""
-        wanted = ledger_requests.row_filter(ask.query)
+        wanted = _row_filter(ask.query)
         query = dict(ask.query)
         limit = queries.limit_of(query, 100, _MOST)
         owner = queries.owner_of(wanted.flow, wanted.reasons, wanted.since, wanted.run_id, wanted.state)
-        place = ledger_requests.place(query.get("cursor"), owner)
+        place = _place_of(query.get("cursor"), owner)
         if wanted.run_id is not None:
             await require_run(self._store, wanted.run_id)
         found = await self._store.ledger.rows(wanted, place.seq - 1, _MOST_RUNS + 1)
         if wanted.flow is not None and not found:
             await newest_version(self._flows, wanted.flow)
         items, unread = list[bytes](), list[UnreadRows]()
-        following: Place | None = None
+        following: _Place | None = None
         for number, one in enumerate(found):
             if number == _MOST_RUNS or limit == 0:
-                following = Place(one.seq)
+                following = _Place(one.seq)
                 break
-            page = await self._page(one, place if place.seq == one.seq else Place(one.seq), limit)
+            page = await self._page(one, place if place.seq == one.seq else _Place(one.seq), limit)
             if isinstance(page, UnreadRows):
                 unread.append(page)
                 continue
@@ -104,12 +115,12 @@ class RejectedApi:
         joined = b"[" + b",".join(part[1:-1] for part in items) + b"]"
         document = {
             "items": orjson.Fragment(joined),
-            "next_cursor": None if following is None else ledger_requests.cursor(owner, following),
+            "next_cursor": None if following is None else _cursor(owner, following),
             "unreadable": [asdict(each) for each in unread],
         }
         return Reply(200, orjson.dumps(document))
 
-    async def _page(self, one: RowsOfRun, begin: Place, limit: int) -> _Page | UnreadRows:
+    async def _page(self, one: RowsOfRun, begin: _Place, limit: int) -> _Page | UnreadRows:
         """Return rows of a run from a place on, at most one page of its rejects."""
         count = one.rows.bit_count()
         left = one.rows >> begin.row
@@ -142,7 +153,7 @@ class RejectedApi:
             return UnreadRows(run.run_id, count, answer.kind, answer.problem)
         following = None
         if answer.position is not None and one.rows >> answer.row:
-            following = Place(one.seq, answer.row, answer.position, answer.identity)
+            following = _Place(one.seq, answer.row, answer.position, answer.identity)
         shown = sum(number < answer.row for number in numbers)
         return _Page(answer.items.encode(), shown, following)
 
@@ -150,7 +161,7 @@ class RejectedApi:
 
     async def discard(self, ask: Ask) -> Reply:
         """Answer `POST /v1/rejects/discard`."""
-        body = ledger_requests.discard(ask.body, ask.content_type)
+        body = _read_discard(ask.body, ask.content_type)
         if body.wanted.run_id is not None:
             await require_run(self._store, body.wanted.run_id)
         only = None if body.rows is None else row_set((row - 1 for row in body.rows), max(body.rows))
@@ -171,7 +182,7 @@ class RejectedApi:
     async def replay(self, ask: Ask) -> Reply:
         """Answer `POST /v1/replays`."""
         key = requests.idempotency_key(ask.idempotency_keys)
-        body = ledger_requests.replay(ask.body, ask.content_type)
+        body = _read_replay(ask.body, ask.content_type)
         to = await runnable_version(self._flows, str(body.wanted.flow), body.to)
         with refusals(to, "the rows could not be gathered"):
             if body.dry_run:
@@ -203,3 +214,98 @@ class RejectedApi:
             "messages": tried.messages,
             "unreadable": [asdict(each) for each in tried.unread],
         }
+
+
+@frozen
+class _ReplayBody:
+    """The body of `POST /v1/replays`."""
+
+    wanted: RowFilter
+    to: str | None
+    dry_run: bool
+
+
+@frozen
+class _DiscardBody:
+    """The body of `POST /v1/rejects/discard`; `rows` are numbers of rejects of a run, from 1, or None for all."""
+
+    wanted: RowFilter
+    rows: list[int] | None
+    why: str
+
+
+def _row_filter(pairs: queries.Pairs) -> RowFilter:
+    """Return the filter of `GET /v1/rejects`. Raises `Problem`."""
+    query = dict(pairs)
+    state, run_id = query.get("state", OPEN), query.get("run")
+    if state not in STATES:
+        raise queries.parameter_problem("state", f"must be one of {', '.join(STATES)}")
+    if run_id is not None and not requests.is_run_id(run_id):
+        raise queries.parameter_problem("run", "is not a run ID")
+    reasons = tuple(value for name, value in pairs if name == "reason")
+    return RowFilter(query.get("flow"), reasons or None, queries.since_of(query), run_id, state)
+
+
+def _read_replay(body: bytes, content_type: str | None) -> _ReplayBody:
+    """Return the body of a replay. Raises `Problem`."""
+    fields = requests.known_fields(body, content_type, ("flow", "to", "reason", "since", "dry_run"))
+    wanted = RowFilter(requests.line(fields, "flow"), _reasons(fields), _since(fields))
+    return _ReplayBody(wanted, requests.optional_line(fields, "to"), requests.flag(fields, "dry_run"))
+
+
+def _read_discard(body: bytes, content_type: str | None) -> _DiscardBody:
+    """Return the body of a discard. Raises `Problem`."""
+    fields = requests.known_fields(body, content_type, ("flow", "reason", "since", "run", "rows", "why"))
+    run_id, rows = fields.get("run"), fields.get("rows")
+    if run_id is not None and not (isinstance(run_id, str) and requests.is_run_id(run_id)):
+        raise requests.field_problem("run", "is not a run ID")
+    if rows is not None and run_id is None:
+        raise requests.field_problem("rows", "are numbers of rejects of one run: name it in run")
+    flow = requests.line(fields, "flow") if run_id is None else None
+    wanted = RowFilter(flow, _reasons(fields), _since(fields), run_id)
+    return _DiscardBody(wanted, None if rows is None else _rows(rows), requests.line(fields, "why"))
+
+
+def _reasons(fields: dict[str, Any]) -> tuple[str, ...] | None:
+    found = fields.get("reason")
+    if found is None:
+        return None
+    reasons = [found] if isinstance(found, str) else found
+    if not isinstance(reasons, list) or not 0 < len(reasons) <= _MOST_REASONS:
+        raise requests.field_problem(
+            "reason", f"must be a string or an array of 1 to {_MOST_REASONS} strings"
+        )
+    for one in reasons:
+        if not isinstance(one, str) or not 0 < len(one) <= _LONGEST_REASON:
+            raise requests.field_problem("reason", f"must have 1 to {_LONGEST_REASON} characters")
+    return tuple(reasons)
+
+
+def _since(fields: dict[str, Any]) -> str | None:
+    since = fields.get("since")
+    if since is None:
+        return None
+    if not isinstance(since, str):
+        raise requests.field_problem("since", "must be a time such as 2026-01-02T03:04:05Z")
+    return queries.since_of({"since": since})
+
+
+def _rows(rows: Any) -> list[int]:
+    is_list = isinstance(rows, list) and 0 < len(rows) <= _MOST_ROWS
+    if not is_list or not all(type(row) is int and 0 < row < 2**40 for row in rows):
+        raise requests.field_problem("rows", f"must be 1 to {_MOST_ROWS:,} numbers of rejects, from 1 on")
+    return [int(row) for row in rows]
+
+
+def _cursor(owner: str, place: _Place) -> str:
+    return f"{owner}-{place.seq}-{place.row}-{place.position}-{place.identity}"
+
+
+def _place_of(text: str | None, owner: str) -> _Place:
+    """Return the place at which the requested page begins. Raises `Problem`."""
+    if text is None:
+        return _Place()
+    match = _CURSOR.fullmatch(unquote(text))
+    if match is None or match[1] != owner:
+        raise queries.invalid_cursor("cursor", "one of this request")
+    return _Place(int(match[2]), int(match[3]), match[4], match[5] or "")

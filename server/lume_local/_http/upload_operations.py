@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 
 from lume_local._http import lookup, requests
-from lume_local._http.messages import Ask, Problem, Reply
-from lume_local._http.uploading.drafts import Announced, StoredUpload
+from lume_local._http.exchange import Ask, Problem, Reply
+from lume_local._http.uploading.incoming import Announced, StoredUpload
 from lume_local._http.uploading.uploads import HeldUpload, Uploads
 from lume_local._runs.flow_registry import FlowRegistry
 

@@ -1,0 +1,276 @@
+"""The operations on drafts: rejected rows that a person edits, has judged by the flow, and submits as one run."""
+
+import re
+from typing import Any
+
+from attrs import frozen
+
+from lume_local._flow.definition import RESERVED
+from lume_local._http import queries, requests
+from lume_local._http.documents import run_document
+from lume_local._http.exchange import Ask, Problem, Reply
+from lume_local._http.lookup import refusals, runnable_version, unknown_flow
+from lume_local._runs.flow_registry import FlowRegistry
+from lume_local._runs.rejected.mends import DraftChanged, Mends, RowStanding
+from lume_local._runs.rejected.suggestions import Example, Suggestions
+from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.store.drafts import Cells, DraftFull, DraftRow, Reject, Room, RowChange, RowDraft
+
+ROOM = Room(4 * 1024 * 1024, 256 * 1024 * 1024)
+MOST_JUDGED = 2000
+"""The maximum number of rows that one request has judged."""
+KEPT = 30 * 86400.0
+"""Seconds after its last change for which a draft is kept."""
+MOST_ROWS = 2000
+_MOST_COLUMNS, _LONGEST_NAME, _LONGEST_CELL = 1000, 500, 64 * 1024
+_MOST_VALUES, _LONGEST_VALUE, _LONGEST_REASON = 200, 1000, 600
+_RAW = f"{RESERVED}raw"
+_CURSOR = re.compile(r"([0-9]{1,12})-([A-Za-z0-9_-]{1,128})")
+_MOST_ELSEWHERE = 1000
+
+
+class DraftsApi:
+    def __init__(self, store: SqlStore, flows: FlowRegistry, mends: Mends, suggestions: Suggestions) -> None:
+        self._drafts, self._flows, self._mends, self._suggestions = store.drafts, flows, mends, suggestions
+
+    async def get(self, ask: Ask) -> Reply:
+        """Answer `GET /v1/drafts/{flow}`."""
+        flow, query = self._flow(ask), dict(ask.query)
+        limit = queries.limit_of(query, 1000, MOST_ROWS)
+        after = _place(query.get("cursor"))
+        rows, last = await self._mends.rows(flow, ask.holder, after, limit)
+        document = await self._document(flow, ask.holder, await self._drafts.draft(flow, ask.holder))
+        document["items"] = [_row(row, standing) for row, standing in rows]
+        document["next_cursor"] = None if last is None else _cursor(last)
+        return Reply(200, document)
+
+    async def change(self, ask: Ask) -> Reply:
+        """Answer `PATCH /v1/drafts/{flow}`."""
+        flow = self._flow(ask)
+        changes = _changes(ask.body, ask.content_type)
+        try:
+            saved = await self._drafts.save(flow, ask.holder, changes, ROOM)
+        except DraftFull as error:
+            raise _full(error) from None
+        document = await self._document(flow, ask.holder, saved.draft)
+        document["saved"] = [{**_named(reject), "rev": rev} for reject, rev in saved.revs.items()]
+        document["refused"] = [
+            {**_named(reject), "rev": 0, "cells": None} if row is None else _row(row)
+            for reject, row in saved.refused.items()
+        ]
+        return Reply(200, document)
+
+    async def drop(self, ask: Ask) -> Reply:
+        """Answer `DELETE /v1/drafts/{flow}`."""
+        await self._drafts.drop(self._flow(ask), ask.holder, None)
+        return Reply(204)
+
+    async def judge(self, ask: Ask) -> Reply:
+        """Answer `POST /v1/drafts/{flow}/judge`."""
+        version, limit = _judgement(ask.body, ask.content_type, MOST_JUDGED)
+        flow = self._flow(ask)
+        to = await runnable_version(self._flows, flow, version)
+        with refusals(to, "the rows could not be judged"):
+            found = await self._mends.judge(flow, ask.holder, to, limit)
+        items = [{**_named(one.reject), "rev": one.rev, "reasons": one.reasons} for one in found]
+        return Reply(200, {"flow": flow, "to": to.ref, "items": items, "more": len(found) >= limit})
+
+    async def suggest(self, ask: Ask) -> Reply:
+        """Answer `POST /v1/drafts/{flow}/suggest`."""
+        body = _wish(ask.body, ask.content_type)
+        flow = self._flow(ask)
+        to = await runnable_version(self._flows, flow, body.to)
+        with refusals(to, "the values could not be judged"):
+            found = await self._suggestions.find(to, body.column, body.reason, body.examples, ask.holder)
+        items = [
+            {"repair": one.repair, "values": [{"from": before, "to": after} for before, after in one.values]}
+            for one in found
+        ]
+        return Reply(200, {"flow": flow, "to": to.ref, "items": items})
+
+    async def submit(self, ask: Ask) -> Reply:
+        """Answer `POST /v1/drafts/{flow}/submit`."""
+        rev, version, reason = _submission(ask.body, ask.content_type)
+        flow = self._flow(ask)
+        to = await runnable_version(self._flows, flow, version)
+        try:
+            with refusals(to, "the rows could not be gathered"):
+                done = await self._mends.submit(flow, ask.holder, rev, to, reason)
+        except DraftChanged:
+            raise Problem(
+                "draft-changed", "the draft has been changed since: look at it, then submit it again"
+            ) from None
+        document = {"flow": flow, "to": to.ref, "rows": done.rows, "runs": [*map(run_document, done.runs)]}
+        return Reply(201 if done.runs else 200, document)
+
+    def _flow(self, ask: Ask) -> str:
+        """Return the name of the flow. Raises `Problem`."""
+        flow = ask.path["flow"]
+        if not self._flows.all(flow):
+            raise unknown_flow(self._flows, flow)
+        return flow
+
+    async def _document(self, flow: str, owner: str, draft: RowDraft | None) -> dict[str, Any]:
+        elsewhere = await self._drafts.elsewhere(flow, owner, _MOST_ELSEWHERE)
+        return {
+            "flow": flow,
+            "rev": 0 if draft is None else draft.rev,
+            "rows": 0 if draft is None else draft.rows,
+            "bytes": 0 if draft is None else draft.bytes,
+            "most_bytes": ROOM.of_owner,
+            "changed_at": None if draft is None else draft.changed_at,
+            "elsewhere": [{**_named(one.reject), "owner": one.owner, "at": one.at} for one in elsewhere],
+        }
+
+
+def _full(error: DraftFull) -> Problem:
+    if error.of_all:
+        return Problem(
+            "storage-full",
+            f"all drafts together may have {error.limit:,} bytes: submit or remove some rows, or ask others to",
+        )
+    return Problem(
+        "too-large", f"your drafts may have {error.limit:,} bytes together: submit or remove some rows first"
+    )
+
+
+def _named(reject: Reject) -> dict[str, Any]:
+    return {"run": reject.run_id, "row": reject.row + 1}
+
+
+def _row(row: DraftRow, standing: RowStanding | None = None) -> dict[str, Any]:
+    found = {**_named(row.reject), "cells": row.cells, "rev": row.rev}
+    found |= {"judged_by": row.judged_by, "reasons": row.reasons}
+    if standing is not None:
+        found |= {"state": standing.state, "by": standing.by or None, "at": standing.at or None}
+        found["rejected_for"] = standing.reasons
+    return found
+
+
+def _changes(body: bytes, content_type: str | None) -> list[RowChange]:
+    """Return the rows of `PATCH /v1/drafts/{flow}`. Raises `Problem`."""
+    fields = requests.known_fields(body, content_type, ("rows",))
+    rows = fields.get("rows")
+    if not isinstance(rows, list) or not 0 < len(rows) <= MOST_ROWS:
+        raise requests.field_problem("rows", f"must be an array of 1 to {MOST_ROWS:,} rows")
+    found = [_change(row, f"rows[{n}]") for n, row in enumerate(rows)]
+    if len({one.reject for one in found}) < len(found):
+        raise requests.field_problem("rows", "has a row more than once")
+    return found
+
+
+def _change(row: Any, place: str) -> RowChange:
+    needed = {"run", "row", "cells"}
+    if not isinstance(row, dict) or not needed <= row.keys() <= needed | {"rev"}:
+        raise requests.field_problem(
+            place, "must be an object with run, row, cells and, unless it is new, rev"
+        )
+    reject, seen = _reject(row, place), row.get("rev", 0)
+    if type(seen) is not int or not 0 <= seen < 2**53:
+        raise requests.field_problem(f"{place}.rev", "must be the revision that you have of the row, or 0")
+    return RowChange(reject, _cells(row["cells"], f"{place}.cells"), seen)
+
+
+def _cells(given: Any, place: str) -> Cells | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict) or not 0 < len(given) <= _MOST_COLUMNS:
+        raise requests.field_problem(
+            place, f"must be an object with 1 to {_MOST_COLUMNS:,} columns, or null to take the row out"
+        )
+    for name, value in given.items():
+        if not 0 < len(name) <= _LONGEST_NAME or (name.lower().startswith(RESERVED) and name != _RAW):
+            raise requests.field_problem(place, f"{name[:100]!r} is not a column that can be edited")
+        if value is not None and not (isinstance(value, str) and len(value) <= _LONGEST_CELL):
+            raise requests.field_problem(
+                place, f"{name[:100]!r} must be a string of at most {_LONGEST_CELL:,} characters, or null"
+            )
+    return given
+
+
+def _judgement(body: bytes, content_type: str | None, most: int) -> tuple[str | None, int]:
+    """Return the version that is to judge, and the maximum of rows. Raises `Problem`."""
+    fields = requests.known_fields(body, content_type, ("to", "limit"))
+    limit = fields.get("limit", most)
+    if type(limit) is not int or not 1 <= limit <= most:
+        raise requests.field_problem("limit", f"must be a whole number from 1 to {most:,}")
+    return requests.optional_line(fields, "to"), limit
+
+
+@frozen
+class _SuggestionBody:
+    """The body of `POST /v1/drafts/{flow}/suggest`."""
+
+    column: str
+    reason: str | None
+    examples: list[Example]
+    to: str | None
+
+
+def _wish(body: bytes, content_type: str | None) -> _SuggestionBody:
+    """Return the body of a request for suggestions. Raises `Problem`."""
+    fields = requests.known_fields(body, content_type, ("column", "reason", "values", "to"))
+    column, reason, values = fields.get("column"), _reason(fields), fields.get("values")
+    if (
+        not isinstance(column, str)
+        or not 0 < len(column) <= _LONGEST_NAME
+        or column.lower().startswith(RESERVED)
+    ):
+        raise requests.field_problem("column", "must be the name of a column of the rejected rows")
+    if not isinstance(values, list) or not 0 < len(values) <= _MOST_VALUES:
+        raise requests.field_problem("values", f"must be an array of 1 to {_MOST_VALUES} values")
+    examples = [_example(one, f"values[{n}]") for n, one in enumerate(values)]
+    if len({one.reject for one in examples}) < len(examples):
+        raise requests.field_problem("values", "has a row more than once")
+    return _SuggestionBody(column, reason, examples, requests.optional_line(fields, "to"))
+
+
+def _reason(fields: dict[str, Any]) -> str | None:
+    reason = fields.get("reason")
+    if reason is not None and not (isinstance(reason, str) and 0 < len(reason) <= _LONGEST_REASON):
+        raise requests.field_problem(
+            "reason", f"must be a string of 1 to {_LONGEST_REASON} characters, or null"
+        )
+    return reason
+
+
+def _example(given: Any, place: str) -> Example:
+    if not isinstance(given, dict) or given.keys() != {"run", "row", "value"}:
+        raise requests.field_problem(place, "must be an object with run, row and value")
+    if not isinstance(given["value"], str) or len(given["value"]) > _LONGEST_VALUE:
+        raise requests.field_problem(
+            f"{place}.value", f"must be a string of at most {_LONGEST_VALUE:,} characters"
+        )
+    return Example(_reject(given, place), given["value"])
+
+
+def _reject(given: dict[str, Any], place: str) -> Reject:
+    run_id, number = given.get("run"), given.get("row")
+    if not (isinstance(run_id, str) and requests.is_run_id(run_id)):
+        raise requests.field_problem(f"{place}.run", "is not a run ID")
+    if type(number) is not int or not 0 < number < 2**40:
+        raise requests.field_problem(f"{place}.row", "must be the number of a reject, from 1 on")
+    return Reject(run_id, number - 1)
+
+
+def _submission(body: bytes, content_type: str | None) -> tuple[int, str | None, str | None]:
+    """Return the submitted revision, the version, and the reason of the rows. Raises `Problem`."""
+    fields = requests.known_fields(body, content_type, ("rev", "to", "reason"))
+    rev = fields.get("rev")
+    if type(rev) is not int or not 0 < rev < 2**53:
+        raise requests.field_problem("rev", "must be the revision of the draft, as GET and PATCH give it")
+    return rev, requests.optional_line(fields, "to"), _reason(fields)
+
+
+def _cursor(after: Reject) -> str:
+    return f"{after.row}-{after.run_id}"
+
+
+def _place(text: str | None) -> Reject | None:
+    """Return the row after which the page begins. Raises `Problem`."""
+    if text is None:
+        return None
+    match = _CURSOR.fullmatch(text)
+    if match is None:
+        raise queries.invalid_cursor("cursor", "one of this draft")
+    return Reject(match[2], int(match[1]))

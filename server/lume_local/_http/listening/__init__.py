@@ -1,1 +1,0 @@
-"""Accepting connections: sockets, TLS, and the answers of a server that waits for its state."""

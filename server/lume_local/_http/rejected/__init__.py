@@ -1,1 +1,0 @@
-"""Operations on rejected rows: the ledger, and drafts of their corrections."""
