@@ -14,9 +14,8 @@ from lume_local._http.documents import run_document
 from lume_local._http.exchange import Ask, Reply
 from lume_local._http.lookup import newest_version, reading, refusals, require_run, runnable_version
 from lume_local._runs.flow_registry import FlowRegistry
-from lume_local._runs.read_jobs import read_output
 from lume_local._runs.rejected.replays import Replays, UnreadRows
-from lume_local._runs.row_reader import RowReader
+from lume_local._runs.row_reader import RowReader, read_output
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.ledger import LOST, OPEN, STATES, RowFilter, RowsOfRun

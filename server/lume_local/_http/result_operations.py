@@ -15,8 +15,7 @@ from lume_local._http.documents import count_document, delivery_document
 from lume_local._http.exchange import Ask, Output, Problem, Reply
 from lume_local._http.lookup import reading, require_output, require_run
 from lume_local._runs.flow_registry import FlowRegistry
-from lume_local._runs.read_jobs import read_output
-from lume_local._runs.row_reader import RowReader
+from lume_local._runs.row_reader import RowReader, read_output
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import StoredRun

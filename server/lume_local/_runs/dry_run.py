@@ -18,9 +18,8 @@ from lume_async._base.elided import bounded
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._runs.execution import Stop
-from lume_local._runs.read_jobs import read_output
 from lume_local._runs.recorder import closed, entered
-from lume_local._runs.row_reader import RowReader
+from lume_local._runs.row_reader import RowReader, read_output
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.resolver import RunSeeds
 from lume_local._runs.sources.run_paths import RunPaths

@@ -6,7 +6,10 @@ not replaced, since runs may have used it.
 
 import asyncio
 import difflib
+import errno
 import logging
+import os
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -15,14 +18,17 @@ from typing import Any
 from attrs import evolve
 
 from lume_async.errors import ConfigurationError
-from lume_local._flow.definition import Flow, read_definition
+from lume_local._flow.definition import Flow, read_definition, read_toml
 from lume_local._flow.fields import FlowError
-from lume_local._runs.flow_files import FlowFiles, files, located, read, search, versions
+from lume_local._flow.lines import with_line
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import REGISTER, Act
 from lume_local._runs.store.records import StoredFlow
 from lume_local._runs.times import now_text
 from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._shared import no_links
+from lume_local._shared.commit import explain
+from lume_local._shared.saved import stamp
 
 COMPILER = 7
 """Increase it when the compiled form or its meaning changes; forms stored under other numbers are recompiled."""
@@ -72,7 +78,7 @@ class FlowRegistry:
         self._pool = pool
         self._folder = folder
         self._dev = dev
-        self._files = FlowFiles()
+        self._files = _FlowFiles()
         self._tag = f"{COMPILER}/duckdb {_version('duckdb')}"
         self._stored = {flow.ref: flow for flow in known}
         self._parsed: dict[str, Flow] = {}
@@ -90,7 +96,7 @@ class FlowRegistry:
 
     async def _look_again(self, ref: str, folder: Path) -> None:
         """Register the version from its file, if one exists by now."""
-        found, broken = await asyncio.to_thread(search, folder, ref)
+        found, broken = await asyncio.to_thread(_search, folder, ref)
         if len(found) > 1:
             names = " and ".join(path.name for path, _ in found)
             raise UnknownFlow(f"{ref} is in {names}, both new in {folder}: raise the version of one")
@@ -99,7 +105,7 @@ class FlowRegistry:
             try:
                 await self.register(flow)
             except FlowError as error:
-                raise UnknownFlow(f"{ref} has a mistake: {located(path, error)}") from None
+                raise UnknownFlow(f"{ref} has a mistake: {_located(path, error)}") from None
             except FlowConflict:  # a concurrent request has registered it: use that one
                 return
         if broken and not found:
@@ -111,7 +117,7 @@ class FlowRegistry:
         Raises `UnknownFlow` for a new file with a mistake.
         """
         if self._folder is not None:
-            for ref in await asyncio.to_thread(versions, self._folder, name):
+            for ref in await asyncio.to_thread(_versions, self._folder, name):
                 if ref not in self._stored:
                     await self._look_again(ref, self._folder)
         known = self.all(name)
@@ -156,7 +162,7 @@ class FlowRegistry:
         try:
             await self.register(flow, replace=True)
         except FlowError as error:
-            raise UnknownFlow(f"{flow.ref} has a mistake: {located(path, error)}") from None
+            raise UnknownFlow(f"{flow.ref} has a mistake: {_located(path, error)}") from None
         self._files.remember(flow.ref, path)
 
     def source_key(self, flow: Flow, located: str) -> str:
@@ -281,8 +287,8 @@ class FlowRegistry:
     async def load(self, folder: Path) -> None:
         """Register every `*.toml` of a folder. Raises `ConfigurationError` with the file and place of the mistake."""
         seen: dict[str, Path] = {}
-        for path in files(folder):
-            flow = read(path)
+        for path in _files(folder):
+            flow = _read(path)
             if flow.ref in seen:
                 raise ConfigurationError(
                     f"{path}: {flow.ref} is in {seen[flow.ref].name} already: raise its version"
@@ -292,7 +298,7 @@ class FlowRegistry:
             try:
                 await self.register(flow, replace_unused=True, replace=self._dev)
             except FlowError as error:
-                raise ConfigurationError(located(path, error)) from None
+                raise ConfigurationError(_located(path, error)) from None
             except FlowConflict:
                 raise ConfigurationError(
                     f"{path}: runs were made with another {flow.ref}, and a version never changes: give this one "
@@ -302,3 +308,101 @@ class FlowRegistry:
 
 def _listed(refs: list[str]) -> str:
     return ("…, " if len(refs) > 10 else "") + ", ".join(refs[-10:])
+
+
+class _FlowFiles:
+    """The file that each flow version was read from, and whether it has changed since."""
+
+    def __init__(self) -> None:
+        self._paths: dict[str, Path] = {}
+        self._seen: dict[str, tuple[int, ...] | None] = {}
+
+    def remember(self, ref: str, path: Path) -> None:
+        self._paths[ref], self._seen[ref] = path, stamp(path)
+
+    def path(self, ref: str) -> Path | None:
+        """Return the file of a version; None if a request registered it."""
+        return self._paths.get(ref)
+
+    def changed(self, ref: str) -> Flow | None:
+        """Return the flow in a version's file if that has changed since `remember` and still defines the version.
+
+        Raises `ConfigurationError` if it has a mistake.
+        """
+        path = self._paths.get(ref)
+        if path is None or (found := stamp(path)) is None or found == self._seen[ref]:
+            return None
+        flow = _read(path)
+        return flow if flow.ref == ref else None
+
+
+def _search(folder: Path, ref: str) -> tuple[list[tuple[Path, Flow]], str]:
+    """Return the files of a folder that define a flow version, and the error of the last invalid file."""
+    found, broken = [], ""
+    try:
+        paths = _files(folder)
+    except ConfigurationError as error:
+        return [], str(error)
+    for path in paths:
+        try:
+            flow = _read(path)
+        except ConfigurationError as error:
+            broken = str(error)
+        else:
+            found += [(path, flow)] if flow.ref == ref else []
+    return found, broken
+
+
+def _versions(folder: Path, name: str) -> list[str]:
+    """Return the versions of a flow defined in a folder; unreadable files are skipped."""
+    found = list[str]()
+    with suppress(ConfigurationError):
+        for path in _files(folder):
+            with suppress(ConfigurationError):
+                flow = _read(path)
+                found += [flow.ref] if flow.name == name else []
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the flow files of a folder, sorted. Raises `ConfigurationError`."""
+    try:
+        # `glob` would treat an unreadable folder as empty.
+        return sorted(folder / name for name in os.listdir(folder) if name.endswith(".toml"))
+    except NotADirectoryError:
+        raise ConfigurationError(f"the flows folder {str(folder)!r} is a file: pass its folder") from None
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"there is no flows folder {str(folder)!r}: make it and put flow versions (*.toml) in it, pass "
+            "flows=<folder>, or pass flows=None and register flows by request"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"the flows folder can't be read: {explain(error)}") from None
+
+
+def _read(path: Path) -> Flow:
+    """Read the flow of a file. Raises `ConfigurationError` with the line of the mistake."""
+    try:
+        return read_toml(_text(path))
+    except FlowError as error:
+        raise ConfigurationError(_located(path, error)) from None
+    except (OSError, UnicodeError) as error:
+        why = explain(error) if isinstance(error, OSError) else error
+        raise ConfigurationError(f"{path} can't be read: {why}") from None
+
+
+def _text(path: Path) -> str:
+    """Read the content of a file. A symbolic link must stay in its folder, as in a mounted ConfigMap."""
+    real = Path(os.path.realpath(path))
+    if not real.is_relative_to(os.path.realpath(path.parent)):
+        raise OSError(errno.ELOOP, "it is a symbolic link out of its folder: copy the file there", str(path))
+    with os.fdopen(no_links.open(real, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        return file.read().decode("utf-8-sig")
+
+
+def _located(path: Path, error: FlowError) -> str:
+    try:
+        text = _text(path)
+    except (OSError, UnicodeError):  # it was readable a moment ago
+        text = ""
+    return with_line(error, text).located(path)

@@ -28,8 +28,7 @@ from anyio.to_thread import run_sync
 from attrs import asdict
 
 from lume_local._runs.sql.sql_purge import SqlPurge
-from lume_local._runs.store.purge import LookedAt, Purged
-from lume_local._runs.store.records import StoredRun
+from lume_local._runs.store.records import LookedAt, Purged, StoredRun
 from lume_local._runs.times import ago_text
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool

@@ -20,8 +20,7 @@ from lume_async.models import RunStatus
 from lume_local._runs.execution import Execution, Stop
 from lume_local._runs.health import Health, why
 from lume_local._runs.recorder import RETRY, RunRecorder
-from lume_local._runs.recovery.held_runs import HeldRuns
-from lume_local._runs.recovery.late import Late, Rested
+from lume_local._runs.recovery.late import HeldRuns, Late, Rested
 from lume_local._runs.recovery.settle import NOTHING_WRITTEN, Settler
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.run_paths import RunPaths

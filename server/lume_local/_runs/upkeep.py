@@ -1,12 +1,17 @@
-"""Recurring work of a server: writes that must succeed, daily sweeps, and retries."""
+"""Recurring work of a server: writes that must succeed, daily sweeps, retries, and acts of its own for the audit."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
 
 from lume_local._runs.health import Health, why
+from lume_local._runs.sql.sql_audit import SqlAudit
+from lume_local._runs.store.audit import RELOAD, Act
 from lume_local._runs.store.records import StoreFailed
 
 T = TypeVar("T")
@@ -62,3 +67,36 @@ async def retry_rounds(
             health.works(what)
             pause = first
         await anyio.sleep(pause)
+
+
+_MOST_ACTS = 100
+"""Acts waiting to be recorded; beyond that the oldest are dropped, but the log still has them."""
+_RETRY_ACT = 5.0
+
+
+class Acts:
+    """Records acts that belong to no transaction, such as rereading the keys, while `note` runs."""
+
+    def __init__(self, audit: SqlAudit, health: Health) -> None:
+        self._audit, self._health = audit, health
+        self._waiting: deque[Act] = deque(maxlen=_MOST_ACTS)
+        self._more = anyio.Event()
+
+    def add(self, act: Act) -> None:
+        self._waiting.append(act)
+        self._more.set()
+
+    def reloaded(self, path: Path, **detail: int) -> None:
+        """Add the act that the server has reread a file, whose content is now in effect."""
+        self.add(Act("server", RELOAD, str(path), detail))
+
+    async def note(self) -> None:
+        """Record the added acts until cancelled."""
+        while True:
+            await self._more.wait()
+            self._more = anyio.Event()
+            while self._waiting:
+                act = self._waiting[0]
+                await until_it_works(partial(self._audit.note, act), "the audit", self._health, _RETRY_ACT)
+                if self._waiting and self._waiting[0] is act:
+                    self._waiting.popleft()

@@ -34,7 +34,6 @@ from lume_local._http.upload_operations import UploadsApi
 from lume_local._http.uploading.uploads import Uploads
 from lume_local._messages.messaging import Messaging, Withheld
 from lume_local._messages.rules_file import RulesFile
-from lume_local._runs.acts import Acts
 from lume_local._runs.deliveries.webhook_sender import WebhookSender
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
@@ -43,8 +42,7 @@ from lume_local._runs.proposals import Proposals
 from lume_local._runs.purge import Purger
 from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.recovery.late import Late, Leftovers
-from lume_local._runs.recovery.lost_rejects import LostRejects
-from lume_local._runs.recovery.old_files import OldFiles
+from lume_local._runs.recovery.old_files import LostRejects, OldFiles
 from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.rejected.mends import Mends
 from lume_local._runs.rejected.replays import Replays, remove_source
@@ -58,7 +56,7 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import StoredRun
 from lume_local._runs.times import ago_text
 from lume_local._runs.unusual import has_rejects
-from lume_local._runs.upkeep import AT_ONCE, sweep_daily
+from lume_local._runs.upkeep import AT_ONCE, Acts, sweep_daily
 from lume_local._runs.waiters import Hub
 from lume_local._runs.workers.engine_process import EngineFailed, EngineProcess
 from lume_local._runs.workers.worker import WorkerDied

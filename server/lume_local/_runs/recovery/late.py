@@ -1,4 +1,4 @@
-"""Retries work that an unreachable database or object store delays.
+"""Runs that wait for something outside the server, such as an unreachable database or object store.
 
 Runs that have committed, but whose output can't be put in place yet, are neither repeated nor abandoned: their commit
 is carried out as soon as possible. Until then they are unfinished, so that no other run processes their source.
@@ -7,12 +7,14 @@ Steps that ended runs began elsewhere and could not undo, such as an upload, hav
 state; they are undone as soon as possible, by this server or a later one.
 
 An arrival's run whose source is unreachable is CREATED again and waits, since nobody would resubmit its file.
+
+A run of an earlier server whose folder a process still holds waits until the process has released it.
 """
 
 import logging
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import inf
 from pathlib import Path
@@ -21,12 +23,14 @@ import anyio
 from anyio.to_thread import run_sync
 from attrs import frozen
 
+from lume_async._base.platform import is_locked
 from lume_local._runs.health import Health, why
 from lume_local._runs.recovery.settle import NOTHING_WRITTEN, Settler
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.store.records import StoredRun
 from lume_local._runs.upkeep import retry_rounds
 from lume_local._shared.commit import begun, committed, committed_ago, explain
+from lume_local._shared.lock import holder
 
 _log = logging.getLogger("lume_local")
 
@@ -224,3 +228,91 @@ class Leftovers:
         except FileNotFoundError:
             return []
         return sorted(folders, key=lambda folder: folder.stat().st_mtime)
+
+
+_HELD = "recovering runs that a process outside of this server may still work on"
+_TO_EXIT = 5.0
+"""Seconds for a worker to exit after its server has ended."""
+_SURPRISE = 0.5
+"""Seconds after which a holder is reported; the lock of a dead process may last that long."""
+_LOOK = 0.5
+"""Seconds between two checks of a folder that is held for longer."""
+
+
+class HeldRuns:
+    """Runs of an earlier server whose folder a process still holds. Each is recovered once it is released."""
+
+    def __init__(self, paths: RunPaths, health: Health) -> None:
+        self._paths, self._health = paths, health
+        self._runs: dict[str, str] = {}
+        """By run, the process that holds its folder, if it is not a known worker; otherwise empty."""
+        self._changed = anyio.Event()
+        self._waits: list[anyio.CancelScope] = []
+
+    @property
+    def run_ids(self) -> set[str]:
+        """The runs being waited for: only this class's owner changes them."""
+        return set(self._runs)
+
+    def add(self, run: StoredRun) -> None:
+        self._runs[run.run_id] = ""
+
+    async def wait(self, run: StoredRun) -> bool:
+        """Wait until no process holds the run's folder; return False if the server closes first."""
+        lock = self._paths.folder(run.run_id) / "lock"
+        with anyio.CancelScope() as scope:
+            self._waits.append(scope)
+            await _wait_until_free(lock, lambda who: self._report(run.run_id, who))
+            return True
+        return False
+
+    def close(self) -> None:
+        """End all waits; the next server recovers the runs."""
+        for scope in self._waits:
+            scope.cancel()
+
+    def remove(self, run: StoredRun) -> None:
+        if self._runs.pop(run.run_id):
+            self._tell()
+        self._note()
+
+    async def until_known(self) -> None:
+        """Wait until each run is recovered or reported as waiting."""
+        while not all(self._runs.values()):
+            await self._changed.wait()
+
+    def _report(self, run_id: str, who: str) -> None:
+        if self._runs[run_id] != who:
+            self._runs[run_id] = who
+            self._tell()
+            self._note()
+
+    def _tell(self) -> None:
+        waiting = {run_id: who for run_id, who in self._runs.items() if who}
+        if not waiting:
+            return self._health.works(_HELD)
+        reason = "; ".join(f"{who} holds {self._paths.folder(run_id)}" for run_id, who in waiting.items())
+        self._health.waits(
+            _HELD, len(waiting), f"{reason}. End it, if it is one of an earlier server", [*waiting]
+        )
+
+    def _note(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+async def _wait_until_free(lock: Path, unproven: Callable[[str], None] = lambda who: None) -> None:
+    """Wait until no process holds a run's folder.
+
+    A worker of a server on this system that does not exit (it may be suspended) is killed. Any other holder is passed
+    to `unproven`, and the wait lasts as long as it holds the folder.
+    """
+    began = anyio.current_time()
+    while is_locked(lock):
+        waited, process = anyio.current_time() - began, holder(lock)
+        if process is not None and process.lives:
+            if waited > _TO_EXIT:
+                process.kill()
+        elif waited > _SURPRISE:
+            unproven(str(process or "an unknown process"))
+        await anyio.sleep(0.02 if waited < _TO_EXIT else _LOOK)

@@ -1,6 +1,6 @@
-"""Removes uploads and outputs that are older than the operator's limits.
+"""Daily sweeps over files: removes uploads and outputs that are too old, notices rejects that are missing or back.
 
-A file stays if an unfinished run reads it or if it is a seed of a flow; if one part of an output stays, all do.
+An old file stays if an unfinished run reads it or if it is a seed of a flow; if one part of an output stays, all do.
 An output is removed only if it is still the file that its run wrote, since another run may have replaced it.
 Submissions are paused for each step, so that none comes between the check whether a file is used and its removal.
 """
@@ -15,12 +15,14 @@ from contextlib import asynccontextmanager, suppress
 from fnmatch import translate
 from pathlib import Path
 
+from anyio import sleep
 from anyio.to_thread import run_sync
 
 from lume_async._base.words import counted
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_files import places_of
 from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.store.ledger import UnendedRows
 from lume_local._runs.times import ago_text
 from lume_local._shared import no_links
 from lume_local._shared.folders import MANIFEST, named_in
@@ -212,3 +214,45 @@ def _followed(folder: str, places: list[str]) -> dict[str, str]:
     except OSError:
         links = set(named.values())  # each is then resolved separately
     return {place: os.path.realpath(path) if path in links else path for place, path in named.items()}
+
+
+_RUNS_AT_ONCE = 200
+"""Runs per step: one statement of 2 ms, and one visit to a thread."""
+_PAUSE = 0.02
+"""The pause in seconds after each step, for requests and runs."""
+
+
+class LostRejects:
+    """Checks whether rejects with open rows still exist: somebody may have removed or restored them.
+
+    Open rows are lost while their rejects are missing. A reader notices that, too; this check covers the unread ones.
+    """
+
+    def __init__(self, store: SqlStore) -> None:
+        self._store, self._after = store, 0
+
+    async def check(self) -> int:
+        """Check the rejects of some runs; return how many, 0 once all were checked. Raises OSError, `StoreFailed`.
+
+        Objects in stores are skipped: each would take a request.
+        """
+        found = await self._store.ledger.unended(self._after, _RUNS_AT_ONCE)
+        if not found:
+            self._after = 0
+            return 0
+        for one in await run_sync(_changed, found):
+            await (self._store.ledger.find if one.is_lost else self._store.ledger.lose)(one.run_id)
+        self._after = found[-1].seq
+        await sleep(_PAUSE)
+        return len(found)
+
+
+def _changed(found: Iterable[UnendedRows]) -> list[UnendedRows]:
+    """Return the runs whose rejects have reappeared or disappeared. Raises OSError."""
+    return [
+        one
+        for one in found
+        if one.location is not None
+        and "://" not in one.location
+        and Path(one.location).exists() == one.is_lost
+    ]

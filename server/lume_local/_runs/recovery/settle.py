@@ -5,14 +5,11 @@ later run: it is not put in place, and the run's error message says so.
 """
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
-import anyio
 from anyio.to_thread import run_sync
 from attrs import frozen
 
-from lume_async._base.platform import is_locked
 from lume_async.models import RunStatus
 from lume_local._runs.health import why
 from lume_local._runs.recorder import RunRecorder
@@ -23,18 +20,11 @@ from lume_local._runs.times import ago_text
 from lume_local._runs.workers.worker import NotFinished, WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared import commit
-from lume_local._shared.lock import holder
 from lume_local._shared.protocol import Json
 
 _log = logging.getLogger("lume_local")
 
 NOTHING_WRITTEN = "nothing was written: submit the run again"
-_PATIENCE = 5.0
-"""Seconds for a worker to exit after its server has ended."""
-_SURPRISE = 0.5
-"""Seconds after which a holder is reported; the lock of a dead process may last that long."""
-_LOOK = 0.5
-"""Seconds between two checks of a folder that is held for longer."""
 
 
 @frozen
@@ -178,20 +168,3 @@ def places(record: Json) -> list[OutputPlace]:
             location = record["target_locations"][step["part"]]
             found.append(OutputPlace(location, of_source=mode == "replace_batch"))
     return found
-
-
-async def wait_until_free(lock: Path, unproven: Callable[[str], None] = lambda who: None) -> None:
-    """Wait until no process holds a run's folder.
-
-    A worker of a server on this system that does not exit (it may be suspended) is killed. Any other holder is passed
-    to `unproven`, and the wait lasts as long as it holds the folder.
-    """
-    began = anyio.current_time()
-    while is_locked(lock):
-        waited, process = anyio.current_time() - began, holder(lock)
-        if process is not None and process.lives:
-            if waited > _PATIENCE:
-                process.kill()
-        elif waited > _SURPRISE:
-            unproven(str(process or "an unknown process"))
-        await anyio.sleep(0.02 if waited < _PATIENCE else _LOOK)

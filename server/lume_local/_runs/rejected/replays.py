@@ -17,8 +17,7 @@ from attrs import asdict, evolve, field, frozen
 from lume_local._flow.definition import Flow
 from lume_local._runs.dry_run import DryRunResult, DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
-from lume_local._runs.read_jobs import PLAIN, lines_of, read_output
-from lume_local._runs.row_reader import RowReader
+from lume_local._runs.row_reader import PLAIN, RowReader, lines_of, read_output
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
 from lume_local._runs.sources.resolver import Resolver

@@ -16,7 +16,7 @@ from lume_local._flow.source_settings import CONTENT
 from lume_local._flow.store_urls import is_store_url
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
-from lume_local._runs.read_jobs import lines_of, read_output
+from lume_local._runs.row_reader import lines_of, read_output
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots, filled, stored
 from lume_local._runs.sources.source_files import (
     SourceName,

@@ -15,8 +15,7 @@ from lume_local._runs.sql.run_rows import RUN_COLUMNS, stored_run
 from lume_local._runs.sql.sql_audit import add_act
 from lume_local._runs.sql.tables import DONE
 from lume_local._runs.store.audit import PURGE, Act
-from lume_local._runs.store.purge import LookedAt, Purged
-from lume_local._runs.store.records import ACTIVE, StoredRun
+from lume_local._runs.store.records import ACTIVE, LookedAt, Purged, StoredRun
 
 _MAY_CHANGE = f"""
 runs.purged != 1 AND runs.finished_at < ?

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import field, frozen
 from attrs.converters import optional
@@ -294,3 +294,22 @@ class Cursor:
         if match is None or match[1] != store_id.encode():
             return None
         return cls(int(match[2]), int(match[3]))
+
+
+LookedAt: TypeAlias = tuple[str, int] | None
+"""The end and the number of the last examined run; None at the end of the list."""
+
+
+@frozen
+class Purged:
+    """How many runs were removed, and how many were made compact."""
+
+    removed: int = 0
+    compact: int = 0
+
+    @property
+    def runs(self) -> int:
+        return self.removed + self.compact
+
+    def __add__(self, other: "Purged") -> "Purged":
+        return Purged(self.removed + other.removed, self.compact + other.compact)

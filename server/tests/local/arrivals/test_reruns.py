@@ -15,8 +15,7 @@ from on_posix import posix_only
 import lume_local
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.arrived import Arrived
-from lume_local._runs.store.purge import Purged
-from lume_local._runs.store.records import NewRun, StoredRun
+from lume_local._runs.store.records import NewRun, Purged, StoredRun
 
 END, LATE = "2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z"
 

@@ -17,7 +17,7 @@ from local.wire import Wire
 
 import lume_local
 from lume_local._flow.definition import Flow
-from lume_local._runs.recovery.lost_rejects import LostRejects
+from lume_local._runs.recovery.old_files import LostRejects
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import REPLAY, UPLOAD
 from lume_local._runs.sources.resolver import CantTell, Resolver

@@ -18,7 +18,7 @@ from local.servers import serve
 from local.wire import Wire
 
 from lume_async._base.platform import is_locked
-from lume_local._runs.recovery import settle
+from lume_local._runs.recovery import late
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.records import NewRun
 from lume_local._shared.commit import commit
@@ -37,9 +37,9 @@ with held(pathlib.Path(sys.argv[1])):
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settle, "_PATIENCE", 0.1)
-    monkeypatch.setattr(settle, "_SURPRISE", 0.05)
-    monkeypatch.setattr(settle, "_LOOK", 0.02)
+    monkeypatch.setattr(late, "_TO_EXIT", 0.1)
+    monkeypatch.setattr(late, "_SURPRISE", 0.05)
+    monkeypatch.setattr(late, "_LOOK", 0.02)
 
 
 @pytest.fixture

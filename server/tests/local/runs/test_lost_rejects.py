@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lume_local._runs.recovery import lost_rejects
-from lume_local._runs.recovery.lost_rejects import LostRejects
+from lume_local._runs.recovery import old_files
+from lume_local._runs.recovery.old_files import LostRejects
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import NewRun
 
@@ -29,9 +29,9 @@ async def test_rejects_of_many_runs_are_looked_for_in_batches(
     async def pause(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr(lost_rejects, "run_sync", in_thread)
-    monkeypatch.setattr(lost_rejects, "sleep", pause)
-    monkeypatch.setattr(lost_rejects, "_AT_ONCE", AT_ONCE)
+    monkeypatch.setattr(old_files, "run_sync", in_thread)
+    monkeypatch.setattr(old_files, "sleep", pause)
+    monkeypatch.setattr(old_files, "_RUNS_AT_ONCE", AT_ONCE)
     (here := tmp_path / "here.csv").touch()
     away = tmp_path / "away.csv"
     places = [(here, "1-1"), (away, "1-1"), (away, ""), ("s3://b/c", "1-1"), (None, None)]

@@ -23,8 +23,7 @@ from lume_async.errors import ConfigurationError
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.audit import PURGE, ActFilter
 from lume_local._runs.store.ledger import Claim
-from lume_local._runs.store.purge import Purged
-from lume_local._runs.store.records import Cursor, Duplicate, NewRun, RunFilter, StoredRun
+from lume_local._runs.store.records import Cursor, Duplicate, NewRun, Purged, RunFilter, StoredRun
 from lume_local._serve.settings import ServerSettings
 from lume_local._shared.identity import SourceContent
 

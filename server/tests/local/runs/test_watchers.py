@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from lume_local._runs.waiters import Hub
-from lume_local._runs.watchers import BURST, RATE, Watchers
+from lume_local._runs.waiters import BURST, RATE, Hub, Watchers
 
 MANY = 5000
 
