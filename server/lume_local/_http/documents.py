@@ -10,11 +10,9 @@ from attrs import asdict
 from lume_async.models import RunStatus
 from lume_local._flow.definition import BOUNDS, LENGTHS, Flow
 from lume_local._runs.dry_run import DryRunResult
-from lume_local._runs.store.audit import NotedAct
 from lume_local._runs.store.records import (
     VARIABLE,
     Attempted,
-    Count,
     FollowUp,
     StatusChange,
     StoredFlow,
@@ -57,10 +55,6 @@ def run_document(
 
 COMPACT = "an old run: its stages and the statistics of its columns were removed (keep_runs)"
 """The note on a run in compact form."""
-
-
-def act_document(noted: NotedAct) -> dict[str, Any]:
-    return {"at": noted.at, **asdict(noted.act)}
 
 
 _SHOWN = (
@@ -114,21 +108,6 @@ def _host(url: str) -> str:
     return f"{place.scheme}://{place.hostname}" + (f":{place.port}" if place.port else "")
 
 
-def count_document(count: Count) -> dict[str, Any]:
-    groups = asdict(count)
-    of: dict[str, Any] = groups.pop("of")
-    return of | groups
-
-
-def flow_document(flow: StoredFlow) -> dict[str, Any]:
-    return {
-        "flow_version": flow.ref,
-        "content_hash": flow.content_hash,
-        "created_at": flow.created_at,
-        "definition": flow.definition,
-    }
-
-
 def flow_item(flow: StoredFlow, checked: Flow, runs: int) -> dict[str, Any]:
     """Return a flow version for a list: its columns with their SQL and constraints, and its rules."""
     columns: dict[str, dict[str, Any]] = flow.definition["columns"]
@@ -151,9 +130,3 @@ def flow_item(flow: StoredFlow, checked: Flow, runs: int) -> dict[str, Any]:
 
 _OF_A_COLUMN = ("name", "sql", "type", "sql_type", "required", "unique")
 _CONSTRAINTS = {"format", "enum", "pattern", *BOUNDS, *LENGTHS}
-
-
-def server_document(
-    host: str, pid: int, since: str, *, is_ending: bool = False, is_waiting: bool = False
-) -> dict[str, Any]:
-    return {"host": host, "pid": pid, "started_at": since, "is_ending": is_ending, "is_waiting": is_waiting}

@@ -41,7 +41,7 @@ class DraftsApi:
         rows, last = await self._mends.rows(flow, ask.holder, after, limit)
         document = await self._document(flow, ask.holder, await self._drafts.draft(flow, ask.holder))
         document["items"] = [_row(row, standing) for row, standing in rows]
-        document["next_cursor"] = None if last is None else _cursor(last)
+        document["next_cursor"] = None if last is None else f"{last.row}-{last.run_id}"
         return Reply(200, document)
 
     async def change(self, ask: Ask) -> Reply:
@@ -260,10 +260,6 @@ def _submission(body: bytes, content_type: str | None) -> tuple[int, str | None,
     if type(rev) is not int or not 0 < rev < 2**53:
         raise requests.field_problem("rev", "must be the revision of the draft, as GET and PATCH give it")
     return rev, requests.optional_line(fields, "to"), _reason(fields)
-
-
-def _cursor(after: Reject) -> str:
-    return f"{after.row}-{after.run_id}"
 
 
 def _place(text: str | None) -> Reject | None:

@@ -9,7 +9,7 @@ from attrs import frozen
 from lume_local._flow.definition import NAME, Flow, json_schema, read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._http import queries, requests
-from lume_local._http.documents import dry_run_document, flow_document, flow_item
+from lume_local._http.documents import dry_run_document, flow_item
 from lume_local._http.exchange import Ask, Problem, Reply
 from lume_local._http.lookup import exists, require_flow
 from lume_local._mapping.decisions import decisions
@@ -80,7 +80,12 @@ class FlowsApi:
 
     async def _answer(self, ref: str, status: int = 200) -> Reply:
         flow = await require_flow(self._flows.require(ref))
-        document: dict[str, Any] = flow_document(flow)
+        document = {
+            "flow_version": flow.ref,
+            "content_hash": flow.content_hash,
+            "created_at": flow.created_at,
+            "definition": flow.definition,
+        }
         return Reply(status, document, {"ETag": f'"{flow.content_hash}"'})
 
     async def schema(self, ask: Ask) -> Reply:
@@ -133,7 +138,13 @@ class ProposalsApi:
                 uris=() if target.base is None else read_definition(target.base).source.uris,
                 by=ask.holder,
             )
-            tried = await self._tried(made, wanted.samples[0], ask.holder) if wanted.dry_run else None
+            tried = None
+            if wanted.dry_run:
+                flow, sample = read_definition(made["definition"]), wanted.samples[0]
+                done = await self._dry_runs.do(
+                    flow, sample, None, requests.DRY_ROWS, by=ask.holder, is_draft=True
+                )
+                tried = dry_run_document(done, [])
             return Reply(200, {**made, "dry_run": tried})
         except TooManyWaiting:
             raise Problem(
@@ -157,12 +168,6 @@ class ProposalsApi:
             raise Problem("not-supported", str(error)) from None
         except WorkerDied as error:
             raise Problem("unavailable", f"the proposal could not be made: {error}") from None
-
-    async def _tried(self, made: dict[str, Any], sample: str, by: str) -> dict[str, Any]:
-        """Try the proposed version on the sample, as a run would. Raises `FlowError`, `Problem`."""
-        flow = read_definition(made["definition"])
-        done = await self._dry_runs.do(flow, sample, None, requests.DRY_ROWS, by=by, is_draft=True)
-        return dry_run_document(done, [])
 
     async def _target(self, flow: str, wanted: ProposalBody) -> MappingTarget:
         if not NAME.fullmatch(flow):

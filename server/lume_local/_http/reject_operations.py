@@ -15,7 +15,7 @@ from lume_local._http.exchange import Ask, Reply
 from lume_local._http.lookup import newest_version, reading, refusals, require_run, runnable_version
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.rejected.replays import Replays, UnreadRows
-from lume_local._runs.row_reader import RowReader, read_output
+from lume_local._runs.row_reader import RowReader, output_job
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.ledger import LOST, OPEN, STATES, RowFilter, RowsOfRun
@@ -40,6 +40,9 @@ class _Place:
     row: int = 0
     position: str = "0"
     identity: str = ""
+
+    def cursor(self, owner: str) -> str:
+        return f"{owner}-{self.seq}-{self.row}-{self.position}-{self.identity}"
 
 
 @frozen
@@ -114,30 +117,25 @@ class RejectsApi:
         joined = b"[" + b",".join(part[1:-1] for part in items) + b"]"
         document = {
             "items": orjson.Fragment(joined),
-            "next_cursor": None if following is None else _cursor(owner, following),
+            "next_cursor": None if following is None else following.cursor(owner),
             "unreadable": [asdict(each) for each in unread],
         }
         return Reply(200, orjson.dumps(document))
 
     async def _page(self, one: RowsOfRun, begin: _Place, limit: int) -> _Page | UnreadRows:
         """Return rows of a run from a place on, at most one page of its rejects."""
-        count = one.rows.bit_count()
         left = one.rows >> begin.row
         numbers = [begin.row + row for row in islice(rows_in(left), limit)]
         if not numbers:
             return _Page(b"[]", 0, None)
         run = await self._store.require(one.run_id)
-        identity = await self._store.outputs.identity(run.run_id, "rejects")
-        location = run.target_locations.get("rejects")
-        if identity == "" or location is None:
-            return UnreadRows(
-                run.run_id, count, "output-gone", "the output was removed when its time was over"
-            )
+        flow = self._flows.parsed(run.flow_version)
+        job = await output_job(self._store, self._roots, run, flow, "rejects", limit=limit)
+        if job is None:
+            return UnreadRows.removed(one)
         reasons = await self._store.ledger.reasons(one.seq)
-        job = read_output(run, self._flows.parsed(run.flow_version), "rejects", identity or "", limit=limit)
         job = evolve(
             job,
-            path=self._roots.output(job.path),
             run_id=run.run_id,
             picked=[*names_of(numbers, reasons, one.count).items()],
             row=begin.row,
@@ -149,7 +147,7 @@ class RejectsApi:
         if isinstance(answer, Unreadable):
             if answer.kind == "output-gone":
                 await self._store.ledger.lose(run.run_id)
-            return UnreadRows(run.run_id, count, answer.kind, answer.problem)
+            return UnreadRows(run.run_id, one.rows.bit_count(), answer.kind, answer.problem)
         following = None
         if answer.position is not None and one.rows >> answer.row:
             following = _Place(one.seq, answer.row, answer.position, answer.identity)
@@ -160,33 +158,36 @@ class RejectsApi:
 
     async def discard(self, ask: Ask) -> Reply:
         """Answer `POST /v1/rejects/discard`."""
-        body = _read_discard(ask.body, ask.content_type)
-        if body.wanted.run_id is not None:
-            await require_run(self._store, body.wanted.run_id)
-        only = None if body.rows is None else row_set((row - 1 for row in body.rows), max(body.rows))
+        wanted, numbers, why = _discarded(ask.body, ask.content_type)
+        if wanted.run_id is not None:
+            await require_run(self._store, wanted.run_id)
+        only = None if numbers is None else row_set((row - 1 for row in numbers), max(numbers))
         count = 0
         # Rows whose rejects were removed can be discarded, too, since nobody will see them again.
         for state in ("open", LOST):
             after = 0
-            while found := await self._store.ledger.rows(
-                evolve(body.wanted, state=state), after, _RUNS_AT_ONCE
-            ):
+            while found := await self._store.ledger.rows(evolve(wanted, state=state), after, _RUNS_AT_ONCE):
                 after = found[-1].seq
                 rows = [one if only is None else evolve(one, rows=one.rows & only) for one in found]
-                count += await self._store.ledger.discard(rows, ask.holder, body.why)
-        if body.wanted.flow is not None and not count:
-            await newest_version(self._flows, body.wanted.flow)
+                count += await self._store.ledger.discard(rows, ask.holder, why)
+        if wanted.flow is not None and not count:
+            await newest_version(self._flows, wanted.flow)
         return Reply(200, {"discarded": count})
 
     async def replay(self, ask: Ask) -> Reply:
         """Answer `POST /v1/replays`."""
         key = requests.idempotency_key(ask.idempotency_keys)
-        body = _read_replay(ask.body, ask.content_type)
-        to = await runnable_version(self._flows, str(body.wanted.flow), body.to)
+        fields = requests.known_fields(
+            ask.body, ask.content_type, ("flow", "to", "reason", "since", "dry_run")
+        )
+        flow = requests.line(fields, "flow")
+        wanted = RowFilter(flow, _reasons(fields), _since(fields))
+        version, is_dry = requests.optional_line(fields, "to"), requests.flag(fields, "dry_run")
+        to = await runnable_version(self._flows, flow, version)
         with refusals(to, "the rows could not be gathered"):
-            if body.dry_run:
-                return Reply(200, await self._tried(body.wanted, to, ask.holder))
-            started = await self._replays.start(body.wanted, to, key, ask.holder)
+            if is_dry:
+                return Reply(200, await self._tried(wanted, to, ask.holder))
+            started = await self._replays.start(wanted, to, key, ask.holder)
         document = {
             "flow": to.name,
             "to": to.ref,
@@ -215,24 +216,6 @@ class RejectsApi:
         }
 
 
-@frozen
-class _ReplayBody:
-    """The body of `POST /v1/replays`."""
-
-    wanted: RowFilter
-    to: str | None
-    dry_run: bool
-
-
-@frozen
-class _DiscardBody:
-    """The body of `POST /v1/rejects/discard`; `rows` are numbers of rejects of a run, from 1, or None for all."""
-
-    wanted: RowFilter
-    rows: list[int] | None
-    why: str
-
-
 def _row_filter(pairs: queries.Pairs) -> RowFilter:
     """Return the filter of `GET /v1/rejects`. Raises `Problem`."""
     query = dict(pairs)
@@ -245,15 +228,8 @@ def _row_filter(pairs: queries.Pairs) -> RowFilter:
     return RowFilter(query.get("flow"), reasons or None, queries.since_of(query), run_id, state)
 
 
-def _read_replay(body: bytes, content_type: str | None) -> _ReplayBody:
-    """Return the body of a replay. Raises `Problem`."""
-    fields = requests.known_fields(body, content_type, ("flow", "to", "reason", "since", "dry_run"))
-    wanted = RowFilter(requests.line(fields, "flow"), _reasons(fields), _since(fields))
-    return _ReplayBody(wanted, requests.optional_line(fields, "to"), requests.flag(fields, "dry_run"))
-
-
-def _read_discard(body: bytes, content_type: str | None) -> _DiscardBody:
-    """Return the body of a discard. Raises `Problem`."""
+def _discarded(body: bytes, content_type: str | None) -> tuple[RowFilter, list[int] | None, str]:
+    """Return the rows of a discard, their numbers among the rejects of a run, from 1, and why. Raises `Problem`."""
     fields = requests.known_fields(body, content_type, ("flow", "reason", "since", "run", "rows", "why"))
     run_id, rows = fields.get("run"), fields.get("rows")
     if run_id is not None and not (isinstance(run_id, str) and requests.is_run_id(run_id)):
@@ -262,7 +238,7 @@ def _read_discard(body: bytes, content_type: str | None) -> _DiscardBody:
         raise requests.field_problem("rows", "are numbers of rejects of one run: name it in run")
     flow = requests.line(fields, "flow") if run_id is None else None
     wanted = RowFilter(flow, _reasons(fields), _since(fields), run_id)
-    return _DiscardBody(wanted, None if rows is None else _rows(rows), requests.line(fields, "why"))
+    return wanted, None if rows is None else _numbers(rows), requests.line(fields, "why")
 
 
 def _reasons(fields: dict[str, Any]) -> tuple[str, ...] | None:
@@ -289,15 +265,11 @@ def _since(fields: dict[str, Any]) -> str | None:
     return queries.since_of({"since": since})
 
 
-def _rows(rows: Any) -> list[int]:
+def _numbers(rows: Any) -> list[int]:
     is_list = isinstance(rows, list) and 0 < len(rows) <= _MOST_ROWS
     if not is_list or not all(type(row) is int and 0 < row < 2**40 for row in rows):
         raise requests.field_problem("rows", f"must be 1 to {_MOST_ROWS:,} numbers of rejects, from 1 on")
     return [int(row) for row in rows]
-
-
-def _cursor(owner: str, place: _Place) -> str:
-    return f"{owner}-{place.seq}-{place.row}-{place.position}-{place.identity}"
 
 
 def _place_of(text: str | None, owner: str) -> _Place:

@@ -126,11 +126,6 @@ def submission(body: bytes, content_type: str | None = None) -> SubmissionBody:
     )
 
 
-def dismissal(body: bytes, content_type: str | None = None) -> str:
-    """Return why a run is dismissed: the body of `POST /v1/runs/{id}/dismiss`. Raises `Problem`."""
-    return line(known_fields(body, content_type, ("why",)), "why")
-
-
 def _seeds(value: Any) -> dict[str, str]:
     if value is None:
         return {}

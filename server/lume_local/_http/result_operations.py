@@ -7,11 +7,11 @@ from typing import NoReturn
 from urllib.parse import unquote
 
 import orjson
-from attrs import evolve
+from attrs import asdict, evolve
 
 from lume_local._flow.store_urls import is_store_url
 from lume_local._http import queries, requests
-from lume_local._http.documents import count_document, delivery_document
+from lume_local._http.documents import delivery_document
 from lume_local._http.exchange import Ask, Output, Problem, Reply
 from lume_local._http.lookup import reading, require_output, require_run
 from lume_local._runs.flow_registry import FlowRegistry
@@ -111,7 +111,8 @@ class ResultsApi:
         limit = queries.limit_of(query, 1000, 10_000)
         since, flow = queries.since_of(query), query.get("flow")
         counts = await self._store.statistics.counts(by, since, flow, worst_first=worst_first, limit=limit)
-        return Reply(200, {"items": [count_document(count) for count in counts]})
+        items = [count.of | asdict(count, filter=lambda field, _: field.name != "of") for count in counts]
+        return Reply(200, {"items": items})
 
     async def deliveries(self, ask: Ask) -> Reply:
         run = await require_run(self._store, ask.path["run_id"])

@@ -238,7 +238,7 @@ class RunsApi:
         return await self._run_answer(await self._runner.cancel(run.run_id, ask.holder), 202)
 
     async def dismiss(self, ask: Ask) -> Reply:
-        why = requests.dismissal(ask.body, ask.content_type)
+        why = requests.line(requests.known_fields(ask.body, ask.content_type, ("why",)), "why")
         run = await require_run(self._store, ask.path["run_id"])
         if not RunStatus(run.status).is_terminal:
             raise Problem("run-not-ended", "only a run that has ended can be dismissed: cancel it, or wait")

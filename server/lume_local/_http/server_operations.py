@@ -5,14 +5,14 @@ import socket
 from collections.abc import Sequence
 from heapq import nsmallest
 from importlib.metadata import version
+from typing import Any
 
 import anyio
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from lume_local._arrivals.arrivals import Arrivals
 from lume_local._arrivals.watcher import View
 from lume_local._http import contract, queries
-from lume_local._http.documents import act_document, server_document
 from lume_local._http.exchange import Ask, Problem, Reply
 from lume_local._runs.health import Health
 from lume_local._runs.runner import Runner
@@ -60,9 +60,9 @@ class ServerApi:
     async def server(self, ask: Ask) -> Reply:
         """Answer `GET /v1/server`."""
         is_ending = self._runner.is_ending
-        this = server_document(socket.gethostname(), os.getpid(), self._started_at, is_ending=is_ending)
+        this = _server(socket.gethostname(), os.getpid(), self._started_at, is_ending=is_ending)
         standbys = await self._store.standbys()
-        others = [server_document(one.host, one.pid, one.since, is_waiting=True) for one in standbys]
+        others = [_server(one.host, one.pid, one.since, is_waiting=True) for one in standbys]
         document = {
             "version": version("lume-client"),
             "contract_version": contract.number(),
@@ -83,9 +83,15 @@ class ServerApi:
         before = queries.number_cursor(query.get("cursor"), self._store.store_id)
         found = await self._store.audit.acts(wanted, before, limit + 1)
         more = len(found) > limit
-        items = [act_document(noted) for noted in found[:limit]]
+        items = [{"at": noted.at, **asdict(noted.act)} for noted in found[:limit]]
         following = f"{self._store.store_id}-{found[limit - 1].seq}" if more else None
         return Reply(200, {"items": items, "next_cursor": following})
+
+
+def _server(
+    host: str, pid: int, since: str, *, is_ending: bool = False, is_waiting: bool = False
+) -> dict[str, Any]:
+    return {"host": host, "pid": pid, "started_at": since, "is_ending": is_ending, "is_waiting": is_waiting}
 
 
 class ArrivalsApi:

@@ -145,13 +145,9 @@ class FlowRegistry:
         if changed.content_hash == self._stored[ref].content_hash:
             await self.register(changed)
             return None
-        return self._said(ref, changed.content_hash)
-
-    def _said(self, ref: str, content: str) -> str:
-        """Return the note that the file of a version has changed; log it once for each content."""
         said = _CHANGED.format(path=self._files.path(ref), ref=ref)
-        if self._logged.get(ref) != content:
-            self._logged[ref] = content
+        if self._logged.get(ref) != changed.content_hash:
+            self._logged[ref] = changed.content_hash
             _log.warning("%s", said)
         return said
 
@@ -251,7 +247,12 @@ class FlowRegistry:
         stored = self._stored[ref]
         if stored.compiled_by != self._tag:
             async with self._registering:  # a concurrent replacement must not be overwritten
-                stored = await self._compiled_anew(self._stored[ref])
+                stored = self._stored[ref]
+                if stored.compiled_by != self._tag:  # unless a concurrent call has done it
+                    # Use the cleaners that the version was compiled with: a version never changes.
+                    compiled = await self._pool.check(stored.definition, stored.compiled.get("cleaners"))
+                    stored = evolve(stored, compiled=compiled, compiled_by=self._tag)
+                    await self._keep(stored)
         return stored.compiled | {"siblings": self._siblings(ref)}
 
     async def drafted(self, flow: Flow) -> dict[str, Any]:
@@ -274,15 +275,6 @@ class FlowRegistry:
                     break
                 found[other] = {"names": names, "delim": compiled["csv"]["delim"]}
         return found
-
-    async def _compiled_anew(self, stored: StoredFlow) -> StoredFlow:
-        if stored.compiled_by == self._tag:
-            return stored  # a concurrent call has done it
-        # Use the cleaners that the version was compiled with: a version never changes.
-        compiled = await self._pool.check(stored.definition, stored.compiled.get("cleaners"))
-        made = evolve(stored, compiled=compiled, compiled_by=self._tag)
-        await self._keep(made)
-        return made
 
     async def load(self, folder: Path) -> None:
         """Register every `*.toml` of a folder. Raises `ConfigurationError` with the file and place of the mistake."""

@@ -17,6 +17,8 @@ from attrs import evolve
 
 from lume_local._flow.definition import Flow
 from lume_local._runs.health import Health
+from lume_local._runs.sources.paths import Roots
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import StoredRun
 from lume_local._runs.unusual import is_mend, mends_others
 from lume_local._runs.workers.worker_pool import WorkerPool
@@ -141,3 +143,14 @@ def read_output(
         reason=reason,
         types={} if is_rejects else {column.name: column.sql_type for column in flow.columns},
     )
+
+
+async def output_job(
+    store: SqlStore, roots: Roots, run: StoredRun, flow: Flow, part: str, *, limit: int = 1
+) -> Read | None:
+    """Return the job for the first page of an output at its present place; None if there is none any longer."""
+    identity = await store.outputs.identity(run.run_id, part)
+    if identity == "" or run.target_locations.get(part) is None:
+        return None
+    job = read_output(run, flow, part, identity or "", limit=limit)
+    return evolve(job, path=roots.output(job.path))

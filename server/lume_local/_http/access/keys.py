@@ -112,7 +112,10 @@ class ApiKeys:
         self._path, self._on_reload, self._file = path, on_reload, None
         if path is not None:
             read_keys(path)  # the file may disappear later, but must exist at the start
-            self._file = Reread(lambda: _present(path), "keys stay valid", path)
+            # A missing file revokes all keys.
+            self._file = Reread(
+                lambda: ({}, ()) if stamp(path) is None else read_keys(path), "keys stay valid", path
+            )
 
     def holder(self, key: bytes) -> Holder | None:
         # Comparing digests reveals nothing about keys by its duration.
@@ -162,11 +165,6 @@ class ApiKeys:
 
 
 _Keys = tuple[dict[str, Holder], tuple[Grant, ...]]
-
-
-def _present(path: Path) -> _Keys:
-    """Read the keys; a missing file revokes all of them."""
-    return ({}, ()) if stamp(path) is None else read_keys(path)
 
 
 def _of(names: Sequence[str], active: Mapping[str | None, int]) -> int:

@@ -8,7 +8,6 @@ replaced only by other content, so sending the same content for another run dist
 import asyncio
 import errno
 import hashlib
-import math
 import os
 import threading
 import time
@@ -189,7 +188,11 @@ class Uploads:
         """Remove some uploads that nobody has resumed for a day; return how many. Raises OSError."""
         removed = 0
         for draft in list(self._newest.values()):
-            if not draft.is_active and _age(draft) > ABANDONED:
+            try:
+                is_old = time.time() - draft.touched() > ABANDONED
+            except FileNotFoundError:
+                is_old = True  # somebody has removed it
+            if is_old and not draft.is_active:
                 self._discard(draft)
                 removed += 1
             if removed == _AT_ONCE:
@@ -364,14 +367,6 @@ def _note(noted: OrderedDict[Key, Value], key: Key, value: Value) -> None:
     noted[key] = value
     while len(noted) > _NOTED:
         noted.popitem(last=False)
-
-
-def _age(draft: Draft) -> float:
-    """Return the seconds since data last arrived; infinite for a draft that somebody has removed."""
-    try:
-        return time.time() - draft.touched()
-    except FileNotFoundError:
-        return math.inf
 
 
 def _check_length(draft: Draft, size: int) -> None:

@@ -157,20 +157,17 @@ class Late:
 
     async def _try(self, one: _Waiting) -> str:
         """Return the remaining obstacle; empty once the run has ended."""
+        may_wait = anyio.current_time() < one.since + PATIENCE
         try:
-            trouble = await self._end(one)
+            record = committed(self._paths.folder(one.run.run_id))
+            assert record is not None, "only this class removes it"
+            trouble = await self._settler.end_committed(one.run, record, may_wait=may_wait)
         except Exception as error:
             _log.exception("run %s: internal error of the server", one.run.run_id)
             return why(error)
         if not trouble:
             del self._waiting[one.run.run_id]
         return trouble
-
-    async def _end(self, one: _Waiting) -> str:
-        record = committed(self._paths.folder(one.run.run_id))
-        assert record is not None, "only this class removes it"
-        may_wait = anyio.current_time() < one.since + PATIENCE
-        return await self._settler.end_committed(one.run, record, may_wait=may_wait)
 
 
 UNDO_FIRST, UNDO_LONGEST = 5.0, 900.0

@@ -17,7 +17,7 @@ from attrs import asdict, evolve, field, frozen
 from lume_local._flow.definition import Flow
 from lume_local._runs.dry_run import DryRunResult, DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
-from lume_local._runs.row_reader import PLAIN, RowReader, lines_of, read_output
+from lume_local._runs.row_reader import PLAIN, RowReader, lines_of, output_job
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
 from lume_local._runs.sources.resolver import Resolver
@@ -51,6 +51,11 @@ class UnreadRows:
     rows: int
     kind: str
     problem: str
+
+    @classmethod
+    def removed(cls, one: RowsOfRun) -> "UnreadRows":
+        words = "the output was removed when its time was over"
+        return cls(one.run_id, one.rows.bit_count(), "output-gone", words)
 
 
 @frozen
@@ -263,16 +268,11 @@ class Replays:
 
     async def _read(self, one: RowsOfRun) -> _Readable | UnreadRows:
         run = await self._store.require(one.run_id)
-        identity = await self._store.outputs.identity(run.run_id, "rejects")
-        location, count = run.target_locations.get("rejects"), one.rows.bit_count()
-        if identity == "" or location is None:
-            return UnreadRows(
-                one.run_id, count, "output-gone", "the output was removed when its time was over"
-            )
         flow = self._flows.parsed(run.flow_version)
-        job = read_output(run, flow, "rejects", identity or "", limit=1)
-        fields = asdict(evolve(job, path=self._roots.output(job.path)))
-        return _Readable(fields, flow.source.format not in _OF_OBJECTS, lines_of(run, flow))
+        job = await output_job(self._store, self._roots, run, flow, "rejects")
+        if job is None:
+            return UnreadRows.removed(one)
+        return _Readable(asdict(job), flow.source.format not in _OF_OBJECTS, lines_of(run, flow))
 
     # -- runs
 

@@ -16,7 +16,7 @@ from lume_local._flow.source_settings import CONTENT
 from lume_local._flow.store_urls import is_store_url
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
-from lume_local._runs.row_reader import lines_of, read_output
+from lume_local._runs.row_reader import lines_of, output_job
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots, filled, stored
 from lume_local._runs.sources.source_files import (
     SourceName,
@@ -167,19 +167,15 @@ class RunPaths:
         if run is None:
             return found
         found["rows"] = run.metrics.get("rows_mapped", 0) if run.status in WITH_OUTPUT else 0
-        location = run.target_locations.get("mapped")
-        if not found["rows"] or location is None or not self._flows.is_known(run.flow_version):
+        flow = self._flow_of(run)
+        if not found["rows"] or run.target_locations.get("mapped") is None or flow is None:
             return found
-        flow = self._flows.parsed(run.flow_version)
         found["columns"] = [column.name for column in flow.columns]
-        identity = await self._runs.outputs.identity(run_id, "mapped")
         if not isinstance(flow.mapped, str):
             place = {"url_env": flow.mapped.url_env, "table": flow.mapped.table, "mode": flow.mapped.mode}
             return found | {"table": place}
-        if identity == "":
-            return found
-        job = read_output(run, flow, "mapped", identity or "", limit=1)
-        return found | {"read": asdict(evolve(job, path=self._roots.output(job.path)))}
+        job = await output_job(self._runs, self._roots, run, flow, "mapped")
+        return found if job is None else found | {"read": asdict(job)}
 
     async def _parent(self, run: StoredRun) -> StoredRun | None:
         """Return the run whose corrected rejects are to be read; None if there is none."""
@@ -188,13 +184,11 @@ class RunPaths:
 
     async def _mended(self, parent: StoredRun) -> Json | None:
         """Return the job that reads the rejects of a run; None if they can no longer be read."""
-        identity = await self._runs.outputs.identity(parent.run_id, "rejects")
-        location = parent.target_locations.get("rejects")
         flow = self._flow_of(parent)
-        if identity == "" or location is None or flow is None:
+        if flow is None:
             return None
-        job = read_output(parent, flow, "rejects", identity or "", limit=1)
-        return asdict(evolve(job, path=self._roots.output(job.path)))
+        job = await output_job(self._runs, self._roots, parent, flow, "rejects")
+        return None if job is None else asdict(job)
 
     def _flow_of(self, run: StoredRun) -> Flow | None:
         return self._flows.parsed(run.flow_version) if self._flows.is_known(run.flow_version) else None
