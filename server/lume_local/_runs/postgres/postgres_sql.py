@@ -111,10 +111,6 @@ class PostgresSql:
     async def changed(self, query: str, values: Sequence[Any] = ()) -> int:
         return (await _current.get().execute(query, values)).rowcount
 
-    async def changes(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
-        for values in rows:
-            await self.change(query, values)
-
     async def lock(self, *names: str) -> None:
         await _current.get().lock(f"pg_advisory_xact_lock({_number(*names)})")
 

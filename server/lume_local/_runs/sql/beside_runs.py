@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Collection
 
 from lume_local._runs.sql.ledger_entries import LedgerEntries
-from lume_local._runs.sql.operation import Sql, reading, statement, writing
+from lume_local._runs.sql.operation import Sql, for_rows, reading, statement, writing
 from lume_local._runs.sql.sql_audit import add_act
 from lume_local._runs.sql.sql_purge import look_again
 from lume_local._runs.sql.tables import DONE, RECEIVER
@@ -135,11 +135,9 @@ class SqlOutputs:
     async def note(self, run_id: str, identities: dict[str, str]) -> None:
         """Store the outputs of a run; part of the transaction that ends the run."""
         rows = [(run_id, part, identity) for part, identity in identities.items()]
-        await self.sql.changes(
-            "INSERT INTO outputs VALUES (?, ?, ?) "
-            "ON CONFLICT (run_id, part) DO UPDATE SET identity = excluded.identity",
-            rows,
-        )
+        query = "INSERT INTO outputs VALUES {} ON CONFLICT (run_id, part) DO UPDATE SET identity = excluded.identity"
+        for one, values in for_rows(query, rows):
+            await self.sql.change(one, values)
 
     @statement
     async def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import fields
 
 from lume_async._base.elided import elided
-from lume_local._runs.sql.operation import Row, Sql
+from lume_local._runs.sql.operation import Row, Sql, for_rows
 from lume_local._runs.store.ledger import Claim, Claimed, LedgerAccount
 from lume_local._runs.store.records import WITH_OUTPUT, StoredRun
 from lume_local._runs.times import now_text
@@ -84,23 +84,22 @@ class LedgerEntries:
             "INSERT INTO rejected (seq, run_id, flow, source_key, at, count) VALUES (?, ?, ?, ?, ?, ?)",
             values,
         )
-        for reason, rows in reasons.items():
-            known = of_text(rows) if isinstance(rows, str) else None
-            await self._add_reason(run.seq, await self._inbox(flow, elided(reason)), known)
+        sets = dict[str, int | None]()
+        for reason, text in reasons.items():
+            name, rows = elided(reason), of_text(text) if isinstance(text, str) else None
+            before = sets.get(name, 0)
+            sets[name] = None if rows is None or before is None else before | rows
+        await self._set_reasons(run.seq, flow, sets)
         await self._recount(run.seq)
 
-    async def _add_reason(self, seq: int, inbox: int, rows: int | None) -> None:
-        """Add rows to the set of a reason; None stands for all rows."""
-        query = "SELECT rows FROM rejected_for WHERE inbox = ? AND seq = ?"
-        before = await self.sql.row(query, [inbox, seq])
-        if before is not None and (before["rows"] is None or rows is None):
-            rows = None
-        elif before is not None and rows is not None:
-            rows |= unpacked(before["rows"])
-        await self.sql.change(
-            "INSERT INTO rejected_for (inbox, seq, rows) VALUES (?, ?, ?) "
+    async def _set_reasons(self, seq: int, flow: str, sets: Mapping[str, int | None]) -> None:
+        """Write the rows of a run with each reason; None stands for all its rows."""
+        inbox = await self._opened(flow, dict.fromkeys(sets, 0))
+        rows = [(inbox[reason], seq, None if of is None else packed(of)) for reason, of in sets.items()]
+        await self._change_all(
+            "INSERT INTO rejected_for (inbox, seq, rows) VALUES {} "
             "ON CONFLICT (inbox, seq) DO UPDATE SET rows = excluded.rows",
-            [inbox, seq, None if rows is None else packed(rows)],
+            rows,
         )
 
     async def parent_of(self, run_id: str) -> str | None:
@@ -223,15 +222,21 @@ class LedgerEntries:
     async def _judged_again(self, seq: int, flow: str, rows: int, reasons: Mapping[str, int]) -> None:
         """Replace the reasons of some rows."""
         (count,) = await self.sql.one("SELECT count FROM rejected WHERE seq = ?", [seq])
-        query = "SELECT inbox, rows FROM rejected_for WHERE seq = ?"
-        for inbox, before in await self.sql.rows(query, [seq]):
-            kept = (all_rows(count) if before is None else unpacked(before)) & ~rows
-            values = [packed(kept), inbox, seq]
-            await self.sql.change("UPDATE rejected_for SET rows = ? WHERE inbox = ? AND seq = ?", values)
+        before = await self.reasons_of(seq, count)
+        sets = {reason: having & ~rows for reason, having in before.items()}
         for reason, having in reasons.items():
             if having:
-                await self._add_reason(seq, await self._inbox(flow, elided(reason)), having)
+                sets[elided(reason)] = sets.get(elided(reason), 0) | having
+        await self._set_reasons(seq, flow, sets)
         await self._recount(seq)
+
+    async def reasons_of(self, seq: int, count: int) -> dict[str, int]:
+        """Return the present reasons of a run's `count` rows, each with its rows."""
+        query = "SELECT reason, rows FROM rejected_for JOIN inbox ON id = inbox WHERE seq = ? ORDER BY reason"
+        return {
+            reason: all_rows(count) if rows is None else unpacked(rows)
+            for reason, rows in await self.sql.rows(query, [seq])
+        }
 
     # -- rows
 
@@ -267,39 +272,56 @@ class LedgerEntries:
         row = await self.sql.one("SELECT * FROM rejected WHERE seq = ?", [seq])
         left, count = open_rows(row), all_rows(row["count"])
         now = 0 if row["is_lost"] else left
-        query = "SELECT inbox, open, rows FROM rejected_for WHERE seq = ?"
-        for inbox, before, rows in await self.sql.rows(query, [seq]):
+        query = (
+            "SELECT inbox, reason, rejected_for.open, rows "
+            "FROM rejected_for JOIN inbox ON id = inbox WHERE seq = ?"
+        )
+        counts, opened = list[tuple[int, int, int]](), dict[str, int]()
+        for inbox, reason, before, rows in await self.sql.rows(query, [seq]):
             found = ((count if rows is None else unpacked(rows)) & now).bit_count()
             if found != before:
-                values = [found, inbox, seq]
-                await self.sql.change("UPDATE rejected_for SET open = ? WHERE inbox = ? AND seq = ?", values)
-                await self._add_open(inbox, found - before)
+                counts.append((inbox, seq, found))
+                opened[reason] = found - before
+        await self._change_all(
+            "INSERT INTO rejected_for (inbox, seq, open) VALUES {} "
+            "ON CONFLICT (inbox, seq) DO UPDATE SET open = excluded.open",
+            counts,
+        )
         found, lost = now.bit_count(), (left & ~now).bit_count()
         values = [found, lost, seq]
         await self.sql.change("UPDATE rejected SET open = ?, lost = ? WHERE seq = ?", values)
         if found != row["open"]:
-            await self._add_open(await self._inbox(row["flow"], ""), found - row["open"])
+            opened[""] = found - row["open"]
+        await self._add_open(row["flow"], opened)
         if not now:
             # Nothing is left for a person to do.
             await self.sql.change("DELETE FROM attention WHERE seq = ?", [seq])
         changes = {"open": found - row["open"], "lost": lost - row["lost"]}
         await self._account(row["flow"], row["source_key"], **changes)
 
-    async def _inbox(self, flow: str, reason: str) -> int:
-        query = (
-            "INSERT INTO inbox (flow, reason) VALUES (?, ?) "
-            "ON CONFLICT (flow, reason) DO UPDATE SET open = inbox.open RETURNING id"
-        )
-        ((number,),) = await self.sql.rows(query, [flow, reason])
-        return int(number)
-
-    async def _add_open(self, inbox: int, rows: int) -> None:
-        await self.sql.change("UPDATE inbox SET open = open + ? WHERE id = ?", [rows, inbox])
-        await self.sql.change(
-            "INSERT INTO inbox_days VALUES (?, ?, ?, ?) ON CONFLICT (inbox, day) DO UPDATE SET "
+    async def _add_open(self, flow: str, opened: Mapping[str, int]) -> None:
+        """Add to the open rows of a flow by reason (all of them under the empty one), and to those of the day."""
+        inbox, day = await self._opened(flow, opened), now_text()[:10]
+        await self._change_all(
+            "INSERT INTO inbox_days VALUES {} ON CONFLICT (inbox, day) DO UPDATE SET "
             "opened = inbox_days.opened + excluded.opened, closed = inbox_days.closed + excluded.closed",
-            [inbox, now_text()[:10], max(rows, 0), max(-rows, 0)],
+            [(inbox[reason], day, max(rows, 0), max(-rows, 0)) for reason, rows in opened.items()],
         )
+
+    async def _opened(self, flow: str, opened: Mapping[str, int]) -> dict[str, int]:
+        """Add to the open rows of a flow by reason; return the number of each reason."""
+        query = (
+            "INSERT INTO inbox (flow, reason, open) VALUES {} "
+            "ON CONFLICT (flow, reason) DO UPDATE SET open = inbox.open + excluded.open RETURNING reason, id"
+        )
+        numbers = dict[str, int]()
+        for one, values in for_rows(query, [(flow, *item) for item in opened.items()]):
+            numbers |= {row["reason"]: row["id"] for row in await self.sql.rows(one, values)}
+        return numbers
+
+    async def _change_all(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
+        for one, values in for_rows(query, rows):
+            await self.sql.change(one, values)
 
     async def _account(self, flow: str, source: str, **changes: int) -> None:
         """Add to the accounts of a source and of its flow."""

@@ -4,7 +4,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from lume_local._runs.sql.beside_runs import SqlDeliveries
-from lume_local._runs.sql.operation import Sql, reading, statement, writing
+from lume_local._runs.sql.operation import Sql, marks, statement, writing
 from lume_local._runs.store.records import MessageState, NewDelivery, StoredNotice
 
 
@@ -22,10 +22,10 @@ class SqlMessages:
         rows = await self.sql.rows("SELECT seq, body FROM notices ORDER BY seq LIMIT ?", [limit])
         return [StoredNotice(*row) for row in rows]
 
-    @reading
+    @statement
     async def states(self, keys: Collection[str]) -> dict[str, MessageState]:
         """Return the states of these keys; keys without one are omitted."""
-        return {one.key: one for key in keys for one in await self._found("key = ?", key)}
+        return {one.key: one for one in await self._found(f"key IN ({marks(keys)})", *keys)}
 
     @statement
     async def due(self, now: float, limit: int) -> list[MessageState]:
@@ -61,7 +61,7 @@ class SqlMessages:
         await self.sql.lock("messages")
         if not await self._is_still_so(notices, before):
             return False
-        await self.sql.changes("DELETE FROM notices WHERE seq = ?", [[seq] for seq in notices])
+        await self.sql.change(f"DELETE FROM notices WHERE seq IN ({marks(notices)})", notices)
         for one in after:
             await self._change(one)
         for new in deliveries:
@@ -70,11 +70,10 @@ class SqlMessages:
         return True
 
     async def _is_still_so(self, notices: Sequence[int], before: Mapping[str, int]) -> bool:
-        for seq in notices:
-            if await self.sql.row("SELECT 1 FROM notices WHERE seq = ?", [seq]) is None:
-                return False
-        now = {key: (await self._found("key = ?", key) or [MessageState(key, "")])[0].rev for key in before}
-        return now == before
+        query = f"SELECT count(*) FROM notices WHERE seq IN ({marks(notices)})"
+        (left,) = await self.sql.one(query, notices)
+        now = {one.key: one.rev for one in await self._found(f"key IN ({marks(before)})", *before)}
+        return left == len(notices) and dict.fromkeys(before, 0) | now == before
 
     async def _change(self, one: MessageState) -> None:
         if not one.state:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_ROWS_AT_ONCE = 2_000
+"""Rows of one statement: SQLite accepts 32,766 values."""
 
 
 class Row(Protocol):
@@ -54,10 +56,6 @@ class Sql(Protocol):
 
     async def changed(self, query: str, values: Sequence[Any] = ()) -> int:
         """Execute a statement; return how many rows it has changed."""
-        ...
-
-    async def changes(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Execute a statement once for each row of values, like `change`."""
         ...
 
     async def lock(self, *names: str) -> None:
@@ -119,6 +117,16 @@ def writing(method: Method[P, T]) -> "Operation[P, T]":
 def marks(values: Sized) -> str:
     """Return the text between the parentheses of an `IN`."""
     return ", ".join("?" * len(values)) or "NULL"
+
+
+def for_rows(query: str, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the query with rows in place of `{}`, and its values; several times for very many rows."""
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        some = rows[start : start + _ROWS_AT_ONCE]
+        yield (
+            query.format(", ".join(f"({marks(row)})" for row in some)),
+            [value for row in some for value in row],
+        )
 
 
 def _operation(method: Method[P, T], how: str) -> "Operation[P, T]":

@@ -131,14 +131,14 @@ class SqlArrivals:
             [before[0]],
         ):
             arrival = arrival or before[1]
-            taken_over = await self.sql.rows(
-                "UPDATE arrival_moves SET run = ?, stays = 0 WHERE run = ? RETURNING place, content",
-                [run, before[0]],
+            await self.sql.change(
+                "UPDATE arrival_moves SET run = ?, stays = 0 WHERE run = ?", [run, before[0]]
             )
             # A repeated delivery belongs to the run that has read it.
-            await self.sql.changes(
-                "UPDATE arrived SET run = ? WHERE place = ? AND content = ?",
-                [[run, *key] for key in taken_over],
+            await self.sql.change(
+                "UPDATE arrived SET run = ? "
+                "WHERE (place, content) IN (SELECT place, content FROM arrival_moves WHERE run = ?)",
+                [run, run],
             )
         if arrival is not None:
             await self.sql.change("UPDATE runs SET arrival = ? WHERE seq = ?", [arrival, run])

@@ -141,22 +141,15 @@ class SqlLedger:
         if reasons is None:
             return all_rows(row["count"])
         rows = 0
-        for reason, having in (await self._reasons(row["seq"], row["count"])).items():
+        for reason, having in (await self.entries.reasons_of(row["seq"], row["count"])).items():
             rows |= having if reason in reasons else 0
         return rows
-
-    async def _reasons(self, seq: int, count: int) -> dict[str, int]:
-        query = "SELECT reason, rows FROM rejected_for JOIN inbox ON id = inbox WHERE seq = ? ORDER BY reason"
-        return {
-            reason: all_rows(count) if rows is None else unpacked(rows)
-            for reason, rows in await self.sql.rows(query, [seq])
-        }
 
     @reading
     async def reasons(self, seq: int) -> Mapping[str, int]:
         """Return the present reasons of a run's rows; after a replay they differ from those in its rejects."""
         row = await self.sql.one("SELECT count FROM rejected WHERE seq = ?", [seq])
-        return await self._reasons(seq, row["count"])
+        return await self.entries.reasons_of(seq, row["count"])
 
     @writing
     async def discard(self, found: Sequence[RowsOfRun], by: str, why: str) -> int:

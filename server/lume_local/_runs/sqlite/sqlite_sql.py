@@ -56,9 +56,6 @@ class SqliteSql:
     async def changed(self, query: str, values: Sequence[Any] = ()) -> int:
         return self._db.execute(query, values).rowcount
 
-    async def changes(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
-        self._db.executemany(query, rows)
-
     async def lock(self, *names: str) -> None:
         pass
 

@@ -367,6 +367,53 @@ async def follow(store: SqlStore, seed: int, steps: int) -> None:
         await model.step()
 
 
+async def test_a_run_with_many_reasons_takes_no_more_statements(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = list[int]()
+    for name in ("rows", "row", "one", "change", "changed"):
+        monkeypatch.setattr(store.sql, name, counted(getattr(store.sql, name), counts))
+    each = [await statements_of(store, f"flow{reasons}", reasons, counts) for reasons in (3, 60)]
+    assert each[0] == each[1]
+
+
+def counted(method: Callable[..., Any], counts: list[int]) -> Callable[..., Any]:
+    def called(*args: Any) -> Any:
+        counts[-1] += 1
+        return method(*args)
+
+    return called
+
+
+async def statements_of(store: SqlStore, flow: str, reasons: int, counts: list[int]) -> list[int]:
+    """How many statements end a run, and a run on the same source, a replay and a discard of its rejects take."""
+    rejected = [Row({f"column: reason {n}"}) for n in range(reasons)]
+    counts.clear()
+    model = Model(store, random.Random(1))
+    for _ in range(2):
+        counts.append(0)
+        run = await model.created(f"{flow}:v1", "/source", force=True)
+        await model.ended(run, reasons, rejected)
+    counts.append(0)
+    all_of_it = all_rows(reasons)
+    replay = await model.created(
+        f"{flow}:v2", "/replay", claims=[Claim(run.seq, 0, all_of_it, is_edited=False)]
+    )
+    found = {f"column: other {n}": as_text(1 << n) for n in range(reasons)}
+    await moved(
+        store,
+        replay.run_id,
+        "PARTIAL_FAILED",
+        metrics={"rows_read": reasons, "rows_mapped": 0, "rows_rejected": reasons},
+        ledger={"reasons": found, "rejected": as_text(all_of_it), "malformed": as_text(0)},
+        finished_at="2026-01-01T00:00:00Z",
+    )
+    counts.append(0)
+    assert await store.ledger.discard(await store.ledger.rows(RowFilter(flow), 0, 9), "ann", "") == reasons
+    assert [one.opened for one in await store.ledger.days(flow, None, "2026-01-01")] == [2 * reasons]
+    return [*counts]
+
+
 async def test_a_set_takes_less_than_a_bit_for_each_row() -> None:
     rows = 1_000_000
     for chosen in (all_rows(rows), row_set(range(0, rows, 2), rows), random.Random(1).getrandbits(rows)):
