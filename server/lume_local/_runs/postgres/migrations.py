@@ -1,6 +1,6 @@
-"""Creates the state in PostgreSQL, or upgrades one of an earlier release to the present form: forward only.
+"""Creates the state in PostgreSQL, or brings one of an earlier release to the present form, in one transaction.
 
-All steps are one transaction: a state whose tables do not match its form is left unchanged.
+A state whose tables do not match its form is left unchanged.
 """
 
 import logging
@@ -15,8 +15,8 @@ from lume_local._runs.store.records import StoreAway, StoreError
 
 _log = logging.getLogger("lume_local")
 
-STEPS = {2: ""}  # 3 has the tables of 2 and records them
-"""The steps by the form that they begin with; each ends with the next form. A released step never changes."""
+FIRST_FORM = 2
+"""The form of the first release with this state: the present one has the same tables, and records them."""
 KIND = "postgresql"
 _PARTS = f"""
 SELECT 'table ' || relname, string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, collname,
@@ -79,9 +79,8 @@ async def migrate(connection: Connection) -> tuple[str, int]:
     """
     form = await form_of(connection)
     if form != VERSION:
-        await connection.execute("SET statement_timeout = 0")  # a step may take long after a long history
         async with connection.transaction():
-            await (_create(connection) if form == 0 else _take_steps(connection, form))
+            await _to_present_form(connection, form)
     found, by = await _parts(connection), await _fact(connection, "written_by")
     if why := schemas.mismatch(KIND, found, await _fact(connection, schemas.FACT), by):
         raise StoreError(f"it {why}")
@@ -89,27 +88,17 @@ async def migrate(connection: Connection) -> tuple[str, int]:
     return await _fact(connection, "store_id"), await _offset(connection)
 
 
-async def _create(connection: Connection) -> None:
-    await connection.execute(TABLES.encode(), prepare=False)
-    await _put(connection, "store_id", uuid.uuid4().hex[:8])
-    await _note(connection, await _parts(connection))
-
-
-async def _take_steps(connection: Connection, form: int) -> None:
-    by = await _fact(connection, "written_by")
-    steps = "; ".join(STEPS[at] for at in range(form, VERSION))
-    await connection.execute(steps.encode(), prepare=False)
+async def _to_present_form(connection: Connection, form: int) -> None:
+    if not form:
+        await connection.execute(TABLES.encode(), prepare=False)
+        await _put(connection, "store_id", uuid.uuid4().hex[:8])
     found = await _parts(connection)
-    if not schemas.is_current(KIND, found):
-        raise StoreError(f"it {schemas.unknown(form, by)}")
-    await _note(connection, found)
-    _log.warning("the state in PostgreSQL is now in form %d, it was in form %d", VERSION, form)
-
-
-async def _note(connection: Connection, found: schemas.Parts) -> None:
-    """Record the form and schema that the state now has."""
+    if form and not schemas.is_current(KIND, found):
+        raise StoreError(f"it {schemas.unknown(form, await _fact(connection, 'written_by'))}")
     await _put(connection, "form", str(VERSION))
     await _put(connection, schemas.FACT, schemas.written(found))
+    if form:
+        _log.warning("the state in PostgreSQL is now in form %d, it was in form %d", VERSION, form)
 
 
 async def _parts(connection: Connection) -> schemas.Parts:
@@ -124,7 +113,7 @@ async def form_of(connection: Connection) -> int:
     if row[0] is None:
         return 0
     text = await _fact(connection, "form")
-    if not text.isdecimal() or (int(text) < VERSION and int(text) not in STEPS):
+    if not text.isdecimal() or int(text) < FIRST_FORM:
         raise StoreError(
             f"its schema {NAMESPACE} has tables, but no state of lume-client: use another database"
         )

@@ -23,7 +23,7 @@ from local.states import moved
 from lume_async.models import RunStatus
 from lume_local._runs import recorder
 from lume_local._runs.health import Health
-from lume_local._runs.postgres import lease, migrations, postgres_sql, postgres_state
+from lume_local._runs.postgres import lease, postgres_sql, postgres_state
 from lume_local._runs.postgres.postgres_sql import connect, in_doubt
 from lume_local._runs.postgres.postgres_store import PostgresStore
 from lume_local._runs.sql import schemas
@@ -748,6 +748,16 @@ async def test_only_what_is_allowed_while_it_is_active_may_be_published(store: P
     assert not await store.publishing.allow("run_of_nobody")
 
 
+@pytest.mark.thorough
+async def test_a_statement_that_takes_too_long_is_not_repeated(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_sql, "_BUSY", 1)
+    async with stores.at(url) as store, asyncio.timeout(5):
+        with pytest.raises(StoreUnavailable, match="QueryCanceled"):  # at once, as it would be the same again
+            await store.sql.single(lambda: store.sql.rows("SELECT pg_sleep(1.2)"))
+
+
 # -- forms
 
 
@@ -761,49 +771,6 @@ async def test_a_newer_state_is_refused_with_both_versions(url: str) -> None:
     ):
         async with stores.at(url):
             pass
-
-
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> dict[int, str]:
-    """A release with two forms more, whose steps are in here."""
-    steps = {VERSION: "SELECT 1", VERSION + 1: "SELECT 1"}
-    for name, value in (("STEPS", steps), ("VERSION", VERSION + 2)):
-        monkeypatch.setattr(migrations, name, value)
-    monkeypatch.setattr(schemas, "is_current", lambda *_: True)
-    return steps
-
-
-async def test_steps_are_taken_as_a_whole_or_not_at_all(url: str, later: dict[int, str]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(migrations, "VERSION", VERSION)
-        async with stores.at(url) as store:
-            run, _ = await store.create(NEW)
-    later[VERSION] = "ALTER TABLE runs ADD COLUMN one TEXT DEFAULT 'x'"
-    broken = "ALTER TABLE runs ADD COLUMN two TEXT; SELECT 1 / 0"
-    later[VERSION + 1] = broken
-    with pytest.raises(StoreError, match="division by zero"):
-        async with stores.at(url):
-            pass
-    assert execute(url, "SELECT value FROM lume.facts WHERE name = 'form'") == [(str(VERSION),)]
-    later[VERSION + 1] = broken.partition(";")[0]
-    async with stores.at(url) as store:
-        assert await store.require(run.run_id) == run
-    assert execute(url, "SELECT one, two FROM lume.runs") == [("x", None)]
-
-
-@pytest.mark.thorough
-async def test_a_step_may_take_longer_than_a_statement_of_a_server(
-    url: str, later: dict[int, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(migrations, "VERSION", VERSION)
-        async with stores.at(url):
-            pass
-    later[VERSION] = "SELECT pg_sleep(1.2)"
-    monkeypatch.setattr(postgres_sql, "_BUSY", 1)
-    async with stores.at(url) as store, asyncio.timeout(5):
-        with pytest.raises(StoreUnavailable, match="QueryCanceled"):  # at once, as it would be the same again
-            await store.sql.single(lambda: store.sql.rows("SELECT pg_sleep(1.2)"))
 
 
 FORM_2 = Path(__file__).parent / "states/postgresql-form-2.sql"
