@@ -5,11 +5,10 @@ from collections.abc import Collection, Sequence
 import orjson
 from attrs import define, evolve, field
 
-from lume_local._messages.digest import Happened
-from lume_local._messages.limit import Limit, digested, told
-from lume_local._messages.notice import Notice
+from lume_local._messages.limit import Happened, Limit, digested, told
 from lume_local._messages.rules import DEFAULT_RATE, RECOVERED, MessageRule
 from lume_local._messages.text import Texts
+from lume_local._runs.deliveries.notices import Notice
 from lume_local._runs.store.records import VARIABLE, MessageState, NewDelivery
 from lume_local._runs.unusual import NAME as UNUSUAL
 

@@ -6,15 +6,16 @@ Its whole state is stored and changes together with the outbox, so it may be kil
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import anyio
 
+from lume_async._base.tasks import task_group
 from lume_local._messages.decide import Decision, keys_of
-from lume_local._messages.notice import Notice
-from lume_local._messages.rules import MessageRule
-from lume_local._messages.rules_file import RulesFile
+from lume_local._messages.rules import MessageRule, RulesFile
 from lume_local._messages.text import Texts
+from lume_local._runs.deliveries.notices import Notice
 from lume_local._runs.health import Health, why
 from lume_local._runs.sql.messages import SqlMessages
 from lume_local._runs.store.records import StoredNotice, StoreFailed
@@ -34,6 +35,7 @@ class Messenger:
     """Makes messages; used from one event loop.
 
     Args:
+        file: the rules; without any, no notices are written.
         on_message: called after messages were added to the outbox.
         clock: returns the time in seconds since 1970.
     """
@@ -41,7 +43,7 @@ class Messenger:
     def __init__(
         self,
         messages: SqlMessages,
-        file: RulesFile,
+        file: RulesFile | None,
         health: Health,
         on_message: Callable[[], None],
         clock: Callable[[], float] = time.time,
@@ -55,12 +57,29 @@ class Messenger:
         """Look for notices."""
         self._woken.set()
 
-    async def carry_out(self, console: str) -> None:
-        """Make messages until cancelled; their links lead to the console at this address."""
+    @property
+    def on_notice(self) -> Callable[[], None] | None:
+        """The function to call after a notice was added; None without rules."""
+        return None if self._file is None else self.wake
+
+    @asynccontextmanager
+    async def running(self, console: str) -> AsyncIterator[None]:
+        """Turn notices into messages while the block lasts, with links to the console at this address."""
+        if self._file is None:
+            yield
+            return
+        async with task_group() as tasks:
+            tasks.start_soon(self._carry_out, self._file, Texts(console))
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+
+    async def _carry_out(self, file: RulesFile, texts: Texts) -> None:
         while True:
             self._woken = anyio.Event()
             try:
-                pause = await self.step(Texts(console))
+                pause = await self._step(file.current(), texts)
             except StoreFailed as error:
                 self._health.trouble(_PLACE, why(error))
                 pause = RETRY
@@ -73,15 +92,13 @@ class Messenger:
             with anyio.move_on_after(pause):
                 await self._woken.wait()
 
-    async def step(self, texts: Texts) -> float:
+    async def _step(self, rules: Sequence[MessageRule], texts: Texts) -> float:
         """Make the messages for all notices, and the digests that are due. Return the seconds until the next step."""
-        rules = self._file.current()
         while notices := await self._messages.notices(_AT_ONCE):
             await self._consider(rules, texts, notices)
         now = self._clock()
-        horizon = (
-            now if now >= self._last else math.inf
-        )  # after the clock was set back, nothing would be due in time
+        # After the clock was set back, nothing would be due in time.
+        horizon = now if now >= self._last else math.inf
         self._last = now
         due = await self._messages.due(horizon, _AT_ONCE)
         if due:

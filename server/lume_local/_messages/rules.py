@@ -1,19 +1,31 @@
-"""The rules of messages: the `[[message]]` tables of a file, checked. Pure."""
+"""The rules of messages: the `[[message]]` tables of a file, which is reloaded when it changes.
+
+A version of the file with a mistake is reported and not used.
+"""
 
 import hashlib
+import logging
+import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from fnmatch import fnmatchcase
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
 from attrs import frozen
 
+from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import FlowError, Table
+from lume_local._flow.lines import read_settings
 from lume_local._flow.mistakes import Mistakes, top_table
 from lume_local._runs.deliveries.notices import REFUSED
 from lume_local._runs.unusual import NAME as UNUSUAL
+from lume_local._shared.extras import require
+from lume_local._shared.saved import OnReload, Reread, unnoticed
+
+_log = logging.getLogger("lume_local")
 
 TROUBLES = ("FAILED", "CRASHED", "PARTIAL_FAILED", REFUSED)
 """Events that a flow can recover from: unsuccessful ends of runs, and a refused file, which has no run."""
@@ -171,3 +183,79 @@ def _rate(table: Table) -> Rate:
     if not 1 <= most <= _MOST or not 1 <= period <= _LONGEST:
         raise FlowError(table.at("at_most"), f"{text!r} must be 1 to {_MOST} messages in 1s to 31d")
     return Rate(most, float(period))
+
+
+# -- the file
+
+
+class RulesFile:
+    """The rules of a server, and the addresses that they name.
+
+    Args:
+        path: the path of the file.
+
+    Attributes:
+        on_reload: called after a reload.
+
+    Raises:
+        ConfigurationError: the file can't be read or has a mistake, or a variable that it names is not set.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = Reread(lambda: usable(path), "messages stay valid", path)
+        self.on_reload: OnReload = unnoticed
+
+    def current(self) -> tuple[MessageRule, ...]:
+        """Return the rules now in effect."""
+        if self._file.look():
+            _log.warning("%s was read again: %d messages", self._path, len(self._file.value))
+            self.on_reload(self._path, messages=len(self._file.value))
+        return self._file.value
+
+    def secrets(self) -> frozenset[str]:
+        """Return the addresses, which no other process needs to know."""
+        return frozenset(value for name in variables(self._file.value) if (value := os.environ.get(name)))
+
+
+def usable(path: Path) -> tuple[MessageRule, ...]:
+    """Return the rules of a file whose variables are all set. Raises `ConfigurationError`."""
+    rules = checked(path)
+    for name in variables(rules):
+        if not os.environ.get(name, "").strip():
+            raise ConfigurationError(f"messages: {path}: to_env names {name}, a variable that is not set")
+    if rules:
+        try:
+            require("apprise", "messages", f"messages ({path})")
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(str(error)) from None
+    return rules
+
+
+def checked(path: Path) -> tuple[MessageRule, ...]:
+    """Return the rules of a file. Raises `ConfigurationError`, caused by a `FlowError` if the file has a mistake."""
+    return read_settings(path, "messages", read_rules)
+
+
+def variables(rules: Iterable[MessageRule]) -> list[str]:
+    """Return the variables that the rules name, each once, in order."""
+    return list(dict.fromkeys(name for rule in rules for name in rule.to))
+
+
+class Withheld(Collection[str]):
+    """Values that other processes must not know: the server's secrets, and the addresses in the present rules."""
+
+    def __init__(self, own: frozenset[str], rules: RulesFile | None) -> None:
+        self._own, self._rules = own, rules
+
+    def _all(self) -> frozenset[str]:
+        return self._own if self._rules is None else self._own | self._rules.secrets()
+
+    def __contains__(self, value: object) -> bool:
+        return value in self._own or value in self._all()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())

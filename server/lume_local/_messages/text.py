@@ -11,10 +11,9 @@ from attrs import frozen
 
 from lume_async._base.elided import LIMIT, elided
 from lume_async._base.words import counted
-from lume_local._messages.digest import OTHERS, Digest, Happened
-from lume_local._messages.notice import Notice
+from lume_local._messages.limit import OTHERS, Digest, Happened
 from lume_local._messages.rules import RECOVERED
-from lume_local._runs.deliveries.notices import REFUSED
+from lume_local._runs.deliveries.notices import REFUSED, Notice
 from lume_local._runs.unusual import NAME as UNUSUAL
 
 LONGEST_TITLE, LONGEST = 150, 1800

@@ -32,9 +32,11 @@ from lume_local._http.server_operations import ArrivalsApi, ServerApi
 from lume_local._http.telemetry import ServerMetrics, Telemetry
 from lume_local._http.upload_operations import UploadsApi
 from lume_local._http.uploading.uploads import Uploads
-from lume_local._messages.messaging import Messaging, Withheld
-from lume_local._messages.rules_file import RulesFile
-from lume_local._runs.deliveries.webhook_sender import WebhookSender
+from lume_local._messages.messenger import Messenger
+from lume_local._messages.rules import RulesFile, Withheld
+from lume_local._runs.deliveries.http_carriers import http_carriers
+from lume_local._runs.deliveries.message_carrier import MessageCarrier
+from lume_local._runs.deliveries.outbox import Outbox
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
@@ -129,20 +131,16 @@ async def _running(
     pool = WorkerPool(max_active, health, secrets=secrets)
     metrics = ServerMetrics.of()
     watch = Telemetry(metrics)
-    messaging = Messaging.of(rules, store.messages, health, secrets, lambda: sender.wake())
-    sender = WebhookSender(
-        store.deliveries,
-        settings.webhooks,
-        health,
-        settings.lineage,
-        messaging.carry,
-        given_up=watch.delivery_given_up,
-    )
+    carriers = [*http_carriers(settings.webhooks, settings.lineage)]
+    if rules is not None:
+        carriers.append(MessageCarrier(health, secrets))
+    outbox = Outbox(store.deliveries, carriers, health, watch.delivery_given_up)
+    messenger = Messenger(store.messages, rules, health, outbox.wake)
     flows = FlowRegistry(store, await store.flows(), pool, settings.flows, dev=settings.dev)
 
     def on_message() -> None:
-        sender.wake()
-        messaging.wake()
+        outbox.wake()
+        messenger.wake()
 
     def run_ended(run: StoredRun) -> None:
         watch.run_ended(run)
@@ -151,7 +149,9 @@ async def _running(
         if has_rejects(run.run_metadata):
             runner.wake_lanes()  # others may wait for their turn
 
-    recorder = RunRecorder(store, hub, health, on_message, run_ended, settings.lineage, tells=messaging.is_on)
+    recorder = RunRecorder(
+        store, hub, health, on_message, run_ended, settings.lineage, tells=rules is not None
+    )
     paths = RunPaths(places, flows, store, engine)
     settler = Settler(store, recorder, paths, pool)
     late = Late(settler, paths, health)
@@ -173,7 +173,7 @@ async def _running(
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
     resolver = Resolver(flows, places, store.sources, paths, reader.pool)
     submissions = Submissions(store, flows, runner, resolver)
-    watcher_parts = WatcherParts(store, submissions, places, messaging.on_notice)
+    watcher_parts = WatcherParts(store, submissions, places, messenger.on_notice)
     arrivals = Arrivals(settings.arrivals, watcher_parts, acts.reloaded)
     replays = Replays(store, flows, runner, dry_runs, resolver, reader, places)
     mends = Mends(store, replays)
@@ -200,7 +200,6 @@ async def _running(
         task_group() as upkeep,
         pool.running(),
         reader.running(),
-        messaging.carrying(),
         tokens.running(),
     ):
         await _load_flows(settings, flows, pool)
@@ -211,11 +210,11 @@ async def _running(
         upkeep.start_soon(Leftovers(settler, paths, health).undo_all)
         _start_upkeep(upkeep, settings, state, uploads, reader.pool)
         async with (
-            sender.running(),
+            outbox.running(),
             runner.running(),
             arrivals.running(),
             _answering(listener, settings, front, acts) as base_url,
-            messaging.telling(settings.public_url or for_browsers(base_url)),
+            messenger.running(settings.public_url or for_browsers(base_url)),
         ):
             try:
                 yield base_url, runner, console

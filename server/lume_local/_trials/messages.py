@@ -9,9 +9,9 @@ from attrs import frozen
 from lume_async._base.tasks import task_group
 from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import FlowError
-from lume_local._messages.carrier import Carrier
-from lume_local._messages.rules_file import checked
+from lume_local._messages.rules import checked
 from lume_local._messages.text import body_of_trial
+from lume_local._runs.deliveries.message_carrier import MessageCarrier
 from lume_local._shared.extras import require
 
 
@@ -79,10 +79,11 @@ async def try_messages(path: str | PathLike[str]) -> list[TriedAddress]:
         require("apprise", "messages", "lume message test")
     except ModuleNotFoundError as error:
         raise ConfigurationError(str(error)) from None
-    carrier, problems = Carrier(secrets=[os.environ.get(name, "") for name in names]), dict[str, str | None]()
+    carrier = MessageCarrier(secrets=[os.environ.get(name, "") for name in names])
+    problems = dict[str, str | None]()
 
     async def attempt(name: str) -> None:
-        problems[name] = await carrier.carry(name, body_of_trial(name, os.path.basename(path)))
+        problems[name] = await carrier.send(name, body_of_trial(name, os.path.basename(path)))
 
     async with carrier.running(), task_group() as tasks:
         for name in names:

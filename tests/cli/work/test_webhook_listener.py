@@ -25,7 +25,7 @@ from lume_cli._options import GlobalOptions
 from lume_cli._session import CommandSession
 from lume_cli._work.webhook import webhook_listener
 from lume_cli._work.webhook.webhook_listener import Listening
-from lume_local._runs.deliveries import webhook_sender
+from lume_local._runs.deliveries import outbox
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def port() -> int:
 @pytest.fixture
 def sender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> Iterator[lume_local.ThreadedServer]:
     """A server that calls webhooks, and quickly again where they fail."""
-    monkeypatch.setattr(webhook_sender, "UNIT", 0.01)
+    monkeypatch.setattr(outbox, "UNIT", 0.01)
     write_flows(tmp_path / "flows")
     (tmp_path / "good.csv").write_text(PEOPLE_CSV)
     with lume_local.serve_in_thread(

@@ -1,13 +1,15 @@
 """Notices: events that people may want to hear about. The rules of `_messages` turn them into messages.
 
 A notice is written in the same transaction as the event, like a webhook. The message and its recipients are decided
-later, so that a run never waits for that.
+later, so that a run never waits for that. Pure.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+from attrs import field, frozen
 
 from lume_async._base.elided import elided
 from lume_local._runs.store.records import StoredRun
@@ -18,6 +20,11 @@ _MOST_REASONS = 20
 """The maximum number of reject reasons in a notice, most frequent first."""
 _LONGEST_PLACE = 200
 """The maximum length of a path in a message."""
+_QUOTED = re.compile(r"(?<!\w)(?:(['\"`]).*\1(?!\w)|\u201c.*\u201d|['\"`\u201c].*)", re.DOTALL)
+"""From the first mark to the last: a value may contain such marks, and a truncated one lacks the closing mark."""
+_END = re.compile(r": |; | \(|\. |=\(|\n")
+_NUMBER = re.compile(r"(?<![\w.-])[-+]?\d(?:[\d.,:/+-]*\d)?(?:[eE][-+]?\d+)?(?!\w)")
+_LONGEST_CLAUSE = 200
 
 
 def run_notice(
@@ -66,3 +73,62 @@ def refusal_notice(arrival: str, flow: str, place: str, why: str) -> bytes:
             "at": now_text(),
         }
     )
+
+
+@frozen
+class Notice:
+    """The end of a run, or a refused file.
+
+    Attributes:
+        kind: a status, or `arrival.refused`.
+        place: the source, or the file.
+        reasons: reasons of rejects, with the number of rows.
+        error: the error; it may quote values.
+        unusual: one sentence for each unusual property of the run.
+        at: the time, formatted as on the wire.
+    """
+
+    kind: str
+    flow: str
+    flow_version: str
+    at: str
+    run_id: str = ""
+    place: str = ""
+    read: int = 0
+    rejected: int = 0
+    reasons: dict[str, int] = field(factory=dict)
+    error: str | None = None
+    unusual: list[str] = field(factory=list)
+    arrival: str = ""
+
+    @classmethod
+    def of(cls, body: bytes) -> "Notice":
+        given: dict[str, Any] = orjson.loads(body)
+        return cls(**{name: value for name, value in given.items() if name in cls.__annotations__})
+
+    @property
+    def share(self) -> float:
+        """The share of rejected rows."""
+        return self.rejected / self.read if self.read else 0.0
+
+    def why(self, *, with_values: bool) -> str:
+        """Return the error in one line; without values it is the same for all runs that fail alike."""
+        if not self.error:
+            return "the server gave no reason"
+        if with_values:
+            return self.error
+        name = re.escape(self.place.rpartition("/")[2])
+        return without_values(
+            re.sub(rf"['\"]?[^\s('\"]*{name}['\"]?", "the source", self.error) if name else self.error
+        )
+
+
+def without_values(message: str) -> str:
+    """Return the first clause of an error message, with `…` in place of quotations and numbers.
+
+    So messages of many runs become equal, and nobody reads data in a chat. Messages of this server quote data in
+    quotation marks, or list a file's content after a colon or in brackets. The clause before names the problem.
+    """
+    text = _QUOTED.sub("…", message)
+    text = _END.split(text, maxsplit=1)[0]
+    return _NUMBER.sub("…", text)[:_LONGEST_CLAUSE].strip()

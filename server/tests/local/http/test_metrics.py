@@ -13,7 +13,7 @@ from local.wire import Wire
 
 import lume_local
 from lume_local._http import telemetry as of_runs
-from lume_local._runs.deliveries import webhook_sender
+from lume_local._runs.deliveries import outbox
 
 parser = package("prometheus_client.parser")
 
@@ -65,8 +65,8 @@ async def test_the_queue_and_its_workers(home: Path) -> None:
 
 
 async def test_deliveries_that_were_given_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook_sender, "MOST_ATTEMPTS", 2)
-    monkeypatch.setattr(webhook_sender, "UNIT", 0.001)
+    monkeypatch.setattr(outbox, "MOST_ATTEMPTS", 2)
+    monkeypatch.setattr(outbox, "UNIT", 0.001)
     webhooks: dict[str, Any] = {
         "webhook_secret": "whisper",
         "webhook_hosts": ["127.0.0.1:9"],

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from lume_local._flow.fields import FlowError
-from lume_local._messages.rules import DEFAULT_RATE, Rate, read_rules
-from lume_local._messages.rules_file import RulesFile
+from lume_local._messages.rules import DEFAULT_RATE, Rate, RulesFile, read_rules
 
 ONE = """
 [[message]]

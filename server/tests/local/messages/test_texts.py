@@ -8,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from local.servers import serve
 
-from lume_local._messages.digest import Digest, Happened
-from lume_local._messages.notice import Notice
+from lume_local._messages.limit import Digest, Happened
 from lume_local._messages.text import LONGEST, LONGEST_TITLE, Texts
-from lume_local._messages.values import without_values
-from lume_local._runs.deliveries.notices import refusal_notice
+from lume_local._runs.deliveries.notices import Notice, refusal_notice, without_values
 
 TEXTS = Texts("https://lume.example.com")
 AT = "2026-01-02T03:04:05.600000Z"

@@ -17,8 +17,8 @@ from local.wire import Wire
 from on_posix import posix_only
 
 from lume_async.errors import ConfigurationError
-from lume_local._messages import carrier, messenger
-from lume_local._runs.deliveries import webhook_sender
+from lume_local._messages import messenger
+from lume_local._runs.deliveries import message_carrier, outbox
 
 RULES = """
 [[message]]
@@ -33,7 +33,7 @@ CONSOLE = "https://lume.example.com/console"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts follow each other at once, and a changed file is seen at once."""
-    monkeypatch.setattr(webhook_sender, "UNIT", 0.0001)
+    monkeypatch.setattr(outbox, "UNIT", 0.0001)
     monkeypatch.setattr(messenger, "LOOK", 0.02)
 
 
@@ -194,7 +194,7 @@ async def test_what_nobody_accepts_is_given_up_and_says_why_without_the_address(
             run = await wire.run("people:v1", "absent.csv")
             (told,) = await settled(wire, run)
             record = orjson.dumps((await wire.get(run["id"])).document).decode()
-    assert (told["state"], told["attempts"]) == ("given_up", webhook_sender.MOST_ATTEMPTS)
+    assert (told["state"], told["attempts"]) == ("given_up", outbox.MOST_ATTEMPTS)
     assert "554" in told["error"]
     state = (home / ".lume/state/runs.sqlite").read_bytes()
     for secret in (PASSWORD, "lume.example", "lume:"):
@@ -208,7 +208,7 @@ async def test_a_service_that_hangs_is_left_in_time(
     home: Path, ops: Inbox[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It sends a byte now and then, so that no time limit of a socket ends it; others are told meanwhile."""
-    monkeypatch.setattr(carrier, "PATIENCE", 1.0)
+    monkeypatch.setattr(message_carrier, "PATIENCE", 1.0)
     came = asyncio.Event()
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

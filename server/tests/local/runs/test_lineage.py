@@ -19,7 +19,7 @@ from local.servers import serve
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
-from lume_local._runs.deliveries import webhook_sender
+from lume_local._runs.deliveries import outbox
 from lume_local._runs.deliveries.lineage import LineageEvents
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.records import NewRun
@@ -224,7 +224,7 @@ async def test_an_event_is_delivered_until_it_has_arrived(
     home: Path, marquez: tuple[Backend, Receiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend, here = marquez
-    monkeypatch.setattr(webhook_sender, "UNIT", 0.0001)
+    monkeypatch.setattr(outbox, "UNIT", 0.0001)
     backend.refuse = 3
     async with serve(home, lineage_url=here.url, lineage_key="whisper") as wire:
         run = await wire.run("people:v1", "people.csv")

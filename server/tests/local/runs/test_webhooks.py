@@ -23,9 +23,9 @@ import lume_async
 import lume_local
 from lume_async.errors import ConfigurationError
 from lume_async.webhooks import Once, WebhookEvent, verify
-from lume_local._runs.deliveries import addresses, webhook_sender
-from lume_local._runs.deliveries.addresses import is_own, is_public
-from lume_local._runs.deliveries.webhook_sender import WebhookSender
+from lume_local._runs.deliveries import http_carriers, outbox
+from lume_local._runs.deliveries.http_carriers import is_own, is_public
+from lume_local._runs.deliveries.outbox import Outbox
 from lume_local._runs.deliveries.webhooks import NotAWebhook, WebhookRefused, WebhookRules
 from lume_local._runs.health import Health
 from lume_local._runs.sql.beside_runs import SqlDeliveries
@@ -39,7 +39,7 @@ RULES = WebhookRules.of(SECRET, HOSTS)
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts follow each other at once."""
-    monkeypatch.setattr(webhook_sender, "UNIT", 0.0001)
+    monkeypatch.setattr(outbox, "UNIT", 0.0001)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     store.close()
 
 
-def outbox(path: Path) -> list[dict[str, Any]]:
+def in_outbox(path: Path) -> list[dict[str, Any]]:
     """What the outbox holds, oldest first, read past the server."""
     db = sqlite3.connect(path)
     db.row_factory = sqlite3.Row
@@ -62,7 +62,7 @@ def outbox(path: Path) -> list[dict[str, Any]]:
 async def settled(path: Path, count: int = 1) -> list[dict[str, Any]]:
     """The outbox, once so many deliveries are settled."""
     async with asyncio.timeout(20):
-        while len(found := [row for row in outbox(path) if row["due"] is None]) < count:
+        while len(found := [row for row in in_outbox(path) if row["due"] is None]) < count:
             await asyncio.sleep(0.005)
     return found
 
@@ -330,7 +330,7 @@ async def test_a_webhook_wakes_a_monitor(home: Path) -> None:
 async def test_runs_without_a_webhook_tell_nobody(home: Path) -> None:
     async with serve(home, webhook_secret=SECRET) as wire:
         await wire.run("people:v1", "people.csv")
-    assert outbox(home / ".lume/state/runs.sqlite") == []
+    assert in_outbox(home / ".lume/state/runs.sqlite") == []
 
 
 # -- whatever happens in between
@@ -351,7 +351,7 @@ async def test_a_server_killed_between_the_end_and_the_delivery(home: Path) -> N
             await arrived.wait()
             server.kill()
             await server.wait()
-        (before,) = outbox(home / ".lume/state/runs.sqlite")
+        (before,) = in_outbox(home / ".lume/state/runs.sqlite")
         assert (before["attempts"], before["delivered_at"]) == (0, None)
         async with serve(home):
             pass  # without a secret it waits on
@@ -396,9 +396,11 @@ async def test_a_run_ends_with_its_delivery_or_not_at_all(
 
 
 @asynccontextmanager
-async def sending(store: SqliteStore, *hosts: str) -> AsyncIterator[WebhookSender]:
+async def sending(store: SqliteStore, *hosts: str) -> AsyncIterator[Outbox]:
     """A sender at work."""
-    sender = WebhookSender(store.deliveries, WebhookRules.of(SECRET, hosts), Health(Path()))
+    sender = Outbox(
+        store.deliveries, http_carriers.http_carriers(WebhookRules.of(SECRET, hosts), None), Health(Path())
+    )
     async with sender.running():
         yield sender
 
@@ -422,7 +424,7 @@ async def test_a_redirect_is_a_failure(store: SqliteStore, tmp_path: Path) -> No
     await ended(store, url)
     began = time.time()
     async with sending(store, url.removeprefix("http://")), asyncio.timeout(20):
-        while not (row := outbox(tmp_path / "runs.sqlite")[0])["attempts"]:
+        while not (row := in_outbox(tmp_path / "runs.sqlite")[0])["attempts"]:
             await asyncio.sleep(0.005)
     await runner.cleanup()
     assert (requests, row["error"]) == (["/"], "answered with status 307")
@@ -449,8 +451,8 @@ async def test_it_gives_up_after_twelve_attempts(
 async def test_whoever_can_not_be_reached_is_noted(
     store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook_sender, "MOST_ATTEMPTS", 1)
-    monkeypatch.setattr(webhook_sender, "PATIENCE", 0.1)
+    monkeypatch.setattr(outbox, "MOST_ATTEMPTS", 1)
+    monkeypatch.setattr(http_carriers, "PATIENCE", 0.1)
 
     async def hold(event: WebhookEvent) -> None:
         await asyncio.Event().wait()
@@ -473,7 +475,7 @@ async def test_whoever_can_not_be_reached_is_noted(
 async def test_no_other_name_leads_to_this_machine(
     store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook_sender, "MOST_ATTEMPTS", 1)
+    monkeypatch.setattr(outbox, "MOST_ATTEMPTS", 1)
     calls: list[WebhookEvent] = []
 
     async def resolve(
@@ -558,9 +560,9 @@ def resolved_by(monkeypatch: pytest.MonkeyPatch, resolve: Resolve) -> list[str]:
 async def test_a_listed_name_leads_to_the_internet_or_to_a_listed_address(
     monkeypatch: pytest.MonkeyPatch, address: str, more: list[str], allowed: bool
 ) -> None:
-    monkeypatch.setattr(addresses, "is_own", lambda text: text == "8.8.4.4")
+    monkeypatch.setattr(http_carriers, "is_own", lambda text: text == "8.8.4.4")
     resolved_by(monkeypatch, lambda host, count: address)
-    resolver = addresses.OutwardResolver(WebhookRules.of(SECRET, ["hooks.example", *more]))
+    resolver = http_carriers.OutwardResolver(WebhookRules.of(SECRET, ["hooks.example", *more]))
     with (
         nullcontext() if allowed else pytest.raises(OSError, match="only if webhook_hosts lists the address")
     ):
@@ -588,7 +590,7 @@ async def test_only_two_at_a_time_for_a_host(store: SqliteStore, tmp_path: Path)
         nonlocal present, most
         present += 1
         most = max(most, present)
-        if present == webhook_sender.MOST_PER_HOST:
+        if present == outbox.MOST_PER_HOST:
             full.set()
         await gate.wait()
         present -= 1
@@ -601,7 +603,7 @@ async def test_only_two_at_a_time_for_a_host(store: SqliteStore, tmp_path: Path)
             gate.set()
             received = await hook.until(30)
             await settled(tmp_path / "runs.sqlite", 30)
-    assert most == webhook_sender.MOST_PER_HOST
+    assert most == outbox.MOST_PER_HOST
     assert sorted(orjson.loads(one.body)["run_id"] for one in received) == sorted(ids)
 
 
@@ -621,7 +623,7 @@ async def hanging(count: int) -> AsyncIterator[list[str]]:
 async def test_receivers_that_hang_delay_no_other(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch, hosts: int, each: int
 ) -> None:
-    monkeypatch.setattr(webhook_sender, "PATIENCE", 600.0)  # longer than the test
+    monkeypatch.setattr(http_carriers, "PATIENCE", 600.0)  # longer than the test
     async with hanging(hosts) as names, receiver(lambda event: None) as hook:
         for name in names:
             await ended(store, f"http://{name}/", each)
@@ -666,7 +668,7 @@ async def test_a_clock_that_was_set_back_holds_nothing_up(store: SqliteStore, tm
 async def test_closing_leaves_what_is_under_way_to_the_next_one(
     store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook_sender, "_GRACE", 0.01)
+    monkeypatch.setattr(outbox, "_GRACE", 0.01)
     arrived = asyncio.Event()
 
     async def hold(event: WebhookEvent) -> None:
@@ -692,7 +694,7 @@ async def test_what_can_not_be_noted_is_noted_later_and_not_sent_again(
         await note(deliveries, delivery_id)
 
     monkeypatch.setattr(SqlDeliveries, "delivered", sometimes)
-    monkeypatch.setattr(webhook_sender, "RETRY", 0.001)
+    monkeypatch.setattr(outbox, "RETRY", 0.001)
     async with receiver(lambda event: None) as hook, sending(store, hook.host) as sender:
         await ended(store, hook.url)
         sender.wake()

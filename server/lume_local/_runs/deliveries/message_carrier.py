@@ -1,7 +1,7 @@
-"""Sends messages in separate processes: apprise may wait indefinitely, but a process can be ended."""
+"""The carrier of messages, in separate processes: apprise may wait indefinitely, but a process can be ended."""
 
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Hashable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,6 +9,7 @@ import anyio
 import orjson
 
 from lume_local._runs.health import Health
+from lume_local._runs.store.records import VARIABLE, PendingDelivery
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.notices import Notify
@@ -20,12 +21,16 @@ MOST_AT_ONCE = 4
 """Concurrent attempts, each in a process of limited lifetime; further ones wait."""
 
 
-class Carrier:
-    """Sends messages while its `running` block lasts.
+class MessageCarrier:
+    """Sends messages to the addresses in environment variables.
 
     Args:
         secrets: values to keep out of the environment of its processes.
     """
+
+    kind = name = "message"
+    most_per_host = 1
+    """Messages to one address keep their order."""
 
     def __init__(self, health: Health | None = None, secrets: Collection[str] = ()) -> None:
         self._pool = WorkerPool(1, health, secrets=secrets)
@@ -36,7 +41,13 @@ class Carrier:
         async with self._pool.running():
             yield
 
-    async def carry(self, variable: str, body: bytes) -> str | None:
+    def host(self, delivery: PendingDelivery) -> Hashable:
+        return delivery.url
+
+    async def carry(self, delivery: PendingDelivery, body: bytes) -> str | None:
+        return await self.send(delivery.url.removeprefix(VARIABLE), body)
+
+    async def send(self, variable: str, body: bytes) -> str | None:
         """Send a message to the address in a variable. Return None, or the error without the address."""
         address = os.environ.get(variable, "").strip()
         if not address:
