@@ -22,7 +22,6 @@ from lume_local._flow.lines import read_settings
 from lume_local._flow.mistakes import Mistakes, top_table
 from lume_local._runs.deliveries.notices import REFUSED
 from lume_local._runs.unusual import NAME as UNUSUAL
-from lume_local._shared.extras import require
 from lume_local._shared.saved import OnReload, Reread, unnoticed
 
 _log = logging.getLogger("lume_local")
@@ -225,6 +224,8 @@ def usable(path: Path) -> tuple[MessageRule, ...]:
         if not os.environ.get(name, "").strip():
             raise ConfigurationError(f"messages: {path}: to_env names {name}, a variable that is not set")
     if rules:
+        from lume_local._shared.extras import require  # slow to import, and not needed to check a file
+
         try:
             require("apprise", "messages", f"messages ({path})")
         except ModuleNotFoundError as error:
