@@ -24,7 +24,7 @@ from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import UnknownFlow
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import PathRefused
-from lume_local._runs.sources.resolver import CantTell, Resolved, Resolver, SeedRefused
+from lume_local._runs.sources.resolver import CantTell, Resolver, SeedRefused
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import (
     Cursor,
@@ -71,7 +71,12 @@ class RunsApi:
             raise Problem(
                 "forbidden", "priority: this needs a key with the role admin: leave it out", field="priority"
             )
-        found = await _resolved(self._resolver, wanted)
+        try:
+            found = await self._resolver.requested(
+                wanted.flow_version, wanted.source_path, wanted.seeds, is_dry=wanted.dry_run
+            )
+        except (UnknownFlow, PathRefused, SeedRefused, CantTell) as error:
+            raise _unresolved(error) from None
         if wanted.dry_run:
             done = await self._dry_runs.do(
                 found.flow, wanted.source_path, wanted.run_metadata, wanted.limit, found.seeds, by=ask.holder
@@ -246,22 +251,17 @@ class RunsApi:
         return await self._run_answer(await self._store.require(run.run_id))
 
 
-async def _resolved(resolver: Resolver, wanted: requests.SubmissionBody) -> Resolved:
-    """Look up everything that a submission names. Raises `Problem`."""
-    try:
-        return await resolver.requested(
-            wanted.flow_version, wanted.source_path, wanted.seeds, is_dry=wanted.dry_run
-        )
-    except UnknownFlow as error:
-        raise Problem("flow-version-not-found", str(error)) from None
-    except SeedRefused as error:
-        kind = "source-not-allowed" if error.is_place else "invalid-field"
-        raise Problem(kind, f"seeds: {error}", field="seeds") from None
-    except PathRefused as error:
-        raise Problem("source-not-allowed", f"source_path: {error}", field="source_path") from None
-    except CantTell as error:
+def _unresolved(error: UnknownFlow | PathRefused | SeedRefused | CantTell) -> Problem:
+    """Return the problem that something which a submission names can't be used."""
+    if isinstance(error, UnknownFlow):
+        return Problem("flow-version-not-found", str(error))
+    field = "seeds" if isinstance(error, SeedRefused) else "source_path"
+    kind = "source-not-allowed"
+    if isinstance(error, SeedRefused) and not error.is_place:
+        kind = "invalid-field"
+    if isinstance(error, CantTell):
         kind = "unavailable" if error.may_pass else "not-supported"
-        raise Problem(kind, f"source_path: {error}", field="source_path") from None
+    return Problem(kind, f"{field}: {error}", field=field)
 
 
 def _duplicate_problem(
