@@ -65,7 +65,7 @@ from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._serve.settings import ServerSettings
 from lume_local._serve.state import State, opened_state
-from lume_local._shards.engines.executors import is_cluster, kind_of
+from lume_local._shards.executor import is_cluster, kind_of
 from lume_local._shared.commit import explain
 from lume_local._shared.protocol import Json
 

@@ -26,7 +26,7 @@ from lume_local._runs.sources.paths import Roots
 from lume_local._runs.store.audit import KEPT_AT_LEAST
 from lume_local._serve.options import AnyPath, ServerOptions
 from lume_local._sftp.root import SftpRoot
-from lume_local._shards.engines.executors import UnknownEngine, check_engine
+from lume_local._shards.executor import UnknownEngine, check_engine
 from lume_local._shared.extras import require
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")

@@ -1,15 +1,25 @@
-"""The part of `commit.json` for the server's ledger of rejected rows."""
+"""The part of `commit.json` for the server's ledger of rejected rows: which rejects have which reason, and which
+rejects of an earlier run this source contains.
 
+Rejects are numbered as they are written: the rows in the order of the source, then the malformed lines.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+from pathlib import Path
 from typing import Any
 
 from lume_async._base.words import counted
 from lume_local._shared.protocol import Execute, Json, read_job
-from lume_local._shared.row_set import as_text, of_text
-from lume_local._worker.reject_index import reasons_of, records_of
+from lume_local._shared.row_set import all_rows, as_text, of_text, placed, row_set
+from lume_local._worker.outputs.row_json import Reasons
 from lume_local._worker.rejects import Rejects
+from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.mending.mended_rows import rows_of_rejects
 from lume_local._worker.sources.read import Intake
+from lume_local._worker.sources.several_files import AllMalformed
 from lume_local._worker.sources.source import place_to_read
+from lume_local._worker.sql import row_of
+from lume_local._worker.statements import rejects_as_bits
 
 _BEFORE = "in other corrected rejects before, or accepted by a replay, and"
 _AGAIN = "what was rejected there is among the rejects of that run"
@@ -19,8 +29,8 @@ _STAYS = "stays in the table, beside the rows of this run"
 def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str, Any]) -> Json:
     """Return sets of rows, as text.
 
-    - `reasons`: the rejects with each reason; for a replay, its records with each reason (see `reject_index`), and
-      the `rejected` ones.
+    - `reasons`: the rejects with each reason; for a replay, its records with each reason, and the
+      `rejected` and the `malformed` ones.
     - `mended`: for corrected rejects, the rejects of their run that this source contains.
 
     `metrics` gets a warning if rejects are processed more than once, or had become rows of the target before.
@@ -28,9 +38,11 @@ def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str
     found: Json = {}
     if job.is_replay:
         (file,) = job.source["files"]
-        found |= records_of(rejects, metrics, place_to_read(file))
+        found |= _records(rejects, metrics, place_to_read(file))
     elif metrics["rows_rejected"]:
-        found["reasons"] = reasons_of(rejects, metrics)
+        names = list(metrics["reject_reasons"])
+        # All rejects have the only reason, which None stands for.
+        found["reasons"] = dict.fromkeys(names) if len(names) < 2 else _texts(_sets(rejects, metrics))
     if job.mended is not None:
         mended = rows_of_rejects(read_job(job.mended), intake.corrected)
         found["mended"] = as_text(mended)
@@ -61,3 +73,89 @@ def _twice(intake: Intake, taken: int) -> dict[str, int]:
         earlier = "an earlier row" if same == 1 else "earlier rows"
         warnings[f"{rows} as {earlier} of this file"] = 1
     return warnings
+
+
+def _texts(sets: dict[str, int]) -> Json:
+    return {name: as_text(rows) for name, rows in sets.items()}
+
+
+def _records(rejects: Rejects, metrics: dict[str, Any], path: Path) -> Json:
+    """Return the records of a replay, which are in the file `path`, by reason; they are numbered from 0."""
+    lines = malformed_records(rejects.flow, path, rejects.malformed)
+    malformed = row_set(lines, metrics["rows_read"])
+    well_formed = all_rows(metrics["rows_read"]) & ~malformed
+    judged = metrics["rows_rejected"] - len(lines)
+    rejected = 0
+    if judged:
+        numbered = rejects.statements.numbered_rejects(rejects.staged, rejects.duplicates)
+        bits = rejects_as_bits("true", well_formed.bit_count(), "n")
+        (rows,) = row_of(rejects.connection, f"SELECT {bits} FROM ({numbered})")
+        rejected = placed(_of_bits(rows), well_formed)
+    reasons = {
+        name: placed(rows & all_rows(judged), rejected) | placed(rows >> judged, malformed)
+        for name, rows in _sets(rejects, metrics).items()
+    }
+    return {"reasons": _texts(reasons), **_texts({"rejected": rejected | malformed, "malformed": malformed})}
+
+
+def malformed_records(flow: dict[str, Any], path: Path, malformed: AllMalformed) -> list[int]:
+    """Return the numbers of a replay's malformed records, in order."""
+    lines = sorted(line for _, line, _, _ in malformed.rows())
+    if not lines:
+        return []
+    if path.suffix == ".ndjson":
+        return [line - 1 for line in lines]
+    dialect, found, wanted = Dialect.of(flow["csv"]), list[int](), iter(lines)
+    line, quotes, record, next_line = 0, 0, -1, next(wanted)
+    with path.open("rb") as file:
+        for text in file:
+            line += 1
+            if line == next_line:
+                found.append(record)
+                next_line = next(wanted, 0)
+            quotes += text.count(dialect.quote) if dialect.quote else 0
+            record += quotes % 2 == 0
+    return found
+
+
+def _sets(rejects: Rejects, metrics: dict[str, Any]) -> dict[str, int]:
+    """Return the rejects with each reason."""
+    names, total = list(metrics["reject_reasons"]), metrics["rows_rejected"]
+    judged = total - rejects.malformed.total
+    found = dict.fromkeys(names, 0)
+    if judged:
+        found |= _of_checks(rejects, names, judged)
+    flags: dict[str, list[int]] = {}
+    for number, (_, _, reason, _) in enumerate(rejects.malformed.rows(), judged):
+        flags.setdefault(reason, []).append(number)
+    for reason, numbers in flags.items():
+        found[reason] = found.get(reason, 0) | row_set(numbers, total)
+    return found
+
+
+def _of_checks(rejects: Rejects, names: list[str], judged: int) -> dict[str, int]:
+    """Return the well-formed rows with each reason."""
+    statements, duplicates = rejects.statements, rejects.duplicates
+    conditions = {
+        name: condition
+        for name, condition in statements.conditions(duplicates).items()
+        if name in names and condition
+    }
+    numbered = statements.numbered_rejects(rejects.staged, duplicates)
+    found: dict[str, int] = {}
+    if conditions:
+        sets = ", ".join(rejects_as_bits(condition, judged) for condition in conditions.values())
+        row = row_of(rejects.connection, f"SELECT {sets} FROM ({numbered})")
+        found = dict(zip(conditions, map(_of_bits, row), strict=True))
+    if duplicates:
+        known = Reasons(names)
+        query = f"SELECT why, {rejects_as_bits('true', judged)} FROM ({numbered}) WHERE why IS NOT NULL GROUP BY why"
+        for why, bits in rejects.connection.execute(query).fetchall():
+            for name in known.split(why):
+                found[name] = found.get(name, 0) | _of_bits(bits)
+    return found
+
+
+def _of_bits(bits: str | None) -> int:
+    """Convert a BIT of DuckDB, which begins with row 0, to a set."""
+    return int(bits[::-1], 2) if bits else 0

@@ -1,4 +1,4 @@
-"""The worker process: checks flows and executes runs, one after the other (see `small_files` for their databases).
+"""The worker process: checks flows and executes runs, one after the other (see `one_process` for their databases).
 
 Jobs come in on stdin, events go out on stdout (see `_shared/protocol`). Stdin is also a leash: `Cancel` interrupts
 the run, and the end of stdin (the server is gone for whatever reason) ends this process at once.
@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._shared.commit import explain
 from lume_local._shared.lock import held
-from lume_local._shared.notices import Notified, Notify
+from lume_local._shared.notices import Notify
 from lume_local._shared.obstacle import Obstacle
 from lume_local._shared.permits import AsksToCommit, Permit
 from lume_local._shared.protocol import (
@@ -47,7 +47,6 @@ from lume_local._shared.protocol import (
     Outcome,
     Progressed,
     Propose,
-    Proposed,
     Read,
     Ready,
     Refused,
@@ -55,15 +54,15 @@ from lume_local._shared.protocol import (
     decode_job,
     encode,
 )
-from lume_local._shared.repairs import Repair, Repaired
+from lume_local._shared.repairs import Repair
 from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import confine_check, connect
 from lume_local._worker.engine import Run, RunBroke, RunFailed
+from lume_local._worker.one_process import Instances, SmallFiles, place_of
 from lume_local._worker.outputs.archive import archive
 from lume_local._worker.outputs.gather import gather
 from lume_local._worker.outputs.pages import read_page
-from lume_local._worker.small_files import Instances, SmallFiles, place_of
 from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.steps import Context
@@ -267,6 +266,7 @@ def _resident() -> int:
 
 
 def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose | Read | Repair) -> Event:
+    """Do any other job. The code for some is imported by the first such job, as few workers get one."""
     match job:
         case Gather():
             return gather(job)
@@ -279,13 +279,19 @@ def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose
         case Look():
             return _look(job)
         case Notify():
-            return _notify(job)
+            from lume_local._worker.notifying import notify
+
+            return notify(job)
         case Propose():
-            return _propose(job)
+            from lume_local._worker.samples.proposing import make_proposal
+
+            return make_proposal(job)
         case Read():
             return read_page(job)
         case Repair():
-            return _repair(job)
+            from lume_local._worker.cleaners.repairing import repaired
+
+            return repaired(job)
 
 
 def _check(job: Check) -> Checked | Refused:
@@ -320,35 +326,12 @@ def _finish(job: Finish) -> Done | Failed:
 
 def _look(job: Look) -> Looked:
     """Return the content of a source, with its digest where nothing else identifies it."""
-    source = source_of(job.source, {})
-    try:
-        source.check()
-        return Looked(source.content(job.known, sys.maxsize))
-    except SourceError as error:
-        return Looked(None, str(error))
-    finally:
-        source.close()
-
-
-def _propose(job: Propose) -> Proposed | Refused:
-    """Propose a target for samples; imported by the first such job, as few workers get one."""
-    from lume_local._worker.samples.proposing import make_proposal
-
-    return make_proposal(job)
-
-
-def _repair(job: Repair) -> Repaired:
-    """Suggest repairs of values; imported by the first such job, as few workers get one."""
-    from lume_local._worker.repairing import repaired
-
-    return repaired(job)
-
-
-def _notify(job: Notify) -> Notified:
-    """Send a message; imported by the first such job, as few workers get one."""
-    from lume_local._worker.notifying import notify
-
-    return notify(job)
+    with closing(source_of(job.source, {})) as source:
+        try:
+            source.check()
+            return Looked(source.content(job.known, sys.maxsize))
+        except SourceError as error:
+            return Looked(None, str(error))
 
 
 def _run(

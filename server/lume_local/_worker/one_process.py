@@ -1,15 +1,32 @@
-"""The steps of a run in this process, with one connection."""
+"""The steps of a run in this process, with one connection, and the DuckDB instances that runs take turns to use.
 
+Runs of small local files share an instance, as opening and closing one costs as much as such a run. It can access one
+folder, `place`, which holds only the files of the present run: copies of its sources, and the files it builds. Its
+settings are locked before the first run; everything else that a run creates ends with it, in a connection of its own
+(temporary tables) or an in-memory database of its own (the macros of cleaners).
+
+Any other run has its own instance, which reads the sources in place: large files, files that aren't here yet, and
+runs with seeds, whose lookups need other settings.
+"""
+
+import os
+import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import duckdb
+from attrs import evolve, field, mutable
+from duckdb import DuckDBPyConnection
+
 from lume_local._shared.commit import sync_file
-from lume_local._shared.protocol import read_job
-from lume_local._worker.connection import confine
-from lume_local._worker.duplicates import find_duplicates
+from lume_local._shared.folders import scratch_of
+from lume_local._shared.protocol import Execute, read_job
+from lume_local._worker.connection import confine, confine_place, connect
 from lume_local._worker.engine import Run
-from lume_local._worker.late import refuse_late
+from lume_local._worker.late import find_duplicates, refuse_late
 from lume_local._worker.profile import profile, unmet
 from lume_local._worker.returned import find_returned
 from lume_local._worker.seeds import load_seeds
@@ -19,11 +36,16 @@ from lume_local._worker.sources.intake import ReturnOrigin
 from lume_local._worker.sources.mending.lost_letters import LostLetters
 from lume_local._worker.sources.mending.mended_rows import lost_letters
 from lume_local._worker.sources.read import read_source
-from lume_local._worker.sources.source import File
+from lume_local._worker.sources.source import File, place_to_read
 from lume_local._worker.sql import copy_to, row_of
 from lume_local._worker.stage import scan_of, stage
-from lume_local._worker.statements import Statements
+from lume_local._worker.statements import BITS, Statements
 from lume_local._worker.steps import Context, Judged, Metrics, TakenIn, Unmet, check_written
+
+MOST_COPIED = 1024 * 1024
+"""Bytes of source files up to which a run is small."""
+_OWN = "_lume_run"
+"""The in-memory database of one run."""
 
 
 def execute(context: Context) -> dict[str, Any]:
@@ -86,7 +108,6 @@ class OneProcess:
         return find_duplicates(self._connection, taken.staged, unique, self._folder, returned)
 
     def late(self, taken: TakenIn, has_duplicates: bool) -> Counter[str]:
-        """See `RunSteps`."""
         return refuse_late(self._context, taken, has_duplicates, self._folder)
 
     def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:
@@ -101,9 +122,9 @@ class OneProcess:
         if part == "rejects":
             rows, written = metrics["rows_rejected"], judged.rejects.write(path)
         else:
-            query, rows = (
-                taken.statements.mapped(taken.staged, judged.rejects.duplicates),
+            rows, query = (
                 metrics["rows_mapped"],
+                taken.statements.mapped(taken.staged, judged.rejects.duplicates),
             )
             written = copy_to(self._connection, query, path) if taken.written is None else taken.written
         check_written(part, rows, written)
@@ -112,3 +133,132 @@ class OneProcess:
 
     def _path(self, part: str) -> Path:
         return self._folder / f"{part}{self._context.targets[part].suffix}"
+
+
+class SmallFiles:
+    """See `RunSteps`: a run of small files.
+
+    Args:
+        context: its connection may access `place`, and is restricted already.
+        place: an empty folder.
+    """
+
+    def __init__(self, context: Context, place: Path) -> None:
+        self._context = context
+        # A unique name for each run: otherwise DuckDB could mistake a file there for a cached one.
+        self._folder = place / context.job.run_id
+        self._one = one = OneProcess(context, self._folder)
+        self.twins, self.late, self.profile = one.twins, one.late, one.profile
+
+    def take_in(self) -> TakenIn:
+        self._folder.mkdir()
+        for statement in self._context.flow["cleaners"]:
+            self._context.connection.execute(statement)
+        files = self._context.source.fetch(self._folder, self._context.pause)
+        copies = [evolve(file, path=self._copy(n, file.path)) for n, file in enumerate(files)]
+        return self._one.take_in_files(copies, seeds={})
+
+    def _copy(self, number: int, path: Path) -> Path:
+        if path.is_relative_to(self._folder):
+            return path
+        copy = self._folder / f"copy{number}"
+        shutil.copyfile(path, copy)
+        return copy
+
+    def counts(self, taken: TakenIn) -> list[int]:
+        """Count by kind of row: planning one aggregate per check takes longer than the rest of the statement."""
+        kinds = self._context.connection.execute(taken.statements.kinds(taken.staged)).fetchall()
+        rows = sum(count for *_, count in kinds)
+        rejects = sum(count for *_, is_reject, count in kinds if is_reject)
+        broken = (
+            sum(kind[-1] for kind in kinds if kind[n // BITS] & (1 << (n % BITS)))
+            for n in range(len(self._context.flow["checks"]))
+        )
+        return [rows, rejects, *broken]
+
+    def build(self, part: str, judged: Judged) -> Path:
+        """Build in the run's folder, which outlives this process. The statement names only the reasons that occur."""
+        found = evolve(judged.taken.statements, found=frozenset(judged.metrics["reject_reasons"]))
+        built = self._one.build(part, evolve(judged, rejects=evolve(judged.rejects, statements=found)))
+        kept = self._context.folder / built.name
+        os.replace(built, kept)
+        return kept
+
+
+def place_of(job: Execute) -> Path | None:
+    """Return the folder that a small run's instance may access; None for any other run."""
+    if job.dry_run or job.engine is not None or job.flow["seeds"] or job.source["kind"] != "files":
+        return None
+    try:
+        size = sum(os.stat(place_to_read(file)).st_size for file in job.source["files"])
+    except OSError:  # reported by the run
+        return None
+    return scratch_of(Path(job.folder), os.getpid()) if size <= MOST_COPIED else None
+
+
+@mutable
+class Instances:
+    """The connections for the runs of this process."""
+
+    _next: DuckDBPyConnection | None = field(factory=connect)
+    """A connection that has read nothing yet."""
+    _shared: DuckDBPyConnection | None = None
+    _reach: tuple[Path, str] | None = None
+    """The place and limits of the shared instance."""
+
+    def prepare(self) -> None:
+        """Open the connection that the next job probably needs."""
+        if self._next is None and self._shared is None:
+            self._next = connect()
+
+    @contextmanager
+    def connection(self, job: Execute, place: Path | None) -> Iterator[DuckDBPyConnection]:
+        """Lend a connection to one run; everything the run has created ends with the block."""
+        if place is None:
+            with self._taken() as own:
+                yield own
+            return
+        place.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._shared_by_small_runs(place, job) as shared, _cursor(shared, job) as cursor:
+                yield cursor
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _taken(self) -> DuckDBPyConnection:
+        taken, self._next = self._next, None
+        return taken if taken is not None else connect()
+
+    @contextmanager
+    def _shared_by_small_runs(self, place: Path, job: Execute) -> Iterator[DuckDBPyConnection]:
+        reach = place, job.memory_limit
+        if self._shared is None or self._reach != reach:
+            self._close_shared()
+            self._shared = self._taken()
+            with suppress(duckdb.CatalogException):  # DuckDB 1 lacks the setting
+                # Else a thread that writes its file spins while a second one, which has to be woken, does that.
+                self._shared.execute("SET async_threads=0")
+            confine_place(self._shared, place, job)
+            self._reach = reach
+        yield self._shared
+        if (place / "spill").exists():  # its files are removed now, and the instance still refers to them
+            self._close_shared()
+
+    def _close_shared(self) -> None:
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.close()
+
+
+@contextmanager
+def _cursor(shared: DuckDBPyConnection, job: Execute) -> Iterator[DuckDBPyConnection]:
+    """Open a connection whose temporary tables end with it; the only other things that a run creates are macros."""
+    if not job.flow["cleaners"]:
+        with shared.cursor() as cursor:
+            yield cursor
+        return
+    shared.execute(f"ATTACH ':memory:' AS {_OWN}")
+    with shared.cursor() as cursor:
+        cursor.execute(f"USE {_OWN}")
+        yield cursor
+    shared.execute(f"DETACH {_OWN}")

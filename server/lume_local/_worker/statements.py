@@ -100,15 +100,10 @@ class Statements:
 
     def _kept(self) -> list[str]:
         names = self.layout.raw_names
-        if self._keeps_all or not names:
+        if self.is_judged_late or not names:  # after the scan, any row may turn out to be a reject
             return names
         # One column, because each of many almost empty columns would cost as much as a full one.
         return [f"CASE WHEN _lume_reject THEN [{', '.join(names)}] END AS _lume_raw"]
-
-    @property
-    def _keeps_all(self) -> bool:
-        # Only after the scan is it known which rows are duplicates, and so rejects.
-        return self.is_judged_late
 
     @property
     def is_judged_late(self) -> bool:
@@ -281,7 +276,7 @@ class Statements:
         return found
 
     def _unpacked(self, staged: str) -> str:
-        if self._keeps_all:
+        if self.is_judged_late:
             return staged
         raw = "".join(f", _lume_raw[{n + 1}] AS {name}" for n, name in enumerate(self.layout.raw_names))
         return f"(SELECT *{raw} FROM {staged})"

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from lume_local._shards.engines.executors import executor_of, shown
+from lume_local._shards.coordinator import other_versions, versions
 from lume_local._shards.executor import (
     TICK,
     Executor,
@@ -30,10 +30,11 @@ from lume_local._shards.executor import (
     Function,
     Json,
     Pause,
+    executor_of,
     function_of,
     job_of,
+    shown,
 )
-from lume_local._shards.tasks import other_versions, versions
 from lume_local._shared.on_error import on_error
 from lume_local._worker.shards.tasks import Made
 

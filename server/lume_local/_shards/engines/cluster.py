@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from lume_local._shards.engines.executors import shown
-from lume_local._shards.executor import ExecutorLost, Json, function_of
+from lume_local._shards.executor import ExecutorLost, Json, function_of, shown
 
 START = 30.0
 """Seconds that a cluster may take to accept the server."""

@@ -1,22 +1,29 @@
 """The executor on a Dask cluster: `dask://host:8786` is its scheduler. The extra `dask`.
 
-Dask restarts a task whose worker was lost, up to its own `allowed-failures`, three by default.
+Dask restarts a task whose worker was lost, up to its own `allowed-failures`, three by default. It merely forgets a
+cancelled task that has started, and a busy thread can't be ended: so a task runs in a process beside its worker,
+which notices the cancellation and kills the process (`call_apart`).
 """
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from typing import Any, Self
 
-from distributed import Client, Future, KilledWorker
+from distributed import Client, Future, KilledWorker, get_worker
 
 from lume_local._shards.engines import cluster
-from lume_local._shards.engines.dask_task import call_apart
-from lume_local._shards.executor import TICK, Function, Json, Pause, job_of
+from lume_local._shards.engines.pool import Pool
+from lume_local._shards.executor import TICK, ExecutorLost, Function, Json, Pause, job_of
+from lume_local._shared.on_error import on_error
 
 _PORT = 8786
 _ANSWER = 5.0
 """Seconds that the scheduler may take to answer a small request."""
+_IDLE = 20.0
+"""Seconds after which an idle process beside a worker ends."""
 
 
 class Dask:
@@ -92,3 +99,66 @@ class Dask:
     def _threads(self) -> int:
         ask = self._client.scheduler.identity
         return int(self._client.sync(ask, n_workers=0, callback_timeout=_ANSWER)["total_threads"])
+
+
+class _Cancelled(Exception):
+    """The result is no longer wanted."""
+
+
+class _Processes:
+    """Processes of this worker that wait for their next task."""
+
+    def __init__(self) -> None:
+        self._idle: list[tuple[float, Pool]] = []
+        self._lock = threading.Lock()
+        self._sweeper: threading.Timer | None = None
+
+    @contextmanager
+    def one(self) -> Iterator[Pool]:
+        """Yield an idle process, or a new one. An error ends it."""
+        with self._lock:
+            pool = self._idle.pop()[1] if self._idle else Pool(1).__enter__()
+        with on_error(pool.__exit__):
+            yield pool
+        with self._lock:
+            self._idle.append((time.monotonic(), pool))
+            self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        if self._sweeper is None and self._idle:
+            self._sweeper = threading.Timer(_IDLE, self._sweep)
+            self._sweeper.daemon = True
+            self._sweeper.start()
+
+    def _sweep(self) -> None:
+        with self._lock:
+            limit = time.monotonic() - _IDLE
+            old = [pool for since, pool in self._idle if since <= limit]
+            self._idle = [(since, pool) for since, pool in self._idle if since > limit]
+            self._sweeper = None
+            self._sweep_later()
+        for pool in old:
+            pool.__exit__()
+
+
+_processes = _Processes()
+
+
+def call_apart(job: Json) -> Json:
+    """Do the work of `call` in another process, which ends if the task is cancelled."""
+    worker = get_worker()
+    key = worker.get_current_task()
+
+    def pause() -> None:
+        task = worker.state.tasks.get(key)
+        if task is None or task.state == "cancelled":
+            raise _Cancelled
+
+    try:
+        with _processes.one() as pool:
+            (answer,) = pool.map(cluster.call, [job | {"worker": worker.address}], pause)
+            return answer
+    except _Cancelled:
+        return {"error": "was cancelled"}
+    except ExecutorLost as error:
+        return {"error": f"the worker {worker.address}: {error}"}

@@ -4,7 +4,7 @@ Runs in a worker: the server process never loads DuckDB.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 import duckdb
@@ -18,11 +18,16 @@ from lume_local._flow.fields import FlowError
 from lume_local._flow.sheets import is_pattern
 from lume_local._shared.extras import require
 from lume_local._worker.cleaners.library import statements
-from lume_local._worker.compiler.casts import cast, storage_type
-from lume_local._worker.compiler.checks import RowCheck, column_checks, literal, rule_check
-from lume_local._worker.compiler.expressions import Expression, Judge
+from lume_local._worker.compiler.columns import (
+    RowCheck,
+    cast,
+    column_checks,
+    literal,
+    rule_check,
+    storage_type,
+)
+from lume_local._worker.compiler.expressions import Expression, Judge, explained, first_line
 from lume_local._worker.compiler.lookups import Lookup, Lookups
-from lume_local._worker.compiler.mistakes import explained, first_line
 from lume_local._worker.profile import COUNTS, question
 from lume_local._worker.seeds import make_empty_tables
 from lume_local._worker.sources.formats.header_search import missing_in
@@ -94,8 +99,10 @@ def compile_flow(
         "columns": columns,
         "rules": [_rule(connection, judge, flow, rule, n) for n, rule in enumerate(flow.rules)],
         "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
-        "checks": _checks(flow, judged) + [asdict(check) for check in _where_checks(where)],
-        "where": None if where is None else _where(connection, where, _dummy(where.reads, lookups)),
+        "checks": [asdict(check) for check in _checks(flow, judged, where)],
+        "where": None
+        if where is None
+        else _condition(connection, "source.where", where, _dummy(where.reads, lookups)),
         "cleaners": cleaners,
         "siblings": {},  # other versions of the flow; the server fills them in when it starts a run
         "unique": [column.name for column in flow.columns if column.unique],
@@ -104,18 +111,14 @@ def compile_flow(
             for column in flow.columns
             if column.references
         ],
-        "judged_by_table": _is_judged_by_table(flow),
+        # Whether the target's table, or the table of earlier runs' values, may reject rows.
+        "judged_by_table": any(column.ever for column in flow.columns)
+        or (isinstance(flow.mapped, TableTarget) and flow.mapped.on_violation == "reject"),
     }
     _check_names(compiled)
     if rehearsed:
         _rehearse(connection, compiled, flow, _dummy(sources, lookups))
     return compiled
-
-
-def _is_judged_by_table(flow: Flow) -> bool:
-    """Return whether the target's table, or the table of earlier runs' values, may reject rows."""
-    by_constraints = isinstance(flow.mapped, TableTarget) and flow.mapped.on_violation == "reject"
-    return by_constraints or any(column.ever for column in flow.columns)
 
 
 def _check_names(compiled: dict[str, Any]) -> None:
@@ -141,18 +144,10 @@ def _require_extra(flow: Flow) -> None:
             raise FlowError("source.format", str(error)) from None
 
 
-def _where(connection: DuckDBPyConnection, where: Expression, dummy: str) -> str:
-    """Return the condition of a row filter; it is NULL if the filter throws."""
-    _check_is_condition("source.where", _type_of(connection, "source.where", where.sql, dummy))
-    return where.tried(f"{{'v': CAST((\n{where.sql}\n) AS BOOLEAN)}}")
-
-
-def _where_checks(where: Expression | None) -> list[RowCheck]:
-    """Return the checks for rows that a row filter removes, and for rows where it can't be evaluated."""
-    if where is None:
-        return []
-    threw = RowCheck("_lume_where IS NULL", "source.where: can't be evaluated")
-    return [RowCheck(OUT, "source.where", "filter"), *([threw] if where.can_throw or where.unread else [])]
+def _condition(connection: DuckDBPyConnection, place: str, expression: Expression, dummy: str) -> str:
+    """Return a struct with the truth of a condition; it is NULL if the condition throws."""
+    _check_is_condition(place, _type_of(connection, place, expression.sql, dummy))
+    return expression.tried(f"{{'v': CAST((\n{expression.sql}\n) AS BOOLEAN)}}")
 
 
 def _check_is_condition(place: str, given: str) -> None:
@@ -300,8 +295,7 @@ def _rule(connection: DuckDBPyConnection, judge: Judge, flow: Flow, rule: Rule, 
         if name.lower() not in known:
             there = ", ".join(column.name for column in flow.columns)
             raise FlowError(place, f"reads {name!r}, but a rule sees the target's columns only: {there}")
-    _check_is_condition(place, _type_of(connection, place, rule.sql, _typed(flow, expression.reads)))
-    return expression.tried(f"{{'v': CAST((\n{rule.sql}\n) AS BOOLEAN)}}")
+    return _condition(connection, place, expression, _typed(flow, expression.reads))
 
 
 def _typed(flow: Flow, names: Iterable[str]) -> str:
@@ -332,12 +326,14 @@ def _expectation(connection: DuckDBPyConnection, flow: Flow, rule: Rule, index: 
     return {"sql": rule.sql, "reason": reason, "on_fail": rule.on_fail}
 
 
-def _checks(flow: Flow, judged: list[Expression]) -> list[dict[str, str]]:
-    checks: list[RowCheck] = []
+def _checks(flow: Flow, judged: list[Expression], where: Expression | None) -> Iterator[RowCheck]:
     for n, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
-        checks += column_checks(column, n, expression.problem)
-    checks += [rule_check(rule, n) for n, rule in enumerate(flow.rules)]
-    return [asdict(check) for check in checks]
+        yield from column_checks(column, n, expression.problem)
+    yield from (rule_check(rule, n) for n, rule in enumerate(flow.rules))
+    if where is not None:
+        yield RowCheck(OUT, "source.where", "filter")
+        if where.can_throw or where.unread:
+            yield RowCheck("_lume_where IS NULL", "source.where: can't be evaluated")
 
 
 def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> None:

@@ -1,20 +1,23 @@
-"""Judges one SQL expression of a flow with DuckDB's own parser: what it reads, and whether it can throw.
+"""Judges one SQL expression of a flow with DuckDB's own parser: which columns it reads, whether it can throw, when a
+cleaner in it can't read its value (`Unread`), and the likely correction of a mistake (`explained`).
 
 The parser's tree differs between DuckDB versions, so it is walked generically: by the `class` of a node, not by the
 place where a version keeps its children.
 """
 
+import difflib
+import re
 from typing import Any
 
+import duckdb
 from attrs import frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.cleaners import CLEANERS
 from lume_local._flow.definition import RESERVED
 from lume_local._flow.fields import FlowError
-from lume_local._worker.cleaners.unread import Unread
+from lume_local._worker.cleaners.library import regions
 from lume_local._worker.compiler.lookups import Lookups
-from lume_local._worker.compiler.mistakes import explained
 from lume_local._worker.compiler.tree import (
     LAMBDA_TAKERS,
     classed,
@@ -44,16 +47,20 @@ _UNSTEADY = frozenset(
     {
         *("age", "ago", "current_connection_id", "current_database", "current_date", "current_localtime"),
         *("current_localtimestamp", "current_query", "current_query_id", "current_schema", "current_schemas"),
+        *("current_setting", "current_time", "current_timestamp", "current_transaction_id", "currval"),
+        *("error", "gen_random_uuid", "get_current_time", "get_current_timestamp", "getvariable"),
         *(
-            "current_setting",
-            "current_time",
-            "current_timestamp",
-            "current_transaction_id",
-            "currval",
-            "error",
+            "localtime",
+            "localtimestamp",
+            "nextval",
+            "now",
+            "random",
+            "setseed",
+            "setval",
+            "sleep_ms",
+            "stats",
+            "today",
         ),
-        *("gen_random_uuid", "get_current_time", "get_current_timestamp", "getvariable", "localtime"),
-        *("localtimestamp", "nextval", "now", "random", "setseed", "setval", "sleep_ms", "stats", "today"),
         *("transaction_timestamp", "txid_current", "uuid", "uuidv4", "uuidv7", "vector_type", "version"),
         "write_log",
     }
@@ -272,3 +279,147 @@ def _is_total(node: dict[str, Any]) -> bool:
     if passes_on or kind in ("CASE", "COMPARISON", "CONJUNCTION", "BETWEEN"):
         return all(map(_is_total, classed(node)))
     return False
+
+
+class Unread:
+    """Finds the condition under which a cleaner in the expression at `place` can't read its value.
+
+    A cleaner returns NULL for a blank value and for an unreadable one. Only the second is a reject, unless `TRY(…)`
+    around the call accepts NULL. Throwing would also separate the two, but DuckDB then evaluates its whole chunk
+    again, row by row.
+    """
+
+    def __init__(self, connection: DuckDBPyConnection, place: str) -> None:
+        self._connection = connection
+        self._place = place
+        self.problem = ""
+        """The problem with an unreadable value, as the outermost cleaner that counts describes it."""
+
+    def filled(self, node: dict[str, Any]) -> str | None:
+        """Return SQL for whether a lone cleaner has a value to read, so that NULL means unread; None for others."""
+        if node["class"] != "FUNCTION" or node["function_name"].lower() not in CLEANERS:
+            return None
+        arguments = list(classed(node))
+        if not CLEANERS[node["function_name"].lower()].problem or self._any(arguments) is not None:
+            return None
+        return f"_lume_text({self._sql(arguments[0])}) IS NOT NULL"
+
+    def condition(self, node: dict[str, Any]) -> str | None:
+        """Return SQL that is true if a cleaner that counts can't read its value; None if there is no such cleaner."""
+        kind = node["class"]
+        if kind == "FUNCTION" and node["function_name"].lower() in CLEANERS:
+            return self._of_cleaner(node, node["function_name"].lower())
+        if kind == "OPERATOR" and node["type"] == "OPERATOR_TRY":
+            return None
+        if kind == "OPERATOR" and node["type"] == "OPERATOR_COALESCE":
+            return self._of_coalesce(list(classed(node)))
+        if kind == "CASE":
+            return self._of_case(node)
+        found = self._any(classed(node))
+        if kind == "LAMBDA" and found:
+            raise FlowError(
+                self._place,
+                "calls a cleaner for each item of a list: write TRY(…) around the call, which gives NULL for an item "
+                "that can't be read",
+            )
+        return found
+
+    def _of_cleaner(self, node: dict[str, Any], name: str) -> str | None:
+        arguments = list(classed(node))
+        self._check_choice(name, arguments[1:])
+        self.problem = self.problem or (
+            CLEANERS[name].problem if arguments[1:] else CLEANERS[name].doubtful_problem
+        )
+        inner = self._any(arguments)
+        if not CLEANERS[name].problem or not arguments:
+            return inner
+        own = f"({self._sql(node)} IS NULL AND _lume_text({self._sql(arguments[0])}) IS NOT NULL)"
+        return _or(inner, own)
+
+    def _check_choice(self, name: str, rest: list[dict[str, Any]]) -> None:
+        """Refuse a misspelt choice, which would make every row a reject."""
+        given = text_of(rest[0]) if rest else None
+        if given is None:
+            return
+        if name == "parse_phone" and given.upper() not in regions():
+            raise FlowError(
+                self._place, f"{given!r} is not a country of parse_phone: write its code, such as 'DE'"
+            )
+        choices = CLEANERS[name].choices
+        if choices and given not in choices:
+            raise FlowError(
+                self._place, f"{given!r} is not valid for {name}: write {' or '.join(map(repr, choices))}"
+            )
+
+    def _of_coalesce(self, items: list[dict[str, Any]]) -> str | None:
+        """Return the condition of a COALESCE: an item counts if the previous ones are NULL."""
+        found: str | None = None
+        before: list[str] = []
+        for item in items:
+            if (own := self.condition(item)) is not None:
+                found = _or(found, f"({' AND '.join([*before, own])})")
+            before.append(f"{self._sql(item)} IS NULL")
+        return found
+
+    def _of_case(self, node: dict[str, Any]) -> str | None:
+        """Return the condition of a CASE: a branch counts if it is chosen."""
+        asked = self._any(check["when_expr"] for check in node["case_checks"])
+        branches = [(check["when_expr"], self.condition(check["then_expr"])) for check in node["case_checks"]]
+        other = self.condition(node["else_expr"]) if node.get("else_expr") else None
+        if other is None and all(found is None for _, found in branches):
+            return asked
+        whens = " ".join(f"WHEN {self._sql(when)} THEN {found or 'false'}" for when, found in branches)
+        return _or(asked, f"(CASE {whens} ELSE {other or 'false'} END)")
+
+    def _any(self, nodes: Any) -> str | None:
+        found = None
+        for node in nodes:
+            found = _or(found, self.condition(node))
+        return found
+
+    def _sql(self, node: dict[str, Any]) -> str:
+        return node_sql(self._connection, node)
+
+
+def _or(one: str | None, other: str | None) -> str | None:
+    return f"({one} OR {other})" if one and other else one or other
+
+
+_UNKNOWN = re.compile(r"Function with name \"?(\w+)\"? does not exist")
+_MINUS = "'-(VARCHAR, VARCHAR)'"
+_DOT = re.compile(r"Cannot extract field '([^']+)' from expression \"([^\"]+)\"")
+_NEAR = re.compile(r'syntax error at or near "(\w+)"')
+_QUOTED = re.compile(r"\"(?:[^\"]|\"\")*\"|'(?:[^']|'')*'")
+_WITH_MINUS = re.compile(r"[^\W\d]\w*(?:-\w+)+")
+_WORDS = frozenset(
+    {
+        *("and", "as", "between", "case", "collate", "else", "end", "from", "ilike", "in", "is", "like"),
+        *("not", "null", "or", "select", "then", "when"),
+    }
+)
+
+
+def first_line(error: duckdb.Error) -> str:
+    """Return DuckDB's message without its excerpt of the (wrapped) statement and its list of overloads."""
+    return re.split(r"\n\n|\n\s*Candidate ", str(error), maxsplit=1)[0].replace("\n", " ").strip()
+
+
+def explained(sql: str, said: str) -> str:
+    """Return a message about an expression, with the correction if it can be guessed."""
+    if found := _UNKNOWN.search(said):
+        near = difflib.get_close_matches(found[1].lower(), CLEANERS, 1, 0.6)
+        return f'{found[1]} is not a function; did you mean the cleaner "{near[0]}"?' if near else said
+    name = _unquoted(_QUOTED.sub("''", sql), said)
+    return f'{said}: names with spaces or signs need double quotes: "{name}"' if name else said
+
+
+def _unquoted(sql: str, said: str) -> str | None:
+    if _MINUS in said and (found := _WITH_MINUS.search(sql)):
+        return found[0]
+    if found := _DOT.search(said):
+        return f"{found[2]}.{found[1]}"
+    if near := _NEAR.search(said):
+        pair = re.search(rf"([^\W\d]\w*) +{re.escape(near[1])}\b", sql)
+        if pair and not {pair[1].lower(), near[1].lower()} & _WORDS:
+            return pair[0]
+    return None

@@ -14,7 +14,7 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation, OutOfMemoryException
 
 from lume_local._flow.definition import quoted
 from lume_local._shared.protocol import Read
-from lume_local._worker.compiler.casts import storage_type
+from lume_local._worker.compiler.columns import storage_type
 from lume_local._worker.connection import confine_check, connect
 from lume_local._worker.outputs.csv_rows import CsvRows
 from lume_local._worker.outputs.parquet_rows import ParquetRows

@@ -1,32 +1,40 @@
 """A run over shards: tasks replace the one process, and their combined results are judged and published here.
 
+All files are cut where possible, and shards are joined where a cut was wrong (`TakingIn`).
+
 The rows, their order, the rejects and the metrics equal those of a single process, except for `metrics.shards`, which
 describes how the work was split.
 """
 
 import os
 from collections import Counter
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from lume_local._shared.commit import sync_folder
 from lume_local._shared.folders import HELD
 from lume_local._worker.connection import confine
-from lume_local._worker.duplicates import note_found, others
 from lume_local._worker.engine import Run, RunBroke, RunFailed, attempt, begin_source, check_targets, publish
+from lume_local._worker.late import note_found, others
 from lume_local._worker.one_process import OneProcess
 from lume_local._worker.profile import COUNTS
 from lume_local._worker.returned import find_returned
 from lume_local._worker.shards.access import note_job, plain_job
-from lume_local._worker.shards.shards import Cut, Parts, Taken, account_of, layout_of_all, layout_of_file
-from lume_local._worker.shards.split import Plan, planned
-from lume_local._worker.shards.staged import can_be_joined, joined, later_rows, shared_rows
-from lume_local._worker.shards.taking_in import TakingIn
-from lume_local._worker.shards.tasks import Tasks
+from lume_local._worker.shards.shards import (
+    Cut,
+    Parts,
+    Shard,
+    Taken,
+    account_of,
+    layout_of_all,
+    layout_of_file,
+)
+from lume_local._worker.shards.split import PieceLook, Plan, look, planned
+from lume_local._worker.shards.tasks import Made, Tasks, can_be_joined, joined, later_rows, shared_rows
 from lume_local._worker.sources.formats.names import check_columns
 from lume_local._worker.sources.intake import Account, Malformed
 from lume_local._worker.sources.read import Intake
@@ -40,6 +48,8 @@ from lume_local._worker.targets.parts_target import PartsTarget
 _INSIDE = "one worker reads all, as an archive or workbook among them can hold several"
 _MOST_NAMED = 20
 """How many uncut files are named in the metrics."""
+_OPEN = "from byte {start:,} on it is not cut for a while: a quote there is not closed where it should be"
+_REFUSED = "a shard of it can't be read"
 
 
 def execute(context: Context, tasks: Callable[[], AbstractContextManager[Tasks]]) -> dict[str, Any]:
@@ -50,26 +60,24 @@ def execute(context: Context, tasks: Callable[[], AbstractContextManager[Tasks]]
         read = begin_source(context)
         check_targets(context)
         plans = planned(context.source.each(), context.flow, engine, context.folder)
+        is_cut = any(plan.pieces for plan in plans)
+        is_small = (
+            bool(plans) and not is_cut and sum(one.single.bytes for one in plans) <= engine["shard_bytes"]
+        )
         # Comparing keys needs the outputs of earlier runs, which only the server can surely access.
         is_whole = not context.job.dry_run and context.job.accepted is None
-        if "kind" in engine and is_whole and _is_small(plans, engine):
+        if "kind" in engine and is_whole and is_small:
             with tasks() as of_cluster:
                 done = _as_task(context, of_cluster)
             metrics, built = done["metrics"], done["built"]
             metrics["shards"] = _described(context, 1, plans)
             context.enter("SYNCING_TARGET", metrics["rows_read"])
             return publish(context, read, metrics, lambda part: Path(built[part]), done["ledger"])
-        if len(plans) < 2 and not any(plan.pieces for plan in plans):
+        if len(plans) < 2 and not is_cut:
             one = OneProcess(context, shards=_described(context, 1, plans))
             return Run(context, one).finish(read)
         with tasks() as of_all:
             return Run(context, Sharded(context, plans, of_all)).finish(read)
-
-
-def _is_small(plans: list[Plan], engine: dict[str, Any]) -> bool:
-    """Return whether all files together are one shard; a query is not a file."""
-    size = sum(plan.single.bytes for plan in plans)
-    return bool(plans) and not any(plan.pieces for plan in plans) and size <= engine["shard_bytes"]
 
 
 def _as_task(context: Context, tasks: Tasks) -> dict[str, Any]:
@@ -139,7 +147,6 @@ class Sharded:
         return results
 
     def late(self, taken: TakenIn, has_duplicates: bool) -> Counter[str]:
-        """Judge in this process, as in a run without shards."""
         return self._one.late(taken, has_duplicates)
 
     def counts(self, taken: TakenIn) -> list[int]:
@@ -266,3 +273,90 @@ def _same_seeds(each: list[dict[str, Any]]) -> dict[str, Any]:
                     f"the seed {seed['file']} was changed while it was read: submit the run again"
                 )
     return each[0]
+
+
+class TakingIn:
+    """Takes in the shards of all files by tasks; a failed one tells where a file was cut wrongly."""
+
+    def __init__(self, tasks: Tasks, flow: dict[str, Any], common: dict[str, Any]) -> None:
+        self._tasks, self._common = tasks, common
+        self._csv = flow["csv"] if flow["format"] == "csv" else None
+
+    def cut(self, plans: Sequence[Plan]) -> list[Cut]:
+        """Look at all pieces of all files to be cut."""
+        of_all = {"csv": self._csv, "folder": self._common["folder"]}
+        arguments = [
+            {"single": single, "start": start, "end": end, **of_all}
+            for plan in plans
+            for single in [asdict(plan.single)]
+            for start, end in plan.pieces
+        ]
+        # In a local file without quotes, only a line of each piece is read.
+        is_quick = self._csv is None or not self._csv["quote"]
+        here = is_quick and all(plan.single.place["kind"] == "files" for plan in plans)
+        results = self._look_here(arguments) if here else self._tasks.do("look", arguments)
+        looks = map(PieceLook.of, results)
+        return [Cut(plan, tuple(next(looks) for _ in plan.pieces)) for plan in plans]
+
+    def _look_here(self, arguments: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for argument in arguments:
+            self._tasks.pause()
+            yield look(argument)
+
+    def take_in(self, cuts: list[Cut]) -> tuple[list[Cut], list[Taken]]:
+        """Return every shard of every file, in order, and the final cuts of the files."""
+        shards = [shard for n, cut in enumerate(cuts) for shard in cut.shards(n)]
+        taken = list[Taken]()
+        moved = set[tuple[int, int]]()
+        while len(taken) < len(shards):
+            wrong, why = self._first_wrong(cuts, shards, taken)
+            if wrong is not None:
+                cut = cuts[wrong.file]
+                cuts[wrong.file] = evolve(cut, plan=evolve(cut.plan, why=why))
+                begin = wrong.file, wrong.span[0] if wrong.span else 0
+                first, end, joined = _joined(shards, len(taken), wrong, begin in moved)
+                del taken[first:]
+                shards[first:end] = [joined]
+                moved.add(begin)
+        return cuts, taken
+
+    def _first_wrong(
+        self, cuts: list[Cut], shards: list[Shard], taken: list[Taken]
+    ) -> tuple[Shard | None, str]:
+        """Take shards in until one turns out wrong; return it with the reason, if any. Raises `SourceError`."""
+        todo = shards[len(taken) :]
+        arguments = Made(len(todo), lambda n: cuts[todo[n].file].argument(todo[n]) | self._common)
+        with closing(self._tasks.do("take_in", arguments)) as results:
+            for shard in todo:
+                try:
+                    result = next(results)
+                except SourceError:
+                    if shard.span is None:
+                        raise
+                    # The whole file is refused, too, and then the message has the right line.
+                    return evolve(shard, span=None), _REFUSED
+                if result["is_cut_wrong"] and not shard.last:
+                    assert shard.span is not None
+                    return shard, _OPEN.format(start=shard.span[0])
+                taken.append(Taken(shard, result))
+        return None, ""
+
+
+def _joined(shards: list[Shard], at: int, wrong: Shard, is_again: bool) -> tuple[int, int, Shard]:
+    """Join a wrong shard, number `at`, with the next; return the range to replace, and the joined shard.
+
+    If it was wrong before, join all following shards of its file; a file that can't be read in shards is one.
+    """
+    first, end = at, at + 1
+    if wrong.span is not None and not is_again:
+        end += 1
+    else:
+        while end < len(shards) and shards[end].file == wrong.file:
+            end += 1
+    if wrong.span is None:
+        while first and shards[first - 1].file == wrong.file:
+            first -= 1
+        return first, end, Shard(wrong.file)
+    last = shards[end - 1]
+    assert last.span is not None
+    return first, end, evolve(wrong, last=last.last, span=(wrong.span[0], last.span[1]))

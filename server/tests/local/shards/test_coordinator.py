@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from local.shards.twice import Here, compared, run
 
-from lume_local._shards import coordinator, tasks
+from lume_local._shards import coordinator
 from lume_local._shards.executor import ExecutorLost, Function, Json, Pause
 from lume_local._worker.shards.shards import Cut, Shard
 from lume_local._worker.shards.split import PieceLook, Plan
@@ -228,12 +228,12 @@ def test_other_versions_than_the_servers_do_no_task(
         def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
             for argument in arguments:
                 with monkeypatch.context() as patch:
-                    patch.setattr(tasks, "versions", lambda: mine)
+                    patch.setattr(coordinator, "versions", lambda: mine)
                     result = function(argument)
                 yield result
 
-    mine = tasks.versions()
-    monkeypatch.setattr(tasks, "versions", lambda: mine | other)
+    mine = coordinator.versions()
+    monkeypatch.setattr(coordinator, "versions", lambda: mine | other)
     monkeypatch.setattr(coordinator, "executor_of", lambda url: Elsewhere())
     outcome = run(tmp_path, [("a.csv", CSV)], THREE, columns=COLUMNS)
     assert re.search(words, outcome.error)

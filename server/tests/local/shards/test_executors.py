@@ -2,7 +2,7 @@
 
 import pytest
 
-from lume_local._shards.engines.executors import UnknownEngine, check_engine, shown
+from lume_local._shards.executor import UnknownEngine, check_engine, shown
 
 
 @pytest.mark.parametrize(

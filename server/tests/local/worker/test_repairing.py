@@ -3,7 +3,7 @@
 import pytest
 
 from lume_local._shared.repairs import Repair
-from lume_local._worker.repairing import repaired
+from lume_local._worker.cleaners.repairing import repaired
 
 CASES = [
     ("closest", "Germny", "Germany"),

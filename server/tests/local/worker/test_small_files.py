@@ -22,7 +22,7 @@ from lume_local._shared.protocol import Execute
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import confine_check, connect
 from lume_local._worker.engine import Run, RunFailed
-from lume_local._worker.small_files import MOST_COPIED, Instances, SmallFiles, place_of
+from lume_local._worker.one_process import MOST_COPIED, Instances, SmallFiles, place_of
 from lume_local._worker.steps import Context
 
 COLUMNS = {"id": {"type": "integer", "unique": True}, "ok": {"sql": "parse_bool(ok)", "type": "boolean"}}
@@ -223,7 +223,7 @@ def test_one_after_the_other_as_plain_python_says(tmp_path: Path, monkeypatch: p
 
     failed: list[RunFailed] = []
     monkeypatch.setattr(one_run, "carried_out", carried_out)
-    monkeypatch.setattr("lume_local._worker.small_files.scratch_of", lambda run, pid: tmp_path / "scratch")
+    monkeypatch.setattr("lume_local._worker.one_process.scratch_of", lambda run, pid: tmp_path / "scratch")
     for n, (_, content, dialect) in enumerate(polluted_files(random.Random(11), 3)):
         check(tmp_path / str(n), polluted_case(content, dialect))
     assert instances._shared is not None

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 from local.one_run import execute, one_column
 
-from lume_local._worker.compiler import casts
+from lume_local._worker.compiler import columns
 
 
 def kept(values: list[Any]) -> list[str]:
@@ -167,7 +167,7 @@ def test_a_rejected_duplicate_holds_no_value(tmp_path: Path) -> None:
 )
 def test_a_value_as_duckdb_writes_it_has_the_shape_of_its_type(wanted: str, values: list[str]) -> None:
     """So no pattern is tried for it."""
-    shape = casts._shape(wanted)
+    shape = columns._shape(wanted)
     with duckdb.connect() as connection:
         for value in values:
             query = f"SELECT regexp_full_match(CAST(CAST('{value}' AS {wanted}) AS VARCHAR), '{shape}')"
