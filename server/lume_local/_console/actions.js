@@ -1,39 +1,22 @@
-// The actions that a person can take on a run.
+// The actions that a person can take on a run. Sending corrected rejects checks them like `lume resubmit`.
 
-import { newKey, path, post, put } from "./api.js";
+import { get, hex, newKey, path, post, upload } from "./api.js";
 import { el, newId } from "./dom.js";
 import { shortId } from "./format.js";
 import { mapLink } from "./map_upload.js";
-import { checksum, holder, refuseOthers, refuseReplacing } from "./mended.js";
-import { notice } from "./parts.js";
+import { actButton, notice } from "./parts.js";
 import { isActive } from "./status.js";
 
 /** The buttons for a run. */
 export function actions(run) {
-  if (isActive(run)) return [button("Cancel", () => cancel(run), "danger")];
+  if (isActive(run)) return [actButton("Cancel", () => cancel(run), "danger")];
   return [
     mapLink(run),
-    run.metadata.target_locations.rejects && button("Send mended rejects …", () => sendMended(run)),
-    run.status !== "SUCCEEDED" && !run.metadata.dismissed && button("Dismiss …", () => askDismissal(run)),
-    button("Run again", () => again(run, false)),
-    button("Run again, forced …", () => askForced(run)),
+    run.metadata.target_locations.rejects && actButton("Send mended rejects …", () => sendMended(run)),
+    run.status !== "SUCCEEDED" && !run.metadata.dismissed && actButton("Dismiss …", () => askDismissal(run)),
+    actButton("Run again", () => again(run, false)),
+    actButton("Run again, forced …", () => askForced(run)),
   ];
-}
-
-function button(name, act, look = "") {
-  let isBusy = false; // a disabled button would lose the focus
-  async function click() {
-    if (isBusy) return;
-    isBusy = true;
-    try {
-      await act();
-    } catch (error) {
-      notice(error.message, true);
-    } finally {
-      isBusy = false;
-    }
-  }
-  return el("button", { class: look, on: { click } }, name);
 }
 
 async function cancel(run) {
@@ -63,11 +46,10 @@ function askForced(run) {
     [
       el(
         "p",
-        {},
         "The source ",
-        el("code", {}, run.source_path),
+        el("code", run.source_path),
         " is processed even if ",
-        el("code", {}, run.flow_version),
+        el("code", run.flow_version),
         " has processed it already. Whoever reads the targets may then get its rows twice.",
       ),
     ],
@@ -81,8 +63,8 @@ function askDismissal(run) {
     "Dismiss this run?",
     "Dismiss",
     [
-      el("p", {}, "It then no longer waits for a person. Its rows stay as they are."),
-      el("label", { class: "field" }, "Why nothing is left to do", why),
+      el("p", "It then no longer waits for a person. Its rows stay as they are."),
+      el("label.field", "Why nothing is left to do", why),
     ],
     async () => {
       await post(`${path("runs", run.id)}/dismiss`, { why: why.value });
@@ -100,14 +82,13 @@ function sendMended(run) {
     [
       el(
         "p",
-        {},
         "Download the rejects, correct them, and choose the file here. A new run of ",
-        el("code", {}, run.flow_version),
+        el("code", run.flow_version),
         " processes it; columns that begin with ",
-        el("code", {}, "_lume_"),
+        el("code", "_lume_"),
         " are ignored.",
       ),
-      el("label", { class: "field" }, "Mended file", file),
+      el("label.field", "Mended file", file),
     ],
     () => mended(run, file.files[0]),
   );
@@ -126,13 +107,10 @@ async function mended(run, file) {
   await refuseReplacing(run);
   const ending = /\.[A-Za-z0-9]{1,10}$/.exec(file.name)?.[0] ?? "";
   const name = `mended-${shortId(run.id)}-${newKey().slice(0, 8)}${ending}`;
-  const sent = await put(`${path("uploads", name)}?flow_version=${encodeURIComponent(run.flow_version)}`, file, {
-    headers: { "If-None-Match": "*" },
-    type: "application/octet-stream",
-  });
+  const source_path = await upload(name, file, { flow_version: run.flow_version });
   await submit({
     flow_version: run.flow_version,
-    source_path: sent.source_path,
+    source_path,
     run_metadata: { ...run.run_metadata, resubmit_of: run.id, ...(content && { resubmit_sha256: content }) },
   });
 }
@@ -140,8 +118,8 @@ async function mended(run, file) {
 /** Asks; resolves once it is answered and, after a yes, acted upon. The dialog shows failures. */
 function dialog(title, yes, content, act) {
   const heading = newId("dialog");
-  const problem = el("p", { class: "problem", role: "alert" });
-  const confirm = el("button", { class: "primary" }, yes);
+  const problem = el("p.problem", { role: "alert" });
+  const confirm = el("button.primary", yes);
   const box = el(
     "dialog",
     { "aria-labelledby": heading },
@@ -151,12 +129,7 @@ function dialog(title, yes, content, act) {
       el("h2", { id: heading }, title),
       content,
       problem,
-      el(
-        "div",
-        { class: "buttons" },
-        el("button", { type: "button", on: { click: () => box.close() } }, "Back"),
-        confirm,
-      ),
+      el("div.buttons", el("button", { type: "button", on: { click: () => box.close() } }, "Back"), confirm),
     ),
   );
   box.querySelector("form").addEventListener("submit", async (event) => {
@@ -179,4 +152,56 @@ function dialog(title, yes, content, act) {
       resolve();
     }),
   );
+}
+
+const FIRST_LINE = 64 * 1024;
+const NO_TEXT = ["PK\u0003\u0004", "PAR1", "\u001f\u008b", "(\u00b5/\u00fd", "BZh", "\u00fd7zXZ", "["];
+
+/** Throws if a text file has none of our columns: it may be the source itself. */
+async function refuseOthers(file) {
+  const bytes = await file.slice(0, FIRST_LINE).arrayBuffer();
+  const start = new TextDecoder("latin1").decode(bytes).trimStart();
+  if (NO_TEXT.some((magic) => start.startsWith(magic))) return;
+  const [line] = start.replaceAll("\0", "").split(/[\r\n]/, 1); // UTF-16 has a NUL beside each letter
+  if (!line.toLowerCase().includes("_lume_")) {
+    throw new Error(
+      "This file has no _lume_ columns, so it is not a file of rejects: its rows may be processed already.",
+    );
+  }
+}
+
+/** Throws if all runs of the flow version write one file: the corrected rows would replace this run's. */
+async function refuseReplacing(run) {
+  const [flow, version] = run.flow_version.split(":");
+  const { mapped } = (await get(path("flows", flow, "versions", version))).definition.target ?? {};
+  if (typeof mapped !== "string" || ["{run_id}", "{source_path}"].some((name) => mapped.includes(name))) return;
+  throw new Error(
+    `All runs of ${run.flow_version} write ${mapped}: the mended rows would replace those of this run there. ` +
+      "Put {run_id} into target.mapped of a new version and run that on the whole source.",
+  );
+}
+
+/** Returns the SHA-256 of a file; nothing if the page was loaded insecurely, where browsers compute none. */
+async function checksum(file) {
+  if (!crypto.subtle) return undefined;
+  const digest = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
+  return hex(new Uint8Array(digest));
+}
+
+/** Returns the run that processes, or has processed, this content; one that wrote nothing may be repeated. */
+async function holder(run, content) {
+  const query = { flow_version: run.flow_version, since: run.created_at, limit: 100 };
+  let cursor;
+  do {
+    const page = await get("/v1/runs", cursor ? { ...query, cursor } : query);
+    const found = page.items.find(
+      ({ run_metadata: told, ...one }) =>
+        told?.resubmit_of === run.id &&
+        told.resubmit_sha256 === content &&
+        (isActive(one) || one.metadata.target_locations.mapped),
+    );
+    if (found) return found;
+    cursor = page.next_cursor;
+  } while (cursor);
+  return undefined;
 }

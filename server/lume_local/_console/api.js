@@ -25,7 +25,11 @@ export const post = (where, body, options = {}) =>
     ...(body === undefined ? {} : { body: JSON.stringify(body), type: "application/json" }),
   });
 
-export const put = (where, body, options = {}) => request("PUT", where, { ...options, body });
+/** Uploads a file under a new name; returns its source path. */
+export async function upload(name, file, query = {}) {
+  const options = { body: file, type: "application/octet-stream", headers: { "If-None-Match": "*" } };
+  return (await request("PUT", path("uploads", name) + search(query), options)).source_path;
+}
 
 /** Exchanges the `{token}` of a link, or an issuer's response, for a session. */
 export const signIn = async (given) => (await post("/console/session", given, { session: null })).session;
@@ -128,7 +132,7 @@ export async function all(where, query, options) {
   return items;
 }
 
+export const hex = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
 /** Returns a new idempotency key for a submission, the same for all its attempts. */
-export function newKey() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
+export const newKey = () => hex(crypto.getRandomValues(new Uint8Array(16)));

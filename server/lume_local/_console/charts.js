@@ -109,14 +109,23 @@ export function days(label, items, count) {
   const step = WIDTH / count;
   const column = (value, at, look) => {
     const tall = (value / most) * (height - 4);
-    return value > 0 && svg("rect", { x: at, y: height - tall, width: step * 0.42, height: tall, class: `fill ${look}` });
+    return (
+      value > 0 && svg("rect", { x: at, y: height - tall, width: step * 0.42, height: tall, class: `fill ${look}` })
+    );
   };
   const columns = starts.map((start, index) => {
     const { opened = 0, closed = 0 } = byDay.get(start) ?? {};
     const words = `${dayOf(start)}\nrejected: ${number(opened)}\nclosed: ${number(closed)}`;
     const at = index * step;
     const area = svg("rect", { x: at, y: 0, width: step, height, class: "hover" });
-    return svg("g", {}, svg("title", {}, words), area, column(opened, at + step * 0.06, "partial"), column(closed, at + step * 0.52, "ok"));
+    return svg(
+      "g",
+      {},
+      svg("title", {}, words),
+      area,
+      column(opened, at + step * 0.06, "partial"),
+      column(closed, at + step * 0.52, "ok"),
+    );
   });
   const sum = (name) => number(items.reduce((all, item) => all + item[name], 0));
   const words = `${label}: ${sum("opened")} rejected, ${sum("closed")} closed in ${count} days`;
@@ -163,19 +172,19 @@ export function reasonBars(reasons, link = null, chosen = null) {
   const item = ([reason, times]) => {
     const isOn = reason === chosen;
     const looks = link ? { href: link(reason), "aria-current": isOn && "true", class: isOn ? "on" : "" } : {};
-    const parts = [el("span", { class: "name" }, reason), el("span", { class: "num" }, number(times))];
-    return el("li", {}, el(link ? "a" : "div", looks, parts, bar(times / most, "partial")));
+    const parts = [el("span.name", reason), el("span.num", number(times))];
+    return el("li", el(link ? "a" : "div", looks, parts, bar(times / most, "partial")));
   };
   const first = reasons.length < NOT_FEW ? reasons.length : FEW;
   const rest = reasons.slice(first);
   return [
-    el("ul", { class: "bars" }, reasons.slice(0, first).map(item)),
+    el("ul.bars", reasons.slice(0, first).map(item)),
     rest.length > 0 &&
       el(
         "details",
         { open: rest.some(([reason]) => reason === chosen) },
-        el("summary", {}, counted(rest.length, "more reason")),
-        el("ul", { class: "bars" }, rest.map(item)),
+        el("summary", counted(rest.length, "more reason")),
+        el("ul.bars", rest.map(item)),
       ),
   ];
 }
@@ -196,17 +205,16 @@ function axis(from, to, hasHours = true) {
   const day = (time) => new Date(time).toLocaleString(undefined, { month: "short", day: "numeric", ...hours });
   const middle = from + (to - from) / 2;
   return el(
-    "p",
-    { class: "axis num", "aria-hidden": "true" },
-    (to > from ? [from, middle, to] : [from]).map((time) => el("span", {}, day(time))),
+    "p.axis.num",
+    { "aria-hidden": "true" },
+    (to > from ? [from, middle, to] : [from]).map((time) => el("span", day(time))),
   );
 }
 
 function legend(entries) {
   return el(
-    "ul",
-    { class: "legend" },
-    entries.map(([name, look]) => el("li", {}, el("span", { class: `swatch ${look}` }), name)),
+    "ul.legend",
+    entries.map(([name, look]) => el("li", el("span", { class: `swatch ${look}` }), name)),
   );
 }
 
@@ -219,19 +227,11 @@ function chart({ label, words, look = "", height, most, shapes, below, entries, 
     role: "img",
     "aria-label": words,
   };
-  const lines = rows.map((row) =>
-    el(
-      "tr",
-      {},
-      row.map((text, index) => el("td", { class: heads[index][1] }, text)),
-    ),
-  );
   return el(
     "figure",
-    {},
-    el("div", { class: "plot" }, el("span", { class: "most num" }, most), svg("svg", picture, grid(height), shapes)),
+    el("div.plot", el("span.most.num", most), svg("svg", picture, grid(height), shapes)),
     below,
     legend(entries),
-    el("details", {}, el("summary", {}, "As a table"), table(label, heads, lines)),
+    el("details", el("summary", "As a table"), table(label, heads, rows)),
   );
 }

@@ -2,17 +2,24 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Creates an element: `props` are attributes, `on` holds listeners; children are nodes, text, arrays, or nothing. */
-export function el(name, props = {}, ...children) {
-  return built(document.createElement(name), props, children);
+/**
+ * Creates an element from a name like "p" or "p.muted", which has the class muted. An object after it has attributes,
+ * and listeners in `on`; children are nodes, text, arrays, or nothing.
+ */
+export function el(name, ...parts) {
+  return built(name, parts, (tag) => document.createElement(tag));
 }
 
 /** Creates an SVG element. */
-export function svg(name, props = {}, ...children) {
-  return built(document.createElementNS(SVG, name), props, children);
+export function svg(name, ...parts) {
+  return built(name, parts, (tag) => document.createElementNS(SVG, tag));
 }
 
-function built(node, { on = {}, ...attributes }, children) {
+function built(name, parts, create) {
+  const [tag, ...looks] = name.split(".");
+  const node = create(tag);
+  if (looks.length) node.setAttribute("class", looks.join(" "));
+  const { on = {}, ...attributes } = parts[0]?.constructor === Object ? parts.shift() : {};
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     // Links lead only to this page or the server; text written by others never becomes one.
@@ -20,7 +27,7 @@ function built(node, { on = {}, ...attributes }, children) {
     node.setAttribute(name, value === true ? "" : String(value));
   }
   for (const [event, listener] of Object.entries(on)) node.addEventListener(event, listener);
-  node.append(...flat(children));
+  node.append(...flat(parts));
   return node;
 }
 
@@ -45,8 +52,8 @@ export function refill(node, ...children) {
 }
 
 /**
-  * Updates the rows of a list: an unchanged row keeps its node, and so the focus.
-  * `key` identifies an item, `render` makes its node.
+ * Updates the rows of a list: an unchanged row keeps its node, and so the focus.
+ * `key` identifies an item, `render` makes its node.
  */
 export function reconcile(parent, items, key, render) {
   const old = new Map([...parent.children].map((node) => [node.dataset.key, node]));

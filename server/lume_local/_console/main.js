@@ -4,7 +4,7 @@ import { signIn, signOut, Unreachable, whoAmI } from "./api.js";
 import { el, fill } from "./dom.js";
 import { follow } from "./feed.js";
 import { cut } from "./format.js";
-import { forgetDecisions } from "./map_state.js";
+import { forgetDecisions } from "./map_proposal.js";
 import { arrive, issuers, leave } from "./oidc.js";
 import { show as arrivals } from "./page_arrivals.js";
 import { show as flow } from "./page_flow.js";
@@ -66,7 +66,7 @@ async function navigate(event) {
   leaving = new AbortController();
   const { signal } = leaving;
   const { parts, query } = place();
-  const slow = setTimeout(() => fill(main, el("p", { class: "empty" }, "Loading …")), 400);
+  const slow = setTimeout(() => fill(main, el("p.empty", "Loading …")), 400);
   for (const link of document.querySelectorAll("#nav a")) {
     const isHere = link.getAttribute("href") === `#/${parts[0] === "map" ? "flows" : (parts[0] ?? "")}`;
     if (isHere) link.setAttribute("aria-current", "page");
@@ -128,7 +128,7 @@ function onState(state) {
 /** Shows a page without navigation: to a visitor without a session, or with two. */
 function alone(title, content) {
   document.title = `${title} · Lume`;
-  fill(main, el("section", { class: "door" }, el("h1", { tabindex: -1 }, title), content));
+  fill(main, el("section.door", el("h1", { tabindex: -1 }, title), content));
 }
 
 /** Shows the page of a visitor without a session. */
@@ -138,8 +138,8 @@ function door(message) {
   for (const node of OF_SESSION) node.hidden = true;
   alone("This browser is not signed in", [
     message && el("p", { role: "alert" }, message),
-    el("p", {}, "Open the link of ", el("code", {}, "lume serve"), ": it works once, within 10 minutes."),
-    el("p", {}, el("code", {}, "lume console"), " prints another one."),
+    el("p", "Open the link of ", el("code", "lume serve"), ": it works once, within 10 minutes."),
+    el("p", el("code", "lume console"), " prints another one."),
   ]);
   main.querySelector("h1").focus();
   offer(main.firstChild).catch((error) => notice(error.message, true));
@@ -149,7 +149,7 @@ function door(message) {
 async function offer(place) {
   for (const issuer of await issuers()) {
     const begin = () => leave(issuer).catch((error) => notice(error.message, true));
-    place.append(el("p", {}, el("button", { on: { click: begin } }, `Sign in at ${new URL(issuer.issuer).host}`)));
+    place.append(el("p", el("button", { on: { click: begin } }, `Sign in at ${new URL(issuer.issuer).host}`)));
   }
 }
 
@@ -167,7 +167,7 @@ const named = ({ name, role }) => `${cut(name, 100)} (${role})`;
 
 function showWho(who) {
   const node = document.getElementById("who");
-  if (who) fill(node, el("span", { class: "unseen" }, "Signed in as "), (node.title = named(who)));
+  if (who) fill(node, el("span.unseen", "Signed in as "), (node.title = named(who)));
 }
 
 /** Signs in, unless another user is signed in and stays. Throws the server's error. */
@@ -185,10 +185,10 @@ function isReplaced(there, other) {
     const button = (text, look, yes) => el("button", { class: look, on: { click: () => resolve(yes) } }, text);
     const stay = button(`Keep ${there}`, "primary", false);
     alone("You are signed in already", [
-      el("p", {}, "This browser is signed in as ", el("strong", {}, there), "."),
-      el("p", {}, "The link that was opened would sign this tab in as ", el("strong", {}, other), "."),
-      el("p", { class: "muted" }, "If you did not want that, keep the session. The link is used up in any case."),
-      el("div", { class: "buttons" }, stay, button(`Sign in as ${other}`, "", true)),
+      el("p", "This browser is signed in as ", el("strong", there), "."),
+      el("p", "The link that was opened would sign this tab in as ", el("strong", other), "."),
+      el("p.muted", "If you did not want that, keep the session. The link is used up in any case."),
+      el("div.buttons", stay, button(`Sign in as ${other}`, "", true)),
     ]);
     stay.focus();
   });

@@ -1,4 +1,4 @@
-// The proposal for a file, including a person's decisions so far.
+// The proposal for a file, and a person's decisions so far, which are stored with the tab: they survive a reload.
 
 import { path, post } from "./api.js";
 import { notice } from "./parts.js";
@@ -6,7 +6,7 @@ import { notice } from "./parts.js";
 const LONGEST = 3600_000; // a trial takes as long as a run
 
 /**
- * `proposal` has the form of the contract, `decisions` that of `map_state.js`. `onChange` is called after a change of
+ * `proposal` has the form of the contract, `decisions` that of `decisionsOf`. `onChange` is called after a change of
  * either, `onBusy` when the server starts or stops working on a proposal.
  */
 export class Mapping {
@@ -84,5 +84,41 @@ export class Mapping {
     return this.proposal.columns.filter(
       ({ name, chosen }) => !chosen && this.decisions.of(name).sources?.length !== 0,
     );
+  }
+}
+
+const PREFIX = "lume-map:";
+
+/** The decisions for a flow and a file, by target column, in the form of the contract's `choices`. */
+export function decisionsOf(flow, file) {
+  const key = `${PREFIX}${flow}:${file}`;
+  let kept = JSON.parse(sessionStorage.getItem(key) ?? "{}");
+
+  return {
+    all: () => kept,
+    of: (name) => kept[name] ?? {},
+
+    /** Replaces all decisions, for example by those before a refused change. */
+    restore(others) {
+      kept = others;
+      sessionStorage.setItem(key, JSON.stringify(kept));
+    },
+
+    /** Changes fields of a decision; undefined removes a field. */
+    change(name, fields) {
+      this.restore({ ...kept, [name]: { ...kept[name], ...fields } });
+    },
+
+    clear() {
+      kept = {};
+      sessionStorage.removeItem(key);
+    },
+  };
+}
+
+/** Forgets all decisions: the next to sign in in this tab is somebody else. */
+export function forgetDecisions() {
+  for (const key of Object.keys(sessionStorage)) {
+    if (key.startsWith(PREFIX)) sessionStorage.removeItem(key);
   }
 }

@@ -1,8 +1,8 @@
 // One column of a target: its source, three values before and after, the evidence, and a person's decision.
 
 import { el, fill } from "./dom.js";
-import { cut } from "./format.js";
-import { lookupEditor } from "./map_lookup.js";
+import { cut, number } from "./format.js";
+import { rowHead, table } from "./parts.js";
 
 const LONGEST = 80;
 const GRADES = { certain: "ok", high: "active", medium: "partial", low: "failed" };
@@ -20,16 +20,10 @@ export function drawRow(row, column, decision, names, change) {
   fill(
     row,
     target(column),
-    el(
-      "td",
-      {},
-      source(column, decision, names, change),
-      readings(column, change),
-      lookupEditor(column, decision, change),
-    ),
-    el("td", {}, values(column.chosen)),
-    el("td", { class: "evidence" }, evidence(column, decision)),
-    el("td", {}, review(column, decision, change)),
+    el("td", source(column, decision, names, change), readings(column, change), lookup(column, decision, change)),
+    el("td", values(column.chosen)),
+    el("td.evidence", evidence(column, decision)),
+    el("td", review(column, decision, change)),
   );
   if (focused === null) return;
   const alike = [...row.querySelectorAll(focused.tagName)].filter((one) => one.name === focused.name);
@@ -45,8 +39,7 @@ function target({ name, definition }) {
     name,
     el(
       "div",
-      {},
-      checks.map((check) => el("span", { class: "tag" }, check)),
+      checks.map((check) => el("span.tag", check)),
     ),
   );
 }
@@ -82,13 +75,11 @@ const option = (value, text, selected) => el("option", { value, selected }, text
 function readings({ name, chosen }, change) {
   if (!chosen?.readings.length) return null;
   return el(
-    "fieldset",
-    { class: "readings" },
-    el("legend", {}, `What is meant in ${chosen.sources.join(", ")}?`),
+    "fieldset.readings",
+    el("legend", `What is meant in ${chosen.sources.join(", ")}?`),
     chosen.readings.map((one) =>
       el(
         "label",
-        {},
         el("input", {
           type: "radio",
           name: `reading ${name}`,
@@ -97,29 +88,54 @@ function readings({ name, chosen }, change) {
           on: { change: () => change({ reading: one.key }) },
         }),
         one.means,
-        one.rejected > 0 && el("span", { class: "muted" }, ` (${one.rejected} rejected)`),
+        one.rejected > 0 && el("span.muted", ` (${one.rejected} rejected)`),
       ),
     ),
+  );
+}
+
+/** The lookup of a column; nothing if all values are already members. */
+function lookup({ name, chosen, definition }, decision, change) {
+  if (!chosen?.lookup?.length) return null;
+  const means = (line) => (target) => change({ lookup: { ...decision.lookup, [line.source]: target } });
+  const rows = chosen.lookup.map((line) => [
+    rowHead(el("code", cut(line.source, LONGEST))),
+    number(line.rows),
+    member(name, line, definition.enum, means(line)),
+  ]);
+  const open = chosen.lookup.filter((line) => line.target === null).length;
+  return el(
+    "details.lookup",
+    { open: open > 0 || decision.lookup !== undefined },
+    el("summary", `${chosen.lookup.length} values${open ? `, ${open} without a meaning` : ""}`),
+    table(`Values of ${name}`, [["Value"], ["Rows", "num"], ["Means"]], rows),
+  );
+}
+
+function member(name, line, members, choose) {
+  const changed = (event) => choose(event.target.value === "" ? null : members[Number(event.target.value)]);
+  return el(
+    "select",
+    {
+      name: `lookup ${name} ${line.source}`,
+      "aria-label": `What ${line.source} means in ${name}`,
+      on: { change: changed },
+    },
+    el("option", { value: "", selected: line.target === null }, "rejected"),
+    members.map((one, index) => el("option", { value: index, selected: one === line.target }, one)),
   );
 }
 
 function values(chosen) {
   if (!chosen?.values.length) return null;
   return el(
-    "ul",
-    { class: "plain values" },
+    "ul.plain.values",
     chosen.values.map(({ before, after }) =>
       el(
         "li",
-        {},
-        el("code", {}, cut(before ?? "", LONGEST)),
-        el(
-          "span",
-          { class: "muted" },
-          el("span", { "aria-hidden": "true" }, " → "),
-          el("span", { class: "unseen" }, "becomes "),
-        ),
-        after === null ? el("span", { class: "reason" }, "rejected") : el("code", {}, cut(after, LONGEST)),
+        el("code", cut(before ?? "", LONGEST)),
+        el("span.muted", el("span", { "aria-hidden": "true" }, " → "), el("span.unseen", "becomes ")),
+        after === null ? el("span.reason", "rejected") : el("code", cut(after, LONGEST)),
       ),
     ),
   );
@@ -130,19 +146,18 @@ function evidence(column, decision) {
   if (!chosen) {
     const isOpen = decision.sources?.length === 0;
     return [
-      el("p", {}, isOpen ? "Left open: NULL in every row." : "No column of the file is likely enough."),
-      isOpen && definition.required && el("p", { class: "reason" }, "It is required: every row is rejected."),
+      el("p", isOpen ? "Left open: NULL in every row." : "No column of the file is likely enough."),
+      isOpen && definition.required && el("p.reason", "It is required: every row is rejected."),
     ];
   }
   return [
     el("span", { class: `badge ${GRADES[chosen.grade] ?? "cancelled"}` }, chosen.grade),
     el(
       "ul",
-      {},
-      chosen.evidence.map((one) => el("li", {}, one)),
+      chosen.evidence.map((one) => el("li", one)),
     ),
-    chosen.doubts.map((one) => el("p", { class: "reason" }, `Decide: ${one}.`)),
-    notes.map((one) => el("p", { class: "muted" }, `Not checked: ${one}.`)),
+    chosen.doubts.map((one) => el("p.reason", `Decide: ${one}.`)),
+    notes.map((one) => el("p.muted", `Not checked: ${one}.`)),
   ];
 }
 
@@ -166,7 +181,7 @@ function review({ name }, decision, change) {
   };
   const noted = (event) => change({ note: event.target.value.trim() || undefined });
   return [
-    el("div", { class: "buttons" }, toggle("approved", "Approve"), toggle("flagged", "Flag")),
+    el("div.buttons", toggle("approved", "Approve"), toggle("flagged", "Flag")),
     decision.review === "flagged" &&
       el("input", {
         name: `note ${name}`,

@@ -7,13 +7,13 @@ import { card, notice } from "./parts.js";
 
 /** `node` has the buttons; `draw` updates them. `failed` is the run whose file it is, if any. */
 export function saving(mapping, failed) {
-  const problem = el("p", { class: "problem", role: "alert" });
-  const buttons = el("div", { class: "buttons" });
+  const problem = el("p.problem", { role: "alert" });
+  const buttons = el("div.buttons");
   const text = el("pre", { tabindex: 0, "aria-label": "The flow file" });
   const file = el(
     "details",
     { on: { toggle: () => file.open && attempt(showText) } },
-    el("summary", {}, "Show the flow file"),
+    el("summary", "Show the flow file"),
     text,
   );
   const node = card("Save it", problem, buttons, file);
@@ -95,11 +95,7 @@ export function saving(mapping, failed) {
     if (drawn === `${version} ${refusal}`) return;
     drawn = `${version} ${refusal}`;
     const saver = refusal
-      ? el(
-          "p",
-          { class: "muted" },
-          `You can't save it as ${version}: ${refusal}. Copy the flow file for somebody who can.`,
-        )
+      ? el("p.muted", `You can't save it as ${version}: ${refusal}. Copy the flow file for somebody who can.`)
       : button(`Save as ${version} and run the file`, save, "primary");
     fill(buttons, saver, copying);
   }

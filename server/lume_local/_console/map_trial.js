@@ -4,7 +4,7 @@ import { readBy } from "./blame.js";
 import { reasonBars } from "./charts.js";
 import { el, fill } from "./dom.js";
 import { number } from "./format.js";
-import { card, figure, notice, rejectedFigure } from "./parts.js";
+import { card, figure, figures, notice, rejectedFigure } from "./parts.js";
 import { rowTable } from "./rows.js";
 import { reasonsOf } from "./status.js";
 
@@ -23,10 +23,10 @@ export function trialOf(mapping) {
     isBusy = true;
     tried = null;
     result.setAttribute("aria-busy", "true");
-    fill(result, el("p", { class: "empty" }, "Trying …"));
+    fill(result, el("p.empty", "Trying …"));
     try {
       const found = await mapping.ask({ dry_run: true });
-      if (!found) fill(result, el("p", { class: "empty" }, CHANGED));
+      if (!found) fill(result, el("p.empty", CHANGED));
       else {
         tried = JSON.stringify(found.definition);
         fill(result, resultOf(found));
@@ -43,11 +43,11 @@ export function trialOf(mapping) {
   function draw() {
     if (tried === null || tried === JSON.stringify(mapping.proposal.definition)) return;
     tried = null;
-    fill(result, el("p", { class: "empty" }, CHANGED));
+    fill(result, el("p.empty", CHANGED));
   }
   const about = "Runs the new version on the whole file. Nothing is written.";
   return {
-    node: card("Try it", el("p", { class: "muted" }, about), el("div", { class: "buttons gap" }, button), result),
+    node: card("Try it", el("p.muted", about), el("div.buttons.gap", button), result),
     draw,
   };
 }
@@ -56,20 +56,18 @@ function resultOf({ dry_run: run, definition }) {
   const { metrics, error_message: message } = run.metadata;
   const reasons = reasonsOf(metrics);
   return [
-    message && el("p", { class: "problem" }, message),
-    el(
-      "dl",
-      { class: "figures" },
+    message && el("p.problem", message),
+    figures(
       figure("Rows read", number(metrics.rows_read)),
       figure("Clean", number(metrics.rows_mapped), metrics.rows_mapped ? "ok" : ""),
       rejectedFigure("Rejected", metrics),
     ),
-    reasons.length > 0 && [el("h3", {}, "Why rows are rejected"), reasonBars(reasons)],
+    reasons.length > 0 && [el("h3", "Why rows are rejected"), reasonBars(reasons)],
     rows(run.rows.rejects, "First rejected rows", readBy(definition)),
     rows(run.rows.mapped, "First clean rows", {}),
   ];
 }
 
 function rows(found, label, columns) {
-  return found.length > 0 && [el("h3", {}, label), rowTable(found.slice(0, SOME), columns, label)];
+  return found.length > 0 && [el("h3", label), rowTable(found.slice(0, SOME), columns, label)];
 }

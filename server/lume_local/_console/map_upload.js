@@ -1,6 +1,6 @@
 // The upload of a file to map, and the links to its page.
 
-import { newKey, path, put } from "./api.js";
+import { newKey, upload } from "./api.js";
 import { el } from "./dom.js";
 import { address, card } from "./parts.js";
 
@@ -15,14 +15,14 @@ export function mapLink(run) {
   const isUpload = run.source_path.startsWith("upload://");
   if (run.status !== "FAILED" && !isUpload) return null;
   const [flow] = run.flow_version.split(":");
-  return el("a", { class: "button", href: mapAddress(flow, run.source_path, run.id) }, "Map this file");
+  return el("a.button", { href: mapAddress(flow, run.source_path, run.id) }, "Map this file");
 }
 
 /** Asks for a file of this browser, then shows its page. */
 export function fileCard(flow, run, why) {
   const file = el("input", { type: "file", name: "sample", required: true });
-  const problem = el("p", { class: "problem", role: "alert" }, why);
-  const send = el("button", { class: "primary" }, "Upload and map");
+  const problem = el("p.problem", { role: "alert" }, why);
+  const send = el("button.primary", "Upload and map");
   async function sent(event) {
     event.preventDefault();
     send.disabled = true;
@@ -36,12 +36,7 @@ export function fileCard(flow, run, why) {
   return card(
     "Choose the file",
     problem,
-    el(
-      "form",
-      { class: "filters", on: { submit: sent } },
-      el("label", { class: "field" }, "File of this computer", file),
-      send,
-    ),
+    el("form.filters", { on: { submit: sent } }, el("label.field", "File of this computer", file), send),
   );
 }
 
@@ -51,9 +46,5 @@ async function uploaded(file) {
   const [ending = ""] = ENDINGS.exec(file.name) ?? [];
   const stem = file.name.slice(0, file.name.length - ending.length).replace(/[^A-Za-z0-9_-]+/g, "_");
   const name = `${stem.replace(/^[_-]+/, "").slice(0, LONGEST) || "file"}-${newKey().slice(0, 8)}${ending}`;
-  const sent = await put(path("uploads", name), file, {
-    headers: { "If-None-Match": "*" },
-    type: "application/octet-stream",
-  });
-  return sent.source_path;
+  return upload(name, file);
 }

@@ -39,7 +39,8 @@ export function arrive() {
   const begun = JSON.parse(sessionStorage.getItem(KEY) ?? "{}");
   sessionStorage.removeItem(KEY);
   if (answer.get("state") !== begun.state) throw new Error("This sign-in was not begun here: begin it again.");
-  if (!answer.has("code")) throw new Error(`Not signed in: ${answer.get("error_description") ?? answer.get("error")}`);
+  if (!answer.has("code"))
+    throw new Error(`Not signed in: ${answer.get("error_description") ?? answer.get("error")}`);
   const { issuer, nonce, verifier } = begun;
   return { issuer, nonce, verifier, code: answer.get("code"), redirect_uri: home() };
 }

@@ -3,24 +3,24 @@
 import { get } from "./api.js";
 import { el, refill } from "./dom.js";
 import { number, shortId } from "./format.js";
-import { address, cell, table } from "./parts.js";
+import { address, table } from "./parts.js";
 import { ageOf, nameOf } from "./status.js";
 
 const LIMIT = 200;
 const EVERY = 5000;
 const PLACES = [
   ["Arrival"],
-  ["From"],
+  ["From", "text"],
   ["Flow"],
-  ["Noticed by"],
+  ["Noticed by", "text"],
   ["Waiting", "num"],
   ["Submitted", "num"],
   ["Refused", "num"],
 ];
-const FILES = [["Arrival"], ["Path"], ["State"], ["Since", "num"], ["Why"], ["Run"]];
+const FILES = [["Arrival"], ["Path", "text"], ["State"], ["Since", "num"], ["Why", "text"], ["Run"]];
 
 export async function show({ query, signal }) {
-  const node = el("div", {});
+  const node = el("div");
 
   async function load() {
     const wanted = { name: query.get("name"), state: query.get("state"), limit: LIMIT };
@@ -32,10 +32,8 @@ export async function show({ query, signal }) {
         el("p", { role: "alert" }, `The present content of the arrivals file is not in effect: ${found.problem}`),
       found.arrivals.length
         ? section("Places", PLACES, found.arrivals.map(place))
-        : el("p", { class: "empty" }, "Nothing is watched: start the server with --arrivals."),
-      found.files.length
-        ? section("Files", FILES, found.files.map(file))
-        : el("p", { class: "empty" }, "No file has arrived."),
+        : el("p.empty", "Nothing is watched: start the server with --arrivals."),
+      found.files.length ? section("Files", FILES, found.files.map(file)) : el("p.empty", "No file has arrived."),
     );
   }
   await load();
@@ -46,36 +44,17 @@ export async function show({ query, signal }) {
 }
 
 function section(title, columns, rows) {
-  return el("section", { class: "card" }, table(title, columns, rows, "stacked labelled"));
+  return el("section.card", table(title, columns, rows, "stacked labelled"));
 }
 
 function place(one) {
-  return el(
-    "tr",
-    {},
-    cell("", el("a", { href: address(["arrivals"], "", { name: one.name }) }, one.name)),
-    cell("text", one.uri),
-    cell("", one.flow),
-    cell("text", one.trouble ?? one.watched ?? "not yet"),
-    cell("num", counted(one, "waiting")),
-    cell("num", counted(one, "submitted")),
-    cell("num", counted(one, "refused")),
-  );
-}
-
-function counted(one, state) {
-  return el("a", { href: address(["arrivals"], "", { name: one.name, state }) }, number(one[state]));
+  const link = (text, state) => el("a", { href: address(["arrivals"], "", { name: one.name, state }) }, text);
+  const counts = ["waiting", "submitted", "refused"].map((state) => link(number(one[state]), state));
+  return [link(one.name), one.uri, one.flow, one.trouble ?? one.watched ?? "not yet", ...counts];
 }
 
 function file(one) {
-  return el(
-    "tr",
-    {},
-    cell("", one.arrival),
-    cell("text", one.path),
-    cell("", one.state),
-    cell("num", ageOf(one.at)),
-    cell("text", one.why ?? ""),
-    cell("", one.run_id ? el("a", { href: `#/runs/${one.run_id}` }, one.status ? nameOf(one.status) : shortId(one.run_id)) : ""),
-  );
+  const words = () => (one.status ? nameOf(one.status) : shortId(one.run_id));
+  const run = one.run_id && el("a", { href: `#/runs/${one.run_id}` }, words());
+  return [one.arrival, one.path, one.state, ageOf(one.at), one.why ?? "", run];
 }

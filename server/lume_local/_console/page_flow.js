@@ -6,7 +6,7 @@ import { changes, described, lines } from "./diff.js";
 import { el } from "./dom.js";
 import { counted, moment, percent, since } from "./format.js";
 import { mapAddress } from "./map_upload.js";
-import { address, cell, pageHead, select, table, wideCard } from "./parts.js";
+import { address, pageHead, rowHead, select, table, wideCard } from "./parts.js";
 import { rejectedShare } from "./status.js";
 
 const DAYS = 90;
@@ -33,12 +33,10 @@ export async function show({ parts, query, signal }) {
   let chart = ratioCard(counts);
   const node = el(
     "article",
-    {},
     header(shown, versions(found.items, version, here)),
     summary(shown, definition),
     el(
-      "div",
-      { class: "columns" },
+      "div.columns",
       wideCard(`Columns of ${version}`, columnTable(shown.columns)),
       shown.rules.length > 0 && wideCard("Rules", ruleTable(shown.rules)),
       chart,
@@ -61,16 +59,15 @@ function header(shown, tabs) {
   return pageHead(
     [el("a", { href: "#/flows" }, "Flows"), " /"],
     shown.flow,
-    shown.description && el("p", { class: "lead" }, shown.description),
-    [tabs, el("a", { class: "button", href: mapAddress(shown.flow) }, "Map a file …")],
+    shown.description && el("p.lead", shown.description),
+    [tabs, el("a.button", { href: mapAddress(shown.flow) }, "Map a file …")],
   );
 }
 
 function summary(shown, definition) {
   const most = definition.rejects?.max_ratio;
   return el(
-    "p",
-    { class: "muted below" },
+    "p.muted.below",
     `Registered ${moment(shown.created_at)} · `,
     el("a", { href: address(["runs"], "", { flow: shown.flow_version }) }, counted(shown.runs, "run")),
     ` · reads ${definition.source?.format ?? "csv"}`,
@@ -79,14 +76,14 @@ function summary(shown, definition) {
 }
 
 function ratioCard(counts) {
-  const none = el("p", { class: "empty" }, `No runs in the last ${DAYS} days.`);
+  const none = el("p.empty", `No runs in the last ${DAYS} days.`);
   return wideCard("Share of rejected rows", counts.length ? ratios(counts) : none);
 }
 
 function versions(items, version, here) {
   return el(
-    "nav",
-    { class: "tabs", "aria-label": "Versions" },
+    "nav.tabs",
+    { "aria-label": "Versions" },
     items.map((one) =>
       el(
         "a",
@@ -98,16 +95,12 @@ function versions(items, version, here) {
 }
 
 function columnTable(columns) {
-  const rows = columns.map((column) =>
-    el(
-      "tr",
-      {},
-      el("th", { scope: "row" }, column.name),
-      cell("", column.type, el("small", { class: "share" }, column.sql_type)),
-      cell("", el("pre", {}, column.sql.trim())),
-      cell("", constraints(column)),
-    ),
-  );
+  const rows = columns.map((column) => [
+    rowHead(column.name),
+    [column.type, el("small.share", column.sql_type)],
+    el("pre", column.sql.trim()),
+    constraints(column),
+  ]);
   return table("Columns", [["Column"], ["Type"], ["SQL"], ["Constraints"]], rows, "stacked");
 }
 
@@ -116,21 +109,13 @@ function constraints(column) {
     ([name, value]) => `${name} ${Array.isArray(value) ? value.join(", ") : value}`,
   );
   const all = [column.required && "required", column.unique && "unique", ...own].filter(Boolean);
-  return all.map((text) => el("span", { class: "tag" }, text));
+  return all.map((text) => el("span.tag", text));
 }
 
 function ruleTable(rules) {
-  const rows = rules.map((rule) =>
-    el(
-      "tr",
-      {},
-      el("th", { scope: "row" }, rule.name),
-      cell("", el("pre", {}, rule.sql.trim())),
-      cell("", rule.on_fail ?? "reject"),
-      cell("text", rule.message ?? ""),
-    ),
-  );
-  return table("Rules", [["Rule"], ["SQL"], ["If it fails"], ["Message"]], rows, "stacked");
+  const sql = (rule) => el("pre", rule.sql.trim());
+  const rows = rules.map((rule) => [rowHead(rule.name), sql(rule), rule.on_fail ?? "reject", rule.message ?? ""]);
+  return table("Rules", [["Rule"], ["SQL"], ["If it fails"], ["Message", "text"]], rows, "stacked");
 }
 
 /** [version, points] of the newest versions with runs: by the hour if all of them are recent, else by the day. */
@@ -156,19 +141,17 @@ function difference(items, version, other, before, after, here) {
   const choose = select({ name: "with" }, options, other ?? "", (chosen) => {
     location.hash = here({ version, with: chosen });
   });
-  const asked = el("label", { class: "field inline" }, "Compared with", choose);
+  const asked = el("label.field.inline", "Compared with", choose);
   const found = before ? changes(described(before), described(after)) : [];
   return wideCard(
     `What ${version} changes`,
     asked,
-    before && !found.length && el("p", { class: "empty" }, "Nothing."),
+    before && !found.length && el("p.empty", "Nothing."),
     found.map(([name, one, two]) =>
       el(
-        "div",
-        { class: "change" },
+        "div.change",
         el(
           "h3",
-          {},
           name,
           el(
             "span",
@@ -177,8 +160,8 @@ function difference(items, version, other, before, after, here) {
           ),
         ),
         el(
-          "pre",
-          { class: "diff", tabindex: 0 },
+          "pre.diff",
+          { tabindex: 0 },
           (one && two ? lines(one, two) : (one ?? two).split("\n").map((line) => [one ? "-" : "+", line])).map(
             ([sign, line]) =>
               el("span", { class: { "+": "added", "-": "removed" }[sign] ?? "" }, `${sign} ${line}\n`),

@@ -4,14 +4,14 @@ import { get } from "./api.js";
 import { bar } from "./charts.js";
 import { el, refill } from "./dom.js";
 import { number, percent, since } from "./format.js";
-import { address, cell, pager, table } from "./parts.js";
+import { address, pager, table, tableRow } from "./parts.js";
 import { ageOf, rejectedShare } from "./status.js";
 
 const LIMIT = 100;
 const COLUMNS = [
-  ["Flow"],
-  ["Version"],
-  ["Description"],
+  ["Flow", "name"],
+  ["Version", "name"],
+  ["Description", "text"],
   ["Columns", "num"],
   ["Registered", "num"],
   ["Runs, 30 days", "num"],
@@ -20,7 +20,7 @@ const COLUMNS = [
 ];
 
 export async function show({ query, signal }) {
-  const node = el("div", {});
+  const node = el("div");
   const here = (changes) => address(["flows"], query, changes);
 
   async function load() {
@@ -36,8 +36,8 @@ export async function show({ query, signal }) {
       node,
       el("h1", { tabindex: -1 }, "Flows"),
       rows.length
-        ? el("section", { class: "card" }, table("Flow versions", COLUMNS, rows, "stacked flows"))
-        : el("p", { class: "empty" }, "No flow version is registered."),
+        ? el("section.card", table("Flow versions", COLUMNS, el("tbody", rows), "stacked flows"))
+        : el("p.empty", "No flow version is registered."),
       pager(here, query.get("cursor"), found.next_cursor, ["First", "Next"]),
     );
   }
@@ -47,26 +47,17 @@ export async function show({ query, signal }) {
 
 function row(one, count, isFirst) {
   const share = count ? rejectedShare(count) : 0;
-  return el(
-    "tr",
-    { class: isFirst ? "first" : "" },
-    cell("name", isFirst ? el("strong", {}, one.flow) : ""),
-    cell(
-      "name",
-      el(
-        "a",
-        { href: address(["flows", one.flow], "", { version: one.version }), "aria-label": one.flow_version },
-        one.version,
-      ),
-    ),
-    cell("text", one.description ?? ""),
-    cell("num", number(one.columns.length)),
-    cell("num", ageOf(one.created_at)),
-    cell(
-      "num",
-      count ? el("a", { href: address(["runs"], "", { flow: one.flow_version }) }, number(count.runs)) : "0",
-    ),
-    cell("num", count?.rows_rejected ? percent(share) : "–"),
-    cell("bar-cell", bar(share, "partial")),
-  );
+  const href = address(["flows", one.flow], "", { version: one.version });
+  const runs = () => el("a", { href: address(["runs"], "", { flow: one.flow_version }) }, number(count.runs));
+  const cells = [
+    isFirst ? el("strong", one.flow) : "",
+    el("a", { href, "aria-label": one.flow_version }, one.version),
+    one.description ?? "",
+    number(one.columns.length),
+    ageOf(one.created_at),
+    count ? runs() : "0",
+    count?.rows_rejected ? percent(share) : "–",
+    bar(share, "partial"),
+  ];
+  return tableRow(COLUMNS, cells, isFirst && "first");
 }

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { bar, days } from "./charts.js";
 import { el, refill } from "./dom.js";
 import { number, since } from "./format.js";
-import { address, card, cell, figure, runLink, select, table } from "./parts.js";
+import { address, card, figure, figures, rowHead, runLink, select, table } from "./parts.js";
 import { ageOf } from "./status.js";
 
 const DAYS = 30;
@@ -21,7 +21,7 @@ const ORDERS = { most: "Most rows first", oldest: "Oldest first" };
 
 export async function show({ query, signal }) {
   const order = query.get("order") in ORDERS ? query.get("order") : "most";
-  const node = el("div", {});
+  const node = el("div");
   let month = null;
   let asked = 0;
 
@@ -40,7 +40,7 @@ export async function show({ query, signal }) {
     refill(
       node,
       el("h1", { tabindex: -1 }, "Inbox"),
-      el("p", { class: "lead" }, flows.some((flow) => flow.open) ? words(flows) : "No rejected row is open."),
+      el("p.lead", flows.some((flow) => flow.open) ? words(flows) : "No rejected row is open."),
       flows.length > 0 && orders(order),
       flows.map((flow) =>
         ofFlow(
@@ -67,7 +67,7 @@ function orders(order) {
   const choose = (value) => {
     location.hash = address(["inbox"], "", { order: value === "most" ? null : value });
   };
-  return el("label", { class: "field inline" }, "Order", select({ name: "order" }, Object.entries(ORDERS), order, choose));
+  return el("label.field.inline", "Order", select({ name: "order" }, Object.entries(ORDERS), order, choose));
 }
 
 function ofFlow(flow, items, trend) {
@@ -76,33 +76,27 @@ function ofFlow(flow, items, trend) {
   const most = Math.max(1, ...items.map((item) => item.open));
   const node = card(
     flow.flow,
-    el(
-      "dl",
-      { class: "figures" },
+    figures(
       figure("Open", number(flow.open), "partial"),
       figure("New since yesterday", number(flow.new)),
       figure("Closed since yesterday", number(flow.closed)),
       figure("Oldest", flow.oldest ? ageOf(flow.oldest) : "–"),
       lost > 0 && figure("Lost to sight", number(lost), "failed"),
     ),
-    !flow.account.closes &&
-      el("p", { class: "problem" }, "The account of this flow does not close: please report it."),
+    !flow.account.closes && el("p.problem", "The account of this flow does not close: please report it."),
     lost > 0 &&
       el(
-        "p",
-        { class: "muted" },
+        "p.muted",
         "The rejects file of the rows that are lost to sight is gone. Run the source again, or discard them: ",
-        el("code", {}, `lume discard ${flow.flow} --why …`),
+        el("code", `lume discard ${flow.flow} --why …`),
       ),
     flow.replays.length > 0 &&
       el(
-        "p",
-        { class: "muted" },
+        "p.muted",
         "Being submitted or replayed: ",
         flow.replays.flatMap((id) => [runLink(id), " "]),
       ),
-    items.length > 0 &&
-      el("div", { class: "below" }, el("a", { href: here(null), class: "button" }, "Mend all reasons")),
+    items.length > 0 && el("div.below", el("a", { href: here(null), class: "button" }, "Mend all reasons")),
     items.length > 0 &&
       table(
         `Reasons of ${flow.flow}`,
@@ -116,14 +110,12 @@ function ofFlow(flow, items, trend) {
 }
 
 function reason(item, here, most) {
-  return el(
-    "tr",
-    {},
-    el("th", { scope: "row" }, el("a", { href: here(item.reason) }, item.reason)),
-    cell("num", number(item.open)),
-    cell("num", item.new ? `+${number(item.new)}` : ""),
-    cell("num", item.closed ? `−${number(item.closed)}` : ""),
-    cell("num", item.oldest ? ageOf(item.oldest) : ""),
-    cell("bar-cell", bar(item.open / most, "partial")),
-  );
+  return [
+    rowHead(el("a", { href: here(item.reason) }, item.reason)),
+    number(item.open),
+    item.new ? `+${number(item.new)}` : "",
+    item.closed ? `−${number(item.closed)}` : "",
+    item.oldest ? ageOf(item.oldest) : "",
+    bar(item.open / most, "partial"),
+  ];
 }

@@ -2,10 +2,9 @@
 
 import { el, fill } from "./dom.js";
 import { counted, fileName } from "./format.js";
-import { Mapping } from "./map_proposal.js";
+import { decisionsOf, Mapping } from "./map_proposal.js";
 import { drawRow } from "./map_row.js";
 import { saving } from "./map_save.js";
-import { decisionsOf } from "./map_state.js";
 import { trialOf } from "./map_trial.js";
 import { fileCard } from "./map_upload.js";
 import { address, card, notice, pageHead, table } from "./parts.js";
@@ -16,7 +15,7 @@ export async function show({ parts, query, signal }) {
   const [flow, file, run] = [parts[1] ?? "", query.get("file"), query.get("run")];
   const title = file ? `Map ${fileName(file)}` : "Map a file";
   const head = header(flow, title);
-  const choice = (why) => ({ title, node: el("article", {}, head, fileCard(flow, run, why)) });
+  const choice = (why) => ({ title, node: el("article", head, fileCard(flow, run, why)) });
   if (!file) return choice();
   const mapping = new Mapping(flow, file, decisionsOf(flow, file), signal);
   try {
@@ -34,9 +33,9 @@ function header(flow, title) {
 }
 
 function page(mapping, head, run) {
-  const about = el("p", { class: "muted below", role: "status" });
-  const doubts = el("div", {});
-  const body = el("tbody", {});
+  const about = el("p.muted.below", { role: "status" });
+  const doubts = el("div");
+  const body = el("tbody");
   const rows = new Map();
   const trial = trialOf(mapping);
   const save = saving(mapping, run);
@@ -47,7 +46,7 @@ function page(mapping, head, run) {
     fill(about, summary(mapping, sample));
     fill(doubts, doubtsOf(proposal));
     for (const column of proposal.columns) {
-      if (!rows.has(column.name)) rows.set(column.name, el("tr", {}));
+      if (!rows.has(column.name)) rows.set(column.name, el("tr"));
       const change = (fields) => mapping.change(column.name, fields);
       drawRow(rows.get(column.name), column, decisions.of(column.name), sample.columns, change);
     }
@@ -61,12 +60,11 @@ function page(mapping, head, run) {
   mapping.onBusy = (isBusy) => columns.setAttribute("aria-busy", String(isBusy));
   draw();
   return el(
-    "article",
-    { class: "map-page" },
+    "article.map-page",
     head,
     about,
     doubts,
-    card("Columns", el("div", { class: "buttons gap" }, approveCertain(mapping)), columns),
+    card("Columns", el("div.buttons.gap", approveCertain(mapping)), columns),
     trial.node,
     save.node,
   );
@@ -86,11 +84,11 @@ function summary({ proposal, decisions, open }, sample) {
 function doubtsOf({ doubts, unused, samples }) {
   const all = [...doubts, ...(doubts.length ? [] : samples[0].doubts)];
   if (!all.length && !unused.length) return null;
-  const said = (one) => el("li", {}, one, /[.?]$/.test(one) ? "" : ".");
+  const said = (one) => el("li", one, /[.?]$/.test(one) ? "" : ".");
   return card(
     "Of the file",
-    all.length > 0 && el("ul", { class: "doubts" }, all.map(said)),
-    unused.length > 0 && el("p", { class: "muted" }, `Not read: ${unused.join(", ")}.`),
+    all.length > 0 && el("ul.doubts", all.map(said)),
+    unused.length > 0 && el("p.muted", `Not read: ${unused.join(", ")}.`),
   );
 }
 

@@ -34,11 +34,9 @@ export async function show({ parts: [, flow], query, signal }) {
   await page.open();
   const node = el(
     "div",
-    {},
     el("h1", { tabindex: -1 }, `Rejected rows of ${flow}`),
     top,
-    isReadOnly &&
-      el("p", { class: "tell" }, "You may look at these rows. To mend them takes a key with the role submit."),
+    isReadOnly && el("p.tell", "You may look at these rows. To mend them takes a key with the role submit."),
     page.node,
   );
   return { title: `Inbox: ${flow}`, node, update: (ids) => page.update(ids) };
@@ -64,10 +62,9 @@ function head(flow, reason, inbox) {
     location.hash = address(["inbox", flow], "", { reason: value });
   };
   return el(
-    "div",
-    { class: "mend-head" },
-    el("label", { class: "field" }, "Reason", select({ name: "reason" }, options, reason ?? "", choose)),
-    el("a", { class: "button", href: "#/inbox" }, "Back to the inbox"),
+    "div.mend-head",
+    el("label.field", "Reason", select({ name: "reason" }, options, reason ?? "", choose)),
+    el("a.button", { href: "#/inbox" }, "Back to the inbox"),
   );
 }
 
@@ -84,19 +81,18 @@ class Mending {
     this.grid = new Grid(`Rejected rows of ${flow}`, this.shown);
     this.tools = new Tools(this.sheet, this.shown, this.grid, this.draft, () => this.#fewer());
     listen(this.grid, this.tools);
-    this.told = el("div", { class: "told" });
-    this.empty = el("p", { class: "empty", hidden: true }, "No row is open here.");
-    this.state = el("p", { class: "state", role: "status" });
-    this.button = el("button", { class: "primary", on: { click: () => this.#submit(false) } }, "Submit");
-    this.others = el("div", { class: "others" });
+    this.told = el("div.told");
+    this.empty = el("p.empty", { hidden: true }, "No row is open here.");
+    this.state = el("p.state", { role: "status" });
+    this.button = el("button.primary", { on: { click: () => this.#submit(false) } }, "Submit");
+    this.others = el("div.others");
     this.node = el(
       "div",
-      {},
       this.tools.node,
       this.told,
       this.empty,
       this.grid.node,
-      el("div", { class: "submit-bar" }, !isReadOnly && this.button, this.state, !isReadOnly && this.others),
+      el("div.submit-bar", !isReadOnly && this.button, this.state, !isReadOnly && this.others),
     );
     signal.addEventListener("abort", () => this.draft.flush()); // the next page does not wait for it
     addEventListener("pagehide", () => this.draft.flush(), { signal });
@@ -191,8 +187,8 @@ class Mending {
     refill(
       this.others,
       counts.size > 1 && [
-        el("p", {}, "Your draft has edits of other reasons, too. They stay in it, unless you submit all:"),
-        el("ul", {}, ...[...counts].map((one) => el("li", {}, line(one)))),
+        el("p", "Your draft has edits of other reasons, too. They stay in it, unless you submit all:"),
+        el("ul", ...[...counts].map((one) => el("li", line(one)))),
         el("button", submit, `Submit all ${rows(all)}`),
       ],
     );

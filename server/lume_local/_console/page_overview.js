@@ -4,15 +4,22 @@ import { get } from "./api.js";
 import { bar, hours } from "./charts.js";
 import { el, refill } from "./dom.js";
 import { cut, number, percent, shortId, since } from "./format.js";
-import { card, cell, figure, flowLink, rejectedFigure, table } from "./parts.js";
+import { card, figure, figures, flowLink, rejectedFigure, table } from "./parts.js";
 import { ACTIVE, ageOf, badge, reasonsOf, rejectedShare } from "./status.js";
 
 const HOURS = 48;
 const ABOVE = 0.05;
 const TOP = 8;
+const WORST = [
+  ["Flow", "name"],
+  ["Runs", "num"],
+  ["Rejected", "num"],
+  ["Share", "num"],
+  ["Compared", "bar-cell"],
+];
 
 export async function show({ signal }) {
-  const node = el("div", {});
+  const node = el("div");
   async function load() {
     const from = since((HOURS - 1) * 3600);
     const ask = (where, query) => get(where, query, { signal });
@@ -26,14 +33,9 @@ export async function show({ signal }) {
     refill(
       node,
       el("h1", { tabindex: -1 }, "Overview"),
-      figures(byHour.items),
+      totals(byHour.items),
       card(`Runs per hour, last ${HOURS} hours`, hours(byHour.items, HOURS)),
-      el(
-        "div",
-        { class: "columns" },
-        attention(waiting),
-        el("div", { class: "stack" }, now(active), flows(worst.items)),
-      ),
+      el("div.columns", attention(waiting), el("div.stack", now(active), flows(worst.items))),
     );
     if (isOpen) node.querySelector("details").open = true;
   }
@@ -41,7 +43,7 @@ export async function show({ signal }) {
   return { title: "Overview", node, update: load };
 }
 
-function figures(items) {
+function totals(items) {
   const count = (statuses) =>
     items.filter((item) => statuses.includes(item.status)).reduce((sum, item) => sum + item.runs, 0);
   const rows = items.reduce(
@@ -52,9 +54,7 @@ function figures(items) {
     { rows_read: 0, rows_rejected: 0 },
   );
   const [active, broken] = [count(ACTIVE), count(["FAILED", "CRASHED"])];
-  return el(
-    "dl",
-    { class: "figures" },
+  return figures(
     figure("Runs", number(items.reduce((sum, item) => sum + item.runs, 0))),
     figure("Active", number(active), active ? "active" : ""),
     figure("Failed or crashed", number(broken), broken ? "failed" : ""),
@@ -65,16 +65,15 @@ function figures(items) {
 
 function attention({ items, next_cursor: next }) {
   const title = "Waits for a person";
-  if (!items.length) return card(title, el("p", { class: "empty" }, "Nothing. Every source's last run is fine."));
+  if (!items.length) return card(title, el("p.empty", "Nothing. Every source's last run is fine."));
   const about = (run) => [
     el(
-      "p",
-      { class: "muted" },
-      el("span", { class: "mono" }, shortId(run.id)),
+      "p.muted",
+      el("span.mono", shortId(run.id)),
       ` · ${run.flow_version} · `,
       ageOf(run.finished_at ?? run.created_at),
     ),
-    el("p", {}, why(run)),
+    el("p", why(run)),
   ];
   return runs(title, items, about, next && `#/runs?attention=${ABOVE}`);
 }
@@ -82,7 +81,7 @@ function attention({ items, next_cursor: next }) {
 /** Running and queued runs. */
 function now({ items, next_cursor: next }) {
   if (!items.length) return null;
-  const about = (run) => el("p", { class: "muted" }, run.flow_version, " · ", ageOf(run.created_at));
+  const about = (run) => el("p.muted", run.flow_version, " · ", ageOf(run.created_at));
   return runs("Active now", items, about, next && `#/runs?status=${ACTIVE.join(",")}`);
 }
 
@@ -91,20 +90,10 @@ function runs(title, items, about, more) {
   const line = (run) =>
     el(
       "li",
-      {},
-      el(
-        "a",
-        { href: `#/runs/${run.id}`, class: "main" },
-        badge(run),
-        el("span", { class: "path" }, run.source_path),
-      ),
+      el("a", { href: `#/runs/${run.id}`, class: "main" }, badge(run), el("span.path", run.source_path)),
       about(run),
     );
-  return card(
-    title,
-    el("ul", { class: "list" }, items.map(line)),
-    more && el("p", {}, el("a", { href: more }, "All of them")),
-  );
+  return card(title, el("ul.list", items.map(line)), more && el("p", el("a", { href: more }, "All of them")));
 }
 
 function why(run) {
@@ -117,25 +106,14 @@ function why(run) {
 
 function flows(items) {
   const bad = items.filter((item) => item.rows_rejected > 0);
-  if (!bad.length) return card("Worst flows, last 30 days", el("p", { class: "empty" }, "No row was rejected."));
+  if (!bad.length) return card("Worst flows, last 30 days", el("p.empty", "No row was rejected."));
   const worst = rejectedShare(bad[0]);
-  const rows = bad.map((item) =>
-    el(
-      "tr",
-      {},
-      cell("name", flowLink(item.flow_version)),
-      cell("num", number(item.runs)),
-      cell("num", number(item.rows_rejected)),
-      cell("num", percent(rejectedShare(item))),
-      cell("bar-cell", bar(rejectedShare(item) / worst, "partial")),
-    ),
-  );
-  return card(
-    "Worst flows, last 30 days",
-    table(
-      "Worst flows",
-      [["Flow"], ["Runs", "num"], ["Rejected", "num"], ["Share", "num"], ["Compared", "bar-cell"]],
-      rows,
-    ),
-  );
+  const rows = bad.map((item) => [
+    flowLink(item.flow_version),
+    number(item.runs),
+    number(item.rows_rejected),
+    percent(rejectedShare(item)),
+    bar(rejectedShare(item) / worst, "partial"),
+  ]);
+  return card("Worst flows, last 30 days", table("Worst flows", WORST, rows));
 }

@@ -7,14 +7,15 @@ import { el, fill, refill } from "./dom.js";
 import { counted, duration, fileName, moment, number, percent, secondsBetween, shortId } from "./format.js";
 import { latest } from "./latest.js";
 import {
+  actButton,
   address,
   card,
-  cell,
   figure,
+  figures,
   flowLink,
-  notice,
   pageHead,
   rejectedFigure,
+  rowHead,
   runLink,
   table,
   wideCard,
@@ -30,16 +31,16 @@ const STATES = { pending: "Pending", delivered: "Delivered", given_up: "Given up
 
 export async function show({ parts, query, signal }) {
   const id = parts[1];
-  const node = el("article", { class: "run-page" });
-  const head = el("div", {});
-  const counts = el("div", {});
-  const body = el("div", { class: "columns" });
+  const node = el("article.run-page");
+  const head = el("div");
+  const counts = el("div");
+  const body = el("div.columns");
   const isReadOnly = (await whoAmI({ signal })).role === "read";
   let drawn = null;
 
   function draw(run) {
     const message = run.metadata.error_message;
-    fill(counts, message && el("p", { class: "problem", role: "alert" }, message), figures(run));
+    fill(counts, message && el("p.problem", { role: "alert" }, message), countsOf(run));
     if (drawn !== run.status) {
       refill(head, header(run, isReadOnly));
       fill(body, sections(run, query, signal)); // rows are loaded once: they change only when the run ends
@@ -58,21 +59,19 @@ export async function show({ parts, query, signal }) {
 }
 
 function header(run, isReadOnly) {
-  const under = [badge(run), flowLink(run.flow_version), el("span", { class: "muted" }, "created ", ageOf(run.created_at))];
+  const under = [badge(run), flowLink(run.flow_version), el("span.muted", "created ", ageOf(run.created_at))];
   return pageHead(
-    [el("a", { href: "#/runs" }, "Runs"), " / ", el("span", { class: "mono" }, shortId(run.id))],
+    [el("a", { href: "#/runs" }, "Runs"), " / ", el("span.mono", shortId(run.id))],
     el("span", { title: run.source_path }, fileName(run.source_path)),
-    el("p", { class: "under" }, under),
+    el("p.under", under),
     !isReadOnly && actions(run),
   );
 }
 
-function figures(run) {
+function countsOf(run) {
   const { metrics } = run.metadata;
   const took = run.started_at ? secondsBetween(run.started_at, run.finished_at ?? new Date()) : null;
-  return el(
-    "dl",
-    { class: "figures" },
+  return figures(
     figure("Rows read", number(metrics.rows_read)),
     figure("Mapped", number(metrics.rows_mapped), metrics.rows_mapped ? "ok" : ""),
     rejectedFigure("Rejected", metrics),
@@ -101,26 +100,20 @@ function timeline(run) {
     const length = Math.max(0, secondsBetween(stage.from, stage.to));
     return el(
       "li",
-      {},
-      el("span", { class: "name" }, stage.name),
+      el("span.name", stage.name),
       bar(length / all, stage.look, Math.min(1, Math.max(0, secondsBetween(run.created_at, stage.from) / all))),
-      el("span", { class: "num" }, duration(length)),
-      el(
-        "span",
-        { class: "num muted" },
-        stage.rows === null || stage.rows === undefined ? "" : counted(stage.rows, "row"),
-      ),
+      el("span.num", duration(length)),
+      el("span.num.muted", stage.rows === null || stage.rows === undefined ? "" : counted(stage.rows, "row")),
     );
   };
   const ended =
     run.finished_at &&
     el(
-      "li",
-      { class: "end" },
-      el("span", { class: "name" }, el("span", { class: `swatch ${lookOf(run.status)}` }), nameOf(run.status)),
-      el("span", { class: "muted num" }, moment(run.finished_at)),
+      "li.end",
+      el("span.name", el("span", { class: `swatch ${lookOf(run.status)}` }), nameOf(run.status)),
+      el("span.muted.num", moment(run.finished_at)),
     );
-  const node = card("Life cycle", el("ol", { class: "timeline-list" }, stages.map(line), ended));
+  const node = card("Life cycle", el("ol.timeline-list", stages.map(line), ended));
   node.classList.add("timeline");
   return node;
 }
@@ -141,14 +134,13 @@ function sections(run, query, signal) {
     card(
       "Warnings",
       el(
-        "ul",
-        { class: "plain" },
+        "ul.plain",
         warnings.map(([text, times]) =>
-          el("li", {}, text, " ", !OF_SOURCE.test(text) && el("span", { class: "muted num" }, counted(times, "row"))),
+          el("li", text, " ", !OF_SOURCE.test(text) && el("span.muted.num", counted(times, "row"))),
         ),
       ),
     );
-  const stack = (...cards) => el("div", { class: "stack" }, cards);
+  const stack = (...cards) => el("div.stack", cards);
   return [
     why ? [stack(why), stack(timeline(run), warned)] : [stack(timeline(run), warned), details(run)],
     metrics.rows_rejected > 0 &&
@@ -157,7 +149,8 @@ function sections(run, query, signal) {
         wanted ? `Rejected rows: ${wanted}` : "Rejected rows",
         rowsOf(run, "rejects", "Rejected rows", { reason: wanted, limit: SOME }, signal),
       ),
-    places.mapped && wideCard("First mapped rows", rowsOf(run, "mapped", "First mapped rows", { limit: FIRST }, signal)),
+    places.mapped &&
+      wideCard("First mapped rows", rowsOf(run, "mapped", "First mapped rows", { limit: FIRST }, signal)),
     places.mapped && columns(metrics.columns ?? {}),
     why && details(run),
     deliveries(run, signal),
@@ -166,18 +159,14 @@ function sections(run, query, signal) {
 
 /** Statistics of the mapped rows' columns. */
 function columns(held) {
-  const rows = Object.entries(held).map(([name, one]) =>
-    el(
-      "tr",
-      {},
-      el("th", { scope: "row" }, name),
-      cell("num", number(one.distinct)),
-      cell("num", number(one.nulls)),
-      cell("value", one.min ?? ""),
-      cell("value", one.max ?? ""),
-    ),
-  );
-  const heads = [["Column"], ["Distinct", "num"], ["Null", "num"], ["Least"], ["Greatest"]];
+  const rows = Object.entries(held).map(([name, one]) => [
+    rowHead(name),
+    number(one.distinct),
+    number(one.nulls),
+    one.min ?? "",
+    one.max ?? "",
+  ]);
+  const heads = [["Column"], ["Distinct", "num"], ["Null", "num"], ["Least", "value"], ["Greatest", "value"]];
   const title = "Columns of the mapped rows";
   return rows.length > 0 && wideCard(title, table(title, heads, rows));
 }
@@ -190,45 +179,28 @@ async function rejectsBook(run) {
   saveAs(workbook(rows), `${run.id}-rejects.xlsx`);
 }
 
-/** A button that saves a file. */
-function saver(name, save) {
-  async function click({ target }) {
-    target.disabled = true;
-    try {
-      await save();
-    } catch (error) {
-      notice(error.message, true);
-    } finally {
-      target.disabled = false;
-    }
-  }
-  return el("button", { on: { click } }, name);
-}
-
 function details(run) {
   const { target_locations: places } = run.metadata;
-  const entry = (name, ...value) => [el("dt", {}, name), el("dd", {}, ...value)];
+  const entry = (name, ...value) => [el("dt", name), el("dd", ...value)];
   const output = (name, which) =>
     places[which] &&
     entry(
       name,
       el(
-        "div",
-        { class: "buttons" },
+        "div.buttons",
         !places[which].includes("://") && // else it is in a database or an object store
-          saver(`Download ${which}`, () => outputOf(run, which)),
-        which === "rejects" && saver("Rejects as .xlsx", () => rejectsBook(run)),
+          actButton(`Download ${which}`, () => outputOf(run, which)),
+        which === "rejects" && actButton("Rejects as .xlsx", () => rejectsBook(run)),
       ),
-      el("code", { class: "path" }, places[which]),
+      el("code.path", places[which]),
     );
   const { mends, mended_by: menders = [], dismissed } = run.metadata;
   return card(
     "Details",
     el(
-      "dl",
-      { class: "details" },
-      entry("Run", el("code", {}, run.id)),
-      entry("Source", el("code", { class: "path" }, run.source_path)),
+      "dl.details",
+      entry("Run", el("code", run.id)),
+      entry("Source", el("code.path", run.source_path)),
       output("Mapped rows", "mapped"),
       output("Rejected rows", "rejects"),
       entry("Created", moment(run.created_at)),
@@ -239,7 +211,7 @@ function details(run) {
       run.force_rerun && entry("Forced", "processed although it may have been processed before"),
       mends && entry("Mends", runLink(mends)),
       menders.length > 0 && entry("Mended by", ...menders.flatMap((id) => [runLink(id), " "])),
-      dismissed && entry("Dismissed", dismissed.why, " ", el("span", { class: "muted" }, moment(dismissed.at))),
+      dismissed && entry("Dismissed", dismissed.why, " ", el("span.muted", moment(dismissed.at))),
       run.run_metadata && entry("Metadata", el("pre", { tabindex: 0 }, JSON.stringify(run.run_metadata, null, 2))),
     ),
   );
@@ -251,22 +223,16 @@ function deliveries(run, signal) {
   get(path("runs", run.id, "deliveries"), {}, { signal })
     .then(({ items }) => {
       if (!items.length) return;
-      const rows = items.map((one) =>
-        el(
-          "tr",
-          {},
-          cell("", one.kind === "message" ? "Message" : "Webhook"),
-          cell("", STATES[one.state] ?? one.state),
-          cell("path", one.receiver),
-          cell("num", number(one.attempts)),
-          cell(
-            "",
-            one.error ??
-              (one.delivered_at ? moment(one.delivered_at) : `next attempt ${moment(one.next_attempt_at)}`),
-          ),
-        ),
-      );
-      const heads = [["Kind"], ["State"], ["Receiver"], ["Attempts", "num"], ["Last"]];
+      const last = ({ delivered_at, next_attempt_at }) =>
+        delivered_at ? moment(delivered_at) : `next attempt ${moment(next_attempt_at)}`;
+      const rows = items.map((one) => [
+        one.kind === "message" ? "Message" : "Webhook",
+        STATES[one.state] ?? one.state,
+        one.receiver,
+        number(one.attempts),
+        one.error ?? last(one),
+      ]);
+      const heads = [["Kind"], ["State"], ["Receiver", "path"], ["Attempts", "num"], ["Last"]];
       node.replaceWith(card("Deliveries", table("Deliveries", heads, rows)));
     })
     .catch(() => {});

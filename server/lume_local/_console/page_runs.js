@@ -2,9 +2,9 @@
 
 import { get } from "./api.js";
 import { el, newId, reconcile } from "./dom.js";
-import { duration, number, percent, secondsBetween, shortId, since } from "./format.js";
+import { duration, number, percent, secondsBetween, since } from "./format.js";
 import { latest } from "./latest.js";
-import { address, cell, flowLink, pager, select, table } from "./parts.js";
+import { address, flowLink, pager, runLink, select, table, tableRow } from "./parts.js";
 import { ACTIVE, ageOf, badge, isActive, nameOf, rejectedShare } from "./status.js";
 
 const LIMIT = 50;
@@ -25,7 +25,7 @@ const COLUMNS = [
   ["Status"],
   ["Run"],
   ["Flow"],
-  ["Source"],
+  ["Source", "path"],
   ["Read", "num"],
   ["Mapped", "num"],
   ["Rejected", "num"],
@@ -35,10 +35,10 @@ const COLUMNS = [
 ];
 
 export async function show({ query, signal }) {
-  const body = el("tbody", {});
+  const body = el("tbody");
   const none = query.size ? "No run matches these filters." : "There is no run yet.";
-  const empty = el("p", { class: "empty", hidden: true }, none);
-  const below = el("div", {});
+  const empty = el("p.empty", { hidden: true }, none);
+  const below = el("div");
   const here = (changes) => address(["runs"], query, changes);
 
   function draw(found) {
@@ -55,10 +55,9 @@ export async function show({ query, signal }) {
     title: "Runs",
     node: el(
       "div",
-      {},
       el("h1", { tabindex: -1 }, "Runs"),
       await filters(query, here, signal),
-      el("section", { class: "card" }, table("Runs, newest first", COLUMNS, body, "stacked"), empty, below),
+      el("section.card", table("Runs, newest first", COLUMNS, body, "stacked"), empty, below),
     ),
     update: load,
   };
@@ -82,23 +81,18 @@ function asked(query) {
 function row(run) {
   const { metrics } = run.metadata;
   const ended = run.finished_at;
-  const took = run.started_at && ended ? duration(secondsBetween(run.started_at, ended)) : "";
-  const link = el("a", { href: `#/runs/${run.id}`, class: "mono" }, shortId(run.id));
   const share = metrics.rows_rejected ? percent(rejectedShare(metrics)) : "";
-  const figures = ended
-    ? [number(metrics.rows_read), number(metrics.rows_mapped), number(metrics.rows_rejected), share]
-    : ["", "", "", ""];
-  return el(
-    "tr",
-    { class: "run" },
-    cell("", badge(run)),
-    cell("", link),
-    cell("", flowLink(run.flow_version)),
-    cell("path", el("a", { href: `#/runs/${run.id}` }, run.source_path)),
-    ...figures.map((figure) => cell("num", figure)),
-    cell("num", took),
-    cell("num", ageOf(run.created_at)),
-  );
+  const counts = [metrics.rows_read, metrics.rows_mapped, metrics.rows_rejected].map(number);
+  const cells = [
+    badge(run),
+    runLink(run.id),
+    flowLink(run.flow_version),
+    el("a", { href: `#/runs/${run.id}` }, run.source_path),
+    ...(ended ? [...counts, share] : ["", "", "", ""]),
+    run.started_at && ended ? duration(secondsBetween(run.started_at, ended)) : "",
+    ageOf(run.created_at),
+  ];
+  return tableRow(COLUMNS, cells, "run");
 }
 
 async function filters(query, here, signal) {
@@ -110,9 +104,8 @@ async function filters(query, here, signal) {
   };
   const ages = select({ name: "since" }, AGES, query.get("since") ?? "", (since) => change({ since }));
   return el(
-    "form",
+    "form.filters",
     {
-      class: "filters",
       role: "search",
       "aria-label": "Filter runs",
       on: { submit: (event) => event.preventDefault() },
@@ -125,7 +118,7 @@ async function filters(query, here, signal) {
     ),
     field("Source contains", "source", query, change, { type: "search" }),
     field("Submitted by", "by", query, change, { placeholder: "any key" }),
-    el("label", { class: "field" }, "Created", ages),
+    el("label.field", "Created", ages),
     statuses(query, change),
     chip("Needs attention", "attention", query.has("attention"), (isOn) =>
       change({ attention: isOn ? ABOVE : null }),
@@ -144,7 +137,7 @@ function field(label, name, query, change, more) {
     ...more,
     on: { change: changed },
   });
-  return el("label", { class: "field" }, label, input);
+  return el("label.field", label, input);
 }
 
 function chip(label, name, checked, changed) {
@@ -154,7 +147,7 @@ function chip(label, name, checked, changed) {
     checked,
     on: { change: (event) => changed(event.target.checked) },
   });
-  return el("label", { class: "chip" }, input, label);
+  return el("label.chip", input, label);
 }
 
 /** A chip for each group of statuses; selecting none means all. */
@@ -172,5 +165,5 @@ function statuses(query, change) {
       (isOn) => toggle(group, isOn),
     ),
   );
-  return el("fieldset", { class: "chips" }, el("legend", {}, "Status"), chips);
+  return el("fieldset.chips", el("legend", "Status"), chips);
 }

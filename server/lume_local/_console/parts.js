@@ -7,10 +7,9 @@ import { rejectedShare } from "./status.js";
 /** The head of a page: its trail, its title, further information, and its buttons. */
 export function pageHead(trail, title, more, buttons) {
   return el(
-    "header",
-    { class: "head" },
-    el("div", {}, el("p", { class: "muted" }, trail), el("h1", { tabindex: -1 }, title), more),
-    buttons && el("div", { class: "buttons" }, buttons),
+    "header.head",
+    el("div", el("p.muted", trail), el("h1", { tabindex: -1 }, title), more),
+    buttons && el("div.buttons", buttons),
   );
 }
 
@@ -25,7 +24,7 @@ export function select(attributes, options, value, chosen) {
 
 /** A titled card. */
 export function card(title, ...children) {
-  return el("section", { class: "card" }, el("h2", {}, title), ...children);
+  return el("section.card", el("h2", title), ...children);
 }
 
 /** A titled card across all `columns`. */
@@ -36,39 +35,42 @@ export function wideCard(...parts) {
 }
 
 /**
- * A table that scrolls by itself if it is too wide; `columns`: [heading, class] each; `body`: its rows, or a tbody to
- * fill later. A "stacked" table becomes a list on a phone, in which a "labelled" one shows the headings beside the
- * cells.
+ * A table that scrolls by itself if it is too wide. `columns` are [heading, class of its cells] each; `body` is a tbody to
+ * fill later, or rows: each is the contents of its cells. A "stacked" table becomes a list on a phone, in which a
+ * "labelled" one shows the headings beside the cells.
  */
 export function table(label, columns, body, look = "") {
-  const head = columns.map(([text, look]) => el("th", { scope: "col", class: look }, text));
-  const rows = body instanceof Node ? body : el("tbody", {}, body);
+  const heads = columns.map(([text, look]) => el("th", { scope: "col", class: look }, text));
+  const rows =
+    body instanceof Node
+      ? body
+      : el(
+          "tbody",
+          body.map((cells) => tableRow(columns, cells)),
+        );
   if (look.includes("labelled"))
     for (const row of rows.rows) columns.forEach(([text], index) => (row.cells[index].dataset.head = text));
-  return el(
-    "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": label },
-    el(
-      "table",
-      { class: look },
-      el("caption", { class: "unseen" }, label),
-      el("thead", {}, el("tr", {}, head)),
-      rows,
-    ),
-  );
+  const parts = [el("caption.unseen", label), el("thead", el("tr", heads)), rows];
+  const attributes = { tabindex: 0, role: "region", "aria-label": label };
+  return el("div.scroll", attributes, el("table", { class: look }, parts));
 }
 
-export const cell = (look, ...children) => el("td", { class: look }, ...children);
+/** A row of a table; a content that is a cell itself stays as it is. */
+export function tableRow(columns, cells, look) {
+  const cell = (one, index) =>
+    one instanceof HTMLTableCellElement ? one : el("td", { class: columns[index][1] }, one);
+  return el("tr", { class: look }, cells.map(cell));
+}
+
+/** The cell that names its row. */
+export const rowHead = (...children) => el("th", { scope: "row" }, children);
 
 /** A large figure with its name. */
 export function figure(name, value, look = "", more = null) {
-  return el(
-    "div",
-    { class: `figure ${look}` },
-    el("dt", {}, name),
-    el("dd", {}, value, more && el("small", {}, more)),
-  );
+  return el("div", { class: `figure ${look}` }, el("dt", name), el("dd", value, more && el("small", more)));
 }
+
+export const figures = (...all) => el("dl.figures", all);
 
 /** The number of rejected rows, and their share. */
 export function rejectedFigure(name, counts) {
@@ -80,10 +82,10 @@ export function rejectedFigure(name, counts) {
 export function pager(here, cursor, next, words = ["Newest", "Older"]) {
   if (!cursor && !next) return null;
   return el(
-    "nav",
-    { class: "pager", "aria-label": "Pages of the list" },
-    cursor && el("a", { class: "button", href: here({ cursor: null }) }, words[0]),
-    next && el("a", { class: "button", href: here({ cursor: next }) }, words[1]),
+    "nav.pager",
+    { "aria-label": "Pages of the list" },
+    cursor && el("a.button", { href: here({ cursor: null }) }, words[0]),
+    next && el("a.button", { href: here({ cursor: next }) }, words[1]),
   );
 }
 
@@ -107,11 +109,28 @@ export function flowLink(reference) {
   return el("a", { href: address(["flows", flow], "", { version }) }, reference);
 }
 
+/** A button for an act that takes a while; a failure becomes a notice. It isn't disabled, which would lose the focus. */
+export function actButton(name, act, look = "") {
+  let isBusy = false;
+  async function click() {
+    if (isBusy) return;
+    isBusy = true;
+    try {
+      await act();
+    } catch (error) {
+      notice(error.message, true);
+    } finally {
+      isBusy = false;
+    }
+  }
+  return el("button", { type: "button", class: look, on: { click } }, name);
+}
+
 /** Shows a passing notice; a problem stays until it is dismissed. */
 export function notice(text, isProblem = false) {
-  const note = el("div", { class: isProblem ? "notice problem" : "notice" }, el("span", {}, text));
+  const note = el("div", { class: isProblem ? "notice problem" : "notice" }, el("span", text));
   const close = () => note.remove();
-  note.append(el("button", { class: "quiet", "aria-label": "Dismiss", on: { click: close } }, "×"));
+  note.append(el("button.quiet", { "aria-label": "Dismiss", on: { click: close } }, "×"));
   document.getElementById("notices").append(note);
   if (!isProblem) setTimeout(close, 6000);
 }

@@ -5,7 +5,7 @@ import { columnsOf, isBlamed } from "./blame.js";
 import { el, fill } from "./dom.js";
 import { cut, number } from "./format.js";
 import { textOf } from "./mend/sheet.js";
-import { cell, table } from "./parts.js";
+import { table } from "./parts.js";
 
 const LONGEST = 300;
 const WIDE = 20; // characters: longer values get a wide column
@@ -13,7 +13,7 @@ const OWN = "_lume_";
 
 /** A list of rows with a button for the next ones, which replace them. `query` is that of the contract. */
 export function rowsOf(run, output, label, query, signal) {
-  const node = el("div", { "aria-busy": "true" }, el("p", { class: "empty" }, "Loading …"));
+  const node = el("div", { "aria-busy": "true" }, el("p.empty", "Loading …"));
   let first = 1;
 
   async function load(cursor) {
@@ -31,18 +31,18 @@ export function rowsOf(run, output, label, query, signal) {
       };
       fill(
         node,
-        found.items.length ? rowTable(found.items, columns, label) : el("p", { class: "empty" }, "No rows."),
+        found.items.length ? rowTable(found.items, columns, label) : el("p.empty", "No rows."),
         (cursor || found.next_cursor) &&
           el(
-            "nav",
-            { class: "pager", "aria-label": `Pages of ${label}` },
-            el("span", { class: "muted num" }, `Rows ${number(from)} to ${number(first - 1)}`),
+            "nav.pager",
+            { "aria-label": `Pages of ${label}` },
+            el("span.muted.num", `Rows ${number(from)} to ${number(first - 1)}`),
             cursor && el("button", { on: { click: again } }, "First rows"),
             found.next_cursor && el("button", { on: { click: () => load(found.next_cursor) } }, "More rows"),
           ),
       );
     } catch (error) {
-      if (!signal.aborted) fill(node, el("p", { class: "empty", role: "alert" }, error.message));
+      if (!signal.aborted) fill(node, el("p.empty", { role: "alert" }, error.message));
     } finally {
       node.setAttribute("aria-busy", "false");
     }
@@ -57,36 +57,32 @@ export function rowTable(rows, flowColumns, label) {
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => !name.startsWith(OWN));
   // For each column: its heading, its class, and its cell in a row.
   const columns = [
-    has("reasons") && ["Row", "num", (row) => cell("num muted", place(row))],
-    has("file") && ["File", "", (row) => cell("path muted", row[`${OWN}file`] ?? "")],
-    has("reasons") && ["Why", "", (row) => cell("reasons", reasonsOf(row).map(reasonOf))],
+    has("reasons") && ["Row", "num muted", (row) => place(row)],
+    has("file") && ["File", "path muted", (row) => row[`${OWN}file`] ?? ""],
+    has("reasons") && ["Why", "reasons", (row) => reasonsOf(row).map((reason) => el("span.reason", reason))],
     ...names.map((name) => [
       name,
       "",
       (row) => {
         const isWide = textOf(row[name]).length > WIDE;
         const isBad = isBlamed(reasonsOf(row), name, flowColumns);
-        return cell(`value${isWide ? " long" : ""}${isBad ? " blamed" : ""}`, value(row[name]));
+        return el("td", { class: `value${isWide ? " long" : ""}${isBad ? " blamed" : ""}` }, value(row[name]));
       },
     ]),
-    has("raw") && ["Malformed line", "", (row) => cell("value", value(row[`${OWN}raw`] ?? ""))],
+    has("raw") && ["Malformed line", "value", (row) => value(row[`${OWN}raw`] ?? "")],
   ].filter(Boolean);
-  const lines = rows.map((row) =>
-    el(
-      "tr",
-      {},
-      columns.map(([, , make]) => make(row)),
-    ),
+  return table(
+    label,
+    columns,
+    rows.map((row) => columns.map(([, , make]) => make(row))),
   );
-  return table(label, columns, lines);
 }
 
 const reasonsOf = (row) => row[`${OWN}reasons`] ?? [];
-const reasonOf = (reason) => el("span", { class: "reason" }, reason);
 const place = (row) => row[`${OWN}row`] ?? `line ${row[`${OWN}line`] ?? "?"}`;
 
 function value(given) {
-  if (given === null || given === undefined) return el("span", { class: "null" }, "null");
+  if (given === null || given === undefined) return el("span.null", "null");
   const text = textOf(given);
   return text.length > LONGEST ? el("span", { title: cut(text, 5000) }, cut(text, LONGEST)) : text;
 }

@@ -35,7 +35,7 @@ export function badge(run) {
     "span",
     { class: `badge ${lookOf(run.status)}`, title: run.status },
     nameOf(run.status),
-    share !== null && el("span", { class: "num" }, ` ${percent(share ?? 0)}`),
+    share !== null && el("span.num", ` ${percent(share ?? 0)}`),
   );
 }
 

@@ -7,17 +7,30 @@ const encoder = new TextEncoder();
 /** Returns the workbook of rows, each an object; throws if Excel has no room for them. */
 export function workbook(rows) {
   const names = [...new Set(rows.flatMap(Object.keys))];
-  if (rows.length > MOST_ROWS) throw new Error("Excel has no room for so many rows: download the rejects as a file.");
+  if (rows.length > MOST_ROWS)
+    throw new Error("Excel has no room for so many rows: download the rejects as a file.");
   const lines = [names, ...rows.map((row) => names.map((name) => text(row[name])))];
   const sheet = lines.map((cells) => `<row>${cells.map(cell).join("")}</row>`).join("");
-  return new Blob([zip({ ...PARTS, "xl/worksheets/sheet1.xml": `${XML}<worksheet xmlns="${MAIN}"><sheetData>${sheet}</sheetData></worksheet>` })], {
-    type: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-  });
+  return new Blob(
+    [
+      zip({
+        ...PARTS,
+        "xl/worksheets/sheet1.xml": `${XML}<worksheet xmlns="${MAIN}"><sheetData>${sheet}</sheetData></worksheet>`,
+      }),
+    ],
+    {
+      type: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    },
+  );
 }
 
 function text(value) {
   if (value === null || value === undefined) return null;
-  const found = Array.isArray(value) ? value.join("; ") : typeof value === "object" ? JSON.stringify(value) : String(value);
+  const found = Array.isArray(value)
+    ? value.join("; ")
+    : typeof value === "object"
+      ? JSON.stringify(value)
+      : String(value);
   if (found.length > LONGEST) throw new Error("A value is too long for Excel: download the rejects as a file.");
   return found;
 }
@@ -61,7 +74,10 @@ function zip(files) {
     const common = [20, 0x800, 0, 0, 0x21, 0, 0]; // version, UTF-8, stored, the earliest time and day in ZIP
     const sizes = [crc(data), data.length, data.length];
     parts.push(header(0x04034b50, common.slice(0, 5), sizes, [path.length, 0]), path, data);
-    directory.push(header(0x02014b50, [20, ...common.slice(0, 5)], sizes, [path.length, 0, 0, 0, 0], [0, at]), path);
+    directory.push(
+      header(0x02014b50, [20, ...common.slice(0, 5)], sizes, [path.length, 0, 0, 0, 0], [0, at]),
+      path,
+    );
     at += 30 + path.length + data.length;
   }
   const length = directory.reduce((sum, one) => sum + one.length, 0);
@@ -71,7 +87,9 @@ function zip(files) {
 
 /** Writes a signature, then numbers of two bytes, of four, of two, and of four. */
 function header(signature, shorts, longs, more, last = []) {
-  const data = new DataView(new ArrayBuffer(4 + 2 * (shorts.length + more.length) + 4 * (longs.length + last.length)));
+  const data = new DataView(
+    new ArrayBuffer(4 + 2 * (shorts.length + more.length) + 4 * (longs.length + last.length)),
+  );
   let at = 0;
   const put = (values, size) => {
     for (const value of values) {

@@ -39,9 +39,9 @@ export function discarder({ sheet, shown, grid, draft, discarded }, close) {
   }
 
   return el(
-    "form",
-    { class: "tell find", "aria-label": "Discard rows", on: { submit: discard } },
-    el("label", { class: "field why" }, `Why nothing is left to do about ${words}`, why),
+    "form.tell.find",
+    { "aria-label": "Discard rows", on: { submit: discard } },
+    el("label.field.why", `Why nothing is left to do about ${words}`, why),
     yes,
     el("button", { type: "button", class: "quiet", on: { click: close } }, "Back"),
   );

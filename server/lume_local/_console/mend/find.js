@@ -17,7 +17,7 @@ export function finder({ sheet, shown, grid, draft }, close) {
   const check = (name) => el("input", { type: "checkbox", name });
   const [whole, cased] = [check("whole"), check("case")];
   const place = () => column.selectedOptions[0].text;
-  const found = el("span", { class: "muted num", role: "status" });
+  const found = el("span.muted.num", { role: "status" });
   const all = el("button", { type: "submit" }, "Replace all");
 
   /** The search text; null if there is none. */
@@ -56,17 +56,16 @@ export function finder({ sheet, shown, grid, draft }, close) {
   }
 
   const node = el(
-    "form",
+    "form.tell.find",
     {
-      class: "tell find",
       "aria-label": "Find and replace",
       on: { submit: replaceAll, input: count, change: count },
     },
-    el("label", { class: "field" }, "Column", column),
-    el("label", { class: "field" }, "Find", find),
-    el("label", { class: "field" }, "Replace with", replace),
-    el("label", { class: "chip" }, whole, "Whole cell"),
-    el("label", { class: "chip" }, cased, "Match case"),
+    el("label.field", "Column", column),
+    el("label.field", "Find", find),
+    el("label.field", "Replace with", replace),
+    el("label.chip", whole, "Whole cell"),
+    el("label.chip", cased, "Match case"),
     el("button", { type: "button", on: { click: next } }, "Find next"),
     all,
     el("button", { type: "button", class: "quiet", on: { click: close } }, "Close"),

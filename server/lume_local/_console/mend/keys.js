@@ -74,7 +74,7 @@ export function listen(grid, tools) {
   });
 }
 
-export function cells([top, bottom, left, right]) {
+function cells([top, bottom, left, right]) {
   const found = [];
   for (let row = top; row <= bottom; row++)
     for (let column = left; column <= right; column++) found.push({ row, column });

@@ -1,9 +1,10 @@
 // Suggestions: repairs of a column's values that the flow accepts, each applied by one click after a preview.
 
-import { path, post, put, newKey } from "../api.js";
+import { newKey, path, post, upload } from "../api.js";
 import { el, fill } from "../dom.js";
 import { counted, number } from "../format.js";
-import { notice } from "../parts.js";
+import { mapAddress } from "../map_upload.js";
+import { actButton, notice } from "../parts.js";
 import { textOf as textOfTable } from "./clipboard.js";
 import { reasonsOf, textOf } from "./sheet.js";
 
@@ -35,7 +36,7 @@ export function suggester({ sheet, shown, grid, draft }, close) {
   const options = (names, at) => names.map((name) => el("option", { value: name, selected: name === at }, name));
   const column = el("select", { name: "column" }, options(sheet.columns, chosen.column));
   const reason = el("select", { name: "reason" }, options(chosen.reasons, chosen.reason));
-  const results = el("div", { class: "suggestions", role: "status" });
+  const results = el("div.suggestions", { role: "status" });
   const ask = el("button", { type: "submit" }, "Look for repairs");
 
   /** Groups rows by value, the most frequent first. */
@@ -46,7 +47,7 @@ export function suggester({ sheet, shown, grid, draft }, close) {
     return [...Map.groupBy(rows, value)].sort(([, a], [, b]) => b.length - a.length);
   }
 
-  const say = (text) => fill(results, el("p", { class: "empty" }, text));
+  const say = (text) => fill(results, el("p.empty", text));
 
   async function look(event) {
     event.preventDefault();
@@ -65,7 +66,7 @@ export function suggester({ sheet, shown, grid, draft }, close) {
         );
       else say(`For none of ${number(values.length)} values there is a repair that the flow accepts.`);
     } catch (error) {
-      if (!draft.signal.aborted) fill(results, el("p", { class: "problem", role: "alert" }, error.message));
+      if (!draft.signal.aborted) fill(results, el("p.problem", { role: "alert" }, error.message));
     } finally {
       ask.disabled = false;
     }
@@ -92,10 +93,9 @@ export function suggester({ sheet, shown, grid, draft }, close) {
     const shownPairs = pairs.slice(0, SHOWN).flatMap((one, n) => [n > 0 && ", ", pair(one)]);
     const more = pairs.length > SHOWN ? ` and ${number(pairs.length - SHOWN)} more` : "";
     return el(
-      "div",
-      { class: "suggestion" },
-      el("strong", {}, WORDS[kind] ?? kind),
-      el("span", { class: "grow diff" }, shownPairs, more),
+      "div.suggestion",
+      el("strong", WORDS[kind] ?? kind),
+      el("span.grow.diff", shownPairs, more),
       el("button", { on: { click: apply } }, `Apply to ${counted(count, "row")}`),
     );
   }
@@ -107,22 +107,16 @@ export function suggester({ sheet, shown, grid, draft }, close) {
       .slice(0, SAMPLE);
     const name = `inbox-${newKey().slice(0, 12)}.csv`;
     const lines = [sheet.columns, ...rows.map((row) => sheet.columns.map((one) => textOf(row.values[one])))];
-    const csv = textOfTable(lines, ",");
-    try {
-      const sent = await put(path("uploads", name), new Blob([`${csv}\n`]), { type: "application/octet-stream" });
-      location.hash = `#/map/${encodeURIComponent(draft.flow)}?${new URLSearchParams({ file: sent.source_path })}`;
-    } catch (error) {
-      notice(error.message, true);
-    }
+    location.hash = mapAddress(draft.flow, await upload(name, new Blob([`${textOfTable(lines, ",")}\n`])));
   }
 
   return el(
-    "form",
-    { class: "tell find", "aria-label": "Suggest repairs", on: { submit: look } },
-    el("label", { class: "field" }, "Reason", reason),
-    el("label", { class: "field" }, "Column", column),
+    "form.tell.find",
+    { "aria-label": "Suggest repairs", on: { submit: look } },
+    el("label.field", "Reason", reason),
+    el("label.field", "Column", column),
     ask,
-    el("button", { type: "button", on: { click: intoTheFlow } }, "Put it into the flow …"),
+    actButton("Put it into the flow …", intoTheFlow),
     el("button", { type: "button", class: "quiet", on: { click: close } }, "Close"),
     results,
   );

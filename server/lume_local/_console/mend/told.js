@@ -29,7 +29,7 @@ export const tell = (text, look, buttons) =>
   el(
     "div",
     { class: `tell ${look ?? ""}`, role: "status" },
-    el("span", { class: "grow" }, text),
+    el("span.grow", text),
     buttons.map(([name, click, look]) => el("button", { class: look, on: { click } }, name)),
   );
 

@@ -23,14 +23,14 @@ export class Tools {
   /** `discarded` receives the rows that have left the inbox. */
   constructor(sheet, shown, grid, draft, discarded) {
     Object.assign(this, { sheet, shown, grid, draft, discarded });
-    this.panel = el("div", {});
-    this.offer = el("div", {});
+    this.panel = el("div");
+    this.offer = el("div");
     this.node = shown.isReadOnly ? this.#readOnly() : this.#all();
     shown.edited = (changes) => this.#edited(changes);
   }
 
   #readOnly() {
-    return el("div", { class: "tools" }, this.#show(), this.#export());
+    return el("div.tools", this.#show(), this.#export());
   }
 
   #all() {
@@ -39,10 +39,9 @@ export class Tools {
     this.redoing = button("Redo", () => this.redo(), "Ctrl+Y");
     return el(
       "div",
-      {},
       el(
-        "div",
-        { class: "tools", role: "toolbar", "aria-label": "Edit rows" },
+        "div.tools",
+        { role: "toolbar", "aria-label": "Edit rows" },
         this.undoing,
         this.redoing,
         button("Fill down", () => this.fillDown(), "Ctrl+D"),
