@@ -74,14 +74,8 @@ class Bucket:
         urlopen(Request(f"{self.url}/moto-api/reset-auth", requests.encode(), headers)).close()
 
     def uploads(self) -> list[str]:
-        """What was begun, and neither completed nor aborted."""
+        """What was begun in parts, and neither completed nor aborted."""
         return [one["Key"] for one in self._s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])]
-
-    def begin(self, key: str) -> str:
-        return self._s3.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
-
-    def abort(self, key: str, upload: str) -> None:
-        self._s3.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from components import component, package
-from moto_server import wait_until_up
+from moto_server import KEYS, wait_until_up
 from postgres_server import free_port
 
 _ACCOUNT = "devstoreaccount1"
@@ -104,6 +104,23 @@ class Google(Place):
             service_account_key=self._account,
             base_url=self._address,
             client_options={"allow_http": True},
+        )
+
+
+class Amazon(Place):
+    """A bucket of an S3."""
+
+    def __init__(self, name: str, address: str) -> None:
+        self.name = name
+        self._keys = KEYS | {"AWS_ENDPOINT_URL": address}
+        super().__init__(f"s3://{name}", self._keys)
+
+    def put(self, key: str, body: bytes) -> None:
+        package("obstore").put(self._store(), key, body)
+
+    def _store(self) -> Any:
+        return package("obstore").store.S3Store(
+            self.name, config=self._keys, client_options={"allow_http": True}
         )
 
 

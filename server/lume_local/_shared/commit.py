@@ -85,27 +85,13 @@ def copy_durably(source: Path, draft: Path) -> None:
 
 
 def begin(folder: Path, step: dict[str, Any]) -> None:
-    """Note durably a step outside of the run's folder before it begins: without a commit it is undone.
-
-    A step replaces an earlier one with the same `note`, as more is known about it.
-    """
-    kept = [one for one in begun(folder) if "note" not in step or one.get("note") != step["note"]]
-    write_durably(folder / _BEGUN, orjson.dumps([*kept, step]))
+    """Note durably a step outside of the run's folder before it begins: without a commit it is undone."""
+    write_durably(folder / _BEGUN, orjson.dumps([*begun(folder), step]))
 
 
 def begun(folder: Path) -> list[dict[str, Any]]:
     """Return the steps noted by `begin`, in order."""
     steps: list[dict[str, Any]] = _read(folder / _BEGUN) or []
-    return steps
-
-
-def begun_by_others(folder: Path) -> list[dict[str, Any]]:
-    """Return the notes of all other runs, from the folders of runs and of handed-over notes beside this one."""
-    steps: list[dict[str, Any]] = []
-    for file in folder.parent.parent.glob(f"*/*/{_BEGUN}"):
-        if file.parent != folder:
-            with suppress(OSError, ValueError):  # gone or damaged: reported when that run is undone
-                steps += begun(file.parent)
     return steps
 
 
@@ -118,7 +104,7 @@ def hand_over(folder: Path, to: Path) -> None:
     """Move the notes of steps that are not undone to another folder, since this one is removed."""
     if steps := begun(folder):
         to.mkdir(parents=True, exist_ok=True)
-        write_durably(to / _BEGUN, orjson.dumps([step | {"until": time.time()} for step in steps]))
+        write_durably(to / _BEGUN, orjson.dumps(steps))
 
 
 def commit(folder: Path, record: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from lume_local._shared.extras import require
 
 LOOK_CLOSER = ("301", "400", "401", "403", "404")
 """Answers without a reason, for example to HEAD; listing the bucket gets a reason."""
-MISSING = ("404", "NoSuchKey", "NoSuchUpload", "BlobNotFound")
+MISSING = ("404", "NoSuchKey", "BlobNotFound")
 PASSING = ("", "429", "SlowDown", "InternalError", "ServiceUnavailable", "ServerBusy", "ExpiredToken")
 """No answer, or a trouble that an operator or the store itself resolves."""
 _CODE, _STATUS = re.compile(r"<Code>(\w+)</Code>"), re.compile(r"status code: (\d{3})")
@@ -110,7 +110,7 @@ class StoreTrouble(Exception):
 
     @property
     def is_missing(self) -> bool:
-        """Whether the object or upload does not exist."""
+        """Whether the object does not exist."""
         return self.code in MISSING
 
     @property
@@ -181,7 +181,7 @@ class Buckets:
 
 
 def s3_client() -> Any:
-    """Open S3 with boto3, for uploads whose number of parts is known. Raises `StoreTrouble`."""
+    """Open S3 with boto3, for what obstore does not offer. Raises `StoreTrouble`."""
     return aws_client("s3")
 
 

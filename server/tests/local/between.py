@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-_COMPLETE = re.compile(rb"POST \S*[?&](uploadId=[^ &]+)")
-"""What completes an upload to S3, and which."""
+_UPLOAD = re.compile(rb"PUT .*?\r\nx-amz-meta-lumerun: ([^\r]+)", re.DOTALL | re.IGNORECASE)
+"""What uploads an object to S3, and of which run."""
 _LAST = b"SET CONSTRAINTS ALL IMMEDIATE"
 """What a load sends before its COMMIT."""
 
@@ -89,7 +89,7 @@ def _end(*sockets: socket.socket) -> None:
 
 
 class Store(Line):
-    """The same before an S3: once it `holds`, the first upload to be completed can't be, all others can."""
+    """The same before an S3: once it `holds`, the first run that uploads an object can't, all others can."""
 
     def __init__(self, target: int) -> None:
         super().__init__(target)
@@ -99,7 +99,7 @@ class Store(Line):
     def _forth(self, near: socket.socket, far: socket.socket) -> None:
         with suppress(OSError):
             while data := near.recv(65536):
-                if self.holds and (match := _COMPLETE.match(data)):
+                if self.holds and (match := _UPLOAD.match(data)):
                     self._held = self._held or match[1]
                     if match[1] == self._held:
                         break

@@ -202,13 +202,14 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
 @pytest.fixture(params=["azurite", "moto"])
 def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> store_servers.Place:
-    """An empty container or bucket that takes objects as Azure or Google does, and is in the environment."""
+    """An empty container or bucket that takes objects as Azure or Google (or S3) does, and is in the environment."""
     if request.param == "azurite":
         made: store_servers.Place = store_servers.Container(request.getfixturevalue("azurite"))
     else:
         bucket: moto_server.Bucket = request.getfixturevalue("moto")
         bucket.empty()
-        made = store_servers.Google(moto_server.BUCKET, bucket.url)
+        kind = store_servers.Amazon if request.param == "s3" else store_servers.Google
+        made = kind(moto_server.BUCKET, bucket.url)
     return _in_environment(made, monkeypatch)
 
 

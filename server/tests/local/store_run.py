@@ -18,7 +18,7 @@ OUT = "s3://warehouse/out/clean.csv"
 def execute(
     folder: Path,
     urls: Sequence[str | dict[str, str]],
-    kind: str = "s3",
+    kind: str = "store",
     mapped: str = OUT,
     rejects: str = "s3://warehouse/out/rejects.csv",
     run_id: str = "run_1",

@@ -117,9 +117,9 @@ def write_source(home: Path, number: int) -> str:
 
 
 async def something_has_begun(home: Path) -> None:
-    """Until a run has begun what must be undone, or all of them have ended meanwhile."""
+    """Until a run has begun what must be undone or finished, or all of them have ended meanwhile."""
     deadline = asyncio.get_running_loop().time() + 5
-    while not list(home.glob(".lume/state/runs/*/begun.json")):
+    while not any(list(home.glob(f".lume/state/runs/*/{name}.json")) for name in ("begun", "commit")):
         if asyncio.get_running_loop().time() > deadline:
             return
         await asyncio.sleep(0.002)

@@ -359,7 +359,7 @@ class RunPaths:
     def _file(self, template: str, values: dict[str, str]) -> Json:
         if is_store_url(template):
             url = stored(self._roots, filled(template, values), "target")
-            return {"kind": "s3" if url.startswith("s3:") else "store", "url": _named(url)}
+            return {"kind": "store", "url": _named(url)}
         return {"kind": FILE, "path": _named(str(self._roots.target(template, values)))}
 
 

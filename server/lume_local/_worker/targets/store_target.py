@@ -1,4 +1,8 @@
-"""An object of Google's or Azure's store as a target: uploaded atomically after the commit."""
+"""An object of a store as a target: uploaded after the commit, and visible only when it is complete.
+
+A large object is uploaded in parts, of which the store shows nothing before the last request. A killed upload leaves
+its parts there, invisible; a lifecycle rule of the bucket removes them (docs/guides/object-stores.md).
+"""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,11 @@ from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_o
 
 STORE = "store"
 """The kind of its steps."""
+_RUN = "lumerun"
+"""The metadata of an object that names its run; Azure allows no hyphen."""
+_PART = 5 * 1024 * 1024
+_MOST_PARTS = 9_000
+"""S3 and Google's store allow 10,000."""
 
 
 class StoreTarget:
@@ -17,41 +26,63 @@ class StoreTarget:
 
     Args:
         place: `{"kind": "store", "url": …}`.
+        run_id: is stored with the object.
     """
 
     def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
-        self._part = part
+        self._part, self._run_id = part, run_id
         self.location = self.place = place["url"]
         self.suffix = Path(self.location).suffix.lower()
 
     def check(self) -> None:
         """Check that the bucket exists and accepts the credentials."""
+        scheme, bucket, key = split_store_url(self.location)
         try:
             store = store_of(self.location)
             import obstore
 
-            with obstore_errors(self.location):
-                obstore.list_with_delimiter(store, split_store_url(self.location)[2])
+            with obstore_errors(f"{scheme}://{bucket}"):
+                obstore.list_with_delimiter(store, key)
         except StoreTrouble as trouble:
             raise TargetError(f"target.{self._part}: {trouble}") from None
 
     def prepare(self, built: Path, begin: Begin) -> Step:
         """Return the step; nothing can be begun in the store without being visible."""
         what = {"part": self._part, "identity": identity_of_copies(built)}
-        return {"kind": STORE, "url": self.location, "from": str(built), **what}
+        return {"kind": STORE, "url": self.location, "run": self._run_id, "from": str(built), **what}
 
     @staticmethod
     def publish(step: Step) -> None:
-        refuse_overtaken(step)
+        url, built = step["url"], Path(step["from"])
+        run = step.get("run")  # an older version wrote none
         try:
-            store = store_of(step["url"])
+            if "overtaken" in step:
+                return None if run and _is_there(url, run) else refuse_overtaken(step)
+            store = store_of(url)
             import obstore
 
-            with obstore_errors(step["url"]):
-                obstore.put(store, split_store_url(step["url"])[2], Path(step["from"]))
+            length = max(_PART, -(-built.stat().st_size // _MOST_PARTS))
+            named = {_RUN: run} if run else None
+            with obstore_errors(url):
+                obstore.put(store, split_store_url(url)[2], built, attributes=named, chunk_size=length)
         except StoreTrouble as trouble:
             raise TargetError(str(trouble), may_pass=trouble.may_pass) from None
 
     @staticmethod
     def abandon(step: Step) -> None:
         """Do nothing, as nothing was begun."""
+
+
+def _is_there(url: str, run: str) -> bool:
+    """Return whether the object is the run's. Raises `StoreTrouble`."""
+    store = store_of(url)
+    import obstore
+
+    try:
+        with obstore_errors(url):
+            found = obstore.get(store, split_store_url(url)[2], options={"head": True})
+    except StoreTrouble as trouble:
+        if trouble.is_missing:
+            return False
+        raise
+    return found.attributes.get(_RUN) == run

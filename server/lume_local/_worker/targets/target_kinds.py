@@ -9,7 +9,6 @@ from lume_local._worker.targets.database_target import DATABASE, DatabaseTarget
 from lume_local._worker.targets.earlier_values import VALUES, EarlierValues
 from lume_local._worker.targets.file_target import FileTarget
 from lume_local._worker.targets.parts_target import PartsTarget
-from lume_local._worker.targets.s3_target import S3, S3Target
 from lume_local._worker.targets.store_target import STORE, StoreTarget
 from lume_local._worker.targets.target import Step, StepKind, Target
 
@@ -17,8 +16,8 @@ KINDS: dict[str, type[Target]] = {
     commit.FILE: FileTarget,
     PARTS: PartsTarget,
     DATABASE: DatabaseTarget,
-    S3: S3Target,
     STORE: StoreTarget,
+    "s3": StoreTarget,  # in the commits of an older version
 }
 
 
@@ -41,7 +40,7 @@ def publish(record: dict[str, Any], folder: Path) -> None:
     steps, before, why = record["steps"], commit.done(folder), commit.overtaken(folder)
     for number, step in enumerate(steps[before:], before + 1):
         _kind_of(step).publish(step | {"overtaken": why} if why else step)
-        if step["kind"] in (S3, STORE) and number < len(steps):
+        if step["kind"] in (STORE, "s3") and number < len(steps):
             commit.note_done(folder, number)
 
 
@@ -57,9 +56,7 @@ def vacate(part: str, place: dict[str, Any], run_id: str) -> list[Step]:
 def abandon(folder: Path) -> None:
     """Undo everything begun for a run that has not committed. Raises OSError or `TargetError`."""
     for step in commit.begun(folder):
-        # An upload without an ID is identified by excluding the uploads of other runs.
-        others = {"others": commit.begun_by_others(folder)} if "since" in step else {}
-        _kind_of(step).abandon(step | others)
+        _kind_of(step).abandon(step)
     commit.forget_begun(folder)
 
 

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
@@ -19,9 +17,6 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs.sources.paths import PathRefused, Roots, below_root, stored
 from lume_local._runs.sources.source_files import SourceSpec
-from lume_local._shared.commit import begin, begun, committed
-from lume_local._worker.targets import target_kinds
-from lume_local._worker.targets.s3_target import S3Target
 
 FLOW = """
 flow = "clean"
@@ -217,146 +212,10 @@ async def test_a_root_that_is_no_bucket(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("whom", ["worker", "server"])
-async def test_a_kill_in_the_middle_of_an_upload_leaves_none(
-    tmp_path: Path, bucket: Bucket, whom: str
-) -> None:
-    prepare(tmp_path, bucket)
-    rows = "".join(f"{n}\n" for n in range(3_000_000))
-    bucket.put("in/large.csv", b"id\nx\n" + rows.encode())
-    options = {"roots": ROOTS}
-    async with process(tmp_path, **options) as (server, wire):
-        run_id = (await wire.submit("clean:v1", "s3://warehouse/in/large.csv")).document["id"]
-        with anyio.fail_after(50):
-            while not begun(tmp_path / ".lume/state/runs" / run_id):
-                await anyio.sleep(0.005)
-        pids = workers(server.pid)
-        if whom == "server":
-            server.kill()
-            await server.wait()
-            assert await gone(pids)
-        else:
-            for pid in pids:
-                os.kill(pid, signal.SIGKILL)
-            await wire.until(run_id)
-    async with process(tmp_path, **options) as (_, wire):
-        run = await wire.until(run_id)
-        keys = [key for key in bucket.names() if key.startswith("out/")]
-        assert run["status"] in ("CRASHED", "PARTIAL_FAILED")
-        assert len(keys) == (2 if run["status"] == "PARTIAL_FAILED" else 0)
-        assert bucket.uploads() == []
-
-
-async def until_aborted(wire: Wire, bucket: Bucket) -> None:
-    with anyio.fail_after(30):
-        while bucket.uploads() or await waiting(wire):
-            await anyio.sleep(0.02)
-
-
-async def waiting(wire: Wire) -> list[str]:
-    """What waits, by `GET /healthz`, for a store that is away."""
-    answer = await wire.ask("GET", "/healthz")
-    assert answer.status == 200, answer.document
-    found: list[str] = answer.document.get("waiting", [])
-    return found
-
-
-@pytest.mark.thorough
-async def test_what_can_not_be_aborted_is_aborted_later(
-    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepare(tmp_path, bucket)
-    bucket.put("in/large.csv", b"id\nx\n" + b"".join(b"%d\n" % n for n in range(3_000_000)))
-    options = {"roots": ROOTS}
-    async with process(tmp_path, **options) as (server, wire):
-        run_id = (await wire.submit("clean:v1", "s3://warehouse/in/large.csv")).document["id"]
-        with anyio.fail_after(50):
-            while not any("upload" in step for step in begun(tmp_path / ".lume/state/runs" / run_id)):
-                await anyio.sleep(0.005)
-        server.kill()
-        await server.wait()
-    assert committed(tmp_path / ".lume/state/runs" / run_id) is None
-    with monkeypatch.context() as away:
-        away.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-        async with process(tmp_path, **options) as (_, wire):
-            assert (await wire.until(run_id))["status"] == "CRASHED"
-            with anyio.fail_after(30):
-                while await waiting(wire) != ["undoing what ended runs have begun: 1 run waits"]:
-                    await anyio.sleep(0.02)
-            assert bucket.uploads() != []
-    async with process(tmp_path, **options) as (_, wire):
-        await until_aborted(wire, bucket)
-        with anyio.fail_after(10):
-            while list((tmp_path / ".lume/state/begun").iterdir()):
-                await anyio.sleep(0.02)
-    assert [key for key in bucket.names() if key.startswith("out/")] == []
-
-
-@pytest.mark.thorough
-async def test_it_is_tried_again_by_the_same_server(
-    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lume_local._runs.recovery.late.UNDO_FIRST", 0.05)
-    prepare(tmp_path, bucket)
-    bucket.begin("out/a.csv")
-    for name, more in {"run_1": {}, "run_2": {"upload": bucket.begin("out/b.csv")}}.items():
-        step = {"kind": "s3", "url": f"s3://warehouse/out/{'a' if name == 'run_1' else 'b'}.csv"}
-        (tmp_path / ".lume/state/runs" / name).mkdir(parents=True)
-        begin(tmp_path / ".lume/state/runs" / name, step | more)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    async with lume_local.serve(tmp_path / "flows", tmp_path / ".lume", ROOTS) as server:
-        wire = Wire(server.base_url, server.api_key)
-        async with wire.session:
-            with anyio.fail_after(30):
-                while "2 runs wait" not in str(await waiting(wire)):
-                    await anyio.sleep(0.02)
-            monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.url)
-            for pid in workers(os.getpid()):
-                os.kill(pid, signal.SIGKILL)  # the next ones have the environment as it is now
-            await until_aborted(wire, bucket)
-
-
-def test_an_upload_of_a_later_run_is_left_alone(bucket: Bucket) -> None:
-    bucket.begin("out/a.csv")
-    step = {"kind": "s3", "url": "s3://warehouse/out/a.csv", "run": "run_1"}
-    S3Target.abandon(step | {"until": datetime(2009, 1, 1, tzinfo=UTC).timestamp()})
-    assert bucket.uploads() == ["out/a.csv"]
-    S3Target.abandon(step | {"until": time.time()})
-    assert bucket.uploads() == []
-
-
-@pytest.mark.thorough
-def test_an_upload_without_its_number_is_told_from_others(bucket: Bucket, tmp_path: Path) -> None:
-    """By when it was begun, and by what other runs have noted."""
-    step = {"kind": "s3", "url": "s3://warehouse/out/a.csv", "run": "run_1", "note": "mapped"}
-    then = time.time()
-    bucket.begin("out/a.csv")
-    active, left = bucket.begin("out/a.csv"), bucket.begin("out/a.csv")
-    others = {"runs/run_2": active, "begun/run_3": left}
-    for name, upload in others.items():
-        (tmp_path / name).mkdir(parents=True)
-        begin(tmp_path / name, step | {"upload": upload})
-    (tmp_path / "begun/run_4").mkdir()
-    (tmp_path / "begun/run_4/begun.json").write_text("[{")
-    mine = tmp_path / "runs/run_1"
-    mine.mkdir()
-    for since in (then + 3600, then - 3600):  # an upload from before, one that came long after
-        begin(mine, step | {"since": since})
-        target_kinds.abandon(mine)
-        assert len(bucket.uploads()) == 3
-    begin(mine, step | {"since": then})
-    target_kinds.abandon(mine)
-    assert len(bucket.uploads()) == 2
-    bucket.abort("out/a.csv", active)
-    bucket.abort("out/a.csv", left)
-    assert bucket.uploads() == []
-
-
-@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("target", "whom"),
     [
-        *(("azurite", "worker"), ("moto", "server")),
+        *(("azurite", "worker"), ("moto", "server"), ("s3", "worker"), ("s3", "server")),
         *(
             pytest.param(*each, marks=pytest.mark.thorough)
             for each in (("azurite", "server"), ("moto", "worker"))
@@ -364,9 +223,7 @@ def test_an_upload_without_its_number_is_told_from_others(bucket: Bucket, tmp_pa
     ],
     indirect=["target"],
 )
-async def test_a_kill_in_the_middle_of_a_publication_to_another_store(
-    tmp_path: Path, target: Place, whom: str
-) -> None:
+async def test_a_kill_in_the_middle_of_a_publication(tmp_path: Path, target: Place, whom: str) -> None:
     """Nothing half is seen, and the next process sends it again."""
     (tmp_path / "flows").mkdir()
     (tmp_path / "flows/clean.v1.toml").write_text(FLOW.replace("s3://warehouse", target.url))

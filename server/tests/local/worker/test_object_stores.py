@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ import pytest
 from local.store_run import OUT, execute
 from moto_server import Bucket
 
-from lume_local._shared.commit import begin, begun, committed
+from lume_local._shared.commit import commit, committed
 from lume_local._worker import object_stores
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.places import objects
 from lume_local._worker.sources.places.store_source import StoredFiles
-from lume_local._worker.targets import s3_target, target_kinds
-from lume_local._worker.targets.s3_target import S3Target
+from lume_local._worker.targets import store_target, target_kinds
+from lume_local._worker.targets.store_target import StoreTarget
 from lume_local._worker.targets.target import Step, TargetError
 
 CSV = b"id\n1\nx\n3\n"
@@ -149,16 +150,18 @@ def test_an_object_is_replaced_as_a_file_is(bucket: Bucket, tmp_path: Path) -> N
     assert bucket.get("out/clean.csv") == b"id\n1\n"
 
 
-def test_many_parts(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_target, "_PART", 5 * 1024 * 1024)  # the least that S3 takes
+@pytest.mark.parametrize("most_parts", [9_000, 2])
+def test_many_parts(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_parts: int) -> None:
+    monkeypatch.setattr(store_target, "_MOST_PARTS", most_parts)
     built = tmp_path / "built.csv"
     built.write_bytes(bytes(range(256)) * 50_000)
-    target = S3Target("mapped", {"url": OUT}, "run_1")
+    target = StoreTarget("mapped", {"url": OUT}, "run_1")
     step = target.prepare(built, lambda noted: None)
-    assert len(step["parts"]) == 3
-    assert bucket.names() == [], "not before it is completed"
-    S3Target.publish(step)
+    assert (bucket.names(), bucket.uploads()) == ([], []), "not before the commit"
+    StoreTarget.publish(step)
     assert bucket.get("out/clean.csv") == built.read_bytes()
+    assert bucket.tag("out/clean.csv").endswith(f"-{min(most_parts, 3)}")
+    assert bucket.uploads() == []
 
 
 @pytest.mark.parametrize(
@@ -191,7 +194,7 @@ def test_a_dead_endpoint(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.Mon
         if kind == "source":
             execute(tmp_path, ["s3://warehouse/in/a.csv"])
         else:
-            S3Target("mapped", {"url": OUT}, "run_1").check()
+            StoreTarget("mapped", {"url": OUT}, "run_1").check()
     assert "s3cret" not in str(caught.value)
 
 
@@ -222,25 +225,6 @@ def test_an_object_that_changes_while_it_is_read(
 
 
 @pytest.mark.thorough
-def test_what_was_begun_is_aborted(bucket: Bucket, tmp_path: Path) -> None:
-    """By another process, which knows the number of the upload, or only that there may be one."""
-    bucket.begin("out/clean.csv.other")
-    bucket.begin("out/clean.csv")
-    built = tmp_path / "built.csv"
-    built.write_text("id\n")
-    S3Target("mapped", {"url": OUT}, "run_1").prepare(built, lambda step: begin(tmp_path, step))
-    assert len(bucket.uploads()) == 3
-    (noted,) = begun(tmp_path)
-    assert target_kinds.finish(tmp_path) is None
-    assert sorted(bucket.uploads()) == ["out/clean.csv", "out/clean.csv.other"], "no others than its own"
-    assert begun(tmp_path) == []
-    S3Target.abandon(noted)
-    without_number = {key: value for key, value in noted.items() if key not in ("upload", "since")}
-    S3Target.abandon(without_number)
-    assert bucket.uploads() == ["out/clean.csv.other"]
-
-
-@pytest.mark.thorough
 def test_a_failure_leaves_no_upload(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket.put("in/a.csv", CSV)
 
@@ -259,7 +243,7 @@ def test_what_is_in_place_is_not_put_there_again_while_the_rest_waits(
 ) -> None:
     """It may wait for a day: what lies there by then is a later run's."""
     bucket.put("in/a.csv", CSV)
-    publish = S3Target.publish
+    publish = StoreTarget.publish
 
     def away(step: Step) -> None:
         if step["part"] == "mapped":
@@ -267,7 +251,7 @@ def test_what_is_in_place_is_not_put_there_again_while_the_rest_waits(
         publish(step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(S3Target, "publish", away)
+        patch.setattr(StoreTarget, "publish", away)
         with pytest.raises(RunFailed, match="away"):
             execute(tmp_path, ["s3://warehouse/in/a.csv"])
         assert bucket.get("out/rejects.csv")
@@ -280,15 +264,13 @@ def test_what_is_in_place_is_not_put_there_again_while_the_rest_waits(
 
 
 @pytest.mark.thorough
-def test_an_upload_that_the_store_has_forgotten_is_done_again(
+def test_an_upload_to_a_store_that_is_away_comes_later(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.put("in/a.csv", CSV)
     with monkeypatch.context() as patch:
-        patch.setattr(S3Target, "publish", lambda step: None)
+        patch.setattr(StoreTarget, "publish", lambda step: None)
         record = execute(tmp_path, ["s3://warehouse/in/a.csv"])
-    for step in record["steps"]:
-        bucket.abort(step["url"].removeprefix("s3://warehouse/"), step["upload"])
     bucket.put("out/clean.csv", b"of another run")
     assert committed(tmp_path / "run_1/run") == record
     with monkeypatch.context() as away, pytest.raises(TargetError) as caught:
@@ -298,6 +280,32 @@ def test_an_upload_that_the_store_has_forgotten_is_done_again(
     target_kinds.finish(tmp_path / "run_1/run")
     assert bucket.get("out/clean.csv") == b"id\n1\n3\n"
     assert bucket.uploads() == []
+
+
+@pytest.mark.thorough
+def test_a_refusal_at_the_end_leaves_nothing(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A right that only uploading needs is missed after the commit, and the run fails as a whole."""
+    bucket.put("in/a.csv", CSV)
+    with bucket.guarded("s3:[GL]*") as keys, pytest.raises(RunFailed) as caught:
+        for name, value in keys.items():
+            monkeypatch.setenv(name, value)
+        execute(tmp_path, ["s3://warehouse/in/a.csv"])
+    assert "out/rejects.csv can't be used: the credentials do not allow it" in str(caught.value)
+    assert (bucket.names(), bucket.uploads()) == (["in/a.csv"], [])
+
+
+def test_a_commit_of_an_older_version(bucket: Bucket, tmp_path: Path) -> None:
+    """It had uploaded the parts before it, and noted the upload before that."""
+    (tmp_path / "built.csv").write_text("id\n1\n")
+    step = {"kind": "s3", "part": "mapped", "url": OUT, "run": "run_1", "from": str(tmp_path / "built.csv")}
+    (tmp_path / "begun.json").write_text(json.dumps([step | {"note": "mapped", "since": 1.0, "upload": "1"}]))
+    assert target_kinds.finish(tmp_path) is None
+    assert bucket.names() == []
+    commit(tmp_path, {"steps": [step | {"upload": "1", "parts": []}]})
+    assert target_kinds.finish(tmp_path) is not None
+    assert bucket.get("out/clean.csv") == b"id\n1\n"
 
 
 @pytest.mark.parametrize("pages", [1, 2, 3])

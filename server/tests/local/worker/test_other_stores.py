@@ -11,6 +11,8 @@ from lume_local._worker import object_stores
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.places.local import LocalFiles
 from lume_local._worker.targets import target_kinds
+from lume_local._worker.targets.store_target import StoreTarget
+from lume_local._worker.targets.target import TargetError
 
 CSV = b"id\n1\nx\n3\n"
 
@@ -54,7 +56,7 @@ def test_what_is_missing(place: Place, tmp_path: Path, monkeypatch: pytest.Monke
 def test_targets(target: Place, tmp_path: Path) -> None:
     target.put("in/a.csv", CSV)
     out = {"mapped": f"{target.url}/out/clean.csv", "rejects": f"{target.url}/out/rejects.csv"}
-    record = execute(tmp_path, [f"{target.url}/in/a.csv"], kind="store", **out)
+    record = execute(tmp_path, [f"{target.url}/in/a.csv"], **out)
     assert record["target_locations"] == out
     assert target.get("out/clean.csv") == b"id\n1\n3\n"
     assert b"id: is not a valid integer" in target.get("out/rejects.csv")
@@ -65,19 +67,41 @@ def test_targets(target: Place, tmp_path: Path) -> None:
 def test_an_object_of_many_parts(target: Place, tmp_path: Path) -> None:
     target.put("in/a.csv", b"id\nx\n" + b"".join(b"%d\n" % n for n in range(2_000_000)))
     out = {"mapped": f"{target.url}/out/clean.csv", "rejects": f"{target.url}/out/rejects.csv"}
-    execute(tmp_path, [f"{target.url}/in/a.csv"], kind="store", **out)
+    execute(tmp_path, [f"{target.url}/in/a.csv"], **out)
     found = target.get("out/clean.csv")
     assert len(found) > 10_000_000
     assert found == b"id\n" + b"".join(b"%d\n" % n for n in range(2_000_000))
+
+
+@pytest.mark.parametrize("target", ["azurite", "s3"], indirect=True)
+@pytest.mark.parametrize("uploaded_by", ["run_1", "run_2"])
+def test_an_object_of_a_run_that_a_later_one_overtook(
+    target: Place, tmp_path: Path, uploaded_by: str
+) -> None:
+    """What was carried out before a kill is done; what was not, replaces nothing newer."""
+    (tmp_path / "built.csv").write_text("id\n1\n")
+    late, uploaded = [
+        StoreTarget("mapped", {"url": f"{target.url}/out.csv"}, run).prepare(tmp_path / "built.csv", print)
+        for run in ("run_1", uploaded_by)
+    ]
+    overtaken = late | {"overtaken": "run_2 was later"}
+    with pytest.raises(TargetError, match="run_2 was later"):
+        StoreTarget.publish(overtaken)
+    assert target.names() == []
+    StoreTarget.publish(uploaded)
+    if uploaded_by == "run_1":
+        return StoreTarget.publish(overtaken)
+    with pytest.raises(TargetError, match="run_2 was later"):
+        StoreTarget.publish(overtaken)
 
 
 def test_a_container_that_is_missing_is_said_before_anything_is_read(target: Place, tmp_path: Path) -> None:
     target.put("in/a.csv", CSV)
     nobody = f"{target.url[:5]}nobody"
     out = {"mapped": f"{nobody}/clean.csv", "rejects": f"{nobody}/rejects.csv"}
-    words = rf"target.mapped: {nobody}/clean.csv can't be used: .*no (container|bucket( named)?) nobody"
+    words = rf"target.mapped: {nobody} can't be used: .*no (container|bucket( named)?) nobody"
     with pytest.raises(RunFailed, match=words):
-        execute(tmp_path, [f"{target.url}/in/a.csv"], kind="store", **out)
+        execute(tmp_path, [f"{target.url}/in/a.csv"], **out)
     assert list((tmp_path / "run_1/run").iterdir()) == []
 
 

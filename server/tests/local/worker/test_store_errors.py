@@ -14,7 +14,7 @@ from store_servers import Place
 from lume_local._worker import object_stores
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.object_stores import code_of, meaning
-from lume_local._worker.targets.s3_target import S3Target
+from lume_local._worker.targets.store_target import StoreTarget
 from lume_local._worker.targets.target import TargetError
 
 URL = "s3://warehouse/in/a.csv"
@@ -31,7 +31,7 @@ def refused(folder: Path) -> tuple[str, str]:
     with pytest.raises(RunFailed) as of_source:
         execute(folder, [URL])
     with pytest.raises(TargetError) as of_target:
-        S3Target("mapped", {"url": OUT}, "run_1").check()
+        StoreTarget("mapped", {"url": OUT}, "run_1").check()
     assert list((folder / "run_1/run").iterdir()) == []
     said = str(of_source.value), str(of_target.value)
     assert SECRET not in "".join(said)
