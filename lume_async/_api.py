@@ -33,6 +33,9 @@ def default_client() -> Client:
 
     Raises:
         ConfigurationError: `init()` was not called and the environment lacks the API key or the base URL.
+
+    Examples:
+        >>> print(lume_async.default_client().base_url)
     """
     client = _default.get("client")
     return _default.setdefault("client", Client()) if client is None else client
@@ -51,6 +54,9 @@ def init(
 
     Raises:
         ConfigurationError: a setting is missing or not valid; the message names the argument and the variable.
+
+    Examples:
+        >>> lume_async.init(request_timeout=30, max_connections=20)
     """
     api_key, base_url = veiled(api_key), veiled(base_url)
     client_options["proxy"] = veiled(client_options.get("proxy"))
@@ -74,7 +80,12 @@ async def run(
     priority: int = 0,
     progress: OnProgress | None = None,
 ) -> LumeRun:
-    """Start a run and return at once, through the default client; see `Client.run`."""
+    """Start a run and return at once, through the default client; see `Client.run`.
+
+    Examples:
+        >>> run = await lume_async.run("customer_cleaner:v1", "march.csv")
+        >>> await run.wait()
+    """
     return await default_client().run(
         flow_version,
         source_path,
@@ -91,12 +102,20 @@ async def run(
 
 
 async def run_status(run_id: str) -> LumeRun:
-    """Get the current state of a run, through the default client; see `Client.run_status`."""
+    """Get the current state of a run, through the default client; see `Client.run_status`.
+
+    Examples:
+        >>> run = await lume_async.run_status(run.id)
+    """
     return await default_client().run_status(run_id)
 
 
 def attach(run_id: str) -> LumeRun:
-    """Return a handle on an existing run, without a request; see `Client.attach`."""
+    """Return a handle on an existing run, without a request; see `Client.attach`.
+
+    Examples:
+        >>> run = lume_async.attach(run.id)
+    """
     return default_client().attach(run_id)
 
 
@@ -108,7 +127,11 @@ async def wait_for_run_completion(
     max_delay: Duration = 60,
     timeout: Duration | None = None,
 ) -> LumeRun:
-    """Poll a run until it has ended, with delays that double; see `Client.wait_for_run_completion`."""
+    """Poll a run until it has ended, with delays that double; see `Client.wait_for_run_completion`.
+
+    Examples:
+        >>> run = await lume_async.wait_for_run_completion(run.id)
+    """
     return await default_client().wait_for_run_completion(
         run_id, max_attempts, initial_delay, max_delay=max_delay, timeout=timeout
     )
@@ -117,21 +140,35 @@ async def wait_for_run_completion(
 def watch(
     run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
 ) -> Items[LumeRun]:
-    """Follow a run: yield a snapshot at once and at every change of its status; see `Client.watch`."""
+    """Follow a run: yield a snapshot at once and at every change of its status; see `Client.watch`.
+
+    Examples:
+        >>> async for state in lume_async.watch(run.id):
+        ...     print(state.status)
+    """
     return default_client().watch(run, poll_interval=poll_interval, timeout=timeout)
 
 
 def as_completed(
     runs: Iterable[LumeRun | str], *, timeout: Duration | None = None, poll_interval: PollInterval = None
 ) -> Items[Outcome[LumeRun]]:
-    """Yield one `Outcome` per run (or ID), in completion order; see `Client.as_completed`."""
+    """Yield one `Outcome` per run (or ID), in completion order; see `Client.as_completed`.
+
+    Examples:
+        >>> async for outcome in lume_async.as_completed(runs):
+        ...     print(outcome.run_id, outcome.error or outcome.run.status)
+    """
     return default_client().as_completed(runs, timeout=timeout, poll_interval=poll_interval)
 
 
 async def wait_all(
     runs: Iterable[LumeRun | str], *, timeout: Duration | None = None, poll_interval: PollInterval = None
 ) -> list[Outcome[LumeRun]]:
-    """Return one `Outcome` per run (or ID), in the order of `runs`; see `Client.wait_all`."""
+    """Return one `Outcome` per run (or ID), in the order of `runs`; see `Client.wait_all`.
+
+    Examples:
+        >>> outcomes = await lume_async.wait_all(runs, timeout=600)
+    """
     return await default_client().wait_all(runs, timeout=timeout, poll_interval=poll_interval)
 
 
@@ -145,7 +182,12 @@ def run_many(
     timeout: Duration | None = None,
     poll_interval: PollInterval = None,
 ) -> Items[Outcome[LumeRun]]:
-    """Submit requests with bounded concurrency; yield one `Outcome` each; see `Client.run_many`."""
+    """Submit requests with bounded concurrency; yield one `Outcome` each; see `Client.run_many`.
+
+    Examples:
+        >>> requests = [RunRequest("customer_cleaner:v1", path) for path in ("july.csv", "august.csv")]
+        >>> outcomes = [outcome async for outcome in lume_async.run_many(requests)]
+    """
     return default_client().run_many(
         requests,
         max_active=max_active,
@@ -158,7 +200,13 @@ def run_many(
 
 
 def monitor(*, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:
-    """Watch any number of runs continuously; see `Client.monitor`."""
+    """Watch any number of runs continuously; see `Client.monitor`.
+
+    Examples:
+        >>> async with lume_async.monitor() as monitor:
+        ...     monitor.add(run)
+        ...     event = await anext(monitor)
+    """
     return default_client().monitor(max_in_flight=max_in_flight, poll_interval=poll_interval)
 
 
@@ -174,7 +222,11 @@ def list_runs(
     submitted_by: str | None = None,
     limit: int | None = None,
 ) -> Items[LumeRun]:
-    """Yield the runs that match, newest first; see `Client.list_runs`."""
+    """Yield the runs that match, newest first; see `Client.list_runs`.
+
+    Examples:
+        >>> failed = [run async for run in lume_async.list_runs(status="FAILED", limit=10)]
+    """
     return default_client().list_runs(
         flow_version=flow_version,
         flow=flow,
@@ -207,6 +259,10 @@ def progress(
     Raises:
         ValueError: an argument is not valid.
         Exception: an exception that reading the outcomes raised, after a snapshot with those before it.
+
+    Examples:
+        >>> async for state in lume_async.progress(client.as_completed(runs), total=len(runs)):
+        ...     print(state)
     """
     return _progress.progress(outcomes, total=total, every=every)
 
@@ -220,7 +276,11 @@ async def dry_run(
     limit: int = 100,
     timeout: Duration | None = 3600,
 ) -> DryRun:
-    """Execute a run without publishing anything; see `Client.dry_run`."""
+    """Execute a run without publishing anything; see `Client.dry_run`.
+
+    Examples:
+        >>> found = await lume_async.dry_run("customer_cleaner:v1", "customers.csv", limit=5)
+    """
     return await default_client().dry_run(
         flow_version, source_path, run_metadata, seeds=seeds, limit=limit, timeout=timeout
     )
@@ -234,14 +294,22 @@ async def statistics(
     order: CountOrder = "dimensions",
     limit: int = 1000,
 ) -> list[RunCount]:
-    """Count runs and their rows; see `Client.statistics`."""
+    """Count runs and their rows; see `Client.statistics`.
+
+    Examples:
+        >>> counts = await lume_async.statistics(by="flow_version", order="rejected")
+    """
     return await default_client().statistics(by=by, since=since, flow=flow, order=order, limit=limit)
 
 
 async def arrivals(
     *, name: str | None = None, state: ArrivalState | None = None, limit: int = 100
 ) -> ArrivalReport:
-    """Report what arrives at the server; see `Client.arrivals`."""
+    """Report what arrives at the server; see `Client.arrivals`.
+
+    Examples:
+        >>> report = await lume_async.arrivals(state="refused")
+    """
     return await default_client().arrivals(name=name, state=state, limit=limit)
 
 
@@ -252,12 +320,20 @@ def audit(
     since: datetime | Duration | None = None,
     limit: int | None = None,
 ) -> Items[AuditEntry]:
-    """Yield who did what at the server and when; see `Client.audit`."""
+    """Yield who did what at the server and when; see `Client.audit`.
+
+    Examples:
+        >>> entries = [entry async for entry in lume_async.audit(limit=10)]
+    """
     return default_client().audit(by=by, what=what, since=since, limit=limit)
 
 
 async def inbox(*, flow: str | None = None, since: datetime | Duration | None = None) -> Inbox:
-    """Count the open rejected rows of all runs; see `Client.inbox`."""
+    """Count the open rejected rows of all runs; see `Client.inbox`.
+
+    Examples:
+        >>> inbox = await lume_async.inbox()
+    """
     return await default_client().inbox(flow=flow, since=since)
 
 
@@ -270,7 +346,11 @@ def open_rejects(
     state: RowState = "open",
     limit: int | None = None,
 ) -> Items[dict[str, Any]]:
-    """Yield rejected rows of many runs; see `Client.open_rejects`."""
+    """Yield rejected rows of many runs; see `Client.open_rejects`.
+
+    Examples:
+        >>> rows = [row async for row in lume_async.open_rejects(run=run.id)]
+    """
     return default_client().open_rejects(
         flow=flow, reason=reason, since=since, run=run, state=state, limit=limit
     )
@@ -285,7 +365,11 @@ async def discard_rejects(
     run: str | None = None,
     rows: Sequence[int] | None = None,
 ) -> int:
-    """Note that nothing is left to do about open rejected rows; see `Client.discard_rejects`."""
+    """Note that nothing is left to do about open rejected rows; see `Client.discard_rejects`.
+
+    Examples:
+        >>> count = await lume_async.discard_rejects("test data", run=run.id, rows=[1])
+    """
     return await default_client().discard_rejects(
         why, flow=flow, reason=reason, since=since, run=run, rows=rows
     )
@@ -300,19 +384,31 @@ async def replay(
     dry_run: bool = False,
     timeout: Duration | None = 3600,
 ) -> Replay:
-    """Send open rejected rows of a flow through one of its versions; see `Client.replay`."""
+    """Send open rejected rows of a flow through one of its versions; see `Client.replay`.
+
+    Examples:
+        >>> replay = await lume_async.replay("customer_cleaner", dry_run=True)
+    """
     return await default_client().replay(
         flow, to=to, reason=reason, since=since, dry_run=dry_run, timeout=timeout
     )
 
 
 async def register_flow(flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersion:
-    """Register a flow version from a file, its text, or a dict; see `Client.register_flow`."""
+    """Register a flow version from a file, its text, or a dict; see `Client.register_flow`.
+
+    Examples:
+        >>> version = await lume_async.register_flow("flows/customer_cleaner.v2.toml")
+    """
     return await default_client().register_flow(flow)
 
 
 async def flow_version(ref: str) -> FlowVersion:
-    """Get a flow version as it was registered; see `Client.flow_version`."""
+    """Get a flow version as it was registered; see `Client.flow_version`.
+
+    Examples:
+        >>> version = await lume_async.flow_version("customer_cleaner:v1")
+    """
     return await default_client().flow_version(ref)
 
 
@@ -326,7 +422,11 @@ async def propose(
     inline_lookups: bool = False,
     dry_run: bool = False,
 ) -> Proposal:
-    """Propose how samples become rows of a target; see `Client.propose`."""
+    """Propose how samples become rows of a target; see `Client.propose`.
+
+    Examples:
+        >>> proposal = await lume_async.propose("customer_cleaner", "customers.csv")
+    """
     return await default_client().propose(
         flow_or_schema,
         samples,
@@ -339,7 +439,11 @@ async def propose(
 
 
 def list_flows(flow: str | None = None) -> Items[FlowSummary]:
-    """Yield the registered flow versions; see `Client.list_flows`."""
+    """Yield the registered flow versions; see `Client.list_flows`.
+
+    Examples:
+        >>> versions = [found.flow_version async for found in lume_async.list_flows()]
+    """
     return default_client().list_flows(flow)
 
 
@@ -354,17 +458,28 @@ async def upload(
 
     Returns:
         The `source_path` to pass to `run`.
+
+    Examples:
+        >>> path = await lume_async.upload("customers.csv", name="customers_march.csv")
     """
     return await default_client().upload(source, name=name, flow_version=flow_version, progress=progress)
 
 
 async def upload_file(path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:
-    """Stream a local file to the server's staging area (beta); see `Client.upload_file`."""
+    """Stream a local file to the server's staging area (beta); see `Client.upload_file`.
+
+    Examples:
+        >>> path = await lume_async.upload_file("customers.csv")
+    """
     return await default_client().upload_file(path, flow_version=flow_version)
 
 
 async def aclose() -> None:
-    """Close the default client; the next call creates a new one from the environment."""
+    """Close the default client; the next call creates a new one from the environment.
+
+    Examples:
+        >>> await lume_async.aclose()
+    """
     client = _default.pop("client", None)
     if client is not None:
         await client.aclose()

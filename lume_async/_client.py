@@ -60,6 +60,10 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
 
     Raises:
         ConfigurationError: a setting is missing or not valid; the message names the argument and the variable.
+
+    Examples:
+        >>> async with Client(request_timeout=30, retry=Retry(attempts=5)) as client:
+        ...     run = await client.run("customer_cleaner:v1", "customers.csv", on_duplicate="attach")
     """
 
     def __init__(
@@ -122,6 +126,9 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
 
         Raises:
             ConfigurationError: a setting is not valid.
+
+        Examples:
+            >>> patient = client.with_options(request_timeout=300, headers={"X-Team": "sales"})
         """
         headers = veiled_headers(headers)
         now = self._sender.settings
@@ -192,6 +199,12 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             InvalidRequestError: an argument or the flow version is not valid.
             SubmissionUnknownError: the answer was lost and sending it again was not safe: a run may exist.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> run = await client.run("customer_cleaner:v1", "january.csv", {"team": "sales"})
+            >>> await run.wait()
+            >>> print(run.status, run.metadata.metrics.rows_rejected)
+            PARTIAL_FAILED 1
         """
         check_on_duplicate(on_duplicate)
         if (source_path is None) == (data is None):
@@ -218,6 +231,9 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             RunNotFoundError: the server has no run with this ID.
             InvalidRequestError: `run_id` is malformed; no request was sent.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> run = await client.run_status(run.id)
         """
         record = await fetch(self._sender, run_id)
         return LumeRun(self._sender, record.id, record)
@@ -227,6 +243,10 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
 
         Raises:
             InvalidRequestError: `run_id` is malformed.
+
+        Examples:
+            >>> run = client.attach(run.id)
+            >>> await run.refresh()
         """
         return LumeRun(self._sender, check_run_id(run_id))
 
@@ -255,6 +275,9 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         Raises:
             RunTimeoutError: the run had not ended at the last poll. It is a `TimeoutError`.
             ApiError: the server refuses access to the run.
+
+        Examples:
+            >>> run = await client.wait_for_run_completion(run.id, max_attempts=20)
         """
         arguments.whole(max_attempts, "max_attempts")
         longest = seconds(max_delay, "max_delay")
@@ -272,7 +295,12 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
     def watch(
         self, run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
     ) -> Items[LumeRun]:
-        """Follow a run, given as a handle or an ID; see `LumeRun.watch`."""
+        """Follow a run, given as a handle or an ID; see `LumeRun.watch`.
+
+        Examples:
+            >>> async for state in client.watch(run.id):
+            ...     print(state.status)
+        """
         handle = run if isinstance(run, LumeRun) else self.attach(run)
         return handle.watch(poll_interval=poll_interval, timeout=timeout)
 
@@ -303,6 +331,9 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             NotSupportedError: the server takes no uploads.
             MissingLibraryError: Parquet is to be written, and pyarrow is not installed.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> path = await client.upload([{"Customer ID": 1, "Name": "Ann"}], flow_version="customer_cleaner:v1")
         """
         from lume_async._run.data_in import send_data
 
@@ -318,6 +349,9 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             InvalidRequestError: the file does not exist, or the server refused it.
             NotSupportedError: the server takes no uploads.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> path = await client.upload_file("customers.csv", flow_version="customer_cleaner:v1")
         """
         from lume_async._run.upload import upload
 
@@ -327,6 +361,10 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         """Close the connections. Calls in progress, waits included, and later calls raise `ClientClosedError`.
 
         Closing a client from `with_options` has no effect, as it has no connections of its own.
+
+        Examples:
+            >>> client = Client()
+            >>> await client.aclose()
         """
         if not self._is_view:
             await self._sender.aclose()

@@ -108,6 +108,13 @@ class ApiError(LumeError):
         attempts: how many times the request was sent in this call.
         retry_after: the delay in seconds that the server asked for, if any.
         retryable: whether the same request may succeed later.
+
+    Examples:
+        >>> try:
+        ...     run = await client.run_status("run_unknown")
+        ... except ApiError as error:
+        ...     print(error.status_code, error.retryable)
+        404 False
     """
 
     retryable: bool = False
@@ -180,6 +187,12 @@ class DuplicateRunError(InvalidRequestError):
     Attributes:
         run_id: the run that holds the source; None if the server did not name it.
         source_changed: whether the source has changed since that run read it; None if the server can't say.
+
+    Examples:
+        >>> try:
+        ...     run = await client.run("customer_cleaner:v1", "customers.csv")
+        ... except DuplicateRunError as error:
+        ...     run = client.attach(error.run_id)
     """
 
     def __init__(
@@ -261,7 +274,14 @@ class RunError(LumeError):
 
 @public
 class RunFailedError(RunError):
-    """The run ended FAILED, CRASHED, CANCELLED or in a terminal status that this version does not know."""
+    """The run ended FAILED, CRASHED, CANCELLED or in a terminal status that this version does not know.
+
+    Examples:
+        >>> try:
+        ...     await run.wait()
+        ... except RunFailedError as error:
+        ...     print(error.run.id, error.run.error_message)
+    """
 
 
 @public
@@ -270,4 +290,10 @@ class RunTimeoutError(RunError, TimeoutError):
 
     `__cause__` is the last error of a poll, if any. Raised by `run_many`, it concerns the batch: `run` is None, and
     the input was not read to its end.
+
+    Examples:
+        >>> try:
+        ...     await run.wait(timeout=0)
+        ... except RunTimeoutError as error:
+        ...     await error.run.cancel()
     """

@@ -57,6 +57,10 @@ class RunStatus(StrEnum):
     """The state of a run. An open enumeration: a status that this version does not know keeps its string.
 
     Members are equal to their strings, and print as them.
+
+    Examples:
+        >>> print(RunStatus("PARTIAL_FAILED").is_terminal, run.status == "PARTIAL_FAILED")
+        True True
     """
 
     CREATED = "CREATED"
@@ -170,6 +174,10 @@ class RunMetadata(dict[str, Any]):
 
     The views are cached: change the dict before you read them, or not at all. If a value violates the API
     contract, its view raises `ResponseDecodeError` with the JSON path; the dict itself stays readable.
+
+    Examples:
+        >>> print(run.metadata["metrics"]["rows_read"], run.metadata.metrics.rows_read)
+        4 4
     """
 
     @cached_property
@@ -268,6 +276,9 @@ class RunRequest:
 
     Raises:
         InvalidRequestError: an argument is not valid.
+
+    Examples:
+        >>> request = RunRequest("customer_cleaner:v1", "customers.csv", {"team": "sales"}, priority=0)
     """
 
     flow_version: str = field(validator=_checked(plain_text))
@@ -355,6 +366,10 @@ class Outcome(Generic[Run]):
         error: the reason why its end is not known.
         request: the request, if `run_many` submitted it.
         remembered: whether it was replayed from a journal; nothing was resubmitted.
+
+    Examples:
+        >>> for outcome in outcomes:
+        ...     print(outcome.run_id, outcome.error or outcome.run.status)
     """
 
     run_id: str | None
@@ -368,6 +383,9 @@ class Outcome(Generic[Run]):
 
         Raises:
             Exception: `error`, if it is set.
+
+        Examples:
+            >>> done = [outcome.result() for outcome in outcomes]
         """
         if self.error is not None:
             raise self.error

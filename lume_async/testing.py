@@ -43,7 +43,11 @@ __all__ = [
 
 @frozen
 class FakeRequest:
-    """A request that the transport received; `timeout` is in seconds."""
+    """A request that the transport received; `timeout` is in seconds.
+
+    Examples:
+        >>> request = FakeRequest("GET", "/v1/runs/run_1")
+    """
 
     method: str
     path: str
@@ -52,13 +56,22 @@ class FakeRequest:
     timeout: float = 0.0
 
     def json(self) -> Any:
-        """Return the body, decoded from JSON."""
+        """Return the body, decoded from JSON.
+
+        Examples:
+            >>> print(FakeRequest("POST", "/v1/runs", body=b'{"force_rerun": true}').json())
+            {'force_rerun': True}
+        """
         return orjson.loads(self.body or b"null")
 
 
 @frozen
 class FakeAnswer:
-    """An answer: status, body (bytes, or anything else as JSON), headers, and the seconds that it takes."""
+    """An answer: status, body (bytes, or anything else as JSON), headers, and the seconds that it takes.
+
+    Examples:
+        >>> busy = FakeAnswer(429, {"detail": "later"}, {"Retry-After": "5"})
+    """
 
     status: int
     body: Any = b""
@@ -79,6 +92,10 @@ class FakeClock:
     Attributes:
         sleeps: the durations of all sleeps, in seconds, in the order of their start.
         offset: the wall clock minus this clock, in seconds.
+
+    Examples:
+        >>> clock = FakeClock()
+        >>> clock.advance(3600)
     """
 
     def __init__(self, start: float = 1_000.0, *, offset: float = 1_700_000_000.0) -> None:
@@ -89,20 +106,44 @@ class FakeClock:
         self._uses = 0
 
     def now(self) -> float:
-        """Return the seconds from an arbitrary start; only differences are meaningful."""
+        """Return the seconds from an arbitrary start; only differences are meaningful.
+
+        Examples:
+            >>> print(FakeClock(start=5).now())
+            5
+        """
         self._uses += 1
         return self._now
 
     def wall(self) -> float:
-        """Return the seconds since the epoch."""
+        """Return the seconds since the epoch.
+
+        Examples:
+            >>> print(FakeClock(start=5, offset=100).wall())
+            105
+        """
         return self._now + self.offset
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward by `seconds`."""
+        """Move the clock forward by `seconds`.
+
+        Examples:
+            >>> clock = FakeClock(start=5)
+            >>> clock.advance(10)
+            >>> print(clock.now())
+            15
+        """
         self._now += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Return when the clock has advanced by `seconds`; takes no real time."""
+        """Return when the clock has advanced by `seconds`; takes no real time.
+
+        Examples:
+            >>> clock = FakeClock(start=5)
+            >>> await clock.sleep(3600)
+            >>> print(clock.now(), clock.sleeps)
+            3605 [3600]
+        """
         self.sleeps.append(seconds)
         self._uses += 1
         due = self._now + max(0.0, seconds)
@@ -126,6 +167,9 @@ class FakeTransport:
 
     Attributes:
         requests: every request, in order.
+
+    Examples:
+        >>> transport = FakeTransport([ApiConnectionError("reset"), FakeAnswer(200, run_json("run_1", "FAILED"))])
     """
 
     def __init__(
@@ -182,6 +226,12 @@ def fake_client(
         answers: a function from request to answer, or an iterable of answers.
         clock: the fake clock; default: a new one.
         options: arguments of `Client`; the API key and the base URL have defaults here.
+
+    Examples:
+        >>> client, transport = fake_client([FakeAnswer(200, run_json("run_1", "SUCCEEDED"))])
+        >>> run = await client.run_status("run_1")
+        >>> print(run.status, transport.requests[0].path)
+        SUCCEEDED /v1/runs/run_1
     """
     time = FakeClock() if clock is None else clock
     transport = FakeTransport(answers, clock=time)
@@ -192,7 +242,12 @@ def fake_client(
 
 @contextmanager
 def no_backoff() -> Iterator[None]:
-    """Within the block, clients of this process do not sleep between attempts or polls; deadlines still apply."""
+    """Within the block, clients of this process do not sleep between attempts or polls; deadlines still apply.
+
+    Examples:
+        >>> with no_backoff():
+        ...     await run.wait()
+    """
     before, SystemClock.scale = SystemClock.scale, 0.0
     try:
         yield
@@ -205,6 +260,10 @@ def reset_default_clients() -> None:
 
     The next call creates a client from the environment, or from the arguments of `init`: call it in a test that has
     changed the environment. The pytest fixture `lume_server` does so before and after each test that uses it.
+
+    Examples:
+        >>> monkeypatch.setenv("LUME_REQUEST_TIMEOUT", "5")
+        >>> reset_default_clients()
     """
     forget_client("lume_async")  # its connections end with their event loop
     if (client := forget_client("lume_sync")) is not None:
@@ -221,6 +280,9 @@ def sign_webhook(
         secret: the receiver's secret; one that begins with `whsec_` is base64.
         delivery_id: `webhook-id`, by which a receiver recognizes a repeated delivery.
         at: the time of the delivery; default: now. Receivers refuse old ones.
+
+    Examples:
+        >>> headers = sign_webhook(b'{"run_id": "run_1"}', "the secret")
     """
     (key,) = check_secrets(veiled_secrets(secret))
     timestamp = str(int((datetime.now(UTC) if at is None else at).timestamp()))
@@ -228,7 +290,11 @@ def sign_webhook(
 
 
 def run_json(run_id: str, status: str, **fields: Any) -> dict[str, Any]:
-    """Return a run as JSON, with `fields` added or replaced."""
+    """Return a run as JSON, with `fields` added or replaced.
+
+    Examples:
+        >>> answer = FakeAnswer(200, run_json("run_1", "FAILED", metadata={"error_message": "no such file"}))
+    """
     return {
         "id": run_id,
         "status": status,

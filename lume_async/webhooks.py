@@ -111,6 +111,9 @@ def verify(
         WebhookSignatureError: the signature is missing, malformed or wrong, or too old.
         ConfigurationError: no secret was given, or an empty one.
         TypeError, ValueError: an argument has another type, such as a body that is not bytes.
+
+    Examples:
+        >>> verify(body, headers, "the secret", require_timestamp=True)
     """
     secrets = veiled_secrets(secret)
     del secret  # so that no traceback with locals shows it
@@ -149,6 +152,11 @@ def parse(body: bytes) -> WebhookEvent:
     Raises:
         ResponseDecodeError: the body violates the API contract; the message says where.
         TypeError: the body is not bytes.
+
+    Examples:
+        >>> event = parse(body)
+        >>> print(event.run_id, event.status)
+        run_1 SUCCEEDED
     """
     raw = decode_object(_raw(body))
     event = structure(raw, WebhookEvent)
@@ -174,6 +182,9 @@ class Once:
     Raises:
         ConfigurationError: the file can't be opened or created.
         TypeError, ValueError: an argument is not valid.
+
+    Examples:
+        >>> app = asgi_app(Once(print, path="handled.db"), "the secret")
     """
 
     def __init__(
@@ -227,6 +238,11 @@ def aiohttp_handler(
 
     Raises:
         ConfigurationError: no secret was given, or an empty one.
+
+    Examples:
+        >>> from aiohttp import web
+        >>> app = web.Application()
+        >>> route = app.router.add_post("/lume", aiohttp_handler(print, "the secret"))
     """
     secrets = veiled_secrets(secret)
     del secret
@@ -255,6 +271,9 @@ def asgi_app(
     """Return an ASGI application; mount it as in `Mount("/lume", app=…)`. Its URL then ends with a slash, `…/lume/`.
 
     It takes the same arguments and responds as `aiohttp_handler` does, and with 405 to anything but POST.
+
+    Examples:
+        >>> app = asgi_app(print, "the secret", require_timestamp=True)
     """
     secrets = veiled_secrets(secret)
     del secret

@@ -60,6 +60,9 @@ def default_client() -> Client:
 
     Raises:
         ConfigurationError: `init()` was not called and the environment lacks the API key or the base URL.
+
+    Examples:
+        >>> print(lume_sync.default_client().base_url)
     """
     client = _default.get("client")
     return _default.setdefault("client", Client()) if client is None else client
@@ -78,6 +81,9 @@ def init(
 
     Raises:
         ConfigurationError: a setting is missing or not valid; the message names the argument and the variable.
+
+    Examples:
+        >>> lume_sync.init(request_timeout=30, max_connections=20)
     """
     api_key, base_url = veiled(api_key), veiled(base_url)
     client_options["proxy"] = veiled(client_options.get("proxy"))
@@ -101,7 +107,12 @@ def run(
     priority: int = 0,
     progress: OnProgress | None = None,
 ) -> LumeRun:
-    """Start a run and return at once, through the default client; see `Client.run`."""
+    """Start a run and return at once, through the default client; see `Client.run`.
+
+    Examples:
+        >>> run = lume_sync.run("customer_cleaner:v1", "march.csv")
+        >>> run.wait()
+    """
     return LumeRun._wrap(
         call(
             default_client()._core.run,
@@ -121,12 +132,20 @@ def run(
 
 
 def run_status(run_id: str) -> LumeRun:
-    """Get the current state of a run, through the default client; see `Client.run_status`."""
+    """Get the current state of a run, through the default client; see `Client.run_status`.
+
+    Examples:
+        >>> run = lume_sync.run_status(run.id)
+    """
     return LumeRun._wrap(call(default_client()._core.run_status, run_id).result())
 
 
 def attach(run_id: str) -> LumeRun:
-    """Return a handle on an existing run, without a request; see `Client.attach`."""
+    """Return a handle on an existing run, without a request; see `Client.attach`.
+
+    Examples:
+        >>> run = lume_sync.attach(run.id)
+    """
     with adopted:
         return LumeRun._wrap(default_client()._core.attach(run_id))
 
@@ -139,7 +158,11 @@ def wait_for_run_completion(
     max_delay: Duration = 60,
     timeout: Duration | None = None,
 ) -> LumeRun:
-    """Poll a run until it has ended, with delays that double; see `Client.wait_for_run_completion`."""
+    """Poll a run until it has ended, with delays that double; see `Client.wait_for_run_completion`.
+
+    Examples:
+        >>> run = lume_sync.wait_for_run_completion(run.id)
+    """
     return LumeRun._wrap(
         call(
             default_client()._core.wait_for_run_completion,
@@ -155,7 +178,12 @@ def wait_for_run_completion(
 def watch(
     run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
 ) -> Items[LumeRun]:
-    """Follow a run: yield a snapshot at once and at every change of its status; see `Client.watch`."""
+    """Follow a run: yield a snapshot at once and at every change of its status; see `Client.watch`.
+
+    Examples:
+        >>> for state in lume_sync.watch(run.id):
+        ...     print(state.status)
+    """
     with adopted:
         return iterate(
             default_client()._core.watch(core_of(run), poll_interval=poll_interval, timeout=timeout),
@@ -166,7 +194,12 @@ def watch(
 def as_completed(
     runs: Iterable[LumeRun | str], *, timeout: Duration | None = None, poll_interval: PollInterval = None
 ) -> Items[Outcome[LumeRun]]:
-    """Yield one `Outcome` per run (or ID), in completion order; see `Client.as_completed`."""
+    """Yield one `Outcome` per run (or ID), in completion order; see `Client.as_completed`.
+
+    Examples:
+        >>> for outcome in lume_sync.as_completed(runs):
+        ...     print(outcome.run_id, outcome.error or outcome.run.status)
+    """
     with adopted:
         return iterate(
             default_client()._core.as_completed(cores_of(runs), timeout=timeout, poll_interval=poll_interval),
@@ -177,7 +210,11 @@ def as_completed(
 def wait_all(
     runs: Iterable[LumeRun | str], *, timeout: Duration | None = None, poll_interval: PollInterval = None
 ) -> list[Outcome[LumeRun]]:
-    """Return one `Outcome` per run (or ID), in the order of `runs`; see `Client.wait_all`."""
+    """Return one `Outcome` per run (or ID), in the order of `runs`; see `Client.wait_all`.
+
+    Examples:
+        >>> outcomes = lume_sync.wait_all(runs, timeout=600)
+    """
     return in_list(in_outcome(LumeRun._wrap))(
         call(
             default_client()._core.wait_all, cores_of(runs), timeout=timeout, poll_interval=poll_interval
@@ -195,7 +232,12 @@ def run_many(
     timeout: Duration | None = None,
     poll_interval: PollInterval = None,
 ) -> Items[Outcome[LumeRun]]:
-    """Submit requests with bounded concurrency; yield one `Outcome` each; see `Client.run_many`."""
+    """Submit requests with bounded concurrency; yield one `Outcome` each; see `Client.run_many`.
+
+    Examples:
+        >>> requests = [RunRequest("customer_cleaner:v1", path) for path in ("july.csv", "august.csv")]
+        >>> outcomes = list(lume_sync.run_many(requests))
+    """
     with adopted:
         return iterate(
             default_client()._core.run_many(
@@ -212,7 +254,13 @@ def run_many(
 
 
 def monitor(*, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:
-    """Watch any number of runs continuously; see `Client.monitor`."""
+    """Watch any number of runs continuously; see `Client.monitor`.
+
+    Examples:
+        >>> with lume_sync.monitor() as monitor:
+        ...     monitor.add(run)
+        ...     event = next(monitor)
+    """
     with adopted:
         return Monitor._wrap(
             default_client()._core.monitor(max_in_flight=max_in_flight, poll_interval=poll_interval)
@@ -231,7 +279,11 @@ def list_runs(
     submitted_by: str | None = None,
     limit: int | None = None,
 ) -> Items[LumeRun]:
-    """Yield the runs that match, newest first; see `Client.list_runs`."""
+    """Yield the runs that match, newest first; see `Client.list_runs`.
+
+    Examples:
+        >>> failed = list(lume_sync.list_runs(status="FAILED", limit=10))
+    """
     with adopted:
         return iterate(
             default_client()._core.list_runs(
@@ -265,6 +317,10 @@ def progress(
     Raises:
         ValueError: an argument is not valid.
         Exception: an exception that reading the outcomes raised, after a snapshot with those before it.
+
+    Examples:
+        >>> for state in lume_sync.progress(client.as_completed(runs), total=len(runs)):
+        ...     print(state)
     """
     with adopted:
         return iterate(lume_async.progress(pulled(outcomes), total=total, every=every), same)
@@ -279,7 +335,11 @@ def dry_run(
     limit: int = 100,
     timeout: Duration | None = 3600,
 ) -> DryRun:
-    """Execute a run without publishing anything; see `Client.dry_run`."""
+    """Execute a run without publishing anything; see `Client.dry_run`.
+
+    Examples:
+        >>> found = lume_sync.dry_run("customer_cleaner:v1", "customers.csv", limit=5)
+    """
     return call(
         default_client()._core.dry_run,
         flow_version,
@@ -299,7 +359,11 @@ def statistics(
     order: CountOrder = "dimensions",
     limit: int = 1000,
 ) -> list[RunCount]:
-    """Count runs and their rows; see `Client.statistics`."""
+    """Count runs and their rows; see `Client.statistics`.
+
+    Examples:
+        >>> counts = lume_sync.statistics(by="flow_version", order="rejected")
+    """
     return call(
         default_client()._core.statistics, by=by, since=since, flow=flow, order=order, limit=limit
     ).result()
@@ -308,7 +372,11 @@ def statistics(
 def arrivals(
     *, name: str | None = None, state: ArrivalState | None = None, limit: int = 100
 ) -> ArrivalReport:
-    """Report what arrives at the server; see `Client.arrivals`."""
+    """Report what arrives at the server; see `Client.arrivals`.
+
+    Examples:
+        >>> report = lume_sync.arrivals(state="refused")
+    """
     return call(default_client()._core.arrivals, name=name, state=state, limit=limit).result()
 
 
@@ -319,13 +387,21 @@ def audit(
     since: datetime | Duration | None = None,
     limit: int | None = None,
 ) -> Items[AuditEntry]:
-    """Yield who did what at the server and when; see `Client.audit`."""
+    """Yield who did what at the server and when; see `Client.audit`.
+
+    Examples:
+        >>> entries = list(lume_sync.audit(limit=10))
+    """
     with adopted:
         return iterate(default_client()._core.audit(by=by, what=what, since=since, limit=limit), same)
 
 
 def inbox(*, flow: str | None = None, since: datetime | Duration | None = None) -> Inbox:
-    """Count the open rejected rows of all runs; see `Client.inbox`."""
+    """Count the open rejected rows of all runs; see `Client.inbox`.
+
+    Examples:
+        >>> inbox = lume_sync.inbox()
+    """
     return call(default_client()._core.inbox, flow=flow, since=since).result()
 
 
@@ -338,7 +414,11 @@ def open_rejects(
     state: RowState = "open",
     limit: int | None = None,
 ) -> Items[dict[str, Any]]:
-    """Yield rejected rows of many runs; see `Client.open_rejects`."""
+    """Yield rejected rows of many runs; see `Client.open_rejects`.
+
+    Examples:
+        >>> rows = list(lume_sync.open_rejects(run=run.id))
+    """
     with adopted:
         return iterate(
             default_client()._core.open_rejects(
@@ -357,7 +437,11 @@ def discard_rejects(
     run: str | None = None,
     rows: Sequence[int] | None = None,
 ) -> int:
-    """Note that nothing is left to do about open rejected rows; see `Client.discard_rejects`."""
+    """Note that nothing is left to do about open rejected rows; see `Client.discard_rejects`.
+
+    Examples:
+        >>> count = lume_sync.discard_rejects("test data", run=run.id, rows=[1])
+    """
     return call(
         default_client()._core.discard_rejects, why, flow=flow, reason=reason, since=since, run=run, rows=rows
     ).result()
@@ -372,7 +456,11 @@ def replay(
     dry_run: bool = False,
     timeout: Duration | None = 3600,
 ) -> Replay:
-    """Send open rejected rows of a flow through one of its versions; see `Client.replay`."""
+    """Send open rejected rows of a flow through one of its versions; see `Client.replay`.
+
+    Examples:
+        >>> replay = lume_sync.replay("customer_cleaner", dry_run=True)
+    """
     return call(
         default_client()._core.replay,
         flow,
@@ -385,12 +473,20 @@ def replay(
 
 
 def register_flow(flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersion:
-    """Register a flow version from a file, its text, or a dict; see `Client.register_flow`."""
+    """Register a flow version from a file, its text, or a dict; see `Client.register_flow`.
+
+    Examples:
+        >>> version = lume_sync.register_flow("flows/customer_cleaner.v2.toml")
+    """
     return call(default_client()._core.register_flow, flow).result()
 
 
 def flow_version(ref: str) -> FlowVersion:
-    """Get a flow version as it was registered; see `Client.flow_version`."""
+    """Get a flow version as it was registered; see `Client.flow_version`.
+
+    Examples:
+        >>> version = lume_sync.flow_version("customer_cleaner:v1")
+    """
     return call(default_client()._core.flow_version, ref).result()
 
 
@@ -404,7 +500,11 @@ def propose(
     inline_lookups: bool = False,
     dry_run: bool = False,
 ) -> Proposal:
-    """Propose how samples become rows of a target; see `Client.propose`."""
+    """Propose how samples become rows of a target; see `Client.propose`.
+
+    Examples:
+        >>> proposal = lume_sync.propose("customer_cleaner", "customers.csv")
+    """
     return call(
         default_client()._core.propose,
         flow_or_schema,
@@ -418,7 +518,11 @@ def propose(
 
 
 def list_flows(flow: str | None = None) -> Items[FlowSummary]:
-    """Yield the registered flow versions; see `Client.list_flows`."""
+    """Yield the registered flow versions; see `Client.list_flows`.
+
+    Examples:
+        >>> versions = [found.flow_version for found in lume_sync.list_flows()]
+    """
     with adopted:
         return iterate(default_client()._core.list_flows(flow), same)
 
@@ -434,6 +538,9 @@ def upload(
 
     Returns:
         The `source_path` to pass to `run`.
+
+    Examples:
+        >>> path = lume_sync.upload("customers.csv", name="customers_march.csv")
     """
     return call(
         default_client()._core.upload, source, name=name, flow_version=flow_version, progress=progress
@@ -441,12 +548,20 @@ def upload(
 
 
 def upload_file(path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:
-    """Stream a local file to the server's staging area (beta); see `Client.upload_file`."""
+    """Stream a local file to the server's staging area (beta); see `Client.upload_file`.
+
+    Examples:
+        >>> path = lume_sync.upload_file("customers.csv")
+    """
     return call(default_client()._core.upload_file, path, flow_version=flow_version).result()
 
 
 def close() -> None:
-    """Close the default client; the next call creates a new one from the environment."""
+    """Close the default client; the next call creates a new one from the environment.
+
+    Examples:
+        >>> lume_sync.close()
+    """
     client = _default.pop("client", None)
     if client is not None:
         client.close()

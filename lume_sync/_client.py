@@ -66,6 +66,10 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
 
     Raises:
         ConfigurationError: a setting is missing or not valid; the message names the argument and the variable.
+
+    Examples:
+        >>> with Client(request_timeout=30, retry=Retry(attempts=5)) as client:
+        ...     run = client.run("customer_cleaner:v1", "customers.csv", on_duplicate="attach")
     """
 
     __module__ = "lume_sync"
@@ -136,6 +140,9 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
 
         Raises:
             ConfigurationError: a setting is not valid.
+
+        Examples:
+            >>> patient = client.with_options(request_timeout=300, headers={"X-Team": "sales"})
         """
         with adopted:
             headers = veiled_headers(headers)
@@ -193,6 +200,12 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             InvalidRequestError: an argument or the flow version is not valid.
             SubmissionUnknownError: the answer was lost and sending it again was not safe: a run may exist.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> run = client.run("customer_cleaner:v1", "january.csv", {"team": "sales"})
+            >>> run.wait()
+            >>> print(run.status, run.metadata.metrics.rows_rejected)
+            PARTIAL_FAILED 1
         """
         return LumeRun._wrap(
             call(
@@ -218,6 +231,9 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             RunNotFoundError: the server has no run with this ID.
             InvalidRequestError: `run_id` is malformed; no request was sent.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> run = client.run_status(run.id)
         """
         return LumeRun._wrap(call(self._core.run_status, run_id).result())
 
@@ -226,6 +242,10 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
 
         Raises:
             InvalidRequestError: `run_id` is malformed.
+
+        Examples:
+            >>> run = client.attach(run.id)
+            >>> run.refresh()
         """
         with adopted:
             return LumeRun._wrap(self._core.attach(run_id))
@@ -255,6 +275,9 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         Raises:
             RunTimeoutError: the run had not ended at the last poll. It is a `TimeoutError`.
             ApiError: the server refuses access to the run.
+
+        Examples:
+            >>> run = client.wait_for_run_completion(run.id, max_attempts=20)
         """
         return LumeRun._wrap(
             call(
@@ -270,7 +293,12 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
     def watch(
         self, run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
     ) -> Items[LumeRun]:
-        """Follow a run, given as a handle or an ID; see `LumeRun.watch`."""
+        """Follow a run, given as a handle or an ID; see `LumeRun.watch`.
+
+        Examples:
+            >>> for state in client.watch(run.id):
+            ...     print(state.status)
+        """
         with adopted:
             return iterate(
                 self._core.watch(core_of(run), poll_interval=poll_interval, timeout=timeout), LumeRun._wrap
@@ -303,6 +331,9 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             NotSupportedError: the server takes no uploads.
             MissingLibraryError: Parquet is to be written, and pyarrow is not installed.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> path = client.upload([{"Customer ID": 1, "Name": "Ann"}], flow_version="customer_cleaner:v1")
         """
         return call(
             self._core.upload, source, name=name, flow_version=flow_version, progress=progress
@@ -318,6 +349,9 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             InvalidRequestError: the file does not exist, or the server refused it.
             NotSupportedError: the server takes no uploads.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> path = client.upload_file("customers.csv", flow_version="customer_cleaner:v1")
         """
         return call(self._core.upload_file, path, flow_version=flow_version).result()
 
@@ -325,6 +359,10 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         """Close the connections. Calls in progress, waits included, and later calls raise `ClientClosedError`.
 
         Closing a client from `with_options` has no effect, as it has no connections of its own.
+
+        Examples:
+            >>> client = Client()
+            >>> client.close()
         """
         call(self._core.aclose).result()
 

@@ -28,6 +28,9 @@ class Flows:
             InvalidRequestError: the flow is not valid, or the version exists with different content.
             NotSupportedError: the server does not register flows.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> version = client.register_flow("flows/customer_cleaner.v2.toml")
         """
         return call(self._core.register_flow, flow).result()
 
@@ -41,6 +44,11 @@ class Flows:
             InvalidRequestError: the server has no such flow version.
             NotSupportedError: the server does not offer flow versions.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> version = client.flow_version("customer_cleaner:v1")
+            >>> print(list(version.target_schema["properties"]))
+            ['customer_id', 'name', 'email', 'signup_date', 'country', 'balance']
         """
         return call(self._core.flow_version, ref).result()
 
@@ -78,6 +86,11 @@ class Flows:
             InvalidRequestError: there is no such flow, or a sample can't be read.
             NotSupportedError: the server makes no proposals.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> proposal = client.propose("customer_cleaner", "customers.csv", choices={"country": None})
+            >>> print(proposal.flow_version, proposal.unmapped)
+            customer_cleaner:v3 ['country']
         """
         return call(
             self._core.propose,
@@ -98,6 +111,10 @@ class Flows:
 
         Raises:
             NotSupportedError: raised by the iteration: the server does not list flows.
+
+        Examples:
+            >>> for version in client.list_flows("customer_cleaner"):
+            ...     print(version.flow_version)
         """
         with adopted:
             return iterate(self._core.list_flows(flow), same)

@@ -40,6 +40,10 @@ class ManyRuns:
 
         Raises:
             InvalidRequestError: one of the run IDs is malformed; no request was sent.
+
+        Examples:
+            >>> for outcome in client.as_completed(runs, timeout=600):
+            ...     print(outcome.run_id, outcome.error or outcome.run.status)
         """
         with adopted:
             return iterate(
@@ -60,6 +64,9 @@ class ManyRuns:
 
         Raises:
             InvalidRequestError: one of the run IDs is malformed; no request was sent.
+
+        Examples:
+            >>> outcomes = client.wait_all(runs, timeout=600)
         """
         return in_list(in_outcome(LumeRun._wrap))(
             call(self._core.wait_all, cores_of(runs), timeout=timeout, poll_interval=poll_interval).result()
@@ -105,6 +112,11 @@ class ManyRuns:
             RunTimeoutError: raised after all outcomes: the timeout passed before the end of `requests`. Its `run` is
                 None. To know the end of an iterator, one more request is pulled; the message names it.
             ValueError: an argument is not valid; no request was sent.
+
+        Examples:
+            >>> requests = [RunRequest("customer_cleaner:v1", path) for path in ("may.csv", "june.csv")]
+            >>> for outcome in client.run_many(requests, journal="batch.db"):
+            ...     print(outcome.request.source_path, outcome.error or outcome.run.status)
         """
         with adopted:
             return iterate(
@@ -126,6 +138,11 @@ class ManyRuns:
         Args:
             max_in_flight: the maximum number of concurrent polls.
             poll_interval: as in `LumeRun.wait`.
+
+        Examples:
+            >>> with client.monitor(poll_interval=5) as monitor:
+            ...     monitor.add(run)
+            ...     print(next(monitor))
         """
         with adopted:
             return Monitor._wrap(self._core.monitor(max_in_flight=max_in_flight, poll_interval=poll_interval))
@@ -164,6 +181,10 @@ class ManyRuns:
             ValueError: an argument is not valid, or a status is a near miss of a known one.
             InvalidRequestError: no run can have this `flow_version` or `source_path`; no request was sent.
             NotSupportedError: raised by the iteration: the server does not list runs.
+
+        Examples:
+            >>> for run in client.list_runs(flow="customer_cleaner", status="PARTIAL_FAILED", limit=10):
+            ...     print(run.id, run.source_path)
         """
         with adopted:
             return iterate(

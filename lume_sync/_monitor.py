@@ -19,6 +19,14 @@ class Monitor:
 
     Between two polls, a run needs no task and no connection. If the server has a change feed, one request follows
     all runs; ended runs come with it, or are fetched.
+
+    Examples:
+        >>> with client.monitor() as monitor:
+        ...     for run in runs:
+        ...         monitor.add(run)
+        ...     while monitor.pending:
+        ...         event = next(monitor)
+        ...         print(event.run.id, event.error or event.run.status)
     """
 
     __module__ = "lume_sync"
@@ -48,17 +56,33 @@ class Monitor:
             TypeError: it is neither a run nor an ID.
             RuntimeError: the monitor was not entered, or was left.
             ClientClosedError: the client was closed.
+
+        Examples:
+            >>> with client.monitor() as monitor:
+            ...     handle = monitor.add(run.id)
         """
         with adopted:
             return LumeRun._wrap(self._core.add(core_of(run)))
 
     def discard(self, run: LumeRun | str) -> None:
-        """Stop watching a run; the run keeps running. A run that is not watched is ignored."""
+        """Stop watching a run; the run keeps running. A run that is not watched is ignored.
+
+        Examples:
+            >>> with client.monitor() as monitor:
+            ...     monitor.add(run)
+            ...     monitor.discard(run)
+        """
         with adopted:
             self._core.discard(core_of(run))
 
     def notify(self, run_id: str) -> None:
-        """Poll a run immediately, for example from a webhook handler. An ID that is not watched is ignored."""
+        """Poll a run immediately, for example from a webhook handler. An ID that is not watched is ignored.
+
+        Examples:
+            >>> with client.monitor(poll_interval=3600) as monitor:
+            ...     monitor.add(run)
+            ...     monitor.notify(run.id)
+        """
         with adopted:
             self._core.notify(run_id)
 

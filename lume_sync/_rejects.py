@@ -33,6 +33,9 @@ class RejectedRows:
             ValueError: an argument is not valid; no request was sent.
             NotSupportedError: the server has no inbox.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> inbox = client.inbox(flow="customer_cleaner")
         """
         return call(self._core.inbox, flow=flow, since=since).result()
 
@@ -65,6 +68,10 @@ class RejectedRows:
         Raises:
             ValueError: an argument is not valid; no request was sent.
             NotSupportedError: raised by the iteration: the server does not list rows of many runs.
+
+        Examples:
+            >>> for row in client.open_rejects(flow="customer_cleaner", limit=100):
+            ...     print(row["_lume_run"], row["_lume_reasons"])
         """
         with adopted:
             return iterate(
@@ -102,6 +109,9 @@ class RejectedRows:
             ValueError: an argument is not valid; no request was sent.
             NotSupportedError: the server does not discard rows.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> count = client.discard_rejects("test data", run=run.id, rows=[1])
         """
         return call(
             self._core.discard_rejects, why, flow=flow, reason=reason, since=since, run=run, rows=rows
@@ -136,6 +146,9 @@ class RejectedRows:
             InvalidRequestError: the flow version does not exist, or it can't process such rows.
             NotSupportedError: the server does not offer replays.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> replay = client.replay("customer_cleaner", to="customer_cleaner:v2", dry_run=True)
         """
         return call(
             self._core.replay, flow, to=to, reason=reason, since=since, dry_run=dry_run, timeout=timeout

@@ -56,6 +56,10 @@ class Reports:
             NotSupportedError: the server does not offer dry runs. If it has started a run, the message names it.
             ApiError: see the tree in `lume_async.errors`. A run that would fail is not an error: see
                 `DryRun.would_fail`.
+
+        Examples:
+            >>> found = client.dry_run("customer_cleaner:v1", "customers.csv", limit=5)
+            >>> print(found.would_fail, found.metrics.reject_reasons)
         """
         return call(
             self._core.dry_run,
@@ -91,6 +95,10 @@ class Reports:
             ValueError: an argument is not valid; no request was sent.
             NotSupportedError: the server does not count runs.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> for count in client.statistics(by=["day", "status"], since=7 * 24 * 3600):
+            ...     print(count.day, count.status, count.runs)
         """
         return call(self._core.statistics, by=by, since=since, flow=flow, order=order, limit=limit).result()
 
@@ -110,6 +118,10 @@ class Reports:
             InvalidRequestError: there is no arrival of this name.
             NotSupportedError: the server watches no places.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> report = client.arrivals(state="waiting")
+            >>> print(len(report.files))
         """
         return call(self._core.arrivals, name=name, state=state, limit=limit).result()
 
@@ -133,6 +145,10 @@ class Reports:
             ValueError: an argument is not valid; no request was sent.
             AuthenticationError: raised by the iteration: the key doesn't have the role.
             NotSupportedError: raised by the iteration: the server keeps no audit.
+
+        Examples:
+            >>> for entry in client.audit(what="register_flow", limit=10):
+            ...     print(entry.at, entry.by)
         """
         with adopted:
             return iterate(self._core.audit(by=by, what=what, since=since, limit=limit), same)

@@ -25,6 +25,10 @@ class Rows(Items[dict[str, Any]]):
             since.
         NotSupportedError: raised by the iteration: the server does not offer rows.
         ApiError: raised by the iteration: see the tree in `lume_async.errors`.
+
+    Examples:
+        >>> for row in run.mapped():
+        ...     print(row["customer_id"], row["balance"])
     """
 
     __module__ = "lume_sync"
@@ -45,6 +49,9 @@ class Rows(Items[dict[str, Any]]):
 
         Raises:
             MissingLibraryError: pyarrow is not installed (extra `arrow`).
+
+        Examples:
+            >>> table = run.mapped().to_arrow()
         """
         return call(self._core.to_arrow).result()
 
@@ -55,6 +62,10 @@ class Rows(Items[dict[str, Any]]):
 
         Raises:
             MissingLibraryError: pyarrow is not installed (extra `arrow`); raised by the first step.
+
+        Examples:
+            >>> for batch in run.mapped().to_arrow_batches():
+            ...     print(batch.num_rows)
         """
         with adopted:
             return iterate(self._core.to_arrow_batches(), same)
@@ -64,6 +75,9 @@ class Rows(Items[dict[str, Any]]):
 
         Raises:
             MissingLibraryError: polars is not installed.
+
+        Examples:
+            >>> frame = run.rejects().to_polars()
         """
         return call(self._core.to_polars).result()
 
@@ -72,6 +86,9 @@ class Rows(Items[dict[str, Any]]):
 
         Raises:
             MissingLibraryError: pandas is not installed.
+
+        Examples:
+            >>> frame = run.rejects().to_pandas()
         """
         return call(self._core.to_pandas).result()
 

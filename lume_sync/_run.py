@@ -21,6 +21,12 @@ class LumeRun(RunState):
 
     Handles with the same ID are equal. A pickled handle holds no API key and no connection; unpickled, it uses
     the default client of its package.
+
+    Examples:
+        >>> run = client.run("customer_cleaner:v1", "february.csv")
+        >>> run.wait(timeout=600)
+        >>> if run.has_output:
+        ...     print(run.metadata.metrics.rows_mapped, run.mapped_location)
     """
 
     __module__ = "lume_sync"
@@ -53,6 +59,9 @@ class LumeRun(RunState):
             RunFailedError: the run ended FAILED, CRASHED, CANCELLED or in an unknown status.
             RunTimeoutError: the timeout passed first; the run keeps running.
             ApiError: the server refuses to show the run.
+
+        Examples:
+            >>> run.wait(timeout=600, poll_interval=2)
         """
         call(self._core.wait, timeout, poll_interval).result()
         return self
@@ -63,6 +72,10 @@ class LumeRun(RunState):
         Raises:
             RunNotFoundError: the server knows no such run.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> run.refresh()
+            >>> print(run.status, run.progress)
         """
         call(self._core.refresh).result()
 
@@ -74,6 +87,10 @@ class LumeRun(RunState):
         Raises:
             RunNotFoundError: the server knows no such run.
             ApiError: see the tree in `lume_async.errors`; a server that can't cancel answers 404 or 405.
+
+        Examples:
+            >>> run.cancel()
+            >>> client.wait_all([run])
         """
         call(self._core.cancel).result()
 
@@ -90,6 +107,10 @@ class LumeRun(RunState):
 
         Raises:
             RunTimeoutError: raised by the iteration step that exceeds the timeout.
+
+        Examples:
+            >>> for state in run.watch(timeout=600):
+            ...     print(state.status, state.progress)
         """
         with adopted:
             return iterate(self._core.watch(poll_interval=poll_interval, timeout=timeout), LumeRun._wrap)
@@ -105,6 +126,9 @@ class LumeRun(RunState):
             DuplicateRunError: a run has processed the source or is processing it.
             SubmissionUnknownError: the answer was lost: a run may exist.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> again = run.rerun(force=True)
         """
         return LumeRun._wrap(call(self._core.rerun, force=force).result())
 
@@ -128,6 +152,10 @@ class LumeRun(RunState):
                 new run would overwrite the rows of this one.
             SubmissionUnknownError: the answer was lost: a run may exist.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> corrected = [row | {"Email": "ann@example.org"} for row in run.rejects()]
+            >>> again = run.resubmit(corrected)
         """
         return LumeRun._wrap(call(self._core.resubmit, corrected, force=force, progress=progress).result())
 
@@ -141,6 +169,9 @@ class LumeRun(RunState):
             InvalidRequestError: `why` is not valid, or the run has not ended.
             NotSupportedError: the server does not dismiss runs.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> run.dismiss("the supplier sends a new file")
         """
         call(self._core.dismiss, why).result()
 
@@ -150,6 +181,10 @@ class LumeRun(RunState):
         Raises:
             NotSupportedError: the server does not list deliveries.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> for delivery in run.deliveries():
+            ...     print(delivery.to, delivery.state)
         """
         return call(self._core.deliveries).result()
 
@@ -172,6 +207,10 @@ class LumeRun(RunState):
                 has it, a `UserWarning` names the reasons that the run has counted.
             limit: the maximum number of rows.
             as_: as in `mapped`. Rejected values may not fit a type: `str | None` takes all of a CSV file.
+
+        Examples:
+            >>> for row in run.rejects(limit=10):
+            ...     print(row["_lume_row"], row["_lume_reasons"], row["Email"])
         """
         with adopted:
             return twin(Rows, self._core.rejects(reason, limit, as_=as_))
@@ -192,6 +231,10 @@ class LumeRun(RunState):
 
         Raises:
             TypeError: `as_` is not such a class.
+
+        Examples:
+            >>> rows = list(run.mapped(limit=100))
+            >>> table = run.mapped().to_arrow()
         """
         with adopted:
             return twin(Rows, self._core.mapped(limit, as_=as_))
@@ -215,6 +258,9 @@ class LumeRun(RunState):
                 files: the message says where.
             NotSupportedError: the server does not send outputs.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> path = run.download("rejects", to="rejects.csv")
         """
         return call(self._core.download, output, to, progress=progress).result()
 

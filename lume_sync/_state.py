@@ -123,7 +123,11 @@ class RunState:
         return self._core.error_message
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the run as the server sent it, in plain JSON values; only its ID before the first poll."""
+        """Return the run as the server sent it, in plain JSON values; only its ID before the first poll.
+
+        Examples:
+            >>> print(run.to_dict()["source_path"])
+        """
         with adopted:
             return self._core.to_dict()
 
@@ -132,6 +136,10 @@ class RunState:
 
         Raises:
             RunFailedError: the run ended FAILED, CRASHED, CANCELLED or in an unknown status.
+
+        Examples:
+            >>> client.wait_all([run])
+            >>> run.raise_for_status()
         """
         with adopted:
             self._core.raise_for_status()

@@ -39,6 +39,12 @@ def fake_client(
         answers: a function from request to answer, which is called in another thread, or an iterable of answers.
         clock: the fake clock; default: a new one.
         options: arguments of `Client`; the API key and the base URL have defaults here.
+
+    Examples:
+        >>> client, transport = fake_client([FakeAnswer(200, run_json("run_1", "SUCCEEDED"))])
+        >>> run = client.run_status("run_1")
+        >>> print(run.status, transport.requests[0].path)
+        SUCCEEDED /v1/runs/run_1
     """
     core, transport = _testing.fake_client(answers, clock=clock, **options)
     return Client._wrap(core), transport

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sync_source import (
     CORE,
+    FACADE,
     HOOKS,
     LIVE,
     PLAIN_DUNDERS,
@@ -23,6 +24,9 @@ from sync_source import (
     parameter_of,
     wrapper,
 )
+
+EXAMPLE = re.compile(r"^ *(?:>>>|\.\.\.) .*$", re.MULTILINE)
+IN_EXAMPLES = RENAMED | {"anext": "next"}
 
 
 def arguments(function: FunctionNode) -> list[ast.arg]:
@@ -68,11 +72,18 @@ def signature(source: Source, function: FunctionNode) -> str:
 
 
 def docstring(source: Source, node: FunctionNode | ast.ClassDef, name: str) -> str:
-    """The docstring as it stands in the source, quotes included."""
+    """The docstring as it stands in the source, quotes included; its examples wait for nothing on this side."""
     first = node.body[0]
     if ast.get_docstring(node) is None or not isinstance(first, ast.Expr):
         raise source.refuse(node, f"{name} has no docstring")
-    return source.text(*source.span(first))
+    return EXAMPLE.sub(lambda line: synchronous(line[0]), source.text(*source.span(first)))
+
+
+def synchronous(example: str) -> str:
+    """A line of an example, as users of this side write it."""
+    line = re.sub(r"\b(?:await|async) ", "", example).replace(f"{CORE}.", f"{FACADE}.")
+    line = re.sub(r"\[(\w+) for \1 in (.+)\]", r"list(\2)", line)
+    return re.sub(r"\b\w+\b", lambda word: IN_EXAMPLES.get(word[0], word[0]), line)
 
 
 def passed_on(source: Source, function: FunctionNode) -> str:

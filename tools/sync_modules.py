@@ -219,7 +219,7 @@ def mirrored(source: Source, statement: ast.stmt) -> str:
         elif isinstance(node, ast.Attribute) and node.attr in RENAMED:
             edits.append((source.span(node.value)[1], source.span(node)[1], "." + RENAMED[node.attr]))
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        docstring(source, statement, statement.name)
+        edits.append((*source.span(statement.body[0]), docstring(source, statement, statement.name)))
         begin = source.span(statement.returns)[1] if statement.returns else begin
         return signature(source, statement).removesuffix(":") + source.text(begin, end, edits) + "\n"
     return source.text(begin, end, edits) + "\n"

@@ -42,6 +42,9 @@ class Backoff:
         factor: the ratio of each delay to the one before; at least 1.
         maximum: the longest delay before jitter, seconds or a `timedelta`.
         jitter: the share by which a delay may be shorter or longer, 0 to 1.
+
+    Examples:
+        >>> interval = Backoff(1, factor=1.5, maximum=30)
     """
 
     initial: float = field(converter=_initial)
@@ -51,12 +54,24 @@ class Backoff:
 
     @classmethod
     def constant(cls, interval: Duration) -> Self:
-        """Return the same delay every time, without jitter."""
+        """Return the same delay every time, without jitter.
+
+        Examples:
+            >>> print(Backoff.constant(5).initial)
+            5.0
+        """
         length = seconds(interval, "interval")
         return cls(length, factor=1.0, maximum=length, jitter=0.0)
 
     def delay(self, n: int, rng: Rng) -> float:
-        """Return the delay after try number `n` (0 is the first), in seconds."""
+        """Return the delay after try number `n` (0 is the first), in seconds.
+
+        Examples:
+            >>> import random
+            >>> backoff = Backoff(1, maximum=30, jitter=0)
+            >>> print([backoff.delay(n, random) for n in range(6)])
+            [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
+        """
         base = self.maximum
         # Unlimited, the power would overflow a float in a long wait.
         if self.initial < self.maximum and n * math.log2(self.factor) < 60:

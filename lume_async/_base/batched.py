@@ -31,6 +31,10 @@ class Items(Batched[T]):
     Nothing is sent before the first step. Use it as a context manager to end the work with the block, however it is
     left: then nothing is sent, and no task, thread, connection or journal is in use. Closing does the same. Leaving a
     loop early also ends the work, but only when the iterator is garbage-collected: a variable keeps it alive.
+
+    Examples:
+        >>> async with client.list_runs(flow="customer_cleaner") as found:
+        ...     newest = await anext(found)
     """
 
     @abstractmethod
@@ -47,7 +51,13 @@ class Items(Batched[T]):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """End the work and wait for its end. A step that is under way ends its iteration, too. Idempotent."""
+        """End the work and wait for its end. A step that is under way ends its iteration, too. Idempotent.
+
+        Examples:
+            >>> found = client.list_runs()
+            >>> newest = await anext(found)
+            >>> await found.aclose()
+        """
 
     def _take_ready(self, limit: int) -> list[T]:
         return []

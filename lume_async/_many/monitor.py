@@ -60,6 +60,14 @@ class Monitor(Batched[RunEvent[LumeRun]]):
 
     Between two polls, a run needs no task and no connection. If the server has a change feed, one request follows
     all runs; ended runs come with it, or are fetched.
+
+    Examples:
+        >>> async with client.monitor() as monitor:
+        ...     for run in runs:
+        ...         monitor.add(run)
+        ...     while monitor.pending:
+        ...         event = await anext(monitor)
+        ...         print(event.run.id, event.error or event.run.status)
     """
 
     def __init__(
@@ -99,18 +107,34 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             TypeError: it is neither a run nor an ID.
             RuntimeError: the monitor was not entered, or was left.
             ClientClosedError: the client was closed.
+
+        Examples:
+            >>> async with client.monitor() as monitor:
+            ...     handle = monitor.add(run.id)
         """
         handle = handle_of(self._sender, run)
         self._on_loop(self._add, handle)
         return handle
 
     def discard(self, run: LumeRun | str) -> None:
-        """Stop watching a run; the run keeps running. A run that is not watched is ignored."""
+        """Stop watching a run; the run keeps running. A run that is not watched is ignored.
+
+        Examples:
+            >>> async with client.monitor() as monitor:
+            ...     monitor.add(run)
+            ...     monitor.discard(run)
+        """
         arguments.instance(run, "run", (LumeRun, str), "a run or a run ID")
         self._on_loop(self._discard, run if isinstance(run, str) else run.id)
 
     def notify(self, run_id: str) -> None:
-        """Poll a run immediately, for example from a webhook handler. An ID that is not watched is ignored."""
+        """Poll a run immediately, for example from a webhook handler. An ID that is not watched is ignored.
+
+        Examples:
+            >>> async with client.monitor(poll_interval=3600) as monitor:
+            ...     monitor.add(run)
+            ...     monitor.notify(run.id)
+        """
         self._on_loop(self._wake, arguments.instance(run_id, "run_id", str, "a string"))
 
     async def __aenter__(self) -> Self:

@@ -35,6 +35,10 @@ class Progress:
         elapsed: seconds since the start.
         rate: outcomes per second during the last minute, excluding outcomes replayed from a journal.
         ended: whether this is the last snapshot, with every outcome.
+
+    Examples:
+        >>> async for progress in lume_async.progress(client.as_completed(runs), total=len(runs)):
+        ...     print(progress)
     """
 
     summary: Summary

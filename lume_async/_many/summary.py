@@ -57,6 +57,11 @@ class Summary:
         warnings: the number of mapped rows per rule that warns, if the server counts them.
         failures: the runs that need attention: FAILED, CRASHED, CANCELLED, unknown statuses, errors, and runs whose
             metadata (with the counts of rows) can't be decoded.
+
+    Examples:
+        >>> summary = Summary.of(outcomes)
+        >>> print(summary.outcomes, summary.rows_rejected, summary.ok)
+        1 1 True
     """
 
     outcomes: int = 0
@@ -72,7 +77,11 @@ class Summary:
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome[Any]]) -> Self:
-        """Return the summary of all outcomes."""
+        """Return the summary of all outcomes.
+
+        Examples:
+            >>> print(Summary.of(outcomes))
+        """
         summary = cls()
         for outcome in arguments.several(outcomes, "outcomes", "outcomes"):
             summary.add(outcome)
@@ -89,7 +98,13 @@ class Summary:
         return [(lasted, run_id) for lasted, run_id, _source in self._slowest]
 
     def add(self, outcome: Outcome[Any]) -> None:
-        """Count one more outcome."""
+        """Count one more outcome.
+
+        Examples:
+            >>> summary = Summary()
+            >>> for outcome in outcomes:
+            ...     summary.add(outcome)
+        """
         arguments.instance(outcome, "an outcome", Outcome, "an Outcome")
         self.outcomes += 1
         self.remembered += outcome.remembered
@@ -141,12 +156,21 @@ class Summary:
         self.failures.append(Failure(run_id, source, status, message, kind))
 
     def copy(self) -> Self:
-        """Return a copy that later outcomes do not change."""
+        """Return a copy that later outcomes do not change.
+
+        Examples:
+            >>> before = Summary.of(outcomes).copy()
+        """
         mutable = ("statuses", "reject_reasons", "warnings", "failures")
         return evolve(self, **{name: copy(getattr(self, name)) for name in mutable})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the summary as plain JSON values."""
+        """Return the summary as plain JSON values.
+
+        Examples:
+            >>> print(Summary.of(outcomes).to_dict()["statuses"])
+            {'PARTIAL_FAILED': 1}
+        """
         return {
             "outcomes": self.outcomes,
             "remembered": self.remembered,

@@ -41,6 +41,9 @@ class Flows:
             InvalidRequestError: the flow is not valid, or the version exists with different content.
             NotSupportedError: the server does not register flows.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> version = await client.register_flow("flows/customer_cleaner.v2.toml")
         """
         from lume_async._operations.flow_file import definition_of, ref_of
         from lume_async._wire import flow_endpoints
@@ -59,6 +62,11 @@ class Flows:
             InvalidRequestError: the server has no such flow version.
             NotSupportedError: the server does not offer flow versions.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> version = await client.flow_version("customer_cleaner:v1")
+            >>> print(list(version.target_schema["properties"]))
+            ['customer_id', 'name', 'email', 'signup_date', 'country', 'balance']
         """
         from lume_async._operations.flow_file import split_ref
         from lume_async._wire import flow_endpoints
@@ -105,6 +113,11 @@ class Flows:
             InvalidRequestError: there is no such flow, or a sample can't be read.
             NotSupportedError: the server makes no proposals.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> proposal = await client.propose("customer_cleaner", "customers.csv", choices={"country": None})
+            >>> print(proposal.flow_version, proposal.unmapped)
+            customer_cleaner:v3 ['country']
         """
         from lume_async._operations.proposals import proposal_request
         from lume_async._wire import flow_endpoints
@@ -136,6 +149,10 @@ class Flows:
 
         Raises:
             NotSupportedError: raised by the iteration: the server does not list flows.
+
+        Examples:
+            >>> async for version in client.list_flows("customer_cleaner"):
+            ...     print(version.flow_version)
         """
         from lume_async._wire import flow_endpoints
 

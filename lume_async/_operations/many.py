@@ -47,6 +47,10 @@ class ManyRuns:
 
         Raises:
             InvalidRequestError: one of the run IDs is malformed; no request was sent.
+
+        Examples:
+            >>> async for outcome in client.as_completed(runs, timeout=600):
+            ...     print(outcome.run_id, outcome.error or outcome.run.status)
         """
         from lume_async._many.completion import as_completed
 
@@ -65,6 +69,9 @@ class ManyRuns:
 
         Raises:
             InvalidRequestError: one of the run IDs is malformed; no request was sent.
+
+        Examples:
+            >>> outcomes = await client.wait_all(runs, timeout=600)
         """
         from lume_async._many.completion import wait_all
 
@@ -110,6 +117,11 @@ class ManyRuns:
             RunTimeoutError: raised after all outcomes: the timeout passed before the end of `requests`. Its `run` is
                 None. To know the end of an iterator, one more request is pulled; the message names it.
             ValueError: an argument is not valid; no request was sent.
+
+        Examples:
+            >>> requests = [RunRequest("customer_cleaner:v1", path) for path in ("may.csv", "june.csv")]
+            >>> async for outcome in client.run_many(requests, journal="batch.db"):
+            ...     print(outcome.request.source_path, outcome.error or outcome.run.status)
         """
         from lume_async._batch.run_many import run_many
 
@@ -130,6 +142,11 @@ class ManyRuns:
         Args:
             max_in_flight: the maximum number of concurrent polls.
             poll_interval: as in `LumeRun.wait`.
+
+        Examples:
+            >>> async with client.monitor(poll_interval=5) as monitor:
+            ...     monitor.add(run)
+            ...     print(await anext(monitor))
         """
         from lume_async._many.monitor import Monitor
 
@@ -169,6 +186,10 @@ class ManyRuns:
             ValueError: an argument is not valid, or a status is a near miss of a known one.
             InvalidRequestError: no run can have this `flow_version` or `source_path`; no request was sent.
             NotSupportedError: raised by the iteration: the server does not list runs.
+
+        Examples:
+            >>> async for run in client.list_runs(flow="customer_cleaner", status="PARTIAL_FAILED", limit=10):
+            ...     print(run.id, run.source_path)
         """
         check_limit(limit)
         filters = filters_of(

@@ -46,6 +46,9 @@ class RejectedRows:
             ValueError: an argument is not valid; no request was sent.
             NotSupportedError: the server has no inbox.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> inbox = await client.inbox(flow="customer_cleaner")
         """
         from lume_async._wire import inbox_endpoints
 
@@ -80,6 +83,10 @@ class RejectedRows:
         Raises:
             ValueError: an argument is not valid; no request was sent.
             NotSupportedError: raised by the iteration: the server does not list rows of many runs.
+
+        Examples:
+            >>> async for row in client.open_rejects(flow="customer_cleaner", limit=100):
+            ...     print(row["_lume_run"], row["_lume_reasons"])
         """
         from lume_async._wire import inbox_endpoints
         from lume_async._wire.inbox_models import ROW_STATES
@@ -120,6 +127,9 @@ class RejectedRows:
             ValueError: an argument is not valid; no request was sent.
             NotSupportedError: the server does not discard rows.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> count = await client.discard_rejects("test data", run=run.id, rows=[1])
         """
         from lume_async._wire import inbox_endpoints
 
@@ -164,6 +174,9 @@ class RejectedRows:
             InvalidRequestError: the flow version does not exist, or it can't process such rows.
             NotSupportedError: the server does not offer replays.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> replay = await client.replay("customer_cleaner", to="customer_cleaner:v2", dry_run=True)
         """
         from lume_async._wire import inbox_endpoints
 

@@ -57,6 +57,10 @@ class Reports:
             NotSupportedError: the server does not offer dry runs. If it has started a run, the message names it.
             ApiError: see the tree in `lume_async.errors`. A run that would fail is not an error: see
                 `DryRun.would_fail`.
+
+        Examples:
+            >>> found = await client.dry_run("customer_cleaner:v1", "customers.csv", limit=5)
+            >>> print(found.would_fail, found.metrics.reject_reasons)
         """
         arguments.whole(limit, "limit", 0, 1000)
         from lume_async._wire import report_endpoints
@@ -95,6 +99,10 @@ class Reports:
             ValueError: an argument is not valid; no request was sent.
             NotSupportedError: the server does not count runs.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> for count in await client.statistics(by=["day", "status"], since=7 * 24 * 3600):
+            ...     print(count.day, count.status, count.runs)
         """
         arguments.whole(limit, "limit", 1, 10_000)
         arguments.instance(by, "by", (str, Sequence), "one name or several")
@@ -129,6 +137,10 @@ class Reports:
             InvalidRequestError: there is no arrival of this name.
             NotSupportedError: the server watches no places.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> report = await client.arrivals(state="waiting")
+            >>> print(len(report.files))
         """
         arguments.whole(limit, "limit", 1, 1000)
         if state is not None and state not in get_args(ArrivalState):
@@ -161,6 +173,10 @@ class Reports:
             ValueError: an argument is not valid; no request was sent.
             AuthenticationError: raised by the iteration: the key doesn't have the role.
             NotSupportedError: raised by the iteration: the server keeps no audit.
+
+        Examples:
+            >>> async for entry in client.audit(what="register_flow", limit=10):
+            ...     print(entry.at, entry.by)
         """
         from lume_async._wire import report_endpoints
 

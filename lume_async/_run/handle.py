@@ -38,6 +38,12 @@ class LumeRun(RunState):
 
     Handles with the same ID are equal. A pickled handle holds no API key and no connection; unpickled, it uses
     the default client of its package.
+
+    Examples:
+        >>> run = await client.run("customer_cleaner:v1", "february.csv")
+        >>> await run.wait(timeout=600)
+        >>> if run.has_output:
+        ...     print(run.metadata.metrics.rows_mapped, run.mapped_location)
     """
 
     __slots__ = ("__weakref__", "_find", "_sender", "_warned")
@@ -75,6 +81,9 @@ class LumeRun(RunState):
             RunFailedError: the run ended FAILED, CRASHED, CANCELLED or in an unknown status.
             RunTimeoutError: the timeout passed first; the run keeps running.
             ApiError: the server refuses to show the run.
+
+        Examples:
+            >>> await run.wait(timeout=600, poll_interval=2)
         """
         backoff, limit = polling(poll_interval), optional_seconds(timeout, "timeout")
         if not self.is_terminal:
@@ -88,6 +97,10 @@ class LumeRun(RunState):
         Raises:
             RunNotFoundError: the server knows no such run.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> await run.refresh()
+            >>> print(run.status, run.progress)
         """
         update(self, await fetch(self._connected, self._id))
 
@@ -99,6 +112,10 @@ class LumeRun(RunState):
         Raises:
             RunNotFoundError: the server knows no such run.
             ApiError: see the tree in `lume_async.errors`; a server that can't cancel answers 404 or 405.
+
+        Examples:
+            >>> await run.cancel()
+            >>> await client.wait_all([run])
         """
         update(self, await self._connected.send(endpoints.cancel(self._id)))
 
@@ -115,6 +132,10 @@ class LumeRun(RunState):
 
         Raises:
             RunTimeoutError: raised by the iteration step that exceeds the timeout.
+
+        Examples:
+            >>> async for state in run.watch(timeout=600):
+            ...     print(state.status, state.progress)
         """
         from lume_async._run.watch import RunWatch  # here, as below: a first request does not need it
 
@@ -139,6 +160,9 @@ class LumeRun(RunState):
             DuplicateRunError: a run has processed the source or is processing it.
             SubmissionUnknownError: the answer was lost: a run may exist.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> again = await run.rerun(force=True)
         """
         arguments.flag(force, "force")
         if self.flow_version is None or self.source_path is None:
@@ -168,6 +192,10 @@ class LumeRun(RunState):
                 new run would overwrite the rows of this one.
             SubmissionUnknownError: the answer was lost: a run may exist.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> corrected = [row | {"Email": "ann@example.org"} async for row in run.rejects()]
+            >>> again = await run.resubmit(corrected)
         """
         from lume_async._run.resubmit import resubmit
 
@@ -186,6 +214,9 @@ class LumeRun(RunState):
             InvalidRequestError: `why` is not valid, or the run has not ended.
             NotSupportedError: the server does not dismiss runs.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> await run.dismiss("the supplier sends a new file")
         """
         from lume_async._wire import report_endpoints
 
@@ -197,6 +228,10 @@ class LumeRun(RunState):
         Raises:
             NotSupportedError: the server does not list deliveries.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> for delivery in await run.deliveries():
+            ...     print(delivery.to, delivery.state)
         """
         from lume_async._wire import report_endpoints
 
@@ -221,6 +256,10 @@ class LumeRun(RunState):
                 has it, a `UserWarning` names the reasons that the run has counted.
             limit: the maximum number of rows.
             as_: as in `mapped`. Rejected values may not fit a type: `str | None` takes all of a CSV file.
+
+        Examples:
+            >>> async for row in run.rejects(limit=10):
+            ...     print(row["_lume_row"], row["_lume_reasons"], row["Email"])
         """
         return self._rows("rejects", as_, reason=reason, limit=limit, reasons=self._reject_reasons)
 
@@ -240,6 +279,10 @@ class LumeRun(RunState):
 
         Raises:
             TypeError: `as_` is not such a class.
+
+        Examples:
+            >>> rows = [row async for row in run.mapped(limit=100)]
+            >>> table = await run.mapped().to_arrow()
         """
         return self._rows("mapped", as_, limit=limit)
 
@@ -262,6 +305,9 @@ class LumeRun(RunState):
                 files: the message says where.
             NotSupportedError: the server does not send outputs.
             ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> path = await run.download("rejects", to="rejects.csv")
         """
         from lume_async._run.results.download import download
 

@@ -138,7 +138,11 @@ class RunState:
         return self.metadata.error_message
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the run as the server sent it, in plain JSON values; only its ID before the first poll."""
+        """Return the run as the server sent it, in plain JSON values; only its ID before the first poll.
+
+        Examples:
+            >>> print(run.to_dict()["source_path"])
+        """
         return dict(self._record.raw) if self._record else {"id": self._id}
 
     def raise_for_status(self) -> None:
@@ -146,6 +150,10 @@ class RunState:
 
         Raises:
             RunFailedError: the run ended FAILED, CRASHED, CANCELLED or in an unknown status.
+
+        Examples:
+            >>> await client.wait_all([run])
+            >>> run.raise_for_status()
         """
         if self.is_terminal and not self.has_output:
             try:

@@ -41,6 +41,9 @@ class Retry:
         backoff: the delays between attempts: seconds or a `timedelta` for a constant one, a `Backoff`, or None for
             the library's. The server's `Retry-After` can make one longer, never shorter.
         max_retry_after: seconds or a `timedelta`; if a `Retry-After` exceeds it, the error is raised at once.
+
+    Examples:
+        >>> retry = Retry(attempts=5, backoff=Backoff(1, maximum=30), max_retry_after=120)
     """
 
     attempts: int = field(default=3, validator=arguments.validator(arguments.whole))
@@ -48,7 +51,13 @@ class Retry:
     max_retry_after: float = field(default=60.0, converter=_longest)
 
     def delay(self, error: ApiError, attempt: int, rng: Rng) -> float | None:
-        """Return the seconds to wait after `attempt` attempts, 1 or more; None for no further attempt."""
+        """Return the seconds to wait after `attempt` attempts, 1 or more; None for no further attempt.
+
+        Examples:
+            >>> import random
+            >>> print(Retry(backoff=2).delay(ServerError("503"), 1, random))
+            2.0
+        """
         if not error.retryable or attempt >= self.attempts:
             return None
         asked = error.retry_after or 0.0

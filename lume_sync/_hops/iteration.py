@@ -127,6 +127,10 @@ class Items(Iterator[T]):
     Nothing is sent before the first step. Use it as a context manager to end the work with the block, however it is
     left: then nothing is sent, and no task, thread, connection or journal is in use. Closing does the same. Leaving a
     loop early also ends the work, but only when the iterator is garbage-collected: a variable keeps it alive.
+
+    Examples:
+        >>> with client.list_runs(flow="customer_cleaner") as found:
+        ...     newest = next(found)
     """
 
     __module__ = "lume_sync"
@@ -165,7 +169,13 @@ class Items(Iterator[T]):
         self.close()
 
     def close(self) -> None:
-        """End the work and wait for its end. A step that is under way ends its iteration, too. Idempotent."""
+        """End the work and wait for its end. A step that is under way ends its iteration, too. Idempotent.
+
+        Examples:
+            >>> found = client.list_runs()
+            >>> newest = next(found)
+            >>> found.close()
+        """
         try:
             self._owner.ended = True
             self._items.clear()

@@ -41,6 +41,10 @@ class Rows(Items[dict[str, Any]]):
             since.
         NotSupportedError: raised by the iteration: the server does not offer rows.
         ApiError: raised by the iteration: see the tree in `lume_async.errors`.
+
+    Examples:
+        >>> async for row in run.mapped():
+        ...     print(row["customer_id"], row["balance"])
     """
 
     def __init__(
@@ -75,6 +79,9 @@ class Rows(Items[dict[str, Any]]):
 
         Raises:
             MissingLibraryError: pyarrow is not installed (extra `arrow`).
+
+        Examples:
+            >>> table = await run.mapped().to_arrow()
         """
         pyarrow = await _library("pyarrow")
         async with aclosing(self._tables(pyarrow)) as found:
@@ -88,6 +95,10 @@ class Rows(Items[dict[str, Any]]):
 
         Raises:
             MissingLibraryError: pyarrow is not installed (extra `arrow`); raised by the first step.
+
+        Examples:
+            >>> async for batch in run.mapped().to_arrow_batches():
+            ...     print(batch.num_rows)
         """
         return Chunked(self._batches(), f"batches of {self!r}")
 
@@ -96,6 +107,9 @@ class Rows(Items[dict[str, Any]]):
 
         Raises:
             MissingLibraryError: polars is not installed.
+
+        Examples:
+            >>> frame = await run.rejects().to_polars()
         """
         polars = await _library("polars")
         return await self._to_frame(polars, frames.to_polars, lambda table: polars.from_arrow(table))
@@ -105,6 +119,9 @@ class Rows(Items[dict[str, Any]]):
 
         Raises:
             MissingLibraryError: pandas is not installed.
+
+        Examples:
+            >>> frame = await run.rejects().to_pandas()
         """
         return await self._to_frame(await _library("pandas"), frames.to_pandas, methodcaller("to_pandas"))
 

@@ -68,6 +68,27 @@ def test_signatures_and_docstrings_are_copied_as_text(tmp_path: Path) -> None:
     assert "hidden" not in text
 
 
+def test_examples_wait_for_nothing(tmp_path: Path) -> None:
+    text = generate(
+        tmp_path,
+        """
+        async def act(self) -> None:
+            '''Do it.
+
+            Examples:
+                >>> runs = [run async for run in lume_async.act(await client.run("a"))]
+                >>> async with client.act() as found:
+                ...     first = await anext(found)
+                >>> await client.aclose()
+            '''
+            return await self.hidden()
+        """,
+    )
+    assert '>>> runs = list(lume_sync.act(client.run("a")))\n' in text
+    assert ">>> with client.act() as found:\n            ...     first = next(found)\n" in text
+    assert ">>> client.close()\n" in text
+
+
 @pytest.mark.parametrize(
     ("returns", "expected"),
     [
