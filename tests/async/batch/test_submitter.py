@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from lume_async import (
     RunRequest,
     SubmissionUnknownError,
 )
+from lume_async._batch import journal_thread
 from lume_async._batch.entries import Entry, Kind, canonical
 from lume_async._batch.journal import Journal
 from lume_async._batch.journal_thread import Recorder
@@ -181,20 +183,58 @@ async def test_a_server_that_never_answers_ends_soon_after_the_deadline() -> Non
 # A cancelled batch
 
 
-@pytest.mark.parametrize("ticks", range(0, 120, 3))
-async def test_a_batch_that_is_cancelled_at_any_moment_forgets_nothing(tmp_path: Path, ticks: int) -> None:
-    """Against a server that knows no keys: what is not known for certain could not be submitted again."""
-    service, path = Service(), tmp_path / "j.db"
-    batch = asyncio.ensure_future(outcomes_of(service, force(20), journal=path, max_active=8))
-    for _ in range(ticks):
+class Inline:
+    """In place of the journal's thread: a call ends at once, so that each turn of the loop is the same moment."""
+
+    def __init__(self, *_arguments: object, **_options: object) -> None:
+        pass
+
+    def submit(self, work: Callable[[], object]) -> "Future[object]":
+        done: Future[object] = Future()
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+        return done
+
+    def shutdown(self, wait: bool) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("thread", "turns"),
+    [(Inline, turns) for turns in (*range(30), *range(30, 85, 6))]  # the batch takes 83
+    + [(ThreadPoolExecutor, turns) for turns in (0, 50, 500)],
+)
+async def test_a_batch_that_is_cancelled_at_any_moment_forgets_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thread: type, turns: int
+) -> None:
+    """Against a server that knows no keys: only a submission that was under way stays in doubt."""
+    monkeypatch.setattr(journal_thread, "ThreadPoolExecutor", thread)
+    service, path = Service(lasts=0.0), tmp_path / "j.db"
+    client, transport = fake_client(service, clock=service.clock)
+
+    async def run() -> None:
+        async with client.run_many(force(6), journal=path, max_active=3) as outcomes:
+            assert [outcome async for outcome in outcomes]
+
+    batch = asyncio.ensure_future(run())
+    for _ in range(turns):
         await asyncio.sleep(0)
     batch.cancel()
     await asyncio.gather(batch, return_exceptions=True)
     assert not other_tasks()
+    sent = {request.json()["source_path"] for request in transport.requests if request.method == "POST"}
+    unanswered = sent - {str(source["source_path"]) for source in service.sources.values()}
 
-    again = await outcomes_of(service, force(20), journal=path)
-    assert all(outcome.result().succeeded for outcome in again)
-    assert len(again) == len(service.created) == 20
+    again = {
+        outcome.request.source_path: outcome
+        for outcome in await outcomes_of(service, force(6), journal=path)
+        if outcome.request
+    }
+    assert {path for path, outcome in again.items() if outcome.error} == unanswered
+    assert all(isinstance(again[path].error, SubmissionUnknownError) for path in unanswered)
+    assert len(service.created) == len(again) - len(unanswered) == 6 - len(unanswered)
 
 
 async def test_what_was_to_be_recorded_is_where_nobody_waits_for_it(tmp_path: Path) -> None:
