@@ -15,7 +15,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ _VARIABLES = {
     "api_key": "LUME_API_KEY",
     "request_timeout": "LUME_REQUEST_TIMEOUT",
 }
-WEBHOOK_VARIABLE = "LUME_WEBHOOK_SECRET"
+_WEBHOOK_VARIABLE = "LUME_WEBHOOK_SECRET"
 
 
 class MissingKeyError(ConfigurationError):
@@ -129,21 +129,43 @@ def resolve(options: GlobalOptions, warn: Callable[[str], None]) -> ResolvedSett
         settings.server = server
         _apply(settings, {"base_url": server.base_url, "api_key": server.api_key}, str(server.path))
     if options.api_key_stdin:
-        _apply(settings, {"api_key": _key_from_stdin()}, "stdin")
+        key = os.fsdecode(secret_line("API key: ")).strip()
+        if not key:
+            raise MissingKeyError("--api-key-stdin: the first line of stdin is empty")
+        _apply(settings, {"api_key": key}, "stdin")
     return settings
 
 
-def webhook_secret(options: GlobalOptions, warn: Callable[[str], None]) -> bytes:
-    """Return the webhook signing secret, from the environment or the profile. Raises as `resolve` does."""
-    name, profile = _chosen(options, warn)
-    _warn_of_both(options, profile, "webhook_secret", WEBHOOK_VARIABLE, warn)
-    secret = os.environ.get(WEBHOOK_VARIABLE) or profile.get("webhook_secret")
-    if not secret:
-        raise click.UsageError(
-            f"no webhook secret: set {WEBHOOK_VARIABLE}, add webhook_secret to the profile [{name}] of "
-            f"{config_file()}, or pass --secret-env or --secret-stdin"
-        )
-    return os.fsencode(secret)
+def webhook_secrets(
+    options: GlobalOptions, variables: Sequence[str], *, from_stdin: bool, warn: Callable[[str], None]
+) -> list[bytes]:
+    """Return the secrets, at least one: of these variables and stdin, else of the environment or the profile.
+
+    Raises:
+        click.UsageError: there is none, or one is missing or blank.
+        ConfigurationError: the configuration file is wrong.
+    """
+    missing = [name for name in variables if not os.environ.get(name)]
+    if missing:
+        raise click.UsageError(f"--secret-env: the variable {missing[0]} is not set")
+    found = [os.fsencode(os.environ[name]) for name in variables]
+    if from_stdin:
+        found.append(secret_line("Webhook secret: "))
+        if not found[-1]:
+            raise click.UsageError("--secret-stdin: the first line of stdin is empty")
+    if not found:
+        name, profile = _chosen(options, warn)
+        _warn_of_both(options, profile, "webhook_secret", _WEBHOOK_VARIABLE, warn)
+        secret = os.environ.get(_WEBHOOK_VARIABLE) or profile.get("webhook_secret")
+        if not secret:
+            raise click.UsageError(
+                f"no webhook secret: set {_WEBHOOK_VARIABLE}, add webhook_secret to the profile [{name}] of "
+                f"{config_file()}, or pass --secret-env or --secret-stdin"
+            )
+        found = [os.fsencode(secret)]
+    if any(not secret.strip() for secret in found):
+        raise click.UsageError("the secret is blank, so anyone could sign; set a real one")
+    return found
 
 
 def _chosen(options: GlobalOptions, warn: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
@@ -229,10 +251,3 @@ def others_can_read(path: Path) -> bool:
         return IS_POSIX and bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
     except OSError:
         return False
-
-
-def _key_from_stdin() -> str:
-    key = os.fsdecode(secret_line("API key: ")).strip()
-    if not key:
-        raise MissingKeyError("--api-key-stdin: the first line of stdin is empty")
-    return key

@@ -35,9 +35,7 @@ HOLDS = {"Lume-Capabilities": "idempotency, wait, changes, cancel"}
 MAY_SPEAK_HTTP = {
     "_health": "whether the server answers at all",
     "_work/doctor": "what is wrong with a server that a client can't use",
-    "_work/webhook/webhook_delivery": "sends webhooks to programs, not to a server",
-    "_work/webhook/webhook_forward": "the same",
-    "_work/webhook/webhook_listener": "receives them",
+    "_work/webhook": "receives webhooks, and sends them to programs, not to a server",
     "commands/server/console": "asks for a link to the page, which is not in the contract",
 }
 

@@ -134,7 +134,6 @@ SHARED = {
                 "_output.errors",
                 "_output.exit_codes",
                 "_output.log_lines",
-                "_output.reject_table",
                 "_output.row_table",
                 "_output.stderr",
                 "_output.stdout",
@@ -142,7 +141,7 @@ SHARED = {
                 "_server_file",
                 "_session",
                 "_streams",
-                "_work.flow.flow_diff",
+                "_work.flow_diff",
                 "commands",
             ]
         ),

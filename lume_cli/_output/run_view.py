@@ -203,8 +203,11 @@ def whole_page(run: LumeRun, deliveries: Sequence[Delivery] | None) -> list[tupl
 
 def whole_dict(run: LumeRun, deliveries: Sequence[Delivery] | None) -> dict[str, Any]:
     """Return the run as JSON, with its webhooks and messages."""
-    known = {} if deliveries is None else {"deliveries": [_delivery_dict(one) for one in deliveries]}
-    return to_dict(run) | known
+    if deliveries is None:
+        return to_dict(run)
+    first = ("id", "kind", "state", "receiver", "attempts", "error")
+    described = [{**{name: getattr(one, name) for name in first}, **plain(one)} for one in deliveries]
+    return to_dict(run) | {"deliveries": described}
 
 
 def _delivery(one: Delivery) -> str:
@@ -214,11 +217,6 @@ def _delivery(one: Delivery) -> str:
     if one.delivered_at is not None:
         return f"{state} to {one.receiver}, {moment(one.delivered_at)}"
     return f"{state} to {one.receiver}, after {attempts}" + (f": {one.error}" if one.error else "")
-
-
-def _delivery_dict(one: Delivery) -> dict[str, Any]:
-    first = ("id", "kind", "state", "receiver", "attempts", "error")
-    return {**{name: getattr(one, name) for name in first}, **plain(one)}
 
 
 def _stage(stage: Any) -> str:

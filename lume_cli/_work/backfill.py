@@ -1,4 +1,4 @@
-"""A running batch: counts outcomes, shows progress, prints the summary. The work of `backfill`."""
+"""A running batch: counts outcomes, stops early, shows progress, prints the summary. The work of `backfill`."""
 
 import time
 from collections.abc import AsyncIterator
@@ -7,11 +7,15 @@ from typing import Any
 import anyio
 
 from lume_async import (
+    ApiConnectionError,
+    AuthenticationError,
     Client,
     DuplicateRunError,
+    InvalidRequestError,
     LumeError,
     LumeRun,
     Outcome,
+    RunNotFoundError,
     RunRequest,
     RunTimeoutError,
     Summary,
@@ -19,14 +23,65 @@ from lume_async import (
 from lume_async._base.tasks import task_group
 from lume_async._base.words import counted
 from lume_cli._output import errors, exit_codes, run_view
+from lume_cli._output.errors import StoppedError
 from lume_cli._output.live import Standing, progress
 from lume_cli._output.text import clock
 from lume_cli._session import CommandSession
-from lume_cli._work.early_stop import EarlyStop
 from lume_cli._work.source_paths import Named, Paths
 
 _EVERY = 10.0
 """Seconds between two progress lines if there is no terminal."""
+_ENOUGH = 5
+"""If this many outcomes at the start fail for the same permanent reason, the others would, too."""
+
+
+class _EarlyStop:
+    """Stops a batch whose first outcomes show that no source can succeed."""
+
+    def __init__(self, *, has_journal: bool) -> None:
+        self._has_journal = has_journal
+        self._seen = 0
+        self._alike: set[str] = set()
+
+    def stop(self, outcome: Outcome[LumeRun]) -> LumeError | None:
+        """Take the next outcome; return the error to stop with, if the batch can no longer succeed."""
+        error = outcome.error
+        if isinstance(error, AuthenticationError) and error.status_code == 401:
+            return error
+        self._seen += 1
+        self._alike.add(_kind(error))
+        if error is None or self._seen != _ENOUGH or len(self._alike) != 1 or "" in self._alike:
+            return None
+        return StoppedError(
+            f"stopped: the first {_ENOUGH} sources all failed with: {error}",
+            self._remedy(error),
+            retryable=isinstance(error, ApiConnectionError),
+        )
+
+    def _remedy(self, error: Exception) -> str:
+        if isinstance(error, ApiConnectionError):
+            how = "`lume doctor` finds the cause; then repeat the command"
+            return f"{how}: with the journal nothing is lost" if self._has_journal else how
+        if not self._has_journal:
+            return "correct FLOW, or register that flow version; then repeat the command"
+        # A journal would keep a permanent rejection as an outcome.
+        return (
+            "register that flow version and repeat the command with --retry-failed; another FLOW needs its own "
+            "--journal"
+        )
+
+
+def _kind(error: Exception | None) -> str:
+    """Return the permanent reason of a failure; empty for any other outcome."""
+    match error:
+        case ApiConnectionError(reached=False):
+            return "no connection"
+        case RunNotFoundError():
+            return ""
+        case InvalidRequestError(status_code=404):
+            return f"no such flow version: {error.args[0]}"
+        case _:
+            return ""
 
 
 class Backfill:
@@ -62,7 +117,7 @@ class Backfill:
                 group.start_soon(self._report_progress)
             try:
                 with progress(say, self._standing, eta=True):
-                    await self._take_all(outcomes, EarlyStop(has_journal=journal is not None))
+                    await self._take_all(outcomes, _EarlyStop(has_journal=journal is not None))
             except Exception:
                 # The input or the journal failed, or the batch was stopped: report the new outcomes, if any.
                 if self.summary.outcomes > self.summary.remembered and not (
@@ -78,7 +133,7 @@ class Backfill:
         self._report_summary(journal, retry_failed)
         return exit_codes.worst(self._codes)
 
-    async def _take_all(self, outcomes: AsyncIterator[Outcome[LumeRun]], early_stop: EarlyStop) -> None:
+    async def _take_all(self, outcomes: AsyncIterator[Outcome[LumeRun]], early_stop: _EarlyStop) -> None:
         try:
             async for outcome in outcomes:
                 self._take(outcome)

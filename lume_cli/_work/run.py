@@ -1,4 +1,4 @@
-"""Submitting one run and, with --wait, following it. The work of `run`."""
+"""Submitting one run and, with --wait, following it. The work of `run`, `rerun` and `resubmit`."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import click
 
-from lume_async import ApiConnectionError, Client, LumeRun, RunStatus
+from lume_async import ApiConnectionError, Client, InvalidRequestError, LumeRun, RunStatus
 from lume_cli._options import Waiting
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.errors import NotSubmittedError, OutputError, submission_note
@@ -146,3 +146,37 @@ async def fetch_finished(client: Client, run_id: str) -> LumeRun:
             f"the server does not report the flow version and source of run {short(old.id)}"
         )
     return old
+
+
+async def resubmit(
+    session: CommandSession,
+    submission: RunSubmission,
+    client: Client,
+    run_id: str,
+    file: Path,
+    *,
+    force: bool,
+) -> int:
+    """Follow the run on these corrected rejects, a new or an earlier one; return the exit code.
+
+    Raises:
+        click.ClickException: the run can't be repeated, or the file is not a rejects file.
+    """
+    old = await fetch_finished(client, run_id)
+    reused = (
+        f"already has this content for run {short(old.id)}: nothing is submitted; --force processes it again"
+    )
+
+    async def start() -> LumeRun:
+        with sending(session.say, file.name) as report:
+            return await old.resubmit(file, force=force, progress=report)
+
+    try:
+        return await submission.begin(str(old.flow_version), str(file), start, reused)
+    except InvalidRequestError as error:
+        if error.status_code is not None and "force=True" not in str(error):
+            raise
+        refused = str(error.args[0]).removeprefix("corrected: ").replace(old.id, short(old.id))
+        refused = refused.replace("pass force=True", "add --force")
+        kind = click.UsageError if error.status_code is None else click.ClickException
+    raise kind(refused)

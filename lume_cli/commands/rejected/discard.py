@@ -35,7 +35,7 @@ def command(
     from lume_async import Client
     from lume_async._base.words import counted
     from lume_cli._session import CommandSession
-    from lume_cli._work.rejects.reasons import matching_in_inbox
+    from lume_cli._work.rejected_rows import matching_in_inbox
     from lume_cli._work.run_ids import whole_ids
 
     if (flow is None) == (run is None):

@@ -30,12 +30,12 @@ def command(
     lume rejects 2f91d0ab -o csv > mended.csv
     """
     from lume_async import Client
-    from lume_cli._output.reject_table import reject_table
+    from lume_cli._output.row_table import reject_table
     from lume_cli._output.short_ids import short
     from lume_cli._session import CommandSession
-    from lume_cli._work.rejects.rejected_rows import (
+    from lume_cli._work.rejected_rows import (
+        containing,
         dialect_of,
-        matching_reasons,
         rejected_rows,
         why_no_rows,
         write_csv,
@@ -55,7 +55,7 @@ def command(
             session.say.note(f"run {short(found.id)} ({found.status}) has no rejected rows")
         elif found.is_terminal and not found.has_output:
             raise click.ClickException(why_no_rows(found))
-        elif reason is not None and not (reasons := matching_reasons(found, reason)):
+        elif reason is not None and not (reasons := containing(rejected.reject_reasons, reason)):
             known = "; ".join(rejected.reject_reasons)
             session.say.warn(f"no row was rejected for a reason that contains {reason!r}: {known}")
         else:

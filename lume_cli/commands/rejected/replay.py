@@ -42,7 +42,7 @@ def command(
     """
     from lume_async import Client
     from lume_cli._session import CommandSession
-    from lume_cli._work.rejects.replay import Replaying
+    from lume_cli._work.replay import Replaying
 
     if flow.count(":"):
         raise click.UsageError(

@@ -34,8 +34,7 @@ def command(
     """
     from lume_async import Client
     from lume_cli._session import CommandSession
-    from lume_cli._work.rejects.resubmit import resubmit
-    from lume_cli._work.run import RunSubmission
+    from lume_cli._work.run import RunSubmission, resubmit
 
     session = CommandSession(options, "ids")
     submission = RunSubmission(session, waiting)

@@ -1,8 +1,14 @@
 """`lume show`: show runs in detail."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from lume_cli._options import GlobalOptions, runs_argument, server_options
+
+if TYPE_CHECKING:
+    from lume_async import Delivery, LumeRun
+    from lume_cli._session import CommandSession
 
 
 @click.command("show")
@@ -23,7 +29,6 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
     from lume_cli._output import exit_codes, run_view
     from lume_cli._output.run_view import Shown
     from lume_cli._session import CommandSession
-    from lume_cli._work.deliveries import deliveries_of
     from lume_cli._work.each import each
     from lume_cli._work.run_ids import run_ids, whole_ids
 
@@ -34,7 +39,7 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
     async def work(client: Client) -> int:
         async def shown(run_id: str) -> Shown:
             run = await client.run_status(run_id)
-            return run, await deliveries_of(session, run)
+            return run, await _deliveries_of(session, run)
 
         found, codes = await each(session, await whole_ids(client, ids), shown)
         if data.format == "table":
@@ -50,3 +55,16 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
         return exit_codes.worst(codes)
 
     session.finish_with_client(work)
+
+
+async def _deliveries_of(session: "CommandSession", run: "LumeRun") -> "list[Delivery] | None":
+    """Return the deliveries of a run; None if the server does not list them, or on an error, which is reported."""
+    from lume_async import ApiError, NotSupportedError
+
+    try:
+        return await run.deliveries()
+    except NotSupportedError:
+        return None
+    except ApiError as error:
+        session.say.warn(f"what was sent about run {run.id} is not shown: {error}")
+        return None

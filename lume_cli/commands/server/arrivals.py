@@ -1,9 +1,17 @@
 """`lume arrivals`: the arrivals of a server, and the file that configures them."""
 
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
 import click
 
 from lume_cli._options import GlobalOptions, Utf8, count_option, server_options
 from lume_cli._table import CommandTable
+
+if TYPE_CHECKING:
+    from lume_async import ArrivalFile, ArrivalInfo
+
+_HEADERS = ("ARRIVAL", "STATE", "SINCE", "PATH", "RUN", "STATUS", "WHY")
 
 command = CommandTable(
     "arrivals",
@@ -33,7 +41,6 @@ def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit:
     lume arrivals list acme-orders --state refused
     """
     from lume_async import Client
-    from lume_cli._output import arrivals_view
     from lume_cli._session import CommandSession
 
     session = CommandSession(options)
@@ -46,7 +53,23 @@ def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit:
             session.say.note("this server watches nothing: start it with --arrivals FILE")
         for one in found.arrivals:
             if name in (None, one.name):
-                session.say.note(arrivals_view.summary(one))
-        session.data.many(found.files, arrivals_view.HEADERS, arrivals_view.rows)
+                session.say.note(_summary(one))
+        session.data.many(found.files, _HEADERS, _rows)
 
     session.finish_with_client(work)
+
+
+def _summary(arrival: "ArrivalInfo") -> str:
+    """Return an arrival in one line."""
+    counts = f"{arrival.waiting:,} waiting, {arrival.submitted:,} submitted, {arrival.refused:,} refused"
+    watched = f"watched by {arrival.watched}" if arrival.watched else "not watched"
+    trouble = f"; {arrival.trouble}" if arrival.trouble else ""
+    return f"{arrival.name}: {arrival.uri} to {arrival.flow}, {watched}: {counts}{trouble}"
+
+
+def _rows(files: "Iterable[ArrivalFile]") -> Iterator[tuple[str, ...]]:
+    from lume_cli._output.text import moment
+
+    for one in files:
+        run = one.run_id or "", one.status or ""
+        yield one.arrival, one.state, moment(one.at), one.path, *run, one.why or ""

@@ -1,8 +1,16 @@
 """`lume audit`: who did what at a server."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from lume_cli._options import GlobalOptions, Utf8, count_option, server_options, since_option
+
+if TYPE_CHECKING:
+    from lume_async import AuditEntry
+
+_HEADERS = ("AT", "BY", "WHAT", "SUBJECT", "DETAIL")
 
 
 @click.command("audit")
@@ -27,7 +35,6 @@ def command(
     lume audit --by ann --what discard -o ndjson
     """
     from lume_async import AuditEntry, Client
-    from lume_cli._output import audit_view
     from lume_cli._session import CommandSession
 
     session = CommandSession(options)
@@ -40,8 +47,23 @@ def command(
             else:
                 kept.append(entry)
         if session.data.format != "ndjson":
-            session.data.many(kept, audit_view.HEADERS, audit_view.rows)
+            session.data.many(kept, _HEADERS, _rows)
             if not kept:
                 session.say.note("no acts match")
 
     session.finish_with_client(work)
+
+
+def _rows(entries: "Sequence[AuditEntry]") -> list[tuple[str, ...]]:
+    from lume_cli._output.text import moment
+
+    return [(moment(one.at), one.by, one.what, one.subject, _detail(one.detail)) for one in entries]
+
+
+def _detail(found: dict[str, Any]) -> str:
+    """Format details as `rows 3, runs 2, why sent by mistake`, with lists as their lengths."""
+    parts = (
+        f"{name} {len(value):,}" if isinstance(value, list) else f"{name} {value}"
+        for name, value in found.items()
+    )
+    return ", ".join(parts)

@@ -62,13 +62,13 @@ def verify(
     """
     from lume_async import webhooks
     from lume_cli._session import CommandSession
-    from lume_cli._work.webhook.webhook_secrets import secrets
+    from lume_cli._settings import webhook_secrets
 
     signed = _signed(signature, delivery_id, timestamp)
     session = CommandSession(options)
     if secret_stdin and body == "-":
         raise click.UsageError("stdin can't supply both the secret and the body: pass the body as FILE")
-    found = secrets(session, variables, from_stdin=secret_stdin)
+    found = webhook_secrets(options, variables, from_stdin=secret_stdin, warn=session.say.warn)
     with click.open_file(body, "rb") as file:
         webhooks.verify(file.read(), signed, found, tolerance=tolerance)
     session.data.one("valid", {"valid": True})
@@ -137,14 +137,13 @@ def listen(
     lume webhook listen --forward http://127.0.0.1:8000/lume/
     """
     from lume_cli._session import CommandSession
-    from lume_cli._work.webhook.webhook_forward import Forward
-    from lume_cli._work.webhook.webhook_listener import Listening
-    from lume_cli._work.webhook.webhook_secrets import secrets
+    from lume_cli._settings import webhook_secrets
+    from lume_cli._work.webhook import Forward, Listening
 
     if once and count is not None:
         raise click.UsageError("--once and --count are mutually exclusive")
     session = CommandSession(options)
-    found = secrets(session, variables, from_stdin=secret_stdin)
+    found = webhook_secrets(options, variables, from_stdin=secret_stdin, warn=session.say.warn)
     forward = Forward(forward_url) if forward_url is not None else None
     listening = Listening(session, found, wanted=1 if once else count, forward=forward)
 

@@ -7,7 +7,7 @@ import click
 
 from lume_cli._options import GlobalOptions, Utf8, server_options
 from lume_cli._session import CommandSession
-from lume_cli._work.flow.flow_diff import definition_of, is_file, read_flow
+from lume_cli._work.flow_diff import definition_of, is_file, read_flow
 from lume_local import FlowError, table_ddl
 
 

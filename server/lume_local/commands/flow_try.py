@@ -14,8 +14,7 @@ from lume_async import ConfigurationError
 from lume_async._base.words import counted
 from lume_cli._options import GlobalOptions, count_option, output_options
 from lume_cli._output import exit_codes
-from lume_cli._output.reject_table import reject_table
-from lume_cli._output.row_table import row_table
+from lume_cli._output.row_table import reject_table, row_table
 from lume_cli._output.text import filtered, warnings
 from lume_cli._session import CommandSession
 from lume_cli.commands import FILE

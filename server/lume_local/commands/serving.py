@@ -21,7 +21,7 @@ from lume_cli._output.log_lines import JsonLines, TextLines
 from lume_cli._output.stderr import Say
 from lume_cli._session import CommandSession
 from lume_cli._streams import drop_unwritten
-from lume_cli._work.flow.flow_diff import read_flow
+from lume_cli._work.flow_diff import read_flow
 from lume_local._shared.saved import stamp
 
 LogFormat = Literal["text", "json"]

@@ -12,7 +12,7 @@ from cli.shell import Done, Shell
 from local.flows import PEOPLE
 from local.workbooks import KINDS, Sheet, written
 
-from lume_cli._output.reject_table import reject_table
+from lume_cli._output.row_table import reject_table
 from lume_local.commands.flow_try import side_by_side
 
 MIXED_CSV = "id,Email,Age\n1,a@example.org,1\nx,b@example.org,2\n3,c@example.org,3\n4,d@example.org,4\n"

@@ -7,7 +7,7 @@ import pytest
 from cli.shell import Shell
 from local.flows import PEOPLE
 
-from lume_cli._work.flow.flow_diff import differences
+from lume_cli._work.flow_diff import differences
 from lume_sync import Client
 
 

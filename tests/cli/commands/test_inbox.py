@@ -10,7 +10,7 @@ from cli.shell import Shell
 import lume_local
 from lume_async import UnreadableRows
 from lume_cli._output.short_ids import short
-from lume_cli._work.rejects.replay import _unreadable
+from lume_cli._work.replay import _unreadable
 from lume_sync import Client
 
 V1 = """

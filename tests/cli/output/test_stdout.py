@@ -8,8 +8,7 @@ import pytest
 from cli.shell import Done, Shell
 from local.flows import write_flows
 
-from lume_cli._output.reject_table import reject_table
-from lume_cli._output.row_table import row_table
+from lume_cli._output.row_table import reject_table, row_table
 from lume_cli._output.short_ids import short
 from lume_sync import Client, LumeRun
 

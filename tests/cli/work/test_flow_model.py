@@ -10,7 +10,7 @@ import click
 import pytest
 
 from lume_async.testing import FakeAnswer, fake_client
-from lume_cli._work.flow.flow_model import KINDS, model
+from lume_cli._work.flow_model import KINDS, model
 
 SCHEMA = {
     "title": "order_lines:v2",

@@ -23,8 +23,8 @@ import lume_local
 from lume_cli._app import app
 from lume_cli._options import GlobalOptions
 from lume_cli._session import CommandSession
-from lume_cli._work.webhook import webhook_listener
-from lume_cli._work.webhook.webhook_listener import Listening
+from lume_cli._work import webhook
+from lume_cli._work.webhook import Listening
 from lume_local._runs.deliveries import outbox
 
 
@@ -301,7 +301,7 @@ def test_a_reader_that_has_gone_is_no_error_and_the_delivery_comes_again(shell: 
 async def test_a_sender_that_dawdles_is_let_go(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(webhook_listener, "_PATIENCE", 0.05)
+    monkeypatch.setattr(webhook, "_PATIENCE", 0.05)
     listening = Listening(CommandSession(GlobalOptions()), [SECRET.encode()], wanted=1, forward=None)
     work = asyncio.ensure_future(listening.until_ended("127.0.0.1", 0, None))
     async with asyncio.timeout(DEADLINE):

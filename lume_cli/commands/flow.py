@@ -1,4 +1,4 @@
-"""`lume flow list`, `register`, `diff` and `model`: the flow versions of a server."""
+"""`lume flow`: write and check flow files; list, register and compare the flow versions of a server."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,10 +8,27 @@ from typing import TYPE_CHECKING
 import click
 
 from lume_cli._options import FlowName, GlobalOptions, Utf8, server_options
+from lume_cli._table import CommandTable
 from lume_cli.commands import FILE
 
 if TYPE_CHECKING:
     from lume_async import Client, FlowSummary
+
+command = CommandTable(
+    "flow",
+    {
+        "init": ("", "Write a flow file from a sample."),
+        "map": ("", "Propose how samples become a target."),
+        "check": ("", "Check flow files."),
+        "try": ("", "Try a flow file on a sample."),
+        "register": ("flow:register", "Register flow files with a server."),
+        "list": ("flow:list_", "List the flow versions of a server."),
+        "diff": ("flow:diff", "Compare two flow versions or files."),
+        "model": ("flow:model", "Write a Python class for the rows of a flow version."),
+        "ddl": ("", "Print the table of a flow."),
+    },
+    help="Write, check and register flow files, and list and compare what a server has.",
+)
 
 
 @click.command("list", short_help="List the flow versions of a server.")
@@ -124,7 +141,7 @@ def diff(options: GlobalOptions, *, before: str, after: str | None) -> None:
     lume flow diff flows/customer_cleaner.v2.toml
     """
     from lume_cli._session import CommandSession
-    from lume_cli._work.flow.flow_diff import differences, pair
+    from lume_cli._work.flow_diff import differences, pair
 
     session = CommandSession(options)
 
@@ -161,7 +178,7 @@ def model(options: GlobalOptions, *, ref: str, kind: str, name: str | None) -> N
     lume flow model customer_cleaner:v1 --as attrs --name Customer
     """
     from lume_cli._session import CommandSession
-    from lume_cli._work.flow import flow_model
+    from lume_cli._work import flow_model
 
     session = CommandSession(options)
 

@@ -5,7 +5,7 @@ from lume_async._base.words import counted
 from lume_cli._options import Waiting
 from lume_cli._output import exit_codes, inbox_view
 from lume_cli._session import CommandSession
-from lume_cli._work.rejects.reasons import matching_in_inbox
+from lume_cli._work.rejected_rows import matching_in_inbox
 from lume_cli._work.wait import Wait
 
 

@@ -1,8 +1,8 @@
-"""The rejected rows of a run, from its server, and as CSV to be corrected. The work of `rejects`."""
+"""The rejected rows of a run, from its server, and as CSV to be corrected; reasons by a part of their text."""
 
 import re
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -15,15 +15,29 @@ from lume_cli._output import run_view
 from lume_cli._output.short_ids import short
 from lume_cli._output.stdout import writing
 from lume_cli._output.text import visible_lines
-from lume_cli._work.rejects.reasons import containing
+from lume_cli._session import CommandSession
 
 _BEFORE_FORMULAS = "=+-@\t\r\n\0"
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 
-def matching_reasons(run: LumeRun, text: str) -> list[str]:
-    """Return the reasons of a run that contain the text, ignoring case."""
-    return containing(run.metadata.metrics.reject_reasons, text)
+def containing(reasons: Iterable[str], text: str) -> list[str]:
+    """Return the reasons that contain the text, ignoring case."""
+    return [reason for reason in reasons if text.lower() in reason.lower()]
+
+
+async def matching_in_inbox(
+    session: CommandSession, client: Client, flow: str | None, text: str | None
+) -> list[str] | None:
+    """Return the reasons of open rows that contain the text, with a warning if none does; None without a text."""
+    if text is None:
+        return None
+    known = {item.reason for item in (await client.inbox(flow=flow)).items}
+    found = containing(sorted(known), text)
+    if not found:
+        shown = "; ".join(sorted(known)) if known else "no row is open"
+        session.say.warn(f"no open row has a reason that contains {text!r}: {shown}")
+    return found
 
 
 def why_no_rows(run: LumeRun) -> str:

@@ -32,7 +32,11 @@ class Difference:
     def lines(self) -> list[str]:
         """Format it as `- place = before` and `+ place = after`."""
         both = (("-", self.before), ("+", self.after))
-        return [f"{sign} {self.place} = {_shown(value)}" for sign, value in both if value is not None]
+        return [
+            f"{sign} {self.place} = {json.dumps(value, ensure_ascii=False)}"
+            for sign, value in both
+            if value is not None
+        ]
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Difference]:
@@ -54,10 +58,6 @@ def _parts(value: Any, place: str) -> Iterator[tuple[str, Any]]:
             yield from _parts({key: part for key, part in one.items() if key != "name"}, f"{place}.{name}")
     else:
         yield place, value
-
-
-def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 async def pair(client: Client, before: str, after: str | None) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,1 +1,0 @@
-"""Flow files and flow versions."""
