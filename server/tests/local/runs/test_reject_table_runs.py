@@ -83,7 +83,7 @@ async def settled(wire: Wire, run_ids: list[str]) -> dict[str, str]:
 
 @pytest.mark.thorough
 @pytest.mark.timeout(300)
-@seeds(24)
+@seeds(8)
 async def test_each_reject_is_in_the_table_once(home: Path, database: Database, seed: int) -> None:
     """Whenever the server is killed, a run that has ended has all of its rows in both tables, or none in any."""
     dice = random.Random(seed + int(os.environ.get("SOAK_SEED", "0")))

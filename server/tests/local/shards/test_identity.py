@@ -18,7 +18,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
 
 
-@seeds(60)
+@seeds(20)
 def test_csv(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     case = csv_case(rng, rng.randrange(5, 40))
@@ -28,7 +28,7 @@ def test_csv(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.thorough
-@seeds(30)
+@seeds(10)
 def test_ndjson(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     case = ndjson_case(rng, rng.randrange(5, 40))
@@ -86,7 +86,7 @@ def test_rejects_in_csv_of_lines_are_one_shard(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-@seeds(30)
+@seeds(10)
 def test_several_files(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     case = rng.choice((csv_case, ndjson_case))(rng, rng.randrange(5, 40))

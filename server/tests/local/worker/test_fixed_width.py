@@ -100,7 +100,7 @@ def written(rng: random.Random) -> tuple[File, dict[str, Any]]:
 
 
 @pytest.mark.thorough
-@seeds(120)
+@seeds(30)
 def test_rows_lines_and_account_are_those_of_plain_slices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

@@ -49,7 +49,7 @@ def nested(rng: random.Random, path: list[str], counts: Iterator[int]) -> Any:
     return dict(members)
 
 
-@seeds(150)
+@seeds(60)
 def test_records_are_those_at_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     rng = random.Random(seed)
     monkeypatch.setattr(json_format, "BLOCK", rng.choice((3, 50, 4096)))

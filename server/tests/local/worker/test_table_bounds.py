@@ -25,7 +25,7 @@ TABLE: dict[str, Any] = {"a": {"from": ["Name A"]}, "b": {"type": "integer"}}
 ENGINE = {"url": "here", "shard_bytes": 1, "shards": 4}
 
 
-@seeds(150)
+@seeds(50)
 def test_rows_lines_and_account_are_those_of_plain_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -43,7 +43,7 @@ def test_rows_lines_and_account_are_those_of_plain_python(
     compared(tmp_path / "two", [("a.csv", content)], ENGINE | {"shards": 2 + seed % 5}, **flow)
 
 
-@seeds(30)
+@seeds(12)
 def test_rejects_come_back_whatever_the_layout(tmp_path: Path, seed: int) -> None:
     file, source = laid(random.Random(seed))
     flow = {"columns": COLUMNS, "source": source}
