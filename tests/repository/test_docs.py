@@ -42,6 +42,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 README = ROOT / "README.md"
+SERVER_README = ROOT / "server" / "README.md"
+READMES = [README, SERVER_README, ROOT / "airflow" / "README.md"]
 FENCE = re.compile(r'^( *)```(\w+)(?: +title="([^"]+)")?[^\n]*\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
 RUN = ("python", "console", "output")
 BATCHES, ROWS = 4, 100
@@ -68,7 +70,7 @@ def blocks_of(page: Path) -> Iterator[Block]:
 
 
 def ids(page: Path) -> str:
-    return page.name if page == README else str(page.relative_to(DOCS))
+    return str(page.relative_to(ROOT if page in READMES else DOCS))
 
 
 @pytest.fixture
@@ -217,7 +219,7 @@ LONG = {
     "page",
     [
         pytest.param(page, marks=[pytest.mark.thorough] if ids(page) in LONG else [])
-        for page in PAGES
+        for page in [SERVER_README, *PAGES]
         if list(blocks_of(page))
     ],
     ids=ids,
@@ -233,7 +235,7 @@ def test_the_page_works_as_it_stands(page, folder, capsys, monkeypatch, tmp_path
             runner.run(lume_async.aclose())
 
 
-@pytest.mark.parametrize("page", [README, *PAGES], ids=ids)
+@pytest.mark.parametrize("page", [*READMES, *PAGES], ids=ids)
 def test_links_lead_somewhere(page) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", text):
