@@ -24,7 +24,18 @@ from lume_local._shared.protocol import Gather, Gathered, Json, Read, Unreadable
 from lume_local._shared.row_set import as_text, flags_of, of_flags, of_text
 from lume_local._worker.object_stores import StoreTrouble
 from lume_local._worker.outputs.pages import TooLarge, open_output, opened
-from lume_local._worker.outputs.row_json import LINE, RAW, REASONS, ROW, Broken, OutputRow, output_row
+from lume_local._worker.outputs.row_json import (
+    FILE,
+    FORM,
+    LINE,
+    RAW,
+    REASONS,
+    ROW,
+    TABLE,
+    Broken,
+    OutputRow,
+    output_row,
+)
 from lume_local._worker.sources.files import BOM, is_utf8_name
 from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.mending.line_forms import entry_of, form_cell, form_of
@@ -36,7 +47,6 @@ from lume_local._worker.sources.mending.lost_letters import (
     LostLetters,
     genuine_words,
 )
-from lume_local._worker.sources.mending.resent import FILE, FORM, TABLE
 from lume_local._worker.sources.places.held import named
 
 _THIS: Identity = ("", "1", "")

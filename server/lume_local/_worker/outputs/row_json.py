@@ -10,7 +10,15 @@ from attrs import frozen
 
 from lume_local._worker.sources.mending.lost_letters import KEPT
 
-LINE, REASONS, RAW, ROW = "_lume_line", "_lume_reasons", "_lume_raw", "_lume_row"
+FILE, LINE, REASONS, ROW = "_lume_file", "_lume_line", "_lume_reasons", "_lume_row"
+RAW = "_lume_raw"
+"""The column of rejects that holds the text of a malformed line."""
+OBJECT = "_lume_object"
+"""The column of rejects in a table that shows people the text of an object."""
+TABLE = "_lume_table"
+"""A column that only files of replays have: their rows, to become objects, came from a table."""
+FORM = "_lume_form"
+"""A column that only files of replays have: the form of a malformed line, as in the record of its run."""
 NUMBER, BOOLEAN = "number", "boolean"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _NO_WHOLE = re.compile(r"(-?)(\.[0-9]+)")

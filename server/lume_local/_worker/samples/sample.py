@@ -19,7 +19,7 @@ from duckdb import DuckDBPyConnection
 from lume_local._flow.fields import FlowError
 from lume_local._worker.samples.trials import Json, Trials, flow_to_read, judged, opened_trials
 from lume_local._worker.sources.formats.members import member_names, unread_members
-from lume_local._worker.sources.formats.sheets.excel import opened_sheets, read_sheet
+from lume_local._worker.sources.formats.sheets.excel import opened, read_sheet, sheets_of
 from lume_local._worker.sources.formats.text.csv import names_of
 from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.intake import Account, Malformed, Reading
@@ -59,8 +59,8 @@ class HeldSample:
             flow, folder = reading.flow, reading.folder
             kind = flow["format"]
             if kind == "excel":
-                with opened_sheets(reading) as sheets:  # the first of several sheets represents all
-                    layout = read_sheet(reading, most, sheets[0] if sheets else None)
+                with opened(reading) as book:  # the first of several sheets represents all
+                    layout = read_sheet(reading, sheets_of(reading, book)[0], most)
             else:
                 layout = FORMATS[kind](reading)
             reading.malformed.close()

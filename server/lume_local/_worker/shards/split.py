@@ -17,7 +17,6 @@ from typing import Any, BinaryIO
 
 from attrs import evolve, field, frozen
 
-from lume_local._flow.definition import RESERVED
 from lume_local._worker.shards.access import fetch_range, local_path, new_folder, open_part
 from lume_local._worker.sources.files import BLOCK, is_utf8_name, opened
 from lume_local._worker.sources.formats.records.fixed_width import grammar_of
@@ -25,8 +24,7 @@ from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in
 from lume_local._worker.sources.formats.text.csv_header import header_of
 from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect
 from lume_local._worker.sources.intake import Malformed
-from lume_local._worker.sources.mending.mended import delim_of
-from lume_local._worker.sources.mending.resent import BEGINNING, OF_REJECTS, delim_of_rejects
+from lume_local._worker.sources.mending.door import OF_REJECTS, delim_of_rejects
 from lume_local._worker.sources.places.held import Held, changed
 from lume_local._worker.sources.places.unpack import ZIP, compression_of
 from lume_local._worker.sources.source import Single, SourceError
@@ -268,18 +266,16 @@ def _held(single: Single, held: Held, copy: Path) -> Path | None:
 
 def _begins(path: Path, single: Single, flow: dict[str, Any], copy: Path) -> Plan:
     """Return why the file's beginning prevents a cut, or the parts before its first and after its last record."""
-    if flow["format"] != "csv":
-        with path.open("rb") as file:
-            of_rejects = delim_of_rejects(file.read(BEGINNING))
-        if of_rejects or flow["format"] == "ndjson":
-            return Plan(single, "it holds rejects in CSV" if of_rejects else "")
-    else:
-        with path.open("rb") as file:
-            header = file.readline(_HEAD).decode(errors="replace").lower()
-        if delim_of(header, own := flow["csv"]["delim"]) != own:
+    with path.open("rb") as file:
+        of_rejects = delim_of_rejects(file.readline(_HEAD), flow)
+    if of_rejects and flow["format"] != "csv":
+        return Plan(single, "it holds rejects in CSV")
+    if flow["format"] == "ndjson":
+        return Plan(single)
+    if of_rejects:
+        if of_rejects != flow["csv"]["delim"]:
             return Plan(single, "it holds rejects that were saved with another delimiter")
-        if RESERVED in header:
-            flow = flow | OF_REJECTS
+        flow = flow | OF_REJECTS
     try:
         found = header_of(path, grammar_of(flow), flow, single.shown)
     except SourceError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,18 @@ from duckdb import DuckDBPyConnection
 
 from lume_async._base.elided import elided
 from lume_local._shared import magic
-from lume_local._worker.sources.files import is_utf8_beyond_ascii, is_utf8_name, recode
 from lume_local._worker.sources.formats.json import read_json
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.parquet import read_parquet
 from lume_local._worker.sources.formats.records.fixed import read_fixed
 from lume_local._worker.sources.formats.records.xml import read_xml
-from lume_local._worker.sources.formats.sheets.excel import OpenSheet, opened_sheets, read_excel
+from lume_local._worker.sources.formats.sheets.excel import opened, read_sheet, sheets_of
 from lume_local._worker.sources.formats.text.csv import read_csv
-from lume_local._worker.sources.formats.text.encoding import refuse_other_encoding, warning_of_utf8
+from lume_local._worker.sources.formats.text.encoding import in_utf8
 from lume_local._worker.sources.intake import Account, CorrectedRows, Malformed, Reading, ReturnOrigin
+from lume_local._worker.sources.mending.door import in_book_of_rejects, reader_of_rejects
 from lume_local._worker.sources.mending.line_forms import LineForm
-from lume_local._worker.sources.mending.mended import as_saved
-from lume_local._worker.sources.mending.mended_book import DELIM, as_csv
 from lume_local._worker.sources.mending.mended_rows import note_others
-from lume_local._worker.sources.mending.resent import BEGINNING, OF_REJECTS, delim_of_rejects
-from lume_local._worker.sources.mending.resent_objects import read_resent_objects
 from lume_local._worker.sources.places.query_source import read_rows
 from lume_local._worker.sources.places.unpack import compression_of
 from lume_local._worker.sources.several_files import AllMalformed, one_after_the_other
@@ -39,10 +36,9 @@ FORMATS: dict[str, Callable[[Reading], Layout]] = {
     "json": read_json,
     "xml": read_xml,
     "parquet": read_parquet,
-    "excel": read_excel,
     "rows": read_rows,
 }
-"""Readers by format: each counts what it reads in the reading's account and raises `SourceError`."""
+"""Readers by format, except of sheets: each counts what it reads in the account and raises `SourceError`."""
 
 _KINDS = {
     "csv": "CSV files",
@@ -98,14 +94,12 @@ def read_source(
         noting = corrected if is_mended else None
         whole = Reading(connection, *about, file.is_beginning, file.is_end, noting, origin or ReturnOrigin())
         with closing(_parts(whole, file.format)) as parts:
-            for reading, sheet in parts:
+            for reading, read in parts:
                 readings.append(reading)
                 check_number(len(readings))
                 noted = len(corrected.rows)
                 with closing(reading.malformed):
-                    layouts.append(
-                        _layout(reading, file.format) if sheet is None else read_excel(reading, sheet)
-                    )
+                    layouts.append(read())
                 if is_mended and len(corrected.rows) == noted:
                     note_others(reading, layouts[-1])
     all_malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
@@ -116,61 +110,39 @@ def read_source(
     return Intake(together, account, all_malformed, corrected, [*all_malformed.forms(together, layouts)])
 
 
-def _parts(reading: Reading, format: str) -> Generator[tuple[Reading, OpenSheet | None], None, None]:
-    """Yield the file, or each of its sheets that are read, while the workbook is open."""
-    if format != "excel" or delim_of_rejects(_start(reading)):
-        yield reading, None
-        return
-    with opened_sheets(reading) as sheets:
-        if not sheets:
-            yield reading, None
-        for n, sheet in enumerate(sheets):
-            own = reading.folder / f"sheet{n}"
-            own.mkdir()
-            yield (
-                evolve(
+_Part = tuple[Reading, Callable[[], Layout]]
+
+
+def _parts(reading: Reading, format: str) -> Generator[_Part, None, None]:
+    """Yield the file, or each of its sheets that are read, while the workbook is open, and what reads it."""
+    if reading.is_beginning and format in _KINDS:
+        if read_rejects := reader_of_rejects(reading, format):
+            yield reading, read_rejects
+            return
+        _refuse_binary(reading, format)
+    if format == "excel":
+        yield from _sheets(reading)
+    else:
+        yield reading, lambda: FORMATS[format](in_utf8(reading))
+
+
+def _sheets(reading: Reading) -> Generator[_Part, None, None]:
+    with opened(reading) as book:
+        reading = evolve(reading, flow=in_book_of_rejects(reading.flow, book))
+        for n, sheet in enumerate(sheets_of(reading, book)):
+            part = reading
+            if reading.flow["excel"]["of_all"]:
+                own = reading.folder / f"sheet{n}"
+                own.mkdir()
+                part = evolve(
                     reading,
                     shown=f"{reading.shown}/{elided(sheet.name, 200)}",
                     folder=own,
-                    account=Account(0)
-                    if n
-                    else reading.account,  # the first sheet counts the bytes of the workbook
+                    # The first sheet counts the bytes of the workbook.
+                    account=Account(0) if n else reading.account,
                     malformed=Malformed(own / "malformed"),
-                ),
-                sheet,
-            )
-
-
-def _start(reading: Reading) -> bytes:
-    with reading.path.open("rb") as file:
-        return file.read(max(BEGINNING, magic.LENGTH))
-
-
-def _layout(reading: Reading, format: str) -> Layout:
-    if reading.is_beginning:
-        start = _start(reading)
-        if format != "excel" and format in _KINDS and (book := as_csv(reading)):
-            return _read_rejects(book, format, DELIM)
-        if format != "csv" and format in _KINDS and (delim := delim_of_rejects(start[:BEGINNING])):
-            return _read_rejects(reading, format, delim)
-        _refuse_binary(reading, format, start[: magic.LENGTH])
-        if format == "csv":
-            reading = as_saved(reading)
-    return FORMATS[format](_in_utf8(reading))
-
-
-def _read_rejects(reading: Reading, format: str, delim: str) -> Layout:
-    """Read rejects in CSV whose source had another format: the flow sees text values, as from all formats."""
-    form = OF_REJECTS | {
-        "format": "csv",
-        "encoding": "utf-8",
-        "csv": {"delim": delim, "quote": '"', "escape": ""},
-    }
-    more = {"of_a_sheet": True} if format == "excel" else {}
-    # A quoted empty field is an empty string and an unquoted one NULL, unless the source knows only one of them.
-    more |= {"lines": reading.flow["csv"]} if format == "csv" else {"of_values": True}
-    resent = evolve(reading, flow=reading.flow | form | more)
-    return read_resent_objects(resent) if format in ("json", "ndjson", "xml") else read_csv(resent)
+                )
+            yield part, partial(read_sheet, part, sheet)
 
 
 _ITS_OWN = {
@@ -190,11 +162,10 @@ _HOW = {
 _PACKED = ("a gzip file", "a zstd file")
 
 
-def _refuse_binary(reading: Reading, format: str, start: bytes) -> None:
+def _refuse_binary(reading: Reading, format: str) -> None:
     """Refuse a file whose first bytes show another format. Raises `SourceError`."""
-    if format not in _KINDS:
-        return
-    found = magic.kind_of(start)
+    with reading.path.open("rb") as file:
+        found = magic.kind_of(file.read(magic.LENGTH))
     if found is None or found.startswith(_ITS_OWN.get(format, ("-",))):
         return
     how = next((how for kind, how in _HOW.items() if found.startswith(kind)), "convert it first")
@@ -205,15 +176,3 @@ def _refuse_binary(reading: Reading, format: str, start: bytes) -> None:
     raise SourceError(
         f"{reading.shown} is {found}, but {reading.flow['ref']} reads {_KINDS[format]}: {how}, then submit that"
     )
-
-
-def _in_utf8(reading: Reading) -> Reading:
-    encoding = reading.flow["encoding"]
-    if reading.flow["format"] in ("csv", "fixed"):
-        refuse_other_encoding(reading)
-    if is_utf8_name(encoding):
-        return reading
-    if is_utf8_beyond_ascii(reading.path, reading.pause):
-        reading.account.warn(warning_of_utf8(reading.flow))
-    copy = recode(reading.path, reading.shown, encoding, reading.folder / "recoded", reading.pause)
-    return evolve(reading, path=copy)

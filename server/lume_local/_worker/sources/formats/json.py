@@ -9,7 +9,6 @@ from typing import TextIO
 from attrs import evolve
 
 from lume_async._base.words import counted
-from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.files import BLOCK, physical_lines
 from lume_local._worker.sources.formats.names import NEW
 from lume_local._worker.sources.formats.ndjson import read_ndjson
@@ -23,16 +22,12 @@ _SPACE = " \t\r\n"
 # Only the end of a value matters here; its content is checked later, so that a bad object affects only itself.
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str)
 _NUMBER = re.compile(r"[-+.\deE]+")
-_OURS = re.compile(rf'\ufeff?\s*\{{\s*"{RESERVED}')
-"""The beginning of rejects, which are consecutive objects, whatever the form of their source was."""
 _MOST_NAMED = 20
 
 
 def read_json(reading: Reading) -> Layout:
     """Write each object on a line of its own, and read these. Raises `SourceError`."""
     lines, count, path = reading.folder / "objects", 0, tuple(reading.flow["records"])
-    if begins_with_rejects(reading):
-        path = ()
     with reading.path.open(encoding="utf-8-sig", newline="") as file, lines.open("wb") as out:
         try:
             for value in _Records(_Window(file, reading.pause), path, reading).values():
@@ -62,12 +57,6 @@ def read_objects(reading: Reading, lines: Path, count: int, what: str) -> Layout
         )
     reading.account.lines = physical_lines(reading.path, reading.pause)
     return layout
-
-
-def begins_with_rejects(reading: Reading) -> bool:
-    """Return whether it is NDJSON with Lume's own members: resubmitted rejects."""
-    with reading.path.open("rb") as file:
-        return _OURS.match(file.read(1000).decode(errors="replace")) is not None
 
 
 class _Broken(Exception):

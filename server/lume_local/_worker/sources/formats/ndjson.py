@@ -175,7 +175,7 @@ def _refused_are_blank(data: bytes, limit: int, account: Account, malformed: Mal
             why = NOT_JSON
         else:
             continue
-        malformed.add(account.lines + 1 + n, why, (raw_in(line) if OWN in line else None) or line)
+        malformed.add(account.lines + 1 + n, why, raw_in(line) if OWN in line else line)
         account.records += 1
         lines[n] = b""
     return b"\n".join(lines)

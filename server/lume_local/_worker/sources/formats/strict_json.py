@@ -17,6 +17,7 @@ from lume_local._worker.sources.mending.lost_letters import (
 
 _EXACT = re.compile(r"-?(?!0\.0000)(?:(?:0|[1-9][0-9]{0,2})\.[0-9]{1,11}|[1-9][0-9]{3,8}\.[0-9]{1,5})")
 """Fractions that a double preserves, having at most 15 digits. Whole numbers are always preserved."""
+FILLED_IN = " (clear _lume_raw to use the columns that are filled in)"
 OWN = f"{RESERVED}raw".encode()
 """The key in a line that holds a malformed text."""
 _SPACE = re.compile(r"[ \t]*")
@@ -98,12 +99,19 @@ def strict_line(line: str, lost: LostLetters | None = None) -> bytes:
 def _unwrapped(line: str, value: dict[str, Any], lost: LostLetters) -> bytes:
     """Return the malformed text in a line of a resubmitted rejects file, or the object without Lume's own keys."""
     raw = value.get(f"{RESERVED}raw")
-    inner = raw if isinstance(raw, str) and raw else _without_own_keys(line)
+    is_raw = isinstance(raw, str) and bool(raw)
+    inner = str(raw) if is_raw else _without_own_keys(line)
     reasons = str(value.get(f"{RESERVED}reasons"))
     if lost.are_left(as_counted(identity_of(value)), reasons, [inner]):
         raise NotARow(STILL_LOST, inner.encode())
-    read = strict_line(inner)
-    return read if APART in read else read + APART + inner.encode()
+    # In a corrected object, line ends can only be between its parts.
+    one_line = inner.replace("\r", " ").replace("\n", " ")
+    try:
+        read = strict_line(one_line)
+    except NotARow as error:
+        is_filled_in = is_raw and any(one for key, one in value.items() if not key.startswith(RESERVED))
+        raise NotARow(error.why + (FILLED_IN if is_filled_in else ""), inner.encode()) from None
+    return read if APART in read else read + APART + one_line.encode()
 
 
 def _without_own_keys(line: str) -> str:
@@ -143,11 +151,14 @@ def repeats_a_key(line: str) -> bool:
     return False
 
 
-def raw_in(line: bytes) -> bytes | None:
-    """Return the malformed text in a line of a rejects file, with its original bytes; None for any other line."""
+def raw_in(line: bytes) -> bytes:
+    """Return the malformed text in a line of a rejects file, or its columns, with the original bytes."""
     try:
         value = json.loads(line.decode("utf-8", KEPT))
     except (ValueError, RecursionError):
-        return None
+        return line
     raw = value.get(f"{RESERVED}raw") if isinstance(value, dict) else None
-    return raw.encode("utf-8", KEPT) if isinstance(raw, str) and raw else None
+    if not isinstance(raw, str):
+        return line
+    columns = {key: one for key, one in value.items() if not key.startswith(RESERVED)}
+    return (raw or json.dumps(columns, ensure_ascii=False)).encode("utf-8", KEPT)

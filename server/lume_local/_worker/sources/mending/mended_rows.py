@@ -14,65 +14,24 @@ from lume_local._shared.protocol import Read
 from lume_local._shared.row_set import row_set
 from lume_local._worker.object_stores import StoreTrouble
 from lume_local._worker.outputs.pages import TooLarge, all_rows_of
-from lume_local._worker.outputs.row_json import LINE, REASONS, ROW, Broken, OutputRow
+from lume_local._worker.outputs.row_json import FILE, LINE, RAW, REASONS, ROW, Broken, OutputRow
 from lume_local._worker.sources.files import blocks
-from lume_local._worker.sources.formats.records.fixed_width import FixedWidth
-from lume_local._worker.sources.formats.text.dialect import Dialect
-from lume_local._worker.sources.intake import CorrectedRows, Reading, RefusedLine
+from lume_local._worker.sources.intake import CorrectedRows, Reading
 from lume_local._worker.sources.mending.lost_letters import (
     ESCAPES,
     KEPT,
     MARK,
     NOT_UTF8,
-    STILL_LOST,
     Identity,
     LostLetters,
     as_counted,
     genuine_words,
     identity_of,
 )
-from lume_local._worker.sources.mending.resent import FILE, RAW, Rewriter
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 
 _UNREADABLE = (Broken, StoreTrouble, TooLarge, OSError, duckdb.Error)
-
-
-class Noting:
-    """Notes the identity of each record and refuses records that lack letters, then calls another rewriter.
-
-    See `Rewriter`.
-    """
-
-    def __init__(
-        self, names: list[str], dialect: Dialect | FixedWidth, reading: Reading, then: Rewriter
-    ) -> None:
-        self._dialect, self._then, self._lost = dialect, then, reading.origin.lost
-        self._noted = None if reading.corrected is None else reading.corrected.rows
-        lower = [name.lower() for name in names]
-        self._at = [lower.index(name) if name in lower else None for name in (FILE, ROW, LINE, REASONS)]
-        self.record = then.record
-
-    def rewrite(self, record: bytes) -> bytes | RefusedLine:
-        fields, identity, reasons = self._note(record)
-        texts = (self._text(fields[n]) for n in range(len(fields)) if n not in self._at)
-        if self._lost.are_left(as_counted(identity), reasons, texts):
-            return self._then.refused(record, STILL_LOST)
-        return self._then.rewrite(record)
-
-    def refused(self, record: bytes, why: str) -> RefusedLine:
-        self._note(record)
-        return self._then.refused(record, why)
-
-    def _note(self, record: bytes) -> tuple[list[bytes], Identity, str]:
-        fields = self._dialect.split(record)
-        file, row, line, reasons = ("" if at is None else self._text(fields[at]).strip() for at in self._at)
-        if self._noted is not None:
-            self._noted.append((file, row, line))
-        return fields, (file, row, line), reasons
-
-    def _text(self, field: bytes) -> str:
-        return self._dialect.value(field).decode("utf-8", "replace")
 
 
 def is_noted(reading: Reading, names: Sequence[str]) -> bool:

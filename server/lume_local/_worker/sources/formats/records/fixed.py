@@ -14,7 +14,7 @@ def read_fixed(reading: Reading) -> Layout:
     flow, grammar = reading.flow, FixedWidth.of(reading.flow["fixed"])
     names = readable(names_of(reading, grammar))
     visible = visible_columns(flow, names, reading.shown)
-    split = split_records(reading, grammar, None)
+    split = split_records(reading, grammar)
     values = ", ".join(
         f"nullif(trim(substr(_lume_text, {start + 1}, {end - start}), ' '), '') AS _lume_s{n}"
         for n, (start, end) in enumerate(grammar.spans)

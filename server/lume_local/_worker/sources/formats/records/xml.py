@@ -17,9 +17,8 @@ import orjson
 from attrs import field, mutable
 
 from lume_local._worker.sources.files import blocks
-from lume_local._worker.sources.formats.json import begins_with_rejects, read_objects
+from lume_local._worker.sources.formats.json import read_objects
 from lume_local._worker.sources.formats.names import NEW
-from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
@@ -34,8 +33,6 @@ _SPACE = " \t\r\n"
 
 def read_xml(reading: Reading) -> Layout:
     """Write each record on a line of its own, and read these. Raises `SourceError`."""
-    if begins_with_rejects(reading):
-        return read_ndjson(reading)
     lines, count = reading.folder / "objects", 0
     with lines.open("wb") as out:
         for record in _Document(reading).records():

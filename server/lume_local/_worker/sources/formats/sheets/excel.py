@@ -9,7 +9,6 @@ from attrs import frozen
 
 from lume_async._base.elided import elided
 from lume_async._base.words import listed
-from lume_local._flow.definition import RESERVED
 from lume_local._flow.patterns import Part
 from lume_local._worker.sources.formats.names import layout_of_table, readable, visible_columns
 from lume_local._worker.sources.formats.rows_file import RowsFile
@@ -19,7 +18,6 @@ from lume_local._worker.sources.formats.sheets.sheet_table import table_of_sheet
 from lume_local._worker.sources.formats.sheets.values import ErrorText, Unsaved
 from lume_local._worker.sources.formats.sheets.workbook import Workbook, opened_workbook
 from lume_local._worker.sources.intake import Account, Reading
-from lume_local._worker.sources.mending.resent import OF_REJECTS
 from lume_local._worker.sources.source import SourceError, check_number
 from lume_local._worker.statements import Layout
 
@@ -32,22 +30,9 @@ class OpenSheet:
     name: str
 
 
-def read_excel(reading: Reading, sheet: OpenSheet | None = None) -> Layout:
-    """Read the sheet; one row names the columns, blank rows are skipped. Raises `SourceError`."""
-    return read_sheet(reading, None, sheet)
-
-
-def read_sheet(reading: Reading, most: int | None, sheet: OpenSheet | None = None) -> Layout:
-    """Read `most` rows of the sheet, or all. Raises `SourceError`."""
-    if sheet is not None:
-        return _read(reading, reading.flow, sheet, most)
-    with opened(reading) as book:
-        flow = _as_rejects(reading.flow, book)
-        name = _one_of(book, flow["excel"]["sheet"], reading.shown, reading.account)
-        return _read(reading, flow, OpenSheet(book, name), most)
-
-
-def _read(reading: Reading, flow: dict[str, Any], sheet: OpenSheet, most: int | None) -> Layout:
+def read_sheet(reading: Reading, sheet: OpenSheet, most: int | None = None) -> Layout:
+    """Read `most` rows of a sheet, or all; one names the columns, blank ones are skipped. Raises `SourceError`."""
+    flow = reading.flow
     with closing(sheet.book.rows(sheet.name)) as found:
         rows: Iterator[Row] = found
         if flow["excel"]["merged"] == "fill":
@@ -68,20 +53,6 @@ def opened(reading: Reading) -> Iterator[Workbook]:
     most: int = reading.flow["max_unpacked_bytes"]
     with opened_workbook(reading.path, reading.shown, most, reading.pause) as book:
         yield book
-
-
-_WHOLE: dict[str, Any] = {"sheet": "", "range": None, "merged": "first", "of_all": False}
-
-
-def _as_rejects(flow: dict[str, Any], book: Workbook) -> dict[str, Any]:
-    """Return the flow; if the workbook holds corrected rejects, for a table from the first row of its first sheet."""
-    is_plain = all(flow[key] == value for key, value in OF_REJECTS.items()) and flow["excel"] == _WHOLE
-    if is_plain:
-        return flow
-    with closing(first_sheet(book)) as rows:
-        _, values = next(rows, (0, []))
-    are_rejects = any(value is not None and value.startswith(RESERVED) for value in values)
-    return flow | OF_REJECTS | {"excel": _WHOLE} if are_rejects else flow
 
 
 def _within(rows: Iterator[Row], range: list[int] | None, account: Account) -> Iterator[Row]:
@@ -138,28 +109,22 @@ def _warn_of_hidden(sheets: Sequence[SheetName], account: Account) -> None:
             account.warn(f"the hidden sheet {elided(sheet.name, 100)!r} is not read")
 
 
-@contextmanager
-def opened_sheets(reading: Reading) -> Iterator[list[OpenSheet]]:
-    """Yield the visible sheets that match the flow's pattern, in the order of the workbook. Raises `SourceError`.
+def sheets_of(reading: Reading, book: Workbook) -> list[OpenSheet]:
+    """Return the sheets that the flow reads, in the order of the workbook: one, or all visible ones that match.
 
-    The list is empty if the file is not read as several: without a pattern, or if it holds corrected rejects.
+    Raises `SourceError` if there is none.
     """
-    pattern, shown = reading.flow["excel"]["sheet"], reading.shown
+    wanted, shown = reading.flow["excel"]["sheet"], reading.shown
     if not reading.flow["excel"]["of_all"]:
-        yield []
-        return
-    with opened(reading) as book:
-        if not _as_rejects(reading.flow, book)["excel"]["of_all"]:
-            yield []
-            return
-        matches = Part(pattern).matches
-        found = [sheet for sheet in book.sheets if matches(sheet.name)]
-        seen = [sheet.name for sheet in found if sheet in _seen(book)]
-        if not seen:
-            raise SourceError(f"{shown} has no visible sheet that matches {pattern!r}, but {_listed(book)}")
-        check_number(len(seen), f"sheets in {shown}")
-        _warn_of_hidden([sheet for sheet in found if sheet.name not in seen], reading.account)
-        yield [OpenSheet(book, name) for name in seen]
+        return [OpenSheet(book, _one_of(book, wanted, shown, reading.account))]
+    matches = Part(wanted).matches
+    found = [sheet for sheet in book.sheets if matches(sheet.name)]
+    seen = [sheet.name for sheet in found if sheet in _seen(book)]
+    if not seen:
+        raise SourceError(f"{shown} has no visible sheet that matches {wanted!r}, but {_listed(book)}")
+    check_number(len(seen), f"sheets in {shown}")
+    _warn_of_hidden([sheet for sheet in found if sheet.name not in seen], reading.account)
+    return [OpenSheet(book, name) for name in seen]
 
 
 def _take(reading: Reading, file: RowsFile, number: int, values: list[str | None], width: int) -> None:

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.sources.files import BOM
@@ -14,12 +14,10 @@ from lume_local._worker.sources.formats.records.fixed_width import EvenLines, Fi
 from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in, whole_lines
 from lume_local._worker.sources.formats.text.csv_header import Header, header_of
 from lume_local._worker.sources.formats.text.dialect import Dialect
-from lume_local._worker.sources.formats.text.scan import Counter, Scanner
+from lume_local._worker.sources.formats.text.scan import Counter, Scanner, TakesLines
 from lume_local._worker.sources.formats.text.skeleton import Skeleton
 from lume_local._worker.sources.intake import Copy, Reading
 from lume_local._worker.sources.mending.line_forms import LineForm
-from lume_local._worker.sources.mending.mended_rows import Noting, is_noted
-from lume_local._worker.sources.mending.resent import FILE, RAW, Resent, Rewriter
 from lume_local._worker.sql import csv_reader
 from lume_local._worker.statements import Layout
 
@@ -35,24 +33,11 @@ class Split:
 
 def read_csv(reading: Reading) -> Layout:
     """Split the file. Raises `SourceError`."""
-    dialect = Dialect.of(reading.flow["csv"])
-    flow = reading.flow
+    flow, dialect = reading.flow, Dialect.of(reading.flow["csv"])
     names = readable(names_of(reading, dialect))
     visible = visible_columns(flow, names, reading.shown)
-    lower = [name.lower() for name in names]
-    resent: Rewriter | None = None
-    if (noted := is_noted(reading, names)) or RAW in lower:
-        resent = Resent(names, dialect, flow, reading.origin.lines)
-    if resent is not None and noted:
-        resent = Noting(names, dialect, reading, resent)
-    split = split_records(reading, dialect, resent)
-    reader = _reader(split, dialect, flow)
-    layout = layout_of_table(reader, flow, names, visible)
-    if FILE not in lower:
-        return layout
-    # Rejects of several files: those rejected again still belong to their file.
-    reader = f"SELECT *, coalesce(_lume_s{lower.index(FILE)}, '') AS {FILE} FROM ({reader})"
-    return evolve(layout, reader=reader, of_files=True)
+    split = split_records(reading, dialect)
+    return layout_of_table(_reader(split, dialect, flow), flow, names, visible)
 
 
 def names_of(reading: Reading, dialect: Dialect | FixedWidth) -> list[str]:
@@ -76,10 +61,8 @@ def footer_of(path: Path, begin: int, dialect: Dialect | FixedWidth, flow: dict[
     return footer_in(whole, start + len(tail) - len(whole), dialect, flow)
 
 
-def split_records(
-    reading: Reading, dialect: Dialect | FixedWidth, resent: Rewriter | None, copied: bool = False
-) -> Split:
-    """Check every record; if `copied`, DuckDB gets a copy without a header. Raises `SourceError`."""
+def split_records(reading: Reading, dialect: Dialect | FixedWidth, into: TakesLines | None = None) -> Split:
+    """Check every record, for DuckDB to read or `into` something that takes them. Raises `SourceError`."""
     path, flow, account = reading.path, reading.flow, reading.account
     header = _header(reading, dialect)
     footer = footer_of(path, header.end, dialect, flow) if reading.is_end else None
@@ -87,20 +70,19 @@ def split_records(
     account.lines += header.lines
     account.skip(header.skipped)
     copy = Copy(path, reading.folder / "source", end, line_end or b"\n")
-    if copied or line_end == b"\r" or header.lines > 1 or _begins_with_a_value(reading, header):
+    if line_end == b"\r" or header.lines > 1 or _begins_with_a_value(reading, header):
         # From such a header DuckDB would guess a wrong line end, or miss the header's end.
         copy.begin(end)
     if isinstance(dialect, FixedWidth):
         counter: Counter = EvenLines(dialect, line_end or b"\n")
     else:
         counter = Skeleton(dialect, len(names), line_end or b"\n")
-    others = [n for n, name in enumerate(names) if resent is None or not name.lower().startswith(RESERVED)]
     scanner = Scanner(
         path,
         end,
         dialect,
         len(names),
-        LineForm.of(others, flow),
+        LineForm.of(range(len(names)), flow) if into is None else into.form,
         counter,
         line_end or b"\n",
         flow["max_line_bytes"],
@@ -108,7 +90,7 @@ def split_records(
         reading.malformed,
         copy,
         reading.pause,
-        resent,
+        into,
         comment=flow["comment"].encode(),
         stop=footer.begin if footer else None,
     )
@@ -141,6 +123,6 @@ def _reader(split: Split, dialect: Dialect, flow: dict[str, Any]) -> str:
     """Return DuckDB's reader, strict and with every option set."""
     names = (f"{RESERVED}s{n}" for n in range(len(split.names)))
     marks = (one.decode() for one in (dialect.delim, dialect.quote, dialect.escape))
-    # An empty value is NULL in CSV; if the source of rejects has both, a quoted one is an empty string.
-    nulls = ["allow_quoted_nulls=false"] if "of_values" in flow else []
+    # An empty value is NULL in CSV, unless quoted ones are kept apart.
+    nulls = ["allow_quoted_nulls=false"] if flow["csv"].get("keeps_empty") else []
     return f"SELECT * FROM {csv_reader(split.copy.path, names, [*marks], *nulls, *split.options)}"

@@ -5,14 +5,15 @@ import re
 from itertools import islice
 from typing import Any
 
+from attrs import asdict, evolve
+
 from lume_local._flow.definition import RESERVED
-from lume_local._flow.table_bounds import LOOKED_AT
-from lume_local._worker.sources.files import is_utf8, is_utf8_name
+from lume_local._flow.table_bounds import LOOKED_AT, HeaderSettings
+from lume_local._worker.sources.files import is_utf8, is_utf8_beyond_ascii, is_utf8_name, recode
 from lume_local._worker.sources.formats.names import NEW, spellings
 from lume_local._worker.sources.formats.text.dialect import LINE_END
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.mending.lost_letters import NOT_UTF8
-from lume_local._worker.sources.mending.resent import OF_REJECTS
 from lume_local._worker.sources.several_files import AllMalformed
 from lume_local._worker.sources.source import SourceError
 
@@ -23,7 +24,20 @@ _LOOKED_AT = 1000
 """The number of invalid lines from which the encoding is guessed."""
 
 
-def refuse_other_encoding(reading: Reading) -> None:
+def in_utf8(reading: Reading) -> Reading:
+    """Return the reading of a file of text, or of its copy in UTF-8. Raises `SourceError`."""
+    encoding = reading.flow["encoding"]
+    if reading.flow["format"] in ("csv", "fixed"):
+        _refuse_other_encoding(reading)
+    if is_utf8_name(encoding):
+        return reading
+    if is_utf8_beyond_ascii(reading.path, reading.pause):
+        reading.account.warn(_warning_of_utf8(reading.flow))
+    copy = recode(reading.path, reading.shown, encoding, reading.folder / "recoded", reading.pause)
+    return evolve(reading, path=copy)
+
+
+def _refuse_other_encoding(reading: Reading) -> None:
     """Compare the first bytes with the flow's encoding. Raises `SourceError`."""
     wanted = reading.flow["encoding"]
     codec = codecs.lookup(wanted).name
@@ -37,7 +51,7 @@ def refuse_other_encoding(reading: Reading) -> None:
         raise SourceError(f"the header of {reading.shown} is not valid UTF-8. It looks like cp1252: {advice}")
 
 
-def warning_of_utf8(flow: dict[str, Any]) -> str:
+def _warning_of_utf8(flow: dict[str, Any]) -> str:
     """Return a warning about a UTF-8 file that is read in another encoding, in which all its bytes are valid."""
     return (
         f"the source is valid UTF-8, but was read as {flow['encoding']}, so letters beyond ASCII are probably wrong: "
@@ -73,7 +87,7 @@ def _advice(flow: dict[str, Any], *, is_resent: bool) -> str:
 
 def _names_in_cp1252(start: bytes, flow: dict[str, Any]) -> bool:
     """Return whether the header isn't UTF-8, but in cp1252 names a column that the flow reads."""
-    is_first = flow["header"] == OF_REJECTS["header"] and not flow["comment"]
+    is_first = flow["header"] == asdict(HeaderSettings()) and not flow["comment"]
     lines = _LINE_END.split(start, LOOKED_AT)[: 1 if is_first else LOOKED_AT]
     shown = "".join(line.decode("cp1252").lower() for line in lines if not is_utf8(line) and _is_cp1252(line))
     names = (one for name in flow["sources"] for one in spellings(flow, name))

@@ -18,7 +18,6 @@ from lume_local._worker.sources.formats.text.dialect import BROKEN_QUOTES, LINE_
 from lume_local._worker.sources.intake import Account, Copy, Malformed, RefusedLine
 from lume_local._worker.sources.mending.line_forms import LineForm
 from lume_local._worker.sources.mending.lost_letters import INVALID
-from lume_local._worker.sources.mending.resent import Rewriter
 from lume_local._worker.sources.source import SourceError
 
 _BLANK = re.compile(b"(?:%b)++" % LINE_END)
@@ -36,6 +35,22 @@ class Counter(Protocol):
         ...
 
 
+class TakesLines(Protocol):
+    """Takes records in place of DuckDB.
+
+    Attributes:
+        record: the pattern of a record, without its line end.
+        form: how a line that is no record is read once it is corrected, if known.
+    """
+
+    record: bytes
+    form: LineForm | None
+
+    def take(self, line: int, record: bytes) -> None:
+        """Take the record that begins at a line of the file."""
+        ...
+
+
 class Scanner:
     """Reads one file from the end of its header to its own end.
 
@@ -50,7 +65,7 @@ class Scanner:
         malformed: collects everything that is not a record.
         copy: collects what DuckDB reads.
         pause: called every few megabytes; it may raise.
-        resent: for a file of rejects, whose records are read one by one.
+        into: takes the records, one by one, in place of `copy`.
         comment: the beginning of lines that are no records; empty if there are none.
         stop: the byte at which the records end; None for the end of the file.
     """
@@ -61,7 +76,7 @@ class Scanner:
         start: int,
         dialect: Dialect | FixedWidth,
         columns: int,
-        form: LineForm,
+        form: LineForm | None,
         counter: Counter,
         line_end: bytes,
         limit: int,
@@ -69,22 +84,22 @@ class Scanner:
         malformed: Malformed,
         copy: Copy,
         pause: Callable[[], None],
-        resent: Rewriter | None = None,
+        into: TakesLines | None = None,
         comment: bytes = b"",
         stop: int | None = None,
     ) -> None:
         self._path, self._form = path, form
         self._dialect, self._columns, self._line_end, self._limit = dialect, columns, line_end, limit
         self._account, self._malformed, self._copy = account, malformed, copy
-        self._pause, self._resent, self._comment, self._stop = pause, resent, comment, stop
-        record = dialect.record(columns) if resent is None else resent.record
+        self._pause, self._into, self._comment, self._stop = pause, into, comment, stop
+        record = dialect.record(columns) if into is None else into.record
         if comment:
             record = b"(?!%b)%b" % (re.escape(comment), record)
         self._each = re.compile(record + line_end)
         # A lone \r may be the first half of \r\n, unless another character follows.
         self._usual = re.compile(record + rb"\r(?=[^\n])") if line_end == b"\r" else self._each
         self._counter, self._skips_blank = counter, columns > 1 or dialect.skips_blank
-        self._quick_from = 0 if resent is None and line_end != b"\r" else sys.maxsize
+        self._quick_from = 0 if into is None and line_end != b"\r" else sys.maxsize
         self._single = re.compile(b"(%b)(%b)" % (record, LINE_END))
         self._last = re.compile(b"(%b)()\\Z" % record)
         self._other = re.compile(b"(%b)%b" % (dialect.any_record, LINE_END))
@@ -102,7 +117,7 @@ class Scanner:
                 if self._at == before:
                     self._take_one(file)
         if self._stop is not None:
-            self._copy.begin(self._base + self._at)  # leaving out what follows
+            self._begin_copy()  # leaving out what follows
 
     def _more(self, file: BinaryIO) -> bool:
         """Read until the buffer can hold a whole record, if the file does; return False at the end."""
@@ -139,7 +154,7 @@ class Scanner:
             data, count = self._careful_run()
             counts = count, count_lines(data)
         count, lines = counts
-        if self._resent is not None or not is_utf8(data):
+        if self._into is not None or not is_utf8(data):
             for record in self._each.finditer(data):
                 self._take(record[0].removesuffix(self._line_end), self._line_end)
             return
@@ -172,7 +187,11 @@ class Scanner:
         if within:
             self.spans_lines = True
             if self._line_end != b"\n":
-                self._copy.begin(self._base + self._at)
+                self._begin_copy()
+
+    def _begin_copy(self) -> None:
+        if self._into is None:
+            self._copy.begin(self._base + self._at)
 
     def _with_plain_ends(self, data: bytes, single: bool) -> bytes:
         if not self._copy.begun or self._line_end == b"\n":
@@ -189,12 +208,12 @@ class Scanner:
         if blank is not None and self._skips_blank:
             is_end = self._ended and blank.end() == len(self._buffer)
             if not is_end or blank[0].replace(self._line_end, b""):  # DuckDB skips its own line ends there
-                self._copy.begin(self._base + self._at)
+                self._begin_copy()
             self._skip("blank", count_lines(blank[0]))
             self._at = blank.end()
             return
         if self._comment and self._buffer.startswith(self._comment, self._at):
-            self._copy.begin(self._base + self._at)
+            self._begin_copy()
             deque(self._long_line(file), maxlen=0)
             self._skip("comments", 1)
             return
@@ -208,25 +227,20 @@ class Scanner:
 
     def _take(self, record: bytes, end: bytes) -> None:
         """Take one well-formed record."""
-        within = count_lines(record)
-        kept = self._rewritten(record)
-        if kept is not record or end not in (self._line_end, b""):
-            self._copy.begin(self._base + self._at)
-        self._note_lines(within)
-        if isinstance(kept, RefusedLine):
-            self._malformed.refuse(self._account.lines + 1, kept)
+        within, line = count_lines(record), self._account.lines + 1
+        if self._into is not None:
+            self._into.take(line, record)
+        elif is_utf8(record):
+            if end not in (self._line_end, b""):
+                self._begin_copy()
+            self._note_lines(within)
+            self._copy.keep(record + b"\n" if self._copy.begun else record + end)
         else:
-            self._copy.keep(kept + b"\n" if self._copy.begun else kept + end)
+            self._begin_copy()
+            self._malformed.refuse(line, RefusedLine(INVALID, record, form=self._form))
         self._account.records += 1
         self._account.lines += within + 1
         self._at += len(record) + len(end)
-
-    def _rewritten(self, record: bytes) -> bytes | RefusedLine:
-        if is_utf8(record):
-            return record if self._resent is None else self._resent.rewrite(record)
-        if self._resent is None:
-            return RefusedLine(INVALID, record, form=self._form)
-        return self._resent.refused(record, INVALID)
 
     def _skip(self, kind: str, lines: int) -> None:
         self._account.skip({kind: lines})
@@ -234,7 +248,7 @@ class Scanner:
 
     def _refuse_line(self, file: BinaryIO) -> None:
         """Reject the physical line that begins here."""
-        self._copy.begin(self._base + self._at)
+        self._begin_copy()
         line, number = _LINE.match(self._buffer, self._at), self._account.lines + 1
         assert line is not None
         if line.end(1) - self._at > self._limit:

@@ -1,0 +1,226 @@
+"""The door for corrected rejects, whatever their source was, and whatever program has saved them.
+
+Rejects in a table (CSV, or the first sheet of a workbook) are recognized here by the columns that rejects begin with.
+Their records become rows or objects of the source's format, or malformed lines once more. Objects with Lume's own
+members are NDJSON already, and read as such.
+"""
+
+import codecs
+import re
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+from attrs import asdict, evolve
+
+from lume_async._base.words import counted
+from lume_local._flow.definition import RESERVED
+from lume_local._flow.table_bounds import HeaderSettings
+from lume_local._shared import magic
+from lume_local._worker.outputs.row_json import FILE, RAW
+from lume_local._worker.sources.files import is_utf8_beyond_ascii, is_utf8_name
+from lume_local._worker.sources.formats.json import read_json
+from lume_local._worker.sources.formats.names import layout_of_table, readable, visible_columns
+from lume_local._worker.sources.formats.ndjson import read_ndjson
+from lume_local._worker.sources.formats.sheets.excel import first_sheet, opened
+from lume_local._worker.sources.formats.sheets.workbook import Workbook
+from lume_local._worker.sources.formats.text.csv import names_of, read_csv, split_records
+from lume_local._worker.sources.formats.text.dialect import Dialect
+from lume_local._worker.sources.formats.text.encoding import in_utf8
+from lume_local._worker.sources.intake import Account, Reading, RefusedLine
+from lume_local._worker.sources.mending.mended_rows import is_noted
+from lume_local._worker.sources.mending.reject_objects import RejectObjects
+from lume_local._worker.sources.mending.reject_rows import CsvRecords, RejectRows, TakesRecords
+from lume_local._worker.sources.source import SourceError
+from lume_local._worker.statements import Layout
+
+OF_REJECTS: dict[str, Any] = {"header": asdict(HeaderSettings()), "comment": "", "footer": None}
+"""The place of the table in a file of rejects, in terms of a compiled flow; the source's may differ."""
+_WHOLE_SHEET: dict[str, Any] = {"sheet": "", "range": None, "merged": "first", "of_all": False}
+_OF_OBJECTS = ("ndjson", "json", "xml")
+_PLAIN = {"quote": '"', "escape": ""}
+"""The quoting of spreadsheets, and of rejects whose source was no CSV."""
+
+_BEGINNING = re.compile(rb'(?:\xef\xbb\xbf)?"?_lume_row"?([,;\t|])')
+"""The beginning of rejects in CSV, as written by Lume or by a spreadsheet."""
+_BEGINNING_OF_OBJECTS = re.compile(rf'\ufeff?\s*\{{\s*"{RESERVED}')
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_START = 64 * 1024
+_DELIMS = (",", ";", "\t", "|")
+
+
+def reader_of_rejects(reading: Reading, format: str) -> Callable[[], Layout] | None:
+    """Return what reads the file if it holds corrected rejects, other than as its source is read; else None.
+
+    Both this and the reading raise `SourceError`.
+    """
+    with reading.path.open("rb") as file:
+        start = file.read(_START)
+    if (
+        format != "excel"
+        and magic.kind_of(start[: magic.LENGTH]) == magic.ZIP
+        and _is_book_of_rejects(reading)
+    ):
+        return partial(_read_book, reading, format)
+    if format == "csv":
+        return _reader_of_saved_csv(reading, start)
+    if match := _BEGINNING.match(start):
+        csv = {"delim": match[1].decode(), **_PLAIN}
+        # A quoted empty field is an empty string and an unquoted one NULL, as the source knows both.
+        form = {"format": "csv", "encoding": "utf-8", "csv": csv | {"keeps_empty": True}}
+        return partial(_read_csv, evolve(reading, flow=reading.flow | OF_REJECTS | form), format, csv)
+    if format in ("json", "xml") and _BEGINNING_OF_OBJECTS.match(start[:1000].decode(errors="replace")):
+        # These are consecutive objects, whatever the form of their source was.
+        own = evolve(reading, flow=reading.flow | {"records": []})
+        return partial(read_json if format == "json" else read_ndjson, own)
+    return None
+
+
+def in_book_of_rejects(flow: dict[str, Any], book: Workbook) -> dict[str, Any]:
+    """Return the flow; if the workbook holds corrected rejects, for a table from the first row of its first sheet."""
+    is_plain = all(flow[key] == value for key, value in OF_REJECTS.items()) and flow["excel"] == _WHOLE_SHEET
+    return flow if is_plain or not _holds_rejects(book) else flow | OF_REJECTS | {"excel": _WHOLE_SHEET}
+
+
+def delim_of_rejects(header: bytes, flow: dict[str, Any]) -> str:
+    """Return the delimiter of rejects in CSV that begin with these bytes, in UTF-8; empty for another file."""
+    if flow["format"] != "csv":
+        match = _BEGINNING.match(header)
+        return match[1].decode() if match else ""
+    text = header.decode(errors="replace").lower()
+    return _delim_of(text, flow["csv"]["delim"]) if RESERVED in text else ""
+
+
+# -- CSV
+
+
+def _reader_of_saved_csv(reading: Reading, start: bytes) -> Callable[[], Layout] | None:
+    """Return the reader for rejects of CSV as a person has saved them: with another delimiter, or in UTF-8."""
+    flow = reading.flow
+    mark = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+    encoding = mark or flow["encoding"]
+    header = _header(start, encoding)
+    if RESERVED not in header and RESERVED.encode() in re.split(rb"[\r\n]", start, maxsplit=1)[0]:
+        encoding = "utf-8"  # the flow's encoding has other bytes for ASCII
+        header = _header(start, encoding)
+    if RESERVED not in header:
+        return None
+    if mark is None and not is_utf8_name(encoding) and is_utf8_beyond_ascii(reading.path, reading.pause):
+        encoding = "utf-8"
+    csv = flow["csv"]
+    if (delim := _delim_of(header, csv["delim"])) != csv["delim"]:
+        csv = {"delim": delim, **_PLAIN}
+    saved = evolve(reading, flow=flow | OF_REJECTS | {"csv": csv, "encoding": encoding})
+    return lambda: _read_csv(in_utf8(saved), "csv", flow["csv"], is_named=bool(flow["header"]["names"]))
+
+
+def _header(start: bytes, encoding: str) -> str:
+    try:
+        text = codecs.getincrementaldecoder(encoding)("replace").decode(start)
+    except UnicodeError:  # a byte order mark is missing
+        return ""
+    return re.split(r"[\r\n]", text, maxsplit=1)[0].lower()
+
+
+def _delim_of(header: str, own: str) -> str:
+    """Return the delimiter of a lower-case header: the one beside a column of Lume's; `own` is the flow's."""
+    column = rf"\"?{RESERVED}\w+\"?"
+    marks = ((delim, re.escape(delim)) for delim in (own, *_DELIMS))
+    return next((delim for delim, mark in marks if re.search(f"{column}{mark}|{mark}{column}", header)), own)
+
+
+def _read_csv(reading: Reading, format: str, lines: dict[str, str], *, is_named: bool = False) -> Layout:
+    """Read rejects in CSV. Their malformed lines have the dialect `lines`."""
+    dialect = Dialect.of(reading.flow["csv"])
+    names = names_of(reading, dialect)
+    if format in _OF_OBJECTS:
+        return _read_objects(reading, names, lambda objects: _split(reading, dialect, names, objects))
+    names = readable(names)
+    # Examining the records one by one takes ten times as long.
+    if RAW not in map(str.lower, names) and not is_noted(reading, names):
+        return _with_files(read_csv(reading))
+    rows = RejectRows(reading, names, format, lines, is_named=is_named)
+    return _read_rows(reading, rows, lambda: _split(reading, dialect, names, rows))
+
+
+def _split(reading: Reading, dialect: Dialect, names: list[str], into: TakesRecords) -> None:
+    split_records(reading, dialect, CsvRecords(dialect, names, into))
+
+
+# -- workbooks
+
+
+def _is_book_of_rejects(reading: Reading) -> bool:
+    try:
+        with opened(reading) as book:
+            return _holds_rejects(book)
+    except (ModuleNotFoundError, SourceError):  # it is then refused as any ZIP archive is
+        return False
+
+
+def _holds_rejects(book: Workbook) -> bool:
+    with closing(first_sheet(book)) as rows:
+        return any(value and value.startswith(RESERVED) for value in next(rows, (0, []))[1])
+
+
+def _read_book(reading: Reading, format: str) -> Layout:
+    """Read rejects in the first sheet of a workbook, although their source had another format."""
+    with opened(reading) as book, closing(first_sheet(book)) as found:
+        names = [(name or "").strip() for name in next(found)[1]]
+
+        def fill(into: TakesRecords) -> None:
+            for number, values in found:
+                if any(value is not None for value in values):
+                    reading.account.records += 1
+                    if any(value is not None for value in values[len(names) :]):
+                        text = ",".join(value or "" for value in values).encode("utf-8", "replace")
+                        reading.malformed.refuse(
+                            number, RefusedLine("too many columns", text, form=into.form)
+                        )
+                    else:
+                        padding = [None] * (len(names) - len(values))
+                        into.take(number, [*values[: len(names)], *padding])
+
+        if format in _OF_OBJECTS:
+            return _read_objects(reading, names, fill)
+        lines = reading.flow["csv"] if format == "csv" else {"delim": ",", **_PLAIN}
+        is_named = bool(reading.flow["header"]["names"])
+        rows = RejectRows(reading, readable(names), format, lines, is_named=is_named)
+        return _read_rows(reading, rows, lambda: fill(rows))
+
+
+# -- both
+
+
+def _read_rows(reading: Reading, rows: RejectRows, fill: Callable[[], None]) -> Layout:
+    visible = visible_columns(reading.flow, rows.names, reading.shown)
+    with closing(rows):
+        fill()
+    return _with_files(layout_of_table(rows.reader, reading.flow, rows.names, visible))
+
+
+def _with_files(layout: Layout) -> Layout:
+    """Return the layout with the file of each row, if rejects have it: those rejected again still belong to it."""
+    lower = [name.lower() for name in layout.raw]
+    if FILE not in lower:
+        return layout
+    reader = f"SELECT *, coalesce(_lume_s{lower.index(FILE)}, '') AS {FILE} FROM ({layout.reader})"  # noqa: S608
+    return evolve(layout, reader=reader, of_files=True)
+
+
+def _read_objects(reading: Reading, names: list[str], fill: Callable[[TakesRecords], None]) -> Layout:
+    """Write the records as objects, then read these. Raises `SourceError`."""
+    folder, account = reading.folder / "objects", Account(0)
+    folder.mkdir()
+    with closing(RejectObjects(reading, names, folder / "lines")) as objects:
+        fill(objects)
+    rows = reading.account.records - reading.malformed.total
+    most = max(reading.flow["max_line_bytes"], objects.longest)
+    flow = reading.flow | {"max_line_bytes": most}
+    layout = read_ndjson(evolve(reading, path=objects.path, account=account, flow=flow, folder=folder))
+    if account.records != rows:
+        raise SourceError(
+            f"{reading.shown} has {counted(rows, 'row')}, but {account.records:,} became objects"
+        )
+    return layout

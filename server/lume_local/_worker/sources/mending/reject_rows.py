@@ -1,0 +1,216 @@
+"""Rows of corrected rejects: each is a row of its source again, or a malformed line that is read once more."""
+
+import re
+from collections.abc import Sequence
+from typing import Protocol
+
+from lume_local._flow.definition import RESERVED
+from lume_local._worker.outputs.row_json import FILE, FORM, LINE, RAW, REASONS, ROW
+from lume_local._worker.sources.files import is_utf8
+from lume_local._worker.sources.formats.records.fixed_width import FixedWidth
+from lume_local._worker.sources.formats.rows_file import RowsFile
+from lume_local._worker.sources.formats.strict_json import FILLED_IN
+from lume_local._worker.sources.formats.text.dialect import Dialect
+from lume_local._worker.sources.intake import CorrectedRows, Reading, RefusedLine
+from lume_local._worker.sources.mending.line_forms import LineForm, entry_of, form_in_cell, form_of
+from lume_local._worker.sources.mending.lost_letters import INVALID, KEPT, STILL_LOST, Identity, as_counted
+
+_BY_COLUMNS = "fill in its columns and clear _lume_raw"
+_OF_A_SHEET = f"is a row of a sheet as text: {_BY_COLUMNS}"
+_UNKNOWN = f"the header of its file is not known: submit it for its run, or {_BY_COLUMNS}"
+_LACKS = f"its file has a column that these rejects lack: put that back, or {_BY_COLUMNS}"
+_MOST_KEPT = 10_000
+
+Cells = Sequence[str | None]
+"""The values of a record; bytes that aren't UTF-8 are surrogates."""
+
+
+class TakesRecords(Protocol):
+    """Takes the records of a file of rejects.
+
+    Attributes:
+        form: how a line of the file that is no record is read once it is corrected, if known.
+    """
+
+    form: LineForm | None
+
+    def take(self, line: int, cells: Cells, *, is_text: bool = True) -> None:
+        """Take the record that begins at a line of the file; `is_text` is whether it is valid UTF-8."""
+        ...
+
+
+class CsvRecords:
+    """Takes the records of a CSV file for another. See `scan.TakesLines`."""
+
+    def __init__(self, dialect: Dialect, names: Sequence[str], into: TakesRecords) -> None:
+        self._dialect, self._width, self._into = dialect, len(names), into
+        self.form = into.form
+        # Without quotes a malformed line must come last, and extends to the end of its line.
+        self._open_end = not dialect.quote and len(names) > 1 and names[-1].lower() == RAW
+        self.record = dialect.record(len(names))
+        if self._open_end:
+            self.record = dialect.record(len(names) - 1) + re.escape(dialect.delim) + rb"[^\r\n]*+"
+
+    def take(self, line: int, record: bytes) -> None:
+        dialect = self._dialect
+        fields = record.split(dialect.delim, self._width - 1) if self._open_end else dialect.split(record)
+        cells = [dialect.value(field).decode("utf-8", KEPT) if field else None for field in fields]
+        self._into.take(line, cells, is_text=is_utf8(record))
+
+
+class OwnColumns:
+    """Lume's own columns among those of a file of rejects, whose identities it notes."""
+
+    def __init__(self, names: Sequence[str], corrected: CorrectedRows | None) -> None:
+        lower = [name.lower() for name in names]
+        self._at = {
+            name: lower.index(name) for name in (FILE, ROW, LINE, REASONS, RAW, FORM) if name in lower
+        }
+        self._noted = None if corrected is None else corrected.rows
+        self.others = [n for n, name in enumerate(lower) if not name.startswith(RESERVED)]
+        self.texts = [n for n in range(len(names)) if n not in map(self._at.get, (FILE, ROW, LINE, REASONS))]
+        """The columns whose texts may lack letters."""
+
+    def of(self, cells: Cells, name: str) -> str:
+        at = self._at.get(name)
+        return "" if at is None else cells[at] or ""
+
+    def at(self, name: str) -> int | None:
+        return self._at.get(name)
+
+    def note(self, cells: Cells) -> Identity:
+        """Note and return the identity of a record."""
+        file, row, line = (self.of(cells, name).strip() for name in (FILE, ROW, LINE))
+        if self._noted is not None:
+            self._noted.append((file, row, line))
+        return file, row, line
+
+
+class RejectRows:
+    """See `TakesRecords`: writes rows for DuckDB; a record that holds a malformed line is that line, read again.
+
+    Args:
+        names: the names of the columns.
+        format: the source's.
+        csv: the dialect of malformed lines, if nothing else is known.
+        is_named: whether the flow names the columns of its source itself.
+    """
+
+    def __init__(
+        self, reading: Reading, names: list[str], format: str, csv: dict[str, str], *, is_named: bool
+    ) -> None:
+        self.names, self._format, self._csv = names, format, csv
+        self._lost, self._lines, self._malformed = (
+            reading.origin.lost,
+            reading.origin.lines,
+            reading.malformed,
+        )
+        self._own = OwnColumns(names, reading.corrected)
+        self._others = self._own.others
+        self._fixed = reading.flow["fixed"]
+        marks = None if self._fixed else (csv["delim"], csv["quote"], csv["escape"])
+        self._usual = LineForm(tuple(self._others), marks, reading.flow["encoding"])
+        self.form: LineForm | None = self._usual
+        # Several files may have several headers, unless the flow names their columns.
+        is_of_flow = is_named or (self._fixed or {}).get("names")
+        self._is_known = self._lines is None and bool(self._own.at(FILE) is None or is_of_flow)
+        self._forms: dict[str, LineForm | str] = {}
+        self._grammars: dict[LineForm, list[tuple[re.Pattern[bytes], Dialect | FixedWidth]]] = {}
+        self._file = RowsFile(reading.folder / "rows", len(names))
+
+    @property
+    def reader(self) -> str:
+        return self._file.reader
+
+    def close(self) -> None:
+        self._file.close()
+
+    def take(self, line: int, cells: Cells, *, is_text: bool = True) -> None:
+        identity = self._own.note(cells)
+        texts = (cells[n] or "" for n in self._own.texts)
+        if not is_text:
+            found: Cells | RefusedLine = self._refused(cells, INVALID)
+        elif self._lost.are_left(as_counted(identity), self._own.of(cells, REASONS), texts):
+            found = self._refused(cells, STILL_LOST)
+        elif raw := self._own.of(cells, RAW):
+            found = self._read_again(cells, raw.encode())
+        else:
+            # CSV knows no empty value.
+            found = [value or None for value in cells] if self._format == "csv" else cells
+        if isinstance(found, RefusedLine):
+            self._malformed.refuse(line, found)
+        else:
+            self._file.write(found)
+
+    def _read_again(self, cells: Cells, raw: bytes) -> Cells | RefusedLine:
+        """Return the row in a malformed line."""
+        file, form = self._own.of(cells, FILE), self._form_of(cells)
+        if self._format == "excel":
+            return RefusedLine(_OF_A_SHEET, raw, file)
+        if isinstance(form, str):
+            return RefusedLine(form, raw, file)
+        grammars = self._grammars_of(form)
+        grammar = next((one for pattern, one in grammars if pattern.match(raw)), None)
+        if grammar is None:
+            why = grammars[0][1].why_malformed(raw, len(form.at))
+            return RefusedLine(why + (FILLED_IN if self._is_filled_in(cells) else ""), raw, file, form)
+        row: list[str | None] = [None] * len(cells)
+        if (at := self._own.at(FILE)) is not None:
+            row[at] = cells[at]
+        for n, field in zip(form.at, grammar.split(raw), strict=True):
+            if n is not None:
+                row[n] = grammar.value(field).decode() or None
+        return row
+
+    def _is_filled_in(self, cells: Cells) -> bool:
+        return any(cells[n] for n in self._others)
+
+    def _refused(self, cells: Cells, why: str) -> RefusedLine:
+        """Return the malformed line of a record, or a line of its columns."""
+        file = self._own.of(cells, FILE).encode("utf-8", KEPT).decode("utf-8", "replace")
+        found = self._form_of(cells)
+        form = found if isinstance(found, LineForm) else None
+        if raw := self._own.of(cells, RAW):
+            return RefusedLine(why, raw.encode("utf-8", KEPT), file, form)
+        if form is None or not {n for n in self._others if cells[n]}.issubset(form.at):
+            form = self._usual
+        (_, grammar), *_ = self._grammars_of(form)
+        values = [("" if n is None else cells[n] or "").encode("utf-8", KEPT) for n in form.at]
+        if isinstance(grammar, Dialect):
+            return RefusedLine(why, grammar.delim.join(map(grammar.as_field, values)), file, form)
+        return RefusedLine(why, b" ".join(values), file, form)
+
+    def _form_of(self, cells: Cells) -> LineForm | str:
+        """Return how the malformed line of a record is read, or why that is unknown."""
+        cell = self._own.of(cells, FORM)
+        if self._is_known and not cell:
+            return self._usual
+        key = cell or self._own.of(cells, FILE)
+        if key not in self._forms:
+            if len(self._forms) == _MOST_KEPT:
+                self._forms.clear()
+            self._forms[key] = self._found(cell, self._own.of(cells, FILE))
+        return self._forms[key]
+
+    def _found(self, cell: str, file: str) -> LineForm | str:
+        if cell:
+            form = form_in_cell(cell, self.names)
+        else:
+            entry = entry_of(self._lines or [], file)
+            form = None if entry is None else form_of(entry, self.names)
+            if entry is not None and form is None:
+                return _LACKS
+        return _UNKNOWN if form is None or (form.csv is None and not self._fixed) else form
+
+    def _grammars_of(self, form: LineForm) -> list[tuple[re.Pattern[bytes], Dialect | FixedWidth]]:
+        """Return how a line may be written: like its file, or with the flow's quotes, which may be more accurate."""
+        if form not in self._grammars:
+            found: list[Dialect | FixedWidth]
+            if form.csv is None:
+                found = [FixedWidth.of(self._fixed)]
+            else:
+                own: dict[str, str] = dict(zip(("delim", "quote", "escape"), form.csv, strict=True))
+                csv = (self._csv if self._format == "csv" else own) | {"delim": own["delim"]}
+                found = [*dict.fromkeys(map(Dialect.of, (own, csv)))]
+            self._grammars[form] = [(re.compile(one.record(len(form.at)) + rb"\Z"), one) for one in found]
+        return self._grammars[form]
