@@ -11,7 +11,7 @@ from lume_local._flow.source_settings import CONTENT
 from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import PathRefused
-from lume_local._runs.sources.resolver import CantTell, Resolver
+from lume_local._runs.sources.resolver import CantTell, SourceResolver
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.arrived import Arrived
 from lume_local._runs.store.records import ACTIVE, Duplicate, NewRun, TooLong
@@ -62,7 +62,9 @@ class _File:
 class Submissions:
     """Submits arrived files, each version of each path once."""
 
-    def __init__(self, store: SqlStore, flows: FlowRegistry, runner: Runner, resolver: Resolver) -> None:
+    def __init__(
+        self, store: SqlStore, flows: FlowRegistry, runner: Runner, resolver: SourceResolver
+    ) -> None:
         self._store, self._flows, self._runner, self._resolver = store, flows, runner, resolver
 
     async def settle(self, arrival: Arrival, arrived: Arrived) -> Outcome:

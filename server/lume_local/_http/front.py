@@ -105,7 +105,7 @@ class Front:
         _authorize(holder, route)
         if route.is_submission:
             self._count_submission(holder)
-        _check_parameters(route, request.query.keys())
+        _check_parameters(route, [name for name, _ in request.query.items()])
         most = None if route.is_streamed else MOST_OPEN_BYTES if is_open else MOST_BYTES
         return await route.operation(await _ask(request, dict(match), most, holder))
 

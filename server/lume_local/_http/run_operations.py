@@ -24,7 +24,7 @@ from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import UnknownFlow
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import PathRefused
-from lume_local._runs.sources.resolver import CantTell, Resolver, SeedRefused
+from lume_local._runs.sources.resolver import CantTell, SeedRefused, SourceResolver
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import (
     Cursor,
@@ -53,7 +53,7 @@ class RunsApi:
     _hub: Hub
     _webhooks: WebhookRules
     _dry_runs: DryRuns
-    _resolver: Resolver
+    _resolver: SourceResolver
 
     async def settled(self) -> None:
         """Wait until the present state survives a power cut, so that replies may show it."""

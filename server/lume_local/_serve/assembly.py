@@ -52,7 +52,7 @@ from lume_local._runs.rejected.suggestions import Suggestions
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import Roots
-from lume_local._runs.sources.resolver import Resolver
+from lume_local._runs.sources.resolver import SourceResolver
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import StoredRun
@@ -171,7 +171,7 @@ async def _running(
     )
     reader = RowReader(places.state / "rows", health, secrets)
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
-    resolver = Resolver(flows, places, store.sources, paths, reader.pool)
+    resolver = SourceResolver(flows, places, store.sources, paths, reader.pool)
     submissions = Submissions(store, flows, runner, resolver)
     watcher_parts = WatcherParts(store, submissions, places, messenger.on_notice)
     arrivals = Arrivals(settings.arrivals, watcher_parts, acts.reloaded)

@@ -20,7 +20,7 @@ from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.row_reader import PLAIN, RowReader, lines_of, output_job
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
-from lume_local._runs.sources.resolver import Resolver
+from lume_local._runs.sources.resolver import SourceResolver
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.ledger import Claim, Claimed, RowFilter, RowsOfRun
 from lume_local._runs.store.records import Duplicate, KeyReused, NewRun, StoredRun
@@ -127,7 +127,7 @@ class Replays:
         flows: FlowRegistry,
         runner: Runner,
         dry_runs: DryRuns,
-        resolver: Resolver,
+        resolver: SourceResolver,
         reader: RowReader,
         roots: Roots,
     ) -> None:

@@ -68,7 +68,7 @@ class Resolved:
     note: str | None
 
 
-class Resolver:
+class SourceResolver:
     """Resolves submissions; workers of `pool` look at the content of sources."""
 
     def __init__(

@@ -19,7 +19,7 @@ from lume_local._runs.recovery.late import Late
 from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import Roots
-from lume_local._runs.sources.resolver import Resolver
+from lume_local._runs.sources.resolver import SourceResolver
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.records import RunFilter, StoredFlow, StoredRun
@@ -69,7 +69,7 @@ class Site:
         settler = Settler(self.store, recorder, paths, pool)
         late = Late(settler, paths, health)
         runner = Runner(self.store, recorder, paths, pool, settler, late, health, 1)
-        resolver = Resolver(flows, roots, self.store.sources, paths, pool)
+        resolver = SourceResolver(flows, roots, self.store.sources, paths, pool)
         submissions = Submissions(self.store, flows, runner, resolver)
         self.watcher = Watcher(
             self.arrival, WatcherParts(self.store, submissions, roots, now=lambda: self.time)

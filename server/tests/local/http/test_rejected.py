@@ -20,7 +20,7 @@ from lume_local._flow.definition import Flow
 from lume_local._runs.recovery.old_files import LostRejects
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import REPLAY, UPLOAD
-from lume_local._runs.sources.resolver import CantTell, Resolver
+from lume_local._runs.sources.resolver import CantTell, SourceResolver
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.ledger import Claim
 from lume_local._runs.store.records import Duplicate, NewRun, StoredRun
@@ -502,12 +502,12 @@ async def test_a_file_whose_content_can_not_be_told_is_removed(
     await registered(wire, WITHOUT_RULE + '\n[source]\nidentity = "content"\n')
     await dirty(wire, home)
 
-    async def cant_tell(self: Resolver, flow: Flow, source_path: str) -> None:
+    async def cant_tell(self: SourceResolver, flow: Flow, source_path: str) -> None:
         assert [one.name for one in (home / ".lume/uploads").glob(f"{REPLAY}*")] == [
             source_path[len(UPLOAD) :]
         ]
         raise CantTell("it is gone")
 
-    monkeypatch.setattr(Resolver, "_digest", cant_tell)
+    monkeypatch.setattr(SourceResolver, "_digest", cant_tell)
     assert (await wire.ask("POST", "/v1/replays", json={"flow": "people"})).status >= 400
     assert not list((home / ".lume/uploads").glob(f"{REPLAY}*"))
