@@ -18,7 +18,11 @@ _CONTROL = re.compile("[\x80-\x9f]")
 
 def doubts(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str) -> list[str]:
     """Return what to check in the first lines of a CSV file."""
-    asked = (_one_column(names, rows, delim), _other_width(names, rows), _title(names))
+    asked = [_one_column(names, rows, delim), _other_width(names, rows)]
+    if 2 * sum(not name.strip() for name in names) >= len(names):
+        asked.append(
+            "most cells of the first line are empty: if the first line is a title, delete the lines above the header"
+        )
     return [doubt for doubt in asked if doubt]
 
 
@@ -64,13 +68,6 @@ def _one_column(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str)
         f"the first line is one column, {names[0]!r}, but most lines are {width} with the delimiter "
         f"{json.dumps(mark)}: if it is a title, delete the lines above the header"
     )
-
-
-def _title(names: Sequence[str]) -> str:
-    """Check whether most cells of the first line are empty."""
-    if 2 * sum(not name.strip() for name in names) < len(names):
-        return ""
-    return "most cells of the first line are empty: if the first line is a title, delete the lines above the header"
 
 
 def trailing_delimiter(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

@@ -88,19 +88,13 @@ def _named(rows: Sequence[str], width: int) -> dict[str, list[int]] | None:
     )
 
 
-def _runs(rows: Sequence[str], width: int) -> list[tuple[int, int]]:
-    """Return the ranges of positions at which any row is not blank."""
+def _spans(rows: Sequence[str], width: int) -> list[tuple[int, int]]:
+    """Return the ranges of columns; the blanks between belong to the left, or to a right-aligned column."""
     filled = [any(row[n] != " " for row in rows) for n in range(width)]
     starts = [n for n in range(width) if filled[n] and (n == 0 or not filled[n - 1])]
     ends = [n + 1 for n in range(width) if filled[n] and (n + 1 == width or not filled[n + 1])]
-    return list(zip(starts, ends, strict=True))
-
-
-def _spans(rows: Sequence[str], width: int) -> list[tuple[int, int]]:
-    """Return the ranges with the blanks between: they belong to the left, or to a right-aligned column."""
-    runs = _runs(rows, width)
     begins = [0]
-    for (_, left), (start, end) in pairwise(runs):
+    for (_, left), (start, end) in pairwise(zip(starts, ends, strict=True)):
         values = [row[start:end] for row in rows if row[start:end].strip()]
         at_end = all(value[-1] != " " for value in values) and any(value[0] == " " for value in values)
         begins.append(left if at_end else start)

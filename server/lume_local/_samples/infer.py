@@ -32,7 +32,7 @@ DELIMITERS = ",;\t|"
 _MOST = 0.7
 """Share of lines that must have as many values as the header."""
 _COUNTRY = "country_code({column})"
-_AT_ONCE = 200
+AT_ONCE = 200
 """Columns to judge at a time: a flow has at most 2,000, and many take long to compile."""
 
 _WORDS = frozenset(
@@ -186,8 +186,8 @@ _KINDS: tuple[tuple[Callable[[str], object], tuple[str, str | None, str | None]]
 
 def judge(sample: ReadSample, source: Mapping[str, Any], columns: Sequence[SampleColumn]) -> None:
     """Decide how each column is read, and whether it is required. Raises `ConfigurationError`."""
-    for first in range(0, len(columns), _AT_ONCE):
-        some = columns[first : first + _AT_ONCE]
+    for first in range(0, len(columns), AT_ONCE):
+        some = columns[first : first + AT_ONCE]
         tried = {
             f"{n}_{m}": (column.source, definition(column, guess) | {"required": True})
             for n, column in enumerate(some)

@@ -161,17 +161,15 @@ class SampleFile:
         finally:
             watch.cancel()
         if not line:
-            raise ConfigurationError(f"{self._path} can't be read: {self._words()}")
+            _, said = self._process.communicate()
+            why = (said.strip().splitlines() or ["no reason was given"])[-1]
+            if self._process.returncode < 0:
+                why = f"this takes longer than {_SECONDS:g} s"
+            raise ConfigurationError(f"{self._path} can't be read: {why}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise ConfigurationError(str(answer["error"]))
         return answer
-
-    def _words(self) -> str:
-        _, said = self._process.communicate()
-        if self._process.returncode < 0:
-            return f"this takes longer than {_SECONDS:g} s"
-        return (said.strip().splitlines() or ["no reason was given"])[-1]
 
 
 @contextmanager

@@ -143,17 +143,14 @@ def lines(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:
         number += 1
         if len(line) > LONGEST:
             units = "characters" if isinstance(line, str) else "bytes"
+            advice = "check that it is a text file with line ends"
+            if line[:1] in ("\0", b"\0"):
+                advice = "it begins with NUL, so it is not a text file, or was not written completely"
             raise ConfigurationError(
                 f"line {number:,} of {name} is longer than {LONGEST:,} {units}, the most that a flow reads "
-                f"by default (source.max_line_bytes): {_advice(line)}"
+                f"by default (source.max_line_bytes): {advice}"
             )
         yield line
-
-
-def _advice(line: AnyStr) -> str:
-    if line[:1] in ("\0", b"\0"):
-        return "it begins with NUL, so it is not a text file, or was not written completely"
-    return "check that it is a text file with line ends"
 
 
 def json_format(file: IO[bytes]) -> Literal["json", "ndjson"] | None:

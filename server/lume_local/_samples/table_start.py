@@ -179,17 +179,16 @@ def is_headerless(rows: Sequence[Sequence[str]]) -> bool:
     if len(below) < _FEWEST or not any(first):
         return False
     columns = [[row[n] for row in below if row[n]] for n in range(len(first))]
-    typed = [n for n, values in enumerate(columns) if _is_typed(values)]
-    if not typed:
-        return first not in below and _recurs(first, columns)  # a header may be repeated once below
-    cells = [first[n] for n in typed]
-    return all(map(_VALUE.fullmatch, cells)) and not _are_names(cells)
-
-
-def _is_typed(values: Sequence[str]) -> bool:
-    return bool(values) and sum(_VALUE.fullmatch(value) is not None for value in values) >= _USUAL * len(
-        values
-    )
+    typed = [
+        cell
+        for cell, values in zip(first, columns, strict=True)
+        if values and sum(map(bool, map(_VALUE.fullmatch, values))) >= _USUAL * len(values)
+    ]
+    if typed:
+        return all(map(_VALUE.fullmatch, typed)) and not _are_names(typed)
+    # Only categories recur in their columns; a header may be repeated once below.
+    recurs = any(cell and values.count(cell) > 1 for cell, values in zip(first, columns, strict=True))
+    return first not in below and recurs
 
 
 def _are_names(cells: Sequence[str]) -> bool:
@@ -198,11 +197,6 @@ def _are_names(cells: Sequence[str]) -> bool:
         return True
     whole = [int(cell) for cell in cells if cell.isdecimal()]
     return len(whole) == len(cells) > 1 and all(other == one + 1 for one, other in pairwise(whole))
-
-
-def _recurs(first: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
-    """Return whether the row has values that recur in their columns, as only categories do."""
-    return any(cell and values.count(cell) > 1 for cell, values in zip(first, columns, strict=True))
 
 
 def _typed(row: Sequence[str]) -> int:

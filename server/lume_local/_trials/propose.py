@@ -73,7 +73,7 @@ async def propose(
             if suggest is None:
                 return found
             # An absolute path, so that it is not looked up in `PATH`.
-            suggestions = await ask(os.path.abspath(suggest), found)  # noqa: ASYNC240 (no I/O)
+            suggestions = await ask(os.path.abspath(suggest), found)  # noqa: ASYNC240 - no file is read
             job = Propose(job.target, given, suggestions)
             return CONVERTER.structure(await pool.propose(job), ProposedFlow)
     except WorkerDied as error:

@@ -129,12 +129,13 @@ def read_sample(
         with TemporaryDirectory(prefix="lume-init-") as folder:
             head = Path(folder) / "sample"
             if has_elements:
-                return _of_xml(raw, opening, head)
-            return (
-                _of_csv(raw, opening, head, encoding, delim)
-                if text is None
-                else _of_objects(raw, opening, head, text)
-            )
+                with raw.open() as packed:
+                    found = path_in_xml(packed, raw.name)
+                source = {"format": "xml", "xml": {"records": "/".join(found.steps)}}
+                return _of_records(raw, opening, head, source, found)
+            if text is None:
+                return _of_csv(raw, opening, head, encoding, delim)
+            return _of_objects(raw, opening, head, text)
     except (OSError, EOFError) as error:
         raise ConfigurationError(
             f"{raw.name} can't be read: {getattr(error, 'strerror', None) or error}"
@@ -161,14 +162,6 @@ def _of_archive(
     if left := [name for name in members if name not in read]:
         asked.append(f"not read of the archive: {listed(left)}")
     return evolve(sample, source=source, doubts=[*asked, *sample.doubts])
-
-
-def _of_xml(raw: RawFile, opening: Opening, head: Path) -> Sample:
-    with raw.open() as file:
-        found = path_in_xml(file, raw.name)
-    return _of_records(
-        raw, opening, head, {"format": "xml", "xml": {"records": "/".join(found.steps)}}, found
-    )
 
 
 def _of_records(
@@ -314,14 +307,6 @@ def _end_header(head: Path, delim: str, above: int) -> None:
     head.write_bytes(b"".join(lines))
 
 
-def _too_many(columns: int) -> list[str]:
-    if columns <= _MOST_COLUMNS:
-        return []
-    return [
-        f"it has {counted(columns, 'column')}, and a flow may have {_MOST_COLUMNS:,}: here the first ones are"
-    ]
-
-
 def sample_of_rows(
     name: str, sample: ReadSample, found: SampleRows, source: dict[str, Any], asked: Sequence[str]
 ) -> Sample:
@@ -349,7 +334,10 @@ def sample_of_rows(
             advice = "check the delimiter (--delim), and that the first line is the header"
         message = f"{name}: {next(of_malformed(found))}, which is most of it: {'; '.join(asked) or advice}"
         raise ConfigurationError(elided(message))
-    asked = [*asked, *found.unread, *_too_many(len(kept))]
+    asked = [*asked, *found.unread]
+    if len(kept) > _MOST_COLUMNS:
+        many = counted(len(kept), "column")
+        asked.append(f"it has {many}, and a flow may have {_MOST_COLUMNS:,}: here the first ones are")
     first = {name.lower(): n for n, name in reversed(list(enumerate(names)))}
     if twins := [names[n] for n in kept if first[names[n].lower()] != n]:
         kept = [n for n in kept if first[names[n].lower()] == n]

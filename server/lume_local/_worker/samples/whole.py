@@ -15,6 +15,7 @@ from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import FlowError
 from lume_local._mapping.proposal import Before
 from lume_local._mapping.readings import TriedColumn
+from lume_local._samples.infer import AT_ONCE
 from lume_local._samples.opening import JudgedColumn
 from lume_local._worker.compiler.expressions import first_line
 from lume_local._worker.samples.trials import Json, Trials, flow_to_read, judged, kept, read_by
@@ -26,8 +27,6 @@ from lume_local._worker.sources.source import SourceError, no_pause
 from lume_local._worker.sql import scan_or_retry
 from lume_local._worker.statements import BITS, Layout, Statements, count_of
 
-_AT_ONCE = 200
-"""Columns to try at a time: a flow has at most 2,000, and many take long to compile."""
 _MEMBERS = 100_000
 """Records whose members become columns."""
 _SHOWN, _VALUES, _MANY = 500, 3, 500
@@ -62,10 +61,10 @@ class WholeSample:
     ) -> dict[str, TriedColumn]:
         """Try columns of a flow (see `Tester`)."""
         names, found = list(columns), dict[str, TriedColumn]()
-        for first in range(0, len(names), _AT_ONCE):
+        for first in range(0, len(names), AT_ONCE):
             with errors(self._shown):
                 found |= self._try(
-                    {name: columns[name] for name in names[first : first + _AT_ONCE]}, everywhere
+                    {name: columns[name] for name in names[first : first + AT_ONCE]}, everywhere
                 )
         return found
 
