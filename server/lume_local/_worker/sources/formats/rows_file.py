@@ -20,8 +20,8 @@ class RowsFile:
         self._longest = 0  # bytes of the longest line, at most
 
     def write(self, row: Sequence[str | None]) -> None:
-        values = [".", *("" if value is None else '"' + value.replace('"', '""') + '"' for value in row)]
-        line = ",".join(values) + "\n"
+        values = ["" if value is None else '"' + value.replace('"', '""') + '"' for value in row]
+        line = ",".join([".", *values]) + "\n"
         self._longest = max(self._longest, len(line) if line.isascii() else 4 * len(line))
         self._file.write(line)
 

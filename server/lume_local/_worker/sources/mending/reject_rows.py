@@ -44,7 +44,7 @@ class CsvRecords:
 
     def __init__(self, dialect: Dialect, names: Sequence[str], into: TakesRecords) -> None:
         self._dialect, self._width, self._into = dialect, len(names), into
-        self.form = into.form
+        self.form, self._delim = into.form, dialect.delim.decode()
         # Without quotes a malformed line must come last, and extends to the end of its line.
         self._open_end = not dialect.quote and len(names) > 1 and names[-1].lower() == RAW
         self.record = dialect.record(len(names))
@@ -52,9 +52,14 @@ class CsvRecords:
             self.record = dialect.record(len(names) - 1) + re.escape(dialect.delim) + rb"[^\r\n]*+"
 
     def take(self, line: int, record: bytes) -> None:
-        dialect = self._dialect
-        fields = record.split(dialect.delim, self._width - 1) if self._open_end else dialect.split(record)
-        cells = [dialect.value(field).decode("utf-8", KEPT) if field else None for field in fields]
+        dialect, cells = self._dialect, list[str | None]()
+        if self._open_end or not dialect.quote or dialect.quote not in record:
+            most = self._width - 1 if self._open_end else -1
+            texts = record.decode("utf-8", KEPT).split(self._delim, most)
+            cells = [text or None for text in texts]
+        else:
+            fields = dialect.split(record)
+            cells = [dialect.value(field).decode("utf-8", KEPT) if field else None for field in fields]
         self._into.take(line, cells, is_text=is_utf8(record))
 
 
@@ -66,6 +71,7 @@ class OwnColumns:
         self._at = {
             name: lower.index(name) for name in (FILE, ROW, LINE, REASONS, RAW, FORM) if name in lower
         }
+        self._identity = [self._at.get(name) for name in (FILE, ROW, LINE)]
         self._noted = None if corrected is None else corrected.rows
         self.others = [n for n, name in enumerate(lower) if not name.startswith(RESERVED)]
         self.texts = [n for n in range(len(names)) if n not in map(self._at.get, (FILE, ROW, LINE, REASONS))]
@@ -80,7 +86,7 @@ class OwnColumns:
 
     def note(self, cells: Cells) -> Identity:
         """Note and return the identity of a record."""
-        file, row, line = (self.of(cells, name).strip() for name in (FILE, ROW, LINE))
+        file, row, line = ["" if at is None else (cells[at] or "").strip() for at in self._identity]
         if self._noted is not None:
             self._noted.append((file, row, line))
         return file, row, line
