@@ -51,7 +51,14 @@ class DraftsApi:
         try:
             saved = await self._drafts.save(flow, ask.holder, changes, ROOM)
         except DraftFull as error:
-            raise _full(error) from None
+            if error.of_all:
+                raise Problem(
+                    "storage-full",
+                    f"all drafts together may have {error.limit:,} bytes: submit or remove some rows, or ask others "
+                    "to",
+                ) from None
+            words = f"your drafts may have {error.limit:,} bytes together: submit or remove some rows first"
+            raise Problem("too-large", words) from None
         document = await self._document(flow, ask.holder, saved.draft)
         document["saved"] = [{**_named(reject), "rev": rev} for reject, rev in saved.revs.items()]
         document["refused"] = [
@@ -67,8 +74,11 @@ class DraftsApi:
 
     async def judge(self, ask: Ask) -> Reply:
         """Answer `POST /v1/drafts/{flow}/judge`."""
-        version, limit = _judgement(ask.body, ask.content_type, MOST_JUDGED)
-        flow = self._flow(ask)
+        fields = requests.known_fields(ask.body, ask.content_type, ("to", "limit"))
+        limit = fields.get("limit", MOST_JUDGED)
+        if type(limit) is not int or not 1 <= limit <= MOST_JUDGED:
+            raise requests.field_problem("limit", f"must be a whole number from 1 to {MOST_JUDGED:,}")
+        version, flow = requests.optional_line(fields, "to"), self._flow(ask)
         to = await runnable_version(self._flows, flow, version)
         with refusals(to, "the rows could not be judged"):
             found = await self._mends.judge(flow, ask.holder, to, limit)
@@ -90,7 +100,11 @@ class DraftsApi:
 
     async def submit(self, ask: Ask) -> Reply:
         """Answer `POST /v1/drafts/{flow}/submit`."""
-        rev, version, reason = _submission(ask.body, ask.content_type)
+        fields = requests.known_fields(ask.body, ask.content_type, ("rev", "to", "reason"))
+        rev = fields.get("rev")
+        if type(rev) is not int or not 0 < rev < 2**53:
+            raise requests.field_problem("rev", "must be the revision of the draft, as GET and PATCH give it")
+        version, reason = requests.optional_line(fields, "to"), _reason(fields)
         flow = self._flow(ask)
         to = await runnable_version(self._flows, flow, version)
         try:
@@ -121,17 +135,6 @@ class DraftsApi:
             "changed_at": None if draft is None else draft.changed_at,
             "elsewhere": [{**_named(one.reject), "owner": one.owner, "at": one.at} for one in elsewhere],
         }
-
-
-def _full(error: DraftFull) -> Problem:
-    if error.of_all:
-        return Problem(
-            "storage-full",
-            f"all drafts together may have {error.limit:,} bytes: submit or remove some rows, or ask others to",
-        )
-    return Problem(
-        "too-large", f"your drafts may have {error.limit:,} bytes together: submit or remove some rows first"
-    )
 
 
 def _named(reject: Reject) -> dict[str, Any]:
@@ -188,15 +191,6 @@ def _cells(given: Any, place: str) -> Cells | None:
     return given
 
 
-def _judgement(body: bytes, content_type: str | None, most: int) -> tuple[str | None, int]:
-    """Return the version that is to judge, and the maximum of rows. Raises `Problem`."""
-    fields = requests.known_fields(body, content_type, ("to", "limit"))
-    limit = fields.get("limit", most)
-    if type(limit) is not int or not 1 <= limit <= most:
-        raise requests.field_problem("limit", f"must be a whole number from 1 to {most:,}")
-    return requests.optional_line(fields, "to"), limit
-
-
 @frozen
 class _SuggestionBody:
     """The body of `POST /v1/drafts/{flow}/suggest`."""
@@ -251,15 +245,6 @@ def _reject(given: dict[str, Any], place: str) -> Reject:
     if type(number) is not int or not 0 < number < 2**40:
         raise requests.field_problem(f"{place}.row", "must be the number of a reject, from 1 on")
     return Reject(run_id, number - 1)
-
-
-def _submission(body: bytes, content_type: str | None) -> tuple[int, str | None, str | None]:
-    """Return the submitted revision, the version, and the reason of the rows. Raises `Problem`."""
-    fields = requests.known_fields(body, content_type, ("rev", "to", "reason"))
-    rev = fields.get("rev")
-    if type(rev) is not int or not 0 < rev < 2**53:
-        raise requests.field_problem("rev", "must be the revision of the draft, as GET and PATCH give it")
-    return rev, requests.optional_line(fields, "to"), _reason(fields)
 
 
 def _place(text: str | None) -> Reject | None:

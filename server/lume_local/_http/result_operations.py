@@ -68,15 +68,12 @@ class ResultsApi:
         _check_place(job)
         if as_arrow:
             return await self._arrow(run, part, job, owner, whole="limit" not in query)
-        return Reply(200, await self._document(run, part, job, owner))
-
-    async def _document(self, run: StoredRun, part: str, job: Read, owner: str) -> bytes:
         with reading():
             page = await self._reader.page(job)
         if isinstance(page, Unreadable):
             _refuse(run, part, page)
         following = _cursor(owner, page.row, page.position, page.identity)
-        return orjson.dumps({"items": orjson.Fragment(page.items), "next_cursor": following})
+        return Reply(200, orjson.dumps({"items": orjson.Fragment(page.items), "next_cursor": following}))
 
     async def _arrow(self, run: StoredRun, part: str, job: Read, owner: str, *, whole: bool) -> Reply:
         page, content = await self._arrow_page(run, part, job)

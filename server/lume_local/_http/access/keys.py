@@ -216,27 +216,17 @@ def _entry(top: Table, name: str) -> Holder | Grant:
     role = table.choice("role", _ROLES, default=None)
     if role is None:
         raise FlowError(table.at("role"), f"is missing: it must be one of {', '.join(_ROLES)}")
-    owner = f"entry {name}" if is_grant else _digest(table)
-    holder = Holder(name, Role[role.upper()], owner, **_bounds(table))
-    found = _grant(table, holder) if is_grant else holder
-    table.no_more()
-    return found
-
-
-def _digest(table: Table) -> str:
-    digest = table.text("sha256")
-    if not _DIGEST.fullmatch(digest):  # it may be the key itself, so it is not repeated
-        raise FlowError(
-            table.at("sha256"), "must be the SHA-256 of the key in hex, as `lume key new` writes it"
-        )
-    return digest
-
-
-def _bounds(table: Table) -> dict[str, int]:
-    found = {key: table.count(key, most=_MOST) for key in _BOUNDS if table.present(key)}
-    for key, number in found.items():
+    owner = f"entry {name}" if is_grant else table.text("sha256")
+    if not (is_grant or _DIGEST.fullmatch(owner)):  # it may be the key itself, so it is not repeated
+        words = "must be the SHA-256 of the key in hex, as `lume key new` writes it"
+        raise FlowError(table.at("sha256"), words)
+    bounds = {key: table.count(key, most=_MOST) for key in _BOUNDS if table.present(key)}
+    for key, number in bounds.items():
         if not number:
             raise FlowError(table.at(key), f"must be a whole number from 1 to {_MOST:,}")
+    holder = Holder(name, Role[role.upper()], owner, **bounds)
+    found = _grant(table, holder) if is_grant else holder
+    table.no_more()
     return found
 
 

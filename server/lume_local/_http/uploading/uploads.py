@@ -211,7 +211,10 @@ class Uploads:
     ) -> StoredUpload | None:
         def check(size: int) -> None:
             self._check_size(size)
-            _check_length(draft, size)
+            length = draft.announced.length
+            if length is not None and size > length:
+                words = f"{counted(length, 'byte was', 'bytes were')} announced, not {size:,} or more"
+                raise Problem("inconsistent-upload-length", words)
             draft.reserved = max(draft.reserved, size)
             check_quota(0)
 
@@ -367,12 +370,3 @@ def _note(noted: OrderedDict[Key, Value], key: Key, value: Value) -> None:
     noted[key] = value
     while len(noted) > _NOTED:
         noted.popitem(last=False)
-
-
-def _check_length(draft: Draft, size: int) -> None:
-    length = draft.announced.length
-    if length is not None and size > length:
-        raise Problem(
-            "inconsistent-upload-length",
-            f"{counted(length, 'byte was', 'bytes were')} announced, not {size:,} or more",
-        )

@@ -51,20 +51,16 @@ class OldFiles:
 
     async def remove_uploads(self, keep: float) -> int:
         """Remove some uploads older than `keep` seconds; return how many. Raises OSError, `StoreFailed`."""
+        removed = 0
         async with self._use() as is_used:
-            removed = self._remove_uploads(keep, is_used)
+            for path in self._roots.uploads.iterdir():
+                if path.name.startswith(".") or is_used(str(path)):
+                    continue
+                removed += self._remove_upload(path, time.time() - keep)
+                if removed == _AT_ONCE:
+                    break
         if removed:
             _log.info("removed %d uploads that were older than %.0f s", removed, keep)
-        return removed
-
-    def _remove_uploads(self, keep: float, is_used: IsUsed) -> int:
-        removed = 0
-        for path in self._roots.uploads.iterdir():
-            if path.name.startswith(".") or is_used(str(path)):
-                continue
-            removed += self._remove_upload(path, time.time() - keep)
-            if removed == _AT_ONCE:
-                break
         return removed
 
     async def remove_outputs(self, keep: float) -> int:

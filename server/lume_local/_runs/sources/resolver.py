@@ -106,7 +106,9 @@ class SourceResolver:
         if flow.source.identity == CONTENT and not is_dry:
             key = with_content(key, await self._digest(flow, source_path))
         if seeds:
-            key = with_seeds(key, _digest_of(seeds))
+            content = {name: seed["sha256"] for name, seed in seeds.items()}
+            digest = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+            key = with_seeds(key, digest)
         return Resolved(flow, source_path, self._flows.source_key(flow, key), seeds, note)
 
     async def is_other(self, run_id: str, flow: Flow, source_path: str) -> bool | None:
@@ -165,12 +167,6 @@ async def _found_seeds(flow: Flow, given: Mapping[str, str], roots: Roots) -> Ru
         name: {"source_path": path, "sha256": await run_sync(_sha256, roots, path)}
         for name, path in given.items()
     }
-
-
-def _digest_of(seeds: RunSeeds) -> str:
-    """Return the same digest for seeds with the same content."""
-    content = {name: seed["sha256"] for name, seed in seeds.items()}
-    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _sha256(roots: Roots, path: str) -> str:

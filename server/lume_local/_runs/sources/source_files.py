@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +60,12 @@ class Walk:
         parts = parts_of(pattern)
         folders = [folder]
         for part in parts[:-1]:
-            found = (below for one in folders for below in self._folders(one, part))
-            folders = list(dict.fromkeys(found))
+            below = (
+                self._all_folders(one) if part == ANY_DEPTH else self._matching(one, part, os.path.isdir)
+                for one in folders
+            )
+            folders = list(dict.fromkeys(chain.from_iterable(below)))
         return sorted({file for one in folders for file in self._matching(one, parts[-1], os.path.isfile)})
-
-    def _folders(self, folder: str, part: str) -> Iterator[str]:
-        if part == ANY_DEPTH:
-            return self._all_folders(folder)
-        return self._matching(folder, part, os.path.isdir)
 
     def _all_folders(self, folder: str) -> Iterator[str]:
         waiting = [folder]

@@ -87,7 +87,10 @@ class EngineProcess:
         """Start a process and wait until it serves. Raises `EngineFailed`."""
         with suppress(FileNotFoundError):
             os.unlink(self._socket)
-        process = await _spawned(self._secrets)
+        try:
+            process = await child(_PROGRAM, environment(self._secrets))
+        except OSError as error:
+            raise EngineFailed(f"its process can't be started: {error.strerror or error}") from error
         said = _Said()
         tasks.start_soon(said.read, process)
         try:
@@ -120,13 +123,6 @@ class _Said:
     @property
     def last_line(self) -> str:
         return self._end.decode(errors="replace").strip().rpartition("\n")[2] or "it said nothing"
-
-
-async def _spawned(secrets: Collection[str]) -> ChildProcess:
-    try:
-        return await child(_PROGRAM, environment(secrets))
-    except OSError as error:
-        raise EngineFailed(f"its process can't be started: {error.strerror or error}") from error
 
 
 async def _ended(process: ChildProcess) -> None:

@@ -87,7 +87,12 @@ class Worker:
         `tasks` gets the reader of its stderr, which ends with the process. `secrets` are not in its environment.
         """
         given = environment(secrets)
-        worker = cls(await _spawned(given, start), given, secrets)
+        try:
+            process = await child(_PROGRAM, given, _LONGEST_LINE, start)
+        except OSError as error:
+            words = f"a worker process can't be started: {error.strerror or error}"
+            raise WorkerDied(words) from error
+        worker = cls(process, given, secrets)
         tasks.start_soon(worker._read_stderr)
         try:
             with anyio.move_on_after(START_LIMIT):
@@ -246,13 +251,6 @@ def _databases(job: Job) -> Collection[str] | None:
         case Finish():
             return None
     return {place["url_env"] for place in places if "url_env" in place}
-
-
-async def _spawned(environment: dict[str, str], start: Start | None) -> ChildProcess:
-    try:
-        return await child(_PROGRAM, environment, _LONGEST_LINE, start)
-    except OSError as error:
-        raise WorkerDied(f"a worker process can't be started: {error.strerror or error}") from error
 
 
 def _signal_name(number: int) -> str:
