@@ -43,6 +43,7 @@ class Front:
         self._headers = {} if keep is None else {"Lume-Idempotency-Expires": str(int(keep))}
         table = routes(operations)
         self._router, self._routes = router(table), {route.operation: route for route in table}
+        # Below some paths nothing needs a key, even where there is nothing.
         free = [route.path for route in table if route.role is None]
         self._open = {path for path in free if "{" not in path}
         self._open_below = tuple(path.partition("{")[0] for path in free if "{" in path)

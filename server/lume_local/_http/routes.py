@@ -72,9 +72,8 @@ def routes(every: Operations) -> Sequence[Route]:
     run, flow = "/v1/runs/{run_id}", "/v1/flows/{flow}/versions/{version}"
     draft, upload = "/v1/drafts/{flow}", "/v1/uploads/{name}"
     return (
-        Route(
-            "GET", "/", console.page, ANYBODY, None
-        ),  # an issuer leads back with a query, which is for the page
+        # An issuer leads back here with a query, which is for the page.
+        Route("GET", "/", console.page, ANYBODY, parameters=None),
         Route("GET", "/console/files/{file:[a-z0-9_./]+}", console.file, ANYBODY),
         Route("GET", "/console/issuers", console.issuers, ANYBODY),
         Route("GET", "/console/session", console.session, ANYBODY),
