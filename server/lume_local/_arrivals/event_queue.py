@@ -9,14 +9,14 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import unquote_plus
 
 import anyio
+import orjson
 from attrs import frozen
 
 from lume_async._base.elided import elided
-from lume_local._arrivals.listed import in_thread
-from lume_local._arrivals.place import Found
-from lume_local._arrivals.s3_events import objects_of
+from lume_local._arrivals.place import Found, in_thread
 from lume_local._worker.object_stores import StoreTrouble, aws_client
 
 _log = logging.getLogger("lume_local")
@@ -27,6 +27,8 @@ RETRY = 10.0
 """Seconds before a failed queue is asked again."""
 _MOST = 10
 """Messages of one answer, the maximum of SQS."""
+_TEST = "s3:TestEvent"
+"""The event that S3 sends once, when notifications are set up."""
 
 
 @frozen
@@ -62,20 +64,14 @@ class EventQueue:
                     await found(list(dict.fromkeys(urls)))
                 await self._delete([one.handle for one in messages if one.objects is not None])
             except StoreTrouble as trouble:
-                self._in_trouble(elided(str(trouble)))
+                if (why := elided(str(trouble))) != self.trouble:
+                    _log.error("%s; trying again", why)
+                self.trouble, self._client = why, None
                 await anyio.sleep(RETRY)
             else:
-                self._works()
-
-    def _in_trouble(self, trouble: str) -> None:
-        if trouble != self.trouble:
-            _log.error("%s; trying again", trouble)
-        self.trouble, self._client = trouble, None
-
-    def _works(self) -> None:
-        if self.trouble:
-            _log.warning("the queue of %s works again", self.variable)
-        self.trouble, self.has_answered = "", True
+                if self.trouble:
+                    _log.warning("the queue of %s works again", self.variable)
+                self.trouble, self.has_answered = "", True
 
     def _note_others(self, messages: Sequence[_Message]) -> None:
         if not self._has_others and any(one.objects is None for one in messages):
@@ -137,3 +133,38 @@ def _errors(variable: str) -> Iterator[None]:
         ) from None
     except (BotoCoreError, ValueError) as error:
         raise StoreTrouble(f"the queue of {variable} can't be used: {error}") from None
+
+
+def objects_of(body: str) -> Sequence[str] | None:
+    """Return the URLs of the objects in a message, each once; None if it is no notification of S3.
+
+    They are S3's own, also through SNS or EventBridge.
+    """
+    try:
+        found = _objects(orjson.loads(body))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return None if found is None else list(dict.fromkeys(found))
+
+
+def _objects(message: Any) -> list[str] | None:
+    """Return the URLs. Raises ValueError, KeyError, TypeError or AttributeError for another format."""
+    if not isinstance(message, dict):
+        return None
+    if message.get("Type") == "Notification":
+        return _objects(orjson.loads(message["Message"]))
+    if message.get("Event") == _TEST:
+        return []
+    if message.get("source") == "aws.s3":
+        # EventBridge is the only one that does not encode keys.
+        return [_url(message["detail"]["bucket"]["name"], message["detail"]["object"]["key"])]
+    if "Records" not in message:
+        return None
+    found = [one["s3"] for one in message["Records"]]
+    return [_url(one["bucket"]["name"], unquote_plus(one["object"]["key"], errors="strict")) for one in found]
+
+
+def _url(bucket: str, key: str) -> str:
+    if not (isinstance(bucket, str) and isinstance(key, str)):
+        raise TypeError
+    return f"s3://{bucket}/{key}"

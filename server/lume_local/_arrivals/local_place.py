@@ -1,7 +1,10 @@
 """A folder on this machine, or mounted here. Links are followed once, when they are checked."""
 
+import errno
+import fcntl
 import hashlib
 import os
+import signal
 import stat as modes
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
@@ -14,13 +17,13 @@ import anyio
 from anyio.to_thread import run_sync
 
 from lume_async._base.controls import control_in
-from lume_local._arrivals.listed import ListedPlace, in_thread
-from lume_local._arrivals.place import ArrivalEntry, Found, PlaceTrouble
-from lume_local._arrivals.put_aside import is_open_for_writing, put_aside
+from lume_local._arrivals.place import ArrivalEntry, Found, ListedPlace, PlaceTrouble, in_thread
+from lume_local._arrivals.put_aside import put_aside
 from lume_local._arrivals.settings import Arrival
-from lume_local._arrivals.watched_folder import WatchedFolder, watch_folder
+from lume_local._arrivals.watched_folder import WatchedFolder
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._shared import no_links
+from lume_local._shared.commit import sync_folder
 
 _Folder: TypeAlias = tuple[Path, str]
 """A folder, and its path relative to the watched one, ending with a slash."""
@@ -32,6 +35,8 @@ CHECK = 60.0
 _SHARE = {True: 300, False: 20}
 """Minimum pause after a listing, as a multiple of its duration, with and without notifications."""
 _BLOCK = 4 * 1024 * 1024
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
+"""Errors of `link` on file systems without hard links."""
 
 
 @asynccontextmanager
@@ -43,9 +48,9 @@ async def open_folder(arrival: Arrival, roots: Roots) -> AsyncIterator["LocalPla
         raise PlaceTrouble(str(error)) from None
     if not await run_sync(os.path.isdir, folder):
         raise PlaceTrouble(f"there is no folder {folder}: make it")
+    stopped, is_deep = threading.Event(), "/" in arrival.pattern or "**" in arrival.pattern
     # Watching starts before the first listing, so that no later change is missed.
-    watched = await run_sync(watch_folder, folder, "/" in arrival.pattern or "**" in arrival.pattern)
-    stopped = threading.Event()
+    watched = await run_sync(WatchedFolder, folder, is_deep, stopped)
     try:
         yield LocalPlace(arrival, roots, folder, watched, stopped)
     finally:
@@ -191,66 +196,145 @@ class LocalPlace(ListedPlace):
             return digest.digest() if self._seen(os.fstat(handle)) == entry.seen else None
 
     async def exist(self, paths: Sequence[str]) -> Sequence[float | None]:
-        return await in_thread(lambda: [self._written(path) for path in paths])
+        def written(path: str) -> float | None:
+            try:
+                return no_links.stat(self._roots.source(path)).st_mtime
+            except (OSError, PathRefused):
+                return None
 
-    def _written(self, path: str) -> float | None:
-        try:
-            return no_links.stat(self._roots.source(path)).st_mtime
-        except (OSError, PathRefused):
-            return None
+        return await in_thread(lambda: [written(path) for path in paths])
 
     async def move(self, entry: ArrivalEntry, folder: str) -> str | None:
         relative = self._relative(entry.path)
         if relative is None:
             return None
 
-        path = self._folder / relative
+        path, target = self._folder / relative, self._folder / folder / relative
+        try:
+            if not self._notified.why_not and await in_thread(lambda: is_open_for_writing(path)):
+                why = "a program has it open for writing: it is moved once it was closed"
+                raise PlaceTrouble(f"{entry.path} can't be moved yet: {why}")
+            key = str(path), entry.seen
+            name = await put_aside(LocalFiles(self._seen), str(path), str(target), _kept(entry.seen), key)
+        except NotADirectoryError:
+            wrong = entry.path.removesuffix(relative) + self._in_the_way(target)
+            raise PlaceTrouble(f"{entry.path} can't be moved: {wrong} is a file, not a folder") from None
+        except OSError as error:
+            raise PlaceTrouble(f"{entry.path} can't be moved: {error.strerror or error}") from None
+        if name is None:
+            return None
+        return f"{self._prefix}{folder}/{relative.rpartition('/')[0]}/{name}".replace("//", "/")
 
-        def moved() -> str | None:
-            try:
-                if not self._notified.why_not and is_open_for_writing(path):
-                    why = "a program has it open for writing: it is moved once it was closed"
-                    raise PlaceTrouble(f"{entry.path} can't be moved yet: {why}")
-                return put_aside(path, self._folder / folder / relative, entry.seen, self._seen)
-            except NotADirectoryError:
-                there = (one for one in (self._folder / folder / relative).parents if os.path.lexists(one))
-                wrong = entry.path.removesuffix(relative) + os.path.relpath(next(there), self._folder)
-                raise PlaceTrouble(f"{entry.path} can't be moved: {wrong} is a file, not a folder") from None
-            except OSError as error:
-                raise PlaceTrouble(f"{entry.path} can't be moved: {error.strerror or error}") from None
-
-        name = await in_thread(moved)
-        return (
-            None
-            if name is None
-            else f"{self._prefix}{folder}/{relative.rpartition('/')[0]}/{name}".replace("//", "/")
-        )
+    def _in_the_way(self, target: Path) -> str:
+        """Return the file where the target's path needs a folder."""
+        return os.path.relpath(next(one for one in target.parents if os.path.lexists(one)), self._folder)
 
     # -- hints
 
     async def hints(self, found: Found) -> None:
-        async with aclosing(self._notified.changes(self._stopped)) as changes:
+        async with aclosing(self._notified.changes()) as changes:
             async for paths in changes:
-                if named := await in_thread(partial(self._named, paths)):
+                if named := await in_thread(partial(self._named_by, paths)):
                     await found(named)
                 if str(self._folder) in paths:
                     await found([])
                     await anyio.sleep(_SHARE[False] * self._took)
 
-    def _named(self, changed: Sequence[str]) -> Sequence[str]:
-        return [path for one in changed for path in self._named_by(one)]
+    def _named_by(self, changed: Sequence[str]) -> Sequence[str]:
+        """Return the paths that notifications are about; a folder stands for all files below it."""
+        named: list[str] = []
+        for path in changed:
+            relative = os.path.relpath(path, self._folder)
+            if relative == "." or relative.startswith(".."):
+                continue
+            folder = self._folder / relative
+            if not folder.is_dir() or folder.is_symlink():
+                named.append(self._path(relative))
+            elif not self._is_left_out(relative) and self._pattern.leads_on(relative):
+                named += [entry.path for entry in self._walk(folder, f"{relative}/")]
+        return named
 
-    def _named_by(self, path: str) -> Sequence[str]:
-        """Return the paths that a notification is about; a folder stands for all files below it."""
-        relative = os.path.relpath(path, self._folder)
-        if relative == "." or relative.startswith(".."):
-            return []
-        folder = self._folder / relative
-        if not folder.is_dir() or folder.is_symlink():
-            return [self._path(relative)]
-        if self._is_left_out(relative) or not self._pattern.leads_on(relative):
-            return []
-        return [entry.path for entry in self._walk(folder, f"{relative}/")]
+
+class LocalFiles:
+    """See `Files`. All raise OSError.
+
+    Args:
+        seen_of: returns a version; that of a moved file lacks its change time, which a rename changes.
+    """
+
+    def __init__(self, seen_of: Callable[[os.stat_result], str]) -> None:
+        self._seen_of = seen_of
+
+    async def seen(self, path: str) -> str | None:
+        try:
+            return _kept(self._seen_of(await in_thread(lambda: no_links.stat(Path(path)))))
+        except (FileNotFoundError, NotADirectoryError, no_links.Relinked):
+            return None
+
+    async def take(self, path: str, own: str) -> bool:
+        def taken() -> bool:
+            with no_links.parent(Path(own), make=True):
+                pass
+            try:
+                no_links.replace(Path(path), Path(own))
+            except FileNotFoundError:
+                return False
+            return True
+
+        return await in_thread(taken)
+
+    async def name(self, own: str, path: str) -> bool:
+        return await in_thread(lambda: _named(Path(own), Path(path)))
+
+    async def remove(self, own: str) -> None:
+        await in_thread(lambda: no_links.unlink(Path(own)))
+
+
+def _kept(seen: str) -> str:
+    return "-".join(seen.split("-")[:3])
+
+
+def _named(own: Path, path: Path) -> bool:
+    """Rename a file unless the name is taken: by a link, as linking never replaces a file. Raises OSError."""
+    try:
+        no_links.link(own, path)
+    except FileExistsError:
+        if not os.path.samestat(no_links.stat(own), no_links.stat(path)):
+            return False  # else killed after this step
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # An empty file reserves the name, and is then replaced.
+        try:
+            os.close(no_links.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        no_links.replace(own, path)
+    no_links.unlink(own)
+    sync_folder(path.parent)
+    return True
+
+
+def is_open_for_writing(path: Path) -> bool:
+    """Return whether a program may still write to a file: after a move, nobody would read what it writes.
+
+    A lease for reading is granted only if the file is not open for writing. On Linux, the owner of a file can get
+    one; False if this is unknown.
+    """
+    try:
+        handle = no_links.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        # The default signal to the holder of a lease would end the process.
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except (OSError, AttributeError) as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(handle)
+    return False
 
 
 def _is_text(path: str) -> bool:

@@ -10,9 +10,8 @@ from typing import TypeVar
 from lume_async._base.controls import control_in
 from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
-from lume_local._arrivals.listed import ListedPlace
-from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, PlaceTrouble
-from lume_local._arrivals.put_aside_remotely import put_aside_remotely
+from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, ListedPlace, PlaceTrouble
+from lume_local._arrivals.put_aside import put_aside
 from lume_local._arrivals.settings import Arrival
 from lume_local._flow.sftp_urls import SftpUrl
 from lume_local._runs.sources.paths import PathRefused, Roots, remote
@@ -206,8 +205,9 @@ class SftpPlace(ListedPlace):
         target = posixpath.join(folder, relative)
 
         async def moved(session: SftpSession) -> str | None:
-            return await put_aside_remotely(
-                session, self._remote(relative), self._remote(target), entry, _seen
+            paths = self._remote(relative), self._remote(target)
+            return await put_aside(
+                RemoteFiles(session, entry.path), *paths, entry.seen, (entry.path, entry.seen)
             )
 
         with _place_trouble():
@@ -225,6 +225,41 @@ class SftpPlace(ListedPlace):
 
         with _place_trouble():
             return await self._server.ask(asked)
+
+
+class RemoteFiles:
+    """See `Files`. All raise `SftpTrouble`.
+
+    Args:
+        url: the file, for messages.
+    """
+
+    def __init__(self, session: SftpSession, url: str) -> None:
+        self._session, self._url = session, url
+
+    async def seen(self, path: str) -> str | None:
+        try:
+            return _seen((await self._session.entry(path, self._url)).version)
+        except SftpTrouble as trouble:
+            if trouble.state == Cause.MISSING:
+                return None
+            raise
+
+    async def take(self, path: str, own: str) -> bool:
+        await self._session.make_folders(posixpath.dirname(own), self._url)
+        try:
+            await self._session.rename(path, own, self._url)
+        except SftpTrouble as trouble:
+            if trouble.state == Cause.MISSING:
+                return False
+            raise
+        return True
+
+    async def name(self, own: str, path: str) -> bool:
+        return await self._session.rename(own, path, self._url)
+
+    async def remove(self, own: str) -> None:
+        await self._session.remove(own, self._url)
 
 
 async def _side_by_side(items: Sequence[S], work: Callable[[S], Awaitable[T]], at_once: int) -> list[T]:

@@ -5,12 +5,12 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lume_local._arrivals.event_queue import EventQueue
-from lume_local._arrivals.listed import ListedPlace, in_thread
-from lume_local._arrivals.names import numbered
-from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, PlaceTrouble
+from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, ListedPlace, PlaceTrouble, in_thread
+from lume_local._arrivals.put_aside import numbered
 from lume_local._arrivals.settings import Arrival
 from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
 from lume_local._runs.sources.paths import PathRefused, Roots, stored
@@ -78,8 +78,11 @@ class StorePlace(ListedPlace):
         return self._paged(self._listed(), _in_thread)
 
     def _listed(self) -> Generator[ArrivalEntry, None, None]:
-        for page in self._pages():
-            yield from self._matching(page)
+        for one in chain.from_iterable(self._pages()):
+            key = one["path"]
+            # Consoles create a "folder" as an empty object whose key ends with a slash, which obstore strips.
+            if self._matches(key) and (one["size"] or self._head(key) is not None):
+                yield self._entry(one)
 
     def _pages(self) -> Iterator[Sequence[Any]]:
         import obstore
@@ -93,21 +96,15 @@ class StorePlace(ListedPlace):
                     last = page[-1]["path"] if page else last
             except InvalidPathError as error:
                 if not self._root.startswith("s3://"):
+                    named = _KEY.search(str(error))
+                    why = f"the key {named[1]!r} is no path" if named else str(error).partition("\n")[0]
                     raise StoreTrouble(
-                        f"{self._arrival.folder} can't be listed: {_unlisted(str(error))}: give this object another "
-                        "key, or remove it"
+                        f"{self._arrival.folder} can't be listed: {why}: give this object another key, or remove it"
                     ) from None
             else:
                 return
-        # obstore stops at the first key that is no path, such as a//b; the other keys are listed without it.
+        # obstore lists neither the page of a key that is no path, such as a//b, nor a later one.
         yield from s3_listed(self._bucket, self._folder, last)
-
-    def _matching(self, page: Sequence[Any]) -> Iterator[ArrivalEntry]:
-        for one in page:
-            key = one["path"]
-            # Consoles create a "folder" as an empty object whose key ends with a slash, which obstore strips.
-            if self._matches(key) and (one["size"] or self._head(key) is not None):
-                yield self._entry(one)
 
     def _matches(self, key: str) -> bool:
         relative = self._relative(self._root + key)
@@ -133,8 +130,9 @@ class StorePlace(ListedPlace):
     def _head(self, key: str) -> Any | None:
         import obstore
 
-        if _unsound(self._root + key):
-            return self._head_unsound(key)
+        if _unsound(self._root + key):  # obstore takes no such key, but a listing of S3 begins with it
+            listed = next(s3_listed(self._bucket, key), []) if self._root.startswith("s3://") else []
+            return next((one for one in listed if one["path"] == key), None)
         try:
             with obstore_errors(self._root + key):
                 return obstore.head(self._store, key)
@@ -142,13 +140,6 @@ class StorePlace(ListedPlace):
             if trouble.is_missing:
                 return None
             raise
-
-    def _head_unsound(self, key: str) -> Any | None:
-        """Look up a key that obstore rejects as a path: the object exists if a listing starts with it."""
-        if not self._root.startswith("s3://"):
-            return None
-        first = next(iter(next(s3_listed(self._bucket, key), ())), None)
-        return first if first is not None and first["path"] == key else None
 
     async def contents(self, entries: Sequence[ArrivalEntry]) -> Sequence[bytes | PlaceTrouble | None]:
         return [hash_of([entry.seen]).encode() for entry in entries]
@@ -223,12 +214,6 @@ class StorePlace(ListedPlace):
 def _tag(seen: str) -> str:
     """Return the tag as S3 requests spell it."""
     return f'"{seen.partition("-")[2]}"'
-
-
-def _unlisted(said: str) -> str:
-    """Explain obstore's error about a key that is no path: it lists neither that page nor any later one."""
-    found = _KEY.search(said)
-    return said.partition("\n")[0] if found is None else f"the key {found[1]!r} is no path"
 
 
 def _unsound(url: str) -> str:

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
 
 import anyio
@@ -12,9 +12,11 @@ from attrs import frozen
 
 from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
-from lume_local._arrivals.opened import opened
+from lume_local._arrivals.local_place import open_folder
 from lume_local._arrivals.place import PAGE, ArrivalEntry, ArrivalPlace, PlaceTrouble
 from lume_local._arrivals.settings import Arrival
+from lume_local._arrivals.sftp_place import open_site
+from lume_local._arrivals.store_place import open_bucket
 from lume_local._arrivals.submission import Refuses, Settles, Submissions, Waits
 from lume_local._arrivals.waiting import WaitingFile, WaitingFiles, readiness
 from lume_local._runs.deliveries.notices import refusal_notice
@@ -38,6 +40,13 @@ MOST_NAMED = 3
 _BATCH = 64 * 1024 * 1024
 """Bytes of files read by one call."""
 _BATCH_FILES = 200
+
+
+def opened(arrival: Arrival, roots: Roots) -> AbstractAsyncContextManager[ArrivalPlace]:
+    """Open the place of `from` while the block lasts. Raises `PlaceTrouble`."""
+    if arrival.scheme == "":
+        return open_folder(arrival, roots)
+    return open_site(arrival, roots) if arrival.scheme == "sftp" else open_bucket(arrival, roots)
 
 
 @frozen
@@ -128,18 +137,15 @@ class Watcher:
             self._trouble = elided(trouble)
             _log.error("arrival %s: %s; trying again", self.arrival.name, self._trouble, exc_info=error)
 
-    def _works(self) -> None:
-        if self._trouble:
-            _log.warning("arrival %s: works again", self.arrival.name)
-        self._trouble = ""
-
     # -- files found
 
     async def _list_forever(self, place: ArrivalPlace) -> None:
         while True:
             self._again = anyio.Event()
             await self.compare(place)
-            self._works()
+            if self._trouble:
+                _log.warning("arrival %s: works again", self.arrival.name)
+            self._trouble = ""
             with anyio.move_on_after(RETRY if self._waiting.is_full else place.every):
                 await self._again.wait()
 

@@ -6,11 +6,10 @@ from typing import Any
 
 from local.states import moved
 
-from lume_local._arrivals.opened import opened
 from lume_local._arrivals.place import ArrivalPlace
 from lume_local._arrivals.settings import Arrival, read_arrivals
 from lume_local._arrivals.submission import Submissions
-from lume_local._arrivals.watcher import Watcher, WatcherParts
+from lume_local._arrivals.watcher import Watcher, WatcherParts, opened
 from lume_local._flow.definition import read_toml
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health

@@ -12,9 +12,9 @@ from local.arrivals.queues import Queue
 from moto_server import BUCKET, Bucket
 
 from lume_local._arrivals import event_queue
-from lume_local._arrivals.opened import opened
 from lume_local._arrivals.place import ArrivalPlace
 from lume_local._arrivals.settings import Arrival, read_arrivals
+from lume_local._arrivals.watcher import opened
 from lume_local._flow.fields import FlowError
 from lume_local._runs.sources.paths import Roots
 

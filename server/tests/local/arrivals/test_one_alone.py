@@ -19,8 +19,8 @@ from sftp_server import SftpSite
 
 from lume_local._arrivals import event_queue, waiting, watcher
 from lume_local._arrivals.local_place import LocalPlace
-from lume_local._arrivals.names import numbered
 from lume_local._arrivals.place import ArrivalEntry, PlaceTrouble
+from lume_local._arrivals.put_aside import numbered
 from lume_local._sftp.session import RemoteEntry, SftpSession
 from lume_local._sftp.trouble import Cause, SftpTrouble
 from lume_local._shared import no_links

@@ -12,7 +12,7 @@ import pytest
 from local.arrivals.test_states import settled, site_on
 from on_posix import posix_only
 
-from lume_local._arrivals.put_aside import is_open_for_writing
+from lume_local._arrivals.local_place import is_open_for_writing
 from lume_local._shared import no_links
 
 pytestmark = posix_only

@@ -12,9 +12,9 @@ from on_posix import posix_only
 from sftp_server import SftpSite
 
 from lume_local._arrivals import sftp_place
-from lume_local._arrivals.opened import opened
 from lume_local._arrivals.place import ArrivalEntry, ArrivalPlace, PlaceTrouble
 from lume_local._arrivals.settings import Arrival, read_arrivals
+from lume_local._arrivals.watcher import opened
 from lume_local._flow.fields import FlowError
 from lume_local._runs.sources.paths import Roots
 from lume_local._sftp import session, trouble

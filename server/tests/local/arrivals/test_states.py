@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,10 +15,10 @@ from local.states import moved
 from moto_server import BUCKET, Bucket
 from on_posix import posix_only
 
-from lume_local._arrivals import local_place, store_place
-from lume_local._arrivals.opened import opened
+from lume_local._arrivals import store_place, watched_folder
 from lume_local._arrivals.place import ArrivalEntry, PlaceTrouble
-from lume_local._arrivals.watched_folder import WatchedFolder, watch_folder
+from lume_local._arrivals.watched_folder import WatchedFolder
+from lume_local._arrivals.watcher import opened
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.store.records import NewRun
 from lume_local._worker import object_stores
@@ -261,10 +262,9 @@ async def test_a_place_that_can_not_be_used(tmp_path: Path, uri: str, said: str)
 async def test_a_folder_without_notifications_is_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    why = "nfs4 has no notifications of what others write"
-    monkeypatch.setattr(local_place, "watch_folder", lambda folder, _: WatchedFolder(folder, None, why))
+    monkeypatch.setattr(watched_folder, "file_system", lambda _: "nfs4")
     async with site_on(tmp_path) as site:
-        assert site.place.watched == f"a listing every 10 s: {why}"
+        assert site.place.watched == "a listing every 10 s: nfs4 has no notifications of what others write"
         (tmp_path / "in/a.csv").write_text("no\n1\n")
         await settled(site)
         assert len(await site.runs()) == 1
@@ -280,11 +280,13 @@ async def test_a_folder_without_notifications_is_listed(
 def test_which_limit_is_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, limit: str
 ) -> None:
-    def refused(*_: object) -> None:
+    def refused(*_: object, **__: object) -> None:
         raise OSError(error)
 
-    monkeypatch.setattr("watchfiles._rust_notify.RustNotify", refused)
-    assert watch_folder(tmp_path, is_deep=False).why_not.endswith(f"({error}); raise fs.inotify.{limit}")
+    monkeypatch.setattr("watchfiles.watch", refused)
+    assert WatchedFolder(tmp_path, False, threading.Event()).why_not.endswith(
+        f"({error}); raise fs.inotify.{limit}"
+    )
 
 
 async def test_moved_files_never_overwrite(tmp_path: Path) -> None:
@@ -308,7 +310,7 @@ async def test_a_file_that_is_delivered_again_is_moved_as_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_time: bool
 ) -> None:
     """Also if it looks as before, and if its run had not ended then. That of a failed run stays."""
-    monkeypatch.setattr(local_place, "watch_folder", lambda folder, _: WatchedFolder(folder, None, "nfs4"))
+    monkeypatch.setattr(watched_folder, "file_system", lambda _: "nfs4")
     async with site_on(tmp_path, after='{ move = "done/" }', changed='"rerun"') as site:
         file = tmp_path / "in/a.csv"
 
