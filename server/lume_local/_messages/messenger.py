@@ -17,7 +17,7 @@ from lume_local._messages.rules import MessageRule, RulesFile
 from lume_local._messages.text import Texts
 from lume_local._runs.deliveries.notices import Notice
 from lume_local._runs.health import Health, why
-from lume_local._runs.sql.messages import SqlMessages
+from lume_local._runs.sql.sql_outbox import SqlMessages
 from lume_local._runs.store.records import StoredNotice, StoreFailed
 
 _log = logging.getLogger("lume_local")

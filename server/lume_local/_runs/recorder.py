@@ -81,7 +81,7 @@ class RunRecorder:
             self._on_message()
 
     async def may_publish(self, run_id: str) -> bool:
-        """See `variants.Publishing.allow`. Raises `StoreFailed`, after reporting it."""
+        """See `operation.Publishing.allow`. Raises `StoreFailed`, after reporting it."""
         try:
             return await self._store.publishing.allow(run_id)
         except StoreFailed as error:

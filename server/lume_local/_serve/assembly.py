@@ -36,7 +36,7 @@ from lume_local._messages.messenger import Messenger
 from lume_local._messages.rules import RulesFile, Withheld
 from lume_local._runs.deliveries.http_carriers import http_carriers
 from lume_local._runs.deliveries.message_carrier import MessageCarrier
-from lume_local._runs.deliveries.outbox import Outbox
+from lume_local._runs.deliveries.outbox import DeliveryOutbox
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
@@ -134,7 +134,7 @@ async def _running(
     carriers = [*http_carriers(settings.webhooks, settings.lineage)]
     if rules is not None:
         carriers.append(MessageCarrier(health, secrets))
-    outbox = Outbox(store.deliveries, carriers, health, watch.delivery_given_up)
+    outbox = DeliveryOutbox(store.deliveries, carriers, health, watch.delivery_given_up)
     messenger = Messenger(store.messages, rules, health, outbox.wake)
     flows = FlowRegistry(store, await store.flows(), pool, settings.flows, dev=settings.dev)
 

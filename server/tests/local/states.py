@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from itertools import cycle
 from typing import Any
 
-from lume_local._runs.sql.beside_runs import SqlDeliveries
+from lume_local._runs.sql.sql_outbox import SqlDeliveries
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SolePublishing
 from lume_local._runs.store.records import StoredRun

@@ -21,7 +21,7 @@ from anyio.abc import TaskGroup
 
 from lume_async._base.tasks import task_group
 from lume_local._runs.health import Health, why
-from lume_local._runs.sql.beside_runs import SqlDeliveries
+from lume_local._runs.sql.sql_outbox import SqlDeliveries
 from lume_local._runs.store.records import PendingDelivery, StoreFailed
 from lume_local._runs.upkeep import until_it_works
 
@@ -69,7 +69,7 @@ class Carrier(Protocol):
         ...
 
 
-class Outbox:
+class DeliveryOutbox:
     """Sends pending deliveries while its `running` block lasts; used from one event loop.
 
     Args:

@@ -13,7 +13,7 @@ If a connection is lost during the COMMIT, nobody knows whether the operation to
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from enum import Enum
@@ -21,7 +21,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
 from random import uniform
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import anyio
 import psycopg
@@ -29,7 +29,6 @@ from psycopg import errors
 from psycopg.adapt import Loader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from lume_local._runs.postgres.named_rows import named_rows
 from lume_local._runs.postgres.postgres_tables import NAMESPACE
 from lume_local._runs.sql.operation import Row
 from lume_local._runs.store.records import StoreFailed, StoreUnavailable, TooLong
@@ -281,6 +280,31 @@ def _is_foreign(record: logging.LogRecord) -> bool:
     return _POOL not in about and not any(
         getattr(one, "row_factory", None) is named_rows for one in connections
     )
+
+
+class _NamedRow(tuple[Any, ...]):
+    """A row by position and by name, as in SQLite; one class for each list of names."""
+
+    __slots__ = ()
+    places: ClassVar[dict[str, int]]
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(self.places[key] if isinstance(key, str) else key)
+
+    def keys(self) -> Iterable[str]:
+        return self.places
+
+
+@lru_cache(500)
+def _class_of(names: tuple[str, ...]) -> type[_NamedRow]:
+    return type(
+        "_NamedRow", (_NamedRow,), {"__slots__": (), "places": {name: n for n, name in enumerate(names)}}
+    )
+
+
+def named_rows(cursor: Any) -> Any:
+    """Create the row factory of a cursor; psycopg calls it."""
+    return _class_of(tuple(column.name for column in cursor.description or ()))
 
 
 def _options() -> dict[str, Any]:

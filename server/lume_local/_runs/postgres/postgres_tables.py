@@ -3,10 +3,19 @@
 # ruff: noqa: S608 - the parts of its SQL are constants.
 import re
 
-from lume_local._runs.sql.ledger_tables import LEDGER
 from lume_local._runs.sql.sql_arrivals import ARRIVALS
 from lume_local._runs.sql.sql_drafts import DRAFTS
-from lume_local._runs.sql.tables import AUDIT, COUNTS, DONE, LONGEST_ID, MENDS, OLD_RUNS, SCHEMA, SERIOUS
+from lume_local._runs.sql.tables import (
+    AUDIT,
+    COUNTS,
+    DONE,
+    LEDGER,
+    LONGEST_ID,
+    MENDS,
+    OLD_RUNS,
+    SCHEMA,
+    SERIOUS,
+)
 from lume_local._runs.store.audit import KEPT_AT_LEAST
 from lume_local._runs.store.records import WHOLE
 

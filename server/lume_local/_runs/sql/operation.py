@@ -1,4 +1,4 @@
-"""Operations of a store as coroutine functions, written once for each database.
+"""Operations of a store as coroutine functions, written once, and the parts of it that each database has of its own.
 
 An operation awaits the statements of an `Sql`, which knows their transaction. SQLite executes them directly, so that
 no other task runs between two of them; PostgreSQL takes a round trip for each.
@@ -7,6 +7,8 @@ no other task runs between two of them; PostgreSQL takes a round trip for each.
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Sized
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+
+from lume_local._runs.store.records import Cursor, StatusChange
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -89,6 +91,57 @@ class Sql(Protocol):
 
     async def write(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do work whose changes take effect together or not at all; it may be repeated from its beginning."""
+        ...
+
+
+class Feed(Protocol):
+    """The changes of runs, in an order in which no change appears before one that was already returned.
+
+    Each method but `follow` is part of an operation.
+    """
+
+    async def note(self, run_id: str, status: str, finished_at: str | None) -> None:
+        """Add a change."""
+        ...
+
+    async def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
+        """See `SqlStore`."""
+        ...
+
+    async def newest(self) -> Cursor:
+        """See `SqlStore`."""
+        ...
+
+    async def forget(self, before: str, limit: int) -> int:
+        """Delete changes from before a time without gaps, oldest first; return how many."""
+        ...
+
+    async def follow(self, visible: Callable[[], None]) -> None:
+        """See `SqlStore`."""
+        ...
+
+
+class Publishing(Protocol):
+    """The right to publish the outputs of runs: if several servers share the state, one at a time has it."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether another server may take the state while this one runs."""
+        ...
+
+    async def allow(self, run_id: str) -> bool:
+        """Record that a run's output is about to be published; return False if the run has ended and must not be.
+
+        Raises `StoreUnavailable` if another server has the state.
+        """
+        ...
+
+    async def is_allowed(self, run_id: str) -> bool:
+        """Return whether that is recorded: the run's worker, if alive, may then publish at any time."""
+        ...
+
+    async def check(self) -> None:
+        """Raise `StoreUnavailable` if another server has the state."""
         ...
 
 

@@ -3,8 +3,8 @@
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from collections.abc import Collection, Sequence
 
-from lume_local._runs.sql.messages import SqlMessages
 from lume_local._runs.sql.operation import Sql, marks, reading, statement, writing
+from lume_local._runs.sql.sql_outbox import SqlMessages
 from lume_local._runs.sql.sql_purge import look_again
 from lume_local._runs.sql.tables import FLOW
 from lume_local._runs.store.arrived import Arrived, KnownPath, Move, RefusedFile, mark_of, place_of

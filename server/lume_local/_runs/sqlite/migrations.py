@@ -9,11 +9,11 @@ import sqlite3
 from pathlib import Path
 
 from lume_local._runs.sql import schemas
-from lume_local._runs.sql.ledger_tables import LEDGER
 from lume_local._runs.sql.sql_arrivals import ARRIVALS
 from lume_local._runs.sql.sql_drafts import DRAFTS
 from lume_local._runs.sql.tables import (
     AUDIT,
+    LEDGER,
     LISTING,
     MENDS,
     MESSAGES,
@@ -24,7 +24,7 @@ from lume_local._runs.sql.tables import (
     VERSION,
 )
 from lume_local._runs.sqlite.copies import replace_copy
-from lume_local._runs.sqlite.triggers import AUDITING, MENDING
+from lume_local._runs.sqlite.sqlite_tables import AUDITING, MENDING
 from lume_local._runs.store.records import StoreError
 
 _log = logging.getLogger("lume_local")

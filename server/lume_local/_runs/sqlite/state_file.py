@@ -11,15 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lume_local._runs.health import is_full
-from lume_local._runs.sql.ledger_tables import LEDGER
 from lume_local._runs.sql.sql_arrivals import ARRIVALS
 from lume_local._runs.sql.sql_drafts import DRAFTS
-from lume_local._runs.sql.tables import AUDIT, COUNTS, MENDS, OLD_RUNS, SCHEMA, VERSION
+from lume_local._runs.sql.tables import AUDIT, COUNTS, LEDGER, MENDS, OLD_RUNS, SCHEMA, VERSION
 from lume_local._runs.sqlite import sqlite_sql
 from lume_local._runs.sqlite.copies import checked, written
-from lume_local._runs.sqlite.feed import CHANGES
 from lume_local._runs.sqlite.migrations import check, migrate, note_parts
-from lume_local._runs.sqlite.triggers import AUDITING, COUNTING, MENDING
+from lume_local._runs.sqlite.sqlite_tables import AUDITING, CHANGES, COUNTING, MENDING
 from lume_local._runs.store.records import ACTIVE, StoreError
 from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
@@ -113,7 +111,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             migrate(db, path, found)
         check(db, path)
         _skip_lost_numbers(db)
-        db.execute("PRAGMA synchronous = NORMAL")  # see `durability`
+        db.execute("PRAGMA synchronous = NORMAL")  # see `Durability`
     except sqlite3.DatabaseError as error:
         if sqlite_sql.is_full(error) or is_full(path.parent):  # SQLite may call it an I/O error
             raise _full(path) from None

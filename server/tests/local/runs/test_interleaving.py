@@ -19,7 +19,7 @@ from lume_async.models import RunStatus
 from lume_async.webhooks import WebhookEvent
 from lume_local._runs import runner, upkeep
 from lume_local._runs.deliveries.http_carriers import http_carriers
-from lume_local._runs.deliveries.outbox import Outbox
+from lume_local._runs.deliveries.outbox import DeliveryOutbox
 from lume_local._runs.deliveries.webhooks import WebhookRules
 from lume_local._runs.health import Health
 from lume_local._runs.postgres import postgres_state
@@ -385,7 +385,7 @@ async def test_a_delivery_that_ends_while_the_outbox_is_read_is_not_sent_again(t
         event = orjson.dumps({"event": "x", "run_id": run.run_id, "status": "FAILED"})
         rules = WebhookRules.of(SECRET, (hook.host,))
         deliveries = Interleaved(store, script).deliveries
-        sender = Outbox(deliveries, http_carriers(rules, None), Health(tmp_path))
+        sender = DeliveryOutbox(deliveries, http_carriers(rules, None), Health(tmp_path))
         store._db.execute("UPDATE runs SET webhook_url = ?", [hook.url])
         await store.update(run, "FAILED", event=event)
         async with asyncio.timeout(20), sender.running():

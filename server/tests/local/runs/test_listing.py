@@ -8,7 +8,7 @@ import pytest
 from local.states import moved
 
 from lume_local._runs.sql import sql_store
-from lume_local._runs.sql.listing import _is_search
+from lume_local._runs.sql.run_rows import _is_search
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import NewRun, RunFilter, StoredFlow, StoredRun
 

@@ -22,7 +22,7 @@ from local.stores import Stores
 
 from lume_local._runs.sql.operation import Row
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.sqlite import durability
+from lume_local._runs.sqlite import sqlite_sql
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.arrived import Arrived, KnownPath, RefusedFile
 from lume_local._runs.store.records import (
@@ -238,8 +238,8 @@ async def test_what_a_power_cut_takes_was_never_relied_on(tmp_path: Path) -> Non
 
 async def test_one_fsync_for_all_that_wait(file: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs = []
-    real = durability._sync
-    monkeypatch.setattr(durability, "_sync", lambda file: syncs.append(file) or real(file))
+    real = sqlite_sql._sync
+    monkeypatch.setattr(sqlite_sql, "_sync", lambda file: syncs.append(file) or real(file))
     for number in range(50):
         await file.create(evolve(NEW, source_key=f"/{number}"))
     await asyncio.gather(*(file.settled() for _ in range(50)))
@@ -258,7 +258,7 @@ async def test_one_fsync_for_all_that_wait(file: SqliteStore, monkeypatch: pytes
 async def test_the_log_is_emptied_into_the_file(
     file: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(durability, "CHECKPOINT_EVERY", 5)
+    monkeypatch.setattr(sqlite_sql, "CHECKPOINT_EVERY", 5)
     for number in range(200):
         await file.create(evolve(NEW, source_key=f"/{number}"))
         await file.settled()
@@ -274,7 +274,7 @@ async def test_a_disk_that_fails_is_not_taken_for_durable(
 
     await file.create(NEW)
     with monkeypatch.context() as patch, pytest.raises(OSError, match="no"):
-        patch.setattr(durability, "_sync", broken)
+        patch.setattr(sqlite_sql, "_sync", broken)
         await file.settled()
     await file.settled()
 

@@ -25,10 +25,10 @@ from lume_async.errors import ConfigurationError
 from lume_async.webhooks import Once, WebhookEvent, verify
 from lume_local._runs.deliveries import http_carriers, outbox
 from lume_local._runs.deliveries.http_carriers import is_own, is_public
-from lume_local._runs.deliveries.outbox import Outbox
+from lume_local._runs.deliveries.outbox import DeliveryOutbox
 from lume_local._runs.deliveries.webhooks import NotAWebhook, WebhookRefused, WebhookRules
 from lume_local._runs.health import Health
-from lume_local._runs.sql.beside_runs import SqlDeliveries
+from lume_local._runs.sql.sql_outbox import SqlDeliveries
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.records import NewRun, StoreUnavailable
 
@@ -396,9 +396,9 @@ async def test_a_run_ends_with_its_delivery_or_not_at_all(
 
 
 @asynccontextmanager
-async def sending(store: SqliteStore, *hosts: str) -> AsyncIterator[Outbox]:
+async def sending(store: SqliteStore, *hosts: str) -> AsyncIterator[DeliveryOutbox]:
     """A sender at work."""
-    sender = Outbox(
+    sender = DeliveryOutbox(
         store.deliveries, http_carriers.http_carriers(WebhookRules.of(SECRET, hosts), None), Health(Path())
     )
     async with sender.running():

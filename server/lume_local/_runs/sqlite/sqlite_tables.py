@@ -1,9 +1,23 @@
-"""Triggers of the state file: counts, and runs that need attention, in the same transaction as the runs."""
+"""The parts of the state's tables that only SQLite has: the feed's table, and triggers.
+
+They keep counts, and the runs that need attention, in the same transaction as the runs.
+"""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from lume_local._runs.sql.tables import DONE, LONGEST_ID, SERIOUS
 from lume_local._runs.store.audit import KEPT_AT_LEAST
 from lume_local._runs.store.records import WHOLE
+
+CHANGES = """
+CREATE TABLE changes (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    finished_at TEXT,
+    at TEXT NOT NULL
+) STRICT;
+"""
+"""The table of the feed."""
 
 _READ = "coalesce(json_extract(metrics, '$.rows_read'), 0)"
 _REJECTED = "coalesce(json_extract(metrics, '$.rows_rejected'), 0)"
