@@ -13,7 +13,7 @@ If a connection is lost during the COMMIT, nobody knows whether the operation to
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from enum import Enum
@@ -352,15 +352,8 @@ def _number(*names: str) -> int:
 @lru_cache(2000)
 def _numbered(query: str) -> Any:
     """Replace the first `?` of a statement by `$1`, and so on. No literal in a statement contains a question mark."""
-    numbers = count(1)
-    return "".join(_marked(query, numbers))
-
-
-def _marked(query: str, numbers: Iterator[int]) -> Iterator[str]:
     first, *others = query.split("?")
-    yield first
-    for other in others:
-        yield f"${next(numbers)}{other}"
+    return first + "".join(f"${number}{other}" for number, other in enumerate(others, 1))
 
 
 def _plain(values: Sequence[Any]) -> list[Any] | None:

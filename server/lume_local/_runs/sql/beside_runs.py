@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import orjson
 
 from lume_local._runs.sql.ledger_entries import LedgerEntries
-from lume_local._runs.sql.operation import Sql, for_rows, reading, statement, writing
+from lume_local._runs.sql.operation import Sql, change_all, reading, statement, writing
 from lume_local._runs.sql.run_rows import flow_range
 from lume_local._runs.sql.sql_audit import add_act
 from lume_local._runs.sql.sql_purge import look_again
@@ -33,8 +33,7 @@ class SqlOutputs:
         """Store the outputs of a run; part of the transaction that ends the run."""
         rows = [(run_id, part, identity) for part, identity in identities.items()]
         query = "INSERT INTO outputs VALUES {} ON CONFLICT (run_id, part) DO UPDATE SET identity = excluded.identity"
-        for one, values in for_rows(query, rows):
-            await self.sql.change(one, values)
+        await change_all(self.sql, query, rows)
 
     @statement
     async def written_before(self, before: str, limit: int) -> list[tuple[str, str, str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import fields
 
 from lume_async._base.elided import elided
-from lume_local._runs.sql.operation import Row, Sql, for_rows
+from lume_local._runs.sql.operation import Row, Sql, change_all, for_rows
 from lume_local._runs.store.ledger import Claim, Claimed, LedgerAccount
 from lume_local._runs.store.records import WITH_OUTPUT, StoredRun
 from lume_local._runs.times import now_text
@@ -96,7 +96,8 @@ class LedgerEntries:
         """Write the rows of a run with each reason; None stands for all its rows."""
         inbox = await self._opened(flow, dict.fromkeys(sets, 0))
         rows = [(inbox[reason], seq, None if of is None else packed(of)) for reason, of in sets.items()]
-        await self._change_all(
+        await change_all(
+            self.sql,
             "INSERT INTO rejected_for (inbox, seq, rows) VALUES {} "
             "ON CONFLICT (inbox, seq) DO UPDATE SET rows = excluded.rows",
             rows,
@@ -210,14 +211,13 @@ class LedgerEntries:
 
     async def _keep_rejects(self, run_id: str, claims: Sequence[Claim], in_order: Sequence[int]) -> None:
         """Record the original rows of a replay's rejects: first the well-formed ones, then the malformed lines."""
-        start = 0
+        start, values = 0, list[tuple[Any, ...]]()
         for records in in_order:
             for claim in claims:
-                rows = _own(claim, records)
-                if rows:
-                    values = [run_id, start, claim.seq, packed(rows)]
-                    await self.sql.change("INSERT INTO replay_rejects VALUES (?, ?, ?, ?)", values)
+                if rows := _own(claim, records):
+                    values.append((run_id, start, claim.seq, packed(rows)))
                     start += rows.bit_count()
+        await change_all(self.sql, "INSERT INTO replay_rejects VALUES {}", values)
 
     async def _judged_again(self, seq: int, flow: str, rows: int, reasons: Mapping[str, int]) -> None:
         """Replace the reasons of some rows."""
@@ -282,7 +282,8 @@ class LedgerEntries:
             if found != before:
                 counts.append((inbox, seq, found))
                 opened[reason] = found - before
-        await self._change_all(
+        await change_all(
+            self.sql,
             "INSERT INTO rejected_for (inbox, seq, open) VALUES {} "
             "ON CONFLICT (inbox, seq) DO UPDATE SET open = excluded.open",
             counts,
@@ -302,7 +303,8 @@ class LedgerEntries:
     async def _add_open(self, flow: str, opened: Mapping[str, int]) -> None:
         """Add to the open rows of a flow by reason (all of them under the empty one), and to those of the day."""
         inbox, day = await self._opened(flow, opened), now_text()[:10]
-        await self._change_all(
+        await change_all(
+            self.sql,
             "INSERT INTO inbox_days VALUES {} ON CONFLICT (inbox, day) DO UPDATE SET "
             "opened = inbox_days.opened + excluded.opened, closed = inbox_days.closed + excluded.closed",
             [(inbox[reason], day, max(rows, 0), max(-rows, 0)) for reason, rows in opened.items()],
@@ -318,10 +320,6 @@ class LedgerEntries:
         for one, values in for_rows(query, [(flow, *item) for item in opened.items()]):
             numbers |= {row["reason"]: row["id"] for row in await self.sql.rows(one, values)}
         return numbers
-
-    async def _change_all(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
-        for one, values in for_rows(query, rows):
-            await self.sql.change(one, values)
 
     async def _account(self, flow: str, source: str, **changes: int) -> None:
         """Add to the accounts of a source and of its flow."""

@@ -182,6 +182,12 @@ def for_rows(query: str, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, l
         )
 
 
+async def change_all(sql: Sql, query: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Execute a statement without a result for rows in place of `{}`, which may be none."""
+    for one, values in for_rows(query, rows):
+        await sql.change(one, values)
+
+
 def _operation(method: Method[P, T], how: str) -> "Operation[P, T]":
     @wraps(method)
     async def carried_out(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 
-from lume_local._runs.sql.operation import Sql, marks, statement, writing
+from lume_local._runs.sql.operation import Sql, change_all, marks, statement, writing
 from lume_local._runs.sql.tables import RECEIVER
 from lume_local._runs.store.records import (
     KINDS,
@@ -177,28 +177,21 @@ class SqlMessages:
             after: the changed states; one with an empty `state` is removed.
         """
         await self.sql.lock("messages")
-        if not await self._is_still_so(notices, before):
+        these, keys = f"FROM notices WHERE seq IN ({marks(notices)})", f"key IN ({marks(before)})"
+        (left,) = await self.sql.one(f"SELECT count(*) {these}", notices)
+        now = {one.key: one.rev for one in await self._found(keys, *before)}
+        if left < len(notices) or dict.fromkeys(before, 0) | now != before:
             return False
-        await self.sql.change(f"DELETE FROM notices WHERE seq IN ({marks(notices)})", notices)
-        for one in after:
-            await self._change(one)
+        await self.sql.change(f"DELETE {these}", notices)
+        gone = [one.key for one in after if not one.state]
+        await self.sql.change(f"DELETE FROM message_states WHERE key IN ({marks(gone)})", gone)
+        await change_all(
+            self.sql,
+            "INSERT INTO message_states (key, rev, state, due) VALUES {} "
+            "ON CONFLICT (key) DO UPDATE SET rev = excluded.rev, state = excluded.state, due = excluded.due",
+            [(one.key, one.rev + 1, one.state, one.due) for one in after if one.state],
+        )
         for new in deliveries:
             await self._deliveries.add_new("message", new)
         self.sql.must_last()
         return True
-
-    async def _is_still_so(self, notices: Sequence[int], before: Mapping[str, int]) -> bool:
-        query = f"SELECT count(*) FROM notices WHERE seq IN ({marks(notices)})"
-        (left,) = await self.sql.one(query, notices)
-        now = {one.key: one.rev for one in await self._found(f"key IN ({marks(before)})", *before)}
-        return left == len(notices) and dict.fromkeys(before, 0) | now == before
-
-    async def _change(self, one: MessageState) -> None:
-        if not one.state:
-            await self.sql.change("DELETE FROM message_states WHERE key = ?", [one.key])
-            return
-        await self.sql.change(
-            "INSERT INTO message_states (key, rev, state, due) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (key) DO UPDATE SET rev = excluded.rev, state = excluded.state, due = excluded.due",
-            [one.key, one.rev + 1, one.state, one.due],
-        )

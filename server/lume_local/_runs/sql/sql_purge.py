@@ -94,7 +94,11 @@ class SqlPurge:
         chosen, values = f"seq IN ({marks(found)}) AND {_MAY_CHANGE}", [*(run.seq for run in found), before]
         query = f"SELECT seq, run_id FROM runs WHERE {chosen} AND NOT {_needed(outputs=outputs)}"
         gone = await self.sql.rows(query, values)
-        await self._remove([row["seq"] for row in gone], [row["run_id"] for row in gone])
+        run_ids = [row["run_id"] for row in gone]
+        replayed = f"SELECT seq FROM replay_rejects WHERE run_id IN ({marks(run_ids)})"
+        await look_again(self.sql, f"seq IN ({replayed})", run_ids)
+        await self._delete(_BY_RUN, "run_id", run_ids)
+        await self._delete(_BY_NUMBER, "seq", [row["seq"] for row in gone])
         query = f"SELECT seq, run_id, metrics FROM runs WHERE {chosen} AND purged = 0"
         compact = await self.sql.rows(query, values)
         for row in compact:
@@ -108,12 +112,6 @@ class SqlPurge:
             counts = {"removed": purged.removed, "compact": purged.compact, "before": before}
             await add_act(self.sql, Act("server", PURGE, "runs", counts | detail))
         return purged
-
-    async def _remove(self, numbers: Sequence[int], run_ids: Sequence[str]) -> None:
-        query = f"SELECT seq FROM replay_rejects WHERE run_id IN ({marks(run_ids)})"
-        await look_again(self.sql, f"seq IN ({query})", run_ids)
-        await self._delete(_BY_RUN, "run_id", run_ids)
-        await self._delete(_BY_NUMBER, "seq", numbers)
 
     async def _delete(self, tables: Sequence[str], column: str, of: Sequence[int] | Sequence[str]) -> None:
         for table in tables if of else ():
