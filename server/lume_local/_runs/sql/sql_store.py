@@ -14,15 +14,8 @@ import anyio
 import orjson
 from attrs import evolve
 
-from lume_local._runs.sources.source_key import batch_of
-from lume_local._runs.sql.beside_runs import (
-    SqlAttention,
-    SqlDeliveries,
-    SqlOutputs,
-    SqlSources,
-    SqlStatistics,
-)
-from lume_local._runs.sql.messages import SqlMessages
+from lume_local._runs.sources.source_files import batch_of
+from lume_local._runs.sql.beside_runs import SqlAttention, SqlOutputs, SqlSources, SqlStatistics
 from lume_local._runs.sql.operation import Feed, Publishing, Sql, marks, reading, statement, writing
 from lume_local._runs.sql.run_rows import (
     IN_ORDER,
