@@ -12,7 +12,7 @@ export function actions(run) {
   if (isActive(run)) return [actButton("Cancel", () => cancel(run), "danger")];
   return [
     mapLink(run),
-    run.metadata.target_locations.rejects && actButton("Send mended rejects …", () => sendMended(run)),
+    run.metadata.target_locations.rejects && actButton("Send corrected rejects …", () => sendMended(run)),
     run.status !== "SUCCEEDED" && !run.metadata.dismissed && actButton("Dismiss …", () => askDismissal(run)),
     actButton("Run again", () => again(run, false)),
     actButton("Run again, forced …", () => askForced(run)),
@@ -77,7 +77,7 @@ function askDismissal(run) {
 function sendMended(run) {
   const file = el("input", { type: "file", name: "mended", required: true });
   return dialog(
-    "Send mended rejects",
+    "Send corrected rejects",
     "Send",
     [
       el(
@@ -88,14 +88,14 @@ function sendMended(run) {
         el("code", "_lume_"),
         " are ignored.",
       ),
-      el("label.field", "Mended file", file),
+      el("label.field", "Corrected file", file),
     ],
     () => mended(run, file.files[0]),
   );
 }
 
 async function mended(run, file) {
-  if (!file) throw new Error("Choose the file with the mended rejects first.");
+  if (!file) throw new Error("Choose the file of corrected rejects first.");
   await refuseOthers(file);
   const content = await checksum(file);
   const held = content && (await holder(run, content));
@@ -176,7 +176,7 @@ async function refuseReplacing(run) {
   const { mapped } = (await get(path("flows", flow, "versions", version))).definition.target ?? {};
   if (typeof mapped !== "string" || ["{run_id}", "{source_path}"].some((name) => mapped.includes(name))) return;
   throw new Error(
-    `All runs of ${run.flow_version} write ${mapped}: the mended rows would replace those of this run there. ` +
+    `All runs of ${run.flow_version} write ${mapped}: the corrected rows would replace the rows of this run. ` +
       "Put {run_id} into target.mapped of a new version and run that on the whole source.",
   );
 }

@@ -11,44 +11,30 @@ const DAY = 24 * HOUR;
 
 /** Runs per hour, stacked by status. `items`: {hour, status, runs}. */
 export function hours(items, count) {
-  const last = Math.floor(Date.now() / HOUR) * HOUR;
-  const starts = Array.from({ length: count }, (_, index) => last - (count - 1 - index) * HOUR);
-  const byHour = new Map(starts.map((start) => [start, []]));
-  for (const item of items) byHour.get(Date.parse(item.hour))?.push(item);
+  const byHour = Map.groupBy(items, (item) => Date.parse(item.hour));
   const most = Math.max(1, ...[...byHour.values()].map(total));
   const groups = [...new Set(items.map((item) => groupOf(item.status)))].sort((a, b) => rank(a) - rank(b));
+  const ofGroup = (list, group) => total(list.filter((item) => groupOf(item.status) === group));
   const height = 180;
-  const step = WIDTH / count;
-  const columns = starts.map((start, index) => {
-    const here = byHour.get(start);
+  const { shapes, below } = columns(HOUR, count, height, (start, at, step) => {
+    const here = byHour.get(start) ?? [];
+    const there = groups.filter((group) => ofGroup(here, group));
     let top = height;
-    const of = (group) => total(here.filter((item) => groupOf(item.status) === group));
-    const there = groups.filter(of);
-    const words = [moment(start), ...there.map((group) => `${nameOf(group)}: ${number(of(group))}`)].join("\n");
     const parts = there.map((group) => {
-      const tall = (of(group) / most) * (height - 4);
+      const tall = (ofGroup(here, group) / most) * (height - 4);
       top -= tall;
-      return svg("rect", {
-        x: index * step + 1,
-        y: top,
-        width: step - 2,
-        height: tall,
-        class: `fill ${lookOf(group)}`,
-      });
+      return rect(at + 1, top, step - 2, tall, `fill ${lookOf(group)}`);
     });
-    const area = svg("rect", { x: index * step, y: 0, width: step, height, class: "hover" });
-    return svg("g", {}, svg("title", {}, words), area, parts);
+    return [[moment(start), ...there.map((group) => `${nameOf(group)}: ${number(ofGroup(here, group))}`)], parts];
   });
-  const sum = groups
-    .map((group) => `${nameOf(group)} ${number(total(items.filter((item) => groupOf(item.status) === group)))}`)
-    .join(", ");
+  const sum = groups.map((group) => `${nameOf(group)} ${number(ofGroup(items, group))}`).join(", ");
   return chart({
     label: "Runs per hour",
     words: `Runs per hour: ${sum || "none"}`,
     height,
     most: number(most),
-    shapes: columns,
-    below: axis(starts[0], last),
+    shapes,
+    below,
     entries: groups.map((group) => [nameOf(group), lookOf(group)]),
     heads: [["Hour"], ["Status"], ["Runs", "num"]],
     rows: items.map((item) => [moment(item.hour), nameOf(item.status), number(item.runs)]),
@@ -72,7 +58,7 @@ export function ratios(series) {
       svg(
         "line",
         { x1: x(point), x2: x(point), y1: y(point), y2: y(point), class: `dot line${index % 6}` },
-        svg("title", {}, words(point)),
+        svg("title", words(point)),
       ),
     );
     return [
@@ -101,42 +87,29 @@ export function ratios(series) {
 
 /** Rejected and closed rows on each of the last days. `items`: {day, opened, closed}. */
 export function days(label, items, count) {
-  const today = Math.floor(Date.now() / DAY) * DAY;
   const byDay = new Map(items.map((item) => [Date.parse(item.day), item]));
-  const starts = Array.from({ length: count }, (_, index) => today - (count - 1 - index) * DAY);
   const most = Math.max(1, ...items.flatMap((item) => [item.opened, item.closed]));
   const height = 110;
-  const step = WIDTH / count;
-  const column = (value, at, look) => {
-    const tall = (value / most) * (height - 4);
-    return (
-      value > 0 && svg("rect", { x: at, y: height - tall, width: step * 0.42, height: tall, class: `fill ${look}` })
-    );
-  };
-  const columns = starts.map((start, index) => {
+  const { shapes, below } = columns(DAY, count, height, (start, at, step) => {
     const { opened = 0, closed = 0 } = byDay.get(start) ?? {};
-    const words = `${dayOf(start)}\nrejected: ${number(opened)}\nclosed: ${number(closed)}`;
-    const at = index * step;
-    const area = svg("rect", { x: at, y: 0, width: step, height, class: "hover" });
-    return svg(
-      "g",
-      {},
-      svg("title", {}, words),
-      area,
-      column(opened, at + step * 0.06, "partial"),
-      column(closed, at + step * 0.52, "ok"),
-    );
+    const column = (value, x, look) => {
+      const tall = (value / most) * (height - 4);
+      return value > 0 && rect(x, height - tall, step * 0.42, tall, `fill ${look}`);
+    };
+    return [
+      [dayOf(start), `rejected: ${number(opened)}`, `closed: ${number(closed)}`],
+      [column(opened, at + step * 0.06, "partial"), column(closed, at + step * 0.52, "ok")],
+    ];
   });
   const sum = (name) => number(items.reduce((all, item) => all + item[name], 0));
-  const words = `${label}: ${sum("opened")} rejected, ${sum("closed")} closed in ${count} days`;
   return chart({
     label,
-    words,
+    words: `${label}: ${sum("opened")} rejected, ${sum("closed")} closed in ${count} days`,
     look: "low",
     height,
     most: number(most),
-    shapes: columns,
-    below: axis(starts[0], today, false),
+    shapes,
+    below,
     entries: [
       ["Rejected", "partial"],
       ["Closed", "ok"],
@@ -146,6 +119,19 @@ export function days(label, items, count) {
   });
 }
 
+/** A column and the axis for the last hours or days; `draw` returns the lines of its text, and its shapes. */
+function columns(unit, count, height, draw) {
+  const last = Math.floor(Date.now() / unit) * unit;
+  const step = WIDTH / count;
+  const shapes = Array.from({ length: count }, (_, index) => {
+    const [words, parts] = draw(last - (count - 1 - index) * unit, index * step, step);
+    return svg("g", svg("title", words.join("\n")), rect(index * step, 0, step, height, "hover"), parts);
+  });
+  return { shapes, below: axis(last - (count - 1) * unit, last, unit < DAY) };
+}
+
+const rect = (x, y, width, height, look) => svg("rect", { x, y, width, height, class: look });
+
 const dayOf = (time) => new Date(time).toLocaleDateString(undefined, { dateStyle: "medium", timeZone: "UTC" });
 
 /** A share as a bar; `offset` is where it starts. */
@@ -153,13 +139,7 @@ export function bar(share, look, offset = 0) {
   return svg(
     "svg",
     { viewBox: `0 0 ${WIDTH} 10`, preserveAspectRatio: "none", class: "track", "aria-hidden": "true" },
-    svg("rect", {
-      x: offset * WIDTH,
-      y: 0,
-      width: Math.max(share * WIDTH, share > 0 ? 6 : 0),
-      height: 10,
-      class: `fill ${look}`,
-    }),
+    rect(offset * WIDTH, 0, Math.max(share * WIDTH, share > 0 ? 6 : 0), 10, `fill ${look}`),
   );
 }
 

@@ -1,8 +1,8 @@
 // The differences between two flow versions. Pure.
 
-/** Compares the lines of two texts: [sign, line] each, with sign " ", "-" or "+". */
+/** Compares the lines of two texts, null for none: [sign, line] each, with sign " ", "-" or "+". */
 export function lines(before, after) {
-  const [a, b] = [before.split("\n"), after.split("\n")];
+  const [a, b] = [before, after].map((text) => text?.split("\n") ?? []);
   const longest = Array.from({ length: a.length + 1 }, () => new Array(b.length + 1).fill(0));
   for (let i = a.length - 1; i >= 0; i--) {
     for (let j = b.length - 1; j >= 0; j--) {

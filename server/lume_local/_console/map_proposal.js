@@ -23,7 +23,7 @@ export class Mapping {
       await this.ask();
     } catch (error) {
       if (error.status !== 422 || !Object.keys(this.decisions.all()).length) throw error;
-      notice(`What was decided here before does not fit any more. ${error.message}`, true);
+      notice(`Your earlier decisions no longer fit the file. ${error.message}`, true);
       this.decisions.clear();
       await this.ask();
     }

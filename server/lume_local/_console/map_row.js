@@ -118,7 +118,7 @@ function member(name, line, members, choose) {
     "select",
     {
       name: `lookup ${name} ${line.source}`,
-      "aria-label": `What ${line.source} means in ${name}`,
+      "aria-label": `Meaning of ${line.source} in ${name}`,
       on: { change: changed },
     },
     el("option", { value: "", selected: line.target === null }, "rejected"),

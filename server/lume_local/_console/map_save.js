@@ -47,8 +47,8 @@ export function saving(mapping, failed) {
       await mapping.ask();
       const { flow_version: next } = mapping.proposal;
       throw new Error(
-        `Somebody else has saved another ${reference} meanwhile. Your decisions now stand on top of that: look at them ` +
-          `again, try them, then save them as ${next}.`,
+        `Somebody else has just saved another ${reference}. Your decisions now apply to that version: review and try ` +
+          `them again, then save them as ${next}.`,
       );
     }
     await submit(reference);

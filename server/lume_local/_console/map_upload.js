@@ -36,7 +36,7 @@ export function fileCard(flow, run, why) {
   return card(
     "Choose the file",
     problem,
-    el("form.filters", { on: { submit: sent } }, el("label.field", "File of this computer", file), send),
+    el("form.filters", { on: { submit: sent } }, el("label.field", "File on this computer", file), send),
   );
 }
 

@@ -29,7 +29,7 @@ export async function show({ query, signal }) {
       node,
       el("h1", { tabindex: -1 }, "Arrivals"),
       found.problem &&
-        el("p", { role: "alert" }, `The present content of the arrivals file is not in effect: ${found.problem}`),
+        el("p", { role: "alert" }, `The arrivals file has changes that are not in effect: ${found.problem}`),
       found.arrivals.length
         ? section("Places", PLACES, found.arrivals.map(place))
         : el("p.empty", "Nothing is watched: start the server with --arrivals."),

@@ -135,6 +135,10 @@ async function ratioOverTime(flow, ask) {
   return [...series].map(([name, points]) => [name.split(":")[1], points]).slice(-MOST_LINES);
 }
 
+const kindOf = (one, two) => (one === null ? "added" : two === null ? "removed" : "changed");
+const SIGNS = { "+": "added", "-": "removed" };
+const marked = ([sign, line]) => el("span", { class: SIGNS[sign] }, `${sign} ${line}\n`);
+
 function difference(items, version, other, before, after, here) {
   const others = items.filter((one) => one.version !== version).map((one) => [one.version, one.version]);
   const options = other ? others : [["", "choose …"], ...others];
@@ -144,29 +148,14 @@ function difference(items, version, other, before, after, here) {
   const asked = el("label.field.inline", "Compared with", choose);
   const found = before ? changes(described(before), described(after)) : [];
   return wideCard(
-    `What ${version} changes`,
+    `Changes in ${version}`,
     asked,
     before && !found.length && el("p.empty", "Nothing."),
     found.map(([name, one, two]) =>
       el(
         "div.change",
-        el(
-          "h3",
-          name,
-          el(
-            "span",
-            { class: `tag ${!one ? "added" : !two ? "removed" : ""}` },
-            !one ? "added" : !two ? "removed" : "changed",
-          ),
-        ),
-        el(
-          "pre.diff",
-          { tabindex: 0 },
-          (one && two ? lines(one, two) : (one ?? two).split("\n").map((line) => [one ? "-" : "+", line])).map(
-            ([sign, line]) =>
-              el("span", { class: { "+": "added", "-": "removed" }[sign] ?? "" }, `${sign} ${line}\n`),
-          ),
-        ),
+        el("h3", name, el(`span.tag.${kindOf(one, two)}`, kindOf(one, two))),
+        el("pre.diff", { tabindex: 0 }, lines(one, two).map(marked)),
       ),
     ),
   );

@@ -96,7 +96,7 @@ function ofFlow(flow, items, trend) {
         "Being submitted or replayed: ",
         flow.replays.flatMap((id) => [runLink(id), " "]),
       ),
-    items.length > 0 && el("div.below", el("a", { href: here(null), class: "button" }, "Mend all reasons")),
+    items.length > 0 && el("div.below", el("a", { href: here(null), class: "button" }, "Correct all reasons")),
     items.length > 0 &&
       table(
         `Reasons of ${flow.flow}`,

@@ -74,7 +74,7 @@ function summary({ proposal, decisions, open }, sample) {
   const reviews = Object.values(decisions.all()).map(({ review }) => review);
   const count = (state) => reviews.filter((one) => one === state).length;
   return [
-    `${counted(sample.rows, "row")} of ${fileName(sample.name)} ${sample.rows === 1 ? "was" : "were"} looked at. `,
+    `${counted(sample.rows, "row")} of ${fileName(sample.name)} ${sample.rows === 1 ? "was" : "were"} examined. `,
     `${counted(proposal.columns.length, "column")}: ${count("approved")} approved, ${count("flagged")} flagged`,
     open.length > 0 && `, ${open.length} without a source`,
     ".",
@@ -86,9 +86,9 @@ function doubtsOf({ doubts, unused, samples }) {
   if (!all.length && !unused.length) return null;
   const said = (one) => el("li", one, /[.?]$/.test(one) ? "" : ".");
   return card(
-    "Of the file",
+    "About the file",
     all.length > 0 && el("ul.doubts", all.map(said)),
-    unused.length > 0 && el("p.muted", `Not read: ${unused.join(", ")}.`),
+    unused.length > 0 && el("p.muted", `Unused columns: ${unused.join(", ")}.`),
   );
 }
 
@@ -100,7 +100,7 @@ function approveCertain(mapping) {
     );
     for (const { name } of certain) mapping.decisions.change(name, { review: "approved" });
     mapping.onChange();
-    notice(certain.length ? `${counted(certain.length, "column")} approved.` : "Nothing else is certain.");
+    notice(certain.length ? `${counted(certain.length, "column")} approved.` : "No other column is certain.");
   }
-  return el("button", { type: "button", on: { click: approve } }, "Approve what is certain");
+  return el("button", { type: "button", on: { click: approve } }, "Approve certain columns");
 }

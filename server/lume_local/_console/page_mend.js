@@ -36,7 +36,7 @@ export async function show({ parts: [, flow], query, signal }) {
     "div",
     el("h1", { tabindex: -1 }, `Rejected rows of ${flow}`),
     top,
-    isReadOnly && el("p.tell", "You may look at these rows. To mend them takes a key with the role submit."),
+    isReadOnly && el("p.tell", "You can only read these rows. Correcting them takes a key with the role submit."),
     page.node,
   );
   return { title: `Inbox: ${flow}`, node, update: (ids) => page.update(ids) };
@@ -168,7 +168,7 @@ class Mending {
     const { passing } = counts.get(this.reason);
     const isFree = this.draft.isSettled && !this.isSubmitting;
     this.state.textContent = this.#words(counts.get(this.reason));
-    this.button.textContent = `Submit ${counted(passing, "mended row")}`;
+    this.button.textContent = `Submit ${counted(passing, "corrected row")}`;
     this.button.disabled = passing === 0 || !isFree;
     this.#showOthers(counts, isFree);
     this.node.setAttribute("aria-busy", String(!this.progress?.isDone));
@@ -187,7 +187,7 @@ class Mending {
     refill(
       this.others,
       counts.size > 1 && [
-        el("p", "Your draft has edits of other reasons, too. They stay in it, unless you submit all:"),
+        el("p", "Your draft also has edits for other reasons. They stay there, unless you submit all:"),
         el("ul", ...[...counts].map((one) => el("li", line(one)))),
         el("button", submit, `Submit all ${rows(all)}`),
       ],
@@ -200,9 +200,9 @@ class Mending {
     const count = `${rows(this.sheet.rows.length)}${progress?.isDone ? "" : " so far"}`;
     if (isReadOnly) return count;
     if (draft.unsent) return `${count}. Saving …`;
-    if (draft.isJudging) return `${count}, ${number(edited)} edited and saved. The flow looks at them …`;
+    if (draft.isJudging) return `${count}, ${number(edited)} edited and saved. The flow checks them …`;
     if (!edited)
-      return `${count}. Double-click or press Enter to edit a cell; nothing is submitted until you say so.`;
+      return `${count}. Double-click or press Enter to edit a cell; nothing is submitted before you press Submit.`;
     const passing = `${number(accepted)} would be accepted by ${draft.to}`;
     return `${count}, ${number(edited)} edited and saved: ${passing}. Edits are kept for 30 days after the last one.`;
   }

@@ -44,22 +44,19 @@ export async function show({ signal }) {
 }
 
 function totals(items) {
-  const count = (statuses) =>
-    items.filter((item) => statuses.includes(item.status)).reduce((sum, item) => sum + item.runs, 0);
-  const rows = items.reduce(
-    (sum, item) => ({
-      rows_read: sum.rows_read + item.rows_read,
-      rows_rejected: sum.rows_rejected + item.rows_rejected,
-    }),
-    { rows_read: 0, rows_rejected: 0 },
-  );
-  const [active, broken] = [count(ACTIVE), count(["FAILED", "CRASHED"])];
+  const sum = (name, list = items) => list.reduce((sum, item) => sum + item[name], 0);
+  const count = (...statuses) =>
+    sum(
+      "runs",
+      items.filter((item) => statuses.includes(item.status)),
+    );
+  const [active, broken] = [count(...ACTIVE), count("FAILED", "CRASHED")];
   return figures(
-    figure("Runs", number(items.reduce((sum, item) => sum + item.runs, 0))),
+    figure("Runs", number(sum("runs"))),
     figure("Active", number(active), active ? "active" : ""),
     figure("Failed or crashed", number(broken), broken ? "failed" : ""),
-    figure("Rows read", number(rows.rows_read)),
-    rejectedFigure("Rows rejected", rows),
+    figure("Rows read", number(sum("rows_read"))),
+    rejectedFigure("Rows rejected", { rows_read: sum("rows_read"), rows_rejected: sum("rows_rejected") }),
   );
 }
 

@@ -171,8 +171,6 @@ function columns(held) {
   return rows.length > 0 && wideCard(title, table(title, heads, rows));
 }
 
-const outputOf = (run, which) => save(path("runs", run.id, "outputs", which));
-
 /** Saves the rejects as a workbook, which can be corrected and sent like any other file of them. */
 async function rejectsBook(run) {
   const rows = await all(path("runs", run.id, "rejects"), { limit: 1000 });
@@ -189,7 +187,7 @@ function details(run) {
       el(
         "div.buttons",
         !places[which].includes("://") && // else it is in a database or an object store
-          actButton(`Download ${which}`, () => outputOf(run, which)),
+          actButton(`Download ${which}`, () => save(path("runs", run.id, "outputs", which))),
         which === "rejects" && actButton("Rejects as .xlsx", () => rejectsBook(run)),
       ),
       el("code.path", places[which]),
@@ -208,9 +206,9 @@ function details(run) {
         entry("Submitted by", el("a", { href: address(["runs"], "", { by: run.submitted_by }) }, run.submitted_by)),
       entry("Started", moment(run.started_at)),
       entry("Ended", moment(run.finished_at)),
-      run.force_rerun && entry("Forced", "processed although it may have been processed before"),
-      mends && entry("Mends", runLink(mends)),
-      menders.length > 0 && entry("Mended by", ...menders.flatMap((id) => [runLink(id), " "])),
+      run.force_rerun && entry("Forced", "processed even if it was processed before"),
+      mends && entry("Corrects", runLink(mends)),
+      menders.length > 0 && entry("Corrected by", ...menders.flatMap((id) => [runLink(id), " "])),
       dismissed && entry("Dismissed", dismissed.why, " ", el("span.muted", moment(dismissed.at))),
       run.run_metadata && entry("Metadata", el("pre", { tabindex: 0 }, JSON.stringify(run.run_metadata, null, 2))),
     ),

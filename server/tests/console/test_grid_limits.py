@@ -30,17 +30,17 @@ def test_more_rows_than_it_holds_follow_once_some_are_mended(page: Any, site: Si
     opened(page, "many")
     also = page.get_by_text("You have edited 1 row of the others elsewhere: Submit sends them, too.")
     expect(also).to_be_visible()
-    expect(page.get_by_role("button", name="Submit 1 mended row")).to_be_enabled()
+    expect(page.get_by_role("button", name="Submit 1 corrected row")).to_be_enabled()
     opened(page, "many", reason=NO_COUNTRY)
     expect(also).to_have_count(0)
-    told = page.get_by_text("These are the oldest 4 rows. The others can't be edited yet")
+    told = page.get_by_text("These are the oldest 4 rows. The others follow once")
     expect(told).to_be_visible()
     expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "5")
     assert open_rows(site, "many")[NO_COUNTRY] == 8
     for row in range(1, 4):
         write(page, row, "Country", "France")
     judged(page, "3 would be accepted")
-    page.get_by_role("button", name="Submit 3 mended rows").click()
+    page.get_by_role("button", name="Submit 3 corrected rows").click()
     expect(page.get_by_text("has ended SUCCEEDED: 3 rows accepted.")).to_be_visible()
     expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "5")
     assert cell(page, 4, "id").inner_text() == "7", "the next ones are there"

@@ -68,7 +68,7 @@ def test_a_flow_whose_rows_are_all_lost_is_in_the_inbox(page: Any, site: Site) -
 def test_a_row_is_judged_as_it_is_edited_and_submitted_with_the_others(page: Any, site: Site) -> None:
     rejecting(site, "edits")
     opened(page, "edits")
-    expect(page.get_by_role("button", name="Submit 0 mended rows")).to_be_disabled()
+    expect(page.get_by_role("button", name="Submit 0 corrected rows")).to_be_disabled()
     expect(cell(page, 1, "Why")).to_have_text(NO_COUNTRY)
     write(page, 1, "Country", "Germany")
     expect(cell(page, 1, "Why")).to_have_text("✓ would be accepted")
@@ -78,7 +78,7 @@ def test_a_row_is_judged_as_it_is_edited_and_submitted_with_the_others(page: Any
     judged(page)
     expect(cell(page, 2, "Why")).to_have_text(NO_COUNTRY)
     assert open_rows(site, "edits")[None] == 9, "nothing is submitted yet"
-    page.get_by_role("button", name="Submit 1 mended row").click()
+    page.get_by_role("button", name="Submit 1 corrected row").click()
     expect(page.get_by_text("has ended SUCCEEDED: 1 row accepted.")).to_be_visible()
     expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "9")
     expect(cell(page, 1, "Country")).to_have_text("Italy")
@@ -203,7 +203,7 @@ def test_two_tabs_with_the_same_row(page: Any, signed: Any, site: Site, choice: 
         write(other, 1, "Country", "Germany")
         judged(other)
     write(page, 1, "Country", "France")
-    expect(page.get_by_text("1 row that you edit was changed in another tab")).to_be_visible()
+    expect(page.get_by_text("1 row of your draft was changed in another tab")).to_be_visible()
     page.get_by_role("button", name=choice).click()
     expect(cell(page, 1, "Country")).to_have_text(kept)
     judged(page)
@@ -230,7 +230,7 @@ def test_whatever_the_network_does_the_rows_are_submitted_once(page: Any, site: 
     page.unroute("**/v1/drafts/network")
     judged(page)
     page.route("**/submit", lose)
-    page.get_by_role("button", name="Submit 1 mended row").click()
+    page.get_by_role("button", name="Submit 1 corrected row").click()
     expect(page.get_by_text("1 row submitted as run")).to_be_visible()
     assert len(tries) == 3
     assert len({json.dumps(one) for one in tries}) == 1
@@ -249,7 +249,7 @@ def test_malformed_lines_are_mended_as_text(page: Any, site: Site) -> None:
     expect(cell(page, 1, "Row")).to_contain_text("line 12")
     write(page, 1, "Malformed line", "12,l@b.org,France,ok")
     expect(cell(page, 1, "Why")).to_have_text("✓ would be accepted")
-    page.get_by_role("button", name="Submit 1 mended row").click()
+    page.get_by_role("button", name="Submit 1 corrected row").click()
     expect(page.get_by_text("No row is open here.")).to_be_visible()
 
 
@@ -309,19 +309,19 @@ def test_people_are_told_of_each_other_and_who_only_reads_edits_nothing(browser:
             judged(ann)
             write(bob, 1, "Country", "France")
             expect(
-                bob.get_by_text("ann is editing 1 row of these (✎). 1 of them you edit, too")
+                bob.get_by_text("ann is editing 1 row of these (✎). You are editing 1 of them, too")
             ).to_be_visible()
             judged(bob)
-            ann.get_by_role("button", name="Submit 1 mended row").click()
+            ann.get_by_role("button", name="Submit 1 corrected row").click()
             expect(ann.get_by_text("has ended SUCCEEDED")).to_be_visible()
             opened(bob, "shared", reason=NO_COUNTRY)
             expect(
-                bob.get_by_text("1 row that you have edited is not open any more: ended by run_")
+                bob.get_by_text("1 row of your draft is no longer open: ended by run_")
             ).to_be_visible()
             bob.get_by_role("button", name="Remove these edits").click()
-            expect(bob.get_by_text("not open any more")).to_have_count(0)
+            expect(bob.get_by_text("no longer open")).to_have_count(0)
             opened(eve, "shared")
-            expect(eve.get_by_text("To mend them takes a key with the role submit")).to_be_visible()
+            expect(eve.get_by_text("Correcting them takes a key with the role submit")).to_be_visible()
             expect(eve.get_by_role("button", name="Submit")).to_have_count(0)
             expect(eve.get_by_role("button", name="Undo")).to_have_count(0)
             cell(eve, 1, "Country").dblclick()
@@ -401,7 +401,7 @@ def test_a_repair_is_suggested_looked_at_and_applied(page: Any, site: Site) -> N
     expect(cell(page, 1, "Country")).to_have_text("Germny")
     form.get_by_label("Column").select_option("Note")
     form.get_by_role("button", name="Look for repairs").click()
-    expect(form.get_by_text("For none of 9 values there is a repair that the flow accepts.")).to_be_visible()
+    expect(form.get_by_text("The flow accepts no repair of 9 values.")).to_be_visible()
     form.get_by_role("button", name="Put it into the flow").click()
     page.wait_for_url(re.compile(r"#/map/suggested\?file=upload%3A%2F%2Finbox-"))
 

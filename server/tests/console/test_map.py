@@ -94,7 +94,7 @@ def decided(page: Any) -> None:
     page.get_by_label("the day first").check()
     page.get_by_label("a decimal comma").check()
     read_from(page, "size", "Grösse")
-    page.get_by_label("What XL means in size").select_option("L")
+    page.get_by_label("Meaning of XL in size").select_option("L")
     page.get_by_label("Source of note").select_option("leave open")
 
 
@@ -115,12 +115,12 @@ def test_a_failed_run_leads_to_a_version_that_reads_its_file(page: Any, site: Si
     page.get_by_label("a decimal comma").check()
     expect(row(page, "amount").locator(".values li").first).to_contain_text("1.234")
     read_from(page, "size", "Grösse")
-    page.get_by_label("What XL means in size").select_option("L")
+    page.get_by_label("Meaning of XL in size").select_option("L")
     expect(row(page, "size").locator(".values")).to_contain_text("XL → becomes L")
     page.get_by_label("Source of note").select_option("leave open")
     expect(row(page, "note")).to_contain_text("Left open: NULL in every row.")
 
-    page.get_by_role("button", name="Approve what is certain").click()
+    page.get_by_role("button", name="Approve certain columns").click()
     expect(page.get_by_role("button", name="Approve order_id")).to_have_attribute("aria-pressed", "true")
     page.get_by_role("button", name="Flag amount").click()
     page.get_by_label("Why amount is flagged").fill("net or gross?")
@@ -155,7 +155,7 @@ def test_a_trial_shows_why_rows_are_rejected_and_passes_with_the_next_change(
 ) -> None:
     opened(page, orders, site.write("rejected.csv", FOREIGN))
     read_from(page, "size", "Grösse")
-    expect(page.get_by_label("What XL means in size")).to_be_visible()
+    expect(page.get_by_label("Meaning of XL in size")).to_be_visible()
     page.get_by_role("button", name="Try", exact=True).click()
     expect(page.locator(".map-page .figures")).to_contain_text("Rejected3")
     expect(page.locator(".bars")).to_contain_text("ordered:")
@@ -174,7 +174,7 @@ def test_a_file_of_this_computer_is_uploaded_and_mapped(
     page.get_by_role("link", name="Map a file …").click()
     own = tmp_path / "Neue Bestellungen.csv"
     own.write_text("Order-ID;ordered;amount;Size;note\n1;2024-04-13;1.5;s;a\n")
-    page.get_by_label("File of this computer").set_input_files(own)
+    page.get_by_label("File on this computer").set_input_files(own)
     page.get_by_role("button", name="Upload and map").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Map Neue_Bestellungen-")
     page.wait_for_url("**/#/map/**upload**")
@@ -186,7 +186,7 @@ def test_a_reload_loses_nothing(page: Any, site: Site, orders: str) -> None:
     opened(page, orders, site.write("reload.csv", FOREIGN))
     page.get_by_label("the day first").check()
     read_from(page, "size", "Grösse")
-    page.get_by_label("What XL means in size").select_option("L")
+    page.get_by_label("Meaning of XL in size").select_option("L")
     page.get_by_role("button", name="Approve order_id").click()
     page.get_by_role("button", name="Flag amount").click()
     page.get_by_label("Why amount is flagged").fill("why")
@@ -195,7 +195,7 @@ def test_a_reload_loses_nothing(page: Any, site: Site, orders: str) -> None:
     page.reload()
     page.get_by_role("table", name="Columns", exact=True).wait_for(timeout=PATIENCE)
     expect(page.get_by_label("the day first")).to_be_checked()
-    expect(page.get_by_label("What XL means in size")).to_have_value("2")
+    expect(page.get_by_label("Meaning of XL in size")).to_have_value("2")
     expect(page.get_by_role("button", name="Approve order_id")).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_label("Why amount is flagged")).to_have_value("why")
     # What was decided for columns that the flow has no more is given up, and said to be.
@@ -204,7 +204,7 @@ def test_a_reload_loses_nothing(page: Any, site: Site, orders: str) -> None:
         sessionStorage.setItem(key, JSON.stringify({gone: {sources: []}})); }"""
     )
     page.reload()
-    expect(page.locator(".notice.problem")).to_contain_text("does not fit any more")
+    expect(page.locator(".notice.problem")).to_contain_text("no longer fit")
     expect(page.get_by_label("the day first")).not_to_be_checked()
 
 
@@ -251,7 +251,7 @@ def test_a_file_that_is_not_there_is_asked_for(page: Any, site: Site, orders: st
     page.evaluate("(place) => { location.hash = place; }", f"#/runs/{failed}")
     page.get_by_role("link", name="Map this file").click()
     expect(page.get_by_role("alert")).to_contain_text("does not exist")
-    expect(page.get_by_label("File of this computer")).to_be_visible()
+    expect(page.get_by_label("File on this computer")).to_be_visible()
 
 
 def test_what_is_no_table_or_lies_elsewhere_is_to_be_uploaded(page: Any, site: Site, orders: str) -> None:
@@ -288,7 +288,7 @@ def test_for_everybody(page: Any, site: Site, orders: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     opened(page, orders, site.write("everybody.csv", FOREIGN))
     read_from(page, "size", "Grösse")
-    expect(page.get_by_label("What XL means in size")).to_be_visible()
+    expect(page.get_by_label("Meaning of XL in size")).to_be_visible()
     page.get_by_role("button", name="Flag amount").click()
     page.get_by_role("button", name="Try", exact=True).click()
     expect(page.locator(".map-page .figures")).to_be_visible()
@@ -333,7 +333,7 @@ def test_text_of_the_file_is_only_text(page: Any, site: Site, orders: str) -> No
     opened(page, orders, site.write("evil.csv", text))
     read_from(page, "size", "Grösse")
     read_from(page, "note", evil)
-    expect(page.get_by_label(f"What {evil} means in size")).to_be_visible()
+    expect(page.get_by_label(f"Meaning of {evil} in size")).to_be_visible()
     page.get_by_role("button", name="Try", exact=True).click()
     expect(page.get_by_role("table", name="First rejected rows")).to_contain_text(evil)
     assert page.evaluate("typeof pwned") == "undefined"

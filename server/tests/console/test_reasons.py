@@ -48,7 +48,7 @@ def test_submit_sends_the_rows_of_the_reason_and_names_the_others(page: Any, sit
             f"1 row of {NO_ADDRESS}",
         ]
     )
-    page.get_by_role("button", name="Submit 2 mended rows").click()
+    page.get_by_role("button", name="Submit 2 corrected rows").click()
     expect(page.get_by_text("has ended SUCCEEDED: 2 rows accepted.")).to_be_visible()
     expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "8")
     assert open_rows(site, "one") == {None: 8, NO_COUNTRY: 7, NO_ADDRESS: 1}
@@ -59,7 +59,7 @@ def test_submit_sends_the_rows_of_the_reason_and_names_the_others(page: Any, sit
     others(page).get_by_role("link", name=NO_ADDRESS).click()
     expect(page.get_by_label("Reason")).to_have_value(NO_ADDRESS)
     expect(cell(page, 1, "Email")).to_have_text("fine@b.org")
-    expect(page.get_by_role("button", name="Submit 1 mended row")).to_be_enabled()
+    expect(page.get_by_role("button", name="Submit 1 corrected row")).to_be_enabled()
     expect(others(page).get_by_role("listitem")).to_have_text(
         [
             "1 row of this page",
@@ -91,7 +91,7 @@ def test_an_answer_that_is_lost_is_asked_for_with_the_reason_again(page: Any, si
         return route.abort()
 
     page.route("**/submit", lose)
-    page.get_by_role("button", name="Submit 2 mended rows").click()
+    page.get_by_role("button", name="Submit 2 corrected rows").click()
     expect(page.get_by_text("2 rows submitted as run")).to_be_visible()
     assert tries[0] == tries[1]
     assert tries[0]["reason"] == NO_COUNTRY
@@ -105,7 +105,7 @@ def test_only_edits_of_the_reason_are_removed(page: Any, site: Site) -> None:
     expect(page.get_by_text("Remove your edits of 3 rows of this reason?")).to_be_visible()
     page.get_by_role("button", name="Remove them").click()
     expect(cell(page, 1, "Country")).to_have_text("Germny")
-    expect(page.get_by_role("button", name="Submit 0 mended rows")).to_be_disabled()
+    expect(page.get_by_role("button", name="Submit 0 corrected rows")).to_be_disabled()
     assert [*cells(site, "removed").values()] == [{"Email": "fine@b.org"}]
     expect(page.get_by_role("button", name="Submit all 1 row")).to_be_enabled()
 
@@ -122,7 +122,7 @@ def test_what_another_tab_has_edited_is_not_submitted_unseen(page: Any, signed: 
     write(page, 1, "Country", "Germany")
     judged(page, "2 edited and saved: 2 would be accepted")
     expect(cell(page, 5, "Country")).to_have_text("France")
-    expect(page.get_by_role("button", name="Submit 2 mended rows")).to_be_enabled()
+    expect(page.get_by_role("button", name="Submit 2 corrected rows")).to_be_enabled()
 
 
 @pytest.mark.parametrize(

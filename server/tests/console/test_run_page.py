@@ -206,9 +206,9 @@ def test_outputs_are_downloaded_and_mended_rejects_sent(page: Any, site: Site, t
     text = Path(places["rejects"]).read_text()
     assert (",x,y,6" in text, ",200" in text) == (True, True)
     mended.write_text(text.replace(",x,y,6", ",2,y@z.org,6").replace(",200", ",20"))
-    page.get_by_role("button", name="Send mended rejects").click()
-    dialog = page.get_by_role("dialog", name="Send mended rejects")
-    dialog.get_by_label("Mended file").set_input_files(mended)
+    page.get_by_role("button", name="Send corrected rejects").click()
+    dialog = page.get_by_role("dialog", name="Send corrected rejects")
+    dialog.get_by_label("Corrected file").set_input_files(mended)
     dialog.get_by_role("button", name="Send").click()
     expect(page.locator(".badge")).to_have_text("Succeeded")
     page.wait_for_url(lambda url: run_id not in url)
@@ -235,9 +235,9 @@ def test_rejects_are_corrected_in_a_workbook(page: Any, site: Site, tmp_path: Pa
             cell.value = mends.get(cell.value, cell.value)
     mended = tmp_path / "mended.xlsx"
     book.save(mended)
-    page.get_by_role("button", name="Send mended rejects").click()
-    page.get_by_label("Mended file").set_input_files(mended)
-    page.get_by_role("dialog", name="Send mended rejects").get_by_role("button", name="Send").click()
+    page.get_by_role("button", name="Send corrected rejects").click()
+    page.get_by_label("Corrected file").set_input_files(mended)
+    page.get_by_role("dialog", name="Send corrected rejects").get_by_role("button", name="Send").click()
     expect(page.locator(".badge")).to_have_text("Succeeded")
     page.wait_for_url(lambda url: run_id not in url)
     new = site.ask("GET", f"/v1/runs/{shown_run(page)}")
@@ -266,8 +266,8 @@ def test_only_mended_rejects_are_sent_and_only_once(page: Any, site: Site, tmp_p
 
     def send(file: Path) -> None:
         open_run(page, run_id)
-        page.get_by_role("button", name="Send mended rejects").click()
-        page.get_by_label("Mended file").set_input_files(file)
+        page.get_by_role("button", name="Send corrected rejects").click()
+        page.get_by_label("Corrected file").set_input_files(file)
         page.get_by_role("dialog").get_by_role("button", name="Send", exact=True).click()
 
     source = tmp_path / "source.csv"
@@ -369,8 +369,8 @@ def test_mended_rejects_do_not_replace_the_rows_of_their_run(page: Any, site: Si
     mended = tmp_path / "mended.csv"
     mended.write_text("_lume_row,id\n2,2\n")
     open_run(page, run_id)
-    page.get_by_role("button", name="Send mended rejects").click()
-    page.get_by_label("Mended file").set_input_files(mended)
+    page.get_by_role("button", name="Send corrected rejects").click()
+    page.get_by_label("Corrected file").set_input_files(mended)
     page.get_by_role("dialog").get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_role("alert").filter(has_text="would replace those of this run there")).to_be_visible()
     assert len(site.ask("GET", "/v1/runs?flow_version=one:v1")["items"]) == 1

@@ -190,7 +190,7 @@ export class Draft {
         this.on();
       }
     } catch (error) {
-      if (!this.signal.aborted) this.problem = `The edited rows could not be judged: ${error.message}`;
+      if (!this.signal.aborted) this.problem = `The edited rows could not be checked: ${error.message}`;
     } finally {
       this.isJudging = false;
       this.on();

@@ -54,7 +54,7 @@ export function suggester({ sheet, shown, grid, draft }, close) {
     const groups = byValue();
     if (!groups.length) return say("No row has this reason and a value there.");
     ask.disabled = true;
-    say("The flow tries what the cleaners suggest …");
+    say("The flow tries the suggested repairs …");
     const values = groups.slice(0, MOST_VALUES).map(([value, [row]]) => ({ run: row.run, row: row.reject, value }));
     try {
       const body = { column: column.value, reason: reason.value, values };
@@ -64,7 +64,7 @@ export function suggester({ sheet, shown, grid, draft }, close) {
           results,
           items.map((item) => repair(item, new Map(groups))),
         );
-      else say(`For none of ${number(values.length)} values there is a repair that the flow accepts.`);
+      else say(`The flow accepts no repair of ${counted(values.length, "value")}.`);
     } catch (error) {
       if (!draft.signal.aborted) fill(results, el("p.problem", { role: "alert" }, error.message));
     } finally {

@@ -40,7 +40,7 @@ function conflicts(draft) {
   if (!count) return null;
   return {
     look: "warn",
-    text: `${rows(count)} that you edit ${count === 1 ? "was" : "were"} changed in another tab, or by somebody with the same key. Theirs is kept on the server, yours on this page.`,
+    text: `${rows(count)} of your draft ${count === 1 ? "was" : "were"} changed in another tab, or by somebody with the same key. The server has their edits, this page has yours.`,
     buttons: [
       ["Show theirs", () => draft.settle(false)],
       ["Keep mine", () => draft.settle(true)],
@@ -56,7 +56,7 @@ function ended(draft) {
   const who = [...new Set(found.map((item) => item.by).filter(Boolean))].slice(0, 3).join(", ");
   return {
     look: "warn",
-    text: `${rows(found.length)} that you have edited ${found.length === 1 ? "is" : "are"} not open any more: ${who ? `ended by ${who}` : "ended"}. Your edits are kept until you remove them.`,
+    text: `${rows(found.length)} of your draft ${found.length === 1 ? "is" : "are"} no longer open: ${who ? `ended by ${who}` : "ended"}. Your edits are kept until you remove them.`,
     buttons: [["Remove these edits", () => draft.takeOut(found)]],
   };
 }
@@ -66,7 +66,7 @@ function others(draft, sheet) {
   if (!here.length) return null;
   const owners = [...new Set(here.map((row) => draft.elsewhere.get(row.id).owner))];
   const mine = here.filter((row) => draft.known.has(idOf(row.run, row.reject))).length;
-  const both = mine ? ` ${number(mine)} of them you edit, too: whoever submits first mends them.` : "";
+  const both = mine ? ` You are editing ${number(mine)} of them, too: the first to submit corrects them.` : "";
   return {
     text: `${owners.join(", ")} ${owners.length === 1 ? "is" : "are"} editing ${rows(here.length)} of these (✎).${both}`,
   };
@@ -83,9 +83,9 @@ function full(progress, draft, sheet) {
   if (!progress?.isFull) return null;
   const hidden = [...draft.known.values()].filter((one) => draft.isHere(one) && !sheet.row(idOf(one.run, one.row)));
   const also =
-    hidden.length && ` You have edited ${rows(hidden.length)} of the others elsewhere: Submit sends them, too.`;
+    hidden.length && ` You have edited ${rows(hidden.length)} of the others elsewhere; Submit sends them, too.`;
   return {
-    text: `These are the oldest ${number(MOST_ROWS)} rows. The others can't be edited yet: they follow once some of these are mended or discarded. A reason that is chosen above has rows of its own.${also || ""}`,
+    text: `These are the oldest ${number(MOST_ROWS)} rows. The others follow once some of these are corrected or discarded. To edit others now, choose their reason above.${also || ""}`,
   };
 }
 
