@@ -59,10 +59,6 @@ if TYPE_CHECKING:
     from lume_async._run.transfer import OnProgress as OnProgress
     from lume_async._run.transfer import SeedData as SeedData
     from lume_async._run.transfer import SourceData as SourceData
-    from lume_async._wire.arrival_models import ArrivalFile as ArrivalFile
-    from lume_async._wire.arrival_models import ArrivalInfo as ArrivalInfo
-    from lume_async._wire.arrival_models import ArrivalReport as ArrivalReport
-    from lume_async._wire.arrival_models import ArrivalState as ArrivalState
     from lume_async._wire.flow_models import FlowColumn as FlowColumn
     from lume_async._wire.flow_models import FlowRule as FlowRule
     from lume_async._wire.flow_models import FlowSummary as FlowSummary
@@ -83,6 +79,10 @@ if TYPE_CHECKING:
     from lume_async._wire.proposal_models import ProposedColumn as ProposedColumn
     from lume_async._wire.proposal_models import SeenSample as SeenSample
     from lume_async._wire.proposal_models import ValueReading as ValueReading
+    from lume_async._wire.report_models import ArrivalFile as ArrivalFile
+    from lume_async._wire.report_models import ArrivalInfo as ArrivalInfo
+    from lume_async._wire.report_models import ArrivalReport as ArrivalReport
+    from lume_async._wire.report_models import ArrivalState as ArrivalState
     from lume_async._wire.report_models import AuditEntry as AuditEntry
     from lume_async._wire.report_models import CountedBy as CountedBy
     from lume_async._wire.report_models import CountOrder as CountOrder

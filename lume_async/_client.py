@@ -14,8 +14,8 @@ from lume_async._base.clock import SystemClock
 from lume_async._base.duration import Duration, optional_seconds, seconds
 from lume_async._base.public import public
 from lume_async._base.secret import veiled, veiled_headers
+from lume_async._http.checks import checked_headers, merged_headers
 from lume_async._http.events import Hook, Observer
-from lume_async._http.more_headers import checked_headers, merged_headers
 from lume_async._http.sender import Sender
 from lume_async._http.settings import MEBIBYTE, ApiKey, Proxy, Ssl, checked_timeout, settings
 from lume_async._http.transport import AiohttpTransport

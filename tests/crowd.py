@@ -15,7 +15,7 @@ from typing import Protocol
 from limits import LimitedServer
 
 from lume_async._base.backoff import POLLING, after_failure
-from lume_async._http.throttle.throttle import Throttle
+from lume_async._http.throttle import Throttle
 from lume_async._wire.answers import retry_after
 from lume_async._wire.rate_limit import refusal_in
 

@@ -89,14 +89,13 @@ WINGS = {
 PURE = [
     *("errors", "models", "_decoding", "_metrics"),
     *("_base/arguments", "_base/backoff", "_base/controls", "_base/duration", "_base/elided"),
-    *("_http/base_url", "_http/known", "_http/more_headers"),
-    *("_http/throttle/refusals", "_http/throttle/throttle"),
+    *("_http/checks", "_http/known", "_http/throttle"),
     "_webhooks/signatures",
     *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/rate_limit", "_wire/retry"),
     *("_wire/withhold", "_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints"),
     *("_wire/inbox_endpoints", "_wire/inbox_models"),
     *("_wire/report_endpoints", "_wire/report_models", "_wire/upload_endpoints"),
-    *("_wire/arrival_models", "_wire/proposal_models"),
+    "_wire/proposal_models",
     *("_run/results/frames", "_run/row_text", "_run/state", "_batch/recovery"),
 ]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""
@@ -159,7 +158,6 @@ SHARED = {
 MAY_IMPORT_AIOHTTP = {
     "_http/body",
     "_http/connector",
-    "_http/resolver",
     "_http/session",
     "_http/socks",
     "_http/transport",

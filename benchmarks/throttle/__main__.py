@@ -36,7 +36,7 @@ from real_limits import crowd as real_crowd
 from benchmarks._bench import IMAGES
 from benchmarks.throttle.policies import AimdConcurrency, AnyRefusalCuts, AwsAdaptive, Gradient2, SreAdaptive
 from lume_async import Client
-from lume_async._http.throttle.throttle import Throttle
+from lume_async._http.throttle import Throttle
 from lume_async._wire.rate_limit import Refusal
 
 SEEDS = range(8)

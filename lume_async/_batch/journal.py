@@ -21,6 +21,7 @@ from lume_async._base.words import counted
 from lume_async._batch import entries
 from lume_async._batch.entries import DamagedError, Entry, Kind, Row
 from lume_async._batch.journal_file import (
+    Mark,
     close_file,
     damage,
     needs_no_log,
@@ -29,7 +30,6 @@ from lume_async._batch.journal_file import (
     shown,
     trouble,
 )
-from lume_async._batch.journal_mark import Mark
 from lume_async.errors import ConfigurationError, JournalError
 from lume_async.models import RunRequest
 

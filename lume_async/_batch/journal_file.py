@@ -1,15 +1,64 @@
-"""The file of a journal: valid names, exclusive opening, and the meaning of its errors."""
+"""The file of a journal: valid names, exclusive opening, the mark beside it, and the meaning of its errors."""
 
 import os
 import sqlite3
 import stat
+import threading
+import zlib
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Self
 
 from lume_async._base import arguments
+from lume_async._base.immortal import immortal
+from lume_async._base.platform import BINARY, at_fork
 from lume_async._base.version import __version__
-from lume_async._batch.held_paths import held_paths
-from lume_async._batch.journal_mark import mark_of
 from lume_async.errors import ConfigurationError
+
+
+class HeldPaths:
+    """The open journals of this process, each with one owner at a time.
+
+    A program that leaves a `run_many` early and starts it again at once opens the journal while the first call is
+    still closing it, so opening waits for the close.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+        at_fork(after_in_child=self._leave_to_parent)
+
+    def take(self, path: str, patience: float) -> bool:
+        """Take the path, waiting at most `patience` seconds; return whether it was free."""
+        with self._changed:
+            free = self._changed.wait_for(lambda: path not in self._held, patience)
+            if free:
+                self._held[path] = None
+            return free
+
+    def keep(self, path: str, connection: object) -> None:
+        """Store the connection that holds the path."""
+        with self._changed:
+            self._held[path] = connection
+
+    def release(self, path: str) -> None:
+        """Release the path."""
+        with self._changed:
+            del self._held[path]
+            self._changed.notify_all()
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition()
+        self._held: dict[str, object] = {}
+
+    def _leave_to_parent(self) -> None:
+        """Keep the parent's connections from being finalized in a forked child: SQLite would clean up its files."""
+        for connection in self._held.values():
+            immortal(connection)
+        self._reset()
+
+
+held_paths = HeldPaths()
+
 
 CLOSING = 5.0
 """Seconds to wait until this process has closed the same journal."""
@@ -222,3 +271,51 @@ def _of_later(connection: sqlite3.Connection, path: str, form: int) -> str:
 
 def _foreign(path: str) -> str:
     return f"{shown(path)} is not a journal of this library: use another file"
+
+
+_LENGTH = 8
+_CHECKED = _LENGTH + 4
+
+
+class Mark:
+    """The number of entries in a file of its own, written after each entry and not synced: shows lost ones.
+
+    SQLite reads a truncated or damaged log (`-wal`) up to that point: the log itself does not record its length.
+
+    After a kill, the journal has this number of entries, or one more. After a power cut, the mark may have reached
+    the disk before entries, which then really are missing.
+    """
+
+    def __init__(self, path: str, file: int) -> None:
+        self._path = path
+        self._file = file  # not a file object, which warns if a program ends without closing it
+        said = os.read(file, _CHECKED)
+        intact = said[_LENGTH:] == zlib.crc32(said[:_LENGTH]).to_bytes(4)
+        self.count = int.from_bytes(said[:_LENGTH]) if intact else 0
+        """The number of entries; 0 if the mark is new or damaged."""
+
+    @classmethod
+    def open(cls, journal: str) -> Self:
+        """Open the journal's mark, or create a new one. Raises `OSError` if it can't be written."""
+        path = mark_of(journal)
+        return cls(path, os.open(path, os.O_RDWR | os.O_CREAT | BINARY, 0o666))
+
+    def set(self, count: int) -> None:
+        """Write the number of entries. Raises `OSError` if it can't be written."""
+        said = count.to_bytes(_LENGTH)
+        os.lseek(self._file, 0, os.SEEK_SET)
+        os.write(self._file, said + zlib.crc32(said).to_bytes(4))
+        self.count = count
+
+    def close(self, *, remove: bool) -> None:
+        """Close the file, and remove it if the journal was closed completely."""
+        os.close(self._file)
+        if remove:
+            # Another process may have opened the journal meanwhile: then it is removed, or can't be on Windows.
+            with suppress(FileNotFoundError, PermissionError):
+                os.unlink(self._path)
+
+
+def mark_of(journal: str) -> str:
+    """Return the path of a journal's mark."""
+    return f"{journal}-mark"

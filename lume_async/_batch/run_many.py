@@ -8,34 +8,96 @@ number bounds the requests, the submissions and the outcomes.
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from contextlib import aclosing, asynccontextmanager
+import warnings
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from functools import partial
 
 import anyio
-from anyio import CancelScope
+from anyio import CancelScope, WouldBlock
+from anyio.streams.memory import MemoryObjectSendStream
 from attrs import evolve
 
 from lume_async._base import arguments
 from lume_async._base.backoff import LAST_POLL, PollInterval, polling
-from lume_async._base.batched import pull
+from lume_async._base.batched import Items, Steps, pull
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.elided import elided
 from lume_async._base.tasks import is_being_cancelled, task_group
 from lume_async._batch.entries import Entry
 from lume_async._batch.journal_file import path_of
 from lume_async._batch.journal_thread import Recorder
-from lume_async._batch.outcomes import Outbox, Outcomes
-from lume_async._batch.silence import warned_of_silence
 from lume_async._batch.submitter import Submitter
 from lume_async._http.sender import Sender
 from lume_async._many.completion import finish_after, last_error, outcome_of, too_late
 from lume_async._many.monitor import Monitor
+from lume_async._many.owned import owned
 from lume_async._run.handle import LumeRun, snapshot
 from lume_async._run.state import record_of
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
-from lume_async.errors import RunTimeoutError
+from lume_async.errors import ApiError, RunTimeoutError
 from lume_async.models import Outcome, RunRequest
+
+
+class Outbox:
+    """Outcomes that wait for the reader; taking one frees a place for another request."""
+
+    def __init__(self, places: int) -> None:
+        self.places = asyncio.Semaphore(places)  # anyio's needs a running loop at creation
+        self.ready: deque[Outcome[LumeRun]] = deque()
+        self.wake: MemoryObjectSendStream[None] | None = None
+
+    def put(self, outcome: Outcome[LumeRun]) -> None:
+        """Add an outcome, and wake the reader if it is the first."""
+        self.ready.append(outcome)
+        if len(self.ready) == 1 and self.wake is not None:
+            with suppress(WouldBlock):  # it is awake already
+                self.wake.send_nowait(None)
+
+    def take(self) -> Outcome[LumeRun]:
+        """Remove and return the oldest outcome."""
+        self.places.release()
+        return self.ready.popleft()
+
+
+class Outcomes(Items[Outcome[LumeRun]]):
+    """The outcomes of a batch.
+
+    Args:
+        work: the batch, which runs from the first step to the last; its error is raised after the outcomes.
+    """
+
+    def __init__(self, outbox: Outbox, work: Callable[[], Awaitable[None]]) -> None:
+        self._outbox = outbox
+
+        # Quoted: evaluating anyio's type imports modules, which fails during interpreter shutdown.
+        async def batch(wake: "MemoryObjectSendStream[None]") -> None:
+            outbox.wake = wake
+            await work()
+
+        wakes = owned(batch, take=lambda wake: wake, ready=1)
+        self._wakes = Steps(wakes.__anext__, wakes)
+
+    async def __anext__(self) -> Outcome[LumeRun]:
+        while not self._outbox.ready:
+            if self._wakes.is_busy:  # another task waits for outcomes, which are for all
+                await self._wakes.until_free()
+            else:
+                await self._wakes.next()
+        return self._outbox.take()
+
+    def _take_ready(self, limit: int) -> list[Outcome[LumeRun]]:
+        """Return only outcomes from the journal: taking others early would free places for more runs."""
+        ready, taken = self._outbox.ready, list[Outcome[LumeRun]]()
+        while len(taken) < limit and ready and ready[0].remembered:
+            taken.append(self._outbox.take())
+        return taken
+
+    async def aclose(self) -> None:
+        """End the batch; outcomes that were not taken are dropped."""
+        self._outbox.ready.clear()
+        await self._wakes.aclose()
 
 
 def run_many(
@@ -227,3 +289,33 @@ class _Batch:
         self._taking.deadline = anyio.current_time() + (LAST_POLL if self._between_steps else 0.0)
         self._outbox.places.release()
         await self._submitted.wait()
+
+
+LONG = 60.0
+"""Seconds without any answer after which the caller is warned."""
+
+
+@contextmanager
+def warned_of_silence(sender: Sender, timeout: float | None) -> Iterator[None]:
+    """Warn once within the block; `timeout` is the batch's, in seconds."""
+    has_warned = False
+
+    def listen(seconds: float, error: ApiError) -> None:
+        nonlocal has_warned
+        if seconds >= LONG and not has_warned:
+            has_warned = True
+            warnings.warn(_message(sender, seconds, error, timeout), RuntimeWarning, stacklevel=2)
+
+    sender.on_silence.add(listen)
+    try:
+        yield
+    finally:
+        sender.on_silence.discard(listen)
+
+
+def _message(sender: Sender, seconds: float, error: ApiError, timeout: float | None) -> str:
+    until = "without end: pass timeout=, " if timeout is None else f"up to its timeout of {timeout:g} s: "
+    return (
+        f"{sender.settings.base_url} has not answered for {seconds:.0f} s ({error}), and run_many keeps trying "
+        f"{until}leave the iteration or press Ctrl-C to end it; runs that were submitted keep running on the server"
+    )

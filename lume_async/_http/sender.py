@@ -1,6 +1,8 @@
 """`Sender.send(call)`: the only place where key, throttle, request limiter, transport, decoding and retry meet."""
 
 import asyncio
+import math
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, closing, nullcontext
 from copy import copy
@@ -12,17 +14,13 @@ from lume_async._base.backoff import LAST_POLL, Rng
 from lume_async._base.clock import Clock
 from lume_async._base.secret import Secret
 from lume_async._http.api_key import Keys
-from lume_async._http.base_url import passwords_in
+from lume_async._http.checks import passwords_in, secrets_in
 from lume_async._http.events import Observer, RequestFinished
-from lume_async._http.known import Known
+from lume_async._http.known import Known, RecentRuns
 from lume_async._http.lifetime import CLOSED_MEANWHILE, Lifetime
-from lume_async._http.limiter import Slots
-from lume_async._http.more_headers import secrets_in
 from lume_async._http.per_loop import PerLoop
-from lume_async._http.recent_runs import RecentRuns
 from lume_async._http.settings import Settings
-from lume_async._http.throttle.throttle import Throttle
-from lume_async._http.throttle.throttle_queue import ThrottleQueue
+from lume_async._http.throttle import Throttle
 from lume_async._http.tracing import Traced, traced_attempt, traced_call, tracing_is_on
 from lume_async._http.transport import Body, Transport
 from lume_async._wire import endpoints
@@ -48,6 +46,79 @@ from lume_async.errors import (
     ClientClosedError,
     RunNotFoundError,
 )
+
+NAP = 0.02
+"""Seconds after which the first in the queue checks again: an answer may have opened the throttle early."""
+
+
+class ThrottleQueue:
+    """The queue of requests that wait for the throttle; one per event loop."""
+
+    def __init__(self, throttle: Throttle, clock: Clock) -> None:
+        self._throttle = throttle
+        self._clock = clock
+        self._lock = PerLoop(asyncio.Lock)
+
+    async def enter(self) -> int:
+        """Wait until the next request may be sent; return the throttle's epoch, for the answer to that request.
+
+        The first in the queue holds the lock while it waits for its time; one that is cancelled
+        leaves the queue and uses up no turn.
+        """
+        throttle = self._throttle
+        if throttle.rate is not None:
+            async with self._lock.get():
+                # Sleep only once for each moment: under a fake clock sleeps take no time.
+                slept_until = -math.inf
+                while (until := throttle.opens_at) > (now := max(self._clock.now(), slept_until)):
+                    slept_until = min(until, now + NAP)
+                    await self._clock.sleep(slept_until - now)
+                throttle.take(self._clock.now())
+        return throttle.epoch
+
+
+class Slots:
+    """Limits the requests in flight in one event loop.
+
+    Not `asyncio.Semaphore`, which searches all waiting requests for each cancelled one: cancelling 10,000 takes
+    1.3 s of CPU time there (Python 3.13; 20 s for 40,000) and 0.16 s here. Other costs are equal (0.99 to 1.02 times
+    as much per request, on asyncio and uvloop, 1 and 64 at a time).
+    """
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+
+    def take(self) -> bool:
+        """Take a slot if one is free; return whether it was. While one is free, no request waits."""
+        if self._free == 0:
+            return False
+        self._free -= 1
+        return True
+
+    async def acquire(self) -> None:
+        """Wait for a slot."""
+        if self.take():
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = None
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self.release()  # the slot arrived together with the cancellation
+            self._waiting.pop(turn, None)
+            raise
+
+    def release(self) -> None:
+        """Pass the slot to the request that has waited longest, or free it."""
+        while self._waiting:
+            turn, _ = self._waiting.popitem(last=False)
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
 
 T = TypeVar("T")
 

@@ -12,9 +12,8 @@ import aiohttp
 
 from lume_async._base.platform import at_fork
 from lume_async._base.threads import run_in_thread
-from lume_async._http.base_url import is_socks
-from lume_async._http.connector import Connector
-from lume_async._http.resolver import Resolver
+from lume_async._http.checks import is_socks
+from lume_async._http.connector import Connector, Resolver
 from lume_async._http.settings import Settings, Ssl
 from lume_async._http.time_limits import TimeLimits
 from lume_async.errors import ConfigurationError
@@ -22,7 +21,7 @@ from lume_async.errors import ConfigurationError
 KEEP_ALIVE = 4.0
 """Seconds an idle connection is kept: less than the 5 s after which common servers close it."""
 
-_ALWAYS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}  # supported by `inflate`
+_ALWAYS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}  # supported by `body`
 
 
 _open_sessions: set["Session"] = set()

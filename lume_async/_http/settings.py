@@ -17,8 +17,7 @@ from lume_async._base.duration import Duration, seconds
 from lume_async._base.extras import install_command
 from lume_async._base.secret import Secret, Veiled, veiled
 from lume_async._base.version import __version__
-from lume_async._http.base_url import flaw_of, is_http, is_socks
-from lume_async._http.more_headers import Headers, checked_headers
+from lume_async._http.checks import Headers, checked_headers, flaw_of, is_http, is_socks
 from lume_async.errors import ConfigurationError
 
 ApiKey: TypeAlias = str | Callable[[], str] | Callable[[], Awaitable[str]]

@@ -18,8 +18,7 @@ from lume_async._base.owned import Owned
 from lume_async._base.public import public
 from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
-from lume_async._many.change_feed import ChangeFeed
-from lume_async._many.feed_check import SAMPLING, FeedCheck
+from lume_async._many.change_feed import SAMPLING, ChangeFeed, FeedCheck
 from lume_async._many.scheduler import Scheduler
 from lume_async._many.watched import EVER, Unwatched, Watched, handle_of
 from lume_async._run.handle import LumeRun, snapshot, update

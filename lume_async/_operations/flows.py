@@ -119,7 +119,7 @@ class Flows:
             >>> print(proposal.flow_version, proposal.unmapped)
             customer_cleaner:v3 ['country']
         """
-        from lume_async._operations.proposals import proposal_request
+        from lume_async._operations.flow_file import proposal_request
         from lume_async._wire import flow_endpoints
 
         name, body, files = proposal_request(

@@ -14,8 +14,15 @@ from lume_async._base.duration import Duration, optional_seconds
 from lume_async._http.sender import Sender
 from lume_async._run.pages import filters_of, items
 from lume_async._run.transfer import SeedData
-from lume_async._wire.arrival_models import ArrivalReport, ArrivalState
-from lume_async._wire.report_models import AuditEntry, CountedBy, CountOrder, DryRun, RunCount
+from lume_async._wire.report_models import (
+    ArrivalReport,
+    ArrivalState,
+    AuditEntry,
+    CountedBy,
+    CountOrder,
+    DryRun,
+    RunCount,
+)
 from lume_async.models import RunRequest
 
 _ENTRIES = 200

@@ -137,7 +137,7 @@ class LumeRun(RunState):
             >>> async for state in run.watch(timeout=600):
             ...     print(state.status, state.progress)
         """
-        from lume_async._run.watch import RunWatch  # here, as below: a first request does not need it
+        from lume_async._run.poll import RunWatch  # here, as below: a first request does not need it
 
         sender, limit = self._connected, optional_seconds(timeout, "timeout")
         return RunWatch(

@@ -25,7 +25,7 @@ from lume_async import (
     RunRequest,
     SubmissionUnknownError,
 )
-from lume_async._http.throttle.refusals import ROW
+from lume_async._http.throttle import ROW
 from lume_async._http.transport import LONGEST_CONNECT, AiohttpTransport
 from lume_async._wire import endpoints
 

@@ -24,7 +24,7 @@ from lume_async import (
     RunTimeoutError,
     ServerError,
 )
-from lume_async._http.throttle.refusals import ROW
+from lume_async._http.throttle import ROW
 from lume_async.testing import no_backoff
 
 DATE = "Tue, 24 Nov 2026 17:00:00 GMT"

@@ -14,9 +14,8 @@ from on_posix import posix_only
 
 from lume_async import ConfigurationError, JournalError, RunRequest
 from lume_async._batch import journal_file
-from lume_async._batch.held_paths import held_paths
 from lume_async._batch.journal import Journal
-from lume_async._batch.journal_file import path_of
+from lume_async._batch.journal_file import held_paths, path_of
 
 REQUEST = RunRequest("f:v1", "a.csv", {"text": "é" * 200}, force_rerun=True)
 
@@ -115,7 +114,7 @@ def test_a_forked_child_leaves_the_journal_to_its_parent(path: Path) -> None:
 import gc, os, sys
 from lume_async import RunRequest
 from lume_async._batch import journal_file
-from lume_async._batch.held_paths import held_paths
+from lume_async._batch.journal_file import held_paths
 from lume_async._batch.journal import Journal
 
 journal = Journal.open(sys.argv[1])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from lume_async import ApiConnectionError, Client, RunRequest, RunTimeoutError
-from lume_async._batch.silence import LONG
+from lume_async._batch.run_many import LONG
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, fake_client, run_json
 
 REQUESTS = [RunRequest("f:v1", f"{n}.csv") for n in range(3)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lume_async._http.inflate import Inflater
+from lume_async._http.body import Inflater
 
 
 def raw_deflate(data: bytes) -> bytes:

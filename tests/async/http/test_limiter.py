@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lume_async._http.limiter import Slots
+from lume_async._http.sender import Slots
 
 
 async def turn() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lume_async._http.throttle.refusals import (
+from lume_async._http.throttle import (
     ENOUGH,
     FEW,
     LONG,

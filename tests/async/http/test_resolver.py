@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lume_async._http.resolver import Resolver
+from lume_async._http.connector import Resolver
 
 
 async def test_a_host_is_told_as_aiohttp_tells_it() -> None:

@@ -26,7 +26,7 @@ from lume_async import (
     RunNotFoundError,
     ServerError,
 )
-from lume_async._http.throttle.refusals import ROW
+from lume_async._http.throttle import ROW
 from lume_async._wire import endpoints
 from lume_async._wire.withhold import WITHHELD
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, FakeTransport, fake_client, run_json

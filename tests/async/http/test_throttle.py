@@ -17,15 +17,18 @@ from limits import (
     TokenBucket,
 )
 
-from lume_async._http.throttle.refusals import ENOUGH, LONG, ROW, SECOND
-from lume_async._http.throttle.throttle import (
+from lume_async._http.throttle import (
     DEPTH,
+    ENOUGH,
     FIRST_DEPTH,
     FIRST_RATE,
+    LONG,
     PROBES,
     QUICK,
     QUIET,
     QUOTA_LASTS,
+    ROW,
+    SECOND,
     SLOWEST,
     Throttle,
 )

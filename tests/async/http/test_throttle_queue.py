@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from lume_async._http.throttle.refusals import ROW
-from lume_async._http.throttle.throttle import SLOWEST, Throttle
-from lume_async._http.throttle.throttle_queue import ThrottleQueue
+from lume_async._http.sender import ThrottleQueue
+from lume_async._http.throttle import ROW, SLOWEST, Throttle
 from lume_async._wire.rate_limit import Refusal
 from lume_async.testing import FakeClock
 

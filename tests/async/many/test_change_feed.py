@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lume_async import Client, RunStatus
-from lume_async._many.change_feed import Hold
-from lume_async._many.feed_check import SAMPLING
+from lume_async._many.change_feed import SAMPLING, Hold
 from lume_async._wire.endpoints import LONGEST_HOLD
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lume_async import Client, LumeRun, RunRequest
-from lume_async._many.feed_check import SAMPLING
+from lume_async._many.change_feed import SAMPLING
 from lume_async._wire.endpoints import Change
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
