@@ -16,8 +16,7 @@ from limits import LimitedServer
 
 from lume_async._base.backoff import POLLING, after_failure
 from lume_async._http.throttle import Throttle
-from lume_async._wire.answers import retry_after
-from lume_async._wire.rate_limit import refusal_in
+from lume_async._wire.answers import refusal_in, retry_after
 
 CONNECTIONS = 100
 HORIZON = 600.0

@@ -210,7 +210,7 @@ LATER = {
         "lume_async._wire.flow_endpoints",
         "lume_async._run.results.rows",
     ),
-    *("lume_async._run.upload", "lume_async._run.notebook", "lume_async._api"),
+    *("lume_async._run.upload", "lume_async._api"),
 }
 """What a submission and its wait do not need; aiohttp imports none of it."""
 

@@ -22,7 +22,7 @@ PACKAGES = [name for name in ALL if (HOMES.get(name, ROOT) / name).is_dir()]
 WINGS = {
     "lume_async": """
         _base _exports
-        errors _metrics
+        errors
         _decoding
         models
         _wire _webhooks
@@ -87,11 +87,11 @@ WINGS = {
 """Each package from the ground up. A wing (a folder, or a file at the root) imports only from rows above its own."""
 
 PURE = [
-    *("errors", "models", "_decoding", "_metrics"),
+    *("errors", "models", "_decoding"),
     *("_base/arguments", "_base/backoff", "_base/controls", "_base/duration", "_base/elided"),
     *("_http/checks", "_http/known", "_http/throttle"),
     "_webhooks/signatures",
-    *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/rate_limit", "_wire/retry"),
+    *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/retry"),
     *("_wire/withhold", "_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints"),
     *("_wire/inbox_endpoints", "_wire/inbox_models"),
     *("_wire/report_endpoints", "_wire/report_models", "_wire/upload_endpoints"),

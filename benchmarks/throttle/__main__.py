@@ -37,7 +37,7 @@ from benchmarks._bench import IMAGES
 from benchmarks.throttle.policies import AimdConcurrency, AnyRefusalCuts, AwsAdaptive, Gradient2, SreAdaptive
 from lume_async import Client
 from lume_async._http.throttle import Throttle
-from lume_async._wire.rate_limit import Refusal
+from lume_async._wire.answers import Refusal
 
 SEEDS = range(8)
 FREE = 3.0

@@ -192,20 +192,17 @@ def _check(path: str) -> None:
     start = header[: len(_HEADER)]
     in_use = int.from_bytes(header[_VERSION_AT:]) == _IN_USE
     if not start:
-        if _has_content(path + "-wal"):
+        try:
+            has_log = os.path.getsize(f"{path}-wal") > 0
+        except OSError:
+            has_log = False
+        if has_log:
             raise ConfigurationError(damage(path, "it is empty, but has a log"))
     elif start != _HEADER:
         cut = _HEADER.startswith(start)
         raise ConfigurationError(damage(path, "it is truncated") if cut else _foreign(path))
     elif in_use and not os.path.exists(f"{path}-wal") and not os.path.exists(mark_of(path)):
         raise ConfigurationError(damage(path, "its -wal file is missing"))
-
-
-def _has_content(path: str) -> bool:
-    try:
-        return os.path.getsize(path) > 0
-    except OSError:
-        return False
 
 
 def _connected(path: str) -> sqlite3.Connection:

@@ -68,14 +68,15 @@ class Recorder:
 
     async def aclose(self) -> None:
         """Close the file after all pending calls."""
-        closing = self._call(self._close)
+
+        def close() -> None:
+            if self._journal.exception() is None:
+                self._journal.result().close()
+
+        closing = self._call(close)
         self._thread.shutdown(wait=False)
         await until_done(asyncio.wrap_future(closing))
         closing.result()
-
-    def _close(self) -> None:
-        if self._journal.exception() is None:
-            self._journal.result().close()
 
     def _call(self, work: Callable[[], T]) -> Future[T]:
         try:

@@ -41,7 +41,8 @@ class Inflater:
                 self.complete = not data
                 return b""
             self._waiting = b""
-            if not _has_zlib_header(data):
+            # A zlib header has the method 8, and its two bytes are a multiple of 31 (RFC 1950 §2.2).
+            if data[0] & 0x0F != 8 or (data[0] << 8 | data[1]) % 31:
                 self._window = _RAW
         out = bytearray()
         while data and len(out) < room:
@@ -54,11 +55,6 @@ class Inflater:
         if self._inflater is not None:
             self.complete = self._inflater.eof
         return bytes(out)
-
-
-def _has_zlib_header(data: bytes) -> bool:
-    """Return whether the method is 8 and the two bytes are a multiple of 31 (RFC 1950 §2.2)."""
-    return data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0
 
 
 _CHUNK = 64 * 1024

@@ -24,7 +24,7 @@ from lume_async._http.throttle import Throttle
 from lume_async._http.tracing import Traced, traced_attempt, traced_call, tracing_is_on
 from lume_async._http.transport import Body, Transport
 from lume_async._wire import endpoints
-from lume_async._wire.answers import read, seconds
+from lume_async._wire.answers import read, refusal_in, seconds
 from lume_async._wire.call import Call, CallState, Content, Response
 from lume_async._wire.headers import (
     API_KEY,
@@ -35,7 +35,6 @@ from lume_async._wire.headers import (
     REQUEST_ID,
 )
 from lume_async._wire.lost_answers import Then, decide, may_have_started_a_run, submission_unknown
-from lume_async._wire.rate_limit import refusal_in
 from lume_async._wire.retry import Retry
 from lume_async._wire.withhold import redact
 from lume_async.errors import (
@@ -271,7 +270,9 @@ class Sender:
         try:
             limit = call.hold + self.settings.request_timeout
             if deadline is not None:
-                limit = self._clipped(limit, call, deadline)
+                left = deadline - self.clock.now()
+                # Not past the deadline; a long poll gets a bit more.
+                limit = min(limit, max(left, call.hold + LAST_POLL if call.hold else 0.0))
             headers: dict[str, str] = {**self.settings.headers, **call.headers}
             if call.keyed and self._keys is not None:
                 headers[API_KEY] = state.key = self._keys.fixed or await self._keys.get(limit)
@@ -338,7 +339,10 @@ class Sender:
         """Send the request, and report its start and end to the log, the hooks and OpenTelemetry."""
         started, attempt = self.clock.now(), state.attempts
         event = RequestFinished(call.operation, attempt, 0.0)
-        with closing(request), self._traced_attempt(call, state, headers) as traced:
+        span: AbstractContextManager[Traced] = nullcontext(Traced())
+        if state.traced:
+            span = traced_attempt(call.operation, self.settings.base_url, call.path, attempt, headers)
+        with closing(request), span as traced:
             self.observer.started(call.operation, attempt)
             try:
                 response = await request
@@ -356,18 +360,6 @@ class Sender:
                 raise
             finally:
                 self.observer.finished(evolve(event, duration=self.clock.now() - started))
-
-    def _traced_attempt(
-        self, call: Call[T], state: CallState, headers: dict[str, str]
-    ) -> AbstractContextManager[Traced]:
-        if not state.traced:
-            return nullcontext(Traced())
-        return traced_attempt(call.operation, self.settings.base_url, call.path, state.attempts, headers)
-
-    def _clipped(self, limit: float, call: Call[T], deadline: float) -> float:
-        """Return the seconds for this attempt: `limit`, but not past the deadline; a long poll gets a bit more."""
-        left = deadline - self.clock.now()
-        return min(limit, max(left, call.hold + LAST_POLL if call.hold else 0.0))
 
     def _unanswered(self, error: ApiError, began: float) -> None:
         since = self.known.silent_since

@@ -68,6 +68,9 @@ def settings(
 ) -> Settings:
     """Combine arguments, environment and defaults. Raises `ConfigurationError`, which names both sources."""
     url = _base_url(base_url)
+    checked = checked_headers(headers)
+    if token is not None and any(name.lower() == "authorization" for name in checked):
+        raise ConfigurationError("pass either token=... or the header Authorization, not both")
     return Settings(
         base_url=url,
         api_key=_api_key(api_key, is_needed=token is None),
@@ -79,8 +82,8 @@ def settings(
         proxy=_proxy(proxy, url),
         ssl=_ssl(ssl),
         user_agent=_user_agent(user_agent),
-        token=_token(token),
-        headers=_headers(headers, token),
+        token=token if token is None or callable(token) else valid_key(token, "token"),
+        headers=checked,
     )
 
 
@@ -99,17 +102,6 @@ def valid_key(key: object, source: str) -> Secret:
             f"most {LONGEST_KEY:,} characters"
         )
     return text
-
-
-def _token(token: ApiKey | None) -> Secret | Callable[[], object] | None:
-    return token if token is None or callable(token) else valid_key(token, "token")
-
-
-def _headers(headers: Mapping[str, str] | None, token: object) -> Headers:
-    checked = checked_headers(headers)
-    if token is not None and any(name.lower() == "authorization" for name in checked):
-        raise ConfigurationError("pass either token=... or the header Authorization, not both")
-    return checked
 
 
 def _api_key(key: ApiKey | None, *, is_needed: bool) -> Secret | Callable[[], object] | None:
@@ -178,7 +170,8 @@ def _proxy(proxy: Proxy, base_url: str) -> str | None:
         return None
     if proxy is None and (proxy := _proxy_of_environment(base_url)) is None:
         return None
-    if not (isinstance(proxy, str) and _is_proxy(proxy)):
+    is_url = isinstance(proxy, str) and (is_http(proxy) or is_socks(proxy))
+    if not is_url or urlsplit(proxy).port == 0:
         raise ConfigurationError(
             "proxy (or HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) must look like http://[user:password@]host:port or "
             "socks5://[user:password@]host:port; False uses none"
@@ -197,10 +190,6 @@ def _proxy_of_environment(base_url: str) -> str | None:
     if not proxy:
         return None
     return veiled(proxy if "://" in proxy else f"http://{proxy}")  # like curl and requests
-
-
-def _is_proxy(text: str) -> bool:
-    return (is_http(text) or is_socks(text)) and urlsplit(text).port != 0
 
 
 def _ssl(ssl: Ssl) -> Ssl:

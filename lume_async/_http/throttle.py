@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 from attrs import define, frozen
 
-from lume_async._wire.rate_limit import Refusal
+from lume_async._wire.answers import Refusal
 
 MARGIN, ERRORS = 0.03, 3
 """The tolerated excess of the share of refusals over the expected share, plus this many standard errors."""

@@ -140,7 +140,10 @@ class AiohttpTransport:
         # Raised out here, so that no aiohttp frame hangs on as __context__. The repr of an answer shows its headers.
         response = None
         if isinstance(failure, ApiConnectionError) and not failure.reached:
-            self._forget_addresses()
+            # Let the next attempt look the name up again: it may have moved to another machine.
+            opened = self._sessions.get(asyncio.get_running_loop())
+            if opened is not None and isinstance(opened.session.connector, aiohttp.TCPConnector):
+                opened.session.connector.clear_dns_cache()
         raise failure
 
     async def _read(self, opened: Session, response: aiohttp.ClientResponse) -> bytes:
@@ -204,12 +207,6 @@ class AiohttpTransport:
         if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
             words += f" (trust store: {self._trust()})"
         return ApiConnectionError(f"{self._where}: {words}", reached=reached)
-
-    def _forget_addresses(self) -> None:
-        """Let the next attempt look the name up again: it may have moved to another machine."""
-        opened = self._sessions.get(asyncio.get_running_loop())
-        if opened is not None and isinstance(opened.session.connector, aiohttp.TCPConnector):
-            opened.session.connector.clear_dns_cache()
 
     def _trust(self) -> str:
         given = self._settings.ssl

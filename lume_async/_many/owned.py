@@ -59,14 +59,9 @@ async def owned(
         task.cancel()
         send.close()  # a task that is cancelled before its first step does not close it
         await until_done(task)
-        if failures and not _may_be_dropped(failures[0], sys.exception()):
-            raise failures[0]
-
-
-def _may_be_dropped(failure: BaseException, leaving: BaseException | None) -> bool:
-    """Return whether the reader's own exception must prevail over the failure: a cancellation always does; a closed
-    client or stream is expected at that point.
-    """
-    if isinstance(leaving, asyncio.CancelledError):
-        return True
-    return leaving is not None and isinstance(failure, _EXPECTED)
+        if failures:
+            own = sys.exception()
+            expected = own is not None and isinstance(failures[0], _EXPECTED)
+            # The reader's own exception prevails over an expected failure, and a cancellation over any.
+            if not (expected or isinstance(own, asyncio.CancelledError)):
+                raise failures[0]

@@ -16,7 +16,7 @@ from lume_async._base.public import public
 from lume_async._base.words import counted
 from lume_async._http.sender import Sender
 from lume_async._run.poll import RunPoll, fetch, timeout_error
-from lume_async._run.state import RunState
+from lume_async._run.state import RunState, run_html
 from lume_async._run.submit import OnDuplicate, StartedRun, submit
 from lume_async._run.transfer import OnProgress, SourceData
 from lume_async._run.waiter import Unfinished
@@ -336,8 +336,6 @@ class LumeRun(RunState):
 
     def _repr_html_(self) -> str:
         """Return a table for notebooks: the state of the run at the last poll."""
-        from lume_async._run.notebook import run_html
-
         return run_html(self)
 
     def __eq__(self, other: object) -> bool:

@@ -1,6 +1,6 @@
 """The requests about rejected rows of many runs, as data. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -52,7 +52,7 @@ def discard(body: Mapping[str, Any]) -> Call[int]:
         path="/v1/rejects/discard",
         headers=JSON_BODY,
         body=orjson.dumps(body),
-        decode=lambda answer: _count(decode_object(answer.body)),
+        decode=lambda answer: structure(decode_object(answer.body).get("discarded"), int, at="$.discarded"),
         optional=True,
     )
 
@@ -63,27 +63,21 @@ def replay(body: Mapping[str, Any], idempotency_key: str, patience: float) -> Ca
     Args:
         patience: seconds that gathering the rows may take, on top of the time limit.
     """
+
+    def decode(answer: Response) -> Replay:
+        raw = decode_object(answer.body)
+        runs = raw.get("runs") or []
+        for number, run in enumerate(runs):
+            if not isinstance(run, dict) or not isinstance(run.get("id"), str):
+                raise ResponseDecodeError(f"expected a run @ $.runs[{number}]")
+        return structure({**raw, "run_ids": [run["id"] for run in runs]}, Replay, at="$")
+
     return Call(
         operation="POST /v1/replays",
         path="/v1/replays",
         headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
         body=orjson.dumps(body),
-        decode=lambda answer: _replay(decode_object(answer.body)),
+        decode=decode,
         hold=patience,
         optional=True,
     )
-
-
-def _count(raw: Mapping[str, Any]) -> int:
-    return structure(raw.get("discarded"), int, at="$.discarded")
-
-
-def _replay(raw: Mapping[str, Any]) -> Replay:
-    return structure({**raw, "run_ids": _ids(raw.get("runs") or [])}, Replay, at="$")
-
-
-def _ids(runs: Sequence[Any]) -> list[str]:
-    for number, run in enumerate(runs):
-        if not isinstance(run, dict) or not isinstance(run.get("id"), str):
-            raise ResponseDecodeError(f"expected a run @ $.runs[{number}]")
-    return [run["id"] for run in runs]

@@ -7,7 +7,6 @@ it has done nothing), and every other refusal.
 """
 
 import math
-from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
@@ -69,7 +68,8 @@ def decide(
     """
     if not lost:
         return Then.SEND if again else Then.RAISE
-    if error is not None and _refused_by_service(error):
+    # Only the service's own answer shows that no earlier attempt has started a run: a gateway's 404 says nothing.
+    if error is not None and error._of_service and error.status_code in (400, 404, 413, 422):
         return Then.RAISE
     if isinstance(error, DuplicateRunError):
         return Then.COMPARE
@@ -111,8 +111,11 @@ def is_new(record: RunRecord, sent_at: float | None) -> bool:
     That clock is read from `Date`, in whole seconds, rounded down, and the response took time to arrive: `sent_at`
     is never too late, so that a run of ours is always new.
     """
-    created = _created(record)
-    if created is None or sent_at is None:
+    try:
+        created = parse_time(record.raw.get("created_at"))
+    except ValueError:
+        return False
+    if sent_at is None:
         return False
     # `created_at` is rounded down, too: to seconds, milliseconds or microseconds.
     unit = 1_000_000 if created.microsecond == 0 else 1000 if created.microsecond % 1000 == 0 else 1
@@ -151,18 +154,3 @@ def _known_for(keys_kept: float | None) -> str:
         return "if the server knows such keys"
     time = f"{keys_kept / 3600:,.0f} hours" if keys_kept >= 7200 else f"{keys_kept:g} seconds"
     return f"while the server knows it, which is for {time}"
-
-
-def _refused_by_service(error: ApiError) -> bool:
-    """Return whether the answer shows that no earlier attempt with the same body can have started a run.
-
-    Only the service's own answer does; a gateway's 404 says nothing about earlier attempts.
-    """
-    return error._of_service and error.status_code in (400, 404, 413, 422)
-
-
-def _created(record: RunRecord) -> datetime | None:
-    try:
-        return parse_time(record.raw.get("created_at"))
-    except ValueError:
-        return None

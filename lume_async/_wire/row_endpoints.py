@@ -35,7 +35,7 @@ def rows(run_id: str, part: Part, *, reason: str | None, limit: int, cursor: str
     return Call(
         operation=f"GET /v1/runs/{{id}}/{part}",
         path=path_of(path, {"limit": str(limit)}, reason=reason, cursor=cursor),
-        decode=_rows,
+        decode=lambda answer: rows_page(exact_object(answer.body)),
         run_id=run_id,
         optional=True,
     )
@@ -65,25 +65,21 @@ def arrow_rows(
 
 def output(run_id: str, part: Part, receiver: Receiver) -> Call[None]:
     """Get the file with the rows, as it is."""
+
+    def decode(answer: Response) -> None:
+        if answer.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):  # the receiver got nothing
+            raise ResponseDecodeError(f"expected a file, got the status {answer.status}")
+
     return Call(
         operation="GET /v1/runs/{id}/outputs/{output}",
         path=f"/v1/runs/{check_run_id(run_id)}/outputs/{part}",
         # A compressed body would have other ranges.
         headers={ACCEPT: "*/*", ACCEPT_ENCODING: "identity", WANT_REPR_DIGEST: "sha-256=1"},
-        decode=_received,
+        decode=decode,
         receiver=receiver,
         run_id=run_id,
         optional=True,
     )
-
-
-def _received(answer: Response) -> None:
-    if answer.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):  # the receiver got nothing
-        raise ResponseDecodeError(f"expected a file, got the status {answer.status}")
-
-
-def _rows(answer: Response) -> Page[Row]:
-    return rows_page(exact_object(answer.body))
 
 
 def rows_page(raw: dict[str, Any]) -> Page[Row]:

@@ -29,7 +29,6 @@ def test_the_picture_shows_every_wing() -> None:
     wings = set(test_layers.WINGS["lume_async"].split()) - {
         "_decoding",
         "_exports",
-        "_metrics",
         "testing",
         "webhooks",
     }

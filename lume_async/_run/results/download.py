@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from anyio import CancelScope, to_thread
 
@@ -162,7 +162,8 @@ class _Draft:
                 await to_thread.run_sync(self._restart)
             if self._etag is not None and etag != self._etag:
                 self._replaced()
-            self._total = _number(headers.get(CONTENT_LENGTH))
+            length = headers.get(CONTENT_LENGTH, "")
+            self._total = int(length) if length.isdigit() else None
             self._etag = etag if _STRONG.fullmatch(etag) else None
             self._digest = digest
             name = _NAME.search(headers.get(CONTENT_DISPOSITION, ""))
@@ -255,7 +256,3 @@ class _Draft:
 
     def _report(self) -> None:
         self._reporter.report(self.size, self._total)
-
-
-def _number(text: Any) -> int | None:
-    return int(text) if isinstance(text, str) and text.isdigit() else None

@@ -32,7 +32,7 @@ from lume_async._http.throttle import (
     SLOWEST,
     Throttle,
 )
-from lume_async._wire.rate_limit import Refusal
+from lume_async._wire.answers import Refusal
 
 UNSAID = Refusal()
 

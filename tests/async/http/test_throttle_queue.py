@@ -6,7 +6,7 @@ import pytest
 
 from lume_async._http.sender import ThrottleQueue
 from lume_async._http.throttle import ROW, SLOWEST, Throttle
-from lume_async._wire.rate_limit import Refusal
+from lume_async._wire.answers import Refusal
 from lume_async.testing import FakeClock
 
 

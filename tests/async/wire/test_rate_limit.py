@@ -3,7 +3,7 @@
 import pytest
 from multidict import CIMultiDict
 
-from lume_async._wire.rate_limit import Refusal, refusal_in
+from lume_async._wire.answers import Refusal, refusal_in
 
 POLICY = '"minute";q=600;w=60'
 
