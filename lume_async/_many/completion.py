@@ -12,9 +12,8 @@ from lume_async._base.batched import Chunked, Items, all_runs, take_ready
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
-from lume_async._many.monitor import QUEUED, Monitor
+from lume_async._many.monitor import QUEUED, Monitor, handle_of
 from lume_async._many.owned import owned
-from lume_async._many.watched import handle_of
 from lume_async._run.handle import LumeRun
 from lume_async.errors import ApiError, RunTimeoutError
 from lume_async.models import Outcome, RunEvent, RunRequest

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from lume_async._base.backoff import Backoff
-from lume_async._many.watched import UNWATCHED, Unwatched, Watched
+from lume_async._many.monitor import UNWATCHED, Unwatched, Watched
 from lume_async._wire.endpoints import Change
 from lume_async.testing import FakeAnswer, fake_client, run_json
 
