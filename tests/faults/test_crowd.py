@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping
 
+import depth
 import orjson
 import pytest
 from faults import virtual_time
@@ -127,7 +128,7 @@ def test_a_limit_is_found_beside_a_bad_backend(how: str) -> None:
 @pytest.mark.once
 @pytest.mark.parametrize("how", ["one wait each", "wait_all"])
 @pytest.mark.parametrize(("bad", "factor"), [(0.05, 1.2), (0.1, 1.3), (0.2, 1.5), (0.4, 2.0)])
-@pytest.mark.parametrize("runs", [50, pytest.param(1_000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("runs", [300 if depth.is_thorough else 50])
 def test_refusals_at_random_hardly_delay_the_last_of_a_crowd(
     how: str, bad: float, factor: float, runs: int
 ) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import depth
 import pytest
 from components import package
 from local.flows import PEOPLE
@@ -164,7 +165,7 @@ def test_a_flow_with_its_versions_and_what_one_changes(page: Any, site: Site) ->
     expect(page.locator(".change").filter(has_text="column name")).to_contain_text("removed")
 
 
-@pytest.fixture(scope="module", params=[2_000, pytest.param(100_000, marks=pytest.mark.thorough)])
+@pytest.fixture(scope="module", params=[100_000 if depth.is_thorough else 2_000])
 def many(request: pytest.FixtureRequest) -> int:
     number: int = request.param
     return number

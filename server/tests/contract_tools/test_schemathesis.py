@@ -10,13 +10,10 @@ from lume_local._http import requests
 
 @pytest.mark.thorough
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("examples", ["2", pytest.param("25", marks=pytest.mark.thorough)])
-def test_the_server_is_as_the_document_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examples: str
-) -> None:
+def test_the_server_is_as_the_document_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "_LONGEST_WAIT", 1)  # schemathesis is not patient
     with served(tmp_path) as url:
-        report = schemathesis(url, tmp_path, "--max-examples", examples)
+        report = schemathesis(url, tmp_path, "--max-examples", "10")
     print(report.text[-1000:])
     assert report.code == 0, report.text
     assert report.cases >= 800

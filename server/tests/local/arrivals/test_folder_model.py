@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-import depth
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -202,7 +201,4 @@ class Folder(RuleBasedStateMachine):
 @pytest.mark.parametrize("changed", ["rerun", "refuse", "ignore"])
 def test_runs_are_the_distinct_contents(changed: str, moves: bool) -> None:
     kind = type("Folder", (Folder,), {"changed": changed, "moves": moves})
-    number = 60 if depth.is_thorough else 12
-    run_state_machine_as_test(
-        kind, settings=settings(max_examples=number, stateful_step_count=40, deadline=None)
-    )
+    run_state_machine_as_test(kind, settings=settings(max_examples=25, stateful_step_count=40, deadline=None))

@@ -12,12 +12,12 @@ pytestmark = [posix_only, pytest.mark.timeout(600)]
 
 
 @pytest.mark.thorough
-@seeds(6)
+@seeds(2)
 async def test_folders(tmp_path: Path, seed: int) -> None:
     await killed_while_files_arrive(tmp_path, seed, files=30, kills=5)
 
 
 @pytest.mark.thorough
-@seeds(6)
+@seeds(2)
 async def test_objects(tmp_path: Path, bucket: Bucket, seed: int) -> None:
     await killed_while_objects_arrive(tmp_path, bucket, seed, files=12, kills=3)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
-import depth
 import pytest
 from local import servers
 from local.arrivals.queues import Queue
@@ -235,17 +234,14 @@ async def told(story: Story, kills: int, writes: int) -> None:
             assert arrivals[0]["trouble"] is None, (phase, arrivals)
 
 
-def numbers() -> tuple[int, int]:
-    return (100, 500) if depth.is_thorough else (4, 24)
+KILLS, WRITES = 24, 120
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.thorough)])
-async def test_on_an_sftp_server(tmp_path: Path, sftp_site: SftpSite, seed: int) -> None:
-    await told(Story(tmp_path, SftpSender(sftp_site), seed), *numbers())
+async def test_on_an_sftp_server(tmp_path: Path, sftp_site: SftpSite) -> None:
+    await told(Story(tmp_path, SftpSender(sftp_site), 1), KILLS, WRITES)
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.thorough)])
-async def test_in_a_bucket_with_a_queue(tmp_path: Path, bucket: Bucket, queue: Queue, seed: int) -> None:
-    await told(Story(tmp_path, BucketSender(bucket, queue), seed), *numbers())
+async def test_in_a_bucket_with_a_queue(tmp_path: Path, bucket: Bucket, queue: Queue) -> None:
+    await told(Story(tmp_path, BucketSender(bucket, queue), 2), KILLS, WRITES)

@@ -48,7 +48,7 @@ def counted(said: dict[str, Any]) -> int:
 
 
 @pytest.mark.thorough
-@seeds(12)
+@seeds(3)
 async def test_a_server_that_is_killed_at_any_moment(
     home: Path, people: tuple[Inbox[dict[str, Any]], Inbox[dict[str, Any]]], seed: int
 ) -> None:
