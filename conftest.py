@@ -26,7 +26,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DURATIONS = Path(__file__).with_name("tests") / "durations.json"
-"""Seconds that a file takes. The longest begin first: a file stays on one core, and would keep the others waiting."""
+"""Seconds that a file takes in a quick and in a thorough run.
+
+The longest begin first: a file stays on one core, and would keep the others waiting.
+"""
 BEGIN_SAMPLE = opening.begin
 LONG = 300.0
 """Seconds that a test may take with `--thorough`, unless it says so itself."""
@@ -76,7 +79,7 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    recorded = json.loads(DURATIONS.read_text())
+    recorded = json.loads(DURATIONS.read_text())[kind_of_run(config)]
     items.sort(key=lambda item: -recorded.get(file_of(item.nodeid), 0))
     for item in items:
         limit: dict[str, Any] = {}
@@ -95,6 +98,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
 
 
+def kind_of_run(config: pytest.Config) -> str:
+    return "thorough" if config.getoption("--thorough") else "quick"
+
+
 def file_of(nodeid: str) -> str:
     return nodeid.partition("::")[0]
 
@@ -106,10 +113,14 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Of the files that were run, and are not parts of a run that another process oversees."""
     if session.config.getoption("--record-durations") and not hasattr(session.config, "workerinput"):
-        recorded = json.loads(DURATIONS.read_text()) | seconds
-        long = {name: round(recorded[name]) for name in sorted(recorded) if recorded[name] >= SHORT}
-        there = {name: took for name, took in long.items() if (session.config.rootpath / name).is_file()}
-        DURATIONS.write_text(json.dumps(there, indent=0) + "\n")
+        recorded = json.loads(DURATIONS.read_text())
+        for kind, earlier in recorded.items():
+            now = earlier | (seconds if kind == kind_of_run(session.config) else {})
+            long = {name: round(now[name]) for name in sorted(now) if now[name] >= SHORT}
+            recorded[kind] = {
+                name: took for name, took in long.items() if (session.config.rootpath / name).is_file()
+            }
+        DURATIONS.write_text(json.dumps(recorded, indent=0) + "\n")
 
 
 @pytest.fixture(scope="session", autouse=True)

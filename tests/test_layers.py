@@ -75,9 +75,9 @@ WINGS = {
     """,
     "lume_airflow": """
         _arguments _compat _connection _identity _supervisor provider_info
-        _options _outlets _results hooks links
+        _options _results hooks links
         _direct _lineage _shared _started
-        _batch _following
+        _batch
         _work
         triggers
         operators sensors

@@ -123,17 +123,13 @@ class Batch:
             _, request = earlier[outcome.run_id]
             self._settle(evolve(outcome, request=request), found=True)
 
-    @property
-    def _enough(self) -> bool:
-        limit = self._options.max_failures
-        return limit is not None and self._result.failed > limit
-
     async def _requests(self) -> AsyncGenerator[RunRequest, None]:
+        limit = self._options.max_failures
         for source, item in self._options.items():
             if item in self._begun:
                 continue
             await self._wait_for_room()
-            if self._enough:
+            if limit is not None and self._result.failed > limit:
                 break
             yield self._request(_Place(source, item))
         self._all_taken = True
@@ -144,13 +140,12 @@ class Batch:
 
     async def _wait_for_room(self) -> None:
         """Wait while the runs of earlier attempts and of this one reach `max_active`."""
-        while self._begun and self._unfinished >= self._options.max_active:
+        while self._begun:
+            waiting = self._queue.statistics().current_buffer_used
+            if len(self._places) - waiting < self._options.max_active:
+                break
             self._freed = Event()
             await self._freed.wait()
-
-    @property
-    def _unfinished(self) -> int:
-        return len(self._places) - self._queue.statistics().current_buffer_used
 
     def _request(self, place: _Place) -> RunRequest:
         key = self._task.key(place.generation, place.item)

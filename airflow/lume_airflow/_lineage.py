@@ -1,14 +1,47 @@
-"""OpenLineage: sources and outputs as datasets, with row counts, and reasons of rejects as data quality.
+"""What a task has read and written: Airflow's assets, and datasets of OpenLineage with counts and data quality.
 
 A task's result is kept in memory for the listener: a listener that asks Airflow for an XCom hangs.
 """
 
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from lume_airflow._compat import Asset, AssetAlias, Context
 from lume_airflow._connection import ConnectionSettings
 from lume_airflow._options import OperatorOptions
+
+
+def emit(outlets: Iterable[Any], context: Context, result: dict[str, Any]) -> None:
+    """Report the updated assets; an `AssetAlias` gets an asset per location. All get the counts as their extra."""
+    events = context.get("outlet_events") if outlets else None
+    if events is None:
+        return
+    for outlet in outlets:
+        if isinstance(outlet, AssetAlias):
+            for place in places(result):
+                events[outlet].add(Asset(asset_uri(place)), extra=_extra(result))
+        elif isinstance(outlet, Asset):
+            events[outlet].extra.update(_extra(result))
+
+
+def places(result: dict[str, Any]) -> list[str]:
+    """Return the locations of the mapped rows."""
+    several: list[str] | None = result.get("mapped_locations")
+    if several is not None:
+        return several
+    return [result["mapped_location"]] if result["mapped_location"] else []
+
+
+def asset_uri(place: str) -> str:
+    """Return the URI of a location, which may be a path."""
+    return place if "://" in place else PurePosixPath("/", place).as_uri()
+
+
+def _extra(result: dict[str, Any]) -> dict[str, Any]:
+    kept = ("run_id", "rows_read", "rows_mapped", "rows_rejected")
+    return {f"lume_{name}": result[name] for name in kept if name in result}
 
 
 class TaskLineage:

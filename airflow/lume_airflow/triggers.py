@@ -166,13 +166,11 @@ class LumeDirectTrigger(_KillableTrigger):
     async def _end(self, event: Event) -> TriggerEvent:
         """End the task here if it needs no worker: retries, outlets and lineage need one."""
         result = event.get("result")
-        kind = None if result is None or self._has_outlets() else self._kind(result["status"])
+        has_outlets = bool(getattr(getattr(self, "task", None), "outlets", None))
+        kind = None if result is None or has_outlets else self._kind(result["status"])
         if result is None or kind is None:
             return TriggerEvent(event)
         return kind(xcoms=await _direct.deliver(result, self.task_instance))
-
-    def _has_outlets(self) -> bool:
-        return bool(getattr(getattr(self, "task", None), "outlets", None))
 
     def _kind(self, status: str) -> Callable[..., TriggerEvent] | None:
         """Return the event that ends a task whose run has that status; None if a worker must end it."""

@@ -3,10 +3,10 @@
 import pytest
 from on_airflow.support import Keyless, runs, task_try, this_dag
 
-from lume_airflow._following import begin, follow
 from lume_airflow._options import BatchOptions, RunOptions
 from lume_airflow._shared import shared
 from lume_airflow._started import cancel_started
+from lume_airflow._work import begin, follow
 from lume_airflow.hooks import LumeHook
 from lume_async import DuplicateRunError, InvalidRequestError
 from lume_async.testing import fake_client, run_json

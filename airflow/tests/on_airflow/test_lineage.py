@@ -6,8 +6,7 @@ import pytest
 from on_airflow.support import context
 
 from lume_airflow._compat import Asset, AssetAlias
-from lume_airflow._lineage import dataset
-from lume_airflow._outlets import asset_uri, emit
+from lume_airflow._lineage import asset_uri, dataset, emit
 from lume_airflow.operators import LumeRunBatchOperator, LumeRunOperator
 
 

@@ -5,9 +5,9 @@ from types import ModuleType
 
 import pytest
 
-from lume_airflow import _compat
+from lume_airflow import _compat, operators
 from lume_airflow._compat import AirflowFailException
-from lume_airflow.operators import LumeDirectRunOperator, direct
+from lume_airflow.operators import LumeDirectRunOperator
 
 SAID = "LumeDirectRunOperator needs Airflow 3.3 or newer; this is 2.11.2: use LumeRunOperator, or"
 ARGUMENTS = {"task_id": "clean", "flow_version": "customer_cleaner:v1"}
@@ -34,7 +34,7 @@ def test_direct_mode_is_refused_when_the_dag_is_read(old) -> None:
 
 def test_mapped_tasks_are_refused_on_a_worker(old) -> None:
     """A mapped operator is made there only; a triggerer would not know what to do."""
-    operator = _read_again(direct).LumeDirectRunOperator
+    operator = _read_again(operators).LumeDirectRunOperator
     assert operator.start_from_trigger is False
     mapped = operator.partial(**ARGUMENTS).expand(source_path=["a.csv", "b.csv"])
     with pytest.raises(AirflowFailException, match=SAID):
