@@ -1,13 +1,16 @@
-"""Run ids from the command line and, for `-`, from stdin, one per line."""
+"""Run ids from the command line and, for `-`, from stdin, one per line; the same request for each of them."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TypeVar
 
 import click
 
-from lume_async import ApiError, Client, InvalidRequestError
+from lume_async import ApiError, Client, InvalidRequestError, LumeError
+from lume_async._base.tasks import task_group
 from lume_async._base.words import counted
 from lume_async.models import check_run_id
+from lume_cli._output import exit_codes
 from lume_cli._output.short_ids import may_be_short, shorts, stands_for
 from lume_cli._session import CommandSession
 
@@ -16,6 +19,10 @@ MOST = 100_000
 _LONGEST_LINE = 4096
 _NEWEST, _SEARCHED = 1000, 20_000
 """The number of runs to search for short ids: at first, and at most."""
+_AT_ONCE = 64
+"""The maximum number of concurrent requests: more would only wait for a connection."""
+
+Answer = TypeVar("Answer")
 
 
 def run_ids(session: CommandSession, given: Sequence[str]) -> list[str]:
@@ -62,6 +69,37 @@ async def whole_ids(client: Client, given: Sequence[str]) -> list[str]:
             )
     whole = {one: one if one in found else next(iter(found)) for one, found in matches.items()}
     return list(dict.fromkeys(whole.get(one, one) for one in given))
+
+
+async def each(
+    session: CommandSession, ids: Sequence[str], request: Callable[[str], Awaitable[Answer]]
+) -> tuple[list[Answer], list[int]]:
+    """Send the same request for several runs concurrently; a failure does not affect the others.
+
+    Return the answers in the order of `ids`, and the exit codes of failures, which are reported on stderr.
+    """
+    answers: dict[str, Answer | LumeError] = {}
+    waiting = iter(ids)
+
+    async def worker() -> None:
+        for run_id in waiting:
+            try:
+                answers[run_id] = await request(run_id)
+            except LumeError as error:
+                answers[run_id] = error
+
+    async with task_group() as workers:
+        for _ in range(min(_AT_ONCE, len(ids))):
+            workers.start_soon(worker)
+    found, codes = [], []
+    for run_id in ids:
+        answer = answers[run_id]
+        if isinstance(answer, LumeError):
+            codes.append(exit_codes.of_error(answer))
+            session.say.error(answer, subject=run_id if len(ids) > 1 else None)
+        else:
+            found.append(answer)
+    return found, codes
 
 
 def _from_stdin(session: CommandSession) -> Iterator[str]:
