@@ -19,8 +19,7 @@ from lume_async import Client, ConfigurationError
 from lume_cli import _server_file
 from lume_cli._options import GlobalOptions
 from lume_cli._settings import resolve
-from lume_local._shared.lock import held
-from lume_local._shared.process import this_process
+from lume_local._shared.lock import held, this_process
 
 
 @pytest.fixture

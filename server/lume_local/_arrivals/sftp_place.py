@@ -15,8 +15,14 @@ from lume_local._arrivals.put_aside import put_aside
 from lume_local._arrivals.settings import Arrival
 from lume_local._flow.sftp_urls import SftpUrl
 from lume_local._runs.sources.paths import PathRefused, Roots, remote
-from lume_local._sftp.copying import FileChanged, read_file
-from lume_local._sftp.session import RemoteEntry, RemoteVersion, SftpServer, SftpSession
+from lume_local._sftp.session import (
+    FileChanged,
+    RemoteEntry,
+    RemoteVersion,
+    SftpServer,
+    SftpSession,
+    read_file,
+)
 from lume_local._sftp.trouble import Cause, SftpTrouble
 from lume_local._shared.identity import hash_of
 

@@ -24,8 +24,8 @@ from lume_local._runs.store.audit import CANCEL, Act
 from lume_local._runs.store.records import StoredRun, StoreFailed
 from lume_local._runs.workers.worker import Worker
 from lume_local._shared.commit import begun, committed
-from lume_local._shared.permits import AsksToCommit
 from lume_local._shared.protocol import (
+    AsksToCommit,
     Cancelled,
     Done,
     Execute,

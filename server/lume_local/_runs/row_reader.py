@@ -22,8 +22,17 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import StoredRun
 from lume_local._runs.unusual import is_mend, mends_others
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.protocol import ArrowFile, Gather, Gathered, Json, Read, RowsPage, Unreadable
-from lume_local._shared.repairs import Repair, Repaired
+from lume_local._shared.protocol import (
+    ArrowFile,
+    Gather,
+    Gathered,
+    Json,
+    Read,
+    Repair,
+    Repaired,
+    RowsPage,
+    Unreadable,
+)
 
 READERS = 2
 _MOST = 4

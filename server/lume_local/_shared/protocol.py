@@ -16,8 +16,6 @@ from cattrs.strategies import configure_tagged_union
 from lume_async._base.elided import bounded, elided
 from lume_local._shared.identity import SourceContent
 from lume_local._shared.notices import Notified, Notify
-from lume_local._shared.permits import AsksToCommit, Permit
-from lume_local._shared.repairs import Repair, Repaired
 
 Json = dict[str, Any]
 """A JSON object that is passed on as it is: a flow, the record of a commit, metrics."""
@@ -329,6 +327,33 @@ class Failed:
 @frozen
 class Cancelled:
     """The run was interrupted; nothing was written."""
+
+
+@frozen
+class Repair:
+    """Suggest the values that may have been meant; answered by `Repaired`. `choices` are the allowed ones, if any."""
+
+    values: list[str]
+    choices: list[str] = field(factory=list)
+
+
+@frozen
+class Repaired:
+    """For each repair that changes any value, its result for each value; None where it changes nothing."""
+
+    values: dict[str, list[str | None]]
+
+
+@frozen
+class AsksToCommit:
+    """The run is about to commit and waits for a `Permit`: another server may have the state by now."""
+
+
+@frozen
+class Permit:
+    """The answer to `AsksToCommit`."""
+
+    is_granted: bool
 
 
 Job = (

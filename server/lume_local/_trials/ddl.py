@@ -5,9 +5,7 @@ from typing import Any, Literal
 
 from lume_local._flow.databases import REJECTS_REQUIRED, REJECTS_TABLE, TableTarget
 from lume_local._flow.definition import read_definition
-from lume_local._worker.databases.columns import Types, parts_of_table
-from lume_local._worker.databases.postgres_types import PostgresTypes
-from lume_local._worker.databases.sqlite_types import SqliteTypes
+from lume_local._worker.databases.columns import PostgresTypes, SqliteTypes, Types, parts_of_table
 
 _TYPES: dict[str, Types] = {"postgresql": PostgresTypes(), "sqlite": SqliteTypes()}
 

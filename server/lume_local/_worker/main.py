@@ -28,9 +28,9 @@ from lume_local._shared.commit import explain
 from lume_local._shared.lock import held
 from lume_local._shared.notices import Notify
 from lume_local._shared.obstacle import Obstacle
-from lume_local._shared.permits import AsksToCommit, Permit
 from lume_local._shared.protocol import (
     ArchiveRuns,
+    AsksToCommit,
     Cancel,
     Cancelled,
     Check,
@@ -45,16 +45,17 @@ from lume_local._shared.protocol import (
     Look,
     Looked,
     Outcome,
+    Permit,
     Progressed,
     Propose,
     Read,
     Ready,
     Refused,
+    Repair,
     StageBegun,
     decode_job,
     encode,
 )
-from lume_local._shared.repairs import Repair
 from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import confine_check, connect

@@ -32,9 +32,9 @@ from lume_local._shared.commit import explain
 from lume_local._shared.folders import MANIFEST, named_in
 from lume_local._shared.protocol import Execute, Json, Read, read_job
 from lume_local._worker.connection import configure
+from lume_local._worker.databases.columns import PostgresTypes
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Query
 from lume_local._worker.databases.postgres import PostgresQuery
-from lume_local._worker.databases.postgres_types import PostgresTypes
 from lume_local._worker.databases.sqlite import SqliteQuery
 from lume_local._worker.for_ledger import malformed_records
 from lume_local._worker.object_stores import StoreTrouble

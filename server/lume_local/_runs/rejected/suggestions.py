@@ -9,7 +9,7 @@ from lume_local._flow.definition import Flow
 from lume_local._runs.rejected.mends import Mends
 from lume_local._runs.row_reader import RowReader
 from lume_local._runs.store.drafts import DraftRow, Reject
-from lume_local._shared.repairs import Repair
+from lume_local._shared.protocol import Repair
 
 _MOST_TRIES = 6
 """The number of candidates judged per value; each round is a dry run of all values together."""

@@ -19,7 +19,6 @@ from lume_async._base.elided import elided
 from lume_async._base.tasks import until_done
 from lume_local._runs.workers.child import ChildProcess, Start, child, environment, lent
 from lume_local._shared.obstacle import Obstacle
-from lume_local._shared.permits import Permit
 from lume_local._shared.protocol import (
     Cancel,
     Done,
@@ -31,6 +30,7 @@ from lume_local._shared.protocol import (
     Json,
     Lend,
     Look,
+    Permit,
     Propose,
     ProtocolError,
     Ready,

@@ -32,10 +32,11 @@ from lume_local._shared.protocol import (
     ProtocolError,
     Read,
     Refused,
+    Repair,
+    Repaired,
     RowsPage,
     Unreadable,
 )
-from lume_local._shared.repairs import Repair, Repaired
 
 Answer = TypeVar("Answer")
 Refusal = TypeVar("Refusal")

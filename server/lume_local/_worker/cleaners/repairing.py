@@ -4,7 +4,7 @@
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.cleaners import CLEANERS
-from lume_local._shared.repairs import Repair, Repaired
+from lume_local._shared.protocol import Repair, Repaired
 from lume_local._worker.cleaners.library import statements
 from lume_local._worker.connection import confine_check, connect
 

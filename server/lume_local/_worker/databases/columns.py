@@ -1,13 +1,15 @@
-"""Checks whether a table can hold the columns of a flow. Pure."""
+"""Maps the types of a flow to columns of SQLite and PostgreSQL, and checks whether a table can hold them. Pure."""
 
 import difflib
+import re
 from collections.abc import Container, Iterable, Sequence
+from string import ascii_lowercase, ascii_uppercase
 from typing import Protocol
 
 from attrs import frozen
 
 from lume_local._flow.databases import RUN_COLUMN
-from lume_local._flow.definition import quoted
+from lume_local._flow.definition import INTEGERS, quoted
 from lume_local._worker.databases.database import DatabaseTrouble, Load
 
 
@@ -112,3 +114,188 @@ def check_unique(load: Load, table: str, unique: list[set[str]], types: Types) -
             f"{table} has no unique index on the key of the upsert: CREATE UNIQUE INDEX "
             f"{quoted(load.table.rpartition('.')[2] + '_upsert')} ON {types.spelled(load.table)} ({names})"
         )
+
+
+_TOO_LARGE = ("UBIGINT", "HUGEINT")
+_EXACT_DIGITS = 15
+"""The digits of a double, in which a numeric column stores a fraction."""
+_TEXTS = ("VARCHAR", "UUID", "JSON", "JSONB")
+_TIMES = ("DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ")
+
+
+def affinity(declared: str) -> str:
+    """Return INTEGER, TEXT, NUMERIC, REAL, or BLOB (stored as is), by SQLite's own rules."""
+    name = declared.upper()
+    if "INT" in name:
+        return "INTEGER"
+    if "CHAR" in name or "CLOB" in name or "TEXT" in name:
+        return "TEXT"
+    if not name or "BLOB" in name or name == "ANY":
+        return "BLOB"
+    if "REAL" in name or "FLOA" in name or "DOUB" in name:
+        return "REAL"
+    return "NUMERIC"
+
+
+def _digits(sql_type: str) -> int:
+    return int(sql_type.removeprefix("DECIMAL(").partition(",")[0])
+
+
+class SqliteTypes:
+    """See `Types`.
+
+    SQLite stores values as they are, except for a column's affinity, which turns anything that looks like a number
+    into one. So a string such as 007 needs a text column, and so does a number with more digits than a double has.
+    """
+
+    def spelled(self, table: str) -> str:
+        """Return the quoted name; there are no schemas, so a dot is part of the name."""
+        return quoted(table)
+
+    def best(self, sql_type: str) -> str:
+        """Return the usual name of the type."""
+        if sql_type in _TOO_LARGE or sql_type in (*_TEXTS, *_TIMES):
+            return "TEXT"
+        if sql_type.startswith("DECIMAL"):
+            return "TEXT" if _digits(sql_type) > _EXACT_DIGITS else "NUMERIC"
+        return "INTEGER" if sql_type in INTEGERS or sql_type == "BOOLEAN" else "REAL"
+
+    def fits(self, given: str, sql_type: str) -> bool:
+        """Return whether the column's affinity keeps values unchanged."""
+        kind = affinity(given)
+        if kind == "BLOB" or (kind == "TEXT" and sql_type in (*_TEXTS, *_TIMES, *_TOO_LARGE)):
+            return True
+        if sql_type.startswith("DECIMAL"):
+            return kind == "TEXT" or (kind != "INTEGER" and _digits(sql_type) <= _EXACT_DIGITS)
+        if sql_type in _TIMES:
+            return kind == "NUMERIC"
+        if sql_type in (*_TEXTS, *_TOO_LARGE):
+            return False
+        if sql_type in INTEGERS or sql_type == "BOOLEAN":
+            return kind in ("INTEGER", "NUMERIC")
+        return kind in ("REAL", "NUMERIC")
+
+
+def item(sql_type: str, column: str) -> str:
+    """Return SQL of DuckDB for the value that SQLite gets: a number, a Boolean as 1 or 0, or a string."""
+    if sql_type in _TOO_LARGE or sql_type.startswith("DECIMAL") or sql_type in (*_TEXTS, *_TIMES):
+        return f"CAST({column} AS VARCHAR)"
+    return f"CAST({column} AS TINYINT)" if sql_type == "BOOLEAN" else column
+
+
+def as_compared(sql_type: str, column: str, collation: str) -> str:
+    """Return SQL of DuckDB that is equal for values which a collation of SQLite considers equal."""
+    if sql_type != "VARCHAR":
+        return column
+    if collation == "NOCASE":
+        return f"translate({column}, '{ascii_uppercase}', '{ascii_lowercase}')"
+    return f"rtrim({column}, ' ')" if collation == "RTRIM" else column
+
+
+_DIGITS = {
+    "TINYINT": 3,
+    "UTINYINT": 3,
+    "SMALLINT": 5,
+    "USMALLINT": 5,
+    "INTEGER": 10,
+    "UINTEGER": 10,
+    "BIGINT": 19,
+    "UBIGINT": 20,
+    "HUGEINT": 38,
+}
+_INTEGERS = ("smallint", "integer", "bigint")
+_LEAST = {
+    "TINYINT": "smallint",
+    "UTINYINT": "smallint",
+    "SMALLINT": "smallint",
+    "USMALLINT": "integer",
+    "INTEGER": "integer",
+    "UINTEGER": "bigint",
+    "BIGINT": "bigint",
+}
+"""The smallest integer type that holds all values; other types need a numeric."""
+_SAME = {
+    "FLOAT": ("real", "double precision"),
+    "DOUBLE": ("double precision",),
+    "BOOLEAN": ("boolean",),
+    "VARCHAR": ("text", "character varying", "citext"),
+    "JSON": ("json", "jsonb", "text", "character varying"),
+    "JSONB": ("jsonb", "json", "text", "character varying"),
+    "UUID": ("uuid", "text", "character varying"),
+    "DATE": ("date",),
+    "TIME": ("time without time zone",),
+    "TIMESTAMP": ("timestamp without time zone",),
+    "TIMESTAMPTZ": ("timestamp with time zone",),
+}
+
+
+_JSON = ("json", "jsonb")
+_LIMITED = re.compile(r"character varying\((\d+)\)")
+
+
+def base_of(kind: str) -> str:
+    """Return a type without its length or precision."""
+    base = re.sub(r"\(.*?\)", "", kind)
+    return f"bpchar{base.removeprefix('character')}" if base in ("character", "character[]") else base
+
+
+def array_of(text: str, kind: str) -> str:
+    """Return SQL that converts a string to an array of type `kind`, from PostgreSQL's form ({1,2}) or JSON."""
+    each = f"jsonb_array_elements_text({text}::jsonb) WITH ORDINALITY AS i (item, n)"
+    items = f"ARRAY(SELECT item FROM {each} ORDER BY n)"  # noqa: S608 - `text` is a quoted name
+    is_json = f"{text} ~ '^\\s*\\[' AND {text} !~ '^\\s*\\[-?\\d+:'"  # excludes array bounds: [2:3]={{1,2}}
+    return f"CASE WHEN {is_json} THEN {items}::{kind} ELSE {text}::{kind} END"
+
+
+def whole_text(column: str, kind: str) -> str:
+    """Return SQL of DuckDB for a string that the type `kind` keeps unchanged or refuses.
+
+    PostgreSQL would silently cut trailing spaces off a string that is too long, so a point is added to it.
+    """
+    if not (length := _LIMITED.fullmatch(kind)):
+        return column
+    return f"CASE WHEN length({column}) > {length[1]} AND {column} LIKE '% ' THEN {column} || '.' ELSE {column} END"
+
+
+class PostgresTypes:
+    """See `Types`. Types are spelled as by `format_type`."""
+
+    def spelled(self, table: str) -> str:
+        """Return the quoted name, with or without a schema."""
+        return ".".join(map(quoted, table.split(".")))
+
+    def best(self, sql_type: str) -> str:
+        """Return the type under PostgreSQL's own name."""
+        if sql_type in _LEAST:
+            return _LEAST[sql_type]
+        return _SAME[sql_type][0] if sql_type in _SAME else _numeric(sql_type)
+
+    def fits(self, given: str, sql_type: str) -> bool:
+        """Return whether it fits; a text of limited length does, as the load refuses longer values."""
+        if given == "numeric":
+            return sql_type not in _SAME
+        if given.startswith("numeric("):
+            return sql_type not in _SAME and _holds(given, _numeric(sql_type))
+        if given in _INTEGERS:
+            return sql_type in _LEAST and _INTEGERS.index(given) >= _INTEGERS.index(_LEAST[sql_type])
+        if (given in _JSON and sql_type not in ("JSON", "JSONB")) or given.endswith("[]"):
+            return sql_type == "VARCHAR"
+        plain = "character varying" if given.startswith("character varying(") else given
+        return plain in _SAME.get(sql_type, ())
+
+
+def _numeric(sql_type: str) -> str:
+    return (
+        f"numeric({_DIGITS[sql_type]},0)" if sql_type in _DIGITS else sql_type.replace("DECIMAL", "numeric")
+    )
+
+
+def _holds(given: str, wanted: str) -> bool:
+    """Return whether one numeric has room for all digits of another, before and after the point."""
+    (digits, scale), (least, fraction) = _size(given), _size(wanted)
+    return scale >= fraction and digits - scale >= least - fraction
+
+
+def _size(numeric: str) -> tuple[int, int]:
+    digits, _, scale = numeric.removeprefix("numeric(").rstrip(")").partition(",")
+    return int(digits), int(scale or 0)

@@ -11,8 +11,8 @@ from lume_local._flow.definition import quoted
 from lume_local._mapping.target import MappingTarget, TargetColumn
 from lume_local._mapping.targets import definition_of
 from lume_local._worker.databases import postgres, sqlite
+from lume_local._worker.databases.columns import PostgresTypes
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl
-from lume_local._worker.databases.postgres_types import PostgresTypes
 
 _VALUES = 1000
 """Rows of the table whose values are compared with the sample's."""

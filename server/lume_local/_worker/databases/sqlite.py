@@ -18,10 +18,13 @@ from lume_local._flow.definition import quoted
 from lume_local._shared.on_error import on_error
 from lume_local._worker.databases.built import Built, opened
 from lume_local._worker.databases.columns import (
+    SqliteTypes,
     TableColumn,
+    as_compared,
     check_columns,
     check_unique,
     create_table,
+    item,
     no_table,
 )
 from lume_local._worker.databases.database import (
@@ -32,15 +35,64 @@ from lume_local._worker.databases.database import (
     Loader,
     Refused,
     Row,
+    by_constraint,
     check_all,
     in_table,
     on_conflict,
     repeated,
+    shown,
     taken_meanwhile,
 )
-from lume_local._worker.databases.sqlite_rows import RowsInto
-from lume_local._worker.databases.sqlite_types import SqliteTypes, as_compared, item
 from lume_local._worker.sql import text
+
+Batch = list[tuple[Any, ...]]
+
+
+class RowsInto:
+    """Inserts rows.
+
+    Args:
+        connection: with the transaction of the load.
+        insert: the statement for one row.
+        where: the database's name in messages.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, insert: str, load: Load, where: str) -> None:
+        self._connection, self._sql, self._load, self._where = connection, insert, load, where
+        self._count = 0
+        self._last: tuple[Any, ...] = ()
+
+    def all(self, batches: Iterable[Batch]) -> int:
+        """Insert all rows; return their number. Raises `DatabaseTrouble`, which names the refused row."""
+        try:
+            return sum(
+                self._connection.executemany(self._sql, self._each(batch)).rowcount for batch in batches
+            )
+        except sqlite3.IntegrityError as error:
+            row = shown(self._load.names, self._last[: len(self._load.names)])
+            raise DatabaseTrouble(
+                f"{self._load.table} in {self._where} refuses the rows: {error} (mapped row {self._count:,}: {row})"
+            ) from None
+
+    def _each(self, batch: Batch) -> Iterator[tuple[Any, ...]]:
+        for self._last in batch:
+            self._count += 1
+            yield self._last
+
+    def judged(self, batches: Iterable[Batch], refused: Refused) -> int:
+        """Insert numbered rows except those refused already; add the reasons of further refused rows."""
+        kept = ([row for row in batch if row[-1] not in refused] for batch in batches)
+        if self._load.on_violation == "fail":
+            return self.all([row[:-1] for row in batch] for batch in kept)
+        return sum(self._written(row, refused) for batch in kept for row in batch)
+
+    def _written(self, row: tuple[Any, ...], refused: Refused) -> int:
+        try:
+            return self._connection.execute(self._sql, row[:-1]).rowcount
+        except sqlite3.IntegrityError as error:
+            refused[row[-1]] = [by_constraint(self._load, str(error))]
+            return 0
+
 
 _PATIENCE = 60.0
 """Seconds to wait for another connection's lock."""

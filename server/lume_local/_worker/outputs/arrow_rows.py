@@ -16,8 +16,7 @@ from lume_local._flow.definition import quoted
 from lume_local._shared.protocol import Read
 from lume_local._worker.compiler.columns import storage_type
 from lume_local._worker.connection import confine_check, connect
-from lume_local._worker.outputs.csv_rows import CsvRows
-from lume_local._worker.outputs.parquet_rows import ParquetRows
+from lume_local._worker.outputs.readers import CsvRows, ParquetRows
 from lume_local._worker.outputs.row_json import LINE, REASONS, ROW, Broken, OutputRow, OutputRows, Reasons
 from lume_local._worker.sql import text
 

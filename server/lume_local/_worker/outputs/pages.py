@@ -29,9 +29,7 @@ from lume_local._worker.outputs.arrow_rows import (
     write_no_rejects,
     write_rows,
 )
-from lume_local._worker.outputs.csv_rows import CsvRows
-from lume_local._worker.outputs.ndjson_rows import NdjsonRows
-from lume_local._worker.outputs.parquet_rows import ParquetRows
+from lume_local._worker.outputs.readers import CsvRows, NdjsonRows, ParquetRows
 from lume_local._worker.outputs.row_json import Broken, OutputRow, OutputRows, Reasons, reject_json
 from lume_local._worker.sources.files import is_utf8_name
 from lume_local._worker.sources.formats.text.dialect import Dialect

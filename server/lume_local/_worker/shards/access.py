@@ -17,7 +17,7 @@ from lume_local._worker.object_stores import ObjectVersion, StoreTrouble, store_
 from lume_local._worker.seeds import load_seeds
 from lume_local._worker.sources.files import opened
 from lume_local._worker.sources.places.held import changed
-from lume_local._worker.sources.places.objects import copy_object
+from lume_local._worker.sources.places.store_source import copy_object
 from lume_local._worker.sources.source import File, Single, SourceError, place_to_read
 
 

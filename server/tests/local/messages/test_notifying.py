@@ -11,8 +11,7 @@ from apprise import Apprise
 from local.people import PASSWORD, chat, mail
 from local.receiver import unused_port
 
-from lume_local._shared.notices import Notify
-from lume_local._shared.withheld import without_address
+from lume_local._shared.notices import Notify, without_address
 from lume_local._worker.notifying import notify
 
 

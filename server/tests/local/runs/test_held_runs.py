@@ -22,8 +22,7 @@ from lume_local._runs.recovery import late
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.records import NewRun
 from lume_local._shared.commit import commit
-from lume_local._shared.lock import held, holder
-from lume_local._shared.process import Process, this_process
+from lume_local._shared.lock import Process, held, holder, this_process
 
 WAITS = "recovering runs that a process outside of this server may still work on: "
 HOLDS = """
@@ -69,7 +68,7 @@ def known() -> Process:
 
 def of(pid: int) -> Process:
     """What a lock would say of another process of this system."""
-    code = "from lume_local._shared import process; print(process._started(int(__import__('sys').argv[1])))"
+    code = "from lume_local._shared import lock; print(lock._started(int(__import__('sys').argv[1])))"
     said = subprocess.run([sys.executable, "-c", code, str(pid)], capture_output=True, text=True, check=True)
     return evolve(known(), pid=pid, started=said.stdout.strip())
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lume_local._shared.permits import AsksToCommit, Permit
 from lume_local._shared.protocol import (
+    AsksToCommit,
     Cancel,
     Cancelled,
     Check,
@@ -14,6 +14,7 @@ from lume_local._shared.protocol import (
     Failed,
     Finish,
     Job,
+    Permit,
     Progressed,
     ProtocolError,
     Ready,

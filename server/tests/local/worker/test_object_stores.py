@@ -16,7 +16,7 @@ from moto_server import Bucket
 from lume_local._shared.commit import commit, committed
 from lume_local._worker import object_stores
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources.places import objects
+from lume_local._worker.sources.places import store_source
 from lume_local._worker.sources.places.store_source import StoredFiles
 from lume_local._worker.targets import store_target, target_kinds
 from lume_local._worker.targets.store_target import StoreTarget
@@ -89,7 +89,7 @@ def test_a_pattern_is_bounded(bucket: Bucket, tmp_path: Path, monkeypatch: pytes
         with pytest.raises(RunFailed, match="the source has 3 objects, but a run reads at most 2"):
             execute(tmp_path, wanted)
     with monkeypatch.context() as patch:
-        patch.setattr("lume_local._worker.sources.places.objects.MOST_ENTRIES", 2)
+        patch.setattr("lume_local._worker.sources.places.store_source.MOST_ENTRIES", 2)
         with pytest.raises(RunFailed, match=r"cannot list s3://warehouse/in/\*.csv: .*more than 2 objects"):
             execute(tmp_path, wanted, run_id="run_2")
     with pytest.raises(RunFailed, match=r"no object matches s3://warehouse/in/\*.txt: put objects there"):
@@ -313,7 +313,7 @@ def test_a_commit_of_an_older_version(bucket: Bucket, tmp_path: Path) -> None:
 def test_a_run_stops_between_two_pages_of_a_list(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, at: str, pages: int
 ) -> None:
-    monkeypatch.setattr(objects, "_PAGE", 2)
+    monkeypatch.setattr(store_source, "_PAGE", 2)
     for n in range(6):
         bucket.put(f"in/{n}.csv", CSV)
     source = StoredFiles({"objects": [{"url": "s3://warehouse/in", "pattern": "*.csv"}]}, {})

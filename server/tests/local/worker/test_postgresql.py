@@ -18,9 +18,9 @@ from local.table_run import ENV, Database, execute, flow_of
 from lume_local._flow.definition import Flow
 from lume_local._flow.fields import FlowError
 from lume_local._worker.databases import postgres as connections
+from lume_local._worker.databases.columns import PostgresTypes
 from lume_local._worker.databases.database import DatabaseUrl, Load
 from lume_local._worker.databases.postgres_load import PostgresLoader
-from lume_local._worker.databases.postgres_types import PostgresTypes
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.targets import database_target
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lume_local._shared.repairs import Repair
+from lume_local._shared.protocol import Repair
 from lume_local._worker.cleaners.repairing import repaired
 
 CASES = [

@@ -25,11 +25,10 @@ from postgres_server import free_port
 from sftp_server import SftpSite
 
 from lume_local._flow.definition import read_definition
-from lume_local._sftp import connection, copying, session, trouble
-from lume_local._sftp.copying import FileChanged, read_file
+from lume_local._sftp import connection, session, trouble
 from lume_local._sftp.root import SftpRoot
 from lume_local._sftp.searching import RemoteFile, file_at
-from lume_local._sftp.session import SftpServer
+from lume_local._sftp.session import FileChanged, SftpServer, read_file
 from lume_local._sftp.trouble import Cause, SftpTrouble
 from lume_local._shards import coordinator
 from lume_local._worker.connection import connect
@@ -367,7 +366,7 @@ def test_a_connection_that_is_cut_again_and_again(
     sftp_site: SftpSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading goes on where it was, each time: nothing comes twice, nothing is missing."""
-    monkeypatch.setattr(copying, "WINDOW", 1024 * 1024)
+    monkeypatch.setattr(session, "WINDOW", 1024 * 1024)
     sftp_site.put("a.csv", LARGE)
     got, cuts = bytearray(), 0
 
@@ -390,8 +389,8 @@ def test_a_connection_that_is_cut_again_and_again(
 def test_a_server_that_only_cuts(sftp_site: SftpSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without progress it ends."""
     sftp_site.put("a.csv", LARGE)
-    monkeypatch.setattr(copying, "WINDOW", 64 * 1024)
-    monkeypatch.setattr(copying, "_REQUEST", 64 * 1024)
+    monkeypatch.setattr(session, "WINDOW", 64 * 1024)
+    monkeypatch.setattr(session, "_REQUEST", 64 * 1024)
 
     async def read() -> int:
         read = 0

@@ -11,14 +11,13 @@ import anyio
 from attrs import evolve, frozen
 
 from lume_async._base.tasks import task_group
-from lume_local._sftp.copying import FileChanged, read_file
 from lume_local._sftp.root import SftpRoot
 from lume_local._sftp.searching import RemoteFile, file_at, files_matching
-from lume_local._sftp.session import SftpServer
+from lume_local._sftp.session import FileChanged, SftpServer, read_file
 from lume_local._sftp.trouble import Cause, SftpTrouble
 from lume_local._shared.identity import SourceContent, hash_of, is_open
-from lume_local._worker.sources.places.copies import Copies, copy_path
 from lume_local._worker.sources.places.held import changed
+from lume_local._worker.sources.places.local import Copies, copy_path
 from lume_local._worker.sources.source import File, Pause, Single, SourceError, check_number, no_pause
 
 T = TypeVar("T")
