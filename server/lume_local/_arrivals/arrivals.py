@@ -14,7 +14,7 @@ from lume_async._base.tasks import task_group
 from lume_async.errors import ConfigurationError
 from lume_local._arrivals.settings import Arrival, read_arrivals
 from lume_local._arrivals.watcher import Watcher, WatcherParts
-from lume_local._flow.lines import read_settings
+from lume_local._flow.mistakes import read_settings
 from lume_local._runs.health import why
 from lume_local._runs.store.records import StoredRun
 from lume_local._shared.extras import require

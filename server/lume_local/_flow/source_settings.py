@@ -10,14 +10,15 @@ from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.places import check_placeholders
 from lume_local._flow.record_settings import FixedSettings, read_fixed, read_records
 from lume_local._flow.sftp_urls import is_sftp_url
-from lume_local._flow.sheets import SheetSettings, read_sheets
 from lume_local._flow.store_urls import is_store_url
 from lume_local._flow.table_bounds import (
     FooterSettings,
     HeaderSettings,
+    SheetSettings,
     read_comment,
     read_footer,
     read_header,
+    read_sheets,
 )
 
 PATH, CONTENT = "path", "content"

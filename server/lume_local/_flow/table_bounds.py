@@ -1,5 +1,6 @@
-"""The bounds of the table in a file: `header`, `names`, `comment` and `footer` in `[source]`. Pure."""
+"""The table in a file: `header`, `names`, `comment`, `footer`, and `excel` for workbooks, in `[source]`. Pure."""
 
+import re
 from typing import Any
 
 from attrs import frozen
@@ -10,6 +11,12 @@ from lume_local._flow.fields import FlowError, Table
 LOOKED_AT = 100
 """How many lines of a file are searched for its header, and how many at its end for a footer."""
 _MOST_LINES = 5
+_RANGE = re.compile(r"([A-Z]{0,3})([0-9]{0,7}):([A-Z]{0,3})([0-9]{0,7})", re.IGNORECASE)
+_ROWS, _COLUMNS = 1_048_576, 16_384
+"""Excel's own limits."""
+_MOST_SHEETS = 1000
+_MAGIC = re.compile(r"[*?\[]")
+"""The characters that make a name a pattern; no sheet can have them in its own."""
 
 
 @frozen
@@ -102,3 +109,62 @@ def _texts(table: Table, key: str) -> tuple[str, ...]:
         if not isinstance(text, str) or not text.strip() or len(text) > 200:
             raise FlowError(table.at(key), f"{text!r} is not a string of 1 to 200 characters")
     return tuple(texts)
+
+
+@frozen
+class SheetSettings:
+    """The part of a workbook that is read.
+
+    Attributes:
+        sheet: a name; a pattern of names, all of them read; the number of a visible sheet; empty for the first.
+        range: its first and last row, and its first and last column; None for the whole sheet.
+        merged: which of several merged cells have the value: the `first`, or with `fill` all.
+    """
+
+    sheet: str | int = ""
+    range: tuple[int, int, int, int] | None = None
+    merged: str = "first"
+
+
+def is_pattern(sheet: str | int) -> bool:
+    """Return whether several sheets can be meant."""
+    return isinstance(sheet, str) and _MAGIC.search(sheet) is not None
+
+
+def read_sheets(table: Table) -> SheetSettings:
+    """Return the table `excel`. Raises `FlowError`."""
+    sheet: str | int
+    if isinstance(table.values.get("sheet"), int):
+        sheet = table.count("sheet", most=_MOST_SHEETS)
+        if not sheet:
+            raise FlowError(table.at("sheet"), "must be a name, a pattern, or a number from 1 on")
+    else:
+        sheet = table.text("sheet", default="", longest=200)
+    settings = SheetSettings(sheet, _range(table), table.choice("merged", ("first", "fill"), default="first"))
+    table.no_more()
+    return settings
+
+
+def _range(table: Table) -> tuple[int, int, int, int] | None:
+    text = table.text("range", default="")
+    if not text:
+        return None
+    match = _RANGE.fullmatch(text)
+    if match is None or not any(match.groups()):
+        raise FlowError(
+            table.at("range"), f'{text!r} is not a range such as "B4:F200", "B4:F", "B:F" or "4:200"'
+        )
+    left, top, right, bottom = match.groups()
+    first_row, last_row = int(top or 1), int(bottom or _ROWS)
+    first, last = column_number(left or "A"), column_number(right) if right else _COLUMNS
+    if not 1 <= first_row <= last_row <= _ROWS or not first <= last <= _COLUMNS:
+        raise FlowError(table.at("range"), f"{text!r} has no cells: a sheet has the cells A1 to XFD1048576")
+    return first_row, last_row, first, last
+
+
+def column_number(letters: str) -> int:
+    """Return the number of a column, 1 for `A`."""
+    number = 0
+    for letter in letters.upper():
+        number = number * 26 + ord(letter) - 64
+    return number

@@ -16,6 +16,7 @@ from typing import Any
 
 from attrs import frozen
 
+from lume_local._flow.definition import quoted
 from lume_local._samples.guess import CODE, Guess, guesses
 from lume_local._samples.opening import JudgedColumn, ReadSample
 from lume_local._samples.table_start import start_of_lines
@@ -129,7 +130,7 @@ def _set_phone_countries(columns: Sequence[SampleColumn]) -> None:
     for column in columns:
         for n, guess in enumerate(column.guesses):
             if country is not None and guess.sql == "parse_phone({column})" and guess.about:
-                name = '"' + country.replace('"', '""').replace("{", "{{").replace("}", "}}") + '"'
+                name = quoted(country).replace("{", "{{").replace("}", "}}")
                 by_country = f"parse_phone({{column}}, TRY(country_code({name})))"
                 about = f"numbers without + get their country from {country}"
                 column.guesses.insert(n, Guess(by_country, guess.kind, about, []))
@@ -214,13 +215,13 @@ def _decide(column: SampleColumn, as_text: JudgedColumn, guessed: Sequence[Judge
 
 def definition(column: SampleColumn, guess: Guess | None) -> dict[str, str]:
     """Return the flow's `[columns.<name>]`, read by that guess, or as a text."""
-    quoted = '"' + column.source.replace('"', '""') + '"'
-    plain = f"nullif(trim({quoted}), '')" if column.spaces else quoted
+    name = quoted(column.source)
+    plain = f"nullif(trim({name}), '')" if column.spaces else name
     if guess is None:
         return {"sql": plain, "type": "string"}
     type_, format_, sql_type = guess.kind
     wanted = {
-        "sql": guess.sql.format(column=quoted) if guess.sql else plain,
+        "sql": guess.sql.format(column=name) if guess.sql else plain,
         "type": type_ if type_ != "string" or format_ is None else None,
         "format": format_,
         "sql_type": sql_type,

@@ -15,8 +15,7 @@ from lume_async.errors import ConfigurationError
 from lume_local._arrivals.settings import Arrival, read_arrivals
 from lume_local._flow.definition import Flow, read_definition
 from lume_local._flow.fields import FlowError, toml_of
-from lume_local._flow.lines import with_line
-from lume_local._flow.mistakes import Mistakes
+from lume_local._flow.mistakes import Mistakes, with_line
 from lume_local._messages.rules import MessageRule, read_rules
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool

@@ -18,7 +18,7 @@ from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._flow.fields import FlowError, toml_of
-from lume_local._flow.lines import with_line
+from lume_local._flow.mistakes import with_line
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import click
 
+from lume_async import ConfigurationError
 from lume_cli._options import GlobalOptions, output_options
+from lume_cli._output import exit_codes
 from lume_cli._session import CommandSession
-from lume_local import CheckedFlow, FlowError
+from lume_local import CheckedFlow, FlowError, check_flow
 
 
 @click.command("check", short_help="Check flow files.")
@@ -26,8 +28,6 @@ def command(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
     lume flow check flows
     lume flow check flows/customer_cleaner.v1.toml
     """
-    from lume_cli._output import exit_codes
-
     session = CommandSession(options)
 
     async def work() -> int:
@@ -35,7 +35,9 @@ def command(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
         for file in _files(files):
             try:
                 flow = await _checked(file)
-                _refuse_twin(flow, file, seen)
+                if (other := seen.setdefault(flow.ref, file)) != file:  # no server accepts both
+                    problem = f"{flow.ref} is in {other} already: increase the version of one"
+                    raise FlowError("version", problem)
             except FlowError as error:
                 codes.append(exit_codes.ERROR)
                 report(session, file, error)
@@ -65,21 +67,12 @@ def _files(given: Iterable[Path]) -> Iterator[Path]:
 
 async def _checked(path: Path) -> CheckedFlow:
     """Return the flow of a file. Raises `FlowError` for a mistake, `click.ClickException` if it can't be read."""
-    from lume_async import ConfigurationError
-    from lume_local import check_flow
-
     try:
         return await check_flow(path)
     except OSError as error:
         raise click.UsageError(f"{path} can't be read: {error.strerror or error}") from None
     except ConfigurationError as error:
         raise click.ClickException(str(error)) from None
-
-
-def _refuse_twin(flow: CheckedFlow, path: Path, seen: dict[str, Path]) -> None:
-    """Record the file of a flow version. Raises `FlowError` if another file defines it: no server accepts both."""
-    if (other := seen.setdefault(flow.ref, path)) != path:
-        raise FlowError("version", f"{flow.ref} is in {other} already: increase the version of one")
 
 
 def report(session: CommandSession, path: Path, error: FlowError) -> None:

@@ -18,13 +18,13 @@ from lume_cli._output.text import visible
 from lume_cli._streams import write_utf8
 from lume_cli.commands import FILE
 from lume_local import open_sample
+from lume_local._flow.definition import RESERVED, quoted
 from lume_local._mapping.text.toml_text import key as toml_key
 from lume_local._mapping.text.toml_text import value as toml
 from lume_local._samples.infer import Doubt, SampleColumn, definition
 from lume_local._worker.samples.read import Sample, read_sample
 from lume_local.commands.flow_write import file_in, sample_options, target_of, write
 
-_RESERVED = "_lume_"
 _ENGINES = {"rowid": "row_id", "file_row_number": "row_number"}
 """Names that a flow's column can't have, and their replacements."""
 
@@ -119,7 +119,7 @@ def flow_draft(name: str, sample: Sample, file: str) -> str:
         "",
         "# [[rules]]                          # a condition over the columns above",
         '# name = "a_name"',
-        f"# sql = {toml(_quoted(names[0]) + ' IS NOT NULL')}",
+        f"# sql = {toml(quoted(names[0]) + ' IS NOT NULL')}",
         '# on_fail = "reject"                 # or "warn" (count it), or "fail" (stop the run)',
     ]
     return "\n".join(lines) + "\n"
@@ -169,7 +169,7 @@ def _column(target: str, column: SampleColumn) -> list[str]:
     note = column.guess.about if column.guess else ""
     if is_plain and column.spaces:
         note = "some are padded with spaces"
-    if wanted["sql"] != _quoted(column.source) or target != column.source:
+    if wanted["sql"] != quoted(column.source) or target != column.source:
         lines.append(f"sql = {toml(wanted['sql'])}" + (f"  # {note}" if note else ""))
     lines += _type(wanted)
     required = "required = true" if column.required else "# required = true"
@@ -213,7 +213,7 @@ def _target_names(sources: Iterable[str]) -> list[str]:
     for source in sources:
         name = snake(source)[:100] or "column"
         name = first = _ENGINES.get(name, name)
-        if name.startswith(_RESERVED):
+        if name.startswith(RESERVED):
             name = first = "x" + name
         number = 1
         while name in names:
@@ -221,8 +221,3 @@ def _target_names(sources: Iterable[str]) -> list[str]:
             name = f"{first}_{number}"
         names.append(name)
     return names
-
-
-def _quoted(name: str) -> str:
-    """Return the name as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'

@@ -101,7 +101,12 @@ class _TrialRuns:
         return exit_codes.of_status(tried.status)
 
     def _print(self, tried: TriedFlow) -> None:
-        data, failure, over = self._session.data, _failure(tried), _over(tried)
+        data, failure = self._session.data, tried.message
+        for words, better in _WORDS:
+            failure = failure and re.sub(words, better, failure)
+        read, ratio = tried.metrics.get("rows_read", 0), tried.max_ratio
+        share = tried.metrics["rows_rejected"] / read if read else 0.0
+        over = ratio if ratio is not None and share > ratio else None
         if data.format != "table":
             data.document(_to_dict(tried, self._shown, failure, is_over=over is not None))
             return
@@ -112,21 +117,6 @@ class _TrialRuns:
 
     def _state(self) -> list[tuple[int, ...] | None]:
         return [stamp(path) for path in (self._file, self._sample)]
-
-
-def _failure(tried: TriedFlow) -> str | None:
-    """Return why a run would fail, worded for a try, which has no server."""
-    message = tried.message
-    for words, better in _WORDS:
-        message = message and re.sub(words, better, message)
-    return message
-
-
-def _over(tried: TriedFlow) -> float | None:
-    """Return the flow's `max_ratio`, if the share of rejected rows exceeds it, which would fail a run."""
-    read, ratio = tried.metrics.get("rows_read", 0), tried.max_ratio
-    share = tried.metrics["rows_rejected"] / read if read else 0.0
-    return ratio if ratio is not None and share > ratio else None
 
 
 def _to_dict(tried: TriedFlow, sample: str, failure: str | None, *, is_over: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from lume_cli._options import GlobalOptions, output_options
 from lume_cli._output import exit_codes
 from lume_cli._session import CommandSession
 from lume_cli.commands import FILE
-from lume_local import CheckedMessage, FlowError, TriedAddress, check_messages, try_messages
+from lume_local import CheckedMessage, FlowError, check_messages, try_messages
 from lume_local.commands.flow_check import report
 
 _config = click.option(
@@ -63,12 +63,14 @@ def test(options: GlobalOptions, *, path: Path) -> None:
     \b
     SLACK_URL=slack://… lume message test --config arrivals.toml
     """
-    from lume_cli._output import exit_codes
-
     session = CommandSession(options)
 
     async def work() -> int:
-        tried = await _attempt(session, path)
+        _checked(session, path)
+        try:
+            tried = await try_messages(path)
+        except ConfigurationError as error:
+            raise click.ClickException(str(error)) from None
         session.data.many(
             tried,
             ("TO", "RESULT"),
@@ -94,12 +96,3 @@ def _checked(session: CommandSession, path: Path) -> list[CheckedMessage]:
     if not found:
         session.say.warn(f"{path} has no [[message]] table: no message is sent")
     return found
-
-
-async def _attempt(session: CommandSession, path: Path) -> list[TriedAddress]:
-    """Send a message to each address. Reports mistakes of the file, and exits."""
-    _checked(session, path)
-    try:
-        return await try_messages(path)
-    except ConfigurationError as error:
-        raise click.ClickException(str(error)) from None

@@ -17,8 +17,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from lume_local._flow.fields import FlowError, Table
-from lume_local._flow.lines import read_settings
-from lume_local._flow.mistakes import Mistakes, top_table
+from lume_local._flow.mistakes import Mistakes, read_settings, top_table
 from lume_local._shared.extras import require
 from lume_local._shared.saved import OnReload, Reread, stamp, unnoticed
 

@@ -19,7 +19,7 @@ from lume_local._flow.cleaners import named_in
 from lume_local._flow.databases import QueryRefused, with_parameter
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._flow.lines import line_of
+from lume_local._flow.mistakes import line_of
 from lume_local._http import queries, requests
 from lume_local._http.access.tokens import _unchecked
 from lume_local._http.console import Sessions, is_own_host

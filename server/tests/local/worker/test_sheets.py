@@ -20,7 +20,7 @@ from local.workbooks import ERRORS, KINDS, Error, Sheet, record, wide, written
 
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._flow.sheets import SheetSettings
+from lume_local._flow.table_bounds import SheetSettings
 from lume_local._shards import coordinator
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.formats.sheets.area import Area, column_letters, filled

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import frozen
 
-from lume_local._flow.sheets import column_number
+from lume_local._flow.table_bounds import column_number
 from lume_local._worker.sources.source import SourceError
 
 Row = tuple[int, list[str | None]]

@@ -1,6 +1,6 @@
 """The line of a place in a flow file."""
 
-from lume_local._flow.lines import line_of
+from lume_local._flow.mistakes import line_of
 
 
 def test_lines_of_places() -> None:
