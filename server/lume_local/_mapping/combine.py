@@ -1,7 +1,7 @@
 """Target columns made of two source columns, or of a part of one: names of people, and street and number. Pure."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from attrs import frozen
 
@@ -60,7 +60,11 @@ def combined(target: MappingTarget, profile: Profile, chosen: Mapping[str, str])
 def _made(name: str, role: str, given: Mapping[str, SourceColumn], used: Collection[str]) -> Combined | None:
     for join in _JOINS.get(role, ()):
         if all(part in given for part in join):
-            return _joined(name, [given[part] for part in join])
+            columns = [given[part].name for part in join]
+            parts = ", ".join(f"nullif(trim({quoted(one)}), '')" for one in columns)
+            sql = f"nullif(concat_ws(' ', {parts}), '')"
+            shown = " and ".join(map(repr, columns))
+            return Combined(name, columns, sql, Grade.HIGH, [f"joined from {shown}"])
     for whole, split in _SPLITS.get(role, ()):
         column = given.get(whole)
         is_shared = whole == "street"  # its number is split off, or kept
@@ -88,13 +92,6 @@ def _role(name: str) -> str | None:
     return (
         "address" if "address" in every and not every & {"email", "ip", "line"} and len(found) == 1 else None
     )
-
-
-def _joined(target: str, columns: Sequence[SourceColumn]) -> Combined:
-    parts = ", ".join(f"nullif(trim({quoted(one.name)}), '')" for one in columns)
-    sql = f"nullif(concat_ws(' ', {parts}), '')"
-    shown = " and ".join(repr(one.name) for one in columns)
-    return Combined(target, [one.name for one in columns], sql, Grade.HIGH, [f"joined from {shown}"])
 
 
 def _person(target: str, role: str, column: SourceColumn) -> Combined | None:

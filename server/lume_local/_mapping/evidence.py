@@ -92,7 +92,8 @@ def pairings(
         [_base(match, value) for match, value in zip(*row, strict=True)]
         for row in zip(matches, values, strict=True)
     ]
-    about = [_words_of(text) for text in target.about] or [frozenset()] * len(target.names)
+    about = [frozenset(word.text for word in words(text)) for text in target.about]
+    about = about or [frozenset()] * len(target.names)
     places = _places(target, source)
     best_t, best_s = (
         [_two_best(row) for row in base],
@@ -108,7 +109,8 @@ def pairings(
                     *_of_names(matches[t][s]),
                     *_of_types(target.kinds[t], source.kinds[s]),
                     _described(names.sources[s], about[t]),
-                    *_of_values(values[t][s]),
+                    *(float(values[t][s].known), values[t][s].overlap, values[t][s].spread),
+                    *(values[t][s].shape, float(values[t][s].clash)),
                     base[t][s] - _rival(best_t[t], base[t][s]),
                     base[t][s] - _rival(best_s[s], base[t][s]),
                     _around(base, t, s),
@@ -150,14 +152,6 @@ def _of_types(target: str | None, source: str | None) -> tuple[float, float]:
     if target == source:
         return 1.0, 0.0
     return (0.0, 0.0) if (target, source) in _FITS else (0.0, 1.0)
-
-
-def _of_values(values: ValueMatch) -> tuple[float, ...]:
-    return float(values.known), values.overlap, values.spread, values.shape, float(values.clash)
-
-
-def _words_of(text: str) -> frozenset[str]:
-    return frozenset(word.text for word in words(text)) if text else frozenset()
 
 
 def _described(source: Name, about: frozenset[str]) -> float:

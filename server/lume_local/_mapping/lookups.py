@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rapidfuzz.distance import Indel
 
@@ -137,16 +137,11 @@ def looked_up(
     """
     if seeds is None:
         return as_sql(found, "value", other)
-    seed = _seed_name(name, {*seeds, *(f"seeds/{one}.csv" for one in known)})
+    seed = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:60].lstrip("_-") or "values"
+    while seed in known or f"seeds/{seed}.csv" in seeds:
+        seed += "_"
     seeds[f"seeds/{seed}.csv"] = seed_text(found)
     return f"coalesce(seed('{seed}', trim(value), 'target'), {other})"
-
-
-def _seed_name(wanted: str, taken: Container[str]) -> str:
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", wanted)[:60].lstrip("_-") or "values"
-    while f"seeds/{name}.csv" in taken:
-        name += "_"
-    return name
 
 
 def seed_tables(seeds: Iterable[str]) -> Json:

@@ -3,7 +3,7 @@
 Pure, except for the `Tester`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import evolve, frozen
 
@@ -11,14 +11,14 @@ from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import quoted
 from lume_local._mapping import lookups
-from lume_local._mapping.combine import Combined, combined
+from lume_local._mapping.combine import combined
 from lume_local._mapping.decisions import ColumnDecision
 from lume_local._mapping.expressions import filled_in
 from lume_local._mapping.grades import Grade, at_most, worse
 from lume_local._mapping.match import Match, Matches, reasons
 from lume_local._mapping.profile import Profile, SourceColumn
 from lume_local._mapping.proposal import Choice
-from lume_local._mapping.readings import AS_IT_IS, Pair, PairRead, Readings, Tester, TriedColumn, over_column
+from lume_local._mapping.readings import AS_IT_IS, PairRead, Readings, Tester, TriedColumn, over_column
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
 from lume_local._mapping.text.rewrite import names_in, over_value
 
@@ -28,6 +28,7 @@ _OF_SEVERAL, _SUGGESTED, _ELSE = 0.8, 0.35, 0.1
 """Displayed likelihood of candidates not compared as pairs: made of several columns, suggested, or others."""
 _PASSES = 0.98
 """Share of rows that must pass if nothing else supports a suggestion."""
+_PASSED = "{:.1%} of the rows pass the target's checks"
 _MOST = 3
 
 
@@ -59,7 +60,13 @@ class SampleProposal:
         self._target, self._profile, self._tester = target, profile, tester
         self._matches = Matches(target, profile)
         self._readings = Readings(target, profile, tester)
-        self._matches.lower(self._readings.find(self._likely()))
+        pairs = [
+            (column, match.source)
+            for column, found in zip(target.columns, self._matches.best(), strict=True)
+            for match in found
+            if match.likely >= _TRIED
+        ]
+        self._matches.lower(self._readings.find(pairs))
         self.chosen: dict[str, Choice] = {}
         self.candidates: dict[str, list[Choice]] = {}
         self.doubts: list[str] = []
@@ -72,11 +79,6 @@ class SampleProposal:
             self._choose(name, decision)
 
     # -- single columns
-
-    def _likely(self) -> Iterator[Pair]:
-        """Yield the pairs that are worth trying."""
-        for column, found in zip(self._target.columns, self._matches.best(), strict=True):
-            yield from ((column, match.source) for match in found if match.likely >= _TRIED)
 
     def _take(self, column: TargetColumn, found: Sequence[Match]) -> None:
         if column.sql is not None and not over_column(column.sql):
@@ -110,7 +112,7 @@ class SampleProposal:
             found = at_most(found, self._passes(column, source, reading.at_best))
             if reading.doubts:
                 found = worse(found, Grade.MEDIUM)
-            evidence += [f"{passes:.1%} of the rows pass the target's checks", *reading.evidence]
+            evidence += [_PASSED.format(passes), *reading.evidence]
             doubts += [*reading.doubts, *([reading.way.about] if reading.way.about else [])]
             if entries is not None:
                 found = worse(found, lookups.worst(entries))
@@ -151,28 +153,29 @@ class SampleProposal:
         wanted = {one.target: (one.sources[0], self._checked(columns[one.target], one.sql)) for one in found}
         results = self._tester(wanted) if wanted else {}
         for one in found:
-            self._use(columns[one.target], one, results[one.target])
+            result = results[one.target]
+            passes = self._share(result)
+            candidate = Choice(
+                one.sources,
+                one.sql,
+                at_most(one.grade, passes),
+                _OF_SEVERAL,
+                [*one.evidence, _PASSED.format(passes)],
+                [],
+                passes,
+                result.values,
+            )
+            self.candidates[one.target] = [candidate, *self.candidates[one.target]][:_MOST]
+            if candidate.grade.is_used:
+                self.chosen[one.target] = candidate
+
+    def _share(self, result: TriedColumn) -> float:
+        """Return the share of rows that pass."""
+        return 1 - result.misfits / max(self._profile.rows, 1)
 
     def _checked(self, column: TargetColumn, sql: str) -> Json:
         checks = {key: value for key, value in column.checks.items() if key != "unique"}
         return {"type": "string", **checks, "required": True, "sql": sql}
-
-    def _use(self, column: TargetColumn, one: Combined, result: TriedColumn) -> None:
-        rows = max(self._profile.rows, 1)
-        passes = 1 - result.misfits / rows
-        candidate = Choice(
-            one.sources,
-            one.sql,
-            at_most(one.grade, passes),
-            _OF_SEVERAL,
-            [*one.evidence, f"{passes:.1%} of the rows pass the target's checks"],
-            [],
-            passes,
-            result.values,
-        )
-        self.candidates[column.name] = [candidate, *self.candidates[column.name]][:_MOST]
-        if candidate.grade.is_used:
-            self.chosen[column.name] = candidate
 
     # -- suggestions of a program
 
@@ -204,14 +207,14 @@ class SampleProposal:
         sql = suggestion.sql or first
         tried = over_value(sql, first) if len(suggestion.sources) == 1 else sql
         result = self._tester({"0": (suggestion.sources[0], self._checked(column, tried))})["0"]
-        passes = 1 - result.misfits / max(self._profile.rows, 1)
+        passes = self._share(result)
         grade = Grade.MEDIUM if passes >= _PASSES and _says_something(column) else Grade.LOW
         return Choice(
             suggestion.sources,
             suggestion.sql,
             grade,
             _SUGGESTED if grade.is_used else _ELSE,
-            ["suggested by the program", f"{passes:.1%} of the rows pass the target's checks"],
+            ["suggested by the program", _PASSED.format(passes)],
             [] if grade.is_used else ["nothing else speaks for it"],
             passes,
             result.values,

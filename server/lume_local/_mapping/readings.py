@@ -39,14 +39,14 @@ AS_IT_IS = "{column}"
 
 @frozen
 class TriedColumn:
-    """The result of an expression on a sample: rows rejected for their value, and rows without one.
+    """The result of an expression on a sample.
 
     Attributes:
+        misfits: how many rows are rejected for their value.
         refused: for an enumeration, the distinct values that it rejects.
     """
 
     misfits: int
-    missing: int
     values: list[Before] = field(factory=list)
     refused: list[str] = field(factory=list)
 

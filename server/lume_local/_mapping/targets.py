@@ -80,7 +80,11 @@ def _of_property(name: str, part: dict[str, Any], required: bool) -> TargetColum
         name,
         words | found,
         about=" ".join(words.values()),
-        examples=[_text(one) for one in examples or [] if isinstance(one, str | int | float | bool)],
+        examples=[
+            str(one).lower() if isinstance(one, bool) else str(one)
+            for one in examples or []
+            if isinstance(one, str | int | float)
+        ],
         notes=notes,
     )
 
@@ -111,10 +115,6 @@ def _kind_of(enum: list[Any]) -> str | None:
     if all(isinstance(one, str) for one in enum):
         return "string"
     return "number" if all(map(_is_number, enum)) else None
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 # -- a flow version

@@ -128,10 +128,10 @@ def file_text(
         *(_comment(f"Not read: {', '.join(unused)}.") if unused else []),
         *toml_text.entries({key: one for key, one in definition.items() if not _is_table(one)}),
     ]
-    order = sorted((key for key, one in definition.items() if _is_table(one)), key=_place)
-    rest = {key: definition[key] for key in order}
     about = {column.name: column for column in columns}
-    for name, content in rest.items():
+    tables = [(name, content) for name, content in definition.items() if _is_table(content)]
+    # Tables that the order does not name come last.
+    for name, content in sorted(tables, key=lambda one: (*_ORDER, one[0]).index(one[0])):
         if name in ("columns", "seeds"):
             for entry, table in content.items():
                 lines.append("")
@@ -144,11 +144,6 @@ def file_text(
         else:
             lines += ["", *toml_text.table(name, content)]
     return "\n".join(lines) + "\n"
-
-
-def _place(key: str) -> int:
-    """Return the position of a table in the file."""
-    return _ORDER.index(key) if key in _ORDER else len(_ORDER)
 
 
 def _is_table(value: object) -> bool:

@@ -153,13 +153,11 @@ def _is_taken(columns: Mapping[str, Json], name: str, source: str) -> bool:
 
 def _with_alias(entry: Json, name: str, source: str) -> Json:
     """Return the column with one more alias; its expression reads whichever name a source has."""
-    given = entry.get("from")
-    if given is not None:
-        names = given["first"] if isinstance(given, dict) else given
+    if (names := aliases_of(entry)) is not None:
         if folded(source) in map(folded, [*names, name]):
             return entry
         several = [*names, source]
-        return entry | {"from": {"first": several} if isinstance(given, dict) else several}
+        return entry | {"from": {"first": several} if isinstance(entry["from"], dict) else several}
     sql = entry.get("sql")
     known = [name] if sql is None else _only_name(sql, name)
     if known is None or source in known:
@@ -189,17 +187,11 @@ def _over_any_name(entry: Json) -> str:
 
 def source_differs(target: MappingTarget, sample: SampleSeen) -> bool:
     """Return whether the sample's layout differs from the one that the flow version reads."""
-    source = (target.base or {}).get("source", {})
-    if any(source.get(key) != sample.source[key] for key in _PLACES if key in sample.source):
+    known, given = (target.base or {}).get("source", {}), sample.source
+    if known.get("format", "csv") != given.get("format", "csv"):
         return True
-    defaults = {"format": "csv", "csv": {"delim": ",", "encoding": "utf-8"}}
-    for key, default in defaults.items():
-        given = sample.source.get(key, default if key == "format" else {})
-        known = source.get(key, default if key == "format" else {})
-        if isinstance(default, dict):
-            given, known = default | given, default | known
-            if sample.source.get("format") != "csv":
-                continue
-        if given != known:
-            return True
-    return False
+    if any(known.get(key) != given[key] for key in _PLACES if key in given):
+        return True
+    default = {"delim": ",", "encoding": "utf-8"}
+    is_csv = given.get("format") == "csv"
+    return is_csv and default | given.get("csv", {}) != default | known.get("csv", {})

@@ -17,7 +17,10 @@ def key(name: str) -> str:
 def value(given: Any) -> str:
     """Return a value on one line."""
     if isinstance(given, str):
-        return _literal(given)
+        # A text with quotes is a literal string if possible, so that SQL needs no escapes.
+        if '"' not in given or "'''" in given or given.endswith("'") or _CONTROL.search(given):
+            return _basic(given)
+        return f"'{given}'" if "'" not in given else f"'''{given}'''"
     if isinstance(given, bool):
         return "true" if given else "false"
     if isinstance(given, Mapping):
@@ -35,13 +38,6 @@ def entries(table: Mapping[str, Any]) -> Iterator[str]:
 def table(place: str, content: Mapping[str, Any]) -> list[str]:
     """Return a table with its heading."""
     return [f"[{place}]", *entries(content)]
-
-
-def _literal(text: str) -> str:
-    """Return a basic string; a literal one if the text has quotes, so that SQL needs no escapes."""
-    if '"' in text and "'''" not in text and not text.endswith("'") and not _CONTROL.search(text):
-        return f"'{text}'" if "'" not in text else f"'''{text}'''"
-    return _basic(text)
 
 
 def _basic(text: str) -> str:

@@ -88,15 +88,14 @@ class WholeSample:
                     f"CREATE TEMP TABLE shown AS FROM ({statements.shown()}) AS t(given, made, whys)"
                 )
             counts = (_counts_everywhere if everywhere else _counts)(connection, statements)
-            misfits, missing = dict.fromkeys(columns, 0), dict.fromkeys(columns, 0)
+            misfits = dict.fromkeys(columns, 0)
             for check, count in zip(flow["checks"], counts, strict=True):
                 name, _, reason = check["reason"].partition(": ")
-                (missing if reason == "is required" else misfits)[name] += count
+                misfits[name] += count if reason != "is required" else 0
             values = {} if everywhere else _values(connection, statements, columns)
             refused = {} if everywhere else _refused(connection, statements, columns)
         return {
-            name: TriedColumn(misfits[name], missing[name], values.get(name, []), refused.get(name, []))
-            for name in columns
+            name: TriedColumn(misfits[name], values.get(name, []), refused.get(name, [])) for name in columns
         }
 
 
