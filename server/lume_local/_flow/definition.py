@@ -160,8 +160,7 @@ def read_definition(definition: Any) -> Flow:
     name, version = top.text("flow", pattern=NAME), top.text("version", pattern=VERSION)
     top.text("description", default="", longest=10_000)
     source = read_source(top.table("source"))
-    targets = read_targets(top.table("target"), name, version, source.format)
-    mapped, rejects, table = targets.mapped, targets.rejects, targets.rejects_table
+    mapped, rejects, rejects_table = read_targets(top.table("target"), name, version, source.format)
     if source.identity == CONTENT:
         check_is_own({"mapped": mapped, "rejects": rejects})
     rules = _rules(top, "rules", ("reject", "warn", "fail"))
@@ -175,7 +174,7 @@ def read_definition(definition: Any) -> Flow:
     check_ever(mapped, [one.name for one in columns if one.ever])
     ratio = _ratio(top)
     checks = (ratio, columns, rules, expect)
-    flow = Flow(name, version, source, mapped, rejects, table, *checks, seeds, sharding, definition)
+    flow = Flow(name, version, source, mapped, rejects, rejects_table, *checks, seeds, sharding, definition)
     top.no_more()
     _no_twins("rules", [rule.name for rule in rules])
     _no_twins("expect", [rule.name for rule in (*rules, *expect)])

@@ -5,8 +5,6 @@ import re
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from attrs import frozen
-
 from lume_local._flow.databases import TableTarget, read_rejects_table, read_table
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.store_urls import is_store_url
@@ -19,21 +17,13 @@ _REJECTED = {"excel": ".csv", "fixed": ".csv", "json": ".ndjson", "xml": ".ndjso
 _PLACEHOLDERS = ("data", "flow", "version", "run_id", "source_path")
 
 
-@frozen
-class Targets:
-    """The targets of the rows: templates of files, or a table.
+def read_targets(
+    table: Table, flow: str, version: str, source_format: str
+) -> tuple[str | TableTarget, str, TableTarget | None]:
+    """Return the targets: `mapped`, a file's template or a table; `rejects`, a template; and a table of rejects.
 
-    Attributes:
-        rejects_table: gets the rejects, too; the server reads them from the file.
+    That table gets the rejects, too: the server reads them from the file. Raises `FlowError`.
     """
-
-    mapped: str | TableTarget
-    rejects: str
-    rejects_table: TableTarget | None = None
-
-
-def read_targets(table: Table, flow: str, version: str, source_format: str) -> Targets:
-    """Return the targets `mapped` and `rejects`. Raises `FlowError`."""
     rejects_table, table = _rejects_table(table)
     mapped_table = read_table(table.table("mapped")) if isinstance(table.values.get("mapped"), dict) else None
     templates = []
@@ -63,11 +53,11 @@ def read_targets(table: Table, flow: str, version: str, source_format: str) -> T
     if mapped_table:
         if rejects_table and _place(mapped_table) == _place(rejects_table):
             raise FlowError("target.rejects.table", "is the table of target.mapped: name another one")
-        return Targets(mapped_table, templates[0], rejects_table)
+        return mapped_table, templates[0], rejects_table
     mapped, rejects = (_spelled_plainly(template, flow, version) for template in templates)
     if mapped == rejects:
         raise FlowError("target.rejects", "is the same file as target.mapped: give it another name")
-    return Targets(templates[0], templates[1], rejects_table)
+    return templates[0], templates[1], rejects_table
 
 
 def _rejects_table(table: Table) -> tuple[TableTarget | None, Table]:

@@ -127,7 +127,7 @@ class SampleFile:
         Raises:
             ConfigurationError: the file can't be read.
         """
-        names: list[str] = self._ask(do="members", source=source, most=most)["names"]
+        names: list[str] = self._ask(do="members", source=source, most=most)
         return names
 
     def judge(
@@ -145,7 +145,7 @@ class SampleFile:
         found = self._ask(do="judge", source=source, columns=columns)
         return {name: JudgedColumn(**one) for name, one in found.items()}
 
-    def _ask(self, **request: Any) -> dict[str, Any]:
+    def _ask(self, **request: Any) -> Any:
         if self._process.poll() is not None:  # it has reported why
             raise ConfigurationError(f"{self._path} can't be read: its process has ended")
         assert self._process.stdin is not None
@@ -169,7 +169,7 @@ class SampleFile:
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise ConfigurationError(str(answer["error"]))
-        return answer
+        return answer["found"]
 
 
 @contextmanager

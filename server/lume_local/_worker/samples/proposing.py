@@ -120,19 +120,17 @@ class _Here:
 
     def rows(self, source: Mapping[str, Any], *, most: int = ROWS, members: Sequence[str] = ()) -> SampleRows:
         with errors(self._shown):
-            return SampleRows(**self._held.rows(dict(source), list(members), most))
+            return self._held.rows(source, most, members)
 
     def members(self, source: Mapping[str, Any], *, most: int = ROWS) -> list[str]:
         with errors(self._shown):
-            names: list[str] = self._held.members(dict(source), most)["names"]
-            return names
+            return self._held.members(source, most)
 
     def judge(
         self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
     ) -> dict[str, JudgedColumn]:
         with errors(self._shown):
-            found = self._held.judge(dict(source), dict(columns))
-        return {name: JudgedColumn(**one) for name, one in found.items()}
+            return self._held.judge(source, columns)
 
 
 @contextmanager

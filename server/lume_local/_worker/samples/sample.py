@@ -9,15 +9,19 @@ messages; FOLDER is for its own files.
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import duckdb
+from attrs import asdict
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.fields import FlowError
-from lume_local._worker.samples.trials import Json, Trials, flow_to_read, judged, opened_trials
+from lume_local._samples.opening import JudgedColumn, SampleRows
+from lume_local._worker.samples.trials import Trials, flow_to_read, judged, opened_trials
 from lume_local._worker.sources.formats.members import member_names, unread_members
 from lume_local._worker.sources.formats.sheets.excel import opened, read_sheet, sheets_of
 from lume_local._worker.sources.formats.text.csv import names_of
@@ -52,7 +56,7 @@ class HeldSample:
         self._readings = 0
         self._layout: Layout | None = None
 
-    def rows(self, source: Json, members: list[str], most: int) -> Json:
+    def rows(self, source: Mapping[str, Any], most: int, members: Sequence[str]) -> SampleRows:
         """Return some of the kept rows. `source` is a flow's, `members` are the members of its JSON objects."""
         with self._trials.cursor() as connection:
             reading = self._reading(connection, source, members)
@@ -68,38 +72,32 @@ class HeldSample:
             self._layout, count = _kept(connection, layout, folder / "rows.parquet")
             found = _shown(connection, self._layout, most)
             header = names_of(reading, Dialect.of(flow["csv"])) if kind == "csv" else list(layout.raw)
-        return {
-            "names": layout.raw,
-            "header": header,
-            "rows": found,
-            "count": count,
-            "malformed": reading.malformed.counts,
-            "malformed_lines": [line for line, *_ in islice(reading.malformed.rows(), 5)],
-            "unread": unread,
-        }
+        lines = [line for line, *_ in islice(reading.malformed.rows(), 5)]
+        return SampleRows(list(layout.raw), header, found, count, reading.malformed.counts, lines, unread)
 
-    def members(self, source: Json, most: int) -> Json:
+    def members(self, source: Mapping[str, Any], most: int) -> list[str]:
         """Return the members of the first records of JSON or XML, as a flow names them."""
         with self._trials.cursor() as connection:
             reading = self._reading(connection, source, [])
             with closing(reading.malformed):
                 layout = FORMATS[reading.flow["format"]](reading)
-            return {"names": member_names(connection, layout, most)}
+            return member_names(connection, layout, most)
 
-    def _reading(self, connection: DuckDBPyConnection, source: Json, members: list[str]) -> Reading:
+    def _reading(
+        self, connection: DuckDBPyConnection, source: Mapping[str, Any], members: Sequence[str]
+    ) -> Reading:
         self._readings += 1
         folder = self._folder / f"reading{self._readings}"
         folder.mkdir()
-        flow = flow_to_read(connection, source)
+        flow = flow_to_read(connection, dict(source))
         flow["sources"] = dict.fromkeys(members, "")
         account, malformed = Account(self._path.stat().st_size), Malformed(folder / "malformed")
         return Reading(connection, self._path, self._shown, flow, folder, account, malformed, no_pause)
 
-    def judge(self, source: Json, columns: Json) -> Json:
-        """Return for each column how many rows its value or a check rejects, how many are empty, and an example.
-
-        `columns` has `[source column, definition]` by any name, for the columns returned by `rows`.
-        """
+    def judge(
+        self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
+    ) -> dict[str, JudgedColumn]:
+        """Judge columns of a flow on the kept rows (see `ReadSample`)."""
         assert self._layout is not None, "no rows were read"
         return judged(self._trials, self._layout, self._shown, source, columns)
 
@@ -131,10 +129,10 @@ def main(path: str, shown: str, folder: str) -> None:
         for line in sys.stdin:
             request = json.loads(line)
             try:
-                answer = getattr(sample, request.pop("do"))(**request)
+                answer = {"found": getattr(sample, request.pop("do"))(**request)}
             except (SourceError, FlowError, duckdb.Error) as error:
                 answer = {"error": str(error)}
-            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.write(json.dumps(answer, default=asdict) + "\n")
             sys.stdout.flush()
 
 

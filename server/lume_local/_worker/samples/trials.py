@@ -1,15 +1,16 @@
 """Tries flows on samples: in a database that is opened once, where each cleaner's macros are created once."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import read_definition
+from lume_local._samples.opening import JudgedColumn
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.sources.formats.names import visible_columns
@@ -74,19 +75,25 @@ def read_by(flow: Json, layout: Layout, shown: str) -> Layout:
     return Layout(reader, raw, {name: k for k, name in enumerate(places)})
 
 
-def judged(trials: Trials, rows: Layout, shown: str, source: Json, columns: Json) -> Json:
-    """Judge the columns of a flow on these rows (see `HeldSample.judge`)."""
-    definitions = {name: column for name, (_, column) in columns.items()}
-    with trials.compiled(source, definitions) as (connection, flow):
+def judged(
+    trials: Trials,
+    rows: Layout,
+    shown: str,
+    source: Mapping[str, Any],
+    columns: Mapping[str, tuple[str, Mapping[str, Any]]],
+) -> dict[str, JudgedColumn]:
+    """Judge columns of a flow on these rows (see `ReadSample`)."""
+    definitions = {name: dict(column) for name, (_, column) in columns.items()}
+    with trials.compiled(dict(source), definitions) as (connection, flow):
         layout = read_by(flow, rows, shown)
         statements = Statements(flow, layout)
         connection.execute(f"CREATE TEMP TABLE _lume_stage AS {statements.stage()}")
         _, _, *counts = connection.execute(statements.counts("_lume_stage")).fetchall()[0]
-        found = {name: {"misfits": 0, "missing": 0, "example": None} for name in columns}
+        found = dict.fromkeys(columns, JudgedColumn(0, 0, None))
         for n, (check, count) in enumerate(zip(flow["checks"], counts, strict=True)):
             name, _, reason = check["reason"].partition(": ")
             if reason == "is required":
-                found[name]["missing"] = count
+                found[name] = evolve(found[name], missing=count)
             elif count:
                 at = layout.raw.index(columns[name][0])
                 query = (
@@ -94,5 +101,5 @@ def judged(trials: Trials, rows: Layout, shown: str, source: Json, columns: Json
                     f"WHERE (_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0 LIMIT 1"
                 )
                 ((example,),) = connection.execute(query).fetchall()
-                found[name] |= {"misfits": found[name]["misfits"] + count, "example": example}
+                found[name] = evolve(found[name], misfits=found[name].misfits + count, example=example)
     return found

@@ -73,8 +73,7 @@ class WholeSample:
     ) -> dict[str, JudgedColumn]:
         """Judge columns of a flow on these rows (see `ReadSample`)."""
         with errors(self._shown):
-            found = judged(self._trials, self._kept, self._shown, dict(source), dict(columns))
-        return {name: JudgedColumn(**one) for name, one in found.items()}
+            return judged(self._trials, self._kept, self._shown, source, columns)
 
     def _try(
         self, columns: Mapping[str, tuple[str, Mapping[str, Any]]], everywhere: bool
