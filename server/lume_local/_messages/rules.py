@@ -18,8 +18,7 @@ from attrs import frozen
 
 from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import FlowError, Table
-from lume_local._flow.lines import read_settings
-from lume_local._flow.mistakes import Mistakes, top_table
+from lume_local._flow.mistakes import Mistakes, read_settings, top_table
 from lume_local._runs.deliveries.notices import REFUSED
 from lume_local._runs.unusual import NAME as UNUSUAL
 from lume_local._shared.saved import OnReload, Reread, unnoticed

@@ -20,7 +20,7 @@ from attrs import evolve
 from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import Flow, read_definition, read_toml
 from lume_local._flow.fields import FlowError
-from lume_local._flow.lines import with_line
+from lume_local._flow.mistakes import with_line
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import REGISTER, Act
 from lume_local._runs.store.records import StoredFlow
