@@ -76,10 +76,6 @@ class Digest:
             run_id=notice.run_id or self.run_id,
         )
 
-    def without_fine(self, flow: str) -> "Digest":
-        """Return a copy without the news that a flow has recovered."""
-        return evolve(self, fine=[one for one in self.fine if one != flow])
-
     @property
     def total(self) -> int:
         """The number of events; 0 if there is nothing to report."""
@@ -130,13 +126,6 @@ class Limit:
         sent = tuple(min(one, now) for one in self.sent if one + rate.period > now)
         return evolve(self, sent=sent[-rate.most :])
 
-    def may_send(self, rate: Rate) -> bool:
-        """Return whether one more message is allowed; call it on the result of `at`."""
-        return len(self.sent) < rate.most
-
-    def with_sent(self, now: float) -> "Limit":
-        return evolve(self, sent=(*self.sent, now))
-
     def with_one(self, happened: Happened, to: tuple[str, ...], *, with_values: bool) -> "Limit":
         """Return a copy with one more event for the digest."""
         gathered = (self.gathered or Digest()).with_one(happened, with_values=with_values)
@@ -144,8 +133,10 @@ class Limit:
 
     def without_fine(self, flow: str) -> "Limit":
         """Return a copy without the news that a flow has recovered, because it no longer has."""
-        gathered = None if self.gathered is None else self.gathered.without_fine(flow)
-        return evolve(self, gathered=gathered if gathered and gathered.total else None)
+        if self.gathered is None:
+            return self
+        gathered = evolve(self.gathered, fine=[one for one in self.gathered.fine if one != flow])
+        return evolve(self, gathered=gathered if gathered.total else None)
 
 
 def told(
@@ -153,14 +144,14 @@ def told(
 ) -> tuple[Limit, bool]:
     """Return the limit after an event, and whether the event becomes a message of its own now."""
     limit = limit.at(now, rate)
-    if limit.gathered is None and limit.may_send(rate):
-        return limit.with_sent(now), True
+    if limit.gathered is None and len(limit.sent) < rate.most:
+        return evolve(limit, sent=(*limit.sent, now)), True
     return limit.with_one(happened, to, with_values=with_values), False
 
 
 def digested(limit: Limit, rate: Rate, now: float) -> tuple[Limit, Digest | None]:
     """Return the limit at a time, and the digest that is due then."""
     limit = limit.at(now, rate)
-    if limit.gathered is None or not limit.may_send(rate):
+    if limit.gathered is None or len(limit.sent) >= rate.most:
         return limit, None
-    return Limit(limit.with_sent(now).sent), limit.gathered
+    return Limit((*limit.sent, now)), limit.gathered

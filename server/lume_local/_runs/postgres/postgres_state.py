@@ -76,25 +76,20 @@ async def leased(url: str, health: Health) -> AsyncIterator[tuple[PostgresStore,
         await connection.close()
 
 
-class _Waiting:
-    """Logs each awaited server once."""
-
-    def __init__(self, health: Health) -> None:
-        self._health, self._said = health, ""
-
-    def __call__(self, holder: str) -> None:
-        self._health.works(lease.WHERE)
-        if holder != self._said:
-            self._said = holder
-            _log.warning("the server %s has the state: this one takes over when that one ends", holder)
-
-
 async def _acquired(url: str, health: Health) -> tuple[Connection, int]:
     """Return a connection and the fence of the lease; waits while PostgreSQL is unavailable.
 
     Raises `StoreError` for errors that waiting does not fix.
     """
-    waiting, pause = _Waiting(health), lease.RENEW
+    pause, said = lease.RENEW, ""
+
+    def waiting(holder: str) -> None:
+        nonlocal said
+        health.works(lease.WHERE)
+        if holder != said:
+            said = holder
+            _log.warning("the server %s has the state: this one takes over when that one ends", holder)
+
     while True:
         try:
             connection = await _prepared(url)

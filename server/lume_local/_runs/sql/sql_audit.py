@@ -19,15 +19,10 @@ class SqlAudit:
     def __init__(self, sql: Sql) -> None:
         self.sql = sql
 
-    async def add(self, act: Act | None) -> None:
-        """Record an act, if there is one, as part of its transaction."""
-        if act is not None:
-            await add_act(self.sql, act)
-
     @writing
     async def note(self, act: Act) -> None:
         """Record an act that changes nothing in the state."""
-        await self.add(act)
+        await add_act(self.sql, act)
         self.sql.must_last()
 
     @statement
@@ -70,6 +65,7 @@ def act_values(act: Act) -> list[str]:
     return [now_text(), act.by, act.what, act.subject, orjson.dumps(act.detail).decode()]
 
 
-async def add_act(sql: Sql, act: Act) -> None:
-    """Record an act in an open transaction."""
-    await sql.change(ADD_ACT, act_values(act))
+async def add_act(sql: Sql, act: Act | None) -> None:
+    """Record an act, if there is one, in an open transaction."""
+    if act is not None:
+        await sql.change(ADD_ACT, act_values(act))

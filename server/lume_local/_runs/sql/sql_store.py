@@ -155,7 +155,7 @@ class SqlStore:
             values = [new.idempotency_key, new.fingerprint, run_id, now]
             await self.sql.change("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?)", values)
         await self.ledger.entries.claim(run_id, claims)
-        await self.audit.add(of_submission(new, run_id, claims))
+        await add_act(self.sql, of_submission(new, run_id, claims))
         arrival = await self.arrivals.submitted(new, run.seq)
         self.sql.must_last()
         return evolve(run, arrival=arrival), True
@@ -375,7 +375,7 @@ class SqlStore:
         if not rows:
             return None
         await self.feed.note(run_id, status, values.get("finished_at"))
-        await self.audit.add(act)
+        await add_act(self.sql, act)
         if event is not None:
             await self.deliveries.add(run_id, event)
         if lineage is not None:
@@ -450,8 +450,7 @@ class SqlStore:
         definition, compiled = (orjson.dumps(one).decode() for one in (flow.definition, flow.compiled))
         values = [flow.ref, flow.content_hash, definition, compiled, flow.compiled_by, flow.created_at]
         await self.sql.change(_PUT_FLOW, values)
-        if act is not None:
-            await add_act(self.sql, act)
+        await add_act(self.sql, act)
         self.sql.must_last()
 
     @statement
