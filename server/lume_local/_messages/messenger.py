@@ -35,7 +35,7 @@ class Messenger:
     """Makes messages; used from one event loop.
 
     Args:
-        file: the rules; without any, no notices are written.
+        file: the rules; None makes no messages.
         on_message: called after messages were added to the outbox.
         clock: returns the time in seconds since 1970.
     """

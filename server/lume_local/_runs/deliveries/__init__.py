@@ -1,1 +1,1 @@
-"""Deliveries when a run begins or ends: webhooks and lineage events."""
+"""Deliveries: the outbox, its carriers of webhooks, lineage events and messages, and the notices behind messages."""
