@@ -59,10 +59,17 @@ if TYPE_CHECKING:
     from lume_async._run.transfer import OnProgress as OnProgress
     from lume_async._run.transfer import SeedData as SeedData
     from lume_async._run.transfer import SourceData as SourceData
+    from lume_async._wire.flow_models import BeforeAfter as BeforeAfter
+    from lume_async._wire.flow_models import Candidate as Candidate
     from lume_async._wire.flow_models import FlowColumn as FlowColumn
     from lume_async._wire.flow_models import FlowRule as FlowRule
     from lume_async._wire.flow_models import FlowSummary as FlowSummary
     from lume_async._wire.flow_models import FlowVersion as FlowVersion
+    from lume_async._wire.flow_models import LookupEntry as LookupEntry
+    from lume_async._wire.flow_models import Proposal as Proposal
+    from lume_async._wire.flow_models import ProposedColumn as ProposedColumn
+    from lume_async._wire.flow_models import SeenSample as SeenSample
+    from lume_async._wire.flow_models import ValueReading as ValueReading
     from lume_async._wire.inbox_models import Inbox as Inbox
     from lume_async._wire.inbox_models import InboxDay as InboxDay
     from lume_async._wire.inbox_models import InboxFlow as InboxFlow
@@ -72,13 +79,6 @@ if TYPE_CHECKING:
     from lume_async._wire.inbox_models import RowAccount as RowAccount
     from lume_async._wire.inbox_models import RowState as RowState
     from lume_async._wire.inbox_models import UnreadableRows as UnreadableRows
-    from lume_async._wire.proposal_models import BeforeAfter as BeforeAfter
-    from lume_async._wire.proposal_models import Candidate as Candidate
-    from lume_async._wire.proposal_models import LookupEntry as LookupEntry
-    from lume_async._wire.proposal_models import Proposal as Proposal
-    from lume_async._wire.proposal_models import ProposedColumn as ProposedColumn
-    from lume_async._wire.proposal_models import SeenSample as SeenSample
-    from lume_async._wire.proposal_models import ValueReading as ValueReading
     from lume_async._wire.report_models import ArrivalFile as ArrivalFile
     from lume_async._wire.report_models import ArrivalInfo as ArrivalInfo
     from lume_async._wire.report_models import ArrivalReport as ArrivalReport

@@ -17,9 +17,8 @@ from lume_async._many.progress import Progress
 from lume_async._run.handle import LumeRun
 from lume_async._run.submit import OnDuplicate
 from lume_async._run.transfer import OnProgress, SeedData, SourceData
-from lume_async._wire.flow_models import FlowSummary, FlowVersion
+from lume_async._wire.flow_models import FlowSummary, FlowVersion, Proposal
 from lume_async._wire.inbox_models import Inbox, Replay, RowState
-from lume_async._wire.proposal_models import Proposal
 from lume_async._wire.report_models import (
     ArrivalReport,
     ArrivalState,

@@ -22,12 +22,12 @@ NAMES = {
     "lume_async._run.results.rows": "Rows",
     "lume_async._run.submit": "OnDuplicate",
     "lume_async._run.transfer": "OnProgress SeedData SourceData",
-    "lume_async._wire.flow_models": "FlowColumn FlowRule FlowSummary FlowVersion",
+    "lume_async._wire.flow_models": (
+        "BeforeAfter Candidate FlowColumn FlowRule FlowSummary FlowVersion LookupEntry Proposal "
+        "ProposedColumn SeenSample ValueReading "
+    ),
     "lume_async._wire.inbox_models": (
         "Inbox InboxDay InboxFlow InboxItem Replay ReplayReason RowAccount RowState UnreadableRows "
-    ),
-    "lume_async._wire.proposal_models": (
-        "BeforeAfter Candidate LookupEntry Proposal ProposedColumn SeenSample ValueReading "
     ),
     "lume_async._wire.report_models": (
         "ArrivalFile ArrivalInfo ArrivalReport ArrivalState AuditEntry CountOrder CountedBy Delivery DryRun "

@@ -93,9 +93,8 @@ PURE = [
     "_webhooks/signatures",
     *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/retry"),
     *("_wire/withhold", "_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints"),
-    *("_wire/inbox_endpoints", "_wire/inbox_models"),
+    "_wire/inbox_models",
     *("_wire/report_endpoints", "_wire/report_models", "_wire/upload_endpoints"),
-    "_wire/proposal_models",
     *("_run/results/frames", "_run/row_text", "_run/state", "_batch/recovery"),
 ]
 """They decide and do nothing: no I/O, no clock, no randomness of their own."""

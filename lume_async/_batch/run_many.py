@@ -26,8 +26,8 @@ from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.elided import elided
 from lume_async._base.tasks import is_being_cancelled, task_group
 from lume_async._batch.entries import Entry
+from lume_async._batch.journal import Recorder
 from lume_async._batch.journal_file import path_of
-from lume_async._batch.journal_thread import Recorder
 from lume_async._batch.submitter import Submitter
 from lume_async._http.sender import Sender
 from lume_async._many.completion import finish_after, last_error, outcome_of, too_late

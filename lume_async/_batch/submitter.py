@@ -10,8 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lume_async import errors
 from lume_async._batch.entries import Entry, Kind
-from lume_async._batch.journal import Journal
-from lume_async._batch.journal_thread import Recorder
+from lume_async._batch.journal import Journal, Recorder
 from lume_async._batch.lookup import LookUp, likeness
 from lume_async._batch.recovery import Found, Next, next_step
 from lume_async._http.sender import Sender

@@ -7,8 +7,7 @@ from copy import copy
 
 from lume_async._base.secret import Secret, veiled
 from lume_async._base.tasks import is_being_cancelled
-from lume_async._http.lifetime import CLOSED_MEANWHILE, Lifetime
-from lume_async._http.per_loop import PerLoop
+from lume_async._http.lifetime import CLOSED_MEANWHILE, Lifetime, PerLoop
 from lume_async._http.settings import valid_key
 from lume_async.errors import ApiConnectionError, ApiTimeoutError, ClientClosedError, LumeError
 

@@ -17,8 +17,7 @@ from lume_async._http.api_key import Keys
 from lume_async._http.checks import passwords_in, secrets_in
 from lume_async._http.events import Observer, RequestFinished
 from lume_async._http.known import Known, RecentRuns
-from lume_async._http.lifetime import CLOSED_MEANWHILE, Lifetime
-from lume_async._http.per_loop import PerLoop
+from lume_async._http.lifetime import CLOSED_MEANWHILE, Lifetime, PerLoop
 from lume_async._http.settings import Settings
 from lume_async._http.throttle import Throttle
 from lume_async._http.tracing import Traced, traced_attempt, traced_call, tracing_is_on

@@ -15,7 +15,7 @@ from yarl import URL
 
 from lume_async._http.body import arrived, beginning, left_behind, refuse_encoded, whole
 from lume_async._http.connector import SocksError
-from lume_async._http.per_loop import forget_closed
+from lume_async._http.lifetime import forget_closed
 from lume_async._http.session import Session, close_soon, end_all, load_trust
 from lume_async._http.settings import Settings
 from lume_async._http.time_limits import TimeLimit

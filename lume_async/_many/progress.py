@@ -116,11 +116,17 @@ def _snapshots(
 
     async def work(snapshots: "MemoryObjectSendStream[Callable[[], Progress]]") -> None:
         """Count the outcomes while another task sends snapshots."""
+
+        async def send_every_pause() -> None:
+            while True:
+                await anyio.sleep(pause)
+                await snapshots.send(now)
+
         first = now()
         await snapshots.send(lambda: first)
         failure: Exception | None = None
         async with task_group() as group:
-            group.start_soon(_send_every, pause, now, snapshots)
+            group.start_soon(send_every_pause)
             try:
                 async with aclosing(pull(outcomes)) as source:
                     async for outcome in source:
@@ -134,13 +140,3 @@ def _snapshots(
 
     # A snapshot is created when the reader takes it, so that a slow reader sees the latest state.
     return owned(work, take=lambda snapshot: [snapshot()])
-
-
-async def _send_every(
-    pause: float,
-    snapshot: Callable[[], Progress],
-    snapshots: MemoryObjectSendStream[Callable[[], Progress]],
-) -> None:
-    while True:
-        await anyio.sleep(pause)
-        await snapshots.send(snapshot)

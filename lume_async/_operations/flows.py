@@ -17,8 +17,7 @@ from lume_async.errors import InvalidRequestError, NotSupportedError
 from lume_async.models import plain_text
 
 if TYPE_CHECKING:
-    from lume_async._wire.flow_models import FlowSummary, FlowVersion
-    from lume_async._wire.proposal_models import Proposal
+    from lume_async._wire.flow_models import FlowSummary, FlowVersion, Proposal
 
 _PAGE = 100
 _PATIENCE = 60.0

@@ -50,9 +50,9 @@ class RejectedRows:
         Examples:
             >>> inbox = await client.inbox(flow="customer_cleaner")
         """
-        from lume_async._wire import inbox_endpoints
+        from lume_async._wire import row_endpoints
 
-        return await self._sender.send(inbox_endpoints.inbox(self._filters(flow, None, since)))
+        return await self._sender.send(row_endpoints.inbox(self._filters(flow, None, since)))
 
     def open_rejects(
         self,
@@ -88,7 +88,7 @@ class RejectedRows:
             >>> async for row in client.open_rejects(flow="customer_cleaner", limit=100):
             ...     print(row["_lume_run"], row["_lume_reasons"])
         """
-        from lume_async._wire import inbox_endpoints
+        from lume_async._wire import row_endpoints
         from lume_async._wire.inbox_models import ROW_STATES
 
         if state not in ROW_STATES:
@@ -96,7 +96,7 @@ class RejectedRows:
         filters = self._filters(flow, reason, since) | {"state": state}
         if run is not None:
             filters["run"] = check_run_id(run)
-        ask = partial(inbox_endpoints.rejected_rows, filters, _warn)
+        ask = partial(row_endpoints.rejected_rows, filters, _warn)
         return items(self._sender, ask, _PAGE, limit, "rejected rows")
 
     async def discard_rejects(
@@ -131,7 +131,7 @@ class RejectedRows:
         Examples:
             >>> count = await client.discard_rejects("test data", run=run.id, rows=[1])
         """
-        from lume_async._wire import inbox_endpoints
+        from lume_async._wire import row_endpoints
 
         body: dict[str, Any] = {"why": plain_text(why, "why"), **self._filters(flow, reason, since)}
         if (flow is None) == (run is None):
@@ -143,7 +143,7 @@ class RejectedRows:
                 raise ValueError("rows are numbers of rejects of one run: pass run")
             numbers = arguments.several(rows, "rows", "numbers of rejects", Sequence)
             body["rows"] = [arguments.whole(row, "rows") for row in numbers]
-        return await self._sender.send(inbox_endpoints.discard(body))
+        return await self._sender.send(row_endpoints.discard(body))
 
     async def replay(
         self,
@@ -178,7 +178,7 @@ class RejectedRows:
         Examples:
             >>> replay = await client.replay("customer_cleaner", to="customer_cleaner:v2", dry_run=True)
         """
-        from lume_async._wire import inbox_endpoints
+        from lume_async._wire import row_endpoints
 
         seconds = optional_seconds(timeout, "timeout")
         arguments.flag(dry_run, "dry_run")
@@ -188,7 +188,7 @@ class RejectedRows:
         }
         if to is not None:
             body["to"] = plain_text(to, "to")
-        call = inbox_endpoints.replay(body, uuid.uuid4().hex, _FOREVER if seconds is None else seconds)
+        call = row_endpoints.replay(body, uuid.uuid4().hex, _FOREVER if seconds is None else seconds)
         return await self._sender.send(call, timeout=seconds)
 
     def _filters(

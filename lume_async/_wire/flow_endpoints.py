@@ -9,8 +9,7 @@ from lume_async._decoding import structure
 from lume_async._wire.answers import decode_object
 from lume_async._wire.call import Call, Response
 from lume_async._wire.endpoints import JSON_BODY, Page, page_of, path_of
-from lume_async._wire.flow_models import FlowSummary, FlowVersion
-from lume_async._wire.proposal_models import Proposal
+from lume_async._wire.flow_models import FlowSummary, FlowVersion, Proposal
 from lume_async._wire.report_endpoints import dry_run_of
 from lume_async._wire.row_endpoints import exact_object
 
@@ -66,22 +65,22 @@ def register_flow(flow: str, version: str, definition: dict[str, Any]) -> Call[F
 
 def propose(flow: str, body: dict[str, Any], patience: float) -> Call[Proposal]:
     """Propose a flow version for samples; reading them may take `patience` seconds."""
+
+    def decode(answer: Response) -> Proposal:
+        raw = exact_object(answer.body)
+        tried = raw.pop("dry_run", None)
+        proposal = structure(raw, Proposal)
+        return proposal if tried is None else evolve(proposal, dry_run=dry_run_of(tried))
+
     return Call(
         operation="POST /v1/flows/{flow}/proposals",
         path=f"/v1/flows/{flow}/proposals",
         headers=JSON_BODY,
         body=orjson.dumps(body),
-        decode=_proposal,
+        decode=decode,
         hold=patience,
         optional=True,
     )
-
-
-def _proposal(answer: Response) -> Proposal:
-    raw = exact_object(answer.body)
-    tried = raw.pop("dry_run", None)
-    proposal = structure(raw, Proposal)
-    return proposal if tried is None else evolve(proposal, dry_run=dry_run_of(tried))
 
 
 def _flow_version(answer: Response) -> FlowVersion:

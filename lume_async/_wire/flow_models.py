@@ -1,4 +1,4 @@
-"""Flow versions as the server returns them. Data only."""
+"""Flow versions, and proposals for them, as the server returns them. Data only."""
 
 from datetime import datetime
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from attrs import Factory, field, frozen
 
 from lume_async._base.public import public
+from lume_async._wire.report_models import DryRun
 
 
 @public
@@ -80,3 +81,140 @@ class FlowVersion:
     definition: dict[str, Any] = field(repr=False)
     is_new: bool = False
     target_schema: dict[str, Any] | None = field(default=None, repr=False)
+
+
+@public
+@frozen
+class BeforeAfter:
+    """A value of a sample, and the result of the expression; None if the row would be rejected."""
+
+    before: str | None
+    after: str | None
+
+
+@public
+@frozen
+class LookupEntry:
+    """A value of a sample, its number of rows, and the member of the target's enumeration that it means."""
+
+    source: str
+    rows: int
+    target: str | None
+    grade: str
+
+
+@public
+@frozen
+class ValueReading:
+    """One of the meanings that values of a column may have, such as the day before the month.
+
+    Attributes:
+        key: its name in `choices`: `dmy` or `mdy` for dates, `.` or `,` for the decimal mark.
+        means: the same in words.
+        rejected: how many of the inspected rows it can't read.
+    """
+
+    key: str
+    means: str
+    rejected: int = 0
+
+
+@public
+@frozen
+class Candidate:
+    """One way to fill a column of a target.
+
+    Attributes:
+        sources: the columns of the source; the names of one column, if several samples differ.
+        sql: the expression, in which `value` is the source column; None if the column is used as is.
+        grade: `certain`, `high`, `medium` or `low`.
+        likely: how likely it is by the evidence, 0 to 1.
+        evidence: why, in words that quote no value of a sample.
+        doubts: questions that a person has to decide.
+        passes: the share of rows that pass the target's checks; None if that was not tried.
+        values: up to three values before and after.
+        lookup: the lines of the seed file used for the lookup; None without a lookup.
+        suggested: whether a program has suggested it.
+        readings: the possible meanings of its values, if some are ambiguous.
+        reading: the key of the meaning in use; None if ambiguous values are rejected.
+    """
+
+    sources: list[str]
+    sql: str | None
+    grade: str
+    likely: float = 0.0
+    evidence: list[str] = Factory(list)
+    doubts: list[str] = Factory(list)
+    passes: float | None = None
+    values: list[BeforeAfter] = field(factory=list, repr=False)
+    lookup: list[LookupEntry] | None = field(default=None, repr=False)
+    suggested: bool = False
+    readings: list[ValueReading] = Factory(list)
+    reading: str | None = None
+
+
+@public
+@frozen
+class ProposedColumn:
+    """A column of the target.
+
+    Attributes:
+        definition: its type and its checks, as `[columns.<name>]` of a flow.
+        chosen: how it is filled; None if it stays unmapped.
+        candidates: the best ways to fill it, the chosen one first.
+        notes: the target's demands that a flow does not check.
+    """
+
+    name: str
+    definition: dict[str, Any] = field(repr=False)
+    chosen: Candidate | None
+    candidates: list[Candidate] = Factory(list)
+    notes: list[str] = Factory(list)
+
+
+@public
+@frozen
+class SeenSample:
+    """A sample as the server has read it.
+
+    Attributes:
+        rows: the number of inspected rows.
+        source: how it was read, as `[source]` of a flow.
+        doubts: points to check about that.
+    """
+
+    name: str
+    rows: int
+    source: dict[str, Any]
+    columns: list[str]
+    doubts: list[str] = Factory(list)
+
+
+@public
+@frozen
+class Proposal:
+    """A proposed conversion of samples to the rows of a target. Nothing is registered.
+
+    Attributes:
+        flow_version: the proposed flow version.
+        target: the target of the proposal.
+        unmapped: the columns of the target without a likely source column.
+        unused: the columns of the samples that are not read.
+        doubts: questions that a person has to decide, in addition to those about single columns.
+        definition: the flow version in its JSON form, for `register_flow`.
+        toml: the same as a file, with the evidence as comments.
+        seeds: the texts of the seed files that it needs, by their paths.
+        dry_run: its dry run on the sample; None if none was requested.
+    """
+
+    flow_version: str
+    target: str
+    samples: list[SeenSample] = field(repr=False)
+    columns: list[ProposedColumn] = field(repr=False)
+    unmapped: list[str]
+    unused: list[str]
+    doubts: list[str]
+    definition: dict[str, Any] = field(repr=False)
+    toml: str = field(repr=False)
+    seeds: dict[str, str] = field(factory=dict, repr=False)
+    dry_run: DryRun | None = None

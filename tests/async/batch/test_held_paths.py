@@ -11,9 +11,8 @@ import pytest
 from fake_service import Service, client_of, other_tasks
 
 from lume_async import ConfigurationError, JournalError, LumeRun, Outcome, RunRequest
-from lume_async._batch import journal_thread
-from lume_async._batch.journal import Journal
-from lume_async._batch.journal_thread import Recorder
+from lume_async._batch import journal as journal_module
+from lume_async._batch.journal import Journal, Recorder
 
 REQUESTS = [RunRequest("f:v1", f"s{n}", {"n": n}, force_rerun=True) for n in range(30)]
 
@@ -185,7 +184,7 @@ async def test_at_the_exit_of_the_interpreter_a_journal_needs_no_thread(
     def no_threads(*_arguments: object) -> None:
         raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
-    monkeypatch.setattr(journal_thread.ThreadPoolExecutor, "submit", no_threads)
+    monkeypatch.setattr(journal_module.ThreadPoolExecutor, "submit", no_threads)
     service = Service()
     outcomes = [it async for it in client_of(service).run_many(REQUESTS, journal=tmp_path / "j.db")]
     assert len(outcomes) == len(service.created) == 30

@@ -15,7 +15,7 @@ import pytest
 from journals import ended, fill, request, small
 
 from lume_async import RunRequest
-from lume_async._batch.journal_thread import AHEAD
+from lume_async._batch.journal import AHEAD
 from lume_async.testing import fake_client
 
 FEW, MANY = 2 * AHEAD, 8 * AHEAD

@@ -21,10 +21,9 @@ from lume_async import (
     RunRequest,
     SubmissionUnknownError,
 )
-from lume_async._batch import journal_thread
+from lume_async._batch import journal as journal_module
 from lume_async._batch.entries import Entry, Kind, canonical
-from lume_async._batch.journal import Journal
-from lume_async._batch.journal_thread import Recorder
+from lume_async._batch.journal import Journal, Recorder
 from lume_async._wire.retry import LONGEST_FLOOR
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client
 
@@ -210,7 +209,7 @@ async def test_a_batch_that_is_cancelled_at_any_moment_forgets_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thread: type, turns: int
 ) -> None:
     """Against a server that knows no keys: only a submission that was under way stays in doubt."""
-    monkeypatch.setattr(journal_thread, "ThreadPoolExecutor", thread)
+    monkeypatch.setattr(journal_module, "ThreadPoolExecutor", thread)
     service, path = Service(lasts=0.0), tmp_path / "j.db"
     client, transport = fake_client(service, clock=service.clock)
 

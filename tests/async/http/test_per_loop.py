@@ -4,7 +4,7 @@ import weakref
 
 import pytest
 
-from lume_async._http.per_loop import PerLoop
+from lume_async._http.lifetime import PerLoop
 
 
 class Thing:
