@@ -259,7 +259,7 @@ class HeldRuns:
         lock = self._paths.folder(run.run_id) / "lock"
         with anyio.CancelScope() as scope:
             self._waits.append(scope)
-            await _wait_until_free(lock, lambda who: self._report(run.run_id, who))
+            await wait_until_free(lock, lambda who: self._report(run.run_id, who))
             return True
         return False
 
@@ -298,7 +298,7 @@ class HeldRuns:
         self._changed = anyio.Event()
 
 
-async def _wait_until_free(lock: Path, unproven: Callable[[str], None] = lambda who: None) -> None:
+async def wait_until_free(lock: Path, unproven: Callable[[str], None] = lambda who: None) -> None:
     """Wait until no process holds a run's folder.
 
     A worker of a server on this system that does not exit (it may be suspended) is killed. Any other holder is passed

@@ -20,7 +20,7 @@ from lume_async._http.settings import DEFAULT_TIMEOUT
 from lume_async.errors import ConfigurationError, InvalidRequestError
 from lume_local._flow.fields import FlowError
 from lume_local._runs import execution
-from lume_local._runs.recovery import settle
+from lume_local._runs.recovery import late
 from lume_local._runs.workers import child, worker, worker_pool
 from lume_local._runs.workers.worker_pool import WorkerPool
 
@@ -118,7 +118,7 @@ async def test_closing_waits_for_no_stopped_worker(home: Path, monkeypatch: pyte
 async def test_a_stopped_worker_of_a_dead_server_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settle, "_PATIENCE", 0.1)
+    monkeypatch.setattr(late, "_TO_EXIT", 0.1)
     lock = tmp_path / "lock"
     code = f"""
 import pathlib, time
@@ -132,7 +132,7 @@ with held(pathlib.Path({str(lock)!r})):
     await holder.stdout.readline()
     os.kill(holder.pid, signal.SIGSTOP)
     async with asyncio.timeout(20):
-        await settle.wait_until_free(lock)
+        await late.wait_until_free(lock)
         assert await holder.wait() == -signal.SIGKILL
 
 
