@@ -66,7 +66,7 @@ class Operations:
 
 
 def routes(every: Operations) -> Sequence[Route]:
-    """Return all routes. Those of one path follow each other: aiohttp makes them one resource."""
+    """Return all routes. Routes of one path follow each other, since aiohttp makes them one resource."""
     server, console, runs, results = every.server, every.console, every.runs, every.results
     flows, rejects, drafts, uploads = every.flows, every.rejects, every.drafts, every.uploads
     run, flow = "/v1/runs/{run_id}", "/v1/flows/{flow}/versions/{version}"

@@ -252,15 +252,17 @@ class RunsApi:
 
 
 def _unresolved(error: UnknownFlow | PathRefused | SeedRefused | CantTell) -> Problem:
-    """Return the problem that something which a submission names can't be used."""
-    if isinstance(error, UnknownFlow):
-        return Problem("flow-version-not-found", str(error))
-    field = "seeds" if isinstance(error, SeedRefused) else "source_path"
-    kind = "source-not-allowed"
-    if isinstance(error, SeedRefused) and not error.is_place:
-        kind = "invalid-field"
-    if isinstance(error, CantTell):
-        kind = "unavailable" if error.may_pass else "not-supported"
+    """Return the problem that something can't be used that a submission names."""
+    field, kind = "source_path", "source-not-allowed"
+    match error:
+        case UnknownFlow():
+            return Problem("flow-version-not-found", str(error))
+        case SeedRefused():
+            field, kind = "seeds", kind if error.is_place else "invalid-field"
+        case CantTell():
+            kind = "unavailable" if error.may_pass else "not-supported"
+        case PathRefused():
+            pass
     return Problem(kind, f"{field}: {error}", field=field)
 
 

@@ -144,7 +144,7 @@ class ArrivalsApi:
         }
 
     async def _waiting(self, views: Sequence[View], limit: int) -> list[Json]:
-        """Return the waiting files, those that have waited longest first."""
+        """Return the waiting files, oldest first."""
         now = anyio.current_time()
         every = ((view.arrival.name, one) for view in views for one in view.waiting)
         return [
