@@ -5,6 +5,7 @@ import io
 import struct
 import zipfile
 import zlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ from local.servers import serve
 from lume_local._runs import execution
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.formats.sheets import parts
-from lume_local._worker.sources.formats.sheets.parts import Archive
-from lume_local._worker.sources.formats.sheets.xlsx import open_book
+from lume_local._worker.sources.formats.sheets.xlsx import XlsxBook
 
 SPACE = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 HEAD = f"<worksheet {SPACE}><sheetData>".encode()
@@ -120,7 +120,7 @@ def test_memory_that_is_not_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def exhausted(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(package("openpyxl.reader.excel"), "read_string_table", exhausted)
+    monkeypatch.setattr(package("openpyxl.reader.strings"), "read_string_table", exhausted)
     content = bomb(STRINGS, f"<sst {SPACE}>".encode(), b"<si><t>a</t></si>", 1, b"</sst>")
     with pytest.raises(RunFailed, match=r"in\.xlsx needs more memory than a run has"):
         execute(tmp_path, ("in.xlsx", content), **FLOW)
@@ -144,9 +144,8 @@ def test_reading_stops_between_any_two_blocks(tmp_path: Path, part: str) -> None
         if pauses == 50:
             raise Stopped
 
-    with pytest.raises(Stopped), Archive(tmp_path / "in.xlsx", pause) as archive:
-        book = open_book(archive, data_only=True)
-        for _ in book.worksheets[0].rows:
+    with pytest.raises(Stopped), closing(XlsxBook(tmp_path / "in.xlsx", "in.xlsx", pause, 0)) as book:
+        for _ in book.rows(book.sheets[0].name):
             pass
 
 

@@ -1,27 +1,34 @@
-"""Reads workbooks of Excel since 2007 (.xlsx) with openpyxl, keeping the file's own rows.
+"""Reads workbooks of Excel since 2007 (.xlsx): their parts with openpyxl, their sheets here.
 
-openpyxl alone would drop or join rows and cells that are out of order.
+openpyxl would drop or join rows and cells that are out of order, and returns values or formulas, but not both.
 """
 
-import datetime
 import re
 from collections.abc import Generator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
-from attrs import frozen
+from attrs import define, field
 
 from lume_local._shared.on_error import on_error
 from lume_local._worker.sources.formats.sheets.area import MOST_COLUMNS, MOST_MERGED, MOST_ROWS, Area, Row
 from lume_local._worker.sources.formats.sheets.book import SheetName
 from lume_local._worker.sources.formats.sheets.parts import MOST_STRINGS, Archive
-from lume_local._worker.sources.formats.sheets.values import ErrorText, Unsaved, as_text
+from lume_local._worker.sources.formats.sheets.values import (
+    EPOCHS,
+    ErrorText,
+    Unsaved,
+    as_text,
+    number_as_text,
+)
 from lume_local._worker.sources.source import Pause, SourceError
 
 _ESCAPED = re.compile(r"_x((?!0000|[Dd][89A-Fa-f])[0-9A-Fa-f]{4})_")
 """Neither NUL nor half of a surrogate pair."""
+_ROW, _VALUE, _FORMULA, _INLINE = (
+    f"{{http://schemas.openxmlformats.org/spreadsheetml/2006/main}}{tag}" for tag in ("row", "v", "f", "is")
+)
 
 
 class XlsxBook:
@@ -29,29 +36,42 @@ class XlsxBook:
 
     def __init__(self, path: Path, shown: str, pause: Pause, most: int) -> None:
         self._archive, self._shown = Archive(path, pause), shown
-        self._formulas: Any = None
         with on_error(self._archive.close):
-            self._values = open_book(self._archive, data_only=True)
-        sheets = self._values.worksheets
-        self.sheets = [SheetName(one.title, one.sheet_state != "visible") for one in sheets]
-        with_cells = {one.title for one in sheets}
-        self.charts = [name for name in self._values.sheetnames if name not in with_cells]
+            self._contents = contents_of(self._archive)
+        self.sheets, self.charts = self._contents.sheets, self._contents.charts
 
     def rows(self, name: str) -> Generator[Row, None, None]:
-        """Yield the rows; a formula has the value that was saved with it, or remains a formula.
+        """Yield the existing rows; a formula has the value that was saved with it, or remains a formula."""
+        from openpyxl.utils.cell import coordinate_to_tuple
+        from openpyxl.xml.functions import iterparse
 
-        The sheet is read twice, as openpyxl returns values or formulas: an empty value would hide an unsaved one.
-        """
-        sheet = self._values[name]
-        if self._formulas is None:
-            self._formulas = open_book(self._archive, data_only=False, strings=sheet._shared_strings)
-        other = self._formulas[name]
-        with (
-            closing(sheet_rows(sheet, self._shown)) as rows,
-            closing(sheet_rows(other, self._shown)) as others,
-        ):
-            for (number, values), (_, formulas) in zip(rows, others, strict=True):
-                yield number, [_text(one, formula) for one, formula in zip(values, formulas, strict=True)]
+        with self._archive.open(self._contents.parts[name]) as file:
+            file.row_ends()
+            cells, last = _Cells(self._contents), 0
+            for _, element in iterparse(file):
+                if element.tag != _ROW:
+                    continue
+                number = _row_number(element.get("r"), last)
+                if not last < number <= MOST_ROWS:
+                    raise self._wrong(f"row {number} comes after row {last}")
+                last, column = number, 0
+                row: list[str | None] = []
+                for cell in element:
+                    place = cell.get("r")
+                    at, column = coordinate_to_tuple(place) if place else (number, column + 1)
+                    if at != number or not len(row) < column <= MOST_COLUMNS:
+                        where = f"column {column} of row {at}"
+                        raise self._wrong(f"{where} comes in row {number} after column {len(row)}")
+                    row.extend([None] * (column - len(row) - 1))
+                    row.append(cells.text(cell, place or ""))
+                element.clear()
+                file.row_ends()
+                yield number, row
+
+    def _wrong(self, what: str) -> SourceError:
+        return SourceError(
+            f"{self._shown} is not a valid Excel workbook: {what}. Open and save the file in Excel"
+        )
 
     def merged(self, name: str) -> list[Area]:
         found = list[Area]()
@@ -65,7 +85,7 @@ class XlsxBook:
 
         parser = expat.ParserCreate()
         parser.StartElementHandler = begins
-        with self._values[name]._get_source() as file:
+        with self._archive.open(self._contents.parts[name]) as file:
             file.row_ends()
             parser.ParseFile(file)
         return found
@@ -74,116 +94,138 @@ class XlsxBook:
         self._archive.close()
 
 
-def _text(value: Any, formula: Any) -> str | None:
-    if value.data_type == "e":
-        return ErrorText(value.value or "an error")
-    is_unsaved = value.value is None and formula.data_type == "f" and value.data_type != "str"
-    if is_unsaved:  # else the value is an empty string
-        return Unsaved(formula.value)
-    if isinstance(value.value, datetime.datetime):  # for other values this is slow and has no effect
-        return as_text(value.value, value.number_format)
-    return as_text(_unescaped(value.value))
+@define
+class Contents:
+    """What a workbook consists of.
 
-
-def _unescaped(value: Any) -> Any:
-    """Return a string with the characters that are escaped as `_x000D_`, as XML can't contain them."""
-    if not isinstance(value, str) or "_x" not in value:
-        return value
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
-
-
-@frozen
-class Strings:
-    """The shared strings of a workbook; a negative number is refused."""
-
-    texts: list[str]
-
-    def __getitem__(self, number: int) -> str:
-        if not 0 <= number < len(self.texts):
-            raise ValueError(f"a cell has the shared string {number}, and there are {len(self.texts)}")
-        return self.texts[number]
-
-
-def sheet_rows(sheet: Any, shown: str) -> Generator[tuple[int, list[Any]]]:
-    """Yield the existing rows with their numbers; missing cells are empty. Raises `SourceError`."""
-    from openpyxl.cell.read_only import EMPTY_CELL, ReadOnlyCell
-    from openpyxl.worksheet._reader import WorkSheetParser
-
-    book = sheet.parent
-    with sheet._get_source() as file:
-        parser = WorkSheetParser(
-            file,
-            Strings(sheet._shared_strings),
-            data_only=book.data_only,
-            epoch=book.epoch,
-            date_formats=book._date_formats,
-            timedelta_formats=book._timedelta_formats,
-        )
-        last = 0
-        file.row_ends()
-        for number, cells in parser.parse():
-            if not last < number <= MOST_ROWS:
-                raise SourceError(_wrong(shown, f"row {number} comes after row {last}"))
-            last = number
-            file.row_ends()
-            row: list[Any] = []
-            for cell in cells:
-                column = cell["column"]
-                if cell["row"] != number or not len(row) < column <= MOST_COLUMNS:
-                    where = f"column {column} of row {cell['row']}"
-                    raise SourceError(_wrong(shown, f"{where} comes in row {number} after column {len(row)}"))
-                row.extend([EMPTY_CELL] * (column - len(row) - 1))
-                row.append(ReadOnlyCell(sheet, **cell))
-                _ = row[-1].style_array  # fails if the workbook lacks the style
-            yield number, row
-
-
-def _wrong(shown: str, what: str) -> str:
-    return f"{shown} is not a valid Excel workbook: {what}. Open and save the file in Excel"
-
-
-def open_book(archive: Archive, *, data_only: bool, strings: list[str] | None = None) -> Any:
-    """Open the workbook as `openpyxl.load_workbook` does, without its chart sheets, which have no cells.
-
-    Args:
-        data_only: whether a formula has the value that was saved with it.
-        strings: the shared strings, if known.
+    Attributes:
+        parts: the part of each sheet with cells, by name.
+        charts: the sheets without cells.
+        formats: the number format of each style.
     """
-    from openpyxl.chartsheet import Chartsheet
-    from openpyxl.reader.excel import ExcelReader
-    from openpyxl.worksheet._read_only import ReadOnlyWorksheet
-    from openpyxl.xml.constants import SHARED_STRINGS
 
-    class Sheet(ReadOnlyWorksheet):
-        def _get_size(self) -> None:
-            """Do nothing: the size isn't needed, and a sheet that doesn't state it would be read to its end."""
+    is_1904: bool
+    sheets: list[SheetName] = field(factory=list)
+    parts: dict[str, str] = field(factory=dict)
+    charts: list[str] = field(factory=list)
+    strings: list[str] = field(factory=list)
+    formats: list[str] = field(factory=list)
+
+
+def contents_of(archive: Archive) -> Contents:
+    from openpyxl.reader.excel import ExcelReader
+    from openpyxl.reader.strings import read_string_table
+    from openpyxl.xml.constants import SHARED_STRINGS
 
     class Reader(ExcelReader):
         def __init__(self) -> None:
             self.archive, self.valid_files = archive, archive.namelist()
-            self.read_only, self.data_only = True, data_only
+            self.read_only = self.data_only = True
             self.keep_vba = self.keep_links = self.rich_text = False
-            self.shared_strings: list[str] = strings or []
 
-        def read_strings(self) -> None:
-            manifest: Any = self.package
-            part = manifest.find(SHARED_STRINGS)
-            if strings is None and part is not None:
-                archive.check(part.PartName[1:], MOST_STRINGS)
-                super().read_strings()
+    reader: Any = Reader()
+    reader.read_manifest()
+    reader.read_workbook()
+    found = Contents(reader.wb.epoch == EPOCHS[1], formats=_formats(archive))
+    if (part := reader.package.find(SHARED_STRINGS)) is not None:
+        archive.check(part.PartName[1:], MOST_STRINGS)
+        with archive.open(part.PartName[1:]) as file:
+            found.strings = read_string_table(file)
+    for sheet, place in reader.parser.find_sheets():
+        if place.target not in reader.valid_files:
+            continue
+        if "chartsheet" in place.Type:
+            found.charts.append(sheet.name)
+        else:
+            found.sheets.append(SheetName(sheet.name, sheet.state != "visible"))
+            found.parts.setdefault(sheet.name, place.target)
+    return found
 
-        def read_worksheets(self) -> None:
-            book: Any = self.wb
-            for sheet, place in self.parser.find_sheets():
-                if place.target not in self.valid_files:
-                    continue
-                if "chartsheet" in place.Type:
-                    book._add_sheet(Chartsheet(parent=book, title=sheet.name))
-                else:
-                    page: Any = Sheet(book, sheet.name, place.target, self.shared_strings)
-                    page.sheet_state = sheet.state
-                    book._sheets.append(page)
 
-    reader = Reader()
-    reader.read()
-    return reader.wb
+def _formats(archive: Archive) -> list[str]:
+    from openpyxl.styles.numbers import BUILTIN_FORMATS, BUILTIN_FORMATS_MAX_SIZE
+    from openpyxl.styles.stylesheet import Stylesheet
+    from openpyxl.xml.constants import ARC_STYLE
+    from openpyxl.xml.functions import fromstring
+
+    if ARC_STYLE not in archive.namelist():
+        return ["General"]
+    node: Any = fromstring(archive.read(ARC_STYLE))
+    sheet: Any = Stylesheet.from_tree(node)
+    numbers = [style.numFmtId for style in sheet.cell_styles]
+    return [
+        BUILTIN_FORMATS.get(one, "General")
+        if one < BUILTIN_FORMATS_MAX_SIZE
+        else sheet.number_formats[one - BUILTIN_FORMATS_MAX_SIZE]
+        for one in numbers
+    ] or ["General"]
+
+
+def _row_number(given: str | None, last: int) -> int:
+    if given is None:
+        return last + 1
+    try:
+        return int(given)
+    except ValueError:
+        if not float(given).is_integer():
+            raise
+        return int(float(given))
+
+
+class _Cells:
+    """Converts the cells of one sheet to text."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._shared: dict[str | None, tuple[str, str]] = {}
+        """Formulas that several cells share, each with the cell that it is written for."""
+
+    def text(self, cell: Any, place: str) -> str | None:
+        """Return the text of a cell: its value, or the formula if no value was saved."""
+        kind, style = cell.get("t", "n"), int(cell.get("s") or 0)
+        if not 0 <= style < len(self._contents.formats):
+            raise ValueError(f"a cell has the style {style}, and there are {len(self._contents.formats)}")
+        value: Any = None if kind == "inlineStr" else cell.findtext(_VALUE) or None
+        formula = cell.find(_FORMULA)
+        if formula is not None and formula.get("t") == "shared" and formula.text:
+            self._shared.setdefault(formula.get("si"), (f"={formula.text}", place))
+        if kind == "inlineStr" and (inline := cell.find(_INLINE)) is not None:
+            from openpyxl.cell.text import Text
+
+            text: Any = Text.from_tree(inline)
+            value = text.content
+        if kind == "e":
+            return ErrorText(value or "an error")
+        if value is None:
+            is_unsaved = formula is not None and kind != "str"  # else the value is an empty string
+            return Unsaved(self._formula(formula, place)) if is_unsaved else None
+        if kind == "n":
+            number = float(value) if any(one in value for one in ".eE") else int(value)
+            return number_as_text(number, self._contents.formats[style], is_1904=self._contents.is_1904)
+        if kind == "s":
+            value = self._string(int(value))
+        elif kind == "b":
+            return as_text(bool(int(value)))
+        elif kind == "d":
+            from openpyxl.utils.datetime import from_ISO8601
+
+            return as_text(from_ISO8601(value), self._contents.formats[style])
+        if "_x" in value:  # characters that XML can't contain are escaped as `_x000D_`
+            value = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
+        return as_text(value)
+
+    def _string(self, number: int) -> str:
+        strings = self._contents.strings
+        if not 0 <= number < len(strings):
+            raise ValueError(f"a cell has the shared string {number}, and there are {len(strings)}")
+        return strings[number]
+
+    def _formula(self, formula: Any, place: str) -> str:
+        written, origin = (
+            self._shared.get(formula.get("si"), ("", "")) if formula.get("t") == "shared" else ("", "")
+        )
+        if not written or origin == place:
+            return f"={formula.text or ''}"
+        from openpyxl.formula.translate import Translator
+
+        return str(Translator(written, origin).translate_formula(place))
