@@ -13,8 +13,7 @@ from lume_local._http.documents import dry_run_document, flow_item
 from lume_local._http.exchange import Ask, Problem, Reply
 from lume_local._http.lookup import exists, require_flow
 from lume_local._mapping.decisions import decisions
-from lume_local._mapping.target import MappingTarget
-from lume_local._mapping.targets import next_version, of_flow, of_schema
+from lume_local._mapping.target import MappingTarget, next_version, of_flow, of_schema
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowConflict, FlowRegistry
 from lume_local._runs.proposals import MOST_OF_A_KEY, WAIT_LIMIT, Proposals

@@ -1,11 +1,17 @@
-"""The columns of a target, however it is described. Pure."""
+"""The columns of a target, and its descriptions: a JSON Schema, a flow version, a dbt model, types of databases.
 
+Pure, except for PyYAML.
+"""
+
+import re
 from typing import Any
 
 import cattrs
 from attrs import field, frozen
 
+from lume_local._flow.definition import BOUNDS, LENGTHS, TEXT_FORMATS, Flow
 from lume_local._flow.fields import FlowError
+from lume_local._mapping.text.rewrite import is_null, names_in
 
 Json = dict[str, Any]
 
@@ -95,3 +101,279 @@ def require_columns(target: MappingTarget) -> MappingTarget:
     if not target.columns and target.place is None:
         raise FlowError("target", f"{target.shown} describes no columns")
     return target
+
+
+# -- a JSON Schema
+
+_TYPES = ("string", "integer", "number", "boolean")
+_FORMATS = {"date", "date-time", "time", *TEXT_FORMATS}
+_IGNORED = frozenset({"multipleOf", "not", "oneOf", "anyOf", "allOf", "if", "contentEncoding"})
+
+
+def of_schema(schema: Any, name: str, version: str, shown: str) -> MappingTarget:
+    """Return the target that a schema of one row describes. Raises `FlowError`."""
+    if isinstance(schema, dict) and schema.get("type") == "array" and isinstance(schema.get("items"), dict):
+        schema = schema["items"]
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(properties, dict):
+        raise FlowError("target", f"{shown} is not a JSON Schema of an object: it has no properties")
+    required = schema.get("required", [])
+    required = (
+        set(required) if isinstance(required, list) and all(isinstance(r, str) for r in required) else set()
+    )
+    columns, notes = [], []
+    for key, part in properties.items():
+        column = _of_property(key, _followed(schema, part), key in required)
+        if column is None:
+            notes.append(f"{key} is an object or a list, which a column can't be: left out")
+        else:
+            columns.append(column)
+    table = str(schema.get("title") or name)
+    return require_columns(MappingTarget(name, version, shown, table.partition(":")[0], columns, notes=notes))
+
+
+def _followed(schema: dict[str, Any], part: Any) -> dict[str, Any]:
+    """Return a property, with a reference to another place of the schema resolved. Raises `FlowError`."""
+    for _ in range(10):
+        if not isinstance(part, dict):
+            return {}
+        reference = part.get("$ref")
+        if not isinstance(reference, str):
+            return part
+        found: Any = schema
+        for step in reference.removeprefix("#").strip("/").split("/"):
+            found = found.get(step) if isinstance(found, dict) else None
+        if not reference.startswith("#") or not isinstance(found, dict):
+            raise FlowError("target", f"{reference!r} is not a part of this schema: put it there")
+        part = {**found, **{key: value for key, value in part.items() if key != "$ref"}}
+    raise FlowError("target", "has references that lead nowhere")
+
+
+def _of_property(name: str, part: dict[str, Any], required: bool) -> TargetColumn | None:
+    enum = [part["const"]] if "const" in part else part.get("enum")
+    enum = [one for one in enum if one is not None] if isinstance(enum, list) else []
+    kinds = part.get("type")
+    kinds = [one for one in (kinds if isinstance(kinds, list) else [kinds]) if one not in (None, "null")]
+    if any(kind in ("object", "array") for kind in kinds) or "properties" in part:
+        return None
+    kind = kinds[0] if len(kinds) == 1 and kinds[0] in _TYPES else _kind_of(enum)
+    found: dict[str, Any] = {"type": kind} if kind else {}
+    notes = [f"{key} is not checked" for key in part if key in _IGNORED]
+    if isinstance(part.get("format"), str) and kind in (None, "string"):
+        if part["format"] in _FORMATS:
+            found |= {"type": "string", "format": part["format"]}
+        else:
+            notes.append(f"the format {part['format']} is not checked")
+    if required:
+        found["required"] = True
+    if enum and kind and all(isinstance(one, str | int | float | bool) for one in enum):
+        found["enum"] = enum
+    found |= _limits(part, kind, found.get("format"))
+    words = {key: part[key] for key in ("title", "description") if isinstance(part.get(key), str)}
+    examples = part.get("examples") if isinstance(part.get("examples"), list) else []
+    return TargetColumn(
+        name,
+        words | found,
+        about=" ".join(words.values()),
+        examples=[
+            str(one).lower() if isinstance(one, bool) else str(one)
+            for one in examples or []
+            if isinstance(one, str | int | float)
+        ],
+        notes=notes,
+    )
+
+
+def _limits(part: dict[str, Any], kind: str | None, form: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if kind in ("integer", "number"):
+        found |= {key: part[key] for key in BOUNDS if _is_number(part.get(key))}
+    if form in ("date", "date-time", "time"):
+        dated = {key: part.get(f"format{key[0].upper()}{key[1:]}") for key in BOUNDS}
+        found |= {key: value for key, value in dated.items() if isinstance(value, str)}
+    elif kind == "string" and form is None:
+        found |= {key: part[key] for key in LENGTHS if isinstance(part.get(key), int)}
+        if isinstance(part.get("pattern"), str):
+            found["pattern"] = part["pattern"]
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _kind_of(enum: list[Any]) -> str | None:
+    if not enum:
+        return None
+    if all(isinstance(one, bool) for one in enum):
+        return "boolean"
+    if all(isinstance(one, str) for one in enum):
+        return "string"
+    return "number" if all(map(_is_number, enum)) else None
+
+
+# -- a flow version
+
+_NUMBERED = re.compile(r"(.*?)(\d+)")
+_LONGEST = 64
+"""Maximum characters of a version, as in `definition.NAME`."""
+_WORDS = ("title", "description")
+
+
+def of_flow(flow: Flow, version: str | None = None) -> MappingTarget:
+    """Return the target for the version after this one."""
+    columns = []
+    for column in flow.columns:
+        written: dict[str, Any] = flow.definition["columns"][column.name]
+        names = list(column.aliases.names) if column.aliases else names_in(column.sql)
+        columns.append(
+            TargetColumn(
+                column.name,
+                {key: written[key] for key in (*_WORDS, *CHECKS) if key in written} | {"type": column.type},
+                about=" ".join(str(written[key]) for key in _WORDS if key in written),
+                aliases=list(dict.fromkeys(names)) if len(names) < 2 or column.aliases else [],
+                sql=None if is_null(column.sql) else written.get("sql"),
+            )
+        )
+    following = version or next_version(flow.version)
+    return require_columns(
+        MappingTarget(flow.name, following, flow.ref, flow.name, columns, base=flow.definition)
+    )
+
+
+def next_version(version: str) -> str:
+    """Return `v4` after `v3`; `2024-2` after `2024`, whose number does not count versions.
+
+    If the name would be too long, the part before the number is shortened.
+    """
+    found = _NUMBERED.fullmatch(version)
+    counts = found is not None and len(found[2]) < 4
+    stem, number = (found[1], str(int(found[2]) + 1)) if found and counts else (f"{version}-", "2")
+    return stem[: _LONGEST - len(number)] + number
+
+
+# -- a model of dbt, in its `schema.yml`, with its tests as checks
+
+_REF = re.compile(r"(?:ref|source)\(\s*(?:['\"][^'\"]+['\"]\s*,\s*)?['\"]([^'\"]+)['\"]\s*\)")
+_JINJA = re.compile(r"\{\{.*?\}\}")
+
+
+def of_dbt(text: str, model: str, name: str, version: str, shown: str, url_env: str = "") -> MappingTarget:
+    """Return the target that a model describes. Raises `FlowError`.
+
+    Args:
+        model: its name; empty if the file has only one.
+        url_env: the variable with the database of its `relationships`, which become notes without it.
+    """
+    import yaml
+
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise FlowError("target", f"{shown} is not YAML: {error}") from None
+    models: dict[str, dict[str, Any]] = {}
+    for key in ("models", "sources", "seeds", "snapshots"):
+        for entry in _entries(document, key):
+            tables = _entries(entry, "tables") if key == "sources" else [entry]
+            models |= {str(one["name"]): one for one in tables if "name" in one}
+    if not models or (model and model not in models) or (not model and len(models) > 1):
+        listed = ", ".join(list(models)[:20]) or "none"
+        raise FlowError("target", f"name one of the models of {shown} behind a colon: {listed}")
+    chosen = model or next(iter(models))
+    columns = [_of_dbt_column(one, url_env) for one in _entries(models[chosen], "columns") if "name" in one]
+    table = re.sub(r"^(stg|dim|fct|int)_(?:\w+?__)?", "", chosen)
+    return require_columns(MappingTarget(name or chosen, version, f"{shown}:{chosen}", table, columns))
+
+
+def _entries(value: Any, key: str) -> list[dict[str, Any]]:
+    found = value.get(key) if isinstance(value, dict) else None
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _of_dbt_column(entry: dict[str, Any], url_env: str) -> TargetColumn:
+    words = _JINJA.sub("", str(entry.get("description") or "")).strip()
+    found: dict[str, Any] = {"description": words} if words else {}
+    found |= definition_of(str(entry.get("data_type") or ""))
+    notes = []
+    tests = entry.get("data_tests") or entry.get("tests") or []
+    for test in tests if isinstance(tests, list) else []:
+        kind, details = (test, {}) if isinstance(test, str) else next(iter(test.items()), ("", {}))
+        details = details if isinstance(details, dict) else {}
+        details = {**details, **(details.get("arguments") or {})}
+        match kind.rpartition(".")[2]:
+            case "not_null":
+                found["required"] = True
+            case "unique":
+                found["unique"] = True
+            case "accepted_values" if isinstance(details.get("values"), list):
+                values = [one for one in details["values"] if one is not None]
+                is_text = details.get("quote", True) and not all(isinstance(v, bool | int) for v in values)
+                found["enum"] = [str(one) for one in values] if is_text else values
+                found.setdefault("type", _type_of(found["enum"]))
+            case "relationships":
+                to = _REF.search(str(details.get("to", "")))
+                table, column = to[1] if to else str(details.get("to")), str(details.get("field", "id"))
+                if url_env:
+                    found["references"] = {"url_env": url_env, "table": table, "column": column}
+                else:
+                    notes.append(f"references = {{ url_env = …, table = {table!r}, column = {column!r} }}")
+            case other:
+                notes.append(f"the test {other} is not checked")
+    if (
+        "enum" in found
+        and found.get("type") == "string"
+        and not all(isinstance(v, str) for v in found["enum"])
+    ):
+        found["enum"] = [str(one) for one in found["enum"]]
+    return TargetColumn(str(entry["name"]), found, about=words, notes=notes)
+
+
+def _type_of(values: list[Any]) -> str:
+    if values and all(isinstance(one, bool) for one in values):
+        return "boolean"
+    return "integer" if values and all(isinstance(one, int) for one in values) else "string"
+
+
+# -- the types of databases
+
+_DECIMAL = re.compile(r"(?:numeric|decimal|number)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)")
+_LENGTH = re.compile(r"(?:character varying|varchar|char|character|nvarchar|text|string)\s*\(\s*(\d+)\s*\)")
+_PLAIN: dict[str, dict[str, str]] = {
+    "integer": {"type": "integer"},
+    "number": {"type": "number"},
+    "decimal": {"type": "number", "sql_type": "DECIMAL(38,9)"},
+    "boolean": {"type": "boolean"},
+    "date": {"type": "string", "format": "date"},
+    "time": {"type": "string", "format": "time"},
+    "timestamp": {"type": "string", "format": "date-time", "sql_type": "TIMESTAMP"},
+    "timestamptz": {"type": "string", "format": "date-time"},
+    "uuid": {"type": "string", "format": "uuid"},
+    "string": {"type": "string"},
+}
+_NAMES = {
+    "integer": "int int2 int4 int8 integer bigint smallint tinyint mediumint serial bigserial int64 int32 hugeint",
+    "number": "float float4 float8 float64 real double",
+    "decimal": "numeric decimal number bignumeric money",
+    "boolean": "bool boolean bit",
+    "date": "date",
+    "time": "time",
+    "timestamp": "timestamp timestamp_ntz datetime timestamp_without_time_zone",
+    "timestamptz": "timestamptz timestamp_tz timestamp_ltz timestamp_with_time_zone",
+    "uuid": "uuid uniqueidentifier",
+    "string": "text varchar char character string nvarchar bpchar citext clob name character_varying",
+}
+_KINDS = {name: kind for kind, names in _NAMES.items() for name in names.split()}
+
+
+def definition_of(declared: str) -> dict[str, Any]:
+    """Return the keys of a flow's column for a type that a database declares; empty if unknown."""
+    text = re.sub(r"\s+", " ", declared.strip().lower())
+    if found := _DECIMAL.fullmatch(text):
+        digits, scale = int(found[1]), int(found[2] or 0)
+        if 1 <= digits <= 38 and scale <= digits:
+            return {"type": "number", "sql_type": f"DECIMAL({digits},{scale})"}
+    if found := _LENGTH.fullmatch(text):
+        return {"type": "string", "maxLength": int(found[1])}
+    words = re.sub(r"\s*\([^)]*\)", "", text)
+    kind = _KINDS.get(words.replace(" ", "_")) or _KINDS.get(words.split(" ")[0])
+    return dict(_PLAIN[kind]) if kind else {}

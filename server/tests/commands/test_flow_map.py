@@ -16,7 +16,7 @@ from cli.shell import Done, Shell
 
 from lume_async import ConfigurationError
 from lume_local._mapping.proposal import ProposedFlow
-from lume_local._trials import suggest
+from lume_local._trials import propose as proposing
 
 SCHEMA = {
     "title": "people",
@@ -187,7 +187,7 @@ def _sources(done: Done) -> dict[str, list[str]]:
 def test_a_program_that_misbehaves_is_reported(folder: Path, code: str, words: str) -> None:
     found = ProposedFlow("people:v1", "people.json", [], [], [], [], [], {}, "")
     with pytest.raises(ConfigurationError, match=re.escape(words)):
-        anyio.run(suggest.ask, program(folder, code), found)
+        anyio.run(proposing.ask, program(folder, code), found)
 
 
 def test_the_end_of_a_program_is_an_error_of_the_command(lone: Shell, folder: Path) -> None:
@@ -199,9 +199,9 @@ def test_the_end_of_a_program_is_an_error_of_the_command(lone: Shell, folder: Pa
 def test_a_program_that_never_ends_is_stopped(
     lone: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suggest, "SECONDS", 0.5)
+    monkeypatch.setattr(proposing, "SECONDS", 0.5)
     with pytest.raises(ConfigurationError, match="took longer than"):
-        anyio.run(suggest._bounded, program(folder, "time.sleep(60)"), b"{}")
+        anyio.run(proposing._bounded, program(folder, "time.sleep(60)"), b"{}")
 
 
 @pytest.mark.parametrize(

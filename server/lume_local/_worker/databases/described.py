@@ -8,8 +8,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from lume_local._flow.definition import quoted
-from lume_local._mapping.target import MappingTarget, TargetColumn
-from lume_local._mapping.targets import definition_of
+from lume_local._mapping.target import MappingTarget, TargetColumn, definition_of
 from lume_local._worker.databases import postgres, sqlite
 from lume_local._worker.databases.columns import PostgresTypes
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._flow.definition import read_definition
-from lume_local._mapping.target import MappingTarget
-from lume_local._mapping.targets import of_schema
+from lume_local._mapping.target import MappingTarget, of_schema
 from lume_local._shared.protocol import Propose, Proposed
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect

@@ -21,8 +21,7 @@ from local.table_run import ENV, Database
 
 from lume_async._base.controls import control_in
 from lume_local._flow.definition import read_definition
-from lume_local._mapping.target import MappingTarget
-from lume_local._mapping.targets import of_dbt, of_flow, of_schema
+from lume_local._mapping.target import MappingTarget, of_dbt, of_flow, of_schema
 from lume_local._shared.protocol import Propose, Refused
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.samples import proposing

@@ -8,8 +8,15 @@ from local.flows import PEOPLE
 
 from lume_local._flow.definition import json_schema, read_definition, read_toml
 from lume_local._flow.fields import FlowError
-from lume_local._mapping.target import MappingTarget, TargetColumn
-from lume_local._mapping.targets import definition_of, next_version, of_dbt, of_flow, of_schema
+from lume_local._mapping.target import (
+    MappingTarget,
+    TargetColumn,
+    definition_of,
+    next_version,
+    of_dbt,
+    of_flow,
+    of_schema,
+)
 
 
 def schema(**properties: Any) -> MappingTarget:

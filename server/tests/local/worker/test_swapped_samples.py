@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from lume_local import propose
-from lume_local._mapping.targets import of_schema
+from lume_local._mapping.target import of_schema
 from lume_local._shared.protocol import Propose, Proposed, Refused
 from lume_local._worker.samples.proposing import make_proposal
 from lume_local._worker.sources.places import held
