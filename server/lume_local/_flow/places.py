@@ -54,8 +54,11 @@ def read_targets(
         if rejects_table and _place(mapped_table) == _place(rejects_table):
             raise FlowError("target.rejects.table", "is the table of target.mapped: name another one")
         return mapped_table, templates[0], rejects_table
-    mapped, rejects = (_spelled_plainly(template, flow, version) for template in templates)
-    if mapped == rejects:
+    files = set[str]()  # by one spelling for all templates of a file, as far as that is known before a run
+    for template in templates:
+        path = unquote(urlsplit(template).path) if template.startswith("file://") else template
+        files.add(posixpath.normpath(path.replace("{flow}", flow).replace("{version}", version)))
+    if len(files) == 1:
         raise FlowError("target.rejects", "is the same file as target.mapped: give it another name")
     return templates[0], templates[1], rejects_table
 
@@ -75,12 +78,6 @@ def _rejects_table(table: Table) -> tuple[TableTarget | None, Table]:
 
 def _place(target: TableTarget) -> tuple[str, str]:
     return target.url_env, target.table.lower()
-
-
-def _spelled_plainly(template: str, flow: str, version: str) -> str:
-    """Return one spelling for all templates that name one file, as far as that is known before a run."""
-    path = unquote(urlsplit(template).path) if template.startswith("file://") else template
-    return posixpath.normpath(path.replace("{flow}", flow).replace("{version}", version))
 
 
 def check_placeholders(place: str, template: str, known: tuple[str, ...]) -> None:

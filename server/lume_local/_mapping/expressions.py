@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 from lume_async._base.words import counted
 from lume_local._mapping.profile import SourceColumn
 from lume_local._mapping.proposal import LookupLine, Meaning
-from lume_local._mapping.target import TargetColumn
+from lume_local._mapping.target import Json, TargetColumn
 from lume_local._mapping.text.rewrite import last_text
 from lume_local._samples.guess import Guess
 
@@ -221,6 +221,12 @@ def _readings(tried: Sequence[TriedWay]) -> list[Meaning]:
 def filled_in(sql: str, name: str) -> str:
     """Return an expression with a name, or `value`, for `{column}`. Guesses have doubled braces in other names."""
     return sql.format(column=name)
+
+
+def definition_to_try(target: TargetColumn, source: SourceColumn | None, sql: str) -> Json:
+    """Return the definition with which an expression is tried. A sample doesn't show whether values are unique."""
+    checks = {key: one for key, one in definition_for(target, source).items() if key != "unique"}
+    return {"type": "string", **checks, "required": True, "sql": sql}
 
 
 def definition_for(target: TargetColumn, source: SourceColumn | None) -> Mapping[str, Any]:

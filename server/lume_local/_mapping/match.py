@@ -178,7 +178,7 @@ def _spoken(target: MappingTarget, sources: Sequence[str]) -> list[str]:
 
 def reasons(target: TargetColumn, match: Match) -> list[str]:
     """Return the evidence for and against a source column being the target column."""
-    return [*_of_names(match), *_of_values(target, match), *_of_others(match)]
+    return [*_of_names(match), *_of_values(target, match)]
 
 
 def _of_names(match: Match) -> Iterator[str]:
@@ -224,10 +224,6 @@ def _of_values(target: TargetColumn, match: Match) -> Iterator[str]:
     if target.definition.get("unique") and facts.filled:
         distinct = "its values are distinct" if facts.distinct == 1 else "its values occur more than once"
         yield f"{distinct}, and the target is unique"
-
-
-def _of_others(match: Match) -> Iterator[str]:
-    found = dict(zip(FEATURES, match.pair.numbers, strict=True))
     if found["around"] > 0.5:
         yield "the columns beside it match as well"
     if match.rival > _CLOSE and match.near:

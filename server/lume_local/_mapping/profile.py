@@ -124,17 +124,13 @@ class ValueMatch:
     clash: bool
 
 
-NOTHING_KNOWN = ValueMatch(0.0, 0.0, 0.0, False, False)
-_NUMERIC = ("integer", "number")
-
-
 def compare(target: Facts, source: Facts) -> ValueMatch:
     """Compare the values of two columns."""
     if not target.filled or not source.filled:
-        return NOTHING_KNOWN
+        return ValueMatch(0.0, 0.0, 0.0, False, False)
     both = target.values & source.values
     smaller = min(len(target.values), len(source.values))
-    clash = target.kind != source.kind and not {target.kind, source.kind} <= {*_NUMERIC}
+    clash = target.kind != source.kind and not {target.kind, source.kind} <= {"integer", "number"}
     shape = 1 - sum(abs(a - b) for a, b in zip(target.shape, source.shape, strict=True)) / 2
     longer = max(target.length, source.length)
     return ValueMatch(

@@ -13,13 +13,13 @@ from lume_local._flow.definition import quoted
 from lume_local._mapping import lookups
 from lume_local._mapping.combine import combined
 from lume_local._mapping.decisions import ColumnDecision
-from lume_local._mapping.expressions import filled_in
+from lume_local._mapping.expressions import definition_to_try, filled_in
 from lume_local._mapping.grades import Grade, at_most, worse
 from lume_local._mapping.match import Match, Matches, reasons
 from lume_local._mapping.profile import Profile, SourceColumn
 from lume_local._mapping.proposal import Choice
 from lume_local._mapping.readings import AS_IT_IS, PairRead, Readings, Tester, TriedColumn, over_column
-from lume_local._mapping.target import Json, MappingTarget, TargetColumn
+from lume_local._mapping.target import MappingTarget, TargetColumn
 from lume_local._mapping.text.rewrite import names_in, over_value
 
 _TRIED = 0.2
@@ -150,7 +150,10 @@ class SampleProposal:
         by_source = {name: one.sources[0] for name, one in self.chosen.items()}
         columns = {column.name: column for column in self._target.columns if column.sql is None}
         found = [one for one in combined(self._target, self._profile, by_source) if one.target in columns]
-        wanted = {one.target: (one.sources[0], self._checked(columns[one.target], one.sql)) for one in found}
+        wanted = {
+            one.target: (one.sources[0], definition_to_try(columns[one.target], None, one.sql))
+            for one in found
+        }
         results = self._tester(wanted) if wanted else {}
         for one in found:
             result = results[one.target]
@@ -172,10 +175,6 @@ class SampleProposal:
     def _share(self, result: TriedColumn) -> float:
         """Return the share of rows that pass."""
         return 1 - result.misfits / max(self._profile.rows, 1)
-
-    def _checked(self, column: TargetColumn, sql: str) -> Json:
-        checks = {key: value for key, value in column.checks.items() if key != "unique"}
-        return {"type": "string", **checks, "required": True, "sql": sql}
 
     # -- suggestions of a program
 
@@ -206,7 +205,7 @@ class SampleProposal:
         first = quoted(suggestion.sources[0])
         sql = suggestion.sql or first
         tried = over_value(sql, first) if len(suggestion.sources) == 1 else sql
-        result = self._tester({"0": (suggestion.sources[0], self._checked(column, tried))})["0"]
+        result = self._tester({"0": (suggestion.sources[0], definition_to_try(column, None, tried))})["0"]
         passes = self._share(result)
         grade = Grade.MEDIUM if passes >= _PASSES and _says_something(column) else Grade.LOW
         return Choice(

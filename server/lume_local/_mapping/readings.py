@@ -20,7 +20,7 @@ from lume_local._mapping.expressions import (
     Way,
     chosen,
     decide,
-    definition_for,
+    definition_to_try,
     filled_in,
     kept,
     own_ways,
@@ -237,9 +237,7 @@ def _decided(
 
 
 def _definition(column: TargetColumn, source: SourceColumn, way: Way) -> Json:
-    checks = dict(definition_for(column, source))
-    checks.pop("unique", None)
-    return {**checks, "required": True, "sql": filled_in(way.sql, quoted(source.name))}
+    return definition_to_try(column, source, filled_in(way.sql, quoted(source.name)))
 
 
 def over_column(sql: str) -> str:

@@ -128,15 +128,8 @@ def flow_draft(name: str, sample: Sample, file: str) -> str:
 def _source(sample: Sample) -> list[str]:
     """Return how the file is read, and what to check about that."""
     lines = [f"# {visible(doubt)}" for doubt in (*sample.doubts, *sample.unsure)]
-    if "compression" in sample.source:
-        lines.append(f"compression = {toml(sample.source['compression'])}")
-    if "members" in sample.source:
-        lines.append(f"members = {toml(sample.source['members'])}")
-    lines += [
-        f"{key} = {toml(sample.source[key])}"
-        for key in ("csv", "json", "xml", "excel", "header", "names", "comment")
-        if key in sample.source
-    ]
+    order = ("compression", "members", "csv", "json", "xml", "excel", "header", "names", "comment")
+    lines += [f"{key} = {toml(sample.source[key])}" for key in order if key in sample.source]
     if sample.footer:
         lines.append(
             f"# footer = {{ starts_with = {toml(sample.footer)} }}".ljust(37)
