@@ -178,7 +178,7 @@ def _spoken(target: MappingTarget, sources: Sequence[str]) -> list[str]:
 
 def reasons(target: TargetColumn, match: Match) -> list[str]:
     """Return the evidence for and against a source column being the target column."""
-    return [*_of_names(match), *_of_values(target, match)]
+    return [*_of_names(match), *_of_the_rest(target, match)]
 
 
 def _of_names(match: Match) -> Iterator[str]:
@@ -204,7 +204,7 @@ def _of_names(match: Match) -> Iterator[str]:
         yield "their numbers differ"
 
 
-def _of_values(target: TargetColumn, match: Match) -> Iterator[str]:
+def _of_the_rest(target: TargetColumn, match: Match) -> Iterator[str]:
     found = dict(zip(FEATURES, match.pair.numbers, strict=True))
     kind = match.source.kind or "string"
     if found["type_fits"]:

@@ -56,7 +56,7 @@ class Guess:
 
     Attributes:
         sql: the expression, with `{column}` in it.
-        kind: its type, format and SQL type, as in `flow_infer`.
+        kind: its type, format and SQL type, as in `infer`.
         about: what to check, for a comment.
         misfits: the values that don't have its form.
     """

@@ -65,7 +65,7 @@ class SampleColumn:
 
     Attributes:
         source: its name in the file.
-        guesses: ways to read its values, the most likely first; the first that holds is used (see `flow_judge`).
+        guesses: ways to read its values, the most likely first; the first that holds is used (see `judge`).
         guess: the guess in use; None for an unchanged string.
         doubt: what to check if none holds.
         spaces: whether values are padded with spaces, apart from values with line breaks caused by a stray quote.

@@ -147,7 +147,9 @@ def start_of(rows: Sequence[Sequence[str]], lines: Sequence[str] = ()) -> Start:
     # The engine counts a line of delimiters alone as an empty row.
     above = zip(lines[:found], is_comment, strict=False)
     is_below_comments = bool(comment) and all(skipped or not line.strip(" \r\n") for line, skipped in above)
-    is_row = found == first and is_headerless([row for row, count in zip(rows, filled, strict=True) if count])
+    is_row = found == first and _is_headerless(
+        [row for row, count in zip(rows, filled, strict=True) if count]
+    )
     return Start(found, names, comment, is_sure, is_below_comments, is_row)
 
 
@@ -172,7 +174,7 @@ def _comment_mark(rows: Sequence[Sequence[str]], lines: Sequence[str]) -> str:
     return ""
 
 
-def is_headerless(rows: Sequence[Sequence[str]]) -> bool:
+def _is_headerless(rows: Sequence[Sequence[str]]) -> bool:
     """Return whether the first of these rows is not a header."""
     first, *below = [[cell.strip() for cell in row] for row in rows] or [[]]
     below = [row for row in below if len(row) == len(first) and any(row)]
