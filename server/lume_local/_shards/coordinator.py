@@ -36,14 +36,11 @@ def execute(context: Context) -> dict[str, Any]:
         raise RunBroke(f"{error}. Nothing was written: submit the run again") from None
 
 
-_WINGS = ("_flow", "_shared", "_shards", "_worker")
-
-
 @cache
 def versions() -> dict[str, str]:
     """Return the versions that all processes of a run must share."""
     home, digest = Path(__file__).parents[1], hashlib.sha256()
-    for wing in _WINGS:
+    for wing in ("_flow", "_shared", "_shards", "_worker"):
         for path in sorted((home / wing).rglob("*.py")):
             digest.update(path.relative_to(home).as_posix().encode() + b"\0" + path.read_bytes())
     return {"duckdb": duckdb.__version__, "lume_local": digest.hexdigest()[:12]}

@@ -40,9 +40,6 @@ from lume_local._worker.steps import (
     TakenIn,
     Unmet,
     close_account,
-    few_rows,
-    status_of,
-    top_reasons,
 )
 from lume_local._worker.targets import target_kinds as targets
 from lume_local._worker.targets.target import TargetError
@@ -120,7 +117,7 @@ class Run:
         if job.dry_run:
             unread = unread_members(self.context.connection, flow, intake.layout, of_columns=True)
             warnings |= dict.fromkeys(unread, 1)
-        warnings |= few_rows(intake.account.records, filtered["filtered"], job.mends)
+        warnings |= _few_rows(intake.account.records, filtered["filtered"], job.mends)
         warnings |= self.context.earlier.warnings if self.context.earlier else {}
         warnings |= not_compared(job)
         duplicates, malformed = self._count_late(taken, reasons), intake.malformed.total
@@ -185,11 +182,11 @@ class Run:
         if rejected and limit is not None and rejected > limit * read:
             return (
                 f"{counted(rejected, f'of {rows} was', f'of {rows} were')} rejected, more than "
-                f"rejects.max_ratio = {limit:g} allows: {top_reasons(metrics)}. Nothing was written{hint}"
+                f"rejects.max_ratio = {limit:g} allows: {_top_reasons(metrics)}. Nothing was written{hint}"
             )
         if rejected and rejected == read:
             all_rows = "the only row was" if read == 1 else f"all {rows} were"
-            return f"{all_rows} rejected: {top_reasons(metrics)}. Nothing was written{hint}"
+            return f"{all_rows} rejected: {_top_reasons(metrics)}. Nothing was written{hint}"
         for one in unmet:
             if one["on_fail"] == "fail":
                 return f"not what the flow expects: {one['reason']}. Nothing was written"
@@ -204,7 +201,7 @@ class Run:
             for part in self.context.targets
             if metrics["rows_mapped" if part == "mapped" else "rows_rejected"]
         }
-        status = "FAILED" if judged.message else status_of(metrics)
+        status = "FAILED" if judged.message else _status_of(metrics)
         return {
             "status": status,
             "message": judged.message,
@@ -212,6 +209,26 @@ class Run:
             "built": built,
             "ledger": judged.ledger,
         }
+
+
+def _top_reasons(metrics: dict[str, Any]) -> str:
+    reasons = sorted(metrics["reject_reasons"].items(), key=lambda item: -item[1])
+    listed = "; ".join(f"{reason} ({count:,})" for reason, count in reasons[:5])
+    return listed + ("; …" if len(reasons) > 5 else "")
+
+
+def _few_rows(records: int, filtered: int, mends: int | None) -> dict[str, int]:
+    """Return warnings if the source has no rows, or if corrected rejects lack some of the `mends` rows."""
+    if mends is not None and records < mends:
+        rejects = counted(mends, "reject")
+        return {f"{counted(mends - records, f'of {rejects} is', f'of {rejects} are')} not in this file": 1}
+    if filtered and filtered == records:
+        return {"source.where keeps no row": 1}
+    return {} if records else {"the source has no rows": 1}
+
+
+def _status_of(metrics: dict[str, Any]) -> str:
+    return "PARTIAL_FAILED" if metrics["rows_rejected"] else "SUCCEEDED"
 
 
 @contextmanager
@@ -266,7 +283,7 @@ def publish(
     The values of the run are noted before both, as a value that another run accepted meanwhile must not be published.
     """
     record: dict[str, Any] = {
-        "status": status_of(metrics),
+        "status": _status_of(metrics),
         "metrics": metrics,
         "target_locations": {"mapped": None, "rejects": None},
         "read": read,

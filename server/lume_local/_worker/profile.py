@@ -1,7 +1,6 @@
 """The profile of the mapped columns, and the flow's expectations for the run as a whole."""
 
 # ruff: noqa: S608 - the parts of its SQL are compiled, quoted or numbers.
-from collections.abc import Iterator
 from typing import Any
 
 import duckdb
@@ -23,15 +22,13 @@ def profile(connection: DuckDBPyConnection, flow: dict[str, Any], mapped: str) -
         ends = [f"min({name})::VARCHAR", f"max({name})::VARCHAR"] if column["ordered"] else []
         items += [f"count({name})", f"least(count({name}), approx_count_distinct({name}))", *ends]
     rows, *rest = row_of(connection, f"SELECT {', '.join(items)} FROM ({mapped})")
-    answers = iter(rest)
-    return {column["name"]: _profiled(column, rows, answers) for column in flow["columns"]}
-
-
-def _profiled(column: dict[str, Any], rows: int, answers: Iterator[Any]) -> dict[str, Any]:
-    values, distinct = next(answers), next(answers)
-    ends = (next(answers), next(answers)) if column["ordered"] else (None, None)
-    least, most = (end if end is None else elided(end) for end in ends)
-    return {"nulls": rows - values, "min": least, "max": most, "distinct": distinct}
+    answers, found = iter(rest), dict[str, Any]()
+    for column in flow["columns"]:
+        values, distinct = next(answers), next(answers)
+        extremes = (next(answers), next(answers)) if column["ordered"] else (None, None)
+        least, most = (end if end is None else elided(end) for end in extremes)
+        found[column["name"]] = {"nulls": rows - values, "min": least, "max": most, "distinct": distinct}
+    return found
 
 
 def question(expression: str, mapped: str, counts: dict[str, int]) -> str:

@@ -61,7 +61,11 @@ def make_empty_tables(connection: DuckDBPyConnection, flow: dict[str, Any]) -> N
 def _read(path: Path, data: bytes, key: str, columns: list[str]) -> tuple[list[int], list[list[str]]]:
     """Return the places of the key and the columns in each row, and the rows. Raises `SourceError`."""
     csv.field_size_limit(2**31 - 1)
-    lines = csv.reader(io.StringIO(_text(path, data), newline=""), strict=True)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeError as error:
+        raise SourceError(f"the seed {path} is not UTF-8: {error}. Save it as UTF-8") from None
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [name.strip() for name in next(lines, [])]
         if not any(header):
@@ -74,13 +78,6 @@ def _read(path: Path, data: bytes, key: str, columns: list[str]) -> tuple[list[i
         raise SourceError(
             f"the seed {path} is not a valid CSV file: line {lines.line_num}: {error}"
         ) from None
-
-
-def _text(path: Path, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeError as error:
-        raise SourceError(f"the seed {path} is not UTF-8: {error}. Save it as UTF-8") from None
 
 
 def _place(path: Path, header: list[str], name: str) -> int:

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from attrs import Factory, field, frozen
+from attrs import field, frozen
 from duckdb import DuckDBPyConnection
 
-from lume_async._base.words import counted
 from lume_local._shared.protocol import Execute
 from lume_local._worker.rejects import Rejects
 from lume_local._worker.sources.intake import Account
@@ -49,49 +48,11 @@ def _same(what: str, count: int, other: str, found: int) -> None:
         )
 
 
-def top_reasons(metrics: dict[str, Any]) -> str:
-    reasons = sorted(metrics["reject_reasons"].items(), key=lambda item: -item[1])
-    listed = "; ".join(f"{reason} ({count:,})" for reason, count in reasons[:5])
-    return listed + ("; …" if len(reasons) > 5 else "")
-
-
-def few_rows(records: int, filtered: int, mends: int | None) -> dict[str, int]:
-    """Return warnings if the source has no rows, or if corrected rejects lack some of the `mends` rows."""
-    if mends is not None and records < mends:
-        rejects = counted(mends, "reject")
-        return {f"{counted(mends - records, f'of {rejects} is', f'of {rejects} are')} not in this file": 1}
-    if filtered and filtered == records:
-        return {"source.where keeps no row": 1}
-    return {} if records else {"the source has no rows": 1}
-
-
-def status_of(metrics: dict[str, Any]) -> str:
-    return "PARTIAL_FAILED" if metrics["rows_rejected"] else "SUCCEEDED"
-
-
 Metrics = dict[str, Any]
 Unmet = list[dict[str, str]]
 """The expectations of the flow that the rows don't meet."""
 
 
-def _targets(context: "Context") -> dict[str, Target]:
-    places = {"rejects": context.job.rejects, "mapped": context.job.mapped}
-    return {part: target_of(part, place, context.job.run_id) for part, place in places.items()}
-
-
-def _rejects_table(context: "Context") -> DatabaseTarget | None:
-    job = context.job
-    return None if job.rejects_table is None else DatabaseTarget("rejects", job.rejects_table, job.run_id)
-
-
-def _earlier(context: "Context") -> EarlierValues | None:
-    job = context.job
-    return (
-        None if job.earlier is None else EarlierValues(job.earlier, context.folder, job.run_id, context.pause)
-    )
-
-
-@frozen
 class Context:
     """The context that all steps of one run share.
 
@@ -100,31 +61,30 @@ class Context:
         enter: called at the start of each stage with its name and the number of rows of the previous stage.
         pause: called often while Python reads the source; raises if the run is to stop.
         permit: called before the commit, which it may refuse.
+        folder: the run's own, with its lock and its commit.
         targets: in the order in which they are published.
         rejects_table: gets the rejects besides their file.
         earlier: the values of earlier runs that no row may repeat, if they are not in the target's table.
     """
 
-    connection: DuckDBPyConnection
-    job: Execute
-    enter: Callable[[str, int | None], None]
-    pause: Pause = no_pause
-    permit: Callable[[], None] = lambda: None
-    source: Source = field(
-        init=False, default=Factory(lambda own: source_of(own.job.source, own.job.flow), takes_self=True)
-    )
-    targets: dict[str, Target] = field(init=False, default=Factory(_targets, takes_self=True))
-    rejects_table: DatabaseTarget | None = field(init=False, default=Factory(_rejects_table, takes_self=True))
-    earlier: EarlierValues | None = field(init=False, default=Factory(_earlier, takes_self=True))
-
-    @property
-    def flow(self) -> dict[str, Any]:
-        return self.job.flow
-
-    @property
-    def folder(self) -> Path:
-        """The run's own folder, with its lock and its commit."""
-        return Path(self.job.folder)
+    def __init__(
+        self,
+        connection: DuckDBPyConnection,
+        job: Execute,
+        enter: Callable[[str, int | None], None],
+        pause: Pause = no_pause,
+        permit: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.connection, self.job, self.enter, self.pause, self.permit = connection, job, enter, pause, permit
+        self.flow, self.folder, run = job.flow, Path(job.folder), job.run_id
+        self.source: Source = source_of(job.source, job.flow)
+        places = {"rejects": job.rejects, "mapped": job.mapped}
+        self.targets: dict[str, Target] = {
+            part: target_of(part, place, run) for part, place in places.items()
+        }
+        table, earlier = job.rejects_table, job.earlier
+        self.rejects_table = None if table is None else DatabaseTarget("rejects", table, run)
+        self.earlier = None if earlier is None else EarlierValues(earlier, self.folder, run, pause)
 
 
 @frozen

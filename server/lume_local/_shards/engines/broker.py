@@ -84,7 +84,12 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     order = orjson.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_read, name="leash", daemon=True).start()
+
+    def end_with_the_server() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=end_with_the_server, name="leash", daemon=True).start()
     try:
         with executor_of(order["url"]) as executor:
             check_workers(executor, order["url"], order["probe"])
@@ -92,20 +97,11 @@ def main() -> None:
                 listener.bind(order["socket"])
                 listener.listen(64)
                 out.write(orjson.dumps({"slots": executor.slots}) + b"\n")
-                _serve(listener, executor)
+                while True:
+                    call = listener.accept()[0], executor
+                    threading.Thread(target=_answer, args=call, name="call", daemon=True).start()
     except ExecutorLost as error:
         out.write(orjson.dumps({"error": str(error)}) + b"\n")
-
-
-def _read() -> None:
-    sys.stdin.buffer.read()
-    os._exit(0)  # a broker must not outlive the server that holds its stdin
-
-
-def _serve(listener: socket.socket, executor: Executor) -> None:
-    while True:
-        connection, _ = listener.accept()
-        threading.Thread(target=_answer, args=(connection, executor), name="call", daemon=True).start()
 
 
 def _answer(connection: socket.socket, executor: Executor) -> None:
@@ -115,7 +111,11 @@ def _answer(connection: socket.socket, executor: Executor) -> None:
             order = orjson.loads(lines.readline() or b"{}")
             if "function" not in order:
                 return caller.say({"slots": executor.slots})
-            _carry_out(order, _arguments(lines, order["count"]), executor, caller)
+            arguments = _arguments(lines, order["count"])
+            results: Any = executor.map(function_of(order["function"]), arguments, caller.pause)
+            with closing(results):
+                for result in results:
+                    caller.say({"result": result})
         except (_Gone, OSError):
             return
         except ExecutorLost as error:
@@ -129,13 +129,6 @@ def _arguments(lines: BinaryIO, count: int) -> Made:
     if not all(line.endswith(b"\n") for line in told):
         raise _Gone
     return Made(count, lambda number: orjson.loads(told[number]))
-
-
-def _carry_out(order: Json, arguments: Sequence[Json], executor: Executor, caller: "_Caller") -> None:
-    results: Any = executor.map(function_of(order["function"]), arguments, caller.pause)
-    with closing(results):
-        for result in results:
-            caller.say({"result": result})
 
 
 class _Caller:

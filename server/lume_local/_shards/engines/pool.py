@@ -185,12 +185,10 @@ class Pool:
                 return
             number = batch.waiting.popleft()
             batch.begun[number] += 1
-            (free or self._started()).begin(number, batch.line(number))
-
-    def _started(self) -> _Process:
-        process = _Process(self._selector)
-        self._processes.append(process)
-        return process
+            if free is None:
+                free = _Process(self._selector)
+                self._processes.append(free)
+            free.begin(number, batch.line(number))
 
     def _listen(self, batch: _Batch) -> None:
         """Wait briefly for answers, and for room for tasks."""
@@ -239,7 +237,12 @@ def main() -> None:
     threading.Thread(target=_read, args=(tasks,), name="leash", daemon=True).start()
     while True:
         line, ended = tasks.get(), threading.Event()
-        heart = threading.Thread(target=_beat, args=(out, ended), name="heartbeat", daemon=True)
+
+        def beat(ended: threading.Event = ended) -> None:
+            while not ended.wait(_HEARTBEAT):
+                _say(out, {})
+
+        heart = threading.Thread(target=beat, name="heartbeat", daemon=True)
         heart.start()
         answer = _answer(line)
         ended.set()
@@ -251,11 +254,6 @@ def _read(tasks: "queue.SimpleQueue[bytes]") -> None:
     for line in sys.stdin.buffer:
         tasks.put(line)
     os._exit(1)  # a worker must not outlive the run that holds its stdin
-
-
-def _beat(out: BinaryIO, ended: threading.Event) -> None:
-    while not ended.wait(_HEARTBEAT):
-        _say(out, {})
 
 
 def _answer(line: bytes) -> dict[str, Any]:

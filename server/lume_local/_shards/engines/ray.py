@@ -31,7 +31,8 @@ class Ray:
     def __init__(self, url: str) -> None:
         self._url = url
         self.slots = 1
-        self._presence = cluster.Presence(url, _cpus)
+        count = lambda: ray.is_initialized() and int(ray.cluster_resources().get("CPU", 0))  # noqa: E731
+        self._presence = cluster.Presence(url, count)
 
     def __enter__(self) -> Self:
         for name, value in _ENVIRONMENT.items():
@@ -107,7 +108,3 @@ def _cancel(references: list[Any]) -> None:
             ray.cancel(reference)
         except (OSError, RuntimeError, RayError):  # the cluster is gone, and its tasks with it
             return
-
-
-def _cpus() -> int:
-    return ray.is_initialized() and int(ray.cluster_resources().get("CPU", 0))

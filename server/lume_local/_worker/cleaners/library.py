@@ -38,11 +38,13 @@ def _part(found: re.Match[str]) -> str:
     """Return the replacement for a name in braces; braces of a regular expression stay."""
     match found[1]:
         case "countries" | "months":
-            return _map(_named(found[1]))
+            names: dict[str, list[str]] = _table(found[1])["names"]
+            return _map({name: key for key, all_of_it in names.items() for name in all_of_it})
         case "weekdays":
             return _map(_weekdays())
         case "currency":
-            return _currency()
+            codes, words = "|".join(_table("currencies")["codes"]), "|".join(_CURRENCY_WORDS)
+            return rf"[A-Z]{{0,3}}\p{{Sc}}|{codes}|(?i:{words})\.?"
         case "phone":
             return str(_table("phones")["pattern"])
         case "plans":
@@ -53,12 +55,6 @@ def _part(found: re.Match[str]) -> str:
 def _table(name: str) -> dict[str, Any]:
     table: dict[str, Any] = json.loads((_FOLDER / "tables" / f"{name}.json").read_text(encoding="utf-8"))
     return table
-
-
-def _named(table: str) -> dict[str, str]:
-    """Convert a table of key -> names to name -> key."""
-    names: dict[str, list[str]] = _table(table)["names"]
-    return {name: key for key, all_of_it in names.items() for name in all_of_it}
 
 
 def _weekdays() -> dict[str, str]:
@@ -74,8 +70,3 @@ def _map(entries: Mapping[str, str]) -> str:
     """Return a MAP that DuckDB folds into a constant. Two strings parse much faster than thousands of literals."""
     keys, values = text("\t".join(entries)), text("\t".join(entries.values()))
     return f"MAP(string_split({keys}, '\t'), string_split({values}, '\t'))"
-
-
-def _currency() -> str:
-    codes, words = "|".join(_table("currencies")["codes"]), "|".join(_CURRENCY_WORDS)
-    return rf"[A-Z]{{0,3}}\p{{Sc}}|{codes}|(?i:{words})\.?"

@@ -136,6 +136,7 @@ _FORMATS = {
         r"((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])",
     ),
 }
+_PLAIN = {"integer": "BIGINT", "number": "DOUBLE", "string": "VARCHAR", "boolean": "BOOLEAN"}
 _BROKEN = {
     "minimum": ("<", "is below"),
     "maximum": (">", "is above"),
@@ -171,7 +172,8 @@ def column_checks(column: Column, index: int, problem: str = "") -> Iterator[Row
     if problem:
         yield RowCheck(f"_lume_threw{index}", f"{label}: {problem}")
         bad = f"{bad} AND NOT _lume_threw{index}"
-    yield RowCheck(bad, f"{label}: is not a valid {_type_words(column)}")
+    kind = column.format or (column.type if column.sql_type == _PLAIN[column.type] else column.sql_type)
+    yield RowCheck(bad, f"{label}: is not a valid {kind}")
     if column.required:
         # An invalid value already has its own reason.
         yield RowCheck(f"{name} IS NULL AND NOT _lume_bad{index}", f"{label}: is required")
@@ -203,13 +205,6 @@ def _limits(column: Column, name: str) -> Iterator[RowCheck]:
             length = column.lengths[key]
             reason = f"{column.name}: is {words} than {counted(length, 'character')}"
             yield RowCheck(f"length({name}) {sign} {length}", reason)
-
-
-def _type_words(column: Column) -> str:
-    if column.format:
-        return column.format
-    plain = {"integer": "BIGINT", "number": "DOUBLE", "string": "VARCHAR", "boolean": "BOOLEAN"}[column.type]
-    return column.type if column.sql_type == plain else column.sql_type
 
 
 def rule_check(rule: Rule, index: int) -> RowCheck:

@@ -294,14 +294,14 @@ class TakingIn:
         # In a local file without quotes, only a line of each piece is read.
         is_quick = self._csv is None or not self._csv["quote"]
         here = is_quick and all(plan.single.place["kind"] == "files" for plan in plans)
-        results = self._look_here(arguments) if here else self._tasks.do("look", arguments)
-        looks = map(PieceLook.of, results)
-        return [Cut(plan, tuple(next(looks) for _ in plan.pieces)) for plan in plans]
 
-    def _look_here(self, arguments: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        for argument in arguments:
-            self._tasks.pause()
-            yield look(argument)
+        def look_here() -> Iterator[dict[str, Any]]:
+            for argument in arguments:
+                self._tasks.pause()
+                yield look(argument)
+
+        looks = map(PieceLook.of, look_here() if here else self._tasks.do("look", arguments))
+        return [Cut(plan, tuple(next(looks) for _ in plan.pieces)) for plan in plans]
 
     def take_in(self, cuts: list[Cut]) -> tuple[list[Cut], list[Taken]]:
         """Return every shard of every file, in order, and the final cuts of the files."""
