@@ -40,6 +40,11 @@ from lume_async.models import RunRequest
 _INPUT = -1
 """The item number of entries about the input as a whole."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+AHEAD = 512
+"""The number of items that one call reads from the journal."""
+
 
 class Journal:
     """An append-only SQLite file, held by one process at a time. Its calls block: make them in a thread.
@@ -253,13 +258,6 @@ class Journal:
                 self._path, f"an entry of item {item + 1}" if item >= 0 else "an entry of the input"
             )
         raise JournalError(reason)
-
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-AHEAD = 512
-"""The number of items that one call reads from the journal."""
 
 
 class Recorder:

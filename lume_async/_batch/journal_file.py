@@ -15,6 +15,26 @@ from lume_async._base.platform import BINARY, at_fork
 from lume_async._base.version import __version__
 from lume_async.errors import ConfigurationError
 
+CLOSING = 5.0
+"""Seconds to wait until this process has closed the same journal."""
+_TABLE = """
+CREATE TABLE IF NOT EXISTS entries (
+    item INTEGER NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (item, seq)
+) WITHOUT ROWID
+"""
+_FACTS = "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+FORM = 1
+"""The form of the file and its entries: a later one is refused."""
+_OURS = 0x4C756D65  # "Lume", as SQLite's `application_id`
+_HEADER = b"SQLite format 3\0"
+_COMPLETE = 2 * (FORM - 1)
+_IN_USE = _COMPLETE + 1
+"""In SQLite's `user_version`, beside the form: the newest entries may be in the log (`-wal`) only."""
+_VERSION_AT, _VERSION_TO = 60, 64
+"""The offset of `user_version` in the file."""
+_LENGTH = 8
+_CHECKED = _LENGTH + 4
+
 
 class HeldPaths:
     """The open journals of this process, each with one owner at a time.
@@ -58,26 +78,6 @@ class HeldPaths:
 
 
 held_paths = HeldPaths()
-
-
-CLOSING = 5.0
-"""Seconds to wait until this process has closed the same journal."""
-
-_TABLE = """
-CREATE TABLE IF NOT EXISTS entries (
-    item INTEGER NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (item, seq)
-) WITHOUT ROWID
-"""
-_FACTS = "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
-FORM = 1
-"""The form of the file and its entries: a later one is refused."""
-_OURS = 0x4C756D65  # "Lume", as SQLite's `application_id`
-_HEADER = b"SQLite format 3\0"
-_COMPLETE = 2 * (FORM - 1)
-_IN_USE = _COMPLETE + 1
-"""In SQLite's `user_version`, beside the form: the newest entries may be in the log (`-wal`) only."""
-_VERSION_AT, _VERSION_TO = 60, 64
-"""The offset of `user_version` in the file."""
 
 
 def path_of(name: str | os.PathLike[str]) -> str:
@@ -268,10 +268,6 @@ def _of_later(connection: sqlite3.Connection, path: str, form: int) -> str:
 
 def _foreign(path: str) -> str:
     return f"{shown(path)} is not a journal of this library: use another file"
-
-
-_LENGTH = 8
-_CHECKED = _LENGTH + 4
 
 
 class Mark:

@@ -39,6 +39,9 @@ from lume_async._run.submit import OnDuplicate, check_on_duplicate
 from lume_async.errors import ApiError, RunTimeoutError
 from lume_async.models import Outcome, RunRequest
 
+SILENCE = 60.0
+"""Seconds without any answer after which the caller is warned."""
+
 
 class Outbox:
     """Outcomes that wait for the reader; taking one frees a place for another request."""
@@ -291,10 +294,6 @@ class _Batch:
         await self._submitted.wait()
 
 
-LONG = 60.0
-"""Seconds without any answer after which the caller is warned."""
-
-
 @contextmanager
 def warned_of_silence(sender: Sender, timeout: float | None) -> Iterator[None]:
     """Warn once within the block; `timeout` is the batch's, in seconds."""
@@ -302,7 +301,7 @@ def warned_of_silence(sender: Sender, timeout: float | None) -> Iterator[None]:
 
     def listen(seconds: float, error: ApiError) -> None:
         nonlocal has_warned
-        if seconds >= LONG and not has_warned:
+        if seconds >= SILENCE and not has_warned:
             has_warned = True
             warnings.warn(_message(sender, seconds, error, timeout), RuntimeWarning, stacklevel=2)
 

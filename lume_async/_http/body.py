@@ -15,6 +15,10 @@ CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 
+_CHUNK = 64 * 1024
+_REGISTERED = frozenset({"aes128gcm", "br", "compress", "dcb", "dcz", "exi", "x-compress", "zstd"})
+"""Registered content codings (RFC 9110 §8.4.1) that are not supported."""
+
 
 class Inflater:
     """Decompresses a body in pieces of limited size.
@@ -55,11 +59,6 @@ class Inflater:
         if self._inflater is not None:
             self.complete = self._inflater.eof
         return bytes(out)
-
-
-_CHUNK = 64 * 1024
-_REGISTERED = frozenset({"aes128gcm", "br", "compress", "dcb", "dcz", "exi", "x-compress", "zstd"})
-"""Registered content codings (RFC 9110 §8.4.1) that are not supported."""
 
 
 def arrived(response: aiohttp.ClientResponse, limit: int) -> bytes | None:

@@ -12,6 +12,9 @@ from lume_async.errors import ClientClosedError
 
 T = TypeVar("T")
 
+CLOSED_MEANWHILE = "the client was closed during this call"
+"""The message of a `ClientClosedError` for a call under way."""
+
 
 class PerLoop(Generic[T]):
     """Creates the value on first use in a loop; it is dropped with the loop."""
@@ -38,10 +41,6 @@ def forget_closed(values: WeakKeyDictionary[asyncio.AbstractEventLoop, T]) -> No
     """Drop the values of closed loops: a lock that was waited for refers to its loop, and keeps the key alive."""
     for loop in [loop for loop in values if loop.is_closed()]:
         values.pop(loop, None)
-
-
-CLOSED_MEANWHILE = "the client was closed during this call"
-"""The message of a `ClientClosedError` for a call under way."""
 
 
 class Lifetime:

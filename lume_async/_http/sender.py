@@ -48,6 +48,11 @@ from lume_async.errors import (
 NAP = 0.02
 """Seconds after which the first in the queue checks again: an answer may have opened the throttle early."""
 
+T = TypeVar("T")
+_REFUSALS = frozenset({429, 503})
+SHORTEST = 0.001
+"""Seconds that must be left for an attempt: in less, no server answers, and its error hides why we waited."""
+
 
 class ThrottleQueue:
     """The queue of requests that wait for the throttle; one per event loop."""
@@ -116,14 +121,6 @@ class Slots:
                 turn.set_result(None)
                 return
         self._free += 1
-
-
-T = TypeVar("T")
-
-_REFUSALS = frozenset({429, 503})
-
-SHORTEST = 0.001
-"""Seconds that must be left for an attempt: in less, no server answers, and its error hides why we waited."""
 
 
 class Sender:

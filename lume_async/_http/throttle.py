@@ -31,6 +31,22 @@ BRIEF, SECOND, LONG = 0.2, 1.0, 4.0
 APART = 4
 """The standard errors between the refusals of chance and of a limit that make a trial long enough."""
 
+SLOWEST, FIRST_RATE = 1.0, 30.0
+"""Requests a second: the minimum, and the rate after an outage if nothing better is known."""
+PROBES = 0.5
+"""The pause between two requests during an outage, as a multiple of the square root of its duration so far. It makes
+22 requests in half a minute, and the end of such an outage is noticed within 2.8 seconds."""
+LONGEST_PAUSE = 30.0
+"""The default maximum of such a pause in seconds, whatever the server asks for."""
+DEPTH, TRIAL_DEPTH, FIRST_DEPTH = 0.9, 0.5, 0.25
+"""A lowered rate as a share of the rate that the server takes; of the previous rate, after a trial without a result;
+and after an unlimited rate, as a burst may have been part of the successes."""
+QUICK, SLOW = 1.5, 0.02
+"""The increase of the rate per success, in requests a second: 1.5 (the rate doubles in half a second) up to the last
+rate that was found to be right, then 0.02 (2 % a second), doubled with each second without an alarm."""
+QUIET, QUOTA_LASTS = 12.0, 60.0
+"""Seconds without an alarm after which the rate is unlimited again; the second value is for a named quota."""
+
 
 @define
 class Window:
@@ -143,28 +159,6 @@ class RateTrial:
 def long_row(expected: float) -> float:
     """Return the number of refusals in a row that means an outage."""
     return max(ROW, math.log(CHANCE) / math.log(max(expected, MARGIN)))
-
-
-SLOWEST, FIRST_RATE = 1.0, 30.0
-"""Requests a second: the minimum, and the rate after an outage if nothing better is known."""
-
-PROBES = 0.5
-"""The pause between two requests during an outage, as a multiple of the square root of its duration so far. It makes
-22 requests in half a minute, and the end of such an outage is noticed within 2.8 seconds."""
-
-LONGEST_PAUSE = 30.0
-"""The default maximum of such a pause in seconds, whatever the server asks for."""
-
-DEPTH, TRIAL_DEPTH, FIRST_DEPTH = 0.9, 0.5, 0.25
-"""A lowered rate as a share of the rate that the server takes; of the previous rate, after a trial without a result;
-and after an unlimited rate, as a burst may have been part of the successes."""
-
-QUICK, SLOW = 1.5, 0.02
-"""The increase of the rate per success, in requests a second: 1.5 (the rate doubles in half a second) up to the last
-rate that was found to be right, then 0.02 (2 % a second), doubled with each second without an alarm."""
-
-QUIET, QUOTA_LASTS = 12.0, 60.0
-"""Seconds without an alarm after which the rate is unlimited again; the second value is for a named quota."""
 
 
 @define

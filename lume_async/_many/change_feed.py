@@ -21,6 +21,15 @@ half of them on average."""
 TOLERATED = 5.0
 """Seconds of failures after which the runs are polled instead."""
 
+SAMPLING = 10.0
+"""Seconds between two samples; a feed that misses ends is detected within three of them."""
+RUNS_PER_SAMPLE = 100
+"""The number of runs of which each sample polls one."""
+GRACE = 6.0
+"""Seconds that the feed may report an end later than a poll."""
+DISTRUST = 300.0
+"""Seconds until a feed that did not report an end is trusted again."""
+
 
 class Hold:
     """How long the server may hold a request, adapted to gateways that cut off idle requests.
@@ -145,19 +154,6 @@ class ChangeFeed:
     def _reset(self) -> None:
         self._cursor, self._with_runs = None, True
         self._on_switch(False, True)
-
-
-SAMPLING = 10.0
-"""Seconds between two samples; a feed that misses ends is detected within three of them."""
-
-RUNS_PER_SAMPLE = 100
-"""The number of runs of which each sample polls one."""
-
-GRACE = 6.0
-"""Seconds that the feed may report an end later than a poll."""
-
-DISTRUST = 300.0
-"""Seconds until a feed that did not report an end is trusted again."""
 
 
 class FeedCheck:

@@ -41,6 +41,16 @@ EVER = -math.inf
 UNWATCHED = 10_000
 """The maximum number of remembered changes of unwatched runs."""
 
+QUEUED = 1024
+"""The maximum number of unread events; polling pauses at this number."""
+FIRST_POLLS = 1000.0
+"""The maximum number of first polls per second, so that a large batch does not start in a burst."""
+FEED_FROM = 2
+"""The number of runs from which the change feed takes fewer requests than polling each run."""
+OPENING = 1.0
+"""Seconds that first polls wait for the change feed to open, at most."""
+INACTIVE = "the monitor is not active: use it inside its `with` block"
+
 
 class Unwatched:
     """The last changes of unwatched runs, as one of them may be added a moment later."""
@@ -121,20 +131,6 @@ def handle_of(sender: Sender, run: LumeRun | str) -> LumeRun:
     if isinstance(run, str):
         return LumeRun(sender, check_run_id(run))
     return arguments.instance(run, "a run", LumeRun, "one of this client, or a run ID")
-
-
-QUEUED = 1024
-"""The maximum number of unread events; polling pauses at this number."""
-
-FIRST_POLLS = 1000.0
-"""The maximum number of first polls per second, so that a large batch does not start in a burst."""
-
-FEED_FROM = 2
-"""The number of runs from which the change feed takes fewer requests than polling each run."""
-
-OPENING = 1.0
-"""Seconds that first polls wait for the change feed to open, at most."""
-INACTIVE = "the monitor is not active: use it inside its `with` block"
 
 
 @asynccontextmanager

@@ -17,6 +17,10 @@ from lume_async.models import plain_text
 _REF = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63}):([A-Za-z0-9][A-Za-z0-9_.-]{0,63})")
 _UNSENT = "no request was sent"
 
+_MOST = 20
+Choices = Mapping[str, str | Mapping[str, Any] | None]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
 
 async def definition_of(flow: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON form of the flow. Raises `InvalidRequestError` if it is not valid."""
@@ -88,11 +92,6 @@ def check_json(value: Any, place: str) -> None:
         raise InvalidRequestError(f"{place} must be a number of at most 64 bits; {_UNSENT}")
     elif value is not None and not isinstance(value, str | int | float):
         raise InvalidRequestError(f"{place} must be written as text in quotes, not as {value!r}; {_UNSENT}")
-
-
-_MOST = 20
-Choices = Mapping[str, str | Mapping[str, Any] | None]
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def proposal_request(

@@ -15,7 +15,7 @@ from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.public import public
 from lume_async._base.words import counted
 from lume_async._http.sender import Sender
-from lume_async._run.poll import RunPoll, fetch, timeout_error
+from lume_async._run.poll import RunPoll, RunWatch, fetch, timeout_error
 from lume_async._run.state import RunState, run_html
 from lume_async._run.submit import OnDuplicate, StartedRun, submit
 from lume_async._run.transfer import OnProgress, SourceData
@@ -137,8 +137,6 @@ class LumeRun(RunState):
             >>> async for state in run.watch(timeout=600):
             ...     print(state.status, state.progress)
         """
-        from lume_async._run.poll import RunWatch  # here, as below: a first request does not need it
-
         sender, limit = self._connected, optional_seconds(timeout, "timeout")
         return RunWatch(
             partial(_poll, self),
@@ -197,7 +195,7 @@ class LumeRun(RunState):
             >>> corrected = [row | {"Email": "ann@example.org"} async for row in run.rejects()]
             >>> again = await run.resubmit(corrected)
         """
-        from lume_async._run.resubmit import resubmit
+        from lume_async._run.resubmit import resubmit  # here, as below: a first request does not need it
 
         arguments.flag(force, "force")
         sender = self._connected

@@ -18,6 +18,8 @@ from lume_async.models import RunRecord, RunStatus
 SHORTEST_HOLD = 0.2
 """An unchanged answer in less than this, in seconds, does not count as a long poll: prevents a busy loop."""
 
+Snapshot = TypeVar("Snapshot")
+
 
 def poll_once(
     sender: Sender,
@@ -134,9 +136,6 @@ def timeout_error(run: Any, unfinished: Unfinished, limit: str) -> RunTimeoutErr
             "which is past the deadline"
         )
     return RunTimeoutError(f"run {run.id} {what}; it keeps running: wait again or cancel it{error}", run=run)
-
-
-Snapshot = TypeVar("Snapshot")
 
 
 class RunWatch(Items[Snapshot], Generic[Snapshot]):

@@ -50,6 +50,12 @@ PROBLEM = "urn:lume:problem:"
 _BOM = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 
+LONGEST_LIMITS = 2_000
+"""The maximum number of characters to read from a field."""
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_ITEM = re.compile(rf"({_STRING})((?:\s*;\s*[a-z][a-z0-9_.*-]*(?:=(?:{_STRING}|[^\s;,\"]*))?)*)\s*(?:,|$)")
+_WHOLE = re.compile(r";\s*([a-z][a-z0-9_.*-]*)=(\d{1,15})(?![^\s;,])")
+
 
 def read(
     call: Call[T],
@@ -294,14 +300,6 @@ def _message(response: Response, problem: dict[str, Any], *, withheld: bool) -> 
 def _quote(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:60] + "…"
-
-
-LONGEST_LIMITS = 2_000
-"""The maximum number of characters to read from a field."""
-
-_STRING = r'"(?:[^"\\]|\\.)*"'
-_ITEM = re.compile(rf"({_STRING})((?:\s*;\s*[a-z][a-z0-9_.*-]*(?:=(?:{_STRING}|[^\s;,\"]*))?)*)\s*(?:,|$)")
-_WHOLE = re.compile(r";\s*([a-z][a-z0-9_.*-]*)=(\d{1,15})(?![^\s;,])")
 
 
 @frozen

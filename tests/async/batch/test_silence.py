@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from lume_async import ApiConnectionError, Client, RunRequest, RunTimeoutError
-from lume_async._batch.run_many import LONG
+from lume_async._batch.run_many import SILENCE
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, fake_client, run_json
 
 REQUESTS = [RunRequest("f:v1", f"{n}.csv") for n in range(3)]
@@ -41,7 +41,7 @@ async def test_after_a_minute_without_an_answer_the_caller_is_warned_once() -> N
     assert [outcome.error for outcome in outcomes] == [None] * 3
     (message,) = [str(one.message) for one in warned if one.category is RuntimeWarning]
     assert message.startswith("http://lume.test has not answered for ")
-    assert int(message.split()[5]) >= LONG
+    assert int(message.split()[5]) >= SILENCE
     assert "Cannot connect to host" in message
     assert "keeps trying without end: pass timeout=, leave the iteration or press Ctrl-C to end it" in message
 
@@ -56,7 +56,7 @@ async def test_submissions_that_get_no_answer_count_as_well() -> None:
     assert {type(outcome.error) for outcome in outcomes} <= {ApiConnectionError, RunTimeoutError}
 
 
-@pytest.mark.parametrize(("since", "until"), [(10, 10 + LONG / 2), (10_000, 10_001)])
+@pytest.mark.parametrize(("since", "until"), [(10, 10 + SILENCE / 2), (10_000, 10_001)])
 async def test_a_shorter_silence_is_no_news(since: float, until: float) -> None:
     clock = FakeClock()
     with warnings.catch_warnings():
