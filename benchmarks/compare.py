@@ -134,12 +134,15 @@ def compared(sides: Mapping[str, Path], rounds: int, *counts: int) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("other", type=Path, metavar="CHECKOUT", help="the other checkout, A")
+    parser.add_argument("a", type=Path, metavar="CHECKOUT", help="the other checkout, A")
+    parser.add_argument(
+        "b", type=Path, nargs="?", default=THIS, metavar="B", help="in place of this checkout"
+    )
     for option, default in (("--rounds", 6), ("--runs", 20), ("--gets", 500)):
         parser.add_argument(option, type=int, default=default, metavar="N")
     given = parser.parse_args()
     header("aiohttp", "duckdb")
-    sides = {"A": given.other.resolve(), "B": THIS}
+    sides = {"A": given.a.resolve(), "B": given.b.resolve()}
     print(f"A {sides['A']}, B {sides['B']}: ms of CPU, the least of {given.rounds} turns\n")
     print(f"{'':32} {'A':>10} {'B':>10} {'median of B / A':>18}")
     for name, values in compared(sides, given.rounds, given.runs, given.gets).items():
