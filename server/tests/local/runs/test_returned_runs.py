@@ -191,6 +191,7 @@ async def test_several_unique_columns(home: Path) -> None:
         assert figures(mend) == (1, {REPEATS: 2, "mark: repeats the value of an earlier row": 1})
 
 
+@pytest.mark.thorough
 async def test_a_column_that_the_first_version_lacks_is_not_compared_and_said(home: Path) -> None:
     async with serve(home) as wire:
         first = await registered(wire)
@@ -217,6 +218,7 @@ async def test_ever_keeps_its_own_rules(home: Path) -> None:
         assert figures(mend) == (1, {"code: repeats the value of an earlier run": 1})
 
 
+@pytest.mark.thorough
 async def test_an_output_whose_time_is_over_and_a_run_that_was_purged(home: Path) -> None:
     """Keys that are known decide; of others nobody knows."""
     async with serve(home) as wire:
@@ -299,6 +301,7 @@ async def test_rows_of_a_table_of_rejects(
                 assert [row["code"] async for row in mend.mapped()] == ["2"]
 
 
+@pytest.mark.thorough
 async def test_runs_on_rejects_of_one_source_take_turns(home: Path) -> None:
     """However many are submitted at once; others go on meanwhile."""
     async with serve(home, max_active=3) as wire:
