@@ -147,16 +147,14 @@ class Gather:
             read malformed lines among them (see `Execute`); and `edits`, if they are edited: the new values of
             columns, by the number of a row, as text.
         target: the beginning of the files' names; the digest of the columns and the suffix follow.
-        csv: the dialect of the files; empty if they are NDJSON.
-        is_marked: whether a file begins with a byte order mark.
-        is_table: whether CSV files get a column that tells their reader that these were rows of a table.
+        csv: the dialect of rows that are copied as they are, in UTF-8; empty if there are none.
+        of_tables: whether the rows of a file have the same columns, as their source or their reader has a table.
     """
 
     parts: list[Json]
     target: str
     csv: dict[str, str]
-    is_marked: bool = False
-    is_table: bool = False
+    of_tables: bool = False
 
 
 @frozen

@@ -241,15 +241,14 @@ class Replays:
         """
         answers: dict[int, list[Json]] = {}
         source = to.source
-        csv = {"delim": source.delim, "quote": source.quote, "escape": source.escape}
-        csv = csv if source.format == "csv" else {} if source.format in ("ndjson", "json") else PLAIN
-        is_marked = source.format == "csv" and source.encoding != "utf-8"
-        for is_table in (False, True):
+        dialect = {"delim": source.delim, "quote": source.quote, "escape": source.escape}
+        csv = PLAIN if source.format != "csv" else dialect if source.encoding == "utf-8" else {}
+        for of_tables in (False, True):
             chosen = {
                 n: read
                 for n, read in enumerate(reads)
                 if isinstance(read, _Readable)
-                and is_table == (read.is_table and source.format in _OF_OBJECTS)
+                and of_tables == (read.is_table or source.format not in _OF_OBJECTS)
             }
             if not chosen:
                 continue
@@ -258,11 +257,8 @@ class Replays:
                 | ({} if edits is None else {"edits": edits[found[n].run_id]})
                 for n, read in chosen.items()
             ]
-            job = (
-                Gather(parts, f"{draft}-table", PLAIN, is_table=True)
-                if is_table
-                else Gather(parts, str(draft), csv, is_marked)
-            )
+            target = f"{draft}-table" if of_tables else str(draft)
+            job = Gather(parts, target, {} if source.format in _OF_OBJECTS else csv, of_tables)
             answers |= zip(chosen, (await self._reader.gather(job)).parts, strict=True)
         return answers
 

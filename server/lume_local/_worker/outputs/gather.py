@@ -1,13 +1,13 @@
 """Gathers rejects of several runs, unchanged or edited, into files for rereading: one for all with the same columns.
 
-They begin with Lume's own columns, as every file of rejects does, so that they are recognized (see `mending`).
-Malformed lines get a file of their own, since rereading them takes much longer than rereading rows; edited rows
-don't, since they are few.
+They are NDJSON with Lume's own members (see `mending.door`). Only the unchanged rows for a reader of CSV are in its
+dialect, without malformed lines: most are copied as they are, and read as any CSV, which takes a tenth of the time.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import compress
 from pathlib import Path
@@ -35,13 +35,13 @@ from lume_local._worker.outputs.row_json import (
     Broken,
     OutputRow,
     output_row,
+    text_of,
 )
-from lume_local._worker.sources.files import BOM, is_utf8_name
+from lume_local._worker.sources.files import is_utf8_name
 from lume_local._worker.sources.formats.text.dialect import Dialect
-from lume_local._worker.sources.mending.line_forms import entry_of, form_cell, form_of
+from lume_local._worker.sources.mending.line_forms import entry_of, form_cell
 from lume_local._worker.sources.mending.lost_letters import (
     KEPT,
-    KEPT_IF_POSSIBLE,
     NOT_UTF8,
     Identity,
     LostLetters,
@@ -73,17 +73,16 @@ def _gathered(job: Gather, read: Read, rows: int, lines: list[Json] | None, edit
         with open_output(read.path, read.folder) as place:
             if read.identity and read.identity != place.identity():
                 raise Broken("the file has been changed since the run wrote it")
-            # Copied lines would lack the column that marks a table.
-            if edits is not None or job.is_table or not _by_lines(files, read, place.path, rows):
+            if edits is not None or not _by_lines(files, read, place.path, rows):
                 files.undo()
                 _row_by_row(files, read, place.path, rows, edits)
+        return files.described()
     except BaseException as error:
         files.undo()
         trouble = _trouble(error)
         if trouble is None:
             raise
         return [{"kind": trouble.kind, "problem": trouble.problem}]
-    return files.described()
 
 
 def _trouble(error: BaseException) -> Unreadable | None:
@@ -103,20 +102,36 @@ def _trouble(error: BaseException) -> Unreadable | None:
 
 
 @frozen
-class _Header:
-    """The columns of a file and its header line, which has several spellings; empty for NDJSON."""
+class _File:
+    """A file that gets rows of one part.
 
-    names: tuple[str, ...] = ()
-    line: bytes = b""
+    Attributes:
+        size: its length before.
+        rows: a flag for each row of the part that it has.
+        data: what is still to be written.
+    """
 
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(orjson.dumps(self.names)).hexdigest()[:12]
+    path: Path
+    size: int
+    rows: bytearray
+    data: bytearray = field(factory=bytearray)
+
+    def write(self) -> None:
+        with self.path.open("ab") as file:
+            file.write(self.data)
+        self.data.clear()
+
+    def undo(self) -> None:
+        with suppress(FileNotFoundError):
+            if self.size:
+                os.truncate(self.path, self.size)
+            else:
+                self.path.unlink()
 
 
 @frozen
 class _Files:
-    """The files that get the rows of one part: by the digest of their columns, their previous length and their rows.
+    """The files that get the rows of one part, by their columns.
 
     Attributes:
         lines: how malformed lines among the rows are read (see `Gather`).
@@ -125,36 +140,38 @@ class _Files:
     job: Gather
     count: int
     lines: list[Json] | None
-    begun: dict[Path, tuple[int, bytearray]] = field(factory=dict)
+    begun: dict[tuple[str, ...], _File] = field(factory=dict)
 
-    def add(self, header: _Header, data: bytes, first: int, flags: bytes) -> None:
-        """Add records: the rows from `first` on whose flag is set."""
+    def add(
+        self, names: tuple[str, ...], data: bytes, first: int, flags: bytes, dialect: Dialect | None = None
+    ) -> None:
+        """Add records with these columns, in the dialect: the rows from `first` on whose flag is set."""
         if not data:
             return
-        suffix = ".csv" if self.job.csv else ".ndjson"
-        path = Path(f"{self.job.target}-{header.digest}{suffix}")
-        size = path.stat().st_size if path.exists() else 0
-        with path.open("ab") as file:
-            _, rows = self.begun.setdefault(path, (size, bytearray(self.count)))
-            rows[first : first + len(flags)] = flags
-            if not size and header.line:
-                file.write((BOM if self.job.is_marked else b"") + header.line)
-            file.write(data)
+        suffix = ".ndjson" if dialect is None else ".csv"
+        file = self.begun.get((*names, suffix))
+        if file is None:
+            path = Path(f"{self.job.target}-{hashlib.sha256(orjson.dumps(names)).hexdigest()[:12]}{suffix}")
+            size = path.stat().st_size if path.exists() else 0
+            file = self.begun[*names, suffix] = _File(path, size, bytearray(self.count))
+            if not size and dialect is not None:
+                file.data.extend(_csv_line(names, dialect))
+        file.rows[first : first + len(flags)] = flags
+        file.data.extend(data)
+        if len(file.data) >= _BLOCK:
+            file.write()
 
     def undo(self) -> None:
-        for path, (size, _) in self.begun.items():
-            with suppress(FileNotFoundError):
-                if size:
-                    with path.open("r+b") as file:
-                        file.truncate(size)
-                else:
-                    path.unlink()
+        for file in self.begun.values():
+            file.undo()
         self.begun.clear()
 
     def described(self) -> list[Json]:
+        for file in self.begun.values():
+            file.write()
         return [
-            {"path": str(path), "rows": as_text(of_flags(bytes(rows)))}
-            for path, (_, rows) in self.begun.items()
+            {"path": str(file.path), "rows": as_text(of_flags(bytes(file.rows)))}
+            for file in self.begun.values()
         ]
 
 
@@ -163,19 +180,16 @@ def _by_lines(files: _Files, read: Read, path: Path, rows: int) -> bool:
     suffix = Path(read.path).suffix.lower()  # the file itself may have another name
     if not is_utf8_name(read.encoding):
         return False
-    if suffix == ".ndjson" and not files.job.csv:
+    if suffix == ".ndjson" and not files.job.of_tables:
         return _copy_objects(files, path, flags_of(rows, read.rows))
     if suffix != ".csv" or not files.job.csv or files.job.csv != read.csv:
         return False
     dialect = Dialect.of(read.csv)
     with path.open("rb") as file:
-        line = file.readline()
-    names = tuple(dialect.value(name).decode() for name in dialect.split(line.removesuffix(b"\n")))
+        header = file.readline()
     own = dialect.delim.join([ROW.encode(), LINE.encode(), REASONS.encode(), b""])
-    end = dialect.delim + RAW.encode() + b"\n"
-    is_ours = line.startswith(own) and line.endswith(end)
-    flags = flags_of(rows, read.rows)
-    return is_ours and _copy_records(files, path, _Header(names, line), dialect, flags)
+    is_ours = header.startswith(own) and header.endswith(dialect.delim + RAW.encode() + b"\n")
+    return is_ours and _copy_records(files, path, header, dialect, flags_of(rows, read.rows))
 
 
 def _parts(path: Path, has_header: bool, flags: bytes) -> Iterator[tuple[int, bytes, int, bytes]]:
@@ -203,52 +217,34 @@ def _copy_objects(files: _Files, path: Path, flags: bytes) -> bool:
     """Copy objects; return False if a line is not a record."""
     found = 0
     for first, lines, count, part in _parts(path, False, flags):
-        files.add(_Header(), lines if 0 not in part else _joined(lines.split(b"\n")[:-1], part), first, part)
+        files.add((), lines if 0 not in part else _joined(lines.split(b"\n")[:-1], part), first, part)
         found += count
     return found == len(flags)
 
 
-def _copy_records(files: _Files, path: Path, header: _Header, dialect: Dialect, flags: bytes) -> bool:
+def _copy_records(files: _Files, path: Path, header: bytes, dialect: Dialect, flags: bytes) -> bool:
     """Copy rows without their last column, which only malformed lines fill; return False if a line is no record."""
     delim = dialect.delim
-    of_rows = _Header(header.names[:-1], header.line.removesuffix(delim + RAW.encode() + b"\n") + b"\n")
+    names = [dialect.value(name).decode() for name in dialect.split(header.removesuffix(b"\n"))]
     end, found = delim + b"\n", 0
-    is_plain = _are_read_by_the_header(files, header.names)
     for first, lines, count, part in _parts(path, True, flags):
         # Malformed lines have no number, and come last.
-        is_plain = not lines.startswith(delim, lines.rfind(b"\n", 0, -1) + 1)
-        if 0 not in part and is_plain:
-            chosen, others, last = lines, list[bytes](), len(part)
-        else:
+        if lines.startswith(delim, lines.rfind(b"\n", 0, -1) + 1):
             each = lines.split(b"\n")[:-1]
-            last = len(part) if is_plain else next(n for n, line in enumerate(each) if line.startswith(delim))
-            chosen, others = _joined(each[:last], part[:last]), each[last:]
+            last = next(n for n, line in enumerate(each) if line.startswith(delim))
+        else:
+            each, last = lines.split(b"\n")[:-1] if 0 in part else [], len(part)
+        chosen = _joined(each[:last], part[:last]) if each else lines
         data = chosen.replace(end, b"\n")
         found += count
         if len(chosen) - len(data) != part[:last].count(1) * len(delim) or len(part) != count:
             return False
-        files.add(of_rows, data, first, part[:last])
-        if is_plain:
-            files.add(header, _joined(others, part[last:]), first + last, part[last:])
-            continue
-        for number, line in enumerate(others, first + last):
+        files.add(tuple(names[:-1]), data, first, part[:last], dialect)
+        for number, line in enumerate(each[last:], first + last):
             if flags[number]:
-                row = output_row(
-                    header.names, _values(line, dialect, len(header.names)), [None] * len(header.names)
-                )
-                files.add(*_as_csv(row, dialect, files), number, b"\1")
+                values = _values(line, dialect, len(names))
+                _add(output_row(names, values, [None] * len(names)), number, files, dialect)
     return found == len(flags)
-
-
-def _are_read_by_the_header(files: _Files, names: tuple[str, ...]) -> bool:
-    """Return whether malformed lines have the header's columns, in its order and the file's dialect."""
-    if files.lines is None:
-        return True
-    entry = entry_of(files.lines, "")
-    form = None if entry is None or FILE in names else form_of(entry, names)
-    others = tuple(n for n, name in enumerate(names) if not name.lower().startswith(RESERVED))
-    csv = files.job.csv
-    return form is not None and (form.at, form.csv) == (others, (csv["delim"], csv["quote"], csv["escape"]))
 
 
 def _values(line: bytes, dialect: Dialect, columns: int) -> list[str | None]:
@@ -260,29 +256,47 @@ def _values(line: bytes, dialect: Dialect, columns: int) -> list[str | None]:
 def _row_by_row(files: _Files, read: Read, path: Path, rows: int, edits: Json | None) -> None:
     """Convert the rows to the wanted form."""
     flags, found = flags_of(rows, read.rows), 0
-    dialect = Dialect.of(files.job.csv) if files.job.csv else None
+    dialect = Dialect.of(files.job.csv) if files.job.csv and edits is None else None
     with opened(read, path) as all_rows:
         for number, row in enumerate(all_rows):
             found += 1
             if number < len(flags) and flags[number]:
                 if edits is not None:
-                    row = edited(row, edits.get(str(number), {}), may_add=dialect is None)
-                header, record = (
-                    _as_json(row)
-                    if dialect is None
-                    else _as_csv(row, dialect, files, is_edited=edits is not None)
-                )
-                files.add(header, record, number, b"\1")
+                    row = edited(row, edits.get(str(number), {}), may_add=not files.job.of_tables)
+                _add(row, number, files, dialect)
                 if edits is not None and number + 1 == rows.bit_length():
                     return
     if found != read.rows:
         raise Broken(f"the run wrote {counted(read.rows, 'row')}, and the file has {found:,}")
 
 
-def _as_json(row: OutputRow) -> tuple[_Header, bytes]:
-    own = orjson.dumps({ROW: row.row, LINE: row.line, REASONS: row.reasons})
-    body = row.kept or row.body
-    return _Header(), own[:-1] + (b"}" if body == b"{}" else b"," + body[1:]) + b"\n"
+def _add(row: OutputRow, number: int, files: _Files, dialect: Dialect | None) -> None:
+    """Add a row: in the dialect, if there is one and the row is no malformed line, else as an object."""
+    own: dict[str, Any] = {ROW: row.row, LINE: row.line, REASONS: row.reasons}
+    names, body = list[str](), row.kept or row.body
+    if files.job.of_tables:
+        values: dict[str, Any] = json.loads(row.body, parse_float=str, parse_int=str)
+        names = [name for name in values if name == FILE or not name.lower().startswith(RESERVED)]
+        is_malformed = values.get(RAW) is not None
+        if dialect is not None and not is_malformed:
+            cells = [*own.values(), *(values[name] for name in names)]
+            files.add((*own, *names), _csv_line(cells, dialect), number, b"\1", dialect)
+            return
+        own[TABLE] = True
+        if is_malformed and files.lines is not None:
+            own[FORM] = form_cell(entry_of(files.lines, values.get(FILE) or ""))
+    data = orjson.dumps(own)[:-1] + (b"}" if body == b"{}" else b"," + body[1:]) + b"\n"
+    files.add(tuple(names), data, number, b"\1")
+
+
+def _csv_line(values: Sequence[Any], dialect: Dialect) -> bytes:
+    """Return the line of these values: an empty field for NULL; no delimiter in a value if there are no quotes."""
+    fields = (None if text is None else text.encode() for text in map(text_of, values))
+    if dialect.quote:
+        written = (b"" if field is None else dialect.as_field(field) for field in fields)
+    else:
+        written = (b" ".join((field or b"").replace(dialect.delim, b" ").splitlines()) for field in fields)
+    return dialect.delim.join(written) + b"\n"
 
 
 def edited(row: OutputRow, cells: Json, *, may_add: bool) -> OutputRow:
@@ -303,47 +317,3 @@ def edited(row: OutputRow, cells: Json, *, may_add: bool) -> OutputRow:
 
 def _as_written(number: str) -> orjson.Fragment:
     return orjson.Fragment(number)
-
-
-def _as_csv(
-    row: OutputRow, dialect: Dialect, files: _Files, *, is_edited: bool = False
-) -> tuple[_Header, bytes]:
-    whole = (row.kept or row.body).decode("utf-8", KEPT)
-    values: dict[str, Any] = json.loads(whole, parse_float=str, parse_int=str)
-    raw, file = values.pop(RAW, None), values.get(FILE)
-    columns = {
-        name: value for name, value in values.items() if name == FILE or not name.lower().startswith(RESERVED)
-    }
-    is_known = raw is None or files.lines is None
-    form = None if is_known else form_cell(entry_of(files.lines or [], file or ""))
-    more: dict[str, Any] = {TABLE: None} if files.job.is_table else {}
-    if is_edited or form is not None:
-        more[FORM] = form
-    if is_edited or raw is not None:
-        more[RAW] = raw
-    names = [ROW, LINE, REASONS, *columns, *more]
-    values = dict(
-        zip(names, (row.row, row.line, row.reasons, *columns.values(), *more.values()), strict=True)
-    )
-    fields = (_field(text_of(value), dialect, is_raw=name == RAW) for name, value in values.items())
-    line = dialect.delim.join(_field(name, dialect) if name in columns else name.encode() for name in names)
-    return _Header(tuple(names), line + b"\n"), dialect.delim.join(fields) + b"\n"
-
-
-def _field(value: str | None, dialect: Dialect, *, is_raw: bool = False) -> bytes:
-    """Return a value as written; without quotes, only the last one (a malformed line) can contain delimiters."""
-    if value is None:
-        return b""
-    written = value.encode("utf-8", KEPT_IF_POSSIBLE)
-    if dialect.quote:
-        return dialect.as_field(written)
-    return b" ".join((written if is_raw else written.replace(dialect.delim, b" ")).splitlines())
-
-
-def text_of(value: Any) -> str | None:
-    """Return a value as a flow sees it."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int) else json.dumps(value, ensure_ascii=False)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 from attrs import frozen
@@ -136,6 +136,15 @@ def _number(value: str | None) -> int | None:
     if not (value.isascii() and value.isdigit()):
         raise Broken(f"{value[:40]!r} is not the number of a row")
     return int(value)
+
+
+def text_of(value: Any) -> str | None:
+    """Return a value as a flow sees it."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) else json.dumps(value, ensure_ascii=False)
 
 
 class OutputRows(Protocol):

@@ -60,8 +60,6 @@ def test_a_name_in_rejects_without_quotes_has_no_delimiter() -> None:
     assert [entry_of(record, f"{n} 1.csv") for n in (0, 1)] == record
 
 
-@pytest.mark.parametrize(
-    "cell", ["", "zz", "null", "7b7d", b"[1]".hex(), b'{"header": [1]}'.hex(), b"null".hex()]
-)
+@pytest.mark.parametrize("cell", ["", "zz", "null", "7b7d", "{}", "[1]", '{"header": [1]}', '"a"'])
 def test_a_cell_that_no_server_wrote(cell: str) -> None:
     assert form_in_cell(cell, ["a"]) is None

@@ -122,7 +122,7 @@ def _plain_lines(reading: Reading, target: Path, limit: int) -> Path:
     copy, account = Copy(reading.path, target, 0, b"\n"), reading.account
     at = 0
     with closing(copy):
-        for block in _whole_lines(reading.path, reading.pause):
+        for block in blocks_of_lines(reading.path, reading.pause):
             data = block
             if at == 0 and reading.is_beginning and block.startswith(BOM):
                 data = data.removeprefix(BOM)
@@ -139,7 +139,7 @@ def _plain_lines(reading: Reading, target: Path, limit: int) -> Path:
     return copy.path
 
 
-def _whole_lines(path: Path, pause: Pause) -> Iterator[bytes]:
+def blocks_of_lines(path: Path, pause: Pause) -> Iterator[bytes]:
     """Yield the file in pieces that end at a line end."""
     held: list[bytes] = []
     half = b""
@@ -242,7 +242,7 @@ def _numbers(connection: DuckDBPyConnection, query: str) -> Iterator[int]:
 def _lines_of(path: Path, numbers: Iterator[int], pause: Pause) -> Iterator[tuple[int, bytes]]:
     """Yield the lines with these numbers, which are sorted."""
     number, wanted = 0, next(numbers, None)
-    for block in _whole_lines(path, pause):
+    for block in blocks_of_lines(path, pause):
         if wanted is None:
             return
         lines = block.removesuffix(b"\n").split(b"\n")
@@ -259,7 +259,7 @@ def _strict_lines(path: Path, target: Path, doubtful: Iterator[int], reading: Re
     """
     number, longest, wanted = 0, 0, next(doubtful, None)
     with target.open("wb") as out:
-        for block in _whole_lines(path, reading.pause):
+        for block in blocks_of_lines(path, reading.pause):
             lines = block.removesuffix(b"\n").split(b"\n")
             while wanted is not None and wanted < number + len(lines):
                 line = lines[wanted - number]

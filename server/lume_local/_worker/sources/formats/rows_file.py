@@ -20,8 +20,9 @@ class RowsFile:
         self._longest = 0  # bytes of the longest line, at most
 
     def write(self, row: Sequence[str | None]) -> None:
-        values = ["" if value is None else '"' + value.replace('"', '""') + '"' for value in row]
-        line = ",".join([".", *values]) + "\n"
+        # Most values have no quote, and need no copy.
+        quoted = [value and (value.replace('"', '""') if '"' in value else value) for value in row]
+        line = ",".join([".", *["" if value is None else f'"{value}"' for value in quoted]]) + "\n"
         self._longest = max(self._longest, len(line) if line.isascii() else 4 * len(line))
         self._file.write(line)
 

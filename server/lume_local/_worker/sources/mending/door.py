@@ -6,8 +6,9 @@ members are NDJSON already, and read as such.
 """
 
 import codecs
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -18,17 +19,18 @@ from lume_async._base.words import counted
 from lume_local._flow.definition import RESERVED
 from lume_local._flow.table_bounds import HeaderSettings
 from lume_local._shared import magic
-from lume_local._worker.outputs.row_json import FILE, RAW
-from lume_local._worker.sources.files import is_utf8_beyond_ascii, is_utf8_name
+from lume_local._worker.outputs.row_json import FILE, OBJECT, RAW, TABLE, text_of
+from lume_local._worker.sources.files import BOM, is_utf8, is_utf8_beyond_ascii, is_utf8_name, physical_lines
 from lume_local._worker.sources.formats.json import read_json
 from lume_local._worker.sources.formats.names import layout_of_table, readable, visible_columns
-from lume_local._worker.sources.formats.ndjson import read_ndjson
+from lume_local._worker.sources.formats.ndjson import blocks_of_lines, read_ndjson
 from lume_local._worker.sources.formats.sheets.excel import first_sheet, opened
 from lume_local._worker.sources.formats.sheets.workbook import Workbook
 from lume_local._worker.sources.formats.text.csv import names_of, read_csv, split_records
 from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.formats.text.encoding import in_utf8
-from lume_local._worker.sources.intake import Account, Reading, RefusedLine
+from lume_local._worker.sources.intake import NOT_JSON, Account, Reading, RefusedLine
+from lume_local._worker.sources.mending.lost_letters import KEPT
 from lume_local._worker.sources.mending.mended_rows import is_noted
 from lume_local._worker.sources.mending.reject_objects import RejectObjects
 from lume_local._worker.sources.mending.reject_rows import CsvRecords, RejectRows, TakesRecords
@@ -57,23 +59,23 @@ def reader_of_rejects(reading: Reading, format: str) -> Callable[[], Layout] | N
     """
     with reading.path.open("rb") as file:
         start = file.read(_START)
-    if (
-        format != "excel"
-        and magic.kind_of(start[: magic.LENGTH]) == magic.ZIP
-        and _is_book_of_rejects(reading)
-    ):
-        return partial(_read_book, reading, format)
-    if format == "csv":
-        return _reader_of_saved_csv(reading, start)
-    if match := _BEGINNING.match(start):
-        csv = {"delim": match[1].decode(), **_PLAIN}
-        # A quoted empty field is an empty string and an unquoted one NULL, as the source knows both.
-        form = {"format": "csv", "encoding": "utf-8", "csv": csv | {"keeps_empty": True}}
-        return partial(_read_csv, evolve(reading, flow=reading.flow | OF_REJECTS | form), format, csv)
-    if format in ("json", "xml") and _BEGINNING_OF_OBJECTS.match(start[:1000].decode(errors="replace")):
+    is_zip = magic.kind_of(start[: magic.LENGTH]) == magic.ZIP
+    if format != "excel" and is_zip and _is_book_of_rejects(reading):
+        return partial(_read_book, reading)
+    if _BEGINNING_OF_OBJECTS.match(start[:1000].decode(errors="replace")):
+        is_of_table = any(f'"{name}"'.encode() in start.split(b"\n", 1)[0] for name in (TABLE, OBJECT))
+        if is_of_table or format not in _OF_OBJECTS:
+            return partial(_read_members, reading)
         # These are consecutive objects, whatever the form of their source was.
         own = evolve(reading, flow=reading.flow | {"records": []})
         return partial(read_json if format == "json" else read_ndjson, own)
+    if format == "csv":
+        return _reader_of_saved_csv(reading, start)
+    if match := _BEGINNING.match(start):
+        # A quoted empty field is an empty string and an unquoted one NULL, as the source knows both.
+        csv = {"delim": match[1].decode(), **_PLAIN, "keeps_empty": True}
+        form = {"format": "csv", "encoding": "utf-8", "csv": csv}
+        return partial(_read_csv, evolve(reading, flow=reading.flow | OF_REJECTS | form), reading.flow)
     return None
 
 
@@ -112,7 +114,7 @@ def _reader_of_saved_csv(reading: Reading, start: bytes) -> Callable[[], Layout]
     if (delim := _delim_of(header, csv["delim"])) != csv["delim"]:
         csv = {"delim": delim, **_PLAIN}
     saved = evolve(reading, flow=flow | OF_REJECTS | {"csv": csv, "encoding": encoding})
-    return lambda: _read_csv(in_utf8(saved), "csv", flow["csv"], is_named=bool(flow["header"]["names"]))
+    return lambda: _read_csv(in_utf8(saved), flow)
 
 
 def _header(start: bytes, encoding: str) -> str:
@@ -130,22 +132,18 @@ def _delim_of(header: str, own: str) -> str:
     return next((delim for delim, mark in marks if re.search(f"{column}{mark}|{mark}{column}", header)), own)
 
 
-def _read_csv(reading: Reading, format: str, lines: dict[str, str], *, is_named: bool = False) -> Layout:
-    """Read rejects in CSV. Their malformed lines have the dialect `lines`."""
+def _read_csv(reading: Reading, source: dict[str, Any]) -> Layout:
     dialect = Dialect.of(reading.flow["csv"])
     names = names_of(reading, dialect)
-    if format in _OF_OBJECTS:
-        return _read_objects(reading, names, lambda objects: _split(reading, dialect, names, objects))
-    names = readable(names)
-    # Examining the records one by one takes ten times as long.
-    if RAW not in map(str.lower, names) and not is_noted(reading, names):
-        return _with_files(read_csv(reading))
-    rows = RejectRows(reading, names, format, lines, is_named=is_named)
-    return _read_rows(reading, rows, lambda: _split(reading, dialect, names, rows))
-
-
-def _split(reading: Reading, dialect: Dialect, names: list[str], into: TakesRecords) -> None:
-    split_records(reading, dialect, CsvRecords(dialect, names, into))
+    if (
+        source["format"] not in _OF_OBJECTS
+        and RAW not in map(str.lower, names)
+        and not is_noted(reading, names)
+    ):
+        return _with_files(read_csv(reading))  # examining each record takes ten times as long
+    return _read(
+        reading, source, names, lambda into: split_records(reading, dialect, CsvRecords(dialect, names, into))
+    )
 
 
 # -- workbooks
@@ -164,40 +162,94 @@ def _holds_rejects(book: Workbook) -> bool:
         return any(value and value.startswith(RESERVED) for value in next(rows, (0, []))[1])
 
 
-def _read_book(reading: Reading, format: str) -> Layout:
+def _read_book(reading: Reading) -> Layout:
     """Read rejects in the first sheet of a workbook, although their source had another format."""
     with opened(reading) as book, closing(first_sheet(book)) as found:
         names = [(name or "").strip() for name in next(found)[1]]
 
         def fill(into: TakesRecords) -> None:
             for number, values in found:
-                if any(value is not None for value in values):
-                    reading.account.records += 1
-                    if any(value is not None for value in values[len(names) :]):
-                        text = ",".join(value or "" for value in values).encode("utf-8", "replace")
-                        reading.malformed.refuse(
-                            number, RefusedLine("too many columns", text, form=into.form)
-                        )
-                    else:
-                        padding = [None] * (len(names) - len(values))
-                        into.take(number, [*values[: len(names)], *padding])
+                if all(value is None for value in values):
+                    continue
+                reading.account.records += 1
+                if any(value is not None for value in values[len(names) :]):
+                    text = ",".join(value or "" for value in values).encode("utf-8", "replace")
+                    reading.malformed.refuse(number, RefusedLine("too many columns", text, form=into.form))
+                else:
+                    into.take(number, [*values, *[None] * len(names)][: len(names)])
 
-        if format in _OF_OBJECTS:
-            return _read_objects(reading, names, fill)
-        lines = reading.flow["csv"] if format == "csv" else {"delim": ",", **_PLAIN}
-        is_named = bool(reading.flow["header"]["names"])
-        rows = RejectRows(reading, readable(names), format, lines, is_named=is_named)
-        return _read_rows(reading, rows, lambda: fill(rows))
+        return _read(reading, reading.flow, names, fill)
 
 
-# -- both
+# -- objects
 
 
-def _read_rows(reading: Reading, rows: RejectRows, fill: Callable[[], None]) -> Layout:
-    visible = visible_columns(reading.flow, rows.names, reading.shown)
-    with closing(rows):
-        fill()
-    return _with_files(layout_of_table(rows.reader, reading.flow, rows.names, visible))
+def _read_members(reading: Reading) -> Layout:
+    """Read rejects of a table as objects: in a replay, or as a program has sent them."""
+    names = dict[str, None]()
+    for _, line in _lines(reading):
+        names |= dict.fromkeys(_members(line) or ())
+
+    def fill(into: TakesRecords) -> None:
+        for number, line in _lines(reading):
+            reading.account.records += 1
+            if (values := _members(line)) is None:
+                reading.malformed.refuse(number, RefusedLine(NOT_JSON, line))
+            else:
+                into.take(number, [text_of(values.get(name)) for name in names], is_text=is_utf8(line))
+        reading.account.lines = physical_lines(reading.path, reading.pause)
+
+    return _read(reading, reading.flow, list(names), fill)
+
+
+def _lines(reading: Reading) -> Iterator[tuple[int, bytes]]:
+    """Yield each line that is not blank, with its number."""
+    number = 0
+    for block in blocks_of_lines(reading.path, reading.pause):
+        for line in block.removeprefix(b"" if number else BOM).removesuffix(b"\n").split(b"\n"):
+            number += 1
+            if line.strip():
+                yield number, line
+
+
+def _members(line: bytes) -> dict[str, Any] | None:
+    """Return the object of a line, numbers as they are written; None if it is none."""
+    try:
+        errors = "strict" if is_utf8(line) else KEPT
+        value = _DECODER.decode(text := line.decode("utf-8", errors))
+        if "\\u" in text:  # half of a surrogate pair is no text
+            json.dumps(value, ensure_ascii=False).encode("utf-8", errors)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is repeated")
+    return found
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_without_repeats, parse_float=str, parse_int=str, parse_constant=str
+)
+
+
+# -- all of them
+
+
+def _read(
+    reading: Reading, source: dict[str, Any], names: list[str], fill: Callable[[TakesRecords], object]
+) -> Layout:
+    """Read records as rows or as objects, as their source has them. Raises `SourceError`."""
+    if source["format"] in _OF_OBJECTS:
+        return _read_objects(reading, names, fill)
+    names = readable(names)
+    visible = visible_columns(reading.flow, names, reading.shown)
+    with closing(RejectRows(reading, names, source)) as rows:
+        fill(rows)
+    return _with_files(layout_of_table(rows.reader, reading.flow, names, visible))
 
 
 def _with_files(layout: Layout) -> Layout:
@@ -209,7 +261,7 @@ def _with_files(layout: Layout) -> Layout:
     return evolve(layout, reader=reader, of_files=True)
 
 
-def _read_objects(reading: Reading, names: list[str], fill: Callable[[TakesRecords], None]) -> Layout:
+def _read_objects(reading: Reading, names: list[str], fill: Callable[[TakesRecords], object]) -> Layout:
     """Write the records as objects, then read these. Raises `SourceError`."""
     folder, account = reading.folder / "objects", Account(0)
     folder.mkdir()

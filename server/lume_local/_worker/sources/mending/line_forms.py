@@ -100,14 +100,14 @@ def form_of(entry: dict[str, Any], names: Sequence[str]) -> LineForm | None:
 
 
 def form_cell(entry: dict[str, Any] | None) -> str:
-    """Return an entry as a cell of a CSV file of any dialect."""
-    return json.dumps(entry).encode().hex()
+    """Return an entry as the text of a cell."""
+    return json.dumps(entry)
 
 
 def form_in_cell(cell: str, names: Sequence[str]) -> LineForm | None:
     """Return the form of such an entry in columns of these names; None if it is unknown, or a column is missing."""
     with suppress(ValueError, KeyError, TypeError, AttributeError):
-        return form_of(json.loads(bytes.fromhex(cell)), names)
+        return form_of(json.loads(cell), names)
     return None
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from lume_local._flow.definition import RESERVED
 from lume_local._worker.outputs.row_json import FILE, FORM, LINE, RAW, REASONS, ROW
@@ -52,7 +52,7 @@ class CsvRecords:
             self.record = dialect.record(len(names) - 1) + re.escape(dialect.delim) + rb"[^\r\n]*+"
 
     def take(self, line: int, record: bytes) -> None:
-        dialect, cells = self._dialect, list[str | None]()
+        dialect, is_text = self._dialect, is_utf8(record)
         if self._open_end or not dialect.quote or dialect.quote not in record:
             most = self._width - 1 if self._open_end else -1
             texts = record.decode("utf-8", KEPT).split(self._delim, most)
@@ -60,7 +60,7 @@ class CsvRecords:
         else:
             fields = dialect.split(record)
             cells = [dialect.value(field).decode("utf-8", KEPT) if field else None for field in fields]
-        self._into.take(line, cells, is_text=is_utf8(record))
+        self._into.take(line, cells, is_text=is_text)
 
 
 class OwnColumns:
@@ -97,15 +97,12 @@ class RejectRows:
 
     Args:
         names: the names of the columns.
-        format: the source's.
-        csv: the dialect of malformed lines, if nothing else is known.
-        is_named: whether the flow names the columns of its source itself.
+        source: the flow as it reads its source; the reading's may be for the file of rejects.
     """
 
-    def __init__(
-        self, reading: Reading, names: list[str], format: str, csv: dict[str, str], *, is_named: bool
-    ) -> None:
-        self.names, self._format, self._csv = names, format, csv
+    def __init__(self, reading: Reading, names: list[str], source: dict[str, Any]) -> None:
+        self.names, self._format = names, source["format"]
+        csv = self._csv = source["csv"] if self._format == "csv" else reading.flow["csv"]
         self._lost, self._lines, self._malformed = (
             reading.origin.lost,
             reading.origin.lines,
@@ -118,7 +115,7 @@ class RejectRows:
         self._usual = LineForm(tuple(self._others), marks, reading.flow["encoding"])
         self.form: LineForm | None = self._usual
         # Several files may have several headers, unless the flow names their columns.
-        is_of_flow = is_named or (self._fixed or {}).get("names")
+        is_of_flow = source["header"]["names"] or (self._fixed or {}).get("names")
         self._is_known = self._lines is None and bool(self._own.at(FILE) is None or is_of_flow)
         self._forms: dict[str, LineForm | str] = {}
         self._grammars: dict[LineForm, list[tuple[re.Pattern[bytes], Dialect | FixedWidth]]] = {}
@@ -132,17 +129,18 @@ class RejectRows:
         self._file.close()
 
     def take(self, line: int, cells: Cells, *, is_text: bool = True) -> None:
-        identity = self._own.note(cells)
-        texts = (cells[n] or "" for n in self._own.texts)
+        own, identity = self._own, self._own.note(cells)
+        texts = (cells[n] or "" for n in own.texts)
         if not is_text:
             found: Cells | RefusedLine = self._refused(cells, INVALID)
-        elif self._lost.are_left(as_counted(identity), self._own.of(cells, REASONS), texts):
+        elif self._lost.are_left(as_counted(identity), own.of(cells, REASONS), texts):
             found = self._refused(cells, STILL_LOST)
-        elif raw := self._own.of(cells, RAW):
+        elif raw := own.of(cells, RAW):
             found = self._read_again(cells, raw.encode())
+        elif self._format == "csv" and "" in cells:
+            found = [value or None for value in cells]  # CSV knows no empty value
         else:
-            # CSV knows no empty value.
-            found = [value or None for value in cells] if self._format == "csv" else cells
+            found = cells
         if isinstance(found, RefusedLine):
             self._malformed.refuse(line, found)
         else:
