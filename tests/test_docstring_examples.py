@@ -180,7 +180,10 @@ def test_an_example_does_what_it_shows(
     body = orjson.dumps({"event": "run.finished", "run_id": "run_1", "status": "SUCCEEDED"})
     headers = sign_webhook(body, "the secret")
     with shells[package].in_use() as monkeypatch:
-        printed = shells[package].run(shown, monkeypatch=monkeypatch, body=body, headers=headers)
+        try:
+            printed = shells[package].run(shown, monkeypatch=monkeypatch, body=body, headers=headers)
+        except lume_async.MissingLibraryError as missing:
+            pytest.skip(str(missing))
     for part, text in zip(shown, printed, strict=True):
         if part.want:
             assert text == part.want
