@@ -247,8 +247,7 @@ class Replays:
             chosen = {
                 n: read
                 for n, read in enumerate(reads)
-                if isinstance(read, _Readable)
-                and of_tables == (read.is_table or source.format not in _OF_OBJECTS)
+                if isinstance(read, _Readable) and of_tables == _are_of_tables(read, source.format)
             }
             if not chosen:
                 continue
@@ -350,6 +349,12 @@ class Replays:
             rejected_for=again,
             messages=before.messages + ([message] if message else []),
         )
+
+
+def _are_of_tables(read: _Readable, format: str) -> bool:
+    """Return whether rows have the columns of a table, in which the rejects of XML are, too, unless in NDJSON."""
+    is_table_of_xml = format == "xml" and not read.job["path"].endswith(".ndjson")
+    return read.is_table or format not in _OF_OBJECTS or is_table_of_xml
 
 
 def remove_source(run: StoredRun, uploads: Path) -> None:

@@ -24,7 +24,7 @@ from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in
 from lume_local._worker.sources.formats.text.csv_header import header_of
 from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect
 from lume_local._worker.sources.intake import Malformed
-from lume_local._worker.sources.mending.door import OF_REJECTS, delim_of_rejects
+from lume_local._worker.sources.mending.door import OF_REJECTS, delim_of_rejects, is_table_of_objects
 from lume_local._worker.sources.places.held import Held, changed
 from lume_local._worker.sources.places.unpack import ZIP, compression_of
 from lume_local._worker.sources.source import Single, SourceError
@@ -267,7 +267,10 @@ def _held(single: Single, held: Held, copy: Path) -> Path | None:
 def _begins(path: Path, single: Single, flow: dict[str, Any], copy: Path) -> Plan:
     """Return why the file's beginning prevents a cut, or the parts before its first and after its last record."""
     with path.open("rb") as file:
-        of_rejects = delim_of_rejects(file.readline(_HEAD), flow)
+        header = file.readline(_HEAD)
+    if is_table_of_objects(header, flow["format"]):
+        return Plan(single, "it holds rejects as objects")
+    of_rejects = delim_of_rejects(header, flow)
     if of_rejects and flow["format"] != "csv":
         return Plan(single, "it holds rejects in CSV")
     if flow["format"] == "ndjson":

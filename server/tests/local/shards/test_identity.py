@@ -1,5 +1,6 @@
 """Random files, cut into shards of a few records: a run gives the same as one worker, to the byte."""
 
+import json
 import random
 from pathlib import Path
 
@@ -83,6 +84,19 @@ def test_rejects_in_csv_of_lines_are_one_shard(tmp_path: Path) -> None:
     sharded = compared(tmp_path, [("a.csv", content)], ENGINE | {"shards": 8}, rejects_as=".ndjson", **flow)
     assert sharded.metrics["rows_mapped"] == 50
     assert list(sharded.shards["whole"].values()) == ["it holds rejects in CSV"]
+
+
+@pytest.mark.parametrize("format", ["csv", "ndjson"])
+def test_rejects_of_tables_as_objects_are_one_shard(tmp_path: Path, format: str) -> None:
+    rows = "".join(
+        json.dumps({"_lume_row": n, "_lume_table": True, "a": str(n) if n else "x"}) + "\n" for n in range(50)
+    )
+    flow = {"columns": {"a": {"type": "integer"}}, "source": {"format": format}}
+    sharded = compared(
+        tmp_path, [("a", rows.encode())], ENGINE | {"shards": 8}, rejects_as=f".{format}", **flow
+    )
+    assert sharded.metrics["rows_mapped"] == 49
+    assert list(sharded.shards["whole"].values()) == ["it holds rejects as objects"]
 
 
 @pytest.mark.thorough

@@ -337,6 +337,38 @@ def test_rejects_of_parquet_in_csv(tmp_path: Path) -> None:
         execute(tmp_path / "c", first.rejects_file.replace(b"id", b"no", 1), source=source, columns=SEEN)
 
 
+@pytest.mark.parametrize("options", DIALECTS, ids=str)
+def test_rejects_of_csv_as_objects(tmp_path: Path, options: dict[str, str]) -> None:
+    """As `lume rejects -o ndjson` writes them: a row is one of cells, a malformed line is read as in its file."""
+    delim = options.get("delim", ",")
+    rows = [["id", "t"], ["1", "fine"], ["x", "a b"], ["y", ""], ["2"], ["3", "b", "c"], ["4"]]
+    changes = {"columns": {"id": {"type": "integer"}, "t": {}}, "source": {"csv": options}}
+    first = execute(tmp_path / "a", written(rows, options), **changes)
+    assert first.metrics["rows_rejected"] == 5
+    found = [{name: value or None for name, value in row.items()} for row in first.rejects]
+    found[0] |= {"id": 10, "t": 1.50}
+    found[1] |= {"id": "11", "t": "ö"}
+    found[2]["_lume_raw"] = f"12{delim}é"
+    found[4] |= {"_lume_raw": "", "id": 14}
+    bad = [
+        r'{"_lume_row": 7, "id": "\udc80"}',
+        '{"_lume_row": 7, "id": 1, "id": 2}',
+        "[1]",
+        '{"_lume_row": 7,',
+    ]
+    content = "\n".join(["\ufeff" + json.dumps(found[0]), "", *map(json.dumps, found[1:]), *bad])
+    again = execute(tmp_path / "b", content, **changes)
+    assert again.mapped == [(10, "1.5"), (11, "ö"), (12, "é"), (14, None)]
+    assert again.metrics["rows_read"] == again.metrics["source"]["records"] == 9
+    assert again.metrics["reject_reasons"] == {
+        "malformed line: too many columns": 1,
+        "malformed line: not a JSON object": 4,
+    }
+    assert [row["_lume_line"] for row in again.rejects] == ["5", "7", "8", "9", "10"]
+    lost = json.dumps(found[0] | {"_lume_reasons": LOST, "t": "M\ufffdller"}) + "\n" + json.dumps(found[1])
+    assert execute(tmp_path / "c", lost, **changes).reasons == [LOST]
+
+
 @pytest.mark.parametrize("delim", [",", ";", "\t"])
 @pytest.mark.parametrize("format", ["ndjson", "json", "parquet"])
 def test_rejects_that_a_spreadsheet_has_saved(tmp_path: Path, format: str, delim: str) -> None:

@@ -19,7 +19,7 @@ from lume_async._base.words import counted
 from lume_local._flow.definition import RESERVED
 from lume_local._flow.table_bounds import HeaderSettings
 from lume_local._shared import magic
-from lume_local._worker.outputs.row_json import FILE, OBJECT, RAW, TABLE, text_of
+from lume_local._worker.outputs.row_json import FILE, RAW, TABLE, text_of
 from lume_local._worker.sources.files import BOM, is_utf8, is_utf8_beyond_ascii, is_utf8_name, physical_lines
 from lume_local._worker.sources.formats.json import read_json
 from lume_local._worker.sources.formats.names import layout_of_table, readable, visible_columns
@@ -46,7 +46,7 @@ _PLAIN = {"quote": '"', "escape": ""}
 
 _BEGINNING = re.compile(rb'(?:\xef\xbb\xbf)?"?_lume_row"?([,;\t|])')
 """The beginning of rejects in CSV, as written by Lume or by a spreadsheet."""
-_BEGINNING_OF_OBJECTS = re.compile(rf'\ufeff?\s*\{{\s*"{RESERVED}')
+_BEGINNING_OF_OBJECTS = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"_lume_')
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _START = 64 * 1024
 _DELIMS = (",", ";", "\t", "|")
@@ -62,9 +62,8 @@ def reader_of_rejects(reading: Reading, format: str) -> Callable[[], Layout] | N
     is_zip = magic.kind_of(start[: magic.LENGTH]) == magic.ZIP
     if format != "excel" and is_zip and _is_book_of_rejects(reading):
         return partial(_read_book, reading)
-    if _BEGINNING_OF_OBJECTS.match(start[:1000].decode(errors="replace")):
-        is_of_table = any(f'"{name}"'.encode() in start.split(b"\n", 1)[0] for name in (TABLE, OBJECT))
-        if is_of_table or format not in _OF_OBJECTS:
+    if _BEGINNING_OF_OBJECTS.match(start):
+        if is_table_of_objects(start, format):
             return partial(_read_members, reading)
         # These are consecutive objects, whatever the form of their source was.
         own = evolve(reading, flow=reading.flow | {"records": []})
@@ -83,6 +82,12 @@ def in_book_of_rejects(flow: dict[str, Any], book: Workbook) -> dict[str, Any]:
     """Return the flow; if the workbook holds corrected rejects, for a table from the first row of its first sheet."""
     is_plain = all(flow[key] == value for key, value in OF_REJECTS.items()) and flow["excel"] == _WHOLE_SHEET
     return flow if is_plain or not _holds_rejects(book) else flow | OF_REJECTS | {"excel": _WHOLE_SHEET}
+
+
+def is_table_of_objects(start: bytes, format: str) -> bool:
+    """Return whether a file begins with rejects of a table as objects."""
+    is_table = format not in _OF_OBJECTS or f'"{TABLE}"'.encode() in start.partition(b"\n")[0]
+    return is_table and _BEGINNING_OF_OBJECTS.match(start) is not None
 
 
 def delim_of_rejects(header: bytes, flow: dict[str, Any]) -> str:

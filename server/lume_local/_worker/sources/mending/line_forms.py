@@ -34,7 +34,7 @@ class LineForm:
     @classmethod
     def of(cls, at: Iterable[int | None], flow: dict[str, Any]) -> "LineForm":
         """Return the form of lines as a compiled flow reads them."""
-        csv = flow.get("lines", flow["csv"])
+        csv = flow["csv"]
         marks = None if flow["fixed"] else (csv["delim"], csv["quote"], csv["escape"])
         return cls(tuple(at), marks, flow["encoding"])
 
