@@ -21,7 +21,7 @@ from lume_local._worker.shards.access import fetch_range, local_path, new_folder
 from lume_local._worker.sources.files import BLOCK, is_utf8_name, opened
 from lume_local._worker.sources.formats.records.fixed_width import grammar_of
 from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in, whole_lines
-from lume_local._worker.sources.formats.text.csv_header import header_of
+from lume_local._worker.sources.formats.text.csv import header_of
 from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect
 from lume_local._worker.sources.intake import Malformed
 from lume_local._worker.sources.mending.door import OF_REJECTS, delim_of_rejects, is_table_of_objects

@@ -12,7 +12,7 @@ from local.one_run import execute
 from lume_async import ConfigurationError
 from lume_local import open_sample
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources.formats import parquet_types
+from lume_local._worker.sources.formats import parquet
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -153,6 +153,6 @@ def test_int96_of_spark_has_microseconds(tmp_path: Path) -> None:
     path = tmp_path / "made.parquet"
     moments = [[dt.datetime(2023, 11, 14, 22, 13, 20, 5)]]
     table = pa.table({"id": [0], "v": pa.array(moments, pa.list_(pa.timestamp("us")))})
-    table = table.replace_schema_metadata({parquet_types._OF_SPARK: "3.5.1"})
+    table = table.replace_schema_metadata({parquet._OF_SPARK: "3.5.1"})
     pq.write_table(table, path, use_deprecated_int96_timestamps=True)
     assert run(tmp_path, path.read_bytes()) == ['["2023-11-14 22:13:20.000005"]']

@@ -1,8 +1,8 @@
 """The door for corrected rejects, whatever their source was, and whatever program has saved them.
 
-Rejects in a table (CSV, or the first sheet of a workbook) are recognized here by the columns that rejects begin with.
-Their records become rows or objects of the source's format, or malformed lines once more. Objects with Lume's own
-members are NDJSON already, and read as such.
+Rejects of or in a table are recognized here by the columns that rejects begin with: in CSV, in the first sheet of a
+workbook, or as objects. Each record becomes a row or an object of its source, or a malformed line once more.
+Rejects of a source of objects, as objects, are read by `ndjson`, which takes Lume's own members away.
 """
 
 import codecs
@@ -32,8 +32,12 @@ from lume_local._worker.sources.formats.text.encoding import in_utf8
 from lume_local._worker.sources.intake import NOT_JSON, Account, Reading, RefusedLine
 from lume_local._worker.sources.mending.lost_letters import KEPT
 from lume_local._worker.sources.mending.mended_rows import is_noted
-from lume_local._worker.sources.mending.reject_objects import RejectObjects
-from lume_local._worker.sources.mending.reject_rows import CsvRecords, RejectRows, TakesRecords
+from lume_local._worker.sources.mending.reject_records import (
+    CsvRecords,
+    RejectObjects,
+    RejectRows,
+    TakesRecords,
+)
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 

@@ -79,7 +79,7 @@ class FixedWidth:
 
 
 class EvenLines:
-    """Counts the records in pieces of a file whose lines are all ASCII and equally long. See `Counter`."""
+    """Counts the records in pieces of a file whose lines are all ASCII and equally long. See `CountsRecords`."""
 
     def __init__(self, grammar: FixedWidth, line_end: bytes) -> None:
         self._width, self._line_end = grammar.width, line_end

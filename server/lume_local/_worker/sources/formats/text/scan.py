@@ -24,7 +24,7 @@ _BLANK = re.compile(b"(?:%b)++" % LINE_END)
 _LINE = re.compile(rb"([^\r\n]*+)(" + LINE_END + rb")?+")
 
 
-class Counter(Protocol):
+class CountsRecords(Protocol):
     """Counts records several times as fast as their grammar, where it can."""
 
     def count(self, data: bytes) -> tuple[int, int] | None:
@@ -77,7 +77,7 @@ class Scanner:
         dialect: Dialect | FixedWidth,
         columns: int,
         form: LineForm | None,
-        counter: Counter,
+        counter: CountsRecords,
         line_end: bytes,
         limit: int,
         account: Account,

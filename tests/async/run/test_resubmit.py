@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from components import package
 
-from lume_async._run.reject_columns import UnreadableError, has_reject_columns
+from lume_async._run.resubmit import UnreadableError, has_reject_columns
 
 SOURCE = [{"id": 1, "name": "Ann"}, {"id": "x", "name": "Bo"}]
 REJECTS = [{"_lume_row": 2, "_lume_reasons": "id: is not a valid integer", "id": "x", "name": "Bo"}]
