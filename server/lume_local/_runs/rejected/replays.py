@@ -353,7 +353,7 @@ class Replays:
 
 def _are_of_tables(read: _Readable, format: str) -> bool:
     """Return whether rows have the columns of a table, in which the rejects of XML are, too, unless in NDJSON."""
-    is_table_of_xml = format == "xml" and not read.job["path"].endswith(".ndjson")
+    is_table_of_xml = format == "xml" and not read.job["path"].lower().endswith(".ndjson")
     return read.is_table or format not in _OF_OBJECTS or is_table_of_xml
 
 

@@ -54,6 +54,7 @@ _BEGINNING_OF_OBJECTS = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"_lume_')
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _START = 64 * 1024
 _DELIMS = (",", ";", "\t", "|")
+_MOST_COLUMNS = 20_000
 
 
 def reader_of_rejects(reading: Reading, format: str) -> Callable[[], Layout] | None:
@@ -198,12 +199,16 @@ def _read_members(reading: Reading) -> Layout:
     names = dict[str, None]()
     for _, line in _lines(reading):
         names |= dict.fromkeys(_members(line) or ())
+        if len(names) > _MOST_COLUMNS:
+            raise SourceError(
+                f"the objects of {reading.shown} have more than {_MOST_COLUMNS:,} different members"
+            )
 
     def fill(into: TakesRecords) -> None:
         for number, line in _lines(reading):
             reading.account.records += 1
             if (values := _members(line)) is None:
-                reading.malformed.refuse(number, RefusedLine(NOT_JSON, line))
+                reading.malformed.refuse(number, RefusedLine(NOT_JSON, line.rstrip(b"\r")))
             else:
                 into.take(number, [text_of(values.get(name)) for name in names], is_text=is_utf8(line))
         reading.account.lines = physical_lines(reading.path, reading.pause)

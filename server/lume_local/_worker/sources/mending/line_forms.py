@@ -106,7 +106,7 @@ def form_cell(entry: dict[str, Any] | None) -> str:
 
 def form_in_cell(cell: str, names: Sequence[str]) -> LineForm | None:
     """Return the form of such an entry in columns of these names; None if it is unknown, or a column is missing."""
-    with suppress(ValueError, KeyError, TypeError, AttributeError):
+    with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return form_of(json.loads(cell), names)
     return None
 
