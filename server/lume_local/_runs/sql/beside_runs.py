@@ -1,7 +1,6 @@
 """Tables beside the runs: identities of sources and outputs, follow-ups by people, counts."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
-import json
 from collections.abc import Sequence
 
 import orjson
@@ -91,7 +90,7 @@ class SqlSources:
         """Return the columns read by the latest run with output; None if there is no such run or record."""
         query = f"SELECT metrics FROM runs WHERE flow_version = ? AND {DONE} ORDER BY seq DESC LIMIT 1"
         row = await self.sql.row(query, [flow_version])
-        found: list[str] | None = None if row is None else json.loads(row[0])["source"].get("header")
+        found: list[str] | None = None if row is None else orjson.loads(row[0])["source"].get("header")
         return found
 
 
