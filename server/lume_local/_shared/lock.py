@@ -151,12 +151,8 @@ def held(path: Path) -> Iterator[None]:
 
 def holder(path: Path) -> Process | None:
     """Return the process that took a lock, if the file identifies it for certain."""
-    return Process.of(_content(path))
-
-
-def _content(path: Path) -> Any:
     try:
-        return orjson.loads(path.read_bytes())
+        return Process.of(orjson.loads(path.read_bytes()))
     except (OSError, ValueError):
         return None
 

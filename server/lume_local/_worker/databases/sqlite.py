@@ -64,20 +64,19 @@ class RowsInto:
 
     def all(self, batches: Iterable[Batch]) -> int:
         """Insert all rows; return their number. Raises `DatabaseTrouble`, which names the refused row."""
+
+        def each(batch: Batch) -> Iterator[tuple[Any, ...]]:
+            for self._last in batch:
+                self._count += 1
+                yield self._last
+
         try:
-            return sum(
-                self._connection.executemany(self._sql, self._each(batch)).rowcount for batch in batches
-            )
+            return sum(self._connection.executemany(self._sql, each(batch)).rowcount for batch in batches)
         except sqlite3.IntegrityError as error:
             row = shown(self._load.names, self._last[: len(self._load.names)])
             raise DatabaseTrouble(
                 f"{self._load.table} in {self._where} refuses the rows: {error} (mapped row {self._count:,}: {row})"
             ) from None
-
-    def _each(self, batch: Batch) -> Iterator[tuple[Any, ...]]:
-        for self._last in batch:
-            self._count += 1
-            yield self._last
 
     def judged(self, batches: Iterable[Batch], refused: Refused) -> int:
         """Insert numbered rows except those refused already; add the reasons of further refused rows."""
@@ -219,7 +218,9 @@ class SqliteLoader:
         load, types = self._load, SqliteTypes()
         columns = self._columns(connection)
         if not columns:
-            self._refuse_view(connection)
+            view = "SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = ? COLLATE NOCASE"
+            if connection.execute(view, [load.table]).fetchone():
+                raise DatabaseTrouble(f"{load.table} in {self._url.shown} is not a table: name one")
             if load.create:
                 return
             raise no_table(load, self._url.shown, types)
@@ -236,7 +237,10 @@ class SqliteLoader:
         ).fetchall()
         # SQLite ignores the case of names.
         spelled: dict[str, str] = {name.lower(): name for name in (*self._load.names, RUN_COLUMN)}
-        return [TableColumn(str(spelled.get(name.lower(), name)), *map(_plain, rest)) for name, *rest in rows]
+        return [
+            TableColumn(str(spelled.get(name.lower(), name)), kind, bool(must_be_given), bool(is_made))
+            for name, kind, must_be_given, is_made in rows
+        ]
 
     def _check_rowid(self, connection: sqlite3.Connection) -> None:
         """Check that SQLite doesn't replace NULLs of the flow with numbers, as it does in one kind of key."""
@@ -251,11 +255,6 @@ class SqliteLoader:
                     f"{self._load.table} numbers rows without a value for {name}, its INTEGER PRIMARY KEY: set "
                     f"required = true for {optional[name.lower()]} to reject them, or leave it to the table"
                 )
-
-    def _refuse_view(self, connection: sqlite3.Connection) -> None:
-        query = "SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = ? COLLATE NOCASE"
-        if connection.execute(query, [self._load.table]).fetchone():
-            raise DatabaseTrouble(f"{self._load.table} in {self._url.shown} is not a table: name one")
 
     def _insert_into(self, connection: sqlite3.Connection) -> str:
         """Return an `INSERT` by which no row replaces another, even if the table has ON CONFLICT REPLACE.
@@ -404,7 +403,3 @@ class SqliteLoader:
         if self._transaction is not None:
             self._transaction.connection.close()
             self._transaction = None
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str) else bool(value)

@@ -305,7 +305,7 @@ def edited(row: OutputRow, cells: Json, *, may_add: bool) -> OutputRow:
     Args:
         may_add: whether it may get more columns, as an object may.
     """
-    values: Json = json.loads(row.body, parse_float=_as_written, parse_int=_as_written)
+    values: Json = json.loads(row.body, parse_float=orjson.Fragment, parse_int=orjson.Fragment)
     if not may_add and (unknown := cells.keys() - values.keys() - {RAW}):
         raise Broken(f"an edited row has {min(unknown)[:100]!r}, which is not one of its columns")
     original = str(json.loads(row.kept.decode("utf-8", KEPT)).get(RAW)) if row.kept else ""
@@ -313,7 +313,3 @@ def edited(row: OutputRow, cells: Json, *, may_add: bool) -> OutputRow:
     values |= cells
     is_left = lost.are_left(_THIS, "", (one for one in values.values() if isinstance(one, str)))
     return evolve(row, body=orjson.dumps(values), kept=b"", reasons=row.reasons if is_left else "")
-
-
-def _as_written(number: str) -> orjson.Fragment:
-    return orjson.Fragment(number)

@@ -56,19 +56,16 @@ class CsvRows:
     def __iter__(self) -> Iterator[OutputRow]:
         if self.names[:1] == [ROW] and self.names[1:3] != [LINE, REASONS]:
             raise Broken(f"its header does not continue with {LINE} and {REASONS}")
+        dialect = self._dialect
         while (record := self._record()) is not None:
-            fields = self._fields(record)
+            # Without quotes, the last column may hold a malformed line, including delimiters.
+            last = len(self.names) - 1
+            fields = dialect.split(record) if self._quote else record.split(dialect.delim, last)
             if len(fields) != len(self.names):
                 raise Broken(
                     f"a row has {counted(len(fields), 'column')}, but the header has {len(self.names)}"
                 )
             yield output_row(self.names, [self._value(field) for field in fields], self._kinds)
-
-    def _fields(self, record: bytes) -> list[bytes]:
-        if not self._quote:
-            # The last column may hold a malformed line, including delimiters.
-            return record.split(self._dialect.delim, len(self.names) - 1)
-        return self._dialect.split(record)
 
     def _value(self, field: bytes) -> str | None:
         """Return the value of a field: NULL if it is empty; an empty string is quoted."""
@@ -85,14 +82,10 @@ class CsvRows:
                     raise Broken("it ends within quotes")
                 return None
             lines.append(line)
-            quotes += self._quotes(line)
+            if self._quote:
+                bare = line if self._escaped is None else self._escaped.sub("", line)
+                quotes += bare.count(self._quote)
         return "".join(lines).removesuffix("\n").encode("utf-8", KEPT)
-
-    def _quotes(self, line: str) -> int:
-        if not self._quote:
-            return 0
-        bare = line if self._escaped is None else self._escaped.sub("", line)
-        return bare.count(self._quote)
 
 
 _REJECT = re.compile(
@@ -120,13 +113,12 @@ class NdjsonRows:
         while line := self._file.readline():
             text = line.removesuffix("\n")
             match = _REJECT.fullmatch(text)
-            yield OutputRow(*_bodies(text)) if match is None else _reject(match)
-
-
-def _reject(match: re.Match[str]) -> OutputRow:
-    rest = _NO_RAW.sub("", match["rest"] or "")
-    row, line = _number(match["row"]), _number(match["line"])
-    return OutputRow(*_bodies("{" + rest + "}"), row, line, json.loads(shown(match["reasons"])))
+            if match is None:
+                yield OutputRow(*_bodies(text))
+            else:
+                rest = _NO_RAW.sub("", match["rest"] or "")
+                row, number = _number(match["row"]), _number(match["line"])
+                yield OutputRow(*_bodies("{" + rest + "}"), row, number, json.loads(shown(match["reasons"])))
 
 
 def _bodies(text: str) -> tuple[bytes, bytes]:

@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -136,7 +135,7 @@ def _drop(run_id: str) -> None:
 def _done(load: Load, step: Step) -> None:
     if prepared := _prepared.pop(load.claim, None):
         # Another load may share its transaction, and is then repeated, too.
-        with on_error(partial(_drop, load.run_id)), closing(prepared):
+        with on_error(lambda: _drop(load.run_id)), closing(prepared):
             return prepared.commit()
     with closing(_loader_of(load)) as loader:
         if loader.fill(Path(step["from"])):

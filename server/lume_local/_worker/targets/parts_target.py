@@ -9,8 +9,8 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,8 @@ class PartsTarget:
         """Publish all parts, then the manifest; then remove an earlier run's files."""
         folder, manifest = Path(step["folder"]), Path(step["manifest"])
         kept = {name for _, name in step["files"]}
-        with _alone_in(folder) as handle:
+        with no_links.folder(folder, make=True) as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)  # other runs publish here before or after
             if no_links.exists(manifest):
                 refuse_overtaken(step)
             there = [_put_in_place(Path(source), folder / name) for source, name in step["files"]]
@@ -162,11 +163,3 @@ def _named(folder: Path) -> list[str]:
 def _remove(folder: Path, names: set[str]) -> None:
     for name in names:
         no_links.unlink(folder / name)
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[int]:
-    """Keep other runs from publishing here during the block; yield the open folder."""
-    with no_links.folder(folder, make=True) as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield handle
