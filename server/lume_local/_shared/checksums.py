@@ -55,12 +55,13 @@ def copied(path: Path, to: Path, noted: str | None = None) -> str | None:
 
 def written(digests: Mapping[str, str]) -> bytes:
     """Return the content of SHA256SUMS for digests by relative path. Pure."""
-    return b"".join(_line(os.fsencode(path), digests[path].encode()) for path in sorted(digests))
-
-
-def _line(path: bytes, digest: bytes) -> bytes:
-    escaped = re.sub(rb"[\\\n\r]", lambda found: _ESCAPES[found[0]], path)
-    return (b"\\" if escaped != path else b"") + digest + b"  " + escaped + b"\n"
+    lines = []
+    for name in sorted(digests):
+        path = os.fsencode(name)
+        escaped = re.sub(rb"[\\\n\r]", lambda found: _ESCAPES[found[0]], path)
+        mark = b"\\" if escaped != path else b""
+        lines.append(mark + digests[name].encode() + b"  " + escaped + b"\n")
+    return b"".join(lines)
 
 
 def read(content: bytes) -> dict[str, str]:

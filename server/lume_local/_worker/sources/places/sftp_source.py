@@ -145,9 +145,14 @@ class _Servers:
 def _done(step: Callable[[_Servers], Awaitable[T]], pause: Pause) -> T:
     """Do a step, unless the run is to stop meanwhile. Raises `SourceError`, and errors of `pause`."""
 
+    async def watch() -> None:
+        while True:
+            pause()
+            await anyio.sleep(_LOOK)
+
     async def stepped() -> T:
         async with task_group() as tasks:
-            tasks.start_soon(_watch, pause)
+            tasks.start_soon(watch)
             async with AsyncExitStack() as stack:
                 result = await step(_Servers(stack))
             tasks.cancel_scope.cancel()
@@ -158,9 +163,3 @@ def _done(step: Callable[[_Servers], Awaitable[T]], pause: Pause) -> T:
     except SftpTrouble as trouble:
         more = ": put it there, then submit the run again" if trouble.state == Cause.MISSING else ""
         raise SourceError(f"{trouble}{more}", may_pass=trouble.may_pass) from None
-
-
-async def _watch(pause: Pause) -> None:
-    while True:
-        pause()
-        await anyio.sleep(_LOOK)

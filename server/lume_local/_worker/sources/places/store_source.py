@@ -179,13 +179,13 @@ class StoredFiles:
         ]
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
-        return self._copies.files(self._copied(folder, pause), pause)
+        def copied() -> Iterator[tuple[str, Path]]:
+            for n, (url, before) in enumerate(self._before.items()):
+                path = copy_path(folder, n, url)
+                copy_object(self._buckets.of(url), url, before, path, pause=pause)
+                yield url, path
 
-    def _copied(self, folder: Path, pause: Pause) -> Iterator[tuple[str, Path]]:
-        for n, (url, before) in enumerate(self._before.items()):
-            path = copy_path(folder, n, url)
-            copy_object(self._buckets.of(url), url, before, path, pause=pause)
-            yield url, path
+        return self._copies.files(copied(), pause)
 
     def close(self) -> None:
         self._copies.close()

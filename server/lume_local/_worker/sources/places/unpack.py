@@ -4,6 +4,7 @@ import gzip
 import sys
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,10 @@ def _are_rejects(path: Path) -> bool:
         return False
 
 
-def _zstd(path: Path) -> Any:
-    return ZstdFile(path, options={DecompressionParameter.window_log_max: _WINDOW_LOG})
-
-
-_OPENERS: dict[str, Callable[[Path], Any]] = {"gzip": gzip.open, "zstd": _zstd}
+_OPENERS: dict[str, Callable[[Path], Any]] = {
+    "gzip": gzip.open,
+    "zstd": partial(ZstdFile, options={DecompressionParameter.window_log_max: _WINDOW_LOG}),
+}
 
 
 @frozen

@@ -209,7 +209,8 @@ class _Cells:
         elif kind == "d":
             from openpyxl.utils.datetime import from_ISO8601
 
-            return as_text(from_ISO8601(value), self._contents.formats[style])
+            parsed: Any = from_ISO8601(value)  # type: ignore[no-untyped-call]
+            return as_text(parsed, self._contents.formats[style])
         if "_x" in value:  # characters that XML can't contain are escaped as `_x000D_`
             value = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
         return as_text(value)
