@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lume_cli._app import app
+from lume_local import open_sample
 from lume_local._samples.infer import SampleColumn
 from lume_local._worker.samples import read as sample_read
 
@@ -232,3 +233,12 @@ def test_a_name_that_no_expression_can_hold_is_left_out(tmp_path: Path) -> None:
     sample.write_bytes(b"id,start\x0bdate\n1,2\n")
     assert list(clean(tmp_path, sample)["columns"]) == ["id"]
     assert "left out, as the name contains a control character: 'start\\x0bdate'" in init(sample).stderr
+
+
+def test_a_column_may_be_called_error(tmp_path: Path) -> None:
+    (path := tmp_path / "a.csv").write_text("a\n1\nx\n")
+    with open_sample(path) as sample:
+        sample.rows({"format": "csv"})
+        found = sample.judge({}, {"error": ("a", {"sql": "a", "type": "integer"})})
+
+    assert (found["error"].misfits, found["error"].example) == (1, "x")

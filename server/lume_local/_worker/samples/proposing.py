@@ -74,13 +74,18 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
 @contextmanager
 def _profiled(trials: Trials, given: Mapping[str, Any], path: Path, held: Path) -> Iterator[Read]:
     name, wanted = given["shown"], given.get("source")
-    seen, members = None, None
     if wanted is None:
-        seen = read_sample(
-            path, partial(_open_here, trials), given.get("encoding"), given.get("delim"), name=name, held=held
+        encoding, delim = given.get("encoding"), given.get("delim")
+        seen: Sample | None = read_sample(
+            path, partial(_open_here, trials), encoding, delim, name=name, held=held
         )
-        members = [column.source for column in seen.columns]
-    settings = _settings(seen, wanted)
+        members: list[str] | None = [column.source for column in seen.columns]
+        null = list(seen.null.proposed)
+        settings = seen.source | ({"null": null} if null else {})
+    else:
+        seen, members, settings = None, None, dict(wanted)
+        if read_source(Table("source", settings)).query is not None:
+            raise FlowError("source.format", "is for a query: a sample is a file")
     with opened_whole(trials, path, name, held, settings, members, ROWS) as sample:
         if seen is None:
             found = SampleRows(
@@ -95,16 +100,6 @@ def _profiled(trials: Trials, given: Mapping[str, Any], path: Path, held: Path) 
             if column.source in places
         ]
         yield Profile(name, settings, len(sample.rows), columns, seen.doubts), sample
-
-
-def _settings(seen: Sample | None, wanted: Mapping[str, Any] | None) -> dict[str, Any]:
-    if wanted is None:
-        assert seen is not None
-        words = list(seen.null.proposed)
-        return dict(seen.source) | ({"null": words} if words else {})
-    if read_source(Table("source", dict(wanted))).query is not None:
-        raise FlowError("source.format", "is for a query: a sample is a file")
-    return dict(wanted)
 
 
 def _values(sample: WholeSample, place: int, null: set[str]) -> list[str]:
