@@ -38,8 +38,7 @@ def _part(found: re.Match[str]) -> str:
     """Return the replacement for a name in braces; braces of a regular expression stay."""
     match found[1]:
         case "countries" | "months":
-            names: dict[str, list[str]] = _table(found[1])["names"]
-            return _map({name: key for key, all_of_it in names.items() for name in all_of_it})
+            return _map(_named(found[1]))
         case "weekdays":
             return _map(_weekdays())
         case "currency":
@@ -55,6 +54,12 @@ def _part(found: re.Match[str]) -> str:
 def _table(name: str) -> dict[str, Any]:
     table: dict[str, Any] = json.loads((_FOLDER / "tables" / f"{name}.json").read_text(encoding="utf-8"))
     return table
+
+
+def _named(table: str) -> dict[str, str]:
+    """Convert a table of key -> names to name -> key."""
+    names: dict[str, list[str]] = _table(table)["names"]
+    return {name: key for key, all_of_it in names.items() for name in all_of_it}
 
 
 def _weekdays() -> dict[str, str]:
