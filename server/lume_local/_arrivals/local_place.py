@@ -215,7 +215,7 @@ class LocalPlace(ListedPlace):
                 why = "a program has it open for writing: it is moved once it was closed"
                 raise PlaceTrouble(f"{entry.path} can't be moved yet: {why}")
             key = str(path), entry.seen
-            name = await put_aside(LocalFiles(self._seen), str(path), str(target), _kept(entry.seen), key)
+            name = await put_aside(LocalMoves(self._seen), str(path), str(target), _kept(entry.seen), key)
         except NotADirectoryError:
             wrong = entry.path.removesuffix(relative) + self._in_the_way(target)
             raise PlaceTrouble(f"{entry.path} can't be moved: {wrong} is a file, not a folder") from None
@@ -255,8 +255,8 @@ class LocalPlace(ListedPlace):
         return named
 
 
-class LocalFiles:
-    """See `Files`. All raise OSError.
+class LocalMoves:
+    """See `Moves`. All raise OSError.
 
     Args:
         seen_of: returns a version; that of a moved file lacks its change time, which a rename changes.

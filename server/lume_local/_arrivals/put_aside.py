@@ -14,8 +14,8 @@ LONGEST = 255
 """The maximum length of a name in bytes, in common file systems."""
 
 
-class Files(Protocol):
-    """The files of a place, by their paths there. A place has its own errors."""
+class Moves(Protocol):
+    """The steps of a move in a place, by paths there. A place has its own errors."""
 
     async def seen(self, path: str) -> str | None:
         """Return the version of a file, which a rename keeps; None if there is no file."""
@@ -32,7 +32,7 @@ class Files(Protocol):
     async def remove(self, own: str) -> None: ...
 
 
-async def put_aside(files: Files, path: str, target: str, seen: str, key: tuple[str, str]) -> str | None:
+async def put_aside(moves: Moves, path: str, target: str, seen: str, key: tuple[str, str]) -> str | None:
     """Move a file if it still is the version `seen`; return its name in the target's folder.
 
     None if it is gone or has been replaced; a replacement stays.
@@ -41,14 +41,14 @@ async def put_aside(files: Files, path: str, target: str, seen: str, key: tuple[
         key: identifies this move among all into the folder, also after a kill.
     """
     own = posixpath.join(posixpath.dirname(target), f".{hash_of(key)[:32]}.lume")
-    if await files.seen(own) is None and (await files.seen(path) != seen or not await files.take(path, own)):
+    if await moves.seen(own) is None and (await moves.seen(path) != seen or not await moves.take(path, own)):
         return None
-    if await files.seen(own) != seen:  # replaced between the two steps above
-        if not await files.name(own, path):
-            await files.remove(own)  # replaced again: the file taken is no longer the latest
+    if await moves.seen(own) != seen:  # replaced between the two steps above
+        if not await moves.name(own, path):
+            await moves.remove(own)  # replaced again: the file taken is no longer the latest
         return None
     number = 1
-    while not await files.name(own, name := numbered(target, number)):
+    while not await moves.name(own, name := numbered(target, number)):
         number += 1
     return posixpath.basename(name)
 

@@ -213,7 +213,7 @@ class SftpPlace(ListedPlace):
         async def moved(session: SftpSession) -> str | None:
             paths = self._remote(relative), self._remote(target)
             return await put_aside(
-                RemoteFiles(session, entry.path), *paths, entry.seen, (entry.path, entry.seen)
+                RemoteMoves(session, entry.path), *paths, entry.seen, (entry.path, entry.seen)
             )
 
         with _place_trouble():
@@ -233,8 +233,8 @@ class SftpPlace(ListedPlace):
             return await self._server.ask(asked)
 
 
-class RemoteFiles:
-    """See `Files`. All raise `SftpTrouble`.
+class RemoteMoves:
+    """See `Moves`. All raise `SftpTrouble`.
 
     Args:
         url: the file, for messages.

@@ -37,17 +37,17 @@ class XlsxBook:
     def __init__(self, path: Path, shown: str, pause: Pause, most: int) -> None:
         self._archive, self._shown = Archive(path, pause), shown
         with on_error(self._archive.close):
-            self._contents = contents_of(self._archive)
-        self.sheets, self.charts = self._contents.sheets, self._contents.charts
+            self._parts = _parts_of(self._archive)
+        self.sheets, self.charts = self._parts.sheets, self._parts.charts
 
     def rows(self, name: str) -> Generator[Row, None, None]:
         """Yield the existing rows; a formula has the value that was saved with it, or remains a formula."""
         from openpyxl.utils.cell import coordinate_to_tuple
         from openpyxl.xml.functions import iterparse
 
-        with self._archive.open(self._contents.parts[name]) as file:
+        with self._archive.open(self._parts.of_sheets[name]) as file:
             file.row_ends()
-            cells, last = _Cells(self._contents), 0
+            cells, last = _Cells(self._parts), 0
             for _, element in iterparse(file):
                 if element.tag != _ROW:
                     continue
@@ -85,7 +85,7 @@ class XlsxBook:
 
         parser = expat.ParserCreate()
         parser.StartElementHandler = begins
-        with self._archive.open(self._contents.parts[name]) as file:
+        with self._archive.open(self._parts.of_sheets[name]) as file:
             file.row_ends()
             parser.ParseFile(file)
         return found
@@ -95,24 +95,24 @@ class XlsxBook:
 
 
 @define
-class Contents:
-    """What a workbook consists of.
+class XlsxParts:
+    """The parts of a workbook around its sheets.
 
     Attributes:
-        parts: the part of each sheet with cells, by name.
+        of_sheets: the part of each sheet with cells, by name.
         charts: the sheets without cells.
         formats: the number format of each style.
     """
 
     is_1904: bool
     sheets: list[SheetName] = field(factory=list)
-    parts: dict[str, str] = field(factory=dict)
+    of_sheets: dict[str, str] = field(factory=dict)
     charts: list[str] = field(factory=list)
     strings: list[str] = field(factory=list)
     formats: list[str] = field(factory=list)
 
 
-def contents_of(archive: Archive) -> Contents:
+def _parts_of(archive: Archive) -> XlsxParts:
     from openpyxl.reader.excel import ExcelReader
     from openpyxl.reader.strings import read_string_table
     from openpyxl.xml.constants import SHARED_STRINGS
@@ -126,7 +126,7 @@ def contents_of(archive: Archive) -> Contents:
     reader: Any = Reader()
     reader.read_manifest()
     reader.read_workbook()
-    found = Contents(reader.wb.epoch == EPOCHS[1], formats=_formats(archive))
+    found = XlsxParts(reader.wb.epoch == EPOCHS[1], formats=_formats(archive))
     if (part := reader.package.find(SHARED_STRINGS)) is not None:
         archive.check(part.PartName[1:], MOST_STRINGS)
         with archive.open(part.PartName[1:]) as file:
@@ -138,7 +138,7 @@ def contents_of(archive: Archive) -> Contents:
             found.charts.append(sheet.name)
         else:
             found.sheets.append(SheetName(sheet.name, sheet.state != "visible"))
-            found.parts.setdefault(sheet.name, place.target)
+            found.of_sheets.setdefault(sheet.name, place.target)
     return found
 
 
@@ -175,16 +175,16 @@ def _row_number(given: str | None, last: int) -> int:
 class _Cells:
     """Converts the cells of one sheet to text."""
 
-    def __init__(self, contents: Contents) -> None:
-        self._contents = contents
+    def __init__(self, parts: XlsxParts) -> None:
+        self._parts = parts
         self._shared: dict[str | None, tuple[str, str]] = {}
         """Formulas that several cells share, each with the cell that it is written for."""
 
     def text(self, cell: Any, place: str) -> str | None:
         """Return the text of a cell: its value, or the formula if no value was saved."""
         kind, style = cell.get("t", "n"), int(cell.get("s") or 0)
-        if not 0 <= style < len(self._contents.formats):
-            raise ValueError(f"a cell has the style {style}, and there are {len(self._contents.formats)}")
+        if not 0 <= style < len(self._parts.formats):
+            raise ValueError(f"a cell has the style {style}, and there are {len(self._parts.formats)}")
         value: Any = None if kind == "inlineStr" else cell.findtext(_VALUE) or None
         formula = cell.find(_FORMULA)
         if formula is not None and formula.get("t") == "shared" and formula.text:
@@ -201,7 +201,7 @@ class _Cells:
             return Unsaved(self._formula(formula, place)) if is_unsaved else None
         if kind == "n":
             number = float(value) if any(one in value for one in ".eE") else int(value)
-            return number_as_text(number, self._contents.formats[style], is_1904=self._contents.is_1904)
+            return number_as_text(number, self._parts.formats[style], is_1904=self._parts.is_1904)
         if kind == "s":
             value = self._string(int(value))
         elif kind == "b":
@@ -210,13 +210,13 @@ class _Cells:
             from openpyxl.utils.datetime import from_ISO8601
 
             parsed: Any = from_ISO8601(value)  # type: ignore[no-untyped-call]
-            return as_text(parsed, self._contents.formats[style])
+            return as_text(parsed, self._parts.formats[style])
         if "_x" in value:  # characters that XML can't contain are escaped as `_x000D_`
             value = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
         return as_text(value)
 
     def _string(self, number: int) -> str:
-        strings = self._contents.strings
+        strings = self._parts.strings
         if not 0 <= number < len(strings):
             raise ValueError(f"a cell has the shared string {number}, and there are {len(strings)}")
         return strings[number]
