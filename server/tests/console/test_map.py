@@ -223,7 +223,7 @@ def test_two_people_save_at_once(page: Any, site: Site, orders: str) -> None:
     }
     site.ask("PUT", f"/v1/flows/{orders}/versions/v4", definition | {"version": "v4"})
     page.get_by_role("button", name="Save as v4 and run the file").click()
-    expect(page.get_by_role("alert").filter(has_text="Somebody else has saved another")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="Somebody else has just saved another")).to_be_visible()
     expect(page.get_by_label("the day first")).to_be_checked()
     assert saved(page, "v5") == "Succeeded"
     columns = site.ask("GET", f"/v1/flows/{orders}/versions/v5")["definition"]["columns"]

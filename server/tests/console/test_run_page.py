@@ -372,5 +372,5 @@ def test_mended_rejects_do_not_replace_the_rows_of_their_run(page: Any, site: Si
     page.get_by_role("button", name="Send corrected rejects").click()
     page.get_by_label("Corrected file").set_input_files(mended)
     page.get_by_role("dialog").get_by_role("button", name="Send", exact=True).click()
-    expect(page.get_by_role("alert").filter(has_text="would replace those of this run there")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="would replace the rows of this run")).to_be_visible()
     assert len(site.ask("GET", "/v1/runs?flow_version=one:v1")["items"]) == 1
