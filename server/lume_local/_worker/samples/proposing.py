@@ -76,12 +76,11 @@ def _profiled(trials: Trials, given: Mapping[str, Any], path: Path, held: Path) 
     name, wanted = given["shown"], given.get("source")
     if wanted is None:
         encoding, delim = given.get("encoding"), given.get("delim")
-        seen: Sample | None = read_sample(
-            path, partial(_open_here, trials), encoding, delim, name=name, held=held
-        )
-        members: list[str] | None = [column.source for column in seen.columns]
-        null = list(seen.null.proposed)
-        settings = seen.source | ({"null": null} if null else {})
+        read = read_sample(path, partial(_open_here, trials), encoding, delim, name=name, held=held)
+        members: list[str] | None = [column.source for column in read.columns]
+        null = list(read.null.proposed)
+        settings = read.source | ({"null": null} if null else {})
+        seen: Sample | None = read
     else:
         seen, members, settings = None, None, dict(wanted)
         if read_source(Table("source", settings)).query is not None:
