@@ -100,9 +100,10 @@ def _unwrapped(line: str, value: dict[str, Any], lost: LostLetters) -> bytes:
     """Return the malformed text in a line of a resubmitted rejects file, or the object without Lume's own keys."""
     raw = value.get(f"{RESERVED}raw")
     is_raw = isinstance(raw, str) and bool(raw)
-    inner = str(raw) if is_raw else _without_own_keys(line)
+    members = _without_own_keys(line)
+    inner = str(raw) if is_raw else members
     reasons = str(value.get(f"{RESERVED}reasons"))
-    if lost.are_left(as_counted(identity_of(value)), reasons, [inner]):
+    if lost.are_left(as_counted(identity_of(value)), reasons, {inner, members}):
         raise NotARow(STILL_LOST, inner.encode())
     # In a corrected object, line ends can only be between its parts.
     one_line = inner.replace("\r", " ").replace("\n", " ")
