@@ -1,4 +1,4 @@
-// Loads the data of a page, and reloads data that changes by itself.
+// Loads the data of a page, and reloads data that changes without a user's action.
 
 /**
  * Returns a function that loads and shows the data. The answer to an earlier request is dropped. After an answer for

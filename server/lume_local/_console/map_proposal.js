@@ -57,7 +57,7 @@ export class Mapping {
     return this.proposal;
   }
 
-  /** Returns the proposal with the present state of the review in its file. */
+  /** Returns the proposal with the current state of the review in its file. */
   async fresh() {
     while (this.#asked !== JSON.stringify(this.decisions.all())) await this.ask();
     return this.proposal;

@@ -74,7 +74,7 @@ export function saving(mapping, failed) {
   async function copy() {
     const { toml } = await mapping.fresh();
     await navigator.clipboard.writeText(toml).catch(() => {
-      throw new Error("This browser lets the page copy nothing: download the file.");
+      throw new Error("This browser does not let the page copy: download the file instead.");
     });
     notice("The flow file was copied.");
   }
@@ -95,7 +95,7 @@ export function saving(mapping, failed) {
     if (drawn === `${version} ${refusal}`) return;
     drawn = `${version} ${refusal}`;
     const saver = refusal
-      ? el("p.muted", `You can't save it as ${version}: ${refusal}. Copy the flow file for somebody who can.`)
+      ? el("p.muted", `You can't save it as ${version}: ${refusal}. Send the flow file to somebody who can.`)
       : button(`Save as ${version} and run the file`, save, "primary");
     fill(buttons, saver, copying);
   }

@@ -38,7 +38,7 @@ export function arrive() {
   history.replaceState(null, "", "/#/"); // first of all: a code must not stay in the history
   const begun = JSON.parse(sessionStorage.getItem(KEY) ?? "{}");
   sessionStorage.removeItem(KEY);
-  if (answer.get("state") !== begun.state) throw new Error("This sign-in was not begun here: begin it again.");
+  if (answer.get("state") !== begun.state) throw new Error("This sign-in was not started here: start it again.");
   if (!answer.has("code"))
     throw new Error(`Not signed in: ${answer.get("error_description") ?? answer.get("error")}`);
   const { issuer, nonce, verifier } = begun;

@@ -83,7 +83,7 @@ function ofFlow(flow, items, trend) {
       figure("Oldest", flow.oldest ? ageOf(flow.oldest) : "–"),
       lost > 0 && figure("Lost to sight", number(lost), "failed"),
     ),
-    !flow.account.closes && el("p.problem", "The account of this flow does not close: please report it."),
+    !flow.account.closes && el("p.problem", "The account of this flow does not balance: please report it."),
     lost > 0 &&
       el(
         "p.muted",

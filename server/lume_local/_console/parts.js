@@ -35,7 +35,7 @@ export function wideCard(...parts) {
 }
 
 /**
- * A table that scrolls by itself if it is too wide. `columns` are [heading, class of its cells] each; `body` is a tbody to
+ * A table with its own scroll bar if it is too wide. `columns` are [heading, class of its cells] each; `body` is a tbody to
  * fill later, or rows: each is the contents of its cells. A "stacked" table becomes a list on a phone, in which a
  * "labelled" one shows the headings beside the cells.
  */

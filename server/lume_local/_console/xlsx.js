@@ -64,7 +64,7 @@ const PARTS = {
   "xl/workbook.xml": `${XML}<workbook xmlns="${MAIN}" xmlns:r="${OFFICE}"><sheets><sheet name="Rejects" sheetId="1" r:id="r1"/></sheets></workbook>`,
 };
 
-/** Returns an uncompressed ZIP archive of texts by name. */
+/** Returns an uncompressed ZIP archive of text files by name. */
 function zip(files) {
   const parts = [];
   const directory = [];

@@ -28,7 +28,7 @@ def test_more_rows_than_it_holds_follow_once_some_are_mended(page: Any, site: Si
     write(page, 1, "Email", "fine@b.org")
     judged(page, "1 would be accepted")
     opened(page, "many")
-    also = page.get_by_text("You have edited 1 row of the others elsewhere; Submit sends them, too.")
+    also = page.get_by_text("You have edited 1 row of the others elsewhere; Submit also sends those.")
     expect(also).to_be_visible()
     expect(page.get_by_role("button", name="Submit 1 corrected row")).to_be_enabled()
     opened(page, "many", reason=NO_COUNTRY)

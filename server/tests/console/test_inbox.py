@@ -309,7 +309,7 @@ def test_people_are_told_of_each_other_and_who_only_reads_edits_nothing(browser:
             judged(ann)
             write(bob, 1, "Country", "France")
             expect(
-                bob.get_by_text("ann is editing 1 row of these (✎). You are editing 1 of them, too")
+                bob.get_by_text("ann is editing 1 row of these (✎). You are also editing 1 of them")
             ).to_be_visible()
             judged(bob)
             ann.get_by_role("button", name="Submit 1 corrected row").click()
@@ -399,7 +399,7 @@ def test_a_repair_is_suggested_looked_at_and_applied(page: Any, site: Site) -> N
     expect(cell(page, 1, "Country")).to_have_text("Germny")
     form.get_by_label("Column").select_option("Note")
     form.get_by_role("button", name="Look for repairs").click()
-    expect(form.get_by_text("The flow accepts no repair of 9 values.")).to_be_visible()
+    expect(form.get_by_text("The flow rejects every repair of 9 values.")).to_be_visible()
     form.get_by_role("button", name="Put it into the flow").click()
     page.wait_for_url(re.compile(r"#/map/suggested\?file=upload%3A%2F%2Finbox-"))
 

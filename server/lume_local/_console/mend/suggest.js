@@ -64,7 +64,7 @@ export function suggester({ sheet, shown, grid, draft }, close) {
           results,
           items.map((item) => repair(item, new Map(groups))),
         );
-      else say(`The flow accepts no repair of ${counted(values.length, "value")}.`);
+      else say(`The flow rejects every repair of ${counted(values.length, "value")}.`);
     } catch (error) {
       if (!draft.signal.aborted) fill(results, el("p.problem", { role: "alert" }, error.message));
     } finally {

@@ -66,7 +66,7 @@ function others(draft, sheet) {
   if (!here.length) return null;
   const owners = [...new Set(here.map((row) => draft.elsewhere.get(row.id).owner))];
   const mine = here.filter((row) => draft.known.has(idOf(row.run, row.reject))).length;
-  const both = mine ? ` You are editing ${number(mine)} of them, too: the first to submit corrects them.` : "";
+  const both = mine ? ` You are also editing ${number(mine)} of them: the first to submit corrects them.` : "";
   return {
     text: `${owners.join(", ")} ${owners.length === 1 ? "is" : "are"} editing ${rows(here.length)} of these (✎).${both}`,
   };
@@ -83,7 +83,7 @@ function full(progress, draft, sheet) {
   if (!progress?.isFull) return null;
   const hidden = [...draft.known.values()].filter((one) => draft.isHere(one) && !sheet.row(idOf(one.run, one.row)));
   const also =
-    hidden.length && ` You have edited ${rows(hidden.length)} of the others elsewhere; Submit sends them, too.`;
+    hidden.length && ` You have edited ${rows(hidden.length)} of the others elsewhere; Submit also sends those.`;
   return {
     text: `These are the oldest ${number(MOST_ROWS)} rows. The others follow once some of these are corrected or discarded. To edit others now, choose their reason above.${also || ""}`,
   };
