@@ -61,7 +61,7 @@ class ServerFile:
 
 
 def _may_hold(lock: Path, pid: int) -> bool:
-    """Return whether a process took the lock, as far as the file identifies processes."""
+    """Return whether a process took the lock; only as certain as the file's record of the process."""
     try:
         held_by = json.loads(lock.read_bytes())
     except ValueError:

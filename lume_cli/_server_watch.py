@@ -34,7 +34,7 @@ class ServerWatch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trouble: str | None = None
-        """The server's fault, such as "does not respond (why)"; None while it works, as far as known."""
+        """The server's fault, such as "does not respond (why)"; None while it works, or if unknown."""
         self._base_url = base_url
         self._say = say
         self._check = check

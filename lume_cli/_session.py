@@ -76,7 +76,7 @@ class CommandSession:
 
     @property
     def away(self) -> str | None:
-        """The trouble of the server (no response, or failures); None while it works, as far as known."""
+        """The trouble of the server (no response, or failures); None while it works, or if unknown."""
         trouble = None if self.server is None else self.server.trouble
         return None if trouble is None else f"the server {trouble}"
 

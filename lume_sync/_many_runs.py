@@ -94,8 +94,8 @@ class ManyRuns:
         replays the outcomes that were already known, and finishes the rest.
 
         Args:
-            requests: a plain or asynchronous iterable, endless ones too; with a journal the same ones each time.
-            max_active: the maximum number of unfinished runs, including those whose outcome was not consumed yet.
+            requests: a plain or asynchronous iterable, even endless; with a journal the same requests each time.
+            max_active: the maximum number of unfinished runs, including those with unconsumed outcomes.
             journal: the path of the file that records the batch; used by one process at a time.
             retry_failed: submit sources that failed according to the journal again, as new runs.
             on_duplicate: with "raise" a duplicate is an outcome with a `DuplicateRunError`; with "attach" the run
@@ -108,9 +108,9 @@ class ManyRuns:
 
         Raises:
             ConfigurationError: the journal is in use, can't be used, or belongs to a different input.
-            JournalError: it can't be used any more: a full disk, or damage.
+            JournalError: it can no longer be used: a full disk, or damage.
             RunTimeoutError: raised after all outcomes: the timeout passed before the end of `requests`. Its `run` is
-                None. To know the end of an iterator, one more request is pulled; the message names it.
+                None. The message names the request that was pulled to find out whether there are more.
             ValueError: an argument is not valid; no request was sent.
 
         Examples:

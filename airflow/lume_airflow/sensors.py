@@ -31,7 +31,7 @@ class LumeRunSensor(BaseSensorOperator):
         run_id: the run (templated).
         lume_conn_id: the connection (templated).
         deferrable: False polls on the worker, in the sensor's `mode` every `poke_interval`.
-        timeout: as for every sensor; `soft_fail` skips instead of failing, also if the run has no output.
+        timeout: as for every sensor; `soft_fail` skips instead of failing, even if the run has no output.
     """
 
     template_fields = ("run_id", "lume_conn_id")

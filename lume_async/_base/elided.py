@@ -1,4 +1,4 @@
-"""Bounds texts that quote data, so that messages stay readable and lists of runs small. Pure.
+"""Bounds strings that quote data, so that messages stay readable and lists of runs small. Pure.
 
 Called where messages are created: by `LumeError`, and in the server by `Problem`, `FlowError`, the worker protocol,
 the recorder of a run's end, and `Run`.

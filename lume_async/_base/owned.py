@@ -18,7 +18,7 @@ class Owned(Generic[T]):
     """The block, entered and left in one task.
 
     Args:
-        on_break: called if the block ends by itself; `close` raises its error.
+        on_break: called if the block ends on its own; `close` raises its error.
     """
 
     def __init__(

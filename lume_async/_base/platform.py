@@ -41,7 +41,7 @@ def replace(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> N
 def is_locked(path: str | os.PathLike[str]) -> bool:
     """Return whether a process holds an advisory lock on a file; false if there is no file. Raises `OSError`.
 
-    Any number of processes may ask at a time.
+    Any number of processes may ask at once.
     """
     if sys.platform == "win32":  # not `IS_POSIX`: type checkers know this name
         raise OSError("Windows has no advisory locks")

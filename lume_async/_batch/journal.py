@@ -343,7 +343,7 @@ async def _result(work: Future[T]) -> T:
             ended.set_result(None)
 
     def wake(_work: Future[T]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nothing waits any more
+        with suppress(RuntimeError):  # the loop is closed: nothing waits any longer
             loop.call_soon_threadsafe(end)
 
     work.add_done_callback(wake)

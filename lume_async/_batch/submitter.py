@@ -40,7 +40,7 @@ AWAY = 2.0
 """Seconds to wait between tries while a server that has answered before can't be reached."""
 
 LAST_SUBMISSION = 10.0
-"""Seconds after the deadline in which a submission may end: if cut off, it may have started a run or not."""
+"""Seconds that a submission may take after the deadline: if it is cut off, it may have started a run."""
 
 USABLE = 0.9
 """The fraction of the announced retention of idempotency keys that is relied on."""

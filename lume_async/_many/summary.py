@@ -37,7 +37,7 @@ class Failure:
 
     @property
     def where(self) -> str:
-        """The source, and the run ID in brackets, as far as they are known."""
+        """The source, and the run ID in brackets, where known."""
         if self.source_path and self.run_id:
             return f"{self.source_path} ({self.run_id})"
         return self.source_path or self.run_id or "an unknown source"

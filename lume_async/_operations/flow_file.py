@@ -129,7 +129,7 @@ def proposal_request(
         body["inline_lookups"] = True
     if arguments.flag(dry_run, "dry_run"):
         if not inline_lookups or len(several) > 1:
-            raise ValueError("dry_run takes one sample, and inline_lookups=True")
+            raise ValueError("dry_run needs exactly one sample, and inline_lookups=True")
         body["dry_run"] = True
     if choices is not None:
         arguments.instance(choices, "choices", (Mapping,), "a dict")

@@ -140,7 +140,7 @@ class RejectedRows:
             body["run"] = check_run_id(run)
         if rows is not None:
             if run is None:
-                raise ValueError("rows are numbers of rejects of one run: pass run")
+                raise ValueError("rows are numbers of one run's rejects: also pass run")
             numbers = arguments.several(rows, "rows", "numbers of rejects", Sequence)
             body["rows"] = [arguments.whole(row, "rows") for row in numbers]
         return await self._sender.send(row_endpoints.discard(body))

@@ -31,7 +31,7 @@ class Content(Protocol):
 class Receiver(Protocol):
     """Takes the body of a 200 or 206 as it arrives, instead of `Response.body`; used by one attempt at a time.
 
-    `flush` ends each attempt that has begun, also one that failed. Their errors are `ApiError`s.
+    `flush` ends each attempt that has begun, even one that failed. Their errors are `ApiError`s.
     """
 
     @property

@@ -70,7 +70,7 @@ class FlowVersion:
         flow_version: the flow and its version, such as `customer_cleaner:v1`.
         content_hash: equal for versions with the same content.
         definition: the JSON form of its file.
-        target_schema: the JSON Schema (draft 2020-12) of its mapped rows; None if it was not requested, as by
+        target_schema: the JSON Schema (draft 2020-12) of its mapped rows; None if it was not requested, as with
             `register_flow`, or the server does not offer it.
         is_new: whether this call has registered it; False if the server already had it.
     """
@@ -203,7 +203,7 @@ class Proposal:
         doubts: questions that a person has to decide, in addition to those about single columns.
         definition: the flow version in its JSON form, for `register_flow`.
         toml: the same as a file, with the evidence as comments.
-        seeds: the texts of the seed files that it needs, by their paths.
+        seeds: the contents of the seed files that it needs, by path.
         dry_run: its dry run on the sample; None if none was requested.
     """
 

@@ -24,7 +24,7 @@ from lume_async._wire.headers import (
 )
 
 _SETTLING, _SYNCED = 30.0, 50_000_000
-"""Seconds for data in transit; bytes per second that a server makes durable."""
+"""Seconds allowed for data in transit; bytes per second that a server is expected to make durable."""
 _OFFSET = re.compile(r"\s*([0-9]{1,15})\s*(;.*)?")
 _COMPLETE = re.compile(r"\s*\?1\s*(;.*)?")
 

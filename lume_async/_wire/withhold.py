@@ -1,4 +1,4 @@
-"""Withholds texts in which a server repeats the API key, or a proxy its password. Pure.
+"""Withholds strings in which a server repeats the API key, or a proxy its password. Pure.
 
 The whole text is withheld: masking the key would have to find every encoding of it, not just one.
 """

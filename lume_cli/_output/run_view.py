@@ -86,7 +86,7 @@ def end_rows(runs: Sequence[LumeRun]) -> list[tuple[str, ...]]:
 
 
 def counts(run: LumeRun) -> tuple[str, str]:
-    """Return the rows that were read and rejected, as far as known."""
+    """Return the rows that were read and rejected, where known."""
     metrics, stages = run.metadata.metrics, run.metadata.stages
     read = metrics.rows_read or max((stage.rows or 0 for stage in stages), default=0)
     known = run.has_output or metrics.rows_read > 0

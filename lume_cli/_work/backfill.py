@@ -1,4 +1,4 @@
-"""A running batch: counts outcomes, stops early, shows progress, prints the summary. The work of `backfill`."""
+"""A running batch: counts outcomes, stops early, shows progress, prints the summary. Used by `backfill`."""
 
 import time
 from collections.abc import AsyncIterator

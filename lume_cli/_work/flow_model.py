@@ -1,4 +1,4 @@
-"""A Python class for the mapped rows of a flow version, from its JSON Schema. The work of `flow model`. Pure."""
+"""A Python class for the mapped rows of a flow version, from its JSON Schema. Used by `flow model`. Pure."""
 
 import keyword
 import re

@@ -1,4 +1,4 @@
-"""A replay of rejected rows, or its preview. The work of `replay`."""
+"""Replays rejected rows, or previews a replay; used by `lume replay`."""
 
 from lume_async import Client, Replay, UnreadableRows
 from lume_async._base.words import counted

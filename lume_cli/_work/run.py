@@ -1,4 +1,4 @@
-"""Submitting one run and, with --wait, following it. The work of `run`, `rerun` and `resubmit`."""
+"""Submits one run and, with --wait, follows it. Used by `run`, `rerun` and `resubmit`."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ _AGAIN = 1.0
 
 
 class RunSubmission:
-    """One run: submitted and, if wanted, followed to its end.
+    """One run: submitted and, with --wait, followed to its end.
 
     Args:
         waiting: how to wait for the end; None to not wait.
@@ -40,10 +40,10 @@ class RunSubmission:
     async def to_end(
         self, client: Client, flow: str, source: str, *, is_uploaded: bool = False, **how: Any
     ) -> int:
-        """Submit the run, print its id, and follow it if wanted; return the exit code.
+        """Submit the run, print its ID, and with --wait follow it; return the exit code.
 
-        With --wait, the run is submitted as soon as there is a connection, within the timeout. `how` are further
-        arguments of `Client.run`.
+        With --wait, the run is submitted as soon as there is a connection, within the timeout. `how` has the
+        other arguments of `Client.run`.
         """
         upload = source if is_uploaded else None
 
@@ -82,7 +82,7 @@ class RunSubmission:
         return await self.follow(run)
 
     async def follow(self, run: LumeRun) -> int:
-        """Print the submitted run, new or found, and follow it to its end if wanted; return the exit code."""
+        """Print the submitted run, new or found, and with --wait follow it to its end; return the exit code."""
         self._run, self._shown = run, run.status
         for note in run.metadata.notes:
             self._session.say.warn(note)

@@ -1,4 +1,4 @@
-"""Waiting for runs by id: a progress line, a line per finished run, one exit code. The work of `wait`."""
+"""Waits for runs by ID: a progress line, a line per finished run, one exit code. Used by `wait`."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Watching many runs with one `Monitor`: a live table, or a line per change. The work of `watch`."""
+"""Watches many runs with one `Monitor`: a live table, or a line per change. Used by `watch`."""
 
 import time
 from collections.abc import Sequence

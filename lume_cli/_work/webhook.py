@@ -1,4 +1,4 @@
-"""A webhook receiver that prints its deliveries and forwards them to the user's own. The work of `webhook listen`."""
+"""A webhook receiver that prints deliveries and forwards them to another one. Used by `webhook listen`."""
 
 import logging
 import re
@@ -46,7 +46,7 @@ class _Delivery:
     Attributes:
         at: when it arrived.
         id: the server's delivery id, the same for each attempt; None if missing.
-        body: the raw body, as far as it was read.
+        body: the part of the raw body that was read.
         status: the handler's response status: 204, or a rejection.
         event: the event; None if rejected, since it can't be trusted.
         reason: why it was rejected.

@@ -97,8 +97,13 @@ async def test_local_files_are_uploaded_in_their_places(tmp_path: Path) -> None:
         ("people", "a.csv", {"inline_lookups": 1}, "inline_lookups must be"),
         ("people", "a.csv", {"choices": ["id"]}, "choices must be"),
         ("people", "a.csv", {"choices": {"id": 1}}, "choices must be"),
-        ("people", "a.csv", {"dry_run": True}, "dry_run takes one sample, and inline_lookups"),
-        ("people", ["a.csv", "b.csv"], {"dry_run": True, "inline_lookups": True}, "dry_run takes one sample"),
+        ("people", "a.csv", {"dry_run": True}, "dry_run needs exactly one sample, and inline_lookups"),
+        (
+            "people",
+            ["a.csv", "b.csv"],
+            {"dry_run": True, "inline_lookups": True},
+            "dry_run needs exactly one sample",
+        ),
         ("people", "a.csv", {"dry_run": 1}, "dry_run must be"),
     ],
 )

@@ -164,7 +164,7 @@ class Rows(Items[dict[str, Any]]):
                     yield table
             return
         except (NotSupportedError, InvalidRequestError) as error:
-            # A server that knows no Arrow may also refuse so large a page. JSON will show a real error, too.
+            # A server that knows no Arrow may also refuse such a large page. JSON will show a real error, too.
             if not is_first or not (isinstance(error, NotSupportedError) or error.status_code == 400):
                 raise
         yield await self._to_table(pyarrow, frames.to_arrow)
