@@ -47,7 +47,7 @@ async def open_folder(arrival: Arrival, roots: Roots) -> AsyncIterator["LocalPla
     except PathRefused as error:
         raise PlaceTrouble(str(error)) from None
     if not await run_sync(os.path.isdir, folder):
-        raise PlaceTrouble(f"there is no folder {folder}: make it")
+        raise PlaceTrouble(f"there is no folder {folder}: create it")
     stopped, is_deep = threading.Event(), "/" in arrival.pattern or "**" in arrival.pattern
     # Watching starts before the first listing, so that no later change is missed.
     watched = await run_sync(WatchedFolder, folder, is_deep, stopped)
@@ -96,7 +96,7 @@ class LocalPlace(ListedPlace):
                     yield from self._of(entry, folder, below, folders)
         except (FileNotFoundError, NotADirectoryError):
             if not below:
-                raise PlaceTrouble(f"there is no folder {folder}: make it") from None
+                raise PlaceTrouble(f"there is no folder {folder}: create it") from None
         except OSError as error:
             why = f"can't be read: {error.strerror or error}"
             if not below:

@@ -27,7 +27,7 @@ class ArrivalEntry:
 
     Attributes:
         path: the path as `from` and runs spell it: `incoming/a.csv`, `s3://bucket/a.csv`.
-        seen: the version, as far as it is known without reading the file: size and time, or a tag. Another completely
+        seen: the version, where it can be known without reading the file: size and time, or a tag. Another completely
             written content has another one.
         bytes: the size.
         modified: when it was last written, by the clock of the place, in seconds since 1970.
@@ -58,7 +58,7 @@ class ArrivalPlace(Protocol):
 
     @property
     def watched(self) -> str:
-        """How it notices files, for people: `inotify`, or `a listing every 10 s: nfs4 has no notifications`."""
+        """How new files are noticed, in words: `inotify`, or `a listing every 10 s: nfs4 has no notifications`."""
         ...
 
     @property
@@ -134,7 +134,7 @@ class ListedPlace:
             while page := await in_thread(lambda: list(islice(entries, PAGE))):
                 yield page
         finally:
-            with suppress(ValueError):  # cancelled while its thread still runs, which then ends by itself
+            with suppress(ValueError):  # cancelled while its thread still runs, which then ends on its own
                 entries.close()
         self._took = time.monotonic() - began
 

@@ -38,7 +38,7 @@ async def put_aside(moves: Moves, path: str, target: str, seen: str, key: tuple[
     None if it is gone or has been replaced; a replacement stays.
 
     Args:
-        key: identifies this move among all into the folder, also after a kill.
+        key: identifies this move among all into the folder, even after a kill.
     """
     own = posixpath.join(posixpath.dirname(target), f".{hash_of(key)[:32]}.lume")
     if await moves.seen(own) is None and (await moves.seen(path) != seen or not await moves.take(path, own)):

@@ -117,7 +117,7 @@ class SftpPlace(ListedPlace):
             if trouble.state == Cause.MISSING and below:
                 return  # removed in the meantime
             if trouble.state == Cause.MISSING:
-                raise PlaceTrouble(f"there is no folder {self._arrival.folder}: make it") from None
+                raise PlaceTrouble(f"there is no folder {self._arrival.folder}: create it") from None
             if trouble.may_pass:
                 await self._server.lost(session)
             if trouble.may_pass or not below:

@@ -23,7 +23,7 @@ class WaitingFile:
         entry: the file as it was last seen.
         since: when it was first seen in this state.
         due: when to look at it again; None: with the next listing or hint.
-        why: the reason, for people.
+        why: the reason, in words.
         run_id: the run that must end first.
         content: the identification of its content once read, so that a long wait does not read it again.
     """
@@ -67,7 +67,7 @@ class WaitingFiles:
         return now
 
     def content(self, entry: ArrivalEntry) -> bytes | None:
-        """Return the identification of a file's content, if it was read in its present state."""
+        """Return the identification of a file's content, if it was read in its current state."""
         waiting = self.files.get(entry.path)
         return None if waiting is None or waiting.entry.seen != entry.seen else waiting.content
 
@@ -139,7 +139,7 @@ def readiness(
     Args:
         since: when it was first seen in this state.
         marked: when its marker was written, by the clock of the place; None if there is none.
-        clock: the present time, in seconds since 1970.
+        clock: the current time, in seconds since 1970.
     """
     if arrival.marker is None:
         if now - since >= arrival.quiet:

@@ -66,7 +66,7 @@ class WatchedFolder:
                 self._groups = self._watch()
                 self._early = next(self._groups, set())
             except FileNotFoundError:
-                raise PlaceTrouble(f"there is no folder {self._folder}: make it") from None
+                raise PlaceTrouble(f"there is no folder {self._folder}: create it") from None
             except RuntimeError:  # perhaps a name that is not UTF-8, which ends them
                 if not left:
                     raise
@@ -126,5 +126,5 @@ class WatchedFolder:
 
     def close(self) -> None:
         if self._groups is not None:
-            with suppress(ValueError):  # its thread still runs, and ends by itself
+            with suppress(ValueError):  # its thread still runs, and ends on its own
                 self._groups.close()

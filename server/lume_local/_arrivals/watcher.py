@@ -67,7 +67,7 @@ class WatcherParts:
 
 @frozen
 class View:
-    """The present state of an arrival.
+    """The current state of an arrival.
 
     Attributes:
         watched: how its place is watched; empty while it can't be.

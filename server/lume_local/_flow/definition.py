@@ -309,7 +309,7 @@ def _check_order(column: Column, place: str) -> None:
     for low, high in PAIRS:
         least, most = limits.get(low), limits.get(high)
         if least is None or most is None or isinstance(least, str) or isinstance(most, str):
-            continue  # times can't be compared as texts: DuckDB checks them
+            continue  # times can't be compared as strings: DuckDB checks them
         if least > most or (least == most and "exclusive" in low + high):
             raise FlowError(f"{place}.{low}", f"no value is within {low} = {least} and {high} = {most}")
 

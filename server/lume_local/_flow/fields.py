@@ -30,7 +30,7 @@ class FlowError(ValueError):
         self.others: tuple[FlowError, ...] = ()
 
     def located(self, path: Path) -> str:
-        """Return `file:line: place: problem`, as far as each is known."""
+        """Return `file:line: place: problem`, without the unknown parts."""
         return f"{path}:{self.line}: {self}" if self.line else f"{path}: {self}"
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ def toml_of(text: str) -> dict[str, Any]:
 
 _MISSING: Any = object()
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-"""Characters that no text of a flow has, not even one of several lines."""
+"""Characters that no text of a flow may contain, not even one of several lines."""
 
 
 @define
@@ -131,7 +131,7 @@ class Table:
         return value
 
     def scalars(self, key: str) -> list[Any]:
-        """Return a list of 1 to 1,000 texts, numbers or truth values; empty if it is missing."""
+        """Return a list of 1 to 1,000 strings, numbers or booleans; empty if it is missing."""
         if not self.present(key):
             return []
         values = self.values[key]

@@ -78,7 +78,7 @@ _KEY = re.compile(r"""\s*("[^"]*"|'[^']*'|[\w.-]+)\s*=""")
 
 
 def line_of(place: str, text: str) -> int | None:
-    """Return the line of a place such as `columns.email.pattern` or `rules[0].sql`, as far as it is known."""
+    """Return the line of a place such as `columns.email.pattern` or `rules[0].sql`, if it is known."""
     wanted, best = _spelled(_names(place)), None
     within: str | None = wanted  # the part to find in the present table, None in another one
     entries: dict[str, int] = {}

@@ -151,7 +151,7 @@ def _members(table: Table) -> tuple[str, ...]:
 
 
 def _null(table: Table) -> tuple[str, ...]:
-    """Return the texts that mean null in the source, without spaces around them."""
+    """Return the strings that mean null in the source, without spaces around them."""
     words = tuple(table.scalars("null"))
     for word in words:
         if not isinstance(word, str) or not word.strip() or word != word.strip() or len(word) > 100:

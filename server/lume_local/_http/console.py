@@ -277,7 +277,7 @@ def _content(name: str) -> tuple[bytes, str]:
 
 @cache
 def _paths() -> dict[str, Path]:
-    """Return the files by their addresses, which are the paths below the folder."""
+    """Return the path of each file of the page, by its name in URLs."""
     return {
         path.relative_to(_FOLDER).as_posix(): path for path in _FOLDER.rglob("*") if path.suffix in _TYPES
     }

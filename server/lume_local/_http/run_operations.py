@@ -56,7 +56,7 @@ class RunsApi:
     _resolver: SourceResolver
 
     async def settled(self) -> None:
-        """Wait until the present state survives a power cut, so that replies may show it."""
+        """Wait until the current state survives a power cut, so that replies may show it."""
         await self._store.settled()
 
     async def submit(self, ask: Ask) -> Reply:

@@ -62,7 +62,7 @@ class UploadsApi:
         """Return how much was received; also for HEAD, by which the IETF's draft asks for the offset."""
         held = await self._uploads.held(ask.path["name"], ask.holder)
         if held is None:
-            raise Problem("upload-not-found", f"there is nothing of an upload {ask.path['name']}")
+            raise Problem("upload-not-found", f"there is no upload {ask.path['name']}")
         document = {
             "source_path": held.source_path,
             "complete": held.sha256 is not None,
@@ -78,7 +78,7 @@ class UploadsApi:
             return Reply(201, document, headers)
         held = await self._uploads.held(name := ask.path["name"], ask.holder)
         if held is None:
-            raise Problem("upload-not-found", "the upload has been removed meanwhile")
+            raise Problem("upload-not-found", "the upload was removed in the meantime")
         place = {"Location": f"/v1/uploads/{name}"}
         return Reply(204, None, {**self._state(held), **self._uploads.limits, **place})
 

@@ -91,7 +91,7 @@ def _lookup(name: str, given: Any) -> Mapping[str, str | None] | None:
 
 def _text(name: str, field: str, given: Any) -> str:
     if not isinstance(given, str) or len(given) > LONGEST:
-        raise _wrong(name, f"{field} must have texts of at most {LONGEST} characters")
+        raise _wrong(name, f"{field} must have strings of at most {LONGEST} characters")
     return given
 
 

@@ -122,7 +122,7 @@ def own_ways(sql: str) -> list[Way]:
 
 
 def _cleaned(target: TargetColumn, guesses: Sequence[Guess]) -> Iterator[Way]:
-    """Yield cleaners of texts that the target's checks or its name ask for."""
+    """Yield cleaners of strings that the target's checks or its name ask for."""
     is_code = any(word in target.name.lower() for word in ("country", "land", "pays", "pais"))
     for guess in guesses:
         if guess.sql.startswith("country_code") and (is_code or "enum" in target.definition):

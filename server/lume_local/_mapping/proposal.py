@@ -112,7 +112,7 @@ class ProposedFlow:
         doubts: the decisions left to a person, apart from those about single columns.
         definition: the flow version in its JSON form.
         toml: the same as a file, with the evidence as comments.
-        seeds: the texts of its seed files by path.
+        seeds: the contents of its seed files by path.
     """
 
     flow_version: str

@@ -150,7 +150,7 @@ def told(
 
 
 def digested(limit: Limit, rate: Rate, now: float) -> tuple[Limit, Digest | None]:
-    """Return the limit at a time, and the digest that is due then."""
+    """Return the limit at a point in time, and the digest due by then."""
     limit = limit.at(now, rate)
     if limit.gathered is None or len(limit.sent) >= rate.most:
         return limit, None

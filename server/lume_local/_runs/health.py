@@ -22,7 +22,7 @@ MOST_NAMED = 5
 
 
 class Health:
-    """The present failures and waits, each with its place.
+    """The current failures and waits, each with its place.
 
     Args:
         folder: the data folder; its disk must have free space.

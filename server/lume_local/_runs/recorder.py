@@ -102,7 +102,7 @@ class RunRecorder:
         self._hub.notify(run_id)
 
     async def _carry_on(self, run_id: str, change: Callable[[StoredRun], dict[str, Any]]) -> StoredRun | None:
-        """Apply a change computed from the run's present state; return None if the run has already ended."""
+        """Apply a change computed from the run's current state; return None if the run has already ended."""
         while True:
             run = await self._store.require(run_id)
             if RunStatus(run.status).is_terminal:

@@ -157,7 +157,7 @@ def read_output(
 async def output_job(
     store: SqlStore, roots: Roots, run: StoredRun, flow: Flow, part: str, *, limit: int = 1
 ) -> Read | None:
-    """Return the job for the first page of an output at its present place; None if there is none any longer."""
+    """Return the job for the first page of an output at its current place; None if there is none any longer."""
     identity = await store.outputs.identity(run.run_id, part)
     if identity == "" or run.target_locations.get(part) is None:
         return None

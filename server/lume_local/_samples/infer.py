@@ -42,7 +42,7 @@ _WORDS = frozenset(
     + ["#N/A N/A"]
 )
 _USUAL_IN_TEXTS = frozenset({"?", "-", "--", "–", "—", ".", "none", "None"})
-"""Words that are more likely answers in a column of texts."""
+"""Words that are more likely answers in a column of strings."""
 
 
 @frozen
@@ -139,7 +139,7 @@ def _set_phone_countries(columns: Sequence[SampleColumn]) -> None:
 
 
 def is_typed(values: Sequence[str]) -> bool:
-    """Return whether these are numbers, dates, truth values and the like, and not texts."""
+    """Return whether these are numbers, dates, truth values and the like, and not strings."""
     return any(True for _ in _kinds(values)) or any(
         guess.kind[0] != "string" or guess.kind[1] == "date" for guess in guesses("", values)
     )

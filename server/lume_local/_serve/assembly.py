@@ -77,7 +77,7 @@ MAX_ACTIVE = 2
 
 @asynccontextmanager
 async def assembled(settings: ServerSettings) -> AsyncIterator[tuple[str, Runner, Console]]:
-    """Run a server as long as the block lasts; yield its URL, runs and console. Raises `ConfigurationError`."""
+    """Run a server for the duration of the block; yield its URL, runs and console. Raises `ConfigurationError`."""
     if settings.arrivals is not None:  # so that mistakes in arrivals are reported before mistakes in messages
         read_file(settings.arrivals)
     rules = None if settings.messages is None else RulesFile(settings.messages)
@@ -305,7 +305,7 @@ def _opened_uploads(places: Roots, settings: ServerSettings) -> Uploads:
 async def _answering(
     listener: Listener, settings: ServerSettings, front: Front, acts: Acts
 ) -> AsyncIterator[str]:
-    """Answer requests as long as the block lasts; then refuse them."""
+    """Answer requests for the duration of the block; then refuse them."""
     listener.front = front
     listener.on_reload = acts.reloaded
     if (base_url := listener.base_url) is None:

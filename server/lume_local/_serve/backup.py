@@ -132,7 +132,7 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath
         if not belongs(home, own, store_id_of(into)):
             raise CopyError(
                 f"it is not the data folder of the state in {own}, whose uploads and outputs would be missing: name "
-                "the one that its server has as work, or else as data"
+                "the folder that its server uses as work, or as data if it has no work"
             )
         for file in (into, *copied_values(own / _VALUES, draft / _STATE / _VALUES)):
             sync_file(file)
@@ -160,7 +160,7 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath
 def restore(backup: AnyPath, data: AnyPath) -> Backup:
     """Make a backup the data folder of a new server. Blocks.
 
-    Runs, rows and outputs are found in the new place, also if it has another path. Everything after the backup is
+    Runs, rows and outputs are found in the new place, even under another path. Everything after the backup is
     lost: sources processed later count as new.
 
     Args:
@@ -299,7 +299,7 @@ def _about(copy: Path) -> tuple[Backup, dict[str, str]]:
 
 
 def _content(path: Path) -> bytes:
-    """Return the content of a file. Raises OSError, also for a FIFO, which would block."""
+    """Return the content of a file. Raises OSError, even for a FIFO, which would block."""
     if not stat.S_ISREG(path.lstat().st_mode):
         raise OSError(errno.EINVAL, "it is not a file", str(path))
     return path.read_bytes()

@@ -85,7 +85,7 @@ class ServerOptions(TypedDict, total=False):
     webhook_secret: str | bytes | Sequence[str | bytes] | None
     """The secret that signs deliveries, for `lume_async.webhooks`; two during a rotation: the first signs
     `X-Lume-Signature-256`. Without one, requests that name a `webhook_url` are refused. The end of a run is
-    delivered at least once: 12 attempts in 68 minutes, 2 s, 4 s, 8 s … apart, also after a restart."""
+    delivered at least once: 12 attempts in 68 minutes, 2 s, 4 s, 8 s … apart, even after a restart."""
     webhook_hosts: Sequence[str]
     """The hosts that a `webhook_url` may name, by default none: `host` or `host:port`, compared literally. This
     machine needs its port (`127.0.0.1:9000`). A name may lead to this machine or to a private network only if the

@@ -1,4 +1,4 @@
-"""`serve` and `serve_in_thread`: run a server as long as a block lasts, in the caller's event loop or in a thread."""
+"""`serve` and `serve_in_thread`: run a server for the duration of a block, in the caller's loop or in a thread."""
 
 import asyncio
 import threading
@@ -119,7 +119,7 @@ async def serve(
     max_active: int | None = None,
     **options: Unpack[ServerOptions],
 ) -> AsyncIterator[Server]:
-    """Run a server as long as the block lasts.
+    """Run a server for the duration of the block.
 
     Args:
         flows: the folder with flow versions (`*.toml`); None for none. Read at the start, and again when an unknown
@@ -158,7 +158,7 @@ def serve_in_thread(
     max_active: int | None = None,
     **options: Unpack[ServerOptions],
 ) -> Iterator[ThreadedServer]:
-    """Run a server in a thread as long as the block lasts, for synchronous code; otherwise the same as `serve`."""
+    """Run a server in a thread for the duration of the block, for synchronous code; otherwise the same as `serve`."""
     thread = _ServerThread(serve(flows, data, roots, host, port, api_key, max_active, **options))
     server = thread.start()
     try:

@@ -50,7 +50,7 @@ class State:
 
 @asynccontextmanager
 async def opened_state(settings: ServerSettings) -> AsyncIterator[State]:
-    """Hold the state as long as the block lasts, once no other server has it. Raises `ConfigurationError`."""
+    """Hold the state for the duration of the block, once no other server has it. Raises `ConfigurationError`."""
     try:
         opened = _in_file(settings.places) if settings.state_url is None else _in_postgres(settings)
         async with opened as state:

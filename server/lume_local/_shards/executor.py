@@ -38,7 +38,7 @@ def function_of(name: str) -> Function:
 
 
 class ExecutorLost(Exception):
-    """No task can run any more, or one was lost too often. The message is one sentence, without its full stop."""
+    """Tasks can no longer run, or one was lost too often. The message is one sentence, without its full stop."""
 
 
 class Executor(Protocol):

@@ -65,7 +65,7 @@ def written(digests: Mapping[str, str]) -> bytes:
 
 
 def read(content: bytes) -> dict[str, str]:
-    """Return the digests by relative path. Pure. Raises `ValueError`, also for a path outside of the folder."""
+    """Return the digests by relative path. Pure. Raises `ValueError`, even for a path outside the folder."""
     found = {}
     for line in content.splitlines(keepends=True):
         parts = _LINE.fullmatch(line)

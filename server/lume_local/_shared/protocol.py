@@ -1,4 +1,4 @@
-"""The worker protocol: jobs go to a worker's stdin, events come from its stdout, one JSON object a line.
+"""The worker protocol: jobs go to a worker's stdin, events come from its stdout, one JSON object per line.
 
 Both ends structure the lines with cattrs, so a line outside the protocol is a `ProtocolError` there instead of a
 missing key somewhere else. A worker is `Ready`, then gets any number of jobs and one `Execute`, each perhaps after a

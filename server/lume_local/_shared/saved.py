@@ -48,7 +48,7 @@ class Reread(Generic[T]):
     open files, or the middle of a save.
 
     Args:
-        read: returns the present content. Raises `ConfigurationError`, also here.
+        read: returns the current content. Raises `ConfigurationError`, even here.
         kept: what the log says of the previous content: "keys stay valid".
 
     Attributes:

@@ -75,7 +75,7 @@ class OneProcess:
         return self.take_in_files(files, seeds)
 
     def take_in_files(self, files: list[File], seeds: dict[str, Any]) -> TakenIn:
-        """Do the same with files that the connection can read, and seeds that are loaded already."""
+        """Read the files, which the connection can open; the seeds are loaded already."""
         context = self._context
         mended = context.job.mended
         lost = LostLetters() if mended is None else lost_letters(read_job(mended))

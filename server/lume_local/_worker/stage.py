@@ -121,7 +121,7 @@ def stage_to(connection: DuckDBPyConnection, statements: Statements, path: Path)
 
 
 def in_order(connection: DuckDBPyConnection, statements: Statements, staged: str) -> bool:
-    """Return whether the staged rows are in the order of the source, also after joins.
+    """Return whether the staged rows are in the order of the source, even after joins.
 
     A join in DuckDB holds back a short vector and lets later ones pass, for example at the end of each piece of a
     file or of each row group. It doesn't if rows are numbered before it, but that is not guaranteed. Checking the

@@ -72,7 +72,7 @@ class Tokens:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Fetch keys as long as the block lasts."""
+        """Fetch keys for the duration of the block."""
         async with task_group() as self._tasks:
             yield
             self._tasks.cancel_scope.cancel()

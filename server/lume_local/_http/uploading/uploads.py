@@ -1,6 +1,6 @@
 """The staging area for files that clients upload for runs. A file is complete, or no run sees it.
 
-Each request that begins an upload has its own draft; the last one to end wins its name. The newest
+Each request that begins an upload has its own draft; the last one to finish gets the name. The newest
 resumable draft of a key is remembered by its name, even by the next server; other keys can't see it. A file is
 replaced only by other content, so sending the same content for another run disturbs no run that reads it.
 """
@@ -159,7 +159,7 @@ class Uploads:
         """Append the body, whose place is `at`, to the received part of an upload. Otherwise as `receive`.
 
         Raises:
-            Problem: also if this owner has no such upload, or its size is not `at`.
+            Problem: as `receive`; or this owner has no such upload, or its size is not `at`.
         """
         draft = self._newest.get(key_of(name, owner))
         if draft is not None:
@@ -170,11 +170,9 @@ class Uploads:
                 raise Problem(
                     "completed-upload", f"the upload {name} is complete: nothing can be added to it"
                 )
-            raise Problem("upload-not-found", f"there is nothing of an upload {name}: begin it")
+            raise Problem("upload-not-found", f"there is no upload {name}: begin it")
         if unlike := draft.announced.unlike(announced):
-            raise Problem(
-                "other-content", f"{unlike}: this is another file, begin its upload under another name"
-            )
+            raise Problem("other-content", f"{unlike}: this is another file: upload it under another name")
         if at != draft.size:
             raise self._other_offset(draft)
         self._check_size(announced.length or 0)
@@ -230,7 +228,7 @@ class Uploads:
         except FileNotFoundError:
             self._forget(draft)
             raise Problem(
-                "upload-not-found", "the upload has been removed meanwhile: begin it again"
+                "upload-not-found", "the upload was removed in the meantime: begin it again"
             ) from None
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):

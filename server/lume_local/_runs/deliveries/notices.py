@@ -126,8 +126,8 @@ class Notice:
 def without_values(message: str) -> str:
     """Return the first clause of an error message, with `…` in place of quotations and numbers.
 
-    So messages of many runs become equal, and nobody reads data in a chat. Messages of this server quote data in
-    quotation marks, or list a file's content after a colon or in brackets. The clause before names the problem.
+    This groups the errors of many runs, and keeps data out of chats. This server's messages put data in quotation
+    marks, and list a file's content after a colon or in brackets, so the first clause names the problem.
     """
     text = _QUOTED.sub("…", message)
     text = _END.split(text, maxsplit=1)[0]

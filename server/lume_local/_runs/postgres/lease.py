@@ -119,7 +119,7 @@ class Lease:
                 finally:
                     await connection.close()
             except (psycopg.Error, OSError) as error:
-                _log.warning("%s: %s; it runs out by itself", WHERE, failure(error))
+                _log.warning("%s: %s; it expires on its own", WHERE, failure(error))
 
 
 async def acquire(connection: Connection, host: str, pid: int, waiting: Callable[[str], None]) -> int:

@@ -357,7 +357,7 @@ def _numbered(query: str) -> Any:
 
 
 def _plain(values: Sequence[Any]) -> list[Any] | None:
-    """Convert values for PostgreSQL, whose texts can't contain NUL and whose integers accept no booleans."""
+    """Convert values for PostgreSQL, whose strings can't contain NUL and whose integers accept no booleans."""
     return [_one(value) for value in values] or None
 
 

@@ -1,6 +1,6 @@
 """Opens the state in PostgreSQL, for one server at a time.
 
-It is created, or brought from an earlier release to the present form, in one transaction. A state whose tables do not
+It is created, or brought from an earlier release to the current form, in one transaction. A state whose tables do not
 match its form is left unchanged.
 """
 
@@ -38,7 +38,7 @@ _REFUSES = {
     "SSL (?!SYSCALL|connection has)|certificate": (
         "it can't be reached: TLS fails, or is not what both sides want (sslmode, certificates)"
     ),
-    "invalid (port|integer|.* value)": "it is not a valid URL of PostgreSQL",
+    "invalid (port|integer|.* value)": "it is not a valid PostgreSQL URL",
 }
 """Patterns in libpq's messages, which name user and database, with their replacements: waiting does not help."""
 _AWAY = {
@@ -170,7 +170,7 @@ def _check_url(url: str) -> None:
         conninfo.conninfo_to_dict(url)
     except psycopg.Error:
         raise StoreError(
-            "it is not a valid URL of PostgreSQL: quote special characters of a password"
+            "it is not a valid PostgreSQL URL: percent-encode special characters of a password"
         ) from None
 
 

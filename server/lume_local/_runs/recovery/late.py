@@ -242,7 +242,7 @@ class HeldRuns:
     def __init__(self, paths: RunPaths, health: Health) -> None:
         self._paths, self._health = paths, health
         self._runs: dict[str, str] = {}
-        """By run, the process that holds its folder, if it is not a known worker; otherwise empty."""
+        """The process that holds each run's folder; empty for a known worker."""
         self._changed = anyio.Event()
         self._waits: list[anyio.CancelScope] = []
 

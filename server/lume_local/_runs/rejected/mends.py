@@ -65,7 +65,7 @@ class Mends:
     # -- judging
 
     async def judge(self, flow: str, owner: str, to: Flow, limit: int) -> list[Judgement]:
-        """Let a version judge at most `limit` rows of a draft that it has not judged in their present form.
+        """Let a version judge at most `limit` rows of a draft that it has not judged in their current form.
 
         The most recently changed rows come first. Raises `ReplayRefused`, `WorkerDied`.
 

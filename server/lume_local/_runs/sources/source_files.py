@@ -209,7 +209,7 @@ class SourceSpec:
         return list(found)
 
     def _patterns(self) -> dict[str, str]:
-        """Return the patterns by their texts. Only the flow can have patterns: a source path is literal."""
+        """Return the patterns by their spelling. Only the flow can have patterns: a source path is literal."""
         if self.source_path.startswith(UPLOAD):
             return {}
         return {

@@ -46,7 +46,7 @@ def unknown(form: int, by: str) -> str:
 
 
 def mismatch(kind: str, found: Parts, noted: str, by: str) -> str:
-    """Return why a state in the present form is refused, and what to do; empty if its schema is right.
+    """Return why a state in the current form is refused, and what to do; empty if its schema is right.
 
     Args:
         kind: its database.
@@ -71,5 +71,5 @@ def mismatch(kind: str, found: Parts, noted: str, by: str) -> str:
 
 
 def is_current(kind: str, found: Parts) -> bool:
-    """Return whether a schema is that of the present form."""
+    """Return whether a schema is that of the current form."""
     return fingerprint(found) == FINGERPRINTS[kind, VERSION]

@@ -63,7 +63,7 @@ class SqlArrivals:
 
     @reading
     async def settled_of(self, arrival: str, files: Sequence[tuple[str, str]]) -> list[bool]:
-        """Return for each path and `seen` whether it was submitted or refused in its present form."""
+        """Return for each path and `seen` whether it was submitted or refused in its current form."""
         found = []
         for at in range(0, len(files), _AT_ONCE):
             some = files[at : at + _AT_ONCE]
@@ -73,14 +73,14 @@ class SqlArrivals:
         return found
 
     async def _noted(self, arrival: str, files: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return the files submitted in their present form."""
+        """Return the files submitted in their current form."""
         places = [place_of(arrival, path) for path, _ in files]
         query = f"SELECT place, mark FROM arrived_paths WHERE place IN ({marks(places)})"
         noted = {(place, mark) for place, mark in await self.sql.rows(query, places)}
         return {one for place, one in zip(places, files, strict=True) if (place, mark_of(one[1])) in noted}
 
     async def _refused(self, arrival: str, files: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return the files refused in their present form."""
+        """Return the files refused in their current form."""
         if not files:
             return set()
         places = [place_of(arrival, path) for path, _ in files]

@@ -81,13 +81,13 @@ class SqlDrafts:
 
     @reading
     async def unjudged(self, flow: str, owner: str, by: str, limit: int) -> list[DraftRow]:
-        """Return rows that a flow version has not judged in their present form, last changed first."""
+        """Return rows that a flow version has not judged in their current form, last changed first."""
         where = f"{_OF} AND (judged_by IS NULL OR judged_by != ?) ORDER BY rev DESC LIMIT ?"
         return await self._rows(where, flow, owner, by, limit)
 
     @reading
     async def judged_by(self, flow: str, owner: str, by: str) -> list[DraftRow]:
-        """Return the rows that a flow version has judged in their present form."""
+        """Return the rows that a flow version has judged in their current form."""
         where = f"{_OF} AND judged_by = ? ORDER BY run_id, number"
         return await self._rows(where, flow, owner, by)
 

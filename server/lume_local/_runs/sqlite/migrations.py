@@ -1,7 +1,7 @@
-"""Upgrades the state file of an earlier release to the present form: forward only, all steps in one transaction.
+"""Upgrades the state file of an earlier release to the current form: forward only, all steps in one transaction.
 
 The file is copied first: the copy is the way back, since an earlier release refuses a newer form. The number does
-not identify a form by itself: until 90e5a3b, form 2 was the present form 1.
+not identify a form by itself: until 90e5a3b, form 2 was the current form 1.
 """
 
 import logging
@@ -94,7 +94,7 @@ def _unknown(db: sqlite3.Connection, path: Path, found: int) -> StoreError:
 
 
 def check(db: sqlite3.Connection, path: Path) -> None:
-    """Raise `StoreError` if a file claims to be in the present form but is not."""
+    """Raise `StoreError` if a file claims to be in the current form but is not."""
     why = schemas.mismatch(KIND, parts(db), _fact(db, schemas.FACT), _fact(db, "written_by"))
     if why:
         raise StoreError(f"{path} {why}")

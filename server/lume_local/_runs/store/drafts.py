@@ -32,7 +32,7 @@ class DraftRow:
 
     Attributes:
         rev: the revision of its last change.
-        judged_by: the flow version that has judged its present form; None if none has.
+        judged_by: the flow version that has judged its current form; None if none has.
         reasons: why that version would reject it; empty if it would accept it.
     """
 
@@ -84,7 +84,7 @@ class Saved:
 
     Attributes:
         revs: the revisions of the changed rows.
-        refused: the present form of rows that others have changed since; None for one that was taken out.
+        refused: the current form of rows that others have changed since; None for one that was taken out.
     """
 
     draft: RowDraft

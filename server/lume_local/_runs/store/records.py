@@ -230,8 +230,8 @@ class MessageState:
 
     Attributes:
         state: JSON; empty if there is nothing to remember.
-        due: when to examine it again, in seconds since 1970; None if never by itself.
-        rev: grows with every change; in a changed state, the value before the change.
+        due: when to examine it again, in seconds since 1970; None to wait for the next notice.
+        rev: grows with every change; a changed state still has the previous value, for comparison.
     """
 
     key: str

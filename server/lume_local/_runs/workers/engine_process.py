@@ -126,7 +126,7 @@ class _Said:
 
 
 async def _ended(process: ChildProcess) -> None:
-    """Close its stdin, which ends it, and kill it if it does not end; also if the caller is cancelled."""
+    """Close its stdin, which ends it, and kill it if it does not end, even if the caller is cancelled."""
     with anyio.CancelScope(shield=True):
         process.stdin.close()
         with anyio.move_on_after(_PATIENCE):

@@ -215,7 +215,7 @@ class Worker:
             self._process.kill()
 
     async def stop(self) -> None:
-        """Close stdin and wait for the end, also if the caller is cancelled."""
+        """Close stdin and wait for the end, even if the caller is cancelled."""
         stopping = asyncio.create_task(self._stopped())
         await until_done(stopping)
         stopping.result()

@@ -42,9 +42,9 @@ Answer = TypeVar("Answer")
 Refusal = TypeVar("Refusal")
 
 CHECK_LIMIT = 20.0
-"""Seconds that checking a flow may take: a client still waits for the answer then, and does not resend."""
+"""Seconds that checking a flow may take: few enough that the client still waits, and does not resend."""
 PROPOSE_LIMIT = 45.0
-"""Seconds that a proposal may take: a client still waits for the answer then."""
+"""Seconds that a proposal may take: few enough that the client still waits."""
 READ_LIMIT = 60.0
 """Seconds that reading a page of an output or repairing values may take."""
 GATHER_LIMIT = 600.0
@@ -229,13 +229,13 @@ class WorkerPool:
     # -- jobs for a spare worker; all raise `WorkerDied`
 
     async def check(self, definition: Json, cleaners: list[str] | None = None) -> Json:
-        """Compile a flow (see `compile_flow`). Raises `FlowError`, also if that takes too long."""
+        """Compile a flow (see `compile_flow`). Raises `FlowError`, including when that takes too long."""
         late = FlowError("", f"takes longer than {CHECK_LIMIT:g} s to check: simplify its expressions")
         answer = await self._answered(Check(definition, cleaners), Checked, Refused, CHECK_LIMIT, late)
         return _accepted(answer).compiled
 
     async def propose(self, job: Propose) -> Json:
-        """Make a proposal. Raises `FlowError`, also if that takes too long."""
+        """Make a proposal. Raises `FlowError`, including when that takes too long."""
         late = FlowError("samples", f"take longer than {PROPOSE_LIMIT:g} s to read: pass smaller ones")
         return _accepted(await self._answered(job, Proposed, Refused, PROPOSE_LIMIT, late)).proposal
 

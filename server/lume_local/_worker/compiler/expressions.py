@@ -127,7 +127,7 @@ class Judge:
         # Parsed twice: in brackets, text that closes the parenthesis early and opens another one is a syntax error.
         listed = self._only_expression(place, self._parse(place, f"SELECT [\n{sql}\n]", sql))
         if len(list(classed(listed))) != 1:
-            raise FlowError(place, f"{_ONE}: with a comma it would be several")
+            raise FlowError(place, f"{_ONE}: a comma separates several")
         tree = self._only_expression(place, self._parse(place, f"SELECT (\n{sql}\n)", sql))
         if value is not None and rename_ref(tree, "value", value):
             sql = node_sql(self._connection, tree)
@@ -212,7 +212,7 @@ class Judge:
 
     def _function(self, place: str, name: str) -> None:
         if name == "seed":
-            raise FlowError(place, "calls seed, which the columns of a flow with [seeds.<name>] can")
+            raise FlowError(place, "calls seed: only columns of a flow with [seeds.<name>] can do that")
         if name.startswith(RESERVED):
             raise FlowError(
                 place, f"calls {name}: names that begin with {RESERVED} are reserved for the engine"

@@ -26,8 +26,8 @@ class DatabaseTrouble(Obstacle):
     """A database can't be used as the flow intends.
 
     Attributes:
-        is_undone: whether the database ended the transaction because of another one, or for its own reasons, and not
-            because of the rows: until the commit it can be repeated.
+        is_undone: whether the database aborted the transaction because of a concurrent one, or for its own reasons,
+            and not because of the rows: until the commit it can be repeated.
     """
 
     def __init__(self, message: str, *, may_pass: bool = False, is_undone: bool = False) -> None:

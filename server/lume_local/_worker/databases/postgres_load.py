@@ -50,7 +50,7 @@ class StagedRows:
     """The rows of one load.
 
     Args:
-        connection: with the transaction of the load.
+        connection: is in the transaction of the load.
         given: the type of each column of the table.
         numbered: whether the rows have `NUMBER`.
 
@@ -303,7 +303,7 @@ class PostgresLoader:
         return True
 
     def judge(self, rows: Path) -> Refused:
-        """Do the same, row by row where the table refuses several together."""
+        """Load as `fill` does, without a commit; bisect a failing batch to the refused rows."""
         what = f"{self._load.table} in {self._url.shown} refuses the rows"
         with psycopg_errors(self._url, what, blames_rows=True):
             connection = self._claimed()

@@ -302,7 +302,7 @@ class SqliteLoader:
         return True
 
     def judge(self, rows: Path) -> Refused:
-        """Do the same; a failed statement leaves the transaction unchanged."""
+        """Load as `fill` does, without a commit; a failed statement leaves the transaction unchanged."""
         with sqlite_errors(self._url, f"{self._load.table} in {self._url.shown} refuses the rows"):
             connection = self._claimed()
             if connection is None:

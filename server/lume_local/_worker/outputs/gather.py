@@ -1,7 +1,7 @@
 """Gathers rejects of several runs, unchanged or edited, into files for rereading: one for all with the same columns.
 
-They are NDJSON with Lume's own members (see `mending.door`). Only the unchanged rows for a reader of CSV are in its
-dialect, without malformed lines: most are copied as they are, and read as any CSV, which takes a tenth of the time.
+They are NDJSON with Lume's own members (see `mending.door`). Unchanged rows for a reader of CSV are in its dialect
+instead, without malformed lines: most are copied as they are, and read like any CSV, in a tenth of the time.
 """
 
 import hashlib

@@ -44,7 +44,7 @@ from lume_local._worker.sources.source import SourceError, no_pause
 _LINES_READ, _ROWS = 100_000, 10_000
 """Lines to read, on all of which guesses are tried; and rows spread over them, from which to guess."""
 _BLOCK, _MOST_UNPACKED = 1024**2, 1024**3
-"""Bytes to copy at a time, and at most, of a document that is read as a whole."""
+"""Bytes to copy at a time; the maximum for a document that is read as a whole."""
 _UNPACKED = 10 * 1024**3
 """Bytes; the default of `source.max_unpacked_bytes`."""
 _MOST_COLUMNS, _NAMED = 2000, 20
@@ -295,7 +295,7 @@ def _quoting(
 
 
 def _is_quoted(rows: SampleRows) -> bool:
-    """Return whether a value is within quotes, which a reader without quotes would keep."""
+    """Return whether a value is in quotes, as left by a reader that knows none."""
     return any(_QUOTED.fullmatch(value or "") for row in rows.rows for value in row)
 
 
@@ -367,7 +367,7 @@ def sample_of_rows(
 
 
 def sample_parts(path: str | PathLike[str], name: str | None = None) -> SampleParts:
-    """Return the members of a ZIP archive or the sheets of a workbook; for any other file, neither.
+    """Return the members of a ZIP archive or the sheets of a workbook; for any other file, no parts.
 
     Args:
         path: the file, whose content shows its type.

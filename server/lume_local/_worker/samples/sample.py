@@ -103,7 +103,7 @@ class HeldSample:
 
 
 def _kept(connection: DuckDBPyConnection, layout: Layout, path: Path) -> tuple[Layout, int]:
-    """Keep the rows in a file, so that every flow is tried on the same ones; return their number, too."""
+    """Keep the rows in a file, so that every flow is tried on the same ones; return its layout and their number."""
     items = ", ".join(f"_lume_s{n}" for n in range(len(layout.raw))) or "1 AS _lume_none"
     count = scan_or_retry(
         layout.reader,

@@ -4,7 +4,7 @@ Whether a byte is within quotes depends on all quotes before it. Pieces of a fil
 each is searched for its number of quotes and for its first cut in both cases, beginning outside of quotes or within.
 The counts of the previous pieces then decide between the cases.
 
-A stray quote makes that wrong. If no cut is found then, the other case is assumed from there on; only after reading a
+A stray quote makes that wrong. If this leaves no cut, the other case is assumed from there on; only after reading a
 shard is it certain that it ends after a record (see `ends_within_a_record`).
 """
 

@@ -49,7 +49,7 @@ def snapshot(path: Path, looked_up: str = "") -> Snapshot:
 
 
 def opened(path: Path, looked_up: str = "") -> tuple[int, Snapshot]:
-    """Open a file; return its identity, too. Raises `SourceError`, also for a symbolic link in the path."""
+    """Open a file; return it and its identity. Raises `SourceError`, including for a symbolic link in the path."""
     file = _opened(path, looked_up)
     with on_error(partial(os.close, file)):
         return file, _snapshot(path, file)

@@ -24,8 +24,8 @@ T = TypeVar("T")
 DATABASE = "database"
 """The kind of its steps."""
 _PAUSES = (0.5, 1.0, 2.0)
-"""Seconds between attempts at a load: before the commit, if the database ended the transaction because of another
-one; after it, also if the database is unavailable, and then the server retries.
+"""Seconds between attempts at a load: before the commit, if the database aborted the transaction because of a
+concurrent one; after it, even if the database is unavailable, and then the server retries.
 """
 _prepared: dict[str, Loader] = {}
 """The open transactions of this process, by claim."""
@@ -66,7 +66,7 @@ class DatabaseTarget:
         return self._repeated(lambda loader: loader.judge(rows), begin)
 
     def _repeated(self, load: Callable[[Loader], T], begin: Begin) -> T:
-        """Begin a load, again if the database ended its transaction because of another one."""
+        """Begin a load; retry it if the database aborted its transaction because of a concurrent one."""
         begin({"kind": DATABASE, "claim": self._load.claim})
         for pause in (*_PAUSES, None):
             try:

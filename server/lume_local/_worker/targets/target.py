@@ -28,7 +28,7 @@ class StepKind(Protocol):
     def publish(step: Step) -> None:
         """Carry out the step from `prepare`; repeating it is harmless. Raises OSError or `TargetError`.
 
-        A step with `overtaken` must not replace anything: unless it was carried out before, that reason is raised.
+        A step with `overtaken` must not replace anything: it raises that reason unless it was already carried out.
         """
         ...
 

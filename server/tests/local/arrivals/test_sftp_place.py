@@ -146,7 +146,7 @@ async def test_a_file_that_is_large_is_not_read(
 
 
 async def test_a_folder_that_is_not_there(sftp_site: SftpSite, place: ArrivalPlace) -> None:
-    with pytest.raises(PlaceTrouble, match=r"there is no folder sftp://.*/in: make it"):
+    with pytest.raises(PlaceTrouble, match=r"there is no folder sftp://.*/in: create it"):
         await listed(place)
     sftp_site.put("in/a.csv", b"")
     sftp_site.put("in/deep.csv/b.csv", b"")

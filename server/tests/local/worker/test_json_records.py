@@ -79,7 +79,7 @@ SOURCE = {"format": "json", "json": {"records": "data.items"}}
         ('{"data": {"rows": []}, "n": 1}', r"no 'data\.items'.*on the way: 'rows', 'n'\. Fix json\.records"),
         ("[]", "on the way: no object"),
         ("7", "on the way: no object"),
-        ('{"data": {"items": [{"v": 1}], "items": []}}', "the member 'items' is there twice"),
+        ('{"data": {"items": [{"v": 1}], "items": []}}', "the member 'items' appears twice"),
         ('{"data": {"items": [{"v": 1}, ]}}', "a comma before the end of the array"),
         ('{"data": {"items": [{"v": 1}] "n": 1}}', "a comma or the end of the object is missing"),
         ('{"data": {"items": [{"v": 1}]}', "line 1: a comma or the end of the object"),

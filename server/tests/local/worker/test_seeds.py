@@ -156,7 +156,7 @@ def test_expressions_that_are_refused(tmp_path: Path, sql: str, words: str) -> N
 def test_only_columns_of_flows_with_seeds_call_it(changes: dict[str, Any]) -> None:
     with (
         connect() as connection,
-        pytest.raises(FlowError, match="calls seed, which the columns of a flow with"),
+        pytest.raises(FlowError, match="calls seed: only columns of a flow with"),
     ):
         compile_flow(connection, read_definition(people(**changes)))
 

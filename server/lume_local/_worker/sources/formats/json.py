@@ -184,7 +184,7 @@ class _Records:
             for name in window.members():
                 if name == path[0]:
                     if is_there:
-                        raise window.broken(f"the member {name!r} is there twice")
+                        raise window.broken(f"the member {name!r} appears twice")
                     is_there, self._is_found = True, self._is_found or len(path) == 1
                     yield from self._below(path[1:])
                 else:

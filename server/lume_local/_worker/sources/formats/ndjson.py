@@ -254,9 +254,9 @@ def _lines_of(path: Path, numbers: Iterator[int], pause: Pause) -> Iterator[tupl
 
 
 def _strict_lines(path: Path, target: Path, doubtful: Iterator[int], reading: Reading) -> int:
-    """Write a copy for exact reading: doubtful lines converted, each beside its original; refused ones blanked.
+    """Copy a file for exact reading: convert doubtful lines, each beside its original, and blank refused ones.
 
-    Returns the bytes of the longest converted line, which holds both forms.
+    Returns the size of the longest converted line, with both forms.
     """
     number, longest, wanted = 0, 0, next(doubtful, None)
     with target.open("wb") as out:

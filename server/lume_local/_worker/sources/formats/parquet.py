@@ -208,7 +208,7 @@ class Leaf:
 
 
 def exactly(connection: DuckDBPyConnection, path: Path, shown: str) -> tuple[str, set[int]]:
-    """Return a scan of a file, and the columns (from 0) that are its structs of `date` and `time`, with nanoseconds.
+    """Return a scan of a file, and the numbers of columns that it splits in two to keep nanoseconds.
 
     Raises:
         SourceError: a column, or a part of one, can't be read without changing its values.

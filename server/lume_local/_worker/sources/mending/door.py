@@ -227,7 +227,7 @@ def _lines(reading: Reading) -> Iterator[tuple[int, bytes]]:
 
 
 def _members(line: bytes) -> dict[str, Any] | None:
-    """Return the object of a line, numbers as they are written; None if it is none."""
+    """Return the object of a line, numbers as they are written; None if the line isn't one."""
     try:
         errors = "strict" if is_utf8(line) else KEPT
         value = _DECODER.decode(text := line.decode("utf-8", errors))

@@ -135,7 +135,7 @@ def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
 
 
 def numbers_of_rejects(job: Read, corrected: CorrectedRows) -> list[int | None]:
-    """Return the number of the reject that each corrected row is; None if it is none, or they can't be read."""
+    """Return the number of each corrected row's reject; None for a row without one, or if they can't be read."""
     numbers = dict[Identity, int]()
     with suppress(Broken, StoreTrouble, TooLarge, OSError, duckdb.Error), closing(all_rows_of(job)) as found:
         numbers = {_identity(one): number for number, one in enumerate(found)}

@@ -73,7 +73,7 @@ class QuerySource:
         """Do nothing: a query sees one state of the database."""
 
     def close(self) -> None:
-        """Do nothing: no connection is open any more."""
+        """Do nothing: no connection is still open."""
 
 
 def _paused(batches: Iterator[list[Row]], pause: Pause) -> Iterator[list[Row]]:

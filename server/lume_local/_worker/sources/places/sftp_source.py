@@ -143,7 +143,7 @@ class _Servers:
 
 
 def _done(step: Callable[[_Servers], Awaitable[T]], pause: Pause) -> T:
-    """Do a step, unless the run is to stop meanwhile. Raises `SourceError`, and errors of `pause`."""
+    """Do a step, unless the run must stop meanwhile. Raises `SourceError`, and errors of `pause`."""
 
     async def watch() -> None:
         while True:

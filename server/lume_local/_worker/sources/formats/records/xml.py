@@ -4,7 +4,7 @@ An object has the texts of attributes and elements by their paths within the rec
 `customer/@no`; repeated ones are called `item`, `item[2]` and so on. Names have no namespaces.
 
 A document can't make this process read, fetch or build more than the document itself: a document type declaration,
-without which there are no entities, is refused; libxml2 limits names, texts and depth; and completed elements are
+without which there are no entities, is refused; libxml2 limits names, text and depth; and completed elements are
 removed from the tree at once.
 """
 
