@@ -129,6 +129,7 @@ class HealthCheck:
 
 
 def _explain(reason: object) -> NoResponse:
+    """Return the reason of a failed connection in words, and what to do."""
     match reason:
         case socket.gaierror():
             return NoResponse("the host name can't be resolved", "check the base URL, the network and DNS")

@@ -101,7 +101,7 @@ def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
         URL(text).human_repr()
         host.encode("idna")
         if host.replace(".", "").isdigit():
-            IPv4Address(host)
+            IPv4Address(host)  # raises for numbers that are not an address, such as 1.2.3
     except ValueError:  # includes UnicodeError
         return False
     return True

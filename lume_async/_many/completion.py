@@ -47,6 +47,7 @@ async def _completions(
     poll_interval: PollInterval,
     outcomes: MemoryObjectSendStream[list[Outcome[LumeRun]]],
 ) -> None:
+    """Send the outcome of each handle, in completion order."""
     waiting = Counter(handle.id for handle in handles)
     handle_of = {handle.id: handle for handle in reversed(handles)}
     async with Monitor(sender, poll_interval=poll_interval) as monitor, task_group() as alarm:

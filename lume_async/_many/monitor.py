@@ -343,14 +343,14 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         if not is_current:
             if watched.not_before > self._deadline or self._left() == 0.0:
                 return None
-            seen = await self._request(watched)
+            pause = await self._request(watched)
             if self._watched.get(run_id) is not watched:
                 return None  # discarded during the poll
-            if isinstance(seen, ApiError) and not run.is_terminal:
-                await self._emit_last(watched, RunEvent(run, watched.shown, seen))
+            if isinstance(pause, ApiError) and not run.is_terminal:
+                await self._emit_last(watched, RunEvent(run, watched.shown, pause))
                 return None
-            if not isinstance(seen, ApiError):
-                watched.not_before = clock.now() + seen if seen else EVER
+            if not isinstance(pause, ApiError):
+                watched.not_before = clock.now() + pause if pause else EVER
             if run.is_terminal and not watched.ended and max(before, watched.born_after) > self._fed_since:
                 self._feed_check.note_polled_end(run_id, clock.now())
         self._start_feed()

@@ -109,6 +109,7 @@ class _Camera:
 def _snapshots(
     outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], total: int | None, pause: float
 ) -> AsyncGenerator[list[Progress], None]:
+    """Return an iteration of snapshots: at the start, every `pause` seconds, and at the end."""
     camera = _Camera(total)
 
     def now(*, ended: bool = False) -> Progress:

@@ -46,7 +46,7 @@ def command(
         reasons = await matching_in_inbox(session, client, flow, reason)
         whole = None if run is None else (await whole_ids(client, [run]))[0]
         count = 0
-        if reasons != []:
+        if reasons != []:  # else no reason contains the text
             count = await client.discard_rejects(why, flow=flow, run=whole, reason=reasons, since=since)
         session.data.one(f"discarded {counted(count, 'row')}", {"discarded": count})
 

@@ -32,9 +32,10 @@ POLL = 10.0
 """Seconds between listings of a folder without notifications."""
 CHECK = 60.0
 """Seconds between listings with notifications, some of which may be lost if there are very many."""
-_SHARE = {True: 300, False: 20}
+_PAUSE_RATIO = {True: 300, False: 20}
 """Minimum pause after a listing, as a multiple of its duration, with and without notifications."""
 _BLOCK = 4 * 1024 * 1024
+"""Bytes to read at a time for a digest."""
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
 """Errors of `link` on file systems without hard links."""
 
@@ -75,7 +76,7 @@ class LocalPlace(ListedPlace):
     @property
     def every(self) -> float:
         is_notified = not self._notified.why_not
-        return max(CHECK if is_notified else POLL, _SHARE[is_notified] * self._took)
+        return max(CHECK if is_notified else POLL, _PAUSE_RATIO[is_notified] * self._took)
 
     # -- listing
 
@@ -238,7 +239,7 @@ class LocalPlace(ListedPlace):
                     await found(named)
                 if str(self._folder) in paths:
                     await found([])
-                    await anyio.sleep(_SHARE[False] * self._took)
+                    await anyio.sleep(_PAUSE_RATIO[False] * self._took)
 
     def _named_by(self, changed: Sequence[str]) -> Sequence[str]:
         """Return the paths that notifications are about; a folder stands for all files below it."""

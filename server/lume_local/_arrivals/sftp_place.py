@@ -33,7 +33,7 @@ POLL = 10.0
 """Seconds between listings."""
 MOST_READ = 64 * 1024 * 1024
 """Bytes up to which a file is read for its digest, so fetched twice; size and time identify a larger one."""
-_SHARE = 5
+_PAUSE_RATIO = 5
 """Minimum pause after a listing, as a multiple of its duration."""
 _AT_ONCE = 8
 """Concurrent requests."""
@@ -66,7 +66,7 @@ class SftpPlace(ListedPlace):
 
     @property
     def every(self) -> float:
-        return max(POLL, _SHARE * self._took)
+        return max(POLL, _PAUSE_RATIO * self._took)
 
     # -- listing
 

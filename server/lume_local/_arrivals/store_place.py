@@ -35,7 +35,7 @@ POLL = 10.0
 CHECK = 60.0
 """Seconds between listings with a queue, whose messages may be late or lost."""
 _KEY = re.compile(r'[Pp]ath "(.*?)"(?: contained|: Encountered)', re.DOTALL)
-_SHARE = 5
+_PAUSE_RATIO = 5
 """Minimum pause after a listing, as a multiple of its duration."""
 
 
@@ -70,7 +70,7 @@ class StorePlace(ListedPlace):
     @property
     def every(self) -> float:
         is_notified = self._queue is not None and self._queue.has_answered and not self._queue.trouble
-        return max(CHECK if is_notified else POLL, _SHARE * self._took)
+        return max(CHECK if is_notified else POLL, _PAUSE_RATIO * self._took)
 
     # -- listing
 

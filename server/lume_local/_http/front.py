@@ -111,6 +111,7 @@ class Front:
         return await route.operation(await _ask(request, dict(match), most, holder))
 
     async def _authenticated(self, request: web.BaseRequest) -> Holder:
+        """Return the holder of the request's key, session or token. Raises `Problem`."""
         if len(request.headers.getall(KEY_HEADER, [])) > 1:
             raise Problem("malformed-request", f"{KEY_HEADER} is given more than once: send one key")
         if KEY_HEADER not in request.headers:

@@ -44,6 +44,7 @@ class ResultsApi:
         return await self._rows(ask, "rejects")
 
     async def _rows(self, ask: Ask, part: str) -> Reply:
+        """Return a page of rows of an output, as JSON or Arrow."""
         query = dict(ask.query)
         as_arrow = requests.accepts(ask.headers, ARROW, "application/json")
         most, default = (_MOST_ARROW, _MOST_ARROW) if as_arrow else (_MOST, 100)

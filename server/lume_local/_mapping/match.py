@@ -182,6 +182,7 @@ def reasons(target: TargetColumn, match: Match) -> list[str]:
 
 
 def _of_names(match: Match) -> Iterator[str]:
+    """Yield what the names say about a match."""
     name = match.pair.name
     if match.is_alias:
         yield "the flow reads it under this name already"
@@ -205,6 +206,7 @@ def _of_names(match: Match) -> Iterator[str]:
 
 
 def _of_the_rest(target: TargetColumn, match: Match) -> Iterator[str]:
+    """Yield what types, values, neighbours and rivals say about a match."""
     found = dict(zip(FEATURES, match.pair.numbers, strict=True))
     kind = match.source.kind or "string"
     if found["type_fits"]:

@@ -102,6 +102,7 @@ class SampleProposal:
         return [Choice(read, sql, Grade.CERTAIN, 1.0, ["the flow reads these columns already"])]
 
     def _candidate(self, column: TargetColumn, match: Match) -> Choice:
+        """Return a match as a choice, with its grade after the trial on rows."""
         source, evidence, doubts = match.source, reasons(column, match), list[str]()
         found, sql = match.grade, column.sql
         read = self._readings.of(column.name, source.name)
@@ -147,6 +148,7 @@ class SampleProposal:
     # -- several columns, or a part of one
 
     def _combine(self) -> None:
+        """Add columns made of several source columns, or of a part of one, and choose those that pass."""
         by_source = {name: one.sources[0] for name, one in self.chosen.items()}
         columns = {column.name: column for column in self._target.columns if column.sql is None}
         found = [one for one in combined(self._target, self._profile, by_source) if one.target in columns]
@@ -260,7 +262,7 @@ def _is_settled(column: TargetColumn, made: Choice | None, decision: ColumnDecis
 
 
 def _is_named(column: TargetColumn, match: Match) -> bool:
-    """Return whether the name alone identifies the column, whatever its values; these remain to be decided."""
+    """Return whether the name alone identifies the column; the meaning of its values is decided separately."""
     return match.is_alias or ("enum" in column.definition and match.pair.name.same)
 
 

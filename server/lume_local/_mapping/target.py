@@ -150,6 +150,7 @@ def _followed(schema: dict[str, Any], part: Any) -> dict[str, Any]:
 
 
 def _of_property(name: str, part: dict[str, Any], required: bool) -> TargetColumn | None:
+    """Return the column of a JSON Schema property; None for an object or array."""
     enum = [part["const"]] if "const" in part else part.get("enum")
     enum = [one for one in enum if one is not None] if isinstance(enum, list) else []
     kinds = part.get("type")
@@ -291,6 +292,7 @@ def _entries(value: Any, key: str) -> list[dict[str, Any]]:
 
 
 def _of_dbt_column(entry: dict[str, Any], url_env: str) -> TargetColumn:
+    """Return the column of an entry in a dbt file; its tests become constraints."""
     words = _JINJA.sub("", str(entry.get("description") or "")).strip()
     found: dict[str, Any] = {"description": words} if words else {}
     found |= definition_of(str(entry.get("data_type") or ""))

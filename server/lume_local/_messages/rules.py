@@ -119,7 +119,7 @@ def _rule(table: Table, mistakes: Mistakes) -> MessageRule | None:
     """Return the rule of a table; None if it has a mistake."""
     before = len(mistakes)
     on = mistakes.noting(lambda: _words(table, "on"), EVENTS)
-    for event in on:
+    for event in on:  # each must be a known event
         one = Table(table.place, {"on": event})
         mistakes.noting(partial(one.choice, "on", EVENTS, default=None), None)
     rule = MessageRule(

@@ -195,6 +195,7 @@ class Execution:
         return is_heard and committed(self._paths.folder(self.run.run_id)) is not None
 
     async def _conclude(self, worker: Worker, outcome: Outcome | None) -> None:
+        """Record the end of the run, by the worker's last event; None if it died without one."""
         run, recorder = self.run, self._recorder
         await recorder.still_ours()
         match outcome:

@@ -130,6 +130,7 @@ class FlowRegistry:
         return self.parsed(ref), note
 
     async def _note(self, ref: str) -> str | None:
+        """Return a note on a version whose file has changed; on a development server, replace the version."""
         try:
             changed = self._files.changed(ref)
         except ConfigurationError as error:

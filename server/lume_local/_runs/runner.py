@@ -367,6 +367,7 @@ class Runner:
             _log.exception("run %s: its end can't be recorded; the next start of the server does it", run_id)
 
     async def _carry_out(self, run: StoredRun, execution: Execution) -> None:
+        """Execute a run in a worker, and record its end."""
         try:
             job = await execution.unless_stopped(lambda: self._paths.job(run))
             if job is None:

@@ -14,6 +14,7 @@ from lume_local._samples.opening import SampleRows
 _MOST = 0.7
 """Share of rows that must have a width for it to be the file's."""
 _CONTROL = re.compile("[\x80-\x9f]")
+"""The control characters of Latin-1; most of them are letters and signs in cp1252."""
 
 
 def doubts(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str) -> list[str]:
@@ -91,7 +92,7 @@ def _other_width(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def controls(rows: Iterable[Sequence[str]], encoding: str) -> list[str]:
-    """Find text in cp1252 that would be control characters in Latin-1, such as the euro sign."""
+    """Return a warning if Latin-1 makes control characters of text in cp1252, such as the euro sign."""
     if codecs.lookup(encoding).name not in ("iso8859-1", "iso8859-15"):
         return []
     value = next((value for row in rows for value in row if _CONTROL.search(value)), "")
@@ -99,8 +100,8 @@ def controls(rows: Iterable[Sequence[str]], encoding: str) -> list[str]:
         western = value.encode(encoding).decode("cp1252")
     except UnicodeDecodeError:
         return []
-    said = f"in {encoding} a value is {value!r}, in cp1252 it is {western!r}: pass --encoding cp1252"
-    return [said] if value else []
+    warning = f"in {encoding} a value is {value!r}, in cp1252 it is {western!r}: pass --encoding cp1252"
+    return [warning] if value else []
 
 
 def _usual(widths: Sequence[int]) -> tuple[int, float]:

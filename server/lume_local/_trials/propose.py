@@ -106,6 +106,7 @@ def _sample(path: Place, source: Mapping[str, Any] | None) -> dict[str, Any]:
 def _target(
     given: Place | Mapping[str, Any], flow: str | None, version: str | None, references: str
 ) -> MappingTarget:
+    """Return the target of a mapping: a flow, a JSON Schema, a dbt model, or a table."""
     from lume_local._mapping.target import of_dbt, of_flow, of_schema
 
     if isinstance(given, Mapping):

@@ -107,9 +107,9 @@ class Run:
         job, filtered = self.context.job, {"filtered": 0}
         of_rejects = job.is_replay or job.mends is not None
         warnings = changes(flow, intake.layout, job.header, of_rejects=of_rejects)
-        by_fate = {"reject": reasons, "filter": filtered}
+        counts_of = {"reject": reasons, "filter": filtered}  # any other check only warns
         for check, count in zip(flow["checks"], broken, strict=True):
-            into = by_fate.get(check["on_fail"], warnings)
+            into = counts_of.get(check["on_fail"], warnings)
             reason = "filtered" if into is filtered else check["reason"]
             if count:
                 into[reason] = into.get(reason, 0) + count

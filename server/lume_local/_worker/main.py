@@ -73,6 +73,7 @@ from lume_local._worker.targets.target_kinds import finish
 _WEIGHTS = {"SYNCING_SOURCE": (0.0, 0.2), "TRANSFORMING": (0.2, 0.62), "SYNCING_TARGET": (0.82, 0.18)}
 """Where each stage begins in a run's progress, and its share of it."""
 _TICK = 0.1
+"""Seconds between looks at a run's progress."""
 MOST_DATA = 2 * 1024**3
 """Bytes of memory for data: twice a run's limit by DuckDB's count, which leaves out long strings, for example."""
 _HEARTBEAT = 5.0
@@ -127,6 +128,7 @@ class Leash:
             raise RunFailed("another server has the state now, or the run has ended")
 
     def _read(self) -> None:
+        """Take jobs and signals from stdin, and end the process when it ends."""
         variables: dict[str, str] = {}
         try:
             for line in sys.stdin.buffer:
@@ -182,6 +184,7 @@ class Pulse:
         self._outbox.send(StageBegun(stage, rows, _WEIGHTS[stage][0]))
 
     def _beat(self) -> None:
+        """Report progress; once cancelled, keep interrupting, as the run may begin another statement."""
         sent, due = 0.0, time.monotonic() + _HEARTBEAT
         while not self._ended.wait(0.01 if self._leash.cancelled.is_set() else _TICK):
             if self._leash.cancelled.is_set():

@@ -29,7 +29,9 @@ They need about as many bytes; DuckDB spills what exceeds the run's memory limit
 _PACKED = {"parquet": 10, "excel": 10}
 """Bytes of text that one byte of a binary file yields."""
 _FIRST = 20_000
+"""Rows to try before all rows are written to the target directly."""
 _LINES = re.compile(r"max_line_size=(\d+)")
+"""The bound on lines among the options of a CSV reader."""
 _BUFFER = 8 * 1024 * 1024
 """Bytes that the CSV reader buffers while a file is written. Its default is four times as much, several times:
 
@@ -69,20 +71,20 @@ def stage(
     # Rows that may have to be reordered later are not written to the target directly.
     is_direct = target.suffix == ".parquet" and not statements.flow["lookups"]
 
-    def by(reader: str) -> Staged:
+    def staged_by(reader: str) -> Staged:
         """Choose the cheapest of four ways: both files in one pass, a table in memory, the target alone, one file."""
-        over = statements.by(reader)
-        if size >= AT_ONCE and is_direct and _passes_on(connection, over):
-            return _in_one_pass(connection, _by_smaller_buffers(over), target, path)
+        reading = statements.by(reader)
+        if size >= AT_ONCE and is_direct and _passes_on(connection, reading):
+            return _in_one_pass(connection, _by_smaller_buffers(reading), target, path)
         if size <= MOST_IN_MEMORY:
-            return _in_memory(connection, over)
-        over = _by_smaller_buffers(over)
-        is_promising = is_direct and over.only_rejects and _begins_well(connection, over)
-        if is_promising and (staged := _in_target(connection, over, target, records)):
+            return _in_memory(connection, reading)
+        reading = _by_smaller_buffers(reading)
+        is_promising = is_direct and reading.only_rejects and _begins_well(connection, reading)
+        if is_promising and (staged := _in_target(connection, reading, target, records)):
             return staged
-        return Staged(scan_of(path), stage_to(connection, over, path))
+        return Staged(scan_of(path), stage_to(connection, reading, path))
 
-    return scan_or_retry(statements.layout.reader, by, lambda staged: staged.count == records)
+    return scan_or_retry(statements.layout.reader, staged_by, lambda staged: staged.count == records)
 
 
 _TABLE = "(SELECT *, rowid AS file_row_number FROM _lume_stage)"
@@ -157,6 +159,7 @@ def _in_one_pass(connection: DuckDBPyConnection, statements: Statements, target:
 
 
 def _by_smaller_buffers(statements: Statements) -> Statements:
+    """Give the CSV reader small buffers, in which four of the longest lines still fit."""
     reader = _LINES.sub(
         lambda found: f"{found[0]}, buffer_size={max(_BUFFER, 4 * int(found[1]))}", statements.layout.reader
     )

@@ -154,6 +154,7 @@ def _source(sample: Sample) -> list[str]:
 
 
 def _column(target: str, column: SampleColumn) -> list[str]:
+    """Return the lines of a column, with doubts and possible constraints as comments."""
     lines = [f"[columns.{toml_key(target)}]"]
     if column.guess is None and column.codes:
         lines.append("# digits with leading zeros: kept as text")

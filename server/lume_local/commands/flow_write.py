@@ -43,7 +43,7 @@ def target_of(output: str) -> Path:
 
 
 def file_in(target: Path, flow: str, version: str) -> Path:
-    """Return the file itself, if the target is a folder."""
+    """Return the target, or the flow's file in it if it is a folder."""
     return target / f"{flow}.{version}.toml" if target.suffix != ".toml" or target.is_dir() else target
 
 

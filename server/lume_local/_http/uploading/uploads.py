@@ -207,6 +207,8 @@ class Uploads:
         is_all: bool,
         at: int,
     ) -> StoredUpload | None:
+        """Receive the body from `at` on; return the upload once it is complete."""
+
         def check(size: int) -> None:
             self._check_size(size)
             length = draft.announced.length

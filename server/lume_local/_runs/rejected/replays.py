@@ -328,6 +328,7 @@ class Replays:
             await run_sync(no_links.unlink, self._roots.uploads / source_path.removeprefix(UPLOAD))
 
     async def _tried(self, before: Tried, draft: Path, claims: list[Claim], to: Flow, by: str) -> Tried:
+        """Try the rows of some claims in a dry run; return `before` with their counts added."""
         done = await self.tried(draft, claims, to, by)
         rows = records_in(claims)
         rejected = of_text(done.ledger["rejected"]) if "rejected" in done.ledger else all_rows(rows)

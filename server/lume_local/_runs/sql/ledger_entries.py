@@ -188,6 +188,7 @@ class LedgerEntries:
         return rows
 
     async def _replayed(self, run: StoredRun, claims: Sequence[Claim], found: Mapping[str, Any]) -> None:
+        """Close the accepted rows of a replay's claims, and note the reasons of the others."""
         reasons = {reason: of_text(rows) for reason, rows in found["reasons"].items()}
         rejected, malformed = of_text(found["rejected"]), of_text(found["malformed"])
         accepted = 0

@@ -54,6 +54,7 @@ CREATE INDEX IF NOT EXISTS draft_rows_by_change ON draft_rows (draft_id, rev);
 _COLUMNS = "run_id, number, cells, rev, judged_by, reasons"
 _OF = "draft_id = (SELECT draft_id FROM drafts WHERE flow = ? AND owner = ?)"
 _ROW = "draft_id = ? AND run_id = ? AND number = ?"
+"""Conditions: the rows of the draft that an owner has for a flow, and one row of a draft."""
 
 
 class SqlDrafts:

@@ -1,4 +1,4 @@
-"""The outbox of a state: deliveries, and what messages are made of (notices, and the memory of their rules)."""
+"""The outbox of a state: deliveries, and for messages the notices and the state that their rules keep."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 import time

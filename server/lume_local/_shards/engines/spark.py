@@ -106,12 +106,12 @@ class Spark:
             yield result_of(self._url, answer)
 
     def _cancel(self, group: str, running: Future[Any]) -> None:
-        """Repeat until it has ended: the first call does not cancel a job that is only about to start."""
-        asked = 0.0
-        while not running.done() and asked < START:
+        """Cancel the job until it has ended: Spark ignores a cancel of a job that is only about to start."""
+        waited = 0.0
+        while not running.done() and waited < START:
             _has_ended(_begun(lambda: self._session.cancel(group)), START)
             _has_ended(running, 5 * TICK)
-            asked += 5 * TICK
+            waited += 5 * TICK
 
 
 def _begun(work: Callable[[], Result]) -> Future[Result]:
@@ -129,6 +129,7 @@ def _begun(work: Callable[[], Result]) -> Future[Result]:
 
 
 def _has_ended(future: Future[Any], seconds: float) -> bool:
+    """Wait for the end, at most so many seconds; return whether it came."""
     return bool(wait([future], seconds).done)
 
 

@@ -50,6 +50,7 @@ def _columns(columns: Sequence[_Column], rows: Sequence[Sequence[Any]]) -> Any:
 
 
 def _of_sqlite(url: DatabaseUrl, table: str) -> tuple[list[_Column], list[Any]]:
+    """Return the columns of a table, and its first rows."""
     with (
         closing(sqlite.connect(url, "ro")) as connection,
         sqlite.sqlite_errors(url, f"{table} in {url.shown} can't be read"),
@@ -74,6 +75,7 @@ def _of_sqlite(url: DatabaseUrl, table: str) -> tuple[list[_Column], list[Any]]:
 
 
 def _of_postgres(url: DatabaseUrl, table: str) -> tuple[list[_Column], list[Any]]:
+    """Return the columns of a table, and its first rows."""
     name = PostgresTypes().spelled(table)
     with (
         closing(postgres.connect(url)) as connection,

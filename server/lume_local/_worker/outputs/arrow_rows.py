@@ -184,6 +184,7 @@ class _ParquetPage:
 def _write_texts(
     job: Read, rows: OutputRows, reasons: Reasons | None, page: ArrowPage
 ) -> tuple[str | None, int]:
+    """Write rows of a text file; return the position of the next one, if any, and the number of the last one read."""
     columns = _text_columns(job, rows)
     found, read, left, scanned = iter(rows), job.row, job.limit, 0
     with connect() as connection:

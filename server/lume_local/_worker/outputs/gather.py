@@ -106,9 +106,9 @@ class _File:
     """A file that gets rows of one part.
 
     Attributes:
-        size: its length before.
-        rows: a flag for each row of the part that it has.
-        data: what is still to be written.
+        size: its length before, to which `undo` cuts it back.
+        rows: a flag for each row of the part, set if the file has it.
+        data: unwritten bytes.
     """
 
     path: Path
@@ -145,7 +145,7 @@ class _Files:
     def add(
         self, names: tuple[str, ...], data: bytes, first: int, flags: bytes, dialect: Dialect | None = None
     ) -> None:
-        """Add records with these columns, in the dialect: the rows from `first` on whose flag is set."""
+        """Add records with these columns, in the dialect; `flags` mark which rows they are, from row `first` on."""
         if not data:
             return
         suffix = ".ndjson" if dialect is None else ".csv"

@@ -73,6 +73,7 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
 
 @contextmanager
 def _profiled(trials: Trials, given: Mapping[str, Any], path: Path, held: Path) -> Iterator[Read]:
+    """Yield the profile of a sample, and the sample for trials; with `source` settings nothing is guessed."""
     name, wanted = given["shown"], given.get("source")
     if wanted is None:
         encoding, delim = given.get("encoding"), given.get("delim")

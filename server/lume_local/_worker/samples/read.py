@@ -211,6 +211,7 @@ def _of_objects(raw: RawFile, opening: Opening, head: Path, kind: Literal["json"
 
 
 def _of_csv(raw: RawFile, opening: Opening, head: Path, encoding: str | None, delim: str | None) -> Sample:
+    """Return the sample of a CSV file; if its lines look like it, of a fixed-width file."""
     asked: list[str] = []
     if encoding is None:
         encoding, asked = encoding_of(raw)

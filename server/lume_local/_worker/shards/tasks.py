@@ -100,6 +100,7 @@ def take_in(argument: Json) -> Json:
 
 
 def _taken(job: Execute, folder: Path, file: File) -> Json:
+    """Take in one file; return its account and layout as JSON."""
     with connect() as connection:
         confine(connection, folder, [file], job)
         intake = read_source(connection, [file], job.flow, folder, no_pause)

@@ -102,6 +102,7 @@ def _other_encoding(flow: dict[str, Any], wanted: list[str], names: list[str]) -
 def column_trouble(
     flow: dict[str, Any], shown: str, name: str, place: str, names: list[str], found: list[int]
 ) -> str:
+    """Return why the header has no single column of a name that the flow reads, and what to do."""
     of_query = flow["format"] == "sql"
     header = shown if of_query else f"the header of {shown}"
     several = list(dict.fromkeys(names[n] for n in found))

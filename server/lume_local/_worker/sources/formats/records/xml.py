@@ -1,6 +1,6 @@
 """Reads an XML source, whose records are the elements at a path, as NDJSON objects. Needs the extra `xml`.
 
-An object has the texts of attributes and elements by their paths within the record: `@id`, `customer/name`,
+An object has the text of attributes and elements by their paths within the record: `@id`, `customer/name`,
 `customer/@no`; repeated ones are called `item`, `item[2]` and so on. Names have no namespaces.
 
 A document can't make this process read, fetch or build more than the document itself: a document type declaration,
@@ -95,6 +95,7 @@ class _Document:
             yield from (block[at : at + _PIECE] for at in range(0, len(block), _PIECE))
 
     def _starts(self, element: Any) -> None:
+        """Follow the path to an element; within a record, only count the depth."""
         if self._within:
             self._within += 1
             return
@@ -109,7 +110,7 @@ class _Document:
             self._others["/".join(self._path)[:200]] = None
 
     def _ends(self, element: Any) -> list[dict[str, str | None]] | None:
-        """Return a record, or nothing if the ended element is elsewhere; None within a record."""
+        """Return the record that ends here, or none outside of records; None if a record continues."""
         if self._within > 1:
             self._within -= 1
             return None
@@ -126,7 +127,7 @@ class _Document:
         return ended
 
     def _object(self, record: Any) -> dict[str, str | None]:
-        """Return the texts in a record by their paths, in the order of the document."""
+        """Return the text of each path in a record, in the order of the document."""
         found: dict[str, str | None] = {}
         left: list[tuple[Any, str]] = [(record, "")]
         size = 0

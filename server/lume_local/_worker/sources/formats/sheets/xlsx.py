@@ -113,6 +113,7 @@ class XlsxParts:
 
 
 def _parts_of(archive: Archive) -> XlsxParts:
+    """Read the parts around the sheets, by openpyxl's own reader but without its sheets."""
     from openpyxl.reader.excel import ExcelReader
     from openpyxl.reader.strings import read_string_table
     from openpyxl.xml.constants import SHARED_STRINGS
