@@ -351,7 +351,7 @@ def _web_address(value: Any, name: str) -> None:
 @public
 @frozen
 class RunRequest:
-    """A run to submit; the arguments are those of `Client.run`, but `seeds` are source paths on the server.
+    """A run to submit; it takes the arguments of `Client.run`, but `seeds` are source paths on the server.
 
     Raises:
         InvalidRequestError: an argument is not valid.

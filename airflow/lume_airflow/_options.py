@@ -42,7 +42,7 @@ class OperatorOptions:
 
     @classmethod
     def check(cls, given: Mapping[str, Any], *, templated: Collection[str]) -> None:
-        """Check the arguments, as far as a DAG file has them. Raises `ValueError`, which names the wrong argument."""
+        """Check the arguments that a DAG file has. Raises `ValueError`, which names the wrong argument."""
         known = [
             (each, given[each.name])
             for each in fields(cls)

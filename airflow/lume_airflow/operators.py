@@ -93,7 +93,7 @@ class LumeOperator(BaseOperator):
         return super().partial(task_id=task_id, **kwargs)
 
     def check(self) -> None:
-        """Check the arguments, as far as they are known before rendering.
+        """Check the arguments that are known before rendering.
 
         Raises:
             ValueError: an argument is not valid; the message names task and argument.

@@ -24,7 +24,7 @@ TOLERATED = 5.0
 SAMPLING = 10.0
 """Seconds between two samples; a feed that misses ends is detected within three of them."""
 RUNS_PER_SAMPLE = 100
-"""The number of runs of which each sample polls one."""
+"""One run in this many is polled by each sample."""
 GRACE = 6.0
 """Seconds that the feed may report an end later than a poll."""
 DISTRUST = 300.0
@@ -157,7 +157,7 @@ class ChangeFeed:
 
 
 class FeedCheck:
-    """Checks by sampling whether the feed is complete: compares the ends that it reports with those of polls.
+    """Checks by sampling whether the feed is complete: compares the ends it reports with the ends that polls find.
 
     The time is an argument.
     """

@@ -78,7 +78,7 @@ def _declared(definition: Mapping[str, Any] | None, flow_version: str, name: str
 
 
 def _check_key(file: Path, name: str, key: object) -> None:
-    """Check the header, as far as it can be read here. Raises `InvalidRequestError`."""
+    """Check the header, if it can be read here. Raises `InvalidRequestError`."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             header = [column.strip() for column in next(csv.reader(text), [])]

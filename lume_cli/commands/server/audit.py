@@ -28,7 +28,7 @@ def command(
     """Print who did what and when, newest first; needs a key with the role admin.
 
     Acts are cancellations, dismissals, discards, replays, forced reruns, registrations of flow versions, reloads of
-    keys and certificates, purges and restores. Submissions, also by `lume resubmit`, are runs: `lume list --by KEY`.
+    keys and certificates, purges and restores. Submissions, even by `lume resubmit`, are runs: `lume list --by KEY`.
 
     \b
     lume audit --since 7d

@@ -116,7 +116,7 @@ class Arrivals:
                 self._on_reload(path, arrivals=len(file.value))
 
     async def _follow(self, tasks: TaskGroup) -> None:
-        """Stop the watchers of removed and changed arrivals, and start those of new ones."""
+        """Stop the watchers of removed and changed arrivals; start watchers for new ones."""
         wanted = {one.name: one for one in self._wanted}
         for name, task in list(self._tasks.items()):
             if wanted.get(name) == task.watcher.arrival:

@@ -31,7 +31,7 @@ _Folder: TypeAlias = tuple[Path, str]
 POLL = 10.0
 """Seconds between listings of a folder without notifications."""
 CHECK = 60.0
-"""Seconds between listings with notifications, some of which may be lost if there are very many."""
+"""Seconds between listings of a folder with notifications: if very many come at once, some may be lost."""
 _PAUSE_RATIO = {True: 300, False: 20}
 """Minimum pause after a listing, as a multiple of its duration, with and without notifications."""
 _BLOCK = 4 * 1024 * 1024

@@ -152,7 +152,7 @@ class StorePlace(ListedPlace):
         if self._queue is not None:
             await self._queue.follow(self._root, found)
 
-    # -- moving: a copy, which is compared, and the removal of what was copied
+    # -- moving: copy, compare, remove the original
 
     async def move(self, entry: ArrivalEntry, folder: str) -> str | None:
         return await _in_thread(lambda: self._move(self._key(entry.path), entry.seen, folder))

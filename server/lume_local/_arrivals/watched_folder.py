@@ -1,4 +1,4 @@
-"""Notifications of a folder through watchfiles, and whether those of its file system are reliable."""
+"""Notifications of a folder through watchfiles, and whether its file system sends them reliably."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ _STEP, _GROUPED = 100, 500
 _CHECKED = 50
 """Steps without a change between two checks whether the folder is still the same."""
 _STARTS = 50
-"""Attempts to start, each of which takes a step unless it fails for good."""
+"""Attempts to start; each takes one step further, unless it fails for good."""
 
 
 class WatchedFolder:

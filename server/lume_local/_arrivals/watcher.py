@@ -150,7 +150,7 @@ class Watcher:
                 await self._again.wait()
 
     async def compare(self, place: ArrivalPlace) -> None:
-        """Compare the files in the place with those recorded, and settle those that are ready."""
+        """Compare the files in the place with the recorded ones, and settle the files that are ready."""
         name = self.arrival.name
         gone = {one.path for one in await self._store.arrivals.refused(name, MOST_REFUSED)}
         gone |= self._waiting.files.keys()

@@ -210,7 +210,7 @@ def check_ever(target: Any, ever: Iterable[str]) -> None:
 
 
 def check_key(target: Any, columns: Mapping[str, bool], unique: Iterable[str]) -> None:
-    """Check that the key of an upsert is unique in all mapped rows, as far as the flow shows. Raises `FlowError`.
+    """Check that the key of an upsert is unique in all mapped rows, if the flow shows it. Raises `FlowError`.
 
     `columns` are the flow's, with whether each is required.
     """

@@ -90,7 +90,7 @@ class Table:
         pattern: re.Pattern[str] | None = None,
         longest: int = 200,
     ) -> str:
-        """Return a text; without a default it must be present and not empty."""
+        """Return a string; if there is no default, it must be present and not empty."""
         value: str = self._get(key, str, "a string", default)
         if default is _MISSING and not value.strip():
             raise FlowError(self.at(key), "is empty")

@@ -1,4 +1,4 @@
-"""The templates of paths in a flow version: of its source and of its results. Pure."""
+"""The path templates of a flow version, for its source and its results. Pure."""
 
 import posixpath
 import re
@@ -54,7 +54,7 @@ def read_targets(
         if rejects_table and _place(mapped_table) == _place(rejects_table):
             raise FlowError("target.rejects.table", "is the table of target.mapped: name another one")
         return mapped_table, templates[0], rejects_table
-    files = set[str]()  # by one spelling for all templates of a file, as far as that is known before a run
+    files = set[str]()  # by one spelling for all templates of a file, where that is known before a run
     for template in templates:
         path = unquote(urlsplit(template).path) if template.startswith("file://") else template
         files.add(posixpath.normpath(path.replace("{flow}", flow).replace("{version}", version)))

@@ -1,4 +1,4 @@
-"""Accepts connections, also with TLS: their number is limited, and so is the time for a request's headers."""
+"""Accepts connections, with or without TLS: their number is limited, and so is the time for a request's headers."""
 
 import asyncio
 import logging

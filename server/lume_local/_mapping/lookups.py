@@ -37,6 +37,7 @@ def entries(values: Mapping[str, int], members: Sequence[str]) -> list[LookupLin
 
 
 def _member(value: str, members: Sequence[str], values: Mapping[str, int]) -> tuple[str | None, Grade]:
+    """Return the most likely member, by ever weaker resemblance, and how certain it is."""
     if value in members:
         return value, Grade.CERTAIN
     folds = {plain(member): member for member in members}

@@ -1,4 +1,4 @@
-"""Matches the columns of a sample to those of a target by names, types, values and neighbours; says why. Pure.
+"""Matches a sample's columns to a target's by names, types, values and neighbours; says why. Pure.
 
 The reasons contain no value of the sample, so they may be kept and shown where the sample may not.
 """

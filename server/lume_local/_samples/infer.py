@@ -182,7 +182,7 @@ _KINDS: tuple[tuple[Callable[[str], object], tuple[str, str | None, str | None]]
     (lambda value: _is_time(value, zoned=False), ("string", "date-time", "TIMESTAMP")),
     (_EMAIL.fullmatch, ("string", "email", None)),
 )
-"""Tests for each kind of value; of two equally good matches the first wins."""
+"""Tests for each kind of value; if two match equally well, the first wins."""
 
 
 def judge(sample: ReadSample, source: Mapping[str, Any], columns: Sequence[SampleColumn]) -> None:

@@ -27,7 +27,7 @@ class SampleRows:
         names: the columns' names in expressions.
         header: the columns' names in the file, which may be empty or repeated.
         rows: their values, as strings or None.
-        count: the number of first rows, on all of which columns are tried.
+        count: the number of first rows; columns are tried on all of them.
         malformed: the number of lines that can't be rows, by reason.
         malformed_lines: the numbers of the first such lines.
         unread: for JSON, NDJSON and XML, a problem for each member with a value but without a column.

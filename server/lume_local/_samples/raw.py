@@ -226,7 +226,7 @@ def _lines(file: IO[bytes], name: str, most: int) -> Iterator[tuple[bytes, Any]]
 
 
 def _values(file: IO[bytes], name: str) -> Iterator[tuple[bytes, Any]]:
-    """Yield the values of an array, or consecutive values; of a large file, only those at its beginning."""
+    """Yield the values of an array, or consecutive values; if a file is large, only the first ones."""
     data = file.read(_CHARACTERS)
     is_cut = bool(file.read(1))
     try:

@@ -52,7 +52,7 @@ def _arrays(value: Any, path: list[str]) -> Iterator[tuple[list[str], int]]:
 
 
 def names_in(objects: Iterable[Any]) -> list[str]:
-    """Return the members of objects that a flow can read; those of nested objects as in `address.city`."""
+    """Return the members of objects that a flow can read; nested ones as in `address.city`."""
     found: dict[tuple[str, ...], bool] = {}
     for one in objects:
         if isinstance(one, dict):

@@ -86,7 +86,7 @@ _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)?(?P<place>[^/?#;]*)(?
 
 
 class UnknownEngine(ValueError):
-    """There is no such executor. The message lists those that exist."""
+    """There is no such executor. The message lists the existing ones."""
 
 
 def check_engine(url: str) -> None:

@@ -85,7 +85,7 @@ def copy_durably(source: Path, draft: Path) -> None:
 
 
 def begin(folder: Path, step: dict[str, Any]) -> None:
-    """Note durably a step outside of the run's folder before it begins: without a commit it is undone."""
+    """Note durably a step outside of the run's folder before it begins; if no commit follows, it is undone."""
     write_durably(folder / _BEGUN, orjson.dumps([*begun(folder), step]))
 
 

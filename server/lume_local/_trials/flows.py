@@ -1,4 +1,4 @@
-"""Checks files of flows and arrivals, and tries flows on a sample: without a server, and nothing is kept.
+"""Checks files of flows and arrivals, and tries flows on a sample; needs no server, and keeps nothing.
 
 A flow is checked by the parser, then by DuckDB in a worker process, which also runs it. Removing one mistake from a
 definition reveals the next one.

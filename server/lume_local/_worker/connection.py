@@ -22,7 +22,7 @@ from lume_local._worker.sql import allowed, text
 def connect() -> DuckDBPyConnection:
     """Open a new database, which can check flows and then do one run; the caller closes it.
 
-    It costs 10 ms of CPU. A cursor costs nothing and shares its settings (except those of the progress bar).
+    It costs 10 ms of CPU. A cursor costs nothing and shares its settings (except for the progress bar).
     """
     connection = duckdb.connect(":memory:")
     configure(

@@ -1,8 +1,8 @@
 """Finds the rows that are rejected although they break no check, and notes them in the table `_lume_duplicates`.
 
 First the rows that repeat a unique value of an earlier accepted row. Then, among the rows that would otherwise be
-mapped, those that a database refuses: for a value missing from the table it refers to, by the target's own table, or
-for a value repeated from an earlier run. Which rows a table refuses is known once the others are inserted, so its
+mapped, the rows that a database refuses: because the table that a value refers to lacks it, because the target's own
+table refuses the row, or because a value repeats one of an earlier run. Which rows a table refuses is known once the others are inserted, so its
 transaction is open from here on.
 """
 

@@ -75,7 +75,7 @@ class Rejects:
 
     @property
     def _own_texts(self) -> list[str]:
-        """Lume's own text columns, which precede those of the source."""
+        """Lume's own text columns, which precede the source's."""
         return ["_lume_reasons", "_lume_file"] if self.statements.layout.of_files else ["_lume_reasons"]
 
     def _ndjson(self, target: Path) -> int:

@@ -130,7 +130,7 @@ def _is_free(host: str, port: int) -> bool:
 
 
 def log_to_stderr(wanted: LogFormat | None) -> None:
-    """Print the server's log from now on; without a format, print only warnings and errors, for people."""
+    """Print the server's log from now on; if no format is given, only warnings and errors, as plain text."""
     handler = logging.StreamHandler(sys.stderr)
     text = "%(message)s" if wanted is None else "%(asctime)s %(levelname)s %(name)s: %(message)s"
     handler.setFormatter(JsonLines() if wanted == "json" else TextLines(text))

@@ -98,7 +98,7 @@ _MOST = 100
 
 
 class SqlAttention:
-    """Follow-ups on runs: a run needs no more attention once its rejects are corrected or it is dismissed.
+    """Follow-ups on runs: a run no longer needs attention once its rejects are corrected or it is dismissed.
 
     Triggers keep that current in the same transaction as the runs.
     """

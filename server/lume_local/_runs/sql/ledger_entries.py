@@ -302,7 +302,7 @@ class LedgerEntries:
         await self._account(row["flow"], row["source_key"], **changes)
 
     async def _add_open(self, flow: str, opened: Mapping[str, int]) -> None:
-        """Add to the open rows of a flow by reason (all of them under the empty one), and to those of the day."""
+        """Add to a flow's counts of open rows, by reason (under the empty one: all rows) and for the day."""
         inbox, day = await self._opened(flow, opened), now_text()[:10]
         await change_all(
             self.sql,

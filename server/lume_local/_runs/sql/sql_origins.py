@@ -21,7 +21,9 @@ UNION SELECT by FROM closings JOIN rejected USING (seq) WHERE rejected.run_id = 
 """The runs that took rejects of a run, however they ended."""
 _MAPPED = "SELECT json_extract(metrics, '$.rows_mapped') FROM runs WHERE run_id = ?"
 _RUNS = "closings JOIN rejected USING (seq)"
+"""Closed rejects, each with the run that rejected it."""
 _BY_DRAFT = f"SELECT DISTINCT run_id FROM {_RUNS} WHERE state = 'mended' AND by = ?"
+"""The runs whose rejects a run from a draft has closed."""
 
 
 class SqlOrigins:

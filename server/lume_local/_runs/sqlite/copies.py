@@ -184,7 +184,7 @@ def move(copy: Path, old: Path, new: Path, act: Act) -> None:
     """
     try:
         with _changed(copy, old, new) as db:
-            # Without a digest, the path is part of a content's identity, which the move makes unknown.
+            # If there is no digest, the path is part of a content's identity, so the move makes it unknown.
             if _has(db, "sources"):
                 db.execute(
                     "DELETE FROM sources WHERE digest IS NULL AND run_id IN "

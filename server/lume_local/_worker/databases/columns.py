@@ -29,7 +29,7 @@ class TableColumn:
 
 
 class Types(Protocol):
-    """The types of a kind of database, in relation to those of flows."""
+    """How the types of a kind of database relate to the types of flows."""
 
     def spelled(self, table: str) -> str:
         """Return a table's name as SQL; quoting preserves its case."""

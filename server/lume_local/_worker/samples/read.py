@@ -42,7 +42,7 @@ from lume_local._worker.sources.places.zip_archive import members_of, reading_zi
 from lume_local._worker.sources.source import SourceError, no_pause
 
 _LINES_READ, _ROWS = 100_000, 10_000
-"""Lines to read, on all of which guesses are tried; and rows spread over them, from which to guess."""
+"""Lines to read, and to try guesses on; rows spread over them, to guess from."""
 _BLOCK, _MOST_UNPACKED = 1024**2, 1024**3
 """Bytes to copy at a time; the maximum for a document that is read as a whole."""
 _UNPACKED = 10 * 1024**3
@@ -185,7 +185,7 @@ def _of_records(
 
 
 def _of_objects(raw: RawFile, opening: Opening, head: Path, kind: Literal["json", "ndjson"]) -> Sample:
-    """Read values as lines; the engine reports why it would reject those that are not objects."""
+    """Read values as lines; the engine reports why it would reject a value that is not an object."""
     first: Any = None
     count = 0
     with raw.open() as file, head.open("wb") as out:
@@ -313,7 +313,7 @@ def sample_of_rows(
 ) -> Sample:
     """Return a sample of these rows, which were read according to `source`; its columns are judged.
 
-    Columns that a rejects file has beside those of its source are left out, as a flow does not see them.
+    A rejects file's own columns are left out, as a flow does not see them.
 
     Raises:
         ConfigurationError: no column is left, or most lines are not rows.

@@ -2,8 +2,8 @@
 
 All files are cut where possible, and shards are joined where a cut was wrong (`TakingIn`).
 
-The rows, their order, the rejects and the metrics equal those of a single process, except for `metrics.shards`, which
-describes how the work was split.
+The rows, their order, the rejects and the metrics are the same as from a single process, except for
+`metrics.shards`, which describes how the work was split.
 """
 
 import os

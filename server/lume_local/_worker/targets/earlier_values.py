@@ -121,7 +121,7 @@ class EarlierValues:
         return {row: [reasons[k] for k in sorted(which)] for row, which in found.items()}
 
     def _note(self, connection: sqlite3.Connection, run: int) -> None:
-        """Add the values of the other rows, also to a file, from which another process can add them."""
+        """Add the values of the other rows, and write them to a file from which another process can add them."""
         accepted = "SELECT digest FROM new WHERE row NOT IN (SELECT row FROM refused) ORDER BY digest"
         found = connection.execute(accepted)
         with self._accepted.open("wb") as file:

@@ -1,6 +1,6 @@
 """An object of a store as a target: uploaded after the commit, and visible only when it is complete.
 
-A large object is uploaded in parts, of which the store shows nothing before the last request. A killed upload leaves
+A large object is uploaded in parts; the store hides them until the last request. A killed upload leaves
 its parts there, invisible; a lifecycle rule of the bucket removes them (docs/guides/object-stores.md).
 """
 

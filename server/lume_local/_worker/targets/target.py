@@ -34,7 +34,7 @@ class StepKind(Protocol):
 
     @staticmethod
     def abandon(step: Step) -> None:
-        """Undo the step given to `begin`, as far as it was done; repeating it is harmless. Raises as `publish`."""
+        """Undo what was done of the step given to `begin`; repeating it is harmless. Raises as `publish`."""
         ...
 
 

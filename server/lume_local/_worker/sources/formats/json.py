@@ -118,7 +118,7 @@ class _Window:
                 raise self.broken("the name of a member is missing")
             name = str(json.loads(self.value()))
             if self.peek() != ":":
-                raise self.broken("a colon is missing behind the name of a member")
+                raise self.broken("a colon is missing after the name of a member")
             self.skip()
             self.peek()
             yield name

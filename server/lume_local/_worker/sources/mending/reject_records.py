@@ -70,7 +70,7 @@ class CsvRecords:
 
 
 class OwnColumns:
-    """Lume's own columns among those of a file of rejects, whose identities it notes."""
+    """Lume's own columns in a file of rejects; notes the identities of its rows."""
 
     def __init__(self, names: Sequence[str], corrected: CorrectedRows | None) -> None:
         lower = [name.lower() for name in names]

@@ -85,7 +85,7 @@ class Skeleton:
         return None if count is None else (count, count_lines(data))
 
     def _records(self, bare: bytes, line_end: bytes) -> int | None:
-        """Return the number of records between line ends, the first of which precedes them all."""
+        """Return the number of records between line ends; the first line end precedes all records."""
         if line_end == b"\r\n" and not bare.count(b"\r\n") == bare.count(b"\r") == bare.count(b"\n"):
             return None  # two halves with something between them would become one line end
         return self._bones(bare.translate(None, self._others), line_end)
