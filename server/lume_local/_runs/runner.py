@@ -50,7 +50,7 @@ class Runner:
 
     Args:
         at_limit: given each key's number of active runs, returns the keys at their limit.
-        drain: seconds for active runs to end when the server ends; the rest begins anew later.
+        drain: seconds for active runs to end when the server ends; unfinished ones are restarted later.
     """
 
     def __init__(

@@ -2,8 +2,8 @@
 
 First the rows that repeat a unique value of an earlier accepted row. Then, among the rows that would otherwise be
 mapped, the rows that a database refuses: because the table that a value refers to lacks it, because the target's own
-table refuses the row, or because a value repeats one of an earlier run. Which rows a table refuses is known once the others are inserted, so its
-transaction is open from here on.
+table refuses the row, or because a value repeats one of an earlier run. Which rows a table refuses is known once the
+others are inserted, so its transaction is open from here on.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.

@@ -263,7 +263,7 @@ class RunPaths:
         )
 
     def _held(self, file: Json, job: Execute) -> Json:
-        """Return a file; an upload gets `at`, the place where it is to be read."""
+        """Link an upload into the run's folder, and add the link as `at`; return any other file unchanged."""
         path = Path(file["path"])
         if not path.is_relative_to(self._roots.uploads):
             return file

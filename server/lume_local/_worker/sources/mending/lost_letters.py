@@ -73,7 +73,7 @@ def marked_words(texts: Iterable[str]) -> Counter[str]:
 
 
 def genuine_words(original: str) -> Counter[str]:
-    """Count the words with a mark that the source itself has; none if the text has lost its bytes."""
+    """Count the words whose replacement mark was in the source already; none if the text has lost its bytes."""
     if not _BYTES.search(original):
         return Counter()
     words = marked_words([original])
