@@ -1,6 +1,5 @@
 """Stored rows as the JSON of the wire contract. Pure."""
 
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,11 +23,12 @@ from lume_local._runs.times import at_text, seconds_between
 def run_document(
     run: StoredRun,
     progress: float | None = None,
-    notes: Sequence[str] = (),
     follow_up: FollowUp = FollowUp(),  # noqa: B008 - it is frozen
 ) -> dict[str, Any]:
     """Return a run as in the contract. `progress` is for active runs; an ended run's follows from its status."""
-    notes = [*notes, COMPACT] if run.is_compact else notes
+    beside = asdict(follow_up)
+    if run.is_compact:
+        beside["notes"] = (*follow_up.notes, COMPACT)
     known = {name: getattr(run, name) for name in _SHOWN} | ({"seeds": run.seeds} if run.seeds else {})
     return {
         "id": run.run_id,
@@ -47,8 +47,7 @@ def run_document(
             "metrics": _NO_METRICS | run.metrics,
             "target_locations": {"mapped": None, "rejects": None} | run.target_locations,
             "error_message": run.error_message,
-            **({"notes": list(notes)} if notes else {}),
-            **{name: value for name, value in asdict(follow_up).items() if value},
+            **{name: value for name, value in beside.items() if value},
         },
     }
 
@@ -72,9 +71,9 @@ _NO_METRICS: dict[str, Any] = {
 }
 
 
-def dry_run_document(done: DryRunResult, notes: Sequence[str]) -> dict[str, Any]:
+def dry_run_document(done: DryRunResult, notes: tuple[str, ...] = ()) -> dict[str, Any]:
     rows = {part: orjson.Fragment(done.rows.get(part, "[]")) for part in ("mapped", "rejects")}
-    return {**run_document(done.run, notes=notes), "dry_run": True, "rows": rows}
+    return {**run_document(done.run, follow_up=FollowUp(notes)), "dry_run": True, "rows": rows}
 
 
 def etag(run: StoredRun) -> str:

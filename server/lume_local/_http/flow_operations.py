@@ -143,7 +143,7 @@ class ProposalsApi:
                 done = await self._dry_runs.do(
                     flow, sample, None, requests.DRY_ROWS, by=ask.holder, is_draft=True
                 )
-                tried = dry_run_document(done, [])
+                tried = dry_run_document(done)
             return Reply(200, {**made, "dry_run": tried})
         except TooManyWaiting:
             raise Problem(

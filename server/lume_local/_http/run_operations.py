@@ -30,6 +30,7 @@ from lume_local._runs.store.records import (
     Cursor,
     CursorForgotten,
     Duplicate,
+    FollowUp,
     KeyReused,
     NewRun,
     StatusChange,
@@ -37,6 +38,7 @@ from lume_local._runs.store.records import (
     TooLong,
 )
 from lume_local._runs.times import ago_text
+from lume_local._runs.unusual import mends_others
 from lume_local._runs.waiters import Hub
 
 YOUNG, TOGETHER = 1.0, 0.1
@@ -77,11 +79,12 @@ class RunsApi:
             )
         except (UnknownFlow, PathRefused, SeedRefused, CantTell) as error:
             raise _unresolved(error) from None
+        beside = FollowUp((found.note,) if found.note else ())
         if wanted.dry_run:
             done = await self._dry_runs.do(
                 found.flow, wanted.source_path, wanted.run_metadata, wanted.limit, found.seeds, by=ask.holder
             )
-            return Reply(200, dry_run_document(done, [found.note] if found.note else []))
+            return Reply(200, dry_run_document(done, beside.notes))
         new = NewRun(
             flow_version=wanted.flow_version,
             source_path=wanted.source_path,
@@ -113,7 +116,9 @@ class RunsApi:
                 field="Idempotency-Key",
             ) from None
         location = {"Location": f"/v1/runs/{run.run_id}"}
-        return await self._run_answer(run, 201 if is_new else 200, location)
+        if not is_new or mends_others(new.run_metadata):
+            beside = await self._store.attention.of(run.run_id)  # otherwise nobody has named the run yet
+        return self._answer(run, beside, 201 if is_new else 200, location)
 
     def _checked_webhook(self, url: str) -> str:
         """Return the URL in its usual spelling. Raises `Problem` if it may not be called."""
@@ -130,12 +135,11 @@ class RunsApi:
     async def _run_answer(
         self, run: StoredRun, status: int = 200, headers: dict[str, str] | None = None
     ) -> Reply:
-        return Reply(status, await self._document(run), {"ETag": etag(run), **(headers or {})})
+        return self._answer(run, await self._store.attention.of(run.run_id), status, headers or {})
 
-    async def _document(self, run: StoredRun) -> dict[str, Any]:
-        notes = await self._store.notes(run.run_id)
-        follow_up = await self._store.attention.of(run.run_id)
-        return run_document(run, self._runner.progress(run.run_id), notes, follow_up)
+    def _answer(self, run: StoredRun, beside: FollowUp, status: int, headers: dict[str, str]) -> Reply:
+        document = run_document(run, self._runner.progress(run.run_id), beside)
+        return Reply(status, document, {"ETag": etag(run), **headers})
 
     async def status(self, ask: Ask) -> Reply:
         """Answer `GET /v1/runs/{id}`: immediately, or with `Prefer: wait=N` when the run changes."""
@@ -207,7 +211,8 @@ class RunsApi:
             item = change_document(change)
             has_ended = RunStatus(change.status).is_terminal
             if has_ended and (run := await self._store.get(change.run_id)) is not None:
-                record = orjson.dumps(await self._document(run))
+                beside = await self._store.attention.of(run.run_id)
+                record = orjson.dumps(run_document(run, self._runner.progress(run.run_id), beside))
                 size += len(record)
                 item["run"] = orjson.Fragment(record)
             items.append(item)

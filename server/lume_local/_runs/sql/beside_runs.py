@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import orjson
 
 from lume_local._runs.sql.ledger_entries import LedgerEntries
-from lume_local._runs.sql.operation import Sql, change_all, reading, statement, writing
+from lume_local._runs.sql.operation import Sql, change_all, statement, writing
 from lume_local._runs.sql.run_rows import flow_range
 from lume_local._runs.sql.sql_audit import add_act
 from lume_local._runs.sql.sql_purge import look_again
@@ -95,6 +95,17 @@ class SqlSources:
 
 
 _MOST = 100
+_FOLLOW_UP = f"""
+SELECT 'note' AS what, note AS value, '' AS at, 0 AS place FROM notes WHERE run_id = ?
+UNION ALL SELECT 'mends', parent, '', 0 FROM mends WHERE run_id = ?
+UNION ALL SELECT 'dismissed', why, at, 0 FROM dismissals WHERE run_id = ?
+UNION ALL SELECT * FROM (
+    SELECT 'mended_by' AS what, run_id, '' AS at, seq FROM mends JOIN runs USING (run_id)
+    WHERE parent = ? ORDER BY seq DESC LIMIT {_MOST}
+) AS mended
+ORDER BY place DESC
+"""
+"""One statement, since every status poll needs it."""
 
 
 class SqlAttention:
@@ -121,20 +132,18 @@ class SqlAttention:
         await add_act(self.sql, Act(by, DISMISS, run_id, {"why": why}))
         self.sql.must_last()
 
-    @reading
+    @statement
     async def of(self, run_id: str) -> FollowUp:
-        """Return the follow-ups on a run, and the run that it follows up itself."""
-        parent = await self.sql.row("SELECT parent FROM mends WHERE run_id = ?", [run_id])
-        mends = await self.sql.rows(
-            "SELECT run_id FROM mends JOIN runs USING (run_id) WHERE parent = ? ORDER BY seq DESC LIMIT ?",
-            [run_id, _MOST],
+        """Return the notes and follow-ups on a run, and the run that it follows up itself."""
+        found = dict[str, list[tuple[str, str]]]()
+        for what, value, at, _ in await self.sql.rows(_FOLLOW_UP, [run_id] * 4):
+            found.setdefault(what, []).append((value, at))
+        notes, mended_by = (
+            tuple(value for value, _ in found.get(what, ())) for what in ("note", "mended_by")
         )
-        dismissed = await self.sql.row("SELECT why, at FROM dismissals WHERE run_id = ?", [run_id])
-        return FollowUp(
-            None if parent is None else parent[0],
-            tuple(row[0] for row in mends),
-            None if dismissed is None else dict(dismissed),
-        )
+        ((mends, _),) = found.get("mends", [(None, "")])
+        dismissed = [{"why": why, "at": at} for why, at in found.get("dismissed", ())]
+        return FollowUp(notes, mends, mended_by, dismissed[0] if dismissed else None)
 
 
 _DIMENSIONS = {

@@ -225,12 +225,6 @@ class SqlStore:
         return None if row is None else str(row["run_id"])
 
     @statement
-    async def notes(self, run_id: str) -> list[str]:
-        """Return the notes on the submission of a run. They never change."""
-        rows = await self.sql.rows("SELECT note FROM notes WHERE run_id = ?", [run_id])
-        return [row["note"] for row in rows]
-
-    @statement
     async def get(self, run_id: str) -> StoredRun | None:
         """Return a run, or None."""
         return await self._get(run_id)

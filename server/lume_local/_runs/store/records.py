@@ -141,14 +141,16 @@ class RunFilter:
 
 @frozen
 class FollowUp:
-    """The follow-ups on a run.
+    """Notes on a run, and its follow-ups.
 
     Attributes:
+        notes: the notes on its submission, which never change.
         mends: the run whose rejects it processes.
         mended_by: the runs that process its rejects, newest first.
         dismissed: why, and when (`at`), a person decided that nothing is left to do.
     """
 
+    notes: tuple[str, ...] = ()
     mends: str | None = None
     mended_by: tuple[str, ...] = ()
     dismissed: dict[str, str] | None = None

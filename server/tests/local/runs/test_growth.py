@@ -344,7 +344,6 @@ OPERATIONS: dict[str, Operation] = {
     "run_of_key": lambda aged: aged.store.run_of_key("k1"),
     "get": lambda aged: aged.store.get("run_1"),
     "require": lambda aged: aged.store.require("run_1"),
-    "notes": lambda aged: aged.store.notes("run_1"),
     "unfinished": lambda aged: aged.store.unfinished(),
     "begun": lambda aged: aged.store.begun(["x"]),
     "origins.roots": lambda aged: aged.store.origins.roots("run_0", "run_8"),

@@ -275,7 +275,7 @@ async def test_what_ends_a_transaction_from_outside_is_repeated(store: SqlStore,
         return await store.sql.changed("INSERT INTO notes VALUES ('run_1', 'x')")
 
     assert await store.sql.write(work) == 1
-    assert await store.notes("run_1") == ["x"]
+    assert (await store.attention.of("run_1")).notes == ("x",)
 
 
 @pytest.mark.thorough
@@ -349,7 +349,7 @@ async def test_an_operation_that_is_cancelled_is_undone_as_a_whole(store: SqlSto
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await store.notes("run_1") == []
+    assert (await store.attention.of("run_1")).notes == ()
     assert (await store.create(NEW))[1]
 
 
