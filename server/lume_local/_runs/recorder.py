@@ -56,6 +56,8 @@ class RunRecorder:
         self._on_message, self._on_end, self._lineage = on_message, on_end, lineage
         self.progress: dict[str, float] = {}
         """The progress of each active run, 0 to 1."""
+        self._seen: dict[str, StoredRun] = {}
+        """Active runs after their last change by this recorder, so that the next one need not read them again."""
 
     def created(self) -> None:
         self._hub.notify()
@@ -99,17 +101,20 @@ class RunRecorder:
         )
         await self._store.settled()
         self.progress.pop(run_id, None)
+        self._seen.pop(run_id, None)
         self._hub.notify(run_id)
 
     async def _carry_on(self, run_id: str, change: Callable[[StoredRun], dict[str, Any]]) -> StoredRun | None:
         """Apply a change computed from the run's current state; return None if the run has already ended."""
         while True:
-            run = await self._store.require(run_id)
+            run = self._seen.pop(run_id, None) or await self._store.require(run_id)
             if RunStatus(run.status).is_terminal:
                 return None
             changed = await self._store.update(run, **change(run))
-            if changed is not None:
-                return changed  # otherwise it has changed since it was read: compute the change again
+            if changed is not None:  # otherwise it has changed since it was seen: compute the change again
+                if not RunStatus(changed.status).is_terminal:
+                    self._seen[run_id] = changed
+                return changed
 
     async def succeed(self, run_id: str, record: Json) -> None:
         """Record the success of a run that has committed and whose output is in place."""
@@ -192,7 +197,7 @@ class RunRecorder:
 
     async def _unusual(self, run_id: str, figures: Json) -> list[str]:
         """Return how a run with output deviates from its flow's last runs. Raises `StoreFailed`."""
-        run = await self._store.require(run_id)
+        run = self._seen.get(run_id) or await self._store.require(run_id)
         if mends_others(run.run_metadata):
             return []
         flow = run.flow_version.partition(":")[0]

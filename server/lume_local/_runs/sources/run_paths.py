@@ -110,7 +110,7 @@ class RunPaths:
             lines=None if parent is None else lines_of(parent, self._flow_of(parent)),
             taken=None if parent is None else await self._taken(parent),
             beside=await self._beside(run, flow) if parent is None else 0,
-            is_replay=await self._runs.ledger.is_replay(run.run_id),
+            is_replay=has_rejects(run.run_metadata) and await self._runs.ledger.is_replay(run.run_id),
             earlier=await self._earlier(flow, batch),
             accepted=await self._accepted(run, flow, claims),
             asks=self._runs.publishing.is_shared,

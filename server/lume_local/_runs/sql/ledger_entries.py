@@ -15,6 +15,7 @@ from lume_local._runs.sql.operation import Row, Sql, change_all, for_rows
 from lume_local._runs.store.ledger import Claim, Claimed, LedgerAccount
 from lume_local._runs.store.records import WITH_OUTPUT, StoredRun
 from lume_local._runs.times import now_text
+from lume_local._runs.unusual import mends_others
 from lume_local._shared.row_set import all_rows, of_text, packed, placed, unpacked
 
 _log = logging.getLogger("lume_local")
@@ -38,7 +39,7 @@ class LedgerEntries:
         """
         claims = await self.claims_of(run.run_id)
         is_replay = bool(claims) and await self.is_replay(run.run_id)
-        parent = await self.parent_of(run.run_id) if claims or run.status in WITH_OUTPUT else None
+        parent = await self.parent_of(run.run_id) if mends_others(run.run_metadata) else None
         if claims or run.status in WITH_OUTPUT:
             await self.sql.lock_ledger(None if claims or parent is not None else _name(run))
         if claims:
@@ -169,8 +170,7 @@ class LedgerEntries:
 
     async def claim(self, run_id: str, claims: Sequence[Claim]) -> None:
         """Claim rows for a run; they must be open and unclaimed. Raises `Claimed`."""
-        if claims:
-            await self.sql.lock_ledger(None)
+        await self.sql.lock_ledger(None)
         for claim in claims:
             row = await self.sql.row("SELECT * FROM rejected WHERE seq = ?", [claim.seq])
             if row is None or claim.rows & ~(open_rows(row) & ~await self.claimed(claim.seq)):

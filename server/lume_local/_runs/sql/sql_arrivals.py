@@ -11,6 +11,8 @@ from lume_local._runs.store.arrived import Arrived, KnownPath, Move, RefusedFile
 from lume_local._runs.store.records import ACTIVE, NewRun
 
 _UNREAD = "arrival IS NOT NULL AND status IN ('FAILED', 'CRASHED', 'CANCELLED')"
+UNREAD_RUN = f"SELECT seq, arrival FROM runs WHERE {FLOW} = ? AND source_key = ? AND {_UNREAD} ORDER BY seq DESC LIMIT 1"
+"""The last run of a source, if it was an arrived file's and has ended without output."""
 ARRIVALS = f"""
 CREATE TABLE arrivals (name TEXT PRIMARY KEY, files INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE arrived (
@@ -115,13 +117,9 @@ class SqlArrivals:
         await self.sql.lock("arrival", arrival)
 
     async def submitted(self, new: NewRun, run: int) -> str | None:
-        """Record the file of a new run, within a transaction; return its arrival."""
+        """Record the file of a new run, or the ones that it takes over, within a transaction; return its arrival."""
         arrival = None if new.arrived is None else new.arrived.arrival
-        before = await self.sql.row(
-            f"SELECT seq, arrival FROM runs WHERE {FLOW} = ? AND source_key = ? AND {_UNREAD} "
-            "ORDER BY seq DESC LIMIT 1",
-            [new.flow_version.partition(":")[0], new.source_key],
-        )
+        before = await self.sql.row(UNREAD_RUN, [new.flow_version.partition(":")[0], new.source_key])
         if before is not None:
             await self._lock(before[1])
         # If several new runs come at once, such as of two versions, one takes it over.

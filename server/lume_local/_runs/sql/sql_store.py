@@ -25,7 +25,7 @@ from lume_local._runs.sql.run_rows import (
     selected,
     stored_run,
 )
-from lume_local._runs.sql.sql_arrivals import SqlArrivals
+from lume_local._runs.sql.sql_arrivals import UNREAD_RUN, SqlArrivals
 from lume_local._runs.sql.sql_audit import SqlAudit, add_act
 from lume_local._runs.sql.sql_drafts import SqlDrafts
 from lume_local._runs.sql.sql_ledger import SqlLedger
@@ -147,18 +147,21 @@ class SqlStore:
         earlier = await self._run_of_key(new)
         if earlier is not None:
             return await self._require(earlier), False
-        await self._refuse_duplicate(new)
+        has_unread = await self._refuse_duplicate(new)
         run_id = f"run_{uuid.uuid4().hex}"
         now = now_text()
         run = await self._insert(new, run_id, now)
         if new.idempotency_key is not None:
             values = [new.idempotency_key, new.fingerprint, run_id, now]
             await self.sql.change("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?)", values)
-        await self.ledger.entries.claim(run_id, claims)
-        await add_act(self.sql, of_submission(new, run_id, claims))
-        arrival = await self.arrivals.submitted(new, run.seq)
+        if claims:
+            await self.ledger.entries.claim(run_id, claims)
+        if claims or new.force_rerun:
+            await add_act(self.sql, of_submission(new, run_id, claims))
+        if new.arrived is not None or has_unread:
+            run = evolve(run, arrival=await self.arrivals.submitted(new, run.seq))
         self.sql.must_last()
-        return evolve(run, arrival=arrival), True
+        return run, True
 
     async def _run_of_key(self, new: NewRun) -> str | None:
         if new.idempotency_key is None:
@@ -172,15 +175,21 @@ class SqlStore:
         run_id: str = row["run_id"]
         return run_id
 
-    async def _refuse_duplicate(self, new: NewRun) -> None:
+    async def _refuse_duplicate(self, new: NewRun) -> bool:
+        """Return whether an arrived file of the source may have been left for this run. Raises `Duplicate`."""
         newest = "SELECT run_id FROM runs WHERE flow_version = ? AND source_key = ? AND"
         done = f"{newest} {DONE} ORDER BY seq DESC LIMIT 1"
-        source = [new.flow_version, new.source_key]
-        active_run, done_run = await self.sql.one(f"SELECT ({newest} {_ACTIVE}), ({done})", source * 2)
+        unread = f"SELECT seq FROM ({UNREAD_RUN}) AS unread"
+        source, in_any_version = [new.flow_version, new.source_key], new.flow_version.partition(":")[0]
+        active_run, done_run, unread_run = await self.sql.one(
+            f"SELECT ({newest} {_ACTIVE}), ({done}), ({unread})",
+            [*source, *source, in_any_version, new.source_key],
+        )
         if active_run is not None:
             raise Duplicate(active_run, is_active=True)
         if done_run is not None and not new.force_rerun:
             raise Duplicate(done_run, is_active=False)
+        return unread_run is not None
 
     async def _insert(self, new: NewRun, run_id: str, now: str) -> StoredRun:
         seeds = orjson.dumps(new.seeds).decode()

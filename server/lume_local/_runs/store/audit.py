@@ -62,17 +62,14 @@ class ActFilter:
     since: str | None = None
 
 
-def of_submission(new: NewRun, run_id: str, claims: Sequence[Claim]) -> Act | None:
-    """Return the act of a new run beyond its submission: a run on rejects, or on a source processed before."""
+def of_submission(new: NewRun, run_id: str, claims: Sequence[Claim]) -> Act:
+    """Return the act of a new run beyond its submission: a run on rejects, or a forced one."""
     by = new.submitted_by or "server"
     if claims:
         rows = sum(claim.rows.bit_count() for claim in claims)
         what = MEND if claims[0].is_edited else REPLAY
         return Act(by, what, run_id, {"flow_version": new.flow_version, "rows": rows})
-    if new.force_rerun:
-        about = {"flow_version": new.flow_version, "source_path": new.source_path}
-        return Act(by, FORCE, run_id, about)
-    return None
+    return Act(by, FORCE, run_id, {"flow_version": new.flow_version, "source_path": new.source_path})
 
 
 def of_discard(by: str, why: str, flow: str, run_ids: Sequence[str], rows: int) -> Act:
