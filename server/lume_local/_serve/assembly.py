@@ -171,7 +171,7 @@ async def _running(
     )
     reader = RowReader(places.state / "rows", health, secrets)
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
-    resolver = SourceResolver(flows, places, store.sources, paths, reader.pool)
+    resolver = SourceResolver(flows, places, store.sources, reader.pool)
     submissions = Submissions(store, flows, runner, resolver)
     watcher_parts = WatcherParts(store, submissions, places, messenger.on_notice)
     arrivals = Arrivals(settings.arrivals, watcher_parts, acts.reloaded)

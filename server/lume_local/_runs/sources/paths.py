@@ -2,11 +2,12 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from lume_local._flow.sftp_urls import NotAnSftpUrl, SftpUrl, is_sftp_url
 from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
@@ -23,6 +24,14 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 class PathRefused(Exception):
     """The server may not use this path. The message says why and what to do."""
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 @frozen
@@ -50,6 +59,8 @@ class Roots:
     private: tuple[Path, ...] = ()
     flows: Path | None = None
     sites: tuple[SftpRoot, ...] = ()
+    _real: Callable[[str], str] = field(default=os.path.realpath, eq=False, repr=False)
+    _identity: Callable[[str], tuple[int, int] | None] = field(default=_identity, eq=False, repr=False)
 
     @classmethod
     def of(
@@ -71,11 +82,15 @@ class Roots:
         uploads, own_flows = home / "uploads", flows and flows.absolute()
         return cls(real, home, own_state, runs, uploads, stores, own, own_flows, sites)
 
+    def for_one_job(self) -> "Roots":
+        """Return the same roots, which look at each path once. Not to be kept: links may change."""
+        return evolve(self, real=cache(self._real), identity=cache(self._identity))
+
     def source(self, text: str) -> Path:
         """Return the file of a source path; it need not exist. Raises `PathRefused`."""
         folders = (self.uploads,) if text.startswith(UPLOAD) else self.folders
         path = self._below(self.located(text), text, folders, "source")
-        if path.name.startswith(".") and _is_in(path, self.uploads):
+        if path.name.startswith(".") and self._is_in(path, self.uploads):
             raise PathRefused(f"the source {text!r} is an upload that has not arrived yet: wait for its end")
         return path
 
@@ -115,9 +130,9 @@ class Roots:
     def written(self, text: str) -> Path:
         """Return the file of a target, if it may be written. Raises `PathRefused`."""
         path = self._below(_normal(self.folders[0] / text), text, (*self.folders, self.data), "target")
-        if _is_in(path, self.uploads):
+        if self._is_in(path, self.uploads):
             raise PathRefused(f"the target {text!r} lies among the uploads: choose another place")
-        if self.flows is not None and path.suffix.lower() == ".toml" and _is_in(path, self.flows):
+        if self.flows is not None and path.suffix.lower() == ".toml" and self._is_in(path, self.flows):
             raise PathRefused(f"the target {text!r} is a flow version of this server: choose another place")
         return path
 
@@ -134,15 +149,30 @@ class Roots:
             return location
 
     def _below(self, path: Path, shown: str, folders: tuple[Path, ...], kind: str) -> Path:
-        real = Path(os.path.realpath(path))  # resolves symbolic links, so a link out of a root is refused
+        real = Path(self._real(str(path)))  # resolves symbolic links, so a link out of a root is refused
         if not any(real.is_relative_to(folder) for folder in folders):
             listed = ", ".join(dict.fromkeys(map(str, folders)))
             raise PathRefused(
                 f"the {kind} {shown!r} lies outside of the folders that this server may use: {listed}"
             )
-        if _is_in(real, self.state, self.runs, *self.private):
+        if self._is_in(real, self.state, self.runs, *self.private):
             raise PathRefused(f"the {kind} {shown!r} is the server's own state or keys: choose another place")
         return real
+
+    def _is_in(self, path: Path, *places: Path) -> bool:
+        """Return whether a real path is one of those places or lies in one, under any name.
+
+        Comparing names is not enough: the file system may ignore case, and a file or mount may have a second name.
+        """
+        text, same = os.path.join(path, ""), set[tuple[int, int]]()
+        for place in map(str, places):
+            found = self._identity(place)
+            if found is not None:
+                same.add(found)
+            # A place that exists is recognized below, whatever links its name has.
+            elif text.startswith(os.path.join(self._real(place), "")):
+                return True
+        return bool(same) and any(self._identity(part) in same for part in _with_parents(str(path)))
 
 
 def _normal(path: Path) -> Path:
@@ -150,31 +180,11 @@ def _normal(path: Path) -> Path:
     return Path("/" + os.path.normpath(path).lstrip("/"))
 
 
-def _is_in(path: Path, *places: Path) -> bool:
-    """Return whether a real path is one of those places or lies in one, under any name.
-
-    Comparing names is not enough: the file system may ignore case, and a file or mount may have a second name.
-    """
-    text = os.path.join(path, "")
-    if any(text.startswith(os.path.join(os.path.realpath(place), "")) for place in places):
-        return True
-    same = {found for place in places if (found := _identity(place)) is not None}
-    return bool(same) and any(_identity(part) in same for part in _with_parents(str(path)))
-
-
 def _with_parents(path: str) -> Iterator[str]:
     yield path
     while (parent := os.path.dirname(path)) != path:
         path = parent
         yield path
-
-
-def _identity(path: str | Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino
 
 
 def filled(template: str, values: dict[str, str]) -> str:

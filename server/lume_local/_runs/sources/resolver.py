@@ -15,7 +15,7 @@ from lume_local._flow.definition import SEED_BYTES, Flow
 from lume_local._flow.source_settings import CONTENT
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots
-from lume_local._runs.sources.run_paths import RunPaths
+from lume_local._runs.sources.run_paths import source_place
 from lume_local._runs.sources.source_files import source_key, with_content, with_seeds
 from lume_local._runs.sql.beside_runs import SqlSources
 from lume_local._runs.workers.worker import WorkerDied
@@ -71,11 +71,9 @@ class Resolved:
 class SourceResolver:
     """Resolves submissions; workers of `pool` look at the content of sources."""
 
-    def __init__(
-        self, flows: FlowRegistry, roots: Roots, sources: SqlSources, paths: RunPaths, pool: WorkerPool
-    ) -> None:
+    def __init__(self, flows: FlowRegistry, roots: Roots, sources: SqlSources, pool: WorkerPool) -> None:
         self._flows, self._roots = flows, roots
-        self._sources, self._paths, self._pool = sources, paths, pool
+        self._sources, self._pool = sources, pool
         self._turns = anyio.Semaphore(LOOKERS)
 
     async def requested(
@@ -142,7 +140,7 @@ class SourceResolver:
     async def _look(self, flow: Flow, source_path: str, known: SourceContent | None, limit: float) -> Looked:
         """Have a worker examine the source. Raises `CantTell`, `PathRefused`."""
         with anyio.move_on_after(limit):
-            place, _ = await self._paths.source(source_path, flow)
+            place, _ = await source_place(self._roots.for_one_job(), source_path, flow)
             try:
                 async with self._turns:
                     return await self._pool.look(Look(place, known))

@@ -61,7 +61,8 @@ class RunPaths:
             claims: the rejects of other runs in a dry run's source.
         """
         flow = draft or self._flows.parsed(run.flow_version)
-        source, name = await self.source(run.source_path, flow)
+        roots = self._roots.for_one_job()
+        source, name = await source_place(roots, run.source_path, flow)
         values = {
             "data": str(self._roots.data),
             "flow": flow.name,
@@ -72,14 +73,15 @@ class RunPaths:
         for template in (flow.mapped, flow.rejects):
             if isinstance(template, str):
                 name.check(template)
-        batch = source_key(flow.source, run.source_path, self._roots)
+        batch = source_key(flow.source, run.source_path, roots)
         content = None
         if flow.source.identity == CONTENT and run.source_key:  # a dry run has none
             content = content_in(run.source_key, batch)
             batch = with_content(batch, content)
-        mapped, rejects = self._mapped(flow, values, batch), self._file(flow.rejects, values)
+        mapped, rejects = _mapped(roots, flow, values, batch), _file(roots, flow.rejects, values)
         seeds = {
-            seed.name: self._seed(run.seeds.get(seed.name, {"source_path": seed.path})) for seed in flow.seeds
+            seed.name: _seed(roots, run.seeds.get(seed.name, {"source_path": seed.path}))
+            for seed in flow.seeds
         }
         for what, files in (
             ("the source itself", source.get("files", ())),
@@ -238,11 +240,6 @@ class RunPaths:
             "shards": wanted.shards,
         }
 
-    def _seed(self, seed: dict[str, str]) -> dict[str, str]:
-        path = seed["source_path"]
-        place = {"path": str(self._roots.source(path)), "looked_up": self._roots.looked_up(path)}
-        return place | ({"sha256": seed["sha256"]} if "sha256" in seed else {})
-
     def folder(self, run_id: str) -> Path:
         """Return the run's own folder, which exists while it is active."""
         return self.folders / run_id
@@ -318,49 +315,54 @@ class RunPaths:
             self._left.pop(folder, None)
             shutil.rmtree(folder, ignore_errors=True)
 
-    async def source(self, source_path: str, flow: Flow) -> tuple[Json, SourceName]:
-        """Return the place of a run's source, and its name. Raises `PathRefused`."""
-        if query := flow.source.query:
-            place = {"kind": "query", **asdict(query), "source_path": source_path}
-            return place, name_of_query(source_path)
-        wanted = SourceSpec(flow.source.uris, source_path)
-        if wanted.is_stored:
-            place = {"kind": "store", "objects": wanted.objects(self._roots)}
-            return place, name_of_urls(self._roots, wanted)
-        if wanted.is_remote:
-            place = {"kind": "sftp", "wanted": wanted.remote_files(self._roots)}
-            return place, name_of_urls(self._roots, wanted)
-        sources = await wanted.find(self._roots)
-        named = str if wanted.is_single else self._roots.relative
-        shown = REJECTED_ROWS if source_path.startswith(UPLOAD + REPLAY) else ""
-        place = {
-            "kind": "files",
-            "files": [{"path": str(one), "shown": shown or named(one)} for one in sources],
-            "looked_up": wanted.looked_up(self._roots),
-        }
-        return place, name_of_files(self._roots, wanted, sources)
 
-    def _mapped(self, flow: Flow, values: dict[str, str], batch: str) -> Json:
-        columns = [[column.name, column.sql_type] for column in flow.columns]
-        if isinstance(flow.mapped, str):
-            if flow.mapped.endswith("/"):
-                return {
-                    "kind": PARTS,
-                    "path": str(self._roots.target(flow.mapped, values)),
-                    "columns": columns,
-                }
-            return self._file(flow.mapped, values)
-        named = {"flow": flow.name, "source_path": batch}
-        required = [column.name for column in flow.columns if column.required]
-        ever = [column.name for column in flow.columns if column.ever]
-        more = {"columns": columns, "required": required, "ever": ever}
-        return {"kind": "database", **asdict(flow.mapped), **more, **named}
+async def source_place(roots: Roots, source_path: str, flow: Flow) -> tuple[Json, SourceName]:
+    """Return the place of a run's source, and its name. Raises `PathRefused`."""
+    if query := flow.source.query:
+        place = {"kind": "query", **asdict(query), "source_path": source_path}
+        return place, name_of_query(source_path)
+    wanted = SourceSpec(flow.source.uris, source_path)
+    if wanted.is_stored:
+        place = {"kind": "store", "objects": wanted.objects(roots)}
+        return place, name_of_urls(roots, wanted)
+    if wanted.is_remote:
+        place = {"kind": "sftp", "wanted": wanted.remote_files(roots)}
+        return place, name_of_urls(roots, wanted)
+    sources = await wanted.find(roots)
+    named = str if wanted.is_single else roots.relative
+    shown = REJECTED_ROWS if source_path.startswith(UPLOAD + REPLAY) else ""
+    place = {
+        "kind": "files",
+        "files": [{"path": str(one), "shown": shown or named(one)} for one in sources],
+        "looked_up": wanted.looked_up(roots),
+    }
+    return place, name_of_files(roots, wanted, sources)
 
-    def _file(self, template: str, values: dict[str, str]) -> Json:
-        if is_store_url(template):
-            url = stored(self._roots, filled(template, values), "target")
-            return {"kind": "store", "url": _named(url)}
-        return {"kind": FILE, "path": _named(str(self._roots.target(template, values)))}
+
+def _mapped(roots: Roots, flow: Flow, values: dict[str, str], batch: str) -> Json:
+    columns = [[column.name, column.sql_type] for column in flow.columns]
+    if isinstance(flow.mapped, str):
+        if flow.mapped.endswith("/"):
+            return {"kind": PARTS, "path": str(roots.target(flow.mapped, values)), "columns": columns}
+        return _file(roots, flow.mapped, values)
+    named = {"flow": flow.name, "source_path": batch}
+    required = [column.name for column in flow.columns if column.required]
+    ever = [column.name for column in flow.columns if column.ever]
+    more = {"columns": columns, "required": required, "ever": ever}
+    return {"kind": "database", **asdict(flow.mapped), **more, **named}
+
+
+def _file(roots: Roots, template: str, values: dict[str, str]) -> Json:
+    if is_store_url(template):
+        url = stored(roots, filled(template, values), "target")
+        return {"kind": "store", "url": _named(url)}
+    return {"kind": FILE, "path": _named(str(roots.target(template, values)))}
+
+
+def _seed(roots: Roots, seed: dict[str, str]) -> dict[str, str]:
+    path = seed["source_path"]
+    place = {"path": str(roots.source(path)), "looked_up": roots.looked_up(path)}
+    return place | ({"sha256": seed["sha256"]} if "sha256" in seed else {})
 
 
 def _unique(flow: Flow) -> list[str]:

@@ -11,7 +11,9 @@ from lume_local._runs.store.arrived import Arrived, KnownPath, Move, RefusedFile
 from lume_local._runs.store.records import ACTIVE, NewRun
 
 _UNREAD = "arrival IS NOT NULL AND status IN ('FAILED', 'CRASHED', 'CANCELLED')"
-UNREAD_RUN = f"SELECT seq, arrival FROM runs WHERE {FLOW} = ? AND source_key = ? AND {_UNREAD} ORDER BY seq DESC LIMIT 1"
+UNREAD_RUN = f"""
+SELECT seq, arrival FROM runs WHERE {FLOW} = ? AND source_key = ? AND {_UNREAD} ORDER BY seq DESC LIMIT 1
+"""
 """The last run of a source, if it was an arrived file's and has ended without output."""
 ARRIVALS = f"""
 CREATE TABLE arrivals (name TEXT PRIMARY KEY, files INTEGER NOT NULL) STRICT, WITHOUT ROWID;

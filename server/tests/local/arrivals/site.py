@@ -68,7 +68,7 @@ class Site:
         settler = Settler(self.store, recorder, paths, pool)
         late = Late(settler, paths, health)
         runner = Runner(self.store, recorder, paths, pool, settler, late, health, 1)
-        resolver = SourceResolver(flows, roots, self.store.sources, paths, pool)
+        resolver = SourceResolver(flows, roots, self.store.sources, pool)
         submissions = Submissions(self.store, flows, runner, resolver)
         self.watcher = Watcher(
             self.arrival, WatcherParts(self.store, submissions, roots, now=lambda: self.time)

@@ -197,6 +197,22 @@ async def test_a_change_is_made_of_the_state_in_which_the_run_is(tmp_path: Path)
     store.close()
 
 
+async def test_the_state_that_a_recorder_saw_last_is_not_trusted(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s")
+    recorder = RunRecorder(store, Hub(), Health(tmp_path), lambda: None, lambda run: None)
+    for change, expected in (
+        ({"status": "TRANSFORMING", "stages": [{"name": "other"}]}, ("FAILED", ["other"])),
+        ({"status": "CANCELLED"}, ("CANCELLED", ["SYNCING_SOURCE"])),
+    ):
+        run, _ = await store.create(NEW)
+        await recorder.enter(run.run_id, "SYNCING_SOURCE", None)
+        await moved(store, run.run_id, **change)
+        await recorder.end(run.run_id, RunStatus.FAILED, message="no")
+        ended = await store.require(run.run_id)
+        assert (ended.status, [stage["name"] for stage in ended.stages]) == expected
+    store.close()
+
+
 async def test_a_run_that_has_committed_is_not_cancelled_though_its_stages_were_lost(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

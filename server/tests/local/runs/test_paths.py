@@ -136,6 +136,33 @@ def test_another_name_of_a_folder_is_the_same_folder(cwd: Roots, monkeypatch: py
         cwd.source(".lume/STATE/server.json")
 
 
+def test_a_state_that_does_not_exist_yet_is_the_servers_own_too(roots: Roots, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(exist_ok=True)
+    (tmp_path / "in/shortcut").symlink_to(tmp_path / "data")
+    with pytest.raises(PathRefused, match="server's own"):
+        roots.target("shortcut/state/runs.sqlite", {})
+
+
+def test_only_the_roots_of_one_job_remember_what_they_have_seen(
+    cwd: Roots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, real = list[str](), os.stat
+
+    def stat(path: Path, **options: Any) -> os.stat_result:
+        seen.append(str(path))
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    of_job = cwd.for_one_job()
+    for _ in range(2):
+        assert of_job.source("more/x.csv") == of_job.target("more/x.csv", {}) == tmp_path / "more/x.csv"
+    assert len(seen) == len(set(seen))
+    (tmp_path / "more/x.csv").symlink_to(tmp_path / "keys.toml")
+    for roots in (cwd, cwd.for_one_job()):
+        with pytest.raises(PathRefused, match="server's own"):
+            roots.source("more/x.csv")
+
+
 def test_outputs_in_the_data_folder_may_be_sources(cwd: Roots, tmp_path: Path) -> None:
     assert cwd.source(".lume/out/m.csv") == tmp_path / ".lume/out/m.csv"
     assert cwd.target(".lume/out/keys.toml", {}) == tmp_path / ".lume/out/keys.toml"
