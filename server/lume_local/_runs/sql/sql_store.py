@@ -33,7 +33,7 @@ from lume_local._runs.sql.sql_origins import SqlOrigins
 from lume_local._runs.sql.sql_outbox import SqlDeliveries, SqlMessages
 from lume_local._runs.sql.sql_purge import SqlPurge, look_again, superseded
 from lume_local._runs.sql.tables import DONE, FLOW, VERSION
-from lume_local._runs.store.audit import Act, of_submission
+from lume_local._runs.store.audit import FORCE, MEND, REPLAY, Act
 from lume_local._runs.store.ledger import Claim
 from lume_local._runs.store.records import (
     ACTIVE,
@@ -132,7 +132,7 @@ class SqlStore:
     async def create(self, new: NewRun, claims: Sequence[Claim] = ()) -> tuple[StoredRun, bool]:
         """Claim the source for a new run, or find the idempotency key's run; return whether it is new.
 
-        Of any number of requests for one source, one gets it. A replay and a forced rerun are acts (`of_submission`).
+        Of any number of requests for one source, one gets it. A replay and a forced rerun are acts.
         Raises `Duplicate`, `KeyReused`, `TooLong`.
 
         Args:
@@ -150,14 +150,14 @@ class SqlStore:
         has_unread = await self._refuse_duplicate(new)
         run_id = f"run_{uuid.uuid4().hex}"
         now = now_text()
+        if claims or new.force_rerun:
+            await add_act(self.sql, _act(new, run_id, claims))
         run = await self._insert(new, run_id, now)
         if new.idempotency_key is not None:
             values = [new.idempotency_key, new.fingerprint, run_id, now]
             await self.sql.change("INSERT INTO idempotency_keys VALUES (?, ?, ?, ?)", values)
         if claims:
             await self.ledger.entries.claim(run_id, claims)
-        if claims or new.force_rerun:
-            await add_act(self.sql, of_submission(new, run_id, claims))
         if new.arrived is not None or has_unread:
             run = evolve(run, arrival=await self.arrivals.submitted(new, run.seq))
         self.sql.must_last()
@@ -495,6 +495,16 @@ class SqlStore:
         runs = [row[0] for row in await self.sql.rows(query, [before, limit])]
         await look_again(self.sql, f"run_id IN ({marks(runs)})", runs)
         return len(runs) + await self.feed.forget(before, limit) + await self.deliveries.forget(before, limit)
+
+
+def _act(new: NewRun, run_id: str, claims: Sequence[Claim]) -> Act:
+    """Return the act of a new run beyond its submission: a run on rejects, or a forced one."""
+    by = new.submitted_by or "server"
+    if claims:
+        rows = sum(claim.rows.bit_count() for claim in claims)
+        what = MEND if claims[0].is_edited else REPLAY
+        return Act(by, what, run_id, {"flow_version": new.flow_version, "rows": rows})
+    return Act(by, FORCE, run_id, {"flow_version": new.flow_version, "source_path": new.source_path})
 
 
 def _source(flow_version: str, source_key: str) -> tuple[str, str]:

@@ -10,8 +10,6 @@ from typing import Any
 from attrs import field, frozen
 
 from lume_async._base.elided import bounded
-from lume_local._runs.store.ledger import Claim
-from lume_local._runs.store.records import NewRun
 
 KEPT_AT_LEAST = 90 * 86400.0
 """Seconds. The state itself refuses to delete a younger entry."""
@@ -60,16 +58,6 @@ class ActFilter:
     by: str | None = None
     what: str | None = None
     since: str | None = None
-
-
-def of_submission(new: NewRun, run_id: str, claims: Sequence[Claim]) -> Act:
-    """Return the act of a new run beyond its submission: a run on rejects, or a forced one."""
-    by = new.submitted_by or "server"
-    if claims:
-        rows = sum(claim.rows.bit_count() for claim in claims)
-        what = MEND if claims[0].is_edited else REPLAY
-        return Act(by, what, run_id, {"flow_version": new.flow_version, "rows": rows})
-    return Act(by, FORCE, run_id, {"flow_version": new.flow_version, "source_path": new.source_path})
 
 
 def of_discard(by: str, why: str, flow: str, run_ids: Sequence[str], rows: int) -> Act:
