@@ -45,7 +45,7 @@ else:
 
     def _check(name: str) -> None:
         from lume_async._base.platform import IS_POSIX
-        from lume_local._shared.extras import require
+        from lume_local._shared.failing import require
 
         if not (IS_POSIX or name in ("FlowError", "ServerOptions", "table_ddl")):
             raise ImportError(

@@ -17,7 +17,7 @@ from lume_local._arrivals.watcher import Watcher, WatcherParts
 from lume_local._flow.mistakes import read_settings
 from lume_local._runs.health import why
 from lume_local._runs.store.records import StoredRun
-from lume_local._shared.extras import require
+from lume_local._shared.failing import require
 from lume_local._shared.saved import OnReload, Reread, unnoticed
 
 _log = logging.getLogger("lume_local")

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from lume_local._arrivals.settings import Arrival
 from lume_local._flow.patterns import Pattern
-from lume_local._shared.obstacle import Obstacle
+from lume_local._shared.failing import Obstacle
 
 T = TypeVar("T")
 PAGE = 1000

@@ -13,7 +13,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from lume_local._arrivals.place import PlaceTrouble
-from lume_local._shared.mounts import REMOTE, file_system
+from lume_local._shared.folders import REMOTE, file_system
 
 if TYPE_CHECKING:
     from watchfiles.main import FileChange

@@ -223,7 +223,7 @@ def usable(path: Path) -> tuple[MessageRule, ...]:
         if not os.environ.get(name, "").strip():
             raise ConfigurationError(f"messages: {path}: to_env names {name}, a variable that is not set")
     if rules:
-        from lume_local._shared.extras import require  # slow to import, and not needed to check a file
+        from lume_local._shared.failing import require  # slow to import, and not needed to check a file
 
         try:
             require("apprise", "messages", f"messages ({path})")

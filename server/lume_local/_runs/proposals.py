@@ -11,7 +11,7 @@ from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_files import SourceSpec
 from lume_local._runs.turns import Turns
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.extras import require
+from lume_local._shared.failing import require
 from lume_local._shared.protocol import Json, Propose
 
 MOST_BYTES = 1024 * 1024 * 1024

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from lume_async.errors import ConfigurationError
-from lume_local._shared.extras import require
+from lume_local._shared.failing import require
 
 _SECONDS = 120.0
 

@@ -9,7 +9,7 @@ from attrs import frozen
 from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
 from lume_local._flow.record_settings import why_unreadable
-from lume_local._shared.extras import require
+from lume_local._shared.failing import require
 
 _DEEPEST = 4
 """Maximum depth of members or elements to search."""

@@ -27,7 +27,7 @@ from lume_local._runs.store.audit import KEPT_AT_LEAST
 from lume_local._serve.options import AnyPath, ServerOptions
 from lume_local._sftp.root import SftpRoot
 from lume_local._shards.executor import UnknownEngine, check_engine
-from lume_local._shared.extras import require
+from lume_local._shared.failing import require
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
 _LEAST_KEY = 16

@@ -13,7 +13,7 @@ from lume_async._base.elided import elided
 from lume_local._sftp import trouble
 from lume_local._sftp.root import SftpRoot
 from lume_local._sftp.trouble import Cause, SftpTrouble
-from lume_local._shared.extras import require
+from lume_local._shared.failing import require
 
 if TYPE_CHECKING:
     import asyncssh

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from lume_async._base.elided import elided
-from lume_local._shared.obstacle import Obstacle
+from lume_local._shared.failing import Obstacle
 
 CONNECT, ANSWER = 20.0, 60.0
 """Seconds to connect and sign in, and to an answer or the next 256 KiB of a file."""

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, Self
 
-from lume_local._shared.extras import require
+from lume_local._shared.failing import require
 
 Json = dict[str, Any]
 Function = Callable[[Json], Json]

@@ -5,7 +5,9 @@ missing key somewhere else. A worker is `Ready`, then gets any number of jobs an
 `Lend`. It answers the `Execute` with stages, progress and, last, one `Outcome`; then it is `Ready` again or ends.
 """
 
+import re
 from typing import Any
+from urllib.parse import unquote
 
 import cattrs
 import orjson
@@ -15,7 +17,6 @@ from cattrs.strategies import configure_tagged_union
 
 from lume_async._base.elided import bounded, elided
 from lume_local._shared.identity import SourceContent
-from lume_local._shared.notices import Notified, Notify
 
 Json = dict[str, Any]
 """A JSON object that is passed on as it is: a flow, the record of a commit, metrics."""
@@ -328,6 +329,23 @@ class Cancelled:
 
 
 @frozen
+class Notify:
+    """Send a message to an address of apprise; answered by `Notified`."""
+
+    address: str = field(repr=False)
+    title: str
+    text: str
+    type: str
+
+
+@frozen
+class Notified:
+    """Why a message was not accepted, without parts of its address; None if it was accepted."""
+
+    problem: str | None = field(converter=optional(elided))
+
+
+@frozen
 class Repair:
     """Suggest the values that may have been meant; answered by `Repaired`. `choices` are the allowed ones, if any."""
 
@@ -352,6 +370,21 @@ class Permit:
     """The answer to `AsksToCommit`."""
 
     is_granted: bool
+
+
+_PARTS = re.compile(r"[/?&=:@,;#+ ]+")
+_LEAST = 3
+"""The minimum length of a removed part: a shorter one would be found in any text."""
+
+
+def without_address(text: str, address: str) -> str:
+    """Return the text with `***` in place of an address and each part of it, such as a token, a user or a host."""
+    rest = address.partition("://")[2] or address
+    raw = [address, rest, *_PARTS.split(rest)]
+    for part in sorted({*raw, *map(unquote, raw)}, key=len, reverse=True):
+        if len(part) >= _LEAST:
+            text = re.sub(re.escape(part), "***", text, flags=re.IGNORECASE)
+    return text
 
 
 Job = (

@@ -12,7 +12,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._messages.rules import checked
 from lume_local._messages.text import body_of_trial
 from lume_local._runs.deliveries.message_carrier import MessageCarrier
-from lume_local._shared.extras import require
+from lume_local._shared.failing import require
 
 
 @frozen

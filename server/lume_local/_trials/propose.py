@@ -25,8 +25,7 @@ from lume_local._mapping.proposal import ProposedFlow
 from lume_local._mapping.target import CONVERTER, MappingTarget
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.extras import require
-from lume_local._shared.on_error import on_error
+from lume_local._shared.failing import on_error, require
 from lume_local._shared.protocol import Propose
 from lume_local._shared.saved import text_of
 

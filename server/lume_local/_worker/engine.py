@@ -12,8 +12,8 @@ from attrs import frozen
 from lume_async._base.elided import elided
 from lume_async._base.words import counted
 from lume_local._shared.commit import begin, commit, explain
+from lume_local._shared.failing import on_error
 from lume_local._shared.no_links import Relinked
-from lume_local._shared.on_error import on_error
 from lume_local._shared.protocol import Json
 from lume_local._worker.connection import words_of
 from lume_local._worker.for_ledger import for_ledger

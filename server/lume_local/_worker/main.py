@@ -25,9 +25,8 @@ from duckdb import DuckDBPyConnection
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._shared.commit import explain
+from lume_local._shared.failing import Obstacle
 from lume_local._shared.lock import held
-from lume_local._shared.notices import Notify
-from lume_local._shared.obstacle import Obstacle
 from lume_local._shared.protocol import (
     ArchiveRuns,
     AsksToCommit,
@@ -44,6 +43,7 @@ from lume_local._shared.protocol import (
     Lend,
     Look,
     Looked,
+    Notify,
     Outcome,
     Permit,
     Progressed,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lume_local._shared.notices import Notified, Notify, without_address
+from lume_local._shared.protocol import Notified, Notify, without_address
 
 _CAUSE = re.compile(
     r"\[Errno -?\d+\] [A-Za-z ,]+|certificate verify failed[A-Za-z :-]*|timed out|\(\d{3}, b'[^']*'\)",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from lume_local._flow.store_urls import split_store_url
-from lume_local._shared.extras import require
+from lume_local._shared.failing import require
 
 LOOK_CLOSER = ("301", "400", "401", "403", "404")
 """Answers without a reason, for example to HEAD; listing the bucket gets a reason."""

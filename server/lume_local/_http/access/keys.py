@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.mistakes import Mistakes, read_settings, top_table
-from lume_local._shared.extras import require
+from lume_local._shared.failing import require
 from lume_local._shared.saved import OnReload, Reread, stamp, unnoticed
 
 _log = logging.getLogger("lume_local")

@@ -12,7 +12,7 @@ from lume_local._runs.health import Health
 from lume_local._runs.store.records import VARIABLE, PendingDelivery
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.notices import Notify, without_address
+from lume_local._shared.protocol import Notify, without_address
 
 PATIENCE = 20.0
 """Seconds allowed for one attempt."""

@@ -21,8 +21,8 @@ from lume_local._runs.sql.beside_runs import SqlSources
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared import no_links
+from lume_local._shared.failing import Obstacle
 from lume_local._shared.identity import SourceContent, is_other
-from lume_local._shared.obstacle import Obstacle
 from lume_local._shared.protocol import Look, Looked
 
 _log = logging.getLogger("lume_local")

@@ -8,7 +8,7 @@ from pathlib import Path
 from lume_async.errors import ConfigurationError
 from lume_local._runs.sources.paths import Roots
 from lume_local._shared.commit import write_durably
-from lume_local._shared.mounts import REMOTE, file_system
+from lume_local._shared.folders import REMOTE, file_system
 
 _log = logging.getLogger("lume_local")
 

@@ -21,7 +21,7 @@ from lume_local._runs.sqlite.sqlite_tables import AUDITING, CHANGES, COUNTING, M
 from lume_local._runs.store.records import ACTIVE, StoreError
 from lume_local._runs.times import now_text
 from lume_local._shared.commit import sync_file, sync_folder
-from lume_local._shared.on_error import on_error
+from lume_local._shared.failing import on_error
 
 STATE_FILE = "runs.sqlite"
 """Its name in the folder of the state."""

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 from lume_async._base.elided import elided
 from lume_async._base.tasks import until_done
 from lume_local._runs.workers.child import ChildProcess, Start, child, environment, lent
-from lume_local._shared.obstacle import Obstacle
+from lume_local._shared.failing import Obstacle
 from lume_local._shared.protocol import (
     Cancel,
     Done,

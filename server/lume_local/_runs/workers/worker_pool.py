@@ -13,7 +13,6 @@ from lume_local._flow.fields import FlowError
 from lume_local._runs.health import Health
 from lume_local._runs.workers.child import Start
 from lume_local._runs.workers.worker import Worker, WorkerDied
-from lume_local._shared.notices import Notified, Notify
 from lume_local._shared.protocol import (
     ArchiveRuns,
     ArrowFile,
@@ -27,6 +26,8 @@ from lume_local._shared.protocol import (
     Json,
     Look,
     Looked,
+    Notified,
+    Notify,
     Propose,
     Proposed,
     ProtocolError,

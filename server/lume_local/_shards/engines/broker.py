@@ -35,7 +35,7 @@ from lume_local._shards.executor import (
     job_of,
     shown,
 )
-from lume_local._shared.on_error import on_error
+from lume_local._shared.failing import on_error
 from lume_local._worker.shards.tasks import Made
 
 _MOST = 64

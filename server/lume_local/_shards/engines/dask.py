@@ -17,7 +17,7 @@ from distributed import Client, Future, KilledWorker, get_worker
 from lume_local._shards.engines import cluster
 from lume_local._shards.engines.pool import Pool
 from lume_local._shards.executor import TICK, ExecutorLost, Function, Json, Pause, job_of
-from lume_local._shared.on_error import on_error
+from lume_local._shared.failing import on_error
 
 _PORT = 8786
 _ANSWER = 5.0

@@ -16,7 +16,7 @@ from lume_local._flow.databases import TableTarget
 from lume_local._flow.definition import PAIRS, Column, Flow, Rule, quoted
 from lume_local._flow.fields import FlowError
 from lume_local._flow.table_bounds import is_pattern
-from lume_local._shared.extras import require
+from lume_local._shared.failing import require
 from lume_local._worker.cleaners.library import statements
 from lume_local._worker.compiler.columns import (
     RowCheck,

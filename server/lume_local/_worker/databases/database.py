@@ -12,7 +12,7 @@ from attrs import Factory, field, frozen
 from lume_async._base.elided import elided
 from lume_async._base.words import counted
 from lume_local._flow.definition import quoted
-from lume_local._shared.obstacle import Obstacle
+from lume_local._shared.failing import Obstacle
 
 Row = tuple[str | None, ...]
 """Values as strings; NULL is None."""

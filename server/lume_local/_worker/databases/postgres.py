@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lume_async._base.elided import elided
 from lume_local._flow.databases import with_parameter
-from lume_local._shared.extras import require
-from lume_local._shared.on_error import on_error
+from lume_local._shared.failing import on_error, require
 from lume_local._worker.databases.database import LONGEST, DatabaseTrouble, DatabaseUrl, Row
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@
 from typing import Any
 
 from lume_local._flow.definition import quoted
-from lume_local._shared.on_error import on_error
+from lume_local._shared.failing import on_error
 from lume_local._worker.databases import postgres, sqlite
 from lume_local._worker.databases.columns import PostgresTypes, base_of
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, ReferenceLookup

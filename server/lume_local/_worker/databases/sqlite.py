@@ -15,7 +15,7 @@ from attrs import define
 
 from lume_local._flow.databases import RUN_COLUMN, with_parameter
 from lume_local._flow.definition import quoted
-from lume_local._shared.on_error import on_error
+from lume_local._shared.failing import on_error
 from lume_local._worker.databases.built import Built, opened
 from lume_local._worker.databases.columns import (
     SqliteTypes,

@@ -17,7 +17,7 @@ from lume_async._base.words import counted
 from lume_local._flow.store_urls import is_store_url, split_store_url
 from lume_local._shared import no_links
 from lume_local._shared.commit import explain
-from lume_local._shared.extras import require
+from lume_local._shared.failing import require
 from lume_local._shared.identity import LARGEST_COPY, identity, identity_of_copies
 from lume_local._shared.protocol import ArrowFile, Read, RowsPage, Unreadable
 from lume_local._worker.connection import confine_read, connect

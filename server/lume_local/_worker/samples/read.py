@@ -35,7 +35,7 @@ from lume_local._samples.raw import (
 from lume_local._samples.record_paths import RecordPath, names_in, path_in_json, path_in_xml
 from lume_local._samples.table_start import SheetChoice, footer_of, sheet_of, split, start_of_lines
 from lume_local._shared import magic
-from lume_local._shared.extras import require
+from lume_local._shared.failing import require
 from lume_local._worker.sources.formats.sheets import workbook
 from lume_local._worker.sources.places.unpack import Packed
 from lume_local._worker.sources.places.zip_archive import members_of, reading_zip

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from attrs import frozen
 
 from lume_local._shared import no_links
-from lume_local._shared.on_error import on_error
+from lume_local._shared.failing import on_error
 from lume_local._worker.sources.source import SourceError
 
 BLOCK = 4 * 1024 * 1024

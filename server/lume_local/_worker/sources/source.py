@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from attrs import frozen
 
 from lume_local._flow.patterns import MOST_FILES
+from lume_local._shared.failing import Obstacle
 from lume_local._shared.identity import SourceContent
-from lume_local._shared.obstacle import Obstacle
 
 Pause = Callable[[], None]
 """Called every few megabytes, and between requests; raises if the run is to stop."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from attrs import asdict
 
-from lume_local._shared.on_error import on_error
+from lume_local._shared.failing import on_error
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Load, Loader, Refused
 from lume_local._worker.databases.postgres_load import PostgresLoader
 from lume_local._worker.databases.sqlite import SqliteLoader

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from lume_async._base.words import counted
 from lume_local._flow.definition import quoted
 from lume_local._shared.commit import sync_file, sync_folder
-from lume_local._shared.on_error import on_error
+from lume_local._shared.failing import on_error
 from lume_local._worker.databases.built import opened
 from lume_local._worker.databases.database import NUMBER, Refused
 from lume_local._worker.sources.source import Pause, no_pause

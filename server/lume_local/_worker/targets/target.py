@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from lume_local._shared.obstacle import Obstacle
+from lume_local._shared.failing import Obstacle
 
 Step = dict[str, Any]
 """The work left for one target once a run has committed: plain JSON, with the `kind` of the target."""

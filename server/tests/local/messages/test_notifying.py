@@ -11,7 +11,7 @@ from apprise import Apprise
 from local.people import PASSWORD, chat, mail
 from local.receiver import unused_port
 
-from lume_local._shared.notices import Notify, without_address
+from lume_local._shared.protocol import Notify, without_address
 from lume_local._worker.notifying import notify
 
 

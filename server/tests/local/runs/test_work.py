@@ -14,7 +14,7 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._runs.sources import work
 from lume_local._runs.sources.paths import PathRefused, Roots
-from lume_local._shared import mounts
+from lume_local._shared import folders
 
 
 @pytest.fixture
@@ -142,8 +142,8 @@ def test_a_state_on_a_network_file_system_is_reported(
 ) -> None:
     place = tmp_path / "a plåce"
     (tmp_path / "mountinfo").write_text(mounted.format(place=str(place).replace(" ", "\\040")))
-    monkeypatch.setattr(mounts, "_MOUNTS", tmp_path / "mountinfo")
-    assert mounts.file_system(place / "state") == kind
+    monkeypatch.setattr(folders, "_MOUNTS", tmp_path / "mountinfo")
+    assert folders.file_system(place / "state") == kind
     with caplog.at_level(logging.WARNING, "lume_local"):
         work.warn_if_remote(place / "state")
     assert [f"file system ({kind})" in record.getMessage() for record in caplog.records] == [True] * (
@@ -152,5 +152,5 @@ def test_a_state_on_a_network_file_system_is_reported(
 
 
 def test_this_machine_has_file_systems(tmp_path: Path) -> None:
-    assert mounts.file_system(tmp_path)
-    assert mounts.file_system(Path("/proc/self")) == "proc"
+    assert folders.file_system(tmp_path)
+    assert folders.file_system(Path("/proc/self")) == "proc"

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from lume_local._shared.on_error import on_error
+from lume_local._shared.failing import on_error
 from lume_local._worker.sources.places.zip_archive import BoundedFile
 from lume_local._worker.sources.source import Pause, SourceError, no_pause
 

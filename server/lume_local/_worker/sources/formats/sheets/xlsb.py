@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from lume_local._shared.on_error import on_error
+from lume_local._shared.failing import on_error
 from lume_local._worker.sources.formats.sheets.area import MOST_COLUMNS, MOST_MERGED, MOST_ROWS, Area, Row
 from lume_local._worker.sources.formats.sheets.book import SheetName
 from lume_local._worker.sources.formats.sheets.parts import MOST_STRINGS, Archive
