@@ -9,7 +9,7 @@ TYPE_CHECKING = False  # importing `typing` would take longer than this whole mo
 
 if TYPE_CHECKING:
     from lume_local._flow.fields import FlowError as FlowError
-    from lume_local._mapping.grades import Grade as Grade
+    from lume_local._mapping.evidence import Grade as Grade
     from lume_local._mapping.proposal import ProposedFlow as ProposedFlow
     from lume_local._samples.opening import JudgedColumn as JudgedColumn
     from lume_local._samples.opening import SampleFile as SampleFile

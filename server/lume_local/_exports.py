@@ -4,7 +4,7 @@
 
 NAMES = {
     "lume_local._flow.fields": "FlowError",
-    "lume_local._mapping.grades": "Grade",
+    "lume_local._mapping.evidence": "Grade",
     "lume_local._mapping.proposal": "ProposedFlow",
     "lume_local._samples.opening": "JudgedColumn SampleFile SampleParts SampleRows open_sample",
     "lume_local._serve.backup": "Backup back_up restore",

@@ -23,10 +23,10 @@ from typing import Any
 from attrs import frozen
 
 from benchmarks._bench import header
-from lume_local._flow.aliases import folded
-from lume_local._mapping import evidence, grades
-from lume_local._mapping.assignment import assign
+from lume_local._flow.table_bounds import folded
+from lume_local._mapping import evidence
 from lume_local._mapping.evidence import Side
+from lume_local._mapping.match import assign
 from lume_local._mapping.profile import facts_of
 from server.benchmarks.mapping.cases import Case, cases
 
@@ -55,7 +55,7 @@ def ours(case: Case) -> Iterator[Found]:
     likely = evidence.likely(pairs)
     for t, s in enumerate(assign(likely)):
         if s is not None:
-            found = grades.grade(pairs[t][s], likely[t][s], _rival(likely, t, s))
+            found = evidence.grade(pairs[t][s], likely[t][s], _rival(likely, t, s))
             yield Found(case.target.names[t], case.source.names[s], found.value)
 
 
@@ -155,10 +155,12 @@ def main() -> None:
     for kind, found in counts.items():
         print(f"\n{kind}: {found['all', 'there']} columns, {found['renamed', 'there']} of them renamed")
         for which in ("all", "renamed"):
-            for grade in grades.ORDER[:3]:
+            for grade in evidence.ORDER[:3]:
                 print(f"  {which:8} {grade.value:14} {line(found, which, [grade.value])}")
             print(f"  {which:8} certain + high {line(found, which, _SURE)}")
-            print(f"  {which:8} all grades     {line(found, which, [one.value for one in grades.ORDER[:3]])}")
+            print(
+                f"  {which:8} all grades     {line(found, which, [one.value for one in evidence.ORDER[:3]])}"
+            )
             if kind in theirs:
                 print(f"  {which:8} Coma           {line(theirs[kind], which, ['coma'])}")
     print(f"\n{speed()}")

@@ -12,8 +12,7 @@ from attrs import field, frozen
 from lume_local._flow.definition import NAME, VERSION
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.mistakes import Mistakes, top_table
-from lume_local._flow.sftp_urls import NotAnSftpUrl, SftpUrl
-from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
+from lume_local._flow.urls import NotAnSftpUrl, NotAStoreUrl, SftpUrl, split_store_url
 
 QUIET = 10.0
 """Default seconds for which a file must be unchanged; objects appear as a whole or not at all."""

@@ -10,10 +10,9 @@ from typing import TypeVar
 from lume_async._base.controls import control_in
 from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
-from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, ListedPlace, PlaceTrouble
-from lume_local._arrivals.put_aside import put_aside
+from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, ListedPlace, PlaceTrouble, put_aside
 from lume_local._arrivals.settings import Arrival
-from lume_local._flow.sftp_urls import SftpUrl
+from lume_local._flow.urls import SftpUrl
 from lume_local._runs.sources.paths import PathRefused, Roots, remote
 from lume_local._sftp.session import (
     FileChanged,

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from lume_local._flow.databases import TableTarget, read_rejects_table, read_table
 from lume_local._flow.fields import FlowError, Table
-from lume_local._flow.store_urls import is_store_url
+from lume_local._flow.urls import is_store_url
 
 MAPPED = "{data}/out/{flow}/{version}/{run_id}/mapped.parquet"
 REJECTS = "{data}/out/{flow}/{version}/{run_id}/rejects.csv"

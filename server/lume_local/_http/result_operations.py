@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import orjson
 from attrs import asdict, evolve
 
-from lume_local._flow.store_urls import is_store_url
+from lume_local._flow.urls import is_store_url
 from lume_local._http import queries, requests
 from lume_local._http.documents import delivery_document
 from lume_local._http.exchange import Ask, Output, Problem, Reply

@@ -6,12 +6,12 @@ from functools import reduce
 from attrs import evolve
 
 from lume_async._base.words import listed
-from lume_local._flow.aliases import folded
 from lume_local._flow.definition import quoted
 from lume_local._flow.fields import FlowError
+from lume_local._flow.table_bounds import folded
 from lume_local._mapping.decisions import ColumnDecision
+from lume_local._mapping.evidence import worse
 from lume_local._mapping.expressions import definition_for
-from lume_local._mapping.grades import worse
 from lume_local._mapping.profile import Profile
 from lume_local._mapping.proposal import Choice, ColumnProposal, ProposedFlow, SampleSeen
 from lume_local._mapping.propose import SampleProposal, Suggestion

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from attrs import frozen
 
 from lume_local._flow.definition import quoted
-from lume_local._mapping.grades import Grade
+from lume_local._mapping.evidence import Grade
+from lume_local._mapping.names import words
 from lume_local._mapping.profile import Profile, SourceColumn
 from lume_local._mapping.target import MappingTarget
-from lume_local._mapping.words import words
 
 _MOST = 0.9
 """Share of values that must have the form that a split relies on."""

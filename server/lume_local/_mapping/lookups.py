@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rapidfuzz.distance import Indel
 
+from lume_local._mapping.evidence import ORDER, Grade
 from lume_local._mapping.expressions import Way
-from lume_local._mapping.grades import ORDER, Grade
+from lume_local._mapping.names import plain, words
 from lume_local._mapping.proposal import LookupLine
 from lume_local._mapping.target import Json
-from lume_local._mapping.words import plain, words
 
 MOST = 200
 """Maximum distinct values of a lookup."""

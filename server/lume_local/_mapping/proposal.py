@@ -4,7 +4,7 @@ from typing import Any
 
 from attrs import asdict, field, frozen
 
-from lume_local._mapping.grades import Grade
+from lume_local._mapping.evidence import Grade
 
 
 @frozen

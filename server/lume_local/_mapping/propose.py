@@ -13,8 +13,8 @@ from lume_local._flow.definition import quoted
 from lume_local._mapping import lookups
 from lume_local._mapping.combine import combined
 from lume_local._mapping.decisions import ColumnDecision
+from lume_local._mapping.evidence import Grade, at_most, worse
 from lume_local._mapping.expressions import definition_to_try, filled_in
-from lume_local._mapping.grades import Grade, at_most, worse
 from lume_local._mapping.match import Match, Matches, reasons
 from lume_local._mapping.profile import Profile, SourceColumn
 from lume_local._mapping.proposal import Choice

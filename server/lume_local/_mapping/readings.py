@@ -9,11 +9,12 @@ from typing import Any, Protocol
 from attrs import evolve, field, frozen
 
 from lume_async._base.words import counted
-from lume_local._flow.aliases import folded
 from lume_local._flow.definition import quoted
 from lume_local._flow.fields import FlowError
+from lume_local._flow.table_bounds import folded
 from lume_local._mapping import lookups
 from lume_local._mapping.decisions import NOTHING, ColumnDecision, check_lookup
+from lume_local._mapping.evidence import Grade
 from lume_local._mapping.expressions import (
     Decided,
     TriedWay,
@@ -27,7 +28,6 @@ from lume_local._mapping.expressions import (
     preferred,
     ways,
 )
-from lume_local._mapping.grades import Grade
 from lume_local._mapping.profile import Profile, SourceColumn
 from lume_local._mapping.proposal import Before, LookupLine
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn

@@ -4,8 +4,7 @@ from typing import Any
 
 from anyio.to_thread import run_sync
 
-from lume_local._flow.sftp_urls import is_sftp_url
-from lume_local._flow.store_urls import is_store_url
+from lume_local._flow.urls import is_sftp_url, is_store_url
 from lume_local._mapping.target import MappingTarget
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_files import SourceSpec

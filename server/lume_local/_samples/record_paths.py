@@ -8,7 +8,7 @@ from attrs import frozen
 
 from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
-from lume_local._flow.record_settings import why_unreadable
+from lume_local._flow.source_settings import why_unreadable
 from lume_local._shared.failing import require
 
 _DEEPEST = 4

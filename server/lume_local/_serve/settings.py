@@ -16,9 +16,8 @@ from attrs.validators import optional
 from lume_async._base import arguments
 from lume_async._base.duration import seconds
 from lume_async.errors import ConfigurationError
-from lume_local._flow.sftp_urls import NotAnSftpUrl, is_sftp_url
-from lume_local._flow.sharding import LEAST_SHARD, SHARD_BYTES
-from lume_local._flow.store_urls import NotAStoreUrl, is_store_url, split_store_url
+from lume_local._flow.definition import LEAST_SHARD, SHARD_BYTES
+from lume_local._flow.urls import NotAnSftpUrl, NotAStoreUrl, is_sftp_url, is_store_url, split_store_url
 from lume_local._runs.deliveries.lineage import LineageEvents
 from lume_local._runs.deliveries.webhooks import WebhookRules
 from lume_local._runs.purge import LEAST

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from attrs import asdict, frozen
 
-from lume_local._flow.sftp_urls import NotAnSftpUrl, SftpUrl
+from lume_local._flow.urls import NotAnSftpUrl, SftpUrl
 
 _OPTIONS = ("key_file", "passphrase_env", "password_env", "known_hosts")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")

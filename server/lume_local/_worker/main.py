@@ -293,7 +293,7 @@ def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose
         case Read():
             return read_page(job)
         case Repair():
-            from lume_local._worker.cleaners.repairing import repaired
+            from lume_local._worker.cleaners.library import repaired
 
             return repaired(job)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from lume_local._flow.store_urls import split_store_url
+from lume_local._flow.urls import split_store_url
 from lume_local._shared.failing import require
 
 LOOK_CLOSER = ("301", "400", "401", "403", "404")

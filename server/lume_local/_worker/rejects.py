@@ -1,6 +1,10 @@
-"""The file of rejects: in the format of its source, it can be corrected and submitted again.
+"""The rejects of a run: their file, and the part of `commit.json` for the server's ledger of rejected rows.
 
-It then has the source's dialect and encoding, and the original bytes of unreadable records.
+The file is in the format of its source, so that it can be corrected and submitted again. It then has the source's
+dialect and encoding, and the original bytes of unreadable records. The ledger gets which rejects have which reason,
+and which rejects of an earlier run this source contains.
+
+Rejects are numbered as they are written: the rows in the order of the source, then the malformed lines.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
@@ -11,13 +15,20 @@ from typing import Any
 from attrs import frozen
 from duckdb import DuckDBPyConnection
 
+from lume_async._base.words import counted
 from lume_local._flow.definition import quoted
+from lume_local._shared.protocol import Execute, Json, read_job
+from lume_local._shared.row_set import all_rows, as_text, of_text, placed, row_set
+from lume_local._worker.outputs.row_json import Reasons
 from lume_local._worker.sources.files import encode_back, is_utf8_name
 from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.mending.lost_letters import KEPT
+from lume_local._worker.sources.mending.mended_rows import rows_of_rejects
+from lume_local._worker.sources.read import Intake
 from lume_local._worker.sources.several_files import AllMalformed
-from lume_local._worker.sql import copy_to, text
-from lume_local._worker.statements import Statements
+from lume_local._worker.sources.source import place_to_read
+from lume_local._worker.sql import copy_to, row_of, text
+from lume_local._worker.statements import Statements, rejects_as_bits
 
 
 @frozen
@@ -118,3 +129,143 @@ class Rejects:
             nothing.append("NULL::VARCHAR AS _lume_object")
         items = ["NULL::BIGINT", *own, *nothing, "line_text"]
         return f"({rows}) UNION ALL (SELECT {', '.join(items)} FROM ({self.malformed.reader()}))"
+
+
+_BEFORE = "in other corrected rejects before, or accepted by a replay, and"
+_AGAIN = "what was rejected there is among the rejects of that run"
+_STAYS = "stays in the table, beside the rows of this run"
+
+
+def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str, Any]) -> Json:
+    """Return sets of rows, as text.
+
+    - `reasons`: the rejects with each reason; for a replay, its records with each reason, and the
+      `rejected` and the `malformed` ones.
+    - `mended`: for corrected rejects, the rejects of their run that this source contains.
+
+    `metrics` gets a warning if rejects are processed more than once, or had become rows of the target before.
+    """
+    found: Json = {}
+    if job.is_replay:
+        (file,) = job.source["files"]
+        found |= _records(rejects, metrics, place_to_read(file))
+    elif metrics["rows_rejected"]:
+        names = list(metrics["reject_reasons"])
+        # All rejects have the only reason, which None stands for.
+        found["reasons"] = dict.fromkeys(names) if len(names) < 2 else _texts(_sets(rejects, metrics))
+    if job.mended is not None:
+        mended = rows_of_rejects(read_job(job.mended), intake.corrected)
+        found["mended"] = as_text(mended)
+        metrics["warnings"] |= _twice(intake, mended & of_text(job.taken) if job.taken else 0)
+    metrics["warnings"] |= _beside(job.beside)
+    return found
+
+
+def _beside(rejects: int) -> dict[str, int]:
+    """Return a warning about rows that this run does not replace."""
+    if not rejects:
+        return {}
+    closed = counted(rejects, "reject of this source was", "rejects of this source were")
+    them = "it" if rejects == 1 else "them"
+    return {f"{closed} corrected or replayed before: what was accepted of {them} {_STAYS}": 1}
+
+
+def _twice(intake: Intake, taken: int) -> dict[str, int]:
+    """Return warnings about rejects that would be in the output more than once, each with its number of rows."""
+    known = [one for one in intake.corrected.rows if any(one)]
+    before, same = taken.bit_count(), len(known) - len(set(known))
+    warnings = dict[str, int]()
+    if before:
+        was, is_ = ("row was", "is") if before == 1 else ("rows were", "are")
+        warnings[f"{before:,} {was} {_BEFORE} {is_} processed once more: {_AGAIN}"] = 1
+    if same:
+        rows = counted(same, "row is the same reject", "rows are the same rejects")
+        earlier = "an earlier row" if same == 1 else "earlier rows"
+        warnings[f"{rows} as {earlier} of this file"] = 1
+    return warnings
+
+
+def _texts(sets: dict[str, int]) -> Json:
+    return {name: as_text(rows) for name, rows in sets.items()}
+
+
+def _records(rejects: Rejects, metrics: dict[str, Any], path: Path) -> Json:
+    """Return the records of a replay, which are in the file `path`, by reason; they are numbered from 0."""
+    lines = malformed_records(rejects.flow, path, rejects.malformed)
+    malformed = row_set(lines, metrics["rows_read"])
+    well_formed = all_rows(metrics["rows_read"]) & ~malformed
+    judged = metrics["rows_rejected"] - len(lines)
+    rejected = 0
+    if judged:
+        numbered = rejects.statements.numbered_rejects(rejects.staged, rejects.duplicates)
+        bits = rejects_as_bits("true", well_formed.bit_count(), "n")
+        (rows,) = row_of(rejects.connection, f"SELECT {bits} FROM ({numbered})")
+        rejected = placed(_of_bits(rows), well_formed)
+    reasons = {
+        name: placed(rows & all_rows(judged), rejected) | placed(rows >> judged, malformed)
+        for name, rows in _sets(rejects, metrics).items()
+    }
+    return {"reasons": _texts(reasons), **_texts({"rejected": rejected | malformed, "malformed": malformed})}
+
+
+def malformed_records(flow: dict[str, Any], path: Path, malformed: AllMalformed) -> list[int]:
+    """Return the numbers of a replay's malformed records, in order."""
+    lines = sorted(line for _, line, _, _ in malformed.rows())
+    if not lines:
+        return []
+    if path.suffix == ".ndjson":
+        return [line - 1 for line in lines]
+    dialect, found, wanted = Dialect.of(flow["csv"]), list[int](), iter(lines)
+    line, quotes, record, next_line = 0, 0, -1, next(wanted)
+    with path.open("rb") as file:
+        for text in file:
+            line += 1
+            if line == next_line:
+                found.append(record)
+                next_line = next(wanted, 0)
+            quotes += text.count(dialect.quote) if dialect.quote else 0
+            record += quotes % 2 == 0
+    return found
+
+
+def _sets(rejects: Rejects, metrics: dict[str, Any]) -> dict[str, int]:
+    """Return the rejects with each reason."""
+    names, total = list(metrics["reject_reasons"]), metrics["rows_rejected"]
+    judged = total - rejects.malformed.total
+    found = dict.fromkeys(names, 0)
+    if judged:
+        found |= _of_checks(rejects, names, judged)
+    flags: dict[str, list[int]] = {}
+    for number, (_, _, reason, _) in enumerate(rejects.malformed.rows(), judged):
+        flags.setdefault(reason, []).append(number)
+    for reason, numbers in flags.items():
+        found[reason] = found.get(reason, 0) | row_set(numbers, total)
+    return found
+
+
+def _of_checks(rejects: Rejects, names: list[str], judged: int) -> dict[str, int]:
+    """Return the well-formed rows with each reason."""
+    statements, duplicates = rejects.statements, rejects.duplicates
+    conditions = {
+        name: condition
+        for name, condition in statements.conditions(duplicates).items()
+        if name in names and condition
+    }
+    numbered = statements.numbered_rejects(rejects.staged, duplicates)
+    found: dict[str, int] = {}
+    if conditions:
+        sets = ", ".join(rejects_as_bits(condition, judged) for condition in conditions.values())
+        row = row_of(rejects.connection, f"SELECT {sets} FROM ({numbered})")
+        found = dict(zip(conditions, map(_of_bits, row), strict=True))
+    if duplicates:
+        known = Reasons(names)
+        query = f"SELECT why, {rejects_as_bits('true', judged)} FROM ({numbered}) WHERE why IS NOT NULL GROUP BY why"
+        for why, bits in rejects.connection.execute(query).fetchall():
+            for name in known.split(why):
+                found[name] = found.get(name, 0) | _of_bits(bits)
+    return found
+
+
+def _of_bits(bits: str | None) -> int:
+    """Convert a BIT of DuckDB, which begins with row 0, to a set."""
+    return int(bits[::-1], 2) if bits else 0

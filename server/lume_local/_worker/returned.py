@@ -36,10 +36,10 @@ from lume_local._worker.databases.columns import PostgresTypes
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Query
 from lume_local._worker.databases.postgres import PostgresQuery
 from lume_local._worker.databases.sqlite import SqliteQuery
-from lume_local._worker.for_ledger import malformed_records
 from lume_local._worker.object_stores import StoreTrouble
 from lume_local._worker.outputs.pages import open_output, opened
 from lume_local._worker.outputs.row_json import Broken, text_of
+from lume_local._worker.rejects import malformed_records
 from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.mending.mended_rows import numbers_of_rejects
 from lume_local._worker.sources.places.held import named

@@ -15,7 +15,7 @@ from depth import seeds
 
 from lume_cli._app import app
 from lume_local._flow.definition import read_definition
-from lume_local._samples.fixed_guess import fixed_columns
+from lume_local._samples.infer import fixed_columns
 from lume_local._samples.record_paths import names_in, path_in_json, path_in_xml
 from lume_local._samples.table_start import Start, footer_of, split, start_of
 from lume_local._worker.samples import read as flow_sample

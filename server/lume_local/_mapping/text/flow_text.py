@@ -6,8 +6,8 @@ The comments about a person's decisions contain no value of the sample, so the f
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from lume_local._flow.aliases import folded
 from lume_local._flow.definition import quoted
+from lume_local._flow.table_bounds import folded
 from lume_local._mapping.decisions import APPROVED, FLAGGED, NOTHING, ColumnDecision
 from lume_local._mapping.lookups import looked_up, seed_tables
 from lume_local._mapping.proposal import ColumnProposal, SampleSeen

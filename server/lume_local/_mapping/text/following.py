@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
-from lume_local._flow.aliases import folded
 from lume_local._flow.definition import quoted
+from lume_local._flow.table_bounds import folded
 from lume_local._mapping.decisions import NOTHING, ColumnDecision
 from lume_local._mapping.lookups import looked_up, seed_tables
 from lume_local._mapping.proposal import Choice, ColumnProposal, SampleSeen

@@ -17,8 +17,7 @@ from yarl import URL
 from lume_async._base import arguments
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
-from lume_local._flow.sftp_urls import NotAnSftpUrl, SftpUrl, is_sftp_url
-from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
+from lume_local._flow.urls import NotAnSftpUrl, NotAStoreUrl, SftpUrl, is_sftp_url, split_store_url
 from lume_local._runs.sources.source_files import places_of
 from lume_local._runs.store.records import StoredRun
 

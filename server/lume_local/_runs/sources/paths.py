@@ -9,8 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import evolve, field, frozen
 
-from lume_local._flow.sftp_urls import NotAnSftpUrl, SftpUrl, is_sftp_url
-from lume_local._flow.store_urls import NotAStoreUrl, split_store_url
+from lume_local._flow.urls import NotAnSftpUrl, NotAStoreUrl, SftpUrl, is_sftp_url, split_store_url
 from lume_local._sftp.root import SftpRoot
 
 UPLOAD = "upload://"

@@ -9,11 +9,10 @@ from anyio.to_thread import run_sync
 from attrs import asdict, evolve
 
 from lume_local._flow.databases import REJECTS_REQUIRED, REJECTS_TABLE
-from lume_local._flow.definition import REJECTED_ROWS, Flow
+from lume_local._flow.definition import REJECTED_ROWS, SHARD_BYTES, Flow
 from lume_local._flow.places import SUFFIXES
-from lume_local._flow.sharding import SHARD_BYTES
 from lume_local._flow.source_settings import CONTENT
-from lume_local._flow.store_urls import is_store_url
+from lume_local._flow.urls import is_store_url
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
 from lume_local._runs.row_reader import lines_of, output_job

@@ -20,9 +20,8 @@ from attrs import frozen
 
 from lume_async._base.words import counted
 from lume_local._flow.patterns import ANY_DEPTH, MOST_ENTRIES, MOST_FILES, Part, parts_of
-from lume_local._flow.sftp_urls import is_sftp_url
 from lume_local._flow.source_settings import SourceSettings
-from lume_local._flow.store_urls import is_store_url
+from lume_local._flow.urls import is_sftp_url, is_store_url
 from lume_local._runs.sources.paths import (
     UPLOAD,
     PathRefused,

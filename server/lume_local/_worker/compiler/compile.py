@@ -11,11 +11,10 @@ import duckdb
 from attrs import asdict
 from duckdb import DuckDBPyConnection
 
-from lume_local._flow.aliases import folded
 from lume_local._flow.databases import TableTarget
 from lume_local._flow.definition import PAIRS, Column, Flow, Rule, quoted
 from lume_local._flow.fields import FlowError
-from lume_local._flow.table_bounds import is_pattern
+from lume_local._flow.table_bounds import folded, is_pattern
 from lume_local._shared.failing import require
 from lume_local._worker.cleaners.library import statements
 from lume_local._worker.compiler.columns import (
@@ -27,7 +26,7 @@ from lume_local._worker.compiler.columns import (
     storage_type,
 )
 from lume_local._worker.compiler.expressions import Expression, Judge, explained, first_line
-from lume_local._worker.compiler.lookups import Lookup, Lookups
+from lume_local._worker.compiler.tree import Lookup, Lookups
 from lume_local._worker.profile import COUNTS, question
 from lume_local._worker.seeds import make_empty_tables
 from lume_local._worker.sources.formats.header_search import missing_in

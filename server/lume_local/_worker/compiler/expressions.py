@@ -17,9 +17,9 @@ from lume_local._flow.cleaners import CLEANERS
 from lume_local._flow.definition import RESERVED
 from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners.library import regions
-from lume_local._worker.compiler.lookups import Lookups
 from lume_local._worker.compiler.tree import (
     LAMBDA_TAKERS,
+    Lookups,
     classed,
     is_text,
     node_sql,

@@ -5,17 +5,49 @@ temporary table, then by one statement into the table itself.
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lume_async._base.elided import elided
-from lume_local._flow.databases import with_parameter
+from lume_local._flow.databases import LONGEST_NAME, RUN_COLUMN, with_parameter
+from lume_local._flow.definition import quoted
 from lume_local._shared.failing import on_error, require
-from lume_local._worker.databases.database import LONGEST, DatabaseTrouble, DatabaseUrl, Row
+from lume_local._worker.databases.built import opened
+from lume_local._worker.databases.columns import (
+    PostgresTypes,
+    TableColumn,
+    array_of,
+    base_of,
+    check_columns,
+    check_unique,
+    create_table,
+    no_table,
+    whole_text,
+)
+from lume_local._worker.databases.database import (
+    LONGEST,
+    NUMBER,
+    DatabaseTrouble,
+    DatabaseUrl,
+    Load,
+    Refused,
+    Row,
+    by_constraint,
+    check_all,
+    in_table,
+    on_conflict,
+    repeated,
+    taken_meanwhile,
+)
+from lume_local._worker.sql import text
 
 if TYPE_CHECKING:
     import psycopg
+
 
 _DEFAULTS = {"connect_timeout": "10", "tcp_user_timeout": "60000", "keepalives_idle": "30"}
 """Settings of libpq, in seconds and milliseconds, that detect a lost server. The URL overrides them."""
@@ -137,3 +169,338 @@ class PostgresQuery:
 
     def close(self) -> None:
         self._connection.close()
+
+
+_BLOCK = 1024 * 1024
+_TOGETHER = 10_000
+"""Rows that are inserted together, before refused rows are looked for among them."""
+_OF_A_ROW = ("22", "23")
+"""Classes of SQLSTATE: an invalid value, a violated constraint."""
+
+
+class StagedRows:
+    """The rows of one load.
+
+    Args:
+        connection: with the transaction of the load.
+        given: the type of each column of the table.
+        numbered: whether the rows have `NUMBER`.
+
+    Raises:
+        DatabaseTrouble: the table has lost a column since it was checked.
+    """
+
+    def __init__(
+        self, connection: "psycopg.Connection[Any]", load: Load, given: dict[str, str], *, numbered: bool
+    ) -> None:
+        self._connection, self._load, self._given, self._numbered = connection, load, given, numbered
+        self._table = PostgresTypes().spelled(load.table)
+        self.count = 0
+        if gone := [name for name in load.names if name not in given]:
+            raise DatabaseTrouble(f"{load.table} no longer has the column {', '.join(map(repr, gone[:10]))}")
+
+    def copy(self, built: Path) -> None:
+        """Copy the rows to a temporary table that ends with the transaction."""
+        load, file = self._load, built.with_suffix(".copy")
+        names = [*load.names, NUMBER] if self._numbered else load.names
+        with opened(built) as rows:
+            rows.check_key(load.key)
+            whole = {name: whole_text(one, self._given[name]) for name, one in self._each()}
+            self.count = rows.write_csv(whole | ({NUMBER: NUMBER} if self._numbered else {}), file)
+        items = (f"NULL::text AS {one}" if self._is_text(name) else one for name, one in self._each())
+        number = f", NULL::bigint AS {NUMBER}" if self._numbered else ""
+        like = f"SELECT {', '.join(items)}{number} FROM {self._table} WITH NO DATA"
+        self._connection.execute(sent(f"CREATE TEMP TABLE _lume_new ON COMMIT DROP AS {like}"))
+        copying = f"COPY _lume_new ({', '.join(map(quoted, names))}) FROM STDIN (FORMAT csv)"
+        with self._connection.cursor() as cursor, file.open("rb") as source:
+            with cursor.copy(sent(copying)) as copy:
+                while block := source.read(_BLOCK):
+                    copy.write(block)
+            check_all(load, self.count, cursor.rowcount)
+        file.unlink()
+
+    def _each(self) -> Iterator[tuple[str, str]]:
+        """Return each name, plain and as SQL."""
+        return ((name, quoted(name)) for name in self._load.names)
+
+    def _is_text(self, name: str) -> bool:
+        """Return whether the temporary table has text, which is converted when the row is inserted."""
+        return self._load.on_violation == "reject" or self._given[name].endswith("[]")
+
+    def _value(self, name: str, row: str = "") -> str:
+        """Return SQL for a value to insert. It is then assigned, which truncates nothing, unlike a cast."""
+        value, kind = f"{row}{quoted(name)}", base_of(self._given[name])
+        if self._given[name].endswith("[]"):
+            return array_of(value, kind)
+        return f"{value}::{kind}" if self._is_text(name) else value
+
+    def insert(self, only: Sequence[int] | None = None) -> int:
+        """Insert all or some rows by one statement; return the number written."""
+        load, names = self._load, [one for _, one in self._each()]
+        items = [self._value(name) for name in load.names]
+        if RUN_COLUMN in self._given:
+            names.append(RUN_COLUMN)
+            items.append(text(load.run_id))
+        # In the order of the key, concurrent upserts wait for each other without a deadlock.
+        order = f" ORDER BY {', '.join(map(quoted, load.key or ([NUMBER] if self._numbered else [])))}"
+        where = "" if only is None else f" WHERE {NUMBER} = ANY(%s)"
+        statement = (
+            f"INSERT INTO {self._table} ({', '.join(names)}) SELECT {', '.join(items)} FROM _lume_new"
+            f"{{}}{order if load.key or self._numbered else ''}{on_conflict(load, names)}"
+        )
+        if only is None:  # without parameters, as a name may contain a %
+            return self._connection.execute(sent(statement.replace("{}", "", 1))).rowcount
+        statement = statement.replace("%", "%%").replace("{}", where, 1)
+        return self._connection.execute(sent(statement), [list(only)]).rowcount
+
+    def judged(self) -> Refused:
+        """Insert all rows that the table accepts; return the reasons of the others."""
+        refused = self.refused_for_ever()
+        if refused:
+            self._connection.execute(sent(f"DELETE FROM _lume_new WHERE {NUMBER} = ANY(%s)"), [list(refused)])
+        is_each = self._load.on_violation == "reject"
+        written = self._insert_each(refused) if is_each else self.insert()
+        check_all(self._load, self.count - len(refused), written)
+        return refused
+
+    def refused_for_ever(self) -> Refused:
+        """Return the rows with a unique value that, as the table compares it, is there or in an earlier row."""
+        refused: Refused = {}
+        number = NUMBER if self._numbered else "0"
+        for name in self._load.ever:
+            column, value = quoted(name), self._value(name, "n.")
+            there = f"SELECT 1 FROM {self._table} AS t WHERE t.{column} = {value}"
+            query = f"SELECT {number} FROM _lume_new AS n WHERE EXISTS ({there})"
+            self._note(refused, query, in_table(self._load, name))
+            if self._numbered:
+                nth = f"row_number() OVER (PARTITION BY {value} ORDER BY {NUMBER}) AS nth"
+                numbered = f"SELECT {NUMBER}, {nth} FROM _lume_new AS n WHERE {column} IS NOT NULL"
+                self._note(refused, f"SELECT {NUMBER} FROM ({numbered}) AS x WHERE nth > 1", repeated(name))
+        return refused
+
+    def _note(self, refused: Refused, query: str, reason: str) -> None:
+        for (number,) in self._connection.execute(sent(query)):
+            refused.setdefault(number, []).append(reason)
+
+    def _insert_each(self, refused: Refused) -> int:
+        """Insert many rows at a time, in savepoints; bisect a failing batch to the refused row."""
+        import psycopg
+
+        order = ", ".join(map(quoted, self._load.key or [NUMBER]))
+        query = f"SELECT {NUMBER} FROM _lume_new ORDER BY {order}"
+        numbers = [number for (number,) in self._connection.execute(sent(query))]
+        left = [numbers[at : at + _TOGETHER] for at in range(0, len(numbers), _TOGETHER)][::-1]
+        written = 0
+        while left:
+            some = left.pop()
+            try:
+                with self._connection.transaction():
+                    written += self.insert(some)
+            except psycopg.Error as error:
+                if (error.sqlstate or "")[:2] not in _OF_A_ROW:
+                    raise
+                if len(some) == 1:
+                    message = error.diag.message_primary or str(error)
+                    refused.setdefault(some[0], []).append(by_constraint(self._load, message))
+                else:
+                    half = len(some) // 2
+                    left += [some[half:], some[:half]]
+        return written
+
+
+_TYPES = PostgresTypes()
+_EVER = 0x6C756D65
+"""The first key of the advisory locks of values; the second is the table. A batch uses the table and its hash."""
+_LOADS = (
+    "CREATE TABLE IF NOT EXISTS {} (run_id text PRIMARY KEY, flow text NOT NULL, source_path text NOT NULL, "
+    "target text NOT NULL, loaded_at timestamptz NOT NULL DEFAULT now())"
+)
+_COLUMNS = """
+SELECT attname, format_type(atttypid, atttypmod),
+    attnotnull AND NOT atthasdef AND attidentity = '', attgenerated <> '' OR attidentity = 'a'
+FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+_UNIQUE = """
+SELECT array_agg(a.attname::text)
+FROM pg_index AS i
+CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, nth)
+LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = %s AND k.nth <= i.indnkeyatts
+    AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+GROUP BY i.indexrelid
+"""
+_NEAR = """
+SELECT c.oid::regclass::text
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace, parse_ident(lower(%s)) AS name
+WHERE c.relkind IN ('r', 'p') AND lower(c.relname) = name[array_upper(name, 1)]
+    AND CASE WHEN array_length(name, 1) > 1 THEN lower(n.nspname) = name[1] ELSE pg_table_is_visible(c.oid) END
+"""
+_NEEDED = {
+    "append": ("INSERT",),
+    "replace_batch": ("INSERT", "SELECT", "DELETE"),
+    "upsert": ("INSERT", "SELECT", "UPDATE"),
+}
+
+
+class PostgresLoader:
+    """See `Loader`."""
+
+    def __init__(self, url: DatabaseUrl, load: Load) -> None:
+        self._url, self._load = url, load
+        self._connection: psycopg.Connection[Any] | None = None
+        self._oid, self._loads = 0, ""
+
+    def check(self) -> None:
+        """Check the flow's columns, a unique index for an upsert, and our rights; create the table of loads."""
+        if long := [name for name in self._load.names if len(name.encode()) > LONGEST_NAME]:
+            raise DatabaseTrouble(
+                f"PostgreSQL cuts names off after {LONGEST_NAME} bytes: {', '.join(long)}. Give the flow shorter ones"
+            )
+        with (
+            closing(connect(self._url)) as connection,
+            psycopg_errors(self._url, f"{self._url.shown} can't be written to"),
+        ):
+            connection.autocommit = True
+            if not self._load.create or self._found(connection) is not None:
+                self._check_table(connection)
+
+    def _check_table(self, connection: "psycopg.Connection[Any]") -> None:
+        load = self._load
+        table, schema = self._table(connection)
+        check_columns(load, load.table, self._columns(connection, table), _TYPES)
+        check_unique(
+            load, load.table, [set(names) for (names,) in connection.execute(_UNIQUE, [table])], _TYPES
+        )
+        for right in _NEEDED[load.mode]:
+            row = connection.execute("SELECT has_table_privilege(%s::oid, %s)", [table, right]).fetchone()
+            if row != (True,):
+                raise DatabaseTrouble(f"the user of {self._url.env} has no right to {right} on {load.table}")
+        self._make_loads(connection, schema)
+
+    def _create(self, connection: "psycopg.Connection[Any]") -> None:
+        """Create the table if it is missing; before the load, as another run may create it at this moment."""
+        import psycopg
+
+        connection.autocommit = True
+        if self._found(connection) is None:
+            with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
+                connection.execute(sent(create_table(self._load, _TYPES)))
+        self._check_table(connection)
+        connection.autocommit = False
+
+    def _found(self, connection: "psycopg.Connection[Any]") -> Any:
+        return connection.execute(
+            "SELECT c.oid, n.nspname, c.relkind IN ('r', 'p') FROM pg_class AS c "
+            "JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)",
+            [_TYPES.spelled(self._load.table)],
+        ).fetchone()
+
+    def _table(self, connection: "psycopg.Connection[Any]") -> tuple[int, str]:
+        """Return the table's OID and its schema."""
+        row = self._found(connection)
+        if row is None:
+            near = connection.execute(_NEAR, [_TYPES.spelled(self._load.table)]).fetchone()
+            raise no_table(self._load, self._url.shown, _TYPES, near and near[0])
+        if not row[2]:
+            raise DatabaseTrouble(f"{self._load.table} in {self._url.shown} is not a table: name one")
+        return row[0], row[1]
+
+    def _columns(self, connection: "psycopg.Connection[Any]", table: int) -> list[TableColumn]:
+        return [TableColumn(*row) for row in connection.execute(_COLUMNS, [table])]
+
+    def _make_loads(self, connection: "psycopg.Connection[Any]", schema: str) -> None:
+        import psycopg
+
+        name = f"{quoted(schema)}._lume_loads"
+        if connection.execute("SELECT to_regclass(%s)", [name]).fetchone() != (None,):
+            return
+        # Another run may create it at this moment.
+        with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
+            connection.execute(sent(_LOADS.format(name)))
+
+    def fill(self, built: Path) -> bool:
+        """Claim the load, then insert the rows, in one transaction."""
+        load = self._load
+        with psycopg_errors(
+            self._url, f"{load.table} in {self._url.shown} refuses the rows", blames_rows=True
+        ):
+            connection = self._claimed()
+            if connection is None:
+                return False
+            rows = self._staged(connection, built)
+            if load.ever and (found := rows.refused_for_ever()):
+                raise taken_meanwhile(load, len(found))
+            check_all(load, rows.count, rows.insert())
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        return True
+
+    def judge(self, rows: Path) -> Refused:
+        """Do the same, row by row where the table refuses several together."""
+        what = f"{self._load.table} in {self._url.shown} refuses the rows"
+        with psycopg_errors(self._url, what, blames_rows=True):
+            connection = self._claimed()
+            if connection is None:
+                raise DatabaseTrouble(
+                    f"the run {self._load.run_id} has been loaded into {self._load.table} before"
+                )
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            return self._staged(connection, rows, numbered=True).judged()
+
+    def _claimed(self) -> "psycopg.Connection[Any] | None":
+        """Begin the transaction with the claim; return None if the load was done before."""
+        load = self._load
+        self._connection = connection = connect(self._url)
+        if load.create:
+            self._create(connection)
+        if load.ever or load.mode == "replace_batch":
+            # Each statement sees what others have committed, including their loads before we got a lock.
+            connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        self._oid, schema = self._table(connection)
+        self._loads = f"{quoted(schema)}._lume_loads".replace("%", "%%")  # needed with parameters
+        claim = (
+            f"INSERT INTO {self._loads} (run_id, flow, source_path, target) VALUES (%s, %s, %s, %s) "
+            "ON CONFLICT (run_id) DO NOTHING"
+        )
+        claimed = connection.execute(sent(claim), [load.claim, load.flow, load.source_path, load.table])
+        if not claimed.rowcount:
+            self.close()
+            return None
+        if load.ever:
+            # Only one run at a time looks for its values and adds them.
+            connection.execute("SELECT pg_advisory_xact_lock(%s, %s::integer)", [_EVER, self._oid % 2**31])
+        if load.mode == "replace_batch":
+            # Only one version of the flow at a time replaces the rows of a source.
+            batch = f"{load.flow}\n{load.source_path}"
+            connection.execute(
+                "SELECT pg_advisory_xact_lock(%s::integer, hashtext(%s))", [self._oid % 2**31, batch]
+            )
+        return connection
+
+    def _staged(
+        self, connection: "psycopg.Connection[Any]", file: Path, *, numbered: bool = False
+    ) -> StagedRows:
+        """Copy the rows to a temporary table; delete the rows of an earlier run of the batch."""
+        load = self._load
+        given = {column.name: column.type for column in self._columns(connection, self._oid)}
+        rows = StagedRows(connection, load, given, numbered=numbered)
+        rows.copy(file)
+        if load.mode == "replace_batch":
+            earlier = f"SELECT run_id FROM {self._loads} WHERE flow = %s AND source_path = %s"
+            connection.execute(
+                sent(f"DELETE FROM {_TYPES.spelled(load.table)} WHERE {RUN_COLUMN} IN ({earlier})"),
+                [load.flow, load.source_path],
+            )
+        return rows
+
+    def commit(self) -> None:
+        """Make the load visible to all."""
+        assert self._connection is not None
+        with psycopg_errors(self._url, f"{self._url.shown} can't commit"):
+            self._connection.commit()
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the server undoes everything not committed."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

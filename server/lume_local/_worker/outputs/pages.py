@@ -14,7 +14,7 @@ import duckdb
 from attrs import frozen
 
 from lume_async._base.words import counted
-from lume_local._flow.store_urls import is_store_url, split_store_url
+from lume_local._flow.urls import is_store_url, split_store_url
 from lume_local._shared import no_links
 from lume_local._shared.commit import explain
 from lume_local._shared.failing import require

@@ -20,8 +20,16 @@ from lume_async._base.words import counted, listed
 from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import CONTROL
 from lume_local._samples.doubts import controls, doubts, of_malformed, of_names, trailing_delimiter
-from lume_local._samples.fixed_guess import FixedColumns, fixed_columns
-from lume_local._samples.infer import NullWords, SampleColumn, delimiter, infer, judge, null_words
+from lume_local._samples.infer import (
+    FixedColumns,
+    NullWords,
+    SampleColumn,
+    delimiter,
+    fixed_columns,
+    infer,
+    judge,
+    null_words,
+)
 from lume_local._samples.opening import Opening, OpenSample, ReadSample, SampleParts, SampleRows
 from lume_local._samples.raw import (
     RawFile,

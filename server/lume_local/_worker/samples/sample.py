@@ -1,5 +1,7 @@
 """The process behind `SampleFile`: shows a sample of a source as a flow's expressions see it, and a flow's result.
 
+Flows are tried in a database that is opened once, where each cleaner's macros are created once.
+
 python -m lume_local._worker.samples.sample FILE NAME FOLDER
 
 Reads requests on stdin, one JSON object per line, and answers each with another one. NAME is the file's name in
@@ -9,20 +11,24 @@ messages; FOLDER is for its own files.
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import duckdb
-from attrs import asdict
+from attrs import asdict, evolve, field, frozen
 from duckdb import DuckDBPyConnection
 
+from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._samples.opening import JudgedColumn, SampleRows
-from lume_local._worker.samples.trials import Trials, flow_to_read, judged, opened_trials
+from lume_local._worker.compiler.compile import compile_flow
+from lume_local._worker.connection import connect
 from lume_local._worker.sources.formats.members import member_names, unread_members
+from lume_local._worker.sources.formats.names import visible_columns
+from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.formats.sheets.excel import opened, read_sheet, sheets_of
 from lume_local._worker.sources.formats.text.csv import names_of
 from lume_local._worker.sources.formats.text.dialect import Dialect
@@ -31,7 +37,95 @@ from lume_local._worker.sources.read import FORMATS
 from lume_local._worker.sources.source import SourceError, no_pause
 from lume_local._worker.sql import STAGED, copy_to, scan_or_retry
 from lume_local._worker.stage import scan_of
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import BITS, Layout, Statements
+
+Json = dict[str, Any]
+
+
+@frozen
+class Trials:
+    """Gives each trial its own connection, with which its tables end. Open it with `opened_trials`."""
+
+    _database: DuckDBPyConnection
+    _made: set[str] = field(factory=set, init=False)
+
+    def cursor(self) -> AbstractContextManager[DuckDBPyConnection]:
+        """Open a connection without tables."""
+        return self._database.cursor()
+
+    @contextmanager
+    def compiled(self, source: Json, columns: Json) -> Iterator[tuple[DuckDBPyConnection, Json]]:
+        """Compile a flow of these columns, and lend its connection; its statement runs on rows right away."""
+        with self.cursor() as connection:
+            flow = read_definition(_flow_of(source, columns))
+            compiled = compile_flow(connection, flow, made=self._made, rehearsed=False)
+            self._made.update(compiled["cleaners"])
+            yield connection, compiled
+
+
+@contextmanager
+def opened_trials() -> Iterator[Trials]:
+    """Open the database for the duration of the block."""
+    with connect() as database:
+        yield Trials(database)
+
+
+def _flow_of(source: Json, columns: Json) -> dict[str, Any]:
+    return {"flow": "sample", "version": "v1", "source": source, "columns": columns}
+
+
+def flow_to_read(connection: DuckDBPyConnection, source: Json) -> Json:
+    """Return a compiled flow that only reads its source."""
+    return compile_flow(connection, read_definition(_flow_of(source, {"none": {"sql": "NULL"}})))
+
+
+def kept(layout: Layout, rows: list[list[str | None]], path: Path) -> Layout:
+    """Keep the rows in a file, so that every flow is tried on the same ones."""
+    file = RowsFile(path, len(layout.raw))
+    for row in rows:
+        file.write(row)
+    file.close()
+    return Layout(file.reader, layout.raw, {})
+
+
+def read_by(flow: Json, layout: Layout, shown: str) -> Layout:
+    """Return only the columns that the flow reads: each step of its statement would carry the others along."""
+    places = visible_columns(flow, list(layout.raw), shown)
+    items = ", ".join(f"_lume_s{n} AS _lume_s{k}" for k, n in enumerate(places.values()))
+    raw = tuple(layout.raw[n] for n in places.values())
+    reader = f"SELECT {items or '1 AS _lume_none'} FROM ({layout.reader})"
+    return Layout(reader, raw, {name: k for k, name in enumerate(places)})
+
+
+def judged(
+    trials: Trials,
+    rows: Layout,
+    shown: str,
+    source: Mapping[str, Any],
+    columns: Mapping[str, tuple[str, Mapping[str, Any]]],
+) -> dict[str, JudgedColumn]:
+    """Judge columns of a flow on these rows (see `ReadSample`)."""
+    definitions = {name: dict(column) for name, (_, column) in columns.items()}
+    with trials.compiled(dict(source), definitions) as (connection, flow):
+        layout = read_by(flow, rows, shown)
+        statements = Statements(flow, layout)
+        connection.execute(f"CREATE TEMP TABLE _lume_stage AS {statements.stage()}")
+        _, _, *counts = connection.execute(statements.counts("_lume_stage")).fetchall()[0]
+        found = dict.fromkeys(columns, JudgedColumn(0, 0, None))
+        for n, (check, count) in enumerate(zip(flow["checks"], counts, strict=True)):
+            name, _, reason = check["reason"].partition(": ")
+            if reason == "is required":
+                found[name] = evolve(found[name], missing=count)
+            elif count:
+                at = layout.raw.index(columns[name][0])
+                query = (
+                    f"SELECT _lume_raw[{at + 1}] FROM _lume_stage "
+                    f"WHERE (_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0 LIMIT 1"
+                )
+                ((example,),) = connection.execute(query).fetchall()
+                found[name] = evolve(found[name], misfits=found[name].misfits + count, example=example)
+    return found
+
 
 _MOST = 100_000
 """Rows that flows are tried on."""

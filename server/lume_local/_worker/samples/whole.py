@@ -18,7 +18,7 @@ from lume_local._mapping.readings import TriedColumn
 from lume_local._samples.infer import AT_ONCE
 from lume_local._samples.opening import JudgedColumn
 from lume_local._worker.compiler.expressions import first_line
-from lume_local._worker.samples.trials import Json, Trials, flow_to_read, judged, kept, read_by
+from lume_local._worker.samples.sample import Json, Trials, flow_to_read, judged, kept, read_by
 from lume_local._worker.sources.formats.members import member_names, unread_members
 from lume_local._worker.sources.places.held import named
 from lume_local._worker.sources.places.local import files_in

@@ -27,13 +27,16 @@ from lume_local._worker.shards.access import note_job, plain_job
 from lume_local._worker.shards.shards import (
     Cut,
     Parts,
+    PieceLook,
+    Plan,
     Shard,
     Taken,
     account_of,
     layout_of_all,
     layout_of_file,
+    look,
+    planned,
 )
-from lume_local._worker.shards.split import PieceLook, Plan, look, planned
 from lume_local._worker.shards.tasks import Made, Tasks, can_be_joined, joined, later_rows, shared_rows
 from lume_local._worker.sources.formats.names import check_columns
 from lume_local._worker.sources.intake import Account, Malformed
@@ -43,7 +46,7 @@ from lume_local._worker.sources.source import SourceError
 from lume_local._worker.sql import copy_to
 from lume_local._worker.statements import Statements
 from lume_local._worker.steps import Context, Judged, Metrics, TakenIn, Unmet, check_written
-from lume_local._worker.targets.parts_target import PartsTarget
+from lume_local._worker.targets.file_targets import PartsTarget
 
 _INSIDE = "one worker reads all, as an archive or workbook among them can hold several"
 _MOST_NAMED = 20

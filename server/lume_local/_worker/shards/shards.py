@@ -1,21 +1,318 @@
-"""The shards of a source, and their combined results after taking in and staging. Pure."""
+r"""The shards of a source: where a file is cut, and the combined results after taking in and staging.
+
+A file of lines may be cut after a `\n` that is not within quotes. Whether a byte is within quotes depends on all
+quotes before it. Pieces of a file are therefore examined separately: each is searched for its number of quotes and
+for its first cut in both cases, beginning outside of quotes or within. The counts of the previous pieces then decide
+between the cases.
+
+A stray quote makes that wrong. If no cut is found then, the other case is assumed from there on; only after reading a
+shard is it certain that it ends after a record (see `ends_within_a_record`).
+"""
 
 # ruff: noqa: S608 - the parts of its SQL are numbers and quoted texts.
+import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import cached_property
-from typing import Any
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from attrs import evolve, field, frozen
 
-from lume_local._worker.shards.access import local_path
-from lume_local._worker.shards.split import PieceLook, Plan, ranges
-from lume_local._worker.sources.files import count_lines
+from lume_local._worker.shards.access import fetch_range, local_path, new_folder, open_part
+from lume_local._worker.sources.files import BLOCK, count_lines, is_utf8_name, opened
 from lume_local._worker.sources.formats.names import check_members
+from lume_local._worker.sources.formats.records.fixed_width import grammar_of
+from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in, whole_lines
+from lume_local._worker.sources.formats.text.csv import header_of
+from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect
 from lume_local._worker.sources.intake import Account, Malformed
+from lume_local._worker.sources.mending.door import OF_REJECTS, delim_of_rejects, is_table_of_objects
+from lume_local._worker.sources.places.held import Held, changed
+from lume_local._worker.sources.places.unpack import ZIP, compression_of
 from lume_local._worker.sources.several_files import common_columns, joint_aliases
+from lume_local._worker.sources.source import Single, SourceError
 from lume_local._worker.sql import text
 from lume_local._worker.statements import Layout
+
+_REACH = 256 * 1024
+"""Bytes after which a case without a cut is given up: it is hardly the real one."""
+_LINE_END = re.compile(LINE_END)
+
+
+@frozen
+class PieceLook:
+    """The findings about one piece.
+
+    Attributes:
+        start: where the piece begins in the file.
+        odd: whether it has an odd number of quotes.
+        cuts: its first cut in the file if it begins outside of quotes, and if within; None if there is none.
+        path: the file that contains it, on storage that all tasks can access.
+        offset: where `path` begins in the file.
+    """
+
+    start: int
+    odd: bool
+    cuts: tuple[int | None, int | None]
+    path: str
+    offset: int
+
+    @classmethod
+    def of(cls, result: dict[str, Any]) -> "PieceLook":
+        outside, within = result["cuts"]
+        return cls(result["start"], result["odd"], (outside, within), result["path"], result["offset"])
+
+
+class Quotes:
+    """Counts the quotes of a dialect.
+
+    Args:
+        csv: a compiled flow's `csv`; None for lines without quotes.
+    """
+
+    def __init__(self, csv: dict[str, str] | None) -> None:
+        self.quote = csv["quote"].encode() if csv is not None else b""
+        escape = csv["escape"].encode() if csv is not None else b""
+        self.escape = escape if escape != self.quote else b""
+        # A separate escape character cancels the meaning of the next one.
+        pair = b"%b[%b%b]" % (re.escape(self.escape), re.escape(self.quote), re.escape(self.escape))
+        self._escaped = re.compile(pair) if self.escape else None
+
+    def bare(self, data: bytes) -> bytes:
+        """Return data of the same length, without escaped quotes."""
+        return self._escaped.sub(b"  ", data) if self._escaped is not None else data
+
+    def are_odd(self, data: bytes) -> bool:
+        return bool(self.quote) and self.bare(data).count(self.quote) % 2 == 1
+
+    def cuts(self, data: bytes) -> list[int | None]:
+        """Return the first cut of a piece that begins outside of quotes, and of one that begins within."""
+        found: list[int | None] = [None, None]
+        at, within = 0, 0
+        while at >= 0 and (found == [None, None] or (None in found and at < _REACH)):
+            quote = data.find(self.quote, at) if self.quote else -1
+            if found[within] is None:
+                end = data.find(b"\n", at, quote if quote >= 0 else len(data))
+                found[within] = end + 1 if end >= 0 else None
+            at, within = quote + 1 or -1, 1 - within
+        return found
+
+
+def look(argument: dict[str, Any]) -> dict[str, Any]:
+    """Task: examine the bytes from `start` to `end` of a file; an object's bytes are downloaded first."""
+    quotes, start, single = Quotes(argument["csv"]), argument["start"], Single(**argument["single"])
+    path, offset, tag = local_path(single), 0, single.tag
+    if path is None:
+        copy = new_folder(Path(argument["folder"]), "piece") / "copy"
+        path, offset, tag = fetch_range(single, start, argument["end"], copy), start, ""
+    odd, cuts = False, None
+    with open_part(path, tag, single.shown) as file:
+        for block in _blocks(file, start - offset, argument["end"] - start, quotes.escape):
+            bare = quotes.bare(block)
+            if cuts is None:  # the real case has a cut in the first block, unless a record is larger
+                cuts = quotes.cuts(bare)
+                if not quotes.quote:
+                    break
+            odd ^= bare.count(quotes.quote) % 2 == 1
+    found = [None if cut is None else start + cut for cut in cuts or (None, None)]
+    return {"start": start, "odd": odd, "cuts": found, "path": str(path), "offset": offset}
+
+
+def _blocks(file: BinaryIO, at: int, left: int, escape: bytes) -> Iterator[bytes]:
+    file.seek(at)
+    while left > 0 and (block := file.read(min(left, BLOCK))):
+        left -= len(block)
+        # No block ends between an escape character and the next one.
+        while escape and left > 0 and block.endswith(escape) and (byte := file.read(1)):
+            left, block = left - 1, block + byte
+        yield block
+
+
+def ranges(looks: Sequence[PieceLook], start: int, end: int) -> list[tuple[int, int]]:
+    """Return the start and end of each shard. The first piece begins at `start`, outside of quotes."""
+    bounds, within = [start], 0
+    for n, one in enumerate(looks):
+        if one.cuts[within] is None and one.cuts[1 - within] is not None:
+            within = 1 - within
+        cut = one.cuts[within]
+        if n and cut is not None and bounds[-1] < cut < end:
+            bounds.append(cut)
+        within ^= one.odd
+    return list(pairwise([*bounds, end]))
+
+
+def ends_within_a_record(path: Path, malformed: Malformed, flow: dict[str, Any]) -> bool:
+    """Return whether a record continues after the end of the CSV shard at `path`, given its refused lines.
+
+    A shard is read from its first record to its end, just as the whole file would be read there, unless a record
+    begins in it and ends after it. The shard then holds only the beginning of that record: its first line is refused,
+    with an odd number of quotes; nothing up to the shard's end closes the last of them; and the end is no further
+    away than a record may be long.
+    """
+    quotes = Quotes(flow["csv"])
+    if not quotes.quote or not malformed.total:
+        return False
+    refused = {raw for *_, raw in malformed.rows() if quotes.are_odd(raw)}
+    if not refused:
+        return False
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        start = max(0, size - flow["max_line_bytes"] - 2)
+        file.seek(start)
+        tail = file.read()
+    unclosed = re.compile(Dialect.of(flow["csv"]).unclosed)
+    return any(
+        line in refused and unclosed.match(tail, at) is not None for at, line in _lines(tail, whole=not start)
+    )
+
+
+def _lines(data: bytes, *, whole: bool) -> Iterator[tuple[int, bytes]]:
+    """Yield each line and where it begins; without `whole`, skip the first, which may be incomplete."""
+    at = 0
+    for end in _LINE_END.finditer(data):
+        if at or whole:
+            yield at, data[at : end.start()]
+        at = end.end()
+
+
+_HEAD = 1024 * 1024 + 1
+"""Bytes in which a header must end."""
+_MOST_PIECES = 100_000
+
+
+@frozen
+class Plan:
+    """The plan for one file.
+
+    Attributes:
+        why: why it is one shard; empty if it is cut.
+        head: the bytes before the first record.
+        above: the number of its lines that are not the header, by kind.
+        footer: the part after the last record, which belongs to no shard.
+        pieces: start and end of each piece, about as large as a shard should be.
+    """
+
+    single: Single
+    why: str = ""
+    head: bytes = field(default=b"", repr=False)
+    pieces: tuple[tuple[int, int], ...] = ()
+    above: dict[str, int] = field(factory=dict)
+    footer: Footer | None = None
+
+    @property
+    def end(self) -> int:
+        """Where the last record ends."""
+        return self.footer.begin if self.footer else self.single.bytes
+
+
+def planned(
+    singles: Sequence[Single], flow: dict[str, Any], engine: dict[str, Any], folder: Path
+) -> list[Plan]:
+    """Return a plan for each file; none if one worker has to read them all.
+
+    Raises `SourceError` if an object can't be read.
+    """
+    if any(may_hold_several(single, flow) for single in singles):
+        return []
+    size: int = engine["shard_bytes"]
+    if engine.get("shards"):
+        size = max(1, -(-sum(one.bytes for one in singles) // engine["shards"]))
+    return [_plan(single, flow, size, folder / f"head{n}") for n, single in enumerate(singles)]
+
+
+def may_hold_several(single: Single, flow: dict[str, Any]) -> bool:
+    """Return whether one file may contain several."""
+    name = local_path(single) or Path(single.shown)
+    of_sheets = flow["format"] == "excel" and flow["excel"]["of_all"]
+    return of_sheets or compression_of(name, flow["compression"], None) == ZIP
+
+
+def _plan(single: Single, flow: dict[str, Any], size: int, copy: Path) -> Plan:
+    with closing(Held()) as held:
+        here = _held(single, held, copy)
+        if why := next(_reasons(single, here, flow, size), ""):
+            return Plan(single, why)
+        plan = _begins(here or fetch_range(single, 0, min(_HEAD, single.bytes), copy), single, flow, copy)
+    if plan.why:
+        return plan
+    start = len(plan.head)
+    count = min(-(-(plan.end - start) // size), _MOST_PIECES)
+    if count < 2:
+        return Plan(single, _SMALL)
+    bounds = [start + n * (plan.end - start) // count for n in range(count + 1)]
+    return evolve(plan, pieces=tuple(pairwise(bounds)))
+
+
+def _footer(single: Single, begin: int, flow: dict[str, Any], copy: Path) -> Footer | None:
+    """Find the footer before anything is cut, as a shard can't see the following ones."""
+    if flow["footer"] is None:
+        return None
+    start = max(begin, single.bytes - TAIL)
+    if (path := local_path(single)) is None:
+        tail = fetch_range(single, start, single.bytes, copy.with_suffix(".tail")).read_bytes()
+    else:
+        with open_part(path, single.tag, single.shown) as file:
+            file.seek(start)
+            tail = file.read(single.bytes - start)
+    whole = tail if start == begin else whole_lines(tail)
+    return footer_in(whole, start + len(tail) - len(whole), grammar_of(flow), flow)
+
+
+def _held(single: Single, held: Held, copy: Path) -> Path | None:
+    """Hold the beginning of a local file and return its path; None if it isn't local."""
+    if (path := local_path(single)) is None:
+        return None
+    handle, found = opened(path)
+    here = held.hold(handle, path, copy, _HEAD)
+    if found.tag != single.tag:
+        raise changed(single.shown)
+    return here
+
+
+def _begins(path: Path, single: Single, flow: dict[str, Any], copy: Path) -> Plan:
+    """Return why the file's beginning prevents a cut, or the parts before its first and after its last record."""
+    with path.open("rb") as file:
+        header = file.readline(_HEAD)
+    if is_table_of_objects(header, flow["format"]):
+        return Plan(single, "it holds rejects as objects")
+    of_rejects = delim_of_rejects(header, flow)
+    if of_rejects and flow["format"] != "csv":
+        return Plan(single, "it holds rejects in CSV")
+    if flow["format"] == "ndjson":
+        return Plan(single)
+    if of_rejects:
+        if of_rejects != flow["csv"]["delim"]:
+            return Plan(single, "it holds rejects that were saved with another delimiter")
+        flow = flow | OF_REJECTS
+    try:
+        found = header_of(path, grammar_of(flow), flow, single.shown)
+    except SourceError:
+        return Plan(single, "its header can't be read")  # whoever reads the whole file reports it
+    if found.line_end == b"\r":
+        return Plan(single, r"its lines end with \r")
+    footer = _footer(single, found.end, flow, copy)
+    with path.open("rb") as file:
+        return Plan(single, "", file.read(found.end), above=found.skipped, footer=footer)
+
+
+_SMALL = "it is not larger than a shard"
+
+
+def _reasons(single: Single, path: Path | None, flow: dict[str, Any], size: int) -> Iterator[str]:
+    if flow["format"] not in ("csv", "fixed", "ndjson"):
+        yield f"a file of the format {flow['format']} is not cut"
+    elif packed := compression_of(local_path(single) or Path(single.shown), flow["compression"], path):
+        yield f"it is compressed ({packed})"
+    elif not is_utf8_name(flow["encoding"]):
+        yield f"its encoding is {flow['encoding']}, and only UTF-8 is cut"
+    elif flow["format"] == "csv" and len(flow["csv"]["quote"].encode()) > 1:
+        yield f"its quote {flow['csv']['quote']} is more than one byte"
+    elif single.bytes <= size:
+        yield _SMALL
+
 
 _NUMBER = 6
 """Digits of a staged shard's number in its file name."""

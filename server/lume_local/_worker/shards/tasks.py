@@ -28,8 +28,7 @@ from lume_local._worker.late import later_ones
 from lume_local._worker.one_process import OneProcess
 from lume_local._worker.profile import profile, unmet
 from lume_local._worker.shards.access import database, job_of, new_folder, open_part
-from lume_local._worker.shards.shards import layout_of, part_name
-from lume_local._worker.shards.split import ends_within_a_record, look
+from lume_local._worker.shards.shards import ends_within_a_record, layout_of, look, part_name
 from lume_local._worker.sources.files import BLOCK, opened
 from lume_local._worker.sources.formats.parquet import report_damage
 from lume_local._worker.sources.intake import Malformed

@@ -16,7 +16,7 @@ from attrs import asdict
 
 from lume_local._shared.failing import on_error
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Load, Loader, Refused
-from lume_local._worker.databases.postgres_load import PostgresLoader
+from lume_local._worker.databases.postgres import PostgresLoader
 from lume_local._worker.databases.sqlite import SqliteLoader
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 

@@ -7,7 +7,7 @@ its parts there, invisible; a lifecycle rule of the bucket removes them (docs/gu
 from pathlib import Path
 from typing import Any
 
-from lume_local._flow.store_urls import split_store_url
+from lume_local._flow.urls import split_store_url
 from lume_local._shared.identity import identity_of_copies
 from lume_local._worker.object_stores import StoreTrouble, obstore_errors, store_of
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken

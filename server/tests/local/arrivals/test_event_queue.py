@@ -11,7 +11,7 @@ import pytest
 from local.arrivals.queues import Queue
 from moto_server import BUCKET, Bucket
 
-from lume_local._arrivals import event_queue
+from lume_local._arrivals import store_place
 from lume_local._arrivals.place import ArrivalPlace
 from lume_local._arrivals.settings import Arrival, read_arrivals
 from lume_local._arrivals.watcher import opened
@@ -23,8 +23,8 @@ ROOT = f"s3://{BUCKET}/"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_queue, "WAIT", 1)
-    monkeypatch.setattr(event_queue, "RETRY", 0.05)
+    monkeypatch.setattr(store_place, "WAIT", 1)
+    monkeypatch.setattr(store_place, "RETRY", 0.05)
 
 
 def arrival() -> Arrival:

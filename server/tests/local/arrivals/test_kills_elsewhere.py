@@ -29,9 +29,9 @@ type = "integer"
 QUIET = 1.5
 PHASES = 2
 QUICK = """
-from lume_local._arrivals import event_queue, sftp_place, store_place, watcher
-sftp_place.POLL = store_place.POLL = watcher.RETRY = event_queue.RETRY = 0.2
-store_place.CHECK, event_queue.WAIT = 2.0, 1
+from lume_local._arrivals import sftp_place, store_place, watcher
+sftp_place.POLL = store_place.POLL = watcher.RETRY = store_place.RETRY = 0.2
+store_place.CHECK, store_place.WAIT = 2.0, 1
 """
 
 

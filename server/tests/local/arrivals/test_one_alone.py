@@ -17,12 +17,11 @@ from moto_server import BUCKET, Bucket
 from on_posix import posix_only
 from sftp_server import SftpSite
 
-from lume_local._arrivals import event_queue, waiting, watcher
+from lume_local._arrivals import store_place, waiting, watcher
 from lume_local._arrivals.local_place import LocalPlace
-from lume_local._arrivals.place import ArrivalEntry, PlaceTrouble
-from lume_local._arrivals.put_aside import numbered
+from lume_local._arrivals.place import ArrivalEntry, PlaceTrouble, numbered
+from lume_local._sftp.connection import Cause, SftpTrouble
 from lume_local._sftp.session import RemoteEntry, SftpSession
-from lume_local._sftp.trouble import Cause, SftpTrouble
 from lume_local._shared import no_links
 
 pytestmark = posix_only
@@ -92,7 +91,7 @@ async def test_folders_in_folders(tmp_path: Path) -> None:
 async def test_a_message_about_what_can_not_be(
     bucket: Bucket, queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str | int
 ) -> None:
-    monkeypatch.setattr(event_queue, "WAIT", 1)
+    monkeypatch.setattr(store_place, "WAIT", 1)
     values = {"from": f'"s3://{BUCKET}/in/**/*.csv"', "queue_env": '"ORDERS_QUEUE"'}
     async with site_on(tmp_path, f"s3://{BUCKET}", **values) as site:
         queue.send(key)  # type: ignore[arg-type]

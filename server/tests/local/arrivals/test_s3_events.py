@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lume_local._arrivals.event_queue import objects_of
+from lume_local._arrivals.store_place import objects_of
 
 
 def record(bucket: str, key: str) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from local.states import moved
 from moto_server import BUCKET, Bucket
 from on_posix import posix_only
 
-from lume_local._arrivals import store_place, watched_folder
+from lume_local._arrivals import local_place, store_place
+from lume_local._arrivals.local_place import WatchedFolder
 from lume_local._arrivals.place import ArrivalEntry, PlaceTrouble
-from lume_local._arrivals.watched_folder import WatchedFolder
 from lume_local._arrivals.watcher import opened
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.store.records import NewRun
@@ -262,7 +262,7 @@ async def test_a_place_that_can_not_be_used(tmp_path: Path, uri: str, said: str)
 async def test_a_folder_without_notifications_is_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watched_folder, "file_system", lambda _: "nfs4")
+    monkeypatch.setattr(local_place, "file_system", lambda _: "nfs4")
     async with site_on(tmp_path) as site:
         assert site.place.watched == "a listing every 10 s: nfs4 has no notifications of what others write"
         (tmp_path / "in/a.csv").write_text("no\n1\n")
@@ -310,7 +310,7 @@ async def test_a_file_that_is_delivered_again_is_moved_as_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_time: bool
 ) -> None:
     """Also if it looks as before, and if its run had not ended then. That of a failed run stays."""
-    monkeypatch.setattr(watched_folder, "file_system", lambda _: "nfs4")
+    monkeypatch.setattr(local_place, "file_system", lambda _: "nfs4")
     async with site_on(tmp_path, after='{ move = "done/" }', changed='"rerun"') as site:
         file = tmp_path / "in/a.csv"
 

@@ -6,10 +6,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from local.flows import NOTES, PEOPLE, people
 
-from lume_local._flow.definition import json_schema, read_definition, read_toml
+from lume_local._flow.definition import Sharding, json_schema, read_definition, read_toml
 from lume_local._flow.fields import FlowError
 from lume_local._flow.places import MAPPED, REJECTS
-from lume_local._flow.sharding import Sharding
 
 
 def test_a_small_flow_has_sensible_defaults() -> None:

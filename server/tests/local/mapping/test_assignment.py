@@ -5,7 +5,7 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lume_local._mapping.assignment import assign
+from lume_local._mapping.match import assign
 
 ONE = st.integers(0, 20).map(lambda n: n / 20)
 

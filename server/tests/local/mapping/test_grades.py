@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from lume_local._mapping.evidence import Side, likely, pairings, weights
-from lume_local._mapping.grades import ORDER, Grade, at_most, grade, worse
+from lume_local._mapping.evidence import ORDER, Grade, Side, at_most, grade, likely, pairings, weights, worse
 from lume_local._mapping.profile import facts_of
 
 EMPTY = facts_of([])

@@ -2,8 +2,17 @@
 
 import pytest
 
-from lume_local._mapping.names import ALIKE, NEAR, SAME, SHORT, SYNONYM, NameMatch, Names, words_alike
-from lume_local._mapping.words import vocabulary
+from lume_local._mapping.names import (
+    ALIKE,
+    NEAR,
+    SAME,
+    SHORT,
+    SYNONYM,
+    NameMatch,
+    Names,
+    vocabulary,
+    words_alike,
+)
 
 
 def match(target: str, source: str, *tables: str, others: tuple[str, ...] = ()) -> NameMatch:

@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-from lume_local._mapping.words import context_of, parts, vocabulary, words
+from lume_local._mapping.names import context_of, parts, vocabulary, words
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.records import NewRun
 from lume_local._shared.commit import begin, commit, committed, draft_of
 from lume_local._shared.interpreter import command
-from lume_local._worker.targets.file_target import FileTarget
+from lume_local._worker.targets.file_targets import FileTarget
 from lume_local._worker.targets.target_kinds import abandon, publish
 
 pytestmark = pytest.mark.usefixtures("only_own_workers_count")

@@ -15,7 +15,7 @@ from lume_local._runs.store.records import NewRun, StoredRun, StoreUnavailable
 from lume_local._runs.times import ago_text
 from lume_local._shared.commit import commit, note_overtaken
 from lume_local._worker.targets import target_kinds
-from lume_local._worker.targets.parts_target import PartsTarget
+from lume_local._worker.targets.file_targets import PartsTarget
 from lume_local._worker.targets.target import Step, TargetError
 
 OUT = "s3://warehouse/out/latest.csv"

@@ -10,7 +10,7 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._flow.sftp_urls import NotAnSftpUrl, SftpUrl
+from lume_local._flow.urls import NotAnSftpUrl, SftpUrl
 from lume_local._runs.sources.paths import PathRefused, Roots, below_root, remote
 from lume_local._runs.sources.source_files import SourceSpec
 from lume_local._serve.settings import ServerSettings

@@ -12,8 +12,7 @@ from local.shards.twice import Here, compared, run
 
 from lume_local._shards import coordinator
 from lume_local._shards.executor import ExecutorLost, Function, Json, Pause
-from lume_local._worker.shards.shards import Cut, Shard
-from lume_local._worker.shards.split import PieceLook, Plan
+from lume_local._worker.shards.shards import Cut, PieceLook, Plan, Shard
 from lume_local._worker.sources.source import Single
 
 COLUMNS: dict[str, Any] = {"id": {"type": "integer", "required": True, "unique": True}, "name": {}}

@@ -15,7 +15,7 @@ from lume_local._shards import coordinator
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.shards import split
+from lume_local._worker.shards import shards as cut
 
 ROWS = b'id,name\n1,"Ann\n""A"""\nx,Bo\n' + b"".join(b'%d,"Cy, %d"\n' % (n, n) for n in range(200))
 
@@ -49,14 +49,14 @@ def test_the_same_as_one_worker_by_one_request_for_each_shard(
     for key in keys:
         bucket.put(key, ROWS)
     asked: list[tuple[int, int]] = []
-    fetch_range = split.fetch_range
+    fetch_range = cut.fetch_range
 
     def noted(single: Any, start: int, end: int, path: Path) -> Path:
         if start:  # else it looks for the header
             asked.append((start, end))
         return fetch_range(single, start, end, path)
 
-    monkeypatch.setattr(split, "fetch_range", noted)
+    monkeypatch.setattr(cut, "fetch_range", noted)
     metrics, mapped, rejects = run(tmp_path, keys, 6)
     shards = metrics.pop("shards")
     assert shards == {"engine": "here", "count": 6, "whole": {}}
@@ -69,12 +69,12 @@ def test_an_object_that_changes_meanwhile_fails_the_run(
     tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.put("a.csv", ROWS)
-    fetch_range = split.fetch_range
+    fetch_range = cut.fetch_range
 
     def written_to(single: Any, start: int, end: int, path: Path) -> Path:
         bucket.put("a.csv", ROWS.replace(b"Ann", b"Eve"))
         return fetch_range(single, start, end, path)
 
-    monkeypatch.setattr(split, "fetch_range", written_to)
+    monkeypatch.setattr(cut, "fetch_range", written_to)
     with pytest.raises(RunFailed, match="was changed while it was read"):
         run(tmp_path, ["a.csv"], 3)

@@ -21,8 +21,8 @@ from lume_local._shards import coordinator
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.targets import parts_target, target_kinds
-from lume_local._worker.targets.parts_target import PartsTarget
+from lume_local._worker.targets import file_targets, target_kinds
+from lume_local._worker.targets.file_targets import PartsTarget
 
 A, B = f"run_{'a' * 32}", f"run_{'b' * 32}"
 COLUMNS: dict[str, Any] = {"id": {"type": "integer", "unique": True}, "name": {}}
@@ -163,7 +163,7 @@ def test_killed_anywhere_it_is_carried_out_by_another_process(
     step = prepared(tmp_path, B, 3)
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", killed_at(call, os.replace))
-        patch.setattr(parts_target, "_remove", killed_at(call - 4, parts_target._remove))
+        patch.setattr(file_targets, "_remove", killed_at(call - 4, file_targets._remove))
         with pytest.raises(Killed):
             PartsTarget.publish(step)
         # Before the manifest there are the rows of the run before, all of them.
@@ -183,7 +183,7 @@ def test_killed_and_overtaken_it_gives_way(
     step = prepared(tmp_path, A, 3)
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", killed_at(call, os.replace))
-        patch.setattr(parts_target, "_remove", killed_at(call - 4, parts_target._remove))
+        patch.setattr(file_targets, "_remove", killed_at(call - 4, file_targets._remove))
         with pytest.raises(Killed):
             PartsTarget.publish(step)
     PartsTarget.publish(prepared(tmp_path, B, 1))
@@ -197,7 +197,7 @@ def test_parts_on_another_file_system_are_copied_first_and_undone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted: list[dict[str, Any]] = []
-    monkeypatch.setattr(parts_target, "_is_elsewhere", lambda file, folder: True)
+    monkeypatch.setattr(file_targets, "_is_elsewhere", lambda file, folder: True)
     built = tmp_path / "a"
     built.mkdir()
     with connect() as connection:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lume_local._worker.shards.split import PieceLook, Quotes, ends_within_a_record, look, ranges
+from lume_local._worker.shards.shards import PieceLook, Quotes, ends_within_a_record, look, ranges
 from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.intake import Malformed
 
@@ -44,7 +44,7 @@ def test_an_odd_number_of_quotes(csv: dict[str, str], data: bytes, odd: bool) ->
 def test_a_piece_is_looked_at_in_blocks_that_part_no_escape(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lume_local._worker.shards.split.BLOCK", 3)
+    monkeypatch.setattr("lume_local._worker.shards.shards.BLOCK", 3)
     path = tmp_path / "a.csv"
     path.write_bytes(b'x,"a\\"b"\ny,z\n')
     single = {

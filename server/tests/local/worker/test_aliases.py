@@ -11,9 +11,9 @@ from local.flows import people
 from local.one_run import execute, execute_files
 from local.shards.twice import Here, compared
 
-from lume_local._flow.aliases import folded
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
+from lume_local._flow.table_bounds import folded
 from lume_local._shards import coordinator
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect

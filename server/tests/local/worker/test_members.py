@@ -18,11 +18,11 @@ from local.one_run import execute
 
 from lume_async.errors import ConfigurationError
 from lume_local import open_trial
-from lume_local._flow.record_settings import pointer_of, pointers, why_unreadable
+from lume_local._flow.source_settings import pointer_of, pointers, why_unreadable
 from lume_local._mapping.target import of_schema
 from lume_local._worker.samples.proposing import _open_here
 from lume_local._worker.samples.read import Sample, read_sample
-from lume_local._worker.samples.trials import opened_trials
+from lume_local._worker.samples.sample import opened_trials
 
 Json = dict[str, Any]
 Steps = tuple[str, ...]

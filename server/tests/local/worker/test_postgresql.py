@@ -20,7 +20,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._worker.databases import postgres as connections
 from lume_local._worker.databases.columns import PostgresTypes
 from lume_local._worker.databases.database import DatabaseUrl, Load
-from lume_local._worker.databases.postgres_load import PostgresLoader
+from lume_local._worker.databases.postgres import PostgresLoader
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.targets import database_target
 

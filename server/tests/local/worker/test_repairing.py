@@ -3,7 +3,7 @@
 import pytest
 
 from lume_local._shared.protocol import Repair
-from lume_local._worker.cleaners.repairing import repaired
+from lume_local._worker.cleaners.library import repaired
 
 CASES = [
     ("closest", "Germny", "Germany"),

@@ -27,8 +27,7 @@ from sftp_server import SftpSite
 from lume_local._flow.definition import read_definition
 from lume_local._sftp import connection, session, trouble
 from lume_local._sftp.root import SftpRoot
-from lume_local._sftp.searching import RemoteFile, file_at
-from lume_local._sftp.session import FileChanged, SftpServer, read_file
+from lume_local._sftp.session import FileChanged, RemoteFile, SftpServer, file_at, read_file
 from lume_local._sftp.trouble import Cause, SftpTrouble
 from lume_local._shards import coordinator
 from lume_local._worker.connection import connect
@@ -196,7 +195,7 @@ def test_searches_are_bounded(sftp_site: SftpSite, monkeypatch: pytest.MonkeyPat
     for n in range(4):
         sftp_site.put(f"{n}.csv", b"id\n1\n")
     with monkeypatch.context() as patch:
-        patch.setattr("lume_local._sftp.searching.MOST_ENTRIES", 3)
+        patch.setattr("lume_local._sftp.session.MOST_ENTRIES", 3)
         with pytest.raises(SourceError, match="more than 3 files and folders to search below sftp://"):
             source(sftp_site, "|*.csv").check()
     with monkeypatch.context() as patch:

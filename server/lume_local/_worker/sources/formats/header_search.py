@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from lume_local._flow.aliases import folded
-from lume_local._flow.table_bounds import LOOKED_AT
+from lume_local._flow.table_bounds import LOOKED_AT, folded
 from lume_local._worker.sources.formats.names import NEW, said_of, spellings, version_for
 
 

@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 from lume_async._base.elided import elided
 from lume_async._base.words import counted
 from lume_local._flow.definition import quoted
-from lume_local._flow.record_settings import pointer_of, why_unreadable
+from lume_local._flow.source_settings import pointer_of, why_unreadable
 from lume_local._samples.record_paths import leaves, names_in
 from lume_local._worker.sources.formats.names import spellings
 from lume_local._worker.sql import scan_or_retry, text

@@ -9,8 +9,8 @@ from typing import Any
 
 from lume_async._base.elided import elided
 from lume_async._base.words import listed
-from lume_local._flow.aliases import folded
 from lume_local._flow.definition import REJECTED_ROWS, RESERVED
+from lume_local._flow.table_bounds import folded
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
 

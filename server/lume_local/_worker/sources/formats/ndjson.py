@@ -19,7 +19,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_async._base.controls import control_in
 from lume_local._flow.definition import RESERVED
-from lume_local._flow.record_settings import pointers
+from lume_local._flow.source_settings import pointers
 from lume_local._worker.sources.files import BLOCK, BOM, LONGEST_LINE, blocks, is_utf8
 from lume_local._worker.sources.formats.names import check_members, spellings
 from lume_local._worker.sources.formats.strict_json import OWN, NotARow, raw_in, repeats_a_key, strict_line

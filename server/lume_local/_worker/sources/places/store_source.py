@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lume_local._flow.patterns import MOST_ENTRIES, Pattern
-from lume_local._flow.store_urls import split_store_url
+from lume_local._flow.urls import split_store_url
 from lume_local._shared.identity import SourceContent, hash_of
 from lume_local._worker.object_stores import (
     LOOK_CLOSER,

@@ -1,4 +1,6 @@
-"""URLs of files on SFTP servers: `sftp://user@host:port/path`. Pure."""
+"""URLs of object stores (`s3://bucket/key`, `gs://…`, `az://container/key`) and of files on SFTP servers
+(`sftp://user@host:port/path`). Pure.
+"""
 
 import re
 
@@ -7,8 +9,36 @@ from attrs import frozen
 from lume_async._base.controls import control_in
 from lume_async._base.elided import elided
 
+_STORE_URL = re.compile(r"(s3|gs|az)://([a-z0-9][a-z0-9._-]{1,62})(?:/(.*))?", re.DOTALL)
+
+
+class NotAStoreUrl(ValueError):
+    """The URL is not valid; the message says why."""
+
+
+def is_store_url(text: str) -> bool:
+    """Return whether this is meant as the URL of an object store, valid or not."""
+    return text.startswith(("s3://", "gs://", "az://"))
+
+
+def split_store_url(url: str) -> tuple[str, str, str]:
+    """Return scheme, bucket and key (empty for a bucket as a whole). Raises `NotAStoreUrl`.
+
+    A key is taken literally: nothing in it is decoded, and no two spellings mean the same object.
+    """
+    match = _STORE_URL.fullmatch(url)
+    if match is None:
+        raise NotAStoreUrl(f"{url!r} is not the URL of an object: write scheme://bucket/key")
+    scheme, bucket, key = match[1], match[2], match[3] or ""
+    if any(part in (".", "..") for part in key.split("/")) or "//" in f"/{key}":
+        raise NotAStoreUrl(f"{url!r} has a part that is empty, '.' or '..': remove it")
+    if control_in(key):
+        raise NotAStoreUrl(f"{url!r} contains a control character")
+    return scheme, bucket, key
+
+
 SFTP = "sftp://"
-_URL = re.compile(
+_SFTP_URL = re.compile(
     r"sftp://(?:(?P<user>[^@:/?#\s]{1,128})@)?(?P<host>[A-Za-z0-9][A-Za-z0-9._-]{0,252})"
     r"(?::(?P<port>[0-9]{1,5}))?(?P<path>/.*)?",
     re.DOTALL,
@@ -48,7 +78,7 @@ class SftpUrl:
         The error repeats nothing before the last `@`: a password may be where none is expected.
         """
         shown = repr(elided(_SIGN_IN.sub(f"{SFTP}…@", text)))
-        match = _URL.fullmatch(text)
+        match = _SFTP_URL.fullmatch(text)
         port = int(match["port"] or _DEFAULT_PORT) if match else 0
         if match is None or not 0 < port <= _LAST_PORT:
             raise NotAnSftpUrl(
