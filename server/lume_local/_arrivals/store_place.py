@@ -332,7 +332,9 @@ class StorePlace(ListedPlace):
         if self._seen(key) != seen:
             return None
         target = posixpath.join(self._folder, folder, key[len(self._folder) :])
-        name = self._free(target, seen)
+        number = 1  # the name is free, or has the same object because of a kill after the copy
+        while self._seen(name := numbered(target, number)) not in (None, seen):
+            number += 1
         try:
             if self._seen(name) is None:
                 self._copy(key, seen, name)
@@ -355,13 +357,6 @@ class StorePlace(ListedPlace):
             return
         with obstore_errors(self._root + key):
             obstore.copy(self._store, key, name)
-
-    def _free(self, target: str, seen: str) -> str:
-        """Return a key that is free, or holds the same object because of a kill after the copy."""
-        number = 1
-        while self._seen(name := numbered(target, number)) not in (None, seen):
-            number += 1
-        return name
 
     def _seen(self, key: str) -> str | None:
         found = self._head(key)

@@ -138,18 +138,14 @@ class Submissions:
         try:
             run, _ = await self._runner.submit(new)
         except Duplicate as duplicate:
-            return await self._duplicate(file, duplicate)
+            run_id = duplicate.run_id  # of something else, such as `lume backfill`
+            if duplicate.is_active:
+                return Waits(f"run {run_id} of the same source has not ended", run_id)
+            if file.is_other or await self._resolver.is_other(run_id, file.flow, file.source_path):
+                return await self._changed(file, run_id)
+            await self._store.arrivals.note(file.arrived, run_id)
+            return Settles(run_id)
         return Settles(run.run_id, is_new=True)
-
-    async def _duplicate(self, file: _File, duplicate: Duplicate) -> Outcome:
-        """Handle a source that something else has submitted, such as `lume backfill`."""
-        run_id = duplicate.run_id
-        if duplicate.is_active:
-            return Waits(f"run {run_id} of the same source has not ended", run_id)
-        if file.is_other or await self._resolver.is_other(run_id, file.flow, file.source_path):
-            return await self._changed(file, run_id)
-        await self._store.arrivals.note(file.arrived, run_id)
-        return Settles(run_id)
 
 
 def source_path_of(flow: Flow, path: str) -> str:

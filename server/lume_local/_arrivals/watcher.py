@@ -17,7 +17,7 @@ from lume_local._arrivals.place import PAGE, ArrivalEntry, ArrivalPlace, PlaceTr
 from lume_local._arrivals.settings import Arrival
 from lume_local._arrivals.sftp_place import open_site
 from lume_local._arrivals.store_place import open_bucket
-from lume_local._arrivals.submission import Refuses, Settles, Submissions, Waits
+from lume_local._arrivals.submission import Refuses, Submissions, Waits
 from lume_local._arrivals.waiting import WaitingFile, WaitingFiles, readiness
 from lume_local._runs.deliveries.notices import refusal_notice
 from lume_local._runs.health import why
@@ -121,7 +121,14 @@ class Watcher:
                         tasks.start_soon(place.hints, partial(self.found, place))
                         tasks.start_soon(self._ripen, place)
                         tasks.start_soon(self._move_forever, place)
-                        await self._list_forever(place)
+                        while True:
+                            self._again = anyio.Event()
+                            await self.compare(place)
+                            if self._trouble:
+                                _log.warning("arrival %s: works again", self.arrival.name)
+                            self._trouble = ""
+                            with anyio.move_on_after(RETRY if self._waiting.is_full else place.every):
+                                await self._again.wait()
             except PlaceTrouble as trouble:
                 self._in_trouble(str(trouble))
             except StoreFailed as error:
@@ -138,16 +145,6 @@ class Watcher:
             _log.error("arrival %s: %s; trying again", self.arrival.name, self._trouble, exc_info=error)
 
     # -- files found
-
-    async def _list_forever(self, place: ArrivalPlace) -> None:
-        while True:
-            self._again = anyio.Event()
-            await self.compare(place)
-            if self._trouble:
-                _log.warning("arrival %s: works again", self.arrival.name)
-            self._trouble = ""
-            with anyio.move_on_after(RETRY if self._waiting.is_full else place.every):
-                await self._again.wait()
 
     async def compare(self, place: ArrivalPlace) -> None:
         """Compare the files in the place with the recorded ones, and settle the files that are ready."""
@@ -269,15 +266,12 @@ class Watcher:
         elif isinstance(outcome, Refuses):
             await self._refuse(entry, outcome.why)
         else:
-            self._done(entry, outcome)
-
-    def _done(self, entry: ArrivalEntry, outcome: Settles) -> None:
-        self._waiting.drop(entry.path)
-        self.submitted += outcome.is_new
-        if outcome.is_new:
-            _log.info("arrival %s: %s is run %s", self.arrival.name, entry.path, outcome.run_id)
-        elif outcome.run_id is not None and self.arrival.move is not None:
-            self._moves(outcome.run_id)  # it may have ended before the file was recorded
+            self._waiting.drop(entry.path)
+            self.submitted += outcome.is_new
+            if outcome.is_new:
+                _log.info("arrival %s: %s is run %s", self.arrival.name, entry.path, outcome.run_id)
+            elif outcome.run_id is not None and self.arrival.move is not None:
+                self._moves(outcome.run_id)  # it may have ended before the file was recorded
 
     def _all_wait(self, entries: Sequence[ArrivalEntry], reason: str, after: float = RETRY) -> None:
         for entry in entries:

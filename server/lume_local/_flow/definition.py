@@ -225,22 +225,17 @@ def read_definition(definition: Any) -> Flow:
         mapped, {one.name: one.required for one in columns}, [one.name for one in columns if one.unique]
     )
     check_ever(mapped, [one.name for one in columns if one.ever])
-    ratio = _ratio(top)
+    table = top.table("rejects")
+    ratio = table.number("max_ratio")
+    table.no_more()
+    if ratio is not None and not 0 <= ratio <= 1:
+        raise FlowError("rejects.max_ratio", "must lie between 0 and 1: 0.25 allows a quarter of the rows")
     checks = (ratio, columns, rules, expect)
     flow = Flow(name, version, source, mapped, rejects, rejects_table, *checks, seeds, sharding, definition)
     top.no_more()
     _no_twins("rules", [rule.name for rule in rules])
     _no_twins("expect", [rule.name for rule in (*rules, *expect)])
     return flow
-
-
-def _ratio(top: Table) -> float | None:
-    table = top.table("rejects")
-    ratio = table.number("max_ratio")
-    table.no_more()
-    if ratio is not None and not 0 <= ratio <= 1:
-        raise FlowError("rejects.max_ratio", "must lie between 0 and 1: 0.25 allows a quarter of the rows")
-    return ratio
 
 
 def _columns(table: Table) -> tuple[Column, ...]:
@@ -345,7 +340,13 @@ def _check_limits(column: Column, place: str) -> None:
             raise FlowError(f"{place}.{key}", 'must be an ISO string such as "2024-12-31"')
         if not numeric and not temporal:
             raise FlowError(f"{place}.{key}", f"has no meaning for {column.sql_type}: remove it")
-    _check_order(column, place)
+    limits = column.bounds | column.lengths
+    for low, high in PAIRS:
+        least, most = limits.get(low), limits.get(high)
+        if least is None or most is None or isinstance(least, str) or isinstance(most, str):
+            continue  # times can't be compared as texts: DuckDB checks them
+        if least > most or (least == most and "exclusive" in low + high):
+            raise FlowError(f"{place}.{low}", f"no value is within {low} = {least} and {high} = {most}")
     plain_text = column.sql_type == "VARCHAR"
     for key in (*column.lengths, *(["pattern"] if column.pattern else [])):
         if not plain_text:
@@ -354,17 +355,6 @@ def _check_limits(column: Column, place: str) -> None:
     for value in column.enum:
         if not isinstance(value, wanted) or (isinstance(value, bool) and column.type != "boolean"):
             raise FlowError(f"{place}.enum", f"{value!r} is not of type {column.type!r}")
-
-
-def _check_order(column: Column, place: str) -> None:
-    """Refuse limits of numbers and of lengths that no value can satisfy."""
-    limits = column.bounds | column.lengths
-    for low, high in PAIRS:
-        least, most = limits.get(low), limits.get(high)
-        if least is None or most is None or isinstance(least, str) or isinstance(most, str):
-            continue  # times can't be compared as strings: DuckDB checks them
-        if least > most or (least == most and "exclusive" in low + high):
-            raise FlowError(f"{place}.{low}", f"no value is within {low} = {least} and {high} = {most}")
 
 
 def _rules(top: Table, key: str, on_fail: tuple[str, ...]) -> tuple[Rule, ...]:

@@ -126,7 +126,10 @@ class Matches:
         return self._match(names.index(target), others.index(source), True)
 
     def _match(self, t: int, s: int, is_chosen: bool) -> Match:
-        other, near = self._nearest(t, s)
+        # The likeliest rival is another source of the target column, or another target of the source column.
+        row = [(one, self._profile.columns[n].name) for n, one in enumerate(self.likely[t]) if n != s]
+        column = [(other[s], self._target.columns[n].name) for n, other in enumerate(self.likely) if n != t]
+        other, near = max([*row, *column], default=(0.0, ""))
         is_alias = folded(self._profile.columns[s].name) in self._known[t]
         found = Grade.CERTAIN if is_alias else grade(self._pairs[t][s], self.likely[t][s], other)
         return Match(
@@ -139,12 +142,6 @@ class Matches:
             found,
             is_chosen,
         )
-
-    def _nearest(self, t: int, s: int) -> tuple[float, str]:
-        """Return the likeliest rival: another source of the target column, or another target of the source column."""
-        row = [(one, self._profile.columns[n].name) for n, one in enumerate(self.likely[t]) if n != s]
-        column = [(other[s], self._target.columns[n].name) for n, other in enumerate(self.likely) if n != t]
-        return max([*row, *column], default=(0.0, ""))
 
 
 def _members(target: MappingTarget, profile: Profile) -> dict[tuple[int, int], float]:

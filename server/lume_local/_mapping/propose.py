@@ -129,7 +129,8 @@ class SampleProposal:
                 readings=reading.readings,
                 reading=reading.way.key or None,
             )
-        if not found.is_used and _is_named(column, match):
+        # A name alone may identify the column, whatever its values; these remain to be decided.
+        if not found.is_used and (match.is_alias or ("enum" in column.definition and match.pair.name.same)):
             found = Grade.MEDIUM
             doubts += _of_misfits(source, read)
         blank = self._profile.rows - source.facts.filled
@@ -259,11 +260,6 @@ def _is_settled(column: TargetColumn, made: Choice | None, decision: ColumnDecis
     if made is None or made.passes is None or decision.is_of_values:
         return False
     return made.lookup is not None or made.passes == 1 or "enum" not in column.definition
-
-
-def _is_named(column: TargetColumn, match: Match) -> bool:
-    """Return whether the name alone identifies the column; the meaning of its values is decided separately."""
-    return match.is_alias or ("enum" in column.definition and match.pair.name.same)
 
 
 def _of_misfits(source: SourceColumn, read: PairRead | None) -> list[str]:

@@ -44,7 +44,13 @@ class Decision:
         """Make the messages for a notice."""
         for rule in self.rules:
             if rule.is_about(notice.flow, notice.flow_version):
-                happened = self._happened(rule, notice)
+                is_worth = notice.kind != "PARTIAL_FAILED" or notice.share > rule.rejected_above
+                is_trouble = notice.kind in rule.troubles and is_worth
+                kinds = [notice.kind] if notice.kind in rule.on and is_worth else []
+                kinds += [UNUSUAL] if notice.unusual and UNUSUAL in rule.on else []
+                if RECOVERED in rule.on and self._has_recovered(rule, notice, is_trouble=is_trouble):
+                    kinds.append(RECOVERED)
+                happened = Happened(notice, tuple(kinds), is_trouble)
                 if happened.kinds or happened.is_trouble:
                     self._tell(rule, happened)
 
@@ -58,15 +64,6 @@ class Decision:
             body, to = self.texts.digest(digest), Limit.of(state.state).to
             self._deliver(to, digest.run_id, body)
         self._remember(state.key, limit.text(), limit.due(rate))
-
-    def _happened(self, rule: MessageRule, notice: Notice) -> Happened:
-        is_worth = notice.kind != "PARTIAL_FAILED" or notice.share > rule.rejected_above
-        is_trouble = notice.kind in rule.troubles and is_worth
-        kinds = [notice.kind] if notice.kind in rule.on and is_worth else []
-        kinds += [UNUSUAL] if notice.unusual and UNUSUAL in rule.on else []
-        if RECOVERED in rule.on and self._has_recovered(rule, notice, is_trouble=is_trouble):
-            kinds.append(RECOVERED)
-        return Happened(notice, tuple(kinds), is_trouble)
 
     def _has_recovered(self, rule: MessageRule, notice: Notice, *, is_trouble: bool) -> bool:
         """Return whether a run ends its flow's trouble; record the trouble, and its end."""

@@ -140,16 +140,6 @@ def _checked_key(api_key: str | None) -> str:
     return arguments.line(api_key, "api_key", error=ConfigurationError)
 
 
-def _check_state(variable: str) -> None:
-    if not os.environ.get(variable):
-        raise ConfigurationError(f"state_env: the variable {variable[:100]} is not set")
-    try:
-        for module in ("psycopg", "psycopg_pool"):
-            require(module, "postgres", "state_env")
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(str(error)) from None
-
-
 def _checked_url(url: str | None) -> str | None:
     """Return the URL without a slash at its end."""
     if url is None:
@@ -215,7 +205,13 @@ class ServerSettings:
                 "out for a generated one, or use a long random one, such as `openssl rand -hex 24` prints"
             )
         if self.state_env is not None:
-            _check_state(self.state_env)
+            if not os.environ.get(self.state_env):
+                raise ConfigurationError(f"state_env: the variable {self.state_env[:100]} is not set")
+            try:
+                for module in ("psycopg", "psycopg_pool"):
+                    require(module, "postgres", "state_env")
+            except ModuleNotFoundError as error:
+                raise ConfigurationError(str(error)) from None
 
     @property
     def state_url(self) -> str | None:

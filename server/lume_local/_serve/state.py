@@ -112,7 +112,14 @@ async def _in_postgres(settings: ServerSettings) -> AsyncIterator[State]:
 def _make_folders(places: Roots) -> None:
     places.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     places.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _warn_if_readable(places)
+    warn_if_remote(places.state)
+    # The state has the server's key and all runs; outputs may be meant for others.
+    for folder, others in ((places.state, 0o077), (places.data, 0o007)):
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & others:
+            _log.warning(
+                "%s can be read by other users of this machine (mode %o): chmod 700 %s", folder, mode, folder
+            )
 
 
 def _unusable(places: Roots, error: OSError) -> ConfigurationError:
@@ -121,17 +128,6 @@ def _unusable(places: Roots, error: OSError) -> ConfigurationError:
     if places.state.is_relative_to(places.data):
         return ConfigurationError(f"the data folder {places.data} can't be used: {why}")
     return ConfigurationError(f"state and work: {places.state} and {places.data} can't be used: {why}")
-
-
-def _warn_if_readable(places: Roots) -> None:
-    """Warn if others can read the state, which has the server's key and all runs; outputs may be meant for others."""
-    warn_if_remote(places.state)
-    for folder, others in ((places.state, 0o077), (places.data, 0o007)):
-        mode = stat.S_IMODE(folder.stat().st_mode)
-        if mode & others:
-            _log.warning(
-                "%s can be read by other users of this machine (mode %o): chmod 700 %s", folder, mode, folder
-            )
 
 
 async def _enter_lock(stack: ExitStack, lock: Path) -> None:

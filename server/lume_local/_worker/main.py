@@ -213,7 +213,10 @@ def main(over_shards: str = "") -> None:
 
 
 def _serve(over_shards: str) -> None:
-    _bound_memory()
+    # An allocation outside DuckDB's own limit fails instead of exhausting the machine's memory.
+    with suppress(OSError, ValueError):  # the system has no such limit, or already a lower one
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST_DATA, most))
     outbox, leash = EventWriter(), Leash()
     instances, before = Instances(), _surroundings()
     while True:
@@ -244,13 +247,6 @@ def _lent(variables: dict[str, str]) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _bound_memory() -> None:
-    """Let an allocation outside DuckDB's own limit fail instead of exhausting the machine's memory."""
-    with suppress(OSError, ValueError):  # the system has no such limit, or already a lower one
-        _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (MOST_DATA, most))
-
-
 def _surroundings() -> tuple[Any, ...]:
     """Return the state of the process that a run must leave unchanged, as the next run would be affected."""
     try:
@@ -275,11 +271,27 @@ def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose
         case Gather():
             return gather(job)
         case ArchiveRuns():
-            return _archive(job)
+            try:
+                archive(job)
+            except OSError as error:
+                return Failed(explain(error), None)
+            except duckdb.Error as error:
+                return Failed(str(error), None)
+            return Done({})
         case Check():
-            return _check(job)
+            with connect() as connection:
+                confine_check(connection)
+                try:
+                    return Checked(compile_flow(connection, read_definition(job.definition), job.cleaners))
+                except FlowError as error:
+                    return Refused(error.place, error.problem)
         case Finish():
-            return _finish(job)
+            try:
+                return Done(finish(Path(job.folder)) or {})
+            except TargetError as error:
+                return Failed(str(error), None, error.may_pass)
+            except OSError as error:
+                return Failed(explain(error), None)
         case Look():
             return _look(job)
         case Notify():
@@ -296,36 +308,6 @@ def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose
             from lume_local._worker.cleaners.library import repaired
 
             return repaired(job)
-
-
-def _check(job: Check) -> Checked | Refused:
-    """Compile a flow in a database of its own, without access to files."""
-    with connect() as connection:
-        confine_check(connection)
-        try:
-            return Checked(compile_flow(connection, read_definition(job.definition), job.cleaners))
-        except FlowError as error:
-            return Refused(error.place, error.problem)
-
-
-def _archive(job: ArchiveRuns) -> Done | Failed:
-    try:
-        archive(job)
-    except OSError as error:
-        return Failed(explain(error), None)
-    except duckdb.Error as error:
-        return Failed(str(error), None)
-    return Done({})
-
-
-def _finish(job: Finish) -> Done | Failed:
-    """Finish the publication that another process has left incomplete."""
-    try:
-        return Done(finish(Path(job.folder)) or {})
-    except TargetError as error:
-        return Failed(str(error), None, error.may_pass)
-    except OSError as error:
-        return Failed(explain(error), None)
 
 
 def _look(job: Look) -> Looked:

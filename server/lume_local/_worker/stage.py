@@ -77,7 +77,10 @@ def stage(
         if size >= AT_ONCE and is_direct and _passes_on(connection, reading):
             return _in_one_pass(connection, _by_smaller_buffers(reading), target, path)
         if size <= MOST_IN_MEMORY:
-            return _in_memory(connection, reading)
+            (count,) = row_of(connection, _into_table(reading.stage()))
+            if not in_order(connection, reading, _TABLE):
+                connection.execute(_into_table(f"FROM _lume_stage ORDER BY {PLACE}"))
+            return Staged(_TABLE, count)
         reading = _by_smaller_buffers(reading)
         is_promising = is_direct and reading.only_rejects and _begins_well(connection, reading)
         if is_promising and (staged := _in_target(connection, reading, target, records)):
@@ -92,13 +95,6 @@ _TABLE = "(SELECT *, rowid AS file_row_number FROM _lume_stage)"
 
 def _into_table(query: str) -> str:
     return f"CREATE OR REPLACE TEMP TABLE _lume_stage AS {query}"
-
-
-def _in_memory(connection: DuckDBPyConnection, statements: Statements) -> Staged:
-    (count,) = row_of(connection, _into_table(statements.stage()))
-    if not in_order(connection, statements, _TABLE):
-        connection.execute(_into_table(f"FROM _lume_stage ORDER BY {PLACE}"))
-    return Staged(_TABLE, count)
 
 
 def _in_target(

@@ -59,7 +59,11 @@ async def until_stopped(
             file = _server_file.write(state, server.base_url, server.api_key)
         except OSError as error:
             raise click.ClickException(f"{state} is not writable: {error.strerror or error}") from None
-        _print_url(session, server)
+        try:
+            session.data.one(server.base_url, {"base_url": server.base_url})
+        except OutputError as error:
+            session.say.warn(f"{error}; serving at {server.base_url}")
+            drop_unwritten()
         if log is None:
             _print_use(session, server, file, key_env)
         else:
@@ -87,15 +91,6 @@ async def _serving(state: Path, wanted: dict[str, Any]) -> "AsyncIterator[lume_l
                 raise
             raise ConfigurationError(f"{error}. Its URL: {other.base_url}") from None
         yield server
-
-
-def _print_url(session: CommandSession, server: "lume_local.Server") -> None:
-    """Print the URL; if a supervisor has closed stdout, only warn."""
-    try:
-        session.data.one(server.base_url, {"base_url": server.base_url})
-    except OutputError as error:
-        session.say.warn(f"{error}; serving at {server.base_url}")
-        drop_unwritten()
 
 
 def _print_use(session: CommandSession, server: "lume_local.Server", file: Path, key_env: str | None) -> None:

@@ -377,17 +377,6 @@ class PostgresLoader:
                 raise DatabaseTrouble(f"the user of {self._url.env} has no right to {right} on {load.table}")
         self._make_loads(connection, schema)
 
-    def _create(self, connection: "psycopg.Connection[Any]") -> None:
-        """Create the table if it is missing; before the load, as another run may create it at this moment."""
-        import psycopg
-
-        connection.autocommit = True
-        if self._found(connection) is None:
-            with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
-                connection.execute(sent(create_table(self._load, _TYPES)))
-        self._check_table(connection)
-        connection.autocommit = False
-
     def _found(self, connection: "psycopg.Connection[Any]") -> Any:
         return connection.execute(
             "SELECT c.oid, n.nspname, c.relkind IN ('r', 'p') FROM pg_class AS c "
@@ -451,7 +440,15 @@ class PostgresLoader:
         load = self._load
         self._connection = connection = connect(self._url)
         if load.create:
-            self._create(connection)
+            import psycopg
+
+            # Before the load, as another run may create the table at this moment.
+            connection.autocommit = True
+            if self._found(connection) is None:
+                with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
+                    connection.execute(sent(create_table(self._load, _TYPES)))
+            self._check_table(connection)
+            connection.autocommit = False
         if load.ever or load.mode == "replace_batch":
             # Each statement sees what others have committed, including their loads before we got a lock.
             connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")

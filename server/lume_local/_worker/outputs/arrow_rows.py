@@ -102,7 +102,14 @@ class _ParquetPage:
     def __init__(self, job: Read, rows: ParquetRows, reasons: Reasons | None, page: ArrowPage) -> None:
         self._job, self._rows, self._reasons, self._page = job, rows, reasons, page
         self._connection = rows.connection
-        self._columns = self._selected()
+        kinds = dict(zip(self._rows.names, self._rows.types, strict=True))
+        columns = {name: _exactly(name, kind) for name, kind in kinds.items()}
+        if self._reasons is not None:
+            if list(columns)[:3] != [ROW, LINE, REASONS]:
+                raise Broken("a row has no reasons")
+            columns |= {name: f"CAST({name} AS BIGINT) AS {name}" for name in (ROW, LINE)}
+            columns[REASONS] = f"_lume_list AS {REASONS}"
+        self._columns = ", ".join(columns.values())
         self._left = job.limit
 
     def write(self) -> tuple[str | None, int]:
@@ -166,16 +173,6 @@ class _ParquetPage:
             "INSERT INTO lume_reasons SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[][])",
             [list(lists), list(lists.values())],
         )
-
-    def _selected(self) -> str:
-        kinds = dict(zip(self._rows.names, self._rows.types, strict=True))
-        columns = {name: _exactly(name, kind) for name, kind in kinds.items()}
-        if self._reasons is not None:
-            if list(columns)[:3] != [ROW, LINE, REASONS]:
-                raise Broken("a row has no reasons")
-            columns |= {name: f"CAST({name} AS BIGINT) AS {name}" for name in (ROW, LINE)}
-            columns[REASONS] = f"_lume_list AS {REASONS}"
-        return ", ".join(columns.values())
 
 
 # -- CSV and NDJSON: their readers return text

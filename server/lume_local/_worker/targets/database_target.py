@@ -70,7 +70,11 @@ class DatabaseTarget:
         begin({"kind": DATABASE, "claim": self._load.claim})
         for pause in (*_PAUSES, None):
             try:
-                return self._begun(load)
+                loader = _loader_of(self._load)
+                with on_error(loader.close):
+                    found = load(loader)
+                _prepared[self._load.claim] = loader
+                return found
             except DatabaseTrouble as trouble:
                 if pause is None or not trouble.is_undone:
                     times = f" (the load was tried {len(_PAUSES) + 1} times)" if trouble.is_undone else ""
@@ -78,14 +82,6 @@ class DatabaseTarget:
                 # Two loads that blocked each other must not begin again at the same time.
                 time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
         raise AssertionError("the last pause is None")
-
-    def _begun(self, load: Callable[[Loader], T]) -> T:
-        """Try once; the transaction stays open on success."""
-        loader = _loader_of(self._load)
-        with on_error(loader.close):
-            found = load(loader)
-        _prepared[self._load.claim] = loader
-        return found
 
     @staticmethod
     def publish(step: Step) -> None:

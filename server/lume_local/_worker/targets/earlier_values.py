@@ -100,7 +100,15 @@ class EarlierValues:
             run = _claimed(connection, self._run_id, self._place)
             assert run is not None, "a run is judged once"
             refused = self._refused(connection, rows)
-            self._note(connection, run)
+            # The values of the other rows, also in a file, from which another process can add them.
+            accepted = "SELECT digest FROM new WHERE row NOT IN (SELECT row FROM refused) ORDER BY digest"
+            found = connection.execute(accepted)
+            with self._accepted.open("wb") as file:
+                while some := found.fetchmany(_AT_ONCE):
+                    self._pause()
+                    file.write(b"".join(digest for (digest,) in some))
+            sync_file(self._accepted)
+            _add(connection, run, self._accepted)
         return refused
 
     def _refused(self, connection: sqlite3.Connection, rows: Path) -> Refused:
@@ -119,17 +127,6 @@ class EarlierValues:
         connection.executemany("INSERT INTO refused VALUES (?)", ((row,) for row in found))
         reasons = [f"{name}: repeats the value of an earlier run" for name in names]
         return {row: [reasons[k] for k in sorted(which)] for row, which in found.items()}
-
-    def _note(self, connection: sqlite3.Connection, run: int) -> None:
-        """Add the values of the other rows, and write them to a file from which another process can add them."""
-        accepted = "SELECT digest FROM new WHERE row NOT IN (SELECT row FROM refused) ORDER BY digest"
-        found = connection.execute(accepted)
-        with self._accepted.open("wb") as file:
-            while some := found.fetchmany(_AT_ONCE):
-                self._pause()
-                file.write(b"".join(digest for (digest,) in some))
-        sync_file(self._accepted)
-        _add(connection, run, self._accepted)
 
     def step(self) -> Step:
         """Return the step that is left once the run has committed, before its rows are published."""
