@@ -87,7 +87,12 @@ class EventQueue:
         while True:
             try:
                 messages = await self._received()
-                self._note_others(messages)
+                if not self._has_others and any(one.objects is None for one in messages):
+                    self._has_others = True
+                    _log.warning(
+                        "the queue of %s has messages that are not notifications of S3: they stay there",
+                        self.variable,
+                    )
                 urls = [url for one in messages for url in one.objects or () if url.startswith(root)]
                 if urls:
                     await found(list(dict.fromkeys(urls)))
@@ -101,14 +106,6 @@ class EventQueue:
                 if self.trouble:
                     _log.warning("the queue of %s works again", self.variable)
                 self.trouble, self.has_answered = "", True
-
-    def _note_others(self, messages: Sequence[_Message]) -> None:
-        if not self._has_others and any(one.objects is None for one in messages):
-            self._has_others = True
-            _log.warning(
-                "the queue of %s has messages that are not notifications of S3: they stay there",
-                self.variable,
-            )
 
     async def _received(self) -> list[_Message]:
         def receive() -> list[_Message]:

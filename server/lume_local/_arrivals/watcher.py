@@ -323,18 +323,16 @@ class Watcher:
                     moved = await place.move(entry, self.arrival.move)
                     is_gone = moved is not None or await place.look([move.path]) == [None]
             except PlaceTrouble as trouble:
-                self._stays(move.path, elided(str(trouble)))
+                reason = elided(str(trouble))
+                is_told = move.path in self._unmoved or len(self._unmoved) < MOST_NAMED
+                if is_told and self._unmoved.get(move.path) != reason:
+                    self._unmoved[move.path] = reason
+                    _log.error("arrival %s: %s; trying again", self.arrival.name, reason)
                 if trouble.may_pass:
                     return
                 continue
             await self._store.arrivals.moved(move, is_gone=is_gone)
             self._unmoved.pop(move.path, None)
-
-    def _stays(self, path: str, reason: str) -> None:
-        is_told = path in self._unmoved or len(self._unmoved) < MOST_NAMED
-        if is_told and self._unmoved.get(path) != reason:
-            self._unmoved[path] = reason
-            _log.error("arrival %s: %s; trying again", self.arrival.name, reason)
 
 
 def _batches(entries: Sequence[ArrivalEntry]) -> Iterable[list[ArrivalEntry]]:

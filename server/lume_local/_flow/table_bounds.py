@@ -104,27 +104,24 @@ def read_header(source: Table, named: tuple[str, ...] = ()) -> HeaderSettings:
     if isinstance(value, dict):
         if names:
             raise FlowError(source.at("names"), 'has no meaning without header = "none"')
-        return _table(source.table("header"))
+        table = source.table("header")
+        row = table.count("row", default=0, most=LOOKED_AT)
+        lines = table.count("lines", default=1, most=_MOST_LINES)
+        contains = _texts(table, "contains")
+        table.no_more()
+        for name in contains:
+            if not folded(name):
+                raise FlowError(table.at("contains"), f"{name!r} has no letter or digit to compare")
+        if bool(row) == bool(contains):
+            raise FlowError(table.place, 'is either { row = 4 } or { contains = ["E-Mail", "Amount"] }')
+        if not lines:
+            raise FlowError(table.at("lines"), f"must be a whole number from 1 to {_MOST_LINES}")
+        return HeaderSettings(row, contains, lines)
     kind = source.choice("header", ("first", "find", "none"), default="none" if named else "first")
     names = named if named and kind == "none" else names
     if (kind == "none") != bool(names):
         raise FlowError(place, 'header = "none" and names = ["…", …] belong together')
     return HeaderSettings(row=int(kind == "first"), names=names)
-
-
-def _table(table: Table) -> HeaderSettings:
-    row = table.count("row", default=0, most=LOOKED_AT)
-    lines = table.count("lines", default=1, most=_MOST_LINES)
-    contains = _texts(table, "contains")
-    table.no_more()
-    for name in contains:
-        if not folded(name):
-            raise FlowError(table.at("contains"), f"{name!r} has no letter or digit to compare")
-    if bool(row) == bool(contains):
-        raise FlowError(table.place, 'is either { row = 4 } or { contains = ["E-Mail", "Amount"] }')
-    if not lines:
-        raise FlowError(table.at("lines"), f"must be a whole number from 1 to {_MOST_LINES}")
-    return HeaderSettings(row, contains, lines)
 
 
 def read_footer(source: Table) -> FooterSettings | None:

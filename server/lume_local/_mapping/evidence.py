@@ -95,7 +95,10 @@ def pairings(
     ]
     about = [frozenset(word.text for word in words(text)) for text in target.about]
     about = about or [frozenset()] * len(target.names)
-    places = _places(target, source)
+    many, others = max(len(target.names) - 1, 1), max(len(source.names) - 1, 1)
+    places = [
+        [1 - abs(t / many - s / others) for s in range(len(source.names))] for t in range(len(target.names))
+    ]
     best_t, best_s = (
         [_two_best(row) for row in base],
         [_two_best(column) for column in zip(*base, strict=True)],
@@ -185,13 +188,6 @@ def _around(base: Sequence[Sequence[float]], t: int, s: int) -> float:
         if 0 <= t + step < len(base) and 0 <= s + step < len(base[0])
     ]
     return sum(found) / 2
-
-
-def _places(target: Side, source: Side) -> list[list[float]]:
-    many, others = max(len(target.names) - 1, 1), max(len(source.names) - 1, 1)
-    return [
-        [1 - abs(t / many - s / others) for s in range(len(source.names))] for t in range(len(target.names))
-    ]
 
 
 @frozen

@@ -239,20 +239,18 @@ class SampleProposal:
         column = next(one for one in self._target.columns if one.name == name)
         made = next((one for one in self.candidates[name] if one.sources == wanted), None)
         if len(given) == 1 and not _is_settled(column, made, decision):
-            self._reread(column, given[0], decision)
+            source = given[0]
+            pair = column, source
+            if not decision.is_of_values or self._readings.of(column.name, source.name) is None:
+                self._readings.find([pair], evolve(decision, reading=None, lookup=None))
+            if decision.is_of_values:
+                self._readings.find([pair], decision)
             made = self._candidate(column, self._matches.pair(name, wanted[0]))
         if made is None:
             return
         self.chosen[name] = made
         rest = [one for one in self.candidates[name] if one.sources != wanted]
         self.candidates[name] = [made, *rest][:_MOST]
-
-    def _reread(self, column: TargetColumn, source: SourceColumn, decision: ColumnDecision) -> None:
-        pair = column, source
-        if not decision.is_of_values or self._readings.of(column.name, source.name) is None:
-            self._readings.find([pair], evolve(decision, reading=None, lookup=None))
-        if decision.is_of_values:
-            self._readings.find([pair], decision)
 
 
 def _is_settled(column: TargetColumn, made: Choice | None, decision: ColumnDecision) -> bool:

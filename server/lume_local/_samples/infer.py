@@ -122,12 +122,7 @@ def infer(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[SampleCo
     """Return the columns; rows that are too short or too long are skipped."""
     fitting = [row for row in rows if len(row) == len(header)]
     columns = [SampleColumn(name, [row[index] for row in fitting]) for index, name in enumerate(header)]
-    _set_phone_countries(columns)
-    return columns
-
-
-def _set_phone_countries(columns: Sequence[SampleColumn]) -> None:
-    """Read phone numbers without + by the country column of the same row."""
+    # Phone numbers without + are read by the country column of the same row.
     countries = (column.source for column in columns for guess in column.guesses if guess.sql == _COUNTRY)
     country = next(countries, None)
     for column in columns:
@@ -139,6 +134,7 @@ def _set_phone_countries(columns: Sequence[SampleColumn]) -> None:
                 column.guesses.insert(n, Guess(by_country, guess.kind, about, []))
                 column.guess = column.guesses[0]
                 break
+    return columns
 
 
 def is_typed(values: Sequence[str]) -> bool:

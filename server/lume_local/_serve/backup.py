@@ -190,7 +190,16 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
         _refuse_harmed(copy, _harms(copy, draft, digests))
         examined(draft / _STATE / STATE_FILE)
         _move_state(draft / _STATE, about, home)
-        _stamp_outputs(draft, home)
+        # Many tools that move backups round or lose the times that identify outputs.
+        for location, noted in outputs_in(draft / _STATE / STATE_FILE):
+            path = Path(location)
+            size, _, modified = noted.partition("-")
+            if path.is_relative_to(home) and modified.isdecimal():
+                file = draft / path.relative_to(home)
+                with suppress(FileNotFoundError):
+                    found = no_links.stat(file)
+                    if found.st_size == int(size):
+                        os.utime(file, ns=(found.st_atime_ns, int(modified)))
     if has_arrivals(home / _STATE / STATE_FILE):
         _log.warning(
             "files that arrived after %s and were moved since (after = { move = … }) are not known: move them back, "
@@ -361,19 +370,6 @@ def _parts(path: Path) -> list[Path]:
     with suppress(OSError, ValueError):  # a later run has just replaced it
         return [path.with_name(name) for name in named_in(path) if Path(name).name == name]
     return []
-
-
-def _stamp_outputs(draft: Path, home: Path) -> None:
-    """Restore the times that identify outputs: many tools that move backups round them or lose them."""
-    for location, noted in outputs_in(draft / _STATE / STATE_FILE):
-        path = Path(location)
-        size, _, modified = noted.partition("-")
-        if path.is_relative_to(home) and modified.isdecimal():
-            file = draft / path.relative_to(home)
-            with suppress(FileNotFoundError):
-                found = no_links.stat(file)
-                if found.st_size == int(size):
-                    os.utime(file, ns=(found.st_atime_ns, int(modified)))
 
 
 def _refuse(error: OSError) -> None:

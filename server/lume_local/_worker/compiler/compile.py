@@ -271,11 +271,7 @@ def _try_limits(connection: DuckDBPyConnection, column: Column) -> None:
             connection.execute(f"SELECT {sql}").fetchone()
         except duckdb.Error as error:
             raise FlowError(f"columns.{column.name}.{key}", first_line(error)) from None
-    _try_order(connection, column)
-
-
-def _try_order(connection: DuckDBPyConnection, column: Column) -> None:
-    """Refuse limits for times that no value can meet; the limits for numbers have already been compared."""
+    # Limits for numbers have been compared before.
     times = {key: value for key, value in column.bounds.items() if isinstance(value, str)}
     for low, high in PAIRS:
         if low in times and high in times:

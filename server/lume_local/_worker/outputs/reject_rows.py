@@ -46,7 +46,20 @@ def _read(name: str, sql_type: str) -> str:
 
 def _write(built: Path, flow: Json, metrics: dict[str, Any], lines: Path) -> int:
     """Write a line for each; return the longest one's length. Raises `Broken` if the number of rejects is wrong."""
-    job = _reading(built, flow, metrics)
+    is_csv = flow["format"] == "csv"
+    job = Read(
+        path=str(built),
+        identity="",
+        csv=flow["csv"] if is_csv else _PLAIN,
+        encoding=flow["encoding"] if is_csv else "utf-8",
+        kinds={},
+        position="0",
+        row=0,
+        rows=metrics["rows_rejected"],
+        limit=1000,
+        is_rejects=True,
+        reasons=list(metrics["reject_reasons"]),
+    )
     reasons, number, longest = Reasons(job.reasons, spelling_of(job)), 0, 0
     with closing(all_rows_of(job)) as rows, lines.open("wb") as out:
         for number, row in enumerate(rows, 1):
@@ -60,20 +73,3 @@ def _write(built: Path, flow: Json, metrics: dict[str, Any], lines: Path) -> int
             f"{counted(metrics['rows_rejected'], 'row was', 'rows were')} rejected, and the file has {number:,}"
         )
     return longest
-
-
-def _reading(built: Path, flow: Json, metrics: dict[str, Any]) -> Read:
-    is_csv = flow["format"] == "csv"
-    return Read(
-        path=str(built),
-        identity="",
-        csv=flow["csv"] if is_csv else _PLAIN,
-        encoding=flow["encoding"] if is_csv else "utf-8",
-        kinds={},
-        position="0",
-        row=0,
-        rows=metrics["rows_rejected"],
-        limit=1000,
-        is_rejects=True,
-        reasons=list(metrics["reject_reasons"]),
-    )

@@ -247,7 +247,11 @@ def _of_csv(raw: RawFile, opening: Opening, head: Path, encoding: str | None, de
         shown = list(csv.reader(first[start.row :], delimiter=delim))
         asked += [*start.doubts, *doubts(shown[0], shown[1:], delim)]
         if trailing_delimiter(shown[0], shown[1:]):  # a header that includes it makes the rows readable
-            _end_header(head, delim, start.row)
+            lines = head.read_bytes().splitlines(keepends=True)
+            header = lines[start.row]
+            bare = header.rstrip(b"\r\n")
+            lines[start.row] = bare + delim.encode() + header[len(bare) :]
+            head.write_bytes(b"".join(lines))
     with opening(head, name=raw.name) as sample:
         try:
             source, rows = _quoting(sample, {"delim": delim}, start.settings)
@@ -306,14 +310,6 @@ def _quoting(
 def _is_quoted(rows: SampleRows) -> bool:
     """Return whether a value is in quotes, as left by a reader that knows none."""
     return any(_QUOTED.fullmatch(value or "") for row in rows.rows for value in row)
-
-
-def _end_header(head: Path, delim: str, above: int) -> None:
-    lines = head.read_bytes().splitlines(keepends=True)
-    header = lines[above]
-    bare = header.rstrip(b"\r\n")
-    lines[above] = bare + delim.encode() + header[len(bare) :]
-    head.write_bytes(b"".join(lines))
 
 
 def sample_of_rows(

@@ -145,7 +145,13 @@ class Sharded:
             for n, one in enumerate(taken)
         ]
         results = list(self._tasks.do("stage", arguments))
-        _remove_read(cuts, taken, self._folder)
+        # The inputs of the shards are as large as the source; malformed lines stay.
+        copies = [Path(look.path) for cut in cuts for look in cut.looks]
+        read = [path for one in taken for path in Path(one.result["folder"]).iterdir()]
+        for path in [*copies, *read]:
+            is_copy = path.is_relative_to(self._folder) and not path.is_relative_to(self._folder / HELD)
+            if is_copy and path.is_file() and not path.name.startswith("malformed"):
+                path.unlink()
         confine(self._context.connection, self._folder, [], self._context.job)
         return results
 
@@ -244,16 +250,6 @@ def _accounts(cuts: list[Cut], of_files: list[list[Taken]], folder: Path) -> tup
         malformed.append((single.shown, lines))
     account = Account.of(accounts) if len(accounts) > 1 else accounts[0][1]
     return account, AllMalformed(malformed, folder / "malformed.csv")
-
-
-def _remove_read(cuts: list[Cut], taken: list[Taken], folder: Path) -> None:
-    """Remove the inputs of the shards, as large as the source, once all are staged; malformed lines stay."""
-    copies = [Path(look.path) for cut in cuts for look in cut.looks]
-    read = [path for one in taken for path in Path(one.result["folder"]).iterdir()]
-    for path in [*copies, *read]:
-        is_copy = path.is_relative_to(folder) and not path.is_relative_to(folder / HELD)
-        if is_copy and path.is_file() and not path.name.startswith("malformed"):
-            path.unlink()
 
 
 def _described(context: Context, count: int, plans: list[Plan]) -> dict[str, Any]:

@@ -135,7 +135,11 @@ class PartsTarget:
         return near
 
     def _manifest(self, files: Sequence[Path], names: Sequence[str]) -> dict[str, Any]:
-        counts = _rows(files)
+        listed = ", ".join(text(str(file)) for file in files)
+        with duckdb.connect() as connection:
+            query = f"SELECT file_name, num_rows FROM parquet_file_metadata([{listed}])"  # noqa: S608 - quoted
+            found = dict(connection.execute(query).fetchall())
+        counts = [found[str(file)] for file in files]
         parts = [
             {"file": name, "rows": rows, "bytes": file.stat().st_size}
             for name, file, rows in zip(names, files, counts, strict=True)
@@ -182,14 +186,6 @@ class PartsTarget:
 def _is_elsewhere(file: Path, folder: Path) -> bool:
     """Return whether it is on another file system, from which it can't be renamed."""
     return file.stat().st_dev != no_links.stat(folder).st_dev
-
-
-def _rows(files: Sequence[Path]) -> list[int]:
-    listed = ", ".join(text(str(file)) for file in files)
-    with duckdb.connect() as connection:
-        query = f"SELECT file_name, num_rows FROM parquet_file_metadata([{listed}])"  # noqa: S608 - quoted
-        found = dict(connection.execute(query).fetchall())
-    return [found[str(file)] for file in files]
 
 
 def _put_in_place(source: Path, target: Path) -> bool:
