@@ -184,8 +184,9 @@ def test_a_missing_extra_is_named(lone: Shell, name: str) -> None:
 
 @pytest.mark.parametrize("command", [["serve"], ["flow", "check", __file__]])
 def test_a_missing_duckdb_is_named(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
-    for name in ("serve", "check_flow", "CheckedFlow", "FlowError"):
+    for name in lume_local.__all__:
         monkeypatch.delitem(vars(lume_local), name, raising=False)
+    monkeypatch.delitem(sys.modules, "lume_local.commands.flow_check", raising=False)
     wanted = install_command(name="lume-local")
     monkeypatch.setattr(
         "lume_async._base.extras.find_spec", lambda name: None if name == "duckdb" else find_spec(name)
