@@ -121,7 +121,7 @@ class Submitter:
             raise
 
     async def end(self, item: int, outcome: Outcome[LumeRun]) -> None:
-        """Record the end of the item's run; without one, the next start waits for it."""
+        """Record the end of the item's run; if it has none, the next start waits for it."""
         if outcome.run is not None and (record := record_of(outcome.run)) is not None:
             await self._record(Journal.ended, item, record.raw)
 

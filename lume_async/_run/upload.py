@@ -73,7 +73,7 @@ class _Transfer:
     """The requests of one upload.
 
     After a failed request, the server is asked how much it has, and is sent the rest. The client's `Retry` decides
-    whether and when; only attempts in a row that brought the server nothing count.
+    whether and when; it counts only successive attempts that brought the server nothing.
     """
 
     def __init__(self, sender: Sender, source: "_Source", file: WholeFile, flow_version: str | None) -> None:

@@ -47,7 +47,7 @@ class ArrivalFile:
         arrival: the name of the arrival.
         path: the path or URL of the file; once submitted, the source path of its run.
         state: `waiting`, `submitted` or `refused`; other strings of a newer server are kept.
-        at: when its present version was first seen, submitted or refused.
+        at: when its current version was first seen, submitted or refused.
         why: the reason of its wait, its refusal or its run's failure.
         run_id: its run, or the one that it waits for.
         status: the status of its run.

@@ -13,7 +13,7 @@ from lume_cli._options import GlobalOptions, Waiting, server_or_ids_options, sub
 def command(options: GlobalOptions, *, run: str, waiting: Waiting | None) -> None:
     """Submit a finished RUN again: the same flow version, source and metadata. Print the id of the new run.
 
-    It reads the present content of the source. If RUN has output, its source is processed again, which may
+    It reads the current content of the source. If RUN has output, its source is processed again, which may
     duplicate rows in the target, and the open rejected rows of earlier runs become superseded; if the content has
     changed, there is a warning.
 

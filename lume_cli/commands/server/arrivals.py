@@ -48,7 +48,7 @@ def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit:
     async def work(client: Client) -> None:
         found = await client.arrivals(name=name, state=state, limit=limit)  # type: ignore[arg-type]  # one of them
         if found.problem is not None:
-            session.say.warn(f"the present content of the arrivals file is not in effect: {found.problem}")
+            session.say.warn(f"the current content of the arrivals file is not in effect: {found.problem}")
         if not found.arrivals:
             session.say.note("this server watches nothing: start it with --arrivals FILE")
         for one in found.arrivals:

@@ -64,7 +64,7 @@ class Arrivals:
 
     @property
     def problem(self) -> str:
-        """Why the file's present content is not in effect; empty if it is."""
+        """Why the file's current content is not in effect; empty if it is."""
         return "" if self._file is None else self._file.trouble
 
     @property

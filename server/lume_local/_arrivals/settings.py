@@ -225,7 +225,9 @@ def _after(table: Table) -> str | None:
     after.no_more()
     parts = folder.removesuffix("/").split("/")
     if folder.startswith("/") or _SCHEME.match(folder) or any(part in ("", ".", "..") for part in parts):
-        raise FlowError(after.at("move"), f'{folder!r} must be a folder below that of from, such as "done/"')
+        raise FlowError(
+            after.at("move"), f'{folder!r} must be a folder below the folder of from, such as "done/"'
+        )
     if glob.has_magic(folder):
         raise FlowError(after.at("move"), f"{folder!r} has a wildcard")
     return "/".join(parts)

@@ -81,13 +81,13 @@ function ofFlow(flow, items, trend) {
       figure("New since yesterday", number(flow.new)),
       figure("Closed since yesterday", number(flow.closed)),
       figure("Oldest", flow.oldest ? ageOf(flow.oldest) : "–"),
-      lost > 0 && figure("Lost to sight", number(lost), "failed"),
+      lost > 0 && figure("Lost", number(lost), "failed"),
     ),
     !flow.account.closes && el("p.problem", "The account of this flow does not balance: please report it."),
     lost > 0 &&
       el(
         "p.muted",
-        "The rejects file of the rows that are lost to sight is gone. Run the source again, or discard them: ",
+        "The rejects file of the lost rows is gone. Run the source again, or discard the rows: ",
         el("code", `lume discard ${flow.flow} --why …`),
       ),
     flow.replays.length > 0 &&

@@ -104,7 +104,7 @@ class DatabaseQuery:
 
 @frozen
 class TableTarget:
-    """A table, and the treatment of its present rows.
+    """A table, and the treatment of its current rows.
 
     Attributes:
         mode: `append`; `replace_batch`, which replaces the flow's rows of the same source; or `upsert`, by `key`.

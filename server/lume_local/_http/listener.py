@@ -191,7 +191,7 @@ class RenewedContext:
 
 
 def _loaded(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return a context with the present content of the files. Raises `ConfigurationError`."""
+    """Return a context with the current content of the files. Raises `ConfigurationError`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])

@@ -93,7 +93,7 @@ def is_other(before: SourceContent, now: SourceContent) -> bool:
 
 
 def is_open(before: SourceContent, now: SourceContent) -> bool:
-    """Return whether only a digest of the present content can decide."""
+    """Return whether only a digest of the current content can decide."""
     return before.seen != now.seen and before.bytes == now.bytes and before.digest is not None
 
 

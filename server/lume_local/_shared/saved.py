@@ -53,7 +53,7 @@ class Reread(Generic[T]):
 
     Attributes:
         value: the content when it was last valid.
-        trouble: why the present content is not in effect; empty if it is.
+        trouble: why the current content is not in effect; empty if it is.
     """
 
     def __init__(self, read: Callable[[], T], kept: str, *paths: Path) -> None:

@@ -257,7 +257,7 @@ def _surroundings() -> tuple[Any, ...]:
 
 
 def _resident() -> int:
-    """Return the resident memory in bytes, or the peak where the system doesn't report the present value."""
+    """Return the resident memory in bytes, or the peak where the system doesn't report the current value."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:

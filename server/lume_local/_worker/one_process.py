@@ -1,7 +1,7 @@
 """The steps of a run in this process, with one connection, and the DuckDB instances that runs take turns to use.
 
 Runs of small local files share an instance, as opening and closing one costs as much as such a run. It can access one
-folder, `place`, which holds only the files of the present run: copies of its sources, and the files it builds. Its
+folder, `place`, which holds only the files of the current run: copies of its sources, and the files it builds. Its
 settings are locked before the first run; everything else that a run creates ends with it, in a connection of its own
 (temporary tables) or an in-memory database of its own (the macros of cleaners).
 

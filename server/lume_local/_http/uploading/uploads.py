@@ -45,7 +45,7 @@ ABANDONED = 24 * 3600
 """Seconds after which an incomplete upload that nobody has resumed is removed."""
 _AT_ONCE = 100
 _NOTED = 1000
-"""The maximum of remembered checksums, and of remembered names of files that were sent again."""
+"""The maximum number of remembered checksums, and of remembered names of files that were sent again."""
 
 
 @frozen

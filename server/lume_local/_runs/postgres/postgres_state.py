@@ -51,7 +51,7 @@ _AWAY = {
 """The same for errors that may pass."""
 
 _FIRST_FORM = 2
-"""The form of the first release with this state: the present one has the same tables, and records them."""
+"""The form of the first release with this state: the current one has the same tables, and records them."""
 _KIND = "postgresql"
 _PARTS = f"""
 SELECT 'table ' || relname, string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, collname,

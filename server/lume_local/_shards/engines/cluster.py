@@ -80,7 +80,7 @@ class Presence:
     """Whether a cluster still has workers, checked every few seconds while a result is awaited.
 
     Args:
-        count: returns the present number of slots; may raise if the cluster doesn't answer.
+        count: returns the current number of slots; may raise if the cluster doesn't answer.
     """
 
     def __init__(self, url: str, count: Callable[[], int]) -> None:
@@ -88,7 +88,7 @@ class Presence:
         self._looked = self._served = time.monotonic()
 
     def slots(self) -> int:
-        """Return the present number of slots, at least 1: more may come. Raises `ExecutorLost` as `check` does."""
+        """Return the current number of slots, at least 1: more may come. Raises `ExecutorLost` as `check` does."""
         self._looked = self._served = time.monotonic()
         return max(self._look(), 1)
 

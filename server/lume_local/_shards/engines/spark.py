@@ -44,7 +44,7 @@ class SparkDriver(Protocol):
         ...
 
     def count(self) -> int:
-        """Return the present number of slots."""
+        """Return the current number of slots."""
         ...
 
     def run(self, group: str, jobs: list[Json]) -> list[Json]:
@@ -207,7 +207,7 @@ class Connect:
         self._slots = 1 + int(numbers.select(self._functions.max("part")).collect()[0][0])
 
     def count(self) -> int:
-        """Return the slots at the start, if the server still answers: it doesn't report the present number."""
+        """Return the slots at the start, if the server still answers: it doesn't report the current number."""
         self._session.conf.get("spark.app.name")
         return self._slots
 
