@@ -63,7 +63,7 @@ _SESSION = {
 """Makes values uniform, whatever the role's own settings are, and limits the wait for a lock."""
 _UNDONE = re.compile(r"40...|55P03|57P0[1-5]|08...")
 """SQLSTATEs of a transaction that was ended because of others (deadlock, serialization failure, a lock), or with its
-connection or the server. Its statements may well be right.
+connection or the server. Its statements may be right, so it can be repeated.
 """
 
 

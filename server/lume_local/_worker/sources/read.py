@@ -114,7 +114,7 @@ _Part = tuple[Reading, Callable[[], Layout]]
 
 
 def _parts(reading: Reading, format: str) -> Generator[_Part, None, None]:
-    """Yield the file, or each of its sheets that are read, while the workbook is open, and what reads it."""
+    """Yield the file, or each sheet to read while the workbook is open, with a function that reads it."""
     if reading.is_beginning and format in _KINDS:
         if read_rejects := reader_of_rejects(reading, format):
             yield reading, read_rejects
