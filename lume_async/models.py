@@ -4,6 +4,7 @@ import json
 import os
 import re
 import string
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
@@ -397,7 +398,7 @@ class RunRecord:
 
     id: str
     status: RunStatus
-    _raw: dict[str, Any] | bytes = field(repr=False)
+    _raw: dict[str, Any] | bytes | Callable[[], dict[str, Any]] = field(repr=False)
     etag: str | None = field(default=None, repr=False)
 
     @property
@@ -406,6 +407,8 @@ class RunRecord:
         raw = self._raw
         if isinstance(raw, bytes):
             raw = self._raw = orjson.loads(inflated(raw, self.id.encode()))
+        elif not isinstance(raw, dict):
+            raw = self._raw = raw()
         return raw
 
     def pack(self) -> None:

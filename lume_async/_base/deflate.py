@@ -19,15 +19,15 @@ DICTIONARY = (
 """Part of a journal's format, as only the same dictionary can inflate its entries: see `journal_file._OURS`."""
 
 
-def deflated(content: bytes, context: bytes) -> bytes:
-    """Compress the content; `context` is text that it is likely to repeat."""
-    deflate = zlib.compressobj(wbits=_WINDOW, zdict=DICTIONARY + context)
+def deflated(content: bytes, context: bytes, sample: bytes = DICTIONARY) -> bytes:
+    """Compress the content; `sample` and `context` are text that it is likely to repeat."""
+    deflate = zlib.compressobj(wbits=_WINDOW, zdict=sample + context)
     return deflate.compress(content) + deflate.flush()
 
 
-def inflated(content: bytes, context: bytes) -> bytes:
-    """Inflate content that was deflated with the same context. Raises `ValueError` if it was not."""
-    inflate = zlib.decompressobj(_WINDOW, zdict=DICTIONARY + context)
+def inflated(content: bytes, context: bytes, sample: bytes = DICTIONARY) -> bytes:
+    """Inflate content that was deflated with the same texts. Raises `ValueError` if it was not."""
+    inflate = zlib.decompressobj(_WINDOW, zdict=sample + context)
     try:
         plain = inflate.decompress(content)
     except zlib.error as error:

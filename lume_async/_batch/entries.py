@@ -1,33 +1,40 @@
 """The binary form of a journal's entries. Pure.
 
-    checksum of the rest, the item and the kind: 4 bytes | content
+An entry begins with four bytes that check the rest, its item, its kind, and all text that is needed to inflate it.
 
-    SENDING    deflated: JSON [idempotency key, time, whether by the server's clock], a newline, the request as JSON
+    SENDING    flags, time (float64), key (16 bytes), the request deflated; another key is a line before the request
     UNSENT     the reason, as text
-    SUBMITTED  JSON [the run ID, whether the run existed before]
-    ENDED      deflated: the run as JSON, as the server returned it
-    REFUSED    deflated: the error as JSON
+    SUBMITTED  flags, the run ID: 16 bytes, or text
+    ENDED      flags and the status, the run as JSON deflated, as the server returned it
+    REFUSED    the same, with the error
     INPUT      JSON: how many items the input has
+    SAMPLE     the topic, the text deflated
 
-The preset dictionary of an outcome is the item's entries since the newest SENDING, since it repeats most of them.
+Requests resemble each other, and so do runs with the same status. So a journal keeps the first of each topic as a
+sample, from which the entries after it are inflated. An outcome also repeats its item's request and run ID. Without a
+sample, the text of the contract stands in.
+
+In form 1 of journals, SENDING, SUBMITTED, ENDED and REFUSED had other numbers and were JSON: see `read`.
 """
 
 import json
+import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any, TypeAlias
 
 import orjson
-from attrs import define
+from attrs import define, field, frozen
 
-from lume_async._base.deflate import deflated, inflated
+from lume_async._base.deflate import DICTIONARY, deflated, inflated
 from lume_async._wire.endpoints import submission
+from lume_async.errors import JournalError
 from lume_async.models import RunRequest
 
 
 class Kind(IntEnum):
-    """The kind of an entry; the numbers are stored in the files."""
+    """The kind of an entry; the numbers are stored in the files, with `PACKED` added where form 1 had JSON."""
 
     INPUT = 0
     SENDING = 1
@@ -35,14 +42,64 @@ class Kind(IntEnum):
     SUBMITTED = 3
     ENDED = 4
     REFUSED = 5
+    SAMPLE = 6
 
+
+PACKED = 8
+KIND = 7
+"""The bits of a stored number that are its `Kind`."""
 
 Row: TypeAlias = tuple[int, bytes]
 """An entry as it is stored: its kind and its bytes."""
 
+Samples: TypeAlias = dict[int, tuple[bytes, int]]
+"""The text of each topic's sample, and its checksum. The topic of a run is its status, in `_STATUSES`."""
 
-class DamagedError(Exception):
+LONGEST = 4096
+"""The maximum length of a sample: with a request of the same length it fills the window of `deflate`."""
+
+_STATUSES = ("", "SUCCEEDED", "PARTIAL_FAILED", "FAILED", "CRASHED", "CANCELLED")
+_ENDS = range(1, len(_STATUSES))
+REQUESTS, _ERRORS = 14, 15
+_TOPIC = 15
+_NO_SAMPLE = (DICTIONARY, 0)
+
+_SAMPLED = 16
+"""Flag: the entry is deflated with the sample of its topic."""
+_SHORT = 32
+"""Flag: the key or the run ID is 16 bytes; an outcome has the item's run ID and the topic's status."""
+_MARKED = 64
+"""Flag: the time of SENDING is by the server's clock; the run of SUBMITTED existed before."""
+
+_SENDING, _SUBMITTED, _ENDED, _REFUSED = (
+    kind | PACKED for kind in (Kind.SENDING, Kind.SUBMITTED, Kind.ENDED, Kind.REFUSED)
+)
+_HEAD = struct.Struct(">4xBd")
+_RUN = "run_"
+
+
+class DamagedError(JournalError):
     """An entry is not as it was written."""
+
+
+@frozen
+class Stored:
+    """An outcome that is inflated when it is needed: most of them never are."""
+
+    content: bytes
+    context: bytes
+    sample: bytes
+
+    def value(self) -> Any:
+        """Return the run or the error. Raises `DamagedError` if it was never written like this."""
+        try:
+            return orjson.loads(inflated(self.content, self.context, self.sample))
+        except ValueError:
+            raise DamagedError("an outcome in the journal is damaged: it can't be decoded") from None
+
+
+def _loaded(body: Any) -> Any:
+    return body.value() if isinstance(body, Stored) else body
 
 
 @define
@@ -57,7 +114,7 @@ class Entry:
         state: the kind of the newest entry.
         run_id: the ID of its run, if known.
         reused: whether that run existed before.
-        body: the run or the error, if the newest entry is an outcome.
+        status: the status of the run `run_id`, if `stored` is that run.
     """
 
     key: str
@@ -67,16 +124,74 @@ class Entry:
     state: Kind = Kind.SENDING
     run_id: str | None = None
     reused: bool = False
-    body: Any = None
+    stored: Any = field(default=None, alias="body", eq=_loaded)
+    """The run or the error, if the newest entry is an outcome; `Stored`, or its value."""
+    status: str | None = field(default=None, eq=False)
+
+    @property
+    def body(self) -> Any:
+        """The run or the error, if the newest entry is an outcome. Raises `DamagedError` as `Stored.value` does."""
+        return _loaded(self.stored)
 
 
-def encode(item: int, kind: int, content: bytes, before: bytes = b"") -> bytes:
-    """Encode an entry; an outcome needs `before`, the content of the entries since the newest SENDING."""
-    return _sealed(item, kind, deflated(content, before) if kind in _DEFLATED else content)
+def plain(item: int, kind: Kind, content: bytes) -> Row:
+    """Encode INPUT or UNSENT."""
+    return kind, _sealed(item, kind, content)
+
+
+def sending(item: int, request: bytes, key: str, at: float, *, by_server: bool, samples: Samples) -> Row:
+    """Encode SENDING; `request` is encoded by `canonical`."""
+    flags, (sample, crc) = _sampled(samples, REQUESTS)
+    flags |= _MARKED * by_server
+    if (short := _short(key)) is not None:
+        flags |= _SHORT
+    else:
+        short, request = b"", key.encode() + b"\n" + request
+    content = struct.pack(">Bd", flags, at) + short + deflated(request, b"", sample)
+    return _SENDING, _sealed(item, _SENDING, content, crc)
+
+
+def submitted(item: int, run_id: str, *, reused: bool) -> Row:
+    """Encode SUBMITTED."""
+    flags, short = _MARKED * reused, None
+    if run_id.startswith(_RUN) and (short := _short(run_id.removeprefix(_RUN))) is not None:
+        flags |= _SHORT
+    content = bytes([flags]) + (run_id.encode() if short is None else short)
+    return _SUBMITTED, _sealed(item, _SUBMITTED, content)
+
+
+def outcome(
+    item: int, kind: Kind, value: dict[str, Any], text: bytes, entry: Entry | None, samples: Samples
+) -> Row:
+    """Encode ENDED or REFUSED; `text` is the value as JSON, `entry` combines the item's entries before it."""
+    topic = topic_of(kind, value)
+    flags, (sample, crc) = _sampled(samples, topic)
+    if topic in _ENDS and entry is not None and entry.run_id == value.get("id"):
+        flags |= _SHORT
+    context = b"" if entry is None else _context(entry)
+    content = bytes([topic | flags]) + deflated(text, context, sample)
+    stored = kind | PACKED
+    return stored, _sealed(item, stored, content, zlib.crc32(context, crc))
+
+
+def new_sample(item: int, topic: int, text: bytes) -> Row:
+    """Encode SAMPLE."""
+    return Kind.SAMPLE, _sealed(item, Kind.SAMPLE, bytes([topic]) + deflated(text, b""))
+
+
+def topic_of(kind: Kind, value: dict[str, Any]) -> int:
+    """Return the topic of an outcome; 0 for a status without one."""
+    if kind is Kind.REFUSED:
+        return _ERRORS
+    status = value.get("status")
+    return _STATUSES.index(status) if status in _STATUSES else 0
 
 
 def intact(item: int, row: Row) -> bytes:
-    """Return the content of an entry, after its checksum. Raises `DamagedError` if the checksum does not match."""
+    """Return the content of INPUT, UNSENT, SUBMITTED, SAMPLE, or of an entry of form 1, after its checksum.
+
+    Raises `DamagedError` if the checksum does not match.
+    """
     kind, data = row
     try:
         content = data[4:]
@@ -87,26 +202,70 @@ def intact(item: int, row: Row) -> bytes:
     raise DamagedError
 
 
-def decode(item: int, rows: Iterable[Row]) -> Iterator[tuple[Kind, bytes]]:
-    """Yield the kind and the content of all entries of an item. Raises `DamagedError` if an entry is damaged."""
-    before = b""
+def read_input(item: int, rows: Iterable[Row]) -> tuple[int | None, Samples]:
+    """Return the number of items, if known, and the samples. Raises `DamagedError` if an entry is damaged."""
+    count: int | None = None
+    samples: Samples = {}
     for row in rows:
         content = intact(item, row)
         try:
-            kind = _KINDS[row[0]]
-            if kind is Kind.SENDING:
-                before = b""
-            if kind in _DEFLATED:
-                content = inflated(content, before)
+            if row[0] == Kind.SAMPLE:
+                text = inflated(content[1:], b"")
+                samples[content[0]] = text, zlib.crc32(text)
+            else:
+                count = orjson.loads(content)
         except (ValueError, IndexError):
             raise DamagedError from None
-        yield kind, content
-        before += content
+    return count, samples
 
 
-def sending(request: bytes, key: str, at: float, *, by_server: bool) -> bytes:
-    """Return the content of SENDING; `request` is encoded by `canonical`."""
-    return orjson.dumps([key, at, by_server]) + b"\n" + request
+def run_of(item: int, row: Row) -> tuple[str, bool]:
+    """Return the run ID of SUBMITTED, and whether the run existed before. Raises `DamagedError`."""
+    content = intact(item, row)
+    try:
+        if row[0] & PACKED:
+            flags, run_id = content[0], content[1:]
+            return _RUN + run_id.hex() if flags & _SHORT else run_id.decode(), bool(flags & _MARKED)
+        run_id, reused = orjson.loads(content)
+    except (ValueError, TypeError, IndexError):
+        raise DamagedError from None
+    return run_id, reused
+
+
+def read(item: int, rows: Iterable[Row], samples: Samples) -> Entry | None:
+    """Combine all entries of an item. Raises `DamagedError` if an entry is damaged."""
+    entry: Entry | None = None
+    before = b""  # in form 1, the text of the entries since the newest SENDING
+    for row in rows:
+        kind = row[0]
+        try:
+            if kind == _SENDING:
+                entry, before = _read_sending(item, row[1], entry, samples), b""
+                continue
+            if kind == Kind.SENDING:
+                before = inflated(intact(item, row), b"")
+                entry = _read_sending_1(before, entry)
+                continue
+            if entry is None:
+                raise DamagedError
+            entry.stored = entry.status = None
+            if kind in (_ENDED, _REFUSED):
+                _read_outcome(item, row, entry, samples)
+            elif kind in (_SUBMITTED, Kind.SUBMITTED):
+                entry.run_id, entry.reused = run_of(item, row)
+                before += row[1][4:]
+            elif kind == Kind.UNSENT:
+                before += intact(item, row)
+            elif kind in (Kind.ENDED, Kind.REFUSED):
+                text = inflated(intact(item, row), before)
+                before += text
+                entry.stored = orjson.loads(text)
+            else:
+                raise DamagedError
+            entry.state = _KINDS[kind & KIND]
+        except (ValueError, TypeError, IndexError, KeyError, struct.error):
+            raise DamagedError from None
+    return entry
 
 
 def json_of(value: Any) -> bytes:
@@ -132,42 +291,74 @@ def request_of(canonical: bytes) -> RunRequest:
     return RunRequest(**orjson.loads(canonical))
 
 
-def read(item: int, rows: Iterable[Row]) -> Entry | None:
-    """Combine all entries of an item. Raises `DamagedError` if an entry is damaged."""
-    entry: Entry | None = None
-    for kind, content in decode(item, rows):
-        try:
-            if kind is Kind.SENDING:
-                entry = _sent(content, entry)
-            elif entry is None:
-                raise DamagedError
-            else:
-                _apply(entry, kind, content)
-        except (ValueError, TypeError) as error:
-            raise DamagedError from error
-    return entry
+def _read_sending(item: int, data: bytes, before: Entry | None, samples: Samples) -> Entry:
+    flags, at = _HEAD.unpack_from(data)
+    sample, crc = samples[REQUESTS] if flags & _SAMPLED else _NO_SAMPLE
+    _check(item, _SENDING, data, crc)
+    if flags & _SHORT:
+        key, request = data[13:29].hex(), inflated(data[29:], b"", sample)
+    else:
+        line, _, request = inflated(data[13:], b"", sample).partition(b"\n")
+        key = line.decode()
+    by_server = bool(flags & _MARKED)
+    if before is not None and before.key == key:
+        at, by_server = before.at, before.by_server
+    return Entry(key, at, by_server, request)
 
 
-def _sent(content: bytes, before: Entry | None) -> Entry:
+def _read_sending_1(content: bytes, before: Entry | None) -> Entry:
     head, _, request = content.partition(b"\n")
     key, at, by_server = orjson.loads(head)
-    entry = Entry(key, at, by_server, request)
-    if before is not None and before.key == entry.key:
-        entry.at, entry.by_server = before.at, before.by_server
-    return entry
+    if before is not None and before.key == key:
+        at, by_server = before.at, before.by_server
+    return Entry(key, at, by_server, request)
 
 
-def _apply(entry: Entry, kind: Kind, content: bytes) -> None:
-    entry.state, entry.body = kind, None
-    if kind is Kind.SUBMITTED:
-        entry.run_id, entry.reused = orjson.loads(content)
-    elif kind in _DEFLATED:
-        entry.body = orjson.loads(content)
+def _read_outcome(item: int, row: Row, entry: Entry, samples: Samples) -> None:
+    kind, data = row
+    flags = data[4]
+    sample, crc = samples[flags & _TOPIC] if flags & _SAMPLED else _NO_SAMPLE
+    context = _context(entry)
+    _check(item, kind, data, zlib.crc32(context, crc))
+    entry.stored = Stored(data[5:], context, sample)
+    if flags & _SHORT:
+        entry.status = _STATUSES[flags & _TOPIC]
+    else:
+        entry.stored = entry.stored.value()
 
 
-def _sealed(item: int, kind: int, content: bytes) -> bytes:
-    return zlib.crc32(content, (item << 3 | kind) & 0xFFFFFFFF).to_bytes(4) + content
+def _context(entry: Entry) -> bytes:
+    return entry.request if entry.run_id is None else entry.request + entry.run_id.encode()
+
+
+def _sampled(samples: Samples, topic: int) -> tuple[int, tuple[bytes, int]]:
+    found = samples.get(topic)
+    return (0, _NO_SAMPLE) if found is None else (_SAMPLED, found)
+
+
+def _short(text: str) -> bytes | None:
+    """Return 32 hexadecimal digits as 16 bytes; None if the text is something else."""
+    if len(text) != 32:
+        return None
+    try:
+        short = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return short if short.hex() == text else None
+
+
+def _check(item: int, kind: int, data: bytes, context: int) -> None:
+    if int.from_bytes(data[:4]) != zlib.crc32(data[4:], context ^ _seed(item, kind)):
+        raise DamagedError
+
+
+def _sealed(item: int, kind: int, content: bytes, context: int = 0) -> bytes:
+    return zlib.crc32(content, context ^ _seed(item, kind)).to_bytes(4) + content
+
+
+def _seed(item: int, kind: int) -> int:
+    """Return a number that differs between kinds of an item, and between items."""
+    return (item << (4 if kind & PACKED else 3) | kind) & 0xFFFFFFFF
 
 
 _KINDS = tuple(Kind)
-_DEFLATED = {Kind.SENDING, Kind.ENDED, Kind.REFUSED}

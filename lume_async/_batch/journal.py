@@ -16,14 +16,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-import orjson
 from attrs import fields
 
 from lume_async._base.clock import AT_WORK
 from lume_async._base.tasks import until_done
 from lume_async._base.words import counted
 from lume_async._batch import entries
-from lume_async._batch.entries import DamagedError, Entry, Kind, Row
+from lume_async._batch.entries import KIND, LONGEST, REQUESTS, DamagedError, Entry, Kind, Row, Samples
 from lume_async._batch.journal_file import (
     Mark,
     close_file,
@@ -56,6 +55,7 @@ class Journal:
         self._connection = connection
         self._path = path
         self._mark: Mark | None = None
+        self._samples: Samples = {}
         self.count: int | None = None
         """The number of items of the input; None until a process has read all of it."""
 
@@ -115,15 +115,16 @@ class Journal:
     ) -> None:
         """Record that the item is about to be sent; `by_server` says whether `at` is by the server's clock."""
         said = entries.canonical(request)
-        self._add(item, Kind.SENDING, entries.sending(said, key, at, by_server=by_server))
+        self._sample(REQUESTS, said)
+        self._add(item, entries.sending(item, said, key, at, by_server=by_server, samples=self._samples))
 
     def submitted(self, item: int, run_id: str, *, reused: bool) -> None:
         """Record the item's run."""
-        self._add(item, Kind.SUBMITTED, entries.json_of([run_id, reused]))
+        self._add(item, entries.submitted(item, run_id, reused=reused))
 
     def unsent(self, item: int, reason: str) -> None:
         """Record a failure that cannot have started a run."""
-        self._add(item, Kind.UNSENT, reason.encode("utf-8", "replace"))
+        self._add(item, entries.plain(item, Kind.UNSENT, reason.encode("utf-8", "replace")))
 
     def withdraw(self, item: int, key: str) -> None:
         """Record that the item was not sent with this key."""
@@ -147,18 +148,19 @@ class Journal:
                 ((seen,),) = self._connection.execute(query).fetchall()
             if seen > count:
                 raise self._changed(f"it had {counted(seen, 'item')} or more, now it has {count:,}")
-            self._add(_INPUT, Kind.INPUT, entries.json_of(count))
+            self._add(_INPUT, entries.plain(_INPUT, Kind.INPUT, entries.json_of(count)))
             self.count = count
         elif self.count != count:
             raise self._changed(f"it had {counted(self.count, 'item')}, now it has {count:,}")
 
     def known_runs(self) -> set[str]:
         """Return the IDs of the runs started by items."""
-        query = "SELECT item, kind, body FROM entries WHERE kind = ?"
+        query = "SELECT item, kind, body FROM entries WHERE kind & ? = ?"
         known: set[str] = set()
         with self._translated():
-            for item, kind, body in self._connection.execute(query, (Kind.SUBMITTED,)):
-                run_id, reused = orjson.loads(self._intact(item, (kind, body)))
+            for item, kind, body in self._connection.execute(query, (KIND, Kind.SUBMITTED)):
+                with self._translated(item):
+                    run_id, reused = entries.run_of(item, (kind, body))
                 if not reused:
                     known.add(run_id)
         return known
@@ -166,29 +168,37 @@ class Journal:
     def under_way(self) -> list[RunRequest]:
         """Return the requests of the items whose newest entry is SENDING."""
         query = (
-            "SELECT item FROM entries AS one WHERE kind = ? AND NOT EXISTS "
+            "SELECT item FROM entries AS one WHERE kind & ? = ? AND NOT EXISTS "
             "(SELECT 1 FROM entries WHERE item = one.item AND seq > one.seq)"
         )
         with self._translated():
-            items = [item for (item,) in self._connection.execute(query, (Kind.SENDING,))]
+            items = [item for (item,) in self._connection.execute(query, (KIND, Kind.SENDING))]
         found = [self._read(item, self._rows_of(item)) for item in items]
         return [entries.request_of(entry.request) for entry in found if entry is not None]
 
     def _add_outcome(self, item: int, kind: Kind, value: dict[str, Any]) -> None:
         query = (
             "SELECT kind, body FROM entries WHERE item = ?1 AND seq >= "
-            "(SELECT max(seq) FROM entries WHERE item = ?1 AND kind = ?2) ORDER BY seq"
+            "(SELECT max(seq) FROM entries WHERE item = ?1 AND kind & ?2 = ?3) ORDER BY seq"
         )
         with self._translated(item):
-            rows = self._connection.execute(query, (item, Kind.SENDING))
-            before = b"".join(content for _kind, content in entries.decode(item, rows))
-        self._add(item, kind, entries.json_of(value), before)
+            rows = self._connection.execute(query, (item, KIND, Kind.SENDING))
+            entry = entries.read(item, rows, self._samples)
+        text = entries.json_of(value)
+        self._sample(entries.topic_of(kind, value), text)
+        self._add(item, entries.outcome(item, kind, value, text, entry, self._samples))
 
-    def _add(self, item: int, kind: Kind, content: bytes, before: bytes = b"") -> None:
+    def _sample(self, topic: int, text: bytes) -> None:
+        """Record the text as the sample of its topic, if it is the first and not too long."""
+        if topic and topic not in self._samples and len(text) <= LONGEST:
+            row = entries.new_sample(_INPUT, topic, text)
+            self._add(_INPUT, row)
+            self._samples |= entries.read_input(_INPUT, [row])[1]
+
+    def _add(self, item: int, row: Row) -> None:
         newest = "SELECT coalesce(max(seq) + 1, 0) FROM entries WHERE item = ?1"
-        body = entries.encode(item, kind, content, before)
         with self._translated():
-            self._connection.execute(f"INSERT INTO entries SELECT ?1, ({newest}), ?2, ?3", (item, kind, body))
+            self._connection.execute(f"INSERT INTO entries SELECT ?1, ({newest}), ?2, ?3", (item, *row))
             if self._mark is not None:
                 self._mark.set(self._mark.count + 1)
 
@@ -196,17 +206,19 @@ class Journal:
         return self.rows(item, 1).get(item, [])
 
     def _load(self) -> None:
-        """Check the first and the last entry, and load the entries about the input and the mark."""
-        for query in (
-            "SELECT item, kind, body FROM entries ORDER BY item DESC, seq DESC LIMIT 1",
-            "SELECT item, kind, body FROM entries ORDER BY item, seq LIMIT 1",
-        ):
-            with self._translated():
-                rows = self._connection.execute(query).fetchall()
-            for item, kind, body in rows:
-                self._intact(item, (kind, body))
-        for row in self._rows_of(_INPUT):
-            self.count = orjson.loads(self._intact(_INPUT, row))
+        """Check the entries of the first and the last item, and load those about the input and the mark."""
+        ends: set[int] = set()
+        with self._translated():
+            self.count, self._samples = entries.read_input(_INPUT, self._rows_of(_INPUT))
+            for query in (
+                "SELECT item FROM entries ORDER BY item DESC LIMIT 1",
+                "SELECT item FROM entries ORDER BY item LIMIT 1",
+            ):
+                ends.update(item for (item,) in self._connection.execute(query))
+            if not all(isinstance(item, int) and item >= _INPUT for item in ends):
+                raise DamagedError
+        for item in ends - {_INPUT}:
+            self._read(item, self._rows_of(item))
         self._mark = self._checked_mark()
 
     def _checked_mark(self) -> Mark:
@@ -224,11 +236,7 @@ class Journal:
 
     def _read(self, item: int, rows: list[Row]) -> Entry | None:
         with self._translated(item):
-            return entries.read(item, rows)
-
-    def _intact(self, item: int, row: Row) -> bytes:
-        with self._translated(item):
-            return entries.intact(item, row)
+            return entries.read(item, rows, self._samples)
 
     def _compare(self, item: int, was: RunRequest, now: RunRequest) -> None:
         changed = ", ".join(

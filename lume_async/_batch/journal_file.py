@@ -23,8 +23,8 @@ CREATE TABLE IF NOT EXISTS entries (
 ) WITHOUT ROWID
 """
 _FACTS = "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
-FORM = 1
-"""The form of the file and its entries: a later one is refused."""
+FORM = 2
+"""The form of the file and its entries: a later one is refused, an earlier one becomes this one when it is opened."""
 _OURS = 0x4C756D65  # "Lume", as SQLite's `application_id`
 _HEADER = b"SQLite format 3\0"
 _COMPLETE = 2 * (FORM - 1)
@@ -190,7 +190,7 @@ def _check(path: str) -> None:
     except OSError:
         return  # SQLite's error on opening is more precise
     start = header[: len(_HEADER)]
-    in_use = int.from_bytes(header[_VERSION_AT:]) == _IN_USE
+    in_use = int.from_bytes(header[_VERSION_AT:]) in range(1, _IN_USE + 1, 2)  # in any form up to ours
     if not start:
         try:
             has_log = os.path.getsize(f"{path}-wal") > 0
@@ -234,11 +234,13 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("BEGIN EXCLUSIVE")
     made_by = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
     if made_by != _OURS and tables:
         raise ConfigurationError(_foreign(path))
     if (form := 1 + connection.execute("PRAGMA user_version").fetchone()[0] // 2) > FORM and tables:
         raise ConfigurationError(_of_later(connection, path, form))
+    if tables and "entries" not in tables:  # a new one would be empty
+        raise ConfigurationError(damage(path, "its table is missing"))
     damaged = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]  # damage could hide entries
     connection.execute("COMMIT")
     if damaged != "ok":

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lume_async import errors
-from lume_async._batch.entries import Entry, Kind
+from lume_async._batch.entries import Entry, Kind, Stored
 from lume_async._batch.journal import Journal, Recorder
 from lume_async._batch.lookup import LookUp, likeness
 from lume_async._batch.recovery import Found, Next, next_step
@@ -31,7 +31,7 @@ from lume_async.errors import (
     RunNotFoundError,
     SubmissionUnknownError,
 )
-from lume_async.models import Outcome, RunRecord, RunRequest
+from lume_async.models import Outcome, RunRecord, RunRequest, status_of
 
 THROTTLED = 5.0
 """Seconds to wait after a 429 or 503 without `Retry-After`."""
@@ -91,7 +91,7 @@ class Submitter:
     def remembered(self, request: RunRequest, entry: Entry) -> Outcome[LumeRun] | None:
         """Return the item's outcome, if the journal has one and it is not to be retried."""
         if entry.state is Kind.ENDED:
-            record = run_record(entry.body)
+            record = _record(entry)
             if self._retry_failed and not record.status.has_output:
                 return None
             run = self._run(record.id, entry, record)
@@ -330,6 +330,13 @@ def _key(request: RunRequest, entry: Entry | None) -> str:
     # A retry needs a new key even if the caller passed one: the old key returns the old run.
     again = entry is not None and entry.state is Kind.ENDED
     return (None if again else request.idempotency_key) or uuid.uuid4().hex
+
+
+def _record(entry: Entry) -> RunRecord:
+    """Return the run of an item that has ended; its members are inflated when they are asked for."""
+    if entry.run_id is None or entry.status is None or not isinstance(entry.stored, Stored):
+        return run_record(entry.body)
+    return RunRecord(entry.run_id, status_of(entry.status), entry.stored.value)
 
 
 def _frozen_error(error: ApiError) -> dict[str, Any]:

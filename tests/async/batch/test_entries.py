@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lume_async import RunRequest
 from lume_async._base import deflate
 from lume_async._batch import entries
-from lume_async._batch.entries import DamagedError, Entry, Kind, Row
+from lume_async._batch.entries import DamagedError, Entry, Kind, Row, Samples
 
 RUN = json.loads((Path(__file__).parents[2] / "contract" / "run_succeeded.json").read_bytes())
 
@@ -34,17 +34,51 @@ keys = st.one_of(
 run_ids = st.one_of(keys.filter(lambda it: len(it) < 128), st.uuids().map(lambda it: f"run_{it.hex}"))
 
 
-def rows_of(item: int, *said: tuple[Kind, bytes]) -> list[Row]:
-    """Entries that follow one another."""
-    rows: list[Row] = []
+def samples_of(**texts: bytes) -> Samples:
+    """Samples as a journal has them, by the names of their topics."""
+    topics = {"requests": entries.REQUESTS, "succeeded": 1, "refused": 15}
+    rows = [entries.new_sample(-1, topics[name], text) for name, text in texts.items()]
+    return entries.read_input(-1, rows)[1]
+
+
+def item_of(
+    item: int, said: bytes, key: str, run_id: str, *, flag: bool = False, samples: Samples | None = None
+) -> list[Row]:
+    """Entries up to a known run."""
+    samples = samples or {}
+    return [
+        entries.sending(item, said, "earlier", 0.5, by_server=False, samples=samples),
+        entries.plain(item, Kind.UNSENT, b"no room"),
+        entries.sending(item, said, key, 1.5, by_server=flag, samples=samples),
+        entries.submitted(item, run_id, reused=flag),
+    ]
+
+
+def ended(
+    item: int, rows: list[Row], value: Any, kind: Kind = Kind.ENDED, samples: Samples | None = None
+) -> list[Row]:
+    """The same with an outcome."""
+    samples = samples or {}
+    before = entries.read(item, rows, samples)
+    return [*rows, entries.outcome(item, kind, value, entries.json_of(value), before, samples)]
+
+
+def in_form_1(item: int, *said: tuple[Kind, bytes]) -> list[Row]:
+    """Entries as form 1 had them."""
+    rows, before = list[Row](), b""
     for kind, content in said:
-        since = [at for at, row in enumerate(rows) if row[0] == Kind.SENDING][-1:]
-        if kind is Kind.SENDING or not since:
-            before = b""
-        else:
-            before = b"".join(each for _, each in entries.decode(item, rows[since[0] :]))
-        rows.append((kind, entries.encode(item, kind, content, before)))
+        before = b"" if kind is Kind.SENDING else before
+        is_plain = kind in (Kind.UNSENT, Kind.SUBMITTED)
+        data = content if is_plain else deflate.deflated(content, before)
+        rows.append((kind, zlib.crc32(data, item << 3 | kind).to_bytes(4) + data))
+        before += content
     return rows
+
+
+sampled = st.sampled_from(
+    [{}, samples_of(requests=b'{"flow_version":"f:v1"}', succeeded=entries.json_of(RUN))]
+)
+outcomes = st.dictionaries(texts, values, max_size=3) | st.just(RUN)
 
 
 @given(
@@ -54,37 +88,75 @@ def rows_of(item: int, *said: tuple[Kind, bytes]) -> list[Row]:
     keys,
     run_ids,
     st.booleans(),
-    values,
+    outcomes,
+    sampled,
 )
 def test_what_is_written_is_read(
-    item: int, metadata: dict[str, Any], force: bool, key: str, run_id: str, flag: bool, outcome: Any
+    item: int,
+    metadata: dict[str, Any],
+    force: bool,
+    key: str,
+    run_id: str,
+    flag: bool,
+    outcome: dict[str, Any],
+    samples: Samples,
 ) -> None:
     request = RunRequest("f:v1", "a.csv", metadata or None, force)
     said = entries.canonical(request)
+    begun = item_of(item, said, key, run_id, flag=flag, samples=samples)
+    for kind in (Kind.ENDED, Kind.REFUSED):
+        rows = ended(item, begun, outcome, kind, samples)
+        assert entries.read(item, rows, samples) == Entry(key, 1.5, flag, said, kind, run_id, flag, outcome)
+    assert entries.request_of(said) == request
+
+
+@given(st.integers(0, 2**20), keys, run_ids, st.booleans(), outcomes, sampled)
+def test_what_form_1_had_written_is_read_and_continued(
+    item: int, key: str, run_id: str, flag: bool, outcome: dict[str, Any], samples: Samples
+) -> None:
+    said = entries.canonical(RunRequest("f:v1", "a.csv", {"n": item}))
+    sent = entries.json_of([key, 1.5, flag]) + b"\n" + said
     begun = [
-        (Kind.SENDING, entries.sending(said, "earlier", 0.5, by_server=False)),
+        (Kind.SENDING, entries.json_of(["earlier", 0.5, False]) + b"\n" + said),
         (Kind.UNSENT, b"no room"),
-        (Kind.SENDING, entries.sending(said, key, 1.5, by_server=flag)),
+        (Kind.SENDING, sent),
         (Kind.SUBMITTED, entries.json_of([run_id, flag])),
     ]
     for kind in (Kind.ENDED, Kind.REFUSED):
-        rows = rows_of(item, *begun, (kind, entries.json_of(outcome)))
-        assert entries.read(item, rows) == Entry(key, 1.5, flag, said, kind, run_id, flag, outcome)
-    assert entries.request_of(said) == request
+        wanted = Entry(key, 1.5, flag, said, kind, run_id, flag, outcome)
+        whole = in_form_1(item, *begun, (kind, entries.json_of(outcome)))
+        assert entries.read(item, whole, samples) == wanted
+        assert (
+            entries.read(item, ended(item, in_form_1(item, *begun), outcome, kind, samples), samples)
+            == wanted
+        )
+        again = entries.sending(item, said, "new", 2.5, by_server=True, samples=samples)
+        assert entries.read(item, [*whole, again], samples) == Entry("new", 2.5, True, said)
+
+
+def test_the_run_is_inflated_when_it_is_asked_for() -> None:
+    for run, status in (
+        (RUN, RUN["status"]),
+        (RUN | {"id": "another"}, None),
+        (RUN | {"status": "LATER"}, None),
+        ({"id": RUN["id"]}, None),
+    ):
+        entry = entries.read(3, ended(3, item_of(3, b"{}", "key", RUN["id"]), run), {})
+        assert entry is not None
+        assert (entry.status, entry.body) == (status, run)
+        assert isinstance(entry.stored, entries.Stored) == (status is not None)
 
 
 def test_an_item_is_small() -> None:
     said = entries.canonical(RunRequest(RUN["flow_version"], RUN["source_path"], RUN["run_metadata"]))
     run_id = f"run_{uuid.uuid4().hex}"
-    run = json.dumps(RUN, separators=(",", ":")).replace(RUN["id"], run_id).encode()
-    rows = rows_of(
-        999_999,
-        (Kind.SENDING, entries.sending(said, uuid.uuid4().hex, 1.5, by_server=True)),
-        (Kind.SUBMITTED, entries.json_of([run_id, False])),
-        (Kind.ENDED, run),
-    )
-    assert len(run) > 1300
-    assert sum(len(body) for _kind, body in rows) < 400
+    run = json.loads(json.dumps(RUN).replace(RUN["id"], run_id))
+    begun = [
+        entries.sending(999_999, said, uuid.uuid4().hex, 1.5, by_server=True, samples={}),
+        entries.submitted(999_999, run_id, reused=False),
+    ]
+    assert len(entries.json_of(run)) > 1300
+    assert sum(len(body) for _kind, body in ended(999_999, begun, run)) < 360
 
 
 def test_metadata_deeper_than_orjson_writes() -> None:
@@ -94,38 +166,74 @@ def test_metadata_deeper_than_orjson_writes() -> None:
     assert entries.json_of(deep) == b'{"":' * 900 + b'"bottom"' + b"}" * 900
 
 
-def test_every_damaged_byte_is_noticed() -> None:
+@pytest.mark.parametrize("samples", [{}, samples_of(requests=b"{}", succeeded=entries.json_of(RUN))])
+def test_every_damaged_byte_is_noticed(samples: Samples) -> None:
     said = entries.canonical(RunRequest("f:v1", "a.csv"))
-    rows = rows_of(
+    run_id = f"run_{'0' * 32}"
+    rows = ended(
+        3, item_of(3, said, "0" * 32, run_id, samples=samples), RUN | {"id": run_id}, samples=samples
+    )
+    refuses_damage(3, rows, samples)
+
+
+def test_every_damaged_byte_of_form_1_is_noticed() -> None:
+    rows = in_form_1(
         3,
-        (Kind.SENDING, entries.sending(said, "0" * 32, 1.5, by_server=True)),
+        (Kind.SENDING, entries.json_of(["0" * 32, 1.5, True]) + b"\n{}"),
         (Kind.SUBMITTED, entries.json_of(["run_1", False])),
         (Kind.ENDED, entries.json_of(RUN)),
     )
+    refuses_damage(3, rows, {})
+
+
+def refuses_damage(item: int, rows: list[Row], samples: Samples) -> None:
+    """Check that a change of any entry is noticed without inflating the outcome."""
+
+    def refused(at: int, rows: list[Row], changed: object) -> None:
+        with pytest.raises(DamagedError):
+            entries.read(at, changed, samples)  # type: ignore[arg-type]
+
     for n, (kind, body) in enumerate(rows):
         for place in range(len(body)):
             wrong = bytearray(body)
             wrong[place] ^= 1 << place % 8
-            with pytest.raises(DamagedError):
-                entries.read(3, [*rows[:n], (kind, bytes(wrong)), *rows[n + 1 :]])
-        with pytest.raises(DamagedError):
-            entries.read(3, [*rows[:n], (kind, body[:-1]), *rows[n + 1 :]])
+            refused(item, rows, [*rows[:n], (kind, bytes(wrong)), *rows[n + 1 :]])
+            refused(item, rows, [*rows[:n], (kind, body[:place]), *rows[n + 1 :]])
+        for other in range(-1, 20):
+            if other != kind:
+                refused(item, rows, [*rows[:n], (other, body), *rows[n + 1 :]])
+        for odd in (None, "text", b"", 7):
+            refused(item, rows, [*rows[:n], (kind, odd), *rows[n + 1 :]])
+        refused(item, rows, [*rows[:n], (None, body), *rows[n + 1 :]])
+    refused(item + 1, rows, rows)  # of another item
+    refused(item, rows, rows[-2:])  # without its beginning
+
+
+@pytest.mark.parametrize("without", ["sample", "another sample", "run"])
+def test_an_outcome_belongs_to_the_texts_that_inflate_it(without: str) -> None:
+    """Deflate itself may return something else without an error."""
+    samples = samples_of(requests=b"{}", succeeded=entries.json_of(RUN))
+    rows = ended(3, item_of(3, b"{}", "key", RUN["id"], samples=samples), RUN, samples=samples)
+    if without == "run":
+        del rows[3]
+    elif without == "sample":
+        del samples[1]
+    else:
+        samples |= samples_of(succeeded=entries.json_of(RUN).replace(b"SUCC", b"FAIL"))
     with pytest.raises(DamagedError):
-        entries.read(4, rows)  # of another item
-    with pytest.raises(DamagedError):
-        entries.read(3, rows[1:])  # without its beginning
-    for odd in (None, "text", b""):
-        with pytest.raises(DamagedError):
-            entries.read(3, [(Kind.SENDING, odd)])  # type: ignore[list-item]
+        entries.read(3, rows, samples)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00", b"not deflated at all", b"\xff" * 40])
 def test_bytes_that_were_never_written_are_damage_too(content: bytes) -> None:
-    for kind in (Kind.SENDING, Kind.ENDED):
-        said = entries.canonical(RunRequest("f:v1", "a"))
-        start = rows_of(0, (Kind.SENDING, entries.sending(said, "k", 1.0, by_server=False)))
+    start = entries.sending(0, b"{}", "k", 1.0, by_server=False, samples={})
+    for kind in range(16):
         with pytest.raises(DamagedError):
-            entries.read(0, [*start, (kind, entries._sealed(0, kind, content))])
+            entry = entries.read(0, [start, (kind, entries._sealed(0, kind, content, zlib.crc32(b"{}")))], {})
+            assert entry is not None
+            assert entry.body
+        with pytest.raises(DamagedError):
+            entries.read_input(-1, [(kind, entries._sealed(-1, kind, content))])
 
 
 def test_the_dictionary_belongs_to_the_form_of_the_file() -> None:

@@ -70,7 +70,7 @@ class Model(RuleBasedStateMachine):
         if item in self.known:
             body = {"id": what, "status": "FAILED"}
             (self.journal.ended if kind is Kind.ENDED else self.journal.refused)(item, body)
-            self.change(item, kind, body=body)
+            self.change(item, kind, stored=body)
 
     @rule(count=st.integers(0, len(REQUESTS) + 1))
     def complete(self, count: int) -> None:
@@ -97,7 +97,7 @@ class Model(RuleBasedStateMachine):
 
     def change(self, item: int, kind: Kind, **fields: Any) -> None:
         entry = self.known[item]
-        entry.state, entry.body = kind, None
+        entry.state, entry.stored = kind, None
         for name, value in fields.items():
             setattr(entry, name, value)
 
