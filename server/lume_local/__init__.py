@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from lume_local._serve.serve import ThreadedServer as ThreadedServer
     from lume_local._serve.serve import serve as serve
     from lume_local._serve.serve import serve_in_thread as serve_in_thread
+    from lume_local._trials.checks import CheckedArrival as CheckedArrival
+    from lume_local._trials.checks import CheckedFlow as CheckedFlow
+    from lume_local._trials.checks import CheckedMessage as CheckedMessage
+    from lume_local._trials.checks import Trial as Trial
+    from lume_local._trials.checks import TriedAddress as TriedAddress
+    from lume_local._trials.checks import TriedFlow as TriedFlow
+    from lume_local._trials.checks import check_arrivals as check_arrivals
+    from lume_local._trials.checks import check_flow as check_flow
+    from lume_local._trials.checks import check_messages as check_messages
+    from lume_local._trials.checks import open_trial as open_trial
+    from lume_local._trials.checks import try_messages as try_messages
     from lume_local._trials.ddl import table_ddl as table_ddl
-    from lume_local._trials.flows import CheckedArrival as CheckedArrival
-    from lume_local._trials.flows import CheckedFlow as CheckedFlow
-    from lume_local._trials.flows import Trial as Trial
-    from lume_local._trials.flows import TriedFlow as TriedFlow
-    from lume_local._trials.flows import check_arrivals as check_arrivals
-    from lume_local._trials.flows import check_flow as check_flow
-    from lume_local._trials.flows import open_trial as open_trial
-    from lume_local._trials.messages import CheckedMessage as CheckedMessage
-    from lume_local._trials.messages import TriedAddress as TriedAddress
-    from lume_local._trials.messages import check_messages as check_messages
-    from lume_local._trials.messages import try_messages as try_messages
     from lume_local._trials.propose import propose as propose
     from lume_local._worker.samples.read import sample_parts as sample_parts
     from lume_local._worker.samples.read import unpack_member as unpack_member

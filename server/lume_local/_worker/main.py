@@ -24,7 +24,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._shared.commit import explain
+from lume_local._shared.commit import explain, sync_file
 from lume_local._shared.failing import Obstacle
 from lume_local._shared.lock import held
 from lume_local._shared.protocol import (
@@ -61,11 +61,11 @@ from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import confine_check, connect
 from lume_local._worker.engine import Run, RunBroke, RunFailed
 from lume_local._worker.one_process import Instances, SmallFiles, place_of
-from lume_local._worker.outputs.archive import archive
 from lume_local._worker.outputs.gather import gather
 from lume_local._worker.outputs.pages import read_page
 from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.source import SourceError
+from lume_local._worker.sql import literal, text
 from lume_local._worker.steps import Context
 from lume_local._worker.targets.target import TargetError
 from lume_local._worker.targets.target_kinds import finish
@@ -272,7 +272,7 @@ def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose
             return gather(job)
         case ArchiveRuns():
             try:
-                archive(job)
+                _archive(job)
             except OSError as error:
                 return Failed(explain(error), None)
             except duckdb.Error as error:
@@ -308,6 +308,32 @@ def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose
             from lume_local._worker.cleaners.library import repaired
 
             return repaired(job)
+
+
+_ARCHIVED = {
+    **dict.fromkeys(("run_id", "flow_version", "source_path", "source_key", "status"), "VARCHAR"),
+    **dict.fromkeys(("created_at", "started_at", "finished_at"), "TIMESTAMPTZ"),
+    **dict.fromkeys(("submitted_by", "error_message", "run_metadata", "stages"), "VARCHAR"),
+    **dict.fromkeys(("metrics", "target_locations", "seeds"), "VARCHAR"),
+    **dict.fromkeys(("rows_read", "rows_mapped", "rows_rejected"), "BIGINT"),
+    "force_rerun": "BOOLEAN",
+}
+
+
+def _archive(job: ArchiveRuns) -> None:
+    """Write records of old runs as Parquet, atomically and durably. Raises OSError, duckdb.Error."""
+    draft = Path(job.target).with_name(f".{Path(job.target).name}.draft")
+    columns = ", ".join(f"{name}: {text(kind)}" for name, kind in _ARCHIVED.items())
+    rows = f"read_json({literal(Path(job.rows))}, format = 'newline_delimited', columns = {{{columns}}})"
+    query = f"SELECT * FROM {rows} ORDER BY finished_at"  # noqa: S608 - quoted
+    try:
+        with connect() as connection:
+            connection.execute(f"COPY ({query}) TO {text(str(draft))} (FORMAT parquet, COMPRESSION zstd)")
+        os.chmod(draft, 0o600)
+        sync_file(draft)
+        os.replace(draft, job.target)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _look(job: Look) -> Looked:

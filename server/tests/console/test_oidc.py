@@ -87,7 +87,7 @@ def test_a_code_is_worth_nothing_in_another_browser(browser: Any, visitor: Any, 
     other = browser.new_context()
     page = other.new_page()
     page.goto(stolen)
-    expect(page.get_by_role("alert")).to_contain_text("was not begun here")
+    expect(page.get_by_role("alert")).to_contain_text("was not started here")
     # Nor for a program that knows it: the verifier is in the tab that began.
     code = parse_qs(urlsplit(stolen).query)["code"][0]
     fields = {"code": code, "verifier": "x" * 43, "nonce": "n", "redirect_uri": f"{site.url}/"}

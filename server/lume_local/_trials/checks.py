@@ -1,10 +1,11 @@
-"""Checks files of flows and arrivals, and tries flows on a sample; needs no server, and keeps nothing.
+"""Checks files of flows, arrivals and messages; tries flows on a sample, and addresses; needs no server, and keeps nothing.
 
 A flow is checked by the parser, then by DuckDB in a worker process, which also runs it. Removing one mistake from a
 definition reveals the next one.
 """
 
 import json
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -18,6 +19,7 @@ from typing import Any
 
 from attrs import asdict, evolve, field, frozen
 
+from lume_async._base.tasks import task_group
 from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
 from lume_local._arrivals.settings import Arrival, read_arrivals
@@ -25,9 +27,13 @@ from lume_local._flow.definition import Flow, read_definition
 from lume_local._flow.fields import FlowError, toml_of
 from lume_local._flow.mistakes import Mistakes, with_line
 from lume_local._messages.rules import MessageRule, read_rules
+from lume_local._messages.rules import checked as checked_messages
+from lume_local._messages.text import body_of_trial
+from lume_local._runs.deliveries.message_carrier import MessageCarrier
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._shared.failing import require
 from lume_local._shared.protocol import MEMORY_LIMIT, THREADS, Done, Execute, Failed, Json
 
 _MOST = 50
@@ -314,3 +320,79 @@ async def open_trial(sample: str | PathLike[str]) -> AsyncIterator[Trial]:
         async with WorkerPool().running() as pool:
             pool.warm()
             yield Trial(pool, path, Roots.of((Path.cwd(), path.parent), Path(data)))
+
+
+@frozen
+class CheckedMessage:
+    """A `[[message]]` table without mistakes.
+
+    Attributes:
+        on: its events.
+        flows: patterns of its flows.
+        to: the environment variables with its addresses.
+        unset: the variables that are not set here.
+    """
+
+    on: tuple[str, ...]
+    flows: tuple[str, ...]
+    to: tuple[str, ...]
+    unset: tuple[str, ...]
+
+
+@frozen
+class TriedAddress:
+    """An address that a message was sent to.
+
+    Attributes:
+        variable: the environment variable that holds it.
+        problem: why it was not accepted, without parts of the address; None if it was.
+    """
+
+    variable: str
+    problem: str | None
+
+
+def check_messages(path: str | PathLike[str]) -> list[CheckedMessage]:
+    """Check the `[[message]]` tables of a file as `serve` does. A variable that is not set here is no mistake.
+
+    Raises:
+        FlowError: the file has a mistake; says where and what to do. Its `others` are the further ones.
+        ConfigurationError: the file can't be read.
+    """
+    try:
+        rules = checked_messages(Path(path))
+    except ConfigurationError as error:
+        if isinstance(error.__cause__, FlowError):
+            raise error.__cause__ from None
+        raise
+    return [
+        CheckedMessage(
+            *(rule.on, rule.flows, rule.to),
+            unset=tuple(name for name in rule.to if not os.environ.get(name, "").strip()),
+        )
+        for rule in rules
+    ]
+
+
+async def try_messages(path: str | PathLike[str]) -> list[TriedAddress]:
+    """Send a message to each address that the `[[message]]` tables of a file name; each once, in order.
+
+    Raises:
+        FlowError: a table has a mistake.
+        ConfigurationError: the file can't be read, or the extra `messages` is not installed.
+    """
+    names = list(dict.fromkeys(name for message in check_messages(path) for name in message.to))
+    try:
+        require("apprise", "messages", "lume message test")
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(str(error)) from None
+    carrier = MessageCarrier(secrets=[os.environ.get(name, "") for name in names])
+    problems = dict[str, str | None]()
+
+    async def attempt(name: str) -> None:
+        problems[name] = await carrier.send(name, body_of_trial(name, os.path.basename(path)))
+
+    async with carrier.running(), task_group() as tasks:
+        for name in names:
+            tasks.start_soon(attempt, name)
+    return [TriedAddress(name, problems[name]) for name in names]
