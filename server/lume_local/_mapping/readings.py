@@ -131,7 +131,14 @@ class Readings:
         if not own and not decision.sources:
             return []
         if decision.lookup is not None:
-            return [lookups.way(self._corrected(column, source, decision.lookup), own or AS_IT_IS)]
+            check_lookup(column.name, decision.lookup, column.definition.get("enum"))
+            known = self.of(column.name, source.name)
+            proposed = known.entries if known is not None else self._lookup(column, source, is_wanted=True)
+            return [
+                lookups.way(
+                    lookups.corrected(proposed or [], decision.lookup, source.counts), own or AS_IT_IS
+                )
+            ]
         if column.sql is not None and own:
             return [] if calls(column.sql, "seed") else own_ways(own)
         if (entries := self._lookup(column, source, is_wanted=bool(decision.sources))) is not None:
@@ -148,14 +155,6 @@ class Readings:
             return None
         is_named = not self._is_next and folded(column.name) == folded(source.name)
         return lookups.lookup(source.counts, members, is_wanted=is_wanted or is_named)
-
-    def _corrected(
-        self, column: TargetColumn, source: SourceColumn, given: Mapping[str, str | None]
-    ) -> list[LookupLine]:
-        check_lookup(column.name, given, column.definition.get("enum"))
-        known = self.of(column.name, source.name)
-        proposed = known.entries if known is not None else self._lookup(column, source, is_wanted=True)
-        return lookups.corrected(proposed or [], given, source.counts)
 
     def _of_refused(self, column: TargetColumn, source: SourceColumn) -> Way | None:
         """Return a lookup of the values that the flow's expression does not convert to members of its enumeration.

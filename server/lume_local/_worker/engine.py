@@ -16,9 +16,8 @@ from lume_local._shared.failing import on_error
 from lume_local._shared.no_links import Relinked
 from lume_local._shared.protocol import Json
 from lume_local._worker.connection import words_of
-from lume_local._worker.outputs.reject_rows import reject_rows
 from lume_local._worker.outputs.row_json import Broken
-from lume_local._worker.rejects import Rejects, for_ledger
+from lume_local._worker.rejects import Rejects, for_ledger, reject_rows
 from lume_local._worker.returned import held_back, not_compared
 from lume_local._worker.seeds import check_seeds
 from lume_local._worker.sources.formats.members import unread_members

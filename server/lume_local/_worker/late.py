@@ -147,7 +147,11 @@ def refuse_late(context: Context, taken: TakenIn, has_duplicates: bool, folder: 
         name = reference["name"]
         reason = f"{name}: is not in {reference['table']}.{reference['column']}"
         if missing := _missing(connection, taken, reference, context.pause):
-            counts[reason] += _refuse(connection, taken, name, missing, reason)
+            value = f"CAST({quoted(name)} AS VARCHAR)"
+            rows = f"SELECT {NUMBER}, 0, {text(reason)} FROM {_candidates(taken)} WHERE {value} IN (SELECT unnest(?))"
+            found = connection.execute(f"INSERT INTO _lume_duplicates {rows}", [missing]).fetchone()
+            assert found is not None
+            counts[reason] += int(found[0])
     if flow["judged_by_table"]:
         target = context.targets["mapped"]
         table = context.earlier or (target if isinstance(target, DatabaseTarget) else None)
@@ -181,15 +185,6 @@ def _missing(
     except DatabaseTrouble as trouble:
         raise TargetError(f"columns.{reference['name']}.references: {trouble}") from None
     return missing
-
-
-def _refuse(connection: DuckDBPyConnection, taken: TakenIn, name: str, values: list[str], reason: str) -> int:
-    """Note the rows with one of these values in a column; return their number."""
-    value = f"CAST({quoted(name)} AS VARCHAR)"
-    rows = f"SELECT {NUMBER}, 0, {text(reason)} FROM {_candidates(taken)} WHERE {value} IN (SELECT unnest(?))"
-    found = connection.execute(f"INSERT INTO _lume_duplicates {rows}", [values]).fetchone()
-    assert found is not None
-    return int(found[0])
 
 
 def _refuse_by_table(

@@ -49,7 +49,11 @@ def _part(found: re.Match[str]) -> str:
         case "countries" | "months":
             return _map(_named(found[1]))
         case "weekdays":
-            return _map(_weekdays())
+            names: dict[str, str] = {}  # the numbers of the days that each may mean
+            for number, all_of_it in _table("weekdays")["names"].items():
+                for name in all_of_it:
+                    names[name] = names.get(name, "") + number
+            return _map(names)
         case "currency":
             codes, words = "|".join(_table("currencies")["codes"]), "|".join(_CURRENCY_WORDS)
             return rf"[A-Z]{{0,3}}\p{{Sc}}|{codes}|(?i:{words})\.?"
@@ -69,15 +73,6 @@ def _named(table: str) -> dict[str, str]:
     """Convert a table of key -> names to name -> key."""
     names: dict[str, list[str]] = _table(table)["names"]
     return {name: key for key, all_of_it in names.items() for name in all_of_it}
-
-
-def _weekdays() -> dict[str, str]:
-    """Return name -> the numbers of the days that it may mean."""
-    names: dict[str, str] = {}
-    for number, all_of_it in _table("weekdays")["names"].items():
-        for name in all_of_it:
-            names[name] = names.get(name, "") + number
-    return names
 
 
 def _map(entries: Mapping[str, str]) -> str:

@@ -107,20 +107,15 @@ def psycopg_errors(url: DatabaseUrl, what: str, *, blames_rows: bool = False) ->
         # Including a lock, which may belong to a lost session of ours that the server still keeps.
         lost = isinstance(error, psycopg.OperationalError)
         words = error.diag.message_primary or str(error) or type(error).__name__
-        words = url.scrubbed(words + _where(error))
+        detail = (error.diag.message_detail or "").rstrip(".")
+        if not detail and (copied := _COPIED.match(error.diag.context or "")):
+            detail = f"line {copied[1]} of the mapped rows{copied[2]}"
+        words = url.scrubbed(words + (f" ({elided(detail, LONGEST)})" if detail else ""))
         # A broken connection has no SQLSTATE.
         is_undone = lost and bool(_UNDONE.fullmatch(error.sqlstate or "08000"))
         if is_undone and error.sqlstate and blames_rows:
             what = f"{url.shown} ended the transaction, which says nothing about the rows (SQLSTATE {error.sqlstate})"
         raise DatabaseTrouble(f"{what}: {words}", may_pass=lost, is_undone=is_undone) from None
-
-
-def _where(error: "psycopg.Error") -> str:
-    """Return the row or value concerned, if the server reports it."""
-    detail = (error.diag.message_detail or "").rstrip(".")
-    if not detail and (copied := _COPIED.match(error.diag.context or "")):
-        detail = f"line {copied[1]} of the mapped rows{copied[2]}"
-    return f" ({elided(detail, LONGEST)})" if detail else ""
 
 
 _FIRST, _MOST = 500, 20_000

@@ -88,7 +88,18 @@ def take_in(argument: Json) -> Json:
     """
     job, folder = job_of(argument), new_folder(Path(argument["folder"]), "shard")
     if "segments" in argument:
-        return _taken(job, folder, _shard(argument, folder / "shard", job.flow["format"]))
+        path = folder / "shard"
+        with path.open("wb") as out:
+            out.write(argument["head"].encode("latin-1"))
+            for segment in argument["segments"]:
+                for block in _bytes(segment, argument["tag"], argument["shown"]):
+                    out.write(block)
+        is_beginning = argument["first"] or bool(argument["head"])
+        return _taken(
+            job,
+            folder,
+            File(path, argument["shown"], job.flow["format"], argument["bytes"], is_beginning, is_end=False),
+        )
     with closing(source_of(argument["place"], job.flow)) as source:
         source.check()
         (now,) = source.each()
@@ -119,16 +130,6 @@ def _taken(job: Execute, folder: Path, file: File) -> Json:
         "malformed": malformed.plain(),
         "is_cut_wrong": job.flow["format"] == "csv" and ends_within_a_record(file.path, malformed, job.flow),
     }
-
-
-def _shard(argument: Json, path: Path, format: str) -> File:
-    with path.open("wb") as out:
-        out.write(argument["head"].encode("latin-1"))
-        for segment in argument["segments"]:
-            for block in _bytes(segment, argument["tag"], argument["shown"]):
-                out.write(block)
-    is_beginning = argument["first"] or bool(argument["head"])
-    return File(path, argument["shown"], format, argument["bytes"], is_beginning, is_end=False)
 
 
 def _bytes(segment: Json, tag: str, shown: str) -> Iterator[bytes]:
