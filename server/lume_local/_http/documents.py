@@ -87,24 +87,23 @@ def change_document(change: StatusChange) -> dict[str, Any]:
 
 def delivery_document(delivery: Attempted) -> dict[str, Any]:
     """Return a webhook or a message. Only scheme and host of a URL are shown: the rest may contain secrets."""
-    is_message = delivery.url.startswith(VARIABLE)
+    if delivery.url.startswith(VARIABLE):
+        kind, receiver = "message", delivery.url.removeprefix(VARIABLE)
+    else:
+        url = urlsplit(delivery.url)
+        kind, receiver = "webhook", f"{url.scheme}://{url.hostname}" + (f":{url.port}" if url.port else "")
     waits = None if delivery.due is None else at_text(delivery.due)
     return {
         "id": delivery.id,
         "state": "delivered" if delivery.delivered_at else "pending" if waits else "given_up",
-        "kind": "message" if is_message else "webhook",
-        "receiver": delivery.url.removeprefix(VARIABLE) if is_message else _host(delivery.url),
+        "kind": kind,
+        "receiver": receiver,
         "attempts": delivery.attempts,
         "created_at": delivery.at,
         "next_attempt_at": waits,
         "delivered_at": delivery.delivered_at,
         "error": delivery.error,
     }
-
-
-def _host(url: str) -> str:
-    place = urlsplit(url)
-    return f"{place.scheme}://{place.hostname}" + (f":{place.port}" if place.port else "")
 
 
 def flow_item(flow: StoredFlow, checked: Flow, runs: int) -> dict[str, Any]:

@@ -37,7 +37,12 @@ class DraftsApi:
         """Answer `GET /v1/drafts/{flow}`."""
         flow, query = self._flow(ask), dict(ask.query)
         limit = queries.limit_of(query, 1000, MOST_ROWS)
-        after = _place(query.get("cursor"))
+        after = None
+        if "cursor" in query:
+            match = _CURSOR.fullmatch(query["cursor"])
+            if match is None:
+                raise queries.invalid_cursor("cursor", "one of this draft")
+            after = Reject(match[2], int(match[1]))
         rows, last = await self._mends.rows(flow, ask.holder, after, limit)
         document = await self._document(flow, ask.holder, await self._drafts.draft(flow, ask.holder))
         document["items"] = [_row(row, standing) for row, standing in rows]
@@ -156,22 +161,22 @@ def _changes(body: bytes, content_type: str | None) -> list[RowChange]:
     rows = fields.get("rows")
     if not isinstance(rows, list) or not 0 < len(rows) <= MOST_ROWS:
         raise requests.field_problem("rows", f"must be an array of 1 to {MOST_ROWS:,} rows")
-    found = [_change(row, f"rows[{n}]") for n, row in enumerate(rows)]
-    if len({one.reject for one in found}) < len(found):
+    needed, found = {"run", "row", "cells"}, list[RowChange]()
+    for n, row in enumerate(rows):
+        place = f"rows[{n}]"
+        if not isinstance(row, dict) or not needed <= row.keys() <= needed | {"rev"}:
+            raise requests.field_problem(
+                place, "must be an object with run, row, cells and, unless it is new, rev"
+            )
+        reject, seen = _reject(row, place), row.get("rev", 0)
+        if type(seen) is not int or not 0 <= seen < 2**53:
+            raise requests.field_problem(
+                f"{place}.rev", "must be the revision that you have of the row, or 0"
+            )
+        found.append(RowChange(reject, _cells(row["cells"], f"{place}.cells"), seen))
+    if len({change.reject for change in found}) < len(found):
         raise requests.field_problem("rows", "has a row more than once")
     return found
-
-
-def _change(row: Any, place: str) -> RowChange:
-    needed = {"run", "row", "cells"}
-    if not isinstance(row, dict) or not needed <= row.keys() <= needed | {"rev"}:
-        raise requests.field_problem(
-            place, "must be an object with run, row, cells and, unless it is new, rev"
-        )
-    reject, seen = _reject(row, place), row.get("rev", 0)
-    if type(seen) is not int or not 0 <= seen < 2**53:
-        raise requests.field_problem(f"{place}.rev", "must be the revision that you have of the row, or 0")
-    return RowChange(reject, _cells(row["cells"], f"{place}.cells"), seen)
 
 
 def _cells(given: Any, place: str) -> Cells | None:
@@ -213,8 +218,18 @@ def _wish(body: bytes, content_type: str | None) -> _SuggestionBody:
         raise requests.field_problem("column", "must be the name of a column of the rejected rows")
     if not isinstance(values, list) or not 0 < len(values) <= _MOST_VALUES:
         raise requests.field_problem("values", f"must be an array of 1 to {_MOST_VALUES} values")
-    examples = [_example(one, f"values[{n}]") for n, one in enumerate(values)]
-    if len({one.reject for one in examples}) < len(examples):
+    examples = list[Example]()
+    for n, one in enumerate(values):
+        place = f"values[{n}]"
+        if not isinstance(one, dict) or one.keys() != {"run", "row", "value"}:
+            raise requests.field_problem(place, "must be an object with run, row and value")
+        value = one["value"]
+        if not isinstance(value, str) or len(value) > _LONGEST_VALUE:
+            raise requests.field_problem(
+                f"{place}.value", f"must be a string of at most {_LONGEST_VALUE:,} characters"
+            )
+        examples.append(Example(_reject(one, place), value))
+    if len({example.reject for example in examples}) < len(examples):
         raise requests.field_problem("values", "has a row more than once")
     return _SuggestionBody(column, reason, examples, requests.optional_line(fields, "to"))
 
@@ -228,16 +243,6 @@ def _reason(fields: dict[str, Any]) -> str | None:
     return reason
 
 
-def _example(given: Any, place: str) -> Example:
-    if not isinstance(given, dict) or given.keys() != {"run", "row", "value"}:
-        raise requests.field_problem(place, "must be an object with run, row and value")
-    if not isinstance(given["value"], str) or len(given["value"]) > _LONGEST_VALUE:
-        raise requests.field_problem(
-            f"{place}.value", f"must be a string of at most {_LONGEST_VALUE:,} characters"
-        )
-    return Example(_reject(given, place), given["value"])
-
-
 def _reject(given: dict[str, Any], place: str) -> Reject:
     run_id, number = given.get("run"), given.get("row")
     if not (isinstance(run_id, str) and requests.is_run_id(run_id)):
@@ -245,13 +250,3 @@ def _reject(given: dict[str, Any], place: str) -> Reject:
     if type(number) is not int or not 0 < number < 2**40:
         raise requests.field_problem(f"{place}.row", "must be the number of a reject, from 1 on")
     return Reject(run_id, number - 1)
-
-
-def _place(text: str | None) -> Reject | None:
-    """Return the row after which the page begins. Raises `Problem`."""
-    if text is None:
-        return None
-    match = _CURSOR.fullmatch(text)
-    if match is None:
-        raise queries.invalid_cursor("cursor", "one of this draft")
-    return Reject(match[2], int(match[1]))

@@ -19,7 +19,6 @@ from lume_local._runs.flow_registry import FlowConflict, FlowRegistry
 from lume_local._runs.proposals import MOST_OF_A_KEY, WAIT_LIMIT, Proposals
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.records import StoredFlow
 from lume_local._runs.turns import NoTurn, TooManyWaiting
 from lume_local._runs.workers.worker import WorkerDied
 
@@ -37,21 +36,19 @@ class FlowsApi:
         query = dict(ask.query)
         limit = queries.limit_of(query, 100, 1000)
         known = self._flows.all(query.get("flow"))
-        start = 0 if "cursor" not in query else self._after(query["cursor"], known)
+        start = 0
+        if "cursor" in query:
+            head, _, ref = unquote(query["cursor"]).partition("-")
+            places = {flow.ref: place for place, flow in enumerate(known)}
+            if head != self._store.store_id or ref not in places:
+                raise queries.invalid_cursor("cursor")
+            start = places[ref] + 1
         page = known[start : start + limit]
         runs = await self._store.runs_of([flow.ref for flow in page])
         items = [flow_item(flow, self._flows.parsed(flow.ref), runs.get(flow.ref, 0)) for flow in page]
         more = start + limit < len(known)
         following = f"{self._store.store_id}-{page[-1].ref}" if more else None
         return Reply(200, {"items": items, "next_cursor": following})
-
-    def _after(self, cursor: str, known: list[StoredFlow]) -> int:
-        """Return the index after the flow version that the cursor names. Raises `Problem`."""
-        head, _, ref = unquote(cursor).partition("-")
-        places = {flow.ref: place for place, flow in enumerate(known)}
-        if head != self._store.store_id or ref not in places:
-            raise queries.invalid_cursor("cursor")
-        return places[ref] + 1
 
     async def put(self, ask: Ask) -> Reply:
         ref = _ref(ask)

@@ -103,9 +103,19 @@ class Front:
         assert match.route.resource is not None
         seen.route = match.route.resource.canonical
         route = self._routes[cast(Operation, match.handler)]
-        _authorize(holder, route)
-        if route.is_submission:
-            self._count_submission(holder)
+        if route.role is not None and holder.role < route.role:
+            raise Problem(
+                "forbidden",
+                f"this needs a key with the role {route.role.name.lower()}, and {holder.name!r} has the role "
+                f"{holder.role.name.lower()}",
+            )
+        rate = holder.submissions_per_minute
+        if route.is_submission and rate is not None and (wait := self._quotas.wait((holder.owner, rate))):
+            raise Problem(
+                "too-many-submissions",
+                f"the entry of {holder.name!r} has submissions_per_minute = {rate}: try again in {wait} s",
+                retry_after=wait,
+            )
         _check_parameters(route, [name for name, _ in request.query.items()])
         most = None if route.is_streamed else MOST_OPEN_BYTES if is_open else MOST_BYTES
         return await route.operation(await _ask(request, dict(match), most, holder))
@@ -122,7 +132,12 @@ class Front:
         if KEY_HEADER not in request.headers:
             scheme, _, token = request.headers.get("Authorization", "").partition(" ")
             if scheme.lower() == "bearer" and token.count(".") == 2 and self._keys.grants:
-                return await self._token_holder(token.strip())
+                try:
+                    return await self._tokens.holder(token.strip(), self._keys.grants)
+                except Problem as problem:
+                    if problem.status == 401:
+                        await self._slow_down()
+                    raise
             if request.path == "/metrics" and scheme.lower() == "bearer":
                 text = token  # Prometheus sends its key this way
         given = text.encode("utf-8", "surrogateescape")
@@ -134,24 +149,6 @@ class Front:
             raise Problem("unauthorized", f"send the server's API key in the header {KEY_HEADER}")
         return holder
 
-    async def _token_holder(self, token: str) -> Holder:
-        try:
-            return await self._tokens.holder(token, self._keys.grants)
-        except Problem as problem:
-            if problem.status == 401:
-                await self._slow_down()
-            raise
-
-    def _count_submission(self, holder: Holder) -> None:
-        """Count a submission. Raises `Problem` if the entry has reached its submissions per minute."""
-        most = holder.submissions_per_minute
-        if most is not None and (wait := self._quotas.wait((holder.owner, most))):
-            raise Problem(
-                "too-many-submissions",
-                f"the entry of {holder.name!r} has submissions_per_minute = {most}: try again in {wait} s",
-                retry_after=wait,
-            )
-
     async def _slow_down(self) -> None:
         """Wait until one more wrong key may be answered. Raises `Problem` if that would take too long."""
         delay = self._wrong_keys.delay()
@@ -161,15 +158,6 @@ class Front:
             )
         if delay:
             await asyncio.sleep(delay)
-
-
-def _authorize(holder: Holder, route: Route) -> None:
-    if route.role is not None and holder.role < route.role:
-        raise Problem(
-            "forbidden",
-            f"this needs a key with the role {route.role.name.lower()}, and {holder.name!r} has the role "
-            f"{holder.role.name.lower()}",
-        )
 
 
 def _check_parameters(route: Route, given: Iterable[str]) -> None:

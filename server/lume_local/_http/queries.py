@@ -76,14 +76,17 @@ def run_filter(pairs: Pairs) -> RunFilter:
     for status in statuses:
         if not _STATUS.fullmatch(status):
             raise Problem("invalid-query", f"status {status!r} is not a status such as SUCCEEDED")
+    since, attention = since_of(query), query.get("attention")
+    if attention is not None and not re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?", attention):
+        raise parameter_problem("attention", "must be a number from 0 to 1")
     return RunFilter(
         flow_version=query.get("flow_version"),
         flow=query.get("flow"),
         source_path=query.get("source_path"),
         source=query.get("source"),
         statuses=statuses,
-        since=since_of(query),
-        attention=_share(query),
+        since=since,
+        attention=None if attention is None else float(attention),
         submitted_by=query.get("submitted_by"),
     )
 
@@ -117,12 +120,3 @@ def since_of(query: dict[str, str]) -> str | None:
 def several(pairs: Pairs, of: str) -> list[str]:
     """Return the values of a parameter that is repeated, or that has several separated by commas."""
     return [one for name, value in pairs if name == of for one in value.split(",")]
-
-
-def _share(query: dict[str, str]) -> float | None:
-    text = query.get("attention")
-    if text is None:
-        return None
-    if not re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?", text):
-        raise parameter_problem("attention", "must be a number from 0 to 1")
-    return float(text)

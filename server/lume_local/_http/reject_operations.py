@@ -238,7 +238,11 @@ def _discarded(body: bytes, content_type: str | None) -> tuple[RowFilter, list[i
         raise requests.field_problem("rows", "are numbers of rejects of one run: name it in run")
     flow = requests.line(fields, "flow") if run_id is None else None
     wanted = RowFilter(flow, _reasons(fields), _since(fields), run_id)
-    return wanted, None if rows is None else _numbers(rows), requests.line(fields, "why")
+    if rows is not None:
+        is_list = isinstance(rows, list) and 0 < len(rows) <= _MOST_ROWS
+        if not is_list or not all(type(row) is int and 0 < row < 2**40 for row in rows):
+            raise requests.field_problem("rows", f"must be 1 to {_MOST_ROWS:,} numbers of rejects, from 1 on")
+    return wanted, rows, requests.line(fields, "why")
 
 
 def _reasons(fields: dict[str, Any]) -> tuple[str, ...] | None:
@@ -263,13 +267,6 @@ def _since(fields: dict[str, Any]) -> str | None:
     if not isinstance(since, str):
         raise requests.field_problem("since", "must be a time such as 2026-01-02T03:04:05Z")
     return queries.since_of({"since": since})
-
-
-def _numbers(rows: Any) -> list[int]:
-    is_list = isinstance(rows, list) and 0 < len(rows) <= _MOST_ROWS
-    if not is_list or not all(type(row) is int and 0 < row < 2**40 for row in rows):
-        raise requests.field_problem("rows", f"must be 1 to {_MOST_ROWS:,} numbers of rejects, from 1 on")
-    return [int(row) for row in rows]
 
 
 def _place_of(text: str | None, owner: str) -> _Place:

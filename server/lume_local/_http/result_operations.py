@@ -68,21 +68,20 @@ class ResultsApi:
         job = evolve(job, path="" if is_empty else self._roots.output(job.path))
         _check_place(job)
         if as_arrow:
-            return await self._arrow(run, part, job, owner, whole="limit" not in query)
+            first, content = await self._arrow_page(run, part, job)
+            if "limit" not in query:
+                return Reply(
+                    200, None, content_type=ARROW, stream=self._stream(run, part, job, first, content)
+                )
+            following = _cursor(owner, first.row, first.position, first.identity)
+            headers = {} if following is None else {"Lume-Next-Cursor": following}
+            return Reply(200, content + _END, headers, ARROW)
         with reading():
             page = await self._reader.page(job)
         if isinstance(page, Unreadable):
             _refuse(run, part, page)
         following = _cursor(owner, page.row, page.position, page.identity)
         return Reply(200, orjson.dumps({"items": orjson.Fragment(page.items), "next_cursor": following}))
-
-    async def _arrow(self, run: StoredRun, part: str, job: Read, owner: str, *, whole: bool) -> Reply:
-        page, content = await self._arrow_page(run, part, job)
-        if whole:
-            return Reply(200, None, content_type=ARROW, stream=self._stream(run, part, job, page, content))
-        following = _cursor(owner, page.row, page.position, page.identity)
-        headers = {} if following is None else {"Lume-Next-Cursor": following}
-        return Reply(200, content + _END, headers, ARROW)
 
     async def _stream(
         self, run: StoredRun, part: str, job: Read, page: ArrowFile, content: bytes

@@ -69,7 +69,12 @@ class ServerMetrics:
         self._arriving = counts
 
     def run_ended(self, run: StoredRun) -> None:
-        flow = self._bounded(run.flow_version)
+        flow = run.flow_version
+        if flow not in self._flows:
+            if len(self._flows) < MOST_FLOWS:
+                self._flows.add(flow)
+            else:
+                flow = "other"
         self._runs.labels(flow, run.status).inc()
         seconds = seconds_between(run.started_at, run.finished_at)
         if seconds is not None:
@@ -95,14 +100,6 @@ class ServerMetrics:
                 for state, files in states.items():
                     self._files.labels(arrival, state).set(files)
         return generate_latest(self.registry)
-
-    def _bounded(self, flow: str) -> str:
-        if flow in self._flows:
-            return flow
-        if len(self._flows) >= MOST_FLOWS:
-            return "other"
-        self._flows.add(flow)
-        return flow
 
 
 _log = logging.getLogger("lume_local.http")

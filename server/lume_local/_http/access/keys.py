@@ -8,7 +8,7 @@ import enum
 import hashlib
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -142,8 +142,16 @@ class ApiKeys:
         found = list[str]()
         of_tokens = {grant.holder.name for grant in grants}
         for holder in holders.values():
+            if holder.max_active is None:
+                continue
             names = [holder.name] + [f"{holder.name}:"] * (holder.name in of_tokens)
-            if holder.max_active is not None and _of(names, active) >= holder.max_active:
+            prefixes = tuple(name for name in names if name.endswith(":"))
+            runs = sum(
+                count
+                for name, count in active.items()
+                if name is not None and (name in names or name.startswith(prefixes))
+            )
+            if runs >= holder.max_active:
                 found += names
         return found
 
@@ -164,16 +172,6 @@ class ApiKeys:
 
 
 _Keys = tuple[dict[str, Holder], tuple[Grant, ...]]
-
-
-def _of(names: Sequence[str], active: Mapping[str | None, int]) -> int:
-    """Return how many runs the holders with these names have; a name that ends with a colon is a prefix."""
-    begins = tuple(name for name in names if name.endswith(":"))
-    return sum(
-        count
-        for name, count in active.items()
-        if name is not None and (name in names or name.startswith(begins))
-    )
 
 
 def read_keys(path: Path) -> _Keys:

@@ -18,7 +18,7 @@ from attrs import evolve
 
 from lume_async._base.tasks import task_group
 from lume_local._http.access.keys import ApiKeys, Holder
-from lume_local._http.access.limits import Quotas, Share
+from lume_local._http.access.limits import Quotas
 from lume_local._http.access.tokens import Tokens
 from lume_local._http.exchange import Ask, Problem
 
@@ -86,7 +86,9 @@ class SignIn:
         if not grants:
             raise Problem("unauthorized", "nobody signs in at this issuer")
         url = (await self._tokens.about(fields["issuer"])).get("token_endpoint")
-        shares = _shares(ask)
+        # A false client address only divides the share of its own peer.
+        peer, behind = _network(ask.peer), _network(ask.behind)
+        shares = ("all", OF_ALL), (f"peer {peer}", OF_PEER), (f"client {peer} {behind}", OF_CLIENT)
         if wait := self._quotas.wait(*shares):
             words = f"too many sign-ins have failed: try again in {wait} s"
             raise Problem("too-many-wrong-keys", words, retry_after=wait)
@@ -105,12 +107,6 @@ class SignIn:
         holder = await self._tokens.holder(token, of_client, nonce=fields["nonce"])
         self._quotas.give_back(*shares)
         return holder
-
-
-def _shares(ask: Ask) -> tuple[Share, Share, Share]:
-    """Return the shares that a sign-in uses. A false client address only divides the share of its own peer."""
-    peer, behind = _network(ask.peer), _network(ask.behind)
-    return ("all", OF_ALL), (f"peer {peer}", OF_PEER), (f"client {peer} {behind}", OF_CLIENT)
 
 
 def _network(address: str) -> str:

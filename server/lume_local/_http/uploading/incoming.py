@@ -244,7 +244,13 @@ class Reception:
         """
         try:
             with self._scope:
-                return await self._receive(put)
+                async for chunk in self._body.chunks:
+                    self._block += chunk
+                    self._check(self._at + len(self._block))
+                    if len(self._block) >= _BLOCK:
+                        await self._write()
+                await self._write()
+                return None if put is None else await asyncio.to_thread(self._draft.finish, self._turn, put)
             raise TakenOver
         finally:
             rest = bytes(self._block) + self._body.left()
@@ -255,17 +261,6 @@ class Reception:
                 await asyncio.shield(leave)  # the request is being cancelled, perhaps twice
             finally:
                 self._ended.set()
-
-    async def _receive(self, put: Put | None) -> StoredUpload | None:
-        async for chunk in self._body.chunks:
-            self._block += chunk
-            self._check(self._at + len(self._block))
-            if len(self._block) >= _BLOCK:
-                await self._write()
-        await self._write()
-        if put is None:
-            return None
-        return await asyncio.to_thread(self._draft.finish, self._turn, put)
 
     async def _write(self) -> None:
         block = bytes(self._block)
