@@ -14,10 +14,9 @@ from lume_local._shared import magic
 from lume_local._worker.sources.formats.json import read_json
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.parquet import read_parquet
-from lume_local._worker.sources.formats.records.fixed import read_fixed
 from lume_local._worker.sources.formats.records.xml import read_xml
 from lume_local._worker.sources.formats.sheets.excel import opened, read_sheet, sheets_of
-from lume_local._worker.sources.formats.text.csv import read_csv
+from lume_local._worker.sources.formats.text.csv import read_csv, read_fixed
 from lume_local._worker.sources.formats.text.encoding import in_utf8
 from lume_local._worker.sources.intake import Account, CorrectedRows, Malformed, Reading, ReturnOrigin
 from lume_local._worker.sources.mending.door import in_book_of_rejects, reader_of_rejects

@@ -188,7 +188,8 @@ class _Records:
                     is_there, self._is_found = True, self._is_found or len(path) == 1
                     yield from self._below(path[1:])
                 else:
-                    self._note(name)
+                    if len(self._others) < _MOST_NAMED:
+                        self._others[name[:100]] = None
                     self._skip()
         else:
             window.value()
@@ -204,7 +205,3 @@ class _Records:
                 window.value()
         else:
             window.value()
-
-    def _note(self, name: str) -> None:
-        if len(self._others) < _MOST_NAMED:
-            self._others[name[:100]] = None

@@ -49,8 +49,10 @@ def unread_members(
             for steps, value in leaves(record):
                 name = ".".join(steps)
                 n = columns.get(name)
-                if value is None or (of_columns and (n is None or _is_within(steps, columns))):
+                if value is None or (of_columns and n is None):
                     continue
+                if of_columns and any(".".join(steps[:k]) in columns for k in range(1, len(steps))):
+                    continue  # a column reads an object that has the member
                 if n is None:
                     found[steps, why_unreadable(steps) or "no column reads it"] += 1
                 elif why := why_unreadable(steps):
@@ -62,8 +64,17 @@ def unread_members(
         return found
 
     found = scan_or_retry(layout.reader, scan)
-    problems = [_problem(steps, records, why) for (steps, why), records in list(found.items())[:_SHOWN]]
-    return problems + ([f"{len(found) - _SHOWN:,} more members are not read"] if len(found) > _SHOWN else [])
+    problems = list[str]()
+    for (steps, why), records in list(found.items())[:_SHOWN]:
+        shown = " in ".join(map(repr, reversed(steps)))
+        if len(steps) > 1 and not why_unreadable(steps[:1]):
+            place = f"{quoted(steps[0])}, {text(pointer_of(steps[1:]))}"
+            why = f"{why}. To read it, use json_extract_string({place})"
+        many = counted(records, "record")
+        problems.append(elided(f"the member {shown} has a value in {many} and is not read: {why}"))
+    if len(found) > _SHOWN:
+        problems.append(f"{len(found) - _SHOWN:,} more members are not read")
+    return problems
 
 
 def _records(
@@ -78,16 +89,3 @@ def _records(
                 record = json.loads(line, parse_int=str)  # takes any number of digits
                 if isinstance(record, dict):
                     yield record, is_null
-
-
-def _is_within(steps: tuple[str, ...], columns: dict[str, int]) -> bool:
-    """Return whether a column reads an object that has the member."""
-    return any(".".join(steps[:n]) in columns for n in range(1, len(steps)))
-
-
-def _problem(steps: tuple[str, ...], records: int, why: str) -> str:
-    shown = " in ".join(map(repr, reversed(steps)))
-    if len(steps) > 1 and not why_unreadable(steps[:1]):
-        place = f"{quoted(steps[0])}, {text(pointer_of(steps[1:]))}"
-        why = f"{why}. To read it, use json_extract_string({place})"
-    return elided(f"the member {shown} has a value in {counted(records, 'record')} and is not read: {why}")

@@ -173,14 +173,14 @@ def version_for(flow: dict[str, Any], names: list[str]) -> str | None:
             cells = cells if len(names) == 1 else []
         there = {one.strip().lower() for one in cells}
         folds = set(map(folded, there))
-        if read["names"] and all(_is_there(names, there, folds) for names in read["names"]):
+        has = [
+            # The spelling of aliases is matched loosely.
+            any(one.lower() in there or (len(spelled) > 1 and folded(one) in folds) for one in spelled)
+            for spelled in read["names"]
+        ]
+        if has and all(has):
             return str(ref)
     return None
-
-
-def _is_there(names: list[str], there: set[str], folds: set[str]) -> bool:
-    """Return whether a header has a column by one of its names; the spelling of aliases is matched loosely."""
-    return any(one.lower() in there or (len(names) > 1 and folded(one) in folds) for one in names)
 
 
 def said_of(other: str | None, what: str = "Its header is that") -> str:
@@ -216,7 +216,18 @@ def check_columns(flow: dict[str, Any], layout: Layout) -> None:
         SourceError: there are such columns; or the objects of a JSON source have nothing that the flow reads, or have
             it in another case: their names are case-sensitive.
     """
-    _check_members(flow, layout)
+    spelled = {one.lower(): one for one in layout.members if not one.lower().startswith(RESERVED)}
+    absent = _absent(flow, layout)
+    wrong = absent if len(absent) == len(layout.raw) else [one for one in absent if one.lower() in spelled]
+    if wrong:
+        near = get_close_matches(wrong[0].lower(), spelled, 1, 0.7)
+        hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
+        how = said_of(version_for(flow, list(layout.members)), "Its objects are those")
+        raise SourceError(
+            f"no object of the source has {wrong[0]!r}, which {flow['ref']} reads ({flow['sources'][wrong[0]]}). "
+            f"Found: {listed([*spelled.values()], 30) or 'objects without members'}."
+            + (f" {how}" if how else f"{hint} Fix the source or the flow{NEW}, then run it again")
+        )
     if layout.unknown and flow["on_unknown_columns"] == "fail":
         raise SourceError(
             f"the source has columns that {flow['ref']} does not read: {listed(layout.unknown, 10)}. Register a flow "
@@ -229,22 +240,6 @@ def check_members(flow: dict[str, Any], layout: Layout, shown: str) -> None:
     for name, found in layout.aliases.items():
         if len(found) > 1 and not flow["aliases"][name.lower()]["first"]:
             raise SourceError(_two_aliases(flow, f"the objects of {shown} have", name, found))
-
-
-def _check_members(flow: dict[str, Any], layout: Layout) -> None:
-    spelled = {one.lower(): one for one in layout.members if not one.lower().startswith(RESERVED)}
-    absent = _absent(flow, layout)
-    wrong = absent if len(absent) == len(layout.raw) else [one for one in absent if one.lower() in spelled]
-    if not wrong:
-        return
-    near = get_close_matches(wrong[0].lower(), spelled, 1, 0.7)
-    hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
-    how = said_of(version_for(flow, list(layout.members)), "Its objects are those")
-    raise SourceError(
-        f"no object of the source has {wrong[0]!r}, which {flow['ref']} reads ({flow['sources'][wrong[0]]}). "
-        f"Found: {listed([*spelled.values()], 30) or 'objects without members'}."
-        + (f" {how}" if how else f"{hint} Fix the source or the flow{NEW}, then run it again")
-    )
 
 
 def _absent(flow: dict[str, Any], layout: Layout) -> list[str]:
@@ -267,24 +262,17 @@ def changes(
     flow: dict[str, Any], layout: Layout, before: list[str] | None, *, of_rejects: bool
 ) -> dict[str, int]:
     """Return warnings: members that no object has; all unread columns at first, later only new and missing ones."""
-    absent = {f"no row has {name!r}": 1 for name in _absent(flow, layout)}
-    return absent | _unread(flow, layout, before, of_rejects)
-
-
-def _unread(
-    flow: dict[str, Any], layout: Layout, before: list[str] | None, of_rejects: bool
-) -> dict[str, int]:
-    if flow["on_unknown_columns"] != "warn":
-        return {}
-    if of_rejects:
-        return {f"column {name!r} of the rejected rows is not read": 1 for name in layout.unknown}
-    if before is None:
-        return {f"column {name!r} is not read": 1 for name in layout.unknown}
-    header = _header(layout)
-    unknown = map(elided, layout.unknown)
-    came = [f"column {name!r} is new, and not read" for name in unknown if name not in before]
-    went = [f"column {name!r} is gone" for name in before if name not in header]
-    return dict.fromkeys([*came, *went], 1)
+    found = [f"no row has {name!r}" for name in _absent(flow, layout)]
+    if flow["on_unknown_columns"] == "warn":
+        if of_rejects:
+            found += [f"column {name!r} of the rejected rows is not read" for name in layout.unknown]
+        elif before is None:
+            found += [f"column {name!r} is not read" for name in layout.unknown]
+        else:
+            header, unknown = _header(layout), map(elided, layout.unknown)
+            found += [f"column {name!r} is new, and not read" for name in unknown if name not in before]
+            found += [f"column {name!r} is gone" for name in before if name not in header]
+    return dict.fromkeys(found, 1)
 
 
 def _header(layout: Layout) -> list[str]:

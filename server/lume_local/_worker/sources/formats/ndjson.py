@@ -303,7 +303,10 @@ class Shape:
                 left += ((f"{path}[*]", item) for item in one if isinstance(item, dict | list))
             elif isinstance(one, dict):
                 keys = list(one)
-                if found.setdefault(path, keys) != keys or len(found) > _MOST or any(map(_is_odd, keys)):
+                if found.setdefault(path, keys) != keys or len(found) > _MOST:
+                    return None
+                # Such a key can't be written unchanged into a JSON path, or has a special meaning there.
+                if any(not key or any(one in key for one in '"\\*') or control_in(key) for key in keys):
                     return None
                 left += ((f'{path}."{key}"', item) for key, item in one.items())
         listed = {path: keys for path, keys in found.items() if "[*]" in path}
@@ -323,11 +326,6 @@ class Shape:
 def braces_in(line: str) -> str:
     """Return SQL for the maximum number of objects in a line, as braces in strings count, too."""
     return f"(length({line}) - length(replace({line}, '{{', '')))"
-
-
-def _is_odd(key: str) -> bool:
-    """Return whether a key can't be written unchanged into a JSON path, or has a special meaning there."""
-    return not key or any(one in key for one in '"\\*') or bool(control_in(key))
 
 
 def _texts(values: list[str]) -> str:

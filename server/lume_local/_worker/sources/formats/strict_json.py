@@ -25,12 +25,20 @@ _LONGEST_INTEGER = 4000
 """Digits. Python refuses to convert much longer strings to numbers."""
 
 
-class NotARow(Exception):
+class NotARow(ValueError):
     """A line that is not a row: the reason, and its bytes."""
 
     def __init__(self, why: str, raw: bytes) -> None:
         super().__init__(why)
         self.why, self.raw = why, raw
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these members, as a parser's hook. Raises `NotARow`."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise NotARow("repeats a key", b"")
+    return found
 
 
 class _Reader:
@@ -39,17 +47,11 @@ class _Reader:
     def __init__(self) -> None:
         self.changed = False
         self.decoder = json.JSONDecoder(
-            object_pairs_hook=self._object,
+            object_pairs_hook=without_repeats,
             parse_float=self._fraction,
             parse_int=self._whole,
             parse_constant=self._constant,
         )
-
-    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise NotARow("repeats a key", b"")
-        return found
 
     def _whole(self, digits: str) -> Any:
         if len(digits) < _LONGEST_INTEGER:
@@ -61,18 +63,14 @@ class _Reader:
         if _EXACT.fullmatch(digits):
             return float(digits)
         self.changed = True
-        return _without_exponent(digits)
+        number = Decimal(digits)
+        if "e" not in digits.lower() or abs(number.adjusted()) > 400:
+            return digits
+        plain = format(number, "f")
+        return plain if "." in plain else f"{plain}.0"
 
     def _constant(self, name: str) -> NoReturn:
         raise ValueError(f"{name} is not JSON")
-
-
-def _without_exponent(digits: str) -> str:
-    number = Decimal(digits)
-    if "e" not in digits.lower() or abs(number.adjusted()) > 400:
-        return digits
-    plain = format(number, "f")
-    return plain if "." in plain else f"{plain}.0"
 
 
 def strict_line(line: str, lost: LostLetters | None = None) -> bytes:
@@ -135,12 +133,7 @@ def _after_space(line: str, at: int) -> int:
     return match.end()
 
 
-def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError
-
-
-_KEYS_ONLY = json.JSONDecoder(object_pairs_hook=_refuse_repeated, parse_float=len, parse_int=len)
+_KEYS_ONLY = json.JSONDecoder(object_pairs_hook=without_repeats, parse_float=len, parse_int=len)
 
 
 def repeats_a_key(line: str) -> bool:

@@ -26,6 +26,7 @@ from lume_local._worker.sources.formats.names import layout_of_table, readable, 
 from lume_local._worker.sources.formats.ndjson import blocks_of_lines, read_ndjson
 from lume_local._worker.sources.formats.sheets.excel import first_sheet, opened
 from lume_local._worker.sources.formats.sheets.workbook import Workbook
+from lume_local._worker.sources.formats.strict_json import without_repeats
 from lume_local._worker.sources.formats.text.csv import names_of, read_csv, split_records
 from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.formats.text.encoding import in_utf8
@@ -238,15 +239,8 @@ def _members(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is repeated")
-    return found
-
-
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_without_repeats, parse_float=str, parse_int=str, parse_constant=str
+    object_pairs_hook=without_repeats, parse_float=str, parse_int=str, parse_constant=str
 )
 
 

@@ -73,8 +73,10 @@ class _Document:
             remove_pis=True,
         )
         since = 0  # bytes parsed since something was removed from the tree
+        read = blocks(self.reading.path, self.reading.pause)
+        pieces = (block[at : at + _PIECE] for block in read for at in range(0, len(block), _PIECE))
         try:
-            for piece in chain(self._pieces(), [b""]):
+            for piece in chain(pieces, [b""]):
                 parser.feed(piece) if piece else parser.close()
                 since += len(piece)
                 for event, element in parser.read_events():
@@ -86,13 +88,15 @@ class _Document:
                 if since > LONGEST:
                     raise self._too_long()
         except etree.XMLSyntaxError as error:
-            raise self._refused(f"is not well-formed XML: {_words(error)}") from None
+            log: Any = error.error_log  # the exception may be about the end only
+            words = f"{log[0].message}, line {log[0].line}" if len(log) else str(error)
+            raise self._refused(f"is not well-formed XML: {words}") from None
         if not self._found:
-            raise self._not_found()
-
-    def _pieces(self) -> Iterator[bytes]:
-        for block in blocks(self.reading.path, self.reading.pause):
-            yield from (block[at : at + _PIECE] for at in range(0, len(block), _PIECE))
+            wanted, there = "/".join(self._wanted), ", ".join(map(repr, self._others))
+            raise SourceError(
+                f"{self.reading.shown} has no element {wanted!r}, where {self.reading.flow['ref']} reads its "
+                f"records. Found: {there}. Fix xml.records in [source]{NEW}, then run it again"
+            )
 
     def _starts(self, element: Any) -> None:
         """Follow the path to an element; within a record, only count the depth."""
@@ -140,7 +144,11 @@ class _Document:
             if text or (not children and path):
                 named.append((path or ".", text))
             for name, value in named:
-                found[_other_than(found, name)] = value or None
+                free, number = name, 1
+                while free in found:  # for example by an attribute of another namespace
+                    number += 1
+                    free = f"{name}[{number}]"
+                found[free] = value or None
             counts = Counter[str]()
             below = []
             for child in children:
@@ -163,29 +171,7 @@ class _Document:
             "longer"
         )
 
-    def _not_found(self) -> SourceError:
-        wanted, there = "/".join(self._wanted), ", ".join(map(repr, self._others))
-        return SourceError(
-            f"{self.reading.shown} has no element {wanted!r}, where {self.reading.flow['ref']} reads its records. "
-            f"Found: {there}. Fix xml.records in [source]{NEW}, then run it again"
-        )
-
 
 def _local(name: str) -> str:
     """Return a name without its namespace."""
     return name.rpartition("}")[2]
-
-
-def _other_than(found: dict[str, str | None], name: str) -> str:
-    """Return the name, with a number if it is taken, for example by an attribute of another namespace."""
-    other, number = name, 1
-    while other in found:
-        number += 1
-        other = f"{name}[{number}]"
-    return other
-
-
-def _words(error: Any) -> str:
-    """Return the parser's first message: the exception may be about the end only."""
-    log = error.error_log
-    return f"{log[0].message}, line {log[0].line}" if len(log) else str(error)

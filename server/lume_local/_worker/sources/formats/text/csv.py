@@ -1,9 +1,9 @@
-"""Prepares a CSV source for DuckDB: its header, its columns, every record well-formed."""
+"""Prepares a source of lines, CSV or fixed columns, for DuckDB: its header, its columns, every record well-formed."""
 
-# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+# ruff: noqa: S608 - the parts of its SQL are constants, numbers or quoted.
 import re
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from lume_local._worker.sources.formats.text.skeleton import Skeleton
 from lume_local._worker.sources.intake import Copy, Reading
 from lume_local._worker.sources.mending.line_forms import LineForm
 from lume_local._worker.sources.source import SourceError
-from lume_local._worker.sql import csv_reader
+from lume_local._worker.sql import LINES, csv_reader
 from lume_local._worker.statements import Layout
 
 _LONGEST = 1024 * 1024
@@ -84,19 +84,27 @@ class _Search:
     shown: str
 
     def header(self, at: int) -> Header:
-        wanted, above = self.flow["header"], list[tuple[int, str]]()
-        if wanted["row"] == 1:
-            while kind := self._kind_above(at):
-                above.append((at, kind))
-                at = self._next(at)
-            return self._read(at, [kind for _, kind in above])
+        wanted, comment = self.flow["header"], self.flow["comment"].encode()
         kinds, found = list[str](), list[tuple[int, list[str]]]()
+        if wanted["row"] == 1:
+            # Only comments may be skipped there, and with them blank lines.
+            while comment and at < len(self.start):
+                end = self._next(at)
+                if not (kind := kind_of(self.start[at:end], comment)):
+                    break
+                kinds.append(kind)
+                at = end
+            return self._read(at, kinds)
         while at < len(self.start) and len(kinds) < LOOKED_AT:
-            kind = kind_of(self.start[at : self._next(at)], self.flow["comment"].encode())
+            kind = kind_of(self.start[at : self._next(at)], comment)
             if wanted["row"] == len(kinds) + 1:
                 return self._read(at, kinds)
-            if not wanted["row"] and not kind and (header := self._candidate(at, kinds, found)):
-                return header
+            if not wanted["row"] and not kind:
+                with suppress(SourceError):  # no header
+                    header = self._read(at, kinds)
+                    found.append((len(kinds) + 1, header.names))
+                    if is_header(self.flow, header.names):
+                        return header
             kinds.append("comments" if kind == "comments" else "preamble")
             at = self._next(at)
         if wanted["row"]:
@@ -105,23 +113,10 @@ class _Search:
             )
         raise SourceError(header_not_found(self.flow, self.shown, found))
 
-    def _kind_above(self, at: int) -> str:
-        """Return the kind of a line in the header's place if it may be skipped, as only comments are."""
-        comment = self.flow["comment"].encode()
-        return kind_of(self.start[at : self._next(at)], comment) if comment and at < len(self.start) else ""
-
     def _next(self, at: int) -> int:
         line = _LINE.match(self.start, at)
         assert line is not None
         return line.end()
-
-    def _candidate(self, at: int, above: list[str], found: list[tuple[int, list[str]]]) -> Header | None:
-        try:
-            header = self._read(at, above)
-        except SourceError:
-            return None
-        found.append((len(above) + 1, header.names))
-        return header if is_header(self.flow, header.names) else None
 
     def _read(self, at: int, above: list[str]) -> Header:
         """Read the header whose first line is at byte `at`, below lines of these kinds."""
@@ -176,12 +171,33 @@ class Split:
 
 
 def read_csv(reading: Reading) -> Layout:
-    """Split the file. Raises `SourceError`."""
+    """Split the file; DuckDB's reader is strict, and has every option set. Raises `SourceError`."""
     flow, dialect = reading.flow, Dialect.of(reading.flow["csv"])
     names = readable(names_of(reading, dialect))
     visible = visible_columns(flow, names, reading.shown)
     split = split_records(reading, dialect)
-    return layout_of_table(_reader(split, dialect, flow), flow, names, visible)
+    columns = (f"{RESERVED}s{n}" for n in range(len(names)))
+    marks = [one.decode() for one in (dialect.delim, dialect.quote, dialect.escape)]
+    # An empty value is NULL in CSV, unless quoted ones are kept apart.
+    nulls = ["allow_quoted_nulls=false"] if flow["csv"].get("keeps_empty") else []
+    reader = f"SELECT * FROM {csv_reader(split.copy.path, columns, marks, *nulls, *split.options)}"
+    return layout_of_table(reader, flow, names, visible)
+
+
+def read_fixed(reading: Reading) -> Layout:
+    """Split lines with columns at fixed positions as those of CSV are; DuckDB cuts them. Raises `SourceError`."""
+    flow, grammar = reading.flow, FixedWidth.of(reading.flow["fixed"])
+    names = readable(names_of(reading, grammar))
+    visible = visible_columns(flow, names, reading.shown)
+    split = split_records(reading, grammar)
+    values = ", ".join(
+        f"nullif(trim(substr(_lume_text, {start + 1}, {end - start}), ' '), '') AS _lume_s{n}"
+        for n, (start, end) in enumerate(grammar.spans)
+    )
+    lines = csv_reader(split.copy.path, ["_lume_text"], LINES, *split.options)
+    # A blank line at the end is skipped like all others, but stays in the file for DuckDB.
+    reader = f"SELECT {values} FROM {lines} WHERE _lume_text IS NOT NULL"
+    return layout_of_table(reader, flow, names, visible)
 
 
 def names_of(reading: Reading, dialect: Dialect | FixedWidth) -> list[str]:
@@ -261,12 +277,3 @@ def _begins_with_a_value(reading: Reading, header: Header) -> bool:
         return False
     with reading.path.open("rb") as file:
         return file.read(len(BOM)) == BOM
-
-
-def _reader(split: Split, dialect: Dialect, flow: dict[str, Any]) -> str:
-    """Return DuckDB's reader, strict and with every option set."""
-    names = (f"{RESERVED}s{n}" for n in range(len(split.names)))
-    marks = (one.decode() for one in (dialect.delim, dialect.quote, dialect.escape))
-    # An empty value is NULL in CSV, unless quoted ones are kept apart.
-    nulls = ["allow_quoted_nulls=false"] if flow["csv"].get("keeps_empty") else []
-    return f"SELECT * FROM {csv_reader(split.copy.path, names, [*marks], *nulls, *split.options)}"

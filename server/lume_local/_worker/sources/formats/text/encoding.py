@@ -32,7 +32,10 @@ def in_utf8(reading: Reading) -> Reading:
     if is_utf8_name(encoding):
         return reading
     if is_utf8_beyond_ascii(reading.path, reading.pause):
-        reading.account.warn(_warning_of_utf8(reading.flow))
+        reading.account.warn(  # all its bytes may be valid in the flow's encoding, too
+            f"the source is valid UTF-8, but was read as {encoding}, so letters beyond ASCII are probably wrong: "
+            f"set {reading.flow['format']}.encoding in [source]{NEW}"
+        )
     copy = recode(reading.path, reading.shown, encoding, reading.folder / "recoded", reading.pause)
     return evolve(reading, path=copy)
 
@@ -45,18 +48,16 @@ def _refuse_other_encoding(reading: Reading) -> None:
         start = file.read(_HEADER)
     for mark, name in _MARKS.items():
         if start.startswith(mark) and not codec.startswith((name, "ascii" if name == "utf-8" else "utf-32")):
-            raise _trouble(reading, f"begins with the byte order mark of {name.upper()}", wanted)
+            raise SourceError(
+                f"{reading.shown} begins with the byte order mark of {name.upper()}, but {reading.flow['ref']} reads "
+                f"{wanted}: save the file with the encoding {wanted} "
+                f'(in Python: open(…, "w", encoding="{wanted}", newline="")), then submit it again'
+            )
     if is_utf8_name(wanted) and _names_in_cp1252(start, reading.flow):
-        advice = _advice(reading.flow, is_resent=_has_rejects(start))
+        # A header with one of Lume's columns is that of rejects, saved by a person.
+        header = re.split(rb"[\r\n]", start, maxsplit=1)[0].lower()
+        advice = _advice(reading.flow, is_resent=RESERVED.encode() in header)
         raise SourceError(f"the header of {reading.shown} is not valid UTF-8. It looks like cp1252: {advice}")
-
-
-def _warning_of_utf8(flow: dict[str, Any]) -> str:
-    """Return a warning about a UTF-8 file that is read in another encoding, in which all its bytes are valid."""
-    return (
-        f"the source is valid UTF-8, but was read as {flow['encoding']}, so letters beyond ASCII are probably wrong: "
-        f"set {flow['format']}.encoding in [source]{NEW}"
-    )
 
 
 def hint_of_encoding(flow: dict[str, Any], malformed: AllMalformed, names: tuple[str, ...]) -> str:
@@ -79,8 +80,7 @@ def hint_of_encoding(flow: dict[str, Any], malformed: AllMalformed, names: tuple
 
 def _advice(flow: dict[str, Any], *, is_resent: bool) -> str:
     if is_resent:
-        wanted = flow["encoding"]
-        how = f"with the encoding {wanted}, which the flow reads, then submit them again"
+        how = f"with the encoding {flow['encoding']}, which the flow reads, then submit them again"
         return f"save these corrected rejects {how}"
     return f'set {flow["format"]}.encoding = "cp1252" in [source]{NEW}, or save the file as UTF-8, then run it again'
 
@@ -100,19 +100,3 @@ def _is_cp1252(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _first_line(start: bytes) -> bytes:
-    return re.split(rb"[\r\n]", start, maxsplit=1)[0]
-
-
-def _trouble(reading: Reading, what: str, wanted: str) -> SourceError:
-    return SourceError(
-        f"{reading.shown} {what}, but {reading.flow['ref']} reads {wanted}: save the file with the encoding {wanted} "
-        f'(in Python: open(…, "w", encoding="{wanted}", newline="")), then submit it again'
-    )
-
-
-def _has_rejects(start: bytes) -> bool:
-    """Return whether its header has one of Lume's columns: it is then a rejects file, saved by a person."""
-    return RESERVED.encode() in _first_line(start).lower()

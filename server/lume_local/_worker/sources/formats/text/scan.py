@@ -151,7 +151,10 @@ class Scanner:
         """Take as many consecutive well-formed records with the usual line end as possible."""
         data, counts = self._quick_run() if self._base + self._at >= self._quick_from else (b"", None)
         if counts is None:
-            data, count = self._careful_run()
+            # Record by record, up to the first that isn't well-formed.
+            run = iter(self._usual.scanner(self._buffer, self._at, self._end).match, None)  # type: ignore[attr-defined]
+            last = deque(enumerate(run, 1), maxlen=1)
+            data, count = (self._buffer[self._at : last[0][1].end()], last[0][0]) if last else (b"", 0)
             counts = count, count_lines(data)
         count, lines = counts
         if self._into is not None or not is_utf8(data):
@@ -175,12 +178,6 @@ class Scanner:
         if counts is None:
             self._quick_from = self._base + self._end  # the obstacle need be found only once
         return data, counts
-
-    def _careful_run(self) -> tuple[bytes, int]:
-        """Match record by record, up to the first that isn't well-formed."""
-        run = iter(self._usual.scanner(self._buffer, self._at, self._end).match, None)  # type: ignore[attr-defined]
-        last = deque(enumerate(run, 1), maxlen=1)
-        return (self._buffer[self._at : last[0][1].end()], last[0][0]) if last else (b"", 0)
 
     def _note_lines(self, within: int) -> None:
         """Note line ends within quotes, beside which DuckDB reliably accepts only a plain `\\n` as a line end."""

@@ -59,11 +59,19 @@ class Skeleton:
         """
         records = 0
         for piece in self._pieces(data):
-            count = self._lines(piece)
+            if not self._quote or self._quote not in piece:
+                count = self._records(self._line_end + piece, self._line_end)
+            else:
+                count = self._marked(piece) if self._has_marks else None
             if count is None:
-                return self._whole(data) if self._quote else None
+                break
             records += count
-        return records, records
+        else:
+            return records, records
+        if not self._quote:
+            return None
+        count = self._records(self._quoted.sub(b"", self._line_end + data), self._line_end)  # the second way
+        return None if count is None else (count, count_lines(data))
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
         at = 0
@@ -72,17 +80,6 @@ class Skeleton:
             end = len(data) if end < 0 else end + len(self._line_end)
             yield data[at:end]
             at = end
-
-    def _lines(self, piece: bytes) -> int | None:
-        """Return the number of records in a piece, if every line is a record."""
-        if self._quote and self._quote in piece:
-            return self._marked(piece) if self._has_marks else None
-        return self._records(self._line_end + piece, self._line_end)
-
-    def _whole(self, data: bytes) -> tuple[int, int] | None:
-        """Count in the second way."""
-        count = self._records(self._quoted.sub(b"", self._line_end + data), self._line_end)
-        return None if count is None else (count, count_lines(data))
 
     def _records(self, bare: bytes, line_end: bytes) -> int | None:
         """Return the number of records between line ends; the first line end precedes all records."""
