@@ -46,7 +46,12 @@ def read_sheet(reading: Reading, sheet: OpenSheet, most: int | None = None) -> L
         visible = visible_columns(flow, names, reading.shown)
         with closing(RowsFile(reading.folder / "rows", len(names))) as file:
             for number, values in islice(records, most):
-                _take(reading, file, number, values, len(names))
+                reading.account.records += 1
+                if why := _why_malformed(number, values, len(names), flow):
+                    text = ",".join(value or "" for value in values)
+                    reading.malformed.add(number, why, text.encode("utf-8", "replace"))
+                else:
+                    file.write([*values[: len(names)], *[None] * (len(names) - len(values))])
     return layout_of_table(file.reader, flow, names, visible)
 
 
@@ -130,15 +135,6 @@ def sheets_of(reading: Reading, book: Workbook) -> list[OpenSheet]:
     return [OpenSheet(book, name) for name in seen]
 
 
-def _take(reading: Reading, file: RowsFile, number: int, values: list[str | None], width: int) -> None:
-    reading.account.records += 1
-    if why := _why_malformed(number, values, width, reading.flow):
-        text = ",".join(value or "" for value in values)
-        reading.malformed.add(number, why, text.encode("utf-8", "replace"))
-        return
-    file.write([*values[:width], *[None] * (width - len(values))])
-
-
 def _why_malformed(number: int, values: list[str | None], width: int, flow: dict[str, Any]) -> str:
     if any(value is not None for value in values[width:]):
         return "too many columns"
@@ -166,7 +162,13 @@ def _header(rows: Iterator[Row], flow: dict[str, Any], shown: str, account: Acco
     wanted, above, found = flow["header"], list[str](), list[tuple[int, list[str]]]()
     window = deque(islice(rows, wanted["lines"]))
     while window and (wanted["row"] == 1 or len(above) < LOOKED_AT):
-        kind, names = _kind(window[0][1], flow), _names(window)
+        kind, rows_of_names = (
+            _kind(window[0][1], flow),
+            [[_text(value) for value in values] for _, values in window],
+        )
+        names = joined(rows_of_names) if any(rows_of_names[0]) else []
+        while names and not names[-1]:
+            names.pop()
         if wanted["row"] == 1:
             is_found = not (kind and flow["comment"])
         elif wanted["row"]:
@@ -187,15 +189,6 @@ def _header(rows: Iterator[Row], flow: dict[str, Any], shown: str, account: Acco
             f"the sheet of {shown} has {counted(len(above), 'row')}: its header should be row {wanted['row']:,}"
         )
     raise SourceError(_no_header(shown, 1) if wanted["row"] else header_not_found(flow, shown, found))
-
-
-def _names(window: deque[Row]) -> list[str]:
-    """Return the names in these header rows; nothing if the first row is blank."""
-    rows = [[_text(value) for value in values] for _, values in window]
-    names = joined(rows) if any(rows[0]) else []
-    while names and not names[-1]:
-        names.pop()
-    return names
 
 
 def _no_header(shown: str, row: int) -> str:

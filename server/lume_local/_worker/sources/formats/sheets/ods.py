@@ -196,7 +196,12 @@ class _Rows(_Handler):
         elif element in _CELLS:
             self._take_cell(is_covered=element != f"{_TABLE}table-cell")
         elif element == f"{_TABLE}table-row":
-            self._take_row()
+            self.row_ends()
+            if self._row:
+                if self._number + self._row_times > MOST_ROWS:
+                    raise ValueError(f"it has more than {MOST_ROWS:,} rows")
+                self._found.append((self._number + 1, self._row, self._row_times))
+            self._number += self._row_times
 
     def _take_cell(self, *, is_covered: bool) -> None:
         assert self._cell is not None
@@ -217,14 +222,6 @@ class _Rows(_Handler):
             self._gap = 0
         self._cell = self._text = None
 
-    def _take_row(self) -> None:
-        self.row_ends()
-        if self._row:
-            if self._number + self._row_times > MOST_ROWS:
-                raise ValueError(f"it has more than {MOST_ROWS:,} rows")
-            self._found.append((self._number + 1, self._row, self._row_times))
-        self._number += self._row_times
-
 
 def _times(attributes: dict[str, str], name: str, most: int, space: str = _TABLE) -> int:
     """Return how often something is repeated. Raises ValueError."""
@@ -244,7 +241,13 @@ def _value(cell: dict[str, str], text: str | None) -> str | None:
     if kind in ("float", "percentage", "currency"):
         return _number(cell[f"{_OFFICE}value"])
     if kind == "date":
-        return _date(cell[f"{_OFFICE}date-value"])
+        date = cell[f"{_OFFICE}date-value"]
+        if "T" not in date:
+            return date
+        try:
+            return as_text(datetime.datetime.fromisoformat(date))
+        except ValueError:
+            return date.replace("T", " ")
     if kind == "time":
         return _duration(cell[f"{_OFFICE}time-value"])
     if kind == "boolean":
@@ -257,16 +260,6 @@ def _number(text: str) -> str | None:
     number = float(text)
     is_whole = number.is_integer() and abs(number) < 1e15
     return as_text(number) if is_whole or not _PLAIN.fullmatch(text) else text
-
-
-def _date(text: str) -> str | None:
-    """Return the date, or date and time, as in the file."""
-    if "T" not in text:
-        return text
-    try:
-        return as_text(datetime.datetime.fromisoformat(text))
-    except ValueError:
-        return text.replace("T", " ")
 
 
 def _duration(text: str) -> str:

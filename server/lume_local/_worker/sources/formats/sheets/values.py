@@ -31,7 +31,9 @@ def as_text(value: Any, number_format: str = "General") -> str | None:
     if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE:
         return str(int(value))
     if isinstance(value, datetime.datetime):
-        return value.date().isoformat() if _is_day(value, number_format) else value.isoformat(" ")
+        # A date without a time of day is shown without it, if the cell does so.
+        is_day = _shape(number_format) == "date" and value.time() == datetime.time()
+        return value.date().isoformat() if is_day else value.isoformat(" ")
     if isinstance(value, datetime.timedelta):
         minutes, seconds = divmod(round(value.total_seconds()), 60)
         return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
@@ -46,11 +48,6 @@ def _shape(number_format: str) -> str:
     if not is_date_format(number_format):
         return ""
     return "duration" if is_timedelta_format(number_format) else str(is_datetime(number_format.lower()))
-
-
-def _is_day(value: datetime.datetime, number_format: str) -> bool:
-    """Return whether the cell shows a date without a time of day, and has none."""
-    return _shape(number_format) == "date" and value.time() == datetime.time()
 
 
 def number_as_text(number: float, number_format: str, *, is_1904: bool) -> str | None:

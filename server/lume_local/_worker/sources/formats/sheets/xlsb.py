@@ -56,7 +56,10 @@ class XlsbBook:
             relations = self._relations()
             self._read_workbook(relations)
             self._formats = self._read_formats(relations)
-            self._read_strings(relations)
+            for part in self._parts_of(relations, "sharedStrings"):
+                self._archive.check(part, MOST_STRINGS)
+                items = (data for kind, data in self._records(part) if kind == _SHARED_ITEM)
+                self._strings += [_text_at(data, 1)[0] for data in items]
 
     def _relations(self) -> dict[str, _Relation]:
         from xml.etree import ElementTree
@@ -107,13 +110,6 @@ class XlsbBook:
                 elif kind == _STYLE and in_styles:
                     found.append(named.get(struct.unpack_from("<H", data, 2)[0], "General"))
         return found
-
-    def _read_strings(self, relations: dict[str, _Relation]) -> None:
-        for part in self._parts_of(relations, "sharedStrings"):
-            self._archive.check(part, MOST_STRINGS)
-            self._strings += [
-                _text_at(data, 1)[0] for kind, data in self._records(part) if kind == _SHARED_ITEM
-            ]
 
     def rows(self, name: str) -> Generator[Row, None, None]:
         number, values = 0, list[str | None]()

@@ -204,7 +204,10 @@ class _Cells:
             number = float(value) if any(one in value for one in ".eE") else int(value)
             return number_as_text(number, self._parts.formats[style], is_1904=self._parts.is_1904)
         if kind == "s":
-            value = self._string(int(value))
+            strings, n = self._parts.strings, int(value)
+            if not 0 <= n < len(strings):
+                raise ValueError(f"a cell has the shared string {n}, and there are {len(strings)}")
+            value = strings[n]
         elif kind == "b":
             return as_text(bool(int(value)))
         elif kind == "d":
@@ -215,12 +218,6 @@ class _Cells:
         if "_x" in value:  # characters that XML can't contain are escaped as `_x000D_`
             value = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
         return as_text(value)
-
-    def _string(self, number: int) -> str:
-        strings = self._parts.strings
-        if not 0 <= number < len(strings):
-            raise ValueError(f"a cell has the shared string {number}, and there are {len(strings)}")
-        return strings[number]
 
     def _formula(self, formula: Any, place: str) -> str:
         written, origin = (

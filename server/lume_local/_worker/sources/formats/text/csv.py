@@ -165,7 +165,6 @@ def _unreadable(start: bytes, flow: dict[str, Any], shown: str) -> str:
 class Split:
     """A file whose records were checked."""
 
-    names: list[str]
     copy: Copy
     options: list[str]
 
@@ -268,7 +267,7 @@ def split_records(reading: Reading, dialect: Dialect | FixedWidth, into: TakesLi
         options.append("new_line='\\n'")
     # Has to be last (see `scan_or_retry`).
     options.append("parallel=false" if scanner.spans_lines else "parallel=true")
-    return Split(names, copy, options)
+    return Split(copy, options)
 
 
 def _begins_with_a_value(reading: Reading, header: Header) -> bool:
